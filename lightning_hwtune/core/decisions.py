@@ -1,0 +1,103 @@
+"""What the controller answers. Frozen values, each with its reason: the rule that fired and the numbers it saw.
+
+    ask()    -> Start | Resume | Wait | Done
+    report() -> Continue | Pause | Stop
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+__all__ = ["Answer", "Continue", "Done", "Pause", "Reason", "Resume", "Start", "Stop", "Verdict", "Wait"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why: `rule` is a short stable key ("promotion", "limit:max_time"), `text` one plain sentence with the numbers."""
+
+    rule: str
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Begin a new trial.
+
+    Attributes:
+        draw: the searcher's position that produced `config`; None for an enqueued configuration.
+        source: "searcher" or "enqueued".
+        target: resource up to which it may train.
+    """
+
+    trial_id: int
+    config: Mapping[str, Any]
+    num_devices: int
+    bracket: int
+    target: int
+    seed: int
+    source: str
+    draw: int | None
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Give an existing trial a new segment: a promotion, or work that was interrupted.
+
+    Attributes:
+        promoted_from: the rung level it leaves, None if it merely continues.
+    """
+
+    trial_id: int
+    num_devices: int
+    target: int
+    promoted_from: int | None
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing can start now. `reserved` devices are being drained for a trial that needs them (0 if none)."""
+
+    reason: Reason
+    reserved: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Nothing is left to start under the present limits."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """Train on with the same devices."""
+
+    reason: Reason
+    kind: ClassVar[str] = "continue"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Save a checkpoint and free the devices; the trial may be promoted later."""
+
+    reason: Reason
+    kind: ClassVar[str] = "pause"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End for ever."""
+
+    reason: Reason
+    kind: ClassVar[str] = "stop"
+
+
+Answer = Start | Resume | Wait | Done
+Verdict = Continue | Pause | Stop

@@ -1,0 +1,203 @@
+"""The facts a study's log holds. State is a fold over them; replay applies them and never decides again.
+
+Every event is a frozen dataclass with the time `at` (seconds since the Unix epoch, or the virtual clock's seconds) and
+plain fields that JSON can hold. `to_dict` and `from_dict` are the only serialisation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lightning_hwtune.errors import StorageError
+
+__all__ = [
+    "CheckpointRemoved",
+    "CheckpointSaved",
+    "ConfigEnqueued",
+    "Event",
+    "Noted",
+    "Reported",
+    "SegmentEnded",
+    "SegmentStarted",
+    "SessionClosed",
+    "SessionOpened",
+    "StudyCreated",
+    "TrialCreated",
+    "from_dict",
+    "to_dict",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened at `at`."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyCreated(Event):
+    """The study began. `spec` holds every setting that may not change afterwards, resolved."""
+
+    study: str
+    spec: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOpened(Event):
+    """A process began to drive the study under these limits (None = unlimited)."""
+
+    limits: Mapping[str, Any]
+    host: str
+    pid: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionClosed(Event):
+    """The process stopped driving it. `state`: "finished", "paused", "interrupted" or "failed". `wall_s`: its length."""
+
+    state: str
+    reason: str
+    wall_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigEnqueued(Event):
+    """A configuration that the user wants tried before the searcher's."""
+
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialCreated(Event):
+    """A trial exists. `draw` is the searcher's position, so that a continued study never repeats a draw."""
+
+    trial_id: int
+    config: Mapping[str, Any]
+    seed: int
+    bracket: int
+    target: int
+    source: str
+    draw: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentStarted(Event):
+    """A segment began on `slots` (device numbers of the pool), from `checkpoint` (a relative path) or from scratch."""
+
+    trial_id: int
+    segment: int
+    num_devices: int
+    slots: Sequence[int]
+    checkpoint: str | None
+    resource: int
+    target: int
+    promoted_from: int | None
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported(Event):
+    """A measurement and the verdict on it, one fact. `level` is the rung decided here, None if nothing was decided."""
+
+    trial_id: int
+    segment: int
+    resource: int
+    values: Mapping[str, float]
+    train_s: float
+    device_s: float
+    level: int | None
+    verdict: str
+    target: int
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSaved(Event):
+    """A checkpoint is complete on disk under `path` with this digest."""
+
+    trial_id: int
+    segment: int
+    path: str
+    digest: str
+    n_bytes: int
+    resource: int
+    train_s: float
+    device_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointRemoved(Event):
+    """A checkpoint file is gone, and why. `path` tells which; the trial's newest may be another by now."""
+
+    trial_id: int
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentEnded(Event):
+    """A segment ended.
+
+    Attributes:
+        outcome: "done" (it obeyed a verdict or reached its end), "error", "out-of-memory", "lost" (killed, hung,
+            its controller died) or "interrupted" (the user, or a limit, ended it; no fault of the trial's).
+        state: the trial's state from now on, decided then and never again.
+        error: the traceback or the cause; empty if there is none.
+        wall_s: from the start request to the release of its devices. device_s: the same times devices.
+        billed_usd: what the ledger charges for it; 0 without a price.
+        world_size: real size of the process group, asserted inside the ranks; 0 if it never got that far.
+    """
+
+    trial_id: int
+    segment: int
+    outcome: str
+    state: str
+    error: str
+    wall_s: float
+    device_s: float
+    billed_usd: float
+    world_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted(Event):
+    """Something a reader of the story should know: a lifted `min_epochs`, a restart from scratch. `trial_id` None = the study."""
+
+    trial_id: int | None
+    text: str
+
+
+_TYPES: dict[str, type[Event]] = {
+    cls.__name__: cls
+    for cls in (
+        StudyCreated, SessionOpened, SessionClosed, ConfigEnqueued, TrialCreated, SegmentStarted, Reported,
+        CheckpointSaved, CheckpointRemoved, SegmentEnded, Noted,
+    )
+}  # fmt: skip
+
+
+def to_dict(event: Event) -> dict[str, Any]:
+    """Returns plain data with the key `type`. Floats may be NaN or infinite: encode with Python's own JSON dialect."""
+    fields = {f.name: getattr(event, f.name) for f in dataclasses.fields(event)}
+    return {"type": type(event).__name__, **fields}
+
+
+def from_dict(data: Mapping[str, Any]) -> Event:
+    """Returns the event that `to_dict` described.
+
+    Raises:
+        StorageError: a type or field that this version does not know.
+    """
+    fields = {key: value for key, value in data.items() if key != "type"}
+    try:
+        return _TYPES[data["type"]](**fields)
+    except (KeyError, TypeError) as error:
+        raise StorageError(f"the log holds an event this version does not know: {data.get('type')!r} ({error})") from error

@@ -1,0 +1,179 @@
+"""Objectives: what a study optimises, and the one place where named values become a minimised loss vector.
+
+An objective has a name, a direction and a unit. `Metric` is read from what the training logs; `TrainSeconds`,
+`DeviceSeconds` and `Cost` are measured by the toolkit itself and are cumulative over a trial's segments.
+Inside the core every objective is minimised; a value that is not finite becomes NaN there and ranks below everything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_hwtune.errors import ArgumentError, MetricError, nearest
+
+__all__ = ["Cost", "DeviceSeconds", "Metric", "Objective", "Objectives", "TrainSeconds"]
+
+_MODES = {"min": "min", "max": "max", "minimize": "min", "maximize": "max"}
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A value that the training logs under `name`, e.g. `Metric("val/acc", "max")`.
+
+    Args:
+        name: the name as logged, e.g. with `self.log("val/acc", ...)`.
+        mode: "min" or "max" ("minimize" and "maximize" are accepted and stored as the short form).
+        unit: shown in tables and plots only.
+    """
+
+    name: str
+    mode: str
+    unit: str = ""
+    is_measured: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ArgumentError("Metric.name", self.name, "a non-empty string, the name as logged")
+        if self.mode not in _MODES:
+            raise ArgumentError("Metric.mode", self.mode, "'min' or 'max'")
+        if self.name in _MEASURED:
+            raise ArgumentError(
+                "Metric.name", self.name, "a name the training logs",
+                hint=f"{self.name!r} is measured by the toolkit: use {_MEASURED[self.name].__name__}().",
+            )
+        object.__setattr__(self, "mode", _MODES[self.mode])
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSeconds:
+    """Seconds from the start of training to the report, validation included, summed over segments; minimised."""
+
+    name: ClassVar[str] = "train_s"
+    mode: ClassVar[str] = "min"
+    unit: ClassVar[str] = "s"
+    is_measured: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSeconds:
+    """Training seconds times the devices they ran on, summed over segments; minimised."""
+
+    name: ClassVar[str] = "device_s"
+    mode: ClassVar[str] = "min"
+    unit: ClassVar[str] = "s"
+    is_measured: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Useful device-seconds times the pool's price, in US dollars; minimised. Start-ups and lost work are not in it."""
+
+    name: ClassVar[str] = "cost_usd"
+    mode: ClassVar[str] = "min"
+    unit: ClassVar[str] = "USD"
+    is_measured: ClassVar[bool] = True
+
+
+Objective = Metric | TrainSeconds | DeviceSeconds | Cost
+_MEASURED: dict[str, type[TrainSeconds] | type[DeviceSeconds] | type[Cost]] = {
+    cls.name: cls for cls in (TrainSeconds, DeviceSeconds, Cost)
+}
+
+
+@final
+class Objectives(Sequence[Objective]):
+    """The objectives of a study, in order; the first breaks ties and names the best trial.
+
+    Raises:
+        ArgumentError: for a bare string (its direction would be a guess), an empty list, or two of one name.
+    """
+
+    __slots__ = ("_items", "_signs")
+
+    def __init__(self, items: Sequence[Objective] | Objective) -> None:
+        if isinstance(items, str):
+            raise ArgumentError("objectives", items, "a list such as [Metric('val_loss', 'min'), TrainSeconds()]")
+        if isinstance(items, Metric | TrainSeconds | DeviceSeconds | Cost):
+            items = [items]
+        for item in items:
+            if not isinstance(item, Metric | TrainSeconds | DeviceSeconds | Cost):
+                wanted = f"Metric({item!r}, 'min') or Metric({item!r}, 'max')" if isinstance(item, str) else "Metric(...)"
+                raise ArgumentError(
+                    "objectives", item, f"{wanted}, TrainSeconds(), DeviceSeconds() or Cost()",
+                    hint="An objective needs its direction.",
+                )
+        if not items:
+            raise ArgumentError("objectives", list(items), "at least one objective")
+        names = [item.name for item in items]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ArgumentError("objectives", names, "one objective a name", hint=f"{twice[0]!r} occurs twice.")
+        self._items: tuple[Objective, ...] = tuple(items)
+        self._signs = np.array([1.0 if item.mode == "min" else -1.0 for item in items])
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._items[index]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[Objective]:
+        return iter(self._items)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Objectives) and self._items == other._items
+
+    def __hash__(self) -> int:
+        return hash(self._items)
+
+    def __repr__(self) -> str:
+        return f"Objectives({list(self._items)!r})"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names, in order."""
+        return tuple(item.name for item in self._items)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names that the training must log."""
+        return tuple(item.name for item in self._items if not item.is_measured)
+
+    def loss(self, values: Mapping[str, float]) -> npt.NDArray[np.float64]:
+        """Returns the minimised vector, shape `(n_objectives,)`; a value that is not finite becomes NaN.
+
+        Raises:
+            MetricError: an objective has no value.
+        """
+        missing = [name for name in self.names if name not in values]
+        if missing:
+            raise MetricError(
+                f"no value for objective {missing[0]!r}; there are {sorted(values)}{nearest(missing[0], values)}"
+            )
+        raw = np.array([float(values[name]) for name in self.names])
+        return np.where(np.isfinite(raw), raw * self._signs, math.nan)
+
+    def losses(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Returns the minimised matrix of `values`, shape `(n_points, n_objectives)`, in the order of the objectives."""
+        raw = np.asarray(values, dtype=np.float64).reshape(-1, len(self))
+        return np.where(np.isfinite(raw), raw * self._signs, math.nan)
+
+    def values(self, loss: npt.ArrayLike) -> dict[str, float]:
+        """Returns named values in the user's direction: the inverse of `loss` on finite vectors."""
+        raw = np.asarray(loss, dtype=np.float64) * self._signs
+        return {name: float(x) for name, x in zip(self.names, raw, strict=True)}
+
+    def to_dict(self) -> list[dict[str, str]]:
+        """Returns plain data for the log; `from_dict` reads it back."""
+        return [{"name": item.name, "mode": item.mode, "unit": item.unit} for item in self._items]
+
+    @classmethod
+    def from_dict(cls, data: Sequence[Mapping[str, str]]) -> Objectives:
+        """Returns the objectives that `to_dict` described."""
+        return cls([_MEASURED[d["name"]]() if d["name"] in _MEASURED else Metric(d["name"], d["mode"], d["unit"]) for d in data])

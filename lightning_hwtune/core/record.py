@@ -1,0 +1,135 @@
+"""What is known of one trial: its configuration, its measurements, its checkpoint, its state.
+
+A trial is one configuration's life over all its segments. `TrialRecord` is written by `Controller.apply` alone;
+everybody else reads it. The states and their legal moves are one table, `MOVES`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lightning_hwtune.errors import IllegalMoveError
+
+__all__ = ["MOVES", "Checkpoint", "Measurement", "TrialRecord", "TrialState"]
+
+
+class TrialState(enum.StrEnum):
+    """Where a trial stands."""
+
+    WAITING = "waiting"  # has no checkpoint: a segment would begin from scratch
+    RUNNING = "running"  # a segment of it is in progress
+    PAUSED = "paused"  # has a checkpoint that the log vouches for, and may go on from it
+    COMPLETED = "completed"  # trained as far as it ever will, with success
+    STOPPED = "stopped"  # ended by decision
+    FAILED = "failed"  # ended by errors
+    INFEASIBLE = "infeasible"  # cannot run on any device count that the space allows
+
+    @property
+    def is_final(self) -> bool:
+        """True if the trial never runs again."""
+        return self in (TrialState.COMPLETED, TrialState.STOPPED, TrialState.FAILED, TrialState.INFEASIBLE)
+
+
+MOVES: Mapping[TrialState, frozenset[TrialState]] = {
+    TrialState.WAITING: frozenset({TrialState.RUNNING}),
+    TrialState.RUNNING: frozenset(set(TrialState) - {TrialState.RUNNING}),
+    # losing its checkpoint to the disk budget sends a paused trial back to waiting
+    TrialState.PAUSED: frozenset({TrialState.RUNNING, TrialState.WAITING}),
+    TrialState.COMPLETED: frozenset(),
+    TrialState.STOPPED: frozenset(),
+    TrialState.FAILED: frozenset(),
+    TrialState.INFEASIBLE: frozenset(),
+}
+"""Which state may follow which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """All objectives of a trial at one resource.
+
+    Attributes:
+        resource: cumulative resource (epochs unless the study says otherwise), counted from the trial's beginning.
+        values: objective name -> value in the user's direction; may be NaN or infinite.
+        train_s: cumulative training seconds of useful work (see `TrainSeconds`).
+        device_s: the same, times devices.
+    """
+
+    resource: int
+    values: Mapping[str, float]
+    train_s: float
+    device_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A file that the log vouches for.
+
+    Attributes:
+        path: relative to the study's folder.
+        digest: hexadecimal BLAKE2b-256 of the file.
+        n_bytes: its size.
+        resource, train_s, device_s: what had been consumed when it was saved.
+    """
+
+    path: str
+    digest: str
+    n_bytes: int
+    resource: int
+    train_s: float
+    device_s: float
+
+
+@dataclass(slots=True)
+class TrialRecord:
+    """One trial. Mutable, but only `Controller.apply` changes it.
+
+    Attributes:
+        target: the resource up to which the trial may train; a promotion raises it.
+        decided: rung level -> the verdict's kind ("continue", "pause", "stop"); each level is decided once.
+        segment: number of the newest segment, from 1; 0 before the first.
+        checkpoint: the newest valid checkpoint, None if there is none (yet, or any more).
+        n_retries: segments that ended by an error or were lost and were repeated; interrupted ones do not count.
+    """
+
+    trial_id: int
+    config: Mapping[str, Any]
+    seed: int
+    bracket: int
+    target: int
+    created_at: float
+    num_devices: int = 1
+    state: TrialState = TrialState.WAITING
+    measurements: list[Measurement] = field(default_factory=list)
+    decided: dict[int, str] = field(default_factory=dict)
+    segment: int = 0
+    checkpoint: Checkpoint | None = None
+    n_retries: int = 0
+    error: str = ""
+    note: str = ""
+
+    @property
+    def last(self) -> Measurement | None:
+        """The measurement at the highest resource, or None."""
+        return self.measurements[-1] if self.measurements else None
+
+    @property
+    def resource(self) -> int:
+        """The highest resource with a measurement; 0 before the first."""
+        return self.measurements[-1].resource if self.measurements else 0
+
+    def at(self, resource: int) -> Measurement | None:
+        """Returns the measurement at exactly this resource, or None."""
+        return next((m for m in self.measurements if m.resource == resource), None)
+
+    def move(self, state: TrialState) -> None:
+        """Changes the state.
+
+        Raises:
+            IllegalMoveError: `MOVES` does not hold this move.
+        """
+        if state not in MOVES[self.state]:
+            raise IllegalMoveError(f"trial {self.trial_id} is {self.state}; it cannot become {state}")
+        self.state = state

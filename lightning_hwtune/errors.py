@@ -1,0 +1,122 @@
+"""Every error this package raises on purpose, and what its reader does next.
+
+    HwTuneError
+    ├── ArgumentError           (ValueError)    a value is not allowed: correct the call
+    ├── RenamedArgumentError    (TypeError)     another tool's name: use ours, the message says which
+    ├── MetricError             (LookupError)   an objective never arrived: log it, or correct its name
+    ├── StudyMismatchError      (ValueError)    a stored study was made with other settings: rename, or restore them
+    ├── StudyNotFoundError      (LookupError)   no such study in that folder
+    ├── StudyLockedError        (RuntimeError)  another process drives this study: wait, or end it
+    ├── StorageError            (OSError)       the file is not ours, is newer than this code, or cannot be written
+    ├── CheckpointError         (OSError)       a checkpoint is missing or is not what the log vouches for
+    ├── IllegalMoveError        (RuntimeError)  a trial cannot make this move: a bug, here or in the caller
+    ├── TrialError              (RuntimeError)  the training code failed in a way that ends the study
+    └── MissingDependencyError  (ImportError)   an optional package is absent or broken: the message says what to install
+
+Messages name the argument, what was received, what is allowed, and what to do. Facts are attributes too.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ArgumentError",
+    "CheckpointError",
+    "HwTuneError",
+    "IllegalMoveError",
+    "MetricError",
+    "MissingDependencyError",
+    "RenamedArgumentError",
+    "StorageError",
+    "StudyLockedError",
+    "StudyMismatchError",
+    "StudyNotFoundError",
+    "TrialError",
+    "nearest",
+]
+
+
+class HwTuneError(Exception):
+    """Base of all errors of this package."""
+
+
+class ArgumentError(HwTuneError, ValueError):
+    """A value that is not allowed. `argument` is its name, `received` what was given."""
+
+    def __init__(self, argument: str, received: object, allowed: str, *, hint: str = "") -> None:
+        self.argument, self.received, self.allowed, self.hint = argument, received, allowed, hint
+        tail = f" {hint}" if hint else ""
+        super().__init__(f"`{argument}` is {received!r}; allowed: {allowed}.{tail}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild_argument_error, (self.argument, self.received, self.allowed, self.hint)
+
+
+def _rebuild_argument_error(argument: str, received: object, allowed: str, hint: str) -> ArgumentError:
+    return ArgumentError(argument, received, allowed, hint=hint)
+
+
+class RenamedArgumentError(HwTuneError, TypeError):
+    """A name that another tool uses for something that is called differently here."""
+
+    def __init__(self, given: str, here: str) -> None:
+        self.given, self.here = given, here
+        super().__init__(f"`{given}` is not a name here: {here}.")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.given, self.here)
+
+
+class MetricError(HwTuneError, LookupError):
+    """An objective that the training never logged."""
+
+
+class StudyMismatchError(HwTuneError, ValueError):
+    """A stored study was made with other settings. `differences` maps a setting to (stored, given)."""
+
+    def __init__(self, study: str, differences: dict[str, tuple[object, object]]) -> None:
+        self.study, self.differences = study, differences
+        lines = "\n".join(f"  {key}: stored {a!r}, given {b!r}" for key, (a, b) in differences.items())
+        super().__init__(
+            f"study {study!r} exists with other settings, and these cannot change:\n{lines}\n"
+            "Give the stored settings to continue it, or another name to begin a new study."
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.study, self.differences)
+
+
+class StudyNotFoundError(HwTuneError, LookupError):
+    """No study of that name where it was looked for."""
+
+
+class StudyLockedError(HwTuneError, RuntimeError):
+    """Another process holds the lease on this study."""
+
+
+class StorageError(HwTuneError, OSError):
+    """A store that is not ours, is newer than this code, or cannot be written."""
+
+
+class CheckpointError(HwTuneError, OSError):
+    """A checkpoint file that is missing, or whose digest is not the one in the log."""
+
+
+class IllegalMoveError(HwTuneError, RuntimeError):
+    """A change of a trial's state that the table of moves does not hold."""
+
+
+class TrialError(HwTuneError, RuntimeError):
+    """The training code failed in a way that ends the study; the message carries its traceback."""
+
+
+class MissingDependencyError(HwTuneError, ImportError):
+    """An optional package is absent, or two installed packages do not fit each other."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Returns "; did you mean 'x'?" for the closest known name, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,139 @@
+"""The messages between the ranks of a segment and the engine that drives them: plain data, both ends.
+
+Rank 0 sends `Report` and waits for a `VerdictMessage`; it sends `Saved` when a checkpoint is complete. Every rank sends
+`Started`, `Beat` and one last `Ended`. A training process knows this module, not who reads the messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+__all__ = ["Beat", "Channel", "Ended", "Message", "Note", "Report", "Saved", "SegmentOrder", "Started", "VerdictMessage"]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentOrder:
+    """Everything a rank needs to train one segment.
+
+    Attributes:
+        study, trial_id, segment: who it is; segments count from 1.
+        config: parameter name -> plain Python value.
+        seed: for `seed_everything(seed, workers=True)` on all ranks before user code.
+        num_devices, slots: how many devices, and their numbers in the pool.
+        accelerator: "cpu" or "gpu", as Lightning's Trainer takes it.
+        threads_per_device: torch threads of one rank.
+        trial_dir: absolute path of the trial's folder; exists.
+        resource: cumulative resource of `checkpoint`; 0 from scratch.
+        checkpoint: absolute path to resume from, or None. The engine has verified its digest.
+        unit: "epochs", "steps" or "samples". max_resource: the full horizon in that unit.
+        levels: resources at which a verdict may be other than Continue (a rung must fall on a validated epoch).
+        metrics: names that every report must hold.
+        batch: "global" or "per_device": what the study's batch sizes mean.
+        save_every: also save at every so many epochs; None = only at pauses and at the end.
+        env: environment variables to set before user code (device mask, logger run ids).
+    """
+
+    study: str
+    trial_id: int
+    segment: int
+    config: Mapping[str, Any]
+    seed: int
+    num_devices: int
+    slots: tuple[int, ...]
+    accelerator: str
+    threads_per_device: int
+    trial_dir: str
+    resource: int
+    checkpoint: str | None
+    unit: str
+    max_resource: int
+    levels: tuple[int, ...]
+    metrics: tuple[str, ...]
+    batch: str = "global"
+    save_every: int | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A rank is about to run user code. `world_size` is sent again, real, by rank 0 once the process group stands."""
+
+    rank: int
+    pid: int
+    world_size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A rank lives. `progress` grows with every batch, validation step and save."""
+
+    rank: int
+    progress: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Metrics at a cumulative resource. `train_s`: training seconds of this segment so far."""
+
+    resource: int
+    metrics: Mapping[str, float]
+    train_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictMessage:
+    """The answer to a report: kind is "continue", "pause" or "stop"."""
+
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A checkpoint is complete: `path` absolute, `digest` hexadecimal BLAKE2b-256, `train_s` of this segment up to it."""
+
+    path: str
+    digest: str
+    n_bytes: int
+    resource: int
+    train_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something the user should read, e.g. that `min_epochs` was lifted."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A rank's last word.
+
+    Attributes:
+        outcome: "done", "error" or "out-of-memory".
+        error: the traceback; empty on "done".
+        resource: cumulative resource at the end.
+        reached_end: user code returned without a verdict having ended it (e.g. its own EarlyStopping).
+    """
+
+    rank: int
+    outcome: str
+    error: str
+    resource: int
+    reached_end: bool
+
+
+Message = Started | Beat | Report | Saved | Note | Ended
+
+
+class Channel(Protocol):
+    """A rank's end. Only rank 0 calls `report`; the other methods are for every rank. Safe from several threads."""
+
+    def report(self, report: Report) -> VerdictMessage:
+        """Sends the report and returns the engine's answer; raises `ConnectionError` if the engine is gone."""
+
+    def send(self, message: Message) -> None:
+        """Sends a message that needs no answer."""
