@@ -154,6 +154,7 @@ class SegmentEnded(Event):
         wall_s: from the start request to the release of its devices. device_s: the same times devices.
         billed_usd: what the ledger charges for it; 0 without a price.
         world_size: real size of the process group, asserted inside the ranks; 0 if it never got that far.
+        next_devices: devices of its next segment, should there be one.
     """
 
     trial_id: int
@@ -165,6 +166,7 @@ class SegmentEnded(Event):
     device_s: float
     billed_usd: float
     world_size: int
+    next_devices: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,178 @@
+"""What a study is: everything that is settled before its first trial and written into its log.
+
+`StudySpec` checks that the parts fit each other (a `Cost` needs a price, a device count must not exceed the pool) and
+tells which settings a stored study may not change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+from lightning_hwtune.core.hardware.allocation import AllocationPolicy, allocation_for
+from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Objectives, TrainSeconds
+from lightning_hwtune.core.schedulers import Scheduler, scheduler_from_settings
+from lightning_hwtune.core.searchers import Searcher, searcher_from_settings
+from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.errors import ArgumentError
+
+__all__ = ["Limits", "StudySpec"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on the whole study, over all its sessions; None = no bound.
+
+    Attributes:
+        max_trials: trials in all.
+        max_time_s: seconds during which some process drove the study.
+        max_cost_usd: what the ledger bills, start-ups and lost work included.
+        max_parallel: segments at one time; None = as many as the pool carries.
+        finishers: fully trained trials that the study should end with, so that its front offers a choice.
+    """
+
+    max_trials: int | None = None
+    max_time_s: float | None = None
+    max_cost_usd: float | None = None
+    max_parallel: int | None = None
+    finishers: int = 4
+
+    def __post_init__(self) -> None:
+        for name, value in (("max_trials", self.max_trials), ("max_parallel", self.max_parallel)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ArgumentError(name, value, "a whole number from 1, or None")
+        for name, number in (("max_time", self.max_time_s), ("max_cost", self.max_cost_usd)):
+            if number is not None and not number > 0:
+                raise ArgumentError(name, number, "a number above 0, or None")
+        if isinstance(self.finishers, bool) or not isinstance(self.finishers, int) or self.finishers < 0:
+            raise ArgumentError("finishers", self.finishers, "a whole number from 0")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain data for the log."""
+        return {
+            "max_trials": self.max_trials,
+            "max_time_s": self.max_time_s,
+            "max_cost_usd": self.max_cost_usd,
+            "max_parallel": self.max_parallel,
+            "finishers": self.finishers,
+        }
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class StudySpec:
+    """A study's settled parts. `pool` must be resolved (a number of devices).
+
+    Raises:
+        ArgumentError: the parts do not fit each other.
+    """
+
+    name: str
+    space: SearchSpace
+    objectives: Objectives
+    scheduler: Scheduler
+    searcher: Searcher
+    pool: Pool
+    seed: int = 0
+    batch: str = "global"
+    max_retries: int = 1
+    max_failures: int = 3
+
+    def __post_init__(self) -> None:
+        if self.batch not in ("global", "per_device"):
+            raise ArgumentError("batch", self.batch, "'global' or 'per_device'")
+        for name in ("seed", "max_retries"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise ArgumentError(name, value, "a whole number from 0")
+        if isinstance(self.max_failures, bool) or not isinstance(self.max_failures, int) or self.max_failures < 1:
+            raise ArgumentError("max_failures", self.max_failures, "a whole number from 1")
+        self._check_hardware()
+
+    def _check_hardware(self) -> None:
+        counts = self.allocation.counts
+        if max(counts) > self.pool.size:
+            raise ArgumentError(
+                self.space.devices_key or "devices",
+                counts,
+                f"counts up to the pool's {self.pool.size} {self.pool.accelerator} devices",
+                hint="Lower the counts or give a larger pool.",
+            )
+        kinds = {type(item) for item in self.objectives}
+        if Cost in kinds and self.pool.usd_per_device_hour is None:
+            raise ArgumentError("objectives", "Cost()", "Cost with a price", hint="Give Pool(usd_per_device_hour=...).")
+        if len(counts) == 1 and len(kinds & {TrainSeconds, DeviceSeconds, Cost}) > 1:
+            raise ArgumentError(
+                "objectives",
+                list(self.objectives.names),
+                "one of TrainSeconds, DeviceSeconds and Cost while the device count is fixed",
+                hint="With one device count they are multiples of each other; add NumDevices(1, 2) to the space or drop one.",
+            )
+        if {DeviceSeconds, Cost} <= kinds:
+            raise ArgumentError(
+                "objectives",
+                list(self.objectives.names),
+                "DeviceSeconds or Cost, not both",
+                hint="Cost is device-seconds times a constant price.",
+            )
+
+    @property
+    def allocation(self) -> AllocationPolicy:
+        """How many devices trials get."""
+        return allocation_for(self.space)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain data for `StudyCreated`; `from_dict` reads it back."""
+        return {
+            "name": self.name,
+            "space": self.space.to_dict(),
+            "objectives": self.objectives.to_dict(),
+            "scheduler": self.scheduler.settings(),
+            "searcher": self.searcher.settings(),
+            "pool": self.pool.to_dict(),
+            "seed": self.seed,
+            "batch": self.batch,
+            "max_retries": self.max_retries,
+            "max_failures": self.max_failures,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> StudySpec:
+        """Returns the spec that `to_dict` described."""
+        space = SearchSpace.from_dict(data["space"])
+        return cls(
+            name=data["name"],
+            space=space if data["batch"] == "global" else space.constrained(None),
+            objectives=Objectives.from_dict(data["objectives"]),
+            scheduler=scheduler_from_settings(data["scheduler"]),
+            searcher=searcher_from_settings(data["searcher"]),
+            pool=Pool(**data["pool"]),
+            seed=data["seed"],
+            batch=data["batch"],
+            max_retries=data["max_retries"],
+            max_failures=data["max_failures"],
+        )
+
+    def differences(self, given: StudySpec) -> dict[str, tuple[object, object]]:
+        """Returns what `given` changes that a stored study may not change: setting -> (stored, given)."""
+        mine, theirs = self.to_dict(), given.to_dict()
+        found = {f"space.{key}": pair for key, pair in self.space.differences(given.space).items()}
+        found |= _differing("scheduler", mine["scheduler"], theirs["scheduler"])
+        for key in ("objectives", "seed", "batch"):
+            if mine[key] != theirs[key]:
+                found[key] = (mine[key], theirs[key])
+        if any(isinstance(item, Cost) for item in self.objectives):
+            found |= _differing("pool", _price(self.pool), _price(given.pool))
+        return found
+
+
+def _price(pool: Pool) -> dict[str, Any]:
+    return {"usd_per_device_hour": pool.usd_per_device_hour}
+
+
+def _differing(prefix: str, stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, tuple[object, object]]:
+    keys = [*stored, *(key for key in given if key not in stored)]
+    return {f"{prefix}.{key}": (stored.get(key), given.get(key)) for key in keys if stored.get(key) != given.get(key)}
