@@ -1,0 +1,79 @@
+"""Which devices this host offers, and which of them a segment gets.
+
+GPUs are counted without touching CUDA: from CUDA_VISIBLE_DEVICES if it is set, else from the device files. A segment's
+ranks all see the same mask, so that `devices=2` in unchanged code means the first two of *its* GPUs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import final
+
+from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.errors import ArgumentError
+
+__all__ = ["Slots", "device_mask", "resolve", "visible_gpus"]
+
+
+def visible_gpus() -> list[str]:
+    """Returns the names by which CUDA_VISIBLE_DEVICES would list the GPUs this process may use."""
+    mask = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if mask is not None:
+        names = [name.strip() for name in mask.split(",") if name.strip()]
+        return names[: names.index("-1")] if "-1" in names else names
+    files = [match[1] for path in Path("/dev").glob("nvidia*") if (match := re.fullmatch(r"nvidia(\d+)", path.name))]
+    return sorted(files, key=int)
+
+
+def resolve(pool: Pool) -> Pool:
+    """Returns the pool with its accelerator and its number of devices settled for this host.
+
+    Raises:
+        ArgumentError: it asks for more devices than there are.
+    """
+    gpus = visible_gpus() if pool.accelerator in ("auto", "gpu") else []
+    accelerator = "gpu" if pool.accelerator == "gpu" or gpus else "cpu"
+    if accelerator == "gpu":
+        there = len(gpus)
+    else:
+        there = max(len(os.sched_getaffinity(0)) // pool.threads_per_device, 1)
+    wanted = there if pool.devices == "auto" else pool.size
+    if wanted < 1 or (accelerator == "gpu" and wanted > there):
+        raise ArgumentError("Pool.devices", pool.devices, f"at most the {there} visible {accelerator} devices")
+    return dataclasses.replace(pool, accelerator=accelerator, devices=wanted)
+
+
+def device_mask(pool: Pool, slots: Sequence[int]) -> dict[str, str]:
+    """Returns the environment that shows a segment its own devices only; empty on the CPU."""
+    if pool.accelerator != "gpu":
+        return {}
+    gpus = visible_gpus()
+    return {"CUDA_VISIBLE_DEVICES": ",".join(gpus[slot] for slot in slots)}
+
+
+@final
+class Slots:
+    """The pool's device numbers, each either free or held by one segment."""
+
+    def __init__(self, size: int) -> None:
+        self._free = set(range(size))
+        self.size = size
+
+    @property
+    def n_free(self) -> int:
+        """How many are free."""
+        return len(self._free)
+
+    def take(self, n: int) -> tuple[int, ...]:
+        """Takes the `n` lowest free numbers; the caller has checked that there are so many."""
+        taken = tuple(sorted(self._free)[:n])
+        self._free.difference_update(taken)
+        return taken
+
+    def give_back(self, slots: Iterable[int]) -> None:
+        """Frees them again."""
+        self._free.update(slots)

@@ -1,0 +1,99 @@
+"""The executor that trains in this process, one segment after another: for debugging, and where processes are unwanted.
+
+A segment runs whole inside `wait`. It has one device; breakpoints and print work as in any script.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any, final
+
+from lightning_hwtune.engine.executor import Sink
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.training.channel import Beat, Ended, Message, Note, Report, Saved, SegmentOrder, Started, VerdictMessage
+
+__all__ = ["DirectChannel", "InlineExecutor"]
+
+
+@final
+class DirectChannel:
+    """A `Channel` whose other end is a sink in the same process."""
+
+    def __init__(self, order: SegmentOrder, sink: Sink) -> None:
+        self._order, self._sink = order, sink
+        self.world_size = 0
+
+    def report(self, report: Report) -> VerdictMessage:
+        """Returns the sink's answer."""
+        return self._sink.reported(self._order.trial_id, self._order.segment, report)
+
+    def send(self, message: Message) -> None:
+        """Hands a message on; signs of life are nobody's business here."""
+        if isinstance(message, Saved):
+            self._sink.saved(self._order.trial_id, self._order.segment, message)
+        elif isinstance(message, Note):
+            self._sink.noted(self._order.trial_id, self._order.segment, message.text)
+        elif isinstance(message, Started):
+            self.world_size = max(self.world_size, message.world_size)
+        elif isinstance(message, Beat | Ended):
+            return
+
+
+@final
+class InlineExecutor:
+    """Trains segments in this process with the function itself, no copy of it."""
+
+    def __init__(self, train: Callable[[Any], Any]) -> None:
+        self._train = train
+        self._queue: list[SegmentOrder] = []
+
+    def start(self, order: SegmentOrder) -> None:
+        """Notes the segment; `wait` trains it.
+
+        Raises:
+            ArgumentError: it needs more than one device.
+        """
+        if order.num_devices > 1:
+            raise ArgumentError(
+                "executor", "inline", "'local' for more than one device", hint="Ranks need processes of their own."
+            )
+        self._queue.append(order)
+
+    def wait(self, sink: Sink, timeout_s: float) -> None:
+        """Trains the next segment to its end."""
+        if not self._queue:
+            return
+        order = self._queue.pop(0)
+        channel = DirectChannel(order, sink)
+        ended = self._run(order, channel)
+        sink.ended(order.trial_id, order.segment, ended, channel.world_size)
+
+    def _run(self, order: SegmentOrder, channel: DirectChannel) -> Ended:
+        from lightning_hwtune.training.worker import run_segment
+
+        before = _interrupt_handler()
+        try:
+            return run_segment(self._train, order, channel)
+        except SystemExit as error:  # how Lightning answers Ctrl-C, with SIGINT left ignored
+            if before is not None and signal.getsignal(signal.SIGINT) is not before:
+                raise KeyboardInterrupt from error
+            return Ended(0, "error", "".join(traceback.format_exception(error)), order.resource, False)
+        finally:
+            if before is not None:
+                signal.signal(signal.SIGINT, before)
+
+    def end(self, trial_id: int, outcome: str, why: str) -> None:
+        """Forgets a segment that has not begun; one that runs cannot be ended from here."""
+        self._queue = [order for order in self._queue if order.trial_id != trial_id]
+
+    def close(self) -> None:
+        """Forgets what has not begun."""
+        self._queue.clear()
+
+
+def _interrupt_handler() -> Any:
+    """Returns the handler of SIGINT, or None outside the main thread, where it cannot be set."""
+    return signal.getsignal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else None

@@ -1,0 +1,184 @@
+"""The loop: asks the controller what the free devices should do, has it done, and tells what came of it.
+
+It owns the bookkeeping between the two: device slots, folders, checkpoint files. It takes no decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+from lightning_hwtune.core.controller import Controller, Segment
+from lightning_hwtune.core.decisions import Done, Resume, Start, Wait
+from lightning_hwtune.core.record import TrialState
+from lightning_hwtune.engine.clock import Clock
+from lightning_hwtune.engine.devices import Slots, device_mask
+from lightning_hwtune.engine.executor import Executor
+from lightning_hwtune.errors import CheckpointError, TrialError
+from lightning_hwtune.store.files import StudyFiles
+from lightning_hwtune.training.channel import Ended, Report, Saved, SegmentOrder, VerdictMessage
+
+__all__ = ["Loop"]
+
+_TICK_S = 1.0
+
+
+@final
+class Loop:
+    """Drives one controller with one executor until nothing is left to do. Implements the executors' `Sink`.
+
+    Args:
+        files: the study's folder.
+        tick: called about once a second; renews the lease and redraws the live view.
+        save_every: extra checkpoints, see `SegmentOrder`.
+    """
+
+    def __init__(
+        self,
+        controller: Controller,
+        executor: Executor,
+        clock: Clock,
+        files: StudyFiles,
+        *,
+        tick: Callable[[], None] = lambda: None,
+        save_every: int | None = None,
+    ) -> None:
+        self._controller, self._executor, self._clock, self._files = controller, executor, clock, files
+        self._tick, self._save_every = tick, save_every
+        self._slots = Slots(controller.spec.pool.size)
+        self._fatal: TrialError | None = None
+
+    def run(self) -> Done:
+        """Runs until the controller is done; returns its last word.
+
+        Raises:
+            TrialError: the training code failed before the study's first report.
+        """
+        while True:
+            answer = self._fill()
+            if isinstance(answer, Done):
+                return answer
+            self._executor.wait(self, _TICK_S)
+            self._tick()
+            if self._fatal is not None:
+                raise self._fatal
+
+    def interrupt(self, why: str) -> None:
+        """Ends every running segment; their trials may go on another day."""
+        self._executor.close()
+        now = self._clock.now()
+        for trial_id in list(self._controller.running):
+            self._controller.tell(trial_id, now, "interrupted", error=why)
+
+    def _fill(self) -> Wait | Done:
+        """Starts segments until the controller has nothing for the free devices."""
+        while True:
+            answer = self._controller.ask(self._clock.now(), self._slots.n_free)
+            if isinstance(answer, Wait | Done):
+                return answer
+            self._begin(answer)
+
+    def _begin(self, decision: Start | Resume) -> None:
+        if isinstance(decision, Resume):
+            self._vouch(decision.trial_id)
+        slots = self._slots.take(decision.num_devices)
+        segment = self._controller.begin(decision, slots, self._clock.now())
+        self._executor.start(self._order(segment))
+
+    def _vouch(self, trial_id: int) -> None:
+        """Drops a checkpoint that is not what the log says; the trial then starts again from scratch."""
+        checkpoint = self._controller.trials[trial_id].checkpoint
+        if checkpoint is None:
+            return
+        try:
+            self._files.verify(checkpoint)
+        except CheckpointError as error:
+            self._controller.removed(trial_id, checkpoint.path, str(error), self._clock.now())
+
+    def _order(self, segment: Segment) -> SegmentOrder:
+        spec, trial = self._controller.spec, self._controller.trials[segment.trial_id]
+        folder = self._files.trial_dir(trial.trial_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoint = self._files.path(trial.checkpoint.path) if trial.checkpoint else None
+        return SegmentOrder(
+            study=spec.name,
+            trial_id=trial.trial_id,
+            segment=segment.number,
+            config=self._config(trial.config, segment.num_devices),
+            seed=trial.seed,
+            num_devices=segment.num_devices,
+            slots=segment.slots,
+            accelerator=spec.pool.accelerator,
+            threads_per_device=spec.pool.threads_per_device,
+            trial_dir=str(folder),
+            resource=segment.resource,
+            checkpoint=str(checkpoint) if checkpoint else None,
+            unit=spec.scheduler.unit,
+            max_resource=spec.scheduler.max_resource,
+            levels=spec.scheduler.levels,
+            metrics=spec.objectives.metrics,
+            batch=spec.batch,
+            save_every=self._save_every,
+            env=device_mask(spec.pool, segment.slots),
+        )
+
+    def _config(self, config: Mapping[str, Any], num_devices: int) -> dict[str, Any]:
+        """The configuration, with the devices it really gets (more than it asked for after running out of memory)."""
+        key = self._controller.spec.space.devices_key
+        return dict(config) if key is None else {**config, key: num_devices}
+
+    # ------------------------------------------------------------------ Sink
+
+    def reported(self, trial_id: int, segment: int, report: Report) -> VerdictMessage:
+        """Has the report judged and logged."""
+        if not self._is_current(trial_id, segment):
+            return VerdictMessage("stop", "this segment is over")
+        verdict = self._controller.report(trial_id, report.resource, report.metrics, report.train_s, self._clock.now())
+        return VerdictMessage(verdict.kind, verdict.reason.text)
+
+    def saved(self, trial_id: int, segment: int, saved: Saved) -> None:
+        """Logs the checkpoint, then lets go of the ones it replaces and of what exceeds the disk budget."""
+        if not self._is_current(trial_id, segment):
+            return
+        old = self._controller.trials[trial_id].checkpoint
+        path, now = self._files.relative(saved.path), self._clock.now()
+        self._controller.saved(trial_id, path, saved.digest, saved.n_bytes, saved.resource, saved.train_s, now)
+        if old is not None and old.path != path:
+            self._remove(trial_id, old.path, "superseded")
+        for victim in self._files.evictions(self._controller):
+            self._remove(victim.trial_id, victim.path, victim.reason)
+
+    def _remove(self, trial_id: int, path: str, reason: str) -> None:
+        self._controller.removed(trial_id, path, reason, self._clock.now())
+        self._files.delete(path)
+
+    def noted(self, trial_id: int, segment: int, text: str) -> None:
+        """Logs a line."""
+        self._controller.note(trial_id, text, self._clock.now())
+
+    def ended(self, trial_id: int, segment: int, ended: Ended, world_size: int) -> None:
+        """Frees the devices and has the trial's next state decided."""
+        if not self._is_current(trial_id, segment):
+            return
+        controller, outcome = self._controller, ended.outcome
+        self._slots.give_back(controller.running[trial_id].slots)
+        is_first = outcome == "error" and not any(trial.measurements for trial in controller.trials)
+        state = controller.tell(
+            trial_id,
+            self._clock.now(),
+            "interrupted" if is_first else outcome,
+            error=ended.error,
+            reached_end=ended.reached_end,
+            world_size=world_size,
+        )
+        if is_first:
+            self._fatal = TrialError(_FIRST.format(trial_id=trial_id, error=ended.error.rstrip()))
+        elif state is TrialState.FAILED and not any(trial.measurements for trial in controller.trials):
+            self._fatal = TrialError(f"trial {trial_id}: {controller.trials[trial_id].error}")
+
+    def _is_current(self, trial_id: int, segment: int) -> bool:
+        running = self._controller.running.get(trial_id)
+        return running is not None and running.number == segment
+
+
+_FIRST = "the training failed before the study's first report, so the study ends here (trial {trial_id}):\n\n{error}"

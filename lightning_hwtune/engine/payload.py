@@ -1,0 +1,108 @@
+"""The training function on its way to other processes: a file of cloudpickle bytes, written once a session.
+
+A function that a module of its own defines travels by reference, one from a script or a notebook cell by value, with
+everything it captures; `largest_capture` names the heaviest of that, so that nobody ships a data set by accident.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from lightning_hwtune.errors import ArgumentError, nearest
+
+__all__ = ["ImportedFunction", "Payload", "largest_capture", "write_payload"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedFunction:
+    """A training function named by its import path, `package.module:function`; imported where it is called.
+
+    Raises:
+        ArgumentError: the path has another form, or there is no such module.
+    """
+
+    path: str
+
+    def __post_init__(self) -> None:
+        module, _, name = self.path.partition(":")
+        if not module or not name:
+            raise ArgumentError("train", self.path, "an import path such as 'models.digits_study:train'")
+        try:
+            found = importlib.util.find_spec(module)
+        except ModuleNotFoundError:
+            found = None
+        if found is None:
+            raise ArgumentError("train", self.path, "a module that can be imported from here", hint=f"There is no module {module!r}.")
+
+    def __call__(self, trial: Any) -> Any:
+        """Imports the function and calls it."""
+        module, _, name = self.path.partition(":")
+        loaded = importlib.import_module(module)
+        if not hasattr(loaded, name):
+            raise ArgumentError("train", self.path, f"a function of {module}{nearest(name, vars(loaded))}")
+        return getattr(loaded, name)(trial)
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A training function as a file. `largest` names the heaviest thing it captures and its bytes."""
+
+    path: Path
+    n_bytes: int
+    largest: tuple[str, int] | None
+
+
+def write_payload(train: Callable[[Any], Any], folder: Path) -> Payload:
+    """Writes `train` to `folder` under its digest, unless that file exists.
+
+    Raises:
+        ArgumentError: it is no function, or something it captures cannot be pickled.
+    """
+    if not callable(train):
+        raise ArgumentError("train", train, "a function that takes a Trial")
+    try:
+        data = cloudpickle.dumps(train)
+    except Exception as error:
+        raise ArgumentError(
+            "train", train, "a function whose captured objects can be pickled", hint=f"{type(error).__name__}: {error}"
+        ) from error
+    path = folder / f"payload-{hashlib.blake2b(data, digest_size=8).hexdigest()}.pkl"
+    if not path.exists():
+        part = path.with_suffix(f".{os.getpid()}.part")
+        part.write_bytes(data)
+        part.replace(path)
+    return Payload(path, len(data), largest_capture(train) if len(data) > 1_000_000 else None)
+
+
+def largest_capture(train: Callable[[Any], Any]) -> tuple[str, int] | None:
+    """Returns (name, bytes) of the largest object that the function captures; None if it captures nothing."""
+    code, cells = getattr(train, "__code__", None), getattr(train, "__closure__", None) or ()
+    if code is None:
+        return None
+    captured = dict(zip(code.co_freevars, (cell.cell_contents for cell in cells), strict=False))
+    captured |= {name: train.__globals__[name] for name in code.co_names if name in train.__globals__}
+    sizes = {name: _size(value) for name, value in captured.items()}
+    return max(sizes.items(), key=lambda item: item[1], default=None)
+
+
+def _size(value: Any) -> int:
+    for attribute in ("nbytes", "memory_usage"):
+        found = getattr(value, attribute, None)
+        if isinstance(found, int):
+            return found
+        if callable(found):
+            total = found(deep=False) if attribute == "memory_usage" else None
+            return int(getattr(total, "sum", lambda: 0)())
+    try:
+        return len(cloudpickle.dumps(value))
+    except Exception:
+        return 0
