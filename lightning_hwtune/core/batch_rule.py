@@ -1,0 +1,111 @@
+"""The rule that a global batch size must divide by the number of devices that share it.
+
+With it the number of devices changes how long a training takes and what it costs, but not the optimisation. Everything
+the rule says is exact: batch sizes and device counts are finite.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_hwtune.core.combinations import Combinations
+from lightning_hwtune.core.parameters import Choice, Int, NumDevices, Parameter
+from lightning_hwtune.errors import ArgumentError
+
+__all__ = ["BatchRule"]
+
+_MAX_BATCH_SIZES = 1_000_000  # they are listed; more than this is no list of batch sizes
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class BatchRule:
+    """Each batch size is a multiple of the device count.
+
+    Attributes:
+        devices_key: name of the `NumDevices` parameter.
+        keys: names of the batch sizes, in the space's order.
+    """
+
+    devices_key: str
+    keys: tuple[str, ...]
+
+    def allows(self, config: Mapping[str, Any]) -> bool:
+        """Returns whether every batch size of a configuration divides."""
+        count = config[self.devices_key]
+        return all(_divides(config[key], count) for key in self.keys)
+
+    def check(self, config: Mapping[str, Any]) -> None:
+        """Refuses a configuration that breaks the rule.
+
+        Raises:
+            ArgumentError: a batch size does not divide.
+        """
+        count = config[self.devices_key]
+        for key in self.keys:
+            if not _divides(config[key], count):
+                raise ArgumentError(
+                    key,
+                    config[key],
+                    f"a multiple of the {count} devices that share it",
+                    hint="Batch sizes are global; batch='per_device' lifts this rule.",
+                )
+
+    def dividing(self, params: Mapping[str, Parameter]) -> tuple[int, float]:
+        """Returns how many combinations of batch sizes and devices divide, and their share of all draws.
+
+        Raises:
+            ArgumentError: none does, or a batch size is no parameter of whole numbers.
+        """
+        devices = params[self.devices_key]
+        assert isinstance(devices, NumDevices)
+        sizes = {key: _whole_numbers(key, params[key]) for key in self.keys}
+        n_dividing, share = 0, 0.0
+        for count, mass in zip(devices.counts, devices.masses(), strict=True):
+            masks = [_divides(values, count) for values, _ in sizes.values()]
+            n_dividing += math.prod(int(mask.sum()) for mask in masks)
+            dividing = (masses[mask].sum() for (_, masses), mask in zip(sizes.values(), masks, strict=True))
+            share += float(mass) * math.prod(map(float, dividing))
+        if n_dividing == 0:
+            raise ArgumentError(
+                self.keys[0],
+                params[self.keys[0]],
+                f"a multiple of one of the device counts {list(devices.counts)}",
+                hint="No combination divides: change the batch sizes or the counts, or give batch='per_device'.",
+            )
+        n_all = devices.n_values * math.prod(len(values) for values, _ in sizes.values())
+        return n_dividing, 1.0 if n_dividing == n_all else share
+
+    def mask(self, grid: Combinations, params: Mapping[str, Parameter]) -> npt.NDArray[np.bool_]:
+        """Returns which combinations keep the rule, shape `(len(grid),)`."""
+        devices = params[self.devices_key]
+        assert isinstance(devices, NumDevices)
+        counts = grid.column(self.devices_key, devices.counts)
+        mask = np.ones(len(grid), dtype=np.bool_)
+        for key in self.keys:
+            mask &= _divides(grid.column(key, _whole_numbers(key, params[key])[0]), counts)
+        return mask
+
+
+def _divides(batch_size: Any, count: Any) -> Any:
+    return (batch_size % count == 0) & (batch_size >= count)
+
+
+def _whole_numbers(key: str, parameter: Parameter) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """The values of a batch size and their probabilities."""
+    if isinstance(parameter, Int) and parameter.n_values <= _MAX_BATCH_SIZES:
+        return np.array(parameter.levels()), parameter.masses()
+    if isinstance(parameter, Choice) and all(type(option) is int for option in parameter.options):
+        return np.array(parameter.options, dtype=np.int64), parameter.masses()
+    raise ArgumentError(
+        key,
+        parameter,
+        f"Int with at most {_MAX_BATCH_SIZES} values, or Choice of whole numbers",
+        hint="A global batch size is divided among the devices; batch='per_device' lifts this rule.",
+    )

@@ -1,0 +1,60 @@
+"""Every combination of some values of each parameter, by number, without building them all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, final, overload
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Combinations"]
+
+
+@final
+class Combinations(Sequence[dict[str, Any]]):
+    """The product of `levels` (parameter name -> its values) as a sequence; the last parameter changes fastest.
+
+    Args:
+        levels: at least one value a name.
+        numbers: which members of the product belong, ascending, shape `(n_combinations,)`; None = all.
+    """
+
+    __slots__ = ("_levels", "_numbers")
+
+    def __init__(self, levels: Mapping[str, Sequence[Any]], numbers: npt.NDArray[np.int64] | None = None) -> None:
+        self._levels = dict(levels)
+        self._numbers = np.arange(math.prod(map(len, self._levels.values()))) if numbers is None else numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Combinations: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | Combinations:
+        if isinstance(index, slice):
+            return Combinations(self._levels, self._numbers[index])
+        number = int(self._numbers[index])
+        places = {}
+        for name in reversed(self._levels):
+            number, places[name] = divmod(number, len(self._levels[name]))
+        return {name: values[places[name]] for name, values in self._levels.items()}
+
+    def column(self, name: str, of_level: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Returns `of_level[place]` of every combination's value of one parameter, shape `(n_combinations,)`.
+
+        Args:
+            name: the parameter.
+            of_level: a number for each of its values, shape `(n_levels,)`: the values themselves, their probabilities.
+        """
+        sizes = {key: len(values) for key, values in self._levels.items()}
+        later = list(sizes)[list(sizes).index(name) + 1 :]
+        places = self._numbers // math.prod(sizes[key] for key in later) % sizes[name]
+        return np.asarray(of_level)[places]
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> Combinations:
+        """Returns the combinations for which `mask`, shape `(n_combinations,)`, is true."""
+        return Combinations(self._levels, self._numbers[mask])

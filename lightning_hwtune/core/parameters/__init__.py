@@ -1,0 +1,14 @@
+"""The four kinds of parameter: a range of floats, a range of whole numbers, a list of options, a number of devices.
+
+A parameter maps a share in [0, 1] to one of its values (`quantile`; a uniform share gives the parameter's
+distribution), and a value to its coordinates in the unit cube and back (`encode`, `decode`). Values are always plain
+Python: what is sampled can be written as JSON, and a restricted unpickler loads it.
+"""
+
+from __future__ import annotations
+
+from lightning_hwtune.core.parameters.choices import Choice, NumDevices, Option
+from lightning_hwtune.core.parameters.form import Parameter, parameter_from_dict
+from lightning_hwtune.core.parameters.ranges import Float, Int
+
+__all__ = ["Choice", "Float", "Int", "NumDevices", "Option", "Parameter", "parameter_from_dict"]

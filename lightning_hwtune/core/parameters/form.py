@@ -1,0 +1,101 @@
+"""A parameter from its form in study files, e.g. `{type: float, low: 1e-4, high: 1e-1, log: true}`.
+
+The other direction is each parameter's `to_dict`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lightning_hwtune.core.parameters.choices import Choice, NumDevices
+from lightning_hwtune.core.parameters.ranges import Float, Int
+from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+
+__all__ = ["Parameter", "parameter_from_dict"]
+
+Parameter = Float | Int | Choice | NumDevices
+
+# kind -> (its constructor, keys it needs, keys it may have)
+_KINDS: dict[str, tuple[Callable[..., Parameter], tuple[str, ...], tuple[str, ...]]] = {
+    "float": (Float, ("low", "high"), ("log",)),
+    "int": (Int, ("low", "high"), ("log", "step")),
+    "choice": (Choice, ("options",), ("ordered",)),
+    "num_devices": (lambda counts: NumDevices(*counts), ("counts",), ()),
+}
+_RENAMED_KINDS = {
+    "uniform": "`type: float`",
+    "loguniform": "`type: float` and `log: true`",
+    "log_uniform": "`type: float` and `log: true`",
+    "randint": "`type: int`, where `high` is included",
+    "lograndint": "`type: int` and `log: true`, where `high` is included",
+    "categorical": "`type: choice`",
+}
+_RENAMED_KEYS = {
+    "min": "low",
+    "max": "high",
+    "lower": "low",
+    "upper": "high",
+    "log_scale": "log",
+    "values": "options",
+    "choices": "options",
+    "categories": "options",
+}
+
+
+def parameter_from_dict(name: str, form: object) -> Parameter:
+    """Returns the parameter that `form` describes; `name` is for messages only.
+
+    Numbers may be given as text: YAML 1.1 reads `1e-4` as text.
+
+    Raises:
+        ArgumentError: an unknown kind or key, a missing key, or a value that the parameter refuses.
+        RenamedArgumentError: another tool's name for a kind or key.
+    """
+    if not isinstance(form, Mapping):
+        raise ArgumentError(name, form, "a mapping such as {type: float, low: 1e-4, high: 1e-1, log: true}")
+    build, needed, optional = _kind(name, form)
+    given = {key: value for key, value in form.items() if key != "type"}
+    _check_keys(name, form, (*needed, *optional))
+    missing = [key for key in needed if key not in given]
+    if missing:
+        raise ArgumentError(name, dict(form), f"a form with {missing[0]!r}")
+    try:
+        return build(
+            **{key: _number(value) if key in ("low", "high", "step") else value for key, value in given.items()}
+        )
+    except ArgumentError as error:
+        argument = f"{name}.{error.argument.rpartition('.')[2]}"
+        raise ArgumentError(argument, error.received, error.allowed, hint=error.hint) from None
+
+
+def _kind(name: str, form: Mapping[str, Any]) -> tuple[Callable[..., Parameter], tuple[str, ...], tuple[str, ...]]:
+    kind = form.get("type")
+    if isinstance(kind, str) and kind in _RENAMED_KINDS:
+        raise RenamedArgumentError(f"{name}.type: {kind}", f"write {_RENAMED_KINDS[kind]}")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise ArgumentError(f"{name}.type", kind, ", ".join(_KINDS))
+    return _KINDS[kind]
+
+
+def _check_keys(name: str, form: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    for key in form:
+        if key in known or key == "type":
+            continue
+        if _RENAMED_KEYS.get(key) in known:
+            raise RenamedArgumentError(f"{name}.{key}", f"write `{_RENAMED_KEYS[key]}`")
+        raise ArgumentError(
+            name, dict(form), f"the keys {', '.join(('type', *known))}", hint=f"{key!r} is none of them."
+        )
+
+
+def _number(value: object) -> object:
+    """The number that a text holds; anything else as it is, for the parameter to judge."""
+    if not isinstance(value, str):
+        return value
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value

@@ -1,0 +1,230 @@
+"""Parameters with a range: floats and whole numbers, uniform in the value or in its logarithm.
+
+A float comes back from the unit cube within 1e-9 of its value where `log` is set, else within 1e-9 of its range; a
+whole number comes back exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_hwtune.core.parameters.values import bin_of, check_flag, finite, plain, whole
+from lightning_hwtune.errors import ArgumentError
+
+__all__ = ["Float", "Int"]
+
+_LARGEST_INT = 2**40  # beyond it a coordinate with 53 bits no longer tells neighbours apart after exp and log
+
+
+@final
+@dataclass(frozen=True, slots=True, repr=False)
+class Float:
+    """A real number from `low` to `high`, both included.
+
+    Args:
+        low: smallest value; above 0 if `log`.
+        high: largest value, above `low`.
+        log: uniform in the logarithm instead of the value.
+    """
+
+    low: float
+    high: float
+    _: KW_ONLY
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        low, high = finite("Float.low", self.low), finite("Float.high", self.high)
+        check_flag("Float.log", self.log)
+        _check_range("Float", low, high, is_log=self.log)
+        if not math.isfinite(high - low):
+            raise ArgumentError("Float.high", high, "an end whose distance from `low` is finite")
+        object.__setattr__(self, "low", low)
+        object.__setattr__(self, "high", high)
+
+    def __repr__(self) -> str:
+        return f"Float({self.low!r}, {self.high!r}{', log=True' if self.log else ''})"
+
+    @property
+    def n_dims(self) -> int:
+        """Coordinates in the unit cube."""
+        return 1
+
+    @property
+    def n_values(self) -> None:
+        """None: the values cannot be counted."""
+        return None
+
+    def quantile(self, share: float) -> float:
+        """Returns the value at this share of the range."""
+        if share <= 0.0:
+            return self.low
+        if share >= 1.0:
+            return self.high
+        if self.log:
+            start = math.log(self.low)
+            value = math.exp(start + share * (math.log(self.high) - start))
+        else:
+            value = self.low + share * (self.high - self.low)
+        return min(max(value, self.low), self.high)
+
+    def encode(self, value: float) -> list[float]:
+        """Returns the value's one coordinate."""
+        if self.log:
+            start = math.log(self.low)
+            return [(math.log(value) - start) / (math.log(self.high) - start)]
+        return [(value - self.low) / (self.high - self.low)]
+
+    def decode(self, cells: Sequence[float]) -> float:
+        """Returns the value at this coordinate."""
+        return self.quantile(cells[0])
+
+    def check(self, name: str, value: object) -> float:
+        """Returns the value as a plain float; whole numbers are welcome.
+
+        Raises:
+            ArgumentError: it is no number of the range.
+        """
+        number = plain(value)
+        if isinstance(number, bool) or not isinstance(number, int | float) or not self.low <= number <= self.high:
+            raise ArgumentError(name, value, f"a number from {self.low!r} to {self.high!r}")
+        return float(number)
+
+    def levels(self, n_points: int) -> list[float]:
+        """Returns `n_points` (at least 2) evenly spread values, both ends among them."""
+        inner = (self.quantile(i / (n_points - 1)) for i in range(1, n_points - 1))
+        # 12 digits: 0.001 rather than 0.0010000000000000002
+        rounded = (min(max(float(f"{value:.12g}"), self.low), self.high) for value in inner)
+        return [self.low, *rounded, self.high]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the form of study files."""
+        return {"type": "float", "low": self.low, "high": self.high} | ({"log": True} if self.log else {})
+
+
+@final
+@dataclass(frozen=True, slots=True, repr=False)
+class Int:
+    """A whole number from `low` to `high`, both included.
+
+    Args:
+        low: smallest value; at least 1 if `log`.
+        high: largest value, above `low` and reached by the steps.
+        log: each value is as likely as the share of the logarithm's range that rounds to it.
+        step: distance of neighbouring values, counted from `low`; with `log` it is 1.
+    """
+
+    low: int
+    high: int
+    _: KW_ONLY
+    log: bool = False
+    step: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high", "step"):
+            object.__setattr__(self, name, whole(f"Int.{name}", getattr(self, name)))
+        check_flag("Int.log", self.log)
+        _check_range("Int", self.low, self.high, is_log=self.log)
+        for name, end in (("low", self.low), ("high", self.high)):
+            if abs(end) > _LARGEST_INT:
+                raise ArgumentError(f"Int.{name}", end, "a whole number from -2**40 to 2**40")
+        if self.step < 1:
+            raise ArgumentError("Int.step", self.step, "a whole number from 1")
+        if self.log and self.step != 1:
+            raise ArgumentError("Int.step", self.step, "1 while log=True", hint="List the values with Choice instead.")
+        if (self.high - self.low) % self.step:
+            below = self.high - (self.high - self.low) % self.step
+            raise ArgumentError(
+                "Int.high",
+                self.high,
+                f"`low` plus a multiple of step={self.step}",
+                hint=f"The nearest are {below} and {below + self.step}.",
+            )
+
+    def __repr__(self) -> str:
+        tail = f"{', log=True' if self.log else ''}{f', step={self.step}' if self.step != 1 else ''}"
+        return f"Int({self.low}, {self.high}{tail})"
+
+    @property
+    def n_dims(self) -> int:
+        """Coordinates in the unit cube."""
+        return 1
+
+    @property
+    def n_values(self) -> int:
+        """How many values there are."""
+        return (self.high - self.low) // self.step + 1
+
+    def quantile(self, share: float) -> int:
+        """Returns the value at this share of the distribution."""
+        if self.log:
+            start, end = self._log_ends()
+            value = round(math.exp(start + share * (end - start)))
+            return min(max(value, self.low), self.high)
+        return self.low + self.step * bin_of(share, self.n_values)
+
+    def encode(self, value: int) -> list[float]:
+        """Returns the value's one coordinate."""
+        if self.log:
+            start, end = self._log_ends()
+            return [(math.log(value) - start) / (end - start)]
+        return [((value - self.low) // self.step + 0.5) / self.n_values]
+
+    def decode(self, cells: Sequence[float]) -> int:
+        """Returns the value nearest to this coordinate."""
+        return self.quantile(cells[0])
+
+    def check(self, name: str, value: object) -> int:
+        """Returns the value as a plain int; 8.0 is taken for 8, as tables turn whole numbers into floats.
+
+        Raises:
+            ArgumentError: it is none of the values.
+        """
+        number = plain(value)
+        if isinstance(number, float) and number.is_integer():
+            number = int(number)
+        if (
+            isinstance(number, bool)
+            or not isinstance(number, int)
+            or not self.low <= number <= self.high
+            or (number - self.low) % self.step
+        ):
+            steps = f" in steps of {self.step}" if self.step != 1 else ""
+            raise ArgumentError(name, value, f"a whole number from {self.low} to {self.high}{steps}")
+        return number
+
+    def levels(self) -> Sequence[int]:
+        """Returns every value, ascending."""
+        return range(self.low, self.high + 1, self.step)
+
+    def masses(self) -> npt.NDArray[np.float64]:
+        """Returns the probability of every value, shape `(n_values,)`, in the order of `levels`."""
+        if not self.log:
+            return np.full(self.n_values, 1.0 / self.n_values)
+        start, end = self._log_ends()
+        edges = np.log(np.arange(self.low, self.high + 2) - 0.5)
+        return np.asarray(np.diff(edges) / (end - start))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the form of study files."""
+        form: dict[str, Any] = {"type": "int", "low": self.low, "high": self.high}
+        return form | ({"log": True} if self.log else {}) | ({"step": self.step} if self.step != 1 else {})
+
+    def _log_ends(self) -> tuple[float, float]:
+        # half a unit beyond either end, so that the end values get their full share of the rounding
+        return math.log(self.low - 0.5), math.log(self.high + 0.5)
+
+
+def _check_range(kind: str, low: float, high: float, *, is_log: bool) -> None:
+    if low == high:
+        hint = f"For a constant use Choice([{low!r}])."
+        raise ArgumentError(f"{kind}.high", high, f"more than low={low!r}", hint=hint)
+    if low > high:
+        raise ArgumentError(f"{kind}.high", high, f"more than low={low!r}", hint="Are the ends exchanged?")
+    if is_log and low <= 0:
+        raise ArgumentError(f"{kind}.low", low, "a number above 0 while log=True")

@@ -1,0 +1,78 @@
+"""What a searcher is: an answer to "which configuration is draw number n?", without a state of its own.
+
+The position of a searcher is the number of its next draw, which the study's log holds. Asking changes nothing, so a
+question may be asked twice, and a continued study never repeats a draw.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_hwtune.core.objectives import Objectives
+from lightning_hwtune.core.record import TrialRecord
+from lightning_hwtune.core.space import SearchSpace
+
+__all__ = ["History", "Searcher"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the study has measured so far: a view on its trials, read only when a property is asked for.
+
+    The three properties have one row for each trial with a measurement, in the order of creation.
+    """
+
+    trials: Sequence[TrialRecord]
+    objectives: Objectives
+
+    @property
+    def configs(self) -> list[Mapping[str, Any]]:
+        """The configurations."""
+        return [trial.config for trial in self._measured()]
+
+    @property
+    def losses(self) -> npt.NDArray[np.float64]:
+        """Minimised values at each trial's highest resource, shape `(n, n_objectives)`; NaN = not finite."""
+        rows = [self.objectives.loss(trial.measurements[-1].values) for trial in self._measured()]
+        return np.array(rows).reshape(-1, len(self.objectives))
+
+    @property
+    def resources(self) -> npt.NDArray[np.int64]:
+        """The resource of each row's measurement, shape `(n,)`."""
+        return np.array([trial.resource for trial in self._measured()], dtype=np.int64)
+
+    def _measured(self) -> list[TrialRecord]:
+        return [trial for trial in self.trials if trial.measurements]
+
+
+class Searcher(abc.ABC):
+    """Proposes configurations. Subclasses hold settings only, and set `name`, by which the log knows them."""
+
+    __slots__ = ()
+    name: ClassVar[str]
+
+    @abc.abstractmethod
+    def check(self, space: SearchSpace) -> None:
+        """Refuses a space that this searcher cannot search, before the study begins.
+
+        Raises:
+            ArgumentError: what is wrong with the space.
+        """
+
+    @abc.abstractmethod
+    def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
+        """Returns the configuration of draw number `draw` (from 0) in the study with this seed; changes nothing.
+
+        None = there is no further configuration, at this or any later draw.
+        """
+
+    @abc.abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Returns plain data for the log, with the key `name`; `searcher_from_settings` reads it back."""

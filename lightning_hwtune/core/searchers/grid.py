@@ -1,0 +1,64 @@
+"""Grid search: every combination once, in an order shuffled by the study's seed.
+
+Shuffled, because a study may end early: any prefix is then a fair sample of the whole grid.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_hwtune.core.combinations import Combinations
+from lightning_hwtune.core.searchers.base import History, Searcher
+from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.core.streams import stream
+from lightning_hwtune.errors import ArgumentError
+
+__all__ = ["Grid"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Grid(Searcher):
+    """Tries all values of `Int`, `Choice` and `NumDevices`, and a few of each `Float`, in every combination.
+
+    Args:
+        points_per_float: evenly spread values of a `Float`, its ends among them; in the logarithm if it is `log`.
+    """
+
+    points_per_float: int = 5
+    name: ClassVar[str] = "grid"
+
+    def __post_init__(self) -> None:
+        points = self.points_per_float
+        if isinstance(points, bool) or not isinstance(points, int) or points < 2:
+            raise ArgumentError("Grid.points_per_float", points, "a whole number from 2")
+
+    def check(self, space: SearchSpace) -> None:
+        """Refuses a grid of more than a million combinations, or one in which no batch size divides.
+
+        Raises:
+            ArgumentError: which of the two, with the numbers.
+        """
+        space.grid(self.points_per_float)
+
+    def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
+        """Returns draw number `draw`; None once the grid is exhausted."""
+        grid, order = _shuffled(space, self.points_per_float, seed)
+        return grid[int(order[draw])] if draw < len(order) else None
+
+    def settings(self) -> dict[str, Any]:
+        """Returns plain data for the log."""
+        return {"name": self.name, "points_per_float": self.points_per_float}
+
+
+@functools.lru_cache(maxsize=2)
+def _shuffled(space: SearchSpace, points_per_float: int, seed: int) -> tuple[Combinations, npt.NDArray[np.int64]]:
+    """The grid, and the order in which it is walked."""
+    grid = space.grid(points_per_float)
+    # sorted random numbers rather than `permutation`, whose algorithm numpy does not promise to keep
+    return grid, np.argsort(stream(seed, Grid.name, 0).random(len(grid)), kind="stable")

@@ -1,0 +1,68 @@
+"""Random search: each draw has a random stream of its own.
+
+A space with a float is drawn from independently, as in Bergstra and Bengio, "Random Search for Hyper-Parameter
+Optimization", 2012. A finite space of at most a million configurations is drawn from *without replacement*: training a
+configuration twice tells little, so a study on twelve configurations ends after twelve trials whatever `max_trials`
+says. The order is that of successive draws, by probability, from those that are left (Efraimidis and Spirakis,
+"Weighted random sampling with a reservoir", 2006): sorted by exponential variates over the weights. Larger finite
+spaces are drawn from independently; there a repetition is rare.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_hwtune.core.combinations import Combinations
+from lightning_hwtune.core.searchers.base import History, Searcher
+from lightning_hwtune.core.space import MAX_COMBINATIONS, SearchSpace
+from lightning_hwtune.core.streams import stream
+
+__all__ = ["Random"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Random(Searcher):
+    """Draws at random; never the same configuration twice where the space is finite and small (see above)."""
+
+    name: ClassVar[str] = "random"
+
+    def check(self, space: SearchSpace) -> None:
+        """Refuses a space in which no batch size divides by any device count.
+
+        Raises:
+            ArgumentError: there is nothing to draw.
+        """
+        _ = space.rejected_share
+
+    def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
+        """Returns draw number `draw`; None once a small finite space is exhausted."""
+        if not _is_small(space):
+            return space.sample(stream(seed, self.name, draw))
+        grid, order = _shuffled(space, seed)
+        return grid[int(order[draw])] if draw < len(order) else None
+
+    def settings(self) -> dict[str, Any]:
+        """Returns plain data for the log."""
+        return {"name": self.name}
+
+
+def _is_small(space: SearchSpace) -> bool:
+    """True if all configurations, those that the batch rule rejects included, can be listed."""
+    counts = [parameter.n_values for parameter in space.values()]
+    return None not in counts and math.prod(count for count in counts if count is not None) <= MAX_COMBINATIONS
+
+
+@functools.lru_cache(maxsize=2)
+def _shuffled(space: SearchSpace, seed: int) -> tuple[Combinations, npt.NDArray[np.int64]]:
+    """All configurations, and the order in which they are drawn."""
+    grid = space.grid()
+    weights = space.probabilities(grid)
+    waits = -np.log1p(-stream(seed, Random.name, 0).random(len(grid))) / weights
+    return grid, np.argsort(waits, kind="stable")

@@ -1,0 +1,327 @@
+"""The search space: named parameters, what may be drawn from them, and their places in the unit cube.
+
+A configuration is a plain dict with a value for every parameter, in the space's order. The space also holds the rule
+that a global batch size must divide by the number of devices: such a combination is drawn again, refused by `validate`
+and left out of grids. The rule concerns every parameter called `batch_size` (or `something.batch_size`) once there is a
+`NumDevices`; `constrained` names another parameter, or lifts the rule.
+
+Two spaces are equal if they have the same parameters in the same order under the same rule. Order counts: the n-th
+draw gives its shares to the parameters by place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_hwtune.core.batch_rule import BatchRule
+from lightning_hwtune.core.combinations import Combinations
+from lightning_hwtune.core.parameters import Choice, Float, Int, NumDevices, Parameter, parameter_from_dict
+from lightning_hwtune.errors import ArgumentError, nearest
+
+__all__ = ["MAX_COMBINATIONS", "Choice", "Float", "Int", "NumDevices", "Parameter", "SearchSpace"]
+
+MAX_COMBINATIONS = 1_000_000
+"""The largest product that is ever listed: its arrays take some ten megabytes."""
+
+
+@final
+class SearchSpace(Mapping[str, Parameter]):
+    """Named parameters; reads like a mapping from name to parameter.
+
+    Args:
+        params: name -> parameter; dotted names such as "model.optimizer.lr" are allowed here.
+        named: further parameters as keywords.
+
+    Raises:
+        ArgumentError: no parameter at all, a name given twice, a value that is no parameter, two `NumDevices`.
+    """
+
+    __slots__ = ("_devices_key", "_dividing", "_params", "_rule")
+
+    def __init__(self, params: Mapping[str, Parameter] | None = None, /, **named: Parameter) -> None:
+        given = {} if params is None else params
+        if not isinstance(given, Mapping):
+            raise ArgumentError("params", given, "a mapping from name to parameter")
+        twice = sorted(given.keys() & named.keys())
+        if twice:
+            raise ArgumentError(twice[0], named[twice[0]], "one parameter a name", hint="It is in the mapping too.")
+        self._params: dict[str, Parameter] = {**given, **named}
+        if not self._params:
+            raise ArgumentError(
+                "SearchSpace", {}, "at least one parameter", hint="Give lr=Float(1e-4, 1e-1, log=True)."
+            )
+        for name, parameter in self._params.items():
+            _check_name(name)
+            _check_parameter(name, parameter)
+        devices = [name for name, parameter in self._params.items() if isinstance(parameter, NumDevices)]
+        if len(devices) > 1:
+            raise ArgumentError(devices[1], self._params[devices[1]], f"one NumDevices; {devices[0]!r} is one already")
+        self._devices_key = devices[0] if devices else None
+        batch_sizes = tuple(name for name in self._params if name.rpartition(".")[2] == "batch_size")
+        self._rule = BatchRule(devices[0], batch_sizes) if devices and batch_sizes else None
+        # found when first needed: `constrained(None)` must be possible on a space in which nothing divides
+        self._dividing: tuple[int, float] | None = None
+
+    def __getitem__(self, name: str) -> Parameter:
+        return self._params[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._params)
+
+    def __len__(self) -> int:
+        return len(self._params)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SearchSpace) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def __repr__(self) -> str:
+        return f"SearchSpace({self._params!r})"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters' names, in order."""
+        return tuple(self._params)
+
+    @property
+    def n_dims(self) -> int:
+        """Coordinates of a configuration in the unit cube; an unordered choice has one for each option."""
+        return sum(parameter.n_dims for parameter in self._params.values())
+
+    @property
+    def devices_key(self) -> str | None:
+        """Name of the `NumDevices` parameter, None if there is none."""
+        return self._devices_key
+
+    @property
+    def device_counts(self) -> tuple[int, ...]:
+        """The device counts that occur, ascending; empty without a `NumDevices`."""
+        parameter = self._params[self._devices_key] if self._devices_key is not None else None
+        return parameter.counts if isinstance(parameter, NumDevices) else ()
+
+    @property
+    def batch_size_keys(self) -> tuple[str, ...]:
+        """Names of the parameters that must divide by the number of devices; empty if the rule does not apply."""
+        return self._rule.keys if self._rule else ()
+
+    @property
+    def size(self) -> int | None:
+        """How many configurations there are, None if a `Float` makes them uncountable.
+
+        Raises:
+            ArgumentError: no batch size divides by any device count.
+        """
+        tied = {self._rule.devices_key, *self._rule.keys} if self._rule else set()
+        counts = [parameter.n_values for name, parameter in self._params.items() if name not in tied]
+        if None in counts:
+            return None
+        return math.prod(count for count in counts if count is not None) * self._find_dividing()[0]
+
+    @property
+    def rejected_share(self) -> float:
+        """Share of draws that are repeated because a batch size does not divide by the number of devices; exact.
+
+        Raises:
+            ArgumentError: no batch size divides by any device count.
+        """
+        return 1.0 - self._find_dividing()[1]
+
+    def constrained(self, batch_size_key: str | None) -> SearchSpace:
+        """Returns the space under the rule that this parameter divides by the number of devices; None lifts the rule.
+
+        Raises:
+            ArgumentError: no such parameter, or none of its values divides.
+        """
+        if batch_size_key is not None and batch_size_key not in self._params:
+            raise self._unknown("batch_size_key", batch_size_key)
+        other = SearchSpace(self._params)
+        has_rule = batch_size_key is not None and self._devices_key is not None
+        other._rule = BatchRule(str(self._devices_key), (str(batch_size_key),)) if has_rule else None
+        other._find_dividing()
+        return other
+
+    def allows(self, config: Mapping[str, Any]) -> bool:
+        """Returns whether every batch size of a configuration divides by its number of devices."""
+        return self._rule is None or self._rule.allows(config)
+
+    def sample(self, rng: np.random.Generator) -> dict[str, Any]:
+        """Returns a configuration drawn at random; the values are plain Python.
+
+        Raises:
+            ArgumentError: no batch size divides by any device count.
+        """
+        self._find_dividing()  # raises rather than draw for ever
+        while True:
+            shares = rng.random(len(self._params)).tolist()
+            draws = zip(self._params.items(), shares, strict=True)
+            config = {name: parameter.quantile(share) for (name, parameter), share in draws}
+            if self.allows(config):
+                return config
+
+    def encode(self, config: Mapping[str, Any]) -> npt.NDArray[np.float64]:
+        """Returns a valid configuration's point of the unit cube, shape `(n_dims,)`.
+
+        Numbers and ordered choices take one coordinate each, an unordered choice one for each option (1 for the
+        option taken, 0 for the others).
+        """
+        cells: list[float] = []
+        for name, parameter in self._params.items():
+            cells += parameter.encode(config[name])
+        return np.array(cells)
+
+    def encode_many(self, configs: Iterable[Mapping[str, Any]]) -> npt.NDArray[np.float64]:
+        """Returns the points of several valid configurations, shape `(n_configs, n_dims)`."""
+        return np.array([self.encode(config) for config in configs]).reshape(-1, self.n_dims)
+
+    def decode(self, vector: npt.ArrayLike) -> dict[str, Any]:
+        """Returns the configuration nearest to a point, shape `(n_dims,)`; coordinates beyond [0, 1] count as the ends.
+
+        It may break the batch rule: ask `allows`.
+
+        Raises:
+            ArgumentError: another shape, or a coordinate that is NaN.
+        """
+        cells = np.asarray(vector, dtype=np.float64)
+        if cells.shape != (self.n_dims,) or np.isnan(cells).any():
+            raise ArgumentError("vector", vector, f"{self.n_dims} numbers from 0 to 1")
+        rest = cells.clip(0.0, 1.0).tolist()
+        config = {}
+        for name, parameter in self._params.items():
+            config[name], rest = parameter.decode(rest[: parameter.n_dims]), rest[parameter.n_dims :]
+        return config
+
+    def validate(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns a configuration as a plain dict in the space's order.
+
+        Raises:
+            ArgumentError: an unknown or missing name, a value that its parameter does not have, or a batch size that
+                does not divide by the number of devices.
+        """
+        if not isinstance(config, Mapping):
+            raise ArgumentError("config", config, f"a mapping with {', '.join(self._params)}")
+        for name in config:
+            if name not in self._params:
+                raise self._unknown("config", name)
+        missing = [name for name in self._params if name not in config]
+        if missing:
+            raise ArgumentError("config", dict(config), f"a value for every parameter; {', '.join(missing)} is missing")
+        checked = {name: parameter.check(name, config[name]) for name, parameter in self._params.items()}
+        if self._rule is not None:
+            self._rule.check(checked)
+        return checked
+
+    def grid(self, points_per_float: int = 5) -> Combinations:
+        """Returns every combination of all values, and of `points_per_float` evenly spread ones of each `Float`.
+
+        Raises:
+            ArgumentError: more than a million of them, or no batch size divides.
+        """
+        if isinstance(points_per_float, bool) or not isinstance(points_per_float, int) or points_per_float < 2:
+            raise ArgumentError("points_per_float", points_per_float, "a whole number from 2")
+        sizes = {name: parameter.n_values or points_per_float for name, parameter in self._params.items()}
+        if math.prod(sizes.values()) > MAX_COMBINATIONS:
+            product = " x ".join(f"{name} {size}" for name, size in sizes.items())
+            raise ArgumentError(
+                "grid",
+                f"{math.prod(sizes.values())} combinations ({product})",
+                f"at most {MAX_COMBINATIONS}",
+                hint="List fewer values with Choice, widen `step`, lower `points_per_float`, or use Random().",
+            )
+        grid = Combinations(
+            {
+                name: parameter.levels(points_per_float) if isinstance(parameter, Float) else parameter.levels()
+                for name, parameter in self._params.items()
+            }
+        )
+        if self._rule is None:
+            return grid
+        self._find_dividing()
+        return grid.where(self._rule.mask(grid, self._params))
+
+    def probabilities(self, grid: Combinations) -> npt.NDArray[np.float64]:
+        """Returns how likely each combination is to be drawn, up to a common factor, shape `(len(grid),)`.
+
+        The values of a `Float` count as equally likely.
+        """
+        product = np.ones(len(grid))
+        for name, parameter in self._params.items():
+            if not isinstance(parameter, Float):
+                product *= grid.column(name, parameter.masses())
+        return product
+
+    def fingerprint(self) -> str:
+        """Returns 32 hexadecimal digits that are the same exactly for equal spaces, in every process."""
+        content = [list(self.to_dict().items()), list(self.batch_size_keys)]
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def differences(self, other: SearchSpace) -> dict[str, tuple[object, object]]:
+        """Returns what differs: parameter name -> (here, in `other`); empty if the spaces are equal."""
+        names = [*self, *(name for name in other if name not in self)]
+        found: dict[str, tuple[object, object]] = {
+            name: (self.get(name, "absent"), other.get(name, "absent"))
+            for name in names
+            if self.get(name) != other.get(name)
+        }
+        if not found and self.names != other.names:
+            found["order"] = (list(self.names), list(other.names))
+        if self.batch_size_keys != other.batch_size_keys:
+            found["global batch sizes"] = (list(self.batch_size_keys), list(other.batch_size_keys))
+        return found
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Returns the form of study files: name -> parameter. A rule set by `constrained` is not part of it."""
+        return {name: parameter.to_dict() for name, parameter in self._params.items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> SearchSpace:
+        """Returns the space that `to_dict`, or a study file, describes.
+
+        Raises:
+            ArgumentError: see `parameter_from_dict`.
+            RenamedArgumentError: another tool's name for a kind or key.
+        """
+        if not isinstance(data, Mapping):
+            raise ArgumentError("space", data, "a mapping from name to parameter")
+        return cls({name: parameter_from_dict(name, form) for name, form in data.items()})
+
+    def _identity(self) -> tuple[object, ...]:
+        return tuple(self._params.items()), self._rule
+
+    def _find_dividing(self) -> tuple[int, float]:
+        """How many combinations of batch sizes and devices the rule leaves, and their share of all draws."""
+        if self._dividing is None:
+            self._dividing = (1, 1.0) if self._rule is None else self._rule.dividing(self._params)
+        return self._dividing
+
+    def _unknown(self, argument: str, name: object) -> ArgumentError:
+        near = nearest(str(name), self._params).removeprefix("; did")
+        return ArgumentError(argument, name, f"the names {', '.join(self._params)}", hint=f"Did{near}" if near else "")
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str) or not name or name != name.strip():
+        raise ArgumentError("SearchSpace", name, "names that are text, such as 'lr' or 'model.lr'")
+
+
+def _check_parameter(name: str, value: object) -> None:
+    if isinstance(value, Float | Int | Choice | NumDevices):
+        return
+    if isinstance(value, Mapping):
+        hint = f"Write a nested name with dots, {name + '.lr'!r}; SearchSpace.from_dict reads the form of study files."
+    elif isinstance(value, list | tuple | range | np.ndarray):
+        hint = f"Use Choice({list(value)!r}) for a list, or Float(low, high) or Int(low, high) for a range."
+    elif value is None or isinstance(value, str | int | float):
+        hint = f"Use Choice([{value!r}]) for a constant, or Float(low, high) for a range."
+    else:
+        hint = "Give Float(low, high), for example."
+    raise ArgumentError(name, value, "a Float, Int, Choice or NumDevices", hint=hint)
