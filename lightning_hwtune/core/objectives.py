@@ -8,7 +8,7 @@ Inside the core every objective is minimised; a value that is not finite becomes
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -40,11 +40,13 @@ class Metric:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise ArgumentError("Metric.name", self.name, "a non-empty string, the name as logged")
-        if self.mode not in _MODES:
+        if not isinstance(self.mode, str) or self.mode not in _MODES:
             raise ArgumentError("Metric.mode", self.mode, "'min' or 'max'")
         if self.name in _MEASURED:
             raise ArgumentError(
-                "Metric.name", self.name, "a name the training logs",
+                "Metric.name",
+                self.name,
+                "a name the training logs",
                 hint=f"{self.name!r} is measured by the toolkit: use {_MEASURED[self.name].__name__}().",
             )
         object.__setattr__(self, "mode", _MODES[self.mode])
@@ -96,20 +98,23 @@ class Objectives(Sequence[Objective]):
 
     __slots__ = ("_items", "_signs")
 
-    def __init__(self, items: Sequence[Objective] | Objective) -> None:
-        if isinstance(items, str):
-            raise ArgumentError("objectives", items, "a list such as [Metric('val_loss', 'min'), TrainSeconds()]")
+    def __init__(self, items: Iterable[Objective] | Objective) -> None:
         if isinstance(items, Metric | TrainSeconds | DeviceSeconds | Cost):
             items = [items]
+        if isinstance(items, str) or not isinstance(items, Iterable):
+            raise ArgumentError("objectives", items, "a list such as [Metric('val_loss', 'min'), TrainSeconds()]")
+        items = list(items)
         for item in items:
             if not isinstance(item, Metric | TrainSeconds | DeviceSeconds | Cost):
-                wanted = f"Metric({item!r}, 'min') or Metric({item!r}, 'max')" if isinstance(item, str) else "Metric(...)"
+                wanted = f"Metric({item!r}, 'min'), Metric({item!r}, 'max')" if isinstance(item, str) else "Metric(...)"
                 raise ArgumentError(
-                    "objectives", item, f"{wanted}, TrainSeconds(), DeviceSeconds() or Cost()",
+                    "objectives",
+                    item,
+                    f"{wanted}, TrainSeconds(), DeviceSeconds() or Cost()",
                     hint="An objective needs its direction.",
                 )
         if not items:
-            raise ArgumentError("objectives", list(items), "at least one objective")
+            raise ArgumentError("objectives", items, "at least one objective")
         names = [item.name for item in items]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -160,8 +165,14 @@ class Objectives(Sequence[Objective]):
         return np.where(np.isfinite(raw), raw * self._signs, math.nan)
 
     def losses(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Returns the minimised matrix of `values`, shape `(n_points, n_objectives)`, in the order of the objectives."""
-        raw = np.asarray(values, dtype=np.float64).reshape(-1, len(self))
+        """Returns the minimised matrix of `values`, shape `(n_points, n_objectives)`, in the order of the objectives.
+
+        Raises:
+            ArgumentError: another number of columns.
+        """
+        raw = np.asarray(values, dtype=np.float64)
+        if raw.ndim != 2 or raw.shape[1] != len(self):
+            raise ArgumentError("values", f"shape {raw.shape}", f"shape (n_points, {len(self)})")
         return np.where(np.isfinite(raw), raw * self._signs, math.nan)
 
     def values(self, loss: npt.ArrayLike) -> dict[str, float]:
@@ -176,4 +187,9 @@ class Objectives(Sequence[Objective]):
     @classmethod
     def from_dict(cls, data: Sequence[Mapping[str, str]]) -> Objectives:
         """Returns the objectives that `to_dict` described."""
-        return cls([_MEASURED[d["name"]]() if d["name"] in _MEASURED else Metric(d["name"], d["mode"], d["unit"]) for d in data])
+        return cls(
+            [
+                _MEASURED[d["name"]]() if d["name"] in _MEASURED else Metric(d["name"], d["mode"], d["unit"])
+                for d in data
+            ]
+        )
