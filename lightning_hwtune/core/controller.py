@@ -265,7 +265,15 @@ class Controller:
         text = f"best of rung {level} that was not promoted; {n_full} of {self.limits.finishers} finishers so far"
         return Resume(trial.trial_id, trial.num_devices, top, level, Reason("finisher", text))
 
+    def known_checkpoints(self) -> set[str]:
+        """Returns the relative paths of all checkpoints that the log vouches for."""
+        return {trial.checkpoint.path for trial in self.trials if trial.checkpoint is not None}
+
     # ------------------------------------------------------------------ facts
+
+    def attach(self, sink: Sink, limits: Limits) -> None:
+        """From now on this controller writes to `sink`, under `limits`: for one that was replayed from a log."""
+        self._sink, self.limits = sink, limits
 
     def create(self, now: float) -> None:
         """Writes the study's first event."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, final
 
 from lightning_hwtune.core.controller import Controller, Segment
-from lightning_hwtune.core.decisions import Done, Resume, Start, Wait
+from lightning_hwtune.core.decisions import Answer, Done, Resume, Start
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.engine.clock import Clock
 from lightning_hwtune.engine.devices import Slots, device_mask
@@ -55,9 +55,11 @@ class Loop:
             TrialError: the training code failed before the study's first report.
         """
         while True:
-            answer = self._fill()
+            answer = self.step()
             if isinstance(answer, Done):
                 return answer
+            if isinstance(answer, Start | Resume):
+                continue
             self._executor.wait(self, _TICK_S)
             self._tick()
             if self._fatal is not None:
@@ -70,13 +72,12 @@ class Loop:
         for trial_id in list(self._controller.running):
             self._controller.tell(trial_id, now, "interrupted", error=why)
 
-    def _fill(self) -> Wait | Done:
-        """Starts segments until the controller has nothing for the free devices."""
-        while True:
-            answer = self._controller.ask(self._clock.now(), self._slots.n_free)
-            if isinstance(answer, Wait | Done):
-                return answer
+    def step(self) -> Answer:
+        """Asks the controller once and starts what it says; returns its answer."""
+        answer = self._controller.ask(self._clock.now(), self._slots.n_free)
+        if isinstance(answer, Start | Resume):
             self._begin(answer)
+        return answer
 
     def _begin(self, decision: Start | Resume) -> None:
         if isinstance(decision, Resume):

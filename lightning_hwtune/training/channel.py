@@ -10,7 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-__all__ = ["Beat", "Channel", "Ended", "Message", "Note", "Report", "Saved", "SegmentOrder", "Started", "VerdictMessage"]
+__all__ = [
+    "Beat",
+    "Channel",
+    "Ended",
+    "Message",
+    "Note",
+    "Probe",
+    "Report",
+    "Saved",
+    "SegmentOrder",
+    "Started",
+    "VerdictMessage",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +45,7 @@ class SegmentOrder:
         batch: "global" or "per_device": what the study's batch sizes mean.
         save_every: also save at every so many epochs; None = only at pauses and at the end.
         env: environment variables to set before user code (device mask, logger run ids).
+        probe_batches: train and validate only so many batches and tell a `Probe` with the report; None = a real segment.
     """
 
     study: str
@@ -54,6 +67,7 @@ class SegmentOrder:
     batch: str = "global"
     save_every: int | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    probe_batches: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +88,21 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """What a check wants to know: the names logged, and the estimated seconds of a whole epoch (NaN if unknown)."""
+
+    logged: tuple[str, ...]
+    epoch_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Metrics at a cumulative resource. `train_s`: training seconds of this segment so far."""
 
     resource: int
     metrics: Mapping[str, float]
     train_s: float
+    probe: Probe | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,150 @@
+"""The first minute: two batches of one configuration in a child process, before a study spends anything.
+
+What it finds is either an error, raised at once, or the numbers that a user wants to see before starting: what is
+logged, how long an epoch takes, how large a checkpoint is, what the study will take.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from lightning_hwtune.core.searchers import History
+from lightning_hwtune.core.spec import StudySpec
+from lightning_hwtune.engine.devices import device_mask
+from lightning_hwtune.engine.executor import Executor
+from lightning_hwtune.engine.payload import Payload
+from lightning_hwtune.errors import MetricError, TrialError
+from lightning_hwtune.training.channel import Ended, Report, Saved, SegmentOrder, VerdictMessage
+
+__all__ = ["Check", "run_check"]
+
+_BATCHES = 2
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What a check saw.
+
+    Attributes:
+        config: the configuration it trained. num_devices: on how many devices.
+        logged: names that the training logs.
+        epoch_s: seconds one epoch would take, from the time of two batches; NaN if the loader's length is unknown.
+        checkpoint_bytes: size of one checkpoint. payload_bytes: of the training function with all it captures.
+        largest_capture: the heaviest captured object and its bytes; None if the payload is light.
+        wall_s: what the check itself took.
+        notes: lines for the user.
+    """
+
+    config: Mapping[str, Any]
+    num_devices: int
+    logged: tuple[str, ...]
+    epoch_s: float
+    checkpoint_bytes: int
+    payload_bytes: int
+    largest_capture: tuple[str, int] | None
+    wall_s: float
+    notes: tuple[str, ...] = ()
+
+
+@final
+class _Witness:
+    """A sink that remembers."""
+
+    def __init__(self) -> None:
+        self.report: Report | None = None
+        self.saved_bytes = 0
+        self.end: Ended | None = None
+        self.notes: list[str] = []
+
+    def reported(self, trial_id: int, segment: int, report: Report) -> VerdictMessage:
+        """Has the segment pause, so that it saves."""
+        self.report = report
+        return VerdictMessage("pause", "this was a check")
+
+    def saved(self, trial_id: int, segment: int, saved: Saved) -> None:
+        """Keeps the size."""
+        self.saved_bytes = saved.n_bytes
+
+    def noted(self, trial_id: int, segment: int, text: str) -> None:
+        """Keeps the line."""
+        self.notes.append(text)
+
+    def ended(self, trial_id: int, segment: int, ended: Ended, world_size: int) -> None:
+        """Keeps how it ended."""
+        self.end = ended
+
+
+def run_check(spec: StudySpec, executor: Executor, payload: Payload, folder: Path) -> Check:
+    """Trains two batches of the searcher's first configuration, on its smallest device count; `folder` is emptied.
+
+    Raises:
+        MetricError: an objective was not logged.
+        TrialError: the training code failed, or never reported; the message carries the traceback.
+    """
+    began = time.monotonic()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    order, witness = _order(spec, folder), _Witness()
+    try:
+        executor.start(order)
+        while witness.end is None:
+            executor.wait(witness, 1.0)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    report, end = witness.report, witness.end
+    if end.outcome != "done":
+        raise TrialError(f"the check failed, so nothing was started:\n\n{end.error.rstrip()}")
+    if report is None:
+        wanted = ", ".join(repr(name) for name in spec.objectives.metrics) or "an epoch"
+        raise MetricError(
+            f"the training function returned without reporting {wanted}. Call trial.fit(model, data), or a Trainer's fit "
+            "with a validation loop, or trial.report(epochs, ...)."
+        )
+    probe = report.probe
+    return Check(
+        config=order.config,
+        num_devices=order.num_devices,
+        logged=probe.logged if probe else tuple(report.metrics),
+        epoch_s=probe.epoch_s if probe else math.nan,
+        checkpoint_bytes=witness.saved_bytes,
+        payload_bytes=payload.n_bytes,
+        largest_capture=payload.largest,
+        wall_s=time.monotonic() - began,
+        notes=tuple(witness.notes),
+    )
+
+
+def _order(spec: StudySpec, folder: Path) -> SegmentOrder:
+    config = spec.searcher.propose(spec.space, 0, spec.seed, History.empty(spec.objectives)) or {}
+    num_devices = min(spec.allocation.counts)
+    if spec.space.devices_key is not None:
+        config = {**config, spec.space.devices_key: num_devices}
+    slots = tuple(range(num_devices))
+    return SegmentOrder(
+        study=spec.name,
+        trial_id=0,
+        segment=1,
+        config=config,
+        seed=spec.seed,
+        num_devices=num_devices,
+        slots=slots,
+        accelerator=spec.pool.accelerator,
+        threads_per_device=spec.pool.threads_per_device,
+        trial_dir=str(folder.resolve()),
+        resource=0,
+        checkpoint=None,
+        unit=spec.scheduler.unit,
+        max_resource=spec.scheduler.max_resource,
+        levels=spec.scheduler.levels,
+        metrics=spec.objectives.metrics,
+        batch=spec.batch,
+        env=device_mask(spec.pool, slots),
+        probe_batches=_BATCHES,
+    )

@@ -1,0 +1,102 @@
+"""Ask and tell: the caller trains in this process, on one device, one trial at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from typing import final
+
+from lightning_hwtune.core.decisions import Done, Wait
+from lightning_hwtune.engine.inline import DirectChannel
+from lightning_hwtune.engine.loop import Loop
+from lightning_hwtune.engine.session import Session
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.training.channel import Ended, SegmentOrder
+from lightning_hwtune.training.context import ActiveSegment, segment_context
+from lightning_hwtune.training.trial import Trial
+
+__all__ = ["Manual"]
+
+
+@final
+class _Caller:
+    """An executor whose work is done by whoever called `ask`."""
+
+    def __init__(self) -> None:
+        self.order: SegmentOrder | None = None
+
+    def start(self, order: SegmentOrder) -> None:
+        """Keeps the order for `ask` to hand out."""
+        self.order = order
+
+    def wait(self, sink: object, timeout_s: float) -> None:
+        """Nothing to wait for: the caller tells."""
+
+    def end(self, trial_id: int, outcome: str, why: str) -> None:
+        """Nothing to end: the caller trains."""
+
+    def close(self) -> None:
+        """Forgets the order."""
+        self.order = None
+
+
+@final
+class Manual:
+    """Hands out segments of one session and takes back what came of them."""
+
+    def __init__(self, session: Session) -> None:
+        if max(session.controller.spec.allocation.counts) > 1:
+            raise ArgumentError(
+                "space", session.controller.spec.space.device_counts, "one device for ask and tell",
+                hint="More devices need a process a rank: use study.run(train).",
+            )  # fmt: skip
+        self._session, self._caller = session, _Caller()
+        self._loop = Loop(session.controller, self._caller, session.clock, session.files, tick=session.tick)
+        self._active: tuple[Trial, ActiveSegment, DirectChannel] | None = None
+        self._context = contextlib.ExitStack()
+
+    def ask(self) -> Trial | None:
+        """Returns the next trial's handle, or None when nothing is left.
+
+        Raises:
+            ArgumentError: the last one was not told yet.
+        """
+        if self._active is not None:
+            raise ArgumentError("trial", self._active[0].id, "one trial at a time", hint="Tell that one first: study.tell(trial).")
+        self._session.tick()
+        answer = self._loop.step()
+        if isinstance(answer, Done):
+            self._session.finish(answer)
+            return None
+        order = self._caller.order
+        if isinstance(answer, Wait) or order is None:
+            return None
+        channel = DirectChannel(order, self._loop)
+        segment = self._context.enter_context(segment_context(order, channel))
+        trial = Trial(segment)
+        self._active = (trial, segment, channel)
+        return trial
+
+    def tell(self, trial: Trial, error: BaseException | str | None) -> str:
+        """Ends the active trial's segment; returns the trial's new state."""
+        if self._active is None or self._active[0] is not trial:
+            raise ArgumentError("trial", trial, "the trial that ask() returned last")
+        _, segment, channel = self._active
+        self._leave()
+        text = "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else error or ""
+        ended = segment.ended("error" if error is not None else "done", text)
+        self._loop.ended(segment.order.trial_id, segment.order.segment, ended, channel.world_size)
+        return str(self._session.controller.trials[segment.order.trial_id].state)
+
+    def _leave(self) -> None:
+        self._active = None
+        self._caller.close()
+        self._context.close()
+
+    def close(self) -> None:
+        """Ends a trial that was never told as interrupted."""
+        if self._active is not None:
+            _, segment, channel = self._active
+            self._leave()
+            ended = Ended(0, "interrupted", "never told", segment.resource, False)
+            self._loop.ended(segment.order.trial_id, segment.order.segment, ended, channel.world_size)

@@ -1,0 +1,135 @@
+"""One process's time with a study: the lease on it, its log, and the controller that the log rebuilt.
+
+Opening replays the log, ends segments that a dead controller left behind, and takes the lease; closing writes how the
+session ended. Everything written goes to the log first and to the observers after.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self, final
+
+from lightning_hwtune import __version__
+from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.controller import Controller
+from lightning_hwtune.core.decisions import Done
+from lightning_hwtune.core.spec import Limits, StudySpec
+from lightning_hwtune.engine.clock import Clock, RealClock
+from lightning_hwtune.errors import StudyMismatchError
+from lightning_hwtune.store.files import StudyFiles
+from lightning_hwtune.store.lease import Lease
+from lightning_hwtune.store.log import EventLog
+
+__all__ = ["Observer", "Session", "replay"]
+
+Observer = Callable[[Sequence[ev.Event]], None]
+_RENEW_S = 5.0
+_STATES = {"limit:max_trials": "finished", "exhausted": "finished", "max-failures": "failed"}
+
+
+def replay(log: EventLog, spec: StudySpec | None = None) -> Controller | None:
+    """Returns the controller that a log describes, or None for an empty log. Its sink refuses to write.
+
+    Args:
+        spec: what the caller thinks the study is; the pool, searcher and retry settings are taken from it.
+
+    Raises:
+        StudyMismatchError: the log was written with another space, objectives, scheduler, seed or batch.
+    """
+    events = (event for _, event in log.read())
+    first = next(events, None)
+    if not isinstance(first, ev.StudyCreated):
+        return None
+    stored = StudySpec.from_dict(first.spec)
+    differences = stored.differences(spec) if spec is not None else {}
+    if differences:
+        raise StudyMismatchError(stored.name, differences)
+    controller = Controller(spec or stored, _refuse)
+    controller.apply(first)
+    for event in events:
+        controller.apply(event)
+    return controller
+
+
+def _refuse(events: Sequence[ev.Event]) -> None:
+    raise PermissionError("this controller was replayed for reading; it writes nothing")
+
+
+@final
+class Session:
+    """Use as a context manager; `controller` is ready inside.
+
+    Args:
+        observers: called with events after they are durable.
+    """
+
+    controller: Controller
+
+    def __init__(
+        self, spec: StudySpec, files: StudyFiles, limits: Limits, *, storage: str | None = None,
+        observers: Sequence[Observer] = (), clock: Clock | None = None,
+    ) -> None:  # fmt: skip
+        self.clock = clock or RealClock()
+        self.files, self.observers = files, list(observers)
+        self._spec, self._limits, self._storage = spec, limits, storage
+        self._end: tuple[str, str] | None = None
+        self._renewed_at = 0.0
+
+    def __enter__(self) -> Self:
+        now = self.clock.now()
+        self.files.create()
+        self._log = EventLog.open(self.files, storage=self._storage, create=True)
+        try:
+            self._lease = Lease(self._log)
+            self._lease.acquire(now)
+        except BaseException:
+            self._log.close()
+            raise
+        try:
+            self._open(now)
+        except BaseException:
+            self._lease.release()
+            self._log.close()
+            raise
+        return self
+
+    def _open(self, now: float) -> None:
+        replayed = replay(self._log, self._spec)
+        self.controller = replayed or Controller(self._spec, self._sink)
+        self.controller.attach(self._sink, self._limits)
+        if replayed is None:
+            self.controller.create(now)
+        self.files.sweep(self.controller.known_checkpoints())
+        self.controller.open(now, socket.gethostname(), os.getpid(), __version__)
+
+    def _sink(self, events: Sequence[ev.Event]) -> None:
+        self._log.append(events)
+        for observer in self.observers:
+            observer(events)
+
+    def tick(self) -> None:
+        """Renews the lease when it is due."""
+        now = self.clock.now()
+        if now - self._renewed_at >= _RENEW_S:
+            self._lease.renew(now)
+            self._renewed_at = now
+
+    def finish(self, done: Done) -> None:
+        """Notes how the session ended; written on exit."""
+        state = _STATES.get(done.reason.rule, "paused")
+        self._end = (state, done.reason.text)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if error is not None:
+            is_user = isinstance(error, KeyboardInterrupt | SystemExit)
+            self._end = ("interrupted" if is_user else "failed", str(error).split("\n", 1)[0] or type(error).__name__)
+        state, reason = self._end or ("paused", "closed")
+        try:
+            if not self.controller.running:
+                self.controller.close(self.clock.now(), state, reason)
+        finally:
+            self._lease.release()
+            self._log.close()

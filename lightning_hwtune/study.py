@@ -1,0 +1,441 @@
+"""The object that users hold: one study, its folder, and every question one can ask of it.
+
+A `Study` is cheap to make and holds no connection; `run`, `ask` and `tell` open a session, everything else reads.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from lightning_hwtune.core.controller import Controller
+from lightning_hwtune.core.decisions import Done, Resume, Start
+from lightning_hwtune.core.events import Event
+from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.core.objectives import Objective, Objectives
+from lightning_hwtune.core.schedulers import Scheduler
+from lightning_hwtune.core.searchers import Random, Searcher
+from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.core.spec import Limits, StudySpec
+from lightning_hwtune.engine.check import Check, run_check
+from lightning_hwtune.engine.devices import resolve
+from lightning_hwtune.engine.inline import InlineExecutor
+from lightning_hwtune.engine.local import LocalExecutor
+from lightning_hwtune.engine.loop import Loop
+from lightning_hwtune.engine.manual import Manual
+from lightning_hwtune.engine.payload import Payload, write_payload
+from lightning_hwtune.engine.session import Session, replay
+from lightning_hwtune.errors import ArgumentError, StudyNotFoundError
+from lightning_hwtune.names import refuse_unknown
+from lightning_hwtune.settings import parse_duration
+from lightning_hwtune.store.checkpoints import parse_bytes
+from lightning_hwtune.store.files import StudyFiles
+from lightning_hwtune.store.log import EventLog
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from lightning_hwtune.training.trial import Trial
+
+__all__ = ["Result", "Study"]
+
+TrainFunction = Callable[["Trial"], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One fully trained trial: what to build, on what, and where its weights are.
+
+    Attributes:
+        values: objective name -> value. epochs: resource it was trained to.
+        checkpoint: absolute path, or None if the disk budget took it.
+    """
+
+    trial_id: int
+    config: Mapping[str, Any]
+    num_devices: int
+    values: Mapping[str, float]
+    epochs: int
+    checkpoint: Path | None
+
+
+@final
+@dataclass(slots=True)
+class _Hold:
+    """An open session for ask and tell."""
+
+    session: Session
+    manual: Manual
+    stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+
+@final
+class Study:
+    """A multi-objective study of one training function.
+
+    Args:
+        name: folder under `dir`; a study that exists there is continued.
+        space: the parameters; hardware is one of them (`NumDevices`).
+        objectives: `Metric("val_loss", "min")`, `TrainSeconds()`, `Cost()`, ...; the first breaks ties and names `best`.
+        scheduler: when a trial goes on, e.g. `ASHA(max_epochs=27)`.
+        searcher: what is tried next; random unless told otherwise.
+        pool: the devices and their price; all visible GPUs, else the CPU cores, unless told otherwise.
+        dir: folder of the studies. storage: SQLAlchemy URL that replaces the study's own SQLite file.
+        seed: of every draw. batch: "global" (devices change time and cost only) or "per_device".
+        disk_budget: bytes of all checkpoints together, e.g. "20GB"; None = unlimited.
+        max_retries: how often a failed trial goes on from its last checkpoint.
+        max_failures: failed trials that end the study.
+
+    Raises:
+        ArgumentError, RenamedArgumentError: something is not allowed; the message says what is.
+        StudyMismatchError: the stored study has another space, objectives, scheduler, seed or batch.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        space: SearchSpace,
+        objectives: Sequence[Objective] | Objectives,
+        *,
+        scheduler: Scheduler,
+        searcher: Searcher | None = None,
+        pool: Pool | None = None,
+        dir: str | Path = "hwtune",  # noqa: A002 - the agreed public name
+        storage: str | None = None,
+        seed: int = 0,
+        batch: str = "global",
+        disk_budget: int | str | None = "20GB",
+        max_retries: int = 1,
+        max_failures: int = 3,
+        **unknown: object,
+    ) -> None:
+        refuse_unknown("Study", unknown, _STUDY_NAMES)
+        _require(space, SearchSpace, "space", "SearchSpace(lr=Float(1e-4, 1e-1, log=True), ...)")
+        _require(scheduler, Scheduler, "scheduler", "a scheduler such as ASHA(max_epochs=27)")
+        _require(searcher, Searcher | None, "searcher", "a searcher such as Random(), or None")
+        _require(pool, Pool | None, "pool", "Pool(devices=2), or None")
+        if batch == "per_device":
+            space = space.constrained(None)
+        self._spec = StudySpec(
+            name=name,
+            space=space,
+            objectives=objectives if isinstance(objectives, Objectives) else Objectives(objectives),
+            scheduler=scheduler,
+            searcher=searcher or Random(),
+            pool=resolve(pool or Pool()),
+            seed=seed,
+            batch=batch,
+            max_retries=max_retries,
+            max_failures=max_failures,
+        )
+        self._files = StudyFiles(Path(dir), name, budget_bytes=parse_bytes(disk_budget))
+        self._storage = storage
+        self._hold: _Hold | None = None
+        self._replayed()  # refuses a stored study with other settings
+
+    @classmethod
+    def load(cls, name: str, dir: str | Path = "hwtune", *, storage: str | None = None) -> Study:  # noqa: A002
+        """Returns a stored study with the settings it was made with.
+
+        Raises:
+            StudyNotFoundError: there is none of that name.
+        """
+        files = StudyFiles(Path(dir), name)
+        with _reading(files, storage) as log:
+            controller = replay(log)
+        if controller is None:
+            raise StudyNotFoundError(f"study {name!r} in {str(dir)!r} has not begun")
+        study = cls.__new__(cls)
+        study._spec, study._files, study._storage, study._hold = controller.spec, files, storage, None
+        return study
+
+    # ------------------------------------------------------------------ running
+
+    def check(self, train: TrainFunction, *, preload: Sequence[str] = ()) -> Check:
+        """Trains two batches of the first configuration in a child process and tells what it saw.
+
+        Raises:
+            MetricError: an objective is not logged. TrialError: the training code failed.
+        """
+        payload = self._payload(train)
+        executor = LocalExecutor(payload.path, preload=preload)
+        try:
+            return run_check(self._spec, executor, payload, self._files.scratch("check"))
+        finally:
+            executor.close()
+
+    def run(
+        self,
+        train: TrainFunction,
+        *,
+        max_trials: int | None = None,
+        max_time: float | str | None = None,
+        max_cost: float | None = None,
+        max_parallel: int | None = None,
+        finishers: int = 4,
+        executor: str = "local",
+        check: bool = True,
+        progress: bool = True,
+        preload: Sequence[str] = (),
+        **unknown: object,
+    ) -> Study:
+        """Runs or continues the study until a limit is reached or nothing is left to do; returns itself.
+
+        All limits are totals over all runs of the study. Ctrl-C ends the running trials cleanly; the same call continues.
+
+        Args:
+            train: takes a `Trial` and trains it, e.g. with `trial.fit(model, data)`.
+            max_time: seconds, or "10min", "8h". max_cost: US dollars that the ledger may bill.
+            finishers: fully trained trials that the study should end with.
+            executor: "local" (processes) or "inline" (this process, one device, one trial after another).
+            check: whether a new study first trains two batches in a child process.
+            progress: whether to show what happens.
+            preload: modules for the fork server to import once (they must run no tensor operation when imported).
+
+        Raises:
+            TrialError: the training failed before the study's first report; it carries the traceback.
+            StudyLockedError: another process drives this study.
+        """
+        refuse_unknown("Study.run", unknown, _RUN_NAMES)
+        if executor not in ("local", "inline"):
+            raise ArgumentError("executor", executor, "'local' or 'inline'")
+        limits = Limits(max_trials, parse_duration("max_time", max_time), max_cost, max_parallel, finishers)
+        if limits.max_trials is None and limits.max_time_s is None and limits.max_cost_usd is None:
+            raise ArgumentError("max_trials", None, "at least one of max_trials, max_time and max_cost")
+        if executor == "inline" and max(self._spec.allocation.counts) > 1:
+            raise ArgumentError("executor", "inline", "'local' for a space with more than one device")
+        self._release()
+        payload = self._payload(train) if executor == "local" else None
+        with Session(self._spec, self._files, limits, storage=self._storage) as session, _terminable():
+            self._drive(session, train, payload, check, progress, preload)
+        return self
+
+    def _drive(
+        self, session: Session, train: TrainFunction, payload: Payload | None, check: bool, progress: bool, preload: Sequence[str]
+    ) -> None:  # fmt: skip
+        from lightning_hwtune.report.live import open_view
+
+        controller = session.controller
+        executor = LocalExecutor(payload.path, preload=preload) if payload else InlineExecutor(train)
+        view = open_view(controller, self._files.root, enabled=progress)
+        loop = Loop(controller, executor, session.clock, self._files, tick=lambda: (session.tick(), view.tick(session.clock.now())) and None)
+        try:
+            view.header(payload)
+            if check and isinstance(executor, LocalExecutor) and payload and not any(t.measurements for t in controller.trials):
+                view.checked(run_check(self._spec, executor, payload, self._files.scratch("check")))
+            session.observers.append(view.on_events)
+            session.finish(loop.run())
+        except BaseException as error:
+            is_user = isinstance(error, KeyboardInterrupt)
+            loop.interrupt("interrupted by the user" if is_user else f"the session ended: {type(error).__name__}")
+            raise
+        finally:
+            executor.close()
+            view.close(session.clock.now())
+
+    def _payload(self, train: TrainFunction) -> Payload:
+        self._files.create()
+        return write_payload(train, self._files.root)
+
+    def enqueue(self, *configs: Mapping[str, Any]) -> None:
+        """Has these configurations tried before the searcher's.
+
+        Raises:
+            ArgumentError: one of them is no point of the space; then none is taken.
+        """
+        valid = [self._spec.space.validate(config) for config in configs]
+        if self._hold is not None:
+            self._enqueue(self._hold.session, valid)
+            return
+        with Session(self._spec, self._files, Limits(), storage=self._storage) as session:
+            self._enqueue(session, valid)
+
+    @staticmethod
+    def _enqueue(session: Session, configs: Sequence[Mapping[str, Any]]) -> None:
+        for config in configs:
+            session.controller.enqueue(config, session.clock.now())
+
+    # ------------------------------------------------------------------ ask and tell
+
+    def ask(self, *, max_trials: int | None = None) -> Trial | None:
+        """Returns the next trial to train in this process, or None when nothing is left; for people who own their loop.
+
+        Until `tell`, a Trainer with `RungCallback()` (or `trial.report`) in this process reports for this trial.
+
+        Args:
+            max_trials: total of the study; None = as long as the searcher proposes. Taken from the first call of a session.
+        """
+        if self._hold is None:
+            stack = contextlib.ExitStack()
+            session = stack.enter_context(Session(self._spec, self._files, Limits(max_trials=max_trials), storage=self._storage))
+            with contextlib.ExitStack() as undo:
+                undo.push(stack)
+                self._hold = _Hold(session, Manual(session), stack)
+                undo.pop_all()
+            atexit.register(self._release)
+        trial = self._hold.manual.ask()
+        if trial is None:
+            self._release()
+        return trial
+
+    def tell(self, trial: Trial, error: BaseException | str | None = None) -> str:
+        """Says that the caller is through with this segment of the trial; returns the trial's new state.
+
+        Raises:
+            ArgumentError: this trial was not asked for, or has been told already.
+        """
+        if self._hold is None:
+            raise ArgumentError("trial", trial, "a trial that ask() returned and that was not told yet")
+        return self._hold.manual.tell(trial, error)
+
+    def close(self) -> None:
+        """Lets go of the lease that `ask` took. Also done when nothing is left to ask for, and at exit."""
+        self._release()
+
+    def _release(self) -> None:
+        hold, self._hold = self._hold, None
+        if hold is not None:
+            hold.manual.close()
+            hold.stack.close()
+
+    # ------------------------------------------------------------------ reading
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self._spec.name
+
+    @property
+    def dir(self) -> Path:
+        """The study's folder."""
+        return self._files.root
+
+    @property
+    def spec(self) -> StudySpec:
+        """The settled settings."""
+        return self._spec
+
+    def front(self, at: str = "full") -> pd.DataFrame:
+        """Returns the Pareto front: "full" over fully trained trials, "rung" one a rung, "any" over last measurements."""
+        from lightning_hwtune.report.tables import front_frame
+
+        return front_frame(self._state(), at=at)
+
+    def trials(self) -> pd.DataFrame:
+        """Returns one row a trial."""
+        from lightning_hwtune.report.tables import trials_frame
+
+        return trials_frame(self._state())
+
+    @property
+    def best(self) -> Result:
+        """The fully trained trial that is best in the first objective.
+
+        Raises:
+            StudyNotFoundError: nothing is fully trained yet.
+        """
+        from lightning_hwtune.report.tables import best_record
+
+        controller = self._state()
+        found = best_record(controller)
+        if found is None:
+            raise StudyNotFoundError(f"study {self.name!r} has no fully trained trial yet")
+        trial = controller.trials[found["trial_id"]]
+        checkpoint = self._files.path(trial.checkpoint.path) if trial.checkpoint else None
+        return Result(trial.trial_id, trial.config, trial.num_devices, found["objectives"], trial.resource, checkpoint)
+
+    def why(self, trial_id: int) -> str:
+        """Returns the story of a trial: each decision with its rule and numbers."""
+        from lightning_hwtune.report.story import why
+
+        self._trial(trial_id)
+        return why(self._state(), self.events(), trial_id)
+
+    def logs(self, trial_id: int) -> Path:
+        """Returns the folder with a trial's output, one file a segment and rank."""
+        self._trial(trial_id)
+        return self._files.trial_dir(trial_id) / "logs"
+
+    def plot(self) -> Figure:
+        """Returns the front as a figure."""
+        from lightning_hwtune.report.plots import front_figure
+
+        return front_figure(self._state())
+
+    def events(self) -> list[Event]:
+        """Returns the study's log."""
+        with _reading(self._files, self._storage) as log:
+            return [event for _, event in log.read()]
+
+    def controller(self) -> Controller:
+        """Returns the replayed state, for reading: trials, segments, notes."""
+        return self._state()
+
+    def _trial(self, trial_id: int) -> None:
+        n = len(self._state().trials)
+        if not isinstance(trial_id, int) or not 0 <= trial_id < n:
+            raise ArgumentError("trial", trial_id, f"a trial from 0 to {n - 1}" if n else "nothing: the study has no trials yet")
+
+    def _state(self) -> Controller:
+        if self._hold is not None:
+            return self._hold.session.controller
+        controller = self._replayed()
+        if controller is None:
+            raise StudyNotFoundError(f"study {self.name!r} has not begun: run it first")
+        return controller
+
+    def _replayed(self) -> Controller | None:
+        try:
+            with _reading(self._files, self._storage) as log:
+                return replay(log, self._spec)
+        except StudyNotFoundError:
+            return None
+
+    def __repr__(self) -> str:
+        return f"Study({self.name!r}, dir={str(self._files.root.parent)!r})"
+
+
+@contextlib.contextmanager
+def _reading(files: StudyFiles, storage: str | None) -> Iterator[EventLog]:
+    log = EventLog.open(files, storage=storage, create=False)
+    try:
+        yield log
+    finally:
+        log.close()
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Turns SIGTERM into an orderly end, where signals can be handled at all."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: object) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _require(value: object, kind: Any, argument: str, wanted: str) -> None:
+    if not isinstance(value, kind):
+        raise ArgumentError(argument, value, wanted)
+
+
+_STUDY_NAMES = (
+    "name", "space", "objectives", "scheduler", "searcher", "pool", "dir", "storage", "seed", "batch", "disk_budget",
+    "max_retries", "max_failures",
+)  # fmt: skip
+_RUN_NAMES = ("max_trials", "max_time", "max_cost", "max_parallel", "finishers", "executor", "check", "progress", "preload")
