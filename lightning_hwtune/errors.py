@@ -3,6 +3,7 @@
     HwTuneError
     ├── ArgumentError           (ValueError)    a value is not allowed: correct the call
     ├── RenamedArgumentError    (TypeError)     another tool's name: use ours, the message says which
+    ├── OwnedArgumentError      (TypeError)     the study decides this itself: leave the argument out
     ├── MetricError             (LookupError)   an objective never arrived: log it, or correct its name
     ├── StudyMismatchError      (ValueError)    a stored study was made with other settings: rename, or restore them
     ├── StudyNotFoundError      (LookupError)   no such study in that folder
@@ -11,7 +12,7 @@
     ├── CheckpointError         (OSError)       a checkpoint is missing or is not what the log vouches for
     ├── IllegalMoveError        (RuntimeError)  a trial cannot make this move: a bug, here or in the caller
     ├── TrialError              (RuntimeError)  the training code failed in a way that ends the study
-    └── MissingDependencyError  (ImportError)   an optional package is absent or broken: the message says what to install
+    └── MissingDependencyError  (ImportError)   an optional package is absent or broken: the message says the remedy
 
 Messages name the argument, what was received, what is allowed, and what to do. Facts are attributes too.
 """
@@ -28,6 +29,7 @@ __all__ = [
     "IllegalMoveError",
     "MetricError",
     "MissingDependencyError",
+    "OwnedArgumentError",
     "RenamedArgumentError",
     "StorageError",
     "StudyLockedError",
@@ -67,6 +69,18 @@ class RenamedArgumentError(HwTuneError, TypeError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.given, self.here)
+
+
+class OwnedArgumentError(HwTuneError, TypeError):
+    """An argument that the study decides itself. `arguments` names those that were passed."""
+
+    def __init__(self, arguments: Iterable[str], owned: Iterable[str]) -> None:
+        self.arguments, self.owned = tuple(arguments), tuple(owned)
+        names = ", ".join(f"`{name}`" for name in self.arguments)
+        super().__init__(f"{names} cannot be passed here: the study decides {', '.join(self.owned)}. Leave it out.")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.arguments, self.owned)
 
 
 class MetricError(HwTuneError, LookupError):

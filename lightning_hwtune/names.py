@@ -48,5 +48,7 @@ def refuse_unknown(where: str, given: Iterable[str], known: Iterable[str] = ()) 
     known = list(known)
     for name in given:
         if name in HABITS and name not in known:
-            raise RenamedArgumentError(f"{where}({name}=...)" if not where.endswith(":") else f"{where} {name}", HABITS[name])
+            raise RenamedArgumentError(
+                f"{where}({name}=...)" if not where.endswith(":") else f"{where} {name}", HABITS[name]
+            )
         raise ArgumentError(where, name, f"one of {', '.join(known) or 'the documented names'}{nearest(name, known)}")

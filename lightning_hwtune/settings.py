@@ -28,7 +28,11 @@ def parse_duration(argument: str, value: float | str | datetime.timedelta | None
         seconds = float(value)
     elif isinstance(value, str):
         parts = re.findall(r"(\d+(?:\.\d+)?)\s*([a-z]+)", value.strip().lower())
-        if parts and "".join(n + u for n, u in parts) == re.sub(r"\s", "", value.lower()) and all(u in _SECONDS for _, u in parts):
+        if (
+            parts
+            and "".join(n + u for n, u in parts) == re.sub(r"\s", "", value.lower())
+            and all(u in _SECONDS for _, u in parts)
+        ):
             seconds = sum(float(n) * _SECONDS[u] for n, u in parts)
         elif re.fullmatch(r"\d+(\.\d+)?", value.strip()):
             seconds = float(value)

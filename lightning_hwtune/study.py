@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from lightning_hwtune.core.controller import Controller
-from lightning_hwtune.core.decisions import Done, Resume, Start
+from lightning_hwtune.store.checkpoints import parse_bytes
+from lightning_hwtune.store.files import StudyFiles
+from lightning_hwtune.store.log import EventLog
+
 from lightning_hwtune.core.events import Event
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Objective, Objectives
@@ -24,6 +26,7 @@ from lightning_hwtune.core.schedulers import Scheduler
 from lightning_hwtune.core.searchers import Random, Searcher
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
+from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.check import Check, run_check
 from lightning_hwtune.engine.devices import resolve
 from lightning_hwtune.engine.inline import InlineExecutor
@@ -35,9 +38,6 @@ from lightning_hwtune.engine.session import Session, replay
 from lightning_hwtune.errors import ArgumentError, StudyNotFoundError
 from lightning_hwtune.names import refuse_unknown
 from lightning_hwtune.settings import parse_duration
-from lightning_hwtune.store.checkpoints import parse_bytes
-from lightning_hwtune.store.files import StudyFiles
-from lightning_hwtune.store.log import EventLog
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,11 +150,11 @@ class Study:
         """
         files = StudyFiles(Path(dir), name)
         with _reading(files, storage) as log:
-            controller = replay(log)
-        if controller is None:
+            state = replay(log)
+        if state is None:
             raise StudyNotFoundError(f"study {name!r} in {str(dir)!r} has not begun")
         study = cls.__new__(cls)
-        study._spec, study._files, study._storage, study._hold = controller.spec, files, storage, None
+        study._spec, study._files, study._storage, study._hold = state.spec, files, storage, None
         return study
 
     # ------------------------------------------------------------------ running
@@ -223,13 +223,23 @@ class Study:
     ) -> None:  # fmt: skip
         from lightning_hwtune.report.live import open_view
 
-        controller = session.controller
+        state = session.controller.state
         executor = LocalExecutor(payload.path, preload=preload) if payload else InlineExecutor(train)
-        view = open_view(controller, self._files.root, enabled=progress)
-        loop = Loop(controller, executor, session.clock, self._files, tick=lambda: (session.tick(), view.tick(session.clock.now())) and None)
+        view = open_view(state, self._files.root, enabled=progress)
+
+        def tick() -> None:
+            session.tick()
+            view.tick(session.clock.now())
+
+        loop = Loop(session.controller, executor, session.clock, self._files, tick=tick)
         try:
             view.header(payload)
-            if check and isinstance(executor, LocalExecutor) and payload and not any(t.measurements for t in controller.trials):
+            if (
+                check
+                and isinstance(executor, LocalExecutor)
+                and payload
+                and not any(trial.measurements for trial in state.trials)
+            ):
                 view.checked(run_check(self._spec, executor, payload, self._files.scratch("check")))
             session.observers.append(view.on_events)
             session.finish(loop.run())
@@ -275,7 +285,9 @@ class Study:
         """
         if self._hold is None:
             stack = contextlib.ExitStack()
-            session = stack.enter_context(Session(self._spec, self._files, Limits(max_trials=max_trials), storage=self._storage))
+            session = stack.enter_context(
+                Session(self._spec, self._files, Limits(max_trials=max_trials), storage=self._storage)
+            )
             with contextlib.ExitStack() as undo:
                 undo.push(stack)
                 self._hold = _Hold(session, Manual(session), stack)
@@ -327,13 +339,13 @@ class Study:
         """Returns the Pareto front: "full" over fully trained trials, "rung" one a rung, "any" over last measurements."""
         from lightning_hwtune.report.tables import front_frame
 
-        return front_frame(self._state(), at=at)
+        return front_frame(self.state(), at=at)
 
     def trials(self) -> pd.DataFrame:
         """Returns one row a trial."""
         from lightning_hwtune.report.tables import trials_frame
 
-        return trials_frame(self._state())
+        return trials_frame(self.state())
 
     @property
     def best(self) -> Result:
@@ -344,11 +356,11 @@ class Study:
         """
         from lightning_hwtune.report.tables import best_record
 
-        controller = self._state()
-        found = best_record(controller)
+        state = self.state()
+        found = best_record(state)
         if found is None:
             raise StudyNotFoundError(f"study {self.name!r} has no fully trained trial yet")
-        trial = controller.trials[found["trial_id"]]
+        trial = state.trials[found["trial_id"]]
         checkpoint = self._files.path(trial.checkpoint.path) if trial.checkpoint else None
         return Result(trial.trial_id, trial.config, trial.num_devices, found["objectives"], trial.resource, checkpoint)
 
@@ -357,7 +369,7 @@ class Study:
         from lightning_hwtune.report.story import why
 
         self._trial(trial_id)
-        return why(self._state(), self.events(), trial_id)
+        return why(self.state(), self.events(), trial_id)
 
     def logs(self, trial_id: int) -> Path:
         """Returns the folder with a trial's output, one file a segment and rank."""
@@ -368,31 +380,34 @@ class Study:
         """Returns the front as a figure."""
         from lightning_hwtune.report.plots import front_figure
 
-        return front_figure(self._state())
+        return front_figure(self.state())
 
     def events(self) -> list[Event]:
         """Returns the study's log."""
         with _reading(self._files, self._storage) as log:
             return [event for _, event in log.read()]
 
-    def controller(self) -> Controller:
-        """Returns the replayed state, for reading: trials, segments, notes."""
-        return self._state()
-
     def _trial(self, trial_id: int) -> None:
-        n = len(self._state().trials)
+        n = len(self.state().trials)
         if not isinstance(trial_id, int) or not 0 <= trial_id < n:
-            raise ArgumentError("trial", trial_id, f"a trial from 0 to {n - 1}" if n else "nothing: the study has no trials yet")
+            raise ArgumentError(
+                "trial", trial_id, f"a trial from 0 to {n - 1}" if n else "nothing: the study has no trials yet"
+            )
 
-    def _state(self) -> Controller:
+    def state(self) -> StudyState:
+        """Returns what the log says, for reading: trials, segments, notes.
+
+        Raises:
+            StudyNotFoundError: the study has not begun.
+        """
         if self._hold is not None:
-            return self._hold.session.controller
-        controller = self._replayed()
-        if controller is None:
+            return self._hold.session.controller.state
+        state = self._replayed()
+        if state is None:
             raise StudyNotFoundError(f"study {self.name!r} has not begun: run it first")
-        return controller
+        return state
 
-    def _replayed(self) -> Controller | None:
+    def _replayed(self) -> StudyState | None:
         try:
             with _reading(self._files, self._storage) as log:
                 return replay(log, self._spec)
@@ -438,4 +453,14 @@ _STUDY_NAMES = (
     "name", "space", "objectives", "scheduler", "searcher", "pool", "dir", "storage", "seed", "batch", "disk_budget",
     "max_retries", "max_failures",
 )  # fmt: skip
-_RUN_NAMES = ("max_trials", "max_time", "max_cost", "max_parallel", "finishers", "executor", "check", "progress", "preload")
+_RUN_NAMES = (
+    "max_trials",
+    "max_time",
+    "max_cost",
+    "max_parallel",
+    "finishers",
+    "executor",
+    "check",
+    "progress",
+    "preload",
+)

@@ -1,70 +1,31 @@
-"""The controller: every decision of a study, and the fold that rebuilds its state from the log.
+"""The controller: every decision of a study.
 
-    ask(now, free)   -> Start | Resume | Wait | Done     what the free devices should do next: a question
-    report(...)      -> Continue | Pause | Stop          what a trial does after a measurement
-    begin/saved/tell                                     facts from the engine
+    ask(now, free)     -> Start | Resume | Wait | Done     what the free devices should do next
+    report(...)        -> Continue | Pause | Stop          what a trial does after a measurement
+    begin, saved, tell                                     facts from the engine
 
-Methods that change something write an event to the sink first (it is durable when the sink returns), then `apply` it.
-`apply` is the only place where state changes, so replaying a log gives the state that its writer had: decisions are
-read from the events, never made again.
+Whatever changes the study is an event: it goes to the sink first (it is durable when the sink returns) and is then
+applied to the state, which is a fold over events and nothing else.
 """
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, final
-
-import numpy as np
-import numpy.typing as npt
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.decisions import Answer, Continue, Done, Pause, Reason, Resume, Start, Stop, Verdict, Wait
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, TrainSeconds
-from lightning_hwtune.core.record import Checkpoint, Measurement, TrialRecord, TrialState
+from lightning_hwtune.core.record import Measurement, TrialRecord, TrialState
 from lightning_hwtune.core.searchers import History
-from lightning_hwtune.core.spec import Limits, StudySpec
+from lightning_hwtune.core.spec import Limits
+from lightning_hwtune.core.state import Segment, StudyState
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.errors import IllegalMoveError
 
-__all__ = ["Controller", "Segment", "Sink"]
+__all__ = ["Controller", "Sink"]
 
 Sink = Callable[[Sequence[ev.Event]], None]
-_VERDICTS: dict[str, type[Verdict]] = {"continue": Continue, "pause": Pause, "stop": Stop}
-
-
-@dataclass(slots=True)
-class Segment:
-    """One uninterrupted training on one allocation, as the log tells it.
-
-    Attributes:
-        resource: where it began; `reached` the highest resource it reported.
-        base_train_s, base_device_s: useful work before it, from the checkpoint it began from.
-        ended_at: None while it runs. outcome: see `events.SegmentEnded`.
-    """
-
-    trial_id: int
-    number: int
-    num_devices: int
-    slots: tuple[int, ...]
-    resource: int
-    started_at: float
-    base_train_s: float
-    base_device_s: float
-    reached: int = 0
-    verdict: str = "continue"
-    saved: bool = False
-    ended_at: float | None = None
-    outcome: str = ""
-    world_size: int = 0
-    billed_usd: float = 0.0
-    rule: str = ""
-
-    @property
-    def epochs(self) -> int:
-        """Resource it trained, counting only what it reported."""
-        return max(self.reached - self.resource, 0)
 
 
 @final
@@ -72,49 +33,15 @@ class Controller:
     """Decides for one study.
 
     Args:
-        spec: what the study is.
+        state: of a new study, or replayed from a log.
         sink: receives events before they take effect; must be durable on return. A list's `extend` will do.
-        limits: bounds of this session.
     """
 
-    def __init__(self, spec: StudySpec, sink: Sink, limits: Limits | None = None) -> None:
-        self.spec = spec
-        self.limits = limits or Limits()
-        self.scheduler = spec.scheduler.fresh(len(spec.objectives))
-        self.trials: list[TrialRecord] = []
-        self.segments: list[Segment] = []
-        self.running: dict[int, Segment] = {}
-        self.enqueued: list[Mapping[str, Any]] = []
-        self.notes: list[ev.Noted] = []
-        self.next_draw = 0
-        self.n_failed = 0
-        self.closed: ev.SessionClosed | None = None
-        self.is_exhausted = False
+    def __init__(self, state: StudyState, sink: Sink) -> None:
+        self.state, self.spec, self.scheduler = state, state.spec, state.scheduler
         self._sink = sink
-        self._allocation = spec.allocation
-        self._waiting: set[int] = set()  # trials cleared to train on, in no segment
+        self._allocation = state.spec.allocation
         self._reserved: Start | Resume | None = None
-        self._opened_at: float | None = None
-        self._past_wall_s = 0.0
-        self._billed_usd = 0.0
-        self._last_at = 0.0
-
-    # ------------------------------------------------------------------ questions
-
-    @property
-    def n_full(self) -> int:
-        """Number of fully trained trials."""
-        return sum(trial.state is TrialState.COMPLETED for trial in self.trials)
-
-    def wall_s(self, now: float) -> float:
-        """Seconds during which the study was driven, up to now."""
-        return self._past_wall_s + (max(now - self._opened_at, 0.0) if self._opened_at is not None else 0.0)
-
-    def billed_usd(self, now: float) -> float:
-        """The ledger: what ended segments were billed, and what the running ones have run up."""
-        price = self.spec.pool.usd_per_device_s
-        running = sum((now - s.started_at) * s.num_devices for s in self.running.values())
-        return self._billed_usd + max(running, 0.0) * price
 
     def ask(self, now: float, free: int) -> Answer:
         """Returns what `free` devices should do next.
@@ -125,9 +52,12 @@ class Controller:
         limit = self._limit(now, next_s=0.0)
         if limit is not None:
             return self._idle(limit)
-        if self.limits.max_parallel is not None and len(self.running) >= self.limits.max_parallel:
+        if self.state.limits.max_parallel is not None and len(self.state.running) >= self.state.limits.max_parallel:
             return Wait(
-                Reason("max-parallel", f"{len(self.running)} segments run, max_parallel is {self.limits.max_parallel}")
+                Reason(
+                    "max-parallel",
+                    f"{len(self.state.running)} segments run, max_parallel is {self.state.limits.max_parallel}",
+                )
             )
         candidate = self._candidate()
         if candidate is None:
@@ -140,26 +70,28 @@ class Controller:
 
     def _limit(self, now: float, next_s: float) -> Reason | None:
         """Returns the limit that forbids another `next_s` seconds of training, if one does."""
-        if self.n_failed >= self.spec.max_failures:
-            return Reason("max-failures", f"{self.n_failed} trials failed, max_failures is {self.spec.max_failures}")
-        wall_s = self.wall_s(now)
-        if self.limits.max_time_s is not None and wall_s + next_s >= self.limits.max_time_s:
-            return Reason("limit:max_time", f"{wall_s:.0f} s of {self.limits.max_time_s:.0f} s are spent")
-        devices = sum(segment.num_devices for segment in self.running.values())
-        usd = self.billed_usd(now)
+        if self.state.n_failed >= self.spec.max_failures:
+            return Reason(
+                "max-failures", f"{self.state.n_failed} trials failed, max_failures is {self.spec.max_failures}"
+            )
+        wall_s = self.state.wall_s(now)
+        if self.state.limits.max_time_s is not None and wall_s + next_s >= self.state.limits.max_time_s:
+            return Reason("limit:max_time", f"{wall_s:.0f} s of {self.state.limits.max_time_s:.0f} s are spent")
+        devices = sum(segment.num_devices for segment in self.state.running.values())
+        usd = self.state.billed_usd(now)
         coming = next_s * devices * self.spec.pool.usd_per_device_s
-        if self.limits.max_cost_usd is not None and usd + coming >= self.limits.max_cost_usd:
-            return Reason("limit:max_cost", f"{usd:.4g} USD of {self.limits.max_cost_usd:.4g} USD are spent")
+        if self.state.limits.max_cost_usd is not None and usd + coming >= self.state.limits.max_cost_usd:
+            return Reason("limit:max_cost", f"{usd:.4g} USD of {self.state.limits.max_cost_usd:.4g} USD are spent")
         return None
 
     def _idle(self, reason: Reason) -> Wait | Done:
-        if self.running:
-            return Wait(Reason(reason.rule, f"{reason.text}; {len(self.running)} segments still run"))
+        if self.state.running:
+            return Wait(Reason(reason.rule, f"{reason.text}; {len(self.state.running)} segments still run"))
         return Done(reason)
 
     def _nothing_left(self) -> Reason:
-        text = f"{len(self.trials)} trials, {self.n_full} fully trained, nothing left to promote"
-        if self.limits.max_trials is not None and len(self.trials) >= self.limits.max_trials:
+        text = f"{len(self.state.trials)} trials, {self.state.n_full} fully trained, nothing left to promote"
+        if self.state.limits.max_trials is not None and len(self.state.trials) >= self.state.limits.max_trials:
             return Reason("limit:max_trials", text)
         return Reason("exhausted", f"{text}, and the searcher has no further configuration")
 
@@ -173,47 +105,46 @@ class Controller:
         """Tells whether the trial that waits for devices is still the right one to start."""
         if isinstance(reserved, Start):
             return (
-                reserved.trial_id == len(self.trials)
+                reserved.trial_id == len(self.state.trials)
                 and self._may_create()
-                and (reserved.draw is None or not self.enqueued)
+                and (reserved.draw is None or not self.state.enqueued)
             )
-        if reserved.trial_id in self.running:
+        if reserved.trial_id in self.state.running:
             return False
         if reserved.promoted_from is None:
-            return reserved.trial_id in self._waiting
+            return reserved.trial_id in self.state.waiting
         if reserved.reason.rule == "finisher":
             return self._n_finishers_due() > 0
         return self.scheduler.is_promotable(reserved.trial_id, reserved.promoted_from)
 
     def _unfinished(self) -> Resume | None:
         """Trials that are cleared to go on but are in no segment: interrupted, retried, or at a limit."""
-        if not self._waiting:
+        if not self.state.waiting:
             return None
-        trial = self.trials[min(self._waiting)]
+        trial = self.state.trials[min(self.state.waiting)]
         begun = f"from {trial.checkpoint.resource}" if trial.checkpoint else "from scratch"
         reason = Reason("unfinished", f"cleared to {trial.target}, goes on {begun}")
         return Resume(trial.trial_id, trial.num_devices, trial.target, None, reason)
 
     def _promotion(self) -> Resume | None:
-        promotion = self.scheduler.promotable(exclude=self.running)
+        promotion = self.scheduler.promotable(exclude=self.state.running)
         if promotion is None:
             return None
-        trial = self.trials[promotion.trial_id]
+        trial = self.state.trials[promotion.trial_id]
         return Resume(trial.trial_id, trial.num_devices, promotion.target, promotion.level, promotion.reason)
 
     def _may_create(self) -> bool:
-        return self.limits.max_trials is None or len(self.trials) < self.limits.max_trials
+        return self.state.limits.max_trials is None or len(self.state.trials) < self.state.limits.max_trials
 
     def _new(self) -> Start | None:
         if not self._may_create():
             return None
-        trial_id, draw = len(self.trials), None
-        config: Mapping[str, Any] | None = self.enqueued[0] if self.enqueued else None
+        trial_id, draw = len(self.state.trials), None
+        config: Mapping[str, Any] | None = self.state.enqueued[0] if self.state.enqueued else None
         source = "enqueued"
         if config is None:
-            source, draw = "searcher", self.next_draw
+            source, draw = "searcher", self.state.next_draw
             config = self.spec.searcher.propose(self.spec.space, draw, self.spec.seed, self._history())
-        self.is_exhausted = config is None
         if config is None:
             return None
         bracket = self.scheduler.draw_bracket(stream(self.spec.seed, "bracket", trial_id))
@@ -228,15 +159,15 @@ class Controller:
         )
 
     def _history(self) -> History:
-        return History(self.trials, self.spec.objectives)
+        return History(self.state.trials, self.spec.objectives)
 
     def _n_finishers_due(self) -> int:
         """How many more trials should be trained to the end, once nothing else is left to do."""
         under_way = sum(trial.target >= self.scheduler.max_resource for trial in self._running_trials())
-        return self.limits.finishers - self.n_full - under_way
+        return self.state.limits.finishers - self.state.n_full - under_way
 
     def _running_trials(self) -> list[TrialRecord]:
-        return [self.trials[trial_id] for trial_id in self.running]
+        return [self.state.trials[trial_id] for trial_id in self.state.running]
 
     def _finisher(self) -> Resume | None:
         """Returns a front member of the deepest rungs to train to the end, so that the final front offers a choice.
@@ -248,49 +179,40 @@ class Controller:
         if due <= 0 or any(trial.target < top for trial in self._running_trials()):
             return None
         able = [
-            (self.trials[i], level)
+            (self.state.trials[i], level)
             for i, level in self.scheduler.finishers()
-            if i not in self.running and not self.trials[i].state.is_final
+            if i not in self.state.running and not self.state.trials[i].state.is_final
         ]
         if not able:
             return None
-        ends = [t for t in self.trials if t.state is TrialState.COMPLETED] + self._running_trials()
+        ends = [t for t in self.state.trials if t.state is TrialState.COMPLETED] + self._running_trials()
         covered = {trial.num_devices for trial in ends}
         uncovered = {trial.num_devices for trial, _ in able} - covered
         pick = able[0]
         if uncovered and due <= len(uncovered):
             pick = next(pair for pair in able if pair[0].num_devices in uncovered)
         trial, level = pick
-        n_full = self.limits.finishers - due
-        text = f"best of rung {level} that was not promoted; {n_full} of {self.limits.finishers} finishers so far"
+        n_full = self.state.limits.finishers - due
+        text = f"best of rung {level} that was not promoted; {n_full} of {self.state.limits.finishers} finishers so far"
         return Resume(trial.trial_id, trial.num_devices, top, level, Reason("finisher", text))
 
-    def known_checkpoints(self) -> set[str]:
-        """Returns the relative paths of all checkpoints that the log vouches for."""
-        return {trial.checkpoint.path for trial in self.trials if trial.checkpoint is not None}
-
     # ------------------------------------------------------------------ facts
-
-    def attach(self, sink: Sink, limits: Limits) -> None:
-        """From now on this controller writes to `sink`, under `limits`: for one that was replayed from a log."""
-        self._sink, self.limits = sink, limits
 
     def create(self, now: float) -> None:
         """Writes the study's first event."""
         self._write(ev.StudyCreated(at=now, study=self.spec.name, spec=self.spec.to_dict()))
 
-    def open(self, now: float, host: str, pid: int, version: str) -> None:
-        """A session begins; segments that a dead controller left behind are ended as interrupted."""
-        died_at = self._last_at
-        self._write(ev.SessionOpened(at=now, limits=self.limits.to_dict(), host=host, pid=pid, version=version))
-        for segment in list(self.running.values()):
+    def open(self, limits: Limits, now: float, host: str, pid: int, version: str) -> None:
+        """A session begins under these limits; segments that a dead controller left behind end as interrupted."""
+        died_at = self.state.last_at
+        self._write(ev.SessionOpened(at=now, limits=limits.to_dict(), host=host, pid=pid, version=version))
+        for segment in list(self.state.running.values()):
             wall_s = max(died_at - segment.started_at, 0.0)
             self.tell(segment.trial_id, now, "interrupted", error="its controller ended", wall_s=wall_s)
 
     def close(self, now: float, state: str, reason: str) -> None:
-        """The session ends; no segment may run."""
-        wall_s = now - self._opened_at if self._opened_at is not None else 0.0
-        self._write(ev.SessionClosed(at=now, state=state, reason=reason, wall_s=wall_s))
+        """The session ends; no segment runs any more."""
+        self._write(ev.SessionClosed(at=now, state=state, reason=reason, wall_s=self.state.session_s(now)))
 
     def enqueue(self, config: Mapping[str, Any], now: float) -> None:
         """A configuration to be tried before the searcher's.
@@ -316,7 +238,7 @@ class Controller:
             )  # fmt: skip
             number, checkpoint, promoted_from = 1, None, None
         else:
-            trial = self.trials[decision.trial_id]
+            trial = self.state.trials[decision.trial_id]
             number, checkpoint, promoted_from = trial.segment + 1, trial.checkpoint, decision.promoted_from
             if checkpoint is None and trial.measurements:
                 text = f"has no checkpoint any more: starts again from scratch, {trial.resource} {self.scheduler.unit} are repeated"
@@ -329,7 +251,7 @@ class Controller:
             )
         )  # fmt: skip
         self._write(*events)
-        return self.running[decision.trial_id]
+        return self.state.running[decision.trial_id]
 
     def report(self, trial_id: int, resource: int, metrics: Mapping[str, float], train_s: float, now: float) -> Verdict:
         """A running trial reports; returns the verdict, which is in the log.
@@ -343,7 +265,7 @@ class Controller:
             IllegalMoveError: the trial is in no segment.
             MetricError: an objective has no value.
         """
-        segment, trial = self._running(trial_id), self.trials[trial_id]
+        segment, trial = self._running(trial_id), self.state.trials[trial_id]
         measurement = self._measure(segment, resource, metrics, train_s)
         level, verdict, target = self._judge(trial, measurement)
         if isinstance(verdict, Continue):
@@ -360,9 +282,9 @@ class Controller:
         return verdict
 
     def _running(self, trial_id: int) -> Segment:
-        if trial_id not in self.running:
+        if trial_id not in self.state.running:
             raise IllegalMoveError(f"trial {trial_id} is in no segment")
-        return self.running[trial_id]
+        return self.state.running[trial_id]
 
     def _measure(self, segment: Segment, resource: int, metrics: Mapping[str, float], train_s: float) -> Measurement:
         total_s = segment.base_train_s + train_s
@@ -436,7 +358,7 @@ class Controller:
             reached_end: user code returned although no verdict had ended it, e.g. by an early stopping of its own.
             wall_s: start request to release; measured up to `now` if not given.
         """
-        segment, trial = self._running(trial_id), self.trials[trial_id]
+        segment, trial = self._running(trial_id), self.state.trials[trial_id]
         wall_s = now - segment.started_at if wall_s is None else wall_s
         state, error, devices = self._outcome(trial, segment, outcome, error, reached_end)
         device_s = wall_s * segment.num_devices
@@ -478,145 +400,7 @@ class Controller:
             return TrialState.FAILED, error or f"the training ended without reporting {wanted}"
         return TrialState.COMPLETED, error
 
-    # ------------------------------------------------------------------ the fold
-
     def _write(self, *events: ev.Event) -> None:
         self._sink(events)
         for event in events:
-            self.apply(event)
-
-    def apply(self, event: ev.Event) -> None:
-        """Takes one fact into the state. The only writer of state."""
-        _FOLD[type(event)](self, event)
-        self._last_at = max(self._last_at, event.at)
-
-    def _study_created(self, event: ev.StudyCreated) -> None:
-        """Nothing to fold: the spec was given."""
-
-    def _session_opened(self, event: ev.SessionOpened) -> None:
-        if self._opened_at is not None:  # the last session was killed: it lasted until its last event
-            self._past_wall_s += self._last_at - self._opened_at
-        self._opened_at, self.closed = event.at, None
-
-    def _session_closed(self, event: ev.SessionClosed) -> None:
-        self._past_wall_s += event.wall_s
-        self._opened_at, self.closed = None, event
-
-    def _config_enqueued(self, event: ev.ConfigEnqueued) -> None:
-        self.enqueued.append(event.config)
-
-    def _trial_created(self, event: ev.TrialCreated) -> None:
-        trial = TrialRecord(event.trial_id, event.config, event.seed, event.bracket, event.target, event.at)
-        trial.num_devices = self._allocation.devices(event.config)
-        trial.note = event.reason
-        self.trials.append(trial)
-        self._waiting.add(trial.trial_id)
-        if event.draw is None:
-            self.enqueued.pop(0)
-        else:
-            self.next_draw = event.draw + 1
-
-    def _segment_started(self, event: ev.SegmentStarted) -> None:
-        trial = self.trials[event.trial_id]
-        trial.move(TrialState.RUNNING)
-        trial.segment, trial.target, trial.num_devices = event.segment, event.target, event.num_devices
-        start = trial.checkpoint
-        segment = Segment(
-            event.trial_id, event.segment, event.num_devices, tuple(event.slots), event.resource, event.at,
-            start.train_s if start else 0.0, start.device_s if start else 0.0, reached=event.resource, rule=event.rule,
-        )  # fmt: skip
-        self.segments.append(segment)
-        self.running[event.trial_id] = segment
-        self._waiting.discard(event.trial_id)
-        if event.promoted_from is not None:
-            self.scheduler.promoted(event.trial_id, trial.bracket, event.promoted_from)
-
-    def _reported(self, event: ev.Reported) -> None:
-        trial, segment = self.trials[event.trial_id], self.running[event.trial_id]
-        measurement = Measurement(event.resource, event.values, event.train_s, event.device_s)
-        _insert(trial.measurements, measurement)
-        segment.reached, segment.verdict = max(segment.reached, event.resource), event.verdict
-        trial.target = event.target
-        if event.level is None:
-            return
-        kind = "continue" if event.target > event.level else event.verdict
-        trial.decided[event.level] = kind
-        self.scheduler.record(event.trial_id, trial.bracket, event.level, self._loss(measurement), kind)
-
-    def _checkpoint_saved(self, event: ev.CheckpointSaved) -> None:
-        trial = self.trials[event.trial_id]
-        trial.checkpoint = Checkpoint(
-            event.path, event.digest, event.n_bytes, event.resource, event.train_s, event.device_s
-        )
-        self.running[event.trial_id].saved = True
-
-    def _checkpoint_removed(self, event: ev.CheckpointRemoved) -> None:
-        trial = self.trials[event.trial_id]
-        if trial.checkpoint is not None and trial.checkpoint.path == event.path:
-            trial.checkpoint = None
-            if trial.state is TrialState.PAUSED:
-                trial.move(TrialState.WAITING)
-
-    def _segment_ended(self, event: ev.SegmentEnded) -> None:
-        trial, segment = self.trials[event.trial_id], self.running.pop(event.trial_id)
-        segment.ended_at, segment.outcome, segment.world_size = event.at, event.outcome, event.world_size
-        segment.billed_usd = event.billed_usd
-        self._billed_usd += event.billed_usd
-        trial.num_devices = event.next_devices
-        if event.outcome not in ("done", "interrupted"):
-            trial.error = event.error
-            trial.n_retries += event.outcome != "out-of-memory"
-        trial.move(TrialState(event.state))
-        if trial.state.is_final:
-            self._finished(trial, event)
-        elif trial.target > trial.resource or trial.resource >= self.scheduler.max_resource:
-            self._waiting.add(trial.trial_id)
-
-    def _finished(self, trial: TrialRecord, event: ev.SegmentEnded) -> None:
-        if trial.state is TrialState.COMPLETED:
-            self._stand_higher(trial)
-            return
-        self.scheduler.withdraw(trial.trial_id)
-        if trial.state is TrialState.FAILED:
-            trial.error = event.error
-            self.n_failed += 1
-
-    def _stand_higher(self, trial: TrialRecord) -> None:
-        """A trial that ended early of its own accord stands at the higher rungs with its last values."""
-        last = trial.last
-        if last is None:
-            return
-        for level in self.scheduler.levels:
-            if level >= self.scheduler.first_target(trial.bracket) and level not in trial.decided:
-                trial.decided[level] = "stop"
-                self.scheduler.record(trial.trial_id, trial.bracket, level, self._loss(last), "stop")
-
-    def _noted(self, event: ev.Noted) -> None:
-        self.notes.append(event)
-
-
-def _insert(measurements: list[Measurement], new: Measurement) -> None:
-    """Keeps the list ascending in resource; work done again after a loss replaces what it repeats."""
-    if not measurements or measurements[-1].resource < new.resource:
-        measurements.append(new)
-        return
-    index = bisect.bisect_left(measurements, new.resource, key=lambda m: m.resource)
-    if measurements[index].resource == new.resource:
-        measurements[index] = new
-    else:
-        measurements.insert(index, new)
-
-
-_FOLD: dict[type[ev.Event], Callable[[Controller, Any], None]] = {
-    ev.StudyCreated: Controller._study_created,
-    ev.SessionOpened: Controller._session_opened,
-    ev.SessionClosed: Controller._session_closed,
-    ev.ConfigEnqueued: Controller._config_enqueued,
-    ev.TrialCreated: Controller._trial_created,
-    ev.SegmentStarted: Controller._segment_started,
-    ev.Reported: Controller._reported,
-    ev.CheckpointSaved: Controller._checkpoint_saved,
-    ev.CheckpointRemoved: Controller._checkpoint_removed,
-    ev.SegmentEnded: Controller._segment_ended,
-    ev.Noted: Controller._noted,
-}
+            self.state.apply(event)

@@ -90,6 +90,7 @@ class StudySpec:
                 raise ArgumentError(name, value, "a whole number from 0")
         if isinstance(self.max_failures, bool) or not isinstance(self.max_failures, int) or self.max_failures < 1:
             raise ArgumentError("max_failures", self.max_failures, "a whole number from 1")
+        self.searcher.check(self.space)
         self._check_hardware()
 
     def _check_hardware(self) -> None:

@@ -122,7 +122,7 @@ def run_check(spec: StudySpec, executor: Executor, payload: Payload, folder: Pat
 
 
 def _order(spec: StudySpec, folder: Path) -> SegmentOrder:
-    config = spec.searcher.propose(spec.space, 0, spec.seed, History.empty(spec.objectives)) or {}
+    config = spec.searcher.propose(spec.space, 0, spec.seed, History([], spec.objectives)) or {}
     num_devices = min(spec.allocation.counts)
     if spec.space.devices_key is not None:
         config = {**config, spec.space.devices_key: num_devices}

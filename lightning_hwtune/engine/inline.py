@@ -13,7 +13,17 @@ from typing import Any, final
 
 from lightning_hwtune.engine.executor import Sink
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.training.channel import Beat, Ended, Message, Note, Report, Saved, SegmentOrder, Started, VerdictMessage
+from lightning_hwtune.training.channel import (
+    Beat,
+    Ended,
+    Message,
+    Note,
+    Report,
+    Saved,
+    SegmentOrder,
+    Started,
+    VerdictMessage,
+)
 
 __all__ = ["DirectChannel", "InlineExecutor"]
 

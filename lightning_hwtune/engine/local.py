@@ -95,7 +95,9 @@ class LocalExecutor:
         ports = [self._context.Pipe(duplex=False) for _ in range(n - 1)]
         ranks: list[_Rank] = []
         for rank in range(n):
-            rendezvous = PipeRendezvous([w for _, w in ports]) if rank == 0 else PipeRendezvous(reader=ports[rank - 1][0])
+            rendezvous = (
+                PipeRendezvous([w for _, w in ports]) if rank == 0 else PipeRendezvous(reader=ports[rank - 1][0])
+            )
             ranks.append(self._start_rank(order, rank, rendezvous))
         for reader, writer in ports:
             reader.close()

@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
-from lightning_hwtune.core.controller import Controller, Segment
+from lightning_hwtune.store.files import StudyFiles
+
+from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Answer, Done, Resume, Start
 from lightning_hwtune.core.record import TrialState
+from lightning_hwtune.core.state import Segment
 from lightning_hwtune.engine.clock import Clock
 from lightning_hwtune.engine.devices import Slots, device_mask
 from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.errors import CheckpointError, TrialError
-from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.training.channel import Ended, Report, Saved, SegmentOrder, VerdictMessage
 
 __all__ = ["Loop"]
@@ -69,7 +71,7 @@ class Loop:
         """Ends every running segment; their trials may go on another day."""
         self._executor.close()
         now = self._clock.now()
-        for trial_id in list(self._controller.running):
+        for trial_id in list(self._controller.state.running):
             self._controller.tell(trial_id, now, "interrupted", error=why)
 
     def step(self) -> Answer:
@@ -88,7 +90,7 @@ class Loop:
 
     def _vouch(self, trial_id: int) -> None:
         """Drops a checkpoint that is not what the log says; the trial then starts again from scratch."""
-        checkpoint = self._controller.trials[trial_id].checkpoint
+        checkpoint = self._controller.state.trials[trial_id].checkpoint
         if checkpoint is None:
             return
         try:
@@ -97,7 +99,7 @@ class Loop:
             self._controller.removed(trial_id, checkpoint.path, str(error), self._clock.now())
 
     def _order(self, segment: Segment) -> SegmentOrder:
-        spec, trial = self._controller.spec, self._controller.trials[segment.trial_id]
+        spec, trial = self._controller.spec, self._controller.state.trials[segment.trial_id]
         folder = self._files.trial_dir(trial.trial_id)
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint = self._files.path(trial.checkpoint.path) if trial.checkpoint else None
@@ -141,12 +143,12 @@ class Loop:
         """Logs the checkpoint, then lets go of the ones it replaces and of what exceeds the disk budget."""
         if not self._is_current(trial_id, segment):
             return
-        old = self._controller.trials[trial_id].checkpoint
+        old = self._controller.state.trials[trial_id].checkpoint
         path, now = self._files.relative(saved.path), self._clock.now()
         self._controller.saved(trial_id, path, saved.digest, saved.n_bytes, saved.resource, saved.train_s, now)
         if old is not None and old.path != path:
             self._remove(trial_id, old.path, "superseded")
-        for victim in self._files.evictions(self._controller):
+        for victim in self._files.evictions(self._controller.state):
             self._remove(victim.trial_id, victim.path, victim.reason)
 
     def _remove(self, trial_id: int, path: str, reason: str) -> None:
@@ -162,8 +164,8 @@ class Loop:
         if not self._is_current(trial_id, segment):
             return
         controller, outcome = self._controller, ended.outcome
-        self._slots.give_back(controller.running[trial_id].slots)
-        is_first = outcome == "error" and not any(trial.measurements for trial in controller.trials)
+        self._slots.give_back(controller.state.running[trial_id].slots)
+        is_first = outcome == "error" and not any(trial.measurements for trial in controller.state.trials)
         state = controller.tell(
             trial_id,
             self._clock.now(),
@@ -174,11 +176,11 @@ class Loop:
         )
         if is_first:
             self._fatal = TrialError(_FIRST.format(trial_id=trial_id, error=ended.error.rstrip()))
-        elif state is TrialState.FAILED and not any(trial.measurements for trial in controller.trials):
-            self._fatal = TrialError(f"trial {trial_id}: {controller.trials[trial_id].error}")
+        elif state is TrialState.FAILED and not any(trial.measurements for trial in controller.state.trials):
+            self._fatal = TrialError(f"trial {trial_id}: {controller.state.trials[trial_id].error}")
 
     def _is_current(self, trial_id: int, segment: int) -> bool:
-        running = self._controller.running.get(trial_id)
+        running = self._controller.state.running.get(trial_id)
         return running is not None and running.number == segment
 
 

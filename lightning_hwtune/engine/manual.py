@@ -62,7 +62,9 @@ class Manual:
             ArgumentError: the last one was not told yet.
         """
         if self._active is not None:
-            raise ArgumentError("trial", self._active[0].id, "one trial at a time", hint="Tell that one first: study.tell(trial).")
+            raise ArgumentError(
+                "trial", self._active[0].id, "one trial at a time", hint="Tell that one first: study.tell(trial)."
+            )
         self._session.tick()
         answer = self._loop.step()
         if isinstance(answer, Done):
@@ -86,7 +88,7 @@ class Manual:
         text = "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else error or ""
         ended = segment.ended("error" if error is not None else "done", text)
         self._loop.ended(segment.order.trial_id, segment.order.segment, ended, channel.world_size)
-        return str(self._session.controller.trials[segment.order.trial_id].state)
+        return str(self._session.controller.state.trials[segment.order.trial_id].state)
 
     def _leave(self) -> None:
         self._active = None

@@ -41,7 +41,9 @@ class ImportedFunction:
         except ModuleNotFoundError:
             found = None
         if found is None:
-            raise ArgumentError("train", self.path, "a module that can be imported from here", hint=f"There is no module {module!r}.")
+            raise ArgumentError(
+                "train", self.path, "a module that can be imported from here", hint=f"There is no module {module!r}."
+            )
 
     def __call__(self, trial: Any) -> Any:
         """Imports the function and calls it."""

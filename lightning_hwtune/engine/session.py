@@ -12,16 +12,18 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self, final
 
+from lightning_hwtune.store.files import StudyFiles
+from lightning_hwtune.store.lease import Lease
+from lightning_hwtune.store.log import EventLog
+
 from lightning_hwtune import __version__
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Done
 from lightning_hwtune.core.spec import Limits, StudySpec
+from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.clock import Clock, RealClock
 from lightning_hwtune.errors import StudyMismatchError
-from lightning_hwtune.store.files import StudyFiles
-from lightning_hwtune.store.lease import Lease
-from lightning_hwtune.store.log import EventLog
 
 __all__ = ["Observer", "Session", "replay"]
 
@@ -30,8 +32,8 @@ _RENEW_S = 5.0
 _STATES = {"limit:max_trials": "finished", "exhausted": "finished", "max-failures": "failed"}
 
 
-def replay(log: EventLog, spec: StudySpec | None = None) -> Controller | None:
-    """Returns the controller that a log describes, or None for an empty log. Its sink refuses to write.
+def replay(log: EventLog, spec: StudySpec | None = None) -> StudyState | None:
+    """Returns the state that a log describes, or None for an empty log.
 
     Args:
         spec: what the caller thinks the study is; the pool, searcher and retry settings are taken from it.
@@ -47,15 +49,11 @@ def replay(log: EventLog, spec: StudySpec | None = None) -> Controller | None:
     differences = stored.differences(spec) if spec is not None else {}
     if differences:
         raise StudyMismatchError(stored.name, differences)
-    controller = Controller(spec or stored, _refuse)
-    controller.apply(first)
+    state = StudyState(spec or stored)
+    state.apply(first)
     for event in events:
-        controller.apply(event)
-    return controller
-
-
-def _refuse(events: Sequence[ev.Event]) -> None:
-    raise PermissionError("this controller was replayed for reading; it writes nothing")
+        state.apply(event)
+    return state
 
 
 @final
@@ -98,12 +96,11 @@ class Session:
 
     def _open(self, now: float) -> None:
         replayed = replay(self._log, self._spec)
-        self.controller = replayed or Controller(self._spec, self._sink)
-        self.controller.attach(self._sink, self._limits)
+        self.controller = Controller(replayed or StudyState(self._spec), self._sink)
         if replayed is None:
             self.controller.create(now)
-        self.files.sweep(self.controller.known_checkpoints())
-        self.controller.open(now, socket.gethostname(), os.getpid(), __version__)
+        self.files.sweep(self.controller.state.known_checkpoints())
+        self.controller.open(self._limits, now, socket.gethostname(), os.getpid(), __version__)
 
     def _sink(self, events: Sequence[ev.Event]) -> None:
         self._log.append(events)
@@ -128,7 +125,7 @@ class Session:
             self._end = ("interrupted" if is_user else "failed", str(error).split("\n", 1)[0] or type(error).__name__)
         state, reason = self._end or ("paused", "closed")
         try:
-            if not self.controller.running:
+            if not self.controller.state.running:
                 self.controller.close(self.clock.now(), state, reason)
         finally:
             self._lease.release()

@@ -1,0 +1,243 @@
+"""A study's state: a fold over the events of its log, and the plain questions that everybody may ask of it.
+
+`StudyState.apply` is the only place where state changes. It applies facts and decides nothing, so replaying a log gives
+the state that its writer had, whatever the code that decided has become since.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.record import Checkpoint, Measurement, TrialRecord, TrialState
+from lightning_hwtune.core.spec import Limits, StudySpec
+
+__all__ = ["Segment", "StudyState"]
+
+
+@dataclass(slots=True)
+class Segment:
+    """One uninterrupted training on one allocation, as the log tells it.
+
+    Attributes:
+        resource: where it began; `reached` the highest resource it reported.
+        base_train_s, base_device_s: useful work before it, from the checkpoint it began from.
+        ended_at: None while it runs. outcome: see `events.SegmentEnded`.
+    """
+
+    trial_id: int
+    number: int
+    num_devices: int
+    slots: tuple[int, ...]
+    resource: int
+    started_at: float
+    base_train_s: float
+    base_device_s: float
+    reached: int = 0
+    verdict: str = "continue"
+    saved: bool = False
+    ended_at: float | None = None
+    outcome: str = ""
+    world_size: int = 0
+    billed_usd: float = 0.0
+    rule: str = ""
+
+    @property
+    def epochs(self) -> int:
+        """Resource it trained, counting only what it reported."""
+        return max(self.reached - self.resource, 0)
+
+
+@final
+class StudyState:
+    """What the log of one study says.
+
+    Attributes:
+        trials: by trial id. segments: in order of their start; running: those that have not ended, by trial id.
+        waiting: trials that are cleared to train on but are in no segment.
+        enqueued: configurations of the user's that no trial has yet. next_draw: the searcher's position.
+        limits: of the newest session. closed: how the newest session ended; None while it is open or was killed.
+        scheduler: its rungs.
+    """
+
+    def __init__(self, spec: StudySpec) -> None:
+        self.spec = spec
+        self.scheduler = spec.scheduler.fresh(len(spec.objectives))
+        self.limits = Limits()
+        self.trials: list[TrialRecord] = []
+        self.segments: list[Segment] = []
+        self.running: dict[int, Segment] = {}
+        self.waiting: set[int] = set()
+        self.enqueued: list[Mapping[str, Any]] = []
+        self.notes: list[ev.Noted] = []
+        self.next_draw = 0
+        self.n_failed = 0
+        self.n_full = 0
+        self.last_at = 0.0
+        self.closed: ev.SessionClosed | None = None
+        self._allocation = spec.allocation
+        self._opened_at: float | None = None
+        self._past_wall_s = 0.0
+        self._billed_usd = 0.0
+
+    def session_s(self, now: float) -> float:
+        """Seconds since the present session began; 0 if none is open."""
+        return max(now - self._opened_at, 0.0) if self._opened_at is not None else 0.0
+
+    def wall_s(self, now: float) -> float:
+        """Seconds during which some process drove the study, up to now."""
+        return self._past_wall_s + self.session_s(now)
+
+    def billed_usd(self, now: float) -> float:
+        """The ledger: what ended segments were billed, and what the running ones have run up."""
+        running = sum((now - segment.started_at) * segment.num_devices for segment in self.running.values())
+        return self._billed_usd + max(running, 0.0) * self.spec.pool.usd_per_device_s
+
+    def known_checkpoints(self) -> set[str]:
+        """Returns the relative paths of all checkpoints that the log vouches for."""
+        return {trial.checkpoint.path for trial in self.trials if trial.checkpoint is not None}
+
+    def apply(self, event: ev.Event) -> None:
+        """Takes one fact into the state. The only writer of state."""
+        _FOLD[type(event)](self, event)
+        self.last_at = max(self.last_at, event.at)
+
+    def _study_created(self, event: ev.StudyCreated) -> None:
+        """Nothing to fold: the spec was given."""
+
+    def _session_opened(self, event: ev.SessionOpened) -> None:
+        if self._opened_at is not None:  # the last session was killed: it lasted until its last event
+            self._past_wall_s += self.last_at - self._opened_at
+        self._opened_at, self.closed = event.at, None
+        self.limits = Limits(**event.limits)
+
+    def _session_closed(self, event: ev.SessionClosed) -> None:
+        self._past_wall_s += event.wall_s
+        self._opened_at, self.closed = None, event
+
+    def _config_enqueued(self, event: ev.ConfigEnqueued) -> None:
+        self.enqueued.append(event.config)
+
+    def _trial_created(self, event: ev.TrialCreated) -> None:
+        trial = TrialRecord(event.trial_id, event.config, event.seed, event.bracket, event.target, event.at)
+        trial.num_devices = self._allocation.devices(event.config)
+        trial.note = event.reason
+        self.trials.append(trial)
+        self.waiting.add(trial.trial_id)
+        if event.draw is None:
+            self.enqueued.pop(0)
+        else:
+            self.next_draw = event.draw + 1
+
+    def _segment_started(self, event: ev.SegmentStarted) -> None:
+        trial = self.trials[event.trial_id]
+        trial.move(TrialState.RUNNING)
+        trial.segment, trial.target, trial.num_devices = event.segment, event.target, event.num_devices
+        start = trial.checkpoint
+        segment = Segment(
+            event.trial_id, event.segment, event.num_devices, tuple(event.slots), event.resource, event.at,
+            start.train_s if start else 0.0, start.device_s if start else 0.0, reached=event.resource, rule=event.rule,
+        )  # fmt: skip
+        self.segments.append(segment)
+        self.running[event.trial_id] = segment
+        self.waiting.discard(event.trial_id)
+        if event.promoted_from is not None:
+            self.scheduler.promoted(event.trial_id, trial.bracket, event.promoted_from)
+
+    def _reported(self, event: ev.Reported) -> None:
+        trial, segment = self.trials[event.trial_id], self.running[event.trial_id]
+        measurement = Measurement(event.resource, event.values, event.train_s, event.device_s)
+        _insert(trial.measurements, measurement)
+        segment.reached, segment.verdict = max(segment.reached, event.resource), event.verdict
+        trial.target = event.target
+        if event.level is None:
+            return
+        kind = "continue" if event.target > event.level else event.verdict
+        trial.decided[event.level] = kind
+        self.scheduler.record(
+            event.trial_id, trial.bracket, event.level, self.spec.objectives.loss(measurement.values), kind
+        )
+
+    def _checkpoint_saved(self, event: ev.CheckpointSaved) -> None:
+        trial = self.trials[event.trial_id]
+        trial.checkpoint = Checkpoint(
+            event.path, event.digest, event.n_bytes, event.resource, event.train_s, event.device_s
+        )
+        self.running[event.trial_id].saved = True
+
+    def _checkpoint_removed(self, event: ev.CheckpointRemoved) -> None:
+        trial = self.trials[event.trial_id]
+        if trial.checkpoint is not None and trial.checkpoint.path == event.path:
+            trial.checkpoint = None
+            if trial.state is TrialState.PAUSED:
+                trial.move(TrialState.WAITING)
+
+    def _segment_ended(self, event: ev.SegmentEnded) -> None:
+        trial, segment = self.trials[event.trial_id], self.running.pop(event.trial_id)
+        segment.ended_at, segment.outcome, segment.world_size = event.at, event.outcome, event.world_size
+        segment.billed_usd = event.billed_usd
+        self._billed_usd += event.billed_usd
+        trial.num_devices = event.next_devices
+        if event.outcome not in ("done", "interrupted"):
+            trial.error = event.error
+            trial.n_retries += event.outcome != "out-of-memory"
+        trial.move(TrialState(event.state))
+        if trial.state.is_final:
+            self._finished(trial, event)
+        elif trial.target > trial.resource or trial.resource >= self.scheduler.max_resource:
+            self.waiting.add(trial.trial_id)
+
+    def _finished(self, trial: TrialRecord, event: ev.SegmentEnded) -> None:
+        if trial.state is TrialState.COMPLETED:
+            self.n_full += 1
+            self._stand_higher(trial)
+            return
+        self.scheduler.withdraw(trial.trial_id)
+        if trial.state is TrialState.FAILED:
+            trial.error = event.error
+            self.n_failed += 1
+
+    def _stand_higher(self, trial: TrialRecord) -> None:
+        """A trial that ended early of its own accord stands at the higher rungs with its last values."""
+        last = trial.last
+        if last is None:
+            return
+        for level in self.scheduler.levels:
+            if level >= self.scheduler.first_target(trial.bracket) and level not in trial.decided:
+                trial.decided[level] = "stop"
+                self.scheduler.record(
+                    trial.trial_id, trial.bracket, level, self.spec.objectives.loss(last.values), "stop"
+                )
+
+    def _noted(self, event: ev.Noted) -> None:
+        self.notes.append(event)
+
+
+def _insert(measurements: list[Measurement], new: Measurement) -> None:
+    """Keeps the list ascending in resource; work done again after a loss replaces what it repeats."""
+    if not measurements or measurements[-1].resource < new.resource:
+        measurements.append(new)
+        return
+    index = bisect.bisect_left(measurements, new.resource, key=lambda m: m.resource)
+    if measurements[index].resource == new.resource:
+        measurements[index] = new
+    else:
+        measurements.insert(index, new)
+
+
+_FOLD: dict[type[ev.Event], Callable[[StudyState, Any], None]] = {
+    ev.StudyCreated: StudyState._study_created,
+    ev.SessionOpened: StudyState._session_opened,
+    ev.SessionClosed: StudyState._session_closed,
+    ev.ConfigEnqueued: StudyState._config_enqueued,
+    ev.TrialCreated: StudyState._trial_created,
+    ev.SegmentStarted: StudyState._segment_started,
+    ev.Reported: StudyState._reported,
+    ev.CheckpointSaved: StudyState._checkpoint_saved,
+    ev.CheckpointRemoved: StudyState._checkpoint_removed,
+    ev.SegmentEnded: StudyState._segment_ended,
+    ev.Noted: StudyState._noted,
+}
