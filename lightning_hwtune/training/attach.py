@@ -1,0 +1,31 @@
+"""What Lightning's entry points call for every Trainer: our callback inside a segment, nothing anywhere else.
+
+Lightning asks its own group and the separate package its own, so each gets the class of its tree and the other tree is
+never imported.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning_hwtune.training.context import current_segment
+
+__all__ = ["lightning_callbacks", "pytorch_lightning_callbacks"]
+
+
+def lightning_callbacks() -> list[Any]:
+    """Returns the callbacks for a `lightning.pytorch` Trainer."""
+    if current_segment() is None:
+        return []
+    from lightning_hwtune.training.lightning_tree import RungCallback
+
+    return [RungCallback(attached=True)]
+
+
+def pytorch_lightning_callbacks() -> list[Any]:
+    """Returns the callbacks for a `pytorch_lightning` Trainer."""
+    if current_segment() is None:
+        return []
+    from lightning_hwtune.training.pytorch_lightning_tree import RungCallback
+
+    return [RungCallback(attached=True)]

@@ -1,0 +1,257 @@
+"""What `RungCallback` does, in both class trees of Lightning: reports rungs, obeys verdicts, saves, resumes exactly.
+
+Outside a study, and in every stage but the first `fit` of a segment, all hooks return at once.
+
+Where things happen, and why there:
+
+- The report is made in `on_train_epoch_end`: validation metrics are there, and `current_epoch + 1` epochs are done.
+- The checkpoint is saved in `on_train_end`, as the first callback: by then plateau schedulers have stepped, and no
+  averaging callback has swapped the weights yet. Saved earlier, a resumed trial would differ.
+- Random streams are put back in the first `on_train_epoch_start`, after everything that resuming itself has drawn, and
+  the loader's iterator is made anew then, as it would have been at the start of any other epoch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from lightning_hwtune.errors import ArgumentError, CheckpointError, MetricError
+from lightning_hwtune.training import lightning_internals as internals
+from lightning_hwtune.training.channel import Started
+from lightning_hwtune.training.checkpointing import save_together
+from lightning_hwtune.training.context import ActiveSegment, current_segment
+from lightning_hwtune.training.reporting import exchange
+
+__all__ = ["STATE_KEY", "RungHooks"]
+
+STATE_KEY = "lightning_hwtune"
+"""Where our own state lies in a checkpoint; not under a callback's key, which users' callbacks could share."""
+
+
+class RungHooks:
+    """The hooks. Mixed into a `Callback` of one class tree; see `lightning_tree` and `pytorch_lightning_tree`.
+
+    Args:
+        attached: True for the one that Lightning's entry point adds; it gives way to one that the user added.
+    """
+
+    def __init__(self, *, attached: bool = False) -> None:
+        super().__init__()
+        self.attached = attached
+        self._segment: ActiveSegment | None = None
+        self._has_begun = False
+        self._is_fresh = False
+        self._n_samples = 0
+        self._restored: Mapping[str, Any] = {}
+
+    # ------------------------------------------------------------------ before training
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Takes part if this is the fit that reports; checks that the Trainer fits the study."""
+        self._segment = None
+        segment = current_segment()
+        if stage != "fit" or segment is None or _chosen(trainer) is not self:
+            return
+        if segment.is_over:
+            internals.skip_training(trainer)
+            segment.note("a fit after the trial was paused or stopped was skipped")
+            return
+        if segment.reporter is not None:
+            if isinstance(segment.reporter, RungHooks):
+                segment.note("only the first fit of a segment reports; a later one trained without reports")
+            return
+        _check_trainer(trainer, segment)
+        trainer.callbacks = [self, *(other for other in trainer.callbacks if other is not self)]
+        self._segment, self._has_begun, self._is_fresh, self._n_samples = segment, False, False, 0
+        self._restored = {}
+        if segment.order.checkpoint is not None and not segment.resumes_by_argument:
+            internals.preload_checkpoint(trainer, segment.order.checkpoint)
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        """Checks that the process group is as large as the allocation; tells its real size."""
+        if (segment := self._segment) is None:
+            return
+        real = internals.group_size()
+        if not real == trainer.world_size == segment.order.num_devices:
+            raise ArgumentError(
+                "Trainer(devices=...)", f"{trainer.world_size} of a process group of {real}",
+                f"{segment.order.num_devices}, the devices of this segment",
+                hint="Use trial.trainer(), or pass devices=trial.num_devices.",
+            )  # fmt: skip
+        segment.send(Started(segment.rank, os.getpid(), real))
+
+    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: Mapping[str, Any]) -> None:
+        """Notes what was saved beside Lightning's own state."""
+        self._restored = checkpoint.get(STATE_KEY, {})
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Checks that training goes on where the trial stands, and starts the clock."""
+        if (segment := self._segment) is None:
+            return
+        if not segment.claim(self):
+            self._segment = None
+            return
+        self._n_samples = int(self._restored.get("n_samples", 0))
+        _check_resumed(segment, self._resource(trainer, trainer.current_epoch))
+        _note_foreign_checkpoints(trainer, segment)
+        internals.finish_epochs(trainer)
+        segment.clock.start()
+
+    # ------------------------------------------------------------------ training
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """Puts the random streams where an uninterrupted run has them here."""
+        if (segment := self._segment) is None:
+            return
+        self._is_fresh = False
+        from lightning_hwtune.training import rng
+
+        if segment.order.num_devices > 1:
+            rng.seed_streams(segment.order.seed, trainer.current_epoch, rank=None)
+        elif not self._has_begun and "rng" in self._restored:
+            rng.set_rng_state(self._restored["rng"])
+        if not self._has_begun and segment.order.checkpoint is not None:
+            internals.renew_iterator(trainer)
+        self._has_begun, self._restored = True, {}
+        segment.advance()
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Gives the rank a stream of its own, now that the samplers of all ranks have drawn from the shared one."""
+        if (segment := self._segment) is None:
+            return
+        if batch_idx == 0 and segment.order.num_devices > 1:
+            from lightning_hwtune.training import rng
+
+            rng.seed_streams(segment.order.seed, trainer.current_epoch, segment.rank)
+        if segment.order.unit == "samples":
+            self._n_samples += internals.batch_size(trainer, batch)
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Counts progress."""
+        if self._segment is not None:
+            self._segment.advance()
+
+    def on_validation_batch_end(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
+        """Counts progress."""
+        if self._segment is not None:
+            self._segment.advance()
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        """Notes that this epoch's validation metrics are fresh."""
+        self._is_fresh = not trainer.sanity_checking
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Reports the epoch, and obeys."""
+        if (segment := self._segment) is None:
+            return
+        resource = self._resource(trainer, trainer.current_epoch + 1)
+        if not (self._is_fresh or not trainer.enable_validation):
+            if segment.order.unit == "epochs" and resource in segment.order.levels:
+                raise MetricError(f"epoch {resource} is a rung, but nothing was validated in it")
+            return
+        verdict = exchange(segment, resource, lambda: internals.logged_metrics(trainer), trainer.strategy.broadcast)
+        if verdict.kind != "continue":
+            lifted = internals.lift_minimums(trainer)
+            if lifted:
+                segment.note(f"{lifted} of the Trainer was lifted: the trial was to {verdict.kind} at {resource}")
+            trainer.should_stop = True
+        elif segment.order.unit != "epochs" and resource >= segment.order.max_resource:
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Saves, unless the trial was stopped for good before its horizon."""
+        if (segment := self._segment) is None:
+            return
+        segment.clock.stop()
+        segment.resource = self._resource(trainer, trainer.current_epoch)
+        if segment.verdict is None or segment.verdict.kind == "pause" or not segment.is_over:
+            self.save(trainer)
+
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Lets go of the segment."""
+        if self._segment is not None:
+            self._segment.clock.stop()
+        self._segment = None
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def save(self, trainer: Any) -> None:
+        """Saves a checkpoint of this moment and confirms it to the engine; on all ranks."""
+        segment = self._segment
+        if segment is None or segment.resource <= segment.order.resource:
+            return
+        meet, broadcast = trainer.strategy.barrier, trainer.strategy.broadcast
+        save_together(segment, segment.resource, segment.clock.seconds, trainer.save_checkpoint, meet, broadcast)
+
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Adds the random streams and the samples seen."""
+        if self._segment is None:
+            return
+        from lightning_hwtune.training import rng
+
+        checkpoint[STATE_KEY] = {"n_samples": self._n_samples, "rng": rng.rng_state()}
+
+    def _resource(self, trainer: Any, n_epochs: int) -> int:
+        """Returns the cumulative resource, in the study's unit, after so many whole epochs."""
+        unit = self._segment.order.unit if self._segment is not None else "epochs"
+        if unit == "steps":
+            return int(trainer.global_step)
+        if unit == "samples":
+            return internals.sum_over_ranks(trainer, self._n_samples)
+        return n_epochs
+
+
+def _chosen(trainer: Any) -> RungHooks:
+    """Returns the one of the Trainer's rung callbacks that acts: the user's own before the attached one."""
+    candidates: list[RungHooks] = [callback for callback in trainer.callbacks if isinstance(callback, RungHooks)]
+    return min(candidates, key=lambda callback: callback.attached)
+
+
+def _check_trainer(trainer: Any, segment: ActiveSegment) -> None:
+    """Refuses a Trainer that would train to another horizon, or would not validate at the rungs."""
+    order = segment.order
+    if order.unit != "epochs":
+        return
+    if trainer.max_epochs != order.max_resource:
+        raise ArgumentError(
+            "Trainer(max_epochs=...)", trainer.max_epochs, f"{order.max_resource}, the study's horizon",
+            hint="Every segment keeps the full horizon, because schedules read it; verdicts end training earlier. "
+            "Use trial.trainer(), or pass max_epochs=trial.max_epochs.",
+        )  # fmt: skip
+    every = trainer.check_val_every_n_epoch
+    missed = [level for level in order.levels if every and level % every]
+    if missed and trainer.enable_validation:
+        raise ArgumentError(
+            "Trainer(check_val_every_n_epoch=...)", every, f"a divisor of every rung; {missed} are no multiples of it"
+        )
+
+
+def _check_resumed(segment: ActiveSegment, resource: int) -> None:
+    """Refuses to train on from another point than the one the trial stands at."""
+    order = segment.order
+    if resource == order.resource:
+        return
+    if order.checkpoint is None:
+        raise ArgumentError(
+            "fit(ckpt_path=...)", f"a checkpoint at {resource} {order.unit}", "none: this trial starts from scratch",
+            hint="Use trial.fit(), or pass ckpt_path=trial.ckpt_path.",
+        )  # fmt: skip
+    raise CheckpointError(
+        f"the trial stands at {order.resource} {order.unit}, but training resumed at {resource}; "
+        "use trial.fit(), or pass ckpt_path=trial.ckpt_path"
+    )
+
+
+def _note_foreign_checkpoints(trainer: Any, segment: ActiveSegment) -> None:
+    """Tells once a trial about checkpoints that the disk budget does not see."""
+    home = os.path.abspath(segment.order.trial_dir)
+    for callback in trainer.checkpoint_callbacks:
+        folder = getattr(callback, "dirpath", None)
+        if folder and segment.order.segment == 1 and not _lies_in(os.path.abspath(folder), home):
+            segment.note(f"{type(callback).__name__} writes to {folder}, outside the study's disk budget")
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return os.path.commonpath([path, folder]) == folder

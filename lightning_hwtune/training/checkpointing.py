@@ -1,0 +1,121 @@
+"""Checkpoint files that are either complete or not there.
+
+A checkpoint is written under a temporary name beside its place, flushed to the disk, and renamed. Its name is never
+used twice, so a file that the log vouches for is never overwritten. If writing fails, what existed before is untouched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from lightning_hwtune.errors import CheckpointError
+from lightning_hwtune.training.channel import Saved
+from lightning_hwtune.training.context import ActiveSegment
+
+__all__ = ["Writer", "checkpoint_path", "digest_of", "save_file", "save_together"]
+
+_CHUNK_BYTES = 1 << 20
+
+Writer = Callable[[Path], None]
+"""Writes a checkpoint to the path it is given."""
+
+
+def checkpoint_path(segment: ActiveSegment, resource: int) -> Path:
+    """Returns where this segment's checkpoint at `resource` belongs."""
+    order = segment.order
+    return Path(order.trial_dir) / "checkpoints" / f"segment_{order.segment:02d}_{order.unit}_{resource}.ckpt"
+
+
+def digest_of(path: Path) -> str:
+    """Returns the hexadecimal BLAKE2b-256 of a file; reads it in pieces."""
+    digest = hashlib.blake2b(digest_size=32)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def save_file(segment: ActiveSegment, resource: int, train_s: float, write: Writer) -> None:
+    """Has `write` write this segment's checkpoint, puts it in its place and tells the engine. For one rank.
+
+    Raises:
+        CheckpointError: the disk did not take it.
+    """
+    path = checkpoint_path(segment, resource)
+    part = path.with_suffix(".part")
+    try:
+        _write_into_folder(write, part)
+        _settle(part, path)
+    except (OSError, RuntimeError) as error:
+        part.unlink(missing_ok=True)
+        if not _is_about_the_disk(error):
+            raise
+        raise CheckpointError(_failure(path, error)) from error
+    segment.advance()
+    segment.send(Saved(str(path), digest_of(path), path.stat().st_size, resource, train_s))
+
+
+def save_together(
+    segment: ActiveSegment,
+    resource: int,
+    train_s: float,
+    write: Writer,
+    barrier: Callable[[], None],
+    broadcast: Callable[[str], str],
+) -> None:
+    """The same on all ranks, where `write` is collective: only rank 0 writes, and all meet in a barrier at its end.
+
+    Raises:
+        CheckpointError: rank 0's disk did not take it; on every rank.
+    """
+
+    def write_or_meet(part: Path) -> None:
+        try:
+            _write_into_folder(write, part)
+        except BaseException:
+            barrier()  # the peers wait in the one that `write` did not reach
+            raise
+
+    failure = ""
+    if segment.rank == 0:
+        try:
+            save_file(segment, resource, train_s, write_or_meet)
+        except CheckpointError as error:
+            failure = str(error)
+    else:
+        write(checkpoint_path(segment, resource).with_suffix(".part"))
+    failure = broadcast(failure)
+    if failure:
+        raise CheckpointError(failure)
+
+
+def _write_into_folder(write: Writer, part: Path) -> None:
+    part.parent.mkdir(parents=True, exist_ok=True)
+    write(part)
+
+
+def _settle(part: Path, path: Path) -> None:
+    """Flushes a finished file to the disk and gives it its name, which then survives a power cut."""
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _is_about_the_disk(error: BaseException) -> bool:
+    """Tells a failed write from an error of the code that was asked what to write; torch tells some as RuntimeError."""
+    return isinstance(error, OSError) or "PytorchStreamWriter" in str(error) or "write failed" in str(error)
+
+
+def _failure(path: Path, error: BaseException) -> str:
+    return (
+        f"the checkpoint could not be written to the disk at {path} ({type(error).__name__}: {error}); "
+        "is the disk full? Earlier checkpoints are untouched."
+    )

@@ -1,0 +1,132 @@
+"""The segment that this process is training: set around user code, read by the callback and by the `Trial` handle.
+
+One segment a process at a time. Outside `segment_context` there is none, and everything that looks for one stays inert.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import final
+
+from lightning_hwtune.training.channel import Channel, Ended, Message, Note, SegmentOrder, VerdictMessage
+
+__all__ = ["ActiveSegment", "TrainClock", "current_segment", "segment_context"]
+
+
+@final
+class TrainClock:
+    """A stopwatch over useful training: validation counts; restoring, reporting and saving do not."""
+
+    __slots__ = ("_since", "_total_s")
+
+    def __init__(self) -> None:
+        self._total_s = 0.0
+        self._since: float | None = None
+
+    def start(self) -> None:
+        """Lets it run; no effect if it runs."""
+        if self._since is None:
+            self._since = time.perf_counter()
+
+    def stop(self) -> None:
+        """Lets it stand still; no effect if it stands."""
+        if self._since is not None:
+            self._total_s += time.perf_counter() - self._since
+            self._since = None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds it ran."""
+        running = 0.0 if self._since is None else time.perf_counter() - self._since
+        return self._total_s + running
+
+
+@dataclass(slots=True, eq=False)
+class ActiveSegment:
+    """What one rank knows of the segment that it trains.
+
+    Attributes:
+        order: what to train.
+        channel: the way to the engine.
+        rank: this process's rank in the segment's group.
+        clock: training seconds of this segment.
+        reporter: who reports: the callback of the first fit, or the `Trial` handle; None before either.
+        verdict: the pause or stop that ended the segment; None if nothing did.
+        resource: cumulative resource reached so far.
+        progress: grows with every batch, validation step and save.
+        resumes_by_argument: True while `fit` itself was told the checkpoint, so that the callback need not load it.
+    """
+
+    order: SegmentOrder
+    channel: Channel
+    rank: int
+    clock: TrainClock = field(default_factory=TrainClock)
+    reporter: object | None = None
+    verdict: VerdictMessage | None = None
+    resource: int = 0
+    progress: int = 0
+    resumes_by_argument: bool = False
+    _told: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.resource = self.order.resource
+
+    @property
+    def is_over(self) -> bool:
+        """True if a verdict ended the segment before the trial's horizon: user code should not train on."""
+        return self.verdict is not None and self.resource < self.order.max_resource
+
+    def claim(self, reporter: object) -> bool:
+        """Makes `reporter` the one that reports; returns False if another one does."""
+        if self.reporter is None:
+            self.reporter = reporter
+        return self.reporter is reporter
+
+    def advance(self) -> None:
+        """Counts one step of progress."""
+        self.progress += 1
+
+    def send(self, message: Message) -> None:
+        """Sends a message from rank 0; other ranks stay silent."""
+        if self.rank == 0:
+            self.channel.send(message)
+
+    def note(self, text: str) -> None:
+        """Tells the user something, once."""
+        if text not in self._told:
+            self._told.add(text)
+            self.send(Note(text))
+
+    def ended(self, outcome: str, error: str = "") -> Ended:
+        """Returns this rank's last word."""
+        return Ended(self.rank, outcome, error, self.resource, reached_end=self.verdict is None)
+
+
+_current: ActiveSegment | None = None
+
+
+def current_segment() -> ActiveSegment | None:
+    """Returns the segment this process trains, or None outside a study."""
+    return _current
+
+
+@contextmanager
+def segment_context(order: SegmentOrder, channel: Channel, rank: int = 0) -> Iterator[ActiveSegment]:
+    """Makes a segment the current one.
+
+    Raises:
+        RuntimeError: this process trains a segment already.
+    """
+    global _current
+    if _current is not None:
+        raise RuntimeError(
+            f"this process already trains trial {_current.order.trial_id}; a study cannot run inside a segment"
+        )
+    _current = ActiveSegment(order, channel, rank)
+    try:
+        yield _current
+    finally:
+        _current = None

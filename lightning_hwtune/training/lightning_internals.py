@@ -1,0 +1,117 @@
+"""The few places where a Trainer is touched below its documented surface, each for a reason that is told.
+
+Everything works on the Trainers of `lightning.pytorch` and of `pytorch_lightning`, from 2.4 on.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+import torch.distributed
+
+__all__ = [
+    "batch_size",
+    "class_tree",
+    "finish_epochs",
+    "group_size",
+    "lift_minimums",
+    "logged_metrics",
+    "preload_checkpoint",
+    "renew_iterator",
+    "skip_training",
+    "sum_over_ranks",
+    "trusting",
+]
+
+
+def class_tree(obj: Any) -> str:
+    """Returns the package whose classes `obj` is built on: "lightning.pytorch" or "pytorch_lightning"."""
+    bases = {base.__module__.partition(".")[0] for base in type(obj).__mro__}
+    return "pytorch_lightning" if "pytorch_lightning" in bases and "lightning" not in bases else "lightning.pytorch"
+
+
+def trusting(function: Any) -> dict[str, bool]:
+    """Returns the keyword that loads our own checkpoint whole, for the versions of Lightning that have it."""
+    return {"weights_only": False} if "weights_only" in inspect.signature(function).parameters else {}
+
+
+def preload_checkpoint(trainer: Any, path: str) -> None:
+    """Makes a fit that was given no `ckpt_path` resume from `path`; one that was given a path is not affected."""
+    resume = trainer._checkpoint_connector.resume_start
+    resume(path, **trusting(resume))
+
+
+def renew_iterator(trainer: Any) -> None:
+    """Has the loader's iterator made again in the epoch that a resumed fit begins with, as in any other epoch.
+
+    Lightning keeps the one it made while setting up, before samplers knew their epoch and our streams were restored.
+    """
+    if hasattr(trainer.fit_loop, "_resuming_from_checkpoint"):
+        trainer.fit_loop._resuming_from_checkpoint = False
+
+
+def finish_epochs(trainer: Any) -> None:
+    """Lets a fit with `max_steps` run whole epochs: rungs lie at epoch ends, and so do our checkpoints.
+
+    `max_steps` has told the learning rate schedules their horizon by now. Left in place it would end training inside an
+    epoch, and make Lightning take a checkpoint from an epoch's end for one from its middle.
+    """
+    loop = trainer.fit_loop
+    if loop.max_steps == -1:
+        return
+    loop.epoch_loop.max_steps = -1
+    loop._restarting = False
+    loop.epoch_loop.restarting = False
+
+
+def lift_minimums(trainer: Any) -> str:
+    """Lets `should_stop` take effect at once; returns which of the Trainer's minimums stood against it."""
+    loop = trainer.fit_loop
+    against = []
+    if loop.min_epochs and loop.min_epochs > loop.epoch_progress.current.processed:
+        against.append(f"min_epochs={loop.min_epochs}")
+    if loop.min_steps and loop.min_steps > trainer.global_step:
+        against.append(f"min_steps={loop.min_steps}")
+    loop.min_epochs, loop.epoch_loop.min_steps = 0, None
+    return " and ".join(against)
+
+
+def skip_training(trainer: Any) -> None:
+    """Makes the fit that is being set up train nothing; its hooks and loggers end as usual."""
+    trainer.fit_loop.max_epochs = 0
+
+
+def logged_metrics(trainer: Any) -> dict[str, float]:
+    """Returns what the training logged so far, the newest value of each name; only single numbers."""
+    return {
+        str(name): float(value)
+        for name, value in trainer.callback_metrics.items()
+        if not isinstance(value, torch.Tensor) or value.numel() == 1
+    }
+
+
+def batch_size(trainer: Any, batch: Any) -> int:
+    """Returns the number of samples in a batch, as Lightning itself counts them."""
+    if class_tree(trainer) == "pytorch_lightning":
+        from pytorch_lightning.utilities.data import extract_batch_size
+    else:
+        from lightning.pytorch.utilities.data import extract_batch_size
+    return int(extract_batch_size(batch))
+
+
+def sum_over_ranks(trainer: Any, number: int) -> int:
+    """Returns the sum of one number a rank."""
+    if group_size() == 1:
+        return number
+    total = torch.tensor(number, dtype=torch.int64, device=trainer.strategy.root_device)
+    torch.distributed.all_reduce(total)
+    return int(total)
+
+
+def group_size() -> int:
+    """Returns the real size of the process group; 1 without one."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_world_size()
+    return 1

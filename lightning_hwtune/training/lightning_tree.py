@@ -1,0 +1,19 @@
+"""Our classes in the tree of `lightning.pytorch`. Importing this imports Lightning."""
+
+from __future__ import annotations
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import CSVLogger
+
+from lightning_hwtune.training.callback import RungHooks
+from lightning_hwtune.training.metrics_file import KeptMetricsFile
+
+__all__ = ["RungCallback", "Trainer", "TrialCSVLogger"]
+
+
+class RungCallback(RungHooks, Callback):
+    """Reports each validated epoch to the study that this process trains for; does nothing outside a study."""
+
+
+class TrialCSVLogger(KeptMetricsFile, CSVLogger):
+    """Lightning's CSV logger, with one `metrics.csv` a trial that all its segments write on."""

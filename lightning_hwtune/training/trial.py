@@ -1,0 +1,245 @@
+"""The `Trial` handle: what a training function is given.
+
+    def train(trial: hwt.Trial) -> None:
+        model = Net(lr=trial["lr"])
+        data = Digits(batch_size=trial.per_device_batch_size(trial["batch_size"]))
+        trial.fit(model, data)
+
+For loops of one's own, `report` takes the place of `fit`, `save` and `load` that of checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, final
+
+from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop, Verdict
+from lightning_hwtune.errors import ArgumentError, OwnedArgumentError, nearest
+from lightning_hwtune.training.context import ActiveSegment
+from lightning_hwtune.training.reporting import Answer, exchange
+
+__all__ = ["Trial"]
+
+_OWNED = ("max_epochs", "max_steps", "min_epochs", "min_steps", "devices", "num_nodes", "accelerator")
+
+
+@final
+class Trial:
+    """One segment of a trial, as its training function sees it."""
+
+    def __init__(self, segment: ActiveSegment) -> None:
+        self._segment = segment
+
+    def __repr__(self) -> str:
+        return f"Trial({self.id}, {dict(self.config)!r}, num_devices={self.num_devices})"
+
+    # ------------------------------------------------------------------ what it is
+
+    def __getitem__(self, name: str) -> Any:
+        """Returns the value of a parameter.
+
+        Raises:
+            ArgumentError: the space has no such parameter.
+        """
+        if name not in self.config:
+            known = ", ".join(map(repr, self.config))
+            raise ArgumentError("trial[...]", name, f"a parameter of the space: {known}{nearest(name, self.config)}")
+        return self.config[name]
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Parameter name -> value."""
+        return self._segment.order.config
+
+    @property
+    def id(self) -> int:
+        """The trial's number in its study."""
+        return self._segment.order.trial_id
+
+    @property
+    def dir(self) -> Path:
+        """The trial's folder; the same in all segments."""
+        return Path(self._segment.order.trial_dir)
+
+    @property
+    def seed(self) -> int:
+        """The trial's seed; all global generators have been seeded with it."""
+        return self._segment.order.seed
+
+    @property
+    def num_devices(self) -> int:
+        """Devices of this segment; may differ in the next one if the space searches them."""
+        return self._segment.order.num_devices
+
+    @property
+    def ckpt_path(self) -> str | None:
+        """The checkpoint that this segment goes on from; None from scratch. Pass it to `Trainer.fit(ckpt_path=...)`."""
+        return self._segment.order.checkpoint
+
+    @property
+    def max_epochs(self) -> int:
+        """The full horizon in epochs, for schedules; -1 in a study that counts steps or samples."""
+        order = self._segment.order
+        return order.max_resource if order.unit == "epochs" else -1
+
+    def per_device_batch_size(self, global_batch: int) -> int:
+        """Returns the batch size for the loader of each device.
+
+        Args:
+            global_batch: samples of one step over all devices; with `batch="per_device"` it is returned as it is.
+
+        Raises:
+            ArgumentError: the devices do not divide it.
+        """
+        if self._segment.order.batch == "per_device":
+            return global_batch
+        share, rest = divmod(global_batch, self.num_devices)
+        if rest or share < 1:
+            raise ArgumentError("global_batch", global_batch, f"a positive multiple of {self.num_devices}, the devices")
+        return share
+
+    def logger_kwargs(self) -> dict[str, Any]:
+        """Returns `save_dir`, `name` and `version` for a logger of one's own, the same in all segments of the trial.
+
+        With Weights & Biases `version` is the run's id, so a resumed trial goes on in its run.
+        """
+        study = self._segment.order.study
+        return {"save_dir": str(self.dir), "name": study, "version": f"{study}-{self.id:03d}"}
+
+    # ------------------------------------------------------------------ training with Lightning
+
+    def trainer(self, **kwargs: Any) -> Any:
+        """Returns a Lightning Trainer for this segment.
+
+        It logs to `metrics.csv` in the trial's folder and shows no progress bar or summary and writes no checkpoints of
+        its own; pass `logger`, `enable_progress_bar`, ... to have them back.
+
+        Raises:
+            OwnedArgumentError: an argument that the study decides: horizon, devices, accelerator.
+        """
+        return self._trainer("lightning.pytorch", kwargs)
+
+    def fit(self, model: Any, datamodule: Any = None, **kwargs: Any) -> Any:
+        """Trains `model` to a verdict or the horizon, from the trial's checkpoint if it has one; returns the Trainer.
+
+        Args:
+            model: a LightningModule of `lightning.pytorch` or `pytorch_lightning`.
+            datamodule: a LightningDataModule.
+            kwargs: `train_dataloaders` and `val_dataloaders` go to `Trainer.fit`, all others to `trainer`.
+        """
+        from lightning_hwtune.training.lightning_internals import class_tree, trusting
+
+        loaders = {key: kwargs.pop(key) for key in ("train_dataloaders", "val_dataloaders") if key in kwargs}
+        trainer = self._trainer(class_tree(model), kwargs)
+        resume = {"ckpt_path": self.ckpt_path, **trusting(trainer.fit)} if self.ckpt_path and not self._is_over else {}
+        self._segment.resumes_by_argument = bool(resume)
+        try:
+            trainer.fit(model, datamodule=datamodule, **loaders, **resume)
+        finally:
+            self._segment.resumes_by_argument = False
+        return trainer
+
+    @property
+    def _is_over(self) -> bool:
+        return self._segment.reporter is not None
+
+    def _trainer(self, tree: str, kwargs: dict[str, Any]) -> Any:
+        passed = [name for name in _OWNED if name in kwargs]
+        if passed:
+            raise OwnedArgumentError(passed, _OWNED)
+        if tree == "pytorch_lightning":
+            from lightning_hwtune.training import pytorch_lightning_tree as classes
+        else:
+            from lightning_hwtune.training import lightning_tree as classes  # type: ignore[no-redef]
+        order, callbacks = self._segment.order, _as_list(kwargs.pop("callbacks", None))
+        settings = {
+            # where Lightning's entry point adds another one, that gives way to this
+            "callbacks": [*callbacks, classes.RungCallback()],
+            "logger": True,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "enable_checkpointing": any(map(_is_checkpoint_callback, callbacks)),
+            "default_root_dir": str(self.dir),
+            "strategy": "auto" if order.num_devices == 1 else "ddp",
+            **kwargs,
+        }
+        if settings["logger"] is True:
+            settings["logger"] = classes.TrialCSVLogger(str(self.dir), name=None, version="")
+        return classes.Trainer(
+            max_epochs=self.max_epochs, max_steps=order.max_resource if order.unit == "steps" else -1,
+            devices=order.num_devices, accelerator=order.accelerator, **settings,
+        )  # fmt: skip
+
+    # ------------------------------------------------------------------ loops of one's own
+
+    def report(self, resource: int, **values: float) -> Verdict:
+        """Reports values at a cumulative resource (epochs, unless the study says otherwise); returns what to do now.
+
+        On `Pause`, `save` what `load` shall give back, and return; a trial that saved nothing begins again from scratch
+        when it is promoted. On `Stop`, return. With several devices every rank calls it.
+
+        Raises:
+            ArgumentError: a callback reports already: call `manual_reports` first.
+            MetricError: an objective of the study has no value.
+        """
+        if not self._segment.claim(self):
+            raise ArgumentError(
+                "trial.report", resource, "a segment in which no fit reports",
+                hint="Call trial.manual_reports() before the first fit, then only trial.report() reports.",
+            )  # fmt: skip
+        self._segment.clock.start()
+        verdict = exchange(self._segment, int(resource), lambda: values, _broadcast)
+        reason = Reason("verdict", verdict.reason)
+        if verdict.kind == "continue":
+            return Continue(reason)
+        return Pause(reason) if verdict.kind == "pause" else Stop(reason)
+
+    def manual_reports(self) -> None:
+        """Keeps callbacks silent in this segment: a loop with fits inside (cross-validation) reports by itself."""
+        if not self._segment.claim(self):
+            raise ArgumentError("trial.manual_reports", "after a fit", "a call before the first fit of the segment")
+        self._segment.clock.start()
+
+    def save(self, state: Any) -> None:
+        """Saves what a later segment of this trial needs, at the resource reported last; for loops of one's own."""
+        import torch
+
+        from lightning_hwtune.training.checkpointing import save_file
+
+        segment = self._segment
+        if segment.rank == 0:
+            save_file(segment, segment.resource, segment.clock.seconds, lambda path: torch.save(state, path))
+
+    def load(self) -> Any:
+        """Returns what `save` was given in an earlier segment; None from scratch."""
+        import torch
+
+        if self.ckpt_path is None:
+            return None
+        return torch.load(self.ckpt_path, map_location="cpu", weights_only=False)
+
+
+def _broadcast(answer: Answer) -> Answer:
+    """Returns rank 0's answer on every rank of the process group, if there is one."""
+    from lightning_hwtune.training.lightning_internals import group_size
+
+    if group_size() == 1:
+        return answer
+    import torch.distributed
+
+    box = [answer]
+    torch.distributed.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def _as_list(callbacks: Any) -> list[Any]:
+    """Returns what a Trainer takes as callbacks as a list."""
+    if callbacks is None:
+        return []
+    return list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
+
+
+def _is_checkpoint_callback(callback: Any) -> bool:
+    """Tells the callbacks that Lightning refuses where checkpointing is off."""
+    return any(base.__name__ == "Checkpoint" for base in type(callback).__mro__)

@@ -1,0 +1,184 @@
+"""What one rank of one segment executes, from its first instruction to its last word.
+
+`run_rank` is the entry point of a fresh process; `run_segment` the part that also serves in the caller's own process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from lightning_hwtune.training.channel import Beat, Channel, Ended, SegmentOrder, Started
+from lightning_hwtune.training.context import ActiveSegment, segment_context
+from lightning_hwtune.training.ranks import Rendezvous, join_group, scrub_environment
+from lightning_hwtune.training.trial import Trial
+
+__all__ = ["log_path", "run_rank", "run_segment"]
+
+_BEAT_S = 1.0
+_PR_SET_PDEATHSIG = 1
+
+
+def run_rank(
+    order: SegmentOrder, rank: int, channel: Channel, payload_path: str, rendezvous: Rendezvous | None = None
+) -> None:
+    """Trains one rank of a segment in this process, which must be fresh and is used up by it.
+
+    Args:
+        channel: the way to the engine; the last message on it is `Ended`.
+        payload_path: a file of cloudpickle bytes: the training function.
+        rendezvous: how the ranks find each other; needed from two ranks on.
+    """
+    _become_independent()
+    _redirect_output(log_path(order, rank))
+    try:
+        train = _prepare(order, rank, payload_path, rendezvous)
+    except BaseException:
+        channel.send(Ended(rank, "error", traceback.format_exc(), order.resource, reached_end=False))
+        return
+    ended = run_segment(train, order, channel, rank)
+    _flush()
+    channel.send(ended)
+
+
+def run_segment(train: Callable[[Trial], Any], order: SegmentOrder, channel: Channel, rank: int = 0) -> Ended:
+    """Trains a segment with `train` in this process and returns the rank's last word, which the caller sends on.
+
+    Seeds the global generators first. An exit that user code did not ask for with status 0 goes through.
+    """
+    from lightning.pytorch import seed_everything
+
+    with _environment(order), segment_context(order, channel, rank) as segment, _beating(segment):
+        seed_everything(order.seed, workers=True, verbose=False)
+        channel.send(Started(rank, os.getpid()))
+        try:
+            train(Trial(segment))
+        except SystemExit as error:
+            if error.code not in (0, None):
+                raise
+        except Exception as error:
+            text = traceback.format_exc()
+            print(text, file=sys.stderr)  # noqa: T201 - the trial's log shows it too
+            return segment.ended("out-of-memory" if _is_out_of_memory(error) else "error", text)
+        return segment.ended("done")
+
+
+def log_path(order: SegmentOrder, rank: int) -> Path:
+    """Returns the file that takes a rank's output."""
+    return Path(order.trial_dir) / "logs" / f"segment_{order.segment:02d}_rank_{rank}.log"
+
+
+# ---------------------------------------------------------------------- a process of its own
+
+
+def _become_independent() -> None:
+    """Leaves the terminal's process group; ties this process's life to its parent's, and its children's to its own."""
+    with contextlib.suppress(PermissionError):  # leads a session already
+        os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with_parent()
+    os.register_at_fork(after_in_child=_die_with_parent)
+    # loader workers are forked as on any other day, not through the server that made this process
+    multiprocessing.set_start_method(None, force=True)
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _redirect_output(path: Path) -> None:
+    """Sends everything that this process and its children print to a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    _flush()
+    os.dup2(target, 1)
+    os.dup2(target, 2)
+    os.close(target)
+    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+
+
+def _prepare(
+    order: SegmentOrder, rank: int, payload_path: str, rendezvous: Rendezvous | None
+) -> Callable[[Trial], Any]:
+    """Sets this process up as one rank; returns the training function."""
+    import torch
+    from lightning_utilities.core.rank_zero import rank_zero_only
+
+    scrub_environment(os.environ)
+    os.environ.update(order.env)
+    run_id = f"{order.study}-{order.trial_id}-{order.segment}"
+    os.environ.update(join_group(rank, order.num_devices, rendezvous, run_id))
+    # a server that imported Lightning for us left its own rank here
+    rank_zero_only.rank = rank  # type: ignore[attr-defined]
+    torch.set_num_threads(order.threads_per_device)
+    with open(payload_path, "rb") as file:
+        train: Callable[[Trial], Any] = pickle.load(file)
+    return train
+
+
+# ---------------------------------------------------------------------- around user code
+
+
+@contextlib.contextmanager
+def _environment(order: SegmentOrder) -> Iterator[None]:
+    """Sets the order's variables; puts back what it and the seeding have changed."""
+    names = {*order.env, "PL_GLOBAL_SEED", "PL_SEED_WORKERS"}
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(order.env)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _beating(segment: ActiveSegment) -> Iterator[None]:
+    """Sends a sign of life every second, from a thread of its own."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(_BEAT_S):
+            with contextlib.suppress(OSError):  # the engine is gone: the next report will tell
+                segment.channel.send(Beat(segment.rank, segment.progress))
+
+    thread = threading.Thread(target=beat, name="hwtune-beat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Tells running out of memory, on a device or on the host, from other errors."""
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in text or "DefaultCPUAllocator: can't allocate memory" in text or "not enough memory" in text
+    )
