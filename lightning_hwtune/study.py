@@ -84,7 +84,7 @@ class Study:
     Args:
         name: folder under `dir`; a study that exists there is continued.
         space: the parameters; hardware is one of them (`NumDevices`).
-        objectives: `Metric("val_loss", "min")`, `TrainSeconds()`, `Cost()`, ...; the first breaks ties and names `best`.
+        objectives: `Metric("val_loss", "min")`, `TrainSeconds()`, ...; the first breaks ties and names `best`.
         scheduler: when a trial goes on, e.g. `ASHA(max_epochs=27)`.
         searcher: what is tried next; random unless told otherwise.
         pool: the devices and their price; all visible GPUs, else the CPU cores, unless told otherwise.
@@ -189,7 +189,7 @@ class Study:
     ) -> Study:
         """Runs or continues the study until a limit is reached or nothing is left to do; returns itself.
 
-        All limits are totals over all runs of the study. Ctrl-C ends the running trials cleanly; the same call continues.
+        All limits are totals over all runs. Ctrl-C ends the running trials cleanly; the same call continues.
 
         Args:
             train: takes a `Trial` and trains it, e.g. with `trial.fit(model, data)`.
@@ -219,8 +219,14 @@ class Study:
         return self
 
     def _drive(
-        self, session: Session, train: TrainFunction, payload: Payload | None, check: bool, progress: bool, preload: Sequence[str]
-    ) -> None:  # fmt: skip
+        self,
+        session: Session,
+        train: TrainFunction,
+        payload: Payload | None,
+        check: bool,
+        progress: bool,
+        preload: Sequence[str],
+    ) -> None:
         from lightning_hwtune.report.live import open_view
 
         state = session.controller.state
@@ -281,7 +287,7 @@ class Study:
         Until `tell`, a Trainer with `RungCallback()` (or `trial.report`) in this process reports for this trial.
 
         Args:
-            max_trials: total of the study; None = as long as the searcher proposes. Taken from the first call of a session.
+            max_trials: total of the study, as the first call says; None = as long as the searcher proposes.
         """
         if self._hold is None:
             stack = contextlib.ExitStack()
@@ -336,7 +342,7 @@ class Study:
         return self._spec
 
     def front(self, at: str = "full") -> pd.DataFrame:
-        """Returns the Pareto front: "full" over fully trained trials, "rung" one a rung, "any" over last measurements."""
+        """Returns the front: "full" of fully trained trials, "rung" one a rung, "any" of last measurements."""
         from lightning_hwtune.report.tables import front_frame
 
         return front_frame(self.state(), at=at)
@@ -450,9 +456,20 @@ def _require(value: object, kind: Any, argument: str, wanted: str) -> None:
 
 
 _STUDY_NAMES = (
-    "name", "space", "objectives", "scheduler", "searcher", "pool", "dir", "storage", "seed", "batch", "disk_budget",
-    "max_retries", "max_failures",
-)  # fmt: skip
+    "name",
+    "space",
+    "objectives",
+    "scheduler",
+    "searcher",
+    "pool",
+    "dir",
+    "storage",
+    "seed",
+    "batch",
+    "disk_budget",
+    "max_retries",
+    "max_failures",
+)
 _RUN_NAMES = (
     "max_trials",
     "max_time",

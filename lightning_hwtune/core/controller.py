@@ -178,11 +178,7 @@ class Controller:
         due, top = self._n_finishers_due(), self.scheduler.max_resource
         if due <= 0 or any(trial.target < top for trial in self._running_trials()):
             return None
-        able = [
-            (self.state.trials[i], level)
-            for i, level in self.scheduler.finishers()
-            if i not in self.state.running and not self.state.trials[i].state.is_final
-        ]
+        able = [(trial, level) for trial, level in self._unpromoted() if not trial.state.is_final]
         if not able:
             return None
         ends = [t for t in self.state.trials if t.state is TrialState.COMPLETED] + self._running_trials()
@@ -195,6 +191,10 @@ class Controller:
         n_full = self.state.limits.finishers - due
         text = f"best of rung {level} that was not promoted; {n_full} of {self.state.limits.finishers} finishers so far"
         return Resume(trial.trial_id, trial.num_devices, top, level, Reason("finisher", text))
+
+    def _unpromoted(self) -> list[tuple[TrialRecord, int]]:
+        """Trials that no rung promoted and that are in no segment, with their level; the deepest rung's best first."""
+        return [(self.state.trials[i], level) for i, level in self.scheduler.finishers() if i not in self.state.running]
 
     # ------------------------------------------------------------------ facts
 
@@ -232,24 +232,39 @@ class Controller:
         if isinstance(decision, Start):
             events.append(
                 ev.TrialCreated(
-                    at=now, trial_id=decision.trial_id, config=dict(decision.config), seed=decision.seed, bracket=decision.bracket,
-                    target=decision.target, source=decision.source, draw=decision.draw, reason=decision.reason.text,
+                    at=now,
+                    trial_id=decision.trial_id,
+                    config=dict(decision.config),
+                    seed=decision.seed,
+                    bracket=decision.bracket,
+                    target=decision.target,
+                    source=decision.source,
+                    draw=decision.draw,
+                    reason=decision.reason.text,
                 )
-            )  # fmt: skip
+            )
             number, checkpoint, promoted_from = 1, None, None
         else:
             trial = self.state.trials[decision.trial_id]
             number, checkpoint, promoted_from = trial.segment + 1, trial.checkpoint, decision.promoted_from
             if checkpoint is None and trial.measurements:
-                text = f"has no checkpoint any more: starts again from scratch, {trial.resource} {self.scheduler.unit} are repeated"
+                text = f"its checkpoint is gone: from scratch again, {trial.resource} {self.scheduler.unit} are repeated"
                 events.append(ev.Noted(at=now, trial_id=trial.trial_id, text=text))
         events.append(
             ev.SegmentStarted(
-                at=now, trial_id=decision.trial_id, segment=number, num_devices=decision.num_devices, slots=list(slots),
-                checkpoint=checkpoint.path if checkpoint else None, resource=checkpoint.resource if checkpoint else 0,
-                target=decision.target, promoted_from=promoted_from, rule=decision.reason.rule, reason=decision.reason.text,
+                at=now,
+                trial_id=decision.trial_id,
+                segment=number,
+                num_devices=decision.num_devices,
+                slots=list(slots),
+                checkpoint=checkpoint.path if checkpoint else None,
+                resource=checkpoint.resource if checkpoint else 0,
+                target=decision.target,
+                promoted_from=promoted_from,
+                rule=decision.reason.rule,
+                reason=decision.reason.text,
             )
-        )  # fmt: skip
+        )
         self._write(*events)
         return self.state.running[decision.trial_id]
 
@@ -274,11 +289,20 @@ class Controller:
             verdict = verdict if limit is None else Pause(limit)
         self._write(
             ev.Reported(
-                at=now, trial_id=trial_id, segment=segment.number, resource=resource, values=dict(measurement.values),
-                train_s=measurement.train_s, device_s=measurement.device_s, level=level, verdict=verdict.kind,
-                target=target, rule=verdict.reason.rule, reason=verdict.reason.text,
+                at=now,
+                trial_id=trial_id,
+                segment=segment.number,
+                resource=resource,
+                values=dict(measurement.values),
+                train_s=measurement.train_s,
+                device_s=measurement.device_s,
+                level=level,
+                verdict=verdict.kind,
+                target=target,
+                rule=verdict.reason.rule,
+                reason=verdict.reason.text,
             )
-        )  # fmt: skip
+        )
         return verdict
 
     def _running(self, trial_id: int) -> Segment:
@@ -307,7 +331,9 @@ class Controller:
         if trial.target > level:
             text = f"was promoted to {trial.target} before it came to {level}"
             return level, Continue(Reason("cleared", text)), trial.target
-        verdict = self.scheduler.verdict(trial.trial_id, trial.bracket, level, self._loss(measurement))
+        verdict = self.scheduler.verdict(
+            trial.trial_id, trial.bracket, level, self.spec.objectives.loss(measurement.values)
+        )
         target = self.scheduler.next_target(trial.bracket, level) if isinstance(verdict, Continue) else trial.target
         return level, verdict, target
 
@@ -329,9 +355,6 @@ class Controller:
             return Continue(Reason("repeated", f"rung {resource} was decided before: {trial.decided[resource]}"))
         return Continue(Reason("between-rungs", f"next decision at {trial.target}"))
 
-    def _loss(self, measurement: Measurement) -> npt.NDArray[np.float64]:
-        return self.spec.objectives.loss(measurement.values)
-
     def saved(
         self, trial_id: int, path: str, digest: str, n_bytes: int, resource: int, train_s: float, now: float
     ) -> None:
@@ -339,19 +362,33 @@ class Controller:
         segment = self._running(trial_id)
         self._write(
             ev.CheckpointSaved(
-                at=now, trial_id=trial_id, segment=segment.number, path=path, digest=digest, n_bytes=n_bytes, resource=resource,
-                train_s=segment.base_train_s + train_s, device_s=segment.base_device_s + train_s * segment.num_devices,
+                at=now,
+                trial_id=trial_id,
+                segment=segment.number,
+                path=path,
+                digest=digest,
+                n_bytes=n_bytes,
+                resource=resource,
+                train_s=segment.base_train_s + train_s,
+                device_s=segment.base_device_s + train_s * segment.num_devices,
             )
-        )  # fmt: skip
+        )
 
     def removed(self, trial_id: int, path: str, reason: str, now: float) -> None:
         """A checkpoint file is about to be deleted: from now on nothing relies on it."""
         self._write(ev.CheckpointRemoved(at=now, trial_id=trial_id, path=path, reason=reason))
 
     def tell(
-        self, trial_id: int, now: float, outcome: str, *, error: str = "", reached_end: bool = False,
-        wall_s: float | None = None, world_size: int = 0,
-    ) -> TrialState:  # fmt: skip
+        self,
+        trial_id: int,
+        now: float,
+        outcome: str,
+        *,
+        error: str = "",
+        reached_end: bool = False,
+        wall_s: float | None = None,
+        world_size: int = 0,
+    ) -> TrialState:
         """A segment ended; returns the trial's new state. See `events.SegmentEnded` for the outcomes.
 
         Args:
@@ -364,10 +401,19 @@ class Controller:
         device_s = wall_s * segment.num_devices
         self._write(
             ev.SegmentEnded(
-                at=now, trial_id=trial_id, segment=segment.number, outcome=outcome, state=state, error=error, wall_s=wall_s,
-                device_s=device_s, billed_usd=device_s * self.spec.pool.usd_per_device_s, world_size=world_size, next_devices=devices,
+                at=now,
+                trial_id=trial_id,
+                segment=segment.number,
+                outcome=outcome,
+                state=state,
+                error=error,
+                wall_s=wall_s,
+                device_s=device_s,
+                billed_usd=device_s * self.spec.pool.usd_per_device_s,
+                world_size=world_size,
+                next_devices=devices,
             )
-        )  # fmt: skip
+        )
         return state
 
     def _outcome(

@@ -110,7 +110,7 @@ class StudySpec:
                 "objectives",
                 list(self.objectives.names),
                 "one of TrainSeconds, DeviceSeconds and Cost while the device count is fixed",
-                hint="With one device count they are multiples of each other; add NumDevices(1, 2) to the space or drop one.",
+                hint="With one device count they are multiples of each other: add NumDevices(1, 2) or drop one.",
             )
         if {DeviceSeconds, Cost} <= kinds:
             raise ArgumentError(

@@ -138,9 +138,17 @@ class StudyState:
         trial.segment, trial.target, trial.num_devices = event.segment, event.target, event.num_devices
         start = trial.checkpoint
         segment = Segment(
-            event.trial_id, event.segment, event.num_devices, tuple(event.slots), event.resource, event.at,
-            start.train_s if start else 0.0, start.device_s if start else 0.0, reached=event.resource, rule=event.rule,
-        )  # fmt: skip
+            event.trial_id,
+            event.segment,
+            event.num_devices,
+            tuple(event.slots),
+            event.resource,
+            event.at,
+            start.train_s if start else 0.0,
+            start.device_s if start else 0.0,
+            reached=event.resource,
+            rule=event.rule,
+        )
         self.segments.append(segment)
         self.running[event.trial_id] = segment
         self.waiting.discard(event.trial_id)

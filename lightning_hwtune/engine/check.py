@@ -104,8 +104,8 @@ def run_check(spec: StudySpec, executor: Executor, payload: Payload, folder: Pat
     if report is None:
         wanted = ", ".join(repr(name) for name in spec.objectives.metrics) or "an epoch"
         raise MetricError(
-            f"the training function returned without reporting {wanted}. Call trial.fit(model, data), or a Trainer's fit "
-            "with a validation loop, or trial.report(epochs, ...)."
+            f"the training function returned without reporting {wanted}. Call trial.fit(model, data), or the fit "
+            "of a Trainer with a validation loop, or trial.report(epochs, ...)."
         )
     probe = report.probe
     return Check(

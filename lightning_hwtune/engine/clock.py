@@ -17,7 +17,7 @@ class Clock(Protocol):
 
 @final
 class RealClock:
-    """The host's clock: begins at its wall time and goes on by its monotonic one, so a correction cannot make time jump."""
+    """The host's clock: begins at its wall time and goes on by its monotonic one, so that time never jumps."""
 
     __slots__ = ("_offset",)
 

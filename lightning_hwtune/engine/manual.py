@@ -47,9 +47,11 @@ class Manual:
     def __init__(self, session: Session) -> None:
         if max(session.controller.spec.allocation.counts) > 1:
             raise ArgumentError(
-                "space", session.controller.spec.space.device_counts, "one device for ask and tell",
+                "space",
+                session.controller.spec.space.device_counts,
+                "one device for ask and tell",
                 hint="More devices need a process a rank: use study.run(train).",
-            )  # fmt: skip
+            )
         self._session, self._caller = session, _Caller()
         self._loop = Loop(session.controller, self._caller, session.clock, session.files, tick=session.tick)
         self._active: tuple[Trial, ActiveSegment, DirectChannel] | None = None

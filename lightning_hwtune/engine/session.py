@@ -67,9 +67,15 @@ class Session:
     controller: Controller
 
     def __init__(
-        self, spec: StudySpec, files: StudyFiles, limits: Limits, *, storage: str | None = None,
-        observers: Sequence[Observer] = (), clock: Clock | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        spec: StudySpec,
+        files: StudyFiles,
+        limits: Limits,
+        *,
+        storage: str | None = None,
+        observers: Sequence[Observer] = (),
+        clock: Clock | None = None,
+    ) -> None:
         self.clock = clock or RealClock()
         self.files, self.observers = files, list(observers)
         self._spec, self._limits, self._storage = spec, limits, storage

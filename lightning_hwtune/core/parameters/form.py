@@ -16,12 +16,19 @@ __all__ = ["Parameter", "parameter_from_dict"]
 
 Parameter = Float | Int | Choice | NumDevices
 
+
+def _num_devices(counts: object) -> NumDevices:
+    if not isinstance(counts, list | tuple):
+        raise ArgumentError("counts", counts, "a list such as [1, 2]")
+    return NumDevices(*counts)
+
+
 # kind -> (its constructor, keys it needs, keys it may have)
 _KINDS: dict[str, tuple[Callable[..., Parameter], tuple[str, ...], tuple[str, ...]]] = {
     "float": (Float, ("low", "high"), ("log",)),
     "int": (Int, ("low", "high"), ("log", "step")),
     "choice": (Choice, ("options",), ("ordered",)),
-    "num_devices": (lambda counts: NumDevices(*counts), ("counts",), ()),
+    "num_devices": (_num_devices, ("counts",), ()),
 }
 _RENAMED_KINDS = {
     "uniform": "`type: float`",
