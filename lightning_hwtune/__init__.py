@@ -1,0 +1,111 @@
+"""Tune hyperparameters and hardware inside PyTorch Lightning training.
+
+    import lightning_hwtune as hwt
+
+    study = hwt.Study("digits", space, objectives, scheduler=hwt.ASHA(max_epochs=27))
+    study.run(train, max_trials=40)
+    study.front()
+
+Every public name is here. Each is imported when it is first asked for, so that `import lightning_hwtune` costs
+milliseconds and brings in neither torch nor Lightning.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lightning_hwtune.core.decisions import Continue, Pause, Stop
+    from lightning_hwtune.core.hardware.pool import Pool
+    from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, TrainSeconds
+    from lightning_hwtune.core.schedulers import ASHA, RunToEnd
+    from lightning_hwtune.core.searchers import Grid, Random
+    from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, SearchSpace
+    from lightning_hwtune.errors import (
+        ArgumentError,
+        CheckpointError,
+        HwTuneError,
+        MetricError,
+        MissingDependencyError,
+        OwnedArgumentError,
+        RenamedArgumentError,
+        StorageError,
+        StudyLockedError,
+        StudyMismatchError,
+        StudyNotFoundError,
+        TrialError,
+    )
+    from lightning_hwtune.study import Result, Study
+    from lightning_hwtune.training.lightning_tree import RungCallback
+    from lightning_hwtune.training.trial import Trial
+
+__all__ = [
+    "ASHA",
+    "ArgumentError",
+    "CheckpointError",
+    "Choice",
+    "Continue",
+    "Cost",
+    "DeviceSeconds",
+    "Float",
+    "Grid",
+    "HwTuneError",
+    "Int",
+    "Metric",
+    "MetricError",
+    "MissingDependencyError",
+    "NumDevices",
+    "OwnedArgumentError",
+    "Pause",
+    "Pool",
+    "Random",
+    "RenamedArgumentError",
+    "Result",
+    "RunToEnd",
+    "RungCallback",
+    "SearchSpace",
+    "Stop",
+    "StorageError",
+    "Study",
+    "StudyLockedError",
+    "StudyMismatchError",
+    "StudyNotFoundError",
+    "TrainSeconds",
+    "Trial",
+    "TrialError",
+    "__version__",
+]
+
+__version__ = "0.1.0"
+
+_NAMES: dict[str, str] = {
+    name: module
+    for module, names in {
+        "core.decisions": ("Continue", "Pause", "Stop"),
+        "core.hardware.pool": ("Pool",),
+        "core.objectives": ("Cost", "DeviceSeconds", "Metric", "TrainSeconds"),
+        "core.schedulers": ("ASHA", "RunToEnd"),
+        "core.searchers": ("Grid", "Random"),
+        "core.space": ("Choice", "Float", "Int", "NumDevices", "SearchSpace"),
+        "errors": tuple(name for name in __all__ if name.endswith("Error")),
+        "study": ("Result", "Study"),
+        "training.lightning_tree": ("RungCallback",),
+        "training.trial": ("Trial",),
+    }.items()
+    for name in names
+}
+
+
+def __getattr__(name: str) -> object:
+    """Imports a public name where it lives (PEP 562) and keeps it, so that it is looked up once."""
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=__name__)
+    value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Returns the public names, imported or not."""
+    return sorted({*globals(), *__all__})
