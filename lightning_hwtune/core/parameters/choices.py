@@ -213,7 +213,7 @@ def _option(value: object) -> Option:
     if isinstance(option, int):
         return int(option)
     if isinstance(option, float) and math.isfinite(option):
-        return float(option)
+        return float(option) + 0.0  # turns -0.0 into 0.0: they are equal, but not written alike
     raise ArgumentError(
         "Choice.options",
         value,

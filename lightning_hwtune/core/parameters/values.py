@@ -30,7 +30,7 @@ def finite(argument: str, value: object) -> float:
     number = plain(value)
     if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
         raise ArgumentError(argument, value, "a finite number")
-    return float(number)
+    return float(number) + 0.0  # turns -0.0 into 0.0: they are equal, but not written alike
 
 
 def whole(argument: str, value: object) -> int:

@@ -1,0 +1,89 @@
+"""Events: every type survives the log, whatever numbers it holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lightning_hwtune.core import events
+from lightning_hwtune.core.events import Event, Reported, from_dict, to_dict
+from lightning_hwtune.errors import StorageError
+
+# by name: a class with slots replaces the one that `Event.__subclasses__` lists
+NAMES = sorted({cls.__name__ for cls in Event.__subclasses__()})
+TYPES: list[type[Event]] = [getattr(events, name) for name in NAMES]
+
+numbers = st.floats()  # NaN and the infinities among them
+plain = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**60), 2**60), numbers, st.text(max_size=5)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=3)),
+    max_leaves=5,
+)
+FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "float": numbers,
+    "int": st.integers(0, 2**60),
+    "int | None": st.none() | st.integers(0, 2**60),
+    "str": st.text(max_size=10),
+    "str | None": st.none() | st.text(max_size=10),
+    "Mapping[str, Any]": st.dictionaries(st.text(max_size=5), plain, max_size=4),
+    "Mapping[str, float]": st.dictionaries(st.text(max_size=5), numbers, max_size=4),
+    "Sequence[int]": st.lists(st.integers(0, 64), max_size=4),
+}
+
+
+def an(event_type: type[Event]) -> st.SearchStrategy[Event]:
+    return st.builds(event_type, **{f.name: FIELDS[str(f.type)] for f in dataclasses.fields(event_type)})
+
+
+@pytest.mark.parametrize("event_type", TYPES)
+@given(data=st.data())
+@settings(max_examples=30)
+def test_an_event_comes_back_from_json(event_type: type[Event], data: st.DataObject) -> None:
+    event = data.draw(an(event_type))
+    text = json.dumps(to_dict(event))
+    again = from_dict(json.loads(text))
+    assert type(again) is event_type
+    assert repr(again) == repr(event)  # NaN is not equal to itself, but is written alike
+    assert json.dumps(to_dict(again)) == text
+
+
+def test_every_type_is_exported_and_known() -> None:
+    assert set(NAMES) == set(events.__all__) - {"Event", "from_dict", "to_dict"}
+    assert len(NAMES) == 11
+
+
+def test_numbers_that_are_not_finite_stay_what_they_are() -> None:
+    event = Reported(
+        at=1.0, trial_id=1, segment=1, resource=3, values={"a": math.nan, "b": math.inf, "c": -math.inf},
+        train_s=2.5, device_s=5.0, level=3, verdict="pause", target=3, rule="pause", reason="rank 3 of 3",
+    )  # fmt: skip
+    values = from_dict(json.loads(json.dumps(to_dict(event)))).values  # type: ignore[attr-defined]
+    assert math.isnan(values["a"])
+    assert (values["b"], values["c"]) == (math.inf, -math.inf)
+
+
+def test_events_are_facts_that_nobody_changes() -> None:
+    event = events.Noted(at=0.0, trial_id=None, text="x")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        event.text = "y"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"type": "Reborn", "at": 0.0},
+        {"at": 0.0},
+        {"type": "Noted", "at": 0.0, "trial_id": None, "text": "x", "colour": "red"},
+        {"type": "Noted", "at": 0.0},
+        {"type": "Event", "at": 0.0},
+    ],
+)
+def test_what_this_version_does_not_know_is_refused(data: dict[str, Any]) -> None:
+    with pytest.raises(StorageError, match="does not know"):
+        from_dict(data)

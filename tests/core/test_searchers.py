@@ -1,0 +1,165 @@
+"""Searchers: a draw number is all the state there is."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
+from lightning_hwtune.core.record import Measurement, TrialRecord
+from lightning_hwtune.core.searchers import Grid, History, Random, Searcher, searcher_from_settings
+from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, SearchSpace
+from lightning_hwtune.errors import ArgumentError
+
+OBJECTIVES = Objectives([Metric("acc", "max"), TrainSeconds()])
+EMPTY = History([], OBJECTIVES)
+CONTINUOUS = SearchSpace(lr=Float(1e-4, 1e-1, log=True), batch_size=Choice([63, 64]), devices=NumDevices(1, 2))
+FINITE = SearchSpace(width=Int(1, 7, log=True), batch_size=Choice([4, 6, 9]), devices=NumDevices(1, 2, 3))
+
+
+def key(config: dict[str, Any]) -> str:
+    return json.dumps(config)
+
+
+@pytest.mark.parametrize("searcher", [Random(), Grid(), Grid(points_per_float=3)])
+@pytest.mark.parametrize("space", [CONTINUOUS, FINITE])
+class TestEverySearcher:
+    """What holds for each of them, on an infinite and a finite space."""
+
+    def test_a_draw_depends_on_seed_and_number_alone(self, searcher: Searcher, space: SearchSpace) -> None:
+        numbers = [5, 0, 3, 5, 1]
+        forward = {n: searcher.propose(space, n, 7, EMPTY) for n in sorted(set(numbers))}
+        again = SearchSpace.from_dict(space.to_dict())
+        trained = History([TrialRecord(0, {}, 0, 0, 1, 0.0)], OBJECTIVES)
+        for number in numbers:
+            assert searcher.propose(space, number, 7, EMPTY) == forward[number]
+            assert searcher.propose(again, number, 7, trained) == forward[number]
+        others = [searcher.propose(space, n, 8, EMPTY) for n in range(6)]
+        assert others != [searcher.propose(space, n, 7, EMPTY) for n in range(6)]
+
+    def test_every_draw_is_a_configuration(self, searcher: Searcher, space: SearchSpace) -> None:
+        searcher.check(space)
+        for number in range(20):
+            config = searcher.propose(space, number, 0, EMPTY)
+            if config is not None:
+                assert space.validate(config) == config
+                assert key(config) == key(space.validate(config))
+
+    def test_settings_rebuild_it(self, searcher: Searcher, space: SearchSpace) -> None:
+        again = searcher_from_settings(json.loads(json.dumps(searcher.settings())))
+        assert again == searcher
+        assert again.propose(space, 2, 0, EMPTY) == searcher.propose(space, 2, 0, EMPTY)
+
+
+@pytest.mark.parametrize("searcher", [Random(), Grid()])
+@given(
+    width=st.integers(2, 6),
+    batch_sizes=st.lists(st.integers(1, 12), min_size=1, max_size=4, unique=True),
+    counts=st.sets(st.integers(2, 5), max_size=3),
+    seed=st.integers(0, 2**32),
+)
+@settings(max_examples=30)
+def test_a_finite_space_is_gone_through_once_and_then_ends(
+    searcher: Searcher, width: int, batch_sizes: list[int], counts: set[int], seed: int
+) -> None:
+    space = SearchSpace(width=Int(1, width, log=True), batch_size=Choice(batch_sizes), devices=NumDevices(1, *counts))
+    n = space.size
+    assert n is not None
+    draws = [searcher.propose(space, number, seed, EMPTY) for number in range(n + 2)]
+    assert draws[n:] == [None, None]
+    assert sorted(key(c) for c in draws[:n] if c is not None) == sorted(key(c) for c in space.grid())
+
+
+def test_the_first_draw_of_a_finite_space_has_the_probabilities_of_sampling() -> None:
+    grid, rng = FINITE.grid(), np.random.default_rng(0)
+    weights = FINITE.probabilities(grid)
+    firsts = [Random().propose(FINITE, 0, seed, EMPTY) for seed in range(2000)]
+    observed = [firsts.count(config) for config in grid]
+    assert stats.chisquare(observed, 2000 * weights / weights.sum()).pvalue > 0.01
+    samples = [FINITE.sample(rng) for _ in range(2000)]
+    both = [observed, [samples.count(config) for config in grid]]
+    assert stats.chi2_contingency(both).pvalue > 0.01
+
+
+def test_random_draws_of_a_float_are_independent_and_uniform() -> None:
+    draws = [Random().propose(CONTINUOUS, number, 0, EMPTY) for number in range(2000)]
+    logs = np.log10([draw["lr"] for draw in draws if draw is not None])
+    assert stats.kstest(logs, stats.uniform(-4, 3).cdf).pvalue > 0.01
+    assert abs(stats.spearmanr(logs[:-1], logs[1:]).statistic) < 4 / math.sqrt(2000)
+
+
+def test_a_large_finite_space_is_sampled_without_listing_it() -> None:
+    space = SearchSpace({f"x{i}": Int(0, 1023) for i in range(10)})
+    assert space.size == 2**100
+    assert space.validate(Random().propose(space, 10**6, 0, EMPTY) or {})
+
+
+def test_random_draws_are_the_same_in_every_release() -> None:
+    first = Random().propose(CONTINUOUS, 3, 1, EMPTY)
+    assert first == {"lr": pytest.approx(0.0012755735396481678, rel=1e-12), "batch_size": 64, "devices": 2}
+    assert Random().propose(FINITE, 3, 1, EMPTY) == {"width": 1, "batch_size": 6, "devices": 3}
+    assert Grid().propose(FINITE, 3, 1, EMPTY) == {"width": 2, "batch_size": 9, "devices": 1}
+
+
+def test_a_prefix_of_the_grid_is_spread() -> None:
+    space = SearchSpace(a=Int(1, 100), b=Int(1, 100))
+    prefix = [Grid().propose(space, number, 0, EMPTY) or {} for number in range(400)]
+    for name in ("a", "b"):
+        assert stats.kstest([c[name] for c in prefix], stats.uniform(0.5, 100).cdf).pvalue > 0.01
+
+
+def test_a_grid_that_is_too_large_is_refused_beforehand() -> None:
+    space = SearchSpace(x=Int(1, 1002), y=Int(1, 1000))
+    with pytest.raises(ArgumentError, match="1002000 combinations"):
+        Grid().check(space)
+    Random().check(space)
+
+
+@pytest.mark.parametrize("searcher", [Random(), Grid()])
+def test_a_space_in_which_no_batch_divides_is_refused_beforehand(searcher: Searcher) -> None:
+    space = SearchSpace(batch_size=Choice([3]), devices=NumDevices(2))
+    with pytest.raises(ArgumentError, match="No combination divides"):
+        searcher.check(space)
+    searcher.check(space.constrained(None))
+
+
+@pytest.mark.parametrize("points", [1, 0, 2.0, True, "5"])
+def test_points_per_float_is_checked(points: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"Grid\.points_per_float"):
+        Grid(points)
+
+
+@pytest.mark.parametrize(
+    ("given_settings", "text"),
+    [
+        ({"name": "sobol"}, "'sobol'; allowed: random, grid"),
+        ({}, "None; allowed: random, grid"),
+        ({"name": "grid", "points": 3}, "points_per_float"),
+        ({"name": "random", "points": 3}, "none"),
+    ],
+)
+def test_unknown_settings_are_refused(given_settings: dict[str, Any], text: str) -> None:
+    with pytest.raises(ArgumentError, match=text):
+        searcher_from_settings(given_settings)
+
+
+def test_history_has_a_row_for_each_measured_trial() -> None:
+    trials = [TrialRecord(i, {"lr": i}, 0, 0, 9, 0.0) for i in range(3)]
+    trials[0].measurements = [
+        Measurement(1, {"acc": 0.5, "train_s": 2.0}, 2.0, 2.0),
+        Measurement(3, {"acc": 0.75, "train_s": 6.0}, 6.0, 6.0),
+    ]
+    trials[2].measurements = [Measurement(1, {"acc": math.inf, "train_s": 2.0}, 2.0, 2.0)]
+    history = History(trials, OBJECTIVES)
+    assert history.configs == [{"lr": 0}, {"lr": 2}]
+    assert np.array_equal(history.losses, [[-0.75, 6.0], [math.nan, 2.0]], equal_nan=True)
+    assert history.resources.tolist() == [3, 1]
+    assert EMPTY.losses.shape == (0, 2)
+    assert (EMPTY.configs, EMPTY.resources.tolist()) == ([], [])
