@@ -390,11 +390,13 @@ def test_two_batch_sizes_must_both_divide_and_a_batch_never_has_less_than_one_sa
     kept = [(c["train.batch_size"], c["val.batch_size"], c["devices"]) for c in space.grid()]
     assert kept == [(4, 2, 1), (4, 4, 1), (4, 4, 4), (6, 2, 1), (6, 4, 1)]
     assert space.size == 5
+    assert space.rejected_share == pytest.approx(7 / 12)
 
 
 def test_decode_takes_the_nearest_and_refuses_another_shape() -> None:
     space = SearchSpace(x=Float(0, 1), o=Choice(["a", "b"]), n=Int(1, 4))
     assert space.decode([1.7, 0.2, 0.1, -3]) == {"x": 1.0, "o": "a", "n": 1}
+    assert space.decode([-math.inf, 0.2, 0.3, math.inf]) == {"x": 0.0, "o": "b", "n": 4}
     assert space.decode([0.5, 0.3, 0.3, 1.0]) == {"x": 0.5, "o": "a", "n": 4}
     for bad in ([0.5] * 3, [[0.5] * 4], [0.5, math.nan, 0, 0]):
         with pytest.raises(ArgumentError, match="4 numbers from 0 to 1"):
