@@ -58,7 +58,7 @@ class SessionOpened(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionClosed(Event):
-    """The process stopped driving it. `state`: "finished", "paused", "interrupted" or "failed". `wall_s`: its length."""
+    """The process stopped driving it, `wall_s` after it began. `state`: "finished", "paused", "interrupted", "failed"."""
 
     state: str
     reason: str
@@ -171,7 +171,7 @@ class SegmentEnded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noted(Event):
-    """Something a reader of the story should know: a lifted `min_epochs`, a restart from scratch. `trial_id` None = the study."""
+    """Something a reader of the story should know, such as a restart from scratch. `trial_id` None: of the study."""
 
     trial_id: int | None
     text: str
@@ -202,4 +202,5 @@ def from_dict(data: Mapping[str, Any]) -> Event:
     try:
         return _TYPES[data["type"]](**fields)
     except (KeyError, TypeError) as error:
-        raise StorageError(f"the log holds an event this version does not know: {data.get('type')!r} ({error})") from error
+        kind = data.get("type")
+        raise StorageError(f"the log holds an event this version does not know: {kind!r} ({error})") from error
