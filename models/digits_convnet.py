@@ -1,0 +1,41 @@
+"""A small convolutional net on 16 x 16 digits: narrow it suits one device, wide it deserves two."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from models.digits_classifier import DigitsClassifier
+
+__all__ = ["DigitsConvNet"]
+
+_POOL_AFTER = 1  # convolutions at full resolution; the others work on a quarter of the pixels
+
+
+class DigitsConvNet(DigitsClassifier):
+    """`depth` 3 x 3 convolutions of `width` channels, then one linear layer.
+
+    Normalises with one group a sample rather than over the batch: batch statistics would be those of a device's own
+    share of the batch, and the same configuration would train differently on one device and on two.
+
+    Args:
+        lr: learning rate of the first epoch.
+        width: channels of each convolution.
+        depth: number of convolutions, at least 1.
+        dropout: share of features dropped before the linear layer, in [0, 1).
+        weight_decay: of AdamW.
+    """
+
+    def __init__(self, lr: float, width: int, depth: int = 2, dropout: float = 0.1, weight_decay: float = 1e-4) -> None:
+        if width < 1 or depth < 1:
+            raise ValueError(f"`width` is {width} and `depth` {depth}; allowed: whole numbers from 1")
+        super().__init__(_network(width, depth, dropout), lr=lr, weight_decay=weight_decay)
+        self.save_hyperparameters()
+
+
+def _network(width: int, depth: int, dropout: float) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for i in range(depth):
+        if i == _POOL_AFTER:
+            layers.append(nn.MaxPool2d(2))
+        layers += [nn.Conv2d(width if i else 1, width, 3, padding=1), nn.GroupNorm(1, width), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Dropout(dropout), nn.Linear(16 * width, 10))
