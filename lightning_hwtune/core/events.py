@@ -58,7 +58,7 @@ class SessionOpened(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionClosed(Event):
-    """The process stopped driving it, `wall_s` after it began. `state`: "finished", "paused", "interrupted", "failed"."""
+    """The process stopped driving it after `wall_s`. `state`: "finished", "paused", "interrupted" or "failed"."""
 
     state: str
     reason: str
