@@ -100,7 +100,7 @@ _NAMES: dict[str, str] = {
 def __getattr__(name: str) -> object:
     """Imports a public name where it lives (PEP 562) and keeps it, so that it is looked up once."""
     if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=__name__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
     value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
     globals()[name] = value
     return value

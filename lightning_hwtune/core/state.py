@@ -25,7 +25,7 @@ class Segment:
     Attributes:
         resource: where it began; `reached` the highest resource it reported.
         base_train_s, base_device_s: useful work before it, from the checkpoint it began from.
-        ended_at: None while it runs. outcome: see `events.SegmentEnded`.
+        ended_at: None while it runs. outcome, wall_s: see `events.SegmentEnded`; wall_s is 0 while it runs.
     """
 
     trial_id: int
@@ -41,6 +41,7 @@ class Segment:
     saved: bool = False
     ended_at: float | None = None
     outcome: str = ""
+    wall_s: float = 0.0
     world_size: int = 0
     billed_usd: float = 0.0
     rule: str = ""
@@ -186,7 +187,7 @@ class StudyState:
     def _segment_ended(self, event: ev.SegmentEnded) -> None:
         trial, segment = self.trials[event.trial_id], self.running.pop(event.trial_id)
         segment.ended_at, segment.outcome, segment.world_size = event.at, event.outcome, event.world_size
-        segment.billed_usd = event.billed_usd
+        segment.wall_s, segment.billed_usd = event.wall_s, event.billed_usd
         self._billed_usd += event.billed_usd
         trial.num_devices = event.next_devices
         if event.outcome not in ("done", "interrupted"):

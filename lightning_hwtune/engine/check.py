@@ -82,7 +82,7 @@ class _Witness:
 
 
 def run_check(spec: StudySpec, executor: Executor, payload: Payload, folder: Path) -> Check:
-    """Trains two batches of the searcher's first configuration, on its smallest device count; `folder` is emptied.
+    """Trains two batches of the searcher's first configuration; `folder` is emptied.
 
     Raises:
         MetricError: an objective was not logged.
@@ -123,9 +123,7 @@ def run_check(spec: StudySpec, executor: Executor, payload: Payload, folder: Pat
 
 def _order(spec: StudySpec, folder: Path) -> SegmentOrder:
     config = spec.searcher.propose(spec.space, 0, spec.seed, History([], spec.objectives)) or {}
-    num_devices = min(spec.allocation.counts)
-    if spec.space.devices_key is not None:
-        config = {**config, spec.space.devices_key: num_devices}
+    num_devices = spec.allocation.devices(config)
     slots = tuple(range(num_devices))
     return SegmentOrder(
         study=spec.name,

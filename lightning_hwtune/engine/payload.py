@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +36,9 @@ class ImportedFunction:
         module, _, name = self.path.partition(":")
         if not module or not name:
             raise ArgumentError("train", self.path, "an import path such as 'models.digits_study:train'")
-        try:
-            found = importlib.util.find_spec(module)
-        except ModuleNotFoundError:
-            found = None
-        if found is None:
-            raise ArgumentError(
-                "train", self.path, "a module that can be imported from here", hint=f"There is no module {module!r}."
-            )
+        if not _exists(module):
+            allowed = "a module that can be imported from here"
+            raise ArgumentError("train", self.path, allowed, hint=f"There is no module {module!r}.")
 
     def __call__(self, trial: Any) -> Any:
         """Imports the function and calls it."""
@@ -94,6 +89,18 @@ def largest_capture(train: Callable[[Any], Any]) -> tuple[str, int] | None:
     captured |= {name: train.__globals__[name] for name in code.co_names if name in train.__globals__}
     sizes = {name: _size(value) for name, value in captured.items()}
     return max(sizes.items(), key=lambda item: item[1], default=None)
+
+
+def _exists(module: str) -> bool:
+    """Tells whether a module can be found, without importing it or its packages."""
+    found, path = None, None
+    parts = module.split(".")
+    for depth in range(1, len(parts) + 1):
+        found = PathFinder.find_spec(".".join(parts[:depth]), path)
+        if found is None:
+            return False
+        path = found.submodule_search_locations
+    return True
 
 
 def _size(value: Any) -> int:

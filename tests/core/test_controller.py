@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from study_driver import Driver, default_curve, replay, snapshot, space, spec
+
+from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.decisions import Done, Pause, Resume, Start, Wait
+from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, Objectives, TrainSeconds
+from lightning_hwtune.core.record import TrialState
+from lightning_hwtune.core.schedulers import ASHA, RunToEnd
+from lightning_hwtune.core.searchers import Grid
+from lightning_hwtune.core.space import Choice, NumDevices, SearchSpace
+from lightning_hwtune.core.spec import Limits
+from lightning_hwtune.errors import ArgumentError, IllegalMoveError, MetricError
+
+
+def test_a_study_ends_with_the_trials_and_the_finishers_it_was_asked_for() -> None:
+    driver = Driver(spec(), Limits(max_trials=20, finishers=4))
+    done = driver.run()
+    assert done.reason.rule == "limit:max_trials"
+    assert len(driver.state.trials) == 20
+    assert driver.state.n_full >= 4
+    assert {trial.num_devices for trial in driver.state.trials if trial.state is TrialState.COMPLETED} == {1, 2}
+    spent = sum(segment.epochs for segment in driver.state.segments)
+    assert spent < 20 * 9 / 2
+
+
+def test_replaying_the_log_gives_the_live_state_and_the_same_next_answer() -> None:
+    study = spec()
+    driver = Driver(study, Limits(max_trials=12))
+    for _ in range(25):
+        if isinstance(driver.fill(), Done):
+            break
+        driver.step()
+        again = replay(study, driver.log)
+        assert snapshot(again) == snapshot(driver.state)
+
+
+def test_a_killed_and_replayed_study_goes_on_and_keeps_its_totals() -> None:
+    study = spec()
+    log: list[ev.Event] = []
+    driver = Driver(study, Limits(max_trials=15), log=log)
+    for kills in range(200):
+        if isinstance(driver.fill(), Done):
+            break
+        driver.step()
+        if kills % 3 == 0:
+            driver = Driver(study, Limits(max_trials=15), log=log)
+    assert len(driver.state.trials) == 15
+    assert driver.state.n_full >= 4
+    assert not driver.state.running
+    assert all(trial.n_retries == 0 for trial in driver.state.trials)
+    decided = [(e.trial_id, e.level) for e in log if isinstance(e, ev.Reported) and e.level is not None]
+    assert len(decided) == len(set(decided))
+
+
+def test_a_many_device_trial_keeps_its_turn_until_its_devices_have_drained() -> None:
+    study = spec(space=SearchSpace(x=Choice([1, 2, 3, 4]), devices=NumDevices(1, 2)))
+    driver = Driver(study, Limits(max_trials=None))
+    driver.controller.enqueue({"x": 1, "devices": 1}, 0.0)
+    driver.controller.enqueue({"x": 2, "devices": 2}, 0.0)
+    driver.controller.enqueue({"x": 3, "devices": 1}, 0.0)
+    answer = driver.fill()
+    assert isinstance(answer, Wait)
+    assert answer.reserved == 2
+    assert sorted(driver.state.running) == [0]  # trial 2 must not overtake trial 1
+    driver.step()
+    driver.fill()
+    assert 1 in driver.state.running
+
+
+def test_limits_are_totals_that_pause_and_can_be_raised() -> None:
+    study, log = spec(), []
+    first = Driver(study, Limits(max_trials=10, max_time_s=4.0), log=log)
+    done = first.run()
+    assert done.reason.rule == "limit:max_time"
+    assert first.now <= 4.0
+    first.close()
+    assert any(trial.state is TrialState.PAUSED for trial in first.state.trials)
+    second = Driver(study, Limits(max_trials=10, max_time_s=1000.0), log=log)
+    assert second.run().reason.rule == "limit:max_trials"
+    assert len(second.state.trials) == 10
+
+
+def test_the_ledger_never_exceeds_the_budget() -> None:
+    driver = Driver(spec(), Limits(max_trials=50, max_cost_usd=0.012))  # 12 device-seconds at 3.6 USD an hour
+    assert driver.run().reason.rule == "limit:max_cost"
+    assert driver.state.billed_usd(driver.now) <= 0.012 + 1e-12
+
+
+def test_a_pause_for_a_limit_is_not_a_verdict_of_the_rung() -> None:
+    study, log = spec(scheduler=RunToEnd(max_epochs=9), devices=1, space=SearchSpace(x=Choice([1]))), []
+    study = spec(
+        scheduler=RunToEnd(max_epochs=9),
+        devices=1,
+        space=SearchSpace(x=Choice([1])),
+        objectives=Objectives(Metric("error", "min")),
+    )
+    driver = Driver(study, Limits(max_trials=1, max_time_s=3.0), curve=lambda c, e: 1 / e, log=log)
+    driver.run()
+    [trial] = driver.state.trials
+    assert trial.state is TrialState.PAUSED
+    assert 0 < trial.resource < 9
+    driver.close()
+    driver = Driver(study, Limits(max_trials=1), curve=lambda c, e: 1 / e, log=log)
+    driver.run()
+    assert driver.state.trials[0].state is TrialState.COMPLETED
+    assert driver.state.trials[0].last.train_s == pytest.approx(9.0)
+
+
+def test_nan_is_never_promoted_and_the_study_goes_on() -> None:
+    def curve(config, epoch):
+        return math.nan if config["lr"] > 0.003 else default_curve(config, epoch)
+
+    driver = Driver(spec(), Limits(max_trials=20), curve=curve)
+    driver.run()
+    diverged = [trial for trial in driver.state.trials if trial.config["lr"] > 0.003]
+    assert diverged
+    assert all(trial.resource == 1 for trial in diverged)
+
+
+def test_an_error_is_retried_from_the_checkpoint_then_fails() -> None:
+    driver = Driver(spec(max_retries=1), Limits(max_trials=3))
+    driver.fill()
+    trial_id = next(iter(driver.state.running))
+    driver.end(trial_id, "error", "boom")
+    trial = driver.state.trials[trial_id]
+    assert trial.state is TrialState.WAITING
+    driver.fill()
+    assert driver.state.running[trial_id].number == 2
+    driver.end(trial_id, "error", "boom again")
+    assert trial.state is TrialState.FAILED
+    assert trial.error == "boom again"
+    assert driver.state.n_failed == 1
+
+
+def test_too_many_failures_end_the_study() -> None:
+    driver = Driver(spec(max_retries=0, max_failures=2), Limits(max_trials=20))
+    for _ in range(2):
+        driver.fill()
+        driver.end(next(iter(driver.state.running)), "error", "boom")
+    while driver.state.running:
+        driver.end(next(iter(driver.state.running)), "interrupted")
+    answer = driver.controller.ask(driver.now, 2)
+    assert isinstance(answer, Done)
+    assert answer.reason.rule == "max-failures"
+
+
+def test_out_of_memory_moves_to_more_devices_and_then_is_infeasible() -> None:
+    driver = Driver(spec(), Limits(max_trials=5))
+    driver.controller.enqueue({"lr": 0.01, "batch_size": 64, "devices": 1}, 0.0)
+    driver.fill()
+    driver.end(0, "out-of-memory", "CUDA out of memory")
+    assert driver.state.trials[0].num_devices == 2
+    assert driver.state.trials[0].state is TrialState.WAITING
+    while 0 not in driver.state.running:
+        driver.fill()
+        if 0 not in driver.state.running:
+            driver.step()
+    assert driver.state.running[0].num_devices == 2
+    driver.end(0, "out-of-memory", "CUDA out of memory")
+    assert driver.state.trials[0].state is TrialState.INFEASIBLE
+
+
+def test_a_training_that_ends_by_itself_is_completed_and_stands_at_the_higher_rungs() -> None:
+    driver = Driver(spec(), Limits(max_trials=6))
+    driver.fill()
+    trial_id = next(iter(driver.state.running))
+    driver.controller.report(trial_id, 1, {"error": 0.01}, 1.0, driver.now)
+    trial = driver.state.trials[trial_id]
+    if trial_id in driver.state.running:
+        driver.controller.tell(trial_id, driver.now, "done", reached_end=True)
+    assert trial.state in (TrialState.COMPLETED, TrialState.WAITING)
+
+
+def test_a_training_that_never_reports_fails() -> None:
+    driver = Driver(spec(), Limits(max_trials=6))
+    driver.fill()
+    trial_id = next(iter(driver.state.running))
+    driver.controller.tell(trial_id, driver.now, "done", reached_end=True)
+    assert driver.state.trials[trial_id].state is TrialState.FAILED
+    assert "without reporting error" in driver.state.trials[trial_id].error
+
+
+def test_measures_are_cumulative_over_segments_and_devices() -> None:
+    study = spec()
+    driver = Driver(study, Limits(max_trials=20))
+    driver.run()
+    for trial in driver.state.trials:
+        for measurement in trial.measurements:
+            per_epoch = 1.0 / trial.num_devices**0.5
+            assert measurement.train_s == pytest.approx(measurement.resource * per_epoch)
+            assert measurement.device_s == pytest.approx(measurement.train_s * trial.num_devices)
+            assert measurement.values["cost_usd"] == pytest.approx(measurement.device_s * 0.001)
+
+
+def test_a_missing_objective_is_told_and_nothing_is_written() -> None:
+    driver = Driver(spec(), Limits(max_trials=6))
+    driver.fill()
+    n_events = len(driver.log)
+    with pytest.raises(MetricError, match="error"):
+        driver.controller.report(0, 1, {"val_error": 0.1}, 1.0, driver.now)
+    assert len(driver.log) == n_events
+
+
+def test_reports_of_trials_that_do_not_run_are_illegal() -> None:
+    driver = Driver(spec(), Limits(max_trials=6))
+    with pytest.raises(IllegalMoveError):
+        driver.controller.report(0, 1, {"error": 0.1}, 1.0, 0.0)
+
+
+def test_every_decision_in_the_log_has_a_reason() -> None:
+    driver = Driver(spec(), Limits(max_trials=15))
+    driver.run()
+    for event in driver.log:
+        if isinstance(event, ev.Reported | ev.SegmentStarted):
+            assert event.rule
+            assert event.reason
+
+
+def test_the_same_seed_gives_the_same_log() -> None:
+    logs = []
+    for _ in range(2):
+        driver = Driver(spec(seed=5), Limits(max_trials=15))
+        driver.run()
+        logs.append([ev.to_dict(event) for event in driver.log])
+    assert logs[0] == logs[1]
+    other = Driver(spec(seed=6), Limits(max_trials=15))
+    other.run()
+    assert [ev.to_dict(event) for event in other.log] != logs[0]
+
+
+def test_an_exhausted_grid_ends_the_study() -> None:
+    study = spec(searcher=Grid(), space=SearchSpace(x=Choice([1, 2, 3]), devices=NumDevices(1, 2)))
+    driver = Driver(study, Limits(), curve=lambda c, e: c["x"] / e)
+    assert driver.run().reason.rule == "exhausted"
+    assert len(driver.state.trials) == 6
+
+
+def test_a_lost_checkpoint_restarts_from_scratch_and_says_so() -> None:
+    driver = Driver(spec(), Limits(max_trials=20))
+    while True:
+        driver.fill()
+        driver.step()
+        paused = [trial for trial in driver.state.trials if trial.state is TrialState.PAUSED]
+        if len(paused) == 3:
+            break
+    for trial in paused:
+        driver.controller.removed(trial.trial_id, trial.checkpoint.path, "disk budget", driver.now)
+        assert trial.state is TrialState.WAITING
+    driver.run()
+    resumed = [s for s in driver.state.segments if s.trial_id in {t.trial_id for t in paused} and s.number > 1]
+    assert resumed
+    assert resumed[0].resource == 0
+    assert any("from scratch" in note.text for note in driver.state.notes)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"space": SearchSpace(x=Choice([1]), devices=NumDevices(1, 4))}, "pool"),
+        (
+            {"space": SearchSpace(x=Choice([1])), "objectives": Objectives([TrainSeconds(), Cost()])},
+            "device count is fixed",
+        ),
+        ({"objectives": Objectives([DeviceSeconds(), Cost()])}, "not both"),
+        ({"batch": "local"}, "per_device"),
+        ({"seed": -1}, "seed"),
+        ({"max_failures": 0}, "max_failures"),
+    ],
+)
+def test_a_spec_whose_parts_do_not_fit_is_refused(kwargs: dict, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        spec(**kwargs)
+
+
+def test_a_stored_spec_tells_what_may_not_change() -> None:
+    stored = spec()
+    given = spec(scheduler=ASHA(max_epochs=27), space=SearchSpace(lr=space()["lr"], devices=NumDevices(1, 2)), seed=1)
+    differences = stored.differences(given)
+    assert differences["scheduler.max_epochs"] == (9, 27)
+    assert differences["seed"] == (0, 1)
+    assert "space.batch_size" in differences
+    assert stored.differences(type(stored).from_dict(stored.to_dict())) == {}
+
+
+def test_pause_verdicts_name_rank_and_quota() -> None:
+    driver = Driver(spec(), Limits(max_trials=10))
+    driver.run()
+    pauses = [event for event in driver.log if isinstance(event, ev.Reported) and event.verdict == Pause.kind]
+    assert pauses
+    assert all("rung" in event.reason for event in pauses)
