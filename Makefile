@@ -1,0 +1,55 @@
+# Everything is done by `make demo` or `make test`: each sets up .venv first, and does nothing twice.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PEERS := $(VENV)/.peers-installed
+# one thread a process: two cores are then shared by two ranks, and sums are added in the same order everywhere
+ONE_THREAD := OMP_NUM_THREADS=1
+
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test test-fast lint bench
+
+help:
+	@echo "make setup      create $(VENV) and install everything that development needs"
+	@echo "make demo       run the worked example (or show its result, once it is done)"
+	@echo "make test       run all tests"
+	@echo "make test-fast  run the tests that are not marked slow"
+	@echo "make lint       ruff, mypy, import contracts"
+	@echo "make bench      install the peers and run the benchmarks"
+
+setup: $(INSTALLED)
+
+demo: $(INSTALLED)
+	$(BIN)/hwtune run configs/study/demo.yaml
+
+test: $(INSTALLED)
+	$(ONE_THREAD) $(BIN)/python -m pytest
+
+test-fast: $(INSTALLED)
+	$(ONE_THREAD) $(BIN)/python -m pytest -m "not slow"
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(PEERS)
+	$(BIN)/python benchmarks/import_time.py
+	$(BIN)/python benchmarks/crash.py --kills 20 --seed 0
+	$(BIN)/python benchmarks/overhead.py --peers
+
+$(BIN)/pip:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not here: install Python 3.11 or newer."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is $$($(PYTHON) -V): Python 3.11 or newer is needed, e.g. make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): pyproject.toml constraints.txt | $(BIN)/pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	@touch $@
+
+$(PEERS): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]' -c constraints.txt
+	@touch $@
