@@ -19,7 +19,7 @@ from typing import Any
 
 from lightning_hwtune.errors import ArgumentError, CheckpointError, MetricError
 from lightning_hwtune.training import lightning_internals as internals
-from lightning_hwtune.training.channel import Started
+from lightning_hwtune.training.channel import Probe, Started
 from lightning_hwtune.training.checkpointing import save_together
 from lightning_hwtune.training.context import ActiveSegment, current_segment
 from lightning_hwtune.training.reporting import exchange
@@ -63,6 +63,8 @@ class RungHooks:
                 segment.note("only the first fit of a segment reports; a later one trained without reports")
             return
         _check_trainer(trainer, segment)
+        if segment.order.probe_batches is not None:
+            internals.limit_batches(trainer, segment.order.probe_batches)
         trainer.callbacks = [self, *(other for other in trainer.callbacks if other is not self)]
         self._segment, self._has_begun, self._is_fresh, self._n_samples = segment, False, False, 0
         self._restored = {}
@@ -151,7 +153,10 @@ class RungHooks:
             if segment.order.unit == "epochs" and resource in segment.order.levels:
                 raise MetricError(f"epoch {resource} is a rung, but nothing was validated in it")
             return
-        verdict = exchange(segment, resource, lambda: internals.logged_metrics(trainer), trainer.strategy.broadcast)
+        # on every rank: reading a metric with sync_dist=True is what reduces it
+        logged = internals.logged_metrics(trainer)
+        probe = self._probe(trainer, segment)
+        verdict = exchange(segment, resource, logged, trainer.strategy.broadcast, probe)
         if verdict.kind != "continue":
             lifted = internals.lift_minimums(trainer)
             if lifted:
@@ -159,6 +164,14 @@ class RungHooks:
             trainer.should_stop = True
         elif segment.order.unit != "epochs" and resource >= segment.order.max_resource:
             trainer.should_stop = True
+
+    def _probe(self, trainer: Any, segment: ActiveSegment) -> Probe | None:
+        """Returns what a check asks for; None in a real segment."""
+        if segment.order.probe_batches is None:
+            return None
+        segment.clock.stop()
+        names = tuple(sorted(internals.logged_metrics(trainer)))
+        return Probe(names, segment.clock.seconds * internals.share_of_epoch(trainer))
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Saves, unless the trial was stopped for good before its horizon."""

@@ -45,7 +45,7 @@ class SegmentOrder:
         batch: "global" or "per_device": what the study's batch sizes mean.
         save_every: also save at every so many epochs; None = only at pauses and at the end.
         env: environment variables to set before user code (device mask, logger run ids).
-        probe_batches: train and validate only so many batches and tell a `Probe` with the report; None = a real segment.
+        probe_batches: train and validate only so many batches and add a `Probe` to the report; None = really train.
     """
 
     study: str
@@ -115,7 +115,7 @@ class VerdictMessage:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A checkpoint is complete: `path` absolute, `digest` hexadecimal BLAKE2b-256, `train_s` of this segment up to it."""
+    """A checkpoint is complete: `path` absolute, `digest` BLAKE2b-256 in hex, `train_s` of this segment up to it."""
 
     path: str
     digest: str

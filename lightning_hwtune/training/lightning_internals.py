@@ -6,6 +6,7 @@ Everything works on the Trainers of `lightning.pytorch` and of `pytorch_lightnin
 from __future__ import annotations
 
 import inspect
+import math
 from typing import Any
 
 import torch
@@ -17,9 +18,11 @@ __all__ = [
     "finish_epochs",
     "group_size",
     "lift_minimums",
+    "limit_batches",
     "logged_metrics",
     "preload_checkpoint",
     "renew_iterator",
+    "share_of_epoch",
     "skip_training",
     "sum_over_ranks",
     "trusting",
@@ -76,6 +79,33 @@ def lift_minimums(trainer: Any) -> str:
         against.append(f"min_steps={loop.min_steps}")
     loop.min_epochs, loop.epoch_loop.min_steps = 0, None
     return " and ".join(against)
+
+
+def limit_batches(trainer: Any, n: int) -> None:
+    """Makes the fit that is being set up train and validate only `n` batches an epoch."""
+    trainer.limit_train_batches = trainer.limit_val_batches = n
+    trainer.num_sanity_val_steps = 0
+
+
+def share_of_epoch(trainer: Any) -> float:
+    """Returns how many limited epochs make a whole one; NaN if a loader does not know its length."""
+    done = whole = 0.0
+    for loaders, n_batches in (
+        (trainer.train_dataloader, trainer.num_training_batches),
+        (trainer.val_dataloaders, sum(trainer.num_val_batches)),
+    ):
+        done += n_batches
+        try:
+            whole += sum(len(loader) for loader in _flat(loaders))
+        except TypeError:
+            return math.nan
+    return whole / done if done else math.nan
+
+
+def _flat(loaders: Any) -> list[Any]:
+    if loaders is None:
+        return []
+    return list(loaders) if isinstance(loaders, list | tuple) else [loaders]
 
 
 def skip_training(trainer: Any) -> None:

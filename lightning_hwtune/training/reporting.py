@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lightning_hwtune.errors import MetricError, nearest
-from lightning_hwtune.training.channel import Report, VerdictMessage
+from lightning_hwtune.training.channel import Probe, Report, VerdictMessage
 from lightning_hwtune.training.context import ActiveSegment
 
 __all__ = ["Answer", "Broadcast", "exchange", "pick_metrics"]
@@ -29,16 +29,20 @@ Broadcast = Callable[[Answer], Answer]
 
 
 def exchange(
-    segment: ActiveSegment, resource: int, logged: Callable[[], Mapping[str, float]], broadcast: Broadcast
+    segment: ActiveSegment,
+    resource: int,
+    logged: Mapping[str, float],
+    broadcast: Broadcast,
+    probe: Probe | None = None,
 ) -> VerdictMessage:
-    """Reports `logged()` at `resource` from rank 0, with the clock standing still; returns the verdict on every rank.
+    """Reports `logged` at `resource` from rank 0, with the clock standing still; returns the verdict on every rank.
 
     Raises:
         MetricError: an objective is not among the values; on every rank.
         ConnectionError: the engine is gone, or rank 0 could not report; on every rank.
     """
     segment.clock.stop()
-    answer = _ask(segment, resource, logged) if segment.rank == 0 else Answer("abort", "")
+    answer = _ask(segment, resource, logged, probe) if segment.rank == 0 else Answer("abort", "")
     answer = broadcast(answer)
     if answer.kind == "missing":
         raise MetricError(answer.text)
@@ -70,11 +74,11 @@ def pick_metrics(wanted: tuple[str, ...], logged: Mapping[str, float]) -> dict[s
     return {name: float(logged[name]) for name in wanted}
 
 
-def _ask(segment: ActiveSegment, resource: int, logged: Callable[[], Mapping[str, float]]) -> Answer:
+def _ask(segment: ActiveSegment, resource: int, logged: Mapping[str, float], probe: Probe | None) -> Answer:
     """Returns the engine's answer, or what went wrong."""
     try:
-        metrics = pick_metrics(segment.order.metrics, logged())
-        verdict = segment.channel.report(Report(resource, metrics, segment.clock.seconds))
+        metrics = pick_metrics(segment.order.metrics, logged)
+        verdict = segment.channel.report(Report(resource, metrics, segment.clock.seconds, probe))
     except MetricError as error:
         return Answer("missing", str(error))
     except Exception as error:

@@ -189,7 +189,7 @@ class Trial:
                 hint="Call trial.manual_reports() before the first fit, then only trial.report() reports.",
             )  # fmt: skip
         self._segment.clock.start()
-        verdict = exchange(self._segment, int(resource), lambda: values, _broadcast)
+        verdict = exchange(self._segment, int(resource), values, _broadcast)
         reason = Reason("verdict", verdict.reason)
         if verdict.kind == "continue":
             return Continue(reason)
