@@ -79,7 +79,10 @@ class DigitsDataModule(L.LightningDataModule):
     def _loader(self, samples: TensorBatches | None, *, shuffle: bool) -> DataLoader[Any]:
         if samples is None:
             raise RuntimeError("the digits are not loaded yet: call setup('fit') first, as Trainer.fit does")
-        return DataLoader(samples, self.batch_size, shuffle, num_workers=self.num_workers, collate_fn=_collated)
+        # by keyword: Lightning builds the loader anew with a distributed sampler and its own `shuffle`
+        return DataLoader(
+            samples, batch_size=self.batch_size, shuffle=shuffle, num_workers=self.num_workers, collate_fn=_collated
+        )
 
 
 def _collated(batch: Any) -> Any:
