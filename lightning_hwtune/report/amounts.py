@@ -1,0 +1,76 @@
+"""How amounts are written for people: numbers, durations, sizes, money, counts with their noun."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+__all__ = ["amount", "config_text", "counted", "cut", "duration", "money", "number", "share", "size"]
+
+_BYTES = ("bytes", "kB", "MB", "GB", "TB")
+
+
+def number(value: object) -> str:
+    """Returns four significant digits of a float, and anything else as it is."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "" if value is None else str(value)
+
+
+def amount(value: float, unit: str) -> str:
+    """Returns the number with its unit, if it has one."""
+    return f"{number(float(value))} {unit}".rstrip()
+
+
+def duration(seconds: float) -> str:
+    """Returns "0.42 s", "12 s", "3 min 05 s", "2 h 05 min" or "1 d 03 h"; "?" for what is not finite."""
+    if not math.isfinite(seconds):
+        return "?"
+    if seconds < 10:
+        return f"{seconds:.2g} s" if seconds >= 0.01 else "0 s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = whole // 60
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    hours = minutes // 60
+    return f"{hours // 24} d {hours % 24:02d} h"
+
+
+def size(n_bytes: float) -> str:
+    """Returns "87 bytes", "1.2 MB", ...; steps of 1000."""
+    value, step = float(n_bytes), 0
+    while value >= 999.5 and step < len(_BYTES) - 1:
+        value, step = value / 1000, step + 1
+    if step == 0:
+        return f"{value:.0f} bytes"
+    return f"{value:.2g} {_BYTES[step]}" if value < 9.95 else f"{value:.0f} {_BYTES[step]}"
+
+
+def money(usd: float) -> str:
+    """Returns "12.30 USD", with more digits below one dollar."""
+    return f"{usd:.2f} USD" if usd >= 1 else f"{usd:.2g} USD"
+
+
+def share(part: float, whole: float) -> str:
+    """Returns `part` in per cent of `whole`; "?" if the whole is 0."""
+    return f"{100 * part / whole:.0f} %" if whole else "?"
+
+
+def counted(n: int, plural: str) -> str:
+    """Returns "1 epoch", "3 epochs": the number with its noun, which is given in the plural."""
+    return f"{n} {plural.removesuffix('s') if n == 1 else plural}"
+
+
+def cut(text: str, width: int) -> str:
+    """Returns one line of at most `width` characters; what is left out shows as an ellipsis."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def config_text(config: Mapping[str, object]) -> str:
+    """Returns "lr=0.01, width=64"."""
+    return ", ".join(f"{name}={number(value)}" for name, value in config.items())

@@ -1,0 +1,121 @@
+"""Where a study stands, in numbers, and what a study will take before it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lightning_hwtune.core.record import TrialState
+from lightning_hwtune.core.schedulers import Scheduler
+from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.report.points import front_points
+from lightning_hwtune.report.tables import n_retries
+
+__all__ = ["n_promotions", "rung_forecast", "status_record"]
+
+
+def status_record(state: StudyState, now: float, checkpoints_bytes: int, *, is_driven: bool = True) -> dict[str, Any]:
+    """Returns where the study stands.
+
+    Args:
+        now: seconds since the Unix epoch, as in the log.
+        checkpoints_bytes: what its checkpoint files take on disk.
+        is_driven: False if it is known that no process drives it; its clock then stands still.
+
+    Returns:
+        state: "running", or how its last session ended ("finished", "paused", "interrupted", "failed").
+        epochs_spent: every epoch (or step, or sample: `unit`) that was trained, work done twice included.
+        epochs_full: what training all trials to the end would have taken.
+        promotions: how often a trial went beyond a rung, at once or later.
+        resumed_segments: segments that began from a checkpoint. max_ranks_seen: largest process group that ran.
+        failed: failed trials. retried: segments that were repeated because they ended badly.
+        wall_s: time during which the study was driven. device_s, cost_usd: the ledger, start-ups and lost work
+            included; cost_usd is None without a price. useful_device_s, useful_cost_usd: what stands in measurements.
+        fully_trained: completed trials. front_size: those of them that no other one dominates.
+    """
+    clock = now if is_driven else min(now, state.last_at)
+    has_price = state.spec.pool.usd_per_device_hour is not None
+    useful_device_s = sum(trial.last.device_s for trial in state.trials if trial.last is not None)
+    max_resource = state.scheduler.max_resource
+    epochs_spent, epochs_full = sum(segment.epochs for segment in state.segments), len(state.trials) * max_resource
+    return {
+        "study": state.spec.name,
+        "state": _state(state, is_driven),
+        "reason": state.closed.reason if state.closed is not None else "",
+        "trials": len(state.trials),
+        "max_trials": state.limits.max_trials,
+        "trials_by_state": {name.value: sum(trial.state is name for trial in state.trials) for name in TrialState},
+        "unit": state.scheduler.unit,
+        "epochs_spent": epochs_spent,
+        "epochs_full": epochs_full,
+        "segments": len(state.segments),
+        "running_segments": len(state.running),
+        "promotions": n_promotions(state),
+        "resumed_segments": sum(segment.resource > 0 for segment in state.segments),
+        "max_ranks_seen": max((segment.world_size for segment in state.segments), default=0),
+        "failed": state.n_failed,
+        "retried": sum(n_retries(state).values()),
+        "checkpoints_bytes": checkpoints_bytes,
+        "wall_s": state.wall_s(clock),
+        "device_s": _device_s(state, clock),
+        "useful_device_s": useful_device_s,
+        "cost_usd": state.billed_usd(clock) if has_price else None,
+        "useful_cost_usd": useful_device_s * state.spec.pool.usd_per_device_s if has_price else None,
+        "fully_trained": state.n_full,
+        "finishers": state.limits.finishers,
+        "front_size": len(front_points(state)),
+    }
+
+
+def _state(state: StudyState, is_driven: bool) -> str:
+    if state.closed is not None:
+        return state.closed.state
+    return "running" if is_driven else "interrupted"
+
+
+def _device_s(state: StudyState, now: float) -> float:
+    """Device-seconds of the ledger: ended segments as they were billed, running ones up to now."""
+    return sum(
+        segment.num_devices * (segment.wall_s if segment.ended_at is not None else max(now - segment.started_at, 0.0))
+        for segment in state.segments
+    )
+
+
+def n_promotions(state: StudyState) -> int:
+    """Returns how often a trial went beyond a rung."""
+    return sum(
+        kind != "stop" and trial.target > level for trial in state.trials for level, kind in trial.decided.items()
+    )
+
+
+def rung_forecast(scheduler: Scheduler, n_trials: int, finishers: int = 0) -> Mapping[str, Any]:
+    """Returns what `n_trials` trials are expected to take, counted from the rungs.
+
+    Args:
+        finishers: fully trained trials that the study should end with; what the rungs do not give is taken from
+            the deepest rung that still has trials, and trained on from there.
+
+    Returns:
+        rungs: for every level, ascending, `{rung, trials, finishers}`: how many trials train to it, and how many of
+            those that stayed there are trained to the end in the end.
+        epochs: in total, finishers included. epochs_full: of full training. fully_trained: trials at the end.
+    """
+    expected = scheduler.expected(n_trials)
+    top = scheduler.max_resource
+    staying = [n - after for (_, n), (_, after) in zip(expected, [*expected[1:], (top, 0)], strict=True)]
+    epochs = sum(n * (level - below) for (level, n), (below, _) in zip(expected, [(0, 0), *expected], strict=False))
+    n_full = expected[-1][1]
+    due, taken = max(min(finishers, n_trials) - n_full, 0), []
+    for (level, _), n_staying in reversed(list(zip(expected[:-1], staying[:-1], strict=True))):
+        taken.append(min(due, n_staying))
+        due -= taken[-1]
+        epochs += taken[-1] * (top - level)
+    counts = [*reversed(taken), 0]
+    return {
+        "unit": scheduler.unit,
+        "trials": n_trials,
+        "rungs": [{"rung": level, "trials": n, "finishers": k} for (level, n), k in zip(expected, counts, strict=True)],
+        "epochs": epochs,
+        "epochs_full": n_trials * top,
+        "fully_trained": n_full + sum(counts),
+    }

@@ -1,0 +1,177 @@
+"""A state as tables: data frames for people, plain records for JSON. One row a trial or a front point.
+
+Records hold the user's own values; a value that is not finite stays NaN or infinite here and becomes null on export.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from lightning_hwtune.core.record import TrialRecord, TrialState
+from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.report.points import Point, candidates, front_points, non_dominated
+
+__all__ = [
+    "best_record",
+    "first_line",
+    "front_frame",
+    "front_records",
+    "n_retries",
+    "rung_words",
+    "trials_frame",
+    "trials_records",
+]
+
+_BAD_ENDS = ("error", "lost", "out-of-memory")
+
+
+def front_records(state: StudyState, at: str = "full") -> list[dict[str, Any]]:
+    """Returns the front as `{trial_id, config, devices, objectives, epochs, checkpoint}`, best first objective first.
+
+    Args:
+        at: "full": fully trained trials. "rung": one front a rung level, deepest first, with the key `rung`.
+            "any": every trial's last measurement, with the key `partial`.
+
+    Raises:
+        ArgumentError: `at` is something else.
+    """
+    return [_front_record(point, at) for point in front_points(state, at)]
+
+
+def _front_record(point: Point, at: str) -> dict[str, Any]:
+    trial, measurement = point.trial, point.measurement
+    record: dict[str, Any] = {
+        "trial_id": trial.trial_id,
+        "config": dict(trial.config),
+        "devices": trial.num_devices,
+        "objectives": dict(measurement.values),
+        "epochs": measurement.resource,
+        "checkpoint": trial.checkpoint.path if trial.checkpoint else None,
+    }
+    if at == "rung":
+        record["rung"] = point.rung
+    if at == "any":
+        record["partial"] = point.is_partial
+    return record
+
+
+def best_record(state: StudyState) -> dict[str, Any] | None:
+    """Returns the fully trained trial that is best in the first objective, as `front_records` has it, or None.
+
+    Trials that are equal there are told apart by the next objectives, then by their id.
+    """
+    front = non_dominated(state, candidates(state, "full"))
+    return _front_record(front[0], "full") if front else None
+
+
+def front_frame(state: StudyState, at: str = "full") -> pd.DataFrame:
+    """Returns the front: trial, epochs (or the study's unit), devices, objectives, parameters, checkpoint.
+
+    With at="rung" the first column is `rung`, with at="any" the third is `partial`; see `front_records`. The device
+    parameter is the column `devices`; a parameter whose name is another column's is called `config.<name>`.
+
+    Raises:
+        ArgumentError: `at` is something else.
+    """
+    extra = {"rung": "rung", "any": "partial"}.get(at)
+    rows = []
+    for record in front_records(state, at):
+        row = {"trial": record["trial_id"], state.scheduler.unit: record["epochs"], "devices": record["devices"]}
+        row |= {extra: record[extra]} if extra else {}
+        rows.append(
+            row | _values(state, row, record["objectives"], record["config"]) | {"checkpoint": record["checkpoint"]}
+        )
+    fixed = ["trial", state.scheduler.unit, "devices", *([extra] if extra else [])]
+    columns = [*fixed, *_values(state, fixed, {}, {}), "checkpoint"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame[["rung", *(name for name in columns if name != "rung")]] if at == "rung" else frame
+
+
+def _values(
+    state: StudyState, taken: Iterable[str], objectives: Mapping[str, Any], config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The objectives' and the parameters' columns, under names that no other column has."""
+    names = {*taken, "checkpoint", *_TRIAL_COLUMNS}
+    row: dict[str, Any] = {}
+    for prefix, keys, values in (
+        ("objective", state.spec.objectives.names, objectives),
+        ("config", [key for key in state.spec.space if key != state.spec.space.devices_key], config),
+    ):
+        for key in keys:
+            row[f"{prefix}.{key}" if key in names or key in row else key] = values.get(key)
+    return row
+
+
+_TRIAL_COLUMNS = ("trial", "state", "devices", "segments", "rungs", "retries", "failure")
+
+
+def trials_records(state: StudyState) -> list[dict[str, Any]]:
+    """Returns every trial as plain data; `objectives` are those of its last measurement, `rungs` the verdicts there."""
+    retries = n_retries(state)
+    return [
+        {
+            "trial_id": trial.trial_id,
+            "state": trial.state.value,
+            "epochs": trial.resource,
+            "target": trial.target,
+            "devices": trial.num_devices,
+            "segments": trial.segment,
+            "objectives": {
+                name: trial.last.values[name] if trial.last else None for name in state.spec.objectives.names
+            },
+            "config": dict(trial.config),
+            "bracket": trial.bracket,
+            "rungs": {str(level): word for level, word in rung_words(trial, state.scheduler.max_resource).items()},
+            "retries": retries.get(trial.trial_id, 0),
+            "failure": first_line(trial.error),
+            "checkpoint": trial.checkpoint.path if trial.checkpoint else None,
+        }
+        for trial in state.trials
+    ]
+
+
+def trials_frame(state: StudyState) -> pd.DataFrame:
+    """Returns one row a trial: state, epochs, devices, segments, objectives, parameters, rungs, retries, failure."""
+    fixed = ("trial", "state", state.scheduler.unit, "devices", "segments")
+    rows = []
+    for record in trials_records(state):
+        row = dict(
+            zip(fixed, (record[key] for key in ("trial_id", "state", "epochs", "devices", "segments")), strict=True)
+        )
+        row |= _values(state, row, record["objectives"], record["config"])
+        row["rungs"] = ", ".join(f"{level} {word}" for level, word in record["rungs"].items())
+        rows.append(row | {"retries": record["retries"], "failure": record["failure"]})
+    return pd.DataFrame(rows, columns=[*fixed, *_values(state, fixed, {}, {}), "rungs", "retries", "failure"])
+
+
+def rung_words(trial: TrialRecord, max_resource: int) -> dict[int, str]:
+    """Returns what became of a trial at each rung it was compared at: promoted, paused, stopped or completed."""
+    words = {}
+    for level, kind in sorted(trial.decided.items()):
+        if kind == "stop":
+            words[level] = "completed" if level >= max_resource or trial.state is TrialState.COMPLETED else "stopped"
+        else:
+            words[level] = "promoted" if trial.target > level else "paused"
+    return words
+
+
+def n_retries(state: StudyState) -> dict[int, int]:
+    """Returns how many segments of a trial were repeated, or will be, because they ended badly; by trial id."""
+    counts: dict[int, int] = {}
+    for segment in state.segments:
+        trial = state.trials[segment.trial_id]
+        is_last_word = segment.number == trial.segment and trial.state.is_final
+        if segment.outcome in _BAD_ENDS and not is_last_word:
+            counts[trial.trial_id] = counts.get(trial.trial_id, 0) + 1
+    return counts
+
+
+def first_line(error: str) -> str:
+    """Returns the line that names an error: of a traceback the one with the exception, of any other text the first."""
+    lines = [line.rstrip() for line in error.splitlines() if line.strip()]
+    start = max((i for i, line in enumerate(lines) if line.startswith("Traceback (")), default=-1)
+    named = (line for line in lines[start + 1 :] if start < 0 or not line[0].isspace())
+    return next(named, "").strip()

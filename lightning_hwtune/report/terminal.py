@@ -1,0 +1,144 @@
+"""Tables on a terminal: they fit its width by going on below, never by wrapping or squeezing their columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console, Group
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from lightning_hwtune.core.schedulers import Scheduler
+from lightning_hwtune.report.amounts import counted, cut, duration, money, number, share, size
+from lightning_hwtune.report.status import rung_forecast
+
+__all__ = ["frame_tables", "print_frame", "rung_table", "rung_text", "status_table"]
+
+_MAX_CELL = 60
+
+
+def print_frame(console: Console, frame: pd.DataFrame, title: str = "") -> None:
+    """Prints a data frame, in several tables one below the other if the console is too narrow for one.
+
+    A console that is no terminal (a file, a pipe) gets one table as wide as it needs to be.
+    """
+    width = console.width
+    try:
+        if not console.is_terminal:
+            console.width = max(width, _wanted(console, _table(frame, list(frame.columns), title)))
+        for table in frame_tables(frame, console, title):
+            console.print(table)
+    finally:
+        console.width = width
+
+
+def frame_tables(frame: pd.DataFrame, console: Console, title: str = "") -> list[Table]:
+    """Returns tables that each fit the console; all of them begin with the frame's first column."""
+    key, *rest = list(frame.columns)
+    blocks: list[list[str]] = [[key]]
+    for name in rest:
+        if len(blocks[-1]) > 1 and _wanted(console, _table(frame, [*blocks[-1], name])) > console.width:
+            blocks.append([key])
+        blocks[-1].append(name)
+    return [_table(frame, columns, title if i == 0 else "") for i, columns in enumerate(blocks)]
+
+
+def _table(frame: pd.DataFrame, columns: Sequence[str], title: str = "") -> Table:
+    table = _plain_table(title)
+    for name in columns:
+        is_number = pd.api.types.is_numeric_dtype(frame[name]) and not pd.api.types.is_bool_dtype(frame[name])
+        table.add_column(Text(str(name)), justify="right" if is_number else "left", no_wrap=True, overflow="ellipsis")
+    for row in frame[list(columns)].itertuples(index=False, name=None):
+        table.add_row(*(Text(_cell(value)) for value in row))
+    return table
+
+
+def _plain_table(title: str) -> Table:
+    heading = Text(title, style="bold") if title else None
+    return Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return cut(number(value), _MAX_CELL)
+
+
+def _wanted(console: Console, table: Table) -> int:
+    """Columns of characters that the table takes if nothing limits it."""
+    return Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+
+
+def rung_table(scheduler: Scheduler, n_trials: int, finishers: int = 0) -> Group:
+    """Returns the rungs before a study begins: how many trials are expected at each, and what that takes in all."""
+    forecast = rung_forecast(scheduler, n_trials, finishers)
+    table = _plain_table(f"rungs of {counted(n_trials, 'trials')}")
+    for name in (forecast["unit"], "trials", "go on", "finishers"):
+        table.add_column(Text(name), justify="right", no_wrap=True)
+    rungs = forecast["rungs"]
+    for rung, after in zip(rungs, [*rungs[1:], None], strict=True):
+        go_on = str(after["trials"]) if after else "end"
+        table.add_row(str(rung["rung"]), str(rung["trials"]), go_on, str(rung["finishers"] or ""))
+    return Group(table, Text(_total(forecast)))
+
+
+def rung_text(scheduler: Scheduler, n_trials: int, finishers: int = 0) -> str:
+    """Returns the same in one line: "60 trials to 1, 20 to 3, 6 to 9, 2 + 2 finishers to 27 epochs; ..."."""
+    forecast = rung_forecast(scheduler, n_trials, finishers)
+    *lower, top = forecast["rungs"]
+    added = forecast["fully_trained"] - top["trials"]
+    end = f"{top['trials']} + {counted(added, 'finishers')}" if added else str(top["trials"])
+    first = [f"{rung['trials']} to {rung['rung']}" for rung in lower]
+    return f"{', '.join([*first, end])} to {top['rung']} {forecast['unit']}; {_total(forecast)}"
+
+
+def _total(forecast: Mapping[str, Any]) -> str:
+    full = forecast["epochs_full"]
+    return (
+        f"{forecast['epochs']} {forecast['unit']} in total, {share(forecast['epochs'], full)} of the {full} of full "
+        f"training; {forecast['fully_trained']} fully trained"
+    )
+
+
+def status_table(record: Mapping[str, Any]) -> Table:
+    """Returns what `status_record` found, in words, two columns."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column()
+    for name, text in _status_rows(record):
+        table.add_row(name, Text(text))
+    return table
+
+
+def _status_rows(record: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    reason = f": {record['reason']}" if record["reason"] else ""
+    yield "study", record["study"]
+    yield "state", f"{record['state']}{reason}"
+    limit = record["max_trials"]
+    exist = (
+        f"{record['trials']} of {limit} exist, {max(limit - record['trials'], 0)} to go"
+        if limit
+        else f"{record['trials']}"
+    )
+    states = ", ".join(f"{n} {name}" for name, n in record["trials_by_state"].items() if n)
+    yield "trials", f"{exist} ({states})" if states else exist
+    yield "front", f"{counted(record['front_size'], 'points')}; {record['fully_trained']} fully trained"
+    spent, full = record["epochs_spent"], record["epochs_full"]
+    yield record["unit"], f"{spent}, {share(spent, full)} of the {full} of full training" if full else "0"
+    yield (
+        "segments",
+        f"{record['segments']}, {record['running_segments']} running, {record['resumed_segments']} resumed from a "
+        f"checkpoint, on up to {counted(record['max_ranks_seen'], 'ranks')}; {counted(record['promotions'], 'promotions')}",
+    )
+    yield "errors", f"{record['failed']} failed, {record['retried']} segments repeated"
+    yield (
+        "time",
+        f"{duration(record['wall_s'])}; {duration(record['device_s'])} of devices, {duration(record['useful_device_s'])} useful",
+    )
+    if record["cost_usd"] is not None:
+        yield "cost", f"{money(record['cost_usd'])} billed, {money(record['useful_cost_usd'])} useful"
+    yield "checkpoints", size(record["checkpoints_bytes"])
