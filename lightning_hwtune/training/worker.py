@@ -86,10 +86,24 @@ def _become_independent() -> None:
     with contextlib.suppress(PermissionError):  # leads a session already
         os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _let_go_of_the_server()
     _die_with_parent()
     os.register_at_fork(after_in_child=_die_with_parent)
     # loader workers are forked as on any other day, not through the server that made this process
     multiprocessing.set_start_method(None, force=True)
+
+
+def _let_go_of_the_server() -> None:
+    """Closes the handle by which a child keeps its fork server alive.
+
+    The server then ends with the process that started it, however that one dies, and ends this process in turn.
+    """
+    from multiprocessing import forkserver
+
+    server = forkserver._forkserver  # type: ignore[attr-defined]
+    if server._forkserver_alive_fd is not None:
+        os.close(server._forkserver_alive_fd)
+        server._forkserver_alive_fd = None
 
 
 def _die_with_parent() -> None:

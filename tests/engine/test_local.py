@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import segment_functions as functions
+
+from lightning_hwtune.engine.local import LocalExecutor
+from lightning_hwtune.engine.payload import write_payload
+from lightning_hwtune.training.channel import Ended, Report, Saved, SegmentOrder, VerdictMessage
+
+HEARTBEAT_S = 3.0
+
+
+class Recorder:
+    """A sink that pauses where it is told to, and keeps what it hears."""
+
+    def __init__(self, pause_at: int = 10**9, on_report: Callable[[int], None] = lambda trial_id: None) -> None:
+        self.pause_at, self.on_report = pause_at, on_report
+        self.reports: dict[int, list[int]] = {}
+        self.saves: dict[int, Saved] = {}
+        self.ends: dict[int, Ended] = {}
+        self.world_sizes: dict[int, int] = {}
+
+    def reported(self, trial_id: int, segment: int, report: Report) -> VerdictMessage:
+        self.reports.setdefault(trial_id, []).append(report.resource)
+        self.on_report(trial_id)
+        return VerdictMessage("pause" if report.resource >= self.pause_at else "continue", "as scripted")
+
+    def saved(self, trial_id: int, segment: int, saved: Saved) -> None:
+        self.saves[trial_id] = saved
+
+    def noted(self, trial_id: int, segment: int, text: str) -> None:
+        pass
+
+    def ended(self, trial_id: int, segment: int, ended: Ended, world_size: int) -> None:
+        self.ends[trial_id], self.world_sizes[trial_id] = ended, world_size
+
+
+class Bench:
+    """Starts executors for functions in one folder, and closes them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.executors = folder, []
+
+    def executor(self, function: Any, **kwargs: Any) -> LocalExecutor:
+        payload = write_payload(function, self.folder)
+        self.executors.append(LocalExecutor(payload.path, heartbeat_s=HEARTBEAT_S, **kwargs))
+        return self.executors[-1]
+
+    def order(self, trial_id: int, devices: int = 1, max_resource: int = 3, **kwargs: Any) -> SegmentOrder:
+        folder = self.folder / "trials" / f"{trial_id:03d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        settings: dict[str, Any] = {
+            "study": "test", "trial_id": trial_id, "segment": 1, "config": {}, "seed": trial_id, "num_devices": devices,
+            "slots": tuple(range(devices)), "accelerator": "cpu", "threads_per_device": 1, "trial_dir": str(folder), "resource": 0,
+            "checkpoint": None, "unit": "epochs", "max_resource": max_resource, "levels": (1, max_resource), "metrics": ("error",),
+        }  # fmt: skip
+        return SegmentOrder(**{**settings, **kwargs})
+
+    def run(self, executor: LocalExecutor, sink: Recorder, *orders: SegmentOrder, limit_s: float = 60.0) -> Recorder:
+        for order in orders:
+            executor.start(order)
+        deadline = time.monotonic() + limit_s
+        while len(sink.ends) < len(orders):
+            executor.wait(sink, 0.5)
+            assert time.monotonic() < deadline, f"not over after {limit_s} s: {sink.ends}"
+        return sink
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    for executor in bench.executors:
+        executor.close()
+
+
+def test_a_segment_reports_pauses_and_resumes(bench: Bench) -> None:
+    executor = bench.executor(functions.counting)
+    sink = bench.run(executor, Recorder(pause_at=2), bench.order(0))
+    assert sink.reports == {0: [1, 2]}
+    assert sink.ends[0] == Ended(0, "done", "", 2, reached_end=False)
+    resumed = bench.order(0, segment=2, resource=2, checkpoint=sink.saves[0].path)
+    sink = bench.run(executor, Recorder(), resumed)
+    assert sink.reports == {0: [3]}
+    assert sink.ends[0].reached_end
+
+
+def test_a_killed_rank_takes_its_group_with_it_and_nothing_else(bench: Bench) -> None:
+    killed, other = bench.executor(functions.killed), bench.executor(functions.counting)
+    other.start(bench.order(1, max_resource=4, config={"epoch_s": 0.5}))
+    sink = bench.run(killed, Recorder(), bench.order(0, devices=2))
+    assert sink.ends[0].outcome == "lost"
+    assert sink.ends[0].error == "rank 1 was killed by SIGKILL"
+    beside = Recorder()
+    while not beside.ends:
+        other.wait(beside, 0.5)
+    assert beside.reports == {1: [1, 2, 3, 4]}
+    assert beside.ends[1].outcome == "done"
+
+
+def test_a_frozen_rank_is_ended_within_ten_seconds_of_the_heartbeat_limit(bench: Bench) -> None:
+    executor = bench.executor(functions.frozen)
+    sink = bench.run(executor, Recorder(), bench.order(0), limit_s=HEARTBEAT_S + 10 + 20)  # 20: the server's imports
+    assert sink.ends[0].outcome == "lost"
+    assert "no sign of life" in sink.ends[0].error
+
+
+def test_a_rank_without_progress_is_ended_when_asked(bench: Bench) -> None:
+    executor = bench.executor(functions.idle, hang_timeout_s=2.0)
+    sink = bench.run(executor, Recorder(), bench.order(0))
+    assert sink.ends[0].outcome == "lost"
+    assert "no progress" in sink.ends[0].error
+
+
+def test_the_first_error_that_is_no_echo_is_told(bench: Bench) -> None:
+    executor = bench.executor(functions.failing_on_rank_1)
+    sink = bench.run(executor, Recorder(), bench.order(0, devices=2))
+    assert sink.ends[0].outcome == "error"
+    assert "ValueError: the root cause" in sink.ends[0].error
+
+
+def test_out_of_memory_is_its_own_kind(bench: Bench) -> None:
+    sink = bench.run(bench.executor(functions.out_of_memory), Recorder(), bench.order(0))
+    assert sink.ends[0].outcome == "out-of-memory"
+
+
+def test_an_exit_is_told_with_its_status(bench: Bench) -> None:
+    sink = bench.run(bench.executor(functions.exiting), Recorder(), bench.order(0))
+    assert sink.ends[0].outcome != "done"
+    assert "3" in sink.ends[0].error
+
+
+def test_output_goes_to_the_trials_folder(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
+    bench.run(bench.executor(functions.printing), Recorder(), bench.order(0))
+    text = (bench.folder / "trials/000/logs/segment_01_rank_0.log").read_text()
+    assert "hello from a module" in text
+    assert "and to stderr" in text
+    assert "hello" not in capfd.readouterr().out
+
+
+def test_a_function_from_a_main_module_travels_by_value(bench: Bench, tmp_path: Path) -> None:
+    def local(trial: Any) -> None:
+        trial.report(1, error=float(captured))
+
+    captured = 7
+    sink = bench.run(bench.executor(local), Recorder(), bench.order(0))
+    assert sink.ends[0].outcome == "done", sink.ends[0].error
+
+
+def test_closing_ends_what_runs(bench: Bench) -> None:
+    executor = bench.executor(functions.idle)
+    executor.start(bench.order(0))
+    before = {p.pid for p in psutil.Process().children(recursive=True)}
+    executor.wait(Recorder(), 3.0)
+    executor.close()
+    left = [p for p in psutil.Process().children(recursive=True) if p.pid in before and p.name().startswith("test-")]
+    assert not left
+
+
+PARENT = """
+    import sys, time
+    sys.path[:0] = {path!r}
+    from pathlib import Path
+    import segment_functions as functions
+    from test_local import Bench, Recorder
+
+    bench = Bench(Path({folder!r}))
+    executor = bench.executor(functions.with_children)
+    executor.start(bench.order(0, config={{"folder": {folder!r}}}))
+    while True:
+        executor.wait(Recorder(), 0.5)
+"""
+
+
+def test_the_ranks_and_what_they_forked_die_with_a_killed_parent(tmp_path: Path) -> None:
+    script = textwrap.dedent(PARENT).format(path=[str(Path(__file__).parent), os.getcwd()], folder=str(tmp_path))
+    parent = subprocess.Popen([sys.executable, "-c", script])
+    try:
+        pids = [_wait_for_pid(tmp_path / name) for name in ("rank", "child")]
+        assert all(psutil.pid_exists(pid) for pid in pids)
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+        deadline = time.monotonic() + 5
+        while any(_lives(pid) for pid in pids):
+            assert time.monotonic() < deadline, "orphans after 5 s"
+            time.sleep(0.05)
+    finally:
+        parent.kill()
+
+
+def _wait_for_pid(path: Path) -> int:
+    deadline = time.monotonic() + 60
+    while not path.exists() or not path.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return int(path.read_text())
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.slow
+def test_fifty_segments_leave_the_controllers_memory_and_files_flat(bench: Bench) -> None:
+    executor, me = bench.executor(functions.counting), psutil.Process()
+    for trial_id in range(5):
+        bench.run(executor, Recorder(), bench.order(trial_id))
+    memory, files = me.memory_info().rss, me.num_fds()
+    for trial_id in range(5, 55):
+        bench.run(executor, Recorder(), bench.order(trial_id))
+    assert me.num_fds() <= files + 2
+    assert me.memory_info().rss - memory < 8_000_000
