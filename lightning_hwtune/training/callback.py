@@ -6,7 +6,8 @@ Where things happen, and why there:
 
 - The report is made in `on_train_epoch_end`: validation metrics are there, and `current_epoch + 1` epochs are done.
 - The checkpoint is saved in `on_train_end`, as the first callback: by then plateau schedulers have stepped, and no
-  averaging callback has swapped the weights yet. Saved earlier, a resumed trial would differ.
+  averaging callback has swapped the weights yet. Saved earlier, a resumed trial would differ. Between epochs it is
+  saved in the next `on_train_epoch_start`, where the state is the same but for a counter that has already moved.
 - Random streams are put back in the first `on_train_epoch_start`, after everything that resuming itself has drawn, and
   the loader's iterator is made anew then, as it would have been at the start of any other epoch.
 """
@@ -19,6 +20,7 @@ from typing import Any
 
 from lightning_hwtune.errors import ArgumentError, CheckpointError, MetricError
 from lightning_hwtune.training import lightning_internals as internals
+from lightning_hwtune.training import rng
 from lightning_hwtune.training.channel import Probe, Started
 from lightning_hwtune.training.checkpointing import save_together
 from lightning_hwtune.training.context import ActiveSegment, current_segment
@@ -43,7 +45,9 @@ class RungHooks:
         self._segment: ActiveSegment | None = None
         self._has_begun = False
         self._is_fresh = False
-        self._n_samples = 0
+        self._is_between_epochs = False
+        self._has_compared_ranks = False
+        self._n_samples = 0  # of this rank in this segment
         self._restored: Mapping[str, Any] = {}
 
     # ------------------------------------------------------------------ before training
@@ -95,8 +99,7 @@ class RungHooks:
         if not segment.claim(self):
             self._segment = None
             return
-        self._n_samples = int(self._restored.get("n_samples", 0))
-        _check_resumed(segment, self._resource(trainer, trainer.current_epoch))
+        _check_resumed(segment, self._restored, self._resource(trainer, trainer.current_epoch))
         _note_foreign_checkpoints(trainer, segment)
         internals.finish_epochs(trainer)
         segment.clock.start()
@@ -108,14 +111,15 @@ class RungHooks:
         if (segment := self._segment) is None:
             return
         self._is_fresh = False
-        from lightning_hwtune.training import rng
-
+        if self._has_begun:
+            self._save_between_epochs(trainer, segment)
+        elif segment.order.checkpoint is not None:
+            internals.renew_iterator(trainer)
         if segment.order.num_devices > 1:
             rng.seed_streams(segment.order.seed, trainer.current_epoch, rank=None)
         elif not self._has_begun and "rng" in self._restored:
             rng.set_rng_state(self._restored["rng"])
-        if not self._has_begun and segment.order.checkpoint is not None:
-            internals.renew_iterator(trainer)
+            internals.restore_generators(trainer, self._restored["generators"])
         self._has_begun, self._restored = True, {}
         segment.advance()
 
@@ -124,8 +128,6 @@ class RungHooks:
         if (segment := self._segment) is None:
             return
         if batch_idx == 0 and segment.order.num_devices > 1:
-            from lightning_hwtune.training import rng
-
             rng.seed_streams(segment.order.seed, trainer.current_epoch, segment.rank)
         if segment.order.unit == "samples":
             self._n_samples += internals.batch_size(trainer, batch)
@@ -155,7 +157,8 @@ class RungHooks:
             return
         # on every rank: reading a metric with sync_dist=True is what reduces it
         logged = internals.logged_metrics(trainer)
-        probe = self._probe(trainer, segment)
+        self._compare_ranks(trainer, segment, logged)
+        probe = _probe(trainer, segment, logged)
         verdict = exchange(segment, resource, logged, trainer.strategy.broadcast, probe)
         if verdict.kind != "continue":
             lifted = internals.lift_minimums(trainer)
@@ -165,13 +168,16 @@ class RungHooks:
         elif segment.order.unit != "epochs" and resource >= segment.order.max_resource:
             trainer.should_stop = True
 
-    def _probe(self, trainer: Any, segment: ActiveSegment) -> Probe | None:
-        """Returns what a check asks for; None in a real segment."""
-        if segment.order.probe_batches is None:
-            return None
-        segment.clock.stop()
-        names = tuple(sorted(internals.logged_metrics(trainer)))
-        return Probe(names, segment.clock.seconds * internals.share_of_epoch(trainer))
+    def _compare_ranks(self, trainer: Any, segment: ActiveSegment, logged: Mapping[str, float]) -> None:
+        """Tells once if an objective has another value on each rank: rank 0's would stand for all."""
+        if self._has_compared_ranks or segment.order.num_devices == 1:
+            return
+        self._has_compared_ranks = True
+        mine = [repr(logged.get(name)) for name in segment.order.metrics]
+        is_same = mine == trainer.strategy.broadcast(mine)
+        if not trainer.strategy.reduce_boolean_decision(is_same, all=True):
+            names = ", ".join(segment.order.metrics)
+            segment.note(f"the ranks have different values of {names}, and rank 0's counts: log with sync_dist=True")
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Saves, unless the trial was stopped for good before its horizon."""
@@ -190,6 +196,20 @@ class RungHooks:
 
     # ------------------------------------------------------------------ checkpoints
 
+    def _save_between_epochs(self, trainer: Any, segment: ActiveSegment) -> None:
+        """Saves at the interval that the order asks for, so that less is lost when the process is."""
+        every = segment.order.save_every
+        if not every or trainer.current_epoch % every:
+            return
+        segment.clock.stop()
+        segment.resource = self._resource(trainer, trainer.current_epoch)
+        self._is_between_epochs = True
+        try:
+            self.save(trainer)
+        finally:
+            self._is_between_epochs = False
+        segment.clock.start()
+
     def save(self, trainer: Any) -> None:
         """Saves a checkpoint of this moment and confirms it to the engine; on all ranks."""
         segment = self._segment
@@ -199,12 +219,13 @@ class RungHooks:
         save_together(segment, segment.resource, segment.clock.seconds, trainer.save_checkpoint, meet, broadcast)
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Adds the random streams and the samples seen."""
+        """Adds the resource and the random streams."""
         if self._segment is None:
             return
-        from lightning_hwtune.training import rng
-
-        checkpoint[STATE_KEY] = {"n_samples": self._n_samples, "rng": rng.rng_state()}
+        generators = internals.generator_states(trainer)
+        checkpoint[STATE_KEY] = {"resource": self._segment.resource, "rng": rng.rng_state(), "generators": generators}
+        if self._is_between_epochs:
+            internals.rewind_to_epoch_end(checkpoint)
 
     def _resource(self, trainer: Any, n_epochs: int) -> int:
         """Returns the cumulative resource, in the study's unit, after so many whole epochs."""
@@ -212,7 +233,8 @@ class RungHooks:
         if unit == "steps":
             return int(trainer.global_step)
         if unit == "samples":
-            return internals.sum_over_ranks(trainer, self._n_samples)
+            base = self._segment.order.resource if self._segment is not None else 0
+            return base + internals.sum_over_ranks(trainer, self._n_samples)
         return n_epochs
 
 
@@ -241,9 +263,19 @@ def _check_trainer(trainer: Any, segment: ActiveSegment) -> None:
         )
 
 
-def _check_resumed(segment: ActiveSegment, resource: int) -> None:
+def _probe(trainer: Any, segment: ActiveSegment, logged: Mapping[str, float]) -> Probe | None:
+    """Returns what a check asks for; None in a real segment."""
+    if segment.order.probe_batches is None:
+        return None
+    segment.clock.stop()
+    return Probe(tuple(sorted(logged)), segment.clock.seconds * internals.share_of_epoch(trainer))
+
+
+def _check_resumed(segment: ActiveSegment, restored: Mapping[str, Any], resource: int) -> None:
     """Refuses to train on from another point than the one the trial stands at."""
     order = segment.order
+    if order.unit == "samples":  # Lightning does not count them: our own note in the checkpoint does
+        resource = int(restored.get("resource", 0))
     if resource == order.resource:
         return
     if order.checkpoint is None:

@@ -16,12 +16,15 @@ __all__ = [
     "batch_size",
     "class_tree",
     "finish_epochs",
+    "generator_states",
     "group_size",
     "lift_minimums",
     "limit_batches",
     "logged_metrics",
     "preload_checkpoint",
     "renew_iterator",
+    "restore_generators",
+    "rewind_to_epoch_end",
     "share_of_epoch",
     "skip_training",
     "sum_over_ranks",
@@ -53,6 +56,33 @@ def renew_iterator(trainer: Any) -> None:
     """
     if hasattr(trainer.fit_loop, "_resuming_from_checkpoint"):
         trainer.fit_loop._resuming_from_checkpoint = False
+
+
+def rewind_to_epoch_end(checkpoint: dict[str, Any]) -> None:
+    """Makes a checkpoint of `on_train_epoch_start` one of the last epoch's end: takes back that an epoch was readied."""
+    progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
+    for count in ("total", "current"):
+        progress[count] = {**progress[count], "ready": progress[count]["ready"] - 1}
+
+
+def generator_states(trainer: Any) -> list[torch.Tensor]:
+    """Returns the states of the generators that the user gave to the training loaders and their samplers."""
+    return [generator.get_state() for generator in _generators(trainer)]
+
+
+def restore_generators(trainer: Any, states: list[torch.Tensor]) -> None:
+    """Puts those generators back; loaders that changed since keep what they have."""
+    generators = _generators(trainer)
+    if len(generators) == len(states):
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state.cpu())
+
+
+def _generators(trainer: Any) -> list[torch.Generator]:
+    owners = [o for loader in _flat(trainer.train_dataloader) for o in (loader, getattr(loader, "sampler", None))]
+    found = [getattr(owner, "generator", None) for owner in owners]
+    unique = {id(generator): generator for generator in found if isinstance(generator, torch.Generator)}
+    return list(unique.values())
 
 
 def finish_epochs(trainer: Any) -> None:
@@ -103,8 +133,11 @@ def share_of_epoch(trainer: Any) -> float:
 
 
 def _flat(loaders: Any) -> list[Any]:
+    """Returns the loaders of a loader, a list or a dictionary of them."""
     if loaders is None:
         return []
+    if isinstance(loaders, dict):
+        loaders = list(loaders.values())
     return list(loaders) if isinstance(loaders, list | tuple) else [loaders]
 
 

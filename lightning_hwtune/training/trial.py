@@ -132,7 +132,7 @@ class Trial:
 
         loaders = {key: kwargs.pop(key) for key in ("train_dataloaders", "val_dataloaders") if key in kwargs}
         trainer = self._trainer(class_tree(model), kwargs)
-        resume = {"ckpt_path": self.ckpt_path, **trusting(trainer.fit)} if self.ckpt_path and not self._is_over else {}
+        resume = {"ckpt_path": self.ckpt_path, **trusting(trainer.fit)} if self.ckpt_path and self._is_first_fit else {}
         self._segment.resumes_by_argument = bool(resume)
         try:
             trainer.fit(model, datamodule=datamodule, **loaders, **resume)
@@ -141,8 +141,8 @@ class Trial:
         return trainer
 
     @property
-    def _is_over(self) -> bool:
-        return self._segment.reporter is not None
+    def _is_first_fit(self) -> bool:
+        return self._segment.reporter is None
 
     def _trainer(self, tree: str, kwargs: dict[str, Any]) -> Any:
         passed = [name for name in _OWNED if name in kwargs]

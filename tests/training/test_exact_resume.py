@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from rank_bench import Bench, Said, Train, differences
 from digits_training import train_saving_too_early, train_with_averaging
+from rank_bench import Bench, Said, Train, differences
 
 from lightning_hwtune.training.channel import Report
 
