@@ -1,1 +1,1 @@
-"""Everything that is shown: tables, the story of a trial, figures, the live view, exports. Reads a state, changes nothing."""
+"""Everything that is shown: tables, a trial's story, figures, live view, exports. Reads a state, changes nothing."""

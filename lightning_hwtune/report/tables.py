@@ -25,7 +25,7 @@ __all__ = [
     "trials_records",
 ]
 
-_BAD_ENDS = ("error", "lost", "out-of-memory")
+BAD_ENDS = ("error", "lost", "out-of-memory")
 
 
 def front_records(state: StudyState, at: str = "full") -> list[dict[str, Any]]:
@@ -164,7 +164,7 @@ def n_retries(state: StudyState) -> dict[int, int]:
     for segment in state.segments:
         trial = state.trials[segment.trial_id]
         is_last_word = segment.number == trial.segment and trial.state.is_final
-        if segment.outcome in _BAD_ENDS and not is_last_word:
+        if segment.outcome in BAD_ENDS and not is_last_word:
             counts[trial.trial_id] = counts.get(trial.trial_id, 0) + 1
     return counts
 

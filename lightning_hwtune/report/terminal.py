@@ -132,13 +132,12 @@ def _status_rows(record: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     yield (
         "segments",
         f"{record['segments']}, {record['running_segments']} running, {record['resumed_segments']} resumed from a "
-        f"checkpoint, on up to {counted(record['max_ranks_seen'], 'ranks')}; {counted(record['promotions'], 'promotions')}",
+        f"checkpoint, on up to {counted(record['max_ranks_seen'], 'ranks')}",
     )
+    yield "promotions", str(record["promotions"])
     yield "errors", f"{record['failed']} failed, {record['retried']} segments repeated"
-    yield (
-        "time",
-        f"{duration(record['wall_s'])}; {duration(record['device_s'])} of devices, {duration(record['useful_device_s'])} useful",
-    )
+    devices = f"{duration(record['device_s'])} of devices, {duration(record['useful_device_s'])} of it useful"
+    yield "time", f"{duration(record['wall_s'])}; {devices}"
     if record["cost_usd"] is not None:
         yield "cost", f"{money(record['cost_usd'])} billed, {money(record['useful_cost_usd'])} useful"
     yield "checkpoints", size(record["checkpoints_bytes"])

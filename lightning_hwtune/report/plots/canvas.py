@@ -1,0 +1,94 @@
+"""What the figures share: a figure that notebooks show by themselves, the palette, axes that fit their values."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from typing import final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from lightning_hwtune.core.objectives import Objective
+
+__all__ = [
+    "DEVICE_COLORS",
+    "DEVICE_MARKERS",
+    "FAINT",
+    "INK",
+    "StudyFigure",
+    "axis_label",
+    "fit_scale",
+    "tidy",
+    "vicinity",
+]
+
+# Okabe and Ito's palette: told apart with every common form of colour blindness
+DEVICE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+DEVICE_MARKERS = ("o", "s", "^", "D", "v", "P")
+FAINT, INK = "#B8B8B8", "#333333"
+_LOG_RATIO = 10.0
+_MARGIN = 0.08
+
+
+@final
+class StudyFigure(Figure):
+    """A figure that a notebook shows as a picture even where pyplot was never imported."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=110)
+        return buffer.getvalue()
+
+
+def axis_label(objective: Objective) -> str:
+    """Returns the name, its unit if the name does not say it, and the direction."""
+    unit = f" [{objective.unit}]" if objective.unit and not objective.is_measured else ""
+    return f"{objective.name}{unit}, {objective.mode}"
+
+
+def fit_scale(axes: Axes, across: Sequence[float], up: Sequence[float]) -> None:
+    """Makes both axes fit these values: logarithmic if they are positive and span a decade, with plain numbers."""
+    sides = ((axes.xaxis, axes.set_xscale, axes.set_xlim, across), (axes.yaxis, axes.set_yscale, axes.set_ylim, up))
+    for axis, set_scale, set_limits, values in sides:
+        finite = np.array([value for value in values if math.isfinite(value)])
+        if not len(finite):
+            continue
+        if finite.min() <= 0 or finite.max() / finite.min() < _LOG_RATIO:
+            margin = _MARGIN * (np.ptp(finite) or abs(finite[0]) or 1.0)
+            set_limits(finite.min() - margin, finite.max() + margin)
+            continue
+        decades = math.log10(finite.max() / finite.min())
+        set_scale("log")
+        set_limits(finite.min() / 10 ** (_MARGIN * decades), finite.max() * 10 ** (_MARGIN * decades))
+        steps = (1.0, 2.0, 5.0) if decades < 1.7 else (1.0, 3.0) if decades < 3 else (1.0,)
+        axis.set_major_locator(LogLocator(subs=steps))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
+
+
+def vicinity(main: Sequence[float], rest: Sequence[float]) -> tuple[float, float]:
+    """Returns the limits of what a figure about the main values should show of the rest.
+
+    As far as the main values spread, or a seventh of the whole spread, on either side; in decades where all values are
+    positive. With fewer than two main values there are no limits.
+    """
+    inner, whole = (np.array([v for v in values if math.isfinite(v)]) for values in (main, [*main, *rest]))
+    if len(inner) < 2:
+        return -math.inf, math.inf
+    is_positive = bool(whole.min() > 0)
+    if is_positive:
+        inner, whole = np.log10(inner), np.log10(whole)
+    reach = max(np.ptp(inner), np.ptp(whole) / 7)
+    low, high = float(inner.min() - reach), float(inner.max() + reach)
+    return (10**low, 10**high) if is_positive else (low, high)
+
+
+def tidy(axes: Axes) -> None:
+    """Removes what carries no information."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.set_axisbelow(True)

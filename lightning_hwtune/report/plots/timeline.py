@@ -1,0 +1,153 @@
+"""What the devices did, as a figure: one row a device, one bar a segment, its shade tells the rung it began from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from lightning_hwtune.core.state import Segment, StudyState
+from lightning_hwtune.report.amounts import counted, share
+from lightning_hwtune.report.plots.canvas import DEVICE_COLORS, INK, StudyFigure
+from lightning_hwtune.report.tables import BAD_ENDS
+
+__all__ = ["timeline_figure"]
+
+Span: TypeAlias = tuple[float, float]
+
+_HEIGHT = 0.84
+_FAILED = DEVICE_COLORS[1]
+_GAP_SHARE = 0.05
+_UNITS = (("s", 1.0, 300.0), ("min", 60.0, 18_000.0), ("h", 3600.0, float("inf")))
+
+
+def timeline_figure(state: StudyState, now: float | None = None) -> Figure:
+    """Returns the timeline. Bars carry their trial's number where it fits; what was resumed is darker.
+
+    Times in which nothing trained, longer than a twentieth of the rest, are cut out and marked by a dashed line.
+
+    Args:
+        now: where bars of running segments end; the time of the last event unless given.
+    """
+    until = state.last_at if now is None else now
+    bars, cuts = _without_gaps([_span(segment, until) for segment in state.segments])
+    length = max((end for _, end in bars), default=1.0) or 1.0
+    unit, unit_s = next((name, one) for name, one, limit in _UNITS if length < limit)
+    bars = [(start / unit_s, end / unit_s) for start, end in bars]
+    n_rows, shades = state.spec.pool.size, _shades(state)
+    figure = StudyFigure(figsize=(11, 1.8 + 0.6 * min(n_rows, 16)), layout="constrained")
+    axes = figure.subplots()
+    axes.set_xlim(0, length / unit_s)
+    axes.set_ylim(n_rows - 0.5, -0.5)
+    edge = min(0.6, 60 / max(len(bars), 1))
+    for segment, bar in zip(state.segments, bars, strict=True):
+        _draw(axes, segment, bar, shades, length / unit_s, edge)
+    for cut in cuts:
+        axes.axvline(cut / unit_s, color=INK, linestyle="--", linewidth=0.9)
+    busy = sum((end - start) * segment.num_devices for segment, (start, end) in zip(state.segments, bars, strict=True))
+    text = f"{counted(len(state.trials), 'trials')} in {counted(len(state.segments), 'segments')}"
+    text += f", devices busy {share(busy * unit_s, length * n_rows)} of the time"
+    axes.set_title(f"{state.spec.name}: {text}", loc="left", fontsize="medium")
+    axes.set_xlabel(f"time [{unit}]")
+    axes.set_yticks(range(n_rows), [f"{state.spec.pool.accelerator} {i}" for i in range(n_rows)])
+    axes.tick_params(axis="y", length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    figure.legend(handles=_legend(state, shades), loc="outside lower center", ncols=5, frameon=False, fontsize="small")
+    return figure
+
+
+def _span(segment: Segment, until: float) -> Span:
+    length_s = segment.wall_s if segment.ended_at is not None else until - segment.started_at
+    return segment.started_at, segment.started_at + max(length_s, 0.0)
+
+
+def _without_gaps(spans: Sequence[Span]) -> tuple[list[Span], list[float]]:
+    """Returns the spans on a clock that starts at 0 and skips long idle times, and where it skipped one."""
+    busy: list[list[float]] = []
+    for start, end in sorted(spans):
+        if busy and start <= busy[-1][1]:
+            busy[-1][1] = max(busy[-1][1], end)
+        else:
+            busy.append([start, end])
+    longest = _GAP_SHARE * sum(end - start for start, end in busy)
+    starts, offsets, cuts = [], [], []
+    offset = busy[0][0] if busy else 0.0
+    for i, (start, _) in enumerate(busy):
+        gap = start - busy[i - 1][1] if i else 0.0
+        if gap > longest:
+            offset += gap
+            cuts.append(start - offset)
+        starts.append(start)
+        offsets.append(offset)
+    shift = [offsets[int(np.searchsorted(starts, start, side="right")) - 1] for start, _ in spans]
+    return [(start - by, end - by) for (start, end), by in zip(spans, shift, strict=True)], cuts
+
+
+def _shades(state: StudyState) -> Mapping[int, str]:
+    """Colour of a segment by the rung it began from; 0 is from scratch."""
+    levels = [0, *state.scheduler.levels[:-1]]
+    palette = colormaps["Blues"](np.linspace(0.28, 0.95, max(len(levels), 2)))
+    return {level: _hex(color) for level, color in zip(levels, palette, strict=False)}
+
+
+def _hex(color: Sequence[float]) -> str:
+    return "#" + "".join(f"{round(255 * part):02x}" for part in to_rgb(tuple(color)))
+
+
+def _shade(segment: Segment, shades: Mapping[int, str]) -> str:
+    return shades[max(level for level in shades if level <= segment.resource)]
+
+
+def _draw(axes: Axes, segment: Segment, bar: Span, shades: Mapping[int, str], length: float, edge: float) -> None:
+    """One rectangle a device; where its devices are neighbours, one rectangle over all of them."""
+    start, end = bar
+    color, is_bad = _shade(segment, shades), segment.outcome in BAD_ENDS
+    for low, n in _runs(segment.slots):
+        box = Rectangle((start, low - _HEIGHT / 2), end - start, n - 1 + _HEIGHT, facecolor=color, linewidth=edge)
+        box.set_edgecolor(_FAILED if is_bad else "white")
+        box.set_hatch("////" if is_bad else None)
+        box.set_alpha(0.6 if segment.ended_at is None else None)
+        axes.add_patch(box)
+        label = str(segment.trial_id)
+        if (end - start) / length * 700 > 6.0 * len(label):  # the axes are about 700 points wide
+            ink = "white" if sum(to_rgb(color)) < 1.5 else INK
+            axes.text(
+                (start + end) / 2,
+                low + (n - 1) / 2,
+                label,
+                ha="center",
+                va="center",
+                fontsize=7,
+                color=ink,
+                clip_on=True,
+            )
+
+
+def _runs(slots: Sequence[int]) -> list[tuple[int, int]]:
+    """Pairs of first slot and number of slots that follow one another."""
+    runs: list[tuple[int, int]] = []
+    for slot in sorted(slots):
+        if runs and slot == sum(runs[-1]):
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        else:
+            runs.append((slot, 1))
+    return runs
+
+
+def _legend(state: StudyState, shades: Mapping[int, str]) -> list[Patch]:
+    unit = state.scheduler.unit.removesuffix("s")
+    seen = {_shade(segment, shades) for segment in state.segments}
+    patches = [
+        Patch(facecolor=color, label=f"resumed at {unit} {level}" if level else "from scratch")
+        for level, color in shades.items()
+        if color in seen
+    ]
+    if any(segment.outcome in BAD_ENDS for segment in state.segments):
+        patches.append(Patch(facecolor="white", edgecolor=_FAILED, hatch="////", label="failed or lost"))
+    return patches
