@@ -59,7 +59,7 @@ def renew_iterator(trainer: Any) -> None:
 
 
 def rewind_to_epoch_end(checkpoint: dict[str, Any]) -> None:
-    """Makes a checkpoint of `on_train_epoch_start` one of the last epoch's end: takes back that an epoch was readied."""
+    """Makes a checkpoint of `on_train_epoch_start` one of the last epoch's end: no epoch is ready yet."""
     progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
     for count in ("total", "current"):
         progress[count] = {**progress[count], "ready": progress[count]["ready"] - 1}

@@ -40,13 +40,17 @@ def scrub_environment(environ: MutableMapping[str, str]) -> None:
 
 
 def rank_environment(rank: int, world_size: int, port: int, run_id: str) -> Mapping[str, str]:
-    """Returns the variables of one rank of a group on this host."""
-    variables = {
+    """Returns the variables of one rank of a group on this host.
+
+    A group of one needs them too: they make Lightning refuse a Trainer of more devices, which would otherwise run the
+    whole script again as its second rank. Its port is 0: who makes a process group of one takes any.
+    """
+    variables: dict[str, object] = {
         "RANK": rank, "LOCAL_RANK": rank, "ROLE_RANK": rank, "GROUP_RANK": 0,
         "WORLD_SIZE": world_size, "LOCAL_WORLD_SIZE": world_size, "ROLE_WORLD_SIZE": world_size, "GROUP_WORLD_SIZE": 1,
         "MASTER_ADDR": _LOOPBACK, "MASTER_PORT": port,
         "TORCHELASTIC_RUN_ID": run_id, "TORCHELASTIC_RESTART_COUNT": 0, "TORCHELASTIC_MAX_RESTARTS": 0,
-        "TORCHELASTIC_USE_AGENT_STORE": True,
+        "TORCHELASTIC_USE_AGENT_STORE": world_size > 1,
     }  # fmt: skip
     # all ranks share a host: gloo need not look the host's name up
     if any(name == "lo" for _, name in socket.if_nameindex()):
@@ -55,13 +59,13 @@ def rank_environment(rank: int, world_size: int, port: int, run_id: str) -> Mapp
 
 
 def join_group(rank: int, world_size: int, rendezvous: Rendezvous | None, run_id: str) -> Mapping[str, str]:
-    """Returns this rank's variables once the group's port is known; empty for a group of one.
+    """Returns this rank's variables once the group's port is known.
 
     Raises:
         ValueError: several ranks and no rendezvous.
     """
     if world_size == 1:
-        return {}
+        return rank_environment(0, 1, 0, run_id)
     if rendezvous is None:
         raise ValueError(f"{world_size} ranks need a rendezvous")
     if rank == 0:

@@ -21,7 +21,7 @@ from lightning_hwtune.training.reporting import Answer, exchange
 
 __all__ = ["Trial"]
 
-_OWNED = ("max_epochs", "max_steps", "min_epochs", "min_steps", "devices", "num_nodes", "accelerator")
+_OWNED = ("ckpt_path", "max_epochs", "max_steps", "min_epochs", "min_steps", "devices", "num_nodes", "accelerator")
 
 
 @final
@@ -122,6 +122,8 @@ class Trial:
 
     def fit(self, model: Any, datamodule: Any = None, **kwargs: Any) -> Any:
         """Trains `model` to a verdict or the horizon, from the trial's checkpoint if it has one; returns the Trainer.
+
+        The checkpoint is not yours to pass: `ckpt_path` raises TypeError, as what `trainer` lists does.
 
         Args:
             model: a LightningModule of `lightning.pytorch` or `pytorch_lightning`.

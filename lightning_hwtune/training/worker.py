@@ -20,7 +20,7 @@ from typing import Any
 
 from lightning_hwtune.training.channel import Beat, Channel, Ended, SegmentOrder, Started
 from lightning_hwtune.training.context import ActiveSegment, segment_context
-from lightning_hwtune.training.ranks import Rendezvous, join_group, scrub_environment
+from lightning_hwtune.training.ranks import Rendezvous, join_group, rank_environment, scrub_environment
 from lightning_hwtune.training.trial import Trial
 
 __all__ = ["log_path", "run_rank", "run_segment"]
@@ -39,14 +39,13 @@ def run_rank(
         payload_path: a file of cloudpickle bytes: the training function.
         rendezvous: how the ranks find each other; needed from two ranks on.
     """
-    _become_independent()
-    _redirect_output(log_path(order, rank))
     try:
+        _become_independent()
+        _redirect_output(log_path(order, rank))
         train = _prepare(order, rank, payload_path, rendezvous)
-    except BaseException:
-        channel.send(Ended(rank, "error", traceback.format_exc(), order.resource, reached_end=False))
-        return
-    ended = run_segment(train, order, channel, rank)
+        ended = run_segment(train, order, channel, rank)
+    except BaseException:  # an exit, too, owes the engine a last word
+        ended = Ended(rank, "error", traceback.format_exc(), order.resource, reached_end=False)
     _flush()
     channel.send(ended)
 
@@ -100,7 +99,7 @@ def _let_go_of_the_server() -> None:
     """
     from multiprocessing import forkserver
 
-    server = forkserver._forkserver  # type: ignore[attr-defined]
+    server: Any = vars(forkserver)["_forkserver"]
     if server._forkserver_alive_fd is not None:
         os.close(server._forkserver_alive_fd)
         server._forkserver_alive_fd = None
@@ -133,13 +132,12 @@ def _prepare(
     order: SegmentOrder, rank: int, payload_path: str, rendezvous: Rendezvous | None
 ) -> Callable[[Trial], Any]:
     """Sets this process up as one rank; returns the training function."""
+    scrub_environment(os.environ)
+    os.environ.update(order.env)  # before torch looks at the devices
     import torch
     from lightning_utilities.core.rank_zero import rank_zero_only
 
-    scrub_environment(os.environ)
-    os.environ.update(order.env)
-    run_id = f"{order.study}-{order.trial_id}-{order.segment}"
-    os.environ.update(join_group(rank, order.num_devices, rendezvous, run_id))
+    os.environ.update(join_group(rank, order.num_devices, rendezvous, _run_id(order)))
     # a server that imported Lightning for us left its own rank here
     rank_zero_only.rank = rank  # type: ignore[attr-defined]
     torch.set_num_threads(order.threads_per_device)
@@ -148,15 +146,20 @@ def _prepare(
     return train
 
 
+def _run_id(order: SegmentOrder) -> str:
+    return f"{order.study}-{order.trial_id}-{order.segment}"
+
+
 # ---------------------------------------------------------------------- around user code
 
 
 @contextlib.contextmanager
 def _environment(order: SegmentOrder) -> Iterator[None]:
     """Sets the order's variables; puts back what it and the seeding have changed."""
-    names = {*order.env, "PL_GLOBAL_SEED", "PL_SEED_WORKERS"}
+    alone = rank_environment(0, 1, 0, _run_id(order)) if order.num_devices == 1 else {}
+    names = {*order.env, *alone, "PL_GLOBAL_SEED", "PL_SEED_WORKERS"}
     before = {name: os.environ.get(name) for name in names}
-    os.environ.update(order.env)
+    os.environ.update({**alone, **order.env})
     try:
         yield
     finally:

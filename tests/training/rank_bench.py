@@ -61,7 +61,7 @@ class Bench:
     order: SegmentOrder
 
     def segment(self, train: Train, script: Script, **changes: Any) -> Said:
-        """Trains one segment in fresh processes, as the engine does."""
+        """Trains one segment in fresh processes, as the engine does; "hang up" in the script is an engine that dies."""
         order = replace(self.order, **changes)
         order = replace(order, slots=tuple(range(order.num_devices)))
         payload = Path(order.trial_dir) / "payload.pkl"
@@ -117,6 +117,10 @@ def _answer(pipes: list[Any], script: Script) -> Said:
                 pipes.remove(pipe)
                 continue
             said.append(message)
+            if isinstance(message, Report) and script.get(message.resource) == "hang up":
+                pipe.close()
+                pipes.remove(pipe)
+                break
             if isinstance(message, Report):
                 pipe.send(VerdictMessage(script.get(message.resource, "continue"), "as the script says"))
     return said
