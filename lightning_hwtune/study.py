@@ -15,10 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from lightning_hwtune.store.checkpoints import parse_bytes
-from lightning_hwtune.store.files import StudyFiles
-from lightning_hwtune.store.log import EventLog
-
 from lightning_hwtune.core.events import Event
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Objective, Objectives
@@ -38,6 +34,9 @@ from lightning_hwtune.engine.session import Session, replay
 from lightning_hwtune.errors import ArgumentError, StudyNotFoundError
 from lightning_hwtune.names import refuse_unknown
 from lightning_hwtune.settings import parse_duration
+from lightning_hwtune.store.disk_budget import parse_bytes
+from lightning_hwtune.store.files import StudyFiles
+from lightning_hwtune.store.log import EventLog
 
 if TYPE_CHECKING:
     import pandas as pd

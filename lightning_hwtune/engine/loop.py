@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
-from lightning_hwtune.store.files import StudyFiles
-
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Answer, Done, Resume, Start
 from lightning_hwtune.core.record import TrialState
@@ -18,6 +16,7 @@ from lightning_hwtune.engine.clock import Clock
 from lightning_hwtune.engine.devices import Slots, device_mask
 from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.errors import CheckpointError, TrialError
+from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.training.channel import Ended, Report, Saved, SegmentOrder, VerdictMessage
 
 __all__ = ["Loop"]

@@ -12,10 +12,6 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self, final
 
-from lightning_hwtune.store.files import StudyFiles
-from lightning_hwtune.store.lease import Lease
-from lightning_hwtune.store.log import EventLog
-
 from lightning_hwtune import __version__
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.controller import Controller
@@ -24,6 +20,9 @@ from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.clock import Clock, RealClock
 from lightning_hwtune.errors import StudyMismatchError
+from lightning_hwtune.store.files import StudyFiles
+from lightning_hwtune.store.lease import Lease
+from lightning_hwtune.store.log import EventLog
 
 __all__ = ["Observer", "Session", "replay"]
 

@@ -1,0 +1,166 @@
+"""One connection to the database that holds logs and leases, and what its errors mean.
+
+SQLite runs in WAL mode with `synchronous=NORMAL`: a commit hands its pages to the kernel before it returns, so a killed
+process loses nothing that was acknowledged. They reach the disk itself at checkpoints of the WAL: a power cut may take
+back the last commits, never damage the file. `durable=True` (`synchronous=FULL`) waits for the disk at each commit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self, final
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.pool import NullPool
+
+from lightning_hwtune.errors import ArgumentError, MissingDependencyError, StorageError, StudyLockedError
+
+__all__ = ["Database", "database_url"]
+
+_BUSY_S = 10.0  # a commit holds the file for well under a millisecond; only a stopped process holds it this long
+
+
+def database_url(storage: str | None, path: Path) -> sa.URL:
+    """Returns where a study's log lives: `storage`, or the SQLite file at `path`.
+
+    Raises:
+        ArgumentError: `storage` is no SQLAlchemy URL, or a database that ends with its process.
+    """
+    if storage is None:
+        return sa.URL.create("sqlite", database=str(path))
+    allowed = "an SQLAlchemy URL such as 'sqlite:////data/studies.db' or 'postgresql://host/name', or None"
+    try:
+        url = sa.make_url(storage)
+    except exc.ArgumentError as error:
+        raise ArgumentError("storage", storage, allowed) from error
+    if url.get_backend_name() == "sqlite":
+        if url.query or url.database in (None, "", ":memory:"):
+            raise ArgumentError("storage", storage, "a plain SQLite file: a study outlives its process")
+        return url.set(database=os.path.abspath(str(url.database)))
+    return url
+
+
+@final
+class Database:
+    """An open database. For one thread at a time; use as a context manager, or `close` it.
+
+    Args:
+        is_writable: a reader never creates a file and never blocks a writer.
+
+    Raises:
+        StorageError: it cannot be opened.
+    """
+
+    def __init__(self, url: sa.URL, *, is_writable: bool, durable: bool = False) -> None:
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        self.name = str(url.database) if self.is_sqlite else url.render_as_string(hide_password=True)
+        self._is_writable, self._durable = is_writable, durable
+        self._engine = self._create_engine(url)
+        with self.explained():
+            self._connection = self._engine.connect()
+
+    def _create_engine(self, url: sa.URL) -> sa.Engine:
+        if self.is_sqlite:
+            return sa.create_engine("sqlite://", creator=self._connect, poolclass=NullPool)
+        try:
+            return sa.create_engine(url, poolclass=NullPool)
+        except (exc.NoSuchModuleError, ModuleNotFoundError) as error:
+            raise MissingDependencyError(
+                f"the storage {self.name!r} needs a database driver that is not installed ({error})"
+            ) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        mode = "rwc" if self._is_writable else "rw"  # rw: the last one to leave may tidy the WAL away
+        connection = sqlite3.connect(
+            f"file:{quote(os.fsencode(self.name))}?mode={mode}",
+            uri=True,
+            timeout=_BUSY_S,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
+        connection.execute(f"PRAGMA query_only={'OFF' if self._is_writable else 'ON'}")
+        return connection
+
+    def use_wal(self) -> None:
+        """Lets readers and a writer work at once. Written into the file, so only for one that is known to be ours."""
+        if not self.is_sqlite or self._journal_mode("PRAGMA journal_mode") == "wal":
+            return
+        if self._journal_mode("PRAGMA journal_mode=WAL") != "wal":  # a file system without shared memory
+            with self.explained(), self._connection.begin():
+                self._connection.exec_driver_sql("PRAGMA synchronous=FULL")
+
+    def _journal_mode(self, pragma: str) -> str:
+        with self.explained(), self._connection.begin():
+            return str(self._connection.exec_driver_sql(pragma).scalar_one())
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """Gives the connection for one question."""
+        with self.explained(), self._connection.begin():
+            yield self._connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """Gives the connection for one transaction: all of it happens, or nothing does.
+
+        Raises:
+            StudyLockedError: another process wrote the same rows, or keeps the database locked.
+            StorageError: the database does not take it.
+        """
+        with self.explained(), self._connection.begin():
+            if self.is_sqlite:
+                self._connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield self._connection
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turns the database's errors into ours."""
+        try:
+            yield
+        except exc.IntegrityError as error:
+            raise StudyLockedError(f"another process writes to this study in {self.name!r}") from error
+        except exc.DBAPIError as error:
+            raise _explain(self.name, error.orig) from error
+
+    def close(self) -> None:
+        """Closes the connection. Idempotent."""
+        self._connection.close()
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+_LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_MEANINGS = {
+    sqlite3.SQLITE_FULL: "the disk is full. Nothing acknowledged was lost: make room and run the same command again",
+    sqlite3.SQLITE_IOERR: "the disk does not take it: it is full, over a quota, or failing. Nothing acknowledged was "
+    "lost: make room and run the same command again",
+    sqlite3.SQLITE_NOTADB: "this is not an SQLite database, so it is no study of ours: give another folder or name",
+    sqlite3.SQLITE_CORRUPT: "the database is damaged: restore it from a copy",
+    sqlite3.SQLITE_READONLY: "the file may not be written by this user",
+    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened: does its folder exist, and may this user write there?",
+    sqlite3.SQLITE_PERM: "this user may not use the file",
+}
+
+
+def _explain(name: str, error: BaseException | None) -> StorageError | StudyLockedError:
+    """Returns our error for a driver's."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the family
+    if code in _LOCKED:
+        return StudyLockedError(
+            f"another process has kept {name!r} locked for {_BUSY_S:g} s: wait for it, or end it ({error})"
+        )
+    meaning = _MEANINGS.get(code, "the database refused")
+    return StorageError(f"{name!r}: {meaning} ({error})")

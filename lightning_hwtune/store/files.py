@@ -1,0 +1,148 @@
+"""A study's folder: what lies where, and the checkpoint files in it.
+
+    <dir>/<name>/
+        study.db                        the event log and the lease
+        trials/017/checkpoints/         what trial 17 resumes from
+        trials/017/logs/ ...            written by the training
+
+The log holds paths relative to this folder, so it can be moved or copied and the study goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, final
+
+from lightning_hwtune.core.record import Checkpoint
+from lightning_hwtune.errors import ArgumentError, CheckpointError, StorageError
+from lightning_hwtune.store.checkpoints import stray, verify
+from lightning_hwtune.store.disk_budget import Victim, candidates, evictions
+
+if TYPE_CHECKING:
+    from lightning_hwtune.core.state import StudyState
+
+__all__ = ["StudyFiles", "make_folder", "study_names"]
+
+_DATABASE = "study.db"
+_NAME = re.compile(r"\w(?:[\w .+=@-]*[\w+=@-])?")
+_MAX_NAME_BYTES = 200
+
+
+@final
+class StudyFiles:
+    """The folder of one study. Making this object touches no disk.
+
+    Args:
+        dir: folder of all studies. name: the study's, a plain folder name.
+        budget_bytes: for all checkpoints together; None = unlimited.
+
+    Attributes:
+        root: absolute path of the study's folder. database_path: its own SQLite file.
+
+    Raises:
+        ArgumentError: `name` is no plain folder name.
+    """
+
+    def __init__(self, dir: Path, name: str, *, budget_bytes: int | None = None) -> None:  # noqa: A002 - as in Study
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or len(os.fsencode(name)) > _MAX_NAME_BYTES:
+            raise ArgumentError(
+                "name",
+                name,
+                f"a plain folder name of at most {_MAX_NAME_BYTES} bytes: letters, digits, spaces and _ . + = @ -, "
+                "beginning with a letter, digit or _, and not ending with a space or dot",
+            )
+        self.name, self.budget_bytes = name, budget_bytes
+        self.root = Path(os.path.abspath(dir)) / name
+        self.database_path = self.root / _DATABASE
+
+    def create(self) -> None:
+        """Makes the folder. Idempotent.
+
+        Raises:
+            StorageError: it cannot be made.
+        """
+        make_folder(self.root / "trials")
+
+    def trial_dir(self, trial_id: int) -> Path:
+        """Returns the folder of a trial, which may not exist yet."""
+        return self.root / "trials" / f"{trial_id:03d}"
+
+    def scratch(self, purpose: str) -> Path:
+        """Returns a folder for files that nobody needs afterwards; it may not exist yet."""
+        return self.root / "scratch" / purpose
+
+    def path(self, relative: str) -> Path:
+        """Returns the absolute path of a path in the log.
+
+        Raises:
+            CheckpointError: it leads out of the study's folder.
+        """
+        parts = PurePosixPath(relative).parts
+        if not parts or ".." in parts or relative.startswith("/"):
+            raise CheckpointError(f"the path {relative!r} in the log leads out of the study's folder")
+        return self.root.joinpath(*parts)
+
+    def relative(self, path: str | Path) -> str:
+        """Returns an absolute path in the form for the log.
+
+        Raises:
+            ArgumentError: it is not inside the study's folder.
+        """
+        for root, inner in ((self.root, Path(path)), (self.root.resolve(), Path(path).resolve())):
+            if inner.is_relative_to(root):
+                return inner.relative_to(root).as_posix()
+        raise ArgumentError("path", str(path), f"a path inside the study's folder {str(self.root)!r}")
+
+    def verify(self, checkpoint: Checkpoint) -> Path:
+        """Returns the absolute path of a checkpoint that is what the log vouches for.
+
+        Raises:
+            CheckpointError: it is missing, or its size or digest differs.
+        """
+        return verify(self.path(checkpoint.path), checkpoint)
+
+    def delete(self, relative: str) -> bool:
+        """Deletes a checkpoint that the log no longer vouches for; tells whether it is gone.
+
+        One that cannot be deleted now is a stray file that the next `sweep` tries again.
+        """
+        try:
+            self.path(relative).unlink(missing_ok=True)
+        except OSError:
+            return False
+        return True
+
+    def sweep(self, known: Collection[str]) -> list[str]:
+        """Deletes what a killed process left: checkpoint files that are not known, and unfinished ones.
+
+        For the holder of the lease, before it starts segments. Returns the relative paths of what is gone.
+        """
+        left = [self.relative(path) for path in stray(self.root, known)]
+        return [path for path in left if self.delete(path)]
+
+    def evictions(self, state: StudyState) -> list[Victim]:
+        """Returns the checkpoints to remove for the disk budget, in this order: first log, then `delete`."""
+        kept = sum(trial.checkpoint.n_bytes for trial in state.trials if trial.checkpoint is not None)
+        if self.budget_bytes is None or kept <= self.budget_bytes:
+            return []
+        return evictions(list(candidates(state)), self.budget_bytes)
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it. Idempotent.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"the folder {str(path)!r} cannot be made: {error}") from error
+
+
+def study_names(dir: Path) -> list[str]:  # noqa: A002 - as in Study
+    """Returns the names of the studies that have a folder with a store under `dir`, sorted."""
+    return sorted(path.parent.name for path in Path(dir).glob(f"*/{_DATABASE}"))

@@ -1,0 +1,108 @@
+"""The lease: at most one process drives a study.
+
+It is held by a row with host, process and a beat. It is free at once when its holder is seen to be dead, and on another
+host (or in another container) when the beat is older than `expires_s`. A holder that is seen to live keeps it, however
+old its beat: a process stopped in a debugger, or training a long epoch between ask and tell, still drives the study.
+The log itself refuses a holder that lost its lease without noticing.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from types import TracebackType
+from typing import Any, Self, final
+
+import sqlalchemy as sa
+
+from lightning_hwtune.errors import ArgumentError, StorageError, StudyLockedError
+from lightning_hwtune.store.log import EventLog
+from lightning_hwtune.store.process import birth_of, is_alive
+from lightning_hwtune.store.schema import LEASES
+
+__all__ = ["Lease"]
+
+
+@final
+class Lease:
+    """One controller's hold on a study.
+
+        with Lease(log).acquire(now) as lease:
+            ...
+            lease.renew(later)
+
+    Args:
+        log: of the study, opened with `create=True`.
+        expires_s: age of the beat at which another host may take over; renew several times as often.
+    """
+
+    def __init__(self, log: EventLog, *, expires_s: float = 30.0) -> None:
+        if not expires_s > 0:
+            raise ArgumentError("expires_s", expires_s, "seconds above 0")
+        self._database, self._study, self._expires_s = log.database, log.study, expires_s
+        self._host, self._pid, self._token = socket.gethostname(), os.getpid(), secrets.token_hex(16)
+        self._mine = sa.and_(LEASES.c.study == self._study, LEASES.c.token == self._token)
+
+    def acquire(self, now: float) -> Self:
+        """Takes the lease, at `now` seconds since the Unix epoch; returns itself.
+
+        Raises:
+            StudyLockedError: another process drives the study.
+        """
+        row = {
+            "study": self._study,
+            "token": self._token,
+            "host": self._host,
+            "pid": self._pid,
+            "birth": birth_of(self._pid),
+            "beat": now,
+        }
+        with self._database.writing() as connection:
+            held = connection.execute(sa.select(LEASES).where(LEASES.c.study == self._study)).one_or_none()
+            if held is None:
+                connection.execute(LEASES.insert(), row)
+                return self
+            if held.token != self._token and not self._is_free(held, now):
+                raise StudyLockedError(self._held_by(held, now))
+            theirs = sa.and_(LEASES.c.study == self._study, LEASES.c.token == held.token)
+            if connection.execute(LEASES.update().where(theirs), row).rowcount == 0:
+                raise StudyLockedError(f"study {self._study!r}: another process took the lease at this very moment")
+        return self
+
+    def _is_free(self, held: sa.Row[Any], now: float) -> bool:
+        lives = is_alive(held.pid, held.birth) if held.host == self._host else None
+        return abs(now - held.beat) > self._expires_s if lives is None else not lives
+
+    def _held_by(self, held: sa.Row[Any], now: float) -> str:
+        is_here = held.host == self._host and held.pid == self._pid
+        who = "this very process" if is_here else f"process {held.pid} on {held.host}"
+        remedy = "close its session" if is_here else "wait until it has ended, or end it"
+        return (
+            f"study {self._study!r} is driven by {who} (last beat {now - held.beat:.1f} s ago): {remedy}. "
+            "Reading it (status, front, ...) works meanwhile."
+        )
+
+    def renew(self, now: float) -> None:
+        """Says that the holder lives.
+
+        Raises:
+            StudyLockedError: another process has taken over; this one must stop.
+        """
+        with self._database.writing() as connection:
+            if connection.execute(LEASES.update().where(self._mine), {"beat": now}).rowcount == 0:
+                raise StudyLockedError(f"study {self._study!r}: another process took it over. This one stops here.")
+
+    def release(self) -> None:
+        """Gives the lease back. Idempotent; a lease that is another's by now is left alone."""
+        try:
+            with self._database.writing() as connection:
+                connection.execute(LEASES.delete().where(self._mine))
+        except (StorageError, StudyLockedError):
+            pass  # on a full disk: it frees itself when this process ends
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.release()

@@ -1,0 +1,78 @@
+"""The tables, and whether a database has ours.
+
+Creation is idempotent: a store whose creator was killed half-way is completed by whoever opens it next.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from lightning_hwtune.errors import StorageError
+from lightning_hwtune.store.database import Database
+
+__all__ = ["EVENTS", "LEASES", "VERSION", "create_tables", "has_tables"]
+
+VERSION = 1
+"""Of the tables below. A change of them raises it and brings the step that leads there from the one before."""
+
+_METADATA = sa.MetaData()
+_SCHEMA = sa.Table(
+    "hwtune_schema",
+    _METADATA,
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+)
+EVENTS = sa.Table(
+    "hwtune_events",
+    _METADATA,
+    sa.Column("study", sa.String(200), primary_key=True),
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""One row an event: `seq` counts from 1 without gaps in each study, `body` is JSON in Python's dialect."""
+LEASES = sa.Table(
+    "hwtune_leases",
+    _METADATA,
+    sa.Column("study", sa.String(200), primary_key=True),
+    sa.Column("token", sa.String(32), nullable=False),
+    sa.Column("host", sa.String(255), nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("birth", sa.String(255), nullable=False),
+    sa.Column("beat", sa.Float, nullable=False),
+)
+"""At most one row a study: the process that drives it; see `store.lease`."""
+
+
+def has_tables(database: Database) -> bool:
+    """Tells whether our tables are there; False for an empty database.
+
+    Raises:
+        StorageError: it is somebody else's, or newer than this code.
+    """
+    with database.reading() as connection:
+        tables = set(sa.inspect(connection).get_table_names())
+        version = _version(connection) if _SCHEMA.name in tables else None
+    if version is not None and version > VERSION:
+        raise StorageError(
+            f"{database.name!r} was written by a newer lightning_hwtune (schema {version}; this one knows up to "
+            f"{VERSION}): upgrade this installation"
+        )
+    if version is None and tables and database.is_sqlite and not tables <= set(_METADATA.tables):
+        raise StorageError(
+            f"{database.name!r} is an SQLite database, but not one of ours (its tables: {', '.join(sorted(tables))}): "
+            "give another folder or name"
+        )
+    return version is not None and set(_METADATA.tables) <= tables
+
+
+def create_tables(database: Database) -> None:
+    """Creates what is missing, in one transaction."""
+    with database.writing() as connection:
+        _METADATA.create_all(connection)
+        if _version(connection) is None:
+            connection.execute(_SCHEMA.insert(), {"version": VERSION})
+
+
+def _version(connection: sa.Connection) -> int | None:
+    version: int | None = connection.execute(sa.select(sa.func.max(_SCHEMA.c.version))).scalar_one()
+    return version
