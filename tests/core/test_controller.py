@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import random
 import sys
 from pathlib import Path
 
@@ -46,11 +47,12 @@ def test_a_killed_and_replayed_study_goes_on_and_keeps_its_totals() -> None:
     study = spec()
     log: list[ev.Event] = []
     driver = Driver(study, Limits(max_trials=15), log=log)
-    for kills in range(200):
+    moments = random.Random(0)
+    for _ in range(5000):
         if isinstance(driver.fill(), Done):
             break
         driver.step()
-        if kills % 3 == 0:
+        if moments.random() < 0.05:
             driver = Driver(study, Limits(max_trials=15), log=log)
     assert len(driver.state.trials) == 15
     assert driver.state.n_full >= 4
