@@ -1,0 +1,118 @@
+"""The `Trial` handle: what it tells, what it refuses, and loops of one's own."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from digits_training import DigitsData, DigitsNet
+from hypothesis import given
+from hypothesis import strategies as st
+from rank_bench import Bench, ScriptedChannel
+
+from lightning_hwtune.core.decisions import Continue, Pause, Stop
+from lightning_hwtune.errors import ArgumentError, MetricError
+from lightning_hwtune.training.channel import Note, Report, Saved, SegmentOrder
+from lightning_hwtune.training.context import ActiveSegment
+from lightning_hwtune.training.trial import Trial
+
+_ORDER = SegmentOrder(
+    study="digits", trial_id=7, segment=1, config={"lr": 0.1, "model.width": 8}, seed=3, num_devices=2, slots=(0, 1),
+    accelerator="cpu", threads_per_device=1, trial_dir="/nowhere/007", resource=0, checkpoint=None, unit="epochs",
+    max_resource=27, levels=(1, 3, 9, 27), metrics=("val_error",),
+)  # fmt: skip
+
+
+def _trial(**changes: object) -> Trial:
+    return Trial(ActiveSegment(replace(_ORDER, **changes), ScriptedChannel({}), rank=0))  # type: ignore[arg-type]
+
+
+def test_it_tells_the_order() -> None:
+    trial = _trial()
+    assert (trial["lr"], trial["model.width"], trial.id, trial.seed) == (0.1, 8, 7, 3)
+    assert (trial.num_devices, trial.max_epochs, trial.ckpt_path) == (2, 27, None)
+    assert trial.dir == Path("/nowhere/007")
+    assert trial.load() is None
+    assert _trial(unit="steps").max_epochs == -1
+
+
+def test_an_unknown_parameter_names_its_neighbour() -> None:
+    with pytest.raises(ArgumentError, match=r"'model\.widht'.*did you mean 'model\.width'\?"):
+        _trial()["model.widht"]
+
+
+@given(devices=st.integers(1, 16), batch=st.integers(-8, 4096))
+def test_the_global_batch_is_divided_exactly_or_refused(devices: int, batch: int) -> None:
+    trial = _trial(num_devices=devices)
+    if batch > 0 and batch % devices == 0:
+        assert trial.per_device_batch_size(batch) * devices == batch
+    else:
+        with pytest.raises(ArgumentError, match="global_batch"):
+            trial.per_device_batch_size(batch)
+    assert _trial(num_devices=devices, batch="per_device").per_device_batch_size(batch) == batch
+
+
+def test_loggers_get_one_run_over_all_segments() -> None:
+    assert _trial(segment=1).logger_kwargs() == _trial(segment=4, num_devices=1).logger_kwargs()
+    assert _trial().logger_kwargs()["version"] == "digits-007"
+
+
+def test_a_missing_value_in_a_report_is_named() -> None:
+    with pytest.raises(MetricError, match="'val_error' was never logged; logged are 'loss'"):
+        _trial(num_devices=1).report(1, loss=0.3)
+
+
+def _own_loop(trial: Trial) -> None:
+    state = trial.load() or {"weights": torch.zeros(3), "epoch": 0}
+    for epoch in range(state["epoch"] + 1, trial.max_epochs + 1):
+        state = {"weights": state["weights"] + epoch, "epoch": epoch}
+        verdict = trial.report(epoch, val_error=1.0 / epoch)
+        if not isinstance(verdict, Continue):
+            assert isinstance(verdict, Pause if epoch == 2 else Stop)
+            assert str(verdict.reason) == "as the script says"
+            trial.save(state)
+            return
+
+
+def test_an_own_loop_pauses_and_goes_on(bench: Bench) -> None:
+    first = bench.inline(_own_loop, {2: "pause"})
+    assert first.ended[0].outcome == "done"
+    assert not first.ended[0].reached_end
+    second = bench.inline(_own_loop, {4: "stop"}, **bench.resume(first, 2))
+    assert [report.resource for report in second.of(Report)] == [3, 4]
+    assert torch.load(second.saved.path)["weights"].tolist() == [10.0] * 3
+
+
+@pytest.mark.training
+def test_cross_validation_reports_by_itself(bench: Bench) -> None:
+    def train(trial: Trial) -> None:
+        trial.manual_reports()
+        for epoch in (1, 2):
+            for _ in range(2):
+                trainer = trial.fit(DigitsNet(), DigitsData(64), limit_train_batches=2)
+                assert trainer.current_epoch == 4
+            if trial.report(epoch, val_error=0.5).kind != "continue":
+                return
+
+    said = bench.inline(train, {2: "stop"})
+    assert said.ended[0].error == ""
+    assert [report.resource for report in said.of(Report)] == [1, 2]
+    assert said.of(Saved) == []
+    assert said.of(Note) == []
+
+
+@pytest.mark.training
+def test_one_metrics_file_lasts_over_all_segments_and_repeated_work_is_written_once(bench: Bench) -> None:
+    def train(trial: Trial) -> None:
+        trial.fit(DigitsNet(), DigitsData(64), log_every_n_steps=1)
+
+    first = bench.inline(train, {2: "pause"})
+    bench.inline(train, {4: "stop"}, **bench.resume(first, 2))  # lost, say, after it had logged
+    bench.inline(train, {3: "pause"}, **bench.resume(first, 3))
+    with (Path(bench.order.trial_dir) / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows if row["val_error"]] == ["0", "1", "2"]
+    assert [int(row["step"]) for row in rows if row["train_loss_step"]] == list(range(24))
