@@ -49,40 +49,42 @@ class Controller:
         Order: work that was interrupted, promotions (deepest rung first), new trials, finishers. The first of these
         that needs more devices than are free keeps its turn: nothing else starts until they have drained.
         """
-        limit = self._limit(now, next_s=0.0)
+        limit = self._limit(now)
         if limit is not None:
             return self._idle(limit)
-        if self.state.limits.max_parallel is not None and len(self.state.running) >= self.state.limits.max_parallel:
-            return Wait(
-                Reason(
-                    "max-parallel",
-                    f"{len(self.state.running)} segments run, max_parallel is {self.state.limits.max_parallel}",
-                )
-            )
+        most = self.state.limits.max_parallel
+        if most is not None and len(self.state.running) >= most:
+            return Wait(Reason("max-parallel", f"{len(self.state.running)} segments run, max_parallel is {most}"))
         candidate = self._candidate()
         if candidate is None:
             return self._idle(self._nothing_left())
+        limit = self._limit(now, candidate.num_devices, self._pace(candidate))
+        if limit is not None:
+            return self._idle(limit)
         if candidate.num_devices > free:
             self._reserved = candidate
             text = f"trial {candidate.trial_id} needs {candidate.num_devices} devices, {free} are free"
             return Wait(Reason("reservation", text), reserved=candidate.num_devices)
         return candidate
 
-    def _limit(self, now: float, next_s: float) -> Reason | None:
-        """Returns the limit that forbids another `next_s` seconds of training, if one does."""
-        if self.state.n_failed >= self.spec.max_failures:
-            return Reason(
-                "max-failures", f"{self.state.n_failed} trials failed, max_failures is {self.spec.max_failures}"
-            )
-        wall_s = self.state.wall_s(now)
-        if self.state.limits.max_time_s is not None and wall_s + next_s >= self.state.limits.max_time_s:
-            return Reason("limit:max_time", f"{wall_s:.0f} s of {self.state.limits.max_time_s:.0f} s are spent")
-        devices = sum(segment.num_devices for segment in self.state.running.values())
-        usd = self.state.billed_usd(now)
-        coming = next_s * devices * self.spec.pool.usd_per_device_s
-        if self.state.limits.max_cost_usd is not None and usd + coming >= self.state.limits.max_cost_usd:
-            return Reason("limit:max_cost", f"{usd:.4g} USD of {self.state.limits.max_cost_usd:.4g} USD are spent")
+    def _limit(self, now: float, devices: int = 0, epoch_s: float = 0.0) -> Reason | None:
+        """Returns the limit that forbids to begin `epoch_s` seconds of training on `devices`, if one does."""
+        limits, state = self.state.limits, self.state
+        if state.n_failed >= self.spec.max_failures:
+            return Reason("max-failures", f"{state.n_failed} trials failed, max_failures is {self.spec.max_failures}")
+        wall_s = state.wall_s(now)
+        if limits.max_time_s is not None and wall_s + epoch_s >= limits.max_time_s:
+            return Reason("limit:max_time", f"{wall_s:.0f} s of {limits.max_time_s:.0f} s are spent")
+        usd = state.billed_usd(now)
+        coming_s = state.committed_s(now) + epoch_s * devices
+        if limits.max_cost_usd is not None and usd + coming_s * self.spec.pool.usd_per_device_s >= limits.max_cost_usd:
+            return Reason("limit:max_cost", f"{usd:.4g} USD of {limits.max_cost_usd:.4g} USD are spent")
         return None
+
+    def _pace(self, candidate: Start | Resume) -> float:
+        """Returns the seconds that one epoch of a candidate may take: its own pace, else the slowest seen."""
+        last = self.state.trials[candidate.trial_id].last if isinstance(candidate, Resume) else None
+        return last.train_s / last.resource if last is not None else self.state.slowest_s
 
     def _idle(self, reason: Reason) -> Wait | Done:
         if self.state.running:
@@ -248,7 +250,7 @@ class Controller:
             trial = self.state.trials[decision.trial_id]
             number, checkpoint, promoted_from = trial.segment + 1, trial.checkpoint, decision.promoted_from
             if checkpoint is None and trial.measurements:
-                text = f"its checkpoint is gone: from scratch again, {trial.resource} {self.scheduler.unit} are repeated"
+                text = f"its checkpoint is gone: {trial.resource} {self.scheduler.unit} are trained again from scratch"
                 events.append(ev.Noted(at=now, trial_id=trial.trial_id, text=text))
         events.append(
             ev.SegmentStarted(
@@ -284,8 +286,8 @@ class Controller:
         measurement = self._measure(segment, resource, metrics, train_s)
         level, verdict, target = self._judge(trial, measurement)
         if isinstance(verdict, Continue):
-            pace_s = train_s / max(resource - segment.resource, 1)
-            limit = self._limit(now, next_s=pace_s)
+            epoch_s = train_s / max(resource - segment.resource, 1)
+            limit = self._limit(now, segment.num_devices, epoch_s)
             verdict = verdict if limit is None else Pause(limit)
         self._write(
             ev.Reported(

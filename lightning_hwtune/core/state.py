@@ -24,6 +24,7 @@ class Segment:
 
     Attributes:
         resource: where it began; `reached` the highest resource it reported.
+        epoch_s: seconds that one unit of resource takes; reported_at: time of its newest report, or of its start.
         base_train_s, base_device_s: useful work before it, from the checkpoint it began from.
         ended_at: None while it runs. outcome, wall_s: see `events.SegmentEnded`; wall_s is 0 while it runs.
     """
@@ -37,6 +38,8 @@ class Segment:
     base_train_s: float
     base_device_s: float
     reached: int = 0
+    epoch_s: float = 0.0
+    reported_at: float = 0.0
     verdict: str = "continue"
     saved: bool = False
     ended_at: float | None = None
@@ -61,7 +64,7 @@ class StudyState:
         waiting: trials that are cleared to train on but are in no segment.
         enqueued: configurations of the user's that no trial has yet. next_draw: the searcher's position.
         limits: of the newest session. closed: how the newest session ended; None while it is open or was killed.
-        scheduler: its rungs.
+        scheduler: its rungs. slowest_s: the most seconds that one unit of resource took so far.
     """
 
     def __init__(self, spec: StudySpec) -> None:
@@ -77,6 +80,7 @@ class StudyState:
         self.next_draw = 0
         self.n_failed = 0
         self.n_full = 0
+        self.slowest_s = 0.0
         self.last_at = 0.0
         self.closed: ev.SessionClosed | None = None
         self._allocation = spec.allocation
@@ -96,6 +100,11 @@ class StudyState:
         """The ledger: what ended segments were billed, and what the running ones have run up."""
         running = sum((now - segment.started_at) * segment.num_devices for segment in self.running.values())
         return self._billed_usd + max(running, 0.0) * self.spec.pool.usd_per_device_s
+
+    def committed_s(self, now: float) -> float:
+        """Device-seconds that the running segments still need until each can be paused at its next report."""
+        left = ((s.epoch_s - (now - s.reported_at)) * s.num_devices for s in self.running.values())
+        return sum(seconds for seconds in left if seconds > 0)
 
     def known_checkpoints(self) -> set[str]:
         """Returns the relative paths of all checkpoints that the log vouches for."""
@@ -137,17 +146,19 @@ class StudyState:
         trial = self.trials[event.trial_id]
         trial.move(TrialState.RUNNING)
         trial.segment, trial.target, trial.num_devices = event.segment, event.target, event.num_devices
-        start = trial.checkpoint
+        start, last = trial.checkpoint, trial.last
         segment = Segment(
-            event.trial_id,
-            event.segment,
-            event.num_devices,
-            tuple(event.slots),
-            event.resource,
-            event.at,
-            start.train_s if start else 0.0,
-            start.device_s if start else 0.0,
+            trial_id=event.trial_id,
+            number=event.segment,
+            num_devices=event.num_devices,
+            slots=tuple(event.slots),
+            resource=event.resource,
+            started_at=event.at,
+            base_train_s=start.train_s if start else 0.0,
+            base_device_s=start.device_s if start else 0.0,
             reached=event.resource,
+            epoch_s=last.train_s / last.resource if last else self.slowest_s,
+            reported_at=event.at,
             rule=event.rule,
         )
         self.segments.append(segment)
@@ -161,6 +172,8 @@ class StudyState:
         measurement = Measurement(event.resource, event.values, event.train_s, event.device_s)
         _insert(trial.measurements, measurement)
         segment.reached, segment.verdict = max(segment.reached, event.resource), event.verdict
+        segment.epoch_s = (event.train_s - segment.base_train_s) / max(segment.epochs, 1)
+        segment.reported_at, self.slowest_s = event.at, max(self.slowest_s, segment.epoch_s)
         trial.target = event.target
         if event.level is None:
             return

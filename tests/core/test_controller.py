@@ -64,7 +64,7 @@ def test_a_killed_and_replayed_study_goes_on_and_keeps_its_totals() -> None:
 
 def test_a_many_device_trial_keeps_its_turn_until_its_devices_have_drained() -> None:
     study = spec(space=SearchSpace(x=Choice([1, 2, 3, 4]), devices=NumDevices(1, 2)))
-    driver = Driver(study, Limits(max_trials=None))
+    driver = Driver(study, Limits(max_trials=None), curve=lambda c, e: c["x"] / e)
     driver.controller.enqueue({"x": 1, "devices": 1}, 0.0)
     driver.controller.enqueue({"x": 2, "devices": 2}, 0.0)
     driver.controller.enqueue({"x": 3, "devices": 1}, 0.0)
@@ -97,7 +97,7 @@ def test_the_ledger_never_exceeds_the_budget() -> None:
 
 
 def test_a_pause_for_a_limit_is_not_a_verdict_of_the_rung() -> None:
-    study, log = spec(scheduler=RunToEnd(max_epochs=9), devices=1, space=SearchSpace(x=Choice([1]))), []
+    log: list[ev.Event] = []
     study = spec(
         scheduler=RunToEnd(max_epochs=9),
         devices=1,
@@ -128,9 +128,9 @@ def test_nan_is_never_promoted_and_the_study_goes_on() -> None:
 
 
 def test_an_error_is_retried_from_the_checkpoint_then_fails() -> None:
-    driver = Driver(spec(max_retries=1), Limits(max_trials=3))
+    driver = Driver(spec(max_retries=1), Limits(max_trials=1))
     driver.fill()
-    trial_id = next(iter(driver.state.running))
+    [trial_id] = driver.state.running
     driver.end(trial_id, "error", "boom")
     trial = driver.state.trials[trial_id]
     assert trial.state is TrialState.WAITING
