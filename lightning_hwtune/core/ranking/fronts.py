@@ -1,34 +1,91 @@
-"""Pareto fronts of a loss matrix.
+"""Non-dominated fronts of a loss matrix.
 
-A point dominates another if it is nowhere worse and somewhere better; exact duplicates do not dominate each other and
-share a front. A row with a value that is not finite is worse than every finite row: such rows share the last front.
+A point dominates another if it is nowhere worse and somewhere better. Front 0 holds the points that nobody dominates,
+front 1 those that are dominated only by front 0, and so on (Goldberg's non-dominated sorting, as in Deb et al., "A fast
+and elitist multiobjective genetic algorithm: NSGA-II", 2002). Exact duplicates never dominate one another and share a
+front. Rows with a value that is not finite share one last front, behind every finite row.
+
+Cost: O(n log n) for one and two objectives, O(n^2) vectorised steps for more.
 """
 
 from __future__ import annotations
 
-import moocore
+import bisect
+
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["front_ranks", "non_dominated_mask"]
+from lightning_hwtune.errors import ArgumentError
+
+__all__ = ["front_ranks", "is_dominated", "loss_matrix", "non_dominated_mask"]
 
 
-def front_ranks(losses: npt.ArrayLike) -> npt.NDArray[np.intp]:
-    """Returns the front rank of each row, 0 = non-dominated; O(n log n) for two objectives.
+def loss_matrix(losses: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Returns `losses` as a float matrix.
 
-    Args:
-        losses: shape `(n_points, n_objectives)`, all minimised; NaN and infinity rank last.
+    Raises:
+        ArgumentError: it has no two dimensions, or no objective.
     """
     matrix = np.asarray(losses, dtype=np.float64)
+    if matrix.ndim != 2 or matrix.shape[1] == 0:
+        raise ArgumentError("losses", f"shape {matrix.shape}", "a matrix (n_points, n_objectives)")
+    return matrix
+
+
+def front_ranks(losses: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Returns each row's front, shape `(n_points,)`; 0 = non-dominated.
+
+    Args:
+        losses: minimised, shape `(n_points, n_objectives)`; rows that are not finite come after the last finite front.
+    """
+    matrix = loss_matrix(losses)
     is_finite = np.isfinite(matrix).all(axis=1)
-    ranks = np.zeros(len(matrix), dtype=np.intp)
+    ranks = np.zeros(len(matrix), dtype=np.int64)
     if is_finite.any():
-        ranks[is_finite] = moocore.pareto_rank(matrix[is_finite])
-        ranks[~is_finite] = ranks[is_finite].max() + 1
+        # sorted by the first objective, then the next: whoever dominates a row comes before it
+        distinct, copies = np.unique(matrix[is_finite], axis=0, return_inverse=True)
+        ranks[is_finite] = _ranks_of_sorted(distinct)[copies.reshape(-1)]
+        ranks[~is_finite] = ranks.max() + 1
     return ranks
 
 
 def non_dominated_mask(losses: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Returns which rows no other row dominates; rows that are not finite never count, shape `(n_points,)`."""
-    matrix = np.asarray(losses, dtype=np.float64)
-    return (front_ranks(matrix) == 0) & np.isfinite(matrix).all(axis=1)
+    """Returns True for the finite rows that nobody dominates, shape `(n_points,)`."""
+    matrix = loss_matrix(losses)
+    mask: npt.NDArray[np.bool_] = (front_ranks(matrix) == 0) & np.isfinite(matrix).all(axis=1)
+    return mask
+
+
+def is_dominated(loss: npt.ArrayLike, losses: npt.ArrayLike) -> bool:
+    """Tells whether some row of `losses` dominates the vector `loss`, shape `(n_objectives,)`.
+
+    Every finite row dominates a vector that is not finite; no other row dominates anything.
+    """
+    matrix, point = loss_matrix(losses), np.asarray(loss, dtype=np.float64)
+    rows = matrix[np.isfinite(matrix).all(axis=1)]
+    if not np.isfinite(point).all():
+        return len(rows) > 0
+    return bool(((rows <= point).all(axis=1) & (rows < point).any(axis=1)).any())
+
+
+def _ranks_of_sorted(distinct: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Returns the fronts of distinct finite rows in lexicographic order."""
+    if distinct.shape[1] == 1:
+        return np.arange(len(distinct))
+    if distinct.shape[1] == 2:
+        return _ranks_by_tails(distinct[:, 1])
+    ranks = np.zeros(len(distinct), dtype=np.int64)
+    for i in range(1, len(distinct)):
+        dominators = (distinct[:i] <= distinct[i]).all(axis=1)
+        ranks[i] = ranks[:i].max(where=dominators, initial=-1) + 1
+    return ranks
+
+
+def _ranks_by_tails(second: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Two objectives: along the sorted rows, a front dominates a row exactly if its lowest second loss does."""
+    ranks = np.empty(len(second), dtype=np.int64)
+    tails: list[float] = []
+    for i, value in enumerate(second.tolist()):
+        ranks[i] = front = bisect.bisect_right(tails, value)
+        tails[front : front + 1] = [value]
+    return ranks

@@ -1,91 +1,137 @@
-"""The total order of a rung: by front, and inside a front by a named strategy.
+"""The total order of points: front by front, and inside a front by a named strategy.
 
-"farthest_first" is the epsilon-net order of Schmucker et al., "Multi-objective Asynchronous Successive Halving", 2021
-(arXiv 2106.12639), after Clarkson: begin with the best point of the first objective, then always take the point that is
-farthest from those taken. Differs from the authors' code in two ways: values are min-max-normalised over the rung's
-finite points, so that no objective decides by its scale; and what is returned is an order, converted to ranks only by
-`ranks_of` (their code reads the order as ranks).
+- "farthest_first": begins with the best of the first objective, and goes on with the point that is farthest from all
+  chosen ones (Gonzalez 1985; as order inside a front: Salinas et al., "A multi-objective perspective on jointly tuning
+  hardware and hyperparameters", 2021, there called epsilon-net). Difference from the paper: losses are scaled to [0, 1]
+  by the extremes of all finite points first, so that no unit decides.
+- "hypervolume_contribution": most exclusive hypervolume first (plain, not greedy: all are measured against the whole
+  front), on the same scale, with the reference at 1.1 in every objective. Of exact duplicates the first one gets the
+  contribution of the place, the others get none.
+
+Ties go to the lower index, so rows should come by trial id. An *order* lists indices, best first; a *rank* is a
+position in it: `ranks_of` converts, and nothing here returns one for the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
-from lightning_hwtune.core.ranking.fronts import front_ranks
+from lightning_hwtune.core.ranking.fronts import front_ranks, loss_matrix
 from lightning_hwtune.errors import ArgumentError, nearest
 
-__all__ = ["STRATEGIES", "check_strategy", "farthest_first", "normalised", "ranks_of", "total_order"]
+__all__ = [
+    "WITHIN",
+    "WithinFront",
+    "farthest_first",
+    "hypervolume_contribution",
+    "ranks_of",
+    "to_unit",
+    "total_order",
+    "within_front",
+]
 
-Floats = npt.NDArray[np.float64]
-Order = npt.NDArray[np.intp]
+WithinFront = Callable[[npt.NDArray[np.float64], int], npt.NDArray[np.int64]]
+
+_REFERENCE = 1.1  # a little beyond the worst point, so that the ends of a front contribute too
 
 
-def normalised(losses: Floats) -> Floats:
-    """Returns `losses` scaled to [0, 1] per objective over the finite rows; a constant objective becomes 0."""
-    finite = losses[np.isfinite(losses).all(axis=1)]
-    if not len(finite):
-        return np.zeros_like(losses)
-    low, span = finite.min(axis=0), np.ptp(finite, axis=0)
-    return (losses - low) / np.where(span > 0, span, 1.0)
+def to_unit(
+    losses: npt.NDArray[np.float64], low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Returns finite losses scaled so that `low` is 0 and `high` is 1; an objective with low == high becomes 0."""
+    # halves, because the difference of two finite numbers may be infinite
+    span = 0.5 * high - 0.5 * low
+    return (0.5 * losses - 0.5 * low) / np.where(span > 0, span, np.inf)
 
 
-def farthest_first(points: Floats) -> Order:
-    """Returns the farthest-first order of a front, best first, shape `(n_points,)`; O(n^2).
+def farthest_first(points: npt.NDArray[np.float64], n: int) -> npt.NDArray[np.int64]:
+    """Returns the first `n` indices of the farthest-first order of one front.
 
     Args:
-        points: normalised losses, shape `(n_points, n_objectives)`. Ties go to the lower row.
+        points: scaled to about [0, 1], finite, shape `(n_points, n_objectives)`.
+        n: how many to choose; the choice does not depend on it. O(n * n_points).
     """
-    n = len(points)
-    order = np.empty(n, dtype=np.intp)
-    if n == 0:
-        return order
-    order[0] = np.lexsort((np.arange(n), *points.T[::-1]))[0]
-    distance = np.full(n, np.inf)
-    for i in range(1, n):
-        taken = points[order[i - 1]]
-        np.minimum(distance, ((points - taken) ** 2).sum(axis=1), out=distance)
-        distance[order[:i]] = -1.0
-        order[i] = distance.argmax()
+    n = min(n, len(points))
+    order = np.empty(n, dtype=np.int64)
+    columns = np.ascontiguousarray(points.T)
+    distance = np.full(len(points), np.inf)
+    chosen = int(np.argmin(columns[0])) if n else 0
+    for i in range(n):
+        order[i] = chosen
+        away = sum((column - column[chosen]) ** 2 for column in columns)
+        np.minimum(distance, away, out=distance)
+        distance[chosen] = -1.0  # below the 0 of its own duplicates
+        chosen = int(np.argmax(distance))
     return order
 
 
-STRATEGIES: dict[str, Callable[[Floats], Order]] = {"farthest_first": farthest_first}
-"""Name -> order of one front's normalised points."""
+def hypervolume_contribution(points: npt.NDArray[np.float64], n: int) -> npt.NDArray[np.int64]:
+    """Returns the first `n` indices of one front by falling exclusive hypervolume. Arguments as `farthest_first`."""
+    distinct, first = np.unique(points, axis=0, return_index=True)
+    gains = np.full(len(points), -1.0)
+    gains[first] = _contributions(distinct)
+    return np.argsort(-gains, kind="stable")[:n]
 
 
-def check_strategy(within: str) -> str:
-    """Returns the name of an in-front order.
+def _contributions(front: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Returns the exclusive hypervolumes of the distinct, lexicographically sorted points of one front."""
+    if front.shape[1] == 2:
+        to_right = np.diff(front[:, 0], append=_REFERENCE)
+        to_upper = -np.diff(front[:, 1], prepend=_REFERENCE)
+        gains: npt.NDArray[np.float64] = to_right * to_upper
+        return gains
+    if len(front) == 1:
+        return np.ones(1)
+    import moocore  # costs an import of 0.1 s that few studies need
+
+    return np.asarray(moocore.hv_contributions(front, ref=np.full(front.shape[1], _REFERENCE)))
+
+
+WITHIN: Mapping[str, WithinFront] = {
+    "farthest_first": farthest_first,
+    "hypervolume_contribution": hypervolume_contribution,
+}
+
+
+def within_front(name: str) -> WithinFront:
+    """Returns the order inside a front that has this name.
 
     Raises:
-        ArgumentError: there is none of that name.
+        ArgumentError: there is none.
     """
-    if within not in STRATEGIES:
-        raise ArgumentError("within", within, f"one of {sorted(STRATEGIES)}{nearest(str(within), STRATEGIES)}")
-    return within
+    if name not in WITHIN:
+        raise ArgumentError("within", name, f"{', '.join(map(repr, WITHIN))}{nearest(str(name), WITHIN)}")
+    return WITHIN[name]
 
 
-def total_order(losses: npt.ArrayLike, within: str = "farthest_first") -> Order:
-    """Returns the rows in order, best first, shape `(n_points,)`; rows that are not finite come last, by row.
+def total_order(losses: npt.ArrayLike, within: str = "farthest_first") -> npt.NDArray[np.int64]:
+    """Returns the indices of all rows, best first, shape `(n_points,)`.
 
     Args:
-        losses: shape `(n_points, n_objectives)`, all minimised.
-        within: the order inside a front.
+        losses: minimised, shape `(n_points, n_objectives)`; rows that are not finite come last, by index.
+        within: a key of `WITHIN`.
     """
-    matrix = np.asarray(losses, dtype=np.float64)
+    matrix, strategy = loss_matrix(losses), within_front(within)
     is_finite = np.isfinite(matrix).all(axis=1)
-    scaled, ranks = normalised(matrix), front_ranks(matrix)
+    finite, rest = np.flatnonzero(is_finite), np.flatnonzero(~is_finite)
+    if not len(finite):
+        return rest
+    rows = matrix[finite]
+    unit = to_unit(rows, rows.min(axis=0), rows.max(axis=0))
+    ranks = front_ranks(rows)
     parts = []
-    for rank in range(int(ranks[is_finite].max(initial=-1)) + 1):
-        rows = np.flatnonzero(is_finite & (ranks == rank))
-        parts.append(rows[STRATEGIES[within](scaled[rows])])
-    return np.concatenate([*parts, np.flatnonzero(~is_finite)]).astype(np.intp)
+    for front in range(int(ranks.max()) + 1):
+        members = np.flatnonzero(ranks == front)
+        parts.append(finite[members[strategy(unit[members], len(members))]])
+    return np.concatenate([*parts, rest])
 
 
-def ranks_of(order: Order) -> Order:
-    """Returns each row's place in the order: the inverse permutation."""
-    places = np.empty(len(order), dtype=np.intp)
-    places[order] = np.arange(len(order))
-    return places
+def ranks_of(order: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Returns each index's position in `order`, the inverse permutation; 0 = best."""
+    indices = np.asarray(order, dtype=np.int64)
+    ranks = np.empty(len(indices), dtype=np.int64)
+    ranks[indices] = np.arange(len(indices))
+    return ranks

@@ -6,23 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_hwtune.core.schedulers.asha import ASHA
-from lightning_hwtune.core.schedulers.base import Promotion, Scheduler, SchedulerState
+from lightning_hwtune.core.schedulers.base import Promotion, Scheduler
 from lightning_hwtune.core.schedulers.run_to_end import RunToEnd
 from lightning_hwtune.errors import ArgumentError, nearest
 
-__all__ = ["ASHA", "SCHEDULERS", "Promotion", "RunToEnd", "Scheduler", "SchedulerState", "scheduler_from_settings"]
+__all__ = ["ASHA", "Promotion", "RunToEnd", "Scheduler", "scheduler_from_settings"]
 
-SCHEDULERS: Mapping[str, type[ASHA] | type[RunToEnd]] = {cls.name: cls for cls in (ASHA, RunToEnd)}
-"""Name in the log and in study files -> class."""
+_SCHEDULERS: dict[str, type[Scheduler]] = {cls.name: cls for cls in (ASHA, RunToEnd)}
 
 
 def scheduler_from_settings(settings: Mapping[str, Any]) -> Scheduler:
-    """Returns the scheduler that `Scheduler.settings` described.
+    """Returns the scheduler whose `settings()` these are; settings that are left out take their defaults.
 
     Raises:
-        ArgumentError: an unknown name.
+        ArgumentError: an unknown name, or a setting that is not allowed.
     """
     name = settings.get("name")
-    if name not in SCHEDULERS:
-        raise ArgumentError("scheduler", name, f"one of {sorted(SCHEDULERS)}{nearest(str(name), SCHEDULERS)}")
-    return SCHEDULERS[str(name)](**{key: value for key, value in settings.items() if key != "name"})
+    if name not in _SCHEDULERS:
+        raise ArgumentError("scheduler", name, f"{', '.join(_SCHEDULERS)}{nearest(str(name), _SCHEDULERS)}")
+    return _SCHEDULERS[name](**{key: value for key, value in settings.items() if key != "name"})

@@ -1,52 +1,61 @@
-"""Asynchronous successive halving with any number of objectives.
+"""ASHA: asynchronous successive halving, for one objective or many, with pause and resume.
 
-Source: Li et al., "A System for Massively Parallel Hyperparameter Tuning" (ASHA), 2020, arXiv 1810.05934, algorithm 2;
-with several objectives the rung's order is that of Schmucker et al., arXiv 2106.12639: Pareto fronts, then
-farthest-first. Type "promotion" is the paper's: a trial pauses at a rung and goes on once it is among the first
-`n // eta` of it. Type "stopping" decides once, on arrival, and for ever.
+Li et al., "A system for massively parallel hyperparameter tuning", 2020 (arXiv 1810.05934), algorithm 2. The order of a
+rung goes by fronts: Salinas et al., "A multi-objective perspective on jointly tuning hardware and hyperparameters",
+2021 (arXiv 2106.05680); Schmucker et al., "Multi-objective asynchronous successive halving", 2021 (arXiv 2106.12639).
 
-Differences: a trial that is promotable as it reports goes on without a pause; a stopping rule never stops a member of
-the first front while that front fits the quota; values are normalised per rung before distances are taken.
+type "promotion": a trial pauses at each rung and goes on while it is among the first n // eta of its rung; one that
+is so on arrival goes on at once. As trials arrive the order shifts, so that a few more than n // eta are promoted in
+all; `strict=True` caps them at n // eta.
+type "stopping": on arrival a trial with `position` others before it goes on if position / n <= 1 / eta, counted with
+itself; otherwise it ends for ever.
 
-A rung's promotions may exceed `n // eta` as its order shifts, as in the paper; `strict` caps them.
+Differences from the papers: losses are scaled per rung before distances are taken (`ranking.order`); ties go to the
+lower trial id; a loss that is not finite ranks last and never goes on. An arrival that dominates its rung is first:
+it is never stopped, and never paused once n >= eta (unless `strict` and the quota is used up).
+
+Brackets: bracket s begins at level number s and has rungs of its own. A new trial's bracket is drawn with the
+proportions of Hyperband (Li et al., "Hyperband", JMLR 2018, algorithm 1), where a bracket with K more rungs above its
+first begins with ceil((K_max + 1) / (K + 1) * eta**K) trials: here p_s ~ eta**(K_max - s) / (K_max - s + 1), K_max + 1
+levels in all, normalised over the brackets in use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+import copy
+from collections.abc import Container, Sequence
 from fractions import Fraction
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Self, final
 
 import numpy as np
+import numpy.typing as npt
 
 from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop, Verdict
-from lightning_hwtune.core.ranking.order import check_strategy
-from lightning_hwtune.core.schedulers.base import Loss, Promotion, Scheduler, SchedulerState, horizon
-from lightning_hwtune.core.schedulers.rungs import Rung, Standing, rung_levels
-from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.core.ranking.order import within_front
+from lightning_hwtune.core.ranking.rung import Place, RungRanking
+from lightning_hwtune.core.schedulers.base import Promotion, Scheduler
+from lightning_hwtune.core.schedulers.rungs import UNITS, exact_eta, horizon, plain_eta, quota, rung_levels
+from lightning_hwtune.errors import ArgumentError, IllegalMoveError, nearest
 from lightning_hwtune.names import refuse_unknown
 
 __all__ = ["ASHA"]
 
-_NAMES = ("max_epochs", "max_steps", "max_samples", "first_rung", "eta", "brackets", "type", "strict", "within")
+_TYPES = ("promotion", "stopping")
+_ARGUMENTS = (*(f"max_{unit}" for unit in UNITS), "first_rung", "eta", "brackets", "type", "strict", "within")
 
 
 @final
 class ASHA(Scheduler):
-    """Settings of ASHA.
+    """Promotes, or stops, on arrival; never waits for a rung to fill.
 
     Args:
-        max_epochs, max_steps, max_samples: the full horizon; exactly one of them.
-        first_rung: resource of the lowest rung; no trial is judged before it.
-        eta: one in eta goes on at each rung; rungs lie a factor eta apart. A number above 1.
-        brackets: races with their own rungs, each beginning one level higher than the one before.
-        type: "promotion" (pause, promote later) or "stopping" (stop for ever).
-        strict: never promote more than `n // eta` trials of a rung.
-        within: the order inside a front.
-
-    Raises:
-        ArgumentError, RenamedArgumentError: a value or a name that is not allowed.
+        max_epochs, max_steps, max_samples: the full training, in exactly one of these units.
+        first_rung: the lowest level, in the same unit; no trial is judged before it.
+        eta: one in eta goes on at each rung. A fraction is allowed and exact: 2.5, Fraction(5, 2) or "5/2".
+        brackets: how many races there are; each begins one level higher than the one before.
+        type: "promotion" or "stopping".
+        strict: with "promotion", never promote more than n // eta trials of a rung in all.
+        within: the order inside a front, a key of `ranking.order.WITHIN`.
     """
 
     name: ClassVar[str] = "asha"
@@ -58,185 +67,175 @@ class ASHA(Scheduler):
         max_steps: int | None = None,
         max_samples: int | None = None,
         first_rung: int = 1,
-        eta: float = 3,
+        eta: int | float | str | Fraction = 3,
         brackets: int = 1,
-        type: str = "promotion",  # noqa: A002 - the agreed public name
+        type: str = "promotion",  # noqa: A002 - the word users know
         strict: bool = False,
         within: str = "farthest_first",
-        **unknown: object,
+        **wrong_habits: object,
     ) -> None:
-        refuse_unknown("ASHA", unknown, _NAMES)
-        self.unit, self.max_resource = horizon(max_epochs, max_steps, max_samples)
-        for argument, value in (("first_rung", first_rung), ("brackets", brackets)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ArgumentError(argument, value, "a whole number from 1")
-        if isinstance(eta, bool) or not isinstance(eta, int | float) or not 1 < eta < float("inf"):
-            raise ArgumentError("eta", eta, "a number above 1")
-        if type not in ("promotion", "stopping"):
-            raise ArgumentError("type", type, "'promotion' or 'stopping'")
-        self.first_rung, self.eta, self.brackets = first_rung, eta, brackets
-        self.type, self.strict, self.within = type, bool(strict), check_strategy(within)
-        self.levels = rung_levels(first_rung, self.max_resource, Fraction(str(eta)))
-        if brackets > len(self.levels):
-            raise ArgumentError("brackets", brackets, f"at most {len(self.levels)}, the number of levels {self.levels}")
+        refuse_unknown("ASHA", wrong_habits, _ARGUMENTS)
+        self.unit, last = horizon(max_epochs, max_steps, max_samples)
+        self.eta = exact_eta(eta)
+        self.levels = rung_levels(first_rung, last, self.eta)
+        if isinstance(brackets, bool) or not isinstance(brackets, int) or not 1 <= brackets <= len(self.levels):
+            raise ArgumentError("brackets", brackets, f"a whole number from 1 to {len(self.levels)}, one a rung level")
+        if type not in _TYPES:
+            raise ArgumentError("type", type, f"'promotion' or 'stopping'{nearest(str(type), _TYPES)}")
+        if not isinstance(strict, bool) or (strict and type != "promotion"):
+            raise ArgumentError("strict", strict, "False, or True with type='promotion'")
+        within_front(within)
+        self.brackets, self.type, self.strict, self.within = brackets, type, strict, within
+        self._rungs: dict[tuple[int, int], _Rung] = {}
 
-    def __repr__(self) -> str:
-        return f"ASHA({', '.join(f'{key}={value!r}' for key, value in self.settings().items() if key != 'name')})"
+    def fresh(self, n_objectives: int) -> Self:
+        """Returns a copy with empty rungs, for losses of this length."""
+        new = copy.copy(self)
+        new._rungs = {
+            (bracket, level): _Rung(level, RungRanking(n_objectives, self.within))
+            for bracket in range(self.brackets)
+            for level in self.levels[bracket:]
+        }
+        return new
 
-    def fresh(self, n_objectives: int) -> SchedulerState:
-        """Returns the empty rungs of a new study."""
-        return _State(self)
+    def draw_bracket(self, rng: np.random.Generator) -> int:
+        """Returns a bracket, drawn with Hyperband's proportions."""
+        shares = np.cumsum([float(share) for share in self._shares()])
+        return min(int(np.searchsorted(shares, rng.random(), side="right")), self.brackets - 1)
 
-    def bracket_shares(self) -> tuple[float, ...]:
-        """Returns the share of trials that each bracket gets.
+    def first_target(self, bracket: int) -> int:
+        """Returns the bracket's lowest level."""
+        return self.levels[bracket]
 
-        As in Hyperband (Li et al., 2018, arXiv 1603.06560, algorithm 1), where bracket s of S begins with
-        `ceil(S / (s + 1) * eta^s)` trials, counted from the one that begins at the highest level.
-        """
-        n = self.brackets
-        weights = [n / (n - b) * float(self.eta) ** (n - 1 - b) for b in range(n)]
-        return tuple(weight / sum(weights) for weight in weights)
+    def verdict(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
+        """Returns what should happen if this trial came to this level with this loss now."""
+        if level >= self.max_resource:
+            return Stop(Reason("max-resource", f"trained to the full {self.max_resource} {self.unit}"))
+        rung = self._rung(bracket, level)
+        n_go_on = self._n_go_on(len(rung.ranking) + 1)
+        place = rung.ranking.arrival(trial_id, loss, n_go_on)
+        if self.type == "stopping":
+            return Continue(_reason(level, place, n_go_on)) if place.is_in else Stop(_reason(level, place, n_go_on))
+        if place.is_in and self._is_used_up(rung, n_go_on):
+            return Pause(Reason("strict", f"{_standing(level, place)}, all {n_go_on} places are taken"))
+        return Continue(_reason(level, place, n_go_on)) if place.is_in else Pause(_reason(level, place, n_go_on))
+
+    def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
+        """A trial came to a level, and `kind` was decided: "continue" (it goes on at once), "pause" or "stop"."""
+        rung = self._rung(bracket, level)
+        rung.ranking.insert(trial_id, loss)
+        if kind != "pause" or level >= self.max_resource:
+            rung.ranking.shut(trial_id)
+            rung.n_promoted += kind == "continue"
+
+    def promotable(self, exclude: Container[int] = ()) -> Promotion | None:
+        """Returns the promotion that is due: deepest level first, there the best; never one of `exclude`."""
+        for rung in self._deepest_first():
+            n_go_on = self._n_go_on(len(rung.ranking))
+            if self.type == "stopping" or self._is_used_up(rung, n_go_on):
+                continue
+            trial_id = rung.ranking.first_open(n_go_on, exclude)
+            if trial_id is not None:
+                reason = _reason(rung.level, rung.ranking.place(trial_id, n_go_on), n_go_on)
+                return Promotion(trial_id, rung.level, self.next_target(0, rung.level), reason)
+        return None
+
+    def is_promotable(self, trial_id: int, level: int) -> bool:
+        """Tells whether this trial may be promoted from this level now."""
+        rungs = (rung for rung in self._deepest_first() if rung.level == level and trial_id in rung.ranking)
+        return self.type == "promotion" and any(
+            not self._is_used_up(rung, n_go_on) and rung.ranking.is_open_among(trial_id, n_go_on)
+            for rung in rungs
+            for n_go_on in [self._n_go_on(len(rung.ranking))]
+        )
+
+    def promoted(self, trial_id: int, bracket: int, level: int) -> None:
+        """A paused trial was promoted from this level."""
+        rung = self._rung(bracket, level)
+        rung.ranking.shut(trial_id)
+        rung.n_promoted += 1
+
+    def withdraw(self, trial_id: int) -> None:
+        """A trial ended for good: it is never promoted, and what it showed stays in its rungs."""
+        for rung in self._rungs.values():
+            rung.ranking.shut(trial_id)
+
+    def finishers(self) -> Sequence[tuple[int, int]]:
+        """Returns `(trial_id, level)` of those that might still be promoted: deepest level first, best first there."""
+        return [(trial_id, rung.level) for rung in self._deepest_first() for trial_id in rung.ranking.open_order()]
 
     def expected(self, n_trials: int) -> tuple[tuple[int, int], ...]:
-        """Returns (level, trials expected to train to it): `floor(n / eta^k)` of each bracket's trials at its k-th."""
-        counts = dict.fromkeys(self.levels, 0)
-        for bracket, share in enumerate(self.bracket_shares()):
-            n = Fraction(round(n_trials * share))
+        """Returns `(level, number of trials that train to it)`: n // eta of every rung go on."""
+        totals = dict.fromkeys(self.levels, 0)
+        for bracket, n_left in enumerate(self._divided(n_trials)):
             for level in self.levels[bracket:]:
-                counts[level] += int(n)
-                n = Fraction(int(n / Fraction(str(self.eta))))
-        return tuple(counts.items())
+                totals[level] += n_left
+                n_left = quota(n_left, self.eta)
+        return tuple(totals.items())
 
     def settings(self) -> dict[str, Any]:
         """Returns plain data for the log."""
         return {
             "name": self.name,
             f"max_{self.unit}": self.max_resource,
-            "first_rung": self.first_rung,
-            "eta": self.eta,
+            "first_rung": self.levels[0],
+            "eta": plain_eta(self.eta),
             "brackets": self.brackets,
             "type": self.type,
             "strict": self.strict,
             "within": self.within,
         }
 
+    def _n_go_on(self, n_trials: int) -> int:
+        """How many of a rung's trials go on: promotion n // eta; stopping those whose position / n <= 1 / eta."""
+        return quota(n_trials, self.eta) + (self.type == "stopping")
 
-@final
-@dataclass(slots=True)
-class _State(SchedulerState):
-    asha: ASHA
-    unit: str = field(init=False)
-    max_resource: int = field(init=False)
-    levels: tuple[int, ...] = field(init=False)
-    _rungs: dict[tuple[int, int], Rung] = field(default_factory=dict)
+    def _is_used_up(self, rung: _Rung, n_go_on: int) -> bool:
+        return self.strict and rung.n_promoted >= n_go_on
 
-    def __post_init__(self) -> None:
-        self.unit, self.max_resource, self.levels = self.asha.unit, self.asha.max_resource, self.asha.levels
-        for bracket in range(self.asha.brackets):
-            for level in self.levels[bracket:]:
-                self._rungs[bracket, level] = Rung(level, self.asha.within)
+    def _rung(self, bracket: int, level: int) -> _Rung:
+        if not self._rungs:
+            raise IllegalMoveError("this scheduler holds settings only; a study works with its fresh(n_objectives)")
+        return self._rungs[bracket, level]
 
-    def draw_bracket(self, rng: np.random.Generator) -> int:
-        """Returns a bracket, drawn with `bracket_shares`."""
-        shares = self.asha.bracket_shares()
-        return int(rng.choice(len(shares), p=shares)) if len(shares) > 1 else 0
+    def _deepest_first(self) -> list[_Rung]:
+        """The rungs that can be left: deepest level first, there the lowest bracket first."""
+        rungs = [rung for rung in self._rungs.values() if rung.level < self.max_resource]
+        return sorted(rungs, key=lambda rung: -rung.level)
 
-    def first_target(self, bracket: int) -> int:
-        """Returns the bracket's lowest level."""
-        return self.levels[bracket]
+    def _shares(self) -> list[Fraction]:
+        """Returns each bracket's share of the trials."""
+        weights = [self.eta**k / (k + 1) for k in range(len(self.levels) - 1, len(self.levels) - 1 - self.brackets, -1)]
+        return [weight / sum(weights) for weight in weights]
 
-    def next_target(self, bracket: int, level: int) -> int:
-        """Returns the next level; the last one's is itself."""
-        return next((deeper for deeper in self.levels if deeper > level), level)
-
-    def verdict(self, trial_id: int, bracket: int, level: int, loss: Loss) -> Verdict:
-        """Returns Continue if the arrival is promotable at once; else Pause, or Stop under the stopping rule."""
-        if level >= self.max_resource:
-            return Stop(Reason("max-resource", f"trained to the full {self.max_resource} {self.unit}"))
-        rung = self._rungs[bracket, level]
-        standing = rung.standing(trial_id, loss)
-        if self.asha.type == "stopping":
-            return self._stopping(level, standing)
-        quota = self._quota(standing.n)
-        text = _describe(level, standing, quota)
-        is_capped = self.asha.strict and len(rung.promoted) >= quota
-        if standing.is_finite and standing.place < quota and not is_capped:
-            return Continue(Reason("promotion", text))
-        return Pause(Reason("promotion", text if standing.is_finite else f"a value is not finite at rung {level}"))
-
-    def _stopping(self, level: int, standing: Standing) -> Verdict:
-        """A survivor's place over n is at most 1 / eta; the first arrival always survives."""
-        if not standing.is_finite:
-            return Stop(Reason("stopping", f"a value is not finite at rung {level}"))
-        n_survive = int(standing.n / Fraction(str(self.asha.eta))) + 1
-        text = _describe(level, standing, n_survive)
-        return (Continue if standing.place < n_survive else Stop)(Reason("stopping", text))
-
-    def _quota(self, n: int) -> int:
-        return int(n / Fraction(str(self.asha.eta)))
-
-    def record(self, trial_id: int, bracket: int, level: int, loss: Loss, kind: str) -> None:
-        """Takes a report."""
-        rung = self._rungs[bracket, level]
-        rung.insert(trial_id, loss)
-        if level >= self.max_resource or kind == "stop":
-            rung.withdrawn.add(trial_id)
-        elif kind == "continue":
-            rung.promoted.add(trial_id)
-
-    def promotable(self, exclude: Collection[int] = ()) -> Promotion | None:
-        """Returns the best trial of the deepest rung that is among its first `n // eta` and was not promoted yet."""
-        if self.asha.type == "stopping":
-            return None
-        for level in reversed(self.levels[:-1]):
-            for bracket in range(self.asha.brackets):
-                rung = self._rungs.get((bracket, level))
-                found = self._first_due(rung, exclude) if rung is not None else None
-                if rung is not None and found is not None:
-                    quota = self._quota(len(rung))
-                    place = rung.order().index(found)
-                    text = f"place {place + 1} of {len(rung)} at rung {level}, {quota} go on"
-                    return Promotion(found, level, self.next_target(bracket, level), Reason("promotion", text))
-        return None
-
-    def _first_due(self, rung: Rung, exclude: Collection[int]) -> int | None:
-        quota = self._quota(len(rung))
-        if self.asha.strict and len(rung.promoted) >= quota:
-            return None
-        for trial_id in rung.order()[:quota]:
-            if trial_id not in rung.promoted and trial_id not in rung.withdrawn and trial_id not in exclude:
-                return trial_id if rung.is_finite(trial_id) else None
-        return None
-
-    def is_promotable(self, trial_id: int, level: int) -> bool:
-        """Tells whether this trial is among the first of its rung and not promoted yet."""
-        for bracket in range(self.asha.brackets):
-            rung = self._rungs.get((bracket, level))
-            if rung is not None and trial_id in rung.trial_ids:
-                others = set(rung.trial_ids) - {trial_id}
-                return self.asha.type == "promotion" and self._first_due(rung, others) == trial_id
-        return False
-
-    def promoted(self, trial_id: int, bracket: int, level: int) -> None:
-        """Takes a promotion."""
-        self._rungs[bracket, level].promoted.add(trial_id)
-
-    def withdraw(self, trial_id: int) -> None:
-        """Marks a trial in every rung where it stands."""
-        for rung in self._rungs.values():
-            rung.withdrawn.add(trial_id)
-
-    def finishers(self) -> Sequence[tuple[int, int]]:
-        """Returns those that no rung promoted, with finite values; the deepest rung first, in its order."""
-        return [
-            (trial_id, level)
-            for level in reversed(self.levels[:-1])
-            for bracket in range(self.asha.brackets)
-            if (rung := self._rungs.get((bracket, level))) is not None
-            for trial_id in rung.order()
-            if trial_id not in rung.promoted and trial_id not in rung.withdrawn and rung.is_finite(trial_id)
-        ]
+    def _divided(self, n_trials: int) -> list[int]:
+        """Returns whole numbers of trials for each bracket, by largest remainder."""
+        exact = [share * n_trials for share in self._shares()]
+        counts = [int(number) for number in exact]
+        by_remainder = sorted(range(len(exact)), key=lambda s: (counts[s] - exact[s], s))
+        for bracket in by_remainder[: n_trials - sum(counts)]:
+            counts[bracket] += 1
+        return counts
 
 
-def _describe(level: int, standing: Standing, quota: int) -> str:
-    return f"place {standing.place + 1} of {standing.n} at rung {level} (front {standing.front}), {quota} go on"
+class _Rung:
+    """One rung of one bracket."""
+
+    __slots__ = ("level", "n_promoted", "ranking")
+
+    def __init__(self, level: int, ranking: RungRanking) -> None:
+        self.level, self.ranking = level, ranking
+        self.n_promoted = 0
+
+
+def _standing(level: int, place: Place) -> str:
+    """Returns "rank 2 of 27 at rung 3 (front 0)"; ranks count from 1 here."""
+    rank = f"rank {place.first + 1}" if place.first == place.last else f"ranks {place.first + 1} to {place.last + 1}"
+    front = f" (front {place.front})" if place.front is not None else ""
+    return f"{rank} of {place.n_trials} at rung {level}{front}"
+
+
+def _reason(level: int, place: Place, n_go_on: int) -> Reason:
+    if place.front is None:
+        return Reason("not-finite", f"{_standing(level, place)}: a loss is not finite")
+    return Reason("promotion" if place.is_in else "quota", f"{_standing(level, place)}, {n_go_on} go on")

@@ -1,31 +1,29 @@
-"""What a scheduler is: it says when a trial goes on, from the losses that trials reported at rungs.
+"""What a scheduler is: the rule that decides when a trial goes on.
 
-A scheduler that users make, `ASHA(max_epochs=27)`, is settings only; `fresh` gives the state of one study. Questions
-(`verdict`, `promotable`, ...) change nothing; `record`, `promoted` and `withdraw` are the only writers and hold facts,
-so that applying the same facts again gives the same scheduler.
+Users construct one with its settings; these never change, so one object may serve many studies. A study works with
+`fresh(...)`, which has empty rungs. There, `record`, `promoted` and `withdraw` are the only writers: every other method
+is a question without effects, and the same writes in the same order give a scheduler that answers alike.
 """
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Collection, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self, final
 
 import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.core.decisions import Reason, Verdict
-from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["Loss", "Promotion", "Scheduler", "SchedulerState", "horizon"]
-
-Loss = npt.NDArray[np.float64]
+__all__ = ["Promotion", "Scheduler"]
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """A paused trial may leave rung `level` and train to `target`."""
+    """A paused trial may leave the rung at `level` and train up to `target`."""
 
     trial_id: int
     level: int
@@ -33,18 +31,26 @@ class Promotion:
     reason: Reason
 
 
-class SchedulerState(abc.ABC):
-    """One study's rungs.
+class Scheduler(abc.ABC):
+    """Decides when a trial goes on. `name` is the one by which the log knows it.
 
     Attributes:
-        unit: "epochs", "steps" or "samples". max_resource: the full horizon.
-        levels: every resource at which something may be decided, ascending; the last is `max_resource`.
+        unit: of the resource: "epochs", "steps" or "samples".
+        levels: every resource at which something may be decided, ascending; the last one is the full training.
     """
 
-    __slots__ = ()
+    name: ClassVar[str]
     unit: str
-    max_resource: int
     levels: tuple[int, ...]
+
+    @property
+    def max_resource(self) -> int:
+        """The resource of a full training."""
+        return self.levels[-1]
+
+    @abc.abstractmethod
+    def fresh(self, n_objectives: int) -> Self:
+        """Returns a scheduler with these settings and empty rungs, for losses of this length."""
 
     @abc.abstractmethod
     def draw_bracket(self, rng: np.random.Generator) -> int:
@@ -52,74 +58,48 @@ class SchedulerState(abc.ABC):
 
     @abc.abstractmethod
     def first_target(self, bracket: int) -> int:
-        """Returns the resource to which a new trial may train."""
+        """Returns the resource up to which a new trial may train; the bracket's lowest level."""
 
-    @abc.abstractmethod
     def next_target(self, bracket: int, level: int) -> int:
-        """Returns the level behind `level`."""
+        """Returns the level after `level`; the full training if there is none."""
+        return next((higher for higher in self.levels if higher > level), self.max_resource)
 
     @abc.abstractmethod
-    def verdict(self, trial_id: int, bracket: int, level: int, loss: Loss) -> Verdict:
-        """Returns what a running trial does if it reports this now."""
+    def verdict(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
+        """Returns what should happen if this trial came to this level with this loss now."""
 
     @abc.abstractmethod
-    def record(self, trial_id: int, bracket: int, level: int, loss: Loss, kind: str) -> None:
-        """Takes a report and the kind of its verdict; "continue" below the maximum = promoted at once."""
+    def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
+        """A trial came to a level, and `kind` was decided: "continue" (it goes on at once), "pause" or "stop"."""
 
     @abc.abstractmethod
-    def promotable(self, exclude: Collection[int] = ()) -> Promotion | None:
-        """Returns the promotion due now, deepest rung and best trial first; not of the excluded trials."""
+    def promotable(self, exclude: Container[int] = ()) -> Promotion | None:
+        """Returns the promotion that is due: deepest level first, there the best; never one of `exclude`."""
 
     @abc.abstractmethod
     def is_promotable(self, trial_id: int, level: int) -> bool:
-        """Tells whether this trial may still be promoted from this level."""
+        """Tells whether this trial may be promoted from this level now."""
 
     @abc.abstractmethod
     def promoted(self, trial_id: int, bracket: int, level: int) -> None:
-        """Takes the fact that a trial left a rung."""
+        """A paused trial was promoted from this level."""
 
     @abc.abstractmethod
     def withdraw(self, trial_id: int) -> None:
-        """Takes the fact that a trial will never run again; what it reported stays in the rungs."""
+        """A trial ended for good: it is never promoted, and what it showed stays in its rungs."""
 
     @abc.abstractmethod
     def finishers(self) -> Sequence[tuple[int, int]]:
-        """Returns (trial, level) of all that could still be promoted by someone: deepest rung first, best first."""
-
-
-class Scheduler(abc.ABC):
-    """Settings of a scheduler. Subclasses set `name`, by which the log knows them."""
-
-    name: ClassVar[str]
-    unit: str
-    max_resource: int
-    levels: tuple[int, ...]
-
-    @abc.abstractmethod
-    def fresh(self, n_objectives: int) -> SchedulerState:
-        """Returns the empty state of a new study."""
+        """Returns `(trial_id, level)` of those that might still be promoted: deepest level first, best first there."""
 
     @abc.abstractmethod
     def expected(self, n_trials: int) -> tuple[tuple[int, int], ...]:
-        """Returns (level, expected number of trials that train to it) for a study of `n_trials`."""
+        """Returns `(level, number of trials that train to it)` for every level, as expected of `n_trials` trials."""
 
     @abc.abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Returns plain data with the key `name`; `scheduler_from_settings` reads it back."""
+        """Returns plain data for the log, with the key `name`; `scheduler_from_settings` reads it back."""
 
-
-def horizon(max_epochs: int | None, max_steps: int | None, max_samples: int | None) -> tuple[str, int]:
-    """Returns the unit and the maximum that a scheduler was given.
-
-    Raises:
-        ArgumentError: none or several of them, or no whole number from 1.
-    """
-    given = {"epochs": max_epochs, "steps": max_steps, "samples": max_samples}
-    named = {unit: value for unit, value in given.items() if value is not None}
-    if len(named) != 1:
-        names = [f"max_{unit}" for unit in named]
-        raise ArgumentError("max_epochs", names or None, "exactly one of max_epochs, max_steps and max_samples")
-    [(unit, value)] = named.items()
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ArgumentError(f"max_{unit}", value, "a whole number from 1")
-    return unit, value
+    def __repr__(self) -> str:
+        pairs = ", ".join(f"{key}={value!r}" for key, value in self.settings().items() if key != "name")
+        return f"{type(self).__name__}({pairs})"

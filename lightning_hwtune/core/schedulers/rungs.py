@@ -1,96 +1,86 @@
-"""Rungs: at which resources trials are compared, and who stands there.
+"""Rung levels and quotas in exact integer arithmetic.
 
-Levels come from exact arithmetic: `first * eta^k` below the maximum, then the maximum. (`int(log(243, 3))` is 4.)
+`int(log(243) / log(3))` is 4 and not 5, and `log(1000, 10)` is below 3: no logarithm and no float is used here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import final
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from lightning_hwtune.errors import ArgumentError
 
-from lightning_hwtune.core.ranking.fronts import front_ranks
-from lightning_hwtune.core.ranking.order import total_order
-from lightning_hwtune.errors import ArgumentError, IllegalMoveError
+__all__ = ["UNITS", "exact_eta", "horizon", "plain_eta", "quota", "rung_levels"]
 
-__all__ = ["Rung", "Standing", "rung_levels"]
+UNITS = ("epochs", "steps", "samples")
+_LOWEST_ETA = Fraction(11, 10)  # below it a study has hundreds of rungs that drop hardly anybody
 
 
-def rung_levels(first: int, maximum: int, eta: Fraction) -> tuple[int, ...]:
-    """Returns `first`, `first * eta`, ... below `maximum`, rounded down and without repetition, then `maximum`.
+def exact_eta(eta: Any) -> Fraction:
+    """Returns `eta` as an exact fraction: 3, 2.5, Fraction(5, 2) or "5/2"; a float means the decimals it prints.
 
     Raises:
-        ArgumentError: `first` exceeds `maximum`.
+        ArgumentError: no number, or below 1.1.
     """
-    if first > maximum:
-        raise ArgumentError("first_rung", first, f"at most the maximum, {maximum}")
-    levels, level = [], Fraction(first)
-    while level < maximum:
-        levels.append(int(level))
-        level *= eta
-    return (*dict.fromkeys(levels), maximum)
+    allowed = "a number from 1.1, e.g. 3: one in eta goes on"
+    if isinstance(eta, bool) or not isinstance(eta, int | float | str | Fraction):
+        raise ArgumentError("eta", eta, allowed)
+    try:
+        exact = Fraction(str(eta))
+    except (ValueError, ZeroDivisionError):
+        raise ArgumentError("eta", eta, allowed) from None
+    if exact < _LOWEST_ETA:
+        raise ArgumentError("eta", eta, allowed)
+    return exact
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Where a trial stands in a rung: 0-based place among `n`, its front, and whether its values are finite."""
-
-    place: int
-    n: int
-    front: int
-    is_finite: bool
+def plain_eta(eta: Fraction) -> int | str:
+    """Returns `eta` as the log holds it: 3, or "5/2"."""
+    return eta.numerator if eta.denominator == 1 else str(eta)
 
 
-@final
-@dataclass(slots=True)
-class Rung:
-    """The trials that reported at one level, and which of them were promoted. Nobody stands in it twice."""
+def horizon(max_epochs: int | None, max_steps: int | None, max_samples: int | None) -> tuple[str, int]:
+    """Returns the unit and the resource of a full training from the one argument that is given.
 
-    level: int
-    within: str
-    trial_ids: list[int] = field(default_factory=list)
-    losses: list[npt.NDArray[np.float64]] = field(default_factory=list)
-    promoted: set[int] = field(default_factory=set)
-    withdrawn: set[int] = field(default_factory=set)
-    _order: list[int] | None = None
-
-    def __len__(self) -> int:
-        return len(self.trial_ids)
-
-    def insert(self, trial_id: int, loss: npt.NDArray[np.float64]) -> None:
-        """Adds a trial.
-
-        Raises:
-            IllegalMoveError: it stands here already.
-        """
-        if trial_id in self.trial_ids:
-            raise IllegalMoveError(f"trial {trial_id} stands at rung {self.level} already")
-        self.trial_ids.append(trial_id)
-        self.losses.append(np.asarray(loss, dtype=np.float64))
-        self._order = None
-
-    def order(self) -> list[int]:
-        """Returns the trial ids, best first; ties go to the lower id."""
-        if self._order is None:
-            self._order = _order(self.trial_ids, self.losses, self.within)
-        return self._order
-
-    def standing(self, trial_id: int, loss: npt.NDArray[np.float64]) -> Standing:
-        """Returns where a trial would stand if it arrived now; changes nothing."""
-        ids, losses = [*self.trial_ids, trial_id], [*self.losses, np.asarray(loss, dtype=np.float64)]
-        place = _order(ids, losses, self.within).index(trial_id)
-        front = int(front_ranks(np.stack(losses))[-1])
-        return Standing(place, len(ids), front, bool(np.isfinite(losses[-1]).all()))
-
-    def is_finite(self, trial_id: int) -> bool:
-        """Tells whether all of a standing trial's values are finite."""
-        return bool(np.isfinite(self.losses[self.trial_ids.index(trial_id)]).all())
+    Raises:
+        ArgumentError: none or several are given, or no whole number from 1.
+    """
+    given = {f"max_{u}": v for u, v in zip(UNITS, (max_epochs, max_steps, max_samples), strict=True) if v is not None}
+    if len(given) != 1:
+        raise ArgumentError(
+            "max_epochs",
+            given or None,
+            "exactly one of max_epochs, max_steps and max_samples",
+            hint="E.g. max_epochs=27.",
+        )
+    [(name, value)] = given.items()
+    _require_positive(name, value)
+    return name.removeprefix("max_"), value
 
 
-def _order(trial_ids: list[int], losses: list[npt.NDArray[np.float64]], within: str) -> list[int]:
-    by_id = np.argsort(trial_ids)
-    matrix = np.stack([losses[i] for i in by_id]) if losses else np.empty((0, 1))
-    return [trial_ids[by_id[row]] for row in total_order(matrix, within)]
+def rung_levels(first: int, last: int, eta: Fraction | int) -> tuple[int, ...]:
+    """Returns first, first * eta, first * eta**2 ... below `last`, then `last`; fractions are rounded down.
+
+    Args:
+        first: the lowest level, from 1 up to `last`. eta: above 1. Levels that rounding makes equal count once.
+    """
+    _require_positive("first_rung", first)
+    if first > last:
+        raise ArgumentError("first_rung", first, f"a whole number from 1 to {last}, the full training")
+    ratio, power = Fraction(eta), Fraction(first)
+    levels: list[int] = []
+    while power < last:
+        if not levels or int(power) > levels[-1]:
+            levels.append(int(power))
+        power *= ratio
+    return (*levels, last)
+
+
+def quota(n_trials: int, eta: Fraction) -> int:
+    """Returns n // eta, exactly."""
+    return n_trials * eta.denominator // eta.numerator
+
+
+def _require_positive(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ArgumentError(name, value, "a whole number from 1")

@@ -1,0 +1,48 @@
+"""Hypervolume: how much of the loss space a set of points dominates, up to a reference point.
+
+A number without its reference says nothing: every figure made with these functions must state it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_hwtune.core.ranking.fronts import loss_matrix
+from lightning_hwtune.errors import ArgumentError
+
+__all__ = ["hypervolume", "normalised_hypervolume"]
+
+
+def hypervolume(losses: npt.ArrayLike, reference: npt.ArrayLike) -> float:
+    """Returns the volume that the rows dominate below `reference`; 0.0 if none lies below it.
+
+    Args:
+        losses: minimised, shape `(n_points, n_objectives)`; rows that are not finite count as absent.
+        reference: finite, shape `(n_objectives,)`.
+    """
+    matrix, corner = loss_matrix(losses), np.asarray(reference, dtype=np.float64)
+    if corner.shape != (matrix.shape[1],) or not np.isfinite(corner).all():
+        raise ArgumentError("reference", reference, f"{matrix.shape[1]} finite numbers, one an objective")
+    below = matrix[np.isfinite(matrix).all(axis=1) & (matrix < corner).all(axis=1)]
+    if not len(below):
+        return 0.0
+    if matrix.shape[1] == 1:
+        return float(corner[0] - below.min())
+    import moocore  # costs an import of 0.1 s that the decisions do not need
+
+    return float(moocore.hypervolume(below, ref=corner))
+
+
+def normalised_hypervolume(losses: npt.ArrayLike, ideal: npt.ArrayLike, reference: npt.ArrayLike) -> float:
+    """Returns the hypervolume as a share, from 0 to 1, of the box between `ideal` and `reference`.
+
+    Args:
+        ideal: below `reference` in every objective, shape `(n_objectives,)`; what is better still counts as `ideal`.
+    """
+    matrix = loss_matrix(losses)
+    best, corner = np.asarray(ideal, dtype=np.float64), np.asarray(reference, dtype=np.float64)
+    if best.shape != (matrix.shape[1],) or not (best < corner).all():
+        raise ArgumentError("ideal", ideal, f"{matrix.shape[1]} numbers below the reference {reference!r}")
+    unit = (np.maximum(matrix, best) - best) / (corner - best)
+    return hypervolume(unit, np.ones(matrix.shape[1]))
