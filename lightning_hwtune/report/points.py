@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lightning_hwtune.core.ranking.fronts import front_ranks
+from lightning_hwtune.core.ranking.fronts import non_dominated_mask
 from lightning_hwtune.core.record import Measurement, TrialRecord, TrialState
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import ArgumentError
@@ -76,6 +76,6 @@ def non_dominated(state: StudyState, points: Sequence[Point]) -> list[Point]:
     finite = np.flatnonzero(np.isfinite(losses).all(axis=1)) if len(points) else np.array([], dtype=int)
     if not len(finite):
         return []
-    front = finite[np.asarray(front_ranks(losses[finite])) == 0]
+    front = finite[non_dominated_mask(losses[finite])]
     order = sorted(front.tolist(), key=lambda i: (*losses[i].tolist(), points[i].trial.trial_id))
     return [points[i] for i in order]

@@ -11,7 +11,7 @@ from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.report.points import front_points
 from lightning_hwtune.report.tables import n_retries
 
-__all__ = ["n_promotions", "rung_forecast", "status_record"]
+__all__ = ["n_epochs_spent", "n_promotions", "rung_forecast", "status_record"]
 
 
 def status_record(state: StudyState, now: float, checkpoints_bytes: int, *, is_driven: bool = True) -> dict[str, Any]:
@@ -36,8 +36,6 @@ def status_record(state: StudyState, now: float, checkpoints_bytes: int, *, is_d
     clock = now if is_driven else min(now, state.last_at)
     has_price = state.spec.pool.usd_per_device_hour is not None
     useful_device_s = sum(trial.last.device_s for trial in state.trials if trial.last is not None)
-    max_resource = state.scheduler.max_resource
-    epochs_spent, epochs_full = sum(segment.epochs for segment in state.segments), len(state.trials) * max_resource
     return {
         "study": state.spec.name,
         "state": _state(state, is_driven),
@@ -46,8 +44,8 @@ def status_record(state: StudyState, now: float, checkpoints_bytes: int, *, is_d
         "max_trials": state.limits.max_trials,
         "trials_by_state": {name.value: sum(trial.state is name for trial in state.trials) for name in TrialState},
         "unit": state.scheduler.unit,
-        "epochs_spent": epochs_spent,
-        "epochs_full": epochs_full,
+        "epochs_spent": n_epochs_spent(state),
+        "epochs_full": len(state.trials) * state.scheduler.max_resource,
         "segments": len(state.segments),
         "running_segments": len(state.running),
         "promotions": n_promotions(state),
@@ -79,6 +77,11 @@ def _device_s(state: StudyState, now: float) -> float:
         segment.num_devices * (segment.wall_s if segment.ended_at is not None else max(now - segment.started_at, 0.0))
         for segment in state.segments
     )
+
+
+def n_epochs_spent(state: StudyState) -> int:
+    """Returns how many epochs (or steps, or samples) were trained, work done twice included."""
+    return sum(segment.epochs for segment in state.segments)
 
 
 def n_promotions(state: StudyState) -> int:

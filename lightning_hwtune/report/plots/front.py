@@ -118,7 +118,6 @@ def _number(panel: Axes, front: Sequence[Point], places: Places, full: Places) -
     """Writes each point's trial beside it, on the first of four sides where nothing is yet; otherwise nowhere."""
     if not front:
         return
-    panel.figure.draw_without_rendering()
     in_points = panel.transData.transform(np.column_stack([*full])) * 72 / panel.figure.dpi
     taken = [(float(u), float(v)) for u, v in in_points]
     for point, x, y in zip(front, *places, strict=True):

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
@@ -93,11 +93,7 @@ def _shades(state: StudyState) -> Mapping[int, str]:
     """Colour of a segment by the rung it began from; 0 is from scratch."""
     levels = [0, *state.scheduler.levels[:-1]]
     palette = colormaps["Blues"](np.linspace(0.28, 0.95, max(len(levels), 2)))
-    return {level: _hex(color) for level, color in zip(levels, palette, strict=False)}
-
-
-def _hex(color: Sequence[float]) -> str:
-    return "#" + "".join(f"{round(255 * part):02x}" for part in to_rgb(tuple(color)))
+    return {level: to_hex(color) for level, color in zip(levels, palette, strict=False)}
 
 
 def _shade(segment: Segment, shades: Mapping[int, str]) -> str:
@@ -111,7 +107,7 @@ def _draw(axes: Axes, segment: Segment, bar: Span, shades: Mapping[int, str], le
     for low, n in _runs(segment.slots):
         box = Rectangle((start, low - _HEIGHT / 2), end - start, n - 1 + _HEIGHT, facecolor=color, linewidth=edge)
         box.set_edgecolor(_FAILED if is_bad else "white")
-        box.set_hatch("////" if is_bad else None)
+        box.set_hatch("////" if is_bad else "")
         box.set_alpha(0.6 if segment.ended_at is None else None)
         axes.add_patch(box)
         label = str(segment.trial_id)

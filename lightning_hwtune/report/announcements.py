@@ -1,0 +1,203 @@
+"""Events as single lines for people who watch a study: what starts, pauses, goes on, ends. Nothing for a mere epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.record import TrialState
+from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.report.amounts import config_text, counted, duration, money, share, size
+from lightning_hwtune.report.status import n_epochs_spent, rung_forecast
+from lightning_hwtune.report.story import values_text
+from lightning_hwtune.report.tables import first_line
+from lightning_hwtune.report.terminal import rung_table
+
+__all__ = ["CheckFacts", "Line", "PayloadFacts", "announce", "checked", "opening", "totals"]
+
+_HEAVY_BYTES = 10_000_000
+
+
+class PayloadFacts(Protocol):
+    """What is told about the training function on its way to the segments; see `engine.payload.Payload`."""
+
+    @property
+    def n_bytes(self) -> int: ...
+    @property
+    def largest(self) -> tuple[str, int] | None: ...
+
+
+class CheckFacts(Protocol):
+    """What is told about a check; see `engine.check.Check`."""
+
+    @property
+    def num_devices(self) -> int: ...
+    @property
+    def logged(self) -> tuple[str, ...]: ...
+    @property
+    def epoch_s(self) -> float: ...
+    @property
+    def checkpoint_bytes(self) -> int: ...
+    @property
+    def wall_s(self) -> float: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line about an event. An urgent one is never left out."""
+
+    text: str
+    is_urgent: bool = False
+
+
+def opening(state: StudyState, folder: Path, payload: PayloadFacts | None) -> Iterator[RenderableType]:
+    """Yields what is said before anything trains: where results go, the objectives, the limits, the rungs."""
+    spec, limits = state.spec, state.limits
+    yield Text(f"study {spec.name} in {folder}", style="bold")
+    objectives = ", ".join(f"{item.name} ({item.mode})" for item in spec.objectives)
+    price = f" at {money(spec.pool.usd_per_device_hour)} an hour each" if spec.pool.usd_per_device_hour else ""
+    pool = f"{spec.pool.size} {spec.pool.accelerator} {'device' if spec.pool.size == 1 else 'devices'}{price}"
+    yield Text(f"objectives: {objectives}; {counted(len(spec.space), 'parameters')}; pool of {pool}")
+    yield Text(f"limits: {_limits(state)}")
+    if limits.max_trials is not None:
+        yield rung_table(state.spec.scheduler, limits.max_trials, limits.finishers)
+    if payload is not None and payload.n_bytes > _HEAVY_BYTES:
+        largest = f", most of it `{payload.largest[0]}` ({size(payload.largest[1])})" if payload.largest else ""
+        text = f"the training function carries {size(payload.n_bytes)}{largest}: every segment loads it again. "
+        yield Text(f"{text}Load data inside the function instead.", style="yellow")
+
+
+def _limits(state: StudyState) -> str:
+    limits, exist = state.limits, len(state.trials)
+    parts = []
+    if limits.max_trials is not None:
+        to_go = max(limits.max_trials - exist, 0)
+        parts.append(f"{counted(limits.max_trials, 'trials')} ({exist} exist, {to_go} to go)")
+    if limits.max_time_s is not None:
+        parts.append(f"{duration(limits.max_time_s)} in all ({duration(state.wall_s(state.last_at))} used)")
+    if limits.max_cost_usd is not None:
+        parts.append(f"{money(limits.max_cost_usd)} in all ({money(state.billed_usd(state.last_at))} spent)")
+    return ", ".join(parts) or "none"
+
+
+def checked(state: StudyState, check: CheckFacts) -> Iterator[Text]:
+    """Yields what the check found, and what the study will take by it."""
+    devices, unit = counted(check.num_devices, "devices"), state.scheduler.unit
+    pace = f", {duration(check.epoch_s)} an epoch on {devices}" if math.isfinite(check.epoch_s) else ""
+    saved = f", checkpoints of {size(check.checkpoint_bytes)}" if check.checkpoint_bytes else ""
+    yield Text(f"checked in {duration(check.wall_s)}: logs {', '.join(check.logged)}{pace}{saved}")
+    if state.limits.max_trials is not None and math.isfinite(check.epoch_s) and unit == "epochs":
+        forecast = rung_forecast(state.spec.scheduler, state.limits.max_trials, state.limits.finishers)
+        total_s = (forecast["epochs"] - n_epochs_spent(state)) * check.epoch_s * check.num_devices
+        if total_s > 0:
+            pool = counted(state.spec.pool.size, "devices")
+            yield Text(f"forecast: about {duration(total_s / state.spec.pool.size)} on {pool} at that pace")
+    for note in check.notes:
+        yield Text(f"note: {note}")
+
+
+def totals(state: StudyState, now: float) -> str:
+    """Returns the study in one line: trials, fully trained ones, epochs, time, cost."""
+    limits, full = state.limits, len(state.trials) * state.scheduler.max_resource
+    of = f" of {limits.max_trials}" if limits.max_trials is not None else ""
+    spent = n_epochs_spent(state)
+    time_s = duration(state.wall_s(now))
+    parts = [
+        f"trial {len(state.trials)}{of}",
+        f"{state.n_full} fully trained",
+        f"{spent} {state.scheduler.unit} ({share(spent, full)} of full)",
+        f"{time_s} of {duration(limits.max_time_s)}" if limits.max_time_s is not None else time_s,
+    ]
+    if state.spec.pool.usd_per_device_hour is not None:
+        parts.append(money(state.billed_usd(now)))
+    if state.n_failed:
+        parts.append(f"{state.n_failed} failed")
+    return " · ".join(parts)
+
+
+def announce(state: StudyState, events: Sequence[ev.Event]) -> Iterator[Line]:
+    """Yields the lines for events that were written together. `state` need not hold them yet."""
+    created = {event.trial_id: event for event in events if isinstance(event, ev.TrialCreated)}
+    for event in events:
+        if isinstance(event, ev.SegmentStarted):
+            yield _started(state, event, created.get(event.trial_id))
+        elif type(event) in _TELL:
+            line = _TELL[type(event)](state, event)
+            if line is not None:
+                yield line
+
+
+def _started(state: StudyState, event: ev.SegmentStarted, created: ev.TrialCreated | None) -> Line:
+    devices = counted(event.num_devices, "devices")
+    if created is not None:
+        return Line(f"trial {event.trial_id} starts on {devices}: {config_text(created.config)}")
+    begun = f"at {_resource(state, event.resource)}" if event.checkpoint else "from scratch"
+    return Line(f"trial {event.trial_id} resumes {begun} on {devices}: {event.reason}")
+
+
+def _reported(state: StudyState, event: ev.Reported) -> Line | None:
+    if event.verdict == "continue":
+        if event.level is None or event.rule == "cleared":
+            return None
+        verdict = f"goes on at rung {event.level}"
+    elif event.verdict == "pause":
+        verdict = f"pauses at {_resource(state, event.resource)}"
+    elif event.resource < state.scheduler.max_resource:
+        verdict = f"is stopped at rung {event.level}"
+    else:
+        return None
+    return Line(f"trial {event.trial_id} {verdict}: {values_text(state.spec.objectives, event.values)}; {event.reason}")
+
+
+def _ended(state: StudyState, event: ev.SegmentEnded) -> Line | None:
+    name, error = f"trial {event.trial_id}", first_line(event.error)
+    if event.state == TrialState.COMPLETED:
+        last = state.trials[event.trial_id].last
+        values = f", {values_text(state.spec.objectives, last.values)}" if last else ""
+        reached = _resource(state, last.resource) if last else "its end"
+        return Line(f"{name} is complete at {reached}{values}")
+    if event.state == TrialState.FAILED:
+        return Line(f"{name} failed: {error}", is_urgent=True)
+    if event.state == TrialState.INFEASIBLE:
+        return Line(f"{name} is infeasible, out of memory on every device count allowed: {error}", is_urgent=True)
+    if event.outcome == "interrupted":
+        return Line(f"{name} is interrupted: {error or 'it goes on another time'}")
+    if event.outcome != "done":
+        more = f" on {counted(event.next_devices, 'devices')}" if event.outcome == "out-of-memory" else ""
+        return Line(f"{name} will be tried again{more}: {error or event.outcome}", is_urgent=True)
+    return None
+
+
+def _removed(state: StudyState, event: ev.CheckpointRemoved) -> Line | None:
+    return None if event.reason == "superseded" else Line(f"trial {event.trial_id} lost its checkpoint: {event.reason}")
+
+
+def _noted(state: StudyState, event: ev.Noted) -> Line:
+    return Line(event.text if event.trial_id is None else f"trial {event.trial_id}: {event.text}")
+
+
+def _closed(state: StudyState, event: ev.SessionClosed) -> Line:
+    reason = f" ({event.reason})" if event.reason else ""
+    return Line(f"study {state.spec.name} is {event.state}{reason}: {totals(state, event.at)}", is_urgent=True)
+
+
+_TELL: Mapping[type[ev.Event], Callable[[StudyState, Any], Line | None]] = {
+    ev.Reported: _reported,
+    ev.SegmentEnded: _ended,
+    ev.CheckpointRemoved: _removed,
+    ev.Noted: _noted,
+    ev.SessionClosed: _closed,
+}
+
+
+def _resource(state: StudyState, resource: int) -> str:
+    return f"{state.scheduler.unit.removesuffix('s')} {resource}"

@@ -1,0 +1,196 @@
+"""What a person sees while a study runs: one compact panel on a terminal, plain lines everywhere else.
+
+A view watches: it is told events after they are durable and changes nothing. If its output goes away (a closed pipe),
+it falls silent and the study goes on.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import final
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from lightning_hwtune.core.events import Event, SessionClosed
+from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.report.amounts import counted, cut, duration
+from lightning_hwtune.report.announcements import CheckFacts, Line, PayloadFacts, announce, checked, opening
+from lightning_hwtune.report.panel import panel
+
+__all__ = ["LinesView", "PanelView", "QuietView", "View", "open_view"]
+
+_LINES_PER_S = 4
+_REDRAW_S = 0.25
+
+
+class View(abc.ABC):
+    """Watches a study."""
+
+    @abc.abstractmethod
+    def header(self, payload: PayloadFacts | None) -> None:
+        """Says what is about to happen, before anything trains."""
+
+    @abc.abstractmethod
+    def checked(self, check: CheckFacts) -> None:
+        """Says what the check found."""
+
+    @abc.abstractmethod
+    def on_events(self, events: Sequence[Event]) -> None:
+        """Is told events, which need not be in the state yet."""
+
+    @abc.abstractmethod
+    def tick(self, now: float) -> None:
+        """Is called now and then."""
+
+    @abc.abstractmethod
+    def close(self, now: float) -> None:
+        """Gives the screen back. Only the end of the session is still told afterwards."""
+
+
+def open_view(state: StudyState, folder: Path, *, enabled: bool = True, console: Console | None = None) -> View:
+    """Returns the view that fits where the output goes: a panel on a terminal, lines elsewhere, nothing if disabled.
+
+    Args:
+        folder: where the study's files are; it is told first.
+    """
+    if not enabled:
+        return QuietView()
+    # rich would wrap each line of a notebook in HTML of its own
+    console = console or Console(force_jupyter=False, highlight=False)
+    if console.is_terminal and not console.is_dumb_terminal:
+        return PanelView(state, folder, console)
+    return LinesView(state, folder, console)
+
+
+@final
+class QuietView(View):
+    """Says nothing."""
+
+    def header(self, payload: PayloadFacts | None) -> None:
+        """Says nothing."""
+
+    def checked(self, check: CheckFacts) -> None:
+        """Says nothing."""
+
+    def on_events(self, events: Sequence[Event]) -> None:
+        """Says nothing."""
+
+    def tick(self, now: float) -> None:
+        """Does nothing."""
+
+    def close(self, now: float) -> None:
+        """Does nothing."""
+
+
+@final
+class LinesView(View):
+    """One line for each event worth one, with the study's time before it; at most a few in a second."""
+
+    def __init__(self, state: StudyState, folder: Path, console: Console) -> None:
+        self._state, self._folder, self._printer = state, folder, _Printer(console)
+        self._recent: deque[float] = deque(maxlen=_LINES_PER_S)
+        self._n_left_out = 0
+
+    def header(self, payload: PayloadFacts | None) -> None:
+        """Prints folder, objectives, limits and rungs."""
+        self._printer.print(opening(self._state, self._folder, payload))
+
+    def checked(self, check: CheckFacts) -> None:
+        """Prints what was found."""
+        self._printer.print(checked(self._state, check))
+
+    def on_events(self, events: Sequence[Event]) -> None:
+        """Prints a line where there is something to say."""
+        for line in announce(self._state, events):
+            self._say(line, events[-1].at)
+
+    def _say(self, line: Line, at: float) -> None:
+        is_crowded = len(self._recent) == _LINES_PER_S and at - self._recent[0] < 1.0
+        if is_crowded and not line.is_urgent:
+            self._n_left_out += 1
+            return
+        self._recent.append(at)
+        if self._n_left_out:
+            self._printer.print([Text(f"{'':>12}  ({counted(self._n_left_out, 'lines')} left out)")])
+            self._n_left_out = 0
+        self._printer.print([Text(f"{duration(self._state.wall_s(at)):>12}  {line.text}")])
+
+    def tick(self, now: float) -> None:
+        """Does nothing: lines come with events."""
+
+    def close(self, now: float) -> None:
+        """Does nothing."""
+
+
+@final
+class PanelView(View):
+    """A few lines at the bottom of a terminal that are drawn anew; errors scroll by above them."""
+
+    def __init__(self, state: StudyState, folder: Path, console: Console) -> None:
+        self._state, self._folder, self._console, self._printer = state, folder, console, _Printer(console)
+        self._live: Live | None = None
+        self._drawn_at = float("-inf")
+        self._is_over = False
+
+    def header(self, payload: PayloadFacts | None) -> None:
+        """Prints folder, objectives, limits and rungs."""
+        self._printer.print(opening(self._state, self._folder, payload))
+
+    def checked(self, check: CheckFacts) -> None:
+        """Prints what was found."""
+        self._printer.print(checked(self._state, check))
+
+    def on_events(self, events: Sequence[Event]) -> None:
+        """Prints what must not be missed, and draws the panel if it is due."""
+        urgent = [line for line in announce(self._state, events) if line.is_urgent]
+        self._printer.print(Text(cut(line.text, 400)) for line in urgent)
+        if not any(isinstance(event, SessionClosed) for event in events):
+            self.tick(events[-1].at)
+
+    def tick(self, now: float) -> None:
+        """Draws the panel if it is due."""
+        if self._is_over or now - self._drawn_at < _REDRAW_S:
+            return
+        self._drawn_at = now
+        self._printer.attempt(lambda: self._draw(now))
+
+    def _draw(self, now: float) -> None:
+        if self._live is None:
+            # no thread of its own: processes are forked beside it
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.start()
+        self._live.update(Group(*panel(self._state, now, self._console.width)), refresh=True)
+
+    def close(self, now: float) -> None:
+        """Takes the panel off the screen."""
+        self._is_over = True
+        if self._live is not None:
+            self._printer.attempt(self._live.stop)
+
+
+@final
+class _Printer:
+    """Prints until the output goes away."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._is_gone = console, False
+
+    def print(self, items: Iterable[RenderableType]) -> None:
+        """Prints each item on its own lines; text is not wrapped."""
+        for item in items:
+            self.attempt(partial(self._console.print, item, soft_wrap=isinstance(item, Text)))
+
+    def attempt(self, action: Callable[[], None]) -> None:
+        """Does it unless the output is gone; notes when it goes."""
+        if self._is_gone:
+            return
+        try:
+            action()
+        except (BrokenPipeError, ValueError):  # ValueError: the file was closed
+            self._is_gone = True
