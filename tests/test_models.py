@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import multiprocessing
+import os
+from pathlib import Path
+
 import lightning as L
 import pytest
 import torch
@@ -9,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules import DigitsDataModule
+from lightning_hwtune.training.ranks import rank_environment
 from models import DigitsConvNet, DigitsMLP
 
 QUIET = {
@@ -112,12 +118,34 @@ def test_a_horizon_in_steps_keeps_the_rate():
     assert trainer.optimizers[0].param_groups[0]["lr"] == 3e-3
 
 
+def unequal_halves() -> tuple[L.LightningModule, L.LightningDataModule]:
+    """A model and batches that neither one rank nor two can fill evenly."""
+    return build(DigitsConvNet, {"width": 8}), DigitsDataModule(batch_size=50)
+
+
+def validate_on_rank(rank: int, folder: Path) -> None:
+    """Validates as one of two ranks; the group meets in a file, so that no port has to be guessed."""
+    os.environ.update(rank_environment(rank, 2, port=1, run_id="validation"))
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=2)
+    trainer = L.Trainer(devices=2, strategy="ddp", **QUIET)
+    (metrics,) = trainer.validate(*unequal_halves(), verbose=False)
+    (folder / f"{rank}.json").write_text(json.dumps({"ranks": trainer.world_size, **metrics}))
+
+
 @pytest.mark.training
 @pytest.mark.slow
-def test_validation_on_two_ranks_counts_every_sample_once():
+def test_validation_on_two_ranks_counts_every_sample_once(tmp_path):
     """Two real ranks, each with half of the samples in unequal batches, agree with one to the last bit."""
-    model, data = build(DigitsConvNet, {"width": 8}), DigitsDataModule(batch_size=50)
-    (one,) = L.Trainer(devices=1, **QUIET).validate(model, data, verbose=False)
-    (two,) = L.Trainer(devices=2, strategy="ddp_spawn", **QUIET).validate(model, data, verbose=False)
-    assert two["val_error"] == one["val_error"]
-    assert two["val_loss"] == pytest.approx(one["val_loss"], rel=1e-6)
+    (alone,) = L.Trainer(devices=1, **QUIET).validate(*unequal_halves(), verbose=False)
+    context = multiprocessing.get_context("spawn")
+    ranks = [context.Process(target=validate_on_rank, args=(rank, tmp_path)) for rank in range(2)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join()
+    assert [process.exitcode for process in ranks] == [0, 0]
+    for rank in range(2):
+        metrics = json.loads((tmp_path / f"{rank}.json").read_text())
+        assert metrics["ranks"] == 2
+        assert metrics["val_error"] == alone["val_error"]
+        assert metrics["val_loss"] == pytest.approx(alone["val_loss"], rel=1e-6)
