@@ -20,7 +20,7 @@ import sys
 import time
 import types
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import connection as mp
 from pathlib import Path
 from typing import Any, final
@@ -58,7 +58,6 @@ class _Group:
     world_size: int = 0
     deadline: float | None = None  # when what still lives of it is killed
     verdict: tuple[str, str] | None = None  # outcome and cause, once the engine itself ended it
-    news: list[tuple[int, Message]] = field(default_factory=list)
 
 
 @final
@@ -127,13 +126,14 @@ class LocalExecutor:
                     by_handle[rank.pipe] = (group, index)
                 elif rank.process.is_alive():
                     by_handle[rank.process.sentinel] = (group, index)
-        for handle in mp.wait(list(by_handle), self._patience(timeout_s)):
+        patience_s = 0.0 if any(map(_is_over, self._groups.values())) else self._patience(timeout_s)
+        for handle in mp.wait(list(by_handle), patience_s):
             group, index = by_handle[handle]
             if group.ranks[index].is_open:
                 self._read(sink, group, index)
         for group in list(self._groups.values()):
             self._watch(group)
-            if all(not rank.is_open and not rank.process.is_alive() for rank in group.ranks):
+            if _is_over(group):
                 self._bury(sink, group)
 
     def _patience(self, timeout_s: float) -> float:
@@ -217,6 +217,10 @@ class LocalExecutor:
                 rank.pipe.close()
                 rank.process.close()
         self._groups.clear()
+
+
+def _is_over(group: _Group) -> bool:
+    return all(not rank.is_open and not rank.process.is_alive() for rank in group.ranks)
 
 
 def _kill(group: _Group) -> None:

@@ -20,6 +20,7 @@ __all__ = ["panel"]
 _MAX_RUNNING = 8
 _MAX_FRONT = 5
 _MIN_CONFIG = 12
+_MAX_NAME = 16
 
 
 def panel(state: StudyState, now: float, width: int) -> Iterator[RenderableType]:
@@ -42,6 +43,7 @@ def _line(text: str, style: str = "") -> Text:
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Table:
     """The last column, a configuration, gets what the others leave of the width."""
+    columns = [cut(name, _MAX_NAME) for name in columns]
     widths = [max(len(text) for text in column) for column in zip(columns, *rows, strict=True)]
     room = width - sum(n + 2 for n in widths[:-1])
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="dim")

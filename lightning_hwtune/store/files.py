@@ -109,8 +109,9 @@ class StudyFiles:
 
         One that cannot be deleted now is a stray file that the next `sweep` tries again.
         """
+        path = self.path(relative)
         try:
-            self.path(relative).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
         except OSError:
             return False
         return True
