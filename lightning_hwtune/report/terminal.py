@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -49,12 +50,16 @@ def frame_tables(frame: pd.DataFrame, console: Console, title: str = "") -> list
 
 def _table(frame: pd.DataFrame, columns: Sequence[str], title: str = "") -> Table:
     table = _plain_table(title)
-    for name in columns:
-        is_number = pd.api.types.is_numeric_dtype(frame[name]) and not pd.api.types.is_bool_dtype(frame[name])
+    numeric = [_is_numeric(frame[name]) for name in columns]
+    for name, is_number in zip(columns, numeric, strict=True):
         table.add_column(Text(str(name)), justify="right" if is_number else "left", no_wrap=True, overflow="ellipsis")
     for row in frame[list(columns)].itertuples(index=False, name=None):
-        table.add_row(*(Text(_cell(value)) for value in row))
+        table.add_row(*(Text(_cell(*pair)) for pair in zip(row, numeric, strict=True)))
     return table
+
+
+def _is_numeric(column: pd.Series[Any]) -> bool:
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 
 def _plain_table(title: str) -> Table:
@@ -62,9 +67,11 @@ def _plain_table(title: str) -> Table:
     return Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, is_number: bool) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if value is None or (isinstance(value, float) and not is_number and math.isnan(value)):
+        return ""
     return cut(number(value), _MAX_CELL)
 
 
