@@ -164,3 +164,19 @@ def _is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_random_sampler_of_the_users_own_is_shared_out_without_repeats(bench: Bench) -> None:
+    class Sampled(DigitsData):
+        def train_dataloader(self) -> Any:
+            sampler = torch.utils.data.SubsetRandomSampler(range(N_TRAIN))
+            return torch.utils.data.DataLoader(self.train, self.batch_size, sampler=sampler)
+
+    def train(trial: Trial) -> None:
+        trial.fit(WitnessNet(trial.dir), Sampled(32))
+
+    bench.segment(train, {3: "stop"}, num_devices=2)
+    lines = _lines(bench, 0, 2) + _lines(bench, 1, 2)
+    for epoch in range(3):
+        seen = Counter(sample for line in lines if line["epoch"] == epoch for sample in line["samples"])
+        assert seen == Counter(range(N_TRAIN))

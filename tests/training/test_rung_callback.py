@@ -209,6 +209,21 @@ def test_the_entry_point_attaches_in_the_other_class_tree(bench: Bench) -> None:
     assert len(bench.inline(train, {}).of(Report)) == 4
 
 
+def test_a_callback_of_the_wrong_tree_works_too(bench: Bench) -> None:
+    pl = pytest.importorskip("pytorch_lightning")
+
+    def train(trial: Trial) -> None:
+        trainer = pl.Trainer(
+            max_epochs=trial.max_epochs, accelerator="cpu", logger=False, enable_checkpointing=False,
+            enable_progress_bar=False, enable_model_summary=False, callbacks=[RungCallback()],
+        )  # fmt: skip
+        trainer.fit(_net_of(pl), _loader(512), _loader(64))
+
+    said = bench.inline(train, {2: "pause"})
+    assert [report.resource for report in said.of(Report)] == [1, 2]
+    assert said.saved.resource == 2
+
+
 def _train_in_the_other_tree(trial: Trial) -> None:
     import pytorch_lightning as pl
 
