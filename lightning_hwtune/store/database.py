@@ -21,6 +21,7 @@ from sqlalchemy import exc
 from sqlalchemy.pool import NullPool
 
 from lightning_hwtune.errors import ArgumentError, MissingDependencyError, StorageError, StudyLockedError
+from lightning_hwtune.store.interrupts import uninterrupted
 
 __all__ = ["Database", "database_url"]
 
@@ -91,20 +92,20 @@ class Database:
 
     def use_wal(self) -> None:
         """Lets readers and a writer work at once. Written into the file, so only for one that is known to be ours."""
-        if not self.is_sqlite or self._journal_mode("PRAGMA journal_mode") == "wal":
+        if not self.is_sqlite or self._pragma("journal_mode") == "wal":
             return
-        if self._journal_mode("PRAGMA journal_mode=WAL") != "wal":  # a file system without shared memory
-            with self.explained(), self._connection.begin():
-                self._connection.exec_driver_sql("PRAGMA synchronous=FULL")
+        if self._pragma("journal_mode=WAL") != "wal":  # a file system without shared memory
+            self._pragma("synchronous=FULL")
 
-    def _journal_mode(self, pragma: str) -> str:
-        with self.explained(), self._connection.begin():
-            return str(self._connection.exec_driver_sql(pragma).scalar_one())
+    def _pragma(self, text: str) -> object:
+        with self.reading() as connection:
+            result = connection.exec_driver_sql(f"PRAGMA {text}")
+            return result.scalar_one() if result.returns_rows else None
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """Gives the connection for one question."""
-        with self.explained(), self._connection.begin():
+        with uninterrupted(), self.explained(), self._connection.begin():
             yield self._connection
 
     @contextlib.contextmanager
@@ -115,7 +116,7 @@ class Database:
             StudyLockedError: another process wrote the same rows, or keeps the database locked.
             StorageError: the database does not take it.
         """
-        with self.explained(), self._connection.begin():
+        with uninterrupted(), self.explained(), self._connection.begin():
             if self.is_sqlite:
                 self._connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield self._connection

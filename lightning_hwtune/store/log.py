@@ -21,6 +21,7 @@ from lightning_hwtune.core.events import Event, from_dict, to_dict
 from lightning_hwtune.errors import StorageError, StudyLockedError, StudyNotFoundError, nearest
 from lightning_hwtune.store.database import Database, database_url
 from lightning_hwtune.store.files import StudyFiles, make_folder, study_names
+from lightning_hwtune.store.interrupts import uninterrupted
 from lightning_hwtune.store.schema import EVENTS, create_tables, has_tables
 
 __all__ = ["EventLog", "stored_names"]
@@ -105,21 +106,13 @@ class EventLog:
             {"study": self.study, "seq": seq, "body": json.dumps(to_dict(event))}
             for seq, event in enumerate(events, before + 1)
         ]
-        try:
-            with self.database.writing() as connection:
-                connection.execute(_INSERT, rows)
-        except StudyLockedError as error:
-            raise StudyLockedError(f"study {self.study!r}: {error}. This one stops here.") from error
-        except (KeyboardInterrupt, SystemExit):  # may fall on either side of the commit
-            self._seen = before + len(rows) if self._holds(rows) else before
-            raise
-        self._seen = before + len(rows)
-
-    def _holds(self, rows: Sequence[dict[str, object]]) -> bool:
-        """Tells whether the log has exactly these rows."""
-        with self.database.reading() as connection:
-            found = connection.execute(_READ, {"study": self.study, "after": int(str(rows[0]["seq"])) - 1}).all()
-        return [row.body for row in found[: len(rows)]] == [row["body"] for row in rows]
+        with uninterrupted():
+            try:
+                with self.database.writing() as connection:
+                    connection.execute(_INSERT, rows)
+            except StudyLockedError as error:
+                raise StudyLockedError(f"study {self.study!r}: {error}. This one stops here.") from error
+            self._seen = before + len(rows)
 
     def read(self, after: int = 0) -> Iterator[tuple[int, Event]]:
         """Yields (number, event) behind number `after`, in order, up to the newest there is.
