@@ -174,4 +174,4 @@ def first_line(error: str) -> str:
     lines = [line.rstrip() for line in error.splitlines() if line.strip()]
     start = max((i for i, line in enumerate(lines) if line.startswith("Traceback (")), default=-1)
     named = (line for line in lines[start + 1 :] if start < 0 or not line[0].isspace())
-    return next(named, "").strip()
+    return next(named, lines[-1] if lines else "").strip()

@@ -31,19 +31,21 @@ def print_frame(console: Console, frame: pd.DataFrame, title: str = "") -> None:
     try:
         if not console.is_terminal:
             console.width = max(width, _wanted(console, _table(frame, list(frame.columns), title)))
-        for table in frame_tables(frame, console, title):
-            console.print(table)
+        for i, table in enumerate(frame_tables(frame, console, title)):
+            console.print(*(["\n"] if i else []), table, sep="")
     finally:
         console.width = width
 
 
 def frame_tables(frame: pd.DataFrame, console: Console, title: str = "") -> list[Table]:
-    """Returns tables that each fit the console; all of them begin with the frame's first column."""
-    key, *rest = list(frame.columns)
-    blocks: list[list[str]] = [[key]]
-    for name in rest:
-        if len(blocks[-1]) > 1 and _wanted(console, _table(frame, [*blocks[-1], name])) > console.width:
-            blocks.append([key])
+    """Returns tables that each fit the console; all of them begin with the columns up to `trial`, or with the first."""
+    names = [str(name) for name in frame.columns]
+    n_keys = names.index("trial") + 1 if "trial" in names else 1
+    keys = names[:n_keys]
+    blocks = [keys[:]]
+    for name in names[n_keys:]:
+        if len(blocks[-1]) > n_keys and _wanted(console, _table(frame, [*blocks[-1], name])) > console.width:
+            blocks.append(keys[:])
         blocks[-1].append(name)
     return [_table(frame, columns, title if i == 0 else "") for i, columns in enumerate(blocks)]
 

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from paper_study import TRACEBACK, begin, make_spec
+
+from lightning_hwtune.core.objectives import Metric, Objectives
+from lightning_hwtune.core.space import Choice, NumDevices, SearchSpace
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.report.tables import (
+    best_record,
+    first_line,
+    front_frame,
+    front_records,
+    n_retries,
+    rung_words,
+    trials_frame,
+    trials_records,
+)
+
+
+def test_the_full_front_as_records(paper):
+    assert front_records(paper.state) == [
+        {
+            "trial_id": 1,
+            "config": {"lr": 0.02, "devices": 1},
+            "devices": 1,
+            "objectives": {"error": 0.2, "train_s": 9.0, "cost_usd": 0.009000000000000001},
+            "epochs": 9,
+            "checkpoint": "trials/001/3.ckpt",
+        },
+        {
+            "trial_id": 0,
+            "config": {"lr": 0.01, "devices": 1},
+            "devices": 1,
+            "objectives": {"error": 0.25, "train_s": 5.0, "cost_usd": 0.005},
+            "epochs": 9,
+            "checkpoint": "trials/000/2.ckpt",
+        },
+    ]
+
+
+def test_the_rung_front_is_one_front_a_level_deepest_first(paper):
+    found = [
+        (r["rung"], r["trial_id"], r["epochs"], r["objectives"]["error"]) for r in front_records(paper.state, "rung")
+    ]
+    # at 3: trial 0 was as far with 0.44 after 2 s, trial 1 with 0.34 after 3 s (its repeated epoch replaced 0.3);
+    # at 1: the diverged trial 2 is the fastest and still on no front, and 0 is dominated by 1
+    assert found == [(9, 1, 9, 0.2), (9, 0, 9, 0.25), (3, 1, 3, 0.34), (3, 0, 3, 0.44), (1, 1, 1, 0.4)]
+
+
+def test_the_mixed_front_marks_what_is_partial(empty):
+    s = empty
+    for trial_id, (error, train_s) in enumerate([(0.5, 1.0), (0.6, 1.0), (0.7, 0.5)]):
+        s.create(0.0, trial_id, 0.01, 1)
+        s.start(0.0, trial_id, [0])
+        s.report(1.0, trial_id, 1, error, train_s, level=1, verdict="pause")
+        s.end(1.0, trial_id, "completed" if trial_id == 0 else "paused", 1.0)
+    assert [(r["trial_id"], r["partial"]) for r in front_records(s.state, "any")] == [(0, False), (2, True)]
+    assert list(front_frame(s.state, "any").columns[:4]) == ["trial", "epochs", "devices", "partial"]
+
+
+def test_the_front_frame_has_the_promised_columns_in_order(paper):
+    frame = front_frame(paper.state)
+    columns = ["trial", "epochs", "devices", "error", "train_s", "cost_usd", "lr", "checkpoint"]
+    assert list(frame.columns) == columns
+    assert frame.trial.tolist() == [1, 0]
+    assert frame.lr.tolist() == [0.02, 0.01]
+    rungs = front_frame(paper.state, "rung")
+    assert list(rungs.columns) == ["rung", *columns]
+    assert rungs.rung.tolist() == [9, 9, 3, 3, 1]
+
+
+def test_an_empty_front_keeps_its_columns(empty):
+    frame = front_frame(empty.state)
+    assert frame.empty
+    assert list(frame.columns) == ["trial", "epochs", "devices", "error", "train_s", "cost_usd", "lr", "checkpoint"]
+    assert best_record(empty.state) is None
+    assert trials_frame(empty.state).empty
+
+
+@pytest.mark.parametrize("ask", [front_frame, front_records])
+def test_another_kind_of_front_is_refused(paper, ask):
+    with pytest.raises(ArgumentError, match="`at` is 'rungs'; allowed: 'full', 'rung' or 'any'"):
+        ask(paper.state, "rungs")
+
+
+def test_names_that_are_taken_get_a_prefix():
+    space = SearchSpace(
+        {"trial": Choice([1, 2]), "gpus": NumDevices(1, 2), "loss": Choice(["a"]), "epochs": Choice([3])}
+    )
+    s = begin(make_spec(space=space, objectives=Objectives([Metric("loss", "min"), Metric("devices", "max")])))
+    columns = list(front_frame(s.state).columns)
+    assert columns == [
+        "trial", "epochs", "devices", "loss", "objective.devices",
+        "config.trial", "config.loss", "config.epochs", "checkpoint",
+    ]  # fmt: skip
+    assert len(set(trials_frame(s.state).columns)) == len(trials_frame(s.state).columns)
+
+
+def test_a_maximised_objective_is_sorted_from_its_best(empty):
+    s = begin(make_spec(objectives=Objectives([Metric("error", "max"), Metric("train_time", "min")])))
+    for trial_id, value in enumerate([0.1, 0.9]):
+        s.create(0.0, trial_id, 0.01, 1)
+        s.start(0.0, trial_id, [0])
+        s.report(1.0, trial_id, 9, 0.0, 1.0, values={"error": value, "train_time": value}, level=9, verdict="stop")
+        s.end(1.0, trial_id, "completed", 1.0)
+    assert [r["objectives"]["error"] for r in front_records(s.state)] == [0.9, 0.1]
+    assert best_record(s.state)["trial_id"] == 1
+
+
+def test_equal_bests_go_to_the_next_objective_then_to_the_lower_id(empty):
+    s = empty
+    for trial_id, train_s in enumerate([3.0, 2.0, 2.0]):
+        s.create(0.0, trial_id, 0.01, 1)
+        s.start(0.0, trial_id, [0])
+        s.report(1.0, trial_id, 9, 0.1, train_s, level=9, verdict="stop")
+        s.end(1.0, trial_id, "completed", 1.0)
+    assert best_record(s.state)["trial_id"] == 1
+    assert [r["trial_id"] for r in front_records(s.state)] == [1, 2]
+
+
+def test_every_trial_has_its_row(paper):
+    frame = trials_frame(paper.state).set_index("trial")
+    assert frame.state.tolist() == ["completed", "completed", "paused", "failed"]
+    assert frame.epochs.tolist() == [9, 9, 1, 0]
+    assert frame.devices.tolist() == [1, 1, 2, 2]
+    assert frame.segments.tolist() == [2, 3, 1, 2]
+    assert frame.retries.tolist() == [0, 1, 0, 1]
+    assert frame.failure.tolist() == ["", "ValueError: boom", "", "killed by signal 9"]
+    assert frame.rungs.tolist() == [
+        "1 promoted, 3 promoted, 9 completed",
+        "1 promoted, 3 promoted, 9 completed",
+        "1 paused",
+        "",
+    ]
+    assert math.isnan(frame.error[2])
+    assert math.isnan(frame.error[3])
+
+
+def test_trials_as_records_tell_nothing_from_not_finite(paper):
+    records = trials_records(paper.state)
+    assert records[3]["objectives"] == {"error": None, "train_s": None, "cost_usd": None}
+    assert math.isnan(records[2]["objectives"]["error"])
+    assert records[1]["rungs"] == {"1": "promoted", "3": "promoted", "9": "completed"}
+
+
+def test_the_segment_that_ends_a_failed_trial_is_no_retry(paper):
+    assert n_retries(paper.state) == {1: 1, 3: 1}
+
+
+def test_a_trial_stopped_at_a_rung_is_called_stopped_before_it_has_ended(empty):
+    empty.create(0.0, 0, 0.01, 1)
+    empty.start(0.0, 0, [0])
+    empty.report(1.0, 0, 1, 0.5, 1.0, level=1, verdict="stop")
+    assert rung_words(empty.state.trials[0], 9) == {1: "stopped"}
+    empty.end(1.0, 0, "stopped", 1.0)
+    assert rung_words(empty.state.trials[0], 9) == {1: "stopped"}
+
+
+def test_a_trial_that_ended_early_of_its_own_accord_stands_at_the_higher_rungs(empty):
+    empty.create(0.0, 0, 0.01, 1)
+    empty.start(0.0, 0, [0])
+    empty.report(1.0, 0, 1, 0.5, 1.0, level=1, verdict="continue", target=3)
+    empty.report(2.0, 0, 2, 0.4, 2.0)
+    empty.end(2.0, 0, "completed", 2.0)
+    assert rung_words(empty.state.trials[0], 9) == {1: "promoted", 3: "completed", 9: "completed"}
+    found = [(r["rung"], r["epochs"], r["objectives"]["error"]) for r in front_records(empty.state, "rung")]
+    assert found == [(9, 2, 0.4), (3, 2, 0.4), (1, 1, 0.5)]
+
+
+CHAINED = """Traceback (most recent call last):
+  File x
+KeyError: 1
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File y
+OSError: 2"""
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (TRACEBACK, "ValueError: boom"),
+        ("killed by signal 9\nsomewhere", "killed by signal 9"),
+        ("", ""),
+        ("\n  \n", ""),
+        (CHAINED, "OSError: 2"),
+        ("Traceback (most recent call last):\n  cut off", "cut off"),
+    ],
+)  # fmt: skip
+def test_the_line_that_names_an_error(error, line):
+    assert first_line(error) == line
