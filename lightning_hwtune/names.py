@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, nearest
 
-__all__ = ["HABITS", "refuse_unknown"]
+__all__ = ["FILE_HABITS", "HABITS", "refuse_unknown", "refuse_unknown_keys"]
 
 HABITS: Mapping[str, str] = {
     "n_trials": "here it is called `max_trials`, and it is the study's total over all its runs, not additional ones",
@@ -38,6 +38,32 @@ HABITS: Mapping[str, str] = {
 }
 
 
+_FILE_POOL = "concurrency follows from the pool: `pool: {devices: 4}`; `max_parallel` caps it"
+_FILE_OBJECTIVES = "objectives carry their direction: `objectives: [{metric: val_loss, mode: min}, train_s]`"
+_FILE_SCHEDULER = "it belongs to the scheduler: `scheduler: {name: asha, max_epochs: 27}`"
+
+FILE_HABITS: Mapping[str, str] = {
+    **HABITS,
+    **dict.fromkeys(("n_jobs", "workers", "n_workers", "max_concurrent_trials"), _FILE_POOL),
+    **dict.fromkeys(("direction", "directions", "metric", "metrics", "mode", "monitor"), _FILE_OBJECTIVES),
+    **dict.fromkeys(("max_epochs", "max_steps", "max_samples", "eta", "first_rung", "brackets"), _FILE_SCHEDULER),
+    **dict.fromkeys(
+        ("gpus", "devices", "accelerator"), "here it belongs to the pool: `pool: {accelerator: gpu, devices: 4}`"
+    ),
+    **dict.fromkeys(("study_name", "name"), "here it is called `study`"),
+    "max_t": "here it is called `max_epochs` (or `max_steps`, `max_samples`), among the scheduler's options",
+    "points_to_evaluate": "here it is called `enqueue`: a list of configurations",
+    "resources_per_trial": "devices a trial are a parameter: `{type: num_devices, counts: [1, 2]}`",
+    "type": "here it is called `name`",
+    "params": "here it is called `space`",
+    "search_space": "here it is called `space`",
+    "parameters": "here it is called `space`",
+    "function": "here it is called `train`: `package.module:function`",
+    "target": "here it is called `train`: `package.module:function`",
+}
+"""The same for the keys of a study file."""
+
+
 def refuse_unknown(where: str, given: Iterable[str], known: Iterable[str] = ()) -> None:
     """Does nothing if `given` is empty; otherwise says what the first name is called here.
 
@@ -48,7 +74,22 @@ def refuse_unknown(where: str, given: Iterable[str], known: Iterable[str] = ()) 
     known = list(known)
     for name in given:
         if name in HABITS and name not in known:
-            raise RenamedArgumentError(
-                f"{where}({name}=...)" if not where.endswith(":") else f"{where} {name}", HABITS[name]
-            )
+            raise RenamedArgumentError(f"{where}({name}=...)", HABITS[name])
         raise ArgumentError(where, name, f"one of {', '.join(known) or 'the documented names'}{nearest(name, known)}")
+
+
+def refuse_unknown_keys(where: str, given: Mapping[str, object], known: Iterable[str]) -> None:
+    """The same for the keys of a study file; `where` goes before the key's name, e.g. "pool.".
+
+    Raises:
+        RenamedArgumentError, ArgumentError: as `refuse_unknown`.
+    """
+    known = list(known)
+    for name, value in given.items():
+        if name in known:
+            continue
+        if name in FILE_HABITS:
+            raise RenamedArgumentError(f"{where}{name}", FILE_HABITS[name])
+        close = nearest(str(name), known).removeprefix("; ")
+        hint = close[:1].upper() + close[1:]
+        raise ArgumentError(f"{where}{name}", value, f"the keys {', '.join(known) or '(none)'}", hint=hint)

@@ -1,4 +1,4 @@
-"""One schema behind the Python keywords, study files and, later, the Hydra node."""
+"""Durations as people write them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SECONDS = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 8640
 
 
 def parse_duration(argument: str, value: float | str | datetime.timedelta | None) -> float | None:
-    """Returns seconds: from a number of seconds, "90s", "10min", "8h", "1d", "1h30min", or a timedelta; None stays None.
+    """Returns seconds: from a number of them, "90s", "10min", "8h", "1d", "1h30min", or a timedelta; None stays None.
 
     Raises:
         ArgumentError: another form, or nothing above 0.

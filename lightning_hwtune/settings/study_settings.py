@@ -1,0 +1,326 @@
+"""A study as data: the keys of a study file, what each means, and the parts that they build.
+
+Every key has its documentation in the field's metadata; `docs/study-file.md` is made from it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self, TypeVar, cast, final
+
+from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, Objective, Objectives, TrainSeconds
+from lightning_hwtune.core.schedulers import ASHA, RunToEnd, Scheduler
+from lightning_hwtune.core.searchers import Grid, Random, Searcher
+from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.core.spec import Limits
+from lightning_hwtune.engine.payload import ImportedFunction
+from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, nearest
+from lightning_hwtune.names import refuse_unknown_keys
+from lightning_hwtune.settings.duration import parse_duration
+from lightning_hwtune.settings.overrides import apply_overrides, parse_overrides
+from lightning_hwtune.store.disk_budget import parse_bytes
+
+__all__ = ["SCHEDULERS", "SEARCHERS", "StudySettings", "options"]
+
+SCHEDULERS: Mapping[str, Callable[..., Scheduler]] = {cls.name: cls for cls in (ASHA, RunToEnd)}
+SEARCHERS: Mapping[str, Callable[..., Searcher]] = {cls.name: cls for cls in (Random, Grid)}
+"""Name in study files -> class."""
+
+_IMPORT_PATH = re.compile(r"\w+(\.\w+)*:\w+")
+_MEASURED: Mapping[str, Callable[[], Objective]] = {cls.name: cls for cls in (TrainSeconds, DeviceSeconds, Cost)}
+_FORMS: Mapping[str, tuple[type, ...]] = {
+    "text": (str,),
+    "whole number": (int,),
+    "number": (int, float),
+    "number or text": (int, float, str),
+    "whole number or text": (int, str),
+    "mapping": (Mapping,),
+    "mapping or text": (Mapping, str),
+    "list": (list, tuple),
+}
+_T = TypeVar("_T")
+
+
+def _key(form: str, doc: str, default: Any = dataclasses.MISSING) -> Any:
+    """A key of the study file. A default of None also lets the file say null."""
+    metadata = {"form": form, "doc": doc}
+    if isinstance(default, dict | list):
+        return field(default_factory=default.copy, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudySettings:
+    """What a study file says, in its natural form. Names and defaults are those of `Study` and `Study.run`.
+
+    Raises:
+        ArgumentError, RenamedArgumentError: a value or a name that is not allowed; the message has the key.
+    """
+
+    study: str = _key("text", "The study's name: its folder under `dir`. A study that exists there is continued.")
+    train: str = _key(
+        "text",
+        "Import path of the training function, `package.module:function`; it takes a `Trial`. The working directory "
+        "can be imported from.",
+    )
+    space: Mapping[str, Any] = _key("mapping", "The parameters: name to kind and range, see below.")
+    objectives: Sequence[Any] = _key(
+        "list", "What is optimised, see below. The first one breaks ties and names the best trial."
+    )
+    scheduler: Mapping[str, Any] = _key("mapping", "When a trial goes on: `name` and its options, see below.")
+    searcher: Mapping[str, Any] | str = _key(
+        "mapping or text", "What is tried next: `name` and its options, see below.", "random"
+    )
+    pool: Mapping[str, Any] = _key("mapping", "The devices of this host and their price, see below.", {})
+    seed: int = _key("whole number", "Of every draw. The same seed and the same reports give the same decisions.", 0)
+    batch: str = _key(
+        "text",
+        "`global`: batch sizes are shared by a trial's devices, and those that do not divide are never drawn. "
+        "`per_device`: every device gets the whole batch size.",
+        "global",
+    )
+    max_trials: int | None = _key("whole number", "Trials of the study, over all its runs.", None)
+    max_time: float | str | None = _key(
+        "number or text", "Time of the study, over all its runs: seconds, or `90s`, `10min`, `8h`.", None
+    )
+    max_cost: float | None = _key(
+        "number", "US dollars that the study may be billed, start-ups and lost work included.", None
+    )
+    max_parallel: int | None = _key("whole number", "Trials that train at one time; null = all the pool carries.", None)
+    finishers: int = _key(
+        "whole number", "Fully trained trials that the study should end with, so that its front offers a choice.", 4
+    )
+    max_retries: int = _key(
+        "whole number", "How often a trial that failed goes on from its last checkpoint before it counts as failed.", 1
+    )
+    max_failures: int = _key("whole number", "Failed trials that end the study.", 3)
+    disk_budget: int | str | None = _key(
+        "whole number or text", "Bytes of all checkpoints together, e.g. `500MB`; null = unlimited.", "20GB"
+    )
+    enqueue: Sequence[Any] = _key(
+        "list",
+        "Configurations that are tried before the searcher's: a list of mappings, each with every parameter.",
+        [],
+    )
+    preload: Sequence[str] = _key(
+        "list",
+        "Modules that are imported once instead of in every segment, such as the one with the training function. They "
+        "must run no tensor operation when imported.",
+        [],
+    )
+    executor: str = _key(
+        "text",
+        "`local`: a fresh process for each rank. `inline`: in the command's own process, on one device.",
+        "local",
+    )
+    dir: str = _key("text", "Folder of the studies, from the working directory.", "hwtune")
+    storage: str | None = _key("text", "SQLAlchemy URL of a database that replaces the study's own SQLite file.", None)
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            _check_form(item, getattr(self, item.name))
+        if not _IMPORT_PATH.fullmatch(self.train):
+            raise ArgumentError("train", self.train, "an import path such as 'models.digits_study:train'")
+        self.study_kwargs()
+        self.limits()
+        parse_bytes(self.disk_budget)
+        for config in self.enqueue:
+            _check_mapping("enqueue", config)
+        for module in self.preload:
+            if not isinstance(module, str):
+                raise ArgumentError("preload", module, "names of modules")
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
+        """Reads a study file (YAML, with OmegaConf's interpolations) and changes it by Hydra-style overrides.
+
+        Raises:
+            ArgumentError, RenamedArgumentError: the file cannot be read, or something in it or in an override is not
+                allowed; the message has the file and the key.
+        """
+        data = _read(path)
+        apply_overrides(data, parse_overrides(overrides), cls.keys())
+        with _located(f"{path}: "):
+            return cls.from_dict(_resolved(data))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Returns the settings that plain data describes.
+
+        Raises:
+            ArgumentError, RenamedArgumentError: as for the class; also for a key that is unknown or missing.
+        """
+        refuse_unknown_keys("", data, cls.keys())
+        for item in dataclasses.fields(cls):
+            has_default = item.default is not dataclasses.MISSING or item.default_factory is not dataclasses.MISSING
+            if item.name not in data and not has_default:
+                raise ArgumentError(item.name, None, f"a {item.metadata['form']}; every study needs it")
+        return cls(**data)
+
+    @classmethod
+    def keys(cls) -> tuple[str, ...]:
+        """Returns the keys that a study file may have."""
+        return tuple(item.name for item in dataclasses.fields(cls))
+
+    def study_kwargs(self) -> dict[str, Any]:
+        """Returns the keyword arguments of `Study`."""
+        return {
+            "name": self.study,
+            "space": self._space(),
+            "objectives": self._objectives(),
+            "scheduler": self._scheduler(),
+            "searcher": self._searcher(),
+            "pool": _build("pool", Pool, self.pool),
+            "dir": self.dir,
+            "storage": self.storage,
+            "seed": self.seed,
+            "batch": self.batch,
+            "disk_budget": self.disk_budget,
+            "max_retries": self.max_retries,
+            "max_failures": self.max_failures,
+        }
+
+    def run_kwargs(self) -> dict[str, Any]:
+        """Returns the keyword arguments of `Study.run`, `train` among them.
+
+        Raises:
+            ArgumentError: there is no such module to import the training function from.
+        """
+        return {
+            "train": ImportedFunction(self.train),
+            "max_trials": self.max_trials,
+            "max_time": self.max_time,
+            "max_cost": self.max_cost,
+            "max_parallel": self.max_parallel,
+            "finishers": self.finishers,
+            "executor": self.executor,
+            "preload": tuple(self.preload),
+        }
+
+    def limits(self) -> Limits:
+        """Returns the limits of the whole study."""
+        time_s = parse_duration("max_time", self.max_time)
+        return Limits(self.max_trials, time_s, self.max_cost, self.max_parallel, self.finishers)
+
+    def _space(self) -> SearchSpace:
+        with _located("space."):
+            return SearchSpace.from_dict(self.space)
+
+    def _objectives(self) -> Objectives:
+        return Objectives([_objective(item) for item in self.objectives])
+
+    def _scheduler(self) -> Scheduler:
+        return _named("scheduler", SCHEDULERS, self.scheduler)
+
+    def _searcher(self) -> Searcher:
+        return _named("searcher", SEARCHERS, self.searcher)
+
+
+def options(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Returns what a part may be given in a study file: name -> parameter of its class."""
+    parameters = inspect.signature(cls).parameters
+    return {name: item for name, item in parameters.items() if item.kind is not inspect.Parameter.VAR_KEYWORD}
+
+
+def _build(key: str, cls: Callable[..., _T], given: Mapping[str, Any]) -> _T:
+    """Makes a part; what it refuses is told with its key."""
+    refuse_unknown_keys(f"{key}.", given, options(cls))
+    with _located(f"{key}."):
+        return cls(**given)
+
+
+def _named(key: str, registry: Mapping[str, Callable[..., _T]], given: Mapping[str, Any] | str) -> _T:
+    """Makes the part that `name` says; a bare text is a name without options."""
+    form = {"name": given} if isinstance(given, str) else dict(given)
+    name = form.pop("name", None)
+    if not isinstance(name, str) or name not in registry:
+        allowed = f"{', '.join(registry)}{nearest(str(name), registry)}"
+        hint = f"Write `name: {form['type']}`." if form.get("type") in registry else ""
+        raise ArgumentError(f"{key}.name", name, allowed, hint=hint)
+    return _build(key, registry[name], form)
+
+
+def _objective(item: object) -> Objective:
+    """Reads one entry of `objectives`."""
+    allowed = f"{{metric: val_loss, mode: min}}, or one of {', '.join(_MEASURED)}"
+    if isinstance(item, str):
+        if item in _MEASURED:
+            return _MEASURED[item]()
+        near = nearest(item, _MEASURED).removeprefix("; ")
+        raise ArgumentError("objectives", item, allowed, hint=f"A metric needs its direction. {near}".strip())
+    form = _check_mapping("objectives", item, allowed)
+    if "name" in form:
+        raise RenamedArgumentError("objectives.name", f"write {{metric: {form['name']}, mode: min}}")
+    refuse_unknown_keys("objectives.", form, ("metric", "mode", "unit"))
+    missing = [name for name in ("metric", "mode") if name not in form]
+    if missing:
+        raise ArgumentError("objectives", dict(form), allowed, hint=f"`{missing[0]}` is missing.")
+    with _located("objectives."):
+        return Metric(form["metric"], form["mode"], form.get("unit") or "")
+
+
+def _check_form(item: dataclasses.Field[Any], value: object) -> None:
+    """Refuses a value of the wrong type; true and false are no numbers."""
+    form = item.metadata["form"]
+    may_be_none = item.default is None or item.name == "disk_budget"
+    if value is None and may_be_none:
+        return
+    if not isinstance(value, _FORMS[form]) or isinstance(value, bool):
+        raise ArgumentError(item.name, value, f"a {form}{', or null' if may_be_none else ''}")
+
+
+def _check_mapping(key: str, value: object, allowed: str = "mappings from name to value") -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ArgumentError(key, value, allowed)
+    return value
+
+
+@contextlib.contextmanager
+def _located(prefix: str) -> Iterator[None]:
+    """Puts a prefix before the name of the argument that an error is about."""
+    try:
+        yield
+    except ArgumentError as error:
+        name = error.argument.rpartition(".")[2] if prefix.endswith(".") and prefix != "space." else error.argument
+        raise ArgumentError(f"{prefix}{name}", error.received, error.allowed, hint=error.hint) from None
+    except RenamedArgumentError as error:
+        raise RenamedArgumentError(f"{prefix}{error.given}", error.here) from None
+
+
+def _read(path: str | Path) -> dict[str, Any]:
+    """Returns a YAML file's plain data, interpolations left as they are."""
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        data = OmegaConf.to_container(OmegaConf.load(path))
+    except OSError as error:
+        raise ArgumentError(
+            "study file", str(path), "a YAML file that can be read", hint=f"({error.strerror})"
+        ) from None
+    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        raise ArgumentError("study file", str(path), "valid YAML", hint=f"\n{error}") from None
+    if not isinstance(data, dict):
+        raise ArgumentError("study file", str(path), f"a YAML mapping with the keys {', '.join(StudySettings.keys())}")
+    return cast("dict[str, Any]", data)
+
+
+def _resolved(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns plain data with its interpolations, `${oc.env:NAME}` and the like, replaced."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        plain = OmegaConf.to_container(OmegaConf.create(dict(data)), resolve=True)
+    except OmegaConfBaseException as error:
+        raise ArgumentError("interpolation", error.full_key, "one that can be resolved", hint=str(error)) from None
+    return cast("dict[str, Any]", plain)
