@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_hwtune.training.channel import Beat, Channel, Ended, SegmentOrder, Started
-from lightning_hwtune.training.context import ActiveSegment, segment_context
+from lightning_hwtune.training.context import current_segment, segment_context
 from lightning_hwtune.training.ranks import Rendezvous, join_group, rank_environment, scrub_environment
 from lightning_hwtune.training.trial import Trial
 
@@ -42,8 +42,9 @@ def run_rank(
     try:
         _become_independent()
         _redirect_output(log_path(order, rank))
-        train = _prepare(order, rank, payload_path, rendezvous)
-        ended = run_segment(train, order, channel, rank)
+        with _beating(channel, rank):
+            train = _prepare(order, rank, payload_path, rendezvous)
+            ended = run_segment(train, order, channel, rank)
     except BaseException:  # an exit, too, owes the engine a last word
         ended = Ended(rank, "error", traceback.format_exc(), order.resource, reached_end=False)
     _flush()
@@ -57,7 +58,7 @@ def run_segment(train: Callable[[Trial], Any], order: SegmentOrder, channel: Cha
     """
     from lightning.pytorch import seed_everything
 
-    with _environment(order), segment_context(order, channel, rank) as segment, _beating(segment):
+    with _environment(order), segment_context(order, channel, rank) as segment:
         seed_everything(order.seed, workers=True, verbose=False)
         channel.send(Started(rank, os.getpid()))
         try:
@@ -90,6 +91,28 @@ def _become_independent() -> None:
     os.register_at_fork(after_in_child=_die_with_parent)
     # loader workers are forked as on any other day, not through the server that made this process
     multiprocessing.set_start_method(None, force=True)
+
+
+@contextlib.contextmanager
+def _beating(channel: Channel, rank: int) -> Iterator[None]:
+    """Sends a sign of life every second, from a thread of its own; ends this process's session if nobody is there."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(_BEAT_S):
+            segment = current_segment()
+            try:
+                channel.send(Beat(rank, segment.progress if segment is not None else 0))
+            except OSError:  # the engine is gone; its fork server may take its time to follow
+                os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    thread = threading.Thread(target=beat, name="hwtune-beat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _let_go_of_the_server() -> None:
@@ -168,25 +191,6 @@ def _environment(order: SegmentOrder) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-@contextlib.contextmanager
-def _beating(segment: ActiveSegment) -> Iterator[None]:
-    """Sends a sign of life every second, from a thread of its own."""
-    over = threading.Event()
-
-    def beat() -> None:
-        while not over.wait(_BEAT_S):
-            with contextlib.suppress(OSError):  # the engine is gone: the next report will tell
-                segment.channel.send(Beat(segment.rank, segment.progress))
-
-    thread = threading.Thread(target=beat, name="hwtune-beat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
