@@ -10,7 +10,8 @@ applied to the state, which is a fold over events and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, final
 
 from lightning_hwtune.core import events as ev
@@ -26,6 +27,7 @@ from lightning_hwtune.errors import IllegalMoveError
 __all__ = ["Controller", "Sink"]
 
 Sink = Callable[[Sequence[ev.Event]], None]
+_LOOK_AHEAD = 8  # draws among which a small trial is looked for while devices drain
 
 
 @final
@@ -47,7 +49,8 @@ class Controller:
         """Returns what `free` devices should do next.
 
         Order: work that was interrupted, promotions (deepest rung first), new trials, finishers. The first of these
-        that needs more devices than are free keeps its turn: nothing else starts until they have drained.
+        that needs more devices than are free keeps its turn until they have drained; meanwhile only work that is
+        expected to end by then is started.
         """
         limit = self._limit(now)
         if limit is not None:
@@ -63,6 +66,9 @@ class Controller:
             return self._idle(limit)
         if candidate.num_devices > free:
             self._reserved = candidate
+            filler = self._filler(candidate, free, now)
+            if filler is not None:
+                return filler
             text = f"trial {candidate.trial_id} needs {candidate.num_devices} devices, {free} are free"
             return Wait(Reason("reservation", text), reserved=candidate.num_devices)
         return candidate
@@ -86,6 +92,49 @@ class Controller:
         last = self.state.trials[candidate.trial_id].last if isinstance(candidate, Resume) else None
         return last.train_s / last.resource if last is not None else self.state.slowest_s
 
+    def _filler(self, reserved: Start | Resume, free: int, now: float) -> Start | Resume | None:
+        """Returns work for the devices that drain for `reserved`, if it is expected to end before they have.
+
+        Backfilling as in EASY: Lifka, "The ANL/IBM SP scheduling system", 1995.
+        """
+        span_s = self.state.drain_s(reserved.num_devices - free, now)
+        large = {trial.trial_id for trial in self.state.trials if trial.num_devices > free}
+        for option in (
+            self._promotion(self.state.running.keys() | large | {reserved.trial_id}),
+            self._small(reserved, free),
+        ):
+            if option is not None and self._duration(option) <= span_s:
+                return option
+        return None
+
+    def _duration(self, candidate: Start | Resume) -> float:
+        """Returns the seconds a candidate is expected to train; infinity if nothing is known yet."""
+        pace_s = self._pace(candidate)
+        checkpoint = self.state.trials[candidate.trial_id].checkpoint if isinstance(candidate, Resume) else None
+        epochs = candidate.target - (checkpoint.resource if checkpoint else 0)
+        return epochs * pace_s if pace_s > 0 else math.inf
+
+    def _small(self, reserved: Start | Resume, free: int) -> Start | None:
+        """Returns one of the next draws that fits the free devices; the draws it overtakes keep their places."""
+        if self.state.enqueued:
+            return None
+        held = {reserved.draw} if isinstance(reserved, Start) and reserved.draw is not None else set()
+        ahead = sorted(self.state.skipped) + list(range(self.state.next_draw, self.state.next_draw + _LOOK_AHEAD))
+        for draw in ahead:
+            if draw in held or not self._has_room_for(draw, held):
+                continue
+            option = self._drawn(draw)
+            if option is None or option.num_devices <= free:
+                return option
+        return None
+
+    def _has_room_for(self, draw: int, held: set[int]) -> bool:
+        """Tells whether the limit of trials leaves room for this draw and for all that it overtakes."""
+        if self.state.limits.max_trials is None:
+            return True
+        overtaken = self.state.skipped | held | set(range(self.state.next_draw, draw))
+        return len(self.state.trials) + len(overtaken | {draw}) <= self.state.limits.max_trials
+
     def _idle(self, reason: Reason) -> Wait | Done:
         if self.state.running:
             return Wait(Reason(reason.rule, f"{reason.text}; {len(self.state.running)} segments still run"))
@@ -99,18 +148,14 @@ class Controller:
 
     def _candidate(self) -> Start | Resume | None:
         reserved, self._reserved = self._reserved, None
-        if reserved is not None and self._still_due(reserved):
+        if isinstance(reserved, Start) and self._may_create() and (reserved.draw is None or not self.state.enqueued):
+            return self._new() if reserved.draw is None else self._drawn(reserved.draw)
+        if isinstance(reserved, Resume) and self._still_due(reserved):
             return reserved
         return self._unfinished() or self._promotion() or self._new() or self._finisher()
 
-    def _still_due(self, reserved: Start | Resume) -> bool:
+    def _still_due(self, reserved: Resume) -> bool:
         """Tells whether the trial that waits for devices is still the right one to start."""
-        if isinstance(reserved, Start):
-            return (
-                reserved.trial_id == len(self.state.trials)
-                and self._may_create()
-                and (reserved.draw is None or not self.state.enqueued)
-            )
         if reserved.trial_id in self.state.running:
             return False
         if reserved.promoted_from is None:
@@ -128,8 +173,8 @@ class Controller:
         reason = Reason("unfinished", f"cleared to {trial.target}, goes on {begun}")
         return Resume(trial.trial_id, trial.num_devices, trial.target, None, reason)
 
-    def _promotion(self) -> Resume | None:
-        promotion = self.scheduler.promotable(exclude=self.state.running)
+    def _promotion(self, exclude: Container[int] | None = None) -> Resume | None:
+        promotion = self.scheduler.promotable(exclude=self.state.running if exclude is None else exclude)
         if promotion is None:
             return None
         trial = self.state.trials[promotion.trial_id]
@@ -141,23 +186,28 @@ class Controller:
     def _new(self) -> Start | None:
         if not self._may_create():
             return None
-        trial_id, draw = len(self.state.trials), None
-        config: Mapping[str, Any] | None = self.state.enqueued[0] if self.state.enqueued else None
-        source = "enqueued"
-        if config is None:
-            source, draw = "searcher", self.state.next_draw
-            config = self.spec.searcher.propose(self.spec.space, draw, self.spec.seed, self._history())
-        if config is None:
-            return None
+        if self.state.enqueued:
+            return self._start(self.state.enqueued[0], None)
+        return self._drawn(min(self.state.skipped, default=self.state.next_draw))
+
+    def _drawn(self, draw: int) -> Start | None:
+        config = self.spec.searcher.propose(self.spec.space, draw, self.spec.seed, self._history())
+        return None if config is None else self._start(config, draw)
+
+    def _start(self, config: Mapping[str, Any], draw: int | None) -> Start:
+        trial_id = len(self.state.trials)
         bracket = self.scheduler.draw_bracket(stream(self.spec.seed, "bracket", trial_id))
-        seed = int(stream(self.spec.seed, "trial", trial_id).integers(2**31 - 1))
-        reason = Reason(
-            f"new:{source}",
-            "enqueued by the user" if draw is None else f"draw {draw} of the {self.spec.searcher.name} searcher",
-        )
-        devices = self._allocation.devices(config)
+        origin = "enqueued by the user" if draw is None else f"draw {draw} of the {self.spec.searcher.name} searcher"
         return Start(
-            trial_id, config, devices, bracket, self.scheduler.first_target(bracket), seed, source, draw, reason
+            trial_id=trial_id,
+            config=config,
+            num_devices=self._allocation.devices(config),
+            bracket=bracket,
+            target=self.scheduler.first_target(bracket),
+            seed=int(stream(self.spec.seed, "trial", trial_id).integers(2**31 - 1)),
+            source="enqueued" if draw is None else "searcher",
+            draw=draw,
+            reason=Reason("new", origin),
         )
 
     def _history(self) -> History:

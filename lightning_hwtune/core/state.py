@@ -62,7 +62,8 @@ class StudyState:
     Attributes:
         trials: by trial id. segments: in order of their start; running: those that have not ended, by trial id.
         waiting: trials that are cleared to train on but are in no segment.
-        enqueued: configurations of the user's that no trial has yet. next_draw: the searcher's position.
+        enqueued: configurations of the user's that no trial has yet. next_draw: the searcher's position;
+            skipped: draws below it that were overtaken and are still to come.
         limits: of the newest session. closed: how the newest session ended; None while it is open or was killed.
         scheduler: its rungs. slowest_s: the most seconds that one unit of resource took so far.
     """
@@ -78,6 +79,7 @@ class StudyState:
         self.enqueued: list[Mapping[str, Any]] = []
         self.notes: list[ev.Noted] = []
         self.next_draw = 0
+        self.skipped: set[int] = set()
         self.n_failed = 0
         self.n_full = 0
         self.slowest_s = 0.0
@@ -105,6 +107,18 @@ class StudyState:
         """Device-seconds that the running segments still need until each can be paused at its next report."""
         left = ((s.epoch_s - (now - s.reported_at)) * s.num_devices for s in self.running.values())
         return sum(seconds for seconds in left if seconds > 0)
+
+    def drain_s(self, n_devices: int, now: float) -> float:
+        """Seconds until the running segments have freed so many devices, if each trains to its present target."""
+        left = sorted(
+            (max((self.trials[i].target - s.reached) * s.epoch_s - (now - s.reported_at), 0.0), s.num_devices)
+            for i, s in self.running.items()
+        )
+        for seconds, devices in left:
+            n_devices -= devices
+            if n_devices <= 0:
+                return seconds
+        return 0.0
 
     def known_checkpoints(self) -> set[str]:
         """Returns the relative paths of all checkpoints that the log vouches for."""
@@ -140,7 +154,9 @@ class StudyState:
         if event.draw is None:
             self.enqueued.pop(0)
         else:
-            self.next_draw = event.draw + 1
+            self.skipped |= set(range(self.next_draw, event.draw))
+            self.skipped.discard(event.draw)
+            self.next_draw = max(self.next_draw, event.draw + 1)
 
     def _segment_started(self, event: ev.SegmentStarted) -> None:
         trial = self.trials[event.trial_id]

@@ -140,6 +140,7 @@ def snapshot(state: StudyState) -> dict[str, Any]:
                 "waiting": sorted(state.waiting),
                 "enqueued": list(state.enqueued),
                 "next_draw": state.next_draw,
+                "skipped": sorted(state.skipped),
                 "n_failed": state.n_failed,
                 "n_full": state.n_full,
                 "wall_s": state.wall_s(state.last_at),

@@ -77,6 +77,21 @@ def test_a_many_device_trial_keeps_its_turn_until_its_devices_have_drained() -> 
     assert 1 in driver.state.running
 
 
+def test_devices_that_drain_are_filled_with_work_that_ends_in_time() -> None:
+    study = spec(space=SearchSpace(x=Choice(list(range(40))), devices=NumDevices(1, 2)), scheduler=ASHA(max_epochs=27))
+    driver = Driver(study, Limits(max_trials=30), curve=lambda c, e: c["x"] + 1 / e)
+    overtaken, waited = False, 0
+    while not isinstance(driver.fill(), Done):
+        overtaken = overtaken or bool(driver.state.skipped)
+        waited += driver.free
+        driver.step()
+    assert overtaken
+    assert not driver.state.skipped
+    assert len(driver.state.trials) == 30
+    draws = sorted(event.draw for event in driver.log if isinstance(event, ev.TrialCreated))
+    assert draws == list(range(30))  # overtaken draws keep their places
+
+
 def test_limits_are_totals_that_pause_and_can_be_raised() -> None:
     study, log = spec(), []
     first = Driver(study, Limits(max_trials=10, max_time_s=4.0), log=log)
@@ -247,19 +262,16 @@ def test_an_exhausted_grid_ends_the_study() -> None:
 
 def test_a_lost_checkpoint_restarts_from_scratch_and_says_so() -> None:
     driver = Driver(spec(), Limits(max_trials=20))
-    while True:
-        driver.fill()
+    while not isinstance(driver.fill(), Done):
         driver.step()
-        paused = [trial for trial in driver.state.trials if trial.state is TrialState.PAUSED]
-        if len(paused) == 3:
-            break
-    for trial in paused:
-        driver.controller.removed(trial.trial_id, trial.checkpoint.path, "disk budget", driver.now)
-        assert trial.state is TrialState.WAITING
-    driver.run()
-    resumed = [s for s in driver.state.segments if s.trial_id in {t.trial_id for t in paused} and s.number > 1]
+        for trial in driver.state.trials:
+            if trial.state is TrialState.PAUSED:
+                driver.controller.removed(trial.trial_id, trial.checkpoint.path, "disk budget", driver.now)
+                assert trial.state is TrialState.WAITING
+    resumed = [segment for segment in driver.state.segments if segment.number > 1]
     assert resumed
-    assert resumed[0].resource == 0
+    assert {segment.resource for segment in resumed} == {0}
+    assert driver.state.n_full >= 4
     assert any("from scratch" in note.text for note in driver.state.notes)
 
 
