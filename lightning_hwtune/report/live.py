@@ -194,3 +194,7 @@ class _Printer:
             action()
         except (BrokenPipeError, ValueError):  # ValueError: the file was closed
             self._is_gone = True
+        except SystemExit:  # rich's answer to a broken pipe; it goes quiet first, a signal's SystemExit does not
+            if not self._console.quiet:
+                raise
+            self._is_gone = True

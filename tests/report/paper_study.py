@@ -145,9 +145,9 @@ def play() -> Script:
     repeated = {"rule": "repeated", "reason": "rung 3 was decided before: continue"}
     cleared = _GO_ON | {"rule": "cleared", "reason": "was promoted to 9 before it came to 3"}
     for epoch in range(2, 9):
-        error, done = 0.4 - 0.02 * epoch, (epoch - 1) / 2
+        error, done = round(0.4 - 0.02 * epoch, 2), (epoch - 1) / 2
         s.report(6.0 + epoch, 1, epoch, error, float(epoch), **(repeated if epoch == 3 else {}))
-        s.report(7.0 + done, 0, epoch, error + 0.1, 1 + done, **(cleared if epoch == 3 else {}))
+        s.report(7.0 + done, 0, epoch, round(error + 0.1, 2), 1 + done, **(cleared if epoch == 3 else {}))
     s.report(11.0, 0, 9, 0.25, 5.0, **_END)
     s.save(11.1, 0, 9, 5.0)
     s.add(ev.CheckpointRemoved(at=11.1, trial_id=0, path="trials/000/1.ckpt", reason="superseded"))

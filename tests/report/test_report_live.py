@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import io
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from paper_study import begin, make_spec, play
+from rich.console import Console
+
+from lightning_hwtune.core import events as ev
+from lightning_hwtune.report.live import LinesView, PanelView, QuietView, open_view
+
+FOLDER = Path("hwtune/paper")
+CHECK = SimpleNamespace(
+    num_devices=1, logged=("error", "loss"), epoch_s=2.0, checkpoint_bytes=400_000, wall_s=3.1, notes=("a note",)
+)
+
+
+def screen(*, is_terminal, width=100, environ=None):
+    environ = {"TERM": "xterm", **(environ or {})}
+    return Console(file=io.StringIO(), width=width, height=40, force_terminal=is_terminal, _environ=environ)
+
+
+def watch(view_of, script):
+    """Lets a view see a study as a session shows it: each event before it is in the state."""
+    again = begin(make_spec())
+    view = view_of(again.state)
+    log = script.log[2:]
+    while log:
+        n = 2 if isinstance(log[0], ev.TrialCreated) else 1
+        if isinstance(log[0], ev.SessionClosed):
+            view.close(log[0].at)
+        view.on_events(log[:n])
+        for event in log[:n]:
+            again.state.apply(event)
+        view.tick(log[0].at)
+        del log[:n]
+    return view
+
+
+def test_the_view_follows_where_the_output_goes(empty, monkeypatch):
+    assert isinstance(open_view(empty.state, FOLDER, enabled=False), QuietView)
+    assert isinstance(open_view(empty.state, FOLDER, console=screen(is_terminal=True)), PanelView)
+    assert isinstance(open_view(empty.state, FOLDER, console=screen(is_terminal=False)), LinesView)
+    dumb = screen(is_terminal=True, environ={"TERM": "dumb"})
+    assert isinstance(open_view(empty.state, FOLDER, console=dumb), LinesView)
+
+
+def test_the_lines_of_the_paper_study():
+    console = screen(is_terminal=False)
+    watch(lambda state: LinesView(state, FOLDER, console), play())
+    assert console.file.getvalue().splitlines() == [
+        "         0 s  trial 0 starts on 1 device: lr=0.01, devices=1",
+        "         0 s  trial 1 starts on 1 device: lr=0.02, devices=1",
+        "         1 s  trial 0 pauses at epoch 1: error 0.5, train_s 1, cost_usd 0.001; rank 1 of 1 at rung 1, 0 go on",
+        "       1.2 s  trial 1 pauses at epoch 1: error 0.4, train_s 1, cost_usd 0.001; rank 1 of 2 at rung 1, 0 go on",
+        "         2 s  trial 2 starts on 2 devices: lr=0.03, devices=2",
+        "       2.8 s  trial 2 pauses at epoch 1: error nan, train_s 0.8, cost_usd 0.0016; a loss is not finite",
+        "         3 s  trial 1 resumes at epoch 1 on 1 device: rank 1 of 3 at rung 1, 1 go on",
+        "         5 s  trial 1 goes on at rung 3: error 0.3, train_s 3, cost_usd 0.003; rank 1 of 1 at rung 3, 0 go on",
+        "         7 s  trial 1 will be tried again: ValueError: boom",
+        "         7 s  trial 1 resumes at epoch 1 on 1 device: cleared to 9, goes on from 1",
+        "         7 s  trial 0 resumes at epoch 1 on 1 device: best of rung 1 that was not promoted; 0 of 2 finishers "
+        "so far",
+        "       7.1 s  trial 1: min_epochs=5 was lifted",
+        "        11 s  trial 0 is complete at epoch 9, error 0.25, train_s 5, cost_usd 0.005",
+        "        16 s  trial 1 is complete at epoch 9, error 0.2, train_s 9, cost_usd 0.009",
+        "        16 s  trial 3 starts on 2 devices: lr=0.04, devices=2",
+        "        17 s  trial 3 will be tried again: ValueError: boom",
+        "        17 s  trial 3 resumes from scratch on 2 devices: cleared to 1, goes on from scratch",
+        "        18 s  trial 3 failed: killed by signal 9",
+        "        20 s  study paper is finished (4 trials): trial 4 of 4 · 2 fully trained · 22 epochs (61 % of full) · "
+        "20 s · 0.025 USD · 1 failed",
+    ]
+
+
+@given(st.lists(st.tuples(st.floats(0, 0.4), st.booleans()), min_size=1, max_size=60))
+@settings(max_examples=40, deadline=None)
+def test_lines_never_flood_and_errors_are_never_left_out(steps):
+    console = screen(is_terminal=False)
+    script = begin(make_spec())
+    view = LinesView(script.state, FOLDER, console)
+    at, times, n_errors = 0.0, [], 0
+    for step, is_error in steps:
+        at += step
+        before = console.file.tell()
+        if is_error:
+            n_errors += 1
+            event = ev.SegmentEnded(
+                at=at, trial_id=0, segment=1, outcome="error", state="failed", error="boom", wall_s=1.0, device_s=1.0,
+                billed_usd=0.0, world_size=1, next_devices=1,
+            )  # fmt: skip
+        else:
+            event = ev.Noted(at=at, trial_id=None, text="quiet")
+        view.on_events([event])
+        if not is_error and console.file.tell() > before:
+            times.append(at)
+    for i in range(len(times) - 4):
+        assert times[i + 4] - times[i] >= 1.0
+    text = console.file.getvalue()
+    assert text.count("failed: boom") == n_errors
+    left_out = sum(int(n) for n in re.findall(r"\((\d+) lines? left out\)", text)) + view._n_left_out
+    assert text.count("quiet") + left_out == len(steps) - n_errors
+
+
+def test_before_anything_trains_the_folder_the_limits_and_the_rungs_are_told(empty):
+    console = screen(is_terminal=False)
+    view = LinesView(empty.state, FOLDER, console)
+    view.header(SimpleNamespace(n_bytes=2_000_000_000, largest=("frame", 1_999_000_000)))
+    view.checked(CHECK)
+    text = console.file.getvalue().splitlines()
+    assert text[0] == "study paper in hwtune/paper"
+    assert text[1] == (
+        "objectives: error (min), train_s (min), cost_usd (min); 2 parameters; pool of 2 cpu devices at 3.60 USD an "
+        "hour each"
+    )
+    assert text[2] == "limits: 4 trials (0 exist, 4 to go)"
+    # 4 + 1 x 2, and two finishers: one from 3 to 9, one from 1 to 9
+    assert text[9] == "20 epochs in total, 56 % of the 36 of full training; 2 fully trained"
+    assert text[10].startswith("the training function carries 2 GB, most of it `frame` (2 GB)")
+    assert text[11] == "checked in 3.1 s: logs error, loss, 2 s an epoch on 1 device, checkpoints of 400 kB"
+    assert text[12] == "forecast: about 20 s on 2 devices at that pace"
+    assert text[13] == "note: a note"
+
+
+def test_limits_are_told_with_what_is_used_of_them():
+    script = begin(make_spec(), max_trials=None, max_time_s=600.0, max_cost_usd=2.0)
+    script.add(ev.Noted(at=60.0, trial_id=None, text=""))
+    console = screen(is_terminal=False)
+    LinesView(script.state, FOLDER, console).header(None)
+    [line] = [line for line in console.file.getvalue().splitlines() if line.startswith("limits")]
+    assert line == "limits: 10 min 00 s in all (1 min 00 s used), 2.00 USD in all (0 USD spent)"
+
+
+def test_a_check_without_a_known_epoch_length_forecasts_nothing(empty):
+    console = screen(is_terminal=False)
+    LinesView(empty.state, FOLDER, console).checked(SimpleNamespace(**{**vars(CHECK), "epoch_s": math.nan}))
+    assert console.file.getvalue() == (
+        "checked in 3.1 s: logs error, loss, checkpoints of 400 kB\nnote: a note\n"
+    )  # fmt: skip
+
+
+def plain(text):
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+def test_the_panel_shows_totals_running_segments_and_the_front(paper):
+    script = paper
+    script.create(21.0, 4, 0.05, 1)
+    script.start(21.0, 4, [1])
+    console = screen(is_terminal=True, width=80)
+    view = PanelView(script.state, FOLDER, console)
+    view.tick(23.0)
+    view.close(23.0)
+    rows = [line.rstrip() for line in plain(console.file.getvalue()).splitlines()]
+    assert rows[1].startswith("trial 5 of 4 · 2 fully trained · 22 epochs (49 % of full)")
+    assert rows[2].split() == [
+        "trial",
+        "devices",
+        "epochs",
+        "of",
+        "time",
+        "error",
+        "train_s",
+        "cost_usd",
+        "configuration",
+    ]
+    assert rows[3].split() == ["4", "cpu", "1", "0", "1", "2", "s", "lr=0.05"]
+    assert rows[4] == "front of 2 points, fully trained"
+    assert rows[6].split() == ["1", "1", "device", "0.2", "9", "0.009", "lr=0.02"]
+    assert rows[7].split() == ["0", "1", "device", "0.25", "5", "0.005", "lr=0.01"]
+    assert all(len(row) <= 80 for row in rows)
+
+
+def test_the_panel_is_drawn_at_most_four_times_a_second(empty):
+    console = screen(is_terminal=True)
+    view = PanelView(empty.state, FOLDER, console)
+    for i in range(100):
+        view.tick(i / 50)
+    view.close(2.0)
+    assert plain(console.file.getvalue()).count("trial 0 of 4") <= 9
+
+
+def test_errors_and_the_end_are_printed_beside_the_panel():
+    console = screen(is_terminal=True)
+    watch(lambda state: PanelView(state, FOLDER, console), play())
+    text = plain(console.file.getvalue())
+    assert "trial 3 failed: killed by signal 9" in text
+    assert text.rstrip().splitlines()[-1].startswith("study paper is finished (4 trials): trial 4 of 4")
+    assert console.file.getvalue().count("\x1b[?25l") == console.file.getvalue().count("\x1b[?25h") == 1
+
+
+def test_long_names_are_cut():
+    console = screen(is_terminal=True, width=60)
+    script = begin(make_spec(name="n" * 200))
+    script.create(0.0, 0, 0.01, 1)
+    script.start(0.0, 0, [0])
+    view = PanelView(script.state, FOLDER, console)
+    view.tick(1.0)
+    view.close(1.0)
+    assert all(len(line) <= 60 for line in plain(console.file.getvalue()).splitlines())
+
+
+def test_no_color_is_honoured():
+    colourful, plain_one = (screen(is_terminal=True, environ=env) for env in ({}, {"NO_COLOR": "1"}))
+    for console in (colourful, plain_one):
+        PanelView(begin(make_spec()).state, FOLDER, console).header(
+            SimpleNamespace(n_bytes=1_000_000_000, largest=None)
+        )
+    assert "\x1b[33m" in colourful.file.getvalue()
+    assert "\x1b[33m" not in plain_one.file.getvalue()
+
+
+BROKEN = """
+import os, sys
+read, write = os.pipe()
+os.close(read)
+os.dup2(write, 1)
+sys.path.insert(0, {folder!r})
+from test_report_live import *
+console = Console(force_terminal={is_terminal}, _environ={{"TERM": "xterm"}})
+kind = PanelView if {is_terminal} else LinesView
+watch(lambda state: kind(state, FOLDER, console), play())
+print("survived", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_study_survives_a_closed_pipe(is_terminal):
+    code = BROKEN.format(folder=str(Path(__file__).parent), is_terminal=is_terminal)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "survived\n")
+
+
+def test_a_signal_that_ends_the_process_while_something_is_printed_still_ends_it(empty):
+    class Signalled(io.StringIO):
+        def write(self, text):
+            raise SystemExit(143)
+
+    console = Console(file=Signalled(), force_terminal=False)
+    with pytest.raises(SystemExit):
+        LinesView(empty.state, FOLDER, console).header(None)
