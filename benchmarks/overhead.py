@@ -1,0 +1,293 @@
+"""What a framework adds to training: the same configurations through this package, its peers and a bare loop.
+
+    python benchmarks/overhead.py                           # ours only
+    python benchmarks/overhead.py --peers                   # all; `make bench` installs the peers
+    python benchmarks/overhead.py --peers ray_tune,bare --rounds 1
+
+Prints one JSON object; progress and a table go to standard error. Run it on a quiet machine.
+
+The job: 40 pre-drawn perceptrons on the digits, asynchronous successive halving with rungs 1, 3, 9 and 27 epochs, two
+trainings at a time of one thread each, one Lightning Trainer a fit with the same settings everywhere. Three rounds in
+rotated order; figures are medians, ratios are taken within a round.
+
+- wall_s is the whole process, from its start to its exit: imports, start-up of workers, training, shutdown. Ratios
+  compare it. run_s is the part inside the framework's call.
+- training_s is summed over epochs by the same callback everywhere: from the start of an epoch to the end of its
+  validation.
+- overhead_per_trial_s = (wall_s x workers - training_s) / trials: worker-seconds that were no epoch.
+- peak_pss_mb: proportional memory of the whole process tree, looked at twice a second.
+
+The peers only have the stopping type of ASHA, which keeps no checkpoints; ours promotes, pauses and resumes, so it
+trains another number of epochs. That is part of the comparison; `ours_stopping` does what the peers do.
+
+A second job, ours alone, has epochs of 2 seconds (filled up by sleeping, so that the two workers do not slow each other
+down): overhead_share_2s_epochs = device-seconds from each segment's start request to the release of its device, over
+the seconds in its epochs, minus 1; idle_with_work_share = share of the devices' time, from the first start request to
+the last release, in which one was free while the controller had something to start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.peers.workload import Workload  # noqa: E402 - found from the repository's root
+
+__all__ = ["Run", "figures", "main"]
+
+PEERS = ("ray_tune", "syne_tune", "optuna_pruner", "bare", "ours_stopping")
+SHORT = {"ray": "ray_tune", "optuna": "optuna_pruner"}
+RATIOS = {"ray": "ray_tune", "syne_tune": "syne_tune", "optuna": "optuna_pruner", "bare": "bare"}
+LOOK_EVERY_S = 0.5
+LIMIT_S = 1800.0
+DISTRIBUTIONS = ("lightning_hwtune", "lightning", "torch", "ray", "syne-tune", "optuna", "psutil")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One contender's run; see the module's docstring for the measures."""
+
+    contender: str
+    wall_s: float
+    run_s: float
+    training_s: float
+    epochs: int
+    trials: int
+    overhead_per_trial_s: float
+    peak_pss_mb: float
+    more: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain data."""
+        own = {name: getattr(self, name) for name in self.__slots__ if name != "more"}
+        return {**own, **self.more}
+
+
+def main() -> None:
+    """Runs the rounds and prints the result."""
+    arguments = _arguments()
+    rounds = []
+    for number in range(arguments.rounds):
+        order = _rotated(("ours", *arguments.peers), number)
+        rounds.append({name: _run(name, _overhead_job(arguments)) for name in order})
+        rounds[-1]["ours_2s_epochs"] = _run("ours", _slow_job(arguments))
+    _print_table(rounds)
+    result = {
+        "figures": figures(rounds),
+        "machine": _machine(),
+        "versions": {"python": platform.python_version(), **_versions()},
+        "seeds": [arguments.seed],
+        "trials": arguments.trials,
+        "rounds": [{name: run.to_dict() for name, run in one.items()} for one in rounds],
+    }
+    print(json.dumps(result))
+
+
+def figures(rounds: Sequence[Mapping[str, Run]]) -> dict[str, float]:
+    """Returns medians over the rounds; ratios are taken within each round first."""
+    found = {
+        f"{measure}_ratio_vs_{short}": statistics.median(
+            getattr(one["ours"], f"{measure}_s") / getattr(one[name], f"{measure}_s") for one in rounds
+        )
+        for measure in ("wall", "run")
+        for short, name in RATIOS.items()
+        if all(name in one for one in rounds)
+    }
+    slow = [one["ours_2s_epochs"] for one in rounds]
+    return {
+        **found,
+        "overhead_per_trial_s": statistics.median(one["ours"].overhead_per_trial_s for one in rounds),
+        "overhead_share_2s_epochs": statistics.median(run.more["overhead_share"] for run in slow),
+        "idle_with_work_share": statistics.median(run.more["idle_with_work_share"] for run in slow),
+        "peak_pss_mb": statistics.median(one["ours"].peak_pss_mb for one in rounds),
+    }
+
+
+def _overhead_job(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {"n_trials": arguments.trials, "max_epochs": 27, "epoch_s": 0.0, "seed": arguments.seed}
+
+
+def _slow_job(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {"n_trials": arguments.slow_trials, "max_epochs": 9, "epoch_s": 2.0, "seed": arguments.seed}
+
+
+# ---------------------------------------------------------------------- one run
+
+
+def _run(contender: str, job: Mapping[str, Any]) -> Run:
+    """Runs a contender in a process of its own, in a folder of its own."""
+    _say(f"{contender}: {job['n_trials']} trials ...")
+    # a short path: sockets lie in it
+    with tempfile.TemporaryDirectory(prefix="hwt", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        workload = Workload(eta=3, n_workers=2, folder=folder, **job)
+        wall_s, peak_bytes = _watched(contender, workload)
+        result = json.loads(workload.result_path.read_text())
+        epochs = [float(line) for line in workload.epochs_path.read_text().split()]
+    n_workers = 1 if contender == "bare" else workload.n_workers
+    return Run(
+        contender=contender,
+        wall_s=wall_s,
+        run_s=result.pop("run_s"),
+        training_s=sum(epochs),
+        epochs=len(epochs),
+        trials=workload.n_trials,
+        overhead_per_trial_s=(wall_s * n_workers - sum(epochs)) / workload.n_trials,
+        peak_pss_mb=peak_bytes / 1e6,
+        more=result,
+    )
+
+
+def _watched(contender: str, workload: Workload) -> tuple[float, int]:
+    """Starts a contender and waits for it; returns its seconds and its peak memory."""
+    log = Path(workload.folder) / "output.txt"
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, **workload.environment(), "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+    with log.open("wb") as output:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"benchmarks.peers.{contender}"],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        memory = _Memory(process.pid)
+        try:
+            status = process.wait(LIMIT_S)
+            wall_s = time.perf_counter() - began
+        finally:
+            memory.stop()
+            _end_session(process)
+    if status != 0:
+        raise RuntimeError(f"{contender} ended with status {status}:\n{log.read_text(errors='replace')[-4000:]}")
+    return wall_s, memory.peak_bytes
+
+
+def _end_session(process: subprocess.Popen[bytes]) -> None:
+    """Ends what a contender left behind in its own session."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+class _Memory:
+    """Looks at a process tree until told to stop."""
+
+    def __init__(self, pid: int) -> None:
+        self.peak_bytes = 0
+        self._root = psutil.Process(pid)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stops looking."""
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(LOOK_EVERY_S):
+            self.peak_bytes = max(self.peak_bytes, _tree_bytes(self._root))
+
+
+def _tree_bytes(root: psutil.Process) -> int:
+    """Returns the proportional set size of a process and all below it; what is gone meanwhile counts nothing."""
+    try:
+        tree = [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0
+    total = 0
+    for process in tree:
+        try:
+            total += process.memory_full_info().pss
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return total
+
+
+# ---------------------------------------------------------------------- around it
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peers", nargs="?", const=",".join(PEERS), default="", help="names, by comma; all if bare")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--slow-trials", type=int, default=18, help="of the job with epochs of 2 seconds")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    names = [name for name in arguments.peers.split(",") if name]
+    arguments.peers = tuple(SHORT.get(name, name) for name in names)
+    unknown = [name for name in arguments.peers if name not in PEERS]
+    if unknown:
+        parser.error(f"no peer {unknown[0]!r}; there are {', '.join((*SHORT, *PEERS))}")
+    return arguments
+
+
+def _rotated(names: Sequence[str], number: int) -> list[str]:
+    """Returns the names beginning with another one each round."""
+    first = number % len(names)
+    return [*names[first:], *names[:first]]
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_mb": psutil.virtual_memory().total / 1e6,
+        "load_1min": os.getloadavg()[0],
+    }
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in DISTRIBUTIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _print_table(rounds: Sequence[Mapping[str, Run]]) -> None:
+    columns = ("wall_s", "run_s", "training_s", "epochs", "overhead_per_trial_s", "peak_pss_mb")
+    _say(f"{'medians':16}" + "".join(f"{column:>22}" for column in columns))
+    for name in sorted({name for one in rounds for name in one}):
+        runs = [one[name] for one in rounds if name in one]
+        medians = [statistics.median(getattr(run, column) for run in runs) for column in columns]
+        _say(f"{name:16}" + "".join(f"{value:22.2f}" for value in medians))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

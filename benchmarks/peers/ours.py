@@ -1,0 +1,55 @@
+"""lightning_hwtune: its defaults. A fresh process a segment, promotion with checkpoints, the log on disk, the check."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import lightning_hwtune as hwt
+from benchmarks.device_time import device_times
+from benchmarks.peers import workload as wl
+from benchmarks.peers.workload import METRIC, Workload, contend
+
+__all__ = ["run"]
+
+
+def run(workload: Workload, *, asha_type: str = "promotion") -> dict[str, Any]:
+    """Trains all configurations; returns what the log says about the devices' time."""
+    began_at = time.time()
+    space = hwt.SearchSpace(
+        lr=hwt.Float(*wl.LEARNING_RATES, log=True),
+        width=hwt.Int(*wl.WIDTHS, log=True),
+        depth=hwt.Int(*wl.DEPTHS),
+        dropout=hwt.Float(*wl.DROPOUTS),
+        batch_size=hwt.Choice(list(wl.BATCH_SIZES)),
+    )
+    study = hwt.Study(
+        "overhead",
+        space,
+        [hwt.Metric(METRIC, "min")],
+        scheduler=hwt.ASHA(max_epochs=workload.max_epochs, eta=workload.eta, type=asha_type),
+        pool=hwt.Pool("cpu", devices=workload.n_workers),
+        dir=workload.folder,
+        seed=workload.seed,
+    )
+    study.enqueue(*workload.configs())
+    # the peers train nobody to the end who did not get there, so no finishers here
+    study.run(
+        _train,
+        max_trials=workload.n_trials,
+        finishers=0,
+        progress=False,
+        preload=("benchmarks.peers.training",),
+    )
+    return device_times(study.spec, study.events(), began_at).to_dict()
+
+
+def _train(trial: hwt.Trial) -> None:
+    from benchmarks.peers.training import EpochClock, model_and_data
+
+    model, data = model_and_data(trial.config)
+    trial.fit(model, data, logger=False, callbacks=[EpochClock(Workload.current())])
+
+
+if __name__ == "__main__":
+    contend(run)
