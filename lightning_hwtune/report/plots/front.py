@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any, TypeAlias
 
@@ -76,30 +76,25 @@ def _panel(
     full: Sequence[Point],
     front: Sequence[Point],
 ) -> None:
-    def place(points: Iterable[Point]) -> Places:
-        rows = [
-            (
-                p.measurement.train_s if across is None else p.measurement.values[across.name],
-                p.measurement.values[up.name],
-            )
-            for p in points
-        ]
-        return [x for x, _ in rows], [y for _, y in rows]
+    def place(points: Sequence[Point]) -> Places:
+        measured = [point.measurement for point in points]
+        ys = [m.values[up.name] for m in measured]
+        return [m.train_s if across is None else m.values[across.name] for m in measured], ys
 
-    on_front = {point.trial.trial_id for point in front}
     if partial:
         panel.scatter(*place(partial), s=14, color=FAINT, alpha=0.6, linewidths=0, label="partly trained")
+    on_front = {point.trial.trial_id for point in front}
     for i, n in enumerate(sorted({point.trial.num_devices for point in full})):
-        style: dict[str, Any] = {"marker": DEVICE_MARKERS[i % 6], "edgecolors": DEVICE_COLORS[i % 6]}
-        mine = [point for point in full if point.trial.num_devices == n]
-        rest = [point for point in mine if point.trial.trial_id not in on_front]
+        color, marker = DEVICE_COLORS[i % len(DEVICE_COLORS)], DEVICE_MARKERS[i % len(DEVICE_MARKERS)]
+        devices, mine = counted(n, "devices"), [point for point in full if point.trial.num_devices == n]
         best = [point for point in mine if point.trial.trial_id in on_front]
-        devices = counted(n, "devices")
+        rest = [point for point in mine if point.trial.trial_id not in on_front]
         if rest:
-            panel.scatter(*place(rest), s=42, facecolors="none", alpha=0.7, label=f"dominated, {devices}", **style)
+            hollow: dict[str, Any] = {"facecolors": "none", "edgecolors": color, "alpha": 0.7}
+            panel.scatter(*place(rest), s=42, marker=marker, label=f"dominated, {devices}", **hollow)
         if best:
-            style["edgecolors"] = INK
-            panel.scatter(*place(best), s=64, color=DEVICE_COLORS[i % 6], zorder=3, label=f"front, {devices}", **style)
+            filled: dict[str, Any] = {"color": color, "edgecolors": INK, "zorder": 3}
+            panel.scatter(*place(best), s=64, marker=marker, label=f"front, {devices}", **filled)
     fit_scale(panel, *_seen(place(full), place(partial)))
     _number(panel, front, place(front), place(full))
     panel.set_xlabel("train_s" if across is None else axis_label(across))
@@ -119,13 +114,14 @@ def _number(panel: Axes, front: Sequence[Point], places: Places, full: Places) -
     if not front:
         return
     in_points = panel.transData.transform(np.column_stack([*full])) * 72 / panel.figure.dpi
-    taken = [(float(u), float(v)) for u, v in in_points]
+    taken = [(float(u), float(v)) for u, v in in_points if np.isfinite([u, v]).all()]
     for point, x, y in zip(front, *places, strict=True):
         u, v = panel.transData.transform((x, y)) * 72 / panel.figure.dpi
         text = str(point.trial.trial_id)
-        away = 8 + 2.5 * len(text)
+        half = 2.5 * len(text)  # points, in a font of this size
+        away = 7 + half
         for du, dv in ((away, 6), (away, -6), (-away, 6), (-away, -6)):
-            if all(abs(u + du - a) > 12 or abs(v + dv - b) > 8 for a, b in taken):
+            if all(abs(u + du - a) > 6 + half or abs(v + dv - b) > 8 for a, b in taken):
                 taken.append((u + du, v + dv))
                 style: dict[str, Any] = {"fontsize": "x-small", "color": INK, "ha": "center", "va": "center"}
                 panel.annotate(text, (x, y), (du, dv), textcoords="offset points", **style)
