@@ -1,9 +1,9 @@
 """The lease: at most one process drives a study.
 
-It is held by a row with host, process and a beat. It is free at once when its holder is seen to be dead, and on another
-host (or in another container) when the beat is older than `expires_s`. A holder that is seen to live keeps it, however
-old its beat: a process stopped in a debugger, or training a long epoch between ask and tell, still drives the study.
-The log itself refuses a holder that lost its lease without noticing.
+It is held by a row with host, process and a beat. It is free at once when its holder is seen to be dead; a holder that
+cannot be seen (on another host, in another container) loses it when its beat is older than `expires_s`. A holder that
+is seen to live keeps it, however old its beat: stopped in a debugger, or training a long epoch between ask and tell, it
+still drives the study. The log itself refuses a holder that lost its lease without noticing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Lease:
             lease.renew(later)
 
     Args:
-        log: of the study, opened with `create=True`.
+        log: of the study; to take the lease, opened with `create=True`.
         expires_s: age of the beat at which another host may take over; renew several times as often.
     """
 
@@ -41,7 +41,7 @@ class Lease:
         if not expires_s > 0:
             raise ArgumentError("expires_s", expires_s, "seconds above 0")
         self._database, self._study, self._expires_s = log.database, log.study, expires_s
-        self._host, self._pid, self._token = socket.gethostname(), os.getpid(), secrets.token_hex(16)
+        self._token = secrets.token_hex(16)
         self._mine = sa.and_(LEASES.c.study == self._study, LEASES.c.token == self._token)
 
     def acquire(self, now: float) -> Self:
@@ -53,13 +53,13 @@ class Lease:
         row = {
             "study": self._study,
             "token": self._token,
-            "host": self._host,
-            "pid": self._pid,
-            "birth": birth_of(self._pid),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "birth": birth_of(os.getpid()),
             "beat": now,
         }
         with self._database.writing() as connection:
-            held = connection.execute(sa.select(LEASES).where(LEASES.c.study == self._study)).one_or_none()
+            held = self._held(connection)
             if held is None:
                 connection.execute(LEASES.insert(), row)
                 return self
@@ -70,12 +70,23 @@ class Lease:
                 raise StudyLockedError(f"study {self._study!r}: another process took the lease at this very moment")
         return self
 
+    def is_held(self, now: float) -> bool:
+        """Tells whether some process drives the study; for readers too."""
+        with self._database.reading() as connection:
+            held = self._held(connection)
+        return held is not None and not self._is_free(held, now)
+
+    def _held(self, connection: sa.Connection) -> sa.Row[Any] | None:
+        return connection.execute(sa.select(LEASES).where(LEASES.c.study == self._study)).one_or_none()
+
     def _is_free(self, held: sa.Row[Any], now: float) -> bool:
-        lives = is_alive(held.pid, held.birth) if held.host == self._host else None
-        return abs(now - held.beat) > self._expires_s if lives is None else not lives
+        lives = is_alive(held.pid, held.birth)
+        if lives is None:
+            return bool(abs(now - held.beat) > self._expires_s)  # far ahead: a clock was wrong
+        return not lives
 
     def _held_by(self, held: sa.Row[Any], now: float) -> str:
-        is_here = held.host == self._host and held.pid == self._pid
+        is_here = held.birth == birth_of(os.getpid()) != ""
         who = "this very process" if is_here else f"process {held.pid} on {held.host}"
         remedy = "close its session" if is_here else "wait until it has ended, or end it"
         return (

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from store_processes import files, line_of, rest_of, start, tell
+from store_processes import files, line_of, note, rest_of, start, tell
 
 from lightning_hwtune.errors import ArgumentError, StudyLockedError
 from lightning_hwtune.store.lease import Lease
 from lightning_hwtune.store.log import EventLog
 from lightning_hwtune.store.process import birth_of, is_alive
+
+ELSEWHERE = "another boot/pid:[1]/5"
 
 
 @pytest.fixture
@@ -34,6 +36,18 @@ def test_one_holder_at_a_time(log: EventLog) -> None:
     with Lease(log).acquire(1000.0), pytest.raises(StudyLockedError, match=r"this very process.*5.0 s ago"):
         Lease(log).acquire(1005.0)
     Lease(log).acquire(1006.0).release()
+
+
+def test_readers_see_whether_it_is_held(log: EventLog, tmp_path: Path) -> None:
+    log.append([note("begun")])
+    with EventLog.open(files(tmp_path), create=False) as reader:
+        assert not Lease(reader).is_held(1000.0)
+        with Lease(log).acquire(1000.0):
+            assert Lease(reader).is_held(1001.0)
+            pretend(tmp_path, birth=ELSEWHERE)
+            assert Lease(reader).is_held(1030.0)
+            assert not Lease(reader).is_held(1031.0)
+        assert not Lease(reader).is_held(1001.0)
 
 
 def test_the_holder_may_ask_again(log: EventLog) -> None:
@@ -80,14 +94,12 @@ def test_a_reused_process_number_does_not_block(log: EventLog, tmp_path: Path) -
     Lease(log).acquire(1000.5)
 
 
-@pytest.mark.parametrize("columns", [{"host": "elsewhere"}, {"birth": "another boot/pid:[1]/5"}, {"birth": ""}])
-def test_a_holder_that_cannot_be_seen_keeps_it_until_its_beat_is_old(
-    log: EventLog, tmp_path: Path, columns: dict[str, object]
-) -> None:
+@pytest.mark.parametrize("birth", [ELSEWHERE, ""])
+def test_a_holder_that_cannot_be_seen_keeps_it_until_its_beat_is_old(log: EventLog, tmp_path: Path, birth: str) -> None:
     first = Lease(log).acquire(1000.0)
-    pretend(tmp_path, **columns)
+    pretend(tmp_path, host="elsewhere", birth=birth)
     for now in (1000.0, 1029.0, 971.0):
-        with pytest.raises(StudyLockedError, match="driven by"):
+        with pytest.raises(StudyLockedError, match=rf"process {os.getpid()} on elsewhere"):
             Lease(log).acquire(now)
     first.renew(1029.0)
     with pytest.raises(StudyLockedError):
@@ -101,7 +113,7 @@ def test_a_holder_that_cannot_be_seen_keeps_it_until_its_beat_is_old(
 
 def test_a_clock_that_was_far_ahead_does_not_block_for_ever(log: EventLog, tmp_path: Path) -> None:
     Lease(log).acquire(1_000_000.0)
-    pretend(tmp_path, host="elsewhere")
+    pretend(tmp_path, birth=ELSEWHERE)
     Lease(log).acquire(1000.0)
 
 

@@ -289,6 +289,12 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         EventLog.open(files(tmp_path), create=True)
 
 
+def test_a_folder_where_the_file_should_be(tmp_path: Path) -> None:
+    files(tmp_path).database_path.mkdir(parents=True)
+    with pytest.raises(StorageError, match="cannot be opened"):
+        EventLog.open(files(tmp_path), create=True)
+
+
 @pytest.mark.parametrize("how", ["moved", "copied while open"])
 def test_a_study_goes_on_elsewhere(tmp_path: Path, how: str) -> None:
     there = tmp_path / "other disk" / "50% of #all?"
