@@ -206,6 +206,8 @@ class Study:
         refuse_unknown("Study.run", unknown, _RUN_NAMES)
         if executor not in ("local", "inline"):
             raise ArgumentError("executor", executor, "'local' or 'inline'")
+        if executor == "inline":
+            max_parallel = 1
         limits = Limits(max_trials, parse_duration("max_time", max_time), max_cost, max_parallel, finishers)
         if limits.max_trials is None and limits.max_time_s is None and limits.max_cost_usd is None:
             raise ArgumentError("max_trials", None, "at least one of max_trials, max_time and max_cost")

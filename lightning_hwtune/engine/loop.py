@@ -32,6 +32,7 @@ class Loop:
         files: the study's folder.
         tick: called about once a second; renews the lease and redraws the live view.
         save_every: extra checkpoints, see `SegmentOrder`.
+        is_first_error_fatal: an error before the study's first report ends `run`; otherwise it counts like any other.
     """
 
     def __init__(
@@ -43,9 +44,10 @@ class Loop:
         *,
         tick: Callable[[], None] = lambda: None,
         save_every: int | None = None,
+        is_first_error_fatal: bool = True,
     ) -> None:
         self._controller, self._executor, self._clock, self._files = controller, executor, clock, files
-        self._tick, self._save_every = tick, save_every
+        self._tick, self._save_every, self._is_first_error_fatal = tick, save_every, is_first_error_fatal
         self._slots = Slots(controller.spec.pool.size)
         self._fatal: TrialError | None = None
 
@@ -164,7 +166,8 @@ class Loop:
             return
         controller, outcome = self._controller, ended.outcome
         self._slots.give_back(controller.state.running[trial_id].slots)
-        is_first = outcome == "error" and not any(trial.measurements for trial in controller.state.trials)
+        nothing_yet = self._is_first_error_fatal and not any(trial.measurements for trial in controller.state.trials)
+        is_first = outcome == "error" and nothing_yet
         state = controller.tell(
             trial_id,
             self._clock.now(),
@@ -175,7 +178,7 @@ class Loop:
         )
         if is_first:
             self._fatal = TrialError(_FIRST.format(trial_id=trial_id, error=ended.error.rstrip()))
-        elif state is TrialState.FAILED and not any(trial.measurements for trial in controller.state.trials):
+        elif state is TrialState.FAILED and nothing_yet:
             self._fatal = TrialError(f"trial {trial_id}: {controller.state.trials[trial_id].error}")
 
     def _is_current(self, trial_id: int, segment: int) -> bool:

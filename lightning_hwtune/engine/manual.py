@@ -53,7 +53,8 @@ class Manual:
                 hint="More devices need a process a rank: use study.run(train).",
             )
         self._session, self._caller = session, _Caller()
-        self._loop = Loop(session.controller, self._caller, session.clock, session.files, tick=session.tick)
+        # the caller has seen the error: it is theirs to go on or not
+        self._loop = Loop(session.controller, self._caller, session.clock, session.files, is_first_error_fatal=False)
         self._active: tuple[Trial, ActiveSegment, DirectChannel] | None = None
         self._context = contextlib.ExitStack()
 
