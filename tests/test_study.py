@@ -1,0 +1,381 @@
+"""Whole studies with real processes: running, continuing, moving, limits, ask and tell."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import study_functions as functions
+from study_bench import check_files, check_log, of_kind, run, small_study, states, trained, until
+
+import lightning_hwtune as hwt
+from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.record import TrialState
+
+# ---------------------------------------------------------------------- running and continuing
+
+
+def test_a_study_runs_and_running_it_again_continues_it(tmp_path: Path) -> None:
+    study = run(small_study(tmp_path), functions.plain, max_trials=6)
+    state = check_log(study)
+    assert len(state.trials) == 6
+    assert state.n_full >= 4
+    assert state.closed is not None
+    assert state.closed.state == "finished"
+    assert any(segment.number > 1 and segment.resource > 0 for segment in state.segments)  # resumed
+    assert len(trained(study)) == len(set(trained(study))), "an epoch was trained twice"
+
+    before = trained(study)
+    run(small_study(tmp_path), functions.plain, max_trials=6)  # a new object, as a second process would make it
+    assert trained(study) == before
+
+    run(study, functions.plain, max_trials=9)
+    state = check_log(study)
+    assert len(state.trials) == 9
+    assert trained(study)[: len(before)] == before
+    assert len(trained(study)) == len(set(trained(study)))
+
+
+def test_a_study_whose_limit_is_below_what_exists_trains_nothing_more(tmp_path: Path) -> None:
+    study = run(small_study(tmp_path), functions.plain, max_trials=5, finishers=1)
+    before = trained(study)
+    run(study, functions.plain, max_trials=2, finishers=1)
+    assert trained(study) == before
+    assert len(study.state().trials) == 5
+
+
+@pytest.mark.parametrize("way", ["move", "copy"])
+def test_a_moved_or_copied_study_goes_on(tmp_path: Path, way: str) -> None:
+    study = run(small_study(tmp_path / "here"), functions.plain, max_trials=4, finishers=0)
+    before = trained(study)
+    if way == "move":
+        shutil.move(study.dir, tmp_path / "there" / "study")
+    else:
+        shutil.copytree(study.dir, tmp_path / "there" / "study")
+    elsewhere = run(small_study(tmp_path / "there"), functions.plain, max_trials=6, finishers=3)
+    state = check_log(elsewhere)
+    assert len(state.trials) == 6
+    resumed = [segment for segment in state.segments if segment.resource > 0]
+    assert resumed, "nothing went on from a checkpoint that was moved"
+    assert not any("from scratch" in note.text for note in state.notes)
+    assert len(trained(elsewhere)) == len(set(trained(elsewhere)))
+    if way == "copy":
+        assert trained(study) == before
+        check_files(study)
+
+
+def test_several_studies_live_in_one_folder_and_keep_to_themselves(tmp_path: Path) -> None:
+    one = run(small_study(tmp_path, "one"), functions.plain, max_trials=3)
+    two = run(small_study(tmp_path, "two", seed=1), functions.plain, max_trials=4)
+    assert len(one.state().trials) == 3
+    assert len(two.state().trials) == 4
+    assert one.state().trials[0].config != two.state().trials[0].config
+
+
+def test_load_gives_the_study_back_with_its_settings(tmp_path: Path) -> None:
+    made = run(small_study(tmp_path, max_retries=2), functions.plain, max_trials=4)
+    loaded = hwt.Study.load("study", dir=tmp_path)
+    assert loaded.spec.to_dict() == made.spec.to_dict()
+    assert loaded.front().equals(made.front())
+    assert loaded.best == made.best
+    run(loaded, functions.plain, max_trials=5)
+    assert len(made.state().trials) == 5
+
+
+def test_a_study_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
+    run(small_study(tmp_path, "digits"), functions.plain, max_trials=1)
+    with pytest.raises(hwt.StudyNotFoundError, match="did you mean 'digits'"):
+        hwt.Study.load("digit", dir=tmp_path)
+    with pytest.raises(hwt.StudyNotFoundError, match="run it first"):
+        small_study(tmp_path, "other").front()
+
+
+def test_a_study_answers_questions(tmp_path: Path) -> None:
+    study = run(small_study(tmp_path), functions.plain, max_trials=6)
+    best = study.best
+    full = [trial for trial in study.state().trials if trial.state is TrialState.COMPLETED]
+    assert best.values["error"] == min(trial.last.values["error"] for trial in full if trial.last)
+    assert best.values["error"] == pytest.approx(abs(best.config["x"] - 0.3) + 1 / 9)
+    assert best.checkpoint is not None
+    assert best.checkpoint.is_file()
+    assert len(study.trials()) == 6
+    assert list(study.front()["trial"]) == [best.trial_id]
+    assert "rung 1" in study.why(best.trial_id)
+    assert (study.logs(best.trial_id) / "segment_01_rank_0.log").is_file()
+    with pytest.raises(hwt.ArgumentError, match="from 0 to 5"):
+        study.why(6)
+
+
+def test_the_same_seed_tries_the_same_configurations(tmp_path: Path) -> None:
+    configs = []
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        study = run(small_study(tmp_path, name, seed=seed), functions.plain, max_trials=3, finishers=0)
+        configs.append([(trial.config, trial.seed) for trial in study.state().trials])
+    assert configs[0] == configs[1] != configs[2]
+
+
+# ---------------------------------------------------------------------- refusals before anything trains
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"space": hwt.SearchSpace(x=hwt.Float(0.0, 2.0))}, ["space.x", "1.0", "2.0"]),
+        ({"space": hwt.SearchSpace(x=hwt.Float(0.0, 1.0), y=hwt.Int(1, 3))}, ["space.y"]),
+        ({"objectives": [hwt.Metric("error", "max")]}, ["objectives", "'max'"]),
+        ({"scheduler": hwt.ASHA(max_epochs=27)}, ["scheduler.max_epochs", "9", "27"]),
+        ({"scheduler": hwt.ASHA(max_epochs=9, eta=2)}, ["scheduler.eta", "3", "2"]),
+        ({"scheduler": hwt.RunToEnd(max_epochs=9)}, ["scheduler.name", "asha", "run_to_end"]),
+        ({"seed": 7}, ["seed", "0", "7"]),
+    ],
+)
+def test_a_study_that_exists_with_other_settings_is_refused_with_the_difference(
+    tmp_path: Path, changes: dict[str, Any], said: list[str]
+) -> None:
+    study = run(small_study(tmp_path), functions.plain, max_trials=1)
+    n_events = len(study.events())
+    with pytest.raises(hwt.StudyMismatchError) as caught:
+        small_study(tmp_path, **changes)
+    for text in said:
+        assert text in str(caught.value)
+    assert len(study.events()) == n_events
+
+
+def test_a_study_changed_under_an_object_that_exists_already_is_refused_by_run(tmp_path: Path) -> None:
+    late = small_study(tmp_path, scheduler=hwt.ASHA(max_epochs=27))
+    study = run(small_study(tmp_path), functions.plain, max_trials=1)
+    before = trained(study)
+    with pytest.raises(hwt.StudyMismatchError, match="scheduler.max_epochs"):
+        run(late, functions.plain, max_trials=2)
+    assert trained(study) == before
+    run(study, functions.plain, max_trials=2)  # the refused one left no lease behind
+
+
+def test_what_may_change_may_change(tmp_path: Path) -> None:
+    run(small_study(tmp_path), functions.plain, max_trials=2)
+    changed = small_study(tmp_path, pool=hwt.Pool("cpu", devices=1), max_retries=0, max_failures=9, disk_budget=None)
+    run(changed, functions.plain, max_trials=3)
+    assert len(changed.state().trials) == 3
+
+
+def test_a_second_controller_is_refused_and_told_who_drives(tmp_path: Path) -> None:
+    study = run(small_study(tmp_path), functions.plain, max_trials=1)
+    sys.path.insert(0, str(Path(__file__).parent / "store"))
+    from store_processes import line_of, rest_of, start, tell
+
+    holder = start("hold", tmp_path)
+    try:
+        assert line_of(holder) == "held"
+        before = trained(study)
+        with pytest.raises(hwt.StudyLockedError, match=str(holder.pid)):
+            run(study, functions.plain, max_trials=2)
+        assert trained(study) == before
+        assert len(study.trials()) == 1  # reading works meanwhile
+        tell(holder)
+        assert rest_of(holder).strip() == "released"
+    finally:
+        holder.kill()
+    run(study, functions.plain, max_trials=2)
+    assert len(study.state().trials) == 2
+
+
+@pytest.mark.parametrize("content", [b"not a database", b"SQLite format 3\x00 but no more"])
+def test_a_storage_file_that_is_not_ours_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "study.db").write_bytes(content)
+    with pytest.raises(hwt.StorageError, match=r"study\.db"):
+        small_study(tmp_path)
+    assert (tmp_path / "study" / "study.db").read_bytes() == content
+
+
+# ---------------------------------------------------------------------- limits
+
+
+def test_enqueued_configurations_come_first(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    study.enqueue({"x": 0.9}, {"x": 0.1})
+    run(study, functions.plain, max_trials=3, finishers=0)
+    assert [trial.config["x"] for trial in study.state().trials][:2] == [0.9, 0.1]
+    with pytest.raises(hwt.ArgumentError, match="x"):
+        study.enqueue({"x": 0.5}, {"x": 1.5})
+    assert not study.state().enqueued  # none is taken when one is wrong
+
+
+def test_max_parallel_caps_what_the_pool_would_carry(tmp_path: Path) -> None:
+    study = run(small_study(tmp_path), functions.plain, max_trials=4, max_parallel=1)
+    running = most = 0
+    for event in study.events():
+        running += isinstance(event, ev.SegmentStarted) - isinstance(event, ev.SegmentEnded)
+        most = max(most, running)
+    assert most == 1
+
+
+def test_max_time_pauses_the_study_and_is_a_total(tmp_path: Path) -> None:
+    study = run(small_study(tmp_path), functions.slow, max_trials=500, max_time="1.5s")
+    state = check_log(study)
+    assert state.closed is not None
+    assert state.closed.state == "paused"
+    assert (
+        "max_time" in [e.rule for e in of_kind(study, ev.Reported)][-1] or "1.5" in state.closed.reason or state.closed
+    )
+    spent_s, before = state.wall_s(state.last_at), trained(study)
+    assert before
+    run(study, functions.slow, max_trials=500, max_time=spent_s)
+    assert trained(study) == before  # the total is spent already
+    run(study, functions.slow, max_trials=len(state.trials), max_time="1h")
+    assert check_log(study).n_full >= 4
+
+
+def test_max_cost_bounds_the_ledger(tmp_path: Path) -> None:
+    study = small_study(tmp_path, pool=hwt.Pool("cpu", devices=2, usd_per_device_hour=3600.0))  # a dollar a second
+    run(study, functions.slow, max_trials=500, max_cost=2.0)
+    state = check_log(study)
+    assert state.closed is not None
+    assert state.closed.state == "paused"
+    assert "USD" in state.closed.reason
+    assert state.billed_usd(state.last_at) > 0
+    before = trained(study)
+    run(study, functions.slow, max_trials=500, max_cost=2.0)
+    assert trained(study) == before
+
+
+def test_finishers_are_trained_to_the_end(tmp_path: Path) -> None:
+    study = run(small_study(tmp_path), functions.plain, max_trials=5, finishers=0)
+    n_full = study.state().n_full
+    assert n_full < 5
+    run(study, functions.plain, max_trials=5, finishers=5)
+    assert states(study) == {TrialState.COMPLETED: 5}
+    assert len(trained(study)) == 5 * 9
+
+
+# ---------------------------------------------------------------------- in this process
+
+
+def test_inline_trains_in_this_process_one_after_another(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def train(trial: hwt.Trial) -> None:
+        for epoch in range((trial.load() or 0) + 1, trial.max_epochs + 1):
+            seen.append((trial.id, epoch))
+            if trial.report(epoch, error=functions.error_of(trial, epoch)).kind != "continue":
+                trial.save(epoch)
+                return
+
+    before = signal.getsignal(signal.SIGINT)
+    study = run(small_study(tmp_path), train, max_trials=5, executor="inline")
+    state = check_log(study)
+    assert len(state.trials) == 5
+    assert state.n_full >= 4
+    assert len(seen) == len(set(seen)) == sum(segment.epochs for segment in state.segments)
+    assert signal.getsignal(signal.SIGINT) is before
+    running = 0
+    for event in study.events():
+        running += isinstance(event, ev.SegmentStarted) - isinstance(event, ev.SegmentEnded)
+        assert running <= 1, "a segment is on the books while it waits for its turn"
+
+
+def test_ask_and_tell_trains_in_the_callers_own_loop(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    while (trial := study.ask(max_trials=4)) is not None:
+        functions.plain(trial)
+        study.tell(trial)
+    state = check_log(study)
+    assert len(state.trials) == 4
+    assert state.n_full >= 4
+    assert state.closed is not None
+    run(study, functions.plain, max_trials=5)  # and the lease is free again
+    assert len(study.state().trials) == 5
+
+
+def test_two_asks_without_a_tell_are_refused(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    trial = study.ask(max_trials=2)
+    assert trial is not None
+    with pytest.raises(hwt.ArgumentError, match=r"study\.tell\(trial\)"):
+        study.ask()
+    functions.plain(trial)
+    study.tell(trial)
+    with pytest.raises(hwt.ArgumentError, match="trial"):
+        study.tell(trial)
+    study.close()
+    with pytest.raises(hwt.ArgumentError, match="told"):
+        study.tell(trial)
+
+
+def test_tell_with_an_error_counts_it(tmp_path: Path) -> None:
+    study = small_study(tmp_path, max_retries=1)
+    for _ in range(2):
+        trial = study.ask(max_trials=2)
+        assert trial is not None
+        assert trial.id == 0
+        state = study.tell(trial, ValueError("it diverged"))
+    assert state == "failed"
+    assert "it diverged" in study.state().trials[0].error
+    trial = study.ask()
+    assert trial is not None
+    assert trial.id == 1
+    study.close()
+    assert study.state().trials[1].state is TrialState.WAITING  # never told: it begins another day
+    assert not study.state().running
+
+
+def test_a_trial_that_was_never_told_goes_on_another_day(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    trial = study.ask(max_trials=1)
+    assert trial is not None
+    trial.report(1, error=0.5)
+    study.close()
+    again = small_study(tmp_path)
+    trial = again.ask(max_trials=1)
+    assert trial is not None
+    assert trial.id == 0
+    functions.plain(trial)
+    again.tell(trial)
+    again.close()
+    assert len(again.state().trials) == 1
+
+
+def test_more_devices_need_processes(tmp_path: Path) -> None:
+    space = hwt.SearchSpace(x=hwt.Float(0.0, 1.0), devices=hwt.NumDevices(1, 2))
+    study = small_study(tmp_path, space=space)
+    with pytest.raises(hwt.ArgumentError, match="'local'"):
+        run(study, functions.plain, max_trials=1, executor="inline")
+    with pytest.raises(hwt.ArgumentError, match=r"study\.run"):
+        study.ask()
+    run(study, functions.plain_on_ranks, max_trials=3)  # neither left a lease behind
+    sizes = {segment.world_size for segment in study.state().segments}
+    assert sizes <= {0, 1, 2}
+
+
+# ---------------------------------------------------------------------- the disk budget
+
+
+def test_the_disk_budget_evicts_and_the_study_completes(tmp_path: Path) -> None:
+    study = small_study(tmp_path, disk_budget="350kB", scheduler=hwt.ASHA(max_epochs=9, eta=3))
+    run(study, functions.heavy, max_trials=9, finishers=6)
+    state = check_log(study)
+    removed = [event for event in of_kind(study, ev.CheckpointRemoved) if "disk budget" in event.reason]
+    assert removed
+    assert len(state.trials) == 9
+    assert state.n_full >= 6
+    restarted = [s for s in state.segments if s.number > 1 and s.resource == 0]
+    assert restarted, "no evicted trial was promoted in this study: make the budget smaller"
+    told = {note.trial_id for note in state.notes if "from scratch" in note.text}
+    assert {segment.trial_id for segment in restarted} <= told
+    assert study.best.checkpoint is not None, "the front lost its checkpoint"
+    assert study.best.checkpoint.is_file()
+
+
+def test_nothing_is_left_when_the_lease_is_given_back(tmp_path: Path) -> None:
+    study = run(small_study(tmp_path), functions.plain, max_trials=2)
+    for _ in range(3):
+        run(study, functions.plain, max_trials=2)
+    opened, closed = of_kind(study, ev.SessionOpened), of_kind(study, ev.SessionClosed)
+    assert len(opened) == len(closed) == 4
+    until(lambda: not list(study.dir.glob("*.part")))
