@@ -19,7 +19,7 @@ from lightning_hwtune.report.status import rung_forecast
 
 __all__ = ["frame_tables", "print_frame", "rung_table", "rung_text", "status_table"]
 
-_MAX_CELL = 60
+_MAX_FAILURE = 60
 
 
 def print_frame(console: Console, frame: pd.DataFrame, title: str = "") -> None:
@@ -54,9 +54,13 @@ def _table(frame: pd.DataFrame, columns: Sequence[str], title: str = "") -> Tabl
     table = _plain_table(title)
     numeric = [_is_numeric(frame[name]) for name in columns]
     for name, is_number in zip(columns, numeric, strict=True):
-        table.add_column(Text(str(name)), justify="right" if is_number else "left", no_wrap=True, overflow="ellipsis")
+        # a path that was cut would be useless: it is folded where it does not fit
+        fit: dict[str, Any] = (
+            {"overflow": "fold"} if name == "checkpoint" else {"overflow": "ellipsis", "no_wrap": True}
+        )
+        table.add_column(Text(str(name)), justify="right" if is_number else "left", **fit)
     for row in frame[list(columns)].itertuples(index=False, name=None):
-        table.add_row(*(Text(_cell(*pair)) for pair in zip(row, numeric, strict=True)))
+        table.add_row(*(Text(_cell(*item)) for item in zip(columns, row, numeric, strict=True)))
     return table
 
 
@@ -69,12 +73,12 @@ def _plain_table(title: str) -> Table:
     return Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
 
 
-def _cell(value: object, is_number: bool) -> str:
+def _cell(name: str, value: object, is_number: bool) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None or (isinstance(value, float) and not is_number and math.isnan(value)):
         return ""
-    return cut(number(value), _MAX_CELL)
+    return cut(number(value), _MAX_FAILURE) if name == "failure" else number(value)
 
 
 def _wanted(console: Console, table: Table) -> int:

@@ -98,3 +98,13 @@ def test_status_before_anything_was_trained(empty):
     console.print(status_table(status_record(empty.state, 0.0, 0)))
     assert "trials       0 of 4 exist, 4 to go" in lines(console)
     assert "epochs       0" in lines(console)
+
+
+def test_failures_are_cut_and_paths_are_folded():
+    path = "/a" * 60 + ".ckpt"
+    frame = pd.DataFrame({"trial": [3], "failure": ["x" * 100], "checkpoint": [path]})
+    console = screen(width=70)
+    print_frame(console, frame)
+    text = console.file.getvalue()
+    assert "x" * 59 + "…" in text
+    assert path in "".join(line[5:].strip() for line in lines(console))
