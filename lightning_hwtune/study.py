@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+from lightning_hwtune.core.decisions import Done
 from lightning_hwtune.core.events import Event
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Objective, Objectives
@@ -231,8 +232,15 @@ class Study:
         from lightning_hwtune.report.live import open_view
 
         state = session.controller.state
-        executor = LocalExecutor(payload.path, preload=preload) if payload else InlineExecutor(train)
         view = open_view(state, self._files.root, enabled=progress)
+        answer = session.controller.ask(session.clock.now(), self._spec.pool.size)
+        if isinstance(answer, Done):  # no process is started for a study in which nothing is left to do
+            view.header(payload)
+            session.observers.append(view.on_events)
+            session.finish(answer)
+            view.close(session.clock.now())
+            return
+        executor = LocalExecutor(payload.path, preload=preload) if payload else InlineExecutor(train)
 
         def tick() -> None:
             session.tick()

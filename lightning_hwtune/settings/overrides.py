@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightning_hwtune.errors import ArgumentError, nearest
+from lightning_hwtune.names import refuse_unknown_keys
 
 __all__ = ["Override", "apply_overrides", "parse_overrides"]
 
@@ -82,15 +83,18 @@ def apply_overrides(data: MutableMapping[str, Any], overrides: Iterable[Override
         if rest and first in _MAPPINGS and data.get(first) is None:
             data[first] = {}
         node, key = _locate(data, override)
+        is_parameter = node is data.get("space")
         if override.action == "remove":
             _remove(node, key, override)
         elif _is_there(node, key):
             if override.action == "add":
                 raise ArgumentError("override", override.text, f"{override.text[1:]!r}: it is there already")
             node[key] = override.value
-        elif override.action == "change" and not _may_appear(data, node, key, known):
-            there = known if node is data else node
-            raise _absent(override, key, there, hint=f"A new entry is written +{override.text}.")
+        elif node is data:
+            refuse_unknown_keys("override ", {key: override.value}, known)
+            node[key] = override.value
+        elif override.action == "change" and is_parameter:
+            raise _absent(override, key, node, hint=f"A new parameter is written +{override.text}.")
         else:
             node[key] = override.value
 
@@ -126,11 +130,6 @@ def _is_there(node: Any, key: Any) -> bool:
     return isinstance(node, list) or key in node
 
 
-def _may_appear(data: Mapping[str, Any], node: Any, key: str, known: Sequence[str]) -> bool:
-    """Tells whether a key may be set although the file has none: what it is for is checked afterwards."""
-    return key in known if node is data else node is not data.get("space")
-
-
 def _remove(node: Any, key: Any, override: Override) -> None:
     if not _is_there(node, key):
         raise _absent(override, key, node)
@@ -141,5 +140,6 @@ def _remove(node: Any, key: Any, override: Override) -> None:
 
 def _absent(override: Override, key: str, there: Iterable[object], hint: str = "") -> ArgumentError:
     names = [str(name) for name in there]
-    allowed = f"a key that is there: {', '.join(names)}{nearest(key, names)}"
-    return ArgumentError("override", override.text, allowed, hint=hint)
+    close = (nearest(key, names) or nearest(key.partition(".")[0], names)).removeprefix("; ")
+    hints = [close[:1].upper() + close[1:], hint]
+    return ArgumentError("override", override.text, f"the keys {', '.join(names)}", hint=" ".join(filter(None, hints)))

@@ -1,0 +1,90 @@
+"""Which study a command is about, and what the command line asks about it beyond what a `Study` answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from lightning_hwtune.core.events import ConfigEnqueued
+from lightning_hwtune.errors import ArgumentError, StudyNotFoundError
+from lightning_hwtune.store.files import StudyFiles, study_names
+from lightning_hwtune.store.lease import Lease
+from lightning_hwtune.store.log import EventLog, stored_names
+from lightning_hwtune.study import Study
+
+__all__ = ["Chosen", "choose", "enqueue_new"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A stored study. `storage`: where its log is, None for its own file."""
+
+    study: Study
+    storage: str | None
+
+    def is_driven(self) -> bool:
+        """Tells whether a process drives the study now."""
+        files = StudyFiles(self.study.dir.parent, self.study.name)
+        with EventLog.open(files, storage=self.storage, create=False) as log:
+            return Lease(log).is_held(time.time())
+
+    def checkpoints_bytes(self) -> int:
+        """Returns what the checkpoint files take on disk."""
+        sizes = []
+        for path in self.study.dir.glob("trials/*/checkpoints/*"):
+            try:
+                sizes.append(path.stat().st_size)
+            except FileNotFoundError:  # replaced by a newer one at this moment
+                continue
+        return sum(sizes)
+
+    def located(self, checkpoint: str | None) -> Path | None:
+        """Returns where a checkpoint of the log lies on this machine."""
+        return self.study.dir / checkpoint if checkpoint is not None else None
+
+
+def choose(dir: Path, name: str | None, storage: str | None) -> Chosen:  # noqa: A002 - as in Study
+    """Returns the study of that name, or the only one there is.
+
+    Raises:
+        StudyNotFoundError: there is none (of that name).
+        ArgumentError: no name is given and there are several; the message lists them.
+    """
+    if name is None:
+        names = stored_names(storage) if storage is not None else study_names(dir)
+        if not names:
+            where = repr(storage or str(dir))
+            raise StudyNotFoundError(
+                f"no study in {where}: begin one with `hwtune run STUDY.yaml`, or give another --dir"
+            )
+        if len(names) > 1:
+            raise ArgumentError("--study", None, f"one of the {len(names)} studies: {', '.join(names)}")
+        name = names[0]
+    return Chosen(Study.load(name, dir, storage=storage), storage)
+
+
+def enqueue_new(study: Study, configs: Sequence[Mapping[str, Any]]) -> None:
+    """Enqueues those configurations that the study was not given before, so that running a file again adds nothing.
+
+    Raises:
+        ArgumentError: one of them is no point of the space.
+    """
+    valid = [study.spec.space.validate(config) for config in configs]
+    if not valid:
+        return
+    try:
+        seen = [dict(event.config) for event in study.events() if isinstance(event, ConfigEnqueued)]
+    except StudyNotFoundError:
+        seen = []
+    new = []
+    for config in valid:
+        if config in seen:
+            seen.remove(config)
+        else:
+            new.append(config)
+    if new:
+        study.enqueue(*new)

@@ -1,0 +1,374 @@
+"""The command `hwtune`: runs a study described in a file, and answers questions about stored ones.
+
+Exit status: 0 fine; 1 the study, its file or the training code has an error; 2 the command line is wrong; 130 and 143
+after Ctrl-C and SIGTERM. Everything heavy is imported by the command that needs it; torch by none of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from lightning_hwtune import __version__
+from lightning_hwtune.entry import shown
+from lightning_hwtune.entry.output import At, Format, flat, short_path, write, write_frame
+from lightning_hwtune.errors import ArgumentError, HwTuneError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lightning_hwtune.entry.chosen import Chosen
+    from lightning_hwtune.settings import StudySettings
+    from lightning_hwtune.study import Study
+
+__all__ = ["app", "main"]
+
+
+class _Commands(TyperGroup):
+    """The commands; errors that are meant for the user come out as text, without a traceback of ours."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except HwTuneError as error:
+            typer.echo(f"hwtune: {error}", err=True)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    name="hwtune",
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+StudyFile = Annotated[
+    Path, typer.Argument(metavar="STUDY.yaml", exists=True, dir_okay=False, help="The study file.", show_default=False)
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Changes to the file: key=value, +key=value, ~key.", show_default=False),
+]
+Dir = Annotated[Path, typer.Option("--dir", help="Folder of the studies.")]
+FileDir = Annotated[
+    str | None, typer.Option("--dir", help="Folder of the studies; the file's `dir` unless given.", show_default=False)
+]
+Name = Annotated[
+    str | None,
+    typer.Option("--study", help="The study's name; not needed if the folder has one study.", show_default=False),
+]
+Storage = Annotated[
+    str | None, typer.Option("--storage", help="SQLAlchemy URL, for a study with a `storage`.", show_default=False)
+]
+Form = Annotated[Format, typer.Option("--format", help="How to write it.")]
+TrialId = Annotated[int, typer.Argument(metavar="TRIAL", help="The trial's number.", show_default=False)]
+MaxTrials = Annotated[
+    int | None, typer.Option("--max-trials", help="Trials of the study, over all its runs.", show_default=False)
+]
+
+
+def main() -> None:
+    """Runs the command line."""
+    app()
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"lightning_hwtune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def hwtune(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Tunes hyperparameters and hardware of PyTorch Lightning training."""
+
+
+@app.command()
+def run(
+    study_file: StudyFile,
+    overrides: Overrides = None,
+    dir: FileDir = None,  # noqa: A002 - the option's name
+    max_trials: MaxTrials = None,
+    max_time: Annotated[
+        str | None,
+        typer.Option("--max-time", help="Time of the study, e.g. 8h, over all its runs.", show_default=False),
+    ] = None,
+    max_cost: Annotated[
+        float | None, typer.Option("--max-cost", help="US dollars of the study, over all its runs.", show_default=False)
+    ] = None,
+    check: Annotated[bool, typer.Option(help="Train two batches first, if the study is new.")] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show the result only.")] = False,
+) -> None:
+    """Runs the study of a file, or continues it, then shows its front."""
+    from lightning_hwtune.entry.chosen import Chosen, enqueue_new
+    from lightning_hwtune.study import Study
+
+    limits = {"max_trials": max_trials, "max_time": max_time, "max_cost": max_cost}
+    settings = _load(study_file, overrides, dir=dir, **limits)
+    study = Study(**settings.study_kwargs())
+    options = settings.run_kwargs()
+    enqueue_new(study, settings.enqueue)
+    n_before = _n_segments(study)
+    try:
+        study.run(**options, check=check, progress=not quiet)
+    except (KeyboardInterrupt, SystemExit) as stop:
+        again = _command(study_file, overrides, dir=dir, **limits)
+        typer.echo(f"\nhwtune: interrupted; what was reported is kept. To go on:\n  {again}", err=True)
+        raise typer.Exit(130 if isinstance(stop, KeyboardInterrupt) else 143) from None
+    chosen = Chosen(study, settings.storage)
+    shown.show_front(chosen)
+    shown.write_figures(chosen, study.dir, ("front", "timeline"), only_missing=_n_segments(study) == n_before)
+    closed = study.state().closed
+    if closed is not None and closed.state == "failed":
+        typer.echo(f"hwtune: the study failed: {closed.reason}. `hwtune trials` names the failures.", err=True)
+        raise typer.Exit(1)
+
+
+@app.command("check")
+def check_study(
+    study_file: StudyFile,
+    overrides: Overrides = None,
+    dir: FileDir = None,  # noqa: A002
+    form: Form = Format.TABLE,
+) -> None:
+    """Trains two batches in a child process and tells what a run would take; starts nothing."""
+    import pandas as pd
+
+    from lightning_hwtune.core.state import StudyState
+    from lightning_hwtune.report.announcements import checked
+    from lightning_hwtune.study import Study
+
+    settings = _load(study_file, overrides, dir=dir)
+    study = Study(**settings.study_kwargs())
+    found = study.check(settings.run_kwargs()["train"], preload=settings.preload)
+    record = {item.name: getattr(found, item.name) for item in dataclasses.fields(found)}
+
+    def lines(out: Console) -> None:
+        state = StudyState(study.spec)
+        state.limits = settings.limits()
+        for line in checked(state, found):
+            out.print(line, soft_wrap=True)
+
+    write(form, table=lines, data=lambda: record, frame=lambda: pd.DataFrame([flat(record)]))
+
+
+@app.command()
+def rungs(
+    study_file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="STUDY.yaml",
+            exists=True,
+            dir_okay=False,
+            help="A study file; else a stored study.",
+            show_default=False,
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    dir: Dir = Path("hwtune"),  # noqa: A002
+    study: Name = None,
+    storage: Storage = None,
+    max_trials: MaxTrials = None,
+    form: Form = Format.TABLE,
+) -> None:
+    """Shows the rungs of a study: how many trials are expected at each, and the epochs that takes."""
+    import pandas as pd
+
+    from lightning_hwtune.report.status import rung_forecast
+    from lightning_hwtune.report.terminal import rung_table
+
+    if study_file is not None:
+        settings = _load(study_file, overrides, max_trials=max_trials)
+        scheduler, limits = settings.study_kwargs()["scheduler"], settings.limits()
+    else:
+        stored = _choose(dir, study, storage).study
+        scheduler, limits = stored.spec.scheduler, stored.state().limits
+    n_trials = max_trials or limits.max_trials
+    if n_trials is None:
+        raise ArgumentError("--max-trials", None, "a number of trials; the study itself has no limit on them")
+    forecast = rung_forecast(scheduler, n_trials, limits.finishers)
+    write(
+        form,
+        table=lambda out: out.print(rung_table(scheduler, n_trials, limits.finishers)),
+        data=lambda: forecast,
+        frame=lambda: pd.DataFrame(forecast["rungs"]),
+    )
+
+
+@app.command()
+def status(
+    dir: Dir = Path("hwtune"),  # noqa: A002
+    study: Name = None,
+    storage: Storage = None,
+    form: Form = Format.TABLE,
+) -> None:
+    """Tells where a study stands."""
+    import pandas as pd
+
+    from lightning_hwtune.report.status import status_record
+    from lightning_hwtune.report.terminal import status_table
+
+    chosen = _choose(dir, study, storage)
+    record = status_record(chosen.study.state(), time.time(), chosen.checkpoints_bytes(), is_driven=chosen.is_driven())
+    write(
+        form,
+        table=lambda out: out.print(status_table(record)),
+        data=lambda: record,
+        frame=lambda: pd.DataFrame([flat(record)]),
+    )
+
+
+@app.command()
+def trials(
+    dir: Dir = Path("hwtune"),  # noqa: A002
+    study: Name = None,
+    storage: Storage = None,
+    form: Form = Format.TABLE,
+) -> None:
+    """Lists all trials."""
+    from lightning_hwtune.report.tables import trials_frame, trials_records
+
+    chosen = _choose(dir, study, storage)
+    state = chosen.study.state()
+    write_frame(
+        form,
+        frame=lambda: trials_frame(state),
+        data=lambda: shown.located(chosen, trials_records(state)),
+        title=f"trials of {chosen.study.name}",
+        empty=f"study {chosen.study.name} has no trials yet",
+    )
+
+
+@app.command()
+def front(
+    at: Annotated[
+        At, typer.Option("--at", help="full: fully trained trials; rung: a front a rung; any: last measurements.")
+    ] = At.FULL,
+    dir: Dir = Path("hwtune"),  # noqa: A002
+    study: Name = None,
+    storage: Storage = None,
+    form: Form = Format.TABLE,
+) -> None:
+    """Shows the Pareto front: what no other trial is better than in every objective."""
+    shown.show_front(_choose(dir, study, storage), form, at)
+
+
+@app.command()
+def best(
+    dir: Dir = Path("hwtune"),  # noqa: A002
+    study: Name = None,
+    storage: Storage = None,
+    form: Form = Format.TABLE,
+) -> None:
+    """Shows the fully trained trial that is best in the first objective."""
+    shown.show_best(_choose(dir, study, storage), form)
+
+
+@app.command()
+def why(
+    trial: TrialId,
+    dir: Dir = Path("hwtune"),  # noqa: A002
+    study: Name = None,
+    storage: Storage = None,
+) -> None:
+    """Tells the story of a trial: each decision with its rule and numbers."""
+    typer.echo(_choose(dir, study, storage).study.why(trial))
+
+
+@app.command()
+def logs(
+    trial: TrialId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as long as the trial trains.")] = False,
+    dir: Dir = Path("hwtune"),  # noqa: A002
+    study: Name = None,
+    storage: Storage = None,
+) -> None:
+    """Prints what a trial wrote, segment by segment."""
+    from lightning_hwtune.entry.trial_logs import print_logs
+
+    print_logs(_choose(dir, study, storage).study, trial, follow=follow)
+
+
+@app.command()
+def plot(
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write to; the study's own unless given.", show_default=False)
+    ] = None,
+    dir: Dir = Path("hwtune"),  # noqa: A002
+    study: Name = None,
+    storage: Storage = None,
+) -> None:
+    """Draws the front, the timeline of the devices and the learning curves."""
+    chosen = _choose(dir, study, storage)
+    shown.write_figures(chosen, out or chosen.study.dir, ("front", "timeline", "curves"))
+
+
+@app.command()
+def export(
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder to write to; `export` in the study's own unless given.", show_default=False),
+    ] = None,
+    dir: Dir = Path("hwtune"),  # noqa: A002
+    study: Name = None,
+    storage: Storage = None,
+) -> None:
+    """Writes trials, front and the event log as JSON and CSV files."""
+    from lightning_hwtune.report.export import write_export
+
+    chosen = _choose(dir, study, storage).study
+    for path in write_export(chosen.state(), chosen.events(), out or chosen.dir / "export"):
+        typer.echo(short_path(path))
+
+
+def _load(path: Path, overrides: Sequence[str] | None, **given: Any) -> StudySettings:
+    """Returns the settings of a file; options that were given come last. Makes the working directory importable."""
+    from lightning_hwtune.settings import StudySettings, parse_overrides
+
+    try:
+        parse_overrides(overrides or ())
+    except ArgumentError as error:
+        raise typer.BadParameter(str(error)) from None
+    if not {"", os.getcwd()} & set(sys.path):
+        sys.path.insert(0, os.getcwd())
+    settings = StudySettings.load(path, overrides or ())
+    return dataclasses.replace(settings, **{key: value for key, value in given.items() if value is not None})
+
+
+def _choose(dir: Path, name: str | None, storage: str | None) -> Chosen:  # noqa: A002
+    from lightning_hwtune.entry.chosen import choose
+
+    return choose(dir, name, storage)
+
+
+def _command(path: Path, overrides: Sequence[str] | None, **given: Any) -> str:
+    """Returns the command line that continues a study."""
+    options = [(f"--{key.replace('_', '-')}", str(value)) for key, value in given.items() if value is not None]
+    return shlex.join(["hwtune", "run", str(path), *(overrides or ()), *(word for pair in options for word in pair)])
+
+
+def _n_segments(study: Study) -> int:
+    from lightning_hwtune.errors import StudyNotFoundError
+
+    try:
+        return len(study.state().segments)
+    except StudyNotFoundError:
+        return 0

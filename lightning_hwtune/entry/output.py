@@ -1,0 +1,85 @@
+"""What commands write: a table for people, JSON or CSV for programs, and then nothing else on standard output."""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+__all__ = ["At", "Format", "console", "flat", "short_path", "write", "write_frame"]
+
+
+class Format(enum.StrEnum):
+    """How a command writes what it lists."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+class At(enum.StrEnum):
+    """Which measurements make a front."""
+
+    FULL = "full"
+    RUNG = "rung"
+    ANY = "any"
+
+
+def console() -> Console:
+    """Returns the console of standard output."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def write(
+    form: Format, *, table: Callable[[Console], None], data: Callable[[], object], frame: Callable[[], pd.DataFrame]
+) -> None:
+    """Writes in the form asked for; only what that form needs is made."""
+    from lightning_hwtune.report.export import frame_csv, json_text
+
+    if form is Format.TABLE:
+        table(console())
+    elif form is Format.JSON:
+        typer.echo(json_text(data()))
+    else:
+        typer.echo(frame_csv(frame()), nl=False)
+
+
+def write_frame(
+    form: Format, frame: Callable[[], pd.DataFrame], data: Callable[[], object], title: str, empty: str
+) -> None:
+    """Writes rows; for people under a title, or what it means that there are none."""
+
+    def table(out: Console) -> None:
+        from lightning_hwtune.report.terminal import print_frame
+
+        rows = frame()
+        if len(rows):
+            print_frame(out, rows, title)
+        else:
+            out.print(empty, markup=False, soft_wrap=True)
+
+    write(form, table=table, data=data, frame=frame)
+
+
+def short_path(path: Path) -> Path:
+    """Returns the path from the working directory if it is below that, else the absolute one."""
+    full = Path(os.path.abspath(path))
+    return full.relative_to(Path.cwd()) if full.is_relative_to(Path.cwd()) else full
+
+
+def flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns one row of cells: what is nested gets names with dots."""
+    row: dict[str, Any] = {}
+    for key, value in record.items():
+        row |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return row
