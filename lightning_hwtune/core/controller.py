@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, final
 
 from lightning_hwtune.core import events as ev
@@ -37,11 +38,14 @@ class Controller:
     Args:
         state: of a new study, or replayed from a log.
         sink: receives events before they take effect; must be durable on return. A list's `extend` will do.
+        whole: entered around each write, so that no signal comes between the log and the state.
     """
 
-    def __init__(self, state: StudyState, sink: Sink) -> None:
+    def __init__(
+        self, state: StudyState, sink: Sink, *, whole: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
         self.state, self.spec, self.scheduler = state, state.spec, state.scheduler
-        self._sink = sink
+        self._sink, self._whole = sink, whole
         self._allocation = state.spec.allocation
         self._reserved: Start | Resume | None = None
 
@@ -499,6 +503,7 @@ class Controller:
         return TrialState.COMPLETED, error
 
     def _write(self, *events: ev.Event) -> None:
-        self._sink(events)
-        for event in events:
-            self.state.apply(event)
+        with self._whole():
+            self._sink(events)
+            for event in events:
+                self.state.apply(event)

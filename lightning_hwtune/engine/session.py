@@ -21,6 +21,7 @@ from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.clock import Clock, RealClock
 from lightning_hwtune.errors import StudyMismatchError
 from lightning_hwtune.store.files import StudyFiles
+from lightning_hwtune.store.interrupts import uninterrupted
 from lightning_hwtune.store.lease import Lease
 from lightning_hwtune.store.log import EventLog
 
@@ -101,7 +102,7 @@ class Session:
 
     def _open(self, now: float) -> None:
         replayed = replay(self._log, self._spec)
-        self.controller = Controller(replayed or StudyState(self._spec), self._sink)
+        self.controller = Controller(replayed or StudyState(self._spec), self._sink, whole=uninterrupted)
         if replayed is None:
             self.controller.create(now)
         self.files.sweep(self.controller.state.known_checkpoints())
