@@ -27,14 +27,14 @@ REPOSITORY = Path(__file__).parents[1]
 LIMIT_S = 120.0
 
 
-def small_study(dir: Path, name: str = "study", **changes: Any) -> hwt.Study:
+def small_study(folder: Path, name: str = "study", **changes: Any) -> hwt.Study:
     """One parameter, one objective, rungs at 1, 3 and 9, two CPU devices."""
     settings: dict[str, Any] = {
         "space": hwt.SearchSpace(x=hwt.Float(0.0, 1.0)),
         "objectives": [hwt.Metric("error", "min")],
         "scheduler": hwt.ASHA(max_epochs=9),
         "pool": hwt.Pool("cpu", devices=2),
-        "dir": dir,
+        "dir": folder,
     }
     settings |= changes
     return hwt.Study(name, settings.pop("space"), settings.pop("objectives"), **settings)

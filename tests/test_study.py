@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import study_functions as functions
-from study_bench import check_files, check_log, of_kind, run, small_study, states, trained, until
+from study_bench import check_files, check_log, of_kind, run, small_study, states, trained
 
 import lightning_hwtune as hwt
 from lightning_hwtune.core import events as ev
@@ -151,7 +151,7 @@ def test_a_study_changed_under_an_object_that_exists_already_is_refused_by_run(t
     late = small_study(tmp_path, scheduler=hwt.ASHA(max_epochs=27))
     study = run(small_study(tmp_path), functions.plain, max_trials=1)
     before = trained(study)
-    with pytest.raises(hwt.StudyMismatchError, match="scheduler.max_epochs"):
+    with pytest.raises(hwt.StudyMismatchError, match=r"scheduler\.max_epochs"):
         run(late, functions.plain, max_trials=2)
     assert trained(study) == before
     run(study, functions.plain, max_trials=2)  # the refused one left no lease behind
@@ -221,9 +221,7 @@ def test_max_time_pauses_the_study_and_is_a_total(tmp_path: Path) -> None:
     state = check_log(study)
     assert state.closed is not None
     assert state.closed.state == "paused"
-    assert (
-        "max_time" in [e.rule for e in of_kind(study, ev.Reported)][-1] or "1.5" in state.closed.reason or state.closed
-    )
+    assert "are spent" in state.closed.reason
     spent_s, before = state.wall_s(state.last_at), trained(study)
     assert before
     run(study, functions.slow, max_trials=500, max_time=spent_s)
@@ -372,10 +370,8 @@ def test_the_disk_budget_evicts_and_the_study_completes(tmp_path: Path) -> None:
     assert study.best.checkpoint.is_file()
 
 
-def test_nothing_is_left_when_the_lease_is_given_back(tmp_path: Path) -> None:
+def test_every_session_that_is_opened_is_closed(tmp_path: Path) -> None:
     study = run(small_study(tmp_path), functions.plain, max_trials=2)
     for _ in range(3):
         run(study, functions.plain, max_trials=2)
-    opened, closed = of_kind(study, ev.SessionOpened), of_kind(study, ev.SessionClosed)
-    assert len(opened) == len(closed) == 4
-    until(lambda: not list(study.dir.glob("*.part")))
+    assert len(of_kind(study, ev.SessionOpened)) == len(of_kind(study, ev.SessionClosed)) == 4
