@@ -114,7 +114,7 @@ def totals(state: StudyState, now: float) -> str:
     parts = [
         f"trial {len(state.trials)}{of}",
         f"{state.n_full} fully trained",
-        f"{spent} {state.scheduler.unit} ({share(spent, full)} of full)",
+        counted(spent, state.scheduler.unit) + (f" ({share(spent, full)} of full)" if full else ""),
         f"{time_s} of {duration(limits.max_time_s)}" if limits.max_time_s is not None else time_s,
     ]
     if state.spec.pool.usd_per_device_hour is not None:

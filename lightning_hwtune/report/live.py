@@ -63,7 +63,8 @@ def open_view(state: StudyState, folder: Path, *, enabled: bool = True, console:
         return QuietView()
     # rich would wrap each line of a notebook in HTML of its own
     console = console or Console(force_jupyter=False, highlight=False)
-    if console.is_terminal and not console.is_dumb_terminal:
+    # FORCE_COLOR makes rich take any file for a terminal
+    if console.is_terminal and not console.is_dumb_terminal and console.file.isatty():
         return PanelView(state, folder, console)
     return LinesView(state, folder, console)
 

@@ -32,7 +32,7 @@ def print_frame(console: Console, frame: pd.DataFrame, title: str = "") -> None:
         if not console.is_terminal:
             console.width = max(width, _wanted(console, _table(frame, list(frame.columns), title)))
         for i, table in enumerate(frame_tables(frame, console, title)):
-            console.print(*(["\n"] if i else []), table, sep="")
+            console.print(*[""] * bool(i), table, sep="\n")
     finally:
         console.width = width
 

@@ -23,9 +23,20 @@ CHECK = SimpleNamespace(
 )
 
 
+class Tty(io.StringIO):
+    def isatty(self):
+        return True
+
+
 def screen(*, is_terminal, width=100, environ=None):
     environ = {"TERM": "xterm", **(environ or {})}
-    return Console(file=io.StringIO(), width=width, height=40, force_terminal=is_terminal, _environ=environ)
+    return Console(
+        file=Tty() if is_terminal else io.StringIO(),
+        width=width,
+        height=40,
+        force_terminal=is_terminal,
+        _environ=environ,
+    )
 
 
 def watch(view_of, script):
@@ -45,12 +56,14 @@ def watch(view_of, script):
     return view
 
 
-def test_the_view_follows_where_the_output_goes(empty, monkeypatch):
+def test_the_view_follows_where_the_output_goes(empty):
     assert isinstance(open_view(empty.state, FOLDER, enabled=False), QuietView)
     assert isinstance(open_view(empty.state, FOLDER, console=screen(is_terminal=True)), PanelView)
     assert isinstance(open_view(empty.state, FOLDER, console=screen(is_terminal=False)), LinesView)
     dumb = screen(is_terminal=True, environ={"TERM": "dumb"})
     assert isinstance(open_view(empty.state, FOLDER, console=dumb), LinesView)
+    coloured_file = Console(file=io.StringIO(), _environ={"TERM": "xterm", "FORCE_COLOR": "1"})
+    assert isinstance(open_view(empty.state, FOLDER, console=coloured_file), LinesView)
 
 
 def test_the_lines_of_the_paper_study():

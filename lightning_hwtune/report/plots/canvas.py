@@ -10,7 +10,7 @@ from typing import final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from lightning_hwtune.core.objectives import Objective
 
@@ -53,11 +53,14 @@ def axis_label(objective: Objective) -> str:
 def fit_scale(axes: Axes, across: Sequence[float], up: Sequence[float]) -> None:
     """Makes both axes fit these values: logarithmic if they are positive and span a decade, with plain numbers."""
     sides = ((axes.xaxis, axes.set_xscale, axes.set_xlim, across), (axes.yaxis, axes.set_yscale, axes.set_ylim, up))
+    plain = FuncFormatter(lambda value, _: f"{value:g}")
     for axis, set_scale, set_limits, values in sides:
         finite = np.array([value for value in values if math.isfinite(value)])
         if not len(finite):
             continue
         if finite.min() <= 0 or finite.max() / finite.min() < _LOG_RATIO:
+            axis.set_major_locator(MaxNLocator(5))
+            axis.set_major_formatter(plain)
             margin = _MARGIN * (np.ptp(finite) or abs(finite[0]) or 1.0)
             set_limits(finite.min() - margin, finite.max() + margin)
             continue
@@ -66,7 +69,7 @@ def fit_scale(axes: Axes, across: Sequence[float], up: Sequence[float]) -> None:
         set_limits(finite.min() / 10 ** (_MARGIN * decades), finite.max() * 10 ** (_MARGIN * decades))
         steps = (1.0, 2.0, 5.0) if decades < 1.7 else (1.0, 3.0) if decades < 3 else (1.0,)
         axis.set_major_locator(LogLocator(subs=steps))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_major_formatter(plain)
         axis.set_minor_formatter(NullFormatter())
 
 
