@@ -14,7 +14,7 @@ position in it: `ranks_of` converts, and nothing here returns one for the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +33,9 @@ __all__ = [
     "within_front",
 ]
 
-WithinFront = Callable[[npt.NDArray[np.float64], int], npt.NDArray[np.int64]]
+WithinFront = Callable[[npt.NDArray[np.float64]], Iterator[int]]
 
+_TABLE_UP_TO = 256  # points; all distances at once are faster up to here, and cost more memory than time beyond
 _REFERENCE = 1.1  # a little beyond the worst point, so that the ends of a front contribute too
 
 
@@ -47,33 +48,40 @@ def to_unit(
     return (0.5 * losses - 0.5 * low) / np.where(span > 0, span, np.inf)
 
 
-def farthest_first(points: npt.NDArray[np.float64], n: int) -> npt.NDArray[np.int64]:
-    """Returns the first `n` indices of the farthest-first order of one front.
+def farthest_first(points: npt.NDArray[np.float64]) -> Iterator[int]:
+    """Yields the indices of one front in farthest-first order; O(n_points) for each.
 
     Args:
         points: scaled to about [0, 1], finite, shape `(n_points, n_objectives)`.
-        n: how many to choose; the choice does not depend on it. O(n * n_points).
     """
-    n = min(n, len(points))
-    order = np.empty(n, dtype=np.int64)
+    if not len(points):
+        return
     columns = np.ascontiguousarray(points.T)
-    distance = np.full(len(points), np.inf)
-    chosen = int(np.argmin(columns[0])) if n else 0
-    for i in range(n):
-        order[i] = chosen
-        away = sum((column - column[chosen]) ** 2 for column in columns)
-        np.minimum(distance, away, out=distance)
-        distance[chosen] = -1.0  # below the 0 of its own duplicates
-        chosen = int(np.argmax(distance))
-    return order
+    away = _squared_distances(columns, columns) if len(points) <= _TABLE_UP_TO else None
+    nearest_chosen = np.full(len(points), np.inf)
+    chosen = int(columns[0].argmin())
+    for _ in range(len(points)):
+        yield chosen
+        row = away[chosen] if away is not None else _squared_distances(columns, columns[:, chosen : chosen + 1])[0]
+        np.minimum(nearest_chosen, row, out=nearest_chosen)
+        nearest_chosen[chosen] = -1.0  # below the 0 of its own duplicates
+        chosen = int(nearest_chosen.argmax())
 
 
-def hypervolume_contribution(points: npt.NDArray[np.float64], n: int) -> npt.NDArray[np.int64]:
-    """Returns the first `n` indices of one front by falling exclusive hypervolume. Arguments as `farthest_first`."""
+def _squared_distances(columns: npt.NDArray[np.float64], to: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Returns a row for each point of `to`; both have one row for each objective."""
+    total: npt.NDArray[np.float64] = (to[0][:, None] - columns[0]) ** 2
+    for column, others in zip(columns[1:], to[1:], strict=True):
+        total += (others[:, None] - column) ** 2
+    return total
+
+
+def hypervolume_contribution(points: npt.NDArray[np.float64]) -> Iterator[int]:
+    """Yields the indices of one front by falling exclusive hypervolume. Argument as `farthest_first`."""
     distinct, first = np.unique(points, axis=0, return_index=True)
     gains = np.full(len(points), -1.0)
     gains[first] = _contributions(distinct)
-    return np.argsort(-gains, kind="stable")[:n]
+    yield from np.argsort(-gains, kind="stable").tolist()
 
 
 def _contributions(front: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -83,8 +91,8 @@ def _contributions(front: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         to_upper = -np.diff(front[:, 1], prepend=_REFERENCE)
         gains: npt.NDArray[np.float64] = to_right * to_upper
         return gains
-    if len(front) == 1:
-        return np.ones(1)
+    if len(front) == 1 or front.shape[1] == 1:
+        return np.ones(len(front))
     import moocore  # costs an import of 0.1 s that few studies need
 
     return np.asarray(moocore.hv_contributions(front, ref=np.full(front.shape[1], _REFERENCE)))
@@ -125,7 +133,7 @@ def total_order(losses: npt.ArrayLike, within: str = "farthest_first") -> npt.ND
     parts = []
     for front in range(int(ranks.max()) + 1):
         members = np.flatnonzero(ranks == front)
-        parts.append(finite[members[strategy(unit[members], len(members))]])
+        parts.append(finite[members[list(strategy(unit[members]))]])
     return np.concatenate([*parts, rest])
 
 

@@ -22,7 +22,9 @@ levels in all, normalised over the brackets in use.
 
 from __future__ import annotations
 
+import bisect
 import copy
+import itertools
 from collections.abc import Container, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar, Self, final
@@ -86,7 +88,10 @@ class ASHA(Scheduler):
             raise ArgumentError("strict", strict, "False, or True with type='promotion'")
         within_front(within)
         self.brackets, self.type, self.strict, self.within = brackets, type, strict, within
+        self._shares = _hyperband_shares(self.eta, len(self.levels), brackets)
+        self._share_ends = [float(end) for end in itertools.accumulate(self._shares)]
         self._rungs: dict[tuple[int, int], _Rung] = {}
+        self._deepest_first: list[_Rung] = []
 
     def fresh(self, n_objectives: int) -> Self:
         """Returns a copy with empty rungs, for losses of this length."""
@@ -96,12 +101,14 @@ class ASHA(Scheduler):
             for bracket in range(self.brackets)
             for level in self.levels[bracket:]
         }
+        # those that can be left: deepest level first, there the lowest bracket first
+        below = [rung for rung in new._rungs.values() if rung.level < self.max_resource]
+        new._deepest_first = sorted(below, key=lambda rung: -rung.level)
         return new
 
     def draw_bracket(self, rng: np.random.Generator) -> int:
         """Returns a bracket, drawn with Hyperband's proportions."""
-        shares = np.cumsum([float(share) for share in self._shares()])
-        return min(int(np.searchsorted(shares, rng.random(), side="right")), self.brackets - 1)
+        return min(bisect.bisect_right(self._share_ends, rng.random()), self.brackets - 1)
 
     def first_target(self, bracket: int) -> int:
         """Returns the bracket's lowest level."""
@@ -130,7 +137,7 @@ class ASHA(Scheduler):
 
     def promotable(self, exclude: Container[int] = ()) -> Promotion | None:
         """Returns the promotion that is due: deepest level first, there the best; never one of `exclude`."""
-        for rung in self._deepest_first():
+        for rung in self._deepest_first:
             n_go_on = self._n_go_on(len(rung.ranking))
             if self.type == "stopping" or self._is_used_up(rung, n_go_on):
                 continue
@@ -142,7 +149,7 @@ class ASHA(Scheduler):
 
     def is_promotable(self, trial_id: int, level: int) -> bool:
         """Tells whether this trial may be promoted from this level now."""
-        rungs = (rung for rung in self._deepest_first() if rung.level == level and trial_id in rung.ranking)
+        rungs = (rung for rung in self._deepest_first if rung.level == level and trial_id in rung.ranking)
         return self.type == "promotion" and any(
             not self._is_used_up(rung, n_go_on) and rung.ranking.is_open_among(trial_id, n_go_on)
             for rung in rungs
@@ -162,7 +169,7 @@ class ASHA(Scheduler):
 
     def finishers(self) -> Sequence[tuple[int, int]]:
         """Returns `(trial_id, level)` of those that might still be promoted: deepest level first, best first there."""
-        return [(trial_id, rung.level) for rung in self._deepest_first() for trial_id in rung.ranking.open_order()]
+        return [(trial_id, rung.level) for rung in self._deepest_first for trial_id in rung.ranking.open_order()]
 
     def expected(self, n_trials: int) -> tuple[tuple[int, int], ...]:
         """Returns `(level, number of trials that train to it)`: n // eta of every rung go on."""
@@ -198,19 +205,9 @@ class ASHA(Scheduler):
             raise IllegalMoveError("this scheduler holds settings only; a study works with its fresh(n_objectives)")
         return self._rungs[bracket, level]
 
-    def _deepest_first(self) -> list[_Rung]:
-        """The rungs that can be left: deepest level first, there the lowest bracket first."""
-        rungs = [rung for rung in self._rungs.values() if rung.level < self.max_resource]
-        return sorted(rungs, key=lambda rung: -rung.level)
-
-    def _shares(self) -> list[Fraction]:
-        """Returns each bracket's share of the trials."""
-        weights = [self.eta**k / (k + 1) for k in range(len(self.levels) - 1, len(self.levels) - 1 - self.brackets, -1)]
-        return [weight / sum(weights) for weight in weights]
-
     def _divided(self, n_trials: int) -> list[int]:
         """Returns whole numbers of trials for each bracket, by largest remainder."""
-        exact = [share * n_trials for share in self._shares()]
+        exact = [share * n_trials for share in self._shares]
         counts = [int(number) for number in exact]
         by_remainder = sorted(range(len(exact)), key=lambda s: (counts[s] - exact[s], s))
         for bracket in by_remainder[: n_trials - sum(counts)]:
@@ -228,6 +225,12 @@ class _Rung:
         self.n_promoted = 0
 
 
+def _hyperband_shares(eta: Fraction, n_levels: int, n_brackets: int) -> list[Fraction]:
+    """Returns each bracket's share of the trials; see the module's docstring."""
+    weights = [eta**n_above / (n_above + 1) for n_above in range(n_levels - 1, n_levels - 1 - n_brackets, -1)]
+    return [weight / sum(weights) for weight in weights]
+
+
 def _standing(level: int, place: Place) -> str:
     """Returns "rank 2 of 27 at rung 3 (front 0)"; ranks count from 1 here."""
     rank = f"rank {place.first + 1}" if place.first == place.last else f"ranks {place.first + 1} to {place.last + 1}"
@@ -236,6 +239,9 @@ def _standing(level: int, place: Place) -> str:
 
 
 def _reason(level: int, place: Place, n_go_on: int) -> Reason:
-    if place.front is None:
+    if not place.is_finite:
         return Reason("not-finite", f"{_standing(level, place)}: a loss is not finite")
-    return Reason("promotion" if place.is_in else "quota", f"{_standing(level, place)}, {n_go_on} go on")
+    return Reason(
+        "promotion" if place.is_in else "quota",
+        f"{_standing(level, place)}, {n_go_on} {'goes' if n_go_on == 1 else 'go'} on",
+    )

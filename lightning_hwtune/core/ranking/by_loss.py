@@ -1,0 +1,50 @@
+"""The order of trials with one loss: two sorted lists. An arrival costs a bisection and one shift."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Container
+from typing import final
+
+from lightning_hwtune.core.ranking.finite import FiniteOrder, Span
+from lightning_hwtune.core.ranking.front_sets import Loss
+
+__all__ = ["ByLoss"]
+
+
+@final
+class ByLoss(FiniteOrder):
+    """By loss, then by trial id."""
+
+    def __init__(self) -> None:
+        self._sorted: list[tuple[float, int]] = []
+        self._open: list[tuple[float, int]] = []
+
+    def insert(self, trial_id: int, loss: Loss) -> None:
+        """A trial arrives, open."""
+        insort(self._sorted, (loss[0], trial_id))
+        insort(self._open, (loss[0], trial_id))
+
+    def close(self, trial_id: int, loss: Loss) -> None:
+        """An open trial of this loss is no longer open."""
+        del self._open[bisect_left(self._open, (loss[0], trial_id))]
+
+    def arrival(self, trial_id: int, loss: Loss, k: int) -> Span:
+        """Returns the place that this trial would have if it arrived now; changes nothing."""
+        return self.place(trial_id, loss, k)
+
+    def place(self, trial_id: int, loss: Loss, k: int) -> Span:
+        """Returns the place of a trial that is here."""
+        rank = bisect_left(self._sorted, (loss[0], trial_id))
+        return Span(None, rank, rank, rank < k)
+
+    def first_open(self, k: int, exclude: Container[int]) -> int | None:
+        """Returns the best open trial among the first `k` that is not excluded, or None."""
+        for pair in self._open:
+            if pair[1] not in exclude:
+                return pair[1] if bisect_left(self._sorted, pair) < k else None
+        return None
+
+    def order(self) -> list[int]:
+        """Returns all trial ids, best first."""
+        return [trial_id for _, trial_id in self._sorted]

@@ -1,0 +1,48 @@
+"""What the order of a rung's finite trials can do, whatever the number of objectives."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Container
+from typing import NamedTuple
+
+from lightning_hwtune.core.ranking.front_sets import Loss
+
+__all__ = ["FiniteOrder", "Span"]
+
+
+class Span(NamedTuple):
+    """Bounds `first` and `last` of a rank, from 0; the front (None with one objective); whether it is below `k`."""
+
+    front: int | None
+    first: int
+    last: int
+    is_in: bool
+
+
+class FiniteOrder(abc.ABC):
+    """The total order of trials with finite losses; a trial is open until it is closed."""
+
+    @abc.abstractmethod
+    def insert(self, trial_id: int, loss: Loss) -> None:
+        """A trial arrives, open."""
+
+    @abc.abstractmethod
+    def close(self, trial_id: int, loss: Loss) -> None:
+        """An open trial of this loss is no longer open."""
+
+    @abc.abstractmethod
+    def arrival(self, trial_id: int, loss: Loss, k: int) -> Span:
+        """Returns the place that this trial would have if it arrived now; changes nothing."""
+
+    @abc.abstractmethod
+    def place(self, trial_id: int, loss: Loss, k: int) -> Span:
+        """Returns the place of a trial that is here."""
+
+    @abc.abstractmethod
+    def first_open(self, k: int, exclude: Container[int]) -> int | None:
+        """Returns the best open trial among the first `k` that is not excluded, or None."""
+
+    @abc.abstractmethod
+    def order(self) -> list[int]:
+        """Returns all trial ids, best first."""

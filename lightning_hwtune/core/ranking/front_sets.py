@@ -1,0 +1,77 @@
+"""What an incremental store of fronts can do, whatever the number of objectives."""
+
+from __future__ import annotations
+
+import abc
+from array import array
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["FrontSets", "Loss"]
+
+Loss = Sequence[float]
+
+
+class FrontSets(abc.ABC):
+    """Trials with finite losses, kept in their non-dominated fronts while further trials arrive.
+
+    A trial is open until it is closed; how many open ones each front has is kept too.
+    """
+
+    def __init__(self) -> None:
+        # arrays rather than lists, because numpy reads them without a copy
+        self._sizes, self._n_open = array("q"), array("q")
+
+    @property
+    def n_fronts(self) -> int:
+        """Number of fronts."""
+        return len(self._sizes)
+
+    @abc.abstractmethod
+    def insert(self, trial_id: int, loss: Loss) -> range:
+        """A trial arrives, open; returns the fronts whose members changed."""
+
+    @abc.abstractmethod
+    def close(self, trial_id: int, loss: Loss) -> None:
+        """An open trial of this loss is no longer open."""
+
+    @abc.abstractmethod
+    def front_of(self, loss: Loss) -> int:
+        """Returns the front of a trial with this loss, whether it is here or would arrive now."""
+
+    @abc.abstractmethod
+    def members(self, front: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Returns a front's trial ids, ascending, and their losses, shape `(n, n_objectives)`."""
+
+    @abc.abstractmethod
+    def open_members(self, front: int) -> list[int]:
+        """Returns the ids of a front's open trials."""
+
+    def n_ahead(self, front: int) -> int:
+        """Returns how many trials are in better fronts."""
+        return int(np.frombuffer(self._sizes, dtype=np.int64, count=front).sum()) if front else 0
+
+    def size(self, front: int) -> int:
+        """Returns a front's number of members; 0 for the one after the last."""
+        return self._sizes[front] if front < len(self._sizes) else 0
+
+    def split(self, k: int) -> tuple[int, int]:
+        """Returns the first front that is not wholly among the first `k` trials, and how many of it are."""
+        if not self._sizes:
+            return 0, 0
+        until = np.frombuffer(self._sizes, dtype=np.int64).cumsum()
+        front = int(until.searchsorted(k, side="right"))
+        return front, k - int(until[front - 1]) if front else k
+
+    def fronts_with_open(self, below: int) -> list[int]:
+        """Returns the fronts before `below` that have an open member, ascending."""
+        if not self._n_open or not below:
+            return []
+        fronts: list[int] = np.frombuffer(self._n_open, dtype=np.int64)[:below].nonzero()[0].tolist()
+        return fronts
+
+    def has_open(self, front: int) -> bool:
+        """Tells whether a front has an open member; False for the one after the last."""
+        return front < len(self._n_open) and self._n_open[front] > 0
