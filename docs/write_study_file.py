@@ -1,0 +1,82 @@
+"""Writes the tables of keys and options in `docs/study-file.md` from the schema: `python docs/write_study_file.py`."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.settings import StudySettings
+from lightning_hwtune.settings.study_settings import SCHEDULERS, SEARCHERS, options
+
+PAGE = Path(__file__).with_name("study-file.md")
+
+
+def updated() -> str:
+    """Returns the page with new tables between its `<!-- table: NAME -->` and `<!-- end -->` lines."""
+    page = PAGE.read_text()
+    for name, table in TABLES.items():
+        pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        page, n = pattern.subn(lambda found, table=table: f"{found[1]}{table()}{found[2]}", page)
+        if n != 1:
+            raise SystemExit(f"{PAGE.name} has {n} places for the table {name!r}")
+    return page
+
+
+def key_table() -> str:
+    """Returns the keys of a study file."""
+    rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
+    for item in dataclasses.fields(StudySettings):
+        meaning = " ".join(item.metadata["doc"].split())
+        rows.append(f"| `{item.name}` | {item.metadata['form']} | {_default(item)} | {meaning} |")
+    return "\n".join(rows) + "\n"
+
+
+def _default(item: dataclasses.Field[Any]) -> str:
+    if item.default is not dataclasses.MISSING:
+        return _written(item.default)
+    return _written(item.default_factory()) if item.default_factory is not dataclasses.MISSING else "needed"
+
+
+def _written(value: object) -> str:
+    """A value as YAML has it."""
+    words = {None: "null", True: "true", False: "false"}
+    known = value is None or isinstance(value, bool)
+    text = words[value] if known else str(value).replace("'", "") or '""'
+    return f"`{text}`"
+
+
+def option_table(*classes: Callable[..., Any]) -> str:
+    """Returns the options of these classes, with their defaults and what the docstrings say about them."""
+    rows = ["| option | default | meaning |", "|---|---|---|"]
+    for cls in classes:
+        told = dict(_arguments(inspect.getdoc(cls) or ""))
+        for name, item in options(cls).items():
+            default = "needed" if item.default is inspect.Parameter.empty else _written(item.default)
+            rows.append(f"| `{name}` | {default} | {told.get(name, '')} |")
+    return "\n".join(rows) + "\n"
+
+
+def _arguments(doc: str) -> Iterator[tuple[str, str]]:
+    """Yields name and text from the Args section of a docstring; names that share a text get it each."""
+    section = re.search(r"^Args:\n((?:    .*\n?|\n)*)", doc, re.MULTILINE)
+    lines = re.sub(r"\n {5,}", " ", section[1]).splitlines() if section else []
+    for line in filter(None, map(str.strip, lines)):
+        names, _, text = line.partition(": ")
+        for name in names.split(", "):
+            yield name, re.sub(r"\bNone\b", "null", f"{text[:1].upper()}{text[1:]}")
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "keys": key_table,
+    **{name: lambda cls=cls: option_table(cls) for name, cls in {**SCHEDULERS, **SEARCHERS}.items() if options(cls)},
+    "pool": lambda: option_table(Pool),
+}
+
+
+if __name__ == "__main__":
+    PAGE.write_text(updated())

@@ -1,0 +1,117 @@
+"""Overrides behind a study file."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.settings.overrides import apply_overrides, parse_overrides
+
+KNOWN = ("study", "space", "objectives", "scheduler", "searcher", "pool", "seed", "max_trials", "max_time")
+DATA: dict[str, Any] = {
+    "study": "digits",
+    "space": {"lr": {"type": "float", "low": 1e-4, "high": 1e-1}, "model.lr": {"type": "float", "low": 1, "high": 2}},
+    "objectives": [{"metric": "error", "mode": "min"}, "train_s"],
+    "scheduler": {"name": "asha", "max_epochs": 27},
+    "searcher": "random",
+    "max_trials": 60,
+}
+
+
+def overridden(*texts: str) -> dict[str, Any]:
+    data = copy.deepcopy(DATA)
+    apply_overrides(data, parse_overrides(texts), KNOWN)
+    return data
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "value"),
+    [
+        ("max_trials=20", ["max_trials"], 20),
+        ("max_time=8h", ["max_time"], "8h"),
+        ("seed=3", ["seed"], 3),
+        ("max_trials=null", ["max_trials"], None),
+        ("scheduler.max_epochs=9", ["scheduler", "max_epochs"], 9),
+        ("scheduler.eta=4", ["scheduler", "eta"], 4),
+        ("pool.devices=2", ["pool", "devices"], 2),
+        ("space.lr.low=1e-5", ["space", "lr", "low"], 1e-5),
+        ("space.lr.log=true", ["space", "lr", "log"], True),
+        ("space.model.lr.low=0.5", ["space", "model.lr", "low"], 0.5),
+        ("+space.width={type: int, low: 8, high: 16}", ["space", "width"], {"type": "int", "low": 8, "high": 16}),
+        ("+space.data.size={type: int, low: 1, high: 2}", ["space", "data.size", "low"], 1),
+        ("++space.lr.low=2", ["space", "lr", "low"], 2),
+        ("++space.b.c={type: int, low: 1, high: 2}", ["space", "b.c", "high"], 2),
+        ("objectives.0.mode=max", ["objectives", 0, "mode"], "max"),
+        ("objectives.1=cost_usd", ["objectives", 1], "cost_usd"),
+        ("objectives=[train_s,cost_usd]", ["objectives"], ["train_s", "cost_usd"]),
+        ("searcher={name: grid}", ["searcher"], {"name": "grid"}),
+        ("study='a b'", ["study"], "a b"),
+    ],
+)
+def test_sets(text: str, path: list[Any], value: object):
+    found: Any = overridden(text)
+    for step in path:
+        found = found[step]
+    assert found == value
+
+
+def test_touches_nothing_else():
+    data = overridden("space.lr.low=1e-5")
+    data["space"]["lr"]["low"] = DATA["space"]["lr"]["low"]
+    assert data == DATA
+
+
+@pytest.mark.parametrize("text", ["~searcher", "~searcher=random"])
+def test_removes_a_key(text: str):
+    assert overridden(text) == {key: value for key, value in DATA.items() if key != "searcher"}
+
+
+def test_removes_within():
+    assert list(overridden("~space.lr")["space"]) == ["model.lr"]
+    assert list(overridden("~space.model.lr")["space"]) == ["lr"]
+    assert overridden("~objectives.0")["objectives"] == ["train_s"]
+
+
+def test_later_ones_win():
+    assert overridden("seed=1", "seed=2")["seed"] == 2
+    assert overridden("+space.a={type: int, low: 1, high: 2}", "space.a.low=2")["space"]["a"]["low"] == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("max_trials", "key=value"),
+        ("a=[1", "key=value"),
+        ("a b", "key=value"),
+        ("seed=1,2", "one value a key"),
+        ("seed=range(1,3)", "one value a key"),
+        ("+max_trials=3", "'max_trials=3': it is there already"),
+        ("max_trails=3", "override max_trails.*Did you mean 'max_trials'"),
+        ("++max_trails=3", "override max_trails.*Did you mean 'max_trials'"),
+        ("space.lrr={type: float}", r"the keys lr, model.lr\. Did you mean 'lr'\? A new parameter is written \+space"),
+        ("space.lrr.low=3", r"A new parameter is written \+space"),
+        ("spce.lr.low=3", "Did you mean 'space'"),
+        ("objectives.2.mode=max", "a place in that list, from 0 to 1"),
+        ("objectives.first=max", "a place in that list"),
+        ("study.name=x", "a key of a mapping"),
+        ("searcher.name=grid", "a key of a mapping"),
+        ("~seed", "the keys study, space"),
+        ("~space.lrr", "Did you mean 'lr'"),
+        ("~max_trials=3", "its value, 60"),
+    ],
+)
+def test_refuses(text: str, says: str):
+    with pytest.raises(ArgumentError, match=says):
+        overridden(text)
+
+
+def test_answers_a_habit():
+    with pytest.raises(RenamedArgumentError, match=r"override n_trials.*here it is called `max_trials`"):
+        overridden("n_trials=3")
+
+
+def test_none_needs_no_parser():
+    assert parse_overrides([]) == []

@@ -1,0 +1,273 @@
+"""Study files: what they may say, what they build, and how wrong ones are refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lightning_hwtune as hwt
+from lightning_hwtune.core.ranking.order import WITHIN
+from lightning_hwtune.core.spec import Limits
+from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.names import FILE_HABITS
+from lightning_hwtune.settings import StudySettings
+from lightning_hwtune.settings.study_settings import SCHEDULERS, SEARCHERS, options
+
+REPOSITORY = Path(__file__).parents[2]
+MINIMAL: dict[str, Any] = {
+    "study": "digits",
+    "train": "package.module:train",
+    "space": {"lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}},
+    "objectives": [{"metric": "error", "mode": "min"}, "train_s"],
+    "scheduler": {"name": "asha", "max_epochs": 9},
+}
+TEXT = """\
+study: digits
+train: package.module:train
+space:
+  lr: {type: float, low: 1e-4, high: 1e-1, log: true}
+  optim.width: {type: int, low: 8, high: 128}
+  devices: {type: num_devices, counts: [1, 2]}
+objectives:
+  - {metric: val/acc, mode: max, unit: "%"}
+  - train_s
+  - cost_usd
+scheduler: {name: asha, max_epochs: 27, eta: 4, type: stopping}
+searcher: {name: grid, points_per_float: 3}
+pool: {accelerator: cpu, devices: 2, usd_per_device_hour: 0.05}
+max_trials: 60
+max_time: 8h
+"""
+
+
+def settings(**changes: Any) -> StudySettings:
+    return StudySettings.from_dict({**MINIMAL, **changes})
+
+
+def load(tmp_path: Path, text: str, *overrides: str) -> StudySettings:
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    return StudySettings.load(path, overrides)
+
+
+# ---------------------------------------------------------------- what a file builds
+
+
+def test_builds_what_python_would(tmp_path: Path):
+    given = load(tmp_path, TEXT)
+    kwargs = given.study_kwargs()
+    assert kwargs["space"] == hwt.SearchSpace(
+        {"lr": hwt.Float(1e-4, 1e-1, log=True), "optim.width": hwt.Int(8, 128), "devices": hwt.NumDevices(1, 2)}
+    )
+    assert list(kwargs["objectives"]) == [hwt.Metric("val/acc", "max", unit="%"), hwt.TrainSeconds(), hwt.Cost()]
+    assert kwargs["scheduler"].settings() == hwt.ASHA(max_epochs=27, eta=4, type="stopping").settings()
+    assert kwargs["searcher"] == hwt.Grid(points_per_float=3)
+    assert kwargs["pool"] == hwt.Pool("cpu", 2, usd_per_device_hour=0.05)
+    assert given.limits() == Limits(max_trials=60, max_time_s=28800.0)
+
+
+def test_names_and_defaults_are_those_of_the_python_calls():
+    kwargs = settings().study_kwargs()
+    for name, parameter in inspect.signature(hwt.Study.__init__).parameters.items():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD or name == "self":
+            continue
+        assert name in kwargs, name
+        if parameter.default is not inspect.Parameter.empty and name not in ("searcher", "pool"):
+            assert kwargs[name] == parameter.default, name
+    assert (kwargs["searcher"], kwargs["pool"]) == (hwt.Random(), hwt.Pool())
+    run = inspect.signature(hwt.Study.run).parameters
+    ran = {field.name: field.default for field in dataclasses.fields(StudySettings) if field.name in run}
+    assert ran == {
+        name: () if name == "preload" else run[name].default for name in ran
+    } | {"train": dataclasses.MISSING, "preload": dataclasses.MISSING}  # fmt: skip
+    assert set(run) - {"self", "unknown", "check", "progress"} == set(ran)
+
+
+def test_keywords_fit_the_calls(tmp_path: Path):
+    study = hwt.Study(**settings(dir=str(tmp_path), preload=["json"]).study_kwargs())
+    assert study.spec.name == "digits"
+    inspect.signature(study.run).bind(**settings(train="json:dumps", preload=["json"]).run_kwargs())
+
+
+def test_the_demo_is_a_study():
+    demo = StudySettings.load(REPOSITORY / "configs/study/demo.yaml")
+    assert (demo.study, demo.max_trials, demo.finishers) == ("demo", 60, 4)
+    assert demo.study_kwargs()["scheduler"].levels == (1, 3, 9, 27)
+
+
+def test_a_bare_searcher_is_a_name():
+    assert settings(searcher="grid").study_kwargs()["searcher"] == hwt.Grid()
+
+
+def test_overrides_and_interpolations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("N_TRIALS", "7")
+    text = TEXT.replace("max_trials: 60", "max_trials: ${oc.decode:${oc.env:N_TRIALS}}\nseed: ${max_trials}")
+    assert (load(tmp_path, text).max_trials, load(tmp_path, text).seed) == (7, 7)
+    given = load(tmp_path, text, "max_trials=3", "space.optim.width.high=16", "~searcher", "objectives.0.mode=min")
+    assert (given.max_trials, given.seed, given.searcher) == (3, 3, "random")
+    assert given.study_kwargs()["space"]["optim.width"] == hwt.Int(8, 16)
+    assert given.study_kwargs()["objectives"][0].mode == "min"
+
+
+def test_unlimited_disk(tmp_path: Path):
+    assert load(tmp_path, TEXT, "disk_budget=null").study_kwargs()["disk_budget"] is None
+
+
+# ---------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"max_trails": 3}, "`max_trails` is 3.*Did you mean 'max_trials'"),
+        ({"study": 3}, "`study` is 3; allowed: a text"),
+        ({"train": "package.module"}, "`train`.*import path"),
+        ({"train": "a b:c"}, "`train`.*import path"),
+        ({"seed": "abc"}, "`seed` is 'abc'; allowed: a whole number"),
+        ({"seed": True}, "`seed` is True"),
+        ({"seed": None}, "`seed` is None"),
+        ({"max_trials": 2.5}, "`max_trials` is 2.5; allowed: a whole number, or null"),
+        ({"max_trials": 0}, "`max_trials` is 0"),
+        ({"max_time": "8 hours"}, "`max_time` is '8 hours'"),
+        ({"max_cost": -1.0}, "`max_cost`"),
+        ({"finishers": -1}, "`finishers`"),
+        ({"disk_budget": "20 gigs"}, "`disk_budget` is '20 gigs'"),
+        ({"space": [1]}, "`space` is .*a mapping"),
+        ({"space": {}}, "SearchSpace"),
+        ({"space": {"lr": {"type": "float", "low": 1}}}, "`space.lr`.*'high'"),
+        ({"space": {"lr": {"type": "float", "low": 2, "high": 1}}}, "`space.lr.low`|`space.lr.high`"),
+        ({"space": {"lr": 0.1}}, "`space.lr` is 0.1; allowed: a mapping"),
+        ({"objectives": "error"}, "`objectives` is 'error'; allowed: a list"),
+        ({"objectives": ["error"]}, "`objectives` is 'error'.*A metric needs its direction"),
+        ({"objectives": ["train_sec"]}, "did you mean 'train_s'"),
+        ({"objectives": [{"metric": "error"}]}, "`mode` is missing"),
+        ({"objectives": [{"metric": "error", "mode": "low"}]}, "`objectives.mode` is 'low'; allowed: 'min' or 'max'"),
+        ({"objectives": [{"metric": "error", "mode": "min", "units": "s"}]}, "objectives.units.*Did you mean 'unit'"),
+        ({"objectives": [{"metric": "train_s", "mode": "min"}]}, "`objectives.name` is 'train_s'"),
+        ({"objectives": ["train_s", "train_s"]}, "one objective a name"),
+        ({"objectives": [3]}, "`objectives` is 3"),
+        ({"scheduler": {"max_epochs": 9}}, "`scheduler.name` is None; allowed: asha, run_to_end"),
+        ({"scheduler": {"name": "ash", "max_epochs": 9}}, "did you mean 'asha'"),
+        ({"scheduler": {"type": "asha", "max_epochs": 9}}, "Write `name: asha`"),
+        ({"scheduler": {"name": "asha", "max_epoch": 9}}, "`scheduler.max_epoch` is 9.*Did you mean 'max_epochs'"),
+        ({"scheduler": {"name": "asha", "max_epochs": 9, "eta": 1}}, "`scheduler.eta` is 1"),
+        ({"scheduler": {"name": "asha"}}, "`scheduler.max_epochs`"),
+        ({"scheduler": "asha"}, "`scheduler` is 'asha'; allowed: a mapping"),
+        ({"searcher": {"name": "grid", "points": 3}}, "`searcher.points` is 3"),
+        ({"searcher": "tpe"}, "`searcher.name` is 'tpe'; allowed: random, grid"),
+        ({"pool": {"devices": 0}}, "`pool.devices` is 0"),
+        ({"pool": {"device": 2}}, "`pool.device` is 2.*Did you mean 'devices'"),
+        ({"enqueue": [3]}, "`enqueue` is 3"),
+        ({"preload": [3]}, "`preload` is 3"),
+    ],
+)
+def test_refuses(changes: dict[str, Any], says: str):
+    with pytest.raises(ArgumentError, match=says):
+        settings(**changes)
+
+
+@pytest.mark.parametrize("key", ["study", "train", "space", "objectives", "scheduler"])
+def test_needs(key: str):
+    with pytest.raises(ArgumentError, match=f"`{key}` is None.*every study needs it"):
+        StudySettings.from_dict({name: value for name, value in MINIMAL.items() if name != key})
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"n_trials": 3}, "n_trials.*`max_trials`"),
+        ({"name": "x"}, "name.*`study`"),
+        ({"n_jobs": 3}, "n_jobs.*pool"),
+        ({"max_epochs": 3}, "max_epochs.*scheduler"),
+        ({"metric": "error"}, "metric.*objectives"),
+        ({"points_to_evaluate": []}, "points_to_evaluate.*`enqueue`"),
+        ({"scheduler": {"name": "asha", "max_t": 3}}, "scheduler.max_t.*`max_epochs`"),
+        ({"scheduler": {"name": "asha", "max_epochs": 3, "reduction_factor": 3}}, "reduction_factor.*`eta`"),
+        ({"objectives": [{"name": "error", "mode": "min"}]}, "metric: error, mode: min"),
+        ({"objectives": [{"metric": "error", "direction": "min"}]}, "objectives.direction"),
+        ({"space": {"lr": {"type": "loguniform", "low": 1, "high": 2}}}, "space.lr.type"),
+    ],
+)
+def test_answers_habits(changes: dict[str, Any], says: str):
+    with pytest.raises(RenamedArgumentError, match=says):
+        settings(**changes)
+
+
+def test_no_key_of_ours_is_a_habit_at_its_own_place():
+    assert not set(StudySettings.keys()) & set(FILE_HABITS)
+
+
+def test_an_error_names_the_file_and_the_key(tmp_path: Path):
+    path = tmp_path / "study.yaml"
+    with pytest.raises(ArgumentError) as error:
+        load(tmp_path, TEXT.replace("eta: 4", "eta: 0.5"))
+    assert error.value.argument == f"{path}: scheduler.eta"
+    assert error.value.received == 0.5
+    with pytest.raises(RenamedArgumentError, match=r"study\.yaml: timeout"):
+        load(tmp_path, TEXT + "timeout: 3\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("study: [", "study.yaml.*valid YAML"),
+        ("study: a\nstudy: b\n", "study.yaml.*valid YAML.*\n.*"),
+        ("- a\n", "a YAML mapping"),
+        ("", "every study needs it"),
+        ("study: ${nowhere}\n", "nowhere"),
+    ],
+)
+def test_refuses_files(tmp_path: Path, text: str, says: str):
+    with pytest.raises(ArgumentError, match=says):
+        load(tmp_path, text)
+
+
+def test_refuses_a_missing_file(tmp_path: Path):
+    with pytest.raises(ArgumentError, match=r"a YAML file that can be read.*No such file"):
+        StudySettings.load(tmp_path / "none.yaml")
+    with pytest.raises(ArgumentError, match="a YAML file that can be read"):
+        StudySettings.load(tmp_path)
+
+
+def test_a_missing_module_is_told_when_it_is_needed():
+    given = settings(train="no_such_module:train")
+    with pytest.raises(ArgumentError, match="no module 'no_such_module'"):
+        given.run_kwargs()
+
+
+# ---------------------------------------------------------------- documentation
+
+
+def test_the_page_is_made_from_the_schema():
+    path = REPOSITORY / "docs/write_study_file.py"
+    spec = importlib.util.spec_from_file_location("write_study_file", path)
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.PAGE.read_text() == script.updated(), "docs/study-file.md is stale: python docs/write_study_file.py"
+
+
+def test_the_page_has_every_option_and_kind():
+    page = (REPOSITORY / "docs/study-file.md").read_text()
+    for cls in (*SCHEDULERS.values(), *SEARCHERS.values(), hwt.Pool):
+        for name in options(cls):
+            assert f"`{name}`" in page, f"{cls.__name__}.{name}"
+    for word in (
+        *SCHEDULERS,
+        *SEARCHERS,
+        *WITHIN,
+        "float",
+        "int",
+        "choice",
+        "num_devices",
+        "train_s",
+        "device_s",
+        "cost_usd",
+    ):
+        assert f"`{word}`" in page, word
