@@ -97,7 +97,7 @@ class Loop:
         try:
             self._files.verify(checkpoint)
         except CheckpointError as error:
-            self._controller.removed(trial_id, checkpoint.path, str(error), self._clock.now())
+            self._remove(trial_id, checkpoint.path, str(error))
 
     def _order(self, segment: Segment) -> SegmentOrder:
         spec, trial = self._controller.spec, self._controller.state.trials[segment.trial_id]
