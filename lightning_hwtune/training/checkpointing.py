@@ -18,6 +18,7 @@ from lightning_hwtune.training.context import ActiveSegment
 __all__ = ["Writer", "checkpoint_path", "digest_of", "save_file", "save_together"]
 
 _CHUNK_BYTES = 1 << 20
+_DISK_SIGNS = ("PytorchStreamWriter", "write failed", "iostream error")  # in a RuntimeError of torch's
 
 Writer = Callable[[Path], None]
 """Writes a checkpoint to the path it is given."""
@@ -111,7 +112,7 @@ def _settle(part: Path, path: Path) -> None:
 
 def _is_about_the_disk(error: BaseException) -> bool:
     """Tells a failed write from an error of the code that was asked what to write; torch tells some as RuntimeError."""
-    return isinstance(error, OSError) or "PytorchStreamWriter" in str(error) or "write failed" in str(error)
+    return isinstance(error, OSError) or any(sign in str(error) for sign in _DISK_SIGNS)
 
 
 def _failure(path: Path, error: BaseException) -> str:

@@ -68,7 +68,8 @@ def run_segment(train: Callable[[Trial], Any], order: SegmentOrder, channel: Cha
                 raise
         except Exception as error:
             text = traceback.format_exc()
-            print(text, file=sys.stderr)  # noqa: T201 - the trial's log shows it too
+            with contextlib.suppress(OSError):  # the disk may be what failed
+                print(text, file=sys.stderr)  # noqa: T201 - the trial's log shows it too
             return segment.ended("out-of-memory" if _is_out_of_memory(error) else "error", text)
         return segment.ended("done")
 
