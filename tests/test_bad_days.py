@@ -1,0 +1,428 @@
+"""Studies on bad days: errors, kills, signals, full disks. Real processes, real signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import study_functions as functions
+from study_bench import (
+    check_gone,
+    check_log,
+    family,
+    n_lines,
+    of_kind,
+    run,
+    run_script,
+    signal_to_self,
+    small_study,
+    start_script,
+    states,
+    trained,
+    until,
+)
+
+import lightning_hwtune as hwt
+from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.record import TrialState
+from lightning_hwtune.engine.local import LocalExecutor
+
+ON_RANKS = hwt.SearchSpace(x=hwt.Float(0.0, 1.0), devices=hwt.NumDevices(1, 2))
+
+# ---------------------------------------------------------------------- errors of user code
+
+
+def test_an_error_before_the_first_report_ends_the_study_with_its_traceback(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    with pytest.raises(hwt.TrialError) as caught:
+        run(study, functions.broken, max_trials=5)
+    assert "ValueError: a bug in the model" in str(caught.value)
+    assert "study_functions.py" in str(caught.value), "no traceback"
+    state = check_log(study)
+    assert state.closed is not None
+    assert state.closed.state == "failed"
+    assert not any(trial.state is TrialState.FAILED for trial in state.trials)
+
+    (study.dir / "fixed").touch()  # the same folder goes on after the fix
+    run(study, functions.broken, max_trials=5)
+    state = check_log(study)
+    assert len(state.trials) == 5
+    assert state.n_failed == 0
+    assert state.n_full >= 4
+
+
+def test_an_error_that_does_not_come_back_costs_one_retry_from_the_last_checkpoint(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    study.enqueue({"x": 0.9}, {"x": 0.3})  # trial 1 is the best: it is promoted to epoch 9
+    run(study, functions.breaking_once, max_trials=6)
+    state = check_log(study)
+    trial = state.trials[1]
+    assert trial.state is TrialState.COMPLETED
+    assert trial.n_retries == 1
+    assert state.n_failed == 0
+    broken = next(s for s in state.segments if s.outcome == "error")
+    again = next(s for s in state.segments if s.trial_id == 1 and s.number == broken.number + 1)
+    assert again.resource == max(s.resource for s in state.segments if s.trial_id == 1 and s.number <= broken.number)
+    assert "does not come back" in trial.error
+
+
+def test_an_error_that_comes_back_fails_the_trial_and_the_study_goes_on(tmp_path: Path) -> None:
+    study = small_study(tmp_path, max_retries=2, scheduler=hwt.RunToEnd(max_epochs=3))
+    run(study, functions.breaking_late, max_trials=5)
+    state = check_log(study)
+    assert states(study) == {TrialState.COMPLETED: 4, TrialState.FAILED: 1}
+    failed = state.trials[1]
+    assert [s.outcome for s in state.segments if s.trial_id == 1] == ["error"] * 3
+    assert "ValueError: a bug in epoch 2" in failed.error
+    assert "Traceback" in failed.error
+    assert "a bug in epoch 2" in study.why(1)
+    logs = "".join(path.read_text() for path in study.logs(1).iterdir())
+    assert "ValueError: a bug in epoch 2" in logs
+
+
+def test_too_many_failures_end_the_study_and_a_higher_limit_goes_on(tmp_path: Path) -> None:
+    study = small_study(tmp_path, max_retries=0, max_failures=2)
+    study.enqueue({"x": 0.2})
+    run(study, functions.plain, max_trials=1)
+    run(study, functions.breaking_all_but_first, max_trials=20)
+    state = check_log(study)
+    assert state.closed is not None
+    assert state.closed.state == "failed"
+    assert "max_failures" in state.closed.reason
+    assert 2 <= state.n_failed <= 3  # two may run at one time
+    n_trials = len(state.trials)
+
+    run(study, functions.plain, max_trials=n_trials + 3)
+    assert len(study.state().trials) == n_trials  # still too many
+    higher = small_study(tmp_path, max_retries=0, max_failures=9)
+    run(higher, functions.plain, max_trials=n_trials + 3)
+    assert len(check_log(higher).trials) == n_trials + 3
+
+
+def test_metrics_that_are_not_finite_rank_last_and_the_study_goes_on(tmp_path: Path) -> None:
+    study = run(small_study(tmp_path), functions.diverging, max_trials=10)
+    state = check_log(study)
+    bad = [trial for trial in state.trials if not 0.1 <= trial.config["x"] <= 0.5]
+    good = [trial for trial in state.trials if trial not in bad]
+    assert bad
+    assert good
+    assert all(trial.resource == 1 for trial in bad if trial.state is not TrialState.COMPLETED)
+    assert any(trial.state is TrialState.COMPLETED for trial in good)
+    assert study.best.trial_id in {trial.trial_id for trial in good}
+    assert set(study.front()["trial"]) <= {trial.trial_id for trial in good}
+
+
+def test_a_metric_that_never_arrives_is_told_with_those_that_are_logged(tmp_path: Path) -> None:
+    study = small_study(tmp_path, objectives=[hwt.Metric("val_error", "min")])
+    with pytest.raises(hwt.TrialError) as caught:  # the check finds it
+        run(study, functions.misnaming, max_trials=3, check=True)
+    for text in ("'val_error' was never logged", "'loss'", "'val_eror'", "did you mean 'val_eror'"):
+        assert text in str(caught.value)
+    assert not study.state().trials
+    with pytest.raises(hwt.TrialError, match="did you mean 'val_eror'"):  # and so does the study
+        run(study, functions.misnaming, max_trials=3)
+
+
+def test_a_function_that_never_reports_is_told_what_to_call(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    with pytest.raises(hwt.MetricError, match=r"trial\.fit"):
+        run(study, functions.silent, max_trials=3, check=True)
+    with pytest.raises(hwt.TrialError, match="without reporting error"):
+        run(study, functions.silent, max_trials=3)
+
+
+# ---------------------------------------------------------------------- memory and disk
+
+
+def test_out_of_memory_moves_to_more_devices(tmp_path: Path) -> None:
+    study = small_study(tmp_path, space=ON_RANKS)
+    study.enqueue({"x": 0.3, "devices": 1})
+    run(study, functions.out_of_memory_on_one, max_trials=4)
+    state = check_log(study)
+    assert state.trials[0].state is TrialState.COMPLETED
+    first = [s for s in state.segments if s.trial_id == 0]
+    assert (first[0].num_devices, first[0].outcome) == (1, "out-of-memory")
+    assert {s.num_devices for s in first[1:]} == {2}
+    assert set((study.dir / "world_sizes").read_text().split()) == {"2"}
+    assert all(trial.n_retries == 0 for trial in state.trials)  # no fault of its code
+
+
+def test_what_fits_on_no_device_count_is_infeasible_and_no_failure(tmp_path: Path) -> None:
+    study = small_study(tmp_path, space=ON_RANKS, max_failures=1)
+    study.enqueue({"x": 0.3, "devices": 1}, {"x": 0.9, "devices": 1})
+    run(study, functions.out_of_memory_from, max_trials=3)
+    state = check_log(study)
+    assert state.trials[1].state is TrialState.INFEASIBLE
+    assert [s.num_devices for s in state.segments if s.trial_id == 1] == [1, 2]
+    assert "1.00 TiB" in state.trials[1].error
+    assert state.n_failed == 0
+    assert state.trials[0].state is TrialState.COMPLETED
+
+
+def test_a_full_disk_while_saving_keeps_the_old_checkpoint(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    study.enqueue({"x": 0.3})
+    run(study, functions.filling_the_disk, max_trials=5)
+    state = check_log(study)
+    full = [s for s in state.segments if s.trial_id == 0 and s.outcome == "error"]
+    assert len(full) == 1, "the disk was never full"
+    ended = next(e for e in of_kind(study, ev.SegmentEnded) if e.trial_id == 0 and e.outcome == "error")
+    assert "could not be written" in ended.error
+    assert ended.state in ("paused", "waiting")
+    later = [s for s in state.segments if s.trial_id == 0 and s.number > full[0].number]
+    assert later
+    assert later[0].resource == full[0].resource  # goes on from the checkpoint before
+    assert state.trials[0].state is TrialState.COMPLETED
+    assert len(state.trials) == 5
+
+
+def test_a_damaged_checkpoint_is_not_trusted(tmp_path: Path) -> None:
+    study = run(small_study(tmp_path), functions.plain, max_trials=4, finishers=0)
+    paused = [trial for trial in study.state().trials if trial.state is TrialState.PAUSED]
+    assert paused
+    for trial in paused:
+        assert trial.checkpoint is not None
+        path = study.dir / trial.checkpoint.path
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    run(study, functions.plain, max_trials=4, finishers=4)
+    state = check_log(study)
+    assert state.n_full == 4
+    again = [s for s in state.segments if s.trial_id == paused[0].trial_id and s.number > 1]
+    assert again[0].resource == 0
+    assert any("from scratch" in note.text for note in state.notes)
+
+
+# ---------------------------------------------------------------------- killed and frozen ranks
+
+
+def test_a_rank_killed_from_outside_is_retried_from_its_checkpoint(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    held = study.dir / "held"
+    with _once(held, lambda: os.kill(int(held.read_text().split()[0]), signal.SIGKILL), study.dir / "release"):
+        run(study, functions.held, max_trials=4)
+    state = check_log(study)
+    lost = [s for s in state.segments if s.outcome == "lost"]
+    assert len(lost) == 1
+    trial = state.trials[lost[0].trial_id]
+    assert trial.error == "rank 0 was killed by SIGKILL"
+    assert trial.n_retries == 1
+    again = next(s for s in state.segments if s.trial_id == trial.trial_id and s.number == lost[0].number + 1)
+    assert again.outcome == "done"
+    assert state.n_failed == 0
+    assert state.n_full >= 4
+
+
+class _once:
+    """Acts once a file is there, from another thread, and then makes a second file."""
+
+    def __init__(self, path: Path, act: Any, then: Path) -> None:
+        self._path, self._act, self._then = path, act, then
+
+    def __enter__(self) -> None:
+        import threading
+
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        until(lambda: n_lines(self._path) > 0)
+        self._act()
+        self._then.touch()
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()
+
+
+def test_a_frozen_rank_is_ended_and_its_trial_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    defaults = LocalExecutor.__init__.__kwdefaults__
+    monkeypatch.setitem(defaults, "heartbeat_s", 3.0)  # of the real executor, so that nobody waits for 15 s
+    study = run(small_study(tmp_path), functions.frozen_once, max_trials=3, max_parallel=1)
+    state = check_log(study)
+    [lost] = [s for s in state.segments if s.outcome == "lost"]
+    assert "no sign of life" in state.trials[0].error
+    assert lost.wall_s < 3.0 + 10.0
+    assert state.trials[0].n_retries == 1
+    assert state.n_full >= 3
+
+
+# ---------------------------------------------------------------------- signals to the study
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)], ids=["INT", "TERM"]
+)
+def test_a_signal_ends_the_session_in_order(tmp_path: Path, number: signal.Signals, expected: Any) -> None:
+    study = small_study(tmp_path)
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    held = study.dir / "held"
+    with pytest.raises(expected) as caught, signal_to_self(number, lambda: n_lines(held) > 0):
+        run(study, functions.held, max_trials=5)
+    if expected is SystemExit:
+        assert caught.value.code == 143
+    pids = [psutil.Process(int(pid)) for pid in held.read_text().split() if psutil.pid_exists(int(pid))]
+    check_gone(pids)
+    assert {n: signal.getsignal(n) for n in handlers} == handlers
+    state = check_log(study)
+    assert state.closed is not None
+    assert state.closed.state == "interrupted"
+    interrupted = {s.trial_id for s in state.segments if s.outcome == "interrupted"}
+    assert interrupted
+    assert all(trial.n_retries == 0 for trial in state.trials)
+    assert interrupted <= state.waiting
+
+    (study.dir / "release").touch()
+    run(study, functions.held, max_trials=5)
+    state = check_log(study)
+    assert len(state.trials) == 5
+    assert state.n_full >= 4
+    assert state.n_failed == 0
+
+
+def test_an_interrupted_inline_study_leaves_the_signal_as_it_was(tmp_path: Path) -> None:
+    def train(trial: hwt.Trial) -> None:
+        for epoch in functions.epochs(trial):
+            if epoch == 2 and not (study.dir / "release").exists():
+                os.kill(os.getpid(), signal.SIGINT)
+            if not functions.report(trial, epoch):
+                return
+
+    before = signal.getsignal(signal.SIGINT)
+    study = small_study(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run(study, train, max_trials=4, executor="inline")
+    assert signal.getsignal(signal.SIGINT) is before
+    state = check_log(study)
+    assert state.closed is not None
+    assert state.closed.state == "interrupted"
+    (study.dir / "release").touch()
+    run(study, train, max_trials=4, executor="inline")
+    assert check_log(study).n_full >= 4
+
+
+# ---------------------------------------------------------------------- scripts and kills
+
+SCRIPT = """
+    import lightning_hwtune as hwt
+    import study_functions as functions
+    from pathlib import Path
+    from study_bench import run, small_study
+
+    study = small_study(Path("studies"))
+    run(study, functions.{function}, max_trials={max_trials})
+    print("trials", len(study.state().trials), flush=True)
+"""
+
+UNGUARDED = """
+    import lightning_hwtune as hwt
+
+    with open("ran", "a") as file:
+        print("once", file=file)
+
+    class Curve:
+        floor = 0.25
+
+        def at(self, x, epoch):
+            return abs(x - self.floor) + 1 / epoch
+
+    def train(trial):
+        curve = Curve()
+        for epoch in range((trial.load() or 0) + 1, trial.max_epochs + 1):
+            if trial.report(epoch, error=curve.at(trial["x"], epoch)).kind != "continue":
+                trial.save(epoch)
+                return
+
+    space = hwt.SearchSpace(x=hwt.Float(0, 1), devices=hwt.NumDevices(1))
+    study = hwt.Study("study", space, [hwt.Metric("error", "min")], scheduler=hwt.ASHA(max_epochs=3),
+                      pool=hwt.Pool("cpu", devices=2), dir="studies")
+    study.run(train, max_trials=5)
+    print("front", len(study.front()), flush=True)
+"""
+
+
+def _until_lines(path: Path, n: int, process: subprocess.Popen[str]) -> None:
+    """Waits until a file has so many lines, or its writer's process has ended."""
+    until(lambda: n_lines(path) >= n or process.poll() is not None, f"{n} lines in {path.name}")
+
+
+@pytest.mark.slow
+def test_an_unguarded_script_runs_once(tmp_path: Path) -> None:
+    result = run_script(tmp_path, UNGUARDED)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "ran").read_text() == "once\n"
+    assert "front 1" in result.stdout
+    again = run_script(tmp_path, UNGUARDED)
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "ran").read_text() == "once\nonce\n"
+    state = check_log(hwt.Study.load("study", dir=tmp_path / "studies"))
+    assert len(state.trials) == 5
+    assert len(state.segments) == len({(s.trial_id, s.number) for s in state.segments})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
+)
+def test_a_script_that_is_told_to_end_leaves_no_orphans_and_goes_on(
+    tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    script = SCRIPT.format(function="held", max_trials=5)
+    process = start_script(tmp_path, script)
+    try:
+        root = tmp_path / "studies" / "study"
+        _until_lines(root / "held", 1, process)
+        members = family(process.pid)
+        assert members
+        process.send_signal(number)
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == status, err
+        check_gone(members)
+    finally:
+        process.kill()
+    study = hwt.Study.load("study", dir=tmp_path / "studies")
+    state = check_log(study)
+    assert state.closed is not None
+    assert state.closed.state == "interrupted"
+    (root / "release").touch()
+    result = run_script(tmp_path, script)
+    assert result.returncode == 0, result.stderr
+    assert "trials 5" in result.stdout
+    assert check_log(study).n_full >= 4
+
+
+@pytest.mark.slow
+def test_a_killed_controller_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    script = SCRIPT.format(function="witnessing", max_trials=12)
+    root = tmp_path / "studies" / "study"
+    for n_reports in (1, 6, 14):  # three kills, each as soon as so many reports are acknowledged
+        process = start_script(tmp_path, script)
+        try:
+            _until_lines(root / "witness", n_reports, process)
+            members = family(process.pid)
+            process.kill()
+            process.communicate(timeout=30)
+            check_gone(members)
+        finally:
+            process.kill()
+    result = run_script(tmp_path, script)
+    assert result.returncode == 0, result.stderr
+    study = hwt.Study.load("study", dir=tmp_path / "studies")
+    state = check_log(study)
+    assert len(state.trials) == 12
+    assert state.n_full >= 4
+    assert state.n_failed == 0
+    assert all(trial.n_retries == 0 for trial in state.trials)
+    logged = Counter(f"{e.trial_id} {e.resource} {e.verdict}" for e in of_kind(study, ev.Reported))
+    acknowledged = Counter((root / "witness").read_text().splitlines())
+    assert not acknowledged - logged, "a report that was acknowledged is not in the log"
+    sessions = len(of_kind(study, ev.SessionOpened))
+    assert sessions == 4
+    assert trained(study)
