@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from lightning_hwtune.core.decisions import Done, Resume, Start
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, Objectives
 from lightning_hwtune.core.record import TrialState
-from lightning_hwtune.core.schedulers import ASHA
+from lightning_hwtune.core.schedulers import ASHA, RunToEnd
 from lightning_hwtune.core.searchers import Random
 from lightning_hwtune.core.space import Float, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
@@ -37,9 +38,9 @@ SPEC = StudySpec(
 class Trainer:
     """Trains one segment after another as the engine would, with real files and the real order of log and deletion."""
 
-    def __init__(self, files: StudyFiles, log: EventLog, max_trials: int) -> None:
-        self.files, self.now = files, 0.0
-        self.controller = Controller(StudyState(SPEC), log.append)
+    def __init__(self, files: StudyFiles, log: EventLog, max_trials: int, spec: StudySpec = SPEC) -> None:
+        self.files, self.now, self.diverging = files, 0.0, {4}
+        self.controller = Controller(StudyState(spec), log.append)
         self.controller.create(self.now)
         self.controller.open(Limits(max_trials=max_trials, finishers=2), self.now, "host", 1, "0")
 
@@ -54,7 +55,7 @@ class Trainer:
         verdict, epoch = "continue", segment.resource
         while verdict == "continue":
             epoch, self.now = epoch + 1, self.now + 1.0
-            error = math.nan if trial.trial_id == 4 else trial.config["error"]
+            error = math.nan if trial.trial_id in self.diverging else trial.config["error"]
             metrics = {"error": error, "size": trial.config["size"]}
             verdict = self.controller.report(trial.trial_id, epoch, metrics, 1.0, self.now).kind
         self.save(trial.trial_id, segment.number, epoch)
@@ -145,7 +146,7 @@ def test_standings(tmp_path: Path) -> None:
     assert seen >= {Standing.KEPT, Standing.HOPELESS, Standing.PAUSED}
 
 
-def test_what_runs_is_kept(tmp_path: Path) -> None:
+def test_what_runs_or_is_cleared_to_go_on_is_kept(tmp_path: Path) -> None:
     files = StudyFiles(tmp_path, "study", budget_bytes=1)
     with EventLog.open(files, create=True) as log:
         trainer = Trainer(files, log, max_trials=3)
@@ -161,6 +162,25 @@ def test_what_runs_is_kept(tmp_path: Path) -> None:
         standing = {c.trial_id: c.standing for c in candidates(controller.state)}
         assert standing[answer.trial_id] is Standing.KEPT
         assert answer.trial_id not in {victim.trial_id for victim in files.evictions(controller.state)}
+        controller.tell(answer.trial_id, trainer.now, "interrupted")
+        assert controller.state.trials[answer.trial_id].state is TrialState.PAUSED
+        standing = {c.trial_id: c.standing for c in candidates(controller.state)}
+        assert standing[answer.trial_id] is Standing.KEPT
+
+
+def test_a_value_that_is_not_finite_is_on_no_front(tmp_path: Path) -> None:
+    files = StudyFiles(tmp_path, "study")
+    spec = dataclasses.replace(SPEC, scheduler=RunToEnd(max_epochs=2))
+    with EventLog.open(files, create=True) as log:
+        trainer = Trainer(files, log, max_trials=5, spec=spec)
+        trainer.diverging = {0, 4}
+        assert trainer.train()
+        assert [c.standing for c in candidates(trainer.controller.state)] == [Standing.ENDED]  # nothing dominates it
+        while trainer.train():
+            pass
+        standing = {c.trial_id: c.standing for c in candidates(trainer.controller.state)}
+    assert standing[0] is standing[4] is Standing.ENDED
+    assert {i for i, s in standing.items() if s is Standing.KEPT} == slow_front(trainer.controller.state) - {0, 4}
 
 
 def test_a_kill_between_log_and_deletion_leaves_a_file_that_the_sweep_takes(tmp_path: Path) -> None:

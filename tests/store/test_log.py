@@ -91,11 +91,16 @@ def test_reading_behind_the_end_leaves_no_gap(log: EventLog) -> None:
     assert [seq for seq, _ in log.read()] == [1]
 
 
-def test_reading_a_part_again_does_not_move_the_end(log: EventLog) -> None:
-    log.append([note("a"), note("b")])
-    next(log.read())
-    log.append([note("c")])
-    assert texts(log) == ["a", "b", "c"]
+def test_reading_a_part_does_not_move_the_end(log: EventLog, tmp_path: Path) -> None:
+    log.append([note("a"), note("b"), note("c")])
+    for _, event in log.read():
+        if event == note("b"):
+            break
+    log.append([note("d")])
+    with EventLog.open(files(tmp_path), create=True) as second:
+        assert texts(second, after=4) == []
+        second.append([note("e")])
+    assert texts(log) == ["a", "b", "c", "d", "e"]
 
 
 def test_a_batch_is_all_or_nothing(log: EventLog) -> None:
@@ -105,6 +110,15 @@ def test_a_batch_is_all_or_nothing(log: EventLog) -> None:
     assert texts(log) == ["before"]
     log.append([note("after")])
     assert texts(log) == ["before", "after"]
+
+
+def test_a_batch_that_collides_half_way_leaves_nothing(log: EventLog, tmp_path: Path) -> None:
+    log.append([note("before")])
+    body = '{"type": "Noted", "at": 0, "trial_id": null, "text": "theirs"}'
+    sql(files(tmp_path).database_path, f"INSERT INTO hwtune_events VALUES ('study', 3, '{body}')")
+    with pytest.raises(StudyLockedError):
+        log.append([note("2"), note("3")])
+    assert sql(files(tmp_path).database_path, "SELECT seq FROM hwtune_events") == [(1,), (3,)]
 
 
 def test_more_events_than_one_chunk(log: EventLog) -> None:
