@@ -90,7 +90,7 @@ _NAMES: dict[str, str] = {
         "core.space": ("Choice", "Float", "Int", "NumDevices", "SearchSpace"),
         "errors": tuple(name for name in __all__ if name.endswith("Error")),
         "study": ("Result", "Study"),
-        "training.lightning_tree": ("RungCallback",),
+        "training.rung_callback": ("RungCallback",),
         "training.trial": ("Trial",),
     }.items()
     for name in names

@@ -1,0 +1,24 @@
+"""The public name `RungCallback`: the class of the tree that this process has imported.
+
+Scripts on `pytorch_lightning` get that package's class, everybody else the one of `lightning.pytorch`. Lightning before
+2.6 refuses callbacks of the other tree; where both are imported the entry point still attaches the right one by itself.
+"""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["RungCallback"]  # noqa: F822 - `__getattr__` below
+
+
+def __getattr__(name: str) -> object:
+    """Imports the class when it is first asked for (PEP 562), and no tree but its own."""
+    if name != "RungCallback":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+    if "pytorch_lightning" in sys.modules and "lightning.pytorch" not in sys.modules:
+        from lightning_hwtune.training import pytorch_lightning_tree
+
+        return pytorch_lightning_tree.RungCallback
+    from lightning_hwtune.training import lightning_tree
+
+    return lightning_tree.RungCallback
