@@ -255,6 +255,7 @@ class Study:
                 and payload
                 and not any(trial.measurements for trial in state.trials)
             ):
+                view.checking()
                 view.checked(run_check(self._spec, executor, payload, self._files.scratch("check")))
             session.observers.append(view.on_events)
             session.finish(loop.run())

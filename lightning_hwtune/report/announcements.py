@@ -20,8 +20,9 @@ from lightning_hwtune.report.story import values_text
 from lightning_hwtune.report.tables import first_line
 from lightning_hwtune.report.terminal import rung_table
 
-__all__ = ["CheckFacts", "Line", "PayloadFacts", "announce", "checked", "opening", "totals"]
+__all__ = ["CHECKING", "CheckFacts", "Line", "PayloadFacts", "announce", "checked", "opening", "totals"]
 
+CHECKING = Text("checking the training function on two batches, in a process of its own ...")
 _HEAVY_BYTES = 10_000_000
 
 

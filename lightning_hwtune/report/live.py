@@ -20,7 +20,7 @@ from rich.text import Text
 from lightning_hwtune.core.events import Event, SessionClosed
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.report.amounts import counted, cut, duration
-from lightning_hwtune.report.announcements import CheckFacts, Line, PayloadFacts, announce, checked, opening
+from lightning_hwtune.report.announcements import CHECKING, CheckFacts, Line, PayloadFacts, announce, checked, opening
 from lightning_hwtune.report.panel import panel
 
 __all__ = ["LinesView", "PanelView", "QuietView", "View", "open_view"]
@@ -35,6 +35,10 @@ class View(abc.ABC):
     @abc.abstractmethod
     def header(self, payload: PayloadFacts | None) -> None:
         """Says what is about to happen, before anything trains."""
+
+    @abc.abstractmethod
+    def checking(self) -> None:
+        """Says that a check begins."""
 
     @abc.abstractmethod
     def checked(self, check: CheckFacts) -> None:
@@ -76,6 +80,9 @@ class QuietView(View):
     def header(self, payload: PayloadFacts | None) -> None:
         """Says nothing."""
 
+    def checking(self) -> None:
+        """Says nothing."""
+
     def checked(self, check: CheckFacts) -> None:
         """Says nothing."""
 
@@ -101,6 +108,10 @@ class LinesView(View):
     def header(self, payload: PayloadFacts | None) -> None:
         """Prints folder, objectives, limits and rungs."""
         self._printer.print(opening(self._state, self._folder, payload))
+
+    def checking(self) -> None:
+        """Prints that the first seconds go into a check."""
+        self._printer.print([CHECKING])
 
     def checked(self, check: CheckFacts) -> None:
         """Prints what was found."""
@@ -142,6 +153,10 @@ class PanelView(View):
     def header(self, payload: PayloadFacts | None) -> None:
         """Prints folder, objectives, limits and rungs."""
         self._printer.print(opening(self._state, self._folder, payload))
+
+    def checking(self) -> None:
+        """Prints that the first seconds go into a check."""
+        self._printer.print([CHECKING])
 
     def checked(self, check: CheckFacts) -> None:
         """Prints what was found."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lightning_hwtune.core.controller import Controller
+from lightning_hwtune.core.decisions import Wait
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.core.schedulers import Scheduler
 from lightning_hwtune.core.state import StudyState
@@ -31,6 +33,7 @@ def status_record(state: StudyState, now: float, checkpoints_bytes: int, *, is_d
         failed: failed trials. retried: segments that were repeated because they ended badly.
         wall_s: time during which the study was driven. device_s, cost_usd: the ledger, start-ups and lost work
             included; cost_usd is None without a price. useful_device_s, useful_cost_usd: what stands in measurements.
+        reserved_devices: being drained for a trial that needs more than are free; 0 if none waits.
         fully_trained: completed trials. front_size: those of them that no other one dominates.
     """
     clock = now if is_driven else min(now, state.last_at)
@@ -62,7 +65,17 @@ def status_record(state: StudyState, now: float, checkpoints_bytes: int, *, is_d
         "fully_trained": state.n_full,
         "finishers": state.limits.finishers,
         "front_size": len(front_points(state)),
+        "reserved_devices": _reserved(state, clock) if is_driven else 0,
     }
+
+
+def _reserved(state: StudyState, now: float) -> int:
+    """Returns how many devices are being drained for a trial that needs more than are free; 0 if none waits."""
+    if not state.running:
+        return 0
+    free = state.spec.pool.size - sum(segment.num_devices for segment in state.running.values())
+    answer = Controller(state, lambda events: None).ask(now, free)
+    return answer.reserved if isinstance(answer, Wait) else 0
 
 
 def _state(state: StudyState, is_driven: bool) -> str:

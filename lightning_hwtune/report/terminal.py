@@ -147,6 +147,8 @@ def _status_rows(record: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         f"{record['segments']}, {record['running_segments']} running, {record['resumed_segments']} resumed from a "
         f"checkpoint, on up to {counted(record['max_ranks_seen'], 'ranks')}",
     )
+    if record["reserved_devices"]:
+        yield "reserved", f"a trial waits for {counted(record['reserved_devices'], 'devices')}, which are being drained"
     yield "promotions", str(record["promotions"])
     yield "errors", f"{record['failed']} failed, {record['retried']} segments repeated"
     devices = f"{duration(record['device_s'])} of devices, {duration(record['useful_device_s'])} of it useful"

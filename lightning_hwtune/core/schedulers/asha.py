@@ -175,6 +175,8 @@ class ASHA(Scheduler):
         """Returns `(level, number of trials that train to it)`: n // eta of every rung go on."""
         totals = dict.fromkeys(self.levels, 0)
         for bracket, n_left in enumerate(self._divided(n_trials)):
+            for level in self.levels[:bracket]:
+                totals[level] += n_left  # passes below its own first rung
             for level in self.levels[bracket:]:
                 totals[level] += n_left
                 n_left = quota(n_left, self.eta)
