@@ -8,6 +8,7 @@ back the last commits, never damage the file. `durable=True` (`synchronous=FULL`
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from lightning_hwtune.store.interrupts import uninterrupted
 __all__ = ["Database", "database_url"]
 
 _BUSY_S = 10.0  # a commit holds the file for well under a millisecond; only a stopped process holds it this long
+_WAL_ATTEMPTS = 20
 
 
 def database_url(storage: str | None, path: Path) -> sa.URL:
@@ -92,10 +94,19 @@ class Database:
 
     def use_wal(self) -> None:
         """Lets readers and a writer work at once. Written into the file, so only for one that is known to be ours."""
-        if not self.is_sqlite or self._pragma("journal_mode") == "wal":
+        if not self.is_sqlite:
             return
-        if self._pragma("journal_mode=WAL") != "wal":  # a file system without shared memory
-            self._pragma("synchronous=FULL")
+        for _ in range(_WAL_ATTEMPTS):
+            if self._pragma("journal_mode") == "wal":
+                return
+            try:
+                if self._pragma("journal_mode=WAL") == "wal":
+                    return
+                break  # a file system without shared memory
+            except StudyLockedError:  # another process switches it; SQLite does not wait for that,
+                with self.writing():  # but for this
+                    pass
+        self._pragma("synchronous=FULL")  # without the WAL, a power cut under NORMAL might damage the file
 
     def _pragma(self, text: str) -> object:
         with self.reading() as connection:
@@ -157,11 +168,13 @@ _MEANINGS = {
 
 
 def _explain(name: str, error: BaseException | None) -> StorageError | StudyLockedError:
-    """Returns our error for a driver's."""
+    """Returns our error for a driver's; its `errno` is ENOSPC where the disk is full."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the family
     if code in _LOCKED:
         return StudyLockedError(
             f"another process has kept {name!r} locked for {_BUSY_S:g} s: wait for it, or end it ({error})"
         )
     meaning = _MEANINGS.get(code, "the database refused")
-    return StorageError(f"{name!r}: {meaning} ({error})")
+    explained = StorageError(f"{name!r}: {meaning} ({error})")
+    explained.errno = errno.ENOSPC if code == sqlite3.SQLITE_FULL else None
+    return explained
