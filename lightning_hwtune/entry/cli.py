@@ -132,7 +132,7 @@ def run(
     except (KeyboardInterrupt, SystemExit) as stop:
         again = _command(study_file, overrides, dir=dir, **limits)
         typer.echo(f"\nhwtune: interrupted; what was reported is kept. To go on:\n  {again}", err=True)
-        raise typer.Exit(130 if isinstance(stop, KeyboardInterrupt) else 143) from None
+        raise typer.Exit(130 if isinstance(stop, KeyboardInterrupt) else _status(stop)) from None
     chosen = Chosen(study, settings.storage)
     shown.show_front(chosen)
     shown.write_figures(chosen, study.dir, ("front", "timeline"), only_missing=_n_segments(study) == n_before)
@@ -363,6 +363,10 @@ def _command(path: Path, overrides: Sequence[str] | None, **given: Any) -> str:
     """Returns the command line that continues a study."""
     options = [(f"--{key.replace('_', '-')}", str(value)) for key, value in given.items() if value is not None]
     return shlex.join(["hwtune", "run", str(path), *(overrides or ()), *(word for pair in options for word in pair)])
+
+
+def _status(stop: SystemExit) -> int:
+    return stop.code if isinstance(stop.code, int) else 1
 
 
 def _n_segments(study: Study) -> int:
