@@ -6,8 +6,10 @@ session ended. Everything written goes to the log first and to the observers aft
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self, final
@@ -19,7 +21,7 @@ from lightning_hwtune.core.decisions import Done
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.clock import Clock, RealClock
-from lightning_hwtune.errors import StudyMismatchError
+from lightning_hwtune.errors import StorageError, StudyMismatchError
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.store.interrupts import uninterrupted
 from lightning_hwtune.store.lease import Lease
@@ -29,6 +31,7 @@ __all__ = ["Observer", "Session", "replay"]
 
 Observer = Callable[[Sequence[ev.Event]], None]
 _RENEW_S = 5.0
+_FULL_DISK_S = 5.0  # how long an append waits for room
 _STATES = {"limit:max_trials": "finished", "exhausted": "finished", "max-failures": "failed"}
 
 
@@ -109,16 +112,34 @@ class Session:
         self.controller.open(self._limits, now, socket.gethostname(), os.getpid(), __version__)
 
     def _sink(self, events: Sequence[ev.Event]) -> None:
-        self._log.append(events)
+        self._append(events)
         for observer in self.observers:
             observer(events)
 
+    def _append(self, events: Sequence[ev.Event]) -> None:
+        """Appends; waits a while on a full disk, because a checkpoint that did not fit soon gives its room back."""
+        give_up_at = self.clock.now() + _FULL_DISK_S
+        while True:
+            try:
+                self._log.append(events)
+            except StorageError as error:
+                if error.errno != errno.ENOSPC or self.clock.now() > give_up_at:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
+
     def tick(self) -> None:
-        """Renews the lease when it is due."""
+        """Renews the lease when it is due; on a full disk later, since a holder that is seen to live keeps it."""
         now = self.clock.now()
-        if now - self._renewed_at >= _RENEW_S:
+        if now - self._renewed_at < _RENEW_S:
+            return
+        try:
             self._lease.renew(now)
-            self._renewed_at = now
+        except StorageError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+        self._renewed_at = now
 
     def finish(self, done: Done) -> None:
         """Notes how the session ended; written on exit."""
