@@ -184,6 +184,15 @@ def heavy(trial: Any) -> None:
             return
 
 
+def bulky(trial: Any) -> None:
+    """`plain` with checkpoints of 3 MB."""
+    begun = trial.load()
+    for epoch in range((begun[0] if begun else 0) + 1, trial.max_epochs + 1):
+        if trial.report(epoch, error=error_of(trial, epoch)).kind != "continue":
+            trial.save((epoch, os.urandom(3_000_000)))
+            return
+
+
 def misnaming(trial: Any) -> None:
     trial.report(1, val_eror=0.1, loss=0.2)
 

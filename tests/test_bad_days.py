@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,34 @@ def test_a_full_disk_while_saving_keeps_the_old_checkpoint(tmp_path: Path) -> No
     assert later[0].resource == full[0].resource  # goes on from the checkpoint before
     assert state.trials[0].state is TrialState.COMPLETED
     assert len(state.trials) == 5
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 16 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("this user may not mount file systems")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_really_full_fails_trials_and_not_the_study(small_disk: Path) -> None:
+    study = run(small_study(small_disk, max_failures=3), functions.bulky, max_trials=12)
+    state = check_log(study)
+    assert state.closed is not None
+    assert "max_failures" in state.closed.reason
+    errors = {trial.error.strip().splitlines()[-1] for trial in state.trials if trial.state is TrialState.FAILED}
+    assert all("is the disk full?" in error for error in errors), errors
+    subprocess.run(["mount", "-o", "remount,size=99m", small_disk], check=True)  # somebody makes room
+    study = small_study(small_disk, max_failures=99)
+    run(study, functions.bulky, max_trials=12)
+    state = check_log(study)
+    assert state.n_failed <= 4  # two may run at one time: no further one after there was room
+    assert len(state.trials) == 12
+    assert state.n_full >= 4
 
 
 def test_a_damaged_checkpoint_is_not_trusted(tmp_path: Path) -> None:
