@@ -15,8 +15,8 @@ from lightning_hwtune.core.state import Segment
 from lightning_hwtune.engine.clock import Clock
 from lightning_hwtune.engine.devices import Slots, device_mask
 from lightning_hwtune.engine.executor import Executor
+from lightning_hwtune.engine.folder import Folder
 from lightning_hwtune.errors import CheckpointError, TrialError
-from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.training.channel import Ended, Report, Saved, SegmentOrder, VerdictMessage
 
 __all__ = ["Loop"]
@@ -40,7 +40,7 @@ class Loop:
         controller: Controller,
         executor: Executor,
         clock: Clock,
-        files: StudyFiles,
+        files: Folder,
         *,
         tick: Callable[[], None] = lambda: None,
         save_every: int | None = None,
@@ -101,8 +101,7 @@ class Loop:
 
     def _order(self, segment: Segment) -> SegmentOrder:
         spec, trial = self._controller.spec, self._controller.state.trials[segment.trial_id]
-        folder = self._files.trial_dir(trial.trial_id)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = self._files.make_trial_dir(trial.trial_id)
         checkpoint = self._files.path(trial.checkpoint.path) if trial.checkpoint else None
         return SegmentOrder(
             study=spec.name,
@@ -149,6 +148,10 @@ class Loop:
         self._controller.saved(trial_id, path, saved.digest, saved.n_bytes, saved.resource, saved.train_s, now)
         if old is not None and old.path != path:
             self._remove(trial_id, old.path, "superseded")
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Lets go of what exceeds the disk budget."""
         for victim in self._files.evictions(self._controller.state):
             self._remove(victim.trial_id, victim.path, victim.reason)
 
@@ -176,6 +179,7 @@ class Loop:
             reached_end=ended.reached_end,
             world_size=world_size,
         )
+        self._make_room()  # while the trial ran its own checkpoint could not go
         if is_first:
             self._fatal = TrialError(_FIRST.format(trial_id=trial_id, error=ended.error.rstrip()))
         elif state is TrialState.FAILED and nothing_yet:
