@@ -54,7 +54,7 @@ class Controller:
 
         Order: work that was interrupted, promotions (deepest rung first), new trials, finishers. The first of these
         that needs more devices than are free keeps its turn until they have drained; meanwhile only work that is
-        expected to end by then is started.
+        expected to end by then is started. While none is free nothing is chosen: what is right may change by then.
         """
         limit = self._limit(now)
         if limit is not None:
@@ -62,6 +62,8 @@ class Controller:
         most = self.state.limits.max_parallel
         if most is not None and len(self.state.running) >= most:
             return Wait(Reason("max-parallel", f"{len(self.state.running)} segments run, max_parallel is {most}"))
+        if free < 1:
+            return Wait(Reason("no-free-devices", f"{len(self.state.running)} segments hold all devices"))
         candidate = self._candidate()
         if candidate is None:
             return self._idle(self._nothing_left())
