@@ -70,6 +70,15 @@ class StudyFiles:
         """Returns the folder of a trial, which may not exist yet."""
         return self.root / "trials" / f"{trial_id:03d}"
 
+    def make_trial_dir(self, trial_id: int) -> Path:
+        """Returns the folder of a trial, which exists from now on.
+
+        Raises:
+            StorageError: it cannot be made.
+        """
+        make_folder(self.trial_dir(trial_id))
+        return self.trial_dir(trial_id)
+
     def scratch(self, purpose: str) -> Path:
         """Returns a folder for files that nobody needs afterwards; it may not exist yet."""
         return self.root / "scratch" / purpose

@@ -1,0 +1,149 @@
+"""Learning curves that a simulation trains by: what they must answer, and a synthetic generator of them.
+
+A curve is a pure function of the configuration, the resource and the devices: no state, no order of calls.
+
+The generator. A configuration is a point x of the unit cube (`SearchSpace.encode`, `n_dims` coordinates). Fixed smooth
+random functions f_k of x (a few cosines with frequencies drawn from the generator's seed, mapped to [0, 1] by their
+normal quantile) give each configuration
+
+    error(r) = floor + (start - floor) * (1 + r / half)**-power + noise(r)
+
+    floor = best + spread * f_1      what it would reach for ever
+    half  = R**(crossing * f_2)      where it begins to settle: with `crossing` 0 all settle alike and no curves cross
+    power = 0.4 + 0.8 * f_3
+
+`start` is 0.9 for all, so a curve that begins fast may end badly and cross others late: a larger `crossing` spreads the
+settling over more of the ladder. The noise at each resource is normal with deviation `noise * (start - best)`, keyed by
+(seed, configuration, resource), and the error stays within [0, 1].
+
+Time. One unit of resource takes `unit_s * 4**(2 * f_4 - 1)` seconds on one device; n devices are n**scaling times as
+fast (scaling 1 is linear, 0 no gain), so that more devices are faster and dearer. A device costs
+`usd_per_device_hour`. Nothing in these formulas was fitted to anybody's measurements.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, final
+
+import numpy as np
+
+from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.core.streams import stream
+from lightning_hwtune.errors import ArgumentError
+
+__all__ = ["Curves", "SyntheticCurves"]
+
+_START = 0.9
+_N_WAVES = 6
+_FREQUENCY = 3.0  # a deviation of frequency: about one bump over the unit cube
+
+
+class Curves(Protocol):
+    """What a simulated training shows and takes."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the values that are there at every resource."""
+
+    @property
+    def max_resource(self) -> int:
+        """The last resource that is known."""
+
+    def values(self, config: Mapping[str, Any], resource: int) -> Mapping[str, float]:
+        """Returns a value for each metric, in the user's direction; NaN = diverged."""
+
+    def elapsed_s(self, config: Mapping[str, Any], resource: int, num_devices: int) -> float:
+        """Returns seconds of training from scratch to this resource on so many devices; 0.0 at resource 0."""
+
+    def usd_per_s(self, config: Mapping[str, Any], num_devices: int) -> float:
+        """Returns the price of one second of a segment on so many devices."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SyntheticCurves:
+    """Crossing power-law curves with noise, as the module says. One metric: "error", minimised.
+
+    Args:
+        space: of the configurations; a `NumDevices` in it changes time and cost only.
+        max_resource: R, the full training. seed: of the functions and the noise.
+        best, spread: the floor of the best configuration, and how much worse the worst one is.
+        crossing: from 0 to 1, the share of the ladder (in the logarithm) over which curves settle.
+        noise: standard deviation of one measurement, as a share of what there is to learn.
+        unit_s: median seconds of one unit of resource on one device. scaling: exponent of the speed-up by devices.
+    """
+
+    space: SearchSpace
+    max_resource: int
+    seed: int = 0
+    best: float = 0.05
+    spread: float = 0.4
+    crossing: float = 0.5
+    noise: float = 0.01
+    unit_s: float = 10.0
+    scaling: float = 0.8
+    usd_per_device_hour: float = 1.0
+    metrics: ClassVar[tuple[str, ...]] = ("error",)
+    _known: dict[tuple[Any, ...], tuple[float, float, float, float]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        if isinstance(self.max_resource, bool) or not isinstance(self.max_resource, int) or self.max_resource < 1:
+            raise ArgumentError("max_resource", self.max_resource, "a whole number from 1")
+        for name in ("best", "spread", "crossing", "scaling"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ArgumentError(name, getattr(self, name), "a number from 0 to 1")
+        if self.best + self.spread > _START:
+            raise ArgumentError("spread", self.spread, f"at most {_START} - best, where all curves begin")
+        for name in ("noise", "usd_per_device_hour"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ArgumentError(name, getattr(self, name), "a finite number from 0")
+        if not 0 < self.unit_s < math.inf:
+            raise ArgumentError("unit_s", self.unit_s, "a finite number above 0")
+
+    def values(self, config: Mapping[str, Any], resource: int) -> Mapping[str, float]:
+        """Returns the error at this resource."""
+        floor, half, power, _ = self.traits(config)
+        smooth = floor + (_START - floor) * (1 + resource / half) ** -power
+        return {"error": min(max(smooth + self._noise(config, resource), 0.0), 1.0)}
+
+    def elapsed_s(self, config: Mapping[str, Any], resource: int, num_devices: int) -> float:
+        """Returns seconds from scratch to this resource."""
+        return resource * self.traits(config)[3] / float(num_devices**self.scaling)
+
+    def usd_per_s(self, config: Mapping[str, Any], num_devices: int) -> float:
+        """Returns the devices' price."""
+        return num_devices * self.usd_per_device_hour / 3600
+
+    def traits(self, config: Mapping[str, Any]) -> tuple[float, float, float, float]:
+        """Returns floor, half, power, and the seconds of one unit of resource on one device."""
+        key = self._key(config)
+        if key not in self._known:
+            f_1, f_2, f_3, f_4 = self._functions(config)
+            half = self.max_resource ** (self.crossing * f_2)
+            self._known[key] = (self.best + self.spread * f_1, half, 0.4 + 0.8 * f_3, self.unit_s * 4 ** (2 * f_4 - 1))
+        return self._known[key]
+
+    def _functions(self, config: Mapping[str, Any]) -> list[float]:
+        """The four smooth functions of a configuration, each uniform on [0, 1] over many seeds."""
+        point = [x for name, p in self.space.items() if name != self.space.devices_key for x in p.encode(config[name])]
+        rng = stream(self.seed, "waves", len(point))
+        frequencies, phases = rng.standard_normal((4, _N_WAVES, len(point))), rng.random((4, _N_WAVES))
+        waves = np.cos(_FREQUENCY * (frequencies * np.array(point)).sum(axis=2) + 2 * math.pi * phases)
+        return [0.5 * (1 + math.erf(total / math.sqrt(_N_WAVES))) for total in waves.sum(axis=1).tolist()]
+
+    def _noise(self, config: Mapping[str, Any], resource: int) -> float:
+        if self.noise == 0:
+            return 0.0
+        key = zlib.crc32(repr(self._key(config)).encode())
+        deviation = self.noise * (_START - self.best)
+        return deviation * float(stream(self.seed, f"noise-{resource}", key).standard_normal())
+
+    def _key(self, config: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The configuration without its devices: they change time and cost only."""
+        return tuple(config[name] for name in self.space if name != self.space.devices_key)
