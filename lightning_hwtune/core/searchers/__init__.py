@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from lightning_hwtune.core.searchers.base import History, Searcher
 from lightning_hwtune.core.searchers.grid import Grid
+from lightning_hwtune.core.searchers.listed import Listed
 from lightning_hwtune.core.searchers.random import Random
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["Grid", "History", "Random", "Searcher", "searcher_from_settings"]
+__all__ = ["Grid", "History", "Listed", "Random", "Searcher", "searcher_from_settings"]
 
-_SEARCHERS: dict[str, type[Searcher]] = {cls.name: cls for cls in (Random, Grid)}
+_SEARCHERS: dict[str, type[Searcher]] = {cls.name: cls for cls in (Random, Grid, Listed)}
 
 
 def searcher_from_settings(settings: Mapping[str, Any]) -> Searcher:
@@ -28,5 +30,5 @@ def searcher_from_settings(settings: Mapping[str, Any]) -> Searcher:
     try:
         return _SEARCHERS[name](**arguments)
     except TypeError:
-        known = ", ".join(key for key in _SEARCHERS[name]().settings() if key != "name") or "none"
+        known = ", ".join(inspect.signature(_SEARCHERS[name]).parameters) or "none"
         raise ArgumentError(f"searcher {name}", arguments, f"the settings {known}") from None
