@@ -111,7 +111,7 @@ class Table:
         if len(curves) != len(tasks) * len(ids) * n_resources:
             raise StorageError(f"{str(folder)!r}: every configuration needs resources 1 to {n_resources} in every task")
         ordered = curves.sort_values(["task", "config_id", "resource"])
-        values = ordered[list(columns)].to_numpy(dtype=np.float64)
+        values = ordered[list(columns)].to_numpy(dtype=np.float64, copy=True)
         cubes = values.reshape(len(tasks), len(ids), n_resources, len(columns))
         for place in (index for index, name in enumerate(columns) if about["objectives"][name].get("cumulative")):
             cubes[..., place] = np.maximum.accumulate(cubes[..., place], axis=2)
