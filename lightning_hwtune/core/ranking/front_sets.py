@@ -9,29 +9,26 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FrontSets", "Loss"]
+__all__ = ["FrontSets", "Loss", "Members"]
 
 Loss = Sequence[float]
+Members = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 
 
 class FrontSets(abc.ABC):
     """Trials with finite losses, kept in their non-dominated fronts while further trials arrive.
 
-    A trial is open until it is closed; how many open ones each front has is kept too.
+    A trial is open until it is closed. The members of a front have a sequence, the same in all answers until the next
+    arrival; what it is depends on the store.
     """
 
     def __init__(self) -> None:
         # arrays rather than lists, because numpy reads them without a copy
         self._sizes, self._n_open = array("q"), array("q")
 
-    @property
-    def n_fronts(self) -> int:
-        """Number of fronts."""
-        return len(self._sizes)
-
     @abc.abstractmethod
-    def insert(self, trial_id: int, loss: Loss) -> range:
-        """A trial arrives, open; returns the fronts whose members changed."""
+    def insert(self, trial_id: int, loss: Loss, front: int) -> range:
+        """A trial arrives, open, in its `front_of(loss)`; returns the fronts whose members changed."""
 
     @abc.abstractmethod
     def close(self, trial_id: int, loss: Loss) -> None:
@@ -42,20 +39,29 @@ class FrontSets(abc.ABC):
         """Returns the front of a trial with this loss, whether it is here or would arrive now."""
 
     @abc.abstractmethod
-    def members(self, front: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """Returns a front's trial ids, ascending, and their losses, shape `(n, n_objectives)`."""
+    def members(self, front: int) -> Members:
+        """Returns a front's trial ids, shape `(n,)`, and their losses, shape `(n, n_objectives)`."""
 
     @abc.abstractmethod
-    def open_members(self, front: int) -> list[int]:
-        """Returns the ids of a front's open trials."""
+    def members_with(self, trial_id: int, loss: Loss, front: int) -> Members:
+        """Returns what `members` of this front would be after such an `insert`."""
 
-    def n_ahead(self, front: int) -> int:
-        """Returns how many trials are in better fronts."""
-        return int(np.frombuffer(self._sizes, dtype=np.int64, count=front).sum()) if front else 0
+    @abc.abstractmethod
+    def is_open(self, front: int) -> npt.NDArray[np.bool_]:
+        """Tells of each member of a front whether it is open, shape `(n,)`."""
+
+    @property
+    def n_fronts(self) -> int:
+        """Number of fronts."""
+        return len(self._sizes)
 
     def size(self, front: int) -> int:
         """Returns a front's number of members; 0 for the one after the last."""
         return self._sizes[front] if front < len(self._sizes) else 0
+
+    def n_ahead(self, front: int) -> int:
+        """Returns how many trials are in better fronts."""
+        return int(np.frombuffer(self._sizes, dtype=np.int64, count=front).sum()) if front else 0
 
     def split(self, k: int) -> tuple[int, int]:
         """Returns the first front that is not wholly among the first `k` trials, and how many of it are."""

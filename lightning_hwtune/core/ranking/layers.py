@@ -14,7 +14,7 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
-from lightning_hwtune.core.ranking.front_sets import FrontSets, Loss
+from lightning_hwtune.core.ranking.front_sets import FrontSets, Loss, Members
 
 __all__ = ["Layers"]
 
@@ -34,13 +34,12 @@ class Layers(FrontSets):
         self._fronts = np.empty(_FIRST_CAPACITY, dtype=np.int32)
         self._is_open = np.zeros(_FIRST_CAPACITY, dtype=np.bool_)
 
-    def insert(self, trial_id: int, loss: Loss) -> range:
-        """A trial arrives, open; returns the fronts whose members changed."""
-        start = self.front_of(loss)
+    def insert(self, trial_id: int, loss: Loss, front: int) -> range:
+        """A trial arrives, open, in its front; returns the fronts whose members changed."""
+        start = front
         region = self._region(loss)
         self._append(trial_id, loss, start)
         self._add(start, 1, 1)
-        front = start
         pushed = self._front_in(region, start)
         while len(pushed):
             behind = self._front_in(region, front + 1)
@@ -54,21 +53,24 @@ class Layers(FrontSets):
 
     def _region(self, loss: Loss) -> npt.NDArray[np.intp]:
         """Returns the rows that a point with this loss dominates."""
-        weakly, equal = np.ones(self._n, dtype=np.bool_), np.ones(self._n, dtype=np.bool_)
-        for column, value in zip(self._columns[:, : self._n], loss, strict=True):
+        columns = self._columns[:, : self._n]
+        weakly = columns[0] >= loss[0]
+        for column, value in zip(columns[1:], loss[1:], strict=True):
             weakly &= column >= value
-            equal &= column == value
-        rows: npt.NDArray[np.intp] = (weakly & ~equal).nonzero()[0]
-        return rows
+        rows = weakly.nonzero()[0]
+        is_duplicate = np.asarray(columns[0][rows] == loss[0])
+        for column, value in zip(columns[1:], loss[1:], strict=True):
+            is_duplicate &= column[rows] == value
+        return np.asarray(rows[~is_duplicate])
 
     def _front_in(self, region: npt.NDArray[np.intp], front: int) -> npt.NDArray[np.intp]:
-        rows: npt.NDArray[np.intp] = region[self._fronts[region] == front]
-        return rows
+        return np.asarray(region[self._fronts[region] == front])
 
     def _is_weakly_dominated(self, rows: npt.NDArray[np.intp], by: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
         """Tells of each of `rows` whether one of `by` is nowhere worse; no duplicates, as these share a front."""
-        nowhere_worse = np.ones((len(by), len(rows)), dtype=np.bool_)
-        for column in self._columns:
+        first = self._columns[0]
+        nowhere_worse = np.asarray(first[by][:, None] <= first[rows])
+        for column in self._columns[1:]:
             nowhere_worse &= column[by][:, None] <= column[rows]
         return np.asarray(nowhere_worse.any(axis=0))
 
@@ -98,8 +100,9 @@ class Layers(FrontSets):
 
     def front_of(self, loss: Loss) -> int:
         """Returns the front of a trial with this loss, whether it is here or would arrive now."""
-        weakly = np.ones(self._n, dtype=np.bool_)
-        for column, value in zip(self._columns[:, : self._n], loss, strict=True):
+        columns = self._columns[:, : self._n]
+        weakly = columns[0] <= loss[0]
+        for column, value in zip(columns[1:], loss[1:], strict=True):
             weakly &= column <= value
         rows = weakly.nonzero()[0]
         if not len(rows):
@@ -111,15 +114,20 @@ class Layers(FrontSets):
         has_duplicate = bool(np.all(loss == self._columns[:, rows].T, axis=1).any())
         return int(last) + (not has_duplicate)
 
-    def members(self, front: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """Returns a front's trial ids, ascending, and their losses, shape `(n, n_objectives)`."""
-        rows = (self._fronts[: self._n] == front).nonzero()[0]
-        ids = self._ids[rows]
-        order = ids.argsort()
-        return ids[order], self._columns[:, rows[order]].T
+    def members(self, front: int) -> Members:
+        """Returns a front's trial ids, in order of arrival, and their losses, shape `(n, n_objectives)`."""
+        rows = self._rows_of(front)
+        return self._ids[rows], self._columns[:, rows].T
 
-    def open_members(self, front: int) -> list[int]:
-        """Returns the ids of a front's open trials."""
-        rows = ((self._fronts[: self._n] == front) & self._is_open[: self._n]).nonzero()[0]
-        ids: list[int] = self._ids[rows].tolist()
-        return ids
+    def members_with(self, trial_id: int, loss: Loss, front: int) -> Members:
+        """Returns what `members` of this front would be after such an `insert`."""
+        ids, losses = self.members(front)
+        is_staying = (losses < loss).any(axis=1) | (losses == loss).all(axis=1)
+        return np.append(ids[is_staying], trial_id), np.concatenate([losses[is_staying], [loss]])
+
+    def is_open(self, front: int) -> npt.NDArray[np.bool_]:
+        """Tells of each member of a front whether it is open, shape `(n,)`."""
+        return self._is_open[self._rows_of(front)]
+
+    def _rows_of(self, front: int) -> npt.NDArray[np.intp]:
+        return np.asarray((self._fronts[: self._n] == front).nonzero()[0])

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from lightning_hwtune.core.ranking.by_fronts import ByFronts
 from lightning_hwtune.core.ranking.by_loss import ByLoss
 from lightning_hwtune.core.ranking.finite import FiniteOrder, Span
-from lightning_hwtune.core.ranking.order import within_front
+from lightning_hwtune.core.ranking.within import within_front
 from lightning_hwtune.errors import ArgumentError, IllegalMoveError
 
 __all__ = ["Place", "RungRanking"]
@@ -51,7 +51,7 @@ class RungRanking:
     """The total order of a rung's trials; a trial is *open* until `shut` says that it is no candidate any more.
 
     Args:
-        within: the order inside a front, a key of `order.WITHIN`.
+        within: the order inside a front, a key of `within.WITHIN`.
         exact_up_to: trials; in larger rungs a rank that decides nothing is given as the range of its front.
     """
 

@@ -5,68 +5,73 @@ along its steps. A newcomer pushes a run of neighbours out of its front; that ru
 front, and so on, until nobody is pushed out. (That each of these is one run without gaps: a point of the next front
 between two neighbours of the run would be dominated by neither, hence by no one of this front, and would be in it.)
 
-Cost of an arrival: O(log(n_fronts) * log(n)) comparisons, and one slice for each front on the way.
+Cost of an arrival: O(log(n_fronts) * log(n)) comparisons, and a few slices for each front on the way.
 """
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
-from typing import final
+from typing import NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
 
-from lightning_hwtune.core.ranking.front_sets import FrontSets, Loss
+from lightning_hwtune.core.ranking.front_sets import FrontSets, Loss, Members
 
 __all__ = ["Staircases"]
 
 
+class _Run(NamedTuple):
+    """Neighbours on a staircase, or all of it. Arrays, so that numpy copies them fast."""
+
+    firsts: array[float]
+    seconds: array[float]  # negated, so that they rise too
+    ids: array[int]
+    is_open: array[int]
+
+
 @final
 class Staircases(FrontSets):
-    """The fronts of trials with two finite losses each."""
+    """The fronts of trials with two finite losses each; the sequence of a front is that of its steps."""
 
     def __init__(self) -> None:
         super().__init__()
-        # one list a front, in the same order; the second loss is negated, so that it rises too
-        self._firsts: list[list[float]] = []
-        self._seconds: list[list[float]] = []
-        self._ids: list[list[int]] = []
-        self._open: set[int] = set()
+        self._stairs: list[_Run] = []
 
-    def insert(self, trial_id: int, loss: Loss) -> range:
-        """A trial arrives, open; returns the fronts whose members changed."""
+    def insert(self, trial_id: int, loss: Loss, front: int) -> range:
+        """A trial arrives, open, in its `front_of(loss)`; returns the fronts whose members changed."""
+        start = front
         x, y = loss[0], -loss[1]
-        start = front = self.front_of(loss)
-        self._open.add(trial_id)
-        if front < len(self._ids):
-            at, end = self._pushed_out(front, x, y)
-        run_x, run_y, run_ids, n_open = [x], [y], [trial_id], 1
-        while front < len(self._ids):
-            if front > start:
-                at, end = bisect_left(self._firsts[front], run_x[0]), bisect_right(self._seconds[front], run_y[-1])
-            xs, ys, ids = self._firsts[front], self._seconds[front], self._ids[front]
-            out_x, out_y, out_ids = xs[at:end], ys[at:end], ids[at:end]
-            xs[at:end], ys[at:end], ids[at:end] = run_x, run_y, run_ids
-            n_out = sum(map(self._open.__contains__, out_ids))
-            self._sizes[front] += len(run_ids) - len(out_ids)
-            self._n_open[front] += n_open - n_out
-            if not out_ids:
+        run, n_open = _Run(array("d", [x]), array("d", [y]), array("q", [trial_id]), array("b", [1])), 1
+        at, end = self._pushed_out(front, x, y)
+        while front < len(self._stairs):
+            xs, ys, ids, is_open = self._stairs[front]
+            out = _Run(xs[at:end], ys[at:end], ids[at:end], is_open[at:end])
+            xs[at:end], ys[at:end], ids[at:end], is_open[at:end] = run
+            n_out_open = sum(out.is_open)
+            self._sizes[front] += len(run.ids) - len(out.ids)
+            self._n_open[front] += n_open - n_out_open
+            if not out.ids:
                 return range(start, front + 1)
-            run_x, run_y, run_ids, n_open = out_x, out_y, out_ids, n_out
+            run, n_open = out, n_out_open
             front += 1
-        self._append(run_x, run_y, run_ids, n_open)
-        return range(start, front + 1)
-
-    def _append(self, xs: list[float], ys: list[float], ids: list[int], n_open: int) -> None:
-        self._firsts.append(xs)
-        self._seconds.append(ys)
-        self._ids.append(ids)
-        self._sizes.append(len(ids))
+            if front < len(self._stairs):
+                next_front = self._stairs[front]
+                at, end = (
+                    bisect_left(next_front.firsts, run.firsts[0]),
+                    bisect_right(next_front.seconds, run.seconds[-1]),
+                )
+        self._stairs.append(run)
+        self._sizes.append(len(run.ids))
         self._n_open.append(n_open)
+        return range(start, front + 1)
 
     def _pushed_out(self, front: int, x: float, y: float) -> tuple[int, int]:
         """Returns the run of this front that a newcomer to it dominates: from, to. Its own duplicates stay."""
-        xs, ys = self._firsts[front], self._seconds[front]
+        if front == len(self._stairs):
+            return 0, 0
+        xs, ys = self._stairs[front].firsts, self._stairs[front].seconds
         at = bisect_left(xs, x)
         if at < len(xs) and xs[at] == x and ys[at] == y:
             at = bisect_right(xs, x, at)
@@ -74,33 +79,46 @@ class Staircases(FrontSets):
 
     def close(self, trial_id: int, loss: Loss) -> None:
         """An open trial of this loss is no longer open."""
-        self._open.remove(trial_id)
-        self._n_open[self.front_of(loss)] -= 1
+        front = self.front_of(loss)
+        stairs = self._stairs[front]
+        stairs.is_open[stairs.ids.index(trial_id, bisect_left(stairs.firsts, loss[0]))] = 0
+        self._n_open[front] -= 1
 
     def front_of(self, loss: Loss) -> int:
         """Returns the front of a trial with this loss, whether it is here or would arrive now."""
         x, y = loss[0], -loss[1]
-        low, high = 0, len(self._ids)
+        low, high = 0, len(self._stairs)
         while low < high:
             middle = (low + high) // 2
-            xs, ys = self._firsts[middle], self._seconds[middle]
-            before = bisect_right(xs, x) - 1
-            if before >= 0 and ys[before] >= y and (xs[before] != x or ys[before] != y):
+            stairs = self._stairs[middle]
+            before = bisect_right(stairs.firsts, x) - 1
+            if (
+                before >= 0
+                and stairs.seconds[before] >= y
+                and (stairs.firsts[before] != x or stairs.seconds[before] != y)
+            ):
                 low = middle + 1
             else:
                 high = middle
         return low
 
-    def members(self, front: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """Returns a front's trial ids, ascending, and their losses, shape `(n, 2)`."""
-        if front >= len(self._ids):
-            return np.empty(0, dtype=np.int64), np.empty((0, 2))
-        ids = np.array(self._ids[front], dtype=np.int64)
-        losses = np.array([self._firsts[front], self._seconds[front]]).T
-        losses[:, 1] *= -1
-        order = ids.argsort()
-        return ids[order], losses[order]
+    def members(self, front: int) -> Members:
+        """Returns a front's trial ids, shape `(n,)`, and their losses, shape `(n, 2)`."""
+        stairs = self._stairs[front]
+        # copies: an array that numpy looks into cannot grow
+        return np.array(stairs.ids), np.column_stack([stairs.firsts, np.negative(stairs.seconds)])
 
-    def open_members(self, front: int) -> list[int]:
-        """Returns the ids of a front's open trials."""
-        return [trial_id for trial_id in self._ids[front] if trial_id in self._open]
+    def members_with(self, trial_id: int, loss: Loss, front: int) -> Members:
+        """Returns what `members` of this front would be after such an `insert`."""
+        if front == len(self._stairs):
+            return np.array([trial_id]), np.array([loss])
+        at, end = self._pushed_out(front, loss[0], -loss[1])
+        ids, losses = self.members(front)
+        return (
+            np.concatenate([ids[:at], [trial_id], ids[end:]]),
+            np.concatenate([losses[:at], [loss], losses[end:]]),
+        )
+
+    def is_open(self, front: int) -> npt.NDArray[np.bool_]:
+        """Tells of each member of a front whether it is open, shape `(n,)`."""
+        return np.array(self._stairs[front].is_open, dtype=np.bool_)

@@ -10,7 +10,7 @@ all; `strict=True` caps them at n // eta.
 type "stopping": on arrival a trial with `position` others before it goes on if position / n <= 1 / eta, counted with
 itself; otherwise it ends for ever.
 
-Differences from the papers: losses are scaled per rung before distances are taken (`ranking.order`); ties go to the
+Differences from the papers: losses are scaled per rung before distances are taken (`ranking.within`); ties go to the
 lower trial id; a loss that is not finite ranks last and never goes on. An arrival that dominates its rung is first:
 it is never stopped, and never paused once n >= eta (unless `strict` and the quota is used up).
 
@@ -33,8 +33,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop, Verdict
-from lightning_hwtune.core.ranking.order import within_front
 from lightning_hwtune.core.ranking.rung import Place, RungRanking
+from lightning_hwtune.core.ranking.within import within_front
 from lightning_hwtune.core.schedulers.base import Promotion, Scheduler
 from lightning_hwtune.core.schedulers.rungs import UNITS, exact_eta, horizon, plain_eta, quota, rung_levels
 from lightning_hwtune.errors import ArgumentError, IllegalMoveError, nearest
@@ -57,7 +57,7 @@ class ASHA(Scheduler):
         brackets: how many races there are; each begins one level higher than the one before.
         type: "promotion" or "stopping".
         strict: with "promotion", never promote more than n // eta trials of a rung in all.
-        within: the order inside a front, a key of `ranking.order.WITHIN`.
+        within: the order inside a front, a key of `ranking.within.WITHIN`.
     """
 
     name: ClassVar[str] = "asha"

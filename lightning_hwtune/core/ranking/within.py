@@ -1,0 +1,221 @@
+"""The order inside one front, by a named strategy.
+
+- "farthest_first": begins with the best of the first objective, and goes on with the point that is farthest from all
+  chosen ones (Gonzalez, "Clustering to minimize the maximum intercluster distance", 1985; inside a front: Salinas et
+  al., "A multi-objective perspective on jointly tuning hardware and hyperparameters", 2021, there an epsilon-net).
+  Difference from the paper: losses are scaled to [0, 1] first (`to_unit`), so that no unit decides.
+- "hypervolume_contribution": most exclusive hypervolume first (plain, not greedy: each is measured against the whole
+  front), on the same scale, with the reference at 1.1 in every objective. Of exact duplicates the one with the lowest
+  id has the contribution of the place, the others come last.
+
+Ties go to the lower id. A strategy is a `FrontOrder`: some are known only step by step, others give each point a score,
+so that a rank can be told without sorting.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Container, Iterator, Mapping
+from itertools import islice
+from typing import ClassVar, final
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_hwtune.errors import ArgumentError, nearest
+
+__all__ = [
+    "WITHIN",
+    "FarthestFirst",
+    "FrontOrder",
+    "HypervolumeContribution",
+    "farthest_first",
+    "hypervolume_contributions",
+    "to_unit",
+    "within_front",
+]
+
+Ids = npt.NDArray[np.int64]
+Points = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+_TABLE_UP_TO = 256  # points; all distances at once are faster up to here, and cost more memory than time beyond
+_REFERENCE = 1.1  # a little beyond the worst point, so that the ends of a front contribute too
+
+
+def to_unit(losses: Points, low: npt.ArrayLike, high: npt.ArrayLike) -> Points:
+    """Returns finite losses scaled so that `low` is 0 and `high` is 1; an objective with low == high becomes 0."""
+    # halves, because the difference of two finite numbers may be infinite
+    half_low = 0.5 * np.asarray(low, dtype=np.float64)
+    half_span = 0.5 * np.asarray(high, dtype=np.float64) - half_low
+    return (0.5 * losses - half_low) / np.where(half_span > 0, half_span, np.inf)
+
+
+class FrontOrder(abc.ABC):
+    """The order of the members of one front.
+
+    Args:
+        ids: distinct, in any sequence, shape `(n,)`.
+        points: their losses scaled by `to_unit`, none dominating another, shape `(n, n_objectives)`.
+    """
+
+    name: ClassVar[str]
+
+    @abc.abstractmethod
+    def __init__(self, ids: Ids, points: Points) -> None: ...
+
+    @abc.abstractmethod
+    def __iter__(self) -> Iterator[int]:
+        """Yields the ids, best first."""
+
+    @abc.abstractmethod
+    def position(self, trial_id: int, n: int) -> int | None:
+        """Returns a member's position, from 0, if it is among the first `n`, otherwise None."""
+
+    @abc.abstractmethod
+    def best_of(self, is_candidate: Mask, exclude: Container[int], n: int) -> int | None:
+        """Returns the best candidate among the first `n` that is not excluded, or None.
+
+        Args:
+            is_candidate: in the sequence of `ids`, shape `(n,)`.
+        """
+
+
+@final
+class FarthestFirst(FrontOrder):
+    """Farthest-first, computed as far as it was asked for; O(n) for each step."""
+
+    name: ClassVar[str] = "farthest_first"
+
+    def __init__(self, ids: Ids, points: Points) -> None:
+        by_id = ids.argsort()
+        self._given_ids = ids
+        self._ids: list[int] = ids[by_id].tolist()
+        self._rest = farthest_first(points[by_id])
+        self._taken: list[int] = []
+
+    def __iter__(self) -> Iterator[int]:
+        """Yields the ids, best first; the computation goes on where the last reader stopped."""
+        yield from self._taken
+        for index in self._rest:
+            self._taken.append(self._ids[index])
+            yield self._taken[-1]
+
+    def position(self, trial_id: int, n: int) -> int | None:
+        """Returns a member's position, from 0, if it is among the first `n`, otherwise None."""
+        return next((i for i, other in enumerate(islice(self, n)) if other == trial_id), None)
+
+    def best_of(self, is_candidate: Mask, exclude: Container[int], n: int) -> int | None:
+        """Returns the best candidate among the first `n` that is not excluded, or None."""
+        candidates = {i for i in self._given_ids[is_candidate].tolist() if i not in exclude}
+        if not candidates:
+            return None
+        return next((trial_id for trial_id in islice(self, n) if trial_id in candidates), None)
+
+
+@final
+class HypervolumeContribution(FrontOrder):
+    """Most exclusive hypervolume first; O(n log n) for two and three objectives."""
+
+    name: ClassVar[str] = "hypervolume_contribution"
+
+    def __init__(self, ids: Ids, points: Points) -> None:
+        self._ids, self._scores = ids, hypervolume_contributions(ids, points)
+
+    def __iter__(self) -> Iterator[int]:
+        """Yields the ids, best first."""
+        yield from self._ids[np.lexsort((self._ids, -self._scores))].tolist()
+
+    def position(self, trial_id: int, n: int) -> int | None:
+        """Returns a member's position, from 0, if it is among the first `n`, otherwise None."""
+        position = self._position(int((self._ids == trial_id).argmax()))
+        return position if position < n else None
+
+    def best_of(self, is_candidate: Mask, exclude: Container[int], n: int) -> int | None:
+        """Returns the best candidate among the first `n` that is not excluded, or None."""
+        left = is_candidate.nonzero()[0]
+        while len(left):
+            scores = self._scores[left]
+            best = left[scores == scores.max()]
+            index = int(best[self._ids[best].argmin()])
+            if self._ids[index] not in exclude:
+                return int(self._ids[index]) if self._position(index) < n else None
+            left = left[left != index]
+        return None
+
+    def _position(self, index: int) -> int:
+        score, trial_id = self._scores[index], self._ids[index]
+        is_ahead = self._scores > score
+        is_ahead |= (self._scores == score) & (self._ids < trial_id)
+        return int(np.count_nonzero(is_ahead))
+
+
+WITHIN: Mapping[str, type[FrontOrder]] = {cls.name: cls for cls in (FarthestFirst, HypervolumeContribution)}
+
+
+def within_front(name: str) -> type[FrontOrder]:
+    """Returns the strategy of this name.
+
+    Raises:
+        ArgumentError: there is none.
+    """
+    if name not in WITHIN:
+        raise ArgumentError("within", name, f"{', '.join(map(repr, WITHIN))}{nearest(str(name), WITHIN)}")
+    return WITHIN[name]
+
+
+def farthest_first(points: Points) -> Iterator[int]:
+    """Yields the indices of `points` in farthest-first order; ties go to the lower index.
+
+    Args:
+        points: finite, shape `(n_points, n_objectives)`; distances are taken as they are.
+    """
+    if not len(points):
+        return
+    columns = np.ascontiguousarray(points.T)
+    away = _squared_distances(columns, columns) if len(points) <= _TABLE_UP_TO else None
+    nearest_chosen = np.full(len(points), np.inf)
+    chosen = int(columns[0].argmin())
+    for _ in range(len(points)):
+        yield chosen
+        row = away[chosen] if away is not None else _squared_distances(columns, columns[:, chosen : chosen + 1])[0]
+        np.minimum(nearest_chosen, row, out=nearest_chosen)
+        nearest_chosen[chosen] = -1.0  # below the 0 of its own duplicates
+        chosen = int(nearest_chosen.argmax())
+
+
+def _squared_distances(columns: Points, to: Points) -> Points:
+    """Returns a row for each point of `to`; both have one row for each objective."""
+    total: Points = (to[0][:, None] - columns[0]) ** 2
+    for column, others in zip(columns[1:], to[1:], strict=True):
+        total += (others[:, None] - column) ** 2
+    return total
+
+
+def hypervolume_contributions(ids: Ids, points: Points) -> npt.NDArray[np.float64]:
+    """Returns what each point adds to the hypervolume of all, up to 1.1 in every objective; -1 for later duplicates.
+
+    Args:
+        ids: of duplicates the one with the lowest id is the first, shape `(n,)`.
+        points: none dominating another, shape `(n, n_objectives)`.
+    """
+    order = np.lexsort((ids, *points.T[::-1]))
+    front = points[order]
+    is_first = np.ones(len(front), dtype=np.bool_)
+    is_first[1:] = (front[1:] != front[:-1]).any(axis=1)
+    scores = np.full(len(points), -1.0)
+    scores[order[is_first]] = _contributions(front[is_first])
+    return scores
+
+
+def _contributions(front: Points) -> npt.NDArray[np.float64]:
+    """Returns the exclusive hypervolumes of distinct, lexicographically sorted points."""
+    if front.shape[1] == 2:
+        right, upper = np.append(front[1:, 0], _REFERENCE), np.append(_REFERENCE, front[:-1, 1])
+        gains: npt.NDArray[np.float64] = (right - front[:, 0]) * (upper - front[:, 1])
+        return gains
+    if len(front) == 1 or front.shape[1] == 1:
+        return np.ones(len(front))
+    import moocore  # costs an import of 0.1 s that few studies need
+
+    return np.asarray(moocore.hv_contributions(front, ref=np.full(front.shape[1], _REFERENCE)))
