@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         TrialError,
     )
     from lightning_hwtune.study import Result, Study
-    from lightning_hwtune.training.lightning_tree import RungCallback
+    from lightning_hwtune.training.rung_callback import RungCallback
     from lightning_hwtune.training.trial import Trial
 
 __all__ = [

@@ -7,8 +7,12 @@ Scripts on `pytorch_lightning` get that package's class, everybody else the one 
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
-__all__ = ["RungCallback"]  # noqa: F822 - `__getattr__` below
+if TYPE_CHECKING:
+    from lightning_hwtune.training.lightning_tree import RungCallback
+
+__all__ = ["RungCallback"]
 
 
 def __getattr__(name: str) -> object:
