@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from lightning_hwtune import __version__
 from lightning_hwtune.entry import shown
 from lightning_hwtune.entry.output import At, Format, flat, short_path, write, write_frame
+from lightning_hwtune.entry.replay import replay
 from lightning_hwtune.errors import ArgumentError, HwTuneError
 
 if TYPE_CHECKING:
@@ -337,6 +338,9 @@ def export(
     chosen = _choose(dir, study, storage).study
     for path in write_export(chosen.state(), chosen.events(), out or chosen.dir / "export"):
         typer.echo(short_path(path))
+
+
+app.command()(replay)
 
 
 def _load(path: Path, overrides: Sequence[str] | None, **given: Any) -> StudySettings:

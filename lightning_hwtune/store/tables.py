@@ -54,12 +54,8 @@ def table_folder(name: str | Path) -> Path:
         if (folder / "table.json").is_file():
             return folder
     there = sorted(path.parent.name for path in root.glob("*/table.json"))
-    raise ArgumentError(
-        "table",
-        str(name),
-        f"a folder with a table.json, or one of the tables in {root}: {', '.join(there) or 'none is there'}",
-        hint="Set HWTUNE_DATA to the folder that holds `tables`." if not there else nearest(str(name), there)[2:],
-    )
+    listed = f"{', '.join(there)}{nearest(str(name), there)}" if there else "there is none; set HWTUNE_DATA"
+    raise ArgumentError("table", str(name), f"a folder with a table.json, or the name of one in {root}: {listed}")
 
 
 @final
