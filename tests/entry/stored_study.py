@@ -31,7 +31,13 @@ class StepClock:
 
 
 def store(
-    folder: Path, name: str = "digits", n_trials: int = 9, *, diverging: Collection[int] = (), **changes: Any
+    folder: Path,
+    name: str = "digits",
+    n_trials: int = 9,
+    *,
+    diverging: Collection[int] = (),
+    failing: Collection[int] = (),
+    **changes: Any,
 ) -> StudyFiles:
     """Trains a study one segment after the other, an epoch a second on one device; returns its files."""
     parts: dict[str, Any] = {
@@ -45,7 +51,10 @@ def store(
     files, clock = StudyFiles(folder, name), StepClock()
     with Session(spec, files, Limits(max_trials=n_trials, finishers=2), clock=clock) as session:
         while isinstance(answer := session.controller.ask(clock.now(), 2), Start | Resume):
-            _train(session, files, clock, answer, diverging)
+            if answer.trial_id in failing:
+                _fail(session, clock, answer)
+            else:
+                _train(session, files, clock, answer, diverging)
         assert isinstance(answer, Done)
         session.finish(answer)
     return files
@@ -69,6 +78,12 @@ def _train(
     controller.saved(trial.trial_id, files.relative(path), "00", len(CHECKPOINT), epoch, train_s, clock.now())
     _write(folder / "logs" / f"segment_{segment.number:02d}_rank_0.log", f"trained to {epoch}\n".encode())
     controller.tell(trial.trial_id, clock.now(), "done", world_size=segment.num_devices)
+
+
+def _fail(session: Session, clock: StepClock, decision: Start | Resume) -> None:
+    session.controller.begin(decision, tuple(range(decision.num_devices)), clock.now())
+    clock.at += 1.0
+    session.controller.tell(decision.trial_id, clock.now(), "error", error="RuntimeError: a cosmic ray")
 
 
 def _write(path: Path, content: bytes) -> Path:

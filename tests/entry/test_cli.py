@@ -293,6 +293,47 @@ def test_settings_of_a_stored_study_cannot_change(folder: Path, study_file: Path
     assert "scheduler.eta: stored" in text
 
 
+def test_a_finished_study_is_shown_again_without_training(folder: Path, study_file: Path):
+    before = len(hwt.Study.load("digits", folder).state().segments)
+    out = hwtune("run", study_file, "train=json:dumps", "--dir", folder, "--quiet").stdout
+    front = hwtune("front", "--dir", folder).stdout
+    assert out.startswith(front)
+    assert out[len(front) :].split() == [
+        "front:",
+        f"{folder}/digits/front.png",
+        "timeline:",
+        f"{folder}/digits/timeline.png",
+    ]
+    assert len(hwt.Study.load("digits", folder).state().segments) == before
+    loud = hwtune("run", study_file, "train=json:dumps", "--dir", folder).stdout
+    assert loud.index("rungs of 9 trials") < loud.index("study digits is finished") < loud.index("front of digits")
+
+
+def test_a_study_that_failed_has_exit_status_1(study_file: Path, tmp_path: Path):
+    store(tmp_path, failing=[1, 2], max_retries=0, max_failures=2)
+    words = ("train=json:dumps", "max_retries=0", "max_failures=2", "--dir", tmp_path, "--quiet")
+    result = hwtune("run", study_file, *words, status=1)
+    assert "the study failed: 2 trials failed, max_failures is 2" in result.stderr
+    assert "front of digits is still empty" in result.stdout
+
+
+def test_a_study_that_another_process_drives(study_file: Path, tmp_path: Path):
+    spec = hwt.Study.load("digits", store(tmp_path, n_trials=1).root.parent).spec
+    with Session(spec, StudyFiles(tmp_path, "digits"), Limits(max_trials=9)):
+        assert "is driven by this very process" in told("run", study_file, "train=json:dumps", "--dir", tmp_path)
+
+
+def test_configurations_are_enqueued_once(study_file: Path, tmp_path: Path):
+    store(tmp_path, n_trials=1)
+    words = ("run", study_file, "train=json:dumps", "--dir", tmp_path, "max_trials=1", "--quiet")
+    both = "+enqueue=[{lr: 0.01, devices: 2}, {lr: 0.02, devices: 1}]"
+    for texts in ([both], [both], ["+enqueue=[{lr: 0.02, devices: 1}, {lr: 0.02, devices: 1}]"]):
+        hwtune(*words, *texts)
+    enqueued = hwt.Study.load("digits", tmp_path).state().enqueued
+    assert [config["lr"] for config in enqueued] == [0.01, 0.02, 0.02]
+    assert "`lr`" in told(*words, "+enqueue=[{lr: 7, devices: 2}]")
+
+
 def test_no_such_trial(folder: Path):
     assert "a trial from 0 to 8" in told("why", 9, "--dir", folder)
     assert "a trial from 0 to 8" in told("logs", 9, "--dir", folder)
