@@ -19,6 +19,7 @@ from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.decisions import Answer, Continue, Done, Pause, Reason, Resume, Start, Stop, Verdict, Wait
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, TrainSeconds
 from lightning_hwtune.core.record import Measurement, TrialRecord, TrialState
+from lightning_hwtune.core.schedulers import Promotion
 from lightning_hwtune.core.searchers import History
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.core.state import Segment, StudyState
@@ -52,9 +53,10 @@ class Controller:
     def ask(self, now: float, free: int) -> Answer:
         """Returns what `free` devices should do next.
 
-        Order: work that was interrupted, promotions (deepest rung first), new trials, finishers. The first of these
-        that needs more devices than are free keeps its turn until they have drained; meanwhile only work that is
-        expected to end by then is started. While none is free nothing is chosen: what is right may change by then.
+        Order: work that was interrupted, promotions (deepest rung first), new trials, promotions out of rungs that
+        nobody else will come to, finishers. The first of these that needs more devices than are free keeps its turn
+        until they have drained; meanwhile only work that is expected to end by then is started. While none is free
+        nothing is chosen: what is right may change by then.
         """
         limit = self._limit(now)
         if limit is not None:
@@ -153,12 +155,13 @@ class Controller:
         return Reason("exhausted", f"{text}, and the searcher has no further configuration")
 
     def _candidate(self) -> Start | Resume | None:
-        reserved, self._reserved = self._reserved, None
+        reserved = self._reserved  # until it begins: asking twice gives the same answer
         if isinstance(reserved, Start) and self._may_create() and (reserved.draw is None or not self.state.enqueued):
             return self._new() if reserved.draw is None else self._drawn(reserved.draw)
         if isinstance(reserved, Resume) and self._still_due(reserved):
             return reserved
-        return self._unfinished() or self._promotion() or self._new() or self._finisher()
+        self._reserved = None
+        return self._unfinished() or self._promotion() or self._new() or self._closing() or self._finisher()
 
     def _still_due(self, reserved: Resume) -> bool:
         """Tells whether the trial that waits for devices is still the right one to start."""
@@ -168,6 +171,8 @@ class Controller:
             return reserved.trial_id in self.state.waiting
         if reserved.reason.rule == "finisher":
             return self._n_finishers_due() > 0
+        if reserved.reason.rule == "closing":
+            return self._new() is None
         return self.scheduler.is_promotable(reserved.trial_id, reserved.promoted_from)
 
     def _unfinished(self) -> Resume | None:
@@ -180,7 +185,13 @@ class Controller:
         return Resume(trial.trial_id, trial.num_devices, trial.target, None, reason)
 
     def _promotion(self, exclude: Container[int] | None = None) -> Resume | None:
-        promotion = self.scheduler.promotable(exclude=self.state.running if exclude is None else exclude)
+        return self._promoted(self.scheduler.promotable(exclude=self.state.running if exclude is None else exclude))
+
+    def _closing(self) -> Resume | None:
+        """Returns a promotion out of a rung that would wait for ever, as no further trial can begin."""
+        return self._promoted(self.scheduler.closing(exclude=self.state.running))
+
+    def _promoted(self, promotion: Promotion | None) -> Resume | None:
         if promotion is None:
             return None
         trial = self.state.trials[promotion.trial_id]
@@ -324,6 +335,8 @@ class Controller:
             )
         )
         self._write(*events)
+        if _is_same(decision, self._reserved):
+            self._reserved = None
         return self.state.running[decision.trial_id]
 
     def report(self, trial_id: int, resource: int, metrics: Mapping[str, float], train_s: float, now: float) -> Verdict:
@@ -509,3 +522,10 @@ class Controller:
             self._sink(events)
             for event in events:
                 self.state.apply(event)
+
+
+def _is_same(decision: Start | Resume, reserved: Start | Resume | None) -> bool:
+    """Tells whether a decision is the one that devices were reserved for; a new trial's number may have moved on."""
+    if isinstance(decision, Start):
+        return isinstance(reserved, Start) and decision.draw == reserved.draw
+    return isinstance(reserved, Resume) and decision.trial_id == reserved.trial_id

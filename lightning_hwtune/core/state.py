@@ -70,7 +70,7 @@ class StudyState:
 
     def __init__(self, spec: StudySpec) -> None:
         self.spec = spec
-        self.scheduler = spec.scheduler.fresh(len(spec.objectives))
+        self.scheduler = spec.scheduler.fresh(len(spec.objectives), spec.objectives.names)
         self.limits = Limits()
         self.trials: list[TrialRecord] = []
         self.segments: list[Segment] = []
@@ -151,6 +151,7 @@ class StudyState:
         trial.note = event.reason
         self.trials.append(trial)
         self.waiting.add(trial.trial_id)
+        self.scheduler.joined(trial.trial_id, trial.bracket)
         if event.draw is None:
             self.enqueued.pop(0)
         else:
@@ -191,13 +192,12 @@ class StudyState:
         segment.epoch_s = (event.train_s - segment.base_train_s) / max(segment.epochs, 1)
         segment.reported_at, self.slowest_s = event.at, max(self.slowest_s, segment.epoch_s)
         trial.target = event.target
-        if event.level is None:
-            return
-        kind = "continue" if event.target > event.level else event.verdict
-        trial.decided[event.level] = kind
-        self.scheduler.record(
-            event.trial_id, trial.bracket, event.level, self.spec.objectives.loss(measurement.values), kind
-        )
+        loss = self.spec.objectives.loss(measurement.values)
+        if event.level is not None:
+            kind = "continue" if event.target > event.level else event.verdict
+            trial.decided[event.level] = kind
+            self.scheduler.record(event.trial_id, trial.bracket, event.level, loss, kind)
+        self.scheduler.observe(event.trial_id, trial.bracket, event.resource, loss)
 
     def _checkpoint_saved(self, event: ev.CheckpointSaved) -> None:
         trial = self.trials[event.trial_id]

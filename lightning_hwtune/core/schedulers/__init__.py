@@ -7,12 +7,24 @@ from typing import Any
 
 from lightning_hwtune.core.schedulers.asha import ASHA
 from lightning_hwtune.core.schedulers.base import Promotion, Scheduler
+from lightning_hwtune.core.schedulers.hyperband import Hyperband
 from lightning_hwtune.core.schedulers.run_to_end import RunToEnd
+from lightning_hwtune.core.schedulers.successive_halving import SuccessiveHalving
 from lightning_hwtune.errors import ArgumentError, nearest
 
-__all__ = ["ASHA", "Promotion", "RunToEnd", "Scheduler", "scheduler_from_settings"]
+__all__ = [
+    "ASHA",
+    "SCHEDULERS",
+    "Hyperband",
+    "Promotion",
+    "RunToEnd",
+    "Scheduler",
+    "SuccessiveHalving",
+    "scheduler_from_settings",
+]
 
-_SCHEDULERS: dict[str, type[Scheduler]] = {cls.name: cls for cls in (ASHA, RunToEnd)}
+SCHEDULERS: Mapping[str, type[Scheduler]] = {cls.name: cls for cls in (ASHA, SuccessiveHalving, Hyperband, RunToEnd)}
+"""Name in study files and in the log -> class."""
 
 
 def scheduler_from_settings(settings: Mapping[str, Any]) -> Scheduler:
@@ -22,6 +34,6 @@ def scheduler_from_settings(settings: Mapping[str, Any]) -> Scheduler:
         ArgumentError: an unknown name, or a setting that is not allowed.
     """
     name = settings.get("name")
-    if name not in _SCHEDULERS:
-        raise ArgumentError("scheduler", name, f"{', '.join(_SCHEDULERS)}{nearest(str(name), _SCHEDULERS)}")
-    return _SCHEDULERS[name](**{key: value for key, value in settings.items() if key != "name"})
+    if not isinstance(name, str) or name not in SCHEDULERS:
+        raise ArgumentError("scheduler", name, f"{', '.join(SCHEDULERS)}{nearest(str(name), SCHEDULERS)}")
+    return SCHEDULERS[name](**{key: value for key, value in settings.items() if key != "name"})

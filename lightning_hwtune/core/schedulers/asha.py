@@ -93,7 +93,7 @@ class ASHA(Scheduler):
         self._rungs: dict[tuple[int, int], _Rung] = {}
         self._deepest_first: list[_Rung] = []
 
-    def fresh(self, n_objectives: int) -> Self:
+    def fresh(self, n_objectives: int, names: Sequence[str] = ()) -> Self:
         """Returns a copy with empty rungs, for losses of this length."""
         new = copy.copy(self)
         new._rungs = {

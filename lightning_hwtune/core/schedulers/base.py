@@ -1,8 +1,9 @@
 """What a scheduler is: the rule that decides when a trial goes on.
 
 Users construct one with its settings; these never change, so one object may serve many studies. A study works with
-`fresh(...)`, which has empty rungs. There, `record`, `promoted` and `withdraw` are the only writers: every other method
-is a question without effects, and the same writes in the same order give a scheduler that answers alike.
+`fresh(...)`, which has empty rungs. There, `joined`, `record`, `observe`, `promoted` and `withdraw` are the only
+writers: every other method is a question without effects, and the same writes in the same order give a scheduler that
+answers alike. On a report at a rung `record` comes first, then `observe`.
 """
 
 from __future__ import annotations
@@ -49,12 +50,19 @@ class Scheduler(abc.ABC):
         return self.levels[-1]
 
     @abc.abstractmethod
-    def fresh(self, n_objectives: int) -> Self:
-        """Returns a scheduler with these settings and empty rungs, for losses of this length."""
+    def fresh(self, n_objectives: int, names: Sequence[str] = ()) -> Self:
+        """Returns a scheduler with these settings and empty rungs.
+
+        Args:
+            n_objectives: length of the losses. names: of the objectives, for settings that call one by its name.
+        """
 
     @abc.abstractmethod
     def draw_bracket(self, rng: np.random.Generator) -> int:
         """Returns the bracket of a new trial."""
+
+    def joined(self, trial_id: int, bracket: int) -> None:  # noqa: B027 - most have nothing to remember
+        """A new trial began in this bracket."""
 
     @abc.abstractmethod
     def first_target(self, bracket: int) -> int:
@@ -72,9 +80,18 @@ class Scheduler(abc.ABC):
     def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
         """A trial came to a level, and `kind` was decided: "continue" (it goes on at once), "pause" or "stop"."""
 
+    def observe(  # noqa: B027 - most go by the rungs alone
+        self, trial_id: int, bracket: int, resource: int, loss: npt.NDArray[np.float64]
+    ) -> None:
+        """A trial reported this loss at this resource, at a rung or between rungs; work done again reports again."""
+
     @abc.abstractmethod
     def promotable(self, exclude: Container[int] = ()) -> Promotion | None:
         """Returns the promotion that is due: deepest level first, there the best; never one of `exclude`."""
+
+    def closing(self, exclude: Container[int] = ()) -> Promotion | None:
+        """Returns the promotion that is due if no further trial can begin: a rung that waits for more need not."""
+        return None
 
     @abc.abstractmethod
     def is_promotable(self, trial_id: int, level: int) -> bool:

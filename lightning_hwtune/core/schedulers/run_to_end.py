@@ -38,7 +38,7 @@ class RunToEnd(Scheduler):
         self.unit, last = horizon(max_epochs, max_steps, max_samples)
         self.levels = (last,)
 
-    def fresh(self, n_objectives: int) -> Self:
+    def fresh(self, n_objectives: int, names: Sequence[str] = ()) -> Self:
         """Returns this scheduler: it remembers nothing."""
         return self
 

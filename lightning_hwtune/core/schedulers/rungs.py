@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import Any
 
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["UNITS", "exact_eta", "horizon", "plain_eta", "quota", "rung_levels"]
+__all__ = ["UNITS", "ceil_power", "exact_eta", "horizon", "plain_eta", "quota", "rung_levels"]
 
 UNITS = ("epochs", "steps", "samples")
 _LOWEST_ETA = Fraction(11, 10)  # below it a study has hundreds of rungs that drop hardly anybody
@@ -79,6 +80,11 @@ def rung_levels(first: int, last: int, eta: Fraction | int) -> tuple[int, ...]:
 def quota(n_trials: int, eta: Fraction) -> int:
     """Returns n // eta, exactly."""
     return n_trials * eta.denominator // eta.numerator
+
+
+def ceil_power(eta: Fraction, exponent: int) -> int:
+    """Returns eta**exponent, rounded up."""
+    return math.ceil(eta**exponent)
 
 
 def _require_positive(name: str, value: Any) -> None:

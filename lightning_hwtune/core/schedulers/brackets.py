@@ -1,0 +1,318 @@
+"""Races with barriers: a rung promotes once all its trials have come, and the best of them go on together.
+
+The rule behind `SuccessiveHalving` and `Hyperband`. Jamieson and Talwalkar, "Non-stochastic best arm identification
+and hyperparameter optimization", 2016 (arXiv 1502.07943); Li et al., "Hyperband", JMLR 2018 (arXiv 1603.06560).
+
+A bracket is one race. It has a fixed number n of trials at its first level, and floor(n / eta**k), at least one, at its
+k-th level above. A trial that comes to a rung waits, paused, until nobody is missing; the trial that completes a rung
+and is among the best goes on at once. Devices never wait for a rung: where nobody can go on, a new trial fills the
+oldest bracket that has room, or begins the next bracket.
+
+Differences from the papers: losses are ordered by fronts where there are several (`ranking.order`), ties go to the
+lower trial id; a loss that is not finite never goes on, and a trial that failed is not waited for: if fewer are
+left than may go on, those that are left go on. A trial that ended early of its own accord stands at the higher
+rungs with its last values where it earned them. When no further trial can begin (the study's limit, a grid's end),
+the last bracket counts as one of the size that it has reached.
+
+Cost: an arrival costs one insertion into its rung's order; a rung that is complete is read once.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Container, Iterator, Sequence
+from fractions import Fraction
+from typing import Any, ClassVar, Self, final
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop, Verdict
+from lightning_hwtune.core.ranking.rung import RungRanking
+from lightning_hwtune.core.schedulers.base import Promotion, Scheduler
+from lightning_hwtune.errors import IllegalMoveError
+
+__all__ = ["Brackets", "bracket_sizes"]
+
+
+@final
+class Brackets(Scheduler):
+    """Fills brackets of fixed sizes, one after another, in the order of `plan` and then from its beginning again.
+
+    Args:
+        plan: for each bracket the index of its first level, and its number of trials there.
+    """
+
+    name: ClassVar[str] = "brackets"
+
+    def __init__(
+        self, unit: str, levels: tuple[int, ...], eta: Fraction, plan: Sequence[tuple[int, int]], within: str
+    ) -> None:
+        self.unit, self.levels, self.eta, self.plan, self.within = unit, levels, eta, tuple(plan), within
+        self._n_objectives = 0
+        self._races: list[_Race] = []
+        self._bracket_of: dict[int, int] = {}
+        self._with_promotions: set[int] = set()
+        self._n_filled = 0
+
+    def fresh(self, n_objectives: int, names: Sequence[str] = ()) -> Self:
+        """Returns a copy with no bracket begun, for losses of this length."""
+        new = copy.copy(self)
+        new._n_objectives, new._n_filled = n_objectives, 0
+        new._races, new._bracket_of, new._with_promotions = [], {}, set()
+        return new
+
+    def draw_bracket(self, rng: np.random.Generator) -> int:
+        """Returns the oldest bracket that has room, or the next one; nothing is drawn."""
+        return next((b for b in range(self._n_filled, len(self._races)) if self._races[b].has_room), len(self._races))
+
+    def joined(self, trial_id: int, bracket: int) -> None:
+        """A new trial began in this bracket."""
+        while bracket >= len(self._races):
+            first, size = self.plan[len(self._races) % len(self.plan)]
+            self._races.append(_Race(self.levels[first:], size, self.eta, self._n_objectives, self.within))
+        self._bracket_of[trial_id] = bracket
+        self._races[bracket].join(trial_id)
+        while self._n_filled < len(self._races) and not self._races[self._n_filled].has_room:
+            self._n_filled += 1
+
+    def first_target(self, bracket: int) -> int:
+        """Returns the bracket's lowest level."""
+        return self.levels[self.plan[bracket % len(self.plan)][0]]
+
+    def verdict(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
+        """Returns what should happen if this trial came to this level with this loss now."""
+        if level >= self.max_resource:
+            return Stop(Reason("max-resource", f"trained to the full {self.max_resource} {self.unit}"))
+        if not np.isfinite(loss).all():
+            return Pause(Reason("not-finite", f"at rung {level} a loss is not finite"))
+        return self._race(bracket).verdict(trial_id, level, loss)
+
+    def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
+        """A trial came to a level, and `kind` was decided: "continue" (it goes on at once), "pause" or "stop"."""
+        self._race(bracket).record(trial_id, level, loss, is_gone=kind != "pause" or level >= self.max_resource)
+        self._note_promotions(bracket)
+
+    def promotable(self, exclude: Container[int] = ()) -> Promotion | None:
+        """Returns the promotion that is due: deepest level first, there the oldest bracket, there the best."""
+        for bracket in sorted(self._with_promotions, key=lambda b: (-self._races[b].level_below, b)):
+            race = self._races[bracket]
+            trial_id = next((i for i in race.going_on if i not in exclude), None)
+            if trial_id is not None:
+                return self._promotion(trial_id, race.level_below, Reason("promotion", race.standing(trial_id)))
+        return None
+
+    def closing(self, exclude: Container[int] = ()) -> Promotion | None:
+        """Returns a promotion out of a bracket that has room which nobody will take."""
+        for race in self._races[self._n_filled :]:
+            order = race.would_go_on() if race.has_room else []
+            trial_id = next((i for i in order if i not in exclude), None)
+            if trial_id is not None:
+                text = (
+                    f"{race.n_joined} of {race.size} trials came to rung {race.level}, no more can, {len(order)} go on"
+                )
+                return self._promotion(trial_id, race.level, Reason("closing", text))
+        return None
+
+    def is_promotable(self, trial_id: int, level: int) -> bool:
+        """Tells whether this trial may be promoted from this level now."""
+        bracket = self._bracket_of.get(trial_id)
+        if bracket is None or bracket not in self._with_promotions:
+            return False
+        race = self._races[bracket]
+        return race.level_below == level and trial_id in race.going_on
+
+    def promoted(self, trial_id: int, bracket: int, level: int) -> None:
+        """A paused trial was promoted from this level."""
+        self._race(bracket).leave(trial_id, level)
+        self._note_promotions(bracket)
+
+    def withdraw(self, trial_id: int) -> None:
+        """A trial ended for good: it is never promoted, nobody waits for it, and what it showed stays in its rungs."""
+        bracket = self._bracket_of.get(trial_id)
+        if bracket is not None:
+            self._races[bracket].withdraw(trial_id)
+            self._note_promotions(bracket)
+
+    def finishers(self) -> Sequence[tuple[int, int]]:
+        """Returns `(trial_id, level)` of those that might still be promoted: deepest level first, best first there."""
+        pairs = [pair for race in self._races for pair in race.paused() if pair[1] < self.max_resource]
+        return sorted(pairs, key=lambda pair: -pair[1])
+
+    def expected(self, n_trials: int) -> tuple[tuple[int, int], ...]:
+        """Returns `(level, number of trials that train to it)`: full brackets, and a last one of what is left."""
+        totals, bracket = dict.fromkeys(self.levels, 0), 0
+        while n_trials > 0:
+            first, size = self.plan[bracket % len(self.plan)]
+            n_first = min(size, n_trials)
+            for level in self.levels[:first]:
+                totals[level] += n_first  # passes below its own first rung
+            for level, n in zip(self.levels[first:], bracket_sizes(n_first, self.eta, len(self.levels)), strict=False):
+                totals[level] += n
+            n_trials, bracket = n_trials - n_first, bracket + 1
+        return tuple(totals.items())
+
+    def settings(self) -> dict[str, Any]:
+        """Returns plain data."""
+        return {"name": self.name, "plan": self.plan, "eta": str(self.eta), "within": self.within}
+
+    def _promotion(self, trial_id: int, level: int, reason: Reason) -> Promotion:
+        return Promotion(trial_id, level, self.next_target(0, level), reason)
+
+    def _race(self, bracket: int) -> _Race:
+        if bracket >= len(self._races):
+            raise IllegalMoveError(f"no trial has joined bracket {bracket}; a study works with fresh(n_objectives)")
+        return self._races[bracket]
+
+    def _note_promotions(self, bracket: int) -> None:
+        if self._races[bracket].going_on:
+            self._with_promotions.add(bracket)
+        else:
+            self._with_promotions.discard(bracket)
+        while self._n_filled < len(self._races) and not self._races[self._n_filled].has_room:
+            self._n_filled += 1
+
+
+class _Race:
+    """One bracket: its rungs, of which one is being filled; those before it are complete."""
+
+    def __init__(self, levels: Sequence[int], size: int, eta: Fraction, n_objectives: int, within: str) -> None:
+        self.size, self._eta = size, eta
+        self._rungs = [_Rung(level, RungRanking(n_objectives, within)) for level in levels]
+        self._at = 0
+        self._n_slots = list(bracket_sizes(size, eta, len(levels)))
+        self._is_closed = False
+        self._withdrawn: set[int] = set()
+        self.going_on: list[int] = []  # out of the rung below the one that is being filled; the best first
+
+    @property
+    def has_room(self) -> bool:
+        """True while trials may join."""
+        return not self._is_closed and self.n_joined < self.size
+
+    @property
+    def n_joined(self) -> int:
+        """How many trials it began with so far."""
+        return len(self._rungs[0].entrants)
+
+    @property
+    def level(self) -> int:
+        """The level of the rung that is being filled."""
+        return self._rungs[self._at].level
+
+    @property
+    def level_below(self) -> int:
+        """The level that `going_on` leave."""
+        return self._rungs[max(self._at - 1, 0)].level
+
+    def join(self, trial_id: int) -> None:
+        self._rungs[0].entrants.add(trial_id)
+
+    def verdict(self, trial_id: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
+        rung, n_slots = self._rungs[self._at], self._n_slots[self._at]
+        n_here = len(rung.settled) + 1
+        if rung.level != level or trial_id not in rung.entrants:
+            return Pause(Reason("barrier", f"stands at rung {level}, which its bracket has left or not come to"))
+        if n_here < n_slots:
+            return Pause(Reason("barrier", f"trial {n_here} of {n_slots} at rung {level}, which waits for all"))
+        n_go_on = self._n_slots[self._at + 1]
+        place = rung.ranking.arrival(trial_id, loss, n_go_on)
+        text = f"completes rung {level} with rank {place.first + 1} of {n_slots}, {_going(n_go_on)}"
+        return Continue(Reason("promotion", text)) if place.is_in else Pause(Reason("quota", text))
+
+    def record(self, trial_id: int, level: int, loss: npt.NDArray[np.float64], *, is_gone: bool) -> None:
+        rung = next(rung for rung in self._rungs if rung.level == level)
+        rung.early[trial_id] = loss, is_gone
+        if trial_id in rung.entrants:
+            rung.settle(trial_id)
+            self._advance()
+
+    def leave(self, trial_id: int, level: int) -> None:
+        if self._rungs[self._at].level == level and self.has_room and trial_id in self.would_go_on():
+            self._is_closed = True
+            self._n_slots = list(bracket_sizes(self.n_joined, self._eta, len(self._rungs)))
+            self._advance()
+        self.going_on = [i for i in self.going_on if i != trial_id]
+        for rung in self._rungs:
+            if rung.level <= level:
+                rung.shut(trial_id)
+
+    def withdraw(self, trial_id: int) -> None:
+        self._withdrawn.add(trial_id)
+        self.going_on = [i for i in self.going_on if i != trial_id]
+        for rung in self._rungs:
+            rung.shut(trial_id)
+            if trial_id in rung.entrants:
+                rung.settled.add(trial_id)
+        self._advance()
+
+    def would_go_on(self) -> list[int]:
+        """Returns who would go on if the first rung were complete with the trials it has; nobody while some train."""
+        rung = self._rungs[self._at]
+        if self._at or len(rung.settled) < len(rung.entrants) or len(self._rungs) == 1:
+            return []
+        return self._best(rung, bracket_sizes(self.n_joined, self._eta, 2)[1])
+
+    def standing(self, trial_id: int) -> str:
+        rung, n_go_on = self._rungs[self._at - 1], self._n_slots[self._at]
+        rank = rung.ranking.place(trial_id, n_go_on).first + 1
+        return f"rank {rank} of {len(rung.entrants)} at rung {rung.level}, which is complete, {_going(n_go_on)}"
+
+    def paused(self) -> Iterator[tuple[int, int]]:
+        for rung in self._rungs:
+            yield from ((trial_id, rung.level) for trial_id in rung.ranking.open_order())
+
+    def _advance(self) -> None:
+        while self._at + 1 < len(self._rungs) and len(self._rungs[self._at].settled) >= self._n_slots[self._at]:
+            rung, above = self._rungs[self._at], self._rungs[self._at + 1]
+            best = self._best(rung, self._n_slots[self._at + 1])
+            self._at += 1
+            self._n_slots[self._at] = len(best)
+            above.entrants = set(best)
+            for trial_id in sorted(above.entrants & above.early.keys()):
+                above.settle(trial_id)
+            self.going_on = [i for i in best if i in rung.waiting and i not in above.settled]
+
+    def _best(self, rung: _Rung, n: int) -> list[int]:
+        order = rung.ranking.order()
+        return [i for i in order if i not in self._withdrawn and i not in rung.not_finite][:n]
+
+
+class _Rung:
+    """One level of one bracket: who is to come, who has come, and their order."""
+
+    __slots__ = ("early", "entrants", "level", "not_finite", "ranking", "settled", "waiting")
+
+    def __init__(self, level: int, ranking: RungRanking) -> None:
+        self.level, self.ranking = level, ranking
+        self.entrants: set[int] = set()
+        self.settled: set[int] = set()  # entrants that came, or never will
+        self.waiting: set[int] = set()  # entrants that came and are paused here
+        self.not_finite: set[int] = set()
+        self.early: dict[int, tuple[npt.NDArray[np.float64], bool]] = {}  # came, whether they are entrants or not yet
+
+    def settle(self, trial_id: int) -> None:
+        """An entrant has come."""
+        loss, is_gone = self.early.pop(trial_id)
+        self.settled.add(trial_id)
+        self.ranking.insert(trial_id, loss)
+        if not np.isfinite(loss).all():
+            self.not_finite.add(trial_id)
+        if is_gone:
+            self.ranking.shut(trial_id)
+        else:
+            self.waiting.add(trial_id)
+
+    def shut(self, trial_id: int) -> None:
+        """A trial leaves, or ended for good."""
+        self.waiting.discard(trial_id)
+        self.ranking.shut(trial_id)
+
+
+def bracket_sizes(n_trials: int, eta: Fraction, n_levels: int) -> tuple[int, ...]:
+    """Returns how many of `n_trials` train to each level of a bracket: floor(n / eta**k), at least one."""
+    return tuple(max(1, n_trials * eta.denominator**k // eta.numerator**k) for k in range(n_levels))
+
+
+def _going(n_go_on: int) -> str:
+    return f"{n_go_on} {'goes' if n_go_on == 1 else 'go'} on"

@@ -1,0 +1,71 @@
+"""Successive halving with barriers: one size of bracket, one after another.
+
+Jamieson and Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization", 2016
+(arXiv 1502.07943), algorithm 1, with eta in place of 2 and losses of several objectives. The rule is in `brackets`.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any, ClassVar, final
+
+from lightning_hwtune.core.ranking.within import within_front
+from lightning_hwtune.core.schedulers.brackets import Brackets
+from lightning_hwtune.core.schedulers.forwarding import Forwarding
+from lightning_hwtune.core.schedulers.rungs import UNITS, ceil_power, exact_eta, horizon, plain_eta, rung_levels
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.names import refuse_unknown
+
+__all__ = ["SuccessiveHalving"]
+
+_ARGUMENTS = (*(f"max_{unit}" for unit in UNITS), "first_rung", "eta", "bracket_size", "within")
+
+
+@final
+class SuccessiveHalving(Forwarding):
+    """Waits until a rung is full, then its best go on together.
+
+    Args:
+        max_epochs, max_steps, max_samples: the full training, in exactly one of these units.
+        first_rung: the lowest level, in the same unit; no trial is judged before it.
+        eta: one in eta goes on at each rung. A fraction is allowed and exact: 2.5, Fraction(5, 2) or "5/2".
+        bracket_size: trials of a bracket; None = as few as leave one for the last rung, e.g. 27 for 1, 3, 9, 27.
+        within: the order inside a front, a key of `ranking.within.WITHIN`.
+    """
+
+    name: ClassVar[str] = "successive_halving"
+
+    def __init__(
+        self,
+        max_epochs: int | None = None,
+        *,
+        max_steps: int | None = None,
+        max_samples: int | None = None,
+        first_rung: int = 1,
+        eta: int | float | str | Fraction = 3,
+        bracket_size: int | None = None,
+        within: str = "farthest_first",
+        **wrong_habits: object,
+    ) -> None:
+        refuse_unknown("SuccessiveHalving", wrong_habits, _ARGUMENTS)
+        self.unit, last = horizon(max_epochs, max_steps, max_samples)
+        self.eta = exact_eta(eta)
+        self.levels = rung_levels(first_rung, last, self.eta)
+        if bracket_size is None:
+            bracket_size = ceil_power(self.eta, len(self.levels) - 1)
+        if isinstance(bracket_size, bool) or not isinstance(bracket_size, int) or bracket_size < 1:
+            raise ArgumentError("bracket_size", bracket_size, "a whole number from 1, or None")
+        within_front(within)
+        self.bracket_size, self.within = bracket_size, within
+        self._rule = Brackets(self.unit, self.levels, self.eta, [(0, bracket_size)], within)
+
+    def settings(self) -> dict[str, Any]:
+        """Returns plain data for the log."""
+        return {
+            "name": self.name,
+            f"max_{self.unit}": self.max_resource,
+            "first_rung": self.levels[0],
+            "eta": plain_eta(self.eta),
+            "bracket_size": self.bracket_size,
+            "within": self.within,
+        }
