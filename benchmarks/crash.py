@@ -10,6 +10,7 @@ acknowledged to it into a witness file of its own, and waits until that is on th
 Prints one JSON object and exits with 1 if a promise was broken. `figures`:
 
 - kills; trials_asked: created trials; trials_final: those that ended or rest at a rung with nothing left to do.
+- failed_trials: of these, ended by errors; a controller's death is no error of a trial's.
 - lost_reports: witnessed reports that the log does not have. duplicate_reports: those that it has more than once.
 - decided_twice: rungs of a trial that were decided more than once.
 - bad_checkpoints: files that the log vouches for and that are missing or have another digest, over all kills.
@@ -77,8 +78,9 @@ def main() -> None:
     versions = {"python": platform.python_version(), "lightning_hwtune": hwt.__version__}
     machine = {"platform": platform.platform(), "cores": len(os.sched_getaffinity(0))}
     print(json.dumps({"figures": figures, "machine": machine, "versions": versions, "seeds": [arguments.seed]}))
-    broken = ("lost_reports", "duplicate_reports", "decided_twice", "bad_checkpoints", "orphans")
-    is_whole = figures["kills"] == arguments.kills and figures["trials_asked"] == figures["trials_final"]
+    broken = ("failed_trials", "lost_reports", "duplicate_reports", "decided_twice", "bad_checkpoints", "orphans")
+    n_wanted = TRIALS_PER_KILL * arguments.kills
+    is_whole = figures["kills"] == arguments.kills and figures["trials_asked"] == n_wanted == figures["trials_final"]
     sys.exit(0 if is_whole and not any(figures[name] for name in broken) else 1)
 
 
@@ -164,6 +166,7 @@ def _figures(folder: Path, n_kills: int, seed: int) -> dict[str, float]:
         "kills": totals["kills"],
         "trials_asked": len(trials),
         "trials_final": sum(trial.state.is_final or trial.state is TrialState.PAUSED for trial in trials),
+        "failed_trials": sum(trial.state is TrialState.FAILED for trial in trials),
         "lost_reports": lost,
         "duplicate_reports": repeated,
         "decided_twice": decided_twice(events),
