@@ -1,14 +1,16 @@
-"""Fronts of three and more objectives: one matrix of all losses, and each row's front.
+"""Fronts of three and more objectives: a matrix of all losses, and the rows of each front.
 
-The front of a newcomer is one behind the last front that has a point dominating it. Members of its own front that it
-dominates move one front back; they push out members of the next front, and so on. All of these lie in the region that
-the newcomer dominates, so only its rows are looked at.
+As with two objectives the front of a point is found by bisection over fronts, here testing all members of a front at
+once. Members of its front that a newcomer dominates move one front back, where they push out those that they dominate,
+and so on.
 
-Cost of an arrival: a few vectorised passes over the n rows, then small steps; about 60 us at 10,000 rows.
+Cost of an arrival: O(log(n_fronts) * n_in_a_front) for the search, and some vectorised steps for each front on the way.
 """
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import final
 
 import numpy as np
@@ -17,6 +19,8 @@ import numpy.typing as npt
 from lightning_hwtune.core.ranking.front_sets import FrontSets, Loss, Members
 
 __all__ = ["Layers"]
+
+Rows = npt.NDArray[np.intp]
 
 _FIRST_CAPACITY = 64
 
@@ -27,107 +31,105 @@ class Layers(FrontSets):
 
     def __init__(self, n_objectives: int) -> None:
         super().__init__()
-        self._n = 0
         self._row: dict[int, int] = {}
         self._columns = np.empty((n_objectives, _FIRST_CAPACITY))
         self._ids = np.empty(_FIRST_CAPACITY, dtype=np.int64)
-        self._fronts = np.empty(_FIRST_CAPACITY, dtype=np.int32)
+        self._front = np.empty(_FIRST_CAPACITY, dtype=np.int64)
         self._is_open = np.zeros(_FIRST_CAPACITY, dtype=np.bool_)
+        self._rows: list[Rows] = []
 
     def insert(self, trial_id: int, loss: Loss, front: int) -> range:
-        """A trial arrives, open, in its front; returns the fronts whose members changed."""
-        start = front
-        region = self._region(loss)
-        self._append(trial_id, loss, start)
-        self._add(start, 1, 1)
-        pushed = self._front_in(region, start)
-        while len(pushed):
-            behind = self._front_in(region, front + 1)
-            moved, n_open = len(pushed), int(self._is_open[pushed].sum())
-            self._fronts[pushed] = front + 1
-            self._add(front, -moved, -n_open)
-            self._add(front + 1, moved, n_open)
-            pushed = behind[self._is_weakly_dominated(behind, pushed)]
-            front += 1
+        """A trial arrives, open, in its `front_of(loss)`; returns the fronts whose members changed."""
+        start, moving = front, self._append(trial_id, loss)
+        while front < len(self._rows):
+            rows = self._rows[front]
+            is_out = self._is_dominated(rows, moving)
+            out = rows[is_out]
+            self._move(moving, rows[~is_out], front)
+            if not len(out):
+                return range(start, front + 1)
+            moving, front = out, front + 1
+        self._rows.append(moving[:0])
+        self._sizes.append(0)
+        self._n_open.append(0)
+        self._move(moving, moving[:0], front)
         return range(start, front + 1)
 
-    def _region(self, loss: Loss) -> npt.NDArray[np.intp]:
-        """Returns the rows that a point with this loss dominates."""
-        columns = self._columns[:, : self._n]
-        weakly = columns[0] >= loss[0]
-        for column, value in zip(columns[1:], loss[1:], strict=True):
-            weakly &= column >= value
-        rows = weakly.nonzero()[0]
-        is_duplicate = np.asarray(columns[0][rows] == loss[0])
-        for column, value in zip(columns[1:], loss[1:], strict=True):
-            is_duplicate &= column[rows] == value
-        return np.asarray(rows[~is_duplicate])
+    def _points(self, rows: Rows) -> npt.NDArray[np.float64]:
+        """Returns the losses of these rows, shape `(n_objectives, n)`."""
+        return self._columns.take(rows, axis=1)  # several times faster than indexing
 
-    def _front_in(self, region: npt.NDArray[np.intp], front: int) -> npt.NDArray[np.intp]:
-        return np.asarray(region[self._fronts[region] == front])
-
-    def _is_weakly_dominated(self, rows: npt.NDArray[np.intp], by: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
-        """Tells of each of `rows` whether one of `by` is nowhere worse; no duplicates, as these share a front."""
-        first = self._columns[0]
-        nowhere_worse = np.asarray(first[by][:, None] <= first[rows])
-        for column in self._columns[1:]:
-            nowhere_worse &= column[by][:, None] <= column[rows]
-        return np.asarray(nowhere_worse.any(axis=0))
-
-    def _append(self, trial_id: int, loss: Loss, front: int) -> None:
-        if self._n == len(self._ids):
+    def _append(self, trial_id: int, loss: Loss) -> Rows:
+        row = self._row[trial_id] = len(self._row)
+        if row == len(self._ids):
             self._columns = np.concatenate([self._columns, np.empty_like(self._columns)], axis=1)
             self._ids = np.concatenate([self._ids, np.empty_like(self._ids)])
-            self._fronts = np.concatenate([self._fronts, np.empty_like(self._fronts)])
+            self._front = np.concatenate([self._front, np.empty_like(self._front)])
             self._is_open = np.concatenate([self._is_open, np.zeros_like(self._is_open)])
-        row = self._row[trial_id] = self._n
-        self._columns[:, row] = loss
-        self._ids[row], self._fronts[row], self._is_open[row] = trial_id, front, True
-        self._n += 1
+        self._columns[:, row], self._ids[row], self._is_open[row] = loss, trial_id, True
+        return np.array([row])
 
-    def _add(self, front: int, n: int, n_open: int) -> None:
-        if front == len(self._sizes):
-            self._sizes.append(0)
-            self._n_open.append(0)
-        self._sizes[front] += n
-        self._n_open[front] += n_open
+    def _is_dominated(self, rows: Rows, by: Rows) -> npt.NDArray[np.bool_]:
+        """Tells of each of `rows` whether one of `by` dominates it; of duplicates only a newcomer's own occur."""
+        points, others = self._points(rows), self._points(by)
+        if len(by) == 1:
+            is_dominated = _in_all(points >= others)
+            if is_dominated.any():
+                is_dominated &= (points != others).any(axis=0)
+            return is_dominated
+        return np.asarray(_in_all(points[:, None, :] >= others[:, :, None]).any(axis=0))
+
+    def _move(self, moving: Rows, staying: Rows, front: int) -> None:
+        """Sets the members of a front to those that stay and those that come."""
+        self._rows[front] = np.concatenate([staying, moving])
+        self._front[moving] = front
+        self._sizes[front] = len(self._rows[front])
+        self._n_open[front] = int(np.count_nonzero(self._is_open[self._rows[front]]))
 
     def close(self, trial_id: int, loss: Loss) -> None:
         """An open trial of this loss is no longer open."""
         row = self._row[trial_id]
         self._is_open[row] = False
-        self._n_open[self._fronts[row]] -= 1
+        self._n_open[self._front[row]] -= 1
 
     def front_of(self, loss: Loss) -> int:
         """Returns the front of a trial with this loss, whether it is here or would arrive now."""
-        columns = self._columns[:, : self._n]
-        weakly = columns[0] <= loss[0]
-        for column, value in zip(columns[1:], loss[1:], strict=True):
-            weakly &= column <= value
-        rows = weakly.nonzero()[0]
-        if not len(rows):
-            return 0
-        fronts = self._fronts[rows]
-        last = fronts.max()
-        # the last of them may be the point's own duplicates, which share its front
-        rows = rows[fronts == last]
-        has_duplicate = bool(np.all(loss == self._columns[:, rows].T, axis=1).any())
-        return int(last) + (not has_duplicate)
+        point = np.array(loss)[:, None]
+        low, high = 0, len(self._rows)
+        while low < high:
+            middle = (low + high) // 2
+            if self._has_dominator(self._rows[middle], point):
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def _has_dominator(self, rows: Rows, point: npt.NDArray[np.float64]) -> bool:
+        """Tells whether a front dominates a point, which it does not if it holds a duplicate of it."""
+        points = self._points(rows)
+        nowhere_worse = _in_all(points <= point)
+        if not nowhere_worse.any():
+            return False
+        return not (points[:, nowhere_worse] == point).all(axis=0).any()
 
     def members(self, front: int) -> Members:
-        """Returns a front's trial ids, in order of arrival, and their losses, shape `(n, n_objectives)`."""
-        rows = self._rows_of(front)
-        return self._ids[rows], self._columns[:, rows].T
+        """Returns a front's trial ids, shape `(n,)`, and their losses, shape `(n, n_objectives)`."""
+        rows = self._rows[front]
+        return self._ids[rows], self._points(rows).T
 
     def members_with(self, trial_id: int, loss: Loss, front: int) -> Members:
         """Returns what `members` of this front would be after such an `insert`."""
+        if front == len(self._rows):
+            return np.array([trial_id]), np.array([loss])
         ids, losses = self.members(front)
         is_staying = (losses < loss).any(axis=1) | (losses == loss).all(axis=1)
         return np.append(ids[is_staying], trial_id), np.concatenate([losses[is_staying], [loss]])
 
     def is_open(self, front: int) -> npt.NDArray[np.bool_]:
         """Tells of each member of a front whether it is open, shape `(n,)`."""
-        return self._is_open[self._rows_of(front)]
+        return self._is_open[self._rows[front]]
 
-    def _rows_of(self, front: int) -> npt.NDArray[np.intp]:
-        return np.asarray((self._fronts[: self._n] == front).nonzero()[0])
+
+def _in_all(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Returns `mask.all(axis=0)`, faster for the few rows that objectives are."""
+    return functools.reduce(operator.and_, mask)

@@ -106,7 +106,7 @@ class Staircases(FrontSets):
         """Returns a front's trial ids, shape `(n,)`, and their losses, shape `(n, 2)`."""
         stairs = self._stairs[front]
         # copies: an array that numpy looks into cannot grow
-        return np.array(stairs.ids), np.column_stack([stairs.firsts, np.negative(stairs.seconds)])
+        return np.array(stairs.ids), np.stack([np.array(stairs.firsts), -np.array(stairs.seconds)]).T
 
     def members_with(self, trial_id: int, loss: Loss, front: int) -> Members:
         """Returns what `members` of this front would be after such an `insert`."""

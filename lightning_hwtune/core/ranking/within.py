@@ -115,7 +115,7 @@ class FarthestFirst(FrontOrder):
 
 @final
 class HypervolumeContribution(FrontOrder):
-    """Most exclusive hypervolume first; O(n log n) for two and three objectives."""
+    """Most exclusive hypervolume first; O(n log n) for two and three objectives, O(n) if sorted."""
 
     name: ClassVar[str] = "hypervolume_contribution"
 
@@ -173,23 +173,29 @@ def farthest_first(points: Points) -> Iterator[int]:
     if not len(points):
         return
     columns = np.ascontiguousarray(points.T)
-    away = _squared_distances(columns, columns) if len(points) <= _TABLE_UP_TO else None
+    table = _squared_distances(columns) if len(points) <= _TABLE_UP_TO else None
+    apart, away = np.empty_like(columns), np.empty(len(points))
     nearest_chosen = np.full(len(points), np.inf)
     chosen = int(columns[0].argmin())
     for _ in range(len(points)):
         yield chosen
-        row = away[chosen] if away is not None else _squared_distances(columns, columns[:, chosen : chosen + 1])[0]
-        np.minimum(nearest_chosen, row, out=nearest_chosen)
+        if table is not None:
+            away = table[chosen]
+        else:
+            np.subtract(columns, columns[:, chosen : chosen + 1], out=apart)
+            np.multiply(apart, apart, out=apart)
+            np.add.reduce(apart, axis=0, out=away)
+        np.minimum(nearest_chosen, away, out=nearest_chosen)
         nearest_chosen[chosen] = -1.0  # below the 0 of its own duplicates
         chosen = int(nearest_chosen.argmax())
 
 
-def _squared_distances(columns: Points, to: Points) -> Points:
-    """Returns a row for each point of `to`; both have one row for each objective."""
-    total: Points = (to[0][:, None] - columns[0]) ** 2
-    for column, others in zip(columns[1:], to[1:], strict=True):
-        total += (others[:, None] - column) ** 2
-    return total
+def _squared_distances(columns: Points) -> Points:
+    """Returns the squared distances of all pairs; `columns` has a row for each objective."""
+    table: Points = np.subtract.outer(columns[0], columns[0]) ** 2
+    for column in columns[1:]:
+        table += np.subtract.outer(column, column) ** 2
+    return table
 
 
 def hypervolume_contributions(ids: Ids, points: Points) -> npt.NDArray[np.float64]:
@@ -199,6 +205,8 @@ def hypervolume_contributions(ids: Ids, points: Points) -> npt.NDArray[np.float6
         ids: of duplicates the one with the lowest id is the first, shape `(n,)`.
         points: none dominating another, shape `(n, n_objectives)`.
     """
+    if points.shape[1] == 2 and (points[1:, 0] > points[:-1, 0]).all():  # sorted and distinct, as a staircase mostly is
+        return _contributions(points)
     order = np.lexsort((ids, *points.T[::-1]))
     front = points[order]
     is_first = np.ones(len(front), dtype=np.bool_)

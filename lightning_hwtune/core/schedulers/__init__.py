@@ -8,12 +8,14 @@ from typing import Any
 from lightning_hwtune.core.schedulers.asha import ASHA
 from lightning_hwtune.core.schedulers.base import Promotion, Scheduler
 from lightning_hwtune.core.schedulers.hyperband import Hyperband
+from lightning_hwtune.core.schedulers.pasha import PASHA
 from lightning_hwtune.core.schedulers.run_to_end import RunToEnd
 from lightning_hwtune.core.schedulers.successive_halving import SuccessiveHalving
 from lightning_hwtune.errors import ArgumentError, nearest
 
 __all__ = [
     "ASHA",
+    "PASHA",
     "SCHEDULERS",
     "Hyperband",
     "Promotion",
@@ -23,7 +25,9 @@ __all__ = [
     "scheduler_from_settings",
 ]
 
-SCHEDULERS: Mapping[str, type[Scheduler]] = {cls.name: cls for cls in (ASHA, SuccessiveHalving, Hyperband, RunToEnd)}
+SCHEDULERS: Mapping[str, type[Scheduler]] = {
+    cls.name: cls for cls in (ASHA, PASHA, SuccessiveHalving, Hyperband, RunToEnd)
+}
 """Name in study files and in the log -> class."""
 
 
