@@ -8,13 +8,15 @@ normal quantile) give each configuration
 
     error(r) = floor + (start - floor) * (1 + r / half)**-power + noise(r)
 
-    floor = best + spread * f_1      what it would reach for ever
-    half  = R**(crossing * f_2)      where it begins to settle: with `crossing` 0 all settle alike and no curves cross
-    power = 0.4 + 0.8 * f_3
+    floor = best + spread * f_1                                what it would reach for ever
+    half  = R ** (3/4 * crossing * (f_2 + 1 - f_1) / 2)        where it begins to settle
+    power = 1 + f_3
 
-`start` is 0.9 for all, so a curve that begins fast may end badly and cross others late: a larger `crossing` spreads the
-settling over more of the ladder. The noise at each resource is normal with deviation `noise * (start - best)`, keyed by
-(seed, configuration, resource), and the error stays within [0, 1].
+`start` is 0.9 for all. With `crossing` 0 all settle at once, and the order at resource 1 is nearly the final one; the
+larger it is, the later curves settle, those that end well later than others, so that they cross. (Spearman's rank
+correlation between resources 1 and R in the mean over many seeds, without noise: 0.87, 0.46, 0.02 for crossing 0, 0.5
+and 1 at R = 27; 0.84, -0.04, -0.43 at R = 243.) The noise of a measurement is normal with deviation
+`noise * (start - best)`, keyed by (seed, configuration, resource); the error stays within [0, 1].
 
 Time. One unit of resource takes `unit_s * 4**(2 * f_4 - 1)` seconds on one device; n devices are n**scaling times as
 fast (scaling 1 is linear, 0 no gain), so that more devices are faster and dearer. A device costs
@@ -72,7 +74,7 @@ class SyntheticCurves:
         space: of the configurations; a `NumDevices` in it changes time and cost only.
         max_resource: R, the full training. seed: of the functions and the noise.
         best, spread: the floor of the best configuration, and how much worse the worst one is.
-        crossing: from 0 to 1, the share of the ladder (in the logarithm) over which curves settle.
+        crossing: from 0 (the first resource tells the order) to 1 (it tells nothing).
         noise: standard deviation of one measurement, as a share of what there is to learn.
         unit_s: median seconds of one unit of resource on one device. scaling: exponent of the speed-up by devices.
     """
@@ -125,8 +127,8 @@ class SyntheticCurves:
         key = self._key(config)
         if key not in self._known:
             f_1, f_2, f_3, f_4 = self._functions(config)
-            half = self.max_resource ** (self.crossing * f_2)
-            self._known[key] = (self.best + self.spread * f_1, half, 0.4 + 0.8 * f_3, self.unit_s * 4 ** (2 * f_4 - 1))
+            half = self.max_resource ** (0.75 * self.crossing * (f_2 + 1 - f_1) / 2)
+            self._known[key] = (self.best + self.spread * f_1, half, 1 + f_3, self.unit_s * 4 ** (2 * f_4 - 1))
         return self._known[key]
 
     def _functions(self, config: Mapping[str, Any]) -> list[float]:
