@@ -17,6 +17,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 import types
 from collections.abc import Iterator, Sequence
@@ -28,11 +29,13 @@ from typing import Any, final
 from lightning_hwtune.engine.executor import Sink
 from lightning_hwtune.training.channel import Beat, Ended, Message, Note, Report, Saved, SegmentOrder, Started
 from lightning_hwtune.training.connection import PipeChannel, PipeRendezvous
+from lightning_hwtune.training.tied import PARENT
 from lightning_hwtune.training.worker import run_rank
 
 __all__ = ["LocalExecutor"]
 
 _PRELOAD = "lightning_hwtune.training.preload"
+_TIED = "lightning_hwtune.training.tied"
 _GRACE_S = 10.0  # for peers to end by themselves after the first of them has ended
 _ECHO_GRACE_S = 1.0  # the same after an error: a dead peer fails its group in less than a tenth of this on gloo
 # an error that only says that a peer is gone
@@ -83,7 +86,7 @@ class LocalExecutor:
     ) -> None:
         self._payload, self._heartbeat_s, self._start_s, self._hang_s = payload, heartbeat_s, start_s, hang_timeout_s
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([_PRELOAD, *preload])
+        self._context.set_forkserver_preload([*_tie(), _PRELOAD, *preload])
         self._groups: dict[int, _Group] = {}
         with _hidden_main():
             _start_server()
@@ -269,11 +272,20 @@ def _death(group: _Group, index: int) -> str:
     return f"rank {index} ended with exit status {code} and without a last word"
 
 
+def _tie() -> list[str]:
+    """Returns what the server imports first, to end with this process; nothing in a thread that may end earlier."""
+    return [_TIED] if threading.current_thread() is threading.main_thread() else []
+
+
 def _start_server() -> None:
     """Starts the fork server now, so that its imports overlap with what the caller does next."""
     from multiprocessing import forkserver
 
-    forkserver.ensure_running()
+    os.environ[PARENT] = str(os.getpid())
+    try:
+        forkserver.ensure_running()
+    finally:
+        del os.environ[PARENT]
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from lightning_hwtune.training.context import ActiveSegment
 __all__ = ["Writer", "checkpoint_path", "digest_of", "save_file", "save_together"]
 
 _CHUNK_BYTES = 1 << 20
-_DISK_SIGNS = ("PytorchStreamWriter", "inline_container", "write failed", "iostream error")  # in a RuntimeError of torch's
+_DISK_SIGNS = ("PytorchStreamWriter", "inline_container", "write failed", "iostream error")  # of torch
 
 Writer = Callable[[Path], None]
 """Writes a checkpoint to the path it is given."""

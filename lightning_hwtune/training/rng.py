@@ -3,8 +3,9 @@
 On one rank the process's global streams are left alone: their state is saved with the checkpoint and put back, so a
 trial equals the same script run without a study. On several ranks every epoch begins from a seed of (trial seed, epoch)
 that all ranks share, so that samplers agree, and from its first batch on each rank has a stream of its own, so that
-dropout differs between ranks. Both are exact for the global generators of Python, numpy and torch; a loader with a
-generator of its own is the user's to restore.
+dropout differs between ranks. Both are exact for the global generators of Python, numpy and torch; generators that the
+user gave to training loaders are saved with the checkpoint. Loaders with persistent workers are not exact: workers keep
+streams of their own over epochs, and a resumed trial starts new ones.
 """
 
 from __future__ import annotations

@@ -58,6 +58,11 @@ class Trial:
         return self._segment.order.trial_id
 
     @property
+    def segment(self) -> int:
+        """The number of this segment, from 1: one uninterrupted training of the trial."""
+        return self._segment.order.segment
+
+    @property
     def dir(self) -> Path:
         """The trial's folder; the same in all segments."""
         return Path(self._segment.order.trial_dir)

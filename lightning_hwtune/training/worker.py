@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import pickle
@@ -20,13 +19,13 @@ from typing import Any
 
 from lightning_hwtune.training.channel import Beat, Channel, Ended, SegmentOrder, Started
 from lightning_hwtune.training.context import current_segment, segment_context
+from lightning_hwtune.training.lifeline import die_with_parent
 from lightning_hwtune.training.ranks import Rendezvous, join_group, rank_environment, scrub_environment
 from lightning_hwtune.training.trial import Trial
 
 __all__ = ["log_path", "run_rank", "run_segment"]
 
 _BEAT_S = 1.0
-_PR_SET_PDEATHSIG = 1
 
 
 def run_rank(
@@ -88,8 +87,8 @@ def _become_independent() -> None:
         os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _let_go_of_the_server()
-    _die_with_parent()
-    os.register_at_fork(after_in_child=_die_with_parent)
+    die_with_parent()
+    os.register_at_fork(after_in_child=die_with_parent)
     # loader workers are forked as on any other day, not through the server that made this process
     multiprocessing.set_start_method(None, force=True)
 
@@ -127,11 +126,6 @@ def _let_go_of_the_server() -> None:
     if server._forkserver_alive_fd is not None:
         os.close(server._forkserver_alive_fd)
         server._forkserver_alive_fd = None
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _redirect_output(path: Path) -> None:
