@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lightning_hwtune.core.decisions import Continue, Pause, Stop
     from lightning_hwtune.core.hardware.pool import Pool
     from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, TrainSeconds
-    from lightning_hwtune.core.schedulers import ASHA, RunToEnd
+    from lightning_hwtune.core.schedulers import ASHA, PASHA, Hyperband, MedianStopping, RunToEnd, SuccessiveHalving
     from lightning_hwtune.core.searchers import Grid, Random
     from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, SearchSpace
     from lightning_hwtune.errors import (
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ASHA",
+    "PASHA",
     "ArgumentError",
     "CheckpointError",
     "Choice",
@@ -51,7 +52,9 @@ __all__ = [
     "Float",
     "Grid",
     "HwTuneError",
+    "Hyperband",
     "Int",
+    "MedianStopping",
     "Metric",
     "MetricError",
     "MissingDependencyError",
@@ -71,6 +74,7 @@ __all__ = [
     "StudyLockedError",
     "StudyMismatchError",
     "StudyNotFoundError",
+    "SuccessiveHalving",
     "TrainSeconds",
     "Trial",
     "TrialError",
@@ -85,7 +89,7 @@ _NAMES: dict[str, str] = {
         "core.decisions": ("Continue", "Pause", "Stop"),
         "core.hardware.pool": ("Pool",),
         "core.objectives": ("Cost", "DeviceSeconds", "Metric", "TrainSeconds"),
-        "core.schedulers": ("ASHA", "RunToEnd"),
+        "core.schedulers": ("ASHA", "PASHA", "Hyperband", "MedianStopping", "RunToEnd", "SuccessiveHalving"),
         "core.searchers": ("Grid", "Random"),
         "core.space": ("Choice", "Float", "Int", "NumDevices", "SearchSpace"),
         "errors": tuple(name for name in __all__ if name.endswith("Error")),

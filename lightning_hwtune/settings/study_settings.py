@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar, cast, final
 
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, Objective, Objectives, TrainSeconds
-from lightning_hwtune.core.schedulers import ASHA, RunToEnd, Scheduler
+from lightning_hwtune.core.schedulers import SCHEDULERS, Scheduler
 from lightning_hwtune.core.searchers import Grid, Random, Searcher
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import Limits
@@ -29,7 +29,6 @@ from lightning_hwtune.store.disk_budget import parse_bytes
 
 __all__ = ["SCHEDULERS", "SEARCHERS", "StudySettings", "options"]
 
-SCHEDULERS: Mapping[str, Callable[..., Scheduler]] = {cls.name: cls for cls in (ASHA, RunToEnd)}
 SEARCHERS: Mapping[str, Callable[..., Searcher]] = {cls.name: cls for cls in (Random, Grid)}
 """Name in study files -> class."""
 

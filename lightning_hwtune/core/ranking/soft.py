@@ -1,8 +1,8 @@
 """Whether two rungs tell the same order, up to the noise of the curves.
 
 Bohdal et al., "PASHA: efficient HPO and NAS with progressive resource allocation", ICLR 2023 (arXiv 2207.06940),
-soft ranking, and its tolerance epsilon from curves that cross back and forth, as the authors' code has them; differences
-from it are marked.
+soft ranking, and its tolerance epsilon from curves that cross back and forth, as the authors' code has them;
+differences from it are marked.
 
 - Noise (`CrissCross`). Take a pair of trials at the highest resource which both have reported, if that is above a
   given one. If going back from there the pair stood the other way round somewhere, and before that again as now, its
@@ -115,11 +115,11 @@ def _grown(curves: Array, axis: int) -> Array:
 def _n_swaps(is_above: npt.NDArray[np.bool_], is_known: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     """Returns how often each row's order turns round along its known columns."""
     if is_known.all():
-        return np.count_nonzero(is_above[:, 1:] != is_above[:, :-1], axis=1)
+        return np.asarray(np.count_nonzero(is_above[:, 1:] != is_above[:, :-1], axis=1))
     sign = np.where(is_known, np.where(is_above, 1, -1), 0)
     newest = np.maximum.accumulate(np.where(is_known, np.arange(sign.shape[1]), 0), axis=1)
     filled = np.take_along_axis(sign, newest, axis=1)
-    return np.count_nonzero((filled[:, 1:] != filled[:, :-1]) & (filled[:, :-1] != 0), axis=1)
+    return np.asarray(np.count_nonzero((filled[:, 1:] != filled[:, :-1]) & (filled[:, :-1] != 0), axis=1))
 
 
 def orders_agree(lower: npt.ArrayLike, upper: npt.ArrayLike, epsilon: npt.ArrayLike) -> bool:
@@ -166,7 +166,7 @@ def _fronts_agree(before: Array, fronts_after: npt.NDArray[np.int64], noise: Arr
 
 def _front_among(loss: Array, others: Array, fronts: npt.NDArray[np.int64], but: int) -> int:
     """Returns the front of a loss behind those that dominate it, one of them left out."""
-    dominates: npt.NDArray[np.bool_] = (others <= loss).all(axis=1) & (others < loss).any(axis=1)
+    dominates = np.asarray((others <= loss).all(axis=1) & (others < loss).any(axis=1))
     dominates[but] = False
     return int(fronts[dominates].max(initial=-1)) + 1
 

@@ -8,6 +8,7 @@ from typing import Any
 from lightning_hwtune.core.schedulers.asha import ASHA
 from lightning_hwtune.core.schedulers.base import Promotion, Scheduler
 from lightning_hwtune.core.schedulers.hyperband import Hyperband
+from lightning_hwtune.core.schedulers.median_stopping import MedianStopping
 from lightning_hwtune.core.schedulers.pasha import PASHA
 from lightning_hwtune.core.schedulers.run_to_end import RunToEnd
 from lightning_hwtune.core.schedulers.successive_halving import SuccessiveHalving
@@ -18,6 +19,7 @@ __all__ = [
     "PASHA",
     "SCHEDULERS",
     "Hyperband",
+    "MedianStopping",
     "Promotion",
     "RunToEnd",
     "Scheduler",
@@ -26,7 +28,7 @@ __all__ = [
 ]
 
 SCHEDULERS: Mapping[str, type[Scheduler]] = {
-    cls.name: cls for cls in (ASHA, PASHA, SuccessiveHalving, Hyperband, RunToEnd)
+    cls.name: cls for cls in (ASHA, PASHA, SuccessiveHalving, Hyperband, MedianStopping, RunToEnd)
 }
 """Name in study files and in the log -> class."""
 

@@ -1,0 +1,173 @@
+"""The median stopping rule: a trial ends when it is worse than the median of the others so far.
+
+Golovin et al., "Google Vizier: a service for black-box optimization", KDD 2017, section 3.2.2: a trial is stopped at
+step s if its best value up to s is strictly worse than the median of the others' running averages up to s. A running
+average is the mean of all values a trial reported up to s. Nobody pauses: what is stopped is stopped for ever.
+
+Differences from the paper: all other trials that came to s count, ended or not, as in an asynchronous study hardly
+any has ended early on; the rule is silent until `min_trials` others have come to s; a loss that is not finite
+ends its trial. With several objectives (ours) a trial is stopped if its running average is strictly worse than the
+median in *every* objective. Its average, not its best: training time is always best at the first report.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Container, Sequence
+from typing import Any, ClassVar, Self, final
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_hwtune.core.decisions import Continue, Reason, Stop, Verdict
+from lightning_hwtune.core.schedulers.base import Promotion, Scheduler
+from lightning_hwtune.core.schedulers.rungs import UNITS, horizon
+from lightning_hwtune.errors import ArgumentError, IllegalMoveError
+from lightning_hwtune.names import refuse_unknown
+
+__all__ = ["MedianStopping"]
+
+_ARGUMENTS = (*(f"max_{unit}" for unit in UNITS), "first_rung", "every", "min_trials")
+
+
+@final
+class MedianStopping(Scheduler):
+    """Stops what is worse than the median of the others' running averages; for comparison.
+
+    Args:
+        max_epochs, max_steps, max_samples: the full training, in exactly one of these units.
+        first_rung: where trials are judged first, in the same unit.
+        every: distance from one level to the next, in the same unit.
+        min_trials: how many others must have come to a level before anybody is stopped there.
+    """
+
+    name: ClassVar[str] = "median_stopping"
+
+    def __init__(
+        self,
+        max_epochs: int | None = None,
+        *,
+        max_steps: int | None = None,
+        max_samples: int | None = None,
+        first_rung: int = 1,
+        every: int = 1,
+        min_trials: int = 5,
+        **wrong_habits: object,
+    ) -> None:
+        refuse_unknown("MedianStopping", wrong_habits, _ARGUMENTS)
+        self.unit, last = horizon(max_epochs, max_steps, max_samples)
+        for argument, value in (("first_rung", first_rung), ("every", every), ("min_trials", min_trials)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ArgumentError(argument, value, "a whole number from 1")
+        if first_rung > last:
+            raise ArgumentError("first_rung", first_rung, f"a whole number from 1 to {last}, the full training")
+        self.levels = (*range(first_rung, last, every), last)
+        self.every, self.min_trials = every, min_trials
+        self._n_objectives = 0
+        self._totals: dict[int, _Total] = {}
+        self._averages: dict[int, list[npt.NDArray[np.float64]]] = {}
+
+    def fresh(self, n_objectives: int, names: Sequence[str] = ()) -> Self:
+        """Returns a copy that has seen no trial, for losses of this length."""
+        new = copy.copy(self)
+        new._n_objectives, new._totals, new._averages = n_objectives, {}, {level: [] for level in self.levels}
+        return new
+
+    def draw_bracket(self, rng: np.random.Generator) -> int:
+        """Returns 0."""
+        return 0
+
+    def first_target(self, bracket: int) -> int:
+        """Returns the first level."""
+        return self.levels[0]
+
+    def verdict(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
+        """Returns what should happen if this trial came to this level with this loss now."""
+        if level >= self.max_resource:
+            return Stop(Reason("max-resource", f"trained to the full {self.max_resource} {self.unit}"))
+        if not np.isfinite(loss).all():
+            return Stop(Reason("not-finite", f"at {level} {self.unit} a loss is not finite"))
+        others = self._others(level)
+        if len(others) < self.min_trials:
+            text = f"{len(others)} others came to {level} {self.unit}, the rule begins with {self.min_trials}"
+            return Continue(Reason("min-trials", text))
+        own, median = self._totals.get(trial_id, _Total()).judged_with(loss), np.median(others, axis=0)
+        is_worse = bool((own > median).all())
+        text = f"{_numbers(own)} against the median {_numbers(median)} of {len(others)} others at {level} {self.unit}"
+        return Stop(Reason("median", f"worse than it: {text}")) if is_worse else Continue(Reason("median", text))
+
+    def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
+        """A trial came to a level, and `kind` was decided: "continue" (it goes on at once), "pause" or "stop"."""
+        others = self._others(level)
+        average = self._totals.get(trial_id, _Total()).average_with(loss)
+        if np.isfinite(average).all():
+            others.append(average)
+
+    def observe(self, trial_id: int, bracket: int, resource: int, loss: npt.NDArray[np.float64]) -> None:
+        """A trial reported; work done again is not counted twice."""
+        total = self._totals.setdefault(trial_id, _Total())
+        if resource > total.resource:
+            total.add(resource, loss)
+
+    def promotable(self, exclude: Container[int] = ()) -> Promotion | None:
+        """Returns None: nobody pauses."""
+        return None
+
+    def is_promotable(self, trial_id: int, level: int) -> bool:
+        """Returns False."""
+        return False
+
+    def promoted(self, trial_id: int, bracket: int, level: int) -> None:
+        """Nothing to remember."""
+
+    def withdraw(self, trial_id: int) -> None:
+        """Nothing to do: what it showed still counts."""
+
+    def finishers(self) -> Sequence[tuple[int, int]]:
+        """Returns nobody: who is not stopped trains to the end anyway."""
+        return ()
+
+    def expected(self, n_trials: int) -> tuple[tuple[int, int], ...]:
+        """Returns all trials at every level, the most it can take: how many stop is not known beforehand."""
+        return tuple((level, n_trials) for level in self.levels)
+
+    def settings(self) -> dict[str, Any]:
+        """Returns plain data for the log."""
+        return {
+            "name": self.name,
+            f"max_{self.unit}": self.max_resource,
+            "first_rung": self.levels[0],
+            "every": self.every,
+            "min_trials": self.min_trials,
+        }
+
+    def _others(self, level: int) -> list[npt.NDArray[np.float64]]:
+        if not self._averages:
+            raise IllegalMoveError("this scheduler holds settings only; a study works with its fresh(n_objectives)")
+        return self._averages[level]
+
+
+class _Total:
+    """What a trial reported so far: the sum of its losses, the best of each, and how many."""
+
+    __slots__ = ("best", "n", "resource", "total")
+
+    def __init__(self) -> None:
+        self.n = self.resource = 0
+        self.total: npt.NDArray[np.float64] | float = 0.0
+        self.best: npt.NDArray[np.float64] | float = np.inf
+
+    def add(self, resource: int, loss: npt.NDArray[np.float64]) -> None:
+        self.n, self.resource = self.n + 1, resource
+        self.total, self.best = self.total + loss, np.fmin(self.best, loss)
+
+    def average_with(self, loss: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.asarray((self.total + loss) / (self.n + 1))
+
+    def judged_with(self, loss: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """What is compared: the best of one objective, the average of several."""
+        return np.fmin(self.best, loss) if len(loss) == 1 else self.average_with(loss)
+
+
+def _numbers(vector: npt.NDArray[np.float64]) -> str:
+    return ", ".join(f"{value:.4g}" for value in vector)
