@@ -86,13 +86,15 @@ class Controller:
         limits, state = self.state.limits, self.state
         if state.n_failed >= self.spec.max_failures:
             return Reason("max-failures", f"{state.n_failed} trials failed, max_failures is {self.spec.max_failures}")
-        wall_s = state.wall_s(now)
-        if limits.max_time_s is not None and wall_s + epoch_s >= limits.max_time_s:
-            return Reason("limit:max_time", f"{wall_s:.0f} s of {limits.max_time_s:.0f} s are spent")
-        usd = state.billed_usd(now)
-        coming_s = state.committed_s(now) + epoch_s * devices
-        if limits.max_cost_usd is not None and usd + coming_s * self.spec.pool.usd_per_device_s >= limits.max_cost_usd:
-            return Reason("limit:max_cost", f"{usd:.4g} USD of {limits.max_cost_usd:.4g} USD are spent")
+        if limits.max_time_s is not None:
+            wall_s = state.wall_s(now)
+            if wall_s + epoch_s >= limits.max_time_s:
+                return Reason("limit:max_time", f"{wall_s:.0f} s of {limits.max_time_s:.0f} s are spent")
+        if limits.max_cost_usd is not None:
+            usd = state.billed_usd(now)
+            coming_s = state.committed_s(now) + epoch_s * devices
+            if usd + coming_s * self.spec.pool.usd_per_device_s >= limits.max_cost_usd:
+                return Reason("limit:max_cost", f"{usd:.4g} USD of {limits.max_cost_usd:.4g} USD are spent")
         return None
 
     def _pace(self, candidate: Start | Resume) -> float:

@@ -96,7 +96,7 @@ class Objectives(Sequence[Objective]):
         ArgumentError: for a bare string (its direction would be a guess), an empty list, or two of one name.
     """
 
-    __slots__ = ("_items", "_signs")
+    __slots__ = ("_items", "_names", "_plain_signs", "_signs")
 
     def __init__(self, items: Iterable[Objective] | Objective) -> None:
         if isinstance(items, Metric | TrainSeconds | DeviceSeconds | Cost):
@@ -120,7 +120,9 @@ class Objectives(Sequence[Objective]):
         if twice:
             raise ArgumentError("objectives", names, "one objective a name", hint=f"{twice[0]!r} occurs twice.")
         self._items: tuple[Objective, ...] = tuple(items)
-        self._signs = np.array([1.0 if item.mode == "min" else -1.0 for item in items])
+        self._plain_signs = [1.0 if item.mode == "min" else -1.0 for item in items]
+        self._signs = np.array(self._plain_signs)
+        self._names = tuple(names)
 
     def __getitem__(self, index: Any) -> Any:
         return self._items[index]
@@ -143,7 +145,7 @@ class Objectives(Sequence[Objective]):
     @property
     def names(self) -> tuple[str, ...]:
         """The names, in order."""
-        return tuple(item.name for item in self._items)
+        return self._names
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -156,13 +158,16 @@ class Objectives(Sequence[Objective]):
         Raises:
             MetricError: an objective has no value.
         """
-        missing = [name for name in self.names if name not in values]
-        if missing:
+        try:
+            raw = [float(values[name]) for name in self.names]
+        except KeyError as error:
+            [name] = error.args
             raise MetricError(
-                f"no value for objective {missing[0]!r}; there are {sorted(values)}{nearest(missing[0], values)}"
-            )
-        raw = np.array([float(values[name]) for name in self.names])
-        return np.where(np.isfinite(raw), raw * self._signs, math.nan)
+                f"no value for objective {name!r}; there are {sorted(values)}{nearest(name, values)}"
+            ) from None
+        # plain floats: several times as fast as arrays at this length, and every report comes here
+        pairs = zip(raw, self._plain_signs, strict=True)
+        return np.array([value * sign if math.isfinite(value) else math.nan for value, sign in pairs])
 
     def losses(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Returns the minimised matrix of `values`, shape `(n_points, n_objectives)`, in the order of the objectives.
