@@ -36,6 +36,7 @@ class Said(list[Message]):
 
     @property
     def saved(self) -> Saved:
+        assert self.of(Saved), self.ended
         return self.of(Saved)[-1]
 
 

@@ -357,6 +357,20 @@ def test_an_unchanged_loop_with_a_report_in_a_second_place_is_refused(bench: Ben
     assert bench.inline(train, {4: "stop"}).ended[0].error == ""
 
 
+def test_a_probe_trains_two_batches_and_tells_names_and_pace(bench: Bench) -> None:
+    def train(trial: Trial) -> None:
+        trainer = trial.fit(DigitsNet(), DigitsData(64))
+        assert trainer.global_step == 2
+
+    said = bench.inline(train, {1: "stop"}, probe_batches=2)
+    (report,) = said.of(Report)
+    assert report.probe is not None
+    assert report.probe.logged == ("train_loss", "train_loss_epoch", "train_loss_step", "val_error", "val_loss")
+    # 8 training and 4 validation batches in a whole epoch, 2 and 2 of them here
+    assert report.probe.epoch_s == pytest.approx(report.train_s * 3)
+    assert said.ended[0].error == ""
+
+
 def test_the_real_group_size_is_told(bench: Bench) -> None:
     said = bench.inline(train_plainly, {1: "stop"})
     assert [started.world_size for started in said.of(Started)] == [0, 1]
