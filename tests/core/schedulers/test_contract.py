@@ -2,25 +2,142 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from lightning_hwtune.core.decisions import Stop
-from lightning_hwtune.core.schedulers import ASHA, RunToEnd, Scheduler, scheduler_from_settings
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from asha_run import Write, replayed
+from study_driver import Driver, replay, snapshot, spec
 
-SCHEDULERS = [
+from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.decisions import Continue, Stop
+from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
+from lightning_hwtune.core.record import TrialState
+from lightning_hwtune.core.schedulers import (
+    ASHA,
+    PASHA,
+    SCHEDULERS,
+    Hyperband,
+    MedianStopping,
+    RunToEnd,
+    Scheduler,
+    SuccessiveHalving,
+    scheduler_from_settings,
+)
+from lightning_hwtune.core.space import Float, SearchSpace
+from lightning_hwtune.core.spec import Limits, StudySpec
+from lightning_hwtune.errors import ArgumentError, IllegalMoveError, RenamedArgumentError
+
+EXAMPLES = [
     ASHA(max_epochs=27),
     ASHA(max_steps=1000, first_rung=10, eta=10),
     ASHA(max_samples=60_000, first_rung=1000, eta=2.5, brackets=2, strict=True, within="hypervolume_contribution"),
     ASHA(max_epochs=9, type="stopping"),
+    PASHA(max_epochs=27),
+    PASHA(max_steps=40, first_rung=2, eta=2, within="hypervolume_contribution"),
+    SuccessiveHalving(max_epochs=9),
+    SuccessiveHalving(max_epochs=12, first_rung=2, eta=2.5, bracket_size=7),
+    Hyperband(max_epochs=9),
+    Hyperband(max_epochs=9, brackets=2, eta=2, within="hypervolume_contribution"),
+    Hyperband(max_epochs=9, type="asynchronous"),
+    MedianStopping(max_epochs=9),
+    MedianStopping(max_epochs=20, first_rung=4, every=3, min_trials=2),
     RunToEnd(9),
     RunToEnd(max_samples=1000),
 ]
+SHORT = [scheduler for scheduler in EXAMPLES if scheduler.max_resource <= 40]
 
-every_scheduler = pytest.mark.parametrize("scheduler", SCHEDULERS, ids=repr)
+every_scheduler = pytest.mark.parametrize("scheduler", EXAMPLES, ids=repr)
+every_short_scheduler = pytest.mark.parametrize("scheduler", SHORT, ids=repr)
+
+
+class Race:
+    """A random study against one scheduler: writes what a controller would write, and keeps the writes."""
+
+    def __init__(self, scheduler: Scheduler, n_objectives: int, seed: int) -> None:
+        self.scheduler, self.n_objectives = scheduler.fresh(n_objectives), n_objectives
+        self.rng = np.random.default_rng(seed)
+        self.writes: list[Write] = []
+        self.answers: list[Any] = []
+        self.brackets: list[int] = []
+        self.running: dict[int, tuple[int, int]] = {}  # trial -> the level it trains to, what it has reported
+        self.diverged: set[int] = set()
+
+    def write(self, method: str, *arguments: Any) -> None:
+        self.writes.append((method, copy.deepcopy(arguments)))
+        getattr(self.scheduler, method)(*arguments)
+
+    def loss(self) -> np.ndarray:
+        loss = self.rng.integers(0, 20, self.n_objectives).astype(float)
+        if self.rng.random() < 0.1:
+            loss[self.rng.integers(self.n_objectives)] = [np.nan, np.inf][self.rng.integers(2)]
+        return loss
+
+    def step(self) -> None:
+        if self.running and self.rng.random() < 0.6:
+            self.advance(int(self.rng.choice(sorted(self.running))))
+            return
+        promotion = self.scheduler.promotable(exclude=self.running)
+        self.answers.append(promotion)
+        if promotion is None:
+            trial_id, bracket = (
+                len(self.brackets),
+                self.scheduler.draw_bracket(np.random.default_rng(len(self.brackets))),
+            )
+            self.brackets.append(bracket)
+            self.write("joined", trial_id, bracket)
+            self.running[trial_id] = self.scheduler.first_target(bracket), 0
+        else:
+            assert promotion.trial_id not in self.running
+            assert promotion.trial_id not in self.diverged
+            assert self.scheduler.is_promotable(promotion.trial_id, promotion.level)
+            self.write("promoted", promotion.trial_id, self.brackets[promotion.trial_id], promotion.level)
+            assert not self.scheduler.is_promotable(promotion.trial_id, promotion.level)
+            self.running[promotion.trial_id] = promotion.target, promotion.level
+
+    def advance(self, trial_id: int) -> None:
+        target, reported = self.running[trial_id]
+        bracket, loss = self.brackets[trial_id], self.loss()
+        if self.rng.random() < 0.03:
+            self.write("withdraw", trial_id)
+            del self.running[trial_id]
+            return
+        if reported + 1 < target:
+            resource = max(reported + 1, target - 2)  # a few reports between rungs
+            self.running[trial_id] = target, resource
+            if resource < target:
+                self.write("observe", trial_id, bracket, resource, loss)
+                return
+        if not np.isfinite(loss).all():
+            self.diverged.add(trial_id)
+        verdict = self.scheduler.verdict(trial_id, bracket, target, loss)
+        self.answers.append(verdict)
+        assert np.isfinite(loss).all() or not isinstance(verdict, Continue)
+        self.write("record", trial_id, bracket, target, loss, verdict.kind)
+        self.write("observe", trial_id, bracket, target, loss)
+        if isinstance(verdict, Continue):
+            self.running[trial_id] = self.scheduler.next_target(bracket, target), target
+        else:
+            del self.running[trial_id]
+
+
+def ask_everything(scheduler: Scheduler) -> list[Any]:
+    """Asks all questions; returns the answers."""
+    answers: list[Any] = [scheduler.promotable(), scheduler.closing(), list(scheduler.finishers())]
+    answers += [scheduler.is_promotable(trial_id, level) for trial_id in range(3) for level in scheduler.levels[:3]]
+    bracket = scheduler.draw_bracket(np.random.default_rng(0))
+    answers += [bracket, scheduler.first_target(bracket), scheduler.expected(7), scheduler.settings()]
+    return answers
 
 
 @every_scheduler
@@ -61,39 +178,207 @@ def test_the_end_of_the_training_is_a_stop_for_every_loss(scheduler: Scheduler) 
 
 
 @every_scheduler
-def test_questions_have_no_effects(scheduler: Scheduler) -> None:
-    asked, silent = scheduler.fresh(2), scheduler.fresh(2)
-    rng = np.random.default_rng(0)
-    for trial_id in range(30):
-        level, loss = scheduler.levels[0], rng.random(2)
-        for other in rng.random((2, 2)):
-            asked.verdict(trial_id, 0, level, other)
-        asked.promotable()
-        asked.finishers()
-        asked.is_promotable(0, level)
-        verdicts = [each.verdict(trial_id, 0, level, loss) for each in (asked, silent)]
-        assert verdicts[0] == verdicts[1]
-        for each in (asked, silent):
-            each.record(trial_id, 0, level, loss, verdicts[0].kind)
-    assert asked.finishers() == silent.finishers()
-    assert asked.promotable() == silent.promotable()
+@settings(max_examples=12)
+@given(n_objectives=st.integers(1, 3), seed=st.integers(0, 10_000), n_steps=st.integers(0, 150))
+def test_the_same_writes_give_the_same_answers_and_questions_change_nothing(
+    scheduler: Scheduler, n_objectives: int, seed: int, n_steps: int
+) -> None:
+    asked, silent = Race(scheduler, n_objectives, seed), Race(scheduler, n_objectives, seed)
+    for _ in range(n_steps):
+        ask_everything(asked.scheduler)
+        asked.step()
+        silent.step()
+    assert asked.answers == silent.answers
+    again = replayed(scheduler, n_objectives, asked.writes)
+    assert ask_everything(again) == ask_everything(asked.scheduler) == ask_everything(silent.scheduler)
 
 
 @every_scheduler
-def test_a_withdrawn_trial_is_never_promoted(scheduler: Scheduler) -> None:
-    if len(scheduler.levels) == 1 or scheduler.settings().get("type") == "stopping":
-        assert scheduler.fresh(1).promotable() is None
-        return
+@settings(max_examples=12)
+@given(n_objectives=st.integers(1, 3), seed=st.integers(0, 10_000))
+def test_nobody_leaves_a_rung_twice(scheduler: Scheduler, n_objectives: int, seed: int) -> None:
+    race = Race(scheduler, n_objectives, seed)
+    for _ in range(150):
+        race.step()
+    left = Counter(
+        (arguments[0], arguments[2])
+        for method, arguments in race.writes
+        if method == "promoted" or (method == "record" and arguments[4] == "continue")
+    )
+    assert set(left.values()) <= {1}
+
+
+@every_scheduler
+def test_fresh_ones_share_nothing(scheduler: Scheduler) -> None:
+    first, untouched = Race(scheduler, 2, 0), scheduler.fresh(2)
+    before = ask_everything(untouched)
+    for _ in range(200):
+        first.step()
+    assert ask_everything(untouched) == before
+    assert ask_everything(scheduler.fresh(2)) == before
+
+
+def joined(scheduler: Scheduler, n_trials: int) -> Scheduler:
+    """Returns a scheduler of one objective with trials paused at the first level of bracket 0; trial 0 is best."""
     live = scheduler.fresh(1)
-    for trial_id in range(20):
+    for trial_id in range(n_trials):
+        live.joined(trial_id, 0)
+    for trial_id in range(n_trials):
         live.record(trial_id, 0, live.levels[0], np.array([float(trial_id)]), "pause")
+        live.observe(trial_id, 0, live.levels[0], np.array([float(trial_id)]))
+    return live
+
+
+PROMOTING = [ASHA(max_epochs=27), PASHA(max_epochs=27), SuccessiveHalving(max_epochs=27), Hyperband(max_epochs=27)]
+
+
+@pytest.mark.parametrize("scheduler", PROMOTING, ids=repr)
+def test_a_withdrawn_trial_is_never_promoted(scheduler: Scheduler) -> None:
+    live = joined(scheduler, 27)
+    assert live.promotable() is not None
     live.withdraw(0)
-    promoted = set()
+    promoted = []
     while (promotion := live.promotable()) is not None:
-        promoted.add(promotion.trial_id)
+        promoted.append(promotion.trial_id)
         live.promoted(promotion.trial_id, 0, promotion.level)
-    assert promoted == set(range(1, int(20 // live.eta)))
+    assert promoted[:8] == list(range(1, 9))
     assert not live.is_promotable(0, live.levels[0])
+    assert 0 not in [trial_id for trial_id, _ in live.finishers()]
+
+
+@pytest.mark.parametrize("scheduler", PROMOTING, ids=repr)
+def test_a_constant_objective_decides_nothing(scheduler: Scheduler) -> None:
+    live, plain = scheduler.fresh(2), scheduler.fresh(1)
+    rng = np.random.default_rng(0)
+    for trial_id in range(27):
+        live.joined(trial_id, 0)
+        plain.joined(trial_id, 0)
+    for trial_id, loss in enumerate(rng.permutation(27).astype(float)):
+        live.record(trial_id, 0, live.levels[0], np.array([7.0, loss]), "pause")
+        plain.record(trial_id, 0, plain.levels[0], np.array([loss]), "pause")
+    for _ in range(9):
+        first, second = live.promotable(), plain.promotable()
+        assert first is not None
+        assert second is not None
+        assert first.trial_id == second.trial_id
+        live.promoted(first.trial_id, 0, first.level)
+        plain.promoted(first.trial_id, 0, first.level)
+
+
+def rough_curve(config: dict[str, Any], epoch: int) -> float:
+    """Curves that cross, and diverge where the rate is high."""
+    rate = config["lr"]
+    if rate > 0.08 and epoch > 2:
+        return float("nan")
+    return abs(np.log10(rate) + 2) * (0.3 + 0.7 / epoch) + 0.3 * np.sin(1000 * rate * epoch)
+
+
+def one_device(scheduler: Scheduler, objectives: list[Any]) -> StudySpec:
+    """A study whose trials never wait for more devices than are free."""
+    return spec(
+        scheduler=scheduler, objectives=Objectives(objectives), space=SearchSpace(lr=Float(1e-4, 1e-1, log=True))
+    )
+
+
+@every_short_scheduler
+@pytest.mark.parametrize("n_trials", [1, 4, 23])
+def test_whole_studies_end_and_respect_their_totals(scheduler: Scheduler, n_trials: int) -> None:
+    for study in (spec(scheduler=scheduler), one_device(scheduler, [Metric("error", "min")])):
+        driver = Driver(study, Limits(max_trials=n_trials, finishers=2), rough_curve)
+        done = driver.run()
+        assert done.reason.rule == "limit:max_trials"
+        assert len(driver.state.trials) == n_trials
+        assert not driver.state.running
+        assert not driver.state.waiting
+        assert driver.state.n_full <= n_trials
+        for trial in driver.state.trials:
+            assert trial.resource <= scheduler.max_resource
+            assert set(trial.decided) <= set(scheduler.levels)
+            if trial.state is TrialState.COMPLETED:
+                assert trial.resource == scheduler.max_resource
+
+
+@every_short_scheduler
+def test_the_same_seed_gives_the_same_log(scheduler: Scheduler) -> None:
+    def log(seed: int) -> list[ev.Event]:
+        driver = Driver(spec(scheduler=scheduler, seed=seed), Limits(max_trials=15), rough_curve)
+        driver.run()
+        return driver.log
+
+    assert log(3) == log(3)
+    assert log(3) != log(4)
+
+
+@every_short_scheduler
+def test_a_killed_study_decides_as_the_unkilled_one(scheduler: Scheduler) -> None:
+    study, limits = one_device(scheduler, [Metric("error", "min"), TrainSeconds()]), Limits(max_trials=12, finishers=1)
+    whole = Driver(study, limits, rough_curve)
+    whole.run()
+    assert snapshot(replay(study, whole.log)) == snapshot(whole.state)
+    for n_events in range(3, len(whole.log), max(1, len(whole.log) // 7)):
+        state = replay(study, whole.log[:n_events])
+        for event in whole.log[n_events:]:
+            if isinstance(event, ev.Reported) and event.level is not None and event.rule not in ("cleared", "repeated"):
+                trial = state.trials[event.trial_id]
+                loss = study.objectives.loss(event.values)
+                verdict = state.scheduler.verdict(trial.trial_id, trial.bracket, event.level, loss)
+                assert (verdict.kind, verdict.reason.rule, verdict.reason.text) == (
+                    event.verdict,
+                    event.rule,
+                    event.reason,
+                )
+            if isinstance(event, ev.SegmentStarted) and event.rule == "promotion":
+                promotion = state.scheduler.promotable(exclude=state.running)
+                assert promotion is not None
+                assert (promotion.trial_id, promotion.reason.text) == (event.trial_id, event.reason)
+            state.apply(event)
+
+
+@every_short_scheduler
+def test_an_interrupted_study_goes_on_to_its_end(scheduler: Scheduler) -> None:
+    study, limits = spec(scheduler=scheduler), Limits(max_trials=14, finishers=1)
+    first = Driver(study, limits, rough_curve)
+    for _ in range(40):
+        first.fill()
+        if not first.due:
+            break
+        first.step()
+    second = Driver(study, limits, rough_curve, log=list(first.log))
+    second.run()
+    assert len(second.state.trials) == 14
+    assert not second.state.running
+    assert second.state.n_failed == 0
+
+
+@every_short_scheduler
+def test_the_limit_of_trials_may_grow(scheduler: Scheduler) -> None:
+    study = spec(scheduler=scheduler)
+    first = Driver(study, Limits(max_trials=5, finishers=1), rough_curve)
+    first.run()
+    first.close()
+    second = Driver(study, Limits(max_trials=16, finishers=1), rough_curve, log=list(first.log))
+    second.run()
+    assert len(second.state.trials) == 16
+    assert not second.state.running
+
+
+@pytest.mark.parametrize("cls", SCHEDULERS.values())
+def test_wrong_habits_are_answered(cls: Any) -> None:
+    for habit in ("max_t", "grace_period", "reduction_factor"):
+        with pytest.raises(RenamedArgumentError, match="here it is called"):
+            cls(**{habit: 3})
+    with pytest.raises(ArgumentError, match="max_epochs"):
+        cls(27, max_epoch=3)
+    with pytest.raises(ArgumentError, match="exactly one"):
+        cls()
+    with pytest.raises(ArgumentError, match="exactly one"):
+        cls(27, max_steps=27)
+
+
+@pytest.mark.parametrize("scheduler", [s for s in EXAMPLES if not isinstance(s, RunToEnd)], ids=repr)
+def test_a_study_works_with_a_fresh_one(scheduler: Scheduler) -> None:
+    with pytest.raises(IllegalMoveError, match="fresh"):
+        scheduler.verdict(0, 0, scheduler.levels[0], np.array([1.0]))
 
 
 def test_run_to_end_expects_all_trials_at_the_end() -> None:
@@ -105,10 +390,6 @@ def test_run_to_end_expects_all_trials_at_the_end() -> None:
     scheduler.promoted(0, 0, 27)
     scheduler.withdraw(0)
     assert scheduler.finishers() == ()
-    with pytest.raises(RenamedArgumentError, match="max_epochs"):
-        RunToEnd(max_t=3)
-    with pytest.raises(ArgumentError, match="exactly one"):
-        RunToEnd()
 
 
 @pytest.mark.parametrize("settings", [{}, {"name": "ahsa", "max_epochs": 3}, {"name": "asha", "max_epoch": 3}])
