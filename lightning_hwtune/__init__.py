@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lightning_hwtune.core.hardware.pool import Pool
     from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, TrainSeconds
     from lightning_hwtune.core.schedulers import ASHA, PASHA, Hyperband, MedianStopping, RunToEnd, SuccessiveHalving
-    from lightning_hwtune.core.searchers import Grid, Random
+    from lightning_hwtune.core.searchers import TPE, Grid, Random, Sobol
     from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, SearchSpace
     from lightning_hwtune.errors import (
         ArgumentError,
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ASHA",
-    "PASHA",
     "ArgumentError",
     "CheckpointError",
     "Choice",
@@ -60,6 +59,7 @@ __all__ = [
     "MissingDependencyError",
     "NumDevices",
     "OwnedArgumentError",
+    "PASHA",
     "Pause",
     "Pool",
     "Random",
@@ -68,6 +68,7 @@ __all__ = [
     "RunToEnd",
     "RungCallback",
     "SearchSpace",
+    "Sobol",
     "Stop",
     "StorageError",
     "Study",
@@ -75,6 +76,7 @@ __all__ = [
     "StudyMismatchError",
     "StudyNotFoundError",
     "SuccessiveHalving",
+    "TPE",
     "TrainSeconds",
     "Trial",
     "TrialError",
@@ -90,7 +92,7 @@ _NAMES: dict[str, str] = {
         "core.hardware.pool": ("Pool",),
         "core.objectives": ("Cost", "DeviceSeconds", "Metric", "TrainSeconds"),
         "core.schedulers": ("ASHA", "PASHA", "Hyperband", "MedianStopping", "RunToEnd", "SuccessiveHalving"),
-        "core.searchers": ("Grid", "Random"),
+        "core.searchers": ("TPE", "Grid", "Random", "Sobol"),
         "core.space": ("Choice", "Float", "Int", "NumDevices", "SearchSpace"),
         "errors": tuple(name for name in __all__ if name.endswith("Error")),
         "study": ("Result", "Study"),

@@ -91,6 +91,7 @@ class TrialRecord:
         decided: rung level -> the verdict's kind ("continue", "pause", "stop"); each level is decided once.
         segment: number of the newest segment, from 1; 0 before the first.
         checkpoint: the newest valid checkpoint, None if there is none (yet, or any more).
+        draw: the searcher's draw that gave its configuration; None if the user enqueued it.
         n_retries: segments that ended by an error or were lost and were repeated; interrupted ones do not count.
     """
 
@@ -106,6 +107,7 @@ class TrialRecord:
     decided: dict[int, str] = field(default_factory=dict)
     segment: int = 0
     checkpoint: Checkpoint | None = None
+    draw: int | None = None
     n_retries: int = 0
     error: str = ""
     note: str = ""

@@ -91,6 +91,7 @@ class StudySpec:
         if isinstance(self.max_failures, bool) or not isinstance(self.max_failures, int) or self.max_failures < 1:
             raise ArgumentError("max_failures", self.max_failures, "a whole number from 1")
         self.searcher.check(self.space)
+        self.searcher.check_objectives(self.objectives)
         self._check_hardware()
 
     def _check_hardware(self) -> None:

@@ -148,7 +148,7 @@ class StudyState:
     def _trial_created(self, event: ev.TrialCreated) -> None:
         trial = TrialRecord(event.trial_id, event.config, event.seed, event.bracket, event.target, event.at)
         trial.num_devices = self._allocation.devices(event.config)
-        trial.note = event.reason
+        trial.note, trial.draw = event.reason, event.draw
         self.trials.append(trial)
         self.waiting.add(trial.trial_id)
         self.scheduler.joined(trial.trial_id, trial.bracket)

@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar, cast, final
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, Objective, Objectives, TrainSeconds
 from lightning_hwtune.core.schedulers import SCHEDULERS, Scheduler
-from lightning_hwtune.core.searchers import Grid, Random, Searcher
+from lightning_hwtune.core.searchers import TPE, Grid, Random, Searcher, Sobol
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.engine.payload import ImportedFunction
@@ -29,7 +29,7 @@ from lightning_hwtune.store.disk_budget import parse_bytes
 
 __all__ = ["SCHEDULERS", "SEARCHERS", "StudySettings", "options"]
 
-SEARCHERS: Mapping[str, Callable[..., Searcher]] = {cls.name: cls for cls in (Random, Grid)}
+SEARCHERS: Mapping[str, Callable[..., Searcher]] = {cls.name: cls for cls in (Random, Sobol, Grid, TPE)}
 """Name in study files -> class."""
 
 _IMPORT_PATH = re.compile(r"\w+(\.\w+)*:\w+")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import lightning_hwtune as hwt
-from lightning_hwtune.core.ranking.order import WITHIN
+from lightning_hwtune.core.ranking.within import WITHIN
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
 from lightning_hwtune.names import FILE_HABITS
@@ -151,7 +151,7 @@ def test_unlimited_disk(tmp_path: Path):
         ({"objectives": [{"metric": "train_s", "mode": "min"}]}, "`objectives.name` is 'train_s'"),
         ({"objectives": ["train_s", "train_s"]}, "one objective a name"),
         ({"objectives": [3]}, "`objectives` is 3"),
-        ({"scheduler": {"max_epochs": 9}}, "`scheduler.name` is None; allowed: asha, run_to_end"),
+        ({"scheduler": {"max_epochs": 9}}, "`scheduler.name` is None; allowed: asha, pasha"),
         ({"scheduler": {"name": "ash", "max_epochs": 9}}, "did you mean 'asha'"),
         ({"scheduler": {"type": "asha", "max_epochs": 9}}, "Write `name: asha`"),
         ({"scheduler": {"name": "asha", "max_epoch": 9}}, "`scheduler.max_epoch` is 9.*Did you mean 'max_epochs'"),
@@ -159,7 +159,7 @@ def test_unlimited_disk(tmp_path: Path):
         ({"scheduler": {"name": "asha"}}, "`scheduler.max_epochs`"),
         ({"scheduler": "asha"}, "`scheduler` is 'asha'; allowed: a mapping"),
         ({"searcher": {"name": "grid", "points": 3}}, "`searcher.points` is 3"),
-        ({"searcher": "tpe"}, "`searcher.name` is 'tpe'; allowed: random, grid"),
+        ({"searcher": "bayes"}, "`searcher.name` is 'bayes'; allowed: random, sobol, grid, tpe"),
         ({"pool": {"devices": 0}}, "`pool.devices` is 0"),
         ({"pool": {"device": 2}}, "`pool.device` is 2.*Did you mean 'devices'"),
         ({"enqueue": [3]}, "`enqueue` is 3"),

@@ -10,11 +10,13 @@ from lightning_hwtune.core.searchers.base import History, Searcher
 from lightning_hwtune.core.searchers.grid import Grid
 from lightning_hwtune.core.searchers.listed import Listed
 from lightning_hwtune.core.searchers.random import Random
+from lightning_hwtune.core.searchers.sobol import Sobol
+from lightning_hwtune.core.searchers.tpe import TPE
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["Grid", "History", "Listed", "Random", "Searcher", "searcher_from_settings"]
+__all__ = ["TPE", "Grid", "History", "Listed", "Random", "Searcher", "Sobol", "searcher_from_settings"]
 
-_SEARCHERS: dict[str, type[Searcher]] = {cls.name: cls for cls in (Random, Grid, Listed)}
+_SEARCHERS: dict[str, type[Searcher]] = {cls.name: cls for cls in (Random, Sobol, Grid, TPE, Listed)}
 
 
 def searcher_from_settings(settings: Mapping[str, Any]) -> Searcher:

@@ -7,6 +7,7 @@ question may be asked twice, and a continued study never repeats a draw.
 from __future__ import annotations
 
 import abc
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
@@ -26,7 +27,7 @@ __all__ = ["History", "Searcher"]
 class History:
     """What the study has measured so far: a view on its trials, read only when a property is asked for.
 
-    The three properties have one row for each trial with a measurement, in the order of creation.
+    The properties have one row for each trial with a measurement, in the order of creation.
     """
 
     trials: Sequence[TrialRecord]
@@ -48,6 +49,18 @@ class History:
         """The resource of each row's measurement, shape `(n,)`."""
         return np.array([trial.resource for trial in self._measured()], dtype=np.int64)
 
+    def rung(self, n_points: int) -> tuple[list[TrialRecord], npt.NDArray[np.float64]]:
+        """Returns the trials of the highest level that has judged at least so many, and their losses there.
+
+        Brackets are taken together. A trial that ended early of its own accord stands at the higher levels with its
+        last measurement. Both are empty if there is no such level; losses have the shape `(n, n_objectives)`.
+        """
+        counts = Counter(level for trial in self.trials for level in trial.decided)
+        level = max((level for level, n in counts.items() if n >= n_points), default=None)
+        trials = [trial for trial in self.trials if level in trial.decided and trial.measurements]
+        rows = [self.objectives.loss((trial.at(level or 0) or trial.measurements[-1]).values) for trial in trials]
+        return trials, np.array(rows).reshape(-1, len(self.objectives))
+
     def _measured(self) -> list[TrialRecord]:
         return [trial for trial in self.trials if trial.measurements]
 
@@ -64,6 +77,13 @@ class Searcher(abc.ABC):
 
         Raises:
             ArgumentError: what is wrong with the space.
+        """
+
+    def check_objectives(self, objectives: Objectives) -> None:  # noqa: B027 - most searchers take any
+        """Refuses objectives that this searcher cannot work for, before the study begins.
+
+        Raises:
+            ArgumentError: what does not match.
         """
 
     @abc.abstractmethod

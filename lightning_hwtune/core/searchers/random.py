@@ -11,7 +11,6 @@ spaces are drawn from independently; there a repetition is rare.
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -20,7 +19,8 @@ import numpy.typing as npt
 
 from lightning_hwtune.core.combinations import Combinations
 from lightning_hwtune.core.searchers.base import History, Searcher
-from lightning_hwtune.core.space import MAX_COMBINATIONS, SearchSpace
+from lightning_hwtune.core.searchers.untried import is_small
+from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
 
 __all__ = ["Random"]
@@ -43,7 +43,7 @@ class Random(Searcher):
 
     def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
         """Returns draw number `draw`; None once a small finite space is exhausted."""
-        if not _is_small(space):
+        if not is_small(space):
             return space.sample(stream(seed, self.name, draw))
         grid, order = _shuffled(space, seed)
         return grid[int(order[draw])] if draw < len(order) else None
@@ -51,12 +51,6 @@ class Random(Searcher):
     def settings(self) -> dict[str, Any]:
         """Returns plain data for the log."""
         return {"name": self.name}
-
-
-def _is_small(space: SearchSpace) -> bool:
-    """True if all configurations, those that the batch rule rejects included, can be listed."""
-    counts = [parameter.n_values for parameter in space.values()]
-    return None not in counts and math.prod(count for count in counts if count is not None) <= MAX_COMBINATIONS
 
 
 @functools.lru_cache(maxsize=2)

@@ -1,0 +1,96 @@
+"""Sobol search: points that fill the space more evenly than random ones, scrambled by the study's seed.
+
+Sobol, "On the distribution of points in a cube and the approximate evaluation of integrals", 1967; scrambling by Owen,
+"Scrambling Sobol' and Niederreiter-Xing points", 1998, as `scipy.stats.qmc.Sobol` does it. A configuration takes one
+coordinate for each parameter. Points that break the rule of batch sizes are left out, so draw n is the n-th that is
+allowed. In a finite space of at most a million configurations a repetition is left out too; whatever the points have
+not met once there are eight for each configuration comes last, in a random order.
+
+The sequence is the same in every process; another release of scipy may scramble in another way.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_hwtune.core.searchers.base import History, Searcher
+from lightning_hwtune.core.searchers.untried import config_key, is_small
+from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.core.streams import stream
+
+__all__ = ["Sobol"]
+
+_FIRST = 64
+_POINTS_PER_CONFIG = 8
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Sobol(Searcher):
+    """Draws evenly spread points; never the same configuration twice where the space is finite and small."""
+
+    name: ClassVar[str] = "sobol"
+
+    def check(self, space: SearchSpace) -> None:
+        """Refuses a space in which no batch size divides by any device count.
+
+        Raises:
+            ArgumentError: there is nothing to draw.
+        """
+        _ = space.rejected_share
+
+    def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
+        """Returns draw number `draw`; None once a small finite space is exhausted."""
+        if is_small(space):
+            listed = _whole(space, seed)
+            return dict(listed[draw]) if draw < len(listed) else None
+        n_points = _FIRST
+        while len(numbers := _allowed(space, seed, n_points)) <= draw:
+            n_points *= 2
+        return _config(space, _points(len(space), seed, n_points)[numbers[draw]])
+
+    def settings(self) -> dict[str, Any]:
+        """Returns plain data for the log."""
+        return {"name": self.name}
+
+
+def _config(space: SearchSpace, point: npt.NDArray[np.float64]) -> dict[str, Any]:
+    return {name: space[name].quantile(share) for name, share in zip(space, point.tolist(), strict=True)}
+
+
+@functools.lru_cache(maxsize=4)
+def _points(n_dims: int, seed: int, n_points: int) -> npt.NDArray[np.float64]:
+    """The first points of the sequence; `n_points` is a power of two, and a longer sequence begins with a shorter."""
+    from scipy.stats import qmc  # costs an import of 0.3 s that few studies need
+
+    sequence = qmc.Sobol(n_dims, scramble=True, rng=stream(seed, Sobol.name, 0))
+    return np.asarray(sequence.random_base2(n_points.bit_length() - 1))
+
+
+@functools.lru_cache(maxsize=4)
+def _allowed(space: SearchSpace, seed: int, n_points: int) -> range | list[int]:
+    """The numbers of those points that make an allowed configuration."""
+    if not space.batch_size_keys:
+        return range(n_points)
+    points = _points(len(space), seed, n_points)
+    return [number for number, point in enumerate(points) if space.allows(_config(space, point))]
+
+
+@functools.lru_cache(maxsize=2)
+def _whole(space: SearchSpace, seed: int) -> list[dict[str, Any]]:
+    """Every configuration of a small finite space once, in the order of the first point that meets it."""
+    grid = space.grid()
+    n_points = 2 ** math.ceil(math.log2(_POINTS_PER_CONFIG * len(grid)))
+    met = (_config(space, point) for point in _points(len(space), seed, n_points))
+    rest = (grid[int(index)] for index in stream(seed, "sobol-rest", 0).permutation(len(grid)))
+    distinct: dict[str, dict[str, Any]] = {}
+    for config in itertools.chain((config for config in met if space.allows(config)), rest):
+        distinct.setdefault(config_key(config), config)
+    return list(distinct.values())

@@ -1,0 +1,131 @@
+"""TPE over fronts: new configurations like those of the first fronts, unlike the others.
+
+Bergstra, Bardenet, Bengio and Kegl, "Algorithms for hyper-parameter optimization", 2011, section 4: l(x) is a density
+of the good configurations, g(x) one of the others, and of the configurations drawn from l the one with the greatest
+l / g is tried. The densities are products of one kernel a coordinate, and the model is that of the highest rung with
+enough points, as in BOHB: Falkner, Klein and Hutter, "BOHB: robust and efficient hyperparameter optimization at
+scale", ICML 2018 (arXiv 1807.01774), section 4; with the Hyperband scheduler this *is* BOHB. Differences: "good" is
+the beginning of the rung's order by fronts (`ranking.order`, farthest-first inside a front), so that several
+objectives need no weights, as in Ozaki et al., "Multiobjective tree-structured Parzen estimator", JAIR 2022; the share
+of random draws is found by the draw's number; densities of numbers are truncated to the unit interval.
+
+Losses that are not finite count as the worst. Cost of a proposal: O(trials + candidates * points).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_hwtune.core.ranking.order import total_order
+from lightning_hwtune.core.searchers.base import History, Searcher
+from lightning_hwtune.core.searchers.kernels import Kernels
+from lightning_hwtune.core.searchers.untried import Untried, listed_configs
+from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.core.streams import stream
+from lightning_hwtune.errors import ArgumentError
+
+__all__ = ["TPE"]
+
+
+@final
+@dataclass(frozen=True, slots=True, init=False)
+class TPE(Searcher):
+    """Draws near the best of the highest rung that has enough points; at random until one has.
+
+    Args:
+        good: the share of a rung's trials that counts as good.
+        random: the share of draws that stays random.
+        candidates: how many configurations are compared for a proposal.
+        min_points: the least number of good ones, and of others; None = one more than there are parameters.
+        configs: draw from this list only, each once; None = from the whole space.
+    """
+
+    good: float
+    random: float
+    candidates: int
+    min_points: int | None
+    configs: tuple[Mapping[str, Any], ...] | None
+    name: ClassVar[str] = "tpe"
+
+    def __init__(
+        self,
+        good: float = 0.15,
+        random: float = 0.33,
+        candidates: int = 64,
+        min_points: int | None = None,
+        configs: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
+        for argument, share in (("good", good), ("random", random)):
+            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+                raise ArgumentError(f"TPE.{argument}", share, "a share from 0, below 1")
+        for argument, count in (("candidates", candidates), ("min_points", min_points)):
+            may_be_none = argument == "min_points"
+            is_whole = isinstance(count, int) and not isinstance(count, bool) and count >= 1
+            if not (is_whole or (may_be_none and count is None)):
+                raise ArgumentError(f"TPE.{argument}", count, f"a whole number from 1{', or None' * may_be_none}")
+        values = (float(good), float(random), candidates, min_points, listed_configs("TPE.configs", configs))
+        for field, value in zip(("good", "random", "candidates", "min_points", "configs"), values, strict=True):
+            object.__setattr__(self, field, value)
+
+    def check(self, space: SearchSpace) -> None:
+        """Refuses a space in which no batch size divides, or a listed configuration that is no point of it.
+
+        Raises:
+            ArgumentError: which of the two.
+        """
+        _ = space.rejected_share
+        for config in self.configs or ():
+            space.validate(config)
+
+    def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
+        """Returns draw number `draw` after these trials; None once a list or a small finite space is exhausted."""
+        rng = stream(seed, self.name, draw)
+        untried = Untried.of(space, self.configs, history.trials)
+        if rng.random() >= self.random:
+            models = self._models(space, history)
+            if models is not None:
+                return self._best(space, untried, *models, rng)
+        return untried.one(rng)
+
+    def settings(self) -> dict[str, Any]:
+        """Returns plain data for the log."""
+        listed = {} if self.configs is None else {"configs": [dict(config) for config in self.configs]}
+        return {
+            "name": self.name,
+            "good": self.good,
+            "random": self.random,
+            "candidates": self.candidates,
+            "min_points": self.min_points,
+            **listed,
+        }
+
+    def _models(self, space: SearchSpace, history: History) -> tuple[Kernels, Kernels] | None:
+        """The densities of the good and of the others, None while no rung has enough of both."""
+        n_min = self.min_points or len(space) + 1
+        trials, losses = history.rung(2 * n_min)
+        if not trials:
+            return None
+        points = space.encode_many(trial.config for trial in trials)[total_order(losses)]
+        n_good = max(n_min, math.ceil(self.good * len(trials)))
+        return Kernels(space, points[:n_good]), Kernels(space, points[n_good:])
+
+    def _best(
+        self, space: SearchSpace, untried: Untried, good: Kernels, others: Kernels, rng: np.random.Generator
+    ) -> dict[str, Any] | None:
+        """The candidate with the greatest l / g: drawn from l, or from what is left of a list."""
+        if untried.listed is not None:
+            candidates = untried.some(rng, self.candidates)
+        else:
+            drawn = (space.decode(point) for point in good.sample(rng, self.candidates))
+            candidates = [config for config in drawn if untried.holds(config)]
+        if not candidates:
+            return untried.one(rng)
+        points = space.encode_many(candidates)
+        ratios: npt.NDArray[np.float64] = good.log_density(points) - others.log_density(points)
+        return candidates[int(ratios.argmax())]

@@ -1,0 +1,113 @@
+"""What may still be drawn: all of a space, or what is left of a list, for searchers that look at what was tried.
+
+A small finite space counts as the list of its configurations, each as likely as `SearchSpace.sample` draws it; there,
+and in a given list, no configuration is drawn twice. Otherwise nothing is ever used up.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, final
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_hwtune.core.record import TrialRecord
+from lightning_hwtune.core.space import MAX_COMBINATIONS, SearchSpace
+from lightning_hwtune.errors import ArgumentError
+
+__all__ = ["Untried", "config_key", "is_small", "listed_configs"]
+
+
+def config_key(config: Mapping[str, Any]) -> str:
+    """Returns text that is the same exactly for equal configurations."""
+    return json.dumps(config, sort_keys=True)
+
+
+def is_small(space: SearchSpace) -> bool:
+    """True if all configurations, those that the batch rule rejects included, can be listed."""
+    counts = [parameter.n_values for parameter in space.values()]
+    return None not in counts and math.prod(count for count in counts if count is not None) <= MAX_COMBINATIONS
+
+
+def listed_configs(argument: str, configs: Sequence[Mapping[str, Any]] | None) -> tuple[Mapping[str, Any], ...] | None:
+    """Returns a searcher's list of configurations without repetitions, None for None.
+
+    Raises:
+        ArgumentError: it is empty, or no list.
+    """
+    if configs is None:
+        return None
+    if isinstance(configs, str | Mapping) or not configs:
+        raise ArgumentError(argument, configs, "a list of at least one configuration, or None")
+    return tuple({config_key(config): dict(config) for config in configs}.values())
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Untried:
+    """What is left.
+
+    Attributes:
+        listed: the configurations to draw from, None = the whole space. cumulative: of their weights.
+        tried: keys of those that were drawn; empty where nothing is used up.
+    """
+
+    space: SearchSpace
+    listed: Sequence[Mapping[str, Any]] | None
+    cumulative: npt.NDArray[np.float64]
+    tried: frozenset[str]
+
+    @classmethod
+    def of(cls, space: SearchSpace, configs: Sequence[Mapping[str, Any]] | None, trials: Sequence[TrialRecord]) -> Self:
+        """Returns what is left of `configs`, or of the space, after these trials."""
+        if configs is None and not is_small(space):
+            return cls(space, None, np.empty(0), frozenset())
+        tried = frozenset(config_key(trial.config) for trial in trials)
+        if configs is not None:
+            return cls(space, configs, np.arange(1.0, len(configs) + 1), tried)
+        return cls(space, *_grid(space), tried)
+
+    def one(self, rng: np.random.Generator) -> dict[str, Any] | None:
+        """Returns one drawn at random, None if nothing is left."""
+        found = self.some(rng, 1)
+        return found[0] if found else None
+
+    def some(self, rng: np.random.Generator, n: int) -> list[dict[str, Any]]:
+        """Returns up to `n` drawn at random: distinct ones of a list; fewer if fewer are left."""
+        if self.listed is None:
+            return [self.space.sample(rng) for _ in range(n)]
+        weights = np.diff(self.cumulative, prepend=0.0)
+        if len(self.listed) <= max(16 * n, 4 * len(self.tried)) or len(self.listed) <= 1024:
+            left = np.array([i for i, c in enumerate(self.listed) if config_key(c) not in self.tried], dtype=np.int64)
+            waits = rng.standard_exponential(len(left)) / weights[left]
+            return [dict(self.listed[int(i)]) for i in left[np.argsort(waits, kind="stable")[:n]]]
+        return self._rarely_met(rng, n)
+
+    def holds(self, config: Mapping[str, Any]) -> bool:
+        """Tells whether a configuration of the space may be drawn."""
+        if not self.space.allows(config):
+            return False
+        return self.listed is None or config_key(config) not in self.tried
+
+    def _rarely_met(self, rng: np.random.Generator, n: int) -> list[dict[str, Any]]:
+        """The same for a list that is long against `n` and `tried`: draws until they are new."""
+        assert self.listed is not None
+        found: dict[str, dict[str, Any]] = {}
+        while len(found) < n:
+            place = int(np.searchsorted(self.cumulative, rng.random() * self.cumulative[-1], side="right"))
+            config = dict(self.listed[min(place, len(self.listed) - 1)])
+            key = config_key(config)
+            if key not in self.tried:
+                found.setdefault(key, config)
+        return list(found.values())
+
+
+@functools.lru_cache(maxsize=2)
+def _grid(space: SearchSpace) -> tuple[Sequence[Mapping[str, Any]], npt.NDArray[np.float64]]:
+    grid = space.grid()
+    return grid, np.cumsum(space.probabilities(grid))
