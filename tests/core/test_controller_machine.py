@@ -25,7 +25,7 @@ from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.decisions import Done, Resume, Start
 from lightning_hwtune.core.objectives import Metric, Objectives
 from lightning_hwtune.core.record import TrialState
-from lightning_hwtune.core.schedulers import ASHA, RunToEnd
+from lightning_hwtune.core.schedulers import ASHA, PASHA, Hyperband, MedianStopping, RunToEnd, SuccessiveHalving
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import IllegalMoveError
@@ -38,6 +38,10 @@ SCHEDULERS = {
     "brackets": ASHA(max_epochs=9, brackets=2),
     "stopping": ASHA(max_epochs=9, type="stopping"),
     "run to end": RunToEnd(max_epochs=3),
+    "halving": SuccessiveHalving(max_epochs=9),
+    "hyperband": Hyperband(max_epochs=9),
+    "pasha": PASHA(max_epochs=9),
+    "median": MedianStopping(max_epochs=9),
 }
 
 
@@ -345,7 +349,10 @@ class ControllerMachine(RuleBasedStateMachine):
         assert not state.waiting, "work that was begun is left over"
         assert len(state.trials) == self.limits.max_trials
         assert not [s for s in state.segments if s.ended_at is None]
-        able = [t for t in state.trials if not t.state.is_final and t.resource > 0]
+        at_rungs = {e.trial_id: e for e in self.log if isinstance(e, ev.Reported) and e.level is not None}
+        able = [
+            i for i, e in at_rungs.items() if not state.trials[i].state.is_final and math.isfinite(e.values["error"])
+        ]
         assert state.n_full >= self.limits.finishers or not able
         self.the_log_is_the_state()
         self.the_log_tells_a_possible_story()
@@ -360,7 +367,7 @@ def _case(name: str, is_single: bool) -> Any:
     machine = type(base, (ControllerMachine,), {"scheduler": SCHEDULERS[name], "is_single": is_single})
     case = machine.TestCase
     case.settings = settings(
-        max_examples=20, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+        max_examples=15, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
     )
     return case
 
@@ -371,3 +378,7 @@ TestBrackets = _case("brackets", False)
 TestStopping = _case("stopping", False)
 TestManyObjectives = _case("promotion", False)
 TestRunToEnd = _case("run to end", True)
+TestHalving = _case("halving", True)
+TestHyperband = _case("hyperband", False)
+TestPasha = _case("pasha", False)
+TestMedian = _case("median", False)
