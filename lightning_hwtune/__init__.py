@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lightning_hwtune.core.hardware.pool import Pool
     from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, TrainSeconds
     from lightning_hwtune.core.schedulers import ASHA, PASHA, Hyperband, MedianStopping, RunToEnd, SuccessiveHalving
-    from lightning_hwtune.core.searchers import TPE, Grid, Random, Sobol
+    from lightning_hwtune.core.searchers import TPE, Grid, ParetoPrior, Random, Sobol
     from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, SearchSpace
     from lightning_hwtune.errors import (
         ArgumentError,
@@ -60,6 +60,7 @@ __all__ = [
     "NumDevices",
     "OwnedArgumentError",
     "PASHA",
+    "ParetoPrior",
     "Pause",
     "Pool",
     "Random",
@@ -92,7 +93,7 @@ _NAMES: dict[str, str] = {
         "core.hardware.pool": ("Pool",),
         "core.objectives": ("Cost", "DeviceSeconds", "Metric", "TrainSeconds"),
         "core.schedulers": ("ASHA", "PASHA", "Hyperband", "MedianStopping", "RunToEnd", "SuccessiveHalving"),
-        "core.searchers": ("TPE", "Grid", "Random", "Sobol"),
+        "core.searchers": ("TPE", "Grid", "ParetoPrior", "Random", "Sobol"),
         "core.space": ("Choice", "Float", "Int", "NumDevices", "SearchSpace"),
         "errors": tuple(name for name in __all__ if name.endswith("Error")),
         "study": ("Result", "Study"),

@@ -9,14 +9,15 @@ from typing import Any
 from lightning_hwtune.core.searchers.base import History, Searcher
 from lightning_hwtune.core.searchers.grid import Grid
 from lightning_hwtune.core.searchers.listed import Listed
+from lightning_hwtune.core.searchers.prior import ParetoPrior
 from lightning_hwtune.core.searchers.random import Random
 from lightning_hwtune.core.searchers.sobol import Sobol
 from lightning_hwtune.core.searchers.tpe import TPE
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["TPE", "Grid", "History", "Listed", "Random", "Searcher", "Sobol", "searcher_from_settings"]
+__all__ = ["TPE", "Grid", "History", "Listed", "ParetoPrior", "Random", "Searcher", "Sobol", "searcher_from_settings"]
 
-_SEARCHERS: dict[str, type[Searcher]] = {cls.name: cls for cls in (Random, Sobol, Grid, TPE, Listed)}
+_SEARCHERS: dict[str, type[Searcher]] = {cls.name: cls for cls in (Random, Sobol, Grid, TPE, ParetoPrior, Listed)}
 
 
 def searcher_from_settings(settings: Mapping[str, Any]) -> Searcher:

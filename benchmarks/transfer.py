@@ -1,0 +1,149 @@
+"""What a prior from other tasks is worth, and what it costs where it misleads: leave one task out on lcbench-surrogate.
+
+    python benchmarks/transfer.py [--seeds 10] [--tasks 17] > transfer.json
+
+Every task in turn is tuned (val_error, train_s) by ASHA on 4 simulated workers over the table's own configurations, with
+and without a prior learned from the other 16 tasks. Cross-fitted: for each seed one random half of the configurations
+can be drawn, and the prior knows the *other* half only, so it never looks up what it proposes. Arms:
+
+    none        the half in a random order
+    prior       ParetoPrior as it comes
+    unguarded   the same with full trust for ever
+    reversed, reversed_unguarded   the same two, learned from losses turned round
+    overlap     a prior that knows only the first four of the seven hyperparameters (the others are missing)
+
+A budget of b median trainings is b times the median time of a full training in this task, summed over the workers.
+Hypervolume: as a share of that of the task's front of all configurations at all resources; every report counts, error
+linear, time in its logarithm (`engine/replay.py`). A gain is the difference of an arm and "none" with the same seed; a
+task's gain is the mean over seeds, and the interval is a bootstrap over tasks (90 %). The curves are YAHPO's surrogate
+of LCBench, predicted and not measured (Apache-2.0).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.core.schedulers import ASHA
+from lightning_hwtune.core.searchers import Listed, ParetoPrior, Searcher
+from lightning_hwtune.core.searchers.earlier import EarlierTask
+from lightning_hwtune.core.spec import Limits, StudySpec
+from lightning_hwtune.engine.replay import Yardstick, replay_study
+from lightning_hwtune.store.tables import Table, TaskCurves
+
+BUDGETS = (5, 10)
+ARMS = ("none", "prior", "unguarded", "reversed", "reversed_unguarded", "overlap")
+N_WORKERS = 4
+N_SHARED = 4  # hyperparameters that the "overlap" prior knows
+
+
+def halves(n_configs: int, seed: int) -> tuple[list[int], list[int]]:
+    """Returns the rows that can be drawn with this seed, and those that a prior knows."""
+    order = np.random.default_rng(seed).permutation(n_configs)
+    return sorted(order[: n_configs // 2].tolist()), sorted(order[n_configs // 2 :].tolist())
+
+
+def searcher(arm: str, table: Table, task: str, seed: int) -> Searcher:
+    """Returns the searcher of an arm for the study of `task`."""
+    drawn, known = halves(len(table.configs), seed)
+    configs = [table.configs[row] for row in drawn]
+    if arm == "none":
+        return Listed(configs)
+    others = [name for name in table.tasks if name != task]
+    learned = ParetoPrior.from_table(table, others, objectives=["val_error", "train_s"], rows=known)
+    tasks = [_changed(item, arm) for item in learned.tasks]
+    return ParetoPrior(tasks, learned.objectives, guarded=not arm.endswith("unguarded"), configs=configs)
+
+
+def _changed(task: EarlierTask, arm: str) -> EarlierTask:
+    sign = -1.0 if arm.startswith("reversed") else 1.0
+    values = dict(list(task.values.items())[:N_SHARED]) if arm == "overlap" else task.values
+    return EarlierTask(task.name, values, [[sign * cell for cell in row] for row in task.losses])
+
+
+def shares(arm: str, table: Table, curves: TaskCurves, yardstick: Yardstick, seed: int) -> list[float]:
+    """Returns the share of hypervolume at each budget."""
+    median_s = float(np.median([curves.elapsed_s(config, table.max_resource, 1) for config in table.configs]))
+    spec = StudySpec(
+        name=f"{curves.task}-{arm}",
+        space=table.space,
+        objectives=table.chosen(["val_error", "train_s"]),
+        scheduler=ASHA(max_epochs=table.max_resource),
+        searcher=searcher(arm, table, curves.task, seed),
+        pool=Pool("cpu", N_WORKERS),
+        seed=seed,
+    )
+    ends_s = [budget * median_s / N_WORKERS for budget in BUDGETS]
+    found = replay_study(spec, curves, Limits(max_trials=len(table.configs), max_time_s=1.05 * ends_s[-1]), yardstick)
+    return [found.at(end_s) for end_s in ends_s]
+
+
+def interval(values: npt.NDArray[np.float64]) -> list[float]:
+    """Returns the 90 % bootstrap interval of the mean."""
+    rng = np.random.default_rng(0)
+    means = values[rng.integers(len(values), size=(2000, len(values)))].mean(axis=1)
+    return [round(float(end), 4) for end in np.quantile(means, [0.05, 0.95])]
+
+
+def summary(by_arm: Mapping[str, npt.NDArray[np.float64]], tasks: list[str]) -> dict[str, Any]:
+    """Returns the report of hypervolumes of shape `(n_tasks, n_seeds, n_budgets)`."""
+    gains = {arm: (by_arm[arm] - by_arm["none"]).mean(axis=1) for arm in by_arm if arm != "none"}
+    report: dict[str, Any] = {
+        "hypervolume_without": {
+            f"at_{b}": round(float(by_arm["none"][:, :, i].mean()), 4) for i, b in enumerate(BUDGETS)
+        }
+    }
+    for arm, gain in gains.items():
+        report[arm] = {
+            f"at_{budget}": {
+                "mean_gain": round(float(gain[:, i].mean()), 4),
+                "interval_90": interval(gain[:, i]),
+                "tasks_worse_by_0.02": int((gain[:, i] < -0.02).sum()),
+                "worst": round(float(gain[:, i].min()), 4),
+                "by_task": dict(zip(tasks, gain[:, i].round(4).tolist(), strict=True)),
+            }
+            for i, budget in enumerate(BUDGETS)
+        }
+    report["figures"] = {
+        "gain_at_5": report["prior"]["at_5"]["mean_gain"],
+        "gain_at_10": report["prior"]["at_10"]["mean_gain"],
+        "tasks_worse_at_10": report["prior"]["at_10"]["tasks_worse_by_0.02"],
+        "reversed_loss_guarded": round(-report["reversed"]["at_10"]["mean_gain"], 4),
+        "reversed_loss_unguarded": round(-report["reversed_unguarded"]["at_10"]["mean_gain"], 4),
+    }
+    return report
+
+
+def main() -> None:
+    """Runs all arms and prints the report as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--tasks", type=int, default=None, help="only the first so many")
+    options = parser.parse_args()
+    table = Table.load("lcbench-surrogate")
+    tasks = list(table.tasks[: options.tasks])
+    found: dict[str, list[list[list[float]]]] = {arm: [] for arm in ARMS}
+    for task in tasks:
+        curves = table.curves(task)
+        yardstick = Yardstick.of(table.chosen(["val_error", "train_s"]), curves.losses[..., _columns(table)])
+        for arm in ARMS:
+            found[arm].append([shares(arm, table, curves, yardstick, s) for s in range(options.seeds)])
+        print(f"{task}: done", file=sys.stderr)
+    about = {"table": table.name, "source": table.source, "licence": table.licence, "seeds": options.seeds}
+    report = summary({arm: np.array(rows) for arm, rows in found.items()}, tasks)
+    print(json.dumps({"settings": {**about, "workers": N_WORKERS, "eta": 3}, **report}, indent=1))
+
+
+def _columns(table: Table) -> list[int]:
+    return [table.objectives.names.index(name) for name in ("val_error", "train_s")]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""What a prior learns from: earlier tasks as plain data, and what they tell about the parameters of another space."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, final
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_hwtune.core.searchers.copula import copula_scores
+from lightning_hwtune.core.searchers.surrogate import Surrogate, fit_surrogate
+from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.errors import ArgumentError
+
+__all__ = ["EarlierTask", "Lesson"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class EarlierTask:
+    """One task that was tuned before: its configurations and what they came to.
+
+    Attributes:
+        name: for people. values: parameter name -> one value a configuration.
+        losses: minimised, one row a configuration, one entry an objective of the prior; NaN = diverged. Only their
+            order within the task counts, objective by objective.
+    """
+
+    name: str
+    values: Mapping[str, Sequence[Any]]
+    losses: Sequence[Sequence[float]]
+
+    def __post_init__(self) -> None:
+        lengths = {len(column) for column in self.values.values()}
+        if not self.losses or not self.values or lengths != {len(self.losses)}:
+            received = {**{name: len(column) for name, column in self.values.items()}, "losses": len(self.losses)}
+            raise ArgumentError(f"task {self.name!r}", received, "at least one configuration, each with its losses")
+
+    @classmethod
+    def of(cls, name: str, configs: Sequence[Mapping[str, Any]], losses: npt.ArrayLike) -> Self:
+        """Returns the task of these configurations, which have the same parameters, and losses `(n, n_objectives)`."""
+        values = {key: [config[key] for config in configs] for key in (configs[0] if configs else {})}
+        return cls(name, values, np.asarray(losses, dtype=np.float64).tolist())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain data, the constructor's arguments."""
+        return {"name": self.name, "values": {k: list(v) for k, v in self.values.items()}, "losses": list(self.losses)}
+
+    def __len__(self) -> int:
+        return len(self.losses)
+
+
+@final
+class Lesson:
+    """What earlier tasks tell about a space: scores of its configurations, low is good, expected with uncertainty.
+
+    A parameter is shared if every task has it under the same name; the others of the space tell nothing here. A point
+    with a value that the space does not allow for a shared parameter is left out, after the scores of its task are
+    found: so the scores mean the same for every space.
+
+    Args:
+        columns: which objectives of the tasks, in order.
+
+    Raises:
+        ArgumentError: no parameter is shared, or no point is left.
+    """
+
+    def __init__(self, tasks: Sequence[EarlierTask], space: SearchSpace, columns: Sequence[int]) -> None:
+        self.space, self.shared = space, shared_names(tasks, space)
+        self._width = sum(space[name].n_dims for name in self.shared)
+        self._known: dict[tuple[Any, ...], tuple[Floats, Floats]] = {}
+        points, scores = [], []
+        self.n_points: dict[str, int] = {}
+        for task in tasks:
+            found, rows = self._points(task)
+            self.n_points[task.name] = len(rows)
+            points.append(found)
+            scores.append(copula_scores(np.array(task.losses)[:, columns])[rows])
+        if not sum(self.n_points.values()):
+            raise ArgumentError(
+                "prior", list(self.n_points), f"tasks with configurations inside the ranges of {', '.join(self.shared)}"
+            )
+        self.points, self.scores = np.concatenate(points), np.concatenate(scores)
+        counts = [space[name].n_values for name in self.shared]
+        n_combinations = None if None in counts else math.prod(count for count in counts if count is not None)
+        self.model: Surrogate = fit_surrogate(self.points, self.scores, n_combinations)
+
+    def expect(self, configs: Sequence[Mapping[str, Any]]) -> tuple[Floats, Floats]:
+        """Returns mean and standard deviation of the scores, each of shape `(n_configs, n_objectives)`."""
+        keys = [tuple(config[name] for name in self.shared) for config in configs]
+        new = list(dict.fromkeys(key for key in keys if key not in self._known))
+        if new:
+            means, spreads = self.model.predict(np.array([self._encode(key) for key in new]))
+            self._known.update(zip(new, zip(means, spreads, strict=True), strict=True))
+        pairs = np.array([self._known[key] for key in keys]).reshape(-1, 2, self.scores.shape[1])
+        if len(self._known) > _REMEMBERED:
+            self._known.clear()
+        return pairs[:, 0], pairs[:, 1]
+
+    def _encode(self, key: Sequence[Any]) -> list[float]:
+        pairs = zip(self.shared, key, strict=True)
+        return [cell for name, value in pairs for cell in self.space[name].encode(value)]
+
+    def _points(self, task: EarlierTask) -> tuple[Floats, list[int]]:
+        """The points of a task that the space allows, and their rows."""
+        points, rows = [], []
+        for row in range(len(task)):
+            try:
+                key = [self.space[name].check(name, task.values[name][row]) for name in self.shared]
+            except ArgumentError:
+                continue
+            points.append(self._encode(key))
+            rows.append(row)
+        return np.array(points).reshape(-1, self._width), rows
+
+
+_REMEMBERED = 20_000  # configurations whose expectation is kept
+
+
+def shared_names(tasks: Sequence[EarlierTask], space: SearchSpace) -> tuple[str, ...]:
+    """Returns the parameters of a space that every task has, in the space's order.
+
+    Raises:
+        ArgumentError: there is none.
+    """
+    shared = tuple(name for name in space if all(name in task.values for task in tasks))
+    if not shared:
+        seen = sorted({name for task in tasks for name in task.values})
+        raise ArgumentError("prior", seen, f"tasks that share a parameter with the space: {', '.join(space)}")
+    return shared

@@ -1,0 +1,342 @@
+"""The Pareto prior: new configurations from where earlier tasks had their fronts.
+
+After Salinas, Perrone, Cruchant and Archambeau, "A multi-objective perspective on jointly tuning hardware and
+hyperparameters", 2021 (arXiv 2106.05680), section 3, whose estimator is not published; this one is put together from
+copula Thompson sampling (Salinas, Shen and Perrone, ICML 2020, arXiv 1909.13595), objective by objective. Each earlier
+task's losses become scores (`copula`), a model expects mean and deviation of the scores of any configuration
+(`surrogate`, `earlier`), and for each batch of draws scores are sampled for random candidates; the batch takes the
+first of them by fronts, farthest-first inside a front (`ranking.order`).
+
+Trust. A fixed share of the draws is uniform, found by the draw's number, whatever was learned. With them the prior is
+examined: for each objective the rank correlation r (Spearman) of what it expects with what the n *uniform* draws of
+this study showed. Draws of its own do not count: they have a restricted range, in which a good prior looks bad. The
+estimate (n0 r0 + n r) / (n0 + n), over r0 and within [0, 1], is its weight w: a sampled score is w times the prior's
+sample plus sqrt(1 - w^2) times standard normal noise, so that a prior of weight 0 is a random draw. n0 = 4, r0 = 0.5.
+
+A prior that says nothing, of one point or of constant losses, leaves the draws random.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, Self, final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata
+
+from lightning_hwtune.core.objectives import Objectives
+from lightning_hwtune.core.ranking.fronts import front_ranks
+from lightning_hwtune.core.ranking.order import total_order
+from lightning_hwtune.core.searchers.base import History, Searcher
+from lightning_hwtune.core.searchers.copula import chained_scores
+from lightning_hwtune.core.searchers.earlier import EarlierTask, Lesson, shared_names
+from lightning_hwtune.core.searchers.untried import Untried, config_key, listed_configs
+from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.core.streams import stream
+from lightning_hwtune.errors import ArgumentError
+
+__all__ = ["EarlierStudy", "EarlierTable", "ParetoPrior"]
+
+_TRUST_N = 4  # uniform draws that the trust given in advance is worth
+_TRUST_R = 0.5  # rank correlation that deserves full weight; errors of related tasks rarely agree better
+
+
+class EarlierStudy(Protocol):
+    """A study that can be learned from: `hwt.Study`."""
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+
+    @property
+    def spec(self) -> Any:
+        """Its `StudySpec`."""
+
+    def state(self) -> Any:
+        """Returns its `StudyState`."""
+
+
+class EarlierTable(Protocol):
+    """A table of learning curves: `store.tables.Table`."""
+
+    name: str
+    tasks: tuple[str, ...]
+    configs: tuple[Mapping[str, Any], ...]
+    objectives: Objectives
+
+    def curves(self, task: str) -> Any:
+        """Returns a task's curves, with `losses` of shape `(n_configs, n_resources, n_objectives)`."""
+
+
+@final
+@dataclass(frozen=True, slots=True, init=False, eq=False, repr=False)
+class ParetoPrior(Searcher):
+    """Draws where earlier tasks had their fronts, and at random as far as they mislead.
+
+    Args:
+        tasks: at least one; each an `EarlierTask` or its plain form.
+        objectives: of the tasks' losses, in the order of their columns; `Objectives` or its plain form. A study may
+            have some of them, in any order.
+        uniform: the share of draws that stays uniform.
+        batch: draws that share one sample of scores.
+        candidates: random configurations among which a batch chooses.
+        guarded: False = full trust for ever, for comparisons.
+        configs: draw from this list only, each once; None = from the whole space.
+    """
+
+    tasks: tuple[EarlierTask, ...]
+    objectives: Objectives
+    uniform: float
+    batch: int
+    candidates: int
+    guarded: bool
+    configs: tuple[Mapping[str, Any], ...] | None
+    digest: str
+    name: ClassVar[str] = "prior"
+
+    def __init__(
+        self,
+        tasks: Sequence[EarlierTask | Mapping[str, Any]],
+        objectives: Objectives | Sequence[Mapping[str, str]],
+        *,
+        uniform: float = 0.15,
+        batch: int = 4,
+        candidates: int = 512,
+        guarded: bool = True,
+        configs: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
+        if not tasks:
+            raise ArgumentError("ParetoPrior.tasks", tasks, "at least one earlier task")
+        if isinstance(uniform, bool) or not isinstance(uniform, int | float) or not 0 <= uniform < 1:
+            raise ArgumentError("ParetoPrior.uniform", uniform, "a share from 0, below 1")
+        for argument, count in (("batch", batch), ("candidates", candidates)):
+            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+                raise ArgumentError(f"ParetoPrior.{argument}", count, "a whole number from 1")
+        fields: dict[str, Any] = {
+            "tasks": tuple(task if isinstance(task, EarlierTask) else EarlierTask(**task) for task in tasks),
+            "objectives": objectives if isinstance(objectives, Objectives) else Objectives.from_dict(objectives),
+            "uniform": float(uniform),
+            "batch": batch,
+            "candidates": candidates,
+            "guarded": bool(guarded),
+            "configs": listed_configs("ParetoPrior.configs", configs),
+        }
+        for field, value in fields.items():
+            object.__setattr__(self, field, value)
+        for task in self.tasks:
+            if {len(row) for row in task.losses} != {len(self.objectives)}:
+                raise ArgumentError(f"task {task.name!r}", task.losses[0], f"losses for {self.objectives.names}")
+        text = json.dumps(self.settings(), sort_keys=True)
+        object.__setattr__(self, "digest", hashlib.blake2b(text.encode(), digest_size=16).hexdigest())
+
+    @classmethod
+    def from_studies(cls, *studies: EarlierStudy, objectives: Sequence[str] | None = None, **options: Any) -> Self:
+        """Learns from studies, such as `Study.load("digits")`; those without a judged trial are passed over.
+
+        A trial counts with what it showed at the highest level it came to (`copula.chained_scores`).
+
+        Args:
+            objectives: their names; None = those of the first study.
+            options: of the class.
+
+        Raises:
+            ArgumentError: a study lacks an objective or has it in the other direction; no study has a judged trial.
+        """
+        if not studies:
+            raise ArgumentError("studies", studies, "at least one study")
+        wanted = _chosen(studies[0].name, studies[0].spec.objectives, objectives)
+        tasks = []
+        for study in studies:
+            own = _chosen(study.name, study.spec.objectives, wanted.names)
+            _require_same(study.name, own, wanted)
+            trials, scores = chained_scores(study.state().trials, own)
+            if trials:
+                tasks.append(EarlierTask.of(study.name, [trial.config for trial in trials], scores))
+        if not tasks:
+            raise ArgumentError("studies", [study.name for study in studies], "studies in which a trial came to a rung")
+        return cls(tasks, wanted, **options)
+
+    @classmethod
+    def from_table(
+        cls,
+        table: EarlierTable,
+        tasks: Sequence[str] | None = None,
+        *,
+        objectives: Sequence[str] | None = None,
+        rows: Sequence[int] | None = None,
+        resource: int | None = None,
+        **options: Any,
+    ) -> Self:
+        """Learns from a table of learning curves, such as `Table.load("lcbench-surrogate")`.
+
+        Args:
+            tasks, objectives: their names; None = all. rows: of which configurations; None = all.
+            resource: at which they are compared; None = the last.
+
+        Raises:
+            ArgumentError: the table has no such task, objective or resource.
+        """
+        wanted = _chosen(table.name, table.objectives, objectives)
+        columns = [table.objectives.names.index(name) for name in wanted.names]
+        kept = range(len(table.configs)) if rows is None else rows
+        learned = []
+        for task in table.tasks if tasks is None else tasks:
+            losses = table.curves(task).losses
+            last = losses.shape[1] if resource is None else resource
+            if not 1 <= last <= losses.shape[1]:
+                raise ArgumentError("resource", resource, f"a whole number from 1 to {losses.shape[1]}")
+            configs = [table.configs[row] for row in kept]
+            learned.append(EarlierTask.of(f"{table.name}/{task}", configs, losses[list(kept), last - 1][:, columns]))
+        return cls(learned, wanted, **options)
+
+    def check(self, space: SearchSpace) -> None:
+        """Refuses a space that shares no parameter with the tasks, or in which no batch size divides.
+
+        Raises:
+            ArgumentError: what is wrong. MissingDependencyError: scikit-learn is needed and absent.
+        """
+        _ = space.rejected_share
+        shared_names(self.tasks, space)
+        for config in self.configs or ():
+            space.validate(config)
+
+    def check_objectives(self, objectives: Objectives) -> None:
+        """Refuses an objective that the tasks lack or have in the other direction.
+
+        Raises:
+            ArgumentError: which one.
+        """
+        _require_same("prior", _chosen("prior", self.objectives, objectives.names), objectives)
+
+    def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
+        """Returns draw number `draw` after these trials; None once a list or a small finite space is exhausted."""
+        untried = Untried.of(space, self.configs, history.trials)
+        if self.is_uniform(draw, seed):
+            return untried.one(stream(seed, "prior-uniform", draw))
+        first = draw - draw % self.batch
+        members = {trial.draw: config_key(trial.config) for trial in history.trials if (trial.draw or 0) >= first}
+        pending = sum(n not in members and not self.is_uniform(n, seed) for n in range(first, draw))
+        taken = set(members.values())
+        before = [trial for trial in history.trials if trial.draw is None or trial.draw < first]
+        rng = stream(seed, "prior-batch", first)
+        candidates = Untried.of(space, self.configs, before).some(rng, self.candidates)
+        for config in self._by_fronts(candidates, space, seed, history, rng, pending + len(taken) + 1):
+            if config_key(config) in taken:
+                continue
+            if pending == 0:
+                return config
+            pending -= 1
+        return untried.one(rng)
+
+    def settings(self) -> dict[str, Any]:
+        """Returns plain data for the log: everything that was learned from."""
+        listed = {} if self.configs is None else {"configs": [dict(config) for config in self.configs]}
+        return {
+            "name": self.name,
+            "tasks": [task.to_dict() for task in self.tasks],
+            "objectives": self.objectives.to_dict(),
+            "uniform": self.uniform,
+            "batch": self.batch,
+            "candidates": self.candidates,
+            "guarded": self.guarded,
+            **listed,
+        }
+
+    def is_uniform(self, draw: int, seed: int) -> bool:
+        """Tells whether a draw is one of the uniform ones: evenly spread over the numbers, from a random start."""
+        start = _share_start(seed)
+        return math.floor((draw + 1) * self.uniform + start) > math.floor(draw * self.uniform + start)
+
+    def lesson(self, space: SearchSpace, objectives: Objectives) -> Lesson:
+        """Returns what the tasks tell about a space, learned once."""
+        return _lesson(self, space, objectives.names)
+
+    def trust(self, space: SearchSpace, seed: int, history: History) -> npt.NDArray[np.float64]:
+        """Returns the prior's weight in each objective, shape `(n_objectives,)`, from 0 to 1; see the module."""
+        n_objectives = len(history.objectives)
+        drawn = [trial for trial in history.trials if trial.draw is not None and self.is_uniform(trial.draw, seed)]
+        if not self.guarded or not drawn:
+            return np.ones(n_objectives)
+        trials, scores = chained_scores(drawn, history.objectives)
+        if len(trials) < 2:
+            return np.ones(n_objectives)
+        means, _ = self.lesson(space, history.objectives).expect([trial.config for trial in trials])
+        r = np.array([_spearman(expected, seen) for expected, seen in zip(means.T, scores.T, strict=True)])
+        r = np.where(np.isnan(r), _TRUST_R, r)  # what never differs tells nothing, for or against
+        estimate = (_TRUST_N * _TRUST_R + len(trials) * r) / (_TRUST_N + len(trials))
+        weights: npt.NDArray[np.float64] = (estimate / _TRUST_R).clip(0.0, 1.0)
+        return weights
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ParetoPrior) and other.digest == self.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __repr__(self) -> str:
+        names = ", ".join(f"{task.name} ({len(task)})" for task in self.tasks)
+        return f"<ParetoPrior from {names}>"
+
+    def _by_fronts(
+        self,
+        candidates: list[dict[str, Any]],
+        space: SearchSpace,
+        seed: int,
+        history: History,
+        rng: np.random.Generator,
+        n: int,
+    ) -> list[dict[str, Any]]:
+        """The first `n` candidates, or a few more, in the order of one sample of their scores."""
+        if not candidates:
+            return []
+        means, spreads = self.lesson(space, history.objectives).expect(candidates)
+        noise, doubt = rng.standard_normal((2, *means.shape))
+        weight = self.trust(space, seed, history)
+        scores = weight * (means + spreads * noise) + np.sqrt(1 - weight**2) * doubt
+        ranks = front_ranks(scores)
+        last = np.sort(ranks)[min(n, len(ranks)) - 1]
+        members = np.flatnonzero(ranks <= last)
+        return [candidates[index] for index in members[total_order(scores[members])]]
+
+
+@functools.lru_cache(maxsize=8)
+def _lesson(prior: ParetoPrior, space: SearchSpace, names: tuple[str, ...]) -> Lesson:
+    return Lesson(prior.tasks, space, [prior.objectives.names.index(name) for name in names])
+
+
+@functools.lru_cache(maxsize=64)
+def _share_start(seed: int) -> float:
+    """Where the even spread of the uniform draws begins."""
+    return float(stream(seed, "prior-share", 0).random())
+
+
+def _spearman(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:
+    """The rank correlation; NaN if one of the two never differs."""
+    a, b = rankdata(first), rankdata(second)
+    a, b = a - a.mean(), b - b.mean()
+    norm = math.sqrt(float((a @ a) * (b @ b)))
+    return float(a @ b) / norm if norm > 0 else math.nan
+
+
+def _chosen(where: str, objectives: Objectives, names: Sequence[str] | None) -> Objectives:
+    """The objectives of these names, in this order; None = all."""
+    if names is None:
+        return objectives
+    for name in names:
+        if name not in objectives.names:
+            raise ArgumentError("objectives", name, f"what {where!r} has: {', '.join(objectives.names)}")
+    return Objectives([objectives[objectives.names.index(name)] for name in names])
+
+
+def _require_same(where: str, own: Objectives, wanted: Objectives) -> None:
+    for mine, theirs in zip(own, wanted, strict=True):
+        if mine.mode != theirs.mode:
+            raise ArgumentError(
+                "objectives", f"{theirs.name} ({theirs.mode})", f"{mine.name} ({mine.mode}), as {where!r} has it"
+            )
