@@ -172,14 +172,19 @@ class ASHA(Scheduler):
         return [(trial_id, rung.level) for rung in self._deepest_first for trial_id in rung.ranking.open_order()]
 
     def expected(self, n_trials: int) -> tuple[tuple[int, int], ...]:
-        """Returns `(level, number of trials that train to it)`: n // eta of every rung go on."""
+        """Returns `(level, number of trials that train to it)`; see the module's docstring for who goes on.
+
+        With "promotion" that is n // eta of each rung, a lower bound unless `strict`: with one objective about an
+        eighth more go on while the order shifts, with several a quarter to a half. With "stopping" it is the mean over
+        all orders of arrival.
+        """
         totals = dict.fromkeys(self.levels, 0)
         for bracket, n_left in enumerate(self._divided(n_trials)):
             for level in self.levels[:bracket]:
                 totals[level] += n_left  # passes below its own first rung
             for level in self.levels[bracket:]:
                 totals[level] += n_left
-                n_left = quota(n_left, self.eta)
+                n_left = self._n_expected(n_left)
         return tuple(totals.items())
 
     def settings(self) -> dict[str, Any]:
@@ -198,6 +203,13 @@ class ASHA(Scheduler):
     def _n_go_on(self, n_trials: int) -> int:
         """How many of a rung's trials go on: promotion n // eta; stopping those whose position / n <= 1 / eta."""
         return quota(n_trials, self.eta) + (self.type == "stopping")
+
+    def _n_expected(self, n_trials: int) -> int:
+        """How many of a rung's trials go on in the end."""
+        if self.type == "promotion":
+            return quota(n_trials, self.eta)
+        # arrival number n is at each of the positions 0 to n - 1 with the same probability
+        return round(sum(self._n_go_on(n) / n for n in range(1, n_trials + 1)))
 
     def _is_used_up(self, rung: _Rung, n_go_on: int) -> bool:
         return self.strict and rung.n_promoted >= n_go_on

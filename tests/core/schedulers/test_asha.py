@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from fractions import Fraction
@@ -323,6 +324,17 @@ def test_brackets_are_drawn_with_the_proportions_of_hyperband() -> None:
     expected = 20_000 * weights / weights.sum()
     assert (np.abs(counts - expected) < 5 * np.sqrt(expected)).all()
     assert {ASHA(max_epochs=27).draw_bracket(rng) for _ in range(10)} == {0}
+
+
+@pytest.mark.parametrize("eta", [2, 3, 4])
+def test_stopping_expects_the_mean_over_all_orders_of_arrival(eta: int) -> None:
+    n_survivors = []
+    for order in itertools.permutations(range(6)):
+        run = Run(ASHA(max_epochs=eta, eta=eta, type="stopping"), 1)
+        verdicts = [run.arrive(run.start(), 1, [float(loss)]) for loss in order]
+        n_survivors.append(sum(isinstance(verdict, Continue) for verdict in verdicts))
+    mean = sum(n_survivors) / len(n_survivors)
+    assert ASHA(max_epochs=eta, eta=eta, type="stopping").expected(6) == ((1, 6), (eta, round(mean)))
 
 
 @given(st.integers(0, 500), st.integers(1, 4), st.sampled_from([2, 3, 2.5]), st.sampled_from(["promotion", "stopping"]))

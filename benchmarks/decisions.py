@@ -1,0 +1,154 @@
+"""Microseconds for one rung decision with n trials already in the rung; prints one JSON object.
+
+A decision is all that a reporting trial costs the scheduler: the verdict on it, its record, and the promotions that are
+due then, asked for and carried out. Timed on this thread's CPU clock, so that other work on the machine matters less.
+Beside it stands `moocore.pareto_rank` on the same losses: fronts only, from scratch, nothing inside a front.
+
+Shapes of the losses:
+- cloud: uniform and independent
+- correlated: the error, a time that grows with it under noise, and with three objectives a cost of 3 x time
+- front: all on one front, the hardest case for the order inside a front
+
+    python benchmarks/decisions.py [--quick] [--seed 0]
+
+About three minutes; --quick stops at 1,000 trials and takes seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import moocore
+import numpy as np
+import numpy.typing as npt
+
+import lightning_hwtune
+from lightning_hwtune.core.ranking.within import WITHIN
+from lightning_hwtune.core.schedulers import ASHA
+
+Losses = npt.NDArray[np.float64]
+
+LEVEL, MAX_EPOCHS = 1, 27
+SIZES = (100, 1_000, 10_000, 100_000)
+# timed after the first n, few enough that the rung stays about this large; farthest-first on one front of 10,000 takes
+# 3,333 passes over the front for each newcomer
+N_TIMED = {100: 50, 1_000: 200, 10_000: 1_000, 100_000: 1_000}
+N_TIMED_SLOW = 10
+
+
+def main() -> None:
+    """Times all cases and prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="up to 1,000 trials only")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    rows = [timed(*case, arguments.seed) for case in cases(SIZES[:2] if arguments.quick else SIZES)]
+    versions = {name: module.__version__ for name, module in (("numpy", np), ("moocore", moocore))}
+    versions |= {"lightning_hwtune": lightning_hwtune.__version__, "python": platform.python_version()}
+    result = {"figures": figures(rows), "decisions": rows, "machine": platform.platform()}
+    print(json.dumps({**result, "versions": versions, "seeds": [arguments.seed]}, indent=1))
+
+
+def cases(sizes: tuple[int, ...]) -> Iterator[tuple[int, str, int, str]]:
+    """Yields (objectives, shape, trials, order inside a front)."""
+    for n in sizes:
+        yield 1, "cloud", n, next(iter(WITHIN))
+        for n_objectives in (2, 3):
+            for shape in ("cloud", "correlated", "front"):
+                # one front of three objectives has no limit to keep, and of 100,000 no use
+                if not (shape == "front" and (n > 10_000 or (n_objectives == 3 and n > 1_000))):
+                    yield from ((n_objectives, shape, n, within) for within in WITHIN)
+
+
+def timed(n_objectives: int, shape: str, n: int, within: str, seed: int) -> dict[str, Any]:
+    """Returns the times of one case as plain data."""
+    n_timed = N_TIMED_SLOW if (shape, within, n) == ("front", "farthest_first", 10_000) else N_TIMED[n]
+    losses = losses_of(shape, n + n_timed, n_objectives, np.random.default_rng(seed))
+    scheduler = filled(losses[:n], within)
+    spent_us = np.empty(n_timed)
+    for i in range(n_timed):
+        begun = time.thread_time_ns()
+        decide(scheduler, n + i, losses[n + i])
+        spent_us[i] = (time.thread_time_ns() - begun) / 1e3
+    begun = time.thread_time_ns()
+    moocore.pareto_rank(losses[:n])
+    moocore_us = (time.thread_time_ns() - begun) / 1e3
+    return {
+        "objectives": n_objectives,
+        "shape": shape,
+        "n": n,
+        "within": within,
+        "n_timed": n_timed,
+        "mean_us": round(float(spent_us.mean()), 1),
+        "median_us": round(float(np.median(spent_us)), 1),
+        "p99_us": round(float(np.percentile(spent_us, 99)), 1),
+        "moocore_us": round(moocore_us, 1),
+    }
+
+
+def losses_of(shape: str, n: int, n_objectives: int, rng: np.random.Generator) -> Losses:
+    """Returns `n` losses of this shape in random order, shape `(n, n_objectives)`."""
+    losses = rng.random((n, n_objectives))
+    if shape == "front":
+        losses[:, -1] = n_objectives - losses[:, :-1].sum(axis=1)
+    if shape == "correlated":
+        error, seconds = losses[:, 0], np.exp(losses[:, 0] + 0.5 * rng.random(n))
+        losses = np.column_stack([error, seconds, 3 * seconds])[:, :n_objectives]
+    return losses
+
+
+def filled(losses: Losses, within: str) -> ASHA:
+    """Returns a scheduler whose first rung these trials have entered, with all due promotions carried out."""
+    scheduler = ASHA(max_epochs=MAX_EPOCHS, within=within).fresh(losses.shape[1])
+    for trial_id, loss in enumerate(losses):
+        scheduler.record(trial_id, 0, LEVEL, loss, "pause")
+    n_go_on = len(losses) // 3
+    for trial_id, _ in list(scheduler.finishers())[:n_go_on]:
+        scheduler.promoted(trial_id, 0, LEVEL)
+    return scheduler
+
+
+def decide(scheduler: ASHA, trial_id: int, loss: Losses) -> None:
+    """Lets one trial report, and promotes whoever is due."""
+    verdict = scheduler.verdict(trial_id, 0, LEVEL, loss)
+    scheduler.record(trial_id, 0, LEVEL, loss, verdict.kind)
+    while (promotion := scheduler.promotable()) is not None:
+        scheduler.promoted(promotion.trial_id, 0, promotion.level)
+
+
+def figures(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Returns the headline numbers; those of the largest sizes are missing after --quick."""
+    mean = {(r["objectives"], r["shape"], r["n"], r["within"]): r["mean_us"] for r in rows}
+    p99 = {(r["objectives"], r["shape"], r["n"], r["within"]): r["p99_us"] for r in rows}
+    default = str(ASHA(max_epochs=MAX_EPOCHS).settings()["within"])
+    found = {
+        "us_2obj_cloud_10k": mean.get((2, "cloud", 10_000, default)),
+        "p99_us_2obj_cloud_10k": p99.get((2, "cloud", 10_000, default)),
+        "us_2obj_correlated_10k": mean.get((2, "correlated", 10_000, default)),
+        "us_2obj_front_10k": mean.get((2, "front", 10_000, default)),
+        "us_2obj_front_10k_hypervolume_contribution": mean.get((2, "front", 10_000, "hypervolume_contribution")),
+        "us_2obj_cloud_100k": mean.get((2, "cloud", 100_000, default)),
+        "us_3obj_cloud_10k": mean.get((3, "cloud", 10_000, default)),
+        "us_3obj_correlated_10k": mean.get((3, "correlated", 10_000, default)),
+        "growth_exponent": growth_exponent(
+            {n: us for (m, s, n, w), us in mean.items() if (m, s, w) == (2, "cloud", default)}
+        ),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def growth_exponent(mean_us: dict[int, float]) -> float | None:
+    """Returns the slope of log(mean) over log(n) from 1,000 trials on."""
+    points = [(math.log(n), math.log(us)) for n, us in mean_us.items() if n >= 1_000]
+    logs = np.array(points)
+    return round(float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0]), 3) if len(points) > 1 else None
+
+
+if __name__ == "__main__":
+    main()
