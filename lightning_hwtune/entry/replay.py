@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+    from lightning_hwtune.core.objectives import Objectives
     from lightning_hwtune.core.schedulers import Scheduler
     from lightning_hwtune.core.searchers import Searcher
     from lightning_hwtune.engine.replay import Replay, Yardstick
@@ -46,6 +47,12 @@ def replay(
         int | None, typer.Option("--trials", min=1, help="All of the table's unless given.", show_default=False)
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Studies, with the seeds 0, 1, ...")] = 1,
+    prior_tasks: Annotated[
+        str | None,
+        typer.Option(
+            "--prior-tasks", help="TASK,... of the table: draw by a prior learned from these.", show_default=False
+        ),
+    ] = None,
     objectives: Annotated[
         str | None,
         typer.Option("--objectives", help="What the study looks at, NAME,...; all unless given.", show_default=False),
@@ -78,7 +85,7 @@ def replay(
             space=data.space,
             objectives=chosen,
             scheduler=_scheduler(scheduler, data),
-            searcher=_searcher(searcher, data),
+            searcher=_prior(prior_tasks, task, searcher, data, chosen) if prior_tasks else _searcher(searcher, data),
             pool=Pool("cpu", workers),
             seed=seed,
         )
@@ -87,7 +94,8 @@ def replay(
         found.append(replay_study(spec, curves, limits, yardstick, **options))
     settings = {
         "table": data.name, "source": data.source, "licence": data.licence, "task": task, "unit": data.unit,
-        "objectives": list(chosen.names), "scheduler": found[0].state.spec.scheduler.settings(), "searcher": searcher,
+        "objectives": list(chosen.names), "scheduler": found[0].state.spec.scheduler.settings(),
+        "searcher": f"prior from {prior_tasks}" if prior_tasks else searcher,
         "workers": workers, "trials": limits.max_trials, "start_s": start_s, "restore_s": restore_s,
     }  # fmt: skip
     write(
@@ -132,6 +140,19 @@ def _searcher(text: str, table: Table) -> Searcher:
     if name not in SEARCHERS:
         raise ArgumentError("searcher", name, f"table, {', '.join(SEARCHERS)}{nearest(name, SEARCHERS)}")
     return SEARCHERS[name](**options)
+
+
+def _prior(prior_tasks: str, task: str, searcher: str, table: Table, chosen: Objectives) -> Searcher:
+    """Returns a prior over the table's configurations that has seen them on other tasks."""
+    from lightning_hwtune.core.searchers import ParetoPrior
+
+    name, options = part(searcher)
+    tasks = prior_tasks.split(",")
+    if name not in ("table", ParetoPrior.name):
+        raise ArgumentError("searcher", searcher, "table or prior together with --prior-tasks")
+    if task in tasks:
+        raise ArgumentError("prior-tasks", prior_tasks, f"other tasks than {task}, which is replayed")
+    return ParetoPrior.from_table(table, tasks, objectives=chosen.names, configs=table.configs, **options)
 
 
 def _document(settings: Mapping[str, Any], yardstick: Yardstick, found: Sequence[Replay]) -> dict[str, Any]:

@@ -153,6 +153,16 @@ def test_the_command_reads_a_table_of_ones_own(tmp_path: Path) -> None:
     assert seed["hypervolume"][-1]["partial"] == 1.0
 
 
+def test_the_command_draws_by_a_prior_from_other_tasks(tmp_path: Path) -> None:
+    folder = str(write_table(tmp_path / "small"))
+    words = ["replay", folder, "--task", "b", "--prior-tasks", "a", "--workers", "1", "--format", "json"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["settings"]["searcher"] == "prior from a"
+    assert document["seeds"][0]["spent"]["trials"] == 4
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -162,6 +172,9 @@ def test_the_command_reads_a_table_of_ones_own(tmp_path: Path) -> None:
         (["--task", "a", "--objectives", "acc"], "accuracy"),
         (["--task", "a", "--scheduler", "asha:max_epochs=4"], "at most 3"),
         (["--task", "a", "--scheduler", "asha:eta"], "key=value"),
+        (["--task", "a", "--prior-tasks", "a,b"], "other tasks than a"),
+        (["--task", "a", "--prior-tasks", "c"], "one of a, b"),
+        (["--task", "a", "--prior-tasks", "b", "--searcher", "random"], "table or prior"),
     ],
 )
 def test_what_cannot_be_replayed_is_told(tmp_path: Path, words: list[str], message: str) -> None:

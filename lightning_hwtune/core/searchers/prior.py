@@ -65,10 +65,21 @@ class EarlierStudy(Protocol):
 class EarlierTable(Protocol):
     """A table of learning curves: `store.tables.Table`."""
 
-    name: str
-    tasks: tuple[str, ...]
-    configs: tuple[Mapping[str, Any], ...]
-    objectives: Objectives
+    @property
+    def name(self) -> str:
+        """The table's name."""
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of its tasks."""
+
+    @property
+    def configs(self) -> tuple[Mapping[str, Any], ...]:
+        """Its configurations, in the order of the rows of all curves."""
+
+    @property
+    def objectives(self) -> Objectives:
+        """The objectives of its curves, in the order of their columns."""
 
     def curves(self, task: str) -> Any:
         """Returns a task's curves, with `losses` of shape `(n_configs, n_resources, n_objectives)`."""
