@@ -255,8 +255,9 @@ class ControllerMachine(RuleBasedStateMachine):
                 assert trial.checkpoint is not None
             if trial.state is TrialState.WAITING:
                 assert trial.checkpoint is None
-            if trial.trial_id in self.state.waiting:
-                assert trial.state in (TrialState.WAITING, TrialState.PAUSED)
+            is_idle = trial.state in (TrialState.WAITING, TrialState.PAUSED)
+            is_cleared = trial.target > trial.resource or trial.resource >= self.scheduler.max_resource
+            assert (trial.trial_id in self.state.waiting) == (is_idle and is_cleared)
             if trial.checkpoint is not None:
                 assert trial.checkpoint.resource <= trial.resource
             resources = [m.resource for m in trial.measurements]
