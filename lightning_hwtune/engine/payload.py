@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import cloudpickle
@@ -86,9 +87,17 @@ def largest_capture(train: Callable[[Any], Any]) -> tuple[str, int] | None:
     if code is None:
         return None
     captured = dict(zip(code.co_freevars, (cell.cell_contents for cell in cells), strict=False))
-    captured |= {name: train.__globals__[name] for name in code.co_names if name in train.__globals__}
+    captured |= {name: train.__globals__[name] for name in _names(code) if name in train.__globals__}
     sizes = {name: _size(value) for name, value in captured.items()}
     return max(sizes.items(), key=lambda item: item[1], default=None)
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """Yields every global name that a function uses, or a function or class inside it."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
 
 
 def _exists(module: str) -> bool:

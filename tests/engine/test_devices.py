@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.engine.devices import Slots, device_mask, resolve, visible_gpus
+from lightning_hwtune.errors import ArgumentError
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A process that may use GPUs 2, 5 and 7 of its host."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5,7")
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("mask", "names"),
+    [
+        ("", []),
+        ("0", ["0"]),
+        ("3, 1", ["3", "1"]),
+        ("-1", []),
+        ("0,-1,1", ["0"]),  # CUDA stops reading at the first that does not exist
+        ("GPU-8932f937,MIG-a", ["GPU-8932f937", "MIG-a"]),
+    ],
+)
+def test_the_inherited_mask_is_read_as_cuda_reads_it(
+    monkeypatch: pytest.MonkeyPatch, mask: str, names: list[str]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", mask)
+    assert visible_gpus() == names
+
+
+def test_auto_means_the_visible_gpus(gpus: pytest.MonkeyPatch) -> None:
+    pool = resolve(Pool(usd_per_device_hour=2.0))
+    assert (pool.accelerator, pool.size, pool.usd_per_device_hour) == ("gpu", 3, 2.0)
+
+
+def test_auto_means_this_processs_cores_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    cores = len(os.sched_getaffinity(0))
+    assert resolve(Pool()) == Pool("cpu", cores)
+    assert resolve(Pool(threads_per_device=cores)).size == 1
+    assert resolve(Pool(threads_per_device=cores + 1)).size == 1  # never an empty pool
+
+
+def test_a_cpu_pool_ignores_gpus_and_may_be_larger_than_the_host(gpus: pytest.MonkeyPatch) -> None:
+    assert resolve(Pool("cpu", 64)) == Pool("cpu", 64)
+
+
+@pytest.mark.parametrize("pool", [Pool("gpu", 4), Pool("cuda", 4), Pool("auto", 4)])
+def test_more_gpus_than_are_visible_are_refused(gpus: pytest.MonkeyPatch, pool: Pool) -> None:
+    with pytest.raises(ArgumentError, match="3 visible gpu devices"):
+        resolve(pool)
+
+
+def test_a_gpu_pool_without_gpus_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(ArgumentError, match="0 visible gpu devices"):
+        resolve(Pool("gpu"))
+
+
+def test_a_segment_sees_its_own_gpus_and_no_others(gpus: pytest.MonkeyPatch) -> None:
+    pool = resolve(Pool("gpu"))
+    assert device_mask(pool, (0, 2)) == {"CUDA_VISIBLE_DEVICES": "2,7"}
+    assert device_mask(Pool("cpu", 4), (0, 2)) == {}
+
+
+@given(st.lists(st.integers(1, 4), max_size=12))
+def test_slots_are_held_once_and_come_back(counts: list[int]) -> None:
+    slots, held = Slots(8), []
+    for n in counts:
+        if n > slots.n_free:
+            slots.give_back(held.pop(0))
+            continue
+        held.append(slots.take(n))
+        taken = [slot for group in held for slot in group]
+        assert len(held[-1]) == n
+        assert len(taken) == len(set(taken)) == 8 - slots.n_free
+        assert set(taken) <= set(range(8))
+    for group in held:
+        slots.give_back(group)
+    assert slots.n_free == 8
+    assert slots.take(8) == tuple(range(8))
