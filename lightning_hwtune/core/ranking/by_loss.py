@@ -1,4 +1,4 @@
-"""The order of trials with one loss: two sorted lists. An arrival costs a bisection and one shift."""
+"""The order of trials by one loss: two sorted lists. An arrival costs a bisection and one shift."""
 
 from __future__ import annotations
 
@@ -14,20 +14,25 @@ __all__ = ["ByLoss"]
 
 @final
 class ByLoss(FiniteOrder):
-    """By loss, then by trial id."""
+    """By one loss, then by trial id.
 
-    def __init__(self) -> None:
+    Args:
+        index: which of a trial's losses decides.
+    """
+
+    def __init__(self, index: int = 0) -> None:
+        self._index = index
         self._sorted: list[tuple[float, int]] = []
         self._open: list[tuple[float, int]] = []
 
     def insert(self, trial_id: int, loss: Loss) -> None:
         """A trial arrives, open."""
-        insort(self._sorted, (loss[0], trial_id))
-        insort(self._open, (loss[0], trial_id))
+        insort(self._sorted, (loss[self._index], trial_id))
+        insort(self._open, (loss[self._index], trial_id))
 
     def close(self, trial_id: int, loss: Loss) -> None:
         """An open trial of this loss is no longer open."""
-        del self._open[bisect_left(self._open, (loss[0], trial_id))]
+        del self._open[bisect_left(self._open, (loss[self._index], trial_id))]
 
     def arrival(self, trial_id: int, loss: Loss, k: int) -> Span:
         """Returns the place that this trial would have if it arrived now; changes nothing."""
@@ -35,7 +40,7 @@ class ByLoss(FiniteOrder):
 
     def place(self, trial_id: int, loss: Loss, k: int) -> Span:
         """Returns the place of a trial that is here."""
-        rank = bisect_left(self._sorted, (loss[0], trial_id))
+        rank = bisect_left(self._sorted, (loss[self._index], trial_id))
         return Span(None, rank, rank, rank < k)
 
     def first_open(self, k: int, exclude: Container[int]) -> int | None:

@@ -16,10 +16,8 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
-from lightning_hwtune.core.ranking.by_fronts import ByFronts
-from lightning_hwtune.core.ranking.by_loss import ByLoss
 from lightning_hwtune.core.ranking.finite import FiniteOrder, Span
-from lightning_hwtune.core.ranking.within import within_front
+from lightning_hwtune.core.ranking.rung_orders import finite_order
 from lightning_hwtune.errors import ArgumentError, IllegalMoveError
 
 __all__ = ["Place", "RungRanking"]
@@ -51,16 +49,15 @@ class RungRanking:
     """The total order of a rung's trials; a trial is *open* until `shut` says that it is no candidate any more.
 
     Args:
-        within: the order inside a front, a key of `within.WITHIN`.
+        within: the order, as `rung_orders` names them.
         exact_up_to: trials; in larger rungs a rank that decides nothing is given as the range of its front.
     """
 
     def __init__(self, n_objectives: int, within: str = "farthest_first", *, exact_up_to: int = 200) -> None:
-        within_front(within)
         if n_objectives < 1:
             raise ArgumentError("n_objectives", n_objectives, "a whole number from 1")
         self._n_objectives = n_objectives
-        self._finite: FiniteOrder = ByLoss() if n_objectives == 1 else ByFronts(n_objectives, within, exact_up_to)
+        self._finite: FiniteOrder = finite_order(within, n_objectives, exact_up_to)
         self._losses: dict[int, tuple[float, ...]] = {}
         self._not_finite: list[int] = []
         self._open: set[int] = set()

@@ -7,6 +7,9 @@
 - "hypervolume_contribution": most exclusive hypervolume first (plain, not greedy: each is measured against the whole
   front), on the same scale, with the reference at 1.1 in every objective. Of exact duplicates the one with the lowest
   id has the contribution of the place, the others come last.
+- "crowding": longest crowding distance first (Deb et al., "A fast and elitist multiobjective genetic algorithm:
+  NSGA-II", 2002, section III-B): the sum over objectives of the gap between a point's two neighbours, over the range of
+  the front; a point that is best or worst of the front in an objective comes before all others. Duplicates as above.
 
 Ties go to the lower id. A strategy is a `FrontOrder`: some are known only step by step, others give each point a score,
 so that a rank can be told without sorting.
@@ -26,9 +29,12 @@ from lightning_hwtune.errors import ArgumentError, nearest
 
 __all__ = [
     "WITHIN",
+    "Crowding",
     "FarthestFirst",
     "FrontOrder",
     "HypervolumeContribution",
+    "ScoredOrder",
+    "crowding_distances",
     "farthest_first",
     "hypervolume_contributions",
     "to_unit",
@@ -113,14 +119,16 @@ class FarthestFirst(FrontOrder):
         return next((trial_id for trial_id in islice(self, n) if trial_id in candidates), None)
 
 
-@final
-class HypervolumeContribution(FrontOrder):
-    """Most exclusive hypervolume first; O(n log n) for two and three objectives, O(n) if sorted."""
-
-    name: ClassVar[str] = "hypervolume_contribution"
+class ScoredOrder(FrontOrder):
+    """By a score of each point, the highest first; ties go to the lower id."""
 
     def __init__(self, ids: Ids, points: Points) -> None:
-        self._ids, self._scores = ids, hypervolume_contributions(ids, points)
+        self._ids, self._scores = ids, self.scores(ids, points)
+
+    @staticmethod
+    @abc.abstractmethod
+    def scores(ids: Ids, points: Points) -> npt.NDArray[np.float64]:
+        """Returns the score of each point, shape `(n,)`."""
 
     def __iter__(self) -> Iterator[int]:
         """Yields the ids, best first."""
@@ -150,7 +158,31 @@ class HypervolumeContribution(FrontOrder):
         return int(np.count_nonzero(is_ahead))
 
 
-WITHIN: Mapping[str, type[FrontOrder]] = {cls.name: cls for cls in (FarthestFirst, HypervolumeContribution)}
+@final
+class HypervolumeContribution(ScoredOrder):
+    """Most exclusive hypervolume first; O(n log n) for two and three objectives, O(n) if sorted."""
+
+    name: ClassVar[str] = "hypervolume_contribution"
+
+    @staticmethod
+    def scores(ids: Ids, points: Points) -> npt.NDArray[np.float64]:
+        """Returns the exclusive hypervolume of each point."""
+        return hypervolume_contributions(ids, points)
+
+
+@final
+class Crowding(ScoredOrder):
+    """Longest crowding distance first; O(n log n)."""
+
+    name: ClassVar[str] = "crowding"
+
+    @staticmethod
+    def scores(ids: Ids, points: Points) -> npt.NDArray[np.float64]:
+        """Returns the crowding distance of each point."""
+        return crowding_distances(ids, points)
+
+
+WITHIN: Mapping[str, type[FrontOrder]] = {cls.name: cls for cls in (FarthestFirst, HypervolumeContribution, Crowding)}
 
 
 def within_front(name: str) -> type[FrontOrder]:
@@ -227,3 +259,24 @@ def _contributions(front: Points) -> npt.NDArray[np.float64]:
     import moocore  # costs an import of 0.1 s that few studies need
 
     return np.asarray(moocore.hv_contributions(front, ref=np.full(front.shape[1], _REFERENCE)))
+
+
+def crowding_distances(ids: Ids, points: Points) -> npt.NDArray[np.float64]:
+    """Returns the crowding distance of each point, infinite at the ends of the front; -1 for later duplicates.
+
+    Args:
+        ids: of duplicates the one with the lowest id is the first, shape `(n,)`.
+        points: none dominating another, shape `(n, n_objectives)`.
+    """
+    by_id = np.argsort(ids, kind="stable")
+    distinct, first = np.unique(points[by_id], axis=0, return_index=True)
+    distances = np.zeros(len(distinct))
+    for column in distinct.T:
+        order = np.argsort(column, kind="stable")
+        sorted_column, span = column[order], np.ptp(column)
+        if span > 0:
+            distances[order[1:-1]] += (sorted_column[2:] - sorted_column[:-2]) / span
+            distances[(column == sorted_column[0]) | (column == sorted_column[-1])] = np.inf
+    scores = np.full(len(points), -1.0)
+    scores[by_id[first]] = distances
+    return scores

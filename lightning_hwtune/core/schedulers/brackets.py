@@ -29,6 +29,7 @@ import numpy.typing as npt
 
 from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop, Verdict
 from lightning_hwtune.core.ranking.rung import RungRanking
+from lightning_hwtune.core.ranking.rung_orders import resolved_order
 from lightning_hwtune.core.schedulers.base import Promotion, Scheduler
 from lightning_hwtune.errors import IllegalMoveError
 
@@ -59,6 +60,7 @@ class Brackets(Scheduler):
         """Returns a copy with no bracket begun, for losses of this length."""
         new = copy.copy(self)
         new._n_objectives, new._n_filled = n_objectives, 0
+        new.within = resolved_order(self.within, n_objectives, names)
         new._races, new._bracket_of, new._with_promotions = [], {}, set()
         return new
 

@@ -18,7 +18,7 @@ import math
 from fractions import Fraction
 from typing import Any, ClassVar, final
 
-from lightning_hwtune.core.ranking.within import within_front
+from lightning_hwtune.core.ranking.rung_orders import checked_order
 from lightning_hwtune.core.schedulers.asha import ASHA
 from lightning_hwtune.core.schedulers.brackets import Brackets
 from lightning_hwtune.core.schedulers.forwarding import Forwarding
@@ -42,7 +42,8 @@ class Hyperband(Forwarding):
         eta: one in eta goes on at each rung. A fraction is allowed and exact: 2.5, Fraction(5, 2) or "5/2".
         brackets: how many first levels there are, from the lowest; None = every level, the full training included.
         type: "synchronous" (a rung waits until it is full) or "asynchronous".
-        within: the order inside a front, a key of `ranking.within.WITHIN`.
+        within: the order of a rung: by fronts, inside them "farthest_first", "hypervolume_contribution" or
+            "crowding"; without fronts "weighted", "weighted:2,1" or "objective:NAME".
     """
 
     name: ClassVar[str] = "hyperband"
@@ -71,7 +72,7 @@ class Hyperband(Forwarding):
             raise ArgumentError("brackets", brackets, f"a whole number from 1 to {n_levels}, one a rung level, or None")
         if type not in _TYPES:
             raise ArgumentError("type", type, f"'synchronous' or 'asynchronous'{nearest(str(type), _TYPES)}")
-        within_front(within)
+        checked_order(within)
         self.brackets, self.type, self.within = brackets, type, within
         if type == "synchronous":
             plan = [(first, hyperband_size(self.eta, n_levels, first)) for first in range(brackets)]

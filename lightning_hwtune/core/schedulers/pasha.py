@@ -37,8 +37,8 @@ import numpy.typing as npt
 
 from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop, Verdict
 from lightning_hwtune.core.ranking.rung import Place, RungRanking
+from lightning_hwtune.core.ranking.rung_orders import checked_order, resolved_order
 from lightning_hwtune.core.ranking.soft import CrissCross, orders_agree
-from lightning_hwtune.core.ranking.within import within_front
 from lightning_hwtune.core.schedulers.base import Promotion, Scheduler
 from lightning_hwtune.core.schedulers.rungs import UNITS, exact_eta, horizon, plain_eta, rung_levels
 from lightning_hwtune.errors import ArgumentError, IllegalMoveError
@@ -57,7 +57,8 @@ class PASHA(Scheduler):
         max_epochs, max_steps, max_samples: the full training, in exactly one of these units.
         first_rung: the lowest level, in the same unit; no trial is judged before it.
         eta: about one in eta goes on at each rung. A fraction is allowed and exact: 2.5, Fraction(5, 2) or "5/2".
-        within: the order inside a front, a key of `ranking.within.WITHIN`.
+        within: the order of a rung: by fronts, inside them "farthest_first", "hypervolume_contribution" or
+            "crowding"; without fronts "weighted", "weighted:2,1" or "objective:NAME".
     """
 
     name: ClassVar[str] = "pasha"
@@ -84,7 +85,7 @@ class PASHA(Scheduler):
                 f"a full training of more than {max(int(first_rung * self.eta), first_rung + 1)} {self.unit}",
                 hint=f"The rungs are {', '.join(map(str, self.levels))}: PASHA needs three to grow; take ASHA.",
             )
-        within_front(within)
+        checked_order(within)
         self.within = within
         self._rungs: dict[int, RungRanking] = {}
         self._losses: dict[int, dict[int, npt.NDArray[np.float64]]] = {}
@@ -105,8 +106,8 @@ class PASHA(Scheduler):
 
     def fresh(self, n_objectives: int, names: Sequence[str] = ()) -> Self:
         """Returns a copy with a ladder of two empty rungs, for losses of this length."""
-        new = copy.copy(self)
-        new._rungs = {level: RungRanking(n_objectives, self.within) for level in self.levels}
+        new, order = copy.copy(self), resolved_order(self.within, n_objectives, names)
+        new._rungs = {level: RungRanking(n_objectives, order) for level in self.levels}
         new._losses = {level: {} for level in self.levels}
         new._top, new._noise, new._curves = 1, np.zeros(n_objectives), CrissCross(n_objectives)
         new._compared = None

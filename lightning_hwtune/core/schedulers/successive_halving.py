@@ -9,7 +9,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any, ClassVar, final
 
-from lightning_hwtune.core.ranking.within import within_front
+from lightning_hwtune.core.ranking.rung_orders import checked_order
 from lightning_hwtune.core.schedulers.brackets import Brackets
 from lightning_hwtune.core.schedulers.forwarding import Forwarding
 from lightning_hwtune.core.schedulers.rungs import UNITS, ceil_power, exact_eta, horizon, plain_eta, rung_levels
@@ -30,7 +30,8 @@ class SuccessiveHalving(Forwarding):
         first_rung: the lowest level, in the same unit; no trial is judged before it.
         eta: one in eta goes on at each rung. A fraction is allowed and exact: 2.5, Fraction(5, 2) or "5/2".
         bracket_size: trials of a bracket; None = as few as leave one for the last rung, e.g. 27 for 1, 3, 9, 27.
-        within: the order inside a front, a key of `ranking.within.WITHIN`.
+        within: the order of a rung: by fronts, inside them "farthest_first", "hypervolume_contribution" or
+            "crowding"; without fronts "weighted", "weighted:2,1" or "objective:NAME".
     """
 
     name: ClassVar[str] = "successive_halving"
@@ -55,7 +56,7 @@ class SuccessiveHalving(Forwarding):
             bracket_size = ceil_power(self.eta, len(self.levels) - 1)
         if isinstance(bracket_size, bool) or not isinstance(bracket_size, int) or bracket_size < 1:
             raise ArgumentError("bracket_size", bracket_size, "a whole number from 1, or None")
-        within_front(within)
+        checked_order(within)
         self.bracket_size, self.within = bracket_size, within
         self._rule = Brackets(self.unit, self.levels, self.eta, [(0, bracket_size)], within)
 

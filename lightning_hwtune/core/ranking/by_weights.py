@@ -1,0 +1,98 @@
+"""The order of trials by a weighted sum of their losses.
+
+Losses are scaled to [0, 1] by the extremes of all trials that are here, so that no unit decides; a trial beyond them
+changes the scale and with it, perhaps, the order of all. An arrival costs a bisection and a shift, and O(n log n) when
+the scale changes, which it does the less often the more trials are here.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Container, Sequence
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_hwtune.core.ranking.finite import FiniteOrder, Span
+from lightning_hwtune.core.ranking.front_sets import Loss
+from lightning_hwtune.core.ranking.within import to_unit
+
+__all__ = ["ByWeights"]
+
+Matrix = npt.NDArray[np.float64]
+
+
+@final
+class ByWeights(FiniteOrder):
+    """By the weighted sum of the scaled losses, then by trial id.
+
+    Args:
+        weights: one an objective, from 0.
+    """
+
+    def __init__(self, weights: Sequence[float]) -> None:
+        self._weights = tuple(weights)
+        self._losses: dict[int, tuple[float, ...]] = {}
+        self._low, self._high = (np.inf,) * len(self._weights), (-np.inf,) * len(self._weights)
+        self._sorted: list[tuple[float, int]] = []
+        self._open: list[tuple[float, int]] = []
+
+    def insert(self, trial_id: int, loss: Loss) -> None:
+        """A trial arrives, open."""
+        self._losses[trial_id] = tuple(loss)
+        if self._widens(loss):
+            is_open = {i for _, i in self._open} | {trial_id}
+            self._low, self._high = self._scale_with(loss)
+            scores = self._scores(list(self._losses.values()), self._low, self._high)
+            self._sorted = sorted(zip(scores, self._losses, strict=True))
+            self._open = [pair for pair in self._sorted if pair[1] in is_open]
+        else:
+            insort(self._sorted, self._pair(trial_id, loss))
+            insort(self._open, self._pair(trial_id, loss))
+
+    def close(self, trial_id: int, loss: Loss) -> None:
+        """An open trial of this loss is no longer open."""
+        del self._open[bisect_left(self._open, self._pair(trial_id, loss))]
+
+    def arrival(self, trial_id: int, loss: Loss, k: int) -> Span:
+        """Returns the place that this trial would have if it arrived now; changes nothing."""
+        if not self._widens(loss):
+            return self.place(trial_id, loss, k)
+        low, high = self._scale_with(loss)
+        *others, own = self._scores([*self._losses.values(), tuple(loss)], low, high)
+        rank = sum(pair < (own, trial_id) for pair in zip(others, self._losses, strict=True))
+        return Span(None, rank, rank, rank < k)
+
+    def place(self, trial_id: int, loss: Loss, k: int) -> Span:
+        """Returns the place of a trial that is here."""
+        rank = bisect_left(self._sorted, self._pair(trial_id, loss))
+        return Span(None, rank, rank, rank < k)
+
+    def first_open(self, k: int, exclude: Container[int]) -> int | None:
+        """Returns the best open trial among the first `k` that is not excluded, or None."""
+        for pair in self._open:
+            if pair[1] not in exclude:
+                return pair[1] if bisect_left(self._sorted, pair) < k else None
+        return None
+
+    def order(self) -> list[int]:
+        """Returns all trial ids, best first."""
+        return [trial_id for _, trial_id in self._sorted]
+
+    def _pair(self, trial_id: int, loss: Loss) -> tuple[float, int]:
+        return self._scores([tuple(loss)], self._low, self._high)[0], trial_id
+
+    def _scores(self, losses: list[tuple[float, ...]], low: Sequence[float], high: Sequence[float]) -> list[float]:
+        unit = to_unit(np.array(losses), low, high)
+        total: Matrix = self._weights[0] * unit[:, 0]
+        for weight, column in zip(self._weights[1:], unit.T[1:], strict=True):
+            total = total + weight * column  # one by one: a matrix product rounds by the number of its rows
+        scores: list[float] = total.tolist()
+        return scores
+
+    def _widens(self, loss: Loss) -> bool:
+        return any(x < low or x > high for x, low, high in zip(loss, self._low, self._high, strict=True))
+
+    def _scale_with(self, loss: Loss) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        return tuple(map(min, self._low, loss)), tuple(map(max, self._high, loss))
