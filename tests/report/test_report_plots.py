@@ -23,9 +23,9 @@ def test_the_front_has_a_panel_for_each_pair_of_objectives(paper):
     panels = [panel for panel in figure.axes if panel.get_visible()]
     labels = [(panel.get_xlabel(), panel.get_ylabel()) for panel in panels]
     assert labels == [
-        ("train_s, min", "error, min"),
-        ("cost_usd, min", "error, min"),
-        ("cost_usd, min", "train_s, min"),
+        ("train_s, lower is better", "error, lower is better"),
+        ("cost_usd, lower is better", "error, lower is better"),
+        ("cost_usd, lower is better", "train_s, lower is better"),
     ]
     assert offsets(panels[0], "front, 1 device") == [(5.0, 0.25), (9.0, 0.2)]
     assert offsets(panels[2], "front, 1 device") == [(0.005, 5.0), (0.009000000000000001, 9.0)]
@@ -62,7 +62,7 @@ def test_a_single_objective_is_shown_over_the_training_time():
     s.report(1.0, 0, 9, 0.1, 4.0, values={"error": 0.1}, level=9, verdict="stop")
     s.end(1.0, 0, "completed", 1.0)
     [panel] = front_figure(s.state).axes
-    assert (panel.get_xlabel(), panel.get_ylabel()) == ("train_s", "error, min")
+    assert (panel.get_xlabel(), panel.get_ylabel()) == ("train_s", "error, lower is better")
     assert offsets(panel, "front, 1 device") == [(4.0, 0.1)]
 
 
@@ -126,8 +126,8 @@ def test_learning_curves(paper):
     assert list(named["trial 1"].get_xdata()) == list(range(1, 10))
     assert named["trial 1"].get_ydata()[-1] == 0.2
     assert list(axes.get_xticks()) == [1, 3, 9]
-    assert axes.get_ylabel() == "error, min"
-    assert curves_figure(paper.state, "train_s").axes[0].get_ylabel() == "train_s, min"
+    assert axes.get_ylabel() == "error, lower is better"
+    assert curves_figure(paper.state, "train_s").axes[0].get_ylabel() == "train_s, lower is better"
 
 
 @pytest.mark.parametrize("draw", [front_figure, timeline_figure, curves_figure])

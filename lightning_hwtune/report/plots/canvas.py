@@ -47,7 +47,7 @@ class StudyFigure(Figure):
 def axis_label(objective: Objective) -> str:
     """Returns the name, its unit if the name does not say it, and the direction."""
     unit = f" [{objective.unit}]" if objective.unit and not objective.is_measured else ""
-    return f"{objective.name}{unit}, {objective.mode}"
+    return f"{objective.name}{unit}, {'lower' if objective.mode == 'min' else 'higher'} is better"
 
 
 def fit_scale(axes: Axes, across: Sequence[float], up: Sequence[float]) -> None:
