@@ -10,6 +10,7 @@ import contextlib
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.check import Check, run_check
 from lightning_hwtune.engine.devices import resolve
+from lightning_hwtune.engine.earlier_studies import auto_prior
 from lightning_hwtune.engine.inline import InlineExecutor
 from lightning_hwtune.engine.local import LocalExecutor
 from lightning_hwtune.engine.loop import Loop
@@ -87,6 +89,8 @@ class Study:
         objectives: `Metric("val_loss", "min")`, `TrainSeconds()`, ...; the first breaks ties and names `best`.
         scheduler: when a trial goes on, e.g. `ASHA(max_epochs=27)`.
         searcher: what is tried next; random unless told otherwise.
+        prior: "auto" learns from the finished studies in the same store that share parameters and have the same
+            objectives (`engine.earlier_studies`), once, when the study begins; None learns nothing.
         pool: the devices and their price; all visible GPUs, else the CPU cores, unless told otherwise.
         dir: folder of the studies. storage: SQLAlchemy URL that replaces the study's own SQLite file.
         seed: of every draw. batch: "global" (devices change time and cost only) or "per_device".
@@ -107,6 +111,7 @@ class Study:
         *,
         scheduler: Scheduler,
         searcher: Searcher | None = None,
+        prior: str | None = None,
         pool: Pool | None = None,
         dir: str | Path = "hwtune",  # noqa: A002 - the agreed public name
         storage: str | None = None,
@@ -122,12 +127,23 @@ class Study:
         _require(scheduler, Scheduler, "scheduler", "a scheduler such as ASHA(max_epochs=27)")
         _require(searcher, Searcher | None, "searcher", "a searcher such as Random(), or None")
         _require(pool, Pool | None, "pool", "Pool(devices=2), or None")
+        if prior not in (None, "auto"):
+            hint = "A prior of your own is a searcher: searcher=ParetoPrior.from_studies(...)."
+            raise ArgumentError("prior", prior, "'auto' or None", hint=hint)
+        if prior is not None and searcher is not None:
+            raise ArgumentError("prior", prior, "None beside a searcher: a prior is the searcher")
         if batch == "per_device":
             space = space.constrained(None)
+        self._files = StudyFiles(Path(dir), name, budget_bytes=parse_bytes(disk_budget))
+        self._storage = storage
+        if not isinstance(objectives, Objectives):
+            objectives = Objectives(objectives)
+        if prior == "auto":
+            searcher = self._auto_prior(space, objectives)
         self._spec = StudySpec(
             name=name,
             space=space,
-            objectives=objectives if isinstance(objectives, Objectives) else Objectives(objectives),
+            objectives=objectives,
             scheduler=scheduler,
             searcher=searcher or Random(),
             pool=resolve(pool or Pool()),
@@ -136,8 +152,6 @@ class Study:
             max_retries=max_retries,
             max_failures=max_failures,
         )
-        self._files = StudyFiles(Path(dir), name, budget_bytes=parse_bytes(disk_budget))
-        self._storage = storage
         self._hold: _Hold | None = None
         self._replayed()  # refuses a stored study with other settings
 
@@ -423,6 +437,22 @@ class Study:
             raise StudyNotFoundError(f"study {self.name!r} has not begun: run it first")
         return state
 
+    def _auto_prior(self, space: SearchSpace, objectives: Objectives) -> Searcher | None:
+        """Returns the searcher that the study began with, or, if it is new, what the studies beside it tell."""
+        try:
+            with _reading(self._files, self._storage) as log:
+                stored = replay(log)
+        except StudyNotFoundError:
+            stored = None
+        if stored is not None:
+            return stored.spec.searcher
+        found = auto_prior(self._files.name, space, objectives, self._files.root.parent, self._storage)
+        if found is None:
+            where = self._storage or str(self._files.root.parent)
+            text = f"prior='auto': no finished study in {where!r} shares parameters and objectives; draws are random"
+            warnings.warn(text, stacklevel=3)
+        return found
+
     def _replayed(self) -> StudyState | None:
         try:
             with _reading(self._files, self._storage) as log:
@@ -471,6 +501,7 @@ _STUDY_NAMES = (
     "objectives",
     "scheduler",
     "searcher",
+    "prior",
     "pool",
     "dir",
     "storage",

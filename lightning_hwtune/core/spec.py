@@ -14,7 +14,7 @@ from lightning_hwtune.core.hardware.allocation import AllocationPolicy, allocati
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Objectives, TrainSeconds
 from lightning_hwtune.core.schedulers import Scheduler, scheduler_from_settings
-from lightning_hwtune.core.searchers import Searcher, searcher_from_settings
+from lightning_hwtune.core.searchers import ParetoPrior, Searcher, searcher_from_settings
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError
 
@@ -92,6 +92,8 @@ class StudySpec:
             raise ArgumentError("max_failures", self.max_failures, "a whole number from 1")
         self.searcher.check(self.space)
         self.searcher.check_objectives(self.objectives)
+        if isinstance(self.searcher, ParetoPrior):  # its draws are good, and most would be stopped for ever
+            object.__setattr__(self, "scheduler", self.scheduler.keeping_front())
         self._check_hardware()
 
     def _check_hardware(self) -> None:

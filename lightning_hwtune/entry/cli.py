@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from lightning_hwtune import __version__
-from lightning_hwtune.entry import shown
+from lightning_hwtune.entry import prior, shown
 from lightning_hwtune.entry.output import At, Format, flat, short_path, write, write_frame
 from lightning_hwtune.entry.replay import replay
 from lightning_hwtune.errors import ArgumentError, HwTuneError
@@ -341,6 +341,7 @@ def export(
 
 
 app.command()(replay)
+app.add_typer(prior.app, name="prior")
 
 
 def _load(path: Path, overrides: Sequence[str] | None, **given: Any) -> StudySettings:

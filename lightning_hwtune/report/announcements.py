@@ -13,6 +13,7 @@ from rich.text import Text
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.record import TrialState
+from lightning_hwtune.core.searchers import ParetoPrior
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.report.amounts import config_text, counted, duration, money, share, size
 from lightning_hwtune.report.status import n_epochs_spent, rung_forecast
@@ -68,6 +69,9 @@ def opening(state: StudyState, folder: Path, payload: PayloadFacts | None) -> It
     price = f" at {money(spec.pool.usd_per_device_hour)} an hour each" if spec.pool.usd_per_device_hour else ""
     pool = f"{spec.pool.size} {spec.pool.accelerator} {'device' if spec.pool.size == 1 else 'devices'}{price}"
     yield Text(f"objectives: {objectives}; {counted(len(spec.space), 'parameters')}; pool of {pool}")
+    if isinstance(spec.searcher, ParetoPrior):
+        learned = ", ".join(f"{task.name} ({counted(len(task), 'trials')})" for task in spec.searcher.tasks)
+        yield Text(f"prior learned from {learned}")
     yield Text(f"limits: {_limits(state)}")
     if limits.max_trials is not None:
         yield rung_table(state.spec.scheduler, limits.max_trials, limits.finishers)

@@ -78,6 +78,12 @@ class StudySettings:
     searcher: Mapping[str, Any] | str = _key(
         "mapping or text", "What is tried next: `name` and its options, see below.", "random"
     )
+    prior: str | None = _key(
+        "text",
+        "`auto`: what is tried next is learned from the finished studies in `dir` that share parameters and have the "
+        "same objectives. It takes the place of `searcher`.",
+        None,
+    )
     pool: Mapping[str, Any] = _key("mapping", "The devices of this host and their price, see below.", {})
     seed: int = _key("whole number", "Of every draw. The same seed and the same reports give the same decisions.", 0)
     batch: str = _key(
@@ -128,6 +134,10 @@ class StudySettings:
             _check_form(item, getattr(self, item.name))
         if not _IMPORT_PATH.fullmatch(self.train):
             raise ArgumentError("train", self.train, "an import path such as 'models.digits_study:train'")
+        if self.prior not in (None, "auto"):
+            raise ArgumentError("prior", self.prior, "auto, or null")
+        if self.prior is not None and self.searcher != "random":
+            raise ArgumentError("prior", self.prior, "null beside a `searcher`: a prior is the searcher")
         self.study_kwargs()
         self.limits()
         parse_bytes(self.disk_budget)
@@ -176,7 +186,8 @@ class StudySettings:
             "space": self._space(),
             "objectives": self._objectives(),
             "scheduler": self._scheduler(),
-            "searcher": self._searcher(),
+            "searcher": None if self.prior is not None else self._searcher(),
+            "prior": self.prior,
             "pool": _build("pool", Pool, self.pool),
             "dir": self.dir,
             "storage": self.storage,

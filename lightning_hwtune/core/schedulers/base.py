@@ -57,6 +57,13 @@ class Scheduler(abc.ABC):
             n_objectives: length of the losses. names: of the objectives, for settings that call one by its name.
         """
 
+    def keeping_front(self) -> Self:
+        """Returns a scheduler with these settings that never stops a member of a rung's front on arrival.
+
+        This one, unless it has a rule that would.
+        """
+        return self
+
     @abc.abstractmethod
     def draw_bracket(self, rng: np.random.Generator) -> int:
         """Returns the bracket of a new trial."""
