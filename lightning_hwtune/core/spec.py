@@ -94,6 +94,7 @@ class StudySpec:
         self.searcher.check_objectives(self.objectives)
         if isinstance(self.searcher, ParetoPrior):  # its draws are good, and most would be stopped for ever
             object.__setattr__(self, "scheduler", self.scheduler.keeping_front())
+        self.scheduler.fresh(len(self.objectives), self.objectives.names)  # refuses an order that names no objective
         self._check_hardware()
 
     def _check_hardware(self) -> None:
