@@ -26,7 +26,12 @@ def space() -> SearchSpace:
 
 
 def spec(
-    *, scheduler: Scheduler | None = None, searcher: Searcher | None = None, devices: int = 2, seed: int = 0, **kwargs: Any
+    *,
+    scheduler: Scheduler | None = None,
+    searcher: Searcher | None = None,
+    devices: int = 2,
+    seed: int = 0,
+    **kwargs: Any,
 ) -> StudySpec:
     return StudySpec(
         name="test",
@@ -47,7 +52,9 @@ def default_curve(config: dict[str, Any], epoch: int) -> float:
 class Driver:
     """Drives a controller as the loop would, one epoch of one running trial at a time, in the order of their clocks."""
 
-    def __init__(self, study: StudySpec, limits: Limits, curve: Curve = default_curve, log: list[ev.Event] | None = None):
+    def __init__(
+        self, study: StudySpec, limits: Limits, curve: Curve = default_curve, log: list[ev.Event] | None = None
+    ):
         self.log: list[ev.Event] = log if log is not None else []
         self.curve, self.limits = curve, limits
         self.now = self.log[-1].at if self.log else 0.0

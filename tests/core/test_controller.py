@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from study_driver import Driver, default_curve, replay, snapshot, space, spec
 
 from lightning_hwtune.core import events as ev
-from lightning_hwtune.core.decisions import Done, Pause, Resume, Start, Wait
+from lightning_hwtune.core.decisions import Done, Pause, Wait
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.core.schedulers import ASHA, RunToEnd

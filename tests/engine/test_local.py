@@ -63,10 +63,23 @@ class Bench:
         folder = self.folder / "trials" / f"{trial_id:03d}"
         folder.mkdir(parents=True, exist_ok=True)
         settings: dict[str, Any] = {
-            "study": "test", "trial_id": trial_id, "segment": 1, "config": {}, "seed": trial_id, "num_devices": devices,
-            "slots": tuple(range(devices)), "accelerator": "cpu", "threads_per_device": 1, "trial_dir": str(folder), "resource": 0,
-            "checkpoint": None, "unit": "epochs", "max_resource": max_resource, "levels": (1, max_resource), "metrics": ("error",),
-        }  # fmt: skip
+            "study": "test",
+            "trial_id": trial_id,
+            "segment": 1,
+            "config": {},
+            "seed": trial_id,
+            "num_devices": devices,
+            "slots": tuple(range(devices)),
+            "accelerator": "cpu",
+            "threads_per_device": 1,
+            "trial_dir": str(folder),
+            "resource": 0,
+            "checkpoint": None,
+            "unit": "epochs",
+            "max_resource": max_resource,
+            "levels": (1, max_resource),
+            "metrics": ("error",),
+        }
         return SegmentOrder(**{**settings, **kwargs})
 
     def run(self, executor: LocalExecutor, sink: Recorder, *orders: SegmentOrder, limit_s: float = 60.0) -> Recorder:
