@@ -34,7 +34,7 @@ import numpy.typing as npt
 
 from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop, Verdict
 from lightning_hwtune.core.ranking.rung import Place, RungRanking
-from lightning_hwtune.core.ranking.within import within_front
+from lightning_hwtune.core.ranking.rung_orders import checked_order, resolved_order
 from lightning_hwtune.core.schedulers.base import Promotion, Scheduler
 from lightning_hwtune.core.schedulers.rungs import UNITS, exact_eta, horizon, plain_eta, quota, rung_levels
 from lightning_hwtune.errors import ArgumentError, IllegalMoveError, nearest
@@ -43,7 +43,16 @@ from lightning_hwtune.names import refuse_unknown
 __all__ = ["ASHA"]
 
 _TYPES = ("promotion", "stopping")
-_ARGUMENTS = (*(f"max_{unit}" for unit in UNITS), "first_rung", "eta", "brackets", "type", "strict", "within")
+_ARGUMENTS = (
+    *(f"max_{unit}" for unit in UNITS),
+    "first_rung",
+    "eta",
+    "brackets",
+    "type",
+    "strict",
+    "within",
+    "keep_front",
+)
 
 
 @final
@@ -57,7 +66,10 @@ class ASHA(Scheduler):
         brackets: how many races there are; each begins one level higher than the one before.
         type: "promotion" or "stopping".
         strict: with "promotion", never promote more than n // eta trials of a rung in all.
-        within: the order inside a front, a key of `ranking.within.WITHIN`.
+        within: the order of a rung: by fronts, inside them "farthest_first", "hypervolume_contribution" or
+            "crowding"; without fronts "weighted", "weighted:2,1" or "objective:NAME".
+        keep_front: with "stopping", never stop a member of the rung's front. A study with a prior sets it: there all
+            arrivals are good, and the rule would stop most of the best ones for ever.
     """
 
     name: ClassVar[str] = "asha"
@@ -74,6 +86,7 @@ class ASHA(Scheduler):
         type: str = "promotion",  # noqa: A002 - the word users know
         strict: bool = False,
         within: str = "farthest_first",
+        keep_front: bool = False,
         **wrong_habits: object,
     ) -> None:
         refuse_unknown("ASHA", wrong_habits, _ARGUMENTS)
@@ -86,7 +99,10 @@ class ASHA(Scheduler):
             raise ArgumentError("type", type, f"'promotion' or 'stopping'{nearest(str(type), _TYPES)}")
         if not isinstance(strict, bool) or (strict and type != "promotion"):
             raise ArgumentError("strict", strict, "False, or True with type='promotion'")
-        within_front(within)
+        if not isinstance(keep_front, bool) or (keep_front and type != "stopping"):
+            raise ArgumentError("keep_front", keep_front, "False, or True with type='stopping'")
+        checked_order(within)
+        self.keep_front = keep_front
         self.brackets, self.type, self.strict, self.within = brackets, type, strict, within
         self._shares = _hyperband_shares(self.eta, len(self.levels), brackets)
         self._share_ends = [float(end) for end in itertools.accumulate(self._shares)]
@@ -95,9 +111,9 @@ class ASHA(Scheduler):
 
     def fresh(self, n_objectives: int, names: Sequence[str] = ()) -> Self:
         """Returns a copy with empty rungs, for losses of this length."""
-        new = copy.copy(self)
+        new, order = copy.copy(self), resolved_order(self.within, n_objectives, names)
         new._rungs = {
-            (bracket, level): _Rung(level, RungRanking(n_objectives, self.within))
+            (bracket, level): _Rung(level, RungRanking(n_objectives, order))
             for bracket in range(self.brackets)
             for level in self.levels[bracket:]
         }
@@ -122,6 +138,8 @@ class ASHA(Scheduler):
         n_go_on = self._n_go_on(len(rung.ranking) + 1)
         place = rung.ranking.arrival(trial_id, loss, n_go_on)
         if self.type == "stopping":
+            if self.keep_front and place.front == 0 and not place.is_in:
+                return Continue(Reason("front", f"{_standing(level, place)}, front members are kept"))
             return Continue(_reason(level, place, n_go_on)) if place.is_in else Stop(_reason(level, place, n_go_on))
         if place.is_in and self._is_used_up(rung, n_go_on):
             return Pause(Reason("strict", f"{_standing(level, place)}, all {n_go_on} places are taken"))
@@ -198,7 +216,16 @@ class ASHA(Scheduler):
             "type": self.type,
             "strict": self.strict,
             "within": self.within,
+            **({"keep_front": True} if self.keep_front else {}),
         }
+
+    def keeping_front(self) -> Self:
+        """Returns these settings, with `keep_front` if trials are stopped."""
+        if self.type != "stopping" or self.keep_front:
+            return self
+        new = copy.copy(self)
+        new.keep_front = True
+        return new
 
     def _n_go_on(self, n_trials: int) -> int:
         """How many of a rung's trials go on: promotion n // eta; stopping those whose position / n <= 1 / eta."""
