@@ -9,9 +9,11 @@ Shapes of the losses:
 - correlated: the error, a time that grows with it under noise, and with three objectives a cost of 3 x time
 - front: all on one front, the hardest case for the order inside a front
 
+Whole simulated studies of 10,000 and 100,000 trials come last (`study_speed.py`).
+
     python benchmarks/decisions.py [--quick] [--seed 0]
 
-About three minutes; --quick stops at 1,000 trials and takes seconds.
+About five minutes; --quick stops at 1,000 trials and takes seconds.
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ import argparse
 import json
 import math
 import platform
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import moocore
@@ -31,6 +35,9 @@ import numpy.typing as npt
 import lightning_hwtune
 from lightning_hwtune.core.ranking.within import WITHIN
 from lightning_hwtune.core.schedulers import ASHA
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.study_speed import study_figures
 
 Losses = npt.NDArray[np.float64]
 
@@ -51,7 +58,8 @@ def main() -> None:
     rows = [timed(*case, arguments.seed) for case in cases(SIZES[:2] if arguments.quick else SIZES)]
     versions = {name: module.__version__ for name, module in (("numpy", np), ("moocore", moocore))}
     versions |= {"lightning_hwtune": lightning_hwtune.__version__, "python": platform.python_version()}
-    result = {"figures": figures(rows), "decisions": rows, "machine": platform.platform()}
+    studies = {} if arguments.quick else study_figures(arguments.seed)
+    result = {"figures": figures(rows) | studies, "decisions": rows, "machine": platform.platform()}
     print(json.dumps({**result, "versions": versions, "seeds": [arguments.seed]}, indent=1))
 
 
