@@ -17,7 +17,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.record import TrialRecord
@@ -42,6 +41,8 @@ def copula_scores(losses: npt.ArrayLike) -> Floats:
     n = len(matrix)
     if n == 0:
         return matrix
+    from scipy.stats import rankdata  # most of a second to import: only where a prior is at work
+
     ranks = rankdata(np.where(np.isfinite(matrix), matrix, np.inf), axis=0)
     margin = winsor_margin(n)
     scores: Floats = ndtri(((ranks - 0.5) / n).clip(margin, 1 - margin))

@@ -28,7 +28,6 @@ from typing import Any, ClassVar, Protocol, Self, final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.ranking.fronts import front_ranks
@@ -329,6 +328,8 @@ def _share_start(seed: int) -> float:
 
 def _spearman(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:
     """The rank correlation; NaN if one of the two never differs."""
+    from scipy.stats import rankdata  # most of a second to import: only where a prior is at work
+
     a, b = rankdata(first), rankdata(second)
     a, b = a - a.mean(), b - b.mean()
     norm = math.sqrt(float((a @ a) * (b @ b)))
