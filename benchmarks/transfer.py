@@ -3,8 +3,8 @@
     python benchmarks/transfer.py [--seeds 10] [--tasks 17] > transfer.json
 
 Every task in turn is tuned (val_error, train_s) by ASHA on 4 simulated workers over the table's own configurations,
-with and without a prior learned from the other 16 tasks. Cross-fitted: for each seed one random half of the configurations
-can be drawn, and the prior knows the *other* half only, so it never looks up what it proposes. Arms:
+with and without a prior learned from the other 16 tasks. Cross-fitted: for each seed one random half of the
+configurations can be drawn, and the prior knows the *other* half only, so it never looks up what it proposes. Arms:
 
     none        the half in a random order
     prior       ParetoPrior as it comes

@@ -18,7 +18,7 @@ from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.session import replay
-from lightning_hwtune.errors import HwTuneError
+from lightning_hwtune.errors import ArgumentError, HwTuneError
 from lightning_hwtune.store.files import StudyFiles, study_names
 from lightning_hwtune.store.log import EventLog, stored_names
 
@@ -68,6 +68,7 @@ def auto_prior(
 ) -> ParetoPrior | None:
     """Returns what the finished studies beside study `name` tell, None if there is none to learn from."""
     others = [study for study in finished_studies(dir, storage) if study.name != name and _fits(study, objectives)]
+    others = [study for study in others if _has_points(study, space)]
     shared = {study.name: {key for key in study.spec.space if key in space} for study in others}
     most = max(shared.values(), key=len, default=set())
     kept = [study for study in others if most and most <= shared[study.name]]
@@ -78,3 +79,12 @@ def _fits(study: FinishedStudy, objectives: Objectives) -> bool:
     modes = {item.name: item.mode for item in study.spec.objectives}
     has_objectives = all(modes.get(item.name) == item.mode for item in objectives)
     return has_objectives and any(trial.decided and trial.measurements for trial in study.replayed.trials)
+
+
+def _has_points(study: FinishedStudy, space: SearchSpace) -> bool:
+    """Tells whether a configuration of the study lies inside the space, as far as the two share parameters."""
+    try:
+        ParetoPrior.from_studies(study).check(space)
+    except ArgumentError:
+        return False
+    return True

@@ -15,11 +15,13 @@ from lightning_hwtune.core.searchers import (
     Grid,
     History,
     Listed,
+    ParetoPrior,
     Random,
     Searcher,
     Sobol,
     searcher_from_settings,
 )
+from lightning_hwtune.core.searchers.earlier import EarlierTask
 from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, SearchSpace
 from lightning_hwtune.core.spec import Limits
 
@@ -28,7 +30,28 @@ INFINITE = SearchSpace(lr=Float(1e-4, 1e-1, log=True), batch_size=Choice([63, 64
 FINITE = SearchSpace(width=Int(1, 7, log=True), kind=Choice(["a", "b", "c"]), devices=NumDevices(1, 2, 3))
 LISTED = [INFINITE.decode([share, 0.75, 0.25]) for share in (0.1, 0.4, 0.5, 0.9)]
 
-SEARCHERS = [Random(), Sobol(), Grid(points_per_float=3), TPE(min_points=2), TPE(random=0, candidates=5, min_points=1)]
+TASKS = [
+    EarlierTask(
+        name,
+        {
+            "lr": [10 ** (-4 + i / 4) for i in range(13)],
+            "batch_size": [63, 64] * 6 + [32],
+            "devices": [1 + i % 2 for i in range(13)],
+            "width": [1 + i % 7 for i in range(13)],
+        },
+        [[abs(i - 6 - shift), float(i)] for i in range(13)],
+    )
+    for name, shift in (("first", 0), ("second", 1))
+]
+SEARCHERS = [
+    Random(),
+    Sobol(),
+    Grid(points_per_float=3),
+    TPE(min_points=2),
+    TPE(random=0, candidates=5, min_points=1),
+    ParetoPrior(TASKS, OBJECTIVES, candidates=32),
+    ParetoPrior(TASKS[:1], OBJECTIVES, uniform=0, batch=1),
+]
 every_searcher = pytest.mark.parametrize("searcher", SEARCHERS, ids=repr)
 every_space = pytest.mark.parametrize("space", [INFINITE, FINITE], ids=["infinite", "finite"])
 
@@ -124,7 +147,7 @@ def test_a_killed_and_replayed_study_draws_as_the_unkilled_one(searcher: Searche
 
 
 def test_a_list_is_gone_through_once() -> None:
-    for searcher in (Listed(LISTED), TPE(configs=LISTED, min_points=1)):
+    for searcher in (Listed(LISTED), TPE(configs=LISTED, min_points=1), ParetoPrior(TASKS, OBJECTIVES, configs=LISTED)):
         history, drawn = History([], OBJECTIVES), []
         while (config := searcher.propose(INFINITE, len(drawn), 0, history)) is not None:
             drawn.append(config)

@@ -15,7 +15,7 @@ from lightning_hwtune.core.searchers.surrogate import Surrogate, fit_surrogate
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["EarlierTask", "Lesson"]
+__all__ = ["EarlierTask", "Lesson", "n_combinations", "shared_names", "usable_rows"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -72,23 +72,13 @@ class Lesson:
 
     def __init__(self, tasks: Sequence[EarlierTask], space: SearchSpace, columns: Sequence[int]) -> None:
         self.space, self.shared = space, shared_names(tasks, space)
-        self._width = sum(space[name].n_dims for name in self.shared)
         self._known: dict[tuple[Any, ...], tuple[Floats, Floats]] = {}
-        points, scores = [], []
-        self.n_points: dict[str, int] = {}
-        for task in tasks:
-            found, rows = self._points(task)
-            self.n_points[task.name] = len(rows)
-            points.append(found)
-            scores.append(copula_scores(np.array(task.losses)[:, columns])[rows])
-        if not sum(self.n_points.values()):
-            raise ArgumentError(
-                "prior", list(self.n_points), f"tasks with configurations inside the ranges of {', '.join(self.shared)}"
-            )
-        self.points, self.scores = np.concatenate(points), np.concatenate(scores)
-        counts = [space[name].n_values for name in self.shared]
-        n_combinations = None if None in counts else math.prod(count for count in counts if count is not None)
-        self.model: Surrogate = fit_surrogate(self.points, self.scores, n_combinations)
+        rows = usable_rows(tasks, space)
+        self.n_points = {task.name: len(kept) for task, kept in zip(tasks, rows, strict=True)}
+        pairs = list(zip(tasks, rows, strict=True))
+        self.points = np.array([self._encode(key) for task, kept in pairs for key in self._keys(task, kept)])
+        self.scores = np.concatenate([copula_scores(np.array(task.losses)[:, columns])[kept] for task, kept in pairs])
+        self.model: Surrogate = fit_surrogate(self.points, self.scores, n_combinations(space, self.shared))
 
     def expect(self, configs: Sequence[Mapping[str, Any]]) -> tuple[Floats, Floats]:
         """Returns mean and standard deviation of the scores, each of shape `(n_configs, n_objectives)`."""
@@ -106,17 +96,9 @@ class Lesson:
         pairs = zip(self.shared, key, strict=True)
         return [cell for name, value in pairs for cell in self.space[name].encode(value)]
 
-    def _points(self, task: EarlierTask) -> tuple[Floats, list[int]]:
-        """The points of a task that the space allows, and their rows."""
-        points, rows = [], []
-        for row in range(len(task)):
-            try:
-                key = [self.space[name].check(name, task.values[name][row]) for name in self.shared]
-            except ArgumentError:
-                continue
-            points.append(self._encode(key))
-            rows.append(row)
-        return np.array(points).reshape(-1, self._width), rows
+    def _keys(self, task: EarlierTask, rows: Sequence[int]) -> list[list[Any]]:
+        """The values of the shared parameters, in the form that the space has them."""
+        return [[self.space[name].check(name, task.values[name][row]) for name in self.shared] for row in rows]
 
 
 _REMEMBERED = 20_000  # configurations whose expectation is kept
@@ -133,3 +115,32 @@ def shared_names(tasks: Sequence[EarlierTask], space: SearchSpace) -> tuple[str,
         seen = sorted({name for task in tasks for name in task.values})
         raise ArgumentError("prior", seen, f"tasks that share a parameter with the space: {', '.join(space)}")
     return shared
+
+
+def usable_rows(tasks: Sequence[EarlierTask], space: SearchSpace) -> list[list[int]]:
+    """Returns, for each task, the rows whose shared values the space allows.
+
+    Raises:
+        ArgumentError: no parameter is shared, or no row is left at all.
+    """
+    shared = shared_names(tasks, space)
+    rows = [[row for row in range(len(task)) if _is_allowed(task, row, space, shared)] for task in tasks]
+    if not any(rows):
+        names = [task.name for task in tasks]
+        raise ArgumentError("prior", names, f"tasks with configurations inside the ranges of {', '.join(shared)}")
+    return rows
+
+
+def n_combinations(space: SearchSpace, names: Sequence[str]) -> int | None:
+    """Returns how many values these parameters have together, None if one of them is a `Float`."""
+    counts = [space[name].n_values for name in names]
+    return None if None in counts else math.prod(count for count in counts if count is not None)
+
+
+def _is_allowed(task: EarlierTask, row: int, space: SearchSpace, names: Sequence[str]) -> bool:
+    try:
+        for name in names:
+            space[name].check(name, task.values[name][row])
+    except ArgumentError:
+        return False
+    return True

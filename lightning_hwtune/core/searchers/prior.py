@@ -34,7 +34,8 @@ from lightning_hwtune.core.ranking.fronts import front_ranks
 from lightning_hwtune.core.ranking.order import total_order
 from lightning_hwtune.core.searchers.base import History, Searcher
 from lightning_hwtune.core.searchers.copula import chained_scores
-from lightning_hwtune.core.searchers.earlier import EarlierTask, Lesson, shared_names
+from lightning_hwtune.core.searchers.earlier import EarlierTask, Lesson, n_combinations, shared_names, usable_rows
+from lightning_hwtune.core.searchers.surrogate import needs_trees, require_scikit_learn
 from lightning_hwtune.core.searchers.untried import Untried, config_key, listed_configs
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
@@ -206,13 +207,15 @@ class ParetoPrior(Searcher):
         return cls(learned, wanted, **options)
 
     def check(self, space: SearchSpace) -> None:
-        """Refuses a space that shares no parameter with the tasks, or in which no batch size divides.
+        """Refuses a space that shares no parameter, or no point, with the tasks, or in which no batch size divides.
 
         Raises:
             ArgumentError: what is wrong. MissingDependencyError: scikit-learn is needed and absent.
         """
         _ = space.rejected_share
-        shared_names(self.tasks, space)
+        usable_rows(self.tasks, space)
+        if needs_trees(n_combinations(space, shared_names(self.tasks, space))):
+            require_scikit_learn()
         for config in self.configs or ():
             space.validate(config)
 

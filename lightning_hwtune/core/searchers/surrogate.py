@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from lightning_hwtune.errors import MissingDependencyError
 
-__all__ = ["SMALL_GRID", "Neighbours", "Surrogate", "Trees", "fit_surrogate", "require_scikit_learn"]
+__all__ = ["SMALL_GRID", "Neighbours", "Surrogate", "Trees", "fit_surrogate", "needs_trees", "require_scikit_learn"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -96,9 +96,13 @@ def fit_surrogate(points: Floats, scores: Floats, n_combinations: int | None) ->
     distinct, places, counts = np.unique(points, axis=0, return_inverse=True, return_counts=True)
     sums = np.zeros((len(distinct), scores.shape[1]))
     np.add.at(sums, places.reshape(-1), scores)
-    is_small_grid = n_combinations is not None and n_combinations <= SMALL_GRID
-    kind = Neighbours if is_small_grid else Trees
+    kind = Trees if needs_trees(n_combinations) else Neighbours
     return kind(distinct, sums / counts[:, None], counts.astype(np.float64))
+
+
+def needs_trees(n_combinations: int | None) -> bool:
+    """Tells which model suits so many combinations; None = uncountably many."""
+    return n_combinations is None or n_combinations > SMALL_GRID
 
 
 def require_scikit_learn() -> None:

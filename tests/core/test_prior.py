@@ -1,0 +1,320 @@
+"""The Pareto prior and its parts: scores, models, trust, spaces that only overlap, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import stats
+
+from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
+from lightning_hwtune.core.record import Measurement, TrialRecord
+from lightning_hwtune.core.schedulers import ASHA, MedianStopping
+from lightning_hwtune.core.searchers import History, ParetoPrior, Random, searcher_from_settings
+from lightning_hwtune.core.searchers.copula import chained_scores, copula_scores, winsor_margin
+from lightning_hwtune.core.searchers.earlier import EarlierTask, Lesson
+from lightning_hwtune.core.searchers.surrogate import Neighbours, Trees
+from lightning_hwtune.core.space import Choice, Float, Int, SearchSpace
+from lightning_hwtune.errors import ArgumentError, MissingDependencyError
+
+ERROR, SIZE = Metric("error", "min"), Metric("size", "min")
+BOTH = Objectives([ERROR, SIZE])
+SPACE = SearchSpace(lr=Float(1e-4, 1e-1, log=True), width=Int(8, 64))
+EMPTY = History([], BOTH)
+Loss = Callable[[dict[str, Any]], Sequence[float]]
+
+
+def loss(config: dict[str, Any]) -> list[float]:
+    """Best at lr = 1e-3; a wide one is a little better and dearer."""
+    return [abs(math.log10(config["lr"]) + 3) - config["width"] / 640, float(config["width"])]
+
+
+def task(
+    name: str = "earlier",
+    n: int = 80,
+    of: Callable[[dict[str, Any]], Sequence[float]] = loss,
+    space: SearchSpace = SPACE,
+) -> EarlierTask:
+    rng = np.random.default_rng(len(name))
+    configs = [space.sample(rng) for _ in range(n)]
+    return EarlierTask.of(name, configs, [of(config) for config in configs])
+
+
+def trials_of(configs: Sequence[dict[str, Any]], draws: Sequence[int], of: Any = loss) -> list[TrialRecord]:
+    trials = []
+    for index, (config, draw) in enumerate(zip(configs, draws, strict=True)):
+        trial = TrialRecord(index, config, 0, 0, 1, 0.0, draw=draw, decided={1: "pause"})
+        trial.measurements = [Measurement(1, dict(zip(("error", "size"), of(config), strict=True)), 1.0, 1.0)]
+        trials.append(trial)
+    return trials
+
+
+def study(prior: ParetoPrior, n: int, of: Any = loss, seed: int = 0) -> list[TrialRecord]:
+    """The trials of a study in which each draw is measured before the next."""
+    trials: list[TrialRecord] = []
+    for draw in range(n):
+        config = prior.propose(SPACE, draw, seed, History(trials, BOTH))
+        assert config is not None
+        trials += trials_of([config], [draw], of)
+    return trials
+
+
+class TestScores:
+    @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30, unique=True))
+    def test_are_normal_quantiles_of_ranks_cut_at_either_end(self, losses: list[float]) -> None:
+        n = len(losses)
+        delta = 1 / (4 * n**0.25 * math.sqrt(math.pi * math.log(n)))
+        shares = [(sorted(losses).index(x) + 0.5) / n for x in losses]
+        expected = stats.norm.ppf(np.clip(shares, min(delta, 0.5), 1 - min(delta, 0.5)))
+        assert copula_scores(np.array(losses)[:, None])[:, 0] == pytest.approx(expected)
+
+    @given(arrays(np.float64, (7, 2), elements=st.integers(-3, 3).map(float)))
+    def test_turn_round_with_the_losses_and_ignore_monotone_changes(self, losses: np.ndarray[Any, Any]) -> None:
+        scores = copula_scores(losses)
+        assert copula_scores(-losses) == pytest.approx(-scores)
+        assert copula_scores(np.exp(losses)) == pytest.approx(scores)
+        assert copula_scores(losses[::-1])[::-1] == pytest.approx(scores)
+
+    def test_of_a_constant_of_one_point_and_of_none(self) -> None:
+        assert copula_scores([[2.0], [2.0], [2.0]]) == pytest.approx(np.zeros((3, 1)))
+        assert copula_scores([[2.0, np.nan]]) == pytest.approx(np.zeros((1, 2)))
+        assert copula_scores(np.empty((0, 2))).shape == (0, 2)
+
+    def test_put_what_diverged_last(self) -> None:
+        scores = copula_scores([[1.0], [np.nan], [5.0], [np.inf]])[:, 0]
+        assert scores[1] == scores[3] > scores[2] > scores[0]
+
+    def test_the_margin_shrinks_with_the_points(self) -> None:
+        margins = [winsor_margin(n) for n in (1, 2, 3, 10, 1000)]
+        assert margins == sorted(margins, reverse=True)
+        assert margins[0] == 0.5
+        assert margins[3] == pytest.approx(0.0523, abs=1e-4)
+
+
+class TestChainedScores:
+    def test_order_survivors_by_the_higher_level_and_leave_them_where_they_stood(self) -> None:
+        trials = trials_of([{"lr": 1e-3, "width": 8}] * 9, range(9), lambda _: (0.0, 0.0))
+        for index, trial in enumerate(trials):
+            trial.measurements = [Measurement(1, {"error": float(index), "size": 1.0}, 1.0, 1.0)]
+        for index in range(3):  # the first three go on, and turn their order round
+            trials[index].decided[3] = "pause"
+            trials[index].measurements.append(Measurement(3, {"error": -float(index), "size": 3.0}, 3.0, 3.0))
+        kept, scores = chained_scores(trials, BOTH)
+        assert kept == trials
+        at_first = copula_scores(np.arange(9.0)[:, None])[:, 0]
+        assert scores[3:, 0] == pytest.approx(at_first[3:])
+        assert scores[2, 0] < scores[1, 0] < scores[0, 0] < scores[3, 0]
+        assert scores[:3, 0].mean() == pytest.approx(at_first[:3].mean())
+        assert scores[:3, 0].std() == pytest.approx(at_first[:3].std())
+        assert scores[:, 1] == pytest.approx(0)  # the objective never differs
+
+    def test_leave_out_whom_no_level_judged(self) -> None:
+        trials = trials_of([{"lr": 1e-3, "width": 8}] * 2, range(2))
+        trials[0].decided = {}
+        kept, scores = chained_scores(trials, BOTH)
+        assert (kept, scores.shape) == (trials[1:], (1, 2))
+        assert chained_scores([], BOTH)[1].shape == (0, 2)
+
+
+class TestLesson:
+    def test_trees_on_continuous_parameters_know_the_good_region(self) -> None:
+        lesson = Lesson([task()], SPACE, [0, 1])
+        assert isinstance(lesson.model, Trees)
+        means, spreads = lesson.expect([{"lr": 1e-3, "width": 30}, {"lr": 9e-2, "width": 30}])
+        assert means[0, 0] < -0.7 < 1 < means[1, 0]
+        assert (spreads >= 0).all()
+
+    def test_neighbours_on_a_small_grid_know_its_order(self) -> None:
+        space = SearchSpace(kind=Choice(["a", "b", "c"]), batch=Choice([32, 64]))
+        tasks = [task(name, 6 * 9, lambda c: [c["batch"] + 9.0 * (c["kind"] == "b")], space) for name in ("x", "yy")]
+        lesson = Lesson(tasks, space, [0])
+        assert isinstance(lesson.model, Neighbours)
+        configs = list(space.grid())
+        means, _ = lesson.expect(configs)
+        truth = [config["batch"] + 9 * (config["kind"] == "b") for config in configs]
+        assert stats.spearmanr(means[:, 0], truth).statistic > 0.95
+
+    def test_neighbours_agree_with_a_plain_sum(self) -> None:
+        rng = np.random.default_rng(0)
+        points, scores, weights = rng.random((20, 3)), rng.random((20, 2)), rng.integers(1, 4, 20).astype(float)
+        means, spreads = Neighbours(points, scores, weights).predict(points[:1] + 0.1)
+        away = [sum((points[0] + 0.1 - point) ** 2) for point in points]
+        ten = sorted(range(20), key=away.__getitem__)[:10]
+        shares = np.array([weights[i] / (away[i] + 0.01) for i in ten])
+        shares /= shares.sum()
+        assert means[0] == pytest.approx(shares @ scores[ten])
+        assert spreads[0] == pytest.approx(np.sqrt(shares @ (scores[ten] - means[0]) ** 2))
+
+    def test_of_spaces_that_overlap_uses_what_is_shared(self) -> None:
+        other = SearchSpace(dropout=Float(0, 0.5), lr=Float(1e-3, 1.0, log=True))
+        lesson = Lesson([task()], other, [0])
+        assert lesson.shared == ("lr",)
+        assert 0 < lesson.n_points["earlier"] < 80  # the points below the new range are left out
+        means, _ = lesson.expect([{"dropout": 0.0, "lr": 1e-3}, {"dropout": 0.5, "lr": 1e-3}])
+        assert means[0] == means[1]
+
+    def test_refuses_tasks_without_a_shared_parameter_or_point(self) -> None:
+        with pytest.raises(ArgumentError, match="share a parameter with the space: depth"):
+            Lesson([task()], SearchSpace(depth=Int(1, 3)), [0])
+        with pytest.raises(ArgumentError, match="inside the ranges of lr"):
+            Lesson([task()], SearchSpace(lr=Float(1.0, 2.0)), [0])
+
+
+class TestDraws:
+    def test_lie_where_the_earlier_front_was(self) -> None:
+        prior = ParetoPrior([task()], BOTH)
+        trials = study(prior, 40)
+        own = [trial for trial in trials if not prior.is_uniform(trial.draw or 0, 0)]
+        assert np.median([abs(math.log10(trial.config["lr"]) + 3) for trial in own]) < 0.35  # at random 0.75
+        assert prior.trust(SPACE, 0, History(trials, BOTH)).tolist() == [1.0, 1.0]
+
+    def test_are_distinct(self) -> None:
+        trials = study(ParetoPrior([task()], BOTH), 40)
+        assert len({json.dumps(trial.config) for trial in trials}) == 40
+
+    def test_of_a_batch_spread_over_the_front(self) -> None:
+        prior = ParetoPrior([task()], BOTH, uniform=0)
+        widths = [trial.config["width"] for trial in study(prior, 24)]
+        assert min(widths) < 15
+        assert max(widths) > 40
+
+    def test_of_a_batch_do_not_repeat_while_they_wait(self) -> None:
+        prior = ParetoPrior([task()], BOTH, uniform=0)
+        draws = [prior.propose(SPACE, draw, 0, EMPTY) for draw in range(4)]
+        assert len({json.dumps(config) for config in draws}) == 4
+
+    @given(uniform=st.floats(0, 0.9), seed=st.integers(0, 10**6), n=st.integers(1, 60))
+    @settings(max_examples=30)
+    def test_keep_the_share_of_uniform_ones(self, uniform: float, seed: int, n: int) -> None:
+        prior = ParetoPrior([task(n=1)], BOTH, uniform=uniform)
+        count = sum(prior.is_uniform(draw, seed) for draw in range(n))
+        assert abs(count - uniform * n) < 1 + 1e-9
+
+    def test_of_a_reversed_prior_become_random(self) -> None:
+        reversed_task = task(of=lambda config: [-x for x in loss(config)])
+        guarded, unguarded = (ParetoPrior([reversed_task], BOTH, guarded=guarded) for guarded in (True, False))
+        away = []
+        for prior in (guarded, unguarded):
+            trials = study(prior, 80)
+            late = [t for t in trials[40:] if not prior.is_uniform(t.draw or 0, 0)]
+            away.append(np.median([abs(math.log10(t.config["lr"]) + 3) for t in late]))
+            trust = prior.trust(SPACE, 0, History(trials, BOTH))
+            assert trust[1] == (0.0 if prior is guarded else 1.0)
+            assert trust[0] < 0.3 if prior is guarded else trust[0] == 1.0
+        assert away[0] < 1.0 < 1.4 < away[1]  # at random 0.75
+
+    def test_of_its_own_do_not_change_its_trust(self) -> None:
+        prior = ParetoPrior([task()], BOTH)
+        own = [draw for draw in range(40) if not prior.is_uniform(draw, 0)]
+        configs = [Random().propose(SPACE, draw, 0, EMPTY) or {} for draw in own]
+        trials = trials_of(configs, own, lambda config: [-x for x in loss(config)])
+        assert prior.trust(SPACE, 0, History(trials, BOTH)).tolist() == [1.0, 1.0]
+
+    def test_trust_follows_the_rank_correlation_of_uniform_draws(self) -> None:
+        prior = ParetoPrior([task()], BOTH)
+        drawn = [draw for draw in range(100) if prior.is_uniform(draw, 0)]
+        configs = [Random().propose(SPACE, draw, 0, EMPTY) or {} for draw in drawn]
+        rng = np.random.default_rng(1)
+        trials = trials_of(configs, drawn, lambda config: [loss(config)[0] + rng.normal(), loss(config)[1]])
+        history = History(trials, BOTH)
+        means, _ = prior.lesson(SPACE, BOTH).expect(configs)
+        r = stats.spearmanr(means[:, 0], history.losses[:, 0]).statistic
+        n = len(drawn)
+        expected = min(max((4 * 0.5 + n * r) / (4 + n) / 0.5, 0.0), 1.0)
+        assert 0 < expected < 1
+        assert prior.trust(SPACE, 0, history)[0] == pytest.approx(expected)
+
+    @pytest.mark.parametrize("of", [lambda c: [1.0, 1.0], lambda c: [math.nan, math.nan]], ids=["constant", "diverged"])
+    def test_of_a_prior_that_knows_nothing_are_random(self, of: Any) -> None:
+        for earlier in (task(of=of), task(n=1)):
+            shares = SPACE.encode_many(t.config for t in study(ParetoPrior([earlier], BOTH), 120))
+            assert stats.kstest(shares[:, 0], "uniform").pvalue > 0.01
+
+    def test_of_one_objective_seek_its_best(self) -> None:
+        only = Objectives([ERROR])
+        prior = ParetoPrior([task()], BOTH, uniform=0)
+        configs = [prior.propose(SPACE, draw, 0, History([], only)) or {} for draw in range(20)]
+        assert np.median([abs(math.log10(config["lr"]) + 3) for config in configs]) < 0.35
+
+
+class TestRefusals:
+    def test_an_empty_prior(self) -> None:
+        with pytest.raises(ArgumentError, match="at least one earlier task"):
+            ParetoPrior([], BOTH)
+        with pytest.raises(ArgumentError, match="at least one configuration"):
+            EarlierTask.of("none", [], np.empty((0, 2)))
+
+    def test_objectives_that_do_not_match(self) -> None:
+        prior = ParetoPrior([task()], BOTH)
+        prior.check_objectives(Objectives([SIZE]))
+        with pytest.raises(ArgumentError, match=r"`objectives` is 'train_s'; allowed: what 'prior' has: error, size"):
+            prior.check_objectives(Objectives([ERROR, TrainSeconds()]))
+        with pytest.raises(ArgumentError, match=r"error \(max\)"):
+            prior.check_objectives(Objectives([Metric("error", "max")]))
+        with pytest.raises(ArgumentError, match="losses for"):
+            ParetoPrior([task()], Objectives([ERROR]))
+
+    def test_a_space_with_nothing_in_common(self) -> None:
+        with pytest.raises(ArgumentError, match="share a parameter"):
+            ParetoPrior([task()], BOTH).check(SearchSpace(depth=Int(1, 3)))
+
+    @pytest.mark.parametrize(
+        ("arguments", "text"),
+        [
+            ({"uniform": 1.0}, "uniform"),
+            ({"batch": 0}, "batch"),
+            ({"candidates": True}, "candidates"),
+            ({"configs": []}, "configs"),
+        ],
+    )
+    def test_arguments_out_of_range(self, arguments: dict[str, Any], text: str) -> None:
+        with pytest.raises(ArgumentError, match=rf"ParetoPrior\.{text}"):
+            ParetoPrior([task()], BOTH, **arguments)
+
+    def test_a_missing_scikit_learn_names_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
+        with pytest.raises(MissingDependencyError, match=r"lightning_hwtune\[prior\]"):
+            Trees(np.zeros((1, 1)), np.zeros((1, 1)), np.ones(1))
+
+
+def test_settings_hold_all_that_was_learned() -> None:
+    diverged = EarlierTask("diverged", {"lr": [1e-3, 1e-2], "width": [8, 9]}, [[math.nan, 1.0], [0.5, 2.0]])
+    prior = ParetoPrior([task(), diverged], BOTH, candidates=64)
+    again = searcher_from_settings(json.loads(json.dumps(prior.settings())))
+    assert again == prior
+    assert hash(again) == hash(prior)
+    for draw in range(8):
+        assert again.propose(SPACE, draw, 3, EMPTY) == prior.propose(SPACE, draw, 3, EMPTY)
+    assert prior != ParetoPrior([task()], BOTH, candidates=64)
+
+
+def test_stopping_keeps_front_members_for_a_prior() -> None:
+    from study_driver import spec
+
+    prior, objectives = ParetoPrior([task()], BOTH), Objectives([ERROR, SIZE])
+    for scheduler, kept in ((ASHA(9, type="stopping"), True), (ASHA(9), False)):
+        chosen = spec(scheduler=scheduler, searcher=prior, space=SPACE, objectives=objectives, devices=1).scheduler
+        assert getattr(chosen, "keep_front") == kept  # noqa: B009
+    assert spec(scheduler=MedianStopping(9), searcher=prior, space=SPACE, objectives=objectives, devices=1)
+    assert not spec(scheduler=ASHA(9, type="stopping"), searcher=Random()).scheduler.keep_front  # type: ignore[attr-defined]
+
+
+def test_a_front_member_is_kept_and_others_are_stopped() -> None:
+    plain, keeping = ASHA(9, type="stopping"), ASHA(9, type="stopping").keeping_front()
+    for scheduler, kind in ((plain, "stop"), (keeping, "continue")):
+        rungs = scheduler.fresh(2)
+        for trial_id in range(6):
+            rungs.record(trial_id, 0, 1, np.array([float(trial_id), -float(trial_id)]), "continue")
+        near = np.array([0.4, -0.6])  # not dominated, but close to another
+        assert rungs.verdict(9, 0, 1, near).kind == kind
+        assert rungs.verdict(9, 0, 1, np.array([9.0, 9.0])).kind == "stop"
+    assert keeping.keeping_front() is keeping
+    assert ASHA(9).keeping_front().settings() == ASHA(9).settings()
