@@ -20,6 +20,8 @@ from lightning_hwtune.core.ranking.within import FrontOrder, to_unit, within_fro
 
 __all__ = ["ByFronts"]
 
+_N_KEPT = 8  # orders; one decision needs one or two, and each may hold a table of distances
+
 
 @final
 class ByFronts(FiniteOrder):
@@ -51,7 +53,7 @@ class ByFronts(FiniteOrder):
             del self._orders[front]
         foreseen, self._foreseen = self._foreseen, None
         if foreseen is not None and foreseen[:2] == (trial_id, loss):
-            self._orders[foreseen[2]] = foreseen[3]
+            self._keep(foreseen[2], foreseen[3])
 
     def close(self, trial_id: int, loss: Loss) -> None:
         """An open trial of this loss is no longer open."""
@@ -60,22 +62,20 @@ class ByFronts(FiniteOrder):
     def arrival(self, trial_id: int, loss: Loss, k: int) -> Span:
         """Returns the place that this trial would have if it arrived now; changes nothing that can be seen."""
         front = self._front_of(loss)
-        n_ahead = self._fronts.n_ahead(front)
-        worst = n_ahead + self._fronts.size(front)  # if it pushes nobody out
-        if self._n > self._exact_up_to and not n_ahead < k <= worst:
-            return Span(front, n_ahead, worst, worst < k)
+        span = Span(front, *self._bounds(front, self._fronts.size(front) + 1, k))  # if it pushes nobody out
+        if not self._is_exact_rank_due(span, k):
+            return span
         order = self._new_order(self._fronts.members_with(trial_id, loss, front), *self._scale_with(loss))
         self._foreseen = (trial_id, loss, front, order)
-        return self._span(trial_id, front, k, order)
+        return _exact(span, trial_id, k, order, self._n_looked_at(span, k))
 
     def place(self, trial_id: int, loss: Loss, k: int) -> Span:
         """Returns the place of a trial that is here."""
         front = self._fronts.front_of(loss)
-        n_ahead = self._fronts.n_ahead(front)
-        last = n_ahead + self._fronts.size(front) - 1
-        if self._n > self._exact_up_to and not n_ahead < k <= last:
-            return Span(front, n_ahead, last, last < k)
-        return self._span(trial_id, front, k, self._order_of(front))
+        span = Span(front, *self._bounds(front, self._fronts.size(front), k))
+        if not self._is_exact_rank_due(span, k):
+            return span
+        return _exact(span, trial_id, k, self._order_of(front), self._n_looked_at(span, k))
 
     def first_open(self, k: int, exclude: Container[int]) -> int | None:
         """Returns the best open trial among the first `k` that is not excluded, or None."""
@@ -97,13 +97,18 @@ class ByFronts(FiniteOrder):
             for i in self._new_order(self._fronts.members(front), self._low, self._high)
         ]
 
-    def _span(self, trial_id: int, front: int, k: int, order: FrontOrder) -> Span:
-        """Returns a rank exactly; beyond `exact_up_to` trials, only if it is among the first `k`."""
-        n_ahead, size = self._fronts.n_ahead(front), self._fronts.size(front)
-        position = order.position(trial_id, size + 1 if self._n <= self._exact_up_to else k - n_ahead)
-        if position is None:
-            return Span(front, k, n_ahead + size, False)
-        return Span(front, n_ahead + position, n_ahead + position, n_ahead + position < k)
+    def _bounds(self, front: int, size: int, k: int) -> tuple[int, int, bool]:
+        """Returns the first and last rank in a front of this size, and whether all of it is among the first `k`."""
+        first = self._fronts.n_ahead(front)
+        return first, first + size - 1, first + size <= k
+
+    def _is_exact_rank_due(self, span: Span, k: int) -> bool:
+        """Tells whether the order inside the front decides, or the rung is small enough to tell anyway."""
+        return self._n <= self._exact_up_to or span.first < k <= span.last
+
+    def _n_looked_at(self, span: Span, k: int) -> int:
+        """How far into its front a trial is looked for: no further than the decision needs, in a large rung."""
+        return (span.last + 1 if self._n <= self._exact_up_to else k) - span.first
 
     def _front_of(self, loss: Loss) -> int:
         """Returns the front of a newcomer; the record of a trial follows the question about it."""
@@ -113,8 +118,13 @@ class ByFronts(FiniteOrder):
 
     def _order_of(self, front: int) -> FrontOrder:
         if front not in self._orders:
-            self._orders[front] = self._new_order(self._fronts.members(front), self._low, self._high)
+            self._keep(front, self._new_order(self._fronts.members(front), self._low, self._high))
         return self._orders[front]
+
+    def _keep(self, front: int, order: FrontOrder) -> None:
+        while len(self._orders) >= _N_KEPT:
+            del self._orders[next(iter(self._orders))]
+        self._orders[front] = order
 
     def _new_order(self, members: Members, low: Loss, high: Loss) -> FrontOrder:
         return self._strategy(members[0], to_unit(members[1], low, high))
@@ -124,3 +134,12 @@ class ByFronts(FiniteOrder):
 
     def _scale_with(self, loss: Loss) -> tuple[tuple[float, ...], tuple[float, ...]]:
         return tuple(map(min, self._low, loss)), tuple(map(max, self._high, loss))
+
+
+def _exact(span: Span, trial_id: int, k: int, order: FrontOrder, n: int) -> Span:
+    """Returns the span narrowed to the trial's rank; if it is not among the first `n` of its front, to those behind."""
+    position = order.position(trial_id, n)
+    if position is None:
+        return Span(span.front, span.first + n, span.last, False)
+    rank = span.first + position
+    return Span(span.front, rank, rank, rank < k)

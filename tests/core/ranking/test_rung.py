@@ -75,7 +75,7 @@ def test_incremental_and_plain_ranking_answer_alike(
             assert place.n_trials == len(rung) == len(order)
             assert place.is_finite == plain.is_finite(trial_id)
             assert place.is_in == (rank < k and place.is_finite)
-            assert place.first <= rank <= place.last
+            assert 0 <= place.first <= rank <= place.last < place.n_trials
             assert place.first == place.last or exact_up_to == 0
             assert place.front in (None, plain.front[trial_id])
             assert (place.front is None) == (len(loss) == 1 or not place.is_finite)
