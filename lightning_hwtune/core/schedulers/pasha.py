@@ -2,16 +2,19 @@
 
 Bohdal et al., "PASHA: efficient HPO and NAS with progressive resource allocation", ICLR 2023 (arXiv 2207.06940),
 algorithm 1, in the form of the authors' code: the ladder begins with two rungs; a rung's trials go on if they are
-not worse than the quantile q of its values, q = level / next level; a trial that comes to the top rung of the ladder
-waits. On every report the two top rungs are compared (`ranking.soft`): while the order of the trials that came to both
-differs by more than the noise of the curves, the ladder grows by one rung, at last to the full training.
+not worse than the quantile q of its values, q = level / next level (`quota="quantile"`); a trial that comes to the
+top rung of the ladder waits. On every report the two top rungs are compared (`ranking.soft`): while the order of the
+trials that came to both differs by more than the noise of the curves, the ladder grows by one rung, at last to the
+full training.
 
 With several objectives the two rungs are compared by non-dominated fronts, each objective with a noise of its own:
 ours, not the paper's. Rungs are ordered as in `ASHA`.
 
 Differences from the authors' code:
 - quantiles are counted, not interpolated: of n >= 2 trials the first floor((n - 1) q) + 1 go on, which are those at or
-  below numpy's linear quantile; ties go to the lower id, where there all equals go on;
+  below numpy's linear quantile; ties go to the lower id, where there all equals go on. `quota="floor"` takes n // eta
+  instead, so that nothing but the ladder differs from `ASHA`: it is up to one trial a rung fewer, and those in
+  the highest rungs are the dear ones;
 - a trial that is among those on arrival goes on at once, instead of pausing first;
 - a loss that is not finite ranks last and never goes on, and is no evidence; there it raises;
 - at least three levels, the full training included, are required; with fewer there is no ladder to grow;
@@ -41,12 +44,14 @@ from lightning_hwtune.core.ranking.rung_orders import checked_order, resolved_or
 from lightning_hwtune.core.ranking.soft import CrissCross, orders_agree
 from lightning_hwtune.core.schedulers.base import Promotion, Scheduler
 from lightning_hwtune.core.schedulers.rungs import UNITS, exact_eta, horizon, plain_eta, rung_levels
-from lightning_hwtune.errors import ArgumentError, IllegalMoveError
+from lightning_hwtune.core.schedulers.rungs import quota as quota_of
+from lightning_hwtune.errors import ArgumentError, IllegalMoveError, nearest
 from lightning_hwtune.names import refuse_unknown
 
 __all__ = ["PASHA"]
 
-_ARGUMENTS = (*(f"max_{unit}" for unit in UNITS), "first_rung", "eta", "within")
+_ARGUMENTS = (*(f"max_{unit}" for unit in UNITS), "first_rung", "eta", "quota", "within")
+_QUOTAS = ("quantile", "floor")
 
 
 @final
@@ -57,6 +62,7 @@ class PASHA(Scheduler):
         max_epochs, max_steps, max_samples: the full training, in exactly one of these units.
         first_rung: the lowest level, in the same unit; no trial is judged before it.
         eta: about one in eta goes on at each rung. A fraction is allowed and exact: 2.5, Fraction(5, 2) or "5/2".
+        quota: how many of n trials go on: "quantile", the authors' rule, or "floor", n // eta as in `ASHA`.
         within: the order of a rung: by fronts, inside them "farthest_first", "hypervolume_contribution" or
             "crowding"; without fronts "weighted", "weighted:2,1" or "objective:NAME".
     """
@@ -71,6 +77,7 @@ class PASHA(Scheduler):
         max_samples: int | None = None,
         first_rung: int = 1,
         eta: int | float | str | Fraction = 3,
+        quota: str = "quantile",
         within: str = "farthest_first",
         **wrong_habits: object,
     ) -> None:
@@ -85,8 +92,10 @@ class PASHA(Scheduler):
                 f"a full training of more than {max(int(first_rung * self.eta), first_rung + 1)} {self.unit}",
                 hint=f"The rungs are {', '.join(map(str, self.levels))}: PASHA needs three to grow; take ASHA.",
             )
+        if quota not in _QUOTAS:
+            raise ArgumentError("quota", quota, f"'quantile' or 'floor'{nearest(str(quota), _QUOTAS)}")
         checked_order(within)
-        self.within = within
+        self.quota, self.within = quota, within
         self._rungs: dict[int, RungRanking] = {}
         self._losses: dict[int, dict[int, npt.NDArray[np.float64]]] = {}
         self._top = 1
@@ -201,6 +210,7 @@ class PASHA(Scheduler):
             f"max_{self.unit}": self.max_resource,
             "first_rung": self.levels[0],
             "eta": plain_eta(self.eta),
+            "quota": self.quota,
             "within": self.within,
         }
 
@@ -221,7 +231,9 @@ class PASHA(Scheduler):
         return np.where(np.isnan(found), self._noise, found)
 
     def _n_go_on(self, level: int, n_trials: int) -> int:
-        """How many of a rung's trials go on: those at or below the quantile level / next level; nobody of one."""
+        """How many of a rung's trials go on: as in ASHA, or those at or below the quantile, and nobody of one."""
+        if self.quota == "floor":
+            return quota_of(n_trials, self.eta)
         return (n_trials - 1) * level // self.next_target(0, level) + 1 if n_trials > 1 else 0
 
     def _rung(self, level: int) -> RungRanking:

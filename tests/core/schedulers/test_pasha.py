@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_hwtune.core.decisions import Continue
-from lightning_hwtune.core.schedulers import PASHA
+from lightning_hwtune.core.schedulers import ASHA, PASHA
 from lightning_hwtune.errors import ArgumentError
 
 
@@ -194,3 +194,26 @@ def test_the_ladder_is_exhausted_at_the_full_training() -> None:
 def test_two_rungs_are_no_ladder(settings: dict[str, int]) -> None:
     with pytest.raises(ArgumentError, match="take ASHA"):
         PASHA(**settings)
+
+
+def test_with_the_floor_rule_a_ladder_that_always_grows_decides_as_asha() -> None:
+    live, asha, rng = PASHA(max_epochs=9, quota="floor").fresh(1), ASHA(max_epochs=9).fresh(1), np.random.default_rng(1)
+    for trial_id in range(60):
+        level = 1
+        while True:
+            loss = rng.random(1)
+            verdicts = [each.verdict(trial_id, 0, level, loss) for each in (live, asha)]
+            if live.cap == live.max_resource:
+                assert verdicts[0] == verdicts[1]
+            kind = verdicts[0].kind
+            for each in (live, asha):
+                each.record(trial_id, 0, level, loss, kind)
+                each.observe(trial_id, 0, level, loss)
+            if kind != "continue":
+                break
+            level = live.next_target(0, level)
+    assert live.cap == live.max_resource
+    assert live.promotable() == asha.promotable()
+    assert PASHA(max_epochs=27, quota="floor").expected(60) == ASHA(max_epochs=27).expected(60)
+    with pytest.raises(ArgumentError, match="`quota`"):
+        PASHA(27, quota="ceil")
