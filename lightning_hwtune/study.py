@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import signal
-import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +31,7 @@ from lightning_hwtune.engine.loop import Loop
 from lightning_hwtune.engine.manual import Manual
 from lightning_hwtune.engine.payload import Payload, write_payload
 from lightning_hwtune.engine.session import Session, replay
+from lightning_hwtune.engine.signals import Signals
 from lightning_hwtune.errors import ArgumentError, StudyNotFoundError
 from lightning_hwtune.names import refuse_unknown
 from lightning_hwtune.settings import parse_duration
@@ -230,13 +228,14 @@ class Study:
             raise ArgumentError("executor", "inline", "'local' for a space with more than one device")
         self._release()
         payload = self._payload(train) if executor == "local" else None
-        with Session(self._spec, self._files, limits, storage=self._storage) as session, _terminable():
-            self._drive(session, train, payload, check, progress, preload)
+        with Signals() as signals, Session(self._spec, self._files, limits, storage=self._storage) as session:
+            self._drive(session, signals, train, payload, check, progress, preload)
         return self
 
     def _drive(
         self,
         session: Session,
+        signals: Signals,
         train: TrainFunction,
         payload: Payload | None,
         check: bool,
@@ -262,19 +261,20 @@ class Study:
 
         loop = Loop(session.controller, executor, session.clock, self._files, tick=tick)
         try:
-            view.header(payload)
-            if (
-                check
-                and isinstance(executor, LocalExecutor)
-                and payload
-                and not any(trial.measurements for trial in state.trials)
-            ):
-                view.checking()
-                view.checked(run_check(self._spec, executor, payload, self._files.scratch("check")))
-            session.observers.append(view.on_events)
-            session.finish(loop.run())
+            with signals.acting():
+                view.header(payload)
+                if (
+                    check
+                    and isinstance(executor, LocalExecutor)
+                    and payload
+                    and not any(trial.measurements for trial in state.trials)
+                ):
+                    view.checking()
+                    view.checked(run_check(self._spec, executor, payload, self._files.scratch("check")))
+                session.observers.append(view.on_events)
+                session.finish(loop.run())
         except BaseException as error:
-            is_user = isinstance(error, KeyboardInterrupt)
+            is_user = isinstance(error, KeyboardInterrupt | SystemExit)
             loop.interrupt("interrupted by the user" if is_user else f"the session ended: {type(error).__name__}")
             raise
         finally:
@@ -295,7 +295,7 @@ class Study:
         if self._hold is not None:
             self._enqueue(self._hold.session, valid)
             return
-        with Session(self._spec, self._files, Limits(), storage=self._storage) as session:
+        with Signals(), Session(self._spec, self._files, Limits(), storage=self._storage) as session:
             self._enqueue(session, valid)
 
     @staticmethod
@@ -313,20 +313,24 @@ class Study:
         Args:
             max_trials: total of the study, as the first call says; None = as long as the searcher proposes.
         """
-        if self._hold is None:
-            stack = contextlib.ExitStack()
-            session = stack.enter_context(
-                Session(self._spec, self._files, Limits(max_trials=max_trials), storage=self._storage)
-            )
-            with contextlib.ExitStack() as undo:
-                undo.push(stack)
-                self._hold = _Hold(session, Manual(session), stack)
-                undo.pop_all()
-            atexit.register(self._release)
-        trial = self._hold.manual.ask()
-        if trial is None:
-            self._release()
-        return trial
+        with Signals():
+            hold = self._hold or self._take_hold(max_trials)
+            trial = hold.manual.ask()
+            if trial is None:
+                self._release()
+            return trial
+
+    def _take_hold(self, max_trials: int | None) -> _Hold:
+        stack = contextlib.ExitStack()
+        session = stack.enter_context(
+            Session(self._spec, self._files, Limits(max_trials=max_trials), storage=self._storage)
+        )
+        with contextlib.ExitStack() as undo:
+            undo.push(stack)
+            self._hold = _Hold(session, Manual(session), stack)
+            undo.pop_all()
+        atexit.register(self._release)
+        return self._hold
 
     def tell(self, trial: Trial, error: BaseException | str | None = None) -> str:
         """Says that the caller is through with this segment of the trial; returns the trial's new state.
@@ -336,17 +340,19 @@ class Study:
         """
         if self._hold is None:
             raise ArgumentError("trial", trial, "a trial that ask() returned and that was not told yet")
-        return self._hold.manual.tell(trial, error)
+        with Signals():
+            return self._hold.manual.tell(trial, error)
 
     def close(self) -> None:
         """Lets go of the lease that `ask` took. Also done when nothing is left to ask for, and at exit."""
         self._release()
 
     def _release(self) -> None:
-        hold, self._hold = self._hold, None
-        if hold is not None:
-            hold.manual.close()
-            hold.stack.close()
+        with Signals():
+            hold, self._hold = self._hold, None
+            if hold is not None:
+                hold.manual.close()
+                hold.stack.close()
 
     # ------------------------------------------------------------------ reading
 
@@ -471,23 +477,6 @@ def _reading(files: StudyFiles, storage: str | None) -> Iterator[EventLog]:
         yield log
     finally:
         log.close()
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Turns SIGTERM into an orderly end, where signals can be handled at all."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(number: int, frame: object) -> None:
-        sys.exit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _require(value: object, kind: Any, argument: str, wanted: str) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -257,8 +260,6 @@ class _once:
         self._path, self._act, self._then = path, act, then
 
     def __enter__(self) -> None:
-        import threading
-
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -314,6 +315,28 @@ def test_a_signal_ends_the_session_in_order(tmp_path: Path, number: signal.Signa
     assert len(state.trials) == 5
     assert state.n_full >= 4
     assert state.n_failed == 0
+
+
+def test_signals_at_any_moment_leave_the_study_whole(tmp_path: Path) -> None:
+    study = run(small_study(tmp_path, space=ON_RANKS), functions.plain_on_ranks, max_trials=1)
+    moments, children = random.Random(0), set(family(os.getpid()))
+    for n in range(12):
+        timer = threading.Timer(moments.uniform(0.0, 0.3), os.kill, (os.getpid(), signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - in the study, before it or behind it
+            timer.start()
+            run(study, functions.plain_on_ranks, max_trials=1 + 4 * n)
+            timer.join()
+            time.sleep(1)
+        timer.join()
+        assert not study.state().running
+        check_gone([process for process in family(os.getpid()) if process not in children])
+    sessions = of_kind(study, ev.SessionClosed)
+    assert any(event.state == "interrupted" for event in sessions)
+    assert len(sessions) == len(of_kind(study, ev.SessionOpened))
+    run(study, functions.plain_on_ranks, max_trials=50)  # no lease is left behind
+    state = check_log(study)
+    assert len(state.trials) == 50
+    assert all(trial.n_retries == 0 for trial in state.trials)
 
 
 def test_an_interrupted_inline_study_leaves_the_signal_as_it_was(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, final
 
 from lightning_hwtune.engine.executor import Sink
+from lightning_hwtune.store.interrupts import uninterrupted
 from lightning_hwtune.training.channel import Beat, Ended, Message, Note, Report, Saved, SegmentOrder, Started
 from lightning_hwtune.training.connection import PipeChannel, PipeRendezvous
 from lightning_hwtune.training.tied import PARENT
@@ -92,7 +93,11 @@ class LocalExecutor:
             _start_server()
 
     def start(self, order: SegmentOrder) -> None:
-        """Begins a segment: one process a rank."""
+        """Begins a segment: one process a rank. Whole: no signal leaves a process behind that nobody knows."""
+        with uninterrupted():
+            self._groups[order.trial_id] = _Group(order, self._start_ranks(order))
+
+    def _start_ranks(self, order: SegmentOrder) -> list[_Rank]:
         n = order.num_devices
         ports = [self._context.Pipe(duplex=False) for _ in range(n - 1)]
         ranks: list[_Rank] = []
@@ -104,7 +109,7 @@ class LocalExecutor:
         for reader, writer in ports:
             reader.close()
             writer.close()
-        self._groups[order.trial_id] = _Group(order, ranks)
+        return ranks
 
     def _start_rank(self, order: SegmentOrder, rank: int, rendezvous: PipeRendezvous) -> _Rank:
         ours, theirs = self._context.Pipe()

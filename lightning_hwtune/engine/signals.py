@@ -1,0 +1,72 @@
+"""Ctrl-C and SIGTERM while a study runs: they end it between its opening and its closing, and never inside either.
+
+Python raises KeyboardInterrupt between any two instructions, also between taking a lease and remembering it, or halfway
+through giving it back. Here a signal acts while segments train and is noted at any other time; what was noted acts when
+trainings begin, or once everything is closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType, TracebackType
+from typing import Any, Self, final
+
+__all__ = ["Signals"]
+
+
+@final
+class Signals:
+    """Use as a context manager around a whole session; inside, `acting()` around what a signal may end.
+
+    Outside the main thread, where no signal arrives, it does nothing. Handlers are put back at the end.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[signal.Signals, Any] = {}
+        self._is_acting = False
+        self._late: signal.Signals | None = None
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                handler = signal.getsignal(number)
+                if callable(handler) or (handler is signal.SIG_DFL and number is signal.SIGTERM):
+                    self._before[number] = handler
+                    signal.signal(number, self._take)
+        return self
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        if self._is_acting:
+            self._act(signal.Signals(number), frame)
+        else:
+            self._late = signal.Signals(number)
+
+    def _act(self, number: signal.Signals, frame: FrameType | None = None) -> None:
+        """Does what the signal did before; SIGTERM without a handler becomes an exit in order."""
+        handler = self._before[number]
+        if callable(handler):
+            handler(number, frame)
+        else:
+            sys.exit(128 + number)
+
+    @contextlib.contextmanager
+    def acting(self) -> Iterator[None]:
+        """Lets signals act in the block, one that came before it at once."""
+        try:
+            self._is_acting = True
+            late, self._late = self._late, None
+            if late is not None:
+                self._act(late)
+            yield
+        finally:
+            self._is_acting = False
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if self._late is not None and error is None:
+            self._act(self._late)
