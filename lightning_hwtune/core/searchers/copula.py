@@ -16,7 +16,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
 
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.record import TrialRecord
@@ -41,7 +40,9 @@ def copula_scores(losses: npt.ArrayLike) -> Floats:
     n = len(matrix)
     if n == 0:
         return matrix
-    from scipy.stats import rankdata  # most of a second to import: only where a prior is at work
+    # most of a second to import: only where a prior is at work
+    from scipy.special import ndtri
+    from scipy.stats import rankdata
 
     ranks = rankdata(np.where(np.isfinite(matrix), matrix, np.inf), axis=0)
     margin = winsor_margin(n)

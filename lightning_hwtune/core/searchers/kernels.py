@@ -15,7 +15,6 @@ from typing import final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp, ndtr, ndtri
 
 from lightning_hwtune.core.space import Choice, SearchSpace
 
@@ -45,6 +44,8 @@ class Kernels:
 
     def log_density(self, at: Floats) -> Floats:
         """Returns the logarithm of the density at encoded configurations, shape `(n,)` for `(n, n_dims)`."""
+        from scipy.special import logsumexp, ndtr  # a quarter of a second to import: only where TPE is at work
+
         total = np.zeros((len(at), len(self._points)))
         for start, stop, bandwidth in self._blocks:
             if stop - start > 1:
@@ -59,6 +60,8 @@ class Kernels:
 
     def sample(self, rng: np.random.Generator, n: int) -> Floats:
         """Returns points drawn from the density, shape `(n, n_dims)`; of an unordered choice the option has a one."""
+        from scipy.special import ndtr, ndtri
+
         drawn = self._points[rng.integers(len(self._points), size=n)].copy()
         for start, stop, bandwidth in self._blocks:
             if stop - start > 1:
