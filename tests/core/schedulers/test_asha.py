@@ -380,7 +380,7 @@ def test_names_of_other_tools_are_answered_with_ours(given: dict[str, object], s
         ({"max_epochs": 9, "type": "stoping"}, "did you mean 'stopping'"),
         ({"max_epochs": 9, "strict": 1}, "strict"),
         ({"max_epochs": 9, "strict": True, "type": "stopping"}, "strict"),
-        ({"max_epochs": 9, "within": "crowding"}, "within"),
+        ({"max_epochs": 9, "within": "crowdng"}, "within"),
         ({"max_epochs": 9, "ets": 3}, "did you mean 'eta'"),
     ],
 )
