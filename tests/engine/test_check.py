@@ -1,0 +1,100 @@
+"""What a check finds before a study spends anything. In real processes."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import study_functions as functions
+from study_bench import run, small_study
+
+import lightning_hwtune as hwt
+
+
+def out_of_memory(trial: hwt.Trial) -> None:
+    raise MemoryError("unable to allocate 3.00 TiB")
+
+
+def killed(trial: hwt.Trial) -> None:
+    os.abort()
+
+
+def test_a_check_tells_what_it_saw_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    check = study.check(functions.plain)
+    assert set(check.config) == {"x"}
+    assert check.num_devices == 1
+    assert check.logged == ("error",)
+    assert check.checkpoint_bytes > 0
+    assert check.payload_bytes < 1000
+    assert check.largest_capture is None
+    assert math.isnan(check.epoch_s)  # a loop of one's own has no batches to count
+    assert check.wall_s > 0
+    assert not (study.dir / "scratch" / "check").exists()
+    with pytest.raises(hwt.StudyNotFoundError):
+        study.state()
+
+
+def test_the_checked_configuration_is_the_one_the_study_begins_with(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    config = study.check(functions.plain).config
+    assert config == run(study, functions.plain, max_trials=1).state().trials[0].config
+
+
+def test_a_large_capture_is_named(tmp_path: Path) -> None:
+    table = np.zeros((1000, 1000))
+
+    def train(trial: Any) -> None:
+        trial.report(1, error=float(table[0, 0]))
+
+    check = small_study(tmp_path).check(train)
+    assert check.largest_capture == ("table", 8_000_000)
+    assert check.payload_bytes > 8_000_000
+
+
+@pytest.mark.parametrize(
+    ("train", "error", "said"),
+    [
+        (functions.broken, hwt.TrialError, ["ValueError: a bug in the model", "study_functions.py"]),
+        (functions.misnaming, hwt.TrialError, ["'error' was never logged", "'loss'", "'val_eror'"]),
+        (functions.silent, hwt.MetricError, ["'error'", "trial.fit(model, data)", "trial.report(epochs"]),
+        (out_of_memory, hwt.TrialError, ["3.00 TiB"]),
+        (killed, hwt.TrialError, ["SIGABRT"]),
+    ],
+    ids=["error", "misnaming", "silent", "memory", "killed"],
+)
+def test_what_is_wrong_is_told_and_nothing_is_started(
+    tmp_path: Path, train: Any, error: type[Exception], said: list[str]
+) -> None:
+    study = small_study(tmp_path)
+    with pytest.raises(error) as caught:
+        run(study, train, max_trials=3, check=True)
+    for text in said:
+        assert text in str(caught.value)
+    assert not study.state().trials
+
+
+@pytest.mark.training
+def test_a_check_of_lightning_code_trains_two_batches_and_tells_the_names(tmp_path: Path) -> None:
+    from datamodules import DigitsDataModule
+    from models import DigitsMLP
+
+    def train(trial: hwt.Trial) -> None:
+        trial.fit(DigitsMLP(lr=trial["lr"]), DigitsDataModule(batch_size=64))
+
+    space = hwt.SearchSpace(lr=hwt.Float(1e-4, 1e-1, log=True))
+    study = small_study(tmp_path, space=space, objectives=[hwt.Metric("val_error", "min"), hwt.TrainSeconds()])
+    check = study.check(train)
+    assert "val_error" in check.logged
+    assert 0 < check.epoch_s < 60
+    assert check.checkpoint_bytes > 1000
+    wrong = small_study(tmp_path, "wrong", space=space, objectives=[hwt.Metric("val_eror", "min")])
+    with pytest.raises(hwt.TrialError, match="did you mean 'val_error'"):
+        wrong.check(train)
