@@ -224,6 +224,9 @@ class Study:
         limits = Limits(max_trials, parse_duration("max_time", max_time), max_cost, max_parallel, finishers)
         if limits.max_trials is None and limits.max_time_s is None and limits.max_cost_usd is None:
             raise ArgumentError("max_trials", None, "at least one of max_trials, max_time and max_cost")
+        if limits.max_cost_usd is not None and not self._spec.pool.usd_per_device_hour:
+            hint = "Without a price nothing would ever be billed: give Pool(usd_per_device_hour=...)."
+            raise ArgumentError("max_cost", max_cost, "None while the pool has no price", hint=hint)
         if executor == "inline" and max(self._spec.allocation.counts) > 1:
             raise ArgumentError("executor", "inline", "'local' for a space with more than one device")
         self._release()

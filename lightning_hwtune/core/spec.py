@@ -108,7 +108,7 @@ class StudySpec:
             )
         kinds = {type(item) for item in self.objectives}
         if Cost in kinds and self.pool.usd_per_device_hour is None:
-            raise ArgumentError("objectives", "Cost()", "Cost with a price", hint="Give Pool(usd_per_device_hour=...).")
+            raise ArgumentError("objectives", Cost(), "Cost with a price", hint="Give Pool(usd_per_device_hour=...).")
         if len(counts) == 1 and len(kinds & {TrainSeconds, DeviceSeconds, Cost}) > 1:
             raise ArgumentError(
                 "objectives",

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_hwtune.errors import ArgumentError, CheckpointError, MetricError
+from lightning_hwtune.names import refuse_unknown
 from lightning_hwtune.training import lightning_internals as internals
 from lightning_hwtune.training import rng
 from lightning_hwtune.training.channel import Probe, Started
@@ -39,7 +40,8 @@ class RungHooks:
         attached: True for the one that Lightning's entry point adds; it gives way to one that the user added.
     """
 
-    def __init__(self, *, attached: bool = False) -> None:
+    def __init__(self, *, attached: bool = False, **wrong_habits: object) -> None:
+        refuse_unknown("RungCallback", wrong_habits)
         super().__init__()
         self.attached = attached
         self._segment: ActiveSegment | None = None

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Self, final
 
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.names import refuse_unknown
 
 __all__ = ["Pool"]
+
+_ARGUMENTS = ("accelerator", "devices", "usd_per_device_hour", "threads_per_device")
 
 
 @final
@@ -27,6 +30,11 @@ class Pool:
     devices: int | str = "auto"
     usd_per_device_hour: float | None = None
     threads_per_device: int = 1
+
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
+        """Answers names of other tools; everything else is the constructor's business."""
+        refuse_unknown("Pool", [name for name in kwargs if name not in _ARGUMENTS], _ARGUMENTS)
+        return object.__new__(cls)
 
     def __post_init__(self) -> None:
         if self.accelerator not in ("auto", "cpu", "gpu", "cuda"):
