@@ -29,7 +29,7 @@ from lightning_hwtune.engine.inline import InlineExecutor
 from lightning_hwtune.engine.local import LocalExecutor
 from lightning_hwtune.engine.loop import Loop
 from lightning_hwtune.engine.manual import Manual
-from lightning_hwtune.engine.payload import Payload, write_payload
+from lightning_hwtune.engine.payload import Payload, drop_older, write_payload
 from lightning_hwtune.engine.session import Session, replay
 from lightning_hwtune.engine.signals import Signals
 from lightning_hwtune.errors import ArgumentError, StudyNotFoundError
@@ -154,13 +154,23 @@ class Study:
         self._replayed()  # refuses a stored study with other settings
 
     @classmethod
-    def load(cls, name: str, dir: str | Path = "hwtune", *, storage: str | None = None) -> Study:  # noqa: A002
+    def load(
+        cls,
+        name: str,
+        dir: str | Path = "hwtune",  # noqa: A002 - as above
+        *,
+        storage: str | None = None,
+        disk_budget: int | str | None = "20GB",
+    ) -> Study:
         """Returns a stored study with the settings it was made with.
+
+        Args:
+            disk_budget: it belongs to a machine and not to a study, so it is not among these settings.
 
         Raises:
             StudyNotFoundError: there is none of that name.
         """
-        files = StudyFiles(Path(dir), name)
+        files = StudyFiles(Path(dir), name, budget_bytes=parse_bytes(disk_budget))
         with _reading(files, storage) as log:
             state = replay(log)
         if state is None:
@@ -232,6 +242,8 @@ class Study:
         self._release()
         payload = self._payload(train) if executor == "local" else None
         with Signals() as signals, Session(self._spec, self._files, limits, storage=self._storage) as session:
+            if payload is not None:
+                drop_older(payload)
             self._drive(session, signals, train, payload, check, progress, preload)
         return self
 

@@ -50,6 +50,12 @@ def test_a_study_whose_limit_is_below_what_exists_trains_nothing_more(tmp_path: 
     assert len(study.state().trials) == 5
 
 
+def test_a_study_keeps_one_payload_of_the_functions_it_was_run_with(tmp_path: Path) -> None:
+    study = run(small_study(tmp_path), functions.plain, max_trials=1)
+    run(study, functions.slow, max_trials=2)
+    assert len(list(study.dir.glob("payload-*"))) == 1
+
+
 @pytest.mark.parametrize("way", ["move", "copy"])
 def test_a_moved_or_copied_study_goes_on(tmp_path: Path, way: str) -> None:
     study = run(small_study(tmp_path / "here"), functions.plain, max_trials=4, finishers=0)
@@ -368,6 +374,13 @@ def test_the_disk_budget_evicts_and_the_study_completes(tmp_path: Path) -> None:
     assert {segment.trial_id for segment in restarted} <= told
     assert study.best.checkpoint is not None, "the front lost its checkpoint"
     assert study.best.checkpoint.is_file()
+
+
+def test_a_loaded_study_keeps_to_a_disk_budget_too(tmp_path: Path) -> None:
+    run(small_study(tmp_path), functions.heavy, max_trials=4, finishers=0)
+    loaded = run(hwt.Study.load("study", tmp_path, disk_budget="250kB"), functions.heavy, max_trials=5, finishers=0)
+    state = check_log(loaded)
+    assert sum(trial.checkpoint.n_bytes for trial in state.trials if trial.checkpoint) <= 250_000
 
 
 def test_every_session_that_is_opened_is_closed(tmp_path: Path) -> None:

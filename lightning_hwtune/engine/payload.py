@@ -20,7 +20,7 @@ import cloudpickle
 
 from lightning_hwtune.errors import ArgumentError, nearest
 
-__all__ = ["ImportedFunction", "Payload", "largest_capture", "write_payload"]
+__all__ = ["ImportedFunction", "Payload", "drop_older", "largest_capture", "write_payload"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,13 @@ def write_payload(train: Callable[[Any], Any], folder: Path) -> Payload:
         part.write_bytes(data)
         part.replace(path)
     return Payload(path, len(data), largest_capture(train) if len(data) > 1_000_000 else None)
+
+
+def drop_older(payload: Payload) -> None:
+    """Deletes the payloads of earlier sessions in the same folder. For the holder of the study's lease."""
+    for path in payload.path.parent.glob("payload-*"):
+        if path != payload.path:
+            path.unlink(missing_ok=True)
 
 
 def largest_capture(train: Callable[[Any], Any]) -> tuple[str, int] | None:

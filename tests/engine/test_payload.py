@@ -16,7 +16,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 import segment_functions as functions
 
-from lightning_hwtune.engine.payload import ImportedFunction, largest_capture, write_payload
+from lightning_hwtune.engine.payload import ImportedFunction, drop_older, largest_capture, write_payload
 from lightning_hwtune.errors import ArgumentError
 
 TABLE = np.zeros(250_000)  # 2 MB, captured as a global
@@ -49,8 +49,10 @@ def test_the_same_function_is_written_once(tmp_path: Path) -> None:
     stamp = first.path.stat().st_mtime_ns
     assert write_payload(functions.counting, tmp_path) == first
     assert first.path.stat().st_mtime_ns == stamp
-    write_payload(functions.idle, tmp_path)
+    other = write_payload(functions.idle, tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
+    drop_older(other)
+    assert list(tmp_path.iterdir()) == [other.path]
 
 
 @pytest.mark.parametrize(
