@@ -131,9 +131,9 @@ HABITS: dict[str, tuple[Callable[[], Any], str]] = {
     "ASHA metric": (lambda: hwt.ASHA(max_epochs=9, metric="x"), "Metric('val_loss', 'min')"),
     "ASHA max_epoch": (lambda: hwt.ASHA(max_epoch=9), "did you mean 'max_epochs'"),
     "RunToEnd max_t": (lambda: hwt.RunToEnd(max_t=9), "`max_epochs`"),
-    "Pool gpus": (lambda: hwt.Pool(gpus=2), "Pool('gpu', devices=4)"),  # type: ignore[call-arg]
-    "Pool n_jobs": (lambda: hwt.Pool(n_jobs=2), "devices="),  # type: ignore[call-arg]
-    "Pool device": (lambda: hwt.Pool(device=2), "did you mean 'devices'"),  # type: ignore[call-arg]
+    "Pool gpus": (lambda: hwt.Pool(gpus=2), "Pool('gpu', devices=4)"),
+    "Pool n_jobs": (lambda: hwt.Pool(n_jobs=2), "devices="),
+    "Pool device": (lambda: hwt.Pool(device=2), "did you mean 'devices'"),
 }
 
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Self, final
+from typing import Any, final
 
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.names import refuse_unknown
 
 __all__ = ["Pool"]
 
-_ARGUMENTS = ("accelerator", "devices", "usd_per_device_hour", "threads_per_device")
-
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Pool:
     """Devices of one kind on this host.
 
@@ -26,30 +24,33 @@ class Pool:
         threads_per_device: torch threads of one rank.
     """
 
-    accelerator: str = "auto"
-    devices: int | str = "auto"
-    usd_per_device_hour: float | None = None
-    threads_per_device: int = 1
+    accelerator: str
+    devices: int | str
+    usd_per_device_hour: float | None
+    threads_per_device: int
 
-    def __new__(cls, *args: object, **kwargs: object) -> Self:
-        """Answers names of other tools; everything else is the constructor's business."""
-        refuse_unknown("Pool", [name for name in kwargs if name not in _ARGUMENTS], _ARGUMENTS)
-        return object.__new__(cls)
-
-    def __post_init__(self) -> None:
-        if self.accelerator not in ("auto", "cpu", "gpu", "cuda"):
-            raise ArgumentError("Pool.accelerator", self.accelerator, "'auto', 'cpu' or 'gpu'")
-        if self.accelerator == "cuda":
-            object.__setattr__(self, "accelerator", "gpu")
-        if self.devices != "auto" and (
-            isinstance(self.devices, bool) or not isinstance(self.devices, int) or self.devices < 1
-        ):
-            raise ArgumentError("Pool.devices", self.devices, "'auto' or a whole number from 1: how many, never which")
-        price = self.usd_per_device_hour
+    def __init__(
+        self,
+        accelerator: str = "auto",
+        devices: int | str = "auto",
+        usd_per_device_hour: float | None = None,
+        threads_per_device: int = 1,
+        **wrong_habits: object,
+    ) -> None:
+        refuse_unknown("Pool", wrong_habits, self.__slots__)
+        if accelerator not in ("auto", "cpu", "gpu", "cuda"):
+            raise ArgumentError("Pool.accelerator", accelerator, "'auto', 'cpu' or 'gpu'")
+        if devices != "auto" and (isinstance(devices, bool) or not isinstance(devices, int) or devices < 1):
+            raise ArgumentError("Pool.devices", devices, "'auto' or a whole number from 1: how many, never which")
+        price = usd_per_device_hour
         if price is not None and not (isinstance(price, int | float) and math.isfinite(price) and price >= 0):
             raise ArgumentError("Pool.usd_per_device_hour", price, "a price from 0, in US dollars, or None")
-        if not isinstance(self.threads_per_device, int) or self.threads_per_device < 1:
-            raise ArgumentError("Pool.threads_per_device", self.threads_per_device, "a whole number from 1")
+        if not isinstance(threads_per_device, int) or threads_per_device < 1:
+            raise ArgumentError("Pool.threads_per_device", threads_per_device, "a whole number from 1")
+        object.__setattr__(self, "accelerator", "gpu" if accelerator == "cuda" else accelerator)
+        object.__setattr__(self, "devices", devices)
+        object.__setattr__(self, "usd_per_device_hour", usd_per_device_hour)
+        object.__setattr__(self, "threads_per_device", threads_per_device)
 
     @property
     def usd_per_device_s(self) -> float:
