@@ -1,7 +1,7 @@
 """What the controller answers. Frozen values, each with its reason: the rule that fired and the numbers it saw.
 
-    ask()    -> Start | Resume | Wait | Done
-    report() -> Continue | Pause | Stop
+ask()    -> Start | Resume | Wait | Done
+report() -> Continue | Pause | Stop
 """
 
 from __future__ import annotations
