@@ -236,9 +236,7 @@ class StudySettings:
 
 def options(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Returns what a part may be given in a study file: name -> parameter of its class."""
-    # of a class, what its constructor takes: `Pool` also has a `__new__`, which takes anything to answer wrong names
-    takes = inspect.signature(cls.__init__ if isinstance(cls, type) else cls).parameters  # type: ignore[misc]
-    parameters = {name: parameter for name, parameter in takes.items() if name != "self"}
+    parameters = inspect.signature(cls).parameters
     return {name: item for name, item in parameters.items() if item.kind is not inspect.Parameter.VAR_KEYWORD}
 
 
