@@ -223,7 +223,9 @@ def test_max_parallel_caps_what_the_pool_would_carry(tmp_path: Path) -> None:
 
 
 def test_max_time_pauses_the_study_and_is_a_total(tmp_path: Path) -> None:
-    study = run(small_study(tmp_path), functions.slow, max_trials=500, max_time="1.5s")
+    study = run(small_study(tmp_path), functions.slow, max_trials=1, max_time="1h")
+    first_s = study.state().wall_s(study.state().last_at)
+    run(study, functions.slow, max_trials=500, max_time=first_s + 1.5)
     state = check_log(study)
     assert state.closed is not None
     assert state.closed.state == "paused"
