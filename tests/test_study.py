@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,23 @@ def test_a_study_answers_questions(tmp_path: Path) -> None:
     assert (study.logs(best.trial_id) / "segment_01_rank_0.log").is_file()
     with pytest.raises(hwt.ArgumentError, match="from 0 to 5"):
         study.why(6)
+
+
+def test_a_study_runs_in_a_thread(tmp_path: Path) -> None:
+    study, failed = small_study(tmp_path), []
+
+    def work(n: int) -> None:
+        try:
+            run(study, functions.plain, max_trials=n)
+        except BaseException as error:
+            failed.append(error)
+
+    for n in (2, 4):  # each in a thread of its own: the second finds the fork server of the first, or starts another
+        thread = threading.Thread(target=work, args=(n,))
+        thread.start()
+        thread.join()
+    assert not failed
+    assert len(check_log(study).trials) == 4
 
 
 def test_the_same_seed_tries_the_same_configurations(tmp_path: Path) -> None:
