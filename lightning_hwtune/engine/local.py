@@ -127,22 +127,38 @@ class LocalExecutor:
 
     def wait(self, sink: Sink, timeout_s: float) -> None:
         """Delivers what the ranks said, ends groups that must end, and tells which are over."""
-        by_handle: dict[Any, tuple[_Group, int]] = {}
-        for group in self._groups.values():
-            for index, rank in enumerate(group.ranks):
-                if rank.is_open:
-                    by_handle[rank.pipe] = (group, index)
-                elif rank.process.is_alive():
-                    by_handle[rank.process.sentinel] = (group, index)
+        handles = self._handles()
         patience_s = 0.0 if any(map(_is_over, self._groups.values())) else self._patience(timeout_s)
-        for handle in mp.wait(list(by_handle), patience_s):
-            group, index = by_handle[handle]
+        for handle in mp.wait(list(handles), patience_s):
+            group, index = handles[handle]
             if group.ranks[index].is_open:
                 self._read(sink, group, index)
         for group in list(self._groups.values()):
+            self._hear_the_dead(sink, group)
             self._watch(group)
             if _is_over(group):
                 self._bury(sink, group)
+
+    def _handles(self) -> dict[Any, tuple[_Group, int]]:
+        """Returns what to wait for: of each rank its words and its death."""
+        handles: dict[Any, tuple[_Group, int]] = {}
+        for group in self._groups.values():
+            for index, rank in enumerate(group.ranks):
+                if rank.is_open:
+                    handles[rank.pipe] = (group, index)
+                if rank.process.is_alive():
+                    handles[rank.process.sentinel] = (group, index)
+        return handles
+
+    def _hear_the_dead(self, sink: Sink, group: _Group) -> None:
+        """Takes what dead ranks left in their pipes; what they had started may hold the other end open for ever."""
+        for index, rank in enumerate(group.ranks):
+            if rank.is_open and not rank.process.is_alive():
+                if rank.ended is None:
+                    _kill_session(rank)
+                self._read(sink, group, index)
+                rank.is_open = False
+                rank.pipe.close()
 
     def _patience(self, timeout_s: float) -> float:
         """Returns the timeout, or less if a group's deadline comes first."""
@@ -234,12 +250,19 @@ def _is_over(group: _Group) -> bool:
 def _kill(group: _Group) -> None:
     """Kills every process of a group, and what those have started."""
     for rank in group.ranks:
-        pid = rank.process.pid
-        if pid is None or not rank.process.is_alive():
-            continue
-        try:
-            os.killpg(pid, signal.SIGKILL)  # a rank leads a session of its own
-        except (ProcessLookupError, PermissionError):
+        if rank.process.is_alive():
+            _kill_session(rank)
+
+
+def _kill_session(rank: _Rank) -> None:
+    """Kills a rank, which leads a session of its own, with all that stayed in it."""
+    pid = rank.process.pid
+    if pid is None:
+        return
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        if rank.process.is_alive():  # too young to lead
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 

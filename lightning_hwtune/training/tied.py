@@ -13,10 +13,8 @@ from lightning_hwtune.training.lifeline import die_with_parent
 __all__ = ["PARENT"]
 
 PARENT = "HWTUNE_FORK_SERVER_OF"
-"""Environment variable with the process id of the parent: one that died before the tie was made sends no signal."""
+"""Environment variable with the process id of the parent."""
 
 _parent = os.environ.pop(PARENT, None)
 if _parent is not None:
-    die_with_parent()
-    if str(os.getppid()) != _parent:
-        os._exit(0)
+    die_with_parent(int(_parent))

@@ -19,7 +19,7 @@ from typing import Any
 
 from lightning_hwtune.training.channel import Beat, Channel, Ended, SegmentOrder, Started
 from lightning_hwtune.training.context import current_segment, segment_context
-from lightning_hwtune.training.lifeline import die_with_parent
+from lightning_hwtune.training.lifeline import die_with_parent, tie_children
 from lightning_hwtune.training.ranks import Rendezvous, join_group, rank_environment, scrub_environment
 from lightning_hwtune.training.trial import Trial
 
@@ -87,8 +87,8 @@ def _become_independent() -> None:
         os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _let_go_of_the_server()
-    die_with_parent()
-    os.register_at_fork(after_in_child=die_with_parent)
+    die_with_parent(os.getppid())
+    tie_children()
     # loader workers are forked as on any other day, not through the server that made this process
     multiprocessing.set_start_method(None, force=True)
 

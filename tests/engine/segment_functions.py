@@ -42,6 +42,17 @@ def killed(trial: Any) -> None:
     torch.distributed.all_reduce(torch.ones(1))
 
 
+def killed_beside_an_untied_child(trial: Any) -> None:
+    """Dies beside a child that Python does not know of and that holds its end of the pipe."""
+    import ctypes
+
+    child = ctypes.PyDLL(None).fork()
+    if child == 0:
+        ctypes.CDLL(None).sleep(600)
+    (Path(trial.dir) / "pids").write_text(str(child))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def frozen(trial: Any) -> None:
     """Stops for ever, without ending."""
     trial.report(1, error=1.0)

@@ -124,6 +124,18 @@ def test_a_killed_rank_takes_its_group_with_it_and_nothing_else(bench: Bench) ->
     assert beside.ends[1].outcome == "done"
 
 
+def test_a_child_that_outlives_its_rank_holds_nobody_up(bench: Bench) -> None:
+    executor = bench.executor(functions.killed_beside_an_untied_child, hang_timeout_s=None)
+    order = bench.order(0)
+    sink = bench.run(executor, Recorder(), order)
+    assert sink.ends[0].error == "rank 0 was killed by SIGKILL"
+    child = int((Path(order.trial_dir) / "pids").read_text())
+    deadline = time.monotonic() + 60
+    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline, f"process {child} outlived its rank"
+        time.sleep(0.05)
+
+
 def test_a_frozen_rank_is_ended_within_ten_seconds_of_the_heartbeat_limit(bench: Bench) -> None:
     executor = bench.executor(functions.frozen)
     sink = bench.run(executor, Recorder(), bench.order(0), limit_s=HEARTBEAT_S + 10 + 20)  # 20: the server's imports
