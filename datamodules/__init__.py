@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from datamodules.digits import DigitsDataModule, TensorBatches
+from datamodules.digits import DigitsDataModule, TensorBatches, load_once
 
-__all__ = ["DigitsDataModule", "TensorBatches"]
+__all__ = ["DigitsDataModule", "TensorBatches", "load_once"]

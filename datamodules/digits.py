@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-__all__ = ["DigitsDataModule", "TensorBatches"]
+__all__ = ["DigitsDataModule", "TensorBatches", "load_once"]
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -66,7 +68,8 @@ class DigitsDataModule(L.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Loads and splits the digits, once."""
         if self.train_set is None:
-            self.train_set, self.val_set = _split(*_digits(), self.val_share, self.seed)
+            train, val = _split(self.val_share, self.seed)
+            self.train_set, self.val_set = _samples(train), _samples(val)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Returns the training part, in a new order each epoch."""
@@ -85,23 +88,36 @@ class DigitsDataModule(L.LightningDataModule):
         )
 
 
+def load_once(*, val_share: float = 0.2, seed: int = 0) -> None:
+    """Reads and splits the digits now; processes that are forked from this one need not. Makes no tensor."""
+    _split(val_share, seed)
+
+
 def _collated(batch: Any) -> Any:
     """Returns what `__getitems__` made: it is a batch already."""
     return batch
 
 
-def _digits() -> Batch:
-    """Returns images `(1797, 1, 16, 16)` with values in [-1, 1] and labels `(1797,)`."""
+@functools.cache
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    """Returns images `(1797, 8, 8)` with values in [-1, 1] and labels `(1797,)`; read once a process."""
     digits = load_digits()
-    images = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 8 - 1
-    return functional.interpolate(images, size=(_SIDE, _SIDE), mode="bilinear"), torch.tensor(digits.target)
+    return digits.images.astype(np.float32) / 8 - 1, digits.target
 
 
-def _split(
-    images: torch.Tensor, labels: torch.Tensor, val_share: float, seed: int
-) -> tuple[TensorBatches, TensorBatches]:
-    """Returns the training and the validation part; each has every digit in proportion."""
+@functools.cache
+def _split(val_share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the indices of the training and of the validation part; each has every digit in proportion."""
+    _, labels = _digits()
     n_shares = round(val_share * len(labels) / _SHARED_BY)
     n_val = _SHARED_BY * min(max(n_shares, 1), len(labels) // _SHARED_BY - 1)
-    train, val = train_test_split(range(len(labels)), test_size=n_val, stratify=labels, random_state=seed)
-    return TensorBatches(images[train], labels[train]), TensorBatches(images[val], labels[val])
+    train, val = train_test_split(np.arange(len(labels)), test_size=n_val, stratify=labels, random_state=seed)
+    return train, val
+
+
+def _samples(chosen: np.ndarray) -> TensorBatches:
+    """Returns these images, enlarged, with their labels."""
+    images, labels = _digits()
+    small = torch.from_numpy(images[chosen]).unsqueeze(1)
+    large = functional.interpolate(small, size=(_SIDE, _SIDE), mode="bilinear")
+    return TensorBatches(large, torch.from_numpy(labels[chosen]))

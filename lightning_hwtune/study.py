@@ -260,41 +260,43 @@ class Study:
         from lightning_hwtune.report.live import open_view
 
         state = session.controller.state
-        view = open_view(state, self._files.root, enabled=progress)
         answer = session.controller.ask(session.clock.now(), self._spec.pool.size)
         if isinstance(answer, Done):  # no process is started for a study in which nothing is left to do
+            view = open_view(state, self._files.root, enabled=progress)
             view.header(payload)
             session.observers.append(view.on_events)
             session.finish(answer)
             view.close(session.clock.now())
             return
         executor = LocalExecutor(payload.path, preload=preload) if payload else InlineExecutor(train)
+        with contextlib.closing(executor):
+            view = open_view(state, self._files.root, enabled=progress)
 
-        def tick() -> None:
-            session.tick()
-            view.tick(session.clock.now())
+            def tick() -> None:
+                session.tick()
+                view.tick(session.clock.now())
 
-        loop = Loop(session.controller, executor, session.clock, self._files, tick=tick)
-        try:
-            with signals.acting():
-                view.header(payload)
-                if (
-                    check
-                    and isinstance(executor, LocalExecutor)
-                    and payload
-                    and not any(trial.measurements for trial in state.trials)
-                ):
-                    view.checking()
-                    view.checked(run_check(self._spec, executor, payload, self._files.scratch("check")))
-                session.observers.append(view.on_events)
-                session.finish(loop.run())
-        except BaseException as error:
-            is_user = isinstance(error, KeyboardInterrupt | SystemExit)
-            loop.interrupt("interrupted by the user" if is_user else f"the session ended: {type(error).__name__}")
-            raise
-        finally:
-            executor.close()
-            view.close(session.clock.now())
+            loop = Loop(session.controller, executor, session.clock, self._files, tick=tick)
+            try:
+                with signals.acting():
+                    view.header(payload)
+                    if (
+                        check
+                        and isinstance(executor, LocalExecutor)
+                        and payload
+                        and not any(trial.measurements for trial in state.trials)
+                    ):
+                        view.checking()
+                        view.checked(run_check(self._spec, executor, payload, self._files.scratch("check")))
+                    session.observers.append(view.on_events)
+                    session.finish(loop.run())
+            except BaseException as error:
+                is_user = isinstance(error, KeyboardInterrupt | SystemExit)
+                loop.interrupt("interrupted by the user" if is_user else f"the session ended: {type(error).__name__}")
+                raise
+            finally:
+                executor.close()  # before the last lines are printed
+                view.close(session.clock.now())
 
     def _payload(self, train: TrainFunction) -> Payload:
         self._files.create()

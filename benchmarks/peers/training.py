@@ -11,7 +11,7 @@ import lightning as L
 import torch
 
 from benchmarks.peers.workload import METRIC, Workload
-from datamodules import DigitsDataModule
+from datamodules import DigitsDataModule, load_once
 from models import DigitsMLP
 
 __all__ = ["TRAINER", "EpochClock", "fit", "model_and_data"]
@@ -31,6 +31,9 @@ def model_and_data(config: Mapping[str, Any]) -> tuple[DigitsMLP, DigitsDataModu
     """Returns what a configuration stands for."""
     model = DigitsMLP(lr=config["lr"], width=config["width"], depth=config["depth"], dropout=config["dropout"])
     return model, DigitsDataModule(batch_size=config["batch_size"])
+
+
+load_once()  # in every contender once a process that imports this, so not in every trial
 
 
 class EpochClock(L.Callback):

@@ -30,13 +30,13 @@ from lightning_hwtune.engine.executor import Sink
 from lightning_hwtune.store.interrupts import uninterrupted
 from lightning_hwtune.training.channel import Beat, Ended, Message, Note, Report, Saved, SegmentOrder, Started
 from lightning_hwtune.training.connection import PipeChannel, PipeRendezvous
-from lightning_hwtune.training.tied import PARENT
+from lightning_hwtune.training.server import PARENT
 from lightning_hwtune.training.worker import run_rank
 
 __all__ = ["LocalExecutor"]
 
 _PRELOAD = "lightning_hwtune.training.preload"
-_TIED = "lightning_hwtune.training.tied"
+_SERVER = "lightning_hwtune.training.server"
 _GRACE_S = 10.0  # for peers to end by themselves after the first of them has ended
 _ECHO_GRACE_S = 1.0  # the same after an error: a dead peer fails its group in less than a tenth of this on gloo
 # an error that only says that a peer is gone
@@ -87,7 +87,7 @@ class LocalExecutor:
     ) -> None:
         self._payload, self._heartbeat_s, self._start_s, self._hang_s = payload, heartbeat_s, start_s, hang_timeout_s
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([*_tie(), _PRELOAD, *preload])
+        self._context.set_forkserver_preload([_SERVER, _PRELOAD, *preload])
         self._groups: dict[int, _Group] = {}
         with _hidden_main():
             _start_server()
@@ -300,20 +300,19 @@ def _death(group: _Group, index: int) -> str:
     return f"rank {index} ended with exit status {code} and without a last word"
 
 
-def _tie() -> list[str]:
-    """Returns what the server imports first, to end with this process; nothing in a thread that may end earlier."""
-    return [_TIED] if threading.current_thread() is threading.main_thread() else []
-
-
 def _start_server() -> None:
-    """Starts the fork server now, so that its imports overlap with what the caller does next."""
+    """Starts the fork server now, so that its imports overlap with what the caller does next.
+
+    It ends with this thread, whose child it is; so it is not tied to one that may end before the process does.
+    """
     from multiprocessing import forkserver
 
-    os.environ[PARENT] = str(os.getpid())
+    if threading.current_thread() is threading.main_thread():
+        os.environ[PARENT] = str(os.getpid())
     try:
         forkserver.ensure_running()
     finally:
-        del os.environ[PARENT]
+        os.environ.pop(PARENT, None)
 
 
 @contextlib.contextmanager

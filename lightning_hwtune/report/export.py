@@ -12,13 +12,15 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from lightning_hwtune.core.events import Event, to_dict
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.report.tables import front_frame, front_records, trials_frame, trials_records
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["FORMATS", "events_text", "frame_csv", "front_text", "json_text", "trials_text", "write_export"]
 
@@ -40,6 +42,8 @@ def _strict(data: object) -> object:
 
 def frame_csv(frame: pd.DataFrame) -> str:
     """Returns a data frame as CSV with a header line."""
+    import pandas as pd
+
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(frame.columns)

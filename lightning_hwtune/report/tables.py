@@ -6,13 +6,14 @@ Records hold the user's own values; a value that is not finite stays NaN or infi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from lightning_hwtune.core.record import TrialRecord, TrialState
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.report.points import Point, candidates, front_points, non_dominated
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "best_record",
@@ -76,6 +77,8 @@ def front_frame(state: StudyState, at: str = "full") -> pd.DataFrame:
     Raises:
         ArgumentError: `at` is something else.
     """
+    import pandas as pd
+
     extra = {"rung": "rung", "any": "partial"}.get(at)
     rows = []
     for record in front_records(state, at):
@@ -135,6 +138,8 @@ def trials_records(state: StudyState) -> list[dict[str, Any]]:
 
 def trials_frame(state: StudyState) -> pd.DataFrame:
     """Returns one row a trial: state, epochs, devices, segments, objectives, parameters, rungs, retries, failure."""
+    import pandas as pd
+
     fixed = ("trial", "state", state.scheduler.unit, "devices", "segments")
     rows = []
     for record in trials_records(state):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from rich import box
 from rich.console import Console, Group
 from rich.measure import Measurement
@@ -16,6 +15,9 @@ from rich.text import Text
 from lightning_hwtune.core.schedulers import Scheduler
 from lightning_hwtune.report.amounts import counted, cut, duration, money, number, share, size
 from lightning_hwtune.report.status import rung_forecast
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["frame_tables", "print_frame", "rung_table", "rung_text", "status_table"]
 
@@ -65,6 +67,8 @@ def _table(frame: pd.DataFrame, columns: Sequence[str], title: str = "") -> Tabl
 
 
 def _is_numeric(column: pd.Series[Any]) -> bool:
+    import pandas as pd
+
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import lightning.pytorch
 import lightning.pytorch.callbacks
 import lightning.pytorch.loggers  # noqa: F401
-import omegaconf  # noqa: F401 - Lightning imports it when it saves
-import torch.distributed
-import torch.utils.data  # noqa: F401
+import omegaconf  # noqa: F401
 
 import lightning_hwtune.training.attach
 import lightning_hwtune.training.lightning_tree

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import pickle
@@ -83,6 +84,8 @@ def log_path(order: SegmentOrder, rank: int) -> Path:
 
 def _become_independent() -> None:
     """Leaves the terminal's process group; ties this process's life to its parent's, and its children's to its own."""
+    gc.freeze()  # what the server loaded is never garbage: a look at it would only copy its memory
+    gc.enable()
     with contextlib.suppress(PermissionError):  # leads a session already
         os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
