@@ -15,10 +15,14 @@ __all__ = ["Answer", "Continue", "Done", "Pause", "Reason", "Resume", "Start", "
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why: `rule` is a short stable key ("promotion", "limit:max_time"), `text` one plain sentence with the numbers."""
+    """Why: `rule` is a short stable key ("promotion", "limit:max_time"), `text` one plain sentence with the numbers.
+
+    `standing` is the rank, from 1, and among how many, where a rung's order was asked; the best one of a range of ranks.
+    """
 
     rule: str
     text: str
+    standing: tuple[int, int] | None = None
 
     def __str__(self) -> str:
         return self.text

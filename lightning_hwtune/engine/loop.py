@@ -137,7 +137,7 @@ class Loop:
         if not self._is_current(trial_id, segment):
             return VerdictMessage("stop", "this segment is over")
         verdict = self._controller.report(trial_id, report.resource, report.metrics, report.train_s, self._clock.now())
-        return VerdictMessage(verdict.kind, verdict.reason.text)
+        return VerdictMessage(verdict.kind, verdict.reason.text, verdict.reason.standing)
 
     def saved(self, trial_id: int, segment: int, saved: Saved) -> None:
         """Logs the checkpoint, then lets go of the ones it replaces and of what exceeds the disk budget."""

@@ -107,10 +107,14 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class VerdictMessage:
-    """The answer to a report: kind is "continue", "pause" or "stop"."""
+    """The answer to a report: kind is "continue", "pause" or "stop".
+
+    `standing` is the rank in the rung, from 1, and among how many; None where no order was asked.
+    """
 
     kind: str
     reason: str
+    standing: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

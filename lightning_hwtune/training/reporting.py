@@ -22,6 +22,7 @@ class Answer:
 
     kind: str  # a verdict's kind, or "missing" or "abort"
     text: str
+    standing: tuple[int, int] | None = None
 
 
 Broadcast = Callable[[Answer], Answer]
@@ -48,7 +49,7 @@ def exchange(
         raise MetricError(answer.text)
     if answer.kind == "abort":
         raise ConnectionError(f"rank 0 could not report: {answer.text}")
-    verdict = VerdictMessage(answer.kind, answer.text)
+    verdict = VerdictMessage(answer.kind, answer.text, answer.standing)
     segment.resource = resource
     if verdict.kind == "continue":
         segment.clock.start()
@@ -83,4 +84,4 @@ def _ask(segment: ActiveSegment, resource: int, logged: Mapping[str, float], pro
         return Answer("missing", str(error))
     except Exception as error:
         return Answer("abort", f"{type(error).__name__}: {error}")
-    return Answer(verdict.kind, verdict.reason)
+    return Answer(verdict.kind, verdict.reason, verdict.standing)

@@ -197,7 +197,7 @@ class Trial:
             )  # fmt: skip
         self._segment.clock.start()
         verdict = exchange(self._segment, int(resource), values, _broadcast)
-        reason = Reason("verdict", verdict.reason)
+        reason = Reason("verdict", verdict.reason, verdict.standing)
         if verdict.kind == "continue":
             return Continue(reason)
         return Pause(reason) if verdict.kind == "pause" else Stop(reason)

@@ -43,6 +43,11 @@ class Place:
     last: int
     is_in: bool
 
+    @property
+    def standing(self) -> tuple[int, int]:
+        """Its best rank, from 1, and among how many."""
+        return self.first + 1, self.n_trials
+
 
 @final
 class RungRanking:

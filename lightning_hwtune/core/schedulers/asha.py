@@ -139,10 +139,12 @@ class ASHA(Scheduler):
         place = rung.ranking.arrival(trial_id, loss, n_go_on)
         if self.type == "stopping":
             if self.keep_front and place.front == 0 and not place.is_in:
-                return Continue(Reason("front", f"{_standing(level, place)}, front members are kept"))
+                text = f"{_standing(level, place)}, front members are kept"
+                return Continue(Reason("front", text, place.standing))
             return Continue(_reason(level, place, n_go_on)) if place.is_in else Stop(_reason(level, place, n_go_on))
         if place.is_in and self._is_used_up(rung, n_go_on):
-            return Pause(Reason("strict", f"{_standing(level, place)}, all {n_go_on} places are taken"))
+            text = f"{_standing(level, place)}, all {n_go_on} places are taken"
+            return Pause(Reason("strict", text, place.standing))
         return Continue(_reason(level, place, n_go_on)) if place.is_in else Pause(_reason(level, place, n_go_on))
 
     def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
@@ -281,8 +283,9 @@ def _standing(level: int, place: Place) -> str:
 
 def _reason(level: int, place: Place, n_go_on: int) -> Reason:
     if not place.is_finite:
-        return Reason("not-finite", f"{_standing(level, place)}: a loss is not finite")
+        return Reason("not-finite", f"{_standing(level, place)}: a loss is not finite", place.standing)
     return Reason(
         "promotion" if place.is_in else "quota",
         f"{_standing(level, place)}, {n_go_on} {'goes' if n_go_on == 1 else 'go'} on",
+        place.standing,
     )

@@ -220,7 +220,8 @@ class _Race:
         n_go_on = self._n_slots[self._at + 1]
         place = rung.ranking.arrival(trial_id, loss, n_go_on)
         text = f"completes rung {level} with rank {place.first + 1} of {n_slots}, {_going(n_go_on)}"
-        return Continue(Reason("promotion", text)) if place.is_in else Pause(Reason("quota", text))
+        reason = Reason("promotion" if place.is_in else "quota", text, place.standing)
+        return Continue(reason) if place.is_in else Pause(reason)
 
     def record(self, trial_id: int, level: int, loss: npt.NDArray[np.float64], *, is_gone: bool) -> None:
         rung = next(rung for rung in self._rungs if rung.level == level)

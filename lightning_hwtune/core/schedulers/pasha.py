@@ -140,7 +140,7 @@ class PASHA(Scheduler):
         reason = _reason(level, place, n_go_on)
         if level >= self.cap:
             text = f"{reason.text}; the ladder ends here while its two top rungs agree"
-            return Pause(Reason("cap" if place.is_finite else reason.rule, text))
+            return Pause(Reason("cap" if place.is_finite else reason.rule, text, place.standing))
         return Continue(reason) if place.is_in else Pause(reason)
 
     def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
@@ -247,6 +247,6 @@ def _reason(level: int, place: Place, n_go_on: int) -> Reason:
     front = f" (front {place.front})" if place.front is not None else ""
     standing = f"{rank} of {place.n_trials} at rung {level}{front}"
     if not place.is_finite:
-        return Reason("not-finite", f"{standing}: a loss is not finite")
+        return Reason("not-finite", f"{standing}: a loss is not finite", place.standing)
     rule = "promotion" if place.is_in else "quota"
-    return Reason(rule, f"{standing}, {n_go_on} {'goes' if n_go_on == 1 else 'go'} on")
+    return Reason(rule, f"{standing}, {n_go_on} {'goes' if n_go_on == 1 else 'go'} on", place.standing)
