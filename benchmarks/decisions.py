@@ -2,7 +2,8 @@
 
 A decision is all that a reporting trial costs the scheduler: the verdict on it, its record, and the promotions that are
 due then, asked for and carried out. Timed on this thread's CPU clock, so that other work on the machine matters less.
-Beside it stands `moocore.pareto_rank` on the same losses: fronts only, from scratch, nothing inside a front.
+Beside it stand, on the same losses, `moocore.pareto_rank` (fronts only, from scratch, nothing inside a front) and, up
+to 3,000 trials and where it is installed (`make bench`), one report to Syne Tune's MOASHA as shipped.
 
 Shapes of the losses:
 - cloud: uniform and independent
@@ -19,6 +20,8 @@ About five minutes; --quick stops at 1,000 trials and takes seconds.
 from __future__ import annotations
 
 import argparse
+import datetime
+import importlib.util
 import json
 import math
 import platform
@@ -42,10 +45,11 @@ from benchmarks.study_speed import study_figures
 Losses = npt.NDArray[np.float64]
 
 LEVEL, MAX_EPOCHS = 1, 27
-SIZES = (100, 1_000, 10_000, 100_000)
+SIZES = (100, 1_000, 3_000, 10_000, 100_000)
+PEER, N_TIMED_PEER, N_MAX_PEER = "syne_tune", 5, 3_000
 # timed after the first n, few enough that the rung stays about this large; farthest-first on one front of 10,000 takes
 # 3,333 passes over the front for each newcomer
-N_TIMED = {100: 50, 1_000: 200, 10_000: 1_000, 100_000: 1_000}
+N_TIMED = {100: 50, 1_000: 200, 3_000: 300, 10_000: 1_000, 100_000: 1_000}
 N_TIMED_SLOW = 10
 
 
@@ -55,7 +59,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="up to 1,000 trials only")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    rows = [timed(*case, arguments.seed) for case in cases(SIZES[:2] if arguments.quick else SIZES)]
+    sizes = SIZES[:2] if arguments.quick else SIZES
+    rows = [timed(*case, arguments.seed) for case in cases(sizes)]
+    if importlib.util.find_spec("syne_tune"):
+        rows += [timed_peer(n, arguments.seed) for n in sizes if n <= N_MAX_PEER]
     versions = {name: module.__version__ for name, module in (("numpy", np), ("moocore", moocore))}
     versions |= {"lightning_hwtune": lightning_hwtune.__version__, "python": platform.python_version()}
     studies = {} if arguments.quick else study_figures(arguments.seed)
@@ -92,11 +99,37 @@ def timed(n_objectives: int, shape: str, n: int, within: str, seed: int) -> dict
         "shape": shape,
         "n": n,
         "within": within,
-        "n_timed": n_timed,
+        **summary(spent_us),
+        "moocore_us": round(moocore_us, 1),
+    }
+
+
+def timed_peer(n: int, seed: int) -> dict[str, Any]:
+    """Returns the times of Syne Tune's MOASHA for a report to a rung of `n` trials: two objectives, cloud."""
+    from syne_tune.backend.trial_status import Trial
+    from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
+
+    losses = losses_of("cloud", n + N_TIMED_PEER, 2, np.random.default_rng(seed))
+    scheduler = MOASHA({}, metrics=["a", "b"], max_t=MAX_EPOCHS, reduction_factor=3, random_seed=seed)
+    rung = next(recorded for level, recorded in scheduler.brackets[0].rungs if level == LEVEL)
+    rung.update({trial_id: {"a": a, "b": b} for trial_id, (a, b) in enumerate(losses[:n])})
+    spent_us = np.empty(N_TIMED_PEER)
+    for i, (a, b) in enumerate(losses[n:]):
+        trial = Trial(n + i, {}, datetime.datetime.now())
+        scheduler.on_trial_add(trial)
+        begun = time.thread_time_ns()
+        scheduler.on_trial_result(trial, {scheduler.time_attr: LEVEL, "a": a, "b": b})
+        spent_us[i] = (time.thread_time_ns() - begun) / 1e3
+    return {"objectives": 2, "shape": "cloud", "n": n, "within": PEER, **summary(spent_us)}
+
+
+def summary(spent_us: npt.NDArray[np.float64]) -> dict[str, float]:
+    """Returns what the rows say of the times of a case."""
+    return {
+        "n_timed": len(spent_us),
         "mean_us": round(float(spent_us.mean()), 1),
         "median_us": round(float(np.median(spent_us)), 1),
         "p99_us": round(float(np.percentile(spent_us, 99)), 1),
-        "moocore_us": round(moocore_us, 1),
     }
 
 
@@ -148,6 +181,9 @@ def figures(rows: list[dict[str, Any]]) -> dict[str, float]:
             {n: us for (m, s, n, w), us in mean.items() if (m, s, w) == (2, "cloud", default)}
         ),
     }
+    peer_us = mean.get((2, "cloud", N_MAX_PEER, PEER))
+    if peer_us is not None:
+        found["speedup_vs_synetune_3k"] = round(peer_us / mean[2, "cloud", N_MAX_PEER, default])
     return {name: value for name, value in found.items() if value is not None}
 
 
