@@ -21,8 +21,8 @@ from typing import Any
 from lightning_hwtune.errors import ArgumentError, CheckpointError, MetricError
 from lightning_hwtune.names import refuse_unknown
 from lightning_hwtune.training import lightning_internals as internals
-from lightning_hwtune.training import rng
-from lightning_hwtune.training.channel import Probe, Started
+from lightning_hwtune.training import loggers, rng
+from lightning_hwtune.training.channel import Probe, Started, VerdictMessage
 from lightning_hwtune.training.checkpointing import save_together
 from lightning_hwtune.training.context import ActiveSegment, current_segment
 from lightning_hwtune.training.reporting import exchange
@@ -69,7 +69,9 @@ class RungHooks:
                 segment.note("only the first fit of a segment reports; a later one trained without reports")
             return
         _check_trainer(trainer, segment)
-        if segment.order.probe_batches is not None:
+        if segment.order.probe_batches is None:
+            loggers.continue_runs(trainer, segment)
+        else:
             internals.limit_batches(trainer, segment.order.probe_batches)
         trainer.callbacks = [self, *(other for other in trainer.callbacks if other is not self)]
         self._segment, self._has_begun, self._is_fresh, self._n_samples = segment, False, False, 0
@@ -89,6 +91,7 @@ class RungHooks:
                 hint="Use trial.trainer(), or pass devices=trial.num_devices.",
             )  # fmt: skip
         segment.send(Started(segment.rank, os.getpid(), real))
+        loggers.log_configuration(trainer, segment)
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: Mapping[str, Any]) -> None:
         """Notes what was saved beside Lightning's own state."""
@@ -104,6 +107,7 @@ class RungHooks:
         _check_resumed(segment, self._restored, self._resource(trainer, trainer.current_epoch))
         _note_foreign_checkpoints(trainer, segment)
         internals.finish_epochs(trainer)
+        loggers.mark_restarts(trainer, segment)
         segment.clock.start()
 
     # ------------------------------------------------------------------ training
@@ -162,6 +166,7 @@ class RungHooks:
         self._compare_ranks(trainer, segment, logged)
         probe = _probe(trainer, segment, logged)
         verdict = exchange(segment, resource, logged, trainer.strategy.broadcast, probe)
+        self._log(trainer, segment, verdict)
         if verdict.kind != "continue":
             lifted = internals.lift_minimums(trainer)
             if lifted:
@@ -169,6 +174,14 @@ class RungHooks:
             trainer.should_stop = True
         elif segment.order.unit != "epochs" and resource >= segment.order.max_resource:
             trainer.should_stop = True
+
+    def _log(self, trainer: Any, segment: ActiveSegment, verdict: VerdictMessage) -> None:
+        """Tells the user's loggers what was decided; on nobody's time."""
+        segment.clock.stop()
+        loggers.log_decision(trainer, segment, verdict)
+        loggers.hold_rows(trainer, segment)
+        if verdict.kind == "continue":
+            segment.clock.start()
 
     def _compare_ranks(self, trainer: Any, segment: ActiveSegment, logged: Mapping[str, float]) -> None:
         """Tells once if an objective has another value on each rank: rank 0's would stand for all."""
@@ -194,6 +207,7 @@ class RungHooks:
         """Lets go of the segment."""
         if self._segment is not None:
             self._segment.clock.stop()
+            loggers.hold_rows(trainer, self._segment)
         self._segment = None
 
     # ------------------------------------------------------------------ checkpoints

@@ -20,7 +20,9 @@ __all__ = [
     "group_size",
     "lift_minimums",
     "limit_batches",
+    "logged_hyperparameters",
     "logged_metrics",
+    "logger_step",
     "preload_checkpoint",
     "renew_iterator",
     "restore_generators",
@@ -153,6 +155,20 @@ def logged_metrics(trainer: Any) -> dict[str, float]:
         for name, value in trainer.callback_metrics.items()
         if not isinstance(value, torch.Tensor) or value.numel() == 1
     }
+
+
+def logger_step(trainer: Any) -> int:
+    """Returns the step that a logger sees next: that of the batch to come. Metrics of an epoch carry the one before."""
+    return int(trainer.fit_loop.epoch_loop._batches_that_stepped)
+
+
+def logged_hyperparameters(trainer: Any) -> dict[str, Any]:
+    """Returns the hyperparameters that Lightning is going to log for this fit by itself."""
+    if not getattr(trainer, "enable_autolog_hparams", True):
+        return {}
+    owners = [owner for owner in (trainer.lightning_module, trainer.datamodule) if owner is not None]
+    logged = [owner.hparams_initial for owner in owners if owner._log_hyperparams]
+    return {key: value for hparams in logged for key, value in hparams.items() if key != "_class_path"}
 
 
 def batch_size(trainer: Any, batch: Any) -> int:

@@ -1,20 +1,25 @@
 """A CSV logger's `metrics.csv` that lasts over a trial's segments.
 
-Lightning's logger deletes the file when it opens its folder. Here it is put aside meanwhile and taken up again, without
-the rows of work that a new segment repeats.
+Lightning's logger deletes the file when it opens its folder. Our own logger puts it aside meanwhile and takes it up
+again. For a logger that the user made, the trial's folder holds a second name of the same file, which the deletion does
+not reach. Either way the rows of work that a new segment repeats are left out.
 """
 
 from __future__ import annotations
 
 import csv
 import os
+import shutil
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning_hwtune.training.context import current_segment
 
-__all__ = ["KeptMetricsFile"]
+__all__ = ["KeptMetricsFile", "continue_metrics", "hold_metrics", "point_to"]
+
+Row = dict[str, str]
 
 
 class KeptMetricsFile:
@@ -40,21 +45,75 @@ class KeptMetricsFile:
 
 def _drop_repeated(path: Path) -> list[str]:
     """Removes the rows that the present segment will write again; returns the column names."""
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        names, rows = list(reader.fieldnames or ()), list(reader)
+    names, rows = _read(path)
     kept = [row for row in rows if _is_before_segment(row)]
     if len(kept) < len(rows):
-        part = path.with_suffix(".part")
-        with part.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=names)
-            writer.writeheader()
-            writer.writerows(kept)
-        os.replace(part, path)
+        _write(path, names, kept)
     return names
 
 
-def _is_before_segment(row: dict[str, str]) -> bool:
+def hold_metrics(logger: Any, held: Path) -> None:
+    """Lets `held` be another name of the file that a `CSVLogger` writes; a copy where the disk is another one."""
+    path = Path(logger.experiment.metrics_file_path)
+    if not path.is_file() or _is_same(path, held):
+        return
+    held.parent.mkdir(exist_ok=True)
+    part = held.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    try:
+        os.link(path, part)
+    except OSError:
+        shutil.copyfile(path, part)
+    os.replace(part, held)
+
+
+def continue_metrics(logger: Any, held: Path, folder: Path) -> None:
+    """Makes a `CSVLogger` write on in `folder`: on the rows that are held, and those that it has written already."""
+    writer = logger.experiment
+    path = Path(writer.metrics_file_path)
+    target = folder / path.name
+    names, rows = _read(held)
+    fresh_names, fresh = ([], []) if _is_same(path, held) else _read(path)
+    rows = [row for row in rows if _is_before_segment(row)] + fresh
+    writer.metrics_keys = sorted({*names, *fresh_names}) if rows else []
+    for obsolete in {path, target}:
+        obsolete.unlink(missing_ok=True)
+    if rows:
+        _write(target, writer.metrics_keys, rows)
+    point_to(logger, folder)
+    hold_metrics(logger, held)
+
+
+def point_to(logger: Any, folder: Path) -> None:
+    """Makes the writer that a `CSVLogger` has opened write in another folder, with nothing deleted there."""
+    writer = logger.experiment
+    writer.log_dir, writer.metrics_file_path = str(folder), str(folder / Path(writer.metrics_file_path).name)
+
+
+def _is_same(path: Path, held: Path) -> bool:
+    return path.exists() and held.exists() and held.samefile(path)
+
+
+def _read(path: Path) -> tuple[list[str], list[Row]]:
+    """Returns the column names and the rows of a file; none if there is no file."""
+    if not path.is_file():
+        return [], []
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        return list(reader.fieldnames or ()), list(reader)
+
+
+def _write(path: Path, names: Sequence[str], rows: Sequence[Row]) -> None:
+    """Writes a file whole or not at all."""
+    part = path.with_suffix(".part")
+    with part.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=names)
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(part, path)
+
+
+def _is_before_segment(row: Row) -> bool:
     segment = current_segment()
     if segment is None or segment.order.unit == "samples":
         return True

@@ -22,6 +22,7 @@ from lightning_hwtune.training.channel import Beat, Channel, Ended, SegmentOrder
 from lightning_hwtune.training.context import current_segment, segment_context
 from lightning_hwtune.training.lifeline import die_with_parent, tie_children
 from lightning_hwtune.training.ranks import Rendezvous, join_group, rank_environment, scrub_environment
+from lightning_hwtune.training.trackers import tracker_runs
 from lightning_hwtune.training.trial import Trial
 
 __all__ = ["log_path", "run_rank", "run_segment"]
@@ -62,7 +63,8 @@ def run_segment(train: Callable[[Trial], Any], order: SegmentOrder, channel: Cha
         seed_everything(order.seed, workers=True, verbose=False)
         channel.send(Started(rank, os.getpid()))
         try:
-            train(Trial(segment))
+            with tracker_runs(order, rank):
+                train(Trial(segment))
         except SystemExit as error:
             if error.code not in (0, None):
                 raise

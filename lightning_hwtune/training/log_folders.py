@@ -1,0 +1,143 @@
+"""One folder a trial for Lightning's loggers that write folders: `TensorBoardLogger` and `CSVLogger`.
+
+Without a version these loggers count upward, and every segment would begin a folder of its own. They have opened it
+before any callback is asked; here what it holds is moved into the folder of the trial's first segment, where the logger
+then goes on. A version that the user gives as a string is left alone.
+
+Trials that count in one shared folder at the same moment can come to one number. So a trial leaves its mark in its
+folder, and one that finds another's counts on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+from lightning_hwtune.training.context import ActiveSegment
+from lightning_hwtune.training.metrics_file import continue_metrics, point_to
+
+__all__ = ["continue_folder", "mark_restart"]
+
+_MARK = ".hwtune"
+
+
+def continue_folder(logger: Any, seen: dict[str, Any], held: Path | None, segment: ActiveSegment) -> None:
+    """Makes a logger go on in the folder of the trial's earlier segments; notes the folder of a first segment.
+
+    Args:
+        seen: what is known of this logger: its `version`, and its `folder` from the trial's.
+        held: where a CSV logger's rows are held; None for other loggers.
+    """
+    if "://" in str(logger.log_dir):  # no folder on a disk of this host
+        return
+    home = segment.order.trial_dir
+    if _can_return(logger, seen, home):
+        _go_on_in(logger, seen["version"], held, home)
+    elif held is not None and seen.get("folder") == _place(logger, home):
+        continue_metrics(logger, held, Path(logger.log_dir))
+    elif not _mark(Path(logger.log_dir), home):
+        if isinstance(logger.version, int):
+            _count_on(logger, held)
+            _mark(Path(logger.log_dir), home)
+        else:
+            segment.note(f"{type(logger).__name__} writes to {logger.log_dir}, where another trial has logged")
+    seen["version"], seen["folder"] = logger.version, _place(logger, home)
+
+
+def mark_restart(logger: Any, step: int) -> None:
+    """Tells TensorBoard that everything from `step` on is logged again, so that it forgets what it has of that."""
+    try:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+    except ImportError:  # tensorboardX writes here: the repeated steps show twice
+        return
+    start = SessionLog(status=SessionLog.START)
+    logger.experiment.file_writer.add_event(Event(session_log=start), step)
+
+
+def _can_return(logger: Any, seen: dict[str, Any], home: str) -> bool:
+    """Tells whether the logger has counted on from a folder of this trial that is still there."""
+    counted = [seen.get("version"), logger.version]
+    if not all(isinstance(version, int) for version in counted) or counted[0] == counted[1]:
+        return False
+    folder = _numbered(logger, seen["version"])
+    return folder.is_dir() and os.path.relpath(folder, home) == seen["folder"]
+
+
+def _place(logger: Any, home: str) -> str:
+    """Returns the logger's folder as seen from the trial's: the same if both have been moved."""
+    version = logger.version
+    folder = _numbered(logger, version) if isinstance(version, int) else logger.log_dir
+    return os.path.relpath(folder, home)
+
+
+def _numbered(logger: Any, version: int) -> Path:
+    return Path(os.path.expanduser(os.path.expandvars(os.path.join(logger.root_dir, f"version_{version}"))))
+
+
+def _go_on_in(logger: Any, version: int, held: Path | None, home: str) -> None:
+    """Moves what a logger has opened into the folder of another version, and the logger with it."""
+    fresh, kept = _numbered(logger, logger.version), _numbered(logger, version)
+    is_ours = _mark(fresh, home)
+    if held is None:
+        _close(logger)
+    else:
+        continue_metrics(logger, held, kept)
+    logger._version = version
+    if not is_ours:
+        return
+    (fresh / _MARK).unlink()
+    for path in sorted(fresh.rglob("*"), reverse=True):  # what a folder holds comes before it
+        if path.is_dir():
+            _remove_empty(path)
+        elif _is_own(path):
+            target = kept / path.relative_to(fresh)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, target)
+    _remove_empty(fresh)
+
+
+def _count_on(logger: Any, held: Path | None) -> None:
+    """Gives a logger the next folder that nobody has."""
+    version = logger.version
+    while True:
+        version += 1
+        try:
+            _numbered(logger, version).mkdir(parents=True)
+        except FileExistsError:
+            continue
+        break
+    if held is None:
+        _close(logger)
+    else:
+        point_to(logger, _numbered(logger, version))
+    logger._version = version
+
+
+def _close(logger: Any) -> None:
+    """Closes a TensorBoard writer; the logger opens another one where it then stands."""
+    logger.experiment.close()
+    logger._experiment = None
+
+
+def _is_own(path: Path) -> bool:
+    """Tells all files but the events of another process, which has opened the same folder in the same instant."""
+    return "tfevents" not in path.name or f".{os.getpid()}." in path.name
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _mark(folder: Path, home: str) -> bool:
+    """Makes a folder this trial's; returns False if it is another one's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = folder / _MARK
+    try:
+        with mark.open("x") as file:
+            file.write(home)
+    except FileExistsError:
+        return mark.read_text() == home
+    return True

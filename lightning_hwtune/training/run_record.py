@@ -1,0 +1,31 @@
+"""What a trial's loggers called themselves in its earlier segments: `loggers.json` in the trial's folder.
+
+Only rank 0 reads and writes it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+__all__ = ["load_record", "save_record"]
+
+_NAME = "loggers.json"
+
+
+def load_record(trial_dir: str) -> dict[str, Any]:
+    """Returns what was saved last; empty for a new trial."""
+    try:
+        record: dict[str, Any] = json.loads(Path(trial_dir, _NAME).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return record
+
+
+def save_record(trial_dir: str, record: dict[str, Any]) -> None:
+    """Saves the record whole or not at all."""
+    part = Path(trial_dir, f"{_NAME}.part")
+    part.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    os.replace(part, part.with_suffix(""))

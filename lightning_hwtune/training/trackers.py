@@ -1,0 +1,166 @@
+"""One run a trial in W&B and MLflow, over all its segments and for code that knows nothing of a study.
+
+W&B takes its run's id from `WANDB_RUN_ID`: every segment of a trial sets the same. MLflow chooses ids itself, so that
+of the first segment is remembered: `mlflow.start_run` takes it from `MLFLOW_RUN_ID`; Lightning's `MLFlowLogger` does
+not, and has opened a new run before any callback is asked: what that holds is carried over, and it is deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lightning_hwtune.training.channel import SegmentOrder
+from lightning_hwtune.training.run_record import load_record, save_record
+
+__all__ = ["continue_mlflow_run", "tracker_runs"]
+
+_RUN_VARIABLES = ("WANDB_RUN_ID", "WANDB_RESUME", "MLFLOW_RUN_ID")
+
+
+@contextlib.contextmanager
+def tracker_runs(order: SegmentOrder, rank: int) -> Iterator[None]:
+    """Sets the variables that trackers read around user code; ends the runs that user code leaves open.
+
+    Rank processes end without the exit handlers by which trackers would end their runs themselves. Variables that name
+    the run of whoever started the study are hidden meanwhile: a trial is no part of that run. Ranks but the first have
+    no run.
+    """
+    before = _open_runs()
+    with _variables(_run_variables(order) if rank == 0 else {}):
+        is_failed = True
+        try:
+            yield
+            is_failed = False
+        except SystemExit as error:
+            is_failed = error.code not in (0, None)
+            raise
+        finally:
+            if rank == 0:
+                _remember_mlflow(order, before)
+            _end_runs(before, is_failed)
+
+
+def continue_mlflow_run(logger: Any, seen: dict[str, Any]) -> None:
+    """Makes an `MLFlowLogger` go on in the run of the trial's earlier segments; notes the run of a first segment.
+
+    Args:
+        seen: what is known of this logger; its `run_id` is the run to go on in.
+    """
+    fresh, client = logger.run_id, logger.experiment
+    kept = _living_run(client, seen.get("run_id"))
+    if kept is None or kept.info.run_id == fresh:
+        seen["run_id"] = fresh
+        return
+    _carry_over(client, fresh, kept)
+    client.update_run(kept.info.run_id, status="RUNNING")
+    logger._run_id, logger._experiment_id = kept.info.run_id, kept.info.experiment_id
+
+
+# ---------------------------------------------------------------------- variables
+
+
+def _run_variables(order: SegmentOrder) -> dict[str, str]:
+    """Returns the variables for this trial; a check is no trial and has no run in W&B."""
+    if order.probe_batches is not None:
+        return {"WANDB_MODE": "disabled"}
+    record = load_record(order.trial_dir)
+    if "wandb_run_id" not in record:
+        study = re.sub(r"[^\w.-]", "-", order.study)[:40]
+        # studies of one name may log to one project, so a part is drawn; not from a seeded generator
+        record["wandb_run_id"] = f"{study}-{order.trial_id:03d}-{secrets.token_hex(4)}"
+        save_record(order.trial_dir, record)
+    variables = {"WANDB_RUN_ID": record["wandb_run_id"], "WANDB_RESUME": "allow"}
+    return {**variables, "MLFLOW_RUN_ID": record["mlflow_run_id"]} if "mlflow_run_id" in record else variables
+
+
+@contextlib.contextmanager
+def _variables(values: Mapping[str, str]) -> Iterator[None]:
+    names = {*_RUN_VARIABLES, *values}
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name in names:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+
+# ---------------------------------------------------------------------- runs of the process
+
+
+def _open_runs() -> tuple[Any, Any, Any]:
+    """Returns W&B's open run, MLflow's open run and the id of MLflow's last one; of trackers that are not used None."""
+    wandb, mlflow = sys.modules.get("wandb"), sys.modules.get("mlflow")
+    run = last = None
+    if mlflow is not None:
+        with _told():
+            run = mlflow.active_run()
+            last = run or mlflow.last_active_run()
+    return getattr(wandb, "run", None), run, last.info.run_id if last else None
+
+
+def _remember_mlflow(order: SegmentOrder, before: tuple[Any, Any, Any]) -> None:
+    """Notes the run that user code made with `mlflow.start_run`, for the next segment."""
+    with _told():
+        last_run_id = _open_runs()[2]
+        record = load_record(order.trial_dir)
+        if last_run_id not in (None, before[2]) and "mlflow_run_id" not in record:
+            save_record(order.trial_dir, {**record, "mlflow_run_id": last_run_id})
+
+
+def _end_runs(before: tuple[Any, Any, Any], is_failed: bool) -> None:
+    """Ends the runs that were opened since `before`."""
+    with _told():
+        wandb_run, mlflow_run, _ = _open_runs()
+        if mlflow_run is not None and before[1] is None:
+            while sys.modules["mlflow"].active_run() is not None:  # they may be nested
+                sys.modules["mlflow"].end_run("FAILED" if is_failed else "FINISHED")
+        if wandb_run is not None and wandb_run is not before[0]:
+            sys.modules["wandb"].finish(exit_code=int(is_failed))
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Prints an error and goes on: a tracker that does not answer must not fail a trial that has trained."""
+    try:
+        yield
+    except Exception:
+        traceback.print_exc()
+
+
+# ---------------------------------------------------------------------- Lightning's MLflow logger
+
+
+def _living_run(client: Any, run_id: str | None) -> Any:
+    """Returns the run, or None if the store has it no more."""
+    from mlflow.exceptions import MlflowException
+
+    if run_id is None:
+        return None
+    try:
+        run = client.get_run(run_id)
+    except MlflowException:
+        return None
+    return run if run.info.lifecycle_stage == "active" else None
+
+
+def _carry_over(client: Any, fresh: str, kept: Any) -> None:
+    """Adds to a run what was logged to a fresh one, and deletes that unless it holds files."""
+    from mlflow.entities import Param, RunTag
+
+    run_id, data = kept.info.run_id, client.get_run(fresh).data
+    # values of a run's parameters never change, so the first ones stand
+    params = [Param(key, value) for key, value in data.params.items() if key not in kept.data.params]
+    metrics = [metric for key in data.metrics for metric in client.get_metric_history(fresh, key)]
+    tags = [RunTag(key, value) for key, value in data.tags.items() if not key.startswith("mlflow.")]
+    client.log_batch(run_id, metrics=metrics, params=params, tags=tags)
+    if not client.list_artifacts(fresh):
+        client.delete_run(fresh)
