@@ -133,11 +133,14 @@ def _remove_empty(folder: Path) -> None:
 
 def _mark(folder: Path, home: str) -> bool:
     """Makes a folder this trial's; returns False if it is another one's."""
-    folder.mkdir(parents=True, exist_ok=True)
     mark = folder / _MARK
-    try:
-        with mark.open("x") as file:
-            file.write(home)
-    except FileExistsError:
-        return mark.read_text() == home
-    return True
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with mark.open("x") as file:
+                file.write(home)
+        except FileExistsError:
+            return mark.read_text() == home
+        except FileNotFoundError:  # a trial that came here for a moment has removed the folder
+            continue
+        return True
