@@ -87,7 +87,6 @@ def _go_on_in(logger: Any, version: int, held: Path | None, home: str) -> None:
     logger._version = version
     if not is_ours:
         return
-    (fresh / _MARK).unlink()
     for path in sorted(fresh.rglob("*"), reverse=True):  # what a folder holds comes before it
         if path.is_dir():
             _remove_empty(path)

@@ -63,6 +63,7 @@ def _rows(folder: Path) -> list[dict[str, str]]:
 def _assert_whole(rows: list[dict[str, str]]) -> None:
     """Three epochs, every step once, and the decisions at the rungs 1 and 2."""
     assert [row["epoch"] for row in rows if row["val_error"]] == ["0", "1", "2"]
+    assert [row["epoch"] for row in rows if row["train_loss_epoch"]] == ["0", "1", "2"]
     assert [int(row["step"]) for row in rows if row["train_loss_step"]] == list(range(3 * _N_STEPS))
     decided = [row for row in rows if row["hwtune/rung"]]
     assert [float(row["hwtune/rung"]) for row in decided] == [1.0, 2.0]
@@ -99,6 +100,32 @@ def test_rows_outlive_a_folder_on_another_disk(bench: Bench, tmp_path: Path, mon
     monkeypatch.setattr("os.link", refuse)
     _train_in_three_segments(bench, _training(lambda: CSVLogger(tmp_path / "logs", "net", "mine")))
     _assert_whole(_rows(tmp_path / "logs" / "net" / "mine"))
+
+
+def test_rows_outlive_a_segment_that_fails(bench: Bench, tmp_path: Path) -> None:
+    class Fails(L.Callback):
+        def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+            if trainer.current_epoch == 2:
+                raise ValueError("out of luck")
+
+    def logger() -> CSVLogger:
+        return CSVLogger(tmp_path / "logs", "net", "mine")
+
+    first = bench.inline(_training(logger, Fails()), {}, save_every=1)
+    assert first.ended[0].outcome == "error"
+    bench.inline(_training(logger), {3: "pause"}, **bench.resume(first, 2))
+    rows = _rows(tmp_path / "logs" / "net" / "mine")
+    assert [row["epoch"] for row in rows if row["val_error"]] == ["0", "1", "2"]
+
+
+def test_another_place_is_not_taken_for_the_trials_own(bench: Bench, tmp_path: Path) -> None:
+    roots = [tmp_path / "monday", tmp_path / "tuesday"]
+    (roots[1] / "lightning_logs" / "version_0").mkdir(parents=True)  # somebody else's
+    train = _training(lambda: TensorBoardLogger(roots.pop(0)))
+    first = bench.inline(train, {2: "pause"})
+    bench.inline(train, {3: "pause"}, **bench.resume(first, 2))
+    assert list((tmp_path / "tuesday" / "lightning_logs" / "version_0").iterdir()) == []
+    assert [event.step for event in _events(tmp_path / "tuesday/lightning_logs/version_1").Scalars("val_error")] == [23]
 
 
 def test_an_unchanged_script_has_one_tensorboard_run(bench: Bench, tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_an_unchanged_mlflow_logger_has_one_run(bench: Bench, client: Any, tmp_p
 
     def make() -> MLFlowLogger:
         logger = MLFlowLogger("net", tracking_uri=f"file:{tmp_path / 'runs'}")
-        logger.log_hyperparams({"app": f"as composed {len(during)}"})
+        logger.log_hyperparams({"app": f"as composed {len(during)}", f"segment {len(during)}": "began"})
         logger.log_metrics({"free_gb": 3.0}, step=0)
         return logger
 
@@ -148,6 +148,7 @@ def test_an_unchanged_mlflow_logger_has_one_run(bench: Bench, client: Any, tmp_p
     assert _steps(client, again, "free_gb") == [0, 0]
     assert [metric.value for metric in client.get_metric_history(run.info.run_id, "hwtune/rung")] == [1.0, 2.0]
     params = again.data.params
+    assert (params["segment 0"], params["segment 1"]) == ("began", "began")
     assert (params["app"], params["lr"], params["hwtune/config/lr"]) == ("as composed 0", "0.003", "0.003")
 
 
