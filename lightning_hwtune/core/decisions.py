@@ -17,7 +17,7 @@ __all__ = ["Answer", "Continue", "Done", "Pause", "Reason", "Resume", "Start", "
 class Reason:
     """Why: `rule` is a short stable key ("promotion", "limit:max_time"), `text` one plain sentence with the numbers.
 
-    `standing` is the rank, from 1, and among how many, where a rung's order was asked; the best one of a range of ranks.
+    `standing` is the rank, from 1, and among how many, where a rung's order was asked; of a range of ranks the best.
     """
 
     rule: str
