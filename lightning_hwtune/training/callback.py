@@ -58,7 +58,12 @@ class RungHooks:
         """Takes part if this is the fit that reports; checks that the Trainer fits the study."""
         self._segment = None
         segment = current_segment()
-        if stage != "fit" or segment is None or _chosen(trainer) is not self:
+        if segment is None or _chosen(trainer) is not self:
+            return
+        if stage != "fit":
+            if segment.is_over:
+                internals.skip_evaluation(trainer)
+                _note_skipped(segment, str(getattr(stage, "value", stage)))
             return
         if segment.is_over:
             internals.skip_training(trainer)
@@ -203,10 +208,16 @@ class RungHooks:
         if segment.verdict is None or segment.verdict.kind == "pause" or not segment.is_over:
             self.save(trainer)
 
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Keeps what ended the fit, in case the code around it swallows it."""
+        if self._segment is not None:
+            self._segment.failure = exception
+
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Lets go of the segment."""
         if self._segment is not None:
             self._segment.clock.stop()
+            self._segment.is_trained = True
             loggers.hold_rows(trainer, self._segment)
         self._segment = None
 
@@ -303,6 +314,12 @@ def _check_resumed(segment: ActiveSegment, restored: Mapping[str, Any], resource
         f"the trial stands at {order.resource} {order.unit}, but training resumed at {resource}; "
         "use trial.fit(), or pass ckpt_path=trial.ckpt_path"
     )
+
+
+def _note_skipped(segment: ActiveSegment, stage: str) -> None:
+    """Tells once a study that user code evaluates after a pause or stop, and that nothing comes of it."""
+    if segment.order.trial_id == 0 and segment.order.segment == 1:
+        segment.note(f"the code's own {stage} is skipped after a segment that was paused or stopped")
 
 
 def _note_foreign_checkpoints(trainer: Any, segment: ActiveSegment) -> None:

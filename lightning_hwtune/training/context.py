@@ -58,6 +58,8 @@ class ActiveSegment:
         resource: cumulative resource reached so far.
         progress: grows with every batch, validation step and save.
         resumes_by_argument: True while `fit` itself was told the checkpoint, so that the callback need not load it.
+        is_trained: True once the fit that reports is over, its checkpoint saved.
+        failure: what ended that fit early; user code may have caught it.
     """
 
     order: SegmentOrder
@@ -69,6 +71,8 @@ class ActiveSegment:
     resource: int = 0
     progress: int = 0
     resumes_by_argument: bool = False
+    is_trained: bool = False
+    failure: BaseException | None = None
     _told: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "restore_generators",
     "rewind_to_epoch_end",
     "share_of_epoch",
+    "skip_evaluation",
     "skip_training",
     "sum_over_ranks",
     "trusting",
@@ -146,6 +147,11 @@ def _flat(loaders: Any) -> list[Any]:
 def skip_training(trainer: Any) -> None:
     """Makes the fit that is being set up train nothing; its hooks and loggers end as usual."""
     trainer.fit_loop.max_epochs = 0
+
+
+def skip_evaluation(trainer: Any) -> None:
+    """Makes the validation, test or prediction that is being set up see no batch."""
+    trainer.limit_val_batches = trainer.limit_test_batches = trainer.limit_predict_batches = 0
 
 
 def logged_metrics(trainer: Any) -> dict[str, float]:

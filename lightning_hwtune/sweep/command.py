@@ -1,0 +1,94 @@
+"""How the app was started, so that a segment can start it again in its own process: a script, or a module by `-m`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import runpy
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self, final
+
+from hydra._internal.utils import get_args_parser
+
+from lightning_hwtune.errors import ArgumentError
+
+__all__ = ["Command"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What `python` was given.
+
+    Attributes:
+        target: path of the script, or name of the module. is_module: which of the two.
+        flags: Hydra's own that say where the configuration is.
+    """
+
+    target: str
+    is_module: bool
+    flags: tuple[str, ...] = ()
+
+    @classmethod
+    def of_this_process(cls) -> Self:
+        """Returns the command that runs now.
+
+        Raises:
+            ArgumentError: there is no script, as in a notebook.
+        """
+        main = sys.modules["__main__"]
+        spec, path = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+        if spec is not None:
+            return cls(spec.name, True, _flags())
+        if path is None:
+            raise ArgumentError("hydra/sweeper", "hwtune", "an app that is a script or a module, not a notebook")
+        return cls(os.path.abspath(path), False, _flags())
+
+    def __call__(self, overrides: Sequence[str]) -> None:
+        """Runs the app with these overrides, as `python` would."""
+        with _arguments([self.target, *self.flags, *overrides]), _no_input():
+            if self.is_module:
+                runpy.run_module(self.target, run_name="__main__", alter_sys=True)
+            else:
+                runpy.run_path(self.target, run_name="__main__")
+
+
+def _flags() -> tuple[str, ...]:
+    given, _ = get_args_parser().parse_known_args(sys.argv[1:])
+    pairs = (
+        ("--config-path", given.config_path),
+        ("--config-name", given.config_name),
+        ("--config-dir", given.config_dir),
+    )
+    return tuple(part for flag, value in pairs if value is not None for part in (flag, value))
+
+
+@contextlib.contextmanager
+def _arguments(argv: list[str]) -> Iterator[None]:
+    """Sets `sys.argv`. Hydra tells every error whole: who reads it reads a log."""
+    before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = argv
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        sys.argv = before
+        if full is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+
+
+@contextlib.contextmanager
+def _no_input() -> Iterator[None]:
+    """Lets whoever asks for input find its end: nobody is there to answer."""
+    before, kept = sys.stdin, os.dup(0)
+    with open(os.devnull, encoding="utf-8") as nothing:
+        os.dup2(nothing.fileno(), 0)
+        sys.stdin = nothing
+        try:
+            yield
+        finally:
+            sys.stdin = before
+            os.dup2(kept, 0)
+            os.close(kept)

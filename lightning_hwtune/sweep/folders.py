@@ -1,0 +1,46 @@
+"""One directory a sweep, over all its runs: a study remembers it, whatever `hydra.sweep.dir` says another day."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.store.files import make_folder
+
+__all__ = ["claim_sweep_dir"]
+
+_OF_STUDY = "sweep_dir.txt"  # in the study's folder: the way from there to the sweep's
+_OF_SWEEP = "hwtune_study.txt"  # in the sweep's folder: the way from there to the study's
+
+
+def claim_sweep_dir(study_dir: Path, wanted: Path) -> Path:
+    """Returns the sweep's directory, absolute: the one that the study has, else `wanted`, which is now its own.
+
+    Raises:
+        ArgumentError: `wanted` is another study's.
+    """
+    note = study_dir / _OF_STUDY
+    if not note.exists():
+        make_folder(study_dir)
+        make_folder(wanted)
+        mark = wanted / _OF_SWEEP
+        owner = _note(mark, os.path.relpath(study_dir, wanted))
+        if (wanted / owner).resolve() != study_dir.resolve():
+            hint = "Give another one, or the study's own `study_name`."
+            raise ArgumentError("hydra.sweep.dir", str(wanted), f"a directory of its own; {owner} is in it", hint=hint)
+        _note(note, os.path.relpath(wanted, study_dir))
+    found = Path(os.path.normpath(study_dir / note.read_text(encoding="utf-8")))
+    make_folder(found)
+    return found
+
+
+def _note(path: Path, text: str) -> str:
+    """Writes a file unless it is there, whole or not at all; returns what it says."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    with contextlib.suppress(FileExistsError):
+        os.link(part, path)
+    part.unlink()
+    return path.read_text(encoding="utf-8")

@@ -1,0 +1,185 @@
+"""The search of a multirun: Hydra's overrides, read into parameters, fixed overrides, and back into command lines.
+
+The texts are parsed by Hydra itself. A key keeps its `+` or `++` for the command line, but not in the parameter's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast, final
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import (
+    IntervalSweep,
+    Override,
+    Quote,
+    QuotedString,
+    RangeSweep,
+    Sweep,
+    Transformer,
+)
+from hydra.errors import HydraException
+
+from lightning_hwtune.core.parameters import Choice, Float, Int, NumDevices, Parameter
+from lightning_hwtune.errors import ArgumentError
+
+__all__ = ["Key", "Search", "as_devices", "quoted", "read_search"]
+
+_FORMS = (
+    "interval(a,b), int(interval(a,b)), range(a,b), choice(a,b), tag(log, interval(a,b)), shuffle(...), or one value"
+)
+_TAGS = frozenset({"log"})
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Key:
+    """How a parameter is written on the app's command line.
+
+    Attributes:
+        text: the key, with its `+` or `++`.
+        options: of a choice, each option and its text; other values are numbers and written as such.
+    """
+
+    text: str
+    options: tuple[tuple[Any, str], ...] = ()
+
+    def override(self, value: Any) -> str:
+        """Returns the override that gives the app this value."""
+        for option, text in self.options:
+            if option == value and isinstance(option, bool) == isinstance(value, bool):
+                return f"{self.text}={text}"
+        return f"{self.text}={value!r}"
+
+
+@final
+@dataclass(slots=True)
+class Search:
+    """What a multirun's overrides say.
+
+    Attributes:
+        parameters: name -> what it may be. keys: name -> how it is written; of the same names.
+        fixed: name -> the override, for keys with one value. notes: lines for the user.
+    """
+
+    parameters: dict[str, Parameter] = field(default_factory=dict)
+    keys: dict[str, Key] = field(default_factory=dict)
+    fixed: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def overrides(self, config: Mapping[str, Any]) -> list[str]:
+        """Returns the app's overrides for a configuration: the fixed ones, then the parameters'."""
+        return [*self.fixed.values(), *(self.keys[name].override(value) for name, value in config.items())]
+
+
+def read_search(params: Mapping[str, Any] | None, arguments: Sequence[str], config_loader: Any = None) -> Search:
+    """Reads `hydra.sweeper.params` and the command line, which wins.
+
+    Args:
+        config_loader: Hydra's; it finds the options of `glob`.
+
+    Raises:
+        ArgumentError: a text is no override, or its range cannot be searched.
+    """
+    parser = OverridesParser.create(config_loader=config_loader)
+    search = Search()
+    for text in [*(f"{key}={_plain(value)}" for key, value in (params or {}).items()), *arguments]:
+        try:
+            override = parser.parse_override(text)
+        except HydraException as error:
+            reason = str(error).splitlines()[0]
+            raise ArgumentError("hydra.sweeper.params", text, _FORMS, hint=f"({reason})") from None
+        _take(search, override)
+    return search
+
+
+def quoted(text: str) -> str:
+    """Returns a text as a value that Hydra takes for exactly this text; interpolations stay what they are."""
+    return QuotedString(text, Quote.single).with_quotes()
+
+
+def _plain(value: Any) -> str:
+    """Returns a value of a configuration file as override text."""
+    return value if isinstance(value, str) else Override._get_value_element_as_str(value)
+
+
+def _take(search: Search, override: Override) -> None:
+    name = override.key_or_group if override.package is None else f"{override.key_or_group}@{override.package}"
+    for known in (search.parameters, search.keys, search.fixed):
+        known.pop(name, None)
+    text = override.get_key_element()
+    if not override.is_sweep_override():
+        search.fixed[name] = text if override.is_delete() else f"{text}={override.get_value_element_as_str()}"
+        return
+    sweep = override.value()
+    if isinstance(sweep, Sweep):
+        unknown = sorted(sweep.tags - _TAGS)
+        if unknown:
+            search.notes.append(f"{name}: the tag {unknown[0]!r} means nothing here; `log` is known")
+    if isinstance(sweep, IntervalSweep):
+        search.parameters[name], search.keys[name] = _interval(name, sweep), Key(text)
+    elif isinstance(sweep, RangeSweep) and not sweep.shuffle:
+        search.parameters[name], search.keys[name] = _range(name, sweep), Key(text)
+    else:
+        is_shuffled = bool(getattr(sweep, "shuffle", False))
+        search.parameters[name], options = _choice(name, override, is_shuffled)
+        search.keys[name] = Key(text, tuple(options))
+        if isinstance(sweep, Sweep) and "log" in sweep.tags:
+            search.notes.append(f"{name}: `log` has no effect on a list; options are drawn evenly")
+
+
+def _interval(name: str, sweep: IntervalSweep) -> Parameter:
+    is_log, low, high = "log" in sweep.tags, cast("float", sweep.start), cast("float", sweep.end)
+    try:
+        if isinstance(low, int) and isinstance(high, int):
+            return Int(low, high, log=is_log)
+        return Float(low, high, log=is_log)
+    except ArgumentError as error:
+        raise _located(name, error) from None
+
+
+def _range(name: str, sweep: RangeSweep) -> Parameter:
+    """A range as Python has it: without its end."""
+    values = list(sweep.range())
+    try:
+        if len(values) > 1 and all(isinstance(value, int) for value in values):
+            low, high, step = min(values), max(values), abs(int(sweep.step))
+            return Int(int(low), int(high), log="log" in sweep.tags, step=step)
+        return Choice(values)
+    except ArgumentError as error:
+        raise _located(name, error) from None
+
+
+def _choice(name: str, override: Override, is_shuffled: bool) -> tuple[Choice, Iterable[tuple[Any, str]]]:
+    """A list; options that are no plain values go by their text."""
+    elements = list(override.sweep_iterator())
+    texts = [Transformer.str(element) for element in elements]
+    options = [_option(element, text) for element, text in zip(elements, texts, strict=True)]
+    try:
+        return Choice(options, ordered=False if is_shuffled else None), zip(options, texts, strict=True)
+    except ArgumentError as error:
+        raise _located(name, error) from None
+
+
+def _option(element: Any, text: str) -> Any:
+    if isinstance(element, QuotedString):
+        return element.text
+    return element if element is None or isinstance(element, str | int | float | bool) else text
+
+
+def _located(name: str, error: ArgumentError) -> ArgumentError:
+    return ArgumentError(f"{name}: {error.argument}", error.received, error.allowed, hint=error.hint)
+
+
+def as_devices(name: str, parameter: Parameter) -> NumDevices:
+    """Returns a parameter of whole numbers as one of device counts.
+
+    Raises:
+        ArgumentError: it has other values.
+    """
+    values = [] if isinstance(parameter, Float) else list(parameter.levels())
+    counts = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
+    if len(counts) != len(values) or not counts:
+        raise ArgumentError(name, parameter, "counts of devices such as choice(1,2)")
+    return NumDevices(*counts)

@@ -1,0 +1,153 @@
+"""The node `hydra.sweeper`, read: what the sweep is, in the terms of a study."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self, final
+
+from omegaconf import DictConfig, OmegaConf
+
+from lightning_hwtune.core.schedulers import SCHEDULERS
+from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.names import refuse_unknown_keys
+from lightning_hwtune.settings import StudySettings
+from lightning_hwtune.sweep.metric import Monitor, directions
+
+__all__ = ["SweepSettings"]
+
+_OF_STUDY = ("searcher", "prior", "pool", "seed", "batch", "max_time", "max_cost", "finishers", "max_retries",
+             "max_failures", "disk_budget", "enqueue", "preload", "dir")  # fmt: skip
+_OF_APP = ("ckpt_path_key", "devices_key", "batch_size_key", "max_epochs_key")
+_OWN = ("_target_", "_recursive_", "direction", "storage", "study_name", "n_trials", "n_jobs", "max_failure_rate",
+        "params", "custom_search_space", "hwtune")  # fmt: skip
+_TRAIN = "lightning_hwtune.sweep.app:HydraApp"  # what a study file would name
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SweepSettings:
+    """The node's values, checked as far as they can be without the app.
+
+    Attributes:
+        node: the keys of the Optuna sweeper. own: those of `hwtune`. notes: lines for the user.
+    """
+
+    node: Mapping[str, Any]
+    own: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, node: DictConfig) -> Self:
+        """Reads the node.
+
+        Raises:
+            ArgumentError, RenamedArgumentError: a value that is not allowed, or an unknown key of `hwtune`.
+        """
+        data: Any = OmegaConf.to_container(node, resolve=True)
+        own = data.get("hwtune") or {}
+        refuse_unknown_keys("hydra.sweeper.hwtune.", own, ("objectives", "scheduler", *_OF_STUDY, *_OF_APP))
+        for name in ("n_trials", "n_jobs"):
+            _check_count(name, data.get(name))
+        rate = data.get("max_failure_rate")
+        if rate is not None and not 0.0 <= rate <= 1.0:
+            raise ArgumentError("hydra.sweeper.max_failure_rate", rate, "a share from 0 to 1")
+        if data.get("storage") is not None and not isinstance(data["storage"], str):
+            raise ArgumentError("hydra.sweeper.storage", data["storage"], "an SQLAlchemy URL, or null")
+        ignored = [key for key, value in data.items() if key not in _OWN and value not in (None, {}, [])]
+        notes = tuple(f"hydra.sweeper.{key} has no effect here{_INSTEAD.get(key, '')}" for key in ignored)
+        return cls(data, own, notes)
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The search space of the configuration."""
+        return self.node.get("params") or {}
+
+    @property
+    def n_jobs(self) -> int | None:
+        """The most trials at one time; None for all that the pool carries."""
+        given = self.node.get("n_jobs")
+        return None if given in (None, -1) else given
+
+    @property
+    def modes(self) -> list[str]:
+        """The direction of each value that the app returns."""
+        return directions(self.node.get("direction"))
+
+    def study(
+        self, job: str, space: SearchSpace, objectives: list[Any], scheduler: Mapping[str, Any], fixed: list[str]
+    ) -> StudySettings:
+        """Returns the sweep as a study file would say it.
+
+        Args:
+            job: Hydra's name of the job; with what is searched it names a study that the user has not named.
+            fixed: overrides that all trials share.
+        """
+        rate, n_trials = self.node.get("max_failure_rate"), self.node["n_trials"]
+        rated = {} if rate is None else {"max_failures": math.floor(rate * n_trials) + 1}
+        content = [space.to_dict(), objectives, dict(scheduler), fixed]
+        digest = hashlib.blake2b(json.dumps(content, default=str).encode(), digest_size=4).hexdigest()
+        return StudySettings.from_dict(
+            {
+                "study": self.node.get("study_name") or f"{job}-{digest}",
+                "train": _TRAIN,
+                "space": space.to_dict(),
+                "objectives": objectives,
+                "scheduler": scheduler,
+                "max_trials": n_trials,
+                "max_parallel": self.n_jobs,
+                "storage": self.node.get("storage"),
+                **{key: self.own[key] for key in _OF_STUDY if key in self.own},
+                **rated,
+            }
+        )
+
+    def objectives(self, watched: list[Monitor]) -> tuple[list[Any], str]:
+        """Returns the objectives, empty if only what the app returns is known, and the reason in words."""
+        if self.own.get("objectives"):
+            return list(self.own["objectives"]), "as hwtune.objectives says"
+        modes = self.modes
+        if len(modes) > 1:
+            return [], f"the app returns {len(modes)} values, and hwtune.objectives names no metrics for them"
+        agreeing = [item for item in watched if item.mode == modes[0]]
+        if agreeing:
+            first = agreeing[0]
+            return [{"metric": first.metric, "mode": first.mode}], f"the monitor of the app's own {first.where}"
+        if watched:
+            text = f"the app's {watched[0].where} watches {watched[0].metric} ({watched[0].mode})"
+            return [], f"{text}, and direction is {modes[0]}imize"
+        return [], "no ModelCheckpoint or EarlyStopping of the app watches a metric"
+
+    def scheduler(self, horizon: int | None, key: str) -> dict[str, Any] | None:
+        """Returns the scheduler, with the app's own horizon; None if nobody knows one.
+
+        Raises:
+            ArgumentError: the scheduler's horizon is not the app's.
+        """
+        given = self.own.get("scheduler") or "asha"
+        form = {"name": given} if isinstance(given, str) else dict(given)
+        named = SCHEDULERS.get(str(form.get("name")))
+        if named is None or any(form.get(f"max_{unit}") is not None for unit in ("steps", "samples")):
+            return form
+        epochs = form.get("max_epochs", horizon)
+        if horizon is not None and epochs != horizon:
+            hint = f"The app trains to its own horizon, which schedules read: give {key}={epochs}."
+            raise ArgumentError("hydra.sweeper.hwtune.scheduler.max_epochs", epochs, f"{horizon}, as {key}", hint=hint)
+        return None if epochs is None else {**form, "max_epochs": epochs}
+
+
+_INSTEAD = {
+    "sampler": ": hwtune.searcher says what is tried next",
+    "search_space": ": write it as `params`, e.g. model.lr: tag(log, interval(1e-4, 1e-1))",
+    "pruner": ": hwtune.scheduler says when a trial goes on",
+}
+
+
+def _check_count(name: str, value: Any) -> None:
+    is_any = name == "n_jobs" and value in (None, -1)
+    if not is_any and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ArgumentError(f"hydra.sweeper.{name}", value, "a whole number from 1")
