@@ -8,7 +8,7 @@ PEERS := $(VENV)/.peers-installed
 ONE_THREAD := OMP_NUM_THREADS=1
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-fast lint bench
+.PHONY: help setup demo test test-fast lint docs bench
 
 help:
 	@echo "make setup      create $(VENV) and install everything that development needs"
@@ -16,6 +16,7 @@ help:
 	@echo "make test       run all tests"
 	@echo "make test-fast  run the tests that are not marked slow"
 	@echo "make lint       ruff, mypy, import contracts"
+	@echo "make docs       build the user's guide into build/site"
 	@echo "make bench      install the peers and run the benchmarks"
 
 setup: $(INSTALLED)
@@ -34,6 +35,9 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(INSTALLED)
+	$(BIN)/python -m mkdocs build --strict --site-dir build/site
 
 bench: $(PEERS)
 	$(BIN)/python benchmarks/import_time.py
