@@ -6,11 +6,17 @@ the repository, so it cannot fall behind the code.
 
 from __future__ import annotations
 
+import dataclasses
+import html
+import inspect
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+import yaml
+from hydra_plugins.hwtune_sweeper import HwtuneConf, HwtuneSweeperConf
 
 __all__ = ["GENERATED", "on_page_markdown"]
 
@@ -33,4 +39,29 @@ def commands() -> str:
     return text.partition("\n")[2]  # without its title: the page has one
 
 
-GENERATED: Mapping[str, Callable[[], str]] = {"commands": commands}
+def key_table(node: type) -> str:
+    """Returns the keys of a node of the Hydra sweeper, with their defaults and the comments above them."""
+    fields = {item.name: item for item in dataclasses.fields(node)}
+    rows = [f"| `{name}` | `{_written(fields[name])}` | {text} |" for name, text in _comments(node)]
+    return "\n".join(["| key | default | meaning |", "|---|---|---|", *rows])
+
+
+def _comments(node: type) -> Iterator[tuple[str, str]]:
+    """Yields each field below a comment with its text; neighbours share it, except a node in the node."""
+    for comment, below in re.findall(r"((?: +# .*\n)+)((?: +\w+: .*\n)+)", inspect.getsource(node)):
+        text = " ".join(line.strip(" #") for line in comment.splitlines())
+        for name in re.findall(r"^ +(\w+): (?!HwtuneConf)", below, re.MULTILINE):
+            yield name, html.escape(text, quote=False).replace("|", "\\|")
+
+
+def _written(item: dataclasses.Field[Any]) -> str:
+    """The default of a field as YAML has it."""
+    value = item.default_factory() if item.default_factory is not dataclasses.MISSING else item.default
+    return yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
+
+
+GENERATED: Mapping[str, Callable[[], str]] = {
+    "commands": commands,
+    "keys of the sweeper": lambda: key_table(HwtuneSweeperConf),
+    "keys of hwtune": lambda: key_table(HwtuneConf),
+}

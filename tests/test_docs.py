@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra_plugins.hwtune_sweeper import HwtuneConf, HwtuneSweeperConf
 
 import lightning_hwtune as hwt
 from lightning_hwtune.entry.cli import app
@@ -51,6 +53,14 @@ def test_every_command_has_its_place_in_the_reference(site: Path) -> None:
     names = [item.name or item.callback.__name__ for item in app.registered_commands if item.callback is not None]
     assert len(names) > 10
     assert [name for name in names if f"<code>hwtune {name}</code>" not in page] == []
+
+
+def test_every_key_of_the_hydra_sweeper_has_its_place_in_the_reference(site: Path) -> None:
+    page = (site / "hydra-keys" / "index.html").read_text(encoding="utf-8")
+    keys = {item.name for node in (HwtuneConf, HwtuneSweeperConf) for item in dataclasses.fields(node)}
+    assert len(keys) > 20
+    told = set(re.findall(r"<td><code>(\w+)</code></td>", page))
+    assert keys - {"defaults", "_target_", "_recursive_", "hwtune"} <= told  # these four are Hydra's own, or a table
 
 
 def test_there_are_complete_examples() -> None:
