@@ -221,6 +221,25 @@ def test_tpe_models_the_highest_level_with_enough_trials() -> None:
         assert (np.median(draws) < 0.5) == is_small
 
 
+def test_tpe_over_all_rungs_puts_the_deepest_first_and_learns_from_the_others_too() -> None:
+    space = SearchSpace(x=Float(0, 1))
+    trials = []
+    for i in range(12):
+        trial = TrialRecord(i, {"x": i / 12}, 0, 0, 9, 0.0)
+        # the best at level 1 have a large x; those with a middling one came to level 3, and did badly there
+        trial.measurements = [Measurement(1, {"acc": i / 12, "train_s": 1.0}, 1.0, 1.0)]
+        trial.decided = {1: "pause"}
+        if 4 <= i < 7:
+            trial.measurements.append(Measurement(3, {"acc": -1.0, "train_s": 1.0}, 1.0, 1.0))
+            trial.decided[3] = "pause"
+        trials.append(trial)
+    history = History(trials, Objectives([Metric("acc", "max")]))
+    for rungs, low, high in (("all", 0.25, 0.65), ("highest", 0.65, 1.0)):
+        tpe = TPE(random=0, min_points=3, good=0.25, rungs=rungs)
+        draws = [(tpe.propose(space, draw, 0, history) or {})["x"] for draw in range(20)]
+        assert low < np.median(draws) < high
+
+
 def test_tpe_keeps_its_share_of_random_draws() -> None:
     history = History([TrialRecord(i, {"lr": 1e-2}, 0, 0, 1, 0.0) for i in range(40)], OBJECTIVES)
     for trial in history.trials:
@@ -267,6 +286,7 @@ def test_kernel_samples_follow_the_density() -> None:
         ({"candidates": 0}, r"TPE\.candidates"),
         ({"min_points": 2.5}, r"TPE\.min_points"),
         ({"configs": []}, r"TPE\.configs"),
+        ({"rungs": "al"}, r"TPE\.rungs.*did you mean 'all'"),
     ],
 )
 def test_arguments_of_tpe_are_checked(arguments: dict[str, Any], text: str) -> None:

@@ -9,6 +9,10 @@ the beginning of the rung's order by fronts (`ranking.order`, farthest-first ins
 objectives need no weights, as in Ozaki et al., "Multiobjective tree-structured Parzen estimator", JAIR 2022; the share
 of random draws is found by the draw's number; densities of numbers are truncated to the unit interval.
 
+With `rungs="all"` every judged trial counts, ordered by the highest level that judged it, deepest first, and there by
+fronts. A rung holds only trials that were promoted into it, so that "highest" learns from few, good ones; on measured
+tables all of them told more (`docs/searchers/tpe.md`).
+
 Losses that are not finite count as the worst. Cost of a proposal: O(trials + candidates * points).
 """
 
@@ -23,14 +27,17 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.core.ranking.order import total_order
+from lightning_hwtune.core.record import TrialRecord
 from lightning_hwtune.core.searchers.base import History, Searcher
 from lightning_hwtune.core.searchers.kernels import Kernels
 from lightning_hwtune.core.searchers.untried import Untried, listed_configs
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
-from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.errors import ArgumentError, nearest
 
 __all__ = ["TPE"]
+
+_RUNGS = ("highest", "all")
 
 
 @final
@@ -43,6 +50,7 @@ class TPE(Searcher):
         random: the share of draws that stays random.
         candidates: how many configurations are compared for a proposal.
         min_points: the least number of good ones, and of others; None = one more than there are parameters.
+        rungs: "highest", the model is that of the highest rung with enough points; or "all".
         configs: draw from this list only, each once; None = from the whole space.
     """
 
@@ -50,6 +58,7 @@ class TPE(Searcher):
     random: float
     candidates: int
     min_points: int | None
+    rungs: str
     configs: tuple[Mapping[str, Any], ...] | None
     name: ClassVar[str] = "tpe"
 
@@ -59,6 +68,7 @@ class TPE(Searcher):
         random: float = 0.33,
         candidates: int = 64,
         min_points: int | None = None,
+        rungs: str = "highest",
         configs: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         for argument, share in (("good", good), ("random", random)):
@@ -69,8 +79,10 @@ class TPE(Searcher):
             is_whole = isinstance(count, int) and not isinstance(count, bool) and count >= 1
             if not (is_whole or (may_be_none and count is None)):
                 raise ArgumentError(f"TPE.{argument}", count, f"a whole number from 1{', or None' * may_be_none}")
-        values = (float(good), float(random), candidates, min_points, listed_configs("TPE.configs", configs))
-        for field, value in zip(("good", "random", "candidates", "min_points", "configs"), values, strict=True):
+        if rungs not in _RUNGS:
+            raise ArgumentError("TPE.rungs", rungs, f"{' or '.join(map(repr, _RUNGS))}{nearest(str(rungs), _RUNGS)}")
+        fields = {"good": float(good), "random": float(random), "candidates": candidates, "min_points": min_points}
+        for field, value in {**fields, "rungs": rungs, "configs": listed_configs("TPE.configs", configs)}.items():
             object.__setattr__(self, field, value)
 
     def check(self, space: SearchSpace) -> None:
@@ -102,16 +114,17 @@ class TPE(Searcher):
             "random": self.random,
             "candidates": self.candidates,
             "min_points": self.min_points,
+            "rungs": self.rungs,
             **listed,
         }
 
     def _models(self, space: SearchSpace, history: History) -> tuple[Kernels, Kernels] | None:
         """The densities of the good and of the others, None while no rung has enough of both."""
         n_min = self.min_points or len(space) + 1
-        trials, losses = history.rung(2 * n_min)
-        if not trials:
+        trials = _ranked(history) if self.rungs == "all" else _highest(history, 2 * n_min)
+        if len(trials) < 2 * n_min:
             return None
-        points = space.encode_many(trial.config for trial in trials)[total_order(losses)]
+        points = space.encode_many(trial.config for trial in trials)
         n_good = max(n_min, math.ceil(self.good * len(trials)))
         return Kernels(space, points[:n_good]), Kernels(space, points[n_good:])
 
@@ -129,3 +142,23 @@ class TPE(Searcher):
         points = space.encode_many(candidates)
         ratios: npt.NDArray[np.float64] = good.log_density(points) - others.log_density(points)
         return candidates[int(ratios.argmax())]
+
+
+def _highest(history: History, n_points: int) -> list[TrialRecord]:
+    """The trials of the highest rung with so many, best first."""
+    trials, losses = history.rung(n_points)
+    return [trials[index] for index in total_order(losses)] if trials else []
+
+
+def _ranked(history: History) -> list[TrialRecord]:
+    """All judged trials: those of the deepest level first, there by fronts."""
+    by_level: dict[int, list[TrialRecord]] = {}
+    for trial in history.trials:
+        if trial.decided and trial.measurements:
+            by_level.setdefault(max(trial.decided), []).append(trial)
+    ranked: list[TrialRecord] = []
+    for level in sorted(by_level, reverse=True):
+        there = by_level[level]
+        rows = [history.objectives.loss((trial.at(level) or trial.measurements[-1]).values) for trial in there]
+        ranked += [there[index] for index in total_order(np.array(rows).reshape(len(there), -1))]
+    return ranked
