@@ -25,6 +25,7 @@ from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.check import Check, run_check
 from lightning_hwtune.engine.devices import resolve
 from lightning_hwtune.engine.earlier_studies import auto_prior
+from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.engine.inline import InlineExecutor
 from lightning_hwtune.engine.local import LocalExecutor
 from lightning_hwtune.engine.loop import Loop
@@ -203,7 +204,7 @@ class Study:
         max_cost: float | None = None,
         max_parallel: int | None = None,
         finishers: int = 4,
-        executor: str = "local",
+        executor: str | Executor = "local",
         check: bool = True,
         progress: bool = True,
         preload: Sequence[str] = (),
@@ -217,7 +218,8 @@ class Study:
             train: takes a `Trial` and trains it, e.g. with `trial.fit(model, data)`.
             max_time: seconds, or "10min", "8h". max_cost: US dollars that the ledger may bill.
             finishers: fully trained trials that the study should end with.
-            executor: "local" (processes) or "inline" (this process, one device, one trial after another).
+            executor: "local" (processes), "inline" (this process, one device, one trial after another), or one of your
+                own (`engine.executor.Executor`), which knows by itself what to train.
             check: whether a new study first trains two batches in a child process.
             progress: whether to show what happens.
             preload: modules for the fork server to import once (they must run no tensor operation when imported).
@@ -227,7 +229,7 @@ class Study:
             StudyLockedError: another process drives this study.
         """
         refuse_unknown("Study.run", unknown, _RUN_NAMES)
-        if executor not in ("local", "inline"):
+        if executor not in ("local", "inline") and not hasattr(executor, "wait"):
             raise ArgumentError("executor", executor, "'local' or 'inline'")
         if executor == "inline":
             max_parallel = 1
@@ -244,18 +246,23 @@ class Study:
         with Signals() as signals, Session(self._spec, self._files, limits, storage=self._storage) as session:
             if payload is not None:
                 drop_older(payload)
-            self._drive(session, signals, train, payload, check, progress, preload)
+
+            def begin() -> Executor:
+                if payload is not None:
+                    return LocalExecutor(payload.path, preload=preload)
+                return InlineExecutor(train) if isinstance(executor, str) else executor
+
+            self._drive(session, signals, begin, payload, check, progress)
         return self
 
     def _drive(
         self,
         session: Session,
         signals: Signals,
-        train: TrainFunction,
+        begin: Callable[[], Executor],
         payload: Payload | None,
         check: bool,
         progress: bool,
-        preload: Sequence[str],
     ) -> None:
         from lightning_hwtune.report.live import open_view
 
@@ -268,7 +275,7 @@ class Study:
             session.finish(answer)
             view.close(session.clock.now())
             return
-        executor = LocalExecutor(payload.path, preload=preload) if payload else InlineExecutor(train)
+        executor = begin()
         with contextlib.closing(executor):
             view = open_view(state, self._files.root, enabled=progress)
 

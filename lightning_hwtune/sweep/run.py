@@ -5,6 +5,7 @@ The order matters: everything that can be wrong is found before the first direct
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import sys
@@ -13,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+from hydra.core.plugins import Plugins
 from hydra.errors import CompactHydraException
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_hwtune.core.parameters import NumDevices
@@ -24,8 +26,10 @@ from lightning_hwtune.entry.chosen import enqueue_new
 from lightning_hwtune.errors import ArgumentError, HwTuneError, StudyNotFoundError
 from lightning_hwtune.settings import StudySettings
 from lightning_hwtune.study import Study
-from lightning_hwtune.sweep.app import BatchSize, HydraApp, JobDirs
+from lightning_hwtune.sweep.app import AppOverrides, BatchSize, HydraApp, JobDirs
+from lightning_hwtune.sweep.batches import Batches, BatchTask
 from lightning_hwtune.sweep.command import Command
+from lightning_hwtune.sweep.ending import Ending
 from lightning_hwtune.sweep.folders import claim_sweep_dir
 from lightning_hwtune.sweep.metric import monitors
 from lightning_hwtune.sweep.results import write_results
@@ -55,7 +59,9 @@ def run_sweep(
     """
     try:
         sweep = _prepare(arguments, config, hydra_context)
-        _run(sweep)
+        for line in _header(sweep):
+            log.info(line)
+        _run(sweep, _executor(sweep, hydra_context, task_function))
     except HwTuneError as error:
         raise CompactHydraException(f"hwtune: {error}") from error
 
@@ -63,77 +69,95 @@ def run_sweep(
 @final
 @dataclass(slots=True)
 class _Sweep:
-    """A sweep that is ready to begin."""
+    """A sweep that is ready to begin. `reason`: why it is judged by what it is judged by."""
 
+    given: SweepSettings
     settings: StudySettings
     study: Study
     app: HydraApp
+    config: DictConfig
     sweep_dir: Path
-    multirun: DictConfig
-    is_judged_by_value: bool
+    reason: str
 
 
 def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraContext) -> _Sweep:
     _refuse_shadow_copies(os.environ)
     given = SweepSettings.of(config.hydra.sweeper)
-    loader = hydra_context.config_loader
-    search = read_search(given.params, arguments, loader)
+    search = read_search(given.params, arguments, hydra_context.config_loader)
     if not search.parameters:
         hint = "Give a range, e.g. model.lr='tag(log, interval(1e-4, 1e-1))', or hydra.sweeper.params."
         raise ArgumentError("overrides", arguments, "at least one that is searched", hint=hint)
-    job = _job_config(loader, config, search)
-    _add_devices(search, given, job)
-    space = SearchSpace(search.parameters)
+    job = _job_config(hydra_context.config_loader, config, search)
+    _add_devices(search, given.own["devices_key"], job)
+    objectives, scheduler, reason = _judges(given, job)
+    settings = given.study(
+        job.hydra.job.name,
+        SearchSpace(search.parameters),
+        objectives or given.value_objectives(),
+        scheduler if objectives else {"name": "run_to_end", "max_epochs": 1},
+        list(search.fixed.values()),
+    )
+    study = Study(**settings.study_kwargs())
+    if not _is_ours(config):
+        _refuse_groups(study)
+    sweep_dir = claim_sweep_dir(study.dir, Path(os.path.abspath(config.hydra.sweep.dir)))
+    app = HydraApp(
+        command=Command.of_this_process(),
+        hydra=tuple(text for text in config.hydra.overrides.hydra if not text.lstrip("+~").startswith(_DROPPED)),
+        overrides=AppOverrides(search, given.own.get("ckpt_path_key"), _batch_size(given, search, job)),
+        dirs=JobDirs(
+            sweep_dir=str(sweep_dir),
+            has_own_subdir=_unresolved(config.hydra.sweep, "subdir") != "${hydra.job.num}",
+            output_subdir=config.hydra.output_subdir,
+            job_name=job.hydra.job.name,
+        ),
+        ending=Ending(study.spec.objectives.metrics, is_judged_by_value=not objectives),
+    )
+    return _Sweep(given, settings, study, app, config, sweep_dir, reason)
 
+
+def _judges(given: SweepSettings, job: DictConfig) -> tuple[list[Any], dict[str, Any], str]:
+    """Returns objectives, scheduler and the reason for them; no objectives if only the returned value is known."""
     key = given.own["max_epochs_key"]
     horizon = _select(job, key)
     objectives, reason = given.objectives(monitors(job))
     scheduler = given.scheduler(horizon if isinstance(horizon, int) and horizon > 0 else None, key)
     if objectives and scheduler is None:
-        objectives, reason = [], f"the app has no {key}, and hwtune.scheduler no max_epochs"
-    is_judged_by_value = not objectives
-    if is_judged_by_value:
-        names = ["value"] if len(given.modes) == 1 else [f"value_{index}" for index in range(len(given.modes))]
-        objectives = [{"metric": name, "mode": mode} for name, mode in zip(names, given.modes, strict=True)]
-        scheduler = {"name": "run_to_end", "max_epochs": 1}
-    settings = given.study(job.hydra.job.name, space, objectives, scheduler or {}, list(search.fixed.values()))
-    _add_accelerator(settings, given, job)
-    study = Study(**settings.study_kwargs())
-    sweep_dir = claim_sweep_dir(study.dir, Path(os.path.abspath(config.hydra.sweep.dir)))
-    plain: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
-    app = HydraApp(
-        command=Command.of_this_process(),
-        search=search,
-        hydra=tuple(text for text in config.hydra.overrides.hydra if not text.lstrip("+~").startswith(_DROPPED)),
-        dirs=JobDirs(
-            sweep_dir=str(sweep_dir),
-            has_own_subdir=plain["subdir"] != "${hydra.job.num}",
-            output_subdir=config.hydra.output_subdir,
-            job_name=job.hydra.job.name,
-        ),
-        names=study.spec.objectives.metrics,
-        is_judged_by_value=is_judged_by_value,
-        ckpt_path_key=given.own.get("ckpt_path_key"),
-        batch_size=_batch_size(given, search, job),
-    )
-    for line in _header(given, search, settings, study, sweep_dir, reason, is_judged_by_value):
-        log.info(line)
-    return _Sweep(settings, study, app, sweep_dir, config, is_judged_by_value)
+        return [], {}, f"the app has no {key}, and hwtune.scheduler no max_epochs"
+    return objectives, scheduler or {}, reason
 
 
-def _run(sweep: _Sweep) -> None:
-    OmegaConf.save(sweep.multirun, sweep.sweep_dir / "multirun.yaml")
+def _executor(sweep: _Sweep, hydra_context: HydraContext, task_function: TaskFunction) -> str | Batches:
+    """Returns what trains the segments: processes of our own, or the launcher that the user has chosen."""
+    if _is_ours(sweep.config):
+        return "local"
+    app, config = sweep.app, copy.deepcopy(sweep.config)
+    config.hydra.sweep.dir = str(sweep.sweep_dir)
+    task = BatchTask(task_function, app.ending, app.overrides.ckpt_path_key is not None, tuple(sys.path))
+    launcher = Plugins.instance().instantiate_launcher(hydra_context=hydra_context, task_function=task, config=config)
+
+    def first_name(overrides: list[str], trial_id: int) -> str:
+        job = hydra_context.config_loader.load_sweep_config(config, overrides)
+        with open_dict(job):
+            job.hydra.job.num, job.hydra.job.id = trial_id, str(trial_id)
+        return str(job.hydra.sweep.subdir)
+
+    return Batches(launcher, app.overrides, app.dirs, first_name, sweep.study.dir / "scratch" / "batches")
+
+
+def _run(sweep: _Sweep, executor: str | Batches) -> None:
+    OmegaConf.save(sweep.config, sweep.sweep_dir / "multirun.yaml")
     enqueue_new(sweep.study, sweep.settings.enqueue)
-    options = sweep.settings.run_kwargs() | {"train": sweep.app}
+    options = sweep.settings.run_kwargs() | {"train": sweep.app, "executor": executor}
     options["preload"] = (*_PRELOAD, *options["preload"])
     try:
-        # a trial that only a returned value judges has nothing that two batches could show
-        sweep.study.run(**options, check=not sweep.is_judged_by_value)
+        # where a returned value alone judges a trial there is nothing that two batches could show
+        sweep.study.run(**options, check=not sweep.app.ending.is_judged_by_value)
     except (KeyboardInterrupt, SystemExit) as stop:
         log.info("interrupted; what was reported is kept, and the same command goes on")
         sys.exit(130 if isinstance(stop, KeyboardInterrupt) else stop.code)
     state = sweep.study.state()
-    log.info(f"results: {write_results(state, sweep.sweep_dir)}")
+    log.info(f"results: {os.path.relpath(write_results(state, sweep.sweep_dir))}")
     if state.closed is not None and state.closed.state == "failed":
         raise CompactHydraException(f"hwtune: the sweep failed: {state.closed.reason}")
 
@@ -158,9 +182,27 @@ def _select(config: DictConfig, key: str | None) -> Any:
         return None
 
 
-def _add_devices(search: Search, given: SweepSettings, job: DictConfig) -> None:
+def _unresolved(node: DictConfig, key: str) -> Any:
+    """Returns a value as it is written, interpolations and all."""
+    plain: Any = OmegaConf.to_container(node, resolve=False)
+    return plain[key]
+
+
+def _is_ours(config: DictConfig) -> bool:
+    """Tells whether no launcher was chosen: then segments are processes of our own."""
+    return str(config.hydra.launcher.get("_target_", "")).rpartition(".")[2] == "BasicLauncher"
+
+
+def _refuse_groups(study: Study) -> None:
+    """Refuses trials of several devices where a launcher makes the processes."""
+    counts = study.spec.allocation.counts
+    if max(counts) > 1:
+        hint = "Leave hydra/launcher out: the sweeper's own processes train on several devices of this host."
+        raise ArgumentError("hydra/launcher", f"with {max(counts)} devices a trial", "one device a trial", hint=hint)
+
+
+def _add_devices(search: Search, key: str, job: DictConfig) -> None:
     """Makes the number of devices a parameter of that kind, also where the app's configuration fixes it above one."""
-    key = given.own["devices_key"]
     if key in search.parameters:
         search.parameters[key] = as_devices(key, search.parameters[key])
         return
@@ -172,10 +214,6 @@ def _add_devices(search: Search, given: SweepSettings, job: DictConfig) -> None:
         raise ArgumentError(key, value, "a number of devices, or choice(1,2)", hint=hint)
     search.fixed.pop(key, None)
     search.parameters[key], search.keys[key] = NumDevices(int(value)), Key(key)
-
-
-def _add_accelerator(settings: StudySettings, given: SweepSettings, job: DictConfig) -> None:
-    """Refuses a pool of another kind than the app's Trainer asks for."""
 
 
 def _batch_size(given: SweepSettings, search: Search, job: DictConfig) -> BatchSize | None:
@@ -203,28 +241,23 @@ def _refuse_shadow_copies(environ: Mapping[str, str]) -> None:
 # ---------------------------------------------------------------------- what the user reads first
 
 
-def _header(
-    given: SweepSettings,
-    search: Search,
-    settings: StudySettings,
-    study: Study,
-    sweep_dir: Path,
-    reason: str,
-    is_judged_by_value: bool,
-) -> list[str]:
+def _header(sweep: _Sweep) -> list[str]:
+    study, given, spec = sweep.study, sweep.given, sweep.study.spec
     try:
         exist = len(study.state().trials)
     except StudyNotFoundError:
         exist = 0
-    total, pool = settings.max_trials or 0, study.spec.pool
+    total, idle = sweep.settings.max_trials or 0, spec.pool.size - (given.n_jobs or spec.pool.size)
     lines = [
-        f"sweep directory: {os.path.relpath(sweep_dir)}",
-        f"study: {os.path.relpath(study.dir)}: {exist} of {total} trials exist, {max(total - exist, 0)} to go",
-        f"judged by {', '.join(study.spec.objectives.names)}: {reason}",
+        f"sweep directory: {os.path.relpath(sweep.sweep_dir)}",
+        f"study: {os.path.relpath(study.dir)}; {exist} of {total} trials exist, {max(total - exist, 0)} to go",
+        f"judged by {', '.join(spec.objectives.names)}: {sweep.reason}",
     ]
-    if is_judged_by_value:
+    if sweep.app.ending.is_judged_by_value:
         lines.append("nothing can be stopped early: every trial runs to its end")
-    if given.n_jobs is not None and given.n_jobs * max(study.spec.allocation.counts) < pool.size:
-        idle = pool.size - given.n_jobs * max(study.spec.allocation.counts)
-        lines.append(f"n_jobs={given.n_jobs} leaves {idle} of {pool.size} devices idle")
-    return [*lines, *given.notes, *search.notes]
+    if idle > 0 and max(spec.allocation.counts) == 1:
+        lines.append(f"n_jobs={given.n_jobs} leaves {idle} of {spec.pool.size} devices idle")
+    if not _is_ours(sweep.config):
+        name = sweep.config.hydra.launcher["_target_"].rpartition(".")[2]
+        lines.append(f"{name} takes batches: trials train to their next rung together, on one device each")
+    return [*lines, *given.notes, *sweep.app.overrides.search.notes]

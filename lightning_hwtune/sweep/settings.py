@@ -122,6 +122,12 @@ class SweepSettings:
             return [], f"{text}, and direction is {modes[0]}imize"
         return [], "no ModelCheckpoint or EarlyStopping of the app watches a metric"
 
+    def value_objectives(self) -> list[Any]:
+        """Returns objectives for what the app returns, where nothing is known of it but its direction."""
+        modes = self.modes
+        names = ["value"] if len(modes) == 1 else [f"value_{index}" for index in range(len(modes))]
+        return [{"metric": name, "mode": mode} for name, mode in zip(names, modes, strict=True)]
+
     def scheduler(self, horizon: int | None, key: str) -> dict[str, Any] | None:
         """Returns the scheduler, with the app's own horizon; None if nobody knows one.
 

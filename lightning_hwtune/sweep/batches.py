@@ -1,0 +1,207 @@
+"""Segments through a launcher of Hydra's that the user has chosen: in batches, one device each.
+
+A launcher takes a batch of jobs and returns when all are done; nothing reaches them meanwhile. So a segment trains to
+its next rung, pauses there, and leaves what it has to say in a file; the verdicts follow when the batch is over. The
+jobs share a file system with the sweep.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+from hydra.plugins.launcher import Launcher
+from hydra.types import TaskFunction
+from omegaconf import DictConfig
+
+from lightning_hwtune.engine.executor import Sink
+from lightning_hwtune.sweep.app import AppOverrides, JobDirs
+from lightning_hwtune.sweep.ending import Ending
+from lightning_hwtune.sweep.returned import Returned
+from lightning_hwtune.sweep.search import quoted
+from lightning_hwtune.training.channel import Ended, Message, Note, Report, Saved, SegmentOrder, VerdictMessage
+from lightning_hwtune.training.context import current_segment
+from lightning_hwtune.training.trial import Trial
+from lightning_hwtune.training.worker import run_segment
+
+__all__ = ["BatchTask", "Batches"]
+
+_VARIABLE = "HWTUNE_SEGMENT"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class BatchTask:
+    """The app's task function around which a launcher's job is a segment; pickled into it.
+
+    Attributes:
+        task: the function under `hydra.main`. ending: what its end means.
+        resumes_by_argument: whether the app is told its checkpoint.
+        import_path: where the app's own modules are found; a launcher's process need not have the script's folder.
+    """
+
+    task: TaskFunction
+    ending: Ending
+    resumes_by_argument: bool
+    import_path: tuple[str, ...] = ()
+
+    def __call__(self, config: DictConfig) -> Any:
+        """Trains the segment that the job's environment names; returns what the app returned."""
+        sys.path += [folder for folder in self.import_path if folder not in sys.path]
+        path = Path(os.environ[_VARIABLE])
+        order: SegmentOrder = pickle.loads(path.read_bytes())
+        returned = Returned()
+        with path.with_suffix(".messages").open("wb") as file:
+            channel = _FileChannel(order, file)
+            channel.send(run_segment(lambda trial: self._train(trial, returned, config), order, channel))
+        return returned.value
+
+    def _train(self, trial: Trial, returned: Returned, config: DictConfig) -> None:
+        segment = current_segment()
+        if segment is None:
+            raise RuntimeError("a segment is over before its training began")
+        segment.resumes_by_argument = self.resumes_by_argument
+
+        def call() -> None:
+            returned.value, returned.is_there = self.task(config), True
+
+        self.ending.guard(trial, segment, returned, call)
+
+
+@final
+class _FileChannel:
+    """A segment's end of the way: writes every message, and answers reports by itself."""
+
+    def __init__(self, order: SegmentOrder, file: Any) -> None:
+        self._file, self._order, self._lock = file, order, threading.Lock()
+        self._target = min((level for level in order.levels if level > order.resource), default=order.max_resource)
+
+    def report(self, report: Report) -> VerdictMessage:
+        """Lets the segment train to its next rung."""
+        self.send(report)
+        if report.resource >= self._order.max_resource:
+            return VerdictMessage("stop", "trained to the end")
+        if report.resource >= self._target:
+            return VerdictMessage("pause", f"rung {self._target}: the batch's other trials come to it first")
+        return VerdictMessage("continue", f"on the way to rung {self._target}")
+
+    def send(self, message: Message | Report) -> None:
+        """Writes a message whole."""
+        with self._lock:
+            self._file.write(pickle.dumps(message))
+            self._file.flush()
+
+
+@final
+class Batches:
+    """An executor that hands what was started to a launcher, all at once.
+
+    Args:
+        launcher: set up with a `BatchTask`. overrides, dirs: of the app's command line.
+        first_name: what the app's configuration calls a trial's directory, of its overrides and its number.
+        folder: takes the orders and what the jobs say.
+    """
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        overrides: AppOverrides,
+        dirs: JobDirs,
+        first_name: Callable[[list[str], int], str],
+        folder: Path,
+    ) -> None:
+        self._launcher, self._overrides, self._dirs = launcher, overrides, dirs
+        self._first_name, self._folder = first_name, folder
+        self._waiting: list[SegmentOrder] = []
+        self._batch: list[SegmentOrder] = []
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self._n_jobs = 0
+
+    def start(self, order: SegmentOrder) -> None:
+        """Keeps a segment for the next batch; which device it gets is the launcher's affair."""
+        self._waiting.append(replace(order, env={}))
+
+    def wait(self, sink: Sink, timeout_s: float) -> None:
+        """Launches what waits, or delivers what a finished batch has to say."""
+        if self._thread is None and self._waiting:
+            self._batch, self._waiting = self._waiting, []
+            jobs = [self._job(order) for order in self._batch]
+            self._thread = threading.Thread(target=self._launch, args=(jobs,), name="hwtune-batch", daemon=True)
+            self._thread.start()
+        if self._thread is None:
+            return
+        self._thread.join(timeout_s)
+        if not self._thread.is_alive():
+            self._thread, batch, self._batch = None, self._batch, []
+            for order in batch:
+                self._deliver(sink, order)
+
+    def end(self, trial_id: int, outcome: str, why: str) -> None:
+        """A launcher's job cannot be ended from here."""
+
+    def close(self) -> None:
+        """Forgets what waits; what a launcher runs ends with it."""
+        self._waiting.clear()
+
+    def _job(self, order: SegmentOrder) -> list[str]:
+        path = self._path(order)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pickle.dumps(order))
+        path.with_suffix(".messages").unlink(missing_ok=True)
+        overrides = self._overrides.of(order)
+        name = self._dirs.name(order)
+        if name is None:
+            name = self._first_name(overrides, order.trial_id)
+            self._dirs.note(order).write_text(name, encoding="utf-8")
+        return [
+            *overrides,
+            f"hydra.sweep.dir={quoted(self._dirs.sweep_dir)}",
+            f"hydra.sweep.subdir={quoted(name)}",
+            f"hydra.output_subdir={self._dirs.config_subdir(order)}",
+            f"++hydra.job.env_set.{_VARIABLE}={quoted(str(path))}",
+        ]
+
+    def _path(self, order: SegmentOrder) -> Path:
+        return self._folder / f"{order.trial_id:03d}_{order.segment:02d}.order"
+
+    def _launch(self, jobs: list[list[str]]) -> None:
+        self._error = None
+        try:
+            self._launcher.launch(jobs, initial_job_idx=self._n_jobs)
+        except BaseException as error:
+            self._error = error
+        self._n_jobs += len(jobs)
+
+    def _deliver(self, sink: Sink, order: SegmentOrder) -> None:
+        """Tells the sink what one job said; one that paused where it may go on is interrupted, not over."""
+        path = self._path(order).with_suffix(".messages")
+        verdict, ended = "", Ended(0, "lost", f"the launcher's job ended without a last word: {self._error}", 0, False)
+        for message in _messages(path):
+            if isinstance(message, Report):
+                verdict = sink.reported(order.trial_id, order.segment, message).kind
+            elif isinstance(message, Saved):
+                sink.saved(order.trial_id, order.segment, message)
+            elif isinstance(message, Note):
+                sink.noted(order.trial_id, order.segment, message.text)
+            elif isinstance(message, Ended):
+                ended = message
+        if ended.outcome == "done" and not ended.reached_end and verdict == "continue":
+            ended = replace(ended, outcome="interrupted", error="the batch is over; it goes on in a later one")
+        for left in (path, self._path(order)):
+            left.unlink(missing_ok=True)
+        sink.ended(order.trial_id, order.segment, ended, 1)
+
+
+def _messages(path: Path) -> Iterator[Any]:
+    """Yields what a job wrote, up to where it was cut off."""
+    with contextlib.suppress(FileNotFoundError, EOFError, pickle.UnpicklingError), path.open("rb") as file:
+        while True:
+            yield pickle.load(file)

@@ -1,0 +1,106 @@
+"""What the end of one call of the app means: a value, an error, an exit, or nothing, because the trial goes on later.
+
+What `main` returns counts only where the trial was trained to its end; between rungs it is no measurement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.sweep.returned import Returned
+from lightning_hwtune.training.channel import Report
+from lightning_hwtune.training.context import ActiveSegment
+from lightning_hwtune.training.trial import Trial
+
+__all__ = ["Ending"]
+
+_NO_VALUE = "Let the function under hydra.main return it, and raise what it cannot handle."
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The rules.
+
+    Attributes:
+        names: the objectives that `main` returns, in order.
+        is_judged_by_value: True if nothing but the returned value is known of a trial.
+    """
+
+    names: tuple[str, ...]
+    is_judged_by_value: bool = False
+
+    def guard(self, trial: Trial, segment: ActiveSegment, returned: Returned, call: Callable[[], None]) -> None:
+        """Calls the app, and takes what comes of it.
+
+        Raises:
+            Exception: what the app raised or swallowed, while it mattered.
+        """
+        if self.is_judged_by_value:
+            trial.manual_reports()
+        try:
+            call()
+        except SystemExit as stop:
+            _take_exit(segment, stop, returned)
+        except Exception as error:
+            if not _is_past(segment):
+                raise
+            text = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            segment.note(f"the app failed after the trial was paused or stopped, which changes nothing: {text}")
+        if segment.failure is not None and not segment.is_trained:
+            raise segment.failure  # the app has swallowed it
+        if segment.rank == 0:
+            self._take_value(segment, returned)
+
+    def _take_value(self, segment: ActiveSegment, returned: Returned) -> None:
+        """Reports what `main` returned as the measurement of the end."""
+        has_value = returned.is_there and returned.value is not None
+        if segment.order.probe_batches is not None:
+            if isinstance(returned.value, tuple | list):  # their number is all that two batches can tell
+                self._values(returned.value)
+            return
+        if self.is_judged_by_value:
+            if not has_value:
+                raise ArgumentError("the value that the app returned", None, self._wanted(), hint=_NO_VALUE)
+            segment.resource = segment.order.max_resource
+        elif segment.is_over or segment.resource <= segment.order.resource or not has_value:
+            return
+        values = self._values(returned.value)
+        segment.clock.stop()
+        segment.channel.report(Report(segment.resource, values, segment.clock.seconds))
+
+    def _values(self, value: Any) -> Mapping[str, float]:
+        """Returns the objectives' values by name.
+
+        Raises:
+            ArgumentError: another number of them, or no numbers.
+        """
+        items = list(value) if isinstance(value, tuple | list) else [value]
+        try:
+            numbers = [float(item) for item in items]
+        except (TypeError, ValueError):
+            numbers = []
+        if len(numbers) != len(self.names):
+            raise ArgumentError("the value that the app returned", value, self._wanted())
+        return dict(zip(self.names, numbers, strict=True))
+
+    def _wanted(self) -> str:
+        if len(self.names) == 1:
+            return f"one number, {self.names[0]}"
+        return f"a tuple of {len(self.names)} numbers: {', '.join(self.names)}"
+
+
+def _is_past(segment: ActiveSegment) -> bool:
+    """Tells whether the segment's training is over and saved, and the trial goes on another time or never."""
+    return segment.is_over and segment.is_trained
+
+
+def _take_exit(segment: ActiveSegment, stop: SystemExit, returned: Returned) -> None:
+    """Takes an exit of the app's own: with status 0 it is an end like any other, else an error."""
+    if stop.code not in (0, None) and not _is_past(segment):
+        raise RuntimeError(f"the app called sys.exit({stop.code!r})") from stop
+    if not returned.is_there:
+        segment.note("the app ended by sys.exit: nothing that it returns is known")
