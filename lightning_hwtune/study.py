@@ -91,8 +91,10 @@ class Study:
         prior: "auto" learns from the finished studies in the same store that share parameters and have the same
             objectives (`engine.earlier_studies`), once, when the study begins; None learns nothing.
         pool: the devices and their price; all visible GPUs, else the CPU cores, unless told otherwise.
-        dir: folder of the studies. storage: SQLAlchemy URL that replaces the study's own SQLite file.
-        seed: of every draw. batch: "global" (devices change time and cost only) or "per_device".
+        dir: folder of the studies.
+        storage: SQLAlchemy URL that replaces the study's own SQLite file.
+        seed: of every draw.
+        batch: "global" (devices change time and cost only) or "per_device".
         disk_budget: bytes of all checkpoints together, e.g. "20GB"; None = unlimited.
         max_retries: how often a failed trial goes on from its last checkpoint.
         max_failures: failed trials that end the study.
@@ -186,7 +188,8 @@ class Study:
         """Trains two batches of the first configuration in a child process and tells what it saw.
 
         Raises:
-            MetricError: an objective is not logged. TrialError: the training code failed.
+            MetricError: an objective is not logged.
+            TrialError: the training code failed.
         """
         payload = self._payload(train)
         executor = LocalExecutor(payload.path, preload=preload)
@@ -216,7 +219,10 @@ class Study:
 
         Args:
             train: takes a `Trial` and trains it, e.g. with `trial.fit(model, data)`.
-            max_time: seconds, or "10min", "8h". max_cost: US dollars that the ledger may bill.
+            max_trials: trials in all.
+            max_time: seconds, or "10min", "8h".
+            max_cost: US dollars that the ledger may bill.
+            max_parallel: trials that train at one time; None = as many as the pool carries.
             finishers: fully trained trials that the study should end with.
             executor: "local" (processes), "inline" (this process, one device, one trial after another), or one of your
                 own (`engine.executor.Executor`), which knows by itself what to train.
