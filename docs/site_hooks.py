@@ -18,6 +18,8 @@ from typing import Any
 import yaml
 from hydra_plugins.hwtune_sweeper import HwtuneConf, HwtuneSweeperConf
 
+from lightning_hwtune.names import HABITS
+
 __all__ = ["GENERATED", "on_page_markdown"]
 
 _MARK = re.compile(r"<!-- generated: (.+) -->")
@@ -46,12 +48,23 @@ def key_table(node: type) -> str:
     return "\n".join(["| key | default | meaning |", "|---|---|---|", *rows])
 
 
+def habit_table() -> str:
+    """Returns what other tools call things, and what the answer to it is."""
+    rows = [f"| `{name}` | {_cell(text)} |" for name, text in sorted(HABITS.items())]
+    return "\n".join(["| elsewhere | here |", "|---|---|", *rows])
+
+
 def _comments(node: type) -> Iterator[tuple[str, str]]:
     """Yields each field below a comment with its text; neighbours share it, except a node in the node."""
     for comment, below in re.findall(r"((?: +# .*\n)+)((?: +\w+: .*\n)+)", inspect.getsource(node)):
         text = " ".join(line.strip(" #") for line in comment.splitlines())
         for name in re.findall(r"^ +(\w+): (?!HwtuneConf)", below, re.MULTILINE):
-            yield name, html.escape(text, quote=False).replace("|", "\\|")
+            yield name, _cell(text)
+
+
+def _cell(text: str) -> str:
+    """Plain text in a table."""
+    return html.escape(text, quote=False).replace("|", "\\|")
 
 
 def _written(item: dataclasses.Field[Any]) -> str:
@@ -64,4 +77,5 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "commands": commands,
     "keys of the sweeper": lambda: key_table(HwtuneSweeperConf),
     "keys of hwtune": lambda: key_table(HwtuneConf),
+    "names of other tools": habit_table,
 }
