@@ -17,6 +17,8 @@ from lightning_hwtune.training.trial import Trial
 
 __all__ = ["Ending"]
 
+_PAST = "the app failed after the trial was paused or stopped, which changes nothing"
+_HAD_ENDED = "the app failed after the trial's training had ended, so the values logged last stand"
 _NO_VALUE = "Let the function under hydra.main return it, and raise what it cannot handle."
 
 
@@ -46,10 +48,10 @@ class Ending:
         except SystemExit as stop:
             _take_exit(segment, stop, returned)
         except Exception as error:
-            if not _is_past(segment):
+            if not (_is_past(segment) or _had_ended(segment)):
                 raise
             text = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-            segment.note(f"the app failed after the trial was paused or stopped, which changes nothing: {text}")
+            segment.note(f"{_HAD_ENDED if _had_ended(segment) else _PAST}: {text}")
         if segment.failure is not None and not segment.is_trained:
             raise segment.failure  # the app has swallowed it
         if segment.rank == 0:
@@ -66,8 +68,10 @@ class Ending:
             if not has_value:
                 raise ArgumentError("the value that the app returned", None, self._wanted(), hint=_NO_VALUE)
             segment.resource = segment.order.max_resource
-        elif segment.is_over or segment.resource <= segment.order.resource or not has_value:
+        elif segment.is_over or not has_value:
             return
+        elif segment.resource <= segment.order.resource and not _had_ended(segment):
+            return  # nothing was trained: the controller says so
         values = self._values(returned.value)
         segment.clock.stop()
         segment.channel.report(Report(segment.resource, values, segment.clock.seconds))
@@ -96,6 +100,11 @@ class Ending:
 def _is_past(segment: ActiveSegment) -> bool:
     """Tells whether the segment's training is over and saved, and the trial goes on another time or never."""
     return segment.is_over and segment.is_trained
+
+
+def _had_ended(segment: ActiveSegment) -> bool:
+    """Tells whether the trial was fully trained before this segment, which was lost before its app had returned."""
+    return segment.order.resource >= segment.order.max_resource
 
 
 def _take_exit(segment: ActiveSegment, stop: SystemExit, returned: Returned) -> None:

@@ -11,6 +11,7 @@ from typing import Any, cast, final
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import (
+    ChoiceSweep,
     IntervalSweep,
     Override,
     Quote,
@@ -153,13 +154,21 @@ def _range(name: str, sweep: RangeSweep) -> Parameter:
 
 def _choice(name: str, override: Override, is_shuffled: bool) -> tuple[Choice, Iterable[tuple[Any, str]]]:
     """A list; options that are no plain values go by their text."""
-    elements = list(override.sweep_iterator())
+    elements = _elements(override)
     texts = [Transformer.str(element) for element in elements]
     options = [_option(element, text) for element, text in zip(elements, texts, strict=True)]
     try:
         return Choice(options, ordered=False if is_shuffled else None), zip(options, texts, strict=True)
     except ArgumentError as error:
         raise _located(name, error) from None
+
+
+def _elements(override: Override) -> list[Any]:
+    """Returns a list's elements in the order in which they are written: a study knows its space by it."""
+    sweep = override.value()
+    if isinstance(sweep, ChoiceSweep):
+        return list(sweep.list)
+    return list(sweep.range()) if isinstance(sweep, RangeSweep) else list(override.sweep_iterator())
 
 
 def _option(element: Any, text: str) -> Any:

@@ -1,0 +1,116 @@
+"""Overrides as a search: every form of Hydra's grammar, and the way back to a command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightning_hwtune.core.parameters import Choice, Float, Int, NumDevices
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.sweep.search import as_devices, quoted, read_search
+
+PARSER = OverridesParser.create()
+
+
+@pytest.mark.parametrize(
+    ("text", "parameter"),
+    [
+        ("interval(0, 1)", Float(0.0, 1.0)),
+        ("interval(1e-4,1e-1)", Float(1e-4, 1e-1)),
+        ("tag(log, interval(1e-4, 1e-1))", Float(1e-4, 1e-1, log=True)),
+        ("int(interval(0, 8))", Int(0, 8)),
+        ("int(tag(log, interval(8, 64)))", Int(8, 64, log=True)),
+        ("tag(log, int(interval(8, 64)))", Int(8, 64, log=True)),
+        ("range(1, 4)", Int(1, 3)),
+        ("range(0, 10, 3)", Int(0, 9, step=3)),
+        ("range(10, 0, -5)", Int(5, 10, step=5)),
+        ("range(5, 6)", Choice([5])),
+        ("range(0.0, 0.3, 0.1)", Choice([0.0, 0.1, 0.2])),
+        ("choice(1, 2)", Choice([1, 2])),
+        ("1,2", Choice([1, 2])),
+        ("choice(adam, sgd)", Choice(["adam", "sgd"])),
+        ("true,null,3", Choice([True, None, 3])),
+        ("shuffle(choice(1, 2, 3))", Choice([1, 2, 3], ordered=False)),
+        ("shuffle(range(1, 4))", Choice([1, 2, 3], ordered=False)),
+        ("sort(choice(3, 1, 2))", Choice([1, 2, 3])),
+        ("choice([1,2],{a:1})", Choice(["[1,2]", "{a:1}"])),
+    ],
+)
+def test_a_form_of_the_grammar_is_a_parameter(text: str, parameter: Any) -> None:
+    search = read_search({"model.x": text}, [])
+    assert search.parameters == {"model.x": parameter}
+    assert not search.fixed
+
+
+def test_the_command_line_wins_over_the_configuration() -> None:
+    search = read_search({"a": "interval(0,1)", "b": 3, "c": [1, 2], "d": "choice(1,2)"}, ["a=0.5", "b=choice(1,2)"])
+    assert search.fixed == {"c": "c=[1,2]", "a": "a=0.5"}
+    assert search.parameters == {"d": Choice([1, 2]), "b": Choice([1, 2])}
+
+
+@pytest.mark.parametrize("prefix", ["", "+", "++"])
+def test_a_key_keeps_its_prefix_on_the_command_line_only(prefix: str) -> None:
+    search = read_search({}, [f"{prefix}x=interval(0,1)", f"{prefix}y=2"])
+    assert list(search.parameters) == ["x"]
+    assert search.overrides({"x": 0.25}) == [f"{prefix}y=2", f"{prefix}x=0.25"]
+
+
+def test_a_removal_stays_a_removal() -> None:
+    assert read_search({}, ["~logger", "x=1,2"]).overrides({"x": 2}) == ["~logger", "x=2"]
+
+
+def test_options_go_back_as_they_came() -> None:
+    search = read_search({}, ["x='a b',true,'true',null,[1,2],1.5,\"it's\""])
+    options = search.parameters["x"].levels()
+    texts = [search.keys["x"].override(option) for option in options]
+    assert [PARSER.parse_override(text).value() for text in texts] == [
+        "a b", True, "true", None, [1, 2], 1.5, "it's",
+    ]  # fmt: skip
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_drawn_float_comes_to_the_app_as_it_was_drawn(value: float) -> None:
+    text = read_search({}, ["x=interval(0,1)"]).keys["x"].override(value)
+    assert PARSER.parse_override(text).value() == value
+
+
+@given(
+    st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1).filter(lambda t: "$" not in t)
+)
+def test_a_quoted_text_comes_to_the_app_as_it_is(text: str) -> None:
+    assert PARSER.parse_override(f"x={quoted(text)}").value() == text
+
+
+@pytest.mark.parametrize("text", ["intervall(0, 1)", "interval(0)", "choice(", "range(1,2,3,4)"])
+def test_what_is_no_search_grammar_is_told_with_what_is(text: str) -> None:
+    with pytest.raises(ArgumentError, match=r"interval\(a,b\)") as caught:
+        read_search({"model.lr": text}, [])
+    assert "model.lr" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["tag(log, interval(0, 1))", "interval(1, 0)", "choice(1,1)", "interval(2, 2)"])
+def test_a_range_that_cannot_be_searched_is_told_with_its_key(text: str) -> None:
+    with pytest.raises(ArgumentError, match=r"model\.lr"):
+        read_search({"model.lr": text}, [])
+
+
+def test_tags_without_an_effect_are_told() -> None:
+    notes = read_search({"a": "tag(lgo, interval(1,2))", "b": "tag(log, choice(1,2))"}, []).notes
+    assert len(notes) == 2
+    assert "lgo" in notes[0]
+    assert "log" in notes[1]
+
+
+@pytest.mark.parametrize("parameter", [Choice([1, 2]), Int(1, 2), NumDevices(2, 1)])
+def test_whole_numbers_are_device_counts(parameter: Any) -> None:
+    assert as_devices("trainer.devices", parameter) == NumDevices(1, 2)
+
+
+@pytest.mark.parametrize("parameter", [Choice(["auto", 1]), Float(1.0, 2.0), Choice([True])])
+def test_other_values_are_no_device_counts(parameter: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"trainer\.devices"):
+        as_devices("trainer.devices", parameter)

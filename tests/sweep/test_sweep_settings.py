@@ -1,0 +1,176 @@
+"""The node `hydra.sweeper`: its schema, what it refuses, and the study that it describes."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from hydra_plugins.hwtune_sweeper import HwtuneConf, HwtuneSweeperConf
+from omegaconf import DictConfig, OmegaConf
+
+from lightning_hwtune.core.parameters import Float
+from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.settings import StudySettings
+from lightning_hwtune.sweep.metric import Monitor, directions, monitors
+from lightning_hwtune.sweep.settings import SweepSettings
+
+SPACE = SearchSpace(x=Float(0.0, 1.0))
+OF_THE_APP = {"ckpt_path_key", "devices_key", "batch_size_key", "max_epochs_key"}
+
+
+def node(**changes: Any) -> DictConfig:
+    config = OmegaConf.structured(HwtuneSweeperConf)
+    OmegaConf.set_struct(config, False)
+    OmegaConf.set_struct(config.hwtune, False)
+    config.merge_with(changes)
+    return config
+
+
+def study(**changes: Any) -> StudySettings:
+    return SweepSettings.of(node(**changes)).study(
+        "train", SPACE, [{"metric": "loss", "mode": "min"}], {"name": "run_to_end", "max_epochs": 1}, []
+    )
+
+
+def test_the_schema_has_the_keys_of_study_files_with_their_defaults() -> None:
+    files = {item.name: item for item in dataclasses.fields(StudySettings)}
+    own = OmegaConf.to_container(OmegaConf.structured(HwtuneConf))
+    elsewhere = {"study", "train", "space", "max_trials", "max_parallel", "executor", "storage"}
+    assert set(own) == set(files) - elsewhere | OF_THE_APP
+    for name in set(own) - OF_THE_APP - {"objectives", "scheduler"}:
+        item = files[name]
+        default = item.default if item.default is not dataclasses.MISSING else item.default_factory()
+        assert own[name] == default, name
+
+
+def test_totals_and_caps_become_limits() -> None:
+    settings = study(n_trials=40, n_jobs=3, study_name="mine", hwtune={"max_time": "8h", "pool": {"devices": 4}})
+    assert (settings.max_trials, settings.max_parallel, settings.study) == (40, 3, "mine")
+    assert settings.limits().max_time_s == 8 * 3600
+    assert settings.pool == {"devices": 4}
+
+
+@pytest.mark.parametrize(("rate", "n"), [(None, 3), (0.0, 1), (0.1, 3), (1.0, 21)])
+def test_a_failure_rate_is_a_number_of_failed_trials(rate: float | None, n: int) -> None:
+    assert study(max_failure_rate=rate, n_trials=20).max_failures == n
+
+
+def test_a_study_without_a_name_is_named_by_what_is_searched() -> None:
+    given = SweepSettings.of(node())
+    objectives: list[Any] = [{"metric": "loss", "mode": "min"}]
+    scheduler = {"name": "run_to_end", "max_epochs": 1}
+    names = {
+        given.study("train", space, objectives, scheduler, fixed).study
+        for space in (SPACE, SearchSpace(x=Float(0.0, 2.0)))
+        for fixed in ([], ["data.batch_size=8"])
+    }
+    assert len(names) == 4
+    assert given.study("train", SPACE, objectives, scheduler, []).study in names
+    assert all(name.startswith("train-") for name in names)
+
+
+def described(changes: dict[str, Any]) -> StudySettings:
+    given = SweepSettings.of(node(**changes))
+    return given.study("train", SPACE, [{"metric": "loss", "mode": "min"}], given.scheduler(9, "e") or {}, [])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n_trials": 0},
+        {"n_jobs": 0},
+        {"max_failure_rate": 1.5},
+        {"storage": {"_target_": "optuna.storages.JournalStorage"}},
+        {"hwtune": {"scheduler": {"name": "ash"}}},
+        {"hwtune": {"objectivs": []}},
+        {"hwtune": {"pool": {"device": 2}}},
+    ],
+)
+def test_bad_values_are_refused_with_their_key(changes: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError):
+        described(changes)
+
+
+def test_another_tools_name_gets_an_answer() -> None:
+    with pytest.raises(RenamedArgumentError, match="max_time"):
+        SweepSettings.of(node(hwtune={"timeout": 3}))
+
+
+def test_keys_without_an_effect_are_told_and_do_not_fail() -> None:
+    notes = SweepSettings.of(node(sampler={"name": "tpe"}, search_space={"x": 1}, n_warmup=3)).notes
+    assert [note.split(" ")[0] for note in sorted(notes)] == [
+        "hydra.sweeper.n_warmup", "hydra.sweeper.sampler", "hydra.sweeper.search_space",
+    ]  # fmt: skip
+    assert not SweepSettings.of(node(search_space={})).notes
+
+
+# ---------------------------------------------------------------------- what decides at the rungs
+
+APP = OmegaConf.create(
+    {
+        "metric": "val/acc",
+        "callbacks": {
+            "stop": {"_target_": "lightning.pytorch.callbacks.EarlyStopping", "monitor": "val/loss"},
+            "save": {"_target_": "lightning.pytorch.callbacks.ModelCheckpoint", "monitor": "${metric}", "mode": "max"},
+            "last": {"_target_": "lightning.pytorch.callbacks.ModelCheckpoint", "monitor": None},
+        },
+        "trainer": {"callbacks": [{"_target_": "pytorch_lightning.callbacks.EarlyStopping", "monitor": "${hydra:x}"}]},
+    }
+)
+
+
+def test_the_apps_callbacks_say_what_they_watch() -> None:
+    assert monitors(APP) == [
+        Monitor("val/acc", "max", "callbacks.save"),
+        Monitor("val/loss", "min", "callbacks.stop"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("direction", "objective"),
+    [
+        ("maximize", {"metric": "val/acc", "mode": "max"}),
+        ("minimize", {"metric": "val/loss", "mode": "min"}),
+        (None, {"metric": "val/loss", "mode": "min"}),
+    ],
+)
+def test_the_monitor_that_agrees_with_the_direction_decides(direction: str | None, objective: dict[str, str]) -> None:
+    objectives, reason = SweepSettings.of(node(direction=direction)).objectives(monitors(APP))
+    assert objectives == [objective]
+    assert "callbacks." in reason
+
+
+def test_without_an_agreeing_monitor_only_the_returned_value_is_known() -> None:
+    given = SweepSettings.of(node(direction="maximize"))
+    objectives, reason = given.objectives([Monitor("val/loss", "min", "callbacks.stop")])
+    assert objectives == []
+    assert "val/loss" in reason
+    assert given.value_objectives() == [{"metric": "value", "mode": "max"}]
+
+
+def test_several_directions_are_several_values() -> None:
+    given = SweepSettings.of(node(direction=["minimize", "maximize"]))
+    assert given.objectives(monitors(APP))[0] == []
+    assert [item["mode"] for item in given.value_objectives()] == ["min", "max"]
+
+
+def test_objectives_of_the_users_win() -> None:
+    given = SweepSettings.of(node(hwtune={"objectives": [{"metric": "x", "mode": "max"}, "train_s"]}))
+    assert given.objectives(monitors(APP))[0] == [{"metric": "x", "mode": "max"}, "train_s"]
+
+
+@pytest.mark.parametrize("direction", ["down", [], ["minimize", "sideways"], 3])
+def test_what_is_no_direction_is_refused(direction: Any) -> None:
+    with pytest.raises(ArgumentError, match="minimize"):
+        directions(direction)
+
+
+def test_the_horizon_is_the_apps() -> None:
+    assert SweepSettings.of(node()).scheduler(9, "trainer.max_epochs") == {"name": "asha", "max_epochs": 9}
+    assert SweepSettings.of(node()).scheduler(None, "trainer.max_epochs") is None
+    given = SweepSettings.of(node(hwtune={"scheduler": {"name": "asha", "eta": 2, "max_epochs": 27}}))
+    assert given.scheduler(None, "trainer.max_epochs") == {"name": "asha", "eta": 2, "max_epochs": 27}
+    with pytest.raises(ArgumentError, match=r"trainer\.max_epochs=27"):
+        given.scheduler(9, "trainer.max_epochs")
