@@ -9,8 +9,10 @@ Arms:
 - random: every configuration is trained to the end
 - asha_error: ASHA that looks at the error alone
 - moasha: ASHA over error, seconds and dollars
-- prior_other: the same with a prior learned from the five tasks of the other network
-- prior_same: the same with a prior learned from the four other training-set sizes of the same network
+- moasha_tpe: the same with configurations drawn by TPE over fronts, which learns from this study alone
+- prior_other: moasha with a prior learned from the five tasks of the other network
+- prior_same: moasha with a prior learned from the four other training-set sizes of the same network
+- synetune_shipped, synetune_repaired, neps, optuna_nsga2, optuna_tpe: the peers, as `benchmarks/peers/replay_*.py` tell
 
 Priors are cross-fitted: a seed divides the configurations into two halves, draws alternate between them, and those of
 one half come from a prior that knows, on the other tasks too, the rows of the other half only. So no prior ever looks a
@@ -22,55 +24,55 @@ headline the median over tasks; its interval is the 5th to 95th percentile of 2,
 which are drawn alike for all tasks. The settings are those of `replay_settings.json`, chosen on the eight tasks other
 than the two `-60000` ones (`--choose` prints the comparison).
 
-The same arms without a prior run once more on four tasks of the synthetic generator (`lightning_hwtune.engine.curves`,
-default parameters, 288 configurations, four devices of which a trial takes 1, 2 or 4), on which nothing was chosen.
+Peers: the ratio of the hypervolume of moasha_tpe to the peer's at equal virtual time, a tenth of what training all
+configurations to the end takes on the four workers, seed by seed; per task the median and its interval. We are ahead on
+a task where the lower end is above 1; of Optuna, where it is so against both samplers. Some peers begin nothing after
+three tenths of that time (`until`): what they would do later is not looked at.
+
+The arms without a prior run once more on four tasks of the synthetic generator (`lightning_hwtune.engine.curves`,
+default parameters, 288 configurations, four devices of which a trial takes 1, 2 or 4), on which nothing was chosen. Its
+tasks have no relatives to learn a prior from, and its configurations are no grid, as Optuna needs it here.
 
 The paper's claim (Salinas et al. 2021, abstract) is 5.8x in runtime and 8.8x in money. It can be read in two ways: as
 the speed-up of the search, above, or as runtime and money of the configuration that is chosen: the fastest (cheapest)
 fully trained one within 0.01 of the least error found, against the one of least error. `choice` has the second reading;
 it measures the rule of choice rather than the search: nearly as much is had from the log of ASHA on the error alone.
 
-    python benchmarks/replay.py [--seeds 30] [--tasks cnn-60000 ...] [--choose]
+    python benchmarks/replay.py [--seeds 30] [--tasks cnn-60000 ...] [--arms moasha ...] [--choose] [--rows FOLDER]
 
-About ten minutes. Needs the table: HWTUNE_DATA, or ../shared/data.
+With --rows every task and arm leaves its rows in a folder, and what is there is not run again: an interrupted run goes
+on. Empty the folder when a rule has changed. Needs the table: HWTUNE_DATA, or ../shared/data. The peers need the extra
+`bench` and `benchmarks/peers/neps.txt`; the arms of those that are not installed are left out, and named.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import importlib.util
 import json
 import platform
-import statistics
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 import lightning_hwtune
-from lightning_hwtune.core.hardware.pool import Pool
-from lightning_hwtune.core.objectives import Cost, Metric, Objectives, TrainSeconds
-from lightning_hwtune.core.schedulers import scheduler_from_settings
-from lightning_hwtune.core.searchers import History, Listed, ParetoPrior, Searcher
-from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, SearchSpace
-from lightning_hwtune.core.spec import Limits, StudySpec
-from lightning_hwtune.core.streams import stream
-from lightning_hwtune.engine.curves import Curves, SyntheticCurves
-from lightning_hwtune.engine.replay import Replay, Yardstick, replay_study
+from benchmarks.replay_arms import Problem, from_table, package_of, spec_of, synthetic
+from benchmarks.replay_figures import against_peers, choices, curves, figures, summary
+from lightning_hwtune.core.spec import Limits
+from lightning_hwtune.engine.replay import Replay, replay_study
 from lightning_hwtune.store.tables import Table
-
-Floats = npt.NDArray[np.float64]
 
 SETTINGS = json.loads(Path(__file__).with_name("replay_settings.json").read_text())
 RESERVED = ("cnn-60000", "rnn-60000")  # no setting was chosen on these
 SHARE = 0.95
 TOLERANCE = 0.01
-N_BOOTSTRAP = 2_000
 N_SYNTHETIC = 4  # tasks of the generator with its default parameters
-USD_PER_DEVICE_HOUR = 1.0
+PEERS = ("synetune_shipped", "synetune_repaired", "neps", "optuna_nsga2", "optuna_tpe")
 
 
 def main() -> None:
@@ -78,290 +80,131 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--tasks", nargs="+")
+    parser.add_argument("--arms", nargs="+")
     parser.add_argument("--choose", action="store_true", help="compare settings on the tasks that are not reserved")
+    parser.add_argument("--rows", type=Path, help="a folder to keep the rows of each task and arm in")
     arguments = parser.parse_args()
-    table = Table.load(SETTINGS["table"])
-    seeds = range(arguments.seeds)
+    warnings.simplefilter("ignore")  # of the peers, at every import
+    table, seeds = Table.load(SETTINGS["table"]), range(arguments.seeds)
     tasks = arguments.tasks or [task for task in table.tasks if not (arguments.choose and task in RESERVED)]
-    problems = [from_table(table, task) for task in tasks]
-    rows = run(problems, seeds, candidates() if arguments.choose else SETTINGS["arms"])
-    made_up = (
-        [] if arguments.choose or arguments.tasks else run(map(synthetic, range(N_SYNTHETIC)), seeds, SETTINGS["arms"])
-    )
+    arms = candidates() if arguments.choose else SETTINGS["arms"]
+    arms = {name: arm for name, arm in arms.items() if name in ("random", *(arguments.arms or arms))}
+    left_out = {name: package for name, arm in arms.items() if not is_installed(package := package_of(arm))}
+    arms = {name: arm for name, arm in arms.items() if name not in left_out}
+    rows = [row for task in tasks for row in run(from_table(table, task), seeds, arms, arguments.rows)]
+    is_whole = not (arguments.choose or arguments.tasks)
+    made_up = [synthetic(seed) for seed in range(N_SYNTHETIC)] if is_whole else []
+    made_up_rows = [row for problem in made_up for row in run(problem, seeds, on_made_up(arms), arguments.rows)]
+    report = {
+        **found(rows, tasks),
+        "synthetic": {"arms": summary(made_up_rows), "curves": curves(made_up_rows)} if made_up_rows else {},
+        "left_out": left_out,
+        "paper": {"time": 5.8, "usd": 8.8},
+        "settings": SETTINGS,
+        "source": table.source,
+        "licence": table.licence,
+        "seeds": len(seeds),
+    }
     versions = {"lightning_hwtune": lightning_hwtune.__version__, "numpy": np.__version__}
     versions["python"] = platform.python_version()
-    print(
-        json.dumps(
-            {
-                "figures": figures(rows) if not arguments.choose else {},
-                "arms": summary(rows),
-                "tasks": {task: summary([row for row in rows if row["task"] == task]) for task in tasks},
-                "synthetic": summary(made_up),
-                "choice": choices(rows),
-                "paper": {"time": 5.8, "usd": 8.8},
-                "accounting": __doc__.split("\n\n")[1:5],
-                "settings": SETTINGS,
-                "source": table.source,
-                "licence": table.licence,
-                "machine": platform.platform(),
-                "versions": versions,
-                "seeds": list(seeds),
-                "runs": rows + made_up,
-            },
-            indent=1,
-        )
-    )
+    print(json.dumps({**report, "machine": platform.platform(), "versions": versions}, indent=1))
+
+
+def found(rows: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> dict[str, Any]:
+    """Returns what the rows of the table say."""
+    by_task = {task: [row for row in rows if row["task"] == task] for task in tasks}
+    place = SETTINGS["shares"].index(SETTINGS["compare_at"])
+    return {
+        "figures": figures(rows, RESERVED, SETTINGS["ours"], PEERS, place),
+        "arms": summary(rows),
+        "tasks": {task: summary(own) for task, own in by_task.items()},
+        "peers": {arm: against_peers(rows, arm, PEERS, place) for arm in ("moasha", SETTINGS["ours"])},
+        "choice": choices(rows),
+        "curves": {"all": curves(rows), **{task: curves(own) for task, own in by_task.items() if task in RESERVED}},
+    }
+
+
+def is_installed(package: str | None) -> bool:
+    """Tells whether a package can be imported; None always can."""
+    return package is None or importlib.util.find_spec(package) is not None
 
 
 def candidates() -> dict[str, Any]:
     """Returns the arms among which `--choose` compares."""
     arms = {"random": SETTINGS["arms"]["random"]}
-    for eta in (2, 3, 4):
+    for eta in (2, 3, "10/3", 4):
         for within in ("farthest_first", "hypervolume_contribution", "crowding"):
-            scheduler = {"name": "asha", "max_epochs": 10, "eta": eta, "within": within}
+            scheduler = {"name": "asha", "eta": eta, "within": within}
             arms[f"eta {eta}, {within}"] = {"scheduler": scheduler}
     return arms
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Problem:
-    """One task to replay on: of the table, or made up."""
-
-    task: str
-    space: SearchSpace
-    configs: Sequence[Mapping[str, Any]]
-    objectives: Objectives
-    curves: Curves
-    yardstick: Yardstick
-    table: Table | None = None
-
-
-def from_table(table: Table, task: str) -> Problem:
-    """Returns a task of the table."""
-    curves = table.curves(task)
-    yardstick = Yardstick.of(table.objectives, curves.losses)
-    return Problem(task, table.space, table.configs, table.objectives, curves, yardstick, table)
-
-
-def synthetic(seed: int) -> Problem:
-    """Returns a task of the generator: 288 configurations of four numbers, two options and 1, 2 or 4 devices."""
-    space = SearchSpace(
-        lr=Float(1e-4, 1e-1, log=True), width=Int(8, 256, log=True), dropout=Float(0.0, 0.5), decay=Float(0.0, 0.1),
-        kind=Choice(["a", "b"]), devices=NumDevices(1, 2, 4),
-    )  # fmt: skip
-    configs = [space.sample(stream(seed, "configs", index)) for index in range(288)]
-    curves = SyntheticCurves(space, 27, seed, usd_per_device_hour=USD_PER_DEVICE_HOUR)
-    measured = Objectives([Metric("error", "min"), TrainSeconds(), Metric("usd", "min", "USD")])
-    yardstick = Yardstick.sampled(measured, curves, space, configs)
-    return Problem(
-        f"synthetic-{seed}",
-        space,
-        configs,
-        Objectives([Metric("error", "min"), TrainSeconds(), Cost()]),
-        curves,
-        yardstick,
-    )
-
-
-def run(problems: Iterable[Problem], seeds: range, arms: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Returns a row for each task, seed and arm; made-up tasks have no relatives, and so no arms with a prior."""
-    rows = []
-    for problem in problems:
-        for seed in seeds:
-            for name, arm in arms.items():
-                if problem.table is None and arm.get("prior"):
-                    continue
-                spec = spec_of(problem, arm, seed)
-                found = replay_study(spec, problem.curves, Limits(max_trials=len(problem.configs)), problem.yardstick)
-                rows.append({"task": problem.task, "seed": seed, "arm": name, **measured(found)})
-        print(problem.task, file=sys.stderr)
-    return rows
-
-
-def spec_of(problem: Problem, arm: Mapping[str, Any], seed: int) -> StudySpec:
-    """Returns the study of an arm."""
-    wanted = arm.get("objectives") or problem.objectives.names
-    searcher = (
-        Listed(problem.configs)
-        if problem.table is None
-        else searcher_of(problem.table, problem.task, arm.get("prior"), seed)
-    )
-    return StudySpec(
-        name=problem.task,
-        space=problem.space,
-        objectives=Objectives([item for item in problem.objectives if item.name in wanted]),
-        scheduler=scheduler_from_settings({**arm["scheduler"], "max_epochs": problem.curves.max_resource}),
-        searcher=searcher,
-        pool=Pool("cpu", SETTINGS["workers"], USD_PER_DEVICE_HOUR),
-        seed=seed,
-    )
-
-
-def searcher_of(table: Table, task: str, prior: str | None, seed: int) -> Searcher:
-    """Returns the table's configurations in random order, or a cross-fitted prior from "other" or "same" tasks."""
-    if prior is None:
-        return Listed(table.configs)
-    network = task.partition("-")[0]
-    is_same = prior == "same"
-    tasks = [name for name in table.tasks if name != task and (name.partition("-")[0] == network) == is_same]
-    order = np.random.default_rng(seed).permutation(len(table.configs))
-    halves = [sorted(order[::2].tolist()), sorted(order[1::2].tolist())]
-    return CrossFitted(
-        tuple(
-            ParetoPrior.from_table(table, tasks, rows=known, configs=[table.configs[row] for row in drawn])
-            for drawn, known in (halves, halves[::-1])
-        )
-    )
-
-
-class CrossFitted(Searcher):
-    """Draws in turn from two priors, each of which sees the trials that it drew itself, under its own numbers."""
-
-    name = "cross_fitted"
-
-    def __init__(self, priors: tuple[ParetoPrior, ...]) -> None:
-        self.priors = priors
-
-    def check(self, space: SearchSpace) -> None:
-        """Refuses what one of the priors refuses."""
-        for prior in self.priors:
-            prior.check(space)
-
-    def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
-        """Returns the next draw of the prior whose turn it is, or of the other one if that has no more."""
-        n = len(self.priors)
-        for turn in (draw % n, (draw + 1) % n):
-            own = [
-                dataclasses.replace(trial, draw=trial.draw // n)
-                for trial in history.trials
-                if trial.draw is not None and trial.draw % n == turn
-            ]
-            config = self.priors[turn].propose(space, draw // n, seed, dataclasses.replace(history, trials=own))
-            if config is not None:
-                return config
-        return None
-
-    def settings(self) -> dict[str, Any]:
-        """Returns what tells two of them apart."""
-        return {"name": self.name, "priors": [prior.digest for prior in self.priors]}
-
-
-def measured(found: Replay) -> dict[str, Any]:
-    """Returns what is kept of one study; never arrived = null."""
-    time_s, usd = found.first(SHARE), found.first(SHARE, by="usd")
+def on_made_up(arms: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the arms that need no relatives of a task and no full grid."""
+    peers = ("synetune_shipped", "synetune_repaired", "neps")
     return {
-        "time_s": None if np.isnan(time_s) else time_s,
-        "usd": None if np.isnan(usd) else usd,
-        "partial": float(found.partial[-1]),
-        "full": float(found.full[-1]),
-        "total_s": found.state.last_at,
-        "total_usd": float(found.usd[-1]),
-        "chosen": chosen(found),
+        n: a for n, a in arms.items() if "prior" not in a and "searcher" not in a and a.get("peer", n) in (n, *peers)
     }
 
 
-def chosen(found: Replay) -> dict[str, list[float]]:
+def run(problem: Problem, seeds: range, arms: Mapping[str, Any], folder: Path | None = None) -> list[dict[str, Any]]:
+    """Returns a row for each seed and arm; those in the folder are read, the others are replayed and kept there."""
+    rows = []
+    for name, arm in arms.items():
+        path = folder and folder / f"{problem.task}.{name}.json"
+        known = _read(path, arm)
+        known |= {seed: replayed(problem, name, arm, seed) for seed in seeds if seed not in known}
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"arm": arm, "rows": list(known.values())}))
+        rows += [known[seed] for seed in seeds]
+        print(f"{problem.task} {name}", file=sys.stderr, flush=True)
+    return rows
+
+
+def _read(path: Path | None, arm: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    """Returns seed -> row of a file; nothing if its arm was another one."""
+    if path is None or not path.exists():
+        return {}
+    kept = json.loads(path.read_text())
+    return {row["seed"]: row for row in kept["rows"]} if kept["arm"] == arm else {}
+
+
+def replayed(problem: Problem, name: str, arm: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Returns the row of one study."""
+    limits = Limits(
+        max_trials=len(problem.configs),
+        max_time_s=arm["until"] * problem.all_s if "until" in arm else None,
+        finishers=0 if "peer" in arm else 4,
+    )
+    study = replay_study(spec_of(problem, arm, seed), problem.curves, limits, problem.yardstick)
+    return {"task": problem.task, "seed": seed, "arm": name, **measured(study, problem.all_s)}
+
+
+def measured(study: Replay, all_s: float) -> dict[str, Any]:
+    """Returns what is kept of one study; never arrived = null."""
+    time_s, usd = study.first(SHARE), study.first(SHARE, by="usd")
+    return {
+        "time_s": None if np.isnan(time_s) else time_s,
+        "usd": None if np.isnan(usd) else usd,
+        "partial": float(study.partial[-1]),
+        "full": float(study.full[-1]),
+        "total_s": study.state.last_at,
+        "total_usd": float(study.usd[-1]),
+        "partial_at": [round(study.at(share * all_s), 5) for share in SETTINGS["shares"]],
+        "full_at": [round(study.at(share * all_s, kind="full"), 5) for share in SETTINGS["shares"]],
+        "chosen": chosen(study),
+    }
+
+
+def chosen(study: Replay) -> dict[str, list[float]]:
     """Returns (error, seconds, dollars) of the fully trained configuration that each rule chooses."""
-    full = found.losses[found.resources >= found.state.scheduler.max_resource]
+    full = study.losses[study.resources >= study.state.scheduler.max_resource]
     full = full[np.isfinite(full).all(axis=1)]
     near = full[full[:, 0] <= full[:, 0].min() + TOLERANCE]
     rules = {"least_error": full[:, 0], "fastest_near": near[:, 1], "cheapest_near": near[:, 2]}
     pools = {"least_error": full, "fastest_near": near, "cheapest_near": near}
     return {rule: pools[rule][int(values.argmin())].tolist() for rule, values in rules.items()}
-
-
-def speed_ups(rows: list[dict[str, Any]], arm: str, kind: str) -> dict[str, Floats]:
-    """Returns task -> speed-up of each seed over random full training; 0 where the arm never arrived."""
-    cells = {(row["task"], row["seed"], row["arm"]): row[kind] for row in rows}
-    tasks, seeds = dict.fromkeys(row["task"] for row in rows), dict.fromkeys(row["seed"] for row in rows)
-    return {
-        task: np.array([ratio(cells[task, seed, "random"], cells[task, seed, arm]) for seed in seeds]) for task in tasks
-    }
-
-
-def ratio(base: float | None, own: float | None) -> float:
-    """Returns base / own; 0 if the arm never arrived. Random full training of the whole table always arrives."""
-    return 0.0 if own is None or base is None else base / own
-
-
-def interval(by_task: Mapping[str, Floats]) -> dict[str, float]:
-    """Returns the median over tasks of the medians over seeds, and its bootstrap interval."""
-    matrix = np.stack(list(by_task.values()))
-    rng = np.random.default_rng(0)
-    samples = matrix[:, rng.integers(matrix.shape[1], size=(N_BOOTSTRAP, matrix.shape[1]))]
-    medians = np.median(np.median(samples, axis=2), axis=0)
-    low, high = np.percentile(medians, [5, 95])
-    middle = float(np.median(np.median(matrix, axis=1)))
-    return {"median": round(middle, 2), "low": round(float(low), 2), "high": round(float(high), 2)}
-
-
-def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Returns each arm's speed-ups, share of runs that arrive, and final full hypervolume."""
-    found = {}
-    for arm in dict.fromkeys(row["arm"] for row in rows):
-        own = [row for row in rows if row["arm"] == arm]
-        found[arm] = {
-            "time": interval(speed_ups(rows, arm, "time_s")),
-            "usd": interval(speed_ups(rows, arm, "usd")),
-            "arrived": round(statistics.mean(row["time_s"] is not None for row in own), 3),
-            "full_median": round(statistics.median(row["full"] for row in own), 4),
-            "full_p10": round(float(np.percentile([row["full"] for row in own], 10)), 4),
-        }
-    return found
-
-
-def choices(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Returns the other reading of the claim: what is chosen from ASHA on the error, against the tolerant choices."""
-    by_task: dict[str, Any] = {}
-    for task in dict.fromkeys(row["task"] for row in rows):
-        own = [row["chosen"] for row in rows if row["task"] == task and row["arm"] == "moasha"]
-        single = [row["chosen"] for row in rows if row["task"] == task and row["arm"] == "asha_error"]
-        if own and single:
-            pairs = list(zip(single, own, strict=True))
-            by_task[task] = {
-                "time": median(s["least_error"][1] / o["fastest_near"][1] for s, o in pairs),
-                "usd": median(s["least_error"][2] / o["cheapest_near"][2] for s, o in pairs),
-                "time_from_the_error_log": median(s["least_error"][1] / s["fastest_near"][1] for s in single),
-                "usd_from_the_error_log": median(s["least_error"][2] / s["cheapest_near"][2] for s in single),
-            }
-    return by_task
-
-
-def median(values: Iterable[float]) -> float:
-    """Returns the median, rounded for print."""
-    return round(statistics.median(values), 2)
-
-
-def figures(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Returns the headline numbers; those of tasks that were not run are missing."""
-    overall, found = summary(rows), {}
-    for suffix, arm in (("", "moasha"), ("_other", "prior_other"), ("_same", "prior_same")):
-        if arm in overall:
-            found[f"time_low{suffix}"] = overall[arm]["time"]["low"]
-            found[f"usd_low{suffix}"] = overall[arm]["usd"]["low"]
-        for task in RESERVED:
-            own = [row for row in rows if row["task"] == task]
-            if own and arm in overall:
-                found[f"{task.replace('-', '')}_time{suffix}"] = summary(own)[arm]["time"]["median"]
-    return found | prior_losses(rows)
-
-
-def prior_losses(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Returns what priors cost in final full hypervolume, relative to the same seed without one.
-
-    The median over all runs with a prior, and the loss that one run in ten exceeds (the 10th percentile of what is
-    left). Negative = a gain.
-    """
-    plain = {(row["task"], row["seed"]): row["full"] for row in rows if row["arm"] == "moasha"}
-    losses = [
-        1 - row["full"] / plain[row["task"], row["seed"]] for row in rows if row["arm"] in ("prior_other", "prior_same")
-    ]
-    if not losses:
-        return {}
-    return {
-        "prior_hv_loss_median": round(float(np.median(losses)), 4),
-        "prior_hv_loss_p10": round(float(np.percentile(losses, 90)), 4),
-    }
 
 
 if __name__ == "__main__":

@@ -1,0 +1,116 @@
+"""NePS's `moasha` on replayed tables: promotion by fronts, as it comes (epsilon-net selector, eta 3).
+
+At each question NePS looks at the trials of a rung that were not promoted yet; one in eta of *these* may go on, so that
+many more are promoted in the end than one in eta of all. Whoever reports is paused, and goes on from its checkpoint.
+
+The draws are those of all other arms: `moasha` itself draws uniformly, so its ranking is all that counts, and what it
+draws is not looked at.
+
+NePS begins the order of a front at a point drawn from numpy's global generator, which is seeded when the study begins.
+One thing is mended, without which four workers could not begin: where all trials of a rung still train, the selector
+(0.17) fails on an empty stack; here it selects none of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Mapping, Sequence
+from typing import Any, ClassVar, Self, final
+
+import neps
+import numpy as np
+import numpy.typing as npt
+from neps.optimizers.optimizer import SampledConfig
+from neps.optimizers.utils.brackets import Rung
+
+from benchmarks.peers.replay_scheduler import PeerScheduler
+from lightning_hwtune.core.decisions import Pause, Reason, Stop, Verdict
+from lightning_hwtune.core.schedulers import Promotion
+
+__all__ = ["NePSMOASHA"]
+
+
+@final
+class NePSMOASHA(PeerScheduler):
+    """NePS's rule, through its own ask and tell.
+
+    Args:
+        max_resource: of a full training. eta: one in eta goes on. seed: of what NePS draws.
+    """
+
+    name: ClassVar[str] = "neps_moasha"
+
+    def __init__(self, max_resource: int, eta: int, seed: int) -> None:
+        class Space(neps.PipelineSpace):
+            x = neps.Float(0.0, 1.0)
+            resource = neps.IntegerFidelity(1, max_resource)
+
+        _mend()
+        self._eta, self._seed = eta, seed
+        self._rule = neps.algorithms.moasha(Space(), eta=eta)
+        self._tool = neps.AskAndTell(self._answer)
+        self._answered: SampledConfig | None = None
+        by_rung = sorted(self._rule.rung_to_fid.items())
+        self.levels = tuple(int(level) for _, level in by_rung)
+        self._rungs = {int(level): rung for rung, level in by_rung}
+
+    def fresh(self, n_objectives: int, names: Sequence[str] = ()) -> Self:
+        """Returns one that has heard of no trial."""
+        np.random.seed(self._seed)  # noqa: NPY002 - the generator that NePS uses
+        return type(self)(self.max_resource, self._eta, self._seed)
+
+    def joined(self, trial_id: int, bracket: int) -> None:
+        """NePS is asked for a new configuration, and numbers it as we do, but from 1."""
+        self._begin(trial_id, self.levels[0])
+
+    def verdict(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
+        """Returns Pause, at the end Stop."""
+        reason = Reason("peer", f"trained to {level}")
+        return Stop(reason) if level >= self.max_resource else Pause(reason)
+
+    def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
+        """NePS is told the result; one that is not finite as infinitely bad."""
+        losses = [value if math.isfinite(value) else math.inf for value in loss.tolist()]
+        self._tool.tell(self._id(trial_id, level), {"objective_to_minimize": losses})
+        self._answered = None
+
+    def promotable(self, exclude: Container[int] = ()) -> Promotion | None:
+        """Returns the promotion that NePS would begin now."""
+        following = self._answer({}, None)
+        if following.previous_config_id is None:
+            return None
+        number, _, rung = following.previous_config_id.partition("_rung_")
+        level = self.levels[int(rung) - min(self._rungs.values())]
+        reason = Reason("peer", f"promoted from {level}")
+        return Promotion(int(number) - 1, level, self.next_target(0, level), reason)
+
+    def promoted(self, trial_id: int, bracket: int, level: int) -> None:
+        """NePS is asked, and begins this promotion."""
+        self._begin(trial_id, self.next_target(bracket, level))
+
+    def _begin(self, trial_id: int, level: int) -> None:
+        begun = self._tool.ask()
+        self._answered = None
+        if begun.id != self._id(trial_id, level):
+            raise RuntimeError(f"NePS begins {begun.id} in place of {self._id(trial_id, level)}")
+
+    def _id(self, trial_id: int, level: int) -> str:
+        return f"{trial_id + 1}_rung_{self._rungs[level]}"
+
+    def _answer(self, trials: Mapping[str, Any], budget: Any, n: int | None = None) -> SampledConfig:
+        """What NePS would begin next; asked again only after news, since a question takes it 10 ms and more."""
+        if self._answered is None:
+            self._answered = self._rule(self._tool.trials, None)
+        return self._answered
+
+
+def _mend() -> None:
+    """Makes the selector choose nobody where nobody has a result; see the module."""
+    if not hasattr(Rung, "unmended_selector"):
+        Rung.unmended_selector = Rung.epsnet_selector
+        Rung.epsnet_selector = _selected
+
+
+def _selected(rung: Any, *, k: int, contenders: Any) -> Any:
+    valid = contenders.dropna(subset=["perf"])
+    return rung.unmended_selector(k=k, contenders=valid) if len(valid) else valid
