@@ -17,7 +17,7 @@ help:
 	@echo "make test-fast  run the tests that are not marked slow"
 	@echo "make lint       ruff, mypy, import contracts"
 	@echo "make docs       build the user's guide into build/site"
-	@echo "make bench      install the peers and run the benchmarks"
+	@echo "make bench      install the peers, run the benchmarks (hours) and write docs/results.md; bench-NAME: one of them"
 
 setup: $(INSTALLED)
 
@@ -39,10 +39,19 @@ lint: $(INSTALLED)
 docs: $(INSTALLED)
 	$(BIN)/python -m mkdocs build --strict --site-dir build/site
 
-bench: $(PEERS)
-	$(BIN)/python benchmarks/import_time.py
-	$(BIN)/python benchmarks/crash.py --kills 20 --seed 0
-	$(BIN)/python benchmarks/overhead.py --peers
+# what each benchmark is called with; their order is that of the page
+BENCHMARKS := import_time decisions replay pasha transfer crash overhead prior_demo
+ARGUMENTS_replay := --rows build/replay
+ARGUMENTS_crash := --kills 20 --seed 0
+ARGUMENTS_overhead := --peers
+
+bench: $(BENCHMARKS:%=bench-%)
+
+bench-%: $(PEERS)
+	@mkdir -p build benchmarks/results
+	$(ONE_THREAD) $(BIN)/python benchmarks/$*.py $(ARGUMENTS_$*) > build/$*.json
+	@mv build/$*.json benchmarks/results/$*.json
+	$(BIN)/python benchmarks/write_results.py
 
 $(BIN)/pip:
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not here: install Python 3.11 or newer."; exit 1; }
@@ -54,6 +63,7 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
 	@touch $@
 
-$(PEERS): $(INSTALLED)
+$(PEERS): $(INSTALLED) benchmarks/peers/neps.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]' -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/peers/neps.txt
 	@touch $@

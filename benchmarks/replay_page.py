@@ -1,0 +1,130 @@
+"""What `docs/results.md` says of `benchmarks/replay.py`, and its plot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from benchmarks.page_parts import shown, spread, table
+from lightning_hwtune.report.plots.canvas import DEVICE_COLORS, FAINT, INK, StudyFigure, tidy
+
+__all__ = ["details", "figure"]
+
+Document = Mapping[str, Any]
+
+
+def details(document: Document) -> list[str]:
+    """Returns the arms, the reserved tasks, the peers and the paper's claim."""
+    settings = document["settings"]
+    percent = f"{settings['compare_at']:.0%}"
+    blocks = [
+        "Speed-up over random full training to 95 % of the partial hypervolume: the median over ten tasks of the "
+        "medians over seeds, with a 90 % bootstrap interval over seeds. `full`: hypervolume of the configurations "
+        "trained to the end, when the study is over, as a share of the table's front. A dash: not run to its end.",
+        arms_table(document["arms"], settings["arms"]),
+        "![Hypervolume over virtual time](images/replay.png)",
+        f"**Task by task**, speed-up in virtual time. No setting was chosen on {_and(_reserved(document))}.",
+        tasks_table(document),
+    ]
+    for arm, peers in document["peers"].items():
+        if peers:
+            told = f"**Peers.** Hypervolume of `{arm}` over that of the peer at equal virtual time: {percent} of what "
+            told += "training all configurations to the end takes. In bold where the lower end is not above 1."
+            blocks += [told, peers_table(peers, "partial_at")]
+            blocks += ["The same for configurations trained to the end only:", peers_table(peers, "full_at")]
+    for arm, package in document["left_out"].items():
+        blocks.append(f"`{arm}` was left out: `{package}` is not installed.")
+    return [*blocks, *claim(document), *synthetic(document)]
+
+
+def _reserved(document: Document) -> list[str]:
+    return [name for name in document["curves"] if name != "all"]
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(f"`{name}`" for name in names)
+
+
+def arms_table(arms: Document, settings: Document) -> str:
+    """Returns speed-ups and what is left in the end."""
+    rows = []
+    for name, arm in arms.items():
+        is_whole = "until" not in settings[name]
+        cells = [spread(arm["time"]), spread(arm["usd"]), f"{arm['arrived']:.0%}"]
+        cells += [shown(arm["full_median"]), shown(arm["full_p10"])]
+        rows.append([f"`{name}`", *(cells if is_whole else ["-", "-", "-", "-", "-"])])
+    return table(["arm", "time", "money", "arrive", "full, median", "full, 10th percentile"], rows)
+
+
+def tasks_table(document: Document) -> str:
+    """Returns the speed-up in time of each task and of our arms."""
+    arms = [name for name, arm in document["settings"]["arms"].items() if "peer" not in arm and name != "random"]
+    arms = [name for name in arms if name in document["arms"]]
+    rows = [[f"`{task}`", *(spread(found[arm]["time"]) for arm in arms)] for task, found in document["tasks"].items()]
+    return table(["task", *(f"`{arm}`" for arm in arms)], rows)
+
+
+def peers_table(peers: Document, kind: str) -> str:
+    """Returns the ratio of hypervolumes for each task and peer."""
+    tasks = next(iter(peers.values()))[kind]
+    rows = []
+    for task in tasks:
+        cells = [peers[peer][kind][task] for peer in peers]
+        rows.append([f"`{task}`", *(spread(c) if c["low"] > 1 else f"**{spread(c)}**" for c in cells)])
+    return table(["task", *(f"`{peer}`" for peer in peers)], rows)
+
+
+def claim(document: Document) -> list[str]:
+    """Returns the paper's claim beside both readings."""
+    paper, choice = document["paper"], document["choice"]
+    if not choice["tasks"]:
+        return []
+    head = ["task", "time", "money", "time, error's log alone", "money, error's log alone"]
+    keys = ("time", "usd", "time_from_the_error_log", "usd_from_the_error_log")
+    by_task = {**{f"`{task}`": found for task, found in choice["tasks"].items()}, "median": choice["median"]}
+    return [
+        f"**The paper's claim** is {paper['time']}x in runtime and {paper['usd']}x in money. Read as the speed-up of "
+        "the search, it stands beside the tables above. Read as what the chosen configuration costs: the fastest "
+        "(cheapest) one within 0.01 of the least error, against the one of least error that ASHA on the error alone "
+        "chooses. The last two columns apply the same tolerance to that study's own log: what they have is owed to the "
+        "rule of choice, not to the search.",
+        table(head, [[task, *(shown(found[key]) for key in keys)] for task, found in by_task.items()]),
+    ]
+
+
+def synthetic(document: Document) -> list[str]:
+    """Returns the same arms on the generator."""
+    found = document["synthetic"]
+    if not found:
+        return []
+    settings = document["settings"]["arms"]
+    return ["**On the synthetic generator**, on which nothing was chosen:", arms_table(found["arms"], settings)]
+
+
+def figure(document: Document) -> Figure:
+    """Returns the median hypervolume of each arm over virtual time."""
+    drawn = StudyFigure(figsize=(10, 4.2), layout="constrained")
+    shares = document["settings"]["shares"]
+    for axes, (kind, title) in zip(drawn.subplots(1, 2, sharey=True), _PANELS.items(), strict=True):
+        ours = [name for name in document["curves"]["all"] if "peer" not in document["settings"]["arms"][name]]
+        for name, found in document["curves"]["all"].items():
+            until = document["settings"]["arms"][name].get("until", 1.0)
+            n = sum(share <= until for share in shares)
+            color = FAINT if name == "random" else DEVICE_COLORS[ours.index(name) - 1] if name in ours else INK
+            style = "-" if name in ours else _PEER_STYLES[name.partition("_")[0]]
+            width = 2.0 if name in ours else 1.0
+            axes.plot(shares[:n], found[kind][:n], style, color=color, linewidth=width, label=name, alpha=0.9)
+        axes.set_xscale("log")
+        axes.set_xlabel("virtual time, as a share of training everything to the end")
+        axes.set_title(title, loc="left", fontsize="medium")
+        tidy(axes)
+    drawn.axes[0].set_ylabel("hypervolume, higher is better")
+    handles, labels = drawn.axes[0].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside right upper", frameon=False, fontsize="small")
+    return drawn
+
+
+_PANELS = {"partial_at": "every report", "full_at": "trained to the end"}
+_PEER_STYLES = {"synetune": "--", "neps": ":", "optuna": "-."}

@@ -1,0 +1,192 @@
+"""Writes `docs/results.md` and its plots from what the benchmarks left in `benchmarks/results`; runs nothing itself.
+
+    make bench                                  # all benchmarks, then this
+    python benchmarks/write_results.py          # only the page, from the results that are there
+
+Every number on the page is read from a file; what is typed here are words and targets. A benchmark whose file is absent
+is named as not run.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks import replay_page
+from benchmarks.page_parts import shown, table
+
+__all__ = ["page"]
+
+ROOT = Path(__file__).parents[1]
+RESULTS, PAGE, IMAGES = ROOT / "benchmarks" / "results", ROOT / "docs" / "results.md", ROOT / "docs" / "images"
+
+Document = Mapping[str, Any]
+
+TITLES = {
+    "replay": "Speed-up on measured trainings, with hardware in the space",
+    "decisions": "Time of one decision",
+    "pasha": "PASHA",
+    "transfer": "What a prior is worth, and what it costs where it misleads",
+    "prior_demo": "The prior at work on real training",
+    "overhead": "What the toolkit adds to training",
+    "crash": "Sudden death of the controller",
+    "import_time": "Import",
+}
+
+TARGETS: Mapping[str, str] = {
+    "time_low": ">= 2.5",
+    "usd_low": ">= 2.5",
+    "time_low_other": ">= 4",
+    "usd_low_other": ">= 4",
+    "time_low_same": ">= 7",
+    "usd_low_same": ">= 7",
+    "prior_hv_loss_median": "<= 0.005",
+    "prior_hv_loss_p10": "<= 0.03",
+    "tasks_ahead_of_synetune_shipped": ">= 7",
+    "tasks_ahead_of_synetune_repaired": ">= 7",
+    "tasks_ahead_of_neps": ">= 7",
+    "tasks_ahead_of_optuna": ">= 7",
+    "us_2obj_cloud_10k": "<= 100",
+    "p99_us_2obj_cloud_10k": "<= 5000",
+    "us_2obj_correlated_10k": "<= 300",
+    "us_2obj_front_10k": "<= 500",
+    "us_2obj_cloud_100k": "<= 500",
+    "us_3obj_cloud_10k": "<= 300",
+    "us_3obj_correlated_10k": "<= 600",
+    "speedup_vs_synetune_3k": ">= 1000",
+    "study_10k_s": "<= 15",
+    "study_100k_s": "<= 240",
+    "study_100k_mb": "<= 2048",
+    "synthetic243_speedup_settled": ">= 2",
+    "synthetic729_speedup_settled": ">= 2",
+    "mo_hv_loss_median": "<= 0.01",
+    "gain_at_5": ">= 0.03",
+    "gain_at_10": ">= 0.03",
+    "tasks_worse_at_10": "<= 4",
+    "wall_ratio_vs_ray": "<= 0.6",
+    "wall_ratio_vs_syne_tune": "<= 0.12",
+    "overhead_share_2s_epochs": "<= 0.1",
+    "idle_with_work_share": "<= 0.02",
+    "lost_reports": "<= 0",
+    "duplicate_reports": "<= 0",
+    "decided_twice": "<= 0",
+    "bad_checkpoints": "<= 0",
+    "orphans": "<= 0",
+    "import_s": "<= 0.3",
+}
+
+_COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {">=": operator.ge, "<=": operator.le}
+
+
+def main() -> None:
+    """Writes the page and its plots."""
+    found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+    if "replay" in found:
+        replay_page.figure(found["replay"]).savefig(IMAGES / "replay.png", dpi=80, metadata={"Software": None})
+    PAGE.write_text(page(found))
+
+
+def page(found: Mapping[str, Document]) -> str:
+    """Returns the text of the page.
+
+    Args:
+        found: name of a benchmark -> the object that it printed.
+    """
+    blocks = [
+        "# Results",
+        "Written by `benchmarks/write_results.py` from what the benchmarks printed; `make bench` runs them all, "
+        "`make bench-NAME` one of them. Each script tells in its first lines what it measures and how. Targets were "
+        "set before the measurements; what misses its target is in bold.",
+    ]
+    for name, title in TITLES.items():
+        blocks += [f"## {title}", f"`benchmarks/{name}.py`"]
+        if name not in found:
+            blocks.append("Not run yet.")
+            continue
+        blocks += [figures_table(found[name]), *DETAILS.get(name, nothing)(found[name]), provenance(found[name])]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def figures_table(document: Document) -> str:
+    """Returns the headline numbers beside their targets."""
+    rows = []
+    for name, value in document.get("figures", {}).items():
+        target = TARGETS.get(name, "")
+        is_missed = target and not is_met(value, target)
+        rows.append([f"`{name}`", f"**{shown(value)}**" if is_missed else shown(value), target])
+    return table(["figure", "value", "target"], rows) if rows else ""
+
+
+def is_met(value: float | None, target: str) -> bool:
+    """Tells whether a figure is where its target wants it."""
+    sign, _, bound = target.partition(" ")
+    return value is not None and _COMPARISONS[sign](value, float(bound))
+
+
+def provenance(document: Document) -> str:
+    """Returns where the numbers come from."""
+    told = [
+        f"{key}: {_plain(document[key])}" for key in ("machine", "versions", "seeds", "settings") if key in document
+    ]
+    settings = document.get("settings", {})
+    for key in ("source", "licence"):
+        value = document.get(key) or (settings.get(key) if isinstance(settings, Mapping) else None)
+        told += [f"{key}: {value}"] if value else []
+    told = [line for line in told if len(line) < 400]
+    return "Measured with " + "; ".join(told) + "." if told else ""
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(map(_plain, value))
+    return str(value)
+
+
+def nothing(document: Document) -> list[str]:
+    """Returns no details."""
+    return []
+
+
+def pasha_details(document: Document) -> list[str]:
+    """Returns PASHA beside the fixed cap, and the grid of the generator, whole."""
+    blocks = []
+    for name in ("lcbench", "taskset"):
+        if name in document:
+            rows = [[f"`{arm}`", *(shown(value) for value in found.values())] for arm, found in document[name].items()]
+            blocks += [f"**{name}**", table(["arm", *next(iter(document[name].values()))], rows)]
+    if "synthetic" in document:
+        head = ["R", "crossing", "noise", "rank correlation", "speed-up", "median loss", "cap: speed-up", "cap: loss"]
+        rows = [
+            [
+                *(shown(cell[key]) for key in ("R", "crossing", "noise", "rank_correlation")),
+                *(shown(cell[arm][key]) for arm in ("pasha", "cap") for key in ("speedup", "median_loss")),
+            ]
+            for cell in document["synthetic"]
+        ]
+        blocks += ["**Synthetic curves**", table(head, rows)]
+    return blocks
+
+
+def decisions_details(document: Document) -> list[str]:
+    """Returns microseconds of a decision, for every case."""
+    keys = ("objectives", "shape", "n", "within", "mean_us", "p99_us", "moocore_us")
+    rows = [[shown(row.get(key)) for key in keys] for row in document.get("decisions", [])]
+    return [table(keys, rows)] if rows else []
+
+
+DETAILS: Mapping[str, Callable[[Document], list[str]]] = {
+    "replay": replay_page.details,
+    "pasha": pasha_details,
+    "decisions": decisions_details,
+}
+
+
+if __name__ == "__main__":
+    main()
