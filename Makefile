@@ -40,8 +40,9 @@ docs: $(INSTALLED)
 	$(BIN)/python -m mkdocs build --strict --site-dir build/site
 
 # what each benchmark is called with; their order is that of the page
-BENCHMARKS := import_time decisions replay pasha transfer crash overhead prior_demo
+BENCHMARKS := import_time decisions replay_choose replay pasha transfer crash overhead prior_demo
 ARGUMENTS_replay := --rows build/replay
+ARGUMENTS_replay_choose := --rows build/replay_choose
 ARGUMENTS_crash := --kills 20 --seed 0
 ARGUMENTS_overhead := --peers
 

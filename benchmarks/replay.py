@@ -22,7 +22,7 @@ Speed-up: the virtual time (or money) at which random full training first has 95
 that of the arm, seed by seed; a run that never arrives has speed-up 0. A task's figure is the median over seeds, the
 headline the median over tasks; its interval is the 5th to 95th percentile of 2,000 bootstrap samples of the seeds,
 which are drawn alike for all tasks. The settings are those of `replay_settings.json`, chosen on the eight tasks other
-than the two `-60000` ones (`--choose` prints the comparison).
+than the two `-60000` ones (`benchmarks/replay_choose.py`) before these two were run.
 
 Peers: the ratio of the hypervolume of moasha_tpe to the peer's at equal virtual time, a tenth of what training all
 configurations to the end takes on the four workers, seed by seed; per task the median and its interval. We are ahead on
@@ -38,7 +38,7 @@ the speed-up of the search, above, or as runtime and money of the configuration 
 fully trained one within 0.01 of the least error found, against the one of least error. `choice` has the second reading;
 it measures the rule of choice rather than the search: nearly as much is had from the log of ASHA on the error alone.
 
-    python benchmarks/replay.py [--seeds 30] [--tasks cnn-60000 ...] [--arms moasha ...] [--choose] [--rows FOLDER]
+    python benchmarks/replay.py [--seeds 30] [--tasks cnn-60000 ...] [--arms moasha ...] [--rows FOLDER]
 
 With --rows every task and arm leaves its rows in a folder, and what is there is not run again: an interrupted run goes
 on. Empty the folder when a rule has changed. Needs the table: HWTUNE_DATA, or ../shared/data. The peers need the extra
@@ -81,21 +81,31 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--tasks", nargs="+")
     parser.add_argument("--arms", nargs="+")
-    parser.add_argument("--choose", action="store_true", help="compare settings on the tasks that are not reserved")
     parser.add_argument("--rows", type=Path, help="a folder to keep the rows of each task and arm in")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # of the peers, at every import
+    print(json.dumps({**replayed_all(arguments), **about(arguments.seeds)}, indent=1))
+
+
+def about(seeds: int) -> dict[str, Any]:
+    """Returns what the figures were found with."""
+    versions = {"lightning_hwtune": lightning_hwtune.__version__, "numpy": np.__version__}
+    versions["python"] = platform.python_version()
+    return {"seeds": seeds, "machine": platform.platform(), "versions": versions}
+
+
+def replayed_all(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Returns the report on all arms, or those that are asked for."""
     table, seeds = Table.load(SETTINGS["table"]), range(arguments.seeds)
-    tasks = arguments.tasks or [task for task in table.tasks if not (arguments.choose and task in RESERVED)]
-    arms = candidates() if arguments.choose else SETTINGS["arms"]
-    arms = {name: arm for name, arm in arms.items() if name in ("random", *(arguments.arms or arms))}
+    tasks = arguments.tasks or table.tasks
+    wanted = ("random", *(arguments.arms or SETTINGS["arms"]))
+    arms = {name: arm for name, arm in SETTINGS["arms"].items() if name in wanted}
     left_out = {name: package for name, arm in arms.items() if not is_installed(package := package_of(arm))}
     arms = {name: arm for name, arm in arms.items() if name not in left_out}
     rows = [row for task in tasks for row in run(from_table(table, task), seeds, arms, arguments.rows)]
-    is_whole = not (arguments.choose or arguments.tasks)
-    made_up = [synthetic(seed) for seed in range(N_SYNTHETIC)] if is_whole else []
+    made_up = [] if arguments.tasks else [synthetic(seed) for seed in range(N_SYNTHETIC)]
     made_up_rows = [row for problem in made_up for row in run(problem, seeds, on_made_up(arms), arguments.rows)]
-    report = {
+    return {
         **found(rows, tasks),
         "synthetic": {"arms": summary(made_up_rows), "curves": curves(made_up_rows)} if made_up_rows else {},
         "left_out": left_out,
@@ -103,11 +113,7 @@ def main() -> None:
         "settings": SETTINGS,
         "source": table.source,
         "licence": table.licence,
-        "seeds": len(seeds),
     }
-    versions = {"lightning_hwtune": lightning_hwtune.__version__, "numpy": np.__version__}
-    versions["python"] = platform.python_version()
-    print(json.dumps({**report, "machine": platform.platform(), "versions": versions}, indent=1))
 
 
 def found(rows: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> dict[str, Any]:
@@ -127,16 +133,6 @@ def found(rows: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> dict[str, 
 def is_installed(package: str | None) -> bool:
     """Tells whether a package can be imported; None always can."""
     return package is None or importlib.util.find_spec(package) is not None
-
-
-def candidates() -> dict[str, Any]:
-    """Returns the arms among which `--choose` compares."""
-    arms = {"random": SETTINGS["arms"]["random"]}
-    for eta in (2, 3, "10/3", 4):
-        for within in ("farthest_first", "hypervolume_contribution", "crowding"):
-            scheduler = {"name": "asha", "eta": eta, "within": within}
-            arms[f"eta {eta}, {within}"] = {"scheduler": scheduler}
-    return arms
 
 
 def on_made_up(arms: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,7 +198,7 @@ def chosen(study: Replay) -> dict[str, list[float]]:
     full = study.losses[study.resources >= study.state.scheduler.max_resource]
     full = full[np.isfinite(full).all(axis=1)]
     near = full[full[:, 0] <= full[:, 0].min() + TOLERANCE]
-    rules = {"least_error": full[:, 0], "fastest_near": near[:, 1], "cheapest_near": near[:, 2]}
+    rules = {"least_error": full[:, 0], "fastest_near": near[:, 1], "cheapest_near": near[:, -1]}
     pools = {"least_error": full, "fastest_near": near, "cheapest_near": near}
     return {rule: pools[rule][int(values.argmin())].tolist() for rule, values in rules.items()}
 

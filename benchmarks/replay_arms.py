@@ -51,12 +51,13 @@ class Problem:
     table: Table | None = None
 
 
-def from_table(table: Table, task: str) -> Problem:
-    """Returns a task of the table."""
-    curves = table.curves(task)
-    yardstick = Yardstick.of(table.objectives, curves.losses)
+def from_table(table: Table, task: str, columns: Sequence[str] | None = None) -> Problem:
+    """Returns a task of the table with these of its objectives; None = all."""
+    curves, objectives = table.curves(task), table.chosen(columns)
+    places = [table.objectives.names.index(name) for name in objectives.names]
+    yardstick = Yardstick.of(objectives, curves.losses[..., places])
     all_s = sum(curves.elapsed_s(config, curves.max_resource, 1) for config in table.configs) / N_WORKERS
-    return Problem(task, table.space, table.configs, table.objectives, curves, yardstick, all_s, table)
+    return Problem(task, table.space, table.configs, objectives, curves, yardstick, all_s, table)
 
 
 def synthetic(seed: int) -> Problem:

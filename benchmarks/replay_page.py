@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from benchmarks.page_parts import shown, spread, table
 from lightning_hwtune.report.plots.canvas import DEVICE_COLORS, FAINT, INK, StudyFigure, tidy
 
-__all__ = ["details", "figure"]
+__all__ = ["choose_details", "details", "figure"]
 
 Document = Mapping[str, Any]
 
@@ -51,7 +51,7 @@ def arms_table(arms: Document, settings: Document) -> str:
     """Returns speed-ups and what is left in the end."""
     rows = []
     for name, arm in arms.items():
-        is_whole = "until" not in settings[name]
+        is_whole = "until" not in settings.get(name, {})
         cells = [spread(arm["time"]), spread(arm["usd"]), f"{arm['arrived']:.0%}"]
         cells += [shown(arm["full_median"]), shown(arm["full_p10"])]
         rows.append([f"`{name}`", *(cells if is_whole else ["-", "-", "-", "-", "-"])])
@@ -92,6 +92,17 @@ def claim(document: Document) -> list[str]:
         "rule of choice, not to the search.",
         table(head, [[task, *(shown(found[key]) for key in keys)] for task, found in by_task.items()]),
     ]
+
+
+def choose_details(document: Document) -> list[str]:
+    """Returns the candidates for settings, a table for each table of curves."""
+    blocks = [
+        "Speed-up over random full training to 95 % of the partial hypervolume: the median over tasks of the medians "
+        "over seeds, with a 90 % bootstrap interval over seeds."
+    ]
+    for name, arms in document["tables"].items():
+        blocks += [f"**{name}**", arms_table(arms, {})]
+    return blocks
 
 
 def synthetic(document: Document) -> list[str]:

@@ -29,6 +29,7 @@ Document = Mapping[str, Any]
 
 TITLES = {
     "replay": "Speed-up on measured trainings, with hardware in the space",
+    "replay_choose": "Which order inside a front",
     "decisions": "Time of one decision",
     "pasha": "PASHA",
     "transfer": "What a prior is worth, and what it costs where it misleads",
@@ -183,6 +184,7 @@ def decisions_details(document: Document) -> list[str]:
 
 DETAILS: Mapping[str, Callable[[Document], list[str]]] = {
     "replay": replay_page.details,
+    "replay_choose": replay_page.choose_details,
     "pasha": pasha_details,
     "decisions": decisions_details,
 }
