@@ -1,4 +1,4 @@
-"""What MkDocs does while it builds the site: fills in what is read from the code.
+"""What MkDocs does while it builds the site: fills in what is read from the code, and lists every page.
 
 A page holds `<!-- generated: NAME -->` where the text of that name belongs. What is generated this way is not stored in
 the repository, so it cannot fall behind the code.
@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -20,9 +21,16 @@ from hydra_plugins.hwtune_sweeper import HwtuneConf, HwtuneSweeperConf
 
 from lightning_hwtune.names import HABITS
 
-__all__ = ["GENERATED", "on_page_markdown"]
+__all__ = ["GENERATED", "on_config", "on_page_markdown"]
 
 _MARK = re.compile(r"<!-- generated: (.+) -->")
+
+
+def on_config(config: Any) -> None:
+    """Puts pages that the navigation does not list at its end, so that none is lost; MkDocs calls it first."""
+    listed, folder = str(config.nav), Path(config.docs_dir)
+    pages = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.md"))
+    config.nav = [*config.nav, *(page for page in pages if f"'{page}'" not in listed)]
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

@@ -41,6 +41,14 @@ def test_the_guide_builds_strictly_and_loads_nothing_from_elsewhere(site: Path) 
     assert re.findall(r'<(?:script|img|link rel="stylesheet")[^>]*(?:src|href)="https?:[^"]*"', home) == []
 
 
+def test_every_page_is_in_the_navigation(site: Path) -> None:
+    home = (site / "index.html").read_text(encoding="utf-8")
+    menu = home[home.index('<nav class="md-nav md-nav--primary') : home.index("<article")]
+    pages = [path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.rglob("*.md")]
+    assert len(pages) > 20
+    assert [page for page in pages if page != "index" and f'href="{page}/"' not in menu] == []
+
+
 def test_every_public_name_has_its_place_in_the_reference(site: Path) -> None:
     page = (site / "api" / "index.html").read_text(encoding="utf-8")
     told = set(re.findall(r'<h\d id="lightning_hwtune\.(?:[\w.]+\.)?(\w+)"', page))
@@ -69,6 +77,7 @@ def test_there_are_complete_examples() -> None:
 
 @pytest.mark.training
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", COMPLETE)
 def test_the_complete_examples_of_a_page_run_as_printed(page: str, tmp_path: Path) -> None:
     _write_files(DOCS / BASICS, tmp_path)
@@ -79,7 +88,7 @@ def test_the_complete_examples_of_a_page_run_as_printed(page: str, tmp_path: Pat
             (tmp_path / title).write_text(text, encoding="utf-8")
             continue
         command = ["bash", "-e", "-u", "-o", "pipefail", "-c", text]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, f"{text}\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
 
 
