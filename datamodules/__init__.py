@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
-from datamodules.digits import DigitsDataModule, TensorBatches, load_once
+from datamodules.digits import DigitsDataModule, load_once
+from datamodules.parts import PartsDataModule, TensorBatches
+from datamodules.text import TextDataModule
+from datamodules.torchvision_images import CIFAR10DataModule, FashionMNISTDataModule, TorchvisionDataModule
 
-__all__ = ["DigitsDataModule", "TensorBatches", "load_once"]
+__all__ = [
+    "CIFAR10DataModule",
+    "DigitsDataModule",
+    "FashionMNISTDataModule",
+    "PartsDataModule",
+    "TensorBatches",
+    "TextDataModule",
+    "TorchvisionDataModule",
+    "load_once",
+]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from models.char_transformer import CharTransformer
+from models.classifier import Classifier
 from models.digits_convnet import DigitsConvNet
 from models.digits_mlp import DigitsMLP
+from models.resnet18 import ResNet18
 
-__all__ = ["DigitsConvNet", "DigitsMLP"]
+__all__ = ["CharTransformer", "Classifier", "DigitsConvNet", "DigitsMLP", "ResNet18"]

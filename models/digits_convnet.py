@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
-from models.digits_classifier import DigitsClassifier
+from models.classifier import Classifier
 
 __all__ = ["DigitsConvNet"]
 
 
-class DigitsConvNet(DigitsClassifier):
+class DigitsConvNet(Classifier):
     """`depth` 3 x 3 convolutions of `width` channels, then one linear layer.
 
     Normalises with one group a sample rather than over the batch: batch statistics would be those of a device's own

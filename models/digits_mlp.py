@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from torch import nn
 
-from models.digits_classifier import DigitsClassifier
+from models.classifier import Classifier
 
 __all__ = ["DigitsMLP"]
 
 _N_PIXELS = 16 * 16
 
 
-class DigitsMLP(DigitsClassifier):
+class DigitsMLP(Classifier):
     """`depth` hidden layers of `width` units.
 
     Args:

@@ -29,15 +29,15 @@ def data() -> DigitsDataModule:
 
 def test_images_and_labels(data):
     for part in (data.train_set, data.val_set):
-        assert part.images.shape == (len(part), 1, 16, 16)
-        assert part.images.dtype == torch.float32
-        assert part.images.min() == -1.0
-        assert part.images.max() <= 1.0
+        assert part.inputs.shape == (len(part), 1, 16, 16)
+        assert part.inputs.dtype == torch.float32
+        assert part.inputs.min() == -1.0
+        assert part.inputs.max() <= 1.0
         assert set(part.labels.tolist()) == set(range(10))
 
 
 def test_parts_are_disjoint_and_complete(data):
-    train, val = set(fingerprints(data.train_set.images)), set(fingerprints(data.val_set.images))
+    train, val = set(fingerprints(data.train_set.inputs)), set(fingerprints(data.val_set.inputs))
     assert len(data.train_set) + len(data.val_set) == N_SAMPLES == len(train) + len(val)
     assert not train & val
 
@@ -51,7 +51,7 @@ def test_split_is_stratified(data):
 def test_split_follows_its_seed_and_nothing_else(data):
     torch.manual_seed(99)
     again, other = digits(batch_size=8), digits(seed=1)
-    assert torch.equal(again.val_set.images, data.val_set.images)
+    assert torch.equal(again.val_set.inputs, data.val_set.inputs)
     assert not torch.equal(other.val_set.labels, data.val_set.labels)
 
 
@@ -79,7 +79,7 @@ def test_setup_loads_once(data):
 def test_an_epoch_shows_every_sample_once_in_a_new_order(data):
     loader = data.train_dataloader()
     first, second = (torch.cat([images for images, _ in loader]) for _ in range(2))
-    assert sorted(fingerprints(first)) == sorted(fingerprints(data.train_set.images)) == sorted(fingerprints(second))
+    assert sorted(fingerprints(first)) == sorted(fingerprints(data.train_set.inputs)) == sorted(fingerprints(second))
     assert not torch.equal(first, second)
 
 

@@ -85,7 +85,7 @@ def test_training_learns_measures_exactly_and_saves(kind, kwargs, tmp_path):
     trainer.fit(model, data)
 
     with torch.no_grad():
-        logits = model.eval()(data.val_set.images)
+        logits = model.eval()(data.val_set.inputs)
     n_wrong = int((logits.argmax(1) != data.val_set.labels).sum())
     metrics = trainer.callback_metrics
     assert float(metrics["val_error"]) == float(torch.tensor(n_wrong) / 360)
@@ -98,7 +98,7 @@ def test_training_learns_measures_exactly_and_saves(kind, kwargs, tmp_path):
     loaded = kind.load_from_checkpoint(tmp_path / "model.ckpt")
     assert dict(loaded.hparams) == dict(model.hparams)
     assert set(kwargs) < set(loaded.hparams)
-    assert torch.equal(loaded.eval()(data.val_set.images), logits)
+    assert torch.equal(loaded.eval()(data.val_set.inputs), logits)
 
 
 @pytest.mark.training
