@@ -207,6 +207,7 @@ class Study:
         max_cost: float | None = None,
         max_parallel: int | None = None,
         finishers: int = 4,
+        save_every: int | None = None,
         executor: str | Executor = "local",
         check: bool = True,
         progress: bool = True,
@@ -224,6 +225,8 @@ class Study:
             max_cost: US dollars that the ledger may bill.
             max_parallel: trials that train at one time; None = as many as the pool carries.
             finishers: fully trained trials that the study should end with.
+            save_every: epochs between checkpoints of a trial that goes on without a pause, so that a crash costs at
+                most so many; None = it saves where it pauses and at its end. Lightning trainings in epochs only.
             executor: "local" (processes), "inline" (this process, one device, one trial after another), or one of your
                 own (`engine.executor.Executor`), which knows by itself what to train.
             check: whether a new study first trains two batches in a child process.
@@ -237,6 +240,8 @@ class Study:
         refuse_unknown("Study.run", unknown, _RUN_NAMES)
         if executor not in ("local", "inline") and not hasattr(executor, "wait"):
             raise ArgumentError("executor", executor, "'local' or 'inline'")
+        if save_every is not None and (type(save_every) is not int or save_every < 1):
+            raise ArgumentError("save_every", save_every, "a whole number of epochs from 1, or None")
         if executor == "inline":
             max_parallel = 1
         limits = Limits(max_trials, parse_duration("max_time", max_time), max_cost, max_parallel, finishers)
@@ -258,7 +263,7 @@ class Study:
                     return LocalExecutor(payload.path, preload=preload)
                 return InlineExecutor(train) if isinstance(executor, str) else executor
 
-            self._drive(session, signals, begin, payload, check, progress)
+            self._drive(session, signals, begin, payload, check, progress, save_every)
         return self
 
     def _drive(
@@ -269,6 +274,7 @@ class Study:
         payload: Payload | None,
         check: bool,
         progress: bool,
+        save_every: int | None,
     ) -> None:
         from lightning_hwtune.report.live import open_view
 
@@ -289,7 +295,7 @@ class Study:
                 session.tick()
                 view.tick(session.clock.now())
 
-            loop = Loop(session.controller, executor, session.clock, self._files, tick=tick)
+            loop = Loop(session.controller, executor, session.clock, self._files, tick=tick, save_every=save_every)
             try:
                 with signals.acting():
                     view.header(payload)
@@ -405,7 +411,9 @@ class Study:
         """Returns the front: "full" of fully trained trials, "rung" one a rung, "any" of last measurements."""
         from lightning_hwtune.report.tables import front_frame
 
-        return front_frame(self.state(), at=at)
+        frame = front_frame(self.state(), at=at)
+        frame["checkpoint"] = [str(self._files.path(path)) if path else None for path in frame["checkpoint"]]
+        return frame
 
     def trials(self) -> pd.DataFrame:
         """Returns one row a trial."""
@@ -536,6 +544,7 @@ _RUN_NAMES = (
     "max_cost",
     "max_parallel",
     "finishers",
+    "save_every",
     "executor",
     "check",
     "progress",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,23 @@ def train(trial: hwt.Trial) -> None:
     from models import DigitsMLP
 
     trial.fit(DigitsMLP(lr=trial["lr"]), DigitsDataModule(batch_size=trial.per_device_batch_size(128)))
+
+
+def train_with_loaders_and_die_once(trial: hwt.Trial) -> None:
+    """Passes loaders as to `Trainer.fit`; is killed in epoch 6 of its first segment."""
+    import lightning.pytorch as L
+
+    from datamodules import DigitsDataModule
+    from models import DigitsMLP
+
+    class Deadly(L.Callback):
+        def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+            if trainer.current_epoch == 5 and trial.ckpt_path is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    data = DigitsDataModule(batch_size=128)
+    data.setup("fit")
+    trial.fit(DigitsMLP(lr=trial["lr"]), data.train_dataloader(), data.val_dataloader(), callbacks=[Deadly()])
 
 
 def check_trainings(study: hwt.Study, n_trials: int) -> None:
@@ -86,6 +105,17 @@ def test_inline_and_local_train_the_same(tmp_path: Path) -> None:
         check_trainings(study, 4)
         errors.append([[m.values["val_error"] for m in trial.measurements] for trial in study.state().trials])
     assert errors[0] == errors[1]
+
+
+def test_saving_between_rungs_bounds_what_a_crash_costs(tmp_path: Path) -> None:
+    scheduler = hwt.RunToEnd(max_epochs=9)
+    study = small_study(tmp_path, space=SPACE, objectives=OBJECTIVES, scheduler=scheduler)
+    run(study, train_with_loaders_and_die_once, max_trials=1, save_every=2)
+    killed, again = study.state().segments
+    assert (killed.outcome, again.outcome) == ("lost", "done")
+    assert (again.resource, again.epochs) == (4, 5)  # five epochs had been trained, four of them saved
+    with pytest.raises(hwt.ArgumentError, match="save_every"):
+        run(study, train, max_trials=2, save_every=0)
 
 
 def test_ask_and_tell_with_a_trainer_of_ones_own(tmp_path: Path) -> None:

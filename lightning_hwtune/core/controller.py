@@ -319,7 +319,7 @@ class Controller:
             trial = self.state.trials[decision.trial_id]
             number, checkpoint, promoted_from = trial.segment + 1, trial.checkpoint, decision.promoted_from
             if checkpoint is None and trial.measurements:
-                text = f"its checkpoint is gone: {trial.resource} {self.scheduler.unit} are trained again from scratch"
+                text = f"it has no checkpoint: {trial.resource} {self.scheduler.unit} are trained again from scratch"
                 events.append(ev.Noted(at=now, trial_id=trial.trial_id, text=text))
         events.append(
             ev.SegmentStarted(

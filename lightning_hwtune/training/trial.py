@@ -125,24 +125,29 @@ class Trial:
         """
         return self._trainer("lightning.pytorch", kwargs)
 
-    def fit(self, model: Any, datamodule: Any = None, **kwargs: Any) -> Any:
+    def fit(
+        self, model: Any, data: Any = None, val_dataloaders: Any = None, *, datamodule: Any = None, **kwargs: Any
+    ) -> Any:
         """Trains `model` to a verdict or the horizon, from the trial's checkpoint if it has one; returns the Trainer.
 
         The checkpoint is not yours to pass: `ckpt_path` raises TypeError, as what `trainer` lists does.
 
         Args:
             model: a LightningModule of `lightning.pytorch` or `pytorch_lightning`.
-            datamodule: a LightningDataModule.
-            kwargs: `train_dataloaders` and `val_dataloaders` go to `Trainer.fit`, all others to `trainer`.
+            data: a LightningDataModule, or what trains: a loader, or several as `Trainer.fit` takes them.
+            val_dataloaders: what validates, beside loaders.
+            datamodule: the same as `data`, for a LightningDataModule.
+            kwargs: `train_dataloaders` is the same as `data` too, all others go to `trainer`.
         """
         from lightning_hwtune.training.lightning_internals import class_tree, trusting
 
-        loaders = {key: kwargs.pop(key) for key in ("train_dataloaders", "val_dataloaders") if key in kwargs}
+        given = {"datamodule": datamodule, "val_dataloaders": val_dataloaders}
+        given["train_dataloaders"] = data if data is not None else kwargs.pop("train_dataloaders", None)
         trainer = self._trainer(class_tree(model), kwargs)
         resume = {"ckpt_path": self.ckpt_path, **trusting(trainer.fit)} if self.ckpt_path and self._is_first_fit else {}
         self._segment.resumes_by_argument = bool(resume)
         try:
-            trainer.fit(model, datamodule=datamodule, **loaders, **resume)
+            trainer.fit(model, **given, **resume)
         finally:
             self._segment.resumes_by_argument = False
         return trainer
