@@ -85,7 +85,9 @@ class Controller:
         """Returns the limit that forbids to begin `epoch_s` seconds of training on `devices`, if one does."""
         limits, state = self.state.limits, self.state
         if state.n_failed >= self.spec.max_failures:
-            return Reason("max-failures", f"{state.n_failed} trials failed, max_failures is {self.spec.max_failures}")
+            last = max(trial.trial_id for trial in state.trials if trial.state is TrialState.FAILED)
+            text = f"{state.n_failed} trials failed, max_failures is {self.spec.max_failures}"
+            return Reason("max-failures", f"{text}; `hwtune logs {last}` shows why, a higher limit goes on")
         if limits.max_time_s is not None:
             wall_s = state.wall_s(now)
             if wall_s + epoch_s >= limits.max_time_s:

@@ -62,7 +62,7 @@ def choose(dir: Path, name: str | None, storage: str | None) -> Chosen:  # noqa:
                 f"no study in {where}: begin one with `hwtune run STUDY.yaml`, or give another --dir"
             )
         if len(names) > 1:
-            raise ArgumentError("--study", None, f"one of the {len(names)} studies: {', '.join(names)}")
+            raise ArgumentError("--study", "nothing", f"--study NAME of one of the {len(names)}: {', '.join(names)}")
         name = names[0]
     return Chosen(Study.load(name, dir, storage=storage), storage)
 
