@@ -1,15 +1,18 @@
 """The prior at work on real training: how many epochs a second demo study needs to come to where the first one ended.
 
-    python benchmarks/prior_demo.py [--seeds 5] [--max-trials 60] [--dir FOLDER] > prior_demo.json
+    python benchmarks/prior_demo.py [--seeds 5] [--max-trials 30] [--dir FOLDER] > prior_demo.json
 
-The study of `configs/study/demo.yaml` is run once. Then, for each of the seeds 1, 2, ..., it is run again twice, with
-`prior=auto` and without, in folders that hold the first one only. Counted are the epochs that each trained, work done
-again included, until the hypervolume of all its reports so far was that of all reports of the first study.
+The study of `configs/study/demo.yaml`, on one device and over two objectives (val_error, train_s), is run once. Then,
+for each of the seeds 1, 2, ..., it is run again twice, with `prior=auto` and without, in folders that hold the first
+one only; these may take twice as many trials. Counted are the epochs that each trained, work done again included, until
+the hypervolume of all its reports so far was that of all reports of the first study. `error_epochs` are those until a
+val_error as low as the least of the first study, which no load of the machine can change.
 
-Hypervolume: val_error linear, train_s and cost_usd in their logarithm, scaled to [0, 1] by the least and the greatest
-value in any of the studies; reference point 1 in every objective. A study that never came there counts with all its
-epochs, as a lower bound, and is named. The speed-up is the ratio of the two medians; its interval is a 90 % bootstrap
-over seeds. Times depend on the machine and its load: run it on a quiet one.
+Hypervolume: val_error linear, train_s in its logarithm, on the scale of the first study: its least value is 0, its
+greatest 1 and the reference point. A study that never came there counts with all its epochs, as a lower bound, and is
+named. The speed-up is the ratio of the two medians; its interval is a 90 % bootstrap over paired seeds. Seconds depend
+on the machine and its load: run it on a quiet one. With --dir the studies stay, and those that are there are not run
+again.
 """
 
 from __future__ import annotations
@@ -27,7 +30,12 @@ import numpy as np
 import numpy.typing as npt
 
 REPOSITORY = Path(__file__).parents[1]
-LOG_MASK = np.array([False, True, True])  # val_error, train_s, cost_usd
+LOG_MASK = np.array([False, True])  # val_error, train_s
+CHANGES = (
+    "space.devices.counts=[1]",
+    "pool.devices=1",
+    "objectives=[{metric: val_error, mode: min}, train_s]",
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -38,7 +46,7 @@ def losses_of(folder: Path, seed: int, max_trials: int, prior: str | None) -> Fl
     from lightning_hwtune.settings import StudySettings
     from lightning_hwtune.study import Study
 
-    changes = [f"dir={folder}", f"study=demo-{seed}", f"seed={seed}", f"max_trials={max_trials}"]
+    changes = [*CHANGES, f"dir={folder}", f"study=demo-{seed}", f"seed={seed}", f"max_trials={max_trials}"]
     settings = StudySettings.load(REPOSITORY / "configs/study/demo.yaml", changes)
     study = Study(**{**settings.study_kwargs(), **({"prior": prior, "searcher": None} if prior else {})})
     study.run(**settings.run_kwargs(), progress=False)
@@ -46,18 +54,17 @@ def losses_of(folder: Path, seed: int, max_trials: int, prior: str | None) -> Fl
     return np.array(rows)
 
 
-def scaled(studies: list[Floats]) -> list[Floats]:
-    """Returns the losses of all studies on one scale; the module tells which."""
-    logged = [np.where(LOG_MASK, np.log10(np.where(LOG_MASK, losses, 1.0)), losses) for losses in studies]
-    everything = np.concatenate(logged)
-    low, high = np.nanmin(everything, axis=0), np.nanmax(everything, axis=0)
-    return [(losses - low) / np.where(high > low, high - low, np.inf) for losses in logged]
+def on_scale(losses: Floats, of: Floats) -> Floats:
+    """Returns losses, logarithms where `LOG_MASK`, on the scale on which those of a study lie from 0 to 1."""
+    own, first = (np.where(LOG_MASK, np.log10(np.where(LOG_MASK, each, 1.0)), each) for each in (losses, of))
+    low, high = np.nanmin(first, axis=0), np.nanmax(first, axis=0)
+    return (own - low) / np.where(high > low, high - low, np.inf)
 
 
-def epochs_to(curve: Floats, target: float) -> tuple[int, bool]:
-    """Returns the epochs until a hypervolume is there, and whether it ever was."""
-    there = np.flatnonzero(curve >= target)
-    return (int(there[0]) + 1, True) if len(there) else (len(curve), False)
+def epochs_to(is_there: npt.NDArray[np.bool_]) -> tuple[int, bool]:
+    """Returns the epochs until it is there, all if it never is, and whether it ever is."""
+    there = np.flatnonzero(is_there)
+    return (int(there[0]) + 1, True) if len(there) else (len(is_there), False)
 
 
 def speedup(without: list[int], with_prior: list[int]) -> dict[str, Any]:
@@ -70,16 +77,38 @@ def speedup(without: list[int], with_prior: list[int]) -> dict[str, Any]:
     return {"ratio": round(ratio, 3), "interval_90": [round(float(low), 3), round(float(high), 3)]}
 
 
-def main() -> None:
-    """Runs all studies and prints the report as JSON."""
+def report_of(first: Floats, found: dict[str, list[Floats]]) -> dict[str, Any]:
+    """Returns what the second studies of each arm, "without" and "prior", came to."""
     from lightning_hwtune.core.ranking.anytime import hypervolume_curve
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    corner = np.ones(len(LOG_MASK))
+    curves = {arm: [hypervolume_curve(on_scale(own, first), corner) for own in runs] for arm, runs in found.items()}
+    target = float(hypervolume_curve(on_scale(first, first), corner)[-1])
+    reached = {arm: [epochs_to(curve >= target) for curve in own] for arm, own in curves.items()}
+    least = np.nanmin(first[:, 0])
+    errors = {arm: [epochs_to(own[:, 0] <= least) for own in runs] for arm, runs in found.items()}
+    report: dict[str, Any] = {"first_study": {"epochs": len(first), "hypervolume": round(target, 4)}}
+    for name, counts in (("epochs", reached), ("error_epochs", errors)):
+        report[name] = {arm: [n for n, _ in rows] for arm, rows in counts.items()}
+        report[name]["never_there"] = {
+            arm: [seed for seed, (_, is_there) in enumerate(rows, 1) if not is_there] for arm, rows in counts.items()
+        }
+        report[name]["speedup"] = speedup(report[name]["without"], report[name]["prior"])
+    report["final_hypervolume"] = {arm: [round(float(curve[-1]), 4) for curve in own] for arm, own in curves.items()}
+    report["figures"] = {
+        "prior_demo_speedup": report["epochs"]["speedup"]["ratio"],
+        "prior_demo_low": report["epochs"]["speedup"]["interval_90"][0],
+        "prior_demo_high": report["epochs"]["speedup"]["interval_90"][1],
+    }
+    return report
+
+
+def main() -> None:
+    """Runs all studies and prints the report as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--max-trials", type=int, default=60)
-    parser.add_argument(
-        "--dir", type=Path, default=None, help="where to keep the studies; a temporary folder if not given"
-    )
+    parser.add_argument("--max-trials", type=int, default=30, help="of the first study")
+    parser.add_argument("--dir", type=Path, help="where to keep the studies; a temporary folder if not given")
     options = parser.parse_args()
     os.chdir(REPOSITORY)
     sys.path.insert(0, str(REPOSITORY))
@@ -91,27 +120,10 @@ def main() -> None:
             folder = root / f"{arm}-{seed}"
             if not folder.exists():
                 shutil.copytree(root / "first", folder)
-            found[arm].append(losses_of(folder, seed, options.max_trials, "auto" if arm == "prior" else None))
-            print(f"seed {seed}, {arm}: {len(found[arm][-1])} epochs", file=sys.stderr)
-    unit = scaled([first, *found["without"], *found["prior"]])
-    curves = [hypervolume_curve(points, np.ones(points.shape[1])) for points in unit]
-    target = float(curves[0][-1])
-    reached = [epochs_to(curve, target) for curve in curves[1:]]
-    arms = {"without": reached[: options.seeds], "prior": reached[options.seeds :]}
-    report: dict[str, Any] = {
-        "settings": {"seeds": options.seeds, "max_trials": options.max_trials},
-        "first_study": {"epochs": len(first), "hypervolume": round(target, 4)},
-        "epochs": {arm: [n for n, _ in rows] for arm, rows in arms.items()},
-        "never_there": {
-            arm: [i + 1 for i, (_, is_there) in enumerate(rows) if not is_there] for arm, rows in arms.items()
-        },
-        "final_hypervolume": {
-            "without": [round(float(curve[-1]), 4) for curve in curves[1 : options.seeds + 1]],
-            "prior": [round(float(curve[-1]), 4) for curve in curves[options.seeds + 1 :]],
-        },
-    }
-    report["speedup"] = speedup(report["epochs"]["without"], report["epochs"]["prior"])
-    print(json.dumps(report, indent=1))
+            found[arm].append(losses_of(folder, seed, 2 * options.max_trials, "auto" if arm == "prior" else None))
+            print(f"seed {seed}, {arm}: {len(found[arm][-1])} epochs", file=sys.stderr, flush=True)
+    settings = {"seeds": options.seeds, "max_trials": options.max_trials}
+    print(json.dumps({"settings": settings, **report_of(first, found)}, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What a prior from other tasks is worth, and what it costs where it misleads: leave one task out on lcbench-surrogate.
 
-    python benchmarks/transfer.py [--seeds 10] [--tasks 17] > transfer.json
+    python benchmarks/transfer.py [--seeds 10] [--tasks 17] [--rows FOLDER] > transfer.json
 
 Every task in turn is tuned (val_error, train_s) by ASHA on 4 simulated workers over the table's own configurations,
 with and without a prior learned from the other 16 tasks. Cross-fitted: for each seed one random half of the
@@ -10,13 +10,15 @@ configurations can be drawn, and the prior knows the *other* half only, so it ne
     prior       ParetoPrior as it comes
     unguarded   the same with full trust for ever
     reversed, reversed_unguarded   the same two, learned from losses turned round
-    overlap     a prior that knows only the first four of the seven hyperparameters (the others are missing)
+    overlap_4   a prior that knows only the first four of the seven hyperparameters (the others are missing)
+    overlap_3   a prior that knows only the other three
 
 A budget of b median trainings is b times the median time of a full training in this task, summed over the workers.
 Hypervolume: as a share of that of the task's front of all configurations at all resources; every report counts, error
 linear, time in its logarithm (`engine/replay.py`). A gain is the difference of an arm and "none" with the same seed; a
 task's gain is the mean over seeds, and the interval is a bootstrap over tasks (90 %). The curves are YAHPO's surrogate
-of LCBench, predicted and not measured (Apache-2.0).
+of LCBench, predicted and not measured (Apache-2.0). With --rows every task and arm leaves its rows in a folder, and
+what is there is not run again.
 """
 
 from __future__ import annotations
@@ -25,11 +27,16 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.kept_rows import Row, kept_rows
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.schedulers import ASHA
 from lightning_hwtune.core.searchers import Listed, ParetoPrior, Searcher
@@ -39,9 +46,9 @@ from lightning_hwtune.engine.replay import Yardstick, replay_study
 from lightning_hwtune.store.tables import Table, TaskCurves
 
 BUDGETS = (5, 10)
-ARMS = ("none", "prior", "unguarded", "reversed", "reversed_unguarded", "overlap")
+ARMS = ("none", "prior", "unguarded", "reversed", "reversed_unguarded", "overlap_4", "overlap_3")
 N_WORKERS = 4
-N_SHARED = 4  # hyperparameters that the "overlap" prior knows
+SHARED = {"overlap_4": slice(None, 4), "overlap_3": slice(4, None)}  # hyperparameters that a prior knows
 
 
 def halves(n_configs: int, seed: int) -> tuple[list[int], list[int]]:
@@ -64,12 +71,12 @@ def searcher(arm: str, table: Table, task: str, seed: int) -> Searcher:
 
 def _changed(task: EarlierTask, arm: str) -> EarlierTask:
     sign = -1.0 if arm.startswith("reversed") else 1.0
-    values = dict(list(task.values.items())[:N_SHARED]) if arm == "overlap" else task.values
+    values = dict(list(task.values.items())[SHARED.get(arm, slice(None))])
     return EarlierTask(task.name, values, [[sign * cell for cell in row] for row in task.losses])
 
 
-def shares(arm: str, table: Table, curves: TaskCurves, yardstick: Yardstick, seed: int) -> list[float]:
-    """Returns the share of hypervolume at each budget."""
+def shares(arm: str, table: Table, curves: TaskCurves, yardstick: Yardstick, seed: int) -> Row:
+    """Returns the row of one study: the share of hypervolume at each budget."""
     median_s = float(np.median([curves.elapsed_s(config, table.max_resource, 1) for config in table.configs]))
     spec = StudySpec(
         name=f"{curves.task}-{arm}",
@@ -82,7 +89,7 @@ def shares(arm: str, table: Table, curves: TaskCurves, yardstick: Yardstick, see
     )
     ends_s = [budget * median_s / N_WORKERS for budget in BUDGETS]
     found = replay_study(spec, curves, Limits(max_trials=len(table.configs), max_time_s=1.05 * ends_s[-1]), yardstick)
-    return [found.at(end_s) for end_s in ends_s]
+    return {"shares": [found.at(end_s) for end_s in ends_s]}
 
 
 def interval(values: npt.NDArray[np.float64]) -> list[float]:
@@ -126,16 +133,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--tasks", type=int, default=None, help="only the first so many")
+    parser.add_argument("--rows", type=Path, help="a folder to keep the rows in")
     options = parser.parse_args()
-    table = Table.load("lcbench-surrogate")
+    table, seeds = Table.load("lcbench-surrogate"), range(options.seeds)
     tasks = list(table.tasks[: options.tasks])
     found: dict[str, list[list[list[float]]]] = {arm: [] for arm in ARMS}
     for task in tasks:
         curves = table.curves(task)
         yardstick = Yardstick.of(table.chosen(["val_error", "train_s"]), curves.losses[..., _columns(table)])
         for arm in ARMS:
-            found[arm].append([shares(arm, table, curves, yardstick, s) for s in range(options.seeds)])
-        print(f"{task}: done", file=sys.stderr)
+            about = {"budgets": list(BUDGETS), "workers": N_WORKERS}
+            find = partial(shares, arm, table, curves, yardstick)
+            rows = kept_rows(options.rows, f"transfer-{task}-{arm}", about, seeds, find)
+            found[arm].append([row["shares"] for row in rows])
     about = {"table": table.name, "source": table.source, "licence": table.licence, "seeds": options.seeds}
     report = summary({arm: np.array(rows) for arm, rows in found.items()}, tasks)
     print(json.dumps({"settings": {**about, "workers": N_WORKERS, "eta": 3}, **report}, indent=1))

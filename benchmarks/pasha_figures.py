@@ -1,0 +1,100 @@
+"""The statistics of `benchmarks/pasha.py`, on its rows.
+
+A row is one seed in one place: its runs, arm -> (speedup, loss, cap), and on synthetic curves how well neighbouring
+rungs correlate and where the curves settle.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["LOSS_BAR", "N_BOOTSTRAP", "SETTLED_SHARE", "by_arm", "cell", "interval", "several", "synthetic"]
+
+Rows = Sequence[Mapping[str, Any]]
+
+LOSS_BAR = 0.01
+SETTLED_SHARE = 1 / 9
+N_BOOTSTRAP = 2_000
+
+
+def by_arm(rows: Rows) -> dict[str, dict[str, Any]]:
+    """Returns arm -> its figures over all rows."""
+    return {arm: _summary([row["runs"][arm] for row in rows]) for arm in rows[0]["runs"]}
+
+
+def _summary(runs: Rows) -> dict[str, Any]:
+    losses, speedups = [run["loss"] for run in runs], [run["speedup"] for run in runs]
+    return {
+        "runs": len(runs),
+        "speedup": _rounded(statistics.median(speedups), 3),
+        "speedup_interval": interval(speedups),
+        "speedup_p25": _rounded(float(np.percentile(speedups, 25)), 3),
+        "speedup_p75": _rounded(float(np.percentile(speedups, 75)), 3),
+        "median_loss": _rounded(statistics.median(losses), 5),
+        "mean_loss": _rounded(statistics.mean(losses), 5),
+        "share_losing_more": _rounded(sum(loss > LOSS_BAR for loss in losses) / len(losses), 3),
+        "median_cap": statistics.median(run["cap"] for run in runs),
+    }
+
+
+def interval(values: Sequence[float]) -> list[float]:
+    """Returns the 5th and 95th percentile of the median in bootstrap samples."""
+    picks = np.random.default_rng(0).integers(len(values), size=(N_BOOTSTRAP, len(values)))
+    return [_rounded(float(end), 3) for end in np.percentile(np.median(np.array(values)[picks], axis=1), [5, 95])]
+
+
+def cell(max_resource: int, crossing: float, noise: float, rows: Rows) -> dict[str, Any]:
+    """Returns one cell of the synthetic grid."""
+    settles_at = statistics.median(row["settles_at"] for row in rows)
+    return {
+        "R": max_resource,
+        "crossing": crossing,
+        "noise": noise,
+        "settles_at": settles_at,
+        "settled": settles_at <= SETTLED_SHARE * max_resource,
+        "rank_correlation": _rounded(statistics.median(row["rank_correlation"] for row in rows), 3),
+        **by_arm(rows),
+    }
+
+
+def synthetic(cells: Rows, settled: Rows, default: str) -> dict[str, Any]:
+    """Returns what the cells of one ladder say together.
+
+    Args:
+        settled: the rows of all settled cells. default: the arm that is PASHA as it comes.
+    """
+    near = [each for each in cells if each["rank_correlation"] > 0.9]
+    return {
+        "settled_cells": sum(each["settled"] for each in cells),
+        "cells": len(cells),
+        "settled": by_arm(settled) if settled else {},
+        "cells_correlated_above_0.9": len(near),
+        "losses_where_correlated": [each[default]["median_loss"] for each in near],
+    }
+
+
+def several(rows: Rows) -> dict[str, Any]:
+    """Returns the figures of MO-PASHA against MO-ASHA."""
+    speedups = [row["speedup"] for row in rows]
+    return {
+        "runs": len(rows),
+        "speedup": _rounded(statistics.median(speedups), 3),
+        "speedup_interval": interval(speedups),
+        "hv_loss_median": _lost(row["partial"] for row in rows),
+        "hv_loss_p90": _rounded(1 - float(np.percentile([row["partial"] for row in rows], 10)), 5),
+        "trained_hv_loss_median": _lost(row["trained"] for row in rows),
+        "median_cap": statistics.median(row["cap"] for row in rows),
+    }
+
+
+def _lost(shares: Iterable[float]) -> float:
+    return _rounded(1 - statistics.median(shares), 5)
+
+
+def _rounded(value: float, digits: int) -> float:
+    """Rounds, and writes no minus before a zero."""
+    return round(value, digits) + 0.0

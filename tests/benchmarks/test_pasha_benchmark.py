@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import pasha, pasha_figures
+from lightning_hwtune.core.schedulers import ASHA
+
+
+def row(speedup: float, loss: float, **more: Any) -> dict[str, Any]:
+    return {"runs": {"floor": {"speedup": speedup, "loss": loss, "cap": 27}}, **more}
+
+
+def test_an_arm_is_summed_up_over_its_runs() -> None:
+    found = pasha_figures.by_arm([row(1.0, 0.0), row(2.0, 0.02), row(4.0, -0.01), row(3.0, 0.0)])["floor"]
+    assert (found["speedup"], found["median_loss"], found["share_losing_more"]) == (2.5, 0.0, 0.25)
+    low, high = found["speedup_interval"]
+    assert 1.0 <= low < 2.5 < high <= 4.0
+
+
+def test_a_diverged_selection_counts_as_a_loss() -> None:
+    assert pasha_figures.by_arm([row(1.0, float("inf"))])["floor"]["share_losing_more"] == 1.0
+
+
+def test_a_cell_is_settled_by_its_curves() -> None:
+    rows = [row(1.0, 0.0, settles_at=at, rank_correlation=0.95) for at in (9, 27, 81)]
+    early, late = pasha_figures.cell(243, 0.25, 0.0, rows), pasha_figures.cell(242, 0.25, 0.0, rows)
+    assert (early["settled"], late["settled"]) == (True, False)
+    both = pasha_figures.synthetic([early, late], rows, "floor")
+    assert both["settled_cells"] == 1
+    assert both["losses_where_correlated"] == [0.0, 0.0]
+
+
+def test_curves_settle_where_the_order_stays() -> None:
+    final = np.arange(20.0)
+    assert pasha.settles_at((1, 3, 9), [-final, final, final]) == 3
+    assert pasha.settles_at((1, 3, 9), [final, -final, final]) == 9
+    assert pasha.settles_at((1, 3, 9), [final, final, final]) == 1
+
+
+def test_several_objectives_lose_a_share_of_hypervolume() -> None:
+    rows = [{"speedup": s, "partial": p, "trained": 1.0, "cap": 9} for s, p in ((1.0, 1.0), (2.0, 0.99), (3.0, 0.9))]
+    found = pasha_figures.several(rows)
+    assert (found["speedup"], found["hv_loss_median"], found["trained_hv_loss_median"]) == (2.0, 0.01, 0.0)
+
+
+@pytest.mark.parametrize("crossing", [0.0, 1.0])
+def test_a_synthetic_row_compares_all_arms(crossing: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pasha, "N_TRIALS", 30)
+    monkeypatch.setattr(pasha, "LIMITS", pasha.Limits(max_trials=30, finishers=0))
+    found = pasha.on_synthetic(27, crossing, 0.0, seed=1)
+    assert set(found["runs"]) == {"quantile", "floor", "cap"}
+    assert found["runs"]["cap"] == {"speedup": 1.0, "loss": 0.0, "cap": 27}
+    assert (found["settles_at"] <= 3) == (crossing == 0)
+    assert (found["rank_correlation"] > 0.9) == (crossing == 0)
+    assert all(run["cap"] in ASHA(27).levels for run in found["runs"].values())

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks import prior_demo, transfer
+
+
+def test_a_gain_is_the_difference_of_the_same_seed() -> None:
+    none = np.array([[[0.5, 0.6], [0.7, 0.8]], [[0.5, 0.6], [0.5, 0.6]]])
+    by_arm = dict.fromkeys(transfer.ARMS, none) | {"prior": none + 0.04, "reversed": none - 0.03}
+    by_arm["reversed_unguarded"] = none - np.array([[[0.1, 0.1]], [[0.0, 0.3]]])
+    found = transfer.summary(by_arm, ["a", "b"])
+    assert found["prior"]["at_5"]["by_task"] == {"a": 0.04, "b": 0.04}
+    assert found["figures"] == {
+        "gain_at_5": 0.04,
+        "gain_at_10": 0.04,
+        "tasks_worse_at_10": 0,
+        "reversed_loss_guarded": 0.03,
+        "reversed_loss_unguarded": 0.2,
+    }
+    assert found["reversed_unguarded"]["at_10"]["tasks_worse_by_0.02"] == 2
+
+
+def test_a_prior_never_knows_what_it_may_propose() -> None:
+    drawn, known = transfer.halves(11, seed=3)
+    assert sorted(drawn + known) == list(range(11))
+    assert transfer.halves(11, seed=3) == (drawn, known)
+    assert transfer.halves(11, seed=4) != (drawn, known)
+
+
+def test_epochs_count_until_the_first_studys_hypervolume() -> None:
+    first = np.array([[0.5, 10.0], [0.1, 100.0]])
+    best = [0.1, 10.0]
+    report = prior_demo.report_of(
+        first,
+        {
+            "without": [np.array([[0.5, 100.0], [0.5, 10.0], [0.3, 20.0], best]), np.array([[0.5, 100.0]] * 5)],
+            "prior": [np.array([best]), np.array([[0.5, 10.0], best])],
+        },
+    )
+    # the two points of the first study lie on the edge of its own scale: any point inside it has more
+    assert report["first_study"] == {"epochs": 2, "hypervolume": 0.0}
+    assert report["error_epochs"]["without"] == [4, 5]
+    assert report["error_epochs"]["never_there"] == {"without": [2], "prior": []}
+    assert report["error_epochs"]["speedup"]["ratio"] == 3.0
+
+
+def test_a_study_that_never_arrives_counts_with_all_its_epochs() -> None:
+    assert prior_demo.epochs_to(np.array([False, False])) == (2, False)
+    assert prior_demo.epochs_to(np.array([False, True, False])) == (2, True)
