@@ -7,9 +7,6 @@ after Ctrl-C and SIGTERM. Everything heavy is imported by the command that needs
 from __future__ import annotations
 
 import dataclasses
-import os
-import shlex
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +17,19 @@ from typer.core import TyperGroup
 
 from lightning_hwtune import __version__
 from lightning_hwtune.entry import prior, shown
+from lightning_hwtune.entry.arguments import (
+    CheckFirst,
+    FileDir,
+    MaxCost,
+    MaxTime,
+    MaxTrials,
+    Overrides,
+    Quiet,
+    check_overrides,
+    command_line,
+    import_from_here,
+)
+from lightning_hwtune.entry.lightning_cli import cli_tune
 from lightning_hwtune.entry.output import At, Format, flat, short_path, write, write_frame
 from lightning_hwtune.entry.replay import replay
 from lightning_hwtune.errors import ArgumentError, HwTuneError
@@ -29,7 +39,6 @@ if TYPE_CHECKING:
 
     from lightning_hwtune.entry.chosen import Chosen
     from lightning_hwtune.settings import StudySettings
-    from lightning_hwtune.study import Study
 
 __all__ = ["app", "main"]
 
@@ -60,14 +69,7 @@ app = typer.Typer(
 StudyFile = Annotated[
     Path, typer.Argument(metavar="STUDY.yaml", exists=True, dir_okay=False, help="The study file.", show_default=False)
 ]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Changes to the file: key=value, +key=value, ~key.", show_default=False),
-]
 Dir = Annotated[Path, typer.Option("--dir", help="Folder of the studies.")]
-FileDir = Annotated[
-    str | None, typer.Option("--dir", help="Folder of the studies; the file's `dir` unless given.", show_default=False)
-]
 Name = Annotated[
     str | None,
     typer.Option("--study", help="The study's name; not needed if the folder has one study.", show_default=False),
@@ -77,9 +79,6 @@ Storage = Annotated[
 ]
 Form = Annotated[Format, typer.Option("--format", help="How to write it.")]
 TrialId = Annotated[int, typer.Argument(metavar="TRIAL", help="The trial's number.", show_default=False)]
-MaxTrials = Annotated[
-    int | None, typer.Option("--max-trials", help="Trials of the study, over all its runs.", show_default=False)
-]
 
 
 def main() -> None:
@@ -108,39 +107,21 @@ def run(
     overrides: Overrides = None,
     dir: FileDir = None,  # noqa: A002 - the option's name
     max_trials: MaxTrials = None,
-    max_time: Annotated[
-        str | None,
-        typer.Option("--max-time", help="Time of the study, e.g. 8h, over all its runs.", show_default=False),
-    ] = None,
-    max_cost: Annotated[
-        float | None, typer.Option("--max-cost", help="US dollars of the study, over all its runs.", show_default=False)
-    ] = None,
-    check: Annotated[bool, typer.Option(help="Train two batches first, if the study is new.")] = True,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show the result only.")] = False,
+    max_time: MaxTime = None,
+    max_cost: MaxCost = None,
+    check: CheckFirst = True,
+    quiet: Quiet = False,
 ) -> None:
     """Runs the study of a file, or continues it, then shows its front."""
-    from lightning_hwtune.entry.chosen import Chosen, enqueue_new
+    from lightning_hwtune.entry.driven import fail_if_failed, run_and_show
     from lightning_hwtune.study import Study
 
     limits = {"max_trials": max_trials, "max_time": max_time, "max_cost": max_cost}
     settings = _load(study_file, overrides, dir=dir, **limits)
     study = Study(**settings.study_kwargs())
-    options = settings.run_kwargs()
-    enqueue_new(study, settings.enqueue)
-    n_before = _n_segments(study)
-    try:
-        study.run(**options, check=check, progress=not quiet)
-    except (KeyboardInterrupt, SystemExit) as stop:
-        again = _command(study_file, overrides, dir=dir, **limits)
-        typer.echo(f"\nhwtune: interrupted; what was reported is kept. To go on:\n  {again}", err=True)
-        raise typer.Exit(130 if isinstance(stop, KeyboardInterrupt) else _status(stop)) from None
-    chosen = Chosen(study, settings.storage)
-    shown.show_front(chosen)
-    shown.write_figures(chosen, study.dir, ("front", "timeline"), only_missing=_n_segments(study) == n_before)
-    closed = study.state().closed
-    if closed is not None and closed.state == "failed":
-        typer.echo(f"hwtune: the study failed: {closed.reason}. `hwtune trials` names the failures.", err=True)
-        raise typer.Exit(1)
+    again = command_line(["run", str(study_file), *(overrides or ())], {"dir": dir, **limits})
+    run_and_show(study, settings, settings.run_kwargs(), again, check=check, quiet=quiet)
+    fail_if_failed(study)
 
 
 @app.command("check")
@@ -340,21 +321,18 @@ def export(
         typer.echo(short_path(path))
 
 
+app.command("cli-tune")(cli_tune)
 app.command()(replay)
 app.add_typer(prior.app, name="prior")
 
 
 def _load(path: Path, overrides: Sequence[str] | None, **given: Any) -> StudySettings:
     """Returns the settings of a file; options that were given come last. Makes the working directory importable."""
-    from lightning_hwtune.settings import StudySettings, parse_overrides
+    from lightning_hwtune.settings import StudySettings
 
-    try:
-        parse_overrides(overrides or ())
-    except ArgumentError as error:
-        raise typer.BadParameter(str(error)) from None
-    if not {"", os.getcwd()} & set(sys.path):
-        sys.path.insert(0, os.getcwd())
-    settings = StudySettings.load(path, overrides or ())
+    checked = check_overrides(overrides)
+    import_from_here()
+    settings = StudySettings.load(path, checked)
     return dataclasses.replace(settings, **{key: value for key, value in given.items() if value is not None})
 
 
@@ -362,22 +340,3 @@ def _choose(dir: Path, name: str | None, storage: str | None) -> Chosen:  # noqa
     from lightning_hwtune.entry.chosen import choose
 
     return choose(dir, name, storage)
-
-
-def _command(path: Path, overrides: Sequence[str] | None, **given: Any) -> str:
-    """Returns the command line that continues a study."""
-    options = [(f"--{key.replace('_', '-')}", str(value)) for key, value in given.items() if value is not None]
-    return shlex.join(["hwtune", "run", str(path), *(overrides or ()), *(word for pair in options for word in pair)])
-
-
-def _status(stop: SystemExit) -> int:
-    return stop.code if isinstance(stop.code, int) else 1
-
-
-def _n_segments(study: Study) -> int:
-    from lightning_hwtune.errors import StudyNotFoundError
-
-    try:
-        return len(study.state().segments)
-    except StudyNotFoundError:
-        return 0

@@ -27,7 +27,7 @@ from lightning_hwtune.settings.duration import parse_duration
 from lightning_hwtune.settings.overrides import apply_overrides, parse_overrides
 from lightning_hwtune.store.disk_budget import parse_bytes
 
-__all__ = ["SCHEDULERS", "SEARCHERS", "StudySettings", "options"]
+__all__ = ["SCHEDULERS", "SEARCHERS", "StudySettings", "options", "read_study_file"]
 
 SEARCHERS: Mapping[str, Callable[..., Searcher]] = {cls.name: cls for cls in (Random, Sobol, Grid, TPE)}
 """Name in study files -> class."""
@@ -155,8 +155,17 @@ class StudySettings:
             ArgumentError, RenamedArgumentError: the file cannot be read, or something in it or in an override is not
                 allowed; the message has the file and the key.
         """
-        data = _read(path)
+        data = read_study_file(path)
         apply_overrides(data, parse_overrides(overrides), cls.keys())
+        return cls.from_file_data(path, data)
+
+    @classmethod
+    def from_file_data(cls, path: str | Path, data: Mapping[str, Any]) -> Self:
+        """Returns the settings that a file's plain data describes, interpolations resolved.
+
+        Raises:
+            ArgumentError, RenamedArgumentError: as for `from_dict`; the message has the file too.
+        """
         with _located(f"{path}: "):
             return cls.from_dict(_resolved(data))
 
@@ -305,8 +314,12 @@ def _located(prefix: str) -> Iterator[None]:
         raise RenamedArgumentError(f"{prefix}{error.given}", error.here) from None
 
 
-def _read(path: str | Path) -> dict[str, Any]:
-    """Returns a YAML file's plain data, interpolations left as they are."""
+def read_study_file(path: str | Path) -> dict[str, Any]:
+    """Returns a YAML file's plain data, interpolations left as they are.
+
+    Raises:
+        ArgumentError: it cannot be read, or is no YAML mapping.
+    """
     import yaml
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException

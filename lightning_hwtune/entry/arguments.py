@@ -1,0 +1,68 @@
+"""What the commands that run a study take, and what they do with it before anything is read."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from lightning_hwtune.errors import ArgumentError
+
+__all__ = [
+    "CheckFirst",
+    "FileDir",
+    "MaxCost",
+    "MaxTime",
+    "MaxTrials",
+    "Overrides",
+    "Quiet",
+    "check_overrides",
+    "command_line",
+    "import_from_here",
+]
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Changes to the file: key=value, +key=value, ~key.", show_default=False),
+]
+FileDir = Annotated[
+    str | None, typer.Option("--dir", help="Folder of the studies; the file's `dir` unless given.", show_default=False)
+]
+MaxTrials = Annotated[
+    int | None, typer.Option("--max-trials", help="Trials of the study, over all its runs.", show_default=False)
+]
+MaxTime = Annotated[
+    str | None, typer.Option("--max-time", help="Time of the study, e.g. 8h, over all its runs.", show_default=False)
+]
+MaxCost = Annotated[
+    float | None, typer.Option("--max-cost", help="US dollars of the study, over all its runs.", show_default=False)
+]
+CheckFirst = Annotated[bool, typer.Option("--check/--no-check", help="Train two batches first, if the study is new.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show the result only.")]
+
+
+def check_overrides(overrides: Sequence[str] | None) -> list[str]:
+    """Returns the overrides; one that is none makes the command line wrong."""
+    from lightning_hwtune.settings import parse_overrides
+
+    try:
+        parse_overrides(overrides or ())
+    except ArgumentError as error:
+        raise typer.BadParameter(str(error)) from None
+    return list(overrides or ())
+
+
+def import_from_here() -> None:
+    """Makes the working directory importable, as it is for `python -m`."""
+    if not {"", os.getcwd()} & set(sys.path):
+        sys.path.insert(0, os.getcwd())
+
+
+def command_line(words: Iterable[str], options: Mapping[str, Any]) -> str:
+    """Returns a command line of `hwtune`, with those options that were given."""
+    given = [(f"--{key.replace('_', '-')}", str(value)) for key, value in options.items() if value is not None]
+    return shlex.join(["hwtune", *words, *(word for pair in given for word in pair)])

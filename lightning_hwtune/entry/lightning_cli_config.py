@@ -1,0 +1,166 @@
+"""A LightningCLI configuration as a tree of YAML nodes: values are read and replaced under dotted names.
+
+Nodes, not values: what is not replaced is written as it was read (`1e-3` stays `1e-3`, which YAML's own rules would
+read as a text), and interpolations and tags of the user's pass through. Comments are lost. Merge keys are resolved, and
+files that a section names (`model: model.yaml`) are put in its place, so that one file holds the whole configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, final
+
+import yaml
+
+from lightning_hwtune.errors import ArgumentError, nearest
+
+__all__ = ["CliConfig"]
+
+_FILES = (".yaml", ".yml", ".json")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class CliConfig:
+    """One configuration. `text` is YAML; it travels to the processes that train."""
+
+    text: str
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Reads a configuration with the files that its sections name.
+
+        Raises:
+            ArgumentError: a file cannot be read, or is no YAML mapping.
+        """
+        root = _compose(Path(path))
+        for index, (key, node) in enumerate(root.value):
+            if isinstance(node, yaml.ScalarNode) and node.value.endswith(_FILES):
+                file = Path(path).parent / node.value
+                if file.is_file():
+                    root.value[index] = (key, _compose(file))
+        return cls(_text(root))
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Returns the value under a dotted name; `default` if there is none, or null."""
+        try:
+            node = _find(self._root(), name.split("."))
+            value = yaml.safe_load(_text(node)) if node is not None else None
+        except yaml.YAMLError:  # a tag of the user's that only the training knows
+            return default
+        return default if value is None else value
+
+    def leaves(self) -> dict[str, str]:
+        """Returns dotted name -> text of every value that is no section; parts of a list have numbers."""
+        return dict(_leaves(self._root(), ""))
+
+    def check_name(self, name: str) -> None:
+        """Refuses a dotted name that is not in the configuration, or is a section of it.
+
+        Raises:
+            ArgumentError: as above; the nearest name there is, is told.
+        """
+        leaves = self.leaves()
+        node = _find(self._root(), name.split("."))
+        if node is None:
+            hint = "A parameter that is left to its default has to be written into it first, with any value."
+            allowed = f"a name that the configuration has: {', '.join(leaves)}{nearest(name, leaves)}"
+            raise ArgumentError("space", name, allowed, hint=hint)
+        if isinstance(node, yaml.MappingNode):
+            inner = [leaf for leaf in leaves if leaf.startswith(f"{name}.")]
+            raise ArgumentError("space", name, f"one value of that section: {', '.join(inner)}")
+
+    def replaced(self, values: Mapping[str, Any]) -> CliConfig:
+        """Returns the configuration with these values under these dotted names; names that are new are added."""
+        root = self._root()
+        for name, value in values.items():
+            root = _with(root, name.split("."), _node(value))
+        return CliConfig(_text(root))
+
+    def _root(self) -> Any:
+        return yaml.compose(self.text, Loader=yaml.SafeLoader)
+
+
+def _compose(path: Path) -> Any:
+    """Reads a file's tree, merge keys resolved."""
+    allowed = "a LightningCLI configuration: a YAML file that can be read"
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise ArgumentError("config", str(path), allowed, hint=f"({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ArgumentError("config", str(path), allowed, hint=f"\n{error}") from None
+    if not isinstance(root, yaml.MappingNode) or not root.value:
+        raise ArgumentError("config", str(path), f"{allowed}, with sections such as `trainer` and `model`")
+    try:
+        return _merged(root)
+    except yaml.YAMLError as error:
+        raise ArgumentError("config", str(path), allowed, hint=f"\n{error}") from None
+
+
+def _merged(node: Any) -> Any:
+    """Returns a tree without merge keys and shared parts."""
+    if isinstance(node, yaml.SequenceNode):
+        items = [_merged(item) for item in node.value]
+        return yaml.SequenceNode(node.tag, items, flow_style=node.flow_style)
+    if not isinstance(node, yaml.MappingNode):
+        return yaml.ScalarNode(node.tag, node.value, style=node.style)
+    yaml.constructor.SafeConstructor().flatten_mapping(node)
+    last = {key.value: (_merged(key), _merged(value)) for key, value in node.value}
+    return yaml.MappingNode(node.tag, list(last.values()), flow_style=node.flow_style)
+
+
+def _text(node: yaml.Node) -> str:
+    text = yaml.serialize(node, Dumper=yaml.SafeDumper, allow_unicode=True, width=1000)
+    return str(text)
+
+
+def _node(value: Any) -> Any:
+    return yaml.compose(yaml.safe_dump(value), Loader=yaml.SafeLoader)
+
+
+def _find(node: yaml.Node, parts: list[str]) -> yaml.Node | None:
+    """Returns the node under a name; a key may hold dots itself."""
+    if not parts:
+        return node
+    for key, n, child in _children(node):
+        if parts[:n] == key and (found := _find(child, parts[n:])) is not None:
+            return found
+    return None
+
+
+def _children(node: yaml.Node) -> Iterator[tuple[list[str], int, yaml.Node]]:
+    """Yields each part of a section or list: the words of its key, their number, its node."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            words = str(key.value).split(".")
+            yield words, len(words), value
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield [str(index)], 1, value
+
+
+def _leaves(node: yaml.Node, prefix: str) -> Iterator[tuple[str, str]]:
+    children = list(_children(node))
+    if not children:
+        yield prefix, node.value if isinstance(node, yaml.ScalarNode) else _text(node).strip()
+    for words, _, child in children:
+        yield from _leaves(child, ".".join([prefix, *words] if prefix else words))
+
+
+def _with(node: yaml.Node, parts: list[str], value: yaml.Node) -> yaml.Node:
+    """Returns a tree that differs in one place."""
+    if not parts:
+        return value
+    items: list[Any] = list(node.value) if isinstance(node, yaml.MappingNode | yaml.SequenceNode) else []
+    for index, (words, n, child) in enumerate(_children(node)):
+        if parts[:n] == words:
+            changed = _with(child, parts[n:], value)
+            items[index] = (items[index][0], changed) if isinstance(node, yaml.MappingNode) else changed
+            break
+    else:
+        items.append((_node(parts[0]), _with(_node({}), parts[1:], value)))
+    kind = type(node) if items and isinstance(node, yaml.MappingNode | yaml.SequenceNode) else yaml.MappingNode
+    return kind(node.tag, items, flow_style=getattr(node, "flow_style", False))

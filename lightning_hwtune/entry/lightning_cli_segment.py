@@ -1,0 +1,154 @@
+"""A LightningCLI script as a training function: one call is one segment of a trial, in a process of its own.
+
+The script runs as its user starts it, on a configuration file of the trial's own. It knows nothing of the study: the
+callback that Lightning attaches to its Trainer reports, pauses and resumes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import runpy
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO, final
+
+from lightning_hwtune.entry.lightning_cli_config import CliConfig
+from lightning_hwtune.errors import TrialError
+from lightning_hwtune.training.context import ActiveSegment, current_segment
+from lightning_hwtune.training.trial import Trial
+
+__all__ = ["CliSegment", "CliTrial"]
+
+_CONFIG = "lightning_cli.yaml"  # not the name of the file that LightningCLI itself saves
+_SAVED_CONFIG = "config.yaml"
+_N_KEPT = 4000  # characters of the last words on standard error
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class CliTrial:
+    """What a trial changes in the configuration that all trials share.
+
+    Attributes:
+        base: that configuration.
+        fixed: the horizon, and whatever else all trials share.
+        batch_sizes: names of global batch sizes -> their value in `base`; each device gets its share.
+        has_seed: whether `base` has a seed of its own.
+    """
+
+    base: CliConfig
+    fixed: Mapping[str, Any]
+    batch_sizes: Mapping[str, int]
+    has_seed: bool
+
+    def config(self, config: Mapping[str, Any], num_devices: int, seed: int) -> CliConfig:
+        """Returns a trial's configuration, complete: a plain run with it trains what the trial does."""
+        whole = {name: config.get(name, value) for name, value in self.batch_sizes.items()}
+        shares = {name: value // num_devices for name, value in whole.items()}
+        seeds = {} if self.has_seed else {"seed_everything": seed}
+        return self.base.replaced({**seeds, **self.fixed, **config, **shares, "trainer.devices": num_devices})
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class CliSegment:
+    """A training function.
+
+    Attributes:
+        script: absolute path; None for Lightning's own `LightningCLI()`, on class paths of the configuration.
+        subcommand: the words before `--config`: "fit", or none for scripts with `LightningCLI(run=False)`.
+        trial: what it runs on.
+    """
+
+    script: str | None
+    subcommand: tuple[str, ...]
+    trial: CliTrial
+
+    def __call__(self, trial: Trial) -> None:
+        """Runs one segment of the trial.
+
+        Raises:
+            TrialError: the script ended by an exit status that is not 0.
+            Exception: what the script raised or swallowed, while it mattered.
+        """
+        segment = current_segment()
+        if segment is None:
+            raise RuntimeError("a segment is run by a study only")
+        order = segment.order
+        path = trial.dir / _CONFIG
+        _write(path, self.trial.config(order.config, order.num_devices, order.seed).text)
+        if segment.rank == 0:
+            (trial.dir / _SAVED_CONFIG).unlink(missing_ok=True)  # LightningCLI refuses to save over it
+        owned = {"trainer.accelerator": order.accelerator, "trainer.default_root_dir": trial.dir}
+        options = [f"--{name}={value}" for name, value in owned.items()]
+        with _arguments([self.script or "lightning", *self.subcommand, "--config", str(path), *options]):
+            _guard(segment, self.script)
+        if segment.failure is not None and not segment.is_trained:
+            raise segment.failure  # the script has swallowed it
+
+
+def _guard(segment: ActiveSegment, script: str | None) -> None:
+    """Runs the script; what it does wrong after a pause or stop is told, and changes nothing."""
+    said = _Remembering(sys.stderr)
+    try:
+        with contextlib.redirect_stderr(said):
+            _run(script)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and error.code in (0, None):
+            return
+        if not (segment.is_over and segment.is_trained):
+            if isinstance(error, SystemExit):
+                why = said.last.rpartition("\nerror: ")[2]
+                raise TrialError(f"the script called sys.exit({error.code!r}): {why}") from None
+            raise
+        what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        segment.note(f"the script failed after the trial was paused or stopped, which changes nothing: {what}")
+
+
+@final
+class _Remembering:
+    """A text stream that also keeps what was written last: a parser says there why it exits."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self.last = stream, ""
+
+    def write(self, text: str) -> int:
+        """Writes on."""
+        self.last = (self.last + text)[-_N_KEPT:]
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _run(script: str | None) -> None:
+    if script is not None:
+        runpy.run_path(script, run_name="__main__")
+        return
+    from lightning.pytorch.cli import LightningCLI
+
+    LightningCLI()
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a file whole; every rank writes the same."""
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+@contextlib.contextmanager
+def _arguments(argv: list[str]) -> Iterator[None]:
+    """Sets `sys.argv`, and where the script's own modules are found."""
+    before = sys.argv, list(sys.path)
+    sys.argv = argv
+    folder = os.path.dirname(argv[0])
+    if folder and folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.argv, sys.path[:] = before
