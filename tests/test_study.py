@@ -181,6 +181,24 @@ def test_a_study_changed_under_an_object_that_exists_already_is_refused_by_run(t
     run(study, functions.plain, max_trials=2)  # the refused one left no lease behind
 
 
+def test_a_study_in_which_nothing_was_tried_may_still_change(tmp_path: Path) -> None:
+    with pytest.raises(hwt.TrialError):
+        run(small_study(tmp_path), functions.misnaming, max_trials=2, check=True)  # the check finds it
+    wider = {"space": hwt.SearchSpace(x=hwt.Float(0.0, 2.0)), "scheduler": hwt.ASHA(max_epochs=27)}
+    study = run(small_study(tmp_path, **wider), functions.plain, max_trials=2)
+    assert study.spec.scheduler.max_resource == 27
+    assert hwt.Study.load("study", tmp_path).spec.space == study.spec.space
+    assert len(hwt.Study.load("study", tmp_path).state().trials) == 2
+    with pytest.raises(hwt.StudyMismatchError):
+        small_study(tmp_path)
+
+
+def test_a_study_in_which_something_is_to_be_tried_may_not(tmp_path: Path) -> None:
+    small_study(tmp_path).enqueue({"x": 0.5})
+    with pytest.raises(hwt.StudyMismatchError, match="max_epochs"):
+        small_study(tmp_path, scheduler=hwt.ASHA(max_epochs=27))
+
+
 def test_what_may_change_may_change(tmp_path: Path) -> None:
     run(small_study(tmp_path), functions.plain, max_trials=2)
     changed = small_study(tmp_path, pool=hwt.Pool("cpu", devices=1), max_retries=0, max_failures=9, disk_budget=None)

@@ -38,24 +38,28 @@ _STATES = {"limit:max_trials": "finished", "exhausted": "finished", "max-failure
 def replay(log: EventLog, spec: StudySpec | None = None) -> StudyState | None:
     """Returns the state that a log describes, or None for an empty log.
 
+    A study in which nothing was tried yet may still change, as after a check that failed: it counts as an empty log
+    for other settings, and the next `StudyCreated` in the log takes its place.
+
     Args:
         spec: what the caller thinks the study is; the pool, searcher and retry settings are taken from it.
 
     Raises:
         StudyMismatchError: the log was written with another space, objectives, scheduler, seed or batch.
     """
-    events = (event for _, event in log.read())
-    first = next(events, None)
-    if not isinstance(first, ev.StudyCreated):
+    state: StudyState | None = None
+    differences: dict[str, tuple[object, object]] = {}
+    for _, event in log.read():
+        if isinstance(event, ev.StudyCreated):
+            stored = StudySpec.from_dict(event.spec)
+            differences = stored.differences(spec) if spec is not None else {}
+            state = StudyState(stored if spec is None or differences else spec)
+        if state is not None:
+            state.apply(event)
+    if state is not None and differences:
+        if state.trials or state.enqueued:
+            raise StudyMismatchError(state.spec.name, differences)
         return None
-    stored = StudySpec.from_dict(first.spec)
-    differences = stored.differences(spec) if spec is not None else {}
-    if differences:
-        raise StudyMismatchError(stored.name, differences)
-    state = StudyState(spec or stored)
-    state.apply(first)
-    for event in events:
-        state.apply(event)
     return state
 
 
