@@ -103,6 +103,12 @@ class StudySettings:
     finishers: int = _key(
         "whole number", "Fully trained trials that the study should end with, so that its front offers a choice.", 4
     )
+    save_every: int | None = _key(
+        "whole number",
+        "Epochs between checkpoints of a trial that goes on without a pause, so that a crash costs at most so many; "
+        "null = it saves where it pauses and at its end.",
+        None,
+    )
     max_retries: int = _key(
         "whole number", "How often a trial that failed goes on from its last checkpoint before it counts as failed.", 1
     )
@@ -220,6 +226,7 @@ class StudySettings:
             "max_cost": self.max_cost,
             "max_parallel": self.max_parallel,
             "finishers": self.finishers,
+            "save_every": self.save_every,
             "executor": self.executor,
             "preload": tuple(self.preload),
         }

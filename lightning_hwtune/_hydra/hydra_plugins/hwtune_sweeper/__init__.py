@@ -44,6 +44,8 @@ class HwtuneConf:
     # fully trained trials that the sweep should end with
     finishers: int = 4
     # how often a failed trial goes on from its last checkpoint
+    # epochs between checkpoints of a trial that goes on without a pause; null: it saves where it pauses and at its end
+    save_every: int | None = None
     max_retries: int = 1
     # failed trials that end the sweep; `max_failure_rate` says the same as a share
     max_failures: int = 3
