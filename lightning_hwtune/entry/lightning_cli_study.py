@@ -110,8 +110,9 @@ class CliStudy:
 
 
 def _has_begun(study: Study) -> bool:
+    """Tells whether anything was measured: what failed before that may be corrected."""
     try:
-        return bool(study.state().trials)
+        return any(trial.measurements for trial in study.state().trials)
     except StudyNotFoundError:
         return False
 
@@ -166,10 +167,12 @@ def _complete(data: dict[str, Any], base: CliConfig, name: str) -> list[str]:
         metric, mode, callback = _watched(base)
         data["objectives"] = [{"metric": metric, "mode": mode}, "train_s"]
         notes.append(f"objectives: {metric} ({mode}), as the configuration's {callback} watches, and train_s")
-    given = data.get("scheduler")
-    if given is None or (isinstance(given, Mapping) and not given.keys() & set(_HORIZONS)):
-        data["scheduler"] = {"name": "asha", "max_epochs": _horizon(base), **(given or {})}
-        notes.append(f"scheduler: {data['scheduler']['name']} up to trainer.max_epochs={_horizon(base)}")
+    given = data.get("scheduler") or {}
+    if isinstance(given, Mapping):
+        data["scheduler"] = {"name": "asha", **given}
+        if not given.keys() & set(_HORIZONS):
+            data["scheduler"]["max_epochs"] = _horizon(base)
+            notes.append(f"scheduler: {data['scheduler']['name']} up to trainer.max_epochs={_horizon(base)}")
     pool = data.setdefault("pool", {})
     if isinstance(pool, dict) and base.get("trainer.accelerator") in ("cpu", "gpu", "cuda"):
         pool.setdefault("accelerator", base.get("trainer.accelerator"))
