@@ -12,16 +12,20 @@ seed draw the same configurations in the same sequence.
   the 5th to 95th percentile of the median in 2,000 bootstrap samples of the runs.
 - The selected configuration is the best finite one at the deepest rung that has a finite value. loss: its error after
   the full training, minus that of ASHA's selected one; above 0 is worse. On the synthetic curves without their noise.
-- "quantile" and "floor" are PASHA with either `quota`; "cap" is ASHA that ends at 27: it needs no rule at all.
+- Who goes on. "quantile": PASHA as published, against ASHA with the same rule, as its authors compared them. "floor":
+  PASHA as it comes here, n // eta, against `ASHA`. "quantile_over_floor": PASHA as published against `ASHA`, which
+  promotes fewer. Figures are those of "quantile", unless they end in `_floor`.
+- "cap_quantile", "cap_floor": ASHA that ends at 27, against ASHA of the same rule: it needs no ladder that grows.
 
 Parts. `tables`: lcbench-surrogate (validation error, in [0, 1]; predicted by a surrogate) and taskset (validation loss,
 measured). `synthetic`: a grid of noise x crossing on the generator of `lightning_hwtune.engine.curves`, crossing over
 its whole range, R = 243 and 729, every seed another set of curves. A cell is "settled" where curves settle at R/9 or
 before: settles_at is the lowest rung from which on the order of 256 random configurations, without noise, has a rank
 correlation (Spearman) of at least 0.9 with their order at R, the median of seeds. rank_correlation is the lowest one of
-neighbouring rungs, with noise. `several`: several objectives, MO-PASHA against MO-ASHA on lcbench-surrogate (error,
-time) and trimtuner (error, time, money): hypervolume of all reports, as `lightning_hwtune.engine.replay` tells, as a
-share of MO-ASHA's, and the same for the full trainings of the configurations on the front of all reports.
+neighbouring rungs, with noise. `several`: several objectives, MO-PASHA against MO-ASHA, both as they come, on
+lcbench-surrogate (error, time) and trimtuner (error, time, money): hypervolume of all reports, as
+`lightning_hwtune.engine.replay` tells, as a share of MO-ASHA's, and the same for the full trainings of the
+configurations on the front of all reports.
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -62,23 +66,37 @@ __all__ = ["main", "selected", "settles_at"]
 
 N_TRIALS, N_WORKERS, CAP = 256, 4, 27
 NOISES = (0.0, 0.003, 0.01, 0.03)
-CROSSINGS = (0.0, 0.25, 0.5, 0.75, 1.0)
+CROSSINGS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 LADDERS = (243, 729)
 TABLES = {"lcbench": ("lcbench-surrogate", "val_error"), "taskset": ("taskset", "valid_loss")}
 SEVERAL = {"lcbench-surrogate": ("val_error", "train_s"), "trimtuner": ("error", "train_s", "cost_usd")}
 SPACE = SearchSpace({f"x{i}": Float(0.0, 1.0) for i in range(4)})
 LIMITS = Limits(max_trials=N_TRIALS, finishers=0)
 ABOUT = {"trials": N_TRIALS, "workers": N_WORKERS, "cap": CAP, "eta": 3}
-DEFAULT = PASHA(27).quota
+SUFFIXES = {"quantile": "", "floor": "_floor"}  # of named figures
 IS_SETTLED = 0.9  # rank correlation with the full training
 
 
-def arms(max_epochs: int) -> dict[str, Scheduler]:
-    """Returns what is compared with ASHA."""
+class WholeLadder(PASHA):
+    """PASHA whose ladder is whole from the beginning, which is ASHA with PASHA's choice of who goes on."""
+
+    def fresh(self, n_objectives: int, names: Sequence[str] = ()) -> Self:
+        """Returns a copy that has nothing left to grow."""
+        new = super().fresh(n_objectives, names)
+        new._top = len(new.levels) - 1
+        return new
+
+
+def schedulers(max_epochs: int) -> dict[str, Scheduler]:
+    """Returns what is compared, in the pairs of `pasha_figures.PAIRS`."""
+    cap = min(CAP, max_epochs)
     return {
+        "asha_quantile": WholeLadder(max_epochs, quota="quantile"),
+        "asha_floor": ASHA(max_epochs),
         "quantile": PASHA(max_epochs, quota="quantile"),
         "floor": PASHA(max_epochs, quota="floor"),
-        "cap": ASHA(min(CAP, max_epochs)),
+        "cap_quantile": WholeLadder(cap, quota="quantile"),
+        "cap_floor": ASHA(cap),
     }
 
 
@@ -104,16 +122,14 @@ def deepest(state: StudyState) -> int:
     return max(trial.resource for trial in state.trials)
 
 
-def compared(
+def studies(
     max_epochs: int, simulated: Callable[[Scheduler], StudyState], final_loss: Callable[[Mapping[str, Any]], float]
 ) -> Row:
-    """Returns arm -> what it came to, against ASHA of the same seed."""
-    base = simulated(ASHA(max_epochs))
-    base_loss, found = final_loss(selected(base)), {}
-    for name, scheduler in arms(max_epochs).items():
+    """Returns scheduler -> what its study came to."""
+    found = {}
+    for name, scheduler in schedulers(max_epochs).items():
         state = simulated(scheduler)
-        loss = final_loss(selected(state)) - base_loss
-        found[name] = {"speedup": base.last_at / state.last_at, "loss": loss, "cap": deepest(state)}
+        found[name] = {"seconds": state.last_at, "error": final_loss(selected(state)), "cap": deepest(state)}
     return found
 
 
@@ -129,7 +145,7 @@ def on_task(table: Table, task: str, objective: str, seed: int) -> Row:
         value = float(curves.losses[curves.row(config), -1, place])
         return value if np.isfinite(value) else float("inf")
 
-    return {"runs": compared(table.max_resource, simulated, final_loss)}
+    return {"studies": studies(table.max_resource, simulated, final_loss)}
 
 
 def on_synthetic(max_epochs: int, crossing: float, noise: float, seed: int) -> Row:
@@ -144,7 +160,7 @@ def on_synthetic(max_epochs: int, crossing: float, noise: float, seed: int) -> R
         return float(smooth.values(config, max_epochs)["error"])
 
     return {
-        "runs": compared(max_epochs, simulated, final_loss),
+        "studies": studies(max_epochs, simulated, final_loss),
         "rank_correlation": min(correlation(low, high) for low, high in itertools.pairwise(at_rungs(curves, seed))),
         "settles_at": settles_at(ASHA(max_epochs).levels, at_rungs(smooth, seed)),
     }
@@ -212,9 +228,10 @@ def tables(seeds: range, folder: Path | None) -> tuple[dict[str, Any], dict[str,
         }
         found = pasha_figures.by_arm([row for rows in by_task.values() for row in rows])
         report[short] = {**found, "tasks": {task: pasha_figures.by_arm(rows) for task, rows in by_task.items()}}
-        for figure in ("speedup", "median_loss", "share_losing_more"):
-            named[f"{short}_{figure}"] = found[DEFAULT][figure]
-        named[f"{short}_cap_speedup"] = found["cap"]["speedup"]
+        for quota, suffix in SUFFIXES.items():
+            for figure in ("speedup", "median_loss", "share_losing_more"):
+                named[f"{short}_{figure}{suffix}"] = found[quota][figure]
+            named[f"{short}_cap_speedup{suffix}"] = found[f"cap_{quota}"]["speedup"]
     return report, named
 
 
@@ -228,10 +245,12 @@ def synthetic(seeds: range, folder: Path | None) -> tuple[dict[str, Any], dict[s
             rows = kept_rows(folder, part, ABOUT, seeds, find)
             cells.append(pasha_figures.cell(max_epochs, crossing, noise, rows))
             settled += rows if cells[-1]["settled"] else []
-        found = pasha_figures.synthetic(cells, settled, DEFAULT)
+        found = pasha_figures.synthetic(cells, settled)
         report[f"R={max_epochs}"] = {"grid": cells, **found}
-        named[f"synthetic{max_epochs}_speedup_settled"] = found["settled"][DEFAULT]["speedup"]
-        named[f"synthetic{max_epochs}_worst_loss_correlated"] = max(found["losses_where_correlated"], default=0.0)
+        for quota, suffix in SUFFIXES.items():
+            named[f"synthetic{max_epochs}_speedup_settled{suffix}"] = found["settled"][quota]["speedup"]
+            worst = max(found["losses_where_correlated"][quota], default=0.0)
+            named[f"synthetic{max_epochs}_worst_loss_correlated{suffix}"] = worst
     return report, named
 
 
@@ -239,7 +258,7 @@ def several(seeds: range, folder: Path | None) -> tuple[dict[str, Any], dict[str
     """Returns the part on several objectives, and its named figures."""
     by_table = dict[str, list[Row]]()
     for name, columns in SEVERAL.items():
-        table, about = Table.load(name), {**ABOUT, "quota": DEFAULT}
+        table, about = Table.load(name), {**ABOUT, "quota": PASHA(27).quota}
         found = [
             kept_rows(folder, f"pasha-several-{name}-{task}", about, seeds, partial(with_several, table, task, columns))
             for task in table.tasks
@@ -260,7 +279,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--rows", type=Path, help="a folder to keep the rows in")
     given = parser.parse_args()
-    report: dict[str, Any] = {"settings": {**ABOUT, "seeds": given.seeds, "quota": DEFAULT}}
+    report: dict[str, Any] = {"settings": {**ABOUT, "seeds": given.seeds, "quota": PASHA(27).quota}}
     named: dict[str, float] = {}
     for part in given.parts:
         report[part], figures = PARTS[part](range(given.seeds), given.rows)

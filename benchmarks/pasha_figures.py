@@ -1,7 +1,7 @@
 """The statistics of `benchmarks/pasha.py`, on its rows.
 
-A row is one seed in one place: its runs, arm -> (speedup, loss, cap), and on synthetic curves how well neighbouring
-rungs correlate and where the curves settle.
+A row is one seed in one place: its studies, scheduler -> (seconds, error, cap), and on synthetic curves how well
+neighbouring rungs correlate and where the curves settle. An arm is a study and the one of ASHA that it is held against.
 """
 
 from __future__ import annotations
@@ -12,10 +12,17 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["LOSS_BAR", "N_BOOTSTRAP", "SETTLED_SHARE", "by_arm", "cell", "interval", "several", "synthetic"]
+__all__ = ["LOSS_BAR", "N_BOOTSTRAP", "PAIRS", "SETTLED_SHARE", "by_arm", "cell", "interval", "several", "synthetic"]
 
 Rows = Sequence[Mapping[str, Any]]
 
+PAIRS = {
+    "quantile": ("quantile", "asha_quantile"),
+    "floor": ("floor", "asha_floor"),
+    "quantile_over_floor": ("quantile", "asha_floor"),
+    "cap_quantile": ("cap_quantile", "asha_quantile"),
+    "cap_floor": ("cap_floor", "asha_floor"),
+}
 LOSS_BAR = 0.01
 SETTLED_SHARE = 1 / 9
 N_BOOTSTRAP = 2_000
@@ -23,13 +30,18 @@ N_BOOTSTRAP = 2_000
 
 def by_arm(rows: Rows) -> dict[str, dict[str, Any]]:
     """Returns arm -> its figures over all rows."""
-    return {arm: _summary([row["runs"][arm] for row in rows]) for arm in rows[0]["runs"]}
-
-
-def _summary(runs: Rows) -> dict[str, Any]:
-    losses, speedups = [run["loss"] for run in runs], [run["speedup"] for run in runs]
     return {
-        "runs": len(runs),
+        arm: _summary([(row["studies"][own], row["studies"][base]) for row in rows])
+        for arm, (own, base) in PAIRS.items()
+    }
+
+
+def _summary(pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -> dict[str, Any]:
+    speedups = [base["seconds"] / own["seconds"] for own, base in pairs]
+    # both may have chosen one that diverges in the end: no loss
+    losses = [0.0 if own["error"] == base["error"] else own["error"] - base["error"] for own, base in pairs]
+    return {
+        "runs": len(pairs),
         "speedup": _rounded(statistics.median(speedups), 3),
         "speedup_interval": interval(speedups),
         "speedup_p25": _rounded(float(np.percentile(speedups, 25)), 3),
@@ -37,7 +49,7 @@ def _summary(runs: Rows) -> dict[str, Any]:
         "median_loss": _rounded(statistics.median(losses), 5),
         "mean_loss": _rounded(statistics.mean(losses), 5),
         "share_losing_more": _rounded(sum(loss > LOSS_BAR for loss in losses) / len(losses), 3),
-        "median_cap": statistics.median(run["cap"] for run in runs),
+        "median_cap": statistics.median(own["cap"] for own, _ in pairs),
     }
 
 
@@ -61,11 +73,11 @@ def cell(max_resource: int, crossing: float, noise: float, rows: Rows) -> dict[s
     }
 
 
-def synthetic(cells: Rows, settled: Rows, default: str) -> dict[str, Any]:
+def synthetic(cells: Rows, settled: Rows) -> dict[str, Any]:
     """Returns what the cells of one ladder say together.
 
     Args:
-        settled: the rows of all settled cells. default: the arm that is PASHA as it comes.
+        settled: the rows of all settled cells.
     """
     near = [each for each in cells if each["rank_correlation"] > 0.9]
     return {
@@ -73,7 +85,7 @@ def synthetic(cells: Rows, settled: Rows, default: str) -> dict[str, Any]:
         "cells": len(cells),
         "settled": by_arm(settled) if settled else {},
         "cells_correlated_above_0.9": len(near),
-        "losses_where_correlated": [each[default]["median_loss"] for each in near],
+        "losses_where_correlated": {arm: [each[arm]["median_loss"] for each in near] for arm in PAIRS},
     }
 
 

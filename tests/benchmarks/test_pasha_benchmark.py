@@ -10,7 +10,9 @@ from lightning_hwtune.core.schedulers import ASHA
 
 
 def row(speedup: float, loss: float, **more: Any) -> dict[str, Any]:
-    return {"runs": {"floor": {"speedup": speedup, "loss": loss, "cap": 27}}, **more}
+    own, base = {"seconds": 60.0, "error": 0.1 + loss, "cap": 27}, {"seconds": 60 * speedup, "error": 0.1, "cap": 81}
+    schedulers = {name for pair in pasha_figures.PAIRS.values() for name in pair}
+    return {"studies": {name: base if name.startswith("asha") else own for name in schedulers}, **more}
 
 
 def test_an_arm_is_summed_up_over_its_runs() -> None:
@@ -28,9 +30,9 @@ def test_a_cell_is_settled_by_its_curves() -> None:
     rows = [row(1.0, 0.0, settles_at=at, rank_correlation=0.95) for at in (9, 27, 81)]
     early, late = pasha_figures.cell(243, 0.25, 0.0, rows), pasha_figures.cell(242, 0.25, 0.0, rows)
     assert (early["settled"], late["settled"]) == (True, False)
-    both = pasha_figures.synthetic([early, late], rows, "floor")
+    both = pasha_figures.synthetic([early, late], rows)
     assert both["settled_cells"] == 1
-    assert both["losses_where_correlated"] == [0.0, 0.0]
+    assert both["losses_where_correlated"]["floor"] == [0.0, 0.0]
 
 
 def test_curves_settle_where_the_order_stays() -> None:
@@ -46,13 +48,32 @@ def test_several_objectives_lose_a_share_of_hypervolume() -> None:
     assert (found["speedup"], found["hv_loss_median"], found["trained_hv_loss_median"]) == (2.0, 0.01, 0.0)
 
 
-@pytest.mark.parametrize("crossing", [0.0, 1.0])
-def test_a_synthetic_row_compares_all_arms(crossing: float, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def few_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pasha, "N_TRIALS", 30)
     monkeypatch.setattr(pasha, "LIMITS", pasha.Limits(max_trials=30, finishers=0))
+
+
+@pytest.mark.usefixtures("few_trials")
+@pytest.mark.parametrize("crossing", [0.0, 1.0])
+def test_a_synthetic_row_compares_all_schedulers(crossing: float) -> None:
     found = pasha.on_synthetic(27, crossing, 0.0, seed=1)
-    assert set(found["runs"]) == {"quantile", "floor", "cap"}
-    assert found["runs"]["cap"] == {"speedup": 1.0, "loss": 0.0, "cap": 27}
+    assert {name for pair in pasha_figures.PAIRS.values() for name in pair} == set(found["studies"])
+    assert found["studies"]["cap_floor"] == found["studies"]["asha_floor"]
     assert (found["settles_at"] <= 3) == (crossing == 0)
     assert (found["rank_correlation"] > 0.9) == (crossing == 0)
-    assert all(run["cap"] in ASHA(27).levels for run in found["runs"].values())
+    assert all(study["cap"] in ASHA(27).levels for study in found["studies"].values())
+
+
+@pytest.mark.usefixtures("few_trials")
+def test_a_whole_ladder_without_the_authors_quota_is_asha() -> None:
+    curves = pasha.SyntheticCurves(pasha.SPACE, 81, seed=2)
+    objectives = pasha.Objectives(pasha.Metric("error", "min"))
+
+    def decided(scheduler: pasha.Scheduler) -> list[tuple[float, tuple[int, ...]]]:
+        spec = pasha.study(scheduler, pasha.SPACE, objectives, pasha.Random(), 0)
+        state = pasha.simulate(spec, curves, pasha.LIMITS)
+        return [(state.last_at, tuple(trial.decided)) for trial in state.trials]
+
+    assert decided(pasha.WholeLadder(81, quota="floor")) == decided(ASHA(81))
+    assert decided(pasha.WholeLadder(81, quota="quantile")) != decided(ASHA(81))
