@@ -1,20 +1,20 @@
 """PASHA: asynchronous successive halving whose ladder grows only while its two top rungs disagree.
 
 Bohdal et al., "PASHA: efficient HPO and NAS with progressive resource allocation", ICLR 2023 (arXiv 2207.06940),
-algorithm 1, in the form of the authors' code: the ladder begins with two rungs; a rung's trials go on if they are
-not worse than the quantile q of its values, q = level / next level (`quota="quantile"`); a trial that comes to the
-top rung of the ladder waits. On every report the two top rungs are compared (`ranking.soft`): while the order of the
-trials that came to both differs by more than the noise of the curves, the ladder grows by one rung, at last to the
-full training.
+algorithm 1, in the form of the authors' code: the ladder begins with two rungs, on which trials go on as in ASHA; a
+trial that comes to the top rung of the ladder waits. On every report the two top rungs are compared (`ranking.soft`):
+while the order of the trials that came to both differs by more than the noise of the curves, the ladder grows by one
+rung, at last to the full training.
 
 With several objectives the two rungs are compared by non-dominated fronts, each objective with a noise of its own:
 ours, not the paper's. Rungs are ordered as in `ASHA`.
 
 Differences from the authors' code:
-- quantiles are counted, not interpolated: of n >= 2 trials the first floor((n - 1) q) + 1 go on, which are those at or
-  below numpy's linear quantile; ties go to the lower id, where there all equals go on. `quota="floor"` takes n // eta
-  instead, so that nothing but the ladder differs from `ASHA`: it is up to one trial a rung fewer, and those in
-  the highest rungs are the dear ones;
+- n // eta trials of a rung go on, so that nothing but the ladder differs from `ASHA`. `quota="quantile"` is the
+  authors' rule, for their ASHA too: those not worse than the quantile q of the rung, q = level / next level. It
+  promotes up to one trial a rung more, and those in the highest rungs are the dear ones. Quantiles are counted, not
+  interpolated: of n >= 2 trials the first floor((n - 1) q) + 1, which are those at or below numpy's linear quantile;
+  ties go to the lower id, where there all equals go on;
 - a trial that is among those on arrival goes on at once, instead of pausing first;
 - a loss that is not finite ranks last and never goes on, and is no evidence; there it raises;
 - at least three levels, the full training included, are required; with fewer there is no ladder to grow;
@@ -51,7 +51,7 @@ from lightning_hwtune.names import refuse_unknown
 __all__ = ["PASHA"]
 
 _ARGUMENTS = (*(f"max_{unit}" for unit in UNITS), "first_rung", "eta", "quota", "within")
-_QUOTAS = ("quantile", "floor")
+_QUOTAS = ("floor", "quantile")
 
 
 @final
@@ -62,7 +62,7 @@ class PASHA(Scheduler):
         max_epochs, max_steps, max_samples: the full training, in exactly one of these units.
         first_rung: the lowest level, in the same unit; no trial is judged before it.
         eta: about one in eta goes on at each rung. A fraction is allowed and exact: 2.5, Fraction(5, 2) or "5/2".
-        quota: how many of n trials go on: "quantile", the authors' rule, or "floor", n // eta as in `ASHA`.
+        quota: how many of n trials go on: "floor", n // eta as in `ASHA`, or "quantile", the authors' rule.
         within: the order of a rung: by fronts, inside them "farthest_first", "hypervolume_contribution" or
             "crowding"; without fronts "weighted", "weighted:2,1" or "objective:NAME".
     """
@@ -77,7 +77,7 @@ class PASHA(Scheduler):
         max_samples: int | None = None,
         first_rung: int = 1,
         eta: int | float | str | Fraction = 3,
-        quota: str = "quantile",
+        quota: str = "floor",
         within: str = "farthest_first",
         **wrong_habits: object,
     ) -> None:
@@ -93,7 +93,7 @@ class PASHA(Scheduler):
                 hint=f"The rungs are {', '.join(map(str, self.levels))}: PASHA needs three to grow; take ASHA.",
             )
         if quota not in _QUOTAS:
-            raise ArgumentError("quota", quota, f"'quantile' or 'floor'{nearest(str(quota), _QUOTAS)}")
+            raise ArgumentError("quota", quota, f"'floor' or 'quantile'{nearest(str(quota), _QUOTAS)}")
         checked_order(within)
         self.quota, self.within = quota, within
         self._rungs: dict[int, RungRanking] = {}

@@ -45,7 +45,7 @@ EXAMPLES = [
     ASHA(max_epochs=9, type="stopping"),
     PASHA(max_epochs=27),
     PASHA(max_steps=40, first_rung=2, eta=2, within="hypervolume_contribution"),
-    PASHA(max_epochs=18, quota="floor"),
+    PASHA(max_epochs=18, quota="quantile"),
     SuccessiveHalving(max_epochs=9),
     SuccessiveHalving(max_epochs=12, first_rung=2, eta=2.5, bracket_size=7),
     Hyperband(max_epochs=9),

@@ -96,7 +96,8 @@ def curves(draw: st.DrawFn) -> tuple[int, float, int]:
 def test_one_objective_decides_as_the_slow_one(drawn: tuple[int, float, int]) -> None:
     seed, noise, max_epochs = drawn
     rng = np.random.default_rng(seed)
-    live, slow = PASHA(max_epochs=max_epochs).fresh(1), SlowPasha(PASHA(max_epochs=max_epochs).levels)
+    live = PASHA(max_epochs=max_epochs, quota="quantile").fresh(1)
+    slow = SlowPasha(live.levels)
     floors, speeds, running, at = {}, {}, {}, {}
     for _ in range(300):
         while len(running) < 3:
@@ -196,8 +197,8 @@ def test_two_rungs_are_no_ladder(settings: dict[str, int]) -> None:
         PASHA(**settings)
 
 
-def test_with_the_floor_rule_a_ladder_that_always_grows_decides_as_asha() -> None:
-    live, asha, rng = PASHA(max_epochs=9, quota="floor").fresh(1), ASHA(max_epochs=9).fresh(1), np.random.default_rng(1)
+def test_a_ladder_that_always_grows_decides_as_asha() -> None:
+    live, asha, rng = PASHA(max_epochs=9).fresh(1), ASHA(max_epochs=9).fresh(1), np.random.default_rng(1)
     for trial_id in range(60):
         level = 1
         while True:
@@ -214,6 +215,6 @@ def test_with_the_floor_rule_a_ladder_that_always_grows_decides_as_asha() -> Non
             level = live.next_target(0, level)
     assert live.cap == live.max_resource
     assert live.promotable() == asha.promotable()
-    assert PASHA(max_epochs=27, quota="floor").expected(60) == ASHA(max_epochs=27).expected(60)
+    assert PASHA(max_epochs=27).expected(60) == ASHA(max_epochs=27).expected(60)
     with pytest.raises(ArgumentError, match="`quota`"):
         PASHA(27, quota="ceil")
