@@ -264,7 +264,7 @@ def text(path: Path, content: bytes, **kwargs) -> TextDataModule:
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    n=st.integers(700, 3000),
+    n=st.integers(2000, 4000),
     length=st.integers(1, 9),
     val_share=st.floats(0.01, 0.45),
     test_share=st.floats(0.01, 0.45),
