@@ -1,0 +1,207 @@
+"""What the end of a call of the app means, rule by rule, with a real segment and no process."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.sweep.app import BatchSize, JobDirs
+from lightning_hwtune.sweep.ending import Ending
+from lightning_hwtune.sweep.returned import Returned
+from lightning_hwtune.training.channel import Message, Note, Report, SegmentOrder, VerdictMessage
+from lightning_hwtune.training.context import ActiveSegment, segment_context
+from lightning_hwtune.training.trial import Trial
+
+ORDER = SegmentOrder(
+    study="s", trial_id=17, segment=1, config={"batch": 64}, seed=0, num_devices=1, slots=(0,), accelerator="cpu",
+    threads_per_device=1, trial_dir="", resource=0, checkpoint=None, unit="epochs", max_resource=9, levels=(1, 3, 9),
+    metrics=("loss",),
+)  # fmt: skip
+ONE = Ending(("loss",))
+TWO = Ending(("loss", "size"))
+BY_VALUE = Ending(("value",), is_judged_by_value=True)
+
+
+class Recorder:
+    """The engine's end of the way: keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.reports: list[Report] = []
+        self.notes: list[str] = []
+
+    def report(self, report: Report) -> VerdictMessage:
+        self.reports.append(report)
+        return VerdictMessage("stop", "")
+
+    def send(self, message: Message) -> None:
+        if isinstance(message, Note):
+            self.notes.append(message.text)
+
+
+class Bench:
+    """A segment, and apps that behave in some way in it."""
+
+    def __init__(self, segment: ActiveSegment, channel: Recorder) -> None:
+        self.segment, self.channel = segment, channel
+
+    def run(self, ending: Ending, app: Callable[[], Any]) -> Recorder:
+        returned = Returned()
+
+        def call() -> None:
+            returned.value, returned.is_there = app(), True
+
+        ending.guard(Trial(self.segment), self.segment, returned, call)
+        return self.channel
+
+    def trained(self, resource: int, verdict: str | None = "stop") -> None:
+        self.segment.resource, self.segment.is_trained = resource, True
+        self.segment.verdict = VerdictMessage(verdict, "") if verdict else None
+
+
+@pytest.fixture(params=[ORDER])
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    channel = Recorder()
+    with segment_context(request.param, channel) as segment:
+        yield Bench(segment, channel)
+
+
+def failing() -> float:
+    raise KeyError("test/acc")
+
+
+@pytest.mark.parametrize("verdict", ["stop", None])
+def test_what_a_fully_trained_trial_returns_is_its_last_measurement(bench: Bench, verdict: str | None) -> None:
+    bench.trained(9 if verdict else 5, verdict)  # without a verdict: the app's own early stopping
+    [report] = bench.run(TWO, lambda: (0.25, 3)).reports
+    assert (report.resource, report.metrics) == (9 if verdict else 5, {"loss": 0.25, "size": 3.0})
+
+
+@pytest.mark.parametrize("verdict", ["pause", "stop"])
+def test_what_comes_of_a_trial_between_rungs_is_no_measurement(bench: Bench, verdict: str) -> None:
+    bench.trained(3, verdict)
+    assert bench.run(ONE, lambda: "nonsense").reports == []
+    assert bench.run(ONE, failing).notes == [
+        "the app failed after the trial was paused or stopped, which changes nothing: KeyError: 'test/acc'"
+    ]
+
+
+@pytest.mark.parametrize("value", [(1.0,), (1.0, 2.0, 3.0), 1.0, "a", {"loss": 1.0}, (1.0, None)])
+def test_a_value_of_another_form_is_told(bench: Bench, value: Any) -> None:
+    bench.trained(9)
+    with pytest.raises(ArgumentError, match="a tuple of 2 numbers: loss, size"):
+        bench.run(TWO, lambda: value)
+
+
+def test_nothing_returned_leaves_what_was_logged(bench: Bench) -> None:
+    bench.trained(9)
+    assert bench.run(ONE, lambda: None).reports == []
+
+
+def test_nothing_trained_is_no_measurement(bench: Bench) -> None:
+    assert bench.run(ONE, lambda: 0.5).reports == []
+
+
+def test_an_app_that_only_returns_is_judged_by_that(bench: Bench) -> None:
+    [report] = bench.run(BY_VALUE, lambda: 0.5).reports
+    assert (report.resource, report.metrics) == (9, {"value": 0.5})
+
+
+def test_an_app_that_returns_nothing_at_all_cannot_be_judged(bench: Bench) -> None:
+    with pytest.raises(ArgumentError, match="raise what it cannot handle"):
+        bench.run(BY_VALUE, lambda: None)
+
+
+def test_an_error_of_the_apps_is_the_trials(bench: Bench) -> None:
+    bench.trained(9)
+    with pytest.raises(KeyError):
+        bench.run(ONE, failing)
+
+
+def test_a_failure_of_the_fit_that_the_app_swallows_comes_out(bench: Bench) -> None:
+    bench.segment.failure = RuntimeError("the loader broke")
+    with pytest.raises(RuntimeError, match="the loader broke"):
+        bench.run(ONE, lambda: None)
+
+
+def test_an_exit_with_an_error_is_one(bench: Bench) -> None:
+    with pytest.raises(RuntimeError, match=r"sys\.exit\(3\)"):
+        bench.run(ONE, lambda: sys.exit(3))
+
+
+def test_a_good_exit_is_an_end_of_which_nothing_is_known(bench: Bench) -> None:
+    bench.trained(9)
+    channel = bench.run(ONE, lambda: sys.exit(0))
+    assert channel.reports == []
+    assert "sys.exit" in channel.notes[0]
+
+
+@pytest.mark.parametrize("bench", [replace(ORDER, resource=9, checkpoint="x.ckpt", segment=2)], indirect=True)
+def test_a_trial_that_was_lost_after_its_end_keeps_what_it_logged(bench: Bench) -> None:
+    bench.trained(9, None)
+    assert "values logged last stand" in bench.run(ONE, failing).notes[0]
+    assert bench.run(ONE, lambda: 0.5).reports[0].metrics == {"loss": 0.5}
+
+
+@pytest.mark.parametrize("bench", [replace(ORDER, probe_batches=2)], indirect=True)
+def test_a_check_sees_the_number_of_values(bench: Bench) -> None:
+    bench.trained(1, "pause")
+    assert bench.run(TWO, lambda: (1.0, 2.0)).reports == []
+    assert bench.run(TWO, lambda: None).reports == []
+    with pytest.raises(ArgumentError, match="tuple of 2"):
+        bench.run(TWO, lambda: (1.0, 2.0, 3.0))
+
+
+def test_other_ranks_return_nothing() -> None:
+    channel = Recorder()
+    with segment_context(ORDER, channel, rank=1) as segment:
+        bench = Bench(segment, channel)
+        bench.trained(9)
+        assert bench.run(ONE, lambda: 0.5).reports == []
+
+
+# ---------------------------------------------------------------------- the command line of a segment
+
+
+@pytest.mark.parametrize(("mode", "share"), [("global", 32), ("per_device", 64)])
+def test_a_loaders_batch_size_is_the_devices_share(mode: str, share: int) -> None:
+    order = replace(ORDER, num_devices=2, batch=mode)
+    assert BatchSize("batch", None).of(order) == share
+    assert BatchSize("data.batch_size", 64).of(order) == share
+
+
+def test_a_batch_size_that_does_not_divide_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="multiple of 2"):
+        BatchSize("data.batch_size", 7).of(replace(ORDER, num_devices=2))
+
+
+def overrides(dirs: JobDirs, order: SegmentOrder, rank: int = 0) -> dict[str, str]:
+    with segment_context(order, Recorder(), rank) as segment:
+        return dict(text.split("=", 1) for text in dirs.overrides(segment))
+
+
+def test_a_trial_has_one_directory_and_a_configuration_a_segment(tmp_path: Path) -> None:
+    dirs, order = JobDirs("/out", False, ".hydra", "train"), replace(ORDER, trial_dir=str(tmp_path))
+    first, second = overrides(dirs, order), overrides(dirs, replace(order, segment=2))
+    assert first["hydra.run.dir"] == second["hydra.run.dir"] == "'/out/trial_017'"
+    assert (first["hydra.output_subdir"], second["hydra.output_subdir"]) == ("'.hydra'", "'.hydra/segment_02'")
+    assert (first["hydra.mode"], first["hydra.job.num"], first["hydra.job.id"]) == ("RUN", "17", "17")
+    assert overrides(dirs, order, rank=1)["hydra.output_subdir"] == "null"
+
+
+def test_a_directory_named_by_the_app_is_kept(tmp_path: Path) -> None:
+    dirs, order = JobDirs("/out", True, None, "train"), replace(ORDER, trial_dir=str(tmp_path))
+    assert overrides(dirs, order)["hydra.run.dir"] == "'/out/${hydra.sweep.subdir}'"
+    dirs.note(order).write_text("lr=0.1")
+    assert overrides(dirs, replace(order, segment=2))["hydra.run.dir"] == "'/out/lr=0.1'"
+    assert overrides(dirs, order)["hydra.output_subdir"] == "null"
+
+
+def test_a_check_leaves_no_trace_in_the_sweeps_directory(tmp_path: Path) -> None:
+    order = replace(ORDER, trial_dir=str(tmp_path), probe_batches=2)
+    assert overrides(JobDirs("/out", False, ".hydra", "train"), order)["hydra.run.dir"] == f"'{tmp_path}/job'"

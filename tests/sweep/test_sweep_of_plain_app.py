@@ -1,0 +1,98 @@
+"""Multiruns of an app that only returns a value: the Optuna sweeper's habits, and the bad days."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+from sweeps import PLAIN, load, start, sweep
+
+from lightning_hwtune.core.record import TrialState
+
+pytestmark = pytest.mark.training
+ONE_CPU = "hydra.sweeper.hwtune.pool={accelerator: cpu, devices: 1}"
+FAULTS = ["none", "raise", "exit_with_3", "exit_with_0", "ask", "kill", "swallow", "tuple"]
+
+
+def test_an_app_that_returns_a_value_is_tuned_and_continued(tmp_path: Path) -> None:
+    command = ["+x=interval(-5,5)", "+y=choice(0,1)", "hydra.sweeper.study_name=square", ONE_CPU, "hydra.sweep.dir=out"]
+    first = sweep(PLAIN, [*command, "hydra.sweeper.n_trials=3"], tmp_path)
+    assert "0 of 3 trials exist, 3 to go" in first
+    assert "nothing can be stopped early" in first
+    second = sweep(PLAIN, [*command, "hydra.sweeper.n_trials=5", "hydra.sweep.dir=other"], tmp_path)
+    assert "3 of 5 trials exist, 2 to go" in second
+    assert not (tmp_path / "other").exists()
+    trials = load("square", tmp_path).state().trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETED] * 5
+    values = [trial.config["x"] ** 2 + trial.config["y"] for trial in trials]
+    assert [trial.last.values["value"] for trial in trials if trial.last] == values
+    results = OmegaConf.load(tmp_path / "out" / "optimization_results.yaml")
+    assert results.best_value == min(values)
+    for number in range(5):
+        saved = OmegaConf.load(tmp_path / "out" / f"trial_{number:03d}" / ".hydra" / "config.yaml")
+        assert saved.x == trials[number].config["x"]
+    changed = start(PLAIN, [*command, "+x=interval(-5,6)", "hydra.sweeper.n_trials=5"], tmp_path)
+    assert changed.returncode == 1
+    assert "space.x: stored Float(-5.0, 5.0), given Float(-5.0, 6.0)" in changed.stdout
+    assert "Traceback" not in changed.stdout
+    taken = start(PLAIN, [*command, "hydra.sweeper.study_name=other"], tmp_path)
+    assert taken.returncode == 1
+    assert "hydra.sweep.dir" in taken.stdout
+
+
+def test_each_way_to_misbehave_is_told_and_the_sweep_goes_on(tmp_path: Path) -> None:
+    enqueued = ", ".join(f"{{fault: {fault}}}" for fault in FAULTS)
+    output = sweep(
+        PLAIN,
+        [
+            f"+fault=choice({','.join(FAULTS)})",
+            "hydra.sweeper.study_name=faults",
+            f"hydra.sweeper.n_trials={len(FAULTS)}",
+            "hydra.sweeper.max_failure_rate=1.0",
+            f"hydra.sweeper.hwtune.enqueue=[{enqueued}]",
+            "hydra.sweeper.hwtune.max_retries=0",
+            ONE_CPU,
+        ],
+        tmp_path,
+    )
+    told = {trial.config["fault"]: (trial.state, trial.error) for trial in load("faults", tmp_path).state().trials}
+    assert told.pop("none") == (TrialState.COMPLETED, "")
+    assert {state for state, _ in told.values()} == {TrialState.FAILED}
+    for fault, words in {
+        "raise": "ValueError: the data are not there",
+        "exit_with_3": "sys.exit(3)",
+        "exit_with_0": "one number, value",
+        "ask": "EOFError",
+        "kill": "SIGKILL",
+        "swallow": "raise what it cannot handle",
+        "tuple": "one number, value",
+    }.items():
+        assert words in told[fault][1], fault
+    assert "results: " in output
+
+
+def test_a_failing_first_trial_ends_the_sweep_with_its_traceback(tmp_path: Path) -> None:
+    done = start(PLAIN, ["+x=interval(0,1)", "+fault=raise", ONE_CPU], tmp_path)
+    assert done.returncode == 1
+    assert "ValueError: the data are not there" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("overrides", "environment", "words"),
+    [
+        (["+x=1"], {}, "at least one that is searched"),
+        (["+x=interval(0,1)", "hydra.sweeper.hwtune.objectivs=[]"], {}, "objectives"),
+        (["hydra.sweeper.params={+x: 'intervall(0, 1)'}"], {}, "intervall"),
+        (["+x=interval(0,1)", "hydra.sweeper.n_trials=0"], {}, "n_trials"),
+        (["+x=interval(0,1)"], {"LOCAL_RANK": "1", "RANK": "1"}, "no rank of a group"),
+    ],
+)
+def test_what_cannot_be_swept_is_told_before_anything_is_made(
+    overrides: list[str], environment: dict[str, str], words: str, tmp_path: Path
+) -> None:
+    done = start(PLAIN, overrides, tmp_path, environment=environment)
+    assert done.returncode == 1
+    assert words in done.stdout
+    assert "Traceback" not in done.stdout
+    assert list(tmp_path.iterdir()) == []
