@@ -63,6 +63,7 @@ class TextDataModule(PartsDataModule):
             ) from None
         windows = symbols.unfold(0, self.context_length + 1, self.context_length)  # views: nothing is copied
         train, val, test = (
-            TensorBatches(part[:, :-1], part[:, 1:]) for part in windows.split([n - n_val - n_test, n_val, n_test])
+            TensorBatches(part[:, :-1], part[:, 1:])
+            for part in torch.split(windows, [n - n_val - n_test, n_val, n_test])
         )
         return train, val, test

@@ -450,11 +450,18 @@ class Study:
         self._trial(trial_id)
         return self._files.trial_dir(trial_id) / "logs"
 
-    def plot(self) -> Figure:
-        """Returns the front as a figure."""
-        from lightning_hwtune.report.plots import front_figure
+    def plot(self, what: str = "front") -> Figure:
+        """Returns a figure: of the "front", the learning "curves" by rung, or the "timeline" of the devices.
 
-        return front_figure(self.state())
+        Raises:
+            ArgumentError: `what` is something else.
+        """
+        from lightning_hwtune.report import plots
+
+        draw = {"front": plots.front_figure, "curves": plots.curves_figure, "timeline": plots.timeline_figure}
+        if what not in draw:
+            raise ArgumentError("what", what, f"one of {', '.join(draw)}")
+        return draw[what](self.state())
 
     def events(self) -> list[Event]:
         """Returns the study's log."""

@@ -65,7 +65,8 @@ class _Network(nn.Module):
         hidden = self.symbols(symbols) + self.places.weight[:length]
         for block in self.blocks:
             hidden = block(hidden, src_mask=mask, is_causal=True)
-        return self.answer(hidden)
+        logits: torch.Tensor = self.answer(hidden)
+        return logits
 
 
 def _block(width: int, n_heads: int, dropout: float) -> nn.TransformerEncoderLayer:

@@ -38,7 +38,7 @@ class ResNet18(Classifier):
 
 
 def _network(n_classes: int) -> nn.Module:
-    net = resnet18(num_classes=n_classes, norm_layer=_normalisation)
+    net: nn.Module = resnet18(num_classes=n_classes, norm_layer=_normalisation)
     net.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")  # as torchvision's convolutions
     net.maxpool = nn.Identity()

@@ -179,3 +179,11 @@ def test_a_study_goes_on_with_the_configuration_that_it_began_with(prepare: Any)
     with pytest.raises(StudyMismatchError) as caught:
         first.check_stored(study)
     assert caught.value.differences == {"model.init_args.width": ("9", "8")}
+
+
+@pytest.mark.parametrize("name", ["train.py", "config.yaml", "space.yaml"])
+def test_the_guide_shows_what_is_tested(name: str) -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "lightning-cli.md").read_text(encoding="utf-8")
+    shown = (root / "tests" / "apps_cli" / "products" / name).read_text(encoding="utf-8")
+    assert f"\n{shown}```\n" in page
