@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.core.ranking.fronts import front_ranks, loss_matrix
-from lightning_hwtune.core.ranking.within import to_unit, within_front
+from lightning_hwtune.core.ranking.within import DEFAULT_WITHIN, to_unit, within_front
 
 __all__ = ["ranks_of", "total_order"]
 
 
-def total_order(losses: npt.ArrayLike, within: str = "farthest_first") -> npt.NDArray[np.int64]:
+def total_order(losses: npt.ArrayLike, within: str = DEFAULT_WITHIN) -> npt.NDArray[np.int64]:
     """Returns the indices of all rows, best first, shape `(n_points,)`.
 
     Args:

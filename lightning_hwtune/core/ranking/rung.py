@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from lightning_hwtune.core.ranking.finite import FiniteOrder, Span
 from lightning_hwtune.core.ranking.rung_orders import finite_order
+from lightning_hwtune.core.ranking.within import DEFAULT_WITHIN
 from lightning_hwtune.errors import ArgumentError, IllegalMoveError
 
 __all__ = ["Place", "RungRanking"]
@@ -58,7 +59,7 @@ class RungRanking:
         exact_up_to: trials; in larger rungs a rank that decides nothing is given as the range of its front.
     """
 
-    def __init__(self, n_objectives: int, within: str = "farthest_first", *, exact_up_to: int = 200) -> None:
+    def __init__(self, n_objectives: int, within: str = DEFAULT_WITHIN, *, exact_up_to: int = 200) -> None:
         if n_objectives < 1:
             raise ArgumentError("n_objectives", n_objectives, "a whole number from 1")
         self._n_objectives = n_objectives

@@ -28,6 +28,7 @@ import numpy.typing as npt
 from lightning_hwtune.errors import ArgumentError, nearest
 
 __all__ = [
+    "DEFAULT_WITHIN",
     "WITHIN",
     "Crowding",
     "FarthestFirst",
@@ -44,6 +45,9 @@ __all__ = [
 Ids = npt.NDArray[np.int64]
 Points = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
+
+DEFAULT_WITHIN = "hypervolume_contribution"
+"""Chosen on measured tasks (`benchmarks/replay_choose.py`); also cheap where a whole rung is one front."""
 
 _TABLE_UP_TO = 256  # points; all distances at once are faster up to here, and cost more memory than time beyond
 _REFERENCE = 1.1  # a little beyond the worst point, so that the ends of a front contribute too

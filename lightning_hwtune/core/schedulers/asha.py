@@ -35,6 +35,7 @@ import numpy.typing as npt
 from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop, Verdict
 from lightning_hwtune.core.ranking.rung import Place, RungRanking
 from lightning_hwtune.core.ranking.rung_orders import checked_order, resolved_order
+from lightning_hwtune.core.ranking.within import DEFAULT_WITHIN
 from lightning_hwtune.core.schedulers.base import Promotion, Scheduler
 from lightning_hwtune.core.schedulers.rungs import UNITS, exact_eta, horizon, plain_eta, quota, rung_levels
 from lightning_hwtune.errors import ArgumentError, IllegalMoveError, nearest
@@ -85,7 +86,7 @@ class ASHA(Scheduler):
         brackets: int = 1,
         type: str = "promotion",  # noqa: A002 - the word users know
         strict: bool = False,
-        within: str = "farthest_first",
+        within: str = DEFAULT_WITHIN,
         keep_front: bool = False,
         **wrong_habits: object,
     ) -> None:

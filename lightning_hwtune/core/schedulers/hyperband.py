@@ -19,6 +19,7 @@ from fractions import Fraction
 from typing import Any, ClassVar, final
 
 from lightning_hwtune.core.ranking.rung_orders import checked_order
+from lightning_hwtune.core.ranking.within import DEFAULT_WITHIN
 from lightning_hwtune.core.schedulers.asha import ASHA
 from lightning_hwtune.core.schedulers.brackets import Brackets
 from lightning_hwtune.core.schedulers.forwarding import Forwarding
@@ -58,7 +59,7 @@ class Hyperband(Forwarding):
         eta: int | float | str | Fraction = 3,
         brackets: int | None = None,
         type: str = "synchronous",  # noqa: A002 - the word that ASHA has
-        within: str = "farthest_first",
+        within: str = DEFAULT_WITHIN,
         **wrong_habits: object,
     ) -> None:
         refuse_unknown("Hyperband", wrong_habits, _ARGUMENTS)

@@ -42,6 +42,7 @@ from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop, Verdi
 from lightning_hwtune.core.ranking.rung import Place, RungRanking
 from lightning_hwtune.core.ranking.rung_orders import checked_order, resolved_order
 from lightning_hwtune.core.ranking.soft import CrissCross, orders_agree
+from lightning_hwtune.core.ranking.within import DEFAULT_WITHIN
 from lightning_hwtune.core.schedulers.base import Promotion, Scheduler
 from lightning_hwtune.core.schedulers.rungs import UNITS, exact_eta, horizon, plain_eta, rung_levels
 from lightning_hwtune.core.schedulers.rungs import quota as quota_of
@@ -78,7 +79,7 @@ class PASHA(Scheduler):
         first_rung: int = 1,
         eta: int | float | str | Fraction = 3,
         quota: str = "floor",
-        within: str = "farthest_first",
+        within: str = DEFAULT_WITHIN,
         **wrong_habits: object,
     ) -> None:
         refuse_unknown("PASHA", wrong_habits, _ARGUMENTS)

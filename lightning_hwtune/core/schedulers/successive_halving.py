@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any, ClassVar, final
 
 from lightning_hwtune.core.ranking.rung_orders import checked_order
+from lightning_hwtune.core.ranking.within import DEFAULT_WITHIN
 from lightning_hwtune.core.schedulers.brackets import Brackets
 from lightning_hwtune.core.schedulers.forwarding import Forwarding
 from lightning_hwtune.core.schedulers.rungs import UNITS, ceil_power, exact_eta, horizon, plain_eta, rung_levels
@@ -45,7 +46,7 @@ class SuccessiveHalving(Forwarding):
         first_rung: int = 1,
         eta: int | float | str | Fraction = 3,
         bracket_size: int | None = None,
-        within: str = "farthest_first",
+        within: str = DEFAULT_WITHIN,
         **wrong_habits: object,
     ) -> None:
         refuse_unknown("SuccessiveHalving", wrong_habits, _ARGUMENTS)

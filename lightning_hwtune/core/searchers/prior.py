@@ -315,7 +315,7 @@ class ParetoPrior(Searcher):
         ranks = front_ranks(scores)
         last = np.sort(ranks)[min(n, len(ranks)) - 1]
         members = np.flatnonzero(ranks <= last)
-        return [candidates[index] for index in members[total_order(scores[members])]]
+        return [candidates[index] for index in members[total_order(scores[members], "farthest_first")]]
 
 
 @functools.lru_cache(maxsize=8)

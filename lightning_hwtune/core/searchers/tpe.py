@@ -147,7 +147,7 @@ class TPE(Searcher):
 def _highest(history: History, n_points: int) -> list[TrialRecord]:
     """The trials of the highest rung with so many, best first."""
     trials, losses = history.rung(n_points)
-    return [trials[index] for index in total_order(losses)] if trials else []
+    return [trials[index] for index in total_order(losses, "farthest_first")] if trials else []
 
 
 def _ranked(history: History) -> list[TrialRecord]:
@@ -160,5 +160,5 @@ def _ranked(history: History) -> list[TrialRecord]:
     for level in sorted(by_level, reverse=True):
         there = by_level[level]
         rows = [history.objectives.loss((trial.at(level) or trial.measurements[-1]).values) for trial in there]
-        ranked += [there[index] for index in total_order(np.array(rows).reshape(len(there), -1))]
+        ranked += [there[index] for index in total_order(np.array(rows).reshape(len(there), -1), "farthest_first")]
     return ranked

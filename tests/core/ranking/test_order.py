@@ -33,7 +33,7 @@ def test_total_order_is_that_of_the_definitions(points: list[list[float]]) -> No
     # extremes 0 and 8 in every objective, and powers of two between: scaled distances are exact in both versions
     m = len(points[0])
     points = [[0.0] * m, [8.0] * m, *points]
-    assert total_order(points).tolist() == slow_ranking.total_order(points)
+    assert total_order(points, "farthest_first").tolist() == slow_ranking.total_order(points)
 
 
 @pytest.mark.parametrize("within", WITHIN)
