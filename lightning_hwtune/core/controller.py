@@ -49,6 +49,7 @@ class Controller:
         self._sink, self._whole = sink, whole
         self._allocation = state.spec.allocation
         self._reserved: Start | Resume | None = None
+        self._known: History | None = None  # of the present state
 
     def ask(self, now: float, free: int) -> Answer:
         """Returns what `free` devices should do next.
@@ -232,7 +233,9 @@ class Controller:
         )
 
     def _history(self) -> History:
-        return History(self.state.trials, self.spec.objectives)
+        if self._known is None:
+            self._known = History(self.state.trials, self.spec.objectives)
+        return self._known
 
     def _n_finishers_due(self) -> int:
         """How many more trials should be trained to the end, once nothing else is left to do."""
@@ -522,6 +525,7 @@ class Controller:
         return TrialState.COMPLETED, error
 
     def _write(self, *events: ev.Event) -> None:
+        self._known = None
         with self._whole():
             self._sink(events)
             for event in events:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import abc
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeVar, final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ from lightning_hwtune.core.record import TrialRecord
 from lightning_hwtune.core.space import SearchSpace
 
 __all__ = ["History", "Searcher"]
+
+Learned = TypeVar("Learned")
 
 
 @final
@@ -32,6 +34,16 @@ class History:
 
     trials: Sequence[TrialRecord]
     objectives: Objectives
+    _known: dict[int, tuple[Searcher, Any]] = field(init=False, default_factory=dict, repr=False, compare=False)
+
+    def once(self, searcher: Searcher, learn: Callable[[], Learned]) -> Learned:
+        """Returns what a searcher learns from this history, learned at its first question: several draws are often
+        asked for before anything new is known.
+        """
+        if id(searcher) not in self._known:
+            self._known[id(searcher)] = searcher, learn()
+        learned: Learned = self._known[id(searcher)][1]
+        return learned
 
     @property
     def configs(self) -> list[Mapping[str, Any]]:

@@ -98,11 +98,9 @@ class TPE(Searcher):
     def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
         """Returns draw number `draw` after these trials; None once a list or a small finite space is exhausted."""
         rng = stream(seed, self.name, draw)
-        untried = Untried.of(space, self.configs, history.trials)
-        if rng.random() >= self.random:
-            models = self._models(space, history)
-            if models is not None:
-                return self._best(space, untried, *models, rng)
+        untried, models = history.once(self, lambda: self._learned(space, history))
+        if rng.random() >= self.random and models is not None:
+            return self._best(space, untried, *models, rng)
         return untried.one(rng)
 
     def settings(self) -> dict[str, Any]:
@@ -117,6 +115,9 @@ class TPE(Searcher):
             "rungs": self.rungs,
             **listed,
         }
+
+    def _learned(self, space: SearchSpace, history: History) -> tuple[Untried, tuple[Kernels, Kernels] | None]:
+        return Untried.of(space, self.configs, history.trials), self._models(space, history)
 
     def _models(self, space: SearchSpace, history: History) -> tuple[Kernels, Kernels] | None:
         """The densities of the good and of the others, None while no rung has enough of both."""

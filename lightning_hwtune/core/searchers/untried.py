@@ -48,7 +48,7 @@ def listed_configs(argument: str, configs: Sequence[Mapping[str, Any]] | None) -
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Untried:
     """What is left.
 
@@ -83,10 +83,15 @@ class Untried:
             return [self.space.sample(rng) for _ in range(n)]
         weights = np.diff(self.cumulative, prepend=0.0)
         if len(self.listed) <= max(16 * n, 4 * len(self.tried)) or len(self.listed) <= 1024:
-            left = np.array([i for i, c in enumerate(self.listed) if config_key(c) not in self.tried], dtype=np.int64)
-            waits = rng.standard_exponential(len(left)) / weights[left]
-            return [dict(self.listed[int(i)]) for i in left[np.argsort(waits, kind="stable")[:n]]]
+            waits = rng.standard_exponential(len(self._left)) / weights[self._left]
+            return [dict(self.listed[int(i)]) for i in self._left[np.argsort(waits, kind="stable")[:n]]]
         return self._rarely_met(rng, n)
+
+    @functools.cached_property
+    def _left(self) -> npt.NDArray[np.int64]:
+        """Which of the list were not tried."""
+        listed = self.listed or ()
+        return np.array([i for i, c in enumerate(listed) if config_key(c) not in self.tried], dtype=np.int64)
 
     def holds(self, config: Mapping[str, Any]) -> bool:
         """Tells whether a configuration of the space may be drawn."""
