@@ -60,7 +60,15 @@ class NePSMOASHA(PeerScheduler):
         return type(self)(self.max_resource, self._eta, self._seed)
 
     def joined(self, trial_id: int, bracket: int) -> None:
-        """NePS is asked for a new configuration, and numbers it as we do, but from 1."""
+        """NePS is asked for a new configuration, and numbers it as we do, but from 1.
+
+        A new trial may have waited for devices since NePS wanted it, and NePS want a promotion by now: it is told that
+        the trial is what it wants.
+        """
+        if self._answer({}, None).previous_config_id is not None:
+            level = self.levels[0]
+            config = {"x": 0.5, "resource": level}
+            self._answered = SampledConfig(id=self._id(trial_id, level), config=config, previous_config_id=None)
         self._begin(trial_id, self.levels[0])
 
     def verdict(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
@@ -80,6 +88,8 @@ class NePSMOASHA(PeerScheduler):
         if following.previous_config_id is None:
             return None
         number, _, rung = following.previous_config_id.partition("_rung_")
+        if int(number) - 1 in exclude:
+            return None
         level = self.levels[int(rung) - min(self._rungs.values())]
         reason = Reason("peer", f"promoted from {level}")
         return Promotion(int(number) - 1, level, self.next_target(0, level), reason)
