@@ -40,10 +40,13 @@ docs: $(INSTALLED)
 	$(BIN)/python -m mkdocs build --strict --site-dir build/site
 
 # what each benchmark is called with; their order is that of the page
-BENCHMARKS := import_time decisions replay_choose replay pasha transfer crash overhead prior_demo
+BENCHMARKS := import_time decisions replay_choose replay pasha transfer prior_demo crash hydra_sweep optuna_side_by_side overhead
 ARGUMENTS_replay := --rows build/replay
+ARGUMENTS_pasha := --rows build/pasha
+ARGUMENTS_transfer := --rows build/transfer
 ARGUMENTS_replay_choose := --rows build/replay_choose
 ARGUMENTS_crash := --kills 20 --seed 0
+ARGUMENTS_hydra_sweep := --kills 5 --seed 0
 ARGUMENTS_overhead := --peers
 
 bench: $(BENCHMARKS:%=bench-%)

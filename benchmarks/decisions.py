@@ -173,7 +173,7 @@ def figures(rows: list[dict[str, Any]]) -> dict[str, float]:
         "p99_us_2obj_cloud_10k": p99.get((2, "cloud", 10_000, default)),
         "us_2obj_correlated_10k": mean.get((2, "correlated", 10_000, default)),
         "us_2obj_front_10k": mean.get((2, "front", 10_000, default)),
-        "us_2obj_front_10k_hypervolume_contribution": mean.get((2, "front", 10_000, "hypervolume_contribution")),
+        "us_2obj_front_10k_farthest_first": mean.get((2, "front", 10_000, "farthest_first")),
         "us_2obj_cloud_100k": mean.get((2, "cloud", 100_000, default)),
         "us_3obj_cloud_10k": mean.get((3, "cloud", 10_000, default)),
         "us_3obj_correlated_10k": mean.get((3, "correlated", 10_000, default)),

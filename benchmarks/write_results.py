@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks import replay_page
+from benchmarks import replay_page, rules_page
 from benchmarks.page_parts import shown, table
 
 __all__ = ["page"]
@@ -34,6 +34,8 @@ TITLES = {
     "pasha": "PASHA",
     "transfer": "What a prior is worth, and what it costs where it misleads",
     "prior_demo": "The prior at work on real training",
+    "hydra_sweep": "A Hydra sweep, killed and continued",
+    "optuna_side_by_side": "One word apart from the Optuna sweeper",
     "overhead": "What the toolkit adds to training",
     "crash": "Sudden death of the controller",
     "import_time": "Import",
@@ -79,9 +81,16 @@ TARGETS: Mapping[str, str] = {
     "bad_checkpoints": "<= 0",
     "orphans": "<= 0",
     "import_s": "<= 0.3",
+    "sweep_dirs": "== 1",
+    "trial_dirs": "== 12",
+    "resumed_segments": ">= 3",
+    "two_rank_segments": ">= 1",
+    "solutions": ">= 1",
+    "trials_after_kill": "== 12",
+    "exit_code": "== 0",
 }
 
-_COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {">=": operator.ge, "<=": operator.le}
+_COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {">=": operator.ge, "<=": operator.le, "==": operator.eq}
 
 
 def main() -> None:
@@ -155,38 +164,12 @@ def nothing(document: Document) -> list[str]:
     return []
 
 
-def pasha_details(document: Document) -> list[str]:
-    """Returns PASHA beside the fixed cap, and the grid of the generator, whole."""
-    blocks = []
-    for name in ("lcbench", "taskset"):
-        if name in document:
-            rows = [[f"`{arm}`", *(shown(value) for value in found.values())] for arm, found in document[name].items()]
-            blocks += [f"**{name}**", table(["arm", *next(iter(document[name].values()))], rows)]
-    if "synthetic" in document:
-        head = ["R", "crossing", "noise", "rank correlation", "speed-up", "median loss", "cap: speed-up", "cap: loss"]
-        rows = [
-            [
-                *(shown(cell[key]) for key in ("R", "crossing", "noise", "rank_correlation")),
-                *(shown(cell[arm][key]) for arm in ("pasha", "cap") for key in ("speedup", "median_loss")),
-            ]
-            for cell in document["synthetic"]
-        ]
-        blocks += ["**Synthetic curves**", table(head, rows)]
-    return blocks
-
-
-def decisions_details(document: Document) -> list[str]:
-    """Returns microseconds of a decision, for every case."""
-    keys = ("objectives", "shape", "n", "within", "mean_us", "p99_us", "moocore_us")
-    rows = [[shown(row.get(key)) for key in keys] for row in document.get("decisions", [])]
-    return [table(keys, rows)] if rows else []
-
-
 DETAILS: Mapping[str, Callable[[Document], list[str]]] = {
     "replay": replay_page.details,
     "replay_choose": replay_page.choose_details,
-    "pasha": pasha_details,
-    "decisions": decisions_details,
+    "pasha": rules_page.pasha_details,
+    "transfer": rules_page.transfer_details,
+    "decisions": rules_page.decisions_details,
 }
 
 

@@ -1,0 +1,69 @@
+"""What `docs/results.md` says of single rules: PASHA, the prior, the time of a decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.page_parts import shown, table
+
+__all__ = ["decisions_details", "pasha_details", "transfer_details"]
+
+Document = Mapping[str, Any]
+
+
+def decisions_details(document: Document) -> list[str]:
+    """Returns microseconds of a decision, for every case."""
+    keys = ("objectives", "shape", "n", "within", "mean_us", "p99_us", "moocore_us")
+    rows = [[shown(row.get(key)) for key in keys] for row in document.get("decisions", [])]
+    return [table(keys, rows)] if rows else []
+
+
+def pasha_details(document: Document) -> list[str]:
+    """Returns PASHA beside the fixed cap, on tables and on the grid of the generator, whole."""
+    blocks = []
+    for name, found in document.get("tables", {}).items():
+        blocks += [f"**{name}**", _arms_table({arm: row for arm, row in found.items() if arm != "tasks"})]
+    for ladder, found in document.get("synthetic", {}).items():
+        blocks += [f"**Synthetic curves, {ladder}**", _grid_table(found["grid"])]
+    for name, found in document.get("several", {}).items():
+        blocks += [f"**Several objectives, {name}**", _arms_table({"MO-PASHA against MO-ASHA": found})]
+    return blocks
+
+
+def _arms_table(arms: Document) -> str:
+    keys = list(next(iter(arms.values())))
+    return table(["arm", *keys], [[f"`{arm}`", *(_cell(row[key]) for key in keys)] for arm, row in arms.items()])
+
+
+def _grid_table(cells: list[Document]) -> str:
+    """Returns a row for each cell: its place, and speed-up and median loss of each arm."""
+    places = [key for key, value in cells[0].items() if not isinstance(value, Mapping)]
+    arms = [key for key, value in cells[0].items() if isinstance(value, Mapping)]
+    head = [*places, *(f"`{arm}`: {what}" for arm in arms for what in ("speed-up", "loss"))]
+    rows = [
+        [
+            *(_cell(cell[place]) for place in places),
+            *(shown(cell[arm][key]) for arm in arms for key in ("speedup", "median_loss")),
+        ]
+        for cell in cells
+    ]
+    return table(head, rows)
+
+
+def transfer_details(document: Document) -> list[str]:
+    """Returns the gain of each prior over no prior, at each budget."""
+    arms = {arm: found for arm, found in document.items() if isinstance(found, Mapping) and "at_5" in found}
+    arms = {arm: found for arm, found in arms.items() if isinstance(found["at_5"], Mapping)}
+    keys = ("mean_gain", "interval_90", "tasks_worse_by_0.02", "worst")
+    head = ["arm", *(f"{key} {budget}" for budget in ("at_5", "at_10") for key in keys)]
+    rows = [
+        [f"`{arm}`", *(_cell(found[budget][key]) for budget in ("at_5", "at_10") for key in keys)]
+        for arm, found in arms.items()
+    ]
+    told = "Gain in hypervolume over the same study without a prior, paired by seed; means over tasks."
+    return [told, table([name.replace("_", " ") for name in head], rows)] if rows else []
+
+
+def _cell(value: Any) -> str:
+    return f"[{', '.join(map(shown, value))}]" if isinstance(value, list | tuple) else shown(value)
