@@ -137,10 +137,7 @@ def is_installed(package: str | None) -> bool:
 
 def on_made_up(arms: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the arms that need no relatives of a task and no full grid."""
-    peers = ("synetune_shipped", "synetune_repaired", "neps")
-    return {
-        n: a for n, a in arms.items() if "prior" not in a and "searcher" not in a and a.get("peer", n) in (n, *peers)
-    }
+    return {name: a for name, a in arms.items() if "prior" not in a and not a.get("peer", "").startswith("optuna")}
 
 
 def run(problem: Problem, seeds: range, arms: Mapping[str, Any], folder: Path | None = None) -> list[dict[str, Any]]:
