@@ -3,7 +3,6 @@
     python benchmarks/optuna_side_by_side.py
 
 Runs the app of `tests/apps/template`, which knows nothing of tuning, by one command with `hydra/sweeper=optuna` and by
-Runs the app of `tests/apps/template`, which knows nothing of tuning, by one command with `hydra/sweeper=optuna` and by
 the same command with `hydra/sweeper=hwtune`: once for one value that the app returns, once for two. The Optuna side
 runs the released plugin in an environment that the script makes (`--environment`, kept between runs): a venv with the
 versions of `peers/optuna_sweeper.txt`, which finds torch, Lightning and all else in this interpreter's packages. Making
