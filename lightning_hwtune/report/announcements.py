@@ -104,8 +104,8 @@ def checked(state: StudyState, check: CheckFacts) -> Iterator[Text]:
         forecast = rung_forecast(state.spec.scheduler, state.limits.max_trials, state.limits.finishers)
         total_s = (forecast["epochs"] - n_epochs_spent(state)) * check.epoch_s * check.num_devices
         if total_s > 0:
-            pool = counted(state.spec.pool.size, "devices")
-            yield Text(f"forecast: about {duration(total_s / state.spec.pool.size)} on {pool} at that pace")
+            about, pool = forecast["bound"] or "about", counted(state.spec.pool.size, "devices")
+            yield Text(f"forecast: {about} {duration(total_s / state.spec.pool.size)} on {pool} at that pace")
     for note in check.notes:
         yield Text(f"note: {note}")
 

@@ -114,6 +114,8 @@ def rung_forecast(scheduler: Scheduler, n_trials: int, finishers: int = 0) -> Ma
     Returns:
         rungs: for every level, ascending, `{rung, trials, finishers}`: how many trials train to it, and how many of
             those that stayed there are trained to the end in the end.
+        bound: what these numbers are of the real ones, "at least", "at most", "about", or "" where they are both.
+            Trials that fail or end early, and work that is repeated, are not foreseen.
         epochs: in total, finishers included. epochs_full: of full training. fully_trained: trials at the end.
     """
     expected = scheduler.expected(n_trials)
@@ -131,6 +133,7 @@ def rung_forecast(scheduler: Scheduler, n_trials: int, finishers: int = 0) -> Ma
         "unit": scheduler.unit,
         "trials": n_trials,
         "rungs": [{"rung": level, "trials": n, "finishers": k} for (level, n), k in zip(expected, counts, strict=True)],
+        "bound": "" if epochs == n_trials * top and scheduler.bound == "at least" else scheduler.bound,
         "epochs": epochs,
         "epochs_full": n_trials * top,
         "fully_trained": n_full + sum(counts),

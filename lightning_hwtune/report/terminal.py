@@ -115,9 +115,10 @@ def rung_text(scheduler: Scheduler, n_trials: int, finishers: int = 0) -> str:
 
 def _total(forecast: Mapping[str, Any]) -> str:
     full = forecast["epochs_full"]
+    epochs = f"{forecast['bound']} {forecast['epochs']}".lstrip()
     return (
-        f"{forecast['epochs']} {forecast['unit']} in total, {share(forecast['epochs'], full)} of the {full} of full "
-        f"training; {forecast['fully_trained']} fully trained"
+        f"{epochs} {forecast['unit']} in total, {share(forecast['epochs'], full)} of the {full} of full training; "
+        f"{forecast['fully_trained']} fully trained"
     )
 
 

@@ -136,10 +136,10 @@ def test_before_anything_trains_the_folder_the_limits_and_the_rungs_are_told(emp
     )
     assert text[2] == "limits: 4 trials (0 exist, 4 to go)"
     # 4 + 1 x 2, and two finishers: one from 3 to 9, one from 1 to 9
-    assert text[9] == "20 epochs in total, 56 % of the 36 of full training; 2 fully trained"
+    assert text[9] == "at least 20 epochs in total, 56 % of the 36 of full training; 2 fully trained"
     assert text[10].startswith("the training function carries 2 GB, most of it `frame` (2 GB)")
     assert text[11] == "checked in 3.1 s: logs error, loss, 2 s an epoch on 1 device, checkpoints of 400 kB"
-    assert text[12] == "forecast: about 20 s on 2 devices at that pace"
+    assert text[12] == "forecast: at least 20 s on 2 devices at that pace"
     assert text[13] == "note: a note"
 
 

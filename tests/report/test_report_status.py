@@ -12,7 +12,7 @@ from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.decisions import Done
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, Objectives
-from lightning_hwtune.core.schedulers import ASHA, RunToEnd
+from lightning_hwtune.core.schedulers import ASHA, Hyperband, MedianStopping, RunToEnd
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.report.status import rung_forecast, status_record
 
@@ -127,6 +127,7 @@ def test_the_forecast_of_the_demo():
     # 60 x 1 + 20 x 2 + 6 x 6 + 2 x 18, and two more from 9 to 27
     assert forecast["epochs"] == 172 + 36
     assert forecast["epochs_full"] == 1620
+    assert forecast["bound"] == "at least"  # the order of a rung shifts while trials arrive
     assert forecast["fully_trained"] == 4
 
 
@@ -140,6 +141,18 @@ def test_finishers_come_from_the_deepest_rungs_that_have_trials_left():
 def test_no_more_finishers_than_trials():
     assert rung_forecast(ASHA(max_epochs=9), 3, 10)["fully_trained"] == 3
     assert rung_forecast(ASHA(max_epochs=9), 3, 10)["epochs"] == 27
+    assert rung_forecast(ASHA(max_epochs=9), 3, 10)["bound"] == ""  # nothing is left that could be more
+
+
+def test_the_forecast_says_what_it_is_of_what_will_be():
+    bounds = {
+        ASHA(9, strict=True): "",
+        ASHA(9, type="stopping"): "about",
+        Hyperband(9, type="asynchronous"): "at least",
+        Hyperband(9): "",
+        MedianStopping(9): "at most",
+    }
+    assert [rung_forecast(scheduler, 30)["bound"] for scheduler in bounds] == list(bounds.values())
 
 
 def test_running_to_the_end_has_one_rung():

@@ -208,6 +208,13 @@ class ASHA(Scheduler):
                 n_left = self._n_expected(n_left)
         return tuple(totals.items())
 
+    @property
+    def bound(self) -> str:
+        """What the expected numbers are of the real ones."""
+        if self.type == "stopping":
+            return "about"
+        return "" if self.strict else "at least"
+
     def settings(self) -> dict[str, Any]:
         """Returns plain data for the log."""
         return {

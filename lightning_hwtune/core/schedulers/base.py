@@ -120,6 +120,11 @@ class Scheduler(abc.ABC):
     def expected(self, n_trials: int) -> tuple[tuple[int, int], ...]:
         """Returns `(level, number of trials that train to it)` for every level, as expected of `n_trials` trials."""
 
+    @property
+    def bound(self) -> str:
+        """What the expected numbers are of the real ones: "at least", "at most", "about", or "" where they are both."""
+        return ""
+
     @abc.abstractmethod
     def settings(self) -> dict[str, Any]:
         """Returns plain data for the log, with the key `name`; `scheduler_from_settings` reads it back."""

@@ -78,3 +78,8 @@ class Forwarding(Scheduler, abc.ABC):
     def expected(self, n_trials: int) -> tuple[tuple[int, int], ...]:
         """Returns `(level, number of trials that train to it)`."""
         return self._rule.expected(n_trials)
+
+    @property
+    def bound(self) -> str:
+        """What the expected numbers are of the real ones."""
+        return self._rule.bound

@@ -131,6 +131,11 @@ class MedianStopping(Scheduler):
         """Returns all trials at every level, the most it can take: how many stop is not known beforehand."""
         return tuple((level, n_trials) for level in self.levels)
 
+    @property
+    def bound(self) -> str:
+        """What the expected numbers are of the real ones."""
+        return "at most"
+
     def settings(self) -> dict[str, Any]:
         """Returns plain data for the log."""
         return {
