@@ -12,6 +12,7 @@
     ├── CheckpointError         (OSError)       a checkpoint is missing or is not what the log vouches for
     ├── IllegalMoveError        (RuntimeError)  a trial cannot make this move: a bug, here or in the caller
     ├── TrialError              (RuntimeError)  the training code failed in a way that ends the study
+    │   └── StudyFailedError                    too many trials failed: see why, then go on with a higher limit
     └── MissingDependencyError  (ImportError)   an optional package is absent or broken: the message says the remedy
 
 Messages name the argument, what was received, what is allowed, and what to do. Facts are attributes too.
@@ -32,6 +33,7 @@ __all__ = [
     "OwnedArgumentError",
     "RenamedArgumentError",
     "StorageError",
+    "StudyFailedError",
     "StudyLockedError",
     "StudyMismatchError",
     "StudyNotFoundError",
@@ -124,6 +126,17 @@ class IllegalMoveError(HwTuneError, RuntimeError):
 
 class TrialError(HwTuneError, RuntimeError):
     """The training code failed in a way that ends the study; the message carries its traceback."""
+
+
+class StudyFailedError(TrialError):
+    """`max_failures` trials of the study `name` failed; `reason` says which to look at. What others showed stands."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name, self.reason = name, reason
+        super().__init__(f"study {name!r} failed: {reason}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return StudyFailedError, (self.name, self.reason)
 
 
 class MissingDependencyError(HwTuneError, ImportError):

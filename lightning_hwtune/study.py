@@ -26,6 +26,7 @@ from lightning_hwtune.engine.check import Check, run_check
 from lightning_hwtune.engine.devices import resolve
 from lightning_hwtune.engine.earlier_studies import auto_prior
 from lightning_hwtune.engine.executor import Executor
+from lightning_hwtune.engine.farewell import tell_at_exit
 from lightning_hwtune.engine.inline import InlineExecutor
 from lightning_hwtune.engine.local import LocalExecutor
 from lightning_hwtune.engine.loop import Loop
@@ -33,7 +34,7 @@ from lightning_hwtune.engine.manual import Manual
 from lightning_hwtune.engine.payload import Payload, drop_older, write_payload
 from lightning_hwtune.engine.session import Session, replay
 from lightning_hwtune.engine.signals import Signals
-from lightning_hwtune.errors import ArgumentError, StudyNotFoundError
+from lightning_hwtune.errors import ArgumentError, StudyFailedError, StudyNotFoundError
 from lightning_hwtune.names import refuse_unknown
 from lightning_hwtune.settings import parse_duration
 from lightning_hwtune.store.disk_budget import parse_bytes
@@ -235,6 +236,7 @@ class Study:
 
         Raises:
             TrialError: the training failed before the study's first report; it carries the traceback.
+            StudyFailedError: `max_failures` trials failed; everything is stored, and can be read.
             StudyLockedError: another process drives this study.
         """
         refuse_unknown("Study.run", unknown, _RUN_NAMES)
@@ -254,7 +256,11 @@ class Study:
             raise ArgumentError("executor", "inline", "'local' for a space with more than one device")
         self._release()
         payload = self._payload(train) if executor == "local" else None
-        with Signals() as signals, Session(self._spec, self._files, limits, storage=self._storage) as session:
+        with (
+            _told_at_exit(self._files.root),
+            Signals() as signals,
+            Session(self._spec, self._files, limits, storage=self._storage) as session,
+        ):
             if payload is not None:
                 drop_older(payload)
 
@@ -263,7 +269,9 @@ class Study:
                     return LocalExecutor(payload.path, preload=preload)
                 return InlineExecutor(train) if isinstance(executor, str) else executor
 
-            self._drive(session, signals, begin, payload, check, progress, save_every)
+            done = self._drive(session, signals, begin, payload, check, progress, save_every)
+        if done.reason.rule == "max-failures":
+            raise StudyFailedError(self.name, done.reason.text)
         return self
 
     def _drive(
@@ -275,7 +283,7 @@ class Study:
         check: bool,
         progress: bool,
         save_every: int | None,
-    ) -> None:
+    ) -> Done:
         from lightning_hwtune.report.live import open_view
 
         state = session.controller.state
@@ -286,7 +294,7 @@ class Study:
             session.observers.append(view.on_events)
             session.finish(answer)
             view.close(session.clock.now())
-            return
+            return answer
         executor = begin()
         with contextlib.closing(executor):
             view = open_view(state, self._files.root, enabled=progress)
@@ -308,7 +316,9 @@ class Study:
                         view.checking()
                         view.checked(run_check(self._spec, executor, payload, self._files.scratch("check")))
                     session.observers.append(view.on_events)
-                    session.finish(loop.run())
+                    done = loop.run()
+                    session.finish(done)
+                    return done
             except BaseException as error:
                 is_user = isinstance(error, KeyboardInterrupt | SystemExit)
                 loop.interrupt("interrupted by the user" if is_user else f"the session ended: {type(error).__name__}")
@@ -522,6 +532,16 @@ def _reading(files: StudyFiles, storage: str | None) -> Iterator[EventLog]:
         yield log
     finally:
         log.close()
+
+
+@contextlib.contextmanager
+def _told_at_exit(folder: Path) -> Iterator[None]:
+    """Lets a Ctrl-C that nobody catches end the script with a line in place of a traceback."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        tell_at_exit(stop, f"interrupted; what was reported is kept in {folder}. To go on, run the same again.")
+        raise
 
 
 def _require(value: object, kind: Any, argument: str, wanted: str) -> None:

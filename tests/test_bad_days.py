@@ -97,7 +97,8 @@ def test_too_many_failures_end_the_study_and_a_higher_limit_goes_on(tmp_path: Pa
     study = small_study(tmp_path, max_retries=0, max_failures=2)
     study.enqueue({"x": 0.2})
     run(study, functions.plain, max_trials=1)
-    run(study, functions.breaking_all_but_first, max_trials=20)
+    with pytest.raises(hwt.StudyFailedError, match=r"max_failures is 2; `hwtune logs \d+` shows why"):
+        run(study, functions.breaking_all_but_first, max_trials=20)
     state = check_log(study)
     assert state.closed is not None
     assert state.closed.state == "failed"
@@ -105,8 +106,9 @@ def test_too_many_failures_end_the_study_and_a_higher_limit_goes_on(tmp_path: Pa
     assert 2 <= state.n_failed <= 3  # two may run at one time
     n_trials = len(state.trials)
 
-    run(study, functions.plain, max_trials=n_trials + 3)
-    assert len(study.state().trials) == n_trials  # still too many
+    with pytest.raises(hwt.StudyFailedError):  # still too many
+        run(study, functions.plain, max_trials=n_trials + 3)
+    assert len(study.state().trials) == n_trials
     higher = small_study(tmp_path, max_retries=0, max_failures=9)
     run(higher, functions.plain, max_trials=n_trials + 3)
     assert len(check_log(higher).trials) == n_trials + 3
@@ -317,6 +319,41 @@ def test_a_signal_ends_the_session_in_order(tmp_path: Path, number: signal.Signa
     assert len(state.trials) == 5
     assert state.n_full >= 4
     assert state.n_failed == 0
+
+
+def test_a_script_that_ctrl_c_ends_says_how_to_go_on(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(_SCRIPT, encoding="utf-8")
+    with subprocess.Popen(
+        [sys.executable, script], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "starts on" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT  # 130 in a shell
+    assert errors.endswith("hwtune/held. To go on, run the same again.\n")
+    assert "Traceback" not in errors
+    assert "never printed" not in errors
+    closed = hwt.Study.load("held", tmp_path / "hwtune").state().closed
+    assert closed is not None
+    assert closed.state == "interrupted"
+
+
+_SCRIPT = """
+import sys, time
+import lightning_hwtune as hwt
+
+def train(trial):
+    time.sleep(60)
+
+space = hwt.SearchSpace(x=hwt.Float(0.0, 1.0))
+study = hwt.Study("held", space, [hwt.Metric("loss", "min")], scheduler=hwt.ASHA(max_epochs=3), pool=hwt.Pool("cpu", 1))
+study.run(train, max_trials=3, check=False)
+print("never printed", file=sys.stderr)
+"""
 
 
 def test_signals_at_any_moment_leave_the_study_whole(tmp_path: Path) -> None:

@@ -113,15 +113,16 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Runs the study of a file, or continues it, then shows its front."""
-    from lightning_hwtune.entry.driven import fail_if_failed, run_and_show
+    from lightning_hwtune.entry.driven import run_and_show
     from lightning_hwtune.study import Study
 
     limits = {"max_trials": max_trials, "max_time": max_time, "max_cost": max_cost}
     settings = _load(study_file, overrides, dir=dir, **limits)
     study = Study(**settings.study_kwargs())
     again = command_line(["run", str(study_file), *(overrides or ())], {"dir": dir, **limits})
-    run_and_show(study, settings, settings.run_kwargs(), again, check=check, quiet=quiet)
-    fail_if_failed(study)
+    failed = run_and_show(study, settings, settings.run_kwargs(), again, check=check, quiet=quiet)
+    if failed is not None:
+        raise failed
 
 
 @app.command("check")

@@ -9,19 +9,19 @@ import typer
 
 from lightning_hwtune.entry import shown
 from lightning_hwtune.entry.chosen import Chosen, enqueue_new
-from lightning_hwtune.errors import StudyNotFoundError
+from lightning_hwtune.errors import StudyFailedError, StudyNotFoundError
 
 if TYPE_CHECKING:
     from lightning_hwtune.settings import StudySettings
     from lightning_hwtune.study import Study
 
-__all__ = ["fail_if_failed", "run_and_show"]
+__all__ = ["run_and_show"]
 
 
 def run_and_show(
     study: Study, settings: StudySettings, options: Mapping[str, Any], again: str, *, check: bool, quiet: bool
-) -> Chosen:
-    """Runs or continues a study, then shows its front.
+) -> StudyFailedError | None:
+    """Runs or continues a study, then shows its front; returns the error that is to end the command, if it failed.
 
     Args:
         options: the keyword arguments of `Study.run`. again: the command line that goes on after a signal.
@@ -30,24 +30,18 @@ def run_and_show(
         typer.Exit: Ctrl-C or SIGTERM ended it.
     """
     enqueue_new(study, settings.enqueue)
-    n_before = _n_segments(study)
+    n_before, failed = _n_segments(study), None
     try:
         study.run(**options, check=check, progress=not quiet)
+    except StudyFailedError as error:
+        failed = error
     except (KeyboardInterrupt, SystemExit) as stop:
         typer.echo(f"\nhwtune: interrupted; what was reported is kept. To go on:\n  {again}", err=True)
         raise typer.Exit(130 if isinstance(stop, KeyboardInterrupt) else _status(stop)) from None
     chosen = Chosen(study, settings.storage)
     shown.show_front(chosen)
     shown.write_figures(chosen, study.dir, ("front", "timeline"), only_missing=_n_segments(study) == n_before)
-    return chosen
-
-
-def fail_if_failed(study: Study) -> None:
-    """Ends the command with status 1 if too many trials failed."""
-    closed = study.state().closed
-    if closed is not None and closed.state == "failed":
-        typer.echo(f"hwtune: the study failed: {closed.reason}. `hwtune trials` names the failures.", err=True)
-        raise typer.Exit(1)
+    return failed
 
 
 def _status(stop: SystemExit) -> int:

@@ -67,7 +67,7 @@ def cli_tune(
     quiet: Quiet = False,
 ) -> None:
     """Tunes a LightningCLI script, or goes on with it; writes best/<trial>.yaml for each member of the front."""
-    from lightning_hwtune.entry.driven import fail_if_failed, run_and_show
+    from lightning_hwtune.entry.driven import run_and_show
     from lightning_hwtune.entry.lightning_cli_study import CliStudy, write_best
     from lightning_hwtune.study import Study
 
@@ -90,7 +90,8 @@ def cli_tune(
             typer.echo(line)
     words = ["cli-tune", str(config), *(overrides or ()), *(() if subcommand else ("--no-subcommand",))]
     again = command_line(words, {"space": space, "script": script, **given})
-    run_and_show(begun, prepared.settings, prepared.run_kwargs(), again, check=check, quiet=quiet)
+    failed = run_and_show(begun, prepared.settings, prepared.run_kwargs(), again, check=check, quiet=quiet)
     for path in write_best(begun, prepared.segment):
         typer.echo(f"configuration: {short_path(path)}")
-    fail_if_failed(begun)
+    if failed is not None:
+        raise failed
