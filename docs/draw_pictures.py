@@ -1,7 +1,8 @@
-"""Draws the pictures of the pages on schedulers and searchers into `docs/images`: `python docs/draw_pictures.py`.
+"""Draws the pictures of the pages on rules into `docs/images`: `python docs/draw_pictures.py`.
 
-Each is a simulated study on synthetic curves (`lightning_hwtune.engine.curves`), decided by the parts themselves; the
-learning curves are drawn by `lightning_hwtune.report.plots`. A seed gives the same picture everywhere.
+Those of schedulers and searchers are simulated studies on synthetic curves (`lightning_hwtune.engine.curves`), decided
+by the parts themselves; the learning curves are drawn by `lightning_hwtune.report.plots`. Those of orders ask
+`lightning_hwtune.core.ranking` about made-up losses. A seed gives the same picture everywhere.
 """
 
 from __future__ import annotations
@@ -10,10 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
+from lightning_hwtune.core.ranking.fronts import front_ranks
+from lightning_hwtune.core.ranking.rung import RungRanking
+from lightning_hwtune.core.ranking.soft import CrissCross, orders_agree
 from lightning_hwtune.core.schedulers import (
     ASHA,
     PASHA,
@@ -32,7 +37,7 @@ from lightning_hwtune.core.streams import stream
 from lightning_hwtune.engine.curves import SyntheticCurves
 from lightning_hwtune.engine.replay import point
 from lightning_hwtune.engine.simulated import simulate
-from lightning_hwtune.report.plots.canvas import INK, StudyFigure, tidy
+from lightning_hwtune.report.plots.canvas import DEVICE_COLORS, FAINT, INK, StudyFigure, tidy
 from lightning_hwtune.report.plots.curves import curves_figure
 
 IMAGES = Path(__file__).with_name("images")
@@ -66,6 +71,8 @@ def main() -> None:
         save(curves_figure(study(name, scheduler, Random(), N_TRIALS)), f"scheduler_{name}")
     for name, searcher in searchers().items():
         save(draws_figure(study(name, ASHA(MAX_EPOCHS), searcher, N_DRAWS)), f"searcher_{name}")
+    save(orders_figure(), "orders")
+    save(noise_figure(), "soft_ranking")
 
 
 def study(name: str, scheduler: Scheduler, searcher: Searcher, n_trials: int) -> StudyState:
@@ -103,6 +110,114 @@ def draws_figure(state: StudyState) -> Figure:
 def _final_error(rate: float, dropout: float) -> float:
     floor, half, power, _ = CURVES.traits({"lr": float(rate), "dropout": float(dropout)})
     return float(floor + (0.9 - floor) * (1 + MAX_EPOCHS / half) ** -power)
+
+
+ORDERS = ("hypervolume_contribution", "farthest_first", "crowding", "weighted", "objective:0")
+RUNG, QUOTA = 27, 9
+BLUE, RED = DEVICE_COLORS[:2]
+
+
+def orders_figure() -> Figure:
+    """Returns one rung under each order: its fronts as lines, and who is among the first third."""
+    losses = _rung()
+    fronts = front_ranks(losses)
+    figure = StudyFigure(figsize=(11.0, 6.6), layout="constrained")
+    panels = figure.subplots(2, 3, sharex=True, sharey=True).ravel()
+    for panel, within in zip(panels, (None, *ORDERS), strict=True):
+        for front in range(int(fronts.max()) + 1):
+            members = losses[fronts == front]
+            across, up = members[members[:, 1].argsort()].T[::-1]
+            panel.plot(across, up, color=FAINT if front else INK, linewidth=0.8, zorder=1)
+        panel.scatter(losses[:, 1], losses[:, 0], s=26, color="white", edgecolors=INK, linewidths=0.7, zorder=2)
+        if within is None:
+            panel.set_title("fronts; front 0 is the dark line", loc="left", fontsize="medium")
+        else:
+            _mark_first(panel, losses, within)
+        tidy(panel)
+    for panel in panels[3:]:
+        panel.set_xlabel("seconds")
+    for panel in panels[::3]:
+        panel.set_ylabel("error")
+    return figure
+
+
+def _rung() -> np.ndarray:
+    """Made-up losses of a rung, error and seconds: crowded where training is short, and three that are far off."""
+    rng = stream(SEED, "rung", 0)
+    seconds = 4.0 + 40.0 * rng.beta(0.9, 1.8, RUNG)
+    error = 0.08 + 1.1 / (1.0 + 0.25 * seconds) + rng.exponential(0.045, RUNG)
+    return np.column_stack([error, seconds])
+
+
+def _mark_first(panel: Axes, losses: np.ndarray, within: str) -> None:
+    ranking = RungRanking(2, within)
+    for trial_id, loss in enumerate(losses):
+        ranking.insert(trial_id, loss)
+    first = ranking.order()[:QUOTA]
+    panel.scatter(losses[first, 1], losses[first, 0], s=46, color=BLUE, zorder=3)
+    for place, trial_id in enumerate(first, start=1):
+        at = losses[trial_id, ::-1]
+        panel.annotate(str(place), at, xytext=(4, 4), textcoords="offset points", fontsize="small", color=INK, zorder=4)
+    panel.set_title(within, loc="left", fontsize="medium")
+
+
+LOWER, UPPER, N_CURVES = 3, 9, 7
+
+
+def noise_figure() -> Figure:
+    """Returns curves that cross by noise and curves that cross for good, and what the soft ranking makes of each."""
+    figure = StudyFigure(figsize=(9.4, 6.6), layout="constrained")
+    for row, (crossing, what) in zip(
+        figure.subplots(2, 2), ((0.0, "noise only"), (0.5, "one starts slowly")), strict=True
+    ):
+        curves = _curves(crossing)
+        criss_cross = CrissCross(1)
+        for epoch in range(UPPER):
+            for trial_id in range(N_CURVES):
+                criss_cross.observe(trial_id, epoch + 1, curves[trial_id, epoch])
+        lower, upper = curves[:, LOWER - 1], curves[:, UPPER - 1]
+        [epsilon] = criss_cross.noise(above=LOWER)
+        is_same = orders_agree(lower[:, None], upper[:, None], [epsilon])
+        _draw_curves(row[0], curves, f"{what}: epsilon = {epsilon:.3f}")
+        _draw_places(
+            row[1], lower, upper, epsilon, "the same order: the ladder stays" if is_same else "another order: it grows"
+        )
+    return figure
+
+
+def _curves(crossing: float) -> np.ndarray:
+    """Made-up errors, shape `(N_CURVES, UPPER)`; with `crossing` one begins badly and ends well."""
+    epochs, floors = np.arange(1, UPPER + 1), np.array([0.1, 0.11, 0.2, 0.21, 0.3, 0.31, 0.4])[:, None]
+    curves = floors + 0.4 * epochs**-0.8 + 0.012 * stream(SEED, "noise", 8).standard_normal((N_CURVES, UPPER))
+    curves[0] += crossing * np.exp(-(epochs - 1) / 2.5)
+    return np.asarray(curves)
+
+
+def _draw_curves(panel: Axes, curves: np.ndarray, title: str) -> None:
+    for level in (LOWER, UPPER):
+        panel.axvline(level, color=FAINT, linewidth=0.8, zorder=1)
+    for number, curve in enumerate(curves):
+        panel.plot(range(1, UPPER + 1), curve, marker=".", linewidth=1.0, color=RED if number == 0 else INK)
+    panel.set_xticks([1, LOWER, UPPER])
+    panel.set_xlabel("epochs; the two top rungs are 3 and 9")
+    panel.set_ylabel("error")
+    tidy(panel)
+    panel.set_title(title, loc="left", fontsize="medium")
+
+
+def _draw_places(panel: Axes, lower: np.ndarray, upper: np.ndarray, epsilon: float, title: str) -> None:
+    places = np.arange(1, N_CURVES + 1)
+    panel.errorbar(
+        places, np.sort(lower), yerr=epsilon, fmt="none", ecolor=BLUE, capsize=5, label="there, within epsilon"
+    )
+    placed = upper.argsort(kind="stable")
+    colors = [RED if trial_id == 0 else INK for trial_id in placed]
+    panel.scatter(places, lower[placed], c=colors, s=30, zorder=3, label="who is there by the upper rung")
+    panel.set_xlabel("place, from the best")
+    panel.set_ylabel("error at the lower rung")
+    tidy(panel)
+    panel.legend(frameon=False, loc="upper left", fontsize="small")
+    panel.set_title(title, loc="left", fontsize="medium")
 
 
 def save(figure: Figure, name: str) -> None:

@@ -71,8 +71,8 @@ def _comments(node: type) -> Iterator[tuple[str, str]]:
 
 
 def _cell(text: str) -> str:
-    """Plain text in a table."""
-    return html.escape(text, quote=False).replace("|", "\\|")
+    """Plain text in a table; braces at its end would be taken for attributes."""
+    return html.escape(text, quote=False).replace("|", "\\|").replace("{", "&#123;")
 
 
 def _written(item: dataclasses.Field[Any]) -> str:
