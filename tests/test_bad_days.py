@@ -113,6 +113,11 @@ def test_too_many_failures_end_the_study_and_a_higher_limit_goes_on(tmp_path: Pa
     run(higher, functions.plain, max_trials=n_trials + 3)
     assert len(check_log(higher).trials) == n_trials + 3
 
+    failed = [trial.config for trial in higher.state().trials if trial.state == "failed"]  # as the guide has it
+    higher.enqueue(*failed)
+    run(higher, functions.plain, max_trials=n_trials + 3 + len(failed))
+    assert [trial.config for trial in check_log(higher).trials[n_trials + 3 :]] == failed
+
 
 def test_metrics_that_are_not_finite_rank_last_and_the_study_goes_on(tmp_path: Path) -> None:
     study = run(small_study(tmp_path), functions.diverging, max_trials=10)
