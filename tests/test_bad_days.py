@@ -209,7 +209,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.slow
 def test_a_disk_that_is_really_full_fails_trials_and_not_the_study(small_disk: Path) -> None:
-    study = run(small_study(small_disk, max_failures=3), functions.bulky, max_trials=12)
+    study = small_study(small_disk, max_failures=3)
+    with pytest.raises(hwt.StudyFailedError):
+        run(study, functions.bulky, max_trials=12)
     state = check_log(study)
     assert state.closed is not None
     assert "max_failures" in state.closed.reason
