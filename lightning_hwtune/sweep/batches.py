@@ -2,7 +2,8 @@
 
 A launcher takes a batch of jobs and returns when all are done; nothing reaches them meanwhile. So a segment trains to
 its next rung, pauses there, and leaves what it has to say in a file; the verdicts follow when the batch is over. The
-jobs share a file system with the sweep.
+jobs share a file system with the sweep. One whose order was taken back, because the sweep has ended, fails at its next
+report, or before it begins.
 """
 
 from __future__ import annotations
@@ -56,10 +57,11 @@ class BatchTask:
         """Trains the segment that the job's environment names; returns what the app returned."""
         sys.path += [folder for folder in self.import_path if folder not in sys.path]
         path = Path(os.environ[_VARIABLE])
+        _check_ordered(path)
         order: SegmentOrder = pickle.loads(path.read_bytes())
         returned = Returned()
         with path.with_suffix(".messages").open("wb") as file:
-            channel = _FileChannel(order, file)
+            channel = _FileChannel(order, file, path)
             channel.send(run_segment(lambda trial: self._train(trial, returned, config), order, channel))
         return returned.value
 
@@ -79,12 +81,17 @@ class BatchTask:
 class _FileChannel:
     """A segment's end of the way: writes every message, and answers reports by itself."""
 
-    def __init__(self, order: SegmentOrder, file: Any) -> None:
-        self._file, self._order, self._lock = file, order, threading.Lock()
+    def __init__(self, order: SegmentOrder, file: Any, path: Path) -> None:
+        self._file, self._order, self._path, self._lock = file, order, path, threading.Lock()
         self._target = min((level for level in order.levels if level > order.resource), default=order.max_resource)
 
     def report(self, report: Report) -> VerdictMessage:
-        """Lets the segment train to its next rung."""
+        """Lets the segment train to its next rung.
+
+        Raises:
+            ConnectionError: nobody waits for it any more.
+        """
+        _check_ordered(self._path)
         self.send(report)
         if report.resource >= self._order.max_resource:
             return VerdictMessage("stop", "trained to the end")
@@ -119,6 +126,7 @@ class Batches:
     ) -> None:
         self._launcher, self._overrides, self._dirs = launcher, overrides, dirs
         self._first_name, self._folder = first_name, folder
+        self._has_begun = False
         self._waiting: list[SegmentOrder] = []
         self._batch: list[SegmentOrder] = []
         self._thread: threading.Thread | None = None
@@ -131,6 +139,9 @@ class Batches:
 
     def wait(self, sink: Sink, timeout_s: float) -> None:
         """Launches what waits, or delivers what a finished batch has to say."""
+        if not self._has_begun:  # with the lease on the study: what is there was left by a killed sweep
+            self._take_back()
+            self._has_begun = True
         if self._thread is None and self._waiting:
             self._batch, self._waiting = self._waiting, []
             jobs = [self._job(order) for order in self._batch]
@@ -148,8 +159,13 @@ class Batches:
         """A launcher's job cannot be ended from here."""
 
     def close(self) -> None:
-        """Forgets what waits; what a launcher runs ends with it."""
+        """Forgets what waits, and takes back what a launcher runs."""
         self._waiting.clear()
+        self._take_back()
+
+    def _take_back(self) -> None:
+        for path in self._folder.glob("*.order"):
+            path.unlink(missing_ok=True)
 
     def _job(self, order: SegmentOrder) -> list[str]:
         path = self._path(order)
@@ -198,6 +214,12 @@ class Batches:
         for left in (path, self._path(order)):
             left.unlink(missing_ok=True)
         sink.ended(order.trial_id, order.segment, ended, 1)
+
+
+def _check_ordered(path: Path) -> None:
+    """Raises ConnectionError if a segment's order was taken back."""
+    if not path.exists():
+        raise ConnectionError(f"the sweep that ordered this segment has ended: {path.name} is gone")
 
 
 def _messages(path: Path) -> Iterator[Any]:

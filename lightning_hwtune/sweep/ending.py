@@ -6,13 +6,13 @@ What `main` returns counts only where the trial was trained to its end; between 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, final
 
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.sweep.returned import Returned
 from lightning_hwtune.training.channel import Report
-from lightning_hwtune.training.context import ActiveSegment
+from lightning_hwtune.training.context import ActiveSegment, Hints
 from lightning_hwtune.training.trial import Trial
 
 __all__ = ["Ending"]
@@ -30,10 +30,12 @@ class Ending:
     Attributes:
         names: the objectives that `main` returns, in order.
         is_judged_by_value: True if nothing but the returned value is known of a trial.
+        hints: in the words of the app's keys.
     """
 
     names: tuple[str, ...]
     is_judged_by_value: bool = False
+    hints: Hints = field(default_factory=Hints)
 
     def guard(self, trial: Trial, segment: ActiveSegment, returned: Returned, call: Callable[[], None]) -> None:
         """Calls the app, and takes what comes of it.
@@ -41,6 +43,7 @@ class Ending:
         Raises:
             Exception: what the app raised or swallowed, while it mattered.
         """
+        segment.hints = self.hints
         if self.is_judged_by_value:
             trial.manual_reports()
         try:

@@ -29,19 +29,21 @@ from lightning_hwtune.study import Study
 from lightning_hwtune.sweep.app import AppOverrides, BatchSize, HydraApp, JobDirs
 from lightning_hwtune.sweep.batches import Batches, BatchTask
 from lightning_hwtune.sweep.command import Command
+from lightning_hwtune.sweep.custom import custom_overrides
 from lightning_hwtune.sweep.ending import Ending
 from lightning_hwtune.sweep.folders import claim_sweep_dir
 from lightning_hwtune.sweep.metric import monitors
 from lightning_hwtune.sweep.results import write_results
 from lightning_hwtune.sweep.search import Key, Search, as_devices, read_search
 from lightning_hwtune.sweep.settings import SweepSettings
+from lightning_hwtune.training.context import Hints
 
 __all__ = ["run_sweep"]
 
 log = logging.getLogger(__name__)
 
 _RANKS = ("LOCAL_RANK", "RANK", "SLURM_PROCID")
-_DROPPED = ("hydra/sweeper", "hydra.sweeper", "hydra/launcher", "hydra.launcher", "hydra.mode", "hydra.run.dir")
+_DROPPED = ("hydra.mode", "hydra.run.dir")
 _PRELOAD = ("hydra", "hydra._internal.hydra", "hydra.experimental.callback", "lightning_hwtune.sweep.app")
 
 
@@ -84,6 +86,8 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
     _refuse_shadow_copies(os.environ)
     given = SweepSettings.of(config.hydra.sweeper)
     search = read_search(given.params, arguments, hydra_context.config_loader)
+    custom = custom_overrides(given.node.get("custom_search_space"), config, search)
+    search = read_search(given.params, [*custom, *arguments], hydra_context.config_loader)
     if not search.parameters:
         hint = "Give a range, e.g. model.lr='tag(log, interval(1e-4, 1e-1))', or hydra.sweeper.params."
         raise ArgumentError("overrides", arguments, "at least one that is searched", hint=hint)
@@ -98,12 +102,14 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
         list(search.fixed.values()),
     )
     study = Study(**settings.study_kwargs())
+    given.check_directions(study.spec.objectives)
     if not _is_ours(config):
-        _refuse_groups(study)
+        _refuse_groups(study, config)
     sweep_dir = claim_sweep_dir(study.dir, Path(os.path.abspath(config.hydra.sweep.dir)))
+    given_to_hydra = _unresolved(config.hydra.overrides, "hydra")  # what they refer to has its value in a job
     app = HydraApp(
         command=Command.of_this_process(),
-        hydra=tuple(text for text in config.hydra.overrides.hydra if not text.lstrip("+~").startswith(_DROPPED)),
+        hydra=tuple(text for text in given_to_hydra if not text.lstrip("+~").startswith(_DROPPED)),
         overrides=AppOverrides(search, given.own.get("ckpt_path_key"), _batch_size(given, search, job)),
         dirs=JobDirs(
             sweep_dir=str(sweep_dir),
@@ -111,7 +117,7 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
             output_subdir=config.hydra.output_subdir,
             job_name=job.hydra.job.name,
         ),
-        ending=Ending(study.spec.objectives.metrics, is_judged_by_value=not objectives),
+        ending=Ending(study.spec.objectives.metrics, is_judged_by_value=not objectives, hints=_hints(given)),
     )
     return _Sweep(given, settings, study, app, config, sweep_dir, reason)
 
@@ -190,15 +196,36 @@ def _unresolved(node: DictConfig, key: str) -> Any:
 
 def _is_ours(config: DictConfig) -> bool:
     """Tells whether no launcher was chosen: then segments are processes of our own."""
-    return str(config.hydra.launcher.get("_target_", "")).rpartition(".")[2] == "BasicLauncher"
+    return _launcher(config) == "BasicLauncher"
 
 
-def _refuse_groups(study: Study) -> None:
+def _launcher(config: DictConfig) -> str:
+    """Returns the name of the launcher's class."""
+    return str(config.hydra.launcher.get("_target_", "")).rpartition(".")[2]
+
+
+def _hints(given: SweepSettings) -> Hints:
+    """Returns what errors about the app's Trainer advise."""
+    key = given.own.get("ckpt_path_key")
+    checkpoint = (
+        "The app passes a checkpoint of its own to fit: name its key by hwtune.ckpt_path_key."
+        if key is None
+        else f"Let the app pass {key} to fit, or leave hwtune.ckpt_path_key out: then it need not."
+    )
+    return Hints(
+        horizon=f"Let the app's Trainer take {given.own['max_epochs_key']}, or name its key by hwtune.max_epochs_key.",
+        devices=f"Let the app's Trainer take {given.own['devices_key']}, or name its key by hwtune.devices_key.",
+        checkpoint=checkpoint,
+    )
+
+
+def _refuse_groups(study: Study, config: DictConfig) -> None:
     """Refuses trials of several devices where a launcher makes the processes."""
     counts = study.spec.allocation.counts
     if max(counts) > 1:
         hint = "Leave hydra/launcher out: the sweeper's own processes train on several devices of this host."
-        raise ArgumentError("hydra/launcher", f"with {max(counts)} devices a trial", "one device a trial", hint=hint)
+        received = f"{_launcher(config)} for trials of {max(counts)} devices"
+        raise ArgumentError("hydra/launcher", received, "one device a trial", hint=hint)
 
 
 def _add_devices(search: Search, key: str, job: DictConfig) -> None:
@@ -258,6 +285,7 @@ def _header(sweep: _Sweep) -> list[str]:
     if idle > 0 and max(spec.allocation.counts) == 1:
         lines.append(f"n_jobs={given.n_jobs} leaves {idle} of {spec.pool.size} devices idle")
     if not _is_ours(sweep.config):
-        name = sweep.config.hydra.launcher["_target_"].rpartition(".")[2]
-        lines.append(f"{name} takes batches: trials train to their next rung together, on one device each")
+        lines.append(
+            f"{_launcher(sweep.config)} takes batches: trials train to their next rung together, on one device each"
+        )
     return [*lines, *given.notes, *sweep.app.overrides.search.notes]

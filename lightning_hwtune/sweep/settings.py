@@ -11,6 +11,7 @@ from typing import Any, Self, final
 
 from omegaconf import DictConfig, OmegaConf
 
+from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.schedulers import SCHEDULERS
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError
@@ -121,6 +122,14 @@ class SweepSettings:
             text = f"the app's {watched[0].where} watches {watched[0].metric} ({watched[0].mode})"
             return [], f"{text}, and direction is {modes[0]}imize"
         return [], "no ModelCheckpoint or EarlyStopping of the app watches a metric"
+
+    def check_directions(self, objectives: Objectives) -> None:
+        """Refuses a `direction` unlike that of the metrics: what the app returns would be taken for something else."""
+        modes = [item.mode for item in objectives if not item.is_measured]
+        if self.node.get("direction") is not None and self.modes != modes:
+            names = ", ".join(f"{item.name} ({item.mode})" for item in objectives if not item.is_measured)
+            hint = "Leave it out if the app returns the values of these metrics, in this order."
+            raise ArgumentError("hydra.sweeper.direction", self.node["direction"], f"that of {names}", hint=hint)
 
     def value_objectives(self) -> list[Any]:
         """Returns objectives for what the app returns, where nothing is known of it but its direction."""

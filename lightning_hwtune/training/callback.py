@@ -93,7 +93,7 @@ class RungHooks:
             raise ArgumentError(
                 "Trainer(devices=...)", f"{trainer.world_size} of a process group of {real}",
                 f"{segment.order.num_devices}, the devices of this segment",
-                hint="Use trial.trainer(), or pass devices=trial.num_devices.",
+                hint=segment.hints.devices,
             )  # fmt: skip
         segment.send(Started(segment.rank, os.getpid(), real))
         loggers.log_configuration(trainer, segment)
@@ -280,7 +280,7 @@ def _check_trainer(trainer: Any, segment: ActiveSegment) -> None:
         raise ArgumentError(
             "Trainer(max_epochs=...)", trainer.max_epochs, f"{order.max_resource}, the study's horizon",
             hint="Every segment keeps the full horizon, because schedules read it; verdicts end training earlier. "
-            "Use trial.trainer(), or pass max_epochs=trial.max_epochs.",
+            f"{segment.hints.horizon}",
         )  # fmt: skip
     every = trainer.check_val_every_n_epoch
     missed = [level for level in order.levels if every and level % every]
@@ -308,11 +308,11 @@ def _check_resumed(segment: ActiveSegment, restored: Mapping[str, Any], resource
     if order.checkpoint is None:
         raise ArgumentError(
             "fit(ckpt_path=...)", f"a checkpoint at {resource} {order.unit}", "none: this trial starts from scratch",
-            hint="Use trial.fit(), or pass ckpt_path=trial.ckpt_path.",
+            hint=segment.hints.checkpoint,
         )  # fmt: skip
     raise CheckpointError(
-        f"the trial stands at {order.resource} {order.unit}, but training resumed at {resource}; "
-        "use trial.fit(), or pass ckpt_path=trial.ckpt_path"
+        f"the trial stands at {order.resource} {order.unit}, but training resumed at {resource}. "
+        f"{segment.hints.checkpoint}"
     )
 
 
@@ -323,11 +323,13 @@ def _note_skipped(segment: ActiveSegment, stage: str) -> None:
 
 
 def _note_foreign_checkpoints(trainer: Any, segment: ActiveSegment) -> None:
-    """Tells once a trial about checkpoints that the disk budget does not see."""
+    """Tells once a study about checkpoints that the disk budget does not see."""
+    if segment.order.trial_id != 0 or segment.order.segment != 1:
+        return
     home = os.path.abspath(segment.order.trial_dir)
     for callback in trainer.checkpoint_callbacks:
         folder = getattr(callback, "dirpath", None)
-        if folder and segment.order.segment == 1 and not _lies_in(os.path.abspath(folder), home):
+        if folder and not _lies_in(os.path.abspath(folder), home):
             segment.note(f"{type(callback).__name__} writes to {folder}, outside the study's disk budget")
 
 

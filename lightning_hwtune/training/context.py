@@ -13,7 +13,7 @@ from typing import final
 
 from lightning_hwtune.training.channel import Channel, Ended, Message, Note, SegmentOrder, VerdictMessage
 
-__all__ = ["ActiveSegment", "TrainClock", "current_segment", "segment_context"]
+__all__ = ["ActiveSegment", "Hints", "TrainClock", "current_segment", "segment_context"]
 
 
 @final
@@ -44,6 +44,20 @@ class TrainClock:
         return self._total_s + running
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What to do where user code and the study disagree, in the words of whoever holds the code.
+
+    Attributes:
+        horizon: it trains to another end. devices: on another number of devices. checkpoint: from another point.
+    """
+
+    horizon: str = "Use trial.trainer(), or pass max_epochs=trial.max_epochs."
+    devices: str = "Use trial.trainer(), or pass devices=trial.num_devices."
+    checkpoint: str = "Use trial.fit(), or pass ckpt_path=trial.ckpt_path."
+
+
 @dataclass(slots=True, eq=False)
 class ActiveSegment:
     """What one rank knows of the segment that it trains.
@@ -58,6 +72,7 @@ class ActiveSegment:
         resource: cumulative resource reached so far.
         progress: grows with every batch, validation step and save.
         resumes_by_argument: True while `fit` itself was told the checkpoint, so that the callback need not load it.
+        hints: what errors about the Trainer advise.
         is_trained: True once the fit that reports is over, its checkpoint saved.
         failure: what ended that fit early; user code may have caught it.
     """
@@ -71,6 +86,7 @@ class ActiveSegment:
     resource: int = 0
     progress: int = 0
     resumes_by_argument: bool = False
+    hints: Hints = field(default_factory=Hints)
     is_trained: bool = False
     failure: BaseException | None = None
     _told: set[str] = field(default_factory=set)

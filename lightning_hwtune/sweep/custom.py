@@ -1,0 +1,100 @@
+"""`custom_search_space`: a function `(config, trial)` of the user's that suggests further parameters, as for Optuna.
+
+A study has one space for all its trials, so the function is asked once, before the sweep, and what it suggests is
+written as overrides. It is asked with several values of the other parameters: a range that follows them is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, final
+
+from hydra.core.override_parser.types import Override
+from hydra.utils import get_method
+
+from lightning_hwtune.errors import ArgumentError, HwTuneError
+from lightning_hwtune.sweep.search import Search, quoted, read_search
+
+__all__ = ["custom_overrides"]
+
+_KEY = "hydra.sweeper.custom_search_space"
+_SHARES = (0.0, 0.5, 1.0)  # of each parameter's range
+
+
+def custom_overrides(path: str | None, config: Any, search: Search) -> list[str]:
+    """Returns what the function suggests, as overrides of the command line.
+
+    Args:
+        path: where the function is; None for none. config: composed for the multirun. search: what is searched besides.
+
+    Raises:
+        ArgumentError: there is no such function, it fails, or it suggests differently from one trial to the next.
+    """
+    if path is None:
+        return []
+    asked = [_Suggestions(search, share) for share in _SHARES]
+    try:
+        function = get_method(path)
+        for trial in asked:
+            function(config, trial)
+    except HwTuneError:
+        raise
+    except Exception as error:
+        reason = f"({type(error).__name__}: {str(error).partition(chr(10))[0]})"
+        wanted = "a function (config, trial) that calls trial.suggest_..."
+        raise ArgumentError(_KEY, path, wanted, hint=reason) from error
+    first = asked[0].overrides
+    for other in asked[1:]:
+        if other.overrides != first:
+            hint = "A study has one space: suggest the same ranges for all trials, whatever trial.params says."
+            told = sorted(set(first) ^ set(other.overrides))
+            raise ArgumentError(_KEY, path, f"the same suggestions each time, not {', '.join(told)}", hint=hint)
+    return first
+
+
+@final
+class _Suggestions:
+    """What takes the place of Optuna's trial: notes each suggestion as an override.
+
+    Attributes:
+        params: values so far, of the keys as they are written. overrides: the suggestions, in their order.
+    """
+
+    def __init__(self, search: Search, share: float) -> None:
+        self._share = share
+        self.params = {search.keys[name].text: item.quantile(share) for name, item in search.parameters.items()}
+        self.overrides: list[str] = []
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """Returns a value from a range."""
+        if step is not None:
+            n_steps = int((high - low) / step + 1e-9)
+            return float(self.suggest_categorical(name, [low + index * step for index in range(n_steps + 1)]))
+        return float(self._suggest(name, _tagged(f"interval({float(low)!r},{float(high)!r})", log)))
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """Returns a whole number from a range, with its end."""
+        form = f"range({low},{high + 1},{step})" if step > 1 else f"int(interval({low},{high}))"
+        return int(self._suggest(name, _tagged(form, log)))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Returns one of a list."""
+        texts = [_text(choice) for choice in choices]
+        return self._suggest(name, ",".join(texts) if len(texts) > 1 else f"choice({','.join(texts)})")
+
+    def _suggest(self, name: str, form: str) -> Any:
+        text = f"{name}={form}"
+        (parameter,) = read_search({}, [text]).parameters.values()
+        if text not in self.overrides:
+            self.overrides.append(text)
+        return self.params.setdefault(name, parameter.quantile(self._share))
+
+
+def _tagged(form: str, log: bool) -> str:
+    return f"tag(log, {form})" if log else form
+
+
+def _text(choice: Any) -> str:
+    return quoted(choice) if isinstance(choice, str) else Override._get_value_element_as_str(choice)
