@@ -18,15 +18,23 @@ from hydra.core.plugins import Plugins
 from hydra.errors import CompactHydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
-from lightning_hwtune.core.parameters import NumDevices
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.entry.chosen import enqueue_new
 from lightning_hwtune.errors import ArgumentError, HwTuneError, StudyNotFoundError
 from lightning_hwtune.settings import StudySettings
 from lightning_hwtune.study import Study
-from lightning_hwtune.sweep.app import AppOverrides, BatchSize, HydraApp, JobDirs
+from lightning_hwtune.sweep.app import AppOverrides, HydraApp, JobDirs
+from lightning_hwtune.sweep.app_config import (
+    add_devices,
+    batch_size,
+    hints,
+    is_ours,
+    job_config,
+    launcher_name,
+    select,
+    unresolved,
+)
 from lightning_hwtune.sweep.batches import Batches, BatchTask
 from lightning_hwtune.sweep.command import Command
 from lightning_hwtune.sweep.custom import custom_overrides
@@ -34,9 +42,8 @@ from lightning_hwtune.sweep.ending import Ending
 from lightning_hwtune.sweep.folders import claim_sweep_dir
 from lightning_hwtune.sweep.metric import monitors
 from lightning_hwtune.sweep.results import write_results
-from lightning_hwtune.sweep.search import Key, Search, as_devices, read_search
+from lightning_hwtune.sweep.search import read_search
 from lightning_hwtune.sweep.settings import SweepSettings
-from lightning_hwtune.training.context import Hints
 
 __all__ = ["run_sweep"]
 
@@ -91,8 +98,8 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
     if not search.parameters:
         hint = "Give a range, e.g. model.lr='tag(log, interval(1e-4, 1e-1))', or hydra.sweeper.params."
         raise ArgumentError("overrides", arguments, "at least one that is searched", hint=hint)
-    job = _job_config(hydra_context.config_loader, config, search)
-    _add_devices(search, given.own["devices_key"], job)
+    job = job_config(hydra_context.config_loader, config, search)
+    add_devices(search, given.own["devices_key"], job)
     objectives, scheduler, reason = _judges(given, job)
     settings = given.study(
         job.hydra.job.name,
@@ -103,21 +110,21 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
     )
     study = Study(**settings.study_kwargs())
     given.check_directions(study.spec.objectives)
-    if not _is_ours(config):
+    if not is_ours(config):
         _refuse_groups(study, config)
     sweep_dir = claim_sweep_dir(study.dir, Path(os.path.abspath(config.hydra.sweep.dir)))
-    given_to_hydra = _unresolved(config.hydra.overrides, "hydra")  # what they refer to has its value in a job
+    given_to_hydra = unresolved(config.hydra.overrides, "hydra")  # what they refer to has its value in a job
     app = HydraApp(
         command=Command.of_this_process(),
         hydra=tuple(text for text in given_to_hydra if not text.lstrip("+~").startswith(_DROPPED)),
-        overrides=AppOverrides(search, given.own.get("ckpt_path_key"), _batch_size(given, search, job)),
+        overrides=AppOverrides(search, given.own.get("ckpt_path_key"), batch_size(given, search, job)),
         dirs=JobDirs(
             sweep_dir=str(sweep_dir),
-            has_own_subdir=_unresolved(config.hydra.sweep, "subdir") != "${hydra.job.num}",
+            has_own_subdir=unresolved(config.hydra.sweep, "subdir") != "${hydra.job.num}",
             output_subdir=config.hydra.output_subdir,
             job_name=job.hydra.job.name,
         ),
-        ending=Ending(study.spec.objectives.metrics, is_judged_by_value=not objectives, hints=_hints(given)),
+        ending=Ending(study.spec.objectives.metrics, is_judged_by_value=not objectives, hints=hints(given)),
     )
     return _Sweep(given, settings, study, app, config, sweep_dir, reason)
 
@@ -125,7 +132,7 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
 def _judges(given: SweepSettings, job: DictConfig) -> tuple[list[Any], dict[str, Any], str]:
     """Returns objectives, scheduler and the reason for them; no objectives if only the returned value is known."""
     key = given.own["max_epochs_key"]
-    horizon = _select(job, key)
+    horizon = select(job, key)
     objectives, reason = given.objectives(monitors(job))
     scheduler = given.scheduler(horizon if isinstance(horizon, int) and horizon > 0 else None, key)
     if objectives and scheduler is None:
@@ -135,7 +142,7 @@ def _judges(given: SweepSettings, job: DictConfig) -> tuple[list[Any], dict[str,
 
 def _executor(sweep: _Sweep, hydra_context: HydraContext, task_function: TaskFunction) -> str | Batches:
     """Returns what trains the segments: processes of our own, or the launcher that the user has chosen."""
-    if _is_ours(sweep.config):
+    if is_ours(sweep.config):
         return "local"
     app, config = sweep.app, copy.deepcopy(sweep.config)
     config.hydra.sweep.dir = str(sweep.sweep_dir)
@@ -168,55 +175,7 @@ def _run(sweep: _Sweep, executor: str | Batches) -> None:
         raise CompactHydraException(f"hwtune: the sweep failed: {state.closed.reason}")
 
 
-# ---------------------------------------------------------------------- what the app says
-
-
-def _job_config(loader: Any, config: DictConfig, search: Search) -> DictConfig:
-    """Returns what the app's configuration is in a job of this sweep, with some value for each parameter."""
-    example = {name: parameter.quantile(0.5) for name, parameter in search.parameters.items()}
-    job: DictConfig = loader.load_sweep_config(config, search.overrides(example))
-    return job
-
-
-def _select(config: DictConfig, key: str | None) -> Any:
-    """Returns a value of a configuration; None if it is not there, or has a value in a job only."""
-    if key is None:
-        return None
-    try:
-        return OmegaConf.select(config, key)
-    except OmegaConfBaseException:
-        return None
-
-
-def _unresolved(node: DictConfig, key: str) -> Any:
-    """Returns a value as it is written, interpolations and all."""
-    plain: Any = OmegaConf.to_container(node, resolve=False)
-    return plain[key]
-
-
-def _is_ours(config: DictConfig) -> bool:
-    """Tells whether no launcher was chosen: then segments are processes of our own."""
-    return _launcher(config) == "BasicLauncher"
-
-
-def _launcher(config: DictConfig) -> str:
-    """Returns the name of the launcher's class."""
-    return str(config.hydra.launcher.get("_target_", "")).rpartition(".")[2]
-
-
-def _hints(given: SweepSettings) -> Hints:
-    """Returns what errors about the app's Trainer advise."""
-    key = given.own.get("ckpt_path_key")
-    checkpoint = (
-        "The app passes a checkpoint of its own to fit: name its key by hwtune.ckpt_path_key."
-        if key is None
-        else f"Let the app pass {key} to fit, or leave hwtune.ckpt_path_key out: then it need not."
-    )
-    return Hints(
-        horizon=f"Let the app's Trainer take {given.own['max_epochs_key']}, or name its key by hwtune.max_epochs_key.",
-        devices=f"Let the app's Trainer take {given.own['devices_key']}, or name its key by hwtune.devices_key.",
-        checkpoint=checkpoint,
-    )
+# ---------------------------------------------------------------------- what cannot be swept
 
 
 def _refuse_groups(study: Study, config: DictConfig) -> None:
@@ -224,35 +183,8 @@ def _refuse_groups(study: Study, config: DictConfig) -> None:
     counts = study.spec.allocation.counts
     if max(counts) > 1:
         hint = "Leave hydra/launcher out: the sweeper's own processes train on several devices of this host."
-        received = f"{_launcher(config)} for trials of {max(counts)} devices"
+        received = f"{launcher_name(config)} for trials of {max(counts)} devices"
         raise ArgumentError("hydra/launcher", received, "one device a trial", hint=hint)
-
-
-def _add_devices(search: Search, key: str, job: DictConfig) -> None:
-    """Makes the number of devices a parameter of that kind, also where the app's configuration fixes it above one."""
-    if key in search.parameters:
-        search.parameters[key] = as_devices(key, search.parameters[key])
-        return
-    value = _select(job, key)
-    if isinstance(value, bool) or value in (None, "auto", 1, "1", -1, "-1"):  # Lightning sees the trial's one device
-        return
-    if not str(value).isdecimal() or int(value) < 1:
-        hint = "Which devices a trial gets is decided here; give how many."
-        raise ArgumentError(key, value, "a number of devices, or choice(1,2)", hint=hint)
-    search.fixed.pop(key, None)
-    search.parameters[key], search.keys[key] = NumDevices(int(value)), Key(key)
-
-
-def _batch_size(given: SweepSettings, search: Search, job: DictConfig) -> BatchSize | None:
-    key = given.own.get("batch_size_key")
-    if key is None:
-        return None
-    if key in search.parameters:
-        return BatchSize(key, None)
-    value = _select(job, key)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ArgumentError("hydra.sweeper.hwtune.batch_size_key", key, f"a key with a whole number, not {value!r}")
-    return BatchSize(key, value)
 
 
 def _refuse_shadow_copies(environ: Mapping[str, str]) -> None:
@@ -284,8 +216,7 @@ def _header(sweep: _Sweep) -> list[str]:
         lines.append("nothing can be stopped early: every trial runs to its end")
     if idle > 0 and max(spec.allocation.counts) == 1:
         lines.append(f"n_jobs={given.n_jobs} leaves {idle} of {spec.pool.size} devices idle")
-    if not _is_ours(sweep.config):
-        lines.append(
-            f"{_launcher(sweep.config)} takes batches: trials train to their next rung together, on one device each"
-        )
+    if not is_ours(sweep.config):
+        name = launcher_name(sweep.config)
+        lines.append(f"{name} takes batches: trials train to their next rung together, on one device each")
     return [*lines, *given.notes, *sweep.app.overrides.search.notes]

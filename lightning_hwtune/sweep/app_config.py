@@ -1,0 +1,97 @@
+"""What the app's configuration says of its jobs: their values, devices and batches, and who launches them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lightning_hwtune.core.parameters import NumDevices
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.sweep.app import BatchSize
+from lightning_hwtune.sweep.search import Key, Search, as_devices
+from lightning_hwtune.sweep.settings import SweepSettings
+from lightning_hwtune.training.context import Hints
+
+__all__ = ["add_devices", "batch_size", "hints", "is_ours", "job_config", "launcher_name", "select", "unresolved"]
+
+
+def job_config(loader: Any, config: DictConfig, search: Search) -> DictConfig:
+    """Returns what the app's configuration is in a job of this sweep, with some value for each parameter."""
+    example = {name: parameter.quantile(0.5) for name, parameter in search.parameters.items()}
+    job: DictConfig = loader.load_sweep_config(config, search.overrides(example))
+    return job
+
+
+def select(config: DictConfig, key: str | None) -> Any:
+    """Returns a value of a configuration; None if it is not there, or has a value in a job only."""
+    if key is None:
+        return None
+    try:
+        return OmegaConf.select(config, key)
+    except OmegaConfBaseException:
+        return None
+
+
+def unresolved(node: DictConfig, key: str) -> Any:
+    """Returns a value as it is written, interpolations and all."""
+    plain: Any = OmegaConf.to_container(node, resolve=False)
+    return plain[key]
+
+
+def is_ours(config: DictConfig) -> bool:
+    """Tells whether no launcher was chosen: then segments are processes of our own."""
+    return launcher_name(config) == "BasicLauncher"
+
+
+def launcher_name(config: DictConfig) -> str:
+    """Returns the name of the launcher's class."""
+    return str(config.hydra.launcher.get("_target_", "")).rpartition(".")[2]
+
+
+def hints(given: SweepSettings) -> Hints:
+    """Returns what errors about the app's Trainer advise."""
+    key = given.own.get("ckpt_path_key")
+    checkpoint = (
+        "The app passes a checkpoint of its own to fit: name its key by hwtune.ckpt_path_key."
+        if key is None
+        else f"Let the app pass {key} to fit, or leave hwtune.ckpt_path_key out: then it need not."
+    )
+    return Hints(
+        horizon=f"Let the app's Trainer take {given.own['max_epochs_key']}, or name its key by hwtune.max_epochs_key.",
+        devices=f"Let the app's Trainer take {given.own['devices_key']}, or name its key by hwtune.devices_key.",
+        checkpoint=checkpoint,
+    )
+
+
+def add_devices(search: Search, key: str, job: DictConfig) -> None:
+    """Makes the number of devices a parameter of that kind, also where the app's configuration fixes it above one."""
+    if key in search.parameters:
+        search.parameters[key] = as_devices(key, search.parameters[key])
+        return
+    value = select(job, key)
+    if isinstance(value, bool) or value in (None, "auto", 1, "1", -1, "-1"):  # Lightning sees the trial's one device
+        return
+    if not str(value).isdecimal() or int(value) < 1:
+        hint = "Which devices a trial gets is decided here; give how many."
+        raise ArgumentError(key, value, "a number of devices, or choice(1,2)", hint=hint)
+    search.fixed.pop(key, None)
+    search.parameters[key], search.keys[key] = NumDevices(int(value)), Key(key)
+
+
+def batch_size(given: SweepSettings, search: Search, job: DictConfig) -> BatchSize | None:
+    """Returns the app's key for the batch size of one device's loader; None if it counts those of all devices.
+
+    Raises:
+        ArgumentError: the key has no whole number.
+    """
+    key = given.own.get("batch_size_key")
+    if key is None:
+        return None
+    if key in search.parameters:
+        return BatchSize(key, None)
+    value = select(job, key)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ArgumentError("hydra.sweeper.hwtune.batch_size_key", key, f"a key with a whole number, not {value!r}")
+    return BatchSize(key, value)
