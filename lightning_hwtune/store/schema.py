@@ -60,7 +60,7 @@ def has_tables(database: Database) -> bool:
     if version is None and tables and database.is_sqlite and not tables <= set(_METADATA.tables):
         raise StorageError(
             f"{database.name!r} is an SQLite database, but not one of ours (its tables: {', '.join(sorted(tables))}): "
-            "give another folder or name"
+            "give another folder, name or storage"
         )
     return version is not None and set(_METADATA.tables) <= tables
 

@@ -62,8 +62,15 @@ def start(
     app: Path, overrides: Sequence[str], folder: Path, *, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Runs one multirun in `folder`; output and errors together."""
+    return start_command(_command(app, overrides)[1:], folder, environment=environment)
+
+
+def start_command(
+    arguments: Sequence[str], folder: Path, *, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs `python` in `folder`; output and errors together."""
     return subprocess.run(
-        _command(app, overrides),
+        [sys.executable, *arguments],
         cwd=folder,
         env={**_environment(), **(environment or {})},
         stdin=subprocess.DEVNULL,
@@ -82,6 +89,6 @@ def sweep(app: Path, overrides: Sequence[str], folder: Path) -> str:
     return done.stdout
 
 
-def load(name: str, folder: Path) -> hwt.Study:
+def load(name: str, folder: Path, storage: str | None = None) -> hwt.Study:
     """Returns the study behind a sweep."""
-    return hwt.Study.load(name, dir=folder / "hwtune")
+    return hwt.Study.load(name, dir=folder / "hwtune", storage=storage)
