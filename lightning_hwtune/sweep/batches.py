@@ -2,8 +2,7 @@
 
 A launcher takes a batch of jobs and returns when all are done; nothing reaches them meanwhile. So a segment trains to
 its next rung, pauses there, and leaves what it has to say in a file; the verdicts follow when the batch is over. The
-jobs share a file system with the sweep. One whose order was taken back, because the sweep has ended, fails at its next
-report, or before it begins.
+jobs share a file system with the sweep.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from lightning_hwtune.sweep.app import AppOverrides, JobDirs
 from lightning_hwtune.sweep.ending import Ending
 from lightning_hwtune.sweep.returned import Returned
 from lightning_hwtune.sweep.search import quoted
+from lightning_hwtune.sweep.wanted import SweepProcess
 from lightning_hwtune.training.channel import Ended, Message, Note, Report, Saved, SegmentOrder, VerdictMessage
 from lightning_hwtune.training.context import current_segment
 from lightning_hwtune.training.trial import Trial
@@ -43,13 +43,14 @@ class BatchTask:
     """The app's task function around which a launcher's job is a segment; pickled into it.
 
     Attributes:
-        task: the function under `hydra.main`. ending: what its end means.
+        task: the function under `hydra.main`. ending: what its end means. sweep: who waits for it.
         resumes_by_argument: whether the app is told its checkpoint.
         import_path: where the app's own modules are found; a launcher's process need not have the script's folder.
     """
 
     task: TaskFunction
     ending: Ending
+    sweep: SweepProcess
     resumes_by_argument: bool
     import_path: tuple[str, ...] = ()
 
@@ -57,11 +58,10 @@ class BatchTask:
         """Trains the segment that the job's environment names; returns what the app returned."""
         sys.path += [folder for folder in self.import_path if folder not in sys.path]
         path = Path(os.environ[_VARIABLE])
-        _check_ordered(path)
-        order: SegmentOrder = pickle.loads(path.read_bytes())
         returned = Returned()
-        with path.with_suffix(".messages").open("wb") as file:
-            channel = _FileChannel(order, file, path)
+        with self.sweep.watched(path), path.with_suffix(".messages").open("wb") as file:
+            order: SegmentOrder = pickle.loads(path.read_bytes())
+            channel = _FileChannel(order, file)
             channel.send(run_segment(lambda trial: self._train(trial, returned, config), order, channel))
         return returned.value
 
@@ -81,17 +81,12 @@ class BatchTask:
 class _FileChannel:
     """A segment's end of the way: writes every message, and answers reports by itself."""
 
-    def __init__(self, order: SegmentOrder, file: Any, path: Path) -> None:
-        self._file, self._order, self._path, self._lock = file, order, path, threading.Lock()
+    def __init__(self, order: SegmentOrder, file: Any) -> None:
+        self._file, self._order, self._lock = file, order, threading.Lock()
         self._target = min((level for level in order.levels if level > order.resource), default=order.max_resource)
 
     def report(self, report: Report) -> VerdictMessage:
-        """Lets the segment train to its next rung.
-
-        Raises:
-            ConnectionError: nobody waits for it any more.
-        """
-        _check_ordered(self._path)
+        """Lets the segment train to its next rung."""
         self.send(report)
         if report.resource >= self._order.max_resource:
             return VerdictMessage("stop", "trained to the end")
@@ -214,12 +209,6 @@ class Batches:
         for left in (path, self._path(order)):
             left.unlink(missing_ok=True)
         sink.ended(order.trial_id, order.segment, ended, 1)
-
-
-def _check_ordered(path: Path) -> None:
-    """Raises ConnectionError if a segment's order was taken back."""
-    if not path.exists():
-        raise ConnectionError(f"the sweep that ordered this segment has ended: {path.name} is gone")
 
 
 def _messages(path: Path) -> Iterator[Any]:

@@ -44,6 +44,7 @@ from lightning_hwtune.sweep.metric import monitors
 from lightning_hwtune.sweep.results import write_results
 from lightning_hwtune.sweep.search import read_search
 from lightning_hwtune.sweep.settings import SweepSettings
+from lightning_hwtune.sweep.wanted import SweepProcess
 
 __all__ = ["run_sweep"]
 
@@ -146,7 +147,8 @@ def _executor(sweep: _Sweep, hydra_context: HydraContext, task_function: TaskFun
         return "local"
     app, config = sweep.app, copy.deepcopy(sweep.config)
     config.hydra.sweep.dir = str(sweep.sweep_dir)
-    task = BatchTask(task_function, app.ending, app.overrides.ckpt_path_key is not None, tuple(sys.path))
+    resumes_by_argument = app.overrides.ckpt_path_key is not None
+    task = BatchTask(task_function, app.ending, SweepProcess.this(), resumes_by_argument, tuple(sys.path))
     launcher = Plugins.instance().instantiate_launcher(hydra_context=hydra_context, task_function=task, config=config)
 
     def first_name(overrides: list[str], trial_id: int) -> str:
