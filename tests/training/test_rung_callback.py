@@ -304,7 +304,7 @@ def test_a_checkpoint_of_another_epoch_is_refused(bench: Bench) -> None:
     wrong = {**bench.resume(first, 2), "resource": 1}
     error = bench.inline(train_plainly, {}, **wrong).ended[0].error
     assert CheckpointError.__name__ in error
-    assert "the trial stands at 1 epochs, but training resumed at 2" in error
+    assert "the trial stands at 1 epochs, but training resumed at 2. Use trial.fit()" in error
 
 
 def test_checkpoints_outside_the_disk_budget_are_told_once(bench: Bench, tmp_path: Path) -> None:
@@ -313,10 +313,11 @@ def test_checkpoints_outside_the_disk_budget_are_told_once(bench: Bench, tmp_pat
         callbacks = [ModelCheckpoint(inside), ModelCheckpoint(outside, monitor="val_loss")]
         trial.fit(DigitsNet(), DigitsData(64), callbacks=callbacks)
 
-    said = bench.inline(train, {2: "stop"})
+    said = bench.inline(train, {2: "stop"}, trial_id=0)
     assert [note.text for note in said.of(Note)] == [
         f"ModelCheckpoint writes to {tmp_path.parent / 'elsewhere'}, outside the study's disk budget"
     ]
+    assert bench.inline(train, {2: "stop"}, trial_id=1).of(Note) == []
 
 
 @pytest.mark.parametrize(("unit", "per_epoch"), [("steps", 8), ("samples", 512)])
