@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.entry.chosen import enqueue_new
-from lightning_hwtune.errors import ArgumentError, HwTuneError, StudyNotFoundError
+from lightning_hwtune.errors import ArgumentError, HwTuneError, StudyFailedError, StudyNotFoundError
 from lightning_hwtune.settings import StudySettings
 from lightning_hwtune.study import Study
 from lightning_hwtune.sweep.app import AppOverrides, HydraApp, JobDirs
@@ -165,16 +165,18 @@ def _run(sweep: _Sweep, executor: str | Batches) -> None:
     enqueue_new(sweep.study, sweep.settings.enqueue)
     options = sweep.settings.run_kwargs() | {"train": sweep.app, "executor": executor}
     options["preload"] = (*_PRELOAD, *options["preload"])
+    failed: StudyFailedError | None = None
     try:
         # where a returned value alone judges a trial there is nothing that two batches could show
         sweep.study.run(**options, check=not sweep.app.ending.is_judged_by_value)
+    except StudyFailedError as error:  # what the others found is written all the same
+        failed = error
     except (KeyboardInterrupt, SystemExit) as stop:
         log.info("interrupted; what was reported is kept, and the same command goes on")
         sys.exit(130 if isinstance(stop, KeyboardInterrupt) else stop.code)
-    state = sweep.study.state()
-    log.info(f"results: {os.path.relpath(write_results(state, sweep.sweep_dir))}")
-    if state.closed is not None and state.closed.state == "failed":
-        raise CompactHydraException(f"hwtune: the sweep failed: {state.closed.reason}")
+    log.info(f"results: {os.path.relpath(write_results(sweep.study.state(), sweep.sweep_dir))}")
+    if failed is not None:
+        raise failed
 
 
 # ---------------------------------------------------------------------- what cannot be swept

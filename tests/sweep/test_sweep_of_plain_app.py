@@ -78,6 +78,22 @@ def test_a_failing_first_trial_ends_the_sweep_with_its_traceback(tmp_path: Path)
     assert "ValueError: the data are not there" in done.stdout
 
 
+def test_too_many_failures_end_the_sweep_with_what_was_found(tmp_path: Path) -> None:
+    overrides = [
+        "+fault=choice(none,raise)",
+        "hydra.sweeper.hwtune.enqueue=[{fault: none}, {fault: raise}]",
+        "hydra.sweeper.hwtune.max_retries=0",
+        "hydra.sweeper.max_failure_rate=0.0",
+        "hydra.sweep.dir=out",
+        ONE_CPU,
+    ]
+    done = start(PLAIN, overrides, tmp_path)
+    assert done.returncode == 1
+    assert "max_failures" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert OmegaConf.load(tmp_path / "out" / "optimization_results.yaml").best_params.fault == "none"
+
+
 @pytest.mark.parametrize(
     ("overrides", "environment", "words"),
     [
