@@ -8,8 +8,11 @@ every machine. With --rows every part leaves its rows in a folder, and what is t
 Each run is a study of 256 trials by 4 workers, eta 3, rungs from 1, no finishers, no start-up times; all arms of a
 seed draw the same configurations in the same sequence.
 
-- speedup: virtual time of ASHA's study over that of the arm, until all trials and promotions are done. Intervals are
-  the 5th to 95th percentile of the median in 2,000 bootstrap samples of the runs.
+- speedup: virtual time of ASHA's study over that of the arm, until all trials and promotions are done, which is when
+  both are counted as over. Intervals are the 5th to 95th percentile of the median in 2,000 bootstrap samples of the
+  runs. Beside it, of the same runs: `speedup_started`, until the last configuration was started, where the authors end
+  both; `resource_ratio`, by the epochs that all trials trained; `speedup_trained`, with the rest of the full training of
+  the selected configuration, from its checkpoint, added to both: that is what waits for who wants the trained model.
 - The selected configuration is the best finite one at the deepest rung that has a finite value. loss: its error after
   the full training, minus that of ASHA's selected one; above 0 is worse. On the synthetic curves without their noise.
 - Who goes on. "quantile": PASHA as published, against ASHA with the same rule, as its authors compared them. "floor":
@@ -19,13 +22,14 @@ seed draw the same configurations in the same sequence.
 
 Parts. `tables`: lcbench-surrogate (validation error, in [0, 1]; predicted by a surrogate) and taskset (validation loss,
 measured). `synthetic`: a grid of noise x crossing on the generator of `lightning_hwtune.engine.curves`, crossing over
-its whole range, R = 243 and 729, every seed another set of curves. A cell is "settled" where curves settle at R/9 or
-before: settles_at is the lowest rung from which on the order of 256 random configurations, without noise, has a rank
-correlation (Spearman) of at least 0.9 with their order at R, the median of seeds. rank_correlation is the lowest one of
-neighbouring rungs, with noise. `several`: several objectives, MO-PASHA against MO-ASHA, both as they come, on
-lcbench-surrogate (error, time) and trimtuner (error, time, money): hypervolume of all reports, as
-`lightning_hwtune.engine.replay` tells, as a share of MO-ASHA's, and the same for the full trainings of the
-configurations on the front of all reports.
+its whole range, R = 243 and 729, every seed another set of curves. "settled" is the half of the cells whose curves
+settle first, by settles_at, there by crossing: settles_at is the lowest rung from which on the order of 256 random
+configurations, without noise, has a rank correlation (Spearman) of at least 0.9 with their order at R, the median of
+seeds. It does not depend on the noise, so that the half holds all noises alike. rank_correlation is the lowest one of
+neighbouring rungs, with noise. `several`: several objectives,
+MO-PASHA against MO-ASHA, both as they come, on lcbench-surrogate (error, time) and trimtuner (error, time, money):
+hypervolume of all reports, as `lightning_hwtune.engine.replay` tells, as a share of MO-ASHA's, and the same for the full
+trainings of the configurations on the front of all reports.
 """
 
 from __future__ import annotations
@@ -52,6 +56,7 @@ from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, Objectives
 from lightning_hwtune.core.ranking.fronts import non_dominated_mask
 from lightning_hwtune.core.ranking.hypervolume import hypervolume
+from lightning_hwtune.core.record import TrialRecord
 from lightning_hwtune.core.schedulers import ASHA, PASHA, Scheduler
 from lightning_hwtune.core.searchers import Listed, Random, Searcher
 from lightning_hwtune.core.space import Float, SearchSpace
@@ -105,15 +110,31 @@ def study(scheduler: Scheduler, space: SearchSpace, objectives: Objectives, sear
     return StudySpec("pasha", space, objectives, scheduler, searcher, Pool("cpu", N_WORKERS), seed=seed)
 
 
-def selected(state: StudyState) -> Mapping[str, Any]:
-    """Returns the configuration that is best at the deepest rung with a finite value."""
+class Remembered:
+    """Synthetic curves that draw a measurement once: all arms of a seed train the same configurations."""
+
+    def __init__(self, curves: SyntheticCurves) -> None:
+        self.metrics, self.max_resource = curves.metrics, curves.max_resource
+        self.elapsed_s, self.usd_per_s = curves.elapsed_s, curves.usd_per_s
+        self._curves, self._known = curves, dict[tuple[Any, ...], Mapping[str, float]]()
+
+    def values(self, config: Mapping[str, Any], resource: int) -> Mapping[str, float]:
+        """Returns what the curves show."""
+        key = (*config.values(), resource)
+        if key not in self._known:
+            self._known[key] = self._curves.values(config, resource)
+        return self._known[key]
+
+
+def selected(state: StudyState) -> TrialRecord:
+    """Returns the trial that is best at the deepest rung with a finite value."""
     objectives = state.spec.objectives
     for level in reversed(state.scheduler.levels):
         found = [(t, m) for t in state.trials if level in t.decided and (m := t.at(level)) is not None]
         losses = [(float(objectives.loss(m.values)[0]), t.trial_id) for t, m in found]
         finite = [pair for pair in losses if np.isfinite(pair[0])]
         if finite:
-            return state.trials[min(finite)[1]].config
+            return state.trials[min(finite)[1]]
     raise SystemExit("no trial has a finite value at a rung")
 
 
@@ -123,13 +144,21 @@ def deepest(state: StudyState) -> int:
 
 
 def studies(
-    max_epochs: int, simulated: Callable[[Scheduler], StudyState], final_loss: Callable[[Mapping[str, Any]], float]
+    curves: Curves, simulated: Callable[[Scheduler], StudyState], final_loss: Callable[[Mapping[str, Any]], float]
 ) -> Row:
     """Returns scheduler -> what its study came to."""
     found = {}
-    for name, scheduler in schedulers(max_epochs).items():
+    for name, scheduler in schedulers(curves.max_resource).items():
         state = simulated(scheduler)
-        found[name] = {"seconds": state.last_at, "error": final_loss(selected(state)), "cap": deepest(state)}
+        best, last = selected(state), curves.max_resource
+        found[name] = {
+            "seconds": state.last_at,
+            "started_s": state.trials[-1].created_at,
+            "rest_s": curves.elapsed_s(best.config, last, 1) - curves.elapsed_s(best.config, best.resource, 1),
+            "epochs": sum(trial.resource for trial in state.trials),
+            "error": final_loss(best.config),
+            "cap": deepest(state),
+        }
     return found
 
 
@@ -145,13 +174,13 @@ def on_task(table: Table, task: str, objective: str, seed: int) -> Row:
         value = float(curves.losses[curves.row(config), -1, place])
         return value if np.isfinite(value) else float("inf")
 
-    return {"studies": studies(table.max_resource, simulated, final_loss)}
+    return {"studies": studies(curves, simulated, final_loss)}
 
 
 def on_synthetic(max_epochs: int, crossing: float, noise: float, seed: int) -> Row:
     """Returns a row of one cell of the grid."""
-    curves = SyntheticCurves(SPACE, max_epochs, seed=seed, crossing=crossing, noise=noise)
-    smooth = dataclasses.replace(curves, noise=0.0)
+    smooth = SyntheticCurves(SPACE, max_epochs, seed=seed, crossing=crossing, noise=0.0)
+    curves = Remembered(dataclasses.replace(smooth, noise=noise))
 
     def simulated(scheduler: Scheduler) -> StudyState:
         return simulate(study(scheduler, SPACE, Objectives(Metric("error", "min")), Random(), seed), curves, LIMITS)
@@ -160,7 +189,7 @@ def on_synthetic(max_epochs: int, crossing: float, noise: float, seed: int) -> R
         return float(smooth.values(config, max_epochs)["error"])
 
     return {
-        "studies": studies(max_epochs, simulated, final_loss),
+        "studies": studies(curves, simulated, final_loss),
         "rank_correlation": min(correlation(low, high) for low, high in itertools.pairwise(at_rungs(curves, seed))),
         "settles_at": settles_at(ASHA(max_epochs).levels, at_rungs(smooth, seed)),
     }
@@ -239,14 +268,13 @@ def synthetic(seeds: range, folder: Path | None) -> tuple[dict[str, Any], dict[s
     """Returns the grids, and their named figures."""
     report, named = dict[str, Any](), dict[str, float]()
     for max_epochs in LADDERS:
-        cells, settled = list[dict[str, Any]](), list[Row]()
+        cells, rows = list[dict[str, Any]](), list[list[Row]]()
         for crossing, noise in itertools.product(CROSSINGS, NOISES):
             part, find = f"pasha-{max_epochs}-{crossing}-{noise}", partial(on_synthetic, max_epochs, crossing, noise)
-            rows = kept_rows(folder, part, ABOUT, seeds, find)
-            cells.append(pasha_figures.cell(max_epochs, crossing, noise, rows))
-            settled += rows if cells[-1]["settled"] else []
-        found = pasha_figures.synthetic(cells, settled)
-        report[f"R={max_epochs}"] = {"grid": cells, **found}
+            rows.append(kept_rows(folder, part, ABOUT, seeds, find))
+            cells.append(pasha_figures.cell(max_epochs, crossing, noise, rows[-1]))
+        found = pasha_figures.synthetic(cells, rows)
+        report[f"R={max_epochs}"] = {**found, "grid": cells}
         for quota, suffix in SUFFIXES.items():
             named[f"synthetic{max_epochs}_speedup_settled{suffix}"] = found["settled"][quota]["speedup"]
             worst = max(found["losses_where_correlated"][quota], default=0.0)

@@ -1,7 +1,7 @@
 """The statistics of `benchmarks/pasha.py`, on its rows.
 
-A row is one seed in one place: its studies, scheduler -> (seconds, error, cap), and on synthetic curves how well
-neighbouring rungs correlate and where the curves settle. An arm is a study and the one of ASHA that it is held against.
+A row is one seed in one place: its studies, scheduler -> what it came to, and on synthetic curves how well neighbouring
+rungs correlate and where the curves settle. An arm is a study and the one of ASHA that it is held against.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["LOSS_BAR", "N_BOOTSTRAP", "PAIRS", "SETTLED_SHARE", "by_arm", "cell", "interval", "several", "synthetic"]
+__all__ = ["LOSS_BAR", "N_BOOTSTRAP", "PAIRS", "SPEEDUP_BAR", "by_arm", "cell", "interval", "several", "synthetic"]
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -23,8 +23,7 @@ PAIRS = {
     "cap_quantile": ("cap_quantile", "asha_quantile"),
     "cap_floor": ("cap_floor", "asha_floor"),
 }
-LOSS_BAR = 0.01
-SETTLED_SHARE = 1 / 9
+LOSS_BAR, SPEEDUP_BAR = 0.01, 2.0
 N_BOOTSTRAP = 2_000
 
 
@@ -37,6 +36,9 @@ def by_arm(rows: Rows) -> dict[str, dict[str, Any]]:
 
 
 def _summary(pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -> dict[str, Any]:
+    def ratio(*keys: str) -> float:
+        return _rounded(statistics.median(sum(b[k] for k in keys) / sum(o[k] for k in keys) for o, b in pairs), 3)
+
     speedups = [base["seconds"] / own["seconds"] for own, base in pairs]
     # both may have chosen one that diverges in the end: no loss
     losses = [0.0 if own["error"] == base["error"] else own["error"] - base["error"] for own, base in pairs]
@@ -46,6 +48,9 @@ def _summary(pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -
         "speedup_interval": interval(speedups),
         "speedup_p25": _rounded(float(np.percentile(speedups, 25)), 3),
         "speedup_p75": _rounded(float(np.percentile(speedups, 75)), 3),
+        "speedup_started": ratio("started_s"),
+        "speedup_trained": ratio("seconds", "rest_s"),
+        "resource_ratio": ratio("epochs"),
         "median_loss": _rounded(statistics.median(losses), 5),
         "mean_loss": _rounded(statistics.mean(losses), 5),
         "share_losing_more": _rounded(sum(loss > LOSS_BAR for loss in losses) / len(losses), 3),
@@ -61,29 +66,32 @@ def interval(values: Sequence[float]) -> list[float]:
 
 def cell(max_resource: int, crossing: float, noise: float, rows: Rows) -> dict[str, Any]:
     """Returns one cell of the synthetic grid."""
-    settles_at = statistics.median(row["settles_at"] for row in rows)
     return {
         "R": max_resource,
         "crossing": crossing,
         "noise": noise,
-        "settles_at": settles_at,
-        "settled": settles_at <= SETTLED_SHARE * max_resource,
+        "settles_at": statistics.median(row["settles_at"] for row in rows),
         "rank_correlation": _rounded(statistics.median(row["rank_correlation"] for row in rows), 3),
         **by_arm(rows),
     }
 
 
-def synthetic(cells: Rows, settled: Rows) -> dict[str, Any]:
+def synthetic(cells: Rows, rows: Sequence[Rows]) -> dict[str, Any]:
     """Returns what the cells of one ladder say together.
 
     Args:
-        settled: the rows of all settled cells.
+        rows: those of each cell.
     """
+    first = sorted(range(len(cells)), key=lambda i: (cells[i]["settles_at"], cells[i]["crossing"]))[: len(cells) // 2]
     near = [each for each in cells if each["rank_correlation"] > 0.9]
     return {
-        "settled_cells": sum(each["settled"] for each in cells),
         "cells": len(cells),
-        "settled": by_arm(settled) if settled else {},
+        "settled_cells": [{key: cells[i][key] for key in ("crossing", "noise", "settles_at")} for i in sorted(first)],
+        "settled": by_arm([row for i in first for row in rows[i]]),
+        "settled_cells_at_least_2": {
+            arm: sum(cells[i][arm]["speedup"] >= SPEEDUP_BAR for i in first) for arm in PAIRS
+        },
+        "others": by_arm([row for i in range(len(cells)) if i not in first for row in rows[i]]),
         "cells_correlated_above_0.9": len(near),
         "losses_where_correlated": {arm: [each[arm]["median_loss"] for each in near] for arm in PAIRS},
     }

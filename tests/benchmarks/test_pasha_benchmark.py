@@ -10,7 +10,8 @@ from lightning_hwtune.core.schedulers import ASHA
 
 
 def row(speedup: float, loss: float, **more: Any) -> dict[str, Any]:
-    own, base = {"seconds": 60.0, "error": 0.1 + loss, "cap": 27}, {"seconds": 60 * speedup, "error": 0.1, "cap": 81}
+    own = {"seconds": 60.0, "started_s": 40.0, "rest_s": 20.0, "epochs": 90, "error": 0.1 + loss, "cap": 27}
+    base = {"seconds": 60.0 * speedup, "started_s": 40.0, "rest_s": 0.0, "epochs": 180, "error": 0.1, "cap": 81}
     schedulers = {name for pair in pasha_figures.PAIRS.values() for name in pair}
     return {"studies": {name: base if name.startswith("asha") else own for name in schedulers}, **more}
 
@@ -18,6 +19,8 @@ def row(speedup: float, loss: float, **more: Any) -> dict[str, Any]:
 def test_an_arm_is_summed_up_over_its_runs() -> None:
     found = pasha_figures.by_arm([row(1.0, 0.0), row(2.0, 0.02), row(4.0, -0.01), row(3.0, 0.0)])["floor"]
     assert (found["speedup"], found["median_loss"], found["share_losing_more"]) == (2.5, 0.0, 0.25)
+    assert (found["speedup_started"], found["resource_ratio"]) == (1.0, 2.0)
+    assert found["speedup_trained"] == 60 * 2.5 / 80  # the one that PASHA chose is still to be trained
     low, high = found["speedup_interval"]
     assert 1.0 <= low < 2.5 < high <= 4.0
 
@@ -26,13 +29,19 @@ def test_a_diverged_selection_counts_as_a_loss() -> None:
     assert pasha_figures.by_arm([row(1.0, float("inf"))])["floor"]["share_losing_more"] == 1.0
 
 
-def test_a_cell_is_settled_by_its_curves() -> None:
-    rows = [row(1.0, 0.0, settles_at=at, rank_correlation=0.95) for at in (9, 27, 81)]
-    early, late = pasha_figures.cell(243, 0.25, 0.0, rows), pasha_figures.cell(242, 0.25, 0.0, rows)
-    assert (early["settled"], late["settled"]) == (True, False)
-    both = pasha_figures.synthetic([early, late], rows)
-    assert both["settled_cells"] == 1
-    assert both["losses_where_correlated"]["floor"] == [0.0, 0.0]
+def test_the_half_of_the_cells_that_settles_first_is_settled() -> None:
+    rows = [
+        [row(speedup, 0.0, settles_at=at, rank_correlation=0.95)] * 3
+        for speedup, at in ((3.0, 9), (1.5, 9), (1.0, 81), (1.0, 27))
+    ]
+    cells = [
+        pasha_figures.cell(243, crossing, 0.0, each) for crossing, each in zip((0.0, 0.2, 0.6, 0.4), rows, strict=True)
+    ]
+    found = pasha_figures.synthetic(cells, rows)
+    assert [each["crossing"] for each in found["settled_cells"]] == [0.0, 0.2]
+    assert (found["settled"]["floor"]["speedup"], found["others"]["floor"]["speedup"]) == (2.25, 1.0)
+    assert found["settled_cells_at_least_2"]["floor"] == 1
+    assert found["losses_where_correlated"]["floor"] == [0.0] * 4
 
 
 def test_curves_settle_where_the_order_stays() -> None:
