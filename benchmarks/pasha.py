@@ -11,8 +11,8 @@ seed draw the same configurations in the same sequence.
 - speedup: virtual time of ASHA's study over that of the arm, until all trials and promotions are done, which is when
   both are counted as over. Intervals are the 5th to 95th percentile of the median in 2,000 bootstrap samples of the
   runs. Beside it, of the same runs: `speedup_started`, until the last configuration was started, where the authors end
-  both; `resource_ratio`, by the epochs that all trials trained; `speedup_trained`, with the rest of the full training of
-  the selected configuration, from its checkpoint, added to both: that is what waits for who wants the trained model.
+  both; `resource_ratio`, by the epochs that all trials trained; `speedup_trained`, until the selected configuration is
+  trained to the end as well: the rest of its training, from its checkpoint, is added to both.
 - The selected configuration is the best finite one at the deepest rung that has a finite value. loss: its error after
   the full training, minus that of ASHA's selected one; above 0 is worse. On the synthetic curves without their noise.
 - Who goes on. "quantile": PASHA as published, against ASHA with the same rule, as its authors compared them. "floor":
@@ -26,10 +26,10 @@ its whole range, R = 243 and 729, every seed another set of curves. "settled" is
 settle first, by settles_at, there by crossing: settles_at is the lowest rung from which on the order of 256 random
 configurations, without noise, has a rank correlation (Spearman) of at least 0.9 with their order at R, the median of
 seeds. It does not depend on the noise, so that the half holds all noises alike. rank_correlation is the lowest one of
-neighbouring rungs, with noise. `several`: several objectives,
-MO-PASHA against MO-ASHA, both as they come, on lcbench-surrogate (error, time) and trimtuner (error, time, money):
-hypervolume of all reports, as `lightning_hwtune.engine.replay` tells, as a share of MO-ASHA's, and the same for the full
-trainings of the configurations on the front of all reports.
+neighbouring rungs, with noise. `several`: several objectives, MO-PASHA against MO-ASHA, both as they come, on
+lcbench-surrogate (error, time) and trimtuner (error, time, money): hypervolume of all reports, as
+`lightning_hwtune.engine.replay` tells, as a share of MO-ASHA's, and the same for the full trainings of the
+configurations on the front of all reports.
 """
 
 from __future__ import annotations

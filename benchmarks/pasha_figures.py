@@ -88,9 +88,7 @@ def synthetic(cells: Rows, rows: Sequence[Rows]) -> dict[str, Any]:
         "cells": len(cells),
         "settled_cells": [{key: cells[i][key] for key in ("crossing", "noise", "settles_at")} for i in sorted(first)],
         "settled": by_arm([row for i in first for row in rows[i]]),
-        "settled_cells_at_least_2": {
-            arm: sum(cells[i][arm]["speedup"] >= SPEEDUP_BAR for i in first) for arm in PAIRS
-        },
+        "settled_cells_at_least_2": {arm: sum(cells[i][arm]["speedup"] >= SPEEDUP_BAR for i in first) for arm in PAIRS},
         "others": by_arm([row for i in range(len(cells)) if i not in first for row in rows[i]]),
         "cells_correlated_above_0.9": len(near),
         "losses_where_correlated": {arm: [each[arm]["median_loss"] for each in near] for arm in PAIRS},
