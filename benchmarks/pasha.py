@@ -274,7 +274,7 @@ def synthetic(seeds: range, folder: Path | None) -> tuple[dict[str, Any], dict[s
             rows.append(kept_rows(folder, part, ABOUT, seeds, find))
             cells.append(pasha_figures.cell(max_epochs, crossing, noise, rows[-1]))
         found = pasha_figures.synthetic(cells, rows)
-        report[f"R={max_epochs}"] = {**found, "grid": cells}
+        report[f"R={max_epochs}"] = found
         for quota, suffix in SUFFIXES.items():
             named[f"synthetic{max_epochs}_speedup_settled{suffix}"] = found["settled"][quota]["speedup"]
             worst = max(found["losses_where_correlated"][quota], default=0.0)

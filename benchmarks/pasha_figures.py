@@ -86,12 +86,13 @@ def synthetic(cells: Rows, rows: Sequence[Rows]) -> dict[str, Any]:
     near = [each for each in cells if each["rank_correlation"] > 0.9]
     return {
         "cells": len(cells),
-        "settled_cells": [{key: cells[i][key] for key in ("crossing", "noise", "settles_at")} for i in sorted(first)],
+        "settled_cells": len(first),
         "settled": by_arm([row for i in first for row in rows[i]]),
         "settled_cells_at_least_2": {arm: sum(cells[i][arm]["speedup"] >= SPEEDUP_BAR for i in first) for arm in PAIRS},
         "others": by_arm([row for i in range(len(cells)) if i not in first for row in rows[i]]),
         "cells_correlated_above_0.9": len(near),
         "losses_where_correlated": {arm: [each[arm]["median_loss"] for each in near] for arm in PAIRS},
+        "grid": [{"settled": i in first, **each} for i, each in enumerate(cells)],
     }
 
 

@@ -38,7 +38,7 @@ def test_the_half_of_the_cells_that_settles_first_is_settled() -> None:
         pasha_figures.cell(243, crossing, 0.0, each) for crossing, each in zip((0.0, 0.2, 0.6, 0.4), rows, strict=True)
     ]
     found = pasha_figures.synthetic(cells, rows)
-    assert [each["crossing"] for each in found["settled_cells"]] == [0.0, 0.2]
+    assert [each["settled"] for each in found["grid"]] == [True, True, False, False]
     assert (found["settled"]["floor"]["speedup"], found["others"]["floor"]["speedup"]) == (2.25, 1.0)
     assert found["settled_cells_at_least_2"]["floor"] == 1
     assert found["losses_where_correlated"]["floor"] == [0.0] * 4
