@@ -83,11 +83,18 @@ def synthetic(cells: Rows, rows: Sequence[Rows]) -> dict[str, Any]:
         rows: those of each cell.
     """
     first = sorted(range(len(cells)), key=lambda i: (cells[i]["settles_at"], cells[i]["crossing"]))[: len(cells) // 2]
+    by_noise = dict[float, list[Mapping[str, Any]]]()
+    for i in first:
+        by_noise.setdefault(cells[i]["noise"], []).extend(rows[i])
     near = [each for each in cells if each["rank_correlation"] > 0.9]
     return {
         "cells": len(cells),
         "settled_cells": len(first),
         "settled": by_arm([row for i in first for row in rows[i]]),
+        "settled_by_noise": {
+            str(noise): {arm: found["speedup"] for arm, found in by_arm(some).items()}
+            for noise, some in sorted(by_noise.items())
+        },
         "settled_cells_at_least_2": {arm: sum(cells[i][arm]["speedup"] >= SPEEDUP_BAR for i in first) for arm in PAIRS},
         "others": by_arm([row for i in range(len(cells)) if i not in first for row in rows[i]]),
         "cells_correlated_above_0.9": len(near),

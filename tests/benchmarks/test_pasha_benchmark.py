@@ -41,6 +41,7 @@ def test_the_half_of_the_cells_that_settles_first_is_settled() -> None:
     assert [each["settled"] for each in found["grid"]] == [True, True, False, False]
     assert (found["settled"]["floor"]["speedup"], found["others"]["floor"]["speedup"]) == (2.25, 1.0)
     assert found["settled_cells_at_least_2"]["floor"] == 1
+    assert found["settled_by_noise"]["0.0"]["floor"] == 2.25
     assert found["losses_where_correlated"]["floor"] == [0.0] * 4
 
 

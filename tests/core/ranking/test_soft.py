@@ -53,8 +53,8 @@ def reports(draw: st.DrawFn) -> tuple[list[list[float]], list[int]]:
 
 
 @settings(max_examples=80)
-@given(reports(), st.integers(0, 5))
-def test_noise_is_that_of_the_definition(drawn: tuple[list[list[float]], list[int]], above: int) -> None:
+@given(reports(), st.integers(0, 5), st.integers(0, 5))
+def test_noise_is_that_of_the_definition(drawn: tuple[list[list[float]], list[int]], above: int, later: int) -> None:
     curves, sequence = drawn
     live, n_reported = CrissCross(1), [0] * len(curves)
     for trial_id in sequence:
@@ -62,6 +62,7 @@ def test_noise_is_that_of_the_definition(drawn: tuple[list[list[float]], list[in
         live.observe(trial_id, n_reported[trial_id], [curves[trial_id][n_reported[trial_id] - 1]])
         so_far = [curve[:n] for curve, n in zip(curves, n_reported, strict=True)]
         assert live.noise(above)[0] == pytest.approx(slow_noise(so_far, above), nan_ok=True)
+    assert live.noise(later)[0] == pytest.approx(slow_noise(curves, later), nan_ok=True)
 
 
 def test_each_objective_has_its_own_noise() -> None:
