@@ -67,13 +67,14 @@ def test_noise_is_that_of_the_definition(drawn: tuple[list[list[float]], list[in
 
 def test_each_objective_has_its_own_noise() -> None:
     live = CrissCross(2)
+    assert np.isnan(live.noise(above=3)).all()
     for resource, (first, second) in enumerate([(1.0, 2.0), (2.0, 1.0), (1.0, 1.5)], 1):
         live.observe(0, resource, [first, float(resource)])
         live.observe(1, resource, [second, 2.0 * resource])
+    assert math.isnan(live.noise(above=3)[0])
     found = live.noise(above=1)
     assert found[0] == 0.5
     assert math.isnan(found[1])
-    assert math.isnan(live.noise(above=3)[0])
 
 
 def test_work_done_again_and_other_resources_change_nothing() -> None:
