@@ -204,6 +204,11 @@ class PASHA(Scheduler):
             n_trials = self._n_go_on(level, n_trials)
         return tuple(totals)
 
+    @property
+    def bound(self) -> str:
+        """What the expected numbers are of the real ones."""
+        return "at most"
+
     def settings(self) -> dict[str, Any]:
         """Returns plain data for the log."""
         return {

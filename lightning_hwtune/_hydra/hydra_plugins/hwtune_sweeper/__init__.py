@@ -43,9 +43,9 @@ class HwtuneConf:
     max_cost: float | None = None
     # fully trained trials that the sweep should end with
     finishers: int = 4
-    # how often a failed trial goes on from its last checkpoint
     # epochs between checkpoints of a trial that goes on without a pause; null: it saves where it pauses and at its end
     save_every: int | None = None
+    # how often a failed trial goes on from its last checkpoint
     max_retries: int = 1
     # failed trials that end the sweep; `max_failure_rate` says the same as a share
     max_failures: int = 3
