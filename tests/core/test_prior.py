@@ -22,6 +22,7 @@ from lightning_hwtune.core.searchers import History, ParetoPrior, Random, search
 from lightning_hwtune.core.searchers.copula import chained_scores, copula_scores, winsor_margin
 from lightning_hwtune.core.searchers.earlier import EarlierTask, Lesson
 from lightning_hwtune.core.searchers.surrogate import Neighbours, Trees
+from lightning_hwtune.core.searchers.trust import picked_tasks, weights_of
 from lightning_hwtune.core.space import Choice, Float, Int, SearchSpace
 from lightning_hwtune.errors import ArgumentError, MissingDependencyError
 
@@ -145,13 +146,33 @@ class TestLesson:
     def test_neighbours_agree_with_a_plain_sum(self) -> None:
         rng = np.random.default_rng(0)
         points, scores, weights = rng.random((20, 3)), rng.random((20, 2)), rng.integers(1, 4, 20).astype(float)
-        means, spreads = Neighbours(points, scores, weights).predict(points[:1] + 0.1)
+        means = Neighbours(points, scores, weights).expect(points[:1] + 0.1)
         away = [sum((points[0] + 0.1 - point) ** 2) for point in points]
         ten = sorted(range(20), key=away.__getitem__)[:10]
         shares = np.array([weights[i] / (away[i] + 0.01) for i in ten])
         shares /= shares.sum()
         assert means[0] == pytest.approx(shares @ scores[ten])
-        assert spreads[0] == pytest.approx(np.sqrt(shares @ (scores[ten] - means[0]) ** 2))
+
+    def test_spreads_are_how_far_the_tasks_disagree(self) -> None:
+        other = task("another", of=lambda config: [-loss(config)[0], loss(config)[1]])
+        lesson, configs = Lesson([task(), other], SPACE, [0, 1]), [{"lr": 1e-3, "width": 30}, {"lr": 9e-2, "width": 30}]
+        each, (means, spreads) = lesson.expect_each(configs), lesson.expect(configs)
+        assert each.shape == (2, 2, 2)
+        assert each[0, 0, 0] < each[1, 0, 0]
+        assert means == pytest.approx(each.mean(axis=0))
+        assert spreads == pytest.approx(abs(each[0] - each[1]) / 2)
+
+    @pytest.mark.parametrize("space", [SPACE, SearchSpace(lr=Choice([1e-4, 1e-3, 1e-2, 1e-1]), width=Int(8, 64))])
+    def test_a_sample_is_a_function(self, space: SearchSpace) -> None:
+        lesson = Lesson([task(space=space)], space, [0, 1])
+        config, near = {"lr": 1e-2, "width": 30}, {"lr": 1e-2, "width": 31}
+        samples = np.array([lesson.sample([config, config, near], [0], np.random.default_rng(k)) for k in range(100)])
+        assert (samples[:, 0] == samples[:, 1]).all()  # equal configurations get equal scores
+        assert samples[:, 0, 0].std() > 0.02
+        assert np.corrcoef(samples[:, 0, 0], samples[:, 2, 0])[0, 1] > 0.3  # near ones are in luck together
+        assert samples.mean(axis=0) == pytest.approx(lesson.expect([config, config, near])[0], abs=0.15)
+        again = lesson.sample([config, config, near], [0], np.random.default_rng(7))
+        assert (again == samples[7]).all()
 
     def test_of_spaces_that_overlap_uses_what_is_shared(self) -> None:
         other = SearchSpace(dropout=Float(0, 0.5), lr=Float(1e-3, 1.0, log=True))
@@ -181,7 +202,9 @@ class TestDraws:
         assert len({json.dumps(trial.config) for trial in trials}) == 40
 
     def test_of_a_batch_spread_over_the_front(self) -> None:
-        prior = ParetoPrior([task()], BOTH, uniform=0)
+        prior = ParetoPrior(
+            [task(of=lambda config: [loss(config)[0] - config["width"] / 32, config["width"]])], BOTH, uniform=0
+        )
         widths = [trial.config["width"] for trial in study(prior, 24)]
         assert min(widths) < 15
         assert max(widths) > 40
@@ -218,20 +241,6 @@ class TestDraws:
         trials = trials_of(configs, own, lambda config: [-x for x in loss(config)])
         assert prior.trust(SPACE, 0, History(trials, BOTH)).tolist() == [1.0, 1.0]
 
-    def test_trust_follows_the_rank_correlation_of_uniform_draws(self) -> None:
-        prior = ParetoPrior([task()], BOTH)
-        drawn = [draw for draw in range(100) if prior.is_uniform(draw, 0)]
-        configs = [Random().propose(SPACE, draw, 0, EMPTY) or {} for draw in drawn]
-        rng = np.random.default_rng(1)
-        trials = trials_of(configs, drawn, lambda config: [loss(config)[0] + rng.normal(), loss(config)[1]])
-        history = History(trials, BOTH)
-        means, _ = prior.lesson(SPACE, BOTH).expect(configs)
-        r = stats.spearmanr(means[:, 0], history.losses[:, 0]).statistic
-        n = len(drawn)
-        expected = min(max((4 * 0.5 + n * r) / (4 + n) / 0.5, 0.0), 1.0)
-        assert 0 < expected < 1
-        assert prior.trust(SPACE, 0, history)[0] == pytest.approx(expected)
-
     @pytest.mark.parametrize("of", [lambda c: [1.0, 1.0], lambda c: [math.nan, math.nan]], ids=["constant", "diverged"])
     def test_of_a_prior_that_knows_nothing_are_random(self, of: Any) -> None:
         for earlier in (task(of=of), task(n=1)):
@@ -243,6 +252,50 @@ class TestDraws:
         prior = ParetoPrior([task()], BOTH, uniform=0)
         configs = [prior.propose(SPACE, draw, 0, History([], only)) or {} for draw in range(20)]
         assert np.median([abs(math.log10(config["lr"]) + 3) for config in configs]) < 0.35
+
+
+def seen_by(n_tasks: int, n: int, wrong: Sequence[float], seed: int = 0) -> tuple[Any, Any]:
+    """What was seen of `n` draws, and tasks that expect it; with noise, and turned round where `wrong` is -1."""
+    rng = np.random.default_rng(seed)
+    seen = rng.standard_normal((n, len(wrong)))
+    return np.array(wrong) * seen + 0.5 * rng.standard_normal((n_tasks, n, len(wrong))), seen
+
+
+class TestTrust:
+    def test_follows_the_rank_correlations_of_one_and_of_all_objectives(self) -> None:
+        expected, seen = seen_by(3, 12, [0.0, 0.0, 0.2], seed=4)
+        r = [stats.spearmanr(expected.mean(axis=0)[:, i], seen[:, i]).statistic for i in range(3)]
+        pooled = (4 * 0.5 + 12 * sum(r)) / (4 + 36)
+        estimates = [(4 * pooled + 12 * own) / 16 for own in r]
+        weights = weights_of(expected, seen)
+        assert weights == pytest.approx([min(max(estimate / 0.25, 0), 1) for estimate in estimates])
+        assert ((weights > 0) & (weights < 1)).any()
+
+    @given(n=st.integers(2, 40), seed=st.integers(0, 99))
+    @settings(max_examples=30)
+    def test_stays_with_a_good_prior_and_leaves_a_reversed_one(self, n: int, seed: int) -> None:
+        assert (weights_of(*seen_by(5, n + 4, [1, 1], seed)) == 1).all()
+        assert (weights_of(*seen_by(5, n + 4, [-1, -1], seed)) == 0).all()
+
+    def test_tells_objectives_apart_in_time(self) -> None:
+        assert weights_of(*seen_by(5, 30, [1, -1])).tolist() == [1.0, 0.0]
+
+    def test_of_what_never_differs_is_that_of_the_others(self) -> None:
+        expected, seen = seen_by(5, 9, [-1, 1])
+        seen[:, 1] = 2.0
+        assert weights_of(expected, seen).tolist() == [0.0, 0.0]
+        assert weights_of(*seen_by(5, 1, [-1, -1])).tolist() == [1.0, 1.0]
+
+    def test_picks_tasks_that_order_the_draws_as_seen(self) -> None:
+        expected, seen = seen_by(6, 12, [1, 1])
+        expected[1:] = -expected[1:]
+        expected[2] = 0.0
+        assert set(picked_tasks(expected, seen, 40, np.random.default_rng(0))) == {0}
+        assert set(picked_tasks(expected[1:], seen, 40, np.random.default_rng(0))) == {1}  # ignorant, not reversed
+
+    def test_picks_any_task_before_it_has_seen_much(self) -> None:
+        expected, seen = seen_by(6, 2, [1, 1])
+        assert len(set(picked_tasks(expected, seen, 60, np.random.default_rng(0)))) == 6
 
 
 class TestRefusals:

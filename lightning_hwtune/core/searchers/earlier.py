@@ -57,11 +57,11 @@ class EarlierTask:
 
 @final
 class Lesson:
-    """What earlier tasks tell about a space: scores of its configurations, low is good, expected with uncertainty.
+    """What earlier tasks tell about a space, each for itself: scores of its configurations, low is good.
 
     A parameter is shared if every task has it under the same name; the others of the space tell nothing here. A point
     with a value that the space does not allow for a shared parameter is left out, after the scores of its task are
-    found: so the scores mean the same for every space.
+    found: so the scores mean the same for every space. A task without a point that is left teaches nothing.
 
     Args:
         columns: which objectives of the tasks, in order.
@@ -72,25 +72,48 @@ class Lesson:
 
     def __init__(self, tasks: Sequence[EarlierTask], space: SearchSpace, columns: Sequence[int]) -> None:
         self.space, self.shared = space, shared_names(tasks, space)
-        self._known: dict[tuple[Any, ...], tuple[Floats, Floats]] = {}
+        self._known: dict[tuple[Any, ...], Floats] = {}
         rows = usable_rows(tasks, space)
         self.n_points = {task.name: len(kept) for task, kept in zip(tasks, rows, strict=True)}
-        pairs = list(zip(tasks, rows, strict=True))
-        self.points = np.array([self._encode(key) for task, kept in pairs for key in self._keys(task, kept)])
-        self.scores = np.concatenate([copula_scores(np.array(task.losses)[:, columns])[kept] for task, kept in pairs])
-        self.model: Surrogate = fit_surrogate(self.points, self.scores, n_combinations(space, self.shared))
+        pairs = [(task, kept) for task, kept in zip(tasks, rows, strict=True) if kept]
+        points = [np.array([self._encode(key) for key in self._keys(task, kept)]) for task, kept in pairs]
+        scores = [copula_scores(np.array(task.losses)[:, columns])[kept] for task, kept in pairs]
+        n_trees = min(max(_TREES // len(pairs), _TREES_EACH[0]), _TREES_EACH[1])
+        count = n_combinations(space, self.shared)
+        self.models = [fit_surrogate(*task, count, n_trees) for task in zip(points, scores, strict=True)]
+        self.points, self.scores = np.concatenate(points), np.concatenate(scores)
+
+    @property
+    def model(self) -> Surrogate:
+        """The first task's; all are of one kind."""
+        return self.models[0]
 
     def expect(self, configs: Sequence[Mapping[str, Any]]) -> tuple[Floats, Floats]:
-        """Returns mean and standard deviation of the scores, each of shape `(n_configs, n_objectives)`."""
-        keys = [tuple(config[name] for name in self.shared) for config in configs]
+        """Returns mean and standard deviation over the tasks, each of shape `(n_configs, n_objectives)`."""
+        each = self.expect_each(configs)
+        return each.mean(axis=0), each.std(axis=0)
+
+    def expect_each(self, configs: Sequence[Mapping[str, Any]]) -> Floats:
+        """Returns what each task expects, shape `(n_tasks, n_configs, n_objectives)`."""
+        keys = [self._key(config) for config in configs]
         new = list(dict.fromkeys(key for key in keys if key not in self._known))
         if new:
-            means, spreads = self.model.predict(np.array([self._encode(key) for key in new]))
-            self._known.update(zip(new, zip(means, spreads, strict=True), strict=True))
-        pairs = np.array([self._known[key] for key in keys]).reshape(-1, 2, self.scores.shape[1])
+            points = np.array([self._encode(key) for key in new])
+            found = np.stack([model.expect(points) for model in self.models], axis=1)
+            self._known.update(zip(new, found, strict=True))
+        each = np.array([self._known[key] for key in keys]).reshape(-1, len(self.models), self.scores.shape[1])
         if len(self._known) > _REMEMBERED:
             self._known.clear()
-        return pairs[:, 0], pairs[:, 1]
+        return each.transpose(1, 0, 2)
+
+    def sample(self, configs: Sequence[Mapping[str, Any]], tasks: Sequence[int], rng: np.random.Generator) -> Floats:
+        """Returns the mean of one sample of each of these tasks, shape `(n_configs, n_objectives)`."""
+        points = np.array([self._encode(self._key(config)) for config in configs])
+        found: Floats = np.mean([self.models[task].sample(points, rng) for task in tasks], axis=0)
+        return found
+
+    def _key(self, config: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(config[name] for name in self.shared)
 
     def _encode(self, key: Sequence[Any]) -> list[float]:
         pairs = zip(self.shared, key, strict=True)
@@ -101,6 +124,8 @@ class Lesson:
         return [[self.space[name].check(name, task.values[name][row]) for name in self.shared] for row in rows]
 
 
+_TREES = 400  # of all tasks together
+_TREES_EACH = (10, 100)  # at least and at most
 _REMEMBERED = 20_000  # configurations whose expectation is kept
 
 

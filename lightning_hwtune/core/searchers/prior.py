@@ -3,15 +3,16 @@
 After Salinas, Perrone, Cruchant and Archambeau, "A multi-objective perspective on jointly tuning hardware and
 hyperparameters", 2021 (arXiv 2106.05680), section 3, whose estimator is not published; this one is put together from
 copula Thompson sampling (Salinas, Shen and Perrone, ICML 2020, arXiv 1909.13595), objective by objective. Each earlier
-task's losses become scores (`copula`), a model expects mean and deviation of the scores of any configuration
-(`surrogate`, `earlier`), and for each batch of draws scores are sampled for random candidates; the batch takes the
-first of them by fronts, farthest-first inside a front (`ranking.order`).
+task's losses become scores (`copula`), and each task has a model of its own (`earlier`, `surrogate`). A batch of draws
+shares one sample: `_PICKS` of the tasks are picked, each gives one function that could be its true one, and their mean
+scores random candidates. So a sample supposes that the new task is like a few earlier ones, whereas noise that is drawn
+candidate by candidate would favour whoever is in luck. The batch takes the first candidates by fronts, farthest-first
+inside a front (`ranking.order`).
 
-Trust. A fixed share of the draws is uniform, found by the draw's number, whatever was learned. With them the prior is
-examined: for each objective the rank correlation r (Spearman) of what it expects with what the n *uniform* draws of
-this study showed. Draws of its own do not count: they have a restricted range, in which a good prior looks bad. The
-estimate (n0 r0 + n r) / (n0 + n), over r0 and within [0, 1], is its weight w: a sampled score is w times the prior's
-sample plus sqrt(1 - w^2) times standard normal noise, so that a prior of weight 0 is a random draw. n0 = 4, r0 = 0.5.
+Trust (`trust`). A fixed share of the draws is uniform, found by the draw's number, whatever was learned. With them the
+prior is examined: tasks that rank them well are picked more often, and each objective has a weight w: its score is w
+times the sample plus sqrt(1 - w^2) times normal noise of the sample's own spread, so that a prior of weight 0 is a
+random draw. Draws of its own do not count: they have a restricted range, in which a good prior looks bad.
 
 A prior that says nothing, of one point or of constant losses, leaves the draws random.
 """
@@ -36,6 +37,7 @@ from lightning_hwtune.core.searchers.base import History, Searcher
 from lightning_hwtune.core.searchers.copula import chained_scores
 from lightning_hwtune.core.searchers.earlier import EarlierTask, Lesson, n_combinations, shared_names, usable_rows
 from lightning_hwtune.core.searchers.surrogate import needs_trees, require_scikit_learn
+from lightning_hwtune.core.searchers.trust import picked_tasks, weights_of
 from lightning_hwtune.core.searchers.untried import Untried, config_key, listed_configs
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
@@ -43,8 +45,9 @@ from lightning_hwtune.errors import ArgumentError
 
 __all__ = ["EarlierStudy", "EarlierTable", "ParetoPrior"]
 
-_TRUST_N = 4  # uniform draws that the trust given in advance is worth
-_TRUST_R = 0.5  # rank correlation that deserves full weight; errors of related tasks rarely agree better
+Floats = npt.NDArray[np.float64]
+
+_PICKS = 4  # tasks behind one sample: fewer forget what tasks have in common, more forget where they differ
 
 
 class EarlierStudy(Protocol):
@@ -270,21 +273,9 @@ class ParetoPrior(Searcher):
         """Returns what the tasks tell about a space, learned once."""
         return _lesson(self, space, objectives.names)
 
-    def trust(self, space: SearchSpace, seed: int, history: History) -> npt.NDArray[np.float64]:
+    def trust(self, space: SearchSpace, seed: int, history: History) -> Floats:
         """Returns the prior's weight in each objective, shape `(n_objectives,)`, from 0 to 1; see the module."""
-        n_objectives = len(history.objectives)
-        drawn = [trial for trial in history.trials if trial.draw is not None and self.is_uniform(trial.draw, seed)]
-        if not self.guarded or not drawn:
-            return np.ones(n_objectives)
-        trials, scores = chained_scores(drawn, history.objectives)
-        if len(trials) < 2:
-            return np.ones(n_objectives)
-        means, _ = self.lesson(space, history.objectives).expect([trial.config for trial in trials])
-        r = np.array([_spearman(expected, seen) for expected, seen in zip(means.T, scores.T, strict=True)])
-        r = np.where(np.isnan(r), _TRUST_R, r)  # what never differs tells nothing, for or against
-        estimate = (_TRUST_N * _TRUST_R + len(trials) * r) / (_TRUST_N + len(trials))
-        weights: npt.NDArray[np.float64] = (estimate / _TRUST_R).clip(0.0, 1.0)
-        return weights
+        return self._weights(*self._evidence(space, seed, history))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ParetoPrior) and other.digest == self.digest
@@ -308,14 +299,23 @@ class ParetoPrior(Searcher):
         """The first `n` candidates, or a few more, in the order of one sample of their scores."""
         if not candidates:
             return []
-        means, spreads = self.lesson(space, history.objectives).expect(candidates)
-        noise, doubt = rng.standard_normal((2, *means.shape))
-        weight = self.trust(space, seed, history)
-        scores = weight * (means + spreads * noise) + np.sqrt(1 - weight**2) * doubt
+        evidence, lesson = self._evidence(space, seed, history), self.lesson(space, history.objectives)
+        sample = lesson.sample(candidates, picked_tasks(*evidence, _PICKS, rng), rng)
+        weight, noise = self._weights(*evidence), sample.std(axis=0) * rng.standard_normal(sample.shape)
+        scores = weight * sample + np.sqrt(1 - weight**2) * noise
         ranks = front_ranks(scores)
         last = np.sort(ranks)[min(n, len(ranks)) - 1]
         members = np.flatnonzero(ranks <= last)
         return [candidates[index] for index in members[total_order(scores[members], "farthest_first")]]
+
+    def _evidence(self, space: SearchSpace, seed: int, history: History) -> tuple[Floats, Floats]:
+        """What each task expects of the uniform draws, `(n_tasks, n, n_objectives)`, and what they showed."""
+        drawn = [trial for trial in history.trials if trial.draw is not None and self.is_uniform(trial.draw, seed)]
+        trials, seen = chained_scores(drawn, history.objectives)
+        return self.lesson(space, history.objectives).expect_each([trial.config for trial in trials]), seen
+
+    def _weights(self, expected: Floats, seen: Floats) -> Floats:
+        return weights_of(expected, seen) if self.guarded else np.ones(seen.shape[1])
 
 
 @functools.lru_cache(maxsize=8)
@@ -327,16 +327,6 @@ def _lesson(prior: ParetoPrior, space: SearchSpace, names: tuple[str, ...]) -> L
 def _share_start(seed: int) -> float:
     """Where the even spread of the uniform draws begins."""
     return float(stream(seed, "prior-share", 0).random())
-
-
-def _spearman(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:
-    """The rank correlation; NaN if one of the two never differs."""
-    from scipy.stats import rankdata  # most of a second to import: only where a prior is at work
-
-    a, b = rankdata(first), rankdata(second)
-    a, b = a - a.mean(), b - b.mean()
-    norm = math.sqrt(float((a @ a) * (b @ b)))
-    return float(a @ b) / norm if norm > 0 else math.nan
 
 
 def _chosen(where: str, objectives: Objectives, names: Sequence[str] | None) -> Objectives:

@@ -1,13 +1,18 @@
-"""What a prior expects of a configuration: mean and uncertainty of its scores, learned from encoded points.
+"""What one earlier task tells about any configuration: scores learned from encoded points.
 
 Two models. `Trees`: extremely randomised trees (Geurts, Ernst and Wehenkel, "Extremely randomized trees", 2006, as
-scikit-learn has them); the spread over the trees is the uncertainty. `Neighbours`: the mean of the nearest points with
-weights 1 / (squared distance + `_NUGGET`), and their weighted spread. Trees did best on continuous spaces, neighbours
-on small grids of hardware and batch sizes, so `fit_surrogate` takes neighbours where the parameters that are learned
-from have at most `SMALL_GRID` combinations in all, and trees otherwise.
+scikit-learn has them), all objectives in one forest. `Neighbours`: the mean of the nearest points with weights
+1 / (squared distance + `_NUGGET`). Trees did best on continuous spaces, neighbours on small grids of hardware and batch
+sizes, so `fit_surrogate` takes neighbours where the parameters that are learned from have at most `SMALL_GRID`
+combinations in all, and trees otherwise.
 
-Equal points, of several tasks or for want of the parameters that made them differ, count as one point with their mean
-score and their number as weight.
+Both give an expectation, and *samples*: whole functions that could be the true one, so that near configurations get
+near scores. Scores that were sampled one by one would differ most where a configuration is in luck, and a front of them
+is a front of luck. A sample of `Trees` is the mean of a few of them; one of `Neighbours` gives every known point a
+random weight (D. B. Rubin, "The Bayesian bootstrap", 1981).
+
+Equal points, for want of the parameters that made them differ, count as one point with their mean score and their
+number as weight.
 """
 
 from __future__ import annotations
@@ -28,6 +33,7 @@ SMALL_GRID = 1000
 """Combinations up to which the neighbours of a configuration tell more than trees do."""
 
 _N_TREES = 100
+_N_SAMPLED = 5  # trees that make up one sample
 _N_NEIGHBOURS = 10
 _NUGGET = 0.01  # squared distance in the unit cube below which neighbours count alike
 
@@ -36,8 +42,12 @@ class Surrogate(abc.ABC):
     """A fitted model of all objectives' scores."""
 
     @abc.abstractmethod
-    def predict(self, points: Floats) -> tuple[Floats, Floats]:
-        """Returns mean and standard deviation at encoded points `(n, n_dims)`, each of shape `(n, n_objectives)`."""
+    def expect(self, points: Floats) -> Floats:
+        """Returns the expected scores at encoded points `(n, n_dims)`, shape `(n, n_objectives)`."""
+
+    @abc.abstractmethod
+    def sample(self, points: Floats, rng: np.random.Generator) -> Floats:
+        """Returns the scores of one function that could be the true one, at the same points in the same shape."""
 
 
 @final
@@ -51,44 +61,58 @@ class Neighbours(Surrogate):
     def __init__(self, points: Floats, scores: Floats, weights: Floats) -> None:
         self._points, self._scores, self._weights = points, scores, weights
 
-    def predict(self, points: Floats) -> tuple[Floats, Floats]:
-        """Returns mean and spread of the nearest points."""
+    def expect(self, points: Floats) -> Floats:
+        """Returns the mean of the nearest points."""
+        return self._mean(points, self._weights)
+
+    def sample(self, points: Floats, rng: np.random.Generator) -> Floats:
+        """Returns their mean when every known point counts by chance."""
+        return self._mean(points, self._weights * rng.standard_exponential(len(self._weights)))
+
+    def _mean(self, points: Floats, weights: Floats) -> Floats:
         away = ((points[:, None, :] - self._points) ** 2).sum(axis=2)
         nearest = np.argsort(away, axis=1, kind="stable")[:, :_N_NEIGHBOURS]
-        weights = self._weights[nearest] / (np.take_along_axis(away, nearest, axis=1) + _NUGGET)
-        shares = (weights / weights.sum(axis=1, keepdims=True))[:, :, None]
-        scores = self._scores[nearest]
-        means = (shares * scores).sum(axis=1)
-        return means, np.sqrt((shares * (scores - means[:, None, :]) ** 2).sum(axis=1))
+        counted = weights[nearest] / (np.take_along_axis(away, nearest, axis=1) + _NUGGET)
+        shares = counted / counted.sum(axis=1, keepdims=True)
+        means: Floats = (shares[:, :, None] * self._scores[nearest]).sum(axis=1)
+        return means
 
 
 @final
 class Trees(Surrogate):
-    """Extremely randomised trees, one forest for each objective; arguments as for `Neighbours`."""
+    """Extremely randomised trees; arguments as for `Neighbours`, and the number of trees."""
 
-    def __init__(self, points: Floats, scores: Floats, weights: Floats) -> None:
+    def __init__(self, points: Floats, scores: Floats, weights: Floats, n_trees: int = _N_TREES) -> None:
         require_scikit_learn()
         from sklearn.ensemble import ExtraTreesRegressor
 
-        self._forests = []
-        for objective, column in enumerate(scores.T):
-            forest = ExtraTreesRegressor(_N_TREES, min_samples_leaf=2, random_state=objective)
-            forest.fit(points, column, sample_weight=weights)
-            self._forests.append([tree.tree_ for tree in forest.estimators_])
+        forest = ExtraTreesRegressor(n_trees, min_samples_leaf=2, random_state=0)
+        forest.fit(points, scores[:, 0] if scores.shape[1] == 1 else scores, sample_weight=weights)
+        self._trees = [tree.tree_ for tree in forest.estimators_]
+        self._n_objectives = scores.shape[1]
 
-    def predict(self, points: Floats) -> tuple[Floats, Floats]:
-        """Returns mean and spread over the trees."""
+    def expect(self, points: Floats) -> Floats:
+        """Returns the mean of all trees."""
+        return self._mean(points, range(len(self._trees)))
+
+    def sample(self, points: Floats, rng: np.random.Generator) -> Floats:
+        """Returns the mean of a few of them."""
+        return self._mean(points, rng.integers(len(self._trees), size=_N_SAMPLED).tolist())
+
+    def _mean(self, points: Floats, chosen: range | list[int]) -> Floats:
         cells = points.astype(np.float32)
-        each = np.array([[tree.predict(cells)[:, 0] for tree in trees] for trees in self._forests])
-        return each.mean(axis=1).T, each.std(axis=1).T
+        found = [self._trees[index].predict(cells).reshape(len(points), self._n_objectives) for index in chosen]
+        means: Floats = np.mean(found, axis=0)
+        return means
 
 
-def fit_surrogate(points: Floats, scores: Floats, n_combinations: int | None) -> Surrogate:
+def fit_surrogate(points: Floats, scores: Floats, n_combinations: int | None, n_trees: int = _N_TREES) -> Surrogate:
     """Returns the model that suits the parameters; see the module.
 
     Args:
         points: encoded, at least one, shape `(n, n_dims)`. scores: shape `(n, n_objectives)`.
         n_combinations: how many values all parameters have together, None if one of them is a `Float`.
+        n_trees: if it is trees.
 
     Raises:
         MissingDependencyError: trees are needed and scikit-learn is not installed.
@@ -96,8 +120,10 @@ def fit_surrogate(points: Floats, scores: Floats, n_combinations: int | None) ->
     distinct, places, counts = np.unique(points, axis=0, return_inverse=True, return_counts=True)
     sums = np.zeros((len(distinct), scores.shape[1]))
     np.add.at(sums, places.reshape(-1), scores)
-    kind = Trees if needs_trees(n_combinations) else Neighbours
-    return kind(distinct, sums / counts[:, None], counts.astype(np.float64))
+    means, weights = sums / counts[:, None], counts.astype(np.float64)
+    if needs_trees(n_combinations):
+        return Trees(distinct, means, weights, n_trees)
+    return Neighbours(distinct, means, weights)
 
 
 def needs_trees(n_combinations: int | None) -> bool:
