@@ -219,7 +219,8 @@ class TestDraws:
     def test_keep_the_share_of_uniform_ones(self, uniform: float, seed: int, n: int) -> None:
         prior = ParetoPrior([task(n=1)], BOTH, uniform=uniform)
         count = sum(prior.is_uniform(draw, seed) for draw in range(n))
-        assert abs(count - uniform * n) < 1 + 1e-9
+        assert -1 - 1e-9 < count - uniform * n < 3 + 1e-9
+        assert prior.is_uniform(1, seed) == prior.is_uniform(3, seed) == (uniform > 0)
 
     def test_of_a_reversed_prior_become_random(self) -> None:
         reversed_task = task(of=lambda config: [-x for x in loss(config)])
@@ -263,12 +264,12 @@ def seen_by(n_tasks: int, n: int, wrong: Sequence[float], seed: int = 0) -> tupl
 
 class TestTrust:
     def test_follows_the_rank_correlations_of_one_and_of_all_objectives(self) -> None:
-        expected, seen = seen_by(3, 12, [0.0, 0.0, 0.2], seed=4)
+        expected, seen = seen_by(3, 12, [0.0, 0.0, 0.0], seed=4)
         r = [stats.spearmanr(expected.mean(axis=0)[:, i], seen[:, i]).statistic for i in range(3)]
-        pooled = (4 * 0.5 + 12 * sum(r)) / (4 + 36)
-        estimates = [(4 * pooled + 12 * own) / 16 for own in r]
+        pooled = (4 * 0.5 + 11 * sum(r)) / (4 + 33)
+        estimates = [(8 * pooled + 11 * own) / 19 for own in r]
         weights = weights_of(expected, seen)
-        assert weights == pytest.approx([min(max(estimate / 0.25, 0), 1) for estimate in estimates])
+        assert weights == pytest.approx([min(max(estimate / 0.1, 0), 1) for estimate in estimates])
         assert ((weights > 0) & (weights < 1)).any()
 
     @given(n=st.integers(2, 40), seed=st.integers(0, 99))

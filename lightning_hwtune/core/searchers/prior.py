@@ -9,10 +9,11 @@ scores random candidates. So a sample supposes that the new task is like a few e
 candidate by candidate would favour whoever is in luck. The batch takes the first candidates by fronts, farthest-first
 inside a front (`ranking.order`).
 
-Trust (`trust`). A fixed share of the draws is uniform, found by the draw's number, whatever was learned. With them the
-prior is examined: tasks that rank them well are picked more often, and each objective has a weight w: its score is w
-times the sample plus sqrt(1 - w^2) times normal noise of the sample's own spread, so that a prior of weight 0 is a
-random draw. Draws of its own do not count: they have a restricted range, in which a good prior looks bad.
+Trust (`trust`). A fixed share of the draws is uniform, found by the draw's number, whatever was learned, and two of the
+first four besides. With them the prior is examined: tasks that rank them well are picked more often, and each objective
+has a weight w: its score is w times the sample plus sqrt(1 - w^2) times normal noise of the sample's own spread, so
+that a prior of weight 0 is a random draw. Draws of its own do not count: they have a restricted range, in which a good
+prior looks bad.
 
 A prior that says nothing, of one point or of constant losses, leaves the draws random.
 """
@@ -47,6 +48,7 @@ __all__ = ["EarlierStudy", "EarlierTable", "ParetoPrior"]
 
 Floats = npt.NDArray[np.float64]
 
+_EARLY = (1, 3)  # draws that are uniform so that a prior that misleads is soon found out
 _PICKS = 4  # tasks behind one sample: fewer forget what tasks have in common, more forget where they differ
 
 
@@ -97,10 +99,10 @@ class ParetoPrior(Searcher):
         tasks: at least one; each an `EarlierTask` or its plain form.
         objectives: of the tasks' losses, in the order of their columns; `Objectives` or its plain form. A study may
             have some of them, in any order.
-        uniform: the share of draws that stays uniform.
+        uniform: the share of draws that stays uniform; 0 = none, and so full trust for ever.
         batch: draws that share one sample of scores.
         candidates: random configurations among which a batch chooses.
-        guarded: False = full trust for ever, for comparisons.
+        guarded: False = full trust for ever, in all tasks alike, for comparisons.
         configs: draw from this list only, each once; None = from the whole space.
     """
 
@@ -265,7 +267,9 @@ class ParetoPrior(Searcher):
         }
 
     def is_uniform(self, draw: int, seed: int) -> bool:
-        """Tells whether a draw is one of the uniform ones: evenly spread over the numbers, from a random start."""
+        """Tells whether a draw is one of the uniform ones: two early ones, others evenly spread from a random start."""
+        if draw in _EARLY and self.uniform > 0:
+            return True
         start = _share_start(seed)
         return math.floor((draw + 1) * self.uniform + start) > math.floor(draw * self.uniform + start)
 
@@ -275,7 +279,7 @@ class ParetoPrior(Searcher):
 
     def trust(self, space: SearchSpace, seed: int, history: History) -> Floats:
         """Returns the prior's weight in each objective, shape `(n_objectives,)`, from 0 to 1; see the module."""
-        return self._weights(*self._evidence(space, seed, history))
+        return weights_of(*self._evidence(space, seed, history))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ParetoPrior) and other.digest == self.digest
@@ -301,7 +305,7 @@ class ParetoPrior(Searcher):
             return []
         evidence, lesson = self._evidence(space, seed, history), self.lesson(space, history.objectives)
         sample = lesson.sample(candidates, picked_tasks(*evidence, _PICKS, rng), rng)
-        weight, noise = self._weights(*evidence), sample.std(axis=0) * rng.standard_normal(sample.shape)
+        weight, noise = weights_of(*evidence), sample.std(axis=0) * rng.standard_normal(sample.shape)
         scores = weight * sample + np.sqrt(1 - weight**2) * noise
         ranks = front_ranks(scores)
         last = np.sort(ranks)[min(n, len(ranks)) - 1]
@@ -309,13 +313,17 @@ class ParetoPrior(Searcher):
         return [candidates[index] for index in members[total_order(scores[members], "farthest_first")]]
 
     def _evidence(self, space: SearchSpace, seed: int, history: History) -> tuple[Floats, Floats]:
-        """What each task expects of the uniform draws, `(n_tasks, n, n_objectives)`, and what they showed."""
-        drawn = [trial for trial in history.trials if trial.draw is not None and self.is_uniform(trial.draw, seed)]
+        """What each task expects of the uniform draws, `(n_tasks, n, n_objectives)`, and what they showed.
+
+        None of them where the prior is not guarded.
+        """
+        drawn = [
+            trial
+            for trial in history.trials
+            if self.guarded and trial.draw is not None and self.is_uniform(trial.draw, seed)
+        ]
         trials, seen = chained_scores(drawn, history.objectives)
         return self.lesson(space, history.objectives).expect_each([trial.config for trial in trials]), seen
-
-    def _weights(self, expected: Floats, seen: Floats) -> Floats:
-        return weights_of(expected, seen) if self.guarded else np.ones(seen.shape[1])
 
 
 @functools.lru_cache(maxsize=8)

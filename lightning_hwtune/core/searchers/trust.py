@@ -2,11 +2,11 @@
 
 Both rules look at uniform draws only. A prior's own draws have a restricted range, in which a good prior looks bad.
 
-Weights. For each objective, r is the rank correlation (Spearman) of what the tasks together expect with what was seen.
-A few draws say little about one objective alone, and tasks that mislead in one tend to mislead in all; so an estimate
-is drawn towards that of all objectives, and this one towards what is believed in advance:
-pooled = (n0 r0 + n sum(r)) / (n0 + n m), estimate = (n0 pooled + n r) / (n0 + n), with n draws and m objectives. The
-weight is the estimate over `_ENOUGH`, within [0, 1].
+Weights. For each objective, r is the rank correlation (Spearman) of what the tasks together expect with what n draws
+showed; it is worth n - 1, as its variance without a relation is 1 / (n - 1). A few draws say little about one objective
+alone, and tasks that mislead in one tend to mislead in all; so an estimate is drawn towards that of all m objectives,
+and this one towards what is believed in advance: pooled = (n0 r0 + (n - 1) sum(r)) / (n0 + (n - 1) m), estimate =
+(n1 pooled + (n - 1) r) / (n1 + n - 1). The weight is the estimate over `_ENOUGH`, within [0, 1].
 
 Picks. After Feurer, Letham and Bakshy, "Scalable meta-learning for Bayesian optimization using ranking-weighted
 Gaussian process ensembles", 2018 (arXiv 1802.02219): draws are taken with replacement, and the task is picked that
@@ -25,8 +25,9 @@ __all__ = ["picked_tasks", "weights_of"]
 
 Floats = npt.NDArray[np.float64]
 
-_N0, _R0 = 4, 0.5  # draws that the belief in advance is worth, and the rank correlation that is believed
-_ENOUGH = 0.25  # estimated rank correlation that deserves full weight; errors of related tasks may agree no better
+_N0, _R0 = 4, 0.5  # what the belief in advance is worth, in draws, and the rank correlation that is believed
+_N1 = 8  # what all objectives together are worth for one of them, in draws
+_ENOUGH = 0.1  # estimated rank correlation that deserves full weight: less costs a good prior more than it saves
 _LEAST = 3  # draws from which on tasks are compared
 _PAIRED = 32  # draws that a comparison looks at, at most
 
@@ -38,14 +39,14 @@ def weights_of(expected: Floats, seen: Floats) -> Floats:
         expected: what each task expects of the draws, shape `(n_tasks, n_draws, n_objectives)`.
         seen: their scores, shape `(n_draws, n_objectives)`.
     """
-    n = len(seen)
-    if n < 2:
+    worth = len(seen) - 1
+    if worth < 1:
         return np.ones(seen.shape[1])
     columns = zip(expected.mean(axis=0).T, seen.T, strict=True)
     r = np.array([_spearman(first, second) for first, second in columns])
     told = ~np.isnan(r)  # what never differs tells nothing, for or against
-    pooled = (_N0 * _R0 + n * r[told].sum()) / (_N0 + n * told.sum())
-    estimates = np.where(told, (_N0 * pooled + n * r) / (_N0 + n), pooled)
+    pooled = (_N0 * _R0 + worth * r[told].sum()) / (_N0 + worth * told.sum())
+    estimates = np.where(told, (_N1 * pooled + worth * r) / (_N1 + worth), pooled)
     weights: Floats = (estimates / _ENOUGH).clip(0.0, 1.0)
     return weights
 
