@@ -8,7 +8,7 @@ configurations can be drawn, and the prior knows the *other* half only, so it ne
 
     none        the half in a random order
     prior       ParetoPrior as it comes
-    unguarded   the same with full trust for ever
+    unguarded   the same with full trust in all tasks for ever, whatever this study shows
     reversed, reversed_unguarded   the same two, learned from losses turned round
     overlap_4   a prior that knows only the first four of the seven hyperparameters (the others are missing)
     overlap_3   a prior that knows only the other three

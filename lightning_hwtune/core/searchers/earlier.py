@@ -73,6 +73,7 @@ class Lesson:
     def __init__(self, tasks: Sequence[EarlierTask], space: SearchSpace, columns: Sequence[int]) -> None:
         self.space, self.shared = space, shared_names(tasks, space)
         self._known: dict[tuple[Any, ...], Floats] = {}
+        self._encoded: dict[tuple[Any, ...], list[float]] = {}
         rows = usable_rows(tasks, space)
         self.n_points = {task.name: len(kept) for task, kept in zip(tasks, rows, strict=True)}
         pairs = [(task, kept) for task, kept in zip(tasks, rows, strict=True) if kept]
@@ -98,7 +99,7 @@ class Lesson:
         keys = [self._key(config) for config in configs]
         new = list(dict.fromkeys(key for key in keys if key not in self._known))
         if new:
-            points = np.array([self._encode(key) for key in new])
+            points = self._points(new)
             found = np.stack([model.expect(points) for model in self.models], axis=1)
             self._known.update(zip(new, found, strict=True))
         each = np.array([self._known[key] for key in keys]).reshape(-1, len(self.models), self.scores.shape[1])
@@ -108,12 +109,22 @@ class Lesson:
 
     def sample(self, configs: Sequence[Mapping[str, Any]], tasks: Sequence[int], rng: np.random.Generator) -> Floats:
         """Returns the mean of one sample of each of these tasks, shape `(n_configs, n_objectives)`."""
-        points = np.array([self._encode(self._key(config)) for config in configs])
+        points = self._points([self._key(config) for config in configs])
         found: Floats = np.mean([self.models[task].sample(points, rng) for task in tasks], axis=0)
         return found
 
     def _key(self, config: Mapping[str, Any]) -> tuple[Any, ...]:
         return tuple(config[name] for name in self.shared)
+
+    def _points(self, keys: Sequence[tuple[Any, ...]]) -> Floats:
+        """The encoded keys, remembered: the draws of a batch have the same candidates."""
+        for key in keys:
+            if key not in self._encoded:
+                self._encoded[key] = self._encode(key)
+        points = np.array([self._encoded[key] for key in keys])
+        if len(self._encoded) > _REMEMBERED:
+            self._encoded.clear()
+        return points
 
     def _encode(self, key: Sequence[Any]) -> list[float]:
         pairs = zip(self.shared, key, strict=True)
@@ -126,7 +137,7 @@ class Lesson:
 
 _TREES = 400  # of all tasks together
 _TREES_EACH = (10, 100)  # at least and at most
-_REMEMBERED = 20_000  # configurations whose expectation is kept
+_REMEMBERED = 20_000  # configurations whose expectation, or whose code, is kept
 
 
 def shared_names(tasks: Sequence[EarlierTask], space: SearchSpace) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ Floats = npt.NDArray[np.float64]
 
 _N0, _R0 = 4, 0.5  # what the belief in advance is worth, in draws, and the rank correlation that is believed
 _N1 = 8  # what all objectives together are worth for one of them, in draws
-_ENOUGH = 0.1  # estimated rank correlation that deserves full weight: less costs a good prior more than it saves
+_ENOUGH = 0.1  # estimated rank correlation that deserves full weight; asking for more costs good priors too much
 _LEAST = 3  # draws from which on tasks are compared
 _PAIRED = 32  # draws that a comparison looks at, at most
 
