@@ -52,17 +52,17 @@ def _grid_table(cells: list[Document]) -> str:
 
 
 def transfer_details(document: Document) -> list[str]:
-    """Returns the gain of each prior over no prior, at each budget."""
-    arms = {arm: found for arm, found in document.items() if isinstance(found, Mapping) and "at_5" in found}
-    arms = {arm: found for arm, found in arms.items() if isinstance(found["at_5"], Mapping)}
+    """Returns the gain of each prior over no prior, at each budget and by both kinds of hypervolume."""
+    blocks = ["Gain in hypervolume over the same study without a prior, paired by seed; means over tasks."]
     keys = ("mean_gain", "interval_90", "tasks_worse_by_0.02", "worst")
-    head = ["arm", *(f"{key} {budget}" for budget in ("at_5", "at_10") for key in keys)]
-    rows = [
-        [f"`{arm}`", *(_cell(found[budget][key]) for budget in ("at_5", "at_10") for key in keys)]
-        for arm, found in arms.items()
-    ]
-    told = "Gain in hypervolume over the same study without a prior, paired by seed; means over tasks."
-    return [told, table([name.replace("_", " ") for name in head], rows)] if rows else []
+    for kind in ("partial", "full"):
+        found = {arm: row for arm, row in document[kind].items() if arm != "hypervolume_without"}
+        budgets = list(next(iter(found.values())))
+        head = ["arm", *(f"{key} {budget}".replace("_", " ") for budget in budgets for key in keys)]
+        rows = [[f"`{arm}`", *(_cell(row[b][key]) for b in budgets for key in keys)] for arm, row in found.items()]
+        without = ", ".join(f"{shown(value)} {at}" for at, value in document[kind]["hypervolume_without"].items())
+        blocks += [f"**{kind}**; without a prior {without.replace('_', ' ')}:", table(head, rows)]
+    return blocks
 
 
 def _cell(value: Any) -> str:

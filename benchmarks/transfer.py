@@ -14,11 +14,13 @@ configurations can be drawn, and the prior knows the *other* half only, so it ne
     overlap_3   a prior that knows only the other three
 
 A budget of b median trainings is b times the median time of a full training in this task, summed over the workers.
-Hypervolume: as a share of that of the task's front of all configurations at all resources; every report counts, error
-linear, time in its logarithm (`engine/replay.py`). A gain is the difference of an arm and "none" with the same seed; a
-task's gain is the mean over seeds, and the interval is a bootstrap over tasks (90 %). The curves are YAHPO's surrogate
-of LCBench, predicted and not measured (Apache-2.0). With --rows every task and arm leaves its rows in a folder, and
-what is there is not run again.
+Hypervolume: "partial", every report counts, as a share of that of the task's front of all configurations at all
+resources; "full", only configurations trained to the end count. Error linear, time in its logarithm
+(`engine/replay.py`). Figures are those of "partial", unless they begin with `full_`. Most of "partial" is had from any
+cheap trainings, so that little is left to gain; "full" asks what has been trained to the end by then. A gain is the
+difference of an arm and "none" with the same seed; a task's gain is the mean over seeds, and the interval is a bootstrap
+over tasks (90 %). The curves are YAHPO's surrogate of LCBench, predicted and not measured (Apache-2.0). With --rows
+every task and arm leaves its rows in a folder, and what is there is not run again.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ from lightning_hwtune.engine.replay import Yardstick, replay_study
 from lightning_hwtune.store.tables import Table, TaskCurves
 
 BUDGETS = (5, 10)
+KINDS = ("partial", "full")
 ARMS = ("none", "prior", "unguarded", "reversed", "reversed_unguarded", "overlap_4", "overlap_3")
 N_WORKERS = 4
 SHARED = {"overlap_4": slice(None, 4), "overlap_3": slice(4, None)}  # hyperparameters that a prior knows
@@ -76,7 +79,7 @@ def _changed(task: EarlierTask, arm: str) -> EarlierTask:
 
 
 def shares(arm: str, table: Table, curves: TaskCurves, yardstick: Yardstick, seed: int) -> Row:
-    """Returns the row of one study: the share of hypervolume at each budget."""
+    """Returns the row of one study: kind of hypervolume -> its share at each budget."""
     median_s = float(np.median([curves.elapsed_s(config, table.max_resource, 1) for config in table.configs]))
     spec = StudySpec(
         name=f"{curves.task}-{arm}",
@@ -89,7 +92,7 @@ def shares(arm: str, table: Table, curves: TaskCurves, yardstick: Yardstick, see
     )
     ends_s = [budget * median_s / N_WORKERS for budget in BUDGETS]
     found = replay_study(spec, curves, Limits(max_trials=len(table.configs), max_time_s=1.05 * ends_s[-1]), yardstick)
-    return {"shares": [found.at(end_s) for end_s in ends_s]}
+    return {kind: [found.at(end_s, kind=kind) for end_s in ends_s] for kind in KINDS}
 
 
 def interval(values: npt.NDArray[np.float64]) -> list[float]:
@@ -100,7 +103,7 @@ def interval(values: npt.NDArray[np.float64]) -> list[float]:
 
 
 def summary(by_arm: Mapping[str, npt.NDArray[np.float64]], tasks: list[str]) -> dict[str, Any]:
-    """Returns the report of hypervolumes of shape `(n_tasks, n_seeds, n_budgets)`."""
+    """Returns the report on one kind of hypervolume, of shape `(n_tasks, n_seeds, n_budgets)`."""
     gains = {arm: (by_arm[arm] - by_arm["none"]).mean(axis=1) for arm in by_arm if arm != "none"}
     report: dict[str, Any] = {
         "hypervolume_without": {
@@ -118,14 +121,20 @@ def summary(by_arm: Mapping[str, npt.NDArray[np.float64]], tasks: list[str]) -> 
             }
             for i, budget in enumerate(BUDGETS)
         }
-    report["figures"] = {
-        "gain_at_5": report["prior"]["at_5"]["mean_gain"],
-        "gain_at_10": report["prior"]["at_10"]["mean_gain"],
-        "tasks_worse_at_10": report["prior"]["at_10"]["tasks_worse_by_0.02"],
-        "reversed_loss_guarded": round(-report["reversed"]["at_10"]["mean_gain"], 4),
-        "reversed_loss_unguarded": round(-report["reversed_unguarded"]["at_10"]["mean_gain"], 4),
-    }
     return report
+
+
+def figures(partial: Mapping[str, Any], full: Mapping[str, Any]) -> dict[str, float]:
+    """Returns the headline numbers of the reports on both kinds."""
+    return {
+        "gain_at_5": partial["prior"]["at_5"]["mean_gain"],
+        "gain_at_10": partial["prior"]["at_10"]["mean_gain"],
+        "tasks_worse_at_10": partial["prior"]["at_10"]["tasks_worse_by_0.02"],
+        "reversed_loss_guarded": round(-partial["reversed"]["at_10"]["mean_gain"], 4),
+        "reversed_loss_unguarded": round(-partial["reversed_unguarded"]["at_10"]["mean_gain"], 4),
+        "full_gain_at_5": full["prior"]["at_5"]["mean_gain"],
+        "full_gain_at_10": full["prior"]["at_10"]["mean_gain"],
+    }
 
 
 def main() -> None:
@@ -137,18 +146,21 @@ def main() -> None:
     options = parser.parse_args()
     table, seeds = Table.load("lcbench-surrogate"), range(options.seeds)
     tasks = list(table.tasks[: options.tasks])
-    found: dict[str, list[list[list[float]]]] = {arm: [] for arm in ARMS}
+    found: dict[str, list[list[Row]]] = {arm: [] for arm in ARMS}
     for task in tasks:
         curves = table.curves(task)
         yardstick = Yardstick.of(table.chosen(["val_error", "train_s"]), curves.losses[..., _columns(table)])
         for arm in ARMS:
-            about = {"budgets": list(BUDGETS), "workers": N_WORKERS}
+            about = {"budgets": list(BUDGETS), "workers": N_WORKERS, "kinds": list(KINDS)}
             find = partial(shares, arm, table, curves, yardstick)
-            rows = kept_rows(options.rows, f"transfer-{task}-{arm}", about, seeds, find)
-            found[arm].append([row["shares"] for row in rows])
+            found[arm].append(kept_rows(options.rows, f"transfer-{task}-{arm}", about, seeds, find))
     about = {"table": table.name, "source": table.source, "licence": table.licence, "seeds": options.seeds}
-    report = summary({arm: np.array(rows) for arm, rows in found.items()}, tasks)
-    print(json.dumps({"settings": {**about, "workers": N_WORKERS, "eta": 3}, **report}, indent=1))
+    reports = {
+        kind: summary({a: np.array([[row[kind] for row in rows] for rows in found[a]]) for a in ARMS}, tasks)
+        for kind in KINDS
+    }
+    settings = {**about, "workers": N_WORKERS, "eta": 3}
+    print(json.dumps({"settings": settings, **reports, "figures": figures(**reports)}, indent=1))
 
 
 def _columns(table: Table) -> list[int]:

@@ -11,12 +11,15 @@ def test_a_gain_is_the_difference_of_the_same_seed() -> None:
     by_arm["reversed_unguarded"] = none - np.array([[[0.1, 0.1]], [[0.0, 0.3]]])
     found = transfer.summary(by_arm, ["a", "b"])
     assert found["prior"]["at_5"]["by_task"] == {"a": 0.04, "b": 0.04}
-    assert found["figures"] == {
+    full = transfer.summary(by_arm | {"prior": none + 0.1}, ["a", "b"])
+    assert transfer.figures(found, full) == {
         "gain_at_5": 0.04,
         "gain_at_10": 0.04,
         "tasks_worse_at_10": 0,
         "reversed_loss_guarded": 0.03,
         "reversed_loss_unguarded": 0.2,
+        "full_gain_at_5": 0.1,
+        "full_gain_at_10": 0.1,
     }
     assert found["reversed_unguarded"]["at_10"]["tasks_worse_by_0.02"] == 2
 
