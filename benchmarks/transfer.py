@@ -18,8 +18,8 @@ Hypervolume: "partial", every report counts, as a share of that of the task's fr
 resources; "full", only configurations trained to the end count. Error linear, time in its logarithm
 (`engine/replay.py`). Figures are those of "partial", unless they begin with `full_`. Most of "partial" is had from any
 cheap trainings, so that little is left to gain; "full" asks what has been trained to the end by then. A gain is the
-difference of an arm and "none" with the same seed; a task's gain is the mean over seeds, and the interval is a bootstrap
-over tasks (90 %). The curves are YAHPO's surrogate of LCBench, predicted and not measured (Apache-2.0). With --rows
+difference of an arm and "none" with the same seed; a task's gain is the mean over seeds, the interval a bootstrap over
+tasks (90 %). The curves are YAHPO's surrogate of LCBench, predicted and not measured (Apache-2.0). With --rows
 every task and arm leaves its rows in a folder, and what is there is not run again.
 """
 
