@@ -128,7 +128,7 @@ def figure(document: Document) -> Figure:
             width = 2.0 if name in ours else 1.0
             axes.plot(shares[:n], found[kind][:n], style, color=color, linewidth=width, label=name, alpha=0.9)
         axes.set_xscale("log")
-        axes.set_xlabel("virtual time, as a share of training everything to the end")
+        axes.set_xlabel("virtual time; 1 = all trained to the end")
         axes.set_title(title, loc="left", fontsize="medium")
         tidy(axes)
     drawn.axes[0].set_ylabel("hypervolume, higher is better")
