@@ -52,7 +52,8 @@ class ArgumentError(HwTuneError, ValueError):
     def __init__(self, argument: str, received: object, allowed: str, *, hint: str = "") -> None:
         self.argument, self.received, self.allowed, self.hint = argument, received, allowed, hint
         tail = f" {hint}" if hint else ""
-        super().__init__(f"`{argument}` is {received!r}; allowed: {allowed}.{tail}")
+        dot = "" if allowed.endswith("?") else "."
+        super().__init__(f"`{argument}` is {received!r}; allowed: {allowed}{dot}{tail}")
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild_argument_error, (self.argument, self.received, self.allowed, self.hint)

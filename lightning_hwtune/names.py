@@ -9,7 +9,7 @@ from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, nearest
 __all__ = ["FILE_HABITS", "HABITS", "refuse_unknown", "refuse_unknown_keys"]
 
 HABITS: Mapping[str, str] = {
-    "n_trials": "here it is called `max_trials`, and it is the study's total over all its runs, not additional ones",
+    "n_trials": "here it is `max_trials` of study.run(...), the study's total over all its runs, not additional ones",
     "num_samples": "here it is called `max_trials`, the study's total over all its runs",
     "timeout": "here it is called `max_time` (e.g. '8h'), the study's total over all its runs",
     "time_budget_s": "here it is called `max_time` (e.g. '8h'), the study's total over all its runs",
@@ -51,6 +51,7 @@ FILE_HABITS: Mapping[str, str] = {
         ("gpus", "devices", "accelerator"), "here it belongs to the pool: `pool: {accelerator: gpu, devices: 4}`"
     ),
     **dict.fromkeys(("study_name", "name"), "here it is called `study`"),
+    "n_trials": HABITS["num_samples"],
     "max_t": "here it is called `max_epochs` (or `max_steps`, `max_samples`), among the scheduler's options",
     "points_to_evaluate": "here it is called `enqueue`: a list of configurations",
     "resources_per_trial": "devices a trial are a parameter: `{type: num_devices, counts: [1, 2]}`",
@@ -64,8 +65,13 @@ FILE_HABITS: Mapping[str, str] = {
 """The same for the keys of a study file."""
 
 
-def refuse_unknown(where: str, given: Iterable[str], known: Iterable[str] = ()) -> None:
+def refuse_unknown(
+    where: str, given: Iterable[str], known: Iterable[str] = (), elsewhere: Mapping[str, str] | None = None
+) -> None:
     """Does nothing if `given` is empty; otherwise says what the first name is called here.
+
+    Args:
+        elsewhere: names that are known in another place -> where.
 
     Raises:
         RenamedArgumentError: it is a name of another tool.
@@ -75,6 +81,8 @@ def refuse_unknown(where: str, given: Iterable[str], known: Iterable[str] = ()) 
     for name in given:
         if name in HABITS and name not in known:
             raise RenamedArgumentError(f"{where}({name}=...)", HABITS[name])
+        if elsewhere and name in elsewhere:
+            raise RenamedArgumentError(f"{where}({name}=...)", f"give it to {elsewhere[name]}")
         raise ArgumentError(where, name, f"one of {', '.join(known) or 'the documented names'}{nearest(name, known)}")
 
 

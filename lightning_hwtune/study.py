@@ -124,7 +124,7 @@ class Study:
         max_failures: int = 3,
         **unknown: object,
     ) -> None:
-        refuse_unknown("Study", unknown, _STUDY_NAMES)
+        refuse_unknown("Study", unknown, _STUDY_NAMES, {name: f"study.run({name}=...)" for name in _RUN_NAMES})
         _require(space, SearchSpace, "space", "SearchSpace(lr=Float(1e-4, 1e-1, log=True), ...)")
         _require(scheduler, Scheduler, "scheduler", "a scheduler such as ASHA(max_epochs=27)")
         _require(searcher, Searcher | None, "searcher", "a searcher such as Random(), or None")

@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.entry.chosen import enqueue_new
+from lightning_hwtune.entry.output import short_path
 from lightning_hwtune.errors import ArgumentError, HwTuneError, StudyFailedError, StudyNotFoundError
 from lightning_hwtune.settings import StudySettings
 from lightning_hwtune.study import Study
@@ -174,7 +175,7 @@ def _run(sweep: _Sweep, executor: str | Batches) -> None:
     except (KeyboardInterrupt, SystemExit) as stop:
         log.info("interrupted; what was reported is kept, and the same command goes on")
         sys.exit(130 if isinstance(stop, KeyboardInterrupt) else stop.code)
-    log.info(f"results: {os.path.relpath(write_results(sweep.study.state(), sweep.sweep_dir))}")
+    log.info(f"results: {short_path(write_results(sweep.study.state(), sweep.sweep_dir))}")
     if failed is not None:
         raise failed
 
@@ -212,8 +213,8 @@ def _header(sweep: _Sweep) -> list[str]:
         exist = 0
     total, idle = sweep.settings.max_trials or 0, spec.pool.size - (given.n_jobs or spec.pool.size)
     lines = [
-        f"sweep directory: {os.path.relpath(sweep.sweep_dir)}",
-        f"study: {os.path.relpath(study.dir)}; {exist} of {total} trials exist, {max(total - exist, 0)} to go",
+        f"sweep directory: {short_path(sweep.sweep_dir)}",
+        f"study: {short_path(study.dir)}; {exist} of {total} trials exist, {max(total - exist, 0)} to go",
         f"judged by {', '.join(spec.objectives.names)}: {sweep.reason}",
     ]
     if sweep.app.ending.is_judged_by_value:

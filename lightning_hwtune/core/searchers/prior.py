@@ -7,7 +7,7 @@ task's losses become scores (`copula`), and each task has a model of its own (`e
 shares one sample: `_PICKS` of the tasks are picked, each gives one function that could be its true one, and their mean
 scores random candidates. So a sample supposes that the new task is like a few earlier ones, whereas noise that is drawn
 candidate by candidate would favour whoever is in luck. The batch takes the first candidates by fronts, farthest-first
-inside a front (`ranking.order`).
+inside a front (`ranking.order`). What a uniform draw shows while a batch is under way changes the rest of the batch.
 
 Trust (`trust`). A fixed share of the draws is uniform, found by the draw's number, whatever was learned, and two of the
 first four besides. With them the prior is examined: tasks that rank them well are picked more often, and each objective
