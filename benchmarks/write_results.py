@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import operator
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,11 +125,21 @@ def page(found: Mapping[str, Document]) -> str:
 def figures_table(document: Document) -> str:
     """Returns the headline numbers beside their targets."""
     rows = []
-    for name, value in document.get("figures", {}).items():
+    for name, value in _flat(document.get("figures", {})):
         target = TARGETS.get(name, "")
         is_missed = target and not is_met(value, target)
-        rows.append([f"`{name}`", f"**{shown(value)}**" if is_missed else shown(value), target])
+        text = shown(value) if not isinstance(value, Sequence) else _plain(value)
+        rows.append([f"`{name}`", f"**{text}**" if is_missed else text, target])
     return table(["figure", "value", "target"], rows) if rows else ""
+
+
+def _flat(figures: Document, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields names and values; figures of a group get its name before theirs."""
+    for name, value in figures.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}: ")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def is_met(value: float | None, target: str) -> bool:

@@ -10,7 +10,7 @@ from benchmarks import write_results
 FOUND: dict[str, Any] = {
     "import_time": {"figures": {"import_s": 0.4, "has_torch": False}, "machine": "a machine", "seeds": []},
     "decisions": {
-        "figures": {"us_2obj_cloud_10k": 99.5, "growth_exponent": 0.1},
+        "figures": {"us_2obj_cloud_10k": 99.5, "growth_exponent": 0.1, "one": {"trials": 4, "keys": ["a", "b"]}},
         "decisions": [{"objectives": 2, "shape": "cloud", "n": 100, "within": "crowding", "mean_us": 1.5}],
     },
 }
@@ -21,6 +21,7 @@ def test_a_figure_stands_beside_its_target_and_is_bold_where_it_misses_it() -> N
     assert "| `import_s` | **0.4** | <= 0.3 |" in page
     assert "| `us_2obj_cloud_10k` | 99.5 | <= 100 |" in page
     assert "| `growth_exponent` | 0.1 |  |" in page
+    assert "| `one: trials` | 4 |  |\n| `one: keys` | a, b |  |" in page
     assert "| 2 | cloud | 100 | crowding | 1.5 | - | - |" in page
     assert page.count("Not run yet.") == len(write_results.TITLES) - len(FOUND)
 
