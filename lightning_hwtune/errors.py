@@ -2,7 +2,7 @@
 
     HwTuneError
     ├── ArgumentError           (ValueError)    a value is not allowed: correct the call
-    ├── RenamedArgumentError    (TypeError)     another tool's name: use ours, the message says which
+    ├── RenamedArgumentError    (TypeError)     another tool's name, or a misspelt one: use ours
     ├── OwnedArgumentError      (TypeError)     the study decides this itself: leave the argument out
     ├── MetricError             (LookupError)   an objective never arrived: log it, or correct its name
     ├── StudyMismatchError      (ValueError)    a stored study was made with other settings: rename, or restore them
@@ -64,11 +64,12 @@ def _rebuild_argument_error(argument: str, received: object, allowed: str, hint:
 
 
 class RenamedArgumentError(HwTuneError, TypeError):
-    """A name that another tool uses for something that is called differently here."""
+    """An argument's name that is none here: another tool calls something so, or it is misspelt."""
 
     def __init__(self, given: str, here: str) -> None:
         self.given, self.here = given, here
-        super().__init__(f"`{given}` is not a name here: {here}.")
+        dot = "" if here.endswith("?") else "."
+        super().__init__(f"`{given}` is not a name here: {here}{dot}")
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.given, self.here)

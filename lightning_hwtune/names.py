@@ -74,8 +74,7 @@ def refuse_unknown(
         elsewhere: names that are known in another place -> where.
 
     Raises:
-        RenamedArgumentError: it is a name of another tool.
-        ArgumentError: nobody knows it; the nearest known name is suggested.
+        RenamedArgumentError: what it is called here; for a name that nobody knows, all known ones and the nearest.
     """
     known = list(known)
     for name in given:
@@ -83,14 +82,16 @@ def refuse_unknown(
             raise RenamedArgumentError(f"{where}({name}=...)", HABITS[name])
         if elsewhere and name in elsewhere:
             raise RenamedArgumentError(f"{where}({name}=...)", f"give it to {elsewhere[name]}")
-        raise ArgumentError(where, name, f"one of {', '.join(known) or 'the documented names'}{nearest(name, known)}")
+        ours = f"those are {', '.join(known)}" if known else "see its documentation"
+        raise RenamedArgumentError(f"{where}({name}=...)", f"{ours}{nearest(name, known)}")
 
 
 def refuse_unknown_keys(where: str, given: Mapping[str, object], known: Iterable[str]) -> None:
     """The same for the keys of a study file; `where` goes before the key's name, e.g. "pool.".
 
     Raises:
-        RenamedArgumentError, ArgumentError: as `refuse_unknown`.
+        RenamedArgumentError: it is a name of another tool.
+        ArgumentError: nobody knows it; the nearest known name is suggested.
     """
     known = list(known)
     for name, value in given.items():

@@ -320,8 +320,8 @@ class Study:
                     session.finish(done)
                     return done
             except BaseException as error:
-                is_user = isinstance(error, KeyboardInterrupt | SystemExit)
-                loop.interrupt("interrupted by the user" if is_user else f"the session ended: {type(error).__name__}")
+                why = {KeyboardInterrupt: "Ctrl-C", SystemExit: "this process was told to end"}
+                loop.interrupt(why.get(type(error), f"the session ended with {type(error).__name__}"))
                 raise
             finally:
                 executor.close()  # before the last lines are printed

@@ -33,7 +33,7 @@ def test_habits_in_files(name: str):
 
 
 def test_unknown_names_get_the_nearest():
-    with pytest.raises(ArgumentError, match="did you mean 'max_trials'"):
+    with pytest.raises(RenamedArgumentError, match=r"`Study.run\(max_trails=.*did you mean 'max_trials'\?$"):
         refuse_unknown("Study.run", ["max_trails"], KNOWN)
     with pytest.raises(ArgumentError, match=r"`a\.max_trails` is 3; allowed: the keys .*Did you mean 'max_trials'"):
         refuse_unknown_keys("a.", {"max_trails": 3}, KNOWN)

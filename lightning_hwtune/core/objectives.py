@@ -10,15 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Self, final
 
 import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.errors import ArgumentError, MetricError, nearest
+from lightning_hwtune.names import refuse_unknown
 
 __all__ = ["Cost", "DeviceSeconds", "Metric", "Objective", "Objectives", "TrainSeconds"]
 
+_ARGUMENTS = ("name", "mode", "unit")
 _MODES = {"min": "min", "max": "max", "minimize": "min", "maximize": "max"}
 
 
@@ -36,6 +38,11 @@ class Metric:
     mode: str
     unit: str = ""
     is_measured: ClassVar[bool] = False
+
+    def __new__(cls, *_: object, **named: object) -> Self:
+        """Returns a metric that `__init__` fills in; says what a wrong name is called here."""
+        refuse_unknown("Metric", [name for name in named if name not in _ARGUMENTS], _ARGUMENTS)
+        return object.__new__(cls)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:

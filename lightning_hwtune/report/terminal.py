@@ -96,10 +96,11 @@ def rung_table(scheduler: Scheduler, n_trials: int, finishers: int = 0) -> Group
     table = _plain_table(f"rungs of {counted(n_trials, 'trials')}")
     for name in (forecast["unit"], "trials", "go on", "finishers"):
         table.add_column(Text(name), justify="right", no_wrap=True)
-    rungs = forecast["rungs"]
-    for rung, after in zip(rungs, [*rungs[1:], None], strict=True):
-        go_on = str(after["trials"]) if after else "end"
-        table.add_row(str(rung["rung"]), str(rung["trials"]), go_on, str(rung["finishers"] or ""))
+    *lower, top = forecast["rungs"]
+    for rung, after in zip(lower, [*lower[1:], top], strict=True):
+        table.add_row(str(rung["rung"]), str(rung["trials"]), str(after["trials"]), str(rung["finishers"] or ""))
+    added = forecast["fully_trained"] - top["trials"]
+    table.add_row(str(top["rung"]), f"{top['trials']} + {added}" if added else str(top["trials"]), "end", "")
     return Group(table, Text(_total(forecast)))
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, final
 
 from lightning_hwtune.store.process import birth_of, is_alive
+from lightning_hwtune.training.repeated import repeated
 
 __all__ = ["SweepProcess"]
 
@@ -51,17 +51,10 @@ class SweepProcess:
         if self.pid == os.getpid():  # a launcher that runs jobs in the sweep's own process
             yield
             return
-        over = threading.Event()
 
         def look() -> None:
-            while not over.wait(_LOOK_S):
-                if not self.wants(order):
-                    os.kill(os.getpid(), signal.SIGKILL)
+            if not self.wants(order):
+                os.kill(os.getpid(), signal.SIGKILL)
 
-        thread = threading.Thread(target=look, name="hwtune-wanted", daemon=True)
-        thread.start()
-        try:
+        with repeated(look, _LOOK_S, "hwtune-wanted"):
             yield
-        finally:
-            over.set()
-            thread.join()

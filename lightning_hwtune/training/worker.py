@@ -12,7 +12,6 @@ import os
 import pickle
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,8 +19,10 @@ from typing import Any
 
 from lightning_hwtune.training.channel import Beat, Channel, Ended, SegmentOrder, Started
 from lightning_hwtune.training.context import current_segment, segment_context
+from lightning_hwtune.training.forks import quieten_forks
 from lightning_hwtune.training.lifeline import die_with_parent, tie_children
 from lightning_hwtune.training.ranks import Rendezvous, join_group, rank_environment, scrub_environment
+from lightning_hwtune.training.repeated import repeated
 from lightning_hwtune.training.trackers import tracker_runs
 from lightning_hwtune.training.trial import Trial
 
@@ -94,30 +95,22 @@ def _become_independent() -> None:
     _let_go_of_the_server()
     die_with_parent(os.getppid())
     tie_children()
+    quieten_forks()
     # loader workers are forked as on any other day, not through the server that made this process
     multiprocessing.set_start_method(None, force=True)
 
 
-@contextlib.contextmanager
-def _beating(channel: Channel, rank: int) -> Iterator[None]:
+def _beating(channel: Channel, rank: int) -> contextlib.AbstractContextManager[None]:
     """Sends a sign of life every second, from a thread of its own; ends this process's session if nobody is there."""
-    over = threading.Event()
 
     def beat() -> None:
-        while not over.wait(_BEAT_S):
-            segment = current_segment()
-            try:
-                channel.send(Beat(rank, segment.progress if segment is not None else 0))
-            except OSError:  # the engine is gone; its fork server may take its time to follow
-                os.killpg(os.getpgrp(), signal.SIGKILL)
+        segment = current_segment()
+        try:
+            channel.send(Beat(rank, segment.progress if segment is not None else 0))
+        except OSError:  # the engine is gone; its fork server may take its time to follow
+            os.killpg(os.getpgrp(), signal.SIGKILL)
 
-    thread = threading.Thread(target=beat, name="hwtune-beat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return repeated(beat, _BEAT_S, "hwtune-beat")
 
 
 def _let_go_of_the_server() -> None:

@@ -29,7 +29,7 @@ def test_the_rungs_as_a_table_and_as_a_line():
         ["1", "60", "20"],
         ["3", "20", "6"],
         ["9", "6", "2", "2"],
-        ["27", "2", "end"],
+        ["27", "2", "+", "2", "end"],
     ]
     total = "at least 208 epochs in total, 13 % of the 1620 of full training; 4 fully trained"
     assert lines(console)[7] == total

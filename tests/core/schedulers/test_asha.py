@@ -385,5 +385,5 @@ def test_names_of_other_tools_are_answered_with_ours(given: dict[str, object], s
     ],
 )
 def test_settings_that_are_not_allowed_are_refused(given: dict[str, object], argument: str) -> None:
-    with pytest.raises(ArgumentError, match=argument):
+    with pytest.raises((ArgumentError, RenamedArgumentError), match=argument):
         ASHA(**given)
