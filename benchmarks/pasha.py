@@ -22,12 +22,15 @@ seed draw the same configurations in the same sequence.
 
 Parts. `tables`: lcbench-surrogate (validation error, in [0, 1]; predicted by a surrogate) and taskset (validation loss,
 measured). `synthetic`: a grid of noise x crossing on the generator of `lightning_hwtune.engine.curves`, crossing over
-its whole range, R = 243 and 729, every seed another set of curves. "settled" is the half of the cells whose curves
-settle first, by settles_at, there by crossing: settles_at is the lowest rung from which on the order of 256 random
-configurations, without noise, has a rank correlation (Spearman) of at least 0.9 with their order at R, the median of
-seeds. It does not depend on the noise, so that the half holds all noises alike. rank_correlation is the lowest one of
-neighbouring rungs, with noise. `several`: several objectives, MO-PASHA against MO-ASHA, both as they come, on
-lcbench-surrogate (error, time) and trimtuner (error, time, money): hypervolume of all reports, as
+its whole range, R = 243 and 729, every seed another set of curves. The noises are those of measured curves: the 10th,
+25th, 50th, 75th and 90th percentile of trimtuner's, to one digit; `measured_noise` finds them anew where the table is.
+Curves without any noise, which nobody has and by which PASHA cannot tell noise from order, are in the grid and have
+groups of their own: "noiseless", and "settled_with_noiseless". "settled" is the half of the cells with noise whose
+curves settle first, by settles_at, there by crossing: settles_at is the lowest rung from which on the order of 256
+random configurations, without noise, has a rank correlation (Spearman) of at least 0.9 with their order at R, the
+median of seeds. It does not depend on the noise, so that the half holds all noises alike. rank_correlation is the
+lowest one of neighbouring rungs, with noise. `several`: several objectives, MO-PASHA against MO-ASHA, both as they
+come, on lcbench-surrogate (error, time) and trimtuner (error, time, money): hypervolume of all reports, as
 `lightning_hwtune.engine.replay` tells, as a share of MO-ASHA's, and the same for the full trainings of the
 configurations on the front of all reports.
 """
@@ -35,6 +38,7 @@ configurations on the front of all reports.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -65,12 +69,14 @@ from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.curves import Curves, SyntheticCurves
 from lightning_hwtune.engine.replay import Replay, Yardstick, point, replay_study
 from lightning_hwtune.engine.simulated import simulate
+from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.store.tables import Table, TaskCurves
 
 __all__ = ["main", "selected", "settles_at"]
 
 N_TRIALS, N_WORKERS, CAP = 256, 4, 27
-NOISES = (0.0, 0.003, 0.01, 0.03)
+NOISES = (0.0, 0.002, 0.004, 0.009, 0.02, 0.04)
+MEASURED_AT = (10, 25, 50, 75, 90)  # percentiles
 CROSSINGS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 LADDERS = (243, 729)
 TABLES = {"lcbench": ("lcbench-surrogate", "val_error"), "taskset": ("taskset", "valid_loss")}
@@ -195,6 +201,22 @@ def on_synthetic(max_epochs: int, crossing: float, noise: float, seed: int) -> R
     }
 
 
+def measured_noise(table: Table, column: str = "error") -> dict[str, float]:
+    """Returns percentile -> noise of a table's curves, in the unit of the generator's.
+
+    A curve's deviation is that of its second differences over its later half, which are six variances of independent
+    noise; what there is to learn in a task is what the best one ends below the median beginning.
+    """
+    found = list[float]()
+    for task in table.tasks:
+        errors = table.curves(task).losses[..., table.columns.index(column)]
+        errors = errors[np.isfinite(errors).all(axis=1)]
+        bends = np.diff(errors[:, errors.shape[1] // 2 :], n=2, axis=1)
+        to_learn = np.median(errors[:, 0]) - errors[:, -1].min()
+        found.extend(np.sqrt((bends**2).mean(axis=1) / 6) / to_learn)
+    return {f"p{p}": round(float(np.percentile(found, p)), 4) for p in MEASURED_AT}
+
+
 def at_rungs(curves: Curves, seed: int) -> list[npt.NDArray[np.float64]]:
     """Returns for each rung the errors of as many random configurations as a study has."""
     points = np.random.default_rng(seed).random((N_TRIALS, len(SPACE))).tolist()
@@ -267,6 +289,8 @@ def tables(seeds: range, folder: Path | None) -> tuple[dict[str, Any], dict[str,
 def synthetic(seeds: range, folder: Path | None) -> tuple[dict[str, Any], dict[str, float]]:
     """Returns the grids, and their named figures."""
     report, named = dict[str, Any](), dict[str, float]()
+    with contextlib.suppress(ArgumentError):
+        report["measured_noise"] = measured_noise(Table.load("trimtuner"))
     for max_epochs in LADDERS:
         cells, rows = list[dict[str, Any]](), list[list[Row]]()
         for crossing, noise in itertools.product(CROSSINGS, NOISES):

@@ -82,25 +82,38 @@ def synthetic(cells: Rows, rows: Sequence[Rows]) -> dict[str, Any]:
     Args:
         rows: those of each cell.
     """
-    first = sorted(range(len(cells)), key=lambda i: (cells[i]["settles_at"], cells[i]["crossing"]))[: len(cells) // 2]
+    noisy = [i for i in range(len(cells)) if cells[i]["noise"]]
+    noiseless = [i for i in range(len(cells)) if i not in noisy]
+    first = _settling_first(cells, noisy)
     by_noise = dict[float, list[Mapping[str, Any]]]()
     for i in first:
         by_noise.setdefault(cells[i]["noise"], []).extend(rows[i])
     near = [each for each in cells if each["rank_correlation"] > 0.9]
+
+    def arms(some: Iterable[int]) -> dict[str, dict[str, Any]]:
+        return by_arm([row for i in some for row in rows[i]])
+
     return {
         "cells": len(cells),
         "settled_cells": len(first),
-        "settled": by_arm([row for i in first for row in rows[i]]),
+        "settled": arms(first),
+        "settled_with_noiseless": arms(_settling_first(cells, range(len(cells)))),
+        "noiseless": arms(noiseless) if noiseless else {},
         "settled_by_noise": {
             str(noise): {arm: found["speedup"] for arm, found in by_arm(some).items()}
             for noise, some in sorted(by_noise.items())
         },
         "settled_cells_at_least_2": {arm: sum(cells[i][arm]["speedup"] >= SPEEDUP_BAR for i in first) for arm in PAIRS},
-        "others": by_arm([row for i in range(len(cells)) if i not in first for row in rows[i]]),
+        "others": arms(i for i in noisy if i not in first),
         "cells_correlated_above_0.9": len(near),
         "losses_where_correlated": {arm: [each[arm]["median_loss"] for each in near] for arm in PAIRS},
         "grid": [{"settled": i in first, **each} for i, each in enumerate(cells)],
     }
+
+
+def _settling_first(cells: Rows, some: Sequence[int]) -> list[int]:
+    """Returns half of these cells."""
+    return sorted(some, key=lambda i: (cells[i]["settles_at"], cells[i]["crossing"]))[: len(some) // 2]
 
 
 def several(rows: Rows) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def test_a_block_of_the_readme_runs_as_printed(number: int, tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_sweep_of_the_readme_runs_as_printed(tmp_path: Path) -> None:
-    [line] = re.findall(r"^python (train\.py -m .*)$", README, re.MULTILINE)
+    [line] = re.findall(r"^\.venv/bin/python (train\.py -m .*)$", README, re.MULTILINE)
     smaller = "trainer=quick hydra.sweeper.n_trials=1"
     command = ["bash", "-c", f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT))}/{line} {smaller}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -35,14 +37,26 @@ def test_the_half_of_the_cells_that_settles_first_is_settled() -> None:
         for speedup, at in ((3.0, 9), (1.5, 9), (1.0, 81), (1.0, 27))
     ]
     cells = [
-        pasha_figures.cell(243, crossing, 0.0, each) for crossing, each in zip((0.0, 0.2, 0.6, 0.4), rows, strict=True)
+        pasha_figures.cell(243, crossing, 0.01, each) for crossing, each in zip((0.0, 0.2, 0.6, 0.4), rows, strict=True)
     ]
     found = pasha_figures.synthetic(cells, rows)
     assert [each["settled"] for each in found["grid"]] == [True, True, False, False]
     assert (found["settled"]["floor"]["speedup"], found["others"]["floor"]["speedup"]) == (2.25, 1.0)
     assert found["settled_cells_at_least_2"]["floor"] == 1
-    assert found["settled_by_noise"]["0.0"]["floor"] == 2.25
+    assert found["settled_by_noise"]["0.01"]["floor"] == 2.25
     assert found["losses_where_correlated"]["floor"] == [0.0] * 4
+    assert found["settled_with_noiseless"] == found["settled"]
+
+
+def test_curves_without_noise_are_a_group_of_their_own() -> None:
+    places = list(itertools.product((0.0, 0.5), (0.0, 0.01)))
+    rows = [[row(speedup, 0.0, settles_at=9, rank_correlation=0.95)] * 2 for speedup in (1.0, 3.0, 1.0, 2.0)]
+    cells = [pasha_figures.cell(243, *place, each) for place, each in zip(places, rows, strict=True)]
+    found = pasha_figures.synthetic(cells, rows)
+    assert [each["settled"] for each in found["grid"]] == [False, True, False, False]
+    assert (found["settled"]["floor"]["speedup"], found["others"]["floor"]["speedup"]) == (3.0, 2.0)
+    assert (found["noiseless"]["floor"]["speedup"], found["settled_with_noiseless"]["floor"]["speedup"]) == (1.0, 2.0)
+    assert list(found["settled_by_noise"]) == ["0.01"]
 
 
 def test_curves_settle_where_the_order_stays() -> None:
@@ -87,3 +101,12 @@ def test_a_whole_ladder_without_the_authors_quota_is_asha() -> None:
 
     assert decided(pasha.WholeLadder(81, quota="floor")) == decided(ASHA(81))
     assert decided(pasha.WholeLadder(81, quota="quantile")) != decided(ASHA(81))
+
+
+def test_the_noise_of_curves_is_found_again() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.004, size=(400, 30, 1))
+    errors = np.linspace(0.9, 0.4, 400)[:, None, None] + np.linspace(0.5, 0.0, 30)[:, None] + noise
+    table = SimpleNamespace(tasks=["one"], columns=["error"], curves=lambda _: SimpleNamespace(losses=errors))
+    found = pasha.measured_noise(table)
+    to_learn = np.median(errors[:, 0]) - errors[:, -1].min()
+    assert found["p50"] == pytest.approx(0.004 / to_learn, rel=0.1)
