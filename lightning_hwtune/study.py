@@ -17,6 +17,7 @@ from lightning_hwtune.core.decisions import Done
 from lightning_hwtune.core.events import Event
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Objective, Objectives
+from lightning_hwtune.core.parameters import Parameter
 from lightning_hwtune.core.schedulers import Scheduler
 from lightning_hwtune.core.searchers import Random, Searcher
 from lightning_hwtune.core.space import SearchSpace
@@ -85,7 +86,8 @@ class Study:
 
     Args:
         name: folder under `dir`; a study that exists there is continued.
-        space: the parameters; hardware is one of them (`NumDevices`).
+        space: the parameters, a `SearchSpace` or a mapping from name to parameter; hardware is one of them
+            (`NumDevices`).
         objectives: `Metric("val_loss", "min")`, `TrainSeconds()`, ...; the first breaks ties and names `best`.
         scheduler: when a trial goes on, e.g. `ASHA(max_epochs=27)`.
         searcher: what is tried next; random unless told otherwise.
@@ -108,7 +110,7 @@ class Study:
     def __init__(
         self,
         name: str,
-        space: SearchSpace,
+        space: SearchSpace | Mapping[str, Parameter],
         objectives: Sequence[Objective] | Objectives,
         *,
         scheduler: Scheduler,
@@ -125,7 +127,9 @@ class Study:
         **unknown: object,
     ) -> None:
         refuse_unknown("Study", unknown, _STUDY_NAMES, {name: f"study.run({name}=...)" for name in _RUN_NAMES})
-        _require(space, SearchSpace, "space", "SearchSpace(lr=Float(1e-4, 1e-1, log=True), ...)")
+        if not isinstance(space, SearchSpace):
+            _require(space, Mapping, "space", "SearchSpace(lr=Float(1e-4, 1e-1, log=True), ...), or a mapping")
+            space = SearchSpace(space)
         _require(scheduler, Scheduler, "scheduler", "a scheduler such as ASHA(max_epochs=27)")
         _require(searcher, Searcher | None, "searcher", "a searcher such as Random(), or None")
         _require(pool, Pool | None, "pool", "Pool(devices=2), or None")

@@ -52,7 +52,8 @@ CALLS: dict[str, tuple[Callable[[], Any], list[str]]] = {
         ["'train_s', 'device_s'", "NumDevices(1, 2)"],
     ),
     # space
-    "mapping": (lambda: study(space={"x": hwt.Float(0.0, 1.0)}), ["`space`", "SearchSpace("]),
+    "no mapping": (lambda: study(space=[hwt.Float(0.0, 1.0)]), ["`space`", "SearchSpace("]),
+    "no parameter": (lambda: study(space={"x": (0.0, 1.0)}), ["`x`"]),
     "tuple": (lambda: hwt.SearchSpace(x=(0.0, 1.0)), ["`x`", "(0.0, 1.0)", "Float(low, high)"]),
     "empty space": (lambda: hwt.SearchSpace(), ["at least one parameter"]),
     "inverted range": (lambda: hwt.Float(1.0, 0.0), ["`Float.high`", "0.0", "low=1.0", "exchanged"]),
@@ -165,6 +166,10 @@ def test_a_habit_or_a_slip_gets_an_answer(name: str) -> None:
 def test_the_callback_has_no_monitor() -> None:
     with pytest.raises(hwt.RenamedArgumentError, match="study's objectives"):
         hwt.RungCallback(monitor="val_loss")
+
+
+def test_a_mapping_is_a_space() -> None:
+    assert study(space={"x": hwt.Float(0.0, 1.0)}).spec.to_dict() == study().spec.to_dict()
 
 
 def test_two_spellings_of_a_direction_are_one() -> None:
