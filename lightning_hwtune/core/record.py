@@ -126,12 +126,26 @@ class TrialRecord:
         """Returns the measurement at exactly this resource, or None."""
         return next((m for m in self.measurements if m.resource == resource), None)
 
-    def move(self, state: TrialState) -> None:
-        """Changes the state.
+    @property
+    def report_s(self) -> float:
+        """Training seconds between its two newest measurements, or up to its only one; 0 before the first."""
+        before = self.measurements[-2].train_s if len(self.measurements) > 1 else 0.0
+        return self.measurements[-1].train_s - before if self.measurements else 0.0
+
+    def check_move(self, state: TrialState) -> None:
+        """Does nothing if the trial may go from its state to this one.
 
         Raises:
             IllegalMoveError: `MOVES` does not hold this move.
         """
         if state not in MOVES[self.state]:
             raise IllegalMoveError(f"trial {self.trial_id} is {self.state}; it cannot become {state}")
+
+    def move(self, state: TrialState) -> None:
+        """Changes the state.
+
+        Raises:
+            IllegalMoveError: `MOVES` does not hold this move.
+        """
+        self.check_move(state)
         self.state = state

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
+import numpy as np
+
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.record import Checkpoint, Measurement, TrialRecord, TrialState
 from lightning_hwtune.core.spec import Limits, StudySpec
@@ -24,7 +26,8 @@ class Segment:
 
     Attributes:
         resource: where it began; `reached` the highest resource it reported.
-        epoch_s: seconds that one unit of resource takes; reported_at: time of its newest report, or of its start.
+        epoch_s: seconds that one unit of resource takes; report_s: those from one report to the next.
+        reported_at: time of its newest report, or of its start; train_s: the trial's training seconds up to there.
         base_train_s, base_device_s: useful work before it, from the checkpoint it began from.
         ended_at: None while it runs. outcome, wall_s: see `events.SegmentEnded`; wall_s is 0 while it runs.
     """
@@ -39,7 +42,9 @@ class Segment:
     base_device_s: float
     reached: int = 0
     epoch_s: float = 0.0
+    report_s: float = 0.0
     reported_at: float = 0.0
+    train_s: float = 0.0
     verdict: str = "continue"
     saved: bool = False
     ended_at: float | None = None
@@ -65,7 +70,8 @@ class StudyState:
         enqueued: configurations of the user's that no trial has yet. next_draw: the searcher's position;
             skipped: draws below it that were overtaken and are still to come.
         limits: of the newest session. closed: how the newest session ended; None while it is open or was killed.
-        scheduler: its rungs. slowest_s: the most seconds that one unit of resource took so far.
+        scheduler: its rungs. full: trials at their end with finite losses, by id.
+        slowest_s: the most seconds that one unit of resource took so far; slowest_report_s: that one report took.
     """
 
     def __init__(self, spec: StudySpec) -> None:
@@ -81,14 +87,20 @@ class StudyState:
         self.next_draw = 0
         self.skipped: set[int] = set()
         self.n_failed = 0
-        self.n_full = 0
+        self.full: set[int] = set()
         self.slowest_s = 0.0
+        self.slowest_report_s = 0.0
         self.last_at = 0.0
         self.closed: ev.SessionClosed | None = None
         self._allocation = spec.allocation
         self._opened_at: float | None = None
         self._past_wall_s = 0.0
         self._billed_usd = 0.0
+
+    @property
+    def n_full(self) -> int:
+        """How many trials are fully trained."""
+        return len(self.full)
 
     def session_s(self, now: float) -> float:
         """Seconds since the present session began; 0 if none is open."""
@@ -105,7 +117,7 @@ class StudyState:
 
     def committed_s(self, now: float) -> float:
         """Device-seconds that the running segments still need until each can be paused at its next report."""
-        left = ((s.epoch_s - (now - s.reported_at)) * s.num_devices for s in self.running.values())
+        left = ((s.report_s - (now - s.reported_at)) * s.num_devices for s in self.running.values())
         return sum(seconds for seconds in left if seconds > 0)
 
     def drain_s(self, n_devices: int, now: float) -> float:
@@ -175,7 +187,9 @@ class StudyState:
             base_device_s=start.device_s if start else 0.0,
             reached=event.resource,
             epoch_s=last.train_s / last.resource if last else self.slowest_s,
+            report_s=trial.report_s or self.slowest_report_s,
             reported_at=event.at,
+            train_s=start.train_s if start else 0.0,
             rule=event.rule,
         )
         self.segments.append(segment)
@@ -190,7 +204,9 @@ class StudyState:
         _insert(trial.measurements, measurement)
         segment.reached, segment.verdict = max(segment.reached, event.resource), event.verdict
         segment.epoch_s = (event.train_s - segment.base_train_s) / max(segment.epochs, 1)
+        segment.report_s, segment.train_s = event.train_s - segment.train_s, event.train_s
         segment.reported_at, self.slowest_s = event.at, max(self.slowest_s, segment.epoch_s)
+        self.slowest_report_s = max(self.slowest_report_s, segment.report_s)
         trial.target = event.target
         loss = self.spec.objectives.loss(measurement.values)
         if event.level is not None:
@@ -230,7 +246,9 @@ class StudyState:
 
     def _finished(self, trial: TrialRecord, event: ev.SegmentEnded) -> None:
         if trial.state is TrialState.COMPLETED:
-            self.n_full += 1
+            last = trial.last
+            if last is not None and np.isfinite(self.spec.objectives.loss(last.values)).all():
+                self.full.add(trial.trial_id)
             self._stand_higher(trial)
             return
         self.scheduler.withdraw(trial.trial_id)
@@ -243,8 +261,9 @@ class StudyState:
         last = trial.last
         if last is None:
             return
+        lowest = max(self.scheduler.first_target(trial.bracket), last.resource + 1)
         for level in self.scheduler.levels:
-            if level >= self.scheduler.first_target(trial.bracket) and level not in trial.decided:
+            if level >= lowest:
                 trial.decided[level] = "stop"
                 self.scheduler.record(
                     trial.trial_id, trial.bracket, level, self.spec.objectives.loss(last.values), "stop"

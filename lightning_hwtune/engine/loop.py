@@ -176,7 +176,6 @@ class Loop:
             self._clock.now(),
             "interrupted" if is_first else outcome,
             error=ended.error,
-            reached_end=ended.reached_end,
             world_size=world_size,
         )
         self._make_room()  # while the trial ran its own checkpoint could not go

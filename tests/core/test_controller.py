@@ -4,6 +4,7 @@ import math
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,13 +12,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 from study_driver import Driver, default_curve, replay, snapshot, space, spec
 
 from lightning_hwtune.core import events as ev
-from lightning_hwtune.core.decisions import Done, Pause, Wait
+from lightning_hwtune.core.decisions import Done, Pause, Resume, Start, Wait
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.core.schedulers import ASHA, RunToEnd
 from lightning_hwtune.core.searchers import Grid
-from lightning_hwtune.core.space import Choice, NumDevices, SearchSpace
-from lightning_hwtune.core.spec import Limits
+from lightning_hwtune.core.space import Choice, Float, NumDevices, SearchSpace
+from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.errors import ArgumentError, IllegalMoveError, MetricError
 
 
@@ -185,22 +186,91 @@ def test_out_of_memory_moves_to_more_devices_and_then_is_infeasible() -> None:
     assert driver.state.trials[0].state is TrialState.INFEASIBLE
 
 
-def test_a_training_that_ends_by_itself_is_completed_and_stands_at_the_higher_rungs() -> None:
-    driver = Driver(spec(), Limits(max_trials=6))
-    driver.fill()
-    trial_id = next(iter(driver.state.running))
-    driver.controller.report(trial_id, 1, {"error": 0.01}, 1.0, driver.now)
+def begun(driver: Driver) -> int:
+    """Begins what the controller says; returns the trial."""
+    decision = driver.controller.ask(driver.now, driver.free)
+    assert isinstance(decision, Start | Resume)
+    slots = range(decision.num_devices)
+    return driver.controller.begin(decision, slots, driver.now).trial_id
+
+
+def reported(driver: Driver, trial_id: int, resource: int, error: float, train_s: float = 1.0) -> str:
+    return driver.controller.report(trial_id, resource, {"error": error}, train_s, driver.now).kind
+
+
+def one_device(**kwargs: Any) -> StudySpec:
+    return spec(space=SearchSpace(x=Float(0.0, 1.0)), objectives=Objectives([Metric("error", "min")]), **kwargs)
+
+
+def test_a_training_that_ends_by_itself_stands_at_the_higher_rungs_only() -> None:
+    driver = Driver(one_device(scheduler=ASHA(max_steps=1000, type="stopping")), Limits(max_trials=1))
+    trial_id = begun(driver)
+    assert reported(driver, trial_id, 100, 0.5) == "continue"
+    driver.controller.tell(trial_id, driver.now, "done")
     trial = driver.state.trials[trial_id]
-    if trial_id in driver.state.running:
-        driver.controller.tell(trial_id, driver.now, "done", reached_end=True)
-    assert trial.state in (TrialState.COMPLETED, TrialState.WAITING)
+    assert trial.state is TrialState.COMPLETED
+    assert set(trial.decided) == {81, 243, 729, 1000}
+
+
+def test_a_trial_that_is_stopped_between_rungs_is_no_full_training() -> None:
+    driver = Driver(one_device(scheduler=ASHA(max_steps=1000, type="stopping")), Limits(max_trials=2))
+    first, second = begun(driver), begun(driver)
+    assert reported(driver, first, 100, 0.1) == "continue"
+    assert reported(driver, second, 100, 0.9) == "stop"
+    driver.controller.tell(second, driver.now, "done")
+    assert driver.state.trials[second].state is TrialState.STOPPED
+    assert not driver.state.full
+
+
+def test_a_diverged_full_training_is_no_finisher() -> None:
+    driver = Driver(one_device(scheduler=ASHA(max_epochs=3)), Limits(max_trials=4, finishers=1))
+    configs = [driver.controller.spec.searcher.propose(driver.controller.spec.space, i, 0, None) for i in range(4)]
+    best, second = sorted(range(4), key=lambda i: configs[i]["x"])[:2]
+    driver.curve = lambda config, epoch: math.nan if epoch == 3 and config == configs[best] else config["x"]
+    driver.run()
+    assert driver.state.trials[best].state is TrialState.COMPLETED
+    assert driver.state.full == {second}
+
+
+def test_out_of_memory_moves_on_to_a_count_by_which_the_batch_divides() -> None:
+    space = SearchSpace(batch_size=Choice([6]), devices=NumDevices(1, 2, 4))
+    driver = Driver(spec(space=space, devices=4), Limits(max_trials=1))
+    driver.controller.enqueue({"batch_size": 6, "devices": 1}, driver.now)
+    for devices in (1, 2):
+        trial = driver.state.trials[begun(driver)]
+        assert trial.num_devices == devices
+        driver.controller.tell(trial.trial_id, driver.now, "out-of-memory")
+    assert trial.state is TrialState.INFEASIBLE
+
+
+@pytest.mark.parametrize(("first", "kind"), [(100, "pause"), (50, "continue")])
+def test_a_limit_looks_ahead_as_far_as_the_next_report(first: int, kind: str) -> None:
+    driver = Driver(one_device(scheduler=RunToEnd(max_steps=1000)), Limits(max_trials=1, max_time_s=190.0))
+    trial_id = begun(driver)
+    driver.now = driver.now + first
+    assert reported(driver, trial_id, first, 0.5, train_s=float(first)) == kind
+
+
+def test_a_wrong_decision_never_comes_into_the_log() -> None:
+    driver = Driver(one_device(scheduler=ASHA(max_epochs=3)), Limits(max_trials=1))
+    trial_id = begun(driver)
+    reported(driver, trial_id, 1, 0.5)
+    driver.controller.saved(trial_id, "0.ckpt", "00", 1, 1, 1.0, driver.now)
+    driver.controller.tell(trial_id, driver.now, "done")
+    decision = driver.controller.ask(driver.now, driver.free)
+    assert isinstance(decision, Resume)
+    driver.controller.begin(decision, [0], driver.now)
+    n_events = len(driver.log)
+    with pytest.raises(IllegalMoveError, match="trial 0 is running"):
+        driver.controller.begin(decision, [1], driver.now)
+    assert len(driver.log) == n_events
 
 
 def test_a_training_that_never_reports_fails() -> None:
     driver = Driver(spec(), Limits(max_trials=6))
     driver.fill()
     trial_id = next(iter(driver.state.running))
-    driver.controller.tell(trial_id, driver.now, "done", reached_end=True)
+    driver.controller.tell(trial_id, driver.now, "done")
     assert driver.state.trials[trial_id].state is TrialState.FAILED
     assert "without reporting error" in driver.state.trials[trial_id].error
 

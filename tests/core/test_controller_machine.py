@@ -24,7 +24,7 @@ from study_driver import Driver, replay, snapshot, spec
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.decisions import Done, Resume, Start
 from lightning_hwtune.core.objectives import Metric, Objectives
-from lightning_hwtune.core.record import TrialState
+from lightning_hwtune.core.record import TrialRecord, TrialState
 from lightning_hwtune.core.schedulers import ASHA, PASHA, Hyperband, MedianStopping, RunToEnd, SuccessiveHalving
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.core.state import StudyState
@@ -178,7 +178,7 @@ class ControllerMachine(RuleBasedStateMachine):
         trial_id = self.one(data, set(self.state.running) - set(self.owed))
         segment, trial = self.state.running[trial_id], self.state.trials[trial_id]
         has_something = segment.reached > segment.resource or trial.resource >= self.scheduler.max_resource
-        state = self.end(trial_id, "done", reached_end=True)
+        state = self.end(trial_id, "done")
         assert state is (TrialState.COMPLETED if has_something else TrialState.FAILED)
 
     @precondition(lambda self: self.state.trials)
@@ -270,7 +270,8 @@ class ControllerMachine(RuleBasedStateMachine):
         assert [trial.trial_id for trial in self.state.trials] == list(range(len(self.state.trials)))
         final = Counter(trial.state for trial in self.state.trials)
         assert self.state.n_failed == final[TrialState.FAILED]
-        assert self.state.n_full == final[TrialState.COMPLETED]
+        full = [t for t in self.state.trials if t.state is TrialState.COMPLETED and math.isfinite(_last_error(t))]
+        assert self.state.full == {trial.trial_id for trial in full}
 
     @invariant()
     def the_log_is_the_state(self) -> None:
@@ -357,6 +358,10 @@ class ControllerMachine(RuleBasedStateMachine):
         assert state.n_full >= self.limits.finishers or not able
         self.the_log_is_the_state()
         self.the_log_tells_a_possible_story()
+
+
+def _last_error(trial: TrialRecord) -> float:
+    return trial.last.values["error"] if trial.last else math.nan
 
 
 def _text(data: Any) -> str:

@@ -25,8 +25,8 @@ class AllocationPolicy(Protocol):
     def devices(self, config: Mapping[str, Any]) -> int:
         """Returns the count of a new trial."""
 
-    def larger(self, num_devices: int) -> int | None:
-        """Returns the next larger count, or None if there is none."""
+    def larger(self, config: Mapping[str, Any], num_devices: int) -> int | None:
+        """Returns the next larger count on which this configuration can train, or None if there is none."""
 
 
 @final
@@ -45,7 +45,7 @@ class FixedAllocation:
         """Returns the one count."""
         return self.num_devices
 
-    def larger(self, num_devices: int) -> int | None:
+    def larger(self, config: Mapping[str, Any], num_devices: int) -> int | None:
         """Returns None: there is no other count."""
         return None
 
@@ -56,19 +56,25 @@ class SearchedAllocation:
     """The configuration says how many, under the space's `NumDevices` parameter `key`."""
 
     key: str
-    counts: tuple[int, ...]
+    space: SearchSpace
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """The counts of the space."""
+        return tuple(self.space.device_counts)
 
     def devices(self, config: Mapping[str, Any]) -> int:
         """Returns the configuration's own count."""
         return int(config[self.key])
 
-    def larger(self, num_devices: int) -> int | None:
-        """Returns the next larger count of the space, or None."""
-        return next((count for count in self.counts if count > num_devices), None)
+    def larger(self, config: Mapping[str, Any], num_devices: int) -> int | None:
+        """Returns the next larger count of the space by which the configuration's batch sizes divide, or None."""
+        larger = (count for count in self.counts if count > num_devices)
+        return next((count for count in larger if self.space.allows({**config, self.key: count})), None)
 
 
 def allocation_for(space: SearchSpace) -> AllocationPolicy:
     """Returns the policy that a space asks for: searched if it has a `NumDevices`, else one device."""
     if space.devices_key is None:
         return FixedAllocation(1)
-    return SearchedAllocation(space.devices_key, tuple(space.device_counts))
+    return SearchedAllocation(space.devices_key, space)

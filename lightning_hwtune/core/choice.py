@@ -1,0 +1,279 @@
+"""What free devices should do next: the choice among unfinished work, promotions, new trials and finishers.
+
+A `Choice` reads the state of a study and changes nothing in it. What it remembers are the devices that it holds for a
+candidate which needs more of them than are free.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Mapping
+from typing import Any, final
+
+from lightning_hwtune.core.decisions import Answer, Done, Reason, Resume, Start, Wait
+from lightning_hwtune.core.record import TrialRecord, TrialState
+from lightning_hwtune.core.schedulers import Promotion
+from lightning_hwtune.core.searchers import History
+from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.core.streams import stream
+
+__all__ = ["Choice"]
+
+_LOOK_AHEAD = 8  # draws among which a small trial is looked for while devices drain
+
+
+@final
+class Choice:
+    """Chooses for one study, from its present state."""
+
+    def __init__(self, state: StudyState) -> None:
+        self.state, self.spec, self.scheduler = state, state.spec, state.scheduler
+        self._allocation = state.spec.allocation
+        self._reserved: Start | Resume | None = None
+        self._known: History | None = None  # of the present state
+
+    def changed(self) -> None:
+        """The state is about to change."""
+        self._known = None
+
+    def begun(self, decision: Start | Resume) -> None:
+        """A decision is carried out: nothing is held for it any more."""
+        if _is_same(decision, self._reserved):
+            self._reserved = None
+
+    def ask(self, now: float, free: int) -> Answer:
+        """Returns what `free` devices should do next.
+
+        Order: work that was interrupted, promotions (deepest rung first), new trials, promotions out of rungs that
+        nobody else will come to, finishers. The first of these that needs more devices than are free keeps its turn
+        until they have drained; meanwhile only work that is expected to end by then is started. While none is free
+        nothing is chosen: what is right may change by then.
+        """
+        limit = self.limit(now)
+        if limit is not None:
+            return self._idle(limit)
+        most = self.state.limits.max_parallel
+        if most is not None and len(self.state.running) >= most:
+            return Wait(Reason("max-parallel", f"{len(self.state.running)} segments run, max_parallel is {most}"))
+        if free < 1:
+            return Wait(Reason("no-free-devices", f"{len(self.state.running)} segments hold all devices"))
+        candidate = self._candidate()
+        if candidate is None:
+            return self._idle(self._nothing_left())
+        limit = self.limit(now, candidate.num_devices, self._report_s(candidate))
+        if limit is not None:
+            return self._idle(limit)
+        if candidate.num_devices > free:
+            self._reserved = candidate
+            filler = self._filler(candidate, free, now)
+            if filler is not None:
+                return filler
+            text = f"trial {candidate.trial_id} needs {candidate.num_devices} devices, {free} are free"
+            return Wait(Reason("reservation", text), reserved=candidate.num_devices)
+        return candidate
+
+    def limit(self, now: float, devices: int = 0, coming_s: float = 0.0) -> Reason | None:
+        """Returns the limit that forbids so many further seconds of training on `devices`, if one does."""
+        limits, state = self.state.limits, self.state
+        if state.n_failed >= self.spec.max_failures:
+            last = max(trial.trial_id for trial in state.trials if trial.state is TrialState.FAILED)
+            text = f"{state.n_failed} trials failed, max_failures is {self.spec.max_failures}"
+            return Reason("max-failures", f"{text}; `hwtune logs {last}` shows why, a higher limit goes on")
+        if limits.max_time_s is not None:
+            wall_s = state.wall_s(now)
+            if wall_s + coming_s >= limits.max_time_s:
+                return Reason("limit:max_time", f"{wall_s:.0f} s of {limits.max_time_s:.0f} s are spent")
+        if limits.max_cost_usd is not None:
+            usd = state.billed_usd(now)
+            device_s = state.committed_s(now) + coming_s * devices
+            if usd + device_s * self.spec.pool.usd_per_device_s >= limits.max_cost_usd:
+                return Reason("limit:max_cost", f"{usd:.4g} USD of {limits.max_cost_usd:.4g} USD are spent")
+        return None
+
+    def _pace(self, candidate: Start | Resume) -> float:
+        """Returns the seconds that one unit of resource may take a candidate: its own pace, else the slowest seen."""
+        last = self.state.trials[candidate.trial_id].last if isinstance(candidate, Resume) else None
+        return last.train_s / last.resource if last is not None else self.state.slowest_s
+
+    def _report_s(self, candidate: Start | Resume) -> float:
+        """Returns the seconds until a candidate may report: as its own last one took, else the slowest seen."""
+        own_s = self.state.trials[candidate.trial_id].report_s if isinstance(candidate, Resume) else 0.0
+        return own_s or self.state.slowest_report_s
+
+    def _filler(self, reserved: Start | Resume, free: int, now: float) -> Start | Resume | None:
+        """Returns work for the devices that drain for `reserved`, if it is expected to end before they have.
+
+        Backfilling as in EASY: Lifka, "The ANL/IBM SP scheduling system", 1995.
+        """
+        span_s = self.state.drain_s(reserved.num_devices - free, now)
+        large = {trial.trial_id for trial in self.state.trials if trial.num_devices > free}
+        for option in (
+            self._promotion(self.state.running.keys() | large | {reserved.trial_id}),
+            self._small(reserved, free),
+        ):
+            if (
+                option is not None
+                and self._duration(option) <= span_s
+                and self.limit(now, option.num_devices, self._report_s(option)) is None
+            ):
+                return option
+        return None
+
+    def _duration(self, candidate: Start | Resume) -> float:
+        """Returns the seconds a candidate is expected to train; infinity if nothing is known yet."""
+        pace_s = self._pace(candidate)
+        checkpoint = self.state.trials[candidate.trial_id].checkpoint if isinstance(candidate, Resume) else None
+        epochs = candidate.target - (checkpoint.resource if checkpoint else 0)
+        return epochs * pace_s if pace_s > 0 else math.inf
+
+    def _small(self, reserved: Start | Resume, free: int) -> Start | None:
+        """Returns one of the next draws that fits the free devices; the draws it overtakes keep their places."""
+        if self.state.enqueued:
+            return None
+        held = {reserved.draw} if isinstance(reserved, Start) and reserved.draw is not None else set()
+        ahead = sorted(self.state.skipped) + list(range(self.state.next_draw, self.state.next_draw + _LOOK_AHEAD))
+        for draw in ahead:
+            if draw in held or not self._has_room_for(draw, held):
+                continue
+            option = self._drawn(draw)
+            if option is None or option.num_devices <= free:
+                return option
+        return None
+
+    def _has_room_for(self, draw: int, held: set[int]) -> bool:
+        """Tells whether the limit of trials leaves room for this draw and for all that it overtakes."""
+        if self.state.limits.max_trials is None:
+            return True
+        overtaken = self.state.skipped | held | set(range(self.state.next_draw, draw))
+        return len(self.state.trials) + len(overtaken | {draw}) <= self.state.limits.max_trials
+
+    def _idle(self, reason: Reason) -> Wait | Done:
+        if self.state.running:
+            return Wait(Reason(reason.rule, f"{reason.text}; {len(self.state.running)} segments still run"))
+        return Done(reason)
+
+    def _nothing_left(self) -> Reason:
+        text = f"{len(self.state.trials)} trials, {self.state.n_full} fully trained, nothing left to promote"
+        if self.state.limits.max_trials is not None and len(self.state.trials) >= self.state.limits.max_trials:
+            return Reason("limit:max_trials", text)
+        return Reason("exhausted", f"{text}, and the searcher has no further configuration")
+
+    def _candidate(self) -> Start | Resume | None:
+        reserved = self._reserved  # until it begins: asking twice gives the same answer
+        if isinstance(reserved, Start) and self._may_create() and (reserved.draw is None or not self.state.enqueued):
+            return self._new() if reserved.draw is None else self._drawn(reserved.draw)
+        if isinstance(reserved, Resume) and self._still_due(reserved):
+            return reserved
+        self._reserved = None
+        return self._unfinished() or self._promotion() or self._new() or self._closing() or self._finisher()
+
+    def _still_due(self, reserved: Resume) -> bool:
+        """Tells whether the trial that waits for devices is still the right one to start."""
+        if reserved.trial_id in self.state.running:
+            return False
+        if reserved.promoted_from is None:
+            return reserved.trial_id in self.state.waiting
+        if reserved.reason.rule == "finisher":
+            return self._n_finishers_due() > 0
+        if reserved.reason.rule == "closing":
+            return self._new() is None
+        return self.scheduler.is_promotable(reserved.trial_id, reserved.promoted_from)
+
+    def _unfinished(self) -> Resume | None:
+        """Trials that are cleared to go on but are in no segment: interrupted, retried, or at a limit."""
+        if not self.state.waiting:
+            return None
+        trial = self.state.trials[min(self.state.waiting)]
+        begun = f"from {trial.checkpoint.resource}" if trial.checkpoint else "from scratch"
+        reason = Reason("unfinished", f"cleared to {trial.target}, goes on {begun}")
+        return Resume(trial.trial_id, trial.num_devices, trial.target, None, reason)
+
+    def _promotion(self, exclude: Container[int] | None = None) -> Resume | None:
+        return self._promoted(self.scheduler.promotable(exclude=self.state.running if exclude is None else exclude))
+
+    def _closing(self) -> Resume | None:
+        """Returns a promotion out of a rung that would wait for ever, as no further trial can begin."""
+        return self._promoted(self.scheduler.closing(exclude=self.state.running))
+
+    def _promoted(self, promotion: Promotion | None) -> Resume | None:
+        if promotion is None:
+            return None
+        trial = self.state.trials[promotion.trial_id]
+        return Resume(trial.trial_id, trial.num_devices, promotion.target, promotion.level, promotion.reason)
+
+    def _may_create(self) -> bool:
+        return self.state.limits.max_trials is None or len(self.state.trials) < self.state.limits.max_trials
+
+    def _new(self) -> Start | None:
+        if not self._may_create():
+            return None
+        if self.state.enqueued:
+            return self._start(self.state.enqueued[0], None)
+        return self._drawn(min(self.state.skipped, default=self.state.next_draw))
+
+    def _drawn(self, draw: int) -> Start | None:
+        config = self.spec.searcher.propose(self.spec.space, draw, self.spec.seed, self._history())
+        return None if config is None else self._start(config, draw)
+
+    def _start(self, config: Mapping[str, Any], draw: int | None) -> Start:
+        trial_id = len(self.state.trials)
+        bracket = self.scheduler.draw_bracket(stream(self.spec.seed, "bracket", trial_id))
+        origin = "enqueued by the user" if draw is None else f"draw {draw} of the {self.spec.searcher.name} searcher"
+        return Start(
+            trial_id=trial_id,
+            config=config,
+            num_devices=self._allocation.devices(config),
+            bracket=bracket,
+            target=self.scheduler.first_target(bracket),
+            seed=int(stream(self.spec.seed, "trial", trial_id).integers(2**31 - 1)),
+            source="enqueued" if draw is None else "searcher",
+            draw=draw,
+            reason=Reason("new", origin),
+        )
+
+    def _history(self) -> History:
+        if self._known is None:
+            self._known = History(self.state.trials, self.spec.objectives)
+        return self._known
+
+    def _n_finishers_due(self) -> int:
+        """How many more trials should be trained to the end, once nothing else is left to do."""
+        under_way = sum(trial.target >= self.scheduler.max_resource for trial in self._running_trials())
+        return self.state.limits.finishers - self.state.n_full - under_way
+
+    def _running_trials(self) -> list[TrialRecord]:
+        return [self.state.trials[trial_id] for trial_id in self.state.running]
+
+    def _finisher(self) -> Resume | None:
+        """Returns a front member of the deepest rungs to train to the end, so that the final front offers a choice.
+
+        Each device count that the space searches gets a finisher if one can be had; otherwise the scheduler's order
+        decides. Waits while a running trial may still arrive at a rung.
+        """
+        due, top = self._n_finishers_due(), self.scheduler.max_resource
+        if due <= 0 or any(trial.target < top for trial in self._running_trials()):
+            return None
+        able = [(trial, level) for trial, level in self._unpromoted() if not trial.state.is_final]
+        if not able:
+            return None
+        ends = [self.state.trials[i] for i in self.state.full] + self._running_trials()
+        covered = {trial.num_devices for trial in ends}
+        uncovered = {trial.num_devices for trial, _ in able} - covered
+        pick = able[0]
+        if uncovered and due <= len(uncovered):
+            pick = next(pair for pair in able if pair[0].num_devices in uncovered)
+        trial, level = pick
+        n_full = self.state.limits.finishers - due
+        text = f"best of rung {level} that was not promoted; {n_full} of {self.state.limits.finishers} finishers so far"
+        return Resume(trial.trial_id, trial.num_devices, top, level, Reason("finisher", text))
+
+    def _unpromoted(self) -> list[tuple[TrialRecord, int]]:
+        """Trials that no rung promoted and that are in no segment, with their level; the deepest rung's best first."""
+        return [(self.state.trials[i], level) for i, level in self.scheduler.finishers() if i not in self.state.running]
+
+
+def _is_same(decision: Start | Resume, reserved: Start | Resume | None) -> bool:
+    """Tells whether a decision is the one that devices were reserved for; a new trial's number may have moved on."""
+    if isinstance(decision, Start):
+        return isinstance(reserved, Start) and decision.draw == reserved.draw
+    return isinstance(reserved, Resume) and decision.trial_id == reserved.trial_id
