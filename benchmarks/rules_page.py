@@ -24,11 +24,22 @@ def pasha_details(document: Document) -> list[str]:
     blocks = []
     for name, found in document.get("tables", {}).items():
         blocks += [f"**{name}**", _arms_table({arm: row for arm, row in found.items() if arm != "tasks"})]
-    for ladder, found in document.get("synthetic", {}).items():
-        blocks += [f"**Synthetic curves, {ladder}**", _grid_table(found["grid"])]
+    ladders = dict(document.get("synthetic", {}))
+    noise = ladders.pop("measured_noise", None)
+    if noise:
+        found = ", ".join(f"{name} {shown(value)}" for name, value in noise.items())
+        blocks.append(f"Noise of trimtuner's error curves, as a share of what there is to learn: {found}.")
+    for ladder, found in ladders.items():
+        groups = ("settled", "settled_with_noiseless", "noiseless", "others")
+        blocks += [f"**Synthetic curves, {ladder}**", *(_group(name, found[name]) for name in groups)]
+        blocks.append(_grid_table(found["grid"]))
     for name, found in document.get("several", {}).items():
         blocks += [f"**Several objectives, {name}**", _arms_table({"MO-PASHA against MO-ASHA": found})]
     return blocks
+
+
+def _group(name: str, arms: Document) -> str:
+    return f"*{name.replace('_', ' ')}*\n\n{_arms_table(arms)}"
 
 
 def _arms_table(arms: Document) -> str:
