@@ -53,10 +53,15 @@ class Driver:
     """Drives a controller as the loop would, one epoch of one running trial at a time, in the order of their clocks."""
 
     def __init__(
-        self, study: StudySpec, limits: Limits, curve: Curve = default_curve, log: list[ev.Event] | None = None
+        self,
+        study: StudySpec,
+        limits: Limits,
+        curve: Curve = default_curve,
+        log: list[ev.Event] | None = None,
+        stride: Callable[[int], int] = lambda trial_id: 1,  # resource from one report to the next
     ):
         self.log: list[ev.Event] = log if log is not None else []
-        self.curve, self.limits = curve, limits
+        self.curve, self.limits, self.stride = curve, limits, stride
         self.now = self.log[-1].at if self.log else 0.0
         state = replay(study, self.log)
         self.controller = Controller(state, self.log.extend)
@@ -98,7 +103,7 @@ class Driver:
 
     def epoch(self, trial_id: int) -> None:
         segment, trial = self.state.running[trial_id], self.state.trials[trial_id]
-        resource = segment.reached + 1
+        resource = min(segment.reached + self.stride(trial_id), self.controller.scheduler.max_resource)
         train_s = (resource - segment.resource) * self.epoch_s(segment.num_devices)
         metrics = {"error": self.curve(dict(trial.config), resource)}
         verdict = self.controller.report(trial_id, resource, metrics, train_s, self.now)

@@ -11,15 +11,18 @@ oldest bracket that has room, or begins the next bracket.
 Differences from the papers: losses are ordered by fronts where there are several (`ranking.order`), ties go to the
 lower trial id; a loss that is not finite never goes on, and a trial that failed is not waited for: if fewer are
 left than may go on, those that are left go on. A trial that ended early of its own accord stands at the higher
-rungs with its last values where it earned them. When no further trial can begin (the study's limit, a grid's end),
-the last bracket counts as one of the size that it has reached.
+rungs with its last values where it earned them; a report that passes over rungs stands for them too. When no
+further trial can begin (the study's limit, a grid's end), the last bracket counts as one of the size that it has
+reached.
 
-Cost: an arrival costs one insertion into its rung's order; a rung that is complete is read once.
+Cost: an arrival costs one insertion into its rung's order; a rung that is complete is read once. What would go on if
+the last bracket were closed is read off a copy of it.
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Container, Iterator, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar, Self, final
@@ -92,7 +95,7 @@ class Brackets(Scheduler):
 
     def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
         """A trial came to a level, and `kind` was decided: "continue" (it goes on at once), "pause" or "stop"."""
-        self._race(bracket).record(trial_id, level, loss, is_gone=kind != "pause" or level >= self.max_resource)
+        self._race(bracket).record(trial_id, level, loss, is_paused=kind == "pause" and level < self.max_resource)
         self._note_promotions(bracket)
 
     def promotable(self, exclude: Container[int] = ()) -> Promotion | None:
@@ -106,14 +109,12 @@ class Brackets(Scheduler):
 
     def closing(self, exclude: Container[int] = ()) -> Promotion | None:
         """Returns a promotion out of a bracket that has room which nobody will take."""
-        for race in self._races[self._n_filled :]:
-            order = race.would_go_on() if race.has_room else []
-            trial_id = next((i for i in order if i not in exclude), None)
+        for race in (race for race in self._races[self._n_filled :] if race.has_room):
+            closed = race.closed()
+            trial_id = next((i for i in closed.going_on if i not in exclude), None)
             if trial_id is not None:
-                text = (
-                    f"{race.n_joined} of {race.size} trials came to rung {race.level}, no more can, {len(order)} go on"
-                )
-                return self._promotion(trial_id, race.level, Reason("closing", text))
+                text = f"{race.n_joined} of {race.size} trials joined, no more can; {closed.standing(trial_id)}"
+                return self._promotion(trial_id, closed.level_below, Reason("closing", text))
         return None
 
     def is_promotable(self, trial_id: int, level: int) -> bool:
@@ -126,7 +127,7 @@ class Brackets(Scheduler):
 
     def promoted(self, trial_id: int, bracket: int, level: int) -> None:
         """A paused trial was promoted from this level."""
-        self._race(bracket).leave(trial_id, level)
+        self._race(bracket).leave(trial_id)
         self._note_promotions(bracket)
 
     def withdraw(self, trial_id: int) -> None:
@@ -138,7 +139,7 @@ class Brackets(Scheduler):
 
     def finishers(self) -> Sequence[tuple[int, int]]:
         """Returns `(trial_id, level)` of those that might still be promoted: deepest level first, best first there."""
-        pairs = [pair for race in self._races for pair in race.paused() if pair[1] < self.max_resource]
+        pairs = (pair for race in self._races for pair in race.paused())
         return sorted(pairs, key=lambda pair: -pair[1])
 
     def expected(self, n_trials: int) -> tuple[tuple[int, int], ...]:
@@ -184,7 +185,7 @@ class _Race:
         self._at = 0
         self._n_slots = list(bracket_sizes(size, eta, len(levels)))
         self._is_closed = False
-        self._withdrawn: set[int] = set()
+        self._paused: set[int] = set()
         self.going_on: list[int] = []  # out of the rung below the one that is being filled; the best first
 
     @property
@@ -196,11 +197,6 @@ class _Race:
     def n_joined(self) -> int:
         """How many trials it began with so far."""
         return len(self._rungs[0].entrants)
-
-    @property
-    def level(self) -> int:
-        """The level of the rung that is being filled."""
-        return self._rungs[self._at].level
 
     @property
     def level_below(self) -> int:
@@ -223,38 +219,34 @@ class _Race:
         reason = Reason("promotion" if place.is_in else "quota", text, place.standing)
         return Continue(reason) if place.is_in else Pause(reason)
 
-    def record(self, trial_id: int, level: int, loss: npt.NDArray[np.float64], *, is_gone: bool) -> None:
-        rung = next(rung for rung in self._rungs if rung.level == level)
-        rung.early[trial_id] = loss, is_gone
-        if trial_id in rung.entrants:
-            rung.settle(trial_id)
-            self._advance()
-
-    def leave(self, trial_id: int, level: int) -> None:
-        if self._rungs[self._at].level == level and self.has_room and trial_id in self.would_go_on():
-            self._is_closed = True
-            self._n_slots = list(bracket_sizes(self.n_joined, self._eta, len(self._rungs)))
-            self._advance()
-        self.going_on = [i for i in self.going_on if i != trial_id]
+    def record(self, trial_id: int, level: int, loss: npt.NDArray[np.float64], *, is_paused: bool) -> None:
+        """A trial came to this level, and to those below it that its reports passed over."""
+        if is_paused:
+            self._paused.add(trial_id)
         for rung in self._rungs:
             if rung.level <= level:
-                rung.shut(trial_id)
-
-    def withdraw(self, trial_id: int) -> None:
-        self._withdrawn.add(trial_id)
-        self.going_on = [i for i in self.going_on if i != trial_id]
-        for rung in self._rungs:
-            rung.shut(trial_id)
-            if trial_id in rung.entrants:
-                rung.settled.add(trial_id)
+                rung.come(trial_id, loss)
         self._advance()
 
-    def would_go_on(self) -> list[int]:
-        """Returns who would go on if the first rung were complete with the trials it has; nobody while some train."""
-        rung = self._rungs[self._at]
-        if self._at or len(rung.settled) < len(rung.entrants) or len(self._rungs) == 1:
-            return []
-        return self._best(rung, bracket_sizes(self.n_joined, self._eta, 2)[1])
+    def leave(self, trial_id: int) -> None:
+        """A paused trial goes on; one that does so only if nobody else can join closes the race."""
+        if self.has_room and trial_id in self.closed().going_on:
+            self._close()
+        self._not_waiting(trial_id)
+
+    def withdraw(self, trial_id: int) -> None:
+        self._not_waiting(trial_id)
+        for rung in self._rungs:
+            rung.withdraw(trial_id)
+        self._advance()
+
+    def closed(self) -> _Race:
+        """Returns the race as it would be if nobody else could join; as it is while some train to its first rung."""
+        if len(self._rungs[0].settled) < self.n_joined:
+            return self
+        new = copy.deepcopy(self)
+        new._close()
+        return new
 
     def standing(self, trial_id: int) -> str:
         rung, n_go_on = self._rungs[self._at - 1], self._n_slots[self._at]
@@ -262,54 +254,63 @@ class _Race:
         return f"rank {rank} of {len(rung.entrants)} at rung {rung.level}, which is complete, {_going(n_go_on)}"
 
     def paused(self) -> Iterator[tuple[int, int]]:
-        for rung in self._rungs:
-            yield from ((trial_id, rung.level) for trial_id in rung.ranking.open_order())
+        """Yields trial and level for those that wait, at the highest rung of each; the best of a rung first."""
+        for rung, above in itertools.pairwise(self._rungs):
+            waiting = (i for i in rung.ranking.open_order() if i in self._paused and i not in above.settled)
+            yield from ((trial_id, rung.level) for trial_id in waiting)
+
+    def _not_waiting(self, trial_id: int) -> None:
+        self._paused.discard(trial_id)
+        self.going_on = [i for i in self.going_on if i != trial_id]
+
+    def _close(self) -> None:
+        self._is_closed = True
+        self._n_slots = list(bracket_sizes(self.n_joined, self._eta, len(self._rungs)))
+        self._advance()
 
     def _advance(self) -> None:
         while self._at + 1 < len(self._rungs) and len(self._rungs[self._at].settled) >= self._n_slots[self._at]:
-            rung, above = self._rungs[self._at], self._rungs[self._at + 1]
-            best = self._best(rung, self._n_slots[self._at + 1])
+            best = self._rungs[self._at].ranking.open_order()[: self._n_slots[self._at + 1]]
             self._at += 1
             self._n_slots[self._at] = len(best)
-            above.entrants = set(best)
-            for trial_id in sorted(above.entrants & above.early.keys()):
-                above.settle(trial_id)
-            self.going_on = [i for i in best if i in rung.waiting and i not in above.settled]
-
-    def _best(self, rung: _Rung, n: int) -> list[int]:
-        order = rung.ranking.order()
-        return [i for i in order if i not in self._withdrawn and i not in rung.not_finite][:n]
+            above = self._rungs[self._at]
+            above.enter(best)
+            self.going_on = [i for i in best if i in self._paused and i not in above.settled]
 
 
 class _Rung:
-    """One level of one bracket: who is to come, who has come, and their order."""
+    """One level of one bracket: who is to come, who has come, and the order of those that were to."""
 
-    __slots__ = ("early", "entrants", "level", "not_finite", "ranking", "settled", "waiting")
+    __slots__ = ("entrants", "level", "losses", "ranking", "settled")
 
     def __init__(self, level: int, ranking: RungRanking) -> None:
         self.level, self.ranking = level, ranking
         self.entrants: set[int] = set()
         self.settled: set[int] = set()  # entrants that came, or never will
-        self.waiting: set[int] = set()  # entrants that came and are paused here
-        self.not_finite: set[int] = set()
-        self.early: dict[int, tuple[npt.NDArray[np.float64], bool]] = {}  # came, whether they are entrants or not yet
+        self.losses: dict[int, npt.NDArray[np.float64]] = {}  # of those that came, whether they are entrants or not yet
 
-    def settle(self, trial_id: int) -> None:
-        """An entrant has come."""
-        loss, is_gone = self.early.pop(trial_id)
-        self.settled.add(trial_id)
-        self.ranking.insert(trial_id, loss)
-        if not np.isfinite(loss).all():
-            self.not_finite.add(trial_id)
-        if is_gone:
-            self.ranking.shut(trial_id)
-        else:
-            self.waiting.add(trial_id)
+    def enter(self, trial_ids: Sequence[int]) -> None:
+        """These are to come; some have."""
+        self.entrants = set(trial_ids)
+        for trial_id in sorted(self.entrants & self.losses.keys()):
+            self._settle(trial_id)
 
-    def shut(self, trial_id: int) -> None:
-        """A trial leaves, or ended for good."""
-        self.waiting.discard(trial_id)
+    def come(self, trial_id: int, loss: npt.NDArray[np.float64]) -> None:
+        """A trial is here, or beyond; its first loss counts."""
+        if trial_id not in self.losses:
+            self.losses[trial_id] = loss
+            if trial_id in self.entrants:
+                self._settle(trial_id)
+
+    def withdraw(self, trial_id: int) -> None:
+        """A trial ended for good: nobody waits for it, and it is no candidate."""
         self.ranking.shut(trial_id)
+        if trial_id in self.entrants:
+            self.settled.add(trial_id)
+
+    def _settle(self, trial_id: int) -> None:
+        self.settled.add(trial_id)
+        self.ranking.insert(trial_id, self.losses[trial_id])
 
 
 def bracket_sizes(n_trials: int, eta: Fraction, n_levels: int) -> tuple[int, ...]:

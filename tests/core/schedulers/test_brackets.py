@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from study_driver import Driver, spec
 
+from lightning_hwtune.core.decisions import Done
+from lightning_hwtune.core.objectives import Metric, Objectives
 from lightning_hwtune.core.ranking.order import total_order
+from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.core.schedulers import Hyperband, Scheduler, SuccessiveHalving
 from lightning_hwtune.core.schedulers.brackets import bracket_sizes
 from lightning_hwtune.core.schedulers.hyperband import hyperband_size
@@ -133,6 +136,76 @@ def test_what_closes_the_last_bracket_is_its_own_size() -> None:
     live.promoted(0, 0, 1)
     assert live.closing() is None
     assert live.draw_bracket(np.random.default_rng(0)) == 1  # closed for good
+
+
+def test_what_closes_a_bracket_is_none_that_has_ended() -> None:
+    live = begun(SuccessiveHalving(9), 6)
+    for level in (1, 3, 9):
+        live.record(0, 0, level, np.array([0.5]), "stop")
+    for trial_id in range(1, 6):
+        arrive(live, trial_id, float(trial_id))
+    promotion = live.closing()  # two go on; 0 has done so
+    assert promotion is not None
+    assert (promotion.trial_id, promotion.level) == (1, 1)
+    live.promoted(1, 0, 1)
+    assert live.promotable() is None
+    assert arrive(live, 1, 0.6, level=3) == "pause"  # 0 holds the only place at 9
+
+
+@pytest.mark.parametrize(("scheduler", "n_trials"), [(Hyperband(27), 29), (SuccessiveHalving(27, first_rung=3), 2)])
+def test_a_study_ends_though_the_best_of_its_last_bracket_ended_early(scheduler: Scheduler, n_trials: int) -> None:
+    best = n_trials - 1
+    driver = Driver(
+        spec(scheduler=scheduler, objectives=Objectives([Metric("error", "min")])), Limits(max_trials=n_trials)
+    )
+    driver.curve = lambda config, epoch: 0.0 if config in [t.config for t in driver.state.trials[best:]] else 1.0
+    while not isinstance(driver.fill(), Done):
+        if driver.step() == best and driver.state.trials[best].resource == 2:
+            driver.end(best, "done")
+    assert driver.state.trials[best].state is TrialState.COMPLETED
+    assert driver.state.trials[best].resource == 2
+    assert driver.state.n_full == min(driver.limits.finishers, n_trials)
+
+
+def test_a_report_beyond_a_rung_stands_for_it() -> None:
+    live = begun(SuccessiveHalving(27, bracket_size=9), 9)
+    assert arrive(live, 0, 0.5, level=9) == "pause"
+    assert live.finishers() == [(0, 1)]  # not yet let to 3
+    for trial_id in range(1, 9):
+        arrive(live, trial_id, float(trial_id))
+    assert [pair for pair in live.finishers() if pair[0] == 0] == [(0, 3)]
+    assert promotions(live) == [(1, 1), (2, 1)]  # 0 goes on too, and is there
+    assert arrive(live, 1, 0.6, level=3) == "pause"
+    assert arrive(live, 2, 0.7, level=3) == "pause"
+    assert promotions(live) == [(0, 9)]  # best of 3 by its loss at 9, and alone at 9
+    assert arrive(live, 0, 0.4, level=27) == "stop"
+
+
+def test_a_bracket_goes_on_where_first_rungs_are_never_reported() -> None:
+    scheduler = SuccessiveHalving(max_steps=1000, bracket_size=3)
+    driver = Driver(spec(scheduler=scheduler), Limits(max_trials=3, finishers=0), stride=lambda trial_id: 100)
+    driver.run()
+    assert sorted(trial.resource for trial in driver.state.trials) == [100, 100, 1000]
+    closed_short = Driver(
+        spec(scheduler=SuccessiveHalving(max_steps=1000)), Limits(max_trials=5, finishers=0), stride=lambda _: 100
+    )
+    closed_short.run()
+    assert closed_short.state.n_full == 1
+
+
+def test_one_trial_of_longer_strides_holds_no_bracket() -> None:
+    scheduler = SuccessiveHalving(max_steps=900, first_rung=100, bracket_size=9)
+    for coarse in range(9):
+        driver = Driver(
+            spec(scheduler=scheduler),
+            Limits(max_trials=9, finishers=0),
+            stride=lambda i, c=coarse: 400 if i == c else 100,
+        )
+        driver.run()
+        reached = [sum(trial.resource >= level for trial in driver.state.trials) for level in scheduler.levels]
+        assert reached[0] == 9
+        assert reached[1] in (3, 4)  # the coarse one is there unasked
+        assert reached[2] == 1
 
 
 @settings(max_examples=40, deadline=None)
