@@ -5,14 +5,16 @@ step s if its best value up to s is strictly worse than the median of the others
 average is the mean of all values a trial reported up to s. Nobody pauses: what is stopped is stopped for ever.
 
 Differences from the paper: all other trials that came to s count, ended or not, as in an asynchronous study hardly
-any has ended early on; the rule is silent until `min_trials` others have come to s; a loss that is not finite
-ends its trial. With several objectives (ours) a trial is stopped if its running average is strictly worse than the
-median in *every* objective. Its average, not its best: training time is always best at the first report.
+any has ended early on; the rule is silent until `min_trials` others have come to s; a loss that is not finite at a
+level ends its trial and counts for nobody, between levels it is left out of the average. With several objectives
+(ours) a trial is stopped if its running average is strictly worse than the median in *every* objective. Its average,
+not its best: training time is always best at the first report.
 """
 
 from __future__ import annotations
 
 import copy
+from bisect import bisect_left
 from collections.abc import Container, Sequence
 from typing import Any, ClassVar, Self, final
 
@@ -64,13 +66,13 @@ class MedianStopping(Scheduler):
         self.levels = (*range(first_rung, last, every), last)
         self.every, self.min_trials = every, min_trials
         self._n_objectives = 0
-        self._totals: dict[int, _Total] = {}
-        self._averages: dict[int, list[npt.NDArray[np.float64]]] = {}
+        self._shown: dict[int, _Shown] = {}
+        self._came: dict[int, list[int]] = {}
 
     def fresh(self, n_objectives: int, names: Sequence[str] = ()) -> Self:
         """Returns a copy that has seen no trial, for losses of this length."""
         new = copy.copy(self)
-        new._n_objectives, new._totals, new._averages = n_objectives, {}, {level: [] for level in self.levels}
+        new._n_objectives, new._shown, new._came = n_objectives, {}, {level: [] for level in self.levels}
         return new
 
     def draw_bracket(self, rng: np.random.Generator) -> int:
@@ -91,23 +93,20 @@ class MedianStopping(Scheduler):
         if len(others) < self.min_trials:
             text = f"{len(others)} others came to {level} {self.unit}, the rule begins with {self.min_trials}"
             return Continue(Reason("min-trials", text))
-        own, median = self._totals.get(trial_id, _Total()).judged_with(loss), np.median(others, axis=0)
+        own, median = self._shown.get(trial_id, _Shown()).judged_with(loss), np.median(others, axis=0)
         is_worse = bool((own > median).all())
         text = f"{_numbers(own)} against the median {_numbers(median)} of {len(others)} others at {level} {self.unit}"
         return Stop(Reason("median", f"worse than it: {text}")) if is_worse else Continue(Reason("median", text))
 
     def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
         """A trial came to a level, and `kind` was decided: "continue" (it goes on at once), "pause" or "stop"."""
-        others = self._others(level)
-        average = self._totals.get(trial_id, _Total()).average_with(loss)
-        if np.isfinite(average).all():
-            others.append(average)
+        if np.isfinite(loss).all():
+            self._came_to(level).append(trial_id)
 
     def observe(self, trial_id: int, bracket: int, resource: int, loss: npt.NDArray[np.float64]) -> None:
-        """A trial reported; work done again is not counted twice."""
-        total = self._totals.setdefault(trial_id, _Total())
-        if resource > total.resource:
-            total.add(resource, loss)
+        """A trial reported; work done again is not counted twice, and what is not finite not at all."""
+        if np.isfinite(loss).all():
+            self._shown.setdefault(trial_id, _Shown()).add(resource, loss)
 
     def promotable(self, exclude: Container[int] = ()) -> Promotion | None:
         """Returns None: nobody pauses."""
@@ -147,31 +146,44 @@ class MedianStopping(Scheduler):
         }
 
     def _others(self, level: int) -> list[npt.NDArray[np.float64]]:
-        if not self._averages:
+        """Returns the running averages up to this level of all that came to it and have reported."""
+        came = self._came_to(level)
+        return [self._shown[trial_id].average_at(level) for trial_id in came if trial_id in self._shown]
+
+    def _came_to(self, level: int) -> list[int]:
+        if not self._came:
             raise IllegalMoveError("this scheduler holds settings only; a study works with its fresh(n_objectives)")
-        return self._averages[level]
+        return self._came[level]
 
 
-class _Total:
-    """What a trial reported so far: the sum of its losses, the best of each, and how many."""
+class _Shown:
+    """What a trial reported so far: the best of each loss, and their sum after each report, by resource."""
 
-    __slots__ = ("best", "n", "resource", "total")
+    __slots__ = ("best", "resources", "sums")
 
     def __init__(self) -> None:
-        self.n = self.resource = 0
-        self.total: npt.NDArray[np.float64] | float = 0.0
+        self.resources: list[int] = []
+        self.sums: list[npt.NDArray[np.float64]] = []
         self.best: npt.NDArray[np.float64] | float = np.inf
 
     def add(self, resource: int, loss: npt.NDArray[np.float64]) -> None:
-        self.n, self.resource = self.n + 1, resource
-        self.total, self.best = self.total + loss, np.fmin(self.best, loss)
+        """Takes a report in, unless one at this resource or beyond is here."""
+        if not self.resources or resource > self.resources[-1]:
+            self.sums.append(self._sum_with(loss))
+            self.resources.append(resource)
+            self.best = np.minimum(self.best, loss)
 
-    def average_with(self, loss: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.asarray((self.total + loss) / (self.n + 1))
+    def average_at(self, level: int) -> npt.NDArray[np.float64]:
+        """Returns the average up to the first report at this level or beyond; of all reports if there is none yet."""
+        index = min(bisect_left(self.resources, level), len(self.sums) - 1)
+        return self.sums[index] / (index + 1)
 
     def judged_with(self, loss: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """What is compared: the best of one objective, the average of several."""
-        return np.fmin(self.best, loss) if len(loss) == 1 else self.average_with(loss)
+        """Returns what is compared if this is reported now: the best of one objective, the average of several."""
+        return np.minimum(self.best, loss) if len(loss) == 1 else self._sum_with(loss) / (len(self.sums) + 1)
+
+    def _sum_with(self, loss: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return self.sums[-1] + loss if self.sums else np.array(loss, dtype=np.float64)
 
 
 def _numbers(vector: npt.NDArray[np.float64]) -> str:

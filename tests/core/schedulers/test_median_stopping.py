@@ -27,6 +27,15 @@ def shown(live: MedianStopping, trial_id: int, losses: list[list[float]]) -> lis
     return kinds
 
 
+def tell(live: MedianStopping, trial_id: int, losses: dict[int, float], n_objectives: int) -> None:
+    """A trial reports these losses, the same in each objective, by resource."""
+    for resource, value in losses.items():
+        loss = np.full(n_objectives, value)
+        if resource in live.levels:
+            live.record(trial_id, 0, resource, loss, "continue")
+        live.observe(trial_id, 0, resource, loss)
+
+
 @settings(max_examples=100)
 @given(st.integers(1, 2), st.integers(1, 4), st.data())
 def test_it_stops_as_the_definition_says(n_objectives: int, min_trials: int, data: st.DataObject) -> None:
@@ -59,9 +68,29 @@ def test_work_done_again_is_counted_once() -> None:
         live.observe(0, 0, resource, np.array([4.0]))
     live.observe(0, 0, 1, np.array([100.0]))
     live.record(0, 0, 3, np.array([4.0]), "continue")
+    live.observe(0, 0, 3, np.array([4.0]))
     live.observe(1, 0, 1, np.array([4.5]))
     assert live.verdict(1, 0, 3, np.array([4.5])).kind == "stop"
     assert live.verdict(1, 0, 3, np.array([3.5])).kind == "continue"
+
+
+@pytest.mark.parametrize("n_objectives", [1, 2])
+def test_a_loss_that_is_not_finite_between_levels_is_left_out(n_objectives: int) -> None:
+    live = MedianStopping(max_epochs=9, every=2, min_trials=1).fresh(n_objectives)
+    tell(live, 0, {1: 1.0, 2: math.nan, 3: 3.0}, n_objectives)
+    assert live.verdict(1, 0, 3, np.full(n_objectives, 2.0)).kind == "continue"  # 0 stands at 2, the mean of 1 and 3
+    assert live.verdict(1, 0, 3, np.full(n_objectives, 2.1)).kind == "stop"
+    tell(live, 1, {1: 9.0, 2: math.inf}, n_objectives)
+    assert live.verdict(1, 0, 3, np.full(n_objectives, 9.0)).kind == "stop"
+    assert live.verdict(1, 0, 3, np.full(n_objectives, math.nan)).kind == "stop"
+
+
+def test_a_trial_that_ended_early_stands_at_its_average() -> None:
+    live = MedianStopping(max_epochs=9, min_trials=1).fresh(1)
+    tell(live, 0, {1: 0.9, 2: 0.5, 3: 0.1}, 1)
+    live.record(0, 0, 4, np.array([0.1]), "stop")
+    assert live.verdict(1, 0, 4, np.array([0.5])).kind == "continue"
+    assert live.verdict(1, 0, 4, np.array([0.51])).kind == "stop"
 
 
 def test_levels_begin_at_the_first_rung_and_end_with_the_training() -> None:
