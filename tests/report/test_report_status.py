@@ -12,7 +12,7 @@ from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.decisions import Done
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, Objectives
-from lightning_hwtune.core.schedulers import ASHA, Hyperband, MedianStopping, RunToEnd
+from lightning_hwtune.core.schedulers import ASHA, PASHA, Hyperband, MedianStopping, RunToEnd
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.report.status import rung_forecast, status_record
 
@@ -151,6 +151,7 @@ def test_the_forecast_says_what_it_is_of_what_will_be():
         Hyperband(9, type="asynchronous"): "at least",
         Hyperband(9): "",
         MedianStopping(9): "at most",
+        PASHA(9): "about",
     }
     assert [rung_forecast(scheduler, 30)["bound"] for scheduler in bounds] == list(bounds.values())
 

@@ -24,7 +24,8 @@ Noise is estimated from every report, so trials should report at the same resour
 on no common resources epsilon stays 0, and every difference of order counts.
 
 Finishers and forecasts speak of the full training. Which rungs will be needed is not known beforehand, so `expected`
-tells the most: the whole ladder. A study trains `finishers` trials to the end once nothing else is left; with
+tells the quotas of the whole ladder. They are no bound: more go on while the order shifts, and nobody comes to rungs
+that the ladder does not reach. A study trains `finishers` trials to the end once nothing else is left; with
 `finishers=0` it trains nobody beyond the ladder, as in the paper, which trains the chosen configuration afterwards.
 """
 
@@ -197,7 +198,7 @@ class PASHA(Scheduler):
         return [(trial_id, level) for level in below for trial_id in self._rungs[level].open_order()]
 
     def expected(self, n_trials: int) -> tuple[tuple[int, int], ...]:
-        """Returns `(level, number of trials that train to it)` if the ladder grows to its end, the most it can take."""
+        """Returns `(level, number of trials that train to it)` by the quotas of the whole ladder."""
         totals = []
         for level in self.levels:
             totals.append((level, n_trials))
@@ -207,7 +208,7 @@ class PASHA(Scheduler):
     @property
     def bound(self) -> str:
         """What the expected numbers are of the real ones."""
-        return "at most"
+        return "about"
 
     def settings(self) -> dict[str, Any]:
         """Returns plain data for the log."""

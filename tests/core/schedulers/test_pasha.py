@@ -216,5 +216,21 @@ def test_a_ladder_that_always_grows_decides_as_asha() -> None:
     assert live.cap == live.max_resource
     assert live.promotable() == asha.promotable()
     assert PASHA(max_epochs=27).expected(60) == ASHA(max_epochs=27).expected(60)
+
+
+def test_more_than_the_quota_go_on_where_each_arrival_is_better() -> None:
+    scheduler = PASHA(27)
+    live, n_on = scheduler.fresh(1), 0
+    for trial_id in range(9):
+        loss = np.array([-float(trial_id)])
+        kind = live.verdict(trial_id, 0, 1, loss).kind
+        live.record(trial_id, 0, 1, loss, kind)
+        n_on += kind == "continue"
+    assert n_on == 7
+    assert dict(scheduler.expected(9))[3] == 3
+    assert scheduler.bound == "about"
+
+
+def test_an_unknown_quota_is_refused() -> None:
     with pytest.raises(ArgumentError, match="`quota`"):
         PASHA(27, quota="ceil")
