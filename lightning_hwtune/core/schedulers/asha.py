@@ -11,7 +11,8 @@ type "stopping": on arrival a trial with `position` others before it goes on if 
 itself; otherwise it ends for ever.
 
 Differences from the papers: losses are scaled per rung before distances are taken (`ranking.within`); ties go to the
-lower trial id; a loss that is not finite ranks last and never goes on. An arrival that dominates its rung is first:
+lower trial id; a loss that is not finite ranks last and never goes on. With `keep_front` (ours) nobody is stopped whom
+no other trial of its rung dominates, whatever the rung's order. An arrival that dominates its rung is first:
 it is never stopped, and never paused once n >= eta (unless `strict` and the quota is used up).
 
 Brackets: bracket s begins at level number s and has rungs of its own. A new trial's bracket is drawn with the
@@ -33,6 +34,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop, Verdict
+from lightning_hwtune.core.ranking.fronts import is_dominated
 from lightning_hwtune.core.ranking.rung import Place, RungRanking
 from lightning_hwtune.core.ranking.rung_orders import checked_order, resolved_order
 from lightning_hwtune.core.ranking.within import DEFAULT_WITHIN
@@ -69,8 +71,8 @@ class ASHA(Scheduler):
         strict: with "promotion", never promote more than n // eta trials of a rung in all.
         within: the order of a rung: by fronts, inside them "farthest_first", "hypervolume_contribution" or
             "crowding"; without fronts "weighted", "weighted:2,1" or "objective:NAME".
-        keep_front: with "stopping", never stop a member of the rung's front. A study with a prior sets it: there all
-            arrivals are good, and the rule would stop most of the best ones for ever.
+        keep_front: with "stopping", never stop a member of the rung's front, whatever `within` is. A study with a
+            prior sets it: there all arrivals are good, and the rule would stop most of the best ones for ever.
     """
 
     name: ClassVar[str] = "asha"
@@ -114,7 +116,7 @@ class ASHA(Scheduler):
         """Returns a copy with empty rungs, for losses of this length."""
         new, order = copy.copy(self), resolved_order(self.within, n_objectives, names)
         new._rungs = {
-            (bracket, level): _Rung(level, RungRanking(n_objectives, order))
+            (bracket, level): _Rung(level, RungRanking(n_objectives, order), np.empty((0, n_objectives)))
             for bracket in range(self.brackets)
             for level in self.levels[bracket:]
         }
@@ -139,7 +141,7 @@ class ASHA(Scheduler):
         n_go_on = self._n_go_on(len(rung.ranking) + 1)
         place = rung.ranking.arrival(trial_id, loss, n_go_on)
         if self.type == "stopping":
-            if self.keep_front and place.front == 0 and not place.is_in:
+            if self.keep_front and not place.is_in and rung.has_in_front(loss):
                 text = f"{_standing(level, place)}, front members are kept"
                 return Continue(Reason("front", text, place.standing))
             return Continue(_reason(level, place, n_go_on)) if place.is_in else Stop(_reason(level, place, n_go_on))
@@ -152,6 +154,8 @@ class ASHA(Scheduler):
         """A trial came to a level, and `kind` was decided: "continue" (it goes on at once), "pause" or "stop"."""
         rung = self._rung(bracket, level)
         rung.ranking.insert(trial_id, loss)
+        if self.keep_front:
+            rung.widen_front(loss)
         if kind != "pause" or level >= self.max_resource:
             rung.ranking.shut(trial_id)
             rung.n_promoted += kind == "continue"
@@ -267,13 +271,26 @@ class ASHA(Scheduler):
 
 
 class _Rung:
-    """One rung of one bracket."""
+    """One rung of one bracket.
 
-    __slots__ = ("level", "n_promoted", "ranking")
+    Attributes:
+        front: losses of its trials that no other dominates, each once, `(n_points, n_objectives)`; of `keep_front`.
+    """
 
-    def __init__(self, level: int, ranking: RungRanking) -> None:
-        self.level, self.ranking = level, ranking
+    __slots__ = ("front", "level", "n_promoted", "ranking")
+
+    def __init__(self, level: int, ranking: RungRanking, front: npt.NDArray[np.float64]) -> None:
+        self.level, self.ranking, self.front = level, ranking, front
         self.n_promoted = 0
+
+    def has_in_front(self, loss: npt.NDArray[np.float64]) -> bool:
+        """Tells whether a finite loss is one that no trial here dominates."""
+        return bool(np.isfinite(loss).all()) and not is_dominated(loss, self.front)
+
+    def widen_front(self, loss: npt.NDArray[np.float64]) -> None:
+        """A loss arrives; those that it dominates are no front members any more."""
+        if self.has_in_front(loss):
+            self.front = np.vstack([self.front[(self.front < loss).any(axis=1)], loss])
 
 
 def _hyperband_shares(eta: Fraction, n_levels: int, n_brackets: int) -> list[Fraction]:

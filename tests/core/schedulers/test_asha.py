@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from asha_run import Run, replayed
 
 from lightning_hwtune.core.decisions import Continue, Pause, Stop
-from lightning_hwtune.core.ranking.fronts import front_ranks
+from lightning_hwtune.core.ranking.fronts import front_ranks, is_dominated
 from lightning_hwtune.core.ranking.order import total_order
 from lightning_hwtune.core.schedulers import ASHA
 from lightning_hwtune.errors import ArgumentError, IllegalMoveError, RenamedArgumentError
@@ -144,6 +144,29 @@ def test_stopping_follows_the_published_rule(run: Run) -> None:
             assert isinstance(run.verdicts[trial_id, level], Continue if survives else Stop)
     assert run.scheduler.promotable() is None
     assert run.scheduler.finishers() == []
+
+
+@pytest.mark.parametrize("within", ["hypervolume_contribution", "weighted", "objective:0"])
+@settings(max_examples=30)
+@given(data=st.data())
+def test_a_front_member_is_kept_whatever_the_order(within: str, data: st.DataObject) -> None:
+    run = data.draw(studies(type="stopping", keep_front=True, within=within))
+    for (_, level), arrived in run.arrived.items():
+        for n in range(1, len(arrived) + 1):
+            trial_id, loss = arrived[n - 1]
+            there = [other for _, other in arrived[:n] if finite(other)]
+            if level < run.scheduler.max_resource and finite(loss) and not is_dominated(loss, there):
+                assert isinstance(run.verdicts[trial_id, level], Continue)
+
+
+@pytest.mark.parametrize("within", ["weighted", "objective:0"])
+def test_orders_without_fronts_keep_front_members_too(within: str) -> None:
+    for keep_front, kind in ((False, "stop"), (True, "continue")):
+        rungs = ASHA(9, type="stopping", within=within, keep_front=keep_front).fresh(2)
+        for trial_id in range(6):
+            rungs.record(trial_id, 0, 1, np.full(2, float(trial_id)), "continue")
+        assert rungs.verdict(6, 0, 1, np.array([9.0, -0.1])).kind == kind
+        assert rungs.verdict(6, 0, 1, np.array([9.0, 9.0])).kind == "stop"
 
 
 @settings(max_examples=60)
