@@ -299,6 +299,41 @@ def test_whole_studies_end_and_respect_their_totals(scheduler: Scheduler, n_tria
                 assert trial.resource == scheduler.max_resource
 
 
+BETWEEN_RUNGS = [
+    ASHA(max_steps=1000),
+    ASHA(max_steps=1000, first_rung=30, strict=True, brackets=2),
+    ASHA(max_steps=1000, type="stopping", keep_front=True),
+    PASHA(max_steps=1000),
+    PASHA(max_steps=1000, first_rung=100),
+    SuccessiveHalving(max_steps=1000, bracket_size=3),
+    SuccessiveHalving(max_steps=1000, first_rung=100),
+    Hyperband(max_steps=1000),
+    Hyperband(max_steps=1000, first_rung=100, type="asynchronous"),
+    MedianStopping(max_steps=1000, first_rung=150, every=70, min_trials=2),
+    RunToEnd(max_steps=1000),
+]
+
+
+@pytest.mark.parametrize("scheduler", BETWEEN_RUNGS, ids=repr)
+@pytest.mark.parametrize("coarse", [0, 5, 11])
+def test_reports_that_fall_on_no_rung_hold_nobody(scheduler: Scheduler, coarse: int) -> None:
+    def stride(trial_id: int) -> int:
+        return 400 if trial_id == coarse else 100
+
+    study = one_device(scheduler, [Metric("error", "min"), TrainSeconds()])
+    driver = Driver(study, Limits(max_trials=12, finishers=1), rough_curve, stride=stride)
+    assert driver.run().reason.rule == "limit:max_trials"
+    assert not driver.state.running
+    assert any(trial.state is TrialState.COMPLETED and trial.resource == 1000 for trial in driver.state.trials)
+    for trial in driver.state.trials:
+        every = stride(trial.trial_id)
+        passed = [min(resource, 1000) for resource in range(every, trial.resource + every, every)]
+        assert [measurement.resource for measurement in trial.measurements] == passed
+    again = replay(study, driver.log)
+    assert snapshot(again) == snapshot(driver.state)
+    assert ask_everything(again.scheduler) == ask_everything(driver.state.scheduler)
+
+
 @every_short_scheduler
 def test_the_same_seed_gives_the_same_log(scheduler: Scheduler) -> None:
     def log(seed: int) -> list[ev.Event]:
