@@ -250,6 +250,24 @@ def test_tpe_keeps_its_share_of_random_draws() -> None:
     assert 50 < sum(draw["lr"] < 3e-3 for draw in draws) < 130  # half the draws, two thirds of the range's logarithm
 
 
+@pytest.mark.parametrize(("good", "n_good"), [(0.1, 2), (0.4, 4), (0.95, 8)])
+def test_tpe_leaves_enough_for_both_densities(good: float, n_good: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    class Counted(Kernels):
+        def __init__(self, space: SearchSpace, points: np.ndarray) -> None:
+            sizes.append(len(points))
+            super().__init__(space, points)
+
+    monkeypatch.setattr("lightning_hwtune.core.searchers.tpe.Kernels", Counted)
+    trials = [TrialRecord(i, {"x": i / 10}, 0, 0, 9, 0.0, decided={1: "pause"}) for i in range(10)]
+    for trial in trials:
+        trial.measurements = [Measurement(1, {"acc": 0.1 * trial.trial_id, "train_s": 1.0}, 1.0, 1.0)]
+    history = History(trials, OBJECTIVES)
+    assert TPE(good=good, random=0, min_points=2).propose(SearchSpace(x=Float(0, 1)), 10, 0, history)
+    assert sizes == [n_good, 10 - n_good]
+
+
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=20, deadline=None)
 def test_kernel_densities_sum_to_one(seed: int) -> None:

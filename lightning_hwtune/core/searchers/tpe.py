@@ -126,7 +126,7 @@ class TPE(Searcher):
         if len(trials) < 2 * n_min:
             return None
         points = space.encode_many(trial.config for trial in trials)
-        n_good = max(n_min, math.ceil(self.good * len(trials)))
+        n_good = min(max(n_min, math.ceil(self.good * len(trials))), len(trials) - n_min)
         return Kernels(space, points[:n_good]), Kernels(space, points[n_good:])
 
     def _best(
