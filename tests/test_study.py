@@ -95,6 +95,18 @@ def test_load_gives_the_study_back_with_its_settings(tmp_path: Path) -> None:
     assert len(made.state().trials) == 5
 
 
+def test_a_study_under_a_rule_of_its_own_for_batch_sizes_goes_on(tmp_path: Path) -> None:
+    space = hwt.SearchSpace(x=hwt.Float(0.0, 1.0), bs=hwt.Choice([3, 4]), devices=hwt.NumDevices(1, 2))
+    rule = {"space": space.constrained("bs")}
+    run(small_study(tmp_path, **rule), functions.plain, max_trials=2, finishers=1)
+    run(small_study(tmp_path, **rule), functions.plain, max_trials=3, finishers=1)
+    loaded = hwt.Study.load("study", dir=tmp_path)
+    assert loaded.spec.space == rule["space"]
+    assert len(check_log(loaded).trials) == 3
+    with pytest.raises(hwt.StudyMismatchError, match="global batch sizes"):
+        small_study(tmp_path, space=space)
+
+
 def test_a_study_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
     run(small_study(tmp_path, "digits"), functions.plain, max_trials=1)
     with pytest.raises(hwt.StudyNotFoundError, match="did you mean 'digits'"):

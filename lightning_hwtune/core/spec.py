@@ -134,6 +134,7 @@ class StudySpec:
         return {
             "name": self.name,
             "space": self.space.to_dict(),
+            "global_batch_sizes": list(self.space.batch_size_keys),
             "objectives": self.objectives.to_dict(),
             "scheduler": self.scheduler.settings(),
             "searcher": self.searcher.settings(),
@@ -147,10 +148,9 @@ class StudySpec:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> StudySpec:
         """Returns the spec that `to_dict` described."""
-        space = SearchSpace.from_dict(data["space"])
         return cls(
             name=data["name"],
-            space=space if data["batch"] == "global" else space.constrained(None),
+            space=_stored_space(data),
             objectives=Objectives.from_dict(data["objectives"]),
             scheduler=scheduler_from_settings(data["scheduler"]),
             searcher=searcher_from_settings(data["searcher"]),
@@ -172,6 +172,13 @@ class StudySpec:
         if any(isinstance(item, Cost) for item in self.objectives):
             found |= _differing("pool", _price(self.pool), _price(given.pool))
         return found
+
+
+def _stored_space(data: Mapping[str, Any]) -> SearchSpace:
+    """Returns the space under the rule that was in force; older logs tell of the rule by `batch` alone."""
+    space = SearchSpace.from_dict(data["space"])
+    keys = tuple(data.get("global_batch_sizes", space.batch_size_keys if data["batch"] == "global" else ()))
+    return space if keys == space.batch_size_keys else space.constrained(keys[0] if keys else None)
 
 
 def _price(pool: Pool) -> dict[str, Any]:
