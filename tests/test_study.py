@@ -107,6 +107,18 @@ def test_a_study_under_a_rule_of_its_own_for_batch_sizes_goes_on(tmp_path: Path)
         small_study(tmp_path, space=space)
 
 
+def test_the_searcher_of_a_study_that_stops_trials_may_change(tmp_path: Path) -> None:
+    earlier = run(small_study(tmp_path, "earlier"), functions.plain, max_trials=3, finishers=1)
+    searchers = [hwt.Random(), hwt.ParetoPrior.from_studies(earlier), hwt.Random()]
+    for first in (0, 1):
+        for number, searcher in enumerate(searchers[first : first + 2], 1):
+            study = small_study(
+                tmp_path, f"first {first}", scheduler=hwt.ASHA(9, type="stopping"), searcher=searcher, seed=1
+            )
+            run(study, functions.plain, max_trials=2 * number, finishers=1)
+            assert len(check_log(study).trials) == 2 * number
+
+
 def test_a_study_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
     run(small_study(tmp_path, "digits"), functions.plain, max_trials=1)
     with pytest.raises(hwt.StudyNotFoundError, match="did you mean 'digits'"):

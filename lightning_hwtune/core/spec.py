@@ -92,9 +92,7 @@ class StudySpec:
             raise ArgumentError("max_failures", self.max_failures, "a whole number from 1")
         self.searcher.check(self.space)
         self.searcher.check_objectives(self.objectives)
-        if isinstance(self.searcher, ParetoPrior):  # its draws are good, and most would be stopped for ever
-            object.__setattr__(self, "scheduler", self.scheduler.keeping_front())
-        self.scheduler.fresh(len(self.objectives), self.objectives.names)  # refuses an order that names no objective
+        self.fresh_scheduler()  # refuses an order that names no objective
         self._check_hardware()
 
     def _check_hardware(self) -> None:
@@ -161,10 +159,19 @@ class StudySpec:
             max_failures=data["max_failures"],
         )
 
+    def fresh_scheduler(self) -> Scheduler:
+        """Returns the scheduler with empty rungs; beside a prior it keeps front members."""
+        # a prior's draws are good, and most would be stopped for ever
+        chosen = self.scheduler.keeping_front() if isinstance(self.searcher, ParetoPrior) else self.scheduler
+        return chosen.fresh(len(self.objectives), self.objectives.names)
+
     def differences(self, given: StudySpec) -> dict[str, tuple[object, object]]:
         """Returns what `given` changes that a stored study may not change: setting -> (stored, given)."""
         mine, theirs = self.to_dict(), given.to_dict()
         found = {f"space.{key}": pair for key, pair in self.space.differences(given.space).items()}
+        if isinstance(self.searcher, ParetoPrior):  # keeps the front in any case, and older logs say so here
+            mine["scheduler"] = self.scheduler.keeping_front().settings()
+            theirs["scheduler"] = given.scheduler.keeping_front().settings()
         found |= _differing("scheduler", mine["scheduler"], theirs["scheduler"])
         for key in ("objectives", "seed", "batch"):
             if mine[key] != theirs[key]:

@@ -76,7 +76,7 @@ class StudyState:
 
     def __init__(self, spec: StudySpec) -> None:
         self.spec = spec
-        self.scheduler = spec.scheduler.fresh(len(spec.objectives), spec.objectives.names)
+        self.scheduler = spec.fresh_scheduler()
         self.limits = Limits()
         self.trials: list[TrialRecord] = []
         self.segments: list[Segment] = []

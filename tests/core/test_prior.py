@@ -24,6 +24,7 @@ from lightning_hwtune.core.searchers.earlier import EarlierTask, Lesson
 from lightning_hwtune.core.searchers.surrogate import Neighbours, Trees
 from lightning_hwtune.core.searchers.trust import picked_tasks, weights_of
 from lightning_hwtune.core.space import Choice, Float, Int, SearchSpace
+from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import ArgumentError, MissingDependencyError
 
 ERROR, SIZE = Metric("error", "min"), Metric("size", "min")
@@ -354,11 +355,15 @@ def test_stopping_keeps_front_members_for_a_prior() -> None:
     from study_driver import spec
 
     prior, objectives = ParetoPrior([task()], BOTH), Objectives([ERROR, SIZE])
-    for scheduler, kept in ((ASHA(9, type="stopping"), True), (ASHA(9), False)):
-        chosen = spec(scheduler=scheduler, searcher=prior, space=SPACE, objectives=objectives, devices=1).scheduler
-        assert getattr(chosen, "keep_front") == kept  # noqa: B009
+    for searcher, scheduler, kept in (
+        (prior, ASHA(9, type="stopping"), True),
+        (prior, ASHA(9), False),
+        (Random(), ASHA(9, type="stopping"), False),
+    ):
+        study = spec(scheduler=scheduler, searcher=searcher, space=SPACE, objectives=objectives, devices=1)
+        assert StudyState(study).scheduler.keep_front == kept  # type: ignore[attr-defined]
+        assert study.scheduler is scheduler
     assert spec(scheduler=MedianStopping(9), searcher=prior, space=SPACE, objectives=objectives, devices=1)
-    assert not spec(scheduler=ASHA(9, type="stopping"), searcher=Random()).scheduler.keep_front  # type: ignore[attr-defined]
 
 
 def test_a_front_member_is_kept_and_others_are_stopped() -> None:

@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 from study_driver import spec
 
+from lightning_hwtune.core.objectives import Metric, Objectives
+from lightning_hwtune.core.schedulers import ASHA
+from lightning_hwtune.core.searchers import ParetoPrior, Random, Searcher
+from lightning_hwtune.core.searchers.earlier import EarlierTask
 from lightning_hwtune.core.space import Choice, Float, NumDevices, SearchSpace
 from lightning_hwtune.core.spec import StudySpec
 
@@ -32,3 +36,26 @@ def test_logs_without_the_rule_tell_of_it_by_batch(batch: str, space: SearchSpac
     form = spec(space=SPACE, batch=batch).to_dict()
     del form["global_batch_sizes"]
     assert StudySpec.from_dict(form).space == space
+
+
+PRIOR = ParetoPrior([EarlierTask("first", {"x": [0.1, 0.6]}, [[1.0], [2.0]])], Objectives([Metric("error", "min")]))
+
+
+def of_one_error(searcher: Searcher, *, keep_front: bool = False) -> StudySpec:
+    scheduler = ASHA(9, type="stopping", keep_front=keep_front)
+    return spec(space=SPACE, objectives=Objectives([Metric("error", "min")]), scheduler=scheduler, searcher=searcher)
+
+
+def test_another_searcher_is_no_other_scheduler() -> None:
+    first, second = of_one_error(Random()), of_one_error(PRIOR)
+    assert stored(first).differences(second) == stored(second).differences(first) == {}
+    kept = of_one_error(Random(), keep_front=True)
+    assert stored(first).differences(kept) == {"scheduler.keep_front": (None, True)}
+    assert stored(kept).differences(second) == {"scheduler.keep_front": (True, None)}
+
+
+@pytest.mark.parametrize("searcher", [Random(), PRIOR])
+def test_older_logs_say_that_a_prior_keeps_the_front_and_go_on(searcher: Searcher) -> None:
+    older = stored(of_one_error(PRIOR), scheduler=of_one_error(PRIOR, keep_front=True).to_dict()["scheduler"])
+    assert older.differences(of_one_error(searcher)) == {}
+    assert older.differences(of_one_error(searcher, keep_front=True)) == {}
