@@ -10,6 +10,7 @@ from study_driver import Driver, spec
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.record import Measurement, TrialRecord
+from lightning_hwtune.core.schedulers import RunToEnd
 from lightning_hwtune.core.searchers import (
     TPE,
     Grid,
@@ -22,6 +23,7 @@ from lightning_hwtune.core.searchers import (
     searcher_from_settings,
 )
 from lightning_hwtune.core.searchers.earlier import EarlierTask
+from lightning_hwtune.core.searchers.untried import next_of
 from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, SearchSpace
 from lightning_hwtune.core.spec import Limits
 
@@ -146,12 +148,49 @@ def test_a_killed_and_replayed_study_draws_as_the_unkilled_one(searcher: Searche
     assert [trial.draw for trial in resumed.state.trials] == list(range(len(resumed.state.trials)))
 
 
+@pytest.mark.parametrize("searcher", [*SEARCHERS, Listed(list(FINITE.grid()))], ids=lambda s: s.name)
+def test_what_was_enqueued_is_not_drawn_again(searcher: Searcher) -> None:
+    study = spec(searcher=searcher, space=FINITE, objectives=OBJECTIVES, scheduler=RunToEnd(2), devices=3)
+    log: list[ev.Event] = []
+    for max_trials, n_enqueued in ((20, 3), (40, 3), (None, 0)):
+        driver = Driver(study, Limits(max_trials=max_trials), curve=lambda config, _: config["width"], log=log)
+        tried = [trial.config for trial in driver.state.trials]
+        new = [config for config in FINITE.grid() if config not in tried]
+        for config in new[:: max(len(new) // 3, 1)][:n_enqueued]:
+            driver.controller.enqueue(config, driver.now)
+        driver.run()
+    trials = driver.state.trials
+    assert sum(trial.draw is None for trial in trials) == 6
+    draws = [trial.draw for trial in trials if trial.draw is not None]
+    assert draws != sorted(draws), "no draw was overtaken"
+    assert sorted(json.dumps(t.config) for t in trials) == sorted(json.dumps(config) for config in FINITE.grid())
+
+
+def test_a_draw_that_was_overtaken_keeps_its_place() -> None:
+    listed = [{"x": x} for x in range(8)]
+
+    def history(*trials: tuple[int, int | None]) -> History:
+        records = [TrialRecord(i, listed[x], 0, 0, 1, 0.0, draw=draw) for i, (x, draw) in enumerate(trials)]
+        return History(records, OBJECTIVES)
+
+    def following(known: History, *draws: int) -> list[int | None]:
+        found = [next_of(listed, range(8), draw, known) for draw in draws]
+        return [None if config is None else config["x"] for config in found]
+
+    assert following(history(), 0, 7, 8) == [0, 7, None]
+    assert following(history((1, None)), 0, 1, 6, 7) == [0, 2, 7, None]
+    assert following(history((0, 0), (1, None)), 1, 2) == [2, 3]
+    assert following(history((1, None), (2, 1)), 0, 2) == [0, 3]  # draw 0 is still to come
+    assert following(history((0, 0), (0, None)), 1, 2) == [1, 2]
+
+
 def test_a_list_is_gone_through_once() -> None:
     for searcher in (Listed(LISTED), TPE(configs=LISTED, min_points=1), ParetoPrior(TASKS, OBJECTIVES, configs=LISTED)):
         history, drawn = History([], OBJECTIVES), []
         while (config := searcher.propose(INFINITE, len(drawn), 0, history)) is not None:
             drawn.append(config)
-            history = History([TrialRecord(i, c, 0, 0, 1, 0.0) for i, c in enumerate(drawn)], OBJECTIVES)
+            trials = [TrialRecord(i, c, 0, 0, 1, 0.0, draw=i) for i, c in enumerate(drawn)]
+            history = History(trials, OBJECTIVES)
         assert sorted(map(json.dumps, drawn)) == sorted(map(json.dumps, LISTED))
 
 

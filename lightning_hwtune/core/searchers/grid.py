@@ -1,6 +1,7 @@
 """Grid search: every combination once, in an order shuffled by the study's seed.
 
-Shuffled, because a study may end early: any prefix is then a fair sample of the whole grid.
+Shuffled, because a study may end early: any prefix is then a fair sample of the whole grid. A combination that was
+enqueued is left out.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from lightning_hwtune.core.combinations import Combinations
 from lightning_hwtune.core.searchers.base import History, Searcher
+from lightning_hwtune.core.searchers.untried import next_of
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.errors import ArgumentError
@@ -49,7 +51,7 @@ class Grid(Searcher):
     def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
         """Returns draw number `draw`; None once the grid is exhausted."""
         grid, order = _shuffled(space, self.points_per_float, seed)
-        return grid[int(order[draw])] if draw < len(order) else None
+        return next_of(grid, order, draw, history)
 
     def settings(self) -> dict[str, Any]:
         """Returns plain data for the log."""

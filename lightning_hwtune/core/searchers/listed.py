@@ -10,6 +10,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from lightning_hwtune.core.searchers.base import History, Searcher
+from lightning_hwtune.core.searchers.untried import next_of
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.errors import ArgumentError
@@ -21,6 +22,8 @@ __all__ = ["Listed"]
 @dataclass(frozen=True, slots=True, init=False)
 class Listed(Searcher):
     """Tries each configuration of a list once, in an order shuffled by the study's seed; then there is none left.
+
+    What was enqueued is left out.
 
     Args:
         configs: at least one; of equal ones the first is kept.
@@ -46,9 +49,7 @@ class Listed(Searcher):
 
     def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
         """Returns draw number `draw`; None once the list is exhausted."""
-        if draw >= len(self.configs):
-            return None
-        return dict(self.configs[_shuffled(len(self.configs), seed)[draw]])
+        return next_of(self.configs, _shuffled(len(self.configs), seed), draw, history)
 
     def settings(self) -> dict[str, Any]:
         """Returns plain data for the log."""

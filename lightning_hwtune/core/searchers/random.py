@@ -2,10 +2,10 @@
 
 A space with a float is drawn from independently, as in Bergstra and Bengio, "Random Search for Hyper-Parameter
 Optimization", 2012. A finite space of at most a million configurations is drawn from *without replacement*: training a
-configuration twice tells little, so a study on twelve configurations ends after twelve trials whatever `max_trials`
-says. The order is that of successive draws, by probability, from those that are left (Efraimidis and Spirakis,
-"Weighted random sampling with a reservoir", 2006): sorted by exponential variates over the weights. Larger finite
-spaces are drawn from independently; there a repetition is rare.
+configuration twice tells little, so a study on twelve configurations ends after twelve trials, enqueued ones included,
+whatever `max_trials` says. The order is that of successive draws, by probability, from those that are left (Efraimidis
+and Spirakis, "Weighted random sampling with a reservoir", 2006): sorted by exponential variates over the weights.
+Larger finite spaces are drawn from independently; there a repetition is rare.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from lightning_hwtune.core.combinations import Combinations
 from lightning_hwtune.core.searchers.base import History, Searcher
-from lightning_hwtune.core.searchers.untried import is_small
+from lightning_hwtune.core.searchers.untried import is_small, next_of
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
 
@@ -46,7 +46,7 @@ class Random(Searcher):
         if not is_small(space):
             return space.sample(stream(seed, self.name, draw))
         grid, order = _shuffled(space, seed)
-        return grid[int(order[draw])] if draw < len(order) else None
+        return next_of(grid, order, draw, history)
 
     def settings(self) -> dict[str, Any]:
         """Returns plain data for the log."""

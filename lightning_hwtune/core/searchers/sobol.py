@@ -3,8 +3,8 @@
 Sobol, "On the distribution of points in a cube and the approximate evaluation of integrals", 1967; scrambling by Owen,
 "Scrambling Sobol' and Niederreiter-Xing points", 1998, as `scipy.stats.qmc.Sobol` does it. A configuration takes one
 coordinate for each parameter. Points that break the rule of batch sizes are left out, so draw n is the n-th that is
-allowed. In a finite space of at most a million configurations a repetition is left out too; whatever the points have
-not met once there are eight for each configuration comes last, in a random order.
+allowed. In a finite space of at most a million configurations a repetition is left out too, and what was enqueued;
+whatever the points have not met once there are eight for each configuration comes last, in a random order.
 
 The sequence is the same in every process; another release of scipy may scramble in another way.
 """
@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.core.searchers.base import History, Searcher
-from lightning_hwtune.core.searchers.untried import config_key, is_small
+from lightning_hwtune.core.searchers.untried import config_key, is_small, next_of
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
 
@@ -50,7 +50,7 @@ class Sobol(Searcher):
         """Returns draw number `draw`; None once a small finite space is exhausted."""
         if is_small(space):
             listed = _whole(space, seed)
-            return dict(listed[draw]) if draw < len(listed) else None
+            return next_of(listed, range(len(listed)), draw, history)
         n_points = _FIRST
         while len(numbers := _allowed(space, seed, n_points)) <= draw:
             n_points *= 2

@@ -1,5 +1,8 @@
 """What may still be drawn: all of a space, or what is left of a list, for searchers that look at what was tried.
 
+`next_of` is for those that go through a list in an order of their own: they look at the trials only for what the user
+enqueued.
+
 A small finite space counts as the list of its configurations, each as likely as `SearchSpace.sample` draws it; there,
 and in a given list, no configuration is drawn twice. Otherwise nothing is ever used up.
 """
@@ -7,6 +10,7 @@ and in a given list, no configuration is drawn twice. Otherwise nothing is ever 
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -17,10 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.core.record import TrialRecord
+from lightning_hwtune.core.searchers.base import History
 from lightning_hwtune.core.space import MAX_COMBINATIONS, SearchSpace
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["Untried", "config_key", "is_small", "listed_configs"]
+__all__ = ["Untried", "config_key", "is_small", "listed_configs", "next_of"]
 
 
 def config_key(config: Mapping[str, Any]) -> str:
@@ -45,6 +50,29 @@ def listed_configs(argument: str, configs: Sequence[Mapping[str, Any]] | None) -
     if isinstance(configs, str | Mapping) or not configs:
         raise ArgumentError(argument, configs, "a list of at least one configuration, or None")
     return tuple({config_key(config): dict(config) for config in configs}.values())
+
+
+def next_of(
+    configs: Sequence[Mapping[str, Any]],
+    order: Sequence[int] | npt.NDArray[np.int64],
+    draw: int,
+    history: History,
+) -> dict[str, Any] | None:
+    """Returns draw number `draw` of a list that is gone through once; None once it is exhausted.
+
+    What was enqueued is left out: then the draw takes the first place that no trial has, behind one for each earlier
+    draw that is still to come.
+
+    Args:
+        order: the places of `configs`, in the order of the draws.
+    """
+    if all(trial.draw is not None for trial in history.trials):
+        return dict(configs[int(order[draw])]) if draw < len(order) else None
+    tried = {config_key(trial.config) for trial in history.trials}
+    n_overtaken = draw - sum(trial.draw is not None and trial.draw < draw for trial in history.trials)
+    left = (config for config in (configs[int(place)] for place in order) if config_key(config) not in tried)
+    found = next(itertools.islice(left, n_overtaken, None), None)
+    return None if found is None else dict(found)
 
 
 @final
