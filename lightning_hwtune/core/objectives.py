@@ -187,11 +187,6 @@ class Objectives(Sequence[Objective]):
             raise ArgumentError("values", f"shape {raw.shape}", f"shape (n_points, {len(self)})")
         return np.where(np.isfinite(raw), raw * self._signs, math.nan)
 
-    def values(self, loss: npt.ArrayLike) -> dict[str, float]:
-        """Returns named values in the user's direction: the inverse of `loss` on finite vectors."""
-        raw = np.asarray(loss, dtype=np.float64) * self._signs
-        return {name: float(x) for name, x in zip(self.names, raw, strict=True)}
-
     def to_dict(self) -> list[dict[str, str]]:
         """Returns plain data for the log; `from_dict` reads it back."""
         return [{"name": item.name, "mode": item.mode, "unit": item.unit} for item in self._items]

@@ -11,8 +11,6 @@ draw gives its shares to the parameters by place.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, final
@@ -257,12 +255,6 @@ class SearchSpace(Mapping[str, Parameter]):
             if not isinstance(parameter, Float):
                 product *= grid.column(name, parameter.masses())
         return product
-
-    def fingerprint(self) -> str:
-        """Returns 32 hexadecimal digits that are the same exactly for equal spaces, in every process."""
-        content = [list(self.to_dict().items()), list(self.batch_size_keys)]
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def differences(self, other: SearchSpace) -> dict[str, tuple[object, object]]:
         """Returns what differs: parameter name -> (here, in `other`); empty if the spaces are equal."""

@@ -153,21 +153,6 @@ def test_unknown_settings_are_refused(given_settings: dict[str, Any], text: str)
         searcher_from_settings(given_settings)
 
 
-def test_history_has_a_row_for_each_measured_trial() -> None:
-    trials = [TrialRecord(i, {"lr": i}, 0, 0, 9, 0.0) for i in range(3)]
-    trials[0].measurements = [
-        Measurement(1, {"acc": 0.5, "train_s": 2.0}, 2.0, 2.0),
-        Measurement(3, {"acc": 0.75, "train_s": 6.0}, 6.0, 6.0),
-    ]
-    trials[2].measurements = [Measurement(1, {"acc": math.inf, "train_s": 2.0}, 2.0, 2.0)]
-    history = History(trials, OBJECTIVES)
-    assert history.configs == [{"lr": 0}, {"lr": 2}]
-    assert np.array_equal(history.losses, [[-0.75, 6.0], [math.nan, 2.0]], equal_nan=True)
-    assert history.resources.tolist() == [3, 1]
-    assert EMPTY.losses.shape == (0, 2)
-    assert (EMPTY.configs, EMPTY.resources.tolist()) == ([], [])
-
-
 def test_sobol_fills_the_space_more_evenly_than_random() -> None:
     space = SearchSpace(a=Float(0, 1), b=Float(1, 100, log=True))
     discrepancies = []

@@ -1,6 +1,6 @@
 """Hypervolume: how much of the loss space a set of points dominates, up to a reference point.
 
-A number without its reference says nothing: every figure made with these functions must state it.
+A number without its reference says nothing: every figure made with it must state it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from lightning_hwtune.core.ranking.fronts import loss_matrix
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["hypervolume", "normalised_hypervolume"]
+__all__ = ["hypervolume"]
 
 
 def hypervolume(losses: npt.ArrayLike, reference: npt.ArrayLike) -> float:
@@ -32,17 +32,3 @@ def hypervolume(losses: npt.ArrayLike, reference: npt.ArrayLike) -> float:
     import moocore  # costs an import of 0.1 s that the decisions do not need
 
     return float(moocore.hypervolume(below, ref=corner))
-
-
-def normalised_hypervolume(losses: npt.ArrayLike, ideal: npt.ArrayLike, reference: npt.ArrayLike) -> float:
-    """Returns the hypervolume as a share, from 0 to 1, of the box between `ideal` and `reference`.
-
-    Args:
-        ideal: below `reference` in every objective, shape `(n_objectives,)`; what is better still counts as `ideal`.
-    """
-    matrix = loss_matrix(losses)
-    best, corner = np.asarray(ideal, dtype=np.float64), np.asarray(reference, dtype=np.float64)
-    if best.shape != (matrix.shape[1],) or not (best < corner).all():
-        raise ArgumentError("ideal", ideal, f"{matrix.shape[1]} numbers below the reference {reference!r}")
-    unit = (np.maximum(matrix, best) - best) / (corner - best)
-    return hypervolume(unit, np.ones(matrix.shape[1]))

@@ -1,7 +1,6 @@
 """The total order of points: front by front, inside a front by a named strategy (`within`), the infinite last.
 
-Ties go to the lower index, so rows should come by trial id. An *order* lists indices, best first; a *rank* is a
-position in it: `ranks_of` converts, and nothing here returns one for the other.
+Ties go to the lower index, so rows should come by trial id. An order lists indices, best first.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import numpy.typing as npt
 from lightning_hwtune.core.ranking.fronts import front_ranks, loss_matrix
 from lightning_hwtune.core.ranking.within import DEFAULT_WITHIN, to_unit, within_front
 
-__all__ = ["ranks_of", "total_order"]
+__all__ = ["total_order"]
 
 
 def total_order(losses: npt.ArrayLike, within: str = DEFAULT_WITHIN) -> npt.NDArray[np.int64]:
@@ -34,11 +33,3 @@ def total_order(losses: npt.ArrayLike, within: str = DEFAULT_WITHIN) -> npt.NDAr
         members = np.flatnonzero(ranks == front)
         order += strategy(finite[members], unit[members])
     return np.concatenate([np.array(order, dtype=np.int64), rest])
-
-
-def ranks_of(order: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Returns each index's position in `order`, the inverse permutation; 0 = best."""
-    indices = np.asarray(order, dtype=np.int64)
-    ranks = np.empty(len(indices), dtype=np.int64)
-    ranks[indices] = np.arange(len(indices))
-    return ranks

@@ -110,11 +110,6 @@ class PASHA(Scheduler):
         """The level of the ladder's top rung; nobody is promoted beyond it yet."""
         return self.levels[self._top]
 
-    @property
-    def epsilon(self) -> tuple[float, ...]:
-        """The present estimate of each objective's noise; empty before `fresh`."""
-        return tuple(self._estimate().tolist()) if self._rungs else ()
-
     def fresh(self, n_objectives: int, names: Sequence[str] = ()) -> Self:
         """Returns a copy with a ladder of two empty rungs, for losses of this length."""
         new, order = copy.copy(self), resolved_order(self.within, n_objectives, names)

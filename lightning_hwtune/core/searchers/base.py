@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar, final
 
@@ -27,10 +27,7 @@ Learned = TypeVar("Learned")
 @final
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the study has measured so far: a view on its trials, read only when a property is asked for.
-
-    The properties have one row for each trial with a measurement, in the order of creation.
-    """
+    """What the study has measured so far: a view on its trials, in the order of creation."""
 
     trials: Sequence[TrialRecord]
     objectives: Objectives
@@ -45,22 +42,6 @@ class History:
         learned: Learned = self._known[id(searcher)][1]
         return learned
 
-    @property
-    def configs(self) -> list[Mapping[str, Any]]:
-        """The configurations."""
-        return [trial.config for trial in self._measured()]
-
-    @property
-    def losses(self) -> npt.NDArray[np.float64]:
-        """Minimised values at each trial's highest resource, shape `(n, n_objectives)`; NaN = not finite."""
-        rows = [self.objectives.loss(trial.measurements[-1].values) for trial in self._measured()]
-        return np.array(rows).reshape(-1, len(self.objectives))
-
-    @property
-    def resources(self) -> npt.NDArray[np.int64]:
-        """The resource of each row's measurement, shape `(n,)`."""
-        return np.array([trial.resource for trial in self._measured()], dtype=np.int64)
-
     def rung(self, n_points: int) -> tuple[list[TrialRecord], npt.NDArray[np.float64]]:
         """Returns the trials of the highest level that has judged at least so many, and their losses there.
 
@@ -72,9 +53,6 @@ class History:
         trials = [trial for trial in self.trials if level in trial.decided and trial.measurements]
         rows = [self.objectives.loss((trial.at(level or 0) or trial.measurements[-1]).values) for trial in trials]
         return trials, np.array(rows).reshape(-1, len(self.objectives))
-
-    def _measured(self) -> list[TrialRecord]:
-        return [trial for trial in self.trials if trial.measurements]
 
 
 class Searcher(abc.ABC):

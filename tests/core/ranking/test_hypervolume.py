@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymoo.indicators.hv import HV
 
-from lightning_hwtune.core.ranking.hypervolume import hypervolume, normalised_hypervolume
+from lightning_hwtune.core.ranking.hypervolume import hypervolume
 from lightning_hwtune.errors import ArgumentError
 
 
@@ -31,18 +31,7 @@ def test_rows_that_are_not_finite_or_beyond_the_reference_add_nothing() -> None:
     assert hypervolume(np.empty((0, 2)), [1.0, 1.0]) == 0.0
 
 
-def test_the_normalised_share_lies_between_0_and_1() -> None:
-    assert normalised_hypervolume([[0.0, 100.0]], [0.0, 100.0], [1.0, 200.0]) == pytest.approx(1.0)
-    assert normalised_hypervolume([[-5.0, 150.0]], [0.0, 100.0], [1.0, 200.0]) == pytest.approx(0.5)
-    assert normalised_hypervolume([[1.0, 100.0]], [0.0, 100.0], [1.0, 200.0]) == 0.0
-
-
 @pytest.mark.parametrize("reference", [[1.0], [1.0, math.inf], [1.0, 1.0, 1.0]])
 def test_a_reference_that_does_not_fit_is_refused(reference: list[float]) -> None:
     with pytest.raises(ArgumentError, match="reference"):
         hypervolume([[0.0, 0.0]], reference)
-
-
-def test_an_ideal_that_is_not_below_the_reference_is_refused() -> None:
-    with pytest.raises(ArgumentError, match="ideal"):
-        normalised_hypervolume([[0.0, 0.0]], [0.0, 1.0], [1.0, 1.0])
