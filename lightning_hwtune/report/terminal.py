@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -96,9 +97,9 @@ def rung_table(scheduler: Scheduler, n_trials: int, finishers: int = 0) -> Group
     table = _plain_table(f"rungs of {counted(n_trials, 'trials')}")
     for name in (forecast["unit"], "trials", "go on", "finishers"):
         table.add_column(Text(name), justify="right", no_wrap=True)
-    *lower, top = forecast["rungs"]
-    for rung, after in zip(lower, [*lower[1:], top], strict=True):
+    for rung, after in itertools.pairwise(forecast["rungs"]):
         table.add_row(str(rung["rung"]), str(rung["trials"]), str(after["trials"]), str(rung["finishers"] or ""))
+    top = forecast["rungs"][-1]
     added = forecast["fully_trained"] - top["trials"]
     table.add_row(str(top["rung"]), f"{top['trials']} + {added}" if added else str(top["trials"]), "end", "")
     return Group(table, Text(_total(forecast)))

@@ -6,7 +6,7 @@ import math
 import pandas as pd
 from rich.console import Console
 
-from lightning_hwtune.core.schedulers import ASHA
+from lightning_hwtune.core.schedulers import ASHA, RunToEnd
 from lightning_hwtune.report.status import status_record
 from lightning_hwtune.report.tables import front_frame, trials_frame
 from lightning_hwtune.report.terminal import print_frame, rung_table, rung_text, status_table
@@ -35,6 +35,12 @@ def test_the_rungs_as_a_table_and_as_a_line():
     assert lines(console)[7] == total
     assert rung_text(ASHA(max_epochs=27), 60, 4) == f"60 to 1, 20 to 3, 6 to 9, 2 + 2 finishers to 27 epochs; {total}"
     assert rung_text(ASHA(max_epochs=3), 9).startswith("9 to 1, 3 to 3 epochs;")
+
+
+def test_a_single_rung_is_a_table_of_one_row():
+    console = screen()
+    console.print(rung_table(RunToEnd(max_epochs=2), 5, 4))
+    assert lines(console)[3].split() == ["2", "5", "end"]
 
 
 def test_a_frame_that_is_too_wide_goes_on_below_and_nothing_is_squeezed(paper):
