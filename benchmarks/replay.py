@@ -10,9 +10,11 @@ Arms:
 - asha_error: ASHA that looks at the error alone
 - moasha: ASHA over error, seconds and dollars
 - moasha_tpe: the same with configurations drawn by TPE over fronts, which learns from this study alone
+- defaults, defaults_tpe: moasha and moasha_tpe as the package comes, with no setting chosen: ASHA(), TPE()
 - prior_other: moasha with a prior learned from the five tasks of the other network
 - prior_same: moasha with a prior learned from the four other training-set sizes of the same network
-- synetune_shipped, synetune_repaired, neps, optuna_nsga2, optuna_tpe: the peers, as `benchmarks/peers/replay_*.py` tell
+- synetune_shipped, synetune_repaired, neps, optuna_nsga2, optuna_tpe: the peers with their defaults, as
+  `benchmarks/peers/replay_*.py` tell; synetune_repaired_eta: with the eta of our arms
 
 Priors are cross-fitted: a seed divides the configurations into two halves, draws alternate between them, and those of
 one half come from a prior that knows, on the other tasks too, the rows of the other half only. So no prior ever looks a
@@ -27,7 +29,8 @@ than the two `-60000` ones (`benchmarks/replay_choose.py`) before these two were
 Peers: the ratio of the hypervolume of moasha_tpe to the peer's at equal virtual time, a tenth of what training all
 configurations to the end takes on the four workers, seed by seed; per task the median and its interval. We are ahead on
 a task where the lower end is above 1; of Optuna, where it is so against both samplers. Some peers begin nothing after
-three tenths of that time (`until`): what they would do later is not looked at.
+three tenths of that time (`until`): what they would do later is not looked at. The same ratios for moasha, and for the
+arms whose settings nobody chose; `tasks_ahead_of_..._by_defaults` is of defaults_tpe.
 
 The arms without a prior run once more on four tasks of the synthetic generator (`lightning_hwtune.engine.curves`,
 default parameters, 288 configurations, four devices of which a trial takes 1, 2 or 4), on which nothing was chosen. Its
@@ -62,7 +65,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import lightning_hwtune
 from benchmarks.replay_arms import Problem, from_table, package_of, spec_of, synthetic
-from benchmarks.replay_figures import against_peers, choices, curves, figures, summary
+from benchmarks.replay_figures import against_peers, ahead, choices, curves, figures, summary
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.engine.replay import Replay, replay_study
 from lightning_hwtune.store.tables import Table
@@ -72,7 +75,8 @@ RESERVED = ("cnn-60000", "rnn-60000")  # no setting was chosen on these
 SHARE = 0.95
 TOLERANCE = 0.01
 N_SYNTHETIC = 4  # tasks of the generator with its default parameters
-PEERS = ("synetune_shipped", "synetune_repaired", "neps", "optuna_nsga2", "optuna_tpe")
+PEERS = ("synetune_shipped", "synetune_repaired", "synetune_repaired_eta", "neps", "optuna_nsga2", "optuna_tpe")
+UNCHOSEN = ("defaults", "defaults_tpe")
 
 
 def main() -> None:
@@ -121,10 +125,13 @@ def found(rows: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> dict[str, 
     by_task = {task: [row for row in rows if row["task"] == task] for task in tasks}
     place = SETTINGS["shares"].index(SETTINGS["compare_at"])
     return {
-        "figures": figures(rows, RESERVED, SETTINGS["ours"], PEERS, place),
+        "figures": {
+            **figures(rows, RESERVED, SETTINGS["ours"], PEERS, place),
+            **{f"{name}_by_defaults": n for name, n in ahead(rows, UNCHOSEN[-1], PEERS, place).items()},
+        },
         "arms": summary(rows),
         "tasks": {task: summary(own) for task, own in by_task.items()},
-        "peers": {arm: against_peers(rows, arm, PEERS, place) for arm in ("moasha", SETTINGS["ours"])},
+        "peers": {arm: against_peers(rows, arm, PEERS, place) for arm in ("moasha", SETTINGS["ours"], *UNCHOSEN)},
         "choice": choices(rows),
         "curves": {"all": curves(rows), **{task: curves(own) for task, own in by_task.items() if task in RESERVED}},
     }

@@ -3,13 +3,14 @@
 An arm is plain data, as `replay_settings.json` has it: `scheduler` its settings; `objectives` the ones it looks at (all
 unless given); `tpe` the settings of TPE, or `prior` the kind of tasks that a prior learns from and `options` its own
 (the table's configurations in random order unless one is given); `peer` in place of all these for the rules of others;
-`until` a share of the virtual time after which it begins nothing.
+`eta` of a peer, `ETA` unless given; `until` a share of the virtual time after which it begins nothing.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ __all__ = ["CrossFitted", "Problem", "from_table", "package_of", "spec_of", "syn
 
 N_WORKERS = 4
 USD_PER_DEVICE_HOUR = 1.0
-ETA = 3  # of the peers' rules; their default, and ours
+ETA = 3  # of the peers' rules: their default
 _PACKAGES = {"synetune": "syne_tune", "neps": "neps", "optuna": "optuna"}
 
 
@@ -100,7 +101,7 @@ def _scheduler(problem: Problem, arm: Mapping[str, Any], seed: int) -> Scheduler
     if kind == "synetune":
         from benchmarks.peers.replay_syne_tune import SyneTuneMOASHA
 
-        return SyneTuneMOASHA(last, ETA, is_repaired=variant == "repaired")
+        return SyneTuneMOASHA(last, float(Fraction(arm.get("eta", ETA))), is_repaired=variant == "repaired")
     if kind == "neps":
         from benchmarks.peers.replay_neps import NePSMOASHA
 

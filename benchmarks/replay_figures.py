@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 __all__ = [
     "against_peers",
+    "ahead",
     "choices",
     "curves",
     "figures",
@@ -173,10 +174,10 @@ def figures(rows: Rows, reserved: Sequence[str], ours: str, peers: Sequence[str]
             own = [row for row in rows if row["task"] == task]
             if own and arm in overall:
                 found[f"{task.replace('-', '')}_time{suffix}"] = summary(own)[arm]["time"]["median"]
-    return found | prior_losses(rows) | _ahead(rows, ours, peers, place)
+    return found | prior_losses(rows) | ahead(rows, ours, peers, place)
 
 
-def _ahead(rows: Rows, ours: str, peers: Sequence[str], place: int) -> dict[str, float]:
+def ahead(rows: Rows, ours: str, peers: Sequence[str], place: int) -> dict[str, float]:
     """Returns on how many tasks we are ahead of each peer; of all variants with the same first word for `optuna`."""
     ratios = against_peers(rows, ours, peers, place)
     names = {peer: [peer] for peer in ratios} | {"optuna": [peer for peer in ratios if peer.startswith("optuna")]}

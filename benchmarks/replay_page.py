@@ -119,8 +119,9 @@ def figure(document: Document) -> Figure:
     drawn = StudyFigure(figsize=(10, 4.2), layout="constrained")
     shares = document["settings"]["shares"]
     for axes, (kind, title) in zip(drawn.subplots(1, 2, sharey=True), _PANELS.items(), strict=True):
-        ours = [name for name in document["curves"]["all"] if "peer" not in document["settings"]["arms"][name]]
-        for name, found in document["curves"]["all"].items():
+        found_by_arm = {n: found for n, found in document["curves"]["all"].items() if not n.startswith("defaults")}
+        ours = [name for name in found_by_arm if "peer" not in document["settings"]["arms"][name]]
+        for name, found in found_by_arm.items():
             until = document["settings"]["arms"][name].get("until", 1.0)
             n = sum(share <= until for share in shares)
             color = FAINT if name == "random" else DEVICE_COLORS[ours.index(name) - 1] if name in ours else INK

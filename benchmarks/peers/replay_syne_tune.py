@@ -59,7 +59,7 @@ class SyneTuneMOASHA(PeerScheduler):
 
     name: ClassVar[str] = "syne_tune_moasha"
 
-    def __init__(self, max_resource: int, eta: int, *, is_repaired: bool) -> None:
+    def __init__(self, max_resource: int, eta: float, *, is_repaired: bool) -> None:
         self._arguments: dict[str, Any] = {"max_resource": max_resource, "eta": eta, "is_repaired": is_repaired}
         rule = MOASHA(
             {},
