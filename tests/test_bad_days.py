@@ -39,6 +39,7 @@ import lightning_hwtune as hwt
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.engine.local import LocalExecutor
+from lightning_hwtune.errors import StorageError
 
 ON_RANKS = hwt.SearchSpace(x=hwt.Float(0.0, 1.0), devices=hwt.NumDevices(1, 2))
 
@@ -224,6 +225,21 @@ def test_a_disk_that_is_really_full_fails_trials_and_not_the_study(small_disk: P
     assert state.n_failed <= 4  # two may run at one time: no further one after there was room
     assert len(state.trials) == 12
     assert state.n_full >= 4
+
+
+@pytest.mark.slow
+def test_a_log_that_cannot_be_written_ends_the_study_and_costs_no_trial_anything(small_disk: Path) -> None:
+    study = small_study(small_disk, scheduler=hwt.RunToEnd(max_epochs=2000))
+    with pytest.raises(StorageError):
+        run(study, functions.filling_the_logs_disk, max_trials=1)
+    n_reports = len(of_kind(study, ev.Reported))
+    (study.dir / "filler").write_bytes(b"")  # somebody makes room
+    run(study, functions.filling_the_logs_disk, max_trials=1)
+    state = check_log(study)
+    assert [segment.outcome for segment in state.segments] == ["interrupted", "done"]
+    assert state.trials[0].state is TrialState.COMPLETED
+    assert state.trials[0].n_retries == 0
+    assert 0 < n_reports < 2000
 
 
 def test_a_damaged_checkpoint_is_not_trusted(tmp_path: Path) -> None:

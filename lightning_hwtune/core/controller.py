@@ -35,14 +35,20 @@ class Controller:
     Args:
         state: of a new study, or replayed from a log.
         sink: receives events before they take effect; must be durable on return. A list's `extend` will do.
+        observe: is told the same events once they are in the state; what it raises leaves log and state at one.
         whole: entered around each write, so that no signal comes between the log and the state.
     """
 
     def __init__(
-        self, state: StudyState, sink: Sink, *, whole: Callable[[], AbstractContextManager[None]] = nullcontext
+        self,
+        state: StudyState,
+        sink: Sink,
+        *,
+        observe: Sink = lambda events: None,
+        whole: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.state, self.spec, self.scheduler = state, state.spec, state.scheduler
-        self._sink, self._whole = sink, whole
+        self._sink, self._observe, self._whole = sink, observe, whole
         self._choice, self._allocation = Choice(state), state.spec.allocation
 
     def ask(self, now: float, free: int) -> Answer:
@@ -292,3 +298,4 @@ class Controller:
             self._sink(events)
             for event in events:
                 self.state.apply(event)
+            self._observe(events)

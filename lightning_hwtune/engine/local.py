@@ -167,13 +167,8 @@ class LocalExecutor:
 
     def _read(self, sink: Sink, group: _Group, index: int) -> None:
         """Takes every message that lies in a rank's pipe."""
-        rank = group.ranks[index]
-        try:
-            while rank.pipe.poll():
-                self._take(sink, group, index, rank.pipe.recv())
-        except (EOFError, OSError):
-            rank.is_open = False
-            rank.pipe.close()
+        while (message := _next_message(group.ranks[index])) is not None:
+            self._take(sink, group, index, message)
 
     def _take(self, sink: Sink, group: _Group, index: int, message: Message) -> None:
         rank, order = group.ranks[index], group.order
@@ -241,6 +236,16 @@ class LocalExecutor:
                 rank.pipe.close()
                 rank.process.close()
         self._groups.clear()
+
+
+def _next_message(rank: _Rank) -> Message | None:
+    """Returns what lies in a rank's pipe, or None if nothing does; closes a pipe whose other end is gone."""
+    try:
+        return rank.pipe.recv() if rank.pipe.poll() else None
+    except (EOFError, OSError):
+        rank.is_open = False
+        rank.pipe.close()
+        return None
 
 
 def _is_over(group: _Group) -> bool:

@@ -1,7 +1,7 @@
 """One process's time with a study: the lease on it, its log, and the controller that the log rebuilt.
 
 Opening replays the log, ends segments that a dead controller left behind, and takes the lease; closing writes how the
-session ended. Everything written goes to the log first and to the observers after.
+session ended. Everything written goes to the log first, then into the state, and to the observers last.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Session:
     """Use as a context manager; `controller` is ready inside.
 
     Args:
-        observers: called with events after they are durable.
+        observers: called with events that are durable and in the state.
     """
 
     controller: Controller
@@ -109,14 +109,15 @@ class Session:
 
     def _open(self, now: float) -> None:
         replayed = replay(self._log, self._spec)
-        self.controller = Controller(replayed or StudyState(self._spec), self._sink, whole=uninterrupted)
+        self.controller = Controller(
+            replayed or StudyState(self._spec), self._append, observe=self._observe, whole=uninterrupted
+        )
         if replayed is None:
             self.controller.create(now)
         self.files.sweep(self.controller.state.known_checkpoints())
         self.controller.open(self._limits, now, socket.gethostname(), os.getpid(), __version__)
 
-    def _sink(self, events: Sequence[ev.Event]) -> None:
-        self._append(events)
+    def _observe(self, events: Sequence[ev.Event]) -> None:
         for observer in self.observers:
             observer(events)
 

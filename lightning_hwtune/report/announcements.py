@@ -130,7 +130,7 @@ def totals(state: StudyState, now: float) -> str:
 
 
 def announce(state: StudyState, events: Sequence[ev.Event]) -> Iterator[Line]:
-    """Yields the lines for events that were written together. `state` need not hold them yet."""
+    """Yields the lines for events that were written together. `state` holds them."""
     created = {event.trial_id: event for event in events if isinstance(event, ev.TrialCreated)}
     for event in events:
         if isinstance(event, ev.SegmentStarted):

@@ -1,7 +1,7 @@
 """What a person sees while a study runs: one compact panel on a terminal, plain lines everywhere else.
 
-A view watches: it is told events after they are durable and changes nothing. If its output goes away (a closed pipe),
-it falls silent and the study goes on.
+A view watches: it is told events after they are durable and changes nothing. If its output goes away (a closed pipe, a
+terminal that hung up, a full disk), it falls silent and the study goes on.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class View(abc.ABC):
 
     @abc.abstractmethod
     def on_events(self, events: Sequence[Event]) -> None:
-        """Is told events, which need not be in the state yet."""
+        """Is told events, which are in the state."""
 
     @abc.abstractmethod
     def tick(self, now: float) -> None:
@@ -208,7 +208,7 @@ class _Printer:
             return
         try:
             action()
-        except (BrokenPipeError, ValueError):  # ValueError: the file was closed
+        except (OSError, ValueError):  # ValueError: the file was closed
             self._is_gone = True
         except SystemExit:  # rich's answer to a broken pipe; it goes quiet first, a signal's SystemExit does not
             if not self._console.quiet:

@@ -23,6 +23,8 @@ from lightning_hwtune.store.schema import LEASES
 
 __all__ = ["Lease"]
 
+_left_behind: set[str] = set()  # tokens of leases that this process has given back but could not remove
+
 
 @final
 class Lease:
@@ -80,6 +82,8 @@ class Lease:
         return connection.execute(sa.select(LEASES).where(LEASES.c.study == self._study)).one_or_none()
 
     def _is_free(self, held: sa.Row[Any], now: float) -> bool:
+        if held.token in _left_behind:
+            return True
         lives = is_alive(held.pid, held.birth)
         if lives is None:
             return bool(abs(now - held.beat) > self._expires_s)  # far ahead: a clock was wrong
@@ -105,12 +109,15 @@ class Lease:
                 raise StudyLockedError(f"study {self._study!r}: another process took it over. This one stops here.")
 
     def release(self) -> None:
-        """Gives the lease back. Idempotent; a lease that is another's by now is left alone."""
+        """Gives the lease back. Idempotent; a lease that is another's by now is left alone.
+
+        Where the row cannot be removed, this process takes it for free, and others do once this process has ended.
+        """
         try:
             with self._database.writing() as connection:
                 connection.execute(LEASES.delete().where(self._mine))
-        except (StorageError, StudyLockedError):
-            pass  # on a full disk: it frees itself when this process ends
+        except (StorageError, StudyLockedError):  # on a full disk
+            _left_behind.add(self._token)
 
     def __enter__(self) -> Self:
         return self

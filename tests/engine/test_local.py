@@ -18,6 +18,7 @@ import segment_functions as functions
 
 from lightning_hwtune.engine.local import LocalExecutor
 from lightning_hwtune.engine.payload import write_payload
+from lightning_hwtune.errors import StorageError
 from lightning_hwtune.training.channel import Ended, Report, Saved, SegmentOrder, VerdictMessage
 
 HEARTBEAT_S = 3.0
@@ -109,6 +110,14 @@ def test_a_segment_reports_pauses_and_resumes(bench: Bench) -> None:
     sink = bench.run(executor, Recorder(), resumed)
     assert sink.reports == {0: [3]}
     assert sink.ends[0].reached_end
+
+
+def test_a_log_that_takes_nothing_more_is_no_death_of_a_rank(bench: Bench) -> None:
+    def refuse(trial_id: int) -> None:
+        raise StorageError("the disk is full")
+
+    with pytest.raises(StorageError, match="the disk is full"):
+        bench.run(bench.executor(functions.counting), Recorder(on_report=refuse), bench.order(0))
 
 
 def test_a_killed_rank_takes_its_group_with_it_and_nothing_else(bench: Bench) -> None:

@@ -131,6 +131,22 @@ def test_runs_a_file_and_does_nothing_the_second_time(folder: Path):
     assert not study.state().enqueued
 
 
+def test_a_full_disk_under_its_output_costs_the_study_nothing(folder: Path):
+    with open("/dev/full", "w") as full, (folder / "err").open("w") as err:
+        subprocess.run(
+            [sys.executable, "-c", PROBE, "run", "study.yaml"],
+            cwd=folder,
+            stdout=full,
+            stderr=err,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            timeout=LIMIT_S,
+        )
+    study = hwt.Study.load("toy", folder / "hwtune")
+    state = study.state()
+    assert (len(state.trials), state.closed.state if state.closed else "") == (6, "finished"), said(folder)
+    assert {segment.outcome for segment in state.segments} == {"done"}
+
+
 @pytest.mark.slow
 def test_a_signal_ends_it_and_the_line_it_prints_goes_on(folder: Path):
     words = ("run", "study.yaml", "--no-check", "max_trials=2", "~enqueue", "--max-time", "1h")

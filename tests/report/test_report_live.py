@@ -40,7 +40,7 @@ def screen(*, is_terminal, width=100, environ=None):
 
 
 def watch(view_of, script):
-    """Lets a view see a study as a session shows it: each event before it is in the state."""
+    """Lets a view see a study as a session shows it: each event once it is in the state."""
     again = begin(make_spec())
     view = view_of(again.state)
     log = script.log[2:]
@@ -48,9 +48,9 @@ def watch(view_of, script):
         n = 2 if isinstance(log[0], ev.TrialCreated) else 1
         if isinstance(log[0], ev.SessionClosed):
             view.close(log[0].at)
-        view.on_events(log[:n])
         for event in log[:n]:
             again.state.apply(event)
+        view.on_events(log[:n])
         view.tick(log[0].at)
         del log[:n]
     return view
@@ -231,23 +231,27 @@ def test_no_color_is_honoured():
     assert "\x1b[33m" not in plain_one.file.getvalue()
 
 
+CLOSED_PIPE = "read, gone = os.pipe(); os.close(read)"
+FULL_DISK = "gone = os.open('/dev/full', os.O_WRONLY)"
+HUNG_UP = "pty, gone = os.openpty(); os.close(pty)"
 BROKEN = """
 import os, sys
-read, write = os.pipe()
-os.close(read)
-os.dup2(write, 1)
+{break_it}
+os.dup2(gone, 1)
 sys.path.insert(0, {folder!r})
 from test_report_live import *
 console = Console(force_terminal={is_terminal}, _environ={{"TERM": "xterm"}})
 kind = PanelView if {is_terminal} else LinesView
 watch(lambda state: kind(state, FOLDER, console), play())
-print("survived", file=sys.stderr)
+print("survived", file=sys.stderr, flush=True)
+os._exit(0)  # the interpreter would complain of what is left to be printed
 """
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
-def test_a_study_survives_a_closed_pipe(is_terminal):
-    code = BROKEN.format(folder=str(Path(__file__).parent), is_terminal=is_terminal)
+@pytest.mark.parametrize("break_it", [CLOSED_PIPE, FULL_DISK, HUNG_UP], ids=["pipe", "disk", "terminal"])
+def test_a_study_survives_an_output_that_goes_away(is_terminal, break_it):
+    code = BROKEN.format(folder=str(Path(__file__).parent), is_terminal=is_terminal, break_it=break_it)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "survived\n")
 
