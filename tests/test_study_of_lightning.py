@@ -47,6 +47,23 @@ def train_with_loaders_and_die_once(trial: hwt.Trial) -> None:
     trial.fit(DigitsMLP(lr=trial["lr"]), data.train_dataloader(), data.val_dataloader(), callbacks=[Deadly()])
 
 
+def train_and_be_told_to_end_once(trial: hwt.Trial) -> None:
+    """One rank of the first segment gets SIGTERM in the middle of epoch 6."""
+    import lightning.pytorch as L
+
+    from datamodules import DigitsDataModule
+    from models import DigitsMLP
+
+    class Told(L.Callback):
+        def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+            is_here = trainer.global_rank == trial.config["rank"]
+            if is_here and (trainer.current_epoch, batch_idx) == (5, 3) and trial.ckpt_path is None:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    data = DigitsDataModule(batch_size=trial.per_device_batch_size(128))
+    trial.fit(DigitsMLP(lr=0.01), data, callbacks=[Told()])
+
+
 def check_trainings(study: hwt.Study, n_trials: int) -> None:
     """Asserts that measurements are what was trained: whole epochs, cumulative time, errors of a classifier."""
     state = check_log(study)
@@ -116,6 +133,18 @@ def test_saving_between_rungs_bounds_what_a_crash_costs(tmp_path: Path) -> None:
     assert (again.resource, again.epochs) == (4, 5)  # five epochs had been trained, four of them saved
     with pytest.raises(hwt.ArgumentError, match="save_every"):
         run(study, train, max_trials=2, save_every=0)
+
+
+@pytest.mark.parametrize(("rank", "devices"), [(0, 1), (0, 2), (1, 2)])
+def test_a_rank_that_is_told_to_end_is_lost_and_its_trial_goes_on(tmp_path: Path, rank: int, devices: int) -> None:
+    space = hwt.SearchSpace(rank=hwt.Choice([rank]), devices=hwt.NumDevices(devices))
+    study = small_study(tmp_path, space=space, objectives=OBJECTIVES, scheduler=hwt.RunToEnd(max_epochs=9))
+    run(study, train_and_be_told_to_end_once, max_trials=1, save_every=2)
+    told, again = study.state().segments
+    [trial] = check_log(study).trials
+    assert (told.outcome, again.outcome) == ("lost", "done")
+    assert trial.error == f"rank {rank} was killed by SIGTERM"
+    assert (again.resource, trial.resource, trial.n_retries) == (4, 9, 1)
 
 
 def test_ask_and_tell_with_a_trainer_of_ones_own(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ class RungHooks:
         segment = current_segment()
         if segment is None or _chosen(trainer) is not self:
             return
+        if segment.order.num_devices > 1:
+            internals.leave_sigterm_alone(trainer)
         if stage != "fit":
             if segment.is_over:
                 internals.skip_evaluation(trainer)

@@ -18,6 +18,7 @@ __all__ = [
     "finish_epochs",
     "generator_states",
     "group_size",
+    "leave_sigterm_alone",
     "lift_minimums",
     "limit_batches",
     "logged_hyperparameters",
@@ -100,6 +101,14 @@ def finish_epochs(trainer: Any) -> None:
     loop.epoch_loop.max_steps = -1
     loop._restarting = False
     loop.epoch_loop.restarting = False
+
+
+def leave_sigterm_alone(trainer: Any) -> None:
+    """Lets SIGTERM end one rank of a group at once, as SIGKILL does; the engine then ends the others.
+
+    Lightning's handler would broadcast from this rank alone, and the group would wait for each other for ever.
+    """
+    trainer._signal_connector.register_signal_handlers = lambda: None
 
 
 def lift_minimums(trainer: Any) -> str:

@@ -40,6 +40,8 @@ def run_rank(
         channel: the way to the engine; the last message on it is `Ended`.
         payload_path: a file of cloudpickle bytes: the training function.
         rendezvous: how the ranks find each other; needed from two ranks on.
+
+    SIGTERM ends the process by that very signal, also where Lightning caught it: the engine hears no last word.
     """
     try:
         _become_independent()
@@ -47,7 +49,11 @@ def run_rank(
         with _beating(channel, rank):
             train = _prepare(order, rank, payload_path, rendezvous)
             ended = run_segment(train, order, channel, rank)
-    except BaseException:  # an exit, too, owes the engine a last word
+    except BaseException as error:  # an exit, too, owes the engine a last word
+        if _is_sigterm(error):
+            _flush()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
         ended = Ended(rank, "error", traceback.format_exc(), order.resource, reached_end=False)
     _flush()
     channel.send(ended)
@@ -56,7 +62,8 @@ def run_rank(
 def run_segment(train: Callable[[Trial], Any], order: SegmentOrder, channel: Channel, rank: int = 0) -> Ended:
     """Trains a segment with `train` in this process and returns the rank's last word, which the caller sends on.
 
-    Seeds the global generators first. An exit that user code did not ask for with status 0 goes through.
+    Seeds the global generators first. An exit that user code did not ask for with status 0 goes through, and so does
+    Lightning's after SIGTERM.
     """
     from lightning.pytorch import seed_everything
 
@@ -67,7 +74,7 @@ def run_segment(train: Callable[[Trial], Any], order: SegmentOrder, channel: Cha
             with tracker_runs(order, rank):
                 train(Trial(segment))
         except SystemExit as error:
-            if error.code not in (0, None):
+            if _is_sigterm(error) or error.code not in (0, None):
                 raise
         except Exception as error:
             text = traceback.format_exc()
@@ -184,6 +191,11 @@ def _environment(order: SegmentOrder) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _is_sigterm(error: BaseException) -> bool:
+    """Tells Lightning's answer to SIGTERM, an exit without a status, from exits that user code asked for."""
+    return any(kind.__name__ == "SIGTERMException" for kind in type(error).__mro__)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
