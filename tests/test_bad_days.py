@@ -401,19 +401,24 @@ def test_signals_at_any_moment_leave_the_study_whole(tmp_path: Path) -> None:
     assert all(trial.n_retries == 0 for trial in state.trials)
 
 
-def test_an_interrupted_inline_study_leaves_the_signal_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "expected"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)], ids=["INT", "TERM"]
+)
+def test_an_interrupted_inline_study_leaves_the_signal_as_it_was(
+    tmp_path: Path, number: signal.Signals, expected: Any
+) -> None:
     def train(trial: hwt.Trial) -> None:
         for epoch in functions.epochs(trial):
             if epoch == 2 and not (study.dir / "release").exists():
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), number)
             if not functions.report(trial, epoch):
                 return
 
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(number)
     study = small_study(tmp_path)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(expected):
         run(study, train, max_trials=4, executor="inline")
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) is before
     state = check_log(study)
     assert state.closed is not None
     assert state.closed.state == "interrupted"

@@ -27,6 +27,8 @@ from lightning_hwtune.training.channel import (
 
 __all__ = ["DirectChannel", "InlineExecutor"]
 
+_TERMINATED = 128 + signal.SIGTERM  # the status with which `Signals` exits; no error of the trial's
+
 
 @final
 class DirectChannel:
@@ -90,6 +92,8 @@ class InlineExecutor:
         except SystemExit as error:  # how Lightning answers Ctrl-C, with SIGINT left ignored
             if before is not None and signal.getsignal(signal.SIGINT) is not before:
                 raise KeyboardInterrupt from error
+            if error.code == _TERMINATED:
+                raise
             return Ended(0, "error", "".join(traceback.format_exception(error)), order.resource, False)
         finally:
             if before is not None:
