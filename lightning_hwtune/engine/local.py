@@ -115,7 +115,7 @@ class LocalExecutor:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=run_rank,
-            args=(order, rank, PipeChannel(theirs), str(self._payload), rendezvous),
+            args=(order, rank, PipeChannel(theirs), str(self._payload), dict(os.environ), rendezvous),
             name=f"{order.study}-{order.trial_id:03d}-rank{rank}",
             daemon=False,
         )

@@ -7,10 +7,10 @@ nothing. Rank 0 hosts the store on a port that the kernel chose and tells it to 
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Protocol
 
-__all__ = ["Rendezvous", "join_group", "rank_environment", "scrub_environment"]
+__all__ = ["Rendezvous", "adopt_environment", "join_group", "rank_environment", "scrub_environment"]
 
 _LOOPBACK = "127.0.0.1"
 _RANK_VARIABLES = frozenset({
@@ -31,6 +31,18 @@ class Rendezvous(Protocol):
 
     def get(self) -> int:
         """Returns the port; waits for it. Called by the others."""
+
+
+def adopt_environment(environ: MutableMapping[str, str], inherited: Iterable[str], present: Mapping[str, str]) -> None:
+    """Makes what was inherited what it is at present; variables that came from elsewhere stay.
+
+    Args:
+        environ: of a process whose parent began with the variables named in `inherited`, which may be long ago.
+        present: the environment that counts.
+    """
+    for name in set(inherited) - set(present):
+        environ.pop(name, None)
+    environ.update(present)
 
 
 def scrub_environment(environ: MutableMapping[str, str]) -> None:

@@ -14,12 +14,15 @@ import os
 
 from lightning_hwtune.training.lifeline import die_with_parent
 
-__all__ = ["PARENT"]
+__all__ = ["INHERITED", "PARENT"]
 
 PARENT = "HWTUNE_FORK_SERVER_OF"
 """Environment variable with the process id of a parent to end with."""
 
 _parent = os.environ.pop(PARENT, None)
+INHERITED = frozenset(os.environ)
+"""Names of the environment variables with which the fork server began, before any import added its own."""
+
 if _parent is not None:
     gc.disable()
     die_with_parent(int(_parent))

@@ -13,7 +13,7 @@ import pickle
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,15 @@ from lightning_hwtune.training.channel import Beat, Channel, Ended, SegmentOrder
 from lightning_hwtune.training.context import current_segment, segment_context
 from lightning_hwtune.training.forks import quieten_forks
 from lightning_hwtune.training.lifeline import die_with_parent, tie_children
-from lightning_hwtune.training.ranks import Rendezvous, join_group, rank_environment, scrub_environment
+from lightning_hwtune.training.ranks import (
+    Rendezvous,
+    adopt_environment,
+    join_group,
+    rank_environment,
+    scrub_environment,
+)
 from lightning_hwtune.training.repeated import repeated
+from lightning_hwtune.training.server import INHERITED
 from lightning_hwtune.training.trackers import tracker_runs
 from lightning_hwtune.training.trial import Trial
 
@@ -32,13 +39,19 @@ _BEAT_S = 1.0
 
 
 def run_rank(
-    order: SegmentOrder, rank: int, channel: Channel, payload_path: str, rendezvous: Rendezvous | None = None
+    order: SegmentOrder,
+    rank: int,
+    channel: Channel,
+    payload_path: str,
+    environ: Mapping[str, str],
+    rendezvous: Rendezvous | None = None,
 ) -> None:
     """Trains one rank of a segment in this process, which must be fresh and is used up by it.
 
     Args:
         channel: the way to the engine; the last message on it is `Ended`.
         payload_path: a file of cloudpickle bytes: the training function.
+        environ: the engine's environment variables now; its fork server, and so this process, may have older ones.
         rendezvous: how the ranks find each other; needed from two ranks on.
 
     SIGTERM ends the process by that very signal, also where Lightning caught it: the engine hears no last word.
@@ -47,6 +60,7 @@ def run_rank(
         _become_independent()
         _redirect_output(log_path(order, rank))
         with _beating(channel, rank):
+            adopt_environment(os.environ, INHERITED, environ)
             train = _prepare(order, rank, payload_path, rendezvous)
             ended = run_segment(train, order, channel, rank)
     except BaseException as error:  # an exit, too, owes the engine a last word

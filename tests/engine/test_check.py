@@ -81,6 +81,19 @@ def test_what_is_wrong_is_told_and_nothing_is_started(
     assert not study.state().trials
 
 
+def test_what_a_failed_check_lacked_can_be_set_in_the_same_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(trial: hwt.Trial) -> None:
+        trial.report(1, error=float(os.environ["HWTUNE_TEST_DATA"]))
+
+    study = small_study(tmp_path)
+    with pytest.raises(hwt.TrialError, match="HWTUNE_TEST_DATA"):
+        study.check(train)
+    monkeypatch.setenv("HWTUNE_TEST_DATA", "0.5")
+    assert study.check(train).logged == ("error",)
+
+
 @pytest.mark.training
 def test_a_check_of_lightning_code_trains_two_batches_and_tells_the_names(tmp_path: Path) -> None:
     from datamodules import DigitsDataModule

@@ -185,6 +185,31 @@ def test_output_goes_to_the_trials_folder(bench: Bench, capfd: pytest.CaptureFix
     assert "hello" not in capfd.readouterr().out
 
 
+def test_every_segment_has_the_environment_of_its_own_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(trial: Any) -> None:
+        names = ("HWTUNE_TEST_A", "HWTUNE_TEST_B", "RANK", "WORLD_SIZE")
+        (trial.dir / "environment").write_text(" ".join(os.environ.get(name, "none") for name in names))
+        trial.report(1, error=1.0)
+
+    monkeypatch.setenv("HWTUNE_TEST_A", "first")
+    monkeypatch.setenv("RANK", "7")  # of the launcher of this process
+    _restart_server()
+    executor = bench.executor(train)
+    bench.run(executor, Recorder(), bench.order(0))
+    monkeypatch.delenv("HWTUNE_TEST_A")
+    monkeypatch.setenv("HWTUNE_TEST_B", "second")
+    bench.run(executor, Recorder(), bench.order(1))
+    said = [(bench.folder / f"trials/{trial_id:03d}/environment").read_text() for trial_id in (0, 1)]
+    assert said == ["first none 0 1", "none second 0 1"]
+
+
+def _restart_server() -> None:
+    """Ends this process's fork server; the next executor starts one with the environment of that moment."""
+    from multiprocessing import forkserver
+
+    vars(forkserver)["_forkserver"]._stop()
+
+
 def test_a_function_from_a_main_module_travels_by_value(bench: Bench, tmp_path: Path) -> None:
     def local(trial: Any) -> None:
         trial.report(1, error=float(captured))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -90,7 +91,7 @@ def _run_group(order: SegmentOrder, script: Script, payload: Path) -> Said:
         for rank in range(order.num_devices):
             ours, theirs = context.Pipe()
             port = PipeRendezvous(reader=ports[rank - 1][0]) if rank else PipeRendezvous([w for _, w in ports])
-            args = (order, rank, PipeChannel(theirs), str(payload), port)
+            args = (order, rank, PipeChannel(theirs), str(payload), dict(os.environ), port)
             processes.append(context.Process(target=run_rank, args=args))
             processes[-1].start()
             theirs.close()

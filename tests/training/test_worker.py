@@ -22,7 +22,7 @@ from lightning_hwtune.training import rng
 from lightning_hwtune.training.channel import Saved, Started, VerdictMessage
 from lightning_hwtune.training.checkpointing import digest_of
 from lightning_hwtune.training.context import TrainClock, current_segment, segment_context
-from lightning_hwtune.training.ranks import join_group, rank_environment, scrub_environment
+from lightning_hwtune.training.ranks import adopt_environment, join_group, rank_environment, scrub_environment
 from lightning_hwtune.training.trial import Trial
 from lightning_hwtune.training.worker import log_path
 
@@ -161,6 +161,12 @@ def test_inherited_ranks_and_seeds_are_removed() -> None:
     }  # fmt: skip
     scrub_environment(environ)
     assert environ == {"SLURM_JOB_ID": "77", "CUDA_VISIBLE_DEVICES": "1", "PATH": "/bin"}
+
+
+def test_the_engines_environment_replaces_what_was_inherited_and_nothing_else() -> None:
+    environ = {"OLD": "1", "CHANGED": "1", "OF_AN_IMPORT": "1"}
+    adopt_environment(environ, ["OLD", "CHANGED"], {"CHANGED": "2", "NEW": "3"})
+    assert environ == {"CHANGED": "2", "NEW": "3", "OF_AN_IMPORT": "1"}
 
 
 def test_only_a_real_group_uses_the_hosted_store() -> None:
