@@ -24,7 +24,7 @@ from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.check import Check, run_check
-from lightning_hwtune.engine.devices import resolve
+from lightning_hwtune.engine.devices import check_present, resolve
 from lightning_hwtune.engine.earlier_studies import auto_prior
 from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.engine.farewell import tell_at_exit
@@ -195,7 +195,9 @@ class Study:
         Raises:
             MetricError: an objective is not logged.
             TrialError: the training code failed.
+            ArgumentError: this machine has fewer GPUs than the study was made with.
         """
+        check_present(self.name, self._spec.pool)
         payload = self._payload(train)
         executor = LocalExecutor(payload.path, preload=preload)
         try:
@@ -242,6 +244,7 @@ class Study:
             TrialError: the training failed before the study's first report; it carries the traceback.
             StudyFailedError: `max_failures` trials failed; everything is stored, and can be read.
             StudyLockedError: another process drives this study.
+            ArgumentError: something is not allowed, or this machine has fewer GPUs than the study was made with.
         """
         refuse_unknown("Study.run", unknown, _RUN_NAMES)
         if executor not in ("local", "inline") and not hasattr(executor, "wait"):
@@ -258,6 +261,7 @@ class Study:
             raise ArgumentError("max_cost", max_cost, "None while the pool has no price", hint=hint)
         if executor == "inline" and max(self._spec.allocation.counts) > 1:
             raise ArgumentError("executor", "inline", "'local' for a space with more than one device")
+        check_present(self.name, self._spec.pool)
         self._release()
         payload = self._payload(train) if executor == "local" else None
         with (
@@ -371,6 +375,7 @@ class Study:
             return trial
 
     def _take_hold(self, max_trials: int | None) -> _Hold:
+        check_present(self.name, self._spec.pool)
         stack = contextlib.ExitStack()
         session = stack.enter_context(
             Session(self._spec, self._files, Limits(max_trials=max_trials), storage=self._storage)

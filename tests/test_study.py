@@ -95,6 +95,29 @@ def test_load_gives_the_study_back_with_its_settings(tmp_path: Path) -> None:
     assert len(made.state().trials) == 5
 
 
+def test_a_study_of_a_larger_machine_is_read_here_and_runs_with_a_pool_of_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    small_study(tmp_path, pool=hwt.Pool("gpu")).enqueue({"x": 0.5})
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    loaded = hwt.Study.load("study", dir=tmp_path)
+    events = loaded.events()
+    assert loaded.state().spec.pool == hwt.Pool("gpu", 4)
+    said = r"`pool` is Pool\(accelerator='gpu', devices=4.*at most the 1 visible gpu devices.*pool=Pool\(\.\.\.\)"
+    for use in (
+        lambda: run(loaded, functions.plain, max_trials=2),
+        lambda: loaded.check(functions.plain),
+        lambda: loaded.ask(max_trials=2),
+    ):
+        with pytest.raises(hwt.ArgumentError, match=said):
+            use()
+    assert loaded.events() == events
+    state = run(small_study(tmp_path), functions.plain, max_trials=2).state()
+    assert state.trials[0].config == {"x": 0.5}
+    assert state.n_full == 2
+
+
 def test_a_study_under_a_rule_of_its_own_for_batch_sizes_goes_on(tmp_path: Path) -> None:
     space = hwt.SearchSpace(x=hwt.Float(0.0, 1.0), bs=hwt.Choice([3, 4]), devices=hwt.NumDevices(1, 2))
     rule = {"space": space.constrained("bs")}

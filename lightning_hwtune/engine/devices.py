@@ -16,7 +16,7 @@ from typing import final
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["Slots", "device_mask", "resolve", "visible_gpus"]
+__all__ = ["Slots", "check_present", "device_mask", "n_device_files", "resolve", "visible_gpus"]
 
 
 def visible_gpus() -> list[str]:
@@ -25,8 +25,12 @@ def visible_gpus() -> list[str]:
     if mask is not None:
         names = [name.strip() for name in mask.split(",") if name.strip()]
         return names[: names.index("-1")] if "-1" in names else names
-    files = [match[1] for path in Path("/dev").glob("nvidia*") if (match := re.fullmatch(r"nvidia(\d+)", path.name))]
-    return sorted(files, key=int)
+    return [str(index) for index in range(n_device_files(Path("/dev")))]
+
+
+def n_device_files(folder: Path) -> int:
+    """Returns how many GPUs have a device file; their numbers there are the host's, while CUDA counts from 0."""
+    return sum(re.fullmatch(r"nvidia\d+", path.name) is not None for path in folder.glob("nvidia*"))
 
 
 def resolve(pool: Pool) -> Pool:
@@ -45,6 +49,22 @@ def resolve(pool: Pool) -> Pool:
     if wanted < 1 or (accelerator == "gpu" and wanted > there):
         raise ArgumentError("Pool.devices", pool.devices, f"at most the {there} visible {accelerator} devices")
     return dataclasses.replace(pool, accelerator=accelerator, devices=wanted)
+
+
+def check_present(study: str, pool: Pool) -> None:
+    """Refuses the pool of a study where this host does not have its devices.
+
+    Raises:
+        ArgumentError: it was stored on a host with more of them, or fewer are visible than when it was made.
+    """
+    try:
+        resolve(pool)
+    except ArgumentError as error:
+        hint = (
+            f"Study {study!r} was made where there were more: make it here with a pool of this machine, "
+            f"Study({study!r}, ..., pool=Pool(...)), and its other settings."
+        )
+        raise ArgumentError("pool", pool, error.allowed, hint=hint) from None
 
 
 def device_mask(pool: Pool, slots: Sequence[int]) -> dict[str, str]:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_hwtune.core.hardware.pool import Pool
-from lightning_hwtune.engine.devices import Slots, device_mask, resolve, visible_gpus
+from lightning_hwtune.engine.devices import Slots, device_mask, n_device_files, resolve, visible_gpus
 from lightning_hwtune.errors import ArgumentError
 
 
@@ -34,6 +35,17 @@ def test_the_inherited_mask_is_read_as_cuda_reads_it(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", mask)
     assert visible_gpus() == names
+
+
+def test_device_files_are_counted_and_their_numbers_are_the_hosts(tmp_path: Path) -> None:
+    for name in ("nvidia2", "nvidia5", "nvidia11", "nvidiactl", "nvidia-uvm", "nvidia-caps", "nvme0"):
+        (tmp_path / name).touch()
+    assert n_device_files(tmp_path) == 3
+
+
+def test_without_a_mask_gpus_are_called_as_cuda_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible_gpus() == [str(index) for index in range(n_device_files(Path("/dev")))]
 
 
 def test_auto_means_the_visible_gpus(gpus: pytest.MonkeyPatch) -> None:
