@@ -26,16 +26,27 @@ class TrainClock:
         self._total_s = 0.0
         self._since: float | None = None
 
-    def start(self) -> None:
-        """Lets it run; no effect if it runs."""
+    def start(self, since: float | None = None) -> None:
+        """Lets it run, from now or from a past moment of `time.perf_counter`; no effect if it runs."""
         if self._since is None:
-            self._since = time.perf_counter()
+            self._since = time.perf_counter() if since is None else since
 
     def stop(self) -> None:
         """Lets it stand still; no effect if it stands."""
         if self._since is not None:
             self._total_s += time.perf_counter() - self._since
             self._since = None
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stands still meanwhile, and then runs on if it ran."""
+        ran = self._since is not None
+        self.stop()
+        try:
+            yield
+        finally:
+            if ran:
+                self.start()
 
     @property
     def seconds(self) -> float:

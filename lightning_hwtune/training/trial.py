@@ -10,6 +10,7 @@ For loops of one's own, `report` takes the place of `fit`, `save` and `load` tha
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
@@ -30,6 +31,9 @@ class Trial:
 
     def __init__(self, segment: ActiveSegment) -> None:
         self._segment = segment
+        self._ready_at = (
+            time.perf_counter()
+        )  # when training may have begun: its function was entered, or `load` is done
 
     def __repr__(self) -> str:
         return f"Trial({self.id}, {dict(self.config)!r}, num_devices={self.num_devices})"
@@ -191,16 +195,21 @@ class Trial:
         On `Pause`, `save` what `load` shall give back, and return; a trial that saved nothing begins again from scratch
         when it is promoted. On `Stop`, return. With several devices every rank calls it.
 
+        Training seconds count from the start of the training function, or the end of the last `load` before the first
+        report; what `load`, `save` and the report itself take does not count.
+
         Raises:
             ArgumentError: a callback reports already: call `manual_reports` first.
             MetricError: an objective of the study has no value.
         """
+        is_first = self._segment.reporter is None
         if not self._segment.claim(self):
             raise ArgumentError(
                 "trial.report", resource, "a segment in which no fit reports",
                 hint="Call trial.manual_reports() before the first fit, then only trial.report() reports.",
             )  # fmt: skip
-        self._segment.clock.start()
+        if is_first:
+            self._segment.clock.start(self._ready_at)
         verdict = exchange(self._segment, int(resource), values, _broadcast)
         reason = Reason("verdict", verdict.reason, verdict.standing)
         if verdict.kind == "continue":
@@ -208,7 +217,10 @@ class Trial:
         return Pause(reason) if verdict.kind == "pause" else Stop(reason)
 
     def manual_reports(self) -> None:
-        """Keeps callbacks silent in this segment: a loop with fits inside (cross-validation) reports by itself."""
+        """Keeps callbacks silent in this segment: a loop with fits inside (cross-validation) reports by itself.
+
+        Training seconds count from here.
+        """
         if not self._segment.claim(self):
             raise ArgumentError("trial.manual_reports", "after a fit", "a call before the first fit of the segment")
         self._segment.clock.start()
@@ -220,8 +232,9 @@ class Trial:
         from lightning_hwtune.training.checkpointing import save_file
 
         segment = self._segment
-        if segment.rank == 0:
-            save_file(segment, segment.resource, segment.clock.seconds, lambda path: torch.save(state, path))
+        with segment.clock.paused():
+            if segment.rank == 0:
+                save_file(segment, segment.resource, segment.clock.seconds, lambda path: torch.save(state, path))
 
     def load(self) -> Any:
         """Returns what `save` was given in an earlier segment; None from scratch."""
@@ -229,7 +242,10 @@ class Trial:
 
         if self.ckpt_path is None:
             return None
-        return torch.load(self.ckpt_path, map_location="cpu", weights_only=False)
+        with self._segment.clock.paused():
+            state = torch.load(self.ckpt_path, map_location="cpu", weights_only=False)
+        self._ready_at = time.perf_counter()
+        return state
 
 
 def _broadcast(answer: Answer) -> Answer:

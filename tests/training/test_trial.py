@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,6 +85,37 @@ def test_an_own_loop_pauses_and_goes_on(bench: Bench) -> None:
     second = bench.inline(_own_loop, {4: "stop"}, **bench.resume(first, 2))
     assert [report.resource for report in second.of(Report)] == [3, 4]
     assert torch.load(second.saved.path)["weights"].tolist() == [10.0] * 3
+
+
+class _SlowOnDisk:
+    """Takes half a second to save, and as long to load."""
+
+    def __getstate__(self) -> dict[str, int]:
+        time.sleep(0.5)
+        return {"kept": 1}
+
+    def __setstate__(self, state: dict[str, int]) -> None:
+        time.sleep(0.5)
+
+
+def test_an_own_loop_is_timed_from_its_start_without_what_saving_and_loading_take(bench: Bench) -> None:
+    def train(trial: Trial) -> None:
+        trial.load()
+        for epoch in range(bench.order.resource + 1, 5):
+            time.sleep(0.05)
+            if trial.report(epoch, val_error=0.5).kind != "continue":
+                trial.save(_SlowOnDisk())
+                return
+            trial.save(_SlowOnDisk())
+
+    first = bench.inline(train, {2: "pause"})
+    bench.order = replace(bench.order, **bench.resume(first, 2))
+    second = bench.inline(train, {4: "stop"})
+    for said in (first, second):  # two epochs each, of which none costs nothing
+        times = [report.train_s for report in said.of(Report)]
+        assert 0.05 <= times[0] < 0.5
+        assert times[0] + 0.05 <= times[1] < 0.5
+        assert said.saved.train_s == times[1]
 
 
 @pytest.mark.training
