@@ -51,6 +51,7 @@ class RungHooks:
         self._has_compared_ranks = False
         self._n_samples = 0  # of this rank in this segment
         self._restored: Mapping[str, Any] = {}
+        self._own_limits: tuple[int | float, int | float] = (1.0, 1.0)  # the Trainer's, before a check lowered them
 
     # ------------------------------------------------------------------ before training
 
@@ -79,7 +80,7 @@ class RungHooks:
         if segment.order.probe_batches is None:
             loggers.continue_runs(trainer, segment)
         else:
-            internals.limit_batches(trainer, segment.order.probe_batches)
+            self._own_limits = internals.limit_batches(trainer, segment.order.probe_batches)
         trainer.callbacks = [self, *(other for other in trainer.callbacks if other is not self)]
         self._segment, self._has_begun, self._is_fresh, self._n_samples = segment, False, False, 0
         self._restored = {}
@@ -171,7 +172,7 @@ class RungHooks:
         # on every rank: reading a metric with sync_dist=True is what reduces it
         logged = internals.logged_metrics(trainer)
         self._compare_ranks(trainer, segment, logged)
-        probe = _probe(trainer, segment, logged)
+        probe = self._probe(trainer, segment, logged)
         verdict = exchange(segment, resource, logged, trainer.strategy.broadcast, probe)
         self._log(trainer, segment, verdict)
         if verdict.kind != "continue":
@@ -181,6 +182,14 @@ class RungHooks:
             trainer.should_stop = True
         elif segment.order.unit != "epochs" and resource >= segment.order.max_resource:
             trainer.should_stop = True
+
+    def _probe(self, trainer: Any, segment: ActiveSegment, logged: Mapping[str, float]) -> Probe | None:
+        """Returns what a check asks for; None in a real segment."""
+        if segment.order.probe_batches is None:
+            return None
+        segment.clock.stop()
+        epoch_s = segment.clock.seconds * internals.share_of_epoch(trainer, self._own_limits)
+        return Probe(tuple(sorted(logged)), epoch_s)
 
     def _log(self, trainer: Any, segment: ActiveSegment, verdict: VerdictMessage) -> None:
         """Tells the user's loggers what was decided; on nobody's time."""
@@ -290,14 +299,6 @@ def _check_trainer(trainer: Any, segment: ActiveSegment) -> None:
         raise ArgumentError(
             "Trainer(check_val_every_n_epoch=...)", every, f"a divisor of every rung; {missed} are no multiples of it"
         )
-
-
-def _probe(trainer: Any, segment: ActiveSegment, logged: Mapping[str, float]) -> Probe | None:
-    """Returns what a check asks for; None in a real segment."""
-    if segment.order.probe_batches is None:
-        return None
-    segment.clock.stop()
-    return Probe(tuple(sorted(logged)), segment.clock.seconds * internals.share_of_epoch(trainer))
 
 
 def _check_resumed(segment: ActiveSegment, restored: Mapping[str, Any], resource: int) -> None:

@@ -123,25 +123,36 @@ def lift_minimums(trainer: Any) -> str:
     return " and ".join(against)
 
 
-def limit_batches(trainer: Any, n: int) -> None:
-    """Makes the fit that is being set up train and validate only `n` batches an epoch."""
-    trainer.limit_train_batches = trainer.limit_val_batches = n
+def limit_batches(trainer: Any, n: int) -> tuple[int | float, int | float]:
+    """Makes the fit that is being set up train and validate at most `n` batches an epoch; what is off stays off.
+
+    Returns the limits that the Trainer had, of training and of validation.
+    """
+    own = trainer.limit_train_batches, trainer.limit_val_batches
+    trainer.limit_train_batches, trainer.limit_val_batches = (
+        min(limit, n) if isinstance(limit, int) or not limit else n for limit in own
+    )
+    if isinstance(trainer.val_check_interval, int):
+        trainer.val_check_interval = min(trainer.val_check_interval, n)
     trainer.num_sanity_val_steps = 0
+    return own
 
 
-def share_of_epoch(trainer: Any) -> float:
-    """Returns how many limited epochs make a whole one; NaN if a loader does not know its length."""
-    done = whole = 0.0
-    for loaders, n_batches in (
-        (trainer.train_dataloader, trainer.num_training_batches),
-        (trainer.val_dataloaders, sum(trainer.num_val_batches)),
-    ):
-        done += n_batches
-        try:
-            whole += sum(len(loader) for loader in _flat(loaders))
-        except TypeError:
-            return math.nan
-    return whole / done if done else math.nan
+def share_of_epoch(trainer: Any, own: tuple[int | float, int | float]) -> float:
+    """Returns how many limited epochs make one under the limits that `limit_batches` returned; NaN if nobody knows."""
+    loaders = (trainer.train_dataloader, trainer.val_dataloaders)
+    whole = sum(_n_batches(loader, limit) for part, limit in zip(loaders, own, strict=True) for loader in _flat(part))
+    done = trainer.num_training_batches + sum(trainer.num_val_batches)
+    return whole / done if done and math.isfinite(whole) else math.nan
+
+
+def _n_batches(loader: Any, limit: int | float) -> float:
+    """Returns how many of a loader's batches a limit allows; infinity if only the loader's end would tell."""
+    try:
+        length = float(len(loader))
+    except TypeError:
+        length = math.inf
+    return min(length, limit) if isinstance(limit, int) else length * limit
 
 
 def _flat(loaders: Any) -> list[Any]:

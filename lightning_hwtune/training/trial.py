@@ -33,7 +33,7 @@ class Trial:
         self._segment = segment
         self._ready_at = (
             time.perf_counter()
-        )  # when training may have begun: its function was entered, or `load` is done
+        )  # since when there may be training: the function's start, the end of `load`
 
     def __repr__(self) -> str:
         return f"Trial({self.id}, {dict(self.config)!r}, num_devices={self.num_devices})"

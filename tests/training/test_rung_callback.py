@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -370,6 +371,49 @@ def test_a_probe_trains_two_batches_and_tells_names_and_pace(bench: Bench) -> No
     # 8 training and 4 validation batches in a whole epoch, 2 and 2 of them here
     assert report.probe.epoch_s == pytest.approx(report.train_s * 3)
     assert said.ended[0].error == ""
+
+
+@pytest.mark.parametrize(
+    ("limits", "whole", "done"),
+    [
+        ({"val_check_interval": 5}, 8 + 4, 2 + 2),
+        ({"limit_train_batches": 6}, 6 + 4, 2 + 2),
+        ({"limit_train_batches": 0.5, "limit_val_batches": 3}, 4 + 3, 2 + 2),
+        ({"limit_train_batches": 1, "limit_val_batches": 1}, 1 + 1, 1 + 1),
+        ({"limit_val_batches": 100}, 8 + 4, 2 + 2),
+    ],
+)
+def test_a_probe_keeps_to_the_trainers_own_limits(bench: Bench, limits: dict[str, Any], whole: int, done: int) -> None:
+    said = bench.inline(lambda trial: trial.fit(DigitsNet(), DigitsData(64), **limits), {1: "stop"}, probe_batches=2)
+    assert said.ended[0].error == ""
+    (report,) = said.of(Report)
+    assert report.probe is not None
+    assert report.probe.epoch_s == pytest.approx(report.train_s * whole / done)
+
+
+@pytest.mark.parametrize("off", [0, 0.0])
+def test_a_probe_does_not_validate_where_validation_is_off(bench: Bench, off: float) -> None:
+    said = bench.inline(
+        lambda trial: trial.fit(DigitsNet(), DigitsData(64), limit_val_batches=off), {1: "stop"}, probe_batches=2
+    )
+    assert "'val_error' was never logged; logged are 'train_loss'" in said.ended[0].error
+
+
+@pytest.mark.parametrize("limit", [5, 1.0])
+def test_a_probe_of_a_stream_knows_an_epoch_only_by_its_limit(bench: Bench, limit: float) -> None:
+    class Stream(torch.utils.data.IterableDataset[Any]):
+        def __iter__(self) -> Any:
+            return iter(torch.randn(640, 4))
+
+    def train(trial: Trial) -> None:
+        stream = torch.utils.data.DataLoader(Stream(), 64)
+        trial.fit(_net_of(L), stream, _loader(64), limit_train_batches=limit)
+
+    said = bench.inline(train, {1: "stop"}, probe_batches=2)
+    (report,) = said.of(Report)
+    assert report.probe is not None
+    known = report.train_s * (5 + 1) / (2 + 1)
+    assert report.probe.epoch_s == pytest.approx(known if limit == 5 else math.nan, nan_ok=True)
 
 
 def test_the_real_group_size_is_told(bench: Bench) -> None:
