@@ -285,20 +285,32 @@ def _chosen(trainer: Any) -> RungHooks:
 def _check_trainer(trainer: Any, segment: ActiveSegment) -> None:
     """Refuses a Trainer that would train to another horizon, or would not validate at the rungs."""
     order = segment.order
-    if order.unit != "epochs":
-        return
-    if trainer.max_epochs != order.max_resource:
-        raise ArgumentError(
-            "Trainer(max_epochs=...)", trainer.max_epochs, f"{order.max_resource}, the study's horizon",
-            hint="Every segment keeps the full horizon, because schedules read it; verdicts end training earlier. "
-            f"{segment.hints.horizon}",
-        )  # fmt: skip
-    every = trainer.check_val_every_n_epoch
+    _check_horizon(trainer, segment)
+    every = trainer.check_val_every_n_epoch if order.unit == "epochs" else None
     missed = [level for level in order.levels if every and level % every]
     if missed and trainer.enable_validation:
         raise ArgumentError(
             "Trainer(check_val_every_n_epoch=...)", every, f"a divisor of every rung; {missed} are no multiples of it"
         )
+
+
+def _check_horizon(trainer: Any, segment: ActiveSegment) -> None:
+    """Refuses an end of training that is not the study's: its horizon in its own unit, and none in another."""
+    order = segment.order
+    in_epochs, in_steps = order.unit == "epochs", order.unit == "steps"
+    if trainer.max_epochs != (order.max_resource if in_epochs else -1):
+        raise ArgumentError(
+            "Trainer(max_epochs=...)", trainer.max_epochs,
+            f"{order.max_resource}, the study's horizon" if in_epochs else f"-1: the study counts {order.unit}",
+            hint="Every segment keeps the full horizon, because schedules read it; verdicts end training earlier. "
+            f"{segment.hints.horizon}" if in_epochs else "The study's verdicts end training.",
+        )  # fmt: skip
+    if trainer.max_steps not in ((-1, order.max_resource) if in_steps else (-1,)):
+        raise ArgumentError(
+            "Trainer(max_steps=...)", trainer.max_steps,
+            f"{order.max_resource}, the study's horizon, or -1" if in_steps else f"-1: the study counts {order.unit}",
+            hint="The study's verdicts end training.",
+        )  # fmt: skip
 
 
 def _check_resumed(segment: ActiveSegment, restored: Mapping[str, Any], resource: int) -> None:

@@ -263,6 +263,40 @@ def test_another_horizon_is_refused(bench: Bench) -> None:
     assert "`Trainer(max_epochs=...)` is 10; allowed: 4, the study's horizon." in error
 
 
+@pytest.mark.parametrize(
+    ("unit", "horizon", "given", "told"),
+    [
+        ("steps", 64, {"max_epochs": 10}, "`Trainer(max_epochs=...)` is 10; allowed: -1: the study counts steps"),
+        ("steps", 64, {"max_epochs": None}, "`Trainer(max_epochs=...)` is 1000; allowed: -1"),
+        ("steps", 64, {"max_steps": 20}, "`Trainer(max_steps=...)` is 20; allowed: 64, the study's horizon, or -1"),
+        ("samples", 512, {"max_epochs": 10}, "`Trainer(max_epochs=...)` is 10; allowed: -1"),
+        ("samples", 512, {"max_steps": 512}, "`Trainer(max_steps=...)` is 512; allowed: -1"),
+        ("epochs", 4, {"max_steps": 500}, "`Trainer(max_steps=...)` is 500; allowed: -1"),
+    ],
+)
+def test_another_horizon_is_refused_in_every_unit(
+    bench: Bench, unit: str, horizon: int, given: dict[str, Any], told: str
+) -> None:
+    def train(trial: Trial) -> None:
+        _own_trainer(trial, **given).fit(DigitsNet(), DigitsData(64))
+
+    said = bench.inline(train, {}, unit=unit, max_resource=horizon, levels=(horizon,))
+    assert told in said.ended[0].error
+    assert said.of(Report) == []
+
+
+@pytest.mark.parametrize(("unit", "given"), [("steps", {"max_steps": 8}), ("steps", {}), ("samples", {})])
+def test_a_trainer_without_another_horizon_trains_in_steps_and_samples(
+    bench: Bench, unit: str, given: dict[str, Any]
+) -> None:
+    def train(trial: Trial) -> None:
+        _own_trainer(trial, **given).fit(DigitsNet(), DigitsData(64))
+
+    horizon = {"steps": 8, "samples": 512}[unit]
+    said = bench.inline(train, {horizon: "stop"}, unit=unit, max_resource=horizon, levels=(horizon,))
+    assert [report.resource for report in said.of(Report)] == [horizon]
+
+
 def test_rungs_that_are_never_validated_are_refused(bench: Bench) -> None:
     def train(trial: Trial) -> None:
         loaders = {"train_dataloaders": _loader(128), "val_dataloaders": _loader(64)}
