@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import signal
 import sys
@@ -9,7 +10,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as L
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 import study_functions as functions
@@ -412,6 +415,27 @@ def test_tell_with_an_error_counts_it(tmp_path: Path) -> None:
     study.close()
     assert study.state().trials[1].state is TrialState.WAITING  # never told: it begins another day
     assert not study.state().running
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory.")])
+def test_tell_with_out_of_memory_is_no_failure(tmp_path: Path, error: Exception) -> None:
+    study = small_study(tmp_path, max_failures=1)
+    for _ in range(2):
+        trial = study.ask(max_trials=2)
+        assert trial is not None
+        assert study.tell(trial, error) == "infeasible"
+    assert study.ask() is None
+    assert states(study) == {TrialState.INFEASIBLE: 2}
+
+
+def test_ask_seeds_the_generators_for_its_trial(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    trial = study.ask(max_trials=1)
+    assert trial is not None
+    drawn = random.random(), torch.rand(1).item()
+    study.close()
+    L.seed_everything(trial.seed, verbose=False)
+    assert drawn == (random.random(), torch.rand(1).item())
 
 
 def test_a_trial_that_was_never_told_goes_on_another_day(tmp_path: Path) -> None:

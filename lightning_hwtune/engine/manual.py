@@ -14,6 +14,7 @@ from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.training.channel import Ended, SegmentOrder
 from lightning_hwtune.training.context import ActiveSegment, segment_context
 from lightning_hwtune.training.trial import Trial
+from lightning_hwtune.training.worker import is_out_of_memory
 
 __all__ = ["Manual"]
 
@@ -59,11 +60,13 @@ class Manual:
         self._context = contextlib.ExitStack()
 
     def ask(self) -> Trial | None:
-        """Returns the next trial's handle, or None when nothing is left.
+        """Returns the next trial's handle, the global generators seeded for it, or None when nothing is left.
 
         Raises:
             ArgumentError: the last one was not told yet.
         """
+        from lightning.pytorch import seed_everything
+
         if self._active is not None:
             raise ArgumentError(
                 "trial", self._active[0].id, "one trial at a time", hint="Tell that one first: study.tell(trial)."
@@ -78,6 +81,7 @@ class Manual:
             return None
         channel = DirectChannel(order, self._loop)
         segment = self._context.enter_context(segment_context(order, channel))
+        seed_everything(order.seed, workers=True, verbose=False)
         trial = Trial(segment)
         self._active = (trial, segment, channel)
         return trial
@@ -89,7 +93,7 @@ class Manual:
         _, segment, channel = self._active
         self._leave()
         text = "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else error or ""
-        ended = segment.ended("error" if error is not None else "done", text)
+        ended = segment.ended(_outcome(error), text)
         self._loop.ended(segment.order.trial_id, segment.order.segment, ended, channel.world_size)
         return str(self._session.controller.state.trials[segment.order.trial_id].state)
 
@@ -105,3 +109,10 @@ class Manual:
             self._leave()
             ended = Ended(0, "interrupted", "never told", segment.resource, False)
             self._loop.ended(segment.order.trial_id, segment.order.segment, ended, channel.world_size)
+
+
+def _outcome(error: BaseException | str | None) -> str:
+    """Returns how a segment ended that the caller told with this error, in the words of `Ended`."""
+    if error is None:
+        return "done"
+    return "out-of-memory" if isinstance(error, BaseException) and is_out_of_memory(error) else "error"

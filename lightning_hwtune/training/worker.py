@@ -33,7 +33,7 @@ from lightning_hwtune.training.server import INHERITED
 from lightning_hwtune.training.trackers import tracker_runs
 from lightning_hwtune.training.trial import Trial
 
-__all__ = ["log_path", "run_rank", "run_segment"]
+__all__ = ["is_out_of_memory", "log_path", "run_rank", "run_segment"]
 
 _BEAT_S = 1.0
 
@@ -94,7 +94,7 @@ def run_segment(train: Callable[[Trial], Any], order: SegmentOrder, channel: Cha
             text = traceback.format_exc()
             with contextlib.suppress(OSError):  # the disk may be what failed
                 print(text, file=sys.stderr)  # noqa: T201 - the trial's log shows it too
-            return segment.ended("out-of-memory" if _is_out_of_memory(error) else "error", text)
+            return segment.ended("out-of-memory" if is_out_of_memory(error) else "error", text)
         return segment.ended("done")
 
 
@@ -212,7 +212,7 @@ def _is_sigterm(error: BaseException) -> bool:
     return any(kind.__name__ == "SIGTERMException" for kind in type(error).__mro__)
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Tells running out of memory, on a device or on the host, from other errors."""
     import torch
 
