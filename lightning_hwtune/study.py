@@ -342,6 +342,9 @@ class Study:
     def enqueue(self, *configs: Mapping[str, Any]) -> None:
         """Has these configurations tried before the searcher's.
 
+        One that waits already, or has a trial that did not fail, is left out: running a script again adds nothing, and
+        one that failed is tried once more.
+
         Raises:
             ArgumentError: one of them is no point of the space; then none is taken.
         """
@@ -349,13 +352,17 @@ class Study:
         if self._hold is not None:
             self._enqueue(self._hold.session, valid)
             return
+        state = self._replayed()
+        if state is not None and all(map(state.knows, valid)):
+            return
         with Signals(), Session(self._spec, self._files, Limits(), storage=self._storage) as session:
             self._enqueue(session, valid)
 
     @staticmethod
     def _enqueue(session: Session, configs: Sequence[Mapping[str, Any]]) -> None:
         for config in configs:
-            session.controller.enqueue(config, session.clock.now())
+            if not session.controller.state.knows(config):
+                session.controller.enqueue(config, session.clock.now())
 
     # ------------------------------------------------------------------ ask and tell
 

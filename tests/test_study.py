@@ -243,10 +243,39 @@ def test_a_study_in_which_nothing_was_tried_may_still_change(tmp_path: Path) -> 
         small_study(tmp_path)
 
 
-def test_a_study_in_which_something_is_to_be_tried_may_not(tmp_path: Path) -> None:
-    small_study(tmp_path).enqueue({"x": 0.5})
-    with pytest.raises(hwt.StudyMismatchError, match="max_epochs"):
-        small_study(tmp_path, scheduler=hwt.ASHA(max_epochs=27))
+def test_what_waits_is_carried_over_into_a_changed_study_if_it_still_fits(tmp_path: Path) -> None:
+    small_study(tmp_path).enqueue({"x": 0.5}, {"x": 0.1})
+    narrower = small_study(tmp_path, space=hwt.SearchSpace(x=hwt.Float(0.2, 1.0)))
+    with pytest.warns(UserWarning, match=r"\{'x': 0\.1\} was dropped, since the study has changed"):
+        narrower.enqueue({"x": 0.5}, {"x": 0.3})
+    assert narrower.state().enqueued == [{"x": 0.5}, {"x": 0.3}]
+    assert any("was dropped" in note.text for note in narrower.state().notes)
+    wider = small_study(tmp_path, space=hwt.SearchSpace(x=hwt.Float(0.2, 1.0), y=hwt.Float(0.0, 1.0)))
+    with pytest.warns(UserWarning, match="was dropped"):
+        run(wider, functions.plain, max_trials=1)
+    with pytest.raises(hwt.StudyMismatchError):
+        small_study(tmp_path)
+
+
+def test_enqueueing_again_adds_nothing_but_what_failed(tmp_path: Path) -> None:
+    script = {"x": 0.9}, {"x": 0.1}, {"x": 0.9}
+    study = small_study(tmp_path, max_retries=0)
+    study.enqueue(*script)
+    n_events = len(study.events())
+    study.enqueue(*script)
+    assert len(study.events()) == n_events  # no session was opened for it
+    assert study.state().enqueued == [{"x": 0.9}, {"x": 0.1}]
+    for outcome in ("done", "failed"):
+        trial = study.ask(max_trials=3)
+        assert trial is not None
+        if outcome == "failed":
+            study.tell(trial, ValueError("it diverged"))
+        else:
+            functions.plain(trial)
+            study.tell(trial)
+        study.enqueue(*script)
+    study.close()
+    assert study.state().enqueued == [{"x": 0.1}]
 
 
 def test_what_may_change_may_change(tmp_path: Path) -> None:

@@ -136,6 +136,11 @@ class StudyState:
         """Returns the relative paths of all checkpoints that the log vouches for."""
         return {trial.checkpoint.path for trial in self.trials if trial.checkpoint is not None}
 
+    def knows(self, config: Mapping[str, Any]) -> bool:
+        """Tells whether a configuration waits already or has a trial that did not fail: it need not be enqueued."""
+        tried = (trial.config for trial in self.trials if trial.state is not TrialState.FAILED)
+        return config in self.enqueued or config in tried
+
     def apply(self, event: ev.Event) -> None:
         """Takes one fact into the state. The only writer of state."""
         _FOLD[type(event)](self, event)

@@ -10,9 +10,10 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Self, final
+from typing import Any, Self, final
 
 from lightning_hwtune import __version__
 from lightning_hwtune.core import events as ev
@@ -21,7 +22,7 @@ from lightning_hwtune.core.decisions import Done
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.clock import Clock, RealClock
-from lightning_hwtune.errors import StorageError, StudyMismatchError
+from lightning_hwtune.errors import ArgumentError, StorageError, StudyMismatchError
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.store.interrupts import uninterrupted
 from lightning_hwtune.store.lease import Lease
@@ -38,8 +39,8 @@ _STATES = {"limit:max_trials": "finished", "exhausted": "finished", "max-failure
 def replay(log: EventLog, spec: StudySpec | None = None) -> StudyState | None:
     """Returns the state that a log describes, or None for an empty log.
 
-    A study in which nothing was tried yet may still change, as after a check that failed: it counts as an empty log
-    for other settings, and the next `StudyCreated` in the log takes its place.
+    A study without trials may still change, as after a check that failed: it counts as an empty log for other
+    settings, and the next `StudyCreated` in the log takes its place.
 
     Args:
         spec: what the caller thinks the study is; the pool, searcher and retry settings are taken from it.
@@ -57,7 +58,7 @@ def replay(log: EventLog, spec: StudySpec | None = None) -> StudyState | None:
         if state is not None:
             state.apply(event)
     if state is not None and differences:
-        if state.trials or state.enqueued:
+        if state.trials:
             raise StudyMismatchError(state.spec.name, differences)
         return None
     return state
@@ -112,10 +113,23 @@ class Session:
         self.controller = Controller(
             replayed or StudyState(self._spec), self._append, observe=self._observe, whole=uninterrupted
         )
+        earlier = replay(self._log) if replayed is None else None
         if replayed is None:
             self.controller.create(now)
         self.files.sweep(self.controller.state.known_checkpoints())
         self.controller.open(self._limits, now, socket.gethostname(), os.getpid(), __version__)
+        if earlier is not None:
+            self._carry_over(earlier.enqueued, now)
+
+    def _carry_over(self, configs: Sequence[Mapping[str, Any]], now: float) -> None:
+        """Enqueues what waited before the study was changed; warns of what is no point of its space any more."""
+        for config in configs:
+            try:
+                self.controller.enqueue(config, now)
+            except ArgumentError as error:
+                text = f"the enqueued configuration {dict(config)} was dropped, since the study has changed: {error}"
+                self.controller.note(None, text, now)
+                warnings.warn(text, stacklevel=2)
 
     def _observe(self, events: Sequence[ev.Event]) -> None:
         for observer in self.observers:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
-from lightning_hwtune.core.events import ConfigEnqueued
 from lightning_hwtune.errors import ArgumentError, StudyNotFoundError
 from lightning_hwtune.store.files import StudyFiles, study_names
 from lightning_hwtune.store.lease import Lease
 from lightning_hwtune.store.log import EventLog, stored_names
 from lightning_hwtune.study import Study
 
-__all__ = ["Chosen", "choose", "enqueue_new"]
+__all__ = ["Chosen", "choose"]
 
 
 @final
@@ -65,26 +63,3 @@ def choose(dir: Path, name: str | None, storage: str | None) -> Chosen:  # noqa:
             raise ArgumentError("--study", "nothing", f"--study NAME of one of the {len(names)}: {', '.join(names)}")
         name = names[0]
     return Chosen(Study.load(name, dir, storage=storage), storage)
-
-
-def enqueue_new(study: Study, configs: Sequence[Mapping[str, Any]]) -> None:
-    """Enqueues those configurations that the study was not given before, so that running a file again adds nothing.
-
-    Raises:
-        ArgumentError: one of them is no point of the space.
-    """
-    valid = [study.spec.space.validate(config) for config in configs]
-    if not valid:
-        return
-    try:
-        seen = [dict(event.config) for event in study.events() if isinstance(event, ConfigEnqueued)]
-    except StudyNotFoundError:
-        seen = []
-    new = []
-    for config in valid:
-        if config in seen:
-            seen.remove(config)
-        else:
-            new.append(config)
-    if new:
-        study.enqueue(*new)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from lightning_hwtune.entry import shown
-from lightning_hwtune.entry.chosen import Chosen, enqueue_new
+from lightning_hwtune.entry.chosen import Chosen
 from lightning_hwtune.errors import StudyFailedError, StudyNotFoundError
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ def run_and_show(
     Raises:
         typer.Exit: Ctrl-C or SIGTERM ended it.
     """
-    enqueue_new(study, settings.enqueue)
+    if settings.enqueue:
+        study.enqueue(*settings.enqueue)
     n_before, failed = _n_segments(study), None
     try:
         study.run(**options, check=check, progress=not quiet)

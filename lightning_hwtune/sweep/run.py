@@ -20,7 +20,6 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from lightning_hwtune.core.space import SearchSpace
-from lightning_hwtune.entry.chosen import enqueue_new
 from lightning_hwtune.entry.output import short_path
 from lightning_hwtune.errors import ArgumentError, HwTuneError, StudyFailedError, StudyNotFoundError
 from lightning_hwtune.settings import StudySettings
@@ -163,7 +162,8 @@ def _executor(sweep: _Sweep, hydra_context: HydraContext, task_function: TaskFun
 
 def _run(sweep: _Sweep, executor: str | Batches) -> None:
     OmegaConf.save(sweep.config, sweep.sweep_dir / "multirun.yaml")
-    enqueue_new(sweep.study, sweep.settings.enqueue)
+    if sweep.settings.enqueue:
+        sweep.study.enqueue(*sweep.settings.enqueue)
     options = sweep.settings.run_kwargs() | {"train": sweep.app, "executor": executor}
     options["preload"] = (*_PRELOAD, *options["preload"])
     failed: StudyFailedError | None = None
