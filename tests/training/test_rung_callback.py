@@ -344,15 +344,17 @@ def test_a_checkpoint_of_another_epoch_is_refused(bench: Bench) -> None:
 
 def test_checkpoints_outside_the_disk_budget_are_told_once(bench: Bench, tmp_path: Path) -> None:
     def train(trial: Trial) -> None:
-        inside, outside = trial.dir / "mine", tmp_path.parent / "elsewhere"
-        callbacks = [ModelCheckpoint(inside), ModelCheckpoint(outside, monitor="val_loss")]
-        trial.fit(DigitsNet(), DigitsData(64), callbacks=callbacks)
+        elsewhere = ModelCheckpoint(tmp_path.parent / "elsewhere", monitor="val_loss")
+        trial.fit(DigitsNet(), DigitsData(64), callbacks=[ModelCheckpoint(save_top_k=-1), elsewhere])
 
     said = bench.inline(train, {2: "stop"}, trial_id=0)
-    assert [note.text for note in said.of(Note)] == [
-        f"ModelCheckpoint writes to {tmp_path.parent / 'elsewhere'}, outside the study's disk budget"
-    ]
+    assert len(list((tmp_path / "checkpoints").glob("epoch=*"))) == 2
+    assert {note.text for note in said.of(Note)} == {
+        f"ModelCheckpoint writes to {folder}; its files are not counted in disk_budget"
+        for folder in (tmp_path / "checkpoints", tmp_path.parent / "elsewhere")
+    }
     assert bench.inline(train, {2: "stop"}, trial_id=1).of(Note) == []
+    assert bench.inline(train, {1: "stop"}, trial_id=0, probe_batches=2).of(Note) == []
 
 
 @pytest.mark.parametrize(("unit", "per_epoch"), [("steps", 8), ("samples", 512)])
