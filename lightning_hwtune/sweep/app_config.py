@@ -8,13 +8,25 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_hwtune.core.parameters import NumDevices
+from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.sweep.app import BatchSize
 from lightning_hwtune.sweep.search import Key, Search, as_devices
 from lightning_hwtune.sweep.settings import SweepSettings
 from lightning_hwtune.training.context import Hints
 
-__all__ = ["add_devices", "batch_size", "hints", "is_ours", "job_config", "launcher_name", "select", "unresolved"]
+__all__ = [
+    "add_devices",
+    "batch_size",
+    "dividing",
+    "hints",
+    "is_ours",
+    "job_config",
+    "launcher_name",
+    "select",
+    "unresolved",
+]
 
 
 def job_config(loader: Any, config: DictConfig, search: Search) -> DictConfig:
@@ -77,21 +89,30 @@ def add_devices(search: Search, key: str, job: DictConfig) -> None:
         hint = "Which devices a trial gets is decided here; give how many."
         raise ArgumentError(key, value, "a number of devices, or choice(1,2)", hint=hint)
     search.fixed.pop(key, None)
-    search.parameters[key], search.keys[key] = NumDevices(int(value)), Key(key)
+    search.parameters[key], search.keys[key] = NumDevices(int(value)), Key(f"++{key}")
 
 
-def batch_size(given: SweepSettings, search: Search, job: DictConfig) -> BatchSize | None:
+def dividing(space: SearchSpace, key: str | None) -> SearchSpace:
+    """Returns the space under the rule that the app's batch size, if searched, divides by the number of devices."""
+    is_new = key is not None and key in space and key not in space.batch_size_keys
+    return space.constrained(key) if is_new else space
+
+
+def batch_size(key: str | None, spec: StudySpec, job: DictConfig) -> BatchSize | None:
     """Returns the app's key for the batch size of one device's loader; None if it counts those of all devices.
 
     Raises:
-        ArgumentError: the key has no whole number.
+        ArgumentError: the key has no whole number, or one that some number of devices does not divide.
     """
-    key = given.own.get("batch_size_key")
     if key is None:
         return None
-    if key in search.parameters:
+    if key in spec.space:
         return BatchSize(key, None)
     value = select(job, key)
     if not isinstance(value, int) or isinstance(value, bool):
         raise ArgumentError("hydra.sweeper.hwtune.batch_size_key", key, f"a key with a whole number, not {value!r}")
+    counts = spec.allocation.counts if spec.batch == "global" else (1,)
+    if value < max(counts) or any(value % count for count in counts):
+        hint = "It is the global batch, shared by a trial's devices; hwtune.batch=per_device lifts that."
+        raise ArgumentError(key, value, f"a positive multiple of {' and of '.join(map(str, counts))}", hint=hint)
     return BatchSize(key, value)

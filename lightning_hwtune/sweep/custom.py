@@ -1,17 +1,19 @@
 """`custom_search_space`: a function `(config, trial)` of the user's that suggests further parameters, as for Optuna.
 
-A study has one space for all its trials, so the function is asked once, before the sweep, and what it suggests is
-written as overrides. It is asked with several values of the other parameters: a range that follows them is refused.
+A study has one space for all its trials, so the function is asked before the sweep, and what it suggests is written as
+overrides. It is asked with several values of all parameters: a range that follows them is refused, and so is one for
+some options only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 from hydra.core.override_parser.types import Override
 from hydra.utils import get_method
 
+from lightning_hwtune.core.parameters import Float, Parameter
 from lightning_hwtune.errors import ArgumentError, HwTuneError
 from lightning_hwtune.sweep.search import Search, quoted, read_search
 
@@ -19,6 +21,7 @@ __all__ = ["custom_overrides"]
 
 _KEY = "hydra.sweeper.custom_search_space"
 _SHARES = (0.0, 0.5, 1.0)  # of each parameter's range
+_MAX_LEVELS = 100  # more are numbers of a range rather than cases
 
 
 def custom_overrides(path: str | None, config: Any, search: Search) -> list[str]:
@@ -32,24 +35,43 @@ def custom_overrides(path: str | None, config: Any, search: Search) -> list[str]
     """
     if path is None:
         return []
-    asked = [_Suggestions(search, share) for share in _SHARES]
     try:
-        function = get_method(path)
-        for trial in asked:
-            function(config, trial)
+        asked = _ask(get_method(path), config, search)
     except HwTuneError:
         raise
     except Exception as error:
         reason = f"({type(error).__name__}: {str(error).partition(chr(10))[0]})"
         wanted = "a function (config, trial) that calls trial.suggest_..."
         raise ArgumentError(_KEY, path, wanted, hint=reason) from error
-    first = asked[0].overrides
+    first = asked[0]
     for other in asked[1:]:
-        if other.overrides != first:
+        if other != first:
             hint = "A study has one space: suggest the same ranges for all trials, whatever trial.params says."
-            told = sorted(set(first) ^ set(other.overrides))
+            told = sorted(set(first) ^ set(other))
             raise ArgumentError(_KEY, path, f"the same suggestions each time, not {', '.join(told)}", hint=hint)
     return first
+
+
+def _ask(function: Any, config: Any, search: Search) -> list[list[str]]:
+    """Returns what the function suggests for several shares of all ranges, and for each option of each parameter."""
+
+    def suggested(share: float, told: Mapping[str, Any]) -> list[str]:
+        trial = _Suggestions(search, share, told)
+        function(config, trial)
+        return trial.overrides
+
+    asked = [suggested(share, {}) for share in _SHARES]
+    of_function = read_search({}, asked[0])
+    for known in (search, of_function):
+        for name, parameter in known.parameters.items():
+            asked += [suggested(0.5, {known.keys[name].text: level}) for level in _levels(parameter)]
+    return asked
+
+
+def _levels(parameter: Parameter) -> Sequence[Any]:
+    """Returns what code may tell apart: the values of a parameter that has but few."""
+    is_list = parameter.n_values is not None and parameter.n_values <= _MAX_LEVELS
+    return parameter.levels() if is_list and not isinstance(parameter, Float) else ()
 
 
 @final
@@ -57,12 +79,15 @@ class _Suggestions:
     """What takes the place of Optuna's trial: notes each suggestion as an override.
 
     Attributes:
-        params: values so far, of the keys as they are written. overrides: the suggestions, in their order.
+        params: values so far, of the keys as they are written: those that are `told`, else at `share` of their range.
+        overrides: the suggestions, in their order.
     """
 
-    def __init__(self, search: Search, share: float) -> None:
-        self._share = share
-        self.params = {search.keys[name].text: item.quantile(share) for name, item in search.parameters.items()}
+    def __init__(self, search: Search, share: float, told: Mapping[str, Any]) -> None:
+        self._share, self._told = share, told
+        self.params: dict[str, Any] = {}
+        for name, parameter in search.parameters.items():
+            self._give(search.keys[name].text, parameter)
         self.overrides: list[str] = []
 
     def suggest_float(
@@ -89,7 +114,10 @@ class _Suggestions:
         (parameter,) = read_search({}, [text]).parameters.values()
         if text not in self.overrides:
             self.overrides.append(text)
-        return self.params.setdefault(name, parameter.quantile(self._share))
+        return self._give(name, parameter)
+
+    def _give(self, name: str, parameter: Parameter) -> Any:
+        return self.params.setdefault(name, self._told.get(name, parameter.quantile(self._share)))
 
 
 def _tagged(form: str, log: bool) -> str:

@@ -28,6 +28,7 @@ from lightning_hwtune.sweep.app import AppOverrides, HydraApp, JobDirs
 from lightning_hwtune.sweep.app_config import (
     add_devices,
     batch_size,
+    dividing,
     hints,
     is_ours,
     job_config,
@@ -42,7 +43,7 @@ from lightning_hwtune.sweep.ending import Ending
 from lightning_hwtune.sweep.folders import claim_sweep_dir
 from lightning_hwtune.sweep.metric import monitors
 from lightning_hwtune.sweep.results import write_results
-from lightning_hwtune.sweep.search import read_search
+from lightning_hwtune.sweep.search import Search, read_search
 from lightning_hwtune.sweep.settings import SweepSettings
 from lightning_hwtune.sweep.wanted import SweepProcess
 
@@ -101,7 +102,7 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
         raise ArgumentError("overrides", arguments, "at least one that is searched", hint=hint)
     job = job_config(hydra_context.config_loader, config, search)
     add_devices(search, given.own["devices_key"], job)
-    objectives, scheduler, reason = _judges(given, job)
+    objectives, scheduler, reason = _judges(given, search, job)
     settings = given.study(
         job.hydra.job.name,
         SearchSpace(search.parameters),
@@ -109,8 +110,9 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
         scheduler if objectives else {"name": "run_to_end", "max_epochs": 1},
         list(search.fixed.values()),
     )
-    study = Study(**settings.study_kwargs())
+    study = _study(settings, given.own.get("batch_size_key"))
     given.check_directions(study.spec.objectives)
+    batch = batch_size(given.own.get("batch_size_key"), study.spec, job)
     if not is_ours(config):
         _refuse_groups(study, config)
     sweep_dir = claim_sweep_dir(study.dir, Path(os.path.abspath(config.hydra.sweep.dir)))
@@ -118,7 +120,7 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
     app = HydraApp(
         command=Command.of_this_process(),
         hydra=tuple(text for text in given_to_hydra if not text.lstrip("+~").startswith(_DROPPED)),
-        overrides=AppOverrides(search, given.own.get("ckpt_path_key"), batch_size(given, search, job)),
+        overrides=AppOverrides(search, given.own.get("ckpt_path_key"), batch),
         dirs=JobDirs(
             sweep_dir=str(sweep_dir),
             has_own_subdir=unresolved(config.hydra.sweep, "subdir") != "${hydra.job.num}",
@@ -130,12 +132,26 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
     return _Sweep(given, settings, study, app, config, sweep_dir, reason)
 
 
-def _judges(given: SweepSettings, job: DictConfig) -> tuple[list[Any], dict[str, Any], str]:
-    """Returns objectives, scheduler and the reason for them; no objectives if only the returned value is known."""
+def _study(settings: StudySettings, batch_size_key: str | None) -> Study:
+    arguments = settings.study_kwargs()
+    if settings.batch == "global":
+        arguments["space"] = dividing(arguments["space"], batch_size_key)
+    return Study(**arguments)
+
+
+def _judges(given: SweepSettings, search: Search, job: DictConfig) -> tuple[list[Any], dict[str, Any], str]:
+    """Returns objectives, scheduler and the reason for them; no objectives if only the returned value is known.
+
+    Raises:
+        ArgumentError: metrics are compared at rungs, and the horizon is searched.
+    """
     key = given.own["max_epochs_key"]
-    horizon = select(job, key)
+    horizon = select(job, key) if key not in search.parameters else None
     objectives, reason = given.objectives(monitors(job))
     scheduler = given.scheduler(horizon if isinstance(horizon, int) and horizon > 0 else None, key)
+    if objectives and key in search.parameters and (scheduler is None or "max_epochs" in scheduler):
+        hint = f"Give {key} the length of a full training: trials that are not worth it end at a rung before."
+        raise ArgumentError(key, search.parameters[key], "one value, the horizon of all trials", hint=hint)
     if objectives and scheduler is None:
         return [], {}, f"the app has no {key}, and hwtune.scheduler no max_epochs"
     return objectives, scheduler or {}, reason

@@ -14,6 +14,7 @@ from hydra.core.override_parser.types import (
     ChoiceSweep,
     IntervalSweep,
     Override,
+    OverrideType,
     Quote,
     QuotedString,
     RangeSweep,
@@ -61,7 +62,8 @@ class Search:
 
     Attributes:
         parameters: name -> what it may be. keys: name -> how it is written; of the same names.
-        fixed: name -> the override, for keys with one value. notes: lines for the user.
+        fixed: name -> the override, for keys with one value; a deletion goes by its name with the `~`, so that the key
+            may come back after it. notes: lines for the user.
     """
 
     parameters: dict[str, Parameter] = field(default_factory=dict)
@@ -106,12 +108,18 @@ def _plain(value: Any) -> str:
 
 
 def _take(search: Search, override: Override) -> None:
+    """Adds an override, which takes the place of an earlier one of its name."""
     name = override.key_or_group if override.package is None else f"{override.key_or_group}@{override.package}"
-    for known in (search.parameters, search.keys, search.fixed):
-        known.pop(name, None)
+    prefix = _forget(search, name)
+    if override.is_delete():
+        if prefix != "+":
+            search.fixed[f"~{name}"] = str(override.input_line)
+        return
     text = override.get_key_element()
+    if override.type is OverrideType.CHANGE:
+        text = prefix + text
     if not override.is_sweep_override():
-        search.fixed[name] = text if override.is_delete() else f"{text}={override.get_value_element_as_str()}"
+        search.fixed[name] = f"{text}={override.get_value_element_as_str()}"
         return
     sweep = override.value()
     if isinstance(sweep, Sweep):
@@ -128,6 +136,17 @@ def _take(search: Search, override: Override) -> None:
         search.keys[name] = Key(text, tuple(options))
         if isinstance(sweep, Sweep) and "log" in sweep.tags:
             search.notes.append(f"{name}: `log` has no effect on a list; options are drawn evenly")
+
+
+def _forget(search: Search, name: str) -> str:
+    """Drops what was said of a key before, except that it is deleted first; returns the `+` or `++` that it had.
+
+    Without it the app could not be given the key at all.
+    """
+    key = search.keys.pop(name, None)
+    text = search.fixed.pop(name, "") if key is None else key.text
+    search.parameters.pop(name, None)
+    return text[: len(text) - len(text.lstrip("+"))]
 
 
 def _interval(name: str, sweep: IntervalSweep) -> Parameter:

@@ -13,7 +13,7 @@ from lightning_hwtune.sweep.custom import custom_overrides
 from lightning_hwtune.sweep.search import read_search
 
 CONFIG = OmegaConf.create({"width": 4})
-SEARCH = read_search({}, ["x=interval(0,1)", "+y=choice(1,2)"])
+SEARCH = read_search({}, ["x=interval(0,1)", "+y=choice(1,2)", "optimizer=choice(adam,sgd,rms,lion)"])
 
 
 def every_form(config: Any, trial: Any) -> None:
@@ -31,6 +31,16 @@ def every_form(config: Any, trial: Any) -> None:
 
 def following(config: Any, trial: Any) -> None:
     trial.suggest_float("z", trial.params["x"] - 1, trial.params["x"] + 1)
+
+
+def for_one_option(config: Any, trial: Any) -> None:
+    if trial.params["optimizer"] == "sgd":
+        trial.suggest_float("momentum", 0.0, 1.0)
+
+
+def for_one_option_of_its_own(config: Any, trial: Any) -> None:
+    if trial.suggest_categorical("+schedule", ["none", "step", "cosine", "linear"]) == "step":
+        trial.suggest_int("step_size", 1, 10)
 
 
 def failing(config: Any, trial: Any) -> None:
@@ -56,7 +66,14 @@ def test_without_a_function_there_is_nothing_to_add() -> None:
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("following", "one space"), ("failing", "KeyError: 'optimizer'"), ("missing", "missing"), ("CONFIG", "function")],
+    [
+        ("for_one_option", "momentum"),
+        ("for_one_option_of_its_own", "step_size"),
+        ("following", "one space"),
+        ("failing", "KeyError: 'optimizer'"),
+        ("missing", "missing"),
+        ("CONFIG", "function"),
+    ],
 )
 def test_what_cannot_be_a_space_is_told(name: str, words: str) -> None:
     with pytest.raises(ArgumentError, match=words) as caught:

@@ -63,6 +63,29 @@ def test_a_removal_stays_a_removal() -> None:
     assert read_search({}, ["~logger", "x=1,2"]).overrides({"x": 2}) == ["~logger", "x=2"]
 
 
+@pytest.mark.parametrize(
+    ("texts", "overrides"),
+    [
+        (["~m", "+m={a:1}"], ["~m", "+m={a:1}"]),
+        (["~m", "+m=1", "m=2"], ["~m", "+m=2"]),
+        (["~db=mysql"], ["~db=mysql"]),
+        (["~db=mysql", "+db=sqlite,postgres"], ["~db=mysql", "+db=postgres"]),
+        (["+x=1", "x=2"], ["+x=2"]),
+        (["++x=1", "x=2"], ["++x=2"]),
+        (["+x=1", "++x=2"], ["++x=2"]),
+        (["x=1", "x=2"], ["x=2"]),
+        (["+x=1", "x=1,2"], ["+x=2"]),
+        (["+x=1,2", "x=3"], ["+x=3"]),
+        (["+x=1,2", "x=3,4"], ["+x=4"]),
+        (["+x=1", "~x"], []),
+        (["x=1", "~x"], ["~x"]),
+    ],
+)
+def test_a_later_override_replaces_the_value_and_not_what_made_the_key(texts: list[str], overrides: list[str]) -> None:
+    search = read_search({}, texts)
+    assert search.overrides({name: item.quantile(1.0) for name, item in search.parameters.items()}) == overrides
+
+
 def test_options_go_back_as_they_came() -> None:
     search = read_search({}, ["x='a b',true,'true',null,[1,2],1.5,\"it's\""])
     options = search.parameters["x"].levels()

@@ -12,6 +12,7 @@ from lightning_hwtune.core.record import TrialState
 
 pytestmark = pytest.mark.training
 ONE_CPU = "hydra.sweeper.hwtune.pool={accelerator: cpu, devices: 1}"
+TWO_CPUS = "hydra.sweeper.hwtune.pool={accelerator: cpu, devices: 2}"
 FAULTS = ["none", "raise", "exit_with_3", "exit_with_0", "ask", "kill", "swallow", "tuple"]
 
 
@@ -94,6 +95,25 @@ def test_too_many_failures_end_the_sweep_with_what_was_found(tmp_path: Path) -> 
     assert OmegaConf.load(tmp_path / "out" / "optimization_results.yaml").best_params.fault == "none"
 
 
+def test_batch_sizes_that_do_not_divide_are_not_drawn_whatever_their_key(tmp_path: Path) -> None:
+    command = ["+x=choice(3,4)", "+trainer.devices=choice(1,2)", "hydra.sweeper.hwtune.batch_size_key=x", TWO_CPUS]
+    grid = ["hydra.sweeper.hwtune.searcher=grid", "hydra.sweeper.study_name=sizes", "hydra.sweeper.n_trials=4"]
+    sweep(PLAIN, [*command, *grid], tmp_path)
+    values = {
+        tuple(trial.config.values()): trial.last.values["value"]
+        for trial in load("sizes", tmp_path).state().trials
+        if trial.last
+    }
+    assert values == {(3, 1): 9, (4, 1): 16, (4, 2): 4}
+
+
+def test_the_number_of_devices_may_be_new_to_the_app(tmp_path: Path) -> None:
+    command = ["+x=interval(0,1)", "+trainer.devices=2", "hydra.sweeper.study_name=two", "hydra.sweeper.n_trials=1"]
+    sweep(PLAIN, [*command, TWO_CPUS], tmp_path)
+    [trial] = load("two", tmp_path).state().trials
+    assert (trial.state, trial.num_devices) == (TrialState.COMPLETED, 2)
+
+
 @pytest.mark.parametrize(
     ("overrides", "environment", "words"),
     [
@@ -101,6 +121,22 @@ def test_too_many_failures_end_the_sweep_with_what_was_found(tmp_path: Path) -> 
         (["+x=interval(0,1)", "hydra.sweeper.hwtune.objectivs=[]"], {}, "objectives"),
         (["hydra.sweeper.params={+x: 'intervall(0, 1)'}"], {}, "intervall"),
         (["+x=interval(0,1)", "hydra.sweeper.n_trials=0"], {}, "n_trials"),
+        (
+            [
+                "+x=interval(0,1)",
+                "+bs=3",
+                "+trainer.devices=choice(1,2)",
+                TWO_CPUS,
+                "hydra.sweeper.hwtune.batch_size_key=bs",
+            ],
+            {},
+            "`bs` is 3; allowed: a positive multiple of 1 and of 2",
+        ),
+        (
+            ["+trainer.max_epochs=choice(5,10)", "hydra.sweeper.hwtune.objectives=[{metric: loss, mode: min}]"],
+            {},
+            "one value, the horizon of all trials. Give trainer.max_epochs the length",
+        ),
         (["+x=interval(0,1)"], {"LOCAL_RANK": "1", "RANK": "1"}, "no rank of a group"),
     ],
 )
