@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, final
 
 from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.entry.begun_with import refuse_changed
 from lightning_hwtune.entry.lightning_cli_config import CliConfig
 from lightning_hwtune.entry.lightning_cli_segment import CliSegment, CliTrial
-from lightning_hwtune.errors import ArgumentError, StudyMismatchError, StudyNotFoundError
+from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.report.tables import front_records
 from lightning_hwtune.settings import StudySettings, parse_overrides
 from lightning_hwtune.settings.overrides import apply_overrides
@@ -94,27 +95,8 @@ class CliStudy:
         Raises:
             StudyMismatchError: as above, with the differences.
         """
-        path = study.dir / _BASE
-        if not path.exists() or not _has_begun(study):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(self.segment.trial.base.text, encoding="utf-8")
-            return
-        stored, present = CliConfig(path.read_text(encoding="utf-8")).leaves(), self.segment.trial.base.leaves()
-        different: dict[str, tuple[object, object]] = {
-            name: (stored.get(name), present.get(name))
-            for name in stored | present
-            if stored.get(name) != present.get(name) and name not in self.settings.space
-        }
-        if different:
-            raise StudyMismatchError(study.name, different)
-
-
-def _has_begun(study: Study) -> bool:
-    """Tells whether anything was measured: what failed before that may be corrected."""
-    try:
-        return any(trial.measurements for trial in study.state().trials)
-    except StudyNotFoundError:
-        return False
+        base, settings = self.segment.trial.base, self.settings
+        refuse_changed(study, _BASE, base.text, searched=settings.space, storage=settings.storage)
 
 
 def write_best(study: Study, segment: CliSegment) -> list[Path]:

@@ -25,6 +25,7 @@ __all__ = [
     "job_config",
     "launcher_name",
     "select",
+    "text_of",
     "unresolved",
 ]
 
@@ -50,6 +51,11 @@ def unresolved(node: DictConfig, key: str) -> Any:
     """Returns a value as it is written, interpolations and all."""
     plain: Any = OmegaConf.to_container(node, resolve=False)
     return plain[key]
+
+
+def text_of(job: DictConfig) -> str:
+    """Returns the app's part of a job's configuration as YAML, with interpolations as they are written."""
+    return OmegaConf.to_yaml(OmegaConf.masked_copy(job, [str(key) for key in job if key != "hydra"]))
 
 
 def is_ours(config: DictConfig) -> bool:

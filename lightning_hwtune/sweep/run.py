@@ -20,6 +20,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.entry.begun_with import refuse_changed
 from lightning_hwtune.entry.output import short_path
 from lightning_hwtune.errors import ArgumentError, HwTuneError, StudyFailedError, StudyNotFoundError
 from lightning_hwtune.settings import StudySettings
@@ -34,6 +35,7 @@ from lightning_hwtune.sweep.app_config import (
     job_config,
     launcher_name,
     select,
+    text_of,
     unresolved,
 )
 from lightning_hwtune.sweep.batches import Batches, BatchTask
@@ -51,6 +53,7 @@ __all__ = ["run_sweep"]
 
 log = logging.getLogger(__name__)
 
+_APP_CONFIG = "app_config.yaml"
 _RANKS = ("LOCAL_RANK", "RANK", "SLURM_PROCID")
 _DROPPED = ("hydra.mode", "hydra.run.dir")
 _PRELOAD = ("hydra", "hydra._internal.hydra", "hydra.experimental.callback", "lightning_hwtune.sweep.app")
@@ -100,6 +103,7 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
     if not search.parameters:
         hint = "Give a range, e.g. model.lr='tag(log, interval(1e-4, 1e-1))', or hydra.sweeper.params."
         raise ArgumentError("overrides", arguments, "at least one that is searched", hint=hint)
+    command = Command.of_this_process()
     job = job_config(hydra_context.config_loader, config, search)
     add_devices(search, given.own["devices_key"], job)
     objectives, scheduler, reason = _judges(given, search, job)
@@ -108,7 +112,7 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
         SearchSpace(search.parameters),
         objectives or given.value_objectives(),
         scheduler if objectives else {"name": "run_to_end", "max_epochs": 1},
-        list(search.fixed.values()),
+        [*search.fixed.values(), *command.flags],
     )
     study = _study(settings, given.own.get("batch_size_key"))
     given.check_directions(study.spec.objectives)
@@ -116,17 +120,13 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
     if not is_ours(config):
         _refuse_groups(study, config)
     sweep_dir = claim_sweep_dir(study.dir, Path(os.path.abspath(config.hydra.sweep.dir)))
+    refuse_changed(study, _APP_CONFIG, text_of(job), searched=search.parameters, storage=settings.storage)
     given_to_hydra = unresolved(config.hydra.overrides, "hydra")  # what they refer to has its value in a job
     app = HydraApp(
-        command=Command.of_this_process(),
+        command=command,
         hydra=tuple(text for text in given_to_hydra if not text.lstrip("+~").startswith(_DROPPED)),
         overrides=AppOverrides(search, given.own.get("ckpt_path_key"), batch),
-        dirs=JobDirs(
-            sweep_dir=str(sweep_dir),
-            has_own_subdir=unresolved(config.hydra.sweep, "subdir") != "${hydra.job.num}",
-            output_subdir=config.hydra.output_subdir,
-            job_name=job.hydra.job.name,
-        ),
+        dirs=_dirs(config, job, sweep_dir),
         ending=Ending(study.spec.objectives.metrics, is_judged_by_value=not objectives, hints=hints(given)),
     )
     return _Sweep(given, settings, study, app, config, sweep_dir, reason)
@@ -137,6 +137,15 @@ def _study(settings: StudySettings, batch_size_key: str | None) -> Study:
     if settings.batch == "global":
         arguments["space"] = dividing(arguments["space"], batch_size_key)
     return Study(**arguments)
+
+
+def _dirs(config: DictConfig, job: DictConfig, sweep_dir: Path) -> JobDirs:
+    return JobDirs(
+        sweep_dir=str(sweep_dir),
+        has_own_subdir=unresolved(config.hydra.sweep, "subdir") != "${hydra.job.num}",
+        output_subdir=config.hydra.output_subdir,
+        job_name=job.hydra.job.name,
+    )
 
 
 def _judges(given: SweepSettings, search: Search, job: DictConfig) -> tuple[list[Any], dict[str, Any], str]:

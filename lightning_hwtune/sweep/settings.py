@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, final
 
@@ -80,17 +80,17 @@ class SweepSettings:
         return directions(self.node.get("direction"))
 
     def study(
-        self, job: str, space: SearchSpace, objectives: list[Any], scheduler: Mapping[str, Any], fixed: list[str]
+        self, job: str, space: SearchSpace, objectives: list[Any], scheduler: Mapping[str, Any], fixed: Sequence[str]
     ) -> StudySettings:
         """Returns the sweep as a study file would say it.
 
         Args:
             job: Hydra's name of the job; with what is searched it names a study that the user has not named.
-            fixed: overrides that all trials share.
+            fixed: what all trials share of the command line: overrides, and flags that choose a configuration.
         """
         rate, n_trials = self.node.get("max_failure_rate"), self.node["n_trials"]
         rated = {} if rate is None else {"max_failures": math.floor(rate * n_trials) + 1}
-        content = [space.to_dict(), objectives, dict(scheduler), fixed]
+        content = [space.to_dict(), objectives, dict(scheduler), list(fixed)]
         digest = hashlib.blake2b(json.dumps(content, default=str).encode(), digest_size=4).hexdigest()
         return StudySettings.from_dict(
             {

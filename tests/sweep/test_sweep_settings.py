@@ -64,9 +64,9 @@ def test_a_study_without_a_name_is_named_by_what_is_searched() -> None:
     names = {
         given.study("train", space, objectives, scheduler, fixed).study
         for space in (SPACE, SearchSpace(x=Float(0.0, 2.0)))
-        for fixed in ([], ["data.batch_size=8"])
+        for fixed in ([], ["data.batch_size=8"], ["--config-name", "small"])
     }
-    assert len(names) == 4
+    assert len(names) == 6
     assert given.study("train", SPACE, objectives, scheduler, []).study in names
     assert all(name.startswith("train-") for name in names)
 

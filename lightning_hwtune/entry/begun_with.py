@@ -1,0 +1,55 @@
+"""The configuration that a study was begun with: kept in its folder, so that it does not go on with another one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container
+from pathlib import Path
+
+from lightning_hwtune.entry.chosen import Chosen
+from lightning_hwtune.entry.lightning_cli_config import CliConfig
+from lightning_hwtune.errors import StudyMismatchError, StudyNotFoundError
+from lightning_hwtune.study import Study
+
+__all__ = ["refuse_changed"]
+
+
+def refuse_changed(
+    study: Study, file: str, text: str, *, searched: Container[str] = (), storage: str | None = None
+) -> None:
+    """Refuses to go on with a study that was begun on another configuration; one that has none keeps this one.
+
+    Args:
+        file: its name in the study's folder. text: the configuration as YAML.
+        searched: dotted names that may differ. storage: where the study's log is, None for its own file.
+
+    Raises:
+        StudyMismatchError: as above, with the differences.
+    """
+    path = study.dir / file
+    if not path.exists() or not _has_begun(study, storage):
+        _write(path, text)
+        return
+    stored, present = CliConfig(path.read_text(encoding="utf-8")).leaves(), CliConfig(text).leaves()
+    different: dict[str, tuple[object, object]] = {
+        name: (stored.get(name), present.get(name))
+        for name in stored | present
+        if stored.get(name) != present.get(name) and name not in searched
+    }
+    if different:
+        raise StudyMismatchError(study.name, different)
+
+
+def _has_begun(study: Study, storage: str | None) -> bool:
+    """Tells whether anything was measured, or may be now: what failed before that may be corrected."""
+    try:
+        return any(trial.measurements for trial in study.state().trials) or Chosen(study, storage).is_driven()
+    except StudyNotFoundError:
+        return False
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
