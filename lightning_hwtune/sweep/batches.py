@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.launcher import Launcher
 from hydra.types import TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, read_write
 
 from lightning_hwtune.engine.executor import Sink
 from lightning_hwtune.sweep.app import AppOverrides, JobDirs
@@ -61,6 +62,7 @@ class BatchTask:
         returned = Returned()
         with self.sweep.watched(path), path.with_suffix(".messages").open("wb") as file:
             order: SegmentOrder = pickle.loads(path.read_bytes())
+            _number(order.trial_id)
             channel = _FileChannel(order, file)
             channel.send(run_segment(lambda trial: self._train(trial, returned, config), order, channel))
         return returned.value
@@ -75,6 +77,13 @@ class BatchTask:
             returned.value, returned.is_there = self.task(config), True
 
         self.ending.guard(trial, segment, returned, call)
+
+
+def _number(trial_id: int) -> None:
+    """Gives the job the trial's number in place of the launcher's, which counts the segments of one run."""
+    job = HydraConfig.get().job
+    with read_write(job):
+        job.num, job.id = trial_id, str(trial_id)
 
 
 @final

@@ -62,6 +62,22 @@ def test_trials_of_several_devices_are_refused_with_the_remedy(launcher: str, tm
 
 
 @pytest.mark.slow
+def test_a_job_has_its_trials_number_in_every_run(tmp_path: Path) -> None:
+    """Launchers count from 0 in each run."""
+    command = [
+        "hydra/launcher=joblib",
+        "+x=choice(0,100)",
+        "+y='${oc.decode:1${hydra:job.id}${hydra:job.num}}'",
+        "hydra.sweeper.study_name=s",
+        POOL,
+    ]
+    for n_trials in (1, 2):
+        sweep(PLAIN, [*command, f"hydra.sweeper.n_trials={n_trials}"], tmp_path)
+    trials = load("s", tmp_path).state().trials
+    assert [trial.last.values["value"] - trial.config["x"] ** 2 for trial in trials if trial.last] == [100, 111]
+
+
+@pytest.mark.slow
 def test_a_job_that_dies_and_one_that_raises_are_told(tmp_path: Path) -> None:
     """What a launcher raises for its batch is one trial's fault; the sweep goes on."""
     faults = ["none", "raise", "kill", "exit_with_3", "none_again"]
