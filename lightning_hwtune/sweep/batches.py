@@ -81,7 +81,7 @@ class BatchTask:
 
 def _number(trial_id: int) -> None:
     """Gives the job the trial's number in place of the launcher's, which counts the segments of one run."""
-    job = HydraConfig.get().job
+    job: Any = HydraConfig.get().job
     with read_write(job):
         job.num, job.id = trial_id, str(trial_id)
 
