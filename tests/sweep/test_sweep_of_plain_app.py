@@ -99,11 +99,8 @@ def test_batch_sizes_that_do_not_divide_are_not_drawn_whatever_their_key(tmp_pat
     command = ["+x=choice(3,4)", "+trainer.devices=choice(1,2)", "hydra.sweeper.hwtune.batch_size_key=x", TWO_CPUS]
     grid = ["hydra.sweeper.hwtune.searcher=grid", "hydra.sweeper.study_name=sizes", "hydra.sweeper.n_trials=4"]
     sweep(PLAIN, [*command, *grid], tmp_path)
-    values = {
-        tuple(trial.config.values()): trial.last.values["value"]
-        for trial in load("sizes", tmp_path).state().trials
-        if trial.last
-    }
+    trials = load("sizes", tmp_path).state().trials
+    values = {tuple(trial.config.values()): trial.last and trial.last.values["value"] for trial in trials}
     assert values == {(3, 1): 9, (4, 1): 16, (4, 2): 4}
 
 
