@@ -59,7 +59,7 @@ class Result:
 
     Attributes:
         values: objective name -> value. epochs: resource it was trained to.
-        checkpoint: absolute path, or None if the disk budget took it.
+        checkpoint: absolute path; None if the disk budget took it, or the trial's end could not be saved.
     """
 
     trial_id: int
@@ -434,7 +434,10 @@ class Study:
         return self._spec
 
     def front(self, at: str = "full") -> pd.DataFrame:
-        """Returns the front: "full" of fully trained trials, "rung" one a rung, "any" of last measurements."""
+        """Returns the front: "full" of fully trained trials, "rung" one a rung, "any" of last measurements.
+
+        The column `checkpoint` has the model that was measured; None where the trial keeps another one, or none.
+        """
         from lightning_hwtune.report.tables import front_frame
 
         frame = front_frame(self.state(), at=at)
@@ -461,7 +464,7 @@ class Study:
         if found is None:
             raise StudyNotFoundError(f"study {self.name!r} has no fully trained trial yet")
         trial = state.trials[found["trial_id"]]
-        checkpoint = self._files.path(trial.checkpoint.path) if trial.checkpoint else None
+        checkpoint = self._files.path(found["checkpoint"]) if found["checkpoint"] else None
         return Result(trial.trial_id, trial.config, trial.num_devices, found["objectives"], trial.resource, checkpoint)
 
     def why(self, trial_id: int) -> str:

@@ -118,9 +118,10 @@ def run(
 
     limits = {"max_trials": max_trials, "max_time": max_time, "max_cost": max_cost}
     settings = _load(study_file, overrides, dir=dir, **limits)
-    study = Study(**settings.study_kwargs())
+    with settings.located(study_file):
+        study, options = Study(**settings.study_kwargs()), settings.run_kwargs()
     again = command_line(["run", str(study_file), *(overrides or ())], {"dir": dir, **limits})
-    failed = run_and_show(study, settings, settings.run_kwargs(), again, check=check, quiet=quiet)
+    failed = run_and_show(study, settings, options, again, check=check, quiet=quiet)
     if failed is not None:
         raise failed
 
@@ -140,8 +141,9 @@ def check_study(
     from lightning_hwtune.study import Study
 
     settings = _load(study_file, overrides, dir=dir)
-    study = Study(**settings.study_kwargs())
-    found = study.check(settings.run_kwargs()["train"], preload=settings.preload)
+    with settings.located(study_file):
+        study, train = Study(**settings.study_kwargs()), settings.run_kwargs()["train"]
+    found = study.check(train, preload=settings.preload)
     record = {item.name: getattr(found, item.name) for item in dataclasses.fields(found)}
 
     def lines(out: Console) -> None:

@@ -83,7 +83,8 @@ def cli_tune(
         subcommand=("fit",) if subcommand else (),
         given=given,
     )
-    begun = Study(**prepared.settings.study_kwargs())
+    with prepared.settings.located(space):
+        begun = Study(**prepared.settings.study_kwargs())
     prepared.check_stored(begun)
     if not quiet:
         for line in prepared.notes:

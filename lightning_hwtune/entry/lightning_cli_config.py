@@ -150,17 +150,19 @@ def _leaves(node: yaml.Node, prefix: str) -> Iterator[tuple[str, str]]:
         yield from _leaves(child, ".".join([prefix, *words] if prefix else words))
 
 
-def _with(node: yaml.Node, parts: list[str], value: yaml.Node) -> yaml.Node:
-    """Returns a tree that differs in one place."""
+def _with(node: Any, parts: list[str], value: yaml.Node) -> yaml.Node:
+    """Returns a tree that differs in one place; what is no section or list, such as null, becomes a section."""
     if not parts:
         return value
-    items: list[Any] = list(node.value) if isinstance(node, yaml.MappingNode | yaml.SequenceNode) else []
+    if not isinstance(node, yaml.MappingNode | yaml.SequenceNode):
+        node = _node({})
+    items: list[Any] = list(node.value)
     for index, (words, n, child) in enumerate(_children(node)):
         if parts[:n] == words:
-            changed = _with(child, parts[n:], value)
-            items[index] = (items[index][0], changed) if isinstance(node, yaml.MappingNode) else changed
+            inner = _with(child, parts[n:], value)
+            items[index] = (items[index][0], inner) if isinstance(node, yaml.MappingNode) else inner
             break
     else:
         items.append((_node(parts[0]), _with(_node({}), parts[1:], value)))
-    kind = type(node) if items and isinstance(node, yaml.MappingNode | yaml.SequenceNode) else yaml.MappingNode
-    return kind(node.tag, items, flow_style=getattr(node, "flow_style", False))
+    changed: yaml.Node = type(node)(node.tag, items, flow_style=node.flow_style)
+    return changed

@@ -18,7 +18,7 @@ from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.report.tables import front_records
 from lightning_hwtune.settings import StudySettings, parse_overrides
 from lightning_hwtune.settings.overrides import apply_overrides
-from lightning_hwtune.settings.study_settings import read_study_file
+from lightning_hwtune.settings.study_settings import in_file, read_study_file
 from lightning_hwtune.study import Study
 
 __all__ = ["CliStudy", "write_best"]
@@ -66,17 +66,20 @@ class CliStudy:
             ArgumentError, RenamedArgumentError: something is not allowed; the message says what is.
         """
         base = CliConfig.read(config)
-        _check_base(base)
+        with in_file(config):
+            _check_base(base)
         data = read_study_file(space)
         if "space" not in data:
             data = {"space": data}
         apply_overrides(data, parse_overrides(overrides), StudySettings.keys())
-        if data.get("train") is not None:
-            raise ArgumentError("train", data["train"], "nothing: the script trains", hint="Leave it out.")
-        notes = _complete(data, base, config.stem)
+        with in_file(space):
+            notes = _complete(data, base, config.stem)
+        with in_file(config):
+            _keep_devices(data["space"], base)
         data |= {key: value for key, value in (given or {}).items() if value is not None}
         settings = StudySettings.from_file_data(space, data)
-        trial = _trial(base, settings)
+        with in_file(config):
+            trial = _trial(base, settings)
         if trial.batch_sizes.keys() - settings.space.keys():
             names = " and ".join(f"{name}={value}" for name, value in trial.batch_sizes.items())
             notes.append(f"{names} is the global batch, shared by a trial's devices; batch=per_device lifts that")
@@ -140,6 +143,8 @@ def _check_base(base: CliConfig) -> None:
 
 def _complete(data: dict[str, Any], base: CliConfig, name: str) -> list[str]:
     """Fills in what a study needs and nobody has said; returns lines that tell of it."""
+    if data.get("train") is not None:
+        raise ArgumentError("train", data["train"], "nothing: the script trains", hint="Leave it out.")
     notes = []
     data["train"] = _TRAIN
     data.setdefault("study", name)
@@ -162,7 +167,7 @@ def _complete(data: dict[str, Any], base: CliConfig, name: str) -> list[str]:
 
 
 def _check_space(space: Any, base: CliConfig) -> None:
-    """Checks the names; makes the number of devices a parameter of its kind, also where it is fixed above one."""
+    """Checks the names; makes the number of devices a parameter of its kind."""
     for name, form in space.items():
         is_devices = isinstance(form, Mapping) and form.get("type") == "num_devices"
         if name in _OWNED:
@@ -175,8 +180,16 @@ def _check_space(space: Any, base: CliConfig) -> None:
             space[name] = {"type": "num_devices", "counts": form.get("options")}
         elif not is_devices:
             raise ArgumentError(f"space.{name}", form, "{type: num_devices, counts: [1, 2]}")
+
+
+def _keep_devices(space: Any, base: CliConfig) -> None:
+    """Makes the configuration's own number of devices a parameter with one value, if it is above one.
+
+    Raises:
+        ArgumentError: it is no number.
+    """
     devices = base.get(_DEVICES, "auto")
-    if _DEVICES in space or devices in ("auto", 1, "1", -1, "-1"):
+    if not isinstance(space, dict) or _DEVICES in space or devices in ("auto", 1, "1", -1, "-1"):
         return
     if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
         hint = "Which devices a trial gets is decided by the study; write how many."

@@ -68,7 +68,9 @@ def _state(study_file: Path | None, study: str | None, dir: Path, storage: str |
         raise ArgumentError("--study", study, "a study file or --study, not both")
     if study_file is None:
         return choose(dir, study, storage).study.state()
-    begun = Study(**StudySettings.load(study_file).study_kwargs())
+    settings = StudySettings.load(study_file)
+    with settings.located(study_file):
+        begun = Study(**settings.study_kwargs())
     try:
         return begun.state()
     except StudyNotFoundError:

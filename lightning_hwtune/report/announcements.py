@@ -104,10 +104,16 @@ def checked(state: StudyState, check: CheckFacts) -> Iterator[Text]:
         forecast = rung_forecast(state.spec.scheduler, state.limits.max_trials, state.limits.finishers)
         total_s = (forecast["epochs"] - n_epochs_spent(state)) * check.epoch_s * check.num_devices
         if total_s > 0:
-            about, pool = forecast["bound"] or "about", counted(state.spec.pool.size, "devices")
-            yield Text(f"forecast: {about} {duration(total_s / state.spec.pool.size)} on {pool} at that pace")
+            about, n_busy = forecast["bound"] or "about", _n_busy(state, check.num_devices)
+            yield Text(f"forecast: {about} {duration(total_s / n_busy)} on {counted(n_busy, 'devices')} at that pace")
     for note in check.notes:
         yield Text(f"note: {note}")
+
+
+def _n_busy(state: StudyState, num_devices: int) -> int:
+    """Returns how many devices of the pool train at one time, if each trial has `num_devices`."""
+    size, most = state.spec.pool.size, state.limits.max_parallel
+    return size if most is None else min(size, most * num_devices)
 
 
 def totals(state: StudyState, now: float) -> str:

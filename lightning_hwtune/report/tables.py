@@ -32,6 +32,10 @@ BAD_ENDS = ("error", "lost", "out-of-memory")
 def front_records(state: StudyState, at: str = "full") -> list[dict[str, Any]]:
     """Returns the front as `{trial_id, config, devices, objectives, epochs, checkpoint}`, best first objective first.
 
+    The resource of the measurement has the name of the study's unit: `epochs`, `steps` or `samples`. `checkpoint` is
+    the model that was measured, or, of a fully trained trial, the one at its end; None where there is no such file,
+    although the trial may have another one.
+
     Args:
         at: "full": fully trained trials. "rung": one front a rung level, deepest first, with the key `rung`.
             "any": every trial's last measurement, with the key `partial`.
@@ -39,18 +43,18 @@ def front_records(state: StudyState, at: str = "full") -> list[dict[str, Any]]:
     Raises:
         ArgumentError: `at` is something else.
     """
-    return [_front_record(point, at) for point in front_points(state, at)]
+    return [_front_record(point, at, state.scheduler.unit) for point in front_points(state, at)]
 
 
-def _front_record(point: Point, at: str) -> dict[str, Any]:
+def _front_record(point: Point, at: str, unit: str) -> dict[str, Any]:
     trial, measurement = point.trial, point.measurement
     record: dict[str, Any] = {
         "trial_id": trial.trial_id,
         "config": dict(trial.config),
         "devices": trial.num_devices,
         "objectives": dict(measurement.values),
-        "epochs": measurement.resource,
-        "checkpoint": trial.checkpoint.path if trial.checkpoint else None,
+        unit: measurement.resource,
+        "checkpoint": _checkpoint(point),
     }
     if at == "rung":
         record["rung"] = point.rung
@@ -59,13 +63,25 @@ def _front_record(point: Point, at: str) -> dict[str, Any]:
     return record
 
 
+def _checkpoint(point: Point) -> str | None:
+    """Returns the path of the model that was measured.
+
+    The last validation of a fully trained trial may come some epochs, steps or samples before its end.
+    """
+    trial, measurement, saved = point.trial, point.measurement, point.trial.checkpoint
+    if saved is None:
+        return None
+    is_end = not point.is_partial and measurement is trial.last and saved.resource > measurement.resource
+    return saved.path if is_end or saved.resource == measurement.resource else None
+
+
 def best_record(state: StudyState) -> dict[str, Any] | None:
     """Returns the fully trained trial that is best in the first objective, as `front_records` has it, or None.
 
     Trials that are equal there are told apart by the next objectives, then by their id.
     """
     front = non_dominated(state, candidates(state, "full"))
-    return _front_record(front[0], "full") if front else None
+    return _front_record(front[0], "full", state.scheduler.unit) if front else None
 
 
 def front_frame(state: StudyState, at: str = "full") -> pd.DataFrame:
@@ -79,15 +95,15 @@ def front_frame(state: StudyState, at: str = "full") -> pd.DataFrame:
     """
     import pandas as pd
 
-    extra = {"rung": "rung", "any": "partial"}.get(at)
+    extra, unit = {"rung": "rung", "any": "partial"}.get(at), state.scheduler.unit
     rows = []
     for record in front_records(state, at):
-        row = {"trial": record["trial_id"], state.scheduler.unit: record["epochs"], "devices": record["devices"]}
+        row = {"trial": record["trial_id"], unit: record[unit], "devices": record["devices"]}
         row |= {extra: record[extra]} if extra else {}
         rows.append(
             row | _values(state, row, record["objectives"], record["config"]) | {"checkpoint": record["checkpoint"]}
         )
-    fixed = ["trial", state.scheduler.unit, "devices", *([extra] if extra else [])]
+    fixed = ["trial", unit, "devices", *([extra] if extra else [])]
     columns = [*fixed, *_values(state, fixed, {}, {}), "checkpoint"]
     frame = pd.DataFrame(rows, columns=columns)
     return frame[["rung", *(name for name in columns if name != "rung")]] if at == "rung" else frame
@@ -112,13 +128,17 @@ _TRIAL_COLUMNS = ("trial", "state", "devices", "segments", "rungs", "retries", "
 
 
 def trials_records(state: StudyState) -> list[dict[str, Any]]:
-    """Returns every trial as plain data; `objectives` are those of its last measurement, `rungs` the verdicts there."""
+    """Returns every trial as plain data; `objectives` are those of its last measurement, `rungs` the verdicts there.
+
+    The resource of that measurement has the name of the study's unit: `epochs`, `steps` or `samples`. `checkpoint` is
+    the trial's newest one, which it would go on from; it may be older than the measurement.
+    """
     retries = n_retries(state)
     return [
         {
             "trial_id": trial.trial_id,
             "state": trial.state.value,
-            "epochs": trial.resource,
+            state.scheduler.unit: trial.resource,
             "target": trial.target,
             "devices": trial.num_devices,
             "segments": trial.segment,
@@ -140,12 +160,11 @@ def trials_frame(state: StudyState) -> pd.DataFrame:
     """Returns one row a trial: state, epochs, devices, segments, objectives, parameters, rungs, retries, failure."""
     import pandas as pd
 
-    fixed = ("trial", "state", state.scheduler.unit, "devices", "segments")
+    unit = state.scheduler.unit
+    fixed = ("trial", "state", unit, "devices", "segments")
     rows = []
     for record in trials_records(state):
-        row = dict(
-            zip(fixed, (record[key] for key in ("trial_id", "state", "epochs", "devices", "segments")), strict=True)
-        )
+        row = dict(zip(fixed, (record[key] for key in ("trial_id", "state", unit, "devices", "segments")), strict=True))
         row |= _values(state, row, record["objectives"], record["config"])
         row["rungs"] = ", ".join(f"{level} {word}" for level, word in record["rungs"].items())
         rows.append(row | {"retries": record["retries"], "failure": record["failure"]})

@@ -9,31 +9,40 @@ import contextlib
 import dataclasses
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast, final
 
+from lightning_hwtune.core.hardware.allocation import allocation_for
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, Objective, Objectives, TrainSeconds
 from lightning_hwtune.core.schedulers import SCHEDULERS, Scheduler
 from lightning_hwtune.core.searchers import TPE, Grid, Random, Searcher, Sobol
 from lightning_hwtune.core.space import SearchSpace
-from lightning_hwtune.core.spec import Limits
+from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.payload import ImportedFunction
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, nearest
 from lightning_hwtune.names import refuse_unknown_keys
 from lightning_hwtune.settings.duration import parse_duration
 from lightning_hwtune.settings.overrides import apply_overrides, parse_overrides
+from lightning_hwtune.settings.run_rules import check_run
 from lightning_hwtune.store.disk_budget import parse_bytes
+from lightning_hwtune.store.files import StudyFiles
 
-__all__ = ["SCHEDULERS", "SEARCHERS", "StudySettings", "options", "read_study_file"]
+__all__ = ["SCHEDULERS", "SEARCHERS", "StudySettings", "in_file", "options", "read_study_file"]
 
 SEARCHERS: Mapping[str, Callable[..., Searcher]] = {cls.name: cls for cls in (Random, Sobol, Grid, TPE)}
 """Name in study files -> class."""
 
 _IMPORT_PATH = re.compile(r"\w+(\.\w+)*:\w+")
 _MEASURED: Mapping[str, Callable[[], Objective]] = {cls.name: cls for cls in (TrainSeconds, DeviceSeconds, Cost)}
+_KEYS: Mapping[str, str] = {
+    "name": "study",
+    "grid": "searcher",
+    "within": "scheduler.within",
+    "Pool.devices": "pool.devices",
+}
 _FORMS: Mapping[str, tuple[type, ...]] = {
     "text": (str,),
     "whole number": (int,),
@@ -144,11 +153,8 @@ class StudySettings:
             raise ArgumentError("prior", self.prior, "auto, or null")
         if self.prior is not None and self.searcher != "random":
             raise ArgumentError("prior", self.prior, "null beside a `searcher`: a prior is the searcher")
-        self.study_kwargs()
-        self.limits()
-        parse_bytes(self.disk_budget)
-        for config in self.enqueue:
-            _check_mapping("enqueue", config)
+        with _keyed(self.space):
+            self._check_parts()
         for module in self.preload:
             if not isinstance(module, str):
                 raise ArgumentError("preload", module, "names of modules")
@@ -172,7 +178,7 @@ class StudySettings:
         Raises:
             ArgumentError, RenamedArgumentError: as for `from_dict`; the message has the file too.
         """
-        with _located(f"{path}: "):
+        with in_file(path):
             return cls.from_dict(_resolved(data))
 
     @classmethod
@@ -193,6 +199,12 @@ class StudySettings:
     def keys(cls) -> tuple[str, ...]:
         """Returns the keys that a study file may have."""
         return tuple(item.name for item in dataclasses.fields(cls))
+
+    @contextlib.contextmanager
+    def located(self, path: str | Path) -> Iterator[None]:
+        """Tells what `Study` refuses on this host with the file and its key."""
+        with in_file(path), _keyed(self.space):
+            yield
 
     def study_kwargs(self) -> dict[str, Any]:
         """Returns the keyword arguments of `Study`."""
@@ -232,12 +244,28 @@ class StudySettings:
         }
 
     def limits(self) -> Limits:
-        """Returns the limits of the whole study."""
+        """Returns the limits of the whole study; the inline executor trains one trial at a time."""
         time_s = parse_duration("max_time", self.max_time)
-        return Limits(self.max_trials, time_s, self.max_cost, self.max_parallel, self.finishers)
+        max_parallel = 1 if self.executor == "inline" else self.max_parallel
+        return Limits(self.max_trials, time_s, self.max_cost, max_parallel, self.finishers)
+
+    def _check_parts(self) -> None:
+        """Refuses what can be told without the host: devices are counted where the study is built."""
+        built = self.study_kwargs()
+        StudyFiles(Path(self.dir), self.study, budget_bytes=parse_bytes(self.disk_budget))
+        space, pool = built["space"], built["pool"]
+        if self.batch == "per_device":
+            space = space.constrained(None)
+        if pool.devices == "auto":
+            pool = dataclasses.replace(pool, devices=max(allocation_for(space).counts))
+        parts = {"space": space, "pool": pool, "searcher": built["searcher"] or Random()}
+        spec = StudySpec(**{item.name: {**built, **parts}[item.name] for item in dataclasses.fields(StudySpec)})
+        check_run(spec, self.limits(), executor=self.executor, save_every=self.save_every)
+        for index, config in enumerate(self.enqueue):
+            _check_point(f"enqueue.{index}", config, space)
 
     def _space(self) -> SearchSpace:
-        with _located("space."):
+        with _told(lambda name: "space" if name == "SearchSpace" else f"space.{name}"):
             return SearchSpace.from_dict(self.space)
 
     def _objectives(self) -> Objectives:
@@ -303,22 +331,44 @@ def _check_form(item: dataclasses.Field[Any], value: object) -> None:
         raise ArgumentError(item.name, value, f"a {form}{', or null' if may_be_none else ''}")
 
 
+def _check_point(key: str, config: Any, space: SearchSpace) -> None:
+    """Refuses a configuration that is no point of the space."""
+    with _told(lambda name: f"{key}.{name}" if name in space else key):
+        space.validate(config)
+
+
 def _check_mapping(key: str, value: object, allowed: str = "mappings from name to value") -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ArgumentError(key, value, allowed)
     return value
 
 
-@contextlib.contextmanager
-def _located(prefix: str) -> Iterator[None]:
+def in_file(path: str | Path) -> contextlib.AbstractContextManager[None]:
+    """Returns a context in which an error about an argument is told with the file that it comes from."""
+    return _located(f"{path}: ")
+
+
+def _located(prefix: str) -> contextlib.AbstractContextManager[None]:
     """Puts a prefix before the name of the argument that an error is about."""
+    is_part = prefix.endswith(".")
+    return _told(lambda name: f"{prefix}{name.rpartition('.')[2] if is_part else name}")
+
+
+def _keyed(space: Collection[str]) -> contextlib.AbstractContextManager[None]:
+    """Tells an error about an argument of Python's calls with the key of the study file."""
+    keys = StudySettings.keys()
+    return _told(lambda name: f"space.{name}" if name in space and name not in keys else _KEYS.get(name, name))
+
+
+@contextlib.contextmanager
+def _told(as_name: Callable[[str], str]) -> Iterator[None]:
+    """Changes the name of the argument that an error is about."""
     try:
         yield
     except ArgumentError as error:
-        name = error.argument.rpartition(".")[2] if prefix.endswith(".") and prefix != "space." else error.argument
-        raise ArgumentError(f"{prefix}{name}", error.received, error.allowed, hint=error.hint) from None
+        raise ArgumentError(as_name(error.argument), error.received, error.allowed, hint=error.hint) from None
     except RenamedArgumentError as error:
-        raise RenamedArgumentError(f"{prefix}{error.given}", error.here) from None
+        raise RenamedArgumentError(as_name(error.given), error.here) from None
 
 
 def read_study_file(path: str | Path) -> dict[str, Any]:

@@ -276,6 +276,8 @@ def test_an_override_that_is_none(study_file: Path, override: str, says: str):
         (("seed=abc",), "`{file}: seed` is 'abc'; allowed: a whole number"),
         (("--max-trials", "0"), "`max_trials` is 0"),
         (("max_trials=null",), "--max-trials"),
+        (("+executor=remote",), "`{file}: executor` is 'remote'"),
+        (("pool.usd_per_device_hour=null", "objectives=[train_s]", "max_cost=3"), "`{file}: max_cost` is 3"),
     ],
 )
 def test_a_wrong_file(study_file: Path, words: tuple[str, ...], says: str):
@@ -283,7 +285,10 @@ def test_a_wrong_file(study_file: Path, words: tuple[str, ...], says: str):
 
 
 def test_a_missing_training_function(study_file: Path, tmp_path: Path):
-    assert "no module 'no_such_module'" in told("run", study_file, "--dir", tmp_path)
+    for command in ("run", "check"):
+        text = told(command, study_file, "--dir", tmp_path)
+        assert f"`{study_file}: train` is" in text
+        assert "no module 'no_such_module'" in text
     assert not (tmp_path / "digits").exists()
 
 
@@ -331,7 +336,7 @@ def test_configurations_are_enqueued_once(study_file: Path, tmp_path: Path):
         hwtune(*words, *texts)
     enqueued = hwt.Study.load("digits", tmp_path).state().enqueued
     assert [config["lr"] for config in enqueued] == [0.01, 0.02]
-    assert "`lr`" in told(*words, "+enqueue=[{lr: 7, devices: 2}]")
+    assert "study.yaml: enqueue.0.lr`" in told(*words, "+enqueue=[{lr: 7, devices: 2}]")
 
 
 def test_no_such_trial(folder: Path):

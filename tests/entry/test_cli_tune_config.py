@@ -80,6 +80,16 @@ def test_a_value_is_read_back_as_it_was_given(config: CliConfig, value: object) 
         assert config.replaced({name: value}).get(name) == value
 
 
+@pytest.mark.parametrize("empty", ["", " null", " {}"])
+def test_an_empty_section_takes_values(tmp_path: Path, empty: str) -> None:
+    config = read(tmp_path, f"trainer:{empty}\nmodel: {{lr: 0.1}}\n")
+    changed = config.replaced({"trainer.max_epochs": 3, "trainer.logger.save_dir": "x"})
+    assert yaml.safe_load(changed.text) == {
+        "trainer": {"max_epochs": 3, "logger": {"save_dir": "x"}},
+        "model": {"lr": 0.1},
+    }
+
+
 def test_a_key_with_dots_of_its_own(tmp_path: Path) -> None:
     config = read(tmp_path, "model.lr: 0.1\ntrainer: {a.b: {c: 2}}\n")
     assert config.get("model.lr") == 0.1

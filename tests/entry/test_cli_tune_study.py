@@ -164,6 +164,25 @@ def test_bad_input_is_told_before_anything_begins(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("space", "config", "said"),
+    [
+        (LR, {"fit": CONFIG}, r"base\.yaml: config` is 'fit'"),
+        (LR, changed(ckpt_path="a.ckpt"), r"base\.yaml: ckpt_path`"),
+        (LR, changed(trainer__devices=[0, 1]), r"base\.yaml: trainer\.devices`"),
+        ({**LR, **DEVICES}, changed(data__init_args__batch_size=33), r"base\.yaml: data\.init_args\.batch_size`"),
+        ({"model.lr": LR["model.init_args.lr"]}, CONFIG, r"space\.yaml: space` is 'model\.lr'"),
+        ({"space": LR, "train": "a:b"}, CONFIG, r"space\.yaml: train`"),
+        (LR, changed(trainer__callbacks=None), r"space\.yaml: objectives`"),
+        (LR, changed(trainer__max_epochs=None), r"space\.yaml: scheduler`"),
+        ({"space": LR, "save_every": 0}, CONFIG, r"space\.yaml: save_every`"),
+    ],
+)
+def test_bad_input_is_told_with_its_file_and_key(prepare: Any, space: Any, config: Any, said: str) -> None:
+    with pytest.raises(ArgumentError, match=said):
+        prepare(space, config=config)
+
+
 def test_a_study_goes_on_with_the_configuration_that_it_began_with(prepare: Any) -> None:
     first = prepare(LR)
     study = hwt.Study(**first.settings.study_kwargs())

@@ -15,6 +15,9 @@ from paper_study import begin, make_spec, play
 from rich.console import Console
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.core.schedulers import RunToEnd
+from lightning_hwtune.report.announcements import checked
 from lightning_hwtune.report.live import LinesView, PanelView, QuietView, open_view
 
 FOLDER = Path("hwtune/paper")
@@ -141,6 +144,22 @@ def test_before_anything_trains_the_folder_the_limits_and_the_rungs_are_told(emp
     assert text[11] == "checked in 3.1 s: logs error, loss, 2 s an epoch on 1 device, checkpoints of 400 kB"
     assert text[12] == "forecast: at least 20 s on 2 devices at that pace"
     assert text[13] == "note: a note"
+
+
+@pytest.mark.parametrize(
+    ("most", "num_devices", "told"),
+    [
+        (None, 1, "10 min 00 s on 8 devices"),
+        (1, 1, "1 h 20 min on 1 device"),
+        (3, 2, "26 min 40 s on 6 devices"),
+        (5, 2, "20 min 00 s on 8 devices"),
+    ],
+)
+def test_the_forecast_counts_the_devices_that_train_at_one_time(most, num_devices, told):
+    spec = make_spec(pool=Pool("cpu", 8, usd_per_device_hour=1.0), scheduler=RunToEnd(max_epochs=10))
+    state = begin(spec, max_trials=8, max_parallel=most).state
+    found = SimpleNamespace(**{**vars(CHECK), "epoch_s": 60.0, "num_devices": num_devices})
+    assert f"forecast: about {told} at that pace" in [str(line) for line in checked(state, found)]
 
 
 def test_limits_are_told_with_what_is_used_of_them():

@@ -6,6 +6,7 @@ import pytest
 from paper_study import TRACEBACK, begin, make_spec
 
 from lightning_hwtune.core.objectives import Metric, Objectives
+from lightning_hwtune.core.schedulers import ASHA
 from lightning_hwtune.core.space import Choice, NumDevices, SearchSpace
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.report.tables import (
@@ -59,6 +60,47 @@ def test_the_mixed_front_marks_what_is_partial(empty):
         s.end(1.0, trial_id, "completed" if trial_id == 0 else "paused", 1.0)
     assert [(r["trial_id"], r["partial"]) for r in front_records(s.state, "any")] == [(0, False), (2, True)]
     assert list(front_frame(s.state, "any").columns[:4]) == ["trial", "epochs", "devices", "partial"]
+
+
+def test_a_checkpoint_is_that_of_the_measurement_beside_it(paper, empty):
+    assert [(r["rung"], r["trial_id"], r["checkpoint"]) for r in front_records(paper.state, "rung")] == [
+        (9, 1, "trials/001/3.ckpt"), (9, 0, "trials/000/2.ckpt"), (3, 1, None), (3, 0, None), (1, 1, None),
+    ]  # fmt: skip
+    empty.create(0.0, 0, 0.01, 1)
+    empty.start(0.0, 0, [0])
+    for epoch in range(1, 6):
+        empty.report(float(epoch), 0, epoch, 0.5, float(epoch))
+        if epoch == 3:
+            empty.save(3.0, 0, 3, 3.0)
+            assert front_records(empty.state, "any")[0]["checkpoint"] == "trials/000/1.ckpt"
+    assert front_records(empty.state, "any")[0]["checkpoint"] is None
+    assert front_frame(empty.state, "any")["checkpoint"].tolist() == [None]
+    assert trials_records(empty.state)[0]["checkpoint"] == "trials/000/1.ckpt"
+
+
+@pytest.mark.parametrize(("saved", "found"), [(8, None), (9, "trials/000/1.ckpt"), (10, "trials/000/1.ckpt")])
+def test_the_checkpoint_of_a_fully_trained_trial_is_the_one_at_its_end(empty, saved, found):
+    empty.create(0.0, 0, 0.01, 1)
+    empty.start(0.0, 0, [0])
+    empty.report(9.0, 0, 9, 0.5, 9.0, level=9, verdict="stop")
+    empty.save(9.0, 0, saved, 9.0)
+    empty.end(9.0, 0, "completed", 9.0)
+    assert best_record(empty.state)["checkpoint"] == found
+
+
+@pytest.mark.parametrize("unit", ["epochs", "steps", "samples"])
+def test_records_name_the_resource_by_the_unit_as_frames_do(unit):
+    s = begin(make_spec(scheduler=ASHA(**{f"max_{unit}": 9})))
+    s.create(0.0, 0, 0.01, 1)
+    s.start(0.0, 0, [0])
+    s.report(9.0, 0, 9, 0.5, 9.0, level=9, verdict="stop")
+    s.end(9.0, 0, "completed", 9.0)
+    for records, frame in (
+        (front_records(s.state), front_frame(s.state)),
+        (trials_records(s.state), trials_frame(s.state)),
+    ):
+        assert records[0][unit] == frame[unit].tolist()[0] == 9
+        assert {"epochs", "steps", "samples"} & records[0].keys() == {unit}
 
 
 def test_the_front_frame_has_the_promised_columns_in_order(paper):

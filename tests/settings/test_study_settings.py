@@ -26,6 +26,7 @@ MINIMAL: dict[str, Any] = {
     "objectives": [{"metric": "error", "mode": "min"}, "train_s"],
     "scheduler": {"name": "asha", "max_epochs": 9},
 }
+DEVICES = {"devices": {"type": "num_devices", "counts": [1, 4]}}
 TEXT = """\
 study: digits
 train: package.module:train
@@ -138,7 +139,7 @@ def test_unlimited_disk(tmp_path: Path):
         ({"finishers": -1}, "`finishers`"),
         ({"disk_budget": "20 gigs"}, "`disk_budget` is '20 gigs'"),
         ({"space": [1]}, "`space` is .*a mapping"),
-        ({"space": {}}, "SearchSpace"),
+        ({"space": {}}, "`space` is {}; allowed: at least one parameter"),
         ({"space": {"lr": {"type": "float", "low": 1}}}, "`space.lr`.*'high'"),
         ({"space": {"lr": {"type": "float", "low": 2, "high": 1}}}, "`space.lr.low`|`space.lr.high`"),
         ({"space": {"lr": 0.1}}, "`space.lr` is 0.1; allowed: a mapping"),
@@ -162,8 +163,33 @@ def test_unlimited_disk(tmp_path: Path):
         ({"searcher": "bayes"}, "`searcher.name` is 'bayes'; allowed: random, sobol, grid, tpe"),
         ({"pool": {"devices": 0}}, "`pool.devices` is 0"),
         ({"pool": {"device": 2}}, "`pool.device` is 2.*Did you mean 'devices'"),
-        ({"enqueue": [3]}, "`enqueue` is 3"),
+        ({"enqueue": [3]}, r"`enqueue\.0` is 3"),
+        ({"enqueue": [{"lr": 0.01}, {"lr": 7}]}, r"`enqueue\.1\.lr` is 7"),
+        ({"enqueue": [{}]}, r"`enqueue\.0` is {}; allowed: a value for every parameter"),
         ({"preload": [3]}, "`preload` is 3"),
+        ({"study": "a/b"}, "`study` is 'a/b'; allowed: a plain folder name"),
+        ({"batch": "gobal"}, "`batch` is 'gobal'"),
+        ({"max_retries": -1}, "`max_retries` is -1"),
+        ({"max_failures": 0}, "`max_failures` is 0"),
+        ({"save_every": 0}, "`save_every` is 0"),
+        ({"executor": "remote"}, "`executor` is 'remote'"),
+        ({"max_cost": 3.0}, "`max_cost` is 3.0; allowed: None while the pool has no price"),
+        ({"max_cost": 3.0, "pool": {"usd_per_device_hour": 0}}, "`max_cost` is 3.0"),
+        ({"objectives": [{"metric": "error", "mode": "min"}, "cost_usd"]}, "`objectives` is .*Cost with a price"),
+        (
+            {"space": DEVICES, "pool": {"devices": 2}},
+            r"`space\.devices` is \(1, 4\); allowed: counts up to the pool's 2",
+        ),
+        ({"space": DEVICES, "executor": "inline"}, "`executor` is 'inline'; allowed: 'local'"),
+        (
+            {
+                "space": {**DEVICES, "batch_size": {"type": "choice", "options": [3]}},
+                "enqueue": [{"devices": 4, "batch_size": 3}],
+            },
+            r"`enqueue\.0\.batch_size` is 3; allowed: a multiple",
+        ),
+        ({"scheduler": {"name": "asha", "max_epochs": 9, "within": "objective:acc"}}, r"`scheduler\.within` is"),
+        ({"searcher": "grid", "space": {n: {"type": "int", "low": 1, "high": 999} for n in "abc"}}, "`searcher` is"),
     ],
 )
 def test_refuses(changes: dict[str, Any], says: str):
@@ -210,6 +236,29 @@ def test_an_error_names_the_file_and_the_key(tmp_path: Path):
     assert error.value.received == 0.5
     with pytest.raises(RenamedArgumentError, match=r"study\.yaml: timeout"):
         load(tmp_path, TEXT + "timeout: 3\n")
+
+
+@pytest.mark.parametrize("change", ["study=a/b", "save_every=0", "+enqueue=[{}]", "space.devices.counts=[1,4]"])
+def test_what_python_would_refuse_later_is_refused_with_the_file(tmp_path: Path, change: str):
+    with pytest.raises(ArgumentError, match=r"study\.yaml: (study|save_every|enqueue\.0|space\.devices)` is"):
+        load(tmp_path, TEXT, change)
+
+
+def test_what_only_this_host_can_refuse_names_the_file_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    given = load(tmp_path, TEXT, "pool.accelerator=gpu", "pool.devices=4", f"+dir={tmp_path}")
+    with (
+        pytest.raises(ArgumentError, match=r"`study\.yaml: pool\.devices` is 4; allowed: at most the 1 visible"),
+        given.located("study.yaml"),
+    ):
+        hwt.Study(**given.study_kwargs())
+
+
+def test_the_host_is_not_asked_for_its_devices_before_the_study_is_built(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert settings(pool={"accelerator": "gpu", "devices": 8}, space=DEVICES).pool["devices"] == 8
+    assert settings(space=DEVICES).limits().max_parallel is None
+    assert settings(executor="inline").limits().max_parallel == 1
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,29 @@
+"""What `Study.run` cannot be given for a study, whoever asks: a call, or a study file before there is one."""
+
+from __future__ import annotations
+
+from lightning_hwtune.core.spec import Limits, StudySpec
+from lightning_hwtune.errors import ArgumentError
+
+__all__ = ["check_run"]
+
+
+def check_run(spec: StudySpec, limits: Limits, *, executor: object, save_every: int | None) -> None:
+    """Refuses what does not fit the study.
+
+    Args:
+        executor: "local", "inline", or an `engine.executor.Executor`. save_every: epochs, or None.
+
+    Raises:
+        ArgumentError: an unknown executor, or one that does not carry the study's trials; no number of epochs; a limit
+            on the cost of what has no price.
+    """
+    if executor not in ("local", "inline") and not hasattr(executor, "wait"):
+        raise ArgumentError("executor", executor, "'local' or 'inline'")
+    if executor == "inline" and max(spec.allocation.counts) > 1:
+        raise ArgumentError("executor", "inline", "'local' for a space with more than one device")
+    if save_every is not None and (type(save_every) is not int or save_every < 1):
+        raise ArgumentError("save_every", save_every, "a whole number of epochs from 1, or None")
+    if limits.max_cost_usd is not None and not spec.pool.usd_per_device_hour:
+        hint = "Without a price nothing would ever be billed: give Pool(usd_per_device_hour=...)."
+        raise ArgumentError("max_cost", limits.max_cost_usd, "None while the pool has no price", hint=hint)
