@@ -438,11 +438,10 @@ class Study:
 
         The column `checkpoint` has the model that was measured; None where the trial keeps another one, or none.
         """
-        from lightning_hwtune.report.tables import front_frame
+        from lightning_hwtune.report.tables import front_frame, with_checkpoints
 
         frame = front_frame(self.state(), at=at)
-        frame["checkpoint"] = [str(self._files.path(path)) if path else None for path in frame["checkpoint"]]
-        return frame
+        return with_checkpoints(frame, [str(self._files.path(path)) if path else None for path in frame["checkpoint"]])
 
     def trials(self) -> pd.DataFrame:
         """Returns one row a trial."""

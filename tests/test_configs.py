@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from datamodules import PartsDataModule
 from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.sweep.app_config import add_devices
 from lightning_hwtune.sweep.search import Search, read_search
 from lightning_hwtune.sweep.settings import SweepSettings
 from models import Classifier
@@ -121,6 +122,7 @@ def test_searches(name, tmp_path):
         tmp_path, f"hwtune={name}", *search.overrides({k: p.quantile(0.5) for k, p in search.parameters.items()})
     )
     assert_fits_together(job)
+    add_devices(search, given.own["devices_key"], job)
     scheduler = given.scheduler(job.trainer.max_epochs, "trainer.max_epochs")
     study = given.study("train", SearchSpace(search.parameters), given.own["objectives"], scheduler, [])
     assert study.study_kwargs()["scheduler"].max_resource == job.trainer.max_epochs

@@ -59,10 +59,11 @@ def show_best(chosen: Chosen, form: Format) -> None:
 
 def _located_frame(chosen: Chosen, frame: pd.DataFrame, form: Format) -> pd.DataFrame:
     """The frame with checkpoints as paths: short ones for people, absolute ones for programs."""
+    from lightning_hwtune.report.tables import with_checkpoints
+
     paths = [chosen.located(path) for path in frame["checkpoint"]]
     shown = [path if path is None or form is not Format.TABLE else short_path(path) for path in paths]
-    frame["checkpoint"] = [str(path) if path is not None else None for path in shown]
-    return frame
+    return with_checkpoints(frame, [str(path) if path is not None else None for path in shown])
 
 
 def located(chosen: Chosen, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

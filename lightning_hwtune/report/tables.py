@@ -5,7 +5,7 @@ Records hold the user's own values; a value that is not finite stays NaN or infi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightning_hwtune.core.record import TrialRecord, TrialState
@@ -24,6 +24,7 @@ __all__ = [
     "rung_words",
     "trials_frame",
     "trials_records",
+    "with_checkpoints",
 ]
 
 BAD_ENDS = ("error", "lost", "out-of-memory")
@@ -105,8 +106,15 @@ def front_frame(state: StudyState, at: str = "full") -> pd.DataFrame:
         )
     fixed = ["trial", unit, "devices", *([extra] if extra else [])]
     columns = [*fixed, *_values(state, fixed, {}, {}), "checkpoint"]
-    frame = pd.DataFrame(rows, columns=columns)
+    frame = with_checkpoints(pd.DataFrame(rows, columns=columns), [row["checkpoint"] for row in rows])
     return frame[["rung", *(name for name in columns if name != "rung")]] if at == "rung" else frame
+
+
+def with_checkpoints(frame: pd.DataFrame, paths: Sequence[str | None]) -> pd.DataFrame:
+    """Returns the front with these checkpoints, one a row; None stays None instead of becoming NaN beside text."""
+    import pandas as pd
+
+    return frame.assign(checkpoint=pd.Series(paths, index=frame.index, dtype=object))
 
 
 def _values(

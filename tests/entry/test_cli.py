@@ -134,6 +134,14 @@ def test_partial_fronts(folder: Path):
     assert any(point["partial"] for point in parsed("front", "--at", "any", "--dir", folder))
 
 
+def test_a_front_in_which_only_some_have_a_checkpoint(folder: Path):
+    found = [point["checkpoint"] for point in parsed("front", "--at", "rung", "--dir", folder)]
+    assert 0 < found.count(None) < len(found)
+    assert hwt.Study.load("digits", folder).front(at="rung").checkpoint.tolist() == found
+    assert [row["checkpoint"] or None for row in rows("front", "--at", "rung", "--dir", folder)] == found
+    assert "nan" not in hwtune("front", "--at", "rung", "--dir", folder).stdout
+
+
 def test_best(folder: Path):
     best = hwt.Study.load("digits", folder).best
     record = parsed("best", "--dir", folder)

@@ -66,6 +66,8 @@ def test_a_checkpoint_is_that_of_the_measurement_beside_it(paper, empty):
     assert [(r["rung"], r["trial_id"], r["checkpoint"]) for r in front_records(paper.state, "rung")] == [
         (9, 1, "trials/001/3.ckpt"), (9, 0, "trials/000/2.ckpt"), (3, 1, None), (3, 0, None), (1, 1, None),
     ]  # fmt: skip
+    checkpoints = front_frame(paper.state, "rung")["checkpoint"].tolist()
+    assert checkpoints == ["trials/001/3.ckpt", "trials/000/2.ckpt", None, None, None]
     empty.create(0.0, 0, 0.01, 1)
     empty.start(0.0, 0, [0])
     for epoch in range(1, 6):
