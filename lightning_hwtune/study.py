@@ -38,6 +38,7 @@ from lightning_hwtune.engine.signals import Signals
 from lightning_hwtune.errors import ArgumentError, StudyFailedError, StudyNotFoundError
 from lightning_hwtune.names import refuse_unknown
 from lightning_hwtune.settings import parse_duration
+from lightning_hwtune.settings.run_rules import check_run
 from lightning_hwtune.store.disk_budget import parse_bytes
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.store.log import EventLog
@@ -247,20 +248,11 @@ class Study:
             ArgumentError: something is not allowed, or this machine has fewer GPUs than the study was made with.
         """
         refuse_unknown("Study.run", unknown, _RUN_NAMES)
-        if executor not in ("local", "inline") and not hasattr(executor, "wait"):
-            raise ArgumentError("executor", executor, "'local' or 'inline'")
-        if save_every is not None and (type(save_every) is not int or save_every < 1):
-            raise ArgumentError("save_every", save_every, "a whole number of epochs from 1, or None")
-        if executor == "inline":
-            max_parallel = 1
+        max_parallel = 1 if executor == "inline" else max_parallel
         limits = Limits(max_trials, parse_duration("max_time", max_time), max_cost, max_parallel, finishers)
         if limits.max_trials is None and limits.max_time_s is None and limits.max_cost_usd is None:
             raise ArgumentError("max_trials", None, "at least one of max_trials, max_time and max_cost")
-        if limits.max_cost_usd is not None and not self._spec.pool.usd_per_device_hour:
-            hint = "Without a price nothing would ever be billed: give Pool(usd_per_device_hour=...)."
-            raise ArgumentError("max_cost", max_cost, "None while the pool has no price", hint=hint)
-        if executor == "inline" and max(self._spec.allocation.counts) > 1:
-            raise ArgumentError("executor", "inline", "'local' for a space with more than one device")
+        check_run(self._spec, limits, executor=executor, save_every=save_every)
         check_present(self.name, self._spec.pool)
         self._release()
         payload = self._payload(train) if executor == "local" else None
