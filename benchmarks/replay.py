@@ -143,8 +143,12 @@ def is_installed(package: str | None) -> bool:
 
 
 def on_made_up(arms: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the arms that need no relatives of a task and no full grid."""
-    return {name: a for name, a in arms.items() if "prior" not in a and not a.get("peer", "").startswith("optuna")}
+    """Returns the arms that need no relatives of a task and no full grid, as their settings were chosen."""
+    return {
+        name: arm
+        for name, arm in arms.items()
+        if name not in UNCHOSEN and "prior" not in arm and "eta" not in arm and "optuna" not in arm.get("peer", "")
+    }
 
 
 def run(problem: Problem, seeds: range, arms: Mapping[str, Any], folder: Path | None = None) -> list[dict[str, Any]]:
