@@ -157,10 +157,11 @@ def _judges(given: SweepSettings, search: Search, job: DictConfig) -> tuple[list
     key = given.own["max_epochs_key"]
     horizon = select(job, key) if key not in search.parameters else None
     objectives, reason = given.objectives(monitors(job))
-    scheduler = given.scheduler(horizon if isinstance(horizon, int) and horizon > 0 else None, key)
-    if objectives and key in search.parameters and (scheduler is None or "max_epochs" in scheduler):
-        hint = f"Give {key} the length of a full training: trials that are not worth it end at a rung before."
+    if objectives and key in search.parameters:
+        hint = f"Give {key} the length of a full training: trials that are not worth it end at a rung before. "
+        hint += "It is -1 if hwtune.scheduler counts steps or samples."
         raise ArgumentError(key, search.parameters[key], "one value, the horizon of all trials", hint=hint)
+    scheduler = given.scheduler(horizon if isinstance(horizon, int) and horizon > 0 else None, key)
     if objectives and scheduler is None:
         return [], {}, f"the app has no {key}, and hwtune.scheduler no max_epochs"
     return objectives, scheduler or {}, reason
