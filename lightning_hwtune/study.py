@@ -314,7 +314,8 @@ class Study:
                         and not any(trial.measurements for trial in state.trials)
                     ):
                         view.checking()
-                        view.checked(run_check(self._spec, executor, payload, self._files.scratch("check")))
+                        folder = self._files.scratch("check")
+                        view.checked(run_check(self._spec, executor, payload, folder, session.tick))
                     session.observers.append(view.on_events)
                     done = loop.run()
                     session.finish(done)

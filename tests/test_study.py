@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from study_bench import check_files, check_log, of_kind, run, small_study, state
 import lightning_hwtune as hwt
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.record import TrialState
+from lightning_hwtune.engine import session
+from lightning_hwtune.store.lease import Lease
 
 # ---------------------------------------------------------------------- running and continuing
 
@@ -119,6 +122,36 @@ def test_a_study_of_a_larger_machine_is_read_here_and_runs_with_a_pool_of_this_o
     state = run(small_study(tmp_path), functions.plain, max_trials=2).state()
     assert state.trials[0].config == {"x": 0.5}
     assert state.n_full == 2
+
+
+def test_the_lease_is_renewed_during_the_check_and_inside_an_inline_segment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_RENEW_S", 0.2)
+    beats: list[float] = []
+    renew = Lease.renew
+
+    def noting(lease: Lease, now: float) -> None:
+        beats.append(now)
+        renew(lease, now)
+
+    monkeypatch.setattr(Lease, "renew", noting)
+
+    def train(trial: hwt.Trial) -> None:
+        for epoch in functions.epochs(trial):
+            time.sleep(0.3)
+            if not functions.report(trial, epoch):
+                return
+
+    inline = small_study(tmp_path, "inline", scheduler=hwt.RunToEnd(max_epochs=6))
+    run(inline, train, max_trials=1, executor="inline")
+    assert len(inline.state().segments) == 1
+    assert len(beats) >= 6
+    beats.clear()
+    checked = small_study(tmp_path, "checked")
+    with pytest.raises(hwt.TrialError):
+        run(checked, functions.broken, max_trials=1, check=True)
+    assert beats
 
 
 def test_a_study_under_a_rule_of_its_own_for_batch_sizes_goes_on(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -81,8 +81,13 @@ class _Witness:
         self.end = ended
 
 
-def run_check(spec: StudySpec, executor: Executor, payload: Payload, folder: Path) -> Check:
+def run_check(
+    spec: StudySpec, executor: Executor, payload: Payload, folder: Path, tick: Callable[[], None] = lambda: None
+) -> Check:
     """Trains two batches of the searcher's first configuration; `folder` is emptied.
+
+    Args:
+        tick: called about once a second meanwhile.
 
     Raises:
         MetricError: an objective was not logged.
@@ -96,6 +101,7 @@ def run_check(spec: StudySpec, executor: Executor, payload: Payload, folder: Pat
         executor.start(order)
         while witness.end is None:
             executor.wait(witness, 1.0)
+            tick()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     report, end = witness.report, witness.end

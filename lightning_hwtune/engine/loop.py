@@ -30,7 +30,8 @@ class Loop:
 
     Args:
         files: the study's folder.
-        tick: called about once a second; renews the lease and redraws the live view.
+        tick: called about once a second, and at each report, since an inline segment is a single wait; renews the
+            lease and redraws the live view.
         save_every: extra checkpoints, see `SegmentOrder`.
         is_first_error_fatal: an error before the study's first report ends `run`; otherwise it counts like any other.
     """
@@ -134,6 +135,7 @@ class Loop:
 
     def reported(self, trial_id: int, segment: int, report: Report) -> VerdictMessage:
         """Has the report judged and logged."""
+        self._tick()
         if not self._is_current(trial_id, segment):
             return VerdictMessage("stop", "this segment is over")
         verdict = self._controller.report(trial_id, report.resource, report.metrics, report.train_s, self._clock.now())
