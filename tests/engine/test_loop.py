@@ -226,7 +226,7 @@ def test_a_rank_that_is_lost_before_the_first_report_is_tried_again_and_then_end
     assert [order.segment for order in bench.executor.orders] == [1, 2]
 
 
-def test_run_ticks_between_waits_and_ends_with_the_controllers_last_word(tmp_path: Path) -> None:
+def test_run_ticks_at_waits_and_reports_and_ends_with_the_controllers_last_word(tmp_path: Path) -> None:
     bench = Bench(tmp_path, max_trials=2, finishers=0)
 
     def trains_both(sink: Sink) -> None:
@@ -236,7 +236,7 @@ def test_run_ticks_between_waits_and_ends_with_the_controllers_last_word(tmp_pat
     bench.executor.script = [lambda sink: None, trains_both]
     done = bench.loop.run()
     assert done.reason.rule == "limit:max_trials"
-    assert bench.ticks == 2
+    assert bench.ticks == 4  # two waits, two reports
 
 
 def test_an_interruption_is_nobodys_fault(bench: Bench) -> None:
