@@ -500,6 +500,21 @@ def test_ask_seeds_the_generators_for_its_trial(tmp_path: Path) -> None:
     assert drawn == (random.random(), torch.rand(1).item())
 
 
+def test_until_told_a_trial_has_the_threads_of_one_device(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        study = small_study(tmp_path)
+        trial = study.ask(max_trials=1)
+        assert trial is not None
+        assert torch.get_num_threads() == 1
+        study.tell(trial, "enough")
+        assert torch.get_num_threads() == 3
+        study.close()
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_trial_that_was_never_told_goes_on_another_day(tmp_path: Path) -> None:
     study = small_study(tmp_path)
     trial = study.ask(max_trials=1)

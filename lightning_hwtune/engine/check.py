@@ -106,7 +106,9 @@ def run_check(
         shutil.rmtree(folder, ignore_errors=True)
     report, end = witness.report, witness.end
     if end.outcome != "done":
-        raise TrialError(f"the check failed, so nothing was started:\n\n{end.error.rstrip()}")
+        text = end.error.rstrip()
+        why = text.rpartition("\n")[2]
+        raise TrialError(f"the check failed, so nothing was started: {why}\n\nwith {dict(order.config)}:\n{text}")
     if report is None:
         wanted = ", ".join(repr(name) for name in spec.objectives.metrics) or "an epoch"
         raise MetricError(

@@ -14,7 +14,7 @@ from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.training.channel import Ended, SegmentOrder
 from lightning_hwtune.training.context import ActiveSegment, segment_context
 from lightning_hwtune.training.trial import Trial
-from lightning_hwtune.training.worker import is_out_of_memory
+from lightning_hwtune.training.worker import is_out_of_memory, own_threads
 
 __all__ = ["Manual"]
 
@@ -48,7 +48,7 @@ class Manual:
     def __init__(self, session: Session) -> None:
         if max(session.controller.spec.allocation.counts) > 1:
             raise ArgumentError(
-                "space",
+                session.controller.spec.space.devices_key or "devices",
                 session.controller.spec.space.device_counts,
                 "one device for ask and tell",
                 hint="More devices need a process a rank: use study.run(train).",
@@ -60,7 +60,9 @@ class Manual:
         self._context = contextlib.ExitStack()
 
     def ask(self) -> Trial | None:
-        """Returns the next trial's handle, the global generators seeded for it, or None when nothing is left.
+        """Returns the next trial's handle, or None when nothing is left.
+
+        Until it is told, the global generators are seeded for it, and torch has the threads of one device.
 
         Raises:
             ArgumentError: the last one was not told yet.
@@ -80,6 +82,7 @@ class Manual:
         if isinstance(answer, Wait) or order is None:
             return None
         channel = DirectChannel(order, self._loop)
+        self._context.enter_context(own_threads(order))
         segment = self._context.enter_context(segment_context(order, channel))
         seed_everything(order.seed, workers=True, verbose=False)
         trial = Trial(segment)

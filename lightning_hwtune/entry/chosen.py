@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from lightning_hwtune.errors import ArgumentError, StudyNotFoundError
+from lightning_hwtune.errors import StudyNotFoundError
 from lightning_hwtune.store.files import StudyFiles, study_names
 from lightning_hwtune.store.lease import Lease
 from lightning_hwtune.store.log import EventLog, stored_names
@@ -49,8 +49,7 @@ def choose(dir: Path, name: str | None, storage: str | None) -> Chosen:  # noqa:
     """Returns the study of that name, or the only one there is.
 
     Raises:
-        StudyNotFoundError: there is none (of that name).
-        ArgumentError: no name is given and there are several; the message lists them.
+        StudyNotFoundError: there is none (of that name), or no name is given and there are several; they are listed.
     """
     if name is None:
         names = stored_names(storage) if storage is not None else study_names(dir)
@@ -60,6 +59,6 @@ def choose(dir: Path, name: str | None, storage: str | None) -> Chosen:  # noqa:
                 f"no study in {where}: begin one with `hwtune run STUDY.yaml`, or give another --dir"
             )
         if len(names) > 1:
-            raise ArgumentError("--study", "nothing", f"--study NAME of one of the {len(names)}: {', '.join(names)}")
+            raise StudyNotFoundError(f"there are {len(names)} studies: {', '.join(names)}; choose one by --study NAME")
         name = names[0]
     return Chosen(Study.load(name, dir, storage=storage), storage)

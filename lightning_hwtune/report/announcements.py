@@ -105,7 +105,9 @@ def checked(state: StudyState, check: CheckFacts) -> Iterator[Text]:
         total_s = (forecast["epochs"] - n_epochs_spent(state)) * check.epoch_s * check.num_devices
         if total_s > 0:
             about, n_busy = forecast["bound"] or "about", _n_busy(state, check.num_devices)
-            yield Text(f"forecast: {about} {duration(total_s / n_busy)} on {counted(n_busy, 'devices')} at that pace")
+            epochs = f"{about} {counted(forecast['epochs'], unit)}".lstrip()
+            pace = f"{duration(total_s / n_busy)} at that pace on {counted(n_busy, 'devices')}"
+            yield Text(f"forecast: {epochs}, roughly {pace}")
     for note in check.notes:
         yield Text(f"note: {note}")
 
@@ -175,7 +177,7 @@ def _ended(state: StudyState, event: ev.SegmentEnded) -> Line | None:
         last = state.trials[event.trial_id].last
         values = f", {values_text(state.spec.objectives, last.values)}" if last else ""
         reached = _resource(state, last.resource) if last else "its end"
-        return Line(f"{name} is complete at {reached}{values}")
+        return Line(f"{name} is complete at {reached}{values}", is_urgent=True)
     if event.state == TrialState.FAILED:
         return Line(f"{name} failed: {error}", is_urgent=True)
     if event.state == TrialState.INFEASIBLE:

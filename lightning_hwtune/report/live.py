@@ -98,7 +98,7 @@ class QuietView(View):
 
 @final
 class LinesView(View):
-    """One line for each event worth one, with the study's time before it; at most a few in a second."""
+    """One line for each event worth one, with the study's time before it; where somebody watches a few in a second."""
 
     def __init__(self, state: StudyState, folder: Path, console: Console) -> None:
         self._state, self._folder, self._printer = state, folder, _Printer(console)
@@ -124,12 +124,13 @@ class LinesView(View):
 
     def _say(self, line: Line, at: float) -> None:
         is_crowded = len(self._recent) == _LINES_PER_S and at - self._recent[0] < 1.0
-        if is_crowded and not line.is_urgent:
+        if is_crowded and self._printer.is_watched and not line.is_urgent:
             self._n_left_out += 1
             return
         self._recent.append(at)
         if self._n_left_out:
-            self._printer.print([Text(f"{'':>12}  ({counted(self._n_left_out, 'lines')} left out)")])
+            text = f"({counted(self._n_left_out, 'lines')} left out; `hwtune why` has all)"
+            self._printer.print([Text(f"{'':>12}  {text}")])
             self._n_left_out = 0
         self._printer.print([Text(f"{duration(self._state.wall_s(at)):>12}  {line.text}")])
 
@@ -196,6 +197,11 @@ class _Printer:
 
     def __init__(self, console: Console) -> None:
         self._console, self._is_gone = console, False
+
+    @property
+    def is_watched(self) -> bool:
+        """True on a terminal and in a notebook, False where the lines go to a file."""
+        return self._console.is_terminal or self._console.is_jupyter
 
     def print(self, items: Iterable[RenderableType]) -> None:
         """Prints each item on its own lines; text is not wrapped."""

@@ -69,7 +69,7 @@ def pick_metrics(wanted: tuple[str, ...], logged: Mapping[str, float]) -> dict[s
     if missing:
         there = ", ".join(repr(name) for name in sorted(logged)) or "none at all"
         raise MetricError(
-            f"the objective {missing[0]!r} was never logged; logged are {there}{nearest(missing[0], logged)}. "
+            f"the objective {missing[0]!r} was never logged; logged are {there}{nearest(missing[0], logged) or '.'} "
             "Log it in the validation (a value logged in the module's own `on_train_epoch_end` comes too late)."
         )
     return {name: float(logged[name]) for name in wanted}

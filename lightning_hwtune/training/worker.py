@@ -33,7 +33,7 @@ from lightning_hwtune.training.server import INHERITED
 from lightning_hwtune.training.trackers import tracker_runs
 from lightning_hwtune.training.trial import Trial
 
-__all__ = ["is_out_of_memory", "log_path", "run_rank", "run_segment"]
+__all__ = ["is_out_of_memory", "log_path", "own_threads", "run_rank", "run_segment"]
 
 _BEAT_S = 1.0
 
@@ -81,7 +81,7 @@ def run_segment(train: Callable[[Trial], Any], order: SegmentOrder, channel: Cha
     """
     from lightning.pytorch import seed_everything
 
-    with _environment(order), segment_context(order, channel, rank) as segment:
+    with _environment(order), own_threads(order), segment_context(order, channel, rank) as segment:
         seed_everything(order.seed, workers=True, verbose=False)
         channel.send(Started(rank, os.getpid()))
         try:
@@ -171,13 +171,11 @@ def _prepare(
     """Sets this process up as one rank; returns the training function."""
     scrub_environment(os.environ)
     os.environ.update(order.env)  # before torch looks at the devices
-    import torch
     from lightning_utilities.core.rank_zero import rank_zero_only
 
     os.environ.update(join_group(rank, order.num_devices, rendezvous, _run_id(order)))
     # a server that imported Lightning for us left its own rank here
     rank_zero_only.rank = rank  # type: ignore[attr-defined]
-    torch.set_num_threads(order.threads_per_device)
     with open(payload_path, "rb") as file:
         train: Callable[[Trial], Any] = pickle.load(file)
     return train
@@ -188,6 +186,19 @@ def _run_id(order: SegmentOrder) -> str:
 
 
 # ---------------------------------------------------------------------- around user code
+
+
+@contextlib.contextmanager
+def own_threads(order: SegmentOrder) -> Iterator[None]:
+    """Lets torch work with as many threads as the pool gives a device, so that times are comparable."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(order.threads_per_device)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

@@ -221,7 +221,7 @@ def test_choosing_among_several(folder: Path, tmp_path: Path):
     store(tmp_path, "one", n_trials=1)
     store(tmp_path, "two", n_trials=2)
     assert parsed("status", "--dir", tmp_path, "--study", "two")["trials"] == 2
-    assert "--study NAME of one of the 2: one, two" in told("status", "--dir", tmp_path)
+    assert "there are 2 studies: one, two; choose one by --study NAME" in told("status", "--dir", tmp_path)
     assert "did you mean 'two'" in told("front", "--dir", tmp_path, "--study", "tow")
 
 

@@ -100,7 +100,7 @@ def test_the_lines_of_the_paper_study():
 @given(st.lists(st.tuples(st.floats(0, 0.4), st.booleans()), min_size=1, max_size=60))
 @settings(max_examples=40, deadline=None)
 def test_lines_never_flood_and_errors_are_never_left_out(steps):
-    console = screen(is_terminal=False)
+    console = screen(is_terminal=True)
     script = begin(make_spec())
     view = LinesView(script.state, FOLDER, console)
     at, times, n_errors = 0.0, [], 0
@@ -122,8 +122,16 @@ def test_lines_never_flood_and_errors_are_never_left_out(steps):
         assert times[i + 4] - times[i] >= 1.0
     text = console.file.getvalue()
     assert text.count("failed: boom") == n_errors
-    left_out = sum(int(n) for n in re.findall(r"\((\d+) lines? left out\)", text)) + view._n_left_out
+    left_out = sum(int(n) for n in re.findall(r"\((\d+) lines? left out;", text)) + view._n_left_out
     assert text.count("quiet") + left_out == len(steps) - n_errors
+
+
+def test_in_a_file_no_line_is_left_out():
+    console = screen(is_terminal=False)
+    view = LinesView(begin(make_spec()).state, FOLDER, console)
+    for _ in range(40):
+        view.on_events([ev.Noted(at=0.0, trial_id=None, text="quiet")])
+    assert console.file.getvalue().count("quiet") == 40
 
 
 def test_before_anything_trains_the_folder_the_limits_and_the_rungs_are_told(empty):
@@ -142,24 +150,24 @@ def test_before_anything_trains_the_folder_the_limits_and_the_rungs_are_told(emp
     assert text[9] == "at least 20 epochs in total, 56 % of the 36 of full training; 2 fully trained"
     assert text[10].startswith("the training function carries 2 GB, most of it `frame` (2 GB)")
     assert text[11] == "checked in 3.1 s: logs error, loss, 2 s an epoch on 1 device, checkpoints of 400 kB"
-    assert text[12] == "forecast: at least 20 s on 2 devices at that pace"
+    assert text[12] == "forecast: at least 20 epochs, roughly 20 s at that pace on 2 devices"
     assert text[13] == "note: a note"
 
 
 @pytest.mark.parametrize(
     ("most", "num_devices", "told"),
     [
-        (None, 1, "10 min 00 s on 8 devices"),
-        (1, 1, "1 h 20 min on 1 device"),
-        (3, 2, "26 min 40 s on 6 devices"),
-        (5, 2, "20 min 00 s on 8 devices"),
+        (None, 1, "10 min 00 s at that pace on 8 devices"),
+        (1, 1, "1 h 20 min at that pace on 1 device"),
+        (3, 2, "26 min 40 s at that pace on 6 devices"),
+        (5, 2, "20 min 00 s at that pace on 8 devices"),
     ],
 )
 def test_the_forecast_counts_the_devices_that_train_at_one_time(most, num_devices, told):
     spec = make_spec(pool=Pool("cpu", 8, usd_per_device_hour=1.0), scheduler=RunToEnd(max_epochs=10))
     state = begin(spec, max_trials=8, max_parallel=most).state
     found = SimpleNamespace(**{**vars(CHECK), "epoch_s": 60.0, "num_devices": num_devices})
-    assert f"forecast: about {told} at that pace" in [str(line) for line in checked(state, found)]
+    assert f"forecast: about 80 epochs, roughly {told}" in [str(line) for line in checked(state, found)]
 
 
 def test_limits_are_told_with_what_is_used_of_them():
