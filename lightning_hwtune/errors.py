@@ -52,8 +52,7 @@ class ArgumentError(HwTuneError, ValueError):
     def __init__(self, argument: str, received: object, allowed: str, *, hint: str = "") -> None:
         self.argument, self.received, self.allowed, self.hint = argument, received, allowed, hint
         tail = f" {hint}" if hint else ""
-        dot = "" if allowed.endswith("?") else "."
-        super().__init__(f"`{argument}` is {received!r}; allowed: {allowed}{dot}{tail}")
+        super().__init__(f"`{argument}` is {received!r}; allowed: {_ended(allowed)}{tail}")
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild_argument_error, (self.argument, self.received, self.allowed, self.hint)
@@ -68,8 +67,7 @@ class RenamedArgumentError(HwTuneError, TypeError):
 
     def __init__(self, given: str, here: str) -> None:
         self.given, self.here = given, here
-        dot = "" if here.endswith("?") else "."
-        super().__init__(f"`{given}` is not a name here: {here}{dot}")
+        super().__init__(f"`{given}` is not a name here: {_ended(here)}")
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.given, self.here)
@@ -143,6 +141,11 @@ class StudyFailedError(TrialError):
 
 class MissingDependencyError(HwTuneError, ImportError):
     """An optional package is absent, or two installed packages do not fit each other."""
+
+
+def _ended(text: str) -> str:
+    """Returns a text with a full stop, unless it ends in a question."""
+    return text if text.endswith("?") else f"{text}."
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Container
-from pathlib import Path
 
 from lightning_hwtune.entry.chosen import Chosen
 from lightning_hwtune.entry.lightning_cli_config import CliConfig
 from lightning_hwtune.errors import StudyMismatchError, StudyNotFoundError
+from lightning_hwtune.store.files import make_folder, write_whole
 from lightning_hwtune.study import Study
 
 __all__ = ["refuse_changed"]
@@ -28,7 +27,8 @@ def refuse_changed(
     """
     path = study.dir / file
     if not path.exists() or not _has_begun(study, storage):
-        _write(path, text)
+        make_folder(path.parent)
+        write_whole(path, text)
         return
     stored, present = CliConfig(path.read_text(encoding="utf-8")).leaves(), CliConfig(text).leaves()
     different: dict[str, tuple[object, object]] = {
@@ -46,10 +46,3 @@ def _has_begun(study: Study, storage: str | None) -> bool:
         return any(trial.measurements for trial in study.state().trials) or Chosen(study, storage).is_driven()
     except StudyNotFoundError:
         return False
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

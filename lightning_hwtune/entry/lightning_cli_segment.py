@@ -12,11 +12,11 @@ import runpy
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TextIO, final
 
 from lightning_hwtune.entry.lightning_cli_config import CliConfig
 from lightning_hwtune.errors import TrialError
+from lightning_hwtune.store.files import write_whole
 from lightning_hwtune.training.context import ActiveSegment, current_segment
 from lightning_hwtune.training.trial import Trial
 
@@ -79,7 +79,8 @@ class CliSegment:
             raise RuntimeError("a segment is run by a study only")
         order = segment.order
         path = trial.dir / _CONFIG
-        _write(path, self.trial.config(order.config, order.num_devices, order.seed).text)
+        # every rank writes the same
+        write_whole(path, self.trial.config(order.config, order.num_devices, order.seed).text)
         if segment.rank == 0:
             (trial.dir / _SAVED_CONFIG).unlink(missing_ok=True)  # LightningCLI refuses to save over it
         owned = {"trainer.accelerator": order.accelerator, "trainer.default_root_dir": trial.dir}
@@ -131,13 +132,6 @@ def _run(script: str | None) -> None:
     from lightning.pytorch.cli import LightningCLI
 
     LightningCLI()
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes a file whole; every rank writes the same."""
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from lightning_hwtune.core.events import Event, to_dict
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.report.tables import front_frame, front_records, trials_frame, trials_records
+from lightning_hwtune.store.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,14 +100,7 @@ def write_export(state: StudyState, events: Iterable[Event], folder: Path) -> li
         texts[f"front.{form}"] = front_text(state, form)
     texts["events.jsonl"] = events_text(events)
     folder.mkdir(parents=True, exist_ok=True)
-    return [_write(folder / name, text) for name, text in texts.items()]
-
-
-def _write(path: Path, text: str) -> Path:
-    """Replaces a file in one step, so that nobody reads half of it."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    return part.replace(path)
+    return [write_whole(folder / name, text) for name, text in texts.items()]
 
 
 def _check(form: str) -> None:

@@ -24,7 +24,7 @@ from lightning_hwtune.store.disk_budget import Victim, candidates, evictions
 if TYPE_CHECKING:
     from lightning_hwtune.core.state import StudyState
 
-__all__ = ["StudyFiles", "make_folder", "study_names"]
+__all__ = ["StudyFiles", "make_folder", "study_names", "write_whole"]
 
 _DATABASE = "study.db"
 _NAME = re.compile(r"\w(?:[\w .+=@-]*[\w+=@-])?")
@@ -151,6 +151,13 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"the folder {str(path)!r} cannot be made: {error}") from error
+
+
+def write_whole(path: Path, text: str) -> Path:
+    """Replaces a text file in one step, so that nobody reads half of it; returns its path."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    return part.replace(path)
 
 
 def study_names(dir: Path) -> list[str]:  # noqa: A002 - as in Study

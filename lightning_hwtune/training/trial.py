@@ -31,9 +31,7 @@ class Trial:
 
     def __init__(self, segment: ActiveSegment) -> None:
         self._segment = segment
-        self._ready_at = (
-            time.perf_counter()
-        )  # since when there may be training: the function's start, the end of `load`
+        self._ready_at = time.perf_counter()  # there may be training since: the function's start, the end of `load`
 
     def __repr__(self) -> str:
         return f"Trial({self.id}, {dict(self.config)!r}, num_devices={self.num_devices})"
