@@ -20,6 +20,7 @@ from lightning_hwtune.training.attach import lightning_callbacks, pytorch_lightn
 from lightning_hwtune.training.channel import Note, Report, Saved, Started
 from lightning_hwtune.training.lightning_tree import RungCallback
 from lightning_hwtune.training.trial import Trial
+from lightning_hwtune.training.worker import own_threads
 
 pytestmark = pytest.mark.training
 
@@ -102,7 +103,8 @@ def test_a_trial_on_one_device_equals_the_same_script_without_a_study(bench: Ben
         max_epochs=4, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False,
     )  # fmt: skip
-    trainer.fit(model, DigitsData(64))
+    with own_threads(bench.order):  # sums of several threads differ in their last bits
+        trainer.fit(model, DigitsData(64))
     state = torch.load(said.saved.path, weights_only=True)["state_dict"]
     assert differences(state, model.state_dict()) == []
 
