@@ -36,6 +36,7 @@ class Check:
         config: the configuration it trained. num_devices: on how many devices.
         logged: names that the training logs.
         epoch_s: seconds one epoch would take, from the time of two batches; NaN if the loader's length is unknown.
+        gpu_bytes: the most GPU memory that one rank reserved for two batches; 0 on the CPU.
         checkpoint_bytes: size of one checkpoint. payload_bytes: of the training function with all it captures.
         largest_capture: the heaviest captured object and its bytes; None if the payload is light.
         wall_s: what the check itself took.
@@ -51,6 +52,7 @@ class Check:
     largest_capture: tuple[str, int] | None
     wall_s: float
     notes: tuple[str, ...] = ()
+    gpu_bytes: int = 0
 
 
 @final
@@ -126,6 +128,7 @@ def run_check(
         largest_capture=payload.largest,
         wall_s=time.monotonic() - began,
         notes=tuple(witness.notes),
+        gpu_bytes=probe.gpu_bytes if probe else 0,
     )
 
 

@@ -48,6 +48,8 @@ class CheckFacts(Protocol):
     @property
     def checkpoint_bytes(self) -> int: ...
     @property
+    def gpu_bytes(self) -> int: ...
+    @property
     def wall_s(self) -> float: ...
     @property
     def notes(self) -> tuple[str, ...]: ...
@@ -99,7 +101,8 @@ def checked(state: StudyState, check: CheckFacts) -> Iterator[Text]:
     devices, unit = counted(check.num_devices, "devices"), state.scheduler.unit
     pace = f", {duration(check.epoch_s)} an epoch on {devices}" if math.isfinite(check.epoch_s) else ""
     saved = f", checkpoints of {size(check.checkpoint_bytes)}" if check.checkpoint_bytes else ""
-    yield Text(f"checked in {duration(check.wall_s)}: logs {', '.join(check.logged)}{pace}{saved}")
+    memory = f", {size(check.gpu_bytes)} of GPU memory per device" if check.gpu_bytes else ""
+    yield Text(f"checked in {duration(check.wall_s)}: logs {', '.join(check.logged)}{pace}{saved}{memory}")
     if state.limits.max_trials is not None and math.isfinite(check.epoch_s) and unit == "epochs":
         forecast = rung_forecast(state.spec.scheduler, state.limits.max_trials, state.limits.finishers)
         total_s = (forecast["epochs"] - n_epochs_spent(state)) * check.epoch_s * check.num_devices

@@ -189,7 +189,7 @@ class RungHooks:
             return None
         segment.clock.stop()
         epoch_s = segment.clock.seconds * internals.share_of_epoch(trainer, self._own_limits)
-        return Probe(tuple(sorted(logged)), epoch_s)
+        return Probe(tuple(sorted(logged)), epoch_s, internals.reserved_gpu_bytes(trainer))
 
     def _log(self, trainer: Any, segment: ActiveSegment, verdict: VerdictMessage) -> None:
         """Tells the user's loggers what was decided; on nobody's time."""

@@ -89,10 +89,17 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a check wants to know: the names logged, and the estimated seconds of a whole epoch (NaN if unknown)."""
+    """What a check wants to know.
+
+    Attributes:
+        logged: names of the values that the training logs.
+        epoch_s: estimated seconds of a whole epoch; NaN if unknown.
+        gpu_bytes: the most GPU memory that the training reserved so far; 0 on the CPU.
+    """
 
     logged: tuple[str, ...]
     epoch_s: float
+    gpu_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ __all__ = [
     "logger_step",
     "preload_checkpoint",
     "renew_iterator",
+    "reserved_gpu_bytes",
     "restore_generators",
     "rewind_to_epoch_end",
     "share_of_epoch",
@@ -213,6 +214,12 @@ def sum_over_ranks(trainer: Any, number: int) -> int:
     total = torch.tensor(number, dtype=torch.int64, device=trainer.strategy.root_device)
     torch.distributed.all_reduce(total)
     return int(total)
+
+
+def reserved_gpu_bytes(trainer: Any) -> int:
+    """Returns the most memory that PyTorch reserved on the Trainer's GPU in this process; 0 on the CPU."""
+    device = trainer.strategy.root_device
+    return int(torch.cuda.max_memory_reserved(device)) if device.type == "cuda" else 0
 
 
 def group_size() -> int:

@@ -22,7 +22,13 @@ from lightning_hwtune.report.live import LinesView, PanelView, QuietView, open_v
 
 FOLDER = Path("hwtune/paper")
 CHECK = SimpleNamespace(
-    num_devices=1, logged=("error", "loss"), epoch_s=2.0, checkpoint_bytes=400_000, wall_s=3.1, notes=("a note",)
+    num_devices=1,
+    logged=("error", "loss"),
+    epoch_s=2.0,
+    checkpoint_bytes=400_000,
+    wall_s=3.1,
+    notes=("a note",),
+    gpu_bytes=0,
 )
 
 
@@ -57,6 +63,12 @@ def watch(view_of, script):
         view.tick(log[0].at)
         del log[:n]
     return view
+
+
+def test_a_check_on_a_gpu_shows_its_memory():
+    facts = SimpleNamespace(**{**vars(CHECK), "gpu_bytes": 3_500_000_000})
+    assert ", 3.5 GB of GPU memory per device" in str(next(checked(begin(make_spec()).state, facts)))
+    assert "GPU" not in str(next(checked(begin(make_spec()).state, CHECK)))
 
 
 def test_the_view_follows_where_the_output_goes(empty):
