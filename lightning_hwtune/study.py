@@ -315,7 +315,10 @@ class Study:
                     ):
                         view.checking()
                         folder = self._files.scratch("check")
-                        view.checked(run_check(self._spec, executor, payload, folder, session.tick))
+                        found = run_check(self._spec, executor, payload, folder, session.tick)
+                        view.checked(found)
+                        for note in found.study_notes:  # shown now: the trials need not repeat them
+                            session.controller.note_once(note.text, note.topic, session.clock.now())
                     session.observers.append(view.on_events)
                     done = loop.run()
                     session.finish(done)

@@ -24,6 +24,7 @@ from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.engine import session
 from lightning_hwtune.store.lease import Lease
+from lightning_hwtune.training import context
 
 # ---------------------------------------------------------------------- running and continuing
 
@@ -574,3 +575,19 @@ def test_every_session_that_is_opened_is_closed(tmp_path: Path) -> None:
     for _ in range(3):
         run(study, functions.plain, max_trials=2)
     assert len(of_kind(study, ev.SessionOpened)) == len(of_kind(study, ev.SessionClosed)) == 4
+
+
+def test_a_note_about_the_whole_study_comes_once(tmp_path: Path) -> None:
+    def train(trial: hwt.Trial) -> None:
+        segment = context.current_segment()
+        assert segment is not None
+        segment.note(f"by {trial.id}", once_per="study", topic="first")
+        segment.note("of this trial")
+        functions.plain(trial)
+
+    for max_trials in (2, 3):  # the check, two sessions, several segments of several trials
+        study = small_study(tmp_path, pool=hwt.Pool("cpu", devices=1))
+        study.run(train, max_trials=max_trials, finishers=0, progress=False)
+    notes = [(note.trial_id, note.text) for note in study.state().notes]
+    assert [text for trial_id, text in notes if trial_id is None] == ["by 0"]
+    assert "Notes about the whole study:\n  by 0" in study.why(2)

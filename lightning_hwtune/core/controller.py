@@ -83,6 +83,11 @@ class Controller:
         """A line for the story."""
         self._write(ev.Noted(at=now, trial_id=trial_id, text=text))
 
+    def note_once(self, text: str, topic: str, now: float) -> None:
+        """A line about the whole study, which is left out if the study has one of this topic (or text) already."""
+        if (topic or text) not in self.state.topics:
+            self._write(ev.Noted(at=now, trial_id=None, text=text, topic=topic))
+
     def begin(self, decision: Start | Resume, slots: Sequence[int], now: float) -> Segment:
         """A decision of `ask` is carried out on these device slots; returns the new segment."""
         events: list[ev.Event] = []

@@ -171,10 +171,14 @@ class SegmentEnded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noted(Event):
-    """Something a reader of the story should know, such as a restart from scratch. `trial_id` None: of the study."""
+    """Something a reader of the story should know, such as a restart from scratch.
+
+    `trial_id` None: about the whole study; such notes come once per `topic`, or per text if that is empty.
+    """
 
     trial_id: int | None
     text: str
+    topic: str = ""
 
 
 _TYPES: dict[str, type[Event]] = {

@@ -69,6 +69,7 @@ class StudyState:
         waiting: trials that are cleared to train on but are in no segment.
         enqueued: configurations of the user's that no trial has yet. next_draw: the searcher's position;
             skipped: draws below it that were overtaken and are still to come.
+        notes: in the order of the log. topics: of the notes about the whole study, see `events.Noted`.
         limits: of the newest session. closed: how the newest session ended; None while it is open or was killed.
         scheduler: its rungs. full: trials at their end with finite losses, by id.
         slowest_s: the most seconds that one unit of resource took so far; slowest_report_s: that one report took.
@@ -84,6 +85,7 @@ class StudyState:
         self.waiting: set[int] = set()
         self.enqueued: list[Mapping[str, Any]] = []
         self.notes: list[ev.Noted] = []
+        self.topics: set[str] = set()
         self.next_draw = 0
         self.skipped: set[int] = set()
         self.n_failed = 0
@@ -276,6 +278,8 @@ class StudyState:
 
     def _noted(self, event: ev.Noted) -> None:
         self.notes.append(event)
+        if event.trial_id is None:
+            self.topics.add(event.topic or event.text)
 
 
 def _insert(measurements: list[Measurement], new: Measurement) -> None:

@@ -20,7 +20,7 @@ from lightning_hwtune.engine.devices import device_mask
 from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.engine.payload import Payload
 from lightning_hwtune.errors import MetricError, TrialError
-from lightning_hwtune.training.channel import Ended, Report, Saved, SegmentOrder, VerdictMessage
+from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage
 
 __all__ = ["Check", "run_check"]
 
@@ -40,7 +40,7 @@ class Check:
         checkpoint_bytes: size of one checkpoint. payload_bytes: of the training function with all it captures.
         largest_capture: the heaviest captured object and its bytes; None if the payload is light.
         wall_s: what the check itself took.
-        notes: lines for the user.
+        notes: lines for the user. study_notes: those of them that hold for the whole study.
     """
 
     config: Mapping[str, Any]
@@ -52,6 +52,7 @@ class Check:
     largest_capture: tuple[str, int] | None
     wall_s: float
     notes: tuple[str, ...] = ()
+    study_notes: tuple[Note, ...] = ()
     gpu_bytes: int = 0
 
 
@@ -63,7 +64,7 @@ class _Witness:
         self.report: Report | None = None
         self.saved_bytes = 0
         self.end: Ended | None = None
-        self.notes: list[str] = []
+        self.notes: list[Note] = []
 
     def reported(self, trial_id: int, segment: int, report: Report) -> VerdictMessage:
         """Has the segment pause, so that it saves."""
@@ -74,9 +75,9 @@ class _Witness:
         """Keeps the size."""
         self.saved_bytes = saved.n_bytes
 
-    def noted(self, trial_id: int, segment: int, text: str) -> None:
+    def noted(self, trial_id: int, segment: int, note: Note) -> None:
         """Keeps the line."""
-        self.notes.append(text)
+        self.notes.append(note)
 
     def ended(self, trial_id: int, segment: int, ended: Ended, world_size: int) -> None:
         """Keeps how it ended."""
@@ -127,7 +128,8 @@ def run_check(
         payload_bytes=payload.n_bytes,
         largest_capture=payload.largest,
         wall_s=time.monotonic() - began,
-        notes=tuple(witness.notes),
+        notes=tuple(note.text for note in witness.notes),
+        study_notes=tuple(note for note in witness.notes if note.once_per == "study"),
         gpu_bytes=probe.gpu_bytes if probe else 0,
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from lightning_hwtune.training.channel import Ended, Report, Saved, SegmentOrder, VerdictMessage
+from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage
 
 __all__ = ["Executor", "Sink"]
 
@@ -22,7 +22,7 @@ class Sink(Protocol):
     def saved(self, trial_id: int, segment: int, saved: Saved) -> None:
         """A checkpoint is complete."""
 
-    def noted(self, trial_id: int, segment: int, text: str) -> None:
+    def noted(self, trial_id: int, segment: int, note: Note) -> None:
         """A line for the user."""
 
     def ended(self, trial_id: int, segment: int, ended: Ended, world_size: int) -> None:

@@ -47,7 +47,7 @@ class DirectChannel:
         if isinstance(message, Saved):
             self._sink.saved(self._order.trial_id, self._order.segment, message)
         elif isinstance(message, Note):
-            self._sink.noted(self._order.trial_id, self._order.segment, message.text)
+            self._sink.noted(self._order.trial_id, self._order.segment, message)
         elif isinstance(message, Started):
             self.world_size = max(self.world_size, message.world_size)
         elif isinstance(message, Beat | Ended):

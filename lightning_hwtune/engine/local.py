@@ -185,7 +185,7 @@ class LocalExecutor:
         elif isinstance(message, Saved):
             sink.saved(order.trial_id, order.segment, message)
         elif isinstance(message, Note):
-            sink.noted(order.trial_id, order.segment, message.text)
+            sink.noted(order.trial_id, order.segment, message)
         elif isinstance(message, Ended):
             rank.ended = message
 

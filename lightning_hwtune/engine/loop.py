@@ -17,7 +17,7 @@ from lightning_hwtune.engine.devices import Slots, device_mask
 from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.engine.folder import Folder
 from lightning_hwtune.errors import CheckpointError, TrialError
-from lightning_hwtune.training.channel import Ended, Report, Saved, SegmentOrder, VerdictMessage
+from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage
 
 __all__ = ["Loop"]
 
@@ -161,9 +161,12 @@ class Loop:
         self._controller.removed(trial_id, path, reason, self._clock.now())
         self._files.delete(path)
 
-    def noted(self, trial_id: int, segment: int, text: str) -> None:
-        """Logs a line."""
-        self._controller.note(trial_id, text, self._clock.now())
+    def noted(self, trial_id: int, segment: int, note: Note) -> None:
+        """Logs a line; one about the whole study only if it is not in the log yet."""
+        if note.once_per == "study":
+            self._controller.note_once(note.text, note.topic, self._clock.now())
+        else:
+            self._controller.note(trial_id, note.text, self._clock.now())
 
     def ended(self, trial_id: int, segment: int, ended: Ended, world_size: int) -> None:
         """Frees the devices and has the trial's next state decided."""

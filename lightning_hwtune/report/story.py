@@ -22,14 +22,15 @@ __all__ = ["values_text", "why"]
 def why(state: StudyState, events: Iterable[ev.Event], trial_id: int) -> str:
     """Returns what happened to a trial and why. Times count from its creation.
 
-    Epochs between two rungs share a line; checkpoints that a newer one replaced are not mentioned.
+    Epochs between two rungs share a line; checkpoints that a newer one replaced are not mentioned. Notes about the
+    whole study come at the end.
     """
     trial = state.trials[trial_id]
     own = [event for event in events if getattr(event, "trial_id", None) == trial_id]
     lines = list(_lines(state, own))
     width = max((len(time) for time, _ in lines), default=0)
     story = [f"  {time:>{width}}  {text}" for time, text in lines]
-    return "\n".join([*_head(state, trial), "", *story, "", _end(state, trial)])
+    return "\n".join([*_head(state, trial), "", *story, "", _end(state, trial), *_study_notes(state)])
 
 
 def values_text(objectives: Objectives, values: Mapping[str, float]) -> str:
@@ -164,6 +165,12 @@ def _end(state: StudyState, trial: TrialRecord) -> str:
     if state.closed is not None and state.closed.state == "finished":
         return "No rung promoted it before the study ended; more trials may still do so."
     return "It may go on if a rung promotes it, or as a finisher."
+
+
+def _study_notes(state: StudyState) -> list[str]:
+    """Returns the lines that hold for every trial."""
+    notes = [f"  {note.text}" for note in state.notes if note.trial_id is None]
+    return ["", "Notes about the whole study:", *notes] if notes else []
 
 
 def _standing(state: StudyState, trial: TrialRecord) -> str:

@@ -210,7 +210,7 @@ class Batches:
             elif isinstance(message, Saved):
                 sink.saved(order.trial_id, order.segment, message)
             elif isinstance(message, Note):
-                sink.noted(order.trial_id, order.segment, message.text)
+                sink.noted(order.trial_id, order.segment, message)
             elif isinstance(message, Ended):
                 ended = message
         if ended.outcome == "done" and not ended.reached_end and verdict == "continue":

@@ -115,4 +115,4 @@ def _take_exit(segment: ActiveSegment, stop: SystemExit, returned: Returned) -> 
     if stop.code not in (0, None) and not _is_past(segment):
         raise RuntimeError(f"the app called sys.exit({stop.code!r})") from stop
     if not returned.is_there:
-        segment.note("the app ended by sys.exit: nothing that it returns is known")
+        segment.note("the app ended by sys.exit: nothing that it returns is known", once_per="study")

@@ -70,11 +70,12 @@ class RungHooks:
             return
         if segment.is_over:
             internals.skip_training(trainer)
-            segment.note("a fit after the trial was paused or stopped was skipped")
+            segment.note("a fit after the trial was paused or stopped was skipped", once_per="study")
             return
         if segment.reporter is not None:
             if isinstance(segment.reporter, RungHooks):
-                segment.note("only the first fit of a segment reports; a later one trained without reports")
+                text = "only the first fit of a segment reports; a later one trained without reports"
+                segment.note(text, once_per="study")
             return
         _check_trainer(trainer, segment)
         if segment.order.probe_batches is None:
@@ -178,7 +179,8 @@ class RungHooks:
         if verdict.kind != "continue":
             lifted = internals.lift_minimums(trainer)
             if lifted:
-                segment.note(f"{lifted} of the Trainer was lifted: the trial was to {verdict.kind} at {resource}")
+                text = f"{lifted} of the Trainer was lifted, so that trials can pause or stop at a rung before it"
+                segment.note(text, once_per="study", topic="minimums lifted")
             trainer.should_stop = True
         elif segment.order.unit != "epochs" and resource >= segment.order.max_resource:
             trainer.should_stop = True
@@ -332,17 +334,17 @@ def _check_resumed(segment: ActiveSegment, restored: Mapping[str, Any], resource
 
 
 def _note_skipped(segment: ActiveSegment, stage: str) -> None:
-    """Tells once a study that user code evaluates after a pause or stop, and that nothing comes of it."""
-    if segment.order.trial_id == 0 and segment.order.segment == 1:
-        segment.note(f"the code's own {stage} is skipped after a segment that was paused or stopped")
+    """Notes that user code evaluates after a pause or stop, and that nothing comes of it."""
+    segment.note(f"the code's own {stage} is skipped after a segment that was paused or stopped", once_per="study")
 
 
 def _note_foreign_checkpoints(trainer: Any, segment: ActiveSegment) -> None:
-    """Tells once a study about checkpoints that the disk budget does not see; not in a check, whose files go anyway."""
-    order = segment.order
-    if (order.trial_id, order.segment, order.probe_batches) != (0, 1, None):
+    """Notes checkpoints that the disk budget does not see; not in a check, whose files go anyway."""
+    if segment.order.probe_batches is not None:
         return
     for callback in trainer.checkpoint_callbacks:
         folder = getattr(callback, "dirpath", None)
         if folder:
-            segment.note(f"{type(callback).__name__} writes to {folder}; its files are not counted in disk_budget")
+            name = type(callback).__name__
+            text = f"{name} writes to {folder}; its files are not counted in disk_budget"
+            segment.note(text, once_per="study", topic=f"checkpoints of {name}")

@@ -137,9 +137,16 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something the user should read, e.g. that `min_epochs` was lifted."""
+    """Something the user should read, e.g. that `min_epochs` was lifted.
+
+    Attributes:
+        once_per: "segment", or "study" for what does not depend on the trial: the study shows it once.
+        topic: study notes of one topic are the same note, whatever their text; by default the text itself.
+    """
 
     text: str
+    once_per: str = "segment"
+    topic: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,11 +125,16 @@ class ActiveSegment:
         if self.rank == 0:
             self.channel.send(message)
 
-    def note(self, text: str) -> None:
-        """Tells the user something, once."""
-        if text not in self._told:
-            self._told.add(text)
-            self.send(Note(text))
+    def note(self, text: str, *, once_per: str = "segment", topic: str = "") -> None:
+        """Shows the user a line, once.
+
+        Args:
+            once_per: "study" if the line does not depend on the trial, so that other trials need not repeat it.
+            topic: lines of one topic count as the same line; by default each text is its own topic.
+        """
+        if (topic or text) not in self._told:
+            self._told.add(topic or text)
+            self.send(Note(text, once_per, topic))
 
     def ended(self, outcome: str, error: str = "") -> Ended:
         """Returns this rank's last word."""

@@ -380,3 +380,15 @@ def test_pause_verdicts_name_rank_and_quota() -> None:
     pauses = [event for event in driver.log if isinstance(event, ev.Reported) and event.verdict == Pause.kind]
     assert pauses
     assert all("rung" in event.reason for event in pauses)
+
+
+def test_a_note_about_the_whole_study_comes_once_also_after_a_replay() -> None:
+    driver = Driver(spec(), Limits(max_trials=1))
+    say = driver.controller.note_once
+    for text, topic in [("a", ""), ("a", ""), ("b", ""), ("c 1", "c"), ("c 2", "c"), ("a", "c")]:
+        say(text, topic, driver.now)
+    driver.controller.note(0, "a", driver.now)  # a trial's own notes are its own
+    driver.controller.note(0, "a", driver.now)
+    told = [(note.trial_id, note.text) for note in driver.state.notes]
+    assert told == [(None, "a"), (None, "b"), (None, "c 1"), (0, "a"), (0, "a")]
+    assert replay(driver.state.spec, driver.log).topics == driver.state.topics == {"a", "b", "c"}

@@ -19,7 +19,7 @@ import segment_functions as functions
 from lightning_hwtune.engine.local import LocalExecutor
 from lightning_hwtune.engine.payload import write_payload
 from lightning_hwtune.errors import StorageError
-from lightning_hwtune.training.channel import Ended, Report, Saved, SegmentOrder, VerdictMessage
+from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage
 
 HEARTBEAT_S = 3.0
 
@@ -42,7 +42,7 @@ class Recorder:
     def saved(self, trial_id: int, segment: int, saved: Saved) -> None:
         self.saves[trial_id] = saved
 
-    def noted(self, trial_id: int, segment: int, text: str) -> None:
+    def noted(self, trial_id: int, segment: int, note: Note) -> None:
         pass
 
     def ended(self, trial_id: int, segment: int, ended: Ended, world_size: int) -> None:

@@ -127,7 +127,7 @@ def test_min_epochs_does_not_keep_a_trial_from_its_rung(bench: Bench) -> None:
     said = bench.inline(train, {1: "pause"})
     assert [report.resource for report in said.of(Report)] == [1]
     (note,) = said.of(Note)
-    assert note.text == "min_epochs=3 of the Trainer was lifted: the trial was to pause at 1"
+    assert note.text.startswith("min_epochs=3 of the Trainer was lifted")
 
 
 def test_only_the_first_fit_of_a_segment_reports(bench: Bench) -> None:
@@ -151,7 +151,10 @@ def test_after_a_pause_a_second_fit_is_skipped_and_a_test_runs(bench: Bench) -> 
     said = bench.inline(train, {1: "pause"})
     assert said.ended[0].outcome == "done"
     assert [report.resource for report in said.of(Report)] == [1]
-    assert ["was skipped" in note.text for note in said.of(Note)] == [True]
+    assert [note.text for note in said.of(Note)] == [
+        "a fit after the trial was paused or stopped was skipped",
+        "the code's own validate is skipped after a segment that was paused or stopped",
+    ]
 
 
 def test_early_stopping_of_the_users_own_ends_the_trial(bench: Bench) -> None:
