@@ -342,9 +342,8 @@ def _note_foreign_checkpoints(trainer: Any, segment: ActiveSegment) -> None:
     """Notes checkpoints that the disk budget does not see; not in a check, whose files go anyway."""
     if segment.order.probe_batches is not None:
         return
-    for callback in trainer.checkpoint_callbacks:
+    for number, callback in enumerate(trainer.checkpoint_callbacks):
         folder = getattr(callback, "dirpath", None)
         if folder:
-            name = type(callback).__name__
-            text = f"{name} writes to {folder}; its files are not counted in disk_budget"
-            segment.note(text, once_per="study", topic=f"checkpoints of {name}")
+            text = f"{type(callback).__name__} writes to {folder}; its files are not counted in disk_budget"
+            segment.note(text, once_per="study", topic=f"checkpoint callback {number}")
