@@ -18,14 +18,16 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from lightning_hwtune.errors import ArgumentError, CheckpointError, MetricError
+from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.names import refuse_unknown
 from lightning_hwtune.training import lightning_internals as internals
 from lightning_hwtune.training import loggers, rng
-from lightning_hwtune.training.channel import Probe, Started, VerdictMessage
+from lightning_hwtune.training import trainer_checks as checks
+from lightning_hwtune.training.channel import Started
 from lightning_hwtune.training.checkpointing import save_together
 from lightning_hwtune.training.context import ActiveSegment, current_segment
-from lightning_hwtune.training.reporting import exchange
+from lightning_hwtune.training.epoch_reports import EpochReports
+from lightning_hwtune.training.resource_count import ResourceCount
 
 __all__ = ["STATE_KEY", "RungHooks"]
 
@@ -45,19 +47,17 @@ class RungHooks:
         super().__init__()
         self.attached = attached
         self._segment: ActiveSegment | None = None
+        self._reports: EpochReports | None = None  # of a fit that reports
+        self._count = ResourceCount()
         self._has_begun = False
-        self._is_fresh = False
         self._is_between_epochs = False
-        self._has_compared_ranks = False
-        self._n_samples = 0  # of this rank in this segment
         self._restored: Mapping[str, Any] = {}
-        self._own_limits: tuple[int | float, int | float] = (1.0, 1.0)  # the Trainer's, before a check lowered them
 
     # ------------------------------------------------------------------ before training
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Takes part if this is the fit that reports; checks that the Trainer fits the study."""
-        self._segment = None
+        self._segment, self._reports = None, None
         segment = current_segment()
         if segment is None or _chosen(trainer) is not self:
             return
@@ -66,7 +66,7 @@ class RungHooks:
         if stage != "fit":
             if segment.is_over:
                 internals.skip_evaluation(trainer)
-                _note_skipped(segment, str(getattr(stage, "value", stage)))
+                checks.note_skipped(segment, str(getattr(stage, "value", stage)))
             return
         if segment.is_over:
             internals.skip_training(trainer)
@@ -77,14 +77,16 @@ class RungHooks:
                 text = "only the first fit of a segment reports; a later one trained without reports"
                 segment.note(text, once_per="study")
             return
-        _check_trainer(trainer, segment)
+        checks.check_trainer(trainer, segment)
+        own_limits = trainer.limit_train_batches, trainer.limit_val_batches
         if segment.order.probe_batches is None:
             loggers.continue_runs(trainer, segment)
         else:
-            self._own_limits = internals.limit_batches(trainer, segment.order.probe_batches)
+            internals.limit_batches(trainer, segment.order.probe_batches)
         trainer.callbacks = [self, *(other for other in trainer.callbacks if other is not self)]
-        self._segment, self._has_begun, self._is_fresh, self._n_samples = segment, False, False, 0
-        self._restored = {}
+        self._segment, self._has_begun, self._restored = segment, False, {}
+        self._count = ResourceCount(segment.order.unit, segment.order.resource)
+        self._reports = EpochReports(segment, self._count, own_limits)
         if segment.order.checkpoint is not None and not segment.resumes_by_argument:
             internals.preload_checkpoint(trainer, segment.order.checkpoint)
 
@@ -111,10 +113,10 @@ class RungHooks:
         if (segment := self._segment) is None:
             return
         if not segment.claim(self):
-            self._segment = None
+            self._segment, self._reports = None, None
             return
-        _check_resumed(segment, self._restored, self._resource(trainer, trainer.current_epoch))
-        _note_foreign_checkpoints(trainer, segment)
+        checks.check_resumed(segment, self._restored, self._count.after(trainer, trainer.current_epoch))
+        checks.note_foreign_checkpoints(trainer, segment)
         internals.finish_epochs(trainer)
         loggers.mark_restarts(trainer, segment)
         segment.clock.start()
@@ -125,7 +127,8 @@ class RungHooks:
         """Puts the random streams where an uninterrupted run has them here."""
         if (segment := self._segment) is None:
             return
-        self._is_fresh = False
+        if self._reports is not None:
+            self._reports.epoch_began()
         if self._has_begun:
             self._save_between_epochs(trainer, segment)
         elif segment.order.checkpoint is not None:
@@ -144,8 +147,7 @@ class RungHooks:
             return
         if batch_idx == 0 and segment.order.num_devices > 1:
             rng.seed_streams(segment.order.seed, trainer.current_epoch, segment.rank)
-        if segment.order.unit == "samples":
-            self._n_samples += internals.batch_size(trainer, batch)
+        self._count.add(trainer, batch)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Counts progress."""
@@ -159,65 +161,20 @@ class RungHooks:
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         """Notes that this epoch's validation metrics are fresh."""
-        self._is_fresh = not trainer.sanity_checking
+        if self._reports is not None:
+            self._reports.validated(trainer)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Reports the epoch, and obeys."""
-        if (segment := self._segment) is None:
-            return
-        resource = self._resource(trainer, trainer.current_epoch + 1)
-        if not (self._is_fresh or not trainer.enable_validation):
-            if segment.order.unit == "epochs" and resource in segment.order.levels:
-                raise MetricError(f"epoch {resource} is a rung, but nothing was validated in it")
-            return
-        # on every rank: reading a metric with sync_dist=True is what reduces it
-        logged = internals.logged_metrics(trainer)
-        self._compare_ranks(trainer, segment, logged)
-        probe = self._probe(trainer, segment, logged)
-        verdict = exchange(segment, resource, logged, trainer.strategy.broadcast, probe)
-        self._log(trainer, segment, verdict)
-        if verdict.kind != "continue":
-            lifted = internals.lift_minimums(trainer)
-            if lifted:
-                text = f"{lifted} of the Trainer was lifted, so that trials can pause or stop at a rung before it"
-                segment.note(text, once_per="study", topic="minimums lifted")
-            trainer.should_stop = True
-        elif segment.order.unit != "epochs" and resource >= segment.order.max_resource:
-            trainer.should_stop = True
-
-    def _probe(self, trainer: Any, segment: ActiveSegment, logged: Mapping[str, float]) -> Probe | None:
-        """Returns what a check asks for; None in a real segment."""
-        if segment.order.probe_batches is None:
-            return None
-        segment.clock.stop()
-        epoch_s = segment.clock.seconds * internals.share_of_epoch(trainer, self._own_limits)
-        return Probe(tuple(sorted(logged)), epoch_s, internals.reserved_gpu_bytes(trainer))
-
-    def _log(self, trainer: Any, segment: ActiveSegment, verdict: VerdictMessage) -> None:
-        """Tells the user's loggers what was decided; on nobody's time."""
-        segment.clock.stop()
-        loggers.log_decision(trainer, segment, verdict)
-        loggers.hold_rows(trainer, segment)
-        if verdict.kind == "continue":
-            segment.clock.start()
-
-    def _compare_ranks(self, trainer: Any, segment: ActiveSegment, logged: Mapping[str, float]) -> None:
-        """Tells once if an objective has another value on each rank: rank 0's would stand for all."""
-        if self._has_compared_ranks or segment.order.num_devices == 1:
-            return
-        self._has_compared_ranks = True
-        mine = [repr(logged.get(name)) for name in segment.order.metrics]
-        is_same = mine == trainer.strategy.broadcast(mine)
-        if not trainer.strategy.reduce_boolean_decision(is_same, all=True):
-            names = ", ".join(segment.order.metrics)
-            segment.note(f"the ranks have different values of {names}, and rank 0's counts: log with sync_dist=True")
+        if self._reports is not None:
+            self._reports.epoch_ended(trainer)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Saves, unless the trial was stopped for good before its horizon."""
         if (segment := self._segment) is None:
             return
         segment.clock.stop()
-        segment.resource = self._resource(trainer, trainer.current_epoch)
+        segment.resource = self._count.after(trainer, trainer.current_epoch)
         if segment.verdict is None or segment.verdict.kind == "pause" or not segment.is_over:
             self.save(trainer)
 
@@ -232,7 +189,7 @@ class RungHooks:
             self._segment.clock.stop()
             self._segment.is_trained = True
             loggers.hold_rows(trainer, self._segment)
-        self._segment = None
+        self._segment, self._reports = None, None
 
     # ------------------------------------------------------------------ checkpoints
 
@@ -242,7 +199,7 @@ class RungHooks:
         if not every or trainer.current_epoch % every:
             return
         segment.clock.stop()
-        segment.resource = self._resource(trainer, trainer.current_epoch)
+        segment.resource = self._count.after(trainer, trainer.current_epoch)
         self._is_between_epochs = True
         try:
             self.save(trainer)
@@ -267,83 +224,8 @@ class RungHooks:
         if self._is_between_epochs:
             internals.rewind_to_epoch_end(checkpoint)
 
-    def _resource(self, trainer: Any, n_epochs: int) -> int:
-        """Returns the cumulative resource, in the study's unit, after so many whole epochs."""
-        unit = self._segment.order.unit if self._segment is not None else "epochs"
-        if unit == "steps":
-            return int(trainer.global_step)
-        if unit == "samples":
-            base = self._segment.order.resource if self._segment is not None else 0
-            return base + internals.sum_over_ranks(trainer, self._n_samples)
-        return n_epochs
-
 
 def _chosen(trainer: Any) -> RungHooks:
     """Returns the one of the Trainer's rung callbacks that acts: the user's own before the attached one."""
     candidates: list[RungHooks] = [callback for callback in trainer.callbacks if isinstance(callback, RungHooks)]
     return min(candidates, key=lambda callback: callback.attached)
-
-
-def _check_trainer(trainer: Any, segment: ActiveSegment) -> None:
-    """Refuses a Trainer that would train to another horizon, or would not validate at the rungs."""
-    order = segment.order
-    _check_horizon(trainer, segment)
-    every = trainer.check_val_every_n_epoch if order.unit == "epochs" else None
-    missed = [level for level in order.levels if every and level % every]
-    if missed and trainer.enable_validation:
-        raise ArgumentError(
-            "Trainer(check_val_every_n_epoch=...)", every, f"a divisor of every rung; {missed} are no multiples of it"
-        )
-
-
-def _check_horizon(trainer: Any, segment: ActiveSegment) -> None:
-    """Refuses an end of training that is not the study's: its horizon in its own unit, and none in another."""
-    order = segment.order
-    in_epochs, in_steps = order.unit == "epochs", order.unit == "steps"
-    if trainer.max_epochs != (order.max_resource if in_epochs else -1):
-        raise ArgumentError(
-            "Trainer(max_epochs=...)", trainer.max_epochs,
-            f"{order.max_resource}, the study's horizon" if in_epochs else f"-1: the study counts {order.unit}",
-            hint="Every segment keeps the full horizon, because schedules read it; verdicts end training earlier. "
-            f"{segment.hints.horizon}" if in_epochs else "The study's verdicts end training.",
-        )  # fmt: skip
-    if trainer.max_steps not in ((-1, order.max_resource) if in_steps else (-1,)):
-        raise ArgumentError(
-            "Trainer(max_steps=...)", trainer.max_steps,
-            f"{order.max_resource}, the study's horizon, or -1" if in_steps else f"-1: the study counts {order.unit}",
-            hint="The study's verdicts end training.",
-        )  # fmt: skip
-
-
-def _check_resumed(segment: ActiveSegment, restored: Mapping[str, Any], resource: int) -> None:
-    """Refuses to train on from another point than the one the trial stands at."""
-    order = segment.order
-    if order.unit == "samples":  # Lightning does not count them: our own note in the checkpoint does
-        resource = int(restored.get("resource", 0))
-    if resource == order.resource:
-        return
-    if order.checkpoint is None:
-        raise ArgumentError(
-            "fit(ckpt_path=...)", f"a checkpoint at {resource} {order.unit}", "none: this trial starts from scratch",
-            hint=segment.hints.checkpoint,
-        )  # fmt: skip
-    raise CheckpointError(
-        f"the trial stands at {order.resource} {order.unit}, but training resumed at {resource}. "
-        f"{segment.hints.checkpoint}"
-    )
-
-
-def _note_skipped(segment: ActiveSegment, stage: str) -> None:
-    """Notes that user code evaluates after a pause or stop, and that nothing comes of it."""
-    segment.note(f"the code's own {stage} is skipped after a segment that was paused or stopped", once_per="study")
-
-
-def _note_foreign_checkpoints(trainer: Any, segment: ActiveSegment) -> None:
-    """Notes checkpoints that the disk budget does not see; not in a check, whose files go anyway."""
-    if segment.order.probe_batches is not None:
-        return
-    for number, callback in enumerate(trainer.checkpoint_callbacks):
-        folder = getattr(callback, "dirpath", None)
-        if folder:
-            text = f"{type(callback).__name__} writes to {folder}; its files are not counted in disk_budget"
-            segment.note(text, once_per="study", topic=f"checkpoint callback {number}")

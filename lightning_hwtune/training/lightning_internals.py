@@ -124,23 +124,19 @@ def lift_minimums(trainer: Any) -> str:
     return " and ".join(against)
 
 
-def limit_batches(trainer: Any, n: int) -> tuple[int | float, int | float]:
-    """Makes the fit that is being set up train and validate at most `n` batches an epoch; what is off stays off.
-
-    Returns the limits that the Trainer had, of training and of validation.
-    """
-    own = trainer.limit_train_batches, trainer.limit_val_batches
+def limit_batches(trainer: Any, n: int) -> None:
+    """Makes the fit that is being set up train and validate at most `n` batches an epoch; what is off stays off."""
     trainer.limit_train_batches, trainer.limit_val_batches = (
-        min(limit, n) if isinstance(limit, int) or not limit else n for limit in own
+        min(limit, n) if isinstance(limit, int) or not limit else n
+        for limit in (trainer.limit_train_batches, trainer.limit_val_batches)
     )
     if isinstance(trainer.val_check_interval, int):
         trainer.val_check_interval = min(trainer.val_check_interval, n)
     trainer.num_sanity_val_steps = 0
-    return own
 
 
 def share_of_epoch(trainer: Any, own: tuple[int | float, int | float]) -> float:
-    """Returns how many limited epochs make one under the limits that `limit_batches` returned; NaN if nobody knows."""
+    """Returns how many epochs of `limit_batches` make one under the Trainer's own limits; NaN if that is unknown."""
     loaders = (trainer.train_dataloader, trainer.val_dataloaders)
     whole = sum(_n_batches(loader, limit) for part, limit in zip(loaders, own, strict=True) for loader in _flat(part))
     done = trainer.num_training_batches + sum(trainer.num_val_batches)

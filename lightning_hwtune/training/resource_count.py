@@ -1,0 +1,35 @@
+"""How far a trial has trained: its cumulative resource, in the unit of the study."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+from lightning_hwtune.training import lightning_internals as internals
+
+__all__ = ["ResourceCount"]
+
+
+@final
+class ResourceCount:
+    """Counts for one rank of one segment. Lightning counts epochs and steps itself; samples are counted here.
+
+    Args:
+        unit: "epochs", "steps" or "samples". base: the resource where the segment began.
+    """
+
+    def __init__(self, unit: str = "epochs", base: int = 0) -> None:
+        self._unit, self._base = unit, base
+        self._n_samples = 0  # of this rank in this segment
+
+    def add(self, trainer: Any, batch: Any) -> None:
+        """Counts a training batch."""
+        if self._unit == "samples":
+            self._n_samples += internals.batch_size(trainer, batch)
+
+    def after(self, trainer: Any, n_epochs: int) -> int:
+        """Returns the resource now, `n_epochs` whole epochs after the trial's beginning; on all ranks together."""
+        if self._unit == "steps":
+            return int(trainer.global_step)
+        if self._unit == "samples":
+            return self._base + internals.sum_over_ranks(trainer, self._n_samples)
+        return n_epochs

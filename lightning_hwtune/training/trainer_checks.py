@@ -1,0 +1,79 @@
+"""What a Trainer must be like to train a segment: errors where it would train something else, notes where it may.
+
+Each function looks at the Trainer once, before it trains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lightning_hwtune.errors import ArgumentError, CheckpointError
+from lightning_hwtune.training.context import ActiveSegment
+
+__all__ = ["check_resumed", "check_trainer", "note_foreign_checkpoints", "note_skipped"]
+
+
+def check_trainer(trainer: Any, segment: ActiveSegment) -> None:
+    """Refuses a Trainer that would train to another horizon, or would not validate at the rungs."""
+    order = segment.order
+    _check_horizon(trainer, segment)
+    every = trainer.check_val_every_n_epoch if order.unit == "epochs" else None
+    missed = [level for level in order.levels if every and level % every]
+    if missed and trainer.enable_validation:
+        raise ArgumentError(
+            "Trainer(check_val_every_n_epoch=...)", every, f"a divisor of every rung; {missed} are no multiples of it"
+        )
+
+
+def _check_horizon(trainer: Any, segment: ActiveSegment) -> None:
+    """Refuses an end of training that is not the study's: its horizon in its own unit, and none in another."""
+    order = segment.order
+    in_epochs, in_steps = order.unit == "epochs", order.unit == "steps"
+    if trainer.max_epochs != (order.max_resource if in_epochs else -1):
+        raise ArgumentError(
+            "Trainer(max_epochs=...)", trainer.max_epochs,
+            f"{order.max_resource}, the study's horizon" if in_epochs else f"-1: the study counts {order.unit}",
+            hint="Every segment keeps the full horizon, because schedules read it; verdicts end training earlier. "
+            f"{segment.hints.horizon}" if in_epochs else "The study's verdicts end training.",
+        )  # fmt: skip
+    if trainer.max_steps not in ((-1, order.max_resource) if in_steps else (-1,)):
+        raise ArgumentError(
+            "Trainer(max_steps=...)", trainer.max_steps,
+            f"{order.max_resource}, the study's horizon, or -1" if in_steps else f"-1: the study counts {order.unit}",
+            hint="The study's verdicts end training.",
+        )  # fmt: skip
+
+
+def check_resumed(segment: ActiveSegment, restored: Mapping[str, Any], resource: int) -> None:
+    """Refuses to train on from another point than the one the trial stands at."""
+    order = segment.order
+    if order.unit == "samples":  # Lightning does not count them: our own note in the checkpoint does
+        resource = int(restored.get("resource", 0))
+    if resource == order.resource:
+        return
+    if order.checkpoint is None:
+        raise ArgumentError(
+            "fit(ckpt_path=...)", f"a checkpoint at {resource} {order.unit}", "none: this trial starts from scratch",
+            hint=segment.hints.checkpoint,
+        )  # fmt: skip
+    raise CheckpointError(
+        f"the trial stands at {order.resource} {order.unit}, but training resumed at {resource}. "
+        f"{segment.hints.checkpoint}"
+    )
+
+
+def note_skipped(segment: ActiveSegment, stage: str) -> None:
+    """Notes that user code evaluates after a pause or stop, and that nothing comes of it."""
+    segment.note(f"the code's own {stage} is skipped after a segment that was paused or stopped", once_per="study")
+
+
+def note_foreign_checkpoints(trainer: Any, segment: ActiveSegment) -> None:
+    """Notes checkpoints that the disk budget does not see; not in a check, whose files go anyway."""
+    if segment.order.probe_batches is not None:
+        return
+    for number, callback in enumerate(trainer.checkpoint_callbacks):
+        folder = getattr(callback, "dirpath", None)
+        if folder:
+            text = f"{type(callback).__name__} writes to {folder}; its files are not counted in disk_budget"
+            segment.note(text, once_per="study", topic=f"checkpoint callback {number}")
