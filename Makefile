@@ -8,7 +8,7 @@ PEERS := $(VENV)/.peers-installed
 ONE_THREAD := OMP_NUM_THREADS=1
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-fast lint docs bench
+.PHONY: help setup demo test test-fast lint docs bench gpu-check
 
 help:
 	@echo "make setup      create $(VENV) and install everything that development needs"
@@ -18,6 +18,7 @@ help:
 	@echo "make lint       ruff, mypy, import contracts"
 	@echo "make docs       build the user's guide into build/site"
 	@echo "make bench      install the peers, run the benchmarks (hours) and write docs/results.md; bench-NAME: one of them"
+	@echo "make gpu-check  check the toolkit on this machine's GPU, in at most 4 minutes (gpu-check/README.md)"
 
 setup: $(INSTALLED)
 
@@ -38,6 +39,10 @@ lint: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(BIN)/python -m mkdocs build --strict --site-dir build/site
+
+# not after setup: it also runs on a bare machine with one GPU and no network
+gpu-check:
+	@gpu-check/run
 
 # what each benchmark is called with; their order is that of the page
 BENCHMARKS := import_time decisions replay_choose replay pasha transfer prior_demo crash hydra_sweep optuna_side_by_side overhead
