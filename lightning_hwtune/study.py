@@ -38,6 +38,7 @@ from lightning_hwtune.engine.signals import Signals
 from lightning_hwtune.errors import ArgumentError, StudyFailedError, StudyNotFoundError
 from lightning_hwtune.names import refuse_unknown
 from lightning_hwtune.settings import parse_duration
+from lightning_hwtune.settings.duration import parse_hang_timeout
 from lightning_hwtune.settings.run_rules import check_run
 from lightning_hwtune.store.disk_budget import parse_bytes
 from lightning_hwtune.store.files import StudyFiles
@@ -214,8 +215,9 @@ class Study:
         max_time: float | str | None = None,
         max_cost: float | None = None,
         max_parallel: int | None = None,
-        finishers: int = 4,
+        finishers: int | str = "auto",
         save_every: int | None = None,
+        hang_timeout: float | str | None = "auto",
         executor: str | Executor = "local",
         check: bool = True,
         progress: bool = True,
@@ -232,9 +234,13 @@ class Study:
             max_time: seconds, or "10min", "8h".
             max_cost: US dollars that the ledger may bill.
             max_parallel: trials that train at one time; None = as many as the pool carries.
-            finishers: fully trained trials that the study should end with.
+            finishers: fully trained trials that the study should end with; "auto" is one for a single objective and
+                trials / eta for several, at most four.
             save_every: epochs between checkpoints of a trial that goes on without a pause, so that a crash costs at
                 most so many; None = it saves where it pauses and at its end. Lightning trainings in epochs only.
+            hang_timeout: seconds (or "10min") that a segment may make no progress before it is ended and repeated.
+                "auto": from its first batch on, ten times the trial's slowest stretch, at least 30 minutes; None: no
+                limit. For executor="local".
             executor: "local" (processes), "inline" (this process, one device, one trial after another), or one of your
                 own (`engine.executor.Executor`), which knows by itself what to train.
             check: whether a new study first trains two batches in a child process.
@@ -252,7 +258,8 @@ class Study:
         limits = Limits(max_trials, parse_duration("max_time", max_time), max_cost, max_parallel, finishers)
         if limits.max_trials is None and limits.max_time_s is None and limits.max_cost_usd is None:
             raise ArgumentError("max_trials", None, "at least one of max_trials, max_time and max_cost")
-        check_run(self._spec, limits, executor=executor, save_every=save_every)
+        hang_timeout = parse_hang_timeout(hang_timeout)
+        check_run(self._spec, limits, executor=executor, save_every=save_every, hang_timeout=hang_timeout)
         check_present(self.name, self._spec.pool)
         self._release()
         payload = self._payload(train) if executor == "local" else None
@@ -266,7 +273,7 @@ class Study:
 
             def begin() -> Executor:
                 if payload is not None:
-                    return LocalExecutor(payload.path, preload=preload)
+                    return LocalExecutor(payload.path, preload=preload, hang_timeout_s=hang_timeout)
                 return InlineExecutor(train) if isinstance(executor, str) else executor
 
             done = self._drive(session, signals, begin, payload, check, progress, save_every)
@@ -586,6 +593,7 @@ _RUN_NAMES = (
     "max_parallel",
     "finishers",
     "save_every",
+    "hang_timeout",
     "executor",
     "check",
     "progress",

@@ -30,7 +30,7 @@ from lightning_hwtune.training import context
 
 
 def test_a_study_runs_and_running_it_again_continues_it(tmp_path: Path) -> None:
-    study = run(small_study(tmp_path), functions.plain, max_trials=6)
+    study = run(small_study(tmp_path), functions.plain, max_trials=6, finishers=4)
     state = check_log(study)
     assert len(state.trials) == 6
     assert state.n_full >= 4
@@ -40,7 +40,7 @@ def test_a_study_runs_and_running_it_again_continues_it(tmp_path: Path) -> None:
     assert len(trained(study)) == len(set(trained(study))), "an epoch was trained twice"
 
     before = trained(study)
-    run(small_study(tmp_path), functions.plain, max_trials=6)  # a new object, as a second process would make it
+    run(small_study(tmp_path), functions.plain, max_trials=6, finishers=4)  # a new object
     assert trained(study) == before
 
     run(study, functions.plain, max_trials=9)
@@ -120,7 +120,7 @@ def test_a_study_of_a_larger_machine_is_read_here_and_runs_with_a_pool_of_this_o
         with pytest.raises(hwt.ArgumentError, match=said):
             use()
     assert loaded.events() == events
-    state = run(small_study(tmp_path), functions.plain, max_trials=2).state()
+    state = run(small_study(tmp_path), functions.plain, max_trials=2, finishers=2).state()
     assert state.trials[0].config == {"x": 0.5}
     assert state.n_full == 2
 
@@ -188,7 +188,7 @@ def test_a_study_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) 
 
 
 def test_a_study_answers_questions(tmp_path: Path) -> None:
-    study = run(small_study(tmp_path), functions.plain, max_trials=6)
+    study = run(small_study(tmp_path), functions.plain, max_trials=6, finishers=4)
     best = study.best
     full = [trial for trial in study.state().trials if trial.state is TrialState.COMPLETED]
     assert best.values["error"] == min(trial.last.values["error"] for trial in full if trial.last)

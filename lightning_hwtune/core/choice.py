@@ -239,7 +239,7 @@ class Choice:
     def _n_finishers_due(self) -> int:
         """How many more trials should be trained to the end, once nothing else is left to do."""
         under_way = sum(trial.target >= self.scheduler.max_resource for trial in self._running_trials())
-        return self.state.limits.finishers - self.state.n_full - under_way
+        return self.state.limits.n_finishers - self.state.n_full - under_way
 
     def _running_trials(self) -> list[TrialRecord]:
         return [self.state.trials[trial_id] for trial_id in self.state.running]
@@ -263,8 +263,8 @@ class Choice:
         if uncovered and due <= len(uncovered):
             pick = next(pair for pair in able if pair[0].num_devices in uncovered)
         trial, level = pick
-        n_full = self.state.limits.finishers - due
-        text = f"best of rung {level} that was not promoted; {n_full} of {self.state.limits.finishers} finishers so far"
+        wanted = self.state.limits.n_finishers
+        text = f"best of rung {level} that was not promoted; {wanted - due} of {wanted} finishers so far"
         return Resume(trial.trial_id, trial.num_devices, top, level, Reason("finisher", text))
 
     def _unpromoted(self) -> list[tuple[TrialRecord, int]]:

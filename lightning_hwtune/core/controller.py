@@ -61,7 +61,7 @@ class Controller:
 
     def open(self, limits: Limits, now: float, host: str, pid: int, version: str) -> None:
         """A session begins under these limits; segments that a dead controller left behind end as interrupted."""
-        died_at = self.state.last_at
+        died_at, limits = self.state.last_at, limits.resolved(self.spec)
         self._write(ev.SessionOpened(at=now, limits=limits.to_dict(), host=host, pid=pid, version=version))
         for segment in list(self.state.running.values()):
             wall_s = max(died_at - segment.started_at, 0.0)

@@ -6,9 +6,12 @@ tells which settings a stored study may not change.
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from fractions import Fraction
+from typing import Any, Self, final
 
 from lightning_hwtune.core.hardware.allocation import AllocationPolicy, allocation_for
 from lightning_hwtune.core.hardware.pool import Pool
@@ -18,7 +21,11 @@ from lightning_hwtune.core.searchers import ParetoPrior, Searcher, searcher_from
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["Limits", "StudySpec"]
+__all__ = ["AUTO", "Limits", "StudySpec"]
+
+AUTO = "auto"
+_MOST_FINISHERS = 4
+_USUAL_ETA = Fraction(3)  # of schedulers without one
 
 
 @final
@@ -31,14 +38,15 @@ class Limits:
         max_time_s: seconds during which some process drove the study.
         max_cost_usd: what the ledger bills, start-ups and lost work included.
         max_parallel: segments at one time; None = as many as the pool carries.
-        finishers: fully trained trials that the study should end with, so that its front offers a choice.
+        finishers: fully trained trials that the study should end with, so that its front offers a choice; "auto"
+            depends on the study, see `resolved`.
     """
 
     max_trials: int | None = None
     max_time_s: float | None = None
     max_cost_usd: float | None = None
     max_parallel: int | None = None
-    finishers: int = 4
+    finishers: int | str = AUTO
 
     def __post_init__(self) -> None:
         for name, value in (("max_trials", self.max_trials), ("max_parallel", self.max_parallel)):
@@ -47,8 +55,29 @@ class Limits:
         for name, number in (("max_time", self.max_time_s), ("max_cost", self.max_cost_usd)):
             if number is not None and not number > 0:
                 raise ArgumentError(name, number, "a number above 0, or None")
-        if isinstance(self.finishers, bool) or not isinstance(self.finishers, int) or self.finishers < 0:
-            raise ArgumentError("finishers", self.finishers, "a whole number from 0")
+        is_number = isinstance(self.finishers, int) and not isinstance(self.finishers, bool) and self.finishers >= 0
+        if self.finishers != AUTO and not is_number:
+            raise ArgumentError("finishers", self.finishers, "an integer, at least 0, or 'auto'")
+
+    def resolved(self, spec: StudySpec) -> Self:
+        """Returns these limits with a number of finishers.
+
+        "auto" is one for a single objective, whose front has one member; for several objectives it is the number of
+        trials that a rung promotes (trials / eta, rounded up), at most four.
+        """
+        if self.finishers != AUTO:
+            return self
+        most = _MOST_FINISHERS if len(spec.objectives) > 1 else 1
+        eta = getattr(spec.scheduler, "eta", _USUAL_ETA)
+        promoted = most if self.max_trials is None else math.ceil(self.max_trials / eta)
+        return dataclasses.replace(self, finishers=min(most, promoted))
+
+    @property
+    def n_finishers(self) -> int:
+        """The number of finishers of resolved limits."""
+        if not isinstance(self.finishers, int):
+            raise ValueError("these limits are not resolved yet")
+        return self.finishers
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for the log."""

@@ -78,7 +78,7 @@ class StudyState:
     def __init__(self, spec: StudySpec) -> None:
         self.spec = spec
         self.scheduler = spec.fresh_scheduler()
-        self.limits = Limits()
+        self.limits = Limits().resolved(spec)
         self.trials: list[TrialRecord] = []
         self.segments: list[Segment] = []
         self.running: dict[int, Segment] = {}
@@ -155,7 +155,7 @@ class StudyState:
         if self._opened_at is not None:  # the last session was killed: it lasted until its last event
             self._past_wall_s += self.last_at - self._opened_at
         self._opened_at, self.closed = event.at, None
-        self.limits = Limits(**event.limits)
+        self.limits = Limits(**event.limits).resolved(self.spec)
 
     def _session_closed(self, event: ev.SessionClosed) -> None:
         self._past_wall_s += event.wall_s

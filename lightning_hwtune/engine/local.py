@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, final
 
 from lightning_hwtune.engine.executor import Sink
+from lightning_hwtune.engine.hang import HangLimit
 from lightning_hwtune.store.interrupts import uninterrupted
 from lightning_hwtune.training.channel import Beat, Ended, Message, Note, Report, Saved, SegmentOrder, Started
 from lightning_hwtune.training.connection import PipeChannel, PipeRendezvous
@@ -50,6 +51,7 @@ class _Rank:
     last_sign: float
     progress: int = 0
     progress_at: float = 0.0
+    has_trained: bool = False
     started: bool = False
     ended: Ended | None = None
     is_open: bool = True
@@ -72,7 +74,7 @@ class LocalExecutor:
         payload: file with the cloudpickled training function.
         heartbeat_s: a rank without a sign of life for so long is ended with its group.
         start_s: the same, before its first sign.
-        hang_timeout_s: also end a group that lives but makes no progress for so long; None = never.
+        hang_timeout_s: also end a group that lives but makes no progress; see `engine.hang.HangLimit`.
         preload: further modules for the fork server to import once; they must run no tensor operation at import.
     """
 
@@ -82,10 +84,11 @@ class LocalExecutor:
         *,
         heartbeat_s: float = 15.0,
         start_s: float = 120.0,
-        hang_timeout_s: float | None = None,
+        hang_timeout_s: float | str | None = None,
         preload: Sequence[str] = (),
     ) -> None:
-        self._payload, self._heartbeat_s, self._start_s, self._hang_s = payload, heartbeat_s, start_s, hang_timeout_s
+        self._payload, self._heartbeat_s, self._start_s = payload, heartbeat_s, start_s
+        self._hang = HangLimit(hang_timeout_s)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([_SERVER, _PRELOAD, *preload])
         self._groups: dict[int, _Group] = {}
@@ -174,7 +177,9 @@ class LocalExecutor:
         rank, order = group.ranks[index], group.order
         rank.last_sign, rank.started = time.monotonic(), True
         if isinstance(message, Beat):
+            rank.has_trained = rank.has_trained or message.has_trained
             if message.progress != rank.progress:
+                self._hang.progressed(order.trial_id, rank.last_sign - rank.progress_at)
                 rank.progress, rank.progress_at = message.progress, rank.last_sign
         elif isinstance(message, Started):
             group.world_size = max(group.world_size, message.world_size)
@@ -202,11 +207,13 @@ class LocalExecutor:
             if rank.ended is not None or not rank.is_open or group.verdict is not None:
                 continue
             limit = self._heartbeat_s if rank.started else self._start_s
+            trial_id, still_s = group.order.trial_id, now - rank.progress_at
+            hang_s = self._hang.limit_s(trial_id, rank.has_trained)
             if now - rank.last_sign > limit:
                 group.verdict = ("lost", f"rank {index} gave no sign of life for {limit:.0f} s")
                 _kill(group)
-            elif self._hang_s is not None and now - rank.progress_at > self._hang_s:
-                group.verdict = ("lost", f"rank {index} made no progress for {self._hang_s:.0f} s")
+            elif hang_s is not None and still_s > hang_s:
+                group.verdict = ("lost", self._hang.text(trial_id, index, still_s))
                 _kill(group)
 
     def _bury(self, sink: Sink, group: _Group) -> None:

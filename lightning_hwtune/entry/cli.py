@@ -148,7 +148,7 @@ def check_study(
 
     def lines(out: Console) -> None:
         state = StudyState(study.spec)
-        state.limits = settings.limits()
+        state.limits = settings.limits().resolved(study.spec)
         for line in checked(state, found):
             out.print(line, soft_wrap=True)
 
@@ -182,17 +182,18 @@ def rungs(
 
     if study_file is not None:
         settings = _load(study_file, overrides, max_trials=max_trials)
-        scheduler, limits = settings.study_kwargs()["scheduler"], settings.limits()
+        spec, limits = settings.spec(), settings.limits()
     else:
         stored = _choose(dir, study, storage).study
-        scheduler, limits = stored.spec.scheduler, stored.state().limits
-    n_trials = max_trials or limits.max_trials
+        spec, limits = stored.spec, stored.state().limits
+    scheduler, n_trials = spec.scheduler, max_trials or limits.max_trials
     if n_trials is None:
         raise ArgumentError("--max-trials", None, "a number of trials; the study itself has no limit on them")
-    forecast = rung_forecast(scheduler, n_trials, limits.finishers)
+    finishers = dataclasses.replace(limits, max_trials=n_trials).resolved(spec).n_finishers
+    forecast = rung_forecast(scheduler, n_trials, finishers)
     write(
         form,
-        table=lambda out: out.print(rung_table(scheduler, n_trials, limits.finishers)),
+        table=lambda out: out.print(rung_table(scheduler, n_trials, finishers)),
         data=lambda: forecast,
         frame=lambda: pd.DataFrame(forecast["rungs"]),
     )

@@ -76,7 +76,7 @@ def opening(state: StudyState, folder: Path, payload: PayloadFacts | None) -> It
         yield Text(f"prior learned from {learned}")
     yield Text(f"limits: {_limits(state)}")
     if limits.max_trials is not None:
-        yield rung_table(state.spec.scheduler, limits.max_trials, limits.finishers)
+        yield rung_table(state.spec.scheduler, limits.max_trials, limits.n_finishers)
     if payload is not None and payload.n_bytes > _HEAVY_BYTES:
         largest = f", most of it `{payload.largest[0]}` ({size(payload.largest[1])})" if payload.largest else ""
         text = f"the training function carries {size(payload.n_bytes)}{largest}: every segment loads it again. "
@@ -104,7 +104,7 @@ def checked(state: StudyState, check: CheckFacts) -> Iterator[Text]:
     memory = f", {size(check.gpu_bytes)} of GPU memory per device" if check.gpu_bytes else ""
     yield Text(f"checked in {duration(check.wall_s)}: logs {', '.join(check.logged)}{pace}{saved}{memory}")
     if state.limits.max_trials is not None and math.isfinite(check.epoch_s) and unit == "epochs":
-        forecast = rung_forecast(state.spec.scheduler, state.limits.max_trials, state.limits.finishers)
+        forecast = rung_forecast(state.spec.scheduler, state.limits.max_trials, state.limits.n_finishers)
         total_s = (forecast["epochs"] - n_epochs_spent(state)) * check.epoch_s * check.num_devices
         if total_s > 0:
             about, n_busy = forecast["bound"] or "about", _n_busy(state, check.num_devices)

@@ -8,7 +8,7 @@ import re
 
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["parse_duration"]
+__all__ = ["parse_duration", "parse_hang_timeout"]
 
 _SECONDS = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -39,3 +39,12 @@ def parse_duration(argument: str, value: float | str | datetime.timedelta | None
     if not (math.isfinite(seconds) and seconds > 0):
         raise ArgumentError(argument, value, "seconds above 0, or a text such as '90s', '10min', '8h', '1h30min'")
     return seconds
+
+
+def parse_hang_timeout(value: float | str | datetime.timedelta | None) -> float | str | None:
+    """Returns "auto" and None as they are, and seconds from all that `parse_duration` reads.
+
+    Raises:
+        ArgumentError: another form, or nothing above 0.
+    """
+    return "auto" if value == "auto" else parse_duration("hang_timeout", value)

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from lightning_hwtune.core.spec import Limits, StudySpec
+from lightning_hwtune.engine.hang import AUTO
 from lightning_hwtune.errors import ArgumentError
 
 __all__ = ["check_run"]
 
 
-def check_run(spec: StudySpec, limits: Limits, *, executor: object, save_every: int | None) -> None:
+def check_run(
+    spec: StudySpec,
+    limits: Limits,
+    *,
+    executor: object,
+    save_every: int | None,
+    hang_timeout: float | str | None = AUTO,
+) -> None:
     """Refuses what does not fit the study.
 
     Args:
         executor: "local", "inline", or an `engine.executor.Executor`. save_every: epochs, or None.
+        hang_timeout: seconds, "auto", or None.
 
     Raises:
         ArgumentError: an unknown executor, or one that does not carry the study's trials; no number of epochs; a limit
@@ -24,6 +33,9 @@ def check_run(spec: StudySpec, limits: Limits, *, executor: object, save_every: 
         raise ArgumentError("executor", "inline", "'local' for a space with more than one device")
     if save_every is not None and (type(save_every) is not int or save_every < 1):
         raise ArgumentError("save_every", save_every, "a whole number of epochs from 1, or None")
+    if hang_timeout not in (AUTO, None) and executor != "local":
+        hint = "Only the study's own processes can be ended from outside; leave it out."
+        raise ArgumentError("hang_timeout", hang_timeout, "'auto' or None without executor='local'", hint=hint)
     if limits.max_cost_usd is not None and not spec.pool.usd_per_device_hour:
         hint = "Without a price nothing would ever be billed: give Pool(usd_per_device_hour=...)."
         raise ArgumentError("max_cost", limits.max_cost_usd, "None while the pool has no price", hint=hint)

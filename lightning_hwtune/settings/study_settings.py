@@ -24,7 +24,7 @@ from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.payload import ImportedFunction
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, nearest
 from lightning_hwtune.names import refuse_unknown_keys
-from lightning_hwtune.settings.duration import parse_duration
+from lightning_hwtune.settings.duration import parse_duration, parse_hang_timeout
 from lightning_hwtune.settings.overrides import apply_overrides, parse_overrides
 from lightning_hwtune.settings.run_rules import check_run
 from lightning_hwtune.store.disk_budget import parse_bytes
@@ -109,14 +109,24 @@ class StudySettings:
         "number", "US dollars that the study may be billed, start-ups and lost work included.", None
     )
     max_parallel: int | None = _key("whole number", "Trials that train at one time; null = all the pool carries.", None)
-    finishers: int = _key(
-        "whole number", "Fully trained trials that the study should end with, so that its front offers a choice.", 4
+    finishers: int | str = _key(
+        "whole number or text",
+        "Fully trained trials that the study should end with, so that its front offers a choice. `auto`: one for a "
+        "single objective; for several, trials / eta rounded up, at most 4.",
+        "auto",
     )
     save_every: int | None = _key(
         "whole number",
         "Epochs between checkpoints of a trial that goes on without a pause, so that a crash costs at most so many; "
         "null = it saves where it pauses and at its end.",
         None,
+    )
+    hang_timeout: float | str | None = _key(
+        "number or text",
+        "How long a segment may make no progress (no batch, no report, no checkpoint) before it is ended and repeated: "
+        "seconds, or `90s`, `10min`, `8h`. `auto`: from its first batch on, ten times the trial's slowest stretch, at "
+        "least 30 minutes. null = for ever.",
+        "auto",
     )
     max_retries: int = _key(
         "whole number", "How often a trial that failed goes on from its last checkpoint before it counts as failed.", 1
@@ -239,6 +249,7 @@ class StudySettings:
             "max_parallel": self.max_parallel,
             "finishers": self.finishers,
             "save_every": self.save_every,
+            "hang_timeout": self.hang_timeout,
             "executor": self.executor,
             "preload": tuple(self.preload),
         }
@@ -251,18 +262,22 @@ class StudySettings:
 
     def _check_parts(self) -> None:
         """Refuses what can be told without the host: devices are counted where the study is built."""
-        built = self.study_kwargs()
         StudyFiles(Path(self.dir), self.study, budget_bytes=parse_bytes(self.disk_budget))
+        spec, hang_timeout = self.spec(), parse_hang_timeout(self.hang_timeout)
+        check_run(spec, self.limits(), executor=self.executor, save_every=self.save_every, hang_timeout=hang_timeout)
+        for index, config in enumerate(self.enqueue):
+            _check_point(f"enqueue.{index}", config, spec.space)
+
+    def spec(self) -> StudySpec:
+        """Returns the study as it is settled without the host: "auto" devices are as many as a trial may have."""
+        built = self.study_kwargs()
         space, pool = built["space"], built["pool"]
         if self.batch == "per_device":
             space = space.constrained(None)
         if pool.devices == "auto":
             pool = dataclasses.replace(pool, devices=max(allocation_for(space).counts))
         parts = {"space": space, "pool": pool, "searcher": built["searcher"] or Random()}
-        spec = StudySpec(**{item.name: {**built, **parts}[item.name] for item in dataclasses.fields(StudySpec)})
-        check_run(spec, self.limits(), executor=self.executor, save_every=self.save_every)
-        for index, config in enumerate(self.enqueue):
-            _check_point(f"enqueue.{index}", config, space)
+        return StudySpec(**{item.name: {**built, **parts}[item.name] for item in dataclasses.fields(StudySpec)})
 
     def _space(self) -> SearchSpace:
         with _told(lambda name: "space" if name == "SearchSpace" else f"space.{name}"):
@@ -324,7 +339,7 @@ def _objective(item: object) -> Objective:
 def _check_form(item: dataclasses.Field[Any], value: object) -> None:
     """Refuses a value of the wrong type; true and false are no numbers."""
     form = item.metadata["form"]
-    may_be_none = item.default is None or item.name == "disk_budget"
+    may_be_none = item.default is None or item.name in ("disk_budget", "hang_timeout")
     if value is None and may_be_none:
         return
     if not isinstance(value, _FORMS[form]) or isinstance(value, bool):

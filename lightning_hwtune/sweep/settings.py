@@ -22,7 +22,7 @@ from lightning_hwtune.sweep.metric import Monitor, directions
 __all__ = ["SweepSettings"]
 
 _OF_STUDY = ("searcher", "prior", "pool", "seed", "batch", "max_time", "max_cost", "finishers", "save_every",
-             "max_retries", "max_failures", "disk_budget", "enqueue", "preload", "dir")  # fmt: skip
+             "hang_timeout", "max_retries", "max_failures", "disk_budget", "enqueue", "preload", "dir")  # fmt: skip
 _OF_APP = ("ckpt_path_key", "devices_key", "batch_size_key", "max_epochs_key")
 _OWN = ("_target_", "_recursive_", "defaults", "direction", "storage", "study_name", "n_trials", "n_jobs",
         "max_failure_rate", "params", "custom_search_space", "hwtune")  # fmt: skip

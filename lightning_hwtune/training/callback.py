@@ -152,7 +152,7 @@ class RungHooks:
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Counts progress."""
         if self._segment is not None:
-            self._segment.advance()
+            self._segment.advance(is_training=True)
 
     def on_validation_batch_end(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
         """Counts progress."""

@@ -81,10 +81,14 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A rank lives. `progress` grows with every batch, validation step and save."""
+    """A rank lives. `progress` grows with every batch, validation step and save.
+
+    `has_trained` is True from the segment's first training batch or report on.
+    """
 
     rank: int
     progress: int
+    has_trained: bool = False
 
 
 @dataclass(frozen=True, slots=True)

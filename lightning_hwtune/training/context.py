@@ -81,7 +81,8 @@ class ActiveSegment:
         reporter: who reports: the callback of the first fit, or the `Trial` handle; None before either.
         verdict: the pause or stop that ended the segment; None if nothing did.
         resource: cumulative resource reached so far.
-        progress: grows with every batch, validation step and save.
+        progress: grows with every batch, validation step and save. has_trained: True from the first training batch
+            or report on.
         resumes_by_argument: True while `fit` itself was told the checkpoint, so that the callback need not load it.
         hints: what errors about the Trainer advise.
         is_trained: True once the fit that reports is over, its checkpoint saved.
@@ -96,6 +97,7 @@ class ActiveSegment:
     verdict: VerdictMessage | None = None
     resource: int = 0
     progress: int = 0
+    has_trained: bool = False
     resumes_by_argument: bool = False
     hints: Hints = field(default_factory=Hints)
     is_trained: bool = False
@@ -116,9 +118,10 @@ class ActiveSegment:
             self.reporter = reporter
         return self.reporter is reporter
 
-    def advance(self) -> None:
-        """Counts one step of progress."""
+    def advance(self, *, is_training: bool = False) -> None:
+        """Counts one step of progress; `is_training` for a training batch or a report."""
         self.progress += 1
+        self.has_trained = self.has_trained or is_training
 
     def send(self, message: Message) -> None:
         """Sends a message from rank 0; other ranks stay silent."""

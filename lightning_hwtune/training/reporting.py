@@ -55,7 +55,7 @@ def exchange(
         segment.clock.start()
     else:
         segment.verdict = verdict
-    segment.advance()
+    segment.advance(is_training=True)
     return verdict
 
 

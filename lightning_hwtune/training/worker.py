@@ -127,7 +127,7 @@ def _beating(channel: Channel, rank: int) -> contextlib.AbstractContextManager[N
     def beat() -> None:
         segment = current_segment()
         try:
-            channel.send(Beat(rank, segment.progress if segment is not None else 0))
+            channel.send(Beat(rank, segment.progress, segment.has_trained) if segment is not None else Beat(rank, 0))
         except OSError:  # the engine is gone; its fork server may take its time to follow
             os.killpg(os.getpgrp(), signal.SIGKILL)
 

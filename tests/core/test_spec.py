@@ -6,14 +6,16 @@ import json
 from typing import Any
 
 import pytest
-from study_driver import spec
+from study_driver import Driver, spec
 
-from lightning_hwtune.core.objectives import Metric, Objectives
-from lightning_hwtune.core.schedulers import ASHA
+from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
+from lightning_hwtune.core.schedulers import ASHA, MedianStopping
 from lightning_hwtune.core.searchers import ParetoPrior, Random, Searcher
 from lightning_hwtune.core.searchers.earlier import EarlierTask
 from lightning_hwtune.core.space import Choice, Float, NumDevices, SearchSpace
-from lightning_hwtune.core.spec import StudySpec
+from lightning_hwtune.core.spec import Limits, StudySpec
+from lightning_hwtune.errors import ArgumentError
 
 SPACE = SearchSpace(x=Float(0, 1), bs=Choice([3, 4]), batch_size=Choice([8, 9]), devices=NumDevices(1, 2))
 
@@ -59,3 +61,47 @@ def test_older_logs_say_that_a_prior_keeps_the_front_and_go_on(searcher: Searche
     older = stored(of_one_error(PRIOR), scheduler=of_one_error(PRIOR, keep_front=True).to_dict()["scheduler"])
     assert older.differences(of_one_error(searcher)) == {}
     assert older.differences(of_one_error(searcher, keep_front=True)) == {}
+
+
+@pytest.mark.parametrize(
+    ("n_objectives", "max_trials", "eta", "finishers"),
+    [
+        (1, 1, 3, 1),
+        (1, 60, 3, 1),
+        (1, None, 3, 1),
+        (2, 1, 3, 1),
+        (2, 3, 3, 1),
+        (2, 4, 3, 2),  # 4 / 3, rounded up
+        (2, 5, 2, 3),
+        (3, 8, 3, 3),
+        (3, 60, 3, 4),
+        (2, 10, 10, 1),
+        (2, None, 3, 4),
+    ],
+)
+def test_automatic_finishers_follow_the_front_and_the_trials(
+    n_objectives: int, max_trials: int | None, eta: int, finishers: int
+) -> None:
+    objectives = Objectives([Metric("error", "min"), TrainSeconds(), Metric("loss", "min")][:n_objectives])
+    study = spec(objectives=objectives, scheduler=ASHA(max_epochs=9, eta=eta))
+    assert Limits(max_trials).resolved(study).finishers == finishers
+    assert Limits(max_trials, finishers=7).resolved(study).finishers == 7
+
+
+def test_a_scheduler_without_eta_has_automatic_finishers_too() -> None:
+    study = spec(scheduler=MedianStopping(max_epochs=9))
+    assert Limits(8).resolved(study).finishers == 3
+
+
+def test_the_number_of_automatic_finishers_is_in_the_log_and_counts_what_the_session_says() -> None:
+    driver = Driver(spec(objectives=Objectives([Metric("error", "min")])), Limits(max_trials=6))
+    driver.run()
+    opened = [event for event in driver.log if isinstance(event, ev.SessionOpened)]
+    assert opened[-1].limits["finishers"] == 1
+    assert driver.state.n_full == 1
+
+
+@pytest.mark.parametrize("value", [-1, True, 1.5, "many", None])
+def test_finishers_are_a_number_or_auto(value: object) -> None:
+    with pytest.raises(ArgumentError, match="finishers"):
+        Limits(finishers=value)  # type: ignore[arg-type]

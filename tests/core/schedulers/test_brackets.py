@@ -156,7 +156,8 @@ def test_what_closes_a_bracket_is_none_that_has_ended() -> None:
 def test_a_study_ends_though_the_best_of_its_last_bracket_ended_early(scheduler: Scheduler, n_trials: int) -> None:
     best = n_trials - 1
     driver = Driver(
-        spec(scheduler=scheduler, objectives=Objectives([Metric("error", "min")])), Limits(max_trials=n_trials)
+        spec(scheduler=scheduler, objectives=Objectives([Metric("error", "min")])),
+        Limits(max_trials=n_trials, finishers=4),
     )
     driver.curve = lambda config, epoch: 0.0 if config in [t.config for t in driver.state.trials[best:]] else 1.0
     while not isinstance(driver.fill(), Done):
@@ -164,7 +165,7 @@ def test_a_study_ends_though_the_best_of_its_last_bracket_ended_early(scheduler:
             driver.end(best, "done")
     assert driver.state.trials[best].state is TrialState.COMPLETED
     assert driver.state.trials[best].resource == 2
-    assert driver.state.n_full == min(driver.limits.finishers, n_trials)
+    assert driver.state.n_full == min(driver.state.limits.n_finishers, n_trials)
 
 
 def test_a_report_beyond_a_rung_stands_for_it() -> None:

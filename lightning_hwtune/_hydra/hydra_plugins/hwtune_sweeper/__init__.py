@@ -41,10 +41,12 @@ class HwtuneConf:
     max_time: Any = None
     # US dollars that the sweep may be billed
     max_cost: float | None = None
-    # fully trained trials that the sweep should end with
-    finishers: int = 4
+    # fully trained trials that the sweep should end with; auto: one for a single objective, trials / eta for several
+    finishers: Any = "auto"
     # epochs between checkpoints of a trial that goes on without a pause; null: it saves where it pauses and at its end
     save_every: int | None = None
+    # how long a segment may make no progress before it is ended and repeated: auto, seconds, 90s, 10min; null: for ever
+    hang_timeout: Any = "auto"
     # how often a failed trial goes on from its last checkpoint
     max_retries: int = 1
     # failed trials that end the sweep; `max_failure_rate` says the same as a share
