@@ -6,8 +6,9 @@
     python benchmarks/gpu_check.py --accelerator cpu     # a rehearsal of those that need no GPU
 
 Prints one line per check on standard error as soon as the check ends, and one JSON object on standard output. Each
-check runs in a separate process with its own time limit, and its line goes into `gpu_check.jsonl` in the folder `--out`
-at once, so that a run that is cut off keeps what it found.
+check has its own time limit, and its line goes into `gpu_check.jsonl` in the folder `--out` at once, so that a run that
+is cut off keeps what it found. The checks share one worker process, since importing PyTorch takes longer than most of
+them; a check that exceeds its limit or ends the worker costs only itself, because a new worker runs the rest.
 
 Exit status: 0 if all checks passed, or if the machine has no GPU, which prints `"ran": false`; 1 if a check failed or
 the GPU cannot be used. `figures`: checks, passed, start_to_first_batch_s (median over the segments of a study on the
@@ -21,11 +22,15 @@ import datetime
 import json
 import os
 import platform
+import queue
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +42,17 @@ from benchmarks.gpu import device  # noqa: E402 - found from the repository's ro
 __all__ = ["main", "summary"]
 
 NOT_CHECKED = ("several GPUs in one trial", "NCCL")
-LIMIT_S = 230.0
+LIMIT_S = 225.0
 """Seconds for all checks; what would begin later is reported as not run."""
+START_S = 40.0
+"""Seconds that a worker may need before its first check."""
 
 
 def main() -> int:
     """Run the checks, or one part of them; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--accelerator", choices=["gpu", "cpu"], default="gpu")
-    parser.add_argument("--only", metavar="CHECK", help="run one check in this process and print what it saw")
+    parser.add_argument("--only", metavar="CHECKS", help="run these checks in this process, separated by commas")
     parser.add_argument("--out", metavar="FOLDER", type=Path, default=ROOT / "build", help="where gpu_check.jsonl goes")
     parser.add_argument("--study", metavar="FOLDER", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
@@ -61,19 +68,32 @@ def main() -> int:
         print(json.dumps(one_of_two(accelerator, arguments.study, arguments.seed)))
         return 0
     if arguments.only is not None:
-        return _run_here(arguments.only, accelerator)
+        return _work(arguments.only.split(","), accelerator)
     return _run_all(accelerator, arguments.out)
 
 
-def _run_here(name: str, accelerator: str) -> int:
+def _work(names: Sequence[str], accelerator: str) -> int:
+    """Run checks one after another in this process; print one JSON line per check."""
     from benchmarks.gpu.checks import CHECKS
 
-    if name not in CHECKS:
-        print(f"no check is called {name!r}; there are: {', '.join(CHECKS)}", file=sys.stderr)
+    unknown = [name for name in names if name not in CHECKS]
+    if unknown:
+        print(f"no check is called {unknown[0]!r}; there are: {', '.join(CHECKS)}", file=sys.stderr)
         return 2
-    with tempfile.TemporaryDirectory(prefix="hwtune-gpu-", ignore_cleanup_errors=True) as folder:
-        print(json.dumps(CHECKS[name][0](accelerator, Path(folder))))
-    return 0
+    passed = True
+    for name in names:
+        environ = dict(os.environ)
+        line: dict[str, Any] = {"check": name}
+        try:
+            with tempfile.TemporaryDirectory(prefix="hwtune-gpu-", ignore_cleanup_errors=True) as folder:
+                line |= {"ok": True, "seen": CHECKS[name][0](accelerator, Path(folder))}
+        except Exception:
+            line |= {"ok": False, "error": traceback.format_exc()[-1500:]}
+        os.environ.clear()
+        os.environ.update(environ)
+        print(json.dumps(line), flush=True)
+        passed = passed and line["ok"]
+    return 0 if passed else 1
 
 
 def _run_all(accelerator: str, out: Path) -> int:
@@ -89,12 +109,10 @@ def _run_all(accelerator: str, out: Path) -> int:
             print(f"the GPU cannot be used: {error}", file=sys.stderr)
             print(json.dumps({"ran": False, "reason": f"the GPU cannot be used: {error}"}))
             return 1
+    limits = {name: limit_s for name, (_, limit_s) in CHECKS.items() if accelerator == "gpu" or name not in NEEDS_GPU}
     lines = []
     with (out / "gpu_check.jsonl").open("w") as file:
-        for name, (_, limit_s) in CHECKS.items():
-            if accelerator == "cpu" and name in NEEDS_GPU:
-                continue
-            line = _line(name, accelerator, min(limit_s, LIMIT_S - (time.monotonic() - began)))
+        for line in _lines(limits, accelerator, began + LIMIT_S):
             file.write(json.dumps(line) + "\n")
             file.flush()
             lines.append(line)
@@ -104,26 +122,65 @@ def _run_all(accelerator: str, out: Path) -> int:
     return 0 if all(line["ok"] for line in lines) else 1
 
 
-def _line(name: str, accelerator: str, limit_s: float) -> dict[str, Any]:
-    """Run one check in a process of its own; return its line."""
-    if limit_s <= 0:
-        return {"check": name, "ok": False, "seconds": 0.0, "error": "not run: the time for all checks is over"}
-    command = [sys.executable, __file__, "--only", name, "--accelerator", accelerator]
-    began = time.monotonic()
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=ROOT
-    )
-    try:
-        text, error = process.communicate(timeout=limit_s)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        return {"check": name, "ok": False, "seconds": limit_s, "error": f"not done after {limit_s:.0f} s"}
-    line: dict[str, Any] = {"check": name, "ok": process.returncode == 0}
-    line["seconds"] = round(time.monotonic() - began, 1)
-    if line["ok"]:
-        return {**line, "seen": json.loads(text.strip().splitlines()[-1])}
-    return {**line, "error": error.strip()[-1500:] or f"exit status {process.returncode}"}
+def _lines(limits: Mapping[str, float], accelerator: str, end: float) -> Iterator[dict[str, Any]]:
+    """Yield one line per check, in order; a worker runs as many of them as it survives.
+
+    Args:
+        limits: name -> seconds. end: when the time for all of them is over, on the monotonic clock.
+    """
+    left = list(limits)
+    while left:
+        worker = _Worker(left, accelerator)
+        extra_s = START_S
+        while left:
+            name, began = left.pop(0), time.monotonic()
+            limit_s = min(limits[name] + extra_s, end - began)
+            line = worker.line(limit_s) if limit_s > 0 else None
+            seconds, extra_s = round(time.monotonic() - began, 1), 0.0
+            if line is not None:
+                yield {**line, "seconds": seconds}
+                continue
+            why = f"not done after {limit_s:.0f} s" if limit_s > 0 else "not run: the time for all checks is over"
+            yield {"check": name, "ok": False, "seconds": seconds, "error": worker.end() or why}
+            break
+        worker.end()
+
+
+class _Worker:
+    """A process that runs checks and prints their lines."""
+
+    def __init__(self, names: Sequence[str], accelerator: str) -> None:
+        command = [sys.executable, __file__, "--only", ",".join(names), "--accelerator", accelerator]
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=self._errors, text=True, start_new_session=True, cwd=ROOT
+        )
+        self._lines: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        for text in self._process.stdout or ():
+            self._lines.put(text)
+        self._lines.put("")
+
+    def line(self, limit_s: float) -> dict[str, Any] | None:
+        """Return the next line; None if it does not come in time, or the process has ended without it."""
+        try:
+            text = self._lines.get(timeout=limit_s)
+        except queue.Empty:
+            return None
+        if not text:
+            self._process.wait()  # it closed its output: it is ending
+        return json.loads(text) if text else None
+
+    def end(self) -> str:
+        """End the process if it runs; return the end of its error output if it had ended by itself."""
+        ended = self._process.poll() is not None
+        if not ended:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._errors.seek(0)
+        return self._errors.read()[-1500:].strip() if ended else ""
 
 
 def _text(line: dict[str, Any]) -> str:

@@ -246,14 +246,14 @@ def _require(holds: bool, what: str, seen: object) -> None:
 
 
 CHECKS: Mapping[str, tuple[Callable[[str, Path], Facts], float]] = {
-    "fork_server_before_cuda": (fork_server_before_cuda, 30.0),
+    "fork_server_before_cuda": (fork_server_before_cuda, 20.0),
     "masks": (masks, 30.0),
     "checkpoint_on_cpu": (checkpoint_on_cpu, 40.0),
     "memory_given_back": (memory_given_back, 30.0),
     "out_of_memory": (out_of_memory, 40.0),
     "bit_equality": (bit_equality, 40.0),
     "mixed_precision": (mixed_precision, 60.0),
-    "check_command": (check_command, 30.0),
+    "check_command": (check_command, 45.0),
     "digits_study": (digits_study, 60.0),
     "two_studies": (two_studies, 80.0),
 }
