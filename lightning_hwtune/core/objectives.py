@@ -7,6 +7,7 @@ Inside the core every objective is minimised; a value that is not finite becomes
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +19,12 @@ import numpy.typing as npt
 from lightning_hwtune.errors import ArgumentError, MetricError, nearest
 from lightning_hwtune.names import refuse_unknown
 
-__all__ = ["Cost", "DeviceSeconds", "Metric", "Objective", "Objectives", "TrainSeconds"]
+__all__ = ["ACROSS_RANKS", "Cost", "DeviceSeconds", "Metric", "Objective", "Objectives", "TrainSeconds"]
 
-_ARGUMENTS = ("name", "mode", "unit")
+ACROSS_RANKS = ("mean", "max", "min", "sum", "rank0")
+"""How the values of several ranks become one."""
+
+_ARGUMENTS = ("name", "mode", "unit", "across_ranks", "best")
 _MODES = {"min": "min", "max": "max", "minimize": "min", "maximize": "max"}
 
 
@@ -32,11 +36,19 @@ class Metric:
         name: the name as logged, e.g. with `self.log("val/acc", ...)`.
         mode: "min" or "max" ("minimize" and "maximize" are accepted and stored as the short form).
         unit: shown in tables and plots only.
+        across_ranks: how a trial on several devices gets one value from the values of its ranks: "mean", weighted by
+            the samples that each rank validated; "max", "min", "sum"; or "rank0", the value of the first rank. A value
+            that is the same for all ranks already (logged with `sync_dist=True`, or as a torchmetrics object) stays as
+            it is, and "mean" follows a `reduce_fx` of "max", "min" or "sum" that the value was logged with.
+        best: the trial's value is the best one that it has reported so far, and the checkpoint of that report is kept.
+            Values that are not finite are never the best.
     """
 
     name: str
     mode: str
     unit: str = ""
+    across_ranks: str = "mean"
+    best: bool = False
     is_measured: ClassVar[bool] = False
 
     def __new__(cls, *_: object, **named: object) -> Self:
@@ -49,6 +61,11 @@ class Metric:
             raise ArgumentError("Metric.name", self.name, "a non-empty string, the name as logged")
         if not isinstance(self.mode, str) or self.mode not in _MODES:
             raise ArgumentError("Metric.mode", self.mode, "'min' or 'max'")
+        if not isinstance(self.across_ranks, str) or self.across_ranks not in ACROSS_RANKS:
+            near = nearest(str(self.across_ranks), ACROSS_RANKS)
+            raise ArgumentError("Metric.across_ranks", self.across_ranks, f"{', '.join(map(repr, ACROSS_RANKS))}{near}")
+        if not isinstance(self.best, bool):
+            raise ArgumentError("Metric.best", self.best, "True or False")
         if self.name in _MEASURED:
             raise ArgumentError(
                 "Metric.name",
@@ -159,6 +176,16 @@ class Objectives(Sequence[Objective]):
         """The names that the training must log."""
         return tuple(item.name for item in self._items if not item.is_measured)
 
+    @property
+    def across_ranks(self) -> dict[str, str]:
+        """Metric -> the rule by which the values of several ranks become one."""
+        return {item.name: item.across_ranks for item in self._items if isinstance(item, Metric)}
+
+    @property
+    def best_so_far(self) -> tuple[Metric, ...]:
+        """The metrics of which a trial keeps its best value."""
+        return tuple(item for item in self._items if isinstance(item, Metric) and item.best)
+
     def loss(self, values: Mapping[str, float]) -> npt.NDArray[np.float64]:
         """Returns the minimised vector, shape `(n_objectives,)`; a value that is not finite becomes NaN.
 
@@ -187,16 +214,24 @@ class Objectives(Sequence[Objective]):
             raise ArgumentError("values", f"shape {raw.shape}", f"shape (n_points, {len(self)})")
         return np.where(np.isfinite(raw), raw * self._signs, math.nan)
 
-    def to_dict(self) -> list[dict[str, str]]:
-        """Returns plain data for the log; `from_dict` reads it back."""
-        return [{"name": item.name, "mode": item.mode, "unit": item.unit} for item in self._items]
+    def to_dict(self) -> list[dict[str, Any]]:
+        """Returns plain data for the log, without settings that have their default; `from_dict` reads it back."""
+        return [
+            {"name": item.name, "mode": item.mode, "unit": item.unit, **_changed_settings(item)} for item in self._items
+        ]
 
     @classmethod
-    def from_dict(cls, data: Sequence[Mapping[str, str]]) -> Objectives:
+    def from_dict(cls, data: Sequence[Mapping[str, Any]]) -> Objectives:
         """Returns the objectives that `to_dict` described."""
-        return cls(
-            [
-                _MEASURED[d["name"]]() if d["name"] in _MEASURED else Metric(d["name"], d["mode"], d["unit"])
-                for d in data
-            ]
-        )
+        return cls([_MEASURED[d["name"]]() if d["name"] in _MEASURED else Metric(**d) for d in data])
+
+
+def _changed_settings(item: Objective) -> dict[str, Any]:
+    """Returns the settings of a metric that are not the default, which older logs do not have."""
+    if not isinstance(item, Metric):
+        return {}
+    return {
+        field.name: getattr(item, field.name)
+        for field in dataclasses.fields(Metric)
+        if field.name in ("across_ranks", "best") and getattr(item, field.name) != field.default
+    }

@@ -155,6 +155,7 @@ def _order(spec: StudySpec, folder: Path) -> SegmentOrder:
         max_resource=spec.scheduler.max_resource,
         levels=spec.scheduler.levels,
         metrics=spec.objectives.metrics,
+        across_ranks=spec.objectives.across_ranks,
         batch=spec.batch,
         env=device_mask(spec.pool, slots),
         probe_batches=_BATCHES,

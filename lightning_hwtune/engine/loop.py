@@ -121,6 +121,7 @@ class Loop:
             max_resource=spec.scheduler.max_resource,
             levels=spec.scheduler.levels,
             metrics=spec.objectives.metrics,
+            across_ranks=spec.objectives.across_ranks,
             batch=spec.batch,
             save_every=self._save_every,
             env=device_mask(spec.pool, segment.slots),

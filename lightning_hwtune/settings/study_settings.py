@@ -328,12 +328,13 @@ def _objective(item: object) -> Objective:
     form = _check_mapping("objectives", item, allowed)
     if "name" in form:
         raise RenamedArgumentError("objectives.name", f"write {{metric: {form['name']}, mode: min}}")
-    refuse_unknown_keys("objectives.", form, ("metric", "mode", "unit"))
+    refuse_unknown_keys("objectives.", form, ("metric", "mode", "unit", "across_ranks", "best"))
     missing = [name for name in ("metric", "mode") if name not in form]
     if missing:
         raise ArgumentError("objectives", dict(form), allowed, hint=f"`{missing[0]}` is missing.")
     with _located("objectives."):
-        return Metric(form["metric"], form["mode"], form.get("unit") or "")
+        given = {key: form[key] for key in ("unit", "across_ranks", "best") if form.get(key) is not None}
+        return Metric(form["metric"], form["mode"], **given)
 
 
 def _check_form(item: dataclasses.Field[Any], value: object) -> None:

@@ -4,7 +4,8 @@ Outside a study, and in every stage but the first `fit` of a segment, all hooks 
 
 Where things happen, and why there:
 
-- The report is made in `on_train_epoch_end`: validation metrics are there, and `current_epoch + 1` epochs are done.
+- The report is made in `on_train_epoch_end` by a callback of its own, `LastRound`, which Lightning calls after all
+  others: what the module and the callbacks log there counts, and `current_epoch + 1` epochs are done.
 - The checkpoint is saved in `on_train_end`, as the first callback: by then plateau schedulers have stepped, and no
   averaging callback has swapped the weights yet. Saved earlier, a resumed trial would differ. Between epochs it is
   saved in the next `on_train_epoch_start`, where the state is the same but for a counter that has already moved.
@@ -48,6 +49,7 @@ class RungHooks:
         self.attached = attached
         self._segment: ActiveSegment | None = None
         self._reports: EpochReports | None = None  # of a fit that reports
+        self._last_round: object = None  # the callback that makes the reports, while the fit lasts
         self._count = ResourceCount()
         self._has_begun = False
         self._is_between_epochs = False
@@ -83,10 +85,12 @@ class RungHooks:
             loggers.continue_runs(trainer, segment)
         else:
             internals.limit_batches(trainer, segment.order.probe_batches)
-        trainer.callbacks = [self, *(other for other in trainer.callbacks if other is not self)]
         self._segment, self._has_begun, self._restored = segment, False, {}
         self._count = ResourceCount(segment.order.unit, segment.order.resource)
         self._reports = EpochReports(segment, self._count, own_limits)
+        self._last_round = internals.last_round(trainer, self._reports)
+        others = [other for other in trainer.callbacks if other is not self]
+        trainer.callbacks = [self, *others, self._last_round]
         if segment.order.checkpoint is not None and not segment.resumes_by_argument:
             internals.preload_checkpoint(trainer, segment.order.checkpoint)
 
@@ -128,7 +132,7 @@ class RungHooks:
         if (segment := self._segment) is None:
             return
         if self._reports is not None:
-            self._reports.epoch_began()
+            self._reports.epoch_began(trainer)
         if self._has_begun:
             self._save_between_epochs(trainer, segment)
         elif segment.order.checkpoint is not None:
@@ -154,20 +158,23 @@ class RungHooks:
         if self._segment is not None:
             self._segment.advance(is_training=True)
 
-    def on_validation_batch_end(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
-        """Counts progress."""
-        if self._segment is not None:
-            self._segment.advance()
-
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        """Notes that this epoch's validation metrics are fresh."""
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        """Counts the samples of this validation from here."""
         if self._reports is not None:
-            self._reports.validated(trainer)
+            self._reports.logged.validation_began()
+
+    def on_validation_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        """Counts progress, and the samples behind this rank's values."""
+        if self._segment is not None and self._reports is not None:
+            self._segment.advance()
+            self._reports.logged.validated_batch(trainer, batch)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Reports the epoch, and obeys."""
-        if self._reports is not None:
-            self._reports.epoch_ended(trainer)
+        """Keeps the resource for checkpoints that other callbacks save now; the report comes in the last round."""
+        if self._segment is not None:
+            self._segment.resource = self._count.after(trainer, trainer.current_epoch + 1)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Saves, unless the trial was stopped for good before its horizon."""
@@ -189,7 +196,10 @@ class RungHooks:
             self._segment.clock.stop()
             self._segment.is_trained = True
             loggers.hold_rows(trainer, self._segment)
-        self._segment, self._reports = None, None
+        if self._reports is not None:
+            self._reports.ended(trainer)
+        trainer.callbacks = [callback for callback in trainer.callbacks if callback is not self._last_round]
+        self._segment, self._reports, self._last_round = None, None, None
 
     # ------------------------------------------------------------------ checkpoints
 

@@ -42,6 +42,7 @@ class SegmentOrder:
         unit: "epochs", "steps" or "samples". max_resource: the full horizon in that unit.
         levels: resources at which a verdict may be other than Continue (a rung must fall on a validated epoch).
         metrics: names that every report must hold.
+        across_ranks: how the values of several ranks become one, see `Metric`; "mean" where it is silent.
         batch: "global" or "per_device": what the study's batch sizes mean.
         save_every: also save at every so many epochs; None = only at pauses and at the end.
         env: environment variables to set before user code (device mask, logger run ids).
@@ -68,6 +69,7 @@ class SegmentOrder:
     save_every: int | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     probe_batches: int | None = None
+    across_ranks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +110,19 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Metrics at a cumulative resource. `train_s`: training seconds of this segment so far."""
+    """Metrics at a cumulative resource.
+
+    Attributes:
+        train_s: training seconds of this segment so far.
+        probe: what a check asked for; with it, objectives that were not logged may be missing from `metrics`.
+        is_inside: the report comes from inside an epoch, where a trial can stop but cannot pause.
+    """
 
     resource: int
     metrics: Mapping[str, float]
     train_s: float
     probe: Probe | None = None
+    is_inside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

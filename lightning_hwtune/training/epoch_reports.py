@@ -1,16 +1,27 @@
-"""Reports of a fit: what was logged in an epoch goes to the study, and the verdict is obeyed."""
+"""Reports of a fit: what was logged in an epoch goes to the study, and the verdict is obeyed.
+
+When a report is made:
+
+- At the end of each epoch, in the last round of `on_train_epoch_end` hooks, so that values which the module or a
+  callback logs there count. An epoch in which an objective was not logged is left out; at a rung that is an error.
+- Where a study counts steps or samples, also at the end of each validation inside an epoch. A trial can stop there at
+  once. It cannot pause there: a loader begins its epoch anew after a resume, so Lightning would train on other
+  batches. A pause is obeyed at the epoch's end.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from typing import Any, final
 
 from lightning_hwtune.errors import MetricError
 from lightning_hwtune.training import lightning_internals as internals
 from lightning_hwtune.training import loggers
+from lightning_hwtune.training.across_ranks import Combined
 from lightning_hwtune.training.channel import Probe, VerdictMessage
 from lightning_hwtune.training.context import ActiveSegment
-from lightning_hwtune.training.reporting import exchange
+from lightning_hwtune.training.logged_values import LoggedValues
+from lightning_hwtune.training.reporting import combined_values, exchange, missing_objective
 from lightning_hwtune.training.resource_count import ResourceCount
 
 __all__ = ["EpochReports"]
@@ -20,6 +31,9 @@ __all__ = ["EpochReports"]
 class EpochReports:
     """The reports of one fit of one segment, on one rank.
 
+    Attributes:
+        logged: what counts for the next report.
+
     Args:
         own_limits: of training and validation batches that the Trainer had before a check lowered them.
     """
@@ -28,30 +42,96 @@ class EpochReports:
         self, segment: ActiveSegment, count: ResourceCount, own_limits: tuple[int | float, int | float]
     ) -> None:
         self._segment, self._count, self._own_limits = segment, count, own_limits
-        self._is_fresh = False
-        self._has_compared_ranks = False
+        self.logged = LoggedValues(segment.order.num_devices)
+        self._is_validated = False  # in this epoch
+        self._seen = segment.order.resource  # rungs up to here had their report
 
-    def epoch_began(self) -> None:
-        """A training epoch began: nothing was validated in it yet."""
-        self._is_fresh = False
+    def epoch_began(self, trainer: Any) -> None:
+        """A training epoch began: nothing was logged in it yet."""
+        self.logged.epoch_began(trainer)
+        self._is_validated = False
 
-    def validated(self, trainer: Any) -> None:
-        """A validation ended: its metrics are those of this epoch."""
-        self._is_fresh = not trainer.sanity_checking
+    def validation_ended(self, trainer: Any) -> None:
+        """Reports a validation inside an epoch, if the study counts in units that grow there."""
+        if trainer.sanity_checking:
+            return
+        self._is_validated = True
+        self.logged.validation_ended(trainer)
+        segment = self._segment
+        if segment.order.unit == "epochs" or trainer.is_last_batch or segment.verdict is not None:
+            return
+        resource = self._count.after(trainer, trainer.current_epoch)
+        combined = self._combined(trainer, since_report=True)
+        if resource > self._seen and not self._missing(combined):
+            verdict = self._report(trainer, resource, combined, is_inside=True)
+            if verdict.kind != "pause":
+                self._obey(trainer, verdict, resource)
 
     def epoch_ended(self, trainer: Any) -> None:
-        """Reports the epoch, and obeys."""
+        """Reports the epoch, and obeys; a verdict from inside the epoch is obeyed now at the latest."""
         segment = self._segment
         resource = self._count.after(trainer, trainer.current_epoch + 1)
-        if not (self._is_fresh or not trainer.enable_validation):
-            if segment.order.unit == "epochs" and resource in segment.order.levels:
-                raise MetricError(f"epoch {resource} is a rung, but nothing was validated in it")
+        if segment.verdict is not None:
+            self._obey(trainer, segment.verdict, resource)
             return
-        # on every rank: reading a metric with sync_dist=True is what reduces it
-        logged = internals.logged_metrics(trainer)
-        self._compare_ranks(trainer, logged)
-        verdict = exchange(segment, resource, logged, trainer.strategy.broadcast, self._probe(trainer, logged))
-        self._log(trainer, verdict)
+        combined = self._combined(trainer)
+        missing = self._missing(combined)
+        if missing and self._must_report(trainer, resource):
+            raise self._error(trainer, missing[0], combined, resource)
+        if resource > self._seen and (not missing or segment.order.probe_batches is not None):
+            self._obey(trainer, self._report(trainer, resource, combined), resource)
+        elif segment.order.unit == "epochs" or self._is_validated:
+            self._seen = resource
+
+    def ended(self, trainer: Any) -> None:
+        """The fit is over."""
+        self.logged.ended(trainer)
+
+    def _combined(self, trainer: Any, *, since_report: bool = False) -> Combined:
+        """Returns what counts now, of all ranks."""
+        order = self._segment.order
+        return combined_values(self._segment, self.logged.now(trainer, order.metrics, since_report=since_report))
+
+    def _missing(self, combined: Combined) -> list[str]:
+        """Returns the objectives without a value."""
+        return [name for name in self._segment.order.metrics if name not in combined.values]
+
+    def _must_report(self, trainer: Any, resource: int) -> bool:
+        """Returns whether a rung lies between the last report and this epoch's end.
+
+        In steps and samples an epoch without validation is no place for a report: the next one with it is.
+        """
+        order = self._segment.order
+        if order.unit != "epochs" and trainer.enable_validation and not self._is_validated:
+            return False
+        return any(self._seen < level <= resource for level in order.levels)
+
+    def _error(self, trainer: Any, name: str, combined: Combined, resource: int) -> MetricError:
+        """Returns why a rung cannot be reported."""
+        unit = self._segment.order.unit
+        where = f"epoch {resource}" if unit == "epochs" else f"the epoch that ends at {resource} {unit}"
+        if trainer.enable_validation and not self._is_validated:
+            return MetricError(f"{where} is a rung, but nothing was validated in it")
+        hint = "Log it in every epoch that is a rung, in the validation or in `on_train_epoch_end`."
+        return missing_objective(name, combined, f"in {where}, which is a rung", hint)
+
+    def _report(self, trainer: Any, resource: int, combined: Combined, *, is_inside: bool = False) -> VerdictMessage:
+        """Reports, and shows the user's loggers what was decided; on nobody's time."""
+        segment = self._segment
+        probe = self._probe(trainer, combined.names)
+        verdict = exchange(segment, resource, combined.values, probe, is_inside=is_inside)
+        self._seen = resource
+        self.logged.reported()
+        segment.clock.stop()
+        loggers.log_decision(trainer, segment, verdict)
+        loggers.hold_rows(trainer, segment)
+        if verdict.kind == "continue" or is_inside:
+            segment.clock.start()
+        return verdict
+
+    def _obey(self, trainer: Any, verdict: VerdictMessage, resource: int) -> None:
+        """Ends training if that was decided, or if a study in steps or samples is at its horizon."""
+        segment = self._segment
         if verdict.kind != "continue":
             lifted = internals.lift_minimums(trainer)
             if lifted:
@@ -61,32 +141,11 @@ class EpochReports:
         elif segment.order.unit != "epochs" and resource >= segment.order.max_resource:
             trainer.should_stop = True
 
-    def _probe(self, trainer: Any, logged: Mapping[str, float]) -> Probe | None:
+    def _probe(self, trainer: Any, names: Collection[str]) -> Probe | None:
         """Returns what a check asks for; None in a real segment."""
         segment = self._segment
         if segment.order.probe_batches is None:
             return None
         segment.clock.stop()
         epoch_s = segment.clock.seconds * internals.share_of_epoch(trainer, self._own_limits)
-        return Probe(tuple(sorted(logged)), epoch_s, internals.reserved_gpu_bytes(trainer))
-
-    def _log(self, trainer: Any, verdict: VerdictMessage) -> None:
-        """Shows the user's loggers what was decided; on nobody's time."""
-        segment = self._segment
-        segment.clock.stop()
-        loggers.log_decision(trainer, segment, verdict)
-        loggers.hold_rows(trainer, segment)
-        if verdict.kind == "continue":
-            segment.clock.start()
-
-    def _compare_ranks(self, trainer: Any, logged: Mapping[str, float]) -> None:
-        """Notes once if an objective has another value on each rank: rank 0's would stand for all."""
-        segment = self._segment
-        if self._has_compared_ranks or segment.order.num_devices == 1:
-            return
-        self._has_compared_ranks = True
-        mine = [repr(logged.get(name)) for name in segment.order.metrics]
-        is_same = mine == trainer.strategy.broadcast(mine)
-        if not trainer.strategy.reduce_boolean_decision(is_same, all=True):
-            names = ", ".join(segment.order.metrics)
-            segment.note(f"the ranks have different values of {names}, and rank 0's counts: log with sync_dist=True")
+        return Probe(tuple(sorted(names)), epoch_s, internals.reserved_gpu_bytes(trainer))

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.distributed
+
+from lightning_hwtune.training.process_group import group_size
 
 __all__ = [
     "batch_size",
@@ -18,14 +21,15 @@ __all__ = [
     "finish_epochs",
     "generator_states",
     "group_size",
+    "last_round",
     "leave_sigterm_alone",
     "lift_minimums",
     "limit_batches",
     "logged_hyperparameters",
-    "logged_metrics",
     "logger_step",
     "preload_checkpoint",
     "renew_iterator",
+    "replace_callback_metrics",
     "reserved_gpu_bytes",
     "restore_generators",
     "rewind_to_epoch_end",
@@ -33,7 +37,9 @@ __all__ = [
     "skip_evaluation",
     "skip_training",
     "sum_over_ranks",
+    "training_results",
     "trusting",
+    "validation_results",
 ]
 
 
@@ -171,13 +177,36 @@ def skip_evaluation(trainer: Any) -> None:
     trainer.limit_val_batches = trainer.limit_test_batches = trainer.limit_predict_batches = 0
 
 
-def logged_metrics(trainer: Any) -> dict[str, float]:
-    """Returns what the training logged so far, the newest value of each name; only single numbers."""
-    return {
-        str(name): float(value)
-        for name, value in trainer.callback_metrics.items()
-        if not isinstance(value, torch.Tensor) or value.numel() == 1
-    }
+def replace_callback_metrics(trainer: Any, metrics: dict[str, Any]) -> None:
+    """Makes `metrics` the dictionary that `trainer.callback_metrics` returns, and that new values are written to."""
+    trainer._logger_connector._callback_metrics = metrics
+
+
+def last_round(trainer: Any, reports: Any) -> Any:
+    """Returns a callback, last in line, that makes these reports on this Trainer."""
+    if class_tree(trainer) == "pytorch_lightning":
+        from lightning_hwtune.training import pytorch_lightning_tree as classes
+    else:
+        from lightning_hwtune.training import lightning_tree as classes  # type: ignore[no-redef]
+    return classes.LastRound(reports)
+
+
+def training_results(trainer: Any) -> Iterator[tuple[str, Any]]:
+    """Yields the names that `self.log` was given since the training epoch began, with the records; see `_results`."""
+    yield from _results(trainer.fit_loop.epoch_loop._results)
+
+
+def validation_results(trainer: Any) -> Iterator[tuple[str, Any]]:
+    """Yields the names that `self.log` was given in the validation that is ending, with the records."""
+    yield from _results(trainer.fit_loop.epoch_loop.val_loop._results)
+
+
+def _results(results: Any) -> Iterator[tuple[str, Any]]:
+    """Yields name and record; a record has `meta`, and `cumulated_batch_size` where a mean is weighted."""
+    for result in results.values():
+        if not result.has_reset:
+            names = {name for on_step in (True, False) for name in results._forked_name(result, on_step)}
+            yield from ((name, result) for name in names)
 
 
 def logger_step(trainer: Any) -> int:
@@ -216,10 +245,3 @@ def reserved_gpu_bytes(trainer: Any) -> int:
     """Returns the most memory that PyTorch reserved on the Trainer's GPU in this process; 0 on the CPU."""
     device = trainer.strategy.root_device
     return int(torch.cuda.max_memory_reserved(device)) if device.type == "cuda" else 0
-
-
-def group_size() -> int:
-    """Returns the real size of the process group; 1 without one."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_world_size()
-    return 1

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import CSVLogger
 
 from lightning_hwtune.training.callback import RungHooks
+from lightning_hwtune.training.last_round import LastRoundHooks
 from lightning_hwtune.training.metrics_file import KeptMetricsFile
 
-__all__ = ["RungCallback", "Trainer", "TrialCSVLogger"]
+__all__ = ["LastRound", "RungCallback", "Trainer", "TrialCSVLogger"]
 
 
 class RungCallback(RungHooks, Callback):
     """Reports each validated epoch to the study that this process trains for; does nothing outside a study."""
+
+
+class LastRound(LastRoundHooks, Checkpoint):
+    """Makes the reports. Lightning calls a `Checkpoint` after the module and after all ordinary callbacks."""
 
 
 class TrialCSVLogger(KeptMetricsFile, CSVLogger):

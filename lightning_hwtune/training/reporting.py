@@ -1,52 +1,66 @@
-"""One report of a segment: rank 0 asks the engine, and every rank gets the same answer or the same error.
+"""One report of a segment: the ranks put their values together, rank 0 asks the engine, all get the same answer.
 
-Whatever goes wrong on rank 0 is told to its peers before anything is raised, so that none of them waits for a
-broadcast that never comes.
+Whatever goes wrong on rank 0 is sent to its peers before anything is raised, so that none of them waits for a
+broadcast that never comes. Values that are missing are missing on every rank.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lightning_hwtune.errors import MetricError, nearest
+from lightning_hwtune.training.across_ranks import Combined, Logged, Share, as_number, combine
 from lightning_hwtune.training.channel import Probe, Report, VerdictMessage
 from lightning_hwtune.training.context import ActiveSegment
+from lightning_hwtune.training.process_group import broadcast, gather
 
-__all__ = ["Answer", "Broadcast", "exchange", "pick_metrics"]
+__all__ = ["combined_values", "exchange", "missing_objective", "report_by_hand"]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What rank 0 tells its peers."""
+    """What rank 0 sends its peers."""
 
-    kind: str  # a verdict's kind, or "missing" or "abort"
+    kind: str  # a verdict's kind, or "abort"
     text: str
     standing: tuple[int, int] | None = None
 
 
-Broadcast = Callable[[Answer], Answer]
-"""Returns rank 0's value on every rank."""
+def combined_values(segment: ActiveSegment, logged: Logged) -> Combined:
+    """Returns what all ranks have logged together. All ranks must call it, also those that logged nothing."""
+    with segment.clock.paused():  # the ranks wait for the slowest here
+        combined = combine(gather(logged), segment.order.across_ranks)
+    if combined.averaged:
+        names = ", ".join(map(repr, combined.averaged))
+        segment.note(
+            f"the ranks have different values of {names}: the study takes their mean, weighted by the samples that "
+            "each rank validated. A mean of ratios is not the ratio of the whole set: for exact values log with "
+            "sync_dist=True or a torchmetrics object, or choose another rule with Metric(..., across_ranks=...).",
+            once_per="study", topic="mean across ranks",
+        )  # fmt: skip
+    return combined
 
 
 def exchange(
     segment: ActiveSegment,
     resource: int,
-    logged: Mapping[str, float],
-    broadcast: Broadcast,
+    values: Mapping[str, float],
     probe: Probe | None = None,
+    *,
+    is_inside: bool = False,
 ) -> VerdictMessage:
-    """Reports `logged` at `resource` from rank 0, with the clock standing still; returns the verdict on every rank.
+    """Reports `values` at `resource` from rank 0, with the clock standing still; returns the verdict on every rank.
+
+    Args:
+        is_inside: the report comes from inside an epoch, where a trial can stop but cannot pause.
 
     Raises:
-        MetricError: an objective is not among the values; on every rank.
         ConnectionError: the engine is gone, or rank 0 could not report; on every rank.
     """
     segment.clock.stop()
-    answer = _ask(segment, resource, logged, probe) if segment.rank == 0 else Answer("abort", "")
-    answer = broadcast(answer)
-    if answer.kind == "missing":
-        raise MetricError(answer.text)
+    report = Report(resource, values, segment.clock.seconds, probe, is_inside)
+    answer = broadcast(_ask(segment, report) if segment.rank == 0 else Answer("abort", ""))
     if answer.kind == "abort":
         raise ConnectionError(f"rank 0 could not report: {answer.text}")
     verdict = VerdictMessage(answer.kind, answer.text, answer.standing)
@@ -59,29 +73,48 @@ def exchange(
     return verdict
 
 
-def pick_metrics(wanted: tuple[str, ...], logged: Mapping[str, float]) -> dict[str, float]:
-    """Returns the wanted values.
+def report_by_hand(segment: ActiveSegment, resource: int, values: Mapping[str, object]) -> VerdictMessage:
+    """Reports what a user's own training loop hands over; every rank calls it, with or without values.
 
     Raises:
-        MetricError: one is missing; the message lists those that exist.
+        MetricError: an objective has no value, or one that is not a number; on every rank.
+        ConnectionError: as for `exchange`.
     """
-    missing = [name for name in wanted if name not in logged]
+    wanted = segment.order.metrics
+    numbers = {name: as_number(values[name]) for name in wanted if name in values}
+    combined = combined_values(
+        segment,
+        Logged(
+            shares={name: Share(value) for name, value in numbers.items() if value is not None},
+            names=frozenset(values),
+            unusable={name: repr(values[name])[:80] for name, value in numbers.items() if value is None},
+        ),
+    )
+    missing = [name for name in wanted if name not in combined.values]
     if missing:
-        there = ", ".join(repr(name) for name in sorted(logged)) or "none at all"
-        raise MetricError(
-            f"the objective {missing[0]!r} was never logged; logged are {there}{nearest(missing[0], logged) or '.'} "
-            "Log it in the validation (a value logged in the module's own `on_train_epoch_end` comes too late)."
-        )
-    return {name: float(logged[name]) for name in wanted}
+        raise missing_objective(missing[0], combined, "in this report", "Report every objective each time.")
+    return exchange(segment, resource, combined.values)
 
 
-def _ask(segment: ActiveSegment, resource: int, logged: Mapping[str, float], probe: Probe | None) -> Answer:
+def missing_objective(name: str, combined: Combined, where: str, hint: str) -> MetricError:
+    """Returns the error for an objective without a value: what it is instead, or which names there are.
+
+    Args:
+        where: it should have been logged, such as "in epoch 3".
+    """
+    if name in combined.unusable:
+        return MetricError(f"the objective {name!r} must be a single number; {combined.unusable[name]} was logged")
+    there = ", ".join(map(repr, sorted(combined.names))) or "none at all"
+    if name in combined.older:
+        return MetricError(f"the objective {name!r} was logged before, but not {where}; logged are {there}. {hint}")
+    near = nearest(name, combined.names) or "."
+    return MetricError(f"the objective {name!r} was never logged; logged are {there}{near} {hint}")
+
+
+def _ask(segment: ActiveSegment, report: Report) -> Answer:
     """Returns the engine's answer, or what went wrong."""
     try:
-        metrics = pick_metrics(segment.order.metrics, logged)
-        verdict = segment.channel.report(Report(resource, metrics, segment.clock.seconds, probe))
-    except MetricError as error:
-        return Answer("missing", str(error))
+        verdict = segment.channel.report(report)
     except Exception as error:
         return Answer("abort", f"{type(error).__name__}: {error}")
     return Answer(verdict.kind, verdict.reason, verdict.standing)

@@ -18,7 +18,7 @@ from typing import Any, final
 from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop, Verdict
 from lightning_hwtune.errors import ArgumentError, OwnedArgumentError, nearest
 from lightning_hwtune.training.context import ActiveSegment
-from lightning_hwtune.training.reporting import Answer, exchange
+from lightning_hwtune.training.reporting import report_by_hand
 
 __all__ = ["Trial"]
 
@@ -208,7 +208,7 @@ class Trial:
             )  # fmt: skip
         if is_first:
             self._segment.clock.start(self._ready_at)
-        verdict = exchange(self._segment, int(resource), values, _broadcast)
+        verdict = report_by_hand(self._segment, int(resource), values)
         reason = Reason("verdict", verdict.reason, verdict.standing)
         if verdict.kind == "continue":
             return Continue(reason)
@@ -244,19 +244,6 @@ class Trial:
             state = torch.load(self.ckpt_path, map_location="cpu", weights_only=False)
         self._ready_at = time.perf_counter()
         return state
-
-
-def _broadcast(answer: Answer) -> Answer:
-    """Returns rank 0's answer on every rank of the process group, if there is one."""
-    from lightning_hwtune.training.lightning_internals import group_size
-
-    if group_size() == 1:
-        return answer
-    import torch.distributed
-
-    box = [answer]
-    torch.distributed.broadcast_object_list(box, src=0)
-    return box[0]
 
 
 def _as_list(callbacks: Any) -> list[Any]:

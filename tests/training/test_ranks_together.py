@@ -16,7 +16,7 @@ from digits_training import N_TRAIN, DigitsData, DigitsNet, train_plainly, train
 from rank_bench import Bench, differences
 from test_rung_callback import FinalizeLogger
 
-from lightning_hwtune.training.channel import Note, Report, Started
+from lightning_hwtune.training.channel import Report, Started
 from lightning_hwtune.training.trial import Trial
 
 pytestmark = pytest.mark.training
@@ -95,22 +95,6 @@ def test_a_dead_engine_ends_both_ranks(bench: Bench) -> None:
     assert (ended.rank, ended.outcome) == (1, "error")
     # told by rank 0; or by its end, if its next beat found the engine gone before the broadcast was through
     assert "rank 0 could not report" in ended.error or "gloo" in ended.error
-
-
-def test_ranks_that_disagree_about_an_objective_are_told(bench: Bench) -> None:
-    class Unsynced(DigitsNet):
-        def validation_step(self, batch: Any, batch_idx: int) -> None:
-            super().validation_step(batch, batch_idx)
-            self.log("own", float(self.global_rank))
-
-    def train(trial: Trial) -> None:
-        trial.fit(Unsynced(), DigitsData(32))
-
-    said = bench.segment(train, {2: "stop"}, num_devices=2, metrics=("own",))
-    assert [note.text for note in said.of(Note)] == [
-        "the ranks have different values of own, and rank 0's counts: log with sync_dist=True"
-    ]
-    assert bench.segment(train, {2: "stop"}, num_devices=2, metrics=("val_error",), segment=2).of(Note) == []
 
 
 @pytest.mark.parametrize("num_devices", [1, 2])
