@@ -7,8 +7,10 @@ Rank 0 sends `Report` and waits for a `VerdictMessage`; it sends `Saved` when a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
+
+from lightning_hwtune.core.text import storable
 
 __all__ = [
     "Beat",
@@ -17,11 +19,13 @@ __all__ = [
     "Message",
     "Note",
     "Probe",
+    "RankTask",
     "Report",
     "Saved",
     "SegmentOrder",
     "Started",
     "VerdictMessage",
+    "storable_message",
 ]
 
 
@@ -70,6 +74,29 @@ class SegmentOrder:
     env: Mapping[str, str] = field(default_factory=dict)
     probe_batches: int | None = None
     across_ranks: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RankTask:
+    """The first message to a rank process: what it trains, and the place of the controller that it takes over.
+
+    Attributes:
+        order, rank: the segment, and which of its ranks this is.
+        port: of the group's store on the loopback; 0 for a group of one.
+        payload: a file of cloudpickle bytes: the training function.
+        sys_path, argv, cwd, environ: of the controller, now.
+        socket_dir: folder with a short path for the sockets of what the rank starts.
+    """
+
+    order: SegmentOrder
+    rank: int
+    port: int
+    payload: str
+    sys_path: tuple[str, ...]
+    argv: tuple[str, ...]
+    cwd: str
+    environ: Mapping[str, str]
+    socket_dir: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +208,16 @@ class Ended:
 
 
 Message = Started | Beat | Report | Saved | Note | Ended
+_Message = TypeVar("_Message", bound=Message)
+
+
+def storable_message(message: _Message) -> _Message:
+    """Returns a message whose foreign text, errors and notes, can be stored and printed anywhere."""
+    if isinstance(message, Ended):
+        return replace(message, error=storable(message.error))
+    if isinstance(message, Note):
+        return replace(message, text=storable(message.text))
+    return message
 
 
 class Channel(Protocol):

@@ -1,30 +1,91 @@
-"""The channel over a pipe: what a rank holds, and how the ranks of a group find each other.
+"""The channel over a socket: what a rank holds, and how both ends cut the stream of bytes into messages.
 
-Both travel to the rank process as arguments. Only the rank itself uses them; the engine keeps the other ends.
+A message is its length in four bytes and a pickle. The engine never waits for the rest of one: it feeds what has
+arrived to an `Inbox`, which hands out whole messages only.
 """
 
 from __future__ import annotations
 
+import pickle
+import socket
+import struct
 import threading
-from collections.abc import Sequence
-from multiprocessing.connection import Connection
+from collections.abc import Iterator
 from typing import Any, final
 
-from lightning_hwtune.training.channel import Message, Report, VerdictMessage
+from lightning_hwtune.training.channel import Message, Report, VerdictMessage, storable_message
 
-__all__ = ["PipeChannel", "PipeRendezvous"]
+__all__ = ["MAX_MESSAGE_BYTES", "Inbox", "PipeChannel", "packed"]
+
+MAX_MESSAGE_BYTES = 32 * 1024 * 1024
+"""A longer message is an error of its sender; texts are far shorter (`core.text`)."""
+
+_LENGTH = struct.Struct("!I")
+
+
+def packed(message: object) -> bytes:
+    """Returns a message as bytes for the stream.
+
+    Raises:
+        ValueError: it is longer than any message may be.
+    """
+    body = pickle.dumps(message)
+    if len(body) > MAX_MESSAGE_BYTES:
+        raise ValueError(f"a {type(message).__name__} of {len(body)} bytes; allowed: {MAX_MESSAGE_BYTES}")
+    return _LENGTH.pack(len(body)) + body
+
+
+@final
+class Inbox:
+    """Collects bytes as they arrive, in pieces of any size."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Any]:
+        """Takes bytes; yields the messages that are whole now.
+
+        Raises:
+            ValueError: the stream announces a message that is too long.
+        """
+        self._buffer += data
+        while len(self._buffer) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._buffer)
+            if length > MAX_MESSAGE_BYTES:
+                raise ValueError(f"a message of {length} bytes was announced; allowed: {MAX_MESSAGE_BYTES}")
+            end = _LENGTH.size + length
+            if len(self._buffer) < end:
+                return
+            body = bytes(self._buffer[_LENGTH.size : end])
+            del self._buffer[:end]
+            yield pickle.loads(body)
 
 
 @final
 class PipeChannel:
-    """A `Channel` over one duplex pipe. Sending is safe from several threads; only one thread reports."""
+    """A `Channel` over one end of a socket pair. Sending is safe from several threads; only one thread reports."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
         self._lock = threading.Lock()
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return PipeChannel, (self._connection,)
+    def receive(self) -> Any:
+        """Waits for the next message and returns it.
+
+        Raises:
+            ConnectionError: the engine is gone.
+        """
+        (length,) = _LENGTH.unpack(self._exactly(_LENGTH.size))
+        return pickle.loads(self._exactly(length))
+
+    def _exactly(self, n_bytes: int) -> bytes:
+        data = bytearray()
+        while len(data) < n_bytes:
+            piece = self._end.recv(min(n_bytes - len(data), 1 << 20))
+            if not piece:
+                raise ConnectionError("the study's controller is gone")
+            data += piece
+        return bytes(data)
 
     def report(self, report: Report) -> VerdictMessage:
         """Sends the report and waits for the answer.
@@ -33,41 +94,13 @@ class PipeChannel:
             ConnectionError: the engine is gone.
         """
         self.send(report)
-        try:
-            answer = self._connection.recv()
-        except EOFError as error:
-            raise ConnectionError("the study's controller is gone") from error
+        answer = self.receive()
         if not isinstance(answer, VerdictMessage):
             raise ConnectionError(f"expected a verdict, received {answer!r}")
         return answer
 
     def send(self, message: Message) -> None:
         """Sends a message that needs no answer."""
+        data = packed(storable_message(message))
         with self._lock:
-            self._connection.send(message)
-
-
-@final
-class PipeRendezvous:
-    """Carries rank 0's port to its peers: rank 0 holds the writing ends, every other rank one reading end."""
-
-    def __init__(self, writers: Sequence[Connection] = (), reader: Connection | None = None) -> None:
-        self._writers, self._reader = list(writers), reader
-
-    def publish(self, port: int) -> None:
-        """Tells every other rank the port of rank 0's store."""
-        for writer in self._writers:
-            writer.send(port)
-
-    def get(self, timeout_s: float = 120.0) -> int:
-        """Returns the port of rank 0's store.
-
-        Raises:
-            ConnectionError: rank 0 died or took too long.
-        """
-        if self._reader is None or not self._reader.poll(timeout_s):
-            raise ConnectionError(f"rank 0 told no port within {timeout_s:.0f} s")
-        try:
-            return int(self._reader.recv())
-        except EOFError as error:
-            raise ConnectionError("rank 0 died before it told its port") from error
+            self._end.sendall(data)

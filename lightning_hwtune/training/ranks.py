@@ -1,16 +1,16 @@
 """How the ranks of one segment find each other on one host.
 
 Every rank gets the variables that torchelastic would give it, so Lightning takes plain `ddp` as it is and launches
-nothing. Rank 0 hosts the store on a port that the kernel chose and tells it to the others: no port is ever guessed.
+nothing. The engine opens the store's port, which the kernel chooses and which is on the loopback only, and hands the
+listening socket to rank 0, which hosts the store: no port is guessed, and none can be reached over a network.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Mapping, MutableMapping
-from typing import Protocol
 
-__all__ = ["Rendezvous", "adopt_environment", "join_group", "rank_environment", "scrub_environment"]
+__all__ = ["adopt_environment", "host_store", "open_port", "rank_environment", "scrub_environment"]
 
 _LOOPBACK = "127.0.0.1"
 _RANK_VARIABLES = frozenset({
@@ -23,14 +23,9 @@ _RANK_PREFIXES = ("TORCHELASTIC_", "ROLE_", "SLURM_NTASKS", "SLURM_TASKS", "SLUR
 _store: object | None = None  # rank 0's store lives as long as its process
 
 
-class Rendezvous(Protocol):
-    """How rank 0's port reaches the other ranks."""
-
-    def publish(self, port: int) -> None:
-        """Called once, by rank 0."""
-
-    def get(self) -> int:
-        """Returns the port; waits for it. Called by the others."""
+def open_port() -> socket.socket:
+    """Returns a socket that listens on a free port of the loopback, for the store of one group of ranks."""
+    return socket.create_server((_LOOPBACK, 0))
 
 
 def adopt_environment(environ: MutableMapping[str, str], inherited: Iterable[str], present: Mapping[str, str]) -> None:
@@ -70,29 +65,16 @@ def rank_environment(rank: int, world_size: int, port: int, run_id: str) -> Mapp
     return {name: str(value) for name, value in variables.items()}
 
 
-def join_group(rank: int, world_size: int, rendezvous: Rendezvous | None, run_id: str) -> Mapping[str, str]:
-    """Returns this rank's variables once the group's port is known.
+def host_store(listener: int, port: int) -> None:
+    """Hosts a group's store in this process, for as long as the process lives.
 
-    Raises:
-        ValueError: several ranks and no rendezvous.
+    Args:
+        listener: descriptor of the socket that `open_port` returned; the store closes it.
     """
-    if world_size == 1:
-        return rank_environment(0, 1, 0, run_id)
-    if rendezvous is None:
-        raise ValueError(f"{world_size} ranks need a rendezvous")
-    if rank == 0:
-        port = _host_store()
-        rendezvous.publish(port)
-    else:
-        port = rendezvous.get()
-    return rank_environment(rank, world_size, port, run_id)
-
-
-def _host_store() -> int:
-    """Hosts the group's store in this process; returns its port."""
     global _store
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-    store = TCPStore(_LOOPBACK, 0, is_master=True, wait_for_workers=False)
-    _store = store
-    return int(store.port)
+    # without libuv, whose store takes a socket that is open already only from torch 2.8 on
+    _store = TCPStore(
+        _LOOPBACK, port, is_master=True, wait_for_workers=False, master_listen_fd=listener, use_libuv=False
+    )

@@ -13,21 +13,16 @@ import pickle
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lightning_hwtune.training.channel import Beat, Channel, Ended, SegmentOrder, Started
+from lightning_hwtune.training.channel import Beat, Channel, Ended, RankTask, SegmentOrder, Started
+from lightning_hwtune.training.connection import PipeChannel
 from lightning_hwtune.training.context import current_segment, segment_context
 from lightning_hwtune.training.forks import quieten_forks
-from lightning_hwtune.training.lifeline import die_with_parent, tie_children
-from lightning_hwtune.training.ranks import (
-    Rendezvous,
-    adopt_environment,
-    join_group,
-    rank_environment,
-    scrub_environment,
-)
+from lightning_hwtune.training.lifeline import adopt_orphans, die_with_parent, tie_children
+from lightning_hwtune.training.ranks import adopt_environment, host_store, rank_environment, scrub_environment
 from lightning_hwtune.training.repeated import repeated
 from lightning_hwtune.training.server import INHERITED
 from lightning_hwtune.training.trackers import tracker_runs
@@ -38,32 +33,26 @@ __all__ = ["is_out_of_memory", "log_path", "own_threads", "run_rank", "run_segme
 _BEAT_S = 1.0
 
 
-def run_rank(
-    order: SegmentOrder,
-    rank: int,
-    channel: Channel,
-    payload_path: str,
-    environ: Mapping[str, str],
-    rendezvous: Rendezvous | None = None,
-) -> None:
+def run_rank(channel: PipeChannel, listener: int | None, server: int) -> None:
     """Trains one rank of a segment in this process, which must be fresh and is used up by it.
 
     Args:
-        channel: the way to the engine; the last message on it is `Ended`.
-        payload_path: a file of cloudpickle bytes: the training function.
-        environ: the engine's environment variables now; its fork server, and so this process, may have older ones.
-        rendezvous: how the ranks find each other; needed from two ranks on.
+        channel: the way to the engine; the first message on it is the `RankTask`, the last one is `Ended`.
+        listener: for rank 0 of several ranks, the descriptor of the socket on which it hosts the group's store.
+        server: process id of the parent, with which this process ends.
 
-    SIGTERM ends the process by that very signal, also where Lightning caught it: the engine hears no last word.
+    SIGTERM ends the process by that very signal, also where Lightning caught it: no last message is sent.
     """
+    _become_independent(server)
+    task: RankTask = channel.receive()
+    order, rank = task.order, task.rank
     try:
-        _become_independent()
+        _adopt_place(task)
         _redirect_output(log_path(order, rank))
         with _beating(channel, rank):
-            adopt_environment(os.environ, INHERITED, environ)
-            train = _prepare(order, rank, payload_path, rendezvous)
+            train = _prepare(task, listener)
             ended = run_segment(train, order, channel, rank)
-    except BaseException as error:  # an exit, too, owes the engine a last word
+    except BaseException as error:  # an exit, too, needs a last message
         if _is_sigterm(error):
             _flush()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -106,19 +95,26 @@ def log_path(order: SegmentOrder, rank: int) -> Path:
 # ---------------------------------------------------------------------- a process of its own
 
 
-def _become_independent() -> None:
-    """Leaves the terminal's process group; ties this process's life to its parent's, and its children's to its own."""
+def _become_independent(server: int) -> None:
+    """Leaves the server's session; ties this process's life to the server's, and its children's to its own."""
     gc.freeze()  # what the server loaded is never garbage: a look at it would only copy its memory
     gc.enable()
     with contextlib.suppress(PermissionError):  # leads a session already
         os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _let_go_of_the_server()
-    die_with_parent(os.getppid())
+    die_with_parent(server)
+    adopt_orphans()
     tie_children()
     quieten_forks()
-    # loader workers are forked as on any other day, not through the server that made this process
-    multiprocessing.set_start_method(None, force=True)
+
+
+def _adopt_place(task: RankTask) -> None:
+    """Takes over the controller's import path, arguments, folder and environment, as they are now."""
+    sys.path[:], sys.argv[:] = task.sys_path, task.argv
+    os.chdir(task.cwd)
+    adopt_environment(os.environ, INHERITED, task.environ)
+    # a short path for the sockets of loader workers, wherever TMPDIR is
+    vars(multiprocessing.current_process())["_config"]["tempdir"] = task.socket_dir
 
 
 def _beating(channel: Channel, rank: int) -> contextlib.AbstractContextManager[None]:
@@ -128,23 +124,10 @@ def _beating(channel: Channel, rank: int) -> contextlib.AbstractContextManager[N
         segment = current_segment()
         try:
             channel.send(Beat(rank, segment.progress, segment.has_trained) if segment is not None else Beat(rank, 0))
-        except OSError:  # the engine is gone; its fork server may take its time to follow
+        except OSError:  # the engine is gone; the fork server may take its time to follow
             os.killpg(os.getpgrp(), signal.SIGKILL)
 
     return repeated(beat, _BEAT_S, "hwtune-beat")
-
-
-def _let_go_of_the_server() -> None:
-    """Closes the handle by which a child keeps its fork server alive.
-
-    The server then ends with the process that started it, however that one dies, and ends this process in turn.
-    """
-    from multiprocessing import forkserver
-
-    server: Any = vars(forkserver)["_forkserver"]
-    if server._forkserver_alive_fd is not None:
-        os.close(server._forkserver_alive_fd)
-        server._forkserver_alive_fd = None
 
 
 def _redirect_output(path: Path) -> None:
@@ -165,18 +148,19 @@ def _flush() -> None:
             stream.flush()
 
 
-def _prepare(
-    order: SegmentOrder, rank: int, payload_path: str, rendezvous: Rendezvous | None
-) -> Callable[[Trial], Any]:
+def _prepare(task: RankTask, listener: int | None) -> Callable[[Trial], Any]:
     """Sets this process up as one rank; returns the training function."""
+    order, rank = task.order, task.rank
     scrub_environment(os.environ)
     os.environ.update(order.env)  # before torch looks at the devices
     from lightning_utilities.core.rank_zero import rank_zero_only
 
-    os.environ.update(join_group(rank, order.num_devices, rendezvous, _run_id(order)))
+    os.environ.update(rank_environment(rank, order.num_devices, task.port, _run_id(order)))
+    if listener is not None:
+        host_store(listener, task.port)
     # a server that imported Lightning for us left its own rank here
     rank_zero_only.rank = rank  # type: ignore[attr-defined]
-    with open(payload_path, "rb") as file:
+    with open(task.payload, "rb") as file:
         train: Callable[[Trial], Any] = pickle.load(file)
     return train
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import sys
-import types
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
@@ -15,10 +12,12 @@ from typing import Any, TypeVar
 import cloudpickle
 import torch
 
+from lightning_hwtune.engine.fork_server import fork_server
+from lightning_hwtune.engine.rank_group import Group
+from lightning_hwtune.engine.rank_process import Rank
 from lightning_hwtune.training.channel import Ended, Message, Report, Saved, SegmentOrder, VerdictMessage
-from lightning_hwtune.training.connection import PipeChannel, PipeRendezvous
 from lightning_hwtune.training.trial import Trial
-from lightning_hwtune.training.worker import run_rank, run_segment
+from lightning_hwtune.training.worker import run_segment
 
 M = TypeVar("M")
 Script = Mapping[int, str]
@@ -82,50 +81,44 @@ class Bench:
 
 
 def _run_group(order: SegmentOrder, script: Script, payload: Path) -> Said:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["lightning_hwtune.training.preload"])
-    ports = [context.Pipe(duplex=False) for _ in range(order.num_devices - 1)]
-    pipes, processes = [], []
-    main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
-    try:
-        for rank in range(order.num_devices):
-            ours, theirs = context.Pipe()
-            port = PipeRendezvous(reader=ports[rank - 1][0]) if rank else PipeRendezvous([w for _, w in ports])
-            args = (order, rank, PipeChannel(theirs), str(payload), dict(os.environ), port)
-            processes.append(context.Process(target=run_rank, args=args))
-            processes[-1].start()
-            theirs.close()
-            pipes.append(ours)
-    finally:
-        sys.modules["__main__"] = main
-    for end in (end for pair in ports for end in pair):
-        end.close()
-    said = _answer(pipes, script)
-    for process in processes:
-        process.join(10)
-        if process.is_alive():
-            process.kill()
-            process.join()
+    server = fork_server()
+    server.require(["lightning_hwtune.training.preload"])
+    while not server.is_ready:
+        wait(server.waitable, 1.0)
+        server.poll()
+    group = Group(order)
+    group.start(server, payload)
+    said = _answer(group.ranks, script)
+    deadline = time.monotonic() + 10
+    while not group.is_over:
+        wait([rank.status for rank in group.ranks if not rank.is_gone], 0.1)
+        for rank in group.ranks:
+            rank.look()
+        if time.monotonic() > deadline:
+            group.kill()
+    for rank in group.ranks:
+        rank.close()
     return said
 
 
-def _answer(pipes: list[Any], script: Script) -> Said:
-    said, pipes = Said(), list(pipes)
-    while pipes:
-        for pipe in wait(pipes):
-            try:
-                message = pipe.recv()
-            except EOFError:
-                pipes.remove(pipe)
-                continue
-            said.append(message)
-            if isinstance(message, Report) and script.get(message.resource) == "hang up":
-                pipe.close()
-                pipes.remove(pipe)
-                break
-            if isinstance(message, Report):
-                pipe.send(VerdictMessage(script.get(message.resource, "continue"), "as the script says"))
-    return said
+def _answer(ranks: list[Rank], script: Script) -> Said:
+    said = Said()
+    while True:
+        handles = [rank.status for rank in ranks if not rank.is_gone]
+        handles += [rank.channel for rank in ranks if rank.is_open]
+        if not handles:
+            return said
+        wait(handles)
+        for rank in ranks:
+            rank.look()
+            for message in rank.messages():
+                said.append(message)
+                if isinstance(message, Report) and script.get(message.resource) == "hang up":
+                    rank.channel.close()
+                    rank.is_open = False
+                    break
+                if isinstance(message, Report):
+                    rank.answer(VerdictMessage(script.get(message.resource, "continue"), "as the script says"))
 
 
 def differences(a: Any, b: Any, path: str = "") -> list[str]:

@@ -22,7 +22,7 @@ from lightning_hwtune.training import rng
 from lightning_hwtune.training.channel import Saved, Started, VerdictMessage
 from lightning_hwtune.training.checkpointing import digest_of
 from lightning_hwtune.training.context import TrainClock, current_segment, segment_context
-from lightning_hwtune.training.ranks import adopt_environment, join_group, rank_environment, scrub_environment
+from lightning_hwtune.training.ranks import adopt_environment, rank_environment, scrub_environment
 from lightning_hwtune.training.trial import Trial
 from lightning_hwtune.training.worker import log_path
 
@@ -173,8 +173,6 @@ def test_only_a_real_group_uses_the_hosted_store() -> None:
     assert rank_environment(1, 2, 4711, "run")["TORCHELASTIC_USE_AGENT_STORE"] == "True"
     assert rank_environment(0, 1, 0, "run")["TORCHELASTIC_USE_AGENT_STORE"] == "False"
     assert {rank_environment(r, 2, 4711, "run")["MASTER_PORT"] for r in (0, 1)} == {"4711"}
-    with pytest.raises(ValueError, match="2 ranks need a rendezvous"):
-        join_group(0, 2, None, "run")
 
 
 def _draws() -> list[Any]:

@@ -1,0 +1,201 @@
+"""The engine's side of the fork server: starts it, follows its imports, and has it start ranks.
+
+One server serves all executors of this process, since its imports take seconds. It is a child of this process with a
+session of its own, so that Ctrl-C in a terminal does not reach it; it ends when this process ends, however that happens
+and whichever thread started it (`training.server`). Nothing here waits for it: `poll` takes what it has sent so far.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from multiprocessing import spawn, util
+from typing import Any, final
+
+from lightning_hwtune.engine.socket_folder import make_socket_folder
+from lightning_hwtune.training.server import HEADER
+
+__all__ = ["ForkServer", "fork_server"]
+
+_END_S = 2.0  # for the guard to end everything, before it is killed itself
+_PROGRAM = "import sys; sys.path[:] = {path!r}; from lightning_hwtune.training import server; server.main{arguments!r}"
+
+
+@final
+class ForkServer:
+    """Use `fork_server()`. All methods may be called from several threads.
+
+    Attributes:
+        generation: number of the server that runs or ran last. n_deaths: how many have ended by themselves so far.
+        importing: the module that is being imported. importing_since: since when, on the monotonic clock.
+        failed: modules that could not be imported, and why.
+        folder: for sockets, with a short path; empty before the first start.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._guard: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._buffer = b""
+        self._asked: set[str] = set()
+        self._n_open_requests = 0
+        self.generation = self.n_deaths = 0
+        self.importing, self.importing_since = "", 0.0
+        self.failed: dict[str, str] = {}
+        self.folder = ""
+
+    # ------------------------------------------------------------------ its life
+
+    def require(self, modules: Iterable[str]) -> None:
+        """Starts the server if there is none, and has it import what it has not imported yet."""
+        with self._lock:
+            self.poll()
+            if self._control is None:
+                self._start()
+            wanted = [name for name in dict.fromkeys(modules) if name not in self._asked]
+            if wanted or not self._asked:
+                self._asked.update(wanted)
+                self._n_open_requests += 1
+                self.importing_since = time.monotonic()
+                self._send(b"I", wanted)
+
+    def _start(self) -> None:
+        self._end_guard()
+        ours, theirs = socket.socketpair()
+        self.folder = make_socket_folder()
+        arguments = (theirs.fileno(), os.getpid(), self.folder)
+        program = _PROGRAM.format(path=[folder or os.getcwd() for folder in sys.path], arguments=arguments)
+        flags: list[str] = vars(util)["_args_from_interpreter_flags"]()
+        with theirs:
+            self._guard = subprocess.Popen(
+                [os.fsdecode(spawn.get_executable()), *flags, "-c", program],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self._control, self._buffer, self._asked, self._n_open_requests = ours, b"", set(), 0
+        self.generation += 1
+        self.failed.clear()
+
+    def poll(self) -> None:
+        """Takes what the server has sent; notices its end."""
+        with self._lock:
+            if self._control is None:
+                return
+            try:
+                while data := self._control.recv(65536, socket.MSG_DONTWAIT):
+                    self._buffer += data
+            except BlockingIOError:
+                self._take()
+                return
+            except OSError:
+                pass
+            self._forget()
+            self.n_deaths += 1
+
+    def _take(self) -> None:
+        while len(self._buffer) >= HEADER.size:
+            kind, length = HEADER.unpack_from(self._buffer)
+            end = HEADER.size + length
+            if len(self._buffer) < end:
+                return
+            value, self._buffer = json.loads(self._buffer[HEADER.size : end]), self._buffer[end:]
+            self.importing_since = time.monotonic()
+            if kind == b"I":
+                self.importing = value
+            elif kind == b"F":
+                self.failed[value[0]] = value[1]
+            elif kind == b"D":
+                self._n_open_requests -= 1
+                self.importing = ""
+
+    @property
+    def is_ready(self) -> bool:
+        """True if it has imported everything that was required, and starts a rank at once."""
+        return self._control is not None and self._n_open_requests == 0
+
+    @property
+    def waitable(self) -> list[socket.socket]:
+        """What becomes readable when `poll` has something to take."""
+        control = self._control
+        return [] if control is None else [control]
+
+    def give_up(self, generation: int) -> None:
+        """Ends a server that was killed or does not answer, unless another one runs by now; counts it as dead."""
+        with self._lock:
+            if generation == self.generation and self._control is not None:
+                self.end()
+                self.n_deaths += 1
+
+    def end(self) -> None:
+        """Ends the server, all ranks and what they have started. Idempotent; the next `require` starts a new one."""
+        with self._lock:
+            if self._control is not None:
+                with contextlib.suppress(OSError):
+                    self._control.shutdown(socket.SHUT_RDWR)  # also where a fork of this process has a copy
+                self._forget()
+            self._end_guard()
+
+    def _forget(self) -> None:
+        if self._control is not None:
+            self._control.close()
+        self._control = None
+
+    def _end_guard(self) -> None:
+        """Waits a little for a guard without a server; then kills both, whatever state they are in."""
+        guard, self._guard = self._guard, None
+        if guard is None:
+            return
+        try:
+            guard.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(guard.pid, signal.SIGKILL)
+            guard.wait()
+
+    # ------------------------------------------------------------------ ranks
+
+    def start_rank(self, status: int, channel: int, listener: int | None) -> None:
+        """Has a rank forked with these descriptors, of which the caller keeps its own copies.
+
+        Raises:
+            ConnectionError: the server has ended.
+        """
+        with self._lock:
+            self._send(b"R", None, [status, channel, *([] if listener is None else [listener])])
+
+    def _send(self, kind: bytes, value: Any, descriptors: Sequence[int] = ()) -> None:
+        if self._control is None:
+            raise ConnectionError("the fork server has ended")
+        body = json.dumps(value).encode()
+        try:
+            socket.send_fds(self._control, [HEADER.pack(kind, len(body)) + body], descriptors)
+        except OSError as error:
+            raise ConnectionError("the fork server has ended") from error
+
+
+_servers: dict[int, ForkServer] = {}  # by process: a fork of this one must not use its parent's
+_lock = threading.Lock()
+
+
+def fork_server() -> ForkServer:
+    """Returns this process's fork server, which may not run yet."""
+    with _lock:
+        if os.getpid() not in _servers:
+            _servers[os.getpid()] = ForkServer()
+            atexit.register(_end_at_exit, os.getpid())
+        return _servers[os.getpid()]
+
+
+def _end_at_exit(pid: int) -> None:
+    if pid == os.getpid():
+        _servers[pid].end()

@@ -1,0 +1,133 @@
+"""The ranks of one segment, seen from the engine: processes that begin and end together, and how they ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import final
+
+from lightning_hwtune.engine.fork_server import ForkServer
+from lightning_hwtune.engine.rank_process import Rank
+from lightning_hwtune.training.channel import Ended, RankTask, SegmentOrder
+from lightning_hwtune.training.ranks import open_port
+
+__all__ = ["ABANDONED", "Group", "summary"]
+
+ABANDONED = ("interrupted", "the fork server, which had started the ranks, was killed")
+"""Outcome and cause of a segment whose fork server has ended: no fault of the trial."""
+
+# an error that only says that a peer is gone
+_ECHOES = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "DistBackendError", "rank 0 died")
+
+
+@final
+@dataclass(slots=True)
+class Group:
+    """The ranks of one segment; none while it waits for the fork server.
+
+    Attributes:
+        generation: of the server that started them.
+        deadline: when what still lives of it is killed.
+        verdict: outcome and cause, once the engine itself ended it.
+    """
+
+    order: SegmentOrder
+    ranks: list[Rank] = field(default_factory=list)
+    generation: int = 0
+    world_size: int = 0
+    deadline: float | None = None
+    verdict: tuple[str, str] | None = None
+
+    def start(self, server: ForkServer, payload: Path) -> None:
+        """Has all ranks started.
+
+        Raises:
+            ConnectionError: the server has ended; ranks that it has started already end by themselves.
+        """
+        self.generation = server.generation
+        listener = open_port() if self.order.num_devices > 1 else None
+        try:
+            for index in range(self.order.num_devices):
+                port = 0 if listener is None else listener.getsockname()[1]
+                hosted = None if listener is None or index > 0 else listener.fileno()
+                self._start_rank(server, self._task(index, port, payload, server.folder), hosted)
+        finally:
+            if listener is not None:
+                listener.close()
+
+    def _task(self, index: int, port: int, payload: Path, socket_dir: str) -> RankTask:
+        return RankTask(
+            order=self.order,
+            rank=index,
+            port=port,
+            payload=str(payload),
+            sys_path=tuple(folder or os.getcwd() for folder in sys.path),
+            argv=tuple(sys.argv),
+            cwd=os.getcwd(),
+            environ=dict(os.environ),
+            socket_dir=socket_dir,
+        )
+
+    def _start_rank(self, server: ForkServer, task: RankTask, listener: int | None) -> None:
+        (ours, theirs), (reader, writer) = socket.socketpair(), os.pipe()
+        self.ranks.append(Rank(ours, reader, task))
+        try:
+            server.start_rank(writer, theirs.fileno(), listener)
+        finally:
+            theirs.close()
+            os.close(writer)
+
+    @property
+    def is_over(self) -> bool:
+        """True if nothing of it lives any more."""
+        return all(rank.is_gone for rank in self.ranks)
+
+    def kill(self) -> None:
+        """Ends every rank."""
+        for rank in self.ranks:
+            rank.kill()
+
+
+def summary(group: Group) -> Ended:
+    """Returns one last message for the whole group: the root cause if anything went wrong."""
+    words = [rank.ended for rank in group.ranks]
+    if group.verdict is not None:
+        return Ended(0, *group.verdict, 0, False)
+    if any(rank.is_abandoned and rank.ended is None for rank in group.ranks):
+        return Ended(0, *ABANDONED, 0, False)
+    errors = [word for word in words if word is not None and word.outcome != "done"]
+    for word in errors:
+        if word.outcome == "out-of-memory":
+            return word
+    roots = [word for word in errors if not _is_echo(word.error)]
+    if roots:
+        return roots[0]
+    for index, rank in enumerate(group.ranks):
+        if rank.ended is None:
+            return Ended(index, "lost", _death(index, rank), 0, False)
+    return (errors or [word for word in words if word is not None])[0]
+
+
+def _is_echo(error: str) -> bool:
+    """Return whether an error only says that a peer is gone."""
+    last = error.rstrip().rsplit("\n", 1)[-1]
+    return any(sign in last for sign in _ECHOES)
+
+
+def _death(index: int, rank: Rank) -> str:
+    if rank.fault:
+        return f"rank {index} {rank.fault}"
+    if rank.exit_code is not None and rank.exit_code < 0:
+        return f"rank {index} was killed by {_signal_name(-rank.exit_code)}"
+    return f"rank {index} ended with exit status {rank.exit_code} and without a last message"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
