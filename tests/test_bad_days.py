@@ -303,7 +303,7 @@ def test_a_frozen_rank_is_ended_and_its_trial_goes_on(tmp_path: Path, monkeypatc
     study = run(small_study(tmp_path), functions.frozen_once, max_trials=3, max_parallel=1)
     state = check_log(study)
     assert [s.trial_id for s in state.segments if s.outcome == "lost"] == [0]
-    assert "no sign of life" in state.trials[0].error
+    assert "no heartbeat" in state.trials[0].error
     reported = next(e.at for e in of_kind(study, ev.Reported) if e.trial_id == 0)
     ended = next(e.at for e in of_kind(study, ev.SegmentEnded) if e.outcome == "lost")
     assert ended - reported < 3.0 + 10.0  # the promise: within ten seconds of the heartbeat limit

@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,7 +27,7 @@ from lightning_hwtune.training.server import HEADER
 
 __all__ = ["ForkServer", "fork_server"]
 
-_END_S = 2.0  # for the guard to end everything, before it is killed itself
+_END_S = 5.0  # for the guard to end everything, before it is killed itself
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from lightning_hwtune.training import server; server.main{arguments!r}"
 
 
@@ -100,6 +101,7 @@ class ForkServer:
             except OSError:
                 pass
             self._forget()
+            self._end_guard()
             self.n_deaths += 1
 
     def _take(self) -> None:
@@ -161,6 +163,7 @@ class ForkServer:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(guard.pid, signal.SIGKILL)
             guard.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)  # where the guard was killed before it could
 
     # ------------------------------------------------------------------ ranks
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, final
 
 from lightning_hwtune.engine.executor import Sink
+from lightning_hwtune.engine.signals import ENDING
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.training.channel import (
     Beat,
@@ -27,7 +28,7 @@ from lightning_hwtune.training.channel import (
 
 __all__ = ["DirectChannel", "InlineExecutor"]
 
-_TERMINATED = 128 + signal.SIGTERM  # the status with which `Signals` exits; no error of the trial's
+_TERMINATED = tuple(128 + number for number in ENDING)  # how `Signals` exits; no error of the trial's
 
 
 @final
@@ -92,7 +93,7 @@ class InlineExecutor:
         except SystemExit as error:  # how Lightning answers Ctrl-C, with SIGINT left ignored
             if before is not None and signal.getsignal(signal.SIGINT) is not before:
                 raise KeyboardInterrupt from error
-            if error.code == _TERMINATED:
+            if error.code in _TERMINATED:
                 raise
             return Ended(0, "error", "".join(traceback.format_exception(error)), order.resource, False)
         finally:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a study runs: they end it between its opening and its closing, and never inside either.
+"""Ctrl-C, SIGTERM and SIGHUP while a study runs: they end it between its opening and its closing, never inside either.
 
 Python raises KeyboardInterrupt between any two instructions, also between taking a lease and remembering it, or halfway
 through giving it back. Here a signal acts while segments train and is noted at any other time; what was noted acts when
@@ -15,14 +15,18 @@ from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any, Self, final
 
-__all__ = ["Signals"]
+__all__ = ["ENDING", "Signals"]
+
+ENDING = (signal.SIGTERM, signal.SIGHUP)
+"""Signals that end a process at once by themselves; here it exits with status 128 + number, and in order."""
 
 
 @final
 class Signals:
     """Use as a context manager around a whole session; inside, `acting()` around what a signal may end.
 
-    Outside the main thread, where no signal arrives, it does nothing. Handlers are put back at the end.
+    Outside the main thread, where no signal arrives, it does nothing. A signal that is ignored, such as SIGHUP under
+    nohup, stays ignored. Handlers are put back at the end.
     """
 
     def __init__(self) -> None:
@@ -32,9 +36,9 @@ class Signals:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, *ENDING):
                 handler = signal.getsignal(number)
-                if callable(handler) or (handler is signal.SIG_DFL and number is signal.SIGTERM):
+                if callable(handler) or (handler is signal.SIG_DFL and number in ENDING):
                     self._before[number] = handler
                     signal.signal(number, self._take)
         return self
@@ -46,7 +50,7 @@ class Signals:
             self._late = signal.Signals(number)
 
     def _act(self, number: signal.Signals, frame: FrameType | None = None) -> None:
-        """Does what the signal did before; SIGTERM without a handler becomes an exit in order."""
+        """Does what the signal did before; SIGTERM or SIGHUP without a handler becomes an exit in order."""
         handler = self._before[number]
         if callable(handler):
             handler(number, frame)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM wait until a critical section is done.
+"""Ctrl-C, SIGTERM and SIGHUP wait until a critical section is done.
 
 Python raises them between any two instructions of the main thread: also between the commit of an event and the line
 that remembers it. Inside `uninterrupted` they are noted, and take effect at its end. About 15 us; nested, nothing.
@@ -19,12 +19,12 @@ _is_inside = False  # the main thread is in such a block
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Defers SIGINT and SIGTERM to the end of the block, also if it raises. In the main thread; others get none."""
+    """Defers these signals to the end of the block, also if it raises. In the main thread; others get none."""
     global _is_inside
     if _is_inside or threading.current_thread() is not threading.main_thread():
         yield
         return
-    with _deferred(signal.SIGTERM), _deferred(signal.SIGINT):
+    with _deferred(signal.SIGHUP), _deferred(signal.SIGTERM), _deferred(signal.SIGINT):
         _is_inside = True
         try:
             yield

@@ -14,17 +14,15 @@ import signal
 import sys
 import time
 from collections.abc import Collection, Iterator
-from pathlib import Path
 from typing import final
 
-__all__ = ["Sweep", "adopt_orphans", "children_of", "die_with_parent", "end_children", "tie_children"]
+__all__ = ["Sweep", "adopt_orphans", "children_of", "die_with_parent", "end_children"]
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_PROC = Path("/proc")
-_TERM_GRACE_S = 0.5  # between SIGTERM and SIGKILL: a resource tracker or an uploader may clean up
+_GRACE_S = 0.3  # between SIGTERM and SIGKILL: a resource tracker or an uploader may clean up
 _GIVE_UP_S = 5.0  # a process that the kernel cannot end delays nobody for longer
-_LOOK_S = 0.01
+_LOOK_S = 0.02
 
 
 def die_with_parent(parent: int, number: signal.Signals = signal.SIGKILL) -> None:
@@ -39,16 +37,6 @@ def die_with_parent(parent: int, number: signal.Signals = signal.SIGKILL) -> Non
             os._exit(1)
 
 
-def tie_children() -> None:
-    """Ties every process that this one forks from now on, and in turn what those fork, each to its own parent."""
-    forking: list[int] = []
-
-    def before() -> None:
-        forking[:] = [os.getpid()]
-
-    os.register_at_fork(before=before, after_in_child=lambda: die_with_parent(forking[0]))
-
-
 def adopt_orphans() -> None:
     """Makes this process the parent of descendants whose own parents have ended."""
     if sys.platform == "linux":
@@ -57,18 +45,19 @@ def adopt_orphans() -> None:
 
 def children_of(parent: int) -> Iterator[int]:
     """Yields the process ids of the children of a process, ended ones that nobody has waited for included."""
-    for path in _PROC.glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            fields = path.read_text(errors="replace").rpartition(")")[2].split()  # the name before it may hold anything
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()  # the name before it may hold anything
             if int(fields[1]) == parent:
-                yield int(path.parent.name)
+                yield int(name)
 
 
 @final
 class Sweep:
-    """Ends children of this process that nobody has asked for: SIGTERM first, SIGKILL half a second later."""
+    """Ends children of this process that nobody has asked for: SIGTERM first, SIGKILL a little later."""
 
-    def __init__(self) -> None:
+    def __init__(self, grace_s: float = _GRACE_S) -> None:
+        self._grace_s = grace_s
         self._told_at: dict[int, float] = {}
 
     def step(self, spared: Collection[int] = ()) -> bool:
@@ -80,23 +69,24 @@ class Sweep:
         now, left = time.monotonic(), [pid for pid in children_of(os.getpid()) if pid not in spared]
         self._told_at = {pid: self._told_at.get(pid, now) for pid in left}
         for pid, told_at in self._told_at.items():
-            number = signal.SIGKILL if now - told_at > _TERM_GRACE_S else signal.SIGTERM
+            number = signal.SIGKILL if now - told_at > self._grace_s else signal.SIGTERM
             if told_at == now or number is signal.SIGKILL:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, number)
         return all(now - told_at > _GIVE_UP_S for told_at in self._told_at.values())
 
 
-def end_children(at_once: Collection[int] = ()) -> None:
+def end_children(at_once: Collection[int] = (), grace_s: float = _GRACE_S) -> None:
     """Ends every child of this process and what they leave to it.
 
     Args:
         at_once: children that get SIGKILL and no time to clean up.
+        grace_s: the time that the others get.
     """
     for pid in at_once:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    sweep, give_up_at = Sweep(), time.monotonic() + _GIVE_UP_S
+    sweep, give_up_at = Sweep(grace_s), time.monotonic() + _GIVE_UP_S
     while not _reap() and time.monotonic() < give_up_at:
         sweep.step(at_once)
         time.sleep(_LOOK_S)

@@ -48,7 +48,8 @@ INHERITED = frozenset(os.environ)
 """Names of the environment variables with which the fork server began, before any import added its own."""
 
 _LOOK_MS = 500  # between two looks at the parent, should nothing else tell of its end
-_SWEEP_MS = 10
+_SWEEP_MS = 20
+_SERVER_GRACE_S = 1.0  # in which the server ends its ranks and what they have started
 _MAX_DESCRIPTORS = 3
 
 
@@ -75,7 +76,7 @@ def main(control_fd: int, controller: int, folder: str) -> None:
     try:
         _watch(control_fd, controller, server)
     finally:
-        end_children()  # the server, too, ends its ranks on SIGTERM
+        end_children(grace_s=_SERVER_GRACE_S)
         shutil.rmtree(folder, ignore_errors=True)
         os._exit(0)
 

@@ -21,7 +21,7 @@ from lightning_hwtune.training.channel import Beat, Channel, Ended, RankTask, Se
 from lightning_hwtune.training.connection import PipeChannel
 from lightning_hwtune.training.context import current_segment, segment_context
 from lightning_hwtune.training.forks import quieten_forks
-from lightning_hwtune.training.lifeline import adopt_orphans, die_with_parent, tie_children
+from lightning_hwtune.training.lifeline import adopt_orphans, die_with_parent
 from lightning_hwtune.training.ranks import adopt_environment, host_store, rank_environment, scrub_environment
 from lightning_hwtune.training.repeated import repeated
 from lightning_hwtune.training.server import INHERITED
@@ -63,7 +63,7 @@ def run_rank(channel: PipeChannel, listener: int | None, server: int) -> None:
 
 
 def run_segment(train: Callable[[Trial], Any], order: SegmentOrder, channel: Channel, rank: int = 0) -> Ended:
-    """Trains a segment with `train` in this process and returns the rank's last word, which the caller sends on.
+    """Trains a segment with `train` in this process and returns the rank's last message, which the caller sends on.
 
     Seeds the global generators first. An exit that user code did not ask for with status 0 goes through, and so does
     Lightning's after SIGTERM.
@@ -96,7 +96,7 @@ def log_path(order: SegmentOrder, rank: int) -> Path:
 
 
 def _become_independent(server: int) -> None:
-    """Leaves the server's session; ties this process's life to the server's, and its children's to its own."""
+    """Leaves the session of the server, ends with it, and stays the ancestor of all that is started from here."""
     gc.freeze()  # what the server loaded is never garbage: a look at it would only copy its memory
     gc.enable()
     with contextlib.suppress(PermissionError):  # leads a session already
@@ -104,7 +104,6 @@ def _become_independent(server: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent(server)
     adopt_orphans()
-    tie_children()
     quieten_forks()
 
 
@@ -118,7 +117,7 @@ def _adopt_place(task: RankTask) -> None:
 
 
 def _beating(channel: Channel, rank: int) -> contextlib.AbstractContextManager[None]:
-    """Sends a sign of life every second, from a thread of its own; ends this process's session if nobody is there."""
+    """Sends a heartbeat every second, from a thread of its own; ends this process's session if nobody is there."""
 
     def beat() -> None:
         segment = current_segment()

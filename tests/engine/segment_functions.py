@@ -20,6 +20,11 @@ def join_group() -> None:
     torch.distributed.init_process_group("gloo")
 
 
+def chosen(trial: Any) -> None:
+    """Is the function that the configuration names."""
+    globals()[trial.config["function"]](trial)
+
+
 def counting(trial: Any) -> None:
     """Reports until told otherwise, and resumes."""
     begun = trial.load() or 0
@@ -93,6 +98,91 @@ def with_children(trial: Any) -> None:
         time.sleep(600)
     Path(trial.config["folder"], "rank").write_text(str(os.getpid()))
     time.sleep(600)
+
+
+STARTED = 5  # processes that `start_processes` starts
+
+
+def start_processes(folder: Path) -> None:
+    """Starts processes as libraries do, from the tamest to the most independent; notes their ids."""
+    import subprocess
+
+    def note(pid: int) -> None:
+        with (folder / "pids").open("a") as file:
+            file.write(f"{pid}\n")
+
+    note(subprocess.Popen(["sleep", "600"]).pid)
+    note(subprocess.Popen(["sleep", "600"], start_new_session=True, env={}).pid)
+    note(subprocess.Popen(["sh", "-c", "trap '' TERM INT HUP; while true; do sleep 600; done"]).pid)
+    note(os.getpid())
+    if os.fork() == 0:  # a daemon
+        os.setsid()
+        if os.fork() == 0:
+            note(os.getpid())
+            subprocess.run(["sleep", "600"])
+        os._exit(0)
+    while len((folder / "pids").read_text().split()) < STARTED:
+        time.sleep(0.01)
+
+
+def starting_processes(trial: Any) -> None:
+    """Starts processes, and ends in the way that the configuration says."""
+    start_processes(Path(trial.dir))
+    how = trial.config["how"]
+    if how == "raises":
+        raise ValueError("a bug")
+    if how == "aborts":
+        os.abort()
+    if how == "hangs":
+        time.sleep(600)
+    trial.report(trial.max_epochs, error=1.0)
+
+
+def stopped_in_a_message(trial: Any) -> None:
+    """Stops for ever when it has sent the first bytes of a message."""
+    send_raw(b"\x00\x00\x10\x00" + b"x" * 500)
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def announcing_too_much(trial: Any) -> None:
+    """Announces a message of 4 GB."""
+    send_raw(b"\xff\xff\xff\xff")
+    time.sleep(600)
+
+
+def babbling(trial: Any) -> None:
+    """Sends what is no message."""
+    send_raw(b"\x00\x00\x00\x05hello")
+    time.sleep(600)
+
+
+def send_raw(data: bytes) -> None:
+    from lightning_hwtune.training.context import current_segment
+
+    segment = current_segment()
+    assert segment is not None
+    channel: Any = segment.channel
+    with channel._lock:
+        channel._end.sendall(data)
+
+
+def listening(trial: Any) -> None:
+    """Notes on which addresses the ranks of a group listen."""
+    import psutil
+
+    join_group()
+    listening = [c.laddr.ip for c in psutil.Process().net_connections("inet") if c.status == psutil.CONN_LISTEN]
+    (Path(trial.dir) / f"listening_{rank()}").write_text(" ".join(listening))
+    trial.report(trial.max_epochs, error=1.0)
+
+
+def with_loader_workers(trial: Any) -> None:
+    """Loads a batch through a worker process, which sends it over a socket in a temporary folder."""
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    (batch,) = next(iter(DataLoader(TensorDataset(torch.ones(2, 3)), batch_size=2, num_workers=1)))
+    trial.report(trial.max_epochs, error=float(batch.sum()))
 
 
 def printing(trial: Any) -> None:

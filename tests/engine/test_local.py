@@ -218,16 +218,6 @@ def test_a_function_from_a_main_module_travels_by_value(bench: Bench, tmp_path: 
     assert sink.ends[0].outcome == "done", sink.ends[0].error
 
 
-def test_closing_ends_what_runs(bench: Bench) -> None:
-    executor = bench.executor(functions.idle)
-    executor.start(bench.order(0))
-    before = {p.pid for p in psutil.Process().children(recursive=True)}
-    executor.wait(Recorder(), 3.0)
-    executor.close()
-    left = [p for p in psutil.Process().children(recursive=True) if p.pid in before and p.name().startswith("test-")]
-    assert not left
-
-
 PARENT = """
     import sys, time
     sys.path[:0] = {path!r}
