@@ -1,7 +1,8 @@
 """The facts a study's log holds. State is a fold over them; replay applies them and never decides again.
 
 Every event is a frozen dataclass with the time `at` (seconds since the Unix epoch, or the virtual clock's seconds) and
-plain fields that JSON can hold. `to_dict` and `from_dict` are the only serialisation.
+plain fields that JSON can hold. `to_dict` and `from_dict` are the only serialisation. Text of others in them, such as
+an error, is made storable where the event is made or read, so that every reader can show it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lightning_hwtune.core.text import storable, storable_data
 from lightning_hwtune.errors import StorageError
 
 __all__ = [
@@ -63,6 +65,9 @@ class SessionClosed(Event):
     state: str
     reason: str
     wall_s: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", storable(self.reason))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +146,9 @@ class CheckpointRemoved(Event):
     path: str
     reason: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", storable(self.reason))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentEnded(Event):
@@ -168,6 +176,9 @@ class SegmentEnded(Event):
     world_size: int
     next_devices: int
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "error", storable(self.error))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noted(Event):
@@ -179,6 +190,9 @@ class Noted(Event):
     trial_id: int | None
     text: str
     topic: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", storable(self.text))
 
 
 _TYPES: dict[str, type[Event]] = {
@@ -202,7 +216,7 @@ def from_dict(data: Mapping[str, Any]) -> Event:
     Raises:
         StorageError: a type or field that this version does not know.
     """
-    fields = {key: value for key, value in data.items() if key != "type"}
+    fields = {key: storable_data(value) for key, value in data.items() if key != "type"}
     try:
         return _TYPES[data["type"]](**fields)
     except (KeyError, TypeError) as error:

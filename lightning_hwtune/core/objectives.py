@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Self, final
 import numpy as np
 import numpy.typing as npt
 
+from lightning_hwtune.core.text import check_name
 from lightning_hwtune.errors import ArgumentError, MetricError, nearest
 from lightning_hwtune.names import refuse_unknown
 
@@ -59,6 +60,7 @@ class Metric:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise ArgumentError("Metric.name", self.name, "a non-empty string, the name as logged")
+        check_name("Metric.name", self.name)
         if not isinstance(self.mode, str) or self.mode not in _MODES:
             raise ArgumentError("Metric.mode", self.mode, "'min' or 'max'")
         if not isinstance(self.across_ranks, str) or self.across_ranks not in ACROSS_RANKS:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from lightning_hwtune.core.batch_rule import BatchRule
 from lightning_hwtune.core.combinations import Combinations
 from lightning_hwtune.core.parameters import Choice, Float, Int, NumDevices, Parameter, parameter_from_dict
+from lightning_hwtune.core.text import check_name
 from lightning_hwtune.errors import ArgumentError, nearest
 
 __all__ = ["MAX_COMBINATIONS", "Choice", "Float", "Int", "NumDevices", "Parameter", "SearchSpace"]
@@ -303,6 +304,7 @@ class SearchSpace(Mapping[str, Parameter]):
 def _check_name(name: object) -> None:
     if not isinstance(name, str) or not name or name != name.strip():
         raise ArgumentError("SearchSpace", name, "names that are text, such as 'lr' or 'model.lr'")
+    check_name("SearchSpace", name)
 
 
 def _check_parameter(name: str, value: object) -> None:

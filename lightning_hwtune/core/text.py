@@ -3,51 +3,83 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
-__all__ = ["MAX_TEXT", "is_printable", "shortened", "storable"]
+from lightning_hwtune.errors import ArgumentError
+
+__all__ = ["MAX_TEXT", "check_name", "check_text", "storable", "storable_data"]
 
 MAX_TEXT = 20_000
 """Characters of an error or a note that are kept: a deep traceback has some thousands."""
 
 _KEPT = frozenset("\n\t")
-# no text, in the words of Unicode: controls, halves of surrogate pairs; or it reverses what stands around it
+# controls and halves of surrogate pairs are no text; marks that reverse the text around them hide what it says
 _BAD_CATEGORIES = frozenset({"Cc", "Cs"})
 _REVERSING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-def storable(text: str, max_chars: int = MAX_TEXT) -> str:
+def storable(text: str, max_chars: int | None = MAX_TEXT) -> str:
     r"""Returns a text that every store takes and every terminal shows: escaped where needed, and of bounded length.
 
     Lone surrogates, NUL and control characters become escapes such as `\udcff` and `\x1b`; line breaks of all systems
-    become line feeds, and tabs stay. Of a long text the middle is left out, since an error says what happened at its
+    become line feeds, and tabs stay. The middle of a long text is left out, since an error says what happened at its
     end and where at its beginning. Applied twice it changes nothing more.
+
+    Args:
+        max_chars: None for any length.
     """
-    return shortened("".join(map(_shown, _lines(shortened(text, max_chars)))), max_chars)
+    text = _shortened(text, max_chars)
+    return text if text.isprintable() else _shortened("".join(map(_shown, _with_line_feeds(text))), max_chars)
 
 
-def is_printable(text: str) -> bool:
-    """Return whether a text, such as a name, is one line that needs no escapes."""
-    return not any(_is_bad(character) or character in _KEPT for character in text)
+def storable_data(data: Any) -> Any:
+    """Returns plain data, as JSON holds it, with every text in it storable; the length of a text stays."""
+    if isinstance(data, str):
+        return storable(data, None)
+    if isinstance(data, Mapping):
+        return {storable_data(key): storable_data(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [storable_data(value) for value in data]
+    return data
 
 
-def shortened(text: str, max_chars: int) -> str:
+def check_text(argument: str, text: str) -> None:
+    """Refuses a text that could not be stored and shown as it is.
+
+    Raises:
+        ArgumentError: it has lone surrogates, NUL or control characters.
+    """
+    if storable(text, None) != text:
+        hint = "Give it a printable name, and look it up by that name in the training code."
+        raise ArgumentError(argument, text, "text without control characters and lone surrogates", hint=hint)
+
+
+def check_name(argument: str, name: str) -> None:
+    """Refuses a name that is not one printable line.
+
+    Raises:
+        ArgumentError: as above.
+    """
+    if storable(name, None) != name or not _KEPT.isdisjoint(name):
+        raise ArgumentError(argument, name, "a name of one line without control characters and lone surrogates")
+
+
+def _shortened(text: str, max_chars: int | None) -> str:
     """Returns a text of at most so many characters, with a line in place of what was left out of its middle."""
-    if len(text) <= max_chars:
+    if max_chars is None or len(text) <= max_chars:
         return text
-    gap = f"\n[... {len(text) - max_chars:,} characters or more left out ...]\n"
+    gap = f"\n[... about {len(text) - max_chars:,} characters left out ...]\n"
     head = (max_chars - len(gap)) // 4
     return text[:head] + gap + text[len(text) - (max_chars - len(gap) - head) :]
 
 
-def _lines(text: str) -> str:
+def _with_line_feeds(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n").replace("\u2029", "\n")
 
 
 def _shown(character: str) -> str:
-    return character.encode("unicode_escape").decode() if _is_bad(character) else character
-
-
-def _is_bad(character: str) -> bool:
-    if character in _KEPT or " " <= character <= "~":
-        return False
-    return unicodedata.category(character) in _BAD_CATEGORIES or character in _REVERSING
+    if " " <= character <= "~" or character in _KEPT:
+        return character
+    is_bad = unicodedata.category(character) in _BAD_CATEGORIES or character in _REVERSING
+    return character.encode("unicode_escape").decode() if is_bad else character

@@ -17,7 +17,7 @@ from lightning_hwtune.engine.devices import Slots, device_mask
 from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.engine.folder import Folder
 from lightning_hwtune.errors import CheckpointError, TrialError
-from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage
+from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage, storable_message
 
 __all__ = ["Loop"]
 
@@ -173,6 +173,7 @@ class Loop:
         """Frees the devices and has the trial's next state decided."""
         if not self._is_current(trial_id, segment):
             return
+        ended = storable_message(ended)
         controller, outcome = self._controller, ended.outcome
         self._slots.give_back(controller.state.running[trial_id].slots)
         nothing_yet = self._is_first_error_fatal and not any(trial.measurements for trial in controller.state.trials)

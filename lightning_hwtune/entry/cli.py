@@ -7,6 +7,8 @@ after Ctrl-C and SIGTERM. Everything heavy is imported by the command that needs
 from __future__ import annotations
 
 import dataclasses
+import io
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -82,7 +84,10 @@ TrialId = Annotated[int, typer.Argument(metavar="TRIAL", help="The trial's numbe
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Runs the command line; what the terminal's encoding lacks is escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app()
 
 

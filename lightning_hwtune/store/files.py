@@ -10,8 +10,10 @@ The log holds paths relative to this folder, so it can be moved or copied and th
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import time
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, final
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["StudyFiles", "make_folder", "study_names", "write_whole"]
 
 _DATABASE = "study.db"
+_FULL = (errno.ENOSPC, errno.EDQUOT)  # also when the inodes are used up
+_FULL_DISK_S = 5.0
 _NAME = re.compile(r"\w(?:[\w .+=@-]*[\w+=@-])?")
 _MAX_NAME_BYTES = 200
 
@@ -141,16 +145,29 @@ class StudyFiles:
         return evictions(list(candidates(state)), self.budget_bytes)
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: Path, *, wait_s: float = _FULL_DISK_S) -> None:
     """Makes a folder and those above it. Idempotent.
 
+    Args:
+        wait_s: how long it waits for room on a full disk, since a checkpoint that did not fit soon gives its room back.
+
     Raises:
-        StorageError: it cannot be made.
+        StorageError: it cannot be made; `errno` says why.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"the folder {str(path)!r} cannot be made: {error}") from error
+    give_up_at = time.monotonic() + wait_s
+    while True:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            is_full = error.errno in _FULL
+            if is_full and time.monotonic() < give_up_at:
+                time.sleep(0.05)
+                continue
+            advice = " Make room (`df -h`, and `df -i` for inodes) and run the same command again." if is_full else ""
+            explained = StorageError(f"the folder {str(path)!r} cannot be made: {error}.{advice}")
+            explained.errno = error.errno
+            raise explained from error
+        return
 
 
 def write_whole(path: Path, text: str) -> Path:

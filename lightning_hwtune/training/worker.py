@@ -6,18 +6,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import multiprocessing
 import os
 import pickle
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lightning_hwtune.training.channel import Beat, Channel, Ended, RankTask, SegmentOrder, Started
+from lightning_hwtune.training.channel import Beat, Channel, Ended, Note, RankTask, SegmentOrder, Started
 from lightning_hwtune.training.connection import PipeChannel
 from lightning_hwtune.training.context import current_segment, segment_context
 from lightning_hwtune.training.forks import quieten_forks
@@ -31,6 +33,7 @@ from lightning_hwtune.training.trial import Trial
 __all__ = ["is_out_of_memory", "log_path", "own_threads", "run_rank", "run_segment"]
 
 _BEAT_S = 1.0
+_FULL_DISK_S = 5.0
 
 
 def run_rank(channel: PipeChannel, listener: int | None, server: int) -> None:
@@ -48,7 +51,9 @@ def run_rank(channel: PipeChannel, listener: int | None, server: int) -> None:
     order, rank = task.order, task.rank
     try:
         _adopt_place(task)
-        _redirect_output(log_path(order, rank))
+        if why := _redirect_output(log_path(order, rank)):
+            text = f"the output of rank {rank} is not kept, since its log file cannot be opened: {why}. "
+            channel.send(Note(text + "Is the disk full? See `df -h`, and `df -i` for inodes."))
         with _beating(channel, rank):
             train = _prepare(task, listener)
             ended = run_segment(train, order, channel, rank)
@@ -129,16 +134,30 @@ def _beating(channel: Channel, rank: int) -> contextlib.AbstractContextManager[N
     return repeated(beat, _BEAT_S, "hwtune-beat")
 
 
-def _redirect_output(path: Path) -> None:
-    """Sends everything that this process and its children print to a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+def _redirect_output(path: Path) -> str:
+    """Sends everything that this process and its children print to a file; returns why it cannot, if so.
+
+    A full disk gets some seconds to have room again. Without a file the output is dropped: it is no reason to end a
+    trial, whose errors are in the study's log as well.
+    """
+    give_up_at, why = time.monotonic() + _FULL_DISK_S, ""
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT) and time.monotonic() < give_up_at:
+                time.sleep(0.05)
+                continue
+            target, why = os.open(os.devnull, os.O_WRONLY), str(error)
+        break
     _flush()
     os.dup2(target, 1)
     os.dup2(target, 2)
     os.close(target)
     sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+    return why
 
 
 def _flush() -> None:

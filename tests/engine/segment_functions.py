@@ -86,6 +86,10 @@ def out_of_memory(trial: Any) -> None:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
 
+def raising(trial: Any) -> None:
+    raise ValueError("cannot read " + trial.config["text"] + " for this reason")
+
+
 def exiting(trial: Any) -> None:
     sys.exit(3)
 

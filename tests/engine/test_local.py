@@ -16,6 +16,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import segment_functions as functions
 
+from lightning_hwtune.core.text import storable
 from lightning_hwtune.engine.fork_server import fork_server
 from lightning_hwtune.engine.local import LocalExecutor
 from lightning_hwtune.engine.payload import write_payload
@@ -33,6 +34,7 @@ class Recorder:
         self.reports: dict[int, list[int]] = {}
         self.saves: dict[int, Saved] = {}
         self.ends: dict[int, Ended] = {}
+        self.notes: list[str] = []
         self.world_sizes: dict[int, int] = {}
 
     def reported(self, trial_id: int, segment: int, report: Report) -> VerdictMessage:
@@ -44,7 +46,7 @@ class Recorder:
         self.saves[trial_id] = saved
 
     def noted(self, trial_id: int, segment: int, note: Note) -> None:
-        pass
+        self.notes.append(note.text)
 
     def ended(self, trial_id: int, segment: int, ended: Ended, world_size: int) -> None:
         self.ends[trial_id], self.world_sizes[trial_id] = ended, world_size
@@ -184,6 +186,23 @@ def test_output_goes_to_the_trials_folder(bench: Bench, capfd: pytest.CaptureFix
     assert "hello from a module" in text
     assert "and to stderr" in text
     assert "hello" not in capfd.readouterr().out
+
+
+def test_a_log_file_that_cannot_be_opened_costs_the_output_only(bench: Bench) -> None:
+    order = bench.order(0)
+    (Path(order.trial_dir) / "logs").write_text("no folder")
+    sink = bench.run(bench.executor(functions.printing), Recorder(), order)
+    assert sink.ends[0].outcome == "done", sink.ends[0].error
+    assert "its log file cannot be opened" in sink.notes[0]
+    assert "df -i" in sink.notes[0]
+
+
+@pytest.mark.parametrize("text", ["\udcff", "\x00\x1b[2J", "x" * 1_000_000], ids=["surrogate", "controls", "long"])
+def test_an_error_arrives_in_a_form_that_can_be_stored_and_shown(bench: Bench, text: str) -> None:
+    sink = bench.run(bench.executor(functions.raising), Recorder(), bench.order(0, config={"text": text}))
+    assert sink.ends[0].outcome == "error"
+    assert sink.ends[0].error == storable(sink.ends[0].error)
+    assert "ValueError: cannot read " in sink.ends[0].error
 
 
 def test_every_segment_has_the_environment_of_its_own_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from lightning_hwtune.engine.signals import Signals
+from lightning_hwtune.engine.signals import ENDING, Signals
 
 
 @pytest.fixture(autouse=True)
 def handlers_come_back() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
     yield
     after = {number: signal.getsignal(number) for number in before}
     for number, handler in before.items():
@@ -66,10 +66,11 @@ def test_a_second_one_does_not_disturb_the_cleaning_up_of_the_first() -> None:
     assert done == ["closed"]
 
 
-def test_sigterm_is_an_exit_in_order() -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_what_ends_a_process_is_an_exit_in_order(number: signal.Signals, code: int) -> None:
     with pytest.raises(SystemExit) as caught, Signals() as signals, signals.acting():
-        interrupt(signal.SIGTERM)
-    assert caught.value.code == 143
+        interrupt(number)
+    assert caught.value.code == code
 
 
 def test_a_handler_of_the_users_own_is_asked() -> None:
@@ -83,13 +84,14 @@ def test_a_handler_of_the_users_own_is_asked() -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-def test_a_signal_that_is_ignored_stays_ignored() -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+@pytest.mark.parametrize("number", [signal.SIGINT, *ENDING])  # SIGHUP: under nohup
+def test_a_signal_that_is_ignored_stays_ignored(number: signal.Signals) -> None:
+    before = signal.signal(number, signal.SIG_IGN)
     try:
         with Signals() as signals, signals.acting():
-            interrupt()
+            interrupt(number)
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
 
 
 def test_an_error_goes_before_a_late_signal() -> None:

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lightning_hwtune.core.record import Checkpoint
-from lightning_hwtune.errors import ArgumentError, CheckpointError
+from lightning_hwtune.errors import ArgumentError, CheckpointError, StorageError
 from lightning_hwtune.store.checkpoints import digest
-from lightning_hwtune.store.files import StudyFiles, study_names
+from lightning_hwtune.store.files import StudyFiles, make_folder, study_names
 
 
 def saved(files: StudyFiles, trial_id: int, segment: int, content: bytes = b"weights") -> Checkpoint:
@@ -149,3 +154,40 @@ def test_study_names(tmp_path: Path) -> None:
     (tmp_path / "no study").mkdir()
     assert study_names(tmp_path) == ["a", "b"]
     assert study_names(tmp_path / "nowhere") == []
+
+
+@pytest.fixture
+def few_inodes(tmp_path: Path) -> Iterator[Path]:
+    """A file system with room for bytes, and with all of its inodes used."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=16m,nr_inodes=20", "tmpfs", folder]
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("this user may not mount file systems")
+    with contextlib.suppress(OSError):
+        for number in range(30):
+            (folder / f"file_{number}").touch()
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_used_up_inodes_are_a_full_disk(few_inodes: Path) -> None:
+    with pytest.raises(StorageError, match="df -i") as caught:
+        make_folder(few_inodes / "study", wait_s=0.1)
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_a_folder_waits_for_room(few_inodes: Path) -> None:
+    timer = threading.Timer(0.3, (few_inodes / "file_0").unlink)
+    timer.start()
+    make_folder(few_inodes / "study")
+    assert (few_inodes / "study").is_dir()
+    timer.join()
+
+
+def test_other_reasons_are_no_full_disk(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError) as caught:
+        make_folder(tmp_path / "file" / "study")
+    assert caught.value.errno == errno.ENOTDIR
+    assert "Make room" not in str(caught.value)

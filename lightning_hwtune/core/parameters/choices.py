@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.core.parameters.values import bin_of, check_flag, plain, whole
+from lightning_hwtune.core.text import check_text
 from lightning_hwtune.errors import ArgumentError
 
 __all__ = ["Choice", "NumDevices", "Option"]
@@ -209,6 +210,7 @@ def _option(value: object) -> Option:
     if option is None or isinstance(option, bool):
         return option
     if isinstance(option, str):
+        check_text("Choice.options", option)
         return str.__str__(option)
     if isinstance(option, int):
         return int(option)
