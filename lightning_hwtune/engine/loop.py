@@ -18,6 +18,7 @@ from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.engine.folder import Folder
 from lightning_hwtune.errors import CheckpointError, TrialError
 from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage, storable_message
+from lightning_hwtune.training.resume.identity import config_digest
 
 __all__ = ["Loop"]
 
@@ -125,6 +126,7 @@ class Loop:
             batch=spec.batch,
             save_every=self._save_every,
             env=device_mask(spec.pool, segment.slots),
+            config_digest=config_digest(trial.config),
         )
 
     def _config(self, config: Mapping[str, Any], num_devices: int) -> dict[str, Any]:

@@ -80,6 +80,7 @@ def hints(given: SweepSettings) -> Hints:
         horizon=f"Let the app's Trainer take {given.own['max_epochs_key']}, or name its key by hwtune.max_epochs_key.",
         devices=f"Let the app's Trainer take {given.own['devices_key']}, or name its key by hwtune.devices_key.",
         checkpoint=checkpoint,
+        folder="Give each job's checkpoints their own folder: a `dirpath` below ${hydra:runtime.output_dir}.",
     )
 
 

@@ -9,8 +9,9 @@ Where things happen, and why there:
 - The checkpoint is saved in `on_train_end`, as the first callback: by then plateau schedulers have stepped, and no
   averaging callback has swapped the weights yet. Saved earlier, a resumed trial would differ. Between epochs it is
   saved in the next `on_train_epoch_start`, where the state is the same but for a counter that has already moved.
-- Random streams are put back in the first `on_train_epoch_start`, after everything that resuming itself has drawn, and
-  the loader's iterator is made anew then, as it would have been at the start of any other epoch.
+- What Lightning's checkpoints lack (see `resume`) is put back in the first `on_train_epoch_start`, as the first
+  callback: after everything that resuming itself has drawn or reset, and before other callbacks look at the epoch. The
+  loader's iterator is made anew then, as it would have been at the start of any other epoch.
 """
 
 from __future__ import annotations
@@ -22,18 +23,17 @@ from typing import Any
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.names import refuse_unknown
 from lightning_hwtune.training import lightning_internals as internals
-from lightning_hwtune.training import loggers, rng
+from lightning_hwtune.training import loggers
 from lightning_hwtune.training import trainer_checks as checks
 from lightning_hwtune.training.channel import Started
 from lightning_hwtune.training.checkpointing import save_together
 from lightning_hwtune.training.context import ActiveSegment, current_segment
 from lightning_hwtune.training.epoch_reports import EpochReports
 from lightning_hwtune.training.resource_count import ResourceCount
+from lightning_hwtune.training.resume.lightning_state import rewind_to_epoch_end
+from lightning_hwtune.training.resume.state import STATE_KEY, ResumeState
 
-__all__ = ["STATE_KEY", "RungHooks"]
-
-STATE_KEY = "lightning_hwtune"
-"""Where our own state lies in a checkpoint; not under a callback's key, which users' callbacks could share."""
+__all__ = ["RungHooks"]
 
 
 class RungHooks:
@@ -50,16 +50,16 @@ class RungHooks:
         self._segment: ActiveSegment | None = None
         self._reports: EpochReports | None = None  # of a fit that reports
         self._last_round: object = None  # the callback that makes the reports, while the fit lasts
+        self._resume: ResumeState | None = None  # of the same fit
         self._count = ResourceCount()
         self._has_begun = False
         self._is_between_epochs = False
-        self._restored: Mapping[str, Any] = {}
 
     # ------------------------------------------------------------------ before training
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Takes part if this is the fit that reports; checks that the Trainer fits the study."""
-        self._segment, self._reports = None, None
+        self._segment, self._reports, self._resume = None, None, None
         segment = current_segment()
         if segment is None or _chosen(trainer) is not self:
             return
@@ -85,7 +85,7 @@ class RungHooks:
             loggers.continue_runs(trainer, segment)
         else:
             internals.limit_batches(trainer, segment.order.probe_batches)
-        self._segment, self._has_begun, self._restored = segment, False, {}
+        self._segment, self._has_begun, self._resume = segment, False, ResumeState(segment)
         self._count = ResourceCount(segment.order.unit, segment.order.resource)
         self._reports = EpochReports(segment, self._count, own_limits)
         self._last_round = internals.last_round(trainer, self._reports)
@@ -93,6 +93,7 @@ class RungHooks:
         trainer.callbacks = [self, *others, self._last_round]
         if segment.order.checkpoint is not None and not segment.resumes_by_argument:
             internals.preload_checkpoint(trainer, segment.order.checkpoint)
+        self._resume.setup(trainer, pl_module)
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Checks that the process group is as large as the allocation; tells its real size."""
@@ -107,19 +108,23 @@ class RungHooks:
             )  # fmt: skip
         segment.send(Started(segment.rank, os.getpid(), real))
         loggers.log_configuration(trainer, segment)
+        if self._resume is not None:
+            self._resume.on_fit_start(trainer)
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: Mapping[str, Any]) -> None:
-        """Notes what was saved beside Lightning's own state."""
-        self._restored = checkpoint.get(STATE_KEY, {})
+        """Refuses a checkpoint that is not this trial's, and keeps what was saved beside Lightning's own state."""
+        if self._resume is not None:
+            self._resume.on_load_checkpoint(trainer, pl_module, checkpoint)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Checks that training goes on where the trial stands, and starts the clock."""
         if (segment := self._segment) is None:
             return
         if not segment.claim(self):
-            self._segment, self._reports = None, None
+            self._segment, self._reports, self._resume = None, None, None
             return
-        checks.check_resumed(segment, self._restored, self._count.after(trainer, trainer.current_epoch))
+        if self._resume is not None:
+            self._resume.on_train_start(trainer, pl_module, self._count.after(trainer, trainer.current_epoch))
         checks.note_foreign_checkpoints(trainer, segment)
         internals.finish_epochs(trainer)
         loggers.mark_restarts(trainer, segment)
@@ -128,29 +133,24 @@ class RungHooks:
     # ------------------------------------------------------------------ training
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        """Puts the random streams where an uninterrupted run has them here."""
+        """Puts everything where an uninterrupted run has it here."""
         if (segment := self._segment) is None:
             return
         if self._reports is not None:
             self._reports.epoch_began(trainer)
         if self._has_begun:
             self._save_between_epochs(trainer, segment)
-        elif segment.order.checkpoint is not None:
-            internals.renew_iterator(trainer)
-        if segment.order.num_devices > 1:
-            rng.seed_streams(segment.order.seed, trainer.current_epoch, rank=None)
-        elif not self._has_begun and "rng" in self._restored:
-            rng.set_rng_state(self._restored["rng"])
-            internals.restore_generators(trainer, self._restored["generators"])
-        self._has_begun, self._restored = True, {}
+        if self._resume is not None:
+            self._resume.on_train_epoch_start(trainer, pl_module)
+        self._has_begun = True
         segment.advance()
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Gives the rank a stream of its own, now that the samplers of all ranks have drawn from the shared one."""
-        if (segment := self._segment) is None:
+        """Gives each rank its own random stream, and counts samples."""
+        if self._segment is None:
             return
-        if batch_idx == 0 and segment.order.num_devices > 1:
-            rng.seed_streams(segment.order.seed, trainer.current_epoch, segment.rank)
+        if self._resume is not None:
+            self._resume.on_train_batch_start(trainer, batch_idx)
         self._count.add(trainer, batch)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -175,6 +175,8 @@ class RungHooks:
         """Keeps the resource for checkpoints that other callbacks save now; the report comes in the last round."""
         if self._segment is not None:
             self._segment.resource = self._count.after(trainer, trainer.current_epoch + 1)
+        if self._resume is not None:
+            self._resume.on_train_epoch_end(trainer)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Saves, unless the trial was stopped for good before its horizon."""
@@ -199,7 +201,7 @@ class RungHooks:
         if self._reports is not None:
             self._reports.ended(trainer)
         trainer.callbacks = [callback for callback in trainer.callbacks if callback is not self._last_round]
-        self._segment, self._reports, self._last_round = None, None, None
+        self._segment, self._reports, self._resume, self._last_round = None, None, None, None
 
     # ------------------------------------------------------------------ checkpoints
 
@@ -226,13 +228,12 @@ class RungHooks:
         save_together(segment, segment.resource, segment.clock.seconds, trainer.save_checkpoint, meet, broadcast)
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Adds the resource and the random streams."""
-        if self._segment is None:
+        """Adds what Lightning's own checkpoint lacks."""
+        if self._resume is None:
             return
-        generators = internals.generator_states(trainer)
-        checkpoint[STATE_KEY] = {"resource": self._segment.resource, "rng": rng.rng_state(), "generators": generators}
+        checkpoint[STATE_KEY] = self._resume.save(trainer, pl_module)
         if self._is_between_epochs:
-            internals.rewind_to_epoch_end(checkpoint)
+            rewind_to_epoch_end(checkpoint)
 
 
 def _chosen(trainer: Any) -> RungHooks:

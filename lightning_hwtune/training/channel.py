@@ -51,6 +51,8 @@ class SegmentOrder:
         save_every: also save at every so many epochs; None = only at pauses and at the end.
         env: environment variables to set before user code (device mask, logger run ids).
         probe_batches: train and validate only so many batches and add a `Probe` to the report; None = really train.
+        study_id: the study's, which stays when it is renamed; "" = it has none.
+        config_digest: of the configuration without the devices that this segment was given; "" = of `config`.
     """
 
     study: str
@@ -74,6 +76,8 @@ class SegmentOrder:
     env: Mapping[str, str] = field(default_factory=dict)
     probe_batches: int | None = None
     across_ranks: Mapping[str, str] = field(default_factory=dict)
+    study_id: str = ""
+    config_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)

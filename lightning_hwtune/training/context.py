@@ -62,11 +62,13 @@ class Hints:
 
     Attributes:
         horizon: it trains to another end. devices: on another number of devices. checkpoint: from another point.
+        folder: checkpoints of several trials lie in one folder.
     """
 
     horizon: str = "Use trial.trainer(), or pass max_epochs=trial.max_epochs."
     devices: str = "Use trial.trainer(), or pass devices=trial.num_devices."
     checkpoint: str = "Use trial.fit(), or pass ckpt_path=trial.ckpt_path."
+    folder: str = "Give the trial's checkpoints their own folder: ModelCheckpoint(dirpath=trial.dir)."
 
 
 @dataclass(slots=True, eq=False)

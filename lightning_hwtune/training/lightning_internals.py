@@ -19,7 +19,6 @@ __all__ = [
     "batch_size",
     "class_tree",
     "finish_epochs",
-    "generator_states",
     "group_size",
     "last_round",
     "leave_sigterm_alone",
@@ -28,11 +27,8 @@ __all__ = [
     "logged_hyperparameters",
     "logger_step",
     "preload_checkpoint",
-    "renew_iterator",
     "replace_callback_metrics",
     "reserved_gpu_bytes",
-    "restore_generators",
-    "rewind_to_epoch_end",
     "share_of_epoch",
     "skip_evaluation",
     "skip_training",
@@ -45,6 +41,7 @@ __all__ = [
 
 def class_tree(obj: Any) -> str:
     """Returns the package whose classes `obj` is built on: "lightning.pytorch" or "pytorch_lightning"."""
+    obj = getattr(obj, "_orig_mod", obj)  # what torch.compile wraps
     bases = {base.__module__.partition(".")[0] for base in type(obj).__mro__}
     return "pytorch_lightning" if "pytorch_lightning" in bases and "lightning" not in bases else "lightning.pytorch"
 
@@ -58,42 +55,6 @@ def preload_checkpoint(trainer: Any, path: str) -> None:
     """Makes a fit that was given no `ckpt_path` resume from `path`; one that was given a path is not affected."""
     resume = trainer._checkpoint_connector.resume_start
     resume(path, **trusting(resume))
-
-
-def renew_iterator(trainer: Any) -> None:
-    """Has the loader's iterator made again in the epoch that a resumed fit begins with, as in any other epoch.
-
-    Lightning keeps the one it made while setting up, before samplers knew their epoch and our streams were restored.
-    """
-    if hasattr(trainer.fit_loop, "_resuming_from_checkpoint"):
-        trainer.fit_loop._resuming_from_checkpoint = False
-
-
-def rewind_to_epoch_end(checkpoint: dict[str, Any]) -> None:
-    """Makes a checkpoint of `on_train_epoch_start` one of the last epoch's end: no epoch is ready yet."""
-    progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
-    for count in ("total", "current"):
-        progress[count] = {**progress[count], "ready": progress[count]["ready"] - 1}
-
-
-def generator_states(trainer: Any) -> list[torch.Tensor]:
-    """Returns the states of the generators that the user gave to the training loaders and their samplers."""
-    return [generator.get_state() for generator in _generators(trainer)]
-
-
-def restore_generators(trainer: Any, states: list[torch.Tensor]) -> None:
-    """Puts those generators back; loaders that changed since keep what they have."""
-    generators = _generators(trainer)
-    if len(generators) == len(states):
-        for generator, state in zip(generators, states, strict=True):
-            generator.set_state(state.cpu())
-
-
-def _generators(trainer: Any) -> list[torch.Generator]:
-    owners = [o for loader in _flat(trainer.train_dataloader) for o in (loader, getattr(loader, "sampler", None))]
-    found = [getattr(owner, "generator", None) for owner in owners]
-    unique = {id(generator): generator for generator in found if isinstance(generator, torch.Generator)}
-    return list(unique.values())
 
 
 def finish_epochs(trainer: Any) -> None:

@@ -1,0 +1,104 @@
+"""`Trainer(reload_dataloaders_every_n_epochs=...)` over a pause.
+
+Lightning does not save in which epoch it made its loaders, and a resumed fit makes them anew where it begins. Here they
+are made as they were: in the same epoch's name, and with the random streams that were there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, final
+
+from lightning_hwtune.training import rng
+from lightning_hwtune.training.channel import SegmentOrder
+
+__all__ = ["LoaderReload"]
+
+
+@final
+class LoaderReload:
+    """Follows the reloads of one fit; without the option it does nothing."""
+
+    def __init__(self, order: SegmentOrder) -> None:
+        self._order = order
+        self._streams: dict[str, Any] | None = None  # as they were before the training loaders were made last
+
+    def before_fit(self, trainer: Any) -> None:
+        """Notes the random streams from which the first loaders are made."""
+        if _every(trainer):
+            self._streams = rng.rng_state()
+
+    def epoch_ended(self, trainer: Any) -> None:
+        """Notes the random streams where the next epoch makes its loaders; on several ranks they are shared."""
+        if not _is_due(trainer, trainer.fit_loop._last_train_dl_reload_epoch, trainer.current_epoch + 1):
+            return
+        if self._order.num_devices > 1:
+            rng.seed_streams(self._order.seed, trainer.current_epoch + 1, rank=None)
+        self._streams = rng.rng_state()
+
+    def state(self, trainer: Any) -> dict[str, Any]:
+        """Returns what a checkpoint keeps."""
+        if not _every(trainer):
+            return {}
+        loop = trainer.fit_loop
+        epochs = {"train": loop._last_train_dl_reload_epoch, "val": loop.epoch_loop.val_loop._last_val_dl_reload_epoch}
+        return {**epochs, "streams": self._streams}
+
+    def resume(self, trainer: Any, saved: Mapping[str, Any], restore_streams: Callable[[], None]) -> bool:
+        """Makes the loaders what they were; call it before the first epoch of a resumed fit.
+
+        Returns:
+            True if the training loaders are due in this epoch. Then `restore_streams` has been called, because
+            Lightning is going to draw from the streams when it makes them.
+        """
+        if not saved or not _every(trainer):
+            return False
+        loop, now = trainer.fit_loop, trainer.current_epoch
+        val_loop = loop.epoch_loop.val_loop
+        if not _is_due(trainer, saved["val"], now) and val_loop._combined_loader is not None:
+            val_loop._combined_loader = None
+            with _in_epoch(trainer, saved["val"]), _validating(trainer):
+                val_loop.setup_data()
+        val_loop._last_val_dl_reload_epoch = saved["val"]
+        self._streams = saved["streams"]
+        if _is_due(trainer, saved["train"], now):
+            loop._last_train_dl_reload_epoch = saved["train"]
+            restore_streams()
+            return True
+        if self._streams is not None:
+            rng.set_rng_state(self._streams)
+        loop._combined_loader = None
+        with _in_epoch(trainer, saved["train"]):
+            loop.setup_data()
+        return False
+
+
+def _every(trainer: Any) -> int:
+    return int(trainer.reload_dataloaders_every_n_epochs or 0)
+
+
+def _is_due(trainer: Any, last: float, epoch: int) -> bool:
+    every = _every(trainer)
+    return bool(every) and epoch - last >= every
+
+
+@contextmanager
+def _in_epoch(trainer: Any, epoch: float) -> Iterator[None]:
+    """Makes user code see another `current_epoch` meanwhile; minus infinity, where nothing was loaded, is the first."""
+    progress = trainer.fit_loop.epoch_progress.current
+    now, progress.completed = progress.completed, max(0, int(max(epoch, 0)))
+    try:
+        yield
+    finally:
+        progress.completed = now
+
+
+@contextmanager
+def _validating(trainer: Any) -> Iterator[None]:
+    """Puts the Trainer in the stage in which it makes validation loaders."""
+    trainer.validating = True
+    try:
+        yield
+    finally:
+        trainer.training = True

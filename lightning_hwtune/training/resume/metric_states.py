@@ -1,0 +1,121 @@
+"""States of torchmetrics, such as a best-so-far value: no checkpoint of Lightning's has them unless the user asks.
+
+Each rank keeps its own. Where a trial resumes on another number of devices, the ranks' states are reduced as the metric
+itself would reduce them: sums and lists then lie on rank 0, means and extremes on every rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from lightning_hwtune.training.context import ActiveSegment
+from lightning_hwtune.training.resume.object_walk import find
+
+__all__ = ["merge_ranks", "metric_states", "restore_metrics"]
+
+_MAX_LIST_BYTES = 10 * 1000**2  # of one metric that keeps its samples: a checkpoint per pause would be full of them
+
+
+def metric_states(roots: Mapping[str, Any], segment: ActiveSegment) -> dict[str, Any]:
+    """Returns the states of all torchmetrics below `roots` by their place; a note names those that are too large."""
+    states = {}
+    for place, metric in _metrics(roots):
+        n_bytes = _list_bytes(metric)
+        if n_bytes <= _MAX_LIST_BYTES:
+            states[place] = _state(metric)
+        else:
+            name = place.rpartition(".")[2]
+            segment.note(
+                f"the samples of the metric {name!r} are not kept over a pause: {n_bytes / 1e6:.0f} MB, and up to "
+                f"{_MAX_LIST_BYTES / 1e6:.0f} MB are",
+                once_per="study", topic=f"samples of the metric {name}",
+            )  # fmt: skip
+    return states
+
+
+def restore_metrics(roots: Mapping[str, Any], states: Mapping[str, Any]) -> None:
+    """Puts the states back into the metrics that lie at the same places and are of the same class."""
+    for place, tracker in _of_class(roots, "MetricTracker"):
+        while any(saved.startswith(f"{place}.{len(tracker)}") for saved in states):
+            tracker.increment()  # it has one metric per call, and a fresh one has none yet
+    for place, metric in _metrics(roots):
+        saved = states.get(place)
+        if saved is not None and saved["class"] == type(metric).__name__:
+            _restore(metric, saved)
+
+
+def merge_ranks(roots: Mapping[str, Any], ranks: Sequence[Mapping[str, Any]], rank: int) -> dict[str, Any]:
+    """Returns what `rank` of a group of another size gets of the states that the ranks of the last group saved."""
+    merged = {}
+    for place, metric in _metrics(roots):
+        saved = [states[place] for states in ranks if place in states]
+        if len(saved) < len(ranks) or any(state["class"] != type(metric).__name__ for state in saved):
+            continue
+        parts = {name: [state["states"][name] for state in saved] for name in saved[0]["states"]}
+        reduced = {name: _reduced(metric, name, values, rank) for name, values in parts.items()}
+        states = {name: value for name, value in reduced.items() if value is not None}
+        merged[place] = {**saved[0], "states": states}
+    return merged
+
+
+def _metrics(roots: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Returns the metrics with their places; members of a collection that share one state have it."""
+    for _, collection in _of_class(roots, "MetricCollection"):
+        collection.values(copy_state=False)
+    return _of_class(roots, "Metric")
+
+
+def _of_class(roots: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:
+    """Returns the objects of a class of torchmetrics, without importing it."""
+
+    def is_of_class(place: str, value: Any) -> bool:
+        kinds = type(value).__mro__
+        return any(kind.__name__ == name and kind.__module__.startswith("torchmetrics.") for kind in kinds)
+
+    return list(find(roots, is_of_class))
+
+
+def _list_bytes(metric: Any) -> int:
+    """Returns the size of the samples that a metric keeps."""
+    lists = [value for name in metric._defaults if isinstance(value := getattr(metric, name), list)]
+    return sum(tensor.nbytes for tensors in lists for tensor in tensors)
+
+
+def _state(metric: Any) -> dict[str, Any]:
+    """Returns a metric's state on the CPU; `tensors` are attributes that it changes without having declared them."""
+    states = {name: _on_cpu(getattr(metric, name)) for name in metric._defaults}
+    undeclared = [n for n, v in vars(metric).items() if isinstance(v, torch.Tensor) and n not in states and n[0] != "_"]
+    tensors = {name: _on_cpu(getattr(metric, name)) for name in undeclared}
+    return {"class": type(metric).__name__, "updates": metric._update_count, "states": states, "tensors": tensors}
+
+
+def _on_cpu(value: Any) -> Any:
+    if isinstance(value, list):
+        return [tensor.detach().cpu() for tensor in value]
+    return value.detach().cpu().clone() if isinstance(value, torch.Tensor) else value
+
+
+def _restore(metric: Any, saved: Mapping[str, Any]) -> None:
+    for name, value in {**saved["states"], **saved["tensors"]}.items():
+        if isinstance(value, list):
+            setattr(metric, name, [tensor.to(metric.device) for tensor in value])
+        else:
+            setattr(metric, name, value.to(metric.device) if isinstance(value, torch.Tensor) else value)
+    metric._update_count, metric._computed = saved["updates"], None
+
+
+def _reduced(metric: Any, name: str, values: list[Any], rank: int) -> Any:
+    """Returns the part of a reduced state that belongs on `rank`; None leaves the rank's as it is."""
+    if all(isinstance(value, list) for value in values):
+        return [tensor for tensors in values for tensor in tensors] if rank == 0 else None
+    reduction = metric._reductions.get(name)
+    kind = getattr(reduction, "__name__", "")
+    if reduction is None or not all(isinstance(value, torch.Tensor) for value in values):
+        return values[0] if rank == 0 else None
+    if kind == "dim_zero_cat":
+        return reduction(values) if rank == 0 else None
+    reduced = reduction(torch.stack(values))
+    return reduced if rank == 0 or kind in ("dim_zero_mean", "dim_zero_max", "dim_zero_min") else None

@@ -1,0 +1,40 @@
+"""Which parameters train and which modules are in evaluation mode: what callbacks that freeze and unfreeze decide.
+
+They freeze when a fit is set up and unfreeze at a milestone. A fit that resumes behind the milestone would stay frozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["module_flags", "restore_flags"]
+
+
+def module_flags(trainer: Any, pl_module: Any) -> dict[str, list[str]]:
+    """Returns the names of frozen parameters, of modules in evaluation mode, and of norms that do not track.
+
+    In a checkpoint that is saved during validation the modes are left out: they are the validation's.
+    """
+    frozen = [name for name, parameter in pl_module.named_parameters() if not parameter.requires_grad]
+    modules = list(pl_module.named_modules())
+    flags = {
+        "frozen": frozen,
+        "untracked": [name for name, module in modules if getattr(module, "track_running_stats", True) is False],
+    }
+    if trainer.training:
+        flags["evaluating"] = [name for name, module in modules if not module.training]
+    return flags
+
+
+def restore_flags(pl_module: Any, flags: Mapping[str, list[str]]) -> None:
+    """Puts them back."""
+    frozen, untracked = set(flags["frozen"]), set(flags["untracked"])
+    for name, parameter in pl_module.named_parameters():
+        if parameter.requires_grad is not (name not in frozen):
+            parameter.requires_grad_(name not in frozen)
+    for name, module in pl_module.named_modules():
+        if isinstance(getattr(module, "track_running_stats", None), bool):
+            module.track_running_stats = name not in untracked
+        if "evaluating" in flags:
+            module.training = name not in flags["evaluating"]

@@ -1,0 +1,141 @@
+"""One fit's share in pauses: what it puts into each checkpoint, and what it puts back before it trains.
+
+Lightning's checkpoints have weights, optimizers, schedules, loops and callbacks. A training depends on more than that,
+and here the rest is kept: random streams, generators and samplers of the user's own, states of torchmetrics, which
+parameters are frozen and which weights pruned, when loaders were made, what finders found. Everything is put back in
+the first `on_train_epoch_start`, because user code resets much of it until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, final
+
+from lightning_hwtune.training import rng
+from lightning_hwtune.training.context import ActiveSegment
+from lightning_hwtune.training.process_group import gather
+from lightning_hwtune.training.resume import finders, generators, lightning_state, metric_states, module_flags, pruning
+from lightning_hwtune.training.resume.identity import check_identity, identity
+from lightning_hwtune.training.resume.loader_reload import LoaderReload
+from lightning_hwtune.training.trainer_checks import check_resumed
+
+__all__ = ["STATE_KEY", "ResumeState"]
+
+STATE_KEY = "lightning_hwtune"
+"""Where our own state lies in a checkpoint; not under a callback's key, which users' callbacks could share."""
+
+
+@final
+class ResumeState:
+    """What one fit keeps over pauses. Its methods are called in the hooks that they are named after."""
+
+    def __init__(self, segment: ActiveSegment) -> None:
+        self._segment = segment
+        self._reload = LoaderReload(segment.order)
+        self._restored: Mapping[str, Any] = {}
+        self._has_begun = False
+        self._has_streams = False
+
+    def setup(self, trainer: Any, pl_module: Any) -> None:
+        """Prepares a resumed fit for what Lightning restores."""
+        if self._is_resumed:
+            lightning_state.convert_early(trainer, pl_module)
+            finders.suspend_finders(trainer, self._segment)
+
+    def on_fit_start(self, trainer: Any) -> None:
+        """Notes the random streams before the loaders are made."""
+        self._reload.before_fit(trainer)
+
+    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: Mapping[str, Any]) -> None:
+        """Refuses another trial's checkpoint, and keeps what `save` added to this one.
+
+        Raises:
+            CheckpointError: the checkpoint is not of this trial.
+        """
+        found = checkpoint.get(STATE_KEY, {})
+        check_identity(self._segment, found.get("identity"), trainer.ckpt_path)
+        if self._has_begun:  # a finder returns to where it was
+            return
+        self._restored = found
+        if self._segment.order.unit == "epochs":
+            check_resumed(self._segment, found, lightning_state.epochs_in(checkpoint))
+        if self._is_resumed:
+            finders.restore_attributes(trainer, pl_module, found.get("attributes", {}))
+
+    def on_train_start(self, trainer: Any, pl_module: Any, resource: int) -> None:
+        """Checks that training continues at the trial's `resource`, and makes the loaders what they were."""
+        check_resumed(self._segment, self._restored, resource)
+        finders.release_finders(trainer)
+        saved = self._restored.get("loaders", {}) if self._is_resumed else {}
+        self._has_streams = self._reload.resume(trainer, saved, lambda: self._restore_streams(trainer, pl_module))
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """Puts everything where an uninterrupted training has it at the start of this epoch."""
+        order = self._segment.order
+        if order.num_devices > 1:
+            rng.seed_streams(order.seed, trainer.current_epoch, rank=None)
+        if not self._has_begun and self._is_resumed:
+            lightning_state.renew_iterator(trainer)
+            self._restore(trainer, pl_module)
+        self._has_begun, self._restored = True, {}
+
+    def on_train_batch_start(self, trainer: Any, batch_idx: int) -> None:
+        """Gives the rank its own stream, now that the samplers of all ranks have drawn from the shared one."""
+        order = self._segment.order
+        if batch_idx == 0 and order.num_devices > 1:
+            rng.seed_streams(order.seed, trainer.current_epoch, self._segment.rank)
+
+    def on_train_epoch_end(self, trainer: Any) -> None:
+        """Notes the random streams before the next loaders are made."""
+        self._reload.epoch_ended(trainer)
+
+    def save(self, trainer: Any, pl_module: Any) -> dict[str, Any]:
+        """Returns what a checkpoint of this moment needs; on all ranks, unless one of them has failed."""
+        roots = lightning_state.user_objects(trainer, pl_module)
+        own = {
+            "generators": generators.generator_states(roots),
+            "metrics": metric_states.metric_states(roots, self._segment),
+        }
+        return {
+            "resource": self._segment.resource,
+            "identity": identity(self._segment.order),
+            "rng": rng.rng_state(),
+            "ranks": [own] if self._segment.failure is not None else gather(own),
+            "modules": module_flags.module_flags(trainer, pl_module),
+            "pruning": pruning.pruning_masks(trainer, pl_module),
+            "loaders": self._reload.state(trainer),
+            "attributes": finders.found_attributes(trainer, pl_module),
+        }
+
+    @property
+    def _is_resumed(self) -> bool:
+        return self._segment.order.checkpoint is not None
+
+    def _restore(self, trainer: Any, pl_module: Any) -> None:
+        saved = self._restored
+        pruning.restore_pruning(trainer, pl_module, saved.get("pruning", {}))
+        self._restore_metrics(trainer, pl_module)
+        if "modules" in saved:  # last: metrics and masks may have added some
+            module_flags.restore_flags(pl_module, saved["modules"])
+        if not self._has_streams:
+            self._restore_streams(trainer, pl_module)
+
+    def _restore_metrics(self, trainer: Any, pl_module: Any) -> None:
+        ranks = [rank["metrics"] for rank in self._restored.get("ranks", ())]
+        if not ranks:
+            return
+        roots, own = lightning_state.user_objects(trainer, pl_module), self._segment.rank
+        is_same_size = len(ranks) == self._segment.order.num_devices
+        states = ranks[own] if is_same_size else metric_states.merge_ranks(roots, ranks, own)
+        metric_states.restore_metrics(roots, states)
+
+    def _restore_streams(self, trainer: Any, pl_module: Any) -> None:
+        saved, order = self._restored, self._segment.order
+        if order.num_devices == 1 and "rng" in saved:
+            rng.set_rng_state(saved["rng"])
+        ranks = saved.get("ranks", ())
+        if len(ranks) == order.num_devices:
+            states = ranks[self._segment.rank]["generators"]
+            generators.restore_generators(lightning_state.user_objects(trainer, pl_module), states)
+        elif "generators" in saved and order.num_devices == 1:
+            generators.restore_listed(lightning_state.training_loaders(trainer), saved["generators"])
