@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.sweep.batch_size import BatchSize
 from lightning_hwtune.sweep.command import Command
 from lightning_hwtune.sweep.ending import Ending
-from lightning_hwtune.sweep.returned import TARGET, expect
+from lightning_hwtune.sweep.returned import TARGET, RefusedJob, expect
 from lightning_hwtune.sweep.search import Search, quoted
 from lightning_hwtune.training.channel import SegmentOrder
 from lightning_hwtune.training.context import ActiveSegment, current_segment
 from lightning_hwtune.training.trial import Trial
 
-__all__ = ["AppOverrides", "BatchSize", "HydraApp", "JobDirs"]
+__all__ = ["AppOverrides", "HydraApp", "JobDirs"]
 
 _JOB_DIR = "job_dir.txt"
 
@@ -81,47 +81,20 @@ class JobDirs:
 
 @final
 @dataclass(frozen=True, slots=True)
-class BatchSize:
-    """The app's key for the batch size of one device's loader. `fixed`: its value; None if it is searched."""
-
-    key: str
-    fixed: int | None
-
-    def of(self, order: SegmentOrder) -> int:
-        """Returns each device's share of the global batch.
-
-        Raises:
-            ArgumentError: the devices do not divide it.
-        """
-        whole = order.config[self.key] if self.fixed is None else self.fixed
-        share, rest = divmod(whole, order.num_devices) if order.batch == "global" else (whole, 0)
-        if rest or share < 1:
-            raise ArgumentError(self.key, whole, f"a positive multiple of {order.num_devices}, the devices")
-        return int(share)
-
-
-@final
-@dataclass(frozen=True, slots=True)
 class AppOverrides:
     """How a segment is written as overrides of the app.
 
     Attributes:
         search: of the configuration. ckpt_path_key: the app's key for a checkpoint; None: it is restored without the
-            app's help. batch_size: of one device's loader, where the app counts so.
+            app's help.
     """
 
     search: Search
     ckpt_path_key: str | None = None
-    batch_size: BatchSize | None = None
 
     def of(self, order: SegmentOrder) -> list[str]:
-        """Returns them."""
-        config, batch = dict(order.config), self.batch_size
-        if batch is not None and batch.fixed is None:
-            config[batch.key] = batch.of(order)
-        overrides = self.search.overrides(config)
-        if batch is not None and batch.fixed is not None:
-            overrides.append(f"{batch.key}={batch.of(order)}")
+        """Return them."""
+        overrides = self.search.overrides(order.config)
         if self.ckpt_path_key is not None and order.checkpoint is not None:
             overrides.append(f"++{self.ckpt_path_key}={quoted(order.checkpoint)}")
         return overrides
@@ -135,6 +108,7 @@ class HydraApp:
     Attributes:
         command: how the app is started. hydra: overrides of Hydra's own node that the user gave.
         overrides: those of a segment. dirs: where it works. ending: what its end means.
+        batch_size_key: the app's, for one device's loader; None: the app divides by itself, or each device has it all.
     """
 
     command: Command
@@ -142,6 +116,7 @@ class HydraApp:
     overrides: AppOverrides
     dirs: JobDirs
     ending: Ending
+    batch_size_key: str | None = None
 
     def __call__(self, trial: Trial) -> None:
         """Runs one segment of the trial."""
@@ -149,7 +124,14 @@ class HydraApp:
         if segment is None:
             raise RuntimeError("a Hydra app is run by a study only")
         takes_note = self.dirs.has_own_subdir and segment.rank == 0 and segment.order.probe_batches is None
-        returned = expect(self.dirs.note(segment.order) if takes_note else None)
+        batch_size = BatchSize.of(self.batch_size_key, segment.order)
+        returned = expect(self.dirs.note(segment.order) if takes_note else None, batch_size)
         segment.resumes_by_argument = self.overrides.ckpt_path_key is not None
         overrides = [*self.hydra, *self.overrides.of(segment.order), *self.dirs.overrides(segment)]
-        self.ending.guard(trial, segment, returned, lambda: self.command(overrides))
+        self.ending.guard(trial, segment, returned, lambda: self._start(overrides))
+
+    def _start(self, overrides: list[str]) -> None:
+        try:
+            self.command(overrides)
+        except RefusedJob as refused:
+            raise refused.error from None

@@ -1,61 +1,37 @@
-"""What the app's configuration says of its jobs: their values, devices and batches, and who launches them."""
+"""What a sweep takes from the app's configuration: devices, horizon and batch size of its jobs, and the launcher."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from lightning_hwtune.core.parameters import NumDevices
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.sweep.app import BatchSize
+from lightning_hwtune.sweep.jobs import Facts, Jobs
 from lightning_hwtune.sweep.search import Key, Search, as_devices
 from lightning_hwtune.sweep.settings import SweepSettings
 from lightning_hwtune.training.context import Hints
 
 __all__ = [
     "add_devices",
-    "batch_size",
+    "check_batch_size",
     "dividing",
     "hints",
+    "horizon",
     "is_ours",
-    "job_config",
     "launcher_name",
-    "select",
-    "text_of",
+    "max_steps_key",
     "unresolved",
 ]
-
-
-def job_config(loader: Any, config: DictConfig, search: Search) -> DictConfig:
-    """Returns what the app's configuration is in a job of this sweep, with some value for each parameter."""
-    example = {name: parameter.quantile(0.5) for name, parameter in search.parameters.items()}
-    job: DictConfig = loader.load_sweep_config(config, search.overrides(example))
-    return job
-
-
-def select(config: DictConfig, key: str | None) -> Any:
-    """Returns a value of a configuration; None if it is not there, or has a value in a job only."""
-    if key is None:
-        return None
-    try:
-        return OmegaConf.select(config, key)
-    except OmegaConfBaseException:
-        return None
 
 
 def unresolved(node: DictConfig, key: str) -> Any:
     """Returns a value as it is written, interpolations and all."""
     plain: Any = OmegaConf.to_container(node, resolve=False)
     return plain[key]
-
-
-def text_of(job: DictConfig) -> str:
-    """Returns the app's part of a job's configuration as YAML, with interpolations as they are written."""
-    return OmegaConf.to_yaml(OmegaConf.masked_copy(job, [str(key) for key in job if key != "hydra"]))
 
 
 def is_ours(config: DictConfig) -> bool:
@@ -84,42 +60,78 @@ def hints(given: SweepSettings) -> Hints:
     )
 
 
-def add_devices(search: Search, key: str, job: DictConfig) -> None:
-    """Makes the number of devices a parameter of that kind, also where the app's configuration fixes it above one."""
+def add_devices(search: Search, key: str, jobs: Jobs) -> None:
+    """Make the number of devices a parameter of that kind, also where the app's configuration fixes it above one.
+
+    Raises:
+        ArgumentError: it is no number, or another one in other jobs.
+    """
     if key in search.parameters:
         search.parameters[key] = as_devices(key, search.parameters[key])
         return
-    value = select(job, key)
-    if isinstance(value, bool) or value in (None, "auto", 1, "1", -1, "-1"):  # Lightning sees the trial's one device
-        return
-    if not str(value).isdecimal() or int(value) < 1:
-        hint = "Which devices a trial gets is decided here; give how many."
-        raise ArgumentError(key, value, "a number of devices, or choice(1,2)", hint=hint)
-    search.fixed.pop(key, None)
-    search.parameters[key], search.keys[key] = NumDevices(int(value)), Key(f"++{key}")
+
+    def count(facts: Facts) -> int:
+        value = facts.values[key]
+        if isinstance(value, bool) or value in (None, "auto", 1, "1", -1, "-1"):  # Lightning sees one device
+            return 1
+        if not str(value).isdecimal() or int(value) < 1:
+            hint = "Which devices a trial gets is decided here; give how many."
+            raise ArgumentError(key, value, "a number of devices, or choice(1,2)", hint=hint)
+        return int(value)
+
+    hint = f"Search it by itself, {key}=choice(1,2), or give one value on the command line, which wins."
+    number = jobs.shared(count, key, "one number of devices for all trials", hint)
+    if number > 1:
+        search.fixed.pop(key, None)
+        search.parameters[key], search.keys[key] = NumDevices(number), Key(f"++{key}")
+
+
+def horizon(search: Search, given: SweepSettings, jobs: Jobs) -> int | None:
+    """Return the epochs of a full training, the same in all jobs; None if no job has any.
+
+    Raises:
+        ArgumentError: jobs have different horizons, or it is searched itself.
+    """
+    key = given.own["max_epochs_key"]
+    if key in search.parameters:
+        hint = f"Give {key} the length of a full training: trials that are not worth it end at a rung before. "
+        hint += "It is -1 if hwtune.scheduler counts steps or samples."
+        raise ArgumentError(key, search.parameters[key], "one value, the horizon of all trials", hint=hint)
+    found: int | None = None
+    for name in (max_steps_key(key), key):
+        hint = f"Trials are compared at the rungs below it: give {name} on the command line, which wins."
+        found = jobs.shared(lambda facts: facts.values[name], name, "one value, the horizon of all trials", hint)  # noqa: B023
+    return found if isinstance(found, int) and found > 0 else None
+
+
+def max_steps_key(max_epochs_key: str) -> str:
+    """Return the app's key for a horizon in steps, beside that in epochs."""
+    return f"{max_epochs_key.rpartition('.')[0]}.max_steps".lstrip(".")
 
 
 def dividing(space: SearchSpace, key: str | None) -> SearchSpace:
-    """Returns the space under the rule that the app's batch size, if searched, divides by the number of devices."""
+    """Return the space under the rule that the app's batch size, if searched, divides by the number of devices."""
     is_new = key is not None and key in space and key not in space.batch_size_keys
     return space.constrained(key) if is_new else space
 
 
-def batch_size(key: str | None, spec: StudySpec, job: DictConfig) -> BatchSize | None:
-    """Returns the app's key for the batch size of one device's loader; None if it counts those of all devices.
+def check_batch_size(key: str | None, spec: StudySpec, jobs: Jobs) -> None:
+    """Check the app's key for the batch size of one device's loader in all jobs.
 
     Raises:
-        ArgumentError: the key has no whole number, or one that some number of devices does not divide.
+        ArgumentError: a job has no positive integer there, or one that some number of devices does not divide.
     """
-    if key is None:
-        return None
-    if key in spec.space:
-        return BatchSize(key, None)
-    value = select(job, key)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ArgumentError("hydra.sweeper.hwtune.batch_size_key", key, f"a key with a whole number, not {value!r}")
+    if key is None or key in spec.space:  # what is searched is drawn so that it divides
+        return
     counts = spec.allocation.counts if spec.batch == "global" else (1,)
-    if value < max(counts) or any(value % count for count in counts):
-        hint = "It is the global batch, shared by a trial's devices; hwtune.batch=per_device lifts that."
-        raise ArgumentError(key, value, f"a positive multiple of {' and of '.join(map(str, counts))}", hint=hint)
-    return BatchSize(key, value)
+    allowed = f"a positive multiple of {' and of '.join(map(str, counts))}"
+    for job in jobs.seen:
+        value = job.facts.values[key]
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ArgumentError("hydra.sweeper.hwtune.batch_size_key", key, f"a key with an integer, not {value!r}")
+        if value < 1 or any(value % count for count in counts):
+            hint = "It is the global batch, shared by a trial's devices; hwtune.batch=per_device lifts that."
+            source = next((name for name, option in job.options.items() if option is value or option == value), None)
+            if source is not None:
+                hint += f" If {source} is that size, name it: hwtune.batch_size_key={source} never draws it."
+            raise ArgumentError(key, value, allowed, hint=hint)

@@ -1,4 +1,4 @@
-"""What the app's `main` returned, and where Hydra had it run: told by a Hydra callback in the same process."""
+"""The Hydra callback in a segment's process: gives each device its batches, and sees what `main` returned and where."""
 
 from __future__ import annotations
 
@@ -11,23 +11,37 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-__all__ = ["TARGET", "Returned", "ReturnedValue", "expect"]
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.sweep.batch_size import BatchSize
+
+__all__ = ["TARGET", "RefusedJob", "Returned", "ReturnedValue", "expect"]
 
 TARGET = f"{__name__}.ReturnedValue"
 """For `hydra.callbacks`."""
 
 
 @final
+class RefusedJob(BaseException):
+    """A job's configuration cannot be trained; no `Exception`, since Hydra makes a warning of a callback's."""
+
+    def __init__(self, error: ArgumentError) -> None:
+        self.error = error
+        super().__init__(str(error))
+
+
+@final
 @dataclass(slots=True)
 class Returned:
-    """What became of one call of the app.
+    """What becomes of one call of the app.
 
     Attributes:
-        is_there: whether `main` returned at all. value: what it returned.
         note_dir: a file that is to hold the job's directory; None for nowhere.
+        batch_size: what the job divides among its devices; None for nothing.
+        is_there: whether `main` returned at all. value: what it returned.
     """
 
     note_dir: Path | None = None
+    batch_size: BatchSize | None = None
     is_there: bool = False
     value: Any = None
 
@@ -35,16 +49,28 @@ class Returned:
 _expected: Returned | None = None
 
 
-def expect(note_dir: Path | None) -> Returned:
-    """Returns where the next call's result will be found."""
+def expect(note_dir: Path | None, batch_size: BatchSize | None) -> Returned:
+    """Return where the next call's result will be found."""
     global _expected
-    _expected = Returned(note_dir)
+    _expected = Returned(note_dir, batch_size)
     return _expected
 
 
 @final
 class ReturnedValue(Callback):
     """Hydra makes it from the app's command line."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Give each device its share of the batch size, before Hydra copies the configuration for `main`.
+
+        Raises:
+            RefusedJob: the devices do not divide it.
+        """
+        if _expected is not None and _expected.batch_size is not None:
+            try:
+                _expected.batch_size.divide(config)
+            except ArgumentError as error:
+                raise RefusedJob(error) from error
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Notes the directory that Hydra chose, as seen from the sweep's."""

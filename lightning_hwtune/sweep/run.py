@@ -28,14 +28,13 @@ from lightning_hwtune.study import Study
 from lightning_hwtune.sweep.app import AppOverrides, HydraApp, JobDirs
 from lightning_hwtune.sweep.app_config import (
     add_devices,
-    batch_size,
+    check_batch_size,
     dividing,
     hints,
+    horizon,
     is_ours,
-    job_config,
     launcher_name,
-    select,
-    text_of,
+    max_steps_key,
     unresolved,
 )
 from lightning_hwtune.sweep.batches import Batches, BatchTask
@@ -43,7 +42,7 @@ from lightning_hwtune.sweep.command import Command
 from lightning_hwtune.sweep.custom import custom_overrides
 from lightning_hwtune.sweep.ending import Ending
 from lightning_hwtune.sweep.folders import claim_sweep_dir
-from lightning_hwtune.sweep.metric import monitors
+from lightning_hwtune.sweep.jobs import Jobs, text_of
 from lightning_hwtune.sweep.results import write_results
 from lightning_hwtune.sweep.search import Search, read_search
 from lightning_hwtune.sweep.settings import SweepSettings
@@ -54,6 +53,7 @@ __all__ = ["run_sweep"]
 log = logging.getLogger(__name__)
 
 _APP_CONFIG = "app_config.yaml"
+_APP_OPTIONS = "app_options.yaml"  # what each option of a configuration group brings besides
 _RANKS = ("LOCAL_RANK", "RANK", "SLURM_PROCID")
 _DROPPED = ("hydra.mode", "hydra.run.dir")
 _PRELOAD = ("hydra", "hydra._internal.hydra", "hydra.experimental.callback", "lightning_hwtune.sweep.app")
@@ -104,30 +104,34 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
         hint = "Give a range, e.g. model.lr='tag(log, interval(1e-4, 1e-1))', or hydra.sweeper.params."
         raise ArgumentError("overrides", arguments, "at least one that is searched", hint=hint)
     command = Command.of_this_process()
-    job = job_config(hydra_context.config_loader, config, search)
-    add_devices(search, given.own["devices_key"], job)
-    objectives, scheduler, reason = _judges(given, search, job)
+    batch_size_key = given.own.get("batch_size_key")
+    jobs = Jobs.compose(hydra_context.config_loader, config, search, _keys_read(given))
+    add_devices(search, given.own["devices_key"], jobs)
+    objectives, scheduler, reason = _judges(given, search, jobs)
     settings = given.study(
-        job.hydra.job.name,
+        jobs.example.hydra.job.name,
         SearchSpace(search.parameters),
-        objectives or given.value_objectives(),
+        objectives or _value_objectives(given, jobs),
         scheduler if objectives else {"name": "run_to_end", "max_epochs": 1},
         [*search.fixed.values(), *command.flags],
     )
-    study = _study(settings, given.own.get("batch_size_key"))
+    study = _study(settings, batch_size_key)
     given.check_directions(study.spec.objectives)
-    batch = batch_size(given.own.get("batch_size_key"), study.spec, job)
+    check_batch_size(batch_size_key, study.spec, jobs)
     if not is_ours(config):
         _refuse_groups(study, config)
     sweep_dir = claim_sweep_dir(study.dir, Path(os.path.abspath(config.hydra.sweep.dir)))
-    refuse_changed(study, _APP_CONFIG, text_of(job), searched=search.parameters, storage=settings.storage)
+    for file, text in ((_APP_CONFIG, text_of(jobs.example)), (_APP_OPTIONS, OmegaConf.to_yaml(jobs.options))):
+        if file == _APP_CONFIG or jobs.options:
+            refuse_changed(study, file, text, searched=search.parameters, storage=settings.storage)
     given_to_hydra = unresolved(config.hydra.overrides, "hydra")  # what they refer to has its value in a job
     app = HydraApp(
         command=command,
         hydra=tuple(text for text in given_to_hydra if not text.lstrip("+~").startswith(_DROPPED)),
-        overrides=AppOverrides(search, given.own.get("ckpt_path_key"), batch),
-        dirs=_dirs(config, job, sweep_dir),
+        overrides=AppOverrides(search, given.own.get("ckpt_path_key")),
+        dirs=_dirs(config, jobs.example, sweep_dir),
         ending=Ending(study.spec.objectives.metrics, is_judged_by_value=not objectives, hints=hints(given)),
+        batch_size_key=batch_size_key,
     )
     return _Sweep(given, settings, study, app, config, sweep_dir, reason)
 
@@ -148,23 +152,40 @@ def _dirs(config: DictConfig, job: DictConfig, sweep_dir: Path) -> JobDirs:
     )
 
 
-def _judges(given: SweepSettings, search: Search, job: DictConfig) -> tuple[list[Any], dict[str, Any], str]:
-    """Returns objectives, scheduler and the reason for them; no objectives if only the returned value is known.
+def _keys_read(given: SweepSettings) -> list[str]:
+    """Return the app's keys whose values the sweep reads of each job."""
+    keys = [given.own["devices_key"], given.own["max_epochs_key"], max_steps_key(given.own["max_epochs_key"])]
+    batch_size_key = given.own.get("batch_size_key")
+    return [*keys, batch_size_key] if batch_size_key is not None else keys
+
+
+def _judges(given: SweepSettings, search: Search, jobs: Jobs) -> tuple[list[Any], dict[str, Any], str]:
+    """Return objectives, scheduler and the reason for them; no objectives if only the returned value is known.
 
     Raises:
-        ArgumentError: metrics are compared at rungs, and the horizon is searched.
+        ArgumentError: jobs differ in what is compared or how long they train, or nobody says how long that is.
     """
+    hint = "Name what all trials are compared by: hwtune.objectives=[{metric: val/loss, mode: min}]."
+    objectives = jobs.shared(
+        lambda facts: given.objectives(facts.monitors)[0], "hydra.sweeper.hwtune.objectives", "one for all trials", hint
+    )
+    reason = given.objectives(jobs.seen[0].facts.monitors)[1]
+    if not objectives:
+        return [], {}, reason
     key = given.own["max_epochs_key"]
-    horizon = select(job, key) if key not in search.parameters else None
-    objectives, reason = given.objectives(monitors(job))
-    if objectives and key in search.parameters:
-        hint = f"Give {key} the length of a full training: trials that are not worth it end at a rung before. "
-        hint += "It is -1 if hwtune.scheduler counts steps or samples."
-        raise ArgumentError(key, search.parameters[key], "one value, the horizon of all trials", hint=hint)
-    scheduler = given.scheduler(horizon if isinstance(horizon, int) and horizon > 0 else None, key)
-    if objectives and scheduler is None:
+    scheduler = given.scheduler(horizon(search, given, jobs), key)
+    if scheduler is None and given.own.get("objectives"):
+        hint = f"The app has no {key}: give it, or name its key by hwtune.max_epochs_key."
+        raise ArgumentError("hydra.sweeper.hwtune.scheduler", given.own.get("scheduler"), "max_epochs", hint=hint)
+    if scheduler is None:
         return [], {}, f"the app has no {key}, and hwtune.scheduler no max_epochs"
-    return objectives, scheduler or {}, reason
+    return objectives, scheduler, reason
+
+
+def _value_objectives(given: SweepSettings, jobs: Jobs) -> list[Any]:
+    hint = "Give it: minimize or maximize."
+    argument, allowed = "hydra.sweeper.direction", "one for all trials"
+    return jobs.shared(lambda facts: given.value_objectives(facts.monitors), argument, allowed, hint)
 
 
 def _executor(sweep: _Sweep, hydra_context: HydraContext, task_function: TaskFunction) -> str | Batches:

@@ -26,6 +26,7 @@ _OF_STUDY = ("searcher", "prior", "pool", "seed", "batch", "max_time", "max_cost
 _OF_APP = ("ckpt_path_key", "devices_key", "batch_size_key", "max_epochs_key")
 _OWN = ("_target_", "_recursive_", "defaults", "direction", "storage", "study_name", "n_trials", "n_jobs",
         "max_failure_rate", "params", "custom_search_space", "hwtune")  # fmt: skip
+_RETURNED = "returned"  # for `objectives`: what the app returns is all that counts
 _TRAIN = "lightning_hwtune.sweep.app:HydraApp"  # what a study file would name
 
 
@@ -107,21 +108,32 @@ class SweepSettings:
             }
         )
 
-    def objectives(self, watched: list[Monitor]) -> tuple[list[Any], str]:
-        """Returns the objectives, empty if only what the app returns is known, and the reason in words."""
-        if self.own.get("objectives"):
-            return list(self.own["objectives"]), "as hwtune.objectives says"
-        modes = self.modes
-        if len(modes) > 1:
-            return [], f"the app returns {len(modes)} values, and hwtune.objectives names no metrics for them"
-        agreeing = [item for item in watched if item.mode == modes[0]]
-        if agreeing:
-            first = agreeing[0]
-            return [{"metric": first.metric, "mode": first.mode}], f"the monitor of the app's own {first.where}"
-        if watched:
-            text = f"the app's {watched[0].where} watches {watched[0].metric} ({watched[0].mode})"
-            return [], f"{text}, and direction is {modes[0]}imize"
-        return [], "no ModelCheckpoint or EarlyStopping of the app watches a metric"
+    def objectives(self, watched: Sequence[Monitor]) -> tuple[list[Any], str]:
+        """Return the objectives, empty if only what the app returns counts, and the reason in words.
+
+        Raises:
+            ArgumentError: `direction` is not that of any metric which the app watches.
+        """
+        given = self.own.get("objectives")
+        if given == _RETURNED:
+            return [], "what the app returns, as hwtune.objectives says"
+        if given:
+            return list(given), "as hwtune.objectives says"
+        if isinstance(self.node.get("direction"), list) and len(self.modes) > 1:
+            return [], f"the app returns {len(self.modes)} values, and hwtune.objectives names no metrics for them"
+        if not watched:
+            return [], "no ModelCheckpoint or EarlyStopping of the app watches a metric"
+        wanted = watched[0].mode if self.node.get("direction") is None else self.modes[0]
+        for monitor in watched:
+            if monitor.mode == wanted:
+                objective = {"metric": monitor.metric, "mode": monitor.mode}
+                return [objective], f"the monitor of the app's own {monitor.where}"
+        first = watched[0]
+        hint = "Leave direction out, or name the metric that the app returns: "
+        hint += f"hwtune.objectives=[{{metric: ..., mode: {wanted}}}], or hwtune.objectives={_RETURNED} for the "
+        hint += "returned value alone, which stops nothing early."
+        allowed = f"{first.mode}imize: the app's {first.where} watches {first.metric} ({first.mode})"
+        raise ArgumentError("hydra.sweeper.direction", self.node["direction"], allowed, hint=hint)
 
     def check_directions(self, objectives: Objectives) -> None:
         """Refuses a `direction` unlike that of the metrics: what the app returns would be taken for something else."""
@@ -131,9 +143,12 @@ class SweepSettings:
             hint = "Leave it out if the app returns the values of these metrics, in this order."
             raise ArgumentError("hydra.sweeper.direction", self.node["direction"], f"that of {names}", hint=hint)
 
-    def value_objectives(self) -> list[Any]:
-        """Returns objectives for what the app returns, where nothing is known of it but its direction."""
-        modes = self.modes
+    def value_objectives(self, watched: Sequence[Monitor] = ()) -> list[Any]:
+        """Return objectives for what the app returns, where nothing is known of it but its direction.
+
+        Where that is not given either, it is that of the metric which the app watches.
+        """
+        modes = [watched[0].mode] if watched and self.node.get("direction") is None else self.modes
         names = ["value"] if len(modes) == 1 else [f"value_{index}" for index in range(len(modes))]
         return [{"metric": name, "mode": mode} for name, mode in zip(names, modes, strict=True)]
 
