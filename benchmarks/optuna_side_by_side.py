@@ -12,8 +12,8 @@ Prints one JSON object and exits with 1 if a side failed, or if the two differ i
 `one` and `two` values:
 
 - exit_code_optuna, exit_code_hwtune. trials_optuna, trials_hwtune: jobs in the sweep's directory.
-- keys_optuna, keys_hwtune: of `optimization_results.yaml`. is_same_shape: whether all keys are the same, those of a
-  solution and the names of its parameters as well, and values are numbers on both sides.
+- keys_optuna, keys_hwtune: of `optimization_results.yaml`. is_same_shape: whether Optuna's keys are all in the
+  other file, those of a solution and the names of its parameters as well, and values are numbers on both sides.
 - solutions_optuna, solutions_hwtune: how many the file names.
 - differing_words: of the two command lines, word for word; there is one pair.
 """
@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def _is_kept(figures: Mapping[str, Any]) -> bool:
-    """Tells whether both sides did the same work and left files of the same shape."""
+    """Return whether both sides did the same work and left files of the same shape."""
     codes, trials = ([figures[f"{what}_{sweeper}"] for sweeper in SWEEPERS] for what in ("exit_code", "trials"))
     return codes == [0, 0] and trials == [N_TRIALS, N_TRIALS] and bool(figures["is_same_shape"])
 
@@ -104,7 +104,18 @@ def _figures(sides: Mapping[str, Side]) -> dict[str, Any]:
             f"keys_{sweeper}": list(side.results),
             f"solutions_{sweeper}": int(bool(side.results)) if solutions is None else len(solutions),
         }
-    return found | {"is_same_shape": shape(sides["optuna"].results) == shape(sides["hwtune"].results)}
+    return found | {"is_same_shape": holds(shape(sides["hwtune"].results), shape(sides["optuna"].results))}
+
+
+def holds(ours: Any, theirs: Any) -> bool:
+    """Return whether a shape has all keys of another one, of the same kinds; it may have more."""
+    if isinstance(theirs, Mapping):
+        return isinstance(ours, Mapping) and all(
+            key in ours and holds(ours[key], value) for key, value in theirs.items()
+        )
+    if isinstance(theirs, list) and theirs:
+        return isinstance(ours, list) and bool(ours) and holds(ours[0], theirs[0])
+    return bool(ours == theirs)
 
 
 def shape(content: Any) -> Any:

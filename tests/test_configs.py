@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from datamodules import PartsDataModule
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.sweep.app_config import add_devices
+from lightning_hwtune.sweep.jobs import Facts, Jobs, Seen
 from lightning_hwtune.sweep.search import Search, read_search
 from lightning_hwtune.sweep.settings import SweepSettings
 from models import Classifier
@@ -122,9 +123,10 @@ def test_searches(name, tmp_path):
         tmp_path, f"hwtune={name}", *search.overrides({k: p.quantile(0.5) for k, p in search.parameters.items()})
     )
     assert_fits_together(job)
-    add_devices(search, given.own["devices_key"], job)
+    key = given.own["devices_key"]
+    add_devices(search, key, Jobs(job, (Seen({}, Facts({key: OmegaConf.select(job, key)}, ())),), {}))
     scheduler = given.scheduler(job.trainer.max_epochs, "trainer.max_epochs")
-    study = given.study("train", SearchSpace(search.parameters), given.own["objectives"], scheduler, [])
+    study = given.study("train", SearchSpace(search.parameters), given.own["objectives"], scheduler)
     assert study.study_kwargs()["scheduler"].max_resource == job.trainer.max_epochs
     assert study.limits().max_trials == given.node["n_trials"]
     for key in ("ckpt_path_key", "devices_key", "max_epochs_key"):

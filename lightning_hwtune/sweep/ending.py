@@ -1,10 +1,12 @@
 """What the end of one call of the app means: a value, an error, an exit, or nothing, because the trial goes on later.
 
-What `main` returns counts only where the trial was trained to its end; between rungs it is no measurement.
+A metric that is logged counts as logged, at the rungs and at the end: one quantity is compared everywhere. What `main`
+returns is the measurement only where nothing else is known of a trial.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
@@ -19,6 +21,8 @@ __all__ = ["Ending"]
 
 _PAST = "the app failed after the trial was paused or stopped, which changes nothing"
 _HAD_ENDED = "the app failed after the trial's training had ended, so the values logged last stand"
+_OTHER_VALUE = "To compare what the app returns, log it, and name that metric in hwtune.objectives"
+_ROUNDING = 1e-5  # single precision, printed or averaged in another order
 _NO_VALUE = "Let the function under hydra.main return it, and raise what it cannot handle."
 
 
@@ -61,23 +65,20 @@ class Ending:
             self._take_value(segment, returned)
 
     def _take_value(self, segment: ActiveSegment, returned: Returned) -> None:
-        """Reports what `main` returned as the measurement of the end."""
+        """Take what `main` returned: the measurement where nothing is logged, else only compared with what was."""
         has_value = returned.is_there and returned.value is not None
         if segment.order.probe_batches is not None:
             if isinstance(returned.value, tuple | list):  # their number is all that two batches can tell
                 self._values(returned.value)
-            return
-        if self.is_judged_by_value:
+        elif self.is_judged_by_value:
             if not has_value:
                 raise ArgumentError("the value that the app returned", None, self._wanted(), hint=_NO_VALUE)
+            values = self._values(returned.value)
             segment.resource = segment.order.max_resource
-        elif segment.is_over or not has_value:
-            return
-        elif segment.resource <= segment.order.resource and not _had_ended(segment):
-            return  # nothing was trained: the controller says so
-        values = self._values(returned.value)
-        segment.clock.stop()
-        segment.channel.report(Report(segment.resource, values, segment.clock.seconds))
+            segment.clock.stop()
+            segment.channel.report(Report(segment.resource, values, segment.clock.seconds))
+        elif has_value and not segment.is_over:
+            _compare(segment, self._values(returned.value))
 
     def _values(self, value: Any) -> Mapping[str, float]:
         """Returns the objectives' values by name.
@@ -98,6 +99,20 @@ class Ending:
         if len(self.names) == 1:
             return f"one number, {self.names[0]}"
         return f"a tuple of {len(self.names)} numbers: {', '.join(self.names)}"
+
+
+def _compare(segment: ActiveSegment, returned: Mapping[str, float]) -> None:
+    """Say once in a study that the app returns another value than it logs under the objective's name.
+
+    The logged one counts: it is what the rungs compare, and what the trial's checkpoint is worth.
+    """
+    for name, value in returned.items():
+        logged = segment.measured.get(name, value)
+        is_same = math.isclose(value, logged, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
+        if not (is_same or (math.isnan(value) and math.isnan(logged))):
+            text = f"the app returned {value:.6g} for {name}, but logged {logged:.6g} last (trial "
+            text += f"{segment.order.trial_id}). The logged value counts, because the rungs compare it"
+            segment.note(f"{text}. {_OTHER_VALUE}", once_per="study", topic=f"returned {name}")
 
 
 def _is_past(segment: ActiveSegment) -> bool:

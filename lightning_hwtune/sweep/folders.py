@@ -21,19 +21,23 @@ def claim_sweep_dir(study_dir: Path, wanted: Path) -> Path:
     Raises:
         ArgumentError: `wanted` is another study's.
     """
-    note = study_dir / _OF_STUDY
+    note, mark = study_dir / _OF_STUDY, wanted / _OF_SWEEP
     if not note.exists():
-        make_folder(study_dir)
+        if mark.exists():  # asked before anything is made
+            _check_owner(wanted, mark.read_text(encoding="utf-8"), study_dir)
         make_folder(wanted)
-        mark = wanted / _OF_SWEEP
-        owner = _note(mark, os.path.relpath(study_dir, wanted))
-        if (wanted / owner).resolve() != study_dir.resolve():
-            hint = "Give another one, or the study's own `study_name`."
-            raise ArgumentError("hydra.sweep.dir", str(wanted), f"a directory of its own; {owner} is in it", hint=hint)
+        _check_owner(wanted, _note(mark, os.path.relpath(study_dir, wanted)), study_dir)
+        make_folder(study_dir)
         _note(note, os.path.relpath(wanted, study_dir))
     found = Path(os.path.normpath(study_dir / note.read_text(encoding="utf-8")))
     make_folder(found)
     return found
+
+
+def _check_owner(wanted: Path, owner: str, study_dir: Path) -> None:
+    if (wanted / owner).resolve() != study_dir.resolve():
+        hint = "Give another one, or the study's own `study_name`."
+        raise ArgumentError("hydra.sweep.dir", str(wanted), f"a directory of its own; {owner} is in it", hint=hint)
 
 
 def _note(path: Path, text: str) -> str:

@@ -29,7 +29,7 @@ __all__ = ["Facts", "Jobs", "Seen", "group_options", "select", "text_of"]
 
 T = TypeVar("T")
 _MAX_OPTIONS = 100  # more are numbers of a range rather than cases
-_MAX_COMBINATIONS = 48  # of group options; a composition takes about 0.1 s
+_MAX_COMBINATIONS = 24  # of group options; a composition takes about 0.1 s
 
 
 @final

@@ -1,36 +1,50 @@
-"""`optimization_results.yaml`: what the sweep found, in the shape that the Optuna sweeper gives it."""
+"""`optimization_results.yaml`: what the sweep found, in the shape that the Optuna sweeper gives it, and where it is."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from lightning_hwtune.core.state import StudyState
-from lightning_hwtune.report.points import front_points
+from lightning_hwtune.report.tables import front_records
 
 __all__ = ["results", "write_results"]
 
 
-def results(state: StudyState) -> dict[str, Any]:
-    """Returns the best trial of one objective, or the front of several, over fully trained trials."""
+def results(state: StudyState, study_dir: Path, sweep_dir: Path) -> dict[str, Any]:
+    """Return the best trial of one objective, or the front of several, over fully trained trials.
+
+    Checkpoints are paths from the sweep's directory; None where the study keeps none.
+    """
+    found = front_records(state)
     names = state.spec.objectives.names
-    found: list[dict[str, Any]] = [
-        {"params": dict(point.trial.config), "values": [float(point.measurement.values[name]) for name in names]}
-        for point in front_points(state)
-    ]
+    places = [_place(record, study_dir, sweep_dir) for record in found]
     if len(names) > 1:
-        return {"name": "hwtune", "solutions": found}
-    best: dict[str, Any] = found[0] if found else {"params": {}, "values": [None]}
-    return {"name": "hwtune", "best_params": best["params"], "best_value": best["values"][0]}
+        values = [[float(record["objectives"][name]) for name in names] for record in found]
+        points = zip(found, values, places, strict=True)
+        solutions = [{"params": record["config"], "values": value, **place} for record, value, place in points]
+        return {"name": "hwtune", "solutions": solutions}
+    if not found:
+        return {"name": "hwtune", "best_params": {}, "best_value": None}
+    best = {"params": found[0]["config"], "value": float(found[0]["objectives"][names[0]]), **places[0]}
+    return {"name": "hwtune", **{f"best_{key}": value for key, value in best.items()}}
 
 
-def write_results(state: StudyState, sweep_dir: Path) -> Path:
-    """Writes the file whole or not at all; returns its path."""
+def write_results(state: StudyState, study_dir: Path, sweep_dir: Path) -> Path:
+    """Write the file whole or not at all; return its path."""
     path = sweep_dir / "optimization_results.yaml"
     part = path.with_suffix(".part")
-    OmegaConf.save(OmegaConf.create(results(state)), part)
+    OmegaConf.save(OmegaConf.create(results(state, study_dir, sweep_dir)), part)
     os.replace(part, path)
     return path
+
+
+def _place(record: Mapping[str, Any], study_dir: Path, sweep_dir: Path) -> dict[str, Any]:
+    """Return which trial it is, how many devices it trained on, and where its weights are."""
+    saved = record["checkpoint"]
+    checkpoint = None if saved is None else os.path.relpath(study_dir / saved, sweep_dir)
+    return {"trial": record["trial_id"], "devices": record["devices"], "checkpoint": checkpoint}

@@ -46,6 +46,7 @@ from lightning_hwtune.sweep.jobs import Jobs, text_of
 from lightning_hwtune.sweep.results import write_results
 from lightning_hwtune.sweep.search import Search, read_search
 from lightning_hwtune.sweep.settings import SweepSettings
+from lightning_hwtune.sweep.study_name import default_name, keep_digest
 from lightning_hwtune.sweep.wanted import SweepProcess
 
 __all__ = ["run_sweep"]
@@ -108,19 +109,22 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
     jobs = Jobs.compose(hydra_context.config_loader, config, search, _keys_read(given))
     add_devices(search, given.own["devices_key"], jobs)
     objectives, scheduler, reason = _judges(given, search, jobs)
-    settings = given.study(
-        jobs.example.hydra.job.name,
-        SearchSpace(search.parameters),
+    space = SearchSpace(search.parameters)
+    judged = (
         objectives or _value_objectives(given, jobs),
         scheduler if objectives else {"name": "run_to_end", "max_epochs": 1},
-        [*search.fixed.values(), *command.flags],
     )
+    digest = given.digest(space, *judged, [*search.fixed.values(), *command.flags])
+    name = default_name(Path(given.own["dir"]), jobs.example.hydra.job.name, search.parameters, digest)
+    settings = given.study(name, space, *judged)
     study = _study(settings, batch_size_key)
     given.check_directions(study.spec.objectives)
     check_batch_size(batch_size_key, study.spec, jobs)
     if not is_ours(config):
         _refuse_groups(study, config)
     sweep_dir = claim_sweep_dir(study.dir, Path(os.path.abspath(config.hydra.sweep.dir)))
+    if settings.study == name:
+        keep_digest(study.dir, digest)
     for file, text in ((_APP_CONFIG, text_of(jobs.example)), (_APP_OPTIONS, OmegaConf.to_yaml(jobs.options))):
         if file == _APP_CONFIG or jobs.options:
             refuse_changed(study, file, text, searched=search.parameters, storage=settings.storage)
@@ -222,7 +226,7 @@ def _run(sweep: _Sweep, executor: str | Batches) -> None:
     except (KeyboardInterrupt, SystemExit) as stop:
         log.info("interrupted; what was reported is kept, and the same command goes on")
         sys.exit(130 if isinstance(stop, KeyboardInterrupt) else stop.code)
-    log.info(f"results: {short_path(write_results(sweep.study.state(), sweep.sweep_dir))}")
+    log.info(f"results: {short_path(write_results(sweep.study.state(), sweep.study.dir, sweep.sweep_dir))}")
     if failed is not None:
         raise failed
 

@@ -80,22 +80,26 @@ class SweepSettings:
         """The direction of each value that the app returns."""
         return directions(self.node.get("direction"))
 
-    def study(
-        self, job: str, space: SearchSpace, objectives: list[Any], scheduler: Mapping[str, Any], fixed: Sequence[str]
-    ) -> StudySettings:
-        """Returns the sweep as a study file would say it.
+    def digest(
+        self, space: SearchSpace, objectives: list[Any], scheduler: Mapping[str, Any], fixed: Sequence[str]
+    ) -> str:
+        """Return what tells the command from others, for a study that the user has not named.
 
         Args:
-            job: Hydra's name of the job; with what is searched it names a study that the user has not named.
             fixed: what all trials share of the command line: overrides, and flags that choose a configuration.
         """
+        content = [space.to_dict(), objectives, dict(scheduler), list(fixed)]
+        return hashlib.blake2b(json.dumps(content, default=str).encode(), digest_size=4).hexdigest()
+
+    def study(
+        self, name: str, space: SearchSpace, objectives: list[Any], scheduler: Mapping[str, Any]
+    ) -> StudySettings:
+        """Return the sweep as a study file would say it. `name`: of a study that the user has not named."""
         rate, n_trials = self.node.get("max_failure_rate"), self.node["n_trials"]
         rated = {} if rate is None else {"max_failures": math.floor(rate * n_trials) + 1}
-        content = [space.to_dict(), objectives, dict(scheduler), list(fixed)]
-        digest = hashlib.blake2b(json.dumps(content, default=str).encode(), digest_size=4).hexdigest()
         return StudySettings.from_dict(
             {
-                "study": self.node.get("study_name") or f"{job}-{digest}",
+                "study": self.node.get("study_name") or name,
                 "train": _TRAIN,
                 "space": space.to_dict(),
                 "objectives": objectives,

@@ -6,7 +6,7 @@ One segment a process at a time. Outside `segment_context` there is none, and ev
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import final
@@ -83,6 +83,7 @@ class ActiveSegment:
         reporter: who reports: the callback of the first fit, or the `Trial` handle; None before either.
         verdict: the pause or stop that ended the segment; None if nothing did.
         resource: cumulative resource reached so far.
+        measured: the objectives' values in the last report.
         progress: grows with every batch, validation step and save. has_trained: True from the first training batch
             or report on.
         resumes_by_argument: True while `fit` itself was told the checkpoint, so that the callback need not load it.
@@ -98,6 +99,7 @@ class ActiveSegment:
     reporter: object | None = None
     verdict: VerdictMessage | None = None
     resource: int = 0
+    measured: Mapping[str, float] = field(default_factory=dict)
     progress: int = 0
     has_trained: bool = False
     resumes_by_argument: bool = False

@@ -64,7 +64,7 @@ def exchange(
     if answer.kind == "abort":
         raise ConnectionError(f"rank 0 could not report: {answer.text}")
     verdict = VerdictMessage(answer.kind, answer.text, answer.standing)
-    segment.resource = resource
+    segment.resource, segment.measured = resource, values
     if verdict.kind == "continue":
         segment.clock.start()
     else:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.sweep.app import BatchSize, JobDirs
+from lightning_hwtune.sweep.app import JobDirs
+from lightning_hwtune.sweep.batch_size import BatchSize
 from lightning_hwtune.sweep.ending import Ending
 from lightning_hwtune.sweep.returned import Returned
 from lightning_hwtune.training.channel import Message, Note, Report, SegmentOrder, VerdictMessage
@@ -34,6 +36,7 @@ class Recorder:
     def __init__(self) -> None:
         self.reports: list[Report] = []
         self.notes: list[str] = []
+        self.study_notes = 0
 
     def report(self, report: Report) -> VerdictMessage:
         self.reports.append(report)
@@ -42,6 +45,7 @@ class Recorder:
     def send(self, message: Message) -> None:
         if isinstance(message, Note):
             self.notes.append(message.text)
+            self.study_notes += message.once_per == "study"
 
 
 class Bench:
@@ -75,11 +79,29 @@ def failing() -> float:
     raise KeyError("test/acc")
 
 
+@pytest.mark.parametrize(
+    ("value", "notes"),
+    [
+        ((0.25, 3), []),
+        ((0.25000001, 3), []),
+        ((float("nan"), 3), ["the app returned nan for loss, but logged 0.25 last (trial 17)"]),
+        ((0.96, 3), ["the app returned 0.96 for loss, but logged 0.25 last (trial 17)"]),
+        ((0.25, 4), ["the app returned 4 for size, but logged 3 last (trial 17)"]),
+        ((0.5, 4), ["the app returned 0.5 for loss", "the app returned 4 for size"]),
+        (None, []),
+    ],
+)
 @pytest.mark.parametrize("verdict", ["stop", None])
-def test_what_a_fully_trained_trial_returns_is_its_last_measurement(bench: Bench, verdict: str | None) -> None:
+def test_a_logged_value_counts_and_another_one_that_is_returned_is_noted_once_per_study(
+    bench: Bench, verdict: str | None, value: Any, notes: list[str]
+) -> None:
     bench.trained(9 if verdict else 5, verdict)  # without a verdict: the app's own early stopping
-    [report] = bench.run(TWO, lambda: (0.25, 3)).reports
-    assert (report.resource, report.metrics) == (9 if verdict else 5, {"loss": 0.25, "size": 3.0})
+    bench.segment.measured = {"loss": 0.25, "size": 3.0}
+    channel = bench.run(TWO, lambda: value)
+    assert channel.reports == []
+    assert [note.startswith(words) for note, words in zip(channel.notes, notes, strict=True)] == [True] * len(notes)
+    assert channel.study_notes == len(notes)
+    assert all("The logged value counts" in note for note in channel.notes)
 
 
 @pytest.mark.parametrize("verdict", ["pause", "stop"])
@@ -145,7 +167,7 @@ def test_a_good_exit_is_an_end_of_which_nothing_is_known(bench: Bench) -> None:
 def test_a_trial_that_was_lost_after_its_end_keeps_what_it_logged(bench: Bench) -> None:
     bench.trained(9, None)
     assert "values logged last stand" in bench.run(ONE, failing).notes[0]
-    assert bench.run(ONE, lambda: 0.5).reports[0].metrics == {"loss": 0.5}
+    assert bench.run(ONE, lambda: 0.5).reports == []
 
 
 @pytest.mark.parametrize("bench", [replace(ORDER, probe_batches=2)], indirect=True)
@@ -170,14 +192,18 @@ def test_other_ranks_return_nothing() -> None:
 
 @pytest.mark.parametrize(("mode", "share"), [("global", 32), ("per_device", 64)])
 def test_a_loaders_batch_size_is_the_devices_share(mode: str, share: int) -> None:
-    order = replace(ORDER, num_devices=2, batch=mode)
-    assert BatchSize("batch", None).of(order) == share
-    assert BatchSize("data.batch_size", 64).of(order) == share
+    """Of the job's own configuration: other keys that follow it follow its share."""
+    job = OmegaConf.create({"bs": 64, "data": {"batch_size": "${bs}"}, "steps": "${data.batch_size}"})
+    batch = BatchSize.of("data.batch_size", replace(ORDER, num_devices=2, batch=mode))
+    if batch is not None:
+        batch.divide(job)
+    assert (job.data.batch_size, job.steps) == (share, share)
 
 
-def test_a_batch_size_that_does_not_divide_is_refused() -> None:
+@pytest.mark.parametrize("value", [7, 0, -2, "8", 8.0, True, None])
+def test_a_batch_size_that_does_not_divide_is_refused(value: Any) -> None:
     with pytest.raises(ArgumentError, match="multiple of 2"):
-        BatchSize("data.batch_size", 7).of(replace(ORDER, num_devices=2))
+        BatchSize("data.batch_size", 2).divide(OmegaConf.create({"data": {"batch_size": value}}))
 
 
 def overrides(dirs: JobDirs, order: SegmentOrder, rank: int = 0) -> dict[str, str]:

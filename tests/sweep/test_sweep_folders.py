@@ -36,6 +36,7 @@ def test_a_directory_of_another_study_is_refused(tmp_path: Path) -> None:
     claim_sweep_dir(tmp_path / "hwtune" / "mine", tmp_path / "out")
     with pytest.raises(ArgumentError, match="mine"):
         claim_sweep_dir(tmp_path / "hwtune" / "other", tmp_path / "out")
+    assert os.listdir(tmp_path / "hwtune") == ["mine"], "the refused study has no folder"
 
 
 def test_study_and_sweep_can_be_moved_together(tmp_path: Path) -> None:
@@ -70,29 +71,43 @@ def measured(objectives: list[Objective], values: list[dict[str, float]]) -> Stu
         assert isinstance(start, Start)
         controller.begin(start, (0,), 1.0)
         controller.report(start.trial_id, 1, logged, float(number + 1), 2.0)
+        path = f"trials/{start.trial_id:03d}/end.ckpt"
+        controller.saved(start.trial_id, path, "0", 1, 1, float(number + 1), 2.5)
         controller.tell(start.trial_id, 3.0, "done")
     return state
 
 
 def test_the_results_of_one_objective_are_its_best_trial(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
     state = measured([Metric("acc", "max")], [{"acc": 0.5}, {"acc": 0.75}, {"acc": float("nan")}])
-    saved = OmegaConf.to_container(OmegaConf.load(write_results(state, tmp_path)))
-    assert saved == {"name": "hwtune", "best_params": dict(state.trials[1].config), "best_value": 0.75}
-
-
-def test_the_results_of_several_are_their_front(tmp_path: Path) -> None:
-    state = measured([Metric("error", "min"), TrainSeconds()], [{"error": 0.5}, {"error": 0.25}, {"error": 0.6}])
-    saved = OmegaConf.to_container(OmegaConf.load(write_results(state, tmp_path)))
+    saved = OmegaConf.to_container(OmegaConf.load(write_results(state, tmp_path / "hwtune" / "s", tmp_path / "out")))
     assert saved == {
         "name": "hwtune",
-        "solutions": [
-            {"params": dict(state.trials[1].config), "values": [0.25, 2.0]},
-            {"params": dict(state.trials[0].config), "values": [0.5, 1.0]},
-        ],
+        "best_params": dict(state.trials[1].config),
+        "best_value": 0.75,
+        "best_trial": 1,
+        "best_devices": 1,
+        "best_checkpoint": "../hwtune/s/trials/001/end.ckpt",
     }
 
 
+def test_the_results_of_several_are_their_front(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    state = measured([Metric("error", "min"), TrainSeconds()], [{"error": 0.5}, {"error": 0.25}, {"error": 0.6}])
+    saved = OmegaConf.to_container(OmegaConf.load(write_results(state, tmp_path / "hwtune" / "s", tmp_path / "out")))
+    assert saved == {
+        "name": "hwtune",
+        "solutions": [
+            {"params": dict(state.trials[1].config), "values": [0.25, 2.0], "trial": 1, "devices": 1,
+             "checkpoint": "../hwtune/s/trials/001/end.ckpt"},
+            {"params": dict(state.trials[0].config), "values": [0.5, 1.0], "trial": 0, "devices": 1,
+             "checkpoint": "../hwtune/s/trials/000/end.ckpt"},
+        ],
+    }  # fmt: skip
+
+
 def test_results_of_nothing_are_written_too(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
     state = measured([Metric("acc", "max")], [])
-    saved = OmegaConf.to_container(OmegaConf.load(write_results(state, tmp_path)))
+    saved = OmegaConf.to_container(OmegaConf.load(write_results(state, tmp_path / "hwtune" / "s", tmp_path / "out")))
     assert saved == {"name": "hwtune", "best_params": {}, "best_value": None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
 from lightning_hwtune.settings import StudySettings
 from lightning_hwtune.sweep.metric import Monitor, directions, monitors
 from lightning_hwtune.sweep.settings import SweepSettings
+from lightning_hwtune.sweep.study_name import default_name, keep_digest
 
 SPACE = SearchSpace(x=Float(0.0, 1.0))
 OF_THE_APP = {"ckpt_path_key", "devices_key", "batch_size_key", "max_epochs_key"}
@@ -30,7 +32,7 @@ def node(**changes: Any) -> DictConfig:
 
 def study(**changes: Any) -> StudySettings:
     return SweepSettings.of(node(**changes)).study(
-        "train", SPACE, [{"metric": "loss", "mode": "min"}], {"name": "run_to_end", "max_epochs": 1}, []
+        "train", SPACE, [{"metric": "loss", "mode": "min"}], {"name": "run_to_end", "max_epochs": 1}
     )
 
 
@@ -57,23 +59,32 @@ def test_a_failure_rate_is_a_number_of_failed_trials(rate: float | None, n: int)
     assert study(max_failure_rate=rate, n_trials=20).max_failures == n
 
 
-def test_a_study_without_a_name_is_named_by_what_is_searched() -> None:
+def test_a_study_without_a_name_is_named_by_what_is_searched(tmp_path: Path) -> None:
     given = SweepSettings.of(node())
-    objectives: list[Any] = [{"metric": "loss", "mode": "min"}]
-    scheduler = {"name": "run_to_end", "max_epochs": 1}
-    names = {
-        given.study("train", space, objectives, scheduler, fixed).study
-        for space in (SPACE, SearchSpace(x=Float(0.0, 2.0)))
-        for fixed in ([], ["data.batch_size=8"], ["--config-name", "small"])
-    }
-    assert len(names) == 6
-    assert given.study("train", SPACE, objectives, scheduler, []).study in names
-    assert all(name.startswith("train-") for name in names)
+    judged: tuple[Any, ...] = ([{"metric": "loss", "mode": "min"}], {"name": "run_to_end", "max_epochs": 1})
+    spaces, fixed = (SPACE, SearchSpace(x=Float(0.0, 2.0))), ([], ["data.batch_size=8"], ["--config-name", "small"])
+    digests = [given.digest(space, *judged, texts) for space in spaces for texts in fixed]
+    assert len(set(digests)) == 6
+    names = []
+    for digest in digests:
+        names.append(default_name(tmp_path, "train", ["model.opt.lr", "trainer.devices"], digest))
+        keep_digest(tmp_path / names[-1], digest)
+    assert names == ["train-lr-devices", *(f"train-lr-devices-{number}" for number in range(2, 7))]
+    again = [default_name(tmp_path, "train", ["model.opt.lr", "trainer.devices"], digest) for digest in digests]
+    assert again == names
+
+
+def test_a_default_name_is_short_and_spares_other_folders(tmp_path: Path) -> None:
+    assert default_name(tmp_path, "app", ["a.w", "b.x", "c/d@e", "y", "z"], "0") == "app-w-x-d_e-2_more"
+    (tmp_path / "app-w").mkdir()  # a study that the user named so
+    assert default_name(tmp_path, "app", ["w"], "0") == "app-w-2"
+    (tmp_path / "app-0").mkdir()  # a study of the time when names had no words
+    assert default_name(tmp_path, "app", ["w"], "0") == "app-0"
 
 
 def described(changes: dict[str, Any]) -> StudySettings:
     given = SweepSettings.of(node(**changes))
-    return given.study("train", SPACE, [{"metric": "loss", "mode": "min"}], given.scheduler(9, "e") or {}, [])
+    return given.study("train", SPACE, [{"metric": "loss", "mode": "min"}], given.scheduler(9, "e") or {})
 
 
 @pytest.mark.parametrize(
@@ -133,21 +144,39 @@ def test_the_apps_callbacks_say_what_they_watch() -> None:
     [
         ("maximize", {"metric": "val/acc", "mode": "max"}),
         ("minimize", {"metric": "val/loss", "mode": "min"}),
-        (None, {"metric": "val/loss", "mode": "min"}),
+        (["minimize"], {"metric": "val/loss", "mode": "min"}),
+        (None, {"metric": "val/acc", "mode": "max"}),
     ],
 )
-def test_the_monitor_that_agrees_with_the_direction_decides(direction: str | None, objective: dict[str, str]) -> None:
-    objectives, reason = SweepSettings.of(node(direction=direction)).objectives(monitors(APP))
+def test_the_monitor_that_agrees_with_the_direction_decides(direction: Any, objective: dict[str, str]) -> None:
+    given = SweepSettings.of(node(direction=direction))
+    objectives, reason = given.objectives(monitors(APP))
     assert objectives == [objective]
     assert "callbacks." in reason
 
 
-def test_without_an_agreeing_monitor_only_the_returned_value_is_known() -> None:
-    given = SweepSettings.of(node(direction="maximize"))
-    objectives, reason = given.objectives([Monitor("val/loss", "min", "callbacks.stop")])
-    assert objectives == []
-    assert "val/loss" in reason
-    assert given.value_objectives() == [{"metric": "value", "mode": "max"}]
+@pytest.mark.parametrize(
+    ("direction", "mode"), [("maximize", "min"), ("minimize", "max"), (["maximize"], "min"), ("max", "min")]
+)
+def test_a_direction_unlike_the_monitors_is_refused(direction: Any, mode: str) -> None:
+    given = SweepSettings.of(node(direction=direction))
+    with pytest.raises(ArgumentError, match=f"{mode}imize: the app's callbacks.stop watches val/loss") as refused:
+        given.objectives([Monitor("val/loss", mode, "callbacks.stop")])
+    assert refused.value.argument == "hydra.sweeper.direction"
+    assert "hwtune.objectives=returned" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("direction", "watched", "mode"),
+    [("maximize", [], "max"), (None, [], "min"), (None, [Monitor("acc", "max", "stop")], "max"),
+     ("minimize", [Monitor("acc", "max", "stop")], "min")],
+)  # fmt: skip
+def test_the_returned_value_alone_counts_where_that_is_said(
+    direction: str | None, watched: list[Monitor], mode: str
+) -> None:
+    given = SweepSettings.of(node(direction=direction, hwtune={"objectives": "returned"}))
+    assert given.objectives(watched)[0] == []
+    assert given.value_objectives(watched) == [{"metric": "value", "mode": mode}]
 
 
 def test_several_directions_are_several_values() -> None:

@@ -1,0 +1,224 @@
+"""What a sweep reads of its jobs: presets, interpolations and resolvers change it from one option to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.core.objectives import Metric, Objectives
+from lightning_hwtune.core.parameters import NumDevices
+from lightning_hwtune.core.schedulers import ASHA
+from lightning_hwtune.core.searchers import Random
+from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.core.spec import StudySpec
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.sweep.app_config import add_devices, check_batch_size, horizon
+from lightning_hwtune.sweep.jobs import Jobs
+from lightning_hwtune.sweep.search import Search, read_search
+from lightning_hwtune.sweep.settings import SweepSettings
+
+KEYS = ["trainer.devices", "trainer.max_epochs", "trainer.max_steps", "data.batch_size"]
+APP = """
+defaults: [_self_, {preset: small}, {part: first}]
+bs: 8
+n: 2
+table: {low: 4, high: 6}
+choice: low
+trainer: {devices: 1, max_epochs: 4, max_steps: -1}
+data: {batch_size: 8, workers: 0}
+callback: {_target_: lightning.pytorch.callbacks.ModelCheckpoint, monitor: val/loss, mode: min}
+"""
+PRESETS = {
+    "small": "",
+    "same": "data: {workers: 2}",
+    "large": "data: {batch_size: 64}",
+    "two": "trainer: {devices: 2}",
+    "long": "trainer: {max_epochs: 6}",
+    "steps": "trainer: {max_steps: 100}",
+    "acc": "callback: {monitor: val/acc, mode: max}",
+    "derived": "trainer: {max_epochs: '${multiply:${n},2}'}",
+    "of_n": "data: {batch_size: '${multiply:${n},4}'}",
+    "of_bs": "data: {batch_size: '${bs}'}",
+    "of_table": "trainer: {max_epochs: '${table[${choice}]}'}",
+    "looked_up": "trainer: {max_epochs: '${oc.select:table.${choice}}'}",
+    "stepped": "trainer: {devices: '${n}'}",
+    "late": "trainer: {max_epochs: '${hydra:job.num}'}",
+}
+
+
+@pytest.fixture
+def loader(tmp_path: Path) -> Iterator[Any]:
+    """The folder's `app.yaml` has groups `preset`, which may change anything, and `part`, which changes nothing."""
+    (tmp_path / "app.yaml").write_text(APP)
+    for group, options in {"preset": PRESETS, "part": {"first": "", "second": ""}}.items():
+        (tmp_path / group).mkdir()
+        for name, text in options.items():
+            (tmp_path / group / f"{name}.yaml").write_text(f"# @package _global_\n{text}\n")
+    OmegaConf.register_new_resolver("multiply", lambda a, b: a * b, replace=True)
+    with initialize_config_dir(str(tmp_path), version_base="1.3"):
+        yield GlobalHydra.instance().hydra
+    OmegaConf.clear_resolver("multiply")
+
+
+def jobs(hydra: Any, *overrides: str) -> tuple[Search, Jobs]:
+    config = hydra.compose_config("app", [], run_mode=RunMode.MULTIRUN)
+    search = read_search({}, overrides, hydra.config_loader)
+    return search, Jobs.compose(hydra.config_loader, config, search, KEYS)
+
+
+GIVEN = SweepSettings.of(
+    OmegaConf.create({"n_trials": 1, "hwtune": {"max_epochs_key": KEYS[1], "devices_key": KEYS[0]}})
+)
+
+
+def spec(search: Search) -> StudySpec:
+    return StudySpec(
+        name="s", space=SearchSpace(search.parameters), objectives=Objectives([Metric("val/loss", "min")]),
+        scheduler=ASHA(max_epochs=4), searcher=Random(), pool=Pool("cpu", devices=16),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("overrides", "received"),
+    [
+        (["preset=small,long"], "4 with preset=small, 6 with preset=long"),
+        (["preset=derived", "n=choice(2,3)"], "6 with n=3, 4 with n=2"),
+        (["preset=derived", "n=int(interval(2,9))"], "with n="),
+        (["preset=small,derived", "n=choice(2,3)"], "6 with "),  # differs with one of the presets only
+        (["preset=of_table", "choice=low,high"], "4 with choice=low"),
+        (["preset=looked_up", "choice=low,high"], "6 with choice=high"),
+        (["preset=long,small", "part=first,second", "bs=1,2"], "preset=long"),
+    ],
+)
+def test_a_horizon_that_follows_what_is_searched_is_refused(loader: Any, overrides: list[str], received: str) -> None:
+    search, found = jobs(loader, *overrides)
+    with pytest.raises(ArgumentError, match="one value, the horizon of all trials") as refused:
+        horizon(search, GIVEN, found)
+    assert refused.value.argument == "trainer.max_epochs"
+    text = str(refused.value.received)
+    assert received in text or ", ".join(reversed(received.split(", "))) in text
+
+
+def test_a_horizon_in_steps_is_compared_too(loader: Any) -> None:
+    search, found = jobs(loader, "preset=small,steps")
+    with pytest.raises(ArgumentError) as refused:
+        horizon(search, GIVEN, found)
+    assert refused.value.argument == "trainer.max_steps"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "value"),
+    [
+        (["preset=small,large,same"], 4),
+        (["preset=small,long", "trainer.max_epochs=9"], 9),
+        (["preset=derived", "bs=choice(1,2)"], 4),
+        (["preset=late", "bs=choice(1,2)"], None),
+        (["lr=interval(0,1)", "+more={a:1},{b:2}", "table=choice({low:4},{low:5})"], 4),
+    ],
+)
+def test_a_horizon_that_all_trials_share_is_taken(loader: Any, overrides: list[str], value: int | None) -> None:
+    overrides = [text.replace("lr=", "+lr=") for text in overrides]
+    search, found = jobs(loader, *overrides)
+    assert horizon(search, GIVEN, found) == value
+
+
+@pytest.mark.parametrize(
+    ("overrides", "received"),
+    [
+        (["preset=small,two"], "1 with preset=small"),
+        (["preset=stepped", "n=choice(1,2,3)"], "with n="),
+        (["preset=small,stepped", "n=choice(2,3)"], "with n="),
+    ],
+)
+def test_devices_that_follow_what_is_searched_are_refused(loader: Any, overrides: list[str], received: str) -> None:
+    search, found = jobs(loader, *overrides)
+    with pytest.raises(ArgumentError, match="one number of devices for all trials") as refused:
+        add_devices(search, KEYS[0], found)
+    assert received in str(refused.value.received)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "devices"),
+    [
+        (["preset=small,large"], None),
+        (["preset=two,small", "trainer.devices=2"], NumDevices(2)),
+        (["preset=two,small", "trainer.devices=choice(1,2)"], NumDevices(1, 2)),
+    ],
+)
+def test_devices_that_all_trials_share_are_taken(loader: Any, overrides: list[str], devices: NumDevices | None) -> None:
+    search, found = jobs(loader, *overrides)
+    add_devices(search, KEYS[0], found)
+    assert search.parameters.get(KEYS[0]) == devices
+
+
+@pytest.mark.parametrize(
+    ("overrides", "allowed"),
+    [
+        (["preset=small,acc"], "one for all trials"),
+        (["preset=small,same", "callback.monitor=val/loss,val/acc"], "one for all trials"),
+    ],
+)
+def test_a_monitor_that_follows_what_is_searched_is_refused(loader: Any, overrides: list[str], allowed: str) -> None:
+    _, found = jobs(loader, *overrides)
+    with pytest.raises(ArgumentError, match=r"hwtune\.objectives=") as refused:
+        found.shared(lambda facts: GIVEN.objectives(facts.monitors)[0], "objectives", allowed, "hwtune.objectives=")
+    assert "val/acc" in str(refused.value.received)
+    assert "val/loss" in str(refused.value.received)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "value", "hint"),
+    [
+        (["preset=of_bs", "bs=choice(8,16,9)"], 9, "hwtune.batch_size_key=bs"),
+        (["preset=small,of_n", "n=choice(2,3)", "trainer.devices=choice(1,8)"], 12, "global batch"),
+        (["preset=small,large", "trainer.devices=choice(1,16)"], 8, "global batch"),
+        (["data.batch_size=6", "bs=choice(1,2)", "trainer.devices=4"], 6, "global batch"),
+    ],
+)
+def test_a_batch_size_that_does_not_divide_in_some_job_is_refused(
+    loader: Any, overrides: list[str], value: int, hint: str
+) -> None:
+    search, found = jobs(loader, *overrides, *([] if "devices" in str(overrides) else ["trainer.devices=choice(1,2)"]))
+    add_devices(search, KEYS[0], found)
+    with pytest.raises(ArgumentError, match="a positive multiple of") as refused:
+        check_batch_size("data.batch_size", spec(search), found)
+    assert (refused.value.argument, refused.value.received) == ("data.batch_size", value)
+    assert hint in refused.value.hint
+
+
+@pytest.mark.parametrize("overrides", [["preset=small,large"], ["preset=of_bs", "bs=choice(8,16,32)"]])
+def test_batch_sizes_may_follow_what_is_searched(loader: Any, overrides: list[str]) -> None:
+    search, found = jobs(loader, *overrides, "trainer.devices=choice(1,2)")
+    add_devices(search, KEYS[0], found)
+    check_batch_size("data.batch_size", spec(search), found)
+    assert {job.facts.values["data.batch_size"] for job in found.seen} > {8}
+
+
+def test_what_options_bring_is_kept_as_it_is_written(loader: Any) -> None:
+    _, found = jobs(loader, "preset=small,of_bs,large", "part=first,second", "bs=choice(1,2)", "+x=interval(0,1)")
+    assert {name: dict(values) for name, values in found.options.items()} == {
+        "preset=small": {"data.batch_size": 8},
+        "preset=large": {"data.batch_size": 64},
+    }, "the example has preset=of_bs, the middle option"
+
+
+def test_many_groups_are_composed_one_change_at_a_time(loader: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightning_hwtune.sweep.jobs._MAX_COMBINATIONS", 3)
+    search, found = jobs(loader, "preset=small,same,long", "part=first,second")
+    assert len(found.seen) == 4
+    with pytest.raises(ArgumentError, match="with preset=long"):
+        horizon(search, GIVEN, found)
+
+
+def test_a_value_that_the_app_does_not_take_is_refused(loader: Any) -> None:
+    with pytest.raises(HydraException, match="other"):
+        jobs(loader, "bs.other=choice(1,2)")
