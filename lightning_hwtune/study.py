@@ -39,7 +39,7 @@ from lightning_hwtune.errors import ArgumentError, StudyFailedError, StudyNotFou
 from lightning_hwtune.names import refuse_unknown
 from lightning_hwtune.settings import parse_duration
 from lightning_hwtune.settings.duration import parse_hang_timeout
-from lightning_hwtune.settings.run_rules import check_run
+from lightning_hwtune.settings.run_rules import check_run, unjudged_devices
 from lightning_hwtune.store.disk_budget import parse_bytes
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.store.log import EventLog
@@ -327,6 +327,8 @@ class Study:
                         for note in found.study_notes:  # shown now: the trials need not repeat them
                             session.controller.note_once(note.text, note.topic, session.clock.now())
                     session.observers.append(view.on_events)
+                    if text := unjudged_devices(self._spec):
+                        session.controller.note_once(text, "unjudged devices", session.clock.now())
                     done = loop.run()
                     session.finish(done)
                     return done

@@ -6,7 +6,7 @@ from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.hang import AUTO
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["check_run"]
+__all__ = ["check_run", "unjudged_devices"]
 
 
 def check_run(
@@ -39,3 +39,13 @@ def check_run(
     if limits.max_cost_usd is not None and not spec.pool.usd_per_device_hour:
         hint = "Without a price nothing would ever be billed: give Pool(usd_per_device_hour=...)."
         raise ArgumentError("max_cost", limits.max_cost_usd, "None while the pool has no price", hint=hint)
+
+
+def unjudged_devices(spec: StudySpec) -> str:
+    """Return a line for the user if the number of devices is searched and no objective depends on it, else nothing."""
+    if len(set(spec.allocation.counts)) == 1 or any(objective.is_measured for objective in spec.objectives):
+        return ""
+    return (
+        "the number of devices is searched, but neither time nor cost is an objective, so nothing speaks for more or "
+        "fewer devices: add TrainSeconds() or Cost() (train_s or cost_usd in a file)"
+    )

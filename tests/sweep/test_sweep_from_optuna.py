@@ -43,7 +43,7 @@ def without(*words: str) -> str:
     return "\n".join(line for line in OPTUNA.splitlines() if not any(word in line for word in words))
 
 
-def test_a_pinned_target_beats_the_command_line(tmp_path: Path) -> None:
+def test_a_pinned_target_beats_the_sweeper_of_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "sphere.yaml").write_text(OPTUNA)
     done = start_command([str(PLAIN), *FLAGS, "hydra/sweeper=hwtune"], tmp_path)
     assert done.returncode == 1
@@ -71,4 +71,5 @@ def test_the_other_keys_keep_their_meaning(gone: list[str], overrides: list[str]
     assert len(trials) == 2
     best = min((trial.config["x"] ** 2 + trial.config["y"], trial.trial_id) for trial in trials)
     results = OmegaConf.load(tmp_path / "out" / "optimization_results.yaml")
-    assert results == {"name": "hwtune", "best_params": trials[best[1]].config, "best_value": best[0]}
+    found = {"name": "hwtune", "best_params": trials[best[1]].config, "best_value": best[0]}
+    assert results == {**found, "best_trial": best[1], "best_devices": 1, "best_checkpoint": None}

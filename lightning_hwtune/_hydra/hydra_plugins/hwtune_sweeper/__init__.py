@@ -23,7 +23,8 @@ _SAMPLERS = ("cmaes", "grid", "motpe", "nsgaii", "random", "tpe")
 class HwtuneConf:
     """What only this sweeper knows. The keys of study files keep their names, meanings and defaults."""
 
-    # what is optimised, e.g. [{metric: val/loss, mode: min}, train_s]; null: the monitor of the app's own callbacks
+    # what is optimised, e.g. [{metric: val/loss, mode: min}, train_s]; null: the monitor of the app's own callbacks;
+    # returned: what the app's main returns
     objectives: Any = None
     # when a trial goes on, e.g. {name: asha, eta: 3}; null: asha where a metric is known, else every trial to its end
     scheduler: Any = None
@@ -76,7 +77,7 @@ class HwtuneSweeperConf:
     defaults: list[Any] = field(default_factory=lambda: [{"sampler": None}])
     _target_: str = "hydra_plugins.hwtune_sweeper.HwtuneSweeper"
     _recursive_: bool = False
-    # minimize (also null), maximize, or a list with one of them for each value that the app returns
+    # minimize, maximize, or a list with one of them for each returned value; null: as the app's own monitor says
     direction: Any = None
     # SQLAlchemy URL of a database that replaces the study's own SQLite file
     storage: Any = None
