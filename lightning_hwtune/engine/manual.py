@@ -13,6 +13,7 @@ from lightning_hwtune.engine.session import Session
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.training.channel import Ended, SegmentOrder
 from lightning_hwtune.training.context import ActiveSegment, segment_context
+from lightning_hwtune.training.lightning_classes import adapt_classes
 from lightning_hwtune.training.trial import Trial
 from lightning_hwtune.training.worker import is_out_of_memory, own_threads
 
@@ -84,6 +85,7 @@ class Manual:
         channel = DirectChannel(order, self._loop)
         self._context.enter_context(own_threads(order))
         segment = self._context.enter_context(segment_context(order, channel))
+        adapt_classes("lightning.pytorch")
         seed_everything(order.seed, workers=True, verbose=False)
         trial = Trial(segment)
         self._active = (trial, segment, channel)

@@ -23,7 +23,6 @@ from lightning_hwtune.training.trial import Trial
 __all__ = ["CliSegment", "CliTrial"]
 
 _CONFIG = "lightning_cli.yaml"  # not the name of the file that LightningCLI itself saves
-_SAVED_CONFIG = "config.yaml"
 _N_KEPT = 4000  # characters of the last words on standard error
 
 
@@ -81,8 +80,6 @@ class CliSegment:
         path = trial.dir / _CONFIG
         # every rank writes the same
         write_whole(path, self.trial.config(order.config, order.num_devices, order.seed).text)
-        if segment.rank == 0:
-            (trial.dir / _SAVED_CONFIG).unlink(missing_ok=True)  # LightningCLI refuses to save over it
         owned = {"trainer.accelerator": order.accelerator, "trainer.default_root_dir": trial.dir}
         options = [f"--{name}={value}" for name, value in owned.items()]
         with _arguments([self.script or "lightning", *self.subcommand, "--config", str(path), *options]):

@@ -1,5 +1,7 @@
 """What Lightning's entry points call for every Trainer: our callback inside a segment, nothing anywhere else.
 
+A Trainer is being made here, which is the last moment before its loggers open their folders.
+
 Lightning asks its own group and the separate package its own, so each gets the class of its tree and the other tree is
 never imported.
 """
@@ -17,8 +19,10 @@ def lightning_callbacks() -> list[Any]:
     """Returns the callbacks for a `lightning.pytorch` Trainer."""
     if current_segment() is None:
         return []
+    from lightning_hwtune.training.lightning_classes import adapt_classes
     from lightning_hwtune.training.lightning_tree import RungCallback
 
+    adapt_classes("lightning.pytorch")
     return [RungCallback(attached=True)]
 
 
@@ -26,6 +30,8 @@ def pytorch_lightning_callbacks() -> list[Any]:
     """Returns the callbacks for a `pytorch_lightning` Trainer."""
     if current_segment() is None:
         return []
+    from lightning_hwtune.training.lightning_classes import adapt_classes
     from lightning_hwtune.training.pytorch_lightning_tree import RungCallback
 
+    adapt_classes("pytorch_lightning")
     return [RungCallback(attached=True)]

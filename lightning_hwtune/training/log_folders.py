@@ -1,8 +1,11 @@
 """One folder a trial for Lightning's loggers that write folders: `TensorBoardLogger` and `CSVLogger`.
 
-Without a version these loggers count upward, and every segment would begin a folder of its own. They have opened it
-before any callback is asked; here what it holds is moved into the folder of the trial's first segment, where the logger
-then goes on. A version that the user gives as a string is left alone.
+Without a version these loggers would count upward. In a segment they get the trial's, `trial_009`, in all segments the
+same (see `lightning_classes`); where another study that logs to the same place has that name, `trial_009_2`.
+
+A logger whose version is a number has counted before its Trainer was made, or has it from the user. It has opened its
+folder before any callback is asked; here what that holds is moved into the folder of the trial's first segment, where
+the logger then goes on. A version that the user gives as a string is left alone.
 
 Trials that count in one shared folder at the same moment can come to one number. So a trial leaves its mark in its
 folder, and one that finds another's counts on.
@@ -11,16 +14,32 @@ folder, and one that finds another's counts on.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from lightning_hwtune.training.context import ActiveSegment
 from lightning_hwtune.training.metrics_file import continue_metrics, point_to
+from lightning_hwtune.training.run_record import load_record
 
-__all__ = ["continue_folder", "mark_restart"]
+__all__ = ["continue_folder", "mark_restart", "trial_version"]
 
 _MARK = ".hwtune"
+_TRIAL = re.compile(r"trial_\d{3,}(_\d+)?$")
+
+
+def trial_version(logger: Any, segment: ActiveSegment) -> str:
+    """Return the version of a logger that has none: the trial's name, with a number where another study has it."""
+    order = segment.order
+    for number in itertools.count(1):
+        version = f"trial_{order.trial_id:03d}" + (f"_{number}" if number > 1 else "")
+        if segment.rank != 0 or "://" in str(logger.root_dir) or _is_seen(logger, version, order.trial_dir):
+            return version  # other ranks get that of the first one later
+        if _mark(_folder(logger, version), order.trial_dir):
+            return version
+    raise RuntimeError("numbers do not end")
 
 
 def continue_folder(logger: Any, seen: dict[str, Any], held: Path | None, segment: ActiveSegment) -> None:
@@ -57,28 +76,35 @@ def mark_restart(logger: Any, step: int) -> None:
 
 
 def _can_return(logger: Any, seen: dict[str, Any], home: str) -> bool:
-    """Tells whether the logger has counted on from a folder of this trial that is still there."""
-    counted = [seen.get("version"), logger.version]
-    if not all(isinstance(version, int) for version in counted) or counted[0] == counted[1]:
+    """Return whether the logger has left the folder of this trial's earlier segments, and that is still there."""
+    earlier, version = seen.get("version"), logger.version
+    if earlier == version or not isinstance(earlier, int) or not (isinstance(version, int) or _TRIAL.match(version)):
         return False
-    folder = _numbered(logger, seen["version"])
-    return folder.is_dir() and os.path.relpath(folder, home) == seen["folder"]
+    return _folder(logger, earlier).is_dir() and _is_seen(logger, earlier, home)
+
+
+def _is_seen(logger: Any, version: int | str, home: str) -> bool:
+    """Return whether an earlier segment of the trial has logged there, also if trial and logs have been moved."""
+    folder = os.path.relpath(_folder(logger, version), home)
+    seen = [entry for entry in load_record(home).values() if isinstance(entry, dict)]
+    return any(entry.get("version") == version and entry.get("folder") == folder for entry in seen)
 
 
 def _place(logger: Any, home: str) -> str:
     """Returns the logger's folder as seen from the trial's: the same if both have been moved."""
     version = logger.version
-    folder = _numbered(logger, version) if isinstance(version, int) else logger.log_dir
+    folder = _folder(logger, version) if isinstance(version, int) or _TRIAL.match(version) else logger.log_dir
     return os.path.relpath(folder, home)
 
 
-def _numbered(logger: Any, version: int) -> Path:
-    return Path(os.path.expanduser(os.path.expandvars(os.path.join(logger.root_dir, f"version_{version}"))))
+def _folder(logger: Any, version: int | str) -> Path:
+    name = version if isinstance(version, str) else f"version_{version}"
+    return Path(os.path.expanduser(os.path.expandvars(os.path.join(logger.root_dir, name))))
 
 
 def _go_on_in(logger: Any, version: int, held: Path | None, home: str) -> None:
     """Moves what a logger has opened into the folder of another version, and the logger with it."""
-    fresh, kept = _numbered(logger, logger.version), _numbered(logger, version)
+    fresh, kept = _folder(logger, logger.version), _folder(logger, version)
     is_ours = _mark(fresh, home)
     if held is None:
         _close(logger)
@@ -103,14 +129,14 @@ def _count_on(logger: Any, held: Path | None) -> None:
     while True:
         version += 1
         try:
-            _numbered(logger, version).mkdir(parents=True)
+            _folder(logger, version).mkdir(parents=True)
         except FileExistsError:
             continue
         break
     if held is None:
         _close(logger)
     else:
-        point_to(logger, _numbered(logger, version))
+        point_to(logger, _folder(logger, version))
     logger._version = version
 
 

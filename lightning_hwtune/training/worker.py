@@ -24,6 +24,7 @@ from lightning_hwtune.training.connection import PipeChannel
 from lightning_hwtune.training.context import current_segment, segment_context
 from lightning_hwtune.training.forks import quieten_forks
 from lightning_hwtune.training.lifeline import adopt_orphans, die_with_parent
+from lightning_hwtune.training.lightning_classes import adapt_classes
 from lightning_hwtune.training.ranks import adopt_environment, host_store, rank_environment, scrub_environment
 from lightning_hwtune.training.repeated import repeated
 from lightning_hwtune.training.server import INHERITED
@@ -75,6 +76,7 @@ def run_segment(train: Callable[[Trial], Any], order: SegmentOrder, channel: Cha
     """
     from lightning.pytorch import seed_everything
 
+    adapt_classes("lightning.pytorch")
     with _environment(order), own_threads(order), segment_context(order, channel, rank) as segment:
         seed_everything(order.seed, workers=True, verbose=False)
         channel.send(Started(rank, os.getpid()))

@@ -85,7 +85,7 @@ def _shown_hyperparameters(events: EventAccumulator) -> dict[str, Any]:
 @pytest.mark.parametrize("version", [None, "mine"])
 def test_a_csv_logger_keeps_one_file_with_every_step_once(bench: Bench, tmp_path: Path, version: str | None) -> None:
     _train_in_three_segments(bench, _training(lambda: CSVLogger(tmp_path / "logs", "net", version)))
-    folder = tmp_path / "logs" / "net" / (version or "version_0")
+    folder = tmp_path / "logs" / "net" / (version or "trial_017")
     assert list(folder.parent.iterdir()) == [folder]
     _assert_whole(_rows(folder))
     hparams = yaml.safe_load((folder / "hparams.yaml").read_text())
@@ -120,12 +120,14 @@ def test_rows_outlive_a_segment_that_fails(bench: Bench, tmp_path: Path) -> None
 
 def test_another_place_is_not_taken_for_the_trials_own(bench: Bench, tmp_path: Path) -> None:
     roots = [tmp_path / "monday", tmp_path / "tuesday"]
-    (roots[1] / "lightning_logs" / "version_0").mkdir(parents=True)  # somebody else's
+    (roots[1] / "lightning_logs" / "trial_017").mkdir(parents=True)
+    (roots[1] / "lightning_logs" / "trial_017" / ".hwtune").write_text("another study's")
     train = _training(lambda: TensorBoardLogger(roots.pop(0)))
     first = bench.inline(train, {2: "pause"})
     bench.inline(train, {3: "pause"}, **bench.resume(first, 2))
-    assert list((tmp_path / "tuesday" / "lightning_logs" / "version_0").iterdir()) == []
-    assert [event.step for event in _events(tmp_path / "tuesday/lightning_logs/version_1").Scalars("val_error")] == [23]
+    assert len(list((tmp_path / "tuesday" / "lightning_logs" / "trial_017").iterdir())) == 1
+    events = _events(tmp_path / "tuesday" / "lightning_logs" / "trial_017_2")
+    assert [event.step for event in events.Scalars("val_error")] == [23]
 
 
 def test_an_unchanged_script_has_one_tensorboard_run(bench: Bench, tmp_path: Path) -> None:
@@ -137,10 +139,10 @@ def test_an_unchanged_script_has_one_tensorboard_run(bench: Bench, tmp_path: Pat
             enable_progress_bar=False, enable_model_summary=False,
         )  # fmt: skip
         trainer.fit(DigitsNet(), DigitsData(64))
-        assert trainer.log_dir == str(tmp_path / "lightning_logs" / "version_0")
+        assert trainer.log_dir == str(tmp_path / "lightning_logs" / "trial_017")
 
     _train_in_three_segments(bench, train)
-    folder = tmp_path / "lightning_logs" / "version_0"
+    folder = tmp_path / "lightning_logs" / "trial_017"
     assert list(folder.parent.iterdir()) == [folder]
     assert list(folder.rglob("*.ckpt")) == list((folder / "checkpoints").iterdir())
     events = _events(folder)
@@ -163,7 +165,7 @@ def test_what_was_logged_before_the_fit_moves_along(bench: Bench, tmp_path: Path
         return loggers
 
     _train_in_three_segments(bench, _training(make))
-    csv_folder, folder = (tmp_path / name / "lightning_logs" / "version_0" for name in ("csv", "tb"))
+    csv_folder, folder = (tmp_path / name / "lightning_logs" / "trial_017" for name in ("csv", "tb"))
     assert list(csv_folder.parent.iterdir()) == [csv_folder]
     assert list(folder.parent.iterdir()) == [folder]
     rows = _rows(csv_folder)
@@ -189,6 +191,36 @@ def test_trials_that_counted_to_one_number_part(bench: Bench, tmp_path: Path) ->
     assert [row["epoch"] for row in rows if row["val_error"]] == ["0", "1"]
     assert [event.step for event in _events(tmp_path / "tb/net/version_0").Scalars("val_error")] == [7]
     assert [event.step for event in _events(tmp_path / "tb/net/version_1").Scalars("val_error")] == [7, 15]
+
+
+def test_a_trial_that_began_in_a_numbered_folder_stays_in_it(bench: Bench, tmp_path: Path) -> None:
+    """As in a study of the time when versions were counted."""
+    numbers: list[int | None] = [4, None]
+
+    def make() -> list[Logger]:
+        loggers = [CSVLogger(tmp_path / "csv", "net"), TensorBoardLogger(tmp_path / "tb", "net")]
+        number = numbers.pop(0)
+        for logger in loggers:
+            logger._version = number
+        return loggers
+
+    first = bench.inline(_training(make), {2: "pause"})
+    bench.inline(_training(make), {3: "pause"}, **bench.resume(first, 2))
+    for name in ("csv", "tb"):
+        assert [path.name for path in (tmp_path / name / "net").iterdir()] == ["version_4"]
+    rows = _rows(tmp_path / "csv" / "net" / "version_4")
+    assert [row["epoch"] for row in rows if row["val_error"]] == ["0", "1", "2"]
+    events = _events(tmp_path / "tb" / "net" / "version_4")
+    assert [event.step for event in events.Scalars("val_error")] == [7, 15, 23]
+
+
+@pytest.mark.parametrize("version", [7, "mine", ""])
+def test_a_version_of_the_users_stays(bench: Bench, tmp_path: Path, version: int | str) -> None:
+    train = _training(lambda: CSVLogger(tmp_path / "csv", "net", version))
+    first = bench.inline(train, {1: "pause"})
+    bench.inline(train, {2: "pause"}, **bench.resume(first, 1))
+    rows = _rows(tmp_path / "csv" / "net" / (f"version_{version}" if version == 7 else str(version)))
+    assert [row["epoch"] for row in rows if row["val_error"]] == ["0", "1"]
 
 
 def test_a_folder_that_two_trials_share_by_name_is_told(bench: Bench, tmp_path: Path) -> None:
@@ -226,7 +258,7 @@ def test_a_model_checkpoint_keeps_its_folder_and_its_best(bench: Bench, tmp_path
 
     said = bench.inline(train, {2: "pause"})
     bench.inline(train, {3: "pause"}, **bench.resume(said, 2))
-    folder = tmp_path / "lightning_logs" / "version_0" / "checkpoints"
+    folder = tmp_path / "lightning_logs" / "trial_017" / "checkpoints"
     assert sorted(path.name for path in folder.iterdir()) == ["epoch=0.ckpt", "epoch=1.ckpt", "epoch=2.ckpt"]
     assert len(kept[-1].best_k_models) == 3
 
@@ -244,9 +276,9 @@ def test_ranks_agree_on_the_folder(bench: Bench, tmp_path: Path) -> None:
     last = bench.segment(train, {3: "pause"}, num_devices=2, **bench.resume(said, 2))
     assert [ended.error for ended in last.ended] == ["", ""]
     told = [tmp_path / f"segment_{segment}_rank_{rank}" for segment in (1, 2) for rank in (0, 1)]
-    assert [path.read_text() for path in told] == ["0 0"] * 4
-    _assert_whole(_rows(tmp_path / "csv" / "lightning_logs" / "version_0"))
-    assert [path.name for path in (tmp_path / "tb" / "lightning_logs").iterdir()] == ["version_0"]
+    assert [path.read_text() for path in told] == ["trial_017 trial_017"] * 4
+    _assert_whole(_rows(tmp_path / "csv" / "lightning_logs" / "trial_017"))
+    assert [path.name for path in (tmp_path / "tb" / "lightning_logs").iterdir()] == ["trial_017"]
 
 
 class _Ranking(ScriptedChannel):
