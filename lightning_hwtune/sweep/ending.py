@@ -21,7 +21,7 @@ __all__ = ["Ending"]
 
 _PAST = "the app failed after the trial was paused or stopped, which changes nothing"
 _HAD_ENDED = "the app failed after the trial's training had ended, so the values logged last stand"
-_OTHER_VALUE = "To compare what the app returns, log it, and name that metric in hwtune.objectives"
+_OTHER_VALUE = "For the best value so far give the objective `best: true`; another value has to be logged and named"
 _ROUNDING = 1e-5  # single precision, printed or averaged in another order
 _NO_VALUE = "Let the function under hydra.main return it, and raise what it cannot handle."
 
@@ -35,11 +35,13 @@ class Ending:
         names: the objectives that `main` returns, in order.
         is_judged_by_value: True if nothing but the returned value is known of a trial.
         hints: in the words of the app's keys.
+        best: the objectives whose best value so far counts; a segment does not know it.
     """
 
     names: tuple[str, ...]
     is_judged_by_value: bool = False
     hints: Hints = field(default_factory=Hints)
+    best: frozenset[str] = frozenset()
 
     def guard(self, trial: Trial, segment: ActiveSegment, returned: Returned, call: Callable[[], None]) -> None:
         """Calls the app, and takes what comes of it.
@@ -78,7 +80,8 @@ class Ending:
             segment.clock.stop()
             segment.channel.report(Report(segment.resource, values, segment.clock.seconds))
         elif has_value and not segment.is_over:
-            _compare(segment, self._values(returned.value))
+            values = self._values(returned.value)
+            _compare(segment, {name: value for name, value in values.items() if name not in self.best})
 
     def _values(self, value: Any) -> Mapping[str, float]:
         """Returns the objectives' values by name.

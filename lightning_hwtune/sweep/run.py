@@ -134,7 +134,12 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
         hydra=tuple(text for text in given_to_hydra if not text.lstrip("+~").startswith(_DROPPED)),
         overrides=AppOverrides(search, given.own.get("ckpt_path_key")),
         dirs=_dirs(config, jobs.example, sweep_dir),
-        ending=Ending(study.spec.objectives.metrics, is_judged_by_value=not objectives, hints=hints(given)),
+        ending=Ending(
+            study.spec.objectives.metrics,
+            is_judged_by_value=not objectives,
+            hints=hints(given),
+            best=frozenset(metric.name for metric in study.spec.objectives.best_so_far),
+        ),
         batch_size_key=batch_size_key,
     )
     return _Sweep(given, settings, study, app, config, sweep_dir, reason)

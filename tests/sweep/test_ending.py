@@ -104,6 +104,13 @@ def test_a_logged_value_counts_and_another_one_that_is_returned_is_noted_once_pe
     assert all("The logged value counts" in note for note in channel.notes)
 
 
+def test_the_best_value_so_far_is_not_compared_with_the_last_one(bench: Bench) -> None:
+    bench.trained(9)
+    bench.segment.measured = {"loss": 0.25, "size": 3.0}
+    notes = bench.run(replace(TWO, best=frozenset({"loss"})), lambda: (0.125, 4)).notes
+    assert [note.partition(",")[0] for note in notes] == ["the app returned 4 for size"]
+
+
 @pytest.mark.parametrize("verdict", ["pause", "stop"])
 def test_what_comes_of_a_trial_between_rungs_is_no_measurement(bench: Bench, verdict: str) -> None:
     bench.trained(3, verdict)
