@@ -115,7 +115,8 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
         scheduler if objectives else {"name": "run_to_end", "max_epochs": 1},
     )
     digest = given.digest(space, *judged, [*search.fixed.values(), *command.flags])
-    name = default_name(Path(given.own["dir"]), jobs.example.hydra.job.name, search.parameters, digest)
+    searched = [name for name, parameter in search.parameters.items() if parameter.n_values != 1]
+    name = default_name(Path(given.own["dir"]), jobs.example.hydra.job.name, searched, digest)
     settings = given.study(name, space, *judged)
     study = _study(settings, batch_size_key)
     given.check_directions(study.spec.objectives)

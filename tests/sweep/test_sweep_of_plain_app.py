@@ -104,6 +104,18 @@ def test_batch_sizes_that_do_not_divide_are_not_drawn_whatever_their_key(tmp_pat
     assert values == {(3, 1): 9, (4, 1): 16, (4, 2): 4}
 
 
+def test_a_batch_size_that_follows_a_searched_key_is_each_trials_own(tmp_path: Path) -> None:
+    followed = ["+bs=choice(2,4)", "+data.batch_size=${bs}", "+x=${data.batch_size}", "+trainer.devices=2", TWO_CPUS]
+    grid = ["hydra.sweeper.hwtune.searcher=grid", "hydra.sweeper.n_trials=2", "hydra.sweep.dir=out"]
+    output = sweep(PLAIN, [*followed, *grid, "hydra.sweeper.hwtune.batch_size_key=data.batch_size"], tmp_path)
+    trials = load("app-bs", tmp_path).state().trials
+    assert {trial.config["bs"]: trial.last and trial.last.values["value"] for trial in trials} == {2: 1, 4: 4}
+    for trial in trials:
+        saved = OmegaConf.load(tmp_path / "out" / f"trial_{trial.trial_id:03d}" / ".hydra" / "config.yaml")
+        assert saved.data.batch_size == trial.config["bs"] // 2
+    assert "neither time nor cost" not in output, "one number of devices is not searched"
+
+
 def test_the_number_of_devices_may_be_new_to_the_app(tmp_path: Path) -> None:
     command = ["+x=interval(0,1)", "+trainer.devices=2", "hydra.sweeper.study_name=two", "hydra.sweeper.n_trials=1"]
     sweep(PLAIN, [*command, TWO_CPUS], tmp_path)
@@ -133,6 +145,31 @@ def test_the_number_of_devices_may_be_new_to_the_app(tmp_path: Path) -> None:
             ["+trainer.max_epochs=choice(5,10)", "hydra.sweeper.hwtune.objectives=[{metric: loss, mode: min}]"],
             {},
             "one value, the horizon of all trials. Give trainer.max_epochs the length",
+        ),
+        (
+            [
+                "+trainer.max_epochs=${multiply}",
+                "+multiply=choice(5,10)",
+                "hydra.sweeper.hwtune.objectives=[{metric: loss, mode: min}]",
+            ],
+            {},
+            "10 with multiply=10, 5 with multiply=5",
+        ),
+        (["+trainer.devices=${n}", "+n=choice(1,2)", TWO_CPUS], {}, "`trainer.devices` is '2 with n=2, 1 with n=1'"),
+        (
+            [
+                "+x=interval(0,1)",
+                "hydra.sweeper.direction=maximize",
+                "+stop={_target_: EarlyStopping, monitor: loss}",
+                "+trainer.max_epochs=3",
+            ],
+            {},
+            "minimize: the app's stop watches loss (min)",
+        ),
+        (
+            ["+x=interval(0,1)", "hydra.sweeper.hwtune.objectives=[{metric: loss, mode: min}]"],
+            {},
+            "The app has no trainer.max_epochs",
         ),
         (["+x=interval(0,1)"], {"LOCAL_RANK": "1", "RANK": "1"}, "no rank of a group"),
     ],
