@@ -128,7 +128,8 @@ class RungHooks:
         checks.note_foreign_checkpoints(trainer, segment)
         internals.finish_epochs(trainer)
         loggers.mark_restarts(trainer, segment)
-        segment.clock.start()
+        if segment.order.checkpoint is None:  # else what is to be restored comes first
+            segment.clock.start()
 
     # ------------------------------------------------------------------ training
 
@@ -143,12 +144,15 @@ class RungHooks:
         if self._resume is not None:
             self._resume.on_train_epoch_start(trainer, pl_module)
         self._has_begun = True
+        segment.clock.start()
+        segment.clock.epoch_began()
         segment.advance()
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Gives each rank its own random stream, and counts samples."""
         if self._segment is None:
             return
+        self._segment.clock.step_began()
         if self._resume is not None:
             self._resume.on_train_batch_start(trainer, batch_idx)
         self._count.add(trainer, batch)
@@ -157,11 +161,19 @@ class RungHooks:
         """Counts progress."""
         if self._segment is not None:
             self._segment.advance(is_training=True)
+            self._segment.clock.step_ended()
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """Counts the samples of this validation from here."""
+        if self._segment is not None:
+            self._segment.clock.validation_began()
         if self._reports is not None:
             self._reports.logged.validation_began()
+
+    def on_validation_batch_start(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
+        """Lets the clock know."""
+        if self._segment is not None:
+            self._segment.clock.validation_step_began()
 
     def on_validation_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *args: Any, **kwargs: Any
@@ -169,11 +181,18 @@ class RungHooks:
         """Counts progress, and the samples behind this rank's values."""
         if self._segment is not None and self._reports is not None:
             self._segment.advance()
+            self._segment.clock.validation_step_ended()
             self._reports.logged.validated_batch(trainer, batch)
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        """Lets the clock know."""
+        if self._segment is not None:
+            self._segment.clock.between()
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Keeps the resource for checkpoints that other callbacks save now; the report comes in the last round."""
         if self._segment is not None:
+            self._segment.clock.between()
             self._segment.resource = self._count.after(trainer, trainer.current_epoch + 1)
         if self._resume is not None:
             self._resume.on_train_epoch_end(trainer)

@@ -5,54 +5,16 @@ One segment a process at a time. Outside `segment_context` there is none, and ev
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import final
 
 from lightning_hwtune.training.channel import Channel, Ended, Message, Note, SegmentOrder, VerdictMessage
+from lightning_hwtune.training.import_times import measured
+from lightning_hwtune.training.train_clock import TrainClock
 
-__all__ = ["ActiveSegment", "Hints", "TrainClock", "current_segment", "segment_context"]
-
-
-@final
-class TrainClock:
-    """A stopwatch over useful training: validation counts; restoring, reporting and saving do not."""
-
-    __slots__ = ("_since", "_total_s")
-
-    def __init__(self) -> None:
-        self._total_s = 0.0
-        self._since: float | None = None
-
-    def start(self, since: float | None = None) -> None:
-        """Lets it run, from now or from a past moment of `time.perf_counter`; no effect if it runs."""
-        if self._since is None:
-            self._since = time.perf_counter() if since is None else since
-
-    def stop(self) -> None:
-        """Lets it stand still; no effect if it stands."""
-        if self._since is not None:
-            self._total_s += time.perf_counter() - self._since
-            self._since = None
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Stands still meanwhile, and then runs on if it ran."""
-        ran = self._since is not None
-        self.stop()
-        try:
-            yield
-        finally:
-            if ran:
-                self.start()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds it ran."""
-        running = 0.0 if self._since is None else time.perf_counter() - self._since
-        return self._total_s + running
+__all__ = ["ActiveSegment", "Hints", "current_segment", "segment_context"]
 
 
 @final
@@ -95,7 +57,7 @@ class ActiveSegment:
     order: SegmentOrder
     channel: Channel
     rank: int
-    clock: TrainClock = field(default_factory=TrainClock)
+    clock: TrainClock = field(init=False)
     reporter: object | None = None
     verdict: VerdictMessage | None = None
     resource: int = 0
@@ -110,6 +72,8 @@ class ActiveSegment:
 
     def __post_init__(self) -> None:
         self.resource = self.order.resource
+        is_resumed, tunes = self.order.checkpoint is not None, self.order.accelerator != "cpu"
+        self.clock = TrainClock(is_resumed=is_resumed, tunes=tunes)
 
     @property
     def is_over(self) -> bool:
@@ -170,6 +134,7 @@ def segment_context(order: SegmentOrder, channel: Channel, rank: int = 0) -> Ite
         )
     _current = ActiveSegment(order, channel, rank)
     try:
-        yield _current
+        with measured():
+            yield _current
     finally:
         _current = None

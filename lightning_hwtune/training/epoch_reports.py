@@ -147,5 +147,5 @@ class EpochReports:
         if segment.order.probe_batches is None:
             return None
         segment.clock.stop()
-        epoch_s = segment.clock.seconds * internals.share_of_epoch(trainer, self._own_limits)
+        epoch_s = segment.clock.epoch_s(*internals.batches_left_out(trainer, self._own_limits))
         return Probe(tuple(sorted(names)), epoch_s, internals.reserved_gpu_bytes(trainer))

@@ -17,6 +17,7 @@ from lightning_hwtune.training.process_group import group_size
 
 __all__ = [
     "batch_size",
+    "batches_left_out",
     "class_tree",
     "finish_epochs",
     "group_size",
@@ -29,7 +30,6 @@ __all__ = [
     "preload_checkpoint",
     "replace_callback_metrics",
     "reserved_gpu_bytes",
-    "share_of_epoch",
     "skip_evaluation",
     "skip_training",
     "sum_over_ranks",
@@ -102,12 +102,21 @@ def limit_batches(trainer: Any, n: int) -> None:
     trainer.num_sanity_val_steps = 0
 
 
-def share_of_epoch(trainer: Any, own: tuple[int | float, int | float]) -> float:
-    """Returns how many epochs of `limit_batches` make one under the Trainer's own limits; NaN if that is unknown."""
+def batches_left_out(trainer: Any, own: tuple[int | float, int | float]) -> tuple[float, float]:
+    """Returns how many training and validation batches of an epoch a check leaves out; NaN where nobody knows.
+
+    Args:
+        own: the Trainer's limits before `limit_batches`.
+    """
     loaders = (trainer.train_dataloader, trainer.val_dataloaders)
-    whole = sum(_n_batches(loader, limit) for part, limit in zip(loaders, own, strict=True) for loader in _flat(part))
-    done = trainer.num_training_batches + sum(trainer.num_val_batches)
-    return whole / done if done and math.isfinite(whole) else math.nan
+    done = (trainer.num_training_batches, sum(trainer.num_val_batches))
+    training, validation = (
+        sum(_n_batches(loader, limit) for loader in _flat(part)) - n
+        for part, limit, n in zip(loaders, own, done, strict=True)
+    )
+    return max(training, 0.0) if math.isfinite(training) else math.nan, (
+        max(validation, 0.0) if math.isfinite(validation) else math.nan
+    )
 
 
 def _n_batches(loader: Any, limit: int | float) -> float:

@@ -10,7 +10,6 @@ For loops of one's own, `report` takes the place of `fit`, `save` and `load` tha
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
@@ -31,7 +30,7 @@ class Trial:
 
     def __init__(self, segment: ActiveSegment) -> None:
         self._segment = segment
-        self._ready_at = time.perf_counter()  # there may be training since: the function's start, the end of `load`
+        segment.clock.mark()  # there may be training since: the function's start, the end of `load`
 
     def __repr__(self) -> str:
         return f"Trial({self.id}, {dict(self.config)!r}, num_devices={self.num_devices})"
@@ -207,7 +206,7 @@ class Trial:
                 hint="Call trial.manual_reports() before the first fit, then only trial.report() reports.",
             )  # fmt: skip
         if is_first:
-            self._segment.clock.start(self._ready_at)
+            self._segment.clock.start(at_mark=True)
         verdict = report_by_hand(self._segment, int(resource), values)
         reason = Reason("verdict", verdict.reason, verdict.standing)
         if verdict.kind == "continue":
@@ -242,7 +241,7 @@ class Trial:
             return None
         with self._segment.clock.paused():
             state = torch.load(self.ckpt_path, map_location="cpu", weights_only=False)
-        self._ready_at = time.perf_counter()
+        self._segment.clock.mark()
         return state
 
 

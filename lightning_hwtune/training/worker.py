@@ -23,6 +23,7 @@ from lightning_hwtune.training.channel import Beat, Channel, Ended, Note, RankTa
 from lightning_hwtune.training.connection import PipeChannel
 from lightning_hwtune.training.context import current_segment, segment_context
 from lightning_hwtune.training.forks import quieten_forks
+from lightning_hwtune.training.import_times import measured
 from lightning_hwtune.training.lifeline import adopt_orphans, die_with_parent
 from lightning_hwtune.training.lightning_classes import adapt_classes
 from lightning_hwtune.training.ranks import adopt_environment, host_store, rank_environment, scrub_environment
@@ -55,7 +56,7 @@ def run_rank(channel: PipeChannel, listener: int | None, server: int) -> None:
         if why := _redirect_output(log_path(order, rank)):
             text = f"the output of rank {rank} is not kept, since its log file cannot be opened: {why}. "
             channel.send(Note(text + "Is the disk full? See `df -h`, and `df -i` for inodes."))
-        with _beating(channel, rank):
+        with _beating(channel, rank), measured():
             train = _prepare(task, listener)
             ended = run_segment(train, order, channel, rank)
     except BaseException as error:  # an exit, too, needs a last message

@@ -57,6 +57,7 @@ class ResumeState:
         if self._has_begun:  # a finder returns to where it was
             return
         self._restored = found
+        self._segment.clock.remember(found.get("clock", {}))
         if self._segment.order.unit == "epochs":
             check_resumed(self._segment, found, lightning_state.epochs_in(checkpoint))
         if self._is_resumed:
@@ -105,6 +106,7 @@ class ResumeState:
             "pruning": pruning.pruning_masks(trainer, pl_module),
             "loaders": self._reload.state(trainer),
             "attributes": finders.found_attributes(trainer, pl_module),
+            "clock": self._segment.clock.memory(),
         }
 
     @property

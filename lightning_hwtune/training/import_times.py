@@ -1,0 +1,140 @@
+"""How long this process imports and compiles: what it does once, and what no training takes.
+
+`measured()` puts a finder before all others, which is asked only for modules that are not loaded yet. It lets the
+others find the module, and times how long it executes, imports inside it included. Nothing is measured outside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.machinery
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+from typing import Any, final
+
+__all__ = ["compile_s", "import_s", "import_times", "measured", "watch_compiler"]
+
+
+def import_s() -> float:
+    """Returns the seconds that this thread has spent in measured imports so far."""
+    return _finder.total_s if threading.get_ident() == _finder.thread else 0.0
+
+
+def import_times() -> dict[str, float]:
+    """Returns the seconds of each import that no other import caused: name of the module -> seconds."""
+    return dict(_finder.times)
+
+
+def compile_s() -> float:
+    """Returns the seconds that `torch.compile` has taken so far, as far as `watch_compiler` has watched."""
+    return _compiler.total_s()
+
+
+@contextlib.contextmanager
+def measured() -> Iterator[None]:
+    """Measures imports meanwhile; no effect inside another one."""
+    watch_compiler()
+    if _finder in sys.meta_path:
+        yield
+        return
+    _finder.thread = threading.get_ident()
+    sys.meta_path.insert(0, _finder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.meta_path.remove(_finder)
+
+
+@final
+class _Finder:
+    """A finder that finds what the others find, and times it."""
+
+    def __init__(self) -> None:
+        self.total_s = 0.0
+        self.times: dict[str, float] = {}
+        self.thread = threading.get_ident()
+        self._is_inside = False
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Returns what the finders after this one find."""
+        if self._is_inside or threading.get_ident() != self.thread:
+            return None
+        for finder in [finder for finder in sys.meta_path if finder is not self]:
+            spec = finder.find_spec(name, path, target) if hasattr(finder, "find_spec") else None
+            if spec is not None:
+                self._time(name, spec.loader)
+                return spec
+        return None
+
+    def _time(self, name: str, loader: Any) -> None:
+        """Has a loader's next execution of a module timed; a loader that takes no attributes is left alone."""
+        execute = getattr(loader, "exec_module", None)
+        if execute is None or isinstance(loader, type):
+            return
+
+        def timed(module: ModuleType) -> None:
+            with contextlib.suppress(AttributeError):
+                del loader.exec_module
+            if self._is_inside or threading.get_ident() != self.thread:
+                execute(module)
+                return
+            self._is_inside, begun = True, time.perf_counter()
+            try:
+                execute(module)
+            finally:
+                taken_s = time.perf_counter() - begun
+                self._is_inside = False
+                self.total_s += taken_s
+                self.times[name] = self.times.get(name, 0.0) + taken_s
+                watch_compiler()  # it may have come with this import
+
+        with contextlib.suppress(AttributeError, TypeError):
+            loader.exec_module = timed
+
+
+_finder = _Finder()
+
+
+# ---------------------------------------------------------------------- torch.compile
+
+
+@final
+class _Compiler:
+    """Adds up the time between the start and the end of compilations, as torch reports them; without imports."""
+
+    def __init__(self) -> None:
+        self._total_s = 0.0
+        self._since: float | None = None
+
+    def total_s(self) -> float:
+        return self._total_s + (0.0 if self._since is None else self._now() - self._since)
+
+    @staticmethod
+    def _now() -> float:
+        return time.perf_counter() - import_s()
+
+    def begin(self, *_: object) -> None:
+        if self._since is None:
+            self._since = self._now()
+
+    def end(self, *_: object) -> None:
+        self._total_s, self._since = self.total_s(), None
+
+
+_compiler = _Compiler()
+
+
+def watch_compiler() -> None:
+    """Has `torch.compile` measured from now on, if this process uses it and torch reports it (from 2.4 on)."""
+    callback = sys.modules.get("torch._dynamo.callback")
+    handler: Any = getattr(callback, "callback_handler", None)
+    if _compiler.begin in getattr(handler, "start_callbacks", [_compiler.begin]):
+        return
+    handler.register_start_callback(_compiler.begin)
+    handler.register_end_callback(_compiler.end)
