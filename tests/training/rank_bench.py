@@ -122,7 +122,9 @@ def _answer(ranks: list[Rank], script: Script) -> Said:
 
 
 def differences(a: Any, b: Any, path: str = "") -> list[str]:
-    """Returns the places where two nested values are not the same bits."""
+    """Returns the places where two nested values are not the same bits; measured times never are."""
+    if path.endswith("lightning_hwtune/clock"):
+        return []
     if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
         return [] if a.dtype == b.dtype and torch.equal(a, b) else [path]
     if isinstance(a, Mapping) and isinstance(b, Mapping):
