@@ -10,6 +10,8 @@ import math
 from collections.abc import Container, Mapping
 from typing import Any, final
 
+import numpy as np
+
 from lightning_hwtune.core.decisions import Answer, Done, Reason, Resume, Start, Wait
 from lightning_hwtune.core.record import TrialRecord, TrialState
 from lightning_hwtune.core.schedulers import Promotion
@@ -253,7 +255,7 @@ class Choice:
         due, top = self._n_finishers_due(), self.scheduler.max_resource
         if due <= 0 or any(trial.target < top for trial in self._running_trials()):
             return None
-        able = [(trial, level) for trial, level in self._unpromoted() if not trial.state.is_final]
+        able = [(trial, level) for trial, level in self._unpromoted() if self._may_finish(trial)]
         if not able:
             return None
         ends = [self.state.trials[i] for i in self.state.full] + self._running_trials()
@@ -266,6 +268,11 @@ class Choice:
         wanted = self.state.limits.n_finishers
         text = f"best of rung {level} that was not promoted; {wanted - due} of {wanted} finishers so far"
         return Resume(trial.trial_id, trial.num_devices, top, level, Reason("finisher", text))
+
+    def _may_finish(self, trial: TrialRecord) -> bool:
+        """Returns whether a trial can run again, and its last losses are finite."""
+        loss = self.spec.objectives.loss(trial.last.values) if trial.last is not None else None
+        return not trial.state.is_final and loss is not None and bool(np.isfinite(loss).all())
 
     def _unpromoted(self) -> list[tuple[TrialRecord, int]]:
         """Trials that no rung promoted and that are in no segment, with their level; the deepest rung's best first."""

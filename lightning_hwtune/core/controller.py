@@ -10,9 +10,12 @@ applied to the state, which is a fold over events and nothing else.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, final
+
+import numpy as np
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.choice import Choice
@@ -132,13 +135,23 @@ class Controller:
         self._choice.begun(decision)
         return self.state.running[decision.trial_id]
 
-    def report(self, trial_id: int, resource: int, metrics: Mapping[str, float], train_s: float, now: float) -> Verdict:
+    def report(
+        self,
+        trial_id: int,
+        resource: int,
+        metrics: Mapping[str, float],
+        train_s: float,
+        now: float,
+        *,
+        is_inside: bool = False,
+    ) -> Verdict:
         """A running trial reports; returns the verdict, which is in the log.
 
         Args:
             resource: cumulative resource of the trial.
             metrics: a value for each `Metric` objective.
             train_s: training seconds of this segment so far.
+            is_inside: the report comes from inside an epoch: the trial can stop there, but it cannot pause.
 
         Raises:
             IllegalMoveError: the trial is in no segment.
@@ -146,8 +159,8 @@ class Controller:
         """
         segment, trial = self._running(trial_id), self.state.trials[trial_id]
         measurement = self._measure(segment, resource, metrics, train_s)
-        level, verdict, target = self._judge(trial, measurement)
-        if isinstance(verdict, Continue):
+        level, verdict, target = self._judge(trial, measurement, is_inside=is_inside)
+        if isinstance(verdict, Continue) and not is_inside:
             limit = self._choice.limit(now, segment.num_devices, measurement.train_s - segment.train_s)
             verdict = verdict if limit is None else Pause(limit)
         self._write(
@@ -182,23 +195,35 @@ class Controller:
             Cost.name: device_s * self.spec.pool.usd_per_device_s,
         }
         values = {**{key: float(value) for key, value in metrics.items()}, **measured}
+        last = self.state.trials[segment.trial_id].last
+        for metric in self.spec.objectives.best_so_far:
+            if last is not None and metric.name in values:
+                values[metric.name] = metric.better(last.values[metric.name], values[metric.name])
         self.spec.objectives.loss(values)  # raises for a missing one before anything is written
         kept = {name: values[name] for name in self.spec.objectives.names}
         return Measurement(resource, kept, total_s, device_s)
 
-    def _judge(self, trial: TrialRecord, measurement: Measurement) -> tuple[int | None, Verdict, int]:
+    def _judge(
+        self, trial: TrialRecord, measurement: Measurement, *, is_inside: bool
+    ) -> tuple[int | None, Verdict, int]:
         """Returns the level decided here (None: nothing new is decided), the verdict, and the resource cleared to."""
+        if is_inside and self.scheduler.pauses and measurement.resource < self.scheduler.max_resource:
+            text = "inside an epoch, where a trial cannot pause; rungs are decided at the epoch's end"
+            return None, Continue(Reason("inside-epoch", text)), trial.target
         level = self._level(trial, measurement.resource)
         if level is None:
             return None, self._repeat(trial, measurement.resource), trial.target
-        if trial.target > level:
+        loss = self.spec.objectives.loss(measurement.values)
+        is_finite = bool(np.isfinite(loss).all())
+        if trial.target > level and is_finite:
             text = f"was promoted to {trial.target} before it came to {level}"
             return level, Continue(Reason("cleared", text)), trial.target
-        verdict = self.scheduler.verdict(
-            trial.trial_id, trial.bracket, level, self.spec.objectives.loss(measurement.values)
-        )
-        target = self.scheduler.next_target(trial.bracket, level) if isinstance(verdict, Continue) else trial.target
-        return level, verdict, target
+        verdict = self.scheduler.verdict(trial.trial_id, trial.bracket, level, loss)
+        if isinstance(verdict, Continue):
+            return level, verdict, self.scheduler.next_target(trial.bracket, level)
+        if trial.target > level and level < self.scheduler.max_resource:
+            verdict = _without_clearance(verdict, trial.target)
+        return level, verdict, min(trial.target, level)
 
     def _level(self, trial: TrialRecord, resource: int) -> int | None:
         """The deepest undecided level that this resource reaches; with epochs a report falls on it exactly."""
@@ -304,3 +329,10 @@ class Controller:
             for event in events:
                 self.state.apply(event)
             self._observe(events)
+
+
+def _without_clearance(verdict: Pause | Stop, target: int) -> Pause | Stop:
+    """Returns the verdict on a trial that was cleared to `target` and must not go there."""
+    reason = verdict.reason
+    text = f"{reason.text}; its clearance to {target} is withdrawn"
+    return dataclasses.replace(verdict, reason=dataclasses.replace(reason, text=text))

@@ -77,6 +77,14 @@ class Metric:
             )
         object.__setattr__(self, "mode", _MODES[self.mode])
 
+    def better(self, best: float, new: float) -> float:
+        """Returns the better value; one that is not finite is worse than any other."""
+        if not math.isfinite(new):
+            return best if math.isfinite(best) else new
+        if not math.isfinite(best):
+            return new
+        return min(best, new) if self.mode == "min" else max(best, new)
+
 
 @dataclass(frozen=True, slots=True)
 class TrainSeconds:

@@ -91,6 +91,8 @@ class TrialRecord:
         decided: rung level -> the verdict's kind ("continue", "pause", "stop"); each level is decided once.
         segment: number of the newest segment, from 1; 0 before the first.
         checkpoint: the newest valid checkpoint, None if there is none (yet, or any more).
+        best_of: the metric whose best report has its checkpoint kept; empty if the study keeps no best values.
+        best_checkpoint: the checkpoint of that report; the same as `checkpoint` while no later one was saved.
         draw: the searcher's draw that gave its configuration; None if the user enqueued it.
         n_retries: segments that ended by an error or were lost and were repeated; interrupted ones do not count.
     """
@@ -107,6 +109,8 @@ class TrialRecord:
     decided: dict[int, str] = field(default_factory=dict)
     segment: int = 0
     checkpoint: Checkpoint | None = None
+    best_of: str = ""
+    best_checkpoint: Checkpoint | None = None
     draw: int | None = None
     n_retries: int = 0
     error: str = ""
@@ -125,6 +129,18 @@ class TrialRecord:
     def at(self, resource: int) -> Measurement | None:
         """Returns the measurement at exactly this resource, or None."""
         return next((m for m in self.measurements if m.resource == resource), None)
+
+    def best_at(self, resource: int) -> int:
+        """Returns the resource of the report whose value is the best one up to `resource`; 0 if there is none."""
+        known = [m for m in self.measurements if m.resource <= resource]
+        best = known[-1].values.get(self.best_of) if known else None
+        return next((m.resource for m in known if best is not None and m.values[self.best_of] == best), 0)
+
+    @property
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """All checkpoints that are kept: the newest, and that of the best report if it is another one."""
+        kept = {c.path: c for c in (self.checkpoint, self.best_checkpoint) if c is not None}
+        return tuple(kept.values())
 
     @property
     def report_s(self) -> float:

@@ -136,7 +136,7 @@ class StudyState:
 
     def known_checkpoints(self) -> set[str]:
         """Returns the relative paths of all checkpoints that the log vouches for."""
-        return {trial.checkpoint.path for trial in self.trials if trial.checkpoint is not None}
+        return {checkpoint.path for trial in self.trials for checkpoint in trial.checkpoints}
 
     def knows(self, config: Mapping[str, Any]) -> bool:
         """Tells whether a configuration waits already or has a trial that did not fail: it need not be enqueued."""
@@ -168,6 +168,7 @@ class StudyState:
         trial = TrialRecord(event.trial_id, event.config, event.seed, event.bracket, event.target, event.at)
         trial.num_devices = self._allocation.devices(event.config)
         trial.note, trial.draw = event.reason, event.draw
+        trial.best_of = next((metric.name for metric in self.spec.objectives.best_so_far), "")
         self.trials.append(trial)
         self.waiting.add(trial.trial_id)
         self.scheduler.joined(trial.trial_id, trial.bracket)
@@ -182,6 +183,10 @@ class StudyState:
         trial = self.trials[event.trial_id]
         trial.move(TrialState.RUNNING)
         trial.segment, trial.target, trial.num_devices = event.segment, event.target, event.num_devices
+        if trial.best_of:  # a best value that was lost with its training is no value of this trial
+            trial.measurements = [m for m in trial.measurements if m.resource <= event.resource]
+            if event.checkpoint is None:
+                trial.best_checkpoint = None
         start, last = trial.checkpoint, trial.last
         segment = Segment(
             trial_id=event.trial_id,
@@ -227,10 +232,14 @@ class StudyState:
         trial.checkpoint = Checkpoint(
             event.path, event.digest, event.n_bytes, event.resource, event.train_s, event.device_s
         )
+        if trial.best_of and trial.best_at(event.resource) == event.resource:
+            trial.best_checkpoint = trial.checkpoint
         self.running[event.trial_id].saved = True
 
     def _checkpoint_removed(self, event: ev.CheckpointRemoved) -> None:
         trial = self.trials[event.trial_id]
+        if trial.best_checkpoint is not None and trial.best_checkpoint.path == event.path:
+            trial.best_checkpoint = None
         if trial.checkpoint is not None and trial.checkpoint.path == event.path:
             trial.checkpoint = None
             if trial.state is TrialState.PAUSED:

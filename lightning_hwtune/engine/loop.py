@@ -87,6 +87,7 @@ class Loop:
     def _begin(self, decision: Start | Resume) -> None:
         if isinstance(decision, Resume):
             self._vouch(decision.trial_id)
+            self._forget_best(decision.trial_id)
         slots = self._slots.take(decision.num_devices)
         segment = self._controller.begin(decision, slots, self._clock.now())
         self._executor.start(self._order(segment))
@@ -100,6 +101,12 @@ class Loop:
             self._files.verify(checkpoint)
         except CheckpointError as error:
             self._remove(trial_id, checkpoint.path, str(error))
+
+    def _forget_best(self, trial_id: int) -> None:
+        """Lets go of the best checkpoint of a trial that starts again from scratch."""
+        trial = self._controller.state.trials[trial_id]
+        if trial.checkpoint is None and trial.best_checkpoint is not None:
+            self._remove(trial_id, trial.best_checkpoint.path, "its trial starts again from scratch")
 
     def _order(self, segment: Segment) -> SegmentOrder:
         spec, trial = self._controller.spec, self._controller.state.trials[segment.trial_id]
@@ -141,18 +148,26 @@ class Loop:
         self._tick()
         if not self._is_current(trial_id, segment):
             return VerdictMessage("stop", "this segment is over")
-        verdict = self._controller.report(trial_id, report.resource, report.metrics, report.train_s, self._clock.now())
-        return VerdictMessage(verdict.kind, verdict.reason.text, verdict.reason.standing)
+        verdict = self._controller.report(
+            trial_id, report.resource, report.metrics, report.train_s, self._clock.now(), is_inside=report.is_inside
+        )
+        trial = self._controller.state.trials[trial_id]
+        is_best = bool(trial.best_of) and trial.best_at(report.resource) == report.resource
+        save = is_best and not report.is_inside  # inside an epoch nothing is saved that a trial could resume from
+        return VerdictMessage(verdict.kind, verdict.reason.text, verdict.reason.standing, save)
 
     def saved(self, trial_id: int, segment: int, saved: Saved) -> None:
-        """Logs the checkpoint, then lets go of the ones it replaces and of what exceeds the disk budget."""
+        """Logs the checkpoint, then lets go of those that it replaces and of what exceeds the disk budget."""
         if not self._is_current(trial_id, segment):
             return
-        old = self._controller.state.trials[trial_id].checkpoint
+        trial = self._controller.state.trials[trial_id]
+        old = trial.checkpoints
         path, now = self._files.relative(saved.path), self._clock.now()
         self._controller.saved(trial_id, path, saved.digest, saved.n_bytes, saved.resource, saved.train_s, now)
-        if old is not None and old.path != path:
-            self._remove(trial_id, old.path, "superseded")
+        kept = [checkpoint.path for checkpoint in trial.checkpoints]
+        for checkpoint in old:
+            if checkpoint.path not in kept:
+                self._remove(trial_id, checkpoint.path, "superseded")
         self._make_room()
 
     def _make_room(self) -> None:

@@ -65,11 +65,14 @@ def _front_record(point: Point, at: str, unit: str) -> dict[str, Any]:
 
 
 def _checkpoint(point: Point) -> str | None:
-    """Returns the path of the model that was measured.
+    """Returns the path of the model that was measured; of a best value that of the report which gave it.
 
     The last validation of a fully trained trial may come some epochs, steps or samples before its end.
     """
     trial, measurement, saved = point.trial, point.measurement, point.trial.checkpoint
+    if trial.best_of:
+        best, at = trial.best_checkpoint, trial.best_at(measurement.resource)
+        return best.path if best is not None and best.resource == at else None
     if saved is None:
         return None
     is_end = not point.is_partial and measurement is trial.last and saved.resource > measurement.resource

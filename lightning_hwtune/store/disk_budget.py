@@ -93,17 +93,18 @@ def candidates(state: StudyState) -> Iterator[Candidate]:
     places = {trial_id: place for place, (trial_id, _) in enumerate(state.scheduler.finishers())}
     front = _front(state)
     for trial in state.trials:
-        if trial.checkpoint is None:
-            continue
-        if trial.trial_id in front or trial.trial_id in state.waiting or trial.state is TrialState.RUNNING:
-            standing = Standing.KEPT
-        elif trial.state.is_final:
-            standing = Standing.ENDED
-        else:
-            standing = Standing.PAUSED if trial.trial_id in places else Standing.HOPELESS
-        yield Candidate(
-            trial.trial_id, trial.checkpoint.path, trial.checkpoint.n_bytes, standing, places.get(trial.trial_id, 0)
-        )
+        is_kept = trial.trial_id in front or trial.trial_id in state.waiting or trial.state is TrialState.RUNNING
+        for checkpoint in trial.checkpoints:
+            # nothing resumes from an ended trial: of two checkpoints the front offers that of the best report
+            is_needed = not trial.state.is_final or checkpoint is (trial.best_checkpoint or trial.checkpoint)
+            if is_kept and is_needed:
+                standing = Standing.KEPT
+            elif trial.state.is_final:
+                standing = Standing.ENDED
+            else:
+                standing = Standing.PAUSED if trial.trial_id in places else Standing.HOPELESS
+            place = places.get(trial.trial_id, 0)
+            yield Candidate(trial.trial_id, checkpoint.path, checkpoint.n_bytes, standing, place)
 
 
 def _front(state: StudyState) -> set[int]:

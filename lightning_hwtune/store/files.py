@@ -139,7 +139,7 @@ class StudyFiles:
 
     def evictions(self, state: StudyState) -> list[Victim]:
         """Returns the checkpoints to remove for the disk budget, in this order: first log, then `delete`."""
-        kept = sum(trial.checkpoint.n_bytes for trial in state.trials if trial.checkpoint is not None)
+        kept = sum(checkpoint.n_bytes for trial in state.trials for checkpoint in trial.checkpoints)
         if self.budget_bytes is None or kept <= self.budget_bytes:
             return []
         return evictions(list(candidates(state)), self.budget_bytes)

@@ -225,9 +225,10 @@ class RungHooks:
     # ------------------------------------------------------------------ checkpoints
 
     def _save_between_epochs(self, trainer: Any, segment: ActiveSegment) -> None:
-        """Saves at the interval that the order asks for, so that less is lost when the process is."""
+        """Saves the best report so far, and at the interval that the order asks for, so that a crash costs less."""
         every = segment.order.save_every
-        if not every or trainer.current_epoch % every:
+        is_due = bool(every) and trainer.current_epoch % every == 0
+        if not (is_due or (self._reports is not None and self._reports.is_best)):
             return
         segment.clock.stop()
         segment.resource = self._count.after(trainer, trainer.current_epoch)

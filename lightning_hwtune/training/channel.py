@@ -160,12 +160,15 @@ class Report:
 class VerdictMessage:
     """The answer to a report: kind is "continue", "pause" or "stop".
 
-    `standing` is the rank in the rung, from 1, and among how many; None where no order was asked.
+    Attributes:
+        standing: the rank in the rung, from 1, and among how many; None where no order was asked.
+        save: a trial that continues is to save a checkpoint of this report, since its value is the best so far.
     """
 
     kind: str
     reason: str
     standing: tuple[int, int] | None = None
+    save: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class EpochReports:
 
     Attributes:
         logged: what counts for the next report.
+        is_best: the study asked for a checkpoint of the epoch that ended last.
 
     Args:
         own_limits: of training and validation batches that the Trainer had before a check lowered them.
@@ -43,6 +44,7 @@ class EpochReports:
     ) -> None:
         self._segment, self._count, self._own_limits = segment, count, own_limits
         self.logged = LoggedValues(segment.order.num_devices)
+        self.is_best = False
         self._is_validated = False  # in this epoch
         self._seen = segment.order.resource  # rungs up to here had their report
 
@@ -70,6 +72,7 @@ class EpochReports:
     def epoch_ended(self, trainer: Any) -> None:
         """Reports the epoch, and obeys; a verdict from inside the epoch is obeyed now at the latest."""
         segment = self._segment
+        self.is_best = False
         resource = self._count.after(trainer, trainer.current_epoch + 1)
         if segment.verdict is not None:
             self._obey(trainer, segment.verdict, resource)
@@ -120,7 +123,7 @@ class EpochReports:
         segment = self._segment
         probe = self._probe(trainer, combined.names)
         verdict = exchange(segment, resource, combined.values, probe, is_inside=is_inside)
-        self._seen = resource
+        self._seen, self.is_best = resource, verdict.save
         self.logged.reported()
         segment.clock.stop()
         loggers.log_decision(trainer, segment, verdict)

@@ -25,6 +25,7 @@ class Answer:
     kind: str  # a verdict's kind, or "abort"
     text: str
     standing: tuple[int, int] | None = None
+    save: bool = False
 
 
 def combined_values(segment: ActiveSegment, logged: Logged) -> Combined:
@@ -63,7 +64,7 @@ def exchange(
     answer = broadcast(_ask(segment, report) if segment.rank == 0 else Answer("abort", ""))
     if answer.kind == "abort":
         raise ConnectionError(f"rank 0 could not report: {answer.text}")
-    verdict = VerdictMessage(answer.kind, answer.text, answer.standing)
+    verdict = VerdictMessage(answer.kind, answer.text, answer.standing, answer.save)
     segment.resource, segment.measured = resource, values
     if verdict.kind == "continue":
         segment.clock.start()
@@ -117,4 +118,4 @@ def _ask(segment: ActiveSegment, report: Report) -> Answer:
         verdict = segment.channel.report(report)
     except Exception as error:
         return Answer("abort", f"{type(error).__name__}: {error}")
-    return Answer(verdict.kind, verdict.reason, verdict.standing)
+    return Answer(verdict.kind, verdict.reason, verdict.standing, verdict.save)

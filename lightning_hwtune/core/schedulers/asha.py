@@ -213,6 +213,11 @@ class ASHA(Scheduler):
         return tuple(totals.items())
 
     @property
+    def pauses(self) -> bool:
+        """Whether trials pause at rungs."""
+        return self.type == "promotion"
+
+    @property
     def bound(self) -> str:
         """What the expected numbers are of the real ones."""
         if self.type == "stopping":

@@ -45,6 +45,11 @@ class Scheduler(abc.ABC):
     levels: tuple[int, ...]
 
     @property
+    def pauses(self) -> bool:
+        """Whether trials pause at rungs, to go on later; otherwise they stop there for good."""
+        return True
+
+    @property
     def max_resource(self) -> int:
         """The resource of a full training."""
         return self.levels[-1]

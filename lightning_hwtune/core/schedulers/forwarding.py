@@ -80,6 +80,11 @@ class Forwarding(Scheduler, abc.ABC):
         return self._rule.expected(n_trials)
 
     @property
+    def pauses(self) -> bool:
+        """Whether trials pause at rungs."""
+        return self._rule.pauses
+
+    @property
     def bound(self) -> str:
         """What the expected numbers are of the real ones."""
         return self._rule.bound

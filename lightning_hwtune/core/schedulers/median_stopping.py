@@ -131,6 +131,11 @@ class MedianStopping(Scheduler):
         return tuple((level, n_trials) for level in self.levels)
 
     @property
+    def pauses(self) -> bool:
+        """Whether trials pause at rungs: they stop."""
+        return False
+
+    @property
     def bound(self) -> str:
         """What the expected numbers are of the real ones."""
         return "at most"
