@@ -4,9 +4,9 @@
     python benchmarks/foreign_libraries.py --only darts scvi
 
 For each library `benchmarks/foreign` has two scripts: NAME_plain.py, as the library's users write it, and
-NAME_tuned.py, the same with a study of two objectives around it. The tuned script runs twice in an environment of its own, with the
-library and this package installed from the index and the checkout: as it is (ASHA), and with `RunToEnd` in the place of
-`ASHA`, where nothing is ever paused. Both draw the same configurations with the same seeds.
+NAME_tuned.py, the same with a study of two objectives around it. The tuned script runs twice in an environment of its
+own, with the library from the index and this checkout installed: as it is (ASHA), and with `RunToEnd` in the place of
+`ASHA`, where nothing is ever paused. Both studies draw the same configurations with the same seeds.
 
 Prints one JSON object and exits with 1 if a library failed. `figures`:
 
