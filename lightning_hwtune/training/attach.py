@@ -11,27 +11,30 @@ from __future__ import annotations
 from typing import Any
 
 from lightning_hwtune.training.context import current_segment
+from lightning_hwtune.training.launchers import take_launchers
 
 __all__ = ["lightning_callbacks", "pytorch_lightning_callbacks"]
 
 
 def lightning_callbacks() -> list[Any]:
     """Returns the callbacks for a `lightning.pytorch` Trainer."""
-    if current_segment() is None:
+    if (segment := current_segment()) is None:
         return []
     from lightning_hwtune.training.lightning_classes import adapt_classes
     from lightning_hwtune.training.lightning_tree import RungCallback
 
+    take_launchers(segment)
     adapt_classes("lightning.pytorch")
     return [RungCallback(attached=True)]
 
 
 def pytorch_lightning_callbacks() -> list[Any]:
     """Returns the callbacks for a `pytorch_lightning` Trainer."""
-    if current_segment() is None:
+    if (segment := current_segment()) is None:
         return []
     from lightning_hwtune.training.lightning_classes import adapt_classes
     from lightning_hwtune.training.pytorch_lightning_tree import RungCallback
 
+    take_launchers(segment)
     adapt_classes("pytorch_lightning")
     return [RungCallback(attached=True)]

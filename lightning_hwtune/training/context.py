@@ -12,6 +12,7 @@ from typing import final
 
 from lightning_hwtune.training.channel import Channel, Ended, Message, Note, SegmentOrder, VerdictMessage
 from lightning_hwtune.training.import_times import measured
+from lightning_hwtune.training.launchers import give_back_launchers, take_launchers
 from lightning_hwtune.training.train_clock import TrainClock
 
 __all__ = ["ActiveSegment", "Hints", "current_segment", "segment_context"]
@@ -133,8 +134,10 @@ def segment_context(order: SegmentOrder, channel: Channel, rank: int = 0) -> Ite
             f"this process already trains trial {_current.order.trial_id}; a study cannot run inside a segment"
         )
     _current = ActiveSegment(order, channel, rank)
+    take_launchers(_current)
     try:
         with measured():
             yield _current
     finally:
+        give_back_launchers()
         _current = None

@@ -1,0 +1,69 @@
+"""Strategies that start processes of their own, such as `ddp_spawn` and `ddp_notebook`, inside a segment.
+
+A segment has one process per rank already. Processes that such a strategy started would know nothing of the segment and
+would wait for peers that do not exist. So Lightning's launchers run a fit in the process at hand, and the strategy is
+plain `ddp` there. Only launchers of packages that are imported are changed, and only while there is a segment.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from lightning_hwtune.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from lightning_hwtune.training.context import ActiveSegment
+
+__all__ = ["give_back_launchers", "take_launchers"]
+
+_TREES = ("lightning.pytorch", "pytorch_lightning", "lightning.fabric", "lightning_fabric")
+_LAUNCHERS = {"multiprocessing": "_MultiProcessingLauncher", "subprocess_script": "_SubprocessScriptLauncher"}
+_taken: dict[type, Any] = {}  # class -> the `launch` that it had
+
+
+def take_launchers(segment: ActiveSegment) -> None:
+    """Makes the launchers that are imported by now serve this segment; call it again for those imported later."""
+    for tree in _TREES:
+        for module, name in _LAUNCHERS.items():
+            launcher = getattr(sys.modules.get(f"{tree}.strategies.launchers.{module}"), name, None)
+            if launcher is not None and launcher not in _taken:
+                _taken[launcher] = launcher.launch
+                launcher.launch = _launch_in(segment, launcher.launch, starts_all=module == "multiprocessing")
+
+
+def give_back_launchers() -> None:
+    """Makes them what they were."""
+    while _taken:
+        launcher, launch = _taken.popitem()
+        launcher.launch = launch  # type: ignore[attr-defined]
+
+
+def _launch_in(segment: ActiveSegment, launch: Callable[..., Any], *, starts_all: bool) -> Callable[..., Any]:
+    """Returns a `launch` that starts no process.
+
+    Args:
+        launch: the launcher's own.
+        starts_all: it starts a process for each rank; otherwise it starts one for each rank but the first.
+    """
+
+    @functools.wraps(launch)
+    def launch_here(self: Any, function: Callable[..., Any], *args: Any, trainer: Any = None, **kwargs: Any) -> Any:
+        strategy = getattr(self, "_strategy", None) or getattr(trainer, "strategy", None)
+        n_processes = getattr(strategy, "num_processes", None) or getattr(self, "num_processes", 1)
+        if n_processes != segment.order.num_devices:
+            raise ArgumentError(
+                "devices", n_processes, f"{segment.order.num_devices}, the devices of this segment",
+                hint=segment.hints.devices,
+            )  # fmt: skip
+        if starts_all:
+            name = getattr(strategy, "strategy_name", type(strategy).__name__)
+            text = f"strategy {name!r} starts no processes in a study: each rank has one, and plain ddp connects them"
+            segment.note(text, once_per="study", topic="launcher")
+            return function(*args, **kwargs)
+        passed = {} if trainer is None else {"trainer": trainer}
+        return launch(self, function, *args, **passed, **kwargs)
+
+    return launch_here
