@@ -11,7 +11,7 @@ from typing import Any
 
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.settings import StudySettings
-from lightning_hwtune.settings.study_settings import SCHEDULERS, SEARCHERS, options
+from lightning_hwtune.settings.study_settings import FILE_FORMS, SCHEDULERS, SEARCHERS, options
 
 PAGE = Path(__file__).with_name("study-file.md")
 
@@ -32,7 +32,7 @@ def key_table() -> str:
     rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
     for item in dataclasses.fields(StudySettings):
         meaning = " ".join(item.metadata["doc"].split())
-        rows.append(f"| `{item.name}` | {item.metadata['form']} | {_default(item)} | {meaning} |")
+        rows.append(f"| `{item.name}` | {FILE_FORMS[item.name].kind} | {_default(item)} | {meaning} |")
     return "\n".join(rows) + "\n"
 
 

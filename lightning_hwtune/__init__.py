@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         MissingDependencyError,
         OwnedArgumentError,
         RenamedArgumentError,
+        RenamedAttributeError,
         StorageError,
         StudyFailedError,
         StudyLockedError,
@@ -66,6 +67,7 @@ __all__ = [
     "Pool",
     "Random",
     "RenamedArgumentError",
+    "RenamedAttributeError",
     "Result",
     "RunToEnd",
     "RungCallback",
@@ -109,7 +111,9 @@ _NAMES: dict[str, str] = {
 def __getattr__(name: str) -> object:
     """Imports a public name where it lives (PEP 562) and keeps it, so that it is looked up once."""
     if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+        from lightning_hwtune.names import unknown_attribute
+
+        raise unknown_attribute(__name__, name, __all__)
     value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
     globals()[name] = value
     return value

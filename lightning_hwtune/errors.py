@@ -3,6 +3,7 @@
     HwTuneError
     ├── ArgumentError           (ValueError)    a value is not allowed: correct the call
     ├── RenamedArgumentError    (TypeError)     another tool's name, or a misspelt one: use ours
+    ├── RenamedAttributeError   (AttributeError)  the same for an attribute or method
     ├── OwnedArgumentError      (TypeError)     the study decides this itself: leave the argument out
     ├── MetricError             (LookupError)   an objective never arrived: log it, or correct its name
     ├── StudyMismatchError      (ValueError)    a stored study was made with other settings: rename, or restore them
@@ -32,6 +33,7 @@ __all__ = [
     "MissingDependencyError",
     "OwnedArgumentError",
     "RenamedArgumentError",
+    "RenamedAttributeError",
     "StorageError",
     "StudyFailedError",
     "StudyLockedError",
@@ -39,7 +41,11 @@ __all__ = [
     "StudyNotFoundError",
     "TrialError",
     "nearest",
+    "shown",
 ]
+
+
+_MAX_SHOWN = 400  # characters of a value in a message
 
 
 class HwTuneError(Exception):
@@ -52,7 +58,7 @@ class ArgumentError(HwTuneError, ValueError):
     def __init__(self, argument: str, received: object, allowed: str, *, hint: str = "") -> None:
         self.argument, self.received, self.allowed, self.hint = argument, received, allowed, hint
         tail = f" {hint}" if hint else ""
-        super().__init__(f"`{argument}` is {received!r}; allowed: {_ended(allowed)}{tail}")
+        super().__init__(f"`{argument}` is {shown(received)}; allowed: {_ended(allowed)}{tail}")
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild_argument_error, (self.argument, self.received, self.allowed, self.hint)
@@ -64,6 +70,17 @@ def _rebuild_argument_error(argument: str, received: object, allowed: str, hint:
 
 class RenamedArgumentError(HwTuneError, TypeError):
     """An argument's name that is none here: another tool calls something so, or it is misspelt."""
+
+    def __init__(self, given: str, here: str) -> None:
+        self.given, self.here = given, here
+        super().__init__(f"`{given}` is not a name here: {_ended(here)}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.given, self.here)
+
+
+class RenamedAttributeError(HwTuneError, AttributeError):
+    """An attribute or method that does not exist here: another tool calls something so, or it is misspelt."""
 
     def __init__(self, given: str, here: str) -> None:
         self.given, self.here = given, here
@@ -143,12 +160,24 @@ class MissingDependencyError(HwTuneError, ImportError):
     """An optional package is absent, or two installed packages do not fit each other."""
 
 
+def shown(value: object) -> str:
+    """Returns what a message prints of a value: its repr, at most 400 characters, as text that can be printed."""
+    try:
+        text = repr(value)
+    except Exception:  # a huge integer, a list that holds itself too deep, a repr that fails
+        text = f"a value of type {type(value).__name__} that cannot be printed"
+    text = "".join(letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text)
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 20]} ... {text[-15:]}"
+
+
 def _ended(text: str) -> str:
     """Returns a text with a full stop, unless it ends in a question."""
     return text if text.endswith("?") else f"{text}."
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: object, known: Iterable[object]) -> str:
     """Returns "; did you mean 'x'?" for the closest known name, or an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    if not isinstance(name, str) or len(name) > _MAX_SHOWN:
+        return ""
+    close = difflib.get_close_matches(name, [item for item in known if isinstance(item, str)], n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -11,14 +11,14 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, NoReturn, final
 
 from lightning_hwtune.core.decisions import Done
 from lightning_hwtune.core.events import Event
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Objective, Objectives
 from lightning_hwtune.core.parameters import Parameter
-from lightning_hwtune.core.schedulers import Scheduler
+from lightning_hwtune.core.schedulers import Scheduler, scheduler_or_horizon
 from lightning_hwtune.core.searchers import Random, Searcher
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
@@ -36,11 +36,9 @@ from lightning_hwtune.engine.payload import Payload, drop_older, write_payload
 from lightning_hwtune.engine.session import Session, replay
 from lightning_hwtune.engine.signals import Signals
 from lightning_hwtune.errors import ArgumentError, StudyFailedError, StudyNotFoundError
-from lightning_hwtune.names import refuse_unknown
-from lightning_hwtune.settings import parse_duration
-from lightning_hwtune.settings.duration import parse_hang_timeout
+from lightning_hwtune.forms import FORMS, checked_call, parse_bytes, parse_duration
+from lightning_hwtune.names import unknown_attribute
 from lightning_hwtune.settings.run_rules import check_run, unjudged_devices
-from lightning_hwtune.store.disk_budget import parse_bytes
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.store.log import EventLog
 
@@ -71,6 +69,9 @@ class Result:
     epochs: int
     checkpoint: Path | None
 
+    def __getattr__(self, name: str) -> NoReturn:
+        raise unknown_attribute("Result", name, self.__slots__)
+
 
 @final
 @dataclass(slots=True)
@@ -92,6 +93,8 @@ class Study:
             (`NumDevices`).
         objectives: `Metric("val_loss", "min")`, `TrainSeconds()`, ...; the first breaks ties and names `best`.
         scheduler: when a trial goes on, e.g. `ASHA(max_epochs=27)`.
+        max_epochs, max_steps, max_samples: the full training, in place of a scheduler: `max_epochs=27` means
+            `scheduler=ASHA(max_epochs=27)`.
         searcher: what is tried next; random unless told otherwise.
         prior: "auto" learns from the finished studies in the same store that share parameters and have the same
             objectives (`engine.earlier_studies`), once, when the study begins; None learns nothing.
@@ -109,13 +112,17 @@ class Study:
         StudyMismatchError: the stored study has another space, objectives, scheduler, seed or batch.
     """
 
+    @checked_call("Study", elsewhere={name: f"study.run({name}=...)" for name in FORMS["Study.run"]})
     def __init__(
         self,
         name: str,
         space: SearchSpace | Mapping[str, Parameter],
         objectives: Sequence[Objective] | Objectives,
         *,
-        scheduler: Scheduler,
+        scheduler: Scheduler | None = None,
+        max_epochs: int | None = None,
+        max_steps: int | None = None,
+        max_samples: int | None = None,
         searcher: Searcher | None = None,
         prior: str | None = None,
         pool: Pool | None = None,
@@ -126,18 +133,13 @@ class Study:
         disk_budget: int | str | None = "20GB",
         max_retries: int = 1,
         max_failures: int = 3,
-        **unknown: object,
     ) -> None:
-        refuse_unknown("Study", unknown, _STUDY_NAMES, {name: f"study.run({name}=...)" for name in _RUN_NAMES})
         if not isinstance(space, SearchSpace):
             _require(space, Mapping, "space", "SearchSpace(lr=Float(1e-4, 1e-1, log=True), ...), or a mapping")
             space = SearchSpace(space)
-        _require(scheduler, Scheduler, "scheduler", "a scheduler such as ASHA(max_epochs=27)")
+        scheduler = scheduler_or_horizon(scheduler, max_epochs, max_steps, max_samples)
         _require(searcher, Searcher | None, "searcher", "a searcher such as Random(), or None")
         _require(pool, Pool | None, "pool", "Pool(devices=2), or None")
-        if prior not in (None, "auto"):
-            hint = "A prior of your own is a searcher: searcher=ParetoPrior.from_studies(...)."
-            raise ArgumentError("prior", prior, "'auto' or None", hint=hint)
         if prior is not None and searcher is not None:
             raise ArgumentError("prior", prior, "None beside a searcher: a prior is the searcher")
         if batch == "per_device":
@@ -164,6 +166,7 @@ class Study:
         self._replayed()  # refuses a stored study with other settings
 
     @classmethod
+    @checked_call("Study.load")
     def load(
         cls,
         name: str,
@@ -191,6 +194,7 @@ class Study:
 
     # ------------------------------------------------------------------ running
 
+    @checked_call("Study.check")
     def check(self, train: TrainFunction, *, preload: Sequence[str] = ()) -> Check:
         """Trains two batches of the first configuration in a child process and tells what it saw.
 
@@ -207,6 +211,7 @@ class Study:
         finally:
             executor.close()
 
+    @checked_call("Study.run", elsewhere={name: f"Study(..., {name}=...)" for name in FORMS["Study"]})
     def run(
         self,
         train: TrainFunction,
@@ -222,7 +227,6 @@ class Study:
         check: bool = True,
         progress: bool = True,
         preload: Sequence[str] = (),
-        **unknown: object,
     ) -> Study:
         """Runs or continues the study until a limit is reached or nothing is left to do; returns itself.
 
@@ -253,13 +257,11 @@ class Study:
             StudyLockedError: another process drives this study.
             ArgumentError: something is not allowed, or this machine has fewer GPUs than the study was made with.
         """
-        refuse_unknown("Study.run", unknown, _RUN_NAMES)
         max_parallel = 1 if executor == "inline" else max_parallel
         limits = Limits(max_trials, parse_duration("max_time", max_time), max_cost, max_parallel, finishers)
         if limits.max_trials is None and limits.max_time_s is None and limits.max_cost_usd is None:
             raise ArgumentError("max_trials", None, "at least one of max_trials, max_time and max_cost")
-        hang_timeout = parse_hang_timeout(hang_timeout)
-        check_run(self._spec, limits, executor=executor, save_every=save_every, hang_timeout=hang_timeout)
+        check_run(self._spec, limits, executor=executor, hang_timeout=hang_timeout)
         check_present(self.name, self._spec.pool)
         self._release()
         payload = self._payload(train) if executor == "local" else None
@@ -371,6 +373,7 @@ class Study:
 
     # ------------------------------------------------------------------ ask and tell
 
+    @checked_call("Study.ask")
     def ask(self, *, max_trials: int | None = None) -> Trial | None:
         """Returns the next trial to train in this process, or None when nothing is left; for people who own their loop.
 
@@ -399,6 +402,7 @@ class Study:
         atexit.register(self._release)
         return self._hold
 
+    @checked_call("Study.tell")
     def tell(self, trial: Trial, error: BaseException | str | None = None) -> str:
         """Says that the caller is through with this segment of the trial; returns the trial's new state.
 
@@ -438,6 +442,7 @@ class Study:
         """The settled settings."""
         return self._spec
 
+    @checked_call("Study.front")
     def front(self, at: str = "full") -> pd.DataFrame:
         """Returns the front: "full" of fully trained trials, "rung" one a rung, "any" of last measurements.
 
@@ -471,6 +476,7 @@ class Study:
         checkpoint = self._files.path(found["checkpoint"]) if found["checkpoint"] else None
         return Result(trial.trial_id, trial.config, trial.num_devices, found["objectives"], trial.resource, checkpoint)
 
+    @checked_call("Study.why")
     def why(self, trial_id: int) -> str:
         """Returns the story of a trial: each decision with its rule and numbers."""
         from lightning_hwtune.report.story import why
@@ -478,11 +484,13 @@ class Study:
         self._trial(trial_id)
         return why(self.state(), self.events(), trial_id)
 
+    @checked_call("Study.logs")
     def logs(self, trial_id: int) -> Path:
         """Returns the folder with a trial's output, one file a segment and rank."""
         self._trial(trial_id)
         return self._files.trial_dir(trial_id) / "logs"
 
+    @checked_call("Study.plot")
     def plot(self, what: str = "front") -> Figure:
         """Returns a figure: of the "front", the learning "curves" by rung, or the "timeline" of the devices.
 
@@ -492,8 +500,6 @@ class Study:
         from lightning_hwtune.report import plots
 
         draw = {"front": plots.front_figure, "curves": plots.curves_figure, "timeline": plots.timeline_figure}
-        if what not in draw:
-            raise ArgumentError("what", what, f"one of {', '.join(draw)}")
         return draw[what](self.state())
 
     def events(self) -> list[Event]:
@@ -503,7 +509,7 @@ class Study:
 
     def _trial(self, trial_id: int) -> None:
         n = len(self.state().trials)
-        if not isinstance(trial_id, int) or not 0 <= trial_id < n:
+        if trial_id >= n:
             raise ArgumentError(
                 "trial", trial_id, f"a trial from 0 to {n - 1}" if n else "nothing: the study has no trials yet"
             )
@@ -544,6 +550,9 @@ class Study:
         except StudyNotFoundError:
             return None
 
+    def __getattr__(self, name: str) -> NoReturn:
+        raise unknown_attribute("Study", name, dir(type(self)))
+
     def __repr__(self) -> str:
         return f"Study({self.name!r}, dir={str(self._files.root.parent)!r})"
 
@@ -570,34 +579,3 @@ def _told_at_exit(folder: Path) -> Iterator[None]:
 def _require(value: object, kind: Any, argument: str, wanted: str) -> None:
     if not isinstance(value, kind):
         raise ArgumentError(argument, value, wanted)
-
-
-_STUDY_NAMES = (
-    "name",
-    "space",
-    "objectives",
-    "scheduler",
-    "searcher",
-    "prior",
-    "pool",
-    "dir",
-    "storage",
-    "seed",
-    "batch",
-    "disk_budget",
-    "max_retries",
-    "max_failures",
-)
-_RUN_NAMES = (
-    "max_trials",
-    "max_time",
-    "max_cost",
-    "max_parallel",
-    "finishers",
-    "save_every",
-    "hang_timeout",
-    "executor",
-    "check",
-    "progress",
-    "preload",
-)

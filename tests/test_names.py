@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
-from lightning_hwtune.names import FILE_HABITS, HABITS, refuse_unknown, refuse_unknown_keys
+from lightning_hwtune.names import refuse_unknown, refuse_unknown_keys
+from lightning_hwtune.names.keywords import FILE_KEYWORDS, KEYWORDS
 
 KNOWN = ("max_trials", "max_time", "mode")
 
@@ -15,18 +16,18 @@ def test_nothing_unknown_passes():
     refuse_unknown_keys("pool.", {"mode": 1}, KNOWN)  # a habit elsewhere, a name here
 
 
-@pytest.mark.parametrize("name", sorted(HABITS))
+@pytest.mark.parametrize("name", sorted(KEYWORDS))
 def test_habits_in_python(name: str):
     with pytest.raises(RenamedArgumentError) as error:
         refuse_unknown("Study.run", [name])
-    assert (error.value.given, error.value.here) == (f"Study.run({name}=...)", HABITS[name])
+    assert (error.value.given, error.value.here) == (f"Study.run({name}=...)", KEYWORDS[name])
 
 
-@pytest.mark.parametrize("name", sorted(FILE_HABITS))
+@pytest.mark.parametrize("name", sorted(FILE_KEYWORDS))
 def test_habits_in_files(name: str):
     with pytest.raises(RenamedArgumentError) as error:
         refuse_unknown_keys("scheduler.", {name: 3}, ["max_time"])
-    assert (error.value.given, error.value.here) == (f"scheduler.{name}", FILE_HABITS[name])
+    assert (error.value.given, error.value.here) == (f"scheduler.{name}", FILE_KEYWORDS[name])
     assert "Metric(" not in error.value.here
     assert "Pool(" not in error.value.here
     assert "ASHA(" not in error.value.here

@@ -58,10 +58,10 @@ CALLS: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "empty space": (lambda: hwt.SearchSpace(), ["at least one parameter"]),
     "inverted range": (lambda: hwt.Float(1.0, 0.0), ["`Float.high`", "0.0", "low=1.0", "exchanged"]),
     "log from 0": (lambda: hwt.Float(0.0, 1.0, log=True), ["`Float.low`", "above 0"]),
-    "fractional int": (lambda: hwt.Int(1.5, 3), ["`Int.low`", "1.5", "whole number"]),  # type: ignore[arg-type]
+    "fractional int": (lambda: hwt.Int(1.5, 3), ["`Int.low`", "1.5", "integer"]),  # type: ignore[arg-type]
     "empty choice": (lambda: hwt.Choice([]), ["`Choice.options`", "at least one"]),
     "devices as a list": (lambda: hwt.NumDevices([1, 2]), ["NumDevices(1, 2)"]),  # type: ignore[arg-type]
-    "devices from 0": (lambda: hwt.NumDevices(0, 1), ["whole numbers from 1"]),
+    "devices from 0": (lambda: hwt.NumDevices(0, 1), ["`NumDevices` is 0", "from 1"]),
     "two device counts": (lambda: hwt.SearchSpace(a=hwt.NumDevices(1), b=hwt.NumDevices(2)), ["`b`", "'a'"]),
     "devices above the pool": (
         lambda: study(space=hwt.SearchSpace(devices=hwt.NumDevices(1, 4))),
@@ -104,7 +104,7 @@ CALLS: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "price": (lambda: hwt.Pool("cpu", 1, -1.0), ["usd_per_device_hour", "-1.0"]),
     # running
     "no limit": (lambda: study().run(train), ["max_trials, max_time and max_cost"]),
-    "no trial": (lambda: study().run(train, max_trials=0), ["`max_trials`", "0", "from 1"]),
+    "no trial": (lambda: study().run(train, max_trials=0), ["`max_trials`", "0", "positive integer"]),
     "time": (lambda: study().run(train, max_time="8 parsecs"), ["`max_time`", "'8 parsecs'", "'8h'"]),
     "cost": (lambda: study().run(train, max_cost=-1.0), ["`max_cost`", "-1.0"]),
     "cost of what has no price": (lambda: study().run(train, max_cost=3.0), ["`max_cost`", "3.0", "Pool(usd_"]),

@@ -55,6 +55,18 @@ class Combinations(Sequence[dict[str, Any]]):
         places = self._numbers // math.prod(sizes[key] for key in later) % sizes[name]
         return np.asarray(of_level)[places]
 
+    def places(self, of_values: Mapping[str, npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+        """Returns the place in this sequence of the combination of these values; -1 for one that does not belong.
+
+        Args:
+            of_values: parameter name -> the place of each value among its levels, shape `(n,)`.
+        """
+        number = np.zeros(1, dtype=np.int64)
+        for name, values in self._levels.items():
+            number = number * len(values) + of_values[name]
+        found = np.searchsorted(self._numbers, number).clip(0, max(len(self._numbers) - 1, 0))
+        return np.where(self._numbers[found] == number, found, -1)
+
     def where(self, mask: npt.NDArray[np.bool_]) -> Combinations:
         """Returns the combinations for which `mask`, shape `(n_combinations,)`, is true."""
         return Combinations(self._levels, self._numbers[mask])

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lightning_hwtune.core.text import storable, storable_data
 from lightning_hwtune.errors import StorageError
+from lightning_hwtune.text import storable, storable_data
 
 __all__ = [
     "CheckpointRemoved",

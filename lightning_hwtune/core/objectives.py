@@ -11,24 +11,18 @@ import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import numpy.typing as npt
 
-from lightning_hwtune.core.text import check_name
 from lightning_hwtune.errors import ArgumentError, MetricError, nearest
-from lightning_hwtune.names import refuse_unknown
+from lightning_hwtune.forms import checked_class
 
-__all__ = ["ACROSS_RANKS", "Cost", "DeviceSeconds", "Metric", "Objective", "Objectives", "TrainSeconds"]
-
-ACROSS_RANKS = ("mean", "max", "min", "sum", "rank0")
-"""How the values of several ranks become one."""
-
-_ARGUMENTS = ("name", "mode", "unit", "across_ranks", "best")
-_MODES = {"min": "min", "max": "max", "minimize": "min", "maximize": "max"}
+__all__ = ["Cost", "DeviceSeconds", "Metric", "Objective", "Objectives", "TrainSeconds"]
 
 
+@checked_class
 @dataclass(frozen=True, slots=True)
 class Metric:
     """A value that the training logs under `name`, e.g. `Metric("val/acc", "max")`.
@@ -52,22 +46,7 @@ class Metric:
     best: bool = False
     is_measured: ClassVar[bool] = False
 
-    def __new__(cls, *_: object, **named: object) -> Self:
-        """Returns a metric that `__init__` fills in; says what a wrong name is called here."""
-        refuse_unknown("Metric", [name for name in named if name not in _ARGUMENTS], _ARGUMENTS)
-        return object.__new__(cls)
-
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise ArgumentError("Metric.name", self.name, "a non-empty string, the name as logged")
-        check_name("Metric.name", self.name)
-        if not isinstance(self.mode, str) or self.mode not in _MODES:
-            raise ArgumentError("Metric.mode", self.mode, "'min' or 'max'")
-        if not isinstance(self.across_ranks, str) or self.across_ranks not in ACROSS_RANKS:
-            near = nearest(str(self.across_ranks), ACROSS_RANKS)
-            raise ArgumentError("Metric.across_ranks", self.across_ranks, f"{', '.join(map(repr, ACROSS_RANKS))}{near}")
-        if not isinstance(self.best, bool):
-            raise ArgumentError("Metric.best", self.best, "True or False")
         if self.name in _MEASURED:
             raise ArgumentError(
                 "Metric.name",
@@ -75,7 +54,6 @@ class Metric:
                 "a name the training logs",
                 hint=f"{self.name!r} is measured by the toolkit: use {_MEASURED[self.name].__name__}().",
             )
-        object.__setattr__(self, "mode", _MODES[self.mode])
 
     def better(self, best: float, new: float) -> float:
         """Returns the better value; one that is not finite is worse than any other."""
@@ -86,6 +64,7 @@ class Metric:
         return min(best, new) if self.mode == "min" else max(best, new)
 
 
+@checked_class
 @dataclass(frozen=True, slots=True)
 class TrainSeconds:
     """Seconds from the start of training to the report, validation included, summed over segments; minimised."""
@@ -96,6 +75,7 @@ class TrainSeconds:
     is_measured: ClassVar[bool] = True
 
 
+@checked_class
 @dataclass(frozen=True, slots=True)
 class DeviceSeconds:
     """Training seconds times the devices they ran on, summed over segments; minimised."""
@@ -106,6 +86,7 @@ class DeviceSeconds:
     is_measured: ClassVar[bool] = True
 
 
+@checked_class
 @dataclass(frozen=True, slots=True)
 class Cost:
     """Useful device-seconds times the pool's price, in US dollars; minimised. Start-ups and lost work are not in it."""

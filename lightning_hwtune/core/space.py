@@ -21,8 +21,8 @@ import numpy.typing as npt
 from lightning_hwtune.core.batch_rule import BatchRule
 from lightning_hwtune.core.combinations import Combinations
 from lightning_hwtune.core.parameters import Choice, Float, Int, NumDevices, Parameter, parameter_from_dict
-from lightning_hwtune.core.text import check_name
-from lightning_hwtune.errors import ArgumentError, nearest
+from lightning_hwtune.errors import ArgumentError, nearest, shown
+from lightning_hwtune.forms import FORMS
 
 __all__ = ["MAX_COMBINATIONS", "Choice", "Float", "Int", "NumDevices", "Parameter", "SearchSpace"]
 
@@ -140,7 +140,7 @@ class SearchSpace(Mapping[str, Parameter]):
         Raises:
             ArgumentError: no such parameter, or none of its values divides.
         """
-        if batch_size_key is not None and batch_size_key not in self._params:
+        if batch_size_key is not None and (not isinstance(batch_size_key, str) or batch_size_key not in self._params):
             raise self._unknown("batch_size_key", batch_size_key)
         other = SearchSpace(self._params)
         has_rule = batch_size_key is not None and self._devices_key is not None
@@ -159,6 +159,8 @@ class SearchSpace(Mapping[str, Parameter]):
             ArgumentError: no batch size divides by any device count.
         """
         self._find_dividing()  # raises rather than draw for ever
+        if not isinstance(rng, np.random.Generator):
+            raise ArgumentError("rng", rng, "a numpy.random.Generator such as numpy.random.default_rng(0)")
         while True:
             shares = rng.random(len(self._params)).tolist()
             draws = zip(self._params.items(), shares, strict=True)
@@ -173,8 +175,12 @@ class SearchSpace(Mapping[str, Parameter]):
         option taken, 0 for the others).
         """
         cells: list[float] = []
-        for name, parameter in self._params.items():
-            cells += parameter.encode(config[name])
+        try:
+            for name, parameter in self._params.items():
+                cells += parameter.encode(config[name])
+        except (KeyError, TypeError, ValueError, AttributeError):
+            self.validate(config)  # says what is wrong with it
+            raise
         return np.array(cells)
 
     def encode_many(self, configs: Iterable[Mapping[str, Any]]) -> npt.NDArray[np.float64]:
@@ -189,7 +195,10 @@ class SearchSpace(Mapping[str, Parameter]):
         Raises:
             ArgumentError: another shape, or a coordinate that is NaN.
         """
-        cells = np.asarray(vector, dtype=np.float64)
+        try:
+            cells = np.asarray(vector, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError):
+            cells = np.empty(0)
         if cells.shape != (self.n_dims,) or np.isnan(cells).any():
             raise ArgumentError("vector", vector, f"{self.n_dims} numbers from 0 to 1")
         rest = cells.clip(0.0, 1.0).tolist()
@@ -224,8 +233,7 @@ class SearchSpace(Mapping[str, Parameter]):
         Raises:
             ArgumentError: more than a million of them, or no batch size divides.
         """
-        if isinstance(points_per_float, bool) or not isinstance(points_per_float, int) or points_per_float < 2:
-            raise ArgumentError("points_per_float", points_per_float, "a whole number from 2")
+        points_per_float = FORMS["Grid"]["points_per_float"].read("points_per_float", points_per_float)
         sizes = {name: parameter.n_values or points_per_float for name, parameter in self._params.items()}
         if math.prod(sizes.values()) > MAX_COMBINATIONS:
             product = " x ".join(f"{name} {size}" for name, size in sizes.items())
@@ -302,9 +310,7 @@ class SearchSpace(Mapping[str, Parameter]):
 
 
 def _check_name(name: object) -> None:
-    if not isinstance(name, str) or not name or name != name.strip():
-        raise ArgumentError("SearchSpace", name, "names that are text, such as 'lr' or 'model.lr'")
-    check_name("SearchSpace", name)
+    FORMS["SearchSpace"]["name"].read("SearchSpace", name)
 
 
 def _check_parameter(name: str, value: object) -> None:
@@ -312,10 +318,10 @@ def _check_parameter(name: str, value: object) -> None:
         return
     if isinstance(value, Mapping):
         hint = f"Write a nested name with dots, {name + '.lr'!r}; SearchSpace.from_dict reads the form of study files."
-    elif isinstance(value, list | tuple | range | np.ndarray):
-        hint = f"Use Choice({list(value)!r}) for a list, or Float(low, high) or Int(low, high) for a range."
+    elif isinstance(value, list | tuple | range) or (isinstance(value, np.ndarray) and value.ndim):
+        hint = f"Use Choice({shown(list(value[:20]))}) for a list, or Float(low, high) or Int(low, high) for a range."
     elif value is None or isinstance(value, str | int | float):
-        hint = f"Use Choice([{value!r}]) for a constant, or Float(low, high) for a range."
+        hint = f"Use Choice([{shown(value)}]) for a constant, or Float(low, high) for a range."
     else:
         hint = "Give Float(low, high), for example."
     raise ArgumentError(name, value, "a Float, Int, Choice or NumDevices", hint=hint)

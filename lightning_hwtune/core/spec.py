@@ -20,6 +20,7 @@ from lightning_hwtune.core.schedulers import Scheduler, scheduler_from_settings
 from lightning_hwtune.core.searchers import ParetoPrior, Searcher, searcher_from_settings
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms import FORMS
 
 __all__ = ["AUTO", "Limits", "StudySpec"]
 
@@ -49,15 +50,10 @@ class Limits:
     finishers: int | str = AUTO
 
     def __post_init__(self) -> None:
-        for name, value in (("max_trials", self.max_trials), ("max_parallel", self.max_parallel)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise ArgumentError(name, value, "a whole number from 1, or None")
-        for name, number in (("max_time", self.max_time_s), ("max_cost", self.max_cost_usd)):
-            if number is not None and not number > 0:
-                raise ArgumentError(name, number, "a number above 0, or None")
-        is_number = isinstance(self.finishers, int) and not isinstance(self.finishers, bool) and self.finishers >= 0
-        if self.finishers != AUTO and not is_number:
-            raise ArgumentError("finishers", self.finishers, "an integer, at least 0, or 'auto'")
+        units = {"max_time": "max_time_s", "max_cost": "max_cost_usd"}
+        for argument in ("max_trials", "max_time", "max_cost", "max_parallel", "finishers"):
+            field = units.get(argument, argument)
+            object.__setattr__(self, field, FORMS["Study.run"][argument].read(argument, getattr(self, field)))
 
     def resolved(self, spec: StudySpec) -> Self:
         """Returns these limits with a number of finishers.
@@ -111,14 +107,8 @@ class StudySpec:
     max_failures: int = 3
 
     def __post_init__(self) -> None:
-        if self.batch not in ("global", "per_device"):
-            raise ArgumentError("batch", self.batch, "'global' or 'per_device'")
-        for name in ("seed", "max_retries"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise ArgumentError(name, value, "a whole number from 0")
-        if isinstance(self.max_failures, bool) or not isinstance(self.max_failures, int) or self.max_failures < 1:
-            raise ArgumentError("max_failures", self.max_failures, "a whole number from 1")
+        for name in ("seed", "batch", "max_retries", "max_failures"):
+            object.__setattr__(self, name, FORMS["Study"][name].read(name, getattr(self, name)))
         self.searcher.check(self.space)
         self.searcher.check_objectives(self.objectives)
         self.fresh_scheduler()  # refuses an order that names no objective

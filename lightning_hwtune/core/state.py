@@ -15,6 +15,7 @@ import numpy as np
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.record import Checkpoint, Measurement, TrialRecord, TrialState
+from lightning_hwtune.core.searchers.untried import config_key
 from lightning_hwtune.core.spec import Limits, StudySpec
 
 __all__ = ["Segment", "StudyState"]
@@ -141,7 +142,8 @@ class StudyState:
     def knows(self, config: Mapping[str, Any]) -> bool:
         """Tells whether a configuration waits already or has a trial that did not fail: it need not be enqueued."""
         tried = (trial.config for trial in self.trials if trial.state is not TrialState.FAILED)
-        return config in self.enqueued or config in tried
+        key = config_key(config)  # True and 1 are equal in Python, but not the same option
+        return any(config_key(other) == key for other in (*self.enqueued, *tried))
 
     def apply(self, event: ev.Event) -> None:
         """Takes one fact into the state. The only writer of state."""

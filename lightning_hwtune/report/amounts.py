@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 
@@ -11,9 +12,11 @@ _BYTES = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def number(value: object) -> str:
-    """Returns four significant digits of a float, and anything else as it is."""
+    """Returns four significant digits of a float, JSON of a list or mapping, and anything else as it is."""
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False)
     return "" if value is None else str(value)
 
 
@@ -73,4 +76,4 @@ def cut(text: str, width: int) -> str:
 
 def config_text(config: Mapping[str, object]) -> str:
     """Returns "lr=0.01, width=64"."""
-    return ", ".join(f"{name}={number(value)}" for name, value in config.items())
+    return ", ".join(f"{name}={'None' if value is None else number(value)}" for name, value in config.items())

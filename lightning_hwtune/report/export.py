@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning_hwtune.core.events import Event, to_dict
 from lightning_hwtune.core.state import StudyState
@@ -42,14 +42,21 @@ def _strict(data: object) -> object:
 
 def frame_csv(frame: pd.DataFrame) -> str:
     """Returns a data frame as CSV with a header line."""
-    import pandas as pd
-
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(frame.columns)
     for row in frame.itertuples(index=False, name=None):
-        writer.writerow("" if pd.isna(value) else value for value in row)
+        writer.writerow(_csv_cell(value) for value in row)
     return out.getvalue()
+
+
+def _csv_cell(value: Any) -> Any:
+    """Returns what a cell holds: an option that is a list or mapping as JSON."""
+    import pandas as pd
+
+    if isinstance(value, list | dict):
+        return json_text(value, indent=None)
+    return "" if pd.isna(value) else value
 
 
 def trials_text(state: StudyState, form: str = "json") -> str:

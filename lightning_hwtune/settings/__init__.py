@@ -1,7 +1,8 @@
-"""One schema behind the Python keywords, study files and, later, the Hydra node."""
+"""A study as data: study files, overrides and the Hydra node, read through the table of forms."""
 
-from lightning_hwtune.settings.duration import parse_duration
+from lightning_hwtune.forms import parse_duration
 from lightning_hwtune.settings.overrides import parse_overrides
+from lightning_hwtune.settings.plain_data import plain_data
 from lightning_hwtune.settings.study_settings import StudySettings
 
-__all__ = ["StudySettings", "parse_duration", "parse_overrides"]
+__all__ = ["StudySettings", "parse_duration", "parse_overrides", "plain_data"]

@@ -9,30 +9,17 @@ from lightning_hwtune.errors import ArgumentError
 __all__ = ["check_run", "unjudged_devices"]
 
 
-def check_run(
-    spec: StudySpec,
-    limits: Limits,
-    *,
-    executor: object,
-    save_every: int | None,
-    hang_timeout: float | str | None = AUTO,
-) -> None:
+def check_run(spec: StudySpec, limits: Limits, *, executor: object, hang_timeout: float | str | None = AUTO) -> None:
     """Refuses what does not fit the study.
 
     Args:
-        executor: "local", "inline", or an `engine.executor.Executor`. save_every: epochs, or None.
-        hang_timeout: seconds, "auto", or None.
+        executor: "local", "inline", or an `engine.executor.Executor`. hang_timeout: seconds, "auto", or None.
 
     Raises:
-        ArgumentError: an unknown executor, or one that does not carry the study's trials; no number of epochs; a limit
-            on the cost of what has no price.
+        ArgumentError: an executor that does not carry the study's trials; a limit on the cost of what has no price.
     """
-    if executor not in ("local", "inline") and not hasattr(executor, "wait"):
-        raise ArgumentError("executor", executor, "'local' or 'inline'")
     if executor == "inline" and max(spec.allocation.counts) > 1:
         raise ArgumentError("executor", "inline", "'local' for a space with more than one device")
-    if save_every is not None and (type(save_every) is not int or save_every < 1):
-        raise ArgumentError("save_every", save_every, "a whole number of epochs from 1, or None")
     if hang_timeout not in (AUTO, None) and executor != "local":
         hint = "Only the study's own processes can be ended from outside; leave it out."
         raise ArgumentError("hang_timeout", hang_timeout, "'auto' or None without executor='local'", hint=hint)

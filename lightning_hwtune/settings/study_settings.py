@@ -12,25 +12,25 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast, final
+from typing import Any, Self, TypeVar, final
 
 from lightning_hwtune.core.hardware.allocation import allocation_for
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, Objective, Objectives, TrainSeconds
-from lightning_hwtune.core.schedulers import SCHEDULERS, Scheduler
+from lightning_hwtune.core.schedulers import SCHEDULERS, Scheduler, scheduler_or_horizon
 from lightning_hwtune.core.searchers import TPE, Grid, Random, Searcher, Sobol
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.payload import ImportedFunction
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, nearest
+from lightning_hwtune.forms import FORMS, Form, one_of, parse_bytes, parse_duration
 from lightning_hwtune.names import refuse_unknown_keys
-from lightning_hwtune.settings.duration import parse_duration, parse_hang_timeout
 from lightning_hwtune.settings.overrides import apply_overrides, parse_overrides
+from lightning_hwtune.settings.plain_data import plain_data, read_yaml
 from lightning_hwtune.settings.run_rules import check_run
-from lightning_hwtune.store.disk_budget import parse_bytes
 from lightning_hwtune.store.files import StudyFiles
 
-__all__ = ["SCHEDULERS", "SEARCHERS", "StudySettings", "in_file", "options", "read_study_file"]
+__all__ = ["FILE_FORMS", "SCHEDULERS", "SEARCHERS", "StudySettings", "in_file", "options", "read_study_file"]
 
 SEARCHERS: Mapping[str, Callable[..., Searcher]] = {cls.name: cls for cls in (Random, Sobol, Grid, TPE)}
 """Name in study files -> class."""
@@ -43,22 +43,19 @@ _KEYS: Mapping[str, str] = {
     "within": "scheduler.within",
     "Pool.devices": "pool.devices",
 }
-_FORMS: Mapping[str, tuple[type, ...]] = {
-    "text": (str,),
-    "whole number": (int,),
-    "number": (int, float),
-    "number or text": (int, float, str),
-    "whole number or text": (int, str),
-    "mapping": (Mapping,),
-    "mapping or text": (Mapping, str),
-    "list": (list, tuple),
+FILE_FORMS: Mapping[str, Form] = {
+    **FORMS["Study"],
+    **FORMS["Study.run"],
+    **FORMS["file"],
+    "study": FORMS["Study"]["name"],
+    "executor": one_of("local", "inline"),
 }
 _T = TypeVar("_T")
 
 
-def _key(form: str, doc: str, default: Any = dataclasses.MISSING) -> Any:
-    """A key of the study file. A default of None also lets the file say null."""
-    metadata = {"form": form, "doc": doc}
+def _key(doc: str, default: Any = dataclasses.MISSING) -> Any:
+    """A key of the study file; what it may be stands in the table of forms."""
+    metadata = {"doc": doc}
     if isinstance(default, dict | list):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -73,101 +70,86 @@ class StudySettings:
         ArgumentError, RenamedArgumentError: a value or a name that is not allowed; the message has the key.
     """
 
-    study: str = _key("text", "The study's name: its folder under `dir`. A study that exists there is continued.")
+    study: str = _key("The study's name: its folder under `dir`. A study that exists there is continued.")
     train: str = _key(
-        "text",
         "Import path of the training function, `package.module:function`; it takes a `Trial`. The working directory "
         "can be imported from.",
     )
-    space: Mapping[str, Any] = _key("mapping", "The parameters: name to kind and range, see below.")
+    space: Mapping[str, Any] = _key("The parameters: name to kind and range, see below.")
     objectives: Sequence[Any] = _key(
-        "list", "What is optimised, see below. The first one breaks ties and names the best trial."
+        "What is optimised, see below. The first one breaks ties and names the best trial."
     )
-    scheduler: Mapping[str, Any] = _key("mapping", "When a trial goes on: `name` and its options, see below.")
-    searcher: Mapping[str, Any] | str = _key(
-        "mapping or text", "What is tried next: `name` and its options, see below.", "random"
+    scheduler: Mapping[str, Any] | str | None = _key(
+        "When a trial goes on: `name` and its options, see below; null = `asha` with the full training that one of the "
+        "next three keys gives.",
+        None,
     )
+    max_epochs: int | None = _key("The full training in epochs, where there is no `scheduler`.", None)
+    max_steps: int | None = _key("The same in steps.", None)
+    max_samples: int | None = _key("The same in samples.", None)
+    searcher: Mapping[str, Any] | str = _key("What is tried next: `name` and its options, see below.", "random")
     prior: str | None = _key(
-        "text",
         "`auto`: what is tried next is learned from the finished studies in `dir` that share parameters and have the "
         "same objectives. It takes the place of `searcher`.",
         None,
     )
-    pool: Mapping[str, Any] = _key("mapping", "The devices of this host and their price, see below.", {})
-    seed: int = _key("whole number", "Of every draw. The same seed and the same reports give the same decisions.", 0)
+    pool: Mapping[str, Any] = _key("The devices of this host and their price, see below.", {})
+    seed: int = _key("Of every draw. The same seed and the same reports give the same decisions.", 0)
     batch: str = _key(
-        "text",
         "`global`: batch sizes are shared by a trial's devices, and those that do not divide are never drawn. "
         "`per_device`: every device gets the whole batch size.",
         "global",
     )
-    max_trials: int | None = _key("whole number", "Trials of the study, over all its runs.", None)
-    max_time: float | str | None = _key(
-        "number or text", "Time of the study, over all its runs: seconds, or `90s`, `10min`, `8h`.", None
-    )
-    max_cost: float | None = _key(
-        "number", "US dollars that the study may be billed, start-ups and lost work included.", None
-    )
-    max_parallel: int | None = _key("whole number", "Trials that train at one time; null = all the pool carries.", None)
+    max_trials: int | None = _key("Trials of the study, over all its runs.", None)
+    max_time: float | str | None = _key("Time of the study, over all its runs: seconds, or `90s`, `10min`, `8h`.", None)
+    max_cost: float | None = _key("US dollars that the study may be billed, start-ups and lost work included.", None)
+    max_parallel: int | None = _key("Trials that train at one time; null = all the pool carries.", None)
     finishers: int | str = _key(
-        "whole number or text",
         "Fully trained trials that the study should end with, so that its front offers a choice. `auto`: one for a "
         "single objective; for several, trials / eta rounded up, at most 4.",
         "auto",
     )
     save_every: int | None = _key(
-        "whole number",
         "Epochs between checkpoints of a trial that goes on without a pause, so that a crash costs at most so many; "
         "null = it saves where it pauses and at its end.",
         None,
     )
     hang_timeout: float | str | None = _key(
-        "number or text",
         "How long a segment may make no progress (no batch, no report, no checkpoint) before it is ended and repeated: "
         "seconds, or `90s`, `10min`, `8h`. `auto`: from its first batch on, ten times the trial's slowest stretch, at "
         "least 30 minutes. null = for ever.",
         "auto",
     )
     max_retries: int = _key(
-        "whole number", "How often a trial that failed goes on from its last checkpoint before it counts as failed.", 1
+        "How often a trial that failed goes on from its last checkpoint before it counts as failed.", 1
     )
-    max_failures: int = _key("whole number", "Failed trials that end the study.", 3)
-    disk_budget: int | str | None = _key(
-        "whole number or text", "Bytes of all checkpoints together, e.g. `500MB`; null = unlimited.", "20GB"
-    )
+    max_failures: int = _key("Failed trials that end the study.", 3)
+    disk_budget: int | str | None = _key("Bytes of all checkpoints together, e.g. `500MB`; null = unlimited.", "20GB")
     enqueue: Sequence[Any] = _key(
-        "list",
         "Configurations that are tried before the searcher's: a list of mappings, each with every parameter.",
         [],
     )
     preload: Sequence[str] = _key(
-        "list",
         "Modules that are imported once instead of in every segment, such as the one with the training function. They "
         "must run no tensor operation when imported.",
         [],
     )
     executor: str = _key(
-        "text",
         "`local`: a fresh process for each rank. `inline`: in the command's own process, on one device.",
         "local",
     )
-    dir: str = _key("text", "Folder of the studies, from the working directory.", "hwtune")
-    storage: str | None = _key("text", "SQLAlchemy URL of a database that replaces the study's own SQLite file.", None)
+    dir: str = _key("Folder of the studies, from the working directory.", "hwtune")
+    storage: str | None = _key("SQLAlchemy URL of a database that replaces the study's own SQLite file.", None)
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
-            _check_form(item, getattr(self, item.name))
+            object.__setattr__(self, item.name, FILE_FORMS[item.name].read(item.name, getattr(self, item.name)))
         if not _IMPORT_PATH.fullmatch(self.train):
             raise ArgumentError("train", self.train, "an import path such as 'models.digits_study:train'")
-        if self.prior not in (None, "auto"):
-            raise ArgumentError("prior", self.prior, "auto, or null")
         if self.prior is not None and self.searcher != "random":
             raise ArgumentError("prior", self.prior, "null beside a `searcher`: a prior is the searcher")
         with _keyed(self.space):
             self._check_parts()
-        for module in self.preload:
-            if not isinstance(module, str):
-                raise ArgumentError("preload", module, "names of modules")
 
     @classmethod
     def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
@@ -189,7 +171,7 @@ class StudySettings:
             ArgumentError, RenamedArgumentError: as for `from_dict`; the message has the file too.
         """
         with in_file(path):
-            return cls.from_dict(_resolved(data))
+            return cls.from_dict(plain_data(data, ""))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -202,7 +184,7 @@ class StudySettings:
         for item in dataclasses.fields(cls):
             has_default = item.default is not dataclasses.MISSING or item.default_factory is not dataclasses.MISSING
             if item.name not in data and not has_default:
-                raise ArgumentError(item.name, None, f"a {item.metadata['form']}; every study needs it")
+                raise ArgumentError(item.name, None, f"{FILE_FORMS[item.name].allowed}; every study needs it")
         return cls(**data)
 
     @classmethod
@@ -222,7 +204,8 @@ class StudySettings:
             "name": self.study,
             "space": self._space(),
             "objectives": self._objectives(),
-            "scheduler": self._scheduler(),
+            "scheduler": None if self.scheduler is None else self._scheduler(self.scheduler),
+            **self._horizon(),
             "searcher": None if self.prior is not None else self._searcher(),
             "prior": self.prior,
             "pool": _build("pool", Pool, self.pool),
@@ -256,15 +239,15 @@ class StudySettings:
 
     def limits(self) -> Limits:
         """Returns the limits of the whole study; the inline executor trains one trial at a time."""
-        time_s = parse_duration("max_time", self.max_time)
         max_parallel = 1 if self.executor == "inline" else self.max_parallel
+        time_s = parse_duration("max_time", self.max_time)
         return Limits(self.max_trials, time_s, self.max_cost, max_parallel, self.finishers)
 
     def _check_parts(self) -> None:
         """Refuses what can be told without the host: devices are counted where the study is built."""
         StudyFiles(Path(self.dir), self.study, budget_bytes=parse_bytes(self.disk_budget))
-        spec, hang_timeout = self.spec(), parse_hang_timeout(self.hang_timeout)
-        check_run(spec, self.limits(), executor=self.executor, save_every=self.save_every, hang_timeout=hang_timeout)
+        spec = self.spec()
+        check_run(spec, self.limits(), executor=self.executor, hang_timeout=self.hang_timeout)
         for index, config in enumerate(self.enqueue):
             _check_point(f"enqueue.{index}", config, spec.space)
 
@@ -276,7 +259,8 @@ class StudySettings:
             space = space.constrained(None)
         if pool.devices == "auto":
             pool = dataclasses.replace(pool, devices=max(allocation_for(space).counts))
-        parts = {"space": space, "pool": pool, "searcher": built["searcher"] or Random()}
+        scheduler = scheduler_or_horizon(built["scheduler"], **self._horizon())
+        parts = {"space": space, "pool": pool, "searcher": built["searcher"] or Random(), "scheduler": scheduler}
         return StudySpec(**{item.name: {**built, **parts}[item.name] for item in dataclasses.fields(StudySpec)})
 
     def _space(self) -> SearchSpace:
@@ -286,8 +270,11 @@ class StudySettings:
     def _objectives(self) -> Objectives:
         return Objectives([_objective(item) for item in self.objectives])
 
-    def _scheduler(self) -> Scheduler:
-        return _named("scheduler", SCHEDULERS, self.scheduler)
+    def _scheduler(self, form: Mapping[str, Any] | str) -> Scheduler:
+        return _named("scheduler", SCHEDULERS, form)
+
+    def _horizon(self) -> dict[str, int | None]:
+        return {"max_epochs": self.max_epochs, "max_steps": self.max_steps, "max_samples": self.max_samples}
 
     def _searcher(self) -> Searcher:
         return _named("searcher", SEARCHERS, self.searcher)
@@ -295,8 +282,7 @@ class StudySettings:
 
 def options(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Returns what a part may be given in a study file: name -> parameter of its class."""
-    parameters = inspect.signature(cls).parameters
-    return {name: item for name, item in parameters.items() if item.kind is not inspect.Parameter.VAR_KEYWORD}
+    return dict(inspect.signature(cls).parameters)
 
 
 def _build(key: str, cls: Callable[..., _T], given: Mapping[str, Any]) -> _T:
@@ -337,16 +323,6 @@ def _objective(item: object) -> Objective:
         return Metric(form["metric"], form["mode"], **given)
 
 
-def _check_form(item: dataclasses.Field[Any], value: object) -> None:
-    """Refuses a value of the wrong type; true and false are no numbers."""
-    form = item.metadata["form"]
-    may_be_none = item.default is None or item.name in ("disk_budget", "hang_timeout")
-    if value is None and may_be_none:
-        return
-    if not isinstance(value, _FORMS[form]) or isinstance(value, bool):
-        raise ArgumentError(item.name, value, f"a {form}{', or null' if may_be_none else ''}")
-
-
 def _check_point(key: str, config: Any, space: SearchSpace) -> None:
     """Refuses a configuration that is no point of the space."""
     with _told(lambda name: f"{key}.{name}" if name in space else key):
@@ -382,7 +358,8 @@ def _told(as_name: Callable[[str], str]) -> Iterator[None]:
     try:
         yield
     except ArgumentError as error:
-        raise ArgumentError(as_name(error.argument), error.received, error.allowed, hint=error.hint) from None
+        allowed = error.allowed.replace("or None", "or null")
+        raise ArgumentError(as_name(error.argument), error.received, allowed, hint=error.hint) from None
     except RenamedArgumentError as error:
         raise RenamedArgumentError(as_name(error.given), error.here) from None
 
@@ -391,32 +368,6 @@ def read_study_file(path: str | Path) -> dict[str, Any]:
     """Returns a YAML file's plain data, interpolations left as they are.
 
     Raises:
-        ArgumentError: it cannot be read, or is no YAML mapping.
+        ArgumentError: it cannot be read, or is not a YAML mapping.
     """
-    import yaml
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        data = OmegaConf.to_container(OmegaConf.load(path))
-    except OSError as error:
-        raise ArgumentError(
-            "study file", str(path), "a YAML file that can be read", hint=f"({error.strerror})"
-        ) from None
-    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        raise ArgumentError("study file", str(path), "valid YAML", hint=f"\n{error}") from None
-    if not isinstance(data, dict):
-        raise ArgumentError("study file", str(path), f"a YAML mapping with the keys {', '.join(StudySettings.keys())}")
-    return cast("dict[str, Any]", data)
-
-
-def _resolved(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns plain data with its interpolations, `${oc.env:NAME}` and the like, replaced."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        plain = OmegaConf.to_container(OmegaConf.create(dict(data)), resolve=True)
-    except OmegaConfBaseException as error:
-        raise ArgumentError("interpolation", error.full_key, "one that can be resolved", hint=str(error)) from None
-    return cast("dict[str, Any]", plain)
+    return read_yaml(path, f"a YAML mapping with the keys {', '.join(StudySettings.keys())}")

@@ -8,7 +8,6 @@ exceed the budget, it is exceeded. A trial that is promoted after all starts fro
 from __future__ import annotations
 
 import enum
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,12 +16,12 @@ import numpy as np
 
 from lightning_hwtune.core.ranking.fronts import front_ranks
 from lightning_hwtune.core.record import TrialState
-from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms import format_bytes
 
 if TYPE_CHECKING:
     from lightning_hwtune.core.state import StudyState
 
-__all__ = ["Candidate", "Standing", "Victim", "candidates", "evictions", "format_bytes", "parse_bytes"]
+__all__ = ["Candidate", "Standing", "Victim", "candidates", "evictions"]
 
 
 class Standing(enum.IntEnum):
@@ -115,41 +114,3 @@ def _front(state: StudyState) -> set[int]:
     losses = np.stack([state.spec.objectives.loss(trial.last.values) for trial in full if trial.last is not None])
     is_front = (np.asarray(front_ranks(losses)) == 0) & np.isfinite(losses).all(axis=1)
     return {trial.trial_id for trial, is_on in zip(full, is_front, strict=True) if is_on}
-
-
-_UNITS = {"": 1, "b": 1}
-_UNITS |= {f"{prefix}b": 1000**power for power, prefix in enumerate("kmgtp", 1)}
-_UNITS |= {f"{prefix}ib": 1024**power for power, prefix in enumerate("kmgtp", 1)}
-
-
-def parse_bytes(value: int | str | None, argument: str = "disk_budget") -> int | None:
-    """Returns bytes: from a whole number, "500MB", "20 GB", "1.5TiB" (MB = 10^6, MiB = 2^20); None stays None.
-
-    Raises:
-        ArgumentError: another form, or nothing above 0.
-    """
-    if value is None:
-        return None
-    n_bytes = 0
-    if isinstance(value, int) and not isinstance(value, bool):
-        n_bytes = value
-    elif isinstance(value, str):
-        match = re.fullmatch(r"\s*(\d+)(?:\.(\d+))?\s*([a-z]*)\s*", value.lower())
-        if match and match[3] in _UNITS:
-            decimals = match[2] or ""
-            n_bytes = int(match[1] + decimals) * _UNITS[match[3]] // 10 ** len(decimals)
-    if n_bytes <= 0:
-        raise ArgumentError(
-            argument, value, "bytes above 0, a text such as '500MB', '20GB', '1.5TiB', or None for unlimited"
-        )
-    return n_bytes
-
-
-def format_bytes(n_bytes: int) -> str:
-    """Returns a short text with a decimal unit, e.g. "1.5 GB"."""
-    size, unit = float(n_bytes), "B"
-    for larger in ("kB", "MB", "GB", "TB", "PB"):
-        if size < 999.5:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:.3g} {unit}"

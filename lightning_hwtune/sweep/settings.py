@@ -9,14 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, final
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.schedulers import SCHEDULERS
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms import FORMS, Form
 from lightning_hwtune.names import refuse_unknown_keys
-from lightning_hwtune.settings import StudySettings
+from lightning_hwtune.settings import StudySettings, plain_data
 from lightning_hwtune.sweep.metric import Monitor, directions
 
 __all__ = ["SweepSettings"]
@@ -24,6 +25,7 @@ __all__ = ["SweepSettings"]
 _OF_STUDY = ("searcher", "prior", "pool", "seed", "batch", "max_time", "max_cost", "finishers", "save_every",
              "hang_timeout", "max_retries", "max_failures", "disk_budget", "enqueue", "preload", "dir")  # fmt: skip
 _OF_APP = ("ckpt_path_key", "devices_key", "batch_size_key", "max_epochs_key")
+_HORIZON = ("max_epochs", "max_steps", "max_samples")
 _OWN = ("_target_", "_recursive_", "defaults", "direction", "storage", "study_name", "n_trials", "n_jobs",
         "max_failure_rate", "params", "custom_search_space", "hwtune")  # fmt: skip
 _RETURNED = "returned"  # for `objectives`: what the app returns is all that counts
@@ -50,16 +52,11 @@ class SweepSettings:
         Raises:
             ArgumentError, RenamedArgumentError: a value that is not allowed, or an unknown key of `hwtune`.
         """
-        data: Any = OmegaConf.to_container(node, resolve=True)
+        data = plain_data(node, "hydra.sweeper")
+        _read_forms("hydra.sweeper.", data, FORMS["sweeper"])
         own = data.get("hwtune") or {}
-        refuse_unknown_keys("hydra.sweeper.hwtune.", own, ("objectives", "scheduler", *_OF_STUDY, *_OF_APP))
-        for name in ("n_trials", "n_jobs"):
-            _check_count(name, data.get(name))
-        rate = data.get("max_failure_rate")
-        if rate is not None and not 0.0 <= rate <= 1.0:
-            raise ArgumentError("hydra.sweeper.max_failure_rate", rate, "a share from 0 to 1")
-        if data.get("storage") is not None and not isinstance(data["storage"], str):
-            raise ArgumentError("hydra.sweeper.storage", data["storage"], "an SQLAlchemy URL, or null")
+        refuse_unknown_keys("hydra.sweeper.hwtune.", own, ("objectives", "scheduler", *_HORIZON, *_OF_STUDY, *_OF_APP))
+        _read_forms("hydra.sweeper.hwtune.", own, FORMS["sweeper.hwtune"])
         ignored = [key for key, value in data.items() if key not in _OWN and value not in (None, {}, [])]
         notes = tuple(f"hydra.sweeper.{key} has no effect here{_INSTEAD.get(key, '')}" for key in ignored)
         return cls(data, own, notes)
@@ -163,7 +160,14 @@ class SweepSettings:
             ArgumentError: the scheduler's horizon is not the app's.
         """
         given = self.own.get("scheduler") or "asha"
+        horizons = {name: self.own[name] for name in _HORIZON if self.own.get(name) is not None}
+        if horizons and self.own.get("scheduler"):
+            [name, value] = next(iter(horizons.items()))
+            raise ArgumentError(
+                f"hydra.sweeper.hwtune.{name}", value, "null beside hwtune.scheduler, which has its own"
+            )
         form = {"name": given} if isinstance(given, str) else dict(given)
+        form |= horizons
         named = SCHEDULERS.get(str(form.get("name")))
         if named is None or any(form.get(f"max_{unit}") is not None for unit in ("steps", "samples")):
             return form
@@ -181,7 +185,8 @@ _INSTEAD = {
 }
 
 
-def _check_count(name: str, value: Any) -> None:
-    is_any = name == "n_jobs" and value in (None, -1)
-    if not is_any and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise ArgumentError(f"hydra.sweeper.{name}", value, "a whole number from 1")
+def _read_forms(where: str, data: dict[str, Any], forms: Mapping[str, Form]) -> None:
+    """Reads the values that have a form, in place."""
+    for name, form in forms.items():
+        if name in data:
+            data[name] = form.read(f"{where}{name}", data[name])

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.names import refuse_unknown
+from lightning_hwtune.forms import checked_call
 from lightning_hwtune.training import lightning_internals as internals
 from lightning_hwtune.training import loggers
 from lightning_hwtune.training import trainer_checks as checks
@@ -43,8 +43,8 @@ class RungHooks:
         attached: True for the one that Lightning's entry point adds; it gives way to one that the user added.
     """
 
-    def __init__(self, *, attached: bool = False, **wrong_habits: object) -> None:
-        refuse_unknown("RungCallback", wrong_habits)
+    @checked_call("RungCallback")
+    def __init__(self, *, attached: bool = False) -> None:
         super().__init__()
         self.attached = attached
         self._segment: ActiveSegment | None = None

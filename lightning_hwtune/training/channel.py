@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
-from lightning_hwtune.core.text import storable
+from lightning_hwtune.text import storable
 
 __all__ = [
     "Beat",

@@ -18,7 +18,7 @@ from lightning_hwtune.training.channel import Message, Report, VerdictMessage, s
 __all__ = ["MAX_MESSAGE_BYTES", "Inbox", "PipeChannel", "packed"]
 
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
-"""A longer message is an error of its sender; texts are far shorter (`core.text`)."""
+"""A longer message is an error of its sender; texts are far shorter (`text`)."""
 
 _LENGTH = struct.Struct("!I")
 

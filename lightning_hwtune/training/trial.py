@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, final
+from typing import Any, NoReturn, final
 
 from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop, Verdict
 from lightning_hwtune.errors import ArgumentError, OwnedArgumentError, nearest
+from lightning_hwtune.forms import checked_call
+from lightning_hwtune.names import unknown_attribute
 from lightning_hwtune.training.context import ActiveSegment
 from lightning_hwtune.training.reporting import report_by_hand
 
@@ -32,6 +34,9 @@ class Trial:
         self._segment = segment
         segment.clock.mark()  # there may be training since: the function's start, the end of `load`
 
+    def __getattr__(self, name: str) -> NoReturn:
+        raise unknown_attribute("Trial", name, dir(type(self)))
+
     def __repr__(self) -> str:
         return f"Trial({self.id}, {dict(self.config)!r}, num_devices={self.num_devices})"
 
@@ -43,7 +48,7 @@ class Trial:
         Raises:
             ArgumentError: the space has no such parameter.
         """
-        if name not in self.config:
+        if not isinstance(name, str) or name not in self.config:
             known = ", ".join(map(repr, self.config))
             raise ArgumentError("trial[...]", name, f"a parameter of the space: {known}{nearest(name, self.config)}")
         return self.config[name]
@@ -89,6 +94,7 @@ class Trial:
         order = self._segment.order
         return order.max_resource if order.unit == "epochs" else -1
 
+    @checked_call("Trial.per_device_batch_size")
     def per_device_batch_size(self, global_batch: int) -> int:
         """Returns the batch size for the loader of each device.
 
@@ -161,6 +167,9 @@ class Trial:
         passed = [name for name in _OWNED if name in kwargs]
         if passed:
             raise OwnedArgumentError(passed, _OWNED)
+        if kwargs.get("fast_dev_run"):
+            hint = "A study checks the training by itself before it begins; study.check(train) does only that."
+            raise ArgumentError("fast_dev_run", kwargs["fast_dev_run"], "False inside a study", hint=hint)
         if tree == "pytorch_lightning":
             from lightning_hwtune.training import pytorch_lightning_tree as classes
         else:

@@ -17,7 +17,9 @@ from lightning_hwtune.errors import ArgumentError, MetricError
 
 THREE = Objectives([Metric("val/acc", "max"), Metric("val_loss", "min", unit="nats"), Cost()])
 
-metrics = st.builds(Metric, st.text(min_size=1, max_size=4), st.sampled_from(["min", "max"]), st.text(max_size=2))
+metrics = st.builds(
+    Metric, st.text("ab/_é", min_size=1, max_size=4), st.sampled_from(["min", "max"]), st.text("s/é ", max_size=2)
+)
 objective_lists = st.lists(
     st.one_of(metrics, st.sampled_from([TrainSeconds(), DeviceSeconds(), Cost()])),
     min_size=1,

@@ -7,7 +7,7 @@ import pytest
 import lightning_hwtune as hwt
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.engine.hang import HangLimit
-from lightning_hwtune.settings.duration import parse_hang_timeout
+from lightning_hwtune.forms import FORMS
 from lightning_hwtune.settings.run_rules import check_run
 
 HALF_AN_HOUR_S = 1800.0
@@ -58,12 +58,12 @@ def test_the_reason_has_what_was_measured() -> None:
 @pytest.mark.parametrize("value", [0, -1, True, "soon", float("nan"), "10 parsecs", []])
 def test_what_is_no_time_is_refused(value: object) -> None:
     with pytest.raises(hwt.ArgumentError, match="hang_timeout"):
-        HangLimit(parse_hang_timeout(value))  # type: ignore[arg-type]
+        HangLimit(FORMS["Study.run"]["hang_timeout"].read("hang_timeout", value))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("value", "expected"), [("auto", "auto"), (None, None), ("10min", 600.0), (90, 90.0)])
 def test_the_forms_of_the_setting(value: object, expected: object) -> None:
-    assert parse_hang_timeout(value) == expected  # type: ignore[arg-type]
+    assert FORMS["Study.run"]["hang_timeout"].read("hang_timeout", value) == expected  # type: ignore[arg-type]
 
 
 def test_a_number_needs_processes_that_can_be_ended() -> None:

@@ -16,11 +16,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import segment_functions as functions
 
-from lightning_hwtune.core.text import storable
 from lightning_hwtune.engine.fork_server import fork_server
 from lightning_hwtune.engine.local import LocalExecutor
 from lightning_hwtune.engine.payload import write_payload
 from lightning_hwtune.errors import StorageError
+from lightning_hwtune.text import storable
 from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage
 
 HEARTBEAT_S = 3.0

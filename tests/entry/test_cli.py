@@ -281,7 +281,7 @@ def test_an_override_that_is_none(study_file: Path, override: str, says: str):
         (("max_trails=3",), "Did you mean 'max_trials'?"),
         (("n_trials=3",), "here it is called `max_trials`"),
         (("scheduler.etaa=3",), "scheduler.etaa"),
-        (("seed=abc",), "`{file}: seed` is 'abc'; allowed: a whole number"),
+        (("seed=abc",), "`{file}: seed` is 'abc'; allowed: an integer"),
         (("--max-trials", "0"), "`max_trials` is 0"),
         (("max_trials=null",), "--max-trials"),
         (("+executor=remote",), "`{file}: executor` is 'remote'"),

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.store.disk_budget import Candidate, Standing, evictions, format_bytes, parse_bytes
+from lightning_hwtune.forms import format_bytes, parse_bytes
+from lightning_hwtune.store.disk_budget import Candidate, Standing, evictions
 
 BYTES = [
     (1, 1),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, final
 
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.names import refuse_unknown
+from lightning_hwtune.forms import checked_call
 
 __all__ = ["Pool"]
 
@@ -29,25 +28,15 @@ class Pool:
     usd_per_device_hour: float | None
     threads_per_device: int
 
+    @checked_call("Pool", prefix="Pool.")
     def __init__(
         self,
         accelerator: str = "auto",
         devices: int | str = "auto",
         usd_per_device_hour: float | None = None,
         threads_per_device: int = 1,
-        **wrong_habits: object,
     ) -> None:
-        refuse_unknown("Pool", wrong_habits, self.__slots__)
-        if accelerator not in ("auto", "cpu", "gpu", "cuda"):
-            raise ArgumentError("Pool.accelerator", accelerator, "'auto', 'cpu' or 'gpu'")
-        if devices != "auto" and (isinstance(devices, bool) or not isinstance(devices, int) or devices < 1):
-            raise ArgumentError("Pool.devices", devices, "'auto' or a whole number from 1: how many, never which")
-        price = usd_per_device_hour
-        if price is not None and not (isinstance(price, int | float) and math.isfinite(price) and price >= 0):
-            raise ArgumentError("Pool.usd_per_device_hour", price, "a price from 0, in US dollars, or None")
-        if not isinstance(threads_per_device, int) or threads_per_device < 1:
-            raise ArgumentError("Pool.threads_per_device", threads_per_device, "a whole number from 1")
-        object.__setattr__(self, "accelerator", "gpu" if accelerator == "cuda" else accelerator)
+        object.__setattr__(self, "accelerator", accelerator)
         object.__setattr__(self, "devices", devices)
         object.__setattr__(self, "usd_per_device_hour", usd_per_device_hour)
         object.__setattr__(self, "threads_per_device", threads_per_device)

@@ -11,6 +11,7 @@ from typing import Any
 from lightning_hwtune.core.parameters.choices import Choice, NumDevices
 from lightning_hwtune.core.parameters.ranges import Float, Int
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.names import refuse_unknown_keys
 
 __all__ = ["Parameter", "parameter_from_dict"]
 
@@ -36,17 +37,16 @@ _RENAMED_KINDS = {
     "log_uniform": "`type: float` and `log: true`",
     "randint": "`type: int`, where `high` is included",
     "lograndint": "`type: int` and `log: true`, where `high` is included",
+    "quniform": "`type: int` and `step`",
+    "real": "`type: float`",
+    "double": "`type: float`",
+    "integer": "`type: int`",
     "categorical": "`type: choice`",
-}
-_RENAMED_KEYS = {
-    "min": "low",
-    "max": "high",
-    "lower": "low",
-    "upper": "high",
-    "log_scale": "log",
-    "values": "options",
-    "choices": "options",
-    "categories": "options",
+    "discrete": "`type: choice`",
+    "bool": "`type: choice` and `options: [true, false]`",
+    "boolean": "`type: choice` and `options: [true, false]`",
+    "fixed": "`type: choice` with one option",
+    "constant": "`type: choice` with one option",
 }
 
 
@@ -63,7 +63,7 @@ def parameter_from_dict(name: str, form: object) -> Parameter:
         raise ArgumentError(name, form, "a mapping such as {type: float, low: 1e-4, high: 1e-1, log: true}")
     build, needed, optional = _kind(name, form)
     given = {key: value for key, value in form.items() if key != "type"}
-    _check_keys(name, form, (*needed, *optional))
+    refuse_unknown_keys(f"{name}.", form, ("type", *needed, *optional))
     missing = [key for key in needed if key not in given]
     if missing:
         raise ArgumentError(name, dict(form), f"a form with {missing[0]!r}")
@@ -83,17 +83,6 @@ def _kind(name: str, form: Mapping[str, Any]) -> tuple[Callable[..., Parameter],
     if not isinstance(kind, str) or kind not in _KINDS:
         raise ArgumentError(f"{name}.type", kind, ", ".join(_KINDS))
     return _KINDS[kind]
-
-
-def _check_keys(name: str, form: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    for key in form:
-        if key in known or key == "type":
-            continue
-        if _RENAMED_KEYS.get(key) in known:
-            raise RenamedArgumentError(f"{name}.{key}", f"write `{_RENAMED_KEYS[key]}`")
-        raise ArgumentError(
-            name, dict(form), f"the keys {', '.join(('type', *known))}", hint=f"{key!r} is none of them."
-        )
 
 
 def _number(value: object) -> object:

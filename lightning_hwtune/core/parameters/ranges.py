@@ -1,7 +1,7 @@
-"""Parameters with a range: floats and whole numbers, uniform in the value or in its logarithm.
+"""Parameters with a range: floats and integers, uniform in the value or in its logarithm.
 
 A float comes back from the unit cube within 1e-9 of its value where `log` is set, else within 1e-9 of its range; a
-whole number comes back exactly.
+integer comes back exactly.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from lightning_hwtune.core.parameters.values import bin_of, check_flag, finite, plain, whole
+from lightning_hwtune.core.parameters.values import bin_of
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms import checked_class, plain
 
 __all__ = ["Float", "Int"]
 
-_LARGEST_INT = 2**40  # beyond it a coordinate with 53 bits no longer tells neighbours apart after exp and log
 
-
+@checked_class
 @final
 @dataclass(frozen=True, slots=True, repr=False)
 class Float:
@@ -39,13 +39,9 @@ class Float:
     log: bool = False
 
     def __post_init__(self) -> None:
-        low, high = finite("Float.low", self.low), finite("Float.high", self.high)
-        check_flag("Float.log", self.log)
-        _check_range("Float", low, high, is_log=self.log)
-        if not math.isfinite(high - low):
-            raise ArgumentError("Float.high", high, "an end whose distance from `low` is finite")
-        object.__setattr__(self, "low", low)
-        object.__setattr__(self, "high", high)
+        _check_range("Float", self.low, self.high, is_log=self.log)
+        if not math.isfinite(self.high - self.low):
+            raise ArgumentError("Float.high", self.high, "an end whose distance from `low` is finite")
 
     def __repr__(self) -> str:
         return f"Float({self.low!r}, {self.high!r}{', log=True' if self.log else ''})"
@@ -85,7 +81,7 @@ class Float:
         return self.quantile(cells[0])
 
     def check(self, name: str, value: object) -> float:
-        """Returns the value as a plain float; whole numbers are welcome.
+        """Returns the value as a plain float; integers are welcome.
 
         Raises:
             ArgumentError: it is no number of the range.
@@ -107,10 +103,11 @@ class Float:
         return {"type": "float", "low": self.low, "high": self.high} | ({"log": True} if self.log else {})
 
 
+@checked_class
 @final
 @dataclass(frozen=True, slots=True, repr=False)
 class Int:
-    """A whole number from `low` to `high`, both included.
+    """An integer from `low` to `high`, both included.
 
     Args:
         low: smallest value; at least 1 if `log`.
@@ -126,15 +123,7 @@ class Int:
     step: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("low", "high", "step"):
-            object.__setattr__(self, name, whole(f"Int.{name}", getattr(self, name)))
-        check_flag("Int.log", self.log)
         _check_range("Int", self.low, self.high, is_log=self.log)
-        for name, end in (("low", self.low), ("high", self.high)):
-            if abs(end) > _LARGEST_INT:
-                raise ArgumentError(f"Int.{name}", end, "a whole number from -2**40 to 2**40")
-        if self.step < 1:
-            raise ArgumentError("Int.step", self.step, "a whole number from 1")
         if self.log and self.step != 1:
             raise ArgumentError("Int.step", self.step, "1 while log=True", hint="List the values with Choice instead.")
         if (self.high - self.low) % self.step:
@@ -180,7 +169,7 @@ class Int:
         return self.quantile(cells[0])
 
     def check(self, name: str, value: object) -> int:
-        """Returns the value as a plain int; 8.0 is taken for 8, as tables turn whole numbers into floats.
+        """Returns the value as a plain int; 8.0 counts as 8, as tables turn integers into floats.
 
         Raises:
             ArgumentError: it is none of the values.
@@ -195,7 +184,7 @@ class Int:
             or (number - self.low) % self.step
         ):
             steps = f" in steps of {self.step}" if self.step != 1 else ""
-            raise ArgumentError(name, value, f"a whole number from {self.low} to {self.high}{steps}")
+            raise ArgumentError(name, value, f"an integer from {self.low} to {self.high}{steps}")
         return number
 
     def levels(self) -> Sequence[int]:

@@ -25,6 +25,7 @@ __all__ = [
     "Scheduler",
     "SuccessiveHalving",
     "scheduler_from_settings",
+    "scheduler_or_horizon",
 ]
 
 SCHEDULERS: Mapping[str, type[Scheduler]] = {
@@ -43,3 +44,25 @@ def scheduler_from_settings(settings: Mapping[str, Any]) -> Scheduler:
     if not isinstance(name, str) or name not in SCHEDULERS:
         raise ArgumentError("scheduler", name, f"{', '.join(SCHEDULERS)}{nearest(str(name), SCHEDULERS)}")
     return SCHEDULERS[name](**{key: value for key, value in settings.items() if key != "name"})
+
+
+def scheduler_or_horizon(
+    scheduler: Scheduler | None, max_epochs: int | None, max_steps: int | None, max_samples: int | None
+) -> Scheduler:
+    """Returns the scheduler that was given, or ASHA for the full training that was given in its place.
+
+    Raises:
+        ArgumentError: both are given, or neither, or something that is not a scheduler.
+    """
+    horizon = {"max_epochs": max_epochs, "max_steps": max_steps, "max_samples": max_samples}
+    given = {name: value for name, value in horizon.items() if value is not None}
+    if scheduler is None and given:
+        return ASHA(max_epochs, max_steps=max_steps, max_samples=max_samples)
+    if not isinstance(scheduler, Scheduler):
+        hint = "max_epochs=27 in its place means ASHA(max_epochs=27)."
+        raise ArgumentError("scheduler", scheduler, "a scheduler such as ASHA(max_epochs=27)", hint=hint)
+    if given:
+        [name, value] = next(iter(given.items()))
+        hint = f"The full training belongs to the scheduler: {type(scheduler).__name__}({name}={value}, ...)."
+        raise ArgumentError(name, value, "None beside a scheduler", hint=hint)
+    return scheduler

@@ -39,23 +39,11 @@ from lightning_hwtune.core.ranking.rung import Place, RungRanking
 from lightning_hwtune.core.ranking.rung_orders import checked_order, resolved_order
 from lightning_hwtune.core.ranking.within import DEFAULT_WITHIN
 from lightning_hwtune.core.schedulers.base import Promotion, Scheduler
-from lightning_hwtune.core.schedulers.rungs import UNITS, exact_eta, horizon, plain_eta, quota, rung_levels
-from lightning_hwtune.errors import ArgumentError, IllegalMoveError, nearest
-from lightning_hwtune.names import refuse_unknown
+from lightning_hwtune.core.schedulers.rungs import exact_eta, horizon, plain_eta, quota, rung_levels
+from lightning_hwtune.errors import ArgumentError, IllegalMoveError
+from lightning_hwtune.forms import checked_call
 
 __all__ = ["ASHA"]
-
-_TYPES = ("promotion", "stopping")
-_ARGUMENTS = (
-    *(f"max_{unit}" for unit in UNITS),
-    "first_rung",
-    "eta",
-    "brackets",
-    "type",
-    "strict",
-    "within",
-    "keep_front",
-)
 
 
 @final
@@ -77,6 +65,7 @@ class ASHA(Scheduler):
 
     name: ClassVar[str] = "asha"
 
+    @checked_call("ASHA")
     def __init__(
         self,
         max_epochs: int | None = None,
@@ -90,19 +79,15 @@ class ASHA(Scheduler):
         strict: bool = False,
         within: str = DEFAULT_WITHIN,
         keep_front: bool = False,
-        **wrong_habits: object,
     ) -> None:
-        refuse_unknown("ASHA", wrong_habits, _ARGUMENTS)
         self.unit, last = horizon(max_epochs, max_steps, max_samples)
         self.eta = exact_eta(eta)
         self.levels = rung_levels(first_rung, last, self.eta)
-        if isinstance(brackets, bool) or not isinstance(brackets, int) or not 1 <= brackets <= len(self.levels):
-            raise ArgumentError("brackets", brackets, f"a whole number from 1 to {len(self.levels)}, one a rung level")
-        if type not in _TYPES:
-            raise ArgumentError("type", type, f"'promotion' or 'stopping'{nearest(str(type), _TYPES)}")
-        if not isinstance(strict, bool) or (strict and type != "promotion"):
+        if brackets > len(self.levels):
+            raise ArgumentError("brackets", brackets, f"an integer from 1 to {len(self.levels)}, one per rung level")
+        if strict and type != "promotion":
             raise ArgumentError("strict", strict, "False, or True with type='promotion'")
-        if not isinstance(keep_front, bool) or (keep_front and type != "stopping"):
+        if keep_front and type != "stopping":
             raise ArgumentError("keep_front", keep_front, "False, or True with type='stopping'")
         checked_order(within)
         self.keep_front = keep_front

@@ -23,14 +23,11 @@ from lightning_hwtune.core.ranking.within import DEFAULT_WITHIN
 from lightning_hwtune.core.schedulers.asha import ASHA
 from lightning_hwtune.core.schedulers.brackets import Brackets
 from lightning_hwtune.core.schedulers.forwarding import Forwarding
-from lightning_hwtune.core.schedulers.rungs import UNITS, exact_eta, horizon, plain_eta, rung_levels
-from lightning_hwtune.errors import ArgumentError, nearest
-from lightning_hwtune.names import refuse_unknown
+from lightning_hwtune.core.schedulers.rungs import exact_eta, horizon, plain_eta, rung_levels
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms import checked_call
 
 __all__ = ["Hyperband", "hyperband_size"]
-
-_TYPES = ("synchronous", "asynchronous")
-_ARGUMENTS = (*(f"max_{unit}" for unit in UNITS), "first_rung", "eta", "brackets", "type", "within")
 
 
 @final
@@ -49,6 +46,7 @@ class Hyperband(Forwarding):
 
     name: ClassVar[str] = "hyperband"
 
+    @checked_call("Hyperband")
     def __init__(
         self,
         max_epochs: int | None = None,
@@ -60,19 +58,15 @@ class Hyperband(Forwarding):
         brackets: int | None = None,
         type: str = "synchronous",  # noqa: A002 - the word that ASHA has
         within: str = DEFAULT_WITHIN,
-        **wrong_habits: object,
     ) -> None:
-        refuse_unknown("Hyperband", wrong_habits, _ARGUMENTS)
         self.unit, last = horizon(max_epochs, max_steps, max_samples)
         self.eta = exact_eta(eta)
         self.levels = rung_levels(first_rung, last, self.eta)
         n_levels = len(self.levels)
         if brackets is None:
             brackets = n_levels
-        if isinstance(brackets, bool) or not isinstance(brackets, int) or not 1 <= brackets <= n_levels:
-            raise ArgumentError("brackets", brackets, f"a whole number from 1 to {n_levels}, one a rung level, or None")
-        if type not in _TYPES:
-            raise ArgumentError("type", type, f"'synchronous' or 'asynchronous'{nearest(str(type), _TYPES)}")
+        if brackets > n_levels:
+            raise ArgumentError("brackets", brackets, f"an integer from 1 to {n_levels}, one per rung level, or None")
         checked_order(within)
         self.brackets, self.type, self.within = brackets, type, within
         if type == "synchronous":

@@ -23,13 +23,13 @@ import numpy.typing as npt
 
 from lightning_hwtune.core.decisions import Continue, Reason, Stop, Verdict
 from lightning_hwtune.core.schedulers.base import Promotion, Scheduler
-from lightning_hwtune.core.schedulers.rungs import UNITS, horizon
+from lightning_hwtune.core.schedulers.rungs import horizon
 from lightning_hwtune.errors import ArgumentError, IllegalMoveError
-from lightning_hwtune.names import refuse_unknown
+from lightning_hwtune.forms import checked_call
 
 __all__ = ["MedianStopping"]
 
-_ARGUMENTS = (*(f"max_{unit}" for unit in UNITS), "first_rung", "every", "min_trials")
+_MAX_LEVELS = 100_000  # each is kept in memory
 
 
 @final
@@ -45,6 +45,7 @@ class MedianStopping(Scheduler):
 
     name: ClassVar[str] = "median_stopping"
 
+    @checked_call("MedianStopping")
     def __init__(
         self,
         max_epochs: int | None = None,
@@ -54,15 +55,13 @@ class MedianStopping(Scheduler):
         first_rung: int = 1,
         every: int = 1,
         min_trials: int = 5,
-        **wrong_habits: object,
     ) -> None:
-        refuse_unknown("MedianStopping", wrong_habits, _ARGUMENTS)
         self.unit, last = horizon(max_epochs, max_steps, max_samples)
-        for argument, value in (("first_rung", first_rung), ("every", every), ("min_trials", min_trials)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ArgumentError(argument, value, "a whole number from 1")
         if first_rung > last:
-            raise ArgumentError("first_rung", first_rung, f"a whole number from 1 to {last}, the full training")
+            raise ArgumentError("first_rung", first_rung, f"an integer from 1 to {last}, the full training")
+        if (last - first_rung) // every >= _MAX_LEVELS:
+            least = (last - first_rung) // _MAX_LEVELS + 1
+            raise ArgumentError("every", every, f"an integer from {least}, which makes at most {_MAX_LEVELS} levels")
         self.levels = (*range(first_rung, last, every), last)
         self.every, self.min_trials = every, min_trials
         self._n_objectives = 0

@@ -45,15 +45,12 @@ from lightning_hwtune.core.ranking.rung_orders import checked_order, resolved_or
 from lightning_hwtune.core.ranking.soft import CrissCross, orders_agree
 from lightning_hwtune.core.ranking.within import DEFAULT_WITHIN
 from lightning_hwtune.core.schedulers.base import Promotion, Scheduler
-from lightning_hwtune.core.schedulers.rungs import UNITS, exact_eta, horizon, plain_eta, rung_levels
+from lightning_hwtune.core.schedulers.rungs import exact_eta, horizon, plain_eta, rung_levels
 from lightning_hwtune.core.schedulers.rungs import quota as quota_of
-from lightning_hwtune.errors import ArgumentError, IllegalMoveError, nearest
-from lightning_hwtune.names import refuse_unknown
+from lightning_hwtune.errors import ArgumentError, IllegalMoveError
+from lightning_hwtune.forms import checked_call
 
 __all__ = ["PASHA"]
-
-_ARGUMENTS = (*(f"max_{unit}" for unit in UNITS), "first_rung", "eta", "quota", "within")
-_QUOTAS = ("floor", "quantile")
 
 
 @final
@@ -71,6 +68,7 @@ class PASHA(Scheduler):
 
     name: ClassVar[str] = "pasha"
 
+    @checked_call("PASHA")
     def __init__(
         self,
         max_epochs: int | None = None,
@@ -81,9 +79,7 @@ class PASHA(Scheduler):
         eta: int | float | str | Fraction = 3,
         quota: str = "floor",
         within: str = DEFAULT_WITHIN,
-        **wrong_habits: object,
     ) -> None:
-        refuse_unknown("PASHA", wrong_habits, _ARGUMENTS)
         self.unit, last = horizon(max_epochs, max_steps, max_samples)
         self.eta = exact_eta(eta)
         self.levels = rung_levels(first_rung, last, self.eta)
@@ -94,8 +90,6 @@ class PASHA(Scheduler):
                 f"a full training of more than {max(int(first_rung * self.eta), first_rung + 1)} {self.unit}",
                 hint=f"The rungs are {', '.join(map(str, self.levels))}: PASHA needs three to grow; take ASHA.",
             )
-        if quota not in _QUOTAS:
-            raise ArgumentError("quota", quota, f"'floor' or 'quantile'{nearest(str(quota), _QUOTAS)}")
         checked_order(within)
         self.quota, self.within = quota, within
         self._rungs: dict[int, RungRanking] = {}

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from lightning_hwtune.core.decisions import Reason, Stop, Verdict
 from lightning_hwtune.core.schedulers.base import Promotion, Scheduler
-from lightning_hwtune.core.schedulers.rungs import UNITS, horizon
-from lightning_hwtune.names import refuse_unknown
+from lightning_hwtune.core.schedulers.rungs import horizon
+from lightning_hwtune.forms import checked_call
 
 __all__ = ["RunToEnd"]
 
@@ -26,15 +26,14 @@ class RunToEnd(Scheduler):
 
     name: ClassVar[str] = "run_to_end"
 
+    @checked_call("RunToEnd")
     def __init__(
         self,
         max_epochs: int | None = None,
         *,
         max_steps: int | None = None,
         max_samples: int | None = None,
-        **wrong_habits: object,
     ) -> None:
-        refuse_unknown("RunToEnd", wrong_habits, [f"max_{unit}" for unit in UNITS])
         self.unit, last = horizon(max_epochs, max_steps, max_samples)
         self.levels = (last,)
 

@@ -10,28 +10,20 @@ from fractions import Fraction
 from typing import Any
 
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms import FORMS
 
 __all__ = ["UNITS", "ceil_power", "exact_eta", "horizon", "plain_eta", "quota", "rung_levels"]
 
 UNITS = ("epochs", "steps", "samples")
-_LOWEST_ETA = Fraction(11, 10)  # below it a study has hundreds of rungs that drop hardly anybody
 
 
 def exact_eta(eta: Any) -> Fraction:
     """Returns `eta` as an exact fraction: 3, 2.5, Fraction(5, 2) or "5/2"; a float means the decimals it prints.
 
     Raises:
-        ArgumentError: no number, or below 1.1.
+        ArgumentError: not a number, or below 1.1.
     """
-    allowed = "a number from 1.1, e.g. 3: one in eta goes on"
-    if isinstance(eta, bool) or not isinstance(eta, int | float | str | Fraction):
-        raise ArgumentError("eta", eta, allowed)
-    try:
-        exact = Fraction(str(eta))
-    except (ValueError, ZeroDivisionError):
-        raise ArgumentError("eta", eta, allowed) from None
-    if exact < _LOWEST_ETA:
-        raise ArgumentError("eta", eta, allowed)
+    exact: Fraction = FORMS["ASHA"]["eta"].read("eta", eta)
     return exact
 
 
@@ -44,7 +36,7 @@ def horizon(max_epochs: int | None, max_steps: int | None, max_samples: int | No
     """Returns the unit and the resource of a full training from the one argument that is given.
 
     Raises:
-        ArgumentError: none or several are given, or no whole number from 1.
+        ArgumentError: none or several are given.
     """
     given = {f"max_{u}": v for u, v in zip(UNITS, (max_epochs, max_steps, max_samples), strict=True) if v is not None}
     if len(given) != 1:
@@ -55,7 +47,6 @@ def horizon(max_epochs: int | None, max_steps: int | None, max_samples: int | No
             hint="E.g. max_epochs=27.",
         )
     [(name, value)] = given.items()
-    _require_positive(name, value)
     return name.removeprefix("max_"), value
 
 
@@ -65,9 +56,8 @@ def rung_levels(first: int, last: int, eta: Fraction | int) -> tuple[int, ...]:
     Args:
         first: the lowest level, from 1 up to `last`. eta: above 1. Levels that rounding makes equal count once.
     """
-    _require_positive("first_rung", first)
-    if first > last:
-        raise ArgumentError("first_rung", first, f"a whole number from 1 to {last}, the full training")
+    if not 1 <= first <= last:
+        raise ArgumentError("first_rung", first, f"an integer from 1 to {last}, the full training")
     ratio, power = Fraction(eta), Fraction(first)
     levels: list[int] = []
     while power < last:
@@ -85,8 +75,3 @@ def quota(n_trials: int, eta: Fraction) -> int:
 def ceil_power(eta: Fraction, exponent: int) -> int:
     """Returns eta**exponent, rounded up."""
     return math.ceil(eta**exponent)
-
-
-def _require_positive(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ArgumentError(name, value, "a whole number from 1")

@@ -13,13 +13,10 @@ from lightning_hwtune.core.ranking.rung_orders import checked_order
 from lightning_hwtune.core.ranking.within import DEFAULT_WITHIN
 from lightning_hwtune.core.schedulers.brackets import Brackets
 from lightning_hwtune.core.schedulers.forwarding import Forwarding
-from lightning_hwtune.core.schedulers.rungs import UNITS, ceil_power, exact_eta, horizon, plain_eta, rung_levels
-from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.names import refuse_unknown
+from lightning_hwtune.core.schedulers.rungs import ceil_power, exact_eta, horizon, plain_eta, rung_levels
+from lightning_hwtune.forms import checked_call
 
 __all__ = ["SuccessiveHalving"]
-
-_ARGUMENTS = (*(f"max_{unit}" for unit in UNITS), "first_rung", "eta", "bracket_size", "within")
 
 
 @final
@@ -37,6 +34,7 @@ class SuccessiveHalving(Forwarding):
 
     name: ClassVar[str] = "successive_halving"
 
+    @checked_call("SuccessiveHalving")
     def __init__(
         self,
         max_epochs: int | None = None,
@@ -47,16 +45,12 @@ class SuccessiveHalving(Forwarding):
         eta: int | float | str | Fraction = 3,
         bracket_size: int | None = None,
         within: str = DEFAULT_WITHIN,
-        **wrong_habits: object,
     ) -> None:
-        refuse_unknown("SuccessiveHalving", wrong_habits, _ARGUMENTS)
         self.unit, last = horizon(max_epochs, max_steps, max_samples)
         self.eta = exact_eta(eta)
         self.levels = rung_levels(first_rung, last, self.eta)
         if bracket_size is None:
             bracket_size = ceil_power(self.eta, len(self.levels) - 1)
-        if isinstance(bracket_size, bool) or not isinstance(bracket_size, int) or bracket_size < 1:
-            raise ArgumentError("bracket_size", bracket_size, "a whole number from 1, or None")
         checked_order(within)
         self.bracket_size, self.within = bracket_size, within
         self._rule = Brackets(self.unit, self.levels, self.eta, [(0, bracket_size)], within)

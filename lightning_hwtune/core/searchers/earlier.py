@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, final
 
@@ -12,7 +13,8 @@ import numpy.typing as npt
 
 from lightning_hwtune.core.searchers.copula import copula_scores
 from lightning_hwtune.core.searchers.surrogate import Surrogate, fit_surrogate
-from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.core.searchers.untried import config_key
+from lightning_hwtune.core.space import Choice, Parameter, SearchSpace
 from lightning_hwtune.errors import ArgumentError
 
 __all__ = ["EarlierTask", "Lesson", "n_combinations", "shared_names", "usable_rows"]
@@ -36,6 +38,7 @@ class EarlierTask:
     losses: Sequence[Sequence[float]]
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         lengths = {len(column) for column in self.values.values()}
         if not self.losses or not self.values or lengths != {len(self.losses)}:
             received = {**{name: len(column) for name, column in self.values.items()}, "losses": len(self.losses)}
@@ -46,6 +49,30 @@ class EarlierTask:
         """Returns the task of these configurations, which have the same parameters, and losses `(n, n_objectives)`."""
         values = {key: [config[key] for config in configs] for key in (configs[0] if configs else {})}
         return cls(name, values, np.asarray(losses, dtype=np.float64).tolist())
+
+    @classmethod
+    def read(cls, task: EarlierTask | Mapping[str, Any]) -> EarlierTask:
+        """Returns a task, or the one that its plain form describes.
+
+        Raises:
+            ArgumentError: it is neither.
+        """
+        if isinstance(task, EarlierTask):
+            return task
+        if not isinstance(task, Mapping) or set(task) != {"name", "values", "losses"}:
+            hint = "ParetoPrior.from_studies(...) and ParetoPrior.from_table(...) make them."
+            raise ArgumentError("ParetoPrior.tasks", task, "earlier tasks with name, values and losses", hint=hint)
+        return cls(**task)
+
+    def _check_kinds(self) -> None:
+        """Refuses what is not text, columns of values and rows of numbers."""
+        kinds = (list, tuple, np.ndarray)
+        columns = self.values.items() if isinstance(self.values, Mapping) else [(None, None)]
+        if not isinstance(self.name, str) or not all(isinstance(k, str) and isinstance(v, kinds) for k, v in columns):
+            raise ArgumentError("values of an earlier task", self.values, "a mapping from name to a list of values")
+        rows = self.losses if isinstance(self.losses, kinds) else [None]
+        if not all(isinstance(row, kinds) and all(isinstance(cell, int | float) for cell in row) for row in rows):
+            raise ArgumentError("losses of an earlier task", self.losses, "a list of rows of numbers")
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data, the constructor's arguments."""
@@ -72,12 +99,15 @@ class Lesson:
 
     def __init__(self, tasks: Sequence[EarlierTask], space: SearchSpace, columns: Sequence[int]) -> None:
         self.space, self.shared = space, shared_names(tasks, space)
-        self._known: dict[tuple[Any, ...], Floats] = {}
-        self._encoded: dict[tuple[Any, ...], list[float]] = {}
+        self._known: dict[str, Floats] = {}
+        self._encoded: dict[str, list[float]] = {}
         rows = usable_rows(tasks, space)
         self.n_points = {task.name: len(kept) for task, kept in zip(tasks, rows, strict=True)}
         pairs = [(task, kept) for task, kept in zip(tasks, rows, strict=True) if kept]
-        points = [np.array([self._encode(key) for key in self._keys(task, kept)]) for task, kept in pairs]
+        found = [self._rows(task, kept) for task, kept in pairs]
+        columns_of_values = zip(*itertools.chain.from_iterable(found), strict=True)
+        self._coders = [_coder(space[name], seen) for name, seen in zip(self.shared, columns_of_values, strict=True)]
+        points = [np.array([self._encode(values) for values in rows_of_task]) for rows_of_task in found]
         scores = [copula_scores(np.array(task.losses)[:, columns])[kept] for task, kept in pairs]
         n_trees = min(max(_TREES // len(pairs), _TREES_EACH[0]), _TREES_EACH[1])
         count = n_combinations(space, self.shared)
@@ -97,9 +127,9 @@ class Lesson:
     def expect_each(self, configs: Sequence[Mapping[str, Any]]) -> Floats:
         """Returns what each task expects, shape `(n_tasks, n_configs, n_objectives)`."""
         keys = [self._key(config) for config in configs]
-        new = list(dict.fromkeys(key for key in keys if key not in self._known))
+        new = {key: config for key, config in zip(keys, configs, strict=True) if key not in self._known}
         if new:
-            points = self._points(new)
+            points = self._points(list(new.values()))
             found = np.stack([model.expect(points) for model in self.models], axis=1)
             self._known.update(zip(new, found, strict=True))
         each = np.array([self._known[key] for key in keys]).reshape(-1, len(self.models), self.scores.shape[1])
@@ -109,35 +139,50 @@ class Lesson:
 
     def sample(self, configs: Sequence[Mapping[str, Any]], tasks: Sequence[int], rng: np.random.Generator) -> Floats:
         """Returns the mean of one sample of each of these tasks, shape `(n_configs, n_objectives)`."""
-        points = self._points([self._key(config) for config in configs])
+        points = self._points(configs)
         found: Floats = np.mean([self.models[task].sample(points, rng) for task in tasks], axis=0)
         return found
 
-    def _key(self, config: Mapping[str, Any]) -> tuple[Any, ...]:
-        return tuple(config[name] for name in self.shared)
+    def _key(self, config: Mapping[str, Any]) -> str:
+        return config_key({name: config[name] for name in self.shared})
 
-    def _points(self, keys: Sequence[tuple[Any, ...]]) -> Floats:
-        """The encoded keys, remembered: the draws of a batch have the same candidates."""
-        for key in keys:
+    def _points(self, configs: Sequence[Mapping[str, Any]]) -> Floats:
+        """The encoded configurations, remembered: the draws of a batch have the same candidates."""
+        keys = [self._key(config) for config in configs]
+        for key, config in zip(keys, configs, strict=True):
             if key not in self._encoded:
-                self._encoded[key] = self._encode(key)
+                self._encoded[key] = self._encode([config[name] for name in self.shared])
         points = np.array([self._encoded[key] for key in keys])
         if len(self._encoded) > _REMEMBERED:
             self._encoded.clear()
         return points
 
-    def _encode(self, key: Sequence[Any]) -> list[float]:
-        pairs = zip(self.shared, key, strict=True)
-        return [cell for name, value in pairs for cell in self.space[name].encode(value)]
+    def _encode(self, values: Sequence[Any]) -> list[float]:
+        return [cell for encode, value in zip(self._coders, values, strict=True) for cell in encode(value)]
 
-    def _keys(self, task: EarlierTask, rows: Sequence[int]) -> list[list[Any]]:
+    def _rows(self, task: EarlierTask, rows: Sequence[int]) -> list[list[Any]]:
         """The values of the shared parameters, in the form that the space has them."""
         return [[self.space[name].check(name, task.values[name][row]) for name in self.shared] for row in rows]
 
 
 _TREES = 400  # of all tasks together
 _TREES_EACH = (10, 100)  # at least and at most
+_MAX_COLUMNS = 1000  # of one choice
 _REMEMBERED = 20_000  # configurations whose expectation, or whose code, is kept
+
+
+def _coder(parameter: Parameter, seen: Iterable[Any]) -> Callable[[Any], list[float]]:
+    """Returns how a value becomes coordinates; of many options, those that no task has seen share one."""
+    if not isinstance(parameter, Choice) or parameter.n_dims <= _MAX_COLUMNS:
+        return parameter.encode
+    columns = {place: column for column, place in enumerate(sorted({parameter.place(value) for value in seen}))}
+    other, place_of = len(columns), parameter.place
+
+    def encode(value: Any) -> list[float]:
+        taken = columns.get(place_of(value), other)
+        return [float(column == taken) for column in range(other + 1)]
+
+    return encode
 
 
 def shared_names(tasks: Sequence[EarlierTask], space: SearchSpace) -> tuple[str, ...]:

@@ -18,11 +18,12 @@ from lightning_hwtune.core.searchers.base import History, Searcher
 from lightning_hwtune.core.searchers.untried import next_of
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
-from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms import checked_class
 
 __all__ = ["Grid"]
 
 
+@checked_class
 @final
 @dataclass(frozen=True, slots=True)
 class Grid(Searcher):
@@ -34,11 +35,6 @@ class Grid(Searcher):
 
     points_per_float: int = 5
     name: ClassVar[str] = "grid"
-
-    def __post_init__(self) -> None:
-        points = self.points_per_float
-        if isinstance(points, bool) or not isinstance(points, int) or points < 2:
-            raise ArgumentError("Grid.points_per_float", points, "a whole number from 2")
 
     def check(self, space: SearchSpace) -> None:
         """Refuses a grid of more than a million combinations, or one in which no batch size divides.

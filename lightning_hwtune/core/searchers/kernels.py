@@ -10,13 +10,13 @@ probability 1 - h, the others share h, with h from the same rule.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import final
+from collections.abc import Mapping, Sequence
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
-from lightning_hwtune.core.space import Choice, SearchSpace
+from lightning_hwtune.core.space import Choice, Parameter, SearchSpace
 
 __all__ = ["MIN_BANDWIDTH", "Kernels"]
 
@@ -30,70 +30,91 @@ MIN_BANDWIDTH = 0.02
 
 @final
 class Kernels:
-    """One density: the mean of a product kernel at each point.
+    """One density: the mean of a product kernel at each configuration.
+
+    Inside, a configuration is a row with one cell per parameter: a coordinate of the unit interval, or the place of
+    the option of an unordered choice. A column per option would take gigabytes where there are many.
 
     Args:
-        points: encoded configurations of the space, at least one, shape `(n_points, n_dims)`.
+        configs: valid configurations of the space, at least one.
     """
 
-    def __init__(self, space: SearchSpace, points: Floats) -> None:
-        self._points, self._shrink = points, len(points) ** (-1.0 / (4 + len(space)))
-        self._blocks = [
-            (start, stop, self._bandwidth(space, name, start, stop)) for name, start, stop in _places(space)
+    def __init__(self, space: SearchSpace, configs: Sequence[Mapping[str, Any]]) -> None:
+        self._space = space
+        self._points, self._shrink = _rows(space, configs), len(configs) ** (-1.0 / (4 + len(space)))
+        self._n_options = {name: _n_options(parameter) for name, parameter in space.items()}
+        self._columns = [
+            (column, n_options, self._bandwidth(name, column, n_options))
+            for column, (name, n_options) in enumerate(self._n_options.items())
+            if not _is_constant(space[name])
         ]
 
-    def log_density(self, at: Floats) -> Floats:
-        """Returns the logarithm of the density at encoded configurations, shape `(n,)` for `(n, n_dims)`."""
+    def log_density(self, configs: Sequence[Mapping[str, Any]]) -> Floats:
+        """Returns the logarithm of the density at valid configurations, shape `(n,)`."""
         from scipy.special import logsumexp, ndtr  # a quarter of a second to import: only where TPE is at work
 
-        total = np.zeros((len(at), len(self._points)))
-        for start, stop, bandwidth in self._blocks:
-            if stop - start > 1:
-                is_same = at[:, start:stop] @ self._points[:, start:stop].T > 0.5
-                total += np.log(np.where(is_same, 1 - bandwidth, bandwidth / (stop - start - 1)))
+        at, points = _rows(self._space, configs), self._points
+        total = np.zeros((len(at), len(points)))
+        for column, n_options, bandwidth in self._columns:
+            centres = points[:, column]
+            if n_options:
+                is_same = at[:, column, None] == centres
+                total += np.log(np.where(is_same, 1 - bandwidth, bandwidth / (n_options - 1)))
             else:
-                centres = self._points[:, start]
                 mass = ndtr((1 - centres) / bandwidth) - ndtr(-centres / bandwidth)
-                total -= 0.5 * ((at[:, start, None] - centres) / bandwidth) ** 2 + np.log(_ROOT_TAU * bandwidth * mass)
-        density: Floats = logsumexp(total, axis=1) - np.log(len(self._points))
+                squares = ((at[:, column, None] - centres) / bandwidth) ** 2
+                total -= 0.5 * squares + np.log(_ROOT_TAU * bandwidth * mass)
+        density: Floats = logsumexp(total, axis=1) - np.log(len(points))
         return density
 
-    def sample(self, rng: np.random.Generator, n: int) -> Floats:
-        """Returns points drawn from the density, shape `(n, n_dims)`; of an unordered choice the option has a one."""
+    def sample(self, rng: np.random.Generator, n: int) -> list[dict[str, Any]]:
+        """Returns configurations drawn from the density; they may break the rule of batch sizes."""
         from scipy.special import ndtr, ndtri
 
         drawn = self._points[rng.integers(len(self._points), size=n)].copy()
-        for start, stop, bandwidth in self._blocks:
-            if stop - start > 1:
-                self._change(rng, drawn[:, start:stop], bandwidth)
+        for column, n_options, bandwidth in self._columns:
+            centres = drawn[:, column]
+            if n_options:
+                shift = np.where(rng.random(n) < bandwidth, rng.integers(1, n_options, size=n), 0)
+                drawn[:, column] = (centres + shift) % n_options
             else:
-                centres = drawn[:, start]
                 low, high = ndtr(-centres / bandwidth), ndtr((1 - centres) / bandwidth)
-                drawn[:, start] = (centres + bandwidth * ndtri(low + rng.random(n) * (high - low))).clip(0, 1)
-        return drawn
+                drawn[:, column] = (centres + bandwidth * ndtri(low + rng.random(n) * (high - low))).clip(0, 1)
+        return [self._config(row) for row in drawn.tolist()]
 
-    def _change(self, rng: np.random.Generator, cells: Floats, probability: float) -> None:
-        """Gives each row another option with this probability, in place."""
-        n, n_options = cells.shape
-        shift = np.where(rng.random(n) < probability, rng.integers(1, n_options, size=n), 0)
-        taken = (cells.argmax(axis=1) + shift) % n_options
-        cells[:] = np.eye(n_options)[taken]
-
-    def _bandwidth(self, space: SearchSpace, name: str, start: int, stop: int) -> float:
-        cells, parameter = self._points[:, start:stop], space[name]
-        if stop - start > 1:
-            mode_share = float(cells.mean(axis=0).max())
+    def _bandwidth(self, name: str, column: int, n_options: int) -> float:
+        cells, parameter = self._points[:, column], self._space[name]
+        if n_options:
+            mode_share = float(np.unique(cells, return_counts=True)[1].max()) / len(cells)
             spread = self._shrink * (1 - mode_share)
-            return float(min(max(spread, MIN_BANDWIDTH), 1 - 1 / (stop - start)))
+            return float(min(max(spread, MIN_BANDWIDTH), 1 - 1 / n_options))
         apart = 0.5 / parameter.n_values if parameter.n_values is not None else 0.0
         return float(max(self._shrink * cells.std(), MIN_BANDWIDTH, apart))
 
+    def _config(self, row: Sequence[float]) -> dict[str, Any]:
+        return {
+            name: parameter.quantile((cell + 0.5) / n_options) if n_options else parameter.decode([cell])
+            for (name, parameter), n_options, cell in zip(
+                self._space.items(), self._n_options.values(), row, strict=True
+            )
+        }
 
-def _places(space: SearchSpace) -> Iterator[tuple[str, int, int]]:
-    """Yields each parameter with its coordinates; an unordered choice of one option tells nothing and is left out."""
-    start = 0
-    for name, parameter in space.items():
-        stop = start + parameter.n_dims
-        if not (isinstance(parameter, Choice) and len(parameter.options) == 1):
-            yield name, start, stop
-        start = stop
+
+def _n_options(parameter: Parameter) -> int:
+    """How many options an unordered choice has; 0 for other parameters."""
+    return len(parameter.options) if isinstance(parameter, Choice) and not parameter.ordered else 0
+
+
+def _is_constant(parameter: Parameter) -> bool:
+    """Whether it is a choice of one option, which tells nothing."""
+    return isinstance(parameter, Choice) and len(parameter.options) == 1
+
+
+def _rows(space: SearchSpace, configs: Sequence[Mapping[str, Any]]) -> Floats:
+    columns = [
+        [parameter.place(config[name]) for config in configs]
+        if isinstance(parameter, Choice) and not parameter.ordered
+        else [parameter.encode(config[name])[0] for config in configs]
+        for name, parameter in space.items()
+    ]
+    return np.array(columns, dtype=np.float64).T.reshape(len(configs), len(space))

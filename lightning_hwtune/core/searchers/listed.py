@@ -10,10 +10,9 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from lightning_hwtune.core.searchers.base import History, Searcher
-from lightning_hwtune.core.searchers.untried import next_of
+from lightning_hwtune.core.searchers.untried import listed_configs, next_of
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
-from lightning_hwtune.errors import ArgumentError
 
 __all__ = ["Listed"]
 
@@ -33,10 +32,7 @@ class Listed(Searcher):
     name: ClassVar[str] = "listed"
 
     def __init__(self, configs: Sequence[Mapping[str, Any]]) -> None:
-        if isinstance(configs, str | Mapping) or not configs:
-            raise ArgumentError("Listed.configs", configs, "a list of at least one configuration")
-        distinct = {repr(sorted(config.items())): dict(config) for config in reversed(configs)}
-        object.__setattr__(self, "configs", tuple(reversed(distinct.values())))
+        object.__setattr__(self, "configs", listed_configs("Listed.configs", configs))
 
     def check(self, space: SearchSpace) -> None:
         """Refuses a list with a configuration that is no point of the space.

@@ -24,7 +24,7 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self, final
 
@@ -43,6 +43,7 @@ from lightning_hwtune.core.searchers.untried import Untried, config_key, listed_
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms import FORMS, checked_call
 
 __all__ = ["EarlierStudy", "EarlierTable", "ParetoPrior"]
 
@@ -116,6 +117,7 @@ class ParetoPrior(Searcher):
     digest: str
     name: ClassVar[str] = "prior"
 
+    @checked_call("ParetoPrior", prefix="ParetoPrior.")
     def __init__(
         self,
         tasks: Sequence[EarlierTask | Mapping[str, Any]],
@@ -127,20 +129,16 @@ class ParetoPrior(Searcher):
         guarded: bool = True,
         configs: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
-        if not tasks:
-            raise ArgumentError("ParetoPrior.tasks", tasks, "at least one earlier task")
-        if isinstance(uniform, bool) or not isinstance(uniform, int | float) or not 0 <= uniform < 1:
-            raise ArgumentError("ParetoPrior.uniform", uniform, "a share from 0, below 1")
-        for argument, count in (("batch", batch), ("candidates", candidates)):
-            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-                raise ArgumentError(f"ParetoPrior.{argument}", count, "a whole number from 1")
+        if not isinstance(tasks, list | tuple) or not tasks:
+            hint = "ParetoPrior.from_studies(...) and ParetoPrior.from_table(...) make them."
+            raise ArgumentError("ParetoPrior.tasks", tasks, "a list of at least one earlier task", hint=hint)
         fields: dict[str, Any] = {
-            "tasks": tuple(task if isinstance(task, EarlierTask) else EarlierTask(**task) for task in tasks),
+            "tasks": tuple(EarlierTask.read(task) for task in tasks),
             "objectives": objectives if isinstance(objectives, Objectives) else Objectives.from_dict(objectives),
-            "uniform": float(uniform),
+            "uniform": uniform,
             "batch": batch,
             "candidates": candidates,
-            "guarded": bool(guarded),
+            "guarded": guarded,
             "configs": listed_configs("ParetoPrior.configs", configs),
         }
         for field, value in fields.items():
@@ -164,8 +162,9 @@ class ParetoPrior(Searcher):
         Raises:
             ArgumentError: a study lacks an objective or has it in the other direction; no study has a judged trial.
         """
-        if not studies:
-            raise ArgumentError("studies", studies, "at least one study")
+        for study in studies or (None,):
+            if not all(hasattr(study, name) for name in ("name", "spec", "state")):
+                raise ArgumentError("studies", study, "studies such as Study.load('digits'), at least one")
         wanted = _chosen(studies[0].name, studies[0].spec.objectives, objectives)
         tasks = []
         for study in studies:
@@ -198,15 +197,24 @@ class ParetoPrior(Searcher):
         Raises:
             ArgumentError: the table has no such task, objective or resource.
         """
+        if not all(hasattr(table, name) for name in ("name", "tasks", "configs", "objectives", "curves")):
+            raise ArgumentError("table", table, "a table of learning curves such as Table.load('lcbench-surrogate')")
+        for argument, given, there in (("tasks", tasks, table.tasks), ("rows", rows, range(len(table.configs)))):
+            if given is not None and (isinstance(given, str) or not isinstance(given, Iterable)):
+                raise ArgumentError(argument, given, "a list, or None for all")
+            for item in () if given is None else given:
+                if item not in there:
+                    allowed = f"one of {', '.join(table.tasks)}" if argument == "tasks" else f"a row below {len(there)}"
+                    raise ArgumentError(argument, item, allowed)
         wanted = _chosen(table.name, table.objectives, objectives)
         columns = [table.objectives.names.index(name) for name in wanted.names]
         kept = range(len(table.configs)) if rows is None else rows
         learned = []
         for task in table.tasks if tasks is None else tasks:
             losses = table.curves(task).losses
-            last = losses.shape[1] if resource is None else resource
-            if not 1 <= last <= losses.shape[1]:
-                raise ArgumentError("resource", resource, f"a whole number from 1 to {losses.shape[1]}")
+            last = FORMS["RunToEnd"]["max_epochs"].read("resource", resource) or losses.shape[1]
+            if last > losses.shape[1]:
+                raise ArgumentError("resource", resource, f"an integer from 1 to {losses.shape[1]}")
             configs = [table.configs[row] for row in kept]
             learned.append(EarlierTask.of(f"{table.name}/{task}", configs, losses[list(kept), last - 1][:, columns]))
         return cls(learned, wanted, **options)
@@ -341,6 +349,8 @@ def _chosen(where: str, objectives: Objectives, names: Sequence[str] | None) -> 
     """The objectives of these names, in this order; None = all."""
     if names is None:
         return objectives
+    if not isinstance(names, list | tuple) or not names:
+        raise ArgumentError("objectives", names, "a list of at least one name, or None for all")
     for name in names:
         if name not in objectives.names:
             raise ArgumentError("objectives", name, f"what {where!r} has: {', '.join(objectives.names)}")

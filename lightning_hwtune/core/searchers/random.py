@@ -22,10 +22,12 @@ from lightning_hwtune.core.searchers.base import History, Searcher
 from lightning_hwtune.core.searchers.untried import is_small, next_of
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
+from lightning_hwtune.forms import checked_class
 
 __all__ = ["Random"]
 
 
+@checked_class
 @final
 @dataclass(frozen=True, slots=True)
 class Random(Searcher):

@@ -12,7 +12,6 @@ The sequence is the same in every process; another release of scipy may scramble
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
@@ -20,17 +19,22 @@ from typing import Any, ClassVar, final
 import numpy as np
 import numpy.typing as npt
 
+from lightning_hwtune.core.combinations import Combinations
 from lightning_hwtune.core.searchers.base import History, Searcher
-from lightning_hwtune.core.searchers.untried import config_key, is_small, next_of
-from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.core.searchers.untried import is_small, next_of
+from lightning_hwtune.core.space import Float, Int, Parameter, SearchSpace
 from lightning_hwtune.core.streams import stream
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms import checked_class
 
 __all__ = ["Sobol"]
 
 _FIRST = 64
 _POINTS_PER_CONFIG = 8
+_MAX_PARAMETERS = 21_201  # coordinates for which direction numbers are known
 
 
+@checked_class
 @final
 @dataclass(frozen=True, slots=True)
 class Sobol(Searcher):
@@ -39,18 +43,20 @@ class Sobol(Searcher):
     name: ClassVar[str] = "sobol"
 
     def check(self, space: SearchSpace) -> None:
-        """Refuses a space in which no batch size divides by any device count.
+        """Refuses a space in which no batch size divides by any device count, or with too many parameters.
 
         Raises:
-            ArgumentError: there is nothing to draw.
+            ArgumentError: there is nothing to draw, or the sequence does not have so many coordinates.
         """
+        if len(space) > _MAX_PARAMETERS:
+            received = f"{len(space)} parameters"
+            raise ArgumentError("space", received, f"at most {_MAX_PARAMETERS} with Sobol()", hint="Use Random().")
         _ = space.rejected_share
 
     def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
         """Returns draw number `draw`; None once a small finite space is exhausted."""
         if is_small(space):
-            listed = _whole(space, seed)
-            return next_of(listed, range(len(listed)), draw, history)
+            return next_of(*_whole(space, seed), draw, history)
         n_points = _FIRST
         while len(numbers := _allowed(space, seed, n_points)) <= draw:
             n_points *= 2
@@ -84,13 +90,21 @@ def _allowed(space: SearchSpace, seed: int, n_points: int) -> range | list[int]:
 
 
 @functools.lru_cache(maxsize=2)
-def _whole(space: SearchSpace, seed: int) -> list[dict[str, Any]]:
-    """Every configuration of a small finite space once, in the order of the first point that meets it."""
+def _whole(space: SearchSpace, seed: int) -> tuple[Combinations, npt.NDArray[np.int64]]:
+    """Every configuration of a small finite space, and their order: that of the first point that meets each."""
     grid = space.grid()
     n_points = 2 ** math.ceil(math.log2(_POINTS_PER_CONFIG * len(grid)))
-    met = (_config(space, point) for point in _points(len(space), seed, n_points))
-    rest = (grid[int(index)] for index in stream(seed, "sobol-rest", 0).permutation(len(grid)))
-    distinct: dict[str, dict[str, Any]] = {}
-    for config in itertools.chain((config for config in met if space.allows(config)), rest):
-        distinct.setdefault(config_key(config), config)
-    return list(distinct.values())
+    points = _points(len(space), seed, n_points)
+    met = grid.places({name: _places(space[name], points[:, column]) for column, name in enumerate(space)})
+    rest = stream(seed, "sobol-rest", 0).permutation(len(grid))
+    order, first = np.unique(np.concatenate([met[met >= 0], rest]), return_index=True)
+    return grid, order[np.argsort(first)]
+
+
+def _places(parameter: Parameter, shares: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Returns the place among the parameter's values that each share falls into."""
+    assert not isinstance(parameter, Float)
+    if isinstance(parameter, Int):
+        values = np.array([parameter.quantile(share) for share in shares.tolist()])
+        return (values - parameter.low) // parameter.step
+    return (shares * parameter.n_values).astype(np.int64).clip(0, parameter.n_values - 1)

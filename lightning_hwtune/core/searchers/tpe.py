@@ -33,11 +33,9 @@ from lightning_hwtune.core.searchers.kernels import Kernels
 from lightning_hwtune.core.searchers.untried import Untried, listed_configs
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
-from lightning_hwtune.errors import ArgumentError, nearest
+from lightning_hwtune.forms import checked_call
 
 __all__ = ["TPE"]
-
-_RUNGS = ("highest", "all")
 
 
 @final
@@ -62,6 +60,7 @@ class TPE(Searcher):
     configs: tuple[Mapping[str, Any], ...] | None
     name: ClassVar[str] = "tpe"
 
+    @checked_call("TPE", prefix="TPE.")
     def __init__(
         self,
         good: float = 0.15,
@@ -71,17 +70,7 @@ class TPE(Searcher):
         rungs: str = "highest",
         configs: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
-        for argument, share in (("good", good), ("random", random)):
-            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
-                raise ArgumentError(f"TPE.{argument}", share, "a share from 0, below 1")
-        for argument, count in (("candidates", candidates), ("min_points", min_points)):
-            may_be_none = argument == "min_points"
-            is_whole = isinstance(count, int) and not isinstance(count, bool) and count >= 1
-            if not (is_whole or (may_be_none and count is None)):
-                raise ArgumentError(f"TPE.{argument}", count, f"a whole number from 1{', or None' * may_be_none}")
-        if rungs not in _RUNGS:
-            raise ArgumentError("TPE.rungs", rungs, f"{' or '.join(map(repr, _RUNGS))}{nearest(str(rungs), _RUNGS)}")
-        fields = {"good": float(good), "random": float(random), "candidates": candidates, "min_points": min_points}
+        fields = {"good": good, "random": random, "candidates": candidates, "min_points": min_points}
         for field, value in {**fields, "rungs": rungs, "configs": listed_configs("TPE.configs", configs)}.items():
             object.__setattr__(self, field, value)
 
@@ -125,9 +114,9 @@ class TPE(Searcher):
         trials = _ranked(history) if self.rungs == "all" else _highest(history, 2 * n_min)
         if len(trials) < 2 * n_min:
             return None
-        points = space.encode_many(trial.config for trial in trials)
+        configs = [trial.config for trial in trials]
         n_good = min(max(n_min, math.ceil(self.good * len(trials))), len(trials) - n_min)
-        return Kernels(space, points[:n_good]), Kernels(space, points[n_good:])
+        return Kernels(space, configs[:n_good]), Kernels(space, configs[n_good:])
 
     def _best(
         self, space: SearchSpace, untried: Untried, good: Kernels, others: Kernels, rng: np.random.Generator
@@ -136,12 +125,10 @@ class TPE(Searcher):
         if untried.listed is not None:
             candidates = untried.some(rng, self.candidates)
         else:
-            drawn = (space.decode(point) for point in good.sample(rng, self.candidates))
-            candidates = [config for config in drawn if untried.holds(config)]
+            candidates = [config for config in good.sample(rng, self.candidates) if untried.holds(config)]
         if not candidates:
             return untried.one(rng)
-        points = space.encode_many(candidates)
-        ratios: npt.NDArray[np.float64] = good.log_density(points) - others.log_density(points)
+        ratios: npt.NDArray[np.float64] = good.log_density(candidates) - others.log_density(candidates)
         return candidates[int(ratios.argmax())]
 
 

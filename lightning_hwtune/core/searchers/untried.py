@@ -20,6 +20,7 @@ from typing import Any, Self, final
 import numpy as np
 import numpy.typing as npt
 
+from lightning_hwtune.core.parameters.options import plain_option
 from lightning_hwtune.core.record import TrialRecord
 from lightning_hwtune.core.searchers.base import History
 from lightning_hwtune.core.space import MAX_COMBINATIONS, SearchSpace
@@ -47,9 +48,15 @@ def listed_configs(argument: str, configs: Sequence[Mapping[str, Any]] | None) -
     """
     if configs is None:
         return None
-    if isinstance(configs, str | Mapping) or not configs:
-        raise ArgumentError(argument, configs, "a list of at least one configuration, or None")
-    return tuple({config_key(config): dict(config) for config in configs}.values())
+    if not isinstance(configs, list | tuple) or not configs or not all(isinstance(item, Mapping) for item in configs):
+        raise ArgumentError(
+            argument, configs, "a list of at least one configuration, each a mapping from name to value"
+        )
+    plain = [{name: plain_option(value, argument) for name, value in config.items()} for config in configs]
+    for config in plain:
+        if not all(isinstance(name, str) for name in config):
+            raise ArgumentError(argument, config, "names that are text")
+    return tuple({config_key(config): config for config in plain}.values())
 
 
 def next_of(

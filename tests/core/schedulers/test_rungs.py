@@ -77,7 +77,7 @@ def test_an_eta_that_is_no_number_above_1_is_refused(eta: object) -> None:
         exact_eta(eta)
 
 
-@pytest.mark.parametrize(("first", "last"), [(0, 9), (10, 9), (True, 9), (1.0, 9), (-1, 9)])
+@pytest.mark.parametrize(("first", "last"), [(0, 9), (10, 9), (-1, 9)])
 def test_a_first_rung_outside_the_training_is_refused(first: int, last: int) -> None:
     with pytest.raises(ArgumentError, match="first_rung"):
         rung_levels(first, last, 3)
@@ -89,9 +89,7 @@ def test_the_horizon_has_one_unit() -> None:
     assert horizon(None, None, 10**6) == ("samples", 10**6)
 
 
-@pytest.mark.parametrize(
-    "given", [(None, None, None), (1, 1, None), (0, None, None), (None, 2.5, None), (True, None, None)]
-)
+@pytest.mark.parametrize("given", [(None, None, None), (1, 1, None), (1, 1, 1)])
 def test_another_horizon_is_refused(given: tuple[int | None, int | None, int | None]) -> None:
     with pytest.raises(ArgumentError, match="max_"):
         horizon(*given)

@@ -28,6 +28,12 @@ class HwtuneConf:
     objectives: Any = None
     # when a trial goes on, e.g. {name: asha, eta: 3}; null: asha where a metric is known, else every trial to its end
     scheduler: Any = None
+    # the full training without a scheduler: asha with this horizon; null: the app's own, see max_epochs_key
+    max_epochs: Any = None
+    # the same in optimizer steps
+    max_steps: Any = None
+    # the same in samples
+    max_samples: Any = None
     # what is tried next: random, sobol, grid, tpe
     searcher: Any = "random"
     # auto: learn what is tried next from the finished studies beside this one

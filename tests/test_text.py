@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import lightning_hwtune as hwt
 from lightning_hwtune.core import events as ev
-from lightning_hwtune.core.text import MAX_TEXT, storable, storable_data
+from lightning_hwtune.text import MAX_TEXT, storable, storable_data
 
 TEXTS = st.text(st.characters(categories=None), max_size=50)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["MAX_TEXT", "check_name", "check_text", "storable", "storable_data"]
+__all__ = ["MAX_TEXT", "check_text", "is_name", "storable", "storable_data"]
 
 MAX_TEXT = 20_000
 """Characters of an error or a note that are kept: a deep traceback has some thousands."""
@@ -55,14 +55,9 @@ def check_text(argument: str, text: str) -> None:
         raise ArgumentError(argument, text, "text without control characters and lone surrogates", hint=hint)
 
 
-def check_name(argument: str, name: str) -> None:
-    """Refuses a name that is not one printable line.
-
-    Raises:
-        ArgumentError: as above.
-    """
-    if storable(name, None) != name or not _KEPT.isdisjoint(name):
-        raise ArgumentError(argument, name, "a name of one line without control characters and lone surrogates")
+def is_name(text: str) -> bool:
+    """Returns whether a text is one line that can be stored and shown as it is."""
+    return storable(text, None) == text and _KEPT.isdisjoint(text)
 
 
 def _shortened(text: str, max_chars: int | None) -> str:

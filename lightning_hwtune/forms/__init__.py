@@ -1,0 +1,20 @@
+"""What every argument may be: one table that Python keywords, study files and the Hydra node go through."""
+
+from __future__ import annotations
+
+from lightning_hwtune.forms.calls import checked_call, checked_class
+from lightning_hwtune.forms.kinds import Form, one_of, plain
+from lightning_hwtune.forms.quantities import format_bytes, parse_bytes, parse_duration
+from lightning_hwtune.forms.table import FORMS
+
+__all__ = [
+    "FORMS",
+    "Form",
+    "checked_call",
+    "checked_class",
+    "format_bytes",
+    "one_of",
+    "parse_bytes",
+    "parse_duration",
+    "plain",
+]

@@ -1,0 +1,96 @@
+"""A decorator for public calls: their arguments are read through the table before the body runs.
+
+    @checked_call("Study.run")
+    def run(self, train, *, max_trials=None): ...
+
+An unknown keyword is answered by the name that it has here, a missing or surplus argument by what the call takes, and
+each value that has a form arrives as plain Python.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms.table import FORMS
+from lightning_hwtune.names import refuse_unknown
+
+__all__ = ["checked_call", "checked_class"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C", bound=type)
+_Kind = inspect.Parameter
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "missing"
+
+
+def checked_call(
+    name: str, *, prefix: str = "", elsewhere: Mapping[str, str] | None = None
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Returns the decorator of a public call.
+
+    Args:
+        name: of the call in the table and in messages. prefix: goes before the names of arguments in messages.
+        elsewhere: keywords that another call takes -> that call.
+    """
+    forms = FORMS.get(name, {})
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            given = _bound(name, prefix, signature, args, kwargs, elsewhere)
+            for argument, value in given.arguments.items():
+                if argument in forms and signature.parameters[argument].kind is not _Kind.VAR_POSITIONAL:
+                    given.arguments[argument] = forms[argument].read(f"{prefix}{argument}", value)
+            return function(*given.args, **given.kwargs)
+
+        return call
+
+    return decorate
+
+
+def checked_class(cls: C) -> C:
+    """Lets the constructor of a dataclass go through the table under the name of its class."""
+    init: Any = cls.__init__  # type: ignore[misc]
+    cls.__init__ = checked_call(cls.__name__, prefix=f"{cls.__name__}.")(init)  # type: ignore[misc]
+    return cls
+
+
+def _bound(
+    name: str,
+    prefix: str,
+    signature: inspect.Signature,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    elsewhere: Mapping[str, str] | None,
+) -> inspect.BoundArguments:
+    """Returns the arguments by name; Python's own error does not say what another tool's name is called here."""
+    try:
+        return signature.bind(*args, **kwargs)
+    except TypeError as error:
+        known = [item for item in signature.parameters.values() if item.name not in ("self", "cls")]
+        names = [item.name for item in known if item.kind in (_Kind.POSITIONAL_OR_KEYWORD, _Kind.KEYWORD_ONLY)]
+        refuse_unknown(name, [key for key in kwargs if key not in names], names, elsewhere)
+        positional = [item.name for item in known if item.kind is _Kind.POSITIONAL_OR_KEYWORD]
+        own = args[len(signature.parameters) - len(known) :]
+        if len(own) > len(positional) and not any(item.kind is _Kind.VAR_POSITIONAL for item in known):
+            allowed = f"without a keyword {', '.join(positional) or 'nothing'}"
+            keyword = [item.name for item in known if item.kind is _Kind.KEYWORD_ONLY]
+            hint = f"Give {', '.join(f'{key}=...' for key in keyword)} by keyword." if keyword else ""
+            raise ArgumentError(f"{name}(...)", own, allowed, hint=hint) from None
+        filled = {*positional[: len(own)], *kwargs}
+        for item in known:
+            if item.default is _Kind.empty and item.name in names and item.name not in filled:
+                form = FORMS.get(name, {}).get(item.name)
+                allowed = form.allowed if form else f"a value; {name} takes {', '.join(names)}"
+                raise ArgumentError(f"{prefix}{item.name}", _Missing(), allowed) from None
+        raise ArgumentError(f"{name}(...)", own, f"each argument once ({error})") from None

@@ -1,0 +1,273 @@
+"""Kinds of values: each says in words what it allows, and turns a value of it into plain Python.
+
+Numbers of numpy and 0-dimensional arrays or tensors count as the numbers that they hold. True and False are not
+numbers. A float without a fraction, such as 1e3, counts as an integer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, TypeVar, final
+
+import numpy as np
+
+from lightning_hwtune.errors import ArgumentError, nearest
+from lightning_hwtune.text import is_name
+
+__all__ = [
+    "LARGEST",
+    "Form",
+    "Refused",
+    "flag",
+    "integer",
+    "list_of_names",
+    "mapping",
+    "number",
+    "one_of",
+    "optional",
+    "or_auto",
+    "path",
+    "plain",
+    "ratio",
+    "sequence",
+    "text",
+]
+
+LARGEST = 2**53
+"""The largest integer that an argument may be, unless its form says otherwise; floats represent all up to it."""
+
+_MAX_PATH_BYTES, _MAX_NAME_BYTES = 4096, 255  # Linux: of a whole path, and of each name in it
+_T = TypeVar("_T")
+
+
+class Refused(Exception):
+    """A value does not have the form; the text is a hint, or empty."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What one argument may be.
+
+    Attributes:
+        kind: the kind of value in one or two words, for tables in the documentation.
+        allowed: the same in full, for messages: "a positive integer".
+        accept: returns the value as plain Python, or raises `Refused`.
+        hint: what to do instead, for messages.
+        names: the words that are allowed, for "did you mean".
+    """
+
+    kind: str
+    allowed: str
+    accept: Callable[[Any], Any]
+    hint: str = ""
+    names: tuple[str, ...] = ()
+
+    def read(self, argument: str, value: object) -> Any:
+        """Returns the value as plain Python.
+
+        Raises:
+            ArgumentError: it does not have this form.
+        """
+        try:
+            return self.accept(value)
+        except Refused as refusal:
+            near = nearest(value, self.names) if isinstance(value, str) else ""
+            hint = " ".join(filter(None, (str(refusal), self.hint)))
+            raise ArgumentError(argument, value, f"{self.allowed}{near}", hint=hint) from None
+
+    def but(self, allowed: str, hint: str = "") -> Form:
+        """Returns the same form in other words."""
+        return dataclasses.replace(self, allowed=allowed, hint=hint or self.hint)
+
+    @property
+    def may_be_none(self) -> bool:
+        """Whether None is allowed."""
+        return self.allowed.endswith("or None")
+
+
+def plain(value: Any) -> Any:
+    """Returns the Python value that a scalar of numpy, or an array or tensor without dimensions, holds."""
+    if isinstance(value, np.floating):
+        return float(value)
+    if isinstance(value, np.generic) or (getattr(value, "ndim", None) == 0 and hasattr(type(value), "item")):
+        return value.item()
+    return value
+
+
+def integer(low: int, high: int = LARGEST) -> Form:
+    """Integers from `low` to `high`."""
+    usual = {0: "an integer, at least 0", 1: "a positive integer"}
+    words = usual.get(low) if high == LARGEST else None
+
+    def accept(value: Any) -> int:
+        found = plain(value)
+        if isinstance(found, float) and found.is_integer():
+            found = int(found)
+        if isinstance(found, bool) or not isinstance(found, int) or found < low:
+            raise Refused
+        if found > high:
+            raise Refused("It is above 2**53." if words else "")
+        return int(found)
+
+    return Form("integer", words or f"an integer from {low} to {high}", accept)
+
+
+def number(low: float = -math.inf, high: float = math.inf, *, above: bool = False, below: bool = False) -> Form:
+    """Finite numbers from `low` to `high`; `above` and `below` leave out that end."""
+    ends = [f"{'above' if above else 'at least'} {low:g}"] if low > -math.inf else []
+    ends += [f"{'below' if below else 'at most'} {high:g}"] if high < math.inf else []
+
+    def accept(value: Any) -> float:
+        found = plain(value)
+        if isinstance(found, bool) or not isinstance(found, int | float):
+            raise Refused
+        try:
+            real = float(found) + 0.0  # turns -0.0 into 0.0: they are equal, but are not written alike
+        except OverflowError:
+            raise Refused("It is beyond the range of floats.") from None
+        inside = (low < real if above else low <= real) and (real < high if below else real <= high)
+        if not (math.isfinite(real) and inside):
+            raise Refused
+        return real
+
+    return Form("number", " ".join(["a finite number,", " and ".join(ends)]) if ends else "a finite number", accept)
+
+
+def ratio(low: Fraction, high: Fraction) -> Form:
+    """Exact ratios: numbers, or text such as "5/2"; a float means the decimals that it prints."""
+
+    def accept(value: Any) -> Fraction:
+        found = plain(value)
+        if isinstance(found, bool) or not isinstance(found, int | float | str | Fraction):
+            raise Refused
+        try:
+            exact = Fraction(found if isinstance(found, int | Fraction) else str(found))
+        except (ValueError, ZeroDivisionError, OverflowError):
+            raise Refused from None
+        if not low <= exact <= high:
+            raise Refused
+        return exact
+
+    return Form("number or text", f"a number from {float(low):g} to {float(high):g}", accept)
+
+
+def flag() -> Form:
+    """True and False."""
+
+    def accept(value: Any) -> bool:
+        found = plain(value)
+        if not isinstance(found, bool):
+            raise Refused
+        return found
+
+    return Form("true or false", "True or False", accept)
+
+
+def text(allowed: str = "a text that is not empty", *, may_be_empty: bool = False) -> Form:
+    """Text that can be stored and printed."""
+
+    def accept(value: Any) -> str:
+        if not isinstance(value, str) or not (value or may_be_empty):
+            raise Refused
+        plain_text = str.__str__(value)
+        if not is_name(plain_text):
+            raise Refused("It has to be one line without control characters and lone surrogates.")
+        return plain_text
+
+    return Form("text", allowed, accept)
+
+
+def one_of(*names: str, **renamed: str) -> Form:
+    """One of these words; `renamed` maps other words to them."""
+
+    def accept(value: Any) -> str:
+        if not isinstance(value, str) or (value not in names and value not in renamed):
+            raise Refused
+        return renamed.get(value, str.__str__(value))
+
+    words = [*map(repr, names[:-1])]
+    allowed = f"{', '.join(words)} or {names[-1]!r}" if words else repr(names[-1])
+    return Form("text", allowed, accept, names=names)
+
+
+def path() -> Form:
+    """Text or a path object that a file system can hold."""
+
+    def accept(value: Any) -> str:
+        if not isinstance(value, str | os.PathLike):
+            raise Refused
+        found = os.fspath(value)
+        try:
+            names = found.encode() if isinstance(found, str) else None
+        except UnicodeEncodeError:
+            names = None
+        if not names or b"\0" in names:
+            raise Refused
+        if len(names) >= _MAX_PATH_BYTES or max(map(len, names.split(b"/"))) > _MAX_NAME_BYTES:
+            raise Refused(f"A folder's name has at most {_MAX_NAME_BYTES} bytes.")
+        return str(found)
+
+    return Form("text", "a folder: text such as 'hwtune', or a pathlib.Path", accept)
+
+
+def sequence(allowed: str) -> Form:
+    """Lists and tuples."""
+
+    def accept(value: Any) -> Sequence[Any]:
+        if not isinstance(value, list | tuple):
+            raise Refused
+        return value
+
+    return Form("list", allowed, accept)
+
+
+def mapping(allowed: str, *, or_text: bool = False) -> Form:
+    """Mappings whose keys are text; with `or_text` also text."""
+
+    def accept(value: Any) -> Any:
+        if or_text and isinstance(value, str):
+            return value
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+            raise Refused
+        return value
+
+    return Form("mapping or text" if or_text else "mapping", allowed, accept)
+
+
+def list_of_names(allowed: str) -> Form:
+    """Lists of dotted Python names; one text is not a list."""
+
+    def accept(value: Any) -> tuple[str, ...]:
+        if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+            raise Refused
+        names = tuple(value)
+        if not all(isinstance(name, str) and all(map(str.isidentifier, name.split("."))) for name in names):
+            raise Refused
+        return names
+
+    return Form("list", allowed, accept)
+
+
+def optional(form: Form) -> Form:
+    """The form, or None."""
+
+    def accept(value: Any) -> Any:
+        return None if value is None else form.accept(value)
+
+    return dataclasses.replace(form, allowed=f"{form.allowed}, or None", accept=accept)
+
+
+def or_auto(form: Form) -> Form:
+    """The form, or the word "auto"."""
+
+    def accept(value: Any) -> Any:
+        return "auto" if isinstance(value, str) and value == "auto" else form.accept(value)
+
+    kind = form.kind if "text" in form.kind else f"{form.kind} or text"
+    return dataclasses.replace(form, kind=kind, allowed=f"'auto', {form.allowed}", accept=accept)

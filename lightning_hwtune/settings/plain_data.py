@@ -1,0 +1,91 @@
+"""Configurations as plain data: YAML files and nodes of OmegaConf, with one error class for whatever is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning_hwtune.errors import ArgumentError
+
+__all__ = ["plain_data", "read_yaml"]
+
+_MAX_DEPTH = 100  # of mappings and lists inside each other; OmegaConf needs some Python frames for each
+_MAX_NODES = 1_000_000  # with what aliases repeat: a few letters can stand for billions
+
+
+def read_yaml(path: str | Path, allowed: str) -> dict[str, Any]:
+    """Returns a YAML file's plain data, interpolations left as they are.
+
+    Args:
+        allowed: what the file has to be, for the message.
+
+    Raises:
+        ArgumentError: it cannot be read, is not a YAML mapping, or is nested too deep.
+    """
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            root = yaml.compose(file, Loader=yaml.SafeLoader)
+        hint = "" if root is None else _too_large(root)
+        data = None if hint else OmegaConf.to_container(OmegaConf.load(path))
+    except OSError as error:
+        raise ArgumentError("file", str(path), "a YAML file that can be read", hint=f"({error.strerror})") from None
+    except RecursionError:
+        hint, data = _TOO_DEEP, None
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError) as error:
+        raise ArgumentError("file", str(path), "valid YAML", hint=f"\n{error}") from None
+    if hint:
+        raise ArgumentError("file", str(path), "plain YAML", hint=hint)
+    if not isinstance(data, dict):
+        raise ArgumentError("file", str(path), allowed)
+    return data  # type: ignore[return-value]
+
+
+def plain_data(node: Any, where: str) -> dict[str, Any]:
+    """Returns a node of OmegaConf, or a mapping, as plain data with its interpolations replaced.
+
+    Args:
+        where: the node's key, for messages.
+
+    Raises:
+        ArgumentError: an interpolation cannot be resolved, or the node is not a mapping with text as keys.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    prefix = f"{where}." if where else ""
+    try:
+        config = OmegaConf.create(dict(node)) if isinstance(node, Mapping) else node
+        data: Any = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        key = f"{prefix}{error.full_key}" if error.full_key else where or "interpolation"
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ArgumentError(key, getattr(error, "value", None), "values that can be resolved", hint=first) from None
+    except (RecursionError, ValueError, TypeError, AttributeError) as error:
+        hint = _TOO_DEEP if isinstance(error, RecursionError) else str(error)
+        raise ArgumentError(where or "file", node, "a mapping of plain values", hint=hint) from None
+    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
+        raise ArgumentError(where or "file", data, "a mapping whose keys are text")
+    return data
+
+
+_TOO_DEEP = f"Lists and mappings are nested more than {_MAX_DEPTH} deep, or contain themselves."
+
+
+def _too_large(root: Any) -> str:
+    """Returns what is wrong with the size of a tree of YAML nodes, or an empty text; it may contain itself."""
+    n_nodes, waiting = 0, [(root, 1)]
+    while waiting:
+        node, depth = waiting.pop()
+        n_nodes += 1
+        if depth > _MAX_DEPTH:
+            return _TOO_DEEP
+        if n_nodes > _MAX_NODES:
+            return f"With its aliases it has more than {_MAX_NODES} values."
+        for child in node.value if isinstance(node.value, list) else ():
+            waiting += [(part, depth + 1) for part in (child if isinstance(child, tuple) else (child,))]
+    return ""
