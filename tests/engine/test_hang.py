@@ -75,7 +75,7 @@ def test_a_number_needs_processes_that_can_be_ended() -> None:
         pool=hwt.Pool("cpu", 1),
     )
     limits = Limits(max_trials=1)
-    check_run(study.spec, limits, executor="inline", save_every=None, hang_timeout="auto")
-    check_run(study.spec, limits, executor="inline", save_every=None, hang_timeout=None)
+    check_run(study.spec, limits, executor="inline", hang_timeout="auto")
+    check_run(study.spec, limits, executor="inline", hang_timeout=None)
     with pytest.raises(hwt.ArgumentError, match="executor='local'"):
-        check_run(study.spec, limits, executor="inline", save_every=None, hang_timeout=60.0)
+        check_run(study.spec, limits, executor="inline", hang_timeout=60.0)
