@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,6 @@ from lightning_hwtune.entry.arguments import (
     MaxCost,
     MaxTime,
     MaxTrials,
-    Overrides,
     Quiet,
     check_overrides,
     command_line,
@@ -26,12 +26,6 @@ __all__ = ["cli_tune"]
 
 
 def cli_tune(
-    config: Annotated[
-        Path,
-        typer.Argument(
-            metavar="CONFIG.yaml", exists=True, dir_okay=False, help="The configuration.", show_default=False
-        ),
-    ],
     space: Annotated[
         Path,
         typer.Option(
@@ -42,7 +36,19 @@ def cli_tune(
             show_default=False,
         ),
     ],
-    overrides: Overrides = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="CONFIG.yaml... [KEY=VALUE]...",
+            help="The configuration: one file, or several that the script's own parser merges. Behind them changes to "
+            "the study: key=value, +key=value, ~key.",
+            show_default=False,
+        ),
+    ] = None,
+    config: Annotated[
+        list[Path] | None,
+        typer.Option("--config", help="A file of the configuration, as the script takes it.", show_default=False),
+    ] = None,
     script: Annotated[
         Path | None,
         typer.Option(
@@ -71,17 +77,13 @@ def cli_tune(
     from lightning_hwtune.entry.lightning_cli_study import CliStudy, write_best
     from lightning_hwtune.study import Study
 
+    configs, overrides = _split(words or (), config or ())
     import_from_here()
     if script is not None:
         sys.path.insert(0, str(script.resolve().parent))  # what is to be preloaded may lie beside it
     given = {"study": study, "dir": dir, "max_trials": max_trials, "max_time": max_time, "max_cost": max_cost}
     prepared = CliStudy.read(
-        config,
-        space,
-        check_overrides(overrides),
-        script=script,
-        subcommand=("fit",) if subcommand else (),
-        given=given,
+        configs, space, overrides, script=script, subcommand=("fit",) if subcommand else (), given=given
     )
     with prepared.settings.located(space):
         begun = Study(**prepared.settings.study_kwargs())
@@ -89,10 +91,22 @@ def cli_tune(
     if not quiet:
         for line in prepared.notes:
             typer.echo(line)
-    words = ["cli-tune", str(config), *(overrides or ()), *(() if subcommand else ("--no-subcommand",))]
-    again = command_line(words, {"space": space, "script": script, **given})
+    command = ["cli-tune", *map(str, configs), *overrides, *(() if subcommand else ("--no-subcommand",))]
+    again = command_line(command, {"space": space, "script": script, **given})
     failed = run_and_show(begun, prepared.settings, prepared.run_kwargs(), again, check=check, quiet=quiet)
     for path in write_best(begun, prepared.segment):
         typer.echo(f"configuration: {short_path(path)}")
     if failed is not None:
         raise failed
+
+
+def _split(words: Sequence[str], options: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Return the files of the configuration, in the order in which they are merged, and the overrides."""
+    overrides = [word for word in words if not Path(word).is_file() and ("=" in word or word.startswith("~"))]
+    configs = [Path(word) for word in words if word not in overrides] + list(options)
+    if not configs:
+        raise typer.BadParameter("give the configuration, CONFIG.yaml, or several files")
+    for path in configs:
+        if not path.is_file():
+            raise typer.BadParameter(f"there is no file {str(path)!r}; changes to the study are written key=value")
+    return configs, check_overrides(overrides)

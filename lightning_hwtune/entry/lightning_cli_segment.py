@@ -10,7 +10,7 @@ import contextlib
 import os
 import runpy
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO, final
 
@@ -20,7 +20,7 @@ from lightning_hwtune.store.files import write_whole
 from lightning_hwtune.training.context import ActiveSegment, current_segment
 from lightning_hwtune.training.trial import Trial
 
-__all__ = ["CliSegment", "CliTrial"]
+__all__ = ["CliSegment", "CliTrial", "run_script"]
 
 _CONFIG = "lightning_cli.yaml"  # not the name of the file that LightningCLI itself saves
 _N_KEPT = 4000  # characters of the last words on standard error
@@ -120,6 +120,12 @@ class _Remembering:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def run_script(script: str | None, words: Sequence[str]) -> None:
+    """Run a script with these words behind it, as its user would; None for Lightning's own `LightningCLI()`."""
+    with _arguments([script or "lightning", *words]):
+        _run(script)
 
 
 def _run(script: str | None) -> None:

@@ -13,6 +13,7 @@ from typing import Any, final
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.entry.begun_with import refuse_changed
 from lightning_hwtune.entry.lightning_cli_config import CliConfig
+from lightning_hwtune.entry.lightning_cli_merge import merged_config
 from lightning_hwtune.entry.lightning_cli_segment import CliSegment, CliTrial
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.report.tables import front_records
@@ -49,7 +50,7 @@ class CliStudy:
     @classmethod
     def read(
         cls,
-        config: Path,
+        config: Path | Sequence[Path],
         space: Path,
         overrides: Sequence[str] = (),
         *,
@@ -60,25 +61,29 @@ class CliStudy:
         """Reads a configuration, and a file with a space or a study without `train`.
 
         Args:
+            config: a file, or several that the script's parser merges in this order.
             given: keys of a study file that come last.
 
         Raises:
             ArgumentError, RenamedArgumentError: something is not allowed; the message says what is.
         """
-        base = CliConfig.read(config)
-        with in_file(config):
+        files = [config] if isinstance(config, Path) else list(config)
+        is_one = len(files) == 1
+        base = CliConfig.read(files[0]) if is_one else merged_config(files, script, subcommand)
+        place = " and ".join(map(str, files))
+        with in_file(place):
             _check_base(base)
         data = read_study_file(space)
         if "space" not in data:
             data = {"space": data}
         apply_overrides(data, parse_overrides(overrides), StudySettings.keys())
         with in_file(space):
-            notes = _complete(data, base, config.stem)
-        with in_file(config):
+            notes = _complete(data, base, "-".join(file.stem for file in files))
+        with in_file(place):
             _keep_devices(data["space"], base)
         data |= {key: value for key, value in (given or {}).items() if value is not None}
         settings = StudySettings.from_file_data(space, data)
-        with in_file(config):
+        with in_file(place):
             trial = _trial(base, settings)
         if trial.batch_sizes.keys() - settings.space.keys():
             names = " and ".join(f"{name}={value}" for name, value in trial.batch_sizes.items())

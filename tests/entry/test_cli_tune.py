@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 import lightning_hwtune as hwt
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.entry.cli import app
+from lightning_hwtune.entry.lightning_cli import _split
 
 pytestmark = pytest.mark.training
 
@@ -70,8 +71,8 @@ def changed(folder: Path, **sections: object) -> None:
 
 
 def logged(folder: Path) -> list[list[dict[str, str]]]:
-    """Returns the rows of each folder of the CSV logger, in the order in which they were begun."""
-    folders = sorted((folder / "runs" / "lightning_logs").iterdir(), key=lambda path: int(path.name.split("_")[1]))
+    """Return the rows of each folder of the CSV logger: of runs outside a study, then of each trial."""
+    folders = sorted((folder / "runs" / "lightning_logs").iterdir(), key=lambda path: (path.name[0] == "t", path.name))
     return [list(csv.DictReader((path / "metrics.csv").open())) for path in folders if (path / "metrics.csv").exists()]
 
 
@@ -119,7 +120,8 @@ def test_a_best_file_trains_what_the_trial_trained(folder: Path, monkeypatch: py
     monkeypatch.setattr(sys, "argv", ["train.py", "fit", "--config", str(path)])
     monkeypatch.syspath_prepend(folder)
     runpy.run_path("train.py", run_name="__main__")
-    errors = [float(row["val/error"]) for row in logged(folder)[-1] if row["val/error"]]
+    rows = logged(folder)[0]  # of version_0, which no trial has taken
+    errors = [float(row["val/error"]) for row in rows if row["val/error"]]
     assert errors == pytest.approx([m.values["val/error"] for m in trial.measurements], rel=1e-6)
 
 
@@ -149,6 +151,33 @@ def test_a_script_without_subcommands_and_a_saved_configuration_in_the_way(folde
     assert max(trial.segment for trial in state.trials) == 2
     assert not [trial for trial in state.trials if trial.state is TrialState.FAILED]
     assert any("only after the end" in note.text for note in state.notes)
+
+
+def test_several_files_are_merged_by_the_scripts_own_parser(folder: Path) -> None:
+    """A later file wins, sections are joined, and what no file says has the default of its class."""
+    (folder / "small.yaml").write_text("model: {width: 4, lr: 5e-3}\ntrainer: {max_epochs: 2}\n")
+    text = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(text.replace("  dropout: 0.1\n", ""))
+    (folder / "space.yaml").write_text("{model.dropout: {type: choice, options: [0.0, 0.5]}}")
+    options = (*OPTIONS, "max_trials=2", "finishers=1")
+    here("--config", "small.yaml", *options)
+    state = study_in(folder, "config-small").state()
+    assert state.spec.scheduler.max_resource == 2
+    assert {trial.config["model.dropout"] for trial in state.trials} == {0.0, 0.5}
+    [path] = (folder / "hwtune" / "config-small" / "best").iterdir()
+    best = yaml.safe_load(path.read_text())
+    assert (best["model"]["width"], best["model"]["lr"], best["trainer"]["max_epochs"]) == (4, 0.005, 2)
+    assert best["trainer"]["callbacks"][0]["init_args"]["monitor"] == "val/error"
+    (folder / "small.yaml").write_text("model: {widht: 4}\n")
+    assert "widht" in here("small.yaml", *options, status=1)
+
+
+def test_a_word_that_is_no_file_and_no_change_is_told(folder: Path) -> None:
+    said = here("nothing.yaml", *OPTIONS, status=2)
+    assert "nothing.yaml" in said
+    (folder / "a=b.yaml").touch()
+    found = _split(["config.yaml", "x=1", "a=b.yaml", "~y", "+z=2"], [Path("space.yaml")])
+    assert found == ([Path("config.yaml"), Path("a=b.yaml"), Path("space.yaml")], ["x=1", "~y", "+z=2"])
 
 
 def test_what_the_parser_says_is_told(folder: Path) -> None:
