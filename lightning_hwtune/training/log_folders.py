@@ -61,7 +61,8 @@ def continue_folder(logger: Any, seen: dict[str, Any], held: Path | None, segmen
             _count_on(logger, held)
             _mark(Path(logger.log_dir), home)
         else:
-            segment.note(f"{type(logger).__name__} writes to {logger.log_dir}, where another trial has logged")
+            text = f"{type(logger).__name__} writes to {logger.log_dir}, where another trial has logged"
+            segment.note(text, once_per="study")
     seen["version"], seen["folder"] = logger.version, _place(logger, home)
 
 

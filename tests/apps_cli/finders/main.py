@@ -1,4 +1,4 @@
-"""python main.py fit --config config.yaml: a LightningCLI script whose callbacks look for a learning rate and a batch size.
+"""python main.py fit --config config.yaml: its callbacks look for a learning rate and a batch size.
 
 Both run short fits of their own before the one that counts.
 """
