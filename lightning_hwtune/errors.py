@@ -9,7 +9,7 @@
     ├── StudyMismatchError      (ValueError)    a stored study was made with other settings: rename, or restore them
     ├── StudyNotFoundError      (LookupError)   no such study in that folder
     ├── StudyLockedError        (RuntimeError)  another process drives this study: wait, or end it
-    ├── StorageError            (OSError)       the file is not ours, is newer than this code, or cannot be written
+    ├── StorageError            (OSError)       the file is not ours, is damaged or newer, or cannot be written
     ├── CheckpointError         (OSError)       a checkpoint is missing or is not what the log vouches for
     ├── IllegalMoveError        (RuntimeError)  a trial cannot make this move: a bug, here or in the caller
     ├── TrialError              (RuntimeError)  the training code failed in a way that ends the study
@@ -130,7 +130,11 @@ class StudyLockedError(HwTuneError, RuntimeError):
 
 
 class StorageError(HwTuneError, OSError):
-    """A store that is not ours, is newer than this code, or cannot be written."""
+    """A store that is not ours, is damaged or newer, or cannot be written. `errno`: the system's, if it gave one."""
+
+    def __init__(self, text: str, errno: int | None = None) -> None:
+        super().__init__(text)
+        self.errno = errno
 
 
 class CheckpointError(HwTuneError, OSError):

@@ -33,14 +33,14 @@ from lightning_hwtune.engine.local import LocalExecutor
 from lightning_hwtune.engine.loop import Loop
 from lightning_hwtune.engine.manual import Manual
 from lightning_hwtune.engine.payload import Payload, drop_older, write_payload
-from lightning_hwtune.engine.session import Session, replay
+from lightning_hwtune.engine.reading import Reader
+from lightning_hwtune.engine.session import Session
 from lightning_hwtune.engine.signals import Signals
 from lightning_hwtune.errors import ArgumentError, StudyFailedError, StudyNotFoundError
 from lightning_hwtune.forms import FORMS, checked_call, parse_bytes, parse_duration
 from lightning_hwtune.names import unknown_attribute
 from lightning_hwtune.settings.run_rules import check_run, unjudged_devices
 from lightning_hwtune.store.files import StudyFiles
-from lightning_hwtune.store.log import EventLog
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,7 +145,7 @@ class Study:
         if batch == "per_device":
             space = space.constrained(None)
         self._files = StudyFiles(Path(dir), name, budget_bytes=parse_bytes(disk_budget))
-        self._storage = storage
+        self._storage, self._reader = storage, Reader(self._files, storage)
         if not isinstance(objectives, Objectives):
             objectives = Objectives(objectives)
         if prior == "auto":
@@ -184,12 +184,13 @@ class Study:
             StudyNotFoundError: there is none of that name.
         """
         files = StudyFiles(Path(dir), name, budget_bytes=parse_bytes(disk_budget))
-        with _reading(files, storage) as log:
-            state = replay(log)
+        reader = Reader(files, storage)
+        state = reader.state()
         if state is None:
             raise StudyNotFoundError(f"study {name!r} in {str(dir)!r} has not begun")
         study = cls.__new__(cls)
         study._spec, study._files, study._storage, study._hold = state.spec, files, storage, None
+        study._reader = reader
         return study
 
     # ------------------------------------------------------------------ running
@@ -342,8 +343,16 @@ class Study:
                 executor.close()  # before the last lines are printed
                 view.close(session.clock.now())
 
+    def refuse_foreign_folder(self) -> None:
+        """Does nothing if the study may be driven in its folder; changes nothing. `run` asks by itself.
+
+        Raises:
+            StorageError: the folder holds trials of another study, or of one whose log is not here.
+        """
+        self._reader.refuse_foreign(self._spec)
+
     def _payload(self, train: TrainFunction) -> Payload:
-        self._files.create()
+        self.refuse_foreign_folder()
         return write_payload(train, self._files.root)
 
     def enqueue(self, *configs: Mapping[str, Any]) -> None:
@@ -504,8 +513,7 @@ class Study:
 
     def events(self) -> list[Event]:
         """Returns the study's log."""
-        with _reading(self._files, self._storage) as log:
-            return [event for _, event in log.read()]
+        return self._reader.events()
 
     def _trial(self, trial_id: int) -> None:
         n = len(self.state().trials)
@@ -530,8 +538,7 @@ class Study:
     def _auto_prior(self, space: SearchSpace, objectives: Objectives) -> Searcher | None:
         """Returns the searcher that the study began with, or, if it is new, what the studies beside it tell."""
         try:
-            with _reading(self._files, self._storage) as log:
-                stored = replay(log)
+            stored = self._reader.state()
         except StudyNotFoundError:
             stored = None
         if stored is not None:
@@ -545,8 +552,7 @@ class Study:
 
     def _replayed(self) -> StudyState | None:
         try:
-            with _reading(self._files, self._storage) as log:
-                return replay(log, self._spec)
+            return self._reader.state(self._spec)
         except StudyNotFoundError:
             return None
 
@@ -555,15 +561,6 @@ class Study:
 
     def __repr__(self) -> str:
         return f"Study({self.name!r}, dir={str(self._files.root.parent)!r})"
-
-
-@contextlib.contextmanager
-def _reading(files: StudyFiles, storage: str | None) -> Iterator[EventLog]:
-    log = EventLog.open(files, storage=storage, create=False)
-    try:
-        yield log
-    finally:
-        log.close()
 
 
 @contextlib.contextmanager

@@ -58,17 +58,22 @@ class Controller:
         """Returns what `free` devices should do next; see `Choice.ask`."""
         return self._choice.ask(now, free)
 
-    def create(self, now: float) -> None:
+    def create(self, now: float, study_id: str = "") -> None:
         """Writes the study's first event."""
-        self._write(ev.StudyCreated(at=now, study=self.spec.name, spec=self.spec.to_dict()))
+        self._write(ev.StudyCreated(at=now, study=self.spec.name, spec=self.spec.to_dict(), study_id=study_id))
 
-    def open(self, limits: Limits, now: float, host: str, pid: int, version: str) -> None:
-        """A session begins under these limits; segments that a dead controller left behind end as interrupted."""
-        died_at, limits = self.state.last_at, limits.resolved(self.spec)
-        self._write(ev.SessionOpened(at=now, limits=limits.to_dict(), host=host, pid=pid, version=version))
-        for segment in list(self.state.running.values()):
-            wall_s = max(died_at - segment.started_at, 0.0)
-            self.tell(segment.trial_id, now, "interrupted", error="its controller ended", wall_s=wall_s)
+    def open(self, limits: Limits, now: float, host: str, pid: int, version: str, **facts: Any) -> None:
+        """A session begins under these limits; segments that a dead controller left behind end as interrupted.
+
+        Args:
+            facts: the further fields of `events.SessionOpened`.
+        """
+        state, limits = self.state, limits.resolved(self.spec)
+        # a dead controller's segments lasted until its last event, by its own clock
+        left = {trial_id: state.segment_s(segment, state.last_at) for trial_id, segment in state.running.items()}
+        self._write(ev.SessionOpened(at=now, limits=limits.to_dict(), host=host, pid=pid, version=version, **facts))
+        for trial_id, wall_s in left.items():
+            self.tell(trial_id, now, "interrupted", error="its controller ended", wall_s=wall_s)
 
     def close(self, now: float, state: str, reason: str) -> None:
         """The session ends; no segment runs any more."""
@@ -282,7 +287,7 @@ class Controller:
             wall_s: start request to release; measured up to `now` if not given.
         """
         segment, trial = self._running(trial_id), self.state.trials[trial_id]
-        wall_s = now - segment.started_at if wall_s is None else wall_s
+        wall_s = self.state.segment_s(segment, now) if wall_s is None else wall_s
         state, error, devices = self._outcome(trial, segment, outcome, error)
         device_s = wall_s * segment.num_devices
         self._write(

@@ -8,10 +8,12 @@ an error, is made storable where the event is made or read, so that every reader
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lightning_hwtune.core.event_forms import misfit
 from lightning_hwtune.errors import StorageError
 from lightning_hwtune.text import storable, storable_data
 
@@ -42,20 +44,32 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyCreated(Event):
-    """The study began. `spec` holds every setting that may not change afterwards, resolved."""
+    """The study began. `spec` holds every setting that may not change afterwards, resolved.
+
+    `study_id` names it for good, whatever its folder is called; "" in logs of 0.1.0.
+    """
 
     study: str
     spec: Mapping[str, Any]
+    study_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOpened(Event):
-    """A process began to drive the study under these limits (None = unlimited)."""
+    """A process began to drive the study under these limits (None = unlimited).
+
+    Attributes:
+        study_id: the study's, also where `StudyCreated` has none yet. number: of this session, rising.
+        folder: the study's folder, as an absolute path on `host`.
+    """
 
     limits: Mapping[str, Any]
     host: str
     pid: int
     version: str
+    study_id: str = ""
+    number: int = 0
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,11 +228,23 @@ def from_dict(data: Mapping[str, Any]) -> Event:
     """Returns the event that `to_dict` described.
 
     Raises:
-        StorageError: a type or field that this version does not know.
+        StorageError: a type or field that this version does not know, or a value that has another form.
     """
-    fields = {key: storable_data(value) for key, value in data.items() if key != "type"}
-    try:
-        return _TYPES[data["type"]](**fields)
-    except (KeyError, TypeError) as error:
-        kind = data.get("type")
-        raise StorageError(f"the log holds an event this version does not know: {kind!r} ({error})") from error
+    if not isinstance(data, Mapping):
+        raise StorageError(f"it is {reprlib.repr(data)}, where a mapping belongs: the log is damaged")
+    kind, fields = data.get("type"), {key: storable_data(value) for key, value in data.items() if key != "type"}
+    cls = _TYPES.get(kind) if isinstance(kind, str) else None
+    if cls is None:
+        raise StorageError(f"it is of a kind that this version does not know, {kind!r}: a newer version wrote the log")
+    known = {field.name: _is_needed(field) for field in dataclasses.fields(cls)}
+    if unknown := [key for key in fields if key not in known]:
+        raise StorageError(f"this version does not know the field {unknown[0]!r} of {kind}: a newer version wrote it")
+    if missing := [key for key, is_needed in known.items() if is_needed and key not in fields]:
+        raise StorageError(f"{kind} lacks the field {missing[0]!r}: the log is damaged")
+    if wrong := misfit(cls, fields):
+        raise StorageError(f"{kind}: {wrong}: the log is damaged")
+    return cls(**fields)
+
+
+def _is_needed(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

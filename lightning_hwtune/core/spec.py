@@ -19,7 +19,7 @@ from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Objectives, Tr
 from lightning_hwtune.core.schedulers import Scheduler, scheduler_from_settings
 from lightning_hwtune.core.searchers import ParetoPrior, Searcher, searcher_from_settings
 from lightning_hwtune.core.space import SearchSpace
-from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, StorageError
 from lightning_hwtune.forms import FORMS
 
 __all__ = ["AUTO", "Limits", "StudySpec"]
@@ -164,19 +164,32 @@ class StudySpec:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> StudySpec:
-        """Returns the spec that `to_dict` described."""
-        return cls(
-            name=data["name"],
-            space=_stored_space(data),
-            objectives=Objectives.from_dict(data["objectives"]),
-            scheduler=scheduler_from_settings(data["scheduler"]),
-            searcher=searcher_from_settings(data["searcher"]),
-            pool=Pool(**data["pool"]),
-            seed=data["seed"],
-            batch=data["batch"],
-            max_retries=data["max_retries"],
-            max_failures=data["max_failures"],
-        )
+        """Returns the spec that `to_dict` described.
+
+        Raises:
+            StorageError: it is damaged, or a newer version wrote it.
+        """
+        try:
+            return cls(
+                name=data["name"],
+                space=_stored_space(data),
+                objectives=Objectives.from_dict(data["objectives"]),
+                scheduler=scheduler_from_settings(data["scheduler"]),
+                searcher=searcher_from_settings(data["searcher"]),
+                pool=Pool(**data["pool"]),
+                seed=data["seed"],
+                batch=data["batch"],
+                max_retries=data["max_retries"],
+                max_failures=data["max_failures"],
+            )
+        except KeyError as error:
+            raise StorageError(f"the study's settings lack {error}: the log is damaged") from error
+        except RenamedArgumentError as error:
+            text = f"the stored study is newer than this version, which does not know its setting `{error.given}`"
+            raise StorageError(text) from error
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            text = "the study's settings cannot be read: the stored study is newer than this version, or damaged"
+            raise StorageError(f"{text} ({error})") from error
 
     def fresh_scheduler(self) -> Scheduler:
         """Returns the scheduler with empty rungs; beside a prior it keeps front members."""

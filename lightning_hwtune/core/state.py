@@ -27,6 +27,7 @@ class Segment:
 
     Attributes:
         resource: where it began; `reached` the highest resource it reported.
+        started_clock_s: the study's own clock at its start (`StudyState.clock_s`).
         epoch_s: seconds that one unit of resource takes; report_s: those from one report to the next.
         reported_at: time of its newest report, or of its start; train_s: the trial's training seconds up to there.
         base_train_s, base_device_s: useful work before it, from the checkpoint it began from.
@@ -51,6 +52,7 @@ class Segment:
     ended_at: float | None = None
     outcome: str = ""
     wall_s: float = 0.0
+    started_clock_s: float = 0.0
     world_size: int = 0
     billed_usd: float = 0.0
     rule: str = ""
@@ -74,6 +76,10 @@ class StudyState:
         limits: of the newest session. closed: how the newest session ended; None while it is open or was killed.
         scheduler: its rungs. full: trials at their end with finite losses, by id.
         slowest_s: the most seconds that one unit of resource took so far; slowest_report_s: that one report took.
+        study_id: what names the study for good; "" for one of 0.1.0. session: the newest; None before the first.
+        last_at: latest time of an event of the newest session, by that session's clock.
+
+    The clocks of two sessions may differ by any amount. So time is added up from differences inside each session.
     """
 
     def __init__(self, spec: StudySpec) -> None:
@@ -95,9 +101,12 @@ class StudyState:
         self.slowest_report_s = 0.0
         self.last_at = 0.0
         self.closed: ev.SessionClosed | None = None
+        self.study_id = ""
+        self.session: ev.SessionOpened | None = None
         self._allocation = spec.allocation
-        self._opened_at: float | None = None
-        self._past_wall_s = 0.0
+        self._is_open = False
+        self._since: float | None = None  # from here on the present session's clock is counted; before it: _counted_s
+        self._counted_s = 0.0
         self._billed_usd = 0.0
 
     @property
@@ -105,18 +114,27 @@ class StudyState:
         """How many trials are fully trained."""
         return len(self.full)
 
+    def clock_s(self, now: float) -> float:
+        """Seconds that the study was driven, up to `now` of the present session's clock."""
+        return self._counted_s + (max(now - self._since, 0.0) if self._since is not None else 0.0)
+
     def session_s(self, now: float) -> float:
         """Seconds since the present session began; 0 if none is open."""
-        return max(now - self._opened_at, 0.0) if self._opened_at is not None else 0.0
+        return max(now - self._since, 0.0) if self._is_open and self._since is not None else 0.0
 
     def wall_s(self, now: float) -> float:
         """Seconds during which some process drove the study, up to now."""
-        return self._past_wall_s + self.session_s(now)
+        return self.clock_s(now) if self._is_open else self._counted_s
+
+    def segment_s(self, segment: Segment, now: float) -> float:
+        """Seconds that a segment took, up to now if it still runs."""
+        running_s = max(self.clock_s(now) - segment.started_clock_s, 0.0)
+        return running_s if segment.ended_at is None else segment.wall_s
 
     def billed_usd(self, now: float) -> float:
         """The ledger: what ended segments were billed, and what the running ones have run up."""
-        running = sum((now - segment.started_at) * segment.num_devices for segment in self.running.values())
-        return self._billed_usd + max(running, 0.0) * self.spec.pool.usd_per_device_s
+        running = sum(self.segment_s(segment, now) * segment.num_devices for segment in self.running.values())
+        return self._billed_usd + running * self.spec.pool.usd_per_device_s
 
     def committed_s(self, now: float) -> float:
         """Device-seconds that the running segments still need until each can be paused at its next report."""
@@ -147,21 +165,34 @@ class StudyState:
 
     def apply(self, event: ev.Event) -> None:
         """Takes one fact into the state. The only writer of state."""
+        self._count(event)
         _FOLD[type(event)](self, event)
-        self.last_at = max(self.last_at, event.at)
+
+    def _count(self, event: ev.Event) -> None:
+        """Moves the study's clock on, by the clock of the present session alone."""
+        if isinstance(event, ev.SessionOpened):  # a killed session lasted until its last event; nothing counts between
+            self._counted_s += self._lasted_s if self._is_open else 0.0
+            self._since = self.last_at = event.at
+        elif self._since is None:
+            self._since = self.last_at = event.at
+        else:
+            self.last_at = max(self.last_at, event.at)
+
+    @property
+    def _lasted_s(self) -> float:
+        return self.last_at - self._since if self._since is not None else 0.0
 
     def _study_created(self, event: ev.StudyCreated) -> None:
-        """Nothing to fold: the spec was given."""
+        self.study_id = event.study_id  # the spec was given
 
     def _session_opened(self, event: ev.SessionOpened) -> None:
-        if self._opened_at is not None:  # the last session was killed: it lasted until its last event
-            self._past_wall_s += self.last_at - self._opened_at
-        self._opened_at, self.closed = event.at, None
+        self._is_open, self.closed, self.session = True, None, event
         self.limits = Limits(**event.limits).resolved(self.spec)
+        self.study_id = event.study_id or self.study_id
 
     def _session_closed(self, event: ev.SessionClosed) -> None:
-        self._past_wall_s += event.wall_s
-        self._opened_at, self.closed = None, event
+        self._counted_s += self._lasted_s if self._is_open else 0.0
+        self._since, self._is_open, self.closed = None, False, event
 
     def _config_enqueued(self, event: ev.ConfigEnqueued) -> None:
         self.enqueued.append(event.config)
@@ -197,6 +228,7 @@ class StudyState:
             slots=tuple(event.slots),
             resource=event.resource,
             started_at=event.at,
+            started_clock_s=self.clock_s(self.last_at),
             base_train_s=start.train_s if start else 0.0,
             base_device_s=start.device_s if start else 0.0,
             reached=event.resource,

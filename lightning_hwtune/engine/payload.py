@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
@@ -19,6 +18,7 @@ from typing import Any
 import cloudpickle
 
 from lightning_hwtune.errors import ArgumentError, nearest
+from lightning_hwtune.store.files import make_folder, write_whole
 
 __all__ = ["ImportedFunction", "Payload", "drop_older", "largest_capture", "write_payload"]
 
@@ -75,9 +75,8 @@ def write_payload(train: Callable[[Any], Any], folder: Path) -> Payload:
         ) from error
     path = folder / f"payload-{hashlib.blake2b(data, digest_size=8).hexdigest()}.pkl"
     if not path.exists():
-        part = path.with_suffix(f".{os.getpid()}.part")
-        part.write_bytes(data)
-        part.replace(path)
+        make_folder(folder)
+        write_whole(path, data)
     return Payload(path, len(data), largest_capture(train) if len(data) > 1_000_000 else None)
 
 

@@ -22,13 +22,21 @@ from lightning_hwtune.core.decisions import Done
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.clock import Clock, RealClock
-from lightning_hwtune.errors import ArgumentError, StorageError, StudyMismatchError
+from lightning_hwtune.errors import (
+    ArgumentError,
+    MissingDependencyError,
+    StorageError,
+    StudyMismatchError,
+    StudyNotFoundError,
+)
+from lightning_hwtune.store.database import database_url
 from lightning_hwtune.store.files import StudyFiles
+from lightning_hwtune.store.identity import has_trials, next_identity, refuse_foreign, write_identity
 from lightning_hwtune.store.interrupts import uninterrupted
 from lightning_hwtune.store.lease import Lease
 from lightning_hwtune.store.log import EventLog
 
-__all__ = ["Observer", "Session", "replay"]
+__all__ = ["Observer", "Session", "refuse_lost_log", "replay"]
 
 Observer = Callable[[Sequence[ev.Event]], None]
 _RENEW_S = 5.0
@@ -47,21 +55,41 @@ def replay(log: EventLog, spec: StudySpec | None = None) -> StudyState | None:
 
     Raises:
         StudyMismatchError: the log was written with another space, objectives, scheduler, seed or batch.
+        StorageError: an event is damaged, or a newer version wrote it.
     """
     state: StudyState | None = None
     differences: dict[str, tuple[object, object]] = {}
-    for _, event in log.read():
-        if isinstance(event, ev.StudyCreated):
-            stored = StudySpec.from_dict(event.spec)
-            differences = stored.differences(spec) if spec is not None else {}
-            state = StudyState(stored if spec is None or differences else spec)
-        if state is not None:
-            state.apply(event)
+    for number, event in log.read():
+        try:
+            if isinstance(event, ev.StudyCreated):
+                stored = StudySpec.from_dict({**event.spec, "name": log.study})
+                differences = stored.differences(spec) if spec is not None else {}
+                state = StudyState(stored if spec is None or differences else spec)
+            if state is not None:
+                state.apply(event)
+        except MissingDependencyError:
+            raise
+        except Exception as error:
+            raise log.damaged(number, error) from error
     if state is not None and differences:
         if state.trials:
             raise StudyMismatchError(state.spec.name, differences)
         return None
     return state
+
+
+def refuse_lost_log(files: StudyFiles, storage: str | None) -> None:
+    """Does nothing unless the folder holds trials whose log is not where it is looked for.
+
+    Raises:
+        StorageError: as above; nothing was made or changed.
+    """
+    if has_trials(files.root):
+        try:
+            EventLog.open(files, storage=storage, create=False).close()
+        except StudyNotFoundError:
+            url = database_url(storage, files.database_path)
+            refuse_foreign(files.root, None, str(files.database_path) if storage is None else url.render_as_string())
 
 
 @final
@@ -92,6 +120,7 @@ class Session:
 
     def __enter__(self) -> Self:
         now = self.clock.now()
+        refuse_lost_log(self.files, self._storage)
         self.files.create()
         self._log = EventLog.open(self.files, storage=self._storage, create=True)
         try:
@@ -110,15 +139,19 @@ class Session:
 
     def _open(self, now: float) -> None:
         replayed = replay(self._log, self._spec)
+        earlier = replayed or replay(self._log)
+        refuse_foreign(self.files.root, earlier, self._log.database.name)
+        identity = next_identity(self.files.root, earlier)
+        write_identity(self.files.root, identity)
         self.controller = Controller(
             replayed or StudyState(self._spec), self._append, observe=self._observe, whole=uninterrupted
         )
-        earlier = replay(self._log) if replayed is None else None
         if replayed is None:
-            self.controller.create(now)
-        self.files.sweep(self.controller.state.known_checkpoints())
-        self.controller.open(self._limits, now, socket.gethostname(), os.getpid(), __version__)
-        if earlier is not None:
+            self.controller.create(now, identity.study_id)
+        self.files.sweep(self.controller.state)
+        facts = {"study_id": identity.study_id, "number": identity.session, "folder": str(self.files.root)}
+        self.controller.open(self._limits, now, socket.gethostname(), os.getpid(), __version__, **facts)
+        if replayed is None and earlier is not None:
             self._carry_over(earlier.enqueued, now)
 
     def _carry_over(self, configs: Sequence[Mapping[str, Any]], now: float) -> None:

@@ -24,7 +24,9 @@ def refuse_changed(
 
     Raises:
         StudyMismatchError: as above, with the differences.
+        StorageError: the folder holds trials of another study, or of one whose log is not here.
     """
+    study.refuse_foreign_folder()
     path = study.dir / file
     if not path.exists() or not _has_begun(study, storage):
         make_folder(path.parent)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
-from lightning_hwtune.errors import StudyNotFoundError
+import typer
+
+from lightning_hwtune.errors import HwTuneError, StudyNotFoundError
 from lightning_hwtune.store.files import StudyFiles, study_names
 from lightning_hwtune.store.lease import Lease
 from lightning_hwtune.store.log import EventLog, stored_names
 from lightning_hwtune.study import Study
 
-__all__ = ["Chosen", "choose"]
+__all__ = ["Chosen", "choose", "listed", "newest_first"]
 
 
 @final
@@ -24,11 +29,16 @@ class Chosen:
     study: Study
     storage: str | None
 
-    def is_driven(self) -> bool:
-        """Tells whether a process drives the study now."""
+    def driven_at(self) -> float | None:
+        """Returns the time now, by the clock of the process that drives the study; None if no process does."""
         files = StudyFiles(self.study.dir.parent, self.study.name)
         with EventLog.open(files, storage=self.storage, create=False) as log:
-            return Lease(log).is_held(time.time())
+            lease = Lease(log)
+            return lease.beat() if lease.is_held(time.time()) else None
+
+    def is_driven(self) -> bool:
+        """Tells whether a process drives the study now."""
+        return self.driven_at() is not None
 
     def checkpoints_bytes(self) -> int:
         """Returns what the checkpoint files take on disk."""
@@ -46,19 +56,53 @@ class Chosen:
 
 
 def choose(dir: Path, name: str | None, storage: str | None) -> Chosen:  # noqa: A002 - as in Study
-    """Returns the study of that name, or the only one there is.
+    """Returns the study of that name; without a name the only one, or the one that ran last, with a line that says so.
 
     Raises:
-        StudyNotFoundError: there is none (of that name), or no name is given and there are several; they are listed.
+        StudyNotFoundError: there is none (of that name).
     """
     if name is None:
-        names = stored_names(storage) if storage is not None else study_names(dir)
-        if not names:
-            where = repr(storage or str(dir))
-            raise StudyNotFoundError(
-                f"no study in {where}: begin one with `hwtune run STUDY.yaml`, or give another --dir"
-            )
-        if len(names) > 1:
-            raise StudyNotFoundError(f"there are {len(names)} studies: {', '.join(names)}; choose one by --study NAME")
+        names = newest_first(dir, storage)
         name = names[0]
+        if len(names) > 1:
+            text = f"hwtune: this is study {name!r}, which ran last; there are {len(names)} here (--study NAME)"
+            typer.echo(text, err=True)
     return Chosen(Study.load(name, dir, storage=storage), storage)
+
+
+def newest_first(dir: Path, storage: str | None) -> list[str]:  # noqa: A002
+    """Returns the names of all studies, the one with the newest event first.
+
+    Raises:
+        StudyNotFoundError: there is none.
+    """
+    names = stored_names(storage) if storage is not None else study_names(dir)
+    if not names:
+        where = repr(storage or str(dir))
+        raise StudyNotFoundError(f"no study in {where}: begin one with `hwtune run STUDY.yaml`, or give another --dir")
+    return sorted(names, key=lambda name: _last_at(StudyFiles(dir, name), storage), reverse=True)
+
+
+def _last_at(files: StudyFiles, storage: str | None) -> float:
+    """Returns the time of the newest event; what cannot be read comes last."""
+    try:
+        with EventLog.open(files, storage=storage, create=False) as log:
+            newest = log.newest()
+        return float(json.loads(newest[1])["at"]) if newest is not None else -math.inf
+    except (HwTuneError, ValueError, TypeError, LookupError):
+        return -math.inf
+
+
+def listed(dir: Path, names: Sequence[str], storage: str | None) -> list[dict[str, Any]]:  # noqa: A002
+    """Returns one record for each of these studies, as `report.studies` has it."""
+    return [_record(dir, name, storage) for name in names]
+
+
+def _record(dir: Path, name: str, storage: str | None) -> dict[str, Any]:  # noqa: A002
+    from lightning_hwtune.report.studies import study_record, unreadable_record
+
+    try:
+        chosen = Chosen(Study.load(name, dir, storage=storage), storage)
+        return study_record(chosen.study.state(), is_driven=chosen.is_driven())
+    except HwTuneError as error:
+        return unreadable_record(name, error)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,7 +31,7 @@ from lightning_hwtune.entry.arguments import (
     import_from_here,
 )
 from lightning_hwtune.entry.lightning_cli import cli_tune
-from lightning_hwtune.entry.output import At, Format, flat, short_path, write, write_frame
+from lightning_hwtune.entry.output import At, Format, flat, output_folder, short_path, write, write_frame, writing
 from lightning_hwtune.entry.replay import replay
 from lightning_hwtune.errors import ArgumentError, HwTuneError
 
@@ -74,7 +73,7 @@ StudyFile = Annotated[
 Dir = Annotated[Path, typer.Option("--dir", help="Folder of the studies.")]
 Name = Annotated[
     str | None,
-    typer.Option("--study", help="The study's name; not needed if the folder has one study.", show_default=False),
+    typer.Option("--study", help="The study's name; the one that ran last unless given.", show_default=False),
 ]
 Storage = Annotated[
     str | None, typer.Option("--storage", help="SQLAlchemy URL, for a study with a `storage`.", show_default=False)
@@ -88,7 +87,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    app()
+    app(prog_name="hwtune")
 
 
 def _print_version(is_asked: bool) -> None:
@@ -211,14 +210,22 @@ def status(
     storage: Storage = None,
     form: Form = Format.TABLE,
 ) -> None:
-    """Tells where a study stands."""
+    """Show where a study stands; without --study a list, if there are several."""
     import pandas as pd
 
+    from lightning_hwtune.entry.chosen import listed, newest_first
     from lightning_hwtune.report.status import status_record
+    from lightning_hwtune.report.studies import studies_frame
     from lightning_hwtune.report.terminal import status_table
 
+    if study is None and len(names := newest_first(dir, storage)) > 1:
+        studies = listed(dir, names, storage)
+        write_frame(form, frame=lambda: studies_frame(studies), data=lambda: studies, title="", empty="")
+        return
     chosen = _choose(dir, study, storage)
-    record = status_record(chosen.study.state(), time.time(), chosen.checkpoints_bytes(), is_driven=chosen.is_driven())
+    state, driven_at = chosen.study.state(), chosen.driven_at()
+    now, is_driven = max(driven_at or 0.0, state.last_at), driven_at is not None
+    record = status_record(state, now, chosen.checkpoints_bytes(), is_driven=is_driven)
     write(
         form,
         table=lambda out: out.print(status_table(record)),
@@ -258,7 +265,7 @@ def front(
     storage: Storage = None,
     form: Form = Format.TABLE,
 ) -> None:
-    """Shows the Pareto front: what no other trial is better than in every objective."""
+    """Show the Pareto front: no other trial is at least as good in every objective and better in one."""
     shown.show_front(_choose(dir, study, storage), form, at)
 
 
@@ -309,7 +316,8 @@ def plot(
 ) -> None:
     """Draws the front, the timeline of the devices and the learning curves."""
     chosen = _choose(dir, study, storage)
-    shown.write_figures(chosen, out or chosen.study.dir, ("front", "timeline", "curves"))
+    folder = out or output_folder(chosen.study.dir, f"{chosen.study.name}-figures")
+    shown.write_figures(chosen, folder, ("front", "timeline", "curves"))
 
 
 @app.command()
@@ -326,7 +334,10 @@ def export(
     from lightning_hwtune.report.export import write_export
 
     chosen = _choose(dir, study, storage).study
-    for path in write_export(chosen.state(), chosen.events(), out or chosen.dir / "export"):
+    folder = out or output_folder(chosen.dir / "export", f"{chosen.name}-export")
+    with writing(folder):
+        written = write_export(chosen.state(), chosen.events(), folder)
+    for path in written:
         typer.echo(short_path(path))
 
 
@@ -349,3 +360,7 @@ def _choose(dir: Path, name: str | None, storage: str | None) -> Chosen:  # noqa
     from lightning_hwtune.entry.chosen import choose
 
     return choose(dir, name, storage)
+
+
+if __name__ == "__main__":
+    main()

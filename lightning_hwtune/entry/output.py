@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from lightning_hwtune.errors import StorageError
+from lightning_hwtune.store.files import make_folder
+
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-__all__ = ["At", "Format", "console", "flat", "short_path", "write", "write_frame"]
+__all__ = ["At", "Format", "console", "flat", "output_folder", "short_path", "write", "write_frame", "writing"]
 
 
 class Format(enum.StrEnum):
@@ -69,6 +73,29 @@ def write_frame(
             out.print(empty, markup=False, soft_wrap=True)
 
     write(form, table=table, data=data, frame=frame)
+
+
+def output_folder(own: Path, name: str) -> Path:
+    """Returns a folder for what a command writes: the study's own, or one below here if that cannot be written."""
+    place = next(path for path in (own, *own.parents) if path.exists())
+    if os.access(place, os.W_OK):
+        return own
+    typer.echo(f"hwtune: {short_path(place)} cannot be written, so this goes to {name}", err=True)
+    return Path(name)
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Makes a folder; what cannot be written into it is an error of ours.
+
+    Raises:
+        StorageError: as above.
+    """
+    make_folder(folder)
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{str(folder)!r} cannot be written: {error}. Give another --out", error.errno) from error
 
 
 def short_path(path: Path) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_hwtune.entry.output import Format, console, short_path, write_frame
+from lightning_hwtune.entry.output import Format, console, short_path, write_frame, writing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,8 +80,8 @@ def write_figures(chosen: Chosen, folder: Path, kinds: Sequence[str], *, only_mi
 
         draw = {"front": plots.front_figure, "timeline": plots.timeline_figure, "curves": plots.curves_figure}
         state = chosen.study.state()
-        folder.mkdir(parents=True, exist_ok=True)
-        for kind, path in paths.items():
-            draw[kind](state).savefig(path, dpi=150)
+        with writing(folder):
+            for kind, path in paths.items():
+                draw[kind](state).savefig(path, dpi=150)
     for kind, path in paths.items():
         console().print(f"{kind}: {short_path(path)}", markup=False, soft_wrap=True)

@@ -64,7 +64,7 @@ def _running_table(state: StudyState, running: Sequence[Segment], now: float, wi
             f"{state.spec.pool.accelerator} {', '.join(str(slot) for slot in segment.slots)}",
             str(segment.reached),
             str(state.trials[segment.trial_id].target),
-            duration(max(now - segment.started_at, 0.0)),
+            duration(state.segment_s(segment, now)),
             *_values(state, state.trials[segment.trial_id].last),
             _config(state, state.trials[segment.trial_id]),
         )

@@ -13,7 +13,7 @@ from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.report.points import front_points
 from lightning_hwtune.report.tables import n_retries
 
-__all__ = ["n_epochs_spent", "n_promotions", "rung_forecast", "status_record"]
+__all__ = ["n_epochs_spent", "n_promotions", "rung_forecast", "status_record", "study_state"]
 
 
 def status_record(state: StudyState, now: float, checkpoints_bytes: int, *, is_driven: bool = True) -> dict[str, Any]:
@@ -36,12 +36,12 @@ def status_record(state: StudyState, now: float, checkpoints_bytes: int, *, is_d
         reserved_devices: being drained for a trial that needs more than are free; 0 if none waits.
         fully_trained: completed trials. front_size: those of them that no other one dominates.
     """
-    clock = now if is_driven else min(now, state.last_at)
+    clock = now if is_driven else state.last_at
     has_price = state.spec.pool.usd_per_device_hour is not None
     useful_device_s = sum(trial.last.device_s for trial in state.trials if trial.last is not None)
     return {
         "study": state.spec.name,
-        "state": _state(state, is_driven),
+        "state": study_state(state, is_driven),
         "reason": state.closed.reason if state.closed is not None else "",
         "trials": len(state.trials),
         "max_trials": state.limits.max_trials,
@@ -78,7 +78,8 @@ def _reserved(state: StudyState, now: float) -> int:
     return answer.reserved if isinstance(answer, Wait) else 0
 
 
-def _state(state: StudyState, is_driven: bool) -> str:
+def study_state(state: StudyState, is_driven: bool) -> str:
+    """Returns "running", or how the last session ended."""
     if state.closed is not None:
         return state.closed.state
     return "running" if is_driven else "interrupted"
@@ -86,10 +87,7 @@ def _state(state: StudyState, is_driven: bool) -> str:
 
 def _device_s(state: StudyState, now: float) -> float:
     """Device-seconds of the ledger: ended segments as they were billed, running ones up to now."""
-    return sum(
-        segment.num_devices * (segment.wall_s if segment.ended_at is not None else max(now - segment.started_at, 0.0))
-        for segment in state.segments
-    )
+    return sum(segment.num_devices * state.segment_s(segment, now) for segment in state.segments)
 
 
 def n_epochs_spent(state: StudyState) -> int:

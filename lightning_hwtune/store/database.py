@@ -23,6 +23,7 @@ from sqlalchemy.pool import NullPool
 
 from lightning_hwtune.errors import ArgumentError, MissingDependencyError, StorageError, StudyLockedError
 from lightning_hwtune.store.interrupts import uninterrupted
+from lightning_hwtune.store.read_only import Source, read_only_source
 
 __all__ = ["Database", "database_url"]
 
@@ -55,7 +56,8 @@ class Database:
     """An open database. For one thread at a time; use as a context manager, or `close` it.
 
     Args:
-        is_writable: a reader never creates a file and never blocks a writer.
+        is_writable: a reader never creates a file and never blocks a writer; where it may not write, see
+            `store.read_only`.
 
     Raises:
         StorageError: it cannot be opened.
@@ -65,6 +67,7 @@ class Database:
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self.name = str(url.database) if self.is_sqlite else url.render_as_string(hide_password=True)
         self._is_writable, self._durable = is_writable, durable
+        self._source: Source | None = None
         self._engine = self._create_engine(url)
         with self.explained():
             self._connection = self._engine.connect()
@@ -81,8 +84,9 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         mode = "rwc" if self._is_writable else "rw"  # rw: the last one to leave may tidy the WAL away
+        self._source = None if self._is_writable else read_only_source(Path(self.name))
         connection = sqlite3.connect(
-            f"file:{quote(os.fsencode(self.name))}?mode={mode}",
+            self._source.uri if self._source is not None else f"file:{quote(os.fsencode(self.name))}?mode={mode}",
             uri=True,
             timeout=_BUSY_S,
             isolation_level=None,
@@ -146,6 +150,8 @@ class Database:
         """Closes the connection. Idempotent."""
         self._connection.close()
         self._engine.dispose()
+        if self._source is not None:
+            self._source.close()
 
     def __enter__(self) -> Self:
         return self
@@ -175,6 +181,4 @@ def _explain(name: str, error: BaseException | None) -> StorageError | StudyLock
             f"another process has kept {name!r} locked for {_BUSY_S:g} s: wait for it, or end it ({error})"
         )
     meaning = _MEANINGS.get(code, "the database refused")
-    explained = StorageError(f"{name!r}: {meaning} ({error})")
-    explained.errno = errno.ENOSPC if code == sqlite3.SQLITE_FULL else None
-    return explained
+    return StorageError(f"{name!r}: {meaning} ({error})", errno.ENOSPC if code == sqlite3.SQLITE_FULL else None)

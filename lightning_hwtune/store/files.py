@@ -2,10 +2,11 @@
 
     <dir>/<name>/
         study.db                        the event log and the lease
+        study_id.json                   which study this folder is of (`store.identity`)
         trials/017/checkpoints/         what trial 17 resumes from
         trials/017/logs/ ...            written by the training
 
-The log holds paths relative to this folder, so it can be moved or copied and the study goes on.
+The log holds paths relative to this folder, so it can be moved, copied or renamed: the study has the folder's name.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import errno
 import os
 import re
 import time
-from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, final
 
@@ -129,12 +129,14 @@ class StudyFiles:
             return False
         return True
 
-    def sweep(self, known: Collection[str]) -> list[str]:
-        """Deletes what a killed process left: checkpoint files that are not known, and unfinished ones.
+    def sweep(self, state: StudyState) -> list[str]:
+        """Deletes what a killed process left: files of segments that the log started and does not vouch for.
 
-        For the holder of the lease, before it starts segments. Returns the relative paths of what is gone.
+        For the holder of the lease, before it starts segments, in a folder that is the study's (`store.identity`).
+        Returns the relative paths of what is gone.
         """
-        left = [self.relative(path) for path in stray(self.root, known)]
+        started = [trial.segment for trial in state.trials]
+        left = [self.relative(path) for path in stray(self.root, state.known_checkpoints(), started)]
         return [path for path in left if self.delete(path)]
 
     def evictions(self, state: StudyState) -> list[Victim]:
@@ -164,17 +166,22 @@ def make_folder(path: Path, *, wait_s: float = _FULL_DISK_S) -> None:
                 time.sleep(0.05)
                 continue
             advice = " Make room (`df -h`, and `df -i` for inodes) and run the same command again." if is_full else ""
-            explained = StorageError(f"the folder {str(path)!r} cannot be made: {error}.{advice}")
-            explained.errno = error.errno
-            raise explained from error
+            raise StorageError(f"the folder {str(path)!r} cannot be made: {error}.{advice}", error.errno) from error
         return
 
 
-def write_whole(path: Path, text: str) -> Path:
-    """Replaces a text file in one step, so that nobody reads half of it; returns its path."""
+def write_whole(path: Path, content: str | bytes) -> Path:
+    """Replaces a file in one step, so that nobody reads half of it; returns its path.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    return part.replace(path)
+    try:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        return part.replace(path)
+    except OSError as error:
+        raise StorageError(f"{str(path)!r} cannot be written: {error}", error.errno) from error
 
 
 def study_names(dir: Path) -> list[str]:  # noqa: A002 - as in Study

@@ -42,9 +42,9 @@ class Lease:
     def __init__(self, log: EventLog, *, expires_s: float = 30.0) -> None:
         if not expires_s > 0:
             raise ArgumentError("expires_s", expires_s, "seconds above 0")
-        self._database, self._study, self._expires_s = log.database, log.study, expires_s
+        self._database, self._study, self._key, self._expires_s = log.database, log.study, log.key, expires_s
         self._token = secrets.token_hex(16)
-        self._mine = sa.and_(LEASES.c.study == self._study, LEASES.c.token == self._token)
+        self._mine = sa.and_(LEASES.c.study == self._key, LEASES.c.token == self._token)
 
     def acquire(self, now: float) -> Self:
         """Takes the lease, at `now` seconds since the Unix epoch; returns itself.
@@ -53,7 +53,7 @@ class Lease:
             StudyLockedError: another process drives the study.
         """
         row = {
-            "study": self._study,
+            "study": self._key,
             "token": self._token,
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -67,10 +67,16 @@ class Lease:
                 return self
             if held.token != self._token and not self._is_free(held, now):
                 raise StudyLockedError(self._held_by(held, now))
-            theirs = sa.and_(LEASES.c.study == self._study, LEASES.c.token == held.token)
+            theirs = sa.and_(LEASES.c.study == self._key, LEASES.c.token == held.token)
             if connection.execute(LEASES.update().where(theirs), row).rowcount == 0:
                 raise StudyLockedError(f"study {self._study!r}: another process took the lease at this very moment")
         return self
+
+    def beat(self) -> float | None:
+        """Returns the newest time by the clock of the process that holds the lease; None if nobody does."""
+        with self._database.reading() as connection:
+            held = self._held(connection)
+        return None if held is None else float(held.beat)
 
     def is_held(self, now: float) -> bool:
         """Tells whether some process drives the study; for readers too."""
@@ -79,7 +85,7 @@ class Lease:
         return held is not None and not self._is_free(held, now)
 
     def _held(self, connection: sa.Connection) -> sa.Row[Any] | None:
-        return connection.execute(sa.select(LEASES).where(LEASES.c.study == self._study)).one_or_none()
+        return connection.execute(sa.select(LEASES).where(LEASES.c.study == self._key)).one_or_none()
 
     def _is_free(self, held: sa.Row[Any], now: float) -> bool:
         if held.token in _left_behind:

@@ -21,6 +21,7 @@ from lightning_hwtune.core.events import Event, from_dict, to_dict
 from lightning_hwtune.errors import StorageError, StudyLockedError, StudyNotFoundError, nearest
 from lightning_hwtune.store.database import Database, database_url
 from lightning_hwtune.store.files import StudyFiles, make_folder, study_names
+from lightning_hwtune.store.identity import read_identity
 from lightning_hwtune.store.interrupts import uninterrupted
 from lightning_hwtune.store.schema import EVENTS, create_tables, has_tables
 
@@ -30,12 +31,19 @@ _CHUNK = 1000  # events a read holds at once; between chunks a writer may go on
 
 _INSERT = EVENTS.insert()
 _COUNT = sa.select(sa.func.coalesce(sa.func.max(EVENTS.c.seq), 0)).where(EVENTS.c.study == sa.bindparam("study"))
+_NEWEST = (
+    sa.select(EVENTS.c.seq, EVENTS.c.body)
+    .where(EVENTS.c.study == sa.bindparam("study"))
+    .order_by(EVENTS.c.seq.desc())
+    .limit(1)
+)
 _READ = (
     sa.select(EVENTS.c.seq, EVENTS.c.body)
     .where(EVENTS.c.study == sa.bindparam("study"), EVENTS.c.seq > sa.bindparam("after"))
     .order_by(EVENTS.c.seq)
     .limit(_CHUNK)
 )
+_WITH_ID = sa.select(EVENTS.c.study).where(EVENTS.c.body.contains(sa.bindparam("study_id"))).limit(1)
 _NAMES = sa.select(EVENTS.c.study).distinct().order_by(EVENTS.c.study)
 
 
@@ -44,11 +52,12 @@ class EventLog:
     """The events of one study. Made by `open`; for one thread at a time; use as a context manager, or `close` it.
 
     Attributes:
-        study: its name. database: where it lives.
+        study: its name, that of its folder. key: the name under which its events are stored; another one if the folder
+            was renamed. database: where it lives.
     """
 
     def __init__(self, study: str, database: Database) -> None:
-        self.study, self.database = study, database
+        self.study, self.key, self.database = study, study, database
         self._seen: int | None = None  # number of the newest event read or written; None = none looked for yet
 
     @classmethod
@@ -76,21 +85,45 @@ class EventLog:
         database = Database(url, is_writable=create, durable=durable)
         try:
             log = cls(files.name, database)
-            log._prepare(create)
+            log._prepare(create, files.root, is_own=storage is None)
         except BaseException:
             database.close()
             raise
         return log
 
-    def _prepare(self, create: bool) -> None:
+    def _prepare(self, create: bool, root: Path, *, is_own: bool) -> None:
         is_ready = has_tables(self.database)
         if create:
             self.database.use_wal()
             if not is_ready:
                 create_tables(self.database)
-        elif not is_ready or self.count() == 0:
+        if create or is_ready:
+            self.key = self._stored_as(root, is_own=is_own)
+        if not create and (not is_ready or self.count() == 0):
             known = _names_in(self.database) if is_ready else []
             raise _not_found(self.study, self.database.name, known)
+
+    def _stored_as(self, root: Path, *, is_own: bool) -> str:
+        """Returns the name under which this folder's study is stored: its own, unless the folder was renamed.
+
+        Raises:
+            StorageError: the folder's own file holds several studies, and none of them has this name or id.
+        """
+        if self.count() > 0:
+            return self.study
+        names = _names_in(self.database)
+        if is_own and len(names) == 1:
+            return names[0]
+        found = read_identity(root) if names else None
+        if found is not None and (name := _name_with(self.database, found.study_id)) is not None:
+            return name
+        if is_own and names:
+            listed = ", ".join(map(repr, names))
+            raise StorageError(
+                f"{self.database.name!r} holds the studies {listed} and none called {self.study!r}: give the folder "
+                "the name of the one that is meant"
+            )
+        return self.study
 
     def append(self, events: Sequence[Event]) -> None:
         """Writes all of these events or none; they survive a killed process once this returns.
@@ -103,7 +136,7 @@ class EventLog:
             return
         before = self.count() if self._seen is None else self._seen
         rows = [
-            {"study": self.study, "seq": seq, "body": json.dumps(to_dict(event))}
+            {"study": self.key, "seq": seq, "body": json.dumps(to_dict(event))}
             for seq, event in enumerate(events, before + 1)
         ]
         with uninterrupted():
@@ -118,25 +151,43 @@ class EventLog:
         """Yields (number, event) behind number `after`, in order, up to the newest there is.
 
         Raises:
-            StorageError: an event is missing, or is of a kind that this version does not know.
+            StorageError: an event is missing, is damaged, or is of a kind that this version does not know.
         """
         while True:
             with self.database.reading() as connection:
-                rows = connection.execute(_READ, {"study": self.study, "after": after}).all()
+                rows = connection.execute(_READ, {"study": self.key, "after": after}).all()
             for seq, body in rows:
                 if seq != after + 1:
                     raise StorageError(f"{self.database.name!r}: event {after + 1} of study {self.study!r} is missing")
-                yield seq, from_dict(json.loads(body))
+                try:
+                    event = from_dict(json.loads(body))
+                except (StorageError, ValueError, TypeError, RecursionError) as error:
+                    raise self.damaged(seq, error) from error
+                yield seq, event
                 after, self._seen = seq, max(self._seen or 0, seq)
             if not rows:
                 if after == 0:  # nothing was ever written
                     self._seen = self._seen or 0
                 return
 
+    def damaged(self, number: int, error: Exception) -> StorageError:
+        """Returns the error that says which event cannot be read, and why."""
+        why = str(error) if isinstance(error, StorageError) else f"the log is damaged ({type(error).__name__}: {error})"
+        return StorageError(
+            f"{self.database.name!r}, study {self.study!r}, event {number}: {why}. "
+            "Restore a damaged log from a copy; for a newer one, upgrade lightning_hwtune"
+        )
+
     def count(self) -> int:
         """Returns how many events there are: the number of the newest."""
         with self.database.reading() as connection:
-            return int(connection.execute(_COUNT, {"study": self.study}).scalar_one())
+            return int(connection.execute(_COUNT, {"study": self.key}).scalar_one())
+
+    def newest(self) -> tuple[int, str] | None:
+        """Returns number and text of the newest event, by which a log is recognised; None if there is none."""
+        with self.database.reading() as connection:
+            row = connection.execute(_NEWEST, {"study": self.key}).one_or_none()
+        return None if row is None else (int(row.seq), str(row.body))
 
     def close(self) -> None:
         """Closes the connection. Idempotent."""
@@ -160,6 +211,12 @@ def stored_names(storage: str) -> list[str]:
         return []
     with Database(url, is_writable=False) as database:
         return _names_in(database) if has_tables(database) else []
+
+
+def _name_with(database: Database, study_id: str) -> str | None:
+    """Returns the name under which the study with this id is stored, None if there is none."""
+    with database.reading() as connection:
+        return connection.execute(_WITH_ID, {"study_id": study_id}).scalars().first()
 
 
 def _names_in(database: Database) -> list[str]:

@@ -123,6 +123,7 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
     check_batch_size(batch_size_key, study.spec, jobs)
     if not is_ours(config):
         _refuse_groups(study, config)
+    study.refuse_foreign_folder()
     sweep_dir = claim_sweep_dir(study.dir, Path(os.path.abspath(config.hydra.sweep.dir)))
     if settings.study == name:
         keep_digest(study.dir, digest)

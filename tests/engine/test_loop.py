@@ -143,7 +143,7 @@ def test_news_of_a_segment_that_is_over_changes_nothing(bench: Bench) -> None:
     bench.loop.ended(0, 1, Ended(0, "error", "late", 0, False), 1)
     assert len(bench.log) == n_events
     assert bench.state.trials[0].state is TrialState.PAUSED
-    assert bench.files.sweep(bench.state.known_checkpoints()) == [bench.files.relative(late)]
+    assert bench.files.sweep(bench.state) == [bench.files.relative(late)]
 
 
 def test_news_of_an_older_segment_changes_nothing(bench: Bench) -> None:

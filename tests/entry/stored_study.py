@@ -15,6 +15,7 @@ from lightning_hwtune.core.searchers import Random
 from lightning_hwtune.core.space import Float, NumDevices, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.session import Session
+from lightning_hwtune.store.checkpoints import digest
 from lightning_hwtune.store.files import StudyFiles
 
 CHECKPOINT = b"weights"
@@ -74,8 +75,9 @@ def _train(
         error = math.nan if trial.trial_id in diverging else abs(trial.config["lr"] - 0.01) + 1 / epoch
         kind = controller.report(trial.trial_id, epoch, {"error": error}, train_s, clock.now()).kind
     folder = files.trial_dir(trial.trial_id)
-    path = _write(folder / "checkpoints" / f"segment_{segment.number:02d}.ckpt", CHECKPOINT)
-    controller.saved(trial.trial_id, files.relative(path), "00", len(CHECKPOINT), epoch, train_s, clock.now())
+    path = _write(folder / "checkpoints" / f"segment_{segment.number:02d}_epochs_{epoch}.ckpt", CHECKPOINT)
+    n_bytes = len(CHECKPOINT)
+    controller.saved(trial.trial_id, files.relative(path), digest(path), n_bytes, epoch, train_s, clock.now())
     _write(folder / "logs" / f"segment_{segment.number:02d}_rank_0.log", f"trained to {epoch}\n".encode())
     controller.tell(trial.trial_id, clock.now(), "done", world_size=segment.num_devices)
 

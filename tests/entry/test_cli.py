@@ -221,8 +221,65 @@ def test_choosing_among_several(folder: Path, tmp_path: Path):
     store(tmp_path, "one", n_trials=1)
     store(tmp_path, "two", n_trials=2)
     assert parsed("status", "--dir", tmp_path, "--study", "two")["trials"] == 2
-    assert "there are 2 studies: one, two; choose one by --study NAME" in told("status", "--dir", tmp_path)
     assert "did you mean 'two'" in told("front", "--dir", tmp_path, "--study", "tow")
+
+
+@pytest.mark.parametrize("words", [("front",), ("best",), ("trials",), ("why", 0), ("logs", 0), ("rungs",), ("plot",)])
+def test_a_reading_command_takes_the_study_that_ran_last_and_says_so(tmp_path: Path, words: tuple[object, ...]):
+    for name, n_trials in (("b", 9), ("c", 1), ("a", 1)):  # the one of nine trials has the latest event
+        store(tmp_path, name, n_trials=n_trials)
+    out = ("--out", tmp_path / "out") if words == ("plot",) else ()
+    result = hwtune(*words, *out, "--dir", tmp_path)
+    assert result.stderr == "hwtune: this is study 'b', which ran last; there are 3 here (--study NAME)\n"
+    named = hwtune(*words, *out, "--dir", tmp_path, "--study", "b")
+    assert (named.stdout, named.stderr) == (result.stdout, "")
+
+
+def test_the_study_that_ran_last_in_a_storage(tmp_path: Path):
+    url = f"sqlite:///{tmp_path}/all.db"
+    for name in ("b", "c", "a"):
+        spec = hwt.Study.load(name, store(tmp_path / name, name, n_trials=1).root.parent).spec
+        with Session(spec, StudyFiles(tmp_path / "new", name), Limits(max_trials=1), storage=url):
+            pass
+    words = ("trials", "--dir", tmp_path / "new", "--storage", url)
+    assert "study 'a', which ran last; there are 3 here" in hwtune(*words).stderr
+
+
+def test_status_lists_several_studies(tmp_path: Path):
+    store(tmp_path, "long", n_trials=9)
+    store(tmp_path, "short", n_trials=1)
+    store(tmp_path, "broken", n_trials=1).database_path.write_bytes(b"no database")
+    records = parsed("status", "--dir", tmp_path)
+    assert [record["study"] for record in records] == ["long", "short", "broken"]
+    best = parsed("best", "--dir", tmp_path, "--study", "long")
+    assert records[0]["best"] == best["objectives"]
+    assert [record["state"] for record in records] == ["finished", "finished", "unreadable"]
+    assert [record["trials"] for record in records] == [9, 1, None]
+    assert "not an SQLite database" in records[2]["error"]
+    assert records[0]["last_at"] > records[1]["last_at"]
+    lines = hwtune("status", "--dir", tmp_path).stdout.splitlines()
+    assert [line.split()[0] for line in lines if line.strip() and "──" not in line] == [
+        "study",
+        "long",
+        "short",
+        "broken",
+    ]
+    assert "9 of 9" in lines[2]
+    assert "error 0." in lines[2]
+    header, *rows = list(csv.reader(io.StringIO(hwtune("status", "--dir", tmp_path, "--format", "csv").stdout)))
+    assert (header[:3], len(rows)) == (["study", "state", "trials"], 3)
+    store(tmp_path / "alone", "one", n_trials=1)
+    assert parsed("status", "--dir", tmp_path / "alone")["study"] == "one"
+
+
+@pytest.mark.parametrize("module", ["lightning_hwtune", "lightning_hwtune.entry.cli"])
+def test_the_command_as_a_module(folder: Path, module: str):
+    words = [sys.executable, "-m", module, "front", "--dir", str(folder), "--format", "json"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(done.stdout) == parsed("front", "--dir", folder)
+    wrong = subprocess.run([sys.executable, "-m", module, "font"], capture_output=True, text=True, timeout=60)
+    assert wrong.returncode == 2
+    assert "Usage: hwtune" in wrong.stderr
 
 
 def test_no_study(tmp_path: Path):

@@ -193,7 +193,7 @@ def test_a_kill_between_log_and_deletion_leaves_a_file_that_the_sweep_takes(tmp_
         gone = next(trial.checkpoint for trial in state.trials if trial.checkpoint is not None)
         trainer.controller.removed(0, gone.path, "disk budget: ...", trainer.now)  # the kill comes here
         assert gone.path in on_disk(files) - state.known_checkpoints()
-        assert files.sweep(state.known_checkpoints()) == [gone.path]
+        assert files.sweep(state) == [gone.path]
         assert on_disk(files) == state.known_checkpoints()
         with pytest.raises(CheckpointError):
             files.verify(gone)

@@ -11,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from lightning_hwtune.core.record import Checkpoint
+from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.core.objectives import Metric, Objectives
+from lightning_hwtune.core.record import Checkpoint, TrialRecord
+from lightning_hwtune.core.schedulers import ASHA
+from lightning_hwtune.core.searchers import Random
+from lightning_hwtune.core.space import Float, SearchSpace
+from lightning_hwtune.core.spec import StudySpec
+from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import ArgumentError, CheckpointError, StorageError
 from lightning_hwtune.store.checkpoints import digest
 from lightning_hwtune.store.files import StudyFiles, make_folder, study_names
@@ -118,18 +125,39 @@ def test_a_checkpoint_that_is_not(tmp_path: Path) -> None:
         files.verify(checkpoint)
 
 
-def test_sweep_takes_what_nobody_vouches_for_and_nothing_else(tmp_path: Path) -> None:
+def test_sweep_takes_what_the_log_started_and_does_not_know_and_nothing_else(tmp_path: Path) -> None:
     files = StudyFiles(tmp_path, "demo")
     kept, stale = saved(files, 0, 2), saved(files, 0, 1)
     unfinished = files.path(kept.path).with_name("segment_03_epochs_9.part")
     unfinished.write_bytes(b"half")
-    users = [files.trial_dir(0) / "checkpoints" / "best.ckpt", files.trial_dir(0) / "segment_01_epochs_1.ckpt"]
+    users = [
+        files.trial_dir(0) / "checkpoints" / "best.ckpt",
+        files.trial_dir(0) / "segment_01_epochs_1.ckpt",
+        files.root / "trials" / "best" / "checkpoints" / "segment_01_epochs_3.ckpt",
+    ]
     for path in users:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"mine")
-    assert files.sweep({kept.path}) == [stale.path, files.relative(unfinished)]
-    assert files.sweep({kept.path}) == []
+    never_started = [saved(files, 0, 4), saved(files, 1, 2), saved(files, 7, 1), saved(files, 0, 0)]
+    state = state_of(segments=[3, 1], known=[kept, None])
+    assert files.sweep(state) == [stale.path, files.relative(unfinished)]
+    assert files.sweep(state) == []
     assert files.verify(kept)
+    assert all(files.verify(checkpoint) for checkpoint in never_started)
     assert all(path.exists() for path in users)
+
+
+def state_of(segments: list[int], known: list[Checkpoint | None]) -> StudyState:
+    """A state in which so many segments of each trial were started."""
+    spec = StudySpec(
+        "demo", SearchSpace(x=Float(0, 1)), Objectives([Metric("a", "min")]), ASHA(9), Random(), Pool("cpu", 1)
+    )
+    state = StudyState(spec)
+    for trial_id, (segment, checkpoint) in enumerate(zip(segments, known, strict=True)):
+        trial = TrialRecord(trial_id, {"x": 0.5}, 0, 0, 1, 0.0)
+        trial.segment, trial.checkpoint = segment, checkpoint
+        state.trials.append(trial)
+    return state
 
 
 def test_deleting_twice_is_no_error(tmp_path: Path) -> None:

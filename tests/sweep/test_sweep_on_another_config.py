@@ -57,6 +57,21 @@ def test_a_named_study_refuses_another_configuration_and_names_what_differs(fold
     assert len(load("s", folder).state().trials) == 1
 
 
+def test_a_refused_sweep_leaves_no_folder_and_nothing_of_anothers(folder: Path) -> None:
+    here = ["hydra.sweep.dir=out"]
+    assert run(folder, [*here, "hydra.sweeper.study_name=first"])[0] == 0
+    code, output = run(folder, [*here, "hydra.sweeper.study_name=second"])
+    assert (code, "a directory of its own" in output) == (1, True), output
+    assert [path.name for path in (folder / "hwtune").iterdir()] == ["first"]
+    study = folder / "hwtune" / "first"
+    for path in study.glob("study.db*"):
+        path.unlink()
+    before = sorted(str(path) for path in folder.rglob("*"))
+    code, output = run(folder, [*here, "hydra.sweeper.study_name=first"])
+    assert (code, "Restore the log from a copy" in output) == (1, True), output
+    assert sorted(str(path) for path in folder.rglob("*")) == before
+
+
 def test_without_a_name_another_configuration_is_another_study(folder: Path) -> None:
     write_config(folder / "small.yaml", 8)
     write_config(folder / "large.yaml", 512)

@@ -36,7 +36,7 @@ def timeline_figure(state: StudyState, now: float | None = None) -> Figure:
         now: where bars of running segments end; the time of the last event unless given.
     """
     until = state.last_at if now is None else now
-    bars, cuts = _without_gaps([_span(segment, until) for segment in state.segments])
+    bars, cuts = _without_gaps([_span(state, segment, until) for segment in state.segments])
     length = max((end for _, end in bars), default=1.0) or 1.0
     unit, unit_s = next((name, one) for name, one, limit in _UNITS if length < limit)
     bars = [(start / unit_s, end / unit_s) for start, end in bars]
@@ -62,9 +62,9 @@ def timeline_figure(state: StudyState, now: float | None = None) -> Figure:
     return figure
 
 
-def _span(segment: Segment, until: float) -> Span:
-    length_s = segment.wall_s if segment.ended_at is not None else until - segment.started_at
-    return segment.started_at, segment.started_at + max(length_s, 0.0)
+def _span(state: StudyState, segment: Segment, until: float) -> Span:
+    """Returns when a segment ran, by the study's own clock: those of two sessions need not agree."""
+    return segment.started_clock_s, segment.started_clock_s + state.segment_s(segment, until)
 
 
 def _without_gaps(spans: Sequence[Span]) -> tuple[list[Span], list[float]]:

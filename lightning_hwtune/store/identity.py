@@ -1,0 +1,158 @@
+"""Whose folder a study's folder is: the study's id, in the log and in a small file of the folder.
+
+A log may be lost, another storage may be named by mistake, a folder may be copied. Then a log and a folder that do not
+belong together meet, and what the log does not know in the folder is not rubbish but somebody's work. So before a
+session writes anything, the two are compared:
+
+- A folder with trials and a log without the study: refused.
+- Two different ids: refused.
+- One id, and the file is from an earlier session than the newest in the log: the folder is a copy, and the study was
+  continued in another folder since. Refused, because the checkpoints that the log knows are there and not here. This
+  concerns studies in an external storage; a study's own log is copied together with its folder.
+- No id on one side (a study of version 0.1.0): a checkpoint of the folder must have the digest that the log has for it.
+
+A folder without trials has nothing to lose and takes any log. The file is written before the log, so a kill between the
+two leaves a file that is ahead of the log, which is accepted.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+from lightning_hwtune.errors import CheckpointError, StorageError
+from lightning_hwtune.store.checkpoints import left_by, named, verify
+from lightning_hwtune.store.files import write_whole
+
+if TYPE_CHECKING:
+    from lightning_hwtune.core.state import StudyState
+
+__all__ = ["Identity", "has_trials", "next_identity", "read_identity", "refuse_foreign", "write_identity"]
+
+_FILE = "study_id.json"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a folder's file says. `session`: number of the newest session that drove the study in this folder."""
+
+    study_id: str
+    session: int
+
+
+def read_identity(root: Path) -> Identity | None:
+    """Returns what the folder's file says; None where there is no such file.
+
+    Raises:
+        StorageError: it is damaged.
+    """
+    path = root / _FILE
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        study_id, session = data["study_id"], data["session"]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+    if not isinstance(study_id, str) or not study_id or isinstance(session, bool) or not isinstance(session, int):
+        raise _damaged(path, f"it says {data!r}")
+    return Identity(study_id, session)
+
+
+def _damaged(path: Path, why: str) -> StorageError:
+    return StorageError(
+        f"{str(path)!r} is damaged ({why}). Restore it from a copy, or delete it: the study is then recognised by its "
+        "checkpoints, and gets a new file when it is run"
+    )
+
+
+def write_identity(root: Path, identity: Identity) -> None:
+    """Writes the folder's file, whole or not at all.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    write_whole(root / _FILE, json.dumps({"study_id": identity.study_id, "session": identity.session}))
+
+
+def next_identity(root: Path, state: StudyState | None) -> Identity:
+    """Returns what the folder's file is to say from the next session on. A study that has no id gets one."""
+    found = read_identity(root)
+    if state is None:
+        return Identity(secrets.token_hex(16), 1)
+    study_id = state.study_id or (found.study_id if found is not None else secrets.token_hex(16))
+    in_folder = found.session if found is not None and found.study_id == study_id else 0
+    return Identity(study_id, max(in_folder, state.session.number if state.session is not None else 0) + 1)
+
+
+def has_trials(root: Path) -> bool:
+    """Return whether the folder holds anything of a trial."""
+    try:
+        return any((root / "trials").iterdir())
+    except OSError:
+        return False
+
+
+def refuse_foreign(root: Path, state: StudyState | None, where: str) -> None:
+    """Does nothing if the log may be continued in this folder.
+
+    Args:
+        state: what the log says; None if it has no such study. where: the log's place, for the message.
+
+    Raises:
+        StorageError: the folder is another study's, or an older copy.
+    """
+    if not has_trials(root):
+        return
+    if state is None:
+        raise StorageError(_without_log(root, where))
+    found = read_identity(root)
+    if found is None or not state.study_id:
+        if not _is_recognised(root, state):
+            raise StorageError(_foreign(root, where, "no checkpoint in it is one that the log knows"))
+    elif found.study_id != state.study_id:
+        raise StorageError(_foreign(root, where, f"its id is {found.study_id}, that of the log is {state.study_id}"))
+    elif state.session is not None and found.session < state.session.number:
+        raise StorageError(
+            f"the folder {str(root)!r} is an older copy: the study in {where!r} was continued since, in "
+            f"{state.session.folder!r} on {state.session.host}. Continue it there, or give another name for a new "
+            f"study. If that folder is lost, delete {_FILE!r} here: what this copy lacks is trained again"
+        )
+
+
+def _without_log(root: Path, where: str) -> str:
+    own = root / "study.db"
+    if own.is_file() and str(own) != where:
+        found = f"It has a log of its own, {str(own)!r}: leave the storage out to continue with that"
+    else:
+        found = f"Restore the log from a copy, or name the storage in which the study is, or move {str(root)!r} away"
+    return (
+        f"the folder {str(root)!r} holds trials, but there is no study of that name in {where!r}; nothing was changed. "
+        f"{found}, or give another name for a new study"
+    )
+
+
+def _foreign(root: Path, where: str, why: str) -> str:
+    return (
+        f"the folder {str(root)!r} is not that of the study in {where!r} ({why}); nothing was changed. Name the "
+        "storage in which its own study is, or give another name or dir for this one"
+    )
+
+
+def _is_recognised(root: Path, state: StudyState) -> bool:
+    """Return whether a checkpoint has the log's digest, or the folder has no checkpoint that could be lost."""
+    if not any(path.suffix == ".ckpt" for _, _, path in left_by(root)):
+        return all((named(folder) or 0) < len(state.trials) for folder in (root / "trials").iterdir())
+    for trial in state.trials:
+        if trial.checkpoint is None:
+            continue
+        try:
+            verify(root / trial.checkpoint.path, trial.checkpoint)
+        except CheckpointError:
+            continue
+        return True
+    return False

@@ -1,0 +1,103 @@
+"""Reading an SQLite file that this user may not write, or that lies in a folder where nothing can be written.
+
+SQLite reads a database in WAL mode only where it can make or share the file `-shm`. Where it cannot, the database is
+read as it stands if nothing is left to recover, and otherwise a copy of it, in a temporary folder, is recovered and
+read. A live writer shares its `-shm`; then nothing of this is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from pathlib import Path
+from urllib.parse import quote
+
+from lightning_hwtune.errors import StorageError
+
+__all__ = ["Source", "read_only_source"]
+
+_ATTEMPTS = 20  # to copy the files between two writes
+
+
+class Source:
+    """Where a database is read. `uri`: for `sqlite3.connect`; `close` deletes the copy, if it is one."""
+
+    def __init__(self, uri: str, copy: tempfile.TemporaryDirectory[str] | None = None) -> None:
+        self.uri, self._copy = uri, copy
+
+    def close(self) -> None:
+        """Deletes the copy. Idempotent."""
+        if self._copy is not None:
+            self._copy.cleanup()
+
+
+def read_only_source(path: Path) -> Source | None:
+    """Returns how a database is read that must not be written; None if this user may write it and its folder."""
+    if not path.is_file() or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        return None
+    if not any(_size(beside) for beside in _beside(path)):
+        return Source(f"{_uri(path)}?mode=ro&immutable=1")
+    shared = Source(f"{_uri(path)}?mode=ro")
+    return shared if _can_be_read(shared) else _copied(path)
+
+
+def _uri(path: Path) -> str:
+    return f"file:{quote(os.fsencode(path))}"
+
+
+def _beside(path: Path) -> tuple[Path, Path]:
+    """What holds transactions that the file itself lacks, or takes back half of one."""
+    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-journal")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _can_be_read(source: Source) -> bool:
+    connection = sqlite3.connect(source.uri, uri=True, timeout=0)
+    try:
+        connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchall()
+    except sqlite3.OperationalError as error:
+        return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # somebody writes, so it is shared
+    finally:
+        connection.close()
+    return True
+
+
+def _copied(path: Path) -> Source:
+    """Returns a copy of the files, taken while none of them changed.
+
+    Raises:
+        StorageError: they change all the time, or there is no room for a copy.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="hwtune-read-", ignore_cleanup_errors=True)
+    copy, files = Path(folder.name) / path.name, (path, *_beside(path))
+    try:
+        for _ in range(_ATTEMPTS):
+            before = [_stamp(file) for file in files]
+            for file in files:
+                copied = copy.with_name(file.name)
+                copied.unlink(missing_ok=True)
+                if file.exists():
+                    shutil.copyfile(file, copied)
+            if before == [_stamp(file) for file in files]:
+                return Source(f"{_uri(copy)}?mode=rw", folder)
+    except OSError as error:
+        folder.cleanup()
+        raise StorageError(f"{str(path)!r} cannot be copied in order to read it: {error}", error.errno) from error
+    folder.cleanup()
+    raise StorageError(f"{str(path)!r} changes all the time and cannot be read without writing there")
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
