@@ -27,7 +27,7 @@ from lightning_hwtune.engine.check import Check, run_check
 from lightning_hwtune.engine.devices import check_present, resolve
 from lightning_hwtune.engine.earlier_studies import auto_prior
 from lightning_hwtune.engine.executor import Executor
-from lightning_hwtune.engine.farewell import tell_at_exit
+from lightning_hwtune.engine.farewell import exit_quickly, tell_at_exit
 from lightning_hwtune.engine.inline import InlineExecutor
 from lightning_hwtune.engine.local import LocalExecutor
 from lightning_hwtune.engine.loop import Loop
@@ -565,11 +565,13 @@ class Study:
 
 @contextlib.contextmanager
 def _told_at_exit(folder: Path) -> Iterator[None]:
-    """Lets a Ctrl-C that nobody catches end the script with a line in place of a traceback."""
+    """Lets a Ctrl-C that nobody catches end the script quickly, with a line in place of a traceback."""
     try:
         yield
-    except KeyboardInterrupt as stop:
-        tell_at_exit(stop, f"interrupted; what was reported is kept in {folder}. To go on, run the same again.")
+    except (KeyboardInterrupt, SystemExit) as stop:
+        exit_quickly()
+        if isinstance(stop, KeyboardInterrupt):
+            tell_at_exit(stop, f"interrupted; what was reported is kept in {folder}. To go on, run the same again.")
         raise
 
 

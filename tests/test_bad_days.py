@@ -365,6 +365,50 @@ def test_a_script_that_ctrl_c_ends_says_how_to_go_on(tmp_path: Path) -> None:
     assert closed.state == "interrupted"
 
 
+@pytest.mark.parametrize(
+    ("number", "delay_s", "status"),
+    [(signal.SIGINT, 0.0, -2), (signal.SIGINT, 1.0, -2), (signal.SIGTERM, 0.5, 143), (signal.SIGHUP, 0.5, 129)],
+    ids=["INT at once", "INT", "TERM", "HUP"],
+)
+def test_a_signal_acts_while_the_fork_server_imports(
+    tmp_path: Path, number: signal.Signals, delay_s: float, status: int
+) -> None:
+    (tmp_path / "slow_to_import.py").write_text("import time\ntime.sleep(600)\n", encoding="utf-8")
+    script = tmp_path / "script.py"
+    script.write_text(_IMPORTING, encoding="utf-8")
+    with subprocess.Popen(
+        [sys.executable, script], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "checking" in line:
+                break
+        time.sleep(delay_s)
+        children = family(process.pid)
+        os.killpg(process.pid, number)  # as a terminal does
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert "Traceback" not in output
+    assert ("To go on, run the same again" in output) == (number is signal.SIGINT)
+    check_gone(children)
+    closed = hwt.Study.load("held", tmp_path / "hwtune").state().closed
+    assert closed is not None
+    assert closed.state == "interrupted"
+
+
+_IMPORTING = """
+import lightning_hwtune as hwt
+
+def train(trial):
+    trial.report(1, loss=1.0)
+
+space = hwt.SearchSpace(x=hwt.Float(0.0, 1.0))
+study = hwt.Study("held", space, [hwt.Metric("loss", "min")], scheduler=hwt.ASHA(max_epochs=3), pool=hwt.Pool("cpu", 1))
+study.run(train, max_trials=3, preload=["slow_to_import"])
+"""
+
+
 _SCRIPT = """
 import sys, time
 import lightning_hwtune as hwt

@@ -83,6 +83,13 @@ class _Witness:
         """Keeps how it ended."""
         self.end = ended
 
+    def forgets_interruption(self) -> bool:
+        """Return whether the segment ended for no fault of its own, as when the fork server is killed; forgets it."""
+        is_interrupted = self.end is not None and self.end.outcome == "interrupted"
+        if is_interrupted:
+            self.report, self.end = None, None
+        return is_interrupted
+
 
 def run_check(
     spec: StudySpec, executor: Executor, payload: Payload, folder: Path, tick: Callable[[], None] = lambda: None
@@ -105,6 +112,8 @@ def run_check(
         while witness.end is None:
             executor.wait(witness, 1.0)
             tick()
+            if witness.forgets_interruption():
+                executor.start(order)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     report, end = witness.report, witness.end

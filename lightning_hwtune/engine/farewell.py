@@ -1,16 +1,18 @@
 """What a script says in the end if Ctrl-C ended its study: one line in place of a traceback.
 
 The error goes its way: whoever catches KeyboardInterrupt still does, a notebook shows it, with the line as a note, and
-the exit status is that of any interrupted script. Only the interpreter's last word about it is another.
+the exit status is that of any interrupted script. Only what the interpreter prints about it in the end is different.
 """
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from types import TracebackType
 from typing import Any
 
-__all__ = ["tell_at_exit"]
+__all__ = ["exit_quickly", "tell_at_exit"]
 
 _TEXT = "_hwtune_farewell"
 
@@ -21,6 +23,11 @@ def tell_at_exit(error: KeyboardInterrupt, text: str) -> None:
     setattr(error, _TEXT, text)
     if not isinstance(sys.excepthook, _Hook):
         sys.excepthook = _Hook(sys.excepthook)
+
+
+def exit_quickly() -> None:
+    """Has the interpreter end without a search for garbage, which takes more than a second with torch loaded."""
+    atexit.register(gc.freeze)
 
 
 class _Hook:

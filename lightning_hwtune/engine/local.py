@@ -63,6 +63,7 @@ class LocalExecutor:
         self._hang = HangLimit(hang_timeout_s)
         self._preload = tuple(preload)
         self._groups: dict[int, Group] = {}
+        self._noted: set[str] = set()  # modules of `preload` that cannot be imported
         self._server = fork_server()
         self._n_deaths = self._server.n_deaths  # when a report last arrived
         self._server.require((_PRELOAD, *preload))  # its imports overlap with what the caller does next
@@ -115,11 +116,21 @@ class LocalExecutor:
             "process when it is imported."
         )
 
+    def _note_failures(self, sink: Sink) -> None:
+        """Notes which modules the server could not import, once."""
+        failed = {name: why for name, why in self._server.failed.items() if name in self._preload}
+        for name in failed.keys() - self._noted:
+            for order in [group.order for group in self._groups.values()][:1]:
+                text = f"the fork server cannot import {name!r} (preload): {failed[name]}. Trials start without it."
+                sink.noted(order.trial_id, order.segment, Note(text, once_per="study"))
+                self._noted.add(name)
+
     # ------------------------------------------------------------------ news
 
     def wait(self, sink: Sink, timeout_s: float) -> None:
         """Delivers what the ranks said, ends groups that must end, and reports which are over."""
         self._begin()
+        self._note_failures(sink)
         self._wait_for_news(timeout_s)
         self._server.poll()
         for group in list(self._groups.values()):

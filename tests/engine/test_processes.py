@@ -242,6 +242,14 @@ def test_a_module_that_cannot_be_imported_stops_nobody(own_server: ForkServer, m
     assert list(own_server.failed) == [module]
 
 
+def test_a_module_that_cannot_be_imported_is_noted_once(bench: Bench, own_server: ForkServer) -> None:
+    executor = bench.executor(functions.counting, preload=("raising_at_import",))
+    sink = bench.run(executor, Recorder(), bench.order(0, max_resource=1), bench.order(1, max_resource=1))
+    assert [end.outcome for end in sink.ends.values()] == ["done", "done"]
+    (note,) = sink.notes
+    assert "'raising_at_import' (preload): RuntimeError: not on this machine" in note
+
+
 def test_waiting_for_the_server_is_no_single_wait(bench: Bench, own_server: ForkServer) -> None:
     executor = bench.executor(functions.counting, preload=("hanging_at_import",))
     executor.start(bench.order(0))  # returns, and so does each wait: the loop renews its lease in between
