@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from typing import TypeVar
 
-__all__ = ["broadcast", "gather", "group_size"]
+__all__ = ["broadcast", "gather", "gather_state", "group_size"]
 
 _T = TypeVar("_T")
 
@@ -27,6 +28,17 @@ def gather(mine: _T) -> list[_T]:
     all_of_them: list[_T] = [mine] * group_size()
     torch.distributed.all_gather_object(all_of_them, mine)
     return all_of_them
+
+
+def gather_state(mine: _T) -> list[_T]:
+    """Returns the state of every rank, as `gather` does, where it has tensors: some types of them cannot be pickled."""
+    if group_size() == 1:
+        return [mine]
+    import torch
+
+    packed = io.BytesIO()
+    torch.save(mine, packed)
+    return [torch.load(io.BytesIO(state), weights_only=True) for state in gather(packed.getvalue())]
 
 
 def broadcast(mine: _T) -> _T:

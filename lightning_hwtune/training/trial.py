@@ -11,6 +11,7 @@ For loops of one's own, `report` takes the place of `fit`, `save` and `load` tha
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, final
 
@@ -19,6 +20,7 @@ from lightning_hwtune.errors import ArgumentError, OwnedArgumentError, nearest
 from lightning_hwtune.forms import checked_call
 from lightning_hwtune.names import unknown_attribute
 from lightning_hwtune.training.context import ActiveSegment
+from lightning_hwtune.training.process_group import gather_state, group_size
 from lightning_hwtune.training.reporting import report_by_hand
 
 __all__ = ["Trial"]
@@ -32,6 +34,7 @@ class Trial:
 
     def __init__(self, segment: ActiveSegment) -> None:
         self._segment = segment
+        self._streams: list[Any] = []  # of each rank at the last report
         segment.clock.mark()  # there may be training since: the function's start, the end of `load`
 
     def __getattr__(self, name: str) -> NoReturn:
@@ -216,7 +219,9 @@ class Trial:
             )  # fmt: skip
         if is_first:
             self._segment.clock.start(at_mark=True)
+        self._check_group()
         verdict = report_by_hand(self._segment, int(resource), values)
+        self._keep_streams()
         reason = Reason("verdict", verdict.reason, verdict.standing)
         if verdict.kind == "continue":
             return Continue(reason)
@@ -232,26 +237,65 @@ class Trial:
         self._segment.clock.start()
 
     def save(self, state: Any) -> None:
-        """Saves what a later segment of this trial needs, at the resource reported last; for loops of one's own."""
-        import torch
+        """Saves what a later segment of this trial needs, at the resource reported last; for loops of one's own.
 
+        The random streams of `random`, numpy and torch are saved with it: on rank 0 as they are now, on other ranks as
+        they were at the last report.
+        """
         from lightning_hwtune.training.checkpointing import save_file
+        from lightning_hwtune.training.resume.by_hand import write_by_hand
+        from lightning_hwtune.training.rng import rng_state
 
         segment = self._segment
         with segment.clock.paused():
             if segment.rank == 0:
-                save_file(segment, segment.resource, segment.clock.seconds, lambda path: torch.save(state, path))
+                streams = [rng_state(), *self._streams[1:]]
+                write = partial(write_by_hand, segment, state, streams)
+                save_file(segment, segment.resource, segment.clock.seconds, write)
 
-    def load(self) -> Any:
-        """Returns what `save` was given in an earlier segment; None from scratch."""
-        import torch
+    def load(self, *, rng: bool = True) -> Any:
+        """Returns what `save` was given in an earlier segment; None from scratch.
+
+        Args:
+            rng: also put the random streams of `random`, numpy and torch back to where they were, as the last thing
+                that is done here. False leaves them as they are.
+
+        Raises:
+            CheckpointError: the checkpoint is another trial's.
+        """
+        from lightning_hwtune.training.resume.by_hand import load_by_hand
+        from lightning_hwtune.training.rng import set_rng_state
 
         if self.ckpt_path is None:
             return None
         with self._segment.clock.paused():
-            state = torch.load(self.ckpt_path, map_location="cpu", weights_only=False)
+            state, streams = load_by_hand(self._segment, self.ckpt_path)
+            if rng and streams is not None:
+                set_rng_state(streams)
         self._segment.clock.mark()
         return state
+
+    def _keep_streams(self) -> None:
+        """Keeps the random streams of all ranks, so that `save` needs to be called on rank 0 only."""
+        if self.num_devices > 1:
+            from lightning_hwtune.training.rng import rng_state
+
+            self._streams = gather_state(rng_state())
+
+    def _check_group(self) -> None:
+        """Refuses a report whose ranks do not know each other.
+
+        Raises:
+            ArgumentError: the process group is smaller or larger than the segment's devices.
+        """
+        size, num_devices = group_size(), self.num_devices
+        if size != num_devices:
+            raise ArgumentError(
+                "trial.report(...)", f"made in a process group of {size}",
+                f"a process group of {num_devices}, the devices of this segment",
+                hint="Before the first report, call Fabric(devices=trial.num_devices).launch(), or "
+                "torch.distributed.init_process_group().",
+            )  # fmt: skip
 
 
 def _as_list(callbacks: Any) -> list[Any]:

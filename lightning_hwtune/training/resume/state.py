@@ -13,7 +13,7 @@ from typing import Any, final
 
 from lightning_hwtune.training import rng
 from lightning_hwtune.training.context import ActiveSegment
-from lightning_hwtune.training.process_group import gather
+from lightning_hwtune.training.process_group import gather_state
 from lightning_hwtune.training.resume import finders, generators, lightning_state, metric_states, module_flags, pruning
 from lightning_hwtune.training.resume.identity import check_identity, identity
 from lightning_hwtune.training.resume.loader_reload import LoaderReload
@@ -101,7 +101,7 @@ class ResumeState:
             "resource": self._segment.resource,
             "identity": identity(self._segment.order),
             "rng": rng.rng_state(),
-            "ranks": [own] if self._segment.failure is not None else gather(own),
+            "ranks": [own] if self._segment.failure is not None else gather_state(own),
             "modules": module_flags.module_flags(trainer, pl_module),
             "pruning": pruning.pruning_masks(trainer, pl_module),
             "loaders": self._reload.state(trainer),

@@ -1,0 +1,59 @@
+"""Checkpoints of loops that report by hand: the user's state, and with it whose it is and the random streams.
+
+A file of `torch.save` is a zip archive. What belongs to us is one more entry of it. `torch.load` does not look at that,
+so the user finds exactly the saved object in the file.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lightning_hwtune.training.context import ActiveSegment
+from lightning_hwtune.training.resume.identity import check_identity, identity
+
+__all__ = ["load_by_hand", "write_by_hand"]
+
+_ENTRY = "lightning_hwtune"
+
+
+def write_by_hand(segment: ActiveSegment, state: Any, streams: Sequence[Any], path: Path) -> None:
+    """Writes `state` to `path`, with the random streams of each rank; for rank 0."""
+    torch.save(state, path)
+    ours = io.BytesIO()
+    torch.save({"identity": identity(segment.order), "streams": list(streams)}, ours)
+    with zipfile.ZipFile(path, "a") as archive:
+        folder = archive.namelist()[0].partition("/")[0]  # torch reads no archive with entries in several ones
+        archive.writestr(f"{folder}/{_ENTRY}", ours.getvalue())
+
+
+def load_by_hand(segment: ActiveSegment, path: str) -> tuple[Any, Any]:
+    """Returns the state in a file, and the random streams that belong on this rank; None where it has none.
+
+    A rank that the last segment did not have takes rank 0's streams, as all ranks begin alike.
+
+    Raises:
+        CheckpointError: the file is another trial's.
+    """
+    ours = _ours(Path(path))
+    check_identity(segment, ours.get("identity"), path)
+    state = torch.load(path, map_location="cpu", weights_only=False)
+    streams = ours.get("streams", ())
+    return state, (streams[segment.rank if segment.rank < len(streams) else 0] if streams else None)
+
+
+def _ours(path: Path) -> dict[str, Any]:
+    """Returns our entry of a file; empty in one of version 0.1.0, or of a fit."""
+    if not zipfile.is_zipfile(path):
+        return {}
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if name.endswith(f"/{_ENTRY}"):
+                content: dict[str, Any] = torch.load(io.BytesIO(archive.read(name)), weights_only=True)
+                return content
+    return {}

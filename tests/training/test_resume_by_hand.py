@@ -1,0 +1,162 @@
+"""Loops that report by hand get their random streams back, on each rank, and never another trial's state."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.fabric import Fabric
+from rank_bench import Bench, Said, ScriptedChannel, differences
+
+from lightning_hwtune.training.channel import Report
+from lightning_hwtune.training.context import ActiveSegment
+from lightning_hwtune.training.resume.by_hand import load_by_hand
+from lightning_hwtune.training.trial import Trial
+
+HORIZON = 4
+
+
+def _draws() -> float:
+    return float(torch.rand(1)) + float(np.random.rand()) + random.random()  # noqa: NPY002
+
+
+def draw(trial: Trial, *, rng: bool = True) -> None:
+    """Adds random numbers up."""
+    epoch, total = trial.load(rng=rng) or (0, 0.0)
+    for number in range(epoch + 1, HORIZON + 1):
+        total += _draws()
+        verdict = trial.report(number, loss=total)
+        trial.save((number, total))
+        if verdict.kind != "continue":
+            return
+
+
+def shuffle(trial: Trial) -> None:
+    """A plain loop with a shuffled loader, and dropout."""
+    rows = torch.randn(32, 5, generator=torch.Generator().manual_seed(0))
+    net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Dropout(0.5), torch.nn.Linear(8, 1))
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.05)
+    loader = torch.utils.data.DataLoader(rows, 8, shuffle=True)
+    saved = trial.load()
+    if saved is not None:
+        net.load_state_dict(saved["net"])
+        optimizer.load_state_dict(saved["optimizer"])
+    for epoch in range(1 if saved is None else saved["epoch"] + 1, HORIZON + 1):
+        for batch in loader:
+            loss = torch.nn.functional.mse_loss(net(batch[:, :4]).squeeze(-1), batch[:, 4])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        if trial.report(epoch, loss=float(loss)).kind != "continue":
+            trial.save({"net": net.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch})
+            return
+
+
+def draw_with_fabric(trial: Trial) -> None:
+    """Each rank draws from its own stream, and only rank 0 saves."""
+    fabric = Fabric(accelerator="cpu", devices=trial.num_devices, strategy="ddp")
+    fabric.launch()
+    saved = trial.load()
+    if saved is None:
+        torch.manual_seed(trial.seed + fabric.global_rank)
+    epoch, total = saved or (0, torch.zeros(1))
+    for number in range(epoch + 1, HORIZON + 1):
+        total = total + fabric.all_reduce(torch.rand(1) * (fabric.global_rank + 1))
+        if trial.report(number, loss=float(total)).kind != "continue":
+            if fabric.is_global_zero:
+                trial.save((number, total))
+            return
+
+
+def _compare(bench: Bench, train: Callable[..., None], **changes: Any) -> list[str]:
+    """Returns the differences between a whole loop and one that pauses after each epoch."""
+    run = bench.inline if bench.order.num_devices == 1 else bench.segment
+    whole = run(train, {HORIZON: "stop"}, **changes)
+    segments = [run(train, {1: "pause"}, **changes)]
+    for number in range(2, HORIZON + 1):
+        resume = bench.resume(segments[-1], number)
+        segments.append(run(train, {number: "pause" if number < HORIZON else "stop"}, **changes, **resume))
+    return differences(_values([whole]), _values(segments))
+
+
+def _values(segments: list[Said]) -> list[tuple[int, dict[str, float]]]:
+    values = [(report.resource, dict(report.metrics)) for said in segments for report in said.of(Report)]
+    assert [resource for resource, _ in values] == list(range(1, HORIZON + 1)), [said.ended for said in segments]
+    return values
+
+
+@pytest.fixture(autouse=True)
+def _judged_by_loss(bench: Bench) -> None:
+    bench.order = replace(bench.order, metrics=("loss",))
+
+
+@pytest.mark.parametrize("train", [draw, shuffle])
+def test_a_loop_continues_its_random_streams(bench: Bench, train: Callable[[Trial], None]) -> None:
+    assert _compare(bench, train) == []
+
+
+def test_without_rng_a_loop_begins_its_streams_anew(bench: Bench) -> None:
+    assert _compare(bench, lambda trial: draw(trial, rng=False)) != []
+
+
+def test_each_rank_of_a_loop_with_fabric_continues_its_own_stream(bench: Bench) -> None:
+    bench.order = replace(bench.order, num_devices=2)
+    assert _compare(bench, draw_with_fabric) == []
+
+
+@pytest.mark.parametrize("saved", [None, 0.5, {"a": torch.ones(2)}, (1, [2.0])])
+def test_a_file_has_exactly_what_the_loop_saved(bench: Bench, saved: Any) -> None:
+    def train(trial: Trial) -> None:
+        trial.report(1, loss=0.5)
+        trial.save(saved)
+
+    said = bench.inline(train, {1: "pause"})
+    for options in ({"weights_only": True}, {"weights_only": False}, {"mmap": True}):
+        assert differences(torch.load(said.saved.path, **options), saved) == []
+
+
+def test_more_ranks_than_before_take_the_streams_of_the_first(bench: Bench) -> None:
+    first = bench.inline(draw, {1: "pause"})
+    streams = []
+    for rank in (0, 1):
+        segment = ActiveSegment(bench.order, ScriptedChannel({}), rank)
+        streams.append(load_by_hand(segment, first.saved.path)[1])
+    assert streams[0] is not None
+    assert differences(*streams) == []
+
+
+def test_another_trials_state_is_refused_and_that_of_0_1_0_taken(bench: Bench, tmp_path: Path) -> None:
+    other = bench.inline(draw, {1: "pause"}, trial_id=3)
+    said = bench.inline(draw, {2: "pause"}, **bench.resume(other, 2))
+    assert "CheckpointError" in said.ended[0].error
+    assert "is of trial 3 of study 'study', but this segment trains trial 17" in said.ended[0].error
+    assert other.saved.path in said.ended[0].error
+    torch.save((1, 2.0), tmp_path / "old.ckpt")
+    said = bench.inline(draw, {2: "pause"}, checkpoint=str(tmp_path / "old.ckpt"), resource=1, segment=2)
+    assert [report.resource for report in said.of(Report)] == [2]
+
+
+def _report_alone(trial: Trial) -> None:
+    trial.report(1, loss=0.5)
+
+
+def _report_from_fabric_of_one(trial: Trial) -> None:
+    fabric = Fabric(accelerator="cpu")
+    fabric.launch()
+    trial.report(1, loss=0.5)
+
+
+@pytest.mark.parametrize("train", [_report_alone, _report_from_fabric_of_one])
+def test_a_report_of_ranks_that_do_not_know_each_other_is_refused(bench: Bench, train: Callable[[Trial], None]) -> None:
+    said = bench.segment(train, {1: "pause"}, num_devices=2)
+    assert said.of(Report) == []
+    for ended in said.ended:
+        assert "a process group of 1" in ended.error
+        assert "a process group of 2, the devices of this segment" in ended.error
+        assert "Fabric(devices=trial.num_devices)" in ended.error
