@@ -19,6 +19,7 @@ from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.engine.devices import device_mask
 from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.engine.payload import Payload
+from lightning_hwtune.engine.report_notes import late_objectives, must_train_on, rung_places
 from lightning_hwtune.errors import MetricError, TrialError
 from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage
 
@@ -60,15 +61,18 @@ class Check:
 class _Witness:
     """A sink that remembers."""
 
-    def __init__(self) -> None:
-        self.report: Report | None = None
+    def __init__(self, order: SegmentOrder) -> None:
+        self._order = order
+        self.reports: list[Report] = []
         self.saved_bytes = 0
         self.end: Ended | None = None
         self.notes: list[Note] = []
 
     def reported(self, trial_id: int, segment: int, report: Report) -> VerdictMessage:
-        """Has the segment pause, so that it saves."""
-        self.report = report
+        """Has the segment pause, so that it saves; before that it trains until all objectives are there."""
+        self.reports.append(report)
+        if report.probe and must_train_on(report, self._order.metrics, self._order.levels, len(self.reports)):
+            return VerdictMessage("continue", "an objective was not logged yet")
         return VerdictMessage("pause", "this was a check")
 
     def saved(self, trial_id: int, segment: int, saved: Saved) -> None:
@@ -106,7 +110,8 @@ def run_check(
     began = time.monotonic()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    order, witness = _order(spec, folder), _Witness()
+    order = _order(spec, folder)
+    witness = _Witness(order)
     try:
         executor.start(order)
         while witness.end is None:
@@ -116,28 +121,32 @@ def run_check(
                 executor.start(order)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    report, end = witness.report, witness.end
+    reports, end = witness.reports, witness.end
     if end.outcome != "done":
         text = end.error.rstrip()
         why = text.rpartition("\n")[2]
         raise TrialError(f"the check failed, so nothing was started: {why}\n\nwith {dict(order.config)}:\n{text}")
-    if report is None:
+    if not reports:
         wanted = ", ".join(repr(name) for name in spec.objectives.metrics) or "an epoch"
         raise MetricError(
             f"the training function returned without reporting {wanted}. Call trial.fit(model, data), or the fit "
             "of a Trainer with a validation loop, or trial.report(epochs, ...)."
         )
-    probe = report.probe
+    probe = reports[0].probe
+    logged = {name for report in reports for name in (report.probe.logged if report.probe else report.metrics)}
+    about_reports = rung_places(reports[0], spec.scheduler)
+    if probe is not None:
+        about_reports += late_objectives(reports, order.metrics, order.levels, order.unit)
     return Check(
         config=order.config,
         num_devices=order.num_devices,
-        logged=probe.logged if probe else tuple(report.metrics),
+        logged=tuple(sorted(logged)),
         epoch_s=probe.epoch_s if probe else math.nan,
         checkpoint_bytes=witness.saved_bytes,
         payload_bytes=payload.n_bytes,
         largest_capture=payload.largest,
         wall_s=time.monotonic() - began,
-        notes=tuple(note.text for note in witness.notes),
+        notes=(*(note.text for note in witness.notes), *about_reports),
         study_notes=tuple(note for note in witness.notes if note.once_per == "study"),
         gpu_bytes=probe.gpu_bytes if probe else 0,
     )

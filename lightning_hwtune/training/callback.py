@@ -80,7 +80,7 @@ class RungHooks:
                 segment.note(text, once_per="study")
             return
         checks.check_trainer(trainer, segment)
-        own_limits = trainer.limit_train_batches, trainer.limit_val_batches
+        own_limits = internals.own_limits(trainer)
         if segment.order.probe_batches is None:
             loggers.continue_runs(trainer, segment)
         else:
@@ -126,6 +126,8 @@ class RungHooks:
         if self._resume is not None:
             self._resume.on_train_start(trainer, pl_module, self._count.after(trainer, trainer.current_epoch))
         checks.note_foreign_checkpoints(trainer, segment)
+        if self._reports is not None:
+            self._reports.training_begins(trainer)
         internals.finish_epochs(trainer)
         loggers.mark_restarts(trainer, segment)
         if segment.order.checkpoint is None:  # else what is to be restored comes first

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
+from lightning_hwtune.core.report_places import ReportPlaces
 from lightning_hwtune.text import storable
 
 __all__ = [
@@ -132,11 +133,13 @@ class Probe:
         logged: names of the values that the training logs.
         epoch_s: estimated seconds of a whole epoch; NaN if unknown.
         gpu_bytes: the most GPU memory that the training reserved so far; 0 on the CPU.
+        places: where a training in steps or samples reports; None for a loop that reports by hand.
     """
 
     logged: tuple[str, ...]
     epoch_s: float
     gpu_bytes: int = 0
+    places: ReportPlaces | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from lightning_hwtune.training.across_ranks import Combined
 from lightning_hwtune.training.channel import Probe, VerdictMessage
 from lightning_hwtune.training.context import ActiveSegment
 from lightning_hwtune.training.logged_values import LoggedValues
+from lightning_hwtune.training.report_rhythm import check_rhythm, report_places
 from lightning_hwtune.training.reporting import combined_values, exchange, missing_objective
 from lightning_hwtune.training.resource_count import ResourceCount
 
@@ -36,17 +37,19 @@ class EpochReports:
         is_best: the study asked for a checkpoint of the epoch that ended last.
 
     Args:
-        own_limits: of training and validation batches that the Trainer had before a check lowered them.
+        own_limits: the Trainer's, before a check lowered them.
     """
 
-    def __init__(
-        self, segment: ActiveSegment, count: ResourceCount, own_limits: tuple[int | float, int | float]
-    ) -> None:
+    def __init__(self, segment: ActiveSegment, count: ResourceCount, own_limits: internals.OwnLimits) -> None:
         self._segment, self._count, self._own_limits = segment, count, own_limits
         self.logged = LoggedValues(segment.order.num_devices)
         self.is_best = False
         self._is_validated = False  # in this epoch
         self._seen = segment.order.resource  # rungs up to here had their report
+
+    def training_begins(self, trainer: Any) -> None:
+        """Refuses a horizon before the first report."""
+        check_rhythm(trainer, self._segment.order, self._own_limits)
 
     def epoch_began(self, trainer: Any) -> None:
         """A training epoch began: nothing was logged in it yet."""
@@ -59,8 +62,9 @@ class EpochReports:
             return
         self._is_validated = True
         self.logged.validation_ended(trainer)
-        segment = self._segment
-        if segment.order.unit == "epochs" or trainer.is_last_batch or segment.verdict is not None:
+        order = self._segment.order
+        can_report = order.unit != "epochs" and order.probe_batches is None and self._segment.verdict is None
+        if trainer.is_last_batch or not can_report:
             return
         resource = self._count.after(trainer, trainer.current_epoch)
         combined = self._combined(trainer, since_report=True)
@@ -151,4 +155,5 @@ class EpochReports:
             return None
         segment.clock.stop()
         epoch_s = segment.clock.epoch_s(*internals.batches_left_out(trainer, self._own_limits))
-        return Probe(tuple(sorted(names)), epoch_s, internals.reserved_gpu_bytes(trainer))
+        places = report_places(trainer, segment.order, self._own_limits)
+        return Probe(tuple(sorted(names)), epoch_s, internals.reserved_gpu_bytes(trainer), places)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed
@@ -16,8 +16,10 @@ import torch.distributed
 from lightning_hwtune.training.process_group import group_size
 
 __all__ = [
+    "OwnLimits",
     "batch_size",
     "batches_left_out",
+    "batches_per_epoch",
     "class_tree",
     "finish_epochs",
     "group_size",
@@ -27,9 +29,11 @@ __all__ = [
     "limit_batches",
     "logged_hyperparameters",
     "logger_step",
+    "own_limits",
     "preload_checkpoint",
     "replace_callback_metrics",
     "reserved_gpu_bytes",
+    "samples_per_batch",
     "skip_evaluation",
     "skip_training",
     "sum_over_ranks",
@@ -102,7 +106,34 @@ def limit_batches(trainer: Any, n: int) -> None:
     trainer.num_sanity_val_steps = 0
 
 
-def batches_left_out(trainer: Any, own: tuple[int | float, int | float]) -> tuple[float, float]:
+class OwnLimits(NamedTuple):
+    """What a Trainer was told about the length of its epochs, before a check shortened them."""
+
+    train: int | float
+    val: int | float
+    val_check_interval: Any
+
+
+def own_limits(trainer: Any) -> OwnLimits:
+    """Returns the Trainer's limits now."""
+    return OwnLimits(trainer.limit_train_batches, trainer.limit_val_batches, trainer.val_check_interval)
+
+
+def batches_per_epoch(trainer: Any, own: OwnLimits) -> float:
+    """Returns how many training batches a whole epoch has on this rank; infinity or NaN if that is unknown."""
+    lengths = [_n_batches(loader, own.train) for loader in _flat(trainer.train_dataloader)]
+    is_shortest = getattr(trainer.fit_loop._combined_loader, "_mode", "") == "min_size"
+    return float(int(n)) if lengths and math.isfinite(n := (min if is_shortest else max)(lengths)) else math.nan
+
+
+def samples_per_batch(trainer: Any) -> float:
+    """Returns how many samples a training batch has on this rank, as its loader says; NaN if it does not say."""
+    loaders = _flat(trainer.train_dataloader)
+    size = getattr(loaders[0], "batch_size", None) if len(loaders) == 1 else None
+    return float(size) if isinstance(size, int) else math.nan
+
+
+def batches_left_out(trainer: Any, own: OwnLimits) -> tuple[float, float]:
     """Returns how many training and validation batches of an epoch a check leaves out; NaN where nobody knows.
 
     Args:
@@ -112,7 +143,7 @@ def batches_left_out(trainer: Any, own: tuple[int | float, int | float]) -> tupl
     done = (trainer.num_training_batches, sum(trainer.num_val_batches))
     training, validation = (
         sum(_n_batches(loader, limit) for loader in _flat(part)) - n
-        for part, limit, n in zip(loaders, own, done, strict=True)
+        for part, limit, n in zip(loaders, own[:2], done, strict=True)
     )
     return max(training, 0.0) if math.isfinite(training) else math.nan, (
         max(validation, 0.0) if math.isfinite(validation) else math.nan

@@ -111,3 +111,25 @@ def test_a_check_of_lightning_code_trains_two_batches_and_tells_the_names(tmp_pa
     wrong = small_study(tmp_path, "wrong", space=space, objectives=[hwt.Metric("val_eror", "min")])
     with pytest.raises(hwt.TrialError, match="did you mean 'val_error'"):
         wrong.check(train)
+
+
+@pytest.mark.training
+def test_a_check_says_where_rungs_fall_and_which_objective_comes_late(tmp_path: Path) -> None:
+    sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+    from tiny_training import TinyNet, fit, rows
+
+    class Late(TinyNet):
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            self.log("loss", 1.0)
+            if self.current_epoch:
+                self.log("fid", 1.0)
+
+    def train(trial: hwt.Trial) -> None:
+        fit(trial, Late(), train=rows(100))
+
+    objectives = [hwt.Metric("loss", "min"), hwt.Metric("fid", "min")]
+    study = small_study(tmp_path, objectives=objectives, scheduler=hwt.ASHA(max_steps=40, first_rung=5))
+    check = study.check(train)
+    assert check.logged == ("fid", "loss")
+    assert any("5 at 25, 15 at 25, 40 at 50" in note and "5 and 15 coincide" in note for note in check.notes)
+    assert any(note.startswith("'fid' is not logged in the first report, but in report 2") for note in check.notes)

@@ -1,0 +1,61 @@
+"""What a check has to say about the reports of a training: where rungs really fall, and which objectives come late."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Sequence
+
+from lightning_hwtune.core.schedulers import Scheduler
+from lightning_hwtune.training.channel import Report
+
+__all__ = ["late_objectives", "must_train_on", "rung_places"]
+
+_EPOCHS = 8  # so many epochs of two batches are trained to see an objective that is not logged in the first one
+
+
+def must_train_on(report: Report, wanted: Collection[str], levels: Sequence[int], n_reports: int) -> bool:
+    """Returns whether a check goes on to another epoch: an objective is missing, and no rung asked for it yet."""
+    is_complete = all(name in report.metrics for name in wanted)
+    return not is_complete and report.resource < levels[0] and n_reports < _EPOCHS
+
+
+def late_objectives(reports: Sequence[Report], wanted: Collection[str], levels: Sequence[int], unit: str) -> list[str]:
+    """Returns a line for each objective that was not in the first report of a check."""
+    lines = []
+    place = "epoch" if unit == "epochs" else "report"
+    for name in wanted:
+        first = next((n for n, report in enumerate(reports, 1) if name in report.metrics), None)
+        rungs = ", ".join(map(str, levels))
+        if first is None:
+            seen = f"the first {place}" if len(reports) == 1 else f"the first {len(reports)} {place}s"
+            lines.append(f"{name!r} was not logged in {seen}; a trial fails at a rung ({rungs}) where it is missing")
+        elif first > 1:
+            lines.append(
+                f"{name!r} is not logged in the first {place}, but in {place} {first}: without it an epoch is not "
+                f"reported, and a rung ({rungs}) is an error"
+            )
+    return lines
+
+
+def rung_places(report: Report, scheduler: Scheduler) -> list[str]:
+    """Returns a line if rungs in steps or samples do not fall on their levels in the training that was checked."""
+    places, levels, unit = report.probe.places if report.probe else None, scheduler.levels, scheduler.unit
+    if unit == "epochs" or places is None or not places.is_known or levels[-1] < places.first:
+        return []
+    falls_on = places.falls_on(levels, pauses=scheduler.pauses)
+    if falls_on == tuple(levels):
+        return []
+    pairs = ", ".join(f"{level} at {at}" for level, at in zip(levels, falls_on, strict=True))
+    lines = [f"an epoch has {places.per_epoch:g} {unit}, so rungs are decided later than their levels: {pairs}"]
+    for at, group in itertools.groupby(zip(levels, falls_on, strict=True), key=lambda pair: pair[1]):
+        same = [level for level, _ in group]
+        if len(same) > 1:
+            lines.append(f"the rungs {' and '.join(map(str, same))} coincide: both are decided at {at} {unit}")
+    if falls_on[-1] != levels[-1]:
+        lines.append(f"a full training has {falls_on[-1]} {unit}, not {levels[-1]}")
+    advice = (
+        "Trainer(val_check_interval=...) validates more often"
+        if not scheduler.pauses
+        else ("trials pause at the end of an epoch only; a scheduler with type='stopping' decides at each validation")
+    )
+    return [f"{'; '.join(lines)}. {advice}."]

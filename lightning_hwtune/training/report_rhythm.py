@@ -1,0 +1,56 @@
+"""How often a training reports, as its Trainer is set up: known before its first batch, where loaders have a length."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from lightning_hwtune.core.report_places import ReportPlaces
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.training import lightning_internals as internals
+from lightning_hwtune.training.channel import SegmentOrder
+
+__all__ = ["check_rhythm", "report_places"]
+
+
+def report_places(trainer: Any, order: SegmentOrder, own: internals.OwnLimits) -> ReportPlaces:
+    """Returns where a training in steps or samples reports; unknown for epochs, which report at each end."""
+    per_batch = _per_batch(trainer, order)
+    batches, interval = internals.batches_per_epoch(trainer, own), own.val_check_interval
+    is_across = trainer.check_val_every_n_epoch is None
+    if not trainer.enable_validation or not isinstance(interval, int | float):
+        return ReportPlaces(batches * per_batch, batches * per_batch)
+    every_n_batches = float(interval) if isinstance(interval, int) else math.floor(batches * interval + 1e-9)
+    if not is_across:
+        every_n_batches = min(every_n_batches, batches)
+    return ReportPlaces(
+        math.ceil(batches * per_batch - 1e-9) if math.isfinite(batches * per_batch) else math.nan,
+        every_n_batches * per_batch,
+        is_across,
+        trainer.check_val_every_n_epoch or 1,
+    )
+
+
+def check_rhythm(trainer: Any, order: SegmentOrder, own: internals.OwnLimits) -> None:
+    """Refuses a full training that ends before its first report.
+
+    Raises:
+        ArgumentError: the horizon lies inside the first validation interval.
+    """
+    places = report_places(trainer, order, own)
+    if places.is_known and order.max_resource < places.first:
+        raise ArgumentError(
+            f"max_{order.unit}", order.max_resource,
+            f"at least {places.first}, the {order.unit} up to the first validation",
+            hint="Nothing is reported before it. Train longer, or validate more often with "
+            "Trainer(val_check_interval=...).",
+        )  # fmt: skip
+
+
+def _per_batch(trainer: Any, order: SegmentOrder) -> float:
+    """Returns how much one batch on each rank adds to the resource; NaN if that is unknown."""
+    if order.unit == "samples":
+        return internals.samples_per_batch(trainer) * order.num_devices
+    if order.unit == "steps" and trainer.lightning_module.automatic_optimization:
+        return 1 / int(trainer.accumulate_grad_batches)
+    return math.nan
