@@ -198,6 +198,10 @@ class StudyState:
         self.enqueued.append(event.config)
 
     def _trial_created(self, event: ev.TrialCreated) -> None:
+        if event.trial_id != len(self.trials):
+            raise ValueError(f"trial {event.trial_id} was created where trial {len(self.trials)} comes next")
+        if set(event.config) != set(self.spec.space):
+            raise ValueError(f"the parameters of trial {event.trial_id} are {sorted(event.config)}")
         trial = TrialRecord(event.trial_id, event.config, event.seed, event.bracket, event.target, event.at)
         trial.num_devices = self._allocation.devices(event.config)
         trial.note, trial.draw = event.reason, event.draw
