@@ -110,7 +110,7 @@ def part(text: str) -> tuple[str, dict[str, Any]]:
     """Returns name and options of "asha:eta=4,within=crowding"; values are read as YAML.
 
     Raises:
-        ArgumentError: an option without a value.
+        ArgumentError: an option without a value, or with one that is not YAML.
     """
     import yaml
 
@@ -119,7 +119,12 @@ def part(text: str) -> tuple[str, dict[str, Any]]:
     for key, equals, _ in pairs:
         if not equals:
             raise ArgumentError("option", key, "key=value", hint=f"In {text!r}.")
-    return name, {key: yaml.safe_load(value) for key, _, value in pairs}
+    try:
+        return name, {key: yaml.safe_load(value) for key, _, value in pairs}
+    except yaml.YAMLError as error:
+        raise ArgumentError(
+            "option", text, "NAME:KEY=VALUE,... with plain values", hint=" ".join(str(error).split())
+        ) from error
 
 
 def _scheduler(text: str, table: Table) -> Scheduler:

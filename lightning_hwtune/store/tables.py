@@ -19,7 +19,6 @@ A configuration that is not in the table takes the curves of the nearest one in 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +30,8 @@ import numpy.typing as npt
 
 from lightning_hwtune.core.objectives import Metric, Objective, Objectives, TrainSeconds
 from lightning_hwtune.core.space import Choice, Float, Int, Parameter, SearchSpace
-from lightning_hwtune.errors import ArgumentError, MissingDependencyError, StorageError, nearest
+from lightning_hwtune.errors import ArgumentError, StorageError, nearest
+from lightning_hwtune.store.table_files import TableFiles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,33 +88,28 @@ class Table:
 
         Raises:
             ArgumentError: no such table.
-            StorageError: its files are not what this module describes.
+            StorageError: its files are not what this module describes (`store.table_files`).
             MissingDependencyError: nothing is installed that reads parquet files.
         """
         folder = table_folder(name)
-        about = json.loads((folder / "table.json").read_text())
-        configs, curves = _frame(folder / "configs.parquet"), _frame(folder / "curves.parquet")
         try:
-            return cls._read(folder, about, configs.sort_values("config_id"), curves)
-        except KeyError as error:
-            raise StorageError(f"the table {str(folder)!r} lacks {error}") from error
+            return cls._of(TableFiles.read(folder))
+        except ArgumentError as error:  # of a parameter, an objective or the space that the files describe
+            raise StorageError(f"the table {str(folder)!r} describes what cannot be: {error}") from error
 
     @classmethod
-    def _read(cls, folder: Path, about: Mapping[str, Any], configs: pd.DataFrame, curves: pd.DataFrame) -> Self:
+    def _of(cls, files: TableFiles) -> Self:
+        about, configs, curves = files.about, files.configs, files.curves
         forms, columns = about["hyperparameters"], tuple(about["objectives"])
-        tasks = tuple(sorted(curves["task"].astype(str).unique()))
-        n_resources, ids = int(curves["resource"].max()), configs["config_id"].to_numpy()
-        if len(curves) != len(tasks) * len(ids) * n_resources:
-            raise StorageError(f"{str(folder)!r}: every configuration needs resources 1 to {n_resources} in every task")
-        ordered = curves.sort_values(["task", "config_id", "resource"])
-        values = ordered[list(columns)].to_numpy(dtype=np.float64, copy=True)
-        cubes = values.reshape(len(tasks), len(ids), n_resources, len(columns))
+        tasks = tuple(curves["task"].unique())
+        values = curves[list(columns)].to_numpy(dtype=np.float64, copy=True, na_value=np.nan)
+        cubes = values.reshape(len(tasks), len(configs), files.n_resources, len(columns))
         for place in (index for index, name in enumerate(columns) if about["objectives"][name].get("cumulative")):
             cubes[..., place] = np.maximum.accumulate(cubes[..., place], axis=2)
         return cls(
             name=about["name"],
             unit=about["resource_unit"],
-            max_resource=n_resources,
+            max_resource=files.n_resources,
             tasks=tasks,
             space=SearchSpace({name: _parameter(form, configs[name]) for name, form in forms.items()}),
             configs=_plain_configs(configs, forms),
@@ -228,19 +223,6 @@ class TaskCurves:
 
 def _key(space: SearchSpace, config: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(config[name] for name in space)
-
-
-def _frame(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        return pd.read_parquet(path)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"reading {path.name} needs pyarrow: pip install 'lightning_hwtune[tables]'"
-        ) from error
-    except OSError as error:
-        raise StorageError(f"the table's file {str(path)!r} cannot be read: {error}") from error
 
 
 def _parameter(form: Mapping[str, Any], column: pd.Series[Any]) -> Parameter:
