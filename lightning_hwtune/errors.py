@@ -40,6 +40,7 @@ __all__ = [
     "StudyMismatchError",
     "StudyNotFoundError",
     "TrialError",
+    "first_line",
     "nearest",
     "shown",
 ]
@@ -185,3 +186,18 @@ def nearest(name: object, known: Iterable[object]) -> str:
         return ""
     close = difflib.get_close_matches(name, [item for item in known if isinstance(item, str)], n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def first_line(error: str) -> str:
+    """Returns the line that names an error: of a traceback the one with the exception, of any other text the first.
+
+    A line that ends in a colon only introduces the next one, so that is part of it.
+    """
+    lines = [line.rstrip() for line in error.splitlines() if line.strip()]
+    start = max((i for i, line in enumerate(lines) if line.startswith("Traceback (")), default=-1)
+    named = next((i for i in range(start + 1, len(lines)) if start < 0 or not lines[i][0].isspace()), len(lines) - 1)
+    text = lines[named].strip() if lines else ""
+    while text.endswith(":") and named + 1 < len(lines):
+        named += 1
+        text = f"{text} {lines[named].strip()}"
+    return text

@@ -5,11 +5,10 @@ A `Study` is cheap to make and holds no connection; `run`, `ask` and `tell` open
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
@@ -31,7 +30,7 @@ from lightning_hwtune.engine.farewell import exit_quickly, tell_at_exit
 from lightning_hwtune.engine.inline import InlineExecutor
 from lightning_hwtune.engine.local import LocalExecutor
 from lightning_hwtune.engine.loop import Loop
-from lightning_hwtune.engine.manual import Manual
+from lightning_hwtune.engine.open_sessions import OpenSession, take_over
 from lightning_hwtune.engine.payload import Payload, drop_older, write_payload
 from lightning_hwtune.engine.reading import Reader
 from lightning_hwtune.engine.session import Session
@@ -41,6 +40,7 @@ from lightning_hwtune.forms import FORMS, checked_call, parse_bytes, parse_durat
 from lightning_hwtune.names import unknown_attribute
 from lightning_hwtune.settings.run_rules import check_run, unjudged_devices
 from lightning_hwtune.store.files import StudyFiles
+from lightning_hwtune.training.context import require_no_segment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["Result", "Study"]
 
 TrainFunction = Callable[["Trial"], Any]
+_VALUES = "trial.report(1, val_loss=0.5), or log it in the validation: study.tell(trial, error) takes no values"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +72,6 @@ class Result:
 
     def __getattr__(self, name: str) -> NoReturn:
         raise unknown_attribute("Result", name, self.__slots__)
-
-
-@final
-@dataclass(slots=True)
-class _Hold:
-    """An open session for ask and tell."""
-
-    session: Session
-    manual: Manual
-    stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
 
 @final
@@ -162,7 +153,7 @@ class Study:
             max_retries=max_retries,
             max_failures=max_failures,
         )
-        self._hold: _Hold | None = None
+        self._asked: OpenSession | None = None
         self._replayed()  # refuses a stored study with other settings
 
     @classmethod
@@ -189,7 +180,7 @@ class Study:
         if state is None:
             raise StudyNotFoundError(f"study {name!r} in {str(dir)!r} has not begun")
         study = cls.__new__(cls)
-        study._spec, study._files, study._storage, study._hold = state.spec, files, storage, None
+        study._spec, study._files, study._storage, study._asked = state.spec, files, storage, None
         study._reader = reader
         return study
 
@@ -264,7 +255,9 @@ class Study:
             raise ArgumentError("max_trials", None, "at least one of max_trials, max_time and max_cost")
         check_run(self._spec, limits, executor=executor, hang_timeout=hang_timeout)
         check_present(self.name, self._spec.pool)
-        self._release()
+        self.close()
+        if executor == "inline":
+            require_no_segment()
         payload = self._payload(train) if executor == "local" else None
         with (
             _told_at_exit(self._files.root),
@@ -365,14 +358,16 @@ class Study:
             ArgumentError: one of them is no point of the space; then none is taken.
         """
         valid = [self._spec.space.validate(config) for config in configs]
-        if self._hold is not None:
-            self._enqueue(self._hold.session, valid)
+        if (asked := self._open_session()) is not None:
+            self._enqueue(asked.session, valid)
             return
         state = self._replayed()
         if state is not None and all(map(state.knows, valid)):
             return
-        with Signals(), Session(self._spec, self._files, Limits(), storage=self._storage) as session:
-            self._enqueue(session, valid)
+        with Signals():
+            take_over(self._files.root, self._storage)
+            with Session(self._spec, self._files, Limits(), storage=self._storage) as session:
+                self._enqueue(session, valid)
 
     @staticmethod
     def _enqueue(session: Session, configs: Sequence[Mapping[str, Any]]) -> None:
@@ -383,56 +378,77 @@ class Study:
     # ------------------------------------------------------------------ ask and tell
 
     @checked_call("Study.ask")
-    def ask(self, *, max_trials: int | None = None) -> Trial | None:
+    def ask(
+        self, *, max_trials: int | None = None, finishers: int | str = "auto", progress: bool = True
+    ) -> Trial | None:
         """Returns the next trial to train in this process, or None when nothing is left; for people who own their loop.
 
-        Until `tell`, a Trainer with `RungCallback()` (or `trial.report`) in this process reports for this trial.
+        Until `tell`, a Trainer with `RungCallback()` (or `trial.report`) in this process reports for this trial. The
+        arguments count in the first call; another `Study` object that has asked the same study in this thread, as in
+        an earlier run of a notebook cell, gives its trial up then.
 
         Args:
-            max_trials: total of the study, as the first call says; None = as long as the searcher proposes.
-        """
-        with Signals():
-            hold = self._hold or self._take_hold(max_trials)
-            trial = hold.manual.ask()
-            if trial is None:
-                self._release()
-            return trial
-
-    def _take_hold(self, max_trials: int | None) -> _Hold:
-        check_present(self.name, self._spec.pool)
-        stack = contextlib.ExitStack()
-        session = stack.enter_context(
-            Session(self._spec, self._files, Limits(max_trials=max_trials), storage=self._storage)
-        )
-        with contextlib.ExitStack() as undo:
-            undo.push(stack)
-            self._hold = _Hold(session, Manual(session), stack)
-            undo.pop_all()
-        atexit.register(self._release)
-        return self._hold
-
-    @checked_call("Study.tell")
-    def tell(self, trial: Trial, error: BaseException | str | None = None) -> str:
-        """Says that the caller is through with this segment of the trial; returns the trial's new state.
+            max_trials: total of the study; None = as long as the searcher proposes.
+            finishers: fully trained trials that the study should end with, as for `run`.
+            progress: whether to print a line for what happens, as `run` does.
 
         Raises:
-            ArgumentError: this trial was not asked for, or has been told already.
+            ArgumentError: the last trial was not told yet.
+            StudyLockedError: another process or thread drives the study, or this process trains another one.
         """
-        if self._hold is None:
+        with Signals():
+            asked = self._open_session() or self._opened(Limits(max_trials=max_trials, finishers=finishers), progress)
+            trial = asked.manual.ask()
+            if trial is None:
+                asked.close()
+            return trial
+
+    def _opened(self, limits: Limits, progress: bool) -> OpenSession:
+        """Opens a session for ask and tell; whatever forbids it is raised before anything is written."""
+        from lightning_hwtune.report.live import open_view
+
+        check_present(self.name, self._spec.pool)
+        take_over(self._files.root, self._storage)
+        require_no_segment()
+        session = Session(self._spec, self._files, limits, storage=self._storage)
+        asked = self._asked = OpenSession(self, self._files.root, self._storage, session)
+        view = open_view(session.controller.state, self._files.root, enabled=progress, owns_screen=False)
+        view.header(None)
+        session.observers.append(view.on_events)
+        return asked
+
+    def _open_session(self) -> OpenSession | None:
+        """The session of ask and tell, if this object has one that no other object has taken over."""
+        return self._asked if self._asked is not None and self._asked.is_open else None
+
+    @checked_call("Study.tell", elsewhere=dict.fromkeys(("value", "values", "state"), _VALUES))
+    def tell(self, trial: Trial, error: BaseException | str | None = None) -> str:
+        """Ends this segment of the trial, whose training is over; returns the trial's new state.
+
+        Values are not told: `RungCallback` or `trial.report` has reported them.
+
+        Args:
+            error: what the training raised, or what went wrong in words; None if nothing did.
+
+        Raises:
+            ArgumentError: `error` is something else, or this trial was not asked for, or has been told already.
+        """
+        asked = self._open_session()
+        if asked is None:
             raise ArgumentError("trial", trial, "a trial that ask() returned and that was not told yet")
         with Signals():
-            return self._hold.manual.tell(trial, error)
+            return asked.manual.tell(trial, error)
 
     def close(self) -> None:
-        """Lets go of the lease that `ask` took. Also done when nothing is left to ask for, and at exit."""
-        self._release()
+        """Ends the session that `ask` opened, also one of another object of this study in this thread.
 
-    def _release(self) -> None:
+        A trial that was not told is given up, and continues another time. Also done when nothing is left to ask for,
+        and at exit.
+        """
         with Signals():
-            hold, self._hold = self._hold, None
-            if hold is not None:
-                hold.manual.close()
-                hold.stack.close()
+            if (asked := self._open_session()) is not None:
+                asked.close()
+            take_over(self._files.root, self._storage)
 
     # ------------------------------------------------------------------ reading
 
@@ -528,8 +544,8 @@ class Study:
         Raises:
             StudyNotFoundError: the study has not begun.
         """
-        if self._hold is not None:
-            return self._hold.session.controller.state
+        if (asked := self._open_session()) is not None:
+            return asked.session.controller.state
         state = self._replayed()
         if state is None:
             raise StudyNotFoundError(f"study {self.name!r} has not begun: run it first")

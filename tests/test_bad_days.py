@@ -212,7 +212,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_disk_that_is_really_full_fails_trials_and_not_the_study(small_disk: Path) -> None:
     study = small_study(small_disk, max_failures=3)
     with pytest.raises(hwt.StudyFailedError):
-        run(study, functions.bulky, max_trials=12)
+        run(study, functions.bulky, max_trials=12, finishers=4)
     state = check_log(study)
     assert state.closed is not None
     assert "max_failures" in state.closed.reason
@@ -220,7 +220,7 @@ def test_a_disk_that_is_really_full_fails_trials_and_not_the_study(small_disk: P
     assert all("is the disk full?" in error for error in errors), errors
     subprocess.run(["mount", "-o", "remount,size=99m", small_disk], check=True)  # somebody makes room
     study = small_study(small_disk, max_failures=99)
-    run(study, functions.bulky, max_trials=12)
+    run(study, functions.bulky, max_trials=12, finishers=4)
     state = check_log(study)
     assert state.n_failed <= 4  # two may run at one time: no further one after there was room
     assert len(state.trials) == 12

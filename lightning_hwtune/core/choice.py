@@ -33,6 +33,7 @@ class Choice:
         self._allocation = state.spec.allocation
         self._reserved: Start | Resume | None = None
         self._known: History | None = None  # of the present state
+        self._bound = _Bound(state)
 
     def changed(self) -> None:
         """The state is about to change."""
@@ -110,7 +111,7 @@ class Choice:
         span_s = self.state.drain_s(reserved.num_devices - free, now)
         large = {trial.trial_id for trial in self.state.trials if trial.num_devices > free}
         for option in (
-            self._promotion(self.state.running.keys() | large | {reserved.trial_id}),
+            self._promotion(_Bound(self.state, large | {reserved.trial_id})),
             self._small(reserved, free),
         ):
             if (
@@ -171,7 +172,7 @@ class Choice:
 
     def _still_due(self, reserved: Resume) -> bool:
         """Tells whether the trial that waits for devices is still the right one to start."""
-        if reserved.trial_id in self.state.running:
+        if reserved.trial_id in self._bound:
             return False
         if reserved.promoted_from is None:
             return reserved.trial_id in self.state.waiting
@@ -191,11 +192,11 @@ class Choice:
         return Resume(trial.trial_id, trial.num_devices, trial.target, None, reason)
 
     def _promotion(self, exclude: Container[int] | None = None) -> Resume | None:
-        return self._promoted(self.scheduler.promotable(exclude=self.state.running if exclude is None else exclude))
+        return self._promoted(self.scheduler.promotable(exclude=self._bound if exclude is None else exclude))
 
     def _closing(self) -> Resume | None:
         """Returns a promotion out of a rung that would wait for ever, as no further trial can begin."""
-        return self._promoted(self.scheduler.closing(exclude=self.state.running))
+        return self._promoted(self.scheduler.closing(exclude=self._bound))
 
     def _promoted(self, promotion: Promotion | None) -> Resume | None:
         if promotion is None:
@@ -275,8 +276,21 @@ class Choice:
         return not trial.state.is_final and loss is not None and bool(np.isfinite(loss).all())
 
     def _unpromoted(self) -> list[tuple[TrialRecord, int]]:
-        """Trials that no rung promoted and that are in no segment, with their level; the deepest rung's best first."""
-        return [(self.state.trials[i], level) for i, level in self.scheduler.finishers() if i not in self.state.running]
+        """Trials that no rung promoted and that can still move, with their level; the deepest rung's best first."""
+        return [(self.state.trials[i], level) for i, level in self.scheduler.finishers() if i not in self._bound]
+
+
+@final
+class _Bound(Container[int]):
+    """Trials that cannot begin a segment, because they run or have ended for good; and others that are named."""
+
+    def __init__(self, state: StudyState, others: Container[int] = ()) -> None:
+        self._state, self._others = state, others
+
+    def __contains__(self, trial_id: object) -> bool:
+        if trial_id in self._state.running or trial_id in self._others:
+            return True
+        return isinstance(trial_id, int) and self._state.trials[trial_id].state.is_final
 
 
 def _is_same(decision: Start | Resume, reserved: Start | Resume | None) -> bool:

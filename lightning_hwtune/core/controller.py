@@ -152,6 +152,8 @@ class Controller:
     ) -> Verdict:
         """A running trial reports; returns the verdict, which is in the log.
 
+        After a pause or stop at a rung the segment is over: what it reports then is not taken, the answer stays.
+
         Args:
             resource: cumulative resource of the trial.
             metrics: a value for each `Metric` objective.
@@ -163,6 +165,9 @@ class Controller:
             MetricError: an objective has no value.
         """
         segment, trial = self._running(trial_id), self.state.trials[trial_id]
+        if self.state.is_over(segment):
+            reason = Reason("over", f"this segment was to {segment.verdict} at {segment.reached}")
+            return Pause(reason) if segment.verdict == Pause.kind else Stop(reason)
         measurement = self._measure(segment, resource, metrics, train_s)
         level, verdict, target = self._judge(trial, measurement, is_inside=is_inside)
         if isinstance(verdict, Continue) and not is_inside:
@@ -288,6 +293,8 @@ class Controller:
         """
         segment, trial = self._running(trial_id), self.state.trials[trial_id]
         wall_s = self.state.segment_s(segment, now) if wall_s is None else wall_s
+        if outcome == "lost" and _has_paused(trial, segment):
+            outcome = "done"  # its process died of what it did afterwards
         state, error, devices = self._outcome(trial, segment, outcome, error)
         device_s = wall_s * segment.num_devices
         self._write(
@@ -341,3 +348,10 @@ def _without_clearance(verdict: Pause | Stop, target: int) -> Pause | Stop:
     reason = verdict.reason
     text = f"{reason.text}; its clearance to {target} is withdrawn"
     return dataclasses.replace(verdict, reason=dataclasses.replace(reason, text=text))
+
+
+def _has_paused(trial: TrialRecord, segment: Segment) -> bool:
+    """Return whether a segment has obeyed a pause: its checkpoint is where the pause was."""
+    if segment.verdict != Pause.kind or not segment.saved or trial.checkpoint is None:
+        return False
+    return trial.checkpoint.resource >= segment.reached

@@ -163,6 +163,14 @@ class StudyState:
         key = config_key(config)  # True and 1 are equal in Python, but not the same option
         return any(config_key(other) == key for other in (*self.enqueued, *tried))
 
+    def is_over(self, segment: Segment) -> bool:
+        """Return whether a rung has paused or stopped a running segment, so that its trial must not train on in it.
+
+        A limit pauses a trial that is cleared to train on: no rung has decided against it.
+        """
+        reached, target = segment.reached, self.trials[segment.trial_id].target
+        return segment.verdict != "continue" and target <= reached < self.scheduler.max_resource
+
     def apply(self, event: ev.Event) -> None:
         """Takes one fact into the state. The only writer of state."""
         self._count(event)
@@ -250,6 +258,9 @@ class StudyState:
 
     def _reported(self, event: ev.Reported) -> None:
         trial, segment = self.trials[event.trial_id], self.running[event.trial_id]
+        if segment.verdict == "pause" and self.is_over(segment):
+            # only old logs have reports after a pause: such a trial has left the rung where it was to wait
+            self.scheduler.promoted(trial.trial_id, trial.bracket, max(trial.decided))
         measurement = Measurement(event.resource, event.values, event.train_s, event.device_s)
         _insert(trial.measurements, measurement)
         segment.reached, segment.verdict = max(segment.reached, event.resource), event.verdict

@@ -16,7 +16,7 @@ from lightning_hwtune.engine.clock import Clock
 from lightning_hwtune.engine.devices import Slots, device_mask
 from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.engine.folder import Folder
-from lightning_hwtune.errors import CheckpointError, TrialError
+from lightning_hwtune.errors import CheckpointError, TrialError, first_line
 from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage, storable_message
 from lightning_hwtune.training.resume.identity import config_digest
 
@@ -204,7 +204,8 @@ class Loop:
         )
         self._make_room()  # while the trial ran its own checkpoint could not go
         if is_first:
-            self._fatal = TrialError(_FIRST.format(trial_id=trial_id, error=ended.error.rstrip()))
+            why = first_line(ended.error)
+            self._fatal = TrialError(_FIRST.format(trial_id=trial_id, why=why, error=ended.error.rstrip()))
         elif state is TrialState.FAILED and nothing_yet:
             self._fatal = TrialError(f"trial {trial_id}: {controller.state.trials[trial_id].error}")
 
@@ -213,4 +214,4 @@ class Loop:
         return running is not None and running.number == segment
 
 
-_FIRST = "the training failed before the study's first report, so the study ends here (trial {trial_id}):\n\n{error}"
+_FIRST = "trial {trial_id} failed before the study's first report, so the study ends here: {why}\n\n{error}"

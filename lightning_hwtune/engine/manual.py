@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import traceback
 from typing import final
 
 from lightning_hwtune.core.decisions import Done, Wait
@@ -12,10 +11,11 @@ from lightning_hwtune.engine.loop import Loop
 from lightning_hwtune.engine.session import Session
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.training.channel import Ended, SegmentOrder
-from lightning_hwtune.training.context import ActiveSegment, segment_context
+from lightning_hwtune.training.context import ActiveSegment, require_no_segment, segment_context
 from lightning_hwtune.training.lightning_classes import adapt_classes
+from lightning_hwtune.training.segment_end import conclude, interrupt_in
 from lightning_hwtune.training.trial import Trial
-from lightning_hwtune.training.worker import is_out_of_memory, own_threads
+from lightning_hwtune.training.worker import own_threads
 
 __all__ = ["Manual"]
 
@@ -67,13 +67,16 @@ class Manual:
 
         Raises:
             ArgumentError: the last one was not told yet.
+            StudyLockedError: this process trains a trial of another study.
         """
         from lightning.pytorch import seed_everything
 
         if self._active is not None:
             raise ArgumentError(
-                "trial", self._active[0].id, "one trial at a time", hint="Tell that one first: study.tell(trial)."
-            )
+                "trial", self._active[0].id, "one trial at a time",
+                hint="Tell that one first: study.tell(trial). Or give it up: study.close().",
+            )  # fmt: skip
+        require_no_segment()
         self._session.tick()
         answer = self._loop.step()
         if isinstance(answer, Done):
@@ -86,6 +89,7 @@ class Manual:
         self._context.enter_context(own_threads(order))
         segment = self._context.enter_context(segment_context(order, channel))
         adapt_classes("lightning.pytorch")
+        segment.skips_evaluation = False  # an error in the caller's loop would end the loop
         seed_everything(order.seed, workers=True, verbose=False)
         trial = Trial(segment)
         self._active = (trial, segment, channel)
@@ -96,9 +100,12 @@ class Manual:
         if self._active is None or self._active[0] is not trial:
             raise ArgumentError("trial", trial, "the trial that ask() returned last")
         _, segment, channel = self._active
+        told = error if isinstance(error, BaseException) else None
+        if interrupt_in(told) is None and interrupt_in(segment.failure) is None:
+            ended = conclude(segment, error)
+        else:
+            ended = Ended(0, "interrupted", "Ctrl-C, or a signal to end", segment.resource, False)
         self._leave()
-        text = "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else error or ""
-        ended = segment.ended(_outcome(error), text)
         self._loop.ended(segment.order.trial_id, segment.order.segment, ended, channel.world_size)
         return str(self._session.controller.state.trials[segment.order.trial_id].state)
 
@@ -107,17 +114,10 @@ class Manual:
         self._caller.close()
         self._context.close()
 
-    def close(self) -> None:
-        """Ends a trial that was never told as interrupted."""
+    def close(self, why: str) -> None:
+        """Ends a trial that was never told as interrupted, for this reason."""
         if self._active is not None:
             _, segment, channel = self._active
             self._leave()
-            ended = Ended(0, "interrupted", "never told", segment.resource, False)
+            ended = Ended(0, "interrupted", why, segment.resource, False)
             self._loop.ended(segment.order.trial_id, segment.order.segment, ended, channel.world_size)
-
-
-def _outcome(error: BaseException | str | None) -> str:
-    """Returns how a segment ended that the caller told with this error, in the words of `Ended`."""
-    if error is None:
-        return "done"
-    return "out-of-memory" if isinstance(error, BaseException) and is_out_of_memory(error) else "error"

@@ -28,6 +28,7 @@ from lightning_hwtune.errors import (
     StorageError,
     StudyMismatchError,
     StudyNotFoundError,
+    first_line,
 )
 from lightning_hwtune.store.database import database_url
 from lightning_hwtune.store.files import StudyFiles
@@ -201,7 +202,8 @@ class Session:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if error is not None:
             is_user = isinstance(error, KeyboardInterrupt | SystemExit)
-            self._end = ("interrupted" if is_user else "failed", str(error).split("\n", 1)[0] or type(error).__name__)
+            headline = first_line(str(error).partition("\n\n")[0])  # what follows is a traceback
+            self._end = ("interrupted" if is_user else "failed", headline or type(error).__name__)
         state, reason = self._end or ("paused", "closed")
         try:
             if not self.controller.state.running:

@@ -11,13 +11,14 @@ import os
 import runpy
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TextIO, final
 
 from lightning_hwtune.entry.lightning_cli_config import CliConfig
 from lightning_hwtune.errors import TrialError
 from lightning_hwtune.store.files import write_whole
-from lightning_hwtune.training.context import ActiveSegment, current_segment
+from lightning_hwtune.training.context import current_segment
+from lightning_hwtune.training.segment_end import interrupt_in
 from lightning_hwtune.training.trial import Trial
 
 __all__ = ["CliSegment", "CliTrial", "run_script"]
@@ -71,11 +72,12 @@ class CliSegment:
 
         Raises:
             TrialError: the script ended by an exit status that is not 0.
-            Exception: what the script raised or swallowed, while it mattered.
+            Exception: what the script raised.
         """
         segment = current_segment()
         if segment is None:
             raise RuntimeError("a segment is run by a study only")
+        segment.hints = replace(segment.hints, after_a_pause="")  # a script has no trial to ask
         order = segment.order
         path = trial.dir / _CONFIG
         # every rank writes the same
@@ -83,27 +85,20 @@ class CliSegment:
         owned = {"trainer.accelerator": order.accelerator, "trainer.default_root_dir": trial.dir}
         options = [f"--{name}={value}" for name, value in owned.items()]
         with _arguments([self.script or "lightning", *self.subcommand, "--config", str(path), *options]):
-            _guard(segment, self.script)
-        if segment.failure is not None and not segment.is_trained:
-            raise segment.failure  # the script has swallowed it
+            _call(self.script)
 
 
-def _guard(segment: ActiveSegment, script: str | None) -> None:
-    """Runs the script; what it does wrong after a pause or stop is told, and changes nothing."""
+def _call(script: str | None) -> None:
+    """Runs the script; a parser's exit becomes an error that says what the parser has printed."""
     said = _Remembering(sys.stderr)
     try:
         with contextlib.redirect_stderr(said):
             _run(script)
-    except (Exception, SystemExit) as error:
-        if isinstance(error, SystemExit) and error.code in (0, None):
-            return
-        if not (segment.is_over and segment.is_trained):
-            if isinstance(error, SystemExit):
-                why = said.last.rpartition("\nerror: ")[2]
-                raise TrialError(f"the script called sys.exit({error.code!r}): {why}") from None
+    except SystemExit as stop:
+        if stop.code in (0, None) or interrupt_in(stop) is not None:
             raise
-        what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        segment.note(f"the script failed after the trial was paused or stopped, which changes nothing: {what}")
+        why = said.last.rpartition("\nerror: ")[2]
+        raise TrialError(f"the script called sys.exit({stop.code!r}): {why}") from None
 
 
 @final

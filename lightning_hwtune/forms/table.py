@@ -52,12 +52,9 @@ def _executor(value: Any) -> Any:
 
 def _error(value: Any) -> Any:
     if not isinstance(value, BaseException | str) or value == "":
-        is_number = isinstance(plain(value), int | float | list | tuple)
         raise Refused(
             "Values are not passed to tell: the training logs them, or calls trial.report(1, val_loss=0.5). "
             "Write study.tell(trial)."
-            if is_number
-            else ""
         )
     return value
 
@@ -181,7 +178,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "progress": flag(),
         "preload": list_of_names("a list of module names such as ['torchvision']"),
     },
-    "Study.ask": {"max_trials": optional(_POSITIVE)},
+    "Study.ask": {"max_trials": optional(_POSITIVE), "finishers": or_auto(_COUNT), "progress": flag()},
     "Study.tell": {"error": optional(Form("error", "the exception that ended the segment, or its text", _error))},
     "Study.front": {"at": one_of("full", "rung", "any")},
     "Study.plot": {"what": one_of("front", "curves", "timeline")},

@@ -15,10 +15,10 @@ from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.core.searchers import ParetoPrior
 from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.errors import first_line
 from lightning_hwtune.report.amounts import config_text, counted, duration, money, share, size
 from lightning_hwtune.report.status import n_epochs_spent, rung_forecast
 from lightning_hwtune.report.story import values_text
-from lightning_hwtune.report.tables import first_line
 from lightning_hwtune.report.terminal import rung_table
 
 __all__ = ["CHECKING", "CheckFacts", "Line", "PayloadFacts", "announce", "checked", "opening", "totals"]

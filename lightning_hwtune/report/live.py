@@ -57,18 +57,26 @@ class View(abc.ABC):
         """Gives the screen back. Only the end of the session is still told afterwards."""
 
 
-def open_view(state: StudyState, folder: Path, *, enabled: bool = True, console: Console | None = None) -> View:
+def open_view(
+    state: StudyState,
+    folder: Path,
+    *,
+    enabled: bool = True,
+    owns_screen: bool = True,
+    console: Console | None = None,
+) -> View:
     """Returns the view that fits where the output goes: a panel on a terminal, lines elsewhere, nothing if disabled.
 
     Args:
         folder: where the study's files are; it is told first.
+        owns_screen: False where other code prints as well, which a panel would disturb.
     """
     if not enabled:
         return QuietView()
     # rich would wrap each line of a notebook in HTML of its own
     console = console or Console(force_jupyter=False, highlight=False)
     # FORCE_COLOR makes rich take any file for a terminal
-    if console.is_terminal and not console.is_dumb_terminal and console.file.isatty():
+    if owns_screen and console.is_terminal and not console.is_dumb_terminal and console.file.isatty():
         return PanelView(state, folder, console)
     return LinesView(state, folder, console)
 

@@ -12,9 +12,9 @@ from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.objectives import Objective, Objectives
 from lightning_hwtune.core.record import TrialRecord, TrialState
 from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.errors import first_line
 from lightning_hwtune.report.amounts import amount, config_text, counted, duration, size
 from lightning_hwtune.report.points import candidates
-from lightning_hwtune.report.tables import first_line
 
 __all__ = ["values_text", "why"]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_hwtune.core.record import TrialRecord, TrialState
 from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.errors import first_line
 from lightning_hwtune.report.points import Point, candidates, front_points, non_dominated
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "best_record",
-    "first_line",
     "front_frame",
     "front_records",
     "n_retries",
@@ -202,11 +202,3 @@ def n_retries(state: StudyState) -> dict[int, int]:
         if segment.outcome in BAD_ENDS and not is_last_word:
             counts[trial.trial_id] = counts.get(trial.trial_id, 0) + 1
     return counts
-
-
-def first_line(error: str) -> str:
-    """Returns the line that names an error: of a traceback the one with the exception, of any other text the first."""
-    lines = [line.rstrip() for line in error.splitlines() if line.strip()]
-    start = max((i for i, line in enumerate(lines) if line.startswith("Traceback (")), default=-1)
-    named = (line for line in lines[start + 1 :] if start < 0 or not line[0].isspace())
-    return next(named, lines[-1] if lines else "").strip()

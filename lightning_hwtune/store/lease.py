@@ -98,7 +98,8 @@ class Lease:
     def _held_by(self, held: sa.Row[Any], now: float) -> str:
         is_here = held.birth == birth_of(os.getpid()) != ""
         who = "this very process" if is_here else f"process {held.pid} on {held.host}"
-        remedy = "close its session" if is_here else "wait until it has ended, or end it"
+        here = "wait until its study.run() has ended, or call study.close() in the thread that asked it"
+        remedy = here if is_here else "wait until it has ended, or end it"
         return (
             f"study {self._study!r} is driven by {who} (last beat {now - held.beat:.1f} s ago): {remedy}. "
             "Reading it (status, front, ...) works meanwhile."

@@ -57,6 +57,7 @@ def hints(given: SweepSettings) -> Hints:
         devices=f"Let the app's Trainer take {given.own['devices_key']}, or name its key by hwtune.devices_key.",
         checkpoint=checkpoint,
         folder="Give each job's checkpoints their own folder: a `dirpath` below ${hydra:runtime.output_dir}.",
+        after_a_pause="",
     )
 
 

@@ -1,7 +1,8 @@
-"""What the end of one call of the app means: a value, an error, an exit, or nothing, because the trial goes on later.
+"""What one call of the app gives a trial: the value that `main` returned, an error, or an exit.
 
 A metric that is logged counts as logged, at the rungs and at the end: one quantity is compared everywhere. What `main`
-returns is the measurement only where nothing else is known of a trial.
+returns is the measurement only where nothing else is known of a trial. Which errors count is the rule of
+`training.segment_end`.
 """
 
 from __future__ import annotations
@@ -15,12 +16,11 @@ from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.sweep.returned import Returned
 from lightning_hwtune.training.channel import Report
 from lightning_hwtune.training.context import ActiveSegment, Hints
+from lightning_hwtune.training.segment_end import interrupt_in
 from lightning_hwtune.training.trial import Trial
 
 __all__ = ["Ending"]
 
-_PAST = "the app failed after the trial was paused or stopped, which changes nothing"
-_HAD_ENDED = "the app failed after the trial's training had ended, so the values logged last stand"
 _OTHER_VALUE = "For the best value so far give the objective `best: true`; another value has to be logged and named"
 _ROUNDING = 1e-5  # single precision, printed or averaged in another order
 _NO_VALUE = "Let the function under hydra.main return it, and raise what it cannot handle."
@@ -44,10 +44,10 @@ class Ending:
     best: frozenset[str] = frozenset()
 
     def guard(self, trial: Trial, segment: ActiveSegment, returned: Returned, call: Callable[[], None]) -> None:
-        """Calls the app, and takes what comes of it.
+        """Calls the app, and takes what it returns.
 
         Raises:
-            Exception: what the app raised or swallowed, while it mattered.
+            Exception: what the app raised; an exit that is no good end is a RuntimeError.
         """
         segment.hints = self.hints
         if self.is_judged_by_value:
@@ -56,14 +56,7 @@ class Ending:
             call()
         except SystemExit as stop:
             _take_exit(segment, stop, returned)
-        except Exception as error:
-            if not (_is_past(segment) or _had_ended(segment)):
-                raise
-            text = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-            segment.note(f"{_HAD_ENDED if _had_ended(segment) else _PAST}: {text}")
-        if segment.failure is not None and not segment.is_trained:
-            raise segment.failure  # the app has swallowed it
-        if segment.rank == 0:
+        if segment.rank == 0 and segment.failure is None:
             self._take_value(segment, returned)
 
     def _take_value(self, segment: ActiveSegment, returned: Returned) -> None:
@@ -71,7 +64,7 @@ class Ending:
         has_value = returned.is_there and returned.value is not None
         if segment.order.probe_batches is not None:
             if isinstance(returned.value, tuple | list):  # their number is all that two batches can tell
-                self._values(returned.value)
+                self._check_number(segment, returned.value)
         elif self.is_judged_by_value:
             if not has_value:
                 raise ArgumentError("the value that the app returned", None, self._wanted(), hint=_NO_VALUE)
@@ -82,6 +75,14 @@ class Ending:
         elif has_value and not segment.is_over:
             values = self._values(returned.value)
             _compare(segment, {name: value for name, value in values.items() if name not in self.best})
+
+    def _check_number(self, segment: ActiveSegment, value: Any) -> None:
+        """Does nothing if the app returns as many values as the study has objectives; else fails the check."""
+        try:
+            self._values(value)
+        except ArgumentError as error:
+            segment.fail(error)  # counts, although a check pauses before
+            raise
 
     def _values(self, value: Any) -> Mapping[str, float]:
         """Returns the objectives' values by name.
@@ -118,19 +119,16 @@ def _compare(segment: ActiveSegment, returned: Mapping[str, float]) -> None:
             segment.note(f"{text}. {_OTHER_VALUE}", once_per="study", topic=f"returned {name}")
 
 
-def _is_past(segment: ActiveSegment) -> bool:
-    """Tells whether the segment's training is over and saved, and the trial goes on another time or never."""
-    return segment.is_over and segment.is_trained
-
-
 def _had_ended(segment: ActiveSegment) -> bool:
     """Tells whether the trial was fully trained before this segment, which was lost before its app had returned."""
     return segment.order.resource >= segment.order.max_resource
 
 
 def _take_exit(segment: ActiveSegment, stop: SystemExit, returned: Returned) -> None:
-    """Takes an exit of the app's own: with status 0 it is an end like any other, else an error."""
-    if stop.code not in (0, None) and not _is_past(segment):
+    """Takes an exit of the app's own: with status 0 it is an end like any other, else an error. Signals go through."""
+    if interrupt_in(stop) is not None:
+        raise stop
+    if stop.code not in (0, None):
         raise RuntimeError(f"the app called sys.exit({stop.code!r})") from stop
     if not returned.is_there:
         segment.note("the app ended by sys.exit: nothing that it returns is known", once_per="study")

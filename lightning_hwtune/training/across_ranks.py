@@ -72,7 +72,7 @@ class Combined:
 
 def as_number(value: Any) -> float | None:
     """Returns a single number as a float: of Python, numpy or torch; None for anything else."""
-    if isinstance(value, str | bytes):
+    if isinstance(value, str | bytes | bool):
         return None
     try:
         return float(value.item() if hasattr(value, "item") else value)

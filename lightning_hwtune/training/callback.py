@@ -66,13 +66,13 @@ class RungHooks:
         if segment.order.num_devices > 1:
             internals.leave_sigterm_alone(trainer)
         if stage != "fit":
-            if segment.is_over:
+            if segment.is_over and segment.skips_evaluation:
                 internals.skip_evaluation(trainer)
-                checks.note_skipped(segment, str(getattr(stage, "value", stage)))
+                segment.skipped = segment.skipped or str(getattr(stage, "value", stage))
             return
-        if segment.is_over:
+        if segment.is_over or segment.failure is not None:
             internals.skip_training(trainer)
-            segment.note("a fit after the trial was paused or stopped was skipped", once_per="study")
+            segment.skipped = segment.skipped or "fit"
             return
         if segment.reporter is not None:
             if isinstance(segment.reporter, RungHooks):
@@ -91,8 +91,10 @@ class RungHooks:
         self._last_round = internals.last_round(trainer, self._reports)
         others = [other for other in trainer.callbacks if other is not self]
         trainer.callbacks = [self, *others, self._last_round]
-        if segment.order.checkpoint is not None and not segment.resumes_by_argument:
-            internals.preload_checkpoint(trainer, segment.order.checkpoint)
+        if segment.order.checkpoint is not None:
+            if not segment.resumes_by_argument:
+                internals.preload_checkpoint(trainer, segment.order.checkpoint)
+            internals.trust_checkpoint(trainer, segment.order.checkpoint)
         self._resume.setup(trainer, pl_module)
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
@@ -207,17 +209,17 @@ class RungHooks:
         segment.resource = self._count.after(trainer, trainer.current_epoch)
         if segment.verdict is None or segment.verdict.kind == "pause" or not segment.is_over:
             self.save(trainer)
+        segment.is_trained = True
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Keeps what ended the fit, in case the code around it swallows it."""
-        if self._segment is not None:
-            self._segment.failure = exception
+        if self._segment is not None and not self._segment.is_settled:
+            self._segment.fail(exception)
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Lets go of the segment."""
         if self._segment is not None:
             self._segment.clock.stop()
-            self._segment.is_trained = True
             loggers.hold_rows(trainer, self._segment)
         if self._reports is not None:
             self._reports.ended(trainer)

@@ -56,6 +56,7 @@ def save_file(segment: ActiveSegment, resource: int, train_s: float, write: Writ
             raise
         raise CheckpointError(_failure(path, error)) from error
     segment.advance()
+    segment.saved_at = resource
     segment.send(Saved(str(path), digest_of(path), path.stat().st_size, resource, train_s))
 
 
@@ -91,6 +92,7 @@ def save_together(
     failure = broadcast(failure)
     if failure:
         raise CheckpointError(failure)
+    segment.saved_at = resource
 
 
 def _write_into_folder(write: Writer, part: Path) -> None:

@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import final
 
+from lightning_hwtune.errors import StudyLockedError
 from lightning_hwtune.training.channel import Channel, Ended, Message, Note, SegmentOrder, VerdictMessage
 from lightning_hwtune.training.import_times import measured
 from lightning_hwtune.training.launchers import give_back_launchers, take_launchers
 from lightning_hwtune.training.train_clock import TrainClock
 
-__all__ = ["ActiveSegment", "Hints", "current_segment", "segment_context"]
+__all__ = ["ActiveSegment", "Hints", "current_segment", "require_no_segment", "segment_context"]
 
 
 @final
@@ -26,12 +27,14 @@ class Hints:
     Attributes:
         horizon: it trains to another end. devices: on another number of devices. checkpoint: from another point.
         folder: checkpoints of several trials lie in one folder.
+        after_a_pause: code after the training ran although the segment was paused or stopped.
     """
 
     horizon: str = "Use trial.trainer(), or pass max_epochs=trial.max_epochs."
     devices: str = "Use trial.trainer(), or pass devices=trial.num_devices."
     checkpoint: str = "Use trial.fit(), or pass ckpt_path=trial.ckpt_path."
     folder: str = "Give the trial's checkpoints their own folder: ModelCheckpoint(dirpath=trial.dir)."
+    after_a_pause: str = "`if trial.is_paused_or_stopped: return` leaves out what only a full training needs"
 
 
 @dataclass(slots=True, eq=False)
@@ -51,8 +54,11 @@ class ActiveSegment:
             or report on.
         resumes_by_argument: True while `fit` itself was told the checkpoint, so that the callback need not load it.
         hints: what errors about the Trainer advise.
-        is_trained: True once the fit that reports is over, its checkpoint saved.
-        failure: what ended that fit early; user code may have caught it.
+        is_trained: True once the fit that reports has ended in order and is saved, or a loop has reported the horizon.
+        saved_at: resource of the newest complete checkpoint.
+        failure: the error that ended the reporting fit or loop before that; user code may have caught it.
+        skipped: what user code ran without effect after a pause or stop: "fit", "test", ...
+        skips_evaluation: False where user code must get its results also after a pause or stop.
     """
 
     order: SegmentOrder
@@ -68,11 +74,14 @@ class ActiveSegment:
     resumes_by_argument: bool = False
     hints: Hints = field(default_factory=Hints)
     is_trained: bool = False
+    saved_at: int = 0
     failure: BaseException | None = None
+    skipped: str = ""
+    skips_evaluation: bool = True
     _told: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.resource = self.order.resource
+        self.resource = self.saved_at = self.order.resource
         is_resumed, tunes = self.order.checkpoint is not None, self.order.accelerator != "cpu"
         self.clock = TrainClock(is_resumed=is_resumed, tunes=tunes)
 
@@ -80,6 +89,25 @@ class ActiveSegment:
     def is_over(self) -> bool:
         """True if a verdict ended the segment before the trial's horizon: user code should not train on."""
         return self.verdict is not None and self.resource < self.order.max_resource
+
+    @property
+    def has_rungs(self) -> bool:
+        """True if rungs pause or stop trials; without them only a check and the study's limits do."""
+        return self.order.levels[0] < self.order.max_resource
+
+    @property
+    def is_settled(self) -> bool:
+        """True once nothing that user code does can change how the segment ends; see `segment_end`."""
+        order = self.order
+        if order.resource >= order.max_resource:  # a trial that was lost after its training was complete
+            return True
+        if self.verdict is None or not self.is_over:
+            return self.is_trained
+        return self.verdict.kind == "stop" or self.saved_at >= self.resource or not self.has_rungs
+
+    def fail(self, error: BaseException) -> None:
+        """Keeps the error that ended the training, in case user code swallows it; the first one counts."""
+        self.failure = self.failure or error
 
     def claim(self, reporter: object) -> bool:
         """Makes `reporter` the one that reports; returns False if another one does."""
@@ -121,18 +149,30 @@ def current_segment() -> ActiveSegment | None:
     return _current
 
 
+def require_no_segment() -> None:
+    """Does nothing if this process is free to train a segment.
+
+    Raises:
+        StudyLockedError: it trains one; the message says which, and how to end it.
+    """
+    if _current is not None:
+        order = _current.order
+        raise StudyLockedError(
+            f"this process already trains trial {order.trial_id} of study {order.study!r}, and a process trains one "
+            "trial at a time. A study that was asked for it lets go by study.tell(trial), or by study.close(), which "
+            "gives the trial up; a training function cannot run a study in its own process."
+        )
+
+
 @contextmanager
 def segment_context(order: SegmentOrder, channel: Channel, rank: int = 0) -> Iterator[ActiveSegment]:
     """Makes a segment the current one.
 
     Raises:
-        RuntimeError: this process trains a segment already.
+        StudyLockedError: this process trains a segment already.
     """
     global _current
-    if _current is not None:
-        raise RuntimeError(
-            f"this process already trains trial {_current.order.trial_id}; a study cannot run inside a segment"
-        )
+    require_no_segment()
     _current = ActiveSegment(order, channel, rank)
     take_launchers(_current)
     try:

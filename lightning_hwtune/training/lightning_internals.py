@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -38,6 +39,7 @@ __all__ = [
     "skip_training",
     "sum_over_ranks",
     "training_results",
+    "trust_checkpoint",
     "trusting",
     "validation_results",
 ]
@@ -59,6 +61,18 @@ def preload_checkpoint(trainer: Any, path: str) -> None:
     """Makes a fit that was given no `ckpt_path` resume from `path`; one that was given a path is not affected."""
     resume = trainer._checkpoint_connector.resume_start
     resume(path, **trusting(resume))
+
+
+def trust_checkpoint(trainer: Any, path: str) -> None:
+    """Makes a fit load our own checkpoint whole when it is told its path, whatever `weights_only` says by default."""
+    connector = trainer._checkpoint_connector
+    resume = connector.resume_start
+
+    def trusting_resume(checkpoint_path: Any = None, *args: Any, **kwargs: Any) -> Any:
+        is_ours = checkpoint_path is not None and os.fspath(checkpoint_path) == path
+        return resume(checkpoint_path, **trusting(resume)) if is_ours else resume(checkpoint_path, *args, **kwargs)
+
+    connector.resume_start = trusting_resume
 
 
 def finish_epochs(trainer: Any) -> None:

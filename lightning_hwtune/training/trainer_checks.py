@@ -11,12 +11,17 @@ from typing import Any
 from lightning_hwtune.errors import ArgumentError, CheckpointError
 from lightning_hwtune.training.context import ActiveSegment
 
-__all__ = ["check_resumed", "check_trainer", "note_foreign_checkpoints", "note_skipped"]
+__all__ = ["check_resumed", "check_trainer", "note_foreign_checkpoints"]
 
 
 def check_trainer(trainer: Any, segment: ActiveSegment) -> None:
     """Refuses a Trainer that would train to another horizon, or would not validate at the rungs."""
     order = segment.order
+    if order.checkpoint is None and trainer.current_epoch > 0:
+        raise ArgumentError(
+            "Trainer", f"one that has trained before, {trainer.current_epoch} epochs", "a new Trainer for each trial",
+            hint="Make it in the loop or in the training function.",
+        )  # fmt: skip
     _check_horizon(trainer, segment)
     every = trainer.check_val_every_n_epoch if order.unit == "epochs" else None
     missed = [level for level in order.levels if every and level % every]
@@ -61,11 +66,6 @@ def check_resumed(segment: ActiveSegment, restored: Mapping[str, Any], resource:
         f"the trial stands at {order.resource} {order.unit}, but training resumed at {resource}. "
         f"{segment.hints.checkpoint}"
     )
-
-
-def note_skipped(segment: ActiveSegment, stage: str) -> None:
-    """Notes that user code evaluates after a pause or stop, and that nothing comes of it."""
-    segment.note(f"the code's own {stage} is skipped after a segment that was paused or stopped", once_per="study")
 
 
 def note_foreign_checkpoints(trainer: Any, segment: ActiveSegment) -> None:

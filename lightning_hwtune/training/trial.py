@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from operator import index
 from pathlib import Path
 from typing import Any, NoReturn, final
 
@@ -96,6 +97,15 @@ class Trial:
         """The full horizon in epochs, for schedules; -1 in a study that counts steps or samples."""
         order = self._segment.order
         return order.max_resource if order.unit == "epochs" else -1
+
+    @property
+    def is_paused_or_stopped(self) -> bool:
+        """True once this segment was paused or stopped before the end of the training: what follows needs no result.
+
+        False while it trains, and after a complete training. Code that evaluates the trained model can return here:
+        after a pause there is nothing to evaluate yet, and what it does then does not count.
+        """
+        return self._segment.is_over
 
     @checked_call("Trial.per_device_batch_size")
     def per_device_batch_size(self, global_batch: int) -> int:
@@ -207,25 +217,69 @@ class Trial:
         Training seconds count from the start of the training function, or the end of the last `load` before the first
         report; what `load`, `save` and the report itself take does not count.
 
+        Args:
+            resource: a positive integer that grows from report to report, at most the study's horizon.
+            values: a number for each objective of the study, by its name.
+
         Raises:
-            ArgumentError: a callback reports already: call `manual_reports` first.
+            ArgumentError: the resource or a value is not allowed; the segment was paused or stopped by an earlier
+                report; or a callback reports already: call `manual_reports` first.
             MetricError: an objective of the study has no value.
         """
         is_first = self._segment.reporter is None
-        if not self._segment.claim(self):
+        if not is_first and self._segment.reporter is not self:
             raise ArgumentError(
                 "trial.report", resource, "a segment in which no fit reports",
                 hint="Call trial.manual_reports() before the first fit, then only trial.report() reports.",
             )  # fmt: skip
+        resource = self._checked(resource)
+        self._segment.claim(self)
         if is_first:
             self._segment.clock.start(at_mark=True)
         self._check_group()
-        verdict = report_by_hand(self._segment, int(resource), values)
+        verdict = report_by_hand(self._segment, resource, values)
         self._keep_streams()
+        if verdict.kind != "continue" and not self._segment.is_over:
+            self._segment.is_trained = True
         reason = Reason("verdict", verdict.reason, verdict.standing)
         if verdict.kind == "continue":
             return Continue(reason)
         return Pause(reason) if verdict.kind == "pause" else Stop(reason)
+
+    def _checked(self, resource: Any) -> int:
+        """Returns a resource that may be reported now.
+
+        Raises:
+            ArgumentError: it may not.
+        """
+        segment, order = self._segment, self._segment.order
+        unit, top = order.unit, order.max_resource
+        try:
+            number = 0 if isinstance(resource, bool) else index(resource)
+        except TypeError:
+            number = 0
+        if number < 1:
+            raise ArgumentError(
+                "trial.report(...)", resource, f"a positive integer, the {unit} that are done: 1 after the first",
+                hint=f"Values go by name: trial.report(1, {(*order.metrics, 'loss')[0]}=0.5).",
+            )  # fmt: skip
+        if segment.is_over and segment.verdict is not None:
+            error = ArgumentError(
+                "trial.report(...)", number, f"no report after {segment.resource} {unit}: the segment was to "
+                f"{segment.verdict.kind} there", hint=_OBEY,
+            )  # fmt: skip
+            if segment.has_rungs:
+                segment.fail(error)
+            raise error
+        if number <= segment.resource:
+            since = "the checkpoint of this segment" if segment.resource == order.resource else "the last report"
+            raise ArgumentError(
+                "trial.report(...)", number, f"an integer above {segment.resource}, the {unit} of {since}",
+                hint="Report each of them once; a resumed segment goes on from what trial.load() returns.",
+            )  # fmt: skip
+        if number > top:
+            raise ArgumentError("trial.report(...)", number, f"an integer up to {top}, the {unit} of the full training")
+        return number
 
     def manual_reports(self) -> None:
         """Keeps callbacks silent in this segment: a loop with fits inside (cross-validation) reports by itself.
@@ -248,10 +302,16 @@ class Trial:
 
         segment = self._segment
         with segment.clock.paused():
-            if segment.rank == 0:
-                streams = [rng_state(), *self._streams[1:]]
-                write = partial(write_by_hand, segment, state, streams)
-                save_file(segment, segment.resource, segment.clock.seconds, write)
+            try:
+                if segment.rank == 0:
+                    streams = [rng_state(), *self._streams[1:]]
+                    write = partial(write_by_hand, segment, state, streams)
+                    save_file(segment, segment.resource, segment.clock.seconds, write)
+            except Exception as error:
+                if segment.verdict is not None:
+                    segment.fail(error)  # nothing comes after it that would save again
+                raise
+            segment.saved_at = segment.resource
 
     def load(self, *, rng: bool = True) -> Any:
         """Returns what `save` was given in an earlier segment; None from scratch.
@@ -296,6 +356,9 @@ class Trial:
                 hint="Before the first report, call Fabric(devices=trial.num_devices).launch(), or "
                 "torch.distributed.init_process_group().",
             )  # fmt: skip
+
+
+_OBEY = "Do what it returned: `if trial.report(...).kind != 'continue': trial.save(state); return`."
 
 
 def _as_list(callbacks: Any) -> list[Any]:

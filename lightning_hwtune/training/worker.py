@@ -28,11 +28,12 @@ from lightning_hwtune.training.lifeline import adopt_orphans, die_with_parent
 from lightning_hwtune.training.lightning_classes import adapt_classes
 from lightning_hwtune.training.ranks import adopt_environment, host_store, rank_environment, scrub_environment
 from lightning_hwtune.training.repeated import repeated
+from lightning_hwtune.training.segment_end import is_sigterm, log_path, run_to_end
 from lightning_hwtune.training.server import INHERITED
 from lightning_hwtune.training.trackers import tracker_runs
 from lightning_hwtune.training.trial import Trial
 
-__all__ = ["is_out_of_memory", "log_path", "own_threads", "run_rank", "run_segment"]
+__all__ = ["own_threads", "run_rank", "run_segment"]
 
 _BEAT_S = 1.0
 _FULL_DISK_S = 5.0
@@ -60,7 +61,7 @@ def run_rank(channel: PipeChannel, listener: int | None, server: int) -> None:
             train = _prepare(task, listener)
             ended = run_segment(train, order, channel, rank)
     except BaseException as error:  # an exit, too, needs a last message
-        if _is_sigterm(error):
+        if is_sigterm(error):
             _flush()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
@@ -72,8 +73,10 @@ def run_rank(channel: PipeChannel, listener: int | None, server: int) -> None:
 def run_segment(train: Callable[[Trial], Any], order: SegmentOrder, channel: Channel, rank: int = 0) -> Ended:
     """Trains a segment with `train` in this process and returns the rank's last message, which the caller sends on.
 
-    Seeds the global generators first. An exit that user code did not ask for with status 0 goes through, and so does
-    Lightning's after SIGTERM.
+    Seeds the global generators first. How it ends is the rule of `segment_end`.
+
+    Raises:
+        KeyboardInterrupt, SystemExit: a signal arrived meanwhile.
     """
     from lightning.pytorch import seed_everything
 
@@ -81,23 +84,16 @@ def run_segment(train: Callable[[Trial], Any], order: SegmentOrder, channel: Cha
     with _environment(order), own_threads(order), segment_context(order, channel, rank) as segment:
         seed_everything(order.seed, workers=True, verbose=False)
         channel.send(Started(rank, os.getpid()))
-        try:
+
+        def train_in_runs() -> None:
             with tracker_runs(order, rank):
                 train(Trial(segment))
-        except SystemExit as error:
-            if _is_sigterm(error) or error.code not in (0, None):
-                raise
-        except Exception as error:
-            text = traceback.format_exc()
-            with contextlib.suppress(OSError):  # the disk may be what failed
-                print(text, file=sys.stderr)  # noqa: T201 - the trial's log shows it too
-            return segment.ended("out-of-memory" if is_out_of_memory(error) else "error", text)
-        return segment.ended("done")
 
-
-def log_path(order: SegmentOrder, rank: int) -> Path:
-    """Returns the file that takes a rank's output."""
-    return Path(order.trial_dir) / "logs" / f"segment_{order.segment:02d}_rank_{rank}.log"
+        ended = run_to_end(segment, train_in_runs)
+    if ended.error:
+        with contextlib.suppress(OSError):  # the disk may be what failed
+            print(ended.error, file=sys.stderr)  # noqa: T201 - the trial's log shows it too
+    return ended
 
 
 # ---------------------------------------------------------------------- a process of its own
@@ -221,20 +217,3 @@ def _environment(order: SegmentOrder) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def _is_sigterm(error: BaseException) -> bool:
-    """Tells Lightning's answer to SIGTERM, an exit without a status, from exits that user code asked for."""
-    return any(kind.__name__ == "SIGTERMException" for kind in type(error).__mro__)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tells running out of memory, on a device or on the host, from other errors."""
-    import torch
-
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "DefaultCPUAllocator: can't allocate memory" in text or "not enough memory" in text
-    )

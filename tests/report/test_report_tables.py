@@ -8,10 +8,9 @@ from paper_study import TRACEBACK, begin, make_spec
 from lightning_hwtune.core.objectives import Metric, Objectives
 from lightning_hwtune.core.schedulers import ASHA
 from lightning_hwtune.core.space import Choice, NumDevices, SearchSpace
-from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.errors import ArgumentError, first_line
 from lightning_hwtune.report.tables import (
     best_record,
-    first_line,
     front_frame,
     front_records,
     n_retries,
@@ -234,6 +233,9 @@ OSError: 2"""
         ("\n  \n", ""),
         (CHAINED, "OSError: 2"),
         ("Traceback (most recent call last):\n  cut off", "cut off"),
+        ("Traceback (most recent call last):\n  File x\nOSError: wrong:\n\tkey a\n\tkey b", "OSError: wrong: key a"),
+        ("these cannot change:\n  seed: stored 0", "these cannot change: seed: stored 0"),
+        ("nothing follows:", "nothing follows:"),
     ],
 )  # fmt: skip
 def test_the_line_that_names_an_error(error, line):

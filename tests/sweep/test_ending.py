@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from lightning_hwtune.errors import ArgumentError
@@ -16,8 +17,9 @@ from lightning_hwtune.sweep.app import JobDirs
 from lightning_hwtune.sweep.batch_size import BatchSize
 from lightning_hwtune.sweep.ending import Ending
 from lightning_hwtune.sweep.returned import Returned
-from lightning_hwtune.training.channel import Message, Note, Report, SegmentOrder, VerdictMessage
+from lightning_hwtune.training.channel import Ended, Message, Note, Report, SegmentOrder, VerdictMessage
 from lightning_hwtune.training.context import ActiveSegment, segment_context
+from lightning_hwtune.training.segment_end import run_to_end
 from lightning_hwtune.training.trial import Trial
 
 ORDER = SegmentOrder(
@@ -63,15 +65,20 @@ class Bench:
         ending.guard(Trial(self.segment), self.segment, returned, call)
         return self.channel
 
+    def end(self, ending: Ending, app: Callable[[], Any]) -> Ended:
+        """The rank's last message, as the rule for all segments has it."""
+        return run_to_end(self.segment, lambda: self.run(ending, app))
+
     def trained(self, resource: int, verdict: str | None = "stop") -> None:
-        self.segment.resource, self.segment.is_trained = resource, True
+        self.segment.resource = self.segment.saved_at = resource
+        self.segment.is_trained = True
         self.segment.verdict = VerdictMessage(verdict, "") if verdict else None
 
 
 @pytest.fixture(params=[ORDER])
-def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     channel = Recorder()
-    with segment_context(request.param, channel) as segment:
+    with segment_context(replace(request.param, trial_dir=str(tmp_path)), channel) as segment:
         yield Bench(segment, channel)
 
 
@@ -115,9 +122,12 @@ def test_the_best_value_so_far_is_not_compared_with_the_last_one(bench: Bench) -
 def test_what_comes_of_a_trial_between_rungs_is_no_measurement(bench: Bench, verdict: str) -> None:
     bench.trained(3, verdict)
     assert bench.run(ONE, lambda: "nonsense").reports == []
-    assert bench.run(ONE, failing).notes == [
-        "the app failed after the trial was paused or stopped, which changes nothing: KeyError: 'test/acc'"
-    ]
+    for app, what in [(failing, "KeyError: 'test/acc'"), (lambda: sys.exit(3), "RuntimeError: the app called")]:
+        bench.channel.notes.clear()
+        bench.segment._told.clear()
+        assert bench.end(ONE, app).outcome == "done"
+        [note] = bench.channel.notes
+        assert f"after a segment was paused or stopped, which changes nothing: {what}" in note
 
 
 @pytest.mark.parametrize("value", [(1.0,), (1.0, 2.0, 3.0), 1.0, "a", {"loss": 1.0}, (1.0, None)])
@@ -147,15 +157,27 @@ def test_an_app_that_returns_nothing_at_all_cannot_be_judged(bench: Bench) -> No
 
 
 def test_an_error_of_the_apps_is_the_trials(bench: Bench) -> None:
+    ended = bench.end(ONE, failing)
+    assert (ended.outcome, "KeyError: 'test/acc'" in ended.error) == ("error", True)
+
+
+def test_an_error_after_a_complete_training_is_shown_with_the_trial(bench: Bench) -> None:
     bench.trained(9)
-    with pytest.raises(KeyError):
-        bench.run(ONE, failing)
+    assert bench.end(ONE, failing).outcome == "done"
+    [note] = bench.channel.notes
+    assert "after the training was complete, which changes nothing: KeyError: 'test/acc'" in note
 
 
 def test_a_failure_of_the_fit_that_the_app_swallows_comes_out(bench: Bench) -> None:
     bench.segment.failure = RuntimeError("the loader broke")
-    with pytest.raises(RuntimeError, match="the loader broke"):
-        bench.run(ONE, lambda: None)
+    ended = bench.end(ONE, lambda: 0.5)
+    assert (ended.outcome, "the loader broke" in ended.error) == ("error", True)
+    assert bench.channel.reports == []
+
+
+def test_memory_that_ran_out_in_a_fit_stays_so_when_the_app_swallows_it(bench: Bench) -> None:
+    bench.segment.failure = torch.OutOfMemoryError("CUDA out of memory")
+    assert bench.end(ONE, lambda: 0.5).outcome == "out-of-memory"
 
 
 def test_an_exit_with_an_error_is_one(bench: Bench) -> None:
@@ -173,7 +195,8 @@ def test_a_good_exit_is_an_end_of_which_nothing_is_known(bench: Bench) -> None:
 @pytest.mark.parametrize("bench", [replace(ORDER, resource=9, checkpoint="x.ckpt", segment=2)], indirect=True)
 def test_a_trial_that_was_lost_after_its_end_keeps_what_it_logged(bench: Bench) -> None:
     bench.trained(9, None)
-    assert "values logged last stand" in bench.run(ONE, failing).notes[0]
+    assert bench.end(ONE, failing).outcome == "done"
+    assert "after the training was complete" in bench.channel.notes[0]
     assert bench.run(ONE, lambda: 0.5).reports == []
 
 

@@ -155,10 +155,8 @@ def test_after_a_pause_a_second_fit_is_skipped_and_a_test_runs(bench: Bench) -> 
     said = bench.inline(train, {1: "pause"})
     assert said.ended[0].outcome == "done"
     assert [report.resource for report in said.of(Report)] == [1]
-    assert [note.text for note in said.of(Note)] == [
-        "a fit after the trial was paused or stopped was skipped",
-        "the code's own validate is skipped after a segment that was paused or stopped",
-    ]
+    [note] = said.of(Note)
+    assert note.text.startswith("the code's own fit is skipped after a segment that was paused or stopped")
 
 
 def test_early_stopping_of_the_users_own_ends_the_trial(bench: Bench) -> None:

@@ -18,14 +18,15 @@ import torch
 from digits_training import DigitsData, DigitsNet, train_plainly
 from rank_bench import Bench, ScriptedChannel, differences
 
+from lightning_hwtune.errors import StudyLockedError
 from lightning_hwtune.training import rng
 from lightning_hwtune.training.channel import Saved, Started, VerdictMessage
 from lightning_hwtune.training.checkpointing import digest_of
 from lightning_hwtune.training.context import current_segment, segment_context
 from lightning_hwtune.training.ranks import adopt_environment, rank_environment, scrub_environment
+from lightning_hwtune.training.segment_end import log_path
 from lightning_hwtune.training.train_clock import TrainClock
 from lightning_hwtune.training.trial import Trial
-from lightning_hwtune.training.worker import log_path
 
 
 @pytest.mark.training
@@ -120,7 +121,8 @@ def test_a_context_is_one_at_a_time_and_ends(bench: Bench) -> None:
     with segment_context(bench.order, ScriptedChannel({})) as segment:
         assert current_segment() is segment
         again = segment_context(bench.order, segment.channel)
-        with pytest.raises(RuntimeError, match="already trains trial 17"), again:
+        said = r"already trains trial 17 of study 'study'.*study\.close\(\)"
+        with pytest.raises(StudyLockedError, match=said), again:
             pass
         assert current_segment() is segment
     assert current_segment() is None

@@ -20,7 +20,7 @@ from asha_run import Write, replayed
 from study_driver import Driver, replay, snapshot, spec
 
 from lightning_hwtune.core import events as ev
-from lightning_hwtune.core.decisions import Continue, Stop
+from lightning_hwtune.core.decisions import Continue, Start, Stop
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.core.schedulers import (
@@ -432,3 +432,90 @@ def test_run_to_end_expects_all_trials_at_the_end() -> None:
 def test_unknown_settings_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises((ArgumentError, RenamedArgumentError)):
         scheduler_from_settings(settings)
+
+
+def _one_device(scheduler: Scheduler) -> StudySpec:
+    objectives = Objectives([Metric("error", "min")])
+    return spec(scheduler=scheduler, space=SearchSpace(lr=Float(1e-4, 1e-1)), objectives=objectives, devices=1)
+
+
+class IgnoringDriver(Driver):
+    """A driver whose trials train to the end of each segment's horizon, whatever the answers say."""
+
+    saves = True
+
+    def epoch(self, trial_id: int) -> None:
+        segment, top = self.state.running[trial_id], self.controller.scheduler.max_resource
+        answers, told = [], segment.resource
+        for resource in range(segment.resource + 1, top + 1):
+            metrics = {"error": self.curve(dict(self.state.trials[trial_id].config), resource)}
+            verdict = self.controller.report(trial_id, resource, metrics, float(resource), self.now)
+            if not answers or answers[-1] == "continue":
+                told = resource
+            answers.append(verdict.kind)
+        first = next((i for i, kind in enumerate(answers) if kind != "continue"), len(answers))
+        assert len(set(answers[first:])) <= 1, "the answer changed after a pause or stop"
+        if self.saves:
+            self.save(trial_id, told, 1.0)
+        self.end(trial_id, "done")
+
+
+@pytest.mark.parametrize("saves", [True, False])
+@pytest.mark.parametrize("scheduler", SHORT, ids=repr)
+def test_trials_that_ignore_their_verdicts_are_never_offered_a_move_they_cannot_make(
+    scheduler: Scheduler, saves: bool
+) -> None:
+    driver = IgnoringDriver(_one_device(scheduler), Limits(max_trials=7, finishers=2))
+    driver.saves = saves
+    driver.run()
+    state = driver.state
+    assert len(state.trials) == 7
+    assert state.n_full >= 1
+    assert snapshot(replay(state.spec, driver.log)) == snapshot(state)
+    obedient = Driver(_one_device(scheduler), Limits(max_trials=7, finishers=2))
+    obedient.run()
+    assert [trial.decided for trial in state.trials] == [trial.decided for trial in obedient.state.trials]
+
+
+@pytest.mark.parametrize("scheduler", SHORT, ids=repr)
+def test_a_log_of_trials_that_trained_on_after_a_pause_continues(scheduler: Scheduler) -> None:
+    """Version 0.1 took reports after a pause, so that such a trial was complete and still waited at its rungs."""
+    study, limits, n_old = _one_device(scheduler), Limits(max_trials=12, finishers=3), 5
+    driver = Driver(study, limits, lambda config, epoch: 1.0 / epoch)
+    for trial_id in range(n_old):
+        decision = driver.controller.ask(driver.now, 1)
+        assert isinstance(decision, Start)
+        driver.begin(decision)
+        _train_on_as_version_0_1_did(driver, trial_id)
+        assert driver.state.trials[trial_id].state is TrialState.COMPLETED
+    again = Driver(study, limits, lambda config, epoch: 10.0 / epoch, log=driver.log)  # the old trials stay the best
+    again.run()
+    state = again.state
+    assert len(state.trials) == 12
+    assert [trial.state for trial in state.trials[:n_old]] == [TrialState.COMPLETED] * n_old
+    assert all(segment.trial_id >= n_old or segment.number == 1 for segment in state.segments)
+    assert snapshot(replay(study, again.log)) == snapshot(state)
+
+
+def _train_on_as_version_0_1_did(driver: Driver, trial_id: int) -> None:
+    """Writes what its controller wrote where a loop ignored every answer: rungs are judged, pauses are passed over."""
+    state, write = driver.state, driver.controller._write
+    for resource in range(1, state.scheduler.max_resource + 1):
+        trial, segment = state.trials[trial_id], state.running[trial_id]
+        error = driver.curve(dict(trial.config), resource)
+        measurement = driver.controller._measure(segment, resource, {"error": error}, float(resource))
+        level, verdict, target = driver.controller._judge(trial, measurement, is_inside=False)
+        write(
+            ev.Reported(
+                at=driver.now, trial_id=trial_id, segment=1, resource=resource, values=dict(measurement.values),
+                train_s=float(resource), device_s=float(resource), level=level, verdict=verdict.kind, target=target,
+                rule=verdict.reason.rule, reason=verdict.reason.text,
+            )
+        )  # fmt: skip
+    write(
+        ev.SegmentEnded(
+            at=driver.now, trial_id=trial_id, segment=1, outcome="done", state="completed", error="", wall_s=1.0,
+            device_s=1.0, billed_usd=0.0, world_size=1, next_devices=1,
+        )
+    )  # fmt: skip
+    driver.due.pop(trial_id, None)

@@ -1,0 +1,150 @@
+"""How a segment ends: one rule for functions, ask and tell, Hydra apps, LightningCLI scripts and the check.
+
+- A signal (Ctrl-C, SIGTERM) always acts.
+- An error inside the fit that reports counts, also where user code swallows it or a later fit succeeds.
+- Once the segment is paused or stopped, and saved where a pause needs it, nothing that user code does counts.
+- After a complete training the trial stays complete, and an error is shown with it.
+- Any other error counts. Running out of memory is its own outcome.
+
+The full text of an error that does not count is in the trial's log; a note shows its last line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from lightning_hwtune.errors import first_line
+from lightning_hwtune.training.channel import Ended, SegmentOrder
+from lightning_hwtune.training.context import ActiveSegment
+
+__all__ = ["conclude", "interrupt_in", "is_sigterm", "log_path", "run_to_end"]
+
+_TERMINATED = 128 + signal.SIGTERM  # the status with which `engine.signals` exits
+
+
+def run_to_end(segment: ActiveSegment, user_code: Callable[[], Any]) -> Ended:
+    """Runs user code as one segment; returns the rank's last message.
+
+    Raises:
+        KeyboardInterrupt, SystemExit: a signal arrived meanwhile, also where user code has swallowed it.
+    """
+    raised: BaseException | None = None
+    try:
+        user_code()
+    except BaseException as error:
+        raised = error
+    interrupt = interrupt_in(raised) or interrupt_in(segment.failure)
+    if interrupt is not None:
+        raise interrupt
+    return conclude(segment, raised)
+
+
+def conclude(segment: ActiveSegment, raised: BaseException | str | None) -> Ended:
+    """Returns the rank's last message of a segment in which user code has ended like this; no signal arrived.
+
+    Args:
+        raised: what came out of user code: an exception, its text, or None.
+    """
+    if isinstance(raised, SystemExit) and raised.code in (0, None):
+        raised = None
+    if segment.failure is None and segment.is_settled:
+        _show(segment, raised)
+        return segment.ended("done")
+    error = segment.failure or raised
+    if error is None:
+        return segment.ended("done")
+    outcome = "out-of-memory" if isinstance(error, BaseException) and _is_out_of_memory(error) else "error"
+    text, whole = _text(error), "" if raised is None else _text(raised)
+    return segment.ended(outcome, whole if first_line(text) in whole else text)
+
+
+def interrupt_in(error: BaseException | None) -> BaseException | None:
+    """Returns the KeyboardInterrupt or exit by which a signal acts, or None if the error is no signal's."""
+    for link in _chain(error):
+        if isinstance(link, KeyboardInterrupt) or is_sigterm(link):
+            return link
+    return error if isinstance(error, SystemExit) and error.code == _TERMINATED else None
+
+
+def is_sigterm(error: BaseException) -> bool:
+    """Return whether an error is Lightning's answer to SIGTERM: an exit without a status."""
+    return any(kind.__name__ == "SIGTERMException" for kind in type(error).__mro__)
+
+
+def log_path(order: SegmentOrder, rank: int) -> Path:
+    """Returns the file that takes a rank's output."""
+    return Path(order.trial_dir) / "logs" / f"segment_{order.segment:02d}_rank_{rank}.log"
+
+
+# ---------------------------------------------------------------------- what does not count
+
+
+def _show(segment: ActiveSegment, raised: BaseException | str | None) -> None:
+    """Notes what user code did after the end, and keeps the full text of an error in the trial's log."""
+    what = ""
+    if raised is not None:
+        text = _text(raised)
+        what = first_line(text)
+        _keep(log_path(segment.order, segment.rank), text)
+    if not segment.is_over:
+        if what:
+            segment.note(f"an error after the training was complete, which changes nothing: {what}")
+        return
+    parts = []
+    if segment.skipped:
+        parts.append(f"the code's own {segment.skipped} is skipped after a segment that was paused or stopped")
+    if what:
+        parts.append(f"an error after a segment was paused or stopped, which changes nothing: {what}")
+    if parts:
+        segment.note("; ".join([*parts, *filter(None, [segment.hints.after_a_pause])]), once_per="study", topic=_AFTER)
+
+
+_AFTER = "after a pause or stop"
+
+
+def _keep(path: Path, text: str) -> None:
+    with contextlib.suppress(OSError):  # the disk may be what failed
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{text.rstrip()}\n")
+
+
+# ---------------------------------------------------------------------- errors
+
+
+def _text(error: BaseException | str) -> str:
+    return error if isinstance(error, str) else "".join(traceback.format_exception(error))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yields an error and what it was raised from or beside."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error, or the one that it was raised from, is running out of memory on a device or the host."""
+    import torch
+
+    link: BaseException | None = error
+    while link is not None:
+        text = str(link)
+        if isinstance(link, MemoryError | torch.OutOfMemoryError) or (
+            isinstance(link, RuntimeError)
+            and (
+                "out of memory" in text
+                or "DefaultCPUAllocator: can't allocate memory" in text
+                or "not enough memory" in text
+            )
+        ):
+            return True
+        link = link.__cause__
+    return False

@@ -1,0 +1,318 @@
+"""Ask and tell: what is printed, how it survives a slip in a notebook cell, and how a told segment ends."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "training"))
+import study_functions as functions
+from broken_training import QUIET, Breaks, TinyNet, loader
+from study_bench import check_log, of_kind, small_study, states
+
+import lightning_hwtune as hwt
+from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.record import TrialState
+from lightning_hwtune.engine import open_sessions
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_open() -> Iterator[None]:
+    yield
+    open_sessions._close_all()
+
+
+def ask(study: hwt.Study, **kwargs: Any) -> hwt.Trial:
+    trial = study.ask(**{"max_trials": 3, "progress": False, **kwargs})
+    assert trial is not None
+    return trial
+
+
+def asked_to_the_end(study: hwt.Study, **kwargs: Any) -> hwt.Study:
+    while (trial := study.ask(**{"max_trials": 4, "progress": False, **kwargs})) is not None:
+        functions.plain(trial)
+        study.tell(trial)
+    return study
+
+
+# ---------------------------------------------------------------------- what is printed
+
+
+def test_the_lines_are_those_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked_to_the_end(small_study(tmp_path, "asked", pool=hwt.Pool("cpu", devices=1)), progress=True)
+    lines = capsys.readouterr().out.splitlines()
+    run = small_study(tmp_path, "run", pool=hwt.Pool("cpu", devices=1))
+    run.run(functions.plain, max_trials=4, executor="inline")
+    others = capsys.readouterr().out.splitlines()
+
+    def words(lines: list[str], name: str) -> list[str]:
+        told = [line.partition(" s  ")[2] for line in lines if " s  " in line]
+        return [text.replace(name, "NAME").rpartition(" · ")[0] or text for text in told]
+
+    assert words(lines, "asked") == words(others, "run")
+    assert any("trial 0 pauses at epoch 1: error " in line for line in lines)
+    assert lines[0] == f"study asked in {tmp_path / 'asked'}"
+    assert "study asked is finished" in lines[-1]
+
+
+def test_without_progress_nothing_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked_to_the_end(small_study(tmp_path))
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("finishers", [0, 1, 3])
+def test_ask_takes_finishers(tmp_path: Path, finishers: int) -> None:
+    study = asked_to_the_end(small_study(tmp_path), max_trials=5, finishers=finishers)
+    assert study.state().limits.finishers == finishers
+    assert study.state().n_full == max(finishers, 1 if finishers else 0)
+
+
+@pytest.mark.parametrize("name", ["n_trials", "timeout", "max_tirals", "direction"])
+def test_other_arguments_of_ask_are_answered_by_name(tmp_path: Path, name: str) -> None:
+    study = small_study(tmp_path)
+    with pytest.raises(hwt.RenamedArgumentError, match=rf"Study\.ask\({name}=\.\.\.\)"):
+        study.ask(**{name: 1})
+    assert not (study.dir / "study.db").exists()
+
+
+# ---------------------------------------------------------------------- a slip in a cell
+
+
+def test_a_cell_that_is_run_again_takes_over(tmp_path: Path) -> None:
+    first = small_study(tmp_path)
+    trial = ask(first)
+    again = small_study(tmp_path)  # the cell, corrected; the first object may live on in a traceback
+    taken = ask(again)
+    assert (taken.id, taken.segment) == (trial.id, 2)
+    given_up = of_kind(again, ev.SegmentEnded)[0]
+    assert (given_up.outcome, given_up.state) == ("interrupted", TrialState.WAITING)
+    assert "given up, since study.tell was not called" in given_up.error
+    with pytest.raises(hwt.ArgumentError, match="not told yet"):
+        first.tell(trial)
+    functions.plain(taken)
+    again.tell(taken)
+    state = check_log(asked_to_the_end(again))
+    assert (len(state.trials), state.trials[0].n_retries, state.closed.state) == (3, 0, "finished")
+
+
+@pytest.mark.parametrize("way", ["run", "enqueue", "close", "ask of the same object"])
+def test_other_calls_take_over_too(tmp_path: Path, way: str) -> None:
+    first = small_study(tmp_path)
+    ask(first)
+    again = hwt.Study.load("study", tmp_path)
+    if way == "run":
+        again.run(functions.plain, max_trials=2, executor="inline", progress=False)
+    elif way == "enqueue":
+        again.enqueue({"x": 0.25})
+    elif way == "close":
+        again.close()
+    else:
+        assert ask(again).id == 0
+        assert ask(first, max_trials=3).id == 0
+        first.close()
+    assert not again.state().running
+    assert check_log(asked_to_the_end(small_study(tmp_path))).trials[0].n_retries == 0
+
+
+def test_a_study_that_nobody_can_reach_is_no_hindrance_for_another(tmp_path: Path) -> None:
+    ask(small_study(tmp_path, "lost"))
+    gc.collect()
+    asked_to_the_end(small_study(tmp_path, "other"))
+    assert not hwt.Study.load("lost", tmp_path).state().running
+
+
+def test_a_trial_of_another_study_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    one, other = small_study(tmp_path, "one"), small_study(tmp_path, "other")
+    ask(one)
+    for use in (lambda: other.ask(max_trials=2), lambda: other.run(functions.plain, max_trials=2, executor="inline")):
+        with pytest.raises(hwt.StudyLockedError, match=r"trains trial 0 of study 'one'.*study\.close\(\)"):
+            use()
+    assert not (other.dir / "study.db").exists()
+    one.close()
+    asked_to_the_end(other)
+
+
+def test_a_study_inside_an_inline_segment_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    inner = small_study(tmp_path, "inner")
+    seen = []
+
+    def train(trial: hwt.Trial) -> None:
+        for use in (lambda: inner.ask(), lambda: inner.run(functions.plain, max_trials=1, executor="inline")):
+            with pytest.raises(hwt.StudyLockedError, match="trains trial 0 of study 'outer'") as caught:
+                use()
+            seen.append(caught.value)
+        functions.plain(trial)
+
+    outer = small_study(tmp_path, "outer", scheduler=hwt.RunToEnd(1))
+    outer.run(train, max_trials=1, executor="inline", progress=False)
+    assert len(seen) == 2
+    assert not (inner.dir / "study.db").exists()
+    assert outer.state().n_full == 1
+
+
+def test_a_study_of_another_thread_is_not_taken_over(tmp_path: Path) -> None:
+    first = small_study(tmp_path)
+    said: list[BaseException] = []
+
+    def elsewhere() -> None:
+        try:
+            small_study(tmp_path).ask(max_trials=2)
+        except hwt.StudyLockedError as error:
+            said.append(error)
+
+    ask(first)
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert "study.close()" in str(said[0])
+    first.close()
+
+
+# ---------------------------------------------------------------------- what is told
+
+
+@pytest.mark.parametrize(
+    "value", [0.5, 1, True, np.float64(0.5), [0.5], (0.5, 2), {"error": 0.5}, torch.tensor(0.5), ValueError, b"no"]
+)
+def test_a_value_is_not_told(tmp_path: Path, value: Any) -> None:
+    study = small_study(tmp_path)
+    trial = ask(study)
+    with pytest.raises(hwt.ArgumentError, match=r"Values are not passed to tell.*trial\.report\(1, val_loss=0\.5\)"):
+        study.tell(trial, value)
+    assert study.state().running, "the trial is still to be told"
+    functions.plain(trial)
+    assert study.tell(trial) == "paused"
+    study.close()
+
+
+@pytest.mark.parametrize("name", ["values", "value", "state"])
+def test_other_arguments_of_tell_are_answered_by_name(tmp_path: Path, name: str) -> None:
+    study = small_study(tmp_path)
+    trial = ask(study)
+    with pytest.raises(hwt.RenamedArgumentError, match=rf"tell\({name}=.*trial\.report\(1, val_loss"):
+        study.tell(trial, **{name: 0.5})
+    study.close()
+
+
+def trainer(trial: hwt.Trial, *callbacks: Any) -> L.Trainer:
+    settings: dict[str, Any] = {**QUIET, "callbacks": [hwt.RungCallback(), *callbacks]}
+    return L.Trainer(max_epochs=trial.max_epochs, accelerator="cpu", **settings)
+
+
+def tiny_study(folder: Path, **changes: Any) -> hwt.Study:
+    return small_study(folder, **{
+        "objectives": [hwt.Metric("val_error", "min")], "scheduler": hwt.ASHA(max_epochs=4, eta=2),
+        "pool": hwt.Pool("cpu", devices=1), **changes,
+    })  # fmt: skip
+
+
+def out_of_memory() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def broken() -> None:
+    raise ValueError("broken")
+
+
+@pytest.mark.parametrize(("action", "state"), [(broken, "waiting"), (out_of_memory, "infeasible")])
+def test_an_error_in_the_fit_that_the_loop_swallows_counts(tmp_path: Path, action: Any, state: str) -> None:
+    study = tiny_study(tmp_path, scheduler=hwt.RunToEnd(4))
+    trial = ask(study)
+    for callbacks in ([Breaks("on_train_batch_end", action, 3)], []):
+        try:
+            trainer(trial, *callbacks).fit(TinyNet(), loader(), loader())
+        except Exception as error:
+            print(error)
+    assert study.tell(trial) == state
+    assert study.state().n_full == 0
+    study.close()
+
+
+def test_what_is_told_after_a_pause_or_the_end_counts_no_more(tmp_path: Path) -> None:
+    study = tiny_study(tmp_path)
+    states_told = []
+    while (trial := study.ask(max_trials=3, finishers=1, progress=False)) is not None:
+        fitted = trainer(trial)
+        fitted.fit(TinyNet(), loader(), loader(), ckpt_path=trial.ckpt_path)
+        # evaluations have their results: an error here would end the loop
+        assert fitted.test(TinyNet(), loader(), verbose=False)[0]["test_error"] >= 0
+        assert torch.cat(fitted.predict(TinyNet(), loader())).shape == (8, 1)
+        assert fitted.callback_metrics is not None
+        states_told.append((trial.is_paused_or_stopped, study.tell(trial, broken_error())))
+    assert (False, "completed") in states_told
+    assert (True, "paused") in states_told
+    assert all(is_paused == (state == "paused") for is_paused, state in states_told)
+    state = study.state()
+    assert {trial.n_retries for trial in state.trials} == {0}
+    told = [note.text for note in state.notes if note.trial_id is None]
+    assert len(told) == 1
+    assert "which changes nothing: ValueError: broken" in told[0]
+    complete = [note.text for note in state.notes if note.trial_id is not None]
+    assert len(complete) == state.n_full
+    assert "after the training was complete" in complete[0]
+
+
+def broken_error() -> ValueError:
+    try:
+        broken()
+    except ValueError as error:
+        return error
+    raise AssertionError
+
+
+def test_an_interrupt_that_is_told_is_no_failure(tmp_path: Path) -> None:
+    study = tiny_study(tmp_path, max_retries=0)
+    assert study.tell(ask(study), KeyboardInterrupt()) == "waiting"
+    assert states(study) == {TrialState.WAITING: 1}
+    study.close()
+
+
+class Kind(Enum):
+    WIDE = 1
+
+
+@dataclass
+class Shape:
+    kind: Kind = Kind.WIDE
+    folder: Path = Path("somewhere")
+
+
+class ShapedNet(TinyNet):
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+
+
+@pytest.mark.parametrize("passed", [{}, {"ckpt_path": True}, {"ckpt_path": True, "weights_only": True}])
+def test_modules_with_dataclasses_and_enums_in_hparams_resume(tmp_path: Path, passed: dict[str, Any]) -> None:
+    study = tiny_study(tmp_path)
+    while (trial := study.ask(max_trials=2, finishers=1, progress=False)) is not None:
+        how = {**passed, "ckpt_path": trial.ckpt_path} if "ckpt_path" in passed else {}
+        trainer(trial).fit(ShapedNet(Shape()), loader(), loader(), **how)
+        study.tell(trial)
+    assert study.state().n_full >= 1
+    assert any(segment.resource > 0 for segment in study.state().segments)
+
+
+def test_one_trainer_for_all_trials_is_named(tmp_path: Path) -> None:
+    study = tiny_study(tmp_path)
+    trial = ask(study)
+    one = trainer(trial)
+    one.fit(TinyNet(), loader(), loader())
+    study.tell(trial)
+    trial = ask(study)
+    with pytest.raises(hwt.ArgumentError, match="trained before"):
+        one.fit(TinyNet(), loader(), loader())
+    study.close()

@@ -1,0 +1,428 @@
+"""How a segment ends, by one rule: errors before, in and after the fit that reports, raised or swallowed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from broken_training import Breaks, TinyNet, fit, loader
+from rank_bench import Bench, Said
+
+from lightning_hwtune.training.channel import Note, Report, Saved
+from lightning_hwtune.training.segment_end import log_path
+from lightning_hwtune.training.trial import Trial
+
+Train = Callable[[Trial], Any]
+
+
+def error(text: str = "broken") -> Any:
+    raise ValueError(text)
+
+
+def memory() -> Any:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+
+# ---------------------------------------------------------------------- after the fit
+
+
+class Odd(BaseException):
+    """An exception that `except Exception` does not catch."""
+
+
+def _predict(trial: Trial) -> None:
+    trainer = fit(trial)
+    torch.cat(trainer.predict(TinyNet(), loader())).sum()
+
+
+def _test(trial: Trial) -> None:
+    assert fit(trial).test(TinyNet(), loader())[0]["test_error"] >= 0
+
+
+def _metrics(trial: Trial) -> None:
+    trainer = fit(trial)
+    trainer.test(TinyNet(), loader())
+    assert trainer.callback_metrics["test_error"] >= 0
+
+
+def _validate_again(trial: Trial) -> None:
+    assert fit(trial).validate(TinyNet(), loader())[0]["val_error"] >= 0
+
+
+def _cross_validation(trial: Trial) -> None:
+    folds = [torch.vstack(fit(trial).predict(TinyNet(), loader())) for _ in range(2)]
+    assert torch.stack(folds).isfinite().all()
+
+
+NEEDS_A_RESULT = [_predict, _test, _metrics, _validate_again, _cross_validation]
+
+
+def _raise(trial: Trial) -> None:
+    fit(trial)
+    error()
+
+
+def _raise_in_finally(trial: Trial) -> None:
+    try:
+        fit(trial)
+    finally:
+        error()
+
+
+def _exit(trial: Trial) -> None:
+    fit(trial)
+    sys.exit(3)
+
+
+def _raise_oddly(trial: Trial) -> None:
+    fit(trial)
+    raise Odd
+
+
+def _run_out_of_memory(trial: Trial) -> None:
+    fit(trial)
+    memory()
+
+
+def _break(hook: str) -> Train:
+    return lambda trial: fit(trial, Breaks(hook, error))
+
+
+RAISES = [
+    _raise, _raise_in_finally, _exit, _raise_oddly, _run_out_of_memory,
+    _break("on_train_end"), _break("on_fit_end"), _break("teardown"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("verdict", ["pause", "stop"])
+@pytest.mark.parametrize("train", [*NEEDS_A_RESULT, *RAISES])
+def test_nothing_counts_once_a_segment_is_paused_or_stopped(bench: Bench, train: Train, verdict: str) -> None:
+    said = bench.inline(train, {1: verdict})
+    assert (said.ended[0].outcome, said.ended[0].error, said.ended[0].reached_end) == ("done", "", False)
+    assert [report.resource for report in said.of(Report)] == [1]
+    assert len(said.of(Saved)) == (verdict == "pause")
+    [note] = said.of(Note)
+    assert (note.once_per, note.topic != "") == ("study", True)
+    assert "which changes nothing: " in note.text
+    assert "trial.is_paused_or_stopped" in note.text
+    assert "Traceback (most recent call last)" in log_path(bench.order, 0).read_text()
+
+
+@pytest.mark.parametrize("train", NEEDS_A_RESULT[:4])
+def test_after_a_complete_training_results_are_there(bench: Bench, train: Train) -> None:
+    said = bench.inline(train, {4: "stop"})
+    assert (said.ended[0].outcome, said.of(Note)) == ("done", [])
+
+
+@pytest.mark.parametrize("script", [{4: "stop"}, {}])
+@pytest.mark.parametrize("train", [_raise, _exit, _raise_oddly, _break("on_fit_end")])
+def test_a_complete_training_stays_complete_and_shows_the_error(
+    bench: Bench, train: Train, script: dict[int, str]
+) -> None:
+    said = bench.inline(train, script)
+    assert said.ended[0].outcome == "done"
+    assert said.saved.resource == 4
+    [note] = said.of(Note)
+    assert note.once_per == "segment"
+    assert "after the training was complete, which changes nothing: " in note.text
+    assert "Traceback (most recent call last)" in log_path(bench.order, 0).read_text()
+
+
+def test_a_trial_that_was_lost_after_its_end_stays_complete(bench: Bench) -> None:
+    whole = bench.inline(fit, {4: "stop"})
+    said = bench.inline(_raise, {}, **bench.resume(whole, 2))
+    assert (said.ended[0].outcome, said.of(Report)) == ("done", [])
+
+
+def test_a_trial_can_ask_whether_its_segment_was_paused_or_stopped(bench: Bench) -> None:
+    seen = []
+
+    def train(trial: Trial) -> None:
+        seen.append(trial.is_paused_or_stopped)
+        fit(trial)
+        seen.append(trial.is_paused_or_stopped)
+
+    for script in ({2: "pause"}, {2: "stop"}, {4: "stop"}, {}):
+        bench.inline(train, script)
+    assert seen == [False, True, False, True, False, False, False, False]
+
+
+# ---------------------------------------------------------------------- swallowed
+
+
+def _except(trial: Trial, broken: Any) -> None:
+    try:
+        fit(trial, broken)
+    except Exception as caught:
+        print(caught)
+
+
+def _suppress(trial: Trial, broken: Any) -> None:
+    with contextlib.suppress(BaseException):
+        fit(trial, broken)
+
+
+def _return_in_finally(trial: Trial, broken: Any) -> None:
+    try:
+        fit(trial, broken)
+    finally:
+        return  # noqa: B012
+
+
+def _try_again(trial: Trial, broken: Any) -> None:
+    for callbacks in ([broken], []):
+        try:
+            fit(trial, *callbacks)
+            break
+        except Exception:
+            continue
+
+
+def _fit_in_between(trial: Trial, broken: Any) -> None:
+    _suppress(trial, broken)
+    fit(trial)
+    trial.fit(TinyNet(), loader(), loader(), logger=False)
+
+
+def _raise_another(trial: Trial, broken: Any) -> None:
+    try:
+        fit(trial, broken)
+    except Exception:
+        raise RuntimeError("the training did not work") from None
+
+
+SWALLOWS = [_except, _suppress, _return_in_finally, _try_again, _fit_in_between, _raise_another]
+BREAKS = [
+    ("on_train_batch_end", 3), ("on_validation_end", 3), ("on_train_epoch_end", 3), ("on_sanity_check_end", None),
+    ("on_train_start", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("action", "outcome"), [(error, "error"), (memory, "out-of-memory")])
+@pytest.mark.parametrize("swallow", SWALLOWS)
+def test_an_error_in_the_fit_counts_also_when_it_is_swallowed(
+    bench: Bench, swallow: Any, action: Any, outcome: str
+) -> None:
+    said = bench.inline(lambda trial: swallow(trial, Breaks("on_train_batch_end", action, 3)), {4: "stop"})
+    assert said.ended[0].outcome == outcome
+    assert ("broken" if outcome == "error" else "out of memory") in said.ended[0].error
+    assert [report.resource for report in said.of(Report)] == [1, 2]
+
+
+@pytest.mark.parametrize(("hook", "epoch"), BREAKS)
+def test_an_error_in_any_hook_counts_also_when_a_later_fit_succeeds(bench: Bench, hook: str, epoch: Any) -> None:
+    said = bench.inline(lambda trial: _try_again(trial, Breaks(hook, error, epoch)), {4: "stop"})
+    assert (said.ended[0].outcome, "broken" in said.ended[0].error) == ("error", True)
+    assert all(report.resource < 4 for report in said.of(Report))
+    assert said.of(Saved) == []
+
+
+def test_an_exit_inside_the_fit_is_no_good_end(bench: Bench) -> None:
+    said = bench.inline(lambda trial: fit(trial, Breaks("on_train_batch_end", lambda: sys.exit(0), 2)), {4: "stop"})
+    assert (said.ended[0].outcome, "SystemExit: 0" in said.ended[0].error) == ("error", True)
+
+
+def test_a_pause_that_could_not_be_saved_counts(bench: Bench) -> None:
+    class Unsaveable(TinyNet):
+        def on_save_checkpoint(self, checkpoint: Any) -> None:
+            error("not to be saved")
+
+    def train(trial: Trial) -> None:
+        with contextlib.suppress(ValueError):
+            trial.fit(Unsaveable(), loader(), loader(), logger=False)
+
+    said = bench.inline(train, {1: "pause"})
+    assert (said.ended[0].outcome, "not to be saved" in said.ended[0].error) == ("error", True)
+
+
+def test_memory_that_runs_out_stays_so_in_the_error_that_user_code_makes_of_it(bench: Bench) -> None:
+    def train(trial: Trial) -> None:
+        try:
+            memory()
+        except RuntimeError as caught:
+            raise ValueError("too large a batch") from caught
+
+    assert bench.inline(train, {}).ended[0].outcome == "out-of-memory"
+
+
+# ---------------------------------------------------------------------- signals
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("script", [{1: "pause"}, {4: "stop"}])
+def test_a_signal_acts_after_the_end_too(bench: Bench, script: dict[int, str]) -> None:
+    def train(trial: Trial) -> None:
+        fit(trial)
+        try:
+            _interrupt()
+        except KeyboardInterrupt:
+            sys.exit(1)  # as Lightning answers it
+
+    with pytest.raises(KeyboardInterrupt):
+        bench.inline(train, script)
+
+
+def test_a_signal_in_the_fit_acts_where_user_code_swallows_it(bench: Bench) -> None:
+    import signal
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            bench.inline(lambda trial: _suppress(trial, Breaks("on_train_batch_end", _interrupt, 2)), {4: "stop"})
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_the_request_to_terminate_goes_through(bench: Bench) -> None:
+    def train(trial: Trial) -> None:
+        fit(trial)
+        sys.exit(128 + 15)
+
+    with pytest.raises(SystemExit):
+        bench.inline(train, {1: "pause"})
+
+
+# ---------------------------------------------------------------------- loops that report by hand
+
+
+def _loop(trial: Trial, n: int = 4, save: bool = False, first: int = 1) -> None:
+    for epoch in range(first, n + 1):
+        trial.report(epoch, val_error=1.0 / epoch)
+        if save:
+            trial.save(epoch)
+
+
+@pytest.mark.parametrize("save", [False, True])
+@pytest.mark.parametrize("verdict", ["pause", "stop"])
+def test_a_loop_that_ignores_the_answer_gets_an_error_at_its_next_report(
+    bench: Bench, verdict: str, save: bool
+) -> None:
+    said = bench.inline(lambda trial: _loop(trial, save=save), {1: "continue", 2: verdict})
+    assert [report.resource for report in said.of(Report)] == [1, 2]
+    assert said.ended[0].outcome == "error"
+    assert f"`trial.report(...)` is 3; allowed: no report after 2 epochs: the segment was to {verdict} there" in (
+        said.ended[0].error
+    )
+    assert "trial.save(state); return" in said.ended[0].error
+
+
+def test_a_loop_that_swallows_that_error_has_it_all_the_same(bench: Bench) -> None:
+    def train(trial: Trial) -> None:
+        for epoch in range(1, 5):
+            with contextlib.suppress(Exception):
+                trial.report(epoch, val_error=1.0)
+
+    said = bench.inline(train, {1: "pause"})
+    assert ("no report after 1 epochs" in said.ended[0].error, len(said.of(Report))) == (True, 1)
+
+
+@pytest.mark.parametrize("probe", [None, 2])
+def test_without_rungs_a_loop_may_ignore_the_pause_of_a_check_or_a_limit(bench: Bench, probe: int | None) -> None:
+    said = bench.inline(_loop, {1: "pause"}, levels=(4,), probe_batches=probe)
+    assert (said.ended[0].outcome, [report.resource for report in said.of(Report)]) == ("done", [1])
+
+
+def test_a_loop_beyond_the_horizon_has_a_complete_trial_and_a_note(bench: Bench) -> None:
+    said = bench.inline(lambda trial: _loop(trial, 6), {4: "stop"})
+    assert [report.resource for report in said.of(Report)] == [1, 2, 3, 4]
+    assert said.ended[0].outcome == "done"
+    [note] = said.of(Note)
+    assert "`trial.report(...)` is 5; allowed: an integer up to 4" in note.text
+
+
+@pytest.mark.parametrize("verdict", ["pause", "stop"])
+def test_an_end_that_could_not_be_saved_counts(bench: Bench, verdict: str) -> None:
+    def train(trial: Trial) -> None:
+        n = 1 if verdict == "pause" else 4
+        _loop(trial, n)
+        with contextlib.suppress(Exception):
+            trial.save(lambda: None)  # a local function cannot be pickled
+
+    said = bench.inline(train, {1: "pause"} if verdict == "pause" else {4: "stop"})
+    assert (said.ended[0].outcome, "pickle" in said.ended[0].error) == ("error", True)
+
+
+@pytest.mark.parametrize("resource", [0, -1, 1.0, 0.5, "1", None, True, float("nan"), [1], torch.tensor(1.5)])
+def test_a_resource_is_a_positive_integer(bench: Bench, resource: Any) -> None:
+    said = bench.inline(lambda trial: trial.report(resource, val_error=1.0), {})
+    assert "allowed: a positive integer, the epochs that are done" in said.ended[0].error
+    assert "trial.report(1, val_error=0.5)" in said.ended[0].error
+    assert said.of(Report) == []
+
+
+@pytest.mark.parametrize(
+    ("resources", "text"),
+    [
+        ([1, 1], "is 1; allowed: an integer above 1, the epochs of the last report"),
+        ([2, 1], "is 1; allowed: an integer above 2"),
+        ([40], "is 40; allowed: an integer up to 4, the epochs of the full training"),
+    ],
+)
+def test_resources_grow_up_to_the_horizon(bench: Bench, resources: list[int], text: str) -> None:
+    def train(trial: Trial) -> None:
+        for resource in resources:
+            trial.report(resource, val_error=1.0)
+
+    said = bench.inline(train, {})
+    assert text in said.ended[0].error
+    assert [report.resource for report in said.of(Report)] == resources[:-1]
+
+
+def test_a_resumed_loop_goes_on_where_it_was_saved(bench: Bench) -> None:
+    def train(trial: Trial) -> None:
+        if trial.report((trial.load() or 0) + 1, val_error=1.0).kind != "continue":
+            trial.save(trial._segment.resource)
+
+    first = bench.inline(train, {1: "pause"})
+    again = bench.resume(first, 2)
+    assert bench.inline(train, {}, **again).of(Report)[0].resource == 2
+    error = bench.inline(_loop, {}, **again).ended[0].error
+    assert "is 1; allowed: an integer above 1, the epochs of the checkpoint of this segment" in error
+
+
+@pytest.mark.parametrize("value", ["high", "0.5", None, True, [1.0], [], {}, torch.ones(2), 1j, object()])
+def test_a_value_that_is_no_number_is_refused_with_its_name(bench: Bench, value: Any) -> None:
+    said = bench.inline(lambda trial: trial.report(1, val_error=value), {})
+    assert "MetricError: the objective 'val_error' must be a single number; " in said.ended[0].error
+    assert said.of(Report) == []
+
+
+@pytest.mark.parametrize("value", [1, 0.5, torch.tensor(0.5), torch.ones(1), float("nan"), float("inf")])
+def test_numbers_of_any_kind_are_reported(bench: Bench, value: Any) -> None:
+    [report] = bench.inline(lambda trial: trial.report(1, val_error=value), {}).of(Report)
+    assert isinstance(report.metrics["val_error"], float)
+
+
+# ---------------------------------------------------------------------- in a process of its own
+
+
+@pytest.mark.training
+@pytest.mark.parametrize("num_devices", [1, 2])
+def test_the_rule_holds_on_every_rank(bench: Bench, num_devices: int) -> None:
+    def train(trial: Trial) -> None:
+        trainer = fit(trial)
+        trainer.test(TinyNet(), loader())[0]["test_error"]
+
+    said: Said = bench.segment(train, {1: "pause"}, num_devices=num_devices)
+    assert [ended.outcome for ended in said.ended] == ["done"] * num_devices
+    assert len(said.of(Note)) == 1
+    for rank in range(num_devices):
+        assert "IndexError" in log_path(bench.order, rank).read_text()
+
+
+@pytest.mark.training
+def test_memory_that_one_rank_swallows_is_that_ranks_last_word(bench: Bench) -> None:
+    def train(trial: Trial) -> None:
+        action = memory if os.environ["RANK"] == "1" else lambda: None
+        _suppress(trial, Breaks("on_train_batch_end", action, 1))
+
+    said: Said = bench.segment(train, {4: "stop"}, num_devices=2)
+    assert "out-of-memory" in [ended.outcome for ended in said.ended]
