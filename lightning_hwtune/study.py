@@ -272,7 +272,7 @@ class Study:
                     return LocalExecutor(payload.path, preload=preload, hang_timeout_s=hang_timeout)
                 return InlineExecutor(train) if isinstance(executor, str) else executor
 
-            done = self._drive(session, signals, begin, payload, check, progress, save_every)
+            done = self._drive(session, signals, begin, payload, check, progress, save_every, hang_timeout)
         if done.reason.rule == "max-failures":
             raise StudyFailedError(self.name, done.reason.text)
         return self
@@ -286,6 +286,7 @@ class Study:
         check: bool,
         progress: bool,
         save_every: int | None,
+        hang_timeout: float | str | None,
     ) -> Done:
         from lightning_hwtune.report.live import open_view
 
@@ -318,7 +319,9 @@ class Study:
                     ):
                         view.checking()
                         folder = self._files.scratch("check")
-                        found = run_check(self._spec, executor, payload, folder, session.tick)
+                        found = run_check(
+                            self._spec, executor, payload, folder, session.tick, hang_timeout_s=hang_timeout
+                        )
                         view.checked(found)
                         for note in found.study_notes:  # shown now: the trials need not repeat them
                             session.controller.note_once(note.text, note.topic, session.clock.now())

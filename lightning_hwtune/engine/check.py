@@ -1,31 +1,39 @@
-"""The first minute: two batches of one configuration in a child process, before a study spends anything.
+"""The first minute: shortened epochs of one configuration in child processes, before a study spends anything.
 
-What it finds is either an error, raised at once, or the numbers that a user wants to see before starting: what is
-logged, how long an epoch takes, how large a checkpoint is, what the study will take.
+What it finds is either an error, raised at once, or what a user wants to see before starting: what is logged, how long
+an epoch and a start-up take, how large a checkpoint is, what the study will take, and whether a pause changes anything.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import shutil
+import statistics
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
-from lightning_hwtune.core.searchers import History
 from lightning_hwtune.core.spec import StudySpec
-from lightning_hwtune.engine.devices import device_mask
+from lightning_hwtune.engine.check_orders import check_configs, check_order
+from lightning_hwtune.engine.check_segment import AUTO_STILL_S, Trained, train_segment
 from lightning_hwtune.engine.executor import Executor
+from lightning_hwtune.engine.hang import AUTO
 from lightning_hwtune.engine.payload import Payload
 from lightning_hwtune.engine.report_notes import late_objectives, must_train_on, rung_places
+from lightning_hwtune.engine.resume_proof import (
+    N_EPOCHS,
+    SAVES_NOTHING,
+    TOO_LONG,
+    ResumeProof,
+    is_affordable,
+)
 from lightning_hwtune.errors import MetricError, TrialError
-from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage
+from lightning_hwtune.training.channel import Note, Probe, Report, SegmentOrder
 
 __all__ = ["Check", "run_check"]
-
-_BATCHES = 2
 
 
 @final
@@ -41,6 +49,10 @@ class Check:
         checkpoint_bytes: size of one checkpoint. payload_bytes: of the training function with all it captures.
         largest_capture: the heaviest captured object and its bytes; None if the payload is light.
         wall_s: what the check itself took.
+        epochs_s: the same for each device count that was checked.
+        startup_s: seconds of a segment beside its training, once the fork server is ready.
+        warm_up_s: seconds that the first epoch of a trial takes longer than others.
+        imports: packages that each segment imports, and the seconds each takes, the slowest first.
         notes: lines for the user. study_notes: those of them that hold for the whole study.
     """
 
@@ -55,37 +67,10 @@ class Check:
     notes: tuple[str, ...] = ()
     study_notes: tuple[Note, ...] = ()
     gpu_bytes: int = 0
-
-
-@final
-class _Witness:
-    """A sink that remembers."""
-
-    def __init__(self, order: SegmentOrder) -> None:
-        self._order = order
-        self.reports: list[Report] = []
-        self.saved_bytes = 0
-        self.end: Ended | None = None
-        self.notes: list[Note] = []
-
-    def reported(self, trial_id: int, segment: int, report: Report) -> VerdictMessage:
-        """Has the segment pause, so that it saves; before that it trains until all objectives are there."""
-        self.reports.append(report)
-        if report.probe and must_train_on(report, self._order.metrics, self._order.levels, len(self.reports)):
-            return VerdictMessage("continue", "an objective was not logged yet")
-        return VerdictMessage("pause", "this was a check")
-
-    def saved(self, trial_id: int, segment: int, saved: Saved) -> None:
-        """Keeps the size."""
-        self.saved_bytes = saved.n_bytes
-
-    def noted(self, trial_id: int, segment: int, note: Note) -> None:
-        """Keeps the line."""
-        self.notes.append(note)
-
-    def ended(self, trial_id: int, segment: int, ended: Ended, world_size: int) -> None:
-        """Keeps how it ended."""
-        self.end = ended
+    epochs_s: Mapping[int, float] = field(default_factory=dict)
+    startup_s: float = math.nan
+    warm_up_s: float = 0.0
+    imports: tuple[tuple[str, float], ...] = ()
 
     def forgets_interruption(self) -> bool:
         """Return whether the segment ended for no fault of its own, as when the fork server is killed; forgets it."""
@@ -96,85 +81,177 @@ class _Witness:
 
 
 def run_check(
-    spec: StudySpec, executor: Executor, payload: Payload, folder: Path, tick: Callable[[], None] = lambda: None
+    spec: StudySpec,
+    executor: Executor,
+    payload: Payload,
+    folder: Path,
+    tick: Callable[[], None] = lambda: None,
+    *,
+    hang_timeout_s: float | str | None = AUTO,
 ) -> Check:
-    """Trains two batches of the searcher's first configuration; `folder` is emptied.
+    """Trains shortened epochs of the study's first configurations; `folder` is emptied.
+
+    The smallest device count and the largest one are trained, each once without a pause and once with one, where the
+    study may pause trials: the two must be equal bit by bit.
 
     Args:
         tick: called about once a second meanwhile.
+        hang_timeout_s: seconds without a sign of work that end the check; "auto" for ten minutes, None for no limit.
 
     Raises:
         MetricError: an objective was not logged.
-        TrialError: the training code failed, or never reported; the message carries the traceback.
+        TrialError: the training code failed, never reported, or stood still; the message carries the traceback.
     """
-    began = time.monotonic()
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    order = _order(spec, folder)
-    witness = _Witness(order)
+    began, still_s = time.monotonic(), AUTO_STILL_S if isinstance(hang_timeout_s, str) else hang_timeout_s
+    found: list[_Found] = []
     try:
-        executor.start(order)
-        while witness.end is None:
-            executor.wait(witness, 1.0)
-            tick()
-            if witness.forgets_interruption():
-                executor.start(order)
+        for config in check_configs(spec):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            found.append(_check_one(spec, executor, config, folder, tick, still_s))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    reports, end = witness.reports, witness.end
-    if end.outcome != "done":
+    return _summary(spec, found, payload, time.monotonic() - began)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What one configuration showed. `notes` are of the proof."""
+
+    order: SegmentOrder
+    whole: Trained
+    notes: tuple[str, ...] = ()
+    resumed: Trained | None = None
+
+
+def _check_one(
+    spec: StudySpec,
+    executor: Executor,
+    config: Mapping[str, Any],
+    folder: Path,
+    tick: Callable[[], None],
+    still_s: float | None,
+) -> _Found:
+    """Trains one configuration, without a pause and, where that shows something, with one."""
+
+    def train(order: SegmentOrder, plan: Callable[[Report], bool]) -> Trained:
+        Path(order.trial_dir).mkdir(exist_ok=True)
+        return _succeeded(spec, order, train_segment(executor, order, plan, tick, still_s))
+
+    n_epochs = N_EPOCHS if spec.scheduler.pauses else 1
+    first = check_order(spec, config, folder / "whole")
+    n_reports: set[int] = set()
+
+    def at_end(report: Report) -> bool:
+        n_reports.add(report.resource)
+        if report.probe and must_train_on(report, spec.objectives.metrics, spec.scheduler.levels, len(n_reports)):
+            return False
+        is_last = len(n_reports) >= n_epochs or report.resource >= spec.scheduler.max_resource
+        return is_last or (n_epochs > 1 and not is_affordable(report))
+
+    whole = train(first, at_end)
+    resources = sorted(n_reports)
+    if n_epochs == 1 or len(resources) < 2:
+        is_cut = n_epochs > 1 and resources[0] < spec.scheduler.max_resource and whole.saved_as is not None
+        return _Found(first, whole, (TOO_LONG,) if is_cut else ())
+    paused = folder / "paused"
+    before = train(check_order(spec, config, paused), lambda report: report.resource >= resources[-2])
+    if before.saved_as is None:
+        return _Found(first, whole, (SAVES_NOTHING,))
+    resumes = before.saved_as.resource, before.saved_as.path
+    after = train(check_order(spec, config, paused, resumes), lambda report: report.resource >= resources[-1])
+    note = ResumeProof(whole, before, after).note(spec.scheduler.unit)
+    return _Found(first, whole, (note,) if note else (), after)
+
+
+def _succeeded(spec: StudySpec, order: SegmentOrder, found: Trained) -> Trained:
+    """Returns what was trained.
+
+    Raises:
+        MetricError, TrialError: as `run_check`.
+    """
+    end = found.end
+    if end is not None and end.outcome != "done":
         text = end.error.rstrip()
         why = text.rpartition("\n")[2]
-        raise TrialError(f"the check failed, so nothing was started: {why}\n\nwith {dict(order.config)}:\n{text}")
-    if not reports:
+        where = " when it resumed from a checkpoint" if order.checkpoint is not None else ""
+        raise TrialError(
+            f"the check failed{where}, so nothing was started: {why}\n\nwith {dict(order.config)}:\n{text}"
+        )
+    if not found.reports:
         wanted = ", ".join(repr(name) for name in spec.objectives.metrics) or "an epoch"
         raise MetricError(
             f"the training function returned without reporting {wanted}. Call trial.fit(model, data), or the fit "
             "of a Trainer with a validation loop, or trial.report(epochs, ...)."
         )
-    probe = reports[0].probe
+    return found
+
+
+def _summary(spec: StudySpec, found: Sequence[_Found], payload: Payload, wall_s: float) -> Check:
+    first = found[0]
+    reports, saved = first.whole.reports, [item.whole.saved_as for item in found]
     logged = {name for report in reports for name in (report.probe.logged if report.probe else report.metrics)}
     about_reports = rung_places(reports[0], spec.scheduler)
-    if probe is not None:
-        about_reports += late_objectives(reports, order.metrics, order.levels, order.unit)
+    if reports[0].probe is not None:
+        scheduler = spec.scheduler
+        about_reports += late_objectives(reports, spec.objectives.metrics, scheduler.levels, scheduler.unit)
+    notes = [note for item in found for note in item.whole.notes]
+    proofs = dict.fromkeys(text for item in found for text in item.notes)
+    study_notes = [note for note in notes if note.once_per == "study"] + [Note(text, "study") for text in proofs]
+    epochs_s = {item.order.num_devices: _epoch_s(item.whole) for item in found}
     return Check(
-        config=order.config,
-        num_devices=order.num_devices,
+        config=first.order.config,
+        num_devices=first.order.num_devices,
         logged=tuple(sorted(logged)),
-        epoch_s=probe.epoch_s if probe else math.nan,
-        checkpoint_bytes=witness.saved_bytes,
+        epoch_s=epochs_s[first.order.num_devices],
+        epochs_s=epochs_s,
+        startup_s=statistics.fmean(
+            _startup_s(item.resumed or item.whole, is_first=item.resumed is None) for item in found
+        ),
+        warm_up_s=_warm_up_s(first.whole),
+        imports=_imports(first.resumed or first.whole),
+        checkpoint_bytes=max((item.n_bytes for item in saved if item is not None), default=0),
         payload_bytes=payload.n_bytes,
         largest_capture=payload.largest,
-        wall_s=time.monotonic() - began,
-        notes=(*(note.text for note in witness.notes), *about_reports),
-        study_notes=tuple(note for note in witness.notes if note.once_per == "study"),
-        gpu_bytes=probe.gpu_bytes if probe else 0,
+        wall_s=wall_s,
+        notes=tuple(dict.fromkeys([*(note.text for note in notes), *about_reports, *proofs])),
+        study_notes=tuple(dict.fromkeys(study_notes)),
+        gpu_bytes=max((item.whole.reports[-1].probe or Probe((), 0.0)).gpu_bytes for item in found),
     )
 
 
-def _order(spec: StudySpec, folder: Path) -> SegmentOrder:
-    config = spec.searcher.propose(spec.space, 0, spec.seed, History([], spec.objectives)) or {}
-    num_devices = spec.allocation.devices(config)
-    slots = tuple(range(num_devices))
-    return SegmentOrder(
-        study=spec.name,
-        trial_id=0,
-        segment=1,
-        config=config,
-        seed=spec.seed,
-        num_devices=num_devices,
-        slots=slots,
-        accelerator=spec.pool.accelerator,
-        threads_per_device=spec.pool.threads_per_device,
-        trial_dir=str(folder.resolve()),
-        resource=0,
-        checkpoint=None,
-        unit=spec.scheduler.unit,
-        max_resource=spec.scheduler.max_resource,
-        levels=spec.scheduler.levels,
-        metrics=spec.objectives.metrics,
-        across_ranks=spec.objectives.across_ranks,
-        batch=spec.batch,
-        env=device_mask(spec.pool, slots),
-        probe_batches=_BATCHES,
-    )
+def _epoch_s(found: Trained) -> float:
+    """Returns the seconds of a whole epoch: the shortest that any shortened one amounts to."""
+    known = [report.probe.epoch_s for report in found.reports if report.probe is not None]
+    if not known:  # a loop of the user's own trains whole epochs
+        known = [after - before for before, after in itertools.pairwise([0.0, *_times(found)])]
+    return math.nan if any(map(math.isnan, known)) else min(known)
+
+
+def _warm_up_s(found: Trained) -> float:
+    """Returns what the first epoch of a trial takes longer than the others."""
+    first, *others = (after - before for before, after in itertools.pairwise([0.0, *_times(found)]))
+    return max(first - min(others), 0.0) if others else 0.0
+
+
+def _times(found: Trained) -> list[float]:
+    return [report.train_s for report in found.reports]
+
+
+def _startup_s(found: Trained, *, is_first: bool) -> float:
+    """Returns the seconds of a segment in which it does not train: before its first report, and after its last one."""
+    last = found.reports[-1]
+    around_s = max(found.wall_s - last.train_s, 0.0)
+    if is_first and last.probe is not None and math.isfinite(last.probe.startup_s):
+        return min(around_s, last.probe.startup_s)  # the fork server had to start, too
+    return around_s
+
+
+def _imports(found: Trained) -> tuple[tuple[str, float], ...]:
+    """Returns the packages that a segment imports, and their seconds, the longest first."""
+    probe, times = found.reports[-1].probe, dict[str, float]()
+    for module, seconds in (probe.imports if probe else {}).items():
+        package = module.partition(".")[0]
+        times[package] = times.get(package, 0.0) + seconds
+    return tuple(sorted(times.items(), key=lambda item: -item[1]))

@@ -155,6 +155,12 @@ class LocalExecutor:
         handles += [rank.channel for rank in ranks if rank.is_open]
         mp.wait([*handles, *(self._server.waitable if not self._server.is_ready else [])], patience_s)
 
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the ranks, each the leader of a session."""
+        ranks = (rank for group in self._groups.values() for rank in group.ranks)
+        return [rank.pid for rank in ranks if rank.pid is not None]
+
     def _take(self, sink: Sink, group: Group, rank: Rank, message: Message) -> None:
         order = group.order
         if isinstance(message, Beat):

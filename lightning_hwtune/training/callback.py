@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from lightning_hwtune.errors import ArgumentError
@@ -32,6 +33,8 @@ from lightning_hwtune.training.epoch_reports import EpochReports
 from lightning_hwtune.training.resource_count import ResourceCount
 from lightning_hwtune.training.resume.lightning_state import rewind_to_epoch_end
 from lightning_hwtune.training.resume.state import STATE_KEY, ResumeState
+from lightning_hwtune.training.untraced import redirect_checkpoints
+from lightning_hwtune.training.value_digest import value_digest
 
 __all__ = ["RungHooks"]
 
@@ -85,6 +88,7 @@ class RungHooks:
             loggers.continue_runs(trainer, segment)
         else:
             internals.limit_batches(trainer, segment.order.probe_batches)
+            redirect_checkpoints(trainer, Path(segment.order.trial_dir))
         self._segment, self._has_begun, self._resume = segment, False, ResumeState(segment)
         self._count = ResourceCount(segment.order.unit, segment.order.resource)
         self._reports = EpochReports(segment, self._count, own_limits)
@@ -256,6 +260,8 @@ class RungHooks:
         if self._resume is None:
             return
         checkpoint[STATE_KEY] = self._resume.save(trainer, pl_module)
+        if self._segment is not None and self._segment.order.probe_batches is not None:
+            self._segment.weights = value_digest(checkpoint.get("state_dict"))
         if self._is_between_epochs:
             rewind_to_epoch_end(checkpoint)
 

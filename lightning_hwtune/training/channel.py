@@ -6,6 +6,7 @@ Rank 0 sends `Report` and waits for a `VerdictMessage`; it sends `Saved` when a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
@@ -134,12 +135,16 @@ class Probe:
         epoch_s: estimated seconds of a whole epoch; NaN if unknown.
         gpu_bytes: the most GPU memory that the training reserved so far; 0 on the CPU.
         places: where a training in steps or samples reports; None for a loop that reports by hand.
+        startup_s: from the start of the process to the start of training; NaN if unknown.
+        imports: modules that the process imported, and the seconds each took, those it caused included.
     """
 
     logged: tuple[str, ...]
     epoch_s: float
     gpu_bytes: int = 0
     places: ReportPlaces | None = None
+    startup_s: float = math.nan
+    imports: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +181,17 @@ class VerdictMessage:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A checkpoint is complete: `path` absolute, `digest` BLAKE2b-256 in hex, `train_s` of this segment up to it."""
+    """A checkpoint is complete: `path` absolute, `digest` BLAKE2b-256 in hex, `train_s` of this segment up to it.
+
+    `weights` is a digest of the weights alone, in a check; empty elsewhere.
+    """
 
     path: str
     digest: str
     n_bytes: int
     resource: int
     train_s: float
+    weights: str = ""
 
 
 @dataclass(frozen=True, slots=True)

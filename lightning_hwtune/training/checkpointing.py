@@ -57,7 +57,7 @@ def save_file(segment: ActiveSegment, resource: int, train_s: float, write: Writ
         raise CheckpointError(_failure(path, error)) from error
     segment.advance()
     segment.saved_at = resource
-    segment.send(Saved(str(path), digest_of(path), path.stat().st_size, resource, train_s))
+    segment.send(Saved(str(path), digest_of(path), path.stat().st_size, resource, train_s, segment.weights))
 
 
 def save_together(

@@ -12,7 +12,7 @@ from typing import final
 
 from lightning_hwtune.errors import StudyLockedError
 from lightning_hwtune.training.channel import Channel, Ended, Message, Note, SegmentOrder, VerdictMessage
-from lightning_hwtune.training.import_times import measured
+from lightning_hwtune.training.import_times import measured, process_age_s
 from lightning_hwtune.training.launchers import give_back_launchers, take_launchers
 from lightning_hwtune.training.train_clock import TrainClock
 
@@ -59,6 +59,7 @@ class ActiveSegment:
         failure: the error that ended the reporting fit or loop before that; user code may have caught it.
         skipped: what user code ran without effect after a pause or stop: "fit", "test", ...
         skips_evaluation: False where user code must get its results also after a pause or stop.
+        weights: digest of the weights in the newest checkpoint of a check.
     """
 
     order: SegmentOrder
@@ -78,12 +79,18 @@ class ActiveSegment:
     failure: BaseException | None = None
     skipped: str = ""
     skips_evaluation: bool = True
+    weights: str = ""
     _told: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.resource = self.saved_at = self.order.resource
         is_resumed, tunes = self.order.checkpoint is not None, self.order.accelerator != "cpu"
         self.clock = TrainClock(is_resumed=is_resumed, tunes=tunes)
+
+    @property
+    def startup_s(self) -> float:
+        """Seconds from the start of this process to the start of training, or up to now; NaN where nobody knows."""
+        return process_age_s() - self.clock.age_s
 
     @property
     def is_over(self) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib.machinery
+import math
+import os
 import sys
 import threading
 import time
@@ -15,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any, final
 
-__all__ = ["compile_s", "import_s", "import_times", "measured", "watch_compiler"]
+__all__ = ["compile_s", "import_s", "import_times", "measured", "process_age_s", "watch_compiler"]
 
 
 def import_s() -> float:
@@ -26,6 +28,16 @@ def import_s() -> float:
 def import_times() -> dict[str, float]:
     """Returns the seconds of each import that no other import caused: name of the module -> seconds."""
     return dict(_finder.times)
+
+
+def process_age_s() -> float:
+    """Returns the seconds since this process was forked, to a hundredth; NaN where the system does not tell."""
+    try:
+        with open("/proc/self/stat") as file:
+            ticks = int(file.read().rpartition(")")[2].split()[19])
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError, ValueError, IndexError):
+        return math.nan
 
 
 def compile_s() -> float:

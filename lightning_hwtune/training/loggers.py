@@ -18,6 +18,7 @@ from lightning_hwtune.training.log_folders import continue_folder, mark_restart
 from lightning_hwtune.training.metrics_file import KeptMetricsFile, hold_metrics
 from lightning_hwtune.training.run_record import load_record, save_record
 from lightning_hwtune.training.trackers import continue_mlflow_run
+from lightning_hwtune.training.untraced import is_silent
 
 __all__ = ["continue_runs", "hold_rows", "log_configuration", "log_decision", "mark_restarts"]
 
@@ -95,7 +96,7 @@ def _known(trainer: Any) -> Iterator[tuple[str, str, Any]]:
     """Yields the loggers whose runs can be continued, each with a name that is the same in all segments, and a kind."""
     for index, logger in enumerate(trainer.loggers):
         kind = _kind(logger)
-        if kind and not isinstance(logger, KeptMetricsFile):
+        if kind and not isinstance(logger, KeptMetricsFile) and not is_silent(logger):
             yield f"{index}_{kind}", kind, logger
 
 

@@ -14,10 +14,12 @@ import secrets
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from lightning_hwtune.training.channel import SegmentOrder
 from lightning_hwtune.training.run_record import load_record, save_record
+from lightning_hwtune.training.untraced import untraced
 
 __all__ = ["continue_mlflow_run", "tracker_runs"]
 
@@ -32,8 +34,9 @@ def tracker_runs(order: SegmentOrder, rank: int) -> Iterator[None]:
     the run of whoever started the study are hidden meanwhile: a trial is no part of that run. Ranks but the first have
     no run.
     """
-    before = _open_runs()
-    with _variables(_run_variables(order) if rank == 0 else {}):
+    before, is_check = _open_runs(), order.probe_batches is not None
+    silenced = untraced(Path(order.trial_dir)) if is_check else contextlib.nullcontext()
+    with silenced, _variables(_run_variables(order) if rank == 0 else {}):
         is_failed = True
         try:
             yield
@@ -42,7 +45,9 @@ def tracker_runs(order: SegmentOrder, rank: int) -> Iterator[None]:
             is_failed = error.code not in (0, None)
             raise
         finally:
-            if rank == 0:
+            if rank == 0 and is_check:
+                _delete_mlflow(before)
+            elif rank == 0:
                 _remember_mlflow(order, before)
             _end_runs(before, is_failed)
 
@@ -69,7 +74,7 @@ def continue_mlflow_run(logger: Any, seen: dict[str, Any]) -> None:
 def _run_variables(order: SegmentOrder) -> dict[str, str]:
     """Returns the variables for this trial; a check is no trial and has no run in W&B."""
     if order.probe_batches is not None:
-        return {"WANDB_MODE": "disabled"}
+        return {"WANDB_MODE": "disabled", "WANDB_DIR": order.trial_dir}
     record = load_record(order.trial_dir)
     if "wandb_run_id" not in record:
         study = re.sub(r"[^\w.-]", "-", order.study)[:40]
@@ -114,6 +119,16 @@ def _remember_mlflow(order: SegmentOrder, before: tuple[Any, Any, Any]) -> None:
         record = load_record(order.trial_dir)
         if last_run_id not in (None, before[2]) and "mlflow_run_id" not in record:
             save_record(order.trial_dir, {**record, "mlflow_run_id": last_run_id})
+
+
+def _delete_mlflow(before: tuple[Any, Any, Any]) -> None:
+    """Deletes the run that user code of a check made with `mlflow.start_run`."""
+    with _told():
+        last_run_id = _open_runs()[2]
+        if last_run_id not in (None, before[2]):
+            while sys.modules["mlflow"].active_run() is not None:
+                sys.modules["mlflow"].end_run()
+            sys.modules["mlflow"].delete_run(last_run_id)
 
 
 def _end_runs(before: tuple[Any, Any, Any], is_failed: bool) -> None:

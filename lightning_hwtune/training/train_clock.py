@@ -93,6 +93,7 @@ class TrainClock:
         self._now, self._imports, self._compiling = now, imports, compiling
         self._total_s = self._returned_s = self._epoch_at = 0.0
         self._since: float | None = None
+        self._started_at: float | None = None
         self._left_out_at = 0.0
         self._mark = (now(), self._left_out())
         self._laps = {(stage, part): _Laps() for stage in (_TRAINING, _VALIDATION) for part in _PARTS}
@@ -105,6 +106,13 @@ class TrainClock:
         """Lets it run, from now or from the moment of the last `mark`; no effect if it runs."""
         if self._since is None:
             self._since, self._left_out_at = self._mark if at_mark else (self._now(), self._left_out())
+        if self._started_at is None:
+            self._started_at = self._since
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since it was started first; 0 before that."""
+        return 0.0 if self._started_at is None else self._now() - self._started_at
 
     def mark(self) -> None:
         """Marks a moment from which it may turn out to have run."""

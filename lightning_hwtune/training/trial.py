@@ -299,11 +299,14 @@ class Trial:
         from lightning_hwtune.training.checkpointing import save_file
         from lightning_hwtune.training.resume.by_hand import write_by_hand
         from lightning_hwtune.training.rng import rng_state
+        from lightning_hwtune.training.value_digest import value_digest
 
         segment = self._segment
         with segment.clock.paused():
             try:
                 if segment.rank == 0:
+                    if segment.order.probe_batches is not None:
+                        segment.weights = value_digest(state)
                     streams = [rng_state(), *self._streams[1:]]
                     write = partial(write_by_hand, segment, state, streams)
                     save_file(segment, segment.resource, segment.clock.seconds, write)

@@ -1,0 +1,80 @@
+"""What a check trains: configurations that the study itself would try, on its smallest and its largest device count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning_hwtune.core.searchers import History
+from lightning_hwtune.core.spec import StudySpec
+from lightning_hwtune.engine.devices import device_mask
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.training.channel import SegmentOrder
+
+__all__ = ["check_configs", "check_order"]
+
+_BATCHES = 2
+_DRAWS = 64
+
+
+def check_configs(spec: StudySpec) -> list[Mapping[str, Any]]:
+    """Returns the first draw of the searcher for the smallest device count, and for the largest if that is another.
+
+    A count that none of the next draws has gets the first draw, on so many devices.
+    """
+    history = History([], spec.objectives)
+    first = spec.searcher.propose(spec.space, 0, spec.seed, history) or {}
+    wanted = sorted({min(spec.allocation.counts), max(spec.allocation.counts)})
+    found: dict[int, Mapping[str, Any]] = {}
+    for draw in range(_DRAWS):
+        if len(found) == len(wanted):
+            break
+        config = first if draw == 0 else spec.searcher.propose(spec.space, draw, spec.seed, history)
+        if config is None:
+            break
+        count = spec.allocation.devices(config)
+        if count in wanted:
+            found.setdefault(count, config)
+    for count in wanted:
+        if count not in found and spec.space.devices_key is not None:
+            config = {**first, spec.space.devices_key: count}
+            try:
+                found[count] = spec.space.validate(config)
+            except ArgumentError:  # the first draw's batch does not divide
+                continue
+    return [found[count] for count in wanted if count in found] or [first]
+
+
+def check_order(
+    spec: StudySpec, config: Mapping[str, Any], folder: Path, resumes: tuple[int, str] | None = None
+) -> SegmentOrder:
+    """Returns the order for one segment of a check.
+
+    Args:
+        folder: of its trial. resumes: resource and path of the checkpoint from which it is the second segment.
+    """
+    num_devices = spec.allocation.devices(config)
+    slots = tuple(range(num_devices))
+    return SegmentOrder(
+        study=spec.name,
+        trial_id=0,
+        segment=1 if resumes is None else 2,
+        config=config,
+        seed=spec.seed,
+        num_devices=num_devices,
+        slots=slots,
+        accelerator=spec.pool.accelerator,
+        threads_per_device=spec.pool.threads_per_device,
+        trial_dir=str(folder.resolve()),
+        resource=0 if resumes is None else resumes[0],
+        checkpoint=None if resumes is None else resumes[1],
+        unit=spec.scheduler.unit,
+        max_resource=spec.scheduler.max_resource,
+        levels=spec.scheduler.levels,
+        metrics=spec.objectives.metrics,
+        across_ranks=spec.objectives.across_ranks,
+        batch=spec.batch,
+        env=device_mask(spec.pool, slots),
+        probe_batches=_BATCHES,
+    )

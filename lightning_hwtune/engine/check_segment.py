@@ -1,0 +1,152 @@
+"""One segment of a check: trained by the study's own executor, answered by a plan, ended when it stands still."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import final
+
+from lightning_hwtune.engine.executor import Executor
+from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage
+
+__all__ = ["AUTO_STILL_S", "Plan", "Trained", "train_segment"]
+
+AUTO_STILL_S = 600.0
+_LOOK_S = 2.0
+_BEATS_BYTES = 1 << 16  # what the heartbeats of a rank may write in that time, and more
+
+Plan = Callable[[Report], bool]
+"""Returns whether the segment pauses at this report."""
+
+
+@final
+@dataclass(slots=True)
+class Trained:
+    """What a segment of a check did; a sink that remembers.
+
+    Attributes:
+        reports: in order. saved: the newest checkpoint. end: how it ended.
+        first_s: from the order to the first report. wall_s: to its end.
+    """
+
+    plan: Plan
+    began: float = field(default_factory=time.monotonic)
+    reports: list[Report] = field(default_factory=list)
+    saved_as: Saved | None = None
+    end: Ended | None = None
+    notes: list[Note] = field(default_factory=list)
+    first_s: float = 0.0
+    wall_s: float = 0.0
+
+    def reported(self, trial_id: int, segment: int, report: Report) -> VerdictMessage:
+        """Has the segment pause where the plan says so, so that it saves."""
+        self.reports.append(report)
+        self.first_s = self.first_s or time.monotonic() - self.began
+        return VerdictMessage("pause" if self.plan(report) else "continue", "this was a check")
+
+    def saved(self, trial_id: int, segment: int, saved: Saved) -> None:
+        """Keeps the checkpoint."""
+        self.saved_as = saved
+
+    def noted(self, trial_id: int, segment: int, note: Note) -> None:
+        """Keeps the line."""
+        self.notes.append(note)
+
+    def ended(self, trial_id: int, segment: int, ended: Ended, world_size: int) -> None:
+        """Keeps how it ended."""
+        self.end, self.wall_s = ended, time.monotonic() - self.began
+
+
+def train_segment(
+    executor: Executor, order: SegmentOrder, plan: Plan, tick: Callable[[], None], still_s: float | None
+) -> Trained:
+    """Trains one segment to its end.
+
+    Args:
+        tick: called about once a second meanwhile.
+        still_s: ends the segment once its processes have neither reported nor printed, read or written anything for
+            so long, as a deadlock does and a download does not; None for no limit.
+    """
+    found, watch = Trained(plan), _Stillness(Path(order.trial_dir))
+    executor.start(order)
+    while found.end is None:
+        executor.wait(found, 1.0)
+        tick()
+        if found.end is not None and found.end.outcome == "interrupted":  # the fork server was killed: once more
+            found = Trained(plan)
+            executor.start(order)
+        still = watch.seconds(len(found.reports), getattr(executor, "pids", []))
+        if found.end is None and still_s is not None and still > still_s:
+            why = (
+                f"no progress for {still:.0f} s: the training neither reported nor printed, read or wrote anything. "
+                "A strategy that starts processes of its own, or ranks that wait for each other, can be the cause. "
+                "`hang_timeout` sets another limit in seconds, and None switches it off"
+            )
+            executor.end(order.trial_id, "lost", why)
+            still_s = None
+    return found
+
+
+@final
+class _Stillness:
+    """How long the processes of a segment have shown no sign of work."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._seen: tuple[object, ...] = ()
+        self._n_bytes: Mapping[int, int] = {}
+        self._moved_at = self._looked_at = time.monotonic()
+
+    def seconds(self, n_reports: int, pids: list[int]) -> float:
+        """Returns the seconds since the last sign of work."""
+        now = time.monotonic()
+        if not pids:  # the fork server has not started them yet
+            self._moved_at = now
+        if now - self._looked_at >= _LOOK_S or not self._seen:
+            self._looked_at = now
+            seen = (n_reports, _bytes_below(self._folder))
+            n_bytes = {pid: _bytes_moved(pid) for pid in _sessions(pids)}
+            known = self._n_bytes
+            has_moved = any(count - known.get(pid, 0) > _BEATS_BYTES for pid, count in n_bytes.items())
+            if seen != self._seen or has_moved or n_bytes.keys() != known.keys():
+                self._seen, self._n_bytes, self._moved_at = seen, n_bytes, now
+        return now - self._moved_at
+
+
+def _bytes_below(folder: Path) -> int:
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.stat(os.path.join(path, name)).st_size
+            except OSError:
+                continue
+    return total
+
+
+def _sessions(leaders: list[int]) -> list[int]:
+    """Returns the processes in the sessions that these processes lead; those alone where the system does not tell."""
+    try:
+        entries = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+    except OSError:
+        return leaders
+    found = []
+    for pid in entries:
+        try:
+            if os.getsid(pid) in leaders:
+                found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
+def _bytes_moved(pid: int) -> int:
+    """Returns how many bytes a process has read and written so far; 0 where the system does not tell."""
+    try:
+        with open(f"/proc/{pid}/io") as file:
+            return sum(int(line.split()[1]) for line in file if line.startswith(("rchar", "wchar")))
+    except (OSError, ValueError):
+        return 0

@@ -1,0 +1,106 @@
+"""The proof that a pause changes nothing: the same training without a pause and with one, compared bit by bit.
+
+Without a pause the first segment of a check trains up to three shortened epochs. A second one pauses one epoch before
+the end of the first, and a third, in a process of its own, resumes it. Both ways must end with the same objectives and
+the same weights. What nobody has thought of shows here as well.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+from lightning_hwtune.engine.check_segment import Trained
+from lightning_hwtune.training.channel import Report
+
+__all__ = ["N_EPOCHS", "SAVES_NOTHING", "TOO_LONG", "ResumeProof", "is_affordable"]
+
+N_EPOCHS = 3
+_MOST_S = 60.0
+_NOT_REPEATABLE = (
+    "the same configuration and seed give other values in each training: at {at} {unit} {numbers}. So the check cannot "
+    "show whether a pause matters. Usual reasons: a generator that is seeded from the time, or operations that are not "
+    "deterministic (see Trainer(deterministic=True))"
+)
+_DIFFERENT = (
+    "a pause changes this training: after {at} {unit}, shortened ones, {numbers}. Usual reasons: a generator or a "
+    "counter in your own data set, sampler or callback; augmentation in persistent workers; a stream whose position no "
+    "checkpoint has. docs/failures.md says more. The way out is a scheduler that never pauses: ASHA(type='stopping'), "
+    "or RunToEnd"
+)
+SAVES_NOTHING = (
+    "the training saves nothing when it is paused, so a promoted trial starts from scratch: call trial.save(state) on "
+    "a pause, and begin with trial.load()"
+)
+TOO_LONG = "whether a pause changes this training was not checked, since that would take more than a minute"
+
+
+def is_affordable(first: Report) -> bool:
+    """Returns whether the proof is expected to take a minute at most after the first report of its first segment."""
+    startup_s = first.probe.startup_s if first.probe is not None else 0.0
+    return (2 * N_EPOCHS - 1) * first.train_s + 2 * (0.0 if math.isnan(startup_s) else startup_s) <= _MOST_S
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ResumeProof:
+    """What both ways showed.
+
+    Attributes:
+        whole: the segment without a pause. before, after: the segments around the pause.
+    """
+
+    whole: Trained
+    before: Trained
+    after: Trained
+
+    def note(self, unit: str) -> str:
+        """Returns what the user should know; empty if both ways are equal."""
+        if not self.after.reports or self.whole.reports[-1].resource != self.after.reports[-1].resource:
+            return ""
+        end, resumed = self.whole.reports[-1], self.after.reports[-1]
+        whole = {report.resource: report for report in self.whole.reports}
+        for report in self.before.reports:
+            first = whole.get(report.resource)
+            if first is not None and not _is_same(first, report):
+                numbers = _numbers(first.metrics, report.metrics, "in one training", "in the next")
+                return _NOT_REPEATABLE.format(unit=unit, at=report.resource, numbers=numbers)
+        if _is_same(end, resumed) and self._has_same_weights:
+            return ""
+        numbers = _numbers(end.metrics, resumed.metrics)
+        if _is_same(end, resumed):
+            numbers += ", but the weights differ"
+        return _DIFFERENT.format(unit=unit, at=end.resource, numbers=numbers)
+
+    @property
+    def _has_same_weights(self) -> bool:
+        saved = self.whole.saved_as, self.after.saved_as
+        return None in saved or saved[0].weights == saved[1].weights  # type: ignore[union-attr]
+
+
+def _is_same(a: Report, b: Report) -> bool:
+    return a.metrics.keys() == b.metrics.keys() and all(_bits(a.metrics[k]) == _bits(b.metrics[k]) for k in a.metrics)
+
+
+def _bits(value: float) -> bytes:
+    """Returns the bits of a number; all values that are no number are one."""
+    return struct.pack("d", math.nan if math.isnan(value) else value)
+
+
+def _numbers(
+    a: Mapping[str, float], b: Mapping[str, float], there: str = "without a pause", here: str = "with one"
+) -> str:
+    """Returns the first objective that differs, with as many digits as it takes to see that; else the first one."""
+    if not a:
+        return "no metric is an objective"
+    name = next(
+        (name for name in a if name in b and _bits(a[name]) != _bits(b[name])),
+        next(iter(a.keys() & b.keys()), next(iter(a))),
+    )
+    if name not in b:
+        return f"{name} was logged only {there}"
+    digits = next((n for n in range(5, 17) if f"{a[name]:.{n}g}" != f"{b[name]:.{n}g}"), 5)
+    return f"{name} is {a[name]:.{digits}g} {there} and {b[name]:.{digits}g} {here}"
