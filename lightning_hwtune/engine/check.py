@@ -72,13 +72,6 @@ class Check:
     warm_up_s: float = 0.0
     imports: tuple[tuple[str, float], ...] = ()
 
-    def forgets_interruption(self) -> bool:
-        """Return whether the segment ended for no fault of its own, as when the fork server is killed; forgets it."""
-        is_interrupted = self.end is not None and self.end.outcome == "interrupted"
-        if is_interrupted:
-            self.report, self.end = None, None
-        return is_interrupted
-
 
 def run_check(
     spec: StudySpec,

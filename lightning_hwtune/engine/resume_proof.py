@@ -96,10 +96,8 @@ def _numbers(
     """Returns the first objective that differs, with as many digits as it takes to see that; else the first one."""
     if not a:
         return "no metric is an objective"
-    name = next(
-        (name for name in a if name in b and _bits(a[name]) != _bits(b[name])),
-        next(iter(a.keys() & b.keys()), next(iter(a))),
-    )
+    differing = (name for name in a if name not in b or _bits(a[name]) != _bits(b[name]))
+    name = next(differing, next(iter(a)))
     if name not in b:
         return f"{name} was logged only {there}"
     digits = next((n for n in range(5, 17) if f"{a[name]:.{n}g}" != f"{b[name]:.{n}g}"), 5)
