@@ -43,13 +43,15 @@ class RungHooks:
     """The hooks. Mixed into a `Callback` of one class tree; see `lightning_tree` and `pytorch_lightning_tree`.
 
     Args:
-        attached: True for the one that Lightning's entry point adds; it gives way to one that the user added.
+        reports: False for the callback of a Trainer whose fits are not the trial's, as a pretraining: they train
+            without reports, checkpoints and verdicts.
+        attached: True for the one that Lightning's entry point adds; one that the user added acts in its place.
     """
 
     @checked_call("RungCallback")
-    def __init__(self, *, attached: bool = False) -> None:
+    def __init__(self, *, reports: bool = True, attached: bool = False) -> None:
         super().__init__()
-        self.attached = attached
+        self.reports, self.attached = reports, attached
         self._segment: ActiveSegment | None = None
         self._reports: EpochReports | None = None  # of a fit that reports
         self._last_round: object = None  # the callback that makes the reports, while the fit lasts
@@ -82,6 +84,11 @@ class RungHooks:
                 text = "only the first fit of a segment reports; a later one trained without reports"
                 segment.note(text, once_per="study")
             return
+        if self._is_beside(segment):
+            if segment.order.probe_batches is not None:
+                internals.limit_batches(trainer, segment.order.probe_batches)
+                internals.limit_epochs(trainer, 1)
+            return
         checks.check_trainer(trainer, segment)
         own_limits = internals.own_limits(trainer)
         if segment.order.probe_batches is None:
@@ -100,6 +107,12 @@ class RungHooks:
                 internals.preload_checkpoint(trainer, segment.order.checkpoint)
             internals.trust_checkpoint(trainer, segment.order.checkpoint)
         self._resume.setup(trainer, pl_module)
+
+    def _is_beside(self, segment: ActiveSegment) -> bool:
+        """Return whether a fit is not the trial's, as a pretraining."""
+        if not self.reports:
+            return True
+        return segment.trains_by_fit and self.attached and not segment.is_fit_of_trial
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Checks that the process group is as large as the allocation; tells its real size."""

@@ -28,6 +28,7 @@ __all__ = [
     "leave_sigterm_alone",
     "lift_minimums",
     "limit_batches",
+    "limit_epochs",
     "logged_hyperparameters",
     "logger_step",
     "own_limits",
@@ -180,6 +181,12 @@ def _flat(loaders: Any) -> list[Any]:
     if isinstance(loaders, dict):
         loaders = list(loaders.values())
     return list(loaders) if isinstance(loaders, list | tuple) else [loaders]
+
+
+def limit_epochs(trainer: Any, n: int) -> None:
+    """Makes the fit that is being set up train at most `n` epochs."""
+    loop = trainer.fit_loop
+    loop.max_epochs = n if loop.max_epochs in (None, -1) else min(loop.max_epochs, n)
 
 
 def skip_training(trainer: Any) -> None:

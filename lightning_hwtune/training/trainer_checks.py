@@ -13,6 +13,8 @@ from lightning_hwtune.training.context import ActiveSegment
 
 __all__ = ["check_resumed", "check_trainer", "note_foreign_checkpoints"]
 
+_PRETRAINING = " A fit that is not the trial's, as a pretraining: Trainer(callbacks=[hwt.RungCallback(reports=False)])."
+
 
 def check_trainer(trainer: Any, segment: ActiveSegment) -> None:
     """Refuses a Trainer that would train to another horizon, or would not validate at the rungs."""
@@ -39,14 +41,14 @@ def _check_horizon(trainer: Any, segment: ActiveSegment) -> None:
         raise ArgumentError(
             "Trainer(max_epochs=...)", trainer.max_epochs,
             f"{order.max_resource}, the study's horizon" if in_epochs else f"-1: the study counts {order.unit}",
-            hint="Every segment keeps the full horizon, because schedules read it; verdicts end training earlier. "
-            f"{segment.hints.horizon}" if in_epochs else "The study's verdicts end training.",
+            hint=("Every segment keeps the full horizon, because schedules read it; verdicts end training earlier. "
+            f"{segment.hints.horizon}" if in_epochs else "The study's verdicts end training.") + _PRETRAINING,
         )  # fmt: skip
     if trainer.max_steps not in ((-1, order.max_resource) if in_steps else (-1,)):
         raise ArgumentError(
             "Trainer(max_steps=...)", trainer.max_steps,
             f"{order.max_resource}, the study's horizon, or -1" if in_steps else f"-1: the study counts {order.unit}",
-            hint="The study's verdicts end training.",
+            hint="The study's verdicts end training." + _PRETRAINING,
         )  # fmt: skip
 
 

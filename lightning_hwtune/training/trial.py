@@ -150,6 +150,9 @@ class Trial:
     ) -> Any:
         """Trains `model` to a verdict or the horizon, from the trial's checkpoint if it has one; returns the Trainer.
 
+        This is the fit that reports. A training function may fit with other Trainers before, as in a pretraining; those
+        fits train without reports, again in each segment.
+
         The checkpoint is not yours to pass: `ckpt_path` raises TypeError, as what `trainer` lists does.
 
         Args:
@@ -165,11 +168,11 @@ class Trial:
         given["train_dataloaders"] = data if data is not None else kwargs.pop("train_dataloaders", None)
         trainer = self._trainer(class_tree(model), kwargs)
         resume = {"ckpt_path": self.ckpt_path, **trusting(trainer.fit)} if self.ckpt_path and self._is_first_fit else {}
-        self._segment.resumes_by_argument = bool(resume)
+        self._segment.resumes_by_argument, self._segment.is_fit_of_trial = bool(resume), True
         try:
             trainer.fit(model, **given, **resume)
         finally:
-            self._segment.resumes_by_argument = False
+            self._segment.resumes_by_argument = self._segment.is_fit_of_trial = False
         return trainer
 
     @property

@@ -32,6 +32,7 @@ from lightning_hwtune.training.segment_end import is_sigterm, log_path, run_to_e
 from lightning_hwtune.training.server import INHERITED
 from lightning_hwtune.training.trackers import tracker_runs
 from lightning_hwtune.training.trial import Trial
+from lightning_hwtune.training.trial_fit import calls_fit
 
 __all__ = ["own_threads", "run_rank", "run_segment"]
 
@@ -82,6 +83,7 @@ def run_segment(train: Callable[[Trial], Any], order: SegmentOrder, channel: Cha
 
     adapt_classes("lightning.pytorch")
     with _environment(order), own_threads(order), segment_context(order, channel, rank) as segment:
+        segment.trains_by_fit = calls_fit(train)
         seed_everything(order.seed, workers=True, verbose=False)
         channel.send(Started(rank, os.getpid()))
 
