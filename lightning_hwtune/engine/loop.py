@@ -133,6 +133,7 @@ class Loop:
             batch=spec.batch,
             save_every=self._save_every,
             env=device_mask(spec.pool, segment.slots),
+            study_id=self._controller.state.study_id,
             config_digest=config_digest(trial.config),
         )
 
