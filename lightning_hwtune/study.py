@@ -472,14 +472,17 @@ class Study:
 
     @checked_call("Study.front")
     def front(self, at: str = "full") -> pd.DataFrame:
-        """Returns the front: "full" of fully trained trials, "rung" one a rung, "any" of last measurements.
+        """Returns the front: "full" of fully trained trials, "rung" one per rung, "any" of last measurements.
 
-        The column `checkpoint` has the model that was measured; None where the trial keeps another one, or none.
+        For each trial in it, no other trial is at least as good in every objective and better in one. The column
+        `checkpoint` has the model that was measured, None where the trial keeps another one or none. It is not printed.
         """
+        from lightning_hwtune.report.front_frame import FrontFrame
         from lightning_hwtune.report.tables import front_frame, with_checkpoints
 
         frame = front_frame(self.state(), at=at)
-        return with_checkpoints(frame, [str(self._files.path(path)) if path else None for path in frame["checkpoint"]])
+        paths = [str(self._files.path(path)) if path else None for path in frame["checkpoint"]]
+        return FrontFrame(with_checkpoints(frame, paths))
 
     def trials(self) -> pd.DataFrame:
         """Returns one row a trial."""

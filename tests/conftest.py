@@ -1,9 +1,18 @@
-"""Settings for all tests."""
+"""Settings for all tests.
+
+`pytest --core-only` is for an environment with nothing but the core dependencies: a test that an extra is missing for
+is skipped there. Without it, such a test fails.
+"""
 
 from __future__ import annotations
 
+import importlib.util
+import re
 import signal
+from collections.abc import Generator
+from typing import Any
 
+import pytest
 from hypothesis import settings
 
 # a shell that starts the tests in the background has them, and every process they start, ignore Ctrl-C
@@ -12,3 +21,50 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # no time limit for a single example: a loaded machine must not turn a property into a failure
 settings.register_profile("hwtune", deadline=None)
 settings.load_profile("hwtune")
+
+# what pyproject.toml has as extras, by the name that is imported
+_EXTRAS = (
+    "jsonargparse",
+    "mlflow",
+    "nbclient",
+    "nbformat",
+    "pyarrow",
+    "pymoo",
+    "sklearn",
+    "tensorboard",
+    "torchvision",
+)
+_LACKS = re.compile(r"No module named '(\w+)|pip install 'lightning_hwtune\[(\w+)\]'|`(jsonargparse)\[")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--core-only", action="store_true", help="skip tests that an extra is missing for")
+
+
+def _lacks_extra(config: pytest.Config, text: str) -> str:
+    """Return what a failure lacks, "" where it has another reason or where nothing may be missing."""
+    if not config.getoption("--core-only"):
+        return ""
+    for names in _LACKS.findall(text):
+        name = "".join(names)
+        if name not in _EXTRAS or importlib.util.find_spec(name) is None:
+            return name if name in _EXTRAS or names[1] or names[2] else ""
+    return ""
+
+
+def _skipped(report: Any, config: pytest.Config, place: str) -> Any:
+    if report.failed and (name := _lacks_extra(config, str(report.longrepr))):
+        report.outcome, report.longrepr = "skipped", (place, 0, f"Skipped: {name} is not installed")
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, Any, Any]:
+    report = yield
+    return _skipped(report, collector.config, str(getattr(collector, "path", "")))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    report = yield
+    return _skipped(report, item.config, str(item.path))

@@ -89,28 +89,26 @@ def best_record(state: StudyState) -> dict[str, Any] | None:
 
 
 def front_frame(state: StudyState, at: str = "full") -> pd.DataFrame:
-    """Returns the front: trial, epochs (or the study's unit), devices, objectives, parameters, checkpoint.
+    """Returns the front: trial, objectives, parameters, devices, epochs (or the study's unit), checkpoint.
 
-    With at="rung" the first column is `rung`, with at="any" the third is `partial`; see `front_records`. The device
-    parameter is the column `devices`; a parameter whose name is another column's is called `config.<name>`.
+    With at="rung" the first column is `rung`, with at="any" `partial` stands before the checkpoint; see
+    `front_records`. The device parameter is the column `devices`; a parameter whose name is another column's is called
+    `config.<name>`.
 
     Raises:
         ArgumentError: `at` is something else.
     """
     import pandas as pd
 
-    extra, unit = {"rung": "rung", "any": "partial"}.get(at), state.scheduler.unit
+    unit, first = state.scheduler.unit, ["rung"] if at == "rung" else []
+    keys, rest = [*first, "trial"], ["devices", unit, *(["partial"] if at == "any" else [])]
+    columns = [*keys, *_values(state, [*keys, *rest], {}, {}), *rest, "checkpoint"]
     rows = []
     for record in front_records(state, at):
-        row = {"trial": record["trial_id"], unit: record[unit], "devices": record["devices"]}
-        row |= {extra: record[extra]} if extra else {}
-        rows.append(
-            row | _values(state, row, record["objectives"], record["config"]) | {"checkpoint": record["checkpoint"]}
-        )
-    fixed = ["trial", unit, "devices", *([extra] if extra else [])]
-    columns = [*fixed, *_values(state, fixed, {}, {}), "checkpoint"]
-    frame = with_checkpoints(pd.DataFrame(rows, columns=columns), [row["checkpoint"] for row in rows])
-    return frame[["rung", *(name for name in columns if name != "rung")]] if at == "rung" else frame
+        values = _values(state, [*keys, *rest], record["objectives"], record["config"])
+        rows.append({**record, "trial": record["trial_id"], **values})
+    frame = pd.DataFrame([{name: row[name] for name in columns} for row in rows], columns=columns)
+    return with_checkpoints(frame, [row["checkpoint"] for row in rows])
 
 
 def with_checkpoints(frame: pd.DataFrame, paths: Sequence[str | None]) -> pd.DataFrame:

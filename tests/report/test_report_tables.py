@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import pandas as pd
 import pytest
 from paper_study import TRACEBACK, begin, make_spec
 
@@ -9,6 +10,7 @@ from lightning_hwtune.core.objectives import Metric, Objectives
 from lightning_hwtune.core.schedulers import ASHA
 from lightning_hwtune.core.space import Choice, NumDevices, SearchSpace
 from lightning_hwtune.errors import ArgumentError, first_line
+from lightning_hwtune.report.front_frame import FrontFrame
 from lightning_hwtune.report.tables import (
     best_record,
     front_frame,
@@ -58,7 +60,7 @@ def test_the_mixed_front_marks_what_is_partial(empty):
         s.report(1.0, trial_id, 1, error, train_s, level=1, verdict="pause")
         s.end(1.0, trial_id, "completed" if trial_id == 0 else "paused", 1.0)
     assert [(r["trial_id"], r["partial"]) for r in front_records(s.state, "any")] == [(0, False), (2, True)]
-    assert list(front_frame(s.state, "any").columns[:4]) == ["trial", "epochs", "devices", "partial"]
+    assert list(front_frame(s.state, "any").columns[-4:]) == ["devices", "epochs", "partial", "checkpoint"]
 
 
 def test_a_checkpoint_is_that_of_the_measurement_beside_it(paper, empty):
@@ -106,7 +108,7 @@ def test_records_name_the_resource_by_the_unit_as_frames_do(unit):
 
 def test_the_front_frame_has_the_promised_columns_in_order(paper):
     frame = front_frame(paper.state)
-    columns = ["trial", "epochs", "devices", "error", "train_s", "cost_usd", "lr", "checkpoint"]
+    columns = ["trial", "error", "train_s", "cost_usd", "lr", "devices", "epochs", "checkpoint"]
     assert list(frame.columns) == columns
     assert frame.trial.tolist() == [1, 0]
     assert frame.lr.tolist() == [0.02, 0.01]
@@ -118,7 +120,7 @@ def test_the_front_frame_has_the_promised_columns_in_order(paper):
 def test_an_empty_front_keeps_its_columns(empty):
     frame = front_frame(empty.state)
     assert frame.empty
-    assert list(frame.columns) == ["trial", "epochs", "devices", "error", "train_s", "cost_usd", "lr", "checkpoint"]
+    assert list(frame.columns) == ["trial", "error", "train_s", "cost_usd", "lr", "devices", "epochs", "checkpoint"]
     assert best_record(empty.state) is None
     assert trials_frame(empty.state).empty
 
@@ -136,8 +138,8 @@ def test_names_that_are_taken_get_a_prefix():
     s = begin(make_spec(space=space, objectives=Objectives([Metric("loss", "min"), Metric("devices", "max")])))
     columns = list(front_frame(s.state).columns)
     assert columns == [
-        "trial", "epochs", "devices", "loss", "objective.devices",
-        "config.trial", "config.loss", "config.epochs", "checkpoint",
+        "trial", "loss", "objective.devices", "config.trial", "config.loss", "config.epochs",
+        "devices", "epochs", "checkpoint",
     ]  # fmt: skip
     assert len(set(trials_frame(s.state).columns)) == len(trials_frame(s.state).columns)
 
@@ -240,3 +242,24 @@ OSError: 2"""
 )  # fmt: skip
 def test_the_line_that_names_an_error(error, line):
     assert first_line(error) == line
+
+
+@pytest.mark.parametrize("width", [80, 200])
+@pytest.mark.parametrize("n_parameters", [1, 12])
+def test_a_printed_front_shows_objectives_and_parameters_first(width: int, n_parameters: int) -> None:
+    names = [f"p{number}" for number in range(n_parameters)]
+    row = {"trial": 3, "val_error": 0.25, "train_s": 1.5, "cost_usd": 0.001, **dict.fromkeys(names, 0.125)}
+    path = "/a/long/way/hwtune/digits/trials/003/checkpoints/segment_02_epochs_9.ckpt"
+    frame = FrontFrame([{**row, "devices": 1, "epochs": 9, "checkpoint": path}])
+    with pd.option_context("display.width", width, "display.max_columns", 0):
+        text = str(frame)
+    first, *_ = text.splitlines()
+    assert first.split()[:4] == ["trial", "val_error", "train_s", "cost_usd"]
+    assert path not in text
+    assert "column checkpoint" in text
+    if n_parameters == 1:
+        assert first.split()[4:] == ["p0", "devices", "epochs"]
+    assert frame["checkpoint"].tolist() == [path]
+    assert type(frame[["trial"]]) is pd.DataFrame
+    assert str(frame[["trial", "checkpoint"]]) == str(pd.DataFrame(frame)[["trial", "checkpoint"]])
+    assert "column checkpoint" not in str(frame.drop(columns="checkpoint"))

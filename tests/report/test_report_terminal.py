@@ -51,7 +51,10 @@ def test_a_frame_that_is_too_wide_goes_on_below_and_nothing_is_squeezed(paper):
     assert all(len(line) <= 50 for line in lines(console))
     assert "…" not in text
     headers = [line.split() for line in lines(console) if line.startswith("trial")]
-    assert headers == [["trial", "epochs", "devices", "error", "train_s"], ["trial", "cost_usd", "lr", "checkpoint"]]
+    assert headers == [
+        ["trial", "error", "train_s", "cost_usd", "lr"],
+        ["trial", "devices", "epochs", "checkpoint"],
+    ]
     assert text.count("trials/001/3.ckpt") == 1
 
 
