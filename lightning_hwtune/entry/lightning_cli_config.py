@@ -56,8 +56,11 @@ class CliConfig:
         """Returns dotted name -> text of every value that is no section; parts of a list have numbers."""
         return dict(_leaves(self._root(), ""))
 
-    def check_name(self, name: str) -> None:
+    def check_name(self, name: str, *, takes_section: bool = False) -> None:
         """Refuses a dotted name that is not in the configuration, or is a section of it.
+
+        Args:
+            takes_section: a section is allowed, too: whole sections take its place.
 
         Raises:
             ArgumentError: as above; the nearest name there is, is told.
@@ -68,7 +71,7 @@ class CliConfig:
             hint = "A parameter that is left to its default has to be written into it first, with any value."
             allowed = f"a name that the configuration has: {', '.join(leaves)}{nearest(name, leaves)}"
             raise ArgumentError("space", name, allowed, hint=hint)
-        if isinstance(node, yaml.MappingNode):
+        if isinstance(node, yaml.MappingNode) and node.value and not takes_section:
             inner = [leaf for leaf in leaves if leaf.startswith(f"{name}.")]
             raise ArgumentError("space", name, f"one value of that section: {', '.join(inner)}")
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TextIO, final
 
 from lightning_hwtune.entry.lightning_cli_config import CliConfig
-from lightning_hwtune.errors import TrialError
+from lightning_hwtune.errors import ArgumentError, TrialError
 from lightning_hwtune.store.files import write_whole
 from lightning_hwtune.training.context import current_segment
 from lightning_hwtune.training.segment_end import interrupt_in
@@ -45,11 +45,19 @@ class CliTrial:
     has_seed: bool
 
     def config(self, config: Mapping[str, Any], num_devices: int, seed: int) -> CliConfig:
-        """Returns a trial's configuration, complete: a plain run with it trains what the trial does."""
-        whole = {name: config.get(name, value) for name, value in self.batch_sizes.items()}
-        shares = {name: value // num_devices for name, value in whole.items()}
+        """Returns a trial's configuration, complete: a plain run with it trains what the trial does.
+
+        Raises:
+            ArgumentError: the devices do not divide a batch size, which may be part of a section that is searched.
+        """
         seeds = {} if self.has_seed else {"seed_everything": seed}
-        return self.base.replaced({**seeds, **self.fixed, **config, **shares, "trainer.devices": num_devices})
+        whole = self.base.replaced({**seeds, **self.fixed, **config, "trainer.devices": num_devices})
+        sizes = {name: whole.get(name) for name in self.batch_sizes}
+        for name, size in sizes.items():
+            if size is not None and (not isinstance(size, int) or size < 1 or size % num_devices):
+                raise ArgumentError(name, size, f"a positive multiple of {num_devices}, the devices")
+        shares = {name: size // num_devices for name, size in sizes.items() if size is not None}
+        return whole.replaced(shares)
 
 
 @final

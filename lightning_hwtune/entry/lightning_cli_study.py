@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+from lightning_hwtune.core.parameters import Choice
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.entry.begun_with import refuse_changed
 from lightning_hwtune.entry.lightning_cli_config import CliConfig
@@ -174,17 +175,25 @@ def _complete(data: dict[str, Any], base: CliConfig, name: str) -> list[str]:
 def _check_space(space: Any, base: CliConfig) -> None:
     """Checks the names; makes the number of devices a parameter of its kind."""
     for name, form in space.items():
+        if (outer := next((other for other in space if str(name).startswith(f"{other}.")), None)) is not None:
+            raise ArgumentError("space", name, f"a name outside of {outer}, whose options replace all that is in it")
         is_devices = isinstance(form, Mapping) and form.get("type") == "num_devices"
         if name in _OWNED:
             raise ArgumentError("space", name, "what a trial may choose", hint=_OWNED[name])
         if is_devices and name != _DEVICES:
             raise ArgumentError(f"space.{name}", dict(form), f"another type; {_DEVICES} has the number of devices")
         if name != _DEVICES:
-            base.check_name(str(name))
+            base.check_name(str(name), takes_section=_has_sections(form))
         elif isinstance(form, Mapping) and form.get("type") == "choice":
             space[name] = {"type": "num_devices", "counts": form.get("options")}
         elif not is_devices:
             raise ArgumentError(f"space.{name}", form, "{type: num_devices, counts: [1, 2]}")
+
+
+def _has_sections(form: Any) -> bool:
+    """Return whether the options of a parameter may take the place of a section: mappings, lists or null."""
+    options = form.get("options") if isinstance(form, Mapping) else None
+    return isinstance(options, list) and any(option is None or isinstance(option, Mapping | list) for option in options)
 
 
 def _keep_devices(space: Any, base: CliConfig) -> None:
@@ -244,7 +253,13 @@ def _trial(base: CliConfig, settings: StudySettings) -> CliTrial:
     if settings.batch == "global" and not sizes:
         sizes = _fixed_batch(base, space.device_counts or (1,))
     seed = base.get("seed_everything", True)
-    return CliTrial(base, fixed, sizes, has_seed=seed is not True)
+    trial = CliTrial(base, fixed, sizes, has_seed=seed is not True)
+    for name, parameter in space.items():
+        sections = parameter.options if isinstance(parameter, Choice) else ()
+        for section in sections:
+            for count in (space.device_counts or (1,)) if isinstance(section, Mapping) else ():
+                trial.config({name: section}, count, seed=0)  # refuses a batch size in it that does not divide
+    return trial
 
 
 def _fixed_batch(base: CliConfig, counts: Sequence[int]) -> dict[str, int]:

@@ -102,6 +102,45 @@ def test_a_trial_is_the_configuration_with_its_values(prepare: Any) -> None:
     assert trial_config(study, config | {"trainer.devices": 1}, num_devices=1)["data"]["init_args"]["batch_size"] == 64
 
 
+WIDE = {"class_path": "nets.Wide", "init_args": {"width": 64}}
+ADAM = [{"class_path": "torch.optim.Adam"}, None]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("model", [{"class_path": "nets.Deep"}, WIDE]),
+        ("model.init_args", [{"lr": 0.1, "width": 4}, {"lr": 0.2, "width": 8}]),
+        ("model.init_args.width", [[8, 8], [16], None]),
+        ("trainer.callbacks", [None, [], [{"class_path": "my.EarlyStopping"}]]),
+        ("data.init_args.batch_size", [32, None]),
+    ],
+)
+def test_an_option_may_be_a_section_a_list_or_nothing(prepare: Any, name: str, options: list[Any]) -> None:
+    study = prepare({name: {"type": "choice", "options": options}}, "objectives=[{metric: a, mode: min}]")
+    for option in options:
+        found: Any = trial_config(study, {name: option})
+        for part in name.split("."):
+            found = found[part]
+        assert found == option
+
+
+def test_a_batch_size_in_a_section_that_is_searched_is_shared(prepare: Any) -> None:
+    sections = [{"init_args": {"batch_size": size}} for size in (16, 64)]
+    space = {"data": {"type": "choice", "options": sections}, **DEVICES}
+    study = prepare(space)
+    shares = [trial_config(study, {"data": option}, 2)["data"]["init_args"]["batch_size"] for option in sections]
+    assert shares == [8, 32]
+    space["data"]["options"] = [*sections, {"init_args": {"batch_size": 7}}]
+    with pytest.raises(ArgumentError, match=r"batch_size.* is 7; allowed: a positive multiple of 2"):
+        prepare(space)
+
+
+def test_a_name_inside_another_one_is_refused(prepare: Any) -> None:
+    with pytest.raises(ArgumentError, match="a name outside of model"):
+        prepare({**LR, "model": {"type": "choice", "options": [WIDE, {}]}})
+
+
 def test_a_seed_of_the_users_stays(prepare: Any) -> None:
     for seed in (42, False):
         assert trial_config(prepare(LR, config=changed(seed_everything=seed)), {})["seed_everything"] is seed
