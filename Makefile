@@ -45,7 +45,7 @@ gpu-check:
 	@gpu-check/run
 
 # what each benchmark is called with; their order is that of the page
-BENCHMARKS := import_time decisions replay_choose replay pasha transfer prior_demo crash hydra_sweep optuna_side_by_side overhead
+BENCHMARKS := import_time decisions replay_choose replay pasha transfer prior_demo crash faults hydra_sweep optuna_side_by_side overhead
 ARGUMENTS_replay := --rows build/replay
 ARGUMENTS_pasha := --rows build/pasha
 ARGUMENTS_transfer := --rows build/transfer

@@ -38,6 +38,7 @@ TITLES = {
     "optuna_side_by_side": "One word apart from the Optuna sweeper",
     "overhead": "What the toolkit adds to training",
     "crash": "Sudden death of the controller",
+    "faults": "Faults one by one",
     "import_time": "Import",
 }
 
@@ -80,6 +81,11 @@ TARGETS: Mapping[str, str] = {
     "decided_twice": "<= 0",
     "bad_checkpoints": "<= 0",
     "orphans": "<= 0",
+    "lost": "<= 0",
+    "orphaned": "<= 0",
+    "hung": "<= 0",
+    "wrong": "<= 0",
+    "slowest_signal_s": "<= 2",
     "import_s": "<= 0.3",
     "sweep_dirs": "== 1",
     "trial_dirs": "== 12",
@@ -126,7 +132,7 @@ def figures_table(document: Document) -> str:
     """Returns the headline numbers beside their targets."""
     rows = []
     for name, value in _flat(document.get("figures", {})):
-        target = TARGETS.get(name, "")
+        target = TARGETS.get(name, "<= 0" if name.startswith("broken: ") else "")
         is_missed = target and not is_met(value, target)
         text = shown(value) if not isinstance(value, Sequence) else _plain(value)
         rows.append([f"`{name}`", f"**{text}**" if is_missed else text, target])
