@@ -38,7 +38,7 @@ def gather_state(mine: _T) -> list[_T]:
 
     packed = io.BytesIO()
     torch.save(mine, packed)
-    return [torch.load(io.BytesIO(state), weights_only=True) for state in gather(packed.getvalue())]
+    return [torch.load(io.BytesIO(state), weights_only=False) for state in gather(packed.getvalue())]
 
 
 def broadcast(mine: _T) -> _T:

@@ -23,10 +23,11 @@ from lightning.pytorch.callbacks import (
     ModelPruning,
 )
 from lightning.pytorch.utilities import CombinedLoader
-from rank_bench import Bench, Said, differences
-from torch.utils.data import ConcatDataset, DataLoader, Dataset, Sampler, Subset, WeightedRandomSampler
+from rank_bench import Bench, Said, ScriptedChannel, differences
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Sampler, Subset, WeightedRandomSampler
 
 from lightning_hwtune.training.channel import Note, Report
+from lightning_hwtune.training.context import ActiveSegment
 from lightning_hwtune.training.resume import metric_states
 from lightning_hwtune.training.resume.identity import config_digest
 from lightning_hwtune.training.trial import Trial
@@ -52,7 +53,9 @@ class Net(L.LightningModule):
 
     def loss(self, batch: Any) -> torch.Tensor:
         if isinstance(batch, dict):
-            batch = torch.cat([part for part in batch.values() if part is not None])
+            batch = list(batch.values())
+        if isinstance(batch, list):
+            batch = torch.cat([part for part in batch if part is not None])
         out = self.head(self.backbone(batch[..., :-1])).squeeze(-1)
         return torch.nn.functional.mse_loss(out, batch[..., -1])
 
@@ -126,11 +129,12 @@ def fit(trial: Trial, training: Any, net: Any = None, **kwargs: Any) -> Any:
 def compare(bench: Bench, train: Callable[[Trial], Any], **changes: Any) -> list[str]:
     """Returns the differences between a whole training and one that pauses after each epoch."""
     whole, paused = _elsewhere(bench, "whole"), _elsewhere(bench, "paused")
-    a = whole.inline(train, {HORIZON: "stop"}, **changes)
-    segments = [paused.inline(train, {1: "pause"}, **changes)]
+    of_whole, of_paused = ((b.inline if bench.order.num_devices == 1 else b.segment) for b in (whole, paused))
+    a = of_whole(train, {HORIZON: "stop"}, **changes)
+    segments = [of_paused(train, {1: "pause"}, **changes)]
     for number in range(2, HORIZON + 1):
         resume = paused.resume(segments[-1], number)
-        segments.append(paused.inline(train, {number: "pause" if number < HORIZON else "stop"}, **changes, **resume))
+        segments.append(of_paused(train, {number: "pause" if number < HORIZON else "stop"}, **changes, **resume))
     return differences(_outcome([a]), _outcome(segments))
 
 
@@ -157,6 +161,24 @@ def _shared() -> Any:
     return {name: DataLoader(Rows(), 8, shuffle=True, generator=generator) for name in ("a", "b")}
 
 
+class Stream(IterableDataset[torch.Tensor]):
+    """A stream that goes on from epoch to epoch, and knows its position."""
+
+    def __init__(self) -> None:
+        self.position, self.rows = 0, Rows().rows
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        while True:
+            self.position += 1
+            yield self.rows[self.position * 7 % N] * (1 + self.position / 100)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"position": self.position}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.position = state["position"]
+
+
 LOADERS: dict[str, Callable[[], Any]] = {
     "loader's generator": lambda: DataLoader(Rows(), 8, shuffle=True, generator=torch.Generator().manual_seed(1)),
     "data set with default_rng": lambda: DataLoader(Rows(np.random.default_rng(0)), 8, shuffle=True),
@@ -179,6 +201,7 @@ LOADERS: dict[str, Callable[[], Any]] = {
         {"a": DataLoader(Rows(np.random.default_rng(0)), 8), "b": DataLoader(Rows(), 4, sampler=Counting())}, "max_size"
     ),
     "shared generator": _shared,
+    "stream with a position": lambda: CombinedLoader([DataLoader(Stream(), 8), DataLoader(Rows(), 8)], "min_size"),
 }
 
 
@@ -330,6 +353,39 @@ def test_samples_of_a_metric_above_10_mb_are_left_out_with_a_note(
     states = torch.load(said.saved.path, weights_only=True)["lightning_hwtune"]["ranks"][0]["metrics"]
     assert "module.samples" not in states
     assert "module.best" in states
+
+
+def train_best_on_ranks(trial: Trial) -> None:
+    """On several ranks, each with its own metrics and its own generator in the data set; loaders are reloaded."""
+    rows = Rows(np.random.default_rng(trial._segment.rank))
+    loaders = DataLoader(rows, 4, shuffle=True), DataLoader(Rows(), 4)
+    trial.fit(Best(), *loaders, callbacks=[BestCallback()], num_sanity_val_steps=0, reload_dataloaders_every_n_epochs=2)
+
+
+def test_each_rank_keeps_its_own_state(bench: Bench) -> None:
+    bench.order = replace(bench.order, metrics=(*WATCHED, "on_callback"), num_devices=2)
+    assert compare(bench, train_best_on_ranks) == []
+
+
+def test_on_another_number_of_devices_states_are_reduced_once(bench: Bench) -> None:
+    kinds = (torchmetrics.SumMetric, torchmetrics.MinMetric, torchmetrics.CatMetric)
+    roots = {"metrics": {kind.__name__: kind() for kind in kinds}}
+    segment = ActiveSegment(bench.order, ScriptedChannel({}), 0)
+    ranks = []
+    for values in ((1.0, 5.0), (2.0, 3.0)):
+        for metric in roots["metrics"].values():
+            metric.reset()
+            for value in values:
+                metric.update(value)
+        ranks.append(metric_states.metric_states(roots, segment))
+    seen = []
+    for rank in (0, 1):
+        for metric in roots["metrics"].values():
+            metric.reset()
+        metric_states.restore_metrics(roots, metric_states.merge_ranks(roots, ranks, rank))
+        sums, least, samples = (getattr(m, next(iter(m._defaults))) for m in roots["metrics"].values())
+        seen.append((float(sums), float(least), [float(sample) for sample in samples]))
+    assert seen == [(11.0, 1.0, [1.0, 5.0, 2.0, 3.0]), (0.0, 1.0, [])]
 
 
 # ---------------------------------------------------------------------- what trains

@@ -1,8 +1,9 @@
 """Random generators of the user's own, and the counters of samplers: what draws the data from one epoch to the next.
 
 Generators of torch, numpy and `random` are found on loaders, samplers, batch samplers, data sets, modules and
-callbacks, also inside other objects. Samplers of the user's own keep their numbers, too: those that count their passes
-continue to count. Lightning's own attributes and the process's global streams are not among them (see `rng`).
+callbacks, also inside other objects. A data set or sampler with `state_dict` and `load_state_dict` says itself what it
+needs. Other samplers of the user's keep their numbers: those that count their passes continue to count. Lightning's own
+attributes and the process's global streams are not among them (see `rng`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Sampler
+from torch.utils.data import Dataset, Sampler
 
 from lightning_hwtune.training.resume.object_walk import find
 
@@ -49,7 +50,7 @@ def restore_listed(loaders: list[Any], states: list[torch.Tensor]) -> None:
 def _has_state(place: str, value: Any) -> bool:
     if isinstance(value, (torch.Generator, random.Random, *_NUMPY)):
         return all(value is not generator for generator in _global_generators())
-    return _is_own_sampler(place, value)
+    return _is_stateful(value) or _is_own_sampler(place, value)
 
 
 def _global_generators() -> Iterator[Any]:
@@ -57,6 +58,12 @@ def _global_generators() -> Iterator[Any]:
     yield torch.default_generator
     yield np.random.mtrand._rand
     yield vars(random)["_inst"]
+
+
+def _is_stateful(value: Any) -> bool:
+    """Return whether a data set or sampler can save its state itself, such as the position of a stream."""
+    methods = (getattr(value, "state_dict", None), getattr(value, "load_state_dict", None))
+    return isinstance(value, Dataset | Sampler) and all(map(callable, methods))
 
 
 def _is_own_sampler(place: str, value: Any) -> bool:
@@ -77,6 +84,8 @@ def _state(owner: Any) -> dict[str, Any] | None:
     if isinstance(owner, _NUMPY):
         state = _numpy_state(owner)
         return {"kind": state["bit_generator"], "state": _plain(state)}
+    if _is_stateful(owner):
+        return {"kind": "stateful", "state": owner.state_dict()}
     return {"kind": "sampler", "state": _numbers(owner)}
 
 
@@ -95,6 +104,8 @@ def _restore(owner: Any, saved: Mapping[str, Any]) -> None:
         owner.bit_generator.state = _of_plain(saved["state"])
     elif isinstance(owner, np.random.BitGenerator):
         owner.state = _of_plain(saved["state"])
+    elif now["kind"] == "stateful":
+        owner.load_state_dict(saved["state"])
     else:
         for name in now["state"].keys() & saved["state"].keys():
             setattr(owner, name, saved["state"][name])
