@@ -1,6 +1,6 @@
 """Let a second virtual environment use the torch of the one that runs this script: `python .ci/share_torch.py VENV`.
 
-Torch and the libraries that it brings (CUDA, triton) take several gigabytes, so they are installed once. VENV gets a
+Torch and the libraries that it brings (CUDA, triton) take several gigabytes, so they are downloaded once. VENV gets a
 folder of links to them, which a `.pth` file puts behind its own site-packages, and nothing else of this environment:
 a package that VENV lacks stays missing there.
 """
@@ -9,23 +9,10 @@ from __future__ import annotations
 
 import sys
 import sysconfig
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from packaging.requirements import Requirement
-
-SHARED = ("torch", "triton", "nvidia-", "cuda-")
-
-
-def shared(name: str = "torch") -> Iterator[metadata.Distribution]:
-    """Yield the distribution and those of its requirements that are worth sharing."""
-    found = metadata.distribution(name)
-    yield found
-    for text in found.requires or ():
-        required = Requirement(text)
-        if required.name.startswith(SHARED) and (required.marker is None or required.marker.evaluate({"extra": ""})):
-            yield from shared(required.name)
+EXACT, PREFIXES = ("torch", "triton"), ("nvidia-", "cuda-")
 
 
 def main(venv: Path) -> None:
@@ -33,10 +20,12 @@ def main(venv: Path) -> None:
     links = venv.resolve() / "shared_torch"
     links.mkdir(exist_ok=True)
     here = Path(sysconfig.get_path("purelib"))
-    names = {file.parts[0] for item in shared() for file in item.files or () if file.parts[0] != ".."}
-    for name in names - {"__pycache__"}:
-        if not (links / name).exists():
-            (links / name).symlink_to(here / name)
+    for distribution in metadata.distributions(path=[str(here)]):
+        name = distribution.metadata["Name"].lower().replace("_", "-")
+        if name in EXACT or name.startswith(PREFIXES):
+            for top in {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}:
+                if not (links / top).is_symlink():
+                    (links / top).symlink_to(here / top)
     site = Path(sysconfig.get_path("purelib", vars={"base": str(venv.resolve())}))
     (site / "shared_torch.pth").write_text(f"{links}\n", encoding="utf-8")
 

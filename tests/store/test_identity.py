@@ -18,6 +18,7 @@ import lightning_hwtune as hwt
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.engine.session import Session
+from lightning_hwtune.entry.begun_with import refuse_changed
 from lightning_hwtune.errors import HwTuneError, StorageError, StudyNotFoundError
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.store.identity import Identity, read_identity
@@ -199,6 +200,7 @@ DOORS: dict[str, Callable[[hwt.Study], object]] = {
     "ask": lambda study: study.ask(max_trials=9),
     "enqueue": lambda study: study.enqueue({"lr": 0.0123, "devices": 1}),
     "check": lambda study: study.check(train),
+    "cli-tune and sweep": lambda study: refuse_changed(study, "app_config.yaml", "a: 1\n"),
 }
 
 
