@@ -46,7 +46,7 @@ class Chosen:
         for path in self.study.dir.glob("trials/*/checkpoints/*"):
             try:
                 sizes.append(path.stat().st_size)
-            except FileNotFoundError:  # replaced by a newer one at this moment
+            except OSError:  # replaced by a newer one at this moment, or in a folder that is not for this user
                 continue
         return sum(sizes)
 

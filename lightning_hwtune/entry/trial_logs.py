@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from lightning_hwtune.core.record import TrialState
+from lightning_hwtune.errors import StorageError
 from lightning_hwtune.study import Study
 
 __all__ = ["print_logs"]
@@ -38,9 +39,12 @@ def _print_news(folder: Path, offsets: dict[Path, int]) -> None:
     for path in sorted(folder.glob("*.log")):
         if path not in offsets:
             typer.echo(f"==> {path.name}")
-        with path.open("rb") as file:
-            file.seek(offsets.get(path, 0))
-            news = file.read()
+        try:
+            with path.open("rb") as file:
+                file.seek(offsets.get(path, 0))
+                news = file.read()
+        except OSError as error:
+            raise StorageError(f"the log {str(path)!r} cannot be read: {error}", error.errno) from error
         offsets[path] = offsets.get(path, 0) + len(news)
         if news:
             typer.echo(news.decode(errors="replace").rstrip("\n"))

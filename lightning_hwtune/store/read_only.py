@@ -7,6 +7,7 @@ read. A live writer shares its `-shm`; then nothing of this is needed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -60,13 +61,11 @@ def _size(path: Path) -> int:
 
 
 def _can_be_read(source: Source) -> bool:
-    connection = sqlite3.connect(source.uri, uri=True, timeout=0)
     try:
-        connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchall()
-    except sqlite3.OperationalError as error:
+        with contextlib.closing(sqlite3.connect(source.uri, uri=True, timeout=0)) as connection:
+            connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchall()
+    except sqlite3.Error as error:
         return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # somebody writes, so it is shared
-    finally:
-        connection.close()
     return True
 
 

@@ -114,6 +114,19 @@ def test_a_damaged_event_is_an_error_with_file_and_number(folder: Path, number: 
     assert "Restore" in str(caught.value)
 
 
+@pytest.mark.parametrize("body", ["x'ff'", "CAST(x'7bff7d' AS TEXT)", "CAST(x'00' AS TEXT)", "3", "x''"])
+@pytest.mark.parametrize("number", [1, 4, "(SELECT MAX(seq) FROM hwtune_events)"])
+def test_a_body_that_is_no_text(folder: Path, body: str, number: object) -> None:
+    with sqlite3.connect(folder / "digits" / "study.db") as connection:
+        connection.execute(f"UPDATE hwtune_events SET body = {body} WHERE seq = {number}")
+    connection.close()
+    for words in ("status", "front", "why 0"):
+        result = CliRunner().invoke(app, [*words.split(), "--dir", str(folder)])
+        assert result.exit_code == 1, (result.output, result.exception)
+        assert "study.db'" in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize("words", ["status", "front", "best", "trials", "why 0", "logs 0", "rungs", "export", "plot"])
 def test_every_reading_command_says_it_in_one_line(folder: Path, words: str) -> None:
     damage(folder, "Reported", put("trial_id", 77))
