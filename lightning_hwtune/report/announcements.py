@@ -17,14 +17,17 @@ from lightning_hwtune.core.searchers import ParetoPrior
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import first_line
 from lightning_hwtune.report.amounts import config_text, counted, duration, money, share, size
+from lightning_hwtune.report.forecast import checked_pace, start_ups, time_left_s
 from lightning_hwtune.report.status import n_epochs_spent, rung_forecast
 from lightning_hwtune.report.story import values_text
 from lightning_hwtune.report.terminal import rung_table
 
 __all__ = ["CHECKING", "CheckFacts", "Line", "PayloadFacts", "announce", "checked", "opening", "totals"]
 
-CHECKING = Text("checking the training function on two batches, in a process of its own ...")
+CHECKING = Text("checking the training function on shortened epochs, in processes of its own ...")
 _HEAVY_BYTES = 10_000_000
+_SLOW_IMPORT_S = 0.2
+_MAX_IMPORTS = 4
 
 
 class PayloadFacts(Protocol):
@@ -53,6 +56,14 @@ class CheckFacts(Protocol):
     def wall_s(self) -> float: ...
     @property
     def notes(self) -> tuple[str, ...]: ...
+    @property
+    def epochs_s(self) -> Mapping[int, float]: ...
+    @property
+    def startup_s(self) -> float: ...
+    @property
+    def warm_up_s(self) -> float: ...
+    @property
+    def imports(self) -> tuple[tuple[str, float], ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,31 +109,48 @@ def _limits(state: StudyState) -> str:
 
 def checked(state: StudyState, check: CheckFacts) -> Iterator[Text]:
     """Yields what the check found, and what the study will take by it."""
-    devices, unit = counted(check.num_devices, "devices"), state.scheduler.unit
+    devices = counted(check.num_devices, "devices")
     pace = f", {duration(check.epoch_s)} an epoch on {devices}" if math.isfinite(check.epoch_s) else ""
     saved = f", checkpoints of {size(check.checkpoint_bytes)}" if check.checkpoint_bytes else ""
     memory = f", {size(check.gpu_bytes)} of GPU memory per device" if check.gpu_bytes else ""
     yield Text(f"checked in {duration(check.wall_s)}: logs {', '.join(check.logged)}{pace}{saved}{memory}")
-    if state.limits.max_trials is not None and math.isfinite(check.epoch_s) and unit == "epochs":
-        forecast = rung_forecast(state.spec.scheduler, state.limits.max_trials, state.limits.n_finishers)
-        total_s = (forecast["epochs"] - n_epochs_spent(state)) * check.epoch_s * check.num_devices
-        if total_s > 0:
-            about, n_busy = forecast["bound"] or "about", _n_busy(state, check.num_devices)
-            epochs = f"{about} {counted(forecast['epochs'], unit)}".lstrip()
-            pace = f"{duration(total_s / n_busy)} at that pace on {counted(n_busy, 'devices')}"
-            yield Text(f"forecast: {epochs}, roughly {pace}")
+    yield from _forecast(state, check)
+    yield from _slow_start(state, check)
     for note in check.notes:
         yield Text(f"note: {note}")
 
 
-def _n_busy(state: StudyState, num_devices: int) -> int:
-    """Returns how many devices of the pool train at one time, if each trial has `num_devices`."""
-    size, most = state.spec.pool.size, state.limits.max_parallel
-    return size if most is None else min(size, most * num_devices)
+def _forecast(state: StudyState, check: CheckFacts) -> Iterator[Text]:
+    pace, n_trials = checked_pace(check), state.limits.max_trials
+    if pace is None or n_trials is None:
+        return
+    left_s = time_left_s(state, state.last_at, pace)
+    forecast = rung_forecast(state.spec.scheduler, n_trials, state.limits.n_finishers)
+    if forecast["epochs"] > n_epochs_spent(state) and left_s > 0:
+        about = f"{forecast['bound'] or 'about'} {counted(forecast['epochs'], state.scheduler.unit)}"
+        yield Text(f"forecast: {about}, roughly {duration(left_s)} on this pool, start-ups of segments included")
 
 
-def totals(state: StudyState, now: float) -> str:
-    """Returns the study in one line: trials, fully trained ones, epochs, time, cost."""
+def _slow_start(state: StudyState, check: CheckFacts) -> Iterator[Text]:
+    """Yields lines where start-ups will take much of the study, and where imports take much of a start-up."""
+    pace = checked_pace(check)
+    found = start_ups(state, pace) if pace is not None else None
+    if pace is not None and found is not None:
+        first_s = pace.epoch_s * state.spec.scheduler.levels[0]
+        advice = f"; first_rung={found.first_rung} halves that share" if found.first_rung is not None else ""
+        yield Text(
+            f"note: a segment takes {duration(pace.startup_s)} to start, longer than the {duration(first_s)} of "
+            f"training to the first rung: start-ups will be about {share(found.share, 1.0)} of the study{advice}"
+        )
+    slow = [(name, seconds) for name, seconds in check.imports if seconds >= _SLOW_IMPORT_S][:_MAX_IMPORTS]
+    if slow:
+        names = ", ".join(f"{name} {duration(seconds)}" for name, seconds in slow)
+        modules = ", ".join(repr(name) for name, _ in slow)
+        yield Text(f"note: each segment imports {names}: preload=[{modules}] imports them once for all segments")
+
+
+def totals(state: StudyState, now: float, left_s: float = math.nan) -> str:
+    """Returns the study in one line: trials, fully trained ones, epochs, time, cost; what is left if that is known."""
     limits, full = state.limits, len(state.trials) * state.scheduler.max_resource
     of = f" of {limits.max_trials}" if limits.max_trials is not None else ""
     spent = n_epochs_spent(state)
@@ -137,6 +165,8 @@ def totals(state: StudyState, now: float) -> str:
         parts.append(money(state.billed_usd(now)))
     if state.n_failed:
         parts.append(f"{state.n_failed} failed")
+    if math.isfinite(left_s):
+        parts.append(f"about {duration(left_s)} left")
     return " · ".join(parts)
 
 

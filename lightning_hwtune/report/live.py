@@ -7,6 +7,7 @@ terminal that hung up, a full disk), it falls silent and the study goes on.
 from __future__ import annotations
 
 import abc
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -18,15 +19,28 @@ from rich.live import Live
 from rich.text import Text
 
 from lightning_hwtune.core.events import Event, SessionClosed
+from lightning_hwtune.core.outlook import Pace
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.report.amounts import counted, cut, duration
-from lightning_hwtune.report.announcements import CHECKING, CheckFacts, Line, PayloadFacts, announce, checked, opening
+from lightning_hwtune.report.announcements import (
+    CHECKING,
+    CheckFacts,
+    Line,
+    PayloadFacts,
+    announce,
+    checked,
+    opening,
+    totals,
+)
+from lightning_hwtune.report.forecast import checked_pace, time_left_s
 from lightning_hwtune.report.panel import panel
 
 __all__ = ["LinesView", "PanelView", "QuietView", "View", "open_view"]
 
 _LINES_PER_S = 4
 _REDRAW_S = 0.25
+_TOTALS_S = 60.0
+_FORECAST_S = 5.0
 
 
 class View(abc.ABC):
@@ -112,6 +126,8 @@ class LinesView(View):
         self._state, self._folder, self._printer = state, folder, _Printer(console)
         self._recent: deque[float] = deque(maxlen=_LINES_PER_S)
         self._n_left_out = 0
+        self._pace: Pace | None = None
+        self._told_at: float | None = None
 
     def header(self, payload: PayloadFacts | None) -> None:
         """Prints folder, objectives, limits and rungs."""
@@ -124,6 +140,7 @@ class LinesView(View):
     def checked(self, check: CheckFacts) -> None:
         """Prints what was found."""
         self._printer.print(checked(self._state, check))
+        self._pace = checked_pace(check)
 
     def on_events(self, events: Sequence[Event]) -> None:
         """Prints a line where there is something to say."""
@@ -143,7 +160,11 @@ class LinesView(View):
         self._printer.print([Text(f"{duration(self._state.wall_s(at)):>12}  {line.text}")])
 
     def tick(self, now: float) -> None:
-        """Does nothing: lines come with events."""
+        """Prints once a minute how far the study is, and how long it will take."""
+        self._told_at = now if self._told_at is None else self._told_at
+        if now - self._told_at >= _TOTALS_S:
+            self._told_at = now
+            self._say(Line(totals(self._state, now, time_left_s(self._state, now, self._pace))), now)
 
     def close(self, now: float) -> None:
         """Does nothing."""
@@ -156,7 +177,9 @@ class PanelView(View):
     def __init__(self, state: StudyState, folder: Path, console: Console) -> None:
         self._state, self._folder, self._console, self._printer = state, folder, console, _Printer(console)
         self._live: Live | None = None
-        self._drawn_at = float("-inf")
+        self._drawn_at = self._forecast_at = float("-inf")
+        self._end_at = math.nan
+        self._pace: Pace | None = None
         self._is_over = False
 
     def header(self, payload: PayloadFacts | None) -> None:
@@ -170,6 +193,7 @@ class PanelView(View):
     def checked(self, check: CheckFacts) -> None:
         """Prints what was found."""
         self._printer.print(checked(self._state, check))
+        self._pace = checked_pace(check)
 
     def on_events(self, events: Sequence[Event]) -> None:
         """Prints what must not be missed, and draws the panel if it is due."""
@@ -190,7 +214,10 @@ class PanelView(View):
             # no thread of its own: processes are forked beside it
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
-        self._live.update(Group(*panel(self._state, now, self._console.width)), refresh=True)
+        if now - self._forecast_at >= _FORECAST_S:
+            self._forecast_at, self._end_at = now, now + time_left_s(self._state, now, self._pace)
+        left_s = max(self._end_at - now, 0.0) if math.isfinite(self._end_at) else math.nan
+        self._live.update(Group(*panel(self._state, now, self._console.width, left_s)), refresh=True)
 
     def close(self, now: float) -> None:
         """Takes the panel off the screen."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from rich.console import JustifyMethod, RenderableType
@@ -23,10 +24,10 @@ _MIN_CONFIG = 12
 _MAX_NAME = 16
 
 
-def panel(state: StudyState, now: float, width: int) -> Iterator[RenderableType]:
+def panel(state: StudyState, now: float, width: int, left_s: float = math.nan) -> Iterator[RenderableType]:
     """Yields the panel from top to bottom; nothing in it is wrapped, what is too long is cut."""
     yield Rule(Text(state.spec.name, style="bold"), align="left", style="dim")
-    yield _line(totals(state, now), style="bold")
+    yield _line(totals(state, now, left_s), style="bold")
     running = sorted(state.running.values(), key=lambda segment: segment.slots)
     yield _running_table(state, running[:_MAX_RUNNING], now, width)
     if len(running) > _MAX_RUNNING:

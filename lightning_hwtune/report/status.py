@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from lightning_hwtune.core.decisions import Wait
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.core.schedulers import Scheduler
 from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.report.forecast import time_left_s
 from lightning_hwtune.report.points import front_points
 from lightning_hwtune.report.tables import n_retries
 
@@ -31,6 +33,7 @@ def status_record(state: StudyState, now: float, checkpoints_bytes: int, *, is_d
         promotions: how often a trial went beyond a rung, at once or later.
         resumed_segments: segments that began from a checkpoint. max_ranks_seen: largest process group that ran.
         failed: failed trials. retried: segments that were repeated because they ended badly.
+        time_left_s: until the study ends, as forecast now; None if it does not run, or if nobody can know.
         wall_s: time during which the study was driven. device_s, cost_usd: the ledger, start-ups and lost work
             included; cost_usd is None without a price. useful_device_s, useful_cost_usd: what stands in measurements.
         reserved_devices: being drained for a trial that needs more than are free; 0 if none waits.
@@ -58,6 +61,7 @@ def status_record(state: StudyState, now: float, checkpoints_bytes: int, *, is_d
         "retried": sum(n_retries(state).values()),
         "checkpoints_bytes": checkpoints_bytes,
         "wall_s": state.wall_s(clock),
+        "time_left_s": _time_left_s(state, clock) if is_driven else None,
         "device_s": _device_s(state, clock),
         "useful_device_s": useful_device_s,
         "cost_usd": state.billed_usd(clock) if has_price else None,
@@ -67,6 +71,11 @@ def status_record(state: StudyState, now: float, checkpoints_bytes: int, *, is_d
         "front_size": len(front_points(state)),
         "reserved_devices": _reserved(state, clock) if is_driven else 0,
     }
+
+
+def _time_left_s(state: StudyState, now: float) -> float | None:
+    left_s = math.nan if state.closed is not None else time_left_s(state, now)
+    return left_s if math.isfinite(left_s) else None
 
 
 def _reserved(state: StudyState, now: float) -> int:

@@ -160,6 +160,8 @@ def _status_rows(record: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     yield "errors", f"{record['failed']} failed, {record['retried']} segments repeated"
     devices = f"{duration(record['device_s'])} of devices, {duration(record['useful_device_s'])} of it useful"
     yield "time", f"{duration(record['wall_s'])}; {devices}"
+    if record["time_left_s"] is not None:
+        yield "left", f"about {duration(record['time_left_s'])}"
     if record["cost_usd"] is not None:
         yield "cost", f"{money(record['cost_usd'])} billed, {money(record['useful_cost_usd'])} useful"
     yield "checkpoints", size(record["checkpoints_bytes"])

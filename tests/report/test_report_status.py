@@ -55,7 +55,15 @@ def test_the_status_of_the_paper_study(paper):
     # 5.0 + 9.0 + 2 x 0.8
     assert record["useful_device_s"] == pytest.approx(15.6)
     assert record["useful_cost_usd"] == pytest.approx(0.0156)
-    assert set(record) == {*expected, "wall_s", "device_s", "cost_usd", "useful_device_s", "useful_cost_usd"}
+    assert set(record) == {
+        *expected,
+        "wall_s",
+        "time_left_s",
+        "device_s",
+        "cost_usd",
+        "useful_device_s",
+        "useful_cost_usd",
+    }
 
 
 def test_a_running_study_counts_up_to_now(empty):
