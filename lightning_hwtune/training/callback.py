@@ -64,7 +64,7 @@ class RungHooks:
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Takes part if this is the fit that reports; checks that the Trainer fits the study."""
-        self._segment, self._reports, self._resume = None, None, None
+        self._leave(trainer)  # a fit that failed had no teardown
         segment = current_segment()
         if segment is None or _chosen(trainer) is not self:
             return
@@ -99,7 +99,7 @@ class RungHooks:
         self._segment, self._has_begun, self._resume = segment, False, ResumeState(segment)
         self._count = ResourceCount(segment.order.unit, segment.order.resource)
         self._reports = EpochReports(segment, self._count, own_limits)
-        self._last_round = internals.last_round(trainer, self._reports)
+        self._last_round = internals.last_round(trainer, lambda: self._reports)
         others = [other for other in trainer.callbacks if other is not self]
         trainer.callbacks = [self, *others, self._last_round]
         if segment.order.checkpoint is not None:
@@ -240,7 +240,12 @@ class RungHooks:
             loggers.hold_rows(trainer, self._segment)
         if self._reports is not None:
             self._reports.ended(trainer)
-        trainer.callbacks = [callback for callback in trainer.callbacks if callback is not self._last_round]
+        self._leave(trainer)
+
+    def _leave(self, trainer: Any) -> None:
+        """Takes no part any more."""
+        if self._last_round is not None:
+            trainer.callbacks = [callback for callback in trainer.callbacks if callback is not self._last_round]
         self._segment, self._reports, self._resume, self._last_round = None, None, None, None
 
     # ------------------------------------------------------------------ checkpoints

@@ -8,6 +8,7 @@ while the reporting fit lasts.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from lightning_hwtune.training.epoch_reports import EpochReports
@@ -16,16 +17,26 @@ __all__ = ["LastRoundHooks"]
 
 
 class LastRoundHooks:
-    """The hooks. Mixed into a `Checkpoint` of one class tree."""
+    """The hooks. Mixed into a `Checkpoint` of one class tree.
 
-    def __init__(self, reports: EpochReports) -> None:
+    Args:
+        reports: returns the reports to make; None if the fit does not report.
+    """
+
+    # what code that looks through `trainer.checkpoint_callbacks` may ask of one that saved nothing
+    monitor = dirpath = best_model_score = None
+    best_model_path = last_model_path = ""
+
+    def __init__(self, reports: Callable[[], EpochReports | None]) -> None:
         super().__init__()
         self._reports = reports
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         """Reports a validation inside an epoch."""
-        self._reports.validation_ended(trainer)
+        if (reports := self._reports()) is not None:
+            reports.validation_ended(trainer)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Reports the epoch."""
-        self._reports.epoch_ended(trainer)
+        if (reports := self._reports()) is not None:
+            reports.epoch_ended(trainer)

@@ -205,7 +205,7 @@ def replace_callback_metrics(trainer: Any, metrics: dict[str, Any]) -> None:
 
 
 def last_round(trainer: Any, reports: Any) -> Any:
-    """Returns a callback, last in line, that makes these reports on this Trainer."""
+    """Returns a callback for this Trainer that makes the reports which `reports()` returns."""
     if class_tree(trainer) == "pytorch_lightning":
         from lightning_hwtune.training import pytorch_lightning_tree as classes
     else:

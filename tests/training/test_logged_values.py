@@ -264,3 +264,24 @@ def test_written_names_follow_every_way_to_write() -> None:
     assert names.setdefault("old", 9) == 1
     assert names.in_epoch == {"a", "b", "c", "d", "e"}
     assert dict(names) == {"old": 1, "a": 1, "b": 2, "c": 3, "d": 4, "e": 5}
+
+
+def test_a_later_fit_of_a_trainer_that_failed_does_not_report(bench: Bench) -> None:
+    class FailsOnce(InStep):
+        has_failed = False
+
+        def on_train_epoch_end(self) -> None:
+            if self.current_epoch == 1 and not self.has_failed:
+                self.has_failed = True
+                raise RuntimeError("once")
+
+    def train(trial: Trial) -> None:
+        trainer = trial.trainer(logger=False)
+        net = FailsOnce()
+        with pytest.raises(RuntimeError, match="once"):
+            trainer.fit(net, rows(8), rows(4))
+        trainer.fit(net, rows(8), rows(4))
+        assert trainer.checkpoint_callbacks == []
+
+    said = bench.inline(train, {}, metrics=("value",), levels=(1, 3), max_resource=3)
+    assert [report.resource for report in said.of(Report)] == [1]
