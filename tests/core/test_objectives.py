@@ -18,7 +18,12 @@ from lightning_hwtune.errors import ArgumentError, MetricError
 THREE = Objectives([Metric("val/acc", "max"), Metric("val_loss", "min", unit="nats"), Cost()])
 
 metrics = st.builds(
-    Metric, st.text("ab/_é", min_size=1, max_size=4), st.sampled_from(["min", "max"]), st.text("s/é ", max_size=2)
+    Metric,
+    st.text("ab/_é", min_size=1, max_size=4),
+    st.sampled_from(["min", "max"]),
+    st.text("s/é ", max_size=2),
+    st.sampled_from(["mean", "max", "min", "sum", "rank0"]),
+    st.booleans(),
 )
 objective_lists = st.lists(
     st.one_of(metrics, st.sampled_from([TrainSeconds(), DeviceSeconds(), Cost()])),
@@ -105,3 +110,30 @@ def test_long_names_of_directions_are_stored_short() -> None:
 def test_wrong_objectives_are_refused(make: Any, text: str) -> None:
     with pytest.raises(ArgumentError, match=text):
         make()
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            {"across_ranks": "average"},
+            "`Metric.across_ranks` is 'average'; allowed: 'mean', 'max', 'min', 'sum' or 'rank0'",
+        ),
+        ({"across_ranks": "means"}, "did you mean 'mean'"),
+        ({"across_ranks": None}, "`Metric.across_ranks` is None"),
+        ({"across_ranks": 0}, "`Metric.across_ranks` is 0"),
+        ({"best": "yes"}, "`Metric.best` is 'yes'; allowed: True or False"),
+        ({"best": 1}, "`Metric.best` is 1"),
+        ({"best": None}, "`Metric.best` is None"),
+    ],
+)
+def test_wrong_settings_of_a_metric_are_refused(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(ArgumentError) as refused:
+        Metric("a", "min", **settings)
+    assert told in str(refused.value)
+
+
+def test_old_logs_have_the_default_settings() -> None:
+    (old,) = Objectives.from_dict([{"name": "a", "mode": "min", "unit": ""}])
+    assert old == Metric("a", "min", across_ranks="mean", best=False)
+    assert Objectives([old]).to_dict() == [{"name": "a", "mode": "min", "unit": ""}]

@@ -117,6 +117,16 @@ def test_overrides_and_interpolations(tmp_path: Path, monkeypatch: pytest.Monkey
     assert given.study_kwargs()["objectives"][0].mode == "min"
 
 
+def test_the_settings_of_a_metric(tmp_path: Path):
+    form = {"metric": "error", "mode": "min", "unit": "%", "across_ranks": "max", "best": True}
+    (metric,) = settings(objectives=[form]).study_kwargs()["objectives"]
+    assert metric == hwt.Metric("error", "min", "%", across_ranks="max", best=True)
+    (metric,) = settings(objectives=[{**form, "unit": None, "across_ranks": None, "best": None}]).study_kwargs()[
+        "objectives"
+    ]
+    assert metric == hwt.Metric("error", "min")
+
+
 def test_unlimited_disk(tmp_path: Path):
     assert load(tmp_path, TEXT, "disk_budget=null").study_kwargs()["disk_budget"] is None
 
@@ -151,6 +161,14 @@ def test_unlimited_disk(tmp_path: Path):
         ({"objectives": [{"metric": "error"}]}, "`mode` is missing"),
         ({"objectives": [{"metric": "error", "mode": "low"}]}, "`objectives.mode` is 'low'; allowed: 'min' or 'max'"),
         ({"objectives": [{"metric": "error", "mode": "min", "units": "s"}]}, "objectives.units.*Did you mean 'unit'"),
+        (
+            {"objectives": [{"metric": "error", "mode": "min", "across_ranks": "median"}]},
+            "`objectives.across_ranks` is 'median'; allowed: 'mean', 'max', 'min', 'sum' or 'rank0'",
+        ),
+        (
+            {"objectives": [{"metric": "error", "mode": "min", "best": "yes"}]},
+            "`objectives.best` is 'yes'; allowed: True or False",
+        ),
         ({"objectives": [{"metric": "train_s", "mode": "min"}]}, "`objectives.name` is 'train_s'"),
         ({"objectives": ["train_s", "train_s"]}, "one objective a name"),
         ({"objectives": [3]}, "`objectives` is 3"),
