@@ -5,7 +5,7 @@
         data = Digits(batch_size=trial.per_device_batch_size(trial["batch_size"]))
         trial.fit(model, data)
 
-For loops of one's own, `report` takes the place of `fit`, `save` and `load` that of checkpoints.
+For loops that report by hand, `report` takes the place of `fit`, `save` and `load` that of checkpoints.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ class Trial:
             devices=order.num_devices, accelerator=order.accelerator, **settings,
         )  # fmt: skip
 
-    # ------------------------------------------------------------------ loops of one's own
+    # ------------------------------------------------------------------ loops that report by hand
 
     def report(self, resource: int, **values: float) -> Verdict:
         """Reports values at a cumulative resource (epochs, unless the study says otherwise); returns what to do now.
@@ -294,7 +294,7 @@ class Trial:
         self._segment.clock.start()
 
     def save(self, state: Any) -> None:
-        """Saves what a later segment of this trial needs, at the resource reported last; for loops of one's own.
+        """Saves what a later segment of this trial needs, at the resource reported last; for loops that report by hand.
 
         The random streams of `random`, numpy and torch are saved with it: on rank 0 as they are now, on other ranks as
         they were at the last report.
