@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 from hydra_plugins.hwtune_sweeper import HwtuneConf, HwtuneSweeperConf
 
-from lightning_hwtune.names import HABITS
+from lightning_hwtune.names.keywords import KEYWORDS
 
 __all__ = ["GENERATED", "on_config", "on_page_markdown"]
 
@@ -58,7 +58,7 @@ def key_table(node: type) -> str:
 
 def habit_table() -> str:
     """Returns what other tools call things, and what the answer to it is."""
-    rows = [f"| `{name}` | {_cell(text)} |" for name, text in sorted(HABITS.items())]
+    rows = [f"| `{name}` | {_cell(text)} |" for name, text in sorted(KEYWORDS.items())]
     return "\n".join(["| elsewhere | here |", "|---|---|", *rows])
 
 
