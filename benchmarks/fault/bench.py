@@ -134,7 +134,7 @@ class Bench:
     def fork_server(self, process: subprocess.Popen[str]) -> tuple[psutil.Process, psutil.Process]:
         """Returns the guard and the server of a study."""
         children = psutil.Process(process.pid).children()
-        guard = next(child for child in children if "server.main" in " ".join(child.cmdline()))
+        guard = next(child for child in children if "forkserver(" in " ".join(child.cmdline()))
         return guard, guard.children()[0]
 
     # ------------------------------------------------------------------ what is counted

@@ -102,7 +102,7 @@ def _damaged_event(bench: Bench, body: str) -> None:
     bench.run()
     shutil.copy(bench.study_dir / "study.db", bench.folder / "kept.db")
     with contextlib.closing(sqlite3.connect(bench.study_dir / "study.db")) as database, database:
-        database.execute("UPDATE events SET body = ? WHERE seq = 3", (body,))
+        database.execute("UPDATE hwtune_events SET body = ? WHERE seq = 3", (body,))
     before = bench.checkpoints()
     for command in _READING:
         bench.wrong += bench.command(*command).returncode != 1

@@ -23,12 +23,16 @@ from multiprocessing import spawn, util
 from typing import Any, final
 
 from lightning_hwtune.engine.socket_folder import make_socket_folder
+from lightning_hwtune.errors import TrialError
 from lightning_hwtune.training.server import HEADER
 
-__all__ = ["ForkServer", "fork_server"]
+__all__ = ["ForkServer", "fork_server", "import_path", "working_folder"]
 
 _END_S = 5.0  # for the guard to end everything, before it is killed itself
-_PROGRAM = "import sys; sys.path[:] = {path!r}; from lightning_hwtune.training import server; server.main{arguments!r}"
+_PROGRAM = (
+    "import sys; sys.path[:] = {path!r}; "
+    "from lightning_hwtune.training.server import main as forkserver; forkserver{arguments!r}"
+)
 
 
 @final
@@ -74,15 +78,23 @@ class ForkServer:
         ours, theirs = socket.socketpair()
         self.folder = make_socket_folder()
         arguments = (theirs.fileno(), os.getpid(), self.folder)
-        program = _PROGRAM.format(path=[folder or os.getcwd() for folder in sys.path], arguments=arguments)
+        program = _PROGRAM.format(path=import_path(), arguments=arguments)
         flags: list[str] = vars(util)["_args_from_interpreter_flags"]()
-        with theirs:
+        try:
             self._guard = subprocess.Popen(
                 [os.fsdecode(spawn.get_executable()), *flags, "-c", program],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                cwd="/",  # the present one may be deleted meanwhile; ranks change to that of their time
                 start_new_session=True,
             )
+        except OSError as error:
+            ours.close()
+            raise TrialError(
+                f"the fork server, which starts the trials' processes, cannot be started: {error}"
+            ) from error
+        finally:
+            theirs.close()
         self._control, self._buffer, self._asked, self._n_open_requests = ours, b"", set(), 0
         self.generation += 1
         self.failed.clear()
@@ -200,5 +212,23 @@ def fork_server() -> ForkServer:
 
 
 def _end_at_exit(pid: int) -> None:
-    if pid == os.getpid():
-        _servers[pid].end()
+    if pid != os.getpid():
+        return
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C would only spill a traceback
+    _servers[pid].end()
+
+
+def import_path() -> list[str]:
+    """Returns where this process finds modules, for a process with another working folder."""
+    here = working_folder()
+    folders = [os.fspath(folder) for folder in sys.path if isinstance(folder, str | os.PathLike)]
+    return [os.path.join(here, folder) if folder else here for folder in folders if here or os.path.isabs(folder)]
+
+
+def working_folder() -> str:
+    """Returns the working folder; an empty text if it was deleted."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""

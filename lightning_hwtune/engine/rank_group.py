@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
-from lightning_hwtune.engine.fork_server import ForkServer
+from lightning_hwtune.engine.fork_server import ForkServer, import_path, working_folder
 from lightning_hwtune.engine.rank_process import Rank
 from lightning_hwtune.training.channel import Ended, RankTask, SegmentOrder
 from lightning_hwtune.training.ranks import open_port
@@ -65,9 +65,9 @@ class Group:
             rank=index,
             port=port,
             payload=str(payload),
-            sys_path=tuple(folder or os.getcwd() for folder in sys.path),
+            sys_path=tuple(import_path()),
             argv=tuple(sys.argv),
-            cwd=os.getcwd(),
+            cwd=working_folder(),
             environ=dict(os.environ),
             socket_dir=socket_dir,
         )

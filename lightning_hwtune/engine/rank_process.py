@@ -136,6 +136,9 @@ class Rank:
             self.exit_code, self.is_gone = numbers[1], True
         elif not data:
             self.is_gone = self.is_abandoned = True
+            if self.pid is not None:  # its guard ends all the rest; this is for the day when that was killed, too
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self.pid, signal.SIGKILL)
 
     def kill(self) -> None:
         """Ends the process; the server then ends what it has started."""

@@ -90,7 +90,7 @@ class RankTask:
         order, rank: the segment, and which of its ranks this is.
         port: of the group's store on the loopback; 0 for a group of one.
         payload: a file of cloudpickle bytes: the training function.
-        sys_path, argv, cwd, environ: of the controller, now.
+        sys_path, argv, cwd, environ: of the controller, now; `cwd` is empty if it was deleted.
         socket_dir: folder with a short path for the sockets of what the rank starts.
     """
 

@@ -61,6 +61,8 @@ def main(control_fd: int, controller: int, folder: str) -> None:
         controller: process id of the parent.
         folder: temporary files of the ranks; deleted at the end.
     """
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whatever the thread had blocked that started this process
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     adopt_orphans()
     guard, server = os.getpid(), os.fork()

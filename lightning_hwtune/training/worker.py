@@ -116,7 +116,7 @@ def _become_independent(server: int) -> None:
 def _adopt_place(task: RankTask) -> None:
     """Takes over the controller's import path, arguments, folder and environment, as they are now."""
     sys.path[:], sys.argv[:] = task.sys_path, task.argv
-    os.chdir(task.cwd)
+    os.chdir(task.cwd or task.order.trial_dir)
     adopt_environment(os.environ, INHERITED, task.environ)
     # a short path for the sockets of loader workers, wherever TMPDIR is
     vars(multiprocessing.current_process())["_config"]["tempdir"] = task.socket_dir

@@ -134,7 +134,7 @@ def test_a_kill_leaves_nothing(tmp_path: Path, victim: str) -> None:
     try:
         pids = started(tmp_path / "trials/000")
         family = psutil.Process(study.pid).children(recursive=True)
-        guard = next(p for p in family if p.ppid() == study.pid and "server.main" in " ".join(p.cmdline()))
+        guard = next(p for p in family if p.ppid() == study.pid and "forkserver(" in " ".join(p.cmdline()))
         (server,) = guard.children()
         folder = Path(guard.cmdline()[-1].rsplit("'", 2)[-2])
         assert folder.is_dir()
@@ -330,25 +330,35 @@ def test_a_store_listens_on_the_loopback_only() -> None:
     assert here == ["127.0.0.1"]
 
 
-# ---------------------------------------------------------------------- temporary folders
+# ---------------------------------------------------------------------- surroundings
 
 
-def test_a_long_temporary_folder_is_no_obstacle(tmp_path: Path) -> None:
-    folder = tmp_path / ("t" * 120)
+ODD = """
+    import os, shutil, signal, sys
+    from pathlib import Path
+    sys.path[:0] = {path!r}
+    import segment_functions as functions
+    from test_local import Bench, Recorder
+
+    bench = Bench(Path({folder!r}))
+    sys.path.append(Path("/no/text"))  # the import system skips it
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # a child inherits both
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD, signal.SIGTERM])
+    os.chdir({gone!r})
+    shutil.rmtree({gone!r})
+    sink = bench.run(bench.executor(functions.with_loader_workers), Recorder(), bench.order(0))
+    print(sink.ends[0].outcome, sink.reports)
+"""
+
+
+def test_odd_surroundings_and_a_long_temporary_folder_are_no_obstacle(tmp_path: Path) -> None:
+    folder, gone = tmp_path / ("t" * 120), tmp_path / "gone"
     folder.mkdir()
-    script = f"""
-        import sys
-        sys.path[:0] = {[str(Path(__file__).parent), os.getcwd()]!r}
-        from pathlib import Path
-        import segment_functions as functions
-        from test_local import Bench, Recorder
-
-        bench = Bench(Path({str(tmp_path)!r}))
-        sink = bench.run(bench.executor(functions.with_loader_workers), Recorder(), bench.order(0))
-        print(sink.ends[0].outcome, sink.reports)
-    """
+    gone.mkdir()
+    path = [str(Path(__file__).parent), os.getcwd()]
+    script = textwrap.dedent(ODD).format(path=path, folder=str(tmp_path), gone=str(gone))
     environment = {**os.environ, "TMPDIR": str(folder)}
-    command = [sys.executable, "-c", textwrap.dedent(script)]
+    command = [sys.executable, "-c", script]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT_S)
     assert ended.stdout == "done {0: [3]}\n", ended.stderr
     assert not [path for path in folder.rglob("*") if path.is_socket() or path.name.startswith(("pymp-", "hwtune-"))]
