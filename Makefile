@@ -45,12 +45,13 @@ gpu-check:
 	@gpu-check/run
 
 # what each benchmark is called with; their order is that of the page
-BENCHMARKS := import_time decisions replay_choose replay pasha transfer prior_demo crash faults hydra_sweep optuna_side_by_side overhead
+BENCHMARKS := import_time decisions replay_choose replay pasha transfer prior_demo crash faults fuzz hydra_sweep optuna_side_by_side overhead
 ARGUMENTS_replay := --rows build/replay
 ARGUMENTS_pasha := --rows build/pasha
 ARGUMENTS_transfer := --rows build/transfer
 ARGUMENTS_replay_choose := --rows build/replay_choose
 ARGUMENTS_crash := --kills 20 --seed 0
+ARGUMENTS_fuzz := --seed 0
 ARGUMENTS_hydra_sweep := --kills 5 --seed 0
 ARGUMENTS_overhead := --peers
 

@@ -39,6 +39,7 @@ TITLES = {
     "overhead": "What the toolkit adds to training",
     "crash": "Sudden death of the controller",
     "faults": "Faults one by one",
+    "fuzz": "Thousands of odd inputs",
     "import_time": "Import",
 }
 
@@ -86,6 +87,11 @@ TARGETS: Mapping[str, str] = {
     "hung": "<= 0",
     "wrong": "<= 0",
     "slowest_signal_s": "<= 2",
+    "inputs": ">= 3000",
+    "bare_errors": "<= 0",
+    "hangs": "<= 0",
+    "nonsense_accepted": "<= 0",
+    "sense_refused": "<= 0",
     "import_s": "<= 0.3",
     "sweep_dirs": "== 1",
     "trial_dirs": "== 12",

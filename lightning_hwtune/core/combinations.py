@@ -9,6 +9,8 @@ from typing import Any, final, overload
 import numpy as np
 import numpy.typing as npt
 
+from lightning_hwtune.core.parameters.options import handed_out
+
 __all__ = ["Combinations"]
 
 
@@ -41,7 +43,7 @@ class Combinations(Sequence[dict[str, Any]]):
         places = {}
         for name in reversed(self._levels):
             number, places[name] = divmod(number, len(self._levels[name]))
-        return {name: values[places[name]] for name, values in self._levels.items()}
+        return {name: handed_out(values[places[name]]) for name, values in self._levels.items()}
 
     def column(self, name: str, of_level: npt.ArrayLike) -> npt.NDArray[Any]:
         """Returns `of_level[place]` of every combination's value of one parameter, shape `(n_combinations,)`.

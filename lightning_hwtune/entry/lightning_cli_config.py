@@ -15,6 +15,7 @@ from typing import Any, Self, final
 import yaml
 
 from lightning_hwtune.errors import ArgumentError, nearest
+from lightning_hwtune.settings.plain_data import compose
 
 __all__ = ["CliConfig"]
 
@@ -90,10 +91,10 @@ def _compose(path: Path) -> Any:
     """Reads a file's tree, merge keys resolved."""
     allowed = "a LightningCLI configuration: a YAML file that can be read"
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        root = compose(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ArgumentError("config", str(path), allowed, hint=f"({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ArgumentError("config", str(path), allowed, hint=f"\n{error}") from None
     if not isinstance(root, yaml.MappingNode) or not root.value:
         raise ArgumentError("config", str(path), f"{allowed}, with sections such as `trainer` and `model`")

@@ -161,7 +161,9 @@ def _complete(data: dict[str, Any], base: CliConfig, name: str) -> list[str]:
         data["objectives"] = [{"metric": metric, "mode": mode}, "train_s"]
         notes.append(f"objectives: {metric} ({mode}), as the configuration's {callback} watches, and train_s")
     given = data.get("scheduler") or {}
-    if isinstance(given, Mapping):
+    given = {"name": given} if isinstance(given, str) else given
+    has_horizon = not given and any(data.get(name) is not None for name in _HORIZONS)
+    if isinstance(given, Mapping) and not has_horizon:
         data["scheduler"] = {"name": "asha", **given}
         if not given.keys() & set(_HORIZONS):
             data["scheduler"]["max_epochs"] = _horizon(base)

@@ -121,9 +121,9 @@ def part(text: str) -> tuple[str, dict[str, Any]]:
             raise ArgumentError("option", key, "key=value", hint=f"In {text!r}.")
     try:
         return name, {key: yaml.safe_load(value) for key, _, value in pairs}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ArgumentError(
-            "option", text, "NAME:KEY=VALUE,... with plain values", hint=" ".join(str(error).split())
+            "option", text, "NAME:KEY=VALUE,... with plain values", hint=" ".join(str(error).split())[:200]
         ) from error
 
 

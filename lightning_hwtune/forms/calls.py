@@ -83,9 +83,10 @@ def _bound(
         positional = [item.name for item in known if item.kind is _Kind.POSITIONAL_OR_KEYWORD]
         own = args[len(signature.parameters) - len(known) :]
         if len(own) > len(positional) and not any(item.kind is _Kind.VAR_POSITIONAL for item in known):
-            allowed = f"without a keyword {', '.join(positional) or 'nothing'}"
-            keyword = [item.name for item in known if item.kind is _Kind.KEYWORD_ONLY]
-            hint = f"Give {', '.join(f'{key}=...' for key in keyword)} by keyword." if keyword else ""
+            keyword = [f"{item.name}=..." for item in known if item.kind is _Kind.KEYWORD_ONLY]
+            allowed = f"{', '.join(positional)} without a keyword" if positional else "no arguments without a keyword"
+            hint = f"Give the others by keyword: {', '.join(keyword)}." if keyword and len(positional) > 1 else ""
+            hint = hint or (f"Give a list: {name}([...])." if len(positional) == 1 else "")
             raise ArgumentError(f"{name}(...)", own, allowed, hint=hint) from None
         filled = {*positional[: len(own)], *kwargs}
         for item in known:

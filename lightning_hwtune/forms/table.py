@@ -184,6 +184,9 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
     "Study.plot": {"what": one_of("front", "curves", "timeline")},
     "Study.why": {"trial_id": _COUNT},
     "Study.logs": {"trial_id": _COUNT},
+    "Trial.report": {
+        "resource": _POSITIVE.but("a positive integer: what is done so far", "After the first epoch report 1."),
+    },
     "Trial.per_device_batch_size": {"global_batch": _POSITIVE},
     "file": _FILE,
     "sweeper": {

@@ -108,7 +108,7 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
             ("params", "parameters", "hyperparameters", "hparams", "hp"),
             "here it is called `config`: trial.config, or trial['lr']",
         ),
-        **dict.fromkeys(("number", "trial_id", "_trial_id", "index"), "here it is called `id`"),
+        **dict.fromkeys(("number", "trial_id", "index"), "here it is called `id`"),
         **dict.fromkeys(("should_prune", "should_stop", "is_pruned", "prune"), _VERDICT),
         **dict.fromkeys(
             ("log", "log_metric", "log_metrics", "set_metric", "update", "value", "intermediate_values"), _REPORT

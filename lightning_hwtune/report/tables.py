@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightning_hwtune.core.record import TrialRecord, TrialState
+from lightning_hwtune.core.space import Choice
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import first_line
 from lightning_hwtune.report.points import Point, candidates, front_points, non_dominated
@@ -108,7 +109,7 @@ def front_frame(state: StudyState, at: str = "full") -> pd.DataFrame:
         values = _values(state, [*keys, *rest], record["objectives"], record["config"])
         rows.append({**record, "trial": record["trial_id"], **values})
     frame = pd.DataFrame([{name: row[name] for name in columns} for row in rows], columns=columns)
-    return with_checkpoints(frame, [row["checkpoint"] for row in rows])
+    return with_checkpoints(_with_options(state, frame, rows), [row["checkpoint"] for row in rows])
 
 
 def with_checkpoints(frame: pd.DataFrame, paths: Sequence[str | None]) -> pd.DataFrame:
@@ -131,6 +132,23 @@ def _values(
         for key in keys:
             row[f"{prefix}.{key}" if key in names or key in row else key] = values.get(key)
     return row
+
+
+def _with_options(state: StudyState, frame: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Returns the frame with options as they are: pandas would make a float of an integer beside None."""
+    import pandas as pd
+
+    for key, parameter in state.spec.space.items():
+        column = f"config.{key}" if f"config.{key}" in frame else key
+        if isinstance(parameter, Choice) and column in frame and not _is_uniform(parameter):
+            frame = frame.assign(**{column: pd.Series([row[column] for row in rows], frame.index, dtype=object)})
+    return frame
+
+
+def _is_uniform(parameter: Choice) -> bool:
+    """Whether one dtype of pandas holds every option as it is."""
+    kinds = {type(item) for item in parameter.options}
+    return kinds <= {int, float} or kinds in ({str}, {bool})
 
 
 _TRIAL_COLUMNS = ("trial", "state", "devices", "segments", "rungs", "retries", "failure")
@@ -177,7 +195,8 @@ def trials_frame(state: StudyState) -> pd.DataFrame:
         row |= _values(state, row, record["objectives"], record["config"])
         row["rungs"] = ", ".join(f"{level} {word}" for level, word in record["rungs"].items())
         rows.append(row | {"retries": record["retries"], "failure": record["failure"]})
-    return pd.DataFrame(rows, columns=[*fixed, *_values(state, fixed, {}, {}), "rungs", "retries", "failure"])
+    columns = [*fixed, *_values(state, fixed, {}, {}), "rungs", "retries", "failure"]
+    return _with_options(state, pd.DataFrame(rows, columns=columns), rows)
 
 
 def rung_words(trial: TrialRecord, max_resource: int) -> dict[int, str]:

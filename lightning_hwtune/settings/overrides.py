@@ -7,6 +7,7 @@ name.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from lightning_hwtune.names import refuse_unknown_keys
 __all__ = ["Override", "apply_overrides", "parse_overrides"]
 
 _FORMS = "'key=value', '+key=value' for a new entry, '++key=value' for either, or '~key' to remove one"
+_MAX_DEPTH = 20  # the time that Hydra's parser takes grows with the square of the depth, and more
 _MAPPINGS = ("scheduler", "searcher", "pool")  # made when an override speaks of them and the file does not
 
 
@@ -54,6 +56,8 @@ def _parse(parser: Any, text: str) -> Override:
     from hydra.core.override_parser.types import OverrideType
     from hydra.errors import HydraException
 
+    if _depth(text) > _MAX_DEPTH:
+        raise ArgumentError("override", text, f"lists and mappings of at most {_MAX_DEPTH} levels")
     actions = {
         OverrideType.CHANGE: "change",
         OverrideType.ADD: "add",
@@ -62,14 +66,23 @@ def _parse(parser: Any, text: str) -> Override:
     }
     try:
         parsed = parser.parse_override(text)
+        value = None if parsed.is_sweep_override() else parsed.value()
     except HydraException as error:
         raise ArgumentError("override", text, _FORMS, hint=f"({str(error).splitlines()[0]})") from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ArgumentError("override", text, _FORMS, hint=f"({type(error).__name__}: {str(error)[:80]})") from None
     if parsed.type not in actions or parsed.package is not None:
         raise ArgumentError("override", text, _FORMS)
     if parsed.is_sweep_override():
         hint = "A list is written [a,b]; what is to be searched belongs in the space."
         raise ArgumentError("override", text, "one value a key", hint=hint)
-    return Override(text, actions[parsed.type], parsed.key_or_group, parsed.value(), "=" in text)
+    return Override(text, actions[parsed.type], parsed.key_or_group, value, "=" in text)
+
+
+def _depth(text: str) -> int:
+    """Returns how many brackets are open at most."""
+    steps = ((letter in "[{(") - (letter in "]})") for letter in text)
+    return max(itertools.accumulate(steps), default=0)
 
 
 def apply_overrides(data: MutableMapping[str, Any], overrides: Iterable[Override], known: Sequence[str]) -> None:

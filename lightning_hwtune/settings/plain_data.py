@@ -8,9 +8,10 @@ from typing import Any
 
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["plain_data", "read_yaml"]
+__all__ = ["compose", "plain_data", "read_yaml"]
 
 _MAX_DEPTH = 100  # of mappings and lists inside each other; OmegaConf needs some Python frames for each
+_TOO_DEEP = f"Lists and mappings are nested more than {_MAX_DEPTH} deep, or contain themselves."
 _MAX_NODES = 1_000_000  # with what aliases repeat: a few letters can stand for billions
 
 
@@ -28,18 +29,12 @@ def read_yaml(path: str | Path, allowed: str) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        with open(path, encoding="utf-8") as file:
-            root = yaml.compose(file, Loader=yaml.SafeLoader)
-        hint = "" if root is None else _too_large(root)
-        data = None if hint else OmegaConf.to_container(OmegaConf.load(path))
+        root = compose(Path(path).read_text(encoding="utf-8"))
+        data = OmegaConf.to_container(OmegaConf.load(path)) if root is not None else {}
     except OSError as error:
         raise ArgumentError("file", str(path), "a YAML file that can be read", hint=f"({error.strerror})") from None
-    except RecursionError:
-        hint, data = _TOO_DEEP, None
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError) as error:
         raise ArgumentError("file", str(path), "valid YAML", hint=f"\n{error}") from None
-    if hint:
-        raise ArgumentError("file", str(path), "plain YAML", hint=hint)
     if not isinstance(data, dict):
         raise ArgumentError("file", str(path), allowed)
     return data  # type: ignore[return-value]
@@ -73,19 +68,26 @@ def plain_data(node: Any, where: str) -> dict[str, Any]:
     return data
 
 
-_TOO_DEEP = f"Lists and mappings are nested more than {_MAX_DEPTH} deep, or contain themselves."
+def compose(text: str) -> Any:
+    """Returns the tree of nodes of a YAML document, None for an empty one.
 
+    Raises:
+        yaml.YAMLError: the text is not YAML, or it is nested too deep or too large, also by aliases.
+    """
+    import yaml
 
-def _too_large(root: Any) -> str:
-    """Returns what is wrong with the size of a tree of YAML nodes, or an empty text; it may contain itself."""
-    n_nodes, waiting = 0, [(root, 1)]
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):  # before anything that calls itself for each level
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise yaml.YAMLError(_TOO_DEEP)
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    n_nodes, waiting = 0, [(root, 1)] if root is not None else []
     while waiting:
         node, depth = waiting.pop()
         n_nodes += 1
-        if depth > _MAX_DEPTH:
-            return _TOO_DEEP
-        if n_nodes > _MAX_NODES:
-            return f"With its aliases it has more than {_MAX_NODES} values."
+        if depth > _MAX_DEPTH or n_nodes > _MAX_NODES:
+            raise yaml.YAMLError(_TOO_DEEP if depth > _MAX_DEPTH else f"It has more than {_MAX_NODES} values.")
         for child in node.value if isinstance(node.value, list) else ():
             waiting += [(part, depth + 1) for part in (child if isinstance(child, tuple) else (child,))]
-    return ""
+    return root

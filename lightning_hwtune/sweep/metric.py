@@ -34,7 +34,8 @@ def directions(value: Any) -> list[str]:
         ArgumentError: it is something else.
     """
     words = value if isinstance(value, list) else ["minimize" if value is None else value]
-    modes = [_MODES.get(getattr(word, "name", word)) if word is not None else None for word in words]
+    names = [getattr(word, "name", word) for word in words]  # the Optuna sweeper has an enumeration
+    modes = [_MODES.get(name) if isinstance(name, str) else None for name in names]
     if not modes or None in modes:
         raise ArgumentError("hydra.sweeper.direction", value, "minimize, maximize, or a list of these")
     return [mode for mode in modes if mode is not None]

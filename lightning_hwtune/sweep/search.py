@@ -24,6 +24,7 @@ from hydra.core.override_parser.types import (
 from hydra.errors import HydraException
 
 from lightning_hwtune.core.parameters import Choice, Float, Int, NumDevices, Parameter
+from lightning_hwtune.core.parameters.options import option_key
 from lightning_hwtune.errors import ArgumentError
 
 __all__ = ["Key", "Search", "as_devices", "quoted", "read_search"]
@@ -50,7 +51,7 @@ class Key:
     def override(self, value: Any) -> str:
         """Returns the override that gives the app this value."""
         for option, text in self.options:
-            if option == value and isinstance(option, bool) == isinstance(value, bool):
+            if option_key(option) == option_key(value):
                 return f"{self.text}={text}"
         return f"{self.text}={value!r}"
 

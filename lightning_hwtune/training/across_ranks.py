@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
+from lightning_hwtune.forms import plain
+
 __all__ = ["Combined", "Logged", "Share", "as_number", "combine"]
 
 
@@ -71,8 +73,8 @@ class Combined:
 
 
 def as_number(value: Any) -> float | None:
-    """Returns a single number as a float: of Python, numpy or torch; None for anything else."""
-    if isinstance(value, str | bytes | bool):
+    """Returns a single number as a float: of Python, numpy or torch; None for anything else, True and False too."""
+    if isinstance(plain(value), str | bytes | bool):
         return None
     try:
         return float(value.item() if hasattr(value, "item") else value)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lightning_hwtune.errors import MetricError, nearest
+from lightning_hwtune.errors import MetricError, nearest, shown
 from lightning_hwtune.training.across_ranks import Combined, Logged, Share, as_number, combine
 from lightning_hwtune.training.channel import Probe, Report, VerdictMessage
 from lightning_hwtune.training.context import ActiveSegment
@@ -88,7 +88,7 @@ def report_by_hand(segment: ActiveSegment, resource: int, values: Mapping[str, o
         Logged(
             shares={name: Share(value) for name, value in numbers.items() if value is not None},
             names=frozenset(values),
-            unusable={name: repr(values[name])[:80] for name, value in numbers.items() if value is None},
+            unusable={name: shown(values[name])[:80] for name, value in numbers.items() if value is None},
         ),
     )
     missing = [name for name in wanted if name not in combined.values]

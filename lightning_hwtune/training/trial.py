@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn, final
 
 from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop, Verdict
+from lightning_hwtune.core.parameters.options import copied, handed_out
 from lightning_hwtune.errors import ArgumentError, OwnedArgumentError, nearest
 from lightning_hwtune.forms import checked_call
 from lightning_hwtune.names import unknown_attribute
@@ -52,15 +53,15 @@ class Trial:
         Raises:
             ArgumentError: the space has no such parameter.
         """
-        if not isinstance(name, str) or name not in self.config:
+        if not isinstance(name, str) or name not in self._segment.order.config:
             known = ", ".join(map(repr, self.config))
             raise ArgumentError("trial[...]", name, f"a parameter of the space: {known}{nearest(name, self.config)}")
-        return self.config[name]
+        return handed_out(self._segment.order.config[name])
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """Parameter name -> value."""
-        return self._segment.order.config
+        """Parameter name -> value. It is a copy: what a trial changes in it stays with the trial."""
+        return copied(self._segment.order.config)
 
     @property
     def id(self) -> int:
@@ -211,6 +212,7 @@ class Trial:
 
     # ------------------------------------------------------------------ loops that report by hand
 
+    @checked_call("Trial.report")
     def report(self, resource: int, **values: float) -> Verdict:
         """Reports values at a cumulative resource (epochs, unless the study says otherwise); returns what to do now.
 

@@ -10,7 +10,7 @@ import copy
 import itertools
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,7 +18,19 @@ from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import plain
 from lightning_hwtune.text import check_text
 
-__all__ = ["Option", "abbreviated", "all_numbers", "handed_out", "kind_key", "listed", "option_key", "plain_option"]
+__all__ = [
+    "Option",
+    "abbreviated",
+    "all_numbers",
+    "copied",
+    "handed_out",
+    "kind_key",
+    "listed",
+    "option_key",
+    "plain_option",
+]
+
+T = TypeVar("T")
 
 Option = str | int | float | bool | list[Any] | dict[str, Any] | None
 
@@ -30,7 +42,9 @@ _SHOWN = 20  # options that a message lists
 
 def listed(options: object) -> list[object]:
     """Returns the options in the order given; text is no list, and a set has no order that lasts."""
-    refused = isinstance(options, str | bytes | set | frozenset | Mapping) or not isinstance(options, Iterable)
+    refused = isinstance(options, str | bytes | bytearray | memoryview | set | frozenset | Mapping) or not isinstance(
+        options, Iterable
+    )
     if refused or (isinstance(options, np.ndarray) and options.ndim == 0):
         raise ArgumentError("Choice.options", options, "a list such as Choice(['adam', 'sgd'])")
     if isinstance(options, np.ndarray):
@@ -91,7 +105,12 @@ def kind_key(option: object) -> Hashable:
     return type(option), option
 
 
-def handed_out(option: Option) -> Option:
+def copied(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a configuration with options that its receiver may change."""
+    return {name: handed_out(value) for name, value in config.items()}
+
+
+def handed_out(option: T) -> T:
     """Returns the option for a configuration: a copy of a list or mapping, which its receiver may change."""
     return copy.deepcopy(option) if isinstance(option, list | dict) else option
 

@@ -20,7 +20,7 @@ from typing import Any, Self, final
 import numpy as np
 import numpy.typing as npt
 
-from lightning_hwtune.core.parameters.options import plain_option
+from lightning_hwtune.core.parameters.options import copied, plain_option
 from lightning_hwtune.core.record import TrialRecord
 from lightning_hwtune.core.searchers.base import History
 from lightning_hwtune.core.space import MAX_COMBINATIONS, SearchSpace
@@ -74,12 +74,12 @@ def next_of(
         order: the places of `configs`, in the order of the draws.
     """
     if all(trial.draw is not None for trial in history.trials):
-        return dict(configs[int(order[draw])]) if draw < len(order) else None
+        return copied(configs[int(order[draw])]) if draw < len(order) else None
     tried = {config_key(trial.config) for trial in history.trials}
     n_overtaken = draw - sum(trial.draw is not None and trial.draw < draw for trial in history.trials)
     left = (config for config in (configs[int(place)] for place in order) if config_key(config) not in tried)
     found = next(itertools.islice(left, n_overtaken, None), None)
-    return None if found is None else dict(found)
+    return None if found is None else copied(found)
 
 
 @final
@@ -119,7 +119,7 @@ class Untried:
         weights = np.diff(self.cumulative, prepend=0.0)
         if len(self.listed) <= max(16 * n, 4 * len(self.tried)) or len(self.listed) <= 1024:
             waits = rng.standard_exponential(len(self._left)) / weights[self._left]
-            return [dict(self.listed[int(i)]) for i in self._left[np.argsort(waits, kind="stable")[:n]]]
+            return [copied(self.listed[int(i)]) for i in self._left[np.argsort(waits, kind="stable")[:n]]]
         return self._rarely_met(rng, n)
 
     @functools.cached_property
@@ -140,7 +140,7 @@ class Untried:
         found: dict[str, dict[str, Any]] = {}
         while len(found) < n:
             place = int(np.searchsorted(self.cumulative, rng.random() * self.cumulative[-1], side="right"))
-            config = dict(self.listed[min(place, len(self.listed) - 1)])
+            config = copied(self.listed[min(place, len(self.listed) - 1)])
             key = config_key(config)
             if key not in self.tried:
                 found.setdefault(key, config)

@@ -1,0 +1,190 @@
+"""Whether every way in answers every input: thousands of odd values, names, files, commands and tables.
+
+    python benchmarks/fuzz.py --seed 0
+
+The inputs come from grammars with hostile values in every place: other types, huge and negative numbers, NaN and
+infinity, True for 1, text and bytes, numpy's scalars and arrays, Decimal, iterators without an end, values that hold
+themselves, letters that no file can hold, names of other tools. Each is drawn from the seed and its own number alone.
+
+Prints one JSON object and exits with 1 if a promise was broken. `figures`:
+
+- inputs: how many were tried. refused: by an error of this package (or a message and status of a command).
+- bare_errors: any other error.
+- hangs: inputs without an answer for 5 seconds.
+- nonsense_accepted: inputs that were taken although they are nonsense. The rule: an input is sensible if each value
+  has the meaning that its argument is documented with (`benchmarks/fuzzing`, in predicates of their own): numbers are
+  finite, inside their range, of at most 2**53 if they are integers, and never True or text; names are printable lines;
+  options are what JSON can hold, no two the same; durations and sizes are above 0; keywords, keys and attributes are
+  known; ranges ascend; tables have each curve once, for configurations that they have, in columns of numbers.
+  Everything else is nonsense.
+- sense_refused: sensible inputs that were refused, which is the other way to be wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import multiprocessing
+import os
+import platform
+import random
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.fuzzing import commands, constructors, documents, study_calls  # noqa: E402 - found from the repository's root
+from lightning_hwtune.errors import HwTuneError  # noqa: E402
+
+__all__ = ["judged", "main"]
+
+HANG_S = 5.0
+GRACE_S = 20.0  # until a process that cannot even act on its own alarm is killed
+
+SURFACES: Mapping[str, tuple[int, Callable[[random.Random, Path], constructors.Input]]] = {
+    "constructors": (1500, constructors.constructor),
+    "study": (600, study_calls.study_call),
+    "files": (600, documents.study_file),
+    "hydra": (350, documents.hydra_node),
+    "commands": (120, commands.command_line),
+    "tables": (80, commands.table),
+}
+"""Name -> how many inputs, and what draws one."""
+
+
+class _Hang(BaseException):
+    """No answer in time; not an `Exception`, so that nobody takes it for their own."""
+
+
+def judged(call: Callable[[], Any], sensible: bool | None, seconds: float = HANG_S) -> tuple[str, str]:
+    """Returns what came of an input, "accepted", "refused" and so on, and details."""
+
+    def ring(*_: object) -> None:
+        raise _Hang
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        call()
+    except _Hang as hang:
+        return "hang", _place(hang)
+    except (HwTuneError, constructors.Refused) as error:
+        return ("sense_refused" if sensible else "refused"), str(error)[:300]
+    except BaseException as error:
+        return "bare", "".join(traceback.format_exception_only(error))[-300:] + _place(error)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    return ("nonsense_accepted" if sensible is False else "accepted"), ""
+
+
+def _place(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "lightning_hwtune" in frame.filename]
+    return f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
+
+
+def _work(surface: str, seed: int, first: int, n: int, pipe: Connection) -> None:
+    """Tries inputs number `first` to `n` and sends what came of each."""
+    warnings.simplefilter("ignore")
+    sink = io.StringIO()
+    with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+        os.chdir(name)
+        with contextlib.suppress(Exception):  # whatever is imported at first use, a slow disk included
+            SURFACES[surface][1](random.Random(0), Path(name))[1]()
+        for number in range(first, n):
+            rng = random.Random(f"{seed}/{surface}/{number}")
+            pipe.send((number, "begins", ""))
+            what, call, sensible = SURFACES[surface][1](rng, Path(name))
+            outcome, details = judged(call, sensible)
+            pipe.send((number, outcome, f"{what} -> {details}"))
+    pipe.close()
+
+
+def _tried(surface: str, seed: int, n: int) -> Iterator[tuple[str, str]]:
+    """Yields outcome and details of every input; a process that is stuck is killed, and the next goes on behind."""
+    first = 0
+    while first < n:
+        ours, theirs = multiprocessing.Pipe(duplex=False)
+        worker = multiprocessing.get_context("fork").Process(target=_work, args=(surface, seed, first, n, theirs))
+        worker.start()
+        theirs.close()
+        number, details = first, ""
+        try:
+            while ours.poll(HANG_S + GRACE_S):
+                number, outcome, details = ours.recv()
+                if outcome != "begins":
+                    first = number + 1
+                    yield outcome, details
+            worker.kill()
+            yield "hang", f"{surface} {number}: the process is stuck"
+        except EOFError:
+            worker.join()
+            if first < n:
+                yield "bare", f"{surface} {number}: the process ended with {worker.exitcode}"
+        first = max(first, number + 1)
+        worker.join()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Tries all inputs, and prints what came of them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--share", type=float, default=1.0, help="of the inputs of each surface")
+    parser.add_argument("--only", choices=list(SURFACES))
+    parser.add_argument("--show", type=int, default=0, help="how many of each kind of failure go to standard error")
+    given = parser.parse_args(arguments)
+    began, counts, by_surface = time.monotonic(), Counter[str](), {}
+    failures: list[dict[str, str]] = []
+    for surface, (n, _) in SURFACES.items():
+        if given.only not in (None, surface):
+            continue
+        found: Counter[str] = Counter()
+        for outcome, details in _tried(surface, given.seed, max(int(n * given.share), 1)):
+            found[outcome] += 1
+            if outcome not in ("accepted", "refused"):
+                failures.append({"surface": surface, "outcome": outcome, "input": details})
+                if found[outcome] <= given.show:
+                    print(f"{surface}: {outcome}: {details}", file=sys.stderr)
+        by_surface[surface] = dict(found)
+        counts += found
+    figures = {
+        "inputs": counts.total(),
+        "refused": counts["refused"],
+        "bare_errors": counts["bare"],
+        "hangs": counts["hang"],
+        "nonsense_accepted": counts["nonsense_accepted"],
+        "sense_refused": counts["sense_refused"],
+    }
+    print(
+        json.dumps(
+            {
+                "figures": figures,
+                "surfaces": by_surface,
+                "failures": failures[:50],
+                "seeds": [given.seed],
+                "settings": {"hang_s": HANG_S},
+                "machine": f"{platform.machine()}, Python {platform.python_version()}",
+                "took_s": round(time.monotonic() - began, 1),
+            },
+            indent=2,
+        )
+    )
+    broken = sum(figures[name] for name in ("bare_errors", "hangs", "nonsense_accepted"))
+    sys.exit(1 if broken else 0)
+
+
+if __name__ == "__main__":
+    main()
