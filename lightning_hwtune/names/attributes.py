@@ -148,7 +148,6 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("tune", "run", "optimize", "fmin", "minimize", "search", "run_experiments"), _STUDY),
         **dict.fromkeys(("TuneConfig", "RunConfig", "FailureConfig", "CheckpointConfig", "ScalingConfig"), _STUDY),
         **dict.fromkeys(("TrialPruned", "TrialState", "should_prune"), _VERDICT),
-        "report": _REPORT,
         **dict.fromkeys(
             (
                 "samplers",
