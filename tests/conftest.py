@@ -22,19 +22,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("hwtune", deadline=None)
 settings.load_profile("hwtune")
 
-# what pyproject.toml has as extras, by the name that is imported
-_EXTRAS = (
-    "jsonargparse",
-    "mlflow",
-    "nbclient",
-    "nbformat",
-    "pyarrow",
-    "pymoo",
-    "sklearn",
-    "tensorboard",
-    "torchvision",
-)
-_LACKS = re.compile(r"No module named '(\w+)|pip install 'lightning_hwtune\[(\w+)\]'|`(jsonargparse)\[")
+_EXTRAS = {"cli": "jsonargparse", "examples": "torchvision", "prior": "sklearn", "tables": "pyarrow"}
+_MODULES = {*_EXTRAS.values(), "mlflow", "nbclient", "nbformat", "pymoo", "tensorboard"}
+_LACKS = re.compile(r"No module named '(\w+)|`Import (\w+)` failed|pip install 'lightning_hwtune\[(\w+)\]'")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,11 +35,9 @@ def _lacks_extra(config: pytest.Config, text: str) -> str:
     """Return what a failure lacks, "" where it has another reason or where nothing may be missing."""
     if not config.getoption("--core-only"):
         return ""
-    for names in _LACKS.findall(text):
-        name = "".join(names)
-        if name not in _EXTRAS or importlib.util.find_spec(name) is None:
-            return name if name in _EXTRAS or names[1] or names[2] else ""
-    return ""
+    found = ("".join(groups) for groups in _LACKS.findall(text))
+    lacking = (_EXTRAS.get(name, name) for name in found)
+    return next((name for name in lacking if name in _MODULES and importlib.util.find_spec(name) is None), "")
 
 
 def _skipped(report: Any, config: pytest.Config, place: str) -> Any:
