@@ -17,6 +17,7 @@ from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.record import Checkpoint, Measurement, TrialRecord, TrialState
 from lightning_hwtune.core.searchers.untried import config_key
 from lightning_hwtune.core.spec import Limits, StudySpec
+from lightning_hwtune.core.study_clock import StudyClock
 
 __all__ = ["Segment", "StudyState"]
 
@@ -27,7 +28,7 @@ class Segment:
 
     Attributes:
         resource: where it began; `reached` the highest resource it reported.
-        started_clock_s: the study's own clock at its start (`StudyState.clock_s`).
+        started_clock_s: the study's own clock at its start (`core.study_clock`).
         epoch_s: seconds that one unit of resource takes; report_s: those from one report to the next.
         reported_at: time of its newest report, or of its start; train_s: the trial's training seconds up to there.
         base_train_s, base_device_s: useful work before it, from the checkpoint it began from.
@@ -77,9 +78,7 @@ class StudyState:
         scheduler: its rungs. full: trials at their end with finite losses, by id.
         slowest_s: the most seconds that one unit of resource took so far; slowest_report_s: that one report took.
         study_id: what names the study for good; "" for one of 0.1.0. session: the newest; None before the first.
-        last_at: latest time of an event of the newest session, by that session's clock.
-
-    The clocks of two sessions may differ by any amount. So time is added up from differences inside each session.
+        clock: how long the study was driven.
     """
 
     def __init__(self, spec: StudySpec) -> None:
@@ -99,14 +98,11 @@ class StudyState:
         self.full: set[int] = set()
         self.slowest_s = 0.0
         self.slowest_report_s = 0.0
-        self.last_at = 0.0
+        self.clock = StudyClock()
         self.closed: ev.SessionClosed | None = None
         self.study_id = ""
         self.session: ev.SessionOpened | None = None
         self._allocation = spec.allocation
-        self._is_open = False
-        self._since: float | None = None  # from here on the present session's clock is counted; before it: _counted_s
-        self._counted_s = 0.0
         self._billed_usd = 0.0
 
     @property
@@ -114,21 +110,22 @@ class StudyState:
         """How many trials are fully trained."""
         return len(self.full)
 
-    def clock_s(self, now: float) -> float:
-        """Seconds that the study was driven, up to `now` of the present session's clock."""
-        return self._counted_s + (max(now - self._since, 0.0) if self._since is not None else 0.0)
+    @property
+    def last_at(self) -> float:
+        """Latest time of an event of the newest session, by that session's clock."""
+        return self.clock.last_at
 
     def session_s(self, now: float) -> float:
         """Seconds since the present session began; 0 if none is open."""
-        return max(now - self._since, 0.0) if self._is_open and self._since is not None else 0.0
+        return self.clock.session_s(now)
 
     def wall_s(self, now: float) -> float:
         """Seconds during which some process drove the study, up to now."""
-        return self.clock_s(now) if self._is_open else self._counted_s
+        return self.clock.driven_s(now)
 
     def segment_s(self, segment: Segment, now: float) -> float:
         """Seconds that a segment took, up to now if it still runs."""
-        running_s = max(self.clock_s(now) - segment.started_clock_s, 0.0)
+        running_s = max(self.clock.at(now) - segment.started_clock_s, 0.0)
         return running_s if segment.ended_at is None else segment.wall_s
 
     def billed_usd(self, now: float) -> float:
@@ -173,34 +170,23 @@ class StudyState:
 
     def apply(self, event: ev.Event) -> None:
         """Takes one fact into the state. The only writer of state."""
-        self._count(event)
-        _FOLD[type(event)](self, event)
-
-    def _count(self, event: ev.Event) -> None:
-        """Moves the study's clock on, by the clock of the present session alone."""
-        if isinstance(event, ev.SessionOpened):  # a killed session lasted until its last event; nothing counts between
-            self._counted_s += self._lasted_s if self._is_open else 0.0
-            self._since = self.last_at = event.at
-        elif self._since is None:
-            self._since = self.last_at = event.at
+        if isinstance(event, ev.SessionOpened):
+            self.clock.opened(event.at)
         else:
-            self.last_at = max(self.last_at, event.at)
-
-    @property
-    def _lasted_s(self) -> float:
-        return self.last_at - self._since if self._since is not None else 0.0
+            self.clock.seen(event.at)
+        _FOLD[type(event)](self, event)
 
     def _study_created(self, event: ev.StudyCreated) -> None:
         self.study_id = event.study_id  # the spec was given
 
     def _session_opened(self, event: ev.SessionOpened) -> None:
-        self._is_open, self.closed, self.session = True, None, event
+        self.closed, self.session = None, event
         self.limits = Limits(**event.limits).resolved(self.spec)
         self.study_id = event.study_id or self.study_id
 
     def _session_closed(self, event: ev.SessionClosed) -> None:
-        self._counted_s += self._lasted_s if self._is_open else 0.0
-        self._since, self._is_open, self.closed = None, False, event
+        self.clock.closed()
+        self.closed = event
 
     def _config_enqueued(self, event: ev.ConfigEnqueued) -> None:
         self.enqueued.append(event.config)
@@ -240,7 +226,7 @@ class StudyState:
             slots=tuple(event.slots),
             resource=event.resource,
             started_at=event.at,
-            started_clock_s=self.clock_s(self.last_at),
+            started_clock_s=self.clock.reached(),
             base_train_s=start.train_s if start else 0.0,
             base_device_s=start.device_s if start else 0.0,
             reached=event.resource,

@@ -1,0 +1,65 @@
+"""How long a study was driven: what the clock of each session says, added up.
+
+The clocks of two sessions may differ by any amount: another host, or a clock that was corrected. So nothing is ever
+computed from the times of two sessions, and nothing counts between them. A session that was killed lasted until its
+last event.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+__all__ = ["StudyClock"]
+
+
+@final
+class StudyClock:
+    """Moves with the events of a log.
+
+    Attributes:
+        last_at: latest time of an event of the newest session, by that session's clock. is_open: whether that session
+            has not been closed.
+    """
+
+    __slots__ = ("_counted_s", "_since", "is_open", "last_at")
+
+    def __init__(self) -> None:
+        self.last_at, self.is_open = 0.0, False
+        self._since: float | None = None  # from here on the present session counts; before it: _counted_s
+        self._counted_s = 0.0
+
+    def seen(self, at: float) -> None:
+        """An event happened at `at`."""
+        self.last_at = at if self._since is None else max(self.last_at, at)
+        self._since = at if self._since is None else self._since
+
+    def opened(self, at: float) -> None:
+        """A session began at `at`."""
+        self._count()
+        self._since = self.last_at = at
+        self.is_open = True
+
+    def closed(self) -> None:
+        """The session ended with the event that was seen last."""
+        self._count()
+        self._since, self.is_open = None, False
+
+    def _count(self) -> None:
+        if self.is_open and self._since is not None:
+            self._counted_s += self.last_at - self._since
+
+    def reached(self) -> float:
+        """Seconds up to the last event."""
+        return self.at(self.last_at)
+
+    def at(self, now: float) -> float:
+        """Seconds up to `now` of the present session's clock."""
+        return self._counted_s + (max(now - self._since, 0.0) if self._since is not None else 0.0)
+
+    def driven_s(self, now: float) -> float:
+        """Seconds during which some process drove the study, up to `now`."""
+        return self.at(now) if self.is_open else self._counted_s
+
+    def session_s(self, now: float) -> float:
+        """Seconds since the present session began; 0 if none is open."""
+        return max(now - self._since, 0.0) if self.is_open and self._since is not None else 0.0
