@@ -41,8 +41,8 @@ def small_study(folder: Path, name: str = "study", **changes: Any) -> hwt.Study:
 
 
 def run(study: hwt.Study, train: Callable[[Any], Any], **limits: Any) -> hwt.Study:
-    """Runs quietly and without the check."""
-    return study.run(train, **{"progress": False, "check": False, **limits})
+    """Runs quietly and without the check, to four fully trained trials unless told otherwise."""
+    return study.run(train, **{"progress": False, "check": False, "finishers": 4, **limits})
 
 
 def of_kind(study: hwt.Study, kind: type[Any]) -> list[Any]:

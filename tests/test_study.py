@@ -423,7 +423,7 @@ def test_inline_trains_in_this_process_one_after_another(tmp_path: Path) -> None
                 return
 
     before = signal.getsignal(signal.SIGINT)
-    study = run(small_study(tmp_path), train, max_trials=5, executor="inline")
+    study = run(small_study(tmp_path), train, max_trials=5, executor="inline", finishers=4)
     state = check_log(study)
     assert len(state.trials) == 5
     assert state.n_full >= 4
@@ -437,7 +437,7 @@ def test_inline_trains_in_this_process_one_after_another(tmp_path: Path) -> None
 
 def test_ask_and_tell_trains_in_the_callers_own_loop(tmp_path: Path) -> None:
     study = small_study(tmp_path)
-    while (trial := study.ask(max_trials=4)) is not None:
+    while (trial := study.ask(max_trials=4, finishers=4)) is not None:
         functions.plain(trial)
         study.tell(trial)
     state = check_log(study)
@@ -591,3 +591,17 @@ def test_a_note_about_the_whole_study_comes_once(tmp_path: Path) -> None:
     notes = [(note.trial_id, note.text) for note in study.state().notes]
     assert [text for trial_id, text in notes if trial_id is None] == ["by 0"]
     assert "Notes about the whole study:\n  by 0" in study.why(2)
+
+
+def test_the_closing_line_of_a_study_that_fails_at_once_names_the_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(trial: hwt.Trial) -> None:
+        raise ValueError("two things are wrong:\n  the first\n  the second")
+
+    study = small_study(tmp_path)
+    with pytest.raises(hwt.TrialError, match=r"trial 0 failed.*ends here: ValueError: two things are wrong: the first"):
+        study.run(broken, max_trials=2, executor="inline")
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert "ends here: ValueError: two things are wrong: the first): trial 1 of 2" in line
+    assert study.state().closed.reason.endswith("two things are wrong: the first")

@@ -19,6 +19,11 @@ _PRETRAINING = " A fit that is not the trial's, as a pretraining: Trainer(callba
 def check_trainer(trainer: Any, segment: ActiveSegment) -> None:
     """Refuses a Trainer that would train to another horizon, or would not validate at the rungs."""
     order = segment.order
+    if trainer.fast_dev_run:
+        raise ArgumentError(
+            "Trainer(fast_dev_run=...)", trainer.fast_dev_run, "False in a study",
+            hint="Before a new study trains anything, its check does the same: a few batches, or study.check(train).",
+        )  # fmt: skip
     if order.checkpoint is None and trainer.current_epoch > 0:
         raise ArgumentError(
             "Trainer", f"one that has trained before, {trainer.current_epoch} epochs", "a new Trainer for each trial",

@@ -27,7 +27,10 @@ from lightning_hwtune.training.reporting import report_by_hand
 
 __all__ = ["Trial"]
 
-_OWNED = ("ckpt_path", "max_epochs", "max_steps", "min_epochs", "min_steps", "devices", "num_nodes", "accelerator")
+_OWNED = (
+    "ckpt_path", "max_epochs", "max_steps", "min_epochs", "min_steps", "devices", "num_nodes", "accelerator",
+    "fast_dev_run",
+)  # fmt: skip
 
 
 @final

@@ -392,3 +392,31 @@ def test_a_note_about_the_whole_study_comes_once_also_after_a_replay() -> None:
     told = [(note.trial_id, note.text) for note in driver.state.notes]
     assert told == [(None, "a"), (None, "b"), (None, "c 1"), (0, "a"), (0, "a")]
     assert replay(driver.state.spec, driver.log).topics == driver.state.topics == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("saves", "outcome", "state", "retries"),
+    [(True, "lost", "paused", 0), (False, "lost", "waiting", 1), (True, "error", "paused", 1)],
+)
+def test_a_process_that_dies_after_its_pause_was_saved_costs_the_trial_nothing(
+    saves: bool, outcome: str, state: str, retries: int
+) -> None:
+    driver = Driver(spec(), Limits(max_trials=1, finishers=0))
+    driver.fill()
+    verdict = driver.controller.report(0, 1, {"error": 1.0}, 1.0, driver.now)
+    assert verdict.kind == "pause"
+    if saves:
+        driver.save(0, 1, 1.0)
+    driver.end(0, outcome, "rank 0 was killed by SIGSEGV")
+    trial = driver.state.trials[0]
+    assert (trial.state, trial.n_retries) == (state, retries)
+    assert "SIGSEGV" in driver.log[-1].error
+
+
+def test_a_report_after_a_pause_gets_the_same_answer_and_is_not_in_the_log() -> None:
+    driver = Driver(spec(), Limits(max_trials=1, finishers=0))
+    driver.fill()
+    answers = [driver.controller.report(0, epoch, {"error": 1.0}, 1.0, driver.now) for epoch in (1, 2, 9)]
+    assert [answer.kind for answer in answers] == ["pause"] * 3
+    assert "was to pause at 1" in answers[2].reason.text
+    assert [event.resource for event in driver.log if isinstance(event, ev.Reported)] == [1]

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import lightning.pytorch as L
 import pytest
 import torch
 from broken_training import Breaks, TinyNet, fit, loader
@@ -248,6 +249,19 @@ def test_memory_that_runs_out_stays_so_in_the_error_that_user_code_makes_of_it(b
             raise ValueError("too large a batch") from caught
 
     assert bench.inline(train, {}).ended[0].outcome == "out-of-memory"
+
+
+def test_a_quick_run_of_lightning_is_the_checks(bench: Bench) -> None:
+    said = bench.inline(lambda trial: fit(trial, fast_dev_run=True), {})
+    assert "`fast_dev_run` cannot be passed here" in said.ended[0].error
+
+    def own_trainer(trial: Trial) -> None:
+        L.Trainer(fast_dev_run=True, accelerator="cpu").fit(TinyNet(), loader(), loader())
+
+    said = bench.inline(own_trainer, {})
+    assert (
+        "allowed: False in a study. Before a new study trains anything, its check does the same" in said.ended[0].error
+    )
 
 
 # ---------------------------------------------------------------------- signals
