@@ -323,6 +323,7 @@ class Study:
                             self._spec, executor, payload, folder, session.tick, hang_timeout_s=hang_timeout
                         )
                         view.checked(found)
+                        executor.preload(found.libraries)
                         for note in found.study_notes:  # shown now: the trials need not repeat them
                             session.controller.note_once(note.text, note.topic, session.clock.now())
                     session.observers.append(view.on_events)

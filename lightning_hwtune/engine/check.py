@@ -35,6 +35,8 @@ from lightning_hwtune.training.channel import Note, Probe, Report, SegmentOrder
 
 __all__ = ["Check", "run_check"]
 
+_WORTH_S = 0.02
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,10 @@ class Check:
         largest_capture: the heaviest captured object and its bytes; None if the payload is light.
         wall_s: what the check itself took.
         epochs_s: the same for each device count that was checked.
-        startup_s: seconds of a segment beside its training, once the fork server is ready.
+        startup_s: seconds of a segment beside its training, once the fork server has imported `libraries`.
         warm_up_s: seconds that the first epoch of a trial takes longer than others.
-        imports: packages that each segment imports, and the seconds each takes, the slowest first.
+        libraries: installed modules that the training imports and that the fork server may import for it.
+        imports: packages that each segment imports beside them, and the seconds each takes, the slowest first.
         notes: lines for the user. study_notes: those of them that hold for the whole study.
     """
 
@@ -71,6 +74,7 @@ class Check:
     startup_s: float = math.nan
     warm_up_s: float = 0.0
     imports: tuple[tuple[str, float], ...] = ()
+    libraries: tuple[str, ...] = ()
 
 
 def run_check(
@@ -132,7 +136,8 @@ def _check_one(
         Path(order.trial_dir).mkdir(exist_ok=True)
         return _succeeded(spec, order, train_segment(executor, order, plan, tick, still_s))
 
-    n_epochs = N_EPOCHS if spec.scheduler.pauses else 1
+    may_pause = spec.scheduler.pauses and len(spec.scheduler.levels) > 1
+    n_epochs = N_EPOCHS if may_pause else 1
     first = check_order(spec, config, folder / "whole")
     n_reports: set[int] = set()
 
@@ -192,6 +197,9 @@ def _summary(spec: StudySpec, found: Sequence[_Found], payload: Payload, wall_s:
     notes = [note for item in found for note in item.whole.notes]
     proofs = dict.fromkeys(text for item in found for text in item.notes)
     study_notes = [note for note in notes if note.once_per == "study"] + [Note(text, "study") for text in proofs]
+    startup_s = statistics.fmean(
+        _startup_s(item.resumed or item.whole, is_first=item.resumed is None) for item in found
+    )
     epochs_s = {item.order.num_devices: _epoch_s(item.whole) for item in found}
     return Check(
         config=first.order.config,
@@ -199,11 +207,10 @@ def _summary(spec: StudySpec, found: Sequence[_Found], payload: Payload, wall_s:
         logged=tuple(sorted(logged)),
         epoch_s=epochs_s[first.order.num_devices],
         epochs_s=epochs_s,
-        startup_s=statistics.fmean(
-            _startup_s(item.resumed or item.whole, is_first=item.resumed is None) for item in found
-        ),
+        startup_s=max(startup_s - sum(_worth(first.whole).values()), 0.0),
         warm_up_s=_warm_up_s(first.whole),
         imports=_imports(first.resumed or first.whole),
+        libraries=tuple(_worth(first.whole)),
         checkpoint_bytes=max((item.n_bytes for item in saved if item is not None), default=0),
         payload_bytes=payload.n_bytes,
         largest_capture=payload.largest,
@@ -243,8 +250,16 @@ def _startup_s(found: Trained, *, is_first: bool) -> float:
 
 def _imports(found: Trained) -> tuple[tuple[str, float], ...]:
     """Returns the packages that a segment imports, and their seconds, the longest first."""
-    probe, times = found.reports[-1].probe, dict[str, float]()
+    probe, times, preloaded = found.reports[-1].probe, dict[str, float](), _worth(found)
     for module, seconds in (probe.imports if probe else {}).items():
+        if module in preloaded:
+            continue
         package = module.partition(".")[0]
         times[package] = times.get(package, 0.0) + seconds
     return tuple(sorted(times.items(), key=lambda item: -item[1]))
+
+
+def _worth(found: Trained) -> dict[str, float]:
+    """Returns the libraries that are worth a request to the fork server, and their seconds."""
+    probe = found.reports[-1].probe
+    return {name: seconds for name, seconds in (probe.libraries if probe else {}).items() if seconds >= _WORTH_S}

@@ -32,6 +32,7 @@ from lightning_hwtune.training.channel import Beat, Ended, Message, Note, Report
 __all__ = ["LocalExecutor"]
 
 _PRELOAD = "lightning_hwtune.training.preload"
+_LIBRARY_S = 60.0  # for one module that the fork server imports unasked
 _GRACE_S = 10.0  # for peers to end by themselves after the first of them has ended
 _ECHO_GRACE_S = 1.0  # the same after an error: a dead peer fails its group in less than a tenth of this on gloo
 _END_S = 10.0  # for the end of a killed rank to be reported, before the server is taken for dead
@@ -62,6 +63,7 @@ class LocalExecutor:
         self._payload, self._heartbeat_s, self._start_s = payload, heartbeat_s, start_s
         self._hang = HangLimit(hang_timeout_s)
         self._preload = tuple(preload)
+        self._libraries: tuple[str, ...] = ()
         self._groups: dict[int, Group] = {}
         self._noted: set[str] = set()  # modules of `preload` that cannot be imported
         self._server = fork_server()
@@ -75,6 +77,12 @@ class LocalExecutor:
         self._groups[order.trial_id] = Group(order)
         self._begin()
 
+    def preload(self, libraries: Sequence[str]) -> None:
+        """Has the fork server import further modules; one that hangs or kills it then is left out."""
+        self._libraries = tuple(libraries)
+        if self._libraries:
+            self._server.require((_PRELOAD, *self._preload, *self._libraries))
+
     def _begin(self) -> None:
         """Starts the ranks of groups that have none yet, if the fork server is ready.
 
@@ -84,7 +92,7 @@ class LocalExecutor:
         waiting = [group for group in self._groups.values() if not group.ranks and group.verdict is None]
         if not waiting:
             return
-        self._server.require((_PRELOAD, *self._preload))
+        self._server.require((_PRELOAD, *self._preload, *self._libraries))
         if not self._server.is_ready:
             self._check_server()
             return
@@ -97,6 +105,11 @@ class LocalExecutor:
 
     def _check_server(self) -> None:
         module, server = self._server.importing, self._server
+        is_stuck = time.monotonic() - server.importing_since > _LIBRARY_S or server.n_deaths > self._n_deaths
+        if is_stuck and self._libraries:  # nobody asked for them: the next server does without
+            self._libraries = ()
+            server.end()
+            return
         if server.n_deaths - self._n_deaths >= _MAX_SERVER_DEATHS:
             during = f" while it imported {module!r}" if module else ", perhaps because the memory is full"
             raise TrialError(

@@ -137,6 +137,7 @@ class Probe:
         places: where a training in steps or samples reports; None for a loop that reports by hand.
         startup_s: from the start of the process to the start of training; NaN if unknown.
         imports: modules that the process imported, and the seconds each took, those it caused included.
+        libraries: installed ones among all that were imported, if a fork server may import them.
     """
 
     logged: tuple[str, ...]
@@ -145,6 +146,7 @@ class Probe:
     places: ReportPlaces | None = None
     startup_s: float = math.nan
     imports: Mapping[str, float] = field(default_factory=dict)
+    libraries: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from lightning_hwtune.training import loggers
 from lightning_hwtune.training.across_ranks import Combined
 from lightning_hwtune.training.channel import Probe, VerdictMessage
 from lightning_hwtune.training.context import ActiveSegment
-from lightning_hwtune.training.import_times import import_times
+from lightning_hwtune.training.import_times import import_times, library_times
 from lightning_hwtune.training.logged_values import LoggedValues
 from lightning_hwtune.training.report_rhythm import check_rhythm, report_places
 from lightning_hwtune.training.reporting import combined_values, exchange, missing_objective
@@ -158,4 +158,4 @@ class EpochReports:
         epoch_s = segment.clock.epoch_s(*internals.batches_left_out(trainer, self._own_limits))
         gpu_bytes, startup_s = internals.reserved_gpu_bytes(trainer), segment.startup_s
         places = report_places(trainer, segment.order, self._own_limits)
-        return Probe(tuple(sorted(names)), epoch_s, gpu_bytes, places, startup_s, import_times())
+        return Probe(tuple(sorted(names)), epoch_s, gpu_bytes, places, startup_s, import_times(), library_times())

@@ -17,7 +17,9 @@ from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any, final
 
-__all__ = ["compile_s", "import_s", "import_times", "measured", "process_age_s", "watch_compiler"]
+from lightning_hwtune.training.fork_safety import ForkState, is_installed
+
+__all__ = ["compile_s", "import_s", "import_times", "library_times", "measured", "process_age_s", "watch_compiler"]
 
 
 def import_s() -> float:
@@ -26,8 +28,16 @@ def import_s() -> float:
 
 
 def import_times() -> dict[str, float]:
-    """Returns the seconds of each import that no other import caused: name of the module -> seconds."""
+    """Returns the seconds of each installed module that the user's code imported, and of that code without them."""
     return dict(_finder.times)
+
+
+def library_times() -> dict[str, float]:
+    """Returns the seconds of each installed module that the user's own code imported, if a fork server may import it.
+
+    It may if the import started no thread and did not touch CUDA: neither survives a fork.
+    """
+    return dict(_finder.libraries)
 
 
 def process_age_s() -> float:
@@ -63,28 +73,35 @@ def measured() -> Iterator[None]:
 
 @final
 class _Finder:
-    """A finder that finds what the others find, and times it."""
+    """A finder that finds what the others find, and times it.
+
+    Attributes:
+        total_s: in all. times: of installed modules that the user's own code imports, and of that code without them.
+        libraries: those of the installed modules that a process may import before it is forked.
+    """
 
     def __init__(self) -> None:
         self.total_s = 0.0
         self.times: dict[str, float] = {}
+        self.libraries: dict[str, float] = {}
         self.thread = threading.get_ident()
-        self._is_inside = False
+        self._depth = self._depth_of_libraries = 0
+        self._library_s = 0.0
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """Returns what the finders after this one find."""
-        if self._is_inside or threading.get_ident() != self.thread:
+        if self._depth_of_libraries or threading.get_ident() != self.thread:
             return None
         for finder in [finder for finder in sys.meta_path if finder is not self]:
             spec = finder.find_spec(name, path, target) if hasattr(finder, "find_spec") else None
             if spec is not None:
-                self._time(name, spec.loader)
+                self._time(name, spec.loader, is_library=is_installed(spec.origin))
                 return spec
         return None
 
-    def _time(self, name: str, loader: Any) -> None:
+    def _time(self, name: str, loader: Any, *, is_library: bool) -> None:
         """Has a loader's next execution of a module timed; a loader that takes no attributes is left alone."""
         execute = getattr(loader, "exec_module", None)
         if execute is None or isinstance(loader, type):
@@ -93,18 +110,28 @@ class _Finder:
         def timed(module: ModuleType) -> None:
             with contextlib.suppress(AttributeError):
                 del loader.exec_module
-            if self._is_inside or threading.get_ident() != self.thread:
+            if self._depth_of_libraries or threading.get_ident() != self.thread:
                 execute(module)
                 return
-            self._is_inside, begun = True, time.perf_counter()
+            before = ForkState.now() if is_library else None
+            begun, library_s = time.perf_counter(), self._library_s
+            self._depth += 1
+            self._depth_of_libraries += is_library
             try:
                 execute(module)
             finally:
                 taken_s = time.perf_counter() - begun
-                self._is_inside = False
-                self.total_s += taken_s
-                self.times[name] = self.times.get(name, 0.0) + taken_s
+                self._depth -= 1
+                self._depth_of_libraries -= is_library
+                if is_library:
+                    self._library_s += taken_s
+                    self.times[name] = taken_s
+                elif not self._depth:
+                    self.times[name] = taken_s - (self._library_s - library_s)
+                self.total_s += 0.0 if self._depth else taken_s
                 watch_compiler()  # it may have come with this import
+            if before is not None and ForkState.now().is_as_safe_as(before):
+                self.libraries[name] = taken_s
 
         with contextlib.suppress(AttributeError, TypeError):
             loader.exec_module = timed

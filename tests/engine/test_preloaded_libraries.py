@@ -1,0 +1,104 @@
+"""Libraries that a training imports go into the fork server, if a fork may have them; others stay in the segments."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from pausing_trainings import fit
+from study_bench import run, small_study
+
+import lightning_hwtune as hwt
+from lightning_hwtune.engine.fork_server import fork_server
+from lightning_hwtune.training import import_times
+
+SLOW = "import time; time.sleep(0.05)\n"
+LIBRARIES = {
+    "harmless": SLOW,
+    "starts_a_thread": f"{SLOW}import threading; threading.Thread(target=time.sleep, args=(1,), daemon=True).start()",
+    "inner": SLOW,
+    "outer": "import hwtune_test_inner\n" + SLOW,
+    "failing": "raise ImportError('no such thing')",
+}
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Installed libraries, and a folder for the user's own code, both on the path."""
+    installed, own = tmp_path / "site-packages", tmp_path / "own"
+    installed.mkdir()
+    own.mkdir()
+    for name, text in LIBRARIES.items():
+        (installed / f"hwtune_test_{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(installed)
+    monkeypatch.syspath_prepend(own)
+    finder = import_times._Finder()
+    monkeypatch.setattr(import_times, "_finder", finder)
+    yield own
+    for name in [name for name in sys.modules if name.startswith("hwtune_test_")]:
+        del sys.modules[name]
+
+
+def imported(own: Path, text: str) -> tuple[set[str], set[str]]:
+    """Returns what is preloaded, and what is measured, when the user's own module has this text."""
+    (own / "hwtune_test_own.py").write_text(text)
+    with import_times.measured():
+        importlib.import_module("hwtune_test_own")
+    return set(import_times.library_times()), set(import_times.import_times())
+
+
+def test_a_harmless_library_is_preloaded_and_own_code_is_not(places: Path) -> None:
+    libraries, measured = imported(places, "import hwtune_test_harmless\nimport time; time.sleep(0.01)")
+    assert libraries == {"hwtune_test_harmless"}
+    assert measured == {"hwtune_test_harmless", "hwtune_test_own"}
+    times = import_times.import_times()
+    assert times["hwtune_test_own"] < times["hwtune_test_harmless"]  # without the library inside it
+    assert import_times.import_s() == pytest.approx(sum(times.values()))
+
+
+def test_what_a_library_imports_comes_with_it(places: Path) -> None:
+    libraries, _ = imported(places, "import hwtune_test_outer")
+    assert libraries == {"hwtune_test_outer"}
+
+
+def test_a_library_that_starts_a_thread_stays_in_the_segments(places: Path) -> None:
+    libraries, measured = imported(places, "import hwtune_test_starts_a_thread, hwtune_test_harmless")
+    assert libraries == {"hwtune_test_harmless"}
+    assert "hwtune_test_starts_a_thread" in measured
+
+
+def test_a_library_that_fails_to_import_is_not_preloaded(places: Path) -> None:
+    text = "try:\n    import hwtune_test_failing\nexcept ImportError:\n    import hwtune_test_harmless"
+    assert imported(places, text)[0] == {"hwtune_test_harmless"}
+
+
+def test_nothing_is_measured_outside(places: Path) -> None:
+    importlib.import_module("hwtune_test_harmless")
+    assert import_times.import_s() == 0.0
+    assert not import_times.library_times()
+
+
+@pytest.mark.training
+def test_a_study_imports_a_harmless_library_once_for_all_its_segments(places: Path, tmp_path: Path) -> None:
+    log = tmp_path / "imports"
+    text = f"import os, time; time.sleep(0.1); open({str(log)!r}, 'a').write(f'{{os.getpid()}}\\n')\n"
+    (tmp_path / "site-packages" / "hwtune_test_logging.py").write_text(text)
+    fork_server().end()  # the next one knows this path
+
+    def train(trial: Any) -> None:
+        import hwtune_test_logging  # type: ignore[import-not-found]  # noqa: F401
+
+        fit(trial)
+
+    study = small_study(tmp_path, pool=hwt.Pool("cpu", 1))
+    n_check = 3  # segments of a check
+    run(study, train, max_trials=3, check=True)
+    assert len(study.state().segments) >= 3
+    assert len(log.read_text().splitlines()) == n_check + 1
+    fork_server().end()
