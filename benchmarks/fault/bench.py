@@ -132,10 +132,17 @@ class Bench:
         return [int(line) for line in path.read_text().split()] if path.exists() else []
 
     def fork_server(self, process: subprocess.Popen[str]) -> tuple[psutil.Process, psutil.Process]:
-        """Returns the guard and the server of a study."""
-        children = psutil.Process(process.pid).children()
-        guard = next(child for child in children if "forkserver(" in " ".join(child.cmdline()))
-        return guard, guard.children()[0]
+        """Returns the guard and the server of a study; waits for both."""
+        found: list[psutil.Process] = []
+
+        def look() -> bool:
+            children = psutil.Process(process.pid).children()
+            guards = [child for child in children if "forkserver(" in " ".join(child.cmdline())]
+            found[:] = [*guards, *(server for guard in guards for server in guard.children())]
+            return len(found) >= 2
+
+        self.wait(look, process)
+        return found[0], found[1]
 
     # ------------------------------------------------------------------ what is counted
 
