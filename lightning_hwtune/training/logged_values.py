@@ -109,7 +109,7 @@ class LoggedValues:
         logged = dict(trainer.callback_metrics)
         written = self._written.since_report if since_report else self._written.in_epoch
         names = frozenset(logged) & (written | (self._always or frozenset()))
-        numbers = {name: as_number(logged[name]) for name in names}
+        numbers = {name: _number(logged[name]) for name in names}
         records = {**self._validation, **_records(internals.training_results(trainer))}
         return Logged(
             shares={
@@ -153,6 +153,12 @@ def _records(results: Iterable[tuple[str, Any]]) -> dict[str, _Record]:
             is_combined=not result.is_tensor or (meta.sync.should and not meta.sync.rank_zero_only),
         )
     return records
+
+
+def _number(value: Any) -> float | None:
+    """Returns a single number; True and False are 1 and 0, as `self.log` takes them."""
+    is_bool = isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
+    return as_number(value + 0 if is_bool else value)
 
 
 def _described(value: Any) -> str:

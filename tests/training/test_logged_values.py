@@ -144,7 +144,19 @@ def test_names_with_suffixes(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [2, True, np.array(0.5), np.float32(0.5), np.array([3]), torch.tensor([[0.5]]), torch.tensor(3), 0.5]
+    "value",
+    [
+        2,
+        True,
+        np.bool_(True),
+        torch.tensor(True),
+        np.array(0.5),
+        np.float32(0.5),
+        np.array([3]),
+        torch.tensor([[0.5]]),
+        torch.tensor(3),
+        0.5,
+    ],
 )
 def test_any_single_number_counts_also_when_the_same_object_is_written_again(bench: Bench, value: Any) -> None:
     train = lambda trial: fit(trial, TinyNet(), Writes(value, value, value))  # noqa: E731
