@@ -26,10 +26,11 @@ from lightning.pytorch.utilities import CombinedLoader
 from rank_bench import Bench, Said, ScriptedChannel, differences
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Sampler, Subset, WeightedRandomSampler
 
+from lightning_hwtune.errors import CheckpointError
 from lightning_hwtune.training.channel import Note, Report
 from lightning_hwtune.training.context import ActiveSegment
 from lightning_hwtune.training.resume import metric_states
-from lightning_hwtune.training.resume.identity import config_digest
+from lightning_hwtune.training.resume.identity import check_identity, config_digest, identity
 from lightning_hwtune.training.trial import Trial
 
 pytestmark = pytest.mark.training
@@ -561,7 +562,6 @@ OTHERS: dict[str, tuple[dict[str, Any], str]] = {
     "another configuration": ({"config": {"lr": 0.1}}, "another configuration"),
     "another study": ({"study": "other", "study_id": "b", "config": {"lr": 0.1}}, "of study 'other'"),
     "a study of the same name": ({"study_id": "b"}, "is of trial 17 of study 'study'"),
-    "the check": ({"probe_batches": 2}, "is of the check of study 'study'"),
 }
 
 
@@ -581,6 +581,14 @@ def test_another_trials_checkpoint_is_refused_before_anything_trains(
     assert words in said.ended[0].error
     assert "last.ckpt" in said.ended[0].error
     assert "dirpath=trial.dir" in said.ended[0].error
+
+
+def test_a_checks_checkpoint_is_no_trials(bench: Bench) -> None:
+    segment = ActiveSegment(bench.order, ScriptedChannel({}), 0)
+    with pytest.raises(
+        CheckpointError, match=r"'a\.ckpt' is of the check of study 'study', but this segment trains trial"
+    ):
+        check_identity(segment, identity(replace(bench.order, probe_batches=2)), "a.ckpt")
 
 
 SAME: dict[str, dict[str, Any]] = {
@@ -616,3 +624,27 @@ def test_checkpoints_of_0_1_0_and_weights_of_anyone_are_taken(bench: Bench, tmp_
     torch.save(state | {"lightning_hwtune": old}, own.saved.path)
     again = bench.inline(train, {2: "pause"}, **bench.resume(own, 2))
     assert [report.metrics for report in again.of(Report)] == [report.metrics for report in whole.of(Report)]
+
+
+def test_a_plain_checkpoint_of_the_horizon_is_refused_although_nothing_would_train(bench: Bench) -> None:
+    def train(trial: Trial) -> None:
+        fit(trial, DataLoader(Rows(), 8))
+
+    own, whole = bench.inline(train, {1: "pause"}), bench.inline(train, {HORIZON: "stop"})
+    state = torch.load(whole.saved.path)
+    del state["lightning_hwtune"]
+    torch.save(state, own.saved.path)
+    said = bench.inline(train, {}, **bench.resume(own, 2))
+    assert "the trial stands at 1 epochs, but training resumed at 4" in said.ended[0].error
+
+
+def test_a_folder_of_the_trials_own_serves_a_resume_from_last(bench: Bench) -> None:
+    def train(trial: Trial) -> None:
+        trainer = L.Trainer(
+            max_epochs=trial.max_epochs, accelerator="cpu", logger=False, enable_progress_bar=False,
+            enable_model_summary=False, callbacks=[ModelCheckpoint(trial.dir / "mine", save_last=True)],
+        )  # fmt: skip
+        loader = DataLoader(Rows(np.random.default_rng(0)), 8, shuffle=True)
+        trainer.fit(Best(), loader, validation(), ckpt_path="last")
+
+    assert [place for place in compare(bench, train) if "ModelCheckpoint" not in place] == []  # its folder differs

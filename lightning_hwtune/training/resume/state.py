@@ -58,8 +58,11 @@ class ResumeState:
             return
         self._restored = found
         self._segment.clock.remember(found.get("clock", {}))
-        if self._segment.order.unit == "epochs":
-            check_resumed(self._segment, found, lightning_state.epochs_in(checkpoint))
+        order, epochs = self._segment.order, lightning_state.epochs_in(checkpoint)
+        if (
+            order.unit == "epochs" and epochs >= order.max_resource
+        ):  # nothing would be trained, and no hook would follow
+            check_resumed(self._segment, found, epochs)
         if self._is_resumed:
             finders.restore_attributes(trainer, pl_module, found.get("attributes", {}))
 
