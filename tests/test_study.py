@@ -605,3 +605,22 @@ def test_the_closing_line_of_a_study_that_fails_at_once_names_the_error(
     line = capsys.readouterr().out.splitlines()[-1]
     assert "ends here: ValueError: two things are wrong: the first): trial 1 of 2" in line
     assert study.state().closed.reason.endswith("two things are wrong: the first")
+
+
+@pytest.mark.parametrize("executor", ["local", "inline"])
+def test_code_that_fails_after_its_training_gives_one_note_and_costs_nothing(tmp_path: Path, executor: str) -> None:
+    def train(trial: hwt.Trial) -> None:
+        functions.plain(trial)
+        raise ValueError(f"after {trial.id}")
+
+    study = small_study(tmp_path)
+    study.run(train, max_trials=4, executor=executor, progress=False)  # with its check, where there is one
+    state = check_log(study)
+    assert state.n_full >= 1
+    assert {trial.n_retries for trial in state.trials} == {0}
+    assert {segment.outcome for segment in state.segments} == {"done"}
+    [note] = [note for note in state.notes if note.trial_id is None]
+    assert "an error after a segment was paused or stopped, which changes nothing: ValueError: after 0" in note.text
+    complete = {note.trial_id for note in state.notes if "after the training was complete" in note.text}
+    assert complete == state.full
+    assert any("ValueError: after" in path.read_text() for path in study.logs(0).iterdir())
