@@ -110,7 +110,7 @@ def _tuned(name: str, python: Path) -> dict[str, Any]:
             error = _run(python, where, tuned.name)
             if error:
                 return {**seen, "error": f"{kind}: {error}"}
-            studies.append(hwt.Study.load(where / "hwtune" / name))
+            studies.append(hwt.Study.load(name, dir=where / "hwtune"))
         seen["completed"] = True
         return {**seen, **_compared(*studies)}
 
