@@ -36,6 +36,7 @@ sys.path.insert(0, str(ROOT))
 
 import lightning_hwtune as hwt  # noqa: E402 - found from the repository's root
 from lightning_hwtune.core.events import SegmentStarted  # noqa: E402
+from lightning_hwtune.core.record import TrialRecord  # noqa: E402
 
 __all__ = ["extra_lines", "main"]
 
@@ -141,11 +142,16 @@ def _compared(paused: hwt.Study, whole: hwt.Study) -> dict[str, Any]:
             continue
         other = reference[trial.trial_id]
         n_resumed += 1
-        if other.last is None or trial.config != other.config or trial.last.values != other.last.values:
-            values = (dict(trial.last.values), dict(other.last.values) if other.last else None)
-            differing.append([trial.trial_id, *values])
+        mine, theirs = _values(trial), _values(other)
+        if trial.config != other.config or mine != theirs:
+            differing.append([trial.trial_id, mine, theirs])
     facts = {"trials": len(reference), "resumed_to_the_end": n_resumed, "differing": differing}
     return {**facts, "equal": n_resumed > 0 and not differing}
+
+
+def _values(trial: TrialRecord) -> dict[str, float]:
+    """Return the last values of a trial, without the measured time, which is another one in each run."""
+    return {} if trial.last is None else {name: value for name, value in trial.last.values.items() if name != "train_s"}
 
 
 def extra_lines(plain: str, tuned: str) -> int:

@@ -8,10 +8,10 @@ import lightning_hwtune as hwt
 
 rates = np.random.default_rng(0).gamma(2.0, 1.0, (1, 60)) * np.random.default_rng(1).gamma(2.0, 1.0, (400, 1))
 cells = anndata.AnnData(np.random.default_rng(2).poisson(rates).astype(np.float32))
-scvi.model.SCVI.setup_anndata(cells)
 
 
 def train(trial):
+    scvi.model.SCVI.setup_anndata(cells)
     model = scvi.model.SCVI(cells, n_hidden=trial["width"])
     model.train(max_epochs=9, accelerator="cpu", check_val_every_n_epoch=1, plan_kwargs={"lr": trial["lr"]})
     print(model.get_latent_representation().shape)
