@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from lightning_hwtune.entry.chosen import Chosen
 from lightning_hwtune.entry.lightning_cli_config import CliConfig
@@ -14,13 +14,19 @@ __all__ = ["refuse_changed"]
 
 
 def refuse_changed(
-    study: Study, file: str, text: str, *, searched: Iterable[str] = (), storage: str | None = None
+    study: Study,
+    file: str,
+    text: str,
+    *,
+    searched: Container[str] = (),
+    sections: Iterable[str] = (),
+    storage: str | None = None,
 ) -> None:
     """Refuses to go on with a study that was begun on another configuration; one that has none keeps this one.
 
     Args:
         file: its name in the study's folder. text: the configuration as YAML.
-        searched: dotted names that may differ, with all that is in them.
+        searched: dotted names that may differ. sections: names that may differ with all that is in them.
         storage: where the study's log is, None for its own file.
 
     Raises:
@@ -37,7 +43,9 @@ def refuse_changed(
     different: dict[str, tuple[object, object]] = {
         name: (stored.get(name), present.get(name))
         for name in stored | present
-        if stored.get(name) != present.get(name) and not any(f"{name}.".startswith(f"{key}.") for key in searched)
+        if stored.get(name) != present.get(name)
+        and name not in searched
+        and not any(name.startswith(f"{section}.") for section in sections)
     }
     if different:
         raise StudyMismatchError(study.name, different)

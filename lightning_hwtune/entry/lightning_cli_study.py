@@ -105,7 +105,8 @@ class CliStudy:
             StudyMismatchError: as above, with the differences.
         """
         base, settings = self.segment.trial.base, self.settings
-        refuse_changed(study, _BASE, base.text, searched=settings.space, storage=settings.storage)
+        space, storage = settings.space, settings.storage
+        refuse_changed(study, _BASE, base.text, searched=space, sections=space, storage=storage)
 
 
 def write_best(study: Study, segment: CliSegment) -> list[Path]:

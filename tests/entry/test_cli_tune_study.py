@@ -239,6 +239,20 @@ def test_a_study_goes_on_with_the_configuration_that_it_began_with(prepare: Any)
     assert caught.value.differences == {"model.init_args.width": ("9", "8")}
 
 
+def test_what_is_in_a_section_that_is_searched_may_differ(prepare: Any) -> None:
+    space = {"model": {"type": "choice", "options": [WIDE, {"class_path": "nets.Deep"}]}}
+    first = prepare(space)
+    study = hwt.Study(**first.settings.study_kwargs())
+    first.check_stored(study)
+    trial = study.ask(max_trials=1)
+    assert trial is not None
+    trial.report(1, val_acc=0.5)
+    study.close()
+    prepare(space, config=changed(model__init_args__width=9)).check_stored(study)
+    with pytest.raises(StudyMismatchError, match="data"):
+        prepare(space, config=changed(data__init_args__batch_size=16)).check_stored(study)
+
+
 @pytest.mark.parametrize("name", ["train.py", "config.yaml", "space.yaml"])
 def test_the_guide_shows_what_is_tested(name: str) -> None:
     root = Path(__file__).parents[2]
