@@ -23,8 +23,8 @@ settings.register_profile("hwtune", deadline=None)
 settings.load_profile("hwtune")
 
 _EXTRAS = {"cli": "jsonargparse", "examples": "torchvision", "prior": "sklearn", "tables": "pyarrow"}
-_MODULES = {*_EXTRAS.values(), "mlflow", "nbclient", "nbformat", "pymoo", "tensorboard"}
-_LACKS = re.compile(r"No module named '(\w+)|`Import (\w+)` failed|pip install 'lightning_hwtune\[(\w+)\]'")
+_MODULES = {*_EXTRAS.values(), "mkdocs", "mlflow", "nbclient", "nbformat", "pymoo", "tensorboard"}
+_LACKS = re.compile(r"No module named '?(\w+)|`Import (\w+)` failed|pip install 'lightning_hwtune\[(\w+)\]'")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "one_of",
     "optional",
     "or_auto",
+    "or_word",
     "path",
     "plain",
     "ratio",
@@ -265,9 +266,14 @@ def optional(form: Form) -> Form:
 
 def or_auto(form: Form) -> Form:
     """The form, or the word "auto"."""
+    return or_word("auto", form)
+
+
+def or_word(word: str, form: Form) -> Form:
+    """The form, or this word."""
 
     def accept(value: Any) -> Any:
-        return "auto" if isinstance(value, str) and value == "auto" else form.accept(value)
+        return word if isinstance(value, str) and value == word else form.accept(value)
 
     kind = form.kind if "text" in form.kind else f"{form.kind} or text"
-    return dataclasses.replace(form, kind=kind, allowed=f"'auto', {form.allowed}", accept=accept)
+    return dataclasses.replace(form, kind=kind, allowed=f"{word!r}, {form.allowed}", accept=accept)

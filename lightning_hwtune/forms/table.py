@@ -20,6 +20,7 @@ from lightning_hwtune.forms.kinds import (
     one_of,
     optional,
     or_auto,
+    or_word,
     path,
     plain,
     ratio,
@@ -200,7 +201,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "hwtune": optional(mapping("a mapping with keys such as objectives and scheduler")),
     },
     "sweeper.hwtune": {
-        "objectives": optional(_FILE["objectives"]),
+        "objectives": or_word("returned", optional(_FILE["objectives"])),
         "scheduler": _FILE["scheduler"],
         **_HORIZON,
         **dict.fromkeys(("ckpt_path_key", "batch_size_key"), _KEY),

@@ -122,7 +122,7 @@ def test_from_a_table_with_diverged_configurations() -> None:
     scores = prior.lesson(table.space, table.objectives).scores[:, 0]
     assert scores[0] == scores.max() > np.median(scores)
     assert prior.tasks[0].name == f"taskset/{table.tasks[0]}"
-    with pytest.raises(ArgumentError, match="`task` is 'nowhere'"):
+    with pytest.raises(ArgumentError, match="`tasks` is 'nowhere'"):
         hwt.ParetoPrior.from_table(table, ["nowhere"])
     with pytest.raises(ArgumentError, match="what 'taskset' has"):
         hwt.ParetoPrior.from_table(table, objectives=["accuracy"])
