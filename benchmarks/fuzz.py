@@ -51,6 +51,7 @@ from lightning_hwtune.errors import HwTuneError  # noqa: E402
 __all__ = ["judged", "main"]
 
 HANG_S = 5.0
+IMPORTS_S = 300.0  # until a process has imported what a surface needs
 GRACE_S = 20.0  # until a process that cannot even act on its own alarm is killed
 
 SURFACES: Mapping[str, tuple[int, Callable[[random.Random, Path], constructors.Input]]] = {
@@ -121,9 +122,10 @@ def _tried(surface: str, seed: int, n: int) -> Iterator[tuple[str, str]]:
         worker = multiprocessing.get_context("fork").Process(target=_work, args=(surface, seed, first, n, theirs))
         worker.start()
         theirs.close()
-        number, details = first, ""
+        number, details, patience = first, "", IMPORTS_S
         try:
-            while ours.poll(HANG_S + GRACE_S):
+            while ours.poll(patience):
+                patience = HANG_S + GRACE_S
                 number, outcome, details = ours.recv()
                 if outcome != "begins":
                     first = number + 1

@@ -139,7 +139,11 @@ def constructor(rng: Random, folder: Path) -> Input:
     if roll < 0.16:
         options = choice_options(rng)
         given = [options] if rng.random() < 0.9 else ["a", "b"]
-        return f"Choice({shown(given)})", lambda: _used(hwt.Choice(*given)), len(given) == 1 and _are_options(options)
+        return (
+            f"Choice({shown(given)})",
+            lambda: _used(hwt.Choice(*given)),
+            _are_options(options) if len(given) == 1 else False,
+        )
     if roll < 0.22:
         counts = [integer(1, 8192).any(rng, 0.3) for _ in range(rng.randrange(4))]
         sensible = bool(counts) and all(map(integer(1, 8192).is_sensible, counts)) and _distinct(counts)
@@ -171,7 +175,9 @@ def _distinct(values: list[Any]) -> bool:
     return len({int(plain(value)) for value in values}) == len(values)
 
 
-def _are_options(options: Any) -> bool:
+def _are_options(options: Any) -> bool | None:
+    if hasattr(options, "__next__"):  # to look at what an iterator holds would use it up
+        return None
     if isinstance(options, range):
         return 0 < len(options) <= 10**6
     if isinstance(options, np.ndarray):

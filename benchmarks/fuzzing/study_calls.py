@@ -69,7 +69,7 @@ STUDY: Mapping[str, Kind] = {
     "searcher": Kind(lambda r: r.choice([None, hwt.TPE()]), lambda v: v is None or isinstance(v, hwt.Random | hwt.TPE)),
 }
 RUN: Mapping[str, Kind] = {
-    "max_trials": POSITIVE,
+    "max_trials": optional(POSITIVE),
     "max_time": Kind(lambda r: r.choice([None, "8h", 60]), lambda v: v is None or _is_duration(v)),
     "max_cost": Kind(lambda r: None, lambda v: v is None),
     "max_parallel": optional(POSITIVE),
@@ -186,7 +186,8 @@ def _run(rng: Random, folder: Path) -> Input:
         if isinstance(given.get("hang_timeout", "auto"), str | None)
         else False
     )
-    return f"run({shown(given)})", call, sensible and is_ours and with_hang
+    has_limit = given["max_trials"] is not None or given.get("max_time") is not None
+    return f"run({shown(given)})", call, sensible and is_ours and with_hang and has_limit
 
 
 def _report(rng: Random, folder: Path) -> Input:
