@@ -74,6 +74,7 @@ class Bench:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,  # as in a terminal of its own: a signal to the group is Ctrl-C
+            preexec_fn=_default_signals,  # whoever runs the benchmark may ignore them, as nohup does
         )
 
     def finish(self, process: subprocess.Popen[str], status: int = 0) -> str:
@@ -192,3 +193,8 @@ class Bench:
         """Returns the checkpoint files of a folder, relative to it."""
         root = self.folder / name
         return {path.relative_to(root) for path in root.glob("trials/*/checkpoints/*")}
+
+
+def _default_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)

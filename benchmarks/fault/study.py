@@ -77,6 +77,10 @@ def _train(trial: hwt.Trial, options: dict[str, Any]) -> None:
         _start_processes(study_dir)
     if options.get("loader"):
         _load()
+    if trial.num_devices > 1:
+        import torch.distributed
+
+        torch.distributed.init_process_group("gloo")
     done = trial.load() or 0
     for epoch in range(done + 1, EPOCHS + 1):
         time.sleep(_EPOCH_S)
