@@ -273,7 +273,8 @@ class Choice:
     def _may_finish(self, trial: TrialRecord) -> bool:
         """Returns whether a trial can run again, and its last losses are finite."""
         loss = self.spec.objectives.loss(trial.last.values) if trial.last is not None else None
-        return not trial.state.is_final and loss is not None and bool(np.isfinite(loss).all())
+        is_finite = loss is not None and bool(np.isfinite(loss).all())
+        return is_finite and not trial.has_diverged and not trial.state.is_final
 
     def _unpromoted(self) -> list[tuple[TrialRecord, int]]:
         """Trials that no rung promoted and that can still move, with their level; the deepest rung's best first."""

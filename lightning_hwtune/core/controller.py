@@ -11,11 +11,13 @@ applied to the state, which is a fold over events and nothing else.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, final
 
 import numpy as np
+import numpy.typing as npt
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.choice import Choice
@@ -169,7 +171,7 @@ class Controller:
             reason = Reason("over", f"this segment was to {segment.verdict} at {segment.reached}")
             return Pause(reason) if segment.verdict == Pause.kind else Stop(reason)
         measurement = self._measure(segment, resource, metrics, train_s)
-        level, verdict, target = self._judge(trial, measurement, is_inside=is_inside)
+        level, verdict, target = self._judge(trial, measurement, self._loss(measurement, metrics), is_inside=is_inside)
         if isinstance(verdict, Continue) and not is_inside:
             limit = self._choice.limit(now, segment.num_devices, measurement.train_s - segment.train_s)
             verdict = verdict if limit is None else Pause(limit)
@@ -213,8 +215,15 @@ class Controller:
         kept = {name: values[name] for name in self.spec.objectives.names}
         return Measurement(resource, kept, total_s, device_s)
 
+    def _loss(self, measurement: Measurement, metrics: Mapping[str, float]) -> npt.NDArray[np.float64]:
+        """Returns the losses to judge by: of a best value so far, as long as the training itself is finite."""
+        loss = self.spec.objectives.loss(measurement.values)
+        best = self.spec.objectives.best_so_far
+        has_diverged = any(not math.isfinite(metrics[metric.name]) for metric in best if metric.name in metrics)
+        return np.full_like(loss, np.nan) if has_diverged else loss
+
     def _judge(
-        self, trial: TrialRecord, measurement: Measurement, *, is_inside: bool
+        self, trial: TrialRecord, measurement: Measurement, loss: npt.NDArray[np.float64], *, is_inside: bool
     ) -> tuple[int | None, Verdict, int]:
         """Returns the level decided here (None: nothing new is decided), the verdict, and the resource cleared to."""
         if is_inside and self.scheduler.pauses and measurement.resource < self.scheduler.max_resource:
@@ -223,7 +232,6 @@ class Controller:
         level = self._level(trial, measurement.resource)
         if level is None:
             return None, self._repeat(trial, measurement.resource), trial.target
-        loss = self.spec.objectives.loss(measurement.values)
         is_finite = bool(np.isfinite(loss).all())
         if trial.target > level and is_finite:
             text = f"was promoted to {trial.target} before it came to {level}"

@@ -93,6 +93,7 @@ class TrialRecord:
         checkpoint: the newest valid checkpoint, None if there is none (yet, or any more).
         best_of: the metric whose best report has its checkpoint kept; empty if the study keeps no best values.
         best_checkpoint: the checkpoint of that report; the same as `checkpoint` while no later one was saved.
+        has_diverged: a rung has seen a loss that is not finite.
         draw: the searcher's draw that gave its configuration; None if the user enqueued it.
         n_retries: segments that ended by an error or were lost and were repeated; interrupted ones do not count.
     """
@@ -107,6 +108,7 @@ class TrialRecord:
     state: TrialState = TrialState.WAITING
     measurements: list[Measurement] = field(default_factory=list)
     decided: dict[int, str] = field(default_factory=dict)
+    has_diverged: bool = False
     segment: int = 0
     checkpoint: Checkpoint | None = None
     best_of: str = ""

@@ -256,6 +256,8 @@ class StudyState:
         self.slowest_report_s = max(self.slowest_report_s, segment.report_s)
         trial.target = event.target
         loss = self.spec.objectives.loss(measurement.values)
+        if event.rule == "not-finite":  # the values may be the best so far, of a training that has diverged since
+            loss, trial.has_diverged = np.full_like(loss, np.nan), True
         if event.level is not None:
             kind = "continue" if event.target > event.level else event.verdict
             trial.decided[event.level] = kind

@@ -99,3 +99,21 @@ def test_a_log_in_which_a_diverged_trial_went_on_replays_as_it_was() -> None:
     state = replay(study, old)
     assert state.trials[0].state is TrialState.COMPLETED
     assert state.trials[0].decided == {1: "pause", 3: "continue", 9: "stop"}
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_best_value_does_not_keep_a_diverged_training_alive(bad: float) -> None:
+    study = spec(
+        scheduler=ASHA(max_epochs=27),
+        space=SearchSpace(x=Choice(list(range(9)))),
+        objectives=Objectives([Metric("error", "min", best=True)]),
+        devices=1,
+    )
+    driver = Driver(study, Limits(max_trials=9, finishers=2), lambda c, e: bad if e >= 5 and c["x"] == 0 else c["x"])
+    driver.run()
+    (loser,) = [trial for trial in driver.state.trials if trial.config["x"] == 0]
+    assert loser.resource == 9
+    assert loser.state is TrialState.PAUSED
+    assert [m.values["error"] for m in loser.measurements] == [0.0] * len(loser.measurements)
+    assert driver.state.n_full == 2
+    assert snapshot(replay(study, driver.log)) == snapshot(driver.state)
