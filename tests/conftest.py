@@ -24,7 +24,9 @@ settings.load_profile("hwtune")
 
 _EXTRAS = {"cli": "jsonargparse", "examples": "torchvision", "prior": "sklearn", "tables": "pyarrow"}
 _MODULES = {*_EXTRAS.values(), "mkdocs", "mlflow", "nbclient", "nbformat", "pymoo", "tensorboard"}
-_LACKS = re.compile(r"No module named '?(\w+)|`Import (\w+)` failed|pip install 'lightning_hwtune\[(\w+)\]'")
+_LACKS = re.compile(
+    r"No module named '?(\w+)|`Import (\w+)` failed|optional dependency '(\w+)'|pip install 'lightning_hwtune\[(\w+)\]'"
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
