@@ -82,7 +82,6 @@ def test_one_and_its_float_are_one_option_but_not_one_space() -> None:
 @pytest.mark.parametrize(
     "value",
     [{1, 2}, object(), {1: 2}, [float("nan")], {"a": {"b": b"x"}}, [[object()]], 2**63, [10**400], 1j],
-    ids=repr,
 )
 def test_what_json_cannot_hold_is_no_option(value: Any) -> None:
     with pytest.raises(ArgumentError, match=r"Choice\.options"):
