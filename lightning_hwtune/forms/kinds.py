@@ -174,7 +174,7 @@ def text(allowed: str = "a text that is not empty", *, may_be_empty: bool = Fals
     """Text that can be stored and printed."""
 
     def accept(value: Any) -> str:
-        if not isinstance(value, str) or not (value or may_be_empty):
+        if not isinstance(value, str) or not (value.strip() or may_be_empty):
             raise Refused
         plain_text = str.__str__(value)
         if not is_name(plain_text):
