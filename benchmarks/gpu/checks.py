@@ -80,7 +80,7 @@ def out_of_memory(accelerator: str, folder: Path) -> Facts:
     base = device.memory_used_bytes()
     study = _study("memory", folder, accelerator, is_huge=hwt.Choice([False, True]), max_epochs=2)
     study.enqueue({"lr": 0.01, "is_huge": True}, {"lr": 0.01, "is_huge": False})
-    study.run(t.out_of_memory, max_trials=2, max_parallel=1, check=False, progress=False)
+    study.run(t.out_of_memory, max_trials=2, finishers=2, max_parallel=1, check=False, progress=False)
     states = [str(trial.state) for trial in study.state().trials]
     _require(states == ["infeasible", "completed"], "expected infeasible and completed", states)
     excess = device.returns_to(base)
@@ -109,7 +109,7 @@ def digits_study(accelerator: str, folder: Path) -> Facts:
     found: Facts = {}
     for where in dict.fromkeys((accelerator, "cpu")):
         study = _study(f"digits-{where}", folder, where, width=hwt.Choice([8, 16]), max_epochs=4, judged_by="val_error")
-        study.run(t.train_digits, max_trials=4, finishers=2, check=False, progress=False)
+        study.run(t.train_digits, max_trials=4, finishers=4, check=False, progress=False)
         events, trials = study.events(), study.state().trials
         started = {(e.trial_id, e.segment): e.at for e in events if isinstance(e, SegmentStarted)}
         waits = [seen["first_batch_at"] - started[seen["trial"], seen["segment"]] for seen in t.facts_of(study)]
