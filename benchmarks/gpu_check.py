@@ -39,8 +39,21 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.gpu import device  # noqa: E402 - found from the repository's root
 
-__all__ = ["main", "summary"]
+__all__ = ["CLAIMS", "main", "summary"]
 
+CLAIMS = {
+    "fork_server_before_cuda": "The fork server opens no GPU, and CUDA works in the ranks that it forks",
+    "masks": "A segment sees only its own GPU, by number and by UUID",
+    "checkpoint_on_cpu": "A checkpoint from the GPU loads and trains on the CPU",
+    "memory_given_back": "GPU memory is free after each segment, and after a rank that was killed",
+    "out_of_memory": "Out of GPU memory makes a trial infeasible, and others complete",
+    "bit_equality": "Paused and resumed trials are bit-equal in deterministic mode",
+    "mixed_precision": "The same in bf16 and fp16 (gradient scaler)",
+    "check_command": "`hwtune check` prints GPU memory",
+    "digits_study": "The digits study finds on the GPU what it finds on the CPU",
+    "two_studies": "Two studies at a time do not disturb each other's results",
+}
+"""Name of a check -> what it shows."""
 NOT_CHECKED = ("several GPUs in one trial", "NCCL")
 LIMIT_S = 225.0
 """Seconds for all checks; what would begin later is reported as not run."""

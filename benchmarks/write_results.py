@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks import replay_page, rules_page
+from benchmarks import replay_page, rules_page, surroundings_page
 from benchmarks.page_parts import shown, table
 
 __all__ = ["page"]
@@ -40,6 +40,8 @@ TITLES = {
     "crash": "Sudden death of the controller",
     "faults": "Faults one by one",
     "fuzz": "Thousands of odd inputs",
+    "foreign_libraries": "Libraries that own their training",
+    "gpu_check": "On one GPU",
     "import_time": "Import",
 }
 
@@ -93,6 +95,7 @@ TARGETS: Mapping[str, str] = {
     "nonsense_accepted": "<= 0",
     "sense_refused": "<= 0",
     "import_s": "<= 0.3",
+    "extra_lines_max": "<= 9",
     "sweep_dirs": "== 1",
     "trial_dirs": "== 12",
     "resumed_segments": ">= 3",
@@ -163,7 +166,9 @@ def is_met(value: float | None, target: str) -> bool:
 def provenance(document: Document) -> str:
     """Returns where the numbers come from."""
     told = [
-        f"{key}: {_plain(document[key])}" for key in ("machine", "versions", "seeds", "settings") if key in document
+        f"{key}: {_plain(document[key])}"
+        for key in ("date", "machine", "versions", "seeds", "settings")
+        if key in document
     ]
     settings = document.get("settings", {})
     for key in ("source", "licence"):
@@ -192,6 +197,8 @@ DETAILS: Mapping[str, Callable[[Document], list[str]]] = {
     "pasha": rules_page.pasha_details,
     "transfer": rules_page.transfer_details,
     "decisions": rules_page.decisions_details,
+    "foreign_libraries": surroundings_page.library_details,
+    "gpu_check": surroundings_page.gpu_details,
 }
 
 
