@@ -14,7 +14,7 @@ from benchmarks.fuzzing.constructors import Input, Refused
 from benchmarks.fuzzing.documents import BASE
 from benchmarks.fuzzing.values import Random
 
-__all__ = ["command_line", "table"]
+__all__ = ["GOOD_REPLAYS", "command_line", "table"]
 
 _TEXTS = (
     "",
@@ -46,8 +46,19 @@ _PARTS = (
     "tpe:candidates=0", "table", "table:x=1", "sobol:,", "grid:points_per_float=1", "nothing", "hyperband:type=3",
     "pasha:quota=x", "asha:max_epochs=0",
     "asha:brackets=99", "asha:eta=!!python/name:os.system", "asha:eta=&a [*a]", "asha:eta=" + "9" * 5000,
-    "prior:batch=0",
+    "prior:batch=0", "asha:name=pasha", "asha:eta=3,eta=4", "table:configs=[]", "random:seed=1", "asha:max_foo=3",
 )  # fmt: skip
+_LISTS = ("", ",", "b", "a", "b,", "b,b", "error", "error,error", "train_s,error", "x", "a" * 5000, "\x1b[31m")
+GOOD_REPLAYS: dict[str, tuple[str, ...]] = {
+    "--scheduler": ("asha", "asha:eta=4"),
+    "--searcher": ("random", "table"),
+    "--start-s": ("0", "1", "2.5"),
+    "--restore-s": ("0", "1", "2.5"),
+    "--mean-failure-s": ("1", "2.5"),
+    "--prior-tasks": ("b",),
+    "--objectives": ("error", "train_s,error"),
+    **dict.fromkeys(("--trials", "--seeds", "--workers"), ("1",)),
+}
 
 
 def _run(arguments: list[str]) -> str:
@@ -83,8 +94,9 @@ def command_line(rng: Random, folder: Path) -> Input:
             *rng.choice([[], ["--dir", text], ["--study", text]]),
         ]
     else:
-        part = rng.choice(_PARTS)
-        given = rng.choice([["--scheduler", part], ["--searcher", part], ["--trials", text], ["--seeds", text]])
+        option = rng.choice(list(GOOD_REPLAYS))
+        words = {"--scheduler": _PARTS, "--searcher": _PARTS, "--prior-tasks": _LISTS, "--objectives": _LISTS}
+        given = [option, rng.choice(words.get(option, _TEXTS))]
         arguments = ["replay", str(_good_table(folder)), "--task", "a", "--trials", "2", *given]
     return f"hwtune {' '.join(arguments)[:160]!r}", lambda: _run(arguments), _is_good(kind, arguments)
 
@@ -93,8 +105,7 @@ def _is_good(kind: str, arguments: list[str]) -> bool | None:
     """Whether a command is sensible; None where its last word alone does not say."""
     option, last = arguments[-2:] if len(arguments) > 1 else ("", "")
     if kind == "replay":
-        good = {"--scheduler": ("asha", "asha:eta=4"), "--searcher": ("random", "table")}.get(option, ("1",))
-        return True if last in good else None if last in ("asha:", "sobol:,", "0", "2.5", "-1") else False
+        return True if last in GOOD_REPLAYS[option] else None if last in ("asha:", "sobol:,") else False
     return arguments[0] == "rungs" and last == "max_trials=1"
 
 

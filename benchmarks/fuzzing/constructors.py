@@ -126,11 +126,9 @@ def arguments(rng: Random, kinds: Mapping[str, Kind], share: float) -> tuple[dic
     given = {
         name: kind.any(rng, share) for name, kind in kinds.items() if rng.random() < 0.8 or name in ("low", "high")
     }
-    sensible = all(kinds[name].is_sensible(value) for name, value in given.items())
     if rng.random() < 0.06:
         given[rng.choice(UNKNOWN)] = 1
-        sensible = sensible and set(given) <= set(kinds)
-    return given, sensible
+    return given, all(name in kinds and kinds[name].is_sensible(value) for name, value in given.items())
 
 
 def constructor(rng: Random, folder: Path) -> Input:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ _NEVER = Kind(lambda r: "x", lambda value: False)
 PATHS: Mapping[str, Kind] = {
     "study": Kind(
         lambda r: "digits_2",
-        lambda v: v in ("digits_2", "x", "5", "auto", "min", "8h") if isinstance(v, str) else False,
+        lambda v: isinstance(v, str) and len(v) <= 200 and re.fullmatch(r"\w([\w .+=@-]*[\w+=@-])?", v) is not None,
     ),
     "train": Kind(lambda r: "a.b:c", lambda v: v == "a.b:c" if isinstance(v, str) else False),
     "space": _NEVER,
@@ -89,7 +90,7 @@ PATHS: Mapping[str, Kind] = {
         lambda r: "studies",
         lambda v: isinstance(v, str) and 0 < len(v) < 200 and "$" not in v and v.isprintable() and v != " ",
     ),
-    "max_epochs": _NEVER,
+    "max_epochs": optional(_NEVER),  # a scheduler is there
     "n_trials": _NEVER,
     "nothing": _NEVER,
     "scheduler.reduction_factor": _NEVER,

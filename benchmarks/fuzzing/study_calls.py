@@ -6,6 +6,8 @@ import itertools
 import math
 import os
 from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from benchmarks.fuzzing.values import (
     plain,
 )
 
-__all__ = ["study_call"]
+__all__ = ["is_real", "study_call"]
 
 _HABITS = {
     "study": (
@@ -194,7 +196,7 @@ def _report(rng: Random, folder: Path) -> Input:
     resource = integer(1, 9).any(rng, 0.5)
     value = number(-math.inf).any(rng, 0.4)
     name = rng.choice(["loss", "loss", "loss", "other"])
-    is_number = _is_real(value)
+    is_number = is_real(value)
 
     def call() -> Any:
         study = _study(folder)
@@ -208,10 +210,10 @@ def _report(rng: Random, folder: Path) -> Input:
     return f"report({shown(resource)}, {name}={shown(value)})", call, sensible
 
 
-def _is_real(value: Any) -> bool:
-    """Numbers, also those that are not finite: a loss may diverge."""
+def is_real(value: Any) -> bool:
+    """Numbers, also exact ones and those that are not finite: a loss may diverge."""
     found = plain(value)
-    return isinstance(found, float) or number(-math.inf).is_sensible(found)
+    return isinstance(found, float | Decimal | Fraction) or number(-math.inf).is_sensible(found)
 
 
 def _ask(rng: Random, folder: Path) -> Input:

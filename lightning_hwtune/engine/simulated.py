@@ -29,6 +29,7 @@ from lightning_hwtune.engine.executor import Sink
 from lightning_hwtune.engine.folder import NoFolder
 from lightning_hwtune.engine.loop import Loop
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms import FORMS
 from lightning_hwtune.training.channel import Ended, Report, Saved, SegmentOrder
 
 __all__ = ["Failures", "SimulatedExecutor", "simulate"]
@@ -43,8 +44,7 @@ class Failures:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.mean_s > 0:
-            raise ArgumentError("Failures.mean_s", self.mean_s, "a number above 0, in seconds")
+        object.__setattr__(self, "mean_s", FORMS["Failures"]["mean_s"].read("Failures.mean_s", self.mean_s))
 
     def after_s(self, order: SegmentOrder) -> float:
         """Returns how many seconds after its start this segment would be lost."""
@@ -83,11 +83,10 @@ class SimulatedExecutor:
         restore_s: float = 0.0,
         failures: Failures | None = None,
     ) -> None:
-        for name, seconds in (("start_s", start_s), ("restore_s", restore_s)):
-            if not 0 <= seconds < math.inf:
-                raise ArgumentError(name, seconds, "seconds from 0")
+        forms = FORMS["SimulatedExecutor"]
         self._curves, self._clock, self._failures = curves, clock, failures
-        self._start_s, self._restore_s = start_s, restore_s
+        self._start_s: float = forms["start_s"].read("start_s", start_s)
+        self._restore_s: float = forms["restore_s"].read("restore_s", restore_s)
         self._queue: list[tuple[float, int, int, _Run]] = []
         self._runs: dict[int, _Run] = {}
         self._count = itertools.count()

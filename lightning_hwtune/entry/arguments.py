@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,10 +15,12 @@ from lightning_hwtune.errors import ArgumentError
 
 __all__ = [
     "CheckFirst",
+    "Dir",
     "FileDir",
     "MaxCost",
     "MaxTime",
     "MaxTrials",
+    "Out",
     "Overrides",
     "Quiet",
     "check_overrides",
@@ -25,6 +28,28 @@ __all__ = [
     "import_from_here",
 ]
 
+
+def _folder(given: str | Path) -> Path:
+    """Returns the path of a folder; one that no file system can have makes the command line wrong."""
+    from lightning_hwtune.forms import FORMS
+
+    try:
+        return Path(FORMS["Study"]["dir"].read("folder", given))
+    except ArgumentError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+Dir = Annotated[Path, typer.Option("--dir", parser=_folder, metavar="PATH", help="Folder of the studies.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        parser=_folder,
+        metavar="PATH",
+        help="Folder to write to; the study's own unless given.",
+        show_default=False,
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Changes to the file: key=value, +key=value, ~key.", show_default=False),

@@ -20,10 +20,12 @@ from lightning_hwtune import __version__
 from lightning_hwtune.entry import prior, shown
 from lightning_hwtune.entry.arguments import (
     CheckFirst,
+    Dir,
     FileDir,
     MaxCost,
     MaxTime,
     MaxTrials,
+    Out,
     Overrides,
     Quiet,
     check_overrides,
@@ -70,7 +72,6 @@ app = typer.Typer(
 StudyFile = Annotated[
     Path, typer.Argument(metavar="STUDY.yaml", exists=True, dir_okay=False, help="The study file.", show_default=False)
 ]
-Dir = Annotated[Path, typer.Option("--dir", help="Folder of the studies.")]
 Name = Annotated[
     str | None,
     typer.Option("--study", help="The study's name; the one that ran last unless given.", show_default=False),
@@ -190,7 +191,7 @@ def rungs(
     else:
         stored = _choose(dir, study, storage).study
         spec, limits = stored.spec, stored.state().limits
-    scheduler, n_trials = spec.scheduler, max_trials or limits.max_trials
+    scheduler, n_trials = spec.scheduler, limits.max_trials if max_trials is None else max_trials
     if n_trials is None:
         raise ArgumentError("--max-trials", None, "a number of trials; the study itself has no limit on them")
     finishers = dataclasses.replace(limits, max_trials=n_trials).resolved(spec).n_finishers
@@ -302,14 +303,12 @@ def logs(
     """Prints what a trial wrote, segment by segment."""
     from lightning_hwtune.entry.trial_logs import print_logs
 
-    print_logs(_choose(dir, study, storage).study, trial, follow=follow)
+    print_logs(_choose(dir, study, storage), trial, follow=follow)
 
 
 @app.command()
 def plot(
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder to write to; the study's own unless given.", show_default=False)
-    ] = None,
+    out: Out = None,
     dir: Dir = Path("hwtune"),  # noqa: A002
     study: Name = None,
     storage: Storage = None,
@@ -322,10 +321,7 @@ def plot(
 
 @app.command()
 def export(
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Folder to write to; `export` in the study's own unless given.", show_default=False),
-    ] = None,
+    out: Out = None,
     dir: Dir = Path("hwtune"),  # noqa: A002
     study: Name = None,
     storage: Storage = None,

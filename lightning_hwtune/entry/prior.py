@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lightning_hwtune.entry.arguments import Dir
 from lightning_hwtune.entry.output import Format, write
 from lightning_hwtune.errors import ArgumentError
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from lightning_hwtune.core.state import StudyState
 
 __all__ = ["app"]
+
+_MAX_CONFIGS = 10_000  # each is a draw of the prior
 
 app = typer.Typer(name="prior", no_args_is_help=True, help="What is learned from earlier studies.")
 
@@ -35,9 +38,11 @@ def show(
         typer.Argument(metavar="STUDY.yaml", exists=True, dir_okay=False, help="A file of a study with `prior: auto`."),
     ] = None,
     study: Annotated[str | None, typer.Option("--study", help="A stored study instead.", show_default=False)] = None,
-    dir: Annotated[Path, typer.Option("--dir", help="Folder of the stored study.")] = Path("hwtune"),  # noqa: A002
+    dir: Dir = Path("hwtune"),  # noqa: A002
     storage: Annotated[str | None, typer.Option("--storage", help="SQLAlchemy URL.", show_default=False)] = None,
-    configs: Annotated[int, typer.Option("--configs", min=0, help="How many configurations it would draw.")] = 8,
+    configs: Annotated[
+        int, typer.Option("--configs", min=0, max=_MAX_CONFIGS, help="How many configurations it would draw.")
+    ] = 8,
     form: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.TABLE,
 ) -> None:
     """Tells what the prior of a study learned: which tasks, how many points, and where it would sample next."""

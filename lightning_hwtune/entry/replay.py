@@ -11,6 +11,7 @@ import typer
 
 from lightning_hwtune.entry.output import Format, write
 from lightning_hwtune.errors import ArgumentError, nearest
+from lightning_hwtune.names import refuse_unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +32,9 @@ _ACCOUNTING = (
     "resources, full: at the last one); money counts every second of every segment"
 )
 _DIGITS = 6
+_PRIOR_OPTIONS = ("resource", "uniform", "batch", "candidates", "guarded")  # the command decides the others
+_MAX_WORKERS = 8192  # devices of a pool
+_MAX_TRIALS, _MAX_SEEDS = 1_000_000, 10_000  # more take days
 
 
 def replay(
@@ -42,11 +46,16 @@ def replay(
     searcher: Annotated[
         str, typer.Option("--searcher", help="NAME or NAME:KEY=VALUE,...; table: its own configurations, each once.")
     ] = "table",
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Segments that train at one time.")] = 4,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, max=_MAX_WORKERS, help="Segments that train at one time.")
+    ] = 4,
     trials: Annotated[
-        int | None, typer.Option("--trials", min=1, help="All of the table's unless given.", show_default=False)
+        int | None,
+        typer.Option("--trials", min=1, max=_MAX_TRIALS, help="All of the table's unless given.", show_default=False),
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Studies, with the seeds 0, 1, ...")] = 1,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, max=_MAX_SEEDS, help="Number of studies, with the seeds 0, 1, ...")
+    ] = 1,
     prior_tasks: Annotated[
         str | None,
         typer.Option(
@@ -75,7 +84,7 @@ def replay(
     from lightning_hwtune.store.tables import Table
 
     data = Table.load(Path(table))
-    curves, chosen = data.curves(task), data.chosen(objectives.split(",") if objectives else None)
+    curves, chosen = data.curves(task), data.chosen(None if objectives is None else objectives.split(","))
     yardstick = Yardstick.of(data.objectives, curves.losses)
     failures = None if mean_failure_s is None else Failures(mean_failure_s)
     found: list[Replay] = []
@@ -85,7 +94,9 @@ def replay(
             space=data.space,
             objectives=chosen,
             scheduler=_scheduler(scheduler, data),
-            searcher=_prior(prior_tasks, task, searcher, data, chosen) if prior_tasks else _searcher(searcher, data),
+            searcher=_searcher(searcher, data)
+            if prior_tasks is None
+            else _prior(prior_tasks, task, searcher, data, chosen),
             pool=Pool("cpu", workers),
             seed=seed,
         )
@@ -95,7 +106,7 @@ def replay(
     settings = {
         "table": data.name, "source": data.source, "licence": data.licence, "task": task, "unit": data.unit,
         "objectives": list(chosen.names), "scheduler": found[0].state.spec.scheduler.settings(),
-        "searcher": f"prior from {prior_tasks}" if prior_tasks else searcher,
+        "searcher": searcher if prior_tasks is None else f"prior from {prior_tasks}",
         "workers": workers, "trials": limits.max_trials, "start_s": start_s, "restore_s": restore_s,
     }  # fmt: skip
     write(
@@ -110,15 +121,19 @@ def part(text: str) -> tuple[str, dict[str, Any]]:
     """Returns name and options of "asha:eta=4,within=crowding"; values are read as YAML.
 
     Raises:
-        ArgumentError: an option without a value, or with one that is not YAML.
+        ArgumentError: an option without a value, with one that is not YAML, or one that is given twice.
     """
     import yaml
 
     name, _, rest = text.partition(":")
     pairs = [item.partition("=") for item in rest.split(",") if item]
+    known = {"name"}
     for key, equals, _ in pairs:
         if not equals:
             raise ArgumentError("option", key, "key=value", hint=f"In {text!r}.")
+        if key in known:
+            raise ArgumentError("option", text, f"each option once, the name before the colon; {key!r} is repeated")
+        known.add(key)
     try:
         return name, {key: yaml.safe_load(value) for key, _, value in pairs}
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -141,6 +156,7 @@ def _searcher(text: str, table: Table) -> Searcher:
 
     name, options = part(text)
     if name == "table":
+        refuse_unknown(name, options)
         return Listed(table.configs)
     if name not in SEARCHERS:
         raise ArgumentError("searcher", name, f"table, {', '.join(SEARCHERS)}{nearest(name, SEARCHERS)}")
@@ -155,6 +171,8 @@ def _prior(prior_tasks: str, task: str, searcher: str, table: Table, chosen: Obj
     tasks = prior_tasks.split(",")
     if name not in ("table", ParetoPrior.name):
         raise ArgumentError("searcher", searcher, "table or prior together with --prior-tasks")
+    known = _PRIOR_OPTIONS if name == ParetoPrior.name else ()
+    refuse_unknown(name, [key for key in options if key not in known], known)
     if task in tasks:
         raise ArgumentError("prior-tasks", prior_tasks, f"other tasks than {task}, which is replayed")
     return ParetoPrior.from_table(table, tasks, objectives=chosen.names, configs=table.configs, **options)

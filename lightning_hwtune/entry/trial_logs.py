@@ -8,30 +8,36 @@ from pathlib import Path
 import typer
 
 from lightning_hwtune.core.record import TrialState
+from lightning_hwtune.entry.chosen import Chosen
 from lightning_hwtune.errors import StorageError
-from lightning_hwtune.study import Study
 
 __all__ = ["print_logs"]
 
 _POLL_S = 0.5
 
 
-def print_logs(study: Study, trial_id: int, *, follow: bool = False) -> None:
-    """Prints a trial's logs; with `follow`, goes on until the trial trains no more.
+def print_logs(chosen: Chosen, trial_id: int, *, follow: bool = False) -> None:
+    """Print a trial's logs; with `follow`, continue until the trial trains no more, or no process runs the study.
 
     Raises:
         ArgumentError: there is no such trial.
     """
+    study = chosen.study
     folder = study.logs(trial_id)
     offsets: dict[Path, int] = {}
     while True:
-        is_running = follow and study.state().trials[trial_id].state is TrialState.RUNNING
+        is_running = follow and _is_training(chosen, trial_id)
         _print_news(folder, offsets)
         if not is_running:
             break
         time.sleep(_POLL_S)
     if not offsets:
         typer.echo(f"hwtune: trial {trial_id} has written nothing yet ({folder})", err=True)
+
+
+def _is_training(chosen: Chosen, trial_id: int) -> bool:
+    """Return whether a trial trains now; in the log of a study that was killed it does so for ever."""
+    return chosen.study.state().trials[trial_id].state is TrialState.RUNNING and chosen.is_driven()
 
 
 def _print_news(folder: Path, offsets: dict[Path, int]) -> None:

@@ -247,7 +247,10 @@ def list_of_names(allowed: str) -> Form:
     def accept(value: Any) -> tuple[str, ...]:
         if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
             raise Refused
-        names = tuple(value)
+        try:
+            names = tuple(value)
+        except TypeError:  # an array without dimensions
+            raise Refused from None
         if not all(isinstance(name, str) and all(map(str.isidentifier, name.split("."))) for name in names):
             raise Refused
         return names

@@ -38,6 +38,7 @@ _LARGEST_INT = 2**40  # beyond it a coordinate with 53 bits no longer separates 
 _MAX_CANDIDATES = 100_000  # more take minutes per draw
 _MAX_NAME = 500  # letters; names are headings of tables and keys of files
 _MAX_PRICE = 1e6  # USD per device-hour
+_MAX_SIMULATED_S = 1e9  # 30 years
 
 
 def _seen_as(names: Mapping[str, str]) -> Form:
@@ -75,6 +76,7 @@ _NAME = Form("text", f"a name of 1 to {_MAX_NAME} letters without spaces at its 
 _POSITIVE, _COUNT, _SHARE = integer(1), integer(0), number(0, 1, below=True)
 _SHARE = _SHARE.but("a share, at least 0 and below 1")
 _DEVICES = or_auto(integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}: how many, never which"))
+_DELAY = number(0, _MAX_SIMULATED_S).but("seconds, at least 0 and at most 1e9")
 _HORIZON = {name: optional(_POSITIVE) for name in ("max_epochs", "max_steps", "max_samples")}
 _ETA = ratio(Fraction(11, 10), Fraction(10**6))  # below 1.1 a study has hundreds of rungs that drop hardly anybody
 _ETA = _ETA.but("a number from 1.1 to 1000000, e.g. 3: the best third is promoted")
@@ -147,6 +149,9 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "min_points": optional(_POSITIVE),
         "rungs": one_of("highest", "all"),
     },
+    "Table": {"name": path().but("the name of a table, or a folder with a table.json")},
+    "SimulatedExecutor": {"start_s": _DELAY, "restore_s": _DELAY},
+    "Failures": {"mean_s": number(0, _MAX_SIMULATED_S, above=True).but("seconds, above 0 and at most 1e9")},
     "ParetoPrior": {
         "uniform": _SHARE,
         "batch": integer(1, _MAX_CANDIDATES),

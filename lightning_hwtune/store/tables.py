@@ -31,6 +31,7 @@ import numpy.typing as npt
 from lightning_hwtune.core.objectives import Metric, Objective, Objectives, TrainSeconds
 from lightning_hwtune.core.space import Choice, Float, Int, Parameter, SearchSpace
 from lightning_hwtune.errors import ArgumentError, StorageError, nearest
+from lightning_hwtune.forms import FORMS
 from lightning_hwtune.store.table_files import TableFiles
 
 if TYPE_CHECKING:
@@ -49,13 +50,14 @@ def table_folder(name: str | Path) -> Path:
     Raises:
         ArgumentError: there is none.
     """
+    name = FORMS["Table"]["name"].read("table", name)
     root = Path(os.environ.get("HWTUNE_DATA", "../shared/data")) / "tables"
     for folder in (Path(name), root / name):
         if (folder / "table.json").is_file():
             return folder
     there = sorted(path.parent.name for path in root.glob("*/table.json"))
-    listed = f"{', '.join(there)}{nearest(str(name), there)}" if there else "there is none; set HWTUNE_DATA"
-    raise ArgumentError("table", str(name), f"a folder with a table.json, or the name of one in {root}: {listed}")
+    listed = f"{', '.join(there)}{nearest(name, there)}" if there else "there is none; set HWTUNE_DATA"
+    raise ArgumentError("table", name, f"a folder with a table.json, or the name of one in {root}: {listed}")
 
 
 @final

@@ -183,6 +183,49 @@ def test_what_cannot_be_replayed_is_told(tmp_path: Path, words: list[str], messa
     assert message in result.output
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--searcher", "table:x=1"], "table takes no arguments"),
+        (["--searcher", "table:configs=[]"], "table takes no arguments"),
+        (["--searcher", "table:uniform=0.5", "--prior-tasks", "b"], "table takes no arguments"),
+        (["--searcher", "random:zz=1"], "Random takes no arguments"),
+        (["--searcher", "random:name=tpe"], "'name' is repeated"),
+        (["--searcher", "prior:configs=1", "--prior-tasks", "b"], "prior takes resource, uniform"),
+        (["--searcher", "prior:tasks=b", "--prior-tasks", "b"], "prior takes resource, uniform"),
+        (["--scheduler", "asha:name=pasha"], "'name' is repeated"),
+        (["--scheduler", "asha:eta=3,eta=4"], "'eta' is repeated"),
+        (["--prior-tasks", "b,b"], "each task once"),
+        (["--prior-tasks", ""], "one of a, b"),
+        (["--objectives", ""], "what small has"),
+        (["--start-s", "1e308"], "at most 1e9"),
+        (["--restore-s", "nan"], "at most 1e9"),
+        (["--mean-failure-s", "inf"], "at most 1e9"),
+        (["--mean-failure-s", "0"], "above 0"),
+    ],
+)
+def test_surplus_options_and_absurd_numbers_are_refused(tmp_path: Path, words: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, ["replay", str(write_table(tmp_path / "small")), "--task", "a", *words])
+    assert result.exit_code == 1, result.output
+    assert message in result.output
+
+
+@pytest.mark.parametrize("number", ["10000000", "9" * 15, "9" * 500])
+@pytest.mark.parametrize("option", ["--seeds", "--trials", "--workers"])
+def test_numbers_without_an_end_are_refused(tmp_path: Path, option: str, number: str) -> None:
+    result = CliRunner().invoke(app, ["replay", str(write_table(tmp_path / "small")), "--task", "a", option, number])
+    assert result.exit_code == 2
+    assert option in result.output
+    assert "less than or equal to" in result.output
+
+
+def test_a_prior_takes_its_options(tmp_path: Path) -> None:
+    words = ["--task", "b", "--prior-tasks", "a", "--searcher", "prior:uniform=0.5,resource=2", "--format", "json"]
+    result = CliRunner().invoke(app, ["replay", str(write_table(tmp_path / "small")), *words])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["seeds"][0]["spent"]["trials"] == 4
+
+
 def test_a_part_is_a_name_with_options() -> None:
     assert part("asha:eta=5/2,brackets=2") == ("asha", {"eta": "5/2", "brackets": 2})
     assert part("random") == ("random", {})

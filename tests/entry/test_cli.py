@@ -177,6 +177,25 @@ def test_logs(folder: Path):
     assert "==> segment_02_rank_0.log\ntrained to 9\n" in out
 
 
+def test_logs_of_a_killed_study_are_followed_to_their_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    spec = hwt.Study.load("digits", store(tmp_path, n_trials=1).root.parent).spec
+    with Session(spec, StudyFiles(tmp_path, "digits"), Limits(max_trials=2)) as session:
+        decision = session.controller.ask(session.clock.now(), 2)
+        assert isinstance(decision, Start)
+        session.controller.begin(decision, (0,), session.clock.now())
+    assert parsed("trials", "--dir", tmp_path)[1]["state"] == "running"  # for ever: nobody writes the log any more
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("it waits"))
+    assert "has written nothing yet" in hwtune("logs", 1, "--follow", "--dir", tmp_path).stderr
+
+
+@pytest.mark.parametrize("given", ["", "a" * 300, "x/" * 3000, "\udcff"])
+@pytest.mark.parametrize("words", [["status", "--dir"], ["why", "0", "--dir"], ["export", "--out"], ["plot", "--out"]])
+def test_a_folder_that_cannot_be_is_a_wrong_command_line(words: list[str], given: str, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert words[-1] in told(*words, given, status=2)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_logs_that_are_not_there(tmp_path: Path):
     for path in (store(tmp_path, n_trials=1).trial_dir(0) / "logs").iterdir():
         path.unlink()
@@ -203,6 +222,8 @@ def test_rungs_of_a_stored_study_and_of_its_file(folder: Path, study_file: Path)
     assert [rung["trials"] for rung in stored["rungs"]] == [9, 3, 1]
     assert [row["rung"] for row in rows("rungs", study_file)] == ["1", "3", "9"]
     assert parsed("rungs", study_file, "--max-trials", 27)["rungs"][0]["trials"] == 27
+    for words in (["--dir", folder], [study_file]):
+        assert "`max_trials` is 0" in told("rungs", *words, "--max-trials", 0).replace("study.yaml: ", "")
     assert parsed("rungs", study_file, "scheduler.eta=9")["rungs"][1] == {"rung": 9, "trials": 1, "finishers": 0}
     assert "9 trials" in hwtune("rungs", study_file).stdout
 

@@ -73,6 +73,13 @@ def test_tells_of_a_stored_study(tmp_path: Path) -> None:
     assert found["draws"][0]["draw"] >= 12
 
 
+@pytest.mark.parametrize("number", ["100000", "9" * 500, "-1"])
+def test_draws_a_number_that_has_an_end(study_file: Path, number: str) -> None:
+    result = show(study_file, "--configs", number)
+    assert result.exit_code == 2
+    assert "--configs" in result.output
+
+
 def test_refuses_what_has_no_prior(study_file: Path) -> None:
     result = show("--study", "earlier", "--dir", study_file.parent)
     assert result.exit_code == 1

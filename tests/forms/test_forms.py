@@ -106,7 +106,14 @@ def test_a_flag_of_numpy_is_one() -> None:
     assert FORMS["Study.run"]["check"].read("check", np.False_) is False
 
 
-@pytest.mark.parametrize("value", ["torch", b"torch", ["a b"], [""], [3], "x.y", {"torch": 1}, 5, None], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("torch", b"torch", ["a b"], [""], [3], "x.y", {"torch": 1}, 5, None),
+        *(np.array(None), np.array("a"), torch.tensor(1)),
+    ],
+    ids=repr,
+)
 def test_modules_are_a_list_of_names(value: Any) -> None:
     with pytest.raises(ArgumentError, match="preload"):
         FORMS["Study.run"]["preload"].read("preload", value)

@@ -17,7 +17,7 @@ pytest.importorskip("pyarrow")
 from table_files import write_table
 
 from lightning_hwtune.entry.cli import app
-from lightning_hwtune.errors import StorageError
+from lightning_hwtune.errors import ArgumentError, StorageError
 from lightning_hwtune.store.tables import Table
 
 Frames = Callable[[pd.DataFrame], pd.DataFrame]
@@ -161,3 +161,11 @@ def _refused(folder: Path, file: str, said: str) -> None:
     result = CliRunner().invoke(app, ["replay", str(folder), "--task", "a"])
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("hwtune: ")
+
+
+@pytest.mark.parametrize(
+    "name", [None, 5, b"t", "", "a" * 300, "x/" * 3000, "a\0b", "\udcff", ["t"]], ids=lambda v: repr(v)[:20]
+)
+def test_a_name_that_no_folder_can_have_is_refused(name: Any) -> None:
+    with pytest.raises(ArgumentError, match="`table`"):
+        Table.load(name)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import lightning.pytorch as L
+import numpy as np
 import pytest
 import torch
 import torchmetrics
@@ -15,7 +18,7 @@ from rank_bench import Bench
 from tiny_training import TinyNet, fit, rows
 from torch.utils.data import DataLoader, IterableDataset
 
-from lightning_hwtune.training.across_ranks import Logged, Share, combine
+from lightning_hwtune.training.across_ranks import Logged, Share, as_number, combine
 from lightning_hwtune.training.channel import Note, Report
 from lightning_hwtune.training.trial import Trial
 
@@ -174,3 +177,18 @@ def test_a_loop_that_reports_by_hand_has_the_same_rule(bench: Bench) -> None:
     )
     assert [ended.error for ended in said.ended] == ["", ""]
     assert dict(said.of(Report)[0].metrics) == {"mean": 2.0, "first": 1.0, "one": 5.0}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Decimal("2.5"), Fraction(5, 2), np.float16(2.5), np.longdouble(2.5), np.array([[2.5]]), torch.tensor([2.5])],
+)
+def test_any_single_number_is_one(value: object) -> None:
+    assert as_number(value) == 2.5
+
+
+@pytest.mark.parametrize(
+    "value", ["2.5", b"2.5", True, np.True_, None, 1j, [2.5], 10**400, np.zeros(2), np.array("2.5")]
+)
+def test_nothing_else_is_a_number(value: object) -> None:
+    assert as_number(value) is None

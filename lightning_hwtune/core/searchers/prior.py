@@ -206,6 +206,8 @@ class ParetoPrior(Searcher):
                 if item not in there:
                     allowed = f"one of {', '.join(table.tasks)}" if argument == "tasks" else f"a row below {len(there)}"
                     raise ArgumentError(argument, item, allowed)
+        if tasks is not None and len(set(tasks)) < len(tasks):
+            raise ArgumentError("tasks", tasks, "each task once")
         wanted = _chosen(table.name, table.objectives, objectives)
         columns = [table.objectives.names.index(name) for name in wanted.names]
         kept = range(len(table.configs)) if rows is None else rows
