@@ -5,6 +5,7 @@ In all ways in, paused and killed: every trial's values are those of a training 
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import sys
@@ -16,8 +17,8 @@ from omegaconf import OmegaConf
 
 import lightning_hwtune as hwt
 
-sys.path[:0] = [str(Path(__file__).parent / "sweep"), str(Path(__file__).parent / "apps" / "template")]
-from sweeps import TEMPLATE, begin, load, start, sweep, wait_for_events  # noqa: E402
+sys.path += [str(Path(__file__).parent / "sweep"), str(Path(__file__).parent / "apps" / "template")]
+from sweeps import TEMPLATE, begin, load, start, sweep, wait_for_events
 
 pytestmark = [pytest.mark.training, pytest.mark.slow]
 BEST = ["model=best", "callbacks=accuracy", "trainer.max_epochs=4", "data.n_samples=300", "test=false", "seed=null"]
@@ -82,11 +83,14 @@ def test_a_preset_with_another_horizon_is_refused_before_anything_is_made(tmp_pa
 
 def train(trial: hwt.Trial) -> None:
     """Call the app's own function on a configuration that is composed for the trial."""
-    from train import train as app
-
+    spec = importlib.util.spec_from_file_location("template_train", TEMPLATE)
+    assert spec is not None
+    assert spec.loader is not None
+    app = importlib.util.module_from_spec(spec)  # not by its name: the repository has a train.py, too
+    spec.loader.exec_module(app)
     with initialize_config_dir(str(TEMPLATE.parent / "configs"), version_base="1.3"):
         overrides = [*BEST, f"preset={trial['preset']}", f"paths.output_dir={trial.dir}"]
-        app(compose("train", overrides))
+        app.train(compose("train", overrides))
 
 
 def study(name: str, folder: Path) -> hwt.Study:

@@ -85,6 +85,7 @@ class RungHooks:
                 segment.note(text, once_per="study")
             return
         if self._is_beside(segment):
+            segment.has_pretrained = segment.has_pretrained or self.reports
             if segment.order.probe_batches is not None:
                 internals.limit_batches(trainer, segment.order.probe_batches)
                 internals.limit_epochs(trainer, 1)

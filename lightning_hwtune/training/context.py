@@ -54,6 +54,7 @@ class ActiveSegment:
             or report on.
         resumes_by_argument: True while `fit` itself was told the checkpoint, so that the callback need not load it.
         trains_by_fit: the training function has `trial.fit`, so fits of other Trainers are not the trial's.
+        has_pretrained: a fit was taken for a pretraining, because the function has `trial.fit` as well.
         is_fit_of_trial: True while `trial.fit` trains.
         hints: what errors about the Trainer advise.
         is_trained: True once the fit that reports has ended in order and is saved, or a loop has reported the horizon.
@@ -76,6 +77,7 @@ class ActiveSegment:
     has_trained: bool = False
     resumes_by_argument: bool = False
     trains_by_fit: bool = False
+    has_pretrained: bool = False
     is_fit_of_trial: bool = False
     hints: Hints = field(default_factory=Hints)
     is_trained: bool = False

@@ -20,7 +20,10 @@ def report_places(trainer: Any, order: SegmentOrder, own: internals.OwnLimits) -
     is_across = trainer.check_val_every_n_epoch is None
     if not trainer.enable_validation or not isinstance(interval, int | float):
         return ReportPlaces(batches * per_batch, batches * per_batch)
-    every_n_batches = float(interval) if isinstance(interval, int) else math.floor(batches * interval + 1e-9)
+    if isinstance(interval, int):
+        every_n_batches = float(interval)
+    else:
+        every_n_batches = math.floor(batches * interval + 1e-9) if math.isfinite(batches) else math.nan
     if not is_across:
         every_n_batches = min(every_n_batches, batches)
     return ReportPlaces(

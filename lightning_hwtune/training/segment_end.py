@@ -18,12 +18,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lightning_hwtune.errors import first_line
+from lightning_hwtune.errors import MetricError, first_line
 from lightning_hwtune.training.channel import Ended, SegmentOrder
 from lightning_hwtune.training.context import ActiveSegment
 
 __all__ = ["conclude", "interrupt_in", "is_sigterm", "log_path", "run_to_end"]
 
+_ONLY_PRETRAINED = (
+    "no fit reported: the training function has `trial.fit`, so the fit of another Trainer was taken for a pretraining. If "
+    "it is the fit that counts, give its Trainer callbacks=[RungCallback()]."
+)
 _TERMINATED = 128 + signal.SIGTERM  # the status with which `engine.signals` exits
 
 
@@ -56,6 +60,8 @@ def conclude(segment: ActiveSegment, raised: BaseException | str | None) -> Ende
         _show(segment, raised)
         return segment.ended("done")
     error = segment.failure or raised
+    if error is None and segment.has_pretrained and segment.reporter is None:
+        error = MetricError(_ONLY_PRETRAINED)
     if error is None:
         return segment.ended("done")
     outcome = "out-of-memory" if isinstance(error, BaseException) and _is_out_of_memory(error) else "error"

@@ -29,7 +29,6 @@ __all__ = ["Trial"]
 
 _OWNED = (
     "ckpt_path", "max_epochs", "max_steps", "min_epochs", "min_steps", "devices", "num_nodes", "accelerator",
-    "fast_dev_run",
 )  # fmt: skip
 
 

@@ -72,6 +72,19 @@ def test_a_pretraining_does_not_report_and_the_fit_after_it_does(bench: Bench, t
     assert [report.resource for report in resumed.of(Report)] == [2], resumed.ended[0].error
 
 
+def test_a_fit_that_was_taken_for_a_pretraining_is_an_error_with_what_to_do(bench: Bench) -> None:
+    def train(trial: Trial) -> None:
+        if trial["lr"] > 1:
+            trial.fit(DigitsNet(), DigitsData(128))
+        else:
+            _trainer(trial.max_epochs).fit(DigitsNet(), DigitsData(128))
+
+    (ended,) = bench.inline(train, {}).ended
+    assert ended.outcome == "error"
+    assert "was taken for a pretraining" in ended.error
+    assert "callbacks=[RungCallback()]" in ended.error
+
+
 def test_a_check_shortens_a_pretraining(bench: Bench) -> None:
     n_batches = []
 

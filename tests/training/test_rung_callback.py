@@ -320,7 +320,7 @@ def test_the_wrong_number_of_devices_is_refused(bench: Bench) -> None:
         _own_trainer(trial, devices=2).fit(DigitsNet(), DigitsData(64))
 
     # not: run this whole script again as rank 1, as Lightning does elsewhere
-    assert "does not match the world size (1)" in bench.inline(train, {}).ended[0].error
+    assert "`devices` is 2; allowed: 1, the devices of this segment" in bench.inline(train, {}).ended[0].error
 
     def train_on_one(trial: Trial) -> None:
         _own_trainer(trial, devices=1).fit(DigitsNet(), DigitsData(64))

@@ -57,14 +57,13 @@ def test_a_strategy_that_starts_processes_trains_in_this_one(bench: Bench, name:
     import os
 
     def train(trial: Trial) -> None:
-        strategy, data = STRATEGIES[name](), DigitsData(128)
-        if is_apps:
-            _app(strategy, callbacks=[Pid()]).fit(DigitsNet(), data)
-        else:
-            trial.fit(DigitsNet(), data, strategy=strategy, callbacks=[Pid()])
+        trial.fit(DigitsNet(), DigitsData(128), strategy=STRATEGIES[name](), callbacks=[Pid()])
+
+    def train_apps(trial: Trial) -> None:
+        _app(STRATEGIES[name](), callbacks=[Pid()]).fit(DigitsNet(), DigitsData(128))
 
     Pid.pid = 0
-    said = bench.inline(train, {1: "pause"})
+    said = bench.inline(train_apps if is_apps else train, {1: "pause"})
     assert said.ended[0].outcome == "done", said.ended[0].error
     assert [report.resource for report in said.of(Report)] == [1]
     assert Pid.pid == os.getpid()

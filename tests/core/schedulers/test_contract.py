@@ -504,7 +504,8 @@ def _train_on_as_version_0_1_did(driver: Driver, trial_id: int) -> None:
         trial, segment = state.trials[trial_id], state.running[trial_id]
         error = driver.curve(dict(trial.config), resource)
         measurement = driver.controller._measure(segment, resource, {"error": error}, float(resource))
-        level, verdict, target = driver.controller._judge(trial, measurement, is_inside=False)
+        loss = state.spec.objectives.loss(measurement.values)
+        level, verdict, target = driver.controller._judge(trial, measurement, loss, is_inside=False)
         write(
             ev.Reported(
                 at=driver.now, trial_id=trial_id, segment=1, resource=resource, values=dict(measurement.values),
