@@ -25,8 +25,8 @@ from lightning_hwtune.training.context import ActiveSegment
 __all__ = ["conclude", "interrupt_in", "is_sigterm", "log_path", "run_to_end"]
 
 _ONLY_PRETRAINED = (
-    "no fit reported: the training function has `trial.fit`, so the fit of another Trainer was taken for a pretraining. If "
-    "it is the fit that counts, give its Trainer callbacks=[RungCallback()]."
+    "no fit reported: the training function has `trial.fit`, so another Trainer's fit was taken for a pretraining. "
+    "Give that Trainer callbacks=[RungCallback()] if its fit is the one that counts."
 )
 _TERMINATED = 128 + signal.SIGTERM  # the status with which `engine.signals` exits
 
