@@ -83,6 +83,8 @@ def start_ups(state: StudyState, pace: Pace) -> StartUps | None:
     for first in range(levels[0] + 1, min(levels[-1], _MAX_FIRST_RUNG) + 1 if "first_rung" in settings else 0):
         try:
             changed = scheduler_from_settings({**settings, "first_rung": first})
+            if len(changed.levels) < 2:  # nothing would be stopped early
+                break
             other = StudyState(dataclasses.replace(state.spec, scheduler=changed))
         except ValueError:  # not a first rung of this scheduler
             continue

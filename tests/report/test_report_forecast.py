@@ -89,6 +89,15 @@ def test_limits_of_time_bound_a_forecast_and_a_closed_study_has_none() -> None:
     assert totals(state, state.last_at, 185.0).endswith("about 3 min 05 s left")
 
 
+@pytest.mark.parametrize("max_epochs", [3, 9, 10])
+def test_no_first_rung_is_advised_that_leaves_nothing_to_stop_early(max_epochs: int) -> None:
+    state, limits = study(ASHA(max_epochs=max_epochs), max_trials=8)
+    state.limits = limits.resolved(state.spec)
+    found = start_ups(state, Pace(0.1, 50.0))
+    assert found is not None
+    assert found.first_rung is None or len(ASHA(max_epochs=max_epochs, first_rung=found.first_rung).levels) > 1
+
+
 def test_a_slow_start_is_noted_with_its_share_and_a_first_rung_that_halves_it() -> None:
     state, limits = study(ASHA(max_epochs=27), max_trials=27)
     state.limits = limits.resolved(state.spec)
