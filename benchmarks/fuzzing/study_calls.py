@@ -107,6 +107,8 @@ def _is_folder(value: Any) -> bool:
 def _are_modules(value: Any) -> bool:
     if isinstance(value, str | bytes | bytearray | memoryview | Mapping):
         return False
+    if hasattr(value, "__next__"):  # to look at what it holds would use it up; none that are drawn hold names
+        return False
     try:
         names = list(itertools.islice(value, 100))
     except TypeError:

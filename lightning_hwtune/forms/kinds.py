@@ -7,6 +7,7 @@ numbers. A float without a fraction, such as 1e3, counts as an integer.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -43,6 +44,7 @@ LARGEST = 2**53
 """The largest integer that an argument may be, unless its form says otherwise; floats represent all up to it."""
 
 _MAX_PATH_BYTES, _MAX_NAME_BYTES = 4096, 255  # Linux: of a whole path, and of each name in it
+_MAX_NAMES = 10_000  # of one list; an iterator may have no end
 _T = TypeVar("_T")
 
 
@@ -174,7 +176,7 @@ def text(allowed: str = "a text that is not empty", *, may_be_empty: bool = Fals
     """Text that can be stored and printed."""
 
     def accept(value: Any) -> str:
-        if not isinstance(value, str) or not (value.strip() or may_be_empty):
+        if not isinstance(value, str) or not (value.strip() or (may_be_empty and value == "")):
             raise Refused
         plain_text = str.__str__(value)
         if not is_name(plain_text):
@@ -248,9 +250,11 @@ def list_of_names(allowed: str) -> Form:
         if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
             raise Refused
         try:
-            names = tuple(value)
+            names = tuple(itertools.islice(value, _MAX_NAMES + 1))
         except TypeError:  # an array without dimensions
             raise Refused from None
+        if len(names) > _MAX_NAMES:
+            raise Refused(f"It has more than {_MAX_NAMES} names.")
         if not all(isinstance(name, str) and all(map(str.isidentifier, name.split("."))) for name in names):
             raise Refused
         return names

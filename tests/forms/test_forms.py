@@ -110,7 +110,7 @@ def test_a_flag_of_numpy_is_one() -> None:
     "value",
     [
         *("torch", b"torch", ["a b"], [""], [3], "x.y", {"torch": 1}, 5, None),
-        *(np.array(None), np.array("a"), torch.tensor(1)),
+        *(np.array(None), np.array("a"), torch.tensor(1), itertools.count(), itertools.repeat("torch")),
     ],
     ids=repr,
 )
@@ -134,6 +134,8 @@ def test_a_folder_is_a_path_that_a_file_system_holds(value: Any) -> None:
 # what used to be taken without a word -> the argument that the message names
 NONSENSE: dict[str, tuple[Callable[[], Any], str]] = {
     "unit": (lambda: hwt.Metric("loss", "min", unit=object()), "Metric.unit"),  # type: ignore[arg-type]
+    "a blank unit": (lambda: hwt.Metric("loss", "min", unit=" "), "Metric.unit"),
+    "a unit of tabs": (lambda: hwt.Metric("loss", "min", unit="\t"), "Metric.unit"),
     "unit as a number": (lambda: hwt.Metric("loss", "min", unit=3), "Metric.unit"),  # type: ignore[arg-type]
     "price True": (lambda: hwt.Pool("cpu", 1, True), "Pool.usd_per_device_hour"),
     "price beyond floats": (lambda: hwt.Pool("cpu", 1, 10**400), "Pool.usd_per_device_hour"),
