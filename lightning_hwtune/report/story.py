@@ -125,8 +125,12 @@ def _ended(state: StudyState, event: ev.SegmentEnded) -> str:
     text = f"segment {event.segment} ended after {duration(event.wall_s)}{ranks}: {event.outcome}"
     error = first_line(event.error)
     text += f", {error}" if error else ""
+    ending = TrialState(event.state)
     more = f", with {counted(event.next_devices, 'devices')} next" if event.outcome == "out-of-memory" else ""
-    return f"{text}; the trial is {event.state}{more if not TrialState(event.state).is_final else ''}"
+    resource, full = state.trials[event.trial_id].resource, state.scheduler.max_resource
+    if ending is TrialState.COMPLETED and resource < full:
+        return f"{text}; its own code ended the training at {resource} of {full}, as EarlyStopping does: it is {ending}"
+    return f"{text}; the trial is {ending}{more if not ending.is_final else ''}"
 
 
 def _noted(state: StudyState, event: ev.Noted) -> str:

@@ -97,3 +97,13 @@ def test_a_waiting_trial_and_more_devices_after_running_out_of_memory(empty):
     lines = story(empty, 0)
     assert lines[-1] == "It waits for devices, cleared to epoch 1."
     assert lines[-3].endswith("out-of-memory, CUDA out of memory; the trial is waiting, with 2 devices next")
+
+
+def test_a_training_that_its_own_code_ended_early_says_so(empty):
+    empty.create(0.0, 0, 0.01, 1)
+    empty.start(0.0, 0, [0])
+    empty.report(1.0, 0, 1, 0.5, 1.0, level=1, verdict="continue", target=3)
+    empty.report(2.0, 0, 2, 0.4, 2.0)
+    empty.end(2.0, 0, "completed", 2.0)
+    expected = "done; its own code ended the training at 2 of 9, as EarlyStopping does: it is completed"
+    assert any(line.endswith(expected) for line in story(empty, 0))
