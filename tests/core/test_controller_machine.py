@@ -27,7 +27,7 @@ from lightning_hwtune.core.objectives import Metric, Objectives
 from lightning_hwtune.core.record import TrialRecord, TrialState
 from lightning_hwtune.core.schedulers import ASHA, PASHA, Hyperband, MedianStopping, RunToEnd, SuccessiveHalving
 from lightning_hwtune.core.spec import Limits
-from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.core.state import Segment, StudyState
 from lightning_hwtune.errors import IllegalMoveError
 
 ERRORS = st.one_of(st.sampled_from([0.0, 0.5, 1.0, math.nan, math.inf, -math.inf]), st.floats(0, 1))
@@ -43,6 +43,12 @@ SCHEDULERS = {
     "pasha": PASHA(max_epochs=9),
     "median": MedianStopping(max_epochs=9),
 }
+
+
+def _has_saved_its_pause(trial: TrialRecord, segment: Segment) -> bool:
+    """Return whether a process that is lost now had done what it was told: then nothing is repeated."""
+    checkpoint = trial.checkpoint if segment.saved and segment.verdict == "pause" else None
+    return checkpoint is not None and checkpoint.resource >= segment.reached
 
 
 class ControllerMachine(RuleBasedStateMachine):
@@ -146,11 +152,13 @@ class ControllerMachine(RuleBasedStateMachine):
     def end(self, trial_id: int, outcome: str, **kwargs: Any) -> TrialState:
         self.owed.pop(trial_id, None)
         self.driver.due.pop(trial_id, None)
-        n_retries = self.state.trials[trial_id].n_retries
+        trial, segment = self.state.trials[trial_id], self.state.running[trial_id]
+        is_repeated = outcome == "error" or (outcome == "lost" and not _has_saved_its_pause(trial, segment))
+        n_retries = trial.n_retries + is_repeated
         state = self.driver.controller.tell(trial_id, self.driver.now, outcome, error=outcome, world_size=1, **kwargs)
         assert self.state.trials[trial_id].state is state
         assert trial_id not in self.state.running
-        assert self.state.trials[trial_id].n_retries == n_retries + (outcome in ("error", "lost"))
+        assert self.state.trials[trial_id].n_retries == n_retries
         return state
 
     @precondition(lambda self: self.state.running)
@@ -169,7 +177,7 @@ class ControllerMachine(RuleBasedStateMachine):
         elif outcome == "interrupted":
             assert not state.is_final
         else:
-            assert (state is TrialState.FAILED) == (n_retries >= 1)
+            assert (state is TrialState.FAILED) == (trial.n_retries > n_retries >= 1)
 
     @precondition(lambda self: set(self.state.running) - set(self.owed))
     @rule(data=st.data())
