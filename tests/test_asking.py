@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import sys
 import threading
 from collections.abc import Iterator
@@ -297,6 +298,8 @@ class ShapedNet(TinyNet):
 
 @pytest.mark.parametrize("passed", [{}, {"ckpt_path": True}, {"ckpt_path": True, "weights_only": True}])
 def test_modules_with_dataclasses_and_enums_in_hparams_resume(tmp_path: Path, passed: dict[str, Any]) -> None:
+    if passed.keys() - inspect.signature(L.Trainer.fit).parameters.keys():
+        pytest.skip("this Lightning has no weights_only")
     study = tiny_study(tmp_path)
     while (trial := study.ask(max_trials=2, finishers=1, progress=False)) is not None:
         how = {**passed, "ckpt_path": trial.ckpt_path} if "ckpt_path" in passed else {}

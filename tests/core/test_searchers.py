@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.integrate import trapezoid
 from scipy.stats import qmc
 
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
@@ -264,7 +265,7 @@ def test_kernel_densities_sum_to_one(seed: int) -> None:
     total = 0.0
     for option in "abc":
         at = [{"x": x, "kind": option} for x in xs.tolist()]
-        total += float(np.trapezoid(np.exp(kernels.log_density(at)), xs))
+        total += float(trapezoid(np.exp(kernels.log_density(at)), xs))
     assert total == pytest.approx(1.0, abs=1e-4)
 
 
@@ -278,7 +279,7 @@ def test_kernel_samples_follow_the_density() -> None:
     density = np.sum(curves, axis=0)
     cdf = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(xs))])
     assert stats.kstest([config["x"] for config in drawn], lambda x: np.interp(x, xs, cdf)).pvalue > 0.01
-    shares = [float(np.trapezoid(curve, xs)) for curve in curves]
+    shares = [float(trapezoid(curve, xs)) for curve in curves]
     drawn_shares = [sum(config["kind"] == option for config in drawn) / len(drawn) for option in "abc"]
     assert drawn_shares == pytest.approx(shares, abs=0.03)
 

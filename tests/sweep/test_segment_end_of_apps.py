@@ -95,6 +95,7 @@ def hydra_app(folder: Path, body: str) -> HydraApp:
 
 
 def lightning_cli(folder: Path, body: str) -> CliSegment:
+    pytest.importorskip("jsonargparse")
     path = folder / "script.py"
     path.write_text(SCRIPT.replace("BODY", body))
     return CliSegment(str(path), (), CliTrial(CliConfig(CONFIG), {}, {}, has_seed=False))
