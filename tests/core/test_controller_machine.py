@@ -111,6 +111,11 @@ class ControllerMachine(RuleBasedStateMachine):
 
     def epoch(self, trial_id: int, error: float) -> None:
         segment, trial = self.state.running[trial_id], self.state.trials[trial_id]
+        if (
+            segment.reached >= self.scheduler.max_resource
+        ):  # it failed after its last checkpoint: nothing is left to train
+            assert self.end(trial_id, "done") is TrialState.COMPLETED
+            return
         resource = segment.reached + 1
         before = dict(trial.decided)
         self.driver.now += 0.25
