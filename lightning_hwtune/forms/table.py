@@ -117,7 +117,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
     "Metric": {
         "name": _NAME.but(f"the name as logged: a text of 1 to {_MAX_NAME} letters"),
         "mode": _seen_as({"min": "min", "max": "max", "minimize": "min", "maximize": "max"}),
-        "unit": text("a text", may_be_empty=True),
+        "unit": text("an empty text, or one that is not blank", may_be_empty=True),
         "across_ranks": one_of("mean", "max", "min", "sum", "rank0"),
         "best": flag(),
     },

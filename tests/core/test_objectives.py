@@ -21,7 +21,7 @@ metrics = st.builds(
     Metric,
     st.text("ab/_é", min_size=1, max_size=4),
     st.sampled_from(["min", "max"]),
-    st.text("s/é ", max_size=2),
+    st.text("s/é ", max_size=2).filter(lambda unit: not unit or bool(unit.strip())),
     st.sampled_from(["mean", "max", "min", "sum", "rank0"]),
     st.booleans(),
 )
