@@ -11,6 +11,7 @@ cells = anndata.AnnData(np.random.default_rng(2).poisson(rates).astype(np.float3
 
 
 def train(trial):
+    scvi.settings.seed = 0
     scvi.model.SCVI.setup_anndata(cells)
     model = scvi.model.SCVI(cells, n_hidden=trial["width"])
     model.train(max_epochs=9, accelerator="cpu", check_val_every_n_epoch=1, plan_kwargs={"lr": trial["lr"]})
