@@ -61,21 +61,20 @@ def _signal_in_imports(bench: Bench, number: signal.Signals, delay_s: float) -> 
         if "checking" in line:
             break
     time.sleep(delay_s)
-    began = time.monotonic()
-    os.killpg(process.pid, number)
-    # in a thread of its own Python ends with -2 by SIGINT, and 128 + number where the study exits
-    bench.finish(process, -number if number is signal.SIGINT else 128 + number)
-    bench.signal_s.append(time.monotonic() - began)
-    bench.count_orphans()
-    bench.run()
-    bench.count_losses()
+    _end_by(bench, process, number)
 
 
 def _signal_in_training(bench: Bench, number: signal.Signals) -> None:
     process = bench.start(starts=True)
     bench.wait(lambda: bench.n_witnessed() >= 2, process)
+    _end_by(bench, process, number)
+
+
+def _end_by(bench: Bench, process: subprocess.Popen[str], number: signal.Signals) -> None:
+    """Send a signal to the study, measure its end, and continue the study."""
     began = time.monotonic()
     os.killpg(process.pid, number)
+    # Python itself ends with -2 after SIGINT; after another signal the study exits with 128 + number
     bench.finish(process, -number if number is signal.SIGINT else 128 + number)
     bench.signal_s.append(time.monotonic() - began)
     bench.count_orphans()

@@ -17,7 +17,7 @@ from lightning_hwtune.core.searchers import ParetoPrior
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import first_line
 from lightning_hwtune.report.amounts import config_text, counted, duration, money, share, size
-from lightning_hwtune.report.forecast import checked_pace, start_ups, time_left_s
+from lightning_hwtune.report.forecast import PaceFacts, checked_pace, start_ups, time_left_s
 from lightning_hwtune.report.status import n_epochs_spent, rung_forecast
 from lightning_hwtune.report.story import values_text
 from lightning_hwtune.report.terminal import rung_table
@@ -39,7 +39,7 @@ class PayloadFacts(Protocol):
     def largest(self) -> tuple[str, int] | None: ...
 
 
-class CheckFacts(Protocol):
+class CheckFacts(PaceFacts, Protocol):
     """What is told about a check; see `engine.check.Check`."""
 
     @property
@@ -56,12 +56,6 @@ class CheckFacts(Protocol):
     def wall_s(self) -> float: ...
     @property
     def notes(self) -> tuple[str, ...]: ...
-    @property
-    def epochs_s(self) -> Mapping[int, float]: ...
-    @property
-    def startup_s(self) -> float: ...
-    @property
-    def warm_up_s(self) -> float: ...
     @property
     def imports(self) -> tuple[tuple[str, float], ...]: ...
 
