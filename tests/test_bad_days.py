@@ -334,7 +334,10 @@ def test_a_signal_ends_the_session_in_order(tmp_path: Path, number: signal.Signa
     interrupted = {s.trial_id for s in state.segments if s.outcome == "interrupted"}
     assert interrupted
     assert all(trial.n_retries == 0 for trial in state.trials)
-    assert interrupted <= state.waiting
+    # a trial that was told to pause just before the signal waits for its promotion, the others for a free device
+    unfinished = {i for i in interrupted if state.trials[i].target > state.trials[i].resource}
+    assert unfinished
+    assert unfinished <= state.waiting
 
     (study.dir / "release").touch()
     run(study, functions.held, max_trials=5)
