@@ -19,6 +19,7 @@ from typing import Any, final
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.engine.check_orders import check_configs, check_order
 from lightning_hwtune.engine.check_segment import AUTO_STILL_S, Trained, train_segment
+from lightning_hwtune.engine.counted_fit import CountedFit
 from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.engine.hang import AUTO
 from lightning_hwtune.engine.payload import Payload
@@ -101,11 +102,12 @@ def run_check(
     """
     began, still_s = time.monotonic(), AUTO_STILL_S if isinstance(hang_timeout_s, str) else hang_timeout_s
     found: list[_Found] = []
+    counted_fit = CountedFit()
     try:
         for config in check_configs(spec):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            found.append(_check_one(spec, executor, config, folder, tick, still_s))
+            found.append(_check_one(spec, executor, config, folder, tick, still_s, counted_fit))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return _summary(spec, found, payload, time.monotonic() - began)
@@ -129,12 +131,13 @@ def _check_one(
     folder: Path,
     tick: Callable[[], None],
     still_s: float | None,
+    counted_fit: CountedFit,
 ) -> _Found:
     """Trains one configuration, without a pause and, where that shows something, with one."""
 
     def train(order: SegmentOrder, plan: Callable[[Report], bool]) -> Trained:
-        Path(order.trial_dir).mkdir(exist_ok=True)
-        return _succeeded(spec, order, train_segment(executor, order, plan, tick, still_s))
+        found = counted_fit.train(order, lambda chosen: train_segment(executor, chosen, plan, tick, still_s))
+        return _succeeded(spec, order, found)
 
     may_pause = spec.scheduler.pauses and len(spec.scheduler.levels) > 1
     n_epochs = N_EPOCHS if may_pause else 1
@@ -142,6 +145,8 @@ def _check_one(
     n_reports: set[int] = set()
 
     def at_end(report: Report) -> bool:
+        if report.resource in n_reports:  # the segment is trained once more
+            n_reports.clear()
         n_reports.add(report.resource)
         if report.probe and must_train_on(report, spec.objectives.metrics, spec.scheduler.levels, len(n_reports)):
             return False

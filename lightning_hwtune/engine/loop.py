@@ -19,6 +19,7 @@ from lightning_hwtune.engine.folder import Folder
 from lightning_hwtune.errors import CheckpointError, TrialError, first_line
 from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage, storable_message
 from lightning_hwtune.training.resume.identity import config_digest
+from lightning_hwtune.training.trial_fit import COUNTED_FIT
 
 __all__ = ["Loop"]
 
@@ -135,6 +136,7 @@ class Loop:
             env=device_mask(spec.pool, segment.slots),
             study_id=self._controller.state.study_id,
             config_digest=config_digest(trial.config),
+            only_marked_fits=COUNTED_FIT in self._controller.state.topics,
         )
 
     def _config(self, config: Mapping[str, Any], num_devices: int) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from lightning_hwtune.training.epoch_reports import EpochReports
 from lightning_hwtune.training.resource_count import ResourceCount
 from lightning_hwtune.training.resume.lightning_state import rewind_to_epoch_end
 from lightning_hwtune.training.resume.state import STATE_KEY, ResumeState
+from lightning_hwtune.training.trial_fit import late_fit, note_pretraining
 from lightning_hwtune.training.untraced import redirect_checkpoints
 from lightning_hwtune.training.value_digest import value_digest
 
@@ -75,6 +76,12 @@ class RungHooks:
                 internals.skip_evaluation(trainer)
                 segment.skipped = segment.skipped or str(getattr(stage, "value", stage))
             return
+        if self._is_late(segment):
+            if segment.order.probe_batches is not None:
+                note_pretraining(segment)  # the check trains once more
+            error = late_fit()
+            segment.fail(error)  # counts, although the segment may be paused or complete
+            raise error
         if segment.is_over or segment.failure is not None:
             internals.skip_training(trainer)
             segment.skipped = segment.skipped or "fit"
@@ -85,12 +92,19 @@ class RungHooks:
                 segment.note(text, once_per="study")
             return
         if self._is_beside(segment):
-            segment.has_pretrained = segment.has_pretrained or self.reports
+            if self.reports:
+                segment.has_pretrained = True
+                note_pretraining(segment)
             if segment.order.probe_batches is not None:
                 internals.limit_batches(trainer, segment.order.probe_batches)
                 internals.limit_epochs(trainer, 1)
             return
-        checks.check_trainer(trainer, segment)
+        try:
+            checks.check_trainer(trainer, segment)
+        except ArgumentError:
+            if self.attached and segment.order.probe_batches is not None:
+                note_pretraining(segment)  # it may be one: the check tries that
+            raise
         own_limits = internals.own_limits(trainer)
         if segment.order.probe_batches is None:
             loggers.continue_runs(trainer, segment)
@@ -113,7 +127,12 @@ class RungHooks:
         """Return whether a fit is not the trial's, as a pretraining."""
         if not self.reports:
             return True
-        return segment.trains_by_fit and self.attached and not segment.is_fit_of_trial
+        return segment.only_marked_fits and self.attached
+
+    def _is_late(self, segment: ActiveSegment) -> bool:
+        """Return whether another fit has reported, although this one is marked as the trial's."""
+        first = segment.reporter
+        return self.reports and not self.attached and isinstance(first, RungHooks) and first.attached
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Checks that the process group is as large as the allocation; tells its real size."""

@@ -55,6 +55,7 @@ class SegmentOrder:
         probe_batches: train and validate only so many batches and add a `Probe` to the report; None = really train.
         study_id: the study's, which stays when it is renamed; "" = it has none.
         config_digest: of the configuration without the devices that this segment was given; "" = of `config`.
+        only_marked_fits: a fit is the trial's only where its Trainer was given the callback; see `training.trial_fit`.
     """
 
     study: str
@@ -80,6 +81,7 @@ class SegmentOrder:
     across_ranks: Mapping[str, str] = field(default_factory=dict)
     study_id: str = ""
     config_digest: str = ""
+    only_marked_fits: bool = False
 
 
 @dataclass(frozen=True, slots=True)

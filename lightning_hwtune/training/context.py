@@ -53,9 +53,8 @@ class ActiveSegment:
         progress: grows with every batch, validation step and save. has_trained: True from the first training batch
             or report on.
         resumes_by_argument: True while `fit` itself was told the checkpoint, so that the callback need not load it.
-        trains_by_fit: the training function has `trial.fit`, so fits of other Trainers are not the trial's.
-        has_pretrained: a fit was taken for a pretraining, because the function has `trial.fit` as well.
-        is_fit_of_trial: True while `trial.fit` trains.
+        only_marked_fits: fits of Trainers that were not given the callback are not the trial's; see `trial_fit`.
+        has_pretrained: a fit was taken for a pretraining for that reason.
         hints: what errors about the Trainer advise.
         is_trained: True once the fit that reports has ended in order and is saved, or a loop has reported the horizon.
         saved_at: resource of the newest complete checkpoint.
@@ -76,9 +75,8 @@ class ActiveSegment:
     progress: int = 0
     has_trained: bool = False
     resumes_by_argument: bool = False
-    trains_by_fit: bool = False
+    only_marked_fits: bool = False
     has_pretrained: bool = False
-    is_fit_of_trial: bool = False
     hints: Hints = field(default_factory=Hints)
     is_trained: bool = False
     saved_at: int = 0

@@ -25,7 +25,8 @@ from lightning_hwtune.training.context import ActiveSegment
 __all__ = ["conclude", "interrupt_in", "is_sigterm", "log_path", "run_to_end"]
 
 _ONLY_PRETRAINED = (
-    "no fit reported: the training function has `trial.fit`, so another Trainer's fit was taken for a pretraining. "
+    "no fit reported: the training function has `trial.fit`, or had it when the study was checked, so another "
+    "Trainer's fit was taken for a pretraining. "
     "Give that Trainer callbacks=[RungCallback()] if its fit is the one that counts."
 )
 _TERMINATED = 128 + signal.SIGTERM  # the status with which `engine.signals` exits

@@ -171,11 +171,11 @@ class Trial:
         given["train_dataloaders"] = data if data is not None else kwargs.pop("train_dataloaders", None)
         trainer = self._trainer(class_tree(model), kwargs)
         resume = {"ckpt_path": self.ckpt_path, **trusting(trainer.fit)} if self.ckpt_path and self._is_first_fit else {}
-        self._segment.resumes_by_argument, self._segment.is_fit_of_trial = bool(resume), True
+        self._segment.resumes_by_argument = bool(resume)
         try:
             trainer.fit(model, **given, **resume)
         finally:
-            self._segment.resumes_by_argument = self._segment.is_fit_of_trial = False
+            self._segment.resumes_by_argument = False
         return trainer
 
     @property

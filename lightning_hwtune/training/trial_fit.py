@@ -1,6 +1,9 @@
-"""Whether a training function trains with `trial.fit`: then other Trainers' fits in it are not the trial's.
+"""Which fit of a training function is the trial's: the first one, or the first one that is marked.
 
-That must be known before the first fit, which may be a pretraining. So it is read from the function's code.
+A fit is marked where its Trainer was given the callback: `trial.fit`, `trial.trainer()`, `RungCallback()` in a list. In
+a function with such a fit, fits of other Trainers are not the trial's, as a pretraining. That must be known before the
+first fit. The check of a new study learns it, whatever calls what, and the study's log keeps it as a note. Where there
+is no check, `trial.fit` in the function's own code shows it.
 """
 
 from __future__ import annotations
@@ -10,9 +13,36 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from types import CodeType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["calls_fit"]
+from lightning_hwtune.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from lightning_hwtune.training.context import ActiveSegment
+
+__all__ = ["COUNTED_FIT", "calls_fit", "late_fit", "note_pretraining"]
+
+COUNTED_FIT = "the fit that counts"
+"""The topic of the note by which a study knows that only marked fits are its trials'."""
+
+_PRETRAINING = (
+    "a fit that comes before the one that reports (trial.fit, or a Trainer with RungCallback()) is taken for a "
+    "pretraining: it trains without reports, again in each segment"
+)
+
+
+def note_pretraining(segment: ActiveSegment) -> None:
+    """Note that an unmarked fit is not the trial's."""
+    segment.note(_PRETRAINING, once_per="study", topic=COUNTED_FIT)
+
+
+def late_fit() -> ArgumentError:
+    """Return the error for a marked fit after an unmarked one that has reported."""
+    return ArgumentError(
+        "trial.fit", "called after the fit of another Trainer, which has reported", "one fit that reports",
+        hint="If the first fit is a pretraining: Trainer(callbacks=[hwt.RungCallback(reports=False)]). If it is the "
+        "one that counts: Trainer(callbacks=[hwt.RungCallback()]), and a plain Trainer for the later one.",
+    )  # fmt: skip
 
 
 def calls_fit(train: Callable[..., Any]) -> bool:

@@ -83,7 +83,7 @@ def run_segment(train: Callable[[Trial], Any], order: SegmentOrder, channel: Cha
 
     adapt_classes("lightning.pytorch")
     with _environment(order), own_threads(order), segment_context(order, channel, rank) as segment:
-        segment.trains_by_fit = calls_fit(train)
+        segment.only_marked_fits = order.only_marked_fits or calls_fit(train)
         seed_everything(order.seed, workers=True, verbose=False)
         channel.send(Started(rank, os.getpid()))
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -11,12 +14,15 @@ import lightning.pytorch as L
 import pytest
 import torch
 from digits_training import DigitsData, DigitsNet
-from rank_bench import Bench
+from rank_bench import Bench, ScriptedChannel
 
-from lightning_hwtune.training.channel import Report
+import lightning_hwtune as hwt
+from lightning_hwtune.engine.check_orders import check_order
+from lightning_hwtune.training.channel import Note, Report
 from lightning_hwtune.training.lightning_tree import RungCallback
 from lightning_hwtune.training.trial import Trial
-from lightning_hwtune.training.trial_fit import calls_fit
+from lightning_hwtune.training.trial_fit import COUNTED_FIT, calls_fit
+from lightning_hwtune.training.worker import run_segment
 
 pytestmark = pytest.mark.training
 
@@ -83,6 +89,107 @@ def test_a_fit_that_was_taken_for_a_pretraining_is_an_error_with_what_to_do(benc
     assert ended.outcome == "error"
     assert "was taken for a pretraining" in ended.error
     assert "callbacks=[RungCallback()]" in ended.error
+
+
+def _finish(trial: Trial, net: Any) -> None:
+    trial.fit(net, DigitsData(128))
+
+
+def _then_a_helper(trial: Trial) -> None:
+    net = DigitsNet()
+    _trainer(trial.max_epochs).fit(net, DigitsData(128))
+    _finish(trial, net)
+
+
+def _then_the_trials_trainer(trial: Trial) -> None:
+    _trainer(trial.max_epochs).fit(DigitsNet(), DigitsData(128))
+    trial.trainer().fit(DigitsNet(), DigitsData(128))
+
+
+def _then_a_marked_trainer(trial: Trial) -> None:
+    _trainer(trial.max_epochs).fit(DigitsNet(), DigitsData(128))
+    _trainer(trial.max_epochs, callbacks=[RungCallback()]).fit(DigitsNet(), DigitsData(128))
+
+
+def _then_a_helper_whose_error_is_swallowed(trial: Trial) -> None:
+    with contextlib.suppress(Exception):
+        _then_a_helper(trial)
+
+
+LATE = [_then_a_helper, _then_the_trials_trainer, _then_a_marked_trainer, _then_a_helper_whose_error_is_swallowed]
+
+
+@pytest.mark.parametrize("train", LATE)
+@pytest.mark.parametrize("script", [{}, {1: "pause"}, {1: "stop"}], ids=["complete", "paused", "stopped"])
+def test_a_marked_fit_after_one_that_has_reported_is_an_error(
+    bench: Bench, train: Callable[[Trial], None], script: dict[int, str]
+) -> None:
+    (ended,) = bench.inline(train, script).ended
+    assert ended.outcome == "error"
+    assert "called after the fit of another Trainer, which has reported" in ended.error
+    assert "callbacks=[hwt.RungCallback(reports=False)]" in ended.error
+
+
+@pytest.mark.parametrize("train", LATE[:3])
+def test_an_order_for_marked_fits_only_makes_the_first_fit_a_pretraining(
+    bench: Bench, train: Callable[[Trial], None]
+) -> None:
+    said = bench.inline(train, {1: "pause"}, only_marked_fits=True)
+    assert said.ended[0].outcome == "done", said.ended[0].error
+    assert [report.resource for report in said.of(Report)] == [1]
+    assert [note.topic for note in said.of(Note)] == [COUNTED_FIT]
+
+
+class _InAMethod:
+    """Its first fit is shorter than the study, so that it would be refused if it were the trial's."""
+
+    def __call__(self, trial: Trial) -> None:
+        net = DigitsNet()
+        _trainer(2).fit(net, DigitsData(512))
+        self.end(trial, net)
+
+    def end(self, trial: Trial, net: Any) -> None:
+        trial.fit(net, DigitsData(512))
+
+
+def _decorated(function: Callable[[Trial], None]) -> Callable[[Trial], None]:
+    def call(handle: Trial) -> None:
+        function(handle)
+
+    return call
+
+
+def _study(folder: Path) -> hwt.Study:
+    return hwt.Study(
+        "s", {"lr": hwt.Choice([0.1])}, [hwt.Metric("val_error", "min")], scheduler=hwt.ASHA(max_epochs=4, eta=2),
+        searcher=hwt.Grid(), pool=hwt.Pool("cpu", devices=1), dir=folder,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("train", [_decorated(_then_a_helper), _InAMethod(), _then_the_trials_trainer])
+def test_a_check_learns_which_fit_counts_and_the_study_remembers_it(
+    tmp_path: Path, train: Callable[[Trial], None]
+) -> None:
+    study = _study(tmp_path).run(train, max_trials=1, progress=False)
+    (trial,) = study.state().trials
+    assert trial.state.value == "completed", trial.error
+    assert COUNTED_FIT in study.state().topics
+    order = check_order(study.spec, trial.config, tmp_path)
+    again = ScriptedChannel({})
+    again.send(run_segment(train, replace(order, seed=trial.seed, probe_batches=None, only_marked_fits=True), again))
+    assert [report.resource for report in again.said.of(Report)] == [1, 2, 3, 4]
+    assert again.said.of(Report)[-1].metrics == trial.measurements[-1].values
+
+
+def test_a_check_says_the_first_error_where_no_fit_is_marked(tmp_path: Path) -> None:
+    def train(trial: Trial) -> None:
+        for n_epochs in (7, trial.max_epochs):
+            _trainer(n_epochs).fit(DigitsNet(), DigitsData(512))
+
+    study = _study(tmp_path)
+    with pytest.raises(hwt.TrialError, match=r"max_epochs=\.\.\.\)` is 7; allowed: 4"):
+        study.run(train, max_trials=1, progress=False)
+    assert not study.state().topics
 
 
 def test_a_check_shortens_a_pretraining(bench: Bench) -> None:

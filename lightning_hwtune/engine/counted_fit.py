@@ -1,0 +1,45 @@
+"""Which fit of a training function counts, learned by a check.
+
+The first fit counts, unless a later one is marked (see `training.trial_fit`). A segment in which the first fit was the
+wrong one fails: a marked fit came too late, or the first one has another horizon than the study. Then the check trains
+the segment again with marked fits only. The note of that segment keeps what was learned in the study's log.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import final
+
+from lightning_hwtune.engine.check_segment import Trained
+from lightning_hwtune.training.channel import SegmentOrder
+from lightning_hwtune.training.trial_fit import COUNTED_FIT
+
+__all__ = ["CountedFit"]
+
+
+@final
+@dataclass(slots=True)
+class CountedFit:
+    """What a check has learned so far: whether only marked fits count."""
+
+    only_marked: bool = False
+
+    def train(self, order: SegmentOrder, train: Callable[[SegmentOrder], Trained]) -> Trained:
+        """Return what `train` makes of an order; of its first attempt where a second one is no better."""
+        folder = Path(order.trial_dir)
+        folder.mkdir(exist_ok=True)
+        found = train(replace(order, only_marked_fits=self.only_marked))
+        if self.only_marked or _is_good(found) or not any(note.topic == COUNTED_FIT for note in found.notes):
+            return found
+        shutil.rmtree(folder)
+        folder.mkdir()
+        again = train(replace(order, only_marked_fits=True))
+        self.only_marked = _is_good(again)
+        return again if self.only_marked else found
+
+
+def _is_good(found: Trained) -> bool:
+    return bool(found.reports) and found.end is not None and found.end.outcome == "done"
