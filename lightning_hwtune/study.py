@@ -38,6 +38,7 @@ from lightning_hwtune.engine.signals import Signals
 from lightning_hwtune.errors import ArgumentError, StudyFailedError, StudyNotFoundError
 from lightning_hwtune.forms import FORMS, checked_call, parse_bytes, parse_duration
 from lightning_hwtune.names import unknown_attribute
+from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.settings.run_rules import check_run, unjudged_devices
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.training.context import require_no_segment
@@ -252,7 +253,7 @@ class Study:
         max_parallel = 1 if executor == "inline" else max_parallel
         limits = Limits(max_trials, parse_duration("max_time", max_time), max_cost, max_parallel, finishers)
         if limits.max_trials is None and limits.max_time_s is None and limits.max_cost_usd is None:
-            raise ArgumentError("max_trials", None, "at least one of max_trials, max_time and max_cost")
+            raise ArgumentError("max_trials", None, "at least one of `max_trials`, `max_time` and `max_cost`")
         check_run(self._spec, limits, executor=executor, hang_timeout=hang_timeout)
         check_present(self.name, self._spec.pool)
         self.close()
@@ -274,7 +275,7 @@ class Study:
 
             done = self._drive(session, signals, begin, payload, check, progress, save_every, hang_timeout)
         if done.reason.rule == "max-failures":
-            raise StudyFailedError(self.name, done.reason.text)
+            raise StudyFailedError(self.name, spelled(done.reason.text))
         return self
 
     def _drive(
@@ -328,7 +329,7 @@ class Study:
                             session.controller.note_once(note.text, note.topic, session.clock.now())
                     session.observers.append(view.on_events)
                     if text := unjudged_devices(self._spec):
-                        session.controller.note_once(text, "unjudged devices", session.clock.now())
+                        session.controller.note_once(spelled(text), "unjudged devices", session.clock.now())
                     done = loop.run()
                     session.finish(done)
                     return done
@@ -569,8 +570,8 @@ class Study:
         found = auto_prior(self._files.name, space, objectives, self._files.root.parent, self._storage)
         if found is None:
             where = self._storage or str(self._files.root.parent)
-            text = f"prior='auto': no finished study in {where!r} shares parameters and objectives; draws are random"
-            warnings.warn(text, stacklevel=3)
+            text = f"`prior='auto'`: no finished study in {where!r} shares parameters and objectives; draws are random"
+            warnings.warn(spelled(text), stacklevel=3)
         return found
 
     def _replayed(self) -> StudyState | None:

@@ -98,7 +98,7 @@ def test_too_many_failures_end_the_study_and_a_higher_limit_goes_on(tmp_path: Pa
     study = small_study(tmp_path, max_retries=0, max_failures=2)
     study.enqueue({"x": 0.2})
     run(study, functions.plain, max_trials=1)
-    with pytest.raises(hwt.StudyFailedError, match=r"max_failures is 2; `hwtune logs \d+` shows why"):
+    with pytest.raises(hwt.StudyFailedError, match=r"`max_failures` is 2; `hwtune logs \d+` shows why"):
         run(study, functions.breaking_all_but_first, max_trials=20)
     state = check_log(study)
     assert state.closed is not None

@@ -57,7 +57,7 @@ class Choice:
             return self._idle(limit)
         most = self.state.limits.max_parallel
         if most is not None and len(self.state.running) >= most:
-            return Wait(Reason("max-parallel", f"{len(self.state.running)} segments run, max_parallel is {most}"))
+            return Wait(Reason("max-parallel", f"{len(self.state.running)} segments run, `max_parallel` is {most}"))
         if free < 1:
             return Wait(Reason("no-free-devices", f"{len(self.state.running)} segments hold all devices"))
         candidate = self._candidate()
@@ -80,7 +80,7 @@ class Choice:
         limits, state = self.state.limits, self.state
         if state.n_failed >= self.spec.max_failures:
             last = max(trial.trial_id for trial in state.trials if trial.state is TrialState.FAILED)
-            text = f"{state.n_failed} trials failed, max_failures is {self.spec.max_failures}"
+            text = f"{state.n_failed} trials failed, `max_failures` is {self.spec.max_failures}"
             return Reason("max-failures", f"{text}; `hwtune logs {last}` shows why, a higher limit goes on")
         if limits.max_time_s is not None:
             wall_s = state.wall_s(now)

@@ -12,7 +12,7 @@ import shutil
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -32,6 +32,7 @@ from lightning_hwtune.engine.resume_proof import (
     is_affordable,
 )
 from lightning_hwtune.errors import MetricError, TrialError
+from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.training.channel import Note, Probe, Report, SegmentOrder
 
 __all__ = ["Check", "run_check"]
@@ -220,8 +221,8 @@ def _summary(spec: StudySpec, found: Sequence[_Found], payload: Payload, wall_s:
         payload_bytes=payload.n_bytes,
         largest_capture=payload.largest,
         wall_s=wall_s,
-        notes=tuple(dict.fromkeys([*(note.text for note in notes), *about_reports, *proofs])),
-        study_notes=tuple(dict.fromkeys(study_notes)),
+        notes=tuple(map(spelled, dict.fromkeys([*(note.text for note in notes), *about_reports, *proofs]))),
+        study_notes=tuple(dict.fromkeys(replace(note, text=spelled(note.text)) for note in study_notes)),
         gpu_bytes=max((item.whole.reports[-1].probe or Probe((), 0.0)).gpu_bytes for item in found),
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import final
 
 from lightning_hwtune.engine.executor import Executor
+from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage
 
 __all__ = ["AUTO_STILL_S", "Plan", "Trained", "train_segment"]
@@ -80,10 +81,10 @@ def train_segment(
             executor.start(order)
         still = watch.seconds(len(found.reports), getattr(executor, "pids", []))
         if found.end is None and still_s is not None and still > still_s:
-            why = (
+            why = spelled(
                 f"no progress for {still:.0f} s: the training neither reported nor printed, read or wrote anything. "
                 "A strategy that starts processes of its own, or ranks that wait for each other, can be the cause. "
-                "`hang_timeout` sets another limit in seconds, and None switches it off"
+                "`hang_timeout` sets another limit in seconds, and `hang_timeout=None` switches it off"
             )
             executor.end(order.trial_id, "lost", why)
             still_s = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import final
 
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.names.spelling import spelled
 
 __all__ = ["AUTO", "HangLimit"]
 
@@ -59,11 +60,11 @@ class HangLimit:
         """Returns why a segment is ended, with what was measured."""
         text = f"rank {rank} made no progress for {_time(still_s)}"
         if not isinstance(self._timeout_s, str):
-            return f"{text}; hang_timeout is {_time(self._timeout_s or 0.0)}"
+            return spelled(f"{text}; `hang_timeout` is {_time(self._timeout_s or 0.0)}")
         slowest_s = self.slowest_s(trial_id)
-        return (
+        return spelled(
             f"{text}; the slowest stretch of this trial was {_time(slowest_s)}, and the limit is ten times that, at "
-            f"least {_time(_LEAST_S)} (hang_timeout='auto')"
+            f"least {_time(_LEAST_S)} (`hang_timeout='auto'`)"
         )
 
 

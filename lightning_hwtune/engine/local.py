@@ -26,6 +26,7 @@ from lightning_hwtune.engine.hang import HangLimit
 from lightning_hwtune.engine.rank_group import ABANDONED, Group, summary
 from lightning_hwtune.engine.rank_process import Rank
 from lightning_hwtune.errors import TrialError
+from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.store.interrupts import uninterrupted
 from lightning_hwtune.training.channel import Beat, Ended, Message, Note, Report, Saved, SegmentOrder, Started
 
@@ -124,7 +125,7 @@ class LocalExecutor:
 
     def _advice(self) -> str:
         preload = ", ".join(map(repr, self._preload)) or "nothing else"
-        return (
+        return spelled(
             f"It imports Lightning and, by `preload`, {preload}: leave out a module that waits or that ends its "
             "process when it is imported."
         )
@@ -134,7 +135,7 @@ class LocalExecutor:
         failed = {name: why for name, why in self._server.failed.items() if name in self._preload}
         for name in failed.keys() - self._noted:
             for order in [group.order for group in self._groups.values()][:1]:
-                text = f"the fork server cannot import {name!r} (preload): {failed[name]}. Trials start without it."
+                text = f"the fork server cannot import {name!r} (`preload`): {failed[name]}. Trials start without it."
                 sink.noted(order.trial_id, order.segment, Note(text, once_per="study"))
                 self._noted.add(name)
 

@@ -17,6 +17,7 @@ from lightning_hwtune.engine.devices import Slots, device_mask
 from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.engine.folder import Folder
 from lightning_hwtune.errors import CheckpointError, TrialError, first_line
+from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage, storable_message
 from lightning_hwtune.training.resume.identity import config_digest
 from lightning_hwtune.training.trial_fit import COUNTED_FIT
@@ -184,10 +185,11 @@ class Loop:
 
     def noted(self, trial_id: int, segment: int, note: Note) -> None:
         """Logs a line; one about the whole study only if it is not in the log yet."""
+        text = spelled(note.text)
         if note.once_per == "study":
-            self._controller.note_once(note.text, note.topic, self._clock.now())
+            self._controller.note_once(text, note.topic, self._clock.now())
         else:
-            self._controller.note(trial_id, note.text, self._clock.now())
+            self._controller.note(trial_id, text, self._clock.now())
 
     def ended(self, trial_id: int, segment: int, ended: Ended, world_size: int) -> None:
         """Frees the devices and has the trial's next state decided."""

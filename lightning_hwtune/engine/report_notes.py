@@ -56,6 +56,6 @@ def rung_places(report: Report, scheduler: Scheduler) -> list[str]:
     advice = (
         "Trainer(val_check_interval=...) validates more often"
         if not scheduler.pauses
-        else ("trials pause at the end of an epoch only; a scheduler with type='stopping' decides at each validation")
+        else ("trials pause at the end of an epoch only; `ASHA(type='stopping')` decides at each validation")
     )
     return [f"{'; '.join(lines)}. {advice}."]

@@ -28,8 +28,8 @@ _NOT_REPEATABLE = (
 _DIFFERENT = (
     "a pause changes this training: after {at} {unit}, shortened ones, {numbers}. Usual reasons: a generator or a "
     "counter in your own data set, sampler or callback; augmentation in persistent workers; a stream whose position no "
-    "checkpoint has. docs/failures.md says more. The way out is a scheduler that never pauses: ASHA(type='stopping'), "
-    "or RunToEnd"
+    "checkpoint has. docs/failures.md says more. The way out is a scheduler that never pauses: "
+    "`ASHA(type='stopping')`, or `RunToEnd()`"
 )
 SAVES_NOTHING = (
     "the training saves nothing when it is paused, so a promoted trial starts from scratch: call trial.save(state) on "

@@ -30,6 +30,7 @@ from lightning_hwtune.errors import (
     StudyNotFoundError,
     first_line,
 )
+from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.store.database import database_url
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.store.identity import has_trials, next_identity, refuse_foreign, write_identity
@@ -197,7 +198,7 @@ class Session:
     def finish(self, done: Done) -> None:
         """Notes how the session ended; written on exit."""
         state = _STATES.get(done.reason.rule, "paused")
-        self._end = (state, done.reason.text)
+        self._end = (state, spelled(done.reason.text))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if error is not None:

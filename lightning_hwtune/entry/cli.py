@@ -6,6 +6,7 @@ after Ctrl-C and SIGTERM. Everything heavy is imported by the command that needs
 
 from __future__ import annotations
 
+import contextvars
 import dataclasses
 import io
 import sys
@@ -36,6 +37,7 @@ from lightning_hwtune.entry.lightning_cli import cli_tune
 from lightning_hwtune.entry.output import At, Format, flat, output_folder, short_path, write, write_frame, writing
 from lightning_hwtune.entry.replay import replay
 from lightning_hwtune.errors import ArgumentError, HwTuneError
+from lightning_hwtune.names.spelling import spell_by, spelled
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,10 +53,13 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command that was asked for."""
+        return contextvars.copy_context().run(self._invoke, ctx)
+
+    def _invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except HwTuneError as error:
-            typer.echo(f"hwtune: {error}", err=True)
+            typer.echo(spelled(f"hwtune: {error}"), err=True)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
@@ -345,7 +350,9 @@ app.add_typer(prior.app, name="prior")
 def _load(path: Path, overrides: Sequence[str] | None, **given: Any) -> StudySettings:
     """Returns the settings of a file; options that were given come last. Makes the working directory importable."""
     from lightning_hwtune.settings import StudySettings
+    from lightning_hwtune.settings.spelling import FILE_SPELLING
 
+    spell_by(FILE_SPELLING)
     checked = check_overrides(overrides)
     import_from_here()
     settings = StudySettings.load(path, checked)

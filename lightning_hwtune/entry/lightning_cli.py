@@ -75,8 +75,11 @@ def cli_tune(
     """Tunes a LightningCLI script, or goes on with it; writes best/<trial>.yaml for each member of the front."""
     from lightning_hwtune.entry.driven import run_and_show
     from lightning_hwtune.entry.lightning_cli_study import CliStudy, write_best
+    from lightning_hwtune.names.spelling import spell_by
+    from lightning_hwtune.settings.spelling import CLI_TUNE_SPELLING
     from lightning_hwtune.study import Study
 
+    spell_by(CLI_TUNE_SPELLING)
     configs, overrides = _split(words or (), config or ())
     import_from_here()
     if script is not None:

@@ -9,11 +9,17 @@ import typer
 
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.entry.chosen import Chosen
+from lightning_hwtune.entry.output import short_path
 from lightning_hwtune.errors import StorageError
 
 __all__ = ["print_logs"]
 
 _POLL_S = 0.5
+_WHO_WRITES = (
+    "Only processes that the study starts write one: what a trial prints in ask and tell, with the executor inline, or "
+    "under a launcher of Hydra goes to that program's own output, such as a terminal, a notebook or a file of the "
+    "launcher."
+)
 
 
 def print_logs(chosen: Chosen, trial_id: int, *, follow: bool = False) -> None:
@@ -32,7 +38,8 @@ def print_logs(chosen: Chosen, trial_id: int, *, follow: bool = False) -> None:
             break
         time.sleep(_POLL_S)
     if not offsets:
-        typer.echo(f"hwtune: trial {trial_id} has written nothing yet ({folder})", err=True)
+        yet = " yet" if _is_training(chosen, trial_id) else ""
+        typer.echo(f"hwtune: trial {trial_id} has no log{yet} in {short_path(folder)}. {_WHO_WRITES}", err=True)
 
 
 def _is_training(chosen: Chosen, trial_id: int) -> bool:

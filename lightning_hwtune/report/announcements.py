@@ -12,12 +12,16 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.outlook import Pace
 from lightning_hwtune.core.record import TrialState
+from lightning_hwtune.core.schedulers import call_text, scheduler_from_settings
 from lightning_hwtune.core.searchers import ParetoPrior
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import first_line
+from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.report.amounts import config_text, counted, duration, money, share, size
 from lightning_hwtune.report.forecast import PaceFacts, checked_pace, start_ups, time_left_s
+from lightning_hwtune.report.points import ended_early
 from lightning_hwtune.report.status import n_epochs_spent, rung_forecast
 from lightning_hwtune.report.story import values_text
 from lightning_hwtune.report.terminal import rung_table
@@ -62,7 +66,7 @@ class CheckFacts(PaceFacts, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line about an event. An urgent one is never left out."""
+    """A line about an event. An urgent one is printed beside the panel, too."""
 
     text: str
     is_urgent: bool = False
@@ -131,7 +135,7 @@ def _slow_start(state: StudyState, check: CheckFacts) -> Iterator[Text]:
     found = start_ups(state, pace) if pace is not None else None
     if pace is not None and found is not None:
         first_s = pace.epoch_s * state.spec.scheduler.levels[0]
-        advice = f"; first_rung={found.first_rung} halves that share" if found.first_rung is not None else ""
+        advice = spelled(_first_rung_advice(state, pace, found.first_rung)) if found.first_rung is not None else ""
         yield Text(
             f"note: a segment takes {duration(pace.startup_s)} to start, longer than the {duration(first_s)} of "
             f"training to the first rung: start-ups will be about {share(found.share, 1.0)} of the study{advice}"
@@ -140,7 +144,21 @@ def _slow_start(state: StudyState, check: CheckFacts) -> Iterator[Text]:
     if slow:
         names = ", ".join(f"{name} {duration(seconds)}" for name, seconds in slow)
         modules = ", ".join(repr(name) for name, _ in slow)
-        yield Text(f"note: each segment imports {names}: preload=[{modules}] imports them once for all segments")
+        advice = spelled(f"`preload=[{modules}]` imports them once for all segments")
+        yield Text(f"note: each segment imports {names}: {advice}")
+
+
+def _first_rung_advice(state: StudyState, pace: Pace, first_rung: int) -> str:
+    """Returns what a later first rung saves, and the training that it costs."""
+    scheduler, n_trials, n_finishers = state.spec.scheduler, state.limits.max_trials or 0, state.limits.n_finishers
+    settings = {**scheduler.settings(), "first_rung": first_rung}
+    now = rung_forecast(scheduler, n_trials, n_finishers)["epochs"]
+    then = rung_forecast(scheduler_from_settings(settings), n_trials, n_finishers)["epochs"]
+    more_s = (then - now) * pace.epoch_s
+    return (
+        f"; `{call_text(settings)}` halves that share, but trains longer: about {then} {scheduler.unit} instead of "
+        f"{now}, {duration(more_s)} more of device time"
+    )
 
 
 def totals(state: StudyState, now: float, left_s: float = math.nan) -> str:
@@ -201,10 +219,12 @@ def _reported(state: StudyState, event: ev.Reported) -> Line | None:
 def _ended(state: StudyState, event: ev.SegmentEnded) -> Line | None:
     name, error = f"trial {event.trial_id}", first_line(event.error)
     if event.state == TrialState.COMPLETED:
-        last = state.trials[event.trial_id].last
+        trial, full = state.trials[event.trial_id], state.scheduler.max_resource
+        last = trial.last
         values = f", {values_text(state.spec.objectives, last.values)}" if last else ""
         reached = _resource(state, last.resource) if last else "its end"
-        return Line(f"{name} is complete at {reached}{values}", is_urgent=True)
+        early = f" of {full}, where its own code ended the training" if ended_early(trial, full) else ""
+        return Line(f"{name} is complete at {reached}{early}{values}", is_urgent=True)
     if event.state == TrialState.FAILED:
         return Line(f"{name} failed: {error}", is_urgent=True)
     if event.state == TrialState.INFEASIBLE:

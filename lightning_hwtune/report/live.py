@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import abc
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from rich.text import Text
 from lightning_hwtune.core.events import Event, SessionClosed
 from lightning_hwtune.core.outlook import Pace
 from lightning_hwtune.core.state import StudyState
-from lightning_hwtune.report.amounts import counted, cut, duration
+from lightning_hwtune.report.amounts import cut, duration
 from lightning_hwtune.report.announcements import (
     CHECKING,
     CheckFacts,
@@ -37,7 +36,6 @@ from lightning_hwtune.report.panel import panel
 
 __all__ = ["LinesView", "PanelView", "QuietView", "View", "open_view"]
 
-_LINES_PER_S = 4
 _REDRAW_S = 0.25
 _TOTALS_S = 60.0
 _FORECAST_S = 5.0
@@ -120,12 +118,10 @@ class QuietView(View):
 
 @final
 class LinesView(View):
-    """One line for each event worth one, with the study's time before it; where somebody watches a few in a second."""
+    """One line for each event worth one, with the study's time before it."""
 
     def __init__(self, state: StudyState, folder: Path, console: Console) -> None:
         self._state, self._folder, self._printer = state, folder, _Printer(console)
-        self._recent: deque[float] = deque(maxlen=_LINES_PER_S)
-        self._n_left_out = 0
         self._pace: Pace | None = None
         self._told_at: float | None = None
 
@@ -148,15 +144,6 @@ class LinesView(View):
             self._say(line, events[-1].at)
 
     def _say(self, line: Line, at: float) -> None:
-        is_crowded = len(self._recent) == _LINES_PER_S and at - self._recent[0] < 1.0
-        if is_crowded and self._printer.is_watched and not line.is_urgent:
-            self._n_left_out += 1
-            return
-        self._recent.append(at)
-        if self._n_left_out:
-            text = f"({counted(self._n_left_out, 'lines')} left out; `hwtune why` has all)"
-            self._printer.print([Text(f"{'':>12}  {text}")])
-            self._n_left_out = 0
         self._printer.print([Text(f"{duration(self._state.wall_s(at)):>12}  {line.text}")])
 
     def tick(self, now: float) -> None:
@@ -232,11 +219,6 @@ class _Printer:
 
     def __init__(self, console: Console) -> None:
         self._console, self._is_gone = console, False
-
-    @property
-    def is_watched(self) -> bool:
-        """True on a terminal and in a notebook, False where the lines go to a file."""
-        return self._console.is_terminal or self._console.is_jupyter
 
     def print(self, items: Iterable[RenderableType]) -> None:
         """Prints each item on its own lines; text is not wrapped."""

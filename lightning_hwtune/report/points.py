@@ -19,7 +19,7 @@ from lightning_hwtune.core.record import Measurement, TrialRecord, TrialState
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["Point", "candidates", "front_points", "non_dominated", "rung_points"]
+__all__ = ["Point", "candidates", "ended_early", "front_points", "non_dominated", "rung_points"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,15 @@ class Point:
     def is_partial(self) -> bool:
         """True if the trial is not fully trained."""
         return self.trial.state is not TrialState.COMPLETED
+
+
+def ended_early(trial: TrialRecord, max_resource: int) -> bool:
+    """Returns whether the trial's own code, such as an EarlyStopping, ended a complete training before the horizon.
+
+    The last validation of a full training may come some steps or samples before its end, where its checkpoint stands.
+    """
+    trained_to = max(trial.resource, trial.checkpoint.resource if trial.checkpoint is not None else 0)
+    return trial.state is TrialState.COMPLETED and trained_to < max_resource
 
 
 def front_points(state: StudyState, at: str = "full") -> list[Point]:

@@ -14,7 +14,7 @@ from lightning_hwtune.core.record import TrialRecord, TrialState
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import first_line
 from lightning_hwtune.report.amounts import amount, config_text, counted, duration, size
-from lightning_hwtune.report.points import candidates
+from lightning_hwtune.report.points import candidates, ended_early
 
 __all__ = ["values_text", "why"]
 
@@ -127,9 +127,10 @@ def _ended(state: StudyState, event: ev.SegmentEnded) -> str:
     text += f", {error}" if error else ""
     ending = TrialState(event.state)
     more = f", with {counted(event.next_devices, 'devices')} next" if event.outcome == "out-of-memory" else ""
-    resource, full = state.trials[event.trial_id].resource, state.scheduler.max_resource
-    if ending is TrialState.COMPLETED and resource < full:
-        return f"{text}; its own code ended the training at {resource} of {full}, as EarlyStopping does: it is {ending}"
+    trial, full = state.trials[event.trial_id], state.scheduler.max_resource
+    if ending is TrialState.COMPLETED and ended_early(trial, full):
+        early = f"its own code ended the training at {trial.resource} of {full}, as EarlyStopping does"
+        return f"{text}; {early}: it is {ending}"
     return f"{text}; the trial is {ending}{more if not ending.is_final else ''}"
 
 

@@ -12,7 +12,7 @@ from lightning_hwtune.core.record import TrialRecord, TrialState
 from lightning_hwtune.core.space import Choice
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import first_line
-from lightning_hwtune.report.points import Point, candidates, front_points, non_dominated
+from lightning_hwtune.report.points import Point, candidates, ended_early, front_points, non_dominated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 BAD_ENDS = ("error", "lost", "out-of-memory")
+_EARLY = "ended early"
 
 
 def front_records(state: StudyState, at: str = "full") -> list[dict[str, Any]]:
@@ -158,7 +159,8 @@ def trials_records(state: StudyState) -> list[dict[str, Any]]:
     """Returns every trial as plain data; `objectives` are those of its last measurement, `rungs` the verdicts there.
 
     The resource of that measurement has the name of the study's unit: `epochs`, `steps` or `samples`. `checkpoint` is
-    the trial's newest one, which it would go on from; it may be older than the measurement.
+    the trial's newest one, which it would resume from; it may be older than the measurement. `ended_early`: the trial's
+    own code, such as an EarlyStopping, ended the training before the horizon.
     """
     retries = n_retries(state)
     return [
@@ -175,6 +177,7 @@ def trials_records(state: StudyState) -> list[dict[str, Any]]:
             "config": dict(trial.config),
             "bracket": trial.bracket,
             "rungs": {str(level): word for level, word in rung_words(trial, state.scheduler.max_resource).items()},
+            "ended_early": ended_early(trial, state.scheduler.max_resource),
             "retries": retries.get(trial.trial_id, 0),
             "failure": first_line(trial.error),
             "checkpoint": trial.checkpoint.path if trial.checkpoint else None,
@@ -193,21 +196,32 @@ def trials_frame(state: StudyState) -> pd.DataFrame:
     for record in trials_records(state):
         row = dict(zip(fixed, (record[key] for key in ("trial_id", "state", unit, "devices", "segments")), strict=True))
         row |= _values(state, row, record["objectives"], record["config"])
-        row["rungs"] = ", ".join(f"{level} {word}" for level, word in record["rungs"].items())
+        row["rungs"] = _rungs_text(record, unit)
         rows.append(row | {"retries": record["retries"], "failure": record["failure"]})
     columns = [*fixed, *_values(state, fixed, {}, {}), "rungs", "retries", "failure"]
     return _with_options(state, pd.DataFrame(rows, columns=columns), rows)
 
 
 def rung_words(trial: TrialRecord, max_resource: int) -> dict[int, str]:
-    """Returns what became of a trial at each rung it was compared at: promoted, paused, stopped or completed."""
+    """Returns what became of a trial at each rung: promoted, paused, stopped, completed, or "ended early".
+
+    A trial that its own code ended early is compared at the higher rungs by its last values.
+    """
     words = {}
     for level, kind in sorted(trial.decided.items()):
-        if kind == "stop":
+        if kind == "stop" and level > trial.resource and ended_early(trial, max_resource):
+            words[level] = _EARLY
+        elif kind == "stop":
             words[level] = "completed" if level >= max_resource or trial.state is TrialState.COMPLETED else "stopped"
         else:
             words[level] = "promoted" if trial.target > level else "paused"
     return words
+
+
+def _rungs_text(record: Mapping[str, Any], unit: str) -> str:
+    """Returns "1 promoted, 3 paused", or "1 promoted, ended by its own code at 8"."""
+    parts = [f"{level} {word}" for level, word in record["rungs"].items() if word != _EARLY]
+    return ", ".join([*parts, *([f"ended by its own code at {record[unit]}"] if record["ended_early"] else [])])
 
 
 def n_retries(state: StudyState) -> dict[int, int]:

@@ -22,9 +22,9 @@ def check_run(spec: StudySpec, limits: Limits, *, executor: object, hang_timeout
         raise ArgumentError("executor", "inline", "'local' for a space with more than one device")
     if hang_timeout not in (AUTO, None) and executor != "local":
         hint = "Only the study's own processes can be ended from outside; leave it out."
-        raise ArgumentError("hang_timeout", hang_timeout, "'auto' or None without executor='local'", hint=hint)
+        raise ArgumentError("hang_timeout", hang_timeout, "'auto' or None without `executor='local'`", hint=hint)
     if limits.max_cost_usd is not None and not spec.pool.usd_per_device_hour:
-        hint = "Without a price nothing would ever be billed: give Pool(usd_per_device_hour=...)."
+        hint = "Without a price nothing would ever be billed: give `Pool(usd_per_device_hour=...)`."
         raise ArgumentError("max_cost", limits.max_cost_usd, "None while the pool has no price", hint=hint)
 
 
@@ -34,5 +34,5 @@ def unjudged_devices(spec: StudySpec) -> str:
         return ""
     return (
         "the number of devices is searched, but neither time nor cost is an objective, so nothing speaks for more or "
-        "fewer devices: add TrainSeconds() or Cost() (train_s or cost_usd in a file)"
+        "fewer devices: add `TrainSeconds()` or `Cost()` to `objectives`"
     )

@@ -48,17 +48,21 @@ def hints(given: SweepSettings) -> Hints:
     """Returns what errors about the app's Trainer advise."""
     key = given.own.get("ckpt_path_key")
     checkpoint = (
-        "The app passes a checkpoint of its own to fit: name its key by hwtune.ckpt_path_key."
+        "The app passes a checkpoint of its own to fit: name its key by hydra.sweeper.hwtune.ckpt_path_key."
         if key is None
-        else f"Let the app pass {key} to fit, or leave hwtune.ckpt_path_key out: then it need not."
+        else f"Let the app pass {key} to fit, or leave hydra.sweeper.hwtune.ckpt_path_key out: then it need not."
     )
     return Hints(
-        horizon=f"Let the app's Trainer take {given.own['max_epochs_key']}, or name its key by hwtune.max_epochs_key.",
-        devices=f"Let the app's Trainer take {given.own['devices_key']}, or name its key by hwtune.devices_key.",
+        horizon=_let_take(given, "max_epochs_key"),
+        devices=_let_take(given, "devices_key"),
         checkpoint=checkpoint,
         folder="Give each job's checkpoints their own folder: a `dirpath` below ${hydra:runtime.output_dir}.",
         after_a_pause="",
     )
+
+
+def _let_take(given: SweepSettings, name: str) -> str:
+    return f"Let the app's Trainer take {given.own[name]}, or name its key by hydra.sweeper.hwtune.{name}."
 
 
 def add_devices(search: Search, key: str, jobs: Jobs) -> None:
@@ -96,7 +100,7 @@ def horizon(search: Search, given: SweepSettings, jobs: Jobs) -> int | None:
     key = given.own["max_epochs_key"]
     if key in search.parameters:
         hint = f"Give {key} the length of a full training: trials that are not worth it end at a rung before. "
-        hint += "It is -1 if hwtune.scheduler counts steps or samples."
+        hint += "It is -1 if hydra.sweeper.hwtune.scheduler counts steps or samples."
         raise ArgumentError(key, search.parameters[key], "one value, the horizon of all trials", hint=hint)
     found: int | None = None
     for name in (max_steps_key(key), key):
@@ -131,8 +135,9 @@ def check_batch_size(key: str | None, spec: StudySpec, jobs: Jobs) -> None:
         if not isinstance(value, int) or isinstance(value, bool):
             raise ArgumentError("hydra.sweeper.hwtune.batch_size_key", key, f"a key with an integer, not {value!r}")
         if value < 1 or any(value % count for count in counts):
-            hint = "It is the global batch, shared by a trial's devices; hwtune.batch=per_device lifts that."
+            hint = "It is the global batch, shared by a trial's devices; `batch='per_device'` lifts that."
             source = next((name for name, option in job.options.items() if option is value or option == value), None)
             if source is not None:
-                hint += f" If {source} is that size, name it: hwtune.batch_size_key={source} never draws it."
+                hint += f" If {source} is that size, name it: hydra.sweeper.hwtune.batch_size_key={source}. Then this "
+                hint += "value is never drawn."
             raise ArgumentError(key, value, allowed, hint=hint)

@@ -5,6 +5,7 @@ The order matters: everything that can be wrong is found before the first direct
 
 from __future__ import annotations
 
+import contextvars
 import copy
 import logging
 import os
@@ -23,6 +24,7 @@ from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.entry.begun_with import refuse_changed
 from lightning_hwtune.entry.output import short_path
 from lightning_hwtune.errors import ArgumentError, HwTuneError, StudyFailedError, StudyNotFoundError
+from lightning_hwtune.names.spelling import spell_by, spelled
 from lightning_hwtune.settings import StudySettings
 from lightning_hwtune.study import Study
 from lightning_hwtune.sweep.app import AppOverrides, HydraApp, JobDirs
@@ -45,7 +47,7 @@ from lightning_hwtune.sweep.folders import claim_sweep_dir
 from lightning_hwtune.sweep.jobs import Jobs, text_of
 from lightning_hwtune.sweep.results import write_results
 from lightning_hwtune.sweep.search import Search, read_search
-from lightning_hwtune.sweep.settings import SweepSettings
+from lightning_hwtune.sweep.settings import HYDRA_SPELLING, SweepSettings
 from lightning_hwtune.sweep.study_name import default_name, keep_digest
 from lightning_hwtune.sweep.wanted import SweepProcess
 
@@ -72,13 +74,20 @@ def run_sweep(
     Raises:
         CompactHydraException: what Hydra tells without a traceback.
     """
+    contextvars.copy_context().run(_run_sweep, arguments, config, hydra_context, task_function)
+
+
+def _run_sweep(
+    arguments: list[str], config: DictConfig, hydra_context: HydraContext, task_function: TaskFunction
+) -> None:
+    spell_by(HYDRA_SPELLING)
     try:
         sweep = _prepare(arguments, config, hydra_context)
         for line in _header(sweep):
             log.info(line)
         _run(sweep, _executor(sweep, hydra_context, task_function))
     except HwTuneError as error:
-        raise CompactHydraException(f"hwtune: {error}") from error
+        raise CompactHydraException(spelled(f"hwtune: {error}")) from error
 
 
 @final
@@ -176,7 +185,7 @@ def _judges(given: SweepSettings, search: Search, jobs: Jobs) -> tuple[list[Any]
     Raises:
         ArgumentError: jobs differ in what is compared or how long they train, or nobody says how long that is.
     """
-    hint = "Name what all trials are compared by: hwtune.objectives=[{metric: val/loss, mode: min}]."
+    hint = "Name what all trials are compared by: hydra.sweeper.hwtune.objectives=[{metric: val/loss, mode: min}]."
     objectives = jobs.shared(
         lambda facts: given.objectives(facts.monitors)[0], "hydra.sweeper.hwtune.objectives", "one for all trials", hint
     )
@@ -186,10 +195,10 @@ def _judges(given: SweepSettings, search: Search, jobs: Jobs) -> tuple[list[Any]
     key = given.own["max_epochs_key"]
     scheduler = given.scheduler(horizon(search, given, jobs), key)
     if scheduler is None and given.own.get("objectives"):
-        hint = f"The app has no {key}: give it, or name its key by hwtune.max_epochs_key."
+        hint = f"The app has no {key}: give it, or name its key by hydra.sweeper.hwtune.max_epochs_key."
         raise ArgumentError("hydra.sweeper.hwtune.scheduler", given.own.get("scheduler"), "max_epochs", hint=hint)
     if scheduler is None:
-        return [], {}, f"the app has no {key}, and hwtune.scheduler no max_epochs"
+        return [], {}, f"the app has no {key}, and hydra.sweeper.hwtune.scheduler no max_epochs"
     return objectives, scheduler, reason
 
 

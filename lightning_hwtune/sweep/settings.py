@@ -18,9 +18,10 @@ from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import FORMS, Form
 from lightning_hwtune.names import refuse_unknown_keys
 from lightning_hwtune.settings import StudySettings, plain_data
+from lightning_hwtune.settings.spelling import Spelling, as_override
 from lightning_hwtune.sweep.metric import Monitor, directions
 
-__all__ = ["SweepSettings"]
+__all__ = ["HYDRA_SPELLING", "SweepSettings"]
 
 _OF_STUDY = ("searcher", "prior", "pool", "seed", "batch", "max_time", "max_cost", "finishers", "save_every",
              "hang_timeout", "max_retries", "max_failures", "disk_budget", "enqueue", "preload", "dir")  # fmt: skip
@@ -117,11 +118,12 @@ class SweepSettings:
         """
         given = self.own.get("objectives")
         if given == _RETURNED:
-            return [], "what the app returns, as hwtune.objectives says"
+            return [], "what the app returns, as hydra.sweeper.hwtune.objectives says"
         if given:
-            return list(given), "as hwtune.objectives says"
+            return list(given), "as hydra.sweeper.hwtune.objectives says"
         if isinstance(self.node.get("direction"), list) and len(self.modes) > 1:
-            return [], f"the app returns {len(self.modes)} values, and hwtune.objectives names no metrics for them"
+            n_values = len(self.modes)
+            return [], f"the app returns {n_values} values, which hydra.sweeper.hwtune.objectives gives no metrics"
         if not watched:
             return [], "no ModelCheckpoint or EarlyStopping of the app watches a metric"
         wanted = watched[0].mode if self.node.get("direction") is None else self.modes[0]
@@ -131,8 +133,8 @@ class SweepSettings:
                 return [objective], f"the monitor of the app's own {monitor.where}"
         first = watched[0]
         hint = "Leave direction out, or name the metric that the app returns: "
-        hint += f"hwtune.objectives=[{{metric: ..., mode: {wanted}}}], or hwtune.objectives={_RETURNED} for the "
-        hint += "returned value alone, which stops nothing early."
+        hint += f"hydra.sweeper.hwtune.objectives=[{{metric: ..., mode: {wanted}}}]. For the returned value alone, "
+        hint += f"which stops nothing early, give hydra.sweeper.hwtune.objectives={_RETURNED}."
         allowed = f"{first.mode}imize: the app's {first.where} watches {first.metric} ({first.mode})"
         raise ArgumentError("hydra.sweeper.direction", self.node["direction"], allowed, hint=hint)
 
@@ -164,7 +166,7 @@ class SweepSettings:
         if horizons and self.own.get("scheduler"):
             [name, value] = next(iter(horizons.items()))
             raise ArgumentError(
-                f"hydra.sweeper.hwtune.{name}", value, "null beside hwtune.scheduler, which has its own"
+                f"hydra.sweeper.hwtune.{name}", value, "null beside hydra.sweeper.hwtune.scheduler, which has its own"
             )
         form = {"name": given} if isinstance(given, str) else dict(given)
         form |= horizons
@@ -178,10 +180,22 @@ class SweepSettings:
         return None if epochs is None else {**form, "max_epochs": epochs}
 
 
+HYDRA_SPELLING = Spelling(
+    as_override,
+    prefix="hydra.sweeper.hwtune.",
+    names={
+        "max_trials": "hydra.sweeper.n_trials",
+        "max_parallel": "hydra.sweeper.n_jobs",
+        "storage": "hydra.sweeper.storage",
+    },
+    absent=("executor", "check", "progress"),
+)
+"""How messages write the settings of a sweep."""
+
 _INSTEAD = {
-    "sampler": ": hwtune.searcher says what is tried next",
+    "sampler": ": hydra.sweeper.hwtune.searcher says what is tried next",
     "search_space": ": write it as `params`, e.g. model.lr: tag(log, interval(1e-4, 1e-1))",
-    "pruner": ": hwtune.scheduler says when a trial goes on",
+    "pruner": ": hydra.sweeper.hwtune.scheduler says when a trial goes on",
 }
 
 

@@ -5,6 +5,7 @@ One segment a process at a time. Outside `segment_context` there is none, and ev
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -140,12 +141,17 @@ class ActiveSegment:
         """Shows the user a line, once.
 
         Args:
-            once_per: "study" if the line does not depend on the trial, so that other trials need not repeat it.
+            once_per: "study" if the line does not depend on the trial, so that other trials need not repeat it. Then
+                paths in it have a star in place of this trial's number.
             topic: lines of one topic count as the same line; by default each text is its own topic.
         """
         if (topic or text) not in self._told:
             self._told.add(topic or text)
-            self.send(Note(text, once_per, topic))
+            self.send(Note(self._of_any_trial(text) if once_per == "study" else text, once_per, topic))
+
+    def _of_any_trial(self, text: str) -> str:
+        """Returns a text in which no folder of this trial is named: `trials/007` and `trial_007` get a star."""
+        return re.sub(rf"\b(trials/|trial_){self.order.trial_id:03d}(?!\d)", r"\1*", text)
 
     def ended(self, outcome: str, error: str = "") -> Ended:
         """Returns this rank's last word."""

@@ -37,7 +37,7 @@ def combined_values(segment: ActiveSegment, logged: Logged) -> Combined:
         segment.note(
             f"the ranks have different values of {names}: the study takes their mean, weighted by the samples that "
             "each rank validated. A mean of ratios is not the ratio of the whole set: for exact values log with "
-            "sync_dist=True or a torchmetrics object, or choose another rule with Metric(..., across_ranks=...).",
+            "sync_dist=True or a torchmetrics object, or choose another rule with `Metric(..., across_ranks=...)`.",
             once_per="study", topic="mean across ranks",
         )  # fmt: skip
     return combined

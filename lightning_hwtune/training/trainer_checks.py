@@ -79,8 +79,7 @@ def note_foreign_checkpoints(trainer: Any, segment: ActiveSegment) -> None:
     """Notes checkpoints that the disk budget does not see; not in a check, whose files go anyway."""
     if segment.order.probe_batches is not None:
         return
-    for number, callback in enumerate(trainer.checkpoint_callbacks):
-        folder = getattr(callback, "dirpath", None)
-        if folder:
-            text = f"{type(callback).__name__} writes to {folder}; its files are not counted in disk_budget"
-            segment.note(text, once_per="study", topic=f"checkpoint callback {number}")
+    names = {type(item).__name__: None for item in trainer.checkpoint_callbacks if getattr(item, "dirpath", None)}
+    if names:
+        text = f"`disk_budget` does not count what {' and '.join(names)} saves in the `dirpath` of the callback"
+        segment.note(text, once_per="study", topic="checkpoint callbacks")

@@ -185,7 +185,7 @@ def test_logs_of_a_killed_study_are_followed_to_their_end(tmp_path: Path, monkey
         session.controller.begin(decision, (0,), session.clock.now())
     assert parsed("trials", "--dir", tmp_path)[1]["state"] == "running"  # for ever: nobody writes the log any more
     monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("it waits"))
-    assert "has written nothing yet" in hwtune("logs", 1, "--follow", "--dir", tmp_path).stderr
+    assert "trial 1 has no log in " in hwtune("logs", 1, "--follow", "--dir", tmp_path).stderr
 
 
 @pytest.mark.parametrize("given", ["", "a" * 300, "x/" * 3000, "\udcff"])
@@ -199,7 +199,18 @@ def test_a_folder_that_cannot_be_is_a_wrong_command_line(words: list[str], given
 def test_logs_that_are_not_there(tmp_path: Path):
     for path in (store(tmp_path, n_trials=1).trial_dir(0) / "logs").iterdir():
         path.unlink()
-    assert "trial 0 has written nothing yet" in hwtune("logs", 0, "--dir", tmp_path).stderr
+    told_of_it = hwtune("logs", 0, "--dir", tmp_path).stderr
+    assert "trial 0 has no log in " in told_of_it
+    assert "what a trial prints in ask and tell" in told_of_it
+
+
+def test_logs_of_a_trial_that_has_just_begun(tmp_path: Path):
+    spec = hwt.Study.load("digits", store(tmp_path, n_trials=1).root.parent).spec
+    with Session(spec, StudyFiles(tmp_path, "digits"), Limits(max_trials=2)) as session:
+        decision = session.controller.ask(session.clock.now(), 2)
+        assert isinstance(decision, Start)
+        session.controller.begin(decision, (0,), session.clock.now())
+        assert "trial 1 has no log yet in " in hwtune("logs", 1, "--dir", tmp_path).stderr
 
 
 def test_plot(folder: Path, tmp_path: Path):
@@ -404,7 +415,7 @@ def test_a_study_that_failed_has_exit_status_1(study_file: Path, tmp_path: Path)
     store(tmp_path, failing=[1, 2], max_retries=0, max_failures=2)
     words = ("train=json:dumps", "max_retries=0", "max_failures=2", "--dir", tmp_path, "--quiet")
     result = hwtune("run", study_file, *words, status=1)
-    assert "study 'digits' failed: 2 trials failed, max_failures is 2" in result.stderr
+    assert "study 'digits' failed: 2 trials failed, `max_failures` is 2" in result.stderr
     assert "front of digits is still empty" in result.stdout
 
 

@@ -18,9 +18,10 @@ from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.curves import SyntheticCurves
 from lightning_hwtune.engine.simulated import simulate
+from lightning_hwtune.report.amounts import duration
 from lightning_hwtune.report.announcements import checked, totals
 from lightning_hwtune.report.forecast import start_ups, time_left_s
-from lightning_hwtune.report.status import status_record
+from lightning_hwtune.report.status import rung_forecast, status_record
 
 SPACE = SearchSpace(x=Float(0, 1), y=Float(0, 1))
 CHECK = SimpleNamespace(
@@ -111,5 +112,10 @@ def test_a_slow_start_is_noted_with_its_share_and_a_first_rung_that_halves_it() 
     assert later is not None
     assert start_ups(state, Pace(10.0, 5.0)) is None
     lines = [str(line) for line in checked(state, CHECK)]
-    assert any("takes 5 s to start" in line and f"first_rung={found.first_rung} halves" in line for line in lines)
+    assert any("takes 5 s to start" in line and f"first_rung={found.first_rung})` halves" in line for line in lines)
+    [advice] = [line for line in lines if "halves" in line]
+    epochs = [rung_forecast(item.spec.scheduler, 27, state.limits.n_finishers)["epochs"] for item in (halved, state)]
+    more = f"trains longer: about {epochs[0]} epochs instead of {epochs[1]}, {duration(epochs[0] - epochs[1])} more of"
+    assert epochs[0] > epochs[1]
+    assert more in advice  # an epoch takes a second
     assert any("slow_library 4.5 s" in line and "preload=['slow_library']" in line for line in lines)

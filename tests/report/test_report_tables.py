@@ -11,6 +11,7 @@ from lightning_hwtune.core.schedulers import ASHA
 from lightning_hwtune.core.space import Choice, NumDevices, SearchSpace
 from lightning_hwtune.errors import ArgumentError, first_line
 from lightning_hwtune.report.front_frame import FrontFrame
+from lightning_hwtune.report.points import ended_early
 from lightning_hwtune.report.tables import (
     best_record,
     front_frame,
@@ -210,9 +211,26 @@ def test_a_trial_that_ended_early_of_its_own_accord_stands_at_the_higher_rungs(e
     empty.report(1.0, 0, 1, 0.5, 1.0, level=1, verdict="continue", target=3)
     empty.report(2.0, 0, 2, 0.4, 2.0)
     empty.end(2.0, 0, "completed", 2.0)
-    assert rung_words(empty.state.trials[0], 9) == {1: "promoted", 3: "completed", 9: "completed"}
+    assert rung_words(empty.state.trials[0], 9) == {1: "promoted", 3: "ended early", 9: "ended early"}
     found = [(r["rung"], r["epochs"], r["objectives"]["error"]) for r in front_records(empty.state, "rung")]
     assert found == [(9, 2, 0.4), (3, 2, 0.4), (1, 1, 0.5)]
+    assert trials_frame(empty.state).rungs.tolist() == ["1 promoted, ended by its own code at 2"]
+    assert trials_records(empty.state)[0]["ended_early"]
+
+
+@pytest.mark.parametrize("saved_at", [8, 9])
+def test_a_training_whose_last_validation_comes_before_its_end_did_not_end_early(empty, saved_at):
+    empty.create(0.0, 0, 0.01, 1)
+    empty.start(0.0, 0, [0])
+    empty.report(8.0, 0, 8, 0.4, 8.0)
+    empty.save(9.0, 0, saved_at, 9.0)
+    empty.end(9.0, 0, "completed", 9.0)
+    assert ended_early(empty.state.trials[0], 9) == (saved_at < 9)
+    assert trials_records(empty.state)[0]["ended_early"] == (saved_at < 9)
+
+
+def test_a_fully_trained_trial_did_not_end_early(paper):
+    assert not any(record["ended_early"] for record in trials_records(paper.state))
 
 
 CHAINED = """Traceback (most recent call last):

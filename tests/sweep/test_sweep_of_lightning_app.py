@@ -56,7 +56,7 @@ def test_each_way_to_misbehave_is_told_and_the_sweep_goes_on(tmp_path: Path) -> 
         assert words in told[fault].error, fault
     assert any("min_epochs=2 of the Trainer was lifted" in note.text for note in state.notes)
     assert any("own test is skipped" in note.text for note in state.notes)
-    assert sum("not counted in disk_budget" in note.text for note in state.notes) == 1
+    assert sum("`hydra.sweeper.hwtune.disk_budget` does not count" in note.text for note in state.notes) == 1
 
     folders = {path.name: path for path in (tmp_path / "out").iterdir() if path.is_dir()}
     assert set(folders) == {f"{index}_{fault}" for index, fault in enumerate(FAULTS)}

@@ -24,10 +24,12 @@ __all__ = [
     "RunToEnd",
     "Scheduler",
     "SuccessiveHalving",
+    "call_text",
     "scheduler_from_settings",
     "scheduler_or_horizon",
 ]
 
+_HORIZONS = ("max_epochs", "max_steps", "max_samples")
 SCHEDULERS: Mapping[str, type[Scheduler]] = {
     cls.name: cls for cls in (ASHA, PASHA, SuccessiveHalving, Hyperband, MedianStopping, RunToEnd)
 }
@@ -46,6 +48,15 @@ def scheduler_from_settings(settings: Mapping[str, Any]) -> Scheduler:
     return SCHEDULERS[name](**{key: value for key, value in settings.items() if key != "name"})
 
 
+def call_text(settings: Mapping[str, Any]) -> str:
+    """Returns the call that makes the scheduler with these settings, without those that are defaults."""
+    name = settings["name"]
+    horizon = {key: settings[key] for key in _HORIZONS if settings.get(key) is not None}
+    defaults = SCHEDULERS[name](**horizon).settings()
+    given = horizon | {key: value for key, value in settings.items() if value != defaults.get(key)}
+    return f"{SCHEDULERS[name].__name__}({', '.join(f'{key}={value!r}' for key, value in given.items())})"
+
+
 def scheduler_or_horizon(
     scheduler: Scheduler | None, max_epochs: int | None, max_steps: int | None, max_samples: int | None
 ) -> Scheduler:
@@ -54,7 +65,7 @@ def scheduler_or_horizon(
     Raises:
         ArgumentError: both are given, or neither, or something that is not a scheduler.
     """
-    horizon = {"max_epochs": max_epochs, "max_steps": max_steps, "max_samples": max_samples}
+    horizon = dict(zip(_HORIZONS, (max_epochs, max_steps, max_samples), strict=True))
     given = {name: value for name, value in horizon.items() if value is not None}
     if scheduler is None and given:
         return ASHA(max_epochs, max_steps=max_steps, max_samples=max_samples)

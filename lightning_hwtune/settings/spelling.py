@@ -1,0 +1,131 @@
+"""The settings of a study as its ways in write them: keys of a study file, or overrides on a command line.
+
+A message has them in backticks and in Python; see `names.spelling`. What is no setting stays as it is.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, final
+
+from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, TrainSeconds
+from lightning_hwtune.core.schedulers import SCHEDULERS
+
+__all__ = ["CLI_TUNE_SPELLING", "FILE_SPELLING", "SETTINGS", "Spelling", "as_override"]
+
+SETTINGS = frozenset({
+    "objectives", "scheduler", "searcher", "prior", "pool", "batch", "max_trials", "max_time", "max_cost",
+    "max_parallel", "finishers", "save_every", "hang_timeout", "max_retries", "max_failures", "disk_budget", "enqueue",
+    "preload", "executor", "storage", "check", "progress",
+})  # fmt: skip
+"""What a message may name. Horizons are not among them: Lightning's own messages name its `max_epochs`."""
+
+_TOKEN = re.compile(r"`([A-Za-z_]\w*(?:=[^`]+|\([^`]*\))?)`")
+_SCHEDULER_NAMES = {cls.__name__: name for name, cls in SCHEDULERS.items()}
+_MEASURED_NAMES = {cls.__name__: cls.name for cls in (TrainSeconds, DeviceSeconds, Cost)}
+_PLAIN = re.compile(r"[\w.:/+-]+|\.\.\.")  # text that needs no quotes inside brackets
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """One way in.
+
+    Attributes:
+        assign: writes a name and the text of its value.
+        prefix: stands before the name of every setting but those in `names`. names: settings that are called otherwise.
+        whole: what is written in quite another way, such as an option of the command.
+        absent: settings that this way in does not have.
+    """
+
+    assign: Callable[[str, str], str]
+    prefix: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
+    whole: Mapping[str, str] = field(default_factory=dict)
+    absent: Collection[str] = ()
+
+    def __call__(self, text: str) -> str:
+        """Returns the text with its settings written in this way."""
+        return _TOKEN.sub(lambda found: f"`{self._written(found[1])}`", text)
+
+    def _written(self, token: str) -> str:
+        if token in self.whole:
+            return self.whole[token]
+        try:
+            [statement] = ast.parse(token).body
+            return self._of(statement) or token
+        except (SyntaxError, ValueError):  # it is no Python, or no plain value
+            return token
+
+    def _of(self, statement: ast.stmt) -> str:
+        """Returns a setting in this way; nothing if it is none."""
+        match statement:
+            case ast.Expr(ast.Name(name)) if self._has(name):
+                return self._name(name)
+            case ast.Assign([ast.Name(name)], value) if self._has(name):
+                return self.assign(self._name(name), _text(ast.literal_eval(value)))
+            case ast.Expr(ast.Call(ast.Name(name), [], [])) if name in _MEASURED_NAMES:
+                return _MEASURED_NAMES[name]
+            case ast.Expr(ast.Call(ast.Name(name), positional, keywords)):
+                given = {word.arg or "": ast.literal_eval(word.value) for word in keywords}
+                if name in _SCHEDULER_NAMES:
+                    form = {"name": _SCHEDULER_NAMES[name], **given}
+                    return self.assign(self._name("scheduler"), _text(form if given else form["name"]))
+                if name == Pool.__name__:
+                    return self.assign(self._name("pool"), _text(given))
+                if name == Metric.__name__:
+                    given = dict(zip(("metric", "mode"), map(ast.literal_eval, positional), strict=False)) | given
+                    return self.assign(self._name("objectives"), _text([given]))
+        return ""
+
+    def _has(self, name: str) -> bool:
+        return name in SETTINGS and name not in self.absent
+
+    def _name(self, setting: str) -> str:
+        return self.names.get(setting, f"{self.prefix}{setting}")
+
+
+def _as_key(name: str, value: str) -> str:
+    """Writes a setting as a line of a YAML file."""
+    return f"{name}: {value}"
+
+
+def as_override(name: str, value: str) -> str:
+    """Writes a setting as a word of a command line."""
+    return shlex.quote(f"{name}={value}")
+
+
+def _as_word(name: str, value: str) -> str:
+    return f"{name} {shlex.quote(value)}" if name.startswith("-") else as_override(name, value)
+
+
+_OPTIONS = {"check=False": "--no-check", "progress=False": "--quiet"}
+FILE_SPELLING = Spelling(_as_key, whole=_OPTIONS, absent=("check", "progress"))
+"""Of study files, and of the commands that take one."""
+CLI_TUNE_SPELLING = Spelling(
+    _as_word,
+    names={"max_trials": "--max-trials", "max_time": "--max-time", "max_cost": "--max-cost"},
+    whole=_OPTIONS,
+    absent=("check", "progress"),
+)
+"""Of `cli-tune`: its options, and changes to the study that stand behind the configuration."""
+
+
+def _text(value: Any) -> str:
+    """Returns a plain value as YAML writes it on one line; study files and Hydra's overrides both read it."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {_text(item)}' for key, item in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_text, value))}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if value is ...:
+        return "..."
+    if isinstance(value, str) and not _PLAIN.fullmatch(value):
+        return f"'{value}'"
+    return str(value)
