@@ -103,7 +103,7 @@ CALLS: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "no device": (lambda: hwt.Pool("cpu", 0), ["`Pool.devices`", "0"]),
     "price": (lambda: hwt.Pool("cpu", 1, -1.0), ["usd_per_device_hour", "-1.0"]),
     # running
-    "no limit": (lambda: study().run(train), ["max_trials, max_time and max_cost"]),
+    "no limit": (lambda: study().run(train), ["`max_trials`, `max_time` and `max_cost`"]),
     "no trial": (lambda: study().run(train, max_trials=0), ["`max_trials`", "0", "positive integer"]),
     "time": (lambda: study().run(train, max_time="8 parsecs"), ["`max_time`", "'8 parsecs'", "'8h'"]),
     "cost": (lambda: study().run(train, max_cost=-1.0), ["`max_cost`", "-1.0"]),
