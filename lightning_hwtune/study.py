@@ -424,7 +424,8 @@ class Study:
 
     def _open_session(self) -> OpenSession | None:
         """The session of ask and tell, if this object has one that no other object has taken over."""
-        return self._asked if self._asked is not None and self._asked.is_open else None
+        asked = self._asked
+        return asked if asked is not None and asked.is_open and asked.is_of_this_process else None
 
     @checked_call("Study.tell", elsewhere=dict.fromkeys(("value", "values", "state"), _VALUES))
     def tell(self, trial: Trial, error: BaseException | str | None = None) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 import inspect
+import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -319,3 +320,35 @@ def test_one_trainer_for_all_trials_is_named(tmp_path: Path) -> None:
     with pytest.raises(hwt.ArgumentError, match="trained before"):
         one.fit(TinyNet(), loader(), loader())
     study.close()
+
+
+# ---------------------------------------------------------------------- forks of the process
+
+
+def test_a_fork_neither_reports_nor_asks_nor_tells(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    trial = ask(study)
+
+    def is_refused(act: Callable[[], Any], kind: type[hwt.HwTuneError]) -> bool:
+        copy = os.fork()
+        if copy:
+            return os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1]) == 11
+        try:
+            act()
+        except kind:
+            os._exit(11)
+        finally:
+            os._exit(12)
+
+    n_events = len(study.events())
+    assert is_refused(lambda: trial.report(1, error=0.5), hwt.TrialError)
+    assert is_refused(lambda: trial.save(1), hwt.TrialError)
+    assert is_refused(lambda: study.tell(trial), hwt.ArgumentError)
+    assert is_refused(lambda: study.ask(progress=False), hwt.StudyLockedError)
+    assert is_refused(lambda: small_study(tmp_path).ask(progress=False), hwt.StudyLockedError)
+    assert len(study.events()) == n_events
+    functions.plain(trial)
+    study.tell(trial)
+    assert is_refused(lambda: study.ask(progress=False), hwt.StudyLockedError)
+    asked_to_the_end(study)
+    check_log(study)

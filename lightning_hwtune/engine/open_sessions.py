@@ -46,7 +46,7 @@ class OpenSession:
 
     def close(self, why: str = "study.tell was not called") -> None:
         """Ends a trial that was not told, and the session. Idempotent; no effect in a forked process."""
-        if not self.is_open or self._pid != os.getpid():
+        if not self.is_open or not self.is_of_this_process:
             return
         self.is_open = False
         _open.remove(self)
@@ -54,6 +54,11 @@ class OpenSession:
             self.manual.close(why)
         finally:
             self.session.__exit__(None, None, None)
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """False in a process that was forked since: the session is its parent's."""
+        return self._pid == os.getpid()
 
     def is_left(self, folder: Path, storage: str | None) -> bool:
         """Return whether this session is of that study or nobody's any more, and no other thread works with it."""

@@ -48,6 +48,7 @@ class StudyFiles:
 
     Raises:
         ArgumentError: `name` is no plain folder name.
+        StorageError: `dir` is relative, and the working folder was deleted.
     """
 
     def __init__(self, dir: Path, name: str, *, budget_bytes: int | None = None) -> None:  # noqa: A002 - as in Study
@@ -59,7 +60,7 @@ class StudyFiles:
                 "beginning with a letter, digit or _, and not ending with a space or dot",
             )
         self.name, self.budget_bytes = name, budget_bytes
-        self.root = Path(os.path.abspath(dir)) / name
+        self.root = _absolute(dir) / name
         self.database_path = self.root / _DATABASE
 
     def create(self) -> None:
@@ -145,6 +146,17 @@ class StudyFiles:
         if self.budget_bytes is None or kept <= self.budget_bytes:
             return []
         return evictions(list(candidates(state)), self.budget_bytes)
+
+
+def _absolute(folder: Path) -> Path:
+    try:
+        return Path(os.path.abspath(folder))
+    except FileNotFoundError as error:
+        raise StorageError(
+            f"the folder {str(folder)!r} is relative to the working folder, which was deleted: change to a folder that "
+            "exists, or give an absolute path",
+            error.errno,
+        ) from error
 
 
 def make_folder(path: Path, *, wait_s: float = _FULL_DISK_S) -> None:

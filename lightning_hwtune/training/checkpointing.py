@@ -44,7 +44,9 @@ def save_file(segment: ActiveSegment, resource: int, train_s: float, write: Writ
 
     Raises:
         CheckpointError: the disk did not take it.
+        TrialError: this process is a fork of the one that trains the segment.
     """
+    segment.require_this_process()
     path = checkpoint_path(segment, resource)
     part = path.with_suffix(".part")
     try:

@@ -1,17 +1,19 @@
 """The segment that this process is training: set around user code, read by the callback and by the `Trial` handle.
 
-One segment a process at a time. Outside `segment_context` there is none, and everything that looks for one stays inert.
+One segment per process at a time. Outside `segment_context` there is none, and everything that looks for one stays
+inert. A process that user code forks trains none either: only the process that began a segment reports and saves.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import final
 
-from lightning_hwtune.errors import StudyLockedError
+from lightning_hwtune.errors import StudyLockedError, TrialError
 from lightning_hwtune.training.channel import Channel, Ended, Message, Note, SegmentOrder, VerdictMessage
 from lightning_hwtune.training.import_times import measured, process_age_s
 from lightning_hwtune.training.launchers import give_back_launchers, take_launchers
@@ -63,6 +65,7 @@ class ActiveSegment:
         skipped: what user code ran without effect after a pause or stop: "fit", "test", ...
         skips_evaluation: False where user code must get its results also after a pause or stop.
         weights: digest of the weights in the newest checkpoint of a check.
+        is_copy: True in a process that user code has forked from the one that trains the segment.
     """
 
     order: SegmentOrder
@@ -85,6 +88,7 @@ class ActiveSegment:
     skipped: str = ""
     skips_evaluation: bool = True
     weights: str = ""
+    is_copy: bool = False
     _told: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -132,8 +136,25 @@ class ActiveSegment:
         self.progress += 1
         self.has_trained = self.has_trained or is_training
 
+    def require_this_process(self) -> None:
+        """Does nothing in the process that trains the segment.
+
+        Raises:
+            TrialError: this is a copy of it, made by a fork.
+        """
+        if self.is_copy:
+            raise TrialError(
+                f"process {os.getpid()} is a fork of the one that trains trial {self.order.trial_id}: only that one "
+                "reports and saves. Let the fork return its values to it, and report them there."
+            )
+
     def send(self, message: Message) -> None:
-        """Sends a message from rank 0; other ranks stay silent."""
+        """Sends a message from rank 0; other ranks stay silent.
+
+        Raises:
+            TrialError: this process is a fork of the one that trains the segment.
+        """
+        self.require_this_process()
         if self.rank == 0:
             self.channel.send(message)
 
@@ -198,3 +219,15 @@ def segment_context(order: SegmentOrder, channel: Channel, rank: int = 0) -> Ite
     finally:
         give_back_launchers()
         _current = None
+
+
+def _leave_in_copy() -> None:
+    """In a process that was just forked: leaves the segment to the parent."""
+    global _current
+    if _current is not None:
+        _current.is_copy = True
+        give_back_launchers()
+        _current = None
+
+
+os.register_at_fork(after_in_child=_leave_in_copy)

@@ -58,7 +58,9 @@ def exchange(
 
     Raises:
         ConnectionError: the engine is gone, or rank 0 could not report; on every rank.
+        TrialError: this process is a fork of the one that trains the segment.
     """
+    segment.require_this_process()
     segment.clock.stop()
     report = Report(resource, values, segment.clock.seconds, probe, is_inside)
     answer = broadcast(_ask(segment, report) if segment.rank == 0 else Answer("abort", ""))

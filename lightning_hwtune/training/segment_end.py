@@ -5,6 +5,7 @@
 - Once the segment is paused or stopped, and saved where a pause needs it, nothing that user code does counts.
 - After a complete training the trial stays complete, and an error is shown with it.
 - Any other error counts. Running out of memory is its own outcome.
+- A process that user code has forked, and that returns or raises here, just ends: the segment is its parent's.
 
 The full text of an error that does not count is in the trial's log; a note shows its last line.
 """
@@ -12,11 +13,13 @@ The full text of an error that does not count is in the trial's log; a note show
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from lightning_hwtune.errors import MetricError, first_line
 from lightning_hwtune.training.channel import Ended, SegmentOrder
@@ -43,6 +46,8 @@ def run_to_end(segment: ActiveSegment, user_code: Callable[[], Any]) -> Ended:
         user_code()
     except BaseException as error:
         raised = error
+    if segment.is_copy:
+        _end_copy(raised)
     interrupt = interrupt_in(raised) or interrupt_in(segment.failure)
     if interrupt is not None:
         raise interrupt
@@ -86,6 +91,20 @@ def is_sigterm(error: BaseException) -> bool:
 def log_path(order: SegmentOrder, rank: int) -> Path:
     """Returns the file that takes a rank's output."""
     return Path(order.trial_dir) / "logs" / f"segment_{order.segment:02d}_rank_{rank}.log"
+
+
+def _end_copy(raised: BaseException | None) -> NoReturn:
+    """Ends a process that user code has forked as Python would, but without returning into the study."""
+    code = raised.code if isinstance(raised, SystemExit) else None
+    if raised is not None and not isinstance(raised, SystemExit):
+        traceback.print_exception(raised)
+    elif code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)  # noqa: T201 - as the interpreter does
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    is_good = raised is None or (isinstance(raised, SystemExit) and code in (0, None))
+    os._exit(0 if is_good else code & 0xFF if isinstance(code, int) else 1)
 
 
 # ---------------------------------------------------------------------- what does not count
@@ -137,21 +156,35 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yields an error, what it was raised from, and the members of a group, each once."""
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        link = left.pop()
+        if link is not None and id(link) not in seen:
+            seen.add(id(link))
+            yield link
+            left.append(link.__cause__)
+            left.extend(link.exceptions if isinstance(link, BaseExceptionGroup) else ())
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # the error's own code
+        return ""
+
+
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error, or the one that it was raised from, is running out of memory on a device or the host."""
+    """Return whether an error, or one that it was raised from or groups, is running out of memory on any device."""
     import torch
 
-    link: BaseException | None = error
-    while link is not None:
-        text = str(link)
-        if isinstance(link, MemoryError | torch.OutOfMemoryError) or (
-            isinstance(link, RuntimeError)
-            and (
-                "out of memory" in text
-                or "DefaultCPUAllocator: can't allocate memory" in text
-                or "not enough memory" in text
-            )
-        ):
-            return True
-        link = link.__cause__
-    return False
+    return any(
+        isinstance(link, MemoryError | torch.OutOfMemoryError)
+        or (isinstance(link, RuntimeError) and any(sign in _message(link) for sign in _MEMORY_SIGNS))
+        for link in _causes(error)
+    )
+
+
+_MEMORY_SIGNS = ("out of memory", "DefaultCPUAllocator: can't allocate memory", "not enough memory")

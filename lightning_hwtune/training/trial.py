@@ -232,7 +232,9 @@ class Trial:
             ArgumentError: the resource or a value is not allowed; the segment was paused or stopped by an earlier
                 report; or a callback reports already: call `manual_reports` first.
             MetricError: an objective of the study has no value.
+            TrialError: this process is a fork of the one that trains the segment.
         """
+        self._segment.require_this_process()
         is_first = self._segment.reporter is None
         if not is_first and self._segment.reporter is not self:
             raise ArgumentError(

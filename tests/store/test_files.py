@@ -219,3 +219,12 @@ def test_other_reasons_are_no_full_disk(tmp_path: Path) -> None:
         make_folder(tmp_path / "file" / "study")
     assert caught.value.errno == errno.ENOTDIR
     assert "Make room" not in str(caught.value)
+
+
+def test_a_relative_folder_needs_a_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(StorageError, match="'studies' is relative to the working folder, which was deleted"):
+        StudyFiles(Path("studies"), "s")
+    assert StudyFiles(tmp_path / "studies", "s").root == tmp_path / "studies" / "s"

@@ -440,3 +440,57 @@ def test_memory_that_one_rank_swallows_is_that_ranks_last_word(bench: Bench) -> 
 
     said: Said = bench.segment(train, {4: "stop"}, num_devices=2)
     assert "out-of-memory" in [ended.outcome for ended in said.ended]
+
+
+# ---------------------------------------------------------------------- odd errors
+
+
+class _Mute(RuntimeError):
+    """An error that cannot be shown."""
+
+    def __str__(self) -> str:
+        raise KeyError("no text")
+
+    __repr__ = __str__
+
+
+def _cycle(*kinds: type[Exception]) -> Exception:
+    """Returns the first of errors each of which was raised from the next one, and the last one from the first."""
+    errors = [kind(f"broken {number}") for number, kind in enumerate(kinds)]
+    for this, cause in zip(errors, [*errors[1:], errors[0]], strict=True):
+        this.__cause__ = cause
+    return errors[0]
+
+
+def _looped_group() -> Exception:
+    member = ValueError("broken")
+    group = ExceptionGroup("several", [member])
+    member.__cause__ = group
+    return group
+
+
+ODD_ERRORS = [
+    (lambda: _cycle(ValueError, KeyError), "error", "broken"),
+    (lambda: _cycle(ValueError), "error", "broken"),
+    (lambda: _cycle(ValueError, MemoryError), "out-of-memory", "broken"),
+    (_looped_group, "error", "broken"),
+    (_Mute, "error", "str() failed"),
+    (lambda: ExceptionGroup("several", [_Mute(), ValueError("broken")]), "error", "broken"),
+    (lambda: ExceptionGroup("several", [ValueError("x"), torch.OutOfMemoryError("broken")]), "out-of-memory", "broken"),
+    (lambda: ExceptionGroup("several", [ExceptionGroup("in it", [MemoryError("broken")])]), "out-of-memory", "broken"),
+    (lambda: RuntimeError("CUDA error: out of memory"), "out-of-memory", "out of memory"),
+    (lambda: ValueError("out of memory"), "error", "out of memory"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "outcome", "text"), ODD_ERRORS)
+@pytest.mark.parametrize("is_in_fit", [False, True])
+def test_an_error_of_any_shape_ends_the_segment_as_what_it_is(
+    bench: Bench, make: Callable[[], BaseException], outcome: str, text: str, is_in_fit: bool
+) -> None:
+    def fail() -> None:
+        raise make()
+
+    said = bench.inline(lambda trial: fit(trial, Breaks("on_train_start", fail)) if is_in_fit else fail(), {4: "stop"})
+    assert said.ended[0].outcome == outcome
+    assert text in said.ended[0].error
