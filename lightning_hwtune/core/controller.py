@@ -293,17 +293,20 @@ class Controller:
         error: str = "",
         wall_s: float | None = None,
         world_size: int = 0,
+        reached_end: bool = False,
     ) -> TrialState:
         """A segment ended; returns the trial's new state. See `events.SegmentEnded` for the outcomes.
 
         Args:
             wall_s: start request to release; measured up to `now` if not given.
+            reached_end: the training ended by itself, so that a pause at its end changes nothing.
         """
         segment, trial = self._running(trial_id), self.state.trials[trial_id]
         wall_s = self.state.segment_s(segment, now) if wall_s is None else wall_s
         if outcome == "lost" and _has_paused(trial, segment):
             outcome = "done"  # its process died of what it did afterwards
-        state, error, devices = self._outcome(trial, segment, outcome, error)
+        is_paused = segment.verdict == Pause.kind and not reached_end
+        state, error, devices = self._outcome(trial, segment, outcome, error, is_paused=is_paused)
         device_s = wall_s * segment.num_devices
         self._write(
             ev.SegmentEnded(
@@ -322,13 +325,15 @@ class Controller:
         )
         return state
 
-    def _outcome(self, trial: TrialRecord, segment: Segment, outcome: str, error: str) -> tuple[TrialState, str, int]:
+    def _outcome(
+        self, trial: TrialRecord, segment: Segment, outcome: str, error: str, *, is_paused: bool
+    ) -> tuple[TrialState, str, int]:
         """Returns the trial's next state, the error to keep, and the devices of its next segment."""
         devices, back = trial.num_devices, TrialState.PAUSED if trial.checkpoint else TrialState.WAITING
         is_full = trial.resource >= self.scheduler.max_resource
         if segment.verdict == "stop" and not is_full:
             return TrialState.STOPPED, error, devices
-        if outcome == "interrupted" or (outcome == "done" and segment.verdict == "pause"):
+        if outcome == "interrupted" or (outcome == "done" and is_paused):
             return back, error, devices
         if outcome == "done":
             if is_full or segment.reached > segment.resource:

@@ -206,6 +206,7 @@ class Loop:
             "interrupted" if is_first else outcome,
             error=ended.error,
             world_size=world_size,
+            reached_end=ended.reached_end,
         )
         self._make_room()  # while the trial ran its own checkpoint could not go
         if is_first:

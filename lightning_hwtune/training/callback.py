@@ -112,7 +112,7 @@ class RungHooks:
             internals.limit_batches(trainer, segment.order.probe_batches)
             redirect_checkpoints(trainer, Path(segment.order.trial_dir))
         self._segment, self._has_begun, self._resume = segment, False, ResumeState(segment)
-        self._count = ResourceCount(segment.order.unit, segment.order.resource)
+        self._count = ResourceCount(segment.order.unit, segment.order.resource, segment.order.max_resource)
         self._reports = EpochReports(segment, self._count, own_limits)
         self._last_round = internals.last_round(trainer, lambda: self._reports)
         others = [other for other in trainer.callbacks if other is not self]
@@ -276,8 +276,11 @@ class RungHooks:
         is_due = bool(every) and trainer.current_epoch % every == 0
         if not (is_due or (self._reports is not None and self._reports.is_best)):
             return
+        resource = self._count.after(trainer, trainer.current_epoch)
+        if resource >= segment.order.max_resource:  # what a callback adds behind the horizon belongs to the last epoch
+            return
         segment.clock.stop()
-        segment.resource = self._count.after(trainer, trainer.current_epoch)
+        segment.resource = resource
         self._is_between_epochs = True
         try:
             self.save(trainer)

@@ -63,6 +63,7 @@ class ActiveSegment:
         saved_at: resource of the newest complete checkpoint.
         failure: the error that ended the reporting fit or loop before that; user code may have caught it.
         skipped: what user code ran without effect after a pause or stop: "fit", "test", ...
+        wants_end: user code had asked for the training's end before the pause, and a minimum stood against it.
         skips_evaluation: False where user code must get its results also after a pause or stop.
         weights: digest of the weights in the newest checkpoint of a check.
         is_copy: True in a process that user code has forked from the one that trains the segment.
@@ -86,6 +87,7 @@ class ActiveSegment:
     saved_at: int = 0
     failure: BaseException | None = None
     skipped: str = ""
+    wants_end: bool = False
     skips_evaluation: bool = True
     weights: str = ""
     is_copy: bool = False

@@ -4,6 +4,8 @@ When a report is made:
 
 - At the end of each epoch, in the last round of `on_train_epoch_end` hooks, so that values which the module or a
   callback logs there count. An epoch in which an objective was not logged is left out; at a rung that is an error.
+- A callback may add epochs behind the horizon, as `StochasticWeightAveraging` does for batch norms. They belong to the
+  last epoch, and the report comes at their end.
 - Where a study counts steps or samples, also at the end of each validation inside an epoch. A trial can stop there at
   once. It cannot pause there: a loader begins its epoch anew after a resume, so Lightning would train on other
   batches. A pause is obeyed at the epoch's end.
@@ -82,6 +84,8 @@ class EpochReports:
         if segment.verdict is not None:
             self._obey(trainer, segment.verdict, resource)
             return
+        if segment.order.unit == "epochs" and internals.adds_epochs(trainer, segment.order.max_resource):
+            return
         combined = self._combined(trainer)
         missing = self._missing(combined)
         if missing and self._must_report(trainer, resource):
@@ -138,9 +142,15 @@ class EpochReports:
         return verdict
 
     def _obey(self, trainer: Any, verdict: VerdictMessage, resource: int) -> None:
-        """Ends training if that was decided, or if a study in steps or samples is at its horizon."""
+        """Ends training if that was decided, or if a study in steps or samples is at its horizon.
+
+        A pause has no effect where the training ends here anyway, as by its own early stopping.
+        """
         segment = self._segment
-        if verdict.kind != "continue":
+        if verdict.kind == "pause" and internals.ends_by_itself(trainer):
+            segment.verdict = None  # nothing is left to train later: the trial is complete
+        elif verdict.kind != "continue":
+            segment.wants_end = bool(trainer.should_stop)
             lifted = internals.lift_minimums(trainer)
             if lifted:
                 text = f"{lifted} of the Trainer was lifted, so that trials can pause or stop at a rung before it"

@@ -18,10 +18,12 @@ from lightning_hwtune.training.process_group import group_size
 
 __all__ = [
     "OwnLimits",
+    "adds_epochs",
     "batch_size",
     "batches_left_out",
     "batches_per_epoch",
     "class_tree",
+    "ends_by_itself",
     "finish_epochs",
     "group_size",
     "last_round",
@@ -98,16 +100,33 @@ def leave_sigterm_alone(trainer: Any) -> None:
     trainer._signal_connector.register_signal_handlers = lambda: None
 
 
+def adds_epochs(trainer: Any, horizon: int) -> bool:
+    """Return whether the epoch that ends is the horizon's, or behind it, and a callback added one more."""
+    last = trainer.fit_loop.max_epochs
+    return horizon <= trainer.current_epoch + 1 < last and not ends_by_itself(trainer)
+
+
+def ends_by_itself(trainer: Any) -> bool:
+    """Return whether the user's code ends the training with this epoch, as `EarlyStopping` does."""
+    return bool(trainer.should_stop) and not _unmet_minimums(trainer)
+
+
 def lift_minimums(trainer: Any) -> str:
     """Lets `should_stop` take effect at once; returns which of the Trainer's minimums stood against it."""
+    against = _unmet_minimums(trainer)
+    trainer.fit_loop.min_epochs, trainer.fit_loop.epoch_loop.min_steps = 0, None
+    return " and ".join(against)
+
+
+def _unmet_minimums(trainer: Any) -> list[str]:
+    """Returns the Trainer's minimums that are not reached at the end of this epoch."""
     loop = trainer.fit_loop
     against = []
     if loop.min_epochs and loop.min_epochs > loop.epoch_progress.current.processed:
         against.append(f"min_epochs={loop.min_epochs}")
     if loop.min_steps and loop.min_steps > trainer.global_step:
         against.append(f"min_steps={loop.min_steps}")
-    loop.min_epochs, loop.epoch_loop.min_steps = 0, None
-    return " and ".join(against)
+    return against
 
 
 def limit_batches(trainer: Any, n: int) -> None:

@@ -15,10 +15,11 @@ class ResourceCount:
 
     Args:
         unit: "epochs", "steps" or "samples". base: the resource where the segment began.
+        horizon: the full training. Epochs that a callback adds behind it belong to the last one.
     """
 
-    def __init__(self, unit: str = "epochs", base: int = 0) -> None:
-        self._unit, self._base = unit, base
+    def __init__(self, unit: str = "epochs", base: int = 0, horizon: int = 1) -> None:
+        self._unit, self._base, self._horizon = unit, base, horizon
         self._n_samples = 0  # of this rank in this segment
 
     def add(self, trainer: Any, batch: Any) -> None:
@@ -32,4 +33,4 @@ class ResourceCount:
             return int(trainer.global_step)
         if self._unit == "samples":
             return self._base + internals.sum_over_ranks(trainer, self._n_samples)
-        return n_epochs
+        return min(n_epochs, self._horizon)

@@ -420,3 +420,15 @@ def test_a_report_after_a_pause_gets_the_same_answer_and_is_not_in_the_log() -> 
     assert [answer.kind for answer in answers] == ["pause"] * 3
     assert "was to pause at 1" in answers[2].reason.text
     assert [event.resource for event in driver.log if isinstance(event, ev.Reported)] == [1]
+
+
+@pytest.mark.parametrize(("reached_end", "state"), [(False, TrialState.PAUSED), (True, TrialState.COMPLETED)])
+def test_a_training_that_ended_by_itself_where_it_was_to_pause_is_complete(
+    reached_end: bool, state: TrialState
+) -> None:
+    driver = Driver(spec(scheduler=ASHA(max_epochs=9)), Limits(max_trials=2))
+    driver.fill()
+    controller = driver.controller
+    assert isinstance(controller.report(0, 1, {"error": 0.5}, 1.0, 1.0), Pause)
+    controller.saved(0, "path", "digest", 1, 1, 1.0, 1.0)
+    assert controller.tell(0, 1.0, "done", reached_end=reached_end) is state

@@ -21,6 +21,7 @@ from lightning.pytorch.callbacks import (
     LearningRateFinder,
     ModelCheckpoint,
     ModelPruning,
+    StochasticWeightAveraging,
 )
 from lightning.pytorch.utilities import CombinedLoader
 from rank_bench import Bench, Said, ScriptedChannel, differences
@@ -436,6 +437,7 @@ TRAINED: dict[str, tuple[Callable[[], Any], Callable[[], Any], dict[str, Any]]] 
     "pruning without a reset": (
         Net, lambda: ModelPruning("l1_unstructured", amount=0.2, use_lottery_ticket_hypothesis=False), {},
     ),
+    "weight averaging": (Net, lambda: StochasticWeightAveraging(swa_lrs=0.01, swa_epoch_start=1), {}),
     "late pruning": (Net, lambda: ModelPruning("l1_unstructured", apply_pruning=lambda epoch: epoch > 0), {}),
 }  # fmt: skip
 

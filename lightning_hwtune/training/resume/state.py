@@ -62,7 +62,7 @@ class ResumeState:
         if (
             order.unit == "epochs" and epochs >= order.max_resource
         ):  # nothing would be trained, and no hook would follow
-            check_resumed(self._segment, found, epochs)
+            check_resumed(self._segment, found, order.max_resource)
         if self._is_resumed:
             finders.restore_attributes(trainer, pl_module, found.get("attributes", {}))
 
@@ -70,6 +70,8 @@ class ResumeState:
         """Checks that training continues at the trial's `resource`, and makes the loaders what they were."""
         check_resumed(self._segment, self._restored, resource)
         finders.release_finders(trainer)
+        if self._restored.get("wants_end"):
+            trainer.should_stop = True  # it takes effect once the Trainer's minimums are reached
         saved = self._restored.get("loaders", {}) if self._is_resumed else {}
         self._has_streams = self._reload.resume(trainer, saved, lambda: self._restore_streams(trainer, pl_module))
 
@@ -107,6 +109,7 @@ class ResumeState:
             "ranks": [own] if self._segment.failure is not None else gather_state(own),
             "modules": module_flags.module_flags(trainer, pl_module),
             "pruning": pruning.pruning_masks(trainer, pl_module),
+            "wants_end": self._segment.wants_end,
             "loaders": self._reload.state(trainer),
             "attributes": finders.found_attributes(trainer, pl_module),
             "clock": self._segment.clock.memory(),
