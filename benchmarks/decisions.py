@@ -36,8 +36,9 @@ import numpy as np
 import numpy.typing as npt
 
 import lightning_hwtune
+from lightning_hwtune.core.objectives import Metric, Objectives
 from lightning_hwtune.core.ranking.within import WITHIN
-from lightning_hwtune.core.schedulers import ASHA
+from lightning_hwtune.core.schedulers import ASHA, Race
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.study_speed import study_figures
@@ -85,11 +86,11 @@ def timed(n_objectives: int, shape: str, n: int, within: str, seed: int) -> dict
     """Returns the times of one case as plain data."""
     n_timed = N_TIMED_SLOW if (shape, within, n) == ("front", "farthest_first", 10_000) else N_TIMED[n]
     losses = losses_of(shape, n + n_timed, n_objectives, np.random.default_rng(seed))
-    scheduler = filled(losses[:n], within)
+    race = filled(losses[:n], within)
     spent_us = np.empty(n_timed)
     for i in range(n_timed):
         begun = time.thread_time_ns()
-        decide(scheduler, n + i, losses[n + i])
+        decide(race, n + i, losses[n + i])
         spent_us[i] = (time.thread_time_ns() - begun) / 1e3
     begun = time.thread_time_ns()
     moocore.pareto_rank(losses[:n])
@@ -144,23 +145,24 @@ def losses_of(shape: str, n: int, n_objectives: int, rng: np.random.Generator) -
     return losses
 
 
-def filled(losses: Losses, within: str) -> ASHA:
-    """Returns a scheduler whose first rung these trials have entered, with all due promotions carried out."""
-    scheduler = ASHA(max_epochs=MAX_EPOCHS, within=within).fresh(losses.shape[1])
+def filled(losses: Losses, within: str) -> Race:
+    """Returns a race whose first rung these trials have entered, with all due promotions carried out."""
+    objectives = Objectives([Metric(f"m{i}", "min") for i in range(losses.shape[1])])
+    race = ASHA(max_epochs=MAX_EPOCHS, within=within).start(objectives)
     for trial_id, loss in enumerate(losses):
-        scheduler.record(trial_id, 0, LEVEL, loss, "pause")
+        race.record(trial_id, 0, LEVEL, loss, "pause")
     n_go_on = len(losses) // 3
-    for trial_id, _ in list(scheduler.finishers())[:n_go_on]:
-        scheduler.promoted(trial_id, 0, LEVEL)
-    return scheduler
+    for trial_id, _ in list(race.finishers())[:n_go_on]:
+        race.promoted(trial_id, 0, LEVEL)
+    return race
 
 
-def decide(scheduler: ASHA, trial_id: int, loss: Losses) -> None:
+def decide(race: Race, trial_id: int, loss: Losses) -> None:
     """Lets one trial report, and promotes whoever is due."""
-    verdict = scheduler.verdict(trial_id, 0, LEVEL, loss)
-    scheduler.record(trial_id, 0, LEVEL, loss, verdict.kind)
-    while (promotion := scheduler.promotable()) is not None:
-        scheduler.promoted(promotion.trial_id, 0, promotion.level)
+    verdict = race.verdict(trial_id, 0, LEVEL, loss)
+    race.record(trial_id, 0, LEVEL, loss, verdict.kind)
+    while (promotion := race.promotable()) is not None:
+        race.promoted(promotion.trial_id, 0, promotion.level)
 
 
 def figures(rows: list[dict[str, Any]]) -> dict[str, float]:

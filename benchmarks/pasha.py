@@ -46,7 +46,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +62,7 @@ from lightning_hwtune.core.ranking.fronts import non_dominated_mask
 from lightning_hwtune.core.ranking.hypervolume import hypervolume
 from lightning_hwtune.core.record import TrialRecord
 from lightning_hwtune.core.schedulers import ASHA, PASHA, Scheduler
+from lightning_hwtune.core.schedulers.pasha import GrowingRace
 from lightning_hwtune.core.searchers import Listed, Random, Searcher
 from lightning_hwtune.core.space import Float, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
@@ -91,11 +92,9 @@ IS_SETTLED = 0.9  # rank correlation with the full training
 class WholeLadder(PASHA):
     """PASHA whose ladder is whole from the beginning, which is ASHA with PASHA's choice of who goes on."""
 
-    def fresh(self, n_objectives: int, names: Sequence[str] = ()) -> Self:
-        """Returns a copy that has nothing left to grow."""
-        new = super().fresh(n_objectives, names)
-        new._top = len(new.levels) - 1
-        return new
+    def start(self, objectives: Objectives) -> GrowingRace:
+        """Returns a race that has nothing left to grow."""
+        return GrowingRace(self, objectives, is_whole=True)
 
 
 def schedulers(max_epochs: int) -> dict[str, Scheduler]:
@@ -135,7 +134,7 @@ class Remembered:
 def selected(state: StudyState) -> TrialRecord:
     """Returns the trial that is best at the deepest rung with a finite value."""
     objectives = state.spec.objectives
-    for level in reversed(state.scheduler.levels):
+    for level in reversed(state.race.levels):
         found = [(t, m) for t in state.trials if level in t.decided and (m := t.at(level)) is not None]
         losses = [(float(objectives.loss(m.values)[0]), t.trial_id) for t, m in found]
         finite = [pair for pair in losses if np.isfinite(pair[0])]

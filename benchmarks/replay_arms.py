@@ -101,11 +101,11 @@ def _scheduler(problem: Problem, arm: Mapping[str, Any], seed: int) -> Scheduler
     if kind == "synetune":
         from benchmarks.peers.replay_syne_tune import SyneTuneMOASHA
 
-        return SyneTuneMOASHA(last, float(Fraction(arm.get("eta", ETA))), is_repaired=variant == "repaired")
+        return SyneTuneMOASHA(last, eta=float(Fraction(arm.get("eta", ETA))), is_repaired=variant == "repaired")
     if kind == "neps":
         from benchmarks.peers.replay_neps import NePSMOASHA
 
-        return NePSMOASHA(last, ETA, seed)
+        return NePSMOASHA(last, eta=ETA, seed=seed)
     if kind == "optuna":
         return RunToEnd(last)
     return scheduler_from_settings({**arm["scheduler"], "max_epochs": last})

@@ -54,7 +54,7 @@ def option_table(*classes: Callable[..., Any]) -> str:
     """Returns the options of these classes, with their defaults and what the docstrings say about them."""
     rows = ["| option | default | meaning |", "|---|---|---|"]
     for cls in classes:
-        told = dict(_arguments(inspect.getdoc(cls) or ""))
+        told = dict(pair for part in reversed(inspect.getmro(cls)) for pair in _arguments(inspect.getdoc(part) or ""))
         for name, item in options(cls).items():
             default = "needed" if item.default is inspect.Parameter.empty else _written(item.default)
             rows.append(f"| `{name}` | {default} | {told.get(name, '')} |")

@@ -14,8 +14,9 @@ One thing is mended, without which four workers could not begin: where all trial
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping, Sequence
-from typing import Any, ClassVar, Self, final
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
 
 import neps
 import numpy as np
@@ -23,41 +24,53 @@ import numpy.typing as npt
 from neps.optimizers.optimizer import SampledConfig
 from neps.optimizers.utils.brackets import Rung
 
-from benchmarks.peers.replay_scheduler import PeerScheduler
-from lightning_hwtune.core.decisions import Pause, Reason, Stop, Verdict
-from lightning_hwtune.core.schedulers import Promotion
+from lightning_hwtune.core.decisions import Pause, Reason, Verdict
+from lightning_hwtune.core.objectives import Objectives
+from lightning_hwtune.core.schedulers import Promotion, Race, Scheduler
+from lightning_hwtune.core.schedulers.ladder import Ladder
 
 __all__ = ["NePSMOASHA"]
 
 
-@final
-class NePSMOASHA(PeerScheduler):
+@dataclass(frozen=True, repr=False, kw_only=True)
+class NePSMOASHA(Scheduler):
     """NePS's rule, through its own ask and tell.
 
     Args:
-        max_resource: of a full training. eta: one in eta goes on. seed: of what NePS draws.
+        eta: one in eta goes on. seed: of what NePS draws.
     """
 
     name: ClassVar[str] = "neps_moasha"
+    eta: int = 3
+    seed: int = 0
 
-    def __init__(self, max_resource: int, eta: int, seed: int) -> None:
+    def rungs(self, unit: str, last: int) -> Ladder:
+        """Returns NePS's ladder."""
+        return Ladder(unit, tuple(int(level) for _, level in sorted(self.rule(last).rung_to_fid.items())))
+
+    def start(self, objectives: Objectives) -> Race:
+        """Returns a race that has heard of no trial."""
+        np.random.seed(self.seed)  # noqa: NPY002 - the generator that NePS uses
+        return _NePSRace(self.ladder, self.rule(self.max_resource))
+
+    def rule(self, last: int) -> Any:
+        """Returns NePS's own optimizer."""
+
         class Space(neps.PipelineSpace):
             x = neps.Float(0.0, 1.0)
-            resource = neps.IntegerFidelity(1, max_resource)
+            resource = neps.IntegerFidelity(1, last)
 
         _mend()
-        self._eta, self._seed = eta, seed
-        self._rule = neps.algorithms.moasha(Space(), eta=eta)
-        self._tool = neps.AskAndTell(self._answer)
-        self._answered: SampledConfig | None = None
-        by_rung = sorted(self._rule.rung_to_fid.items())
-        self.levels = tuple(int(level) for _, level in by_rung)
-        self._rungs = {int(level): rung for rung, level in by_rung}
+        return neps.algorithms.moasha(Space(), eta=self.eta)
 
-    def fresh(self, n_objectives: int, names: Sequence[str] = ()) -> Self:
-        """Returns one that has heard of no trial."""
-        np.random.seed(self._seed)  # noqa: NPY002 - the generator that NePS uses
-        return type(self)(self.max_resource, self._eta, self._seed)
+
+@final
+class _NePSRace(Race):
+    def __init__(self, ladder: Ladder, rule: Any) -> None:
+        super().__init__(ladder)
+        self._rule, self._tool = rule, neps.AskAndTell(self._answer)
+        self._answered: SampledConfig | None = None
+        self._rungs = {int(level): rung for rung, level in rule.rung_to_fid.items()}
 
     def joined(self, trial_id: int, bracket: int) -> None:
         """NePS is asked for a new configuration, and numbers it as we do, but from 1.
@@ -71,10 +84,9 @@ class NePSMOASHA(PeerScheduler):
             self._answered = SampledConfig(id=self._id(trial_id, level), config=config, previous_config_id=None)
         self._begin(trial_id, self.levels[0])
 
-    def verdict(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
-        """Returns Pause, at the end Stop."""
-        reason = Reason("peer", f"trained to {level}")
-        return Stop(reason) if level >= self.max_resource else Pause(reason)
+    def judge(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
+        """Returns Pause."""
+        return Pause(Reason("peer", f"trained to {level}"))
 
     def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
         """NePS is told the result; one that is not finite as infinitely bad."""
@@ -92,7 +104,7 @@ class NePSMOASHA(PeerScheduler):
             return None
         level = self.levels[int(rung) - min(self._rungs.values())]
         reason = Reason("peer", f"promoted from {level}")
-        return Promotion(int(number) - 1, level, self.next_target(0, level), reason)
+        return Promotion(int(number) - 1, level, self.ladder.above(level), reason)
 
     def promoted(self, trial_id: int, bracket: int, level: int) -> None:
         """NePS is asked, and begins this promotion."""

@@ -14,8 +14,8 @@ The draws are those of all other arms: MOASHA itself draws uniformly.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import Any, ClassVar, Self, final
+from dataclasses import dataclass
+from typing import ClassVar, final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,10 @@ from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
 from syne_tune.optimizer.schedulers.multiobjective.multiobjective_priority import MOPriority
 from syne_tune.optimizer.schedulers.multiobjective.non_dominated_priority import compute_epsilon_net, pareto_efficient
 
-from benchmarks.peers.replay_scheduler import PeerScheduler
 from lightning_hwtune.core.decisions import Continue, Reason, Stop, Verdict
+from lightning_hwtune.core.objectives import Objectives
+from lightning_hwtune.core.schedulers import Race, Scheduler
+from lightning_hwtune.core.schedulers.ladder import Ladder
 
 __all__ = ["RepairedPriority", "SyneTuneMOASHA"]
 
@@ -49,37 +51,42 @@ class RepairedPriority(MOPriority):
         return np.argsort(order)
 
 
-@final
-class SyneTuneMOASHA(PeerScheduler):
+@dataclass(frozen=True, repr=False, kw_only=True)
+class SyneTuneMOASHA(Scheduler):
     """Syne Tune's rule; nothing is ever paused.
 
     Args:
-        max_resource: of a full training. eta: one in eta goes on. is_repaired: see the module.
+        eta: one in eta goes on. is_repaired: see the module.
     """
 
     name: ClassVar[str] = "syne_tune_moasha"
+    eta: float = 3.0
+    is_repaired: bool = False
 
-    def __init__(self, max_resource: int, eta: float, *, is_repaired: bool) -> None:
-        self._arguments: dict[str, Any] = {"max_resource": max_resource, "eta": eta, "is_repaired": is_repaired}
-        rule = MOASHA(
-            {},
-            metrics=["first"],
-            max_t=max_resource,
-            reduction_factor=eta,
-            multiobjective_priority=RepairedPriority() if is_repaired else None,
-        )
-        self._bracket: Bracket = rule.brackets[0]
-        levels = {int(level) for level, _ in self._bracket.rungs}
-        self.levels = tuple(sorted(levels | {max_resource}))
+    def rungs(self, unit: str, last: int) -> Ladder:
+        """Returns Syne Tune's ladder."""
+        levels = {int(level) for level, _ in self.bracket(last).rungs}
+        return Ladder(unit, tuple(sorted(levels | {last})))
 
-    def fresh(self, n_objectives: int, names: Sequence[str] = ()) -> Self:
-        """Returns one with empty rungs."""
-        return type(self)(**self._arguments)
+    def start(self, objectives: Objectives) -> Race:
+        """Returns a race with empty rungs."""
+        return _SyneTuneRace(self.ladder, self.bracket(self.max_resource))
 
-    def verdict(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
+    def bracket(self, last: int) -> Bracket:
+        """Returns the bracket of Syne Tune's own scheduler."""
+        priority = RepairedPriority() if self.is_repaired else None
+        rule = MOASHA({}, metrics=["first"], max_t=last, reduction_factor=self.eta, multiobjective_priority=priority)
+        return rule.brackets[0]
+
+
+@final
+class _SyneTuneRace(Race):
+    def __init__(self, ladder: Ladder, bracket: Bracket) -> None:
+        super().__init__(ladder)
+        self._bracket = bracket
+
+    def judge(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
         """Returns what the rule says; between rungs it always says "continue"."""
-        if level >= self.max_resource:
-            return Stop(Reason("max-resource", f"trained to {level}"))
         asked = copy.copy(self._bracket)
         asked.rungs = [(milestone, dict(recorded)) for milestone, recorded in self._bracket.rungs]
         action = asked.on_result(trial_id, level, _named(loss))

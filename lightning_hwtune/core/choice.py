@@ -29,7 +29,7 @@ class Choice:
     """Chooses for one study, from its present state."""
 
     def __init__(self, state: StudyState) -> None:
-        self.state, self.spec, self.scheduler = state, state.spec, state.scheduler
+        self.state, self.spec, self.race = state, state.spec, state.race
         self._allocation = state.spec.allocation
         self._reserved: Start | Resume | None = None
         self._known: History | None = None  # of the present state
@@ -180,7 +180,7 @@ class Choice:
             return self._n_finishers_due() > 0
         if reserved.reason.rule == "closing":
             return self._new() is None
-        return self.scheduler.is_promotable(reserved.trial_id, reserved.promoted_from)
+        return self.race.is_promotable(reserved.trial_id, reserved.promoted_from)
 
     def _unfinished(self) -> Resume | None:
         """Trials that are cleared to go on but are in no segment: interrupted, retried, or at a limit."""
@@ -192,11 +192,11 @@ class Choice:
         return Resume(trial.trial_id, trial.num_devices, trial.target, None, reason)
 
     def _promotion(self, exclude: Container[int] | None = None) -> Resume | None:
-        return self._promoted(self.scheduler.promotable(exclude=self._bound if exclude is None else exclude))
+        return self._promoted(self.race.promotable(exclude=self._bound if exclude is None else exclude))
 
     def _closing(self) -> Resume | None:
         """Returns a promotion out of a rung that would wait for ever, as no further trial can begin."""
-        return self._promoted(self.scheduler.closing(exclude=self._bound))
+        return self._promoted(self.race.closing(exclude=self._bound))
 
     def _promoted(self, promotion: Promotion | None) -> Resume | None:
         if promotion is None:
@@ -220,14 +220,14 @@ class Choice:
 
     def _start(self, config: Mapping[str, Any], draw: int | None) -> Start:
         trial_id = len(self.state.trials)
-        bracket = self.scheduler.draw_bracket(stream(self.spec.seed, "bracket", trial_id))
+        bracket = self.race.draw_bracket(stream(self.spec.seed, "bracket", trial_id))
         origin = "enqueued by the user" if draw is None else f"draw {draw} of the {self.spec.searcher.name} searcher"
         return Start(
             trial_id=trial_id,
             config=config,
             num_devices=self._allocation.devices(config),
             bracket=bracket,
-            target=self.scheduler.first_target(bracket),
+            target=self.race.first_target(bracket),
             seed=int(stream(self.spec.seed, "trial", trial_id).integers(2**31 - 1)),
             source="enqueued" if draw is None else "searcher",
             draw=draw,
@@ -241,7 +241,7 @@ class Choice:
 
     def _n_finishers_due(self) -> int:
         """How many more trials should be trained to the end, once nothing else is left to do."""
-        under_way = sum(trial.target >= self.scheduler.max_resource for trial in self._running_trials())
+        under_way = sum(trial.target >= self.race.max_resource for trial in self._running_trials())
         return self.state.limits.n_finishers - self.state.n_full - under_way
 
     def _running_trials(self) -> list[TrialRecord]:
@@ -253,7 +253,7 @@ class Choice:
         Each device count that the space searches gets a finisher if one can be had; otherwise the scheduler's order
         decides. Waits while a running trial may still arrive at a rung.
         """
-        due, top = self._n_finishers_due(), self.scheduler.max_resource
+        due, top = self._n_finishers_due(), self.race.max_resource
         if due <= 0 or any(trial.target < top for trial in self._running_trials()):
             return None
         able = [(trial, level) for trial, level in self._unpromoted() if self._may_finish(trial)]
@@ -278,7 +278,7 @@ class Choice:
 
     def _unpromoted(self) -> list[tuple[TrialRecord, int]]:
         """Trials that no rung promoted and that can still move, with their level; the deepest rung's best first."""
-        return [(self.state.trials[i], level) for i, level in self.scheduler.finishers() if i not in self._bound]
+        return [(self.state.trials[i], level) for i, level in self.race.finishers() if i not in self._bound]
 
 
 @final

@@ -52,7 +52,7 @@ class Controller:
         observe: Sink = lambda events: None,
         whole: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        self.state, self.spec, self.scheduler = state, state.spec, state.scheduler
+        self.state, self.spec, self.race = state, state.spec, state.race
         self._sink, self._observe, self._whole = sink, observe, whole
         self._choice, self._allocation = Choice(state), state.spec.allocation
 
@@ -121,7 +121,7 @@ class Controller:
             trial.check_move(TrialState.RUNNING)  # before it is in the log, from which nothing goes away
             number, checkpoint, promoted_from = trial.segment + 1, trial.checkpoint, decision.promoted_from
             if checkpoint is None and trial.measurements:
-                text = f"it has no checkpoint: {trial.resource} {self.scheduler.unit} are trained again from scratch"
+                text = f"it has no checkpoint: {trial.resource} {self.race.unit} are trained again from scratch"
                 events.append(ev.Noted(at=now, trial_id=trial.trial_id, text=text))
         events.append(
             ev.SegmentStarted(
@@ -226,7 +226,7 @@ class Controller:
         self, trial: TrialRecord, measurement: Measurement, loss: npt.NDArray[np.float64], *, is_inside: bool
     ) -> tuple[int | None, Verdict, int]:
         """Returns the level decided here (None: nothing new is decided), the verdict, and the resource cleared to."""
-        if is_inside and self.scheduler.pauses and measurement.resource < self.scheduler.max_resource:
+        if is_inside and self.spec.scheduler.pauses and measurement.resource < self.race.max_resource:
             text = "inside an epoch, where a trial cannot pause; rungs are decided at the epoch's end"
             return None, Continue(Reason("inside-epoch", text)), trial.target
         level = self._level(trial, measurement.resource)
@@ -236,27 +236,23 @@ class Controller:
         if trial.target > level and is_finite:
             text = f"was promoted to {trial.target} before it came to {level}"
             return level, Continue(Reason("cleared", text)), trial.target
-        verdict = self.scheduler.verdict(trial.trial_id, trial.bracket, level, loss)
+        verdict = self.race.verdict(trial.trial_id, trial.bracket, level, loss)
         if isinstance(verdict, Continue):
-            return level, verdict, self.scheduler.next_target(trial.bracket, level)
-        if trial.target > level and level < self.scheduler.max_resource:
+            return level, verdict, self.race.next_target(trial.bracket, level)
+        if trial.target > level and level < self.race.max_resource:
             verdict = _without_clearance(verdict, trial.target)
         return level, verdict, min(trial.target, level)
 
     def _level(self, trial: TrialRecord, resource: int) -> int | None:
         """The deepest undecided level that this resource reaches; with epochs a report falls on it exactly."""
         floor = max(trial.decided, default=0)
-        first = self.scheduler.first_target(trial.bracket)
-        return max(
-            (level for level in self.scheduler.levels if max(floor + 1, first) <= level <= resource), default=None
-        )
+        first = self.race.first_target(trial.bracket)
+        return max((level for level in self.race.levels if max(floor + 1, first) <= level <= resource), default=None)
 
     def _repeat(self, trial: TrialRecord, resource: int) -> Verdict:
         """The answer where nothing new is decided: between rungs, or where work is done again after a loss."""
-        if resource >= self.scheduler.max_resource:
-            return Stop(
-                Reason("max-resource", f"trained to the full {self.scheduler.max_resource} {self.scheduler.unit}")
-            )
+        if resource >= self.race.max_resource:
+            return self.race.ladder.end()
         if resource in trial.decided:
             return Continue(Reason("repeated", f"rung {resource} was decided before: {trial.decided[resource]}"))
         return Continue(Reason("between-rungs", f"next decision at {trial.target}"))
@@ -330,7 +326,7 @@ class Controller:
     ) -> tuple[TrialState, str, int]:
         """Returns the trial's next state, the error to keep, and the devices of its next segment."""
         devices, back = trial.num_devices, TrialState.PAUSED if trial.checkpoint else TrialState.WAITING
-        is_full = trial.resource >= self.scheduler.max_resource
+        is_full = trial.resource >= self.race.max_resource
         if segment.verdict == "stop" and not is_full:
             return TrialState.STOPPED, error, devices
         if outcome == "interrupted" or (outcome == "done" and is_paused):

@@ -22,7 +22,7 @@ from lightning_hwtune.forms import checked_class
 __all__ = ["Cost", "DeviceSeconds", "Metric", "Objective", "Objectives", "TrainSeconds"]
 
 
-@checked_class
+@checked_class()
 @dataclass(frozen=True, slots=True)
 class Metric:
     """A value that the training logs under `name`, e.g. `Metric("val/acc", "max")`.
@@ -64,7 +64,7 @@ class Metric:
         return min(best, new) if self.mode == "min" else max(best, new)
 
 
-@checked_class
+@checked_class()
 @dataclass(frozen=True, slots=True)
 class TrainSeconds:
     """Seconds from the start of training to the report, validation included, summed over segments; minimised."""
@@ -75,7 +75,7 @@ class TrainSeconds:
     is_measured: ClassVar[bool] = True
 
 
-@checked_class
+@checked_class()
 @dataclass(frozen=True, slots=True)
 class DeviceSeconds:
     """Training seconds times the devices they ran on, summed over segments; minimised."""
@@ -86,7 +86,7 @@ class DeviceSeconds:
     is_measured: ClassVar[bool] = True
 
 
-@checked_class
+@checked_class()
 @dataclass(frozen=True, slots=True)
 class Cost:
     """Useful device-seconds times the pool's price, in US dollars; minimised. Start-ups and lost work are not in it."""

@@ -112,7 +112,7 @@ class _Run:
 
     def _schedule(self, segment: Segment, ready_at: float) -> None:
         """Schedules the report at the next level: those between levels decide nothing."""
-        levels = self._state.scheduler.levels
+        levels = self._state.race.levels
         resource = next((level for level in levels if level > segment.reached), levels[-1])
         at = ready_at + max(resource - segment.reached, 0) * self._trial_epoch_s(segment.trial_id)
         heapq.heappush(self._coming, (max(at, self._now), segment.trial_id, resource))

@@ -10,14 +10,13 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, Self, final
 
 from lightning_hwtune.core.hardware.allocation import AllocationPolicy, allocation_for
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Objectives, TrainSeconds
-from lightning_hwtune.core.schedulers import Scheduler, scheduler_from_settings
-from lightning_hwtune.core.searchers import ParetoPrior, Searcher, searcher_from_settings
+from lightning_hwtune.core.schedulers import Race, Scheduler, scheduler_from_settings
+from lightning_hwtune.core.searchers import Searcher, searcher_from_settings
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, StorageError
 from lightning_hwtune.forms import FORMS
@@ -26,7 +25,6 @@ __all__ = ["AUTO", "Limits", "StudySpec"]
 
 AUTO = "auto"
 _MOST_FINISHERS = 4
-_USUAL_ETA = Fraction(3)  # of schedulers without one
 
 
 @final
@@ -64,8 +62,7 @@ class Limits:
         if self.finishers != AUTO:
             return self
         most = _MOST_FINISHERS if len(spec.objectives) > 1 else 1
-        eta = getattr(spec.scheduler, "eta", _USUAL_ETA)
-        promoted = most if self.max_trials is None else math.ceil(self.max_trials / eta)
+        promoted = most if self.max_trials is None else math.ceil(self.max_trials / spec.scheduler.ladder.eta)
         return dataclasses.replace(self, finishers=min(most, promoted))
 
     @property
@@ -111,7 +108,7 @@ class StudySpec:
             object.__setattr__(self, name, FORMS["Study"][name].read(name, getattr(self, name)))
         self.searcher.check(self.space)
         self.searcher.check_objectives(self.objectives)
-        self.fresh_scheduler()  # refuses an order that names no objective
+        self.race()  # refuses an order that names no objective
         self._check_hardware()
 
     def _check_hardware(self) -> None:
@@ -191,17 +188,16 @@ class StudySpec:
             text = "the study's settings cannot be read: the stored study is newer than this version, or damaged"
             raise StorageError(f"{text} ({error})") from error
 
-    def fresh_scheduler(self) -> Scheduler:
-        """Returns the scheduler with empty rungs; beside a prior it keeps front members."""
-        # a prior's draws are good, and most would be stopped for ever
-        chosen = self.scheduler.keeping_front() if isinstance(self.searcher, ParetoPrior) else self.scheduler
-        return chosen.fresh(len(self.objectives), self.objectives.names)
+    def race(self) -> Race:
+        """Returns the race of this study with empty rungs; it keeps front members where the searcher wants it."""
+        chosen = self.scheduler.keeping_front() if self.searcher.keeps_front else self.scheduler
+        return chosen.start(self.objectives)
 
     def differences(self, given: StudySpec) -> dict[str, tuple[object, object]]:
         """Returns what `given` changes that a stored study may not change: setting -> (stored, given)."""
         mine, theirs = self.to_dict(), given.to_dict()
         found = {f"space.{key}": pair for key, pair in self.space.differences(given.space).items()}
-        if isinstance(self.searcher, ParetoPrior):  # keeps the front in any case, and older logs say so here
+        if self.searcher.keeps_front:  # keeps the front in any case, and older logs say so here
             mine["scheduler"] = self.scheduler.keeping_front().settings()
             theirs["scheduler"] = given.scheduler.keeping_front().settings()
         found |= _differing("scheduler", mine["scheduler"], theirs["scheduler"])

@@ -75,7 +75,7 @@ class StudyState:
             skipped: draws below it that were overtaken and are still to come.
         notes: in the order of the log. topics: of the notes about the whole study, see `events.Noted`.
         limits: of the newest session. closed: how the newest session ended; None while it is open or was killed.
-        scheduler: its rungs. full: trials at their end with finite losses, by id.
+        race: its rungs. full: trials at their end with finite losses, by id.
         slowest_s: the most seconds that one unit of resource took so far; slowest_report_s: that one report took.
         study_id: what names the study for good; "" for one of 0.1.0. session: the newest; None before the first.
         clock: how long the study was driven.
@@ -83,7 +83,7 @@ class StudyState:
 
     def __init__(self, spec: StudySpec) -> None:
         self.spec = spec
-        self.scheduler = spec.fresh_scheduler()
+        self.race = spec.race()
         self.limits = Limits().resolved(spec)
         self.trials: list[TrialRecord] = []
         self.segments: list[Segment] = []
@@ -166,7 +166,7 @@ class StudyState:
         A limit pauses a trial that is cleared to train on: no rung has decided against it.
         """
         reached, target = segment.reached, self.trials[segment.trial_id].target
-        return segment.verdict != "continue" and target <= reached < self.scheduler.max_resource
+        return segment.verdict != "continue" and target <= reached < self.race.max_resource
 
     def apply(self, event: ev.Event) -> None:
         """Takes one fact into the state. The only writer of state."""
@@ -202,7 +202,7 @@ class StudyState:
         trial.best_of = next((metric.name for metric in self.spec.objectives.best_so_far), "")
         self.trials.append(trial)
         self.waiting.add(trial.trial_id)
-        self.scheduler.joined(trial.trial_id, trial.bracket)
+        self.race.joined(trial.trial_id, trial.bracket)
         if event.draw is None:
             self.enqueued.pop(0)
         else:
@@ -240,13 +240,13 @@ class StudyState:
         self.running[event.trial_id] = segment
         self.waiting.discard(event.trial_id)
         if event.promoted_from is not None:
-            self.scheduler.promoted(event.trial_id, trial.bracket, event.promoted_from)
+            self.race.promoted(event.trial_id, trial.bracket, event.promoted_from)
 
     def _reported(self, event: ev.Reported) -> None:
         trial, segment = self.trials[event.trial_id], self.running[event.trial_id]
         if segment.verdict == "pause" and self.is_over(segment):
             # only old logs have reports after a pause: such a trial has left the rung where it was to wait
-            self.scheduler.promoted(trial.trial_id, trial.bracket, max(trial.decided))
+            self.race.promoted(trial.trial_id, trial.bracket, max(trial.decided))
         measurement = Measurement(event.resource, event.values, event.train_s, event.device_s)
         _insert(trial.measurements, measurement)
         segment.reached, segment.verdict = max(segment.reached, event.resource), event.verdict
@@ -261,8 +261,8 @@ class StudyState:
         if event.level is not None:
             kind = "continue" if event.target > event.level else event.verdict
             trial.decided[event.level] = kind
-            self.scheduler.record(event.trial_id, trial.bracket, event.level, loss, kind)
-        self.scheduler.observe(event.trial_id, trial.bracket, event.resource, loss)
+            self.race.record(event.trial_id, trial.bracket, event.level, loss, kind)
+        self.race.observe(event.trial_id, trial.bracket, event.resource, loss)
 
     def _checkpoint_saved(self, event: ev.CheckpointSaved) -> None:
         trial = self.trials[event.trial_id]
@@ -294,7 +294,7 @@ class StudyState:
         trial.move(TrialState(event.state))
         if trial.state.is_final:
             self._finished(trial, event)
-        elif trial.target > trial.resource or trial.resource >= self.scheduler.max_resource:
+        elif trial.target > trial.resource or trial.resource >= self.race.max_resource:
             self.waiting.add(trial.trial_id)
 
     def _finished(self, trial: TrialRecord, event: ev.SegmentEnded) -> None:
@@ -304,7 +304,7 @@ class StudyState:
                 self.full.add(trial.trial_id)
             self._stand_higher(trial)
             return
-        self.scheduler.withdraw(trial.trial_id)
+        self.race.withdraw(trial.trial_id)
         if trial.state is TrialState.FAILED:
             trial.error = event.error
             self.n_failed += 1
@@ -314,13 +314,11 @@ class StudyState:
         last = trial.last
         if last is None:
             return
-        lowest = max(self.scheduler.first_target(trial.bracket), last.resource + 1)
-        for level in self.scheduler.levels:
+        lowest = max(self.race.first_target(trial.bracket), last.resource + 1)
+        for level in self.race.levels:
             if level >= lowest:
                 trial.decided[level] = "stop"
-                self.scheduler.record(
-                    trial.trial_id, trial.bracket, level, self.spec.objectives.loss(last.values), "stop"
-                )
+                self.race.record(trial.trial_id, trial.bracket, level, self.spec.objectives.loss(last.values), "stop")
 
     def _noted(self, event: ev.Noted) -> None:
         self.notes.append(event)

@@ -58,11 +58,20 @@ def checked_call(
     return decorate
 
 
-def checked_class(cls: C) -> C:
-    """Lets the constructor of a dataclass go through the table under the name of its class."""
-    init: Any = cls.__init__  # type: ignore[misc]
-    cls.__init__ = checked_call(cls.__name__, prefix=f"{cls.__name__}.")(init)  # type: ignore[misc]
-    return cls
+def checked_class(*, prefix: str | None = None) -> Callable[[C], C]:
+    """Lets the constructor of a dataclass go through the table under the name of its class.
+
+    Args:
+        prefix: goes before the names of arguments in messages; None = the class and a dot.
+    """
+
+    def decorate(cls: C) -> C:
+        init: Any = cls.__init__  # type: ignore[misc]
+        called = f"{cls.__name__}." if prefix is None else prefix
+        cls.__init__ = checked_call(cls.__name__, prefix=called)(init)  # type: ignore[misc]
+        return cls
+
+    return decorate
 
 
 def _bound(

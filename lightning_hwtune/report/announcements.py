@@ -125,7 +125,7 @@ def _forecast(state: StudyState, check: CheckFacts) -> Iterator[Text]:
     left_s = time_left_s(state, state.last_at, pace)
     forecast = rung_forecast(state.spec.scheduler, n_trials, state.limits.n_finishers)
     if forecast["epochs"] > n_epochs_spent(state) and left_s > 0:
-        about = f"{forecast['bound'] or 'about'} {counted(forecast['epochs'], state.scheduler.unit)}"
+        about = f"{forecast['bound'] or 'about'} {counted(forecast['epochs'], state.race.unit)}"
         yield Text(f"forecast: {about}, roughly {duration(left_s)} on this pool, start-ups of segments included")
 
 
@@ -163,14 +163,14 @@ def _first_rung_advice(state: StudyState, pace: Pace, first_rung: int) -> str:
 
 def totals(state: StudyState, now: float, left_s: float = math.nan) -> str:
     """Returns the study in one line: trials, fully trained ones, epochs, time, cost; what is left if that is known."""
-    limits, full = state.limits, len(state.trials) * state.scheduler.max_resource
+    limits, full = state.limits, len(state.trials) * state.race.max_resource
     of = f" of {limits.max_trials}" if limits.max_trials is not None else ""
     spent = n_epochs_spent(state)
     time_s = duration(state.wall_s(now))
     parts = [
         f"trial {len(state.trials)}{of}",
         f"{state.n_full} fully trained",
-        counted(spent, state.scheduler.unit) + (f" ({share(spent, full)} of full)" if full else ""),
+        counted(spent, state.race.unit) + (f" ({share(spent, full)} of full)" if full else ""),
         f"{time_s} of {duration(limits.max_time_s)}" if limits.max_time_s is not None else time_s,
     ]
     if state.spec.pool.usd_per_device_hour is not None:
@@ -209,7 +209,7 @@ def _reported(state: StudyState, event: ev.Reported) -> Line | None:
         verdict = f"goes on at rung {event.level}"
     elif event.verdict == "pause":
         verdict = f"pauses at {_resource(state, event.resource)}"
-    elif event.resource < state.scheduler.max_resource:
+    elif event.resource < state.race.max_resource:
         verdict = f"is stopped at rung {event.level}"
     else:
         return None
@@ -219,7 +219,7 @@ def _reported(state: StudyState, event: ev.Reported) -> Line | None:
 def _ended(state: StudyState, event: ev.SegmentEnded) -> Line | None:
     name, error = f"trial {event.trial_id}", first_line(event.error)
     if event.state == TrialState.COMPLETED:
-        trial, full = state.trials[event.trial_id], state.scheduler.max_resource
+        trial, full = state.trials[event.trial_id], state.race.max_resource
         last = trial.last
         values = f", {values_text(state.spec.objectives, last.values)}" if last else ""
         reached = _resource(state, last.resource) if last else "its end"
@@ -260,4 +260,4 @@ _TELL: Mapping[type[ev.Event], Callable[[StudyState, Any], Line | None]] = {
 
 
 def _resource(state: StudyState, resource: int) -> str:
-    return f"{state.scheduler.unit.removesuffix('s')} {resource}"
+    return f"{state.race.unit.removesuffix('s')} {resource}"

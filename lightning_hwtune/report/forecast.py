@@ -76,7 +76,7 @@ def time_left_s(state: StudyState, now: float, checked: Pace | None = None) -> f
 
 def start_ups(state: StudyState, pace: Pace) -> StartUps | None:
     """Returns what part start-ups will be where one takes longer than training to the first rung; else None."""
-    levels, n_trials, settings = state.scheduler.levels, state.limits.max_trials, state.spec.scheduler.settings()
+    levels, n_trials, settings = state.race.levels, state.limits.max_trials, state.spec.scheduler.settings()
     if n_trials is None or n_trials > _MAX_TRIALS or state.trials or pace.startup_s <= levels[0] * pace.epoch_s:
         return None
     share = _share(outlook(state, state.last_at, pace, n_runs=1))

@@ -72,7 +72,7 @@ def _running_table(state: StudyState, running: Sequence[Segment], now: float, wi
         for segment in running
     ]
     names = state.spec.objectives.names
-    return _table(("trial", "devices", state.scheduler.unit, "of", "time", *names, "configuration"), rows, width)
+    return _table(("trial", "devices", state.race.unit, "of", "time", *names, "configuration"), rows, width)
 
 
 def _front_table(state: StudyState, front: Sequence[Point], width: int) -> Table:

@@ -52,7 +52,7 @@ def front_points(state: StudyState, at: str = "full") -> list[Point]:
         ArgumentError: `at` is something else than "full", "rung" or "any".
     """
     if at == "rung":
-        levels = reversed(state.scheduler.levels)
+        levels = reversed(state.race.levels)
         return [point for level in levels for point in non_dominated(state, rung_points(state, level))]
     return non_dominated(state, candidates(state, at))
 

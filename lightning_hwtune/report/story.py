@@ -44,7 +44,7 @@ def _unit(item: Objective) -> str:
 
 
 def _head(state: StudyState, trial: TrialRecord) -> list[str]:
-    scheduler = state.scheduler
+    scheduler = state.race
     return [
         f"trial {trial.trial_id} is {trial.state}: {trial.resource} of {scheduler.max_resource} {scheduler.unit}, "
         f"{counted(trial.segment, 'segments')}, {counted(trial.num_devices, 'devices')}",
@@ -73,7 +73,7 @@ def _folding(event: ev.Event) -> tuple[int, str] | int:
 
 def _quiet_reports(state: StudyState, reports: Sequence[Any]) -> str:
     first, last = reports[0], reports[-1]
-    unit = state.scheduler.unit.removesuffix("s")
+    unit = state.race.unit.removesuffix("s")
     verb = "done again" if last.rule == "repeated" else "trained"
     if first is last:
         return f"{unit} {last.resource} {verb}: {values_text(state.spec.objectives, last.values)} [{last.rule}]"
@@ -107,8 +107,8 @@ def _reported(state: StudyState, event: ev.Reported) -> str:
     elif event.verdict == "pause":
         verdict = f"paused{where}"
     else:
-        verdict = "reached the end" if event.resource >= state.scheduler.max_resource else f"stopped{where}"
-    unit = state.scheduler.unit.removesuffix("s")
+        verdict = "reached the end" if event.resource >= state.race.max_resource else f"stopped{where}"
+    unit = state.race.unit.removesuffix("s")
     return f"{unit} {event.resource}: {values}; {verdict}: {event.reason} [{event.rule}]"
 
 
@@ -127,7 +127,7 @@ def _ended(state: StudyState, event: ev.SegmentEnded) -> str:
     text += f", {error}" if error else ""
     ending = TrialState(event.state)
     more = f", with {counted(event.next_devices, 'devices')} next" if event.outcome == "out-of-memory" else ""
-    trial, full = state.trials[event.trial_id], state.scheduler.max_resource
+    trial, full = state.trials[event.trial_id], state.race.max_resource
     if ending is TrialState.COMPLETED and ended_early(trial, full):
         early = f"its own code ended the training at {trial.resource} of {full}, as EarlyStopping does"
         return f"{text}; {early}: it is {ending}"
@@ -150,7 +150,7 @@ _TELL: Mapping[type[ev.Event], Callable[[StudyState, Any], str]] = {
 
 
 def _resource(state: StudyState, resource: int) -> str:
-    return f"{state.scheduler.unit.removesuffix('s')} {resource}"
+    return f"{state.race.unit.removesuffix('s')} {resource}"
 
 
 def _end(state: StudyState, trial: TrialRecord) -> str:

@@ -46,7 +46,7 @@ def front_records(state: StudyState, at: str = "full") -> list[dict[str, Any]]:
     Raises:
         ArgumentError: `at` is something else.
     """
-    return [_front_record(point, at, state.scheduler.unit) for point in front_points(state, at)]
+    return [_front_record(point, at, state.race.unit) for point in front_points(state, at)]
 
 
 def _front_record(point: Point, at: str, unit: str) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def best_record(state: StudyState) -> dict[str, Any] | None:
     Trials that are equal there are told apart by the next objectives, then by their id.
     """
     front = non_dominated(state, candidates(state, "full"))
-    return _front_record(front[0], "full", state.scheduler.unit) if front else None
+    return _front_record(front[0], "full", state.race.unit) if front else None
 
 
 def front_frame(state: StudyState, at: str = "full") -> pd.DataFrame:
@@ -102,7 +102,7 @@ def front_frame(state: StudyState, at: str = "full") -> pd.DataFrame:
     """
     import pandas as pd
 
-    unit, first = state.scheduler.unit, ["rung"] if at == "rung" else []
+    unit, first = state.race.unit, ["rung"] if at == "rung" else []
     keys, rest = [*first, "trial"], ["devices", unit, *(["partial"] if at == "any" else [])]
     columns = [*keys, *_values(state, [*keys, *rest], {}, {}), *rest, "checkpoint"]
     rows = []
@@ -167,7 +167,7 @@ def trials_records(state: StudyState) -> list[dict[str, Any]]:
         {
             "trial_id": trial.trial_id,
             "state": trial.state.value,
-            state.scheduler.unit: trial.resource,
+            state.race.unit: trial.resource,
             "target": trial.target,
             "devices": trial.num_devices,
             "segments": trial.segment,
@@ -176,8 +176,8 @@ def trials_records(state: StudyState) -> list[dict[str, Any]]:
             },
             "config": dict(trial.config),
             "bracket": trial.bracket,
-            "rungs": {str(level): word for level, word in rung_words(trial, state.scheduler.max_resource).items()},
-            "ended_early": ended_early(trial, state.scheduler.max_resource),
+            "rungs": {str(level): word for level, word in rung_words(trial, state.race.max_resource).items()},
+            "ended_early": ended_early(trial, state.race.max_resource),
             "retries": retries.get(trial.trial_id, 0),
             "failure": first_line(trial.error),
             "checkpoint": trial.checkpoint.path if trial.checkpoint else None,
@@ -190,7 +190,7 @@ def trials_frame(state: StudyState) -> pd.DataFrame:
     """Returns one row a trial: state, epochs, devices, segments, objectives, parameters, rungs, retries, failure."""
     import pandas as pd
 
-    unit = state.scheduler.unit
+    unit = state.race.unit
     fixed = ("trial", "state", unit, "devices", "segments")
     rows = []
     for record in trials_records(state):

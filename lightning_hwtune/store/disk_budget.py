@@ -89,7 +89,7 @@ def _order(candidate: Candidate) -> tuple[int, int, int, int]:
 
 def candidates(state: StudyState) -> Iterator[Candidate]:
     """Yields every checkpoint that the log vouches for."""
-    places = {trial_id: place for place, (trial_id, _) in enumerate(state.scheduler.finishers())}
+    places = {trial_id: place for place, (trial_id, _) in enumerate(state.race.finishers())}
     front = _front(state)
     for trial in state.trials:
         is_kept = trial.trial_id in front or trial.trial_id in state.waiting or trial.state is TrialState.RUNNING

@@ -103,14 +103,14 @@ class Driver:
 
     def epoch(self, trial_id: int) -> None:
         segment, trial = self.state.running[trial_id], self.state.trials[trial_id]
-        resource = min(segment.reached + self.stride(trial_id), self.controller.scheduler.max_resource)
+        resource = min(segment.reached + self.stride(trial_id), self.controller.race.max_resource)
         train_s = (resource - segment.resource) * self.epoch_s(segment.num_devices)
         metrics = {"error": self.curve(dict(trial.config), resource)}
         verdict = self.controller.report(trial_id, resource, metrics, train_s, self.now)
         if verdict.kind == "continue":
             self.due[trial_id] = self.now + self.epoch_s(segment.num_devices)
             return
-        if verdict.kind == "pause" or resource >= self.controller.scheduler.max_resource:
+        if verdict.kind == "pause" or resource >= self.controller.race.max_resource:
             self.save(trial_id, resource, train_s)
         self.end(trial_id, "done")
 
@@ -157,7 +157,7 @@ def snapshot(state: StudyState) -> dict[str, Any]:
                 "n_full": state.n_full,
                 "wall_s": state.wall_s(state.last_at),
                 "billed_usd": state.billed_usd(state.last_at),
-                "finishers": [list(pair) for pair in state.scheduler.finishers()],
+                "finishers": [list(pair) for pair in state.race.finishers()],
             }
         )
     )

@@ -81,7 +81,7 @@ def test_no_trial_trains_beyond_the_rung_where_it_diverged(scheduler: Scheduler)
     for trial in driver.state.trials:
         first_bad = next((m.resource for m in trial.measurements if not math.isfinite(m.values["error"])), None)
         if first_bad is not None:
-            first = max(first_bad, driver.state.scheduler.first_target(trial.bracket))
+            first = max(first_bad, driver.state.race.first_target(trial.bracket))
             assert trial.resource <= next(level for level in scheduler.levels if level >= first)
     assert driver.state.n_full >= 6 or scheduler.name in ("median_stopping",) or not scheduler.pauses
 

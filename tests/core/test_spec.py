@@ -52,8 +52,8 @@ def test_another_searcher_is_no_other_scheduler() -> None:
     first, second = of_one_error(Random()), of_one_error(PRIOR)
     assert stored(first).differences(second) == stored(second).differences(first) == {}
     kept = of_one_error(Random(), keep_front=True)
-    assert stored(first).differences(kept) == {"scheduler.keep_front": (None, True)}
-    assert stored(kept).differences(second) == {"scheduler.keep_front": (True, None)}
+    assert stored(first).differences(kept) == {"scheduler.keep_front": (False, True)}
+    assert stored(kept).differences(second) == {"scheduler.keep_front": (True, False)}
 
 
 @pytest.mark.parametrize("searcher", [Random(), PRIOR])

@@ -39,7 +39,7 @@ def study(scheduler: Scheduler, n_objectives: int = 1, workers: int = 2, **limit
 
 
 def log_of(state: StudyState, limits: Limits, start_s: float) -> list[ev.Event]:
-    curves = SyntheticCurves(SPACE, max_resource=state.scheduler.max_resource, seed=1, unit_s=1.0)
+    curves = SyntheticCurves(SPACE, max_resource=state.race.max_resource, seed=1, unit_s=1.0)
     log: list[ev.Event] = []
     simulate(state.spec, curves, limits, start_s=start_s, sink=log.extend)
     return log

@@ -107,7 +107,7 @@ def test_the_counts_are_those_of_the_log(n_trials, finishers, seed):
     def of(kind):
         return [event for event in driver.log if isinstance(event, kind)]
 
-    top = driver.controller.scheduler.max_resource
+    top = driver.controller.race.max_resource
     passed = {(e.trial_id, e.level) for e in of(ev.Reported) if e.level and e.level < top and e.verdict == "continue"}
     passed |= {(e.trial_id, e.promoted_from) for e in of(ev.SegmentStarted) if e.promoted_from is not None}
     last = {e.trial_id: e for e in of(ev.SegmentEnded)}

@@ -129,7 +129,7 @@ def test_standings(tmp_path: Path) -> None:
         trainer = Trainer(files, log, max_trials=20)
         state, seen = trainer.controller.state, set[Standing]()
         while trainer.train():
-            order = [trial_id for trial_id, _ in state.scheduler.finishers()]
+            order = [trial_id for trial_id, _ in state.race.finishers()]
             for candidate in candidates(state):
                 trial = state.trials[candidate.trial_id]
                 seen.add(candidate.standing)

@@ -21,7 +21,7 @@ from lightning_hwtune.forms import checked_class, plain
 __all__ = ["Float", "Int"]
 
 
-@checked_class
+@checked_class()
 @final
 @dataclass(frozen=True, slots=True, repr=False)
 class Float:
@@ -103,7 +103,7 @@ class Float:
         return {"type": "float", "low": self.low, "high": self.high} | ({"log": True} if self.log else {})
 
 
-@checked_class
+@checked_class()
 @final
 @dataclass(frozen=True, slots=True, repr=False)
 class Int:

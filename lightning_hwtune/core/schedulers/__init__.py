@@ -1,4 +1,4 @@
-"""When a trial goes on."""
+"""When a trial is paused, promoted or stopped."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_hwtune.core.schedulers.asha import ASHA
-from lightning_hwtune.core.schedulers.base import Promotion, Scheduler
+from lightning_hwtune.core.schedulers.base import Promotion, Race, RungScheduler, Scheduler
 from lightning_hwtune.core.schedulers.hyperband import Hyperband
 from lightning_hwtune.core.schedulers.median_stopping import MedianStopping
 from lightning_hwtune.core.schedulers.pasha import PASHA
@@ -21,7 +21,9 @@ __all__ = [
     "Hyperband",
     "MedianStopping",
     "Promotion",
+    "Race",
     "RunToEnd",
+    "RungScheduler",
     "Scheduler",
     "SuccessiveHalving",
     "call_text",

@@ -25,83 +25,74 @@ import copy
 import itertools
 from collections.abc import Container, Iterator, Sequence
 from fractions import Fraction
-from typing import Any, ClassVar, Self, final
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
 
-from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop, Verdict
+from lightning_hwtune.core.decisions import Continue, Pause, Reason, Verdict
+from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.ranking.rung import RungRanking
 from lightning_hwtune.core.ranking.rung_orders import resolved_order
-from lightning_hwtune.core.schedulers.base import Promotion, Scheduler
+from lightning_hwtune.core.schedulers.base import Promotion, Race
+from lightning_hwtune.core.schedulers.ladder import Ladder
+from lightning_hwtune.core.schedulers.standing import promoted_of
 from lightning_hwtune.errors import IllegalMoveError
 
-__all__ = ["Brackets", "bracket_sizes"]
+__all__ = ["Brackets", "Plan", "bracket_sizes", "expected_of"]
+
+Plan = Sequence[tuple[int, int]]
+"""For each bracket the index of its first level, and its number of trials there."""
 
 
 @final
-class Brackets(Scheduler):
-    """Fills brackets of fixed sizes, one after another, in the order of `plan` and then from its beginning again.
+class Brackets(Race):
+    """Fills brackets of fixed sizes, one after another, in the order of `plan` and then from its beginning again."""
 
-    Args:
-        plan: for each bracket the index of its first level, and its number of trials there.
-    """
-
-    name: ClassVar[str] = "brackets"
-
-    def __init__(
-        self, unit: str, levels: tuple[int, ...], eta: Fraction, plan: Sequence[tuple[int, int]], within: str
-    ) -> None:
-        self.unit, self.levels, self.eta, self.plan, self.within = unit, levels, eta, tuple(plan), within
-        self._n_objectives = 0
-        self._races: list[_Race] = []
+    def __init__(self, ladder: Ladder, plan: Plan, objectives: Objectives) -> None:
+        super().__init__(ladder)
+        self._plan, self._n_objectives = tuple(plan), len(objectives)
+        self._order = resolved_order(ladder.within, len(objectives), objectives.names)
+        self._brackets: list[_Bracket] = []
         self._bracket_of: dict[int, int] = {}
         self._with_promotions: set[int] = set()
         self._n_filled = 0
 
-    def fresh(self, n_objectives: int, names: Sequence[str] = ()) -> Self:
-        """Returns a copy with no bracket begun, for losses of this length."""
-        new = copy.copy(self)
-        new._n_objectives, new._n_filled = n_objectives, 0
-        new.within = resolved_order(self.within, n_objectives, names)
-        new._races, new._bracket_of, new._with_promotions = [], {}, set()
-        return new
-
     def draw_bracket(self, rng: np.random.Generator) -> int:
         """Returns the oldest bracket that has room, or the next one; nothing is drawn."""
-        return next((b for b in range(self._n_filled, len(self._races)) if self._races[b].has_room), len(self._races))
+        return next(
+            (b for b in range(self._n_filled, len(self._brackets)) if self._brackets[b].has_room), len(self._brackets)
+        )
 
     def joined(self, trial_id: int, bracket: int) -> None:
         """A new trial began in this bracket."""
-        while bracket >= len(self._races):
-            first, size = self.plan[len(self._races) % len(self.plan)]
-            self._races.append(_Race(self.levels[first:], size, self.eta, self._n_objectives, self.within))
+        while bracket >= len(self._brackets):
+            first, size = self._plan[len(self._brackets) % len(self._plan)]
+            self._brackets.append(_Bracket(self.levels[first:], size, self.ladder.eta, self._n_objectives, self._order))
         self._bracket_of[trial_id] = bracket
-        self._races[bracket].join(trial_id)
-        while self._n_filled < len(self._races) and not self._races[self._n_filled].has_room:
+        self._brackets[bracket].join(trial_id)
+        while self._n_filled < len(self._brackets) and not self._brackets[self._n_filled].has_room:
             self._n_filled += 1
 
     def first_target(self, bracket: int) -> int:
         """Returns the bracket's lowest level."""
-        return self.levels[self.plan[bracket % len(self.plan)][0]]
+        return self.levels[self._plan[bracket % len(self._plan)][0]]
 
-    def verdict(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
-        """Returns what should happen if this trial came to this level with this loss now."""
-        if level >= self.max_resource:
-            return Stop(Reason("max-resource", f"trained to the full {self.max_resource} {self.unit}"))
+    def judge(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
+        """Returns Continue for a trial that completes its rung and is among the best, else Pause."""
         if not np.isfinite(loss).all():
             return Pause(Reason("not-finite", f"at rung {level} a loss is not finite"))
-        return self._race(bracket).verdict(trial_id, level, loss)
+        return self._joined(bracket).judge(trial_id, level, loss)
 
     def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
-        """A trial came to a level, and `kind` was decided: "continue" (it goes on at once), "pause" or "stop"."""
-        self._race(bracket).record(trial_id, level, loss, is_paused=kind == "pause" and level < self.max_resource)
+        """A trial came to a level, and `kind` was decided: "continue" (it trains on at once), "pause" or "stop"."""
+        self._joined(bracket).record(trial_id, level, loss, is_paused=kind == "pause" and level < self.max_resource)
         self._note_promotions(bracket)
 
     def promotable(self, exclude: Container[int] = ()) -> Promotion | None:
         """Returns the promotion that is due: deepest level first, there the oldest bracket, there the best."""
-        for bracket in sorted(self._with_promotions, key=lambda b: (-self._races[b].level_below, b)):
-            race = self._races[bracket]
+        for bracket in sorted(self._with_promotions, key=lambda b: (-self._brackets[b].level_below, b)):
+            race = self._brackets[bracket]
             trial_id = next((i for i in race.going_on if i not in exclude), None)
             if trial_id is not None:
                 return self._promotion(trial_id, race.level_below, Reason("promotion", race.standing(trial_id)))
@@ -109,7 +100,7 @@ class Brackets(Scheduler):
 
     def closing(self, exclude: Container[int] = ()) -> Promotion | None:
         """Returns a promotion out of a bracket that has room which nobody will take."""
-        for race in (race for race in self._races[self._n_filled :] if race.has_room):
+        for race in (race for race in self._brackets[self._n_filled :] if race.has_room):
             closed = race.closed()
             trial_id = next((i for i in closed.going_on if i not in exclude), None)
             if trial_id is not None:
@@ -118,65 +109,48 @@ class Brackets(Scheduler):
         return None
 
     def is_promotable(self, trial_id: int, level: int) -> bool:
-        """Tells whether this trial may be promoted from this level now."""
+        """Return whether this trial may be promoted from this level now."""
         bracket = self._bracket_of.get(trial_id)
         if bracket is None or bracket not in self._with_promotions:
             return False
-        race = self._races[bracket]
+        race = self._brackets[bracket]
         return race.level_below == level and trial_id in race.going_on
 
     def promoted(self, trial_id: int, bracket: int, level: int) -> None:
         """A paused trial was promoted from this level."""
-        self._race(bracket).leave(trial_id)
+        self._joined(bracket).leave(trial_id)
         self._note_promotions(bracket)
 
     def withdraw(self, trial_id: int) -> None:
         """A trial ended for good: it is never promoted, nobody waits for it, and what it showed stays in its rungs."""
         bracket = self._bracket_of.get(trial_id)
         if bracket is not None:
-            self._races[bracket].withdraw(trial_id)
+            self._brackets[bracket].withdraw(trial_id)
             self._note_promotions(bracket)
 
     def finishers(self) -> Sequence[tuple[int, int]]:
         """Returns `(trial_id, level)` of those that might still be promoted: deepest level first, best first there."""
-        pairs = (pair for race in self._races for pair in race.paused())
+        pairs = (pair for race in self._brackets for pair in race.paused())
         return sorted(pairs, key=lambda pair: -pair[1])
 
-    def expected(self, n_trials: int) -> tuple[tuple[int, int], ...]:
-        """Returns `(level, number of trials that train to it)`: full brackets, and a last one of what is left."""
-        totals, bracket = dict.fromkeys(self.levels, 0), 0
-        while n_trials > 0:
-            first, size = self.plan[bracket % len(self.plan)]
-            n_first = min(size, n_trials)
-            for level in self.levels[:first]:
-                totals[level] += n_first  # passes below its own first rung
-            for level, n in zip(self.levels[first:], bracket_sizes(n_first, self.eta, len(self.levels)), strict=False):
-                totals[level] += n
-            n_trials, bracket = n_trials - n_first, bracket + 1
-        return tuple(totals.items())
-
-    def settings(self) -> dict[str, Any]:
-        """Returns plain data."""
-        return {"name": self.name, "plan": self.plan, "eta": str(self.eta), "within": self.within}
-
     def _promotion(self, trial_id: int, level: int, reason: Reason) -> Promotion:
-        return Promotion(trial_id, level, self.next_target(0, level), reason)
+        return Promotion(trial_id, level, self.ladder.above(level), reason)
 
-    def _race(self, bracket: int) -> _Race:
-        if bracket >= len(self._races):
-            raise IllegalMoveError(f"no trial has joined bracket {bracket}; a study works with fresh(n_objectives)")
-        return self._races[bracket]
+    def _joined(self, bracket: int) -> _Bracket:
+        if bracket >= len(self._brackets):
+            raise IllegalMoveError(f"no trial has joined bracket {bracket}")
+        return self._brackets[bracket]
 
     def _note_promotions(self, bracket: int) -> None:
-        if self._races[bracket].going_on:
+        if self._brackets[bracket].going_on:
             self._with_promotions.add(bracket)
         else:
             self._with_promotions.discard(bracket)
-        while self._n_filled < len(self._races) and not self._races[self._n_filled].has_room:
+        while self._n_filled < len(self._brackets) and not self._brackets[self._n_filled].has_room:
             self._n_filled += 1
 
 
-class _Race:
+class _Bracket:
     """One bracket: its rungs, of which one is being filled; those before it are complete."""
 
     def __init__(self, levels: Sequence[int], size: int, eta: Fraction, n_objectives: int, within: str) -> None:
@@ -206,7 +180,7 @@ class _Race:
     def join(self, trial_id: int) -> None:
         self._rungs[0].entrants.add(trial_id)
 
-    def verdict(self, trial_id: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
+    def judge(self, trial_id: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
         rung, n_slots = self._rungs[self._at], self._n_slots[self._at]
         n_here = len(rung.settled) + 1
         if rung.level != level or trial_id not in rung.entrants:
@@ -215,7 +189,7 @@ class _Race:
             return Pause(Reason("barrier", f"trial {n_here} of {n_slots} at rung {level}, which waits for all"))
         n_go_on = self._n_slots[self._at + 1]
         place = rung.ranking.arrival(trial_id, loss, n_go_on)
-        text = f"completes rung {level} with rank {place.first + 1} of {n_slots}, {_going(n_go_on)}"
+        text = f"completes rung {level} with rank {place.first + 1} of {n_slots}, {promoted_of(n_go_on)}"
         reason = Reason("promotion" if place.is_in else "quota", text, place.standing)
         return Continue(reason) if place.is_in else Pause(reason)
 
@@ -240,7 +214,7 @@ class _Race:
             rung.withdraw(trial_id)
         self._advance()
 
-    def closed(self) -> _Race:
+    def closed(self) -> _Bracket:
         """Returns the race as it would be if nobody else could join; as it is while some train to its first rung."""
         if len(self._rungs[0].settled) < self.n_joined:
             return self
@@ -251,7 +225,7 @@ class _Race:
     def standing(self, trial_id: int) -> str:
         rung, n_go_on = self._rungs[self._at - 1], self._n_slots[self._at]
         rank = rung.ranking.place(trial_id, n_go_on).first + 1
-        return f"rank {rank} of {len(rung.entrants)} at rung {rung.level}, which is complete, {_going(n_go_on)}"
+        return f"rank {rank} of {len(rung.entrants)} at rung {rung.level}, which is complete, {promoted_of(n_go_on)}"
 
     def paused(self) -> Iterator[tuple[int, int]]:
         """Yields trial and level for those that wait, at the highest rung of each; the best of a rung first."""
@@ -318,5 +292,16 @@ def bracket_sizes(n_trials: int, eta: Fraction, n_levels: int) -> tuple[int, ...
     return tuple(max(1, n_trials * eta.denominator**k // eta.numerator**k) for k in range(n_levels))
 
 
-def _going(n_go_on: int) -> str:
-    return f"{n_go_on} {'goes' if n_go_on == 1 else 'go'} on"
+def expected_of(plan: Plan, ladder: Ladder, n_trials: int) -> tuple[tuple[int, int], ...]:
+    """Returns `(level, number of trials that train to it)`: full brackets, and a last one of what is left."""
+    totals, bracket = dict.fromkeys(ladder.levels, 0), 0
+    while n_trials > 0:
+        first, size = plan[bracket % len(plan)]
+        n_first = min(size, n_trials)
+        for level in ladder.levels[:first]:
+            totals[level] += n_first  # passes below its own first rung
+        sizes = bracket_sizes(n_first, ladder.eta, len(ladder.levels))
+        for level, n in zip(ladder.levels[first:], sizes, strict=False):
+            totals[level] += n
+        n_trials, bracket = n_trials - n_first, bracket + 1
+    return tuple(totals.items())

@@ -15,78 +15,72 @@ descends from R; losses of several objectives; devices never wait, a new bracket
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar, final
 
-from lightning_hwtune.core.ranking.rung_orders import checked_order
-from lightning_hwtune.core.ranking.within import DEFAULT_WITHIN
+from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.schedulers.asha import ASHA
-from lightning_hwtune.core.schedulers.brackets import Brackets
-from lightning_hwtune.core.schedulers.forwarding import Forwarding
-from lightning_hwtune.core.schedulers.rungs import exact_eta, horizon, plain_eta, rung_levels
+from lightning_hwtune.core.schedulers.base import Race, RungScheduler
+from lightning_hwtune.core.schedulers.brackets import Brackets, Plan, expected_of
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.forms import checked_call
+from lightning_hwtune.forms import checked_class
 
 __all__ = ["Hyperband", "hyperband_size"]
 
 
 @final
-class Hyperband(Forwarding):
+@checked_class(prefix="")
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Hyperband(RungScheduler):
     """Successive halving from several first levels at once.
 
+    The settings are those of `RungScheduler`, and these:
+
     Args:
-        max_epochs, max_steps, max_samples: the full training, in exactly one of these units.
-        first_rung: the lowest level, in the same unit; no trial is judged before it.
-        eta: one in eta goes on at each rung. A fraction is allowed and exact: 2.5, Fraction(5, 2) or "5/2".
         brackets: how many first levels there are, from the lowest; None = every level, the full training included.
         type: "synchronous" (a rung waits until it is full) or "asynchronous".
-        within: the order of a rung: by fronts, inside them "farthest_first", "hypervolume_contribution" or
-            "crowding"; without fronts "weighted", "weighted:2,1" or "objective:NAME".
     """
 
     name: ClassVar[str] = "hyperband"
+    brackets: int | None = None
+    type: str = "synchronous"
 
-    @checked_call("Hyperband")
-    def __init__(
-        self,
-        max_epochs: int | None = None,
-        *,
-        max_steps: int | None = None,
-        max_samples: int | None = None,
-        first_rung: int = 1,
-        eta: int | float | str | Fraction = 3,
-        brackets: int | None = None,
-        type: str = "synchronous",  # noqa: A002 - the word that ASHA has
-        within: str = DEFAULT_WITHIN,
-    ) -> None:
-        self.unit, last = horizon(max_epochs, max_steps, max_samples)
-        self.eta = exact_eta(eta)
-        self.levels = rung_levels(first_rung, last, self.eta)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         n_levels = len(self.levels)
-        if brackets is None:
-            brackets = n_levels
-        if brackets > n_levels:
-            raise ArgumentError("brackets", brackets, f"an integer from 1 to {n_levels}, one per rung level, or None")
-        checked_order(within)
-        self.brackets, self.type, self.within = brackets, type, within
-        if type == "synchronous":
-            plan = [(first, hyperband_size(self.eta, n_levels, first)) for first in range(brackets)]
-            self._rule = Brackets(self.unit, self.levels, self.eta, plan, within)
-        else:
-            given: dict[str, Any] = {f"max_{self.unit}": last}
-            self._rule = ASHA(**given, first_rung=first_rung, eta=self.eta, brackets=brackets, within=within)
+        if self.brackets is None:
+            object.__setattr__(self, "brackets", n_levels)
+        elif self.brackets > n_levels:
+            allowed = f"an integer from 1 to {n_levels}, one per rung level, or None"
+            raise ArgumentError("brackets", self.brackets, allowed)
 
-    def settings(self) -> dict[str, Any]:
-        """Returns plain data for the log."""
-        return {
-            "name": self.name,
-            f"max_{self.unit}": self.max_resource,
-            "first_rung": self.levels[0],
-            "eta": plain_eta(self.eta),
-            "brackets": self.brackets,
-            "type": self.type,
-            "within": self.within,
-        }
+    @property
+    def plan(self) -> Plan:
+        """The brackets of one round: the index of the first level of each, and its number of trials there."""
+        eta, n_levels = self.ladder.eta, len(self.levels)
+        return [(first, hyperband_size(eta, n_levels, first)) for first in range(self.brackets or n_levels)]
+
+    def start(self, objectives: Objectives) -> Race:
+        """Returns a race with no bracket begun."""
+        if self.type == "asynchronous":
+            return self._asynchronous().start(objectives)
+        return Brackets(self.ladder, self.plan, objectives)
+
+    def expected(self, n_trials: int) -> tuple[tuple[int, int], ...]:
+        """Returns `(level, number of trials that train to it)`."""
+        if self.type == "asynchronous":
+            return self._asynchronous().expected(n_trials)
+        return expected_of(self.plan, self.ladder, n_trials)
+
+    @property
+    def bound(self) -> str:
+        """What the expected numbers are of the real ones."""
+        return self._asynchronous().bound if self.type == "asynchronous" else ""
+
+    def _asynchronous(self) -> ASHA:
+        given: dict[str, Any] = {f"max_{self.unit}": self.max_resource}
+        return ASHA(**given, first_rung=self.first_rung, eta=self.eta, within=self.within, brackets=self.brackets or 1)
 
 
 def hyperband_size(eta: Fraction, n_levels: int, first: int) -> int:

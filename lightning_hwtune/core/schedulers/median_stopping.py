@@ -13,19 +13,19 @@ not its best: training time is always best at the first report.
 
 from __future__ import annotations
 
-import copy
 from bisect import bisect_left
-from collections.abc import Container, Sequence
-from typing import Any, ClassVar, Self, final
+from dataclasses import dataclass
+from typing import ClassVar, final
 
 import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.core.decisions import Continue, Reason, Stop, Verdict
-from lightning_hwtune.core.schedulers.base import Promotion, Scheduler
-from lightning_hwtune.core.schedulers.rungs import horizon
-from lightning_hwtune.errors import ArgumentError, IllegalMoveError
-from lightning_hwtune.forms import checked_call
+from lightning_hwtune.core.objectives import Objectives
+from lightning_hwtune.core.schedulers.base import Race, Scheduler
+from lightning_hwtune.core.schedulers.ladder import Ladder
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms import checked_class
 
 __all__ = ["MedianStopping"]
 
@@ -33,6 +33,8 @@ _MAX_LEVELS = 100_000  # each is kept in memory
 
 
 @final
+@checked_class(prefix="")
+@dataclass(frozen=True, repr=False, kw_only=True)
 class MedianStopping(Scheduler):
     """Stops what is worse than the median of the others' running averages; for comparison.
 
@@ -44,53 +46,47 @@ class MedianStopping(Scheduler):
     """
 
     name: ClassVar[str] = "median_stopping"
+    first_rung: int = 1
+    every: int = 1
+    min_trials: int = 5
 
-    @checked_call("MedianStopping")
-    def __init__(
-        self,
-        max_epochs: int | None = None,
-        *,
-        max_steps: int | None = None,
-        max_samples: int | None = None,
-        first_rung: int = 1,
-        every: int = 1,
-        min_trials: int = 5,
-    ) -> None:
-        self.unit, last = horizon(max_epochs, max_steps, max_samples)
-        if first_rung > last:
-            raise ArgumentError("first_rung", first_rung, f"an integer from 1 to {last}, the full training")
-        if (last - first_rung) // every >= _MAX_LEVELS:
-            least = (last - first_rung) // _MAX_LEVELS + 1
+    def start(self, objectives: Objectives) -> Race:
+        """Returns a race that has seen no trial."""
+        return _AgainstTheMedian(self)
+
+    def rungs(self, unit: str, last: int) -> Ladder:
+        """Returns the ladder up to `last`, the full training."""
+        first, every = self.first_rung, self.every
+        if first > last:
+            raise ArgumentError("first_rung", first, f"an integer from 1 to {last}, the full training")
+        if (last - first) // every >= _MAX_LEVELS:
+            least = (last - first) // _MAX_LEVELS + 1
             raise ArgumentError("every", every, f"an integer from {least}, which makes at most {_MAX_LEVELS} levels")
-        self.levels = (*range(first_rung, last, every), last)
-        self.every, self.min_trials = every, min_trials
-        self._n_objectives = 0
+        return Ladder(unit, (*range(first, last, every), last))
+
+    @property
+    def pauses(self) -> bool:
+        """Whether trials pause at rungs: they stop."""
+        return False
+
+
+@final
+class _AgainstTheMedian(Race):
+    """Every trial's running averages, and who came to which level."""
+
+    def __init__(self, settings: MedianStopping) -> None:
+        super().__init__(settings.ladder)
+        self._min_trials = settings.min_trials
         self._shown: dict[int, _Shown] = {}
-        self._came: dict[int, list[int]] = {}
+        self._came: dict[int, list[int]] = {level: [] for level in self.levels}
 
-    def fresh(self, n_objectives: int, names: Sequence[str] = ()) -> Self:
-        """Returns a copy that has seen no trial, for losses of this length."""
-        new = copy.copy(self)
-        new._n_objectives, new._shown, new._came = n_objectives, {}, {level: [] for level in self.levels}
-        return new
-
-    def draw_bracket(self, rng: np.random.Generator) -> int:
-        """Returns 0."""
-        return 0
-
-    def first_target(self, bracket: int) -> int:
-        """Returns the first level."""
-        return self.levels[0]
-
-    def verdict(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
-        """Returns what should happen if this trial came to this level with this loss now."""
-        if level >= self.max_resource:
-            return Stop(Reason("max-resource", f"trained to the full {self.max_resource} {self.unit}"))
+    def judge(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
+        """Returns Stop for one that is worse than the median of the others, else Continue."""
         if not np.isfinite(loss).all():
             return Stop(Reason("not-finite", f"at {level} {self.unit} a loss is not finite"))
         others = self._others(level)
-        if len(others) < self.min_trials:
-            text = f"{len(others)} others came to {level} {self.unit}, the rule begins with {self.min_trials}"
+        if len(others) < self._min_trials:
+            text = f"{len(others)} others came to {level} {self.unit}, the rule begins with {self._min_trials}"
             return Continue(Reason("min-trials", text))
         own, median = self._shown.get(trial_id, _Shown()).judged_with(loss), np.median(others, axis=0)
         is_worse = bool((own > median).all())
@@ -98,66 +94,18 @@ class MedianStopping(Scheduler):
         return Stop(Reason("median", f"worse than it: {text}")) if is_worse else Continue(Reason("median", text))
 
     def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
-        """A trial came to a level, and `kind` was decided: "continue" (it goes on at once), "pause" or "stop"."""
+        """A trial came to a level, and `kind` was decided: "continue" (it trains on at once), "pause" or "stop"."""
         if np.isfinite(loss).all():
-            self._came_to(level).append(trial_id)
+            self._came[level].append(trial_id)
 
     def observe(self, trial_id: int, bracket: int, resource: int, loss: npt.NDArray[np.float64]) -> None:
         """A trial reported; work done again is not counted twice, and what is not finite not at all."""
         if np.isfinite(loss).all():
             self._shown.setdefault(trial_id, _Shown()).add(resource, loss)
 
-    def promotable(self, exclude: Container[int] = ()) -> Promotion | None:
-        """Returns None: nobody pauses."""
-        return None
-
-    def is_promotable(self, trial_id: int, level: int) -> bool:
-        """Returns False."""
-        return False
-
-    def promoted(self, trial_id: int, bracket: int, level: int) -> None:
-        """Nothing to remember."""
-
-    def withdraw(self, trial_id: int) -> None:
-        """Nothing to do: what it showed still counts."""
-
-    def finishers(self) -> Sequence[tuple[int, int]]:
-        """Returns nobody: who is not stopped trains to the end anyway."""
-        return ()
-
-    def expected(self, n_trials: int) -> tuple[tuple[int, int], ...]:
-        """Returns all trials at every level, the most it can take: how many stop is not known beforehand."""
-        return tuple((level, n_trials) for level in self.levels)
-
-    @property
-    def pauses(self) -> bool:
-        """Whether trials pause at rungs: they stop."""
-        return False
-
-    @property
-    def bound(self) -> str:
-        """What the expected numbers are of the real ones."""
-        return "at most"
-
-    def settings(self) -> dict[str, Any]:
-        """Returns plain data for the log."""
-        return {
-            "name": self.name,
-            f"max_{self.unit}": self.max_resource,
-            "first_rung": self.levels[0],
-            "every": self.every,
-            "min_trials": self.min_trials,
-        }
-
     def _others(self, level: int) -> list[npt.NDArray[np.float64]]:
         """Returns the running averages up to this level of all that came to it and have reported."""
-        came = self._came_to(level)
-        return [self._shown[trial_id].average_at(level) for trial_id in came if trial_id in self._shown]
-
-    def _came_to(self, level: int) -> list[int]:
-        if not self._came:
-            raise IllegalMoveError("this scheduler holds settings only; a study works with its fresh(n_objectives)")
-        return self._came[level]
+        return [self._shown[trial_id].average_at(level) for trial_id in self._came[level] if trial_id in self._shown]
 
 
 class _Shown:

@@ -31,72 +31,88 @@ that the ladder does not reach. A study trains `finishers` trials to the end onc
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Container, Sequence
-from fractions import Fraction
-from typing import Any, ClassVar, Self, final
+from dataclasses import dataclass
+from typing import ClassVar, final
 
 import numpy as np
 import numpy.typing as npt
 
-from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop, Verdict
-from lightning_hwtune.core.ranking.rung import Place, RungRanking
-from lightning_hwtune.core.ranking.rung_orders import checked_order, resolved_order
+from lightning_hwtune.core.decisions import Continue, Pause, Reason, Verdict
+from lightning_hwtune.core.objectives import Objectives
+from lightning_hwtune.core.ranking.rung import RungRanking
+from lightning_hwtune.core.ranking.rung_orders import resolved_order
 from lightning_hwtune.core.ranking.soft import CrissCross, orders_agree
-from lightning_hwtune.core.ranking.within import DEFAULT_WITHIN
-from lightning_hwtune.core.schedulers.base import Promotion, Scheduler
-from lightning_hwtune.core.schedulers.rungs import exact_eta, horizon, plain_eta, rung_levels
-from lightning_hwtune.core.schedulers.rungs import quota as quota_of
-from lightning_hwtune.errors import ArgumentError, IllegalMoveError
-from lightning_hwtune.forms import checked_call
+from lightning_hwtune.core.schedulers.base import Promotion, Race, RungScheduler
+from lightning_hwtune.core.schedulers.ladder import Ladder
+from lightning_hwtune.core.schedulers.standing import place_reason
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms import checked_class
 
-__all__ = ["PASHA"]
+__all__ = ["PASHA", "GrowingRace"]
 
 
 @final
-class PASHA(Scheduler):
+@checked_class(prefix="")
+@dataclass(frozen=True, repr=False, kw_only=True)
+class PASHA(RungScheduler):
     """Promotes on arrival along a ladder that grows only as far as the order of its rungs still changes.
 
+    The settings are those of `RungScheduler`, and this one:
+
     Args:
-        max_epochs, max_steps, max_samples: the full training, in exactly one of these units.
-        first_rung: the lowest level, in the same unit; no trial is judged before it.
-        eta: about one in eta goes on at each rung. A fraction is allowed and exact: 2.5, Fraction(5, 2) or "5/2".
-        quota: how many of n trials go on: "floor", n // eta as in `ASHA`, or "quantile", the authors' rule.
-        within: the order of a rung: by fronts, inside them "farthest_first", "hypervolume_contribution" or
-            "crowding"; without fronts "weighted", "weighted:2,1" or "objective:NAME".
+        quota: how many of n trials are promoted: "floor", n // eta as in `ASHA`, or "quantile", the authors' rule.
     """
 
     name: ClassVar[str] = "pasha"
+    quota: str = "floor"
 
-    @checked_call("PASHA")
-    def __init__(
-        self,
-        max_epochs: int | None = None,
-        *,
-        max_steps: int | None = None,
-        max_samples: int | None = None,
-        first_rung: int = 1,
-        eta: int | float | str | Fraction = 3,
-        quota: str = "floor",
-        within: str = DEFAULT_WITHIN,
-    ) -> None:
-        self.unit, last = horizon(max_epochs, max_steps, max_samples)
-        self.eta = exact_eta(eta)
-        self.levels = rung_levels(first_rung, last, self.eta)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if len(self.levels) < 3:
+            least = max(int(self.first_rung * self.ladder.eta), self.first_rung + 1)
             raise ArgumentError(
                 f"max_{self.unit}",
-                last,
-                f"a full training of more than {max(int(first_rung * self.eta), first_rung + 1)} {self.unit}",
+                self.max_resource,
+                f"a full training of more than {least} {self.unit}",
                 hint=f"The rungs are {', '.join(map(str, self.levels))}: PASHA needs three to grow; take ASHA.",
             )
-        checked_order(within)
-        self.quota, self.within = quota, within
-        self._rungs: dict[int, RungRanking] = {}
-        self._losses: dict[int, dict[int, npt.NDArray[np.float64]]] = {}
-        self._top = 1
-        self._noise = np.empty(0)
-        self._curves = CrissCross(1)
+
+    def start(self, objectives: Objectives) -> Race:
+        """Returns a race with a ladder of two empty rungs."""
+        return GrowingRace(self, objectives)
+
+    def expected(self, n_trials: int) -> tuple[tuple[int, int], ...]:
+        """Returns `(level, number of trials that train to it)` by the quotas of the whole ladder."""
+        totals = []
+        for level in self.levels:
+            totals.append((level, n_trials))
+            n_trials = n_promoted(self.ladder, self.quota, level, n_trials)
+        return tuple(totals)
+
+    @property
+    def bound(self) -> str:
+        """What the expected numbers are of the real ones."""
+        return "about"
+
+
+@final
+class GrowingRace(Race):
+    """Rungs up to the top of the ladder, and what its two top rungs have shown.
+
+    Args:
+        is_whole: the ladder is whole from the beginning, and never compared.
+    """
+
+    def __init__(self, settings: PASHA, objectives: Objectives, *, is_whole: bool = False) -> None:
+        super().__init__(settings.ladder)
+        n_objectives = len(objectives)
+        order = resolved_order(settings.within, n_objectives, objectives.names)
+        self._quota = settings.quota
+        self._rungs = {level: RungRanking(n_objectives, order) for level in self.levels}
+        self._losses: dict[int, dict[int, npt.NDArray[np.float64]]] = {level: {} for level in self.levels}
+        self._top = len(self.levels) - 1 if is_whole else 1
+        self._noise, self._curves = np.zeros(n_objectives), CrissCross(n_objectives)
         self._compared: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], bool] | None = None
 
     @property
@@ -104,39 +120,20 @@ class PASHA(Scheduler):
         """The level of the ladder's top rung; nobody is promoted beyond it yet."""
         return self.levels[self._top]
 
-    def fresh(self, n_objectives: int, names: Sequence[str] = ()) -> Self:
-        """Returns a copy with a ladder of two empty rungs, for losses of this length."""
-        new, order = copy.copy(self), resolved_order(self.within, n_objectives, names)
-        new._rungs = {level: RungRanking(n_objectives, order) for level in self.levels}
-        new._losses = {level: {} for level in self.levels}
-        new._top, new._noise, new._curves = 1, np.zeros(n_objectives), CrissCross(n_objectives)
-        new._compared = None
-        return new
-
-    def draw_bracket(self, rng: np.random.Generator) -> int:
-        """Returns 0: there is one race."""
-        return 0
-
-    def first_target(self, bracket: int) -> int:
-        """Returns the lowest level."""
-        return self.levels[0]
-
-    def verdict(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
-        """Returns what should happen if this trial came to this level with this loss now."""
-        if level >= self.max_resource:
-            return Stop(Reason("max-resource", f"trained to the full {self.max_resource} {self.unit}"))
-        rung = self._rung(level)
-        n_go_on = self._n_go_on(level, len(rung) + 1)
-        place = rung.arrival(trial_id, loss, n_go_on)
-        reason = _reason(level, place, n_go_on)
+    def judge(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
+        """Returns Continue for one that is promoted on arrival, else Pause."""
+        rung = self._rungs[level]
+        n_on = self._n_promoted(level, len(rung) + 1)
+        place = rung.arrival(trial_id, loss, n_on)
+        reason = place_reason(level, place, n_on)
         if level >= self.cap:
             text = f"{reason.text}; the ladder ends here while its two top rungs agree"
             return Pause(Reason("cap" if place.is_finite else reason.rule, text, place.standing))
         return Continue(reason) if place.is_in else Pause(reason)
 
     def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
-        """A trial came to a level, and `kind` was decided: "continue" (it goes on at once), "pause" or "stop"."""
-        rung = self._rung(level)
+        """A trial came to a level, and `kind` was decided: "continue" (it trains on at once), "pause" or "stop"."""
+        rung = self._rungs[level]
         rung.insert(trial_id, loss)
         self._losses[level][trial_id] = np.array(loss, dtype=np.float64)
         self._compared = None
@@ -157,24 +154,24 @@ class PASHA(Scheduler):
     def promotable(self, exclude: Container[int] = ()) -> Promotion | None:
         """Returns the promotion that is due: deepest level first, there the best; never one of `exclude`."""
         for level in reversed(self.levels[: self._top]):
-            rung = self._rung(level)
-            n_go_on = self._n_go_on(level, len(rung))
-            trial_id = rung.first_open(n_go_on, exclude)
+            rung = self._rungs[level]
+            n_on = self._n_promoted(level, len(rung))
+            trial_id = rung.first_open(n_on, exclude)
             if trial_id is not None:
-                reason = _reason(level, rung.place(trial_id, n_go_on), n_go_on)
-                return Promotion(trial_id, level, self.next_target(0, level), reason)
+                reason = place_reason(level, rung.place(trial_id, n_on), n_on)
+                return Promotion(trial_id, level, self.ladder.above(level), reason)
         return None
 
     def is_promotable(self, trial_id: int, level: int) -> bool:
-        """Tells whether this trial may be promoted from this level now."""
+        """Return whether this trial may be promoted from this level now."""
         if level not in self.levels[: self._top]:
             return False
-        rung = self._rung(level)
-        return rung.is_open_among(trial_id, self._n_go_on(level, len(rung)))
+        rung = self._rungs[level]
+        return rung.is_open_among(trial_id, self._n_promoted(level, len(rung)))
 
     def promoted(self, trial_id: int, bracket: int, level: int) -> None:
         """A paused trial was promoted from this level."""
-        self._rung(level).shut(trial_id)
+        self._rungs[level].shut(trial_id)
 
     def withdraw(self, trial_id: int) -> None:
         """A trial ended for good: it is never promoted, and what it showed stays in its rungs."""
@@ -185,30 +182,6 @@ class PASHA(Scheduler):
         """Returns `(trial_id, level)` of those that might still be promoted: deepest level first, best first there."""
         below = [level for level in reversed(self._rungs) if level < self.max_resource]
         return [(trial_id, level) for level in below for trial_id in self._rungs[level].open_order()]
-
-    def expected(self, n_trials: int) -> tuple[tuple[int, int], ...]:
-        """Returns `(level, number of trials that train to it)` by the quotas of the whole ladder."""
-        totals = []
-        for level in self.levels:
-            totals.append((level, n_trials))
-            n_trials = self._n_go_on(level, n_trials)
-        return tuple(totals)
-
-    @property
-    def bound(self) -> str:
-        """What the expected numbers are of the real ones."""
-        return "about"
-
-    def settings(self) -> dict[str, Any]:
-        """Returns plain data for the log."""
-        return {
-            "name": self.name,
-            f"max_{self.unit}": self.max_resource,
-            "first_rung": self.levels[0],
-            "eta": plain_eta(self.eta),
-            "quota": self.quota,
-            "within": self.within,
-        }
 
     def _agree(self) -> bool:
         """Tells whether the two top rungs give the trials of the upper one the same order, up to noise."""
@@ -226,23 +199,12 @@ class PASHA(Scheduler):
         found = self._curves.noise(above=self.levels[self._top - 1])
         return np.where(np.isnan(found), self._noise, found)
 
-    def _n_go_on(self, level: int, n_trials: int) -> int:
-        """How many of a rung's trials go on: as in ASHA, or those at or below the quantile, and nobody of one."""
-        if self.quota == "floor":
-            return quota_of(n_trials, self.eta)
-        return (n_trials - 1) * level // self.next_target(0, level) + 1 if n_trials > 1 else 0
-
-    def _rung(self, level: int) -> RungRanking:
-        if not self._rungs:
-            raise IllegalMoveError("this scheduler holds settings only; a study works with its fresh(n_objectives)")
-        return self._rungs[level]
+    def _n_promoted(self, level: int, n_trials: int) -> int:
+        return n_promoted(self.ladder, self._quota, level, n_trials)
 
 
-def _reason(level: int, place: Place, n_go_on: int) -> Reason:
-    rank = f"rank {place.first + 1}" if place.first == place.last else f"ranks {place.first + 1} to {place.last + 1}"
-    front = f" (front {place.front})" if place.front is not None else ""
-    standing = f"{rank} of {place.n_trials} at rung {level}{front}"
-    if not place.is_finite:
-        return Reason("not-finite", f"{standing}: a loss is not finite", place.standing)
-    rule = "promotion" if place.is_in else "quota"
-    return Reason(rule, f"{standing}, {n_go_on} {'goes' if n_go_on == 1 else 'go'} on", place.standing)
+def n_promoted(ladder: Ladder, quota: str, level: int, n_trials: int) -> int:
+    """Returns how many of a rung's trials are promoted: as in ASHA, or those up to the quantile, and nobody of one."""
+    if quota == "floor":
+        return ladder.quota(n_trials)
+    return (n_trials - 1) * level // ladder.above(level) + 1 if n_trials > 1 else 0

@@ -56,10 +56,15 @@ class History:
 
 
 class Searcher(abc.ABC):
-    """Proposes configurations. Subclasses hold settings only, and set `name`, by which the log knows them."""
+    """Proposes configurations. Subclasses hold settings only, and set `name`, by which the log knows them.
+
+    Attributes:
+        keeps_front: True if its draws are so good that a scheduler should stop no member of a rung's front.
+    """
 
     __slots__ = ()
     name: ClassVar[str]
+    keeps_front: ClassVar[bool] = False
 
     @abc.abstractmethod
     def check(self, space: SearchSpace) -> None:

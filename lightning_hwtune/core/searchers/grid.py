@@ -23,7 +23,7 @@ from lightning_hwtune.forms import checked_class
 __all__ = ["Grid"]
 
 
-@checked_class
+@checked_class()
 @final
 @dataclass(frozen=True, slots=True)
 class Grid(Searcher):

@@ -116,6 +116,7 @@ class ParetoPrior(Searcher):
     configs: tuple[Mapping[str, Any], ...] | None
     digest: str
     name: ClassVar[str] = "prior"
+    keeps_front: ClassVar[bool] = True  # most of its draws would be stopped for ever
 
     @checked_call("ParetoPrior", prefix="ParetoPrior.")
     def __init__(

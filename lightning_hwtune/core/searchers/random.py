@@ -27,7 +27,7 @@ from lightning_hwtune.forms import checked_class
 __all__ = ["Random"]
 
 
-@checked_class
+@checked_class()
 @final
 @dataclass(frozen=True, slots=True)
 class Random(Searcher):

@@ -34,7 +34,7 @@ _POINTS_PER_CONFIG = 8
 _MAX_PARAMETERS = 21_201  # coordinates for which direction numbers are known
 
 
-@checked_class
+@checked_class()
 @final
 @dataclass(frozen=True, slots=True)
 class Sobol(Searcher):

@@ -36,7 +36,7 @@ def curves_figure(state: StudyState, objective: str | None = None) -> Figure:
     measurements = [m for trial in state.trials for m in trial.measurements]
     fit_scale(axes, [m.resource for m in measurements], [m.values[shown.name] for m in measurements])
     _rungs(axes, state)
-    axes.set_xlabel(state.scheduler.unit)
+    axes.set_xlabel(state.race.unit)
     axes.set_ylabel(axis_label(shown))
     tidy(axes)
     axes.set_title(f"{state.spec.name}: {counted(len(state.trials), 'trials')}", loc="left", fontsize="medium")
@@ -64,7 +64,7 @@ def _curve(axes: Axes, trial: TrialRecord, name: str, place: int | None) -> None
 
 def _rungs(axes: Axes, state: StudyState) -> None:
     """Vertical lines at the levels, which are the ticks too."""
-    levels = state.scheduler.levels
+    levels = state.race.levels
     for level in levels:
         axes.axvline(level, color=INK, linestyle=":", linewidth=0.8, alpha=0.6, zorder=0)
     if len(levels) > 1:

@@ -91,7 +91,7 @@ def _without_gaps(spans: Sequence[Span]) -> tuple[list[Span], list[float]]:
 
 def _shades(state: StudyState) -> Mapping[int, str]:
     """Colour of a segment by the rung it began from; 0 is from scratch."""
-    levels = [0, *state.scheduler.levels[:-1]]
+    levels = [0, *state.race.levels[:-1]]
     palette = colormaps["Blues"](np.linspace(0.28, 0.95, max(len(levels), 2)))
     return {level: to_hex(color) for level, color in zip(levels, palette, strict=False)}
 
@@ -137,7 +137,7 @@ def _runs(slots: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def _legend(state: StudyState, shades: Mapping[int, str]) -> list[Patch]:
-    unit = state.scheduler.unit.removesuffix("s")
+    unit = state.race.unit.removesuffix("s")
     seen = {_shade(segment, shades) for segment in state.segments}
     patches = [
         Patch(facecolor=color, label=f"resumed at {unit} {level}" if level else "from scratch")

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from started_race import started
 
 from lightning_hwtune.core.decisions import Verdict
-from lightning_hwtune.core.schedulers import Promotion, Scheduler
+from lightning_hwtune.core.schedulers import Promotion, Race, Scheduler
 
 Write = tuple[str, tuple[Any, ...]]
 
@@ -17,7 +18,7 @@ class Run:
     """Trials whose losses are drawn afresh at each level; trial ids count the arrivals."""
 
     def __init__(self, settings: Scheduler, n_objectives: int) -> None:
-        self.scheduler, self.n_objectives = settings.fresh(n_objectives), n_objectives
+        self.settings, self.scheduler, self.n_objectives = settings, started(settings, n_objectives), n_objectives
         self.writes: list[Write] = []
         self.brackets: list[int] = []
         self.verdicts: dict[tuple[int, int], Verdict] = {}
@@ -48,8 +49,8 @@ class Run:
         return promotion
 
 
-def replayed(settings: Scheduler, n_objectives: int, writes: Sequence[Write]) -> Scheduler:
-    scheduler = settings.fresh(n_objectives)
+def replayed(settings: Scheduler, n_objectives: int, writes: Sequence[Write]) -> Race:
+    scheduler = started(settings, n_objectives)
     for method, arguments in writes:
         getattr(scheduler, method)(*arguments)
     return scheduler

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 from asha_run import Run, replayed
+from started_race import started
 
 from lightning_hwtune.core.decisions import Continue, Pause, Stop
 from lightning_hwtune.core.ranking.fronts import front_ranks, is_dominated
 from lightning_hwtune.core.ranking.order import total_order
 from lightning_hwtune.core.schedulers import ASHA
-from lightning_hwtune.errors import ArgumentError, IllegalMoveError, RenamedArgumentError
+from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
 
 VALUE = st.one_of(*[st.integers(0, 9).map(float)] * 6, st.sampled_from([0.5, math.nan, math.inf]))
 
@@ -45,7 +46,7 @@ def studies(draw: st.DrawFn, **fixed: object) -> Run:
             level = running.pop(trial_id)
             verdict = run.arrive(trial_id, level, draw(st.lists(VALUE, min_size=n_objectives, max_size=n_objectives)))
             if isinstance(verdict, Continue):
-                running[trial_id] = scheduler.next_target(0, level)
+                running[trial_id] = run.scheduler.next_target(0, level)
             elif draw(st.integers(0, 9)) == 0:
                 run.write("withdraw", trial_id)
             continue
@@ -54,7 +55,7 @@ def studies(draw: st.DrawFn, **fixed: object) -> Run:
             running[promotion.trial_id] = promotion.target
         else:
             trial_id = run.start(draw(st.integers(0, scheduler.brackets - 1)))
-            running[trial_id] = scheduler.first_target(run.brackets[trial_id])
+            running[trial_id] = run.scheduler.first_target(run.brackets[trial_id])
     return run
 
 
@@ -71,7 +72,7 @@ def order_of(arrived: list, within: str) -> list[int]:
 @settings(max_examples=120)
 @given(studies(type="promotion"))
 def test_at_each_promotion_the_trial_is_among_the_first_and_none_is_taken_back(run: Run) -> None:
-    eta, levels = run.scheduler.eta, run.scheduler.levels
+    eta, levels = run.scheduler.ladder.eta, run.scheduler.levels
     arrived: dict[tuple[int, int], list] = {}
     beyond: set[tuple[int, int]] = set()
     for method, arguments in run.writes:
@@ -85,7 +86,7 @@ def test_at_each_promotion_the_trial_is_among_the_first_and_none_is_taken_back(r
             assert lower is None or (trial_id, lower) in beyond, "a rung is entered by promotion only"
             rung.append((trial_id, arguments[3]))
         if method == "promoted" or arguments[-1] == "continue":
-            first = order_of(rung, run.scheduler.within)[: int(len(rung) // eta)]
+            first = order_of(rung, run.scheduler.ladder.within)[: int(len(rung) // eta)]
             assert trial_id in first
             assert finite(dict(rung)[trial_id])
             assert (trial_id, level) not in beyond, "a trial is promoted from a rung once"
@@ -102,7 +103,7 @@ def test_nobody_who_is_due_is_left_out(run: Run) -> None:
     for (_, level), arrived in run.arrived.items():
         if level == run.scheduler.max_resource:
             continue
-        for trial_id in order_of(arrived, run.scheduler.within)[: int(len(arrived) // run.scheduler.eta)]:
+        for trial_id in order_of(arrived, run.scheduler.ladder.within)[: int(len(arrived) // run.scheduler.ladder.eta)]:
             went_on = (trial_id, level) in beyond or isinstance(run.verdicts[trial_id, level], Continue)
             assert went_on or trial_id in gone or not finite(dict(arrived)[trial_id])
 
@@ -110,12 +111,12 @@ def test_nobody_who_is_due_is_left_out(run: Run) -> None:
 @settings(max_examples=60)
 @given(studies())
 def test_a_dominating_arrival_is_never_stopped_nor_paused(run: Run) -> None:
-    scheduler = run.scheduler
-    for bracket in range(scheduler.brackets):
+    scheduler, settings = run.scheduler, run.settings
+    for bracket in range(settings.brackets):
         for level in scheduler.levels[bracket:-1]:
             n = len(run.arrived.get((bracket, level), [])) + 1
             verdict = scheduler.verdict(10_000, bracket, level, np.full(run.n_objectives, -1.0))
-            assert isinstance(verdict, Continue) or (scheduler.type == "promotion" and n // scheduler.eta < 1)
+            assert isinstance(verdict, Continue) or (settings.pauses and n // settings.eta < 1)
 
 
 @settings(max_examples=60)
@@ -125,7 +126,7 @@ def test_a_front_member_is_never_stopped_while_the_front_fits_the_quota(run: Run
     arrived = [other for _, other in run.arrived.get((0, 1), []) if finite(other)]
     n = len(run.arrived.get((0, 1), [])) + 1
     ranks = front_ranks([*arrived, loss])
-    fits = int((ranks == 0).sum()) <= n // run.scheduler.eta + 1
+    fits = int((ranks == 0).sum()) <= n // run.scheduler.ladder.eta + 1
     if ranks[-1] == 0 and fits:
         assert isinstance(run.scheduler.verdict(10_000, 0, 1, np.array(loss)), Continue)
 
@@ -139,8 +140,8 @@ def test_stopping_follows_the_published_rule(run: Run) -> None:
             continue
         for n in range(1, len(arrived) + 1):
             trial_id, loss = arrived[n - 1]
-            position = order_of(arrived[:n], run.scheduler.within).index(trial_id)
-            survives = Fraction(position, n) <= 1 / run.scheduler.eta and finite(loss)
+            position = order_of(arrived[:n], run.scheduler.ladder.within).index(trial_id)
+            survives = Fraction(position, n) <= 1 / run.scheduler.ladder.eta and finite(loss)
             assert isinstance(run.verdicts[trial_id, level], Continue if survives else Stop)
     assert run.scheduler.promotable() is None
     assert run.scheduler.finishers() == []
@@ -162,7 +163,7 @@ def test_a_front_member_is_kept_whatever_the_order(within: str, data: st.DataObj
 @pytest.mark.parametrize("within", ["weighted", "objective:0"])
 def test_orders_without_fronts_keep_front_members_too(within: str) -> None:
     for keep_front, kind in ((False, "stop"), (True, "continue")):
-        rungs = ASHA(9, type="stopping", within=within, keep_front=keep_front).fresh(2)
+        rungs = started(ASHA(9, type="stopping", within=within, keep_front=keep_front), 2)
         for trial_id in range(6):
             rungs.record(trial_id, 0, 1, np.full(2, float(trial_id)), "continue")
         assert rungs.verdict(6, 0, 1, np.array([9.0, -0.1])).kind == kind
@@ -178,18 +179,18 @@ def test_strict_never_promotes_more_than_n_over_eta_in_all(run: Run) -> None:
         rung = arguments[1:3]
         n[rung] = n.get(rung, 0) + (method == "record")
         beyond[rung] = beyond.get(rung, 0) + (method == "promoted" or arguments[-1] == "continue")
-        assert method == "withdraw" or beyond[rung] <= n[rung] // run.scheduler.eta
+        assert method == "withdraw" or beyond[rung] <= n[rung] // run.scheduler.ladder.eta
 
 
 @settings(max_examples=60)
 @given(studies())
 def test_replaying_the_writes_gives_a_scheduler_that_answers_alike(run: Run) -> None:
-    settings_of = type(run.scheduler)(**{k: v for k, v in run.scheduler.settings().items() if k != "name"})
+    settings_of = type(run.settings)(**{k: v for k, v in run.settings.settings().items() if k != "name"})
     again, live = replayed(settings_of, run.n_objectives, run.writes), run.scheduler
     rng = np.random.default_rng(0)
     for _ in range(4):
         assert again.finishers() == live.finishers()
-        for bracket in range(live.brackets):
+        for bracket in range(run.settings.brackets):
             for level in live.levels[bracket:]:
                 loss = rng.integers(0, 9, run.n_objectives).astype(float)
                 assert again.verdict(10_000, bracket, level, loss) == live.verdict(10_000, bracket, level, loss)
@@ -257,12 +258,12 @@ def test_a_loss_that_is_not_finite_is_told_and_never_goes_on() -> None:
         assert isinstance(verdict, Pause)
         assert verdict.reason.rule == "not-finite"
         assert verdict.reason.text == "rank 9 of 9 at rung 1: a loss is not finite"
-    first = ASHA(max_epochs=27, type="stopping").fresh(1).verdict(0, 0, 1, np.array([math.nan]))
+    first = started(ASHA(max_epochs=27, type="stopping"), 1).verdict(0, 0, 1, np.array([math.nan]))
     assert isinstance(first, Stop)
 
 
 def test_at_the_end_of_the_training_the_verdict_is_stop() -> None:
-    scheduler = ASHA(max_steps=900, first_rung=100).fresh(2)
+    scheduler = started(ASHA(max_steps=900, first_rung=100), 2)
     verdict = scheduler.verdict(0, 0, 900, np.array([1.0, 2.0]))
     assert isinstance(verdict, Stop)
     assert (verdict.reason.rule, verdict.reason.text) == ("max-resource", "trained to the full 900 steps")
@@ -296,7 +297,7 @@ def test_an_excluded_trial_keeps_its_claim() -> None:
 
 def test_ties_go_to_the_lower_trial_id_whatever_arrives_first() -> None:
     for n_objectives in (1, 2, 3):
-        scheduler = ASHA(max_epochs=9).fresh(n_objectives)
+        scheduler = started(ASHA(max_epochs=9), n_objectives)
         for trial_id in (4, 2, 7, 0, 5, 1):
             scheduler.record(trial_id, 0, 1, np.ones(n_objectives), "pause")
         first = scheduler.promotable()
@@ -306,19 +307,16 @@ def test_ties_go_to_the_lower_trial_id_whatever_arrives_first() -> None:
 
 def test_one_settings_object_serves_two_studies() -> None:
     shared = ASHA(max_epochs=9)
-    one, other = shared.fresh(1), shared.fresh(2)
+    one, other = started(shared, 1), started(shared, 2)
     for i in range(3):
         one.record(i, 0, 1, np.array([float(i)]), "pause")
     assert one.promotable().trial_id == 0
     assert other.promotable() is None
-    assert shared.fresh(1).promotable() is None
-    with pytest.raises(IllegalMoveError, match="fresh"):
-        shared.record(0, 0, 1, np.array([1.0]), "pause")
-    assert shared.promotable() is None
+    assert started(shared, 1).promotable() is None
 
 
 def test_a_trial_that_ended_early_stands_in_the_rungs_and_is_no_candidate() -> None:
-    scheduler = ASHA(max_epochs=27).fresh(1)
+    scheduler = started(ASHA(max_epochs=27), 1)
     for trial_id, loss in enumerate([0.0, 1.0, 2.0]):
         scheduler.record(trial_id, 0, 9, np.array([loss]), "stop" if trial_id == 0 else "pause")
     assert scheduler.promotable() is None
@@ -326,7 +324,7 @@ def test_a_trial_that_ended_early_stands_in_the_rungs_and_is_no_candidate() -> N
 
 
 def test_brackets_begin_one_level_higher_each_and_have_their_own_rungs() -> None:
-    scheduler = ASHA(max_epochs=27, brackets=3).fresh(1)
+    scheduler = started(ASHA(max_epochs=27, brackets=3), 1)
     assert [scheduler.first_target(s) for s in range(3)] == [1, 3, 9]
     for trial_id in range(3):
         scheduler.record(trial_id, trial_id % 2, 3, np.array([float(trial_id)]), "pause")
@@ -340,13 +338,13 @@ def test_brackets_begin_one_level_higher_each_and_have_their_own_rungs() -> None
 
 def test_brackets_are_drawn_with_the_proportions_of_hyperband() -> None:
     # R = 27, eta = 3: s = 3, 2, 1, 0 have weights 27/4, 9/3, 3/2, 1
-    scheduler = ASHA(max_epochs=27, brackets=4)
+    scheduler = started(ASHA(max_epochs=27, brackets=4))
     rng = np.random.default_rng(0)
     counts = np.bincount([scheduler.draw_bracket(rng) for _ in range(20_000)], minlength=4)
     weights = np.array([27 / 4, 9 / 3, 3 / 2, 1.0])
     expected = 20_000 * weights / weights.sum()
     assert (np.abs(counts - expected) < 5 * np.sqrt(expected)).all()
-    assert {ASHA(max_epochs=27).draw_bracket(rng) for _ in range(10)} == {0}
+    assert {started(ASHA(max_epochs=27)).draw_bracket(rng) for _ in range(10)} == {0}
 
 
 @pytest.mark.parametrize("eta", [2, 3, 4])

@@ -12,36 +12,38 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from started_race import started
 from study_driver import Driver, spec
 
 from lightning_hwtune.core.decisions import Done
 from lightning_hwtune.core.objectives import Metric, Objectives
 from lightning_hwtune.core.ranking.order import total_order
 from lightning_hwtune.core.record import TrialState
-from lightning_hwtune.core.schedulers import Hyperband, Scheduler, SuccessiveHalving
+from lightning_hwtune.core.schedulers import Hyperband, Race, Scheduler, SuccessiveHalving
 from lightning_hwtune.core.schedulers.brackets import bracket_sizes
 from lightning_hwtune.core.schedulers.hyperband import hyperband_size
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.errors import ArgumentError
 
 
-def begun(scheduler: Scheduler, n_trials: int) -> Scheduler:
-    """Returns a scheduler of one objective in which trials have joined, by the brackets that it asks for."""
-    live = scheduler.fresh(1)
+def begun(scheduler: Scheduler, n_trials: int) -> Race:
+    """Returns a race of one objective in which trials have joined, by the brackets that it asks for."""
+    live = started(scheduler, 1)
     for trial_id in range(n_trials):
         live.joined(trial_id, live.draw_bracket(np.random.default_rng(0)))
     return live
 
 
-def arrive(live: Scheduler, trial_id: int, loss: float, level: int = 1, bracket: int = 0) -> str:
+def arrive(live: Race, trial_id: int, loss: float, level: int = 1, bracket: int = 0) -> str:
     """A trial comes to a level; returns the verdict's kind."""
     kind = live.verdict(trial_id, bracket, level, np.array([loss])).kind
     live.record(trial_id, bracket, level, np.array([loss]), kind)
     return kind
 
 
-def promotions(live: Scheduler) -> list[tuple[int, int]]:
+def promotions(live: Race) -> list[tuple[int, int]]:
     """Carries out all promotions that are due; returns trial and level."""
     found = []
     while (promotion := live.promotable()) is not None:
@@ -72,14 +74,14 @@ def test_the_last_to_come_pauses_if_it_is_not_among_the_best() -> None:
 
 
 def test_brackets_are_filled_in_their_order() -> None:
-    live = SuccessiveHalving(9, bracket_size=2).fresh(1)
+    live = started(SuccessiveHalving(9, bracket_size=2), 1)
     rng = np.random.default_rng(0)
     drawn = []
     for trial_id in range(5):
         drawn.append(live.draw_bracket(rng))
         live.joined(trial_id, drawn[-1])
     assert drawn == [0, 0, 1, 1, 2]
-    hyperband = Hyperband(9).fresh(1)
+    hyperband = started(Hyperband(9), 1)
     drawn = []
     for trial_id in range(9 + 5 + 3 + 1):
         drawn.append(hyperband.draw_bracket(rng))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import sys
 from collections import Counter
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from asha_run import Write, replayed
+from started_race import started
 from study_driver import Driver, replay, snapshot, spec
 
 from lightning_hwtune.core import events as ev
@@ -29,6 +31,7 @@ from lightning_hwtune.core.schedulers import (
     SCHEDULERS,
     Hyperband,
     MedianStopping,
+    Race,
     RunToEnd,
     Scheduler,
     SuccessiveHalving,
@@ -36,7 +39,7 @@ from lightning_hwtune.core.schedulers import (
 )
 from lightning_hwtune.core.space import Float, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
-from lightning_hwtune.errors import ArgumentError, IllegalMoveError, RenamedArgumentError
+from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
 
 EXAMPLES = [
     ASHA(max_epochs=27),
@@ -62,11 +65,11 @@ every_scheduler = pytest.mark.parametrize("scheduler", EXAMPLES, ids=repr)
 every_short_scheduler = pytest.mark.parametrize("scheduler", SHORT, ids=repr)
 
 
-class Race:
+class RandomStudy:
     """A random study against one scheduler: writes what a controller would write, and keeps the writes."""
 
     def __init__(self, scheduler: Scheduler, n_objectives: int, seed: int) -> None:
-        self.scheduler, self.n_objectives = scheduler.fresh(n_objectives), n_objectives
+        self.scheduler, self.n_objectives = started(scheduler, n_objectives), n_objectives
         self.rng = np.random.default_rng(seed)
         self.writes: list[Write] = []
         self.answers: list[Any] = []
@@ -132,13 +135,12 @@ class Race:
             del self.running[trial_id]
 
 
-def ask_everything(scheduler: Scheduler) -> list[Any]:
+def ask_everything(race: Race) -> list[Any]:
     """Asks all questions; returns the answers."""
-    answers: list[Any] = [scheduler.promotable(), scheduler.closing(), list(scheduler.finishers())]
-    answers += [scheduler.is_promotable(trial_id, level) for trial_id in range(3) for level in scheduler.levels[:3]]
-    bracket = scheduler.draw_bracket(np.random.default_rng(0))
-    answers += [bracket, scheduler.first_target(bracket), scheduler.expected(7), scheduler.settings()]
-    return answers
+    answers: list[Any] = [race.promotable(), race.closing(), list(race.finishers())]
+    answers += [race.is_promotable(trial_id, level) for trial_id in range(3) for level in race.levels[:3]]
+    bracket = race.draw_bracket(np.random.default_rng(0))
+    return [*answers, bracket, race.first_target(bracket)]
 
 
 @every_scheduler
@@ -160,19 +162,20 @@ def test_the_representation_is_the_call(scheduler: Scheduler) -> None:
 def test_levels_rise_to_the_full_training(scheduler: Scheduler) -> None:
     assert list(scheduler.levels) == sorted(set(scheduler.levels))
     assert scheduler.levels[-1] == scheduler.max_resource
-    for bracket in {scheduler.draw_bracket(np.random.default_rng(i)) for i in range(20)}:
-        level, seen = scheduler.first_target(bracket), []
+    race = started(scheduler)
+    for bracket in {race.draw_bracket(np.random.default_rng(i)) for i in range(20)}:
+        level, seen = race.first_target(bracket), []
         while level < scheduler.max_resource:
             seen.append(level)
-            level = scheduler.next_target(bracket, level)
-        assert (*seen, level) == scheduler.levels[scheduler.levels.index(scheduler.first_target(bracket)) :]
-    assert scheduler.next_target(0, scheduler.max_resource) == scheduler.max_resource
+            level = race.next_target(bracket, level)
+        assert (*seen, level) == scheduler.levels[scheduler.levels.index(race.first_target(bracket)) :]
+    assert race.next_target(0, scheduler.max_resource) == scheduler.max_resource
 
 
 @every_scheduler
 def test_the_end_of_the_training_is_a_stop_for_every_loss(scheduler: Scheduler) -> None:
     for loss in ([0.0, 1.0], [np.nan, 1.0]):
-        verdict = scheduler.fresh(2).verdict(0, 0, scheduler.max_resource, np.array(loss))
+        verdict = started(scheduler, 2).verdict(0, 0, scheduler.max_resource, np.array(loss))
         assert isinstance(verdict, Stop)
         assert verdict.reason.rule == "max-resource"
         assert f"{scheduler.max_resource} {scheduler.unit}" in verdict.reason.text
@@ -184,7 +187,7 @@ def test_the_end_of_the_training_is_a_stop_for_every_loss(scheduler: Scheduler) 
 def test_the_same_writes_give_the_same_answers_and_questions_change_nothing(
     scheduler: Scheduler, n_objectives: int, seed: int, n_steps: int
 ) -> None:
-    asked, silent = Race(scheduler, n_objectives, seed), Race(scheduler, n_objectives, seed)
+    asked, silent = RandomStudy(scheduler, n_objectives, seed), RandomStudy(scheduler, n_objectives, seed)
     for _ in range(n_steps):
         ask_everything(asked.scheduler)
         asked.step()
@@ -198,7 +201,7 @@ def test_the_same_writes_give_the_same_answers_and_questions_change_nothing(
 @settings(max_examples=12)
 @given(n_objectives=st.integers(1, 3), seed=st.integers(0, 10_000))
 def test_nobody_leaves_a_rung_twice(scheduler: Scheduler, n_objectives: int, seed: int) -> None:
-    race = Race(scheduler, n_objectives, seed)
+    race = RandomStudy(scheduler, n_objectives, seed)
     for _ in range(150):
         race.step()
     left = Counter(
@@ -211,17 +214,17 @@ def test_nobody_leaves_a_rung_twice(scheduler: Scheduler, n_objectives: int, see
 
 @every_scheduler
 def test_fresh_ones_share_nothing(scheduler: Scheduler) -> None:
-    first, untouched = Race(scheduler, 2, 0), scheduler.fresh(2)
+    first, untouched = RandomStudy(scheduler, 2, 0), started(scheduler, 2)
     before = ask_everything(untouched)
     for _ in range(200):
         first.step()
     assert ask_everything(untouched) == before
-    assert ask_everything(scheduler.fresh(2)) == before
+    assert ask_everything(started(scheduler, 2)) == before
 
 
-def joined(scheduler: Scheduler, n_trials: int) -> Scheduler:
-    """Returns a scheduler of one objective with trials paused at the first level of bracket 0; trial 0 is best."""
-    live = scheduler.fresh(1)
+def joined(scheduler: Scheduler, n_trials: int) -> Race:
+    """Returns a race of one objective with trials paused at the first level of bracket 0; trial 0 is best."""
+    live = started(scheduler, 1)
     for trial_id in range(n_trials):
         live.joined(trial_id, 0)
     for trial_id in range(n_trials):
@@ -249,7 +252,7 @@ def test_a_withdrawn_trial_is_never_promoted(scheduler: Scheduler) -> None:
 
 @pytest.mark.parametrize("scheduler", PROMOTING, ids=repr)
 def test_a_constant_objective_decides_nothing(scheduler: Scheduler) -> None:
-    live, plain = scheduler.fresh(2), scheduler.fresh(1)
+    live, plain = started(scheduler, 2), started(scheduler, 1)
     rng = np.random.default_rng(0)
     for trial_id in range(27):
         live.joined(trial_id, 0)
@@ -331,7 +334,7 @@ def test_reports_that_fall_on_no_rung_hold_nobody(scheduler: Scheduler, coarse: 
         assert [measurement.resource for measurement in trial.measurements] == passed
     again = replay(study, driver.log)
     assert snapshot(again) == snapshot(driver.state)
-    assert ask_everything(again.scheduler) == ask_everything(driver.state.scheduler)
+    assert ask_everything(again.race) == ask_everything(driver.state.race)
 
 
 @every_short_scheduler
@@ -357,14 +360,14 @@ def test_a_killed_study_decides_as_the_unkilled_one(scheduler: Scheduler) -> Non
             if isinstance(event, ev.Reported) and event.level is not None and event.rule not in ("cleared", "repeated"):
                 trial = state.trials[event.trial_id]
                 loss = study.objectives.loss(event.values)
-                verdict = state.scheduler.verdict(trial.trial_id, trial.bracket, event.level, loss)
+                verdict = state.race.verdict(trial.trial_id, trial.bracket, event.level, loss)
                 assert (verdict.kind, verdict.reason.rule, verdict.reason.text) == (
                     event.verdict,
                     event.rule,
                     event.reason,
                 )
             if isinstance(event, ev.SegmentStarted) and event.rule == "promotion":
-                promotion = state.scheduler.promotable(exclude=state.running)
+                promotion = state.race.promotable(exclude=state.running)
                 assert promotion is not None
                 assert (promotion.trial_id, promotion.reason.text) == (event.trial_id, event.reason)
             state.apply(event)
@@ -411,21 +414,25 @@ def test_wrong_habits_are_answered(cls: Any) -> None:
         cls(27, max_steps=27)
 
 
-@pytest.mark.parametrize("scheduler", [s for s in EXAMPLES if not isinstance(s, RunToEnd)], ids=repr)
-def test_a_study_works_with_a_fresh_one(scheduler: Scheduler) -> None:
-    with pytest.raises(IllegalMoveError, match="fresh"):
-        scheduler.verdict(0, 0, scheduler.levels[0], np.array([1.0]))
+@every_scheduler
+def test_settings_never_change(scheduler: Scheduler) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        scheduler.max_epochs = 3  # type: ignore[misc]
+    again = eval(repr(scheduler))
+    assert (again, hash(again)) == (scheduler, hash(scheduler))
+    assert not isinstance(scheduler, Race)
 
 
 def test_run_to_end_expects_all_trials_at_the_end() -> None:
     scheduler = RunToEnd(27)
     assert scheduler.levels == (27,)
-    assert scheduler.first_target(0) == 27
     assert scheduler.expected(12) == ((27, 12),)
-    scheduler.record(0, 0, 27, np.array([1.0]), "stop")
-    scheduler.promoted(0, 0, 27)
-    scheduler.withdraw(0)
-    assert scheduler.finishers() == ()
+    race = started(scheduler)
+    assert race.first_target(0) == 27
+    race.record(0, 0, 27, np.array([1.0]), "stop")
+    race.promoted(0, 0, 27)
+    race.withdraw(0)
+    assert race.finishers() == ()
 
 
 @pytest.mark.parametrize("settings", [{}, {"name": "ahsa", "max_epochs": 3}, {"name": "asha", "max_epoch": 3}])
@@ -445,7 +452,7 @@ class IgnoringDriver(Driver):
     saves = True
 
     def epoch(self, trial_id: int) -> None:
-        segment, top = self.state.running[trial_id], self.controller.scheduler.max_resource
+        segment, top = self.state.running[trial_id], self.controller.race.max_resource
         answers, told = [], segment.resource
         for resource in range(segment.resource + 1, top + 1):
             metrics = {"error": self.curve(dict(self.state.trials[trial_id].config), resource)}
@@ -500,7 +507,7 @@ def test_a_log_of_trials_that_trained_on_after_a_pause_continues(scheduler: Sche
 def _train_on_as_version_0_1_did(driver: Driver, trial_id: int) -> None:
     """Writes what its controller wrote where a loop ignored every answer: rungs are judged, pauses are passed over."""
     state, write = driver.state, driver.controller._write
-    for resource in range(1, state.scheduler.max_resource + 1):
+    for resource in range(1, state.race.max_resource + 1):
         trial, segment = state.trials[trial_id], state.running[trial_id]
         error = driver.curve(dict(trial.config), resource)
         measurement = driver.controller._measure(segment, resource, {"error": error}, float(resource))

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_hwtune.core.schedulers import MedianStopping
+sys.path.insert(0, str(Path(__file__).parent))
+from started_race import started
+
+from lightning_hwtune.core.schedulers import MedianStopping, Race
 from lightning_hwtune.errors import ArgumentError
 
 VALUE = st.integers(0, 9).map(float)
 
 
-def shown(live: MedianStopping, trial_id: int, losses: list[list[float]]) -> list[str]:
+def shown(live: Race, trial_id: int, losses: list[list[float]]) -> list[str]:
     """A trial reports these losses at 1, 2, ... until it is stopped; returns the kinds."""
     kinds = []
     for resource, loss in enumerate(losses, 1):
@@ -27,7 +32,7 @@ def shown(live: MedianStopping, trial_id: int, losses: list[list[float]]) -> lis
     return kinds
 
 
-def tell(live: MedianStopping, trial_id: int, losses: dict[int, float], n_objectives: int) -> None:
+def tell(live: Race, trial_id: int, losses: dict[int, float], n_objectives: int) -> None:
     """A trial reports these losses, the same in each objective, by resource."""
     for resource, value in losses.items():
         loss = np.full(n_objectives, value)
@@ -41,7 +46,7 @@ def tell(live: MedianStopping, trial_id: int, losses: dict[int, float], n_object
 def test_it_stops_as_the_definition_says(n_objectives: int, min_trials: int, data: st.DataObject) -> None:
     loss = st.lists(VALUE, min_size=n_objectives, max_size=n_objectives)
     curves = data.draw(st.lists(st.lists(loss, min_size=4, max_size=4), min_size=1, max_size=8))
-    live = MedianStopping(max_epochs=5, min_trials=min_trials).fresh(n_objectives)
+    live = started(MedianStopping(max_epochs=5, min_trials=min_trials), n_objectives)
     kept: list[np.ndarray] = []
     for trial_id, curve in enumerate(curves):
         kinds = shown(live, trial_id, curve)
@@ -55,7 +60,7 @@ def test_it_stops_as_the_definition_says(n_objectives: int, min_trials: int, dat
 
 
 def test_a_diverged_trial_ends_and_counts_for_nobody() -> None:
-    live = MedianStopping(max_epochs=9, min_trials=1).fresh(1)
+    live = started(MedianStopping(max_epochs=9, min_trials=1), 1)
     assert shown(live, 0, [[math.nan]]) == ["stop"]
     assert shown(live, 1, [[5.0], [5.0]]) == ["continue", "continue"]
     assert shown(live, 2, [[6.0]]) == ["stop"]
@@ -63,7 +68,7 @@ def test_a_diverged_trial_ends_and_counts_for_nobody() -> None:
 
 
 def test_work_done_again_is_counted_once() -> None:
-    live = MedianStopping(max_epochs=9, min_trials=1).fresh(1)
+    live = started(MedianStopping(max_epochs=9, min_trials=1), 1)
     for resource in (1, 2):
         live.observe(0, 0, resource, np.array([4.0]))
     live.observe(0, 0, 1, np.array([100.0]))
@@ -76,7 +81,7 @@ def test_work_done_again_is_counted_once() -> None:
 
 @pytest.mark.parametrize("n_objectives", [1, 2])
 def test_a_loss_that_is_not_finite_between_levels_is_left_out(n_objectives: int) -> None:
-    live = MedianStopping(max_epochs=9, every=2, min_trials=1).fresh(n_objectives)
+    live = started(MedianStopping(max_epochs=9, every=2, min_trials=1), n_objectives)
     tell(live, 0, {1: 1.0, 2: math.nan, 3: 3.0}, n_objectives)
     assert live.verdict(1, 0, 3, np.full(n_objectives, 2.0)).kind == "continue"  # 0 stands at 2, the mean of 1 and 3
     assert live.verdict(1, 0, 3, np.full(n_objectives, 2.1)).kind == "stop"
@@ -86,7 +91,7 @@ def test_a_loss_that_is_not_finite_between_levels_is_left_out(n_objectives: int)
 
 
 def test_a_trial_that_ended_early_stands_at_its_average() -> None:
-    live = MedianStopping(max_epochs=9, min_trials=1).fresh(1)
+    live = started(MedianStopping(max_epochs=9, min_trials=1), 1)
     tell(live, 0, {1: 0.9, 2: 0.5, 3: 0.1}, 1)
     live.record(0, 0, 4, np.array([0.1]), "stop")
     assert live.verdict(1, 0, 4, np.array([0.5])).kind == "continue"

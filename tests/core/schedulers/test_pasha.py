@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parent))
+from started_race import started
 
 from lightning_hwtune.core.decisions import Continue
 from lightning_hwtune.core.schedulers import ASHA, PASHA
@@ -96,7 +101,7 @@ def curves(draw: st.DrawFn) -> tuple[int, float, int]:
 def test_one_objective_decides_as_the_slow_one(drawn: tuple[int, float, int]) -> None:
     seed, noise, max_epochs = drawn
     rng = np.random.default_rng(seed)
-    live = PASHA(max_epochs=max_epochs, quota="quantile").fresh(1)
+    live = started(PASHA(max_epochs=max_epochs, quota="quantile"), 1)
     slow = SlowPasha(live.levels)
     floors, speeds, running, at = {}, {}, {}, {}
     for _ in range(300):
@@ -149,7 +154,7 @@ def test_one_objective_decides_as_the_slow_one(drawn: tuple[int, float, int]) ->
 
 def grown(lower: list[list[float]], upper: list[list[float]]) -> PASHA:
     """Returns a scheduler over rungs 1, 3, 9, 27 after these trials came to 1 and to 3."""
-    live = PASHA(max_epochs=27).fresh(len(lower[0]))
+    live = started(PASHA(max_epochs=27), len(lower[0]))
     for level, losses in ((1, lower), (3, upper)):
         for trial_id, loss in enumerate(losses):
             live.record(trial_id, 0, level, np.array(loss), "continue" if level == 1 else "pause")
@@ -181,7 +186,7 @@ def test_nobody_goes_beyond_the_ladder() -> None:
 
 
 def test_the_ladder_is_exhausted_at_the_full_training() -> None:
-    live, rng = PASHA(max_epochs=9, eta=2).fresh(1), np.random.default_rng(0)
+    live, rng = started(PASHA(max_epochs=9, eta=2), 1), np.random.default_rng(0)
     for trial_id in range(12):
         for level in live.levels:
             loss = rng.random(1)
@@ -197,7 +202,7 @@ def test_two_rungs_are_no_ladder(settings: dict[str, int]) -> None:
 
 
 def test_a_ladder_that_always_grows_decides_as_asha() -> None:
-    live, asha, rng = PASHA(max_epochs=9).fresh(1), ASHA(max_epochs=9).fresh(1), np.random.default_rng(1)
+    live, asha, rng = started(PASHA(max_epochs=9), 1), started(ASHA(max_epochs=9), 1), np.random.default_rng(1)
     for trial_id in range(60):
         level = 1
         while True:
@@ -219,7 +224,7 @@ def test_a_ladder_that_always_grows_decides_as_asha() -> None:
 
 def test_more_than_the_quota_go_on_where_each_arrival_is_better() -> None:
     scheduler = PASHA(27)
-    live, n_on = scheduler.fresh(1), 0
+    live, n_on = started(scheduler, 1), 0
     for trial_id in range(9):
         loss = np.array([-float(trial_id)])
         kind = live.verdict(trial_id, 0, 1, loss).kind

@@ -25,7 +25,7 @@ RANKING = [
 def test_it_is_one_more_than_the_number_of_better_trials(scheduler: Scheduler) -> None:
     run, losses = Run(scheduler, 1), np.random.default_rng(0).permutation(12).astype(float)
     for number, loss in enumerate(losses, start=1):
-        reason = run.arrive(run.start(0), scheduler.first_target(0), [loss]).reason
+        reason = run.arrive(run.start(0), scheduler.levels[0], [loss]).reason
         assert reason.standing == (1 + int((losses[:number] < loss).sum()), number)
         assert f"rank {reason.standing[0]} of {number} " in reason.text
 
@@ -34,8 +34,8 @@ def test_it_is_one_more_than_the_number_of_better_trials(scheduler: Scheduler) -
 def test_a_loss_that_is_not_finite_is_last(scheduler: Scheduler) -> None:
     run = Run(scheduler, 2)
     for loss in ([1.0, 2.0], [2.0, 1.0]):
-        run.arrive(run.start(0), scheduler.first_target(0), loss)
-    assert run.arrive(run.start(0), scheduler.first_target(0), [0.0, np.nan]).reason.standing == (3, 3)
+        run.arrive(run.start(0), scheduler.levels[0], loss)
+    assert run.arrive(run.start(0), scheduler.levels[0], [0.0, np.nan]).reason.standing == (3, 3)
 
 
 @pytest.mark.parametrize("scheduler", [SuccessiveHalving(max_epochs=9), Hyperband(max_epochs=9)], ids=str)
@@ -51,5 +51,5 @@ def test_a_bracket_tells_it_when_its_rung_is_complete(scheduler: Scheduler) -> N
 def test_a_rule_without_an_order_tells_none() -> None:
     scheduler = MedianStopping(max_epochs=9)
     run = Run(scheduler, 1)
-    verdicts = [run.arrive(run.start(0), scheduler.first_target(0), [float(loss)]) for loss in range(9)]
+    verdicts = [run.arrive(run.start(0), scheduler.levels[0], [float(loss)]) for loss in range(9)]
     assert {verdict.reason.standing for verdict in verdicts} == {None}

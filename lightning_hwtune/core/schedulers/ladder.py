@@ -1,0 +1,48 @@
+"""The ladder of a study: where its trials are judged, and how many of a rung go higher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import final
+
+from lightning_hwtune.core.decisions import Reason, Stop
+from lightning_hwtune.core.ranking.within import DEFAULT_WITHIN
+from lightning_hwtune.core.schedulers.rungs import quota
+
+__all__ = ["Ladder"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """Levels, and the rule by which a rung is ordered and divided.
+
+    Attributes:
+        unit: of the resource: "epochs", "steps" or "samples".
+        levels: every resource at which something may be decided, ascending; the last one is the full training.
+        eta: one in eta trials of a rung is promoted, where the rule counts so.
+        within: the order of a rung, see `ranking.rung_orders`.
+    """
+
+    unit: str
+    levels: tuple[int, ...]
+    eta: Fraction = Fraction(3)
+    within: str = DEFAULT_WITHIN
+
+    @property
+    def top(self) -> int:
+        """The resource of a full training."""
+        return self.levels[-1]
+
+    def above(self, level: int) -> int:
+        """Returns the level after `level`; the full training if there is none."""
+        return next((higher for higher in self.levels if higher > level), self.top)
+
+    def quota(self, n_trials: int) -> int:
+        """Returns n // eta, exactly."""
+        return quota(n_trials, self.eta)
+
+    def end(self) -> Stop:
+        """Returns the verdict on a trial that is fully trained."""
+        return Stop(Reason("max-resource", f"trained to the full {self.top} {self.unit}"))

@@ -1,0 +1,32 @@
+"""How a verdict describes the place of a trial in its rung."""
+
+from __future__ import annotations
+
+from lightning_hwtune.core.decisions import Reason
+from lightning_hwtune.core.ranking.rung import Place
+
+__all__ = ["place_reason", "promoted_of", "standing"]
+
+
+def standing(level: int, place: Place) -> str:
+    """Returns "rank 2 of 27 at rung 3 (front 0)"; ranks count from 1 here."""
+    rank = f"rank {place.first + 1}" if place.first == place.last else f"ranks {place.first + 1} to {place.last + 1}"
+    front = f" (front {place.front})" if place.front is not None else ""
+    return f"{rank} of {place.n_trials} at rung {level}{front}"
+
+
+def place_reason(level: int, place: Place, n_promoted: int) -> Reason:
+    """Returns the reason of a verdict that the place of a trial decides.
+
+    Args:
+        n_promoted: how many of the rung's trials are promoted.
+    """
+    text = standing(level, place)
+    if not place.is_finite:
+        return Reason("not-finite", f"{text}: a loss is not finite", place.standing)
+    return Reason("promotion" if place.is_in else "quota", f"{text}, {promoted_of(n_promoted)}", place.standing)
+
+
+def promoted_of(n_promoted: int) -> str:
+    """Returns "1 goes on" or "3 go on"."""
+    return f"{n_promoted} {'goes' if n_promoted == 1 else 'go'} on"
