@@ -294,7 +294,7 @@ class Study:
         state = session.controller.state
         answer = session.controller.ask(session.clock.now(), self._spec.pool.size)
         if isinstance(answer, Done):  # no process is started for a study in which nothing is left to do
-            view = open_view(state, self._files.root, enabled=progress)
+            view = open_view(state, self._files.root, self._storage, enabled=progress)
             view.header(payload)
             session.observers.append(view.on_events)
             session.finish(answer)
@@ -302,7 +302,7 @@ class Study:
             return answer
         executor = begin()
         with contextlib.closing(executor):
-            view = open_view(state, self._files.root, enabled=progress)
+            view = open_view(state, self._files.root, self._storage, enabled=progress)
 
             def tick() -> None:
                 session.tick()
@@ -417,7 +417,9 @@ class Study:
         require_no_segment()
         session = Session(self._spec, self._files, limits, storage=self._storage)
         asked = self._asked = OpenSession(self, self._files.root, self._storage, session)
-        view = open_view(session.controller.state, self._files.root, enabled=progress, owns_screen=False)
+        state, root = session.controller.state, self._files.root
+        view = open_view(state, root, self._storage, enabled=progress, owns_screen=False)
+        asked.manual.watch(lambda: view.tick(session.clock.now()))
         view.header(None)
         session.observers.append(view.on_events)
         return asked
@@ -596,7 +598,9 @@ def _told_at_exit(folder: Path) -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit) as stop:
         exit_quickly()
         if isinstance(stop, KeyboardInterrupt):
-            tell_at_exit(stop, f"interrupted; what was reported is kept in {folder}. To go on, run the same again.")
+            tell_at_exit(
+                stop, f"interrupted; what was reported is kept in {folder}. To continue, run the same command again."
+            )
         raise
 
 

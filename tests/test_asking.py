@@ -66,7 +66,10 @@ def test_the_lines_are_those_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixt
     assert words(lines, "asked") == words(others, "run")
     assert any("trial 0 pauses at epoch 1: error " in line for line in lines)
     assert lines[0] == f"study asked in {tmp_path / 'asked'}"
-    assert "study asked is finished" in lines[-1]
+    end = next(number for number, line in enumerate(lines) if "study asked is finished" in line)
+    assert lines[end + 1].rstrip() == "front of asked, fully trained trials"
+    assert lines[-1].startswith("next: hwtune front --study asked --dir ")
+    assert others[-1] == lines[-1].replace("--study asked", "--study run")
 
 
 def test_without_progress_nothing_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

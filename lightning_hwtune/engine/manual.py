@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import final
 
 from lightning_hwtune.core.decisions import Done, Wait
@@ -56,9 +57,17 @@ class Manual:
             )
         self._session, self._caller = session, _Caller()
         # the caller has seen the error: it is theirs to go on or not
-        self._loop = Loop(session.controller, self._caller, session.clock, session.files, is_first_error_fatal=False)
+        self._watch: Callable[[], None] = lambda: None
+        self._loop = Loop(
+            session.controller, self._caller, session.clock, session.files,
+            tick=lambda: self._watch(), is_first_error_fatal=False,
+        )  # fmt: skip
         self._active: tuple[Trial, ActiveSegment, DirectChannel] | None = None
         self._context = contextlib.ExitStack()
+
+    def watch(self, tick: Callable[[], None]) -> None:
+        """Has `tick` called at each report."""
+        self._watch = tick
 
     def ask(self) -> Trial | None:
         """Returns the next trial's handle, or None when nothing is left.

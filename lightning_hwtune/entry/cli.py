@@ -34,10 +34,11 @@ from lightning_hwtune.entry.arguments import (
     import_from_here,
 )
 from lightning_hwtune.entry.lightning_cli import cli_tune
-from lightning_hwtune.entry.output import At, Format, flat, output_folder, short_path, write, write_frame, writing
+from lightning_hwtune.entry.output import At, Format, flat, output_folder, write, write_frame, writing
 from lightning_hwtune.entry.replay import replay
 from lightning_hwtune.errors import ArgumentError, HwTuneError
 from lightning_hwtune.names.spelling import spell_by, spelled
+from lightning_hwtune.report.places import short_path
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -37,10 +37,11 @@ def run_and_show(
     except StudyFailedError as error:
         failed = error
     except (KeyboardInterrupt, SystemExit) as stop:
-        typer.echo(f"\nhwtune: interrupted; what was reported is kept. To go on:\n  {again}", err=True)
+        typer.echo(f"\nhwtune: interrupted; what was reported is kept. To continue:\n  {again}", err=True)
         raise typer.Exit(130 if isinstance(stop, KeyboardInterrupt) else _status(stop)) from None
     chosen = Chosen(study, settings.storage)
-    shown.show_front(chosen)
+    if quiet:  # otherwise the run itself has shown it
+        shown.show_front(chosen)
     shown.write_figures(chosen, study.dir, ("front", "timeline"), only_missing=_n_segments(study) == n_before)
     return failed
 

@@ -20,7 +20,7 @@ from lightning_hwtune.entry.arguments import (
     command_line,
     import_from_here,
 )
-from lightning_hwtune.entry.output import short_path
+from lightning_hwtune.report.places import short_path
 
 __all__ = ["cli_tune"]
 

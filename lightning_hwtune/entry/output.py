@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from lightning_hwtune.errors import StorageError
+from lightning_hwtune.report.places import short_path
 from lightning_hwtune.store.files import make_folder
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-__all__ = ["At", "Format", "console", "flat", "output_folder", "short_path", "write", "write_frame", "writing"]
+__all__ = ["At", "Format", "console", "flat", "output_folder", "write", "write_frame", "writing"]
 
 
 class Format(enum.StrEnum):
@@ -96,12 +97,6 @@ def writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(f"{str(folder)!r} cannot be written: {error}. Give another --out", error.errno) from error
-
-
-def short_path(path: Path) -> Path:
-    """Returns the path from the working directory if it is below that, else the absolute one."""
-    full = Path(os.path.abspath(path))
-    return full.relative_to(Path.cwd()) if full.is_relative_to(Path.cwd()) else full
 
 
 def flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_hwtune.entry.output import Format, console, short_path, write_frame, writing
+from lightning_hwtune.entry.output import Format, console, write_frame, writing
+from lightning_hwtune.report.places import short_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["located", "show_best", "show_front", "write_figures"]
 
-_TITLES = {"full": "fully trained trials", "rung": "one a rung", "any": "last measurements"}
-
 
 def show_front(chosen: Chosen, form: Format = Format.TABLE, at: str = "full") -> None:
     """Shows the front; `at` as for `report.tables.front_records`.
@@ -24,6 +23,7 @@ def show_front(chosen: Chosen, form: Format = Format.TABLE, at: str = "full") ->
     Raises:
         ArgumentError: another `at`.
     """
+    from lightning_hwtune.report.closing import front_title
     from lightning_hwtune.report.tables import front_frame, front_records
 
     name, state = chosen.study.name, chosen.study.state()
@@ -32,7 +32,7 @@ def show_front(chosen: Chosen, form: Format = Format.TABLE, at: str = "full") ->
         form,
         frame=lambda: _located_frame(chosen, front_frame(state, at), form),
         data=lambda: located(chosen, front_records(state, at)),
-        title=f"front of {name}, {_TITLES.get(at, at)}",
+        title=front_title(name, at),
         empty=f"the front of {name} is still empty{hint}",
     )
 

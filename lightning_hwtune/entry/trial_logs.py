@@ -9,8 +9,8 @@ import typer
 
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.entry.chosen import Chosen
-from lightning_hwtune.entry.output import short_path
 from lightning_hwtune.errors import StorageError
+from lightning_hwtune.report.places import short_path
 
 __all__ = ["print_logs"]
 

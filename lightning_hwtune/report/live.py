@@ -31,6 +31,7 @@ from lightning_hwtune.report.announcements import (
     opening,
     totals,
 )
+from lightning_hwtune.report.closing import print_closing
 from lightning_hwtune.report.forecast import checked_pace, time_left_s
 from lightning_hwtune.report.panel import panel
 
@@ -72,6 +73,7 @@ class View(abc.ABC):
 def open_view(
     state: StudyState,
     folder: Path,
+    storage: str | None = None,
     *,
     enabled: bool = True,
     owns_screen: bool = True,
@@ -80,7 +82,7 @@ def open_view(
     """Returns the view that fits where the output goes: a panel on a terminal, lines elsewhere, nothing if disabled.
 
     Args:
-        folder: where the study's files are; it is told first.
+        folder: where the study's files are; it is printed first. storage: URL of its log, if that is elsewhere.
         owns_screen: False where other code prints as well, which a panel would disturb.
     """
     if not enabled:
@@ -89,8 +91,8 @@ def open_view(
     console = console or Console(force_jupyter=False, highlight=False)
     # FORCE_COLOR makes rich take any file for a terminal
     if owns_screen and console.is_terminal and not console.is_dumb_terminal and console.file.isatty():
-        return PanelView(state, folder, console)
-    return LinesView(state, folder, console)
+        return PanelView(state, folder, console, storage)
+    return LinesView(state, folder, console, storage)
 
 
 @final
@@ -120,8 +122,8 @@ class QuietView(View):
 class LinesView(View):
     """One line for each event worth one, with the study's time before it."""
 
-    def __init__(self, state: StudyState, folder: Path, console: Console) -> None:
-        self._state, self._folder, self._printer = state, folder, _Printer(console)
+    def __init__(self, state: StudyState, folder: Path, console: Console, storage: str | None = None) -> None:
+        self._state, self._folder, self._storage, self._printer = state, folder, storage, _Printer(console)
         self._pace: Pace | None = None
         self._told_at: float | None = None
 
@@ -139,9 +141,10 @@ class LinesView(View):
         self._pace = checked_pace(check)
 
     def on_events(self, events: Sequence[Event]) -> None:
-        """Prints a line where there is something to say."""
+        """Prints a line where there is something to say, and the front in the end."""
         for line in announce(self._state, events):
             self._say(line, events[-1].at)
+        self._printer.print_end(self._state, events, self._folder, self._storage)
 
     def _say(self, line: Line, at: float) -> None:
         self._printer.print([Text(f"{duration(self._state.wall_s(at)):>12}  {line.text}")])
@@ -161,8 +164,9 @@ class LinesView(View):
 class PanelView(View):
     """A few lines at the bottom of a terminal that are drawn anew; errors scroll by above them."""
 
-    def __init__(self, state: StudyState, folder: Path, console: Console) -> None:
-        self._state, self._folder, self._console, self._printer = state, folder, console, _Printer(console)
+    def __init__(self, state: StudyState, folder: Path, console: Console, storage: str | None = None) -> None:
+        self._state, self._folder, self._storage = state, folder, storage
+        self._console, self._printer = console, _Printer(console)
         self._live: Live | None = None
         self._drawn_at = self._forecast_at = float("-inf")
         self._end_at = math.nan
@@ -186,7 +190,7 @@ class PanelView(View):
         """Prints what must not be missed, and draws the panel if it is due."""
         urgent = [line for line in announce(self._state, events) if line.is_urgent]
         self._printer.print(Text(cut(line.text, 400)) for line in urgent)
-        if not any(isinstance(event, SessionClosed) for event in events):
+        if not self._printer.print_end(self._state, events, self._folder, self._storage):
             self.tick(events[-1].at)
 
     def tick(self, now: float) -> None:
@@ -224,6 +228,13 @@ class _Printer:
         """Prints each item on its own lines; text is not wrapped."""
         for item in items:
             self.attempt(partial(self._console.print, item, soft_wrap=isinstance(item, Text)))
+
+    def print_end(self, state: StudyState, events: Sequence[Event], folder: Path, storage: str | None) -> bool:
+        """Prints what is shown last if the session has ended; returns whether it has."""
+        ends = [event for event in events if isinstance(event, SessionClosed)]
+        for end in ends:
+            self.attempt(lambda: print_closing(self._console, state, end, folder, storage))  # noqa: B023
+        return bool(ends)
 
     def attempt(self, action: Callable[[], None]) -> None:
         """Does it unless the output is gone; notes when it goes."""

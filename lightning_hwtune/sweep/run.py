@@ -22,9 +22,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.entry.begun_with import refuse_changed
-from lightning_hwtune.entry.output import short_path
 from lightning_hwtune.errors import ArgumentError, HwTuneError, StudyFailedError, StudyNotFoundError
 from lightning_hwtune.names.spelling import spell_by, spelled
+from lightning_hwtune.report.places import short_path
 from lightning_hwtune.settings import StudySettings
 from lightning_hwtune.study import Study
 from lightning_hwtune.sweep.app import AppOverrides, HydraApp, JobDirs
@@ -240,7 +240,7 @@ def _run(sweep: _Sweep, executor: str | Batches) -> None:
     except StudyFailedError as error:  # what the others found is written all the same
         failed = error
     except (KeyboardInterrupt, SystemExit) as stop:
-        log.info("interrupted; what was reported is kept, and the same command goes on")
+        log.info("interrupted; what was reported is kept. To continue, run the same command again.")
         sys.exit(130 if isinstance(stop, KeyboardInterrupt) else stop.code)
     log.info(f"results: {short_path(write_results(sweep.study.state(), sweep.study.dir, sweep.sweep_dir))}")
     if failed is not None:

@@ -127,7 +127,9 @@ def test_runs_a_file_and_does_nothing_the_second_time(folder: Path):
     assert len(study.state().segments) == len(state.segments)
     assert (study.dir / "front.png").stat().st_mtime_ns == drawn_ns
     quiet = hwtune(folder, "run", "study.yaml", "--quiet")
-    assert quiet == second[second.index("front of toy") :]
+    shown_last = second[second.index("front of toy") :]
+    assert "next: hwtune front --study toy   hwtune why TRIAL --study toy\n" in shown_last
+    assert quiet == "".join(line for line in shown_last.splitlines(keepends=True) if not line.startswith("next: "))
     assert not study.state().enqueued
 
 

@@ -80,7 +80,10 @@ def test_the_view_follows_where_the_output_goes(empty):
 def test_the_lines_of_the_paper_study():
     console = screen(is_terminal=False)
     watch(lambda state: LinesView(state, FOLDER, console), play())
-    assert console.file.getvalue().splitlines() == [
+    lines = console.file.getvalue().splitlines()
+    end = next(number for number, line in enumerate(lines) if "is finished" in line)
+    assert lines[end + 1].rstrip() == "front of paper, fully trained trials"  # see test_report_closing.py
+    assert lines[: end + 1] == [
         "         0 s  trial 0 starts on 1 device: lr=0.01, devices=1",
         "         0 s  trial 1 starts on 1 device: lr=0.02, devices=1",
         "         1 s  trial 0 pauses at epoch 1: error 0.5, train_s 1, cost_usd 0.001; rank 1 of 1 at rung 1, 0 go on",
@@ -213,7 +216,8 @@ def test_errors_and_the_end_are_printed_beside_the_panel():
     watch(lambda state: PanelView(state, FOLDER, console), play())
     text = plain(console.file.getvalue())
     assert "trial 3 failed: killed by signal 9" in text
-    assert text.rstrip().splitlines()[-1].startswith("study paper is finished (4 trials): trial 4 of 4")
+    end = text.index("study paper is finished (4 trials): trial 4 of 4")
+    assert text.index("front of paper, fully trained trials") > end > text.index("trial 3 failed")
     assert console.file.getvalue().count("\x1b[?25l") == console.file.getvalue().count("\x1b[?25h") == 1
 
 

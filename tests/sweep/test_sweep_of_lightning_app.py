@@ -108,7 +108,7 @@ def test_a_sweep_is_interrupted_killed_and_continued_by_the_same_command(tmp_pat
         wait_for_events("s", tmp_path, 4, process)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
-    assert "the same command goes on" in (tmp_path / "output.txt").read_text()
+    assert "To continue, run the same command again" in (tmp_path / "output.txt").read_text()
     with begin(LIGHTNING, command, tmp_path) as process:
         wait_for_events("s", tmp_path, 6, process)
         process.kill()

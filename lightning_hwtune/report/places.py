@@ -1,0 +1,34 @@
+"""Where a study lies, as a user writes it: paths from the working directory, options of the reading commands."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+from lightning_hwtune.store.database import database_url
+
+__all__ = ["reading_command", "short_path"]
+
+_DIR = Path("hwtune")
+
+
+def short_path(path: Path) -> Path:
+    """Returns the path from the working directory if it is below that, else the absolute one."""
+    full = Path(os.path.abspath(path))
+    return full.relative_to(Path.cwd()) if full.is_relative_to(Path.cwd()) else full
+
+
+def reading_command(words: str, folder: Path, storage: str | None) -> str:
+    """Returns a command about the study in `folder`, to be given in this working directory.
+
+    Args:
+        words: the command and its arguments. storage: URL of the study's log; a password in it is not shown.
+    """
+    options = ["--study", folder.name]
+    parent = short_path(folder.parent)
+    if parent != _DIR:
+        options += ["--dir", str(parent)]
+    if storage is not None:
+        options += ["--storage", database_url(storage, folder).render_as_string()]
+    return f"hwtune {words} {shlex.join(options)}"
