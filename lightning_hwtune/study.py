@@ -31,12 +31,12 @@ from lightning_hwtune.engine.inline import InlineExecutor
 from lightning_hwtune.engine.local import LocalExecutor
 from lightning_hwtune.engine.loop import Loop
 from lightning_hwtune.engine.open_sessions import OpenSession, take_over
-from lightning_hwtune.engine.payload import Payload, drop_older, write_payload
+from lightning_hwtune.engine.payload import Payload, check_function, drop_older, write_payload
 from lightning_hwtune.engine.reading import Reader
 from lightning_hwtune.engine.session import Session
 from lightning_hwtune.engine.signals import Signals
 from lightning_hwtune.errors import ArgumentError, StudyFailedError, StudyNotFoundError
-from lightning_hwtune.forms import FORMS, checked_call, parse_bytes, parse_duration
+from lightning_hwtune.forms import FORMS, checked_call, checked_class, parse_bytes, parse_duration
 from lightning_hwtune.names import unknown_attribute
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.settings.run_rules import check_run, unjudged_devices
@@ -55,6 +55,7 @@ TrainFunction = Callable[["Trial"], Any]
 _VALUES = "trial.report(1, val_loss=0.5), or log it in the validation: study.tell(trial, error) takes no values"
 
 
+@checked_class
 @dataclass(frozen=True, slots=True)
 class Result:
     """One fully trained trial: what to build, on what, and where its weights are.
@@ -258,6 +259,7 @@ class Study:
         check_present(self.name, self._spec.pool)
         self.close()
         if executor == "inline":
+            check_function(train)
             require_no_segment()
         payload = self._payload(train) if executor == "local" else None
         with (
@@ -353,6 +355,7 @@ class Study:
         self.refuse_foreign_folder()
         return write_payload(train, self._files.root)
 
+    @checked_call("Study.enqueue")
     def enqueue(self, *configs: Mapping[str, Any]) -> None:
         """Has these configurations tried before the searcher's.
 
@@ -447,6 +450,7 @@ class Study:
         with Signals():
             return asked.manual.tell(trial, error)
 
+    @checked_call("Study.close")
     def close(self) -> None:
         """Ends the session that `ask` opened, also one of another object of this study in this thread.
 
@@ -489,6 +493,7 @@ class Study:
         paths = [str(self._files.path(path)) if path else None for path in frame["checkpoint"]]
         return FrontFrame(with_checkpoints(frame, paths))
 
+    @checked_call("Study.trials")
     def trials(self) -> pd.DataFrame:
         """Returns one row a trial."""
         from lightning_hwtune.report.tables import trials_frame
@@ -538,6 +543,7 @@ class Study:
         draw = {"front": plots.front_figure, "curves": plots.curves_figure, "timeline": plots.timeline_figure}
         return draw[what](self.state())
 
+    @checked_call("Study.events")
     def events(self) -> list[Event]:
         """Returns the study's log."""
         return self._reader.events()
@@ -549,6 +555,7 @@ class Study:
                 "trial", trial_id, f"a trial from 0 to {n - 1}" if n else "nothing: the study has no trials yet"
             )
 
+    @checked_call("Study.state")
     def state(self) -> StudyState:
         """Returns what the log says, for reading: trials, segments, notes.
 

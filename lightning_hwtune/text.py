@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["MAX_TEXT", "check_text", "is_name", "storable", "storable_data"]
+__all__ = ["MAX_TEXT", "check_text", "is_line", "is_name", "storable", "storable_data"]
 
 MAX_TEXT = 20_000
 """Characters of an error or a note that are kept: a deep traceback has some thousands."""
@@ -16,6 +16,7 @@ MAX_TEXT = 20_000
 _KEPT = frozenset("\n\t")
 # controls and halves of surrogate pairs are no text; marks that reverse the text around them hide what it says
 _BAD_CATEGORIES = frozenset({"Cc", "Cs"})
+_JOINERS = frozenset("\u200c\u200d")  # part of words in some scripts, and of emoji
 _REVERSING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -55,9 +56,15 @@ def check_text(argument: str, text: str) -> None:
         raise ArgumentError(argument, text, "text without control characters and lone surrogates", hint=hint)
 
 
-def is_name(text: str) -> bool:
-    """Returns whether a text is one line that can be stored and shown as it is."""
+def is_line(text: str) -> bool:
+    """Returns whether a text is one line that can be stored and printed as it is."""
     return storable(text, None) == text and _KEPT.isdisjoint(text)
+
+
+def is_name(text: str) -> bool:
+    """Returns whether a text is one line of characters that can be seen, so that two names never look alike."""
+    seen = "".join(letter for letter in text if letter not in _JOINERS)
+    return seen.isprintable() and bool(seen) == bool(text)
 
 
 def _shortened(text: str, max_chars: int | None) -> str:

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms import checked_class
+
 __all__ = ["Answer", "Continue", "Done", "Pause", "Reason", "Resume", "Start", "Stop", "Verdict", "Wait"]
 
 
@@ -79,6 +82,7 @@ class Done:
     reason: Reason
 
 
+@checked_class
 @dataclass(frozen=True, slots=True)
 class Continue:
     """Train on with the same devices."""
@@ -86,7 +90,11 @@ class Continue:
     reason: Reason
     kind: ClassVar[str] = "continue"
 
+    def __post_init__(self) -> None:
+        _check_reason(self)
 
+
+@checked_class
 @dataclass(frozen=True, slots=True)
 class Pause:
     """Save a checkpoint and free the devices; the trial may be promoted later."""
@@ -94,13 +102,26 @@ class Pause:
     reason: Reason
     kind: ClassVar[str] = "pause"
 
+    def __post_init__(self) -> None:
+        _check_reason(self)
 
+
+@checked_class
 @dataclass(frozen=True, slots=True)
 class Stop:
     """End for ever."""
 
     reason: Reason
     kind: ClassVar[str] = "stop"
+
+    def __post_init__(self) -> None:
+        _check_reason(self)
+
+
+def _check_reason(verdict: Continue | Pause | Stop) -> None:
+    if not isinstance(verdict.reason, Reason):
+        name = type(verdict).__name__
+        raise ArgumentError(f"{name}.reason", verdict.reason, "a reason", hint="trial.report(...) returns verdicts.")
 
 
 Answer = Start | Resume | Wait | Done

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.errors import ArgumentError, MetricError, nearest
-from lightning_hwtune.forms import checked_class
+from lightning_hwtune.forms import checked_call, checked_class, elements, entries, reading
 
 __all__ = ["Cost", "DeviceSeconds", "Metric", "Objective", "Objectives", "TrainSeconds"]
 
@@ -102,6 +102,9 @@ _MEASURED: dict[str, type[TrainSeconds] | type[DeviceSeconds] | type[Cost]] = {
     cls.name: cls for cls in (TrainSeconds, DeviceSeconds, Cost)
 }
 
+_MAX_OBJECTIVES = 1000  # more make fronts of everything
+_LIST = elements("a list such as [Metric('val_loss', 'min'), TrainSeconds()]", _MAX_OBJECTIVES)
+
 
 @final
 class Objectives(Sequence[Objective]):
@@ -113,13 +116,11 @@ class Objectives(Sequence[Objective]):
 
     __slots__ = ("_items", "_names", "_plain_signs", "_signs")
 
+    @checked_call("Objectives")
     def __init__(self, items: Iterable[Objective] | Objective) -> None:
-        if isinstance(items, Metric | TrainSeconds | DeviceSeconds | Cost):
-            items = [items]
-        if isinstance(items, str) or not isinstance(items, Iterable):
-            raise ArgumentError("objectives", items, "a list such as [Metric('val_loss', 'min'), TrainSeconds()]")
-        items = list(items)
-        for item in items:
+        given = [items] if isinstance(items, Metric | TrainSeconds | DeviceSeconds | Cost) else items
+        listed = list(given) if isinstance(given, Objectives) else _LIST.read("objectives", given)
+        for item in listed:
             if not isinstance(item, Metric | TrainSeconds | DeviceSeconds | Cost):
                 wanted = f"Metric({item!r}, 'min'), Metric({item!r}, 'max')" if isinstance(item, str) else "Metric(...)"
                 raise ArgumentError(
@@ -128,14 +129,14 @@ class Objectives(Sequence[Objective]):
                     f"{wanted}, TrainSeconds(), DeviceSeconds() or Cost()",
                     hint="An objective needs its direction.",
                 )
-        if not items:
-            raise ArgumentError("objectives", items, "at least one objective")
-        names = [item.name for item in items]
+        if not listed:
+            raise ArgumentError("objectives", listed, "at least one objective")
+        names = [item.name for item in listed]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ArgumentError("objectives", names, "one objective a name", hint=f"{twice[0]!r} occurs twice.")
-        self._items: tuple[Objective, ...] = tuple(items)
-        self._plain_signs = [1.0 if item.mode == "min" else -1.0 for item in items]
+        self._items: tuple[Objective, ...] = tuple(listed)
+        self._plain_signs = [1.0 if item.mode == "min" else -1.0 for item in listed]
         self._signs = np.array(self._plain_signs)
         self._names = tuple(names)
 
@@ -213,8 +214,24 @@ class Objectives(Sequence[Objective]):
 
     @classmethod
     def from_dict(cls, data: Sequence[Mapping[str, Any]]) -> Objectives:
-        """Returns the objectives that `to_dict` described."""
-        return cls([_MEASURED[d["name"]]() if d["name"] in _MEASURED else Metric(**d) for d in data])
+        """Returns the objectives that `to_dict` described.
+
+        Raises:
+            ArgumentError, RenamedArgumentError: they are described otherwise.
+        """
+        return cls([_objective(form) for form in _FORMS.read("objectives", data)])
+
+
+_FORMS = elements("a list such as [{'name': 'val_loss', 'mode': 'min'}]", _MAX_OBJECTIVES)
+
+
+def _objective(form: object) -> Objective:
+    if not isinstance(form, Mapping):
+        raise ArgumentError("objectives", form, "mappings such as {'name': 'val_loss', 'mode': 'min'}")
+    with reading("objectives", form, "mappings such as {'name': 'val_loss', 'mode': 'min'}"):
+        given = {str(key): value for key, value in entries(form).items()}
+    name = given.get("name")
+    return _MEASURED[name]() if isinstance(name, str) and name in _MEASURED else Metric(**given)
 
 
 def _changed_settings(item: Objective) -> dict[str, Any]:

@@ -22,12 +22,14 @@ from lightning_hwtune.core.batch_rule import BatchRule
 from lightning_hwtune.core.combinations import Combinations
 from lightning_hwtune.core.parameters import Choice, Float, Int, NumDevices, Parameter, parameter_from_dict
 from lightning_hwtune.errors import ArgumentError, nearest, shown
-from lightning_hwtune.forms import FORMS
+from lightning_hwtune.forms import FORMS, checked_call, elements, entries, one_of, reading
 
 __all__ = ["MAX_COMBINATIONS", "Choice", "Float", "Int", "NumDevices", "Parameter", "SearchSpace"]
 
 MAX_COMBINATIONS = 1_000_000
 """The largest product that is ever listed: its arrays take some ten megabytes."""
+
+_CONFIGS = elements("a list of configurations", MAX_COMBINATIONS)
 
 
 @final
@@ -44,10 +46,14 @@ class SearchSpace(Mapping[str, Parameter]):
 
     __slots__ = ("_devices_key", "_dividing", "_params", "_rule")
 
+    @checked_call("SearchSpace")
     def __init__(self, params: Mapping[str, Parameter] | None = None, /, **named: Parameter) -> None:
-        given = {} if params is None else params
+        given: Mapping[str, Parameter] = {} if params is None else params
         if not isinstance(given, Mapping):
             raise ArgumentError("params", given, "a mapping from name to parameter")
+        if not isinstance(given, SearchSpace):
+            with reading("params", given, "a mapping from name to parameter"):
+                given = {_name_of(name): parameter for name, parameter in entries(given).items()}
         twice = sorted(given.keys() & named.keys())
         if twice:
             raise ArgumentError(twice[0], named[twice[0]], "one parameter a name", hint="It is in the mapping too.")
@@ -57,7 +63,7 @@ class SearchSpace(Mapping[str, Parameter]):
                 "SearchSpace", {}, "at least one parameter", hint="Give lr=Float(1e-4, 1e-1, log=True)."
             )
         for name, parameter in self._params.items():
-            _check_name(name)
+            _name_of(name)
             _check_parameter(name, parameter)
         devices = [name for name, parameter in self._params.items() if isinstance(parameter, NumDevices)]
         if len(devices) > 1:
@@ -140,8 +146,8 @@ class SearchSpace(Mapping[str, Parameter]):
         Raises:
             ArgumentError: no such parameter, or none of its values divides.
         """
-        if batch_size_key is not None and (not isinstance(batch_size_key, str) or batch_size_key not in self._params):
-            raise self._unknown("batch_size_key", batch_size_key)
+        if batch_size_key is not None:
+            batch_size_key = one_of(*self._params).read("batch_size_key", batch_size_key)
         other = SearchSpace(self._params)
         has_rule = batch_size_key is not None and self._devices_key is not None
         other._rule = BatchRule(str(self._devices_key), (str(batch_size_key),)) if has_rule else None
@@ -149,8 +155,13 @@ class SearchSpace(Mapping[str, Parameter]):
         return other
 
     def allows(self, config: Mapping[str, Any]) -> bool:
-        """Returns whether every batch size of a configuration divides by its number of devices."""
-        return self._rule is None or self._rule.allows(config)
+        """Returns whether every batch size of a configuration, one with all names, divides by its number of devices."""
+        if not isinstance(config, Mapping):
+            raise ArgumentError("config", config, f"a mapping with {', '.join(self._params)}")
+        if self._rule is None:
+            return True
+        with reading("config", config, f"a mapping with {self._rule.devices_key} and {', '.join(self._rule.keys)}"):
+            return self._rule.allows(config)
 
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
         """Returns a configuration drawn at random; the values are plain Python.
@@ -165,7 +176,7 @@ class SearchSpace(Mapping[str, Parameter]):
             shares = rng.random(len(self._params)).tolist()
             draws = zip(self._params.items(), shares, strict=True)
             config = {name: parameter.quantile(share) for (name, parameter), share in draws}
-            if self.allows(config):
+            if self._rule is None or self._rule.allows(config):
                 return config
 
     def encode(self, config: Mapping[str, Any]) -> npt.NDArray[np.float64]:
@@ -174,18 +185,13 @@ class SearchSpace(Mapping[str, Parameter]):
         Numbers and ordered choices take one coordinate each, an unordered choice one for each option (1 for the
         option taken, 0 for the others).
         """
-        cells: list[float] = []
-        try:
-            for name, parameter in self._params.items():
-                cells += parameter.encode(config[name])
-        except (KeyError, TypeError, ValueError, AttributeError):
-            self.validate(config)  # says what is wrong with it
-            raise
-        return np.array(cells)
+        valid = self.validate(config)
+        return np.array([cell for name, parameter in self._params.items() for cell in parameter.encode(valid[name])])
 
     def encode_many(self, configs: Iterable[Mapping[str, Any]]) -> npt.NDArray[np.float64]:
         """Returns the points of several valid configurations, shape `(n_configs, n_dims)`."""
-        return np.array([self.encode(config) for config in configs]).reshape(-1, self.n_dims)
+        listed = _CONFIGS.read("configs", configs)
+        return np.array([self.encode(config) for config in listed]).reshape(-1, self.n_dims)
 
     def decode(self, vector: npt.ArrayLike) -> dict[str, Any]:
         """Returns the configuration nearest to a point, shape `(n_dims,)`; coordinates beyond [0, 1] count as the ends.
@@ -195,12 +201,11 @@ class SearchSpace(Mapping[str, Parameter]):
         Raises:
             ArgumentError: another shape, or a coordinate that is NaN.
         """
-        try:
-            cells = np.asarray(vector, dtype=np.float64)
-        except (TypeError, ValueError, OverflowError):
-            cells = np.empty(0)
+        allowed = f"{self.n_dims} numbers from 0 to 1"
+        with reading("vector", vector, allowed):
+            cells = np.array(elements(allowed, self.n_dims).read("vector", vector), dtype=np.float64)
         if cells.shape != (self.n_dims,) or np.isnan(cells).any():
-            raise ArgumentError("vector", vector, f"{self.n_dims} numbers from 0 to 1")
+            raise ArgumentError("vector", vector, allowed)
         rest = cells.clip(0.0, 1.0).tolist()
         config = {}
         for name, parameter in self._params.items():
@@ -214,15 +219,22 @@ class SearchSpace(Mapping[str, Parameter]):
             ArgumentError: an unknown or missing name, a value that its parameter does not have, or a batch size that
                 does not divide by the number of devices.
         """
+        allowed = f"a mapping with {', '.join(self._params)}"
         if not isinstance(config, Mapping):
-            raise ArgumentError("config", config, f"a mapping with {', '.join(self._params)}")
+            raise ArgumentError("config", config, allowed)
+        if not isinstance(config, dict):
+            with reading("config", config, allowed):
+                config = entries(config)
         for name in config:
-            if name not in self._params:
+            if not isinstance(name, str) or str.__str__(name) not in self._params:
                 raise self._unknown("config", name)
         missing = [name for name in self._params if name not in config]
         if missing:
             raise ArgumentError("config", dict(config), f"a value for every parameter; {', '.join(missing)} is missing")
-        checked = {name: parameter.check(name, config[name]) for name, parameter in self._params.items()}
+        checked = {}
+        for name, parameter in self._params.items():
+            with reading(name, config[name], "a value of its parameter"):
+                checked[name] = parameter.check(name, config[name])
         if self._rule is not None:
             self._rule.check(checked)
         return checked
@@ -259,6 +271,8 @@ class SearchSpace(Mapping[str, Parameter]):
 
         The values of a `Float` count as equally likely.
         """
+        if not isinstance(grid, Combinations):
+            raise ArgumentError("grid", grid, "what `grid` returns")
         product = np.ones(len(grid))
         for name, parameter in self._params.items():
             if not isinstance(parameter, Float):
@@ -267,6 +281,8 @@ class SearchSpace(Mapping[str, Parameter]):
 
     def differences(self, other: SearchSpace) -> dict[str, tuple[object, object]]:
         """Returns what differs: parameter name -> (here, in `other`); empty if the spaces are equal."""
+        if not isinstance(other, SearchSpace):
+            raise ArgumentError("other", other, "a SearchSpace")
         names = [*self, *(name for name in other if name not in self)]
         found: dict[str, tuple[object, object]] = {
             name: (self.get(name, "absent"), other.get(name, "absent"))
@@ -305,12 +321,13 @@ class SearchSpace(Mapping[str, Parameter]):
         return self._dividing
 
     def _unknown(self, argument: str, name: object) -> ArgumentError:
-        near = nearest(str(name), self._params).removeprefix("; did")
+        near = nearest(name, self._params).removeprefix("; did")
         return ArgumentError(argument, name, f"the names {', '.join(self._params)}", hint=f"Did{near}" if near else "")
 
 
-def _check_name(name: object) -> None:
-    FORMS["SearchSpace"]["name"].read("SearchSpace", name)
+def _name_of(name: object) -> str:
+    found: str = FORMS["SearchSpace"]["name"].read("SearchSpace", name)
+    return found
 
 
 def _check_parameter(name: str, value: object) -> None:

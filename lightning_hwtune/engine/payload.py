@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
@@ -20,7 +21,7 @@ import cloudpickle
 from lightning_hwtune.errors import ArgumentError, nearest
 from lightning_hwtune.store.files import make_folder, write_whole
 
-__all__ = ["ImportedFunction", "Payload", "drop_older", "largest_capture", "write_payload"]
+__all__ = ["ImportedFunction", "Payload", "check_function", "drop_older", "largest_capture", "write_payload"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,7 @@ def write_payload(train: Callable[[Any], Any], folder: Path) -> Payload:
     Raises:
         ArgumentError: it is no function, or something it captures cannot be pickled.
     """
-    if not callable(train):
-        raise ArgumentError("train", train, "a function that takes a Trial")
+    check_function(train)
     try:
         data = cloudpickle.dumps(train)
     except Exception as error:
@@ -78,6 +78,26 @@ def write_payload(train: Callable[[Any], Any], folder: Path) -> Payload:
         make_folder(folder)
         write_whole(path, data)
     return Payload(path, len(data), largest_capture(train) if len(data) > 1_000_000 else None)
+
+
+def check_function(train: object) -> None:
+    """Refuses what cannot be called with one trial.
+
+    Raises:
+        ArgumentError: it is not a function, or a function of none or several arguments.
+    """
+    allowed = "a function that takes a Trial: def train(trial): ..."
+    if not callable(train):
+        raise ArgumentError("train", train, allowed)
+    try:
+        signature = inspect.signature(train)
+    except (TypeError, ValueError):  # some built-in functions do not say what they take
+        return
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        hint = f"{error}; give what else it needs with functools.partial."
+        raise ArgumentError("train", train, allowed, hint=hint[:1].upper() + hint[1:]) from None
 
 
 def drop_older(payload: Payload) -> None:

@@ -146,8 +146,11 @@ def _scheduler(text: str, table: Table) -> Scheduler:
     from lightning_hwtune.core.schedulers import scheduler_from_settings
 
     name, options = part(text)
-    horizon = {} if any(key.startswith("max_") for key in options) else {"max_epochs": table.max_resource}
-    return scheduler_from_settings({"name": name.replace("-", "_"), **horizon, **options})
+    for key in ("max_steps", "max_samples"):
+        if key in options:
+            allowed = f"max_epochs, from 1 to {table.max_resource}: it counts the resources of the table ({table.unit})"
+            raise ArgumentError(f"scheduler: {key}", options[key], allowed, hint="Leave it out for all of them.")
+    return scheduler_from_settings({"name": name.replace("-", "_"), "max_epochs": table.max_resource, **options})
 
 
 def _searcher(text: str, table: Table) -> Searcher:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from lightning_hwtune.forms.calls import checked_call, checked_class
-from lightning_hwtune.forms.kinds import Form, one_of, plain
+from lightning_hwtune.forms.containers import elements, entries
+from lightning_hwtune.forms.kinds import Form, integer, one_of, plain, reading
 from lightning_hwtune.forms.quantities import format_bytes, parse_bytes, parse_duration
 from lightning_hwtune.forms.table import FORMS
 
@@ -12,9 +13,13 @@ __all__ = [
     "Form",
     "checked_call",
     "checked_class",
+    "elements",
+    "entries",
     "format_bytes",
+    "integer",
     "one_of",
     "parse_bytes",
     "parse_duration",
     "plain",
+    "reading",
 ]

@@ -14,7 +14,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
 from lightning_hwtune.forms.table import FORMS
 from lightning_hwtune.names import refuse_unknown
 
@@ -44,6 +44,18 @@ def checked_call(
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
+
+        if not forms:
+
+            @functools.wraps(function)
+            def direct(*args: P.args, **kwargs: P.kwargs) -> R:
+                try:
+                    return function(*args, **kwargs)
+                except TypeError:
+                    _bound(name, prefix, signature, args, kwargs, elsewhere)  # the call was wrong, or the body failed
+                    raise
+
+            return direct
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -88,7 +100,12 @@ def _bound(
     except TypeError as error:
         known = [item for item in signature.parameters.values() if item.name not in ("self", "cls")]
         names = [item.name for item in known if item.kind in (_Kind.POSITIONAL_OR_KEYWORD, _Kind.KEYWORD_ONLY)]
-        refuse_unknown(name, [key for key in kwargs if key not in names], names, elsewhere)
+        kinds = {item.kind: item.name for item in known}
+        surplus = [] if _Kind.VAR_KEYWORD in kinds else [key for key in kwargs if key not in names]
+        if surplus and not names and _Kind.VAR_POSITIONAL in kinds and not (elsewhere or {}).keys() & surplus:
+            here = f"{name} takes its {kinds[_Kind.VAR_POSITIONAL]} one by one, without keywords"
+            raise RenamedArgumentError(f"{name}({surplus[0]}=...)", here) from None
+        refuse_unknown(name, surplus, names, elsewhere)
         positional = [item.name for item in known if item.kind is _Kind.POSITIONAL_OR_KEYWORD]
         own = args[len(signature.parameters) - len(known) :]
         if len(own) > len(positional) and not any(item.kind is _Kind.VAR_POSITIONAL for item in known):

@@ -6,19 +6,20 @@ numbers. A float without a fraction, such as 1e3, counts as an integer.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import itertools
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, TypeVar, final
+from typing import Any, final
 
 import numpy as np
 
-from lightning_hwtune.errors import ArgumentError, nearest
-from lightning_hwtune.text import is_name
+from lightning_hwtune.errors import ArgumentError, HwTuneError, nearest, shown
+from lightning_hwtune.text import is_line, is_name
 
 __all__ = [
     "LARGEST",
@@ -26,8 +27,7 @@ __all__ = [
     "Refused",
     "flag",
     "integer",
-    "list_of_names",
-    "mapping",
+    "is_python_name",
     "number",
     "one_of",
     "optional",
@@ -36,7 +36,7 @@ __all__ = [
     "path",
     "plain",
     "ratio",
-    "sequence",
+    "reading",
     "text",
 ]
 
@@ -44,8 +44,7 @@ LARGEST = 2**53
 """The largest integer that an argument may be, unless its form says otherwise; floats represent all up to it."""
 
 _MAX_PATH_BYTES, _MAX_NAME_BYTES = 4096, 255  # Linux: of a whole path, and of each name in it
-_MAX_NAMES = 10_000  # of one list; an iterator may have no end
-_T = TypeVar("_T")
+_RATIO = re.compile(r"\d{1,15}(?:\.\d{0,20})?(?:[eE][+-]?\d{1,2})?(?:/\d{1,15})?", re.ASCII)
 
 
 class Refused(Exception):
@@ -78,7 +77,8 @@ class Form:
             ArgumentError: it does not have this form.
         """
         try:
-            return self.accept(value)
+            with reading(argument, value, self.allowed):
+                return self.accept(value)
         except Refused as refusal:
             near = nearest(value, self.names) if isinstance(value, str) else ""
             hint = " ".join(filter(None, (str(refusal), self.hint)))
@@ -98,9 +98,23 @@ def plain(value: Any) -> Any:
     """Returns the Python value that a scalar of numpy, or an array or tensor without dimensions, holds."""
     if isinstance(value, np.floating):
         return float(value)
-    if isinstance(value, np.generic) or (getattr(value, "ndim", None) == 0 and hasattr(type(value), "item")):
+    if isinstance(value, np.generic):
         return value.item()
+    if hasattr(type(value), "ndim") and hasattr(type(value), "item") and not isinstance(value, np.ma.MaskedArray):
+        return value.item() if value.ndim == 0 else value
     return value
+
+
+@contextlib.contextmanager
+def reading(argument: str, value: object, allowed: str) -> Iterator[None]:
+    """Turns what the value's own code raises while it is read, such as a failing `__eq__`, into an ArgumentError."""
+    try:
+        yield
+    except (HwTuneError, Refused):
+        raise
+    except Exception as error:
+        hint = f"Reading it raised {type(error).__name__}: {shown(error)}"
+        raise ArgumentError(argument, value, allowed, hint=hint) from error
 
 
 def integer(low: int, high: int = LARGEST) -> Form:
@@ -149,9 +163,12 @@ def ratio(low: Fraction, high: Fraction) -> Form:
         found = plain(value)
         if isinstance(found, bool) or not isinstance(found, int | float | str | Fraction):
             raise Refused
+        text = found if isinstance(found, str) else repr(found) if isinstance(found, float) else None
+        if text is not None and not _RATIO.fullmatch(text):
+            raise Refused
         try:
-            exact = Fraction(found if isinstance(found, int | Fraction) else str(found))
-        except (ValueError, ZeroDivisionError, OverflowError):
+            exact = Fraction(found if text is None else text)
+        except (ValueError, ZeroDivisionError):
             raise Refused from None
         if not low <= exact <= high:
             raise Refused
@@ -180,10 +197,15 @@ def text(allowed: str = "a text that is not empty", *, may_be_empty: bool = Fals
             raise Refused
         plain_text = str.__str__(value)
         if not is_name(plain_text):
-            raise Refused("It has to be one line without control characters and lone surrogates.")
+            raise Refused("It has to be one line of characters that can be seen, without control characters.")
         return plain_text
 
     return Form("text", allowed, accept)
+
+
+def is_python_name(text: str) -> bool:
+    """Returns whether a text is a dotted Python name."""
+    return all(map(str.isidentifier, text.split(".")))
 
 
 def one_of(*names: str, **renamed: str) -> Form:
@@ -210,56 +232,13 @@ def path() -> Form:
             names = found.encode() if isinstance(found, str) else None
         except UnicodeEncodeError:
             names = None
-        if not names or b"\0" in names:
+        if not names or not str(found).strip() or not is_line(str(found)):
             raise Refused
         if len(names) >= _MAX_PATH_BYTES or max(map(len, names.split(b"/"))) > _MAX_NAME_BYTES:
             raise Refused(f"A folder's name has at most {_MAX_NAME_BYTES} bytes.")
         return str(found)
 
     return Form("text", "a folder: text such as 'hwtune', or a pathlib.Path", accept)
-
-
-def sequence(allowed: str) -> Form:
-    """Lists and tuples."""
-
-    def accept(value: Any) -> Sequence[Any]:
-        if not isinstance(value, list | tuple):
-            raise Refused
-        return value
-
-    return Form("list", allowed, accept)
-
-
-def mapping(allowed: str, *, or_text: bool = False) -> Form:
-    """Mappings whose keys are text; with `or_text` also text."""
-
-    def accept(value: Any) -> Any:
-        if or_text and isinstance(value, str):
-            return value
-        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-            raise Refused
-        return value
-
-    return Form("mapping or text" if or_text else "mapping", allowed, accept)
-
-
-def list_of_names(allowed: str) -> Form:
-    """Lists of dotted Python names; one text is not a list."""
-
-    def accept(value: Any) -> tuple[str, ...]:
-        if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
-            raise Refused
-        try:
-            names = tuple(itertools.islice(value, _MAX_NAMES + 1))
-        except TypeError:  # an array without dimensions
-            raise Refused from None
-        if len(names) > _MAX_NAMES:
-            raise Refused(f"It has more than {_MAX_NAMES} names.")
-        if not all(isinstance(name, str) and all(map(str.isidentifier, name.split("."))) for name in names):
-            raise Refused
-        return names
-
-    return Form("list", allowed, accept)
 
 
 def optional(form: Form) -> Form:

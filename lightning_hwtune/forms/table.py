@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
+from lightning_hwtune.forms.containers import list_of_names, mapping, sequence
 from lightning_hwtune.forms.kinds import (
     Form,
     Refused,
     flag,
     integer,
-    list_of_names,
-    mapping,
     number,
     one_of,
     optional,
@@ -24,7 +23,6 @@ from lightning_hwtune.forms.kinds import (
     path,
     plain,
     ratio,
-    sequence,
     text,
 )
 from lightning_hwtune.forms.quantities import BYTES, DURATION
@@ -34,6 +32,7 @@ __all__ = ["FORMS", "MAX_DEVICES"]
 MAX_DEVICES = 8192
 """Devices, or threads of one: the most CPU cores of one host that Linux counts."""
 
+_EXECUTOR_METHODS = ("start", "wait", "end", "close")
 _LARGEST_INT = 2**40  # beyond it a coordinate with 53 bits no longer separates neighbours after exp and log
 _MAX_CANDIDATES = 100_000  # more take minutes per draw
 _MAX_NAME = 500  # letters; names are headings of tables and keys of files
@@ -47,7 +46,9 @@ def _seen_as(names: Mapping[str, str]) -> Form:
 
 
 def _executor(value: Any) -> Any:
-    if not (isinstance(value, str) and value in ("local", "inline")) and not hasattr(type(value), "wait"):
+    if isinstance(value, str):
+        return one_of("local", "inline").accept(value)
+    if not all(callable(getattr(type(value), name, None)) for name in _EXECUTOR_METHODS):
         raise Refused
     return value
 
@@ -81,6 +82,7 @@ _HORIZON = {name: optional(_POSITIVE) for name in ("max_epochs", "max_steps", "m
 _ETA = ratio(Fraction(11, 10), Fraction(10**6))  # below 1.1 a study has hundreds of rungs that drop hardly anybody
 _ETA = _ETA.but("a number from 1.1 to 1000000, e.g. 3: the best third is promoted")
 _LADDER = {**_HORIZON, "first_rung": _POSITIVE, "eta": _ETA}
+_WITHIN = text("the name of an order inside a front, such as 'hypervolume' or 'crowding'")
 _BRACKETS = optional(_POSITIVE)
 _STORE = {
     "name": text(),
@@ -135,10 +137,16 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "type": one_of("promotion", "stopping"),
         "strict": flag(),
         "keep_front": flag(),
+        "within": _WITHIN,
     },
-    "PASHA": {**_LADDER, "quota": one_of("floor", "quantile")},
-    "SuccessiveHalving": {**_LADDER, "bracket_size": optional(_POSITIVE)},
-    "Hyperband": {**_LADDER, "brackets": _BRACKETS, "type": one_of("synchronous", "asynchronous")},
+    "PASHA": {**_LADDER, "quota": one_of("floor", "quantile"), "within": _WITHIN},
+    "SuccessiveHalving": {**_LADDER, "bracket_size": optional(_POSITIVE), "within": _WITHIN},
+    "Hyperband": {
+        **_LADDER,
+        "brackets": _BRACKETS,
+        "type": one_of("synchronous", "asynchronous"),
+        "within": _WITHIN,
+    },
     "MedianStopping": {**_HORIZON, "first_rung": _POSITIVE, "every": _POSITIVE, "min_trials": _POSITIVE},
     "RunToEnd": _HORIZON,
     "Grid": {"points_per_float": integer(2, 1_000_000)},
@@ -152,12 +160,15 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
     "Table": {"name": path().but("the name of a table, or a folder with a table.json")},
     "SimulatedExecutor": {"start_s": _DELAY, "restore_s": _DELAY},
     "Failures": {"mean_s": number(0, _MAX_SIMULATED_S, above=True).but("seconds, above 0 and at most 1e9")},
+    "EarlierTask": {"name": text()},
     "ParetoPrior": {
         "uniform": _SHARE,
         "batch": integer(1, _MAX_CANDIDATES),
         "candidates": integer(1, _MAX_CANDIDATES),
         "guarded": flag(),
     },
+    "ParetoPrior.from_studies": {},
+    "ParetoPrior.from_table": {"resource": optional(_POSITIVE)},
     "Study": {
         **_STORE,
         "seed": integer(0, 2**64 - 1).but("an integer from 0 to 2**64 - 1"),
@@ -168,6 +179,13 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "max_retries": _COUNT,
         "max_failures": _POSITIVE,
         **_HORIZON,
+    },
+    "Result": {
+        "trial_id": _COUNT,
+        "config": mapping("a mapping from parameter to value"),
+        "num_devices": _POSITIVE,
+        "values": mapping("a mapping from objective to value"),
+        "epochs": _COUNT,
     },
     "Study.load": _STORE,
     "Study.check": {"preload": list_of_names("a list of module names such as ['torchvision']")},

@@ -36,7 +36,10 @@ _OWNED = (
 class Trial:
     """One segment of a trial, as its training function sees it."""
 
+    @checked_call("Trial")
     def __init__(self, segment: ActiveSegment) -> None:
+        if not isinstance(segment, ActiveSegment):
+            raise ArgumentError("Trial", segment, "a segment of a study", hint="study.run and study.ask make trials.")
         self._segment = segment
         self._streams: list[Any] = []  # of each rank at the last report
         segment.clock.mark()  # there may be training since: the function's start, the end of `load`
@@ -127,6 +130,7 @@ class Trial:
             raise ArgumentError("global_batch", global_batch, f"a positive multiple of {self.num_devices}, the devices")
         return share
 
+    @checked_call("Trial.logger_kwargs")
     def logger_kwargs(self) -> dict[str, Any]:
         """Returns `save_dir`, `name` and `version` for a logger of one's own, the same in all segments of the trial.
 
@@ -137,6 +141,7 @@ class Trial:
 
     # ------------------------------------------------------------------ training with Lightning
 
+    @checked_call("Trial.trainer")
     def trainer(self, **kwargs: Any) -> Any:
         """Returns a Lightning Trainer for this segment.
 
@@ -148,6 +153,7 @@ class Trial:
         """
         return self._trainer("lightning.pytorch", kwargs)
 
+    @checked_call("Trial.fit")
     def fit(
         self, model: Any, data: Any = None, val_dataloaders: Any = None, *, datamodule: Any = None, **kwargs: Any
     ) -> Any:
@@ -290,6 +296,7 @@ class Trial:
             raise ArgumentError("trial.report(...)", number, f"an integer up to {top}, the {unit} of the full training")
         return number
 
+    @checked_call("Trial.manual_reports")
     def manual_reports(self) -> None:
         """Keeps callbacks silent in this segment: a loop with fits inside (cross-validation) reports by itself.
 
@@ -299,6 +306,7 @@ class Trial:
             raise ArgumentError("trial.manual_reports", "after a fit", "a call before the first fit of the segment")
         self._segment.clock.start()
 
+    @checked_call("Trial.save")
     def save(self, state: Any) -> None:
         """Saves what a later segment of this trial needs, at the resource reported last; for loops that report by hand.
 
@@ -325,6 +333,7 @@ class Trial:
                 raise
             segment.saved_at = segment.resource
 
+    @checked_call("Trial.load")
     def load(self, *, rng: bool = True) -> Any:
         """Returns what `save` was given in an earlier segment; None from scratch.
 

@@ -376,7 +376,7 @@ def test_the_batch_rule_can_be_lifted_and_moved() -> None:
     moved = SPACE.constrained("width")
     assert moved.batch_size_keys == ("width",)
     assert not moved.allows(CONFIG | {"width": 17})
-    with pytest.raises(ArgumentError, match=r"'widht'.*Did you mean 'width'"):
+    with pytest.raises(ArgumentError, match=r"'widht'.*did you mean 'width'"):
         SPACE.constrained("widht")
     with pytest.raises(ArgumentError, match="Choice of whole numbers"):
         SPACE.constrained("dropout")

@@ -7,15 +7,12 @@ are 1 and "1". The same holds inside lists and mappings; the order of a mapping'
 from __future__ import annotations
 
 import copy
-import itertools
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
-
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.forms import plain
+from lightning_hwtune.forms import elements, entries, plain, reading
 from lightning_hwtune.text import check_text
 
 __all__ = [
@@ -28,6 +25,7 @@ __all__ = [
     "listed",
     "option_key",
     "plain_option",
+    "plain_options",
 ]
 
 T = TypeVar("T")
@@ -37,33 +35,38 @@ Option = str | int | float | bool | list[Any] | dict[str, Any] | None
 _MAX_OPTIONS = 1_000_000
 _MAX_DEPTH = 20  # of lists and mappings inside each other
 _LARGEST_INT = 2**63 - 1  # what databases, numpy and other languages that read the log can hold
+_ALLOWED = "text, finite numbers, True, False, None, and lists and mappings of these"
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 _SHOWN = 20  # options that a message lists
+
+
+_LIST = elements("a list such as Choice(['adam', 'sgd'])", _MAX_OPTIONS, hint="Use Int(low, high) for integers.")
 
 
 def listed(options: object) -> list[object]:
     """Returns the options in the order given; text is no list, and a set has no order that lasts."""
-    refused = isinstance(options, str | bytes | bytearray | memoryview | set | frozenset | Mapping) or not isinstance(
-        options, Iterable
-    )
-    if refused or (isinstance(options, np.ndarray) and options.ndim == 0):
-        raise ArgumentError("Choice.options", options, "a list such as Choice(['adam', 'sgd'])")
-    if isinstance(options, np.ndarray):
-        options = options.tolist()
-    assert isinstance(options, Iterable)
-    found = list(itertools.islice(options, _MAX_OPTIONS + 1))
-    if len(found) > _MAX_OPTIONS:
-        hint = "Use Int(low, high) for a range of integers."
-        raise ArgumentError("Choice.options", options, f"at most {_MAX_OPTIONS} options", hint=hint)
+    found: list[object] = _LIST.read("Choice.options", options)
     return found
 
 
-def plain_option(value: object, argument: str = "Choice.options", depth: int = 0) -> Option:
+def plain_option(value: object, argument: str = "Choice.options") -> Option:
     """Returns a plain copy: subclasses, an enumeration that is also text, say, would not survive the log.
 
     Raises:
         ArgumentError: JSON cannot hold it.
     """
-    option = plain(value)
+    with reading(argument, value, _ALLOWED):
+        return _plain_option(value, argument, 0)
+
+
+def plain_options(values: Sequence[object], argument: str) -> list[Option]:
+    """Returns plain copies of many."""
+    with reading(argument, values, _ALLOWED):
+        return [_plain_option(value, argument, 0) for value in values]
+
+
+def _plain_option(value: object, argument: str, depth: int) -> Option:
+    option = value if type(value) in _PLAIN else plain(value)
     if option is None or isinstance(option, bool):
         return option
     if isinstance(option, str):
@@ -79,11 +82,12 @@ def plain_option(value: object, argument: str = "Choice.options", depth: int = 0
         if depth >= _MAX_DEPTH:
             raise _refused(argument, value, f"Lists and mappings are nested more than {_MAX_DEPTH} deep.")
         if not isinstance(option, Mapping):
-            return [plain_option(item, argument, depth + 1) for item in option]
-        if all(isinstance(key, str) for key in option):
-            for key in option:
+            return [_plain_option(item, argument, depth + 1) for item in option]
+        found = entries(option)
+        if all(isinstance(key, str) for key in found):
+            for key in found:
                 check_text(argument, key)
-            return {str.__str__(key): plain_option(item, argument, depth + 1) for key, item in option.items()}
+            return {str.__str__(key): _plain_option(item, argument, depth + 1) for key, item in found.items()}
     raise _refused(argument, value, "Give anything else a name here, and look it up by that name in the training code.")
 
 
@@ -129,5 +133,4 @@ def abbreviated(options: Sequence[Option]) -> str:
 
 
 def _refused(argument: str, value: object, hint: str) -> ArgumentError:
-    allowed = "text, finite numbers, True, False, None, and lists and mappings of these"
-    return ArgumentError(argument, value, allowed, hint=hint)
+    return ArgumentError(argument, value, _ALLOWED, hint=hint)

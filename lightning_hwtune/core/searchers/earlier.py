@@ -11,11 +11,13 @@ from typing import Any, Self, final
 import numpy as np
 import numpy.typing as npt
 
+from lightning_hwtune.core.parameters.options import plain_options
 from lightning_hwtune.core.searchers.copula import copula_scores
 from lightning_hwtune.core.searchers.surrogate import Surrogate, fit_surrogate
 from lightning_hwtune.core.searchers.untried import config_key
-from lightning_hwtune.core.space import Choice, Parameter, SearchSpace
+from lightning_hwtune.core.space import MAX_COMBINATIONS, Choice, Parameter, SearchSpace
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms import FORMS, elements, entries, plain, reading
 
 __all__ = ["EarlierTask", "Lesson", "n_combinations", "shared_names", "usable_rows"]
 
@@ -38,7 +40,8 @@ class EarlierTask:
     losses: Sequence[Sequence[float]]
 
     def __post_init__(self) -> None:
-        self._check_kinds()
+        for field in ("name", "values", "losses"):
+            object.__setattr__(self, field, _READ[field](getattr(self, field)))
         lengths = {len(column) for column in self.values.values()}
         if not self.losses or not self.values or lengths != {len(self.losses)}:
             received = {**{name: len(column) for name, column in self.values.items()}, "losses": len(self.losses)}
@@ -59,27 +62,59 @@ class EarlierTask:
         """
         if isinstance(task, EarlierTask):
             return task
-        if not isinstance(task, Mapping) or set(task) != {"name", "values", "losses"}:
-            hint = "ParetoPrior.from_studies(...) and ParetoPrior.from_table(...) make them."
-            raise ArgumentError("ParetoPrior.tasks", task, "earlier tasks with name, values and losses", hint=hint)
-        return cls(**task)
-
-    def _check_kinds(self) -> None:
-        """Refuses what is not text, columns of values and rows of numbers."""
-        kinds = (list, tuple, np.ndarray)
-        columns = self.values.items() if isinstance(self.values, Mapping) else [(None, None)]
-        if not isinstance(self.name, str) or not all(isinstance(k, str) and isinstance(v, kinds) for k, v in columns):
-            raise ArgumentError("values of an earlier task", self.values, "a mapping from name to a list of values")
-        rows = self.losses if isinstance(self.losses, kinds) else [None]
-        if not all(isinstance(row, kinds) and all(isinstance(cell, int | float) for cell in row) for row in rows):
-            raise ArgumentError("losses of an earlier task", self.losses, "a list of rows of numbers")
+        allowed = "earlier tasks with name, values and losses"
+        with reading("ParetoPrior.tasks", task, allowed):
+            given = entries(task) if isinstance(task, Mapping) else {}
+            if set(given) == {"name", "values", "losses"}:
+                return cls(**given)
+        hint = "ParetoPrior.from_studies(...) and ParetoPrior.from_table(...) make them."
+        raise ArgumentError("ParetoPrior.tasks", task, allowed, hint=hint)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data, the constructor's arguments."""
-        return {"name": self.name, "values": {k: list(v) for k, v in self.values.items()}, "losses": list(self.losses)}
+        return {
+            "name": self.name,
+            "values": {key: list(column) for key, column in self.values.items()},
+            "losses": [list(row) for row in self.losses],
+        }
 
     def __len__(self) -> int:
         return len(self.losses)
+
+
+_VALUES = "a mapping from name to a list of values"
+_LOSSES = elements("a list of rows of numbers", MAX_COMBINATIONS)
+
+
+def _name(name: Any) -> str:
+    found: str = FORMS["EarlierTask"]["name"].read("name of an earlier task", name)
+    return found
+
+
+def _values(values: Any) -> dict[str, list[Any]]:
+    """Returns plain values, each such as a `Choice` takes, by parameter."""
+    argument = "values of an earlier task"
+    if not isinstance(values, Mapping):
+        raise ArgumentError(argument, values, _VALUES)
+    with reading(argument, values, _VALUES):
+        columns = {FORMS["SearchSpace"]["name"].read(argument, key): column for key, column in entries(values).items()}
+    form = elements(_VALUES, MAX_COMBINATIONS)
+    return {key: plain_options(form.read(argument, column), argument) for key, column in columns.items()}
+
+
+def _losses(losses: Any) -> list[list[float]]:
+    """Returns rows of numbers; one that is not finite means a training that diverged."""
+    argument = "losses of an earlier task"
+    rows = [_LOSSES.read(argument, row) for row in _LOSSES.read(argument, losses)]
+    with reading(argument, losses, _LOSSES.allowed):
+        cells = [[cell if type(cell) is float else plain(cell) for cell in row] for row in rows]
+        for cell in itertools.chain.from_iterable(cells):
+            if isinstance(cell, bool) or not isinstance(cell, int | float):
+                raise ArgumentError(argument, cell, _LOSSES.allowed)
+        return [list(map(float, row)) for row in cells]
+
+
+_READ: Mapping[str, Callable[[Any], Any]] = {"name": _name, "values": _values, "losses": _losses}
 
 
 @final

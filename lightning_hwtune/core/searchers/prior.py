@@ -24,7 +24,7 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self, final
 
@@ -40,15 +40,16 @@ from lightning_hwtune.core.searchers.earlier import EarlierTask, Lesson, n_combi
 from lightning_hwtune.core.searchers.surrogate import needs_trees, require_scikit_learn
 from lightning_hwtune.core.searchers.trust import picked_tasks, weights_of
 from lightning_hwtune.core.searchers.untried import Untried, config_key, listed_configs
-from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.core.space import MAX_COMBINATIONS, SearchSpace
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.forms import FORMS, checked_call
+from lightning_hwtune.forms import Form, checked_call, elements, integer, one_of, reading
 
 __all__ = ["EarlierStudy", "EarlierTable", "ParetoPrior"]
 
 Floats = npt.NDArray[np.float64]
 
+_MAX_TASKS = 10_000
 _EARLY = (1, 3)  # draws that are uniform so that a prior that misleads is soon found out
 _PICKS = 4  # tasks behind one sample: fewer forget what tasks have in common, more forget where they differ
 
@@ -130,11 +131,11 @@ class ParetoPrior(Searcher):
         guarded: bool = True,
         configs: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
-        if not isinstance(tasks, list | tuple) or not tasks:
-            hint = "ParetoPrior.from_studies(...) and ParetoPrior.from_table(...) make them."
-            raise ArgumentError("ParetoPrior.tasks", tasks, "a list of at least one earlier task", hint=hint)
+        listed = _TASKS.read("ParetoPrior.tasks", tasks)
+        if not listed:
+            raise ArgumentError("ParetoPrior.tasks", tasks, _TASKS.allowed, hint=_TASKS.hint)
         fields: dict[str, Any] = {
-            "tasks": tuple(EarlierTask.read(task) for task in tasks),
+            "tasks": tuple(EarlierTask.read(task) for task in listed),
             "objectives": objectives if isinstance(objectives, Objectives) else Objectives.from_dict(objectives),
             "uniform": uniform,
             "batch": batch,
@@ -151,6 +152,7 @@ class ParetoPrior(Searcher):
         object.__setattr__(self, "digest", hashlib.blake2b(text.encode(), digest_size=16).hexdigest())
 
     @classmethod
+    @checked_call("ParetoPrior.from_studies")
     def from_studies(cls, *studies: EarlierStudy, objectives: Sequence[str] | None = None, **options: Any) -> Self:
         """Learns from studies, such as `Study.load("digits")`; those without a judged trial are passed over.
 
@@ -164,8 +166,10 @@ class ParetoPrior(Searcher):
             ArgumentError: a study lacks an objective or has it in the other direction; no study has a judged trial.
         """
         for study in studies or (None,):
-            if not all(hasattr(study, name) for name in ("name", "spec", "state")):
-                raise ArgumentError("studies", study, "studies such as Study.load('digits'), at least one")
+            allowed = "studies such as Study.load('digits'), at least one"
+            with reading("studies", study, allowed):
+                if isinstance(study, type) or not all(hasattr(study, name) for name in ("name", "spec", "state")):
+                    raise ArgumentError("studies", study, allowed)
         wanted = _chosen(studies[0].name, studies[0].spec.objectives, objectives)
         tasks = []
         for study in studies:
@@ -179,6 +183,7 @@ class ParetoPrior(Searcher):
         return cls(tasks, wanted, **options)
 
     @classmethod
+    @checked_call("ParetoPrior.from_table")
     def from_table(
         cls,
         table: EarlierTable,
@@ -198,28 +203,25 @@ class ParetoPrior(Searcher):
         Raises:
             ArgumentError: the table has no such task, objective or resource.
         """
-        if not all(hasattr(table, name) for name in ("name", "tasks", "configs", "objectives", "curves")):
-            raise ArgumentError("table", table, "a table of learning curves such as Table.load('lcbench-surrogate')")
-        for argument, given, there in (("tasks", tasks, table.tasks), ("rows", rows, range(len(table.configs)))):
-            if given is not None and (isinstance(given, str) or not isinstance(given, Iterable)):
-                raise ArgumentError(argument, given, "a list, or None for all")
-            for item in () if given is None else given:
-                if item not in there:
-                    allowed = f"one of {', '.join(table.tasks)}" if argument == "tasks" else f"a row below {len(there)}"
-                    raise ArgumentError(argument, item, allowed)
-        if tasks is not None and len(set(tasks)) < len(tasks):
-            raise ArgumentError("tasks", tasks, "each task once")
+        allowed = "a table of learning curves such as Table.load('lcbench-surrogate')"
+        with reading("table", table, allowed):
+            needed = ("name", "tasks", "configs", "objectives", "curves")
+            if isinstance(table, type) or not all(hasattr(table, name) for name in needed):
+                raise ArgumentError("table", table, allowed)
+        known = one_of(*table.tasks).but(f"one of {', '.join(table.tasks)}")
+        of_tasks = list(table.tasks) if tasks is None else _listed("tasks", tasks, known)
+        row = integer(0, len(table.configs) - 1)
+        kept = list(range(len(table.configs))) if rows is None else _listed("rows", rows, row, each_once=False)
         wanted = _chosen(table.name, table.objectives, objectives)
         columns = [table.objectives.names.index(name) for name in wanted.names]
-        kept = range(len(table.configs)) if rows is None else rows
         learned = []
-        for task in table.tasks if tasks is None else tasks:
+        for task in of_tasks:
             losses = table.curves(task).losses
-            last = FORMS["RunToEnd"]["max_epochs"].read("resource", resource) or losses.shape[1]
+            last = resource or losses.shape[1]
             if last > losses.shape[1]:
                 raise ArgumentError("resource", resource, f"an integer from 1 to {losses.shape[1]}")
             configs = [table.configs[row] for row in kept]
-            learned.append(EarlierTask.of(f"{table.name}/{task}", configs, losses[list(kept), last - 1][:, columns]))
+            learned.append(EarlierTask.of(f"{table.name}/{task}", configs, losses[kept, last - 1][:, columns]))
         return cls(learned, wanted, **options)
 
     def check(self, space: SearchSpace) -> None:
@@ -348,16 +350,31 @@ def _share_start(seed: int) -> float:
     return float(stream(seed, "prior-share", 0).random())
 
 
+_TASKS = elements("a list of at least one earlier task", _MAX_TASKS).but(
+    "a list of at least one earlier task", "ParetoPrior.from_studies(...) and ParetoPrior.from_table(...) make them."
+)
+
+
+def _listed(argument: str, given: object, form: Form, *, each_once: bool = True) -> list[Any]:
+    """Returns the items of a list that is not empty.
+
+    Raises:
+        ArgumentError: it is something else, or an item does not have the form.
+    """
+    allowed = f"a list, or None for all; each is {form.allowed}"
+    found = [form.read(argument, item) for item in elements(allowed, MAX_COMBINATIONS).read(argument, given)]
+    if not found or (each_once and len(set(found)) < len(found)):
+        raise ArgumentError(argument, found, f"at least one of the {argument}, each {argument.rstrip('s')} once")
+    return found
+
+
 def _chosen(where: str, objectives: Objectives, names: Sequence[str] | None) -> Objectives:
     """The objectives of these names, in this order; None = all."""
     if names is None:
         return objectives
-    if not isinstance(names, list | tuple) or not names:
-        raise ArgumentError("objectives", names, "a list of at least one name, or None for all")
-    for name in names:
-        if name not in objectives.names:
-            raise ArgumentError("objectives", name, f"what {where!r} has: {', '.join(objectives.names)}")
-    return Objectives([objectives[objectives.names.index(name)] for name in names])
+    form = one_of(*objectives.names).but(f"what {where!r} has: {', '.join(objectives.names)}")
+    chosen = _listed("objectives", names, form)
+    return Objectives([objectives[objectives.names.index(name)] for name in chosen])
 
 
 def _require_same(where: str, own: Objectives, wanted: Objectives) -> None:

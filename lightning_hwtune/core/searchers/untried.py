@@ -20,11 +20,12 @@ from typing import Any, Self, final
 import numpy as np
 import numpy.typing as npt
 
-from lightning_hwtune.core.parameters.options import copied, plain_option
+from lightning_hwtune.core.parameters.options import copied, plain_options
 from lightning_hwtune.core.record import TrialRecord
 from lightning_hwtune.core.searchers.base import History
 from lightning_hwtune.core.space import MAX_COMBINATIONS, SearchSpace
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms import FORMS, elements, entries, reading
 
 __all__ = ["Untried", "config_key", "is_small", "listed_configs", "next_of"]
 
@@ -48,15 +49,21 @@ def listed_configs(argument: str, configs: Sequence[Mapping[str, Any]] | None) -
     """
     if configs is None:
         return None
-    if not isinstance(configs, list | tuple) or not configs or not all(isinstance(item, Mapping) for item in configs):
-        raise ArgumentError(
-            argument, configs, "a list of at least one configuration, each a mapping from name to value"
-        )
-    plain = [{name: plain_option(value, argument) for name, value in config.items()} for config in configs]
-    for config in plain:
-        if not all(isinstance(name, str) for name in config):
-            raise ArgumentError(argument, config, "names that are text")
+    allowed = "a list of at least one configuration, each a mapping from name to value"
+    items = elements(allowed, MAX_COMBINATIONS).read(argument, configs)
+    if not items or not all(isinstance(item, Mapping) for item in items):
+        raise ArgumentError(argument, configs, allowed)
+    plain = [_plain_config(argument, item) for item in items]
     return tuple({config_key(config): config for config in plain}.values())
+
+
+def _plain_config(argument: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    with reading(argument, config, "a mapping from name to value"):
+        given = entries(config)
+    if not given:
+        raise ArgumentError(argument, config, "a mapping with a value for every parameter")
+    names = [FORMS["SearchSpace"]["name"].read(argument, name) for name in given]
+    return dict(zip(names, plain_options(list(given.values()), argument), strict=True))
 
 
 def next_of(

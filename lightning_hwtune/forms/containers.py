@@ -1,0 +1,96 @@
+"""Kinds of values that hold others: lists, mappings, and whatever else can be gone through once.
+
+A generator is read once, here, and arrives as a list. Text, mappings and sets are not lists: the letters of a text are
+not what was meant, and a set has no order that lasts.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections import UserString
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lightning_hwtune.forms.kinds import Form, Refused, is_python_name
+
+__all__ = ["elements", "entries", "list_of_names", "mapping", "sequence"]
+
+_MAX_NAMES = 10_000  # of one list
+_MAX_ENTRIES = 100_000  # of one mapping; one of a user's own class may have no end
+_NO_LISTS = (str, bytes, bytearray, memoryview, Mapping, set, frozenset, UserString, io.IOBase, type, np.ma.MaskedArray)
+
+
+def elements(allowed: str, most: int, *, hint: str = "") -> Form:
+    """Lists, and everything else that has elements in an order: tuples, generators, arrays, series.
+
+    Args:
+        most: how many elements are allowed. hint: what to do where there are more.
+    """
+
+    def accept(value: Any) -> list[Any]:
+        if isinstance(value, _NO_LISTS) or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
+            raise Refused
+        if hasattr(type(value), "ndim") and not hasattr(type(value), "tolist"):
+            raise Refused  # a data frame is gone through by its columns
+        array: Any = value
+        found = list(itertools.islice(array.tolist() if hasattr(type(value), "ndim") else value, most + 1))
+        if len(found) > most:
+            raise Refused(f"It has more than {most} elements. {hint}".strip())
+        return found
+
+    return Form("list", allowed, accept)
+
+
+def entries(value: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Returns a mapping's entries as a dict; call it inside `reading`.
+
+    Raises:
+        OverflowError: there are too many of them, or there is no end.
+    """
+    keys = list(itertools.islice(value, _MAX_ENTRIES + 1))
+    if len(keys) > _MAX_ENTRIES:
+        raise OverflowError(f"more than {_MAX_ENTRIES} entries")
+    return {key: value[key] for key in keys}
+
+
+def sequence(allowed: str) -> Form:
+    """Lists and tuples."""
+
+    def accept(value: Any) -> Sequence[Any]:
+        if not isinstance(value, list | tuple):
+            raise Refused
+        return value
+
+    return Form("list", allowed, accept)
+
+
+def mapping(allowed: str, *, or_text: bool = False) -> Form:
+    """Mappings whose keys are text; with `or_text` also text."""
+
+    def accept(value: Any) -> Any:
+        if or_text and isinstance(value, str):
+            return value
+        if not isinstance(value, Mapping):
+            raise Refused
+        found = entries(value)
+        if not all(isinstance(key, str) for key in found):
+            raise Refused
+        return found
+
+    return Form("mapping or text" if or_text else "mapping", allowed, accept)
+
+
+def list_of_names(allowed: str) -> Form:
+    """Lists of dotted Python names; one text is not a list."""
+    read = elements(allowed, _MAX_NAMES).accept
+
+    def accept(value: Any) -> tuple[str, ...]:
+        names = tuple(read(value))
+        if not all(isinstance(name, str) and is_python_name(name) for name in names):
+            raise Refused
+        return tuple(str.__str__(name) for name in names)
+
+    return Form("list", allowed, accept)
