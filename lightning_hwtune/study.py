@@ -55,7 +55,7 @@ TrainFunction = Callable[["Trial"], Any]
 _VALUES = "trial.report(1, val_loss=0.5), or log it in the validation: study.tell(trial, error) takes no values"
 
 
-@checked_class
+@checked_class()
 @dataclass(frozen=True, slots=True)
 class Result:
     """One fully trained trial: what to build, on what, and where its weights are.

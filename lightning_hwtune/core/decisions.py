@@ -82,7 +82,7 @@ class Done:
     reason: Reason
 
 
-@checked_class
+@checked_class()
 @dataclass(frozen=True, slots=True)
 class Continue:
     """Train on with the same devices."""
@@ -94,7 +94,7 @@ class Continue:
         _check_reason(self)
 
 
-@checked_class
+@checked_class()
 @dataclass(frozen=True, slots=True)
 class Pause:
     """Save a checkpoint and free the devices; the trial may be promoted later."""
@@ -106,7 +106,7 @@ class Pause:
         _check_reason(self)
 
 
-@checked_class
+@checked_class()
 @dataclass(frozen=True, slots=True)
 class Stop:
     """End for ever."""
