@@ -258,9 +258,18 @@ class Controller:
         return Continue(Reason("between-rungs", f"next decision at {trial.target}"))
 
     def saved(
-        self, trial_id: int, path: str, digest: str, n_bytes: int, resource: int, train_s: float, now: float
+        self,
+        trial_id: int,
+        path: str,
+        digest: str,
+        n_bytes: int,
+        resource: int,
+        train_s: float,
+        now: float,
+        *,
+        is_inside: bool = False,
     ) -> None:
-        """A checkpoint of a running trial is complete under this relative path."""
+        """A checkpoint of a running trial is complete under this relative path; see `events.CheckpointSaved`."""
         segment = self._running(trial_id)
         self._write(
             ev.CheckpointSaved(
@@ -273,6 +282,7 @@ class Controller:
                 resource=resource,
                 train_s=segment.base_train_s + train_s,
                 device_s=segment.base_device_s + train_s * segment.num_devices,
+                is_inside=is_inside,
             )
         )
 

@@ -140,7 +140,10 @@ class Reported(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointSaved(Event):
-    """A checkpoint is complete on disk under `path` with this digest."""
+    """A checkpoint is complete on disk under `path` with this digest.
+
+    `is_inside`: it is of the best report, inside an epoch. It has the weights, but no trial resumes from it.
+    """
 
     trial_id: int
     segment: int
@@ -150,6 +153,7 @@ class CheckpointSaved(Event):
     resource: int
     train_s: float
     device_s: float
+    is_inside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

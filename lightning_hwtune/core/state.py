@@ -216,7 +216,7 @@ class StudyState:
         trial.segment, trial.target, trial.num_devices = event.segment, event.target, event.num_devices
         if trial.best_of:  # a best value that was lost with its training is no value of this trial
             trial.measurements = [m for m in trial.measurements if m.resource <= event.resource]
-            if event.checkpoint is None:
+            if trial.best_checkpoint is not None and trial.best_checkpoint.resource > event.resource:
                 trial.best_checkpoint = None
         start, last = trial.checkpoint, trial.last
         segment = Segment(
@@ -266,12 +266,12 @@ class StudyState:
 
     def _checkpoint_saved(self, event: ev.CheckpointSaved) -> None:
         trial = self.trials[event.trial_id]
-        trial.checkpoint = Checkpoint(
-            event.path, event.digest, event.n_bytes, event.resource, event.train_s, event.device_s
-        )
+        saved = Checkpoint(event.path, event.digest, event.n_bytes, event.resource, event.train_s, event.device_s)
         if trial.best_of and trial.best_at(event.resource) == event.resource:
-            trial.best_checkpoint = trial.checkpoint
-        self.running[event.trial_id].saved = True
+            trial.best_checkpoint = saved
+        if not event.is_inside:
+            trial.checkpoint = saved
+            self.running[event.trial_id].saved = True
 
     def _checkpoint_removed(self, event: ev.CheckpointRemoved) -> None:
         trial = self.trials[event.trial_id]

@@ -105,10 +105,11 @@ class Loop:
             self._remove(trial_id, checkpoint.path, str(error))
 
     def _forget_best(self, trial_id: int) -> None:
-        """Lets go of the best checkpoint of a trial that starts again from scratch."""
+        """Lets go of a best checkpoint whose report is lost, since its trial continues from before it."""
         trial = self._controller.state.trials[trial_id]
-        if trial.checkpoint is None and trial.best_checkpoint is not None:
-            self._remove(trial_id, trial.best_checkpoint.path, "its trial starts again from scratch")
+        resource = trial.checkpoint.resource if trial.checkpoint is not None else 0
+        if trial.best_checkpoint is not None and trial.best_checkpoint.resource > resource:
+            self._remove(trial_id, trial.best_checkpoint.path, f"its trial continues from {resource}")
 
     def _order(self, segment: Segment) -> SegmentOrder:
         spec, trial = self._controller.spec, self._controller.state.trials[segment.trial_id]
@@ -157,8 +158,7 @@ class Loop:
         )
         trial = self._controller.state.trials[trial_id]
         is_best = bool(trial.best_of) and trial.best_at(report.resource) == report.resource
-        save = is_best and not report.is_inside  # inside an epoch nothing is saved that a trial could resume from
-        return VerdictMessage(verdict.kind, verdict.reason.text, verdict.reason.standing, save)
+        return VerdictMessage(verdict.kind, verdict.reason.text, verdict.reason.standing, is_best)
 
     def saved(self, trial_id: int, segment: int, saved: Saved) -> None:
         """Logs the checkpoint, then lets go of those that it replaces and of what exceeds the disk budget."""
@@ -167,7 +167,9 @@ class Loop:
         trial = self._controller.state.trials[trial_id]
         old = trial.checkpoints
         path, now = self._files.relative(saved.path), self._clock.now()
-        self._controller.saved(trial_id, path, saved.digest, saved.n_bytes, saved.resource, saved.train_s, now)
+        self._controller.saved(
+            trial_id, path, saved.digest, saved.n_bytes, saved.resource, saved.train_s, now, is_inside=saved.is_inside
+        )
         kept = [checkpoint.path for checkpoint in trial.checkpoints]
         for checkpoint in old:
             if checkpoint.path not in kept:

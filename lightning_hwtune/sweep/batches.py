@@ -8,11 +8,12 @@ jobs share a file system with the sweep.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import pickle
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
@@ -22,6 +23,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import TaskFunction
 from omegaconf import DictConfig, read_write
 
+from lightning_hwtune.core.objectives import Metric
 from lightning_hwtune.engine.executor import Sink
 from lightning_hwtune.sweep.app import AppOverrides, JobDirs
 from lightning_hwtune.sweep.ending import Ending
@@ -63,7 +65,7 @@ class BatchTask:
         with self.sweep.watched(path), path.with_suffix(".messages").open("wb") as file:
             order: SegmentOrder = pickle.loads(path.read_bytes())
             _number(order.trial_id)
-            channel = _FileChannel(order, file)
+            channel = _FileChannel(order, file, self.ending.best[:1])
             channel.send(run_segment(lambda trial: self._train(trial, returned, config), order, channel))
         return returned.value
 
@@ -88,20 +90,35 @@ def _number(trial_id: int) -> None:
 
 @final
 class _FileChannel:
-    """A segment's end of the way: writes every message, and answers reports by itself."""
+    """A segment's end of the way: writes every message, and answers reports by itself.
 
-    def __init__(self, order: SegmentOrder, file: Any) -> None:
+    Args:
+        best: the metric whose best report has its checkpoint kept. The best of this segment is saved; the study keeps
+            it if it is the best of the trial.
+    """
+
+    def __init__(self, order: SegmentOrder, file: Any, best: Sequence[Metric] = ()) -> None:
         self._file, self._order, self._lock = file, order, threading.Lock()
+        self._best = dict.fromkeys(best, math.nan)
         self._target = min((level for level in order.levels if level > order.resource), default=order.max_resource)
 
     def report(self, report: Report) -> VerdictMessage:
         """Lets the segment train to its next rung."""
         self.send(report)
+        save = self._is_best(report)
         if report.resource >= self._order.max_resource:
-            return VerdictMessage("stop", "trained to the end")
-        if report.resource >= self._target:
-            return VerdictMessage("pause", f"rung {self._target}: the batch's other trials come to it first")
-        return VerdictMessage("continue", f"on the way to rung {self._target}")
+            return VerdictMessage("stop", "trained to the end", save=save)
+        if report.resource >= self._target and not report.is_inside:
+            return VerdictMessage("pause", f"rung {self._target}: the batch's other trials come to it first", save=save)
+        return VerdictMessage("continue", f"on the way to rung {self._target}", save=save)
+
+    def _is_best(self, report: Report) -> bool:
+        """Return whether a report is the best one of this segment; keep its value."""
+        is_best = False
+        for metric, best in self._best.items():
+            self._best[metric] = metric.better(best, report.metrics[metric.name])
+            is_best = is_best or (self._best[metric] != best and math.isfinite(self._best[metric]))
+        return is_best
 
     def send(self, message: Message | Report) -> None:
         """Writes a message whole."""

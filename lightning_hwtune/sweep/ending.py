@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
 
+from lightning_hwtune.core.objectives import Metric
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.sweep.returned import Returned
 from lightning_hwtune.training.channel import Report
@@ -35,13 +36,13 @@ class Ending:
         names: the objectives that `main` returns, in order.
         is_judged_by_value: True if nothing but the returned value is known of a trial.
         hints: in the words of the app's keys.
-        best: the objectives whose best value so far counts; a segment does not know it.
+        best: the metrics whose best value so far counts; a segment does not know it.
     """
 
     names: tuple[str, ...]
     is_judged_by_value: bool = False
     hints: Hints = field(default_factory=Hints)
-    best: frozenset[str] = frozenset()
+    best: tuple[Metric, ...] = ()
 
     def guard(self, trial: Trial, segment: ActiveSegment, returned: Returned, call: Callable[[], None]) -> None:
         """Calls the app, and takes what it returns.
@@ -74,7 +75,8 @@ class Ending:
             segment.channel.report(Report(segment.resource, values, segment.clock.seconds))
         elif has_value and not segment.is_over:
             values = self._values(returned.value)
-            _compare(segment, {name: value for name, value in values.items() if name not in self.best})
+            best = {metric.name for metric in self.best}
+            _compare(segment, {name: value for name, value in values.items() if name not in best})
 
     def _check_number(self, segment: ActiveSegment, value: Any) -> None:
         """Does nothing if the app returns as many values as the study has objectives; else fails the check."""

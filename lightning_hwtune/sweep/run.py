@@ -149,7 +149,7 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
             study.spec.objectives.metrics,
             is_judged_by_value=not objectives,
             hints=hints(given),
-            best=frozenset(metric.name for metric in study.spec.objectives.best_so_far),
+            best=study.spec.objectives.best_so_far,
         ),
         batch_size_key=batch_size_key,
     )

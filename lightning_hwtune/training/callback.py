@@ -113,7 +113,7 @@ class RungHooks:
             redirect_checkpoints(trainer, Path(segment.order.trial_dir))
         self._segment, self._has_begun, self._resume = segment, False, ResumeState(segment)
         self._count = ResourceCount(segment.order.unit, segment.order.resource, segment.order.max_resource)
-        self._reports = EpochReports(segment, self._count, own_limits)
+        self._reports = EpochReports(segment, self._count, own_limits, self._save_inside)
         self._last_round = internals.last_round(trainer, lambda: self._reports)
         others = [other for other in trainer.callbacks if other is not self]
         trainer.callbacks = [self, *others, self._last_round]
@@ -288,13 +288,20 @@ class RungHooks:
             self._is_between_epochs = False
         segment.clock.start()
 
-    def save(self, trainer: Any) -> None:
+    def _save_inside(self, trainer: Any) -> None:
+        """Saves the best report so far, inside an epoch."""
+        if (segment := self._segment) is not None:
+            with segment.clock.paused():
+                self.save(trainer, is_inside=True)
+
+    def save(self, trainer: Any, *, is_inside: bool = False) -> None:
         """Saves a checkpoint of this moment and confirms it to the engine; on all ranks."""
         segment = self._segment
         if segment is None or segment.resource <= segment.order.resource:
             return
         meet, broadcast = trainer.strategy.barrier, trainer.strategy.broadcast
-        save_together(segment, segment.resource, segment.clock.seconds, trainer.save_checkpoint, meet, broadcast)
+        write, train_s = trainer.save_checkpoint, segment.clock.seconds
+        save_together(segment, segment.resource, train_s, write, meet, broadcast, is_inside=is_inside)
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Adds what Lightning's own checkpoint lacks."""

@@ -187,7 +187,8 @@ class VerdictMessage:
 class Saved:
     """A checkpoint is complete: `path` absolute, `digest` BLAKE2b-256 in hex, `train_s` of this segment up to it.
 
-    `weights` is a digest of the weights alone, in a check; empty elsewhere.
+    `weights` is a digest of the weights alone, in a check; empty elsewhere. `is_inside`: it is of a report inside an
+    epoch, so no segment resumes from it.
     """
 
     path: str
@@ -196,6 +197,7 @@ class Saved:
     resource: int
     train_s: float
     weights: str = ""
+    is_inside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

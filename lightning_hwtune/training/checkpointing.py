@@ -39,8 +39,11 @@ def digest_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def save_file(segment: ActiveSegment, resource: int, train_s: float, write: Writer) -> None:
+def save_file(segment: ActiveSegment, resource: int, train_s: float, write: Writer, *, is_inside: bool = False) -> None:
     """Has `write` write this segment's checkpoint, puts it in its place and tells the engine. For one rank.
+
+    Args:
+        is_inside: it is of a report inside an epoch, so no segment resumes from it.
 
     Raises:
         CheckpointError: the disk did not take it.
@@ -58,8 +61,10 @@ def save_file(segment: ActiveSegment, resource: int, train_s: float, write: Writ
             raise
         raise CheckpointError(_failure(path, error)) from error
     segment.advance()
-    segment.saved_at = resource
-    segment.send(Saved(str(path), digest_of(path), path.stat().st_size, resource, train_s, segment.weights))
+    if not is_inside:
+        segment.saved_at = resource
+    size = path.stat().st_size
+    segment.send(Saved(str(path), digest_of(path), size, resource, train_s, segment.weights, is_inside))
 
 
 def save_together(
@@ -69,6 +74,8 @@ def save_together(
     write: Writer,
     barrier: Callable[[], None],
     broadcast: Callable[[str], str],
+    *,
+    is_inside: bool = False,
 ) -> None:
     """The same on all ranks, where `write` is collective: only rank 0 writes, and all meet in a barrier at its end.
 
@@ -86,7 +93,7 @@ def save_together(
     failure = ""
     if segment.rank == 0:
         try:
-            save_file(segment, resource, train_s, write_or_meet)
+            save_file(segment, resource, train_s, write_or_meet, is_inside=is_inside)
         except CheckpointError as error:
             failure = str(error)
     else:
@@ -94,7 +101,8 @@ def save_together(
     failure = broadcast(failure)
     if failure:
         raise CheckpointError(failure)
-    segment.saved_at = resource
+    if not is_inside:
+        segment.saved_at = resource
 
 
 def _write_into_folder(write: Writer, part: Path) -> None:

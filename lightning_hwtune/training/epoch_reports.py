@@ -8,12 +8,13 @@ When a report is made:
   last epoch, and the report comes at their end.
 - Where a study counts steps or samples, also at the end of each validation inside an epoch. A trial can stop there at
   once. It cannot pause there: a loader begins its epoch anew after a resume, so Lightning would train on other
-  batches. A pause is obeyed at the epoch's end.
+  batches. A pause is obeyed at the epoch's end. A report there that is the best so far has its checkpoint saved at
+  once. It is for its weights: no trial resumes from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, final
 
 from lightning_hwtune.errors import MetricError
@@ -41,10 +42,17 @@ class EpochReports:
 
     Args:
         own_limits: the Trainer's, before a check lowered them.
+        save: saves a checkpoint inside an epoch.
     """
 
-    def __init__(self, segment: ActiveSegment, count: ResourceCount, own_limits: internals.OwnLimits) -> None:
-        self._segment, self._count, self._own_limits = segment, count, own_limits
+    def __init__(
+        self,
+        segment: ActiveSegment,
+        count: ResourceCount,
+        own_limits: internals.OwnLimits,
+        save: Callable[[Any], None],
+    ) -> None:
+        self._segment, self._count, self._own_limits, self._save = segment, count, own_limits, save
         self.logged = LoggedValues(segment.order.num_devices)
         self.is_best = False
         self._is_validated = False  # in this epoch
@@ -73,6 +81,8 @@ class EpochReports:
         combined = self._combined(trainer, since_report=True)
         if resource > self._seen and not self._missing(combined):
             verdict = self._report(trainer, resource, combined, is_inside=True)
+            if verdict.save and verdict.kind == "continue" and resource < order.max_resource:  # else the end saves
+                self._save(trainer)
             if verdict.kind != "pause":
                 self._obey(trainer, verdict, resource)
 

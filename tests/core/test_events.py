@@ -34,6 +34,7 @@ plain = st.recursive(
 )
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "float": numbers,
+    "bool": st.booleans(),
     "int": st.integers(0, 2**60),
     "int | None": st.none() | st.integers(0, 2**60),
     "str": texts(10),

@@ -12,6 +12,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from lightning_hwtune.core.objectives import Metric
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.sweep.app import JobDirs
 from lightning_hwtune.sweep.batch_size import BatchSize
@@ -114,7 +115,7 @@ def test_a_logged_value_counts_and_another_one_that_is_returned_is_noted_once_pe
 def test_the_best_value_so_far_is_not_compared_with_the_last_one(bench: Bench) -> None:
     bench.trained(9)
     bench.segment.measured = {"loss": 0.25, "size": 3.0}
-    notes = bench.run(replace(TWO, best=frozenset({"loss"})), lambda: (0.125, 4)).notes
+    notes = bench.run(replace(TWO, best=(Metric("loss", "min", best=True),)), lambda: (0.125, 4)).notes
     assert [note.partition(",")[0] for note in notes] == ["the app returned 4 for size"]
 
 
