@@ -33,8 +33,8 @@ class Loop:
 
     Args:
         files: the study's folder.
-        tick: called about once a second, and at each report, since an inline segment is a single wait; renews the
-            lease and redraws the live view.
+        tick: called about once a second, and before a segment begins, reports, saves or ends; renews the lease,
+            redraws the live view, and raises if the study's folder is gone.
         save_every: extra checkpoints, see `SegmentOrder`.
         is_first_error_fatal: an error before the study's first report ends `run`; otherwise it counts like any other.
     """
@@ -87,6 +87,7 @@ class Loop:
         return answer
 
     def _begin(self, decision: Start | Resume) -> None:
+        self._tick()
         if isinstance(decision, Resume):
             self._vouch(decision.trial_id)
             self._forget_best(decision.trial_id)
@@ -162,6 +163,7 @@ class Loop:
 
     def saved(self, trial_id: int, segment: int, saved: Saved) -> None:
         """Logs the checkpoint, then lets go of those that it replaces and of what exceeds the disk budget."""
+        self._tick()
         if not self._is_current(trial_id, segment):
             return
         trial = self._controller.state.trials[trial_id]
@@ -195,6 +197,7 @@ class Loop:
 
     def ended(self, trial_id: int, segment: int, ended: Ended, world_size: int) -> None:
         """Frees the devices and has the trial's next state decided."""
+        self._tick()  # first: an error because the folder is gone is no fault of the trial's
         if not self._is_current(trial_id, segment):
             return
         ended = storable_message(ended)

@@ -33,7 +33,13 @@ from lightning_hwtune.errors import (
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.store.database import database_url
 from lightning_hwtune.store.files import StudyFiles
-from lightning_hwtune.store.identity import has_trials, next_identity, refuse_foreign, write_identity
+from lightning_hwtune.store.identity import (
+    has_trials,
+    next_identity,
+    refuse_foreign,
+    require_in_place,
+    write_identity,
+)
 from lightning_hwtune.store.interrupts import uninterrupted
 from lightning_hwtune.store.lease import Lease
 from lightning_hwtune.store.log import EventLog
@@ -118,7 +124,7 @@ class Session:
         self.files, self.observers = files, list(observers)
         self._spec, self._limits, self._storage = spec, limits, storage
         self._end: tuple[str, str] | None = None
-        self._renewed_at = 0.0
+        self._renewed_at, self._study_id = 0.0, ""
 
     def __enter__(self) -> Self:
         now = self.clock.now()
@@ -145,6 +151,7 @@ class Session:
         refuse_foreign(self.files.root, earlier, self._log.database.name)
         identity = next_identity(self.files.root, earlier)
         write_identity(self.files.root, identity)
+        self._study_id = identity.study_id
         self.controller = Controller(
             replayed or StudyState(self._spec), self._append, observe=self._observe, whole=uninterrupted
         )
@@ -184,7 +191,12 @@ class Session:
                 return
 
     def tick(self) -> None:
-        """Renews the lease when it is due; on a full disk later, since a holder that is seen to live keeps it."""
+        """Renews the lease when it is due; on a full disk later, since a holder that is seen to live keeps it.
+
+        Raises:
+            StorageError: the study's folder is not where it was.
+        """
+        require_in_place(self.files.root, self._study_id)
         now = self.clock.now()
         if now - self._renewed_at < _RENEW_S:
             return

@@ -30,7 +30,15 @@ from lightning_hwtune.store.files import write_whole
 if TYPE_CHECKING:
     from lightning_hwtune.core.state import StudyState
 
-__all__ = ["Identity", "has_trials", "next_identity", "read_identity", "refuse_foreign", "write_identity"]
+__all__ = [
+    "Identity",
+    "has_trials",
+    "next_identity",
+    "read_identity",
+    "refuse_foreign",
+    "require_in_place",
+    "write_identity",
+]
 
 _FILE = "study_id.json"
 
@@ -87,6 +95,23 @@ def next_identity(root: Path, state: StudyState | None) -> Identity:
     study_id = state.study_id or (found.study_id if found is not None else secrets.token_hex(16))
     in_folder = found.session if found is not None and found.study_id == study_id else 0
     return Identity(study_id, max(in_folder, state.session.number if state.session is not None else 0) + 1)
+
+
+def require_in_place(root: Path, study_id: str) -> None:
+    """Does nothing while the folder is where it was when a session opened the study in it.
+
+    Raises:
+        StorageError: it was moved, renamed or deleted meanwhile.
+    """
+    try:
+        found = read_identity(root)
+    except StorageError:  # a file that cannot be read just now is no folder that is gone
+        return
+    if found is None or found.study_id != study_id:
+        raise StorageError(
+            f"the folder {str(root)!r} was moved, renamed or deleted while its study ran, so the study ends here and "
+            "its trials are interrupted. Run it again where the folder is now, or put the folder back"
+        )
 
 
 def has_trials(root: Path) -> bool:

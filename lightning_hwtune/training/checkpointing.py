@@ -15,7 +15,7 @@ from lightning_hwtune.errors import CheckpointError
 from lightning_hwtune.training.channel import Saved
 from lightning_hwtune.training.context import ActiveSegment
 
-__all__ = ["Writer", "checkpoint_path", "digest_of", "save_file", "save_together"]
+__all__ = ["Writer", "checkpoint_path", "digest_of", "make_in_trial", "save_file", "save_together"]
 
 _CHUNK_BYTES = 1 << 20
 _DISK_SIGNS = ("PytorchStreamWriter", "inline_container", "write failed", "iostream error")  # of torch
@@ -28,6 +28,17 @@ def checkpoint_path(segment: ActiveSegment, resource: int) -> Path:
     """Returns where this segment's checkpoint at `resource` belongs."""
     order = segment.order
     return Path(order.trial_dir) / "checkpoints" / f"segment_{order.segment:02d}_{order.unit}_{resource}.ckpt"
+
+
+def make_in_trial(folder: Path, trial_dir: Path) -> None:
+    """Makes a folder of a trial, also where user code deleted those above it; never the study's folder, which may
+    have been moved meanwhile.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    for each in (trial_dir.parent, trial_dir, folder):
+        each.mkdir(exist_ok=True)
 
 
 def digest_of(path: Path) -> str:
@@ -106,7 +117,7 @@ def save_together(
 
 
 def _write_into_folder(write: Writer, part: Path) -> None:
-    part.parent.mkdir(parents=True, exist_ok=True)
+    make_in_trial(part.parent, part.parents[1])
     write(part)
 
 

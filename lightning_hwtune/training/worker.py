@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_hwtune.training.channel import Beat, Channel, Ended, Note, RankTask, SegmentOrder, Started
+from lightning_hwtune.training.checkpointing import make_in_trial
 from lightning_hwtune.training.connection import PipeChannel
 from lightning_hwtune.training.context import current_segment, segment_context
 from lightning_hwtune.training.forks import quieten_forks
@@ -55,7 +56,7 @@ def run_rank(channel: PipeChannel, listener: int | None, server: int) -> None:
     order, rank = task.order, task.rank
     try:
         _adopt_place(task)
-        if why := _redirect_output(log_path(order, rank)):
+        if why := _redirect_output(log_path(order, rank), Path(order.trial_dir)):
             text = f"the output of rank {rank} is not kept, since its log file cannot be opened: {why}. "
             channel.send(Note(text + "Is the disk full? See `df -h`, and `df -i` for inodes."))
         with _beating(channel, rank), measured():
@@ -135,7 +136,7 @@ def _beating(channel: Channel, rank: int) -> contextlib.AbstractContextManager[N
     return repeated(beat, _BEAT_S, "hwtune-beat")
 
 
-def _redirect_output(path: Path) -> str:
+def _redirect_output(path: Path, trial_dir: Path) -> str:
     """Sends everything that this process and its children print to a file; returns why it cannot, if so.
 
     A full disk gets some seconds to have room again. Without a file the output is dropped: it is no reason to end a
@@ -144,7 +145,7 @@ def _redirect_output(path: Path) -> str:
     give_up_at, why = time.monotonic() + _FULL_DISK_S, ""
     while True:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_in_trial(path.parent, trial_dir)
             target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT) and time.monotonic() < give_up_at:

@@ -236,7 +236,7 @@ def test_run_ticks_at_waits_and_reports_and_ends_with_the_controllers_last_word(
     bench.executor.script = [lambda sink: None, trains_both]
     done = bench.loop.run()
     assert done.reason.rule == "limit:max_trials"
-    assert bench.ticks == 4  # two waits, two reports
+    assert bench.ticks == 10  # two waits; for each trial its beginning, report, checkpoint and end
 
 
 def test_an_interruption_is_nobodys_fault(bench: Bench) -> None:

@@ -1,0 +1,89 @@
+"""A study's folder is renamed, deleted or replaced while the study runs: nobody's trial fails for it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import study_functions as functions
+from study_bench import check_log, run, small_study, states
+
+import lightning_hwtune as hwt
+from lightning_hwtune.core.record import TrialState
+from lightning_hwtune.errors import StorageError
+
+Act = Callable[[Path], Any]
+
+
+def _rename(folder: Path) -> None:
+    folder.rename(folder.with_name("renamed"))
+
+
+def _replace(folder: Path) -> None:
+    _rename(folder)
+    shutil.copytree(folder.with_name("other"), folder)
+
+
+def _rename_and_leave_a_file(folder: Path) -> None:
+    _rename(folder)
+    folder.write_text("")
+
+
+def _acts_once(act: Act, *, saves: bool) -> Callable[[Any], None]:
+    """Returns a training in which trial 2 acts on the study's folder, and then saves, fails or reports."""
+
+    def train(trial: hwt.Trial) -> None:
+        folder = functions.study_dir(trial)
+        for epoch in range((trial.load() or 0) + 1, trial.max_epochs + 1):
+            verdict = trial.report(epoch, error=trial["x"])
+            if trial.id == 2 and epoch == 1 and not folder.with_name("acted").exists():
+                folder.with_name("acted").touch()
+                act(folder)
+                if not saves:
+                    raise ValueError("no such folder")
+            if verdict.kind != "continue":
+                break
+        trial.save(epoch)
+
+    return train
+
+
+@pytest.mark.parametrize(
+    ("act", "saves", "executor"),
+    [
+        (_rename, True, "local"), (_rename, False, "inline"), (_replace, True, "inline"), (_replace, False, "local"),
+        (_rename_and_leave_a_file, True, "inline"), (_rename_and_leave_a_file, False, "inline"),
+    ],
+)  # fmt: skip
+def test_a_study_whose_folder_is_gone_ends_in_order_and_continues_where_it_is_now(
+    tmp_path: Path, act: Act, saves: bool, executor: str
+) -> None:
+    run(small_study(tmp_path, "other"), functions.plain, max_trials=1, executor="inline")
+    study = small_study(tmp_path, pool=hwt.Pool("cpu", devices=1))
+    with pytest.raises(StorageError, match="'.*study' was moved, renamed or deleted while its study ran"):
+        run(study, _acts_once(act, saves=saves), max_trials=5, executor=executor)
+    if act is _rename:
+        assert not study.dir.exists(), "made again"
+    renamed = small_study(tmp_path, "renamed", pool=hwt.Pool("cpu", devices=1))
+    state = check_log(renamed)
+    assert all(trial.n_retries == 0 for trial in state.trials)
+    assert state.segments[-1].outcome == "interrupted"
+    run(renamed, functions.plain, max_trials=5, executor="inline")
+    check_log(renamed)
+    assert states(renamed)[TrialState.FAILED] == 0
+    assert len(renamed.state().trials) == 5
+
+
+def test_a_study_whose_folder_is_deleted_says_so_and_begins_anew(tmp_path: Path) -> None:
+    study = small_study(tmp_path, pool=hwt.Pool("cpu", devices=1))
+    with pytest.raises(StorageError, match="moved, renamed or deleted"):
+        run(study, _acts_once(shutil.rmtree, saves=True), max_trials=5)
+    assert not study.dir.exists()
+    again = run(small_study(tmp_path), functions.plain, max_trials=4, executor="inline")
+    assert len(check_log(again).trials) == 4
