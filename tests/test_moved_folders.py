@@ -66,7 +66,7 @@ def test_a_study_whose_folder_is_gone_ends_in_order_and_continues_where_it_is_no
 ) -> None:
     run(small_study(tmp_path, "other"), functions.plain, max_trials=1, executor="inline")
     study = small_study(tmp_path, pool=hwt.Pool("cpu", devices=1))
-    with pytest.raises(StorageError, match="'.*study' was moved, renamed or deleted while its study ran"):
+    with pytest.raises(StorageError, match=r"'.*study' was moved, renamed or deleted while its study ran"):
         run(study, _acts_once(act, saves=saves), max_trials=5, executor=executor)
     if act is _rename:
         assert not study.dir.exists(), "made again"
