@@ -425,6 +425,7 @@ class Study:
         asked.manual.watch(lambda: view.tick(session.clock.now()))
         view.header(None)
         session.observers.append(view.on_events)
+        session.observers.append(lambda events: view.tick(events[-1].at))  # no loop ticks here
         return asked
 
     def _open_session(self) -> OpenSession | None:

@@ -128,6 +128,11 @@ class TrialRecord:
         """The highest resource with a measurement; 0 before the first."""
         return self.measurements[-1].resource if self.measurements else 0
 
+    @property
+    def trained_to(self) -> int:
+        """How far it was trained: its last report may come some steps or samples before its end."""
+        return max(self.resource, self.checkpoint.resource if self.checkpoint is not None else 0)
+
     def at(self, resource: int) -> Measurement | None:
         """Returns the measurement at exactly this resource, or None."""
         return next((m for m in self.measurements if m.resource == resource), None)

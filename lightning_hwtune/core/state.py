@@ -213,6 +213,7 @@ class StudyState:
     def _segment_started(self, event: ev.SegmentStarted) -> None:
         trial = self.trials[event.trial_id]
         trial.move(TrialState.RUNNING)
+        self.clock.began_segment()
         trial.segment, trial.target, trial.num_devices = event.segment, event.target, event.num_devices
         if trial.best_of:  # a best value that was lost with its training is no value of this trial
             trial.measurements = [m for m in trial.measurements if m.resource <= event.resource]

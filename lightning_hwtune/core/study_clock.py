@@ -2,7 +2,7 @@
 
 The clocks of two sessions may differ by any amount: another host, or a clock that was corrected. So nothing is ever
 computed from the times of two sessions, and nothing counts between them. A session that was killed lasted until its
-last event.
+last event. A session that began no segment counts for nothing: opening a finished study again adds no time to it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class StudyClock:
             has not been closed.
     """
 
-    __slots__ = ("_counted_s", "_since", "is_open", "last_at")
+    __slots__ = ("_counted_s", "_has_trained", "_since", "is_open", "last_at")
 
     def __init__(self) -> None:
         self.last_at, self.is_open = 0.0, False
         self._since: float | None = None  # from here on the present session counts; before it: _counted_s
-        self._counted_s = 0.0
+        self._counted_s, self._has_trained = 0.0, False
 
     def seen(self, at: float) -> None:
         """An event happened at `at`."""
@@ -37,7 +37,11 @@ class StudyClock:
         """A session began at `at`."""
         self._count()
         self._since = self.last_at = at
-        self.is_open = True
+        self.is_open, self._has_trained = True, False
+
+    def began_segment(self) -> None:
+        """The session trains: it counts from its beginning."""
+        self._has_trained = True
 
     def closed(self) -> None:
         """The session ended with the event that was seen last."""
@@ -45,7 +49,7 @@ class StudyClock:
         self._since, self.is_open = None, False
 
     def _count(self) -> None:
-        if self.is_open and self._since is not None:
+        if self.is_open and self._has_trained and self._since is not None:
             self._counted_s += self.last_at - self._since
 
     def reached(self) -> float:
@@ -58,7 +62,7 @@ class StudyClock:
 
     def driven_s(self, now: float) -> float:
         """Seconds during which some process drove the study, up to `now`."""
-        return self.at(now) if self.is_open else self._counted_s
+        return self.at(now) if self.is_open and self._has_trained else self._counted_s
 
     def session_s(self, now: float) -> float:
         """Seconds since the present session began; 0 if none is open."""

@@ -53,7 +53,7 @@ class Check:
         checkpoint_bytes: size of one checkpoint. payload_bytes: of the training function with all it captures.
         largest_capture: the heaviest captured object and its bytes; None if the payload is light.
         wall_s: what the check itself took.
-        epochs_s: the same for each device count that was checked.
+        units_s: device count -> seconds of one unit of resource: an epoch, a step or a sample.
         startup_s: seconds of a segment beside its training, once the fork server has imported `libraries`.
         warm_up_s: seconds that the first epoch of a trial takes longer than others.
         libraries: installed modules that the training imports and that the fork server may import for it.
@@ -72,7 +72,7 @@ class Check:
     notes: tuple[str, ...] = ()
     study_notes: tuple[Note, ...] = ()
     gpu_bytes: int = 0
-    epochs_s: Mapping[int, float] = field(default_factory=dict)
+    units_s: Mapping[int, float] = field(default_factory=dict)
     startup_s: float = math.nan
     warm_up_s: float = 0.0
     imports: tuple[tuple[str, float], ...] = ()
@@ -206,13 +206,12 @@ def _summary(spec: StudySpec, found: Sequence[_Found], payload: Payload, wall_s:
     startup_s = statistics.fmean(
         _startup_s(item.resumed or item.whole, is_first=item.resumed is None) for item in found
     )
-    epochs_s = {item.order.num_devices: _epoch_s(item.whole) for item in found}
     return Check(
         config=first.order.config,
         num_devices=first.order.num_devices,
         logged=tuple(sorted(logged)),
-        epoch_s=epochs_s[first.order.num_devices],
-        epochs_s=epochs_s,
+        epoch_s=_epoch_s(first.whole),
+        units_s={item.order.num_devices: _unit_s(item.whole, spec.scheduler.unit) for item in found},
         startup_s=max(startup_s - sum(_worth(first.whole).values()), 0.0),
         warm_up_s=_warm_up_s(first.whole),
         imports=_imports(first.resumed or first.whole),
@@ -233,6 +232,20 @@ def _epoch_s(found: Trained) -> float:
     if not known:  # a loop of the user's own trains whole epochs
         known = [after - before for before, after in itertools.pairwise([0.0, *_times(found)])]
     return math.nan if any(map(math.isnan, known)) else min(known)
+
+
+def _unit_s(found: Trained, unit: str) -> float:
+    """Returns the seconds of one unit of resource: of an epoch divided by what an epoch has; NaN if that is unknown."""
+    first = found.reports[0]
+    if unit == "epochs":
+        return _epoch_s(found)
+    if first.probe is None:  # a loop of the user's own
+        return min(
+            (after.train_s - before.train_s) / (after.resource - before.resource)
+            for before, after in itertools.pairwise([Report(0, {}, 0.0), *found.reports])
+        )
+    places = first.probe.places
+    return _epoch_s(found) / places.per_epoch if places is not None and places.is_known else math.nan
 
 
 def _warm_up_s(found: Trained) -> float:

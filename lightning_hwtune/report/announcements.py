@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from lightning_hwtune.core import events as ev
-from lightning_hwtune.core.outlook import Pace
+from lightning_hwtune.core.pace import Pace
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.core.schedulers import call_text, scheduler_from_settings
 from lightning_hwtune.core.searchers import ParetoPrior
@@ -86,6 +86,8 @@ def opening(state: StudyState, folder: Path, payload: PayloadFacts | None) -> It
     yield Text(f"limits: {_limits(state)}")
     if limits.max_trials is not None:
         yield rung_table(state.spec.scheduler, limits.max_trials, limits.n_finishers)
+    if state.trials:  # a new study has its forecast from its check
+        yield from _forecast(state)
     if payload is not None and payload.n_bytes > _HEAVY_BYTES:
         largest = f", most of it `{payload.largest[0]}` ({size(payload.largest[1])})" if payload.largest else ""
         text = f"the training function carries {size(payload.n_bytes)}{largest}: every segment loads it again. "
@@ -112,21 +114,17 @@ def checked(state: StudyState, check: CheckFacts) -> Iterator[Text]:
     saved = f", checkpoints of {size(check.checkpoint_bytes)}" if check.checkpoint_bytes else ""
     memory = f", {size(check.gpu_bytes)} of GPU memory per device" if check.gpu_bytes else ""
     yield Text(f"checked in {duration(check.wall_s)}: logs {', '.join(check.logged)}{pace}{saved}{memory}")
-    yield from _forecast(state, check)
+    yield from _forecast(state, checked_pace(check))
     yield from _slow_start(state, check)
     for note in check.notes:
         yield Text(f"note: {note}")
 
 
-def _forecast(state: StudyState, check: CheckFacts) -> Iterator[Text]:
-    pace, n_trials = checked_pace(check), state.limits.max_trials
-    if pace is None or n_trials is None:
-        return
+def _forecast(state: StudyState, pace: Pace | None = None) -> Iterator[Text]:
+    """Yields how long the study will take from here on, as a check or its log tell; nothing if that is unknown."""
     left_s = time_left_s(state, state.last_at, pace)
-    forecast = rung_forecast(state.spec.scheduler, n_trials, state.limits.n_finishers)
-    if forecast["epochs"] > n_epochs_spent(state) and left_s > 0:
-        about = f"{forecast['bound'] or 'about'} {counted(forecast['epochs'], state.race.unit)}"
-        yield Text(f"forecast: {about}, roughly {duration(left_s)} on this pool, start-ups of segments included")
+    if left_s > 0:
+        yield Text(f"forecast: about {duration(left_s)} on this pool, start-ups of segments included")
 
 
 def _slow_start(state: StudyState, check: CheckFacts) -> Iterator[Text]:

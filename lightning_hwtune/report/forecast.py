@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, final
 
-from lightning_hwtune.core.outlook import Outlook, Pace, outlook
+from lightning_hwtune.core.controller import Controller
+from lightning_hwtune.core.decisions import Done
+from lightning_hwtune.core.outlook import Outlook, outlook
+from lightning_hwtune.core.pace import Pace, SeenPaces
 from lightning_hwtune.core.schedulers import scheduler_from_settings
-from lightning_hwtune.core.state import Segment, StudyState
+from lightning_hwtune.core.state import StudyState
 
-__all__ = ["PaceFacts", "StartUps", "checked_pace", "seen_pace", "start_ups", "time_left_s"]
+__all__ = ["Countdown", "PaceFacts", "StartUps", "checked_pace", "start_ups", "time_left_s"]
 
-_ENOUGH_SEGMENTS = 4
 _MAX_TRIALS = 300  # more of them take too long to run forward
 _MAX_FIRST_RUNG = 30
+_REDO_S, _RARELY = 5.0, 50.0
 
 
 class PaceFacts(Protocol):
     """What a check has measured; see `engine.check.Check`."""
 
     @property
-    def epochs_s(self) -> Mapping[int, float]: ...
+    def units_s(self) -> Mapping[int, float]: ...
     @property
     def startup_s(self) -> float: ...
     @property
@@ -41,37 +45,61 @@ class StartUps:
 
 def checked_pace(check: PaceFacts) -> Pace | None:
     """Returns the pace that a check has measured; None if the length of an epoch is unknown."""
-    known = [seconds for seconds in check.epochs_s.values() if math.isfinite(seconds)]
-    if not known:
-        return None
+    known = {count: seconds for count, seconds in check.units_s.items() if math.isfinite(seconds)}
     startup_s = check.startup_s if math.isfinite(check.startup_s) else 0.0
-    return Pace(sum(known) / len(known), startup_s, check.warm_up_s)
-
-
-def seen_pace(state: StudyState) -> Pace | None:
-    """Returns the pace of the segments that have ended; None before there are some."""
-    ended = _ended(state)
-    if not ended:
-        return None
-    # running trials too: those that ended first are the fast ones
-    measured = (trial.last for trial in state.trials)
-    paces = [last.train_s / last.resource for last in measured if last is not None and last.resource > 0]
-    starting_s = sum(max(segment.wall_s - _trained_s(segment), 0.0) for segment in ended) / len(ended)
-    return Pace(sum(paces) / len(paces), starting_s) if paces else None
+    return Pace(known, startup_s, check.warm_up_s) if known else None
 
 
 def time_left_s(state: StudyState, now: float, checked: Pace | None = None) -> float:
-    """Returns the seconds until the study ends or stops at a limit; NaN if nobody can know.
+    """Returns the seconds until the study ends or stops at a limit, whichever is first; NaN if nobody can know.
 
     Args:
-        checked: what its check has measured, if it is known here; it counts until some segments have ended.
+        checked: what its check has measured, if it is known here.
     """
-    limits = state.limits
-    bound_s = math.inf if limits.max_time_s is None else max(limits.max_time_s - state.wall_s(now), 0.0)
-    pace = seen_pace(state) if len(_ended(state)) >= _ENOUGH_SEGMENTS or checked is None else checked
-    if pace is not None and limits.max_trials is not None and limits.max_trials <= _MAX_TRIALS:
-        bound_s = min(bound_s, outlook(state, now, pace).left_s)
-    return bound_s if math.isfinite(bound_s) else math.nan
+    limits, paces = state.limits, SeenPaces(state, checked)
+    if not state.running and isinstance(Controller(state, lambda events: None).ask(now, state.spec.pool.size), Done):
+        return 0.0
+    left_s = min(_time_limit_s(state, now), _cost_limit_s(state, now))
+    if paces and limits.max_trials is not None and limits.max_trials <= _MAX_TRIALS:
+        left_s = min(left_s, outlook(state, now, paces).left_s)
+    return left_s if math.isfinite(left_s) else math.nan
+
+
+def _time_limit_s(state: StudyState, now: float) -> float:
+    limit_s = state.limits.max_time_s
+    return math.inf if limit_s is None else max(limit_s - state.wall_s(now), 0.0)
+
+
+def _cost_limit_s(state: StudyState, now: float) -> float:
+    """Returns the seconds until the money is spent, at the rate of the study so far; infinity before it has spent."""
+    limit_usd, spent_usd = state.limits.max_cost_usd, state.billed_usd(now)
+    if limit_usd is None or spent_usd <= 0:
+        return math.inf
+    return max(limit_usd - spent_usd, 0.0) * state.wall_s(now) / spent_usd
+
+
+@final
+class Countdown:
+    """The forecast of a study that runs: redone now and then, counted down in between.
+
+    It is redone after some seconds, and so rarely that it takes at most one part in fifty of the time.
+
+    Args:
+        clock: measures how long a forecast takes.
+    """
+
+    def __init__(self, state: StudyState, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._state, self._clock = state, clock
+        self._due_at, self._end_at = -math.inf, math.nan
+        self.checked: Pace | None = None
+
+    def left_s(self, now: float) -> float:
+        """Returns the seconds that are left; NaN if nobody can know."""
+        if now >= self._due_at:
+            began = self._clock()
+            self._end_at = now + time_left_s(self._state, now, self.checked)
+            self._due_at = now + max(_REDO_S, _RARELY * (self._clock() - began))
+        return max(self._end_at - now, 0.0) if math.isfinite(self._end_at) else math.nan
 
 
 def start_ups(state: StudyState, pace: Pace) -> StartUps | None:
@@ -79,7 +107,7 @@ def start_ups(state: StudyState, pace: Pace) -> StartUps | None:
     levels, n_trials, settings = state.race.levels, state.limits.max_trials, state.spec.scheduler.settings()
     if n_trials is None or n_trials > _MAX_TRIALS or state.trials or pace.startup_s <= levels[0] * pace.epoch_s:
         return None
-    share = _share(outlook(state, state.last_at, pace, n_runs=1))
+    share = _share(outlook(state, state.last_at, SeenPaces(state, pace), n_runs=1))
     for first in range(levels[0] + 1, min(levels[-1], _MAX_FIRST_RUNG) + 1 if "first_rung" in settings else 0):
         try:
             changed = scheduler_from_settings({**settings, "first_rung": first})
@@ -89,18 +117,10 @@ def start_ups(state: StudyState, pace: Pace) -> StartUps | None:
         except ValueError:  # not a first rung of this scheduler
             continue
         other.limits = state.limits
-        if _share(outlook(other, state.last_at, pace, n_runs=1)) <= share / 2:
+        if _share(outlook(other, state.last_at, SeenPaces(other, pace), n_runs=1)) <= share / 2:
             return StartUps(share, first)
     return StartUps(share, None)
 
 
 def _share(found: Outlook) -> float:
     return found.starting_device_s / found.device_s if found.device_s > 0 else 0.0
-
-
-def _ended(state: StudyState) -> list[Segment]:
-    return [segment for segment in state.segments if segment.ended_at is not None and segment.epochs > 0]
-
-
-def _trained_s(segment: Segment) -> float:
-    return max(segment.train_s - segment.base_train_s, 0.0)

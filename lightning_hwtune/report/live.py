@@ -17,8 +17,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from lightning_hwtune.core.events import Event, SessionClosed
-from lightning_hwtune.core.outlook import Pace
+from lightning_hwtune.core.events import Event, SegmentEnded, SessionClosed
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.report.amounts import cut, duration
 from lightning_hwtune.report.announcements import (
@@ -32,14 +31,13 @@ from lightning_hwtune.report.announcements import (
     totals,
 )
 from lightning_hwtune.report.closing import print_closing
-from lightning_hwtune.report.forecast import checked_pace, time_left_s
+from lightning_hwtune.report.forecast import Countdown, checked_pace
 from lightning_hwtune.report.panel import panel
 
 __all__ = ["LinesView", "PanelView", "QuietView", "View", "open_view"]
 
 _REDRAW_S = 0.25
-_TOTALS_S = 60.0
-_FORECAST_S = 5.0
+_LEAST_S, _MOST_S = 10.0, 60.0  # between two lines with what is left
 
 
 class View(abc.ABC):
@@ -124,8 +122,8 @@ class LinesView(View):
 
     def __init__(self, state: StudyState, folder: Path, console: Console, storage: str | None = None) -> None:
         self._state, self._folder, self._storage, self._printer = state, folder, storage, _Printer(console)
-        self._pace: Pace | None = None
-        self._told_at: float | None = None
+        self._countdown = Countdown(state)
+        self._next_at = math.inf  # of the line with what is left: none before a segment has ended
 
     def header(self, payload: PayloadFacts | None) -> None:
         """Prints folder, objectives, limits and rungs."""
@@ -138,23 +136,31 @@ class LinesView(View):
     def checked(self, check: CheckFacts) -> None:
         """Prints what was found."""
         self._printer.print(checked(self._state, check))
-        self._pace = checked_pace(check)
+        self._countdown.checked = checked_pace(check)
 
     def on_events(self, events: Sequence[Event]) -> None:
         """Prints a line where there is something to say, and the front in the end."""
         for line in announce(self._state, events):
             self._say(line, events[-1].at)
         self._printer.print_end(self._state, events, self._folder, self._storage)
+        if math.isinf(self._next_at) and any(isinstance(event, SegmentEnded) for event in events):
+            self._next_at = events[-1].at
 
     def _say(self, line: Line, at: float) -> None:
         self._printer.print([Text(f"{duration(self._state.wall_s(at)):>12}  {line.text}")])
 
     def tick(self, now: float) -> None:
-        """Prints once a minute how far the study is, and how long it will take."""
-        self._told_at = now if self._told_at is None else self._told_at
-        if now - self._told_at >= _TOTALS_S:
-            self._told_at = now
-            self._say(Line(totals(self._state, now, time_left_s(self._state, now, self._pace))), now)
+        """Prints how far the study is and how long it will take.
+
+        It does so once a segment has ended, so that there is a pace, then after each tenth of what is left, but not
+        more often than every ten seconds, and at least once a minute.
+        """
+        if now < self._next_at or self._state.closed is not None:
+            return
+        left_s = self._countdown.left_s(now)
+        pause_s = left_s / 10 if math.isfinite(left_s) else _MOST_S
+        self._next_at = now + min(max(pause_s, _LEAST_S), _MOST_S)
+        self._say(Line(totals(self._state, now, left_s)), now)
 
     def close(self, now: float) -> None:
         """Does nothing."""
@@ -168,9 +174,8 @@ class PanelView(View):
         self._state, self._folder, self._storage = state, folder, storage
         self._console, self._printer = console, _Printer(console)
         self._live: Live | None = None
-        self._drawn_at = self._forecast_at = float("-inf")
-        self._end_at = math.nan
-        self._pace: Pace | None = None
+        self._drawn_at = float("-inf")
+        self._countdown = Countdown(state)
         self._is_over = False
 
     def header(self, payload: PayloadFacts | None) -> None:
@@ -184,7 +189,7 @@ class PanelView(View):
     def checked(self, check: CheckFacts) -> None:
         """Prints what was found."""
         self._printer.print(checked(self._state, check))
-        self._pace = checked_pace(check)
+        self._countdown.checked = checked_pace(check)
 
     def on_events(self, events: Sequence[Event]) -> None:
         """Prints what must not be missed, and draws the panel if it is due."""
@@ -205,10 +210,8 @@ class PanelView(View):
             # no thread of its own: processes are forked beside it
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
-        if now - self._forecast_at >= _FORECAST_S:
-            self._forecast_at, self._end_at = now, now + time_left_s(self._state, now, self._pace)
-        left_s = max(self._end_at - now, 0.0) if math.isfinite(self._end_at) else math.nan
-        self._live.update(Group(*panel(self._state, now, self._console.width, left_s)), refresh=True)
+        shown = panel(self._state, now, self._console.width, self._countdown.left_s(now))
+        self._live.update(Group(*shown), refresh=True)
 
     def close(self, now: float) -> None:
         """Takes the panel off the screen."""

@@ -41,8 +41,7 @@ def ended_early(trial: TrialRecord, max_resource: int) -> bool:
 
     The last validation of a full training may come some steps or samples before its end, where its checkpoint stands.
     """
-    trained_to = max(trial.resource, trial.checkpoint.resource if trial.checkpoint is not None else 0)
-    return trial.state is TrialState.COMPLETED and trained_to < max_resource
+    return trial.state is TrialState.COMPLETED and trial.trained_to < max_resource
 
 
 def front_points(state: StudyState, at: str = "full") -> list[Point]:

@@ -119,8 +119,8 @@ def _total(forecast: Mapping[str, Any]) -> str:
     full = forecast["epochs_full"]
     epochs = f"{forecast['bound']} {forecast['epochs']}".lstrip()
     return (
-        f"{epochs} {forecast['unit']} in total, {share(forecast['epochs'], full)} of the {full} of full training; "
-        f"{forecast['fully_trained']} fully trained"
+        f"{epochs} {forecast['unit']} unless trials end early, {share(forecast['epochs'], full)} of the {full} of "
+        f"full training; {forecast['fully_trained']} fully trained"
     )
 
 

@@ -138,3 +138,26 @@ def test_the_time_limit_holds_over_sessions_with_different_clocks() -> None:
         controller.begin(answer, [0], begins_at + 1.0)
     types = [type(event) for event in log]
     assert types.count(ev.SegmentEnded) == 2
+
+
+@pytest.mark.parametrize("seconds", [0.1, 60.0, 10 * HOUR])
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_sessions_that_train_nothing_take_no_time(seconds: float, is_killed: bool) -> None:
+    """As many reruns of a finished script as one likes, before and after sessions that train."""
+    study, log = spec(), []
+    for trains, step in [(False, seconds), (True, 7.0), (False, seconds), (True, 5.0), (False, seconds)]:
+        controller = Controller(replay(study, log), log.extend)
+        if not log:
+            controller.create(0.0)
+        begin = controller.state.last_at + HOUR
+        controller.open(Limits(max_trials=9), begin, "host", 1, "0")
+        if trains:
+            _fill(controller, begin)
+            for trial_id in list(controller.state.running):
+                controller.tell(trial_id, begin + step, "interrupted")
+        if is_killed:
+            controller.note(None, f"it lasted until {begin + step}", begin + step)
+        else:
+            controller.close(begin + step, "finished", "")
+    state = replay(study, log)
+    assert state.wall_s(state.last_at + seconds) == pytest.approx(12.0)

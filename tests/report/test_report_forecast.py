@@ -10,7 +10,7 @@ import pytest
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
-from lightning_hwtune.core.outlook import Pace
+from lightning_hwtune.core.pace import Pace
 from lightning_hwtune.core.schedulers import ASHA, Hyperband, RunToEnd, Scheduler
 from lightning_hwtune.core.searchers import Random
 from lightning_hwtune.core.space import Float, SearchSpace
@@ -26,7 +26,7 @@ from lightning_hwtune.report.status import rung_forecast, status_record
 SPACE = SearchSpace(x=Float(0, 1), y=Float(0, 1))
 CHECK = SimpleNamespace(
     num_devices=1, logged=("error",), epoch_s=1.0, checkpoint_bytes=0, wall_s=3.0, notes=(), gpu_bytes=0,
-    epochs_s={1: 1.0}, startup_s=5.0, warm_up_s=0.0, imports=(("slow_library", 4.5), ("quick", 0.01)),
+    units_s={1: 1.0}, startup_s=5.0, warm_up_s=0.0, imports=(("slow_library", 4.5), ("quick", 0.01)),
 )  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def test_forecasts_are_within_a_factor_of_two_before_and_of_one_and_a_half_at_a_
     scheduler: Scheduler, n_objectives: int, n_trials: int, workers: int, start_s: float
 ) -> None:
     state, limits = study(scheduler, n_objectives, workers, max_trials=n_trials)
-    log, pace = log_of(state, limits, start_s), Pace(1.0, start_s)
+    log, pace = log_of(state, limits, start_s), Pace({1: 1.0}, start_s)
     end, is_due = log[-1].at, True
     for event in log:
         if is_due and event.at >= end / 3:
@@ -82,7 +82,7 @@ def test_limits_of_time_bound_a_forecast_and_a_closed_study_has_none() -> None:
     log = log_of(state, limits, 1.0)
     for event in log[:2]:
         state.apply(event)
-    assert time_left_s(state, state.last_at, Pace(1.0, 1.0)) <= 10.0
+    assert time_left_s(state, state.last_at, Pace({1: 1.0}, 1.0)) <= 10.0
     for event in log[2:]:
         state.apply(event)
     assert status_record(state, state.last_at, 0)["time_left_s"] is None
@@ -94,7 +94,7 @@ def test_limits_of_time_bound_a_forecast_and_a_closed_study_has_none() -> None:
 def test_no_first_rung_is_advised_that_leaves_nothing_to_stop_early(max_epochs: int) -> None:
     state, limits = study(ASHA(max_epochs=max_epochs), max_trials=8)
     state.limits = limits.resolved(state.spec)
-    found = start_ups(state, Pace(0.1, 50.0))
+    found = start_ups(state, Pace({1: 0.1}, 50.0))
     assert found is not None
     assert found.first_rung is None or len(ASHA(max_epochs=max_epochs, first_rung=found.first_rung).levels) > 1
 
@@ -102,15 +102,15 @@ def test_no_first_rung_is_advised_that_leaves_nothing_to_stop_early(max_epochs: 
 def test_a_slow_start_is_noted_with_its_share_and_a_first_rung_that_halves_it() -> None:
     state, limits = study(ASHA(max_epochs=27), max_trials=27)
     state.limits = limits.resolved(state.spec)
-    found = start_ups(state, Pace(1.0, 5.0))
+    found = start_ups(state, Pace({1: 1.0}, 5.0))
     assert found is not None
     assert 0.4 < found.share < 0.9
     assert found.first_rung is not None
     halved, _ = study(ASHA(max_epochs=27, first_rung=found.first_rung), max_trials=27)
     halved.limits = state.limits
-    later = start_ups(halved, Pace(1.0, 100.0))
+    later = start_ups(halved, Pace({1: 1.0}, 100.0))
     assert later is not None
-    assert start_ups(state, Pace(10.0, 5.0)) is None
+    assert start_ups(state, Pace({1: 10.0}, 5.0)) is None
     lines = [str(line) for line in checked(state, CHECK)]
     assert any("takes 5 s to start" in line and f"first_rung={found.first_rung})` halves" in line for line in lines)
     [advice] = [line for line in lines if "halves" in line]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import re
 import subprocess
@@ -18,13 +19,13 @@ from lightning_hwtune.core.objectives import Metric, Objectives
 from lightning_hwtune.core.schedulers import RunToEnd
 from lightning_hwtune.core.space import Float, SearchSpace
 from lightning_hwtune.report.announcements import checked
-from lightning_hwtune.report.forecast import checked_pace, time_left_s
+from lightning_hwtune.report.forecast import Countdown, checked_pace, time_left_s
 from lightning_hwtune.report.live import LinesView, PanelView, QuietView, open_view
 
 FOLDER = Path("hwtune/paper")
 CHECK = SimpleNamespace(
     num_devices=1, logged=("error", "loss"), epoch_s=2.0, checkpoint_bytes=400_000, wall_s=3.1, notes=("a note",),
-    gpu_bytes=0, epochs_s={1: 2.0}, startup_s=0.1, warm_up_s=0.0, imports=(),
+    gpu_bytes=0, units_s={1: 2.0}, startup_s=0.1, warm_up_s=0.0, imports=(),
 )  # fmt: skip
 
 
@@ -81,6 +82,10 @@ def test_the_lines_of_the_paper_study():
     console = screen(is_terminal=False)
     watch(lambda state: LinesView(state, FOLDER, console), play())
     lines = console.file.getvalue().splitlines()
+    left = [line for line in lines if " left" in line]  # at the end of the first segment, and about ten seconds later
+    assert [line[:12].strip() for line in left] == ["1.2 s", "12 s"]
+    assert re.search(r" trial 2 of 4 · 0 fully trained · 1 epoch \(6 % of full\) · .* · about \d+ s left$", left[0])
+    lines = [line for line in lines if line not in left]
     end = next(number for number, line in enumerate(lines) if "is finished" in line)
     assert lines[end + 1].rstrip() == "front of paper, fully trained trials"  # see test_report_closing.py
     assert lines[: end + 1] == [
@@ -131,10 +136,10 @@ def test_before_anything_trains_the_folder_the_limits_and_the_rungs_are_told(emp
     )
     assert text[2] == "limits: 4 trials (0 exist, 4 to go)"
     # 4 + 1 x 2, and two finishers: one from 3 to 9, one from 1 to 9
-    assert text[9] == "at least 20 epochs in total, 56 % of the 36 of full training; 2 fully trained"
+    assert text[9] == "at least 20 epochs unless trials end early, 56 % of the 36 of full training; 2 fully trained"
     assert text[10].startswith("the training function carries 2 GB, most of it `frame` (2 GB)")
     assert text[11] == "checked in 3.1 s: logs error, loss, 2 s an epoch on 1 device, checkpoints of 400 kB"
-    assert re.fullmatch(r"forecast: at least 20 epochs, roughly [23]\d s on this pool, start-ups .* included", text[12])
+    assert re.fullmatch(r"forecast: about [234]\d s on this pool, start-ups of segments included", text[12])
     assert text[13] == "note: a note"
 
 
@@ -147,13 +152,68 @@ def test_the_forecast_counts_the_devices_that_train_at_one_time(most, low_s, hig
         objectives=Objectives([Metric("error", "min")]),
     )
     state = begin(spec, max_trials=8, max_parallel=most).state
-    pace = checked_pace(SimpleNamespace(**{**vars(CHECK), "epochs_s": {1: 60.0}}))
+    pace = checked_pace(SimpleNamespace(**{**vars(CHECK), "units_s": {1: 60.0}}))
     assert low_s < time_left_s(state, state.last_at, pace) < high_s
+
+
+def played_until(at):
+    """Returns the paper study as it stands at a time, its session still open."""
+    script = begin(make_spec())
+    for event in play().log[2:]:
+        if event.at <= at:
+            script.add(event)
+    return script
+
+
+@pytest.mark.parametrize(("at", "is_forecast"), [(0.0, False), (1.15, True), (6.0, True), (16.0, True), (18.0, False)])
+def test_a_study_that_goes_on_begins_with_a_forecast_as_long_as_there_is_something_to_do(at, is_forecast):
+    console = screen(is_terminal=False)
+    LinesView(played_until(at).state, FOLDER, console).header(None)
+    lines = [line for line in console.file.getvalue().splitlines() if line.startswith("forecast: about")]
+    assert len(lines) == is_forecast
+
+
+@pytest.mark.parametrize(
+    ("left_s", "pauses_s"),
+    [(1e6, [60, 60]), (math.nan, [60, 60]), (300.0, [30, 27]), (60.0, [10, 10]), (0.0, [10, 10])],
+)
+def test_what_is_left_comes_with_the_first_segment_that_ended_and_then_after_a_tenth_of_it(left_s, pauses_s):
+    console, script = screen(is_terminal=False), played_until(1.15)
+    view = LinesView(script.state, FOLDER, console)
+    view._countdown = SimpleNamespace(left_s=lambda now: max(left_s - (now - 1.2), 0.0) if left_s == left_s else left_s)
+    for second in range(100):
+        view.tick(second / 100)
+    assert not console.file.getvalue()
+    ended = play().log[[type(event) for event in play().log].index(ev.SegmentEnded)]
+    script.add(ended)
+    view.on_events([ended])
+    times = []
+    for second in range(200):
+        before = console.file.tell()
+        view.tick(1.2 + second)
+        if console.file.tell() > before:
+            times.append(second)
+    assert times[0] == 0
+    assert [after - before for before, after in itertools.pairwise(times)][:2] == pauses_s
+
+
+def test_a_countdown_is_redone_seldom_and_the_more_seldom_the_longer_it_takes():
+    script, times = played_until(1.3), itertools.count()
+    countdown = Countdown(script.state, clock=lambda: next(times) * 0.5)  # half a second each
+    first = countdown.left_s(2.0)
+    assert countdown.left_s(3.0) == pytest.approx(first - 1.0)
+    script.add(ev.SessionClosed(at=20.0, state="finished", reason="", wall_s=20.0))
+    assert countdown.left_s(26.9) == max(first - 24.9, 0.0)
+    assert next(times) == 2
+    countdown.left_s(27.0)  # 50 x 0.5 s later
+    assert next(times) == 5
 
 
 def test_limits_are_told_with_what_is_used_of_them():
     script = begin(make_spec(), max_trials=None, max_time_s=600.0, max_cost_usd=2.0)
-    script.add(ev.Noted(at=60.0, trial_id=None, text=""))
+    script.create(0.0, 0, 0.01, 1)
+    script.start(0.0, 0, [0])
+    script.end(60.0, 0, "waiting", 0.0, "interrupted")
     console = screen(is_terminal=False)
     LinesView(script.state, FOLDER, console).header(None)
     [line] = [line for line in console.file.getvalue().splitlines() if line.startswith("limits")]
@@ -163,7 +223,7 @@ def test_limits_are_told_with_what_is_used_of_them():
 def test_a_check_without_a_known_epoch_length_forecasts_nothing(empty):
     console = screen(is_terminal=False)
     LinesView(empty.state, FOLDER, console).checked(
-        SimpleNamespace(**{**vars(CHECK), "epoch_s": math.nan, "epochs_s": {1: math.nan}})
+        SimpleNamespace(**{**vars(CHECK), "epoch_s": math.nan, "units_s": {1: math.nan}})
     )
     assert console.file.getvalue() == (
         "checked in 3.1 s: logs error, loss, checkpoints of 400 kB\nnote: a note\n"

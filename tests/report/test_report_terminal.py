@@ -31,7 +31,7 @@ def test_the_rungs_as_a_table_and_as_a_line():
         ["9", "6", "2", "2"],
         ["27", "2", "+", "2", "end"],
     ]
-    total = "at least 208 epochs in total, 13 % of the 1620 of full training; 4 fully trained"
+    total = "at least 208 epochs unless trials end early, 13 % of the 1620 of full training; 4 fully trained"
     assert lines(console)[7] == total
     assert rung_text(ASHA(max_epochs=27), 60, 4) == f"60 to 1, 20 to 3, 6 to 9, 2 + 2 finishers to 27 epochs; {total}"
     assert rung_text(ASHA(max_epochs=3), 9).startswith("9 to 1, 3 to 3 epochs;")

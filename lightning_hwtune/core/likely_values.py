@@ -1,0 +1,77 @@
+"""Values that trials may show at a rung level, drawn so that no trial is favoured.
+
+The values of the trials at one level count as exchangeable: a further trial comes with equal probability before all of
+them, between any two of them, or after all of them. So the number of promotions is that of trials whose order nobody
+knows beforehand. Several objectives are drawn together: each value lies in the neighbourhood of the one that the same
+known trial has, so that they depend on each other as they do in the study.
+
+For n known values a draw begins at one of them, of rank r, and takes the gap `floor((r + u) (n + 1) / n)` of the n + 1
+gaps between and around them, u uniform on [0, 1): all gaps are equally probable. Where nothing is known of a level, all
+draws are uniform on [0, 1).
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Mapping
+from typing import final
+
+import numpy as np
+
+from lightning_hwtune.core.record import Measurement, TrialRecord
+from lightning_hwtune.core.state import StudyState
+
+__all__ = ["LikelyValues"]
+
+
+@final
+class LikelyValues:
+    """Draws values of the metrics, from what a state shows at each level."""
+
+    def __init__(self, state: StudyState, rng: np.random.Generator) -> None:
+        self._names, self._rng = state.spec.objectives.metrics, rng
+        self._known: dict[int, dict[int, Mapping[str, float]]] = {}
+        for level in state.race.levels:
+            at = {trial.trial_id: _first_from(trial, level) for trial in state.trials}
+            self._known[level] = {trial_id: found.values for trial_id, found in at.items() if found is not None}
+        self._sorted: dict[tuple[int, str], list[float]] = {}
+
+    def draw(self, level: int, like: int | None = None) -> Mapping[str, float]:
+        """Returns a value for each metric.
+
+        Args:
+            like: a trial that it resembles, where that one has come to this level.
+        """
+        known = self._known.get(level)
+        if not known:
+            return {name: float(self._rng.random()) for name in self._names}
+        ids = list(known)
+        donor = like if like in known else ids[int(self._rng.integers(len(ids)))]
+        return {name: self._near(level, name, known[donor][name]) for name in self._names}
+
+    def _near(self, level: int, name: str, value: float) -> float:
+        """Returns a value near one of the known ones; one that is not finite stays as it is."""
+        if not math.isfinite(value):
+            return value
+        known = self._in_order(level, name)
+        first, last = np.searchsorted(known, value, "left"), np.searchsorted(known, value, "right")
+        rank, n = int(self._rng.integers(first, last)), len(known)
+        gap = int((rank + self._rng.random()) * (n + 1) / n)
+        margin = (known[-1] - known[0]) / n or 1.0
+        low = known[gap - 1] if gap > 0 else known[0] - margin
+        high = known[gap] if gap < n else known[-1] + margin
+        return low + (high - low) * float(self._rng.random())
+
+    def _in_order(self, level: int, name: str) -> list[float]:
+        key = (level, name)
+        if key not in self._sorted:
+            values = (found[name] for found in self._known[level].values())
+            self._sorted[key] = sorted(value for value in values if math.isfinite(value))
+        return self._sorted[key]
+
+
+def _first_from(trial: TrialRecord, level: int) -> Measurement | None:
+    """Returns the measurement by which a level was decided: in steps and samples it may lie behind the level."""
+    place = bisect.bisect_left(trial.measurements, level, key=lambda measurement: measurement.resource)
+    return trial.measurements[place] if place < len(trial.measurements) else None

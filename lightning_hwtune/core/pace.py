@@ -1,0 +1,138 @@
+"""How long the work of a study takes: start-ups and epochs, as its log shows them, or a check before it has a log.
+
+A segment of n epochs (or steps, or samples) takes `startup + n * epoch` seconds.
+
+- `epoch` of a trial is the mean of its epochs, without the first one of each segment: libraries and caches warm up
+  there. A trial that has only first epochs takes their mean less `warm_up`, and at least half of their mean.
+  `warm_up` is the median over all other segments of what their first epoch took longer than their trial's `epoch`.
+- `startup` is the median of `wall - n * epoch` over the segments of this device count that have ended, so it contains
+  the warm-up. Before one has ended, it is the median over all device counts.
+- `epoch` of a new trial is that of a random trial with as many devices. The paces of configurations differ by any
+  factor, and the mean of them is not the pace of those that a scheduler promotes.
+
+A check counts as one more trial and one more segment.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from lightning_hwtune.core.record import TrialRecord
+from lightning_hwtune.core.state import Segment, StudyState
+
+__all__ = ["Pace", "SeenPaces"]
+
+_LEAST_SHARE = 0.5  # of a first epoch that is not warming up
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What a check has measured.
+
+    Attributes:
+        epochs_s: device count -> seconds of one epoch (or step, or sample).
+        startup_s: seconds of a segment beside its training.
+        warm_up_s: seconds that the first epoch of a trial takes longer than the others.
+    """
+
+    epochs_s: Mapping[int, float]
+    startup_s: float
+    warm_up_s: float = 0.0
+
+    @property
+    def epoch_s(self) -> float:
+        """The mean over the device counts."""
+        return statistics.fmean(self.epochs_s.values())
+
+
+@final
+class SeenPaces:
+    """The paces that a state and a check show together.
+
+    Attributes:
+        epochs_s: trial id -> seconds of one unit of resource, for trials with a report.
+    """
+
+    def __init__(self, state: StudyState, checked: Pace | None = None) -> None:
+        self._state, self._checked = state, checked
+        parts = {trial.trial_id: _Parts(trial) for trial in state.trials if trial.resource > 0}
+        for segment in state.segments:
+            if segment.trial_id in parts:
+                parts[segment.trial_id].split(segment)
+        warm_ups = [seconds for part in parts.values() for seconds in part.warm_ups_s()]
+        if checked is not None:
+            warm_ups.append(checked.warm_up_s)
+        warm_up_s = max(statistics.median(warm_ups), 0.0) if warm_ups else 0.0
+        self.epochs_s = {trial_id: part.epoch_s(warm_up_s) for trial_id, part in parts.items()}
+        self._startups_s = self._all_startups_s()
+
+    def __bool__(self) -> bool:
+        return bool(self.epochs_s) or self._checked is not None
+
+    def donors(self, num_devices: int) -> Sequence[tuple[int | None, float]]:
+        """Returns the trials that a new one may resemble, and their paces; None stands for the check."""
+        trials = self._state.trials
+        found: list[tuple[int | None, float]] = [
+            pair for pair in self.epochs_s.items() if trials[pair[0]].num_devices == num_devices
+        ]
+        if self._checked is not None and (not found or num_devices in self._checked.epochs_s):
+            found.append((None, self._checked.epochs_s.get(num_devices, self._checked.epoch_s)))
+        return found or list(self.epochs_s.items())
+
+    def startup_s(self, num_devices: int) -> float:
+        """Returns the seconds of a segment beside its training."""
+        known = self._startups_s.get(num_devices) or [s for each in self._startups_s.values() for s in each]
+        if self._checked is not None:
+            known = [*known, self._checked.startup_s]
+        return statistics.median(known) if known else 0.0
+
+    def _all_startups_s(self) -> dict[int, list[float]]:
+        found: dict[int, list[float]] = {}
+        for segment in self._state.segments:
+            if segment.ended_at is not None and segment.epochs > 0:
+                trained_s = segment.epochs * self.epochs_s[segment.trial_id]
+                found.setdefault(segment.num_devices, []).append(max(segment.wall_s - trained_s, 0.0))
+        return found
+
+
+class _Parts:
+    """The epochs of one trial: those that are first in a segment, and the others."""
+
+    def __init__(self, trial: TrialRecord) -> None:
+        self._trial = trial
+        self._firsts_s: list[float] = []  # seconds per unit of resource up to the first report of a segment
+        self._others_s, self._n_others = 0.0, 0
+
+    def split(self, segment: Segment) -> None:
+        """Takes the epochs of one segment."""
+        found = [m for m in self._trial.measurements if segment.resource <= m.resource <= segment.reached]
+        before = found[0] if found and found[0].resource == segment.resource else None
+        reports = found[1:] if before is not None else found
+        if not reports:
+            return
+        first, last = reports[0], reports[-1]
+        base_s, base = (segment.base_train_s, segment.resource) if segment.resource else (0.0, 0)
+        self._firsts_s.append((first.train_s - base_s) / (first.resource - base))
+        self._others_s += last.train_s - first.train_s
+        self._n_others += last.resource - first.resource
+
+    def warm_ups_s(self) -> list[float]:
+        """Returns what first epochs took longer; nothing where the trial has no others."""
+        if self._n_others == 0:
+            return []
+        return [first_s - self._others_s / self._n_others for first_s in self._firsts_s]
+
+    def epoch_s(self, warm_up_s: float) -> float:
+        """Returns the seconds of one unit of resource."""
+        if self._n_others > 0:
+            return self._others_s / self._n_others
+        last = self._trial.last
+        if not self._firsts_s:  # a report without its segment, as in a damaged or very old log
+            return last.train_s / last.resource if last is not None else math.nan
+        mean_s = statistics.fmean(self._firsts_s)
+        return max(mean_s - warm_up_s, _LEAST_SHARE * mean_s)

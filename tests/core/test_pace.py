@@ -1,0 +1,87 @@
+"""Paces as a log shows them: first epochs warm up, device counts differ, a check counts as one more trial."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from study_driver import spec
+
+from lightning_hwtune.core.controller import Controller
+from lightning_hwtune.core.decisions import Resume, Start
+from lightning_hwtune.core.pace import Pace, SeenPaces
+from lightning_hwtune.core.spec import Limits
+from lightning_hwtune.core.state import StudyState
+
+EPOCH_S, WARM_UP_S, STARTUP_S = 2.0, 0.5, 3.0
+
+
+def controller() -> Controller:
+    made = Controller(StudyState(spec()), lambda events: None)
+    made.create(0.0)
+    made.open(Limits(max_trials=9), 0.0, "host", 1, "0")
+    return made
+
+
+def train(made: Controller, now: float, *, epoch_s: float = EPOCH_S, startup_s: float = STARTUP_S) -> float:
+    """Runs the next segment alone; its first epoch takes longer. Returns when it has ended."""
+    decision = made.ask(now, 2)
+    assert isinstance(decision, Start | Resume)
+    segment = made.begin(decision, tuple(range(decision.num_devices)), now)
+    trained_s = WARM_UP_S
+    for epoch in range(segment.resource + 1, made.state.race.max_resource + 1):
+        trained_s += epoch_s
+        end = now + startup_s + trained_s
+        verdict = made.report(segment.trial_id, epoch, {"error": 1.0 / (segment.trial_id + 1)}, trained_s, end)
+        if verdict.kind != "continue":
+            if verdict.kind == "pause":
+                made.saved(segment.trial_id, f"{segment.trial_id}", "", 0, epoch, trained_s, end)
+            break
+    made.tell(segment.trial_id, end, "done")
+    return end
+
+
+def test_first_epochs_are_not_the_pace_and_start_ups_contain_the_warm_up() -> None:
+    made, now = controller(), 0.0
+    assert not SeenPaces(made.state)
+    now = train(made, now)
+    only = SeenPaces(made.state)
+    assert only.epochs_s == {0: pytest.approx(EPOCH_S + WARM_UP_S)}  # nobody knows better yet
+    while not any(segment.epochs > 1 for segment in made.state.segments):
+        now = train(made, now)
+    seen = SeenPaces(made.state)
+    assert set(seen.epochs_s) == {trial.trial_id for trial in made.state.trials}
+    assert list(seen.epochs_s.values()) == pytest.approx([EPOCH_S] * len(seen.epochs_s))
+    assert seen.startup_s(1) == pytest.approx(STARTUP_S + WARM_UP_S)
+
+
+@pytest.mark.parametrize("warm_up_s", [0.0, 0.5, 5.0])
+def test_a_check_tells_the_warm_up_of_the_first_trials_and_is_one_trial_among_others(warm_up_s: float) -> None:
+    made = controller()
+    train(made, 0.0)
+    seen = SeenPaces(made.state, Pace({1: 8.0}, 1.0, warm_up_s))
+    first_s = EPOCH_S + WARM_UP_S
+    assert seen.epochs_s == {0: pytest.approx(max(first_s - warm_up_s, first_s / 2))}
+    num_devices = made.state.trials[0].num_devices
+    donors = dict(seen.donors(num_devices))
+    assert donors[0] == seen.epochs_s[0]
+    assert donors.get(None) == (8.0 if num_devices == 1 else None)
+
+
+def test_before_the_log_knows_anything_the_check_counts_alone() -> None:
+    seen = SeenPaces(controller().state, Pace({1: 8.0, 2: 4.0}, 1.5))
+    assert (list(seen.donors(1)), list(seen.donors(2)), list(seen.donors(3))) == (
+        [(None, 8.0)], [(None, 4.0)], [(None, 6.0)]
+    )  # fmt: skip
+    assert seen.startup_s(1) == seen.startup_s(2) == 1.5
+
+
+def test_one_slow_first_start_up_does_not_count_for_all() -> None:
+    made = controller()
+    now = train(made, 0.0, startup_s=60.0)
+    for _ in range(4):
+        now = train(made, now)
+    assert SeenPaces(made.state).startup_s(1) < 10.0
