@@ -158,6 +158,7 @@ def _check_one(
     resources = sorted(n_reports)
     if n_epochs == 1 or len(resources) < 2:
         is_cut = n_epochs > 1 and resources[0] < spec.scheduler.max_resource and whole.saved_as is not None
+        is_cut = is_cut and not is_affordable(whole.reports[0])  # else the training has ended by itself
         return _Found(first, whole, (TOO_LONG,) if is_cut else ())
     paused = folder / "paused"
     before = train(check_order(spec, config, paused), lambda report: report.resource >= resources[-2])
@@ -176,7 +177,7 @@ def _succeeded(spec: StudySpec, order: SegmentOrder, found: Trained) -> Trained:
         MetricError, TrialError: as `run_check`.
     """
     end = found.end
-    if end is not None and end.outcome != "done":
+    if end is not None and end.outcome != "done" and not (end.outcome == "lost" and found.has_paused):
         text = end.error.rstrip()
         why = text.rpartition("\n")[2]
         where = " when it resumed from a checkpoint" if order.checkpoint is not None else ""

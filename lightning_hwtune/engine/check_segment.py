@@ -31,6 +31,7 @@ class Trained:
     Attributes:
         reports: in order. saved: the newest checkpoint. end: how it ended.
         first_s: from the order to the first report. wall_s: to its end.
+        paused_at: the resource where it was told to pause.
     """
 
     plan: Plan
@@ -41,12 +42,21 @@ class Trained:
     notes: list[Note] = field(default_factory=list)
     first_s: float = 0.0
     wall_s: float = 0.0
+    paused_at: int | None = None
+
+    @property
+    def has_paused(self) -> bool:
+        """True if it was paused and has saved: how its process ends afterwards does not count."""
+        return self.paused_at is not None and self.saved_as is not None and self.saved_as.resource >= self.paused_at
 
     def reported(self, trial_id: int, segment: int, report: Report) -> VerdictMessage:
         """Has the segment pause where the plan says so, so that it saves."""
         self.reports.append(report)
         self.first_s = self.first_s or time.monotonic() - self.began
-        return VerdictMessage("pause" if self.plan(report) else "continue", "this was a check")
+        if not self.plan(report):
+            return VerdictMessage("continue", "this was a check")
+        self.paused_at = report.resource
+        return VerdictMessage("pause", "this was a check")
 
     def saved(self, trial_id: int, segment: int, saved: Saved) -> None:
         """Keeps the checkpoint."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import lightning.pytorch as L
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import EarlyStopping
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, TensorDataset
 
 X = torch.linspace(-1, 1, 64).reshape(32, 2)
@@ -183,3 +185,24 @@ def devices_matter(trial: Any) -> None:
     if trial.num_devices == 2:
         raise ValueError("two devices do not work")
     fit(trial)
+
+
+def leaves_at_once(trial: Any) -> None:
+    fit(trial)
+    os._exit(3)
+
+
+def leaves_in_the_fit(trial: Any) -> None:
+    fit(trial, callbacks=[Leaves()])
+
+
+class Leaves(L.Callback):
+    """Ends the process in the second epoch."""
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.current_epoch == 1:
+            os._exit(3)
+
+
+def one_epoch_is_enough(trial: Any) -> None:
+    fit(trial, callbacks=[EarlyStopping("error", stopping_threshold=1e9)])

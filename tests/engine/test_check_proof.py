@@ -16,12 +16,15 @@ import lightning_hwtune as hwt
 from lightning_hwtune.engine.check_orders import check_configs
 from lightning_hwtune.engine.check_segment import Trained
 from lightning_hwtune.engine.resume_proof import ResumeProof, is_affordable
+from lightning_hwtune.errors import TrialError
 from lightning_hwtune.training.channel import Report, Saved
 
 pytestmark = pytest.mark.training
 
 
-@pytest.mark.parametrize("train", [trainings.plain, trainings.loop])
+@pytest.mark.parametrize(
+    "train", [trainings.plain, trainings.loop, trainings.leaves_at_once, trainings.one_epoch_is_enough]
+)
 def test_a_training_that_a_pause_does_not_change_gets_no_word(tmp_path: Path, train: Any) -> None:
     assert small_study(tmp_path).check(train).notes == ()
 
@@ -47,6 +50,11 @@ def test_what_a_pause_changes_is_noted_once_with_both_numbers(tmp_path: Path, tr
     assert "without a pause and" in note
     assert "ASHA(type='stopping')" in note
     assert [item.text for item in check.study_notes] == [note]
+
+
+def test_a_process_that_ends_inside_the_fit_fails_the_check(tmp_path: Path) -> None:
+    with pytest.raises(TrialError, match="ended with exit status 3"):
+        small_study(tmp_path).check(trainings.leaves_in_the_fit)
 
 
 def test_a_training_that_is_another_each_time_is_not_blamed_on_the_pause(tmp_path: Path) -> None:

@@ -287,6 +287,7 @@ class Best(Net):
         self.samples = torchmetrics.CatMetric()
         self.per_epoch = torchmetrics.MeanAbsoluteError()
         self.listed = [torchmetrics.MaxMetric()]
+        self.running = torchmetrics.wrappers.Running(torchmetrics.MeanMetric(), window=4)
         self.tracker = torchmetrics.MetricTracker(torchmetrics.MeanAbsoluteError(), maximize=False)
 
     def on_train_start(self) -> None:
@@ -301,7 +302,7 @@ class Best(Net):
         for metric in (self.several, self.extremes, self.per_epoch, self.tracker):
             metric.update(out, batch[..., -1])
         loss = torch.nn.functional.mse_loss(out, batch[..., -1])
-        for metric in (self.nested["inner"][0], self.samples, self.listed[0]):
+        for metric in (self.nested["inner"][0], self.samples, self.listed[0], self.running):
             metric.update(loss)
         self.log("per_epoch", self.per_epoch)
         self.log("val_loss", loss)
@@ -312,12 +313,13 @@ class Best(Net):
         self.log("nested", self.nested["inner"][0].compute(), sync_dist=True)
         self.log("extremes", self.extremes.compute()["max"], sync_dist=True)
         self.log("samples", self.samples.compute().sum(), sync_dist=True)
+        self.log("running", self.running.compute(), sync_dist=True)
         self.log("listed", self.listed[0].compute(), sync_dist=True)
         self.log("tracked", self.tracker.best_metric(), sync_dist=True)
         self.log_dict(self.several.compute(), sync_dist=True)
 
 
-WATCHED = ("val_loss", "per_epoch", "best", "nested", "extremes", "samples", "listed", "tracked",
+WATCHED = ("val_loss", "per_epoch", "best", "nested", "extremes", "samples", "listed", "running", "tracked",
            "MeanSquaredError", "MeanAbsoluteError", "ExplainedVariance")  # fmt: skip
 
 

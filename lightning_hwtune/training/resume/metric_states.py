@@ -6,6 +6,7 @@ itself would reduce them: sums and lists then lie on rank 0, means and extremes 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -85,11 +86,19 @@ def _list_bytes(metric: Any) -> int:
 
 
 def _state(metric: Any) -> dict[str, Any]:
-    """Returns a metric's state on the CPU; `tensors` are attributes that it changes without having declared them."""
+    """Returns a metric's state on the CPU; `undeclared` is what it may change without having declared it."""
     states = {name: _on_cpu(getattr(metric, name)) for name in metric._defaults}
-    undeclared = [n for n, v in vars(metric).items() if isinstance(v, torch.Tensor) and n not in states and n[0] != "_"]
-    tensors = {name: _on_cpu(getattr(metric, name)) for name in undeclared}
-    return {"class": type(metric).__name__, "updates": metric._update_count, "states": states, "tensors": tensors}
+    undeclared = {name: _on_cpu(value) for name, value in vars(metric).items() if _may_change(metric, name, value)}
+    return {"class": type(metric).__name__, "updates": metric._update_count, "states": states, "undeclared": undeclared}
+
+
+def _may_change(metric: Any, name: str, value: Any) -> bool:
+    """Return whether an attribute may be part of a metric's state: a tensor, or a count that is no setting."""
+    if name in metric._defaults or name == "_update_count":
+        return False
+    if isinstance(value, torch.Tensor):
+        return name[0] != "_"
+    return type(value) in (int, float) and name not in inspect.signature(type(metric).__init__).parameters
 
 
 def _on_cpu(value: Any) -> Any:
@@ -99,7 +108,7 @@ def _on_cpu(value: Any) -> Any:
 
 
 def _restore(metric: Any, saved: Mapping[str, Any]) -> None:
-    for name, value in {**saved["states"], **saved["tensors"]}.items():
+    for name, value in {**saved["states"], **saved.get("undeclared", saved.get("tensors", {}))}.items():
         if isinstance(value, list):
             setattr(metric, name, [tensor.to(metric.device) for tensor in value])
         else:
