@@ -1,7 +1,8 @@
 """The command `hwtune`: runs a study described in a file, and answers questions about stored ones.
 
-Exit status: 0 fine; 1 the study, its file or the training code has an error; 2 the command line is wrong; 130 and 143
-after Ctrl-C and SIGTERM. Everything heavy is imported by the command that needs it; torch by none of them.
+Exit status: 0 fine; 1 the study, its file or the training code has an error, or the output cannot be written; 2 the
+command line is wrong; 130, 141 and 143 after Ctrl-C, a closed pipe and SIGTERM. Everything heavy is imported by the
+command that needs it; torch by none of them.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from lightning_hwtune.entry.arguments import (
 from lightning_hwtune.entry.lightning_cli import cli_tune
 from lightning_hwtune.entry.output import At, Format, flat, output_folder, write, write_frame, writing
 from lightning_hwtune.entry.replay import replay
+from lightning_hwtune.entry.standard_output import standard_output
 from lightning_hwtune.errors import ArgumentError, HwTuneError
 from lightning_hwtune.names.spelling import spell_by, spelled
 from lightning_hwtune.report.places import short_path
@@ -94,7 +96,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    app(prog_name="hwtune")
+    with standard_output():
+        app(prog_name="hwtune")
 
 
 def _print_version(is_asked: bool) -> None:

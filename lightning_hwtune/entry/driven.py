@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from lightning_hwtune.entry import shown
 from lightning_hwtune.entry.chosen import Chosen
 from lightning_hwtune.errors import StudyFailedError, StudyNotFoundError
+from lightning_hwtune.report.places import short_path
 
 if TYPE_CHECKING:
     from lightning_hwtune.settings import StudySettings
@@ -19,12 +21,20 @@ __all__ = ["run_and_show"]
 
 
 def run_and_show(
-    study: Study, settings: StudySettings, options: Mapping[str, Any], again: str, *, check: bool, quiet: bool
+    study: Study,
+    settings: StudySettings,
+    options: Mapping[str, Any],
+    again: str,
+    *,
+    check: bool,
+    quiet: bool,
+    write: Callable[[], Sequence[Path]] = tuple,
 ) -> StudyFailedError | None:
     """Runs or continues a study, then shows its front; returns the error that is to end the command, if it failed.
 
     Args:
-        options: the keyword arguments of `Study.run`. again: the command line that goes on after a signal.
+        options: the keyword arguments of `Study.run`. again: the command line that continues the study after a signal.
+        write: writes the configurations of the front, before anything is shown, and returns their files.
 
     Raises:
         typer.Exit: Ctrl-C or SIGTERM ended it.
@@ -39,10 +49,13 @@ def run_and_show(
     except (KeyboardInterrupt, SystemExit) as stop:
         typer.echo(f"\nhwtune: interrupted; what was reported is kept. To continue:\n  {again}", err=True)
         raise typer.Exit(130 if isinstance(stop, KeyboardInterrupt) else _status(stop)) from None
+    written = write()
     chosen = Chosen(study, settings.storage)
     if quiet:  # otherwise the run itself has shown it
         shown.show_front(chosen)
     shown.write_figures(chosen, study.dir, ("front", "timeline"), only_missing=_n_segments(study) == n_before)
+    for path in written:
+        typer.echo(f"configuration: {short_path(path)}")
     return failed
 
 

@@ -20,7 +20,6 @@ from lightning_hwtune.entry.arguments import (
     command_line,
     import_from_here,
 )
-from lightning_hwtune.report.places import short_path
 
 __all__ = ["cli_tune"]
 
@@ -96,9 +95,10 @@ def cli_tune(
             typer.echo(line)
     command = ["cli-tune", *map(str, configs), *overrides, *(() if subcommand else ("--no-subcommand",))]
     again = command_line(command, {"space": space, "script": script, **given})
-    failed = run_and_show(begun, prepared.settings, prepared.run_kwargs(), again, check=check, quiet=quiet)
-    for path in write_best(begun, prepared.segment):
-        typer.echo(f"configuration: {short_path(path)}")
+    failed = run_and_show(
+        begun, prepared.settings, prepared.run_kwargs(), again,
+        check=check, quiet=quiet, write=lambda: write_best(begun, prepared.segment),
+    )  # fmt: skip
     if failed is not None:
         raise failed
 

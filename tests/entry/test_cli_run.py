@@ -133,16 +133,25 @@ def test_runs_a_file_and_does_nothing_the_second_time(folder: Path):
     assert not study.state().enqueued
 
 
-def test_a_full_disk_under_its_output_costs_the_study_nothing(folder: Path):
-    with open("/dev/full", "w") as full, (folder / "err").open("w") as err:
-        subprocess.run(
-            [sys.executable, "-c", PROBE, "run", "study.yaml"],
+@pytest.mark.parametrize(("output", "status"), [("full disk", 1), ("closed pipe", -signal.SIGPIPE)])
+def test_an_output_that_goes_away_costs_the_study_nothing(folder: Path, output: str, status: int):
+    if output == "full disk":
+        out = os.open("/dev/full", os.O_WRONLY)
+    else:
+        read, out = os.pipe()
+        os.close(read)
+    with (folder / "err").open("w") as err:
+        done = subprocess.run(
+            [sys.executable, "-c", PROBE, "run", "study.yaml", "--no-check"],
             cwd=folder,
-            stdout=full,
+            stdout=out,
             stderr=err,
             env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
             timeout=LIMIT_S,
         )
+    os.close(out)
+    assert done.returncode == status, said(folder)
+    assert "Traceback" not in said(folder)
     study = hwt.Study.load("toy", folder / "hwtune")
     state = study.state()
     assert (len(state.trials), state.closed.state if state.closed else "") == (6, "finished"), said(folder)

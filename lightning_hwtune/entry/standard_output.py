@@ -1,0 +1,50 @@
+"""How a command ends whose output cannot be written: as other commands of the system do, without a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+__all__ = ["standard_output"]
+
+
+@contextlib.contextmanager
+def standard_output() -> Iterator[None]:
+    """Ends the process by SIGPIPE if a pipe was closed, and with status 1 and a line if the output cannot be written.
+
+    By then the command has done its work: a study is stored as a whole, whoever reads its lines.
+    """
+    stream, place = sys.stdout, _place()
+    try:
+        yield
+    except SystemExit:
+        if sys.stdout is not stream or _place() != place:  # click and rich replace an output whose pipe was closed
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGPIPE)
+        raise
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        with contextlib.suppress(OSError):
+            print(f"hwtune: write error: {error.strerror}", file=sys.stderr)  # noqa: T201 - what is left to say it
+        _drop_what_is_left()
+        sys.exit(1)
+
+
+def _place() -> tuple[int, int] | None:
+    """Returns what the standard output is; None if it is closed."""
+    try:
+        found = os.fstat(1)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _drop_what_is_left() -> None:
+    """Keeps the interpreter from writing the rest of the output in the end."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.close(nothing)
