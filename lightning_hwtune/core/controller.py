@@ -309,7 +309,7 @@ class Controller:
         """
         segment, trial = self._running(trial_id), self.state.trials[trial_id]
         wall_s = self.state.segment_s(segment, now) if wall_s is None else wall_s
-        if outcome == "lost" and _has_paused(trial, segment):
+        if outcome == "lost" and _is_settled(trial, segment, self.race.max_resource):
             outcome = "done"  # its process died of what it did afterwards
         is_paused = segment.verdict == Pause.kind and not reached_end
         state, error, devices = self._outcome(trial, segment, outcome, error, is_paused=is_paused)
@@ -369,8 +369,10 @@ def _without_clearance(verdict: Pause | Stop, target: int) -> Pause | Stop:
     return dataclasses.replace(verdict, reason=dataclasses.replace(reason, text=text))
 
 
-def _has_paused(trial: TrialRecord, segment: Segment) -> bool:
-    """Return whether a segment has obeyed a pause: its checkpoint is where the pause was."""
-    if segment.verdict != Pause.kind or not segment.saved or trial.checkpoint is None:
+def _is_settled(trial: TrialRecord, segment: Segment, max_resource: int) -> bool:
+    """Return whether a segment did all that was wanted: it saved where it was to pause, or the training is complete."""
+    if trial.checkpoint is None:
         return False
-    return trial.checkpoint.resource >= segment.reached
+    if trial.resource >= max_resource:
+        return trial.checkpoint.resource >= trial.resource
+    return segment.verdict == Pause.kind and segment.saved and trial.checkpoint.resource >= segment.reached

@@ -133,7 +133,11 @@ class EpochReports:
         unit = self._segment.order.unit
         where = f"epoch {resource}" if unit == "epochs" else f"the epoch that ends at {resource} {unit}"
         if trainer.enable_validation and not self._is_validated:
-            return MetricError(f"{where} is a rung, but nothing was validated in it")
+            n, every = trainer.num_training_batches, trainer.val_check_interval
+            return MetricError(
+                f"{where} is a rung, but nothing was validated in it. An epoch has {n} batches, and "
+                f"Trainer(val_check_interval=...) is {every}: validate at least once in every epoch that is a rung."
+            )
         hint = "Log it in every epoch that is a rung, in the validation or in `on_train_epoch_end`."
         return missing_objective(name, combined, f"in {where}, which is a rung", hint)
 

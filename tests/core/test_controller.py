@@ -413,6 +413,21 @@ def test_a_process_that_dies_after_its_pause_was_saved_costs_the_trial_nothing(
     assert "SIGSEGV" in driver.log[-1].error
 
 
+@pytest.mark.parametrize(("saves", "state", "retries"), [(True, "completed", 0), (False, "waiting", 1)])
+def test_a_process_that_dies_after_its_complete_training_was_saved_leaves_it_complete(
+    saves: bool, state: str, retries: int
+) -> None:
+    driver = Driver(spec(), Limits(max_trials=1, finishers=0))
+    driver.fill()
+    driver.controller.report(0, 9, {"error": 1.0}, 9.0, driver.now)
+    if saves:
+        driver.save(0, 9, 9.0)
+    driver.end(0, "lost", "rank 0 was killed by SIGSEGV")
+    trial = driver.state.trials[0]
+    assert (trial.state, trial.n_retries) == (state, retries)
+    assert "SIGSEGV" in driver.log[-1].error
+
+
 def test_a_report_after_a_pause_gets_the_same_answer_and_is_not_in_the_log() -> None:
     driver = Driver(spec(), Limits(max_trials=1, finishers=0))
     driver.fill()

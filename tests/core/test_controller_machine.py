@@ -45,8 +45,10 @@ SCHEDULERS = {
 }
 
 
-def _has_saved_its_pause(trial: TrialRecord, segment: Segment) -> bool:
+def _has_done_its_work(trial: TrialRecord, segment: Segment, max_resource: int) -> bool:
     """Return whether a process that is lost now had done what it was told: then nothing is repeated."""
+    if trial.resource == max_resource:
+        return trial.checkpoint is not None and trial.checkpoint.resource == max_resource
     checkpoint = trial.checkpoint if segment.saved and segment.verdict == "pause" else None
     return checkpoint is not None and checkpoint.resource >= segment.reached
 
@@ -158,7 +160,8 @@ class ControllerMachine(RuleBasedStateMachine):
         self.owed.pop(trial_id, None)
         self.driver.due.pop(trial_id, None)
         trial, segment = self.state.trials[trial_id], self.state.running[trial_id]
-        is_repeated = outcome == "error" or (outcome == "lost" and not _has_saved_its_pause(trial, segment))
+        has_done_all = _has_done_its_work(trial, segment, self.scheduler.max_resource)
+        is_repeated = outcome == "error" or (outcome == "lost" and not has_done_all)
         n_retries = trial.n_retries + is_repeated
         state = self.driver.controller.tell(trial_id, self.driver.now, outcome, error=outcome, world_size=1, **kwargs)
         assert self.state.trials[trial_id].state is state
