@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -60,7 +61,7 @@ def test_the_lines_are_those_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixt
     others = capsys.readouterr().out.splitlines()
 
     def words(lines: list[str], name: str) -> list[str]:
-        told = [line.partition(" s  ")[2] for line in lines if " s  " in line]
+        told = [line.partition(" s  ")[2] for line in lines if " s  " in line and not line.endswith(" left")]
         return [text.replace(name, "NAME").rpartition(" · ")[0] or text for text in told]
 
     assert words(lines, "asked") == words(others, "run")
@@ -70,6 +71,34 @@ def test_the_lines_are_those_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixt
     assert lines[end + 1].rstrip() == "front of asked, fully trained trials"
     assert lines[-1].startswith("next: hwtune front --study asked --dir ")
     assert others[-1] == lines[-1].replace("--study asked", "--study run")
+
+
+def test_what_is_left_is_printed_after_the_first_trial_and_when_a_study_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = small_study(tmp_path, pool=hwt.Pool("cpu", devices=1))
+    functions.plain(first := ask(study, max_trials=4, progress=True))
+    study.tell(first)
+    told = capsys.readouterr().out
+    study.close()
+    assert re.search(r"trial 1 of 4 · .* · about .* left$", told, re.MULTILINE)
+    assert "forecast:" not in told
+    asked_to_the_end(small_study(tmp_path, pool=hwt.Pool("cpu", devices=1)), progress=True)
+    assert re.search(r"^forecast: about .* start-ups of segments included$", capsys.readouterr().out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("n_reruns", [1, 3])
+def test_reruns_of_a_finished_script_add_no_time_and_promise_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], n_reruns: int
+) -> None:
+    study = asked_to_the_end(small_study(tmp_path))
+    wall_s = study.state().wall_s(study.state().last_at)
+    assert wall_s > 0
+    for _ in range(n_reruns):
+        study = asked_to_the_end(small_study(tmp_path), progress=True)
+        study.run(functions.plain, max_trials=4, executor="inline", progress=False)
+    assert study.state().wall_s(study.state().last_at) == wall_s
+    assert not re.search("forecast:|about .* left", capsys.readouterr().out)
 
 
 def test_without_progress_nothing_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,13 +61,15 @@ class _Run:
         self._state = copy.deepcopy(state, {id(state.spec): state.spec})
         if state.spec.searcher.name not in _CHEAP_SEARCHERS:  # which configuration it is does not matter here
             self._state.spec = dataclasses.replace(state.spec, searcher=Random())
+        self._limits = state.limits  # a step here is a whole rung, and limits end a study at any report
+        self._state.limits = dataclasses.replace(state.limits, max_time_s=None, max_cost_usd=None)
         self._controller = Controller(self._state, lambda events: None)
         self._now, self._begun, self._paces = now, now, paces
         self._rng = np.random.default_rng(seed)
         self._values, self._ends = LikelyValues(state, self._rng), EarlyEnds(state, self._rng)
         self._epoch_s = dict(paces.epochs_s)
         self._like: dict[int, int | None] = {}  # new trial -> the trial that it resembles
-        self._free = state.spec.pool.size
+        self._free, self._n_busy = state.spec.pool.size, 0
         self._coming: list[tuple[float, int, int, bool]] = []  # time, trial, resource of its next report, is its last
         self._starting_s = self._device_s = 0.0
 
@@ -82,7 +84,20 @@ class _Run:
             if not self._coming:
                 break
             self._step()
-        return Outlook(self._now - self._begun, self._starting_s, self._device_s)
+            if (past_s := self._past_limit_s()) >= 0.0:
+                self._now -= past_s
+                break
+        return Outlook(max(self._now - self._begun, 0.0), self._starting_s, self._device_s)
+
+    def _past_limit_s(self) -> float:
+        """Returns for how long a limit has been exceeded; negative while none is."""
+        limits, past_s = self._limits, -math.inf
+        if limits.max_time_s is not None:
+            past_s = self._state.wall_s(self._now) - limits.max_time_s
+        if limits.max_cost_usd is not None:
+            usd_per_s = self._state.spec.pool.usd_per_device_s * self._n_busy
+            past_s = max(past_s, (self._state.billed_usd(self._now) - limits.max_cost_usd) / usd_per_s)
+        return past_s
 
     def _fill(self) -> None:
         """Starts what the controller says, as long as devices are free."""
@@ -104,7 +119,7 @@ class _Run:
 
     def _step(self) -> None:
         self._now, trial_id, resource, is_last = heapq.heappop(self._coming)
-        segment = self._state.running[trial_id]
+        segment, self._n_busy = self._state.running[trial_id], self._state.spec.pool.size - self._free
         train_s = (resource - segment.resource) * self._trial_epoch_s(segment)
         level = next((level for level in self._state.race.levels if level >= resource), resource)
         values = self._values.draw(level, self._like.get(trial_id))

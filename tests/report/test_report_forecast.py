@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+import statistics
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,11 +12,11 @@ import pytest
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.hardware.pool import Pool
-from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
+from lightning_hwtune.core.objectives import Cost, Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.pace import Pace
 from lightning_hwtune.core.schedulers import ASHA, Hyperband, RunToEnd, Scheduler
 from lightning_hwtune.core.searchers import Random
-from lightning_hwtune.core.space import Float, SearchSpace
+from lightning_hwtune.core.space import Float, NumDevices, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.curves import SyntheticCurves
@@ -119,3 +122,51 @@ def test_a_slow_start_is_noted_with_its_share_and_a_first_rung_that_halves_it() 
     assert epochs[0] > epochs[1]
     assert more in advice  # an epoch takes a second
     assert any("slow_library 4.5 s" in line and "preload=['slow_library']" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "n_trials"), [(ASHA(max_epochs=27), 20), (ASHA(max_epochs=9), 20), (Hyperband(max_epochs=27), 20)]
+)
+def test_over_several_studies_a_forecast_is_neither_too_high_nor_too_low(scheduler: Scheduler, n_trials: int) -> None:
+    """Three objectives, one or two devices, paces that differ by a factor of 16: in the mean it is right."""
+    space = SearchSpace(x=Float(0, 1), y=Float(0, 1), z=Float(0, 1), devices=NumDevices(1, 2))
+    logs = []
+    for seed in range(5):
+        spec = StudySpec(
+            name="s", space=space, objectives=Objectives([Metric("error", "min"), TrainSeconds(), Cost()]),
+            scheduler=scheduler, searcher=Random(), pool=Pool("cpu", 2, usd_per_device_hour=1.0), seed=seed,
+        )  # fmt: skip
+        curves = SyntheticCurves(space, max_resource=scheduler.max_resource, seed=seed, unit_s=0.3, scaling=0.4)
+        log: list[ev.Event] = []
+        simulate(spec, curves, Limits(max_trials=n_trials), start_s=0.5, sink=log.extend)
+        end, state = log[-1].at, StudyState(spec)
+        for event in log:
+            if event.at >= end / 3:
+                break
+            state.apply(event)
+        logs.append(math.log(time_left_s(state, end / 3) / (end * 2 / 3)))
+    assert all(abs(log_ratio) < math.log(1.75) for log_ratio in logs)
+    assert abs(statistics.fmean(logs)) < math.log(1.25)
+
+
+def test_a_study_limited_by_money_alone_lasts_as_long_as_its_rate_so_far_allows() -> None:
+    state, limits = study(RunToEnd(9), workers=2, max_cost_usd=1.0)
+    state = StudyState(dataclasses.replace(state.spec, pool=Pool("cpu", 2, usd_per_device_hour=36.0)))
+    log = log_of(state, limits, 1.0)
+    end = log[-1].at
+    for event in log:
+        if event.at > end / 3:
+            break
+        state.apply(event)
+    assert time_left_s(state, end / 3) == pytest.approx(end * 2 / 3, rel=0.15)
+    assert time_left_s(StudyState(state.spec), 0.0) != time_left_s(state, end / 3)
+
+
+@pytest.mark.parametrize("max_time_s", [None, 3600.0])
+def test_nothing_is_left_of_a_study_whose_trials_are_all_done(max_time_s: float | None) -> None:
+    state, limits = study(ASHA(max_epochs=9), max_trials=5, max_time_s=max_time_s)
+    for event in log_of(state, limits, 1.0):
+        state.apply(event)
+    again = ev.SessionOpened(at=state.last_at + 5.0, limits=limits.to_dict(), host="h", pid=1, version="0")
+    state.apply(again)
+    assert time_left_s(state, again.at) == 0.0
