@@ -10,7 +10,6 @@ import errno
 import gc
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 import time
@@ -29,6 +28,7 @@ from lightning_hwtune.training.lifeline import adopt_orphans, die_with_parent
 from lightning_hwtune.training.lightning_classes import adapt_classes
 from lightning_hwtune.training.ranks import adopt_environment, host_store, rank_environment, scrub_environment
 from lightning_hwtune.training.repeated import repeated
+from lightning_hwtune.training.script_names import load_with_script_names
 from lightning_hwtune.training.segment_end import is_sigterm, log_path, run_to_end
 from lightning_hwtune.training.server import INHERITED
 from lightning_hwtune.training.trackers import tracker_runs
@@ -181,7 +181,7 @@ def _prepare(task: RankTask, listener: int | None) -> Callable[[Trial], Any]:
     # a server that imported Lightning for us left its own rank here
     rank_zero_only.rank = rank  # type: ignore[attr-defined]
     with open(task.payload, "rb") as file:
-        train: Callable[[Trial], Any] = pickle.load(file)
+        train: Callable[[Trial], Any] = load_with_script_names(file)
     return train
 
 
