@@ -1,18 +1,19 @@
 """What free devices should do next: the choice among unfinished work, promotions, new trials and finishers.
 
-A `Choice` reads the state of a study and changes nothing in it. What it remembers are the devices that it holds for a
-candidate which needs more of them than are free.
+A `Choice` reads the state of a study, changes nothing in it and remembers nothing else: the same state gives the same
+answer. Each answer says for which candidate devices are drained from then on, because it needs more than are free.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Container, Mapping
 from typing import Any, final
 
 import numpy as np
 
-from lightning_hwtune.core.decisions import Answer, Done, Reason, Resume, Start, Wait
+from lightning_hwtune.core.decisions import Answer, Done, Reason, Reservation, Resume, Start, Wait
 from lightning_hwtune.core.record import TrialRecord, TrialState
 from lightning_hwtune.core.schedulers import Promotion
 from lightning_hwtune.core.searchers import History
@@ -31,18 +32,12 @@ class Choice:
     def __init__(self, state: StudyState) -> None:
         self.state, self.spec, self.race = state, state.spec, state.race
         self._allocation = state.spec.allocation
-        self._reserved: Start | Resume | None = None
         self._known: History | None = None  # of the present state
         self._bound = _Bound(state)
 
     def changed(self) -> None:
         """The state is about to change."""
         self._known = None
-
-    def begun(self, decision: Start | Resume) -> None:
-        """A decision is carried out: nothing is held for it any more."""
-        if _is_same(decision, self._reserved):
-            self._reserved = None
 
     def ask(self, now: float, free: int) -> Answer:
         """Returns what `free` devices should do next.
@@ -57,23 +52,27 @@ class Choice:
             return self._idle(limit)
         most = self.state.limits.max_parallel
         if most is not None and len(self.state.running) >= most:
-            return Wait(Reason("max-parallel", f"{len(self.state.running)} segments run, `max_parallel` is {most}"))
+            text = f"{len(self.state.running)} segments run, `max_parallel` is {most}"
+            return Wait(Reason("max-parallel", text), reservation=self.state.reserved)
         if free < 1:
-            return Wait(Reason("no-free-devices", f"{len(self.state.running)} segments hold all devices"))
-        candidate = self._candidate()
+            text = f"{len(self.state.running)} segments hold all devices"
+            return Wait(Reason("no-free-devices", text), reservation=self.state.reserved)
+        reserved = self._reserved()
+        kept = self.state.reserved if reserved is not None else None
+        candidate = reserved or self._next()
         if candidate is None:
-            return self._idle(self._nothing_left())
+            return dataclasses.replace(self._idle(self._nothing_left()), reservation=None)
         limit = self.limit(now, candidate.num_devices, self._report_s(candidate))
         if limit is not None:
-            return self._idle(limit)
+            return dataclasses.replace(self._idle(limit), reservation=kept)
         if candidate.num_devices > free:
-            self._reserved = candidate
+            reservation = _reservation_of(candidate)
             filler = self._filler(candidate, free, now)
             if filler is not None:
-                return filler
+                return dataclasses.replace(filler, reservation=reservation)
             text = f"trial {candidate.trial_id} needs {candidate.num_devices} devices, {free} are free"
-            return Wait(Reason("reservation", text), reserved=candidate.num_devices)
-        return candidate
+            return Wait(Reason("reservation", text), candidate.num_devices, reservation)
+        return dataclasses.replace(candidate, reservation=kept)
 
     def limit(self, now: float, devices: int = 0, coming_s: float = 0.0) -> Reason | None:
         """Returns the limit that forbids so many further seconds of training on `devices`, if one does."""
@@ -152,8 +151,9 @@ class Choice:
 
     def _idle(self, reason: Reason) -> Wait | Done:
         if self.state.running:
-            return Wait(Reason(reason.rule, f"{reason.text}; {len(self.state.running)} segments still run"))
-        return Done(reason)
+            text = f"{reason.text}; {len(self.state.running)} segments still run"
+            return Wait(Reason(reason.rule, text), reservation=self.state.reserved)
+        return Done(reason, self.state.reserved)
 
     def _nothing_left(self) -> Reason:
         text = f"{len(self.state.trials)} trials, {self.state.n_full} fully trained, nothing left to promote"
@@ -161,13 +161,20 @@ class Choice:
             return Reason("limit:max_trials", text)
         return Reason("exhausted", f"{text}, and the searcher has no further configuration")
 
-    def _candidate(self) -> Start | Resume | None:
-        reserved = self._reserved  # until it begins: asking twice gives the same answer
-        if isinstance(reserved, Start) and self._may_create() and (reserved.draw is None or not self.state.enqueued):
-            return self._new() if reserved.draw is None else self._drawn(reserved.draw)
-        if isinstance(reserved, Resume) and self._still_due(reserved):
-            return reserved
-        self._reserved = None
+    def _reserved(self) -> Start | Resume | None:
+        """Returns the candidate for which devices are drained; None if there is none, or it is not due any more."""
+        reserved = self.state.reserved
+        if reserved is None:
+            return None
+        if reserved.trial_id is not None:
+            reason = Reason(reserved.rule, reserved.reason)
+            due = Resume(reserved.trial_id, reserved.num_devices, reserved.target, reserved.promoted_from, reason)
+            return due if self._still_due(due) else None
+        if not self._may_create() or (reserved.draw is not None and self.state.enqueued):
+            return None
+        return self._new() if reserved.draw is None else self._drawn(reserved.draw)
+
+    def _next(self) -> Start | Resume | None:
         return self._unfinished() or self._promotion() or self._new() or self._closing() or self._finisher()
 
     def _still_due(self, reserved: Resume) -> bool:
@@ -294,8 +301,11 @@ class _Bound(Container[int]):
         return isinstance(trial_id, int) and self._state.trials[trial_id].state.is_final
 
 
-def _is_same(decision: Start | Resume, reserved: Start | Resume | None) -> bool:
-    """Tells whether a decision is the one that devices were reserved for; a new trial's number may have moved on."""
-    if isinstance(decision, Start):
-        return isinstance(reserved, Start) and decision.draw == reserved.draw
-    return isinstance(reserved, Resume) and decision.trial_id == reserved.trial_id
+def _reservation_of(candidate: Start | Resume) -> Reservation:
+    """Returns what has to be known of a candidate until enough devices are free for it."""
+    if isinstance(candidate, Start):  # its trial number may still change; what it is follows from its draw
+        return Reservation(None, candidate.draw, candidate.num_devices, 0, None, "", "")
+    why, from_level = candidate.reason, candidate.promoted_from
+    return Reservation(
+        candidate.trial_id, None, candidate.num_devices, candidate.target, from_level, why.rule, why.text
+    )

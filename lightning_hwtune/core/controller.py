@@ -1,6 +1,7 @@
 """The controller: every decision of a study.
 
-    ask(now, free)     -> Start | Resume | Wait | Done     what the free devices should do next
+    ask(now, free)     -> Start | Resume | Wait | Done     what the free devices should do next; changes nothing
+    reserve(answer)                                        for whom devices are drained meanwhile
     report(...)        -> Continue | Pause | Stop          what a trial does after a measurement
     begin, saved, tell                                     facts from the engine
 
@@ -21,7 +22,7 @@ import numpy.typing as npt
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.choice import Choice
-from lightning_hwtune.core.decisions import Answer, Continue, Pause, Reason, Resume, Start, Stop, Verdict
+from lightning_hwtune.core.decisions import Answer, Continue, Pause, Reason, Reservation, Resume, Start, Stop, Verdict
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, TrainSeconds
 from lightning_hwtune.core.record import Measurement, TrialRecord, TrialState
 from lightning_hwtune.core.spec import Limits
@@ -59,6 +60,12 @@ class Controller:
     def ask(self, now: float, free: int) -> Answer:
         """Returns what `free` devices should do next; see `Choice.ask`."""
         return self._choice.ask(now, free)
+
+    def reserve(self, answer: Answer, now: float) -> None:
+        """Writes for whom devices are drained from now on, as an answer of `ask` says; nothing if that is known."""
+        if answer.reservation != self.state.reserved:
+            reserved = answer.reservation or Reservation(None, None, 0, 0, None, "", "")
+            self._write(ev.DevicesReserved(at=now, **dataclasses.asdict(reserved)))
 
     def create(self, now: float, study_id: str = "") -> None:
         """Writes the study's first event."""
@@ -113,6 +120,7 @@ class Controller:
                     source=decision.source,
                     draw=decision.draw,
                     reason=decision.reason.text,
+                    num_devices=decision.num_devices,
                 )
             )
             number, checkpoint, promoted_from = 1, None, None
@@ -139,7 +147,6 @@ class Controller:
             )
         )
         self._write(*events)
-        self._choice.begun(decision)
         return self.state.running[decision.trial_id]
 
     def report(

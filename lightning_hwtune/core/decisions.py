@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import checked_class
 
-__all__ = ["Answer", "Continue", "Done", "Pause", "Reason", "Resume", "Start", "Stop", "Verdict", "Wait"]
+__all__ = ["Answer", "Continue", "Done", "Pause", "Reason", "Reservation", "Resume", "Start", "Stop", "Verdict", "Wait"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,24 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
+class Reservation:
+    """For which candidate devices are drained, because it needs more of them than are free.
+
+    Attributes:
+        trial_id: the trial that resumes; None for a new trial. draw: of a new trial; None if the user enqueued it.
+        target, promoted_from, rule, reason: see `Resume`; 0, None, "" and "" for a new trial.
+    """
+
+    trial_id: int | None
+    draw: int | None
+    num_devices: int
+    target: int
+    promoted_from: int | None
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """Begin a new trial.
 
@@ -39,6 +57,7 @@ class Start:
         draw: the searcher's position that produced `config`; None for an enqueued configuration.
         source: "searcher" or "enqueued".
         target: resource up to which it may train.
+        reservation: for whom devices are drained from now on.
     """
 
     trial_id: int
@@ -50,6 +69,7 @@ class Start:
     source: str
     draw: int | None
     reason: Reason
+    reservation: Reservation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +78,7 @@ class Resume:
 
     Attributes:
         promoted_from: the rung level it leaves, None if it merely continues.
+        reservation: for whom devices are drained from now on.
     """
 
     trial_id: int
@@ -65,6 +86,7 @@ class Resume:
     target: int
     promoted_from: int | None
     reason: Reason
+    reservation: Reservation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +95,7 @@ class Wait:
 
     reason: Reason
     reserved: int = 0
+    reservation: Reservation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +103,7 @@ class Done:
     """Nothing is left to start under the present limits."""
 
     reason: Reason
+    reservation: Reservation | None = None
 
 
 @checked_class()

@@ -21,6 +21,7 @@ __all__ = [
     "CheckpointRemoved",
     "CheckpointSaved",
     "ConfigEnqueued",
+    "DevicesReserved",
     "Event",
     "Noted",
     "Reported",
@@ -93,7 +94,12 @@ class ConfigEnqueued(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialCreated(Event):
-    """A trial exists. `draw` is the searcher's position, so that a continued study never repeats a draw."""
+    """A trial exists.
+
+    Attributes:
+        draw: the searcher's position, so that a continued study never repeats a draw.
+        num_devices: what the allocation policy answered; 0 in older logs, where the configuration says it.
+    """
 
     trial_id: int
     config: Mapping[str, Any]
@@ -102,6 +108,23 @@ class TrialCreated(Event):
     target: int
     source: str
     draw: int | None
+    reason: str
+    num_devices: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevicesReserved(Event):
+    """From now on devices are drained for another candidate, see `decisions.Reservation`; older logs lack the event.
+
+    A reservation ends when its candidate begins, which has an event of its own. `num_devices` 0: it ended otherwise.
+    """
+
+    trial_id: int | None
+    draw: int | None
+    num_devices: int
+    target: int
+    promoted_from: int | None
+    rule: str
     reason: str
 
 
@@ -216,8 +239,8 @@ class Noted(Event):
 _TYPES: dict[str, type[Event]] = {
     cls.__name__: cls
     for cls in (
-        StudyCreated, SessionOpened, SessionClosed, ConfigEnqueued, TrialCreated, SegmentStarted, Reported,
-        CheckpointSaved, CheckpointRemoved, SegmentEnded, Noted,
+        StudyCreated, SessionOpened, SessionClosed, ConfigEnqueued, TrialCreated, DevicesReserved, SegmentStarted,
+        Reported, CheckpointSaved, CheckpointRemoved, SegmentEnded, Noted,
     )
 }  # fmt: skip
 

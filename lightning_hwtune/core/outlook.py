@@ -18,7 +18,7 @@ from typing import final
 import numpy as np
 
 from lightning_hwtune.core.controller import Controller
-from lightning_hwtune.core.decisions import Continue, Resume, Start
+from lightning_hwtune.core.decisions import Answer, Continue, Resume, Start
 from lightning_hwtune.core.early_ends import EarlyEnds
 from lightning_hwtune.core.likely_values import LikelyValues
 from lightning_hwtune.core.pace import SeenPaces
@@ -101,12 +101,17 @@ class _Run:
 
     def _fill(self) -> None:
         """Starts what the controller says, as long as devices are free."""
-        while isinstance(answer := self._controller.ask(self._now, self._free), Start | Resume):
+        while isinstance(answer := self._answer(), Start | Resume):
             segment = self._controller.begin(answer, tuple(range(answer.num_devices)), self._now)
             startup_s = self._paces.startup_s(segment.num_devices)
             self._free -= segment.num_devices
             self._starting_s += startup_s * segment.num_devices
             self._schedule(segment, self._now + startup_s)
+
+    def _answer(self) -> Answer:
+        answer = self._controller.ask(self._now, self._free)
+        self._controller.reserve(answer, self._now)
+        return answer
 
     def _schedule(self, segment: Segment, ready_at: float) -> None:
         """Schedules the report at the next level, or at an early end: those between levels decide nothing."""

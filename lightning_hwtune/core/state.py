@@ -7,6 +7,7 @@ the state that its writer had, whatever the code that decided has become since.
 from __future__ import annotations
 
 import bisect
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, final
@@ -14,6 +15,7 @@ from typing import Any, final
 import numpy as np
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.decisions import Reservation
 from lightning_hwtune.core.record import Checkpoint, Measurement, TrialRecord, TrialState
 from lightning_hwtune.core.searchers.untried import config_key
 from lightning_hwtune.core.spec import Limits, StudySpec
@@ -71,6 +73,7 @@ class StudyState:
     Attributes:
         trials: by trial id. segments: in order of their start; running: those that have not ended, by trial id.
         waiting: trials that are cleared to train on but are in no segment.
+        reserved: the candidate for which devices are drained; None if there is none.
         enqueued: configurations of the user's that no trial has yet. next_draw: the searcher's position;
             skipped: draws below it that were overtaken and are still to come.
         notes: in the order of the log. topics: of the notes about the whole study, see `events.Noted`.
@@ -89,6 +92,7 @@ class StudyState:
         self.segments: list[Segment] = []
         self.running: dict[int, Segment] = {}
         self.waiting: set[int] = set()
+        self.reserved: Reservation | None = None
         self.enqueued: list[Mapping[str, Any]] = []
         self.notes: list[ev.Noted] = []
         self.topics: set[str] = set()
@@ -102,7 +106,6 @@ class StudyState:
         self.closed: ev.SessionClosed | None = None
         self.study_id = ""
         self.session: ev.SessionOpened | None = None
-        self._allocation = spec.allocation
         self._billed_usd = 0.0
 
     @property
@@ -197,12 +200,13 @@ class StudyState:
         if set(event.config) != set(self.spec.space):
             raise ValueError(f"the parameters of trial {event.trial_id} are {sorted(event.config)}")
         trial = TrialRecord(event.trial_id, event.config, event.seed, event.bracket, event.target, event.at)
-        trial.num_devices = self._allocation.devices(event.config)
+        trial.num_devices = event.num_devices or int(event.config.get(self.spec.space.devices_key or "", 1))
         trial.note, trial.draw = event.reason, event.draw
         trial.best_of = next((metric.name for metric in self.spec.objectives.best_so_far), "")
         self.trials.append(trial)
         self.waiting.add(trial.trial_id)
         self.race.joined(trial.trial_id, trial.bracket)
+        self._served(None, event.draw)
         if event.draw is None:
             self.enqueued.pop(0)
         else:
@@ -210,8 +214,19 @@ class StudyState:
             self.skipped.discard(event.draw)
             self.next_draw = max(self.next_draw, event.draw + 1)
 
+    def _devices_reserved(self, event: ev.DevicesReserved) -> None:
+        fields = {field.name: getattr(event, field.name) for field in dataclasses.fields(Reservation)}
+        self.reserved = Reservation(**fields) if event.num_devices else None
+
+    def _served(self, trial_id: int | None, draw: int | None) -> None:
+        """The candidate for which devices were drained begins: the reservation ends."""
+        reserved = self.reserved
+        if reserved is not None and (reserved.trial_id, reserved.draw) == (trial_id, draw):
+            self.reserved = None
+
     def _segment_started(self, event: ev.SegmentStarted) -> None:
         trial = self.trials[event.trial_id]
+        self._served(event.trial_id, None)
         trial.move(TrialState.RUNNING)
         self.clock.began_segment()
         trial.segment, trial.target, trial.num_devices = event.segment, event.target, event.num_devices
@@ -345,6 +360,7 @@ _FOLD: dict[type[ev.Event], Callable[[StudyState, Any], None]] = {
     ev.SessionClosed: StudyState._session_closed,
     ev.ConfigEnqueued: StudyState._config_enqueued,
     ev.TrialCreated: StudyState._trial_created,
+    ev.DevicesReserved: StudyState._devices_reserved,
     ev.SegmentStarted: StudyState._segment_started,
     ev.Reported: StudyState._reported,
     ev.CheckpointSaved: StudyState._checkpoint_saved,

@@ -81,7 +81,9 @@ class Loop:
 
     def step(self) -> Answer:
         """Asks the controller once and starts what it says; returns its answer."""
-        answer = self._controller.ask(self._clock.now(), self._slots.n_free)
+        now = self._clock.now()
+        answer = self._controller.ask(now, self._slots.n_free)
+        self._controller.reserve(answer, now)
         if isinstance(answer, Start | Resume):
             self._begin(answer)
         return answer

@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lightning_hwtune.core.controller import Controller
-from lightning_hwtune.core.decisions import Wait
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.core.schedulers import Scheduler
 from lightning_hwtune.core.state import StudyState
@@ -69,22 +67,13 @@ def status_record(state: StudyState, now: float, checkpoints_bytes: int, *, is_d
         "fully_trained": state.n_full,
         "finishers": state.limits.finishers,
         "front_size": len(front_points(state)),
-        "reserved_devices": _reserved(state, clock) if is_driven else 0,
+        "reserved_devices": state.reserved.num_devices if is_driven and state.running and state.reserved else 0,
     }
 
 
 def _time_left_s(state: StudyState, now: float) -> float | None:
     left_s = math.nan if state.closed is not None else time_left_s(state, now)
     return left_s if math.isfinite(left_s) else None
-
-
-def _reserved(state: StudyState, now: float) -> int:
-    """Returns how many devices are being drained for a trial that needs more than are free; 0 if none waits."""
-    if not state.running:
-        return 0
-    free = state.spec.pool.size - sum(segment.num_devices for segment in state.running.values())
-    answer = Controller(state, lambda events: None).ask(now, free)
-    return answer.reserved if isinstance(answer, Wait) else 0
 
 
 def study_state(state: StudyState, is_driven: bool) -> str:

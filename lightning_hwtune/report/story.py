@@ -87,6 +87,10 @@ def _created(state: StudyState, event: ev.TrialCreated) -> str:
     return f"created: {event.reason}; seed {event.seed}{bracket}, cleared to {_resource(state, event.target)}"
 
 
+def _waits(state: StudyState, event: ev.DevicesReserved) -> str:
+    return f"it waits for {counted(event.num_devices, 'devices')}, which are drained for it: {event.reason}"
+
+
 def _started(state: StudyState, event: ev.SegmentStarted) -> str:
     slots = ", ".join(str(slot) for slot in event.slots)
     begun = f"from the checkpoint of {_resource(state, event.resource)}" if event.checkpoint else "from scratch"
@@ -140,6 +144,7 @@ def _noted(state: StudyState, event: ev.Noted) -> str:
 
 _TELL: Mapping[type[ev.Event], Callable[[StudyState, Any], str]] = {
     ev.TrialCreated: _created,
+    ev.DevicesReserved: _waits,
     ev.SegmentStarted: _started,
     ev.Reported: _reported,
     ev.CheckpointSaved: _saved,

@@ -81,6 +81,7 @@ class Driver:
     def fill(self) -> Wait | Done:
         while True:
             answer = self.controller.ask(self.now, self.free)
+            self.controller.reserve(answer, self.now)
             if not isinstance(answer, Start | Resume):
                 return answer
             self.begin(answer)

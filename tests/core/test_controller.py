@@ -12,13 +12,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 from study_driver import Driver, default_curve, replay, snapshot, space, spec
 
 from lightning_hwtune.core import events as ev
-from lightning_hwtune.core.decisions import Done, Pause, Resume, Start, Wait
+from lightning_hwtune.core.decisions import Done, Pause, Reservation, Resume, Start, Wait
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.core.schedulers import ASHA, RunToEnd
 from lightning_hwtune.core.searchers import Grid
 from lightning_hwtune.core.space import Choice, Float, NumDevices, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
+from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import ArgumentError, IllegalMoveError, MetricError
 
 
@@ -76,6 +77,65 @@ def test_a_many_device_trial_keeps_its_turn_until_its_devices_have_drained() -> 
     driver.step()
     driver.fill()
     assert 1 in driver.state.running
+
+
+def test_a_reservation_is_in_the_log_once_until_its_candidate_begins() -> None:
+    study = spec(space=SearchSpace(x=Choice([1, 2, 3, 4]), devices=NumDevices(1, 2)))
+    driver = Driver(study, Limits(max_trials=None), curve=lambda c, e: c["x"] / e)
+    driver.controller.enqueue({"x": 1, "devices": 1}, 0.0)
+    driver.controller.enqueue({"x": 2, "devices": 2}, 0.0)
+    driver.fill()
+    driver.fill()
+    [event] = [event for event in driver.log if isinstance(event, ev.DevicesReserved)]
+    assert (event.trial_id, event.draw, event.num_devices) == (None, None, 2)
+    assert replay(study, driver.log).reserved == driver.state.reserved == Reservation(None, None, 2, 0, None, "", "")
+    driver.step()
+    driver.fill()
+    assert driver.state.trials[1].num_devices == 2
+    assert driver.state.reserved is None
+
+
+def test_a_question_writes_nothing_and_its_reservation_is_written_by_a_step() -> None:
+    study = spec(space=SearchSpace(x=Choice([1, 2, 3, 4]), devices=NumDevices(1, 2)))
+    driver = Driver(study, Limits(max_trials=None), curve=lambda c, e: c["x"] / e)
+    for devices in (1, 2):
+        driver.controller.enqueue({"x": devices, "devices": devices}, 0.0)
+    driver.begin(driver.controller.ask(driver.now, 2))  # type: ignore[arg-type]
+    n_events = len(driver.log)
+    answer = driver.controller.ask(driver.now, 1)
+    assert answer == driver.controller.ask(driver.now, 1)
+    assert (len(driver.log), driver.state.reserved) == (n_events, None)
+    driver.controller.reserve(answer, driver.now)
+    driver.controller.reserve(answer, driver.now)
+    assert len(driver.log) == n_events + 1
+    assert driver.state.reserved == answer.reservation
+
+
+def test_a_reservation_that_is_not_due_any_more_is_taken_back_in_the_log() -> None:
+    study = spec(space=SearchSpace(x=Choice([1, 2, 3, 4]), devices=NumDevices(1, 2)))
+    driver = Driver(study, Limits(max_trials=None), curve=lambda c, e: c["x"] / e)
+    for devices in (1, 2):
+        driver.controller.enqueue({"x": devices, "devices": devices}, 0.0)
+    driver.fill()
+    driver.close()
+    again = Driver(study, Limits(max_trials=1), curve=driver.curve, log=driver.log)  # no second trial may be made
+    assert again.state.reserved is not None
+    again.fill()
+    assert again.state.reserved is None
+    assert any(isinstance(event, ev.DevicesReserved) and event.num_devices == 0 for event in again.log)
+
+
+def test_a_log_whose_trials_have_no_device_count_says_it_by_their_configurations() -> None:
+    study = spec()
+    driver = Driver(study, Limits(max_trials=4))
+    driver.fill()
+    created = [event for event in driver.log if isinstance(event, ev.TrialCreated)]
+    assert [event.num_devices for event in created] == [event.config["devices"] for event in created]
+    old = [{k: v for k, v in ev.to_dict(event).items() if k != "num_devices"} for event in created]
+    state = StudyState(study)
+    for data in old:
+        state.apply(ev.from_dict(data))
+    assert [trial.num_devices for trial in state.trials] == [event.num_devices for event in created]
 
 
 def test_devices_that_drain_are_filled_with_work_that_ends_in_time() -> None:

@@ -107,3 +107,12 @@ def test_a_training_that_its_own_code_ended_early_says_so(empty):
     empty.end(2.0, 0, "completed", 2.0)
     expected = "done; its own code ended the training at 2 of 9, as EarlyStopping does: it is completed"
     assert any(line.endswith(expected) for line in story(empty, 0))
+
+
+def test_a_trial_for_which_devices_are_drained_says_so(paper):
+    event = ev.DevicesReserved(
+        at=paper.log[-1].at, trial_id=1, draw=None, num_devices=2, target=3, promoted_from=1, rule="promotion",
+        reason="rank 1 of 3",
+    )  # fmt: skip
+    lines = why(paper.state, [*paper.log, event], 1).splitlines()
+    assert any(line.endswith("it waits for 2 devices, which are drained for it: rank 1 of 3") for line in lines)

@@ -39,7 +39,7 @@ from lightning_hwtune.report.points import front_points
 from lightning_hwtune.study import Study
 
 HERE, PACKAGE = Path(__file__).parent, Path(lightning_hwtune.__file__).parents[1]
-_CALLS = ("ask", "begin", "report", "saved", "removed", "tell", "note", "note_once")
+_CALLS = ("ask", "reserve", "begin", "report", "saved", "removed", "tell", "note", "note_once")
 _APP = HERE.parent / "apps" / "plain" / "app.py"
 
 
@@ -58,7 +58,7 @@ class Recorder:
         def call(*args: Any, **kwargs: Any) -> Any:
             answer = method(*args, **kwargs)
             given = inspect.signature(method).bind(*args, **kwargs).arguments
-            plain = {key: value for key, value in given.items() if key != "decision"}
+            plain = {key: value for key, value in given.items() if key not in ("decision", "answer")}
             row = {"call": name, "events": len(self._log), "args": plain}
             self.calls.append({**row, "answer": answer_of(answer)} if name == "ask" else row)
             return answer

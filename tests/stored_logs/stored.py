@@ -22,6 +22,7 @@ from lightning_hwtune.store.schema import EVENTS
 __all__ = ["HERE", "Stored", "stored_studies"]
 
 HERE = Path(__file__).parent
+_FOLLOWING = {"reserve": "answer", "begin": "decision"}  # calls that carry out an answer: under which argument
 _WORDING = ("reason", "text", "error")  # sentences for people, which each version may word anew
 
 
@@ -103,7 +104,7 @@ class Stored:
         """Returns the calls before which no devices are reserved for a trial."""
         course, found = Course(self, 0), []
         for number in range(len(self.calls)):
-            if course.controller._choice._reserved is None:
+            if course.controller.state.reserved is None:
                 found.append(number)
             course.make_call()
         return found
@@ -113,38 +114,38 @@ class Course:
     """The calls of a stored study from one of them on, made again to a controller that the log rebuilt."""
 
     def __init__(self, stored: Stored, first_call: int) -> None:
-        begins_there = stored.calls[first_call]["call"] == "begin"  # then the decision has to be asked for once more
-        self.next_call = first_call - begins_there
-        n_events = stored.calls[max(self.next_call - 1, 0)]["events"]
-        self._stored, self._written = stored, stored.events[:n_events]
-        self.controller = Controller(stored.state(n_events), self._written.extend)
+        self.next_call = first_call
+        while stored.calls[self.next_call]["call"] in _FOLLOWING:  # the answer has to be asked for once more
+            self.next_call -= 1
+        self._reserves_by_itself = not any(call["call"] == "reserve" for call in stored.calls)
+        self._seen = stored.calls[max(self.next_call - 1, 0)]["events"]
+        self._stored, self._written = stored, list[ev.Event]()
+        self.controller = Controller(stored.state(self._seen), self._written.extend)
         self._answer: Any = None
 
     def make_call(self) -> str:
         """Makes the next call; returns what comes out otherwise than stored, "" if nothing does."""
-        call, n_before = self._stored.calls[self.next_call], len(self._written)
+        call = self._stored.calls[self.next_call]
         self.next_call += 1
+        self._written.clear()
         if call["call"] == "ask":
             self._answer = self.controller.ask(**call["args"])
+            if self._reserves_by_itself:
+                self.controller.reserve(self._answer, call["args"]["now"])
             answer = answer_of(self._answer)
             return "" if answer == call["answer"] else f"{call['answer']} is now {answer}"
-        decision = {"decision": self._answer} if call["call"] == "begin" else {}
-        getattr(self.controller, call["call"])(**decision, **call["args"])
-        return _unlike(self._stored.events[: call["events"]], self._written, n_before)
+        decided = {_FOLLOWING[call["call"]]: self._answer} if call["call"] in _FOLLOWING else {}
+        getattr(self.controller, call["call"])(**decided, **call["args"])
+        stored, self._seen = self._stored.events[self._seen : call["events"]], call["events"]
+        old, new = _decided(stored), _decided(self._written)
+        return "" if old == new else f"{old} is now {new}"
 
 
-def _unlike(stored: list[ev.Event], written: list[ev.Event], after: int) -> str:
-    """Returns the first difference behind so many events, "" if there is none."""
-    if len(stored) != len(written):
-        return f"{len(written)} events, stored are {len(stored)}"
-    for old, new in zip(stored[after:], written[after:], strict=True):
-        if _decided(old) != _decided(new):
-            return f"{_decided(old)} is now {_decided(new)}"
-    return ""
-
-
-def _decided(event: ev.Event) -> str:
-    return _text({key: value for key, value in ev.to_dict(event).items() if key not in _WORDING})
+def _decided(events: list[ev.Event]) -> list[str]:
+    """Returns what events decide, as text. Reservations are no decision of their own: `ask` shows their effect."""
+    kept = [ev.to_dict(event) for event in events if not isinstance(event, ev.DevicesReserved)]
+    left_out = {"TrialCreated": (*_WORDING, "num_devices")}  # that of the segment counts
+    return [_text({k: v for k, v in event.items() if k not in left_out.get(event["type"], _WORDING)}) for event in kept]
 
 
 def _text(data: object) -> str:

@@ -144,7 +144,9 @@ def test_a_killed_study_is_continued_to_a_valid_end(stored: Stored, tmp_path: Pa
         inner = SimulatedExecutor(Formula(study.diverges_above), clock, failures=study.failures)
         executor = FaultyExecutor(inner, study.has_faults)
         session.finish(Loop(session.controller, executor, clock, NoFolder(), is_first_error_fatal=False).run())
-    state = hwt.Study.load(stored.name, dir=tmp_path).state()
+    done = hwt.Study.load(stored.name, dir=tmp_path)
+    state = done.state()
+    assert all(done.why(trial.trial_id) for trial in state.trials)
     check_end(state, n_trials=len(stored.end["trials"]))
     if stored.name in ONE_DEVICE and not stored.other_libraries and (stored.version, stored.name) not in DIFFERENT:
         ended = end_of(state)
