@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, final
 
 from lightning_hwtune.core.objectives import Metric
-from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.errors import ArgumentError, first_line
 from lightning_hwtune.sweep.returned import Returned
-from lightning_hwtune.training.channel import Report
+from lightning_hwtune.training.across_ranks import as_number
+from lightning_hwtune.training.channel import Probe, Report
 from lightning_hwtune.training.context import ActiveSegment, Hints
 from lightning_hwtune.training.segment_end import interrupt_in
 from lightning_hwtune.training.trial import Trial
@@ -24,6 +25,11 @@ __all__ = ["Ending"]
 
 _OTHER_VALUE = "For the best value so far give the objective `best: true`; another value has to be logged and named"
 _ROUNDING = 1e-5  # single precision, printed or averaged in another order
+_NOT_FINITE = "after shortened training the app returned {values}: a trial that returns no finite number ranks last"
+_RAISED = (
+    "the app failed after training that the check had shortened ({error}), so what it returns is seen at the end of "
+    "the first trial"
+)
 _NO_VALUE = "Let the function under hydra.main return it, and raise what it cannot handle."
 
 
@@ -53,30 +59,51 @@ class Ending:
         segment.hints = self.hints
         if self.is_judged_by_value:
             trial.manual_reports()
+            segment.shortens_fits = True
         try:
             call()
         except SystemExit as stop:
             _take_exit(segment, stop, returned)
+        except Exception as error:
+            if not segment.has_shortened:
+                raise
+            self._give_up(segment, error)
+            return
         if segment.rank == 0 and segment.failure is None:
             self._take_value(segment, returned)
 
     def _take_value(self, segment: ActiveSegment, returned: Returned) -> None:
         """Take what `main` returned: the measurement where nothing is logged, else only compared with what was."""
         has_value = returned.is_there and returned.value is not None
-        if segment.order.probe_batches is not None:
+        if segment.order.probe_batches is not None and not self.is_judged_by_value:
             if isinstance(returned.value, tuple | list):  # their number is all that two batches can tell
                 self._check_number(segment, returned.value)
         elif self.is_judged_by_value:
             if not has_value:
-                raise ArgumentError("the value that the app returned", None, self._wanted(), hint=_NO_VALUE)
-            values = self._values(returned.value)
-            segment.resource = segment.order.max_resource
-            segment.clock.stop()
-            segment.channel.report(Report(segment.resource, values, segment.clock.seconds))
+                raise ArgumentError("the value that the app returned", None, self.wanted, hint=_NO_VALUE)
+            self._report(segment, self._values(returned.value))
         elif has_value and not segment.is_over:
             values = self._values(returned.value)
             best = {metric.name for metric in self.best}
             _compare(segment, {name: value for name, value in values.items() if name not in best})
+
+    def _report(self, segment: ActiveSegment, values: Mapping[str, float]) -> None:
+        """Report what a whole trial was worth, or in a check what a shortened one returns."""
+        segment.resource = segment.order.max_resource
+        segment.clock.stop()
+        probe = None
+        if segment.order.probe_batches is not None:
+            probe = Probe(tuple(values), math.nan, startup_s=segment.startup_s)
+            if not all(map(math.isfinite, values.values())):
+                segment.note(_NOT_FINITE.format(values=dict(values)), once_per="study", topic="returned in the check")
+        segment.channel.report(Report(segment.resource, values, segment.clock.seconds, probe))
+
+    def _give_up(self, segment: ActiveSegment, error: Exception) -> None:
+        """End a check whose app fails after a fit that only the check has shortened: a whole trial may not."""
+        text = f"{type(error).__name__}: {first_line(str(error))}"
+        segment.note(_RAISED.format(error=text), once_per="study", topic="returned in the check")
+        if segment.rank == 0:
+            self._report(segment, dict.fromkeys(self.names, math.nan))
 
     def _check_number(self, segment: ActiveSegment, value: Any) -> None:
         """Does nothing if the app returns as many values as the study has objectives; else fails the check."""
@@ -93,15 +120,14 @@ class Ending:
             ArgumentError: another number of them, or no numbers.
         """
         items = list(value) if isinstance(value, tuple | list) else [value]
-        try:
-            numbers = [float(item) for item in items]
-        except (TypeError, ValueError):
-            numbers = []
-        if len(numbers) != len(self.names):
-            raise ArgumentError("the value that the app returned", value, self._wanted())
+        numbers = [number for item in items if (number := as_number(item)) is not None]
+        if not len(numbers) == len(items) == len(self.names):
+            raise ArgumentError("the value that the app returned", value, self.wanted)
         return dict(zip(self.names, numbers, strict=True))
 
-    def _wanted(self) -> str:
+    @property
+    def wanted(self) -> str:
+        """What the app should return, in words."""
         if len(self.names) == 1:
             return f"one number, {self.names[0]}"
         return f"a tuple of {len(self.names)} numbers: {', '.join(self.names)}"
@@ -119,11 +145,6 @@ def _compare(segment: ActiveSegment, returned: Mapping[str, float]) -> None:
             text = f"the app returned {value:.6g} for {name}, but logged {logged:.6g} last (trial "
             text += f"{segment.order.trial_id}). The logged value counts, because the rungs compare it"
             segment.note(f"{text}. {_OTHER_VALUE}", once_per="study", topic=f"returned {name}")
-
-
-def _had_ended(segment: ActiveSegment) -> bool:
-    """Tells whether the trial was fully trained before this segment, which was lost before its app had returned."""
-    return segment.order.resource >= segment.order.max_resource
 
 
 def _take_exit(segment: ActiveSegment, stop: SystemExit, returned: Returned) -> None:

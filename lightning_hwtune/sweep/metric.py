@@ -1,4 +1,7 @@
-"""Which logged metric decides at the rungs, where the user names none: the monitor of the app's own callbacks."""
+"""What an app's configuration says of its training: what its callbacks monitor, and whether it has a Trainer.
+
+The monitor is the metric that decides at the rungs where the user names none.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["Monitor", "directions", "monitors"]
+__all__ = ["Monitor", "directions", "has_trainer", "monitors"]
 
 _CALLBACKS = ("ModelCheckpoint", "EarlyStopping")
 _MODES = {"minimize": "min", "min": "min", "maximize": "max", "max": "max"}
@@ -48,6 +51,13 @@ def monitors(config: DictConfig) -> list[Monitor]:
     found.sort(key=lambda pair: _CALLBACKS.index(pair[0]))
     read = [(path, _get(config, f"{path}.monitor"), _get(config, f"{path}.mode") or "min") for _, path in found]
     return [Monitor(metric, mode, path) for path, metric, mode in read if isinstance(metric, str) and mode in _MODES]
+
+
+def has_trainer(config: DictConfig, max_epochs_key: str) -> bool:
+    """Return whether an app's configuration shows that it trains with Lightning, whose fits a check can shorten."""
+    plain = OmegaConf.to_container(config, resolve=False)
+    targets = (str(node.get("_target_", "")) for _, node in _nodes(plain, ""))
+    return _get(config, max_epochs_key) is not None or any(target.endswith(".Trainer") for target in targets)
 
 
 def _callback(node: Mapping[str, Any]) -> str | None:

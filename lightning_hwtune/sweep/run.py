@@ -45,6 +45,7 @@ from lightning_hwtune.sweep.custom import custom_overrides
 from lightning_hwtune.sweep.ending import Ending
 from lightning_hwtune.sweep.folders import claim_sweep_dir
 from lightning_hwtune.sweep.jobs import Jobs, text_of
+from lightning_hwtune.sweep.metric import has_trainer
 from lightning_hwtune.sweep.results import write_results
 from lightning_hwtune.sweep.search import Search, read_search
 from lightning_hwtune.sweep.settings import HYDRA_SPELLING, SweepSettings
@@ -93,7 +94,12 @@ def _run_sweep(
 @final
 @dataclass(slots=True)
 class _Sweep:
-    """A sweep that is ready to begin. `reason`: why it is judged by what it is judged by."""
+    """A sweep that is ready to begin.
+
+    Attributes:
+        reason: why it is judged by what it is judged by.
+        is_checked: whether the app is run on shortened epochs first; without a Trainer nothing can be shortened.
+    """
 
     given: SweepSettings
     settings: StudySettings
@@ -102,6 +108,7 @@ class _Sweep:
     config: DictConfig
     sweep_dir: Path
     reason: str
+    is_checked: bool
 
 
 def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraContext) -> _Sweep:
@@ -153,7 +160,8 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
         ),
         batch_size_key=batch_size_key,
     )
-    return _Sweep(given, settings, study, app, config, sweep_dir, reason)
+    is_checked = bool(objectives) or has_trainer(jobs.example, given.own["max_epochs_key"])
+    return _Sweep(given, settings, study, app, config, sweep_dir, reason, is_checked)
 
 
 def _study(settings: StudySettings, batch_size_key: str | None) -> Study:
@@ -235,8 +243,7 @@ def _run(sweep: _Sweep, executor: str | Batches) -> None:
     options["preload"] = (*_PRELOAD, *options["preload"])
     failed: StudyFailedError | None = None
     try:
-        # where a returned value alone judges a trial there is nothing that two batches could show
-        sweep.study.run(**options, check=not sweep.app.ending.is_judged_by_value)
+        sweep.study.run(**options, check=sweep.is_checked)
     except StudyFailedError as error:  # what the others found is written all the same
         failed = error
     except (KeyboardInterrupt, SystemExit) as stop:
@@ -286,6 +293,8 @@ def _header(sweep: _Sweep) -> list[str]:
     ]
     if sweep.app.ending.is_judged_by_value:
         lines.append("nothing can be stopped early: every trial runs to its end")
+        if not sweep.is_checked:
+            lines.append(f"the app is not checked beforehand: what it returns must be {sweep.app.ending.wanted}")
     if idle > 0 and max(spec.allocation.counts) == 1:
         lines.append(f"n_jobs={given.n_jobs} leaves {idle} of {spec.pool.size} devices idle")
     if not is_ours(sweep.config):

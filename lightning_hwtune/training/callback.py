@@ -87,6 +87,9 @@ class RungHooks:
             segment.skipped = segment.skipped or "fit"
             return
         if segment.reporter is not None:
+            if segment.shortens_fits and segment.order.probe_batches is not None:
+                self._shorten(trainer, segment.order.probe_batches)
+                segment.has_shortened = True
             if isinstance(segment.reporter, RungHooks):
                 text = "only the first fit of a segment reports; a later one trained without reports"
                 segment.note(text, once_per="study")
@@ -96,8 +99,7 @@ class RungHooks:
                 segment.has_pretrained = True
                 note_pretraining(segment)
             if segment.order.probe_batches is not None:
-                internals.limit_batches(trainer, segment.order.probe_batches)
-                internals.limit_epochs(trainer, 1)
+                self._shorten(trainer, segment.order.probe_batches)
             return
         try:
             checks.check_trainer(trainer, segment)
@@ -122,6 +124,12 @@ class RungHooks:
                 internals.preload_checkpoint(trainer, segment.order.checkpoint)
             internals.trust_checkpoint(trainer, segment.order.checkpoint)
         self._resume.setup(trainer, pl_module)
+
+    @staticmethod
+    def _shorten(trainer: Any, n_batches: int) -> None:
+        """Makes a fit of a check that does not report one short epoch."""
+        internals.limit_batches(trainer, n_batches)
+        internals.limit_epochs(trainer, 1)
 
     def _is_beside(self, segment: ActiveSegment) -> bool:
         """Return whether a fit is not the trial's, as a pretraining."""

@@ -66,6 +66,7 @@ class ActiveSegment:
         wants_end: user code had asked for the training's end before the pause, and a minimum stood against it.
         skips_evaluation: False where user code must get its results also after a pause or stop.
         weights: digest of the weights in the newest checkpoint of a check.
+        shortens_fits: in a check, fits that do not report are shortened, too. has_shortened: one was.
         is_copy: True in a process that user code has forked from the one that trains the segment.
     """
 
@@ -90,6 +91,8 @@ class ActiveSegment:
     wants_end: bool = False
     skips_evaluation: bool = True
     weights: str = ""
+    shortens_fits: bool = False
+    has_shortened: bool = False
     is_copy: bool = False
     _told: set[str] = field(default_factory=set)
 

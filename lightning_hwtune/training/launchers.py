@@ -59,11 +59,20 @@ def _launch_in(segment: ActiveSegment, launch: Callable[..., Any], *, starts_all
                 hint=segment.hints.devices,
             )  # fmt: skip
         if starts_all:
-            name = getattr(strategy, "strategy_name", type(strategy).__name__)
-            text = f"strategy {name!r} starts no processes in a study: each rank has one, and plain ddp connects them"
+            written = _written(strategy, trainer)
+            text = f"strategy {written} starts no processes in a study: each rank has one, and plain ddp connects them"
             segment.note(text, once_per="study", topic="launcher")
             return function(*args, **kwargs)
         passed = {} if trainer is None else {"trainer": trainer}
         return launch(self, function, *args, **passed, **kwargs)
 
     return launch_here
+
+
+def _written(strategy: Any, trainer: Any) -> str:
+    """Return a strategy as the user wrote it: its name, or the class with what makes it start processes."""
+    given = getattr(getattr(trainer, "_accelerator_connector", None), "_strategy_flag", None)
+    if isinstance(given, str):
+        return repr(given)
+    method = getattr(strategy, "_start_method", None)
+    return type(strategy).__name__ if method is None else f"{type(strategy).__name__}(start_method={method!r})"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -262,3 +263,49 @@ def test_a_directory_named_by_the_app_is_kept(tmp_path: Path) -> None:
 def test_a_check_leaves_no_trace_in_the_sweeps_directory(tmp_path: Path) -> None:
     order = replace(ORDER, trial_dir=str(tmp_path), probe_batches=2)
     assert overrides(JobDirs("/out", False, ".hydra", "train"), order)["hydra.run.dir"] == f"'{tmp_path}/job'"
+
+
+# ---------------------------------------------------------------------- the check of an app that is judged by its value
+
+CHECK = [replace(ORDER, probe_batches=2, max_resource=1, levels=(1,), metrics=())]
+
+
+@pytest.mark.parametrize("bench", CHECK, indirect=True)
+@pytest.mark.parametrize("value", [0.25, 3, torch.tensor(0.5), np.float32(0.5), (0.5,)])
+def test_a_check_takes_what_a_shortened_app_returns(bench: Bench, value: Any) -> None:
+    assert bench.end(BY_VALUE, lambda: value).outcome == "done"
+    (report,) = bench.channel.reports
+    assert report.metrics == {"value": float(value[0] if isinstance(value, tuple) else value)}
+    assert report.probe is not None
+    assert bench.channel.notes == []
+
+
+@pytest.mark.parametrize("bench", [*CHECK, ORDER], indirect=True)
+@pytest.mark.parametrize("value", [None, "0.25", True, {"value": 0.25}, (1.0, 2.0), (1.0, "x"), [], {"other": 1.0}])
+def test_an_app_that_returns_no_number_fails_and_its_check_does(bench: Bench, value: Any) -> None:
+    ended = bench.end(BY_VALUE, lambda: value)
+    assert ended.outcome == "error"
+    assert "`the value that the app returned` is" in ended.error
+    assert "allowed: one number, value" in ended.error
+    assert bench.channel.reports == []
+
+
+@pytest.mark.parametrize("bench", CHECK, indirect=True)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_check_notes_a_value_that_is_not_finite(bench: Bench, value: float) -> None:
+    assert bench.end(BY_VALUE, lambda: value).outcome == "done"
+    (note,) = bench.channel.notes
+    assert f"returned {{'value': {value}}}: a trial that returns no finite number ranks last" in note
+
+
+@pytest.mark.parametrize("bench", CHECK, indirect=True)
+@pytest.mark.parametrize("is_shortened", [True, False])
+def test_an_error_after_a_shortened_fit_is_noted_and_any_other_one_fails_the_check(
+    bench: Bench, is_shortened: bool
+) -> None:
+    def app() -> float:
+        bench.segment.has_shortened = is_shortened
+        return failing()
+
+    assert bench.end(BY_VALUE, app).outcome == ("done" if is_shortened else "error")
+    assert [("KeyError: 'test/acc'" in note) for note in bench.channel.notes] == [True] * is_shortened

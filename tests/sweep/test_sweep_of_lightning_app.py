@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
-from sweeps import LIGHTNING, begin, load, start, sweep, wait_for_events
+from sweeps import LIGHTNING, TEMPLATE, begin, load, start, sweep, wait_for_events
 
 from lightning_hwtune.core.record import TrialState
 
@@ -124,3 +124,25 @@ def test_a_sweep_is_interrupted_killed_and_continued_by_the_same_command(tmp_pat
     [folder] = day.iterdir()
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == [f"trial_{n:03d}" for n in range(4)]
     assert OmegaConf.load(folder / "optimization_results.yaml").best_value >= 0
+
+
+def test_a_check_refuses_an_app_whose_returned_value_alone_counts_and_is_none(tmp_path: Path) -> None:
+    done = start(
+        TEMPLATE,
+        [
+            "model.optimizer.lr=interval(0.001,0.1)",
+            "~callbacks",  # so no metric is monitored
+            "optimized_metric=null",
+            "trainer.max_epochs=3",
+            "data.n_samples=300",
+            "logger=csv",
+            "test=false",
+            "hydra.sweeper.study_name=s",
+            POOL,
+        ],
+        tmp_path,
+    )
+    assert done.returncode == 1
+    assert "`the value that the app returned` is None; allowed: one number, value" in done.stdout
+    assert load("s", tmp_path).state().trials == []
+    assert list(tmp_path.rglob("metrics.csv")) == []

@@ -21,6 +21,7 @@ def test_an_app_that_returns_a_value_is_tuned_and_continued(tmp_path: Path) -> N
     first = sweep(PLAIN, [*command, "hydra.sweeper.n_trials=3"], tmp_path)
     assert "0 of 3 trials exist, 3 to go" in first
     assert "nothing can be stopped early" in first
+    assert "the app is not checked beforehand: what it returns must be one number, value" in first
     second = sweep(PLAIN, [*command, "hydra.sweeper.n_trials=5", "hydra.sweep.dir=other"], tmp_path)
     assert "3 of 5 trials exist, 2 to go" in second
     assert not (tmp_path / "other").exists()

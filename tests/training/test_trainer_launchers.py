@@ -29,6 +29,11 @@ STRATEGIES: dict[str, Callable[[], Any]] = {
     "ddp_notebook_find_unused_parameters_false": lambda: "ddp_notebook_find_unused_parameters_false",
     "ddp_fork_find_unused_parameters_true": lambda: "ddp_fork_find_unused_parameters_true",
     "an object": lambda: DDPStrategy(start_method="spawn"),
+    "an object that forks": lambda: DDPStrategy(start_method="fork", find_unused_parameters=True),
+}
+WRITTEN = {
+    "an object": "DDPStrategy(start_method='spawn')",
+    "an object that forks": "DDPStrategy(start_method='fork')",
 }
 
 
@@ -68,7 +73,9 @@ def test_a_strategy_that_starts_processes_trains_in_this_one(bench: Bench, name:
     assert [report.resource for report in said.of(Report)] == [1]
     assert Pid.pid == os.getpid()
     assert said.saved.resource == 1
-    assert [note.once_per for note in said.of(Note) if "plain ddp" in note.text] == ["study"]
+    (note,) = [note for note in said.of(Note) if "plain ddp" in note.text]
+    assert note.once_per == "study"
+    assert f"strategy {WRITTEN.get(name, repr(name))} starts no processes" in note.text
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
@@ -101,6 +108,7 @@ def test_fabric_starts_no_processes_either(bench: Bench) -> None:
     said = bench.inline(train, {1: "pause"})
     assert said.ended[0].outcome == "done", said.ended[0].error
     assert len(said.of(Report)) == 1
+    assert [note.text for note in said.of(Note) if "DDPStrategy(start_method='spawn') starts no" in note.text]
 
 
 def test_outside_a_segment_launchers_are_lightnings_own(bench: Bench, tmp_path: Path) -> None:
