@@ -336,7 +336,7 @@ class Study:
                     session.finish(done)
                     return done
             except BaseException as error:
-                why = {KeyboardInterrupt: "Ctrl-C", SystemExit: "this process was told to end"}
+                why = {KeyboardInterrupt: "Ctrl-C", SystemExit: "a signal ended this process"}
                 loop.interrupt(why.get(type(error), f"the session ended with {type(error).__name__}"))
                 raise
             finally:
@@ -447,7 +447,7 @@ class Study:
         """
         asked = self._open_session()
         if asked is None:
-            raise ArgumentError("trial", trial, "a trial that ask() returned and that was not told yet")
+            raise ArgumentError("trial", trial, "a trial that ask() returned, once")
         with Signals():
             return asked.manual.tell(trial, error)
 

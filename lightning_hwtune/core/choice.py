@@ -80,7 +80,9 @@ class Choice:
         if state.n_failed >= self.spec.max_failures:
             last = max(trial.trial_id for trial in state.trials if trial.state is TrialState.FAILED)
             text = f"{state.n_failed} trials failed, `max_failures` is {self.spec.max_failures}"
-            return Reason("max-failures", f"{text}; `hwtune logs {last}` shows why, a higher limit goes on")
+            return Reason(
+                "max-failures", f"{text}; `hwtune logs {last}` shows why, and a higher limit continues the study"
+            )
         if limits.max_time_s is not None:
             wall_s = state.wall_s(now)
             if wall_s + coming_s >= limits.max_time_s:
@@ -195,7 +197,7 @@ class Choice:
             return None
         trial = self.state.trials[min(self.state.waiting)]
         begun = f"from {trial.checkpoint.resource}" if trial.checkpoint else "from scratch"
-        reason = Reason("unfinished", f"cleared to {trial.target}, goes on {begun}")
+        reason = Reason("unfinished", f"cleared to {trial.target}, continues {begun}")
         return Resume(trial.trial_id, trial.num_devices, trial.target, None, reason)
 
     def _promotion(self, exclude: Container[int] | None = None) -> Resume | None:

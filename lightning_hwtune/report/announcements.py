@@ -28,7 +28,7 @@ from lightning_hwtune.report.terminal import rung_table
 
 __all__ = ["CHECKING", "CheckFacts", "Line", "PayloadFacts", "announce", "checked", "opening", "totals"]
 
-CHECKING = Text("checking the training function on shortened epochs, in processes of its own ...")
+CHECKING = Text("checking the training function on shortened epochs, in separate processes ...")
 _HEAVY_BYTES = 10_000_000
 _SLOW_IMPORT_S = 0.2
 _MAX_IMPORTS = 4
@@ -204,7 +204,7 @@ def _reported(state: StudyState, event: ev.Reported) -> Line | None:
     if event.verdict == "continue":
         if event.level is None or event.rule == "cleared":
             return None
-        verdict = f"goes on at rung {event.level}"
+        verdict = f"continues at rung {event.level}"
     elif event.verdict == "pause":
         verdict = f"pauses at {_resource(state, event.resource)}"
     elif event.resource < state.race.max_resource:
@@ -228,10 +228,10 @@ def _ended(state: StudyState, event: ev.SegmentEnded) -> Line | None:
     if event.state == TrialState.INFEASIBLE:
         return Line(f"{name} is infeasible, out of memory on every device count allowed: {error}", is_urgent=True)
     if event.outcome == "interrupted":
-        return Line(f"{name} is interrupted: {error or 'it goes on another time'}")
+        return Line(f"{name} is interrupted: {error or 'it will be resumed'}")
     if event.outcome != "done":
         more = f" on {counted(event.next_devices, 'devices')}" if event.outcome == "out-of-memory" else ""
-        return Line(f"{name} will be tried again{more}: {error or event.outcome}", is_urgent=True)
+        return Line(f"{name} will be retried{more}: {error or event.outcome}", is_urgent=True)
     return None
 
 

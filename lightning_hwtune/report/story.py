@@ -98,7 +98,7 @@ def _started(state: StudyState, event: ev.SegmentStarted) -> str:
     text += f", to {_resource(state, event.target)}"
     if event.segment == 1:
         return text
-    why_now = f"promoted from rung {event.promoted_from}" if event.promoted_from is not None else "goes on"
+    why_now = f"promoted from rung {event.promoted_from}" if event.promoted_from is not None else "continues"
     why_now = "finishes" if event.rule == "finisher" else why_now
     return f"{text}; {why_now}: {event.reason} [{event.rule}]"
 
@@ -107,7 +107,7 @@ def _reported(state: StudyState, event: ev.Reported) -> str:
     values = values_text(state.spec.objectives, event.values)
     where = f" at rung {event.level}" if event.level is not None else ""
     if event.verdict == "continue":
-        verdict = f"goes on{where}"
+        verdict = f"continues{where}"
     elif event.verdict == "pause":
         verdict = f"paused{where}"
     else:
@@ -174,7 +174,7 @@ def _end(state: StudyState, trial: TrialRecord) -> str:
         return f"It waits for devices, cleared to {_resource(state, trial.target)}."
     if state.closed is not None and state.closed.state == "finished":
         return "No rung promoted it before the study ended; more trials may still do so."
-    return "It may go on if a rung promotes it, or as a finisher."
+    return "It may continue if a rung promotes it, or as a finisher."
 
 
 def _study_notes(state: StudyState) -> list[str]:

@@ -95,7 +95,7 @@ def rung_table(scheduler: Scheduler, n_trials: int, finishers: int = 0) -> Group
     """Returns the rungs before a study begins: how many trials are expected at each, and what that takes in all."""
     forecast = rung_forecast(scheduler, n_trials, finishers)
     table = _plain_table(f"rungs of {counted(n_trials, 'trials')}")
-    for name in (forecast["unit"], "trials", "go on", "finishers"):
+    for name in (forecast["unit"], "trials", "continue", "finishers"):
         table.add_column(Text(name), justify="right", no_wrap=True)
     for rung, after in itertools.pairwise(forecast["rungs"]):
         table.add_row(str(rung["rung"]), str(rung["trials"]), str(after["trials"]), str(rung["finishers"] or ""))

@@ -231,7 +231,7 @@ class Batches:
             elif isinstance(message, Ended):
                 ended = message
         if ended.outcome == "done" and not ended.reached_end and verdict == "continue":
-            ended = replace(ended, outcome="interrupted", error="the batch is over; it goes on in a later one")
+            ended = replace(ended, outcome="interrupted", error="the batch is over; a later one resumes the trial")
         for left in (path, self._path(order)):
             left.unlink(missing_ok=True)
         sink.ended(order.trial_id, order.segment, ended, 1)

@@ -37,7 +37,7 @@ def claim_sweep_dir(study_dir: Path, wanted: Path) -> Path:
 def _check_owner(wanted: Path, owner: str, study_dir: Path) -> None:
     if (wanted / owner).resolve() != study_dir.resolve():
         hint = "Give another one, or the study's own `study_name`."
-        raise ArgumentError("hydra.sweep.dir", str(wanted), f"a directory of its own; {owner} is in it", hint=hint)
+        raise ArgumentError("hydra.sweep.dir", str(wanted), f"another directory; {owner} is in this one", hint=hint)
 
 
 def _note(path: Path, text: str) -> str:

@@ -195,7 +195,7 @@ HYDRA_SPELLING = Spelling(
 _INSTEAD = {
     "sampler": ": hydra.sweeper.hwtune.searcher says what is tried next",
     "search_space": ": write it as `params`, e.g. model.lr: tag(log, interval(1e-4, 1e-1))",
-    "pruner": ": hydra.sweeper.hwtune.scheduler says when a trial goes on",
+    "pruner": ": hydra.sweeper.hwtune.scheduler says when a trial continues",
 }
 
 

@@ -290,7 +290,7 @@ class Trial:
             since = "the checkpoint of this segment" if segment.resource == order.resource else "the last report"
             raise ArgumentError(
                 "trial.report(...)", number, f"an integer above {segment.resource}, the {unit} of {since}",
-                hint="Report each of them once; a resumed segment goes on from what trial.load() returns.",
+                hint="Report each of them once; a resumed segment continues from what trial.load() returns.",
             )  # fmt: skip
         if number > top:
             raise ArgumentError("trial.report(...)", number, f"an integer up to {top}, the {unit} of the full training")

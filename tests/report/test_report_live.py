@@ -91,22 +91,25 @@ def test_the_lines_of_the_paper_study():
     assert lines[: end + 1] == [
         "         0 s  trial 0 starts on 1 device: lr=0.01, devices=1",
         "         0 s  trial 1 starts on 1 device: lr=0.02, devices=1",
-        "         1 s  trial 0 pauses at epoch 1: error 0.5, train_s 1, cost_usd 0.001; rank 1 of 1 at rung 1, 0 go on",
-        "       1.2 s  trial 1 pauses at epoch 1: error 0.4, train_s 1, cost_usd 0.001; rank 1 of 2 at rung 1, 0 go on",
+        "         1 s  trial 0 pauses at epoch 1: error 0.5, train_s 1, cost_usd 0.001; rank 1 of 1 at rung 1, "
+        "0 continue",
+        "       1.2 s  trial 1 pauses at epoch 1: error 0.4, train_s 1, cost_usd 0.001; rank 1 of 2 at rung 1, "
+        "0 continue",
         "         2 s  trial 2 starts on 2 devices: lr=0.03, devices=2",
         "       2.8 s  trial 2 pauses at epoch 1: error nan, train_s 0.8, cost_usd 0.0016; a loss is not finite",
-        "         3 s  trial 1 resumes at epoch 1 on 1 device: rank 1 of 3 at rung 1, 1 go on",
-        "         5 s  trial 1 goes on at rung 3: error 0.3, train_s 3, cost_usd 0.003; rank 1 of 1 at rung 3, 0 go on",
-        "         7 s  trial 1 will be tried again: ValueError: boom",
-        "         7 s  trial 1 resumes at epoch 1 on 1 device: cleared to 9, goes on from 1",
+        "         3 s  trial 1 resumes at epoch 1 on 1 device: rank 1 of 3 at rung 1, 1 continue",
+        "         5 s  trial 1 continues at rung 3: error 0.3, train_s 3, cost_usd 0.003; rank 1 of 1 at rung 3, "
+        "0 continue",
+        "         7 s  trial 1 will be retried: ValueError: boom",
+        "         7 s  trial 1 resumes at epoch 1 on 1 device: cleared to 9, continues from 1",
         "         7 s  trial 0 resumes at epoch 1 on 1 device: best of rung 1 that was not promoted; 0 of 2 finishers "
         "so far",
         "       7.1 s  trial 1: min_epochs=5 was lifted",
         "        11 s  trial 0 is complete at epoch 9, error 0.25, train_s 5, cost_usd 0.005",
         "        16 s  trial 1 is complete at epoch 9, error 0.2, train_s 9, cost_usd 0.009",
         "        16 s  trial 3 starts on 2 devices: lr=0.04, devices=2",
-        "        17 s  trial 3 will be tried again: ValueError: boom",
-        "        17 s  trial 3 resumes from scratch on 2 devices: cleared to 1, goes on from scratch",
+        "        17 s  trial 3 will be retried: ValueError: boom",
+        "        17 s  trial 3 resumes from scratch on 2 devices: cleared to 1, continues from scratch",
         "        18 s  trial 3 failed: killed by signal 9",
         "        20 s  study paper is finished (4 trials): trial 4 of 4 · 2 fully trained · 22 epochs (61 % of full) · "
         "20 s · 0.025 USD · 1 failed",

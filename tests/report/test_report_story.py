@@ -17,19 +17,19 @@ def test_the_story_of_a_trial_that_was_promoted_failed_and_completed(paper):
         "",
         "    +0 s  created: draw 1 of the random searcher; seed 7, cleared to epoch 1",
         "    +0 s  segment 1 on 1 device (1), from scratch, to epoch 1",
-        "  +1.2 s  epoch 1: error 0.4, train_s 1, cost_usd 0.001; paused at rung 1: rank 1 of 2 at rung 1, 0 go on "
+        "  +1.2 s  epoch 1: error 0.4, train_s 1, cost_usd 0.001; paused at rung 1: rank 1 of 2 at rung 1, 0 continue "
         "[promotion]",
         "  +1.2 s  checkpoint of epoch 1 saved, 2 MB: trials/001/1.ckpt",
         "  +1.3 s  segment 1 ended after 1.3 s on 1 rank: done; the trial is paused",
         "    +3 s  segment 2 on 1 device (0), from the checkpoint of epoch 1, to epoch 3; promoted from rung 1: "
-        "rank 1 of 3 at rung 1, 1 go on [promotion]",
+        "rank 1 of 3 at rung 1, 1 continue [promotion]",
         "    +4 s  epoch 2 trained: error 0.35, train_s 2, cost_usd 0.002 [between-rungs]",
-        "    +5 s  epoch 3: error 0.3, train_s 3, cost_usd 0.003; goes on at rung 3: rank 1 of 1 at rung 3, 0 go on "
-        "[promotion]",
+        "    +5 s  epoch 3: error 0.3, train_s 3, cost_usd 0.003; continues at rung 3: rank 1 of 1 at rung 3, "
+        "0 continue [promotion]",
         "    +6 s  epoch 4 trained: error 0.28, train_s 4, cost_usd 0.004 [between-rungs]",
         "    +7 s  segment 2 ended after 4 s on 1 rank: error, ValueError: boom; the trial is paused",
-        "    +7 s  segment 3 on 1 device (0), from the checkpoint of epoch 1, to epoch 9; goes on: cleared to 9, goes "
-        "on from 1 [unfinished]",
+        "    +7 s  segment 3 on 1 device (0), from the checkpoint of epoch 1, to epoch 9; continues: cleared to 9, "
+        "continues from 1 [unfinished]",
         "  +7.1 s  note: min_epochs=5 was lifted",
         "    +8 s  epoch 2 trained: error 0.36, train_s 2, cost_usd 0.002 [between-rungs]",
         "    +9 s  epoch 3 done again: error 0.34, train_s 3, cost_usd 0.003 [repeated]",
@@ -72,7 +72,7 @@ def test_a_paused_trial_of_a_finished_study_and_of_one_that_goes_on(paper, empty
     empty.report(1.0, 0, 1, 0.5, 1.0, level=1, verdict="pause")
     empty.save(1.0, 0, 1, 1.0)
     empty.end(1.0, 0, "paused", 1.0, outcome="interrupted", error="its controller ended")
-    assert story(empty, 0)[-1] == "It may go on if a rung promotes it, or as a finisher."
+    assert story(empty, 0)[-1] == "It may continue if a rung promotes it, or as a finisher."
     assert "interrupted, its controller ended; the trial is paused" in story(empty, 0)[-3]
 
 

@@ -24,7 +24,7 @@ def test_the_rungs_as_a_table_and_as_a_line():
     console = screen()
     console.print(rung_table(ASHA(max_epochs=27), 60, 4))
     assert [line.split() for line in lines(console)[1:7]] == [
-        ["epochs", "trials", "go", "on", "finishers"],
+        ["epochs", "trials", "continue", "finishers"],
         ["─" * len(lines(console)[2])],
         ["1", "60", "20"],
         ["3", "20", "6"],

@@ -34,7 +34,7 @@ REPORTED = Reported(
     verdict="pause",
     target=9,
     rule="promotion",
-    reason="rank 2 of 27 at rung 9 (front 0), 9 go on",
+    reason="rank 2 of 27 at rung 9 (front 0), 9 continue",
 )
 
 

@@ -28,5 +28,5 @@ def place_reason(level: int, place: Place, n_promoted: int) -> Reason:
 
 
 def promoted_of(n_promoted: int) -> str:
-    """Returns "1 goes on" or "3 go on"."""
-    return f"{n_promoted} {'goes' if n_promoted == 1 else 'go'} on"
+    """Returns "1 continues" or "3 continue"."""
+    return f"{n_promoted} {'continues' if n_promoted == 1 else 'continue'}"

@@ -240,15 +240,15 @@ def test_reasons_tell_rank_quota_and_front() -> None:
     verdict = run.scheduler.verdict(26, 0, 1, np.array([0.5, 0.5]))
     assert isinstance(verdict, Continue)
     assert verdict.reason.rule == "promotion"
-    assert verdict.reason.text == "rank 2 of 27 at rung 1 (front 1), 9 go on"
+    assert verdict.reason.text == "rank 2 of 27 at rung 1 (front 1), 9 continue"
     pause = run.scheduler.verdict(26, 0, 1, np.array([12.5, 12.5]))
     assert isinstance(pause, Pause)
-    assert (pause.reason.rule, pause.reason.text) == ("quota", "rank 14 of 27 at rung 1 (front 13), 9 go on")
+    assert (pause.reason.rule, pause.reason.text) == ("quota", "rank 14 of 27 at rung 1 (front 13), 9 continue")
 
 
 def test_one_objective_has_no_fronts_to_tell_of() -> None:
     run = filled(3)
-    assert run.promote().reason.text == "rank 1 of 3 at rung 1, 1 goes on"
+    assert run.promote().reason.text == "rank 1 of 3 at rung 1, 1 continues"
 
 
 def test_a_loss_that_is_not_finite_is_told_and_never_goes_on() -> None:
