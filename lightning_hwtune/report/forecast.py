@@ -18,7 +18,6 @@ from lightning_hwtune.core.state import StudyState
 
 __all__ = ["Countdown", "PaceFacts", "StartUps", "checked_pace", "start_ups", "time_left_s"]
 
-_MAX_TRIALS = 300  # more of them take too long to run forward
 _MAX_FIRST_RUNG = 30
 _REDO_S, _RARELY = 5.0, 50.0
 
@@ -59,9 +58,11 @@ def time_left_s(state: StudyState, now: float, checked: Pace | None = None) -> f
     limits, paces = state.limits, SeenPaces(state, checked)
     if not state.running and isinstance(Controller(state, lambda events: None).ask(now, state.spec.pool.size), Done):
         return 0.0
-    left_s = min(_time_limit_s(state, now), _cost_limit_s(state, now))
-    if paces and limits.max_trials is not None and limits.max_trials <= _MAX_TRIALS:
+    left_s = _time_limit_s(state, now)
+    if paces and limits.max_trials is not None:
         left_s = min(left_s, outlook(state, now, paces).left_s)
+    else:
+        left_s = min(left_s, _cost_limit_s(state, now))
     return left_s if math.isfinite(left_s) else math.nan
 
 
@@ -105,7 +106,7 @@ class Countdown:
 def start_ups(state: StudyState, pace: Pace) -> StartUps | None:
     """Returns what part start-ups will be where one takes longer than training to the first rung; else None."""
     levels, n_trials, settings = state.race.levels, state.limits.max_trials, state.spec.scheduler.settings()
-    if n_trials is None or n_trials > _MAX_TRIALS or state.trials or pace.startup_s <= levels[0] * pace.epoch_s:
+    if n_trials is None or state.trials or pace.startup_s <= levels[0] * pace.epoch_s:
         return None
     share = _share(outlook(state, state.last_at, SeenPaces(state, pace), n_runs=1))
     for first in range(levels[0] + 1, min(levels[-1], _MAX_FIRST_RUNG) + 1 if "first_rung" in settings else 0):

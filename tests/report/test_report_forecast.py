@@ -170,3 +170,17 @@ def test_nothing_is_left_of_a_study_whose_trials_are_all_done(max_time_s: float 
     again = ev.SessionOpened(at=state.last_at + 5.0, limits=limits.to_dict(), host="h", pid=1, version="0")
     state.apply(again)
     assert time_left_s(state, again.at) == 0.0
+
+
+@pytest.mark.parametrize(("scheduler", "limits"), [(ASHA(max_epochs=9), {}), (RunToEnd(3), {"max_cost_usd": 10.0})])
+def test_of_very_many_trials_only_some_are_run_forward(scheduler: Scheduler, limits: dict[str, float]) -> None:
+    state, given = study(scheduler, max_trials=400, **limits)
+    state = StudyState(dataclasses.replace(state.spec, pool=Pool("cpu", 2, usd_per_device_hour=36.0)))
+    log = log_of(state, given, 1.0)
+    end = log[-1].at
+    for event in log:
+        if event.at > end / 5:
+            break
+        state.apply(event)
+    assert len(state.trials) < 300 - 100
+    assert end * 0.8 / 1.4 < time_left_s(state, end / 5) < end * 0.8 * 1.4
