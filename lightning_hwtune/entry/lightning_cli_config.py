@@ -16,6 +16,7 @@ import yaml
 
 from lightning_hwtune.errors import ArgumentError, nearest
 from lightning_hwtune.settings.plain_data import compose
+from lightning_hwtune.store.text_files import read_text
 
 __all__ = ["CliConfig"]
 
@@ -91,7 +92,7 @@ def _compose(path: Path) -> Any:
     """Reads a file's tree, merge keys resolved."""
     allowed = "a LightningCLI configuration: a YAML file that can be read"
     try:
-        root = compose(path.read_text(encoding="utf-8"))
+        root = compose(read_text(path))
     except OSError as error:
         raise ArgumentError("config", str(path), allowed, hint=f"({error.strerror})") from None
     except (yaml.YAMLError, ValueError) as error:

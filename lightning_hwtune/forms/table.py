@@ -54,7 +54,7 @@ def _executor(value: Any) -> Any:
 
 
 def _error(value: Any) -> Any:
-    if not isinstance(value, BaseException | str) or value == "":
+    if not isinstance(value, BaseException | str) or (isinstance(value, str) and not value.strip()):
         raise Refused(
             "Values are not passed to tell: the training logs them, or calls trial.report(1, val_loss=0.5). "
             "Write study.tell(trial)."

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.store.text_files import read_text
 
 __all__ = ["compose", "plain_data", "read_yaml"]
 
 _MAX_DEPTH = 100  # of mappings and lists inside each other; OmegaConf needs some Python frames for each
 _TOO_DEEP = f"Lists and mappings are nested more than {_MAX_DEPTH} deep, or contain themselves."
-_MAX_NODES = 1_000_000  # with what aliases repeat: a few letters can stand for billions
+_MAX_NODES = 20_000  # with what aliases repeat, which may be billions; OmegaConf takes 0.1 ms for each
+_MAX_LETTERS = 100_000  # of one value
+_TOO_MANY = f"It has more than {_MAX_NODES:,} values. Longer lists belong into Python."
 
 
 def read_yaml(path: str | Path, allowed: str) -> dict[str, Any]:
@@ -29,8 +33,8 @@ def read_yaml(path: str | Path, allowed: str) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        root = compose(Path(path).read_text(encoding="utf-8"))
-        data = OmegaConf.to_container(OmegaConf.load(path)) if root is not None else {}
+        text = read_text(path)
+        data = OmegaConf.to_container(OmegaConf.load(io.StringIO(text))) if compose(text) is not None else {}
     except OSError as error:
         raise ArgumentError("file", str(path), "a YAML file that can be read", hint=f"({error.strerror})") from None
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError) as error:
@@ -76,18 +80,22 @@ def compose(text: str) -> Any:
     """
     import yaml
 
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):  # before anything that calls itself for each level
+    depth = n_events = 0
+    # before anything that calls itself for each level; in C, where it is installed
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > _MAX_DEPTH:
-            raise yaml.YAMLError(_TOO_DEEP)
+        n_events += isinstance(event, yaml.NodeEvent)
+        if isinstance(event, yaml.ScalarEvent) and len(event.value) > _MAX_LETTERS:
+            raise yaml.YAMLError(f"It has a value of more than {_MAX_LETTERS:,} letters.")
+        if depth > _MAX_DEPTH or n_events > _MAX_NODES:
+            raise yaml.YAMLError(_TOO_DEEP if depth > _MAX_DEPTH else _TOO_MANY)
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     n_nodes, waiting = 0, [(root, 1)] if root is not None else []
     while waiting:
         node, depth = waiting.pop()
         n_nodes += 1
         if depth > _MAX_DEPTH or n_nodes > _MAX_NODES:
-            raise yaml.YAMLError(_TOO_DEEP if depth > _MAX_DEPTH else f"It has more than {_MAX_NODES} values.")
+            raise yaml.YAMLError(_TOO_DEEP if depth > _MAX_DEPTH else _TOO_MANY)
         for child in node.value if isinstance(node.value, list) else ():
             waiting += [(part, depth + 1) for part in (child if isinstance(child, tuple) else (child,))]
     return root

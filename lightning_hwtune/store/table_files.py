@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, final
 import numpy as np
 
 from lightning_hwtune.errors import MissingDependencyError, StorageError
+from lightning_hwtune.store.text_files import read_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +69,7 @@ def _require(path: Path, holds: object, text: str) -> None:
 
 def _about(path: Path) -> Mapping[str, Any]:
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise _wrong(path, f"it cannot be read as JSON: {error}") from error
     _require(path, isinstance(about, dict), "it is no mapping")
@@ -114,6 +115,7 @@ def _frame(path: Path, columns: list[str]) -> pd.DataFrame:
     """Returns a file with these columns, and at least one row."""
     import pandas as pd
 
+    _require(path, path.is_file() or not path.exists(), "it is not a regular file")
     try:
         frame = pd.read_parquet(path)
     except ImportError as error:

@@ -5,6 +5,7 @@ The texts are parsed by Hydra itself. A key keeps its `+` or `++` for the comman
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast, final
@@ -26,6 +27,7 @@ from hydra.errors import HydraException
 from lightning_hwtune.core.parameters import Choice, Float, Int, NumDevices, Parameter
 from lightning_hwtune.core.parameters.options import option_key
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms import reading
 
 __all__ = ["Key", "Search", "as_devices", "quoted", "read_search"]
 
@@ -33,6 +35,8 @@ _FORMS = (
     "interval(a,b), int(interval(a,b)), range(a,b), choice(a,b), tag(log, interval(a,b)), shuffle(...), or one value"
 )
 _TAGS = frozenset({"log"})
+_MAX_LISTED = 100_000
+_MAX_LETTERS, _MAX_DEPTH = 20_000, 30
 
 
 @final
@@ -88,14 +92,35 @@ def read_search(params: Mapping[str, Any] | None, arguments: Sequence[str], conf
     """
     parser = OverridesParser.create(config_loader=config_loader)
     search = Search()
-    for text in [*(f"{key}={_plain(value)}" for key, value in (params or {}).items()), *arguments]:
+    for text in [*itertools.starmap(_written, (params or {}).items()), *arguments]:
         try:
-            override = parser.parse_override(text)
-        except HydraException as error:
-            reason = str(error).splitlines()[0]
+            _check_size(text)
+            _take(search, parser.parse_override(text))
+        except (HydraException, ValueError, ArithmeticError, RecursionError) as error:
+            if isinstance(error, ArgumentError):
+                raise
+            reason = str(error).partition("\n")[0] or type(error).__name__
             raise ArgumentError("hydra.sweeper.params", text, _FORMS, hint=f"({reason})") from None
-        _take(search, override)
     return search
+
+
+def _written(key: str, value: Any) -> str:
+    """Returns a key and value of a configuration file as an override."""
+    with reading("hydra.sweeper.params", value, "plain values"):
+        return f"{key}={_plain(value)}"
+
+
+def _check_size(text: str) -> None:
+    """Refuses what Hydra's parser, which calls itself for each bracket, does not answer in a second or two.
+
+    Raises:
+        ValueError: the text is too long, or nested too deep.
+    """
+    if len(text) > _MAX_LETTERS:
+        raise ValueError(f"an override of more than {_MAX_LETTERS:,} letters; use interval or range for long lists")
+    depths = itertools.accumulate((letter in "([{") - (letter in ")]}") for letter in text)
+    if max(depths, default=0) > _MAX_DEPTH:
+        raise ValueError(f"lists and mappings are nested more than {_MAX_DEPTH} deep")
 
 
 def quoted(text: str) -> str:
@@ -162,12 +187,12 @@ def _interval(name: str, sweep: IntervalSweep) -> Parameter:
 
 def _range(name: str, sweep: RangeSweep) -> Parameter:
     """A range as Python has it: without its end."""
-    values = list(sweep.range())
+    values = sweep.range()
     try:
-        if len(values) > 1 and all(isinstance(value, int) for value in values):
-            low, high, step = min(values), max(values), abs(int(sweep.step))
-            return Int(int(low), int(high), log="log" in sweep.tags, step=step)
-        return Choice(values)
+        if isinstance(values, range) and values and values[0] != values[-1]:
+            low, high = sorted((values[0], values[-1]))
+            return Int(low, high, log="log" in sweep.tags, step=abs(values.step))
+        return Choice(_bounded(name, values))
     except ArgumentError as error:
         raise _located(name, error) from None
 
@@ -188,7 +213,21 @@ def _elements(override: Override) -> list[Any]:
     sweep = override.value()
     if isinstance(sweep, ChoiceSweep):
         return list(sweep.list)
-    return list(sweep.range()) if isinstance(sweep, RangeSweep) else list(override.sweep_iterator())
+    name = override.key_or_group
+    return _bounded(name, sweep.range() if isinstance(sweep, RangeSweep) else override.sweep_iterator())
+
+
+def _bounded(name: str, values: Iterable[Any]) -> list[Any]:
+    """Returns the values of a list that is written as a range.
+
+    Raises:
+        ArgumentError: they are more than anybody lists.
+    """
+    found = list(itertools.islice(values, _MAX_LISTED + 1))
+    if len(found) > _MAX_LISTED:
+        hint = "Write interval(a,b), or int(interval(a,b))."
+        raise ArgumentError(name, f"more than {_MAX_LISTED} values", f"a list of at most {_MAX_LISTED}", hint=hint)
+    return found
 
 
 def _option(element: Any, text: str) -> Any:
@@ -207,7 +246,8 @@ def as_devices(name: str, parameter: Parameter) -> NumDevices:
     Raises:
         ArgumentError: it has other values.
     """
-    values = [] if isinstance(parameter, Float) else list(parameter.levels())
+    is_countable = (parameter.n_values or _MAX_LISTED) < _MAX_LISTED
+    values = list(parameter.levels()) if is_countable and not isinstance(parameter, Float) else []
     counts = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
     if len(counts) != len(values) or not counts:
         raise ArgumentError(name, parameter, "counts of devices such as choice(1,2)")

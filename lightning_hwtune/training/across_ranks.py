@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
+import numpy as np
+
 from lightning_hwtune.forms import plain
 
 __all__ = ["Combined", "Logged", "Share", "as_number", "combine"]
@@ -74,11 +76,11 @@ class Combined:
 
 def as_number(value: Any) -> float | None:
     """Returns a single number as a float: of Python, numpy or torch; None for anything else, True and False too."""
-    if isinstance(plain(value), str | bytes | bool):
-        return None
     try:
+        if isinstance(plain(value), str | bytes | bool) or value is np.ma.masked:
+            return None
         return float(value.item() if hasattr(value, "item") else value)
-    except (TypeError, ValueError, OverflowError, RuntimeError):
+    except Exception:  # also what an object of the user's own raises
         return None
 
 
