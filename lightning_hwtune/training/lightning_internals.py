@@ -107,8 +107,9 @@ def adds_epochs(trainer: Any, horizon: int) -> bool:
 
 
 def ends_by_itself(trainer: Any) -> bool:
-    """Return whether the user's code ends the training with this epoch, as `EarlyStopping` does."""
-    return bool(trainer.should_stop) and not _unmet_minimums(trainer)
+    """Return whether the training ends with this epoch anyway, as by `EarlyStopping` or a callback's own horizon."""
+    is_last = 0 <= trainer.fit_loop.max_epochs <= trainer.current_epoch + 1
+    return is_last or (bool(trainer.should_stop) and not _unmet_minimums(trainer))
 
 
 def lift_minimums(trainer: Any) -> str:

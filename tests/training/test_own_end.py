@@ -60,12 +60,20 @@ def fit(trial: Any, *callbacks: Any, net: Any = None, **kwargs: Any) -> Any:
     return trial.fit(net or Net(), *loaders, callbacks=list(callbacks), logger=False, **kwargs)
 
 
+class ShorterHorizon(L.Callback):
+    """Trains two epochs only."""
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        trainer.fit_loop.max_epochs = 2
+
+
 OWN_ENDS: dict[str, Callable[[], L.Callback]] = {
     "patience": lambda: EarlyStopping("val_loss", patience=1, min_delta=100.0),
     "patience, at the epoch's end": lambda: EarlyStopping(
         "val_loss", patience=1, min_delta=100.0, check_on_train_epoch_end=True
     ),
     "a callback that asks": lambda: AsksToStop(2),
+    "a horizon of its own": ShorterHorizon,
     "inside the epoch": lambda: AsksToStop(2, "on_train_batch_end"),
 }
 
