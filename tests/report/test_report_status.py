@@ -20,6 +20,17 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "core"))
 from study_driver import Driver, spec
 
 
+def test_the_status_says_how_many_devices_are_drained():
+    driver = Driver(spec(), Limits(max_trials=None))
+    for devices in (1, 2):
+        driver.controller.enqueue({"lr": 0.01 * devices, "batch_size": 64, "devices": devices}, 0.0)
+    driver.fill()
+    n_events = len(driver.log)
+    assert status_record(driver.state, 1.0, 0)["reserved_devices"] == 2
+    assert status_record(driver.state, 1.0, 0, is_driven=False)["reserved_devices"] == 0
+    assert len(driver.log) == n_events
+
+
 def test_the_status_of_the_paper_study(paper):
     record = status_record(paper.state, 99.0, 123)
     expected = {
