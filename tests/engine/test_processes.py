@@ -247,7 +247,7 @@ def test_a_module_that_cannot_be_imported_is_noted_once(bench: Bench, own_server
     sink = bench.run(executor, Recorder(), bench.order(0, max_resource=1), bench.order(1, max_resource=1))
     assert [end.outcome for end in sink.ends.values()] == ["done", "done"]
     (note,) = sink.notes
-    assert "'raising_at_import' (preload): RuntimeError: not on this machine" in note
+    assert "'raising_at_import' (`preload`): RuntimeError: not on this machine" in note
 
 
 def test_waiting_for_the_server_is_no_single_wait(bench: Bench, own_server: ForkServer) -> None:

@@ -31,6 +31,24 @@ def _trial(**changes: object) -> Trial:
     return Trial(ActiveSegment(replace(_ORDER, **changes), ScriptedChannel({}), rank=0))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("text", "of_study"),
+    [
+        ("writes to /out/sweep/trial_007/checkpoints", "writes to /out/sweep/trial_*/checkpoints"),
+        ("hwtune/a/trials/007/x.log and trials/007", "hwtune/a/trials/*/x.log and trials/*"),
+        ("another trial's: trials/008, trial_0071, 007", "another trial's: trials/008, trial_0071, 007"),
+        ("`disk_budget` is 7", "`disk_budget` is 7"),
+    ],
+)
+def test_a_note_about_the_study_names_no_folder_of_its_trial(text: str, of_study: str) -> None:
+    channel = ScriptedChannel({})
+    segment = ActiveSegment(_ORDER, channel, rank=0)
+    segment.note(text, once_per="study", topic="a topic")
+    segment.note(f"{text}, again", once_per="study", topic="a topic")
+    segment.note(text)
+    assert [note.text for note in channel.said.of(Note)] == [of_study, text]
+
+
 def test_it_tells_the_order() -> None:
     trial = _trial()
     assert (trial["lr"], trial["model.width"], trial.id, trial.seed) == (0.1, 8, 7, 3)
