@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["module_flags", "restore_flags"]
+__all__ = ["UNFROZEN", "frozen_parameters", "module_flags", "restore_flags"]
+
+UNFROZEN = (
+    "parameters were unfrozen while several devices train: DDP synchronizes only the gradients of those that were "
+    "trainable when the training began, so the ranks' models differ, and a checkpoint has that of rank 0. Unfreeze "
+    "before the training begins, or use one device"
+)
 
 
 def module_flags(trainer: Any, pl_module: Any) -> dict[str, list[str]]:
@@ -16,7 +22,7 @@ def module_flags(trainer: Any, pl_module: Any) -> dict[str, list[str]]:
 
     In a checkpoint that is saved during validation the modes are left out: they are the validation's.
     """
-    frozen = [name for name, parameter in pl_module.named_parameters() if not parameter.requires_grad]
+    frozen = frozen_parameters(pl_module)
     modules = list(pl_module.named_modules())
     flags = {
         "frozen": frozen,
@@ -25,6 +31,11 @@ def module_flags(trainer: Any, pl_module: Any) -> dict[str, list[str]]:
     if trainer.training:
         flags["evaluating"] = [name for name, module in modules if not module.training]
     return flags
+
+
+def frozen_parameters(pl_module: Any) -> list[str]:
+    """Returns the names of the parameters that do not train now."""
+    return [name for name, parameter in pl_module.named_parameters() if not parameter.requires_grad]
 
 
 def restore_flags(pl_module: Any, flags: Mapping[str, list[str]]) -> None:

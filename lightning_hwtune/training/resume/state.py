@@ -35,6 +35,7 @@ class ResumeState:
         self._restored: Mapping[str, Any] = {}
         self._has_begun = False
         self._has_streams = False
+        self._unsynchronized: set[str] = set()  # parameters whose gradients DDP leaves alone
 
     def setup(self, trainer: Any, pl_module: Any) -> None:
         """Prepares a resumed fit for what Lightning restores."""
@@ -69,6 +70,8 @@ class ResumeState:
     def on_train_start(self, trainer: Any, pl_module: Any, resource: int) -> None:
         """Checks that training continues at the trial's `resource`, and makes the loaders what they were."""
         check_resumed(self._segment, self._restored, resource)
+        if "DDP" in type(trainer.strategy).__name__:
+            self._unsynchronized = set(module_flags.frozen_parameters(pl_module))
         finders.release_finders(trainer)
         if self._restored.get("wants_end"):
             trainer.should_stop = True  # it takes effect once the Trainer's minimums are reached
@@ -89,6 +92,8 @@ class ResumeState:
         """Gives the rank its own stream, now that the samplers of all ranks have drawn from the shared one."""
         order = self._segment.order
         if batch_idx == 0 and order.num_devices > 1:
+            if self._unsynchronized - set(module_flags.frozen_parameters(trainer.lightning_module)):
+                self._segment.note(module_flags.UNFROZEN, once_per="study")
             rng.seed_streams(order.seed, trainer.current_epoch, self._segment.rank)
 
     def on_train_epoch_end(self, trainer: Any) -> None:
