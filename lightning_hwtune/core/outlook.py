@@ -29,7 +29,7 @@ from lightning_hwtune.core.state import Segment, StudyState
 __all__ = ["Outlook", "outlook"]
 
 _CHEAP_SEARCHERS = ("random", "sobol", "grid")
-_SPREAD = 0.4  # of the logarithm of the pace of a new trial around that of the one trial known
+_SPREAD = 0.5  # of the logarithm of the pace of a new trial, around that of the one trial known
 _MAX_STEPS = 100_000
 _MOST_NEW = 100  # trials
 
@@ -166,5 +166,5 @@ class _Run:
             donors = self._paces.donors(segment.num_devices)
             self._like[trial_id], epoch_s = donors[int(self._rng.integers(len(donors)))]
             spread = _SPREAD / math.sqrt(len(donors))
-            self._epoch_s[trial_id] = epoch_s * math.exp(spread * float(self._rng.standard_normal()) - spread**2 / 2)
+            self._epoch_s[trial_id] = epoch_s * math.exp(spread * float(self._rng.standard_normal()))
         return self._epoch_s[trial_id]
