@@ -84,11 +84,16 @@ def check_function(train: object) -> None:
     """Refuses what cannot be called with one trial.
 
     Raises:
-        ArgumentError: it is not a function, or a function of none or several arguments.
+        ArgumentError: it is not a function, a function of none or several arguments, or one whose call runs nothing.
     """
     allowed = "a function that takes a Trial: def train(trial): ..."
     if not callable(train):
         raise ArgumentError("train", train, allowed)
+    kinds = {"a coroutine": inspect.iscoroutinefunction, "a generator": inspect.isgeneratorfunction}
+    for kind, is_of_kind in kinds.items():
+        if is_of_kind(train):
+            hint = f"It is {kind}, which trains nothing when it is called. Call it in a plain function, to its end."
+            raise ArgumentError("train", train, allowed, hint=hint)
     try:
         signature = inspect.signature(train)
     except (TypeError, ValueError):  # some built-in functions do not say what they take

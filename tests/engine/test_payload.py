@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import functools
 import pickle
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -133,6 +135,20 @@ def test_what_cannot_be_pickled_is_told(tmp_path: Path) -> None:
 def test_what_is_no_function_is_told(tmp_path: Path, value: Any) -> None:
     with pytest.raises(ArgumentError, match="a function that takes a Trial"):
         write_payload(value, tmp_path)
+
+
+async def _coroutine(trial: Any) -> None:
+    """Trains nothing when it is called."""
+
+
+def _generator(trial: Any) -> Iterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize("train", [_coroutine, _generator, functools.partial(_generator)])
+def test_a_function_that_runs_nothing_when_it_is_called_is_refused(tmp_path: Path, train: Any) -> None:
+    with pytest.raises(ArgumentError, match="trains nothing when it is called"):
+        write_payload(train, tmp_path)
 
 
 # ---------------------------------------------------------------------- functions named by their import path
