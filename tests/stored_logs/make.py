@@ -144,8 +144,9 @@ def _write(folder: Path, events: list[dict[str, Any]], calls: list[dict[str, Any
 
 def main(version: str, *names: str) -> None:
     """Writes the studies of one version, all of them unless some are named."""
-    for name, study in STUDIES.items():
+    for name, make_study in STUDIES.items():
         if not names or name in names:
+            study = make_study()
             log, calls, state = _simulate(study)
             libraries = {library: metadata.version(library) for library in study.libraries}
             end = {**end_of(state), "libraries": libraries}

@@ -6,8 +6,9 @@ become. Only names that release 0.1.0 has are used: `make.py` runs on every vers
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from lightning_hwtune.core.hardware.pool import Pool
@@ -123,31 +124,35 @@ def _prior() -> ParetoPrior:
     return ParetoPrior(tasks, Objectives([Metric("error", "min"), TrainSeconds()]), candidates=64)
 
 
-def _all() -> dict[str, Simulated]:
+def _all() -> dict[str, Callable[[], Simulated]]:
     lost = Failures(mean_s=400.0, seed=1)
     numeric, sobol, trees = ("numpy", "scipy"), ("scipy",), ("numpy", "scipy", "scikit-learn")
     small = SearchSpace(x=Choice([0.1, 0.5, 0.9]), width=Choice([8, 40]), kind=Choice(["a", "b"]))
     studies = [
-        _study("asha_one_device", ASHA(max_epochs=9), Random()),
-        _study("asha_retries", ASHA(max_epochs=9), Random(), failures=Failures(150.0, seed=2), has_faults=True),
-        _study("asha_diverging", ASHA(max_epochs=9), Random(), diverges_above=0.4),
-        _study(
-            "asha_three_counts", ASHA(max_epochs=9), Random(), 1, 2, 3,
+        partial(_study, "asha_one_device", ASHA(max_epochs=9), Random()),
+        partial(
+            _study, "asha_retries", ASHA(max_epochs=9), Random(),
+            failures=Failures(150.0, seed=2), has_faults=True,
+        ),
+        partial(_study, "asha_diverging", ASHA(max_epochs=9), Random(), diverges_above=0.4),
+        partial(
+            _study, "asha_three_counts", ASHA(max_epochs=9), Random(), 1, 2, 3,
             max_trials=16, failures=lost, has_faults=True,
         ),
-        _study("asha_two_brackets_tpe", ASHA(max_epochs=9, brackets=2), TPE(min_points=2), libraries=numeric),
-        _study(
-            "asha_stopping_sobol", ASHA(max_epochs=9, type="stopping"), Sobol(), 1, 2,
+        partial(_study, "asha_two_brackets_tpe", ASHA(max_epochs=9, brackets=2), TPE(min_points=2), libraries=numeric),
+        partial(
+            _study, "asha_stopping_sobol", ASHA(max_epochs=9, type="stopping"), Sobol(), 1, 2,
             failures=lost, libraries=sobol,
         ),
-        _study("hyperband", Hyperband(max_epochs=9), Random(), 1, 2, 3, max_trials=17, failures=lost),
-        _study("successive_halving", SuccessiveHalving(max_epochs=9), Random(), 1, 2, max_trials=9),
-        _study("pasha", PASHA(max_epochs=27), Random(), max_trials=16),
-        _study("median_stopping", MedianStopping(max_epochs=6, min_trials=3), Random(), max_trials=9),
-        _study("grid_to_the_end", RunToEnd(max_epochs=3), Grid(), space=small, has_faults=True),
-        _study("prior", ASHA(max_epochs=9, type="stopping"), _prior(), libraries=trees),
+        partial(_study, "hyperband", Hyperband(max_epochs=9), Random(), 1, 2, 3, max_trials=17, failures=lost),
+        partial(_study, "successive_halving", SuccessiveHalving(max_epochs=9), Random(), 1, 2, max_trials=9),
+        partial(_study, "pasha", PASHA(max_epochs=27), Random(), max_trials=16),
+        partial(_study, "median_stopping", MedianStopping(max_epochs=6, min_trials=3), Random(), max_trials=9),
+        partial(_study, "grid_to_the_end", RunToEnd(max_epochs=3), Grid(), space=small, has_faults=True),
+        partial(_study, "prior", ASHA(max_epochs=9, type="stopping"), _prior(), libraries=trees),
     ]  # fmt: skip
-    return {study.spec.name: study for study in studies}
+    return {study.args[0]: study for study in studies}
 
 
 STUDIES = _all()
+"""By name: what makes the study. That with the prior needs scikit-learn."""

@@ -68,8 +68,8 @@ class Stored:
 
     @property
     def other_libraries(self) -> list[str]:
-        """The libraries that its draws depend on and that are installed here in another version."""
-        return [name for name, version in self.end.get("libraries", {}).items() if metadata.version(name) != version]
+        """The libraries that its draws depend on and that are not installed here in the same version."""
+        return [name for name, version in self.end.get("libraries", {}).items() if _installed(name) != version]
 
     def state(self, n_events: int) -> StudyState:
         """Returns the state after so many events."""
@@ -108,6 +108,13 @@ class Stored:
                 found.append(number)
             course.make_call()
         return found
+
+
+def _installed(library: str) -> str | None:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 class Course:

@@ -125,7 +125,7 @@ class Square(Formula):
 @_of(SIMULATED)
 def test_the_present_code_decides_what_was_decided(stored: Stored) -> None:
     if other := stored.other_libraries:
-        pytest.skip(f"draws depend on {', '.join(other)}, which is here in another version")
+        pytest.skip(f"draws depend on {', '.join(other)}, which is not here in the same version")
     allowed = stored.unreserved_calls() if stored.version in UNSTORED_RESERVATIONS else range(len(stored.calls))
     cuts = sorted({allowed[share * len(allowed) // N_CUTS] for share in range(N_CUTS)})
     found = {cut: differences for cut in cuts if (differences := stored.differences(cut))}
@@ -138,7 +138,7 @@ def test_the_present_code_decides_what_was_decided(stored: Stored) -> None:
 @_of(SIMULATED)
 def test_a_killed_study_is_continued_to_a_valid_end(stored: Stored, tmp_path: Path) -> None:
     files = stored.put(tmp_path, len(stored.events) // 2)
-    study, clock = STUDIES[stored.name], VirtualClock()
+    study, clock = STUDIES[stored.name](), VirtualClock()
     clock.advance_to(stored.events[len(stored.events) // 2 - 1].at)
     with Session(stored.spec, files, study.limits, clock=clock) as session:
         inner = SimulatedExecutor(Formula(study.diverges_above), clock, failures=study.failures)
