@@ -16,11 +16,22 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lightning_hwtune.core.decisions import Continue, Pause, Stop
+    from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop
     from lightning_hwtune.core.hardware.pool import Pool
     from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, TrainSeconds
-    from lightning_hwtune.core.schedulers import ASHA, PASHA, Hyperband, MedianStopping, RunToEnd, SuccessiveHalving
-    from lightning_hwtune.core.searchers import TPE, Grid, ParetoPrior, Random, Sobol
+    from lightning_hwtune.core.schedulers import (
+        ASHA,
+        PASHA,
+        Hyperband,
+        MedianStopping,
+        Promotion,
+        Race,
+        RungScheduler,
+        RunToEnd,
+        Scheduler,
+        SuccessiveHalving,
+    )
+    from lightning_hwtune.core.searchers import TPE, Grid, History, ParetoPrior, Random, Searcher, Sobol
     from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, SearchSpace
     from lightning_hwtune.errors import (
         ArgumentError,
@@ -52,6 +63,7 @@ __all__ = [
     "DeviceSeconds",
     "Float",
     "Grid",
+    "History",
     "HwTuneError",
     "Hyperband",
     "Int",
@@ -65,13 +77,19 @@ __all__ = [
     "ParetoPrior",
     "Pause",
     "Pool",
+    "Promotion",
+    "Race",
     "Random",
+    "Reason",
     "RenamedArgumentError",
     "RenamedAttributeError",
     "Result",
     "RunToEnd",
     "RungCallback",
+    "RungScheduler",
+    "Scheduler",
     "SearchSpace",
+    "Searcher",
     "Sobol",
     "Stop",
     "StorageError",
@@ -93,11 +111,22 @@ __version__ = "0.1.0"
 _NAMES: dict[str, str] = {
     name: module
     for module, names in {
-        "core.decisions": ("Continue", "Pause", "Stop"),
+        "core.decisions": ("Continue", "Pause", "Reason", "Stop"),
         "core.hardware.pool": ("Pool",),
         "core.objectives": ("Cost", "DeviceSeconds", "Metric", "TrainSeconds"),
-        "core.schedulers": ("ASHA", "PASHA", "Hyperband", "MedianStopping", "RunToEnd", "SuccessiveHalving"),
-        "core.searchers": ("TPE", "Grid", "ParetoPrior", "Random", "Sobol"),
+        "core.schedulers": (
+            "ASHA",
+            "PASHA",
+            "Hyperband",
+            "MedianStopping",
+            "Promotion",
+            "Race",
+            "RungScheduler",
+            "RunToEnd",
+            "Scheduler",
+            "SuccessiveHalving",
+        ),
+        "core.searchers": ("TPE", "Grid", "History", "ParetoPrior", "Random", "Searcher", "Sobol"),
         "core.space": ("Choice", "Float", "Int", "NumDevices", "SearchSpace"),
         "errors": tuple(name for name in __all__ if name.endswith("Error")),
         "study": ("Result", "Study"),

@@ -155,6 +155,7 @@ class Study:
             max_retries=max_retries,
             max_failures=max_failures,
         )
+        self._spec.check_rebuilds()
         self._asked: OpenSession | None = None
         self._replayed()  # refuses a stored study with other settings
 

@@ -15,8 +15,8 @@ from typing import Any, Self, final
 from lightning_hwtune.core.hardware.allocation import AllocationPolicy, allocation_for
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Objectives, TrainSeconds
-from lightning_hwtune.core.schedulers import Race, Scheduler, scheduler_from_settings
-from lightning_hwtune.core.searchers import Searcher, searcher_from_settings
+from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Race, Scheduler, scheduler_from_settings
+from lightning_hwtune.core.searchers import SEARCHER_REGISTRY, Searcher, searcher_from_settings
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, StorageError
 from lightning_hwtune.forms import FORMS
@@ -138,6 +138,15 @@ class StudySpec:
                 hint="Cost is device-seconds times a constant price.",
             )
 
+    def check_rebuilds(self) -> None:
+        """Refuses parts of a user's own that no other process could rebuild from the log.
+
+        Raises:
+            ArgumentError: which one, why, and what to do.
+        """
+        SCHEDULER_REGISTRY.check(self.scheduler)
+        SEARCHER_REGISTRY.check(self.searcher)
+
     @property
     def allocation(self) -> AllocationPolicy:
         """How many devices trials get."""
@@ -150,8 +159,8 @@ class StudySpec:
             "space": self.space.to_dict(),
             "global_batch_sizes": list(self.space.batch_size_keys),
             "objectives": self.objectives.to_dict(),
-            "scheduler": self.scheduler.settings(),
-            "searcher": self.searcher.settings(),
+            "scheduler": SCHEDULER_REGISTRY.stored(self.scheduler),
+            "searcher": SEARCHER_REGISTRY.stored(self.searcher),
             "pool": self.pool.to_dict(),
             "seed": self.seed,
             "batch": self.batch,
@@ -185,8 +194,8 @@ class StudySpec:
             text = f"the stored study is newer than this version, which does not know its setting `{error.given}`"
             raise StorageError(text) from error
         except (AttributeError, LookupError, TypeError, ValueError) as error:
-            text = "the study's settings cannot be read: the stored study is newer than this version, or damaged"
-            raise StorageError(f"{text} ({error})") from error
+            why = "it is newer than this version or damaged, or uses a class that is not installed here"
+            raise StorageError(f"the study's settings cannot be read: {why} ({error})") from error
 
     def race(self) -> Race:
         """Returns the race of this study with empty rungs; it keeps front members where the searcher wants it."""
@@ -198,8 +207,8 @@ class StudySpec:
         mine, theirs = self.to_dict(), given.to_dict()
         found = {f"space.{key}": pair for key, pair in self.space.differences(given.space).items()}
         if self.searcher.keeps_front:  # keeps the front in any case, and older logs say so here
-            mine["scheduler"] = self.scheduler.keeping_front().settings()
-            theirs["scheduler"] = given.scheduler.keeping_front().settings()
+            mine["scheduler"] = SCHEDULER_REGISTRY.stored(self.scheduler.keeping_front())
+            theirs["scheduler"] = SCHEDULER_REGISTRY.stored(given.scheduler.keeping_front())
         found |= _differing("scheduler", mine["scheduler"], theirs["scheduler"])
         for key in ("objectives", "seed", "batch"):
             if mine[key] != theirs[key]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lightning_hwtune.entry.output import Format, write
-from lightning_hwtune.errors import ArgumentError, nearest
+from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.names import refuse_unknown
 
 if TYPE_CHECKING:
@@ -143,27 +143,27 @@ def part(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def _scheduler(text: str, table: Table) -> Scheduler:
-    from lightning_hwtune.core.schedulers import scheduler_from_settings
+    from lightning_hwtune.core.schedulers import SCHEDULERS, scheduler_from_settings
 
     name, options = part(text)
     for key in ("max_steps", "max_samples"):
         if key in options:
             allowed = f"max_epochs, from 1 to {table.max_resource}: it counts the resources of the table ({table.unit})"
             raise ArgumentError(f"scheduler: {key}", options[key], allowed, hint="Leave it out for all of them.")
-    return scheduler_from_settings({"name": name.replace("-", "_"), "max_epochs": table.max_resource, **options})
+    short = name.replace("-", "_")
+    given = {"name": short if short in SCHEDULERS else name, "max_epochs": table.max_resource, **options}
+    return scheduler_from_settings(given)
 
 
 def _searcher(text: str, table: Table) -> Searcher:
     from lightning_hwtune.core.searchers import Listed
-    from lightning_hwtune.settings.study_settings import SEARCHERS
+    from lightning_hwtune.settings.study_settings import FILE_SEARCHERS
 
     name, options = part(text)
     if name == "table":
         refuse_unknown(name, options)
         return Listed(table.configs)
-    if name not in SEARCHERS:
-        raise ArgumentError("searcher", name, f"table, {', '.join(SEARCHERS)}{nearest(name, SEARCHERS)}")
-    return SEARCHERS[name](**options)
+    return FILE_SEARCHERS.rebuilt({"name": name, **options})
 
 
 def _prior(prior_tasks: str, task: str, searcher: str, table: Table, chosen: Objectives) -> Searcher:

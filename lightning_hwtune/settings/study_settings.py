@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar, final
 from lightning_hwtune.core.hardware.allocation import allocation_for
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, Objective, Objectives, TrainSeconds
-from lightning_hwtune.core.schedulers import SCHEDULERS, Scheduler, scheduler_or_horizon
+from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, SCHEDULERS, Scheduler, scheduler_or_horizon
 from lightning_hwtune.core.searchers import TPE, Grid, Random, Searcher, Sobol
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
@@ -25,15 +25,27 @@ from lightning_hwtune.engine.payload import ImportedFunction
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, nearest
 from lightning_hwtune.forms import FORMS, Form, one_of, parse_bytes, parse_duration
 from lightning_hwtune.names import refuse_unknown_keys
+from lightning_hwtune.plugins import Registry
 from lightning_hwtune.settings.overrides import apply_overrides, parse_overrides
 from lightning_hwtune.settings.plain_data import plain_data, read_yaml
 from lightning_hwtune.settings.run_rules import check_run
 from lightning_hwtune.store.files import StudyFiles
 
-__all__ = ["FILE_FORMS", "SCHEDULERS", "SEARCHERS", "StudySettings", "in_file", "options", "read_study_file"]
+__all__ = [
+    "FILE_FORMS",
+    "FILE_SEARCHERS",
+    "SCHEDULERS",
+    "SEARCHERS",
+    "StudySettings",
+    "in_file",
+    "options",
+    "read_study_file",
+]
 
-SEARCHERS: Mapping[str, Callable[..., Searcher]] = {cls.name: cls for cls in (Random, Sobol, Grid, TPE)}
+SEARCHERS: Mapping[str, type[Searcher]] = {cls.name: cls for cls in (Random, Sobol, Grid, TPE)}
 """Name in study files -> class."""
+
+FILE_SEARCHERS = Registry[Searcher]("searcher", "hwtune.searchers", Searcher, SEARCHERS)
 
 _IMPORT_PATH = re.compile(r"\w+(\.\w+)*:\w+")
 _MEASURED: Mapping[str, Callable[[], Objective]] = {cls.name: cls for cls in (TrainSeconds, DeviceSeconds, Cost)}
@@ -271,13 +283,13 @@ class StudySettings:
         return Objectives([_objective(item) for item in self.objectives])
 
     def _scheduler(self, form: Mapping[str, Any] | str) -> Scheduler:
-        return _named("scheduler", SCHEDULERS, form)
+        return _named("scheduler", SCHEDULER_REGISTRY, form)
 
     def _horizon(self) -> dict[str, int | None]:
         return {"max_epochs": self.max_epochs, "max_steps": self.max_steps, "max_samples": self.max_samples}
 
     def _searcher(self) -> Searcher:
-        return _named("searcher", SEARCHERS, self.searcher)
+        return _named("searcher", FILE_SEARCHERS, self.searcher)
 
 
 def options(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -292,15 +304,13 @@ def _build(key: str, cls: Callable[..., _T], given: Mapping[str, Any]) -> _T:
         return cls(**given)
 
 
-def _named(key: str, registry: Mapping[str, Callable[..., _T]], given: Mapping[str, Any] | str) -> _T:
+def _named(key: str, registry: Registry[_T], given: Mapping[str, Any] | str) -> _T:
     """Makes the part that `name` says; a bare text is a name without options."""
     form = {"name": given} if isinstance(given, str) else dict(given)
     name = form.pop("name", None)
-    if not isinstance(name, str) or name not in registry:
-        allowed = f"{', '.join(registry)}{nearest(str(name), registry)}"
-        hint = f"Write `name: {form['type']}`." if form.get("type") in registry else ""
-        raise ArgumentError(f"{key}.name", name, allowed, hint=hint)
-    return _build(key, registry[name], form)
+    if name is None and form.get("type") in registry.own:
+        raise ArgumentError(f"{key}.name", name, ", ".join(registry.names), hint=f"Write `name: {form['type']}`.")
+    return _build(key, registry.find(name, f"{key}.name"), form)
 
 
 def _objective(item: object) -> Objective:

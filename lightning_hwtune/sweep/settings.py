@@ -12,7 +12,7 @@ from typing import Any, Self, final
 from omegaconf import DictConfig
 
 from lightning_hwtune.core.objectives import Objectives
-from lightning_hwtune.core.schedulers import SCHEDULERS
+from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import FORMS, Form
@@ -170,8 +170,8 @@ class SweepSettings:
             )
         form = {"name": given} if isinstance(given, str) else dict(given)
         form |= horizons
-        named = SCHEDULERS.get(str(form.get("name")))
-        if named is None or any(form.get(f"max_{unit}") is not None for unit in ("steps", "samples")):
+        SCHEDULER_REGISTRY.find(form.get("name"), "hydra.sweeper.hwtune.scheduler.name")
+        if any(form.get(f"max_{unit}") is not None for unit in ("steps", "samples")):
             return form
         epochs = form.get("max_epochs", horizon)
         if horizon is not None and epochs != horizon:

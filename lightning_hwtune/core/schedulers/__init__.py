@@ -12,12 +12,14 @@ from lightning_hwtune.core.schedulers.median_stopping import MedianStopping
 from lightning_hwtune.core.schedulers.pasha import PASHA
 from lightning_hwtune.core.schedulers.run_to_end import RunToEnd
 from lightning_hwtune.core.schedulers.successive_halving import SuccessiveHalving
-from lightning_hwtune.errors import ArgumentError, nearest
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.plugins import Registry
 
 __all__ = [
     "ASHA",
     "PASHA",
     "SCHEDULERS",
+    "SCHEDULER_REGISTRY",
     "Hyperband",
     "MedianStopping",
     "Promotion",
@@ -37,6 +39,9 @@ SCHEDULERS: Mapping[str, type[Scheduler]] = {
 }
 """Name in study files and in the log -> class."""
 
+SCHEDULER_REGISTRY = Registry[Scheduler]("scheduler", "hwtune.schedulers", Scheduler, SCHEDULERS)
+"""These, those of installed entry points, and any that has an import path."""
+
 
 def scheduler_from_settings(settings: Mapping[str, Any]) -> Scheduler:
     """Returns the scheduler whose `settings()` these are; settings that are left out take their defaults.
@@ -44,19 +49,16 @@ def scheduler_from_settings(settings: Mapping[str, Any]) -> Scheduler:
     Raises:
         ArgumentError: an unknown name, or a setting that is not allowed.
     """
-    name = settings.get("name")
-    if not isinstance(name, str) or name not in SCHEDULERS:
-        raise ArgumentError("scheduler", name, f"{', '.join(SCHEDULERS)}{nearest(str(name), SCHEDULERS)}")
-    return SCHEDULERS[name](**{key: value for key, value in settings.items() if key != "name"})
+    return SCHEDULER_REGISTRY.rebuilt(settings)
 
 
 def call_text(settings: Mapping[str, Any]) -> str:
     """Returns the call that makes the scheduler with these settings, without those that are defaults."""
-    name = settings["name"]
+    name, cls = settings["name"], SCHEDULER_REGISTRY.find(settings["name"])
     horizon = {key: settings[key] for key in _HORIZONS if settings.get(key) is not None}
-    defaults = SCHEDULERS[name](**horizon).settings()
+    defaults = {**cls(**horizon).settings(), "name": name}
     given = horizon | {key: value for key, value in settings.items() if value != defaults.get(key)}
-    return f"{SCHEDULERS[name].__name__}({', '.join(f'{key}={value!r}' for key, value in given.items())})"
+    return f"{cls.__name__}({', '.join(f'{key}={value!r}' for key, value in given.items())})"
 
 
 def scheduler_or_horizon(

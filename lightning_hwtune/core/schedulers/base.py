@@ -9,7 +9,6 @@ that is how a killed study continues from its log. On a report at a rung `record
 from __future__ import annotations
 
 import abc
-import dataclasses
 from collections.abc import Container, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from fractions import Fraction
@@ -25,6 +24,7 @@ from lightning_hwtune.core.ranking.within import DEFAULT_WITHIN
 from lightning_hwtune.core.schedulers.ladder import Ladder
 from lightning_hwtune.core.schedulers.rungs import exact_eta, horizon, plain_eta, rung_levels
 from lightning_hwtune.forms import FORMS
+from lightning_hwtune.plugins import init_arguments
 
 __all__ = ["Promotion", "Race", "RungScheduler", "Scheduler"]
 
@@ -46,8 +46,8 @@ class Promotion:
 class Scheduler(abc.ABC):
     """Settings of a rule that decides when a trial is paused, promoted or stopped.
 
-    A subclass is a frozen dataclass: its fields are its settings. It sets `name`, by which the log knows it, and
-    implements `start`; it replaces `rungs` if trials are judged before the end.
+    A subclass is a frozen dataclass: its fields are its settings. It implements `start`, and `rungs` if trials are
+    judged before the end. The log knows a class that is not of this package by its import path.
 
     Args:
         max_epochs, max_steps, max_samples: the full training, in exactly one of these units.
@@ -56,7 +56,7 @@ class Scheduler(abc.ABC):
         ladder: the levels at which trials are judged.
     """
 
-    name: ClassVar[str]
+    name: ClassVar[str] = "scheduler"
     max_epochs: int | None = None
     _: KW_ONLY
     max_steps: int | None = None
@@ -122,8 +122,7 @@ class Scheduler(abc.ABC):
 
     def settings(self) -> dict[str, Any]:
         """Returns plain data for the log, with the key `name`; `scheduler_from_settings` reads it back."""
-        own = {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.init}
-        given = {key: value for key, value in own.items() if key not in _HORIZON or value is not None}
+        given = {key: v for key, v in init_arguments(self).items() if key not in _HORIZON or v is not None}
         plain = {key: plain_eta(value) if isinstance(value, Fraction) else value for key, value in given.items()}
         return {"name": self.name, **plain}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,11 +12,28 @@ from lightning_hwtune.core.searchers.prior import ParetoPrior
 from lightning_hwtune.core.searchers.random import Random
 from lightning_hwtune.core.searchers.sobol import Sobol
 from lightning_hwtune.core.searchers.tpe import TPE
-from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.plugins import Registry
 
-__all__ = ["TPE", "Grid", "History", "Listed", "ParetoPrior", "Random", "Searcher", "Sobol", "searcher_from_settings"]
+__all__ = [
+    "SEARCHER_REGISTRY",
+    "TPE",
+    "Grid",
+    "History",
+    "Listed",
+    "ParetoPrior",
+    "Random",
+    "Searcher",
+    "Sobol",
+    "searcher_from_settings",
+]
 
-_SEARCHERS: dict[str, type[Searcher]] = {cls.name: cls for cls in (Random, Sobol, Grid, TPE, ParetoPrior, Listed)}
+SEARCHER_REGISTRY = Registry[Searcher](
+    "searcher",
+    "hwtune.searchers",
+    Searcher,
+    {cls.name: cls for cls in (Random, Sobol, Grid, TPE, ParetoPrior, Listed)},
+)
+"""Those of this package, those of installed entry points, and any that has an import path."""
 
 
 def searcher_from_settings(settings: Mapping[str, Any]) -> Searcher:
@@ -26,12 +42,4 @@ def searcher_from_settings(settings: Mapping[str, Any]) -> Searcher:
     Raises:
         ArgumentError: an unknown name or setting.
     """
-    name = settings.get("name")
-    if name not in _SEARCHERS:
-        raise ArgumentError("searcher", name, ", ".join(_SEARCHERS))
-    arguments = {key: value for key, value in settings.items() if key != "name"}
-    try:
-        return _SEARCHERS[name](**arguments)
-    except TypeError:
-        known = ", ".join(inspect.signature(_SEARCHERS[name]).parameters) or "none"
-        raise ArgumentError(f"searcher {name}", arguments, f"the settings {known}") from None
+    return SEARCHER_REGISTRY.rebuilt(settings)

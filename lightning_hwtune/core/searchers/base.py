@@ -18,6 +18,7 @@ import numpy.typing as npt
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.record import TrialRecord
 from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.plugins import init_arguments
 
 __all__ = ["History", "Searcher"]
 
@@ -56,18 +57,20 @@ class History:
 
 
 class Searcher(abc.ABC):
-    """Proposes configurations. Subclasses hold settings only, and set `name`, by which the log knows them.
+    """Proposes configurations.
+
+    A subclass holds settings only: each argument of its constructor, as plain data, in an attribute of the same name.
+    The log knows a class that is not of this package by its import path.
 
     Attributes:
         keeps_front: True if its draws are so good that a scheduler should stop no member of a rung's front.
     """
 
     __slots__ = ()
-    name: ClassVar[str]
+    name: ClassVar[str] = "searcher"
     keeps_front: ClassVar[bool] = False
 
-    @abc.abstractmethod
-    def check(self, space: SearchSpace) -> None:
+    def check(self, space: SearchSpace) -> None:  # noqa: B027 - some search any space
         """Refuses a space that this searcher cannot search, before the study begins.
 
         Raises:
@@ -88,6 +91,6 @@ class Searcher(abc.ABC):
         None = there is no further configuration, at this or any later draw.
         """
 
-    @abc.abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Returns plain data for the log, with the key `name`; `searcher_from_settings` reads it back."""
+        """Returns plain data for the log: `name`, and the arguments from which the constructor makes it again."""
+        return {"name": self.name, **init_arguments(self)}

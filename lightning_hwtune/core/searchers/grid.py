@@ -49,10 +49,6 @@ class Grid(Searcher):
         grid, order = _shuffled(space, self.points_per_float, seed)
         return next_of(grid, order, draw, history)
 
-    def settings(self) -> dict[str, Any]:
-        """Returns plain data for the log."""
-        return {"name": self.name, "points_per_float": self.points_per_float}
-
 
 @functools.lru_cache(maxsize=2)
 def _shuffled(space: SearchSpace, points_per_float: int, seed: int) -> tuple[Combinations, npt.NDArray[np.int64]]:

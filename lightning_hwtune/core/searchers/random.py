@@ -50,10 +50,6 @@ class Random(Searcher):
         grid, order = _shuffled(space, seed)
         return next_of(grid, order, draw, history)
 
-    def settings(self) -> dict[str, Any]:
-        """Returns plain data for the log."""
-        return {"name": self.name}
-
 
 @functools.lru_cache(maxsize=2)
 def _shuffled(space: SearchSpace, seed: int) -> tuple[Combinations, npt.NDArray[np.int64]]:

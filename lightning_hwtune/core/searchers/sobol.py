@@ -62,10 +62,6 @@ class Sobol(Searcher):
             n_points *= 2
         return _config(space, _points(len(space), seed, n_points)[numbers[draw]])
 
-    def settings(self) -> dict[str, Any]:
-        """Returns plain data for the log."""
-        return {"name": self.name}
-
 
 def _config(space: SearchSpace, point: npt.NDArray[np.float64]) -> dict[str, Any]:
     return {name: space[name].quantile(share) for name, share in zip(space, point.tolist(), strict=True)}

@@ -1,0 +1,188 @@
+"""Classes that users bring: found by the name of an entry point or by an import path, and rebuilt from the log.
+
+The log of a study names a class of this package by its short name, "asha", and any other class by its import path,
+"my_rules.halving:Halving". Its settings are the arguments of its constructor, read from the attributes of the same
+names. What could not be rebuilt so is refused when the study is made, not when it is read.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast, final
+
+from lightning_hwtune.errors import ArgumentError, nearest
+
+__all__ = ["Registry", "import_path", "init_arguments"]
+
+T = TypeVar("T")
+
+
+@final
+@dataclass(frozen=True)
+class Registry(Generic[T]):
+    """The classes of one kind.
+
+    Attributes:
+        kind: what they are called in messages, e.g. "scheduler". group: of their entry points.
+        base: the class that all of them derive from. own: those of this package, by name.
+    """
+
+    kind: str
+    group: str
+    base: type
+    own: Mapping[str, type[T]]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of this package, and those of installed entry points."""
+        return (*self.own, *(entry.name for entry in self._entries() if entry.name not in self.own))
+
+    def find(self, name: object, argument: str = "") -> type[T]:
+        """Returns the class of a short name, of an entry point, or of an import path "module:Class" or "module.Class".
+
+        Args:
+            argument: what messages call it; "" = its kind.
+
+        Raises:
+            ArgumentError: there is none of that name, it cannot be imported, or it is something else.
+        """
+        argument = argument or self.kind
+        if isinstance(name, str) and name in self.own:
+            return self.own[name]
+        for entry in self._entries():
+            if entry.name == name:
+                return self._checked(argument, entry.value, _loaded(argument, entry.value, self.kind))
+        if not isinstance(name, str) or not _is_path(name):
+            allowed = f"{', '.join(self.names)}, or an import path such as my_module:MyClass"
+            raise ArgumentError(argument, name, f"{allowed}{nearest(str(name), self.names)}")
+        return self._checked(argument, name, _loaded(argument, name, self.kind))
+
+    def name_of(self, cls: type[T]) -> str:
+        """Returns the name by which the log knows this class."""
+        own = next((name for name, known in self.own.items() if known is cls), None)
+        return own or import_path(cls)
+
+    def stored(self, part: T) -> dict[str, Any]:
+        """Returns plain data for the log: the name of its class, and its settings."""
+        settings: Mapping[str, Any] = part.settings()  # type: ignore[attr-defined]
+        return {**settings, "name": self.name_of(type(part))}
+
+    def rebuilt(self, data: Mapping[str, Any]) -> T:
+        """Returns what `stored` described; settings that are left out take their defaults.
+
+        Raises:
+            ArgumentError: an unknown name, or a setting that is not allowed.
+        """
+        cls, given = self.find(data.get("name")), {key: value for key, value in data.items() if key != "name"}
+        try:
+            return cls(**given)
+        except TypeError as error:
+            if isinstance(error, ValueError) or type(error) is not TypeError:
+                raise
+            known = ", ".join(_parameters(cls)) or "none"
+            raise ArgumentError(f"{self.kind} {data['name']}", given, f"the settings {known}") from None
+
+    def check(self, part: T) -> None:
+        """Refuses a part that another process could not rebuild from the log.
+
+        Raises:
+            ArgumentError: why, and what to do.
+        """
+        cls = type(part)
+        if cls in self.own.values():
+            return
+        name = f"{cls.__name__} of {cls.__module__}"
+        allowed = f"a {self.kind} that `hwtune status` and the next session can rebuild"
+        if cls.__module__ == "__main__":
+            hint = (
+                f"{cls.__name__} is defined in this script or notebook, which other processes cannot import. Move the "
+                f"class to a module beside it, e.g. my_{self.kind}.py, and import it from there."
+            )
+            raise ArgumentError(self.kind, _Named(name), allowed, hint=hint)
+        if "<locals>" in cls.__qualname__:
+            hint = f"{cls.__name__} is defined inside a function. Move the class to the top level of its module."
+            raise ArgumentError(self.kind, _Named(name), allowed, hint=hint)
+        found = self.find(import_path(cls))
+        if found is not cls:
+            hint = f"{import_path(cls)} is another class; was the module reloaded after the object was made?"
+            raise ArgumentError(self.kind, _Named(name), allowed, hint=hint)
+        try:
+            stored = self.stored(part)
+            plain = json.loads(json.dumps(stored, allow_nan=False))
+        except (AttributeError, TypeError, ValueError, RecursionError) as error:
+            hint = (
+                f"Its settings are no plain data: {error}. Keep each argument of the constructor in an attribute of "
+                "the same name, as a number, a text, a list or a mapping; or write `settings`."
+            )
+            raise ArgumentError(self.kind, _Named(name), allowed, hint=hint) from None
+        try:
+            again = json.loads(json.dumps(self.stored(self.rebuilt(plain))))
+        except Exception as error:
+            hint = f"Made again from its settings {plain}, it raises {type(error).__name__}: {error}"
+            raise ArgumentError(self.kind, _Named(name), allowed, hint=hint) from error
+        if again != plain:
+            hint = f"Its settings are {plain}; made again from them, it has {again}."
+            raise ArgumentError(self.kind, _Named(name), allowed, hint=hint)
+
+    def _checked(self, argument: str, name: str, found: object) -> type[T]:
+        if isinstance(found, type) and issubclass(found, self.base) and not inspect.isabstract(found):
+            return cast("type[T]", found)
+        missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
+        hint = f"It lacks {missing}." if missing and isinstance(found, type) and issubclass(found, self.base) else ""
+        raise ArgumentError(argument, name, f"a class that derives from {self.base.__name__}", hint=hint)
+
+    def _entries(self) -> importlib.metadata.EntryPoints:
+        return importlib.metadata.entry_points(group=self.group)
+
+
+class _Named:
+    """Shows a text as it is in a message."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def import_path(cls: type) -> str:
+    """Returns "module:Class"."""
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def init_arguments(part: object) -> dict[str, Any]:
+    """Returns the arguments of its constructor, read from the attributes of the same names.
+
+    Raises:
+        AttributeError: an argument is kept under another name.
+    """
+    return {name: getattr(part, name) for name in _parameters(type(part))}
+
+
+def _parameters(cls: type) -> list[str]:
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [name for name, item in inspect.signature(cls).parameters.items() if item.kind not in variadic]
+
+
+def _is_path(name: str) -> bool:
+    module, _, attribute = name.partition(":") if ":" in name else name.rpartition(".")
+    return bool(module and attribute) and all(part.isidentifier() for part in f"{module}.{attribute}".split("."))
+
+
+def _loaded(argument: str, path: str, kind: str) -> object:
+    """Imports what an import path names."""
+    module, _, attribute = path.partition(":") if ":" in path else path.rpartition(".")
+    try:
+        found: object = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        hint = f"{why}. Install the package, or run where its module can be imported."
+        raise ArgumentError(argument, path, f"the import path of a {kind}", hint=hint) from error
+    return found

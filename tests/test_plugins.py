@@ -1,0 +1,265 @@
+"""Searchers and schedulers of third parties: installed, named by entry points or import paths, killed and continued."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import lightning_hwtune as hwt
+from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY
+from lightning_hwtune.core.searchers import SEARCHER_REGISTRY
+from lightning_hwtune.errors import ArgumentError
+
+PAGE = Path(__file__).parents[1] / "docs" / "plugins.md"
+BLOCKS = re.compile(r'^```python title="(\w+\.py)"\n(.*?)^```', re.MULTILINE | re.DOTALL)
+HWTUNE = [sys.executable, "-m", "lightning_hwtune"]
+
+_TRAIN = """
+import os, signal, time
+from pathlib import Path
+
+def train(trial):
+    kill = Path("kill")
+    for epoch in range(1, 10):
+        if kill.exists() and trial.id == 3 and epoch == 2:
+            kill.unlink()
+            os.kill(int(Path("pid").read_text()), signal.SIGKILL)
+            time.sleep(60)
+        if trial.report(epoch, loss=(trial["x"] - 0.3) ** 2 + 1 / epoch).kind != "continue":
+            return
+"""
+
+
+_PROJECT = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "halving-rules"
+version = "1.0"
+
+[project.entry-points."hwtune.searchers"]
+corners = "my_search:Corners"
+
+[project.entry-points."hwtune.schedulers"]
+better_half = "my_rules:BetterHalf"
+
+[tool.hatch.build.targets.wheel]
+only-include = ["my_search.py", "my_rules.py"]
+"""
+
+
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The two modules of the guide's page, as a user writes them."""
+    folder = tmp_path_factory.mktemp("modules")
+    for title, text in BLOCKS.findall(PAGE.read_text(encoding="utf-8")):
+        (folder / title).write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def installed(modules: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as a wheel, installed into a folder of its own."""
+    source, folder = tmp_path_factory.mktemp("source") / "plugins", tmp_path_factory.mktemp("installed")
+    shutil.copytree(modules, source)
+    (source / "pyproject.toml").write_text(_PROJECT)
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel"], cwd=source, check=True)
+    [wheel] = (source / "dist").glob("*.whl")
+    command = ["pip", "install", "--quiet", "--no-index", "--no-deps", "--target", str(folder), str(wheel)]
+    subprocess.run([sys.executable, "-m", *command], check=True)
+    return folder
+
+
+def hwtune(folder: Path, path: Path, *words: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(path), os.environ.get("PYTHONPATH", "")])}
+    return subprocess.Popen(
+        [*HWTUNE, *words], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finished(folder: Path, path: Path, *words: str) -> str:
+    process = hwtune(folder, path, *words)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    return output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("place", "searcher", "scheduler"),
+    [("installed", "corners", "better_half"), ("modules", "my_search:Corners", "my_rules.BetterHalf")],
+    ids=["entry points", "import paths"],
+)
+def test_a_study_with_both_is_killed_read_and_continued(
+    place: str, searcher: str, scheduler: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    path: Path = request.getfixturevalue(place)
+    (tmp_path / "job.py").write_text(_TRAIN)
+    study = {
+        "study": "halves", "train": "job:train", "space": {"x": {"type": "float", "low": 0, "high": 1}},
+        "objectives": [{"metric": "loss", "mode": "min"}], "searcher": {"name": searcher, "margin": 0.2},
+        "scheduler": {"name": scheduler, "max_epochs": 9, "slack": 0.1}, "pool": {"accelerator": "cpu", "devices": 1},
+        "max_trials": 6,
+    }  # fmt: skip
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    (tmp_path / "kill").touch()
+    process = hwtune(tmp_path, path, "run", "study.yaml", "--no-check")
+    (tmp_path / "pid").write_text(str(process.pid))
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+
+    assert json.loads(finished(tmp_path, path, "status", "--format", "json"))["state"] != "finished"
+    assert "against the median" in finished(tmp_path, path, "why", "0")
+    finished(tmp_path, path, "front", "--at", "any")
+    finished(tmp_path, path, "run", "study.yaml", "--no-check")
+    trials = json.loads(finished(tmp_path, path, "trials", "--format", "json"))
+    assert [round(trial["config"]["x"], 6) for trial in trials] == [0.8, 0.2] * 3
+    assert {trial["state"] for trial in trials} <= {"completed", "stopped"}
+
+
+@dataclass(frozen=True)
+class Corners(hwt.Searcher):
+    """Only the two ends."""
+
+    first: int = 0
+
+    def propose(self, space: Any, draw: int, seed: int, history: Any) -> dict[str, Any]:
+        return {name: space[name].quantile(0.01 if (draw + self.first) % 2 else 0.99) for name in space}
+
+
+class Plain(hwt.Searcher):
+    """No dataclass; its argument is in the attribute of the same name."""
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+
+    def propose(self, space: Any, draw: int, seed: int, history: Any) -> dict[str, Any]:
+        return {name: space[name].quantile(self.share) for name in space}
+
+
+class Hiding(Plain):
+    """Keeps its argument elsewhere."""
+
+    def __init__(self, portion: float) -> None:
+        super().__init__(portion)
+
+
+class Forgetting(Plain):
+    """Its settings lack an argument."""
+
+    def settings(self) -> dict[str, Any]:
+        return {"name": "forgetting"}
+
+
+class Drifting(Plain):
+    """Does not come back as it was."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__(share / 2)
+
+
+def study(folder: Path, **parts: Any) -> hwt.Study:
+    return hwt.Study("s", {"x": hwt.Float(0, 1)}, [hwt.Metric("loss", "min")], max_epochs=3, dir=folder, **parts)
+
+
+@pytest.mark.parametrize("searcher", [Corners(), Corners(first=1), Plain(0.25)], ids=repr)
+def test_what_has_an_import_path_comes_back_from_the_log(searcher: hwt.Searcher) -> None:
+    stored = json.loads(json.dumps(SEARCHER_REGISTRY.stored(searcher)))
+    assert stored["name"] == f"{type(searcher).__module__}:{type(searcher).__name__}"
+    again = SEARCHER_REGISTRY.rebuilt(stored)
+    assert (type(again), again.settings()) == (type(searcher), searcher.settings())
+
+
+def test_a_study_with_a_searcher_of_this_module_is_read_and_continued(tmp_path: Path) -> None:
+    def train(trial: Any) -> None:
+        for epoch in (1, 2, 3):
+            if trial.report(epoch, loss=trial["x"] / epoch).kind != "continue":
+                return
+
+    for n_trials in (2, 4):
+        study(tmp_path, searcher=Corners()).run(train, max_trials=n_trials, executor="inline", check=False)
+    read = hwt.Study.load("s", tmp_path)
+    assert [trial.config["x"] for trial in read.state().trials] == [0.99, 0.01, 0.99, 0.01]
+
+
+@pytest.mark.parametrize(
+    ("searcher", "says"),
+    [
+        (Hiding(0.5), "no attribute 'portion'"),
+        (Forgetting(0.5), "the settings share"),
+        (Drifting(0.5), "made again from them"),
+        (Plain(lambda: 0), "no plain data"),  # type: ignore[arg-type]
+        (Plain(float("nan")), "no plain data"),
+    ],
+)
+def test_what_could_not_be_rebuilt_is_refused_when_the_study_is_made(
+    tmp_path: Path, searcher: hwt.Searcher, says: str
+) -> None:
+    with pytest.raises(ArgumentError, match=says):
+        study(tmp_path, searcher=searcher)
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_class_inside_a_function_is_refused(tmp_path: Path) -> None:
+    class Inside(Corners):
+        pass
+
+    with pytest.raises(ArgumentError, match="defined inside a function"):
+        study(tmp_path, searcher=Inside())
+
+
+def test_a_class_of_a_script_or_notebook_is_refused(tmp_path: Path) -> None:
+    script = """
+        import lightning_hwtune as hwt
+
+        class Mine(hwt.Searcher):
+            def propose(self, space, draw, seed, history):
+                return {"x": 0.5}
+
+        try:
+            hwt.Study("s", {"x": hwt.Float(0, 1)}, [hwt.Metric("loss", "min")], max_epochs=3, searcher=Mine())
+        except hwt.ArgumentError as error:
+            print(error)
+        """
+    (tmp_path / "script.py").write_text(textwrap.dedent(script))
+    output = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "Move the class to a module beside it, e.g. my_searcher.py" in output.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("no_such_module:Mine", "No module named 'no_such_module'"),
+        ("json:JSONDecoder", "derives from Searcher"),
+        ("json:nothing", "no attribute 'nothing'"),
+        ("lightning_hwtune.core.searchers.base:Searcher", "It lacks propose"),
+        ("randm", "random"),
+        ("a b", "import path such as"),
+        (None, "import path such as"),
+        (3, "import path such as"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_answered(name: Any, says: str) -> None:
+    with pytest.raises(ArgumentError, match=says):
+        SEARCHER_REGISTRY.find(name)
+
+
+def test_a_surplus_setting_is_answered_by_those_that_are_known() -> None:
+    with pytest.raises(ArgumentError, match="the settings first"):
+        SEARCHER_REGISTRY.rebuilt({"name": f"{__name__}:Corners", "last": 1})
+    with pytest.raises(ArgumentError, match="import path such as"):
+        SCHEDULER_REGISTRY.rebuilt({"max_epochs": 3})
