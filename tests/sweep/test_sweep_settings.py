@@ -12,8 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from lightning_hwtune.core.parameters import Float
 from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.engine.check_orders import check_order
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
 from lightning_hwtune.settings import StudySettings
+from lightning_hwtune.study import Study
 from lightning_hwtune.sweep.metric import Monitor, directions, monitors
 from lightning_hwtune.sweep.settings import SweepSettings
 from lightning_hwtune.sweep.study_name import default_name, keep_digest
@@ -203,3 +205,22 @@ def test_the_horizon_is_the_apps() -> None:
     assert given.scheduler(None, "trainer.max_epochs") == {"name": "asha", "eta": 2, "max_epochs": 27}
     with pytest.raises(ArgumentError, match=r"trainer\.max_epochs=27"):
         given.scheduler(9, "trainer.max_epochs")
+
+
+@pytest.mark.parametrize("rule", ["mean", "max", "min", "sum", "rank0"])
+def test_the_rule_across_ranks_of_an_objective_reaches_the_ranks(rule: str, tmp_path: Path) -> None:
+    form = {"metric": "loss", "mode": "min", "across_ranks": rule}
+    given = SweepSettings.of(node(hwtune={"objectives": [form], "dir": str(tmp_path)}))
+    objectives, _ = given.objectives([])
+    settings = given.study("train", SPACE, objectives, {"name": "run_to_end", "max_epochs": 1})
+    spec = Study(**settings.study_kwargs()).spec
+    assert dict(check_order(spec, {"x": 0.5}, tmp_path).across_ranks) == {"loss": rule}
+
+
+@pytest.mark.parametrize("rule", ["maxx", "median", 0, ["max"]])
+def test_another_rule_across_ranks_is_refused(rule: Any) -> None:
+    form = {"metric": "loss", "mode": "min", "across_ranks": rule}
+    given = SweepSettings.of(node(hwtune={"objectives": [form]}))
+    settings = given.study("train", SPACE, given.objectives([])[0], {"name": "run_to_end", "max_epochs": 1})
+    with pytest.raises(ArgumentError, match=r"across_ranks.*allowed: 'mean', 'max', 'min', 'sum' or 'rank0'"):
+        settings.study_kwargs()
