@@ -6,7 +6,8 @@ A segment of n epochs (or steps, or samples) takes `startup + n * epoch` seconds
   there. A trial that has only first epochs takes their mean less `warm_up`, and at least half of their mean.
   `warm_up` is the median over all other segments of what their first epoch took longer than their trial's `epoch`.
 - `startup` is the median of `wall - n * epoch` over the segments of this device count that have ended, so it contains
-  the warm-up. Before one has ended, it is the median over all device counts.
+  the warm-up. Before one has ended, it is the median over all device counts. Of two middle values it is the lower one:
+  the first segment of a process imports what the later ones find in memory.
 - `epoch` of a new trial is that of a random trial with as many devices. The paces of configurations differ by any
   factor, and the mean of them is not the pace of those that a scheduler promotes.
 
@@ -89,7 +90,7 @@ class SeenPaces:
         known = self._startups_s.get(num_devices) or [s for each in self._startups_s.values() for s in each]
         if self._checked is not None:
             known = [*known, self._checked.startup_s]
-        return statistics.median(known) if known else 0.0
+        return statistics.median_low(known) if known else 0.0
 
     def _all_startups_s(self) -> dict[int, list[float]]:
         found: dict[int, list[float]] = {}
