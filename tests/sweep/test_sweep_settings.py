@@ -220,7 +220,6 @@ def test_the_rule_across_ranks_of_an_objective_reaches_the_ranks(rule: str, tmp_
 @pytest.mark.parametrize("rule", ["maxx", "median", 0, ["max"]])
 def test_another_rule_across_ranks_is_refused(rule: Any) -> None:
     form = {"metric": "loss", "mode": "min", "across_ranks": rule}
-    given = SweepSettings.of(node(hwtune={"objectives": [form]}))
-    settings = given.study("train", SPACE, given.objectives([])[0], {"name": "run_to_end", "max_epochs": 1})
+    config = node(hwtune={"objectives": [form]})
     with pytest.raises(ArgumentError, match=r"across_ranks.*allowed: 'mean', 'max', 'min', 'sum' or 'rank0'"):
-        settings.study_kwargs()
+        SweepSettings.of(config).study("train", SPACE, [form], {"name": "run_to_end", "max_epochs": 1})
