@@ -46,6 +46,7 @@ _PARTS = (
     "tpe:candidates=0", "table", "table:x=1", "sobol:,", "grid:points_per_float=1", "nothing", "hyperband:type=3",
     "pasha:quota=x", "asha:max_epochs=0",
     "asha:brackets=99", "asha:eta=!!python/name:os.system", "asha:eta=&a [*a]", "asha:eta=" + "9" * 5000,
+    "asha:max_steps=3", "run_to_end:max_samples=3", "median_stopping:max_steps=3", "asha:eta=1e999999999",
     "prior:batch=0", "asha:name=pasha", "asha:eta=3,eta=4", "table:configs=[]", "random:seed=1", "asha:max_foo=3",
 )  # fmt: skip
 _LISTS = ("", ",", "b", "a", "b,", "b,b", "error", "error,error", "train_s,error", "x", "a" * 5000, "\x1b[31m")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -57,6 +58,8 @@ class Refused(Exception):
 def _is_eta(value: Any) -> bool:
     found = plain(value)
     if isinstance(found, bool) or not isinstance(found, int | float | str | Fraction):
+        return False
+    if isinstance(found, str) and not re.fullmatch(r"[\d./]{1,30}(e\d\d?)?", found, re.ASCII):
         return False
     try:
         return Fraction(11, 10) <= Fraction(found if isinstance(found, int | Fraction) else str(found)) <= 10**6
@@ -178,6 +181,8 @@ def _are_options(options: Any) -> bool | None:
         return None
     if isinstance(options, range):
         return 0 < len(options) <= 10**6
+    if isinstance(options, np.ma.MaskedArray):  # what is under the mask is not an option
+        return False
     if isinstance(options, np.ndarray):
         options = options.tolist() if options.ndim else None
     if not isinstance(options, list | tuple) or not options or not all(map(is_option, options)):

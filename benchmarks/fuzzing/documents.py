@@ -112,7 +112,7 @@ _RAW = (
     "? [1, 2]\n: 3\n", "1: 2\n", "null\n", "'\n", "\x00", "study: !!python/object:os.system {}\n",
     "%YAML 9.9\n---\na: b\n",
     "a: &a [x, x, x]\nb: &b [*a, *a, *a]\nc: &c [*b, *b, *b]\n", "study: .nan\n", "study: 2020-01-01\n",
-    "\ufeffstudy: x\n",
+    "\ufeffstudy: x\n", "# x\n" * 1_000_000, "preload: [" + "a," * 500_000 + "a]\n", "seed: " + "9" * 5_000_000,
     "a: " + "9" * 5000 + "\n", "a: 0x" + "f" * 5000 + "\n", "a: 1:" + "2:" * 3000 + "3\n", "<<: 3\n", "<<: *a\n",
     "a: !!int x\n", "a: !!binary '%'\n",
     "a: !!timestamp 2020-99-99\n", "a: 9999-99-99\n", "\udcff",
@@ -200,6 +200,15 @@ def _override(rng: Random) -> str:
     return f"{sign}{rng.choice(list(PATHS))}={value}"
 
 
+_GOOD_SWEEPS = ("range(0,1000000000)", "range(5,0,-2)", "choice(1,2)", "int(interval(0,10))", "range(0,1,0.25)")
+_SWEEPS = (
+    "choice()", "choice(1,1.0)", "choice(nan,1)", "interval(1,1)", "interval(2,1)", "interval(nan,1)", "range(0,10,0)",
+    "range(0,1,1e-9)", "range(0.0,1e9,1)", "range(0,nan)", "range(0,inf)", "range(0,3,1e-300)",
+    "shuffle(range(0,1000000000))", "tag(log,interval(0,1))", "interval(1e400,2)", "choice(a", "[" * 3000 + "]" * 3000,
+    "choice(" + "1," * 50_000 + "2)",
+)  # fmt: skip
+
+
 def hydra_node(rng: Random, folder: Path) -> Input:
     """The node of the sweeper with one odd value."""
     from hydra_plugins.hwtune_sweeper import HwtuneSweeperConf
@@ -207,8 +216,14 @@ def hydra_node(rng: Random, folder: Path) -> Input:
     from omegaconf.errors import OmegaConfBaseException
 
     from lightning_hwtune.core.space import Float, SearchSpace
+    from lightning_hwtune.sweep.search import read_search
     from lightning_hwtune.sweep.settings import SweepSettings
 
+    if rng.random() < 0.15:
+        text = rng.choice([*_SWEEPS, *_GOOD_SWEEPS])
+        by_params, is_good = rng.random() < 0.5, text in _GOOD_SWEEPS
+        given = ({"x": text}, []) if by_params else ({}, [f"x={text}"])
+        return f"sweep {text[:60]!r}", lambda: read_search(*given), is_good
     what, data, sensible = _changed(
         rng, NODE, {"n_trials": 4, "hwtune": {"pool": {"devices": 1, "accelerator": "cpu"}}}
     )

@@ -37,9 +37,42 @@ _HABITS = {
         "enqueue_trial",
         "fit",
         "search",
+        "get_best_parameters",
+        "get_next_trial",
+        "complete_trial",
+        "sweep",
+        "tuning_status",
     ),
-    "trial": ("suggest_float", "suggest_int", "should_prune", "params", "number", "set_user_attr", "log"),
-    "module": ("create_study", "tune", "Tuner", "loguniform", "TPESampler", "load_study", "TrialPruned", "choice"),
+    "trial": (
+        "config_id",
+        "trial_params",
+        "arm",
+        "finish",
+        "suggest_float",
+        "suggest_int",
+        "should_prune",
+        "params",
+        "number",
+        "set_user_attr",
+        "log",
+    ),
+    "module": (
+        "create_study",
+        "tune",
+        "Tuner",
+        "loguniform",
+        "TPESampler",
+        "load_study",
+        "TrialPruned",
+        "choice",
+        "AxClient",
+        "sweep",
+        "agent",
+        "report",
+        "Reporter",
+        "StoppingCriterion",
+        "BayesianOptimization",
+    ),
 }
 
 
@@ -52,6 +85,8 @@ class _Executor:
 
     def wait(self, *_: Any) -> Any:
         raise _Began
+
+    start = end = close = wait
 
     def __getattr__(self, name: str) -> Any:
         raise _Began

@@ -9,10 +9,12 @@ from __future__ import annotations
 import datetime
 import decimal
 import fractions
+import io
 import itertools
 import math
 import random
 import re
+from collections import UserString
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,31 @@ class Kind:
 
 class Odd:
     """An object that is nothing."""
+
+
+class Failing(Mapping[Any, Any]):
+    """A mapping that raises whatever is done with it."""
+
+    ndim = property(lambda self: 1 / 0)
+
+    def _fail(self, *_: Any) -> Any:
+        raise RuntimeError("it fails")
+
+    __getitem__ = __iter__ = __len__ = __eq__ = __float__ = __index__ = __fspath__ = _fail
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Endless(Mapping[Any, Any]):
+    """A mapping without an end."""
+
+    def __getitem__(self, key: Any) -> Any:
+        return 1
+
+    def __iter__(self) -> Any:
+        return (f"k{i}" for i in itertools.count())
+
+    def __len__(self) -> int:
+        return 1
 
 
 class Unprintable:
@@ -106,6 +133,11 @@ _HOSTILE: Sequence[Callable[[Random], Any]] = (
     ),
     lambda r: r.choice([np.array(1), np.array(1.0), np.array("a"), np.array([1, 2]), np.zeros((2, 2)), np.array(None)]),
     lambda r: r.choice([np.datetime64("2020"), np.str_("a"), np.longdouble(2), np.array([]), np.ma.masked]),
+    lambda r: r.choice(
+        [np.ma.masked, np.ma.array([1, 2], mask=[1, 0]), "\u200b", "\ufeffloss", "1e999999999", "٣", "1_0"]
+    ),
+    lambda r: r.choice([Failing(), Endless(), [Failing()], [Endless()], {"a": Failing()}]),
+    lambda r: r.choice([io.StringIO("a"), UserString("ab"), itertools.repeat("a"), itertools.repeat({"x": 1})]),
     lambda r: r.choice([object(), Odd(), Odd, int, print, len, lambda: 1, NotImplemented, ..., Unprintable(), type]),
     lambda r: r.choice([ValueError("x"), KeyboardInterrupt(), re.compile("a"), random, Random(0)]),
 )
@@ -124,6 +156,10 @@ def hostile(rng: Random) -> Any:
 
 def plain(value: Any) -> Any:
     """Returns the Python scalar that numpy's scalars and arrays without dimensions stand for."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, np.ma.MaskedArray):  # what is under the mask is not a value
+        return value
     if isinstance(value, np.floating):
         return float(value)
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
@@ -166,7 +202,7 @@ def number(low: float, high: float = math.inf, *, above: bool = False, below: bo
 
 def one_of(*names: str) -> Kind:
     """One of these words."""
-    return Kind(lambda r: r.choice(names), lambda value: isinstance(value, str) and value in names)
+    return Kind(lambda r: r.choice(names), lambda value: isinstance(value, str) and str.__str__(value) in names)
 
 
 def flag() -> Kind:
@@ -185,7 +221,7 @@ def named(max_letters: int = 500) -> Kind:
     def is_sensible(value: Any) -> bool:
         if not isinstance(value, str) or not 0 < len(value) <= max_letters or value != value.strip():
             return False
-        return not any(ord(letter) < 32 or 0xD800 <= ord(letter) <= 0xDFFF or letter == "\u202e" for letter in value)
+        return str.isprintable(value)
 
     return Kind(lambda r: r.choice(["loss", "val/acc", "model.lr", "größe", "x y"]), is_sensible)
 
@@ -205,7 +241,7 @@ def is_option(value: Any, depth: int = 0) -> bool:
         return False
     if isinstance(found, list | tuple):
         return all(is_option(item, depth + 1) for item in found)
-    if isinstance(found, Mapping):
+    if isinstance(found, Mapping) and not isinstance(found, Failing | Endless):
         return all(isinstance(k, str) and is_option(k) and is_option(v, depth + 1) for k, v in found.items())
     return False
 

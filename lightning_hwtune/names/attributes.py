@@ -1,4 +1,7 @@
-"""Attributes and methods of Optuna, Ray Tune and Keras Tuner, and what they are called here: data only."""
+"""Attributes and methods of other tools, and what they are called here: data only.
+
+Optuna, Ray Tune, Keras Tuner, Ax, W&B sweeps and Syne Tune.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,13 @@ _FRONT = "here it is called `front()`, the fully trained trials of the Pareto fr
 _FRAME = "here it is called `trials()`, a pandas DataFrame with one row per trial"
 _RUN = "here it is called `run`: study.run(train, max_trials=20)"
 _NO_NOTES = "a study has no user attributes: keep your own file in trial.dir"
+_ASK = "here it is called `ask`: trial = study.ask(), and study.tell(trial) after its training"
+_TELL = "values are reported while training, by trial.report(1, val_loss=0.5); study.tell(trial) ends the segment"
+_CONFIG = "here it is called `config`: trial.config, or trial['lr']"
 _STUDY = "here it is Study('name', space, objectives, max_epochs=27), then study.run(train, max_trials=20)"
 _LOAD = "here it is Study.load('name')"
+_CKPT = "checkpoints are the study's: trial.ckpt_path, or trial.save(state) and trial.load()"
+_OBJECTIVE = "objectives are a list: [Metric('val_loss', 'min'), TrainSeconds()]"
 _SCHEDULER = "schedulers are ASHA, PASHA, Hyperband, SuccessiveHalving, MedianStopping and RunToEnd"
 _SEARCHER = "searchers are Random, Sobol, Grid, TPE and ParetoPrior"
 _CALLBACK = "here it is called `RungCallback`; inside a study it is attached by itself"
@@ -42,6 +50,17 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
                 "best_hyperparameters",
             ),
             _BEST,
+        ),
+        **dict.fromkeys(
+            ("get_best_parameters", "get_best_parameterization", "get_best_arm", "best_run", "best_arm"), _BEST
+        ),
+        **dict.fromkeys(("get_pareto_optimal_parameters", "get_pareto_frontier"), _FRONT),
+        **dict.fromkeys(("get_trials_data_frame", "summarize", "tuning_status", "runs", "arms_by_name"), _FRAME),
+        **dict.fromkeys(("sweep", "agent", "run_optimization", "run_trial", "tune"), _RUN),
+        **dict.fromkeys(("get_next_trial", "get_next_trials", "get_next_point", "new_trial"), _ASK),
+        **dict.fromkeys(("complete_trial", "log_trial_failure", "tell_and_ask", "attach_data"), _TELL),
+        **dict.fromkeys(
+            ("attach_trial", "add_trial_to_evaluate"), "here it is called `enqueue`: study.enqueue({'lr': 1e-3})"
         ),
         **dict.fromkeys(("best_trials", "get_best_trials", "pareto_front", "get_pareto_front"), _FRONT),
         **dict.fromkeys(
@@ -108,7 +127,9 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
             ("params", "parameters", "hyperparameters", "hparams", "hp"),
             "here it is called `config`: trial.config, or trial['lr']",
         ),
-        **dict.fromkeys(("number", "trial_id", "index"), "here it is called `id`"),
+        **dict.fromkeys(("number", "trial_id", "index", "config_id"), "here it is called `id`"),
+        **dict.fromkeys(("trial_params", "parameterization", "arm", "summary"), _CONFIG),
+        **dict.fromkeys(("finish", "complete", "mark_completed"), "study.tell(trial) ends it"),
         **dict.fromkeys(("should_prune", "should_stop", "is_pruned", "prune"), _VERDICT),
         **dict.fromkeys(
             ("log", "log_metric", "log_metrics", "set_metric", "update", "value", "intermediate_values"), _REPORT
@@ -143,6 +164,26 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
             ),
             _LOAD,
         ),
+        **dict.fromkeys(("AxClient", "Experiment", "OptimizationLoop", "sweep", "agent", "Sweep", "Backend"), _STUDY),
+        **dict.fromkeys(("report", "Reporter", "log", "init", "session", "get_context"), _REPORT),
+        **dict.fromkeys(("checkpoint_dir", "get_checkpoint", "with_checkpointing"), _CKPT),
+        **dict.fromkeys(
+            ("StoppingCriterion", "Stopper", "MaximumIterationStopper", "EarlyStoppingStrategy"),
+            "limits end a study: study.run(train, max_trials=20, max_time='1h')",
+        ),
+        **dict.fromkeys(
+            (
+                "RangeParameter",
+                "ChoiceParameter",
+                "FixedParameter",
+                "ParameterType",
+                "finrange",
+                "logfinrange",
+                "ordinal",
+            ),
+            "parameters are Float, Int, Choice and NumDevices",
+        ),
+        **dict.fromkeys(("ObjectiveProperties", "OptimizationConfig", "MultiObjective"), _OBJECTIVE),
         "delete_study": "delete the study's folder, study.dir",
         "copy_study": "copy the study's folder, study.dir",
         **dict.fromkeys(("tune", "run", "optimize", "fmin", "minimize", "search", "run_experiments"), _STUDY),

@@ -1,4 +1,7 @@
-"""Keywords of Optuna, Ray Tune and Keras Tuner, and what they are called here: data only, read by `unknown`."""
+"""Keywords of other tools, and what they are called here: data only, read by `unknown`.
+
+Optuna, Ray Tune, Keras Tuner, Ax, W&B sweeps and Syne Tune.
+"""
 
 from __future__ import annotations
 
@@ -82,6 +85,17 @@ KEYWORDS: Mapping[str, str] = {
     "hypermodel": "here it is the training function: study.run(train, max_trials=20)",
     "trainable": "here it is the training function: study.run(train, max_trials=20)",
     "func": "here it is the training function: study.run(train, max_trials=20)",
+    **dict.fromkeys(
+        ("total_trials", "count", "run_cap", "max_num_trials_started", "max_num_trials_completed"), _TRIALS
+    ),
+    **dict.fromkeys(("max_wallclock_time", "max_duration", "timeout_hours"), _TIME),
+    **dict.fromkeys(("max_parallelism", "max_concurrency"), _PARALLEL),
+    **dict.fromkeys(("objective_name", "objectives_spec", "optimization_config"), _OBJECTIVES),
+    **dict.fromkeys(("mode_list", "metric_goal", "goal"), _DIRECTION),
+    **dict.fromkeys(("early_terminate", "stop_criterion", "early_stopping_strategy"), "here it is called `scheduler`"),
+    **dict.fromkeys(("evaluation_function", "function", "entry_point", "program"), "here it is the training function"),
+    "max_resource_attr": "here it is called `max_epochs` (or `max_steps`, `max_samples`)",
+    "resource_attr": "the resource is the scheduler's: `max_epochs`, `max_steps` or `max_samples`",
     "points_to_evaluate": "give them to study.enqueue(config, ...) before study.run(...)",
     "resources_per_trial": "devices of a trial are a parameter: NumDevices(1, 2); the pool has the total",
     "gpus": "here it is called `pool`: Pool('gpu', devices=4)",
@@ -150,7 +164,23 @@ FILE_KEYWORDS: Mapping[str, str] = {
     "max_t": "here it is called `max_epochs` (or `max_steps`, `max_samples`)",
     **dict.fromkeys(("n_jobs", "workers", "n_workers", "num_workers", "max_concurrent_trials"), _FILE_POOL),
     **dict.fromkeys(
-        ("direction", "directions", "metric", "metrics", "mode", "monitor", "objective", "minimize", "maximize"),
+        (
+            "direction",
+            "directions",
+            "metric",
+            "metrics",
+            "mode",
+            "monitor",
+            "objective",
+            "minimize",
+            "maximize",
+            "goal",
+            "objective_name",
+            "objectives_spec",
+            "optimization_config",
+            "mode_list",
+            "metric_goal",
+        ),
         _FILE_OBJECTIVES,
     ),
     **dict.fromkeys(("eta", "first_rung", "brackets"), _FILE_SCHEDULER),
@@ -160,6 +190,12 @@ FILE_KEYWORDS: Mapping[str, str] = {
     ),
     **dict.fromkeys(("study_name", "name", "project_name", "experiment_name"), "here it is called `study`"),
     **dict.fromkeys(("n_trials", "num_samples", "num_trials"), "here it is called `max_trials`"),
+    **dict.fromkeys(
+        ("total_trials", "count", "run_cap", "max_num_trials_started", "max_num_trials_completed"),
+        "here it is called `max_trials`",
+    ),
+    **dict.fromkeys(("max_wallclock_time", "max_duration", "timeout_hours"), "here it is called `max_time`"),
+    **dict.fromkeys(("max_parallelism", "max_concurrency"), _FILE_POOL),
     "points_to_evaluate": "here it is called `enqueue`: a list of configurations",
     "resources_per_trial": "devices of a trial are a parameter: `{type: num_devices, counts: [1, 2]}`",
     "type": "here it is called `name`",
