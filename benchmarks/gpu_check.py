@@ -46,7 +46,7 @@ CLAIMS = {
     "masks": "A segment sees only its own GPU, by number and by UUID",
     "checkpoint_on_cpu": "A checkpoint from the GPU loads and trains on the CPU",
     "memory_given_back": "GPU memory is free after each segment, and after a rank that was killed",
-    "out_of_memory": "Out of GPU memory makes a trial infeasible, and others complete",
+    "out_of_memory": "Out of GPU memory ends one trial, and others complete",
     "bit_equality": "Paused and resumed trials are bit-equal in deterministic mode",
     "mixed_precision": "The same in bf16 and fp16 (gradient scaler)",
     "check_command": "`hwtune check` prints GPU memory",

@@ -261,7 +261,7 @@ def broken() -> None:
     raise ValueError("broken")
 
 
-@pytest.mark.parametrize(("action", "state"), [(broken, "waiting"), (out_of_memory, "infeasible")])
+@pytest.mark.parametrize(("action", "state"), [(broken, "waiting"), (out_of_memory, "out-of-memory")])
 def test_an_error_in_the_fit_that_the_loop_swallows_counts(tmp_path: Path, action: Any, state: str) -> None:
     study = tiny_study(tmp_path, scheduler=hwt.RunToEnd(4))
     trial = ask(study)

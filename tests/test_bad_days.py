@@ -168,12 +168,12 @@ def test_out_of_memory_moves_to_more_devices(tmp_path: Path) -> None:
     assert all(trial.n_retries == 0 for trial in state.trials)  # no fault of its code
 
 
-def test_what_fits_on_no_device_count_is_infeasible_and_no_failure(tmp_path: Path) -> None:
+def test_what_fits_on_no_device_count_is_out_of_memory_and_no_failure(tmp_path: Path) -> None:
     study = small_study(tmp_path, space=ON_RANKS, max_failures=1)
     study.enqueue({"x": 0.3, "devices": 1}, {"x": 0.9, "devices": 1})
     run(study, functions.out_of_memory_from, max_trials=3)
     state = check_log(study)
-    assert state.trials[1].state is TrialState.INFEASIBLE
+    assert state.trials[1].state is TrialState.OUT_OF_MEMORY
     assert [s.num_devices for s in state.segments if s.trial_id == 1] == [1, 2]
     assert "1.00 TiB" in state.trials[1].error
     assert state.n_failed == 0

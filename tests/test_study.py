@@ -486,9 +486,9 @@ def test_tell_with_out_of_memory_is_no_failure(tmp_path: Path, error: Exception)
     for _ in range(2):
         trial = study.ask(max_trials=2)
         assert trial is not None
-        assert study.tell(trial, error) == "infeasible"
+        assert study.tell(trial, error) == "out-of-memory"
     assert study.ask() is None
-    assert states(study) == {TrialState.INFEASIBLE: 2}
+    assert states(study) == {TrialState.OUT_OF_MEMORY: 2}
 
 
 def test_ask_seeds_the_generators_for_its_trial(tmp_path: Path) -> None:

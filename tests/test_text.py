@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import lightning_hwtune as hwt
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.text import MAX_TEXT, storable, storable_data
 
 TEXTS = st.text(st.characters(categories=None), max_size=50)
@@ -96,7 +97,7 @@ def test_a_name_is_one_line_and_an_option_may_have_several(text: str) -> None:
 def test_events_of_old_logs_are_storable_once_read(text: str) -> None:
     end = ev.SegmentEnded(
         at=1.0, trial_id=0, segment=1, outcome="error", state="failed", error="", wall_s=1.0, device_s=1.0,
-        billed_usd=0.0, world_size=1, next_devices=1,
+        billed_usd=0.0, world_size=1, next_allocation=Allocation(1),
     )  # fmt: skip
     body = json.dumps({**ev.to_dict(end), "error": text})
     read = ev.from_dict(json.loads(body))

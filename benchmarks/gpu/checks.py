@@ -76,13 +76,13 @@ def check_command(accelerator: str, folder: Path) -> Facts:
 
 
 def out_of_memory(accelerator: str, folder: Path) -> Facts:
-    """Running out of GPU memory makes a trial infeasible, the others complete, and the memory is given back."""
+    """Running out of GPU memory ends a trial as out-of-memory, the others complete, and the memory is given back."""
     base = device.memory_used_bytes()
     study = _study("memory", folder, accelerator, is_huge=hwt.Choice([False, True]), max_epochs=2)
     study.enqueue({"lr": 0.01, "is_huge": True}, {"lr": 0.01, "is_huge": False})
     study.run(t.out_of_memory, max_trials=2, finishers=2, max_parallel=1, check=False, progress=False)
     states = [str(trial.state) for trial in study.state().trials]
-    _require(states == ["infeasible", "completed"], "expected infeasible and completed", states)
+    _require(states == ["out-of-memory", "completed"], "expected out-of-memory and completed", states)
     excess = device.returns_to(base)
     _require(excess == 0, f"{excess} bytes of GPU memory are still in use", None)
     return {"states": states}

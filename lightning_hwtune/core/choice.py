@@ -14,6 +14,7 @@ from typing import Any, final
 import numpy as np
 
 from lightning_hwtune.core.decisions import Answer, Done, Reason, Reservation, Resume, Start, Wait
+from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.record import TrialRecord, TrialState
 from lightning_hwtune.core.schedulers import Promotion
 from lightning_hwtune.core.searchers import History
@@ -31,7 +32,7 @@ class Choice:
 
     def __init__(self, state: StudyState) -> None:
         self.state, self.spec, self.race = state, state.spec, state.race
-        self._allocation = state.spec.allocation
+        self._policy = state.spec.allocation
         self._known: History | None = None  # of the present state
         self._bound = _Bound(state)
 
@@ -90,7 +91,7 @@ class Choice:
         if limits.max_cost_usd is not None:
             usd = state.billed_usd(now)
             device_s = state.committed_s(now) + coming_s * devices
-            if usd + device_s * self.spec.pool.usd_per_device_s >= limits.max_cost_usd:
+            if usd + usd_of(self.spec.pool, device_s) >= limits.max_cost_usd:
                 return Reason("limit:max_cost", f"{usd:.4g} USD of {limits.max_cost_usd:.4g} USD are spent")
         return None
 
@@ -170,7 +171,7 @@ class Choice:
             return None
         if reserved.trial_id is not None:
             reason = Reason(reserved.rule, reserved.reason)
-            due = Resume(reserved.trial_id, reserved.num_devices, reserved.target, reserved.promoted_from, reason)
+            due = Resume(reserved.trial_id, reserved.allocation, reserved.target, reserved.promoted_from, reason)
             return due if self._still_due(due) else None
         if not self._may_create() or (reserved.draw is not None and self.state.enqueued):
             return None
@@ -198,7 +199,7 @@ class Choice:
         trial = self.state.trials[min(self.state.waiting)]
         begun = f"from {trial.checkpoint.resource}" if trial.checkpoint else "from scratch"
         reason = Reason("unfinished", f"cleared to {trial.target}, continues {begun}")
-        return Resume(trial.trial_id, trial.num_devices, trial.target, None, reason)
+        return Resume(trial.trial_id, trial.allocation, trial.target, None, reason)
 
     def _promotion(self, exclude: Container[int] | None = None) -> Resume | None:
         return self._promoted(self.race.promotable(exclude=self._bound if exclude is None else exclude))
@@ -211,7 +212,7 @@ class Choice:
         if promotion is None:
             return None
         trial = self.state.trials[promotion.trial_id]
-        return Resume(trial.trial_id, trial.num_devices, promotion.target, promotion.level, promotion.reason)
+        return Resume(trial.trial_id, trial.allocation, promotion.target, promotion.level, promotion.reason)
 
     def _may_create(self) -> bool:
         return self.state.limits.max_trials is None or len(self.state.trials) < self.state.limits.max_trials
@@ -234,7 +235,7 @@ class Choice:
         return Start(
             trial_id=trial_id,
             config=config,
-            num_devices=self._allocation.devices(config),
+            allocation=self._policy.first(config),
             bracket=bracket,
             target=self.race.first_target(bracket),
             seed=int(stream(self.spec.seed, "trial", trial_id).integers(2**31 - 1)),
@@ -277,7 +278,7 @@ class Choice:
         trial, level = pick
         wanted = self.state.limits.n_finishers
         text = f"best of rung {level} that was not promoted; {wanted - due} of {wanted} finishers so far"
-        return Resume(trial.trial_id, trial.num_devices, top, level, Reason("finisher", text))
+        return Resume(trial.trial_id, trial.allocation, top, level, Reason("finisher", text))
 
     def _may_finish(self, trial: TrialRecord) -> bool:
         """Returns whether a trial can run again, and its last losses are finite."""
@@ -306,8 +307,6 @@ class _Bound(Container[int]):
 def _reservation_of(candidate: Start | Resume) -> Reservation:
     """Returns what has to be known of a candidate until enough devices are free for it."""
     if isinstance(candidate, Start):  # its trial number may still change; what it is follows from its draw
-        return Reservation(None, candidate.draw, candidate.num_devices, 0, None, "", "")
+        return Reservation(None, candidate.draw, candidate.allocation, 0, None, "", "")
     why, from_level = candidate.reason, candidate.promoted_from
-    return Reservation(
-        candidate.trial_id, None, candidate.num_devices, candidate.target, from_level, why.rule, why.text
-    )
+    return Reservation(candidate.trial_id, None, candidate.allocation, candidate.target, from_level, why.rule, why.text)

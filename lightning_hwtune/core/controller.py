@@ -21,8 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.choice import Choice
 from lightning_hwtune.core.decisions import Answer, Continue, Pause, Reason, Reservation, Resume, Start, Stop, Verdict
+from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, TrainSeconds
 from lightning_hwtune.core.record import Measurement, TrialRecord, TrialState
 from lightning_hwtune.core.spec import Limits
@@ -55,7 +57,7 @@ class Controller:
     ) -> None:
         self.state, self.spec, self.race = state, state.spec, state.race
         self._sink, self._observe, self._whole = sink, observe, whole
-        self._choice, self._allocation = Choice(state), state.spec.allocation
+        self._choice, self._policy = Choice(state), state.spec.allocation
 
     def ask(self, now: float, free: int) -> Answer:
         """Returns what `free` devices should do next; see `Choice.ask`."""
@@ -64,8 +66,7 @@ class Controller:
     def reserve(self, answer: Answer, now: float) -> None:
         """Writes for whom devices are drained from now on, as an answer of `ask` says; nothing if that is known."""
         if answer.reservation != self.state.reserved:
-            reserved = answer.reservation or Reservation(None, None, 0, 0, None, "", "")
-            self._write(ev.DevicesReserved(at=now, **dataclasses.asdict(reserved)))
+            self._write(_reserved(answer.reservation, now))
 
     def create(self, now: float, study_id: str = "") -> None:
         """Writes the study's first event."""
@@ -120,7 +121,7 @@ class Controller:
                     source=decision.source,
                     draw=decision.draw,
                     reason=decision.reason.text,
-                    num_devices=decision.num_devices,
+                    allocation=decision.allocation,
                 )
             )
             number, checkpoint, promoted_from = 1, None, None
@@ -136,7 +137,7 @@ class Controller:
                 at=now,
                 trial_id=decision.trial_id,
                 segment=number,
-                num_devices=decision.num_devices,
+                allocation=decision.allocation,
                 slots=list(slots),
                 checkpoint=checkpoint.path if checkpoint else None,
                 resource=checkpoint.resource if checkpoint else 0,
@@ -211,7 +212,7 @@ class Controller:
         measured = {
             TrainSeconds.name: total_s,
             DeviceSeconds.name: device_s,
-            Cost.name: device_s * self.spec.pool.usd_per_device_s,
+            Cost.name: usd_of(self.spec.pool, device_s),
         }
         values = {**{key: float(value) for key, value in metrics.items()}, **measured}
         last = self.state.trials[segment.trial_id].last
@@ -319,7 +320,7 @@ class Controller:
         if outcome == "lost" and _is_settled(trial, segment, self.race.max_resource):
             outcome = "done"  # its process died of what it did afterwards
         is_paused = segment.verdict == Pause.kind and not reached_end
-        state, error, devices = self._outcome(trial, segment, outcome, error, is_paused=is_paused)
+        state, error, allocation = self._outcome(trial, segment, outcome, error, is_paused=is_paused)
         device_s = wall_s * segment.num_devices
         self._write(
             ev.SegmentEnded(
@@ -331,34 +332,34 @@ class Controller:
                 error=error,
                 wall_s=wall_s,
                 device_s=device_s,
-                billed_usd=device_s * self.spec.pool.usd_per_device_s,
+                billed_usd=usd_of(self.spec.pool, device_s),
                 world_size=world_size,
-                next_devices=devices,
+                next_allocation=allocation,
             )
         )
         return state
 
     def _outcome(
         self, trial: TrialRecord, segment: Segment, outcome: str, error: str, *, is_paused: bool
-    ) -> tuple[TrialState, str, int]:
-        """Returns the trial's next state, the error to keep, and the devices of its next segment."""
-        devices, back = trial.num_devices, TrialState.PAUSED if trial.checkpoint else TrialState.WAITING
+    ) -> tuple[TrialState, str, Allocation]:
+        """Returns the trial's next state, the error to keep, and the allocation of its next segment."""
+        allocation, back = trial.allocation, TrialState.PAUSED if trial.checkpoint else TrialState.WAITING
         is_full = trial.resource >= self.race.max_resource
         if segment.verdict == "stop" and not is_full:
-            return TrialState.STOPPED, error, devices
+            return TrialState.STOPPED, error, allocation
         if outcome == "interrupted" or (outcome == "done" and is_paused):
-            return back, error, devices
+            return back, error, allocation
         if outcome == "done":
             if is_full or segment.reached > segment.resource:
-                return TrialState.COMPLETED, error, devices
+                return TrialState.COMPLETED, error, allocation
             wanted = ", ".join(self.spec.objectives.metrics) or "an epoch"
-            return TrialState.FAILED, error or f"the training ended without reporting {wanted}", devices
+            return TrialState.FAILED, error or f"the training ended without reporting {wanted}", allocation
         if outcome == "out-of-memory":
-            larger = self._allocation.larger(trial.config, devices)
-            if larger is None or larger > self.spec.pool.size:
-                return TrialState.INFEASIBLE, error, devices
+            larger = self._policy.larger(trial.config, allocation)
+            if larger is None or larger.devices > self.spec.pool.size:
+                return TrialState.OUT_OF_MEMORY, error, allocation
             return back, error, larger
-        return (back if trial.n_retries < self.spec.max_retries else TrialState.FAILED), error, devices
+        return (back if trial.n_retries < self.spec.max_retries else TrialState.FAILED), error, allocation
 
     def _write(self, *events: ev.Event) -> None:
         self._choice.changed()
@@ -383,3 +384,13 @@ def _is_settled(trial: TrialRecord, segment: Segment, max_resource: int) -> bool
     if trial.resource >= max_resource:
         return trial.checkpoint.resource >= trial.resource
     return segment.verdict == Pause.kind and segment.saved and trial.checkpoint.resource >= segment.reached
+
+
+def _reserved(reservation: Reservation | None, now: float) -> ev.DevicesReserved:
+    """Returns the event of a reservation, or of the end of one."""
+    if reservation is None:
+        return ev.DevicesReserved(
+            at=now, trial_id=None, draw=None, allocation=None, target=0, promoted_from=None, rule="", reason=""
+        )
+    fields = dataclasses.fields(reservation)
+    return ev.DevicesReserved(at=now, **{field.name: getattr(reservation, field.name) for field in fields})

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import checked_class
 
@@ -42,11 +43,16 @@ class Reservation:
 
     trial_id: int | None
     draw: int | None
-    num_devices: int
+    allocation: Allocation
     target: int
     promoted_from: int | None
     rule: str
     reason: str
+
+    @property
+    def num_devices(self) -> int:
+        """How many devices are drained."""
+        return self.allocation.devices
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,7 @@ class Start:
 
     trial_id: int
     config: Mapping[str, Any]
-    num_devices: int
+    allocation: Allocation
     bracket: int
     target: int
     seed: int
@@ -70,6 +76,11 @@ class Start:
     draw: int | None
     reason: Reason
     reservation: Reservation | None = None
+
+    @property
+    def num_devices(self) -> int:
+        """How many devices it needs."""
+        return self.allocation.devices
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +93,16 @@ class Resume:
     """
 
     trial_id: int
-    num_devices: int
+    allocation: Allocation
     target: int
     promoted_from: int | None
     reason: Reason
     reservation: Reservation | None = None
+
+    @property
+    def num_devices(self) -> int:
+        """How many devices it needs."""
+        return self.allocation.devices
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from lightning_hwtune.core.allocation import Allocation
+
 __all__ = ["misfit"]
 
 _Test = Callable[[object], bool]
@@ -48,6 +50,7 @@ def _is_number(kinds: type | types.UnionType) -> _Test:
 
 
 _PLAIN: dict[Any, tuple[str, _Test]] = {
+    Allocation: ("an allocation", lambda value: isinstance(value, Allocation)),
     Any: ("anything", lambda value: True),
     float: ("a number", _is_number(int | float)),
     int: ("an integer", _is_number(int)),

@@ -1,7 +1,8 @@
 """The facts a study's log holds. State is a fold over them; replay applies them and never decides again.
 
 Every event is a frozen dataclass with the time `at` (seconds since the Unix epoch, or the virtual clock's seconds) and
-plain fields that JSON can hold. `to_dict` and `from_dict` are the only serialisation. Text of others in them, such as
+plain fields that JSON can hold, or an allocation. `to_dict` and `from_dict` are the only serialisation; forms of older
+versions are brought up to the present one (`core.upcasts`). Text of others in them, such as
 an error, is made storable where the event is made or read, so that every reader can show it.
 """
 
@@ -13,7 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.event_forms import misfit
+from lightning_hwtune.core.upcasts import form_of, upcast
 from lightning_hwtune.errors import StorageError
 from lightning_hwtune.text import storable, storable_data
 
@@ -98,7 +101,7 @@ class TrialCreated(Event):
 
     Attributes:
         draw: the searcher's position, so that a continued study never repeats a draw.
-        num_devices: what the allocation policy answered; 0 in older logs, where the configuration says it.
+        allocation: what the policy answered; 0 devices in logs of form 1, where the configuration says how many.
     """
 
     trial_id: int
@@ -109,19 +112,19 @@ class TrialCreated(Event):
     source: str
     draw: int | None
     reason: str
-    num_devices: int = 0
+    allocation: Allocation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevicesReserved(Event):
     """From now on devices are drained for another candidate, see `decisions.Reservation`; older logs lack the event.
 
-    A reservation ends when its candidate begins, which has an event of its own. `num_devices` 0: it ended otherwise.
+    A reservation ends when its candidate begins, which has an event of its own. `allocation` None: it ended otherwise.
     """
 
     trial_id: int | None
     draw: int | None
-    num_devices: int
+    allocation: Allocation | None
     target: int
     promoted_from: int | None
     rule: str
@@ -134,7 +137,7 @@ class SegmentStarted(Event):
 
     trial_id: int
     segment: int
-    num_devices: int
+    allocation: Allocation
     slots: Sequence[int]
     checkpoint: str | None
     resource: int
@@ -203,7 +206,7 @@ class SegmentEnded(Event):
         wall_s: from the start request to the release of its devices. device_s: the same times devices.
         billed_usd: what the ledger charges for it; 0 without a price.
         world_size: real size of the process group, asserted inside the ranks; 0 if it never got that far.
-        next_devices: devices of its next segment, should there be one.
+        next_allocation: of its next segment, should there be one.
     """
 
     trial_id: int
@@ -215,7 +218,7 @@ class SegmentEnded(Event):
     device_s: float
     billed_usd: float
     world_size: int
-    next_devices: int
+    next_allocation: Allocation
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "error", storable(self.error))
@@ -246,9 +249,14 @@ _TYPES: dict[str, type[Event]] = {
 
 
 def to_dict(event: Event) -> dict[str, Any]:
-    """Returns plain data with the key `type`. Floats may be NaN or infinite: encode with Python's own JSON dialect."""
+    """Returns plain data with the keys `type` and `form`, the number of the form.
+
+    Floats may be NaN or infinite: encode with Python's own JSON dialect.
+    """
     fields = {f.name: getattr(event, f.name) for f in dataclasses.fields(event)}
-    return {"type": type(event).__name__, **fields}
+    plain = {key: value.to_dict() if isinstance(value, Allocation) else value for key, value in fields.items()}
+    kind = type(event).__name__
+    return {"type": kind, "form": form_of(kind), **plain}
 
 
 def from_dict(data: Mapping[str, Any]) -> Event:
@@ -259,15 +267,27 @@ def from_dict(data: Mapping[str, Any]) -> Event:
     """
     if not isinstance(data, Mapping):
         raise StorageError(f"it is {reprlib.repr(data)}, where a mapping belongs: the log is damaged")
-    kind, fields = data.get("type"), {key: storable_data(value) for key, value in data.items() if key != "type"}
+    kind, form = data.get("type"), data.get("form", 1)
+    fields = {key: storable_data(value) for key, value in data.items() if key not in ("type", "form")}
     cls = _TYPES.get(kind) if isinstance(kind, str) else None
     if cls is None:
         raise StorageError(f"it is of a kind that this version does not know, {kind!r}: a newer version wrote the log")
+    if not isinstance(form, int) or isinstance(form, bool) or form < 1:
+        raise StorageError(f"{kind} has the form {reprlib.repr(form)}: the log is damaged")
+    if form > form_of(str(kind)):
+        raise StorageError(f"{kind} has form {form}, this version knows {form_of(str(kind))}: a newer version wrote it")
+    fields = upcast(str(kind), form, fields)
     known = {field.name: _is_needed(field) for field in dataclasses.fields(cls)}
     if unknown := [key for key in fields if key not in known]:
         raise StorageError(f"this version does not know the field {unknown[0]!r} of {kind}: a newer version wrote it")
     if missing := [key for key, is_needed in known.items() if is_needed and key not in fields]:
         raise StorageError(f"{kind} lacks the field {missing[0]!r}: the log is damaged")
+    for key in ("allocation", "next_allocation"):
+        if isinstance(fields.get(key), Mapping):
+            try:
+                fields[key] = Allocation.from_dict(fields[key])
+            except ValueError as error:
+                raise StorageError(f"{kind}: {key}: {error}: the log is damaged") from None
     if wrong := misfit(cls, fields):
         raise StorageError(f"{kind}: {wrong}: the log is damaged")
     return cls(**fields)

@@ -21,6 +21,7 @@ import numpy as np
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Answer, Continue, Resume, Start
 from lightning_hwtune.core.early_ends import EarlyEnds
+from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.likely_values import LikelyValues
 from lightning_hwtune.core.pace import SeenPaces
 from lightning_hwtune.core.searchers import Random
@@ -105,7 +106,7 @@ class _Run:
         seconds = self._n_more * (later[-1] - later[0]) / (len(later) - 1)
         if self._limits.max_cost_usd is None:
             return seconds
-        usd = self._device_s * self._state.spec.pool.usd_per_device_s
+        usd = usd_of(self._state.spec.pool, self._device_s)
         rest_usd = self._limits.max_cost_usd - self._state.billed_usd(self._now)
         return min(seconds, rest_usd * (self._now - self._begun) / usd)
 
@@ -115,7 +116,7 @@ class _Run:
         if limits.max_time_s is not None:
             past_s = self._state.wall_s(self._now) - limits.max_time_s
         if limits.max_cost_usd is not None:
-            usd_per_s = self._state.spec.pool.usd_per_device_s * max(self._n_busy, 1)
+            usd_per_s = usd_of(self._state.spec.pool, max(self._n_busy, 1))
             past_s = max(past_s, (self._state.billed_usd(self._now) - limits.max_cost_usd) / usd_per_s)
         return past_s
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lightning_hwtune.core.allocation import ONE_DEVICE, Allocation
 from lightning_hwtune.errors import IllegalMoveError
 
 __all__ = ["MOVES", "Checkpoint", "Measurement", "TrialRecord", "TrialState"]
@@ -25,12 +26,12 @@ class TrialState(enum.StrEnum):
     COMPLETED = "completed"  # trained as far as it ever will, with success
     STOPPED = "stopped"  # ended by decision
     FAILED = "failed"  # ended by errors
-    INFEASIBLE = "infeasible"  # cannot run on any device count that the space allows
+    OUT_OF_MEMORY = "out-of-memory"  # cannot run on any device count that the space allows
 
     @property
     def is_final(self) -> bool:
         """True if the trial never runs again."""
-        return self in (TrialState.COMPLETED, TrialState.STOPPED, TrialState.FAILED, TrialState.INFEASIBLE)
+        return self in (TrialState.COMPLETED, TrialState.STOPPED, TrialState.FAILED, TrialState.OUT_OF_MEMORY)
 
 
 MOVES: Mapping[TrialState, frozenset[TrialState]] = {
@@ -41,7 +42,7 @@ MOVES: Mapping[TrialState, frozenset[TrialState]] = {
     TrialState.COMPLETED: frozenset(),
     TrialState.STOPPED: frozenset(),
     TrialState.FAILED: frozenset(),
-    TrialState.INFEASIBLE: frozenset(),
+    TrialState.OUT_OF_MEMORY: frozenset(),
 }
 """Which state may follow which."""
 
@@ -104,7 +105,7 @@ class TrialRecord:
     bracket: int
     target: int
     created_at: float
-    num_devices: int = 1
+    allocation: Allocation = ONE_DEVICE
     state: TrialState = TrialState.WAITING
     measurements: list[Measurement] = field(default_factory=list)
     decided: dict[int, str] = field(default_factory=dict)
@@ -117,6 +118,11 @@ class TrialRecord:
     n_retries: int = 0
     error: str = ""
     note: str = ""
+
+    @property
+    def num_devices(self) -> int:
+        """Devices of its newest segment, or of its next one."""
+        return self.allocation.devices
 
     @property
     def last(self) -> Measurement | None:

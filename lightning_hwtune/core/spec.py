@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self, final
 
-from lightning_hwtune.core.hardware.allocation import AllocationPolicy, allocation_for
+from lightning_hwtune.core.hardware.policies import AllocationPolicy, allocation_for
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Objectives, TrainSeconds
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Race, Scheduler, scheduler_from_settings

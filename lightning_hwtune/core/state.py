@@ -15,7 +15,9 @@ from typing import Any, final
 import numpy as np
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.decisions import Reservation
+from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.record import Checkpoint, Measurement, TrialRecord, TrialState
 from lightning_hwtune.core.searchers.untried import config_key
 from lightning_hwtune.core.spec import Limits, StudySpec
@@ -39,7 +41,7 @@ class Segment:
 
     trial_id: int
     number: int
-    num_devices: int
+    allocation: Allocation
     slots: tuple[int, ...]
     resource: int
     started_at: float
@@ -59,6 +61,11 @@ class Segment:
     world_size: int = 0
     billed_usd: float = 0.0
     rule: str = ""
+
+    @property
+    def num_devices(self) -> int:
+        """How many devices it holds."""
+        return self.allocation.devices
 
     @property
     def epochs(self) -> int:
@@ -134,7 +141,7 @@ class StudyState:
     def billed_usd(self, now: float) -> float:
         """The ledger: what ended segments were billed, and what the running ones have run up."""
         running = sum(self.segment_s(segment, now) * segment.num_devices for segment in self.running.values())
-        return self._billed_usd + running * self.spec.pool.usd_per_device_s
+        return self._billed_usd + usd_of(self.spec.pool, running)
 
     def committed_s(self, now: float) -> float:
         """Device-seconds that the running segments still need until each can be paused at its next report."""
@@ -200,7 +207,10 @@ class StudyState:
         if set(event.config) != set(self.spec.space):
             raise ValueError(f"the parameters of trial {event.trial_id} are {sorted(event.config)}")
         trial = TrialRecord(event.trial_id, event.config, event.seed, event.bracket, event.target, event.at)
-        trial.num_devices = event.num_devices or int(event.config.get(self.spec.space.devices_key or "", 1))
+        trial.allocation = event.allocation
+        if event.allocation.devices == 0:  # see `upcasts`
+            count = int(event.config.get(self.spec.space.devices_key or "", 1))
+            trial.allocation = dataclasses.replace(event.allocation, devices=count)
         trial.note, trial.draw = event.reason, event.draw
         trial.best_of = next((metric.name for metric in self.spec.objectives.best_so_far), "")
         self.trials.append(trial)
@@ -216,7 +226,7 @@ class StudyState:
 
     def _devices_reserved(self, event: ev.DevicesReserved) -> None:
         fields = {field.name: getattr(event, field.name) for field in dataclasses.fields(Reservation)}
-        self.reserved = Reservation(**fields) if event.num_devices else None
+        self.reserved = None if event.allocation is None else Reservation(**fields)
 
     def _served(self, trial_id: int | None, draw: int | None) -> None:
         """The candidate for which devices were drained begins: the reservation ends."""
@@ -229,7 +239,7 @@ class StudyState:
         self._served(event.trial_id, None)
         trial.move(TrialState.RUNNING)
         self.clock.began_segment()
-        trial.segment, trial.target, trial.num_devices = event.segment, event.target, event.num_devices
+        trial.segment, trial.target, trial.allocation = event.segment, event.target, event.allocation
         if trial.best_of:  # a best value that was lost with its training is no value of this trial
             trial.measurements = [m for m in trial.measurements if m.resource <= event.resource]
             if trial.best_checkpoint is not None and trial.best_checkpoint.resource > event.resource:
@@ -238,7 +248,7 @@ class StudyState:
         segment = Segment(
             trial_id=event.trial_id,
             number=event.segment,
-            num_devices=event.num_devices,
+            allocation=event.allocation,
             slots=tuple(event.slots),
             resource=event.resource,
             started_at=event.at,
@@ -303,7 +313,7 @@ class StudyState:
         segment.ended_at, segment.outcome, segment.world_size = event.at, event.outcome, event.world_size
         segment.wall_s, segment.billed_usd = event.wall_s, event.billed_usd
         self._billed_usd += event.billed_usd
-        trial.num_devices = event.next_devices
+        trial.allocation = event.next_allocation
         if event.outcome not in ("done", "interrupted"):
             trial.error = event.error
             trial.n_retries += event.outcome != "out-of-memory"

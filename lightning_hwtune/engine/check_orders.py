@@ -33,7 +33,7 @@ def check_configs(spec: StudySpec) -> list[Mapping[str, Any]]:
         config = first if draw == 0 else spec.searcher.propose(spec.space, draw, spec.seed, history)
         if config is None:
             break
-        count = spec.allocation.devices(config)
+        count = spec.allocation.first(config).devices
         if count in wanted:
             found.setdefault(count, config)
     for count in wanted:
@@ -54,7 +54,7 @@ def check_order(
     Args:
         folder: of its trial. resumes: resource and path of the checkpoint from which it is the second segment.
     """
-    num_devices = spec.allocation.devices(config)
+    num_devices = spec.allocation.first(config).devices
     slots = tuple(range(num_devices))
     return SegmentOrder(
         study=spec.name,

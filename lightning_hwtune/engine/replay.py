@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.core import events as ev
-from lightning_hwtune.core.hardware.allocation import allocation_for
+from lightning_hwtune.core.hardware.policies import allocation_for
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.ranking.anytime import hypervolume_curve
 from lightning_hwtune.core.ranking.fronts import front_ranks
@@ -85,8 +85,8 @@ class Yardstick:
         cls, objectives: Objectives, curves: Curves, space: SearchSpace, configs: Sequence[Mapping[str, Any]]
     ) -> Self:
         """Returns the yardstick that these configurations of a space make up."""
-        resources, devices = range(1, curves.max_resource + 1), allocation_for(space).devices
-        values = [[point(curves, config, r, devices(config)) for r in resources] for config in configs]
+        resources, policy = range(1, curves.max_resource + 1), allocation_for(space)
+        values = [[point(curves, config, r, policy.first(config).devices) for r in resources] for config in configs]
         return cls.of(objectives, np.array([[objectives.loss(value) for value in row] for row in values]))
 
     def unit(self, losses: Floats) -> Floats:

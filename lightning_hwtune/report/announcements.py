@@ -193,7 +193,7 @@ def announce(state: StudyState, events: Sequence[ev.Event]) -> Iterator[Line]:
 
 
 def _started(state: StudyState, event: ev.SegmentStarted, created: ev.TrialCreated | None) -> Line:
-    devices = counted(event.num_devices, "devices")
+    devices = counted(event.allocation.devices, "devices")
     if created is not None:
         return Line(f"trial {event.trial_id} starts on {devices}: {config_text(created.config)}")
     begun = f"at {_resource(state, event.resource)}" if event.checkpoint else "from scratch"
@@ -225,12 +225,13 @@ def _ended(state: StudyState, event: ev.SegmentEnded) -> Line | None:
         return Line(f"{name} is complete at {reached}{early}{values}", is_urgent=True)
     if event.state == TrialState.FAILED:
         return Line(f"{name} failed: {error}", is_urgent=True)
-    if event.state == TrialState.INFEASIBLE:
-        return Line(f"{name} is infeasible, out of memory on every device count allowed: {error}", is_urgent=True)
+    if event.state == TrialState.OUT_OF_MEMORY:
+        text = f"{name} runs out of memory on every device count that the search space allows: {error}"
+        return Line(text, is_urgent=True)
     if event.outcome == "interrupted":
         return Line(f"{name} is interrupted: {error or 'it will be resumed'}")
     if event.outcome != "done":
-        more = f" on {counted(event.next_devices, 'devices')}" if event.outcome == "out-of-memory" else ""
+        more = f" on {counted(event.next_allocation.devices, 'devices')}" if event.outcome == "out-of-memory" else ""
         return Line(f"{name} will be retried{more}: {error or event.outcome}", is_urgent=True)
     return None
 

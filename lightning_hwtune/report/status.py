@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.core.schedulers import Scheduler
 from lightning_hwtune.core.state import StudyState
@@ -63,7 +64,7 @@ def status_record(state: StudyState, now: float, checkpoints_bytes: int, *, is_d
         "device_s": _device_s(state, clock),
         "useful_device_s": useful_device_s,
         "cost_usd": state.billed_usd(clock) if has_price else None,
-        "useful_cost_usd": useful_device_s * state.spec.pool.usd_per_device_s if has_price else None,
+        "useful_cost_usd": usd_of(state.spec.pool, useful_device_s) if has_price else None,
         "fully_trained": state.n_full,
         "finishers": state.limits.finishers,
         "front_size": len(front_points(state)),

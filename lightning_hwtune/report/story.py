@@ -88,13 +88,14 @@ def _created(state: StudyState, event: ev.TrialCreated) -> str:
 
 
 def _waits(state: StudyState, event: ev.DevicesReserved) -> str:
-    return f"it waits for {counted(event.num_devices, 'devices')}, which are drained for it: {event.reason}"
+    n_devices = event.allocation.devices if event.allocation else 0
+    return f"it waits for {counted(n_devices, 'devices')}, which are drained for it: {event.reason}"
 
 
 def _started(state: StudyState, event: ev.SegmentStarted) -> str:
     slots = ", ".join(str(slot) for slot in event.slots)
     begun = f"from the checkpoint of {_resource(state, event.resource)}" if event.checkpoint else "from scratch"
-    text = f"segment {event.segment} on {counted(event.num_devices, 'devices')} ({slots}), {begun}"
+    text = f"segment {event.segment} on {counted(event.allocation.devices, 'devices')} ({slots}), {begun}"
     text += f", to {_resource(state, event.target)}"
     if event.segment == 1:
         return text
@@ -130,7 +131,8 @@ def _ended(state: StudyState, event: ev.SegmentEnded) -> str:
     error = first_line(event.error)
     text += f", {error}" if error else ""
     ending = TrialState(event.state)
-    more = f", with {counted(event.next_devices, 'devices')} next" if event.outcome == "out-of-memory" else ""
+    is_moved = event.outcome == "out-of-memory"
+    more = f", with {counted(event.next_allocation.devices, 'devices')} next" if is_moved else ""
     trial, full = state.trials[event.trial_id], state.race.max_resource
     if ending is TrialState.COMPLETED and ended_early(trial, full):
         early = f"its own code ended the training at {trial.resource} of {full}, as EarlyStopping does"
@@ -164,7 +166,7 @@ def _end(state: StudyState, trial: TrialRecord) -> str:
         return _standing(state, trial)
     if trial.state is TrialState.FAILED:
         return f"It failed: {first_line(trial.error)}. The whole traceback is in its logs."
-    if trial.state is TrialState.INFEASIBLE:
+    if trial.state is TrialState.OUT_OF_MEMORY:
         return "It ran out of memory on every device count that the space allows."
     if trial.state is TrialState.STOPPED:
         return "It was stopped for good."

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar, final
 
-from lightning_hwtune.core.hardware.allocation import allocation_for
+from lightning_hwtune.core.hardware.policies import allocation_for
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, Objective, Objectives, TrainSeconds
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, SCHEDULERS, Scheduler, scheduler_or_horizon

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.device_time import device_times, idle_with_work_s, training_device_s
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Resume, Start
 from lightning_hwtune.core.hardware.pool import Pool
@@ -85,8 +86,8 @@ def test_a_promotion_that_waits_is_idle_time_and_one_that_is_not_due_is_none() -
 def test_training_of_a_resumed_segment_counts_from_its_checkpoint() -> None:
     def segment(number: int, checkpoint: str | None) -> ev.Event:
         return ev.SegmentStarted(
-            at=0.0, trial_id=0, segment=number, num_devices=1, slots=[0], checkpoint=checkpoint, resource=0, target=3,
-            promoted_from=None, rule="", reason="",
+            at=0.0, trial_id=0, segment=number, allocation=Allocation(1), slots=[0], checkpoint=checkpoint, resource=0,
+            target=3, promoted_from=None, rule="", reason="",
         )  # fmt: skip
 
     def reported(number: int, device_s: float) -> ev.Event:

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from study_driver import Driver, default_curve, replay, snapshot, space, spec
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.decisions import Done, Pause, Reservation, Resume, Start, Wait
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.record import TrialState
@@ -87,8 +88,9 @@ def test_a_reservation_is_in_the_log_once_until_its_candidate_begins() -> None:
     driver.fill()
     driver.fill()
     [event] = [event for event in driver.log if isinstance(event, ev.DevicesReserved)]
-    assert (event.trial_id, event.draw, event.num_devices) == (None, None, 2)
-    assert replay(study, driver.log).reserved == driver.state.reserved == Reservation(None, None, 2, 0, None, "", "")
+    assert (event.trial_id, event.draw, event.allocation) == (None, None, Allocation(2))
+    reserved = Reservation(None, None, Allocation(2), 0, None, "", "")
+    assert replay(study, driver.log).reserved == driver.state.reserved == reserved
     driver.step()
     driver.fill()
     assert driver.state.trials[1].num_devices == 2
@@ -122,7 +124,7 @@ def test_a_reservation_that_is_not_due_any_more_is_taken_back_in_the_log() -> No
     assert again.state.reserved is not None
     again.fill()
     assert again.state.reserved is None
-    assert any(isinstance(event, ev.DevicesReserved) and event.num_devices == 0 for event in again.log)
+    assert any(isinstance(event, ev.DevicesReserved) and event.allocation is None for event in again.log)
 
 
 def test_a_log_whose_trials_have_no_device_count_says_it_by_their_configurations() -> None:
@@ -130,12 +132,12 @@ def test_a_log_whose_trials_have_no_device_count_says_it_by_their_configurations
     driver = Driver(study, Limits(max_trials=4))
     driver.fill()
     created = [event for event in driver.log if isinstance(event, ev.TrialCreated)]
-    assert [event.num_devices for event in created] == [event.config["devices"] for event in created]
-    old = [{k: v for k, v in ev.to_dict(event).items() if k != "num_devices"} for event in created]
+    assert [event.allocation.devices for event in created] == [event.config["devices"] for event in created]
+    old = [{k: v for k, v in ev.to_dict(event).items() if k not in ("form", "allocation")} for event in created]
     state = StudyState(study)
     for data in old:
         state.apply(ev.from_dict(data))
-    assert [trial.num_devices for trial in state.trials] == [event.num_devices for event in created]
+    assert [trial.num_devices for trial in state.trials] == [event.allocation.devices for event in created]
 
 
 def test_devices_that_drain_are_filled_with_work_that_ends_in_time() -> None:
@@ -230,7 +232,7 @@ def test_too_many_failures_end_the_study() -> None:
     assert answer.reason.rule == "max-failures"
 
 
-def test_out_of_memory_moves_to_more_devices_and_then_is_infeasible() -> None:
+def test_out_of_memory_moves_to_more_devices_and_then_fits_nowhere() -> None:
     driver = Driver(spec(), Limits(max_trials=5))
     driver.controller.enqueue({"lr": 0.01, "batch_size": 64, "devices": 1}, 0.0)
     driver.fill()
@@ -243,7 +245,7 @@ def test_out_of_memory_moves_to_more_devices_and_then_is_infeasible() -> None:
             driver.step()
     assert driver.state.running[0].num_devices == 2
     driver.end(0, "out-of-memory", "CUDA out of memory")
-    assert driver.state.trials[0].state is TrialState.INFEASIBLE
+    assert driver.state.trials[0].state is TrialState.OUT_OF_MEMORY
 
 
 def begun(driver: Driver) -> int:
@@ -300,7 +302,7 @@ def test_out_of_memory_moves_on_to_a_count_by_which_the_batch_divides() -> None:
         trial = driver.state.trials[begun(driver)]
         assert trial.num_devices == devices
         driver.controller.tell(trial.trial_id, driver.now, "out-of-memory")
-    assert trial.state is TrialState.INFEASIBLE
+    assert trial.state is TrialState.OUT_OF_MEMORY
 
 
 @pytest.mark.parametrize(("first", "kind"), [(100, "pause"), (50, "continue")])

@@ -181,7 +181,7 @@ class ControllerMachine(RuleBasedStateMachine):
         if is_stopped:
             assert state is TrialState.STOPPED
         elif outcome == "out-of-memory":
-            assert state is TrialState.INFEASIBLE if devices == 2 else trial.num_devices == 2
+            assert state is TrialState.OUT_OF_MEMORY if devices == 2 else trial.num_devices == 2
         elif outcome == "interrupted":
             assert not state.is_final
         else:

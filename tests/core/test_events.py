@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_hwtune.core import events
+from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.events import Event, Reported, from_dict, to_dict
 from lightning_hwtune.errors import StorageError
 from lightning_hwtune.text import storable
@@ -32,6 +33,7 @@ plain = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(texts(3), inner, max_size=3)),
     max_leaves=5,
 )
+allocations = st.builds(Allocation, st.integers(0, 64), st.integers(0, 4), texts(5))
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "float": numbers,
     "bool": st.booleans(),
@@ -39,6 +41,8 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "int | None": st.none() | st.integers(0, 2**60),
     "str": texts(10),
     "str | None": st.none() | texts(10),
+    "Allocation": allocations,
+    "Allocation | None": st.none() | allocations,
     "Mapping[str, Any]": st.dictionaries(texts(5), plain, max_size=4),
     "Mapping[str, float]": st.dictionaries(texts(5), numbers, max_size=4),
     "Sequence[int]": st.lists(st.integers(0, 64), max_size=4),
@@ -83,6 +87,18 @@ def test_events_are_facts_that_nobody_changes() -> None:
 
 
 NOTED = {"type": "Noted", "at": 0.0, "trial_id": None, "text": "x"}
+STARTED = {
+    "type": "SegmentStarted", "at": 0.0, "trial_id": 0, "segment": 1, "slots": [0, 1], "checkpoint": None,
+    "resource": 0, "target": 3, "promoted_from": None, "rule": "new", "reason": "",
+}  # fmt: skip
+CREATED = {
+    "type": "TrialCreated", "at": 0.0, "trial_id": 0, "config": {"x": 1}, "seed": 1, "bracket": 0, "target": 1,
+    "source": "searcher", "draw": 0, "reason": "",
+}  # fmt: skip
+ENDED = {
+    "type": "SegmentEnded", "at": 0.0, "trial_id": 0, "segment": 1, "outcome": "out-of-memory", "state": "infeasible",
+    "error": "", "wall_s": 1.0, "device_s": 4.0, "billed_usd": 0.0, "world_size": 4, "next_devices": 4,
+}  # fmt: skip
 REPORTED = {
     "type": "Reported", "at": 1.0, "trial_id": 1, "segment": 1, "resource": 3, "values": {"a": 0.5}, "train_s": 2.5,
     "device_s": 5.0, "level": 3, "verdict": "pause", "target": 3, "rule": "pause", "reason": "rank 3 of 3",
@@ -114,6 +130,39 @@ REPORTED = {
 def test_what_is_damaged_or_newer_is_refused(data: Any, said: str) -> None:
     with pytest.raises(StorageError, match=said):
         from_dict(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({**NOTED, "form": 2}, "Noted has form 2, this version knows 1: a newer version wrote it"),
+        ({**NOTED, "form": 0}, "Noted has the form 0: the log is damaged"),
+        ({**NOTED, "form": True}, "Noted has the form True: the log is damaged"),
+        ({**STARTED, "num_devices": "2"}, "allocation: .* is no allocation: the log is damaged"),
+        ({**STARTED, "num_devices": None}, "SegmentStarted lacks the field 'allocation': the log is damaged"),
+        ({**STARTED, "form": 2, "num_devices": 1}, "does not know the field 'num_devices' of SegmentStarted"),
+        ({**STARTED, "form": 2, "allocation": {"devices": 2}}, "is no allocation"),
+        ({**STARTED, "form": 2, "allocation": 2}, "allocation is 2, where an allocation belongs"),
+    ],
+)
+def test_a_form_that_is_newer_or_damaged_is_refused(data: Any, said: str) -> None:
+    with pytest.raises(StorageError, match=said):
+        from_dict(data)
+
+
+def test_older_forms_are_brought_up() -> None:
+    started = from_dict({**STARTED, "num_devices": 2})
+    assert isinstance(started, events.SegmentStarted)
+    assert started.allocation == Allocation(2)
+    created = from_dict(CREATED)
+    assert isinstance(created, events.TrialCreated)
+    assert created.allocation.devices == 0  # the configuration says it
+    ended = from_dict(ENDED)
+    assert isinstance(ended, events.SegmentEnded)
+    assert (ended.state, ended.next_allocation) == ("out-of-memory", Allocation(4))
+    for event in (started, created, ended):
+        assert to_dict(event)["form"] == 2
+        assert from_dict(to_dict(event)) == event
 
 
 def test_an_event_of_an_older_version_gets_the_new_fields() -> None:

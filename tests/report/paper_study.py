@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Cost, Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.schedulers import ASHA
@@ -39,7 +40,7 @@ class Script:
         self.add(
             ev.TrialCreated(
                 at=at, trial_id=trial_id, config=config, seed=7, bracket=0, target=1, source="searcher",
-                draw=trial_id, reason=f"draw {trial_id} of the random searcher",
+                draw=trial_id, reason=f"draw {trial_id} of the random searcher", allocation=Allocation(devices),
             )
         )  # fmt: skip
 
@@ -47,7 +48,7 @@ class Script:
         trial = self.state.trials[trial_id]
         start = trial.checkpoint
         event: dict[str, Any] = {
-            "segment": trial.segment + 1, "num_devices": len(slots), "slots": slots, "target": trial.target,
+            "segment": trial.segment + 1, "allocation": Allocation(len(slots)), "slots": slots, "target": trial.target,
             "checkpoint": start.path if start else None, "resource": start.resource if start else 0,
             "promoted_from": None, "rule": "new:searcher", "reason": "the first",
         }  # fmt: skip
@@ -83,7 +84,7 @@ class Script:
             ev.SegmentEnded(
                 at=at, trial_id=trial_id, segment=trial.segment, outcome=outcome, state=state, error=error,
                 wall_s=wall_s, device_s=device_s, billed_usd=device_s * 0.001, world_size=trial.num_devices,
-                next_devices=trial.num_devices,
+                next_allocation=trial.allocation,
             )
         )  # fmt: skip
 

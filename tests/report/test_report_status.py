@@ -40,7 +40,7 @@ def test_the_status_of_the_paper_study(paper):
         "trials": 4,
         "max_trials": 4,
         "trials_by_state": {
-            "waiting": 0, "running": 0, "paused": 1, "completed": 2, "stopped": 0, "failed": 1, "infeasible": 0,
+            "waiting": 0, "running": 0, "paused": 1, "completed": 2, "stopped": 0, "failed": 1, "out-of-memory": 0,
         },
         "unit": "epochs",
         "epochs_spent": 1 + 1 + 1 + 3 + 8 + 8,  # of trial 1, epochs 2 to 4 were trained twice

@@ -3,6 +3,7 @@ from __future__ import annotations
 from paper_study import TRACEBACK
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.report.story import why
 
 
@@ -91,7 +92,7 @@ def test_a_waiting_trial_and_more_devices_after_running_out_of_memory(empty):
     empty.start(0.0, 0, [0])
     ended = ev.SegmentEnded(
         at=1.0, trial_id=0, segment=1, outcome="out-of-memory", state="waiting", error="CUDA out of memory",
-        wall_s=1.0, device_s=1.0, billed_usd=0.0, world_size=1, next_devices=2,
+        wall_s=1.0, device_s=1.0, billed_usd=0.0, world_size=1, next_allocation=Allocation(2),
     )  # fmt: skip
     empty.add(ended)
     lines = story(empty, 0)
@@ -111,8 +112,8 @@ def test_a_training_that_its_own_code_ended_early_says_so(empty):
 
 def test_a_trial_for_which_devices_are_drained_says_so(paper):
     event = ev.DevicesReserved(
-        at=paper.log[-1].at, trial_id=1, draw=None, num_devices=2, target=3, promoted_from=1, rule="promotion",
-        reason="rank 1 of 3",
+        at=paper.log[-1].at, trial_id=1, draw=None, allocation=Allocation(2), target=3, promoted_from=1,
+        rule="promotion", reason="rank 1 of 3",
     )  # fmt: skip
     lines = why(paper.state, [*paper.log, event], 1).splitlines()
     assert any(line.endswith("it waits for 2 devices, which are drained for it: rank 1 of 3") for line in lines)

@@ -23,6 +23,7 @@ __all__ = ["HERE", "Stored", "stored_studies"]
 
 HERE = Path(__file__).parent
 _FOLLOWING = {"reserve": "answer", "begin": "decision"}  # calls that carry out an answer: under which argument
+_PRESENT_NAMES = {"infeasible": "out-of-memory"}  # states that were renamed
 _WORDING = ("reason", "text", "error")  # sentences for people, which each version may word anew
 
 
@@ -58,6 +59,7 @@ class Stored:
     def end(self) -> dict[str, Any]:
         """How it ended."""
         found: dict[str, Any] = json.loads((self.folder / "end.json").read_text())
+        found["trials"] = [[_PRESENT_NAMES.get(state, state), resource] for state, resource in found["trials"]]
         return found
 
     @property
@@ -151,7 +153,7 @@ class Course:
 def _decided(events: list[ev.Event]) -> list[str]:
     """Returns what events decide, as text. Reservations are no decision of their own: `ask` shows their effect."""
     kept = [ev.to_dict(event) for event in events if not isinstance(event, ev.DevicesReserved)]
-    left_out = {"TrialCreated": (*_WORDING, "num_devices")}  # that of the segment counts
+    left_out = {"TrialCreated": (*_WORDING, "allocation")}  # that of the segment counts
     return [_text({k: v for k, v in event.items() if k not in left_out.get(event["type"], _WORDING)}) for event in kept]
 
 

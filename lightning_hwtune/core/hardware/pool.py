@@ -42,11 +42,6 @@ class Pool:
         object.__setattr__(self, "threads_per_device", threads_per_device)
 
     @property
-    def usd_per_device_s(self) -> float:
-        """Price of one device for one second; 0 without a price."""
-        return (self.usd_per_device_hour or 0.0) / 3600.0
-
-    @property
     def size(self) -> int:
         """Number of devices.
 

@@ -22,6 +22,7 @@ from started_race import started
 from study_driver import Driver, replay, snapshot, spec
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.decisions import Continue, Start, Stop
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.record import TrialState
@@ -523,7 +524,7 @@ def _train_on_as_version_0_1_did(driver: Driver, trial_id: int) -> None:
     write(
         ev.SegmentEnded(
             at=driver.now, trial_id=trial_id, segment=1, outcome="done", state="completed", error="", wall_s=1.0,
-            device_s=1.0, billed_usd=0.0, world_size=1, next_devices=1,
+            device_s=1.0, billed_usd=0.0, world_size=1, next_allocation=Allocation(1),
         )
     )  # fmt: skip
     driver.due.pop(trial_id, None)

@@ -1,4 +1,4 @@
-"""Allocation policies: how many devices a trial's next segment gets.
+"""Allocation policies: what a trial's next segment trains on.
 
 Two exist: the count is fixed for the whole study, or it is one more parameter of the space. A trial that ran out of
 memory moves to the next larger count that the space allows; there is no such count for a fixed one.
@@ -6,27 +6,29 @@ memory moves to the next larger count that the space allows; there is no such co
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, final
 
+from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.space import SearchSpace
 
 __all__ = ["AllocationPolicy", "FixedAllocation", "SearchedAllocation", "allocation_for"]
 
 
 class AllocationPolicy(Protocol):
-    """How many devices a configuration trains on."""
+    """What a configuration trains on. Answers depend on the arguments alone; the log keeps each of them."""
 
     @property
     def counts(self) -> tuple[int, ...]:
         """Every count that may occur, ascending."""
 
-    def devices(self, config: Mapping[str, Any]) -> int:
-        """Returns the count of a new trial."""
+    def first(self, config: Mapping[str, Any]) -> Allocation:
+        """Returns the allocation of a new trial."""
 
-    def larger(self, config: Mapping[str, Any], num_devices: int) -> int | None:
-        """Returns the next larger count on which this configuration can train, or None if there is none."""
+    def larger(self, config: Mapping[str, Any], allocation: Allocation) -> Allocation | None:
+        """Returns the next larger allocation on which this configuration can train, or None if there is none."""
 
 
 @final
@@ -41,11 +43,11 @@ class FixedAllocation:
         """The one count."""
         return (self.num_devices,)
 
-    def devices(self, config: Mapping[str, Any]) -> int:
-        """Returns the one count."""
-        return self.num_devices
+    def first(self, config: Mapping[str, Any]) -> Allocation:
+        """Returns the one allocation."""
+        return Allocation(self.num_devices)
 
-    def larger(self, config: Mapping[str, Any], num_devices: int) -> int | None:
+    def larger(self, config: Mapping[str, Any], allocation: Allocation) -> Allocation | None:
         """Returns None: there is no other count."""
         return None
 
@@ -63,14 +65,15 @@ class SearchedAllocation:
         """The counts of the space."""
         return tuple(self.space.device_counts)
 
-    def devices(self, config: Mapping[str, Any]) -> int:
+    def first(self, config: Mapping[str, Any]) -> Allocation:
         """Returns the configuration's own count."""
-        return int(config[self.key])
+        return Allocation(int(config[self.key]))
 
-    def larger(self, config: Mapping[str, Any], num_devices: int) -> int | None:
+    def larger(self, config: Mapping[str, Any], allocation: Allocation) -> Allocation | None:
         """Returns the next larger count of the space by which the configuration's batch sizes divide, or None."""
-        larger = (count for count in self.counts if count > num_devices)
-        return next((count for count in larger if self.space.allows({**config, self.key: count})), None)
+        larger = (count for count in self.counts if count > allocation.devices)
+        found = next((count for count in larger if self.space.allows({**config, self.key: count})), None)
+        return None if found is None else dataclasses.replace(allocation, devices=found)
 
 
 def allocation_for(space: SearchSpace) -> AllocationPolicy:

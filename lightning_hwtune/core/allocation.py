@@ -1,0 +1,46 @@
+"""What one segment trains on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self, final
+
+__all__ = ["LOCAL", "ONE_DEVICE", "Allocation"]
+
+LOCAL = "local"
+"""The instance type of a pool on this host."""
+
+
+@final
+@dataclass(frozen=True, slots=True, order=True)
+class Allocation:
+    """Devices of one instance type.
+
+    Attributes:
+        devices: how many in all. nodes: on how many nodes. instance: the name of the instance type.
+    """
+
+    devices: int
+    nodes: int = 1
+    instance: str = LOCAL
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain data for the log."""
+        return {"instance": self.instance, "devices": self.devices, "nodes": self.nodes}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Returns what `to_dict` described.
+
+        Raises:
+            ValueError: it has another form.
+        """
+        instance, devices, nodes = (data.get(key) for key in ("instance", "devices", "nodes"))
+        is_counted = all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in (devices, nodes))
+        if set(data) != {"instance", "devices", "nodes"} or not isinstance(instance, str) or not is_counted:
+            raise ValueError(f"{dict(data)} is no allocation")
+        return cls(int(devices or 0), int(nodes or 0), instance)
+
+
+ONE_DEVICE = Allocation(1)

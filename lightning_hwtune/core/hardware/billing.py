@@ -1,0 +1,12 @@
+"""What devices cost: the only place where something is multiplied by a price."""
+
+from __future__ import annotations
+
+from lightning_hwtune.core.hardware.pool import Pool
+
+__all__ = ["usd_of"]
+
+
+def usd_of(pool: Pool, device_s: float) -> float:
+    """Returns what so many device-seconds of a pool cost, in US dollars; 0 without a price."""
+    return device_s * ((pool.usd_per_device_hour or 0.0) / 3600.0)

@@ -1,0 +1,55 @@
+"""Older forms of events, brought up to the present one.
+
+Each event says its form, a number from 1 that grows when its fields change; an event without one has form 1. A function
+here takes the fields of one form to the next. Logs are never rewritten: they are brought up whenever they are read.
+
+Form 1 is that of release 0.1.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lightning_hwtune.core.allocation import LOCAL
+
+__all__ = ["form_of", "upcast"]
+
+Fields = dict[str, Any]
+
+
+def upcast(kind: str, form: int, fields: Fields) -> Fields:
+    """Returns the fields of an event of this kind in its present form."""
+    for step in _STEPS.get(kind, ())[form - 1 :]:
+        fields = step(dict(fields))
+    return fields
+
+
+def form_of(kind: str) -> int:
+    """Returns the number of the present form of an event's kind."""
+    return 1 + len(_STEPS.get(kind, ()))
+
+
+def _devices_to_allocation(old: str, new: str, default: int | None = None) -> Callable[[Fields], Fields]:
+    """Returns the step from a number of devices to an allocation on this host."""
+
+    def step(fields: Fields) -> Fields:
+        count = fields.pop(old, default)
+        return fields if count is None else {**fields, new: {"instance": LOCAL, "devices": count, "nodes": 1}}
+
+    return step
+
+
+def _ended(fields: Fields) -> Fields:
+    if fields.get("state") == "infeasible":
+        fields["state"] = "out-of-memory"
+    return _devices_to_allocation("next_devices", "next_allocation")(fields)
+
+
+_STEPS: Mapping[str, tuple[Callable[[Fields], Fields], ...]] = {
+    # 0.1.0 asked the policy again whenever it read the log; 0 devices: those that the configuration says
+    "TrialCreated": (_devices_to_allocation("num_devices", "allocation", 0),),
+    "SegmentStarted": (_devices_to_allocation("num_devices", "allocation"),),
+    "SegmentEnded": (_ended,),
+}
+"""Event -> the steps from form 1 to 2, from 2 to 3, and so on."""
