@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -110,3 +113,22 @@ def test_the_package_imports_no_example():
                 imported.add(node.module.partition(".")[0])
     assert "lightning_hwtune" in imported
     assert not imported & {"models", "datamodules"}
+
+
+def test_every_runtime_dependency_is_imported() -> None:
+    """An unused dependency costs every user its download, and may break the installation for nothing."""
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {re.split(r"[^\w.-]", line)[0].lower().replace("-", "_") for line in project["dependencies"]}
+    modules: dict[str, set[str]] = {}
+    for module, distributions in importlib.metadata.packages_distributions().items():
+        for distribution in distributions:
+            modules.setdefault(distribution.lower().replace("-", "_"), set()).add(module)
+    imported = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module.partition(".")[0])
+    unused = {name for name in wanted if not modules.get(name, {name}) & imported}
+    assert not unused
