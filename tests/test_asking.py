@@ -307,6 +307,16 @@ def broken_error() -> ValueError:
     raise AssertionError
 
 
+def test_an_interrupt_that_is_told_after_a_complete_training_changes_nothing(tmp_path: Path) -> None:
+    study = tiny_study(tmp_path)
+    trial = ask(study)
+    trial.manual_reports()
+    trial.report(1, val_error=1.0)
+    trial.save(1, complete=True)
+    assert study.tell(trial, KeyboardInterrupt()) == "completed"
+    study.close()
+
+
 def test_an_interrupt_that_is_told_is_no_failure(tmp_path: Path) -> None:
     study = tiny_study(tmp_path, max_retries=0)
     assert study.tell(ask(study), KeyboardInterrupt()) == "waiting"

@@ -276,6 +276,7 @@ class Controller:
         now: float,
         *,
         is_inside: bool = False,
+        is_end: bool = False,
     ) -> None:
         """A checkpoint of a running trial is complete under this relative path; see `events.CheckpointSaved`."""
         segment = self._running(trial_id)
@@ -291,6 +292,7 @@ class Controller:
                 train_s=segment.base_train_s + train_s,
                 device_s=segment.base_device_s + train_s * segment.num_devices,
                 is_inside=is_inside,
+                is_end=is_end,
             )
         )
 
@@ -317,7 +319,9 @@ class Controller:
         """
         segment, trial = self._running(trial_id), self.state.trials[trial_id]
         wall_s = self.state.segment_s(segment, now) if wall_s is None else wall_s
-        if outcome == "lost" and _is_settled(trial, segment, self.race.max_resource):
+        if segment.has_ended_itself and outcome in ("lost", "interrupted"):
+            outcome, reached_end = "done", True  # nothing is left to train
+        elif outcome == "lost" and _is_settled(trial, segment, self.race.max_resource):
             outcome = "done"  # its process died of what it did afterwards
         is_paused = segment.verdict == Pause.kind and not reached_end
         state, error, allocation = self._outcome(trial, segment, outcome, error, is_paused=is_paused)

@@ -169,6 +169,7 @@ class CheckpointSaved(Event):
     """A checkpoint is complete on disk under `path` with this digest.
 
     `is_inside`: it is of the best report, inside an epoch. It has the weights, but no trial resumes from it.
+    `is_end`: the training ended there by the user's own rule, as by early stopping, so the trial is complete.
     """
 
     trial_id: int
@@ -180,6 +181,7 @@ class CheckpointSaved(Event):
     train_s: float
     device_s: float
     is_inside: bool = False
+    is_end: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

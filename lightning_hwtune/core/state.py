@@ -36,6 +36,7 @@ class Segment:
         epoch_s: seconds that one unit of resource takes; report_s: those from one report to the next.
         reported_at: time of its newest report, or of its start; train_s: the trial's training seconds up to there.
         base_train_s, base_device_s: useful work before it, from the checkpoint it began from.
+        has_ended_itself: its newest checkpoint is where the user's own rule ended the training.
         ended_at: None while it runs. outcome, wall_s: see `events.SegmentEnded`; wall_s is 0 while it runs.
     """
 
@@ -54,6 +55,7 @@ class Segment:
     train_s: float = 0.0
     verdict: str = "continue"
     saved: bool = False
+    has_ended_itself: bool = False
     ended_at: float | None = None
     outcome: str = ""
     wall_s: float = 0.0
@@ -297,7 +299,8 @@ class StudyState:
             trial.best_checkpoint = saved
         if not event.is_inside:
             trial.checkpoint = saved
-            self.running[event.trial_id].saved = True
+            segment = self.running[event.trial_id]
+            segment.saved, segment.has_ended_itself = True, event.is_end
 
     def _checkpoint_removed(self, event: ev.CheckpointRemoved) -> None:
         trial = self.trials[event.trial_id]

@@ -172,8 +172,9 @@ class Loop:
         old = trial.checkpoints
         path, now = self._files.relative(saved.path), self._clock.now()
         self._controller.saved(
-            trial_id, path, saved.digest, saved.n_bytes, saved.resource, saved.train_s, now, is_inside=saved.is_inside
-        )
+            trial_id, path, saved.digest, saved.n_bytes, saved.resource, saved.train_s, now,
+            is_inside=saved.is_inside, is_end=saved.is_end,
+        )  # fmt: skip
         kept = [checkpoint.path for checkpoint in trial.checkpoints]
         for checkpoint in old:
             if checkpoint.path not in kept:

@@ -110,7 +110,8 @@ class Manual:
             raise ArgumentError("trial", trial, "the trial that ask() returned last")
         _, segment, channel = self._active
         told = error if isinstance(error, BaseException) else None
-        if interrupt_in(told) is None and interrupt_in(segment.failure) is None:
+        is_settled = segment.failure is None and segment.is_settled
+        if is_settled or (interrupt_in(told) is None and interrupt_in(segment.failure) is None):
             ended = conclude(segment, error)
         else:
             ended = Ended(0, "interrupted", "Ctrl-C, or a signal to end", segment.resource, False)

@@ -253,7 +253,7 @@ class RungHooks:
         segment.clock.stop()
         segment.resource = self._count.after(trainer, trainer.current_epoch)
         if segment.verdict is None or segment.verdict.kind == "pause" or not segment.is_over:
-            self.save(trainer)
+            self.save(trainer, is_end=segment.verdict is None)
         segment.is_trained = True
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
@@ -302,14 +302,15 @@ class RungHooks:
             with segment.clock.paused():
                 self.save(trainer, is_inside=True)
 
-    def save(self, trainer: Any, *, is_inside: bool = False) -> None:
-        """Saves a checkpoint of this moment and confirms it to the engine; on all ranks."""
+    def save(self, trainer: Any, *, is_inside: bool = False, is_end: bool = False) -> None:
+        """Saves a checkpoint of this moment and confirms it to the engine; on all ranks. See `save_file`."""
         segment = self._segment
         if segment is None or segment.resource <= segment.order.resource:
             return
         meet, broadcast = trainer.strategy.barrier, trainer.strategy.broadcast
         write, train_s = trainer.save_checkpoint, segment.clock.seconds
-        save_together(segment, segment.resource, train_s, write, meet, broadcast, is_inside=is_inside)
+        inside_or_end = {"is_inside": is_inside, "is_end": is_end}
+        save_together(segment, segment.resource, train_s, write, meet, broadcast, **inside_or_end)
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Adds what Lightning's own checkpoint lacks."""

@@ -188,7 +188,7 @@ class Saved:
     """A checkpoint is complete: `path` absolute, `digest` BLAKE2b-256 in hex, `train_s` of this segment up to it.
 
     `weights` is a digest of the weights alone, in a check; empty elsewhere. `is_inside`: it is of a report inside an
-    epoch, so no segment resumes from it.
+    epoch, so no segment resumes from it. `is_end`: the training ended there by the user's own rule.
     """
 
     path: str
@@ -198,6 +198,7 @@ class Saved:
     train_s: float
     weights: str = ""
     is_inside: bool = False
+    is_end: bool = False
 
 
 @dataclass(frozen=True, slots=True)

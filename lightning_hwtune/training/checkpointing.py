@@ -50,11 +50,20 @@ def digest_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def save_file(segment: ActiveSegment, resource: int, train_s: float, write: Writer, *, is_inside: bool = False) -> None:
+def save_file(
+    segment: ActiveSegment,
+    resource: int,
+    train_s: float,
+    write: Writer,
+    *,
+    is_inside: bool = False,
+    is_end: bool = False,
+) -> None:
     """Has `write` write this segment's checkpoint, puts it in its place and tells the engine. For one rank.
 
     Args:
         is_inside: it is of a report inside an epoch, so no segment resumes from it.
+        is_end: the training ended here by the user's own rule, so the trial is complete.
 
     Raises:
         CheckpointError: the disk did not take it.
@@ -75,7 +84,7 @@ def save_file(segment: ActiveSegment, resource: int, train_s: float, write: Writ
     if not is_inside:
         segment.saved_at = resource
     size = path.stat().st_size
-    segment.send(Saved(str(path), digest_of(path), size, resource, train_s, segment.weights, is_inside))
+    segment.send(Saved(str(path), digest_of(path), size, resource, train_s, segment.weights, is_inside, is_end))
 
 
 def save_together(
@@ -87,6 +96,7 @@ def save_together(
     broadcast: Callable[[str], str],
     *,
     is_inside: bool = False,
+    is_end: bool = False,
 ) -> None:
     """The same on all ranks, where `write` is collective: only rank 0 writes, and all meet in a barrier at its end.
 
@@ -104,7 +114,7 @@ def save_together(
     failure = ""
     if segment.rank == 0:
         try:
-            save_file(segment, resource, train_s, write_or_meet, is_inside=is_inside)
+            save_file(segment, resource, train_s, write_or_meet, is_inside=is_inside, is_end=is_end)
         except CheckpointError as error:
             failure = str(error)
     else:

@@ -59,7 +59,8 @@ class ActiveSegment:
         only_marked_fits: fits of Trainers that were not given the callback are not the trial's; see `trial_fit`.
         has_pretrained: a fit was taken for a pretraining for that reason.
         hints: what errors about the Trainer advise.
-        is_trained: True once the fit that reports has ended in order and is saved, or a loop has reported the horizon.
+        is_trained: True once the fit that reports has ended in order and is saved, or a loop has reported the horizon
+            or was saved as complete.
         saved_at: resource of the newest complete checkpoint.
         failure: the error that ended the reporting fit or loop before that; user code may have caught it.
         skipped: what user code ran without effect after a pause or stop: "fit", "test", ...

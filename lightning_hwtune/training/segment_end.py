@@ -1,6 +1,7 @@
 """How a segment ends: one rule for functions, ask and tell, Hydra apps, LightningCLI scripts and the check.
 
-- A signal (Ctrl-C, SIGTERM) always acts.
+- A signal (Ctrl-C, SIGTERM) always acts. An error that only looks like one, such as a KeyboardInterrupt that user code
+  raises, is an error.
 - An error inside the fit that reports counts, also where user code swallows it or a later fit succeeds.
 - Once the segment is paused or stopped, and saved where a pause needs it, nothing that user code does counts.
 - After a complete training the trial stays complete, and an error is shown with it.
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lightning_hwtune.errors import MetricError, first_line
+from lightning_hwtune.training.arrived_signals import ArrivedSignals
 from lightning_hwtune.training.channel import Ended, SegmentOrder
 from lightning_hwtune.training.context import ActiveSegment
 
@@ -42,14 +44,16 @@ def run_to_end(segment: ActiveSegment, user_code: Callable[[], Any]) -> Ended:
         KeyboardInterrupt, SystemExit: a signal arrived meanwhile, also where user code has swallowed it.
     """
     raised: BaseException | None = None
-    try:
-        user_code()
-    except BaseException as error:
-        raised = error
+    with ArrivedSignals() as signals:
+        try:
+            user_code()
+        except BaseException as error:
+            raised = error
     if segment.is_copy:
         _end_copy(raised)
     interrupt = interrupt_in(raised) or interrupt_in(segment.failure)
-    if interrupt is not None:
+    is_own = segment.failure is None and segment.is_settled and not signals.may_have_come
+    if interrupt is not None and (is_sigterm(interrupt) or not is_own):
         raise interrupt
     return conclude(segment, raised)
 

@@ -286,6 +286,9 @@ class Trial:
             if segment.has_rungs:
                 segment.fail(error)
             raise error
+        if segment.is_trained and segment.verdict is None:
+            hint = "Leave `complete=True` out where the loop trains on."
+            raise ArgumentError("trial.report(...)", number, "no report after trial.save(..., complete=True)", hint=hint)
         if number <= segment.resource:
             since = "the checkpoint of this segment" if segment.resource == order.resource else "the last report"
             raise ArgumentError(
@@ -307,11 +310,18 @@ class Trial:
         self._segment.clock.start()
 
     @checked_call("Trial.save")
-    def save(self, state: Any) -> None:
+    def save(self, state: Any, *, complete: bool = False) -> None:
         """Saves what a later segment of this trial needs, at the resource reported last; for loops that report by hand.
 
         The random streams of `random`, numpy and torch are saved with it: on rank 0 as they are now, on other ranks as
         they were at the last report.
+
+        Args:
+            complete: the loop ends here by a rule of its own, such as early stopping. The trial is then complete, also
+                where the last report returned `Pause`; otherwise it would train on when it is promoted.
+
+        Raises:
+            ArgumentError: nothing was reported yet, so there is no value that a complete trial could have.
         """
         from lightning_hwtune.training.checkpointing import save_file
         from lightning_hwtune.training.resume.by_hand import write_by_hand
@@ -319,6 +329,8 @@ class Trial:
         from lightning_hwtune.training.value_digest import value_digest
 
         segment = self._segment
+        if complete and segment.resource <= segment.order.resource:
+            raise ArgumentError("trial.save(..., complete=True)", "made before a report", "a call after a report")
         with segment.clock.paused():
             try:
                 if segment.rank == 0:
@@ -326,12 +338,16 @@ class Trial:
                         segment.weights = value_digest(state)
                     streams = [rng_state(), *self._streams[1:]]
                     write = partial(write_by_hand, segment, state, streams)
-                    save_file(segment, segment.resource, segment.clock.seconds, write)
+                    save_file(segment, segment.resource, segment.clock.seconds, write, is_end=complete)
             except Exception as error:
                 if segment.verdict is not None:
                     segment.fail(error)  # nothing comes after it that would save again
                 raise
             segment.saved_at = segment.resource
+        if complete:
+            segment.is_trained = True
+            if segment.verdict is not None and segment.verdict.kind == "pause":
+                segment.verdict = None  # nothing is left to train later
 
     @checked_call("Trial.load")
     def load(self, *, rng: bool = True) -> Any:

@@ -115,9 +115,9 @@ class Driver:
             self.save(trial_id, resource, train_s)
         self.end(trial_id, "done")
 
-    def save(self, trial_id: int, resource: int, train_s: float) -> None:
+    def save(self, trial_id: int, resource: int, train_s: float, *, is_end: bool = False) -> None:
         path = f"trials/{trial_id:03d}/checkpoints/{self.state.running[trial_id].number}.ckpt"
-        self.controller.saved(trial_id, path, "00", 10, resource, train_s, self.now)
+        self.controller.saved(trial_id, path, "00", 10, resource, train_s, self.now, is_end=is_end)
 
     def end(self, trial_id: int, outcome: str, error: str = "") -> None:
         self.due.pop(trial_id, None)

@@ -490,6 +490,20 @@ def test_a_process_that_dies_after_its_complete_training_was_saved_leaves_it_com
     assert "SIGSEGV" in driver.log[-1].error
 
 
+@pytest.mark.parametrize("outcome", ["lost", "interrupted"])
+@pytest.mark.parametrize(("is_end", "state"), [(True, "completed"), (False, "paused")])
+def test_a_process_that_dies_after_its_training_ended_by_itself_at_a_rung_leaves_the_trial_complete(
+    outcome: str, is_end: bool, state: str
+) -> None:
+    driver = Driver(spec(), Limits(max_trials=1, finishers=0))
+    driver.fill()
+    assert driver.controller.report(0, 1, {"error": 1.0}, 1.0, driver.now).kind == "pause"
+    driver.save(0, 1, 1.0, is_end=is_end)
+    driver.end(0, outcome, "rank 0 was killed by SIGSEGV")
+    trial = driver.state.trials[0]
+    assert (trial.state, trial.n_retries, trial.resource) == (state, 0, 1)
+
+
 def test_a_report_after_a_pause_gets_the_same_answer_and_is_not_in_the_log() -> None:
     driver = Driver(spec(), Limits(max_trials=1, finishers=0))
     driver.fill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from rank_bench import Bench
 from torch.utils.data import DataLoader
 
 import lightning_hwtune as hwt
+from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.training.channel import Report
 from lightning_hwtune.training.trial import Trial
 
@@ -89,7 +91,7 @@ def test_a_training_that_ends_by_itself_at_a_rung_is_complete_there(bench: Bench
     said = bench.inline(train, {2: "pause"})
     assert [report.resource for report in said.of(Report)] == [1, 2]
     assert said.ended[0].reached_end
-    assert said.saved.resource == 2
+    assert (said.saved.resource, said.saved.is_end) == (2, True)
     assert evaluated == [(False, 1)]
 
 
@@ -100,7 +102,7 @@ def test_a_wish_to_stop_that_a_minimum_keeps_waiting_survives_a_pause(bench: Ben
         trainer.fit(Net(), DataLoader(X, 4), DataLoader(X, 8), ckpt_path=trial.ckpt_path)
 
     paused = bench.inline(train, {2: "pause"})
-    assert not paused.ended[0].reached_end
+    assert (paused.ended[0].reached_end, paused.saved.is_end) == (False, False)
     resumed = bench.inline(train, {}, **bench.resume(paused, 2))
     assert [report.resource for report in resumed.of(Report)] == [3]
     assert resumed.ended[0].reached_end
@@ -122,6 +124,59 @@ def test_early_stopping_gives_the_values_of_an_uninterrupted_study(tmp_path: Pat
         found.append({t.config["lr"]: (str(t.state), t.resource, t.last and t.last.values["val_loss"]) for t in trials})
     assert found[0] == found[1]
     assert {state[:2] for state in found[0].values()} == {("completed", 2)}
+
+
+def test_a_process_that_ends_after_its_own_early_stopping_leaves_the_trial_complete(tmp_path: Path) -> None:
+    def train(trial: hwt.Trial) -> None:
+        fit(trial, EarlyStopping("val_loss", patience=1, min_delta=100.0))
+        os._exit(0)
+
+    study = hwt.Study(
+        "lost", hwt.SearchSpace(x=hwt.Float(0, 1)), [hwt.Metric("val_loss", "min")],
+        scheduler=hwt.ASHA(max_epochs=4, first_rung=4), pool=hwt.Pool("cpu", devices=1), dir=tmp_path,
+    )  # fmt: skip
+    study.run(train, max_trials=1, check=False, progress=False)
+    [trial] = study.state().trials
+    assert (str(trial.state), trial.resource, trial.n_retries) == ("completed", 2, 0)
+
+
+def _stop_when_small(trial: Trial) -> None:
+    """Train by hand up to epoch 2, where a rule of the loop itself ends it."""
+    for epoch in range((trial.load() or 0) + 1, 5):
+        verdict = trial.report(epoch, val_loss=1.0 / epoch)
+        if epoch == 2:
+            return trial.save(epoch, complete=True)
+        if verdict.kind != "continue":
+            return trial.save(epoch)
+    return None
+
+
+@pytest.mark.parametrize(
+    ("script", "resources", "ends"),
+    [({}, [1, 2], True), ({2: "pause"}, [1, 2], True), ({1: "pause"}, [1], False), ({2: "stop"}, [1, 2], False)],
+)
+def test_a_loop_that_reports_by_hand_can_be_complete_where_it_would_pause(
+    bench: Bench, script: dict[int, str], resources: list[int], ends: bool
+) -> None:
+    said = bench.inline(_stop_when_small, script)
+    assert [report.resource for report in said.of(Report)] == resources
+    assert (said.ended[0].outcome, said.ended[0].reached_end) == ("done", ends)
+    assert said.saved.is_end is (2 in resources)
+
+
+def test_a_loop_is_complete_after_a_report_only_and_reports_no_more(bench: Bench) -> None:
+    def early(trial: Trial) -> None:
+        trial.save(0, complete=True)
+
+    def late(trial: Trial) -> None:
+        trial.report(1, val_loss=1.0)
+        trial.save(1, complete=True)
+        with pytest.raises(ArgumentError, match="no report after trial.save"):
+            trial.report(2, val_loss=1.0)
+
+    assert "a call after a report" in bench.inline(early, {}).ended[0].error
+    said = bench.inline(late, {1: "pause"})
+    assert (said.ended[0].outcome, said.ended[0].reached_end, len(said.of(Report))) == ("done", True, 1)
 
 
 def test_the_epoch_that_weight_averaging_adds_for_batch_norms_belongs_to_the_last_one(bench: Bench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -276,7 +277,7 @@ def test_a_signal_acts_after_the_end_too(bench: Bench, script: dict[int, str]) -
     def train(trial: Trial) -> None:
         fit(trial)
         try:
-            _interrupt()
+            signal.raise_signal(signal.SIGINT)
         except KeyboardInterrupt:
             sys.exit(1)  # as Lightning answers it
 
@@ -284,9 +285,57 @@ def test_a_signal_acts_after_the_end_too(bench: Bench, script: dict[int, str]) -
         bench.inline(train, script)
 
 
-def test_a_signal_in_the_fit_acts_where_user_code_swallows_it(bench: Bench) -> None:
-    import signal
+def _exit_like_lightning() -> None:
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        sys.exit(1)
 
+
+IMITATIONS = {
+    "KeyboardInterrupt": lambda: error_of(KeyboardInterrupt()),
+    "as Lightning answers it": _exit_like_lightning,
+    "the status of SIGTERM": lambda: sys.exit(128 + 15),
+}
+
+
+def error_of(error: BaseException) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("script", [{1: "pause"}, {1: "stop"}, {4: "stop"}])
+@pytest.mark.parametrize("name", IMITATIONS)
+def test_user_code_that_raises_what_a_signal_would_changes_nothing_after_the_end(
+    bench: Bench, name: str, script: dict[int, str]
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+
+    def train(trial: Trial) -> None:
+        fit(trial)
+        IMITATIONS[name]()
+
+    for said in (bench.inline(train, script), bench.segment(train, script)):
+        assert said.ended[0].outcome == "done"
+        assert "which changes nothing: " in said.of(Note)[-1].text
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_signal_acts_where_user_code_has_its_own_handler(bench: Bench) -> None:
+    def train(trial: Trial) -> None:
+        fit(trial)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            bench.inline(train, {1: "pause"})
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_signal_in_the_fit_acts_where_user_code_swallows_it(bench: Bench) -> None:
     before = signal.getsignal(signal.SIGINT)
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -298,10 +347,14 @@ def test_a_signal_in_the_fit_acts_where_user_code_swallows_it(bench: Bench) -> N
 def test_the_request_to_terminate_goes_through(bench: Bench) -> None:
     def train(trial: Trial) -> None:
         fit(trial)
-        sys.exit(128 + 15)
+        signal.raise_signal(signal.SIGTERM)
 
-    with pytest.raises(SystemExit):
-        bench.inline(train, {1: "pause"})
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # as `engine.signals` has it
+    try:
+        with pytest.raises(SystemExit):
+            bench.inline(train, {1: "pause"})
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 # ---------------------------------------------------------------------- loops that report by hand
