@@ -287,8 +287,10 @@ class Trial:
                 segment.fail(error)
             raise error
         if segment.is_trained and segment.verdict is None:
-            hint = "Leave `complete=True` out where the loop trains on."
-            raise ArgumentError("trial.report(...)", number, "no report after trial.save(..., complete=True)", hint=hint)
+            raise ArgumentError(
+                "trial.report(...)", number, "no report after trial.save(..., complete=True)",
+                hint="Leave `complete=True` out where the loop trains on.",
+            )  # fmt: skip
         if number <= segment.resource:
             since = "the checkpoint of this segment" if segment.resource == order.resource else "the last report"
             raise ArgumentError(

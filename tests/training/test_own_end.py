@@ -171,7 +171,7 @@ def test_a_loop_is_complete_after_a_report_only_and_reports_no_more(bench: Bench
     def late(trial: Trial) -> None:
         trial.report(1, val_loss=1.0)
         trial.save(1, complete=True)
-        with pytest.raises(ArgumentError, match="no report after trial.save"):
+        with pytest.raises(ArgumentError, match=r"no report after trial\.save"):
             trial.report(2, val_loss=1.0)
 
     assert "a call after a report" in bench.inline(early, {}).ended[0].error
