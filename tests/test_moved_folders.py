@@ -87,3 +87,38 @@ def test_a_study_whose_folder_is_deleted_says_so_and_begins_anew(tmp_path: Path)
     assert not study.dir.exists()
     again = run(small_study(tmp_path), functions.plain, max_trials=4, executor="inline")
     assert len(check_log(again).trials) == 4
+
+
+def _move_log(folder: Path) -> None:
+    for file in folder.glob("*.db*"):
+        file.rename(file.with_name(f"moved_{file.name}"))
+
+
+def _move_external_log(folder: Path) -> None:
+    _move_log(folder.with_name("logs"))
+
+
+def _replace_log(folder: Path) -> None:
+    _move_log(folder)
+    shutil.copy(folder / "moved_study.db", folder / "study.db")
+
+
+@pytest.mark.parametrize("executor", ["inline", "local"])
+@pytest.mark.parametrize("act", [_move_log, _move_external_log, _replace_log])
+def test_a_study_whose_log_is_moved_ends_and_continues_when_the_log_is_back(
+    tmp_path: Path, act: Act, executor: str
+) -> None:
+    """A connection still writes to a file that was moved or deleted, so nothing but the path shows it."""
+    storage = f"sqlite:///{tmp_path}/logs/all.db" if act is _move_external_log else None
+    (tmp_path / "logs").mkdir()
+    study = small_study(tmp_path, pool=hwt.Pool("cpu", devices=1), storage=storage)
+    with pytest.raises(StorageError, match=r"the log '.*\.db' was moved, renamed or deleted while its study ran"):
+        run(study, _acts_once(act, saves=True), max_trials=5, executor=executor)
+    for file in tmp_path.glob("*/moved_*"):
+        file.replace(file.with_name(file.name.removeprefix("moved_")))
+    state = check_log(study)
+    assert state.segments[-1].outcome == "interrupted"
+    run(study, functions.plain, max_trials=5, executor="inline")
+    check_log(study)
+    assert states(study)[TrialState.FAILED] == 0
+    assert len(study.state().trials) == 5

@@ -194,9 +194,10 @@ class Session:
         """Renews the lease when it is due; on a full disk later, since a holder that is seen to live keeps it.
 
         Raises:
-            StorageError: the study's folder is not where it was.
+            StorageError: the study's folder or its log is not where it was.
         """
         require_in_place(self.files.root, self._study_id)
+        self._log.database.require_in_place()
         now = self.clock.now()
         if now - self._renewed_at < _RENEW_S:
             return

@@ -71,6 +71,30 @@ class Database:
         self._engine = self._create_engine(url)
         with self.explained():
             self._connection = self._engine.connect()
+        self._file = self._found() if is_writable else None
+
+    def _found(self) -> tuple[int, int] | None:
+        """Return which file is at the database's path; None without one, or where the database is no file."""
+        if not self.is_sqlite:
+            return None
+        try:
+            found = os.stat(self.name)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def require_in_place(self) -> None:
+        """Does nothing while the file is where it was opened. A connection still writes to one that was moved.
+
+        Raises:
+            StorageError: it was moved, renamed or deleted meanwhile.
+        """
+        if self._file is not None and self._found() != self._file:
+            raise StorageError(
+                f"the log {self.name!r} was moved, renamed or deleted while its study ran, so the study ends here and "
+                "its trials are interrupted. Put the log back with all of its files (-wal, -shm), or restore it from a "
+                "copy, and run the same command again"
+            )
 
     def _create_engine(self, url: sa.URL) -> sa.Engine:
         if self.is_sqlite:
