@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning_hwtune.core.searchers import History
 from lightning_hwtune.core.spec import StudySpec
-from lightning_hwtune.engine.devices import device_mask
+from lightning_hwtune.engine.orders import segment_order
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.training.channel import SegmentOrder
 
@@ -54,27 +54,15 @@ def check_order(
     Args:
         folder: of its trial. resumes: resource and path of the checkpoint from which it is the second segment.
     """
-    num_devices = spec.allocation.first(config).devices
-    slots = tuple(range(num_devices))
-    return SegmentOrder(
-        study=spec.name,
+    return segment_order(
+        spec,
         trial_id=0,
         segment=1 if resumes is None else 2,
         config=config,
         seed=spec.seed,
-        num_devices=num_devices,
-        slots=slots,
-        accelerator=spec.pool.accelerator,
-        threads_per_device=spec.pool.threads_per_device,
-        trial_dir=str(folder.resolve()),
+        slots=tuple(range(spec.allocation.first(config).devices)),
+        folder=folder.resolve(),
         resource=0 if resumes is None else resumes[0],
         checkpoint=None if resumes is None else resumes[1],
-        unit=spec.scheduler.unit,
-        max_resource=spec.scheduler.max_resource,
-        levels=spec.scheduler.levels,
-        metrics=spec.objectives.metrics,
-        across_ranks=spec.objectives.across_ranks,
-        batch=spec.batch,
-        env=device_mask(spec.pool, slots),
         probe_batches=_BATCHES,
     )

@@ -13,9 +13,10 @@ from lightning_hwtune.core.decisions import Answer, Done, Resume, Start
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.core.state import Segment
 from lightning_hwtune.engine.clock import Clock
-from lightning_hwtune.engine.devices import Slots, device_mask
+from lightning_hwtune.engine.devices import Slots
 from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.engine.folder import Folder
+from lightning_hwtune.engine.orders import segment_order
 from lightning_hwtune.errors import CheckpointError, TrialError, first_line
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage, storable_message
@@ -118,27 +119,17 @@ class Loop:
         spec, trial = self._controller.spec, self._controller.state.trials[segment.trial_id]
         folder = self._files.make_trial_dir(trial.trial_id)
         checkpoint = self._files.path(trial.checkpoint.path) if trial.checkpoint else None
-        return SegmentOrder(
-            study=spec.name,
+        return segment_order(
+            spec,
             trial_id=trial.trial_id,
             segment=segment.number,
             config=self._config(trial.config, segment.num_devices),
             seed=trial.seed,
-            num_devices=segment.num_devices,
             slots=segment.slots,
-            accelerator=spec.pool.accelerator,
-            threads_per_device=spec.pool.threads_per_device,
-            trial_dir=str(folder),
+            folder=folder,
             resource=segment.resource,
             checkpoint=str(checkpoint) if checkpoint else None,
-            unit=spec.scheduler.unit,
-            max_resource=spec.scheduler.max_resource,
-            levels=spec.scheduler.levels,
-            metrics=spec.objectives.metrics,
-            across_ranks=spec.objectives.across_ranks,
-            batch=spec.batch,
             save_every=self._save_every,
-            env=device_mask(spec.pool, segment.slots),
             study_id=self._controller.state.study_id,
             config_digest=config_digest(trial.config),
             only_marked_fits=COUNTED_FIT in self._controller.state.topics,

@@ -1,0 +1,55 @@
+"""What an executor is told about a segment: the study's settings, and what is special about this one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning_hwtune.core.spec import StudySpec
+from lightning_hwtune.engine.devices import device_mask
+from lightning_hwtune.training.channel import SegmentOrder
+
+__all__ = ["segment_order"]
+
+
+def segment_order(
+    spec: StudySpec,
+    *,
+    trial_id: int,
+    segment: int,
+    config: Mapping[str, Any],
+    seed: int,
+    slots: tuple[int, ...],
+    folder: Path,
+    resource: int,
+    checkpoint: str | None,
+    **special: Any,
+) -> SegmentOrder:
+    """Returns the order for one segment of a trial; see `SegmentOrder` for the arguments.
+
+    Args:
+        folder: the trial's folder. special: fields of the order that only some segments have.
+    """
+    return SegmentOrder(
+        study=spec.name,
+        trial_id=trial_id,
+        segment=segment,
+        config=config,
+        seed=seed,
+        num_devices=len(slots),
+        slots=slots,
+        accelerator=spec.pool.accelerator,
+        threads_per_device=spec.pool.threads_per_device,
+        trial_dir=str(folder),
+        resource=resource,
+        checkpoint=checkpoint,
+        unit=spec.scheduler.unit,
+        max_resource=spec.scheduler.max_resource,
+        levels=spec.scheduler.levels,
+        metrics=spec.objectives.metrics,
+        across_ranks=spec.objectives.across_ranks,
+        batch=spec.batch,
+        env=device_mask(spec.pool, slots),
+        **special,
+    )
