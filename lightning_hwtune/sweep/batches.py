@@ -27,6 +27,7 @@ from lightning_hwtune.core.objectives import Metric
 from lightning_hwtune.engine.executor import Sink
 from lightning_hwtune.sweep.app import AppOverrides, JobDirs
 from lightning_hwtune.sweep.ending import Ending
+from lightning_hwtune.sweep.leftovers import ORDER_VARIABLE, end_programs_of
 from lightning_hwtune.sweep.returned import Returned
 from lightning_hwtune.sweep.search import quoted
 from lightning_hwtune.sweep.wanted import SweepProcess
@@ -36,8 +37,6 @@ from lightning_hwtune.training.trial import Trial
 from lightning_hwtune.training.worker import run_segment
 
 __all__ = ["BatchTask", "Batches"]
-
-_VARIABLE = "HWTUNE_SEGMENT"
 
 
 @final
@@ -60,7 +59,7 @@ class BatchTask:
     def __call__(self, config: DictConfig) -> Any:
         """Trains the segment that the job's environment names; returns what the app returned."""
         sys.path += [folder for folder in self.import_path if folder not in sys.path]
-        path = Path(os.environ[_VARIABLE])
+        path = Path(os.environ[ORDER_VARIABLE])
         returned = Returned()
         with self.sweep.watched(path), path.with_suffix(".messages").open("wb") as file:
             order: SegmentOrder = pickle.loads(path.read_bytes())
@@ -180,13 +179,14 @@ class Batches:
         """A launcher's job cannot be ended from here."""
 
     def close(self) -> None:
-        """Forgets what waits, and takes back what a launcher runs."""
+        """Forgets what waits, takes back what a launcher runs, and ends what the jobs on this host have started."""
         self._waiting.clear()
         self._take_back()
 
     def _take_back(self) -> None:
         for path in self._folder.glob("*.order"):
             path.unlink(missing_ok=True)
+        end_programs_of(self._folder)
 
     def _job(self, order: SegmentOrder) -> list[str]:
         path = self._path(order)
@@ -203,7 +203,7 @@ class Batches:
             f"hydra.sweep.dir={quoted(self._dirs.sweep_dir)}",
             f"hydra.sweep.subdir={quoted(name)}",
             f"hydra.output_subdir={self._dirs.config_subdir(order)}",
-            f"++hydra.job.env_set.{_VARIABLE}={quoted(str(path))}",
+            f"++hydra.job.env_set.{ORDER_VARIABLE}={quoted(str(path))}",
         ]
 
     def _path(self, order: SegmentOrder) -> Path:
@@ -232,6 +232,8 @@ class Batches:
                 ended = message
         if ended.outcome == "done" and not ended.reached_end and verdict == "continue":
             ended = replace(ended, outcome="interrupted", error="the batch is over; a later one resumes the trial")
+        if ended.outcome == "lost":
+            end_programs_of(self._path(order))
         for left in (path, self._path(order)):
             left.unlink(missing_ok=True)
         sink.ended(order.trial_id, order.segment, ended, 1)

@@ -1,7 +1,8 @@
-"""A launcher's job ends with the sweep that ordered it: nobody else could stop it, and its trial goes on elsewhere.
+"""A launcher's job ends with the sweep that ordered it: nobody else could stop it, and its trial continues elsewhere.
 
 The sweep takes its orders back when it ends. One that was killed cannot: jobs of the same host then miss its process,
-jobs of other hosts train on until the next run of the sweep finds their orders.
+jobs of other hosts train on until the next run of the sweep finds their orders. A job that ends so ends the programs
+that it has started. A worker that a launcher keeps for further jobs ends with the sweep, too.
 """
 
 from __future__ import annotations
@@ -9,17 +10,21 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, final
 
 from lightning_hwtune.store.process import birth_of, is_alive
+from lightning_hwtune.sweep.leftovers import end_programs_of
 from lightning_hwtune.training.repeated import repeated
 
 __all__ = ["SweepProcess"]
 
 _LOOK_S = 1.0
+_followed: set[SweepProcess] = set()
 
 
 @final
@@ -46,6 +51,9 @@ class SweepProcess:
         Raises:
             ConnectionError: it does not wait any more already.
         """
+        is_kept = os.getppid() == self.pid  # joblib's worker, which trains other trials later
+        if is_kept:
+            self._follow(order.parent)
         if not self.wants(order):
             raise ConnectionError(f"the sweep that ordered this segment has ended, or took {order.name} back")
         if self.pid == os.getpid():  # a launcher that runs jobs in the sweep's own process
@@ -54,7 +62,28 @@ class SweepProcess:
 
         def look() -> None:
             if not self.wants(order):
-                os.kill(os.getpid(), signal.SIGKILL)
+                _end_this_process(order)
 
-        with repeated(look, _LOOK_S, "hwtune-wanted"):
-            yield
+        try:
+            with repeated(look, _LOOK_S, "hwtune-wanted"):
+                yield
+        finally:
+            if not is_kept:  # submitit waits until nobody can write to the job's output any more
+                end_programs_of(order)
+
+    def _follow(self, orders: Path) -> None:
+        """Has this child of the sweep end with it, also between two jobs: a launcher keeps its workers for minutes."""
+
+        def end_after_sweep() -> None:
+            while is_alive(self.pid, self.birth) is not False:
+                time.sleep(_LOOK_S)
+            _end_this_process(orders)
+
+        if self not in _followed:
+            _followed.add(self)
+            threading.Thread(target=end_after_sweep, name="hwtune-sweep", daemon=True).start()
+
+
+def _end_this_process(orders: Path) -> None:
+    end_programs_of(orders)
+    os.kill(os.getpid(), signal.SIGKILL)
