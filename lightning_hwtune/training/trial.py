@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from functools import partial
 from operator import index
 from pathlib import Path
-from typing import Any, NoReturn, final
+from typing import TYPE_CHECKING, Any, NoReturn, Unpack, final, overload
 
 from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop, Verdict
 from lightning_hwtune.core.parameters.options import copied, handed_out
@@ -25,11 +25,18 @@ from lightning_hwtune.training.context import ActiveSegment
 from lightning_hwtune.training.process_group import gather_state, group_size
 from lightning_hwtune.training.reporting import report_by_hand
 
-__all__ = ["Trial"]
+if TYPE_CHECKING:
+    import lightning.pytorch
+    import pytorch_lightning
 
-_OWNED = (
+    from lightning_hwtune.training.trainer_options import FitOptions, TrainerOptions
+
+__all__ = ["OWNED", "Trial"]
+
+OWNED = (
     "ckpt_path", "max_epochs", "max_steps", "min_epochs", "min_steps", "devices", "num_nodes", "accelerator",
 )  # fmt: skip
+"""Arguments of the Trainer and of its `fit` that the study decides."""
 
 
 @final
@@ -142,7 +149,7 @@ class Trial:
     # ------------------------------------------------------------------ training with Lightning
 
     @checked_call("Trial.trainer")
-    def trainer(self, **kwargs: Any) -> Any:
+    def trainer(self, **kwargs: Unpack[TrainerOptions]) -> lightning.pytorch.Trainer:
         """Returns a Lightning Trainer for this segment.
 
         It logs to `metrics.csv` in the trial's folder and shows no progress bar or summary and writes no checkpoints of
@@ -151,7 +158,30 @@ class Trial:
         Raises:
             OwnedArgumentError: an argument that the study decides: horizon, devices, accelerator.
         """
-        return self._trainer("lightning.pytorch", kwargs)
+        trainer: lightning.pytorch.Trainer = self._trainer("lightning.pytorch", kwargs)
+        return trainer
+
+    @overload
+    def fit(
+        self,
+        model: lightning.pytorch.LightningModule,
+        data: Any = None,
+        val_dataloaders: Any = None,
+        *,
+        datamodule: Any = None,
+        **kwargs: Unpack[FitOptions],
+    ) -> lightning.pytorch.Trainer: ...
+
+    @overload
+    def fit(
+        self,
+        model: pytorch_lightning.LightningModule,
+        data: Any = None,
+        val_dataloaders: Any = None,
+        *,
+        datamodule: Any = None,
+        **kwargs: Unpack[FitOptions],
+    ) -> pytorch_lightning.Trainer: ...
 
     @checked_call("Trial.fit")
     def fit(
@@ -188,10 +218,11 @@ class Trial:
     def _is_first_fit(self) -> bool:
         return self._segment.reporter is None
 
-    def _trainer(self, tree: str, kwargs: dict[str, Any]) -> Any:
-        passed = [name for name in _OWNED if name in kwargs]
+    def _trainer(self, tree: str, given: Mapping[str, Any]) -> Any:
+        kwargs = dict(given)
+        passed = [name for name in OWNED if name in kwargs]
         if passed:
-            raise OwnedArgumentError(passed, _OWNED)
+            raise OwnedArgumentError(passed, OWNED)
         if kwargs.get("fast_dev_run"):
             hint = "A study checks the training by itself before it begins; study.check(train) does only that."
             raise ArgumentError("fast_dev_run", kwargs["fast_dev_run"], "False inside a study", hint=hint)

@@ -26,7 +26,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self, final
+from typing import Any, ClassVar, Protocol, Self, TypedDict, Unpack, final
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +52,16 @@ Floats = npt.NDArray[np.float64]
 _MAX_TASKS = 10_000
 _EARLY = (1, 3)  # draws that are uniform so that a prior that misleads is soon found out
 _PICKS = 4  # tasks behind one sample: fewer forget what tasks have in common, more forget where they differ
+
+
+class PriorOptions(TypedDict, total=False):
+    """What `ParetoPrior.from_studies` and `from_table` pass on to the class."""
+
+    uniform: float
+    batch: int
+    candidates: int
+    guarded: bool
+    configs: Sequence[Mapping[str, Any]] | None
 
 
 class EarlierStudy(Protocol):
@@ -153,7 +163,9 @@ class ParetoPrior(Searcher):
 
     @classmethod
     @checked_call("ParetoPrior.from_studies")
-    def from_studies(cls, *studies: EarlierStudy, objectives: Sequence[str] | None = None, **options: Any) -> Self:
+    def from_studies(
+        cls, *studies: EarlierStudy, objectives: Sequence[str] | None = None, **options: Unpack[PriorOptions]
+    ) -> Self:
         """Learns from studies, such as `Study.load("digits")`; those without a judged trial are passed over.
 
         A trial counts with what it showed at the highest level it came to (`copula.chained_scores`).
@@ -192,7 +204,7 @@ class ParetoPrior(Searcher):
         objectives: Sequence[str] | None = None,
         rows: Sequence[int] | None = None,
         resource: int | None = None,
-        **options: Any,
+        **options: Unpack[PriorOptions],
     ) -> Self:
         """Learns from a table of learning curves, such as `Table.load("lcbench-surrogate")`.
 
