@@ -1,6 +1,7 @@
 """The object that users hold: one study, its folder, and every question one can ask of it.
 
-A `Study` is cheap to make and holds no connection; `run`, `ask` and `tell` open a session, everything else reads.
+A `Study` is cheap to make: of a stored study it reads the settings alone. It holds no connection; `run`, `ask` and
+`tell` open a session. Everything else reads: the first question the whole log, a later one what was added since.
 """
 
 from __future__ import annotations
@@ -157,7 +158,7 @@ class Study:
         )
         self._spec.check_rebuilds()
         self._asked: OpenSession | None = None
-        self._replayed()  # refuses a stored study with other settings
+        self._reader.check(self._spec)
 
     @classmethod
     @checked_call("Study.load")
@@ -179,11 +180,11 @@ class Study:
         """
         files = StudyFiles(Path(dir), name, budget_bytes=parse_bytes(disk_budget))
         reader = Reader(files, storage)
-        state = reader.state()
-        if state is None:
+        spec = reader.spec()
+        if spec is None:
             raise StudyNotFoundError(f"study {name!r} in {str(dir)!r} has not begun")
         study = cls.__new__(cls)
-        study._spec, study._files, study._storage, study._asked = state.spec, files, storage, None
+        study._spec, study._files, study._storage, study._asked = spec, files, storage, None
         study._reader = reader
         return study
 
@@ -559,7 +560,7 @@ class Study:
 
     @checked_call("Study.state")
     def state(self) -> StudyState:
-        """Returns what the log says, for reading: trials, segments, notes.
+        """Returns what the log says, for reading: trials, segments, notes. A later call updates the same object.
 
         Raises:
             StudyNotFoundError: the study has not begun.
@@ -574,11 +575,11 @@ class Study:
     def _auto_prior(self, space: SearchSpace, objectives: Objectives) -> Searcher | None:
         """Returns the searcher that the study began with, or, if it is new, what the studies beside it tell."""
         try:
-            stored = self._reader.state()
+            stored = self._reader.spec()
         except StudyNotFoundError:
             stored = None
         if stored is not None:
-            return stored.spec.searcher
+            return stored.searcher
         found = auto_prior(self._files.name, space, objectives, self._files.root.parent, self._storage)
         if found is None:
             where = self._storage or str(self._files.root.parent)

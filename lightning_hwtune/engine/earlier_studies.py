@@ -17,7 +17,7 @@ from lightning_hwtune.core.searchers import ParetoPrior
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.core.state import StudyState
-from lightning_hwtune.engine.session import replay
+from lightning_hwtune.engine.fold import replay
 from lightning_hwtune.errors import ArgumentError, HwTuneError
 from lightning_hwtune.store.files import StudyFiles, study_names
 from lightning_hwtune.store.log import EventLog, stored_names

@@ -22,14 +22,8 @@ from lightning_hwtune.core.decisions import Done
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.clock import Clock, RealClock
-from lightning_hwtune.errors import (
-    ArgumentError,
-    MissingDependencyError,
-    StorageError,
-    StudyMismatchError,
-    StudyNotFoundError,
-    first_line,
-)
+from lightning_hwtune.engine.fold import replay
+from lightning_hwtune.errors import ArgumentError, StorageError, StudyNotFoundError, first_line
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.store.database import database_url
 from lightning_hwtune.store.files import StudyFiles
@@ -44,46 +38,12 @@ from lightning_hwtune.store.interrupts import uninterrupted
 from lightning_hwtune.store.lease import Lease
 from lightning_hwtune.store.log import EventLog
 
-__all__ = ["Observer", "Session", "refuse_lost_log", "replay"]
+__all__ = ["Observer", "Session", "refuse_lost_log"]
 
 Observer = Callable[[Sequence[ev.Event]], None]
 _RENEW_S = 5.0
 _FULL_DISK_S = 5.0  # how long an append waits for room
 _STATES = {"limit:max_trials": "finished", "exhausted": "finished", "max-failures": "failed"}
-
-
-def replay(log: EventLog, spec: StudySpec | None = None) -> StudyState | None:
-    """Returns the state that a log describes, or None for an empty log.
-
-    A study without trials may still change, as after a check that failed: it counts as an empty log for other
-    settings, and the next `StudyCreated` in the log takes its place.
-
-    Args:
-        spec: what the caller thinks the study is; the pool, searcher and retry settings are taken from it.
-
-    Raises:
-        StudyMismatchError: the log was written with another space, objectives, scheduler, seed or batch.
-        StorageError: an event is damaged, or a newer version wrote it.
-    """
-    state: StudyState | None = None
-    differences: dict[str, tuple[object, object]] = {}
-    for number, event in log.read():
-        try:
-            if isinstance(event, ev.StudyCreated):
-                stored = StudySpec.from_dict({**event.spec, "name": log.study})
-                differences = stored.differences(spec) if spec is not None else {}
-                state = StudyState(stored if spec is None or differences else spec)
-            if state is not None:
-                state.apply(event)
-        except MissingDependencyError:
-            raise
-        except Exception as error:
-            raise log.damaged(number, error) from error
-    if state is not None and differences:
-        if state.trials:
-            raise StudyMismatchError(state.spec.name, differences)
-        return None
-    return state
 
 
 def refuse_lost_log(files: StudyFiles, storage: str | None) -> None:

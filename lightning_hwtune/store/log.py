@@ -37,6 +37,7 @@ _NEWEST = (
     .order_by(EVENTS.c.seq.desc())
     .limit(1)
 )
+_BODY = sa.select(EVENTS.c.body).where(EVENTS.c.study == sa.bindparam("study"), EVENTS.c.seq == sa.bindparam("number"))
 _READ = (
     sa.select(EVENTS.c.seq, EVENTS.c.body)
     .where(EVENTS.c.study == sa.bindparam("study"), EVENTS.c.seq > sa.bindparam("after"))
@@ -188,6 +189,11 @@ class EventLog:
         with self.database.reading() as connection:
             row = connection.execute(_NEWEST, {"study": self.key}).one_or_none()
         return None if row is None else (int(row.seq), str(row.body))
+
+    def body(self, number: int) -> str | None:
+        """Returns the text of one event; None if there is no event with this number."""
+        with self.database.reading() as connection:
+            return connection.execute(_BODY, {"study": self.key, "number": number}).scalar_one_or_none()
 
     def close(self) -> None:
         """Closes the connection. Idempotent."""

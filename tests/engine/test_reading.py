@@ -1,0 +1,170 @@
+"""The reader of a study: settings alone for a `Study`, and a state that follows its log."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "stored_logs"))
+from stored import Stored, stored_studies
+from study_driver import snapshot
+
+import lightning_hwtune as hwt
+from lightning_hwtune.core import events as ev
+from lightning_hwtune.engine.fold import replay
+from lightning_hwtune.engine.reading import Reader
+from lightning_hwtune.errors import StorageError, StudyMismatchError, StudyNotFoundError
+from lightning_hwtune.store.files import StudyFiles
+from lightning_hwtune.store.log import EventLog
+from lightning_hwtune.store.schema import EVENTS
+
+ALL = stored_studies()
+ASHA = Stored("0.2.0.dev0", "asha_one_device")
+GARBAGE = "{not an event"
+
+
+def of_all(function: Any) -> Any:
+    return pytest.mark.parametrize("stored", ALL, ids=lambda stored: f"{stored.version}-{stored.name}")(function)
+
+
+def add(files: StudyFiles, bodies: list[str]) -> None:
+    """Appends texts to a log, as an older version would have written them."""
+    with EventLog.open(files, create=True) as log:
+        before = log.count()
+        rows = [{"study": log.key, "seq": seq, "body": body} for seq, body in enumerate(bodies, before + 1)]
+        with log.database.writing() as connection:
+            connection.execute(EVENTS.insert(), rows)
+
+
+def overwrite(files: StudyFiles, number: int, body: str) -> None:
+    with EventLog.open(files, create=True) as log, log.database.writing() as connection:
+        connection.execute(EVENTS.update().where(EVENTS.c.seq == number), {"body": body})
+
+
+def first_trial(stored: Stored) -> int:
+    """Returns the number of the event that creates the first trial."""
+    return next(n for n, event in enumerate(stored.events, 1) if isinstance(event, ev.TrialCreated))
+
+
+@of_all
+def test_a_state_that_follows_equals_one_that_is_folded_at_once(stored: Stored, tmp_path: Path) -> None:
+    n_events = len(stored.bodies)
+    files = stored.put(tmp_path, first_trial(stored))
+    reader, read = Reader(files, None), first_trial(stored)
+    followed = reader.state()
+    for end in (read, n_events // 3, n_events // 2, n_events - 1, n_events):
+        if end > read:
+            add(files, stored.bodies[read:end])
+            read = end
+        assert reader.state() is followed
+        with reader.open() as log:
+            assert snapshot(followed) == snapshot(replay(log))  # type: ignore[arg-type]
+
+
+@of_all
+def test_a_study_reads_no_more_than_its_settings(stored: Stored, tmp_path: Path) -> None:
+    """Everything behind the first trial is damaged: only a question about the trials sees it."""
+    files = stored.put(tmp_path)
+    overwrite(files, first_trial(stored) + 1, GARBAGE)
+    study = hwt.Study.load(stored.name, dir=tmp_path)
+    assert study.spec.to_dict() == stored.spec.to_dict()
+    Reader(files, None).check(study.spec)
+    for question in (study.state, study.front, study.trials, lambda: study.why(0), lambda: study.logs(0)):
+        with pytest.raises(StorageError, match=f"event {first_trial(stored) + 1}"):
+            question()
+
+
+def constructed(folder: Path, **changes: Any) -> hwt.Study:
+    spec = ASHA.spec
+    settings = {"scheduler": spec.scheduler, "searcher": spec.searcher, "pool": spec.pool, "seed": spec.seed}
+    return hwt.Study(ASHA.name, spec.space, spec.objectives, dir=folder, **{**settings, **changes})
+
+
+def test_the_constructor_reads_no_more_than_the_settings(tmp_path: Path) -> None:
+    overwrite(ASHA.put(tmp_path), first_trial(ASHA) + 1, GARBAGE)
+    study = constructed(tmp_path)
+    with pytest.raises(StorageError, match="damaged"):
+        study.state()
+
+
+@pytest.mark.parametrize("change", [{"seed": 4}, {"scheduler": hwt.ASHA(max_epochs=27)}, {"batch": "per_device"}])
+def test_the_constructor_refuses_other_settings(change: dict[str, Any], tmp_path: Path) -> None:
+    ASHA.put(tmp_path)
+    with pytest.raises(StudyMismatchError):
+        constructed(tmp_path, **change)
+
+
+@pytest.mark.parametrize("change", [{"seed": 4}, {"scheduler": hwt.ASHA(max_epochs=27)}, {"batch": "per_device"}])
+def test_a_study_without_trials_may_have_other_settings(change: dict[str, Any], tmp_path: Path) -> None:
+    ASHA.put(tmp_path, first_trial(ASHA) - 1)
+    study = constructed(tmp_path, **change)
+    with pytest.raises(StudyNotFoundError):
+        study.state()
+
+
+def test_the_newest_settings_of_a_study_without_trials_count(tmp_path: Path) -> None:
+    files = ASHA.put(tmp_path, first_trial(ASHA) - 1)
+    created = json.loads(ASHA.bodies[0])
+    created["spec"]["seed"] = 11
+    add(files, [json.dumps(created)])
+    assert hwt.Study.load(ASHA.name, dir=tmp_path).spec.seed == 11
+
+
+@pytest.mark.parametrize("damaged", [1, 2, 5])
+def test_what_was_read_is_not_read_again(damaged: int, tmp_path: Path) -> None:
+    files = ASHA.put(tmp_path, 20)
+    reader = Reader(files, None)
+    reader.state()
+    overwrite(files, damaged, GARBAGE)
+    add(files, ASHA.bodies[20:30])
+    state = reader.state()
+    assert state is not None
+    assert snapshot(state) == snapshot(ASHA.state(30))
+    with pytest.raises(StorageError, match=f"event {damaged}"):
+        Reader(files, None).state()
+
+
+@pytest.mark.parametrize("n_events", [15, 20, 40])
+def test_another_log_in_the_place_of_the_first_is_read_anew(n_events: int, tmp_path: Path) -> None:
+    """It is shorter, as long, or longer."""
+    reader = Reader(ASHA.put(tmp_path, 20), None)
+    reader.state()
+    shutil.rmtree(tmp_path / ASHA.name)
+    other = Stored("0.2.0.dev0", "asha_diverging")
+    files = StudyFiles(tmp_path, ASHA.name)
+    files.create()
+    add(files, other.bodies[:n_events])
+    state = reader.state()
+    assert state is not None
+    with reader.open() as log:
+        assert snapshot(state) == snapshot(replay(log))  # type: ignore[arg-type]
+
+
+def test_a_damaged_event_is_reported_each_time_and_read_once_it_is_repaired(tmp_path: Path) -> None:
+    files = ASHA.put(tmp_path, 20)
+    reader = Reader(files, None)
+    reader.state()
+    add(files, [*ASHA.bodies[20:25], GARBAGE])
+    for _ in range(2):
+        with pytest.raises(StorageError, match="event 26"):
+            reader.state()
+    overwrite(files, 26, ASHA.bodies[25])
+    state = reader.state()
+    assert state is not None
+    assert snapshot(state) == snapshot(ASHA.state(26))
+
+
+def test_the_callers_settings_stay_in_the_state(tmp_path: Path) -> None:
+    files = ASHA.put(tmp_path, 20)
+    study = constructed(tmp_path, searcher=hwt.Sobol())
+    first = study.state()
+    add(files, ASHA.bodies[20:])
+    assert study.state() is first
+    assert first.spec is study.spec
+    assert first.spec.searcher.name == "sobol"
