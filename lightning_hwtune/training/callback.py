@@ -91,7 +91,10 @@ class RungHooks:
                 self._shorten(trainer, segment.order.probe_batches)
                 segment.has_shortened = True
             if isinstance(segment.reporter, RungHooks):
-                text = "only the first fit of a segment reports; a later one trained without reports"
+                text = (
+                    "only the first fit of a segment reports; a later one trained without reports. If the first one is "
+                    "a pretraining, give its Trainer callbacks=[RungCallback(reports=False)]"
+                )
                 segment.note(text, once_per="study")
             return
         if self._is_beside(segment):

@@ -25,7 +25,7 @@ from lightning_hwtune.training.channel import Probe, VerdictMessage
 from lightning_hwtune.training.context import ActiveSegment
 from lightning_hwtune.training.import_times import import_times, library_times
 from lightning_hwtune.training.logged_values import LoggedValues
-from lightning_hwtune.training.report_rhythm import check_rhythm, report_places
+from lightning_hwtune.training.report_rhythm import check_rhythm, report_places, unvalidated_rungs
 from lightning_hwtune.training.reporting import combined_values, exchange, missing_objective
 from lightning_hwtune.training.resource_count import ResourceCount
 
@@ -96,6 +96,8 @@ class EpochReports:
             return
         if segment.order.unit == "epochs" and internals.adds_epochs(trainer, segment.order.max_resource):
             return
+        if segment.order.probe_batches is not None:
+            self._check_validations(trainer)
         combined = self._combined(trainer)
         missing = self._missing(combined)
         if missing and self._must_report(trainer, resource):
@@ -128,16 +130,23 @@ class EpochReports:
             return False
         return any(self._seen < level <= resource for level in order.levels)
 
+    def _check_validations(self, trainer: Any) -> None:
+        """Does nothing if a full training validates in every rung, or if no objective is logged in the validation.
+
+        Raises:
+            MetricError: in a check, whose epochs are shortened so that each of them is validated.
+        """
+        rungs = unvalidated_rungs(trainer, self._segment.order, self._own_limits)
+        if rungs and self.logged.validated.intersection(self._segment.order.metrics):
+            n = internals.batches_per_epoch(trainer, self._own_limits)
+            raise _no_validation(f"epoch {rungs[0]}", n, self._own_limits.val_check_interval)
+
     def _error(self, trainer: Any, name: str, combined: Combined, resource: int) -> MetricError:
         """Returns why a rung cannot be reported."""
         unit = self._segment.order.unit
         where = f"epoch {resource}" if unit == "epochs" else f"the epoch that ends at {resource} {unit}"
         if trainer.enable_validation and not self._is_validated:
-            n, every = trainer.num_training_batches, trainer.val_check_interval
-            return MetricError(
-                f"{where} is a rung, but nothing was validated in it. An epoch has {n} batches, and "
-                f"Trainer(val_check_interval=...) is {every}: validate at least once in every epoch that is a rung."
-            )
+            return _no_validation(where, trainer.num_training_batches, trainer.val_check_interval)
         hint = "Log it in every epoch that is a rung, in the validation or in `on_train_epoch_end`."
         return missing_objective(name, combined, f"in {where}, which is a rung", hint)
 
@@ -183,3 +192,10 @@ class EpochReports:
         gpu_bytes, startup_s = internals.reserved_gpu_bytes(trainer), segment.startup_s
         places = report_places(trainer, segment.order, self._own_limits)
         return Probe(tuple(sorted(names)), epoch_s, gpu_bytes, places, startup_s, import_times(), library_times())
+
+
+def _no_validation(where: str, n_batches: float, every: object) -> MetricError:
+    return MetricError(
+        f"{where} is a rung, but nothing is validated in it. An epoch has {n_batches:g} batches, and "
+        f"Trainer(val_check_interval=...) is {every}: validate at least once in every epoch that is a rung."
+    )

@@ -93,6 +93,11 @@ class LoggedValues:
         """A validation ends, and Lightning is about to forget how its values were made."""
         self._validation = _records(internals.validation_results(trainer))
 
+    @property
+    def validated(self) -> frozenset[str]:
+        """The names that the newest validation of this epoch has logged."""
+        return frozenset(self._validation)
+
     def reported(self) -> None:
         """What was logged up to now is reported."""
         self._written.since_report.clear()

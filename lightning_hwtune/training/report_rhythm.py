@@ -10,7 +10,7 @@ from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.training import lightning_internals as internals
 from lightning_hwtune.training.channel import SegmentOrder
 
-__all__ = ["check_rhythm", "report_places"]
+__all__ = ["check_rhythm", "report_places", "unvalidated_rungs"]
 
 
 def report_places(trainer: Any, order: SegmentOrder, own: internals.OwnLimits) -> ReportPlaces:
@@ -48,6 +48,15 @@ def check_rhythm(trainer: Any, order: SegmentOrder, own: internals.OwnLimits) ->
             hint="Nothing is reported before it. Train longer, or validate more often with "
             "Trainer(val_check_interval=...).",
         )  # fmt: skip
+
+
+def unvalidated_rungs(trainer: Any, order: SegmentOrder, own: internals.OwnLimits) -> list[int]:
+    """Returns the rungs, in epochs, in which a full training validates nothing, since its interval spans epochs."""
+    n, every = internals.batches_per_epoch(trainer, own), own.val_check_interval
+    spans_epochs = trainer.check_val_every_n_epoch is None and isinstance(every, int)
+    if order.unit != "epochs" or not trainer.enable_validation or not spans_epochs or not math.isfinite(n):
+        return []
+    return [level for level in order.levels if level * n // every == (level - 1) * n // every]
 
 
 def _per_batch(trainer: Any, order: SegmentOrder) -> float:

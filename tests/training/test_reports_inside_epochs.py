@@ -107,6 +107,37 @@ def test_a_horizon_inside_the_first_validation_interval_is_refused(bench: Bench,
     assert [resource for resource, _, _ in _reported(enough)] == [first]
 
 
+@pytest.mark.parametrize(
+    ("every", "levels", "missed"),
+    [(6, (1, 2, 4), 1), (6, (2, 3, 4), 4), (6, (2, 3, 5), None), (3, (1, 2, 4), None), (9, (3,), None)],
+)
+@pytest.mark.parametrize("probe", [{}, {"probe_batches": 2}], ids=["trial", "check"])
+def test_a_rung_that_an_interval_across_epochs_leaves_without_validation_is_found_by_the_check(
+    bench: Bench, every: int, levels: tuple[int, ...], missed: int | None, probe: dict[str, int]
+) -> None:
+    """Four batches per epoch; a trial fails at the same rung for the same reason."""
+
+    def train(trial: Any) -> Any:
+        return fit(trial, Counts(), train=rows(16), val_check_interval=every, check_val_every_n_epoch=None)
+
+    order = {"metrics": ("value",), "levels": levels, "max_resource": levels[-1]}
+    error = bench.inline(train, {}, **order, **probe).ended[0].error
+    said = f"epoch {missed} is a rung, but nothing is validated in it. An epoch has 4 batches, and "
+    assert error == "" if missed is None else f"{said}Trainer(val_check_interval=...) is {every}" in error
+
+
+def test_an_objective_of_the_training_needs_no_validation_in_a_rung(bench: Bench) -> None:
+    class InTraining(TinyNet):
+        def on_train_epoch_end(self) -> None:
+            self.log("value", 1.0)
+
+    def train(trial: Any) -> Any:
+        return fit(trial, InTraining(), train=rows(16), val_check_interval=6, check_val_every_n_epoch=None)
+
+    order = {"metrics": ("value",), "levels": (1, 2), "max_resource": 2}
+    assert [bench.inline(train, {}, **order, **probe).ended[0].error for probe in ({}, {"probe_batches": 2})] == ["", ""]
+
+
 def test_two_ranks_report_inside_an_epoch_together(bench: Bench) -> None:
     train = lambda trial: fit(trial, Counts(), train=rows(80), val_check_interval=2)  # noqa: E731
     said = bench.segment(train, {4: "stop"}, num_devices=2, **STEPS)
