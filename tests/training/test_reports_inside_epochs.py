@@ -135,7 +135,8 @@ def test_an_objective_of_the_training_needs_no_validation_in_a_rung(bench: Bench
         return fit(trial, InTraining(), train=rows(16), val_check_interval=6, check_val_every_n_epoch=None)
 
     order = {"metrics": ("value",), "levels": (1, 2), "max_resource": 2}
-    assert [bench.inline(train, {}, **order, **probe).ended[0].error for probe in ({}, {"probe_batches": 2})] == ["", ""]
+    errors = [bench.inline(train, {}, **order, **probe).ended[0].error for probe in ({}, {"probe_batches": 2})]
+    assert errors == ["", ""]
 
 
 def test_two_ranks_report_inside_an_epoch_together(bench: Bench) -> None:
