@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import final
 
 from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.engine.cpus import n_cpus
 from lightning_hwtune.errors import ArgumentError
 
 __all__ = ["Slots", "check_present", "device_mask", "n_device_files", "resolve", "visible_gpus"]
@@ -44,7 +45,7 @@ def resolve(pool: Pool) -> Pool:
     if accelerator == "gpu":
         there = len(gpus)
     else:
-        there = max(len(os.sched_getaffinity(0)) // pool.threads_per_device, 1)
+        there = max(n_cpus() // pool.threads_per_device, 1)
     wanted = there if pool.devices == "auto" else pool.size
     if wanted < 1 or (accelerator == "gpu" and wanted > there):
         raise ArgumentError("Pool.devices", pool.devices, f"at most the {there} visible {accelerator} devices")

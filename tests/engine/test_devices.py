@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.engine.cpus import n_cpus
 from lightning_hwtune.engine.devices import Slots, device_mask, n_device_files, resolve, visible_gpus
 from lightning_hwtune.errors import ArgumentError
 
@@ -55,7 +55,7 @@ def test_auto_means_the_visible_gpus(gpus: pytest.MonkeyPatch) -> None:
 
 def test_auto_means_this_processs_cores_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    cores = len(os.sched_getaffinity(0))
+    cores = n_cpus()
     assert resolve(Pool()) == Pool("cpu", cores)
     assert resolve(Pool(threads_per_device=cores)).size == 1
     assert resolve(Pool(threads_per_device=cores + 1)).size == 1  # never an empty pool
