@@ -54,6 +54,8 @@ class SweepProcess:
         is_kept = os.getppid() == self.pid  # joblib's worker, which trains other trials later
         if is_kept:
             self._follow(order.parent)
+        if is_alive(self.pid, self.birth) is False:  # and joblib's workers do not miss it for minutes
+            _end_this_process(order.parent)
         if not self.wants(order):
             raise ConnectionError(f"the sweep that ordered this segment has ended, or took {order.name} back")
         if self.pid == os.getpid():  # a launcher that runs jobs in the sweep's own process

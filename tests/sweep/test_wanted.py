@@ -153,6 +153,17 @@ def test_a_worker_that_a_launcher_keeps_ends_with_the_sweep(order: Path) -> None
         assert _ends(int(pid), birth.strip())
 
 
+def test_a_process_whose_job_begins_after_the_sweep_was_killed_ends(
+    sweep: subprocess.Popen[bytes], order: Path
+) -> None:
+    """It was still importing when the sweep died; joblib would keep it for minutes."""
+    arguments = [str(sweep.pid), birth_of(sweep.pid), str(order), "0"]
+    sweep.kill()
+    sweep.wait()
+    done = subprocess.run([sys.executable, "-c", JOB, *arguments], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, "")
+
+
 def test_programs_are_found_by_their_order_and_by_the_folder_of_all_orders(order: Path) -> None:
     other = order.with_name("001_01.order")
     begin = [(name, {**os.environ, ORDER_VARIABLE: str(name)}) for name in (order, other, Path(f"{order.parent}2/a"))]
