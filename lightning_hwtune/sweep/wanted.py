@@ -70,7 +70,7 @@ class SweepProcess:
             with repeated(look, _LOOK_S, "hwtune-wanted"):
                 yield
         finally:
-            if not is_kept:  # submitit waits until nobody can write to the job's output any more
+            if not is_kept:  # a process for this job alone, such as that of submitit
                 end_programs_of(order)
 
     def _follow(self, orders: Path) -> None:
