@@ -131,6 +131,12 @@ def test_a_study_with_both_is_killed_read_and_continued(
     assert {trial["state"] for trial in trials} <= {"completed", "stopped"}
 
 
+def test_the_classes_of_the_page_pass_the_suites_as_the_page_calls_them(modules: Path) -> None:
+    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"]
+    done = subprocess.run([sys.executable, *words], cwd=modules, capture_output=True, text=True, timeout=120)
+    assert "2 passed" in done.stdout, done.stdout
+
+
 @dataclass(frozen=True)
 class Corners(hwt.Searcher):
     """Only the two ends."""

@@ -1,24 +1,18 @@
-"""A small stand-in for the engine, for tests of the decisions: trains segments by a formula, on a clock of its own."""
+"""Small studies for tests of the decisions, and what drives them."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Callable
 from typing import Any
 
-from lightning_hwtune.core import events as ev
-from lightning_hwtune.core.controller import Controller
-from lightning_hwtune.core.decisions import Done, Resume, Start, Wait
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Cost, Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.schedulers import ASHA, Scheduler
 from lightning_hwtune.core.searchers import Random, Searcher
 from lightning_hwtune.core.space import Choice, Float, NumDevices, SearchSpace
-from lightning_hwtune.core.spec import Limits, StudySpec
-from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.core.spec import StudySpec
+from lightning_hwtune.testing.study_driver import Curve, Driver, default_curve, replay, snapshot
 
-Curve = Callable[[dict[str, Any], int], float]
+__all__ = ["Curve", "Driver", "default_curve", "replay", "snapshot", "space", "spec"]
 
 
 def space() -> SearchSpace:
@@ -42,123 +36,4 @@ def spec(
         pool=Pool("cpu", devices, usd_per_device_hour=3.6),
         seed=seed,
         **kwargs,
-    )
-
-
-def default_curve(config: dict[str, Any], epoch: int) -> float:
-    return abs(config["lr"] - 0.01) * 5 + 1.0 / (epoch + 1)
-
-
-class Driver:
-    """Drives a controller as the loop would, one epoch of one running trial at a time, in the order of their clocks."""
-
-    def __init__(
-        self,
-        study: StudySpec,
-        limits: Limits,
-        curve: Curve = default_curve,
-        log: list[ev.Event] | None = None,
-        stride: Callable[[int], int] = lambda trial_id: 1,  # resource from one report to the next
-    ):
-        self.log: list[ev.Event] = log if log is not None else []
-        self.curve, self.limits, self.stride = curve, limits, stride
-        self.now = self.log[-1].at if self.log else 0.0
-        state = replay(study, self.log)
-        self.controller = Controller(state, self.log.extend)
-        if not self.log:
-            self.controller.create(self.now)
-        self.controller.open(limits, self.now, "host", 1, "0")
-        self.due: dict[int, float] = {}
-
-    @property
-    def state(self) -> StudyState:
-        return self.controller.state
-
-    @property
-    def free(self) -> int:
-        return self.controller.spec.pool.size - sum(s.num_devices for s in self.state.running.values())
-
-    def fill(self) -> Wait | Done:
-        while True:
-            answer = self.controller.ask(self.now, self.free)
-            self.controller.reserve(answer, self.now)
-            if not isinstance(answer, Start | Resume):
-                return answer
-            self.begin(answer)
-
-    def begin(self, decision: Start | Resume) -> None:
-        used = {slot for s in self.state.running.values() for slot in s.slots}
-        slots = [slot for slot in range(self.controller.spec.pool.size) if slot not in used][: decision.num_devices]
-        segment = self.controller.begin(decision, slots, self.now)
-        self.due[decision.trial_id] = self.now + self.epoch_s(segment.num_devices)
-
-    def epoch_s(self, devices: int) -> float:
-        return 1.0 / devices**0.5
-
-    def step(self) -> int:
-        """Lets the next running trial finish an epoch; returns its id."""
-        trial_id = min(self.due, key=lambda i: (self.due[i], i))
-        self.now = max(self.now, self.due[trial_id])
-        self.epoch(trial_id)
-        return trial_id
-
-    def epoch(self, trial_id: int) -> None:
-        segment, trial = self.state.running[trial_id], self.state.trials[trial_id]
-        resource = min(segment.reached + self.stride(trial_id), self.controller.race.max_resource)
-        train_s = (resource - segment.resource) * self.epoch_s(segment.num_devices)
-        metrics = {"error": self.curve(dict(trial.config), resource)}
-        verdict = self.controller.report(trial_id, resource, metrics, train_s, self.now)
-        if verdict.kind == "continue":
-            self.due[trial_id] = self.now + self.epoch_s(segment.num_devices)
-            return
-        if verdict.kind == "pause" or resource >= self.controller.race.max_resource:
-            self.save(trial_id, resource, train_s)
-        self.end(trial_id, "done")
-
-    def save(self, trial_id: int, resource: int, train_s: float, *, is_end: bool = False) -> None:
-        path = f"trials/{trial_id:03d}/checkpoints/{self.state.running[trial_id].number}.ckpt"
-        self.controller.saved(trial_id, path, "00", 10, resource, train_s, self.now, is_end=is_end)
-
-    def end(self, trial_id: int, outcome: str, error: str = "") -> None:
-        self.due.pop(trial_id, None)
-        self.controller.tell(trial_id, self.now, outcome, error=error, world_size=1)
-
-    def run(self) -> Done:
-        while True:
-            answer = self.fill()
-            if isinstance(answer, Done):
-                return answer
-            self.step()
-
-    def close(self) -> None:
-        self.controller.close(self.now, "finished", "")
-
-
-def replay(study: StudySpec, log: list[ev.Event]) -> StudyState:
-    """Replays through JSON, as the store would."""
-    state = StudyState(study)
-    for event in log:
-        state.apply(ev.from_dict(json.loads(json.dumps(ev.to_dict(event)))))
-    return state
-
-
-def snapshot(state: StudyState) -> dict[str, Any]:
-    """Everything a reader can see, as plain data."""
-    return json.loads(
-        json.dumps(
-            {
-                "trials": [dataclasses.asdict(trial) for trial in state.trials],
-                "segments": [dataclasses.asdict(segment) for segment in state.segments],
-                "running": sorted(state.running),
-                "waiting": sorted(state.waiting),
-                "enqueued": list(state.enqueued),
-                "next_draw": state.next_draw,
-                "skipped": sorted(state.skipped),
-                "n_failed": state.n_failed,
-                "n_full": state.n_full,
-                "wall_s": state.wall_s(state.last_at),
-                "billed_usd": state.billed_usd(state.last_at),
-                "finishers": [list(pair) for pair in state.race.finishers()],
-            }
-        )
     )

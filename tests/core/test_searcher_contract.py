@@ -26,6 +26,7 @@ from lightning_hwtune.core.searchers.earlier import EarlierTask
 from lightning_hwtune.core.searchers.untried import next_of
 from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, SearchSpace
 from lightning_hwtune.core.spec import Limits
+from lightning_hwtune.testing import check_searcher
 
 OBJECTIVES = Objectives([Metric("error", "min"), TrainSeconds()])
 INFINITE = SearchSpace(lr=Float(1e-4, 1e-1, log=True), batch_size=Choice([63, 64]), devices=NumDevices(1, 2))
@@ -74,6 +75,9 @@ def history_of(space: SearchSpace, n: int, first: int = 0) -> History:
 @every_searcher
 @every_space
 class TestOneDraw:
+    def test_the_shipped_suite_holds(self, searcher: Searcher, space: SearchSpace) -> None:
+        check_searcher(searcher, space, OBJECTIVES)
+
     def test_depends_on_space_number_seed_and_history_alone(self, searcher: Searcher, space: SearchSpace) -> None:
         again = SearchSpace.from_dict(space.to_dict())
         for n_trials in (0, 9):

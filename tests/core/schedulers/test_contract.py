@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import json
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +15,12 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from asha_run import Write, replayed
 from started_race import started
 from study_driver import Driver, replay, snapshot, spec
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.allocation import Allocation
-from lightning_hwtune.core.decisions import Continue, Start, Stop
+from lightning_hwtune.core.decisions import Start, Stop
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.core.schedulers import (
@@ -41,6 +38,9 @@ from lightning_hwtune.core.schedulers import (
 from lightning_hwtune.core.space import Float, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.testing import scheduler_contract as contract
+from lightning_hwtune.testing.random_race import answers_of
+from lightning_hwtune.testing.scheduler_studies import rough_curve
 
 EXAMPLES = [
     ASHA(max_epochs=27),
@@ -66,92 +66,16 @@ every_scheduler = pytest.mark.parametrize("scheduler", EXAMPLES, ids=repr)
 every_short_scheduler = pytest.mark.parametrize("scheduler", SHORT, ids=repr)
 
 
-class RandomStudy:
-    """A random study against one scheduler: writes what a controller would write, and keeps the writes."""
-
-    def __init__(self, scheduler: Scheduler, n_objectives: int, seed: int) -> None:
-        self.scheduler, self.n_objectives = started(scheduler, n_objectives), n_objectives
-        self.rng = np.random.default_rng(seed)
-        self.writes: list[Write] = []
-        self.answers: list[Any] = []
-        self.brackets: list[int] = []
-        self.running: dict[int, tuple[int, int]] = {}  # trial -> the level it trains to, what it has reported
-        self.diverged: set[int] = set()
-
-    def write(self, method: str, *arguments: Any) -> None:
-        self.writes.append((method, copy.deepcopy(arguments)))
-        getattr(self.scheduler, method)(*arguments)
-
-    def loss(self) -> np.ndarray:
-        loss = self.rng.integers(0, 20, self.n_objectives).astype(float)
-        if self.rng.random() < 0.1:
-            loss[self.rng.integers(self.n_objectives)] = [np.nan, np.inf][self.rng.integers(2)]
-        return loss
-
-    def step(self) -> None:
-        if self.running and self.rng.random() < 0.6:
-            self.advance(int(self.rng.choice(sorted(self.running))))
-            return
-        promotion = self.scheduler.promotable(exclude=self.running)
-        self.answers.append(promotion)
-        if promotion is None:
-            trial_id, bracket = (
-                len(self.brackets),
-                self.scheduler.draw_bracket(np.random.default_rng(len(self.brackets))),
-            )
-            self.brackets.append(bracket)
-            self.write("joined", trial_id, bracket)
-            self.running[trial_id] = self.scheduler.first_target(bracket), 0
-        else:
-            assert promotion.trial_id not in self.running
-            assert promotion.trial_id not in self.diverged
-            assert self.scheduler.is_promotable(promotion.trial_id, promotion.level)
-            self.write("promoted", promotion.trial_id, self.brackets[promotion.trial_id], promotion.level)
-            assert not self.scheduler.is_promotable(promotion.trial_id, promotion.level)
-            self.running[promotion.trial_id] = promotion.target, promotion.level
-
-    def advance(self, trial_id: int) -> None:
-        target, reported = self.running[trial_id]
-        bracket, loss = self.brackets[trial_id], self.loss()
-        if self.rng.random() < 0.03:
-            self.write("withdraw", trial_id)
-            del self.running[trial_id]
-            return
-        if reported + 1 < target:
-            resource = max(reported + 1, target - 2)  # a few reports between rungs
-            self.running[trial_id] = target, resource
-            if resource < target:
-                self.write("observe", trial_id, bracket, resource, loss)
-                return
-        if not np.isfinite(loss).all():
-            self.diverged.add(trial_id)
-        verdict = self.scheduler.verdict(trial_id, bracket, target, loss)
-        self.answers.append(verdict)
-        assert np.isfinite(loss).all() or not isinstance(verdict, Continue)
-        self.write("record", trial_id, bracket, target, loss, verdict.kind)
-        self.write("observe", trial_id, bracket, target, loss)
-        if isinstance(verdict, Continue):
-            self.running[trial_id] = self.scheduler.next_target(bracket, target), target
-        else:
-            del self.running[trial_id]
-
-
-def ask_everything(race: Race) -> list[Any]:
-    """Asks all questions; returns the answers."""
-    answers: list[Any] = [race.promotable(), race.closing(), list(race.finishers())]
-    answers += [race.is_promotable(trial_id, level) for trial_id in range(3) for level in race.levels[:3]]
-    bracket = race.draw_bracket(np.random.default_rng(0))
-    return [*answers, bracket, race.first_target(bracket)]
+@every_scheduler
+def test_settings_come_back_from_the_log(scheduler: Scheduler) -> None:
+    contract.settings_come_back(scheduler)
+    again = scheduler_from_settings(json.loads(json.dumps(scheduler.settings())))
+    assert (type(again), again.settings()) == (type(scheduler), scheduler.settings())
 
 
 @every_scheduler
-def test_settings_come_back_from_the_log(scheduler: Scheduler) -> None:
-    stored = json.loads(json.dumps(scheduler.settings()))
-    again = scheduler_from_settings(stored)
-    assert type(again) is type(scheduler)
-    assert again.settings() == scheduler.settings()
-    assert (again.levels, again.unit, again.max_resource) == (scheduler.levels, scheduler.unit, scheduler.max_resource)
-    assert repr(again) == repr(scheduler)
+def test_the_shipped_suite_holds(scheduler: Scheduler) -> None:
+    contract.check_scheduler(scheduler, n_objectives=[2])
 
 
 @every_scheduler
@@ -161,16 +85,7 @@ def test_the_representation_is_the_call(scheduler: Scheduler) -> None:
 
 @every_scheduler
 def test_levels_rise_to_the_full_training(scheduler: Scheduler) -> None:
-    assert list(scheduler.levels) == sorted(set(scheduler.levels))
-    assert scheduler.levels[-1] == scheduler.max_resource
-    race = started(scheduler)
-    for bracket in {race.draw_bracket(np.random.default_rng(i)) for i in range(20)}:
-        level, seen = race.first_target(bracket), []
-        while level < scheduler.max_resource:
-            seen.append(level)
-            level = race.next_target(bracket, level)
-        assert (*seen, level) == scheduler.levels[scheduler.levels.index(race.first_target(bracket)) :]
-    assert race.next_target(0, scheduler.max_resource) == scheduler.max_resource
+    contract.levels_rise_to_the_full_training(scheduler)
 
 
 @every_scheduler
@@ -188,39 +103,19 @@ def test_the_end_of_the_training_is_a_stop_for_every_loss(scheduler: Scheduler) 
 def test_the_same_writes_give_the_same_answers_and_questions_change_nothing(
     scheduler: Scheduler, n_objectives: int, seed: int, n_steps: int
 ) -> None:
-    asked, silent = RandomStudy(scheduler, n_objectives, seed), RandomStudy(scheduler, n_objectives, seed)
-    for _ in range(n_steps):
-        ask_everything(asked.scheduler)
-        asked.step()
-        silent.step()
-    assert asked.answers == silent.answers
-    again = replayed(scheduler, n_objectives, asked.writes)
-    assert ask_everything(again) == ask_everything(asked.scheduler) == ask_everything(silent.scheduler)
+    contract.same_writes_give_the_same_answers(scheduler, n_objectives, seed, n_steps)
 
 
 @every_scheduler
 @settings(max_examples=12)
 @given(n_objectives=st.integers(1, 3), seed=st.integers(0, 10_000))
 def test_nobody_leaves_a_rung_twice(scheduler: Scheduler, n_objectives: int, seed: int) -> None:
-    race = RandomStudy(scheduler, n_objectives, seed)
-    for _ in range(150):
-        race.step()
-    left = Counter(
-        (arguments[0], arguments[2])
-        for method, arguments in race.writes
-        if method == "promoted" or (method == "record" and arguments[4] == "continue")
-    )
-    assert set(left.values()) <= {1}
+    contract.nobody_leaves_a_rung_twice(scheduler, n_objectives, seed, 150)
 
 
 @every_scheduler
 def test_fresh_ones_share_nothing(scheduler: Scheduler) -> None:
-    first, untouched = RandomStudy(scheduler, 2, 0), started(scheduler, 2)
-    before = ask_everything(untouched)
-    for _ in range(200):
-        first.step()
-    assert ask_everything(untouched) == before
-    assert ask_everything(started(scheduler, 2)) == before
+    contract.fresh_races_share_nothing(scheduler, 2)
 
 
 def joined(scheduler: Scheduler, n_trials: int) -> Race:
@@ -268,14 +163,6 @@ def test_a_constant_objective_decides_nothing(scheduler: Scheduler) -> None:
         assert first.trial_id == second.trial_id
         live.promoted(first.trial_id, 0, first.level)
         plain.promoted(first.trial_id, 0, first.level)
-
-
-def rough_curve(config: dict[str, Any], epoch: int) -> float:
-    """Curves that cross, and diverge where the rate is high."""
-    rate = config["lr"]
-    if rate > 0.08 and epoch > 2:
-        return float("nan")
-    return abs(np.log10(rate) + 2) * (0.3 + 0.7 / epoch) + 0.3 * np.sin(1000 * rate * epoch)
 
 
 def one_device(scheduler: Scheduler, objectives: list[Any]) -> StudySpec:
@@ -335,7 +222,7 @@ def test_reports_that_fall_on_no_rung_hold_nobody(scheduler: Scheduler, coarse: 
         assert [measurement.resource for measurement in trial.measurements] == passed
     again = replay(study, driver.log)
     assert snapshot(again) == snapshot(driver.state)
-    assert ask_everything(again.race) == ask_everything(driver.state.race)
+    assert answers_of(again.race) == answers_of(driver.state.race)
 
 
 @every_short_scheduler
@@ -351,27 +238,7 @@ def test_the_same_seed_gives_the_same_log(scheduler: Scheduler) -> None:
 
 @every_short_scheduler
 def test_a_killed_study_decides_as_the_unkilled_one(scheduler: Scheduler) -> None:
-    study, limits = one_device(scheduler, [Metric("error", "min"), TrainSeconds()]), Limits(max_trials=12, finishers=1)
-    whole = Driver(study, limits, rough_curve)
-    whole.run()
-    assert snapshot(replay(study, whole.log)) == snapshot(whole.state)
-    for n_events in range(3, len(whole.log), max(1, len(whole.log) // 7)):
-        state = replay(study, whole.log[:n_events])
-        for event in whole.log[n_events:]:
-            if isinstance(event, ev.Reported) and event.level is not None and event.rule not in ("cleared", "repeated"):
-                trial = state.trials[event.trial_id]
-                loss = study.objectives.loss(event.values)
-                verdict = state.race.verdict(trial.trial_id, trial.bracket, event.level, loss)
-                assert (verdict.kind, verdict.reason.rule, verdict.reason.text) == (
-                    event.verdict,
-                    event.rule,
-                    event.reason,
-                )
-            if isinstance(event, ev.SegmentStarted) and event.rule == "promotion":
-                promotion = state.race.promotable(exclude=state.running)
-                assert promotion is not None
-                assert (promotion.trial_id, promotion.reason.text) == (event.trial_id, event.reason)
-            state.apply(event)
+    contract.killed_study_decides_alike(scheduler, 2)
 
 
 @every_short_scheduler

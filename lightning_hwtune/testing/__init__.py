@@ -1,0 +1,17 @@
+"""Contract suites for schedulers and searchers: what ours keep to, and what those of third parties must keep to.
+
+    from lightning_hwtune.testing import check_scheduler, check_searcher
+
+    def test_my_scheduler():
+        check_scheduler(MyScheduler(max_epochs=27))
+
+Each check is a plain function that raises an `AssertionError` with the reason. Nothing is trained, no process is
+started, and every seed is fixed. No test framework is needed.
+"""
+
+from __future__ import annotations
+
+from lightning_hwtune.testing.scheduler_contract import check_scheduler
+from lightning_hwtune.testing.searcher_contract import check_searcher
+
+__all__ = ["check_scheduler", "check_searcher"]

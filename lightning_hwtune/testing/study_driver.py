@@ -1,0 +1,144 @@
+"""A small stand-in for the engine: trains segments by a formula, on a clock of its own.
+
+It starts no process and reads no clock, so a whole study takes milliseconds and every run of it is the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any, cast
+
+from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.controller import Controller
+from lightning_hwtune.core.decisions import Done, Resume, Start, Wait
+from lightning_hwtune.core.spec import Limits, StudySpec
+from lightning_hwtune.core.state import StudyState
+
+__all__ = ["Curve", "Driver", "replay", "snapshot"]
+
+Curve = Callable[[dict[str, Any], int], float]
+
+
+def default_curve(config: dict[str, Any], epoch: int) -> float:
+    return float(abs(config["lr"] - 0.01) * 5 + 1.0 / (epoch + 1))
+
+
+class Driver:
+    """Drives a controller as the loop would, one epoch of one running trial at a time, in the order of their clocks."""
+
+    def __init__(
+        self,
+        study: StudySpec,
+        limits: Limits,
+        curve: Curve = default_curve,
+        log: list[ev.Event] | None = None,
+        stride: Callable[[int], int] = lambda trial_id: 1,  # resource from one report to the next
+    ) -> None:
+        self.log: list[ev.Event] = log if log is not None else []
+        self.curve, self.limits, self.stride = curve, limits, stride
+        self.now = self.log[-1].at if self.log else 0.0
+        state = replay(study, self.log)
+        self.controller = Controller(state, self.log.extend)
+        if not self.log:
+            self.controller.create(self.now)
+        self.controller.open(limits, self.now, "host", 1, "0")
+        self.due: dict[int, float] = {}
+
+    @property
+    def state(self) -> StudyState:
+        return self.controller.state
+
+    @property
+    def free(self) -> int:
+        return self.controller.spec.pool.size - sum(s.num_devices for s in self.state.running.values())
+
+    def fill(self) -> Wait | Done:
+        while True:
+            answer = self.controller.ask(self.now, self.free)
+            self.controller.reserve(answer, self.now)
+            if not isinstance(answer, Start | Resume):
+                return answer
+            self.begin(answer)
+
+    def begin(self, decision: Start | Resume) -> None:
+        used = {slot for s in self.state.running.values() for slot in s.slots}
+        slots = [slot for slot in range(self.controller.spec.pool.size) if slot not in used][: decision.num_devices]
+        segment = self.controller.begin(decision, slots, self.now)
+        self.due[decision.trial_id] = self.now + self.epoch_s(segment.num_devices)
+
+    def epoch_s(self, devices: int) -> float:
+        return float(1.0 / devices**0.5)
+
+    def step(self) -> int:
+        """Lets the next running trial finish an epoch; returns its id."""
+        trial_id = min(self.due, key=lambda i: (self.due[i], i))
+        self.now = max(self.now, self.due[trial_id])
+        self.epoch(trial_id)
+        return trial_id
+
+    def epoch(self, trial_id: int) -> None:
+        segment, trial = self.state.running[trial_id], self.state.trials[trial_id]
+        resource = min(segment.reached + self.stride(trial_id), self.controller.race.max_resource)
+        train_s = (resource - segment.resource) * self.epoch_s(segment.num_devices)
+        names = self.controller.spec.objectives.metrics
+        metrics = {name: self.curve(dict(trial.config), resource + i) for i, name in enumerate(names)}
+        verdict = self.controller.report(trial_id, resource, metrics, train_s, self.now)
+        if verdict.kind == "continue":
+            self.due[trial_id] = self.now + self.epoch_s(segment.num_devices)
+            return
+        if verdict.kind == "pause" or resource >= self.controller.race.max_resource:
+            self.save(trial_id, resource, train_s)
+        self.end(trial_id, "done")
+
+    def save(self, trial_id: int, resource: int, train_s: float, *, is_end: bool = False) -> None:
+        path = f"trials/{trial_id:03d}/checkpoints/{self.state.running[trial_id].number}.ckpt"
+        self.controller.saved(trial_id, path, "00", 10, resource, train_s, self.now, is_end=is_end)
+
+    def end(self, trial_id: int, outcome: str, error: str = "") -> None:
+        self.due.pop(trial_id, None)
+        self.controller.tell(trial_id, self.now, outcome, error=error, world_size=1)
+
+    def run(self, max_reports: int = 1_000_000) -> Done:
+        """Drives the study to its end, which must come after at most so many reports."""
+        for _ in range(max_reports):
+            answer = self.fill()
+            if isinstance(answer, Done):
+                return answer
+            self.step()
+        raise AssertionError(f"A study ends.\n  After {max_reports} reports this one was still running.")
+
+    def close(self) -> None:
+        self.controller.close(self.now, "finished", "")
+
+
+def replay(study: StudySpec, log: list[ev.Event]) -> StudyState:
+    """Replays through JSON, as the store would."""
+    state = StudyState(study)
+    for event in log:
+        state.apply(ev.from_dict(json.loads(json.dumps(ev.to_dict(event)))))
+    return state
+
+
+def snapshot(state: StudyState) -> dict[str, Any]:
+    """Everything a reader can see, as plain data."""
+    plain = json.loads(
+        json.dumps(
+            {
+                "trials": [dataclasses.asdict(trial) for trial in state.trials],
+                "segments": [dataclasses.asdict(segment) for segment in state.segments],
+                "running": sorted(state.running),
+                "waiting": sorted(state.waiting),
+                "enqueued": list(state.enqueued),
+                "next_draw": state.next_draw,
+                "skipped": sorted(state.skipped),
+                "n_failed": state.n_failed,
+                "n_full": state.n_full,
+                "wall_s": state.wall_s(state.last_at),
+                "billed_usd": state.billed_usd(state.last_at),
+                "finishers": [list(pair) for pair in state.race.finishers()],
+            }
+        )
+    )
+    return cast("dict[str, Any]", plain)
