@@ -11,18 +11,25 @@ import os
 import runpy
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TextIO, final
 
 from lightning_hwtune.entry.lightning_cli_config import CliConfig
 from lightning_hwtune.errors import ArgumentError, TrialError
 from lightning_hwtune.store.files import write_whole
-from lightning_hwtune.training.context import current_segment
+from lightning_hwtune.training.context import Hints, current_segment
 from lightning_hwtune.training.segment_end import interrupt_in
 from lightning_hwtune.training.trial import Trial
 
 __all__ = ["CliSegment", "CliTrial", "run_script"]
 
+_HINTS = Hints(  # a script has no trial to ask
+    horizon="Let the script's Trainer take `trainer.max_epochs` of the configuration.",
+    devices="Let the script's Trainer take `trainer.devices` of the configuration.",
+    checkpoint="Leave `ckpt_path` of the script's fit out: a trial resumes by itself.",
+    folder="Leave `dirpath` of ModelCheckpoint out: each trial then has its own folder.",
+    after_a_pause="",
+)
 _CONFIG = "lightning_cli.yaml"  # not the name of the file that LightningCLI itself saves
 _N_KEPT = 4000  # characters of the last words on standard error
 
@@ -85,7 +92,7 @@ class CliSegment:
         segment = current_segment()
         if segment is None:
             raise RuntimeError("a segment is run by a study only")
-        segment.hints = replace(segment.hints, after_a_pause="")  # a script has no trial to ask
+        segment.hints = _HINTS
         order = segment.order
         path = trial.dir / _CONFIG
         # every rank writes the same

@@ -144,6 +144,21 @@ def test_an_error_in_the_fit_counts_also_when_it_is_swallowed(
     assert [report.resource for report in said.of(Report)] == [1, 2]
 
 
+def test_what_to_do_about_another_horizon_is_said_without_a_trial(tmp_path: Path, segment: Callable[..., Said]) -> None:
+    said = segment("trainer.fit_loop.max_epochs = 3; " + FIT, {}).ended[0].error
+    assert "`Trainer(max_epochs=...)` is 3; allowed: 4, the study's horizon" in said
+    if (tmp_path / "script.py").exists():
+        assert "Let the script's Trainer take `trainer.max_epochs` of the configuration" in said
+        assert "trial." not in said.rpartition("`Trainer(max_epochs")[2]
+
+
+def test_an_interrupt_that_the_script_raises_changes_nothing_after_the_end(segment: Callable[..., Said]) -> None:
+    for script in ({1: "pause"}, {4: "stop"}):
+        said = segment(FIT + "raise KeyboardInterrupt", script)
+        assert said.ended[0].outcome == "done"
+        assert "which changes nothing: KeyboardInterrupt" in said.of(Note)[-1].text
+
+
 def test_an_exit_before_the_training_is_an_error(segment: Callable[..., Said]) -> None:
     said = segment("import sys; sys.exit(3)", {})
     assert (said.ended[0].outcome, "sys.exit(3)" in said.ended[0].error) == ("error", True)
