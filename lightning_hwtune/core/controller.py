@@ -26,7 +26,7 @@ from lightning_hwtune.core.choice import Choice
 from lightning_hwtune.core.decisions import Answer, Continue, Pause, Reason, Reservation, Resume, Start, Stop, Verdict
 from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, TrainSeconds
-from lightning_hwtune.core.record import Measurement, TrialRecord, TrialState
+from lightning_hwtune.core.record import Measurement, Outcome, TrialRecord, TrialState
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.core.state import Segment, StudyState
 from lightning_hwtune.errors import IllegalMoveError
@@ -83,7 +83,7 @@ class Controller:
         left = {trial_id: state.segment_s(segment, state.last_at) for trial_id, segment in state.running.items()}
         self._write(ev.SessionOpened(at=now, limits=limits.to_dict(), host=host, pid=pid, version=version, **facts))
         for trial_id, wall_s in left.items():
-            self.tell(trial_id, now, "interrupted", error="its controller ended", wall_s=wall_s)
+            self.tell(trial_id, now, Outcome.INTERRUPTED, error="its controller ended", wall_s=wall_s)
 
     def close(self, now: float, state: str, reason: str) -> None:
         """The session ends; no segment runs any more."""
@@ -304,14 +304,14 @@ class Controller:
         self,
         trial_id: int,
         now: float,
-        outcome: str,
+        outcome: Outcome,
         *,
         error: str = "",
         wall_s: float | None = None,
         world_size: int = 0,
         reached_end: bool = False,
     ) -> TrialState:
-        """A segment ended; returns the trial's new state. See `events.SegmentEnded` for the outcomes.
+        """A segment ended; returns the trial's new state. See `Outcome`.
 
         Args:
             wall_s: start request to release; measured up to `now` if not given.
@@ -319,10 +319,10 @@ class Controller:
         """
         segment, trial = self._running(trial_id), self.state.trials[trial_id]
         wall_s = self.state.segment_s(segment, now) if wall_s is None else wall_s
-        if segment.has_ended_itself and outcome in ("lost", "interrupted"):
-            outcome, reached_end = "done", True  # nothing is left to train
-        elif outcome == "lost" and _is_settled(trial, segment, self.race.max_resource):
-            outcome = "done"  # its process died of what it did afterwards
+        if segment.has_ended_itself and outcome in (Outcome.LOST, Outcome.INTERRUPTED):
+            outcome, reached_end = Outcome.DONE, True  # nothing is left to train
+        elif outcome == Outcome.LOST and _is_settled(trial, segment, self.race.max_resource):
+            outcome = Outcome.DONE  # its process died of what it did afterwards
         is_paused = segment.verdict == Pause.kind and not reached_end
         state, error, allocation = self._outcome(trial, segment, outcome, error, is_paused=is_paused)
         device_s = wall_s * segment.num_devices
@@ -344,21 +344,21 @@ class Controller:
         return state
 
     def _outcome(
-        self, trial: TrialRecord, segment: Segment, outcome: str, error: str, *, is_paused: bool
+        self, trial: TrialRecord, segment: Segment, outcome: Outcome, error: str, *, is_paused: bool
     ) -> tuple[TrialState, str, Allocation]:
         """Returns the trial's next state, the error to keep, and the allocation of its next segment."""
         allocation, back = trial.allocation, TrialState.PAUSED if trial.checkpoint else TrialState.WAITING
         is_full = trial.resource >= self.race.max_resource
         if segment.verdict == "stop" and not is_full:
             return TrialState.STOPPED, error, allocation
-        if outcome == "interrupted" or (outcome == "done" and is_paused):
+        if outcome == Outcome.INTERRUPTED or (outcome == Outcome.DONE and is_paused):
             return back, error, allocation
-        if outcome == "done":
+        if outcome == Outcome.DONE:
             if is_full or segment.reached > segment.resource:
                 return TrialState.COMPLETED, error, allocation
             wanted = ", ".join(self.spec.objectives.metrics) or "an epoch"
             return TrialState.FAILED, error or f"the training ended without reporting {wanted}", allocation
-        if outcome == "out-of-memory":
+        if outcome == Outcome.OUT_OF_MEMORY:
             larger = self._policy.larger(trial.config, allocation)
             if larger is None or larger.devices > self.spec.pool.size:
                 return TrialState.OUT_OF_MEMORY, error, allocation

@@ -201,8 +201,7 @@ class SegmentEnded(Event):
     """A segment ended.
 
     Attributes:
-        outcome: "done" (it obeyed a verdict or reached its end), "error", "out-of-memory", "lost" (killed, hung,
-            its controller died) or "interrupted" (the user, or a limit, ended it; no fault of the trial's).
+        outcome: the text of an `Outcome`.
         state: the trial's state from now on, decided then and never again.
         error: the traceback or the cause; empty if there is none.
         wall_s: from the start request to the release of its devices. device_s: the same times devices.

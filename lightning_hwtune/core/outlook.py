@@ -24,6 +24,7 @@ from lightning_hwtune.core.early_ends import EarlyEnds
 from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.likely_values import LikelyValues
 from lightning_hwtune.core.pace import SeenPaces
+from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.core.searchers import Random
 from lightning_hwtune.core.state import Segment, StudyState
 
@@ -156,7 +157,7 @@ class _Run:
             return
         if verdict.kind == "pause":
             self._controller.saved(trial_id, f"{trial_id}-{segment.number}", "", 0, resource, train_s, self._now)
-        self._controller.tell(trial_id, self._now, "done")
+        self._controller.tell(trial_id, self._now, Outcome.DONE)
         self._free += segment.num_devices
         self._device_s += (self._now - max(segment.started_at, self._begun)) * segment.num_devices
 

@@ -14,7 +14,7 @@ from typing import Any
 from lightning_hwtune.core.allocation import ONE_DEVICE, Allocation
 from lightning_hwtune.errors import IllegalMoveError
 
-__all__ = ["MOVES", "Checkpoint", "Measurement", "TrialRecord", "TrialState"]
+__all__ = ["MOVES", "Checkpoint", "Measurement", "Outcome", "TrialRecord", "TrialState"]
 
 
 class TrialState(enum.StrEnum):
@@ -45,6 +45,16 @@ MOVES: Mapping[TrialState, frozenset[TrialState]] = {
     TrialState.OUT_OF_MEMORY: frozenset(),
 }
 """Which state may follow which."""
+
+
+class Outcome(enum.StrEnum):
+    """How a segment ended."""
+
+    DONE = "done"  # it obeyed a verdict or reached its end
+    ERROR = "error"  # its training function raised an error
+    OUT_OF_MEMORY = "out-of-memory"  # the same, for want of memory on its devices
+    LOST = "lost"  # its process was killed, or hung
+    INTERRUPTED = "interrupted"  # the user, a limit, or the end of its controller ended it: no fault of the trial's
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.decisions import Reservation
 from lightning_hwtune.core.hardware.billing import usd_of
-from lightning_hwtune.core.record import Checkpoint, Measurement, TrialRecord, TrialState
+from lightning_hwtune.core.record import Checkpoint, Measurement, Outcome, TrialRecord, TrialState
 from lightning_hwtune.core.searchers.untried import config_key
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.study_clock import StudyClock
@@ -317,9 +317,9 @@ class StudyState:
         segment.wall_s, segment.billed_usd = event.wall_s, event.billed_usd
         self._billed_usd += event.billed_usd
         trial.allocation = event.next_allocation
-        if event.outcome not in ("done", "interrupted"):
+        if event.outcome not in (Outcome.DONE, Outcome.INTERRUPTED):
             trial.error = event.error
-            trial.n_retries += event.outcome != "out-of-memory"
+            trial.n_retries += event.outcome != Outcome.OUT_OF_MEMORY
         trial.move(TrialState(event.state))
         if trial.state.is_final:
             self._finished(trial, event)

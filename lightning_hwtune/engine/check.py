@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
+from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.engine.check_orders import check_configs, check_order
 from lightning_hwtune.engine.check_segment import AUTO_STILL_S, Trained, train_segment
@@ -177,7 +178,7 @@ def _succeeded(spec: StudySpec, order: SegmentOrder, found: Trained) -> Trained:
         MetricError, TrialError: as `run_check`.
     """
     end = found.end
-    if end is not None and end.outcome != "done" and not (end.outcome == "lost" and found.has_paused):
+    if end is not None and end.outcome != Outcome.DONE and not (end.outcome == Outcome.LOST and found.has_paused):
         text = end.error.rstrip()
         why = text.rpartition("\n")[2]
         where = " when it resumed from a checkpoint" if order.checkpoint is not None else ""

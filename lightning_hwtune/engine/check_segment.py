@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
+from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage
@@ -86,7 +87,7 @@ def train_segment(
     while found.end is None:
         executor.wait(found, 1.0)
         tick()
-        if found.end is not None and found.end.outcome == "interrupted":  # the fork server was killed: once more
+        if found.end is not None and found.end.outcome == Outcome.INTERRUPTED:  # the fork server was killed: once more
             found = Trained(plan)
             executor.start(order)
         still = watch.seconds(len(found.reports), getattr(executor, "pids", []))
@@ -96,7 +97,7 @@ def train_segment(
                 "A strategy that starts processes of its own, or ranks that wait for each other, can be the cause. "
                 "`hang_timeout` sets another limit in seconds, and `hang_timeout=None` switches it off"
             )
-            executor.end(order.trial_id, "lost", why)
+            executor.end(order.trial_id, Outcome.LOST, why)
             still_s = None
     return found
 

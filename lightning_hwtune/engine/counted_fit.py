@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
+from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.engine.check_segment import Trained
 from lightning_hwtune.training.channel import SegmentOrder
 from lightning_hwtune.training.trial_fit import COUNTED_FIT
@@ -42,4 +43,4 @@ class CountedFit:
 
 
 def _is_good(found: Trained) -> bool:
-    return bool(found.reports) and found.end is not None and found.end.outcome == "done"
+    return bool(found.reports) and found.end is not None and found.end.outcome == Outcome.DONE

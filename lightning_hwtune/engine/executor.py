@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage
 
 __all__ = ["Executor", "Sink"]
@@ -26,7 +27,7 @@ class Sink(Protocol):
         """A line for the user."""
 
     def ended(self, trial_id: int, segment: int, ended: Ended, world_size: int) -> None:
-        """The segment is over and its devices are free. `outcome` may also be "lost" or "interrupted" here."""
+        """The segment is over and its devices are free. `outcome` may also be LOST or INTERRUPTED here."""
 
 
 class Executor(Protocol):
@@ -38,7 +39,7 @@ class Executor(Protocol):
     def wait(self, sink: Sink, timeout_s: float) -> None:
         """Delivers news to the sink; returns after some, or when the time is over."""
 
-    def end(self, trial_id: int, outcome: str, why: str) -> None:
+    def end(self, trial_id: int, outcome: Outcome, why: str) -> None:
         """Ends a running segment at once; `sink.ended` follows from `wait` with this outcome."""
 
     def close(self) -> None:

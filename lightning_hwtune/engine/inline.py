@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, final
 
+from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.engine.executor import Sink
 from lightning_hwtune.engine.signals import ENDING
 from lightning_hwtune.errors import ArgumentError
@@ -95,12 +96,12 @@ class InlineExecutor:
                 raise KeyboardInterrupt from error
             if error.code in _TERMINATED:
                 raise
-            return Ended(0, "error", "".join(traceback.format_exception(error)), order.resource, False)
+            return Ended(0, Outcome.ERROR, "".join(traceback.format_exception(error)), order.resource, False)
         finally:
             if before is not None:
                 signal.signal(signal.SIGINT, before)
 
-    def end(self, trial_id: int, outcome: str, why: str) -> None:
+    def end(self, trial_id: int, outcome: Outcome, why: str) -> None:
         """Forgets a segment that has not begun; one that runs cannot be ended from here."""
         self._queue = [order for order in self._queue if order.trial_id != trial_id]
 

@@ -20,6 +20,7 @@ from multiprocessing import connection as mp
 from pathlib import Path
 from typing import Any, final
 
+from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.engine.executor import Sink
 from lightning_hwtune.engine.fork_server import fork_server
 from lightning_hwtune.engine.hang import HangLimit
@@ -199,7 +200,7 @@ class LocalExecutor:
         now = time.monotonic()
         gone = [rank for rank in group.ranks if rank.is_gone or not rank.is_open or rank.ended is not None]
         if gone and group.deadline is None:
-            is_clean = all(rank.ended is not None and rank.ended.outcome == "done" for rank in gone)
+            is_clean = all(rank.ended is not None and rank.ended.outcome == Outcome.DONE for rank in gone)
             group.deadline = now + (_GRACE_S if is_clean else _ECHO_GRACE_S)
         if group.deadline is not None and now >= group.deadline:
             group.kill()
@@ -207,7 +208,7 @@ class LocalExecutor:
             if rank.is_abandoned or (not rank.is_gone and rank.is_overdue(_END_S)):
                 self._server.give_up(group.generation)  # its guard ends everything, and all status pipes close
             elif group.verdict is None and (why := self._silence(group, index, now)):
-                group.verdict = ("lost" if rank.pid is not None else "interrupted", why)
+                group.verdict = (Outcome.LOST if rank.pid is not None else Outcome.INTERRUPTED, why)
                 group.kill()
 
     def _silence(self, group: Group, index: int, now: float) -> str:
@@ -230,7 +231,7 @@ class LocalExecutor:
 
     # ------------------------------------------------------------------ ending
 
-    def end(self, trial_id: int, outcome: str, why: str) -> None:
+    def end(self, trial_id: int, outcome: Outcome, why: str) -> None:
         """Kills a segment's group; `sink.ended` follows from `wait`."""
         group = self._groups.get(trial_id)
         if group is not None:

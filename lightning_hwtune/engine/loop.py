@@ -10,7 +10,7 @@ from typing import Any, final
 
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Answer, Done, Resume, Start
-from lightning_hwtune.core.record import TrialState
+from lightning_hwtune.core.record import Outcome, TrialState
 from lightning_hwtune.core.state import Segment
 from lightning_hwtune.engine.clock import Clock
 from lightning_hwtune.engine.devices import Slots
@@ -78,7 +78,7 @@ class Loop:
         self._executor.close()
         now = self._clock.now()
         for trial_id in list(self._controller.state.running):
-            self._controller.tell(trial_id, now, "interrupted", error=why)
+            self._controller.tell(trial_id, now, Outcome.INTERRUPTED, error=why)
 
     def step(self) -> Answer:
         """Asks the controller once and starts what it says; returns its answer."""
@@ -198,11 +198,11 @@ class Loop:
         controller, outcome = self._controller, ended.outcome
         self._slots.give_back(controller.state.running[trial_id].slots)
         nothing_yet = self._is_first_error_fatal and not any(trial.measurements for trial in controller.state.trials)
-        is_first = outcome == "error" and nothing_yet
+        is_first = outcome == Outcome.ERROR and nothing_yet
         state = controller.tell(
             trial_id,
             self._clock.now(),
-            "interrupted" if is_first else outcome,
+            Outcome.INTERRUPTED if is_first else outcome,
             error=ended.error,
             world_size=world_size,
             reached_end=ended.reached_end,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import final
 
 from lightning_hwtune.core.decisions import Done, Wait
+from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.engine.inline import DirectChannel
 from lightning_hwtune.engine.loop import Loop
 from lightning_hwtune.engine.session import Session
@@ -35,7 +36,7 @@ class _Caller:
     def wait(self, sink: object, timeout_s: float) -> None:
         """Nothing to wait for: the caller tells."""
 
-    def end(self, trial_id: int, outcome: str, why: str) -> None:
+    def end(self, trial_id: int, outcome: Outcome, why: str) -> None:
         """Nothing to end: the caller trains."""
 
     def close(self) -> None:
@@ -114,7 +115,7 @@ class Manual:
         if is_settled or (interrupt_in(told) is None and interrupt_in(segment.failure) is None):
             ended = conclude(segment, error)
         else:
-            ended = Ended(0, "interrupted", "Ctrl-C, or a signal to end", segment.resource, False)
+            ended = Ended(0, Outcome.INTERRUPTED, "Ctrl-C, or a signal to end", segment.resource, False)
         self._leave()
         self._loop.ended(segment.order.trial_id, segment.order.segment, ended, channel.world_size)
         return str(self._session.controller.state.trials[segment.order.trial_id].state)
@@ -129,5 +130,5 @@ class Manual:
         if self._active is not None:
             _, segment, channel = self._active
             self._leave()
-            ended = Ended(0, "interrupted", why, segment.resource, False)
+            ended = Ended(0, Outcome.INTERRUPTED, why, segment.resource, False)
             self._loop.ended(segment.order.trial_id, segment.order.segment, ended, channel.world_size)

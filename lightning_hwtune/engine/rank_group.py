@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
+from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.engine.fork_server import ForkServer, import_path, working_folder
 from lightning_hwtune.engine.rank_process import Rank
 from lightning_hwtune.training.channel import Ended, RankTask, SegmentOrder
@@ -17,7 +18,7 @@ from lightning_hwtune.training.ranks import open_port
 
 __all__ = ["ABANDONED", "Group", "summary"]
 
-ABANDONED = ("interrupted", "the fork server, which had started the ranks, was killed")
+ABANDONED = (Outcome.INTERRUPTED, "the fork server, which had started the ranks, was killed")
 """Outcome and cause of a segment whose fork server has ended: no fault of the trial."""
 
 # an error that only says that a peer is gone
@@ -40,7 +41,7 @@ class Group:
     generation: int = 0
     world_size: int = 0
     deadline: float | None = None
-    verdict: tuple[str, str] | None = None
+    verdict: tuple[Outcome, str] | None = None
 
     def start(self, server: ForkServer, payload: Path) -> None:
         """Has all ranks started.
@@ -99,16 +100,16 @@ def summary(group: Group) -> Ended:
         return Ended(0, *group.verdict, 0, False)
     if any(rank.is_abandoned and rank.ended is None for rank in group.ranks):
         return Ended(0, *ABANDONED, 0, False)
-    errors = [word for word in words if word is not None and word.outcome != "done"]
+    errors = [word for word in words if word is not None and word.outcome != Outcome.DONE]
     for word in errors:
-        if word.outcome == "out-of-memory":
+        if word.outcome == Outcome.OUT_OF_MEMORY:
             return word
     roots = [word for word in errors if not _is_echo(word.error)]
     if roots:
         return roots[0]
     for index, rank in enumerate(group.ranks):
         if rank.ended is None:
-            return Ended(index, "lost", _death(index, rank), 0, False)
+            return Ended(index, Outcome.LOST, _death(index, rank), 0, False)
     return (errors or [word for word in words if word is not None])[0]
 
 

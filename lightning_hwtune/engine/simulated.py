@@ -20,6 +20,7 @@ from typing import final
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.controller import Controller
+from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.core.streams import stream
@@ -62,7 +63,7 @@ class _Run:
     base_s: float
     resource: int
     turn: int = 0
-    end: tuple[str, str] | None = None
+    end: tuple[Outcome, str] | None = None
 
 
 @final
@@ -109,14 +110,14 @@ class SimulatedExecutor:
                 continue
             self._clock.advance_to(at)
             if run.end is None and at >= run.lost_at:
-                run.end = ("lost", "simulated failure")
+                run.end = (Outcome.LOST, "simulated failure")
             if run.end is not None:
                 self._bury(sink, run, Ended(0, *run.end, run.resource, False))
             else:
                 self._report(sink, run)
             return
 
-    def end(self, trial_id: int, outcome: str, why: str) -> None:
+    def end(self, trial_id: int, outcome: Outcome, why: str) -> None:
         """Ends a running segment at the clock's time; `sink.ended` follows from `wait`."""
         run = self._runs.get(trial_id)
         if run is not None:
@@ -153,7 +154,7 @@ class SimulatedExecutor:
             path = f"{order.trial_dir}/checkpoints/{order.segment}-{run.resource}.ckpt"
             sink.saved(order.trial_id, order.segment, Saved(path, "simulated", 0, run.resource, train_s))
         if verdict.kind != "continue" or is_horizon:
-            self._bury(sink, run, Ended(0, "done", "", run.resource, verdict.kind == "continue"))
+            self._bury(sink, run, Ended(0, Outcome.DONE, "", run.resource, verdict.kind == "continue"))
         else:
             self._schedule_next(run)
 

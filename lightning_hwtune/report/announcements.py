@@ -13,7 +13,7 @@ from rich.text import Text
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.pace import Pace
-from lightning_hwtune.core.record import TrialState
+from lightning_hwtune.core.record import Outcome, TrialState
 from lightning_hwtune.core.schedulers import call_text, scheduler_from_settings
 from lightning_hwtune.core.searchers import ParetoPrior
 from lightning_hwtune.core.state import StudyState
@@ -228,10 +228,11 @@ def _ended(state: StudyState, event: ev.SegmentEnded) -> Line | None:
     if event.state == TrialState.OUT_OF_MEMORY:
         text = f"{name} runs out of memory on every device count that the search space allows: {error}"
         return Line(text, is_urgent=True)
-    if event.outcome == "interrupted":
+    if event.outcome == Outcome.INTERRUPTED:
         return Line(f"{name} is interrupted: {error or 'it will be resumed'}")
-    if event.outcome != "done":
-        more = f" on {counted(event.next_allocation.devices, 'devices')}" if event.outcome == "out-of-memory" else ""
+    if event.outcome != Outcome.DONE:
+        is_moved = event.outcome == Outcome.OUT_OF_MEMORY
+        more = f" on {counted(event.next_allocation.devices, 'devices')}" if is_moved else ""
         return Line(f"{name} will be retried{more}: {error or event.outcome}", is_urgent=True)
     return None
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.objectives import Objective, Objectives
-from lightning_hwtune.core.record import TrialRecord, TrialState
+from lightning_hwtune.core.record import Outcome, TrialRecord, TrialState
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import first_line
 from lightning_hwtune.report.amounts import amount, config_text, counted, duration, size
@@ -131,7 +131,7 @@ def _ended(state: StudyState, event: ev.SegmentEnded) -> str:
     error = first_line(event.error)
     text += f", {error}" if error else ""
     ending = TrialState(event.state)
-    is_moved = event.outcome == "out-of-memory"
+    is_moved = event.outcome == Outcome.OUT_OF_MEMORY
     more = f", with {counted(event.next_allocation.devices, 'devices')} next" if is_moved else ""
     trial, full = state.trials[event.trial_id], state.race.max_resource
     if ending is TrialState.COMPLETED and ended_early(trial, full):

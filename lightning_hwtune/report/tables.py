@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lightning_hwtune.core.record import TrialRecord, TrialState
+from lightning_hwtune.core.record import Outcome, TrialRecord, TrialState
 from lightning_hwtune.core.space import Choice
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import first_line
@@ -28,7 +28,7 @@ __all__ = [
     "with_checkpoints",
 ]
 
-BAD_ENDS = ("error", "lost", "out-of-memory")
+BAD_ENDS = (Outcome.ERROR, Outcome.LOST, Outcome.OUT_OF_MEMORY)
 _EARLY = "ended early"
 
 

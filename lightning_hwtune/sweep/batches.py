@@ -24,6 +24,7 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig, read_write
 
 from lightning_hwtune.core.objectives import Metric
+from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.engine.executor import Sink
 from lightning_hwtune.sweep.app import AppOverrides, JobDirs
 from lightning_hwtune.sweep.ending import Ending
@@ -175,7 +176,7 @@ class Batches:
             for order in batch:
                 self._deliver(sink, order)
 
-    def end(self, trial_id: int, outcome: str, why: str) -> None:
+    def end(self, trial_id: int, outcome: Outcome, why: str) -> None:
         """A launcher's job cannot be ended from here."""
 
     def close(self) -> None:
@@ -220,7 +221,8 @@ class Batches:
     def _deliver(self, sink: Sink, order: SegmentOrder) -> None:
         """Tells the sink what one job said; one that paused where it may go on is interrupted, not over."""
         path = self._path(order).with_suffix(".messages")
-        verdict, ended = "", Ended(0, "lost", f"the launcher's job ended without a last word: {self._error}", 0, False)
+        why = f"the launcher's job ended without a last word: {self._error}"
+        verdict, ended = "", Ended(0, Outcome.LOST, why, 0, False)
         for message in _messages(path):
             if isinstance(message, Report):
                 verdict = sink.reported(order.trial_id, order.segment, message).kind
@@ -230,9 +232,10 @@ class Batches:
                 sink.noted(order.trial_id, order.segment, message)
             elif isinstance(message, Ended):
                 ended = message
-        if ended.outcome == "done" and not ended.reached_end and verdict == "continue":
-            ended = replace(ended, outcome="interrupted", error="the batch is over; a later one resumes the trial")
-        if ended.outcome == "lost":
+        if ended.outcome == Outcome.DONE and not ended.reached_end and verdict == "continue":
+            why = "the batch is over; a later one resumes the trial"
+            ended = replace(ended, outcome=Outcome.INTERRUPTED, error=why)
+        if ended.outcome == Outcome.LOST:
             end_programs_of(self._path(order))
         for left in (path, self._path(order)):
             left.unlink(missing_ok=True)

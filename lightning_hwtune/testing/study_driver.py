@@ -13,6 +13,7 @@ from typing import Any, cast
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Done, Resume, Start, Wait
+from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 
@@ -90,13 +91,13 @@ class Driver:
             return
         if verdict.kind == "pause" or resource >= self.controller.race.max_resource:
             self.save(trial_id, resource, train_s)
-        self.end(trial_id, "done")
+        self.end(trial_id, Outcome.DONE)
 
     def save(self, trial_id: int, resource: int, train_s: float, *, is_end: bool = False) -> None:
         path = f"trials/{trial_id:03d}/checkpoints/{self.state.running[trial_id].number}.ckpt"
         self.controller.saved(trial_id, path, "00", 10, resource, train_s, self.now, is_end=is_end)
 
-    def end(self, trial_id: int, outcome: str, error: str = "") -> None:
+    def end(self, trial_id: int, outcome: Outcome, error: str = "") -> None:
         self.due.pop(trial_id, None)
         self.controller.tell(trial_id, self.now, outcome, error=error, world_size=1)
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
+from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.core.report_places import ReportPlaces
 from lightning_hwtune.text import storable
 
@@ -220,14 +221,14 @@ class Ended:
     """A rank's last word.
 
     Attributes:
-        outcome: "done", "error" or "out-of-memory".
-        error: the traceback; empty on "done".
+        outcome: of a rank's own word DONE, ERROR or OUT_OF_MEMORY.
+        error: the traceback; empty on DONE.
         resource: cumulative resource at the end.
         reached_end: user code returned without a verdict having ended it (e.g. its own EarlyStopping).
     """
 
     rank: int
-    outcome: str
+    outcome: Outcome
     error: str
     resource: int
     reached_end: bool

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import final
 
+from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.errors import StudyLockedError, TrialError
 from lightning_hwtune.training.channel import Channel, Ended, Message, Note, SegmentOrder, VerdictMessage
 from lightning_hwtune.training.import_times import measured, process_age_s
@@ -180,7 +181,7 @@ class ActiveSegment:
         """Returns a text in which no folder of this trial is named: `trials/007` and `trial_007` get a star."""
         return re.sub(rf"\b(trials/|trial_){self.order.trial_id:03d}(?!\d)", r"\1*", text)
 
-    def ended(self, outcome: str, error: str = "") -> Ended:
+    def ended(self, outcome: Outcome, error: str = "") -> Ended:
         """Returns this rank's last word."""
         return Ended(self.rank, outcome, error, self.resource, reached_end=self.verdict is None)
 

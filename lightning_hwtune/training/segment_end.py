@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.errors import MetricError, first_line
 from lightning_hwtune.training.arrived_signals import ArrivedSignals
 from lightning_hwtune.training.channel import Ended, SegmentOrder
@@ -68,13 +69,13 @@ def conclude(segment: ActiveSegment, raised: BaseException | str | None) -> Ende
         raised = None
     if segment.failure is None and segment.is_settled:
         _show(segment, raised)
-        return segment.ended("done")
+        return segment.ended(Outcome.DONE)
     error = segment.failure or raised
     if error is None and segment.has_pretrained and segment.reporter is None:
         error = MetricError(_ONLY_PRETRAINED)
     if error is None:
-        return segment.ended("done")
-    outcome = "out-of-memory" if isinstance(error, BaseException) and _is_out_of_memory(error) else "error"
+        return segment.ended(Outcome.DONE)
+    outcome = Outcome.OUT_OF_MEMORY if isinstance(error, BaseException) and _is_out_of_memory(error) else Outcome.ERROR
     text, whole = _text(error), "" if raised is None else _text(raised)
     return segment.ended(outcome, whole if first_line(text) in whole else text)
 

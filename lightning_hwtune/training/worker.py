@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.training.channel import Beat, Channel, Ended, Note, RankTask, SegmentOrder, Started
 from lightning_hwtune.training.checkpointing import make_in_trial
 from lightning_hwtune.training.connection import PipeChannel
@@ -67,7 +68,7 @@ def run_rank(channel: PipeChannel, listener: int | None, server: int) -> None:
             _flush()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
-        ended = Ended(rank, "error", traceback.format_exc(), order.resource, reached_end=False)
+        ended = Ended(rank, Outcome.ERROR, traceback.format_exc(), order.resource, reached_end=False)
     _flush()
     channel.send(ended)
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lightning_hwtune.core import events
 from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.events import Event, Reported, from_dict, to_dict
+from lightning_hwtune.core.record import Outcome, TrialState
 from lightning_hwtune.errors import StorageError
 from lightning_hwtune.text import storable
 
@@ -170,3 +171,17 @@ def test_an_event_of_an_older_version_gets_the_new_fields() -> None:
     event = from_dict(old)
     assert isinstance(event, events.SessionOpened)
     assert (event.study_id, event.number, event.folder) == ("", 0, "")
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_an_outcome_is_its_text_in_the_log(outcome: Outcome) -> None:
+    def ended(text: str) -> events.SegmentEnded:
+        return events.SegmentEnded(
+            at=1.0, trial_id=0, segment=1, outcome=text, state=TrialState.PAUSED, error="", wall_s=1.0, device_s=1.0,
+            billed_usd=0.0, world_size=1, next_allocation=Allocation(1),
+        )  # fmt: skip
+
+    written = json.dumps(to_dict(ended(outcome)))
+    assert written == json.dumps(to_dict(ended(outcome.value)))
+    assert from_dict(json.loads(written)) == ended(outcome)
+    assert f"{outcome}" == outcome.value
