@@ -85,7 +85,7 @@ class Controller:
         for trial_id, wall_s in left.items():
             self.tell(trial_id, now, Outcome.INTERRUPTED, error="its controller ended", wall_s=wall_s)
 
-    def close(self, now: float, state: str, reason: str) -> None:
+    def close(self, now: float, state: ev.SessionState, reason: str) -> None:
         """The session ends; no segment runs any more."""
         self._write(ev.SessionClosed(at=now, state=state, reason=reason, wall_s=self.state.session_s(now)))
 

@@ -9,6 +9,7 @@ an error, is made storable where the event is made or read, so that every reader
 from __future__ import annotations
 
 import dataclasses
+import enum
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ __all__ = [
     "SegmentStarted",
     "SessionClosed",
     "SessionOpened",
+    "SessionState",
     "StudyCreated",
     "TrialCreated",
     "from_dict",
@@ -76,9 +78,18 @@ class SessionOpened(Event):
     folder: str = ""
 
 
+class SessionState(enum.StrEnum):
+    """How a session ended."""
+
+    FINISHED = "finished"  # nothing is left to do for the trials that were asked for
+    PAUSED = "paused"  # a limit of time or money is reached, or ask and tell were closed
+    INTERRUPTED = "interrupted"  # by the user
+    FAILED = "failed"  # by too many failed trials, or an error of its own
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionClosed(Event):
-    """The process stopped driving it after `wall_s`. `state`: "finished", "paused", "interrupted" or "failed"."""
+    """The process stopped driving it after `wall_s`. `state`: the text of a `SessionState`."""
 
     state: str
     reason: str

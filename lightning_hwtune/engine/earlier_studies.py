@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+from lightning_hwtune.core.events import SessionState
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.searchers import ParetoPrior
 from lightning_hwtune.core.space import SearchSpace
@@ -55,7 +56,7 @@ def finished_studies(dir: Path, storage: str | None = None) -> Iterator[Finished
                 state = replay(log)
         except HwTuneError:
             continue
-        if state is not None and state.closed is not None and state.closed.state == "finished":
+        if state is not None and state.closed is not None and state.closed.state == SessionState.FINISHED:
             yield FinishedStudy(state)
 
 

@@ -43,7 +43,11 @@ __all__ = ["Observer", "Session", "refuse_lost_log"]
 Observer = Callable[[Sequence[ev.Event]], None]
 _RENEW_S = 5.0
 _FULL_DISK_S = 5.0  # how long an append waits for room
-_STATES = {"limit:max_trials": "finished", "exhausted": "finished", "max-failures": "failed"}
+_STATES = {
+    "limit:max_trials": ev.SessionState.FINISHED,
+    "exhausted": ev.SessionState.FINISHED,
+    "max-failures": ev.SessionState.FAILED,
+}
 
 
 def refuse_lost_log(files: StudyFiles, storage: str | None) -> None:
@@ -83,7 +87,7 @@ class Session:
         self.clock = clock or RealClock()
         self.files, self.observers = files, list(observers)
         self._spec, self._limits, self._storage = spec, limits, storage
-        self._end: tuple[str, str] | None = None
+        self._end: tuple[ev.SessionState, str] | None = None
         self._renewed_at, self._study_id = 0.0, ""
 
     def __enter__(self) -> Self:
@@ -170,15 +174,16 @@ class Session:
 
     def finish(self, done: Done) -> None:
         """Notes how the session ended; written on exit."""
-        state = _STATES.get(done.reason.rule, "paused")
+        state = _STATES.get(done.reason.rule, ev.SessionState.PAUSED)
         self._end = (state, spelled(done.reason.text))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if error is not None:
             is_user = isinstance(error, KeyboardInterrupt | SystemExit)
             headline = first_line(str(error).partition("\n\n")[0])  # what follows is a traceback
-            self._end = ("interrupted" if is_user else "failed", headline or type(error).__name__)
-        state, reason = self._end or ("paused", "closed")
+            ended = ev.SessionState.INTERRUPTED if is_user else ev.SessionState.FAILED
+            self._end = (ended, headline or type(error).__name__)
+        state, reason = self._end or (ev.SessionState.PAUSED, "closed")
         try:
             if not self.controller.state.running:
                 self.controller.close(self.clock.now(), state, reason)

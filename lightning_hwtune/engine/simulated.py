@@ -192,7 +192,7 @@ def simulate(
     controller.open(limits, clock.now(), "simulation", 0, "simulation")
     executor = SimulatedExecutor(curves, clock, start_s=start_s, restore_s=restore_s, failures=failures)
     done = Loop(controller, executor, clock, NoFolder(), is_first_error_fatal=False).run()
-    controller.close(clock.now(), "finished", done.reason.text)
+    controller.close(clock.now(), ev.SessionState.FINISHED, done.reason.text)
     return controller.state
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lightning_hwtune.core.events import SessionClosed
+from lightning_hwtune.core.events import SessionClosed, SessionState
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.report.places import reading_command, short_path
 from lightning_hwtune.report.tables import front_frame, with_checkpoints
@@ -14,7 +14,7 @@ from lightning_hwtune.report.terminal import print_frame
 
 __all__ = ["front_title", "print_closing"]
 
-_NO_END = ("interrupted", "closed")
+_NO_END = (SessionState.INTERRUPTED, "closed")
 
 
 def print_closing(console: Console, state: StudyState, end: SessionClosed, folder: Path, storage: str | None) -> None:

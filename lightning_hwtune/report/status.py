@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from lightning_hwtune.core.events import SessionState
 from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.core.schedulers import Scheduler
@@ -81,7 +82,7 @@ def study_state(state: StudyState, is_driven: bool) -> str:
     """Returns "running", or how the last session ended."""
     if state.closed is not None:
         return state.closed.state
-    return "running" if is_driven else "interrupted"
+    return "running" if is_driven else SessionState.INTERRUPTED
 
 
 def _device_s(state: StudyState, now: float) -> float:

@@ -174,7 +174,7 @@ def _end(state: StudyState, trial: TrialRecord) -> str:
         return f"It is training, cleared to {_resource(state, trial.target)}."
     if trial.trial_id in state.waiting:
         return f"It waits for devices, cleared to {_resource(state, trial.target)}."
-    if state.closed is not None and state.closed.state == "finished":
+    if state.closed is not None and state.closed.state == ev.SessionState.FINISHED:
         return "No rung promoted it before the study ended; more trials may still do so."
     return "It may continue if a rung promotes it, or as a finisher."
 

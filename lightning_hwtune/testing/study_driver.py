@@ -111,7 +111,7 @@ class Driver:
         raise AssertionError(f"A study ends.\n  After {max_reports} reports this one was still running.")
 
     def close(self) -> None:
-        self.controller.close(self.now, "finished", "")
+        self.controller.close(self.now, ev.SessionState.FINISHED, "")
 
 
 def replay(study: StudySpec, log: list[ev.Event]) -> StudyState:

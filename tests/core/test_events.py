@@ -67,7 +67,7 @@ def test_an_event_comes_back_from_json(event_type: type[Event], data: st.DataObj
 
 
 def test_every_type_is_exported_and_known() -> None:
-    assert set(NAMES) == set(events.__all__) - {"Event", "from_dict", "to_dict"}
+    assert set(NAMES) == set(events.__all__) - {"Event", "SessionState", "from_dict", "to_dict"}
     assert len(NAMES) == 12
 
 
@@ -185,3 +185,11 @@ def test_an_outcome_is_its_text_in_the_log(outcome: Outcome) -> None:
     assert written == json.dumps(to_dict(ended(outcome.value)))
     assert from_dict(json.loads(written)) == ended(outcome)
     assert f"{outcome}" == outcome.value
+
+
+@pytest.mark.parametrize("state", events.SessionState)
+def test_the_end_of_a_session_is_its_text_in_the_log(state: events.SessionState) -> None:
+    closed = events.SessionClosed(at=1.0, state=state, reason="", wall_s=1.0)
+    written = json.dumps(to_dict(closed))
+    assert json.loads(written)["state"] == state.value
+    assert from_dict(json.loads(written)) == closed
