@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from lightning_hwtune.core.searchers import TPE, Grid, History, ParetoPrior, Random, Searcher, Sobol
     from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, SearchSpace
+    from lightning_hwtune.engine.executor import Executor
     from lightning_hwtune.errors import (
         ArgumentError,
         CheckpointError,
@@ -61,6 +62,7 @@ __all__ = [
     "Continue",
     "Cost",
     "DeviceSeconds",
+    "Executor",
     "Float",
     "Grid",
     "History",
@@ -128,6 +130,7 @@ _NAMES: dict[str, str] = {
         ),
         "core.searchers": ("TPE", "Grid", "History", "ParetoPrior", "Random", "Searcher", "Sobol"),
         "core.space": ("Choice", "Float", "Int", "NumDevices", "SearchSpace"),
+        "engine.executor": ("Executor",),
         "errors": tuple(name for name in __all__ if name.endswith("Error")),
         "study": ("Result", "Study"),
         "training.rung_callback": ("RungCallback",),

@@ -27,8 +27,8 @@ from lightning_hwtune.engine.check import Check, run_check
 from lightning_hwtune.engine.devices import check_present, resolve
 from lightning_hwtune.engine.earlier_studies import auto_prior
 from lightning_hwtune.engine.executor import Executor
+from lightning_hwtune.engine.executors import EXECUTOR_REGISTRY
 from lightning_hwtune.engine.farewell import exit_quickly, tell_at_exit
-from lightning_hwtune.engine.inline import InlineExecutor
 from lightning_hwtune.engine.local import LocalExecutor
 from lightning_hwtune.engine.loop import Loop
 from lightning_hwtune.engine.open_sessions import OpenSession, take_over
@@ -260,7 +260,7 @@ class Study:
         check_run(self._spec, limits, executor=executor, hang_timeout=hang_timeout)
         check_present(self.name, self._spec.pool)
         self.close()
-        if executor == "inline":
+        if isinstance(executor, str) and executor != "local":
             check_function(train)
             require_no_segment()
         payload = self._payload(train) if executor == "local" else None
@@ -275,7 +275,10 @@ class Study:
             def begin() -> Executor:
                 if payload is not None:
                     return LocalExecutor(payload.path, preload=preload, hang_timeout_s=hang_timeout)
-                return InlineExecutor(train) if isinstance(executor, str) else executor
+                if isinstance(executor, str):
+                    train_with: Callable[..., Executor] = EXECUTOR_REGISTRY.find(executor)
+                    return train_with(train, self._spec.pool)
+                return executor
 
             done = self._drive(session, signals, begin, payload, check, progress, save_every, hang_timeout)
         if done.reason.rule == "max-failures":

@@ -57,8 +57,11 @@ corners = "my_search:Corners"
 [project.entry-points."hwtune.schedulers"]
 better_half = "my_rules:BetterHalf"
 
+[project.entry-points."hwtune.executors"]
+counting = "my_executor:Counting"
+
 [tool.hatch.build.targets.wheel]
-only-include = ["my_search.py", "my_rules.py"]
+only-include = ["my_search.py", "my_rules.py", "my_executor.py"]
 """
 
 
@@ -100,12 +103,15 @@ def finished(folder: Path, path: Path, *words: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("place", "searcher", "scheduler"),
-    [("installed", "corners", "better_half"), ("modules", "my_search:Corners", "my_rules.BetterHalf")],
+    ("place", "searcher", "scheduler", "executor"),
+    [
+        ("installed", "corners", "better_half", "counting"),
+        ("modules", "my_search:Corners", "my_rules.BetterHalf", "my_executor:Counting"),
+    ],
     ids=["entry points", "import paths"],
 )
-def test_a_study_with_both_is_killed_read_and_continued(
-    place: str, searcher: str, scheduler: str, tmp_path: Path, request: pytest.FixtureRequest
+def test_a_study_with_all_three_is_killed_read_and_continued(
+    place: str, searcher: str, scheduler: str, executor: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     path: Path = request.getfixturevalue(place)
     (tmp_path / "job.py").write_text(_TRAIN)
@@ -113,7 +119,7 @@ def test_a_study_with_both_is_killed_read_and_continued(
         "study": "halves", "train": "job:train", "space": {"x": {"type": "float", "low": 0, "high": 1}},
         "objectives": [{"metric": "loss", "mode": "min"}], "searcher": {"name": searcher, "margin": 0.2},
         "scheduler": {"name": scheduler, "max_epochs": 9, "slack": 0.1}, "pool": {"accelerator": "cpu", "devices": 1},
-        "max_trials": 6,
+        "max_trials": 6, "executor": executor,
     }  # fmt: skip
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
     (tmp_path / "kill").touch()
@@ -125,7 +131,7 @@ def test_a_study_with_both_is_killed_read_and_continued(
     assert json.loads(finished(tmp_path, path, "status", "--format", "json"))["state"] != "finished"
     assert "against the median" in finished(tmp_path, path, "why", "0")
     finished(tmp_path, path, "front", "--at", "any")
-    finished(tmp_path, path, "run", "study.yaml", "--no-check")
+    assert "segments were started" in finished(tmp_path, path, "run", "study.yaml", "--no-check")
     trials = json.loads(finished(tmp_path, path, "trials", "--format", "json"))
     assert [round(trial["config"]["x"], 6) for trial in trials] == [0.8, 0.2] * 3
     assert {trial["state"] for trial in trials} <= {"completed", "stopped"}
@@ -135,6 +141,15 @@ def test_the_classes_of_the_page_pass_the_suites_as_the_page_calls_them(modules:
     words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"]
     done = subprocess.run([sys.executable, *words], cwd=modules, capture_output=True, text=True, timeout=120)
     assert "2 passed" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("nowhere:Mine", "No module named"), ("json:JSONDecoder", "derives from Executor"), ("ray", "'inline'")],
+)
+def test_an_executor_that_cannot_be_found_is_refused_before_anything_runs(tmp_path: Path, name: str, says: str) -> None:
+    with pytest.raises(ArgumentError, match=says):
+        study(tmp_path).run(lambda trial: None, max_trials=1, executor=name)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ An executor decides nothing: it carries orders out and tells facts.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage
@@ -30,8 +30,14 @@ class Sink(Protocol):
         """The segment is over and its devices are free. `outcome` may also be LOST or INTERRUPTED here."""
 
 
+@runtime_checkable
 class Executor(Protocol):
-    """Trains segments."""
+    """Trains segments.
+
+    An executor of a third party is a class with these four methods, whose constructor takes the training function and
+    the `Pool` of the study. `Study.run(executor=...)` takes its import path or the name of its entry point in the group
+    "hwtune.executors". Nothing of it is in the log: each run may use another one.
+    """
 
     def start(self, order: SegmentOrder) -> None:
         """Begins a segment on the order's slots."""

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, final
 
+from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.engine.executor import Sink
 from lightning_hwtune.engine.signals import ENDING
@@ -60,7 +61,7 @@ class DirectChannel:
 class InlineExecutor:
     """Trains segments in this process with the function itself, no copy of it."""
 
-    def __init__(self, train: Callable[[Any], Any]) -> None:
+    def __init__(self, train: Callable[[Any], Any], pool: Pool | None = None) -> None:
         self._train = train
         self._queue: list[SegmentOrder] = []
 

@@ -5,6 +5,7 @@ An argument that is not in the table is checked by the call itself, as are relat
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
@@ -47,7 +48,10 @@ def _seen_as(names: Mapping[str, str]) -> Form:
 
 def _executor(value: Any) -> Any:
     if isinstance(value, str):
-        return one_of("local", "inline").accept(value)
+        if ":" in value or "." in value:
+            return value  # an import path, which is followed where the study runs
+        installed = importlib.metadata.entry_points(group="hwtune.executors")
+        return one_of("local", "inline", *(entry.name for entry in installed)).accept(value)
     if not all(callable(getattr(type(value), name, None)) for name in _EXECUTOR_METHODS):
         raise Refused
     return value
@@ -197,7 +201,9 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "finishers": or_auto(_COUNT),
         "hang_timeout": or_auto(DURATION),
         "save_every": optional(_POSITIVE).but("a positive integer: epochs between checkpoints, or None"),
-        "executor": Form("text", "'local', 'inline', or an object with the methods of an Executor", _executor),
+        "executor": Form(
+            "text", "'local', 'inline', an import path, or an object with the methods of Executor", _executor
+        ),
         "check": flag(),
         "progress": flag(),
         "preload": list_of_names("a list of module names such as ['torchvision']"),

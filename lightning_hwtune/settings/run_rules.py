@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lightning_hwtune.core.spec import Limits, StudySpec
+from lightning_hwtune.engine.executors import EXECUTOR_REGISTRY
 from lightning_hwtune.engine.hang import AUTO
 from lightning_hwtune.errors import ArgumentError
 
@@ -13,11 +14,14 @@ def check_run(spec: StudySpec, limits: Limits, *, executor: object, hang_timeout
     """Refuses what does not fit the study.
 
     Args:
-        executor: "local", "inline", or an `engine.executor.Executor`. hang_timeout: seconds, "auto", or None.
+        executor: the name or import path of an executor, or the executor itself.
+        hang_timeout: seconds, "auto", or None.
 
     Raises:
         ArgumentError: an executor that does not carry the study's trials; a limit on the cost of what has no price.
     """
+    if isinstance(executor, str):
+        EXECUTOR_REGISTRY.find(executor)
     if executor == "inline" and max(spec.allocation.counts) > 1:
         raise ArgumentError("executor", "inline", "'local' for a space with more than one device")
     if hang_timeout not in (AUTO, None) and executor != "local":

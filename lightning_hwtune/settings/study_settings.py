@@ -23,7 +23,7 @@ from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.payload import ImportedFunction
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, nearest
-from lightning_hwtune.forms import FORMS, Form, one_of, parse_bytes, parse_duration
+from lightning_hwtune.forms import FORMS, Form, parse_bytes, parse_duration
 from lightning_hwtune.names import refuse_unknown_keys
 from lightning_hwtune.plugins import Registry
 from lightning_hwtune.settings.overrides import apply_overrides, parse_overrides
@@ -60,7 +60,6 @@ FILE_FORMS: Mapping[str, Form] = {
     **FORMS["Study.run"],
     **FORMS["file"],
     "study": FORMS["Study"]["name"],
-    "executor": one_of("local", "inline"),
 }
 _T = TypeVar("_T")
 
@@ -147,7 +146,8 @@ class StudySettings:
         [],
     )
     executor: str = _key(
-        "`local`: a fresh process for each rank. `inline`: in the command's own process, on one device.",
+        "`local`: a fresh process for each rank. `inline`: in the command's own process, on one device. "
+        "Or the import path of another executor, such as `my_executor:MyExecutor`.",
         "local",
     )
     dir: str = _key("Folder of the studies, from the working directory.", "hwtune")

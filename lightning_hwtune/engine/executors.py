@@ -1,0 +1,15 @@
+"""The executors that a name stands for: ours, those of installed entry points, and any that has an import path."""
+
+from __future__ import annotations
+
+from lightning_hwtune.engine.executor import Executor
+from lightning_hwtune.engine.inline import InlineExecutor
+from lightning_hwtune.engine.local import LocalExecutor
+from lightning_hwtune.plugins import Registry
+
+__all__ = ["EXECUTOR_REGISTRY"]
+
+EXECUTOR_REGISTRY = Registry[Executor](
+    "executor", "hwtune.executors", Executor, {"local": LocalExecutor, "inline": InlineExecutor}
+)
+"""A class of a third party is called with the training function and the pool."""
