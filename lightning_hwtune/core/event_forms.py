@@ -6,7 +6,7 @@ import functools
 import reprlib
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from lightning_hwtune.core.allocation import Allocation
@@ -18,43 +18,52 @@ _Test = Callable[[object], bool]
 
 def misfit(cls: type, fields: Mapping[str, object]) -> str:
     """Returns what is wrong with the value of a field of `cls`, "" if every value has the form that is declared."""
-    for name, (form, is_fit) in _forms(cls).items():
-        if name in fields and not is_fit(fields[name]):
+    for name, (form, kinds, is_fit) in _forms(cls).items():
+        if name in fields and type(fields[name]) not in kinds and not is_fit(fields[name]):
             return f"{name} is {reprlib.repr(fields[name])}, where {form} belongs"
     return ""
 
 
 @functools.cache
-def _forms(cls: type) -> dict[str, tuple[str, _Test]]:
-    """Returns what is declared for each field: in words, and as a test."""
+def _forms(cls: type) -> dict[str, tuple[str, frozenset[type], _Test]]:
+    """Returns what is declared for each field: in words, as types whose every value fits, and as a test."""
     return {name: _form(hint) for name, hint in typing.get_type_hints(cls).items()}
 
 
-def _form(hint: Any) -> tuple[str, _Test]:
+def _form(hint: Any) -> tuple[str, frozenset[type], _Test]:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         forms = [_form(argument) for argument in arguments]
-        tests = [test for _, test in forms]
-        return " or ".join(words for words, _ in forms), lambda value: any(test(value) for test in tests)
+        tests = [test for _, _, test in forms]
+        kinds = frozenset().union(*(kinds for _, kinds, _ in forms))
+        return " or ".join(words for words, _, _ in forms), kinds, lambda value: any(test(value) for test in tests)
     if origin is Mapping:
-        (_, is_cell) = _form(arguments[1])
-        return "a mapping", lambda value: isinstance(value, Mapping) and all(map(is_cell, value.values()))
+        is_cells = _are(arguments[1])
+        return "a mapping", frozenset(), lambda value: isinstance(value, dict | Mapping) and is_cells(value.values())
     if origin is Sequence:
-        (_, is_item) = _form(arguments[0])
-        return "a list", lambda value: isinstance(value, list | tuple) and all(map(is_item, value))
+        is_items = _are(arguments[0])
+        return "a list", frozenset(), lambda value: isinstance(value, list | tuple) and is_items(value)
     return _PLAIN[hint]
+
+
+def _are(hint: Any) -> Callable[[Iterable[object]], bool]:
+    """Returns the test that each of some values has this form."""
+    if hint is Any:
+        return lambda values: True
+    _, kinds, is_fit = _form(hint)
+    return lambda values: all(type(value) in kinds or is_fit(value) for value in values)
 
 
 def _is_number(kinds: type | types.UnionType) -> _Test:
     return lambda value: isinstance(value, kinds) and not isinstance(value, bool)
 
 
-_PLAIN: dict[Any, tuple[str, _Test]] = {
-    Allocation: ("an allocation", lambda value: isinstance(value, Allocation)),
-    Any: ("anything", lambda value: True),
-    float: ("a number", _is_number(int | float)),
-    int: ("an integer", _is_number(int)),
-    bool: ("true or false", lambda value: isinstance(value, bool)),
-    str: ("a text", lambda value: isinstance(value, str)),
-    types.NoneType: ("null", lambda value: value is None),
+_PLAIN: dict[Any, tuple[str, frozenset[type], _Test]] = {
+    Allocation: ("an allocation", frozenset({Allocation}), lambda value: isinstance(value, Allocation)),
+    Any: ("anything", frozenset(), lambda value: True),
+    float: ("a number", frozenset({int, float}), _is_number(int | float)),
+    int: ("an integer", frozenset({int}), _is_number(int)),
+    bool: ("true or false", frozenset({bool}), lambda value: isinstance(value, bool)),
+    str: ("a text", frozenset({str}), lambda value: isinstance(value, str)),
+    types.NoneType: ("null", frozenset({types.NoneType}), lambda value: value is None),
 }

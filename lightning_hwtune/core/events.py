@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
+import json
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +39,7 @@ __all__ = [
     "StudyCreated",
     "TrialCreated",
     "from_dict",
+    "from_json",
     "to_dict",
 ]
 
@@ -271,6 +274,19 @@ def to_dict(event: Event) -> dict[str, Any]:
     return {"type": kind, "form": form_of(kind), **plain}
 
 
+def from_json(text: str) -> Event:
+    """Returns the event whose `to_dict` this JSON text holds.
+
+    Raises:
+        StorageError: as for `from_dict`.
+        ValueError, RecursionError: it is no JSON.
+    """
+    data = json.loads(text)
+    if not isinstance(data, dict) or "\\" in text or not text.isprintable():
+        return from_dict(data)
+    return _event(data.pop("type", None), data.pop("form", 1), data)  # a text without escapes is storable as it is
+
+
 def from_dict(data: Mapping[str, Any]) -> Event:
     """Returns the event that `to_dict` described.
 
@@ -279,8 +295,11 @@ def from_dict(data: Mapping[str, Any]) -> Event:
     """
     if not isinstance(data, Mapping):
         raise StorageError(f"it is {reprlib.repr(data)}, where a mapping belongs: the log is damaged")
-    kind, form = data.get("type"), data.get("form", 1)
     fields = {key: storable_data(value) for key, value in data.items() if key not in ("type", "form")}
+    return _event(data.get("type"), data.get("form", 1), fields)
+
+
+def _event(kind: object, form: object, fields: dict[str, Any]) -> Event:
     cls = _TYPES.get(kind) if isinstance(kind, str) else None
     if cls is None:
         raise StorageError(f"it is of a kind that this version does not know, {kind!r}: a newer version wrote the log")
@@ -289,13 +308,13 @@ def from_dict(data: Mapping[str, Any]) -> Event:
     if form > form_of(str(kind)):
         raise StorageError(f"{kind} has form {form}, this version knows {form_of(str(kind))}: a newer version wrote it")
     fields = upcast(str(kind), form, fields)
-    known = {field.name: _is_needed(field) for field in dataclasses.fields(cls)}
+    known, needed = _names(cls)
     if unknown := [key for key in fields if key not in known]:
         raise StorageError(f"this version does not know the field {unknown[0]!r} of {kind}: a newer version wrote it")
-    if missing := [key for key, is_needed in known.items() if is_needed and key not in fields]:
+    if missing := [key for key in needed if key not in fields]:
         raise StorageError(f"{kind} lacks the field {missing[0]!r}: the log is damaged")
     for key in ("allocation", "next_allocation"):
-        if isinstance(fields.get(key), Mapping):
+        if isinstance(fields.get(key), dict):
             try:
                 fields[key] = Allocation.from_dict(fields[key])
             except ValueError as error:
@@ -303,6 +322,13 @@ def from_dict(data: Mapping[str, Any]) -> Event:
     if wrong := misfit(cls, fields):
         raise StorageError(f"{kind}: {wrong}: the log is damaged")
     return cls(**fields)
+
+
+@functools.cache
+def _names(cls: type[Event]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Returns the names of all fields of an event, and of those that have no default."""
+    fields = dataclasses.fields(cls)
+    return frozenset(field.name for field in fields), tuple(field.name for field in fields if _is_needed(field))
 
 
 def _is_needed(field: dataclasses.Field[Any]) -> bool:

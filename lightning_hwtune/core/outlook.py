@@ -28,7 +28,7 @@ from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.core.searchers import Random
 from lightning_hwtune.core.state import Segment, StudyState
 
-__all__ = ["Outlook", "outlook"]
+__all__ = ["Outlook", "cheaply_drawn", "outlook"]
 
 _CHEAP_SEARCHERS = ("random", "sobol", "grid")
 _SPREAD = 0.5  # of the logarithm of the pace of a new trial, around that of the one trial known
@@ -57,14 +57,24 @@ def outlook(state: StudyState, now: float, paces: SeenPaces, *, n_runs: int = 5)
     return runs[len(runs) // 2]
 
 
+def cheaply_drawn(state: StudyState) -> StudyState:
+    """Returns the state with a searcher that fits nothing: a forecast needs some configuration, not the right one.
+
+    It shares everything else with `state`.
+    """
+    if state.spec.searcher.name in _CHEAP_SEARCHERS:
+        return state
+    other = copy.copy(state)
+    other.spec = dataclasses.replace(state.spec, searcher=Random())
+    return other
+
+
 @final
 class _Run:
     """One run forward."""
 
     def __init__(self, state: StudyState, now: float, paces: SeenPaces, seed: int) -> None:
-        self._state = copy.deepcopy(state, {id(state.spec): state.spec})
-        if state.spec.searcher.name not in _CHEAP_SEARCHERS:  # which configuration it is does not matter here
-            self._state.spec = dataclasses.replace(state.spec, searcher=Random())
+        self._state = cheaply_drawn(copy.deepcopy(state, {id(state.spec): state.spec}))
         self._limits, most = state.limits, len(state.trials) + _MOST_NEW
         self._n_more = max((state.limits.max_trials or 0) - most, 0)
         # a step here is a whole rung, and limits of time and cost end a study at any report

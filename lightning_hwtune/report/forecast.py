@@ -11,7 +11,7 @@ from typing import Protocol, final
 
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Done
-from lightning_hwtune.core.outlook import Outlook, outlook
+from lightning_hwtune.core.outlook import Outlook, cheaply_drawn, outlook
 from lightning_hwtune.core.pace import Pace, SeenPaces
 from lightning_hwtune.core.schedulers import scheduler_from_settings
 from lightning_hwtune.core.state import StudyState
@@ -56,7 +56,7 @@ def time_left_s(state: StudyState, now: float, checked: Pace | None = None) -> f
         checked: what its check has measured, if it is known here.
     """
     limits, paces = state.limits, SeenPaces(state, checked)
-    if not state.running and isinstance(Controller(state, lambda events: None).ask(now, state.spec.pool.size), Done):
+    if not state.running and _is_done(state, now):
         return 0.0
     left_s = _time_limit_s(state, now)
     if paces and limits.max_trials is not None:
@@ -64,6 +64,11 @@ def time_left_s(state: StudyState, now: float, checked: Pace | None = None) -> f
     else:
         left_s = min(left_s, _cost_limit_s(state, now))
     return left_s if math.isfinite(left_s) else math.nan
+
+
+def _is_done(state: StudyState, now: float) -> bool:
+    answer = Controller(cheaply_drawn(state), lambda events: None).ask(now, state.spec.pool.size)
+    return isinstance(answer, Done)
 
 
 def _time_limit_s(state: StudyState, now: float) -> float:

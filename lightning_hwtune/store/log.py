@@ -17,7 +17,7 @@ from typing import Self, final
 
 import sqlalchemy as sa
 
-from lightning_hwtune.core.events import Event, from_dict, to_dict
+from lightning_hwtune.core.events import Event, from_json, to_dict
 from lightning_hwtune.errors import StorageError, StudyLockedError, StudyNotFoundError, nearest
 from lightning_hwtune.store.database import Database, database_url
 from lightning_hwtune.store.files import StudyFiles, make_folder, study_names
@@ -161,7 +161,7 @@ class EventLog:
                 if seq != after + 1:
                     raise StorageError(f"{self.database.name!r}: event {after + 1} of study {self.study!r} is missing")
                 try:
-                    event = from_dict(json.loads(body))
+                    event = from_json(body)
                 except (StorageError, ValueError, TypeError, RecursionError) as error:
                     raise self.damaged(seq, error) from error
                 yield seq, event

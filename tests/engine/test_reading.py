@@ -23,6 +23,7 @@ from lightning_hwtune.errors import StorageError, StudyMismatchError, StudyNotFo
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.store.log import EventLog
 from lightning_hwtune.store.schema import EVENTS
+from lightning_hwtune.text import storable
 
 ALL = stored_studies()
 ASHA = Stored("0.2.0.dev0", "asha_one_device")
@@ -168,3 +169,27 @@ def test_the_callers_settings_stay_in_the_state(tmp_path: Path) -> None:
     assert study.state() is first
     assert first.spec is study.spec
     assert first.spec.searcher.name == "sobol"
+
+
+@of_all
+def test_a_text_of_the_log_gives_the_event_of_its_data(stored: Stored) -> None:
+    for body in stored.bodies:
+        assert ev.from_json(body) == ev.from_dict(json.loads(body))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["plain", "back\\slash", "\x1b[31mred", "\udcff", "a\u2028b", "\u202eturned", "caf\xe9", 'a "quote"', "a\r\nb"],
+)
+@pytest.mark.parametrize("is_ascii", [True, False])
+def test_every_text_of_an_event_is_made_storable(text: str, is_ascii: bool) -> None:
+    data = ev.to_dict(ev.ConfigEnqueued(at=1.0, config={"name": text, text: [text]}))
+    read = ev.from_json(json.dumps(data, ensure_ascii=is_ascii))
+    assert isinstance(read, ev.ConfigEnqueued)
+    assert read.config == {"name": storable(text, None), storable(text, None): [storable(text, None)]}
+
+
+@pytest.mark.parametrize("text", ["[1]", "null", '"text"', "7", '{"at": 1.0}', '{"type": "Noted", "at": "now"}'])
+def test_what_is_no_event_is_refused(text: str) -> None:
+    with pytest.raises(StorageError):
+        ev.from_json(text)
