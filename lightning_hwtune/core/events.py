@@ -308,7 +308,7 @@ def _event(kind: object, form: object, fields: dict[str, Any]) -> Event:
     if form > form_of(str(kind)):
         raise StorageError(f"{kind} has form {form}, this version knows {form_of(str(kind))}: a newer version wrote it")
     fields = upcast(str(kind), form, fields)
-    known, needed = _names(cls)
+    known, needed = _names(str(kind))
     if unknown := [key for key in fields if key not in known]:
         raise StorageError(f"this version does not know the field {unknown[0]!r} of {kind}: a newer version wrote it")
     if missing := [key for key in needed if key not in fields]:
@@ -325,9 +325,9 @@ def _event(kind: object, form: object, fields: dict[str, Any]) -> Event:
 
 
 @functools.cache
-def _names(cls: type[Event]) -> tuple[frozenset[str], tuple[str, ...]]:
-    """Returns the names of all fields of an event, and of those that have no default."""
-    fields = dataclasses.fields(cls)
+def _names(kind: str) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Returns the names of all fields of a kind of event, and of those that have no default."""
+    fields = dataclasses.fields(_TYPES[kind])
     return frozenset(field.name for field in fields), tuple(field.name for field in fields if _is_needed(field))
 
 
