@@ -79,13 +79,11 @@ class Registry(Generic[T]):
             ArgumentError: an unknown name, or a setting that is not allowed.
         """
         cls, given = self.find(data.get("name")), {key: value for key, value in data.items() if key != "name"}
-        try:
-            return cls(**given)
-        except TypeError as error:
-            if isinstance(error, ValueError) or type(error) is not TypeError:
-                raise
-            known = ", ".join(_parameters(cls)) or "none"
-            raise ArgumentError(f"{self.kind} {data['name']}", given, f"the settings {known}") from None
+        known = _parameters(cls)
+        if any(key not in known for key in given) and cls not in self.own.values():
+            allowed = f"the settings {', '.join(known) or 'none'}"
+            raise ArgumentError(f"{self.kind} {data['name']}", given, allowed)
+        return cls(**given)
 
     def check(self, part: T) -> None:
         """Refuses a part that another process could not rebuild from the log.

@@ -221,7 +221,7 @@ def test_a_study_with_a_searcher_of_this_module_is_read_and_continued(tmp_path: 
     ("searcher", "says"),
     [
         (Hiding(0.5), "no attribute 'portion'"),
-        (Forgetting(0.5), "the settings share"),
+        (Forgetting(0.5), "missing 1 required positional argument: .share."),
         (Drifting(0.5), "made again from them"),
         (Plain(lambda: 0), "no plain data"),  # type: ignore[arg-type]
         (Plain(float("nan")), "no plain data"),

@@ -147,7 +147,7 @@ def test_points_per_float_is_checked(points: Any) -> None:
         ({"name": "bayes"}, "'bayes'; allowed: random, sobol, grid"),
         ({}, "None; allowed: random, sobol, grid"),
         ({"name": "grid", "points": 3}, "points_per_float"),
-        ({"name": "random", "points": 3}, "none"),
+        ({"name": "random", "points": 3}, "no arguments"),
     ],
 )
 def test_unknown_settings_are_refused(given_settings: dict[str, Any], text: str) -> None:
