@@ -1,7 +1,8 @@
-"""The object that users hold: one study, its folder, and every question one can ask of it.
+"""The `Study` class: one study, its folder, and all the questions a user can ask about it.
 
-A `Study` is cheap to make: of a stored study it reads the settings alone. It holds no connection; `run`, `ask` and
-`tell` open a session. Everything else reads: the first question the whole log, a later one what was added since.
+A `Study` is cheap to create: for a stored study, only the settings are read. It keeps no connection open; `run`, `ask`
+and `tell` open a session. All other methods only read. The first of them reads the whole log, and later ones read only
+what was added since.
 """
 
 from __future__ import annotations
@@ -59,11 +60,13 @@ _VALUES = "trial.report(1, val_loss=0.5), or log it in the validation: study.tel
 @checked_class()
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One fully trained trial: what to build, on what, and where its weights are.
+    """One fully trained trial: its configuration, its number of devices, its values and its checkpoint.
 
     Attributes:
-        values: objective name -> value. epochs: resource it was trained to.
-        checkpoint: absolute path; None if the disk budget took it, or the trial's end could not be saved.
+            values: maps each objective's name to its value.
+            epochs: the resource up to which the trial was trained.
+            checkpoint: absolute path; None if the disk budget removed it, or if the end of the trial could not be
+                saved.
     """
 
     trial_id: int
@@ -82,28 +85,30 @@ class Study:
     """A multi-objective study of one training function.
 
     Args:
-        name: folder under `dir`; a study that exists there is continued.
-        space: the parameters, a `SearchSpace` or a mapping from name to parameter; hardware is one of them
-            (`NumDevices`).
-        objectives: `Metric("val_loss", "min")`, `TrainSeconds()`, ...; the first breaks ties and names `best`.
-        scheduler: when a trial goes on, e.g. `ASHA(max_epochs=27)`.
-        max_epochs, max_steps, max_samples: the full training, in place of a scheduler: `max_epochs=27` means
-            `scheduler=ASHA(max_epochs=27)`.
-        searcher: what is tried next; random unless told otherwise.
-        prior: "auto" learns from the finished studies in the same store that share parameters and have the same
-            objectives (`engine.earlier_studies`), once, when the study begins; None learns nothing.
-        pool: the devices and their price; all visible GPUs, else the CPU cores, unless told otherwise.
-        dir: folder of the studies.
-        storage: SQLAlchemy URL that replaces the study's own SQLite file.
-        seed: of every draw.
-        batch: "global" (devices change time and cost only) or "per_device".
-        disk_budget: bytes of all checkpoints together, e.g. "20GB"; None = unlimited.
-        max_retries: how often a failed trial goes on from its last checkpoint.
+            name: name of the study's folder in `dir`. A study that already exists there is continued.
+            space: the parameters, as a `SearchSpace` or a mapping from name to parameter. Hardware is a parameter too
+                (`NumDevices`).
+            objectives: `Metric("val_loss", "min")`, `TrainSeconds()`, ... The first one breaks ties and determines
+                `best`.
+            scheduler: decides which trials continue, e.g. `ASHA(max_epochs=27)`.
+            max_epochs, max_steps, max_samples: the length of a full training, in place of a scheduler. `max_epochs=27`
+                means `scheduler=ASHA(max_epochs=27)`.
+            searcher: proposes the configurations to try; random search by default.
+            prior: "auto" learns once, when the study begins, from the finished studies in the same store that share
+                parameters with this one and have the same objectives (`engine.earlier_studies`). None: learn nothing.
+            pool: the devices and their price. The default is all visible GPUs or, without GPUs, the CPU cores.
+            dir: the folder that contains the studies.
+            storage: SQLAlchemy URL of a database to use instead of the study's own SQLite file.
+            seed: seed of all random draws.
+            batch: "global" (the number of devices changes only time and cost) or "per_device".
+            disk_budget: maximum size of all checkpoints together, in bytes or as text, e.g. "20GB"; None = unlimited.
+            max_retries: how often a failed trial is retried from its last checkpoint.
+            max_failures: the study ends when this many trials have failed.
         max_failures: failed trials that end the study.
 
     Raises:
-        ArgumentError, RenamedArgumentError: something is not allowed; the message says what is.
-        StudyMismatchError: the stored study has another space, objectives, scheduler, seed or batch.
+            ArgumentError, RenamedArgumentError: an argument is not allowed; the message says what is allowed.
+            StudyMismatchError: the stored study has a different space, objectives, scheduler, seed or batch.
     """
 
     @checked_call("Study", elsewhere={name: f"study.run({name}=...)" for name in FORMS["Study.run"]})
@@ -170,13 +175,13 @@ class Study:
         storage: str | None = None,
         disk_budget: int | str | None = "20GB",
     ) -> Study:
-        """Returns a stored study with the settings it was made with.
+        """Returns a stored study with the settings it was created with.
 
         Args:
-            disk_budget: it belongs to a machine and not to a study, so it is not among these settings.
+                disk_budget: as for `Study`. It is not stored with the study, because it belongs to the machine.
 
         Raises:
-            StudyNotFoundError: there is none of that name.
+                StudyNotFoundError: there is no study with this name.
         """
         files = StudyFiles(Path(dir), name, budget_bytes=parse_bytes(disk_budget))
         reader = Reader(files, storage)
@@ -192,12 +197,12 @@ class Study:
 
     @checked_call("Study.check")
     def check(self, train: TrainFunction, *, preload: Sequence[str] = ()) -> Check:
-        """Trains two batches of the first configuration in a child process and tells what it saw.
+        """Trains two batches of the first configuration in a child process and returns what was observed.
 
         Raises:
             MetricError: an objective is not logged.
             TrialError: the training code failed.
-            ArgumentError: this machine has fewer GPUs than the study was made with.
+                ArgumentError: this machine has fewer GPUs than the study was created with.
         """
         check_present(self.name, self._spec.pool)
         payload = self._payload(train)
@@ -226,32 +231,36 @@ class Study:
     ) -> Study:
         """Runs or continues the study until a limit is reached or nothing is left to do; returns itself.
 
-        All limits are totals over all runs. Ctrl-C ends the running trials cleanly; the same call continues.
+        All limits are totals over all runs of the study. Ctrl-C ends the running trials cleanly; the same call
+        continues the study.
 
         Args:
-            train: takes a `Trial` and trains it, e.g. with `trial.fit(model, data)`.
-            max_trials: trials in all.
-            max_time: seconds, or "10min", "8h".
-            max_cost: US dollars that the ledger may bill.
-            max_parallel: trials that train at one time; None = as many as the pool carries.
-            finishers: fully trained trials that the study should end with; "auto" is one for a single objective and
-                trials / eta for several, at most four.
-            save_every: epochs between checkpoints of a trial that goes on without a pause, so that a crash costs at
-                most so many; None = it saves where it pauses and at its end. Lightning trainings in epochs only.
-            hang_timeout: seconds (or "10min") that a segment may make no progress before it is ended and repeated.
-                "auto": from its first batch on, ten times the trial's slowest stretch, at least 30 minutes; None: no
-                limit. For executor="local".
-            executor: "local" (processes), "inline" (this process, one device, one trial after another), or one of your
-                own (`engine.executor.Executor`), which knows by itself what to train.
-            check: whether a new study first trains two batches in a child process.
-            progress: whether to show what happens.
-            preload: modules for the fork server to import once (they must run no tensor operation when imported).
+                train: a function that takes a `Trial` and trains it, e.g. with `trial.fit(model, data)`.
+                max_trials: total number of trials.
+                max_time: total time in seconds, or as text such as "10min" or "8h".
+                max_cost: total cost in US dollars, as billed by the ledger.
+                max_parallel: maximum number of trials that train at the same time; None = as many as the pool has room
+                    for.
+                finishers: number of fully trained trials that the study should end with. "auto" means one for a single
+                    objective, and trials / eta (at most four) for several objectives.
+                save_every: epochs between checkpoints of a trial that trains on without a pause, so that a crash loses
+                    at most this many epochs. None = save only at pauses and at the end. Only for Lightning trainings
+                    counted in epochs.
+                hang_timeout: seconds (or text such as "10min") without progress after which a segment is ended and
+                    repeated. "auto": counted from the first batch on, ten times the trial's slowest stretch, but at
+                    least 30 minutes. None: no limit. Only for executor="local".
+                executor: "local" (processes), "inline" (this process, one device, one trial after another), or your own
+                    `engine.executor.Executor`. Your own executor must know what to train; it does not get `train`.
+                check: whether to train two batches in a child process first, if the study is new.
+                progress: whether to print progress.
+                preload: modules that the fork server imports once. They must not run tensor operations when imported.
 
         Raises:
-            TrialError: the training failed before the study's first report; it carries the traceback.
-            StudyFailedError: `max_failures` trials failed; everything is stored, and can be read.
-            StudyLockedError: another process drives this study.
-            ArgumentError: something is not allowed, or this machine has fewer GPUs than the study was made with.
+                TrialError: the training failed before the study's first report; the error contains the traceback.
+                StudyFailedError: `max_failures` trials failed. All results are stored and can be read.
+                StudyLockedError: another process is running this study.
+                ArgumentError: an argument is not allowed, or this machine has fewer GPUs than the study was created
+                    with.
         """
         max_parallel = 1 if executor == "inline" else max_parallel
         limits = Limits(max_trials, parse_duration("max_time", max_time), max_cost, max_parallel, finishers)
@@ -300,7 +309,7 @@ class Study:
 
         state = session.controller.state
         answer = session.controller.ask(session.clock.now(), self._spec.pool.size)
-        if isinstance(answer, Done):  # no process is started for a study in which nothing is left to do
+        if isinstance(answer, Done):  # do not start a process if nothing is left to do
             view = open_view(state, self._files.root, self._storage, enabled=progress)
             view.header(payload)
             session.observers.append(view.on_events)
@@ -332,7 +341,7 @@ class Study:
                         )
                         view.checked(found)
                         executor.preload(found.libraries)
-                        for note in found.study_notes:  # shown now: the trials need not repeat them
+                        for note in found.study_notes:  # shown now, so the trials do not need to repeat them
                             session.controller.note_once(note.text, note.topic, session.clock.now())
                     session.observers.append(view.on_events)
                     if text := unjudged_devices(self._spec):
@@ -349,10 +358,10 @@ class Study:
                 view.close(session.clock.now())
 
     def refuse_foreign_folder(self) -> None:
-        """Does nothing if the study may be driven in its folder; changes nothing. `run` asks by itself.
+        """Checks that the study may run in its folder; changes nothing. `run` calls this itself.
 
         Raises:
-            StorageError: the folder holds trials of another study, or of one whose log is not here.
+                StorageError: the folder contains trials of another study, or of a study whose log is not here.
         """
         self._reader.refuse_foreign(self._spec)
 
@@ -362,13 +371,13 @@ class Study:
 
     @checked_call("Study.enqueue")
     def enqueue(self, *configs: Mapping[str, Any]) -> None:
-        """Has these configurations tried before the searcher's.
+        """Queues configurations, which are tried before those of the searcher.
 
-        One that waits already, or has a trial that did not fail, is left out: running a script again adds nothing, and
-        one that failed is tried once more.
+        A configuration is skipped if it is already queued or has a trial that did not fail. So running a script again
+        adds nothing, and a configuration that failed is tried once more.
 
         Raises:
-            ArgumentError: one of them is no point of the space; then none is taken.
+                ArgumentError: a configuration is not in the search space. In this case none is queued.
         """
         valid = [self._spec.space.validate(config) for config in configs]
         if (asked := self._open_session()) is not None:
@@ -394,20 +403,21 @@ class Study:
     def ask(
         self, *, max_trials: int | None = None, finishers: int | str = "auto", progress: bool = True
     ) -> Trial | None:
-        """Returns the next trial to train in this process, or None when nothing is left; for people who own their loop.
+        """Returns the next trial to train in this process, or None when nothing is left. For users with their own loop.
 
-        Until `tell`, a Trainer with `RungCallback()` (or `trial.report`) in this process reports for this trial. The
-        arguments count in the first call; another `Study` object that has asked the same study in this thread, as in
-        an earlier run of a notebook cell, gives its trial up then.
+        Until `tell` is called, a Trainer with `RungCallback()` (or `trial.report`) in this process reports for this
+        trial. The arguments take effect only in the first call. If another `Study` object of the same study in this
+        thread (e.g. from an earlier run of a notebook cell) has an open trial, that trial is abandoned.
 
         Args:
-            max_trials: total of the study; None = as long as the searcher proposes.
-            finishers: fully trained trials that the study should end with, as for `run`.
-            progress: whether to print a line for what happens, as `run` does.
+                max_trials: total number of trials of the study; None = as long as the searcher proposes configurations.
+                finishers: number of fully trained trials that the study should end with, as for `run`.
+                progress: whether to print a line for each notable event, as `run` does.
 
         Raises:
-            ArgumentError: the last trial was not told yet.
-            StudyLockedError: another process or thread drives the study, or this process trains another one.
+                ArgumentError: `tell` was not called for the last trial.
+                StudyLockedError: another process or thread is running the study, or this process is training another
+                    study.
         """
         with Signals():
             asked = self._open_session() or self._opened(Limits(max_trials=max_trials, finishers=finishers), progress)
@@ -417,7 +427,7 @@ class Study:
             return trial
 
     def _opened(self, limits: Limits, progress: bool) -> OpenSession:
-        """Opens a session for ask and tell; whatever forbids it is raised before anything is written."""
+        """Opens a session for ask and tell. If this is not allowed, it raises before anything is written."""
         from lightning_hwtune.report.live import open_view
 
         check_present(self.name, self._spec.pool)
@@ -430,25 +440,27 @@ class Study:
         asked.manual.watch(lambda: view.tick(session.clock.now()))
         view.header(None)
         session.observers.append(view.on_events)
-        session.observers.append(lambda events: view.tick(events[-1].at))  # no loop ticks here
+        session.observers.append(lambda events: view.tick(events[-1].at))  # no loop calls `tick` here
         return asked
 
     def _open_session(self) -> OpenSession | None:
-        """The session of ask and tell, if this object has one that no other object has taken over."""
+        """Returns the session of ask and tell; None if this object has none, or another object has taken it over."""
         asked = self._asked
         return asked if asked is not None and asked.is_open and asked.is_of_this_process else None
 
     @checked_call("Study.tell", elsewhere=dict.fromkeys(("value", "values", "state"), _VALUES))
     def tell(self, trial: Trial, error: BaseException | str | None = None) -> str:
-        """Ends this segment of the trial, whose training is over; returns the trial's new state.
+        """Ends this segment of the trial after its training is over; returns the trial's new state.
 
-        Values are not told: `RungCallback` or `trial.report` has reported them.
+        Metric values are not passed here, because `RungCallback` or `trial.report` has already reported them.
 
         Args:
-            error: what the training raised, or what went wrong in words; None if nothing did.
+                error: the exception that the training raised, or a text that says what went wrong; None if nothing
+                    failed.
 
         Raises:
-            ArgumentError: `error` is something else, or this trial was not asked for, or has been told already.
+                ArgumentError: `error` has another type, `ask` did not return this trial, or `tell` was already called
+                    for it.
         """
         asked = self._open_session()
         if asked is None:
@@ -458,10 +470,10 @@ class Study:
 
     @checked_call("Study.close")
     def close(self) -> None:
-        """Ends the session that `ask` opened, also one of another object of this study in this thread.
+        """Ends the session that `ask` opened, including one of another object of this study in this thread.
 
-        A trial that was not told is given up, and continues another time. Also done when nothing is left to ask for,
-        and at exit.
+        A trial without a `tell` is abandoned and resumes in a later session. The session also ends by itself when `ask`
+        has nothing left to return, and when the process exits.
         """
         with Signals():
             if (asked := self._open_session()) is not None:
@@ -482,15 +494,16 @@ class Study:
 
     @property
     def spec(self) -> StudySpec:
-        """The settled settings."""
+        """The study's settings, with all defaults filled in."""
         return self._spec
 
     @checked_call("Study.front")
     def front(self, at: str = "full") -> pd.DataFrame:
-        """Returns the front: "full" of fully trained trials, "rung" one per rung, "any" of last measurements.
+        """Returns the front: "full" for fully trained trials, "rung" for one per rung, "any" for last measurements.
 
-        For each trial in it, no other trial is at least as good in every objective and better in one. The column
-        `checkpoint` has the model that was measured, None where the trial keeps another one or none. It is not printed.
+        No other trial is at least as good as a trial in the front in every objective and better in one. The column
+        `checkpoint` has the path of the model that was measured. It is None if the trial has no checkpoint or only a
+        different one. The column is hidden when the frame is printed.
         """
         from lightning_hwtune.report.front_frame import FrontFrame
         from lightning_hwtune.report.tables import front_frame, with_checkpoints
@@ -501,7 +514,7 @@ class Study:
 
     @checked_call("Study.trials")
     def trials(self) -> pd.DataFrame:
-        """Returns one row a trial."""
+        """Returns one row per trial."""
         from lightning_hwtune.report.tables import trials_frame
 
         return trials_frame(self.state())
@@ -511,7 +524,7 @@ class Study:
         """The fully trained trial that is best in the first objective.
 
         Raises:
-            StudyNotFoundError: nothing is fully trained yet.
+                StudyNotFoundError: no trial is fully trained yet.
         """
         from lightning_hwtune.report.tables import best_record
 
@@ -525,7 +538,7 @@ class Study:
 
     @checked_call("Study.why")
     def why(self, trial_id: int) -> str:
-        """Returns the story of a trial: each decision with its rule and numbers."""
+        """Returns the history of a trial: each decision with its rule and its numbers."""
         from lightning_hwtune.report.story import why
 
         self._trial(trial_id)
@@ -533,16 +546,16 @@ class Study:
 
     @checked_call("Study.logs")
     def logs(self, trial_id: int) -> Path:
-        """Returns the folder with a trial's output, one file a segment and rank."""
+        """Returns the folder with a trial's output: one file per segment and rank."""
         self._trial(trial_id)
         return self._files.trial_dir(trial_id) / "logs"
 
     @checked_call("Study.plot")
     def plot(self, what: str = "front") -> Figure:
-        """Returns a figure: of the "front", the learning "curves" by rung, or the "timeline" of the devices.
+        """Returns a figure: the "front", the learning "curves" by rung, or the "timeline" of the devices.
 
         Raises:
-            ArgumentError: `what` is something else.
+                ArgumentError: `what` is not one of these names.
         """
         from lightning_hwtune.report import plots
 
@@ -551,7 +564,7 @@ class Study:
 
     @checked_call("Study.events")
     def events(self) -> list[Event]:
-        """Returns the study's log."""
+        """Returns all events in the study's log."""
         return self._reader.events()
 
     def _trial(self, trial_id: int) -> None:
@@ -563,7 +576,7 @@ class Study:
 
     @checked_call("Study.state")
     def state(self) -> StudyState:
-        """Returns what the log says, for reading: trials, segments, notes. A later call updates the same object.
+        """Returns the current state, for reading: trials, segments, notes. A later call updates the same object.
 
         Raises:
             StudyNotFoundError: the study has not begun.
@@ -576,7 +589,7 @@ class Study:
         return state
 
     def _auto_prior(self, space: SearchSpace, objectives: Objectives) -> Searcher | None:
-        """Returns the searcher that the study began with, or, if it is new, what the studies beside it tell."""
+        """Returns the searcher the study began with or, for a new study, a prior learned from the other studies."""
         try:
             stored = self._reader.spec()
         except StudyNotFoundError:
@@ -605,7 +618,7 @@ class Study:
 
 @contextlib.contextmanager
 def _told_at_exit(folder: Path) -> Iterator[None]:
-    """Lets a Ctrl-C that nobody catches end the script quickly, with a line in place of a traceback."""
+    """Makes an uncaught Ctrl-C end the script quickly, and prints one line instead of a traceback."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:

@@ -1,9 +1,9 @@
-"""Checkpoint files: whether one is what the log vouches for, and which ones nobody vouches for.
+"""Checkpoint files: whether a file is the one in the log, and which files the log does not have.
 
-Files come and go in an order that survives a kill at any moment. Coming: the training writes a `.part` file, flushes
-and renames it; then `CheckpointSaved` enters the log. Going: `CheckpointRemoved` enters the log; then the file is
-deleted. So the log never vouches for a file that is not there, and what a kill leaves behind is a file that the log
-does not know: `stray` finds it. A file of a trial or segment that the log never started is not ours to delete.
+Files are written and deleted in an order that survives a kill at any moment. To save, the training writes a `.part`
+file, flushes it and renames it; then `CheckpointSaved` is added to the log. To delete, `CheckpointRemoved` is added to
+the log; then the file is deleted. So every file that the log lists exists. A kill can only leave a file that the log
+does not list, and `stray` finds it. Files of a trial or segment that the log never started are not ours to delete.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from lightning_hwtune.errors import CheckpointError
 
 __all__ = ["digest", "left_by", "named", "stray", "verify"]
 
-_OURS = re.compile(r"segment_(\d+)_[a-z]+_\d+\.(ckpt|part)")  # a user's own files in the folder stay
+_OURS = re.compile(r"segment_(\d+)_[a-z]+_\d+\.(ckpt|part)")  # a user's own files in the folder are left alone
 
 
 def digest(path: Path) -> str:
-    """Returns the hexadecimal BLAKE2b-256 of a file; reads it in pieces."""
+    """Returns the hexadecimal BLAKE2b-256 digest of a file, which is read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
 
 
 def verify(path: Path, checkpoint: Checkpoint) -> Path:
-    """Returns `path` if its content is what the log vouches for.
+    """Returns `path` if the file has the size and the digest that the log has for it.
 
     Raises:
         CheckpointError: the file is missing, cannot be read, or differs in size or digest.
@@ -50,7 +50,7 @@ def verify(path: Path, checkpoint: Checkpoint) -> Path:
 
 
 def left_by(root: Path) -> Iterator[tuple[int, int, Path]]:
-    """Yields (trial, segment, path) of the checkpoints and unfinished files in a folder, whichever study made them."""
+    """Yields (trial, segment, path) of the checkpoints and unfinished files in a folder, for trials of any study."""
     for path in sorted(root.glob("trials/*/checkpoints/*")):
         trial_id, match = named(path.parents[1]), _OURS.fullmatch(path.name)
         if trial_id is not None and match is not None:
@@ -58,16 +58,16 @@ def left_by(root: Path) -> Iterator[tuple[int, int, Path]]:
 
 
 def named(trial_dir: Path) -> int | None:
-    """Returns the number of the trial whose folder this is; None if it is no trial's."""
+    """Returns the number of the trial that this folder belongs to; None if it is not a trial's folder."""
     return int(trial_dir.name) if trial_dir.name.isascii() and trial_dir.name.isdigit() else None
 
 
 def stray(root: Path, known: Collection[str], started: Sequence[int]) -> Iterator[Path]:
-    """Yields checkpoint files and unfinished ones that the log started and does not vouch for.
+    """Yields finished and unfinished checkpoint files of segments that the log started, if the log does not list them.
 
     Args:
-        known: relative paths that the log vouches for.
-        started: the number of the newest segment of each trial, by trial id; segments count from 1.
+            known: relative paths of the checkpoints that the log lists.
+            started: number of the newest segment of each trial, indexed by trial id; segments count from 1.
     """
     for trial_id, segment, path in left_by(root):
         is_started = trial_id < len(started) and 1 <= segment <= started[trial_id]

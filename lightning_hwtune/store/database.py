@@ -1,8 +1,9 @@
-"""One connection to the database that holds logs and leases, and what its errors mean.
+"""One connection to the database with the logs and leases, and the meaning of its errors.
 
-SQLite runs in WAL mode with `synchronous=NORMAL`: a commit hands its pages to the kernel before it returns, so a killed
-process loses nothing that was acknowledged. They reach the disk itself at checkpoints of the WAL: a power cut may take
-back the last commits, never damage the file. `durable=True` (`synchronous=FULL`) waits for the disk at each commit.
+SQLite runs in WAL mode with `synchronous=NORMAL`: a commit passes its pages to the kernel before it returns, so a
+killed process loses nothing that was acknowledged. The pages reach the disk at checkpoints of the WAL. So a power cut
+may undo the last commits, but it never damages the file. With `durable=True` (`synchronous=FULL`), each commit waits
+for the disk.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ from lightning_hwtune.store.read_only import Source, read_only_source
 
 __all__ = ["Database", "database_url"]
 
-_BUSY_S = 10.0  # a commit holds the file for well under a millisecond; only a stopped process holds it this long
+_BUSY_S = 10.0  # a commit locks the file for well under a millisecond; only a stopped process locks it for this long
 _WAL_ATTEMPTS = 20
 
 
 def database_url(storage: str | None, path: Path) -> sa.URL:
-    """Returns where a study's log lives: `storage`, or the SQLite file at `path`.
+    """Returns the location of a study's log: `storage`, or the SQLite file at `path`.
 
     Raises:
-        ArgumentError: `storage` is no SQLAlchemy URL, or a database that ends with its process.
+            ArgumentError: `storage` is not an SQLAlchemy URL, or names a database that does not outlive the process.
     """
     if storage is None:
         return sa.URL.create("sqlite", database=str(path))
@@ -53,14 +54,14 @@ def database_url(storage: str | None, path: Path) -> sa.URL:
 
 @final
 class Database:
-    """An open database. For one thread at a time; use as a context manager, or `close` it.
+    """An open database, for one thread at a time. Use it as a context manager, or call `close`.
 
     Args:
-        is_writable: a reader never creates a file and never blocks a writer; where it may not write, see
-            `store.read_only`.
+            is_writable: False for readers. A reader never creates a file and never blocks a writer. `store.read_only`
+                covers files that this user may not write.
 
     Raises:
-        StorageError: it cannot be opened.
+            StorageError: the database cannot be opened.
     """
 
     def __init__(self, url: sa.URL, *, is_writable: bool, durable: bool = False) -> None:
@@ -74,7 +75,8 @@ class Database:
         self._file = self._found() if is_writable else None
 
     def _found(self) -> tuple[int, int] | None:
-        """Return which file is at the database's path; None without one, or where the database is no file."""
+        """Return the identity of the file at the database's path; None if there is none or the database is not a
+        file."""
         if not self.is_sqlite:
             return None
         try:
@@ -84,10 +86,10 @@ class Database:
         return found.st_dev, found.st_ino
 
     def require_in_place(self) -> None:
-        """Does nothing while the file is where it was opened. A connection still writes to one that was moved.
+        """Checks that the file is still where it was opened: a connection to a moved file still writes to it.
 
         Raises:
-            StorageError: it was moved, renamed or deleted meanwhile.
+                StorageError: the file was moved, renamed or deleted in the meantime.
         """
         if self._file is not None and self._found() != self._file:
             raise StorageError(
@@ -107,7 +109,7 @@ class Database:
             ) from error
 
     def _connect(self) -> sqlite3.Connection:
-        mode = "rwc" if self._is_writable else "rw"  # rw: the last one to leave may tidy the WAL away
+        mode = "rwc" if self._is_writable else "rw"  # rw: the last connection to close can then remove the WAL
         self._source = None if self._is_writable else read_only_source(Path(self.name))
         connection = sqlite3.connect(
             self._source.uri if self._source is not None else f"file:{quote(os.fsencode(self.name))}?mode={mode}",
@@ -121,7 +123,8 @@ class Database:
         return connection
 
     def use_wal(self) -> None:
-        """Lets readers and a writer work at once. Written into the file, so only for one that is known to be ours."""
+        """Lets readers and a writer work at the same time. Changes the file, so only for a database known to be
+        ours."""
         if not self.is_sqlite:
             return
         for _ in range(_WAL_ATTEMPTS):
@@ -131,8 +134,8 @@ class Database:
                 if self._pragma("journal_mode=WAL") == "wal":
                     return
                 break  # a file system without shared memory
-            except StudyLockedError:  # another process switches it; SQLite does not wait for that,
-                with self.writing():  # but for this
+            except StudyLockedError:  # another process is switching the mode; SQLite does not wait for that,
+                with self.writing():  # but it waits for a transaction
                     pass
         self._pragma("synchronous=FULL")  # without the WAL, a power cut under NORMAL might damage the file
 
@@ -143,17 +146,17 @@ class Database:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """Gives the connection for one question."""
+        """Returns the connection for one query."""
         with uninterrupted(), self.explained(), self._connection.begin():
             yield self._connection
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """Gives the connection for one transaction: all of it happens, or nothing does.
+        """Returns the connection for one transaction: either all of it takes effect or nothing.
 
         Raises:
             StudyLockedError: another process wrote the same rows, or keeps the database locked.
-            StorageError: the database does not take it.
+                StorageError: the database refused the write.
         """
         with uninterrupted(), self.explained(), self._connection.begin():
             if self.is_sqlite:
@@ -162,7 +165,7 @@ class Database:
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
-        """Turns the database's errors into ours."""
+        """Converts the database's errors to ours."""
         try:
             yield
         except exc.IntegrityError as error:
@@ -198,8 +201,8 @@ _MEANINGS = {
 
 
 def _explain(name: str, error: BaseException | None) -> StorageError | StudyLockedError:
-    """Returns our error for a driver's; its `errno` is ENOSPC where the disk is full."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the family
+    """Returns our error for an error of the driver. Its `errno` is ENOSPC if the disk is full."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the error's family
     if code in _LOCKED:
         return StudyLockedError(
             f"another process has kept {name!r} locked for {_BUSY_S:g} s: wait for it, or end it ({error})"

@@ -1,8 +1,9 @@
-"""The disk budget: which checkpoints go when all of a study's together exceed it.
+"""The disk budget: which checkpoints are removed when a study's checkpoints together exceed it.
 
-First those of trials that never run again, then those of paused trials, the least likely to be promoted first. What a
-running trial resumes from, what is cleared to go on, and the checkpoints of the front are never taken: if these alone
-exceed the budget, it is exceeded. A trial that is promoted after all starts from scratch.
+Checkpoints of trials that never run again are removed first. Those of paused trials follow, beginning with the trial
+that is least likely to be promoted. Three kinds are never removed: the checkpoint that a running trial resumes from,
+those of trials that were promoted and wait to run, and those of the front. If these alone exceed the budget, it is
+exceeded. A trial that is promoted after its checkpoint was removed starts from scratch.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ __all__ = ["Candidate", "Standing", "Victim", "candidates", "evictions"]
 
 
 class Standing(enum.IntEnum):
-    """Why a checkpoint may go or must stay, in the order of eviction."""
+    """Why a checkpoint may be removed or must stay, in the order of removal."""
 
     ENDED = 0  # its trial never runs again, and is not on the front
-    HOPELESS = 1  # paused, and can never be promoted: a value is not finite
+    HOPELESS = 1  # paused, and can never be promoted because a value is not finite
     PAUSED = 2  # may be promoted
-    KEPT = 3  # running, cleared to go on, or on the front
+    KEPT = 3  # running, promoted and waiting to run, or on the front
 
 
 _WHY = {
@@ -46,7 +47,7 @@ class Candidate:
 
     Attributes:
         path: relative to the study's folder.
-        place: of a PAUSED trial in the order in which trials would be promoted, 0 = next. 0 for others.
+            place: for PAUSED, the trial's place in the order of promotion, 0 = next; 0 otherwise.
     """
 
     trial_id: int
@@ -66,9 +67,9 @@ class Victim:
 
 
 def evictions(candidates: Sequence[Candidate], budget_bytes: int | None) -> list[Victim]:
-    """Returns what to remove, in this order, so that the rest fits the budget as well as it can; None = unlimited.
+    """Returns what to remove, in order, so that the rest fits the budget as far as possible; None = unlimited.
 
-    Among ended trials the largest file goes first; paused trials go in reverse order of promotion.
+    Of ended trials the largest file is removed first. Paused trials follow in reverse order of promotion.
     """
     total = sum(candidate.n_bytes for candidate in candidates)
     victims: list[Victim] = []
@@ -88,13 +89,13 @@ def _order(candidate: Candidate) -> tuple[int, int, int, int]:
 
 
 def candidates(state: StudyState) -> Iterator[Candidate]:
-    """Yields every checkpoint that the log vouches for."""
+    """Yields every checkpoint that the log lists."""
     places = {trial_id: place for place, (trial_id, _) in enumerate(state.race.finishers())}
     front = _front(state)
     for trial in state.trials:
         is_kept = trial.trial_id in front or trial.trial_id in state.waiting or trial.state is TrialState.RUNNING
         for checkpoint in trial.checkpoints:
-            # nothing resumes from an ended trial: of two checkpoints the front offers that of the best report
+            # an ended trial never resumes, so of two checkpoints only that of its best report is needed, for the front
             is_needed = not trial.state.is_final or checkpoint is (trial.best_checkpoint or trial.checkpoint)
             if is_kept and is_needed:
                 standing = Standing.KEPT
@@ -107,7 +108,7 @@ def candidates(state: StudyState) -> Iterator[Candidate]:
 
 
 def _front(state: StudyState) -> set[int]:
-    """The fully trained trials that no other one dominates."""
+    """Returns the fully trained trials that no other trial dominates."""
     full = [trial for trial in state.trials if trial.state is TrialState.COMPLETED and trial.last is not None]
     if not full:
         return set()

@@ -1,12 +1,13 @@
-"""A study's folder: what lies where, and the checkpoint files in it.
+"""A study's folder: its layout, and the checkpoint files in it.
 
     <dir>/<name>/
         study.db                        the event log and the lease
-        study_id.json                   which study this folder is of (`store.identity`)
+            study_id.json                   the id of the study that this folder belongs to (`store.identity`)
         trials/017/checkpoints/         what trial 17 resumes from
         trials/017/logs/ ...            written by the training
 
-The log holds paths relative to this folder, so it can be moved, copied or renamed: the study has the folder's name.
+The log contains paths relative to this folder, so the folder can be moved, copied or renamed. The study has the name of
+the folder.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["StudyFiles", "make_folder", "study_names", "write_whole"]
 
 _DATABASE = "study.db"
-_FULL = (errno.ENOSPC, errno.EDQUOT)  # also when the inodes are used up
+_FULL = (errno.ENOSPC, errno.EDQUOT)  # the same errors occur when no inodes are left
 _FULL_DISK_S = 5.0
 _NAME = re.compile(r"\w(?:[\w .+=@-]*[\w+=@-])?")
 _MAX_NAME_BYTES = 200
@@ -37,18 +38,20 @@ _MAX_NAME_BYTES = 200
 
 @final
 class StudyFiles:
-    """The folder of one study. Making this object touches no disk.
+    """The folder of one study. Creating this object does not access the disk.
 
     Args:
-        dir: folder of all studies. name: the study's, a plain folder name.
-        budget_bytes: for all checkpoints together; None = unlimited.
+            dir: folder of all studies.
+            name: the study's name, a plain folder name.
+            budget_bytes: maximum size of all checkpoints together; None = unlimited.
 
     Attributes:
-        root: absolute path of the study's folder. database_path: its own SQLite file.
+            root: absolute path of the study's folder.
+            database_path: path of its own SQLite file.
 
     Raises:
-        ArgumentError: `name` is no plain folder name.
-        StorageError: `dir` is relative, and the working folder was deleted.
+            ArgumentError: `name` is not a plain folder name.
+            StorageError: `dir` is relative, and the working directory was deleted.
     """
 
     def __init__(self, dir: Path, name: str, *, budget_bytes: int | None = None) -> None:  # noqa: A002 - as in Study
@@ -64,10 +67,10 @@ class StudyFiles:
         self.database_path = self.root / _DATABASE
 
     def create(self) -> None:
-        """Makes the folder. Idempotent.
+        """Creates the folder. Idempotent.
 
         Raises:
-            StorageError: it cannot be made.
+                StorageError: the folder cannot be created.
         """
         make_folder(self.root / "trials")
 
@@ -76,23 +79,23 @@ class StudyFiles:
         return self.root / "trials" / f"{trial_id:03d}"
 
     def make_trial_dir(self, trial_id: int) -> Path:
-        """Returns the folder of a trial, which exists from now on.
+        """Creates the folder of a trial if necessary, and returns it.
 
         Raises:
-            StorageError: it cannot be made.
+                StorageError: the folder cannot be created.
         """
         make_folder(self.trial_dir(trial_id))
         return self.trial_dir(trial_id)
 
     def scratch(self, purpose: str) -> Path:
-        """Returns a folder for files that nobody needs afterwards; it may not exist yet."""
+        """Returns a folder for temporary files; it may not exist yet."""
         return self.root / "scratch" / purpose
 
     def path(self, relative: str) -> Path:
-        """Returns the absolute path of a path in the log.
+        """Returns the absolute path for a path in the log.
 
         Raises:
-            CheckpointError: it leads out of the study's folder.
+                CheckpointError: the path leads out of the study's folder.
         """
         parts = PurePosixPath(relative).parts
         if not parts or ".." in parts or relative.startswith("/"):
@@ -100,10 +103,10 @@ class StudyFiles:
         return self.root.joinpath(*parts)
 
     def relative(self, path: str | Path) -> str:
-        """Returns an absolute path in the form for the log.
+        """Returns a path relative to the study's folder, as the log stores it.
 
         Raises:
-            ArgumentError: it is not inside the study's folder.
+                ArgumentError: the path is not inside the study's folder.
         """
         for root, inner in ((self.root, Path(path)), (self.root.resolve(), Path(path).resolve())):
             if inner.is_relative_to(root):
@@ -111,17 +114,17 @@ class StudyFiles:
         raise ArgumentError("path", str(path), f"a path inside the study's folder {str(self.root)!r}")
 
     def verify(self, checkpoint: Checkpoint) -> Path:
-        """Returns the absolute path of a checkpoint that is what the log vouches for.
+        """Returns the absolute path of a checkpoint whose file matches the log.
 
         Raises:
-            CheckpointError: it is missing, or its size or digest differs.
+                CheckpointError: the file is missing, or its size or digest differs.
         """
         return verify(self.path(checkpoint.path), checkpoint)
 
     def delete(self, relative: str) -> bool:
-        """Deletes a checkpoint that the log no longer vouches for; tells whether it is gone.
+        """Deletes a checkpoint that the log no longer lists. Returns whether the file is gone.
 
-        One that cannot be deleted now is a stray file that the next `sweep` tries again.
+        If it cannot be deleted now, it becomes a stray file, and the next `sweep` tries again.
         """
         path = self.path(relative)
         try:
@@ -131,17 +134,17 @@ class StudyFiles:
         return True
 
     def sweep(self, state: StudyState) -> list[str]:
-        """Deletes what a killed process left: files of segments that the log started and does not vouch for.
+        """Deletes what a killed process left: files of segments that the log started, but which the log does not list.
 
-        For the holder of the lease, before it starts segments, in a folder that is the study's (`store.identity`).
-        Returns the relative paths of what is gone.
+        Only the holder of the lease may call this, before it starts segments, in a folder that belongs to the study
+        (`store.identity`). Returns the relative paths of the deleted files.
         """
         started = [trial.segment for trial in state.trials]
         left = [self.relative(path) for path in stray(self.root, state.known_checkpoints(), started)]
         return [path for path in left if self.delete(path)]
 
     def evictions(self, state: StudyState) -> list[Victim]:
-        """Returns the checkpoints to remove for the disk budget, in this order: first log, then `delete`."""
+        """Returns the checkpoints to remove for the disk budget, in order. Log each removal first, then `delete` it."""
         kept = sum(checkpoint.n_bytes for trial in state.trials for checkpoint in trial.checkpoints)
         if self.budget_bytes is None or kept <= self.budget_bytes:
             return []
@@ -160,13 +163,13 @@ def _absolute(folder: Path) -> Path:
 
 
 def make_folder(path: Path, *, wait_s: float = _FULL_DISK_S) -> None:
-    """Makes a folder and those above it. Idempotent.
+    """Creates a folder and its parents. Idempotent.
 
     Args:
-        wait_s: how long it waits for room on a full disk, since a checkpoint that did not fit soon gives its room back.
+            wait_s: how long to wait for space on a full disk: a checkpoint that did not fit soon frees its space.
 
     Raises:
-        StorageError: it cannot be made; `errno` says why.
+            StorageError: the folder cannot be created; `errno` says why.
     """
     give_up_at = time.monotonic() + wait_s
     while True:
@@ -183,10 +186,10 @@ def make_folder(path: Path, *, wait_s: float = _FULL_DISK_S) -> None:
 
 
 def write_whole(path: Path, content: str | bytes) -> Path:
-    """Replaces a file in one step, so that nobody reads half of it; returns its path.
+    """Replaces a file in one step, so that no reader sees half of it; returns its path.
 
     Raises:
-        StorageError: it cannot be written.
+            StorageError: the file cannot be written.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
@@ -197,5 +200,5 @@ def write_whole(path: Path, content: str | bytes) -> Path:
 
 
 def study_names(dir: Path) -> list[str]:  # noqa: A002 - as in Study
-    """Returns the names of the studies that have a folder with a store under `dir`, sorted."""
+    """Returns the sorted names of the studies in `dir`: the folders that contain a store."""
     return sorted(path.parent.name for path in Path(dir).glob(f"*/{_DATABASE}"))

@@ -1,18 +1,19 @@
-"""Whose folder a study's folder is: the study's id, in the log and in a small file of the folder.
+"""Which study a folder belongs to: the study's id, stored in the log and in a small file in the folder.
 
-A log may be lost, another storage may be named by mistake, a folder may be copied. Then a log and a folder that do not
-belong together meet, and what the log does not know in the folder is not rubbish but somebody's work. So before a
-session writes anything, the two are compared:
+A log may be lost, the wrong storage may be given, or a folder may be copied. Then a log and a folder that do not belong
+together meet, and files that the log does not list are another study's results, not leftovers. So the two are compared
+before a session writes anything:
 
-- A folder with trials and a log without the study: refused.
-- Two different ids: refused.
-- One id, and the file is from an earlier session than the newest in the log: the folder is a copy, and the study was
-  continued in another folder since. Refused, because the checkpoints that the log knows are there and not here. This
-  concerns studies in an external storage; a study's own log is copied together with its folder.
-- No id on one side (a study of version 0.1.0): a checkpoint of the folder must have the digest that the log has for it.
+- The folder has trials, and the log does not have the study: refused.
+- The ids differ: refused.
+- The ids are equal, and the file is from an earlier session than the newest one in the log: the folder is a copy, and
+  the study was continued in another folder since. This is refused, because the checkpoints that the log lists are in
+  that other folder. It concerns only studies in an external storage, since a study's own log is copied with its folder.
+- One side has no id (a study of version 0.1.0): a checkpoint in the folder must have the digest that the log has for
+  it.
 
-A folder without trials has nothing to lose and takes any log. The file is written before the log, so a kill between the
-two leaves a file that is ahead of the log, which is accepted.
+A folder without trials has nothing to lose, so it accepts any log. The file is written before the log. A kill between
+the two leaves a file that is ahead of the log, which is accepted.
 """
 
 from __future__ import annotations
@@ -46,17 +47,17 @@ _FILE = "study_id.json"
 @final
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a folder's file says. `session`: number of the newest session that drove the study in this folder."""
+    """The content of a folder's file. `session`: number of the newest session of the study in this folder."""
 
     study_id: str
     session: int
 
 
 def read_identity(root: Path) -> Identity | None:
-    """Returns what the folder's file says; None where there is no such file.
+    """Returns the content of the folder's file; None if there is no such file.
 
     Raises:
-        StorageError: it is damaged.
+            StorageError: the file is damaged.
     """
     path = root / _FILE
     try:
@@ -79,7 +80,7 @@ def _damaged(path: Path, why: str) -> StorageError:
 
 
 def write_identity(root: Path, identity: Identity) -> None:
-    """Writes the folder's file, whole or not at all.
+    """Writes the folder's file, completely or not at all.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -88,7 +89,7 @@ def write_identity(root: Path, identity: Identity) -> None:
 
 
 def next_identity(root: Path, state: StudyState | None) -> Identity:
-    """Returns what the folder's file is to say from the next session on. A study that has no id gets one."""
+    """Returns the content of the folder's file for the next session. A study without an id gets one."""
     found = read_identity(root)
     if state is None:
         return Identity(secrets.token_hex(16), 1)
@@ -98,14 +99,14 @@ def next_identity(root: Path, state: StudyState | None) -> Identity:
 
 
 def require_in_place(root: Path, study_id: str) -> None:
-    """Does nothing while the folder is where it was when a session opened the study in it.
+    """Checks that the folder is still where it was when a session opened the study in it.
 
     Raises:
-        StorageError: it was moved, renamed or deleted meanwhile.
+            StorageError: the folder was moved, renamed or deleted in the meantime.
     """
     try:
         found = read_identity(root)
-    except StorageError:  # a file that cannot be read just now is no folder that is gone
+    except StorageError:  # a file that cannot be read right now does not mean that the folder is gone
         return
     if found is None or found.study_id != study_id:
         raise StorageError(
@@ -115,7 +116,7 @@ def require_in_place(root: Path, study_id: str) -> None:
 
 
 def has_trials(root: Path) -> bool:
-    """Return whether the folder holds anything of a trial."""
+    """Return whether the folder contains anything that belongs to a trial."""
     try:
         return any((root / "trials").iterdir())
     except OSError:
@@ -123,13 +124,14 @@ def has_trials(root: Path) -> bool:
 
 
 def refuse_foreign(root: Path, state: StudyState | None, where: str) -> None:
-    """Does nothing if the log may be continued in this folder.
+    """Checks that the log may be continued in this folder.
 
     Args:
-        state: what the log says; None if it has no such study. where: the log's place, for the message.
+            state: the state according to the log; None if the log does not have the study.
+            where: the location of the log, for the message.
 
     Raises:
-        StorageError: the folder is another study's, or an older copy.
+            StorageError: the folder belongs to another study, or is an older copy.
     """
     if not has_trials(root):
         return
@@ -169,7 +171,7 @@ def _foreign(root: Path, where: str, why: str) -> str:
 
 
 def _is_recognised(root: Path, state: StudyState) -> bool:
-    """Return whether a checkpoint has the log's digest, or the folder has no checkpoint that could be lost."""
+    """Return whether a checkpoint has the log's digest or, in a folder without checkpoints, the log has all trials."""
     if not any(path.suffix == ".ckpt" for _, _, path in left_by(root)):
         return all((named(folder) or 0) < len(state.trials) for folder in (root / "trials").iterdir())
     for trial in state.trials:

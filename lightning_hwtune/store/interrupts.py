@@ -1,7 +1,8 @@
-"""Ctrl-C, SIGTERM and SIGHUP wait until a critical section is done.
+"""Defers Ctrl-C, SIGTERM and SIGHUP until a critical section is done.
 
-Python raises them between any two instructions of the main thread: also between the commit of an event and the line
-that remembers it. Inside `uninterrupted` they are noted, and take effect at its end. About 15 us; nested, nothing.
+Python runs signal handlers between any two instructions of the main thread, for example between the commit of an event
+and the line that remembers it. Inside `uninterrupted`, signals are recorded and handled at the end. It costs about 15
+us, and nothing when nested.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from types import FrameType
 
 __all__ = ["uninterrupted"]
 
-_is_inside = False  # the main thread is in such a block
+_is_inside = False  # whether the main thread is inside such a block
 
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Defers these signals to the end of the block, also if it raises. In the main thread; others get none."""
+    """Defers these signals to the end of the block, even if it raises. Only in the main thread, which handles them."""
     global _is_inside
     if _is_inside or threading.current_thread() is not threading.main_thread():
         yield
@@ -34,9 +35,10 @@ def uninterrupted() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _deferred(number: signal.Signals) -> Iterator[None]:
-    """One signal. One alone a block: what it raises at the end must still pass the next one's restoration."""
+    """Defers one signal. One block per signal: if a handler raises at the end, the other handlers are still
+    restored."""
     handler, late = signal.getsignal(number), list[FrameType | None]()
-    if not callable(handler):  # ignored, or ends the process at once
+    if not callable(handler):  # the signal is ignored, or ends the process at once
         yield
         return
     try:

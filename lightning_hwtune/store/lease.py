@@ -1,9 +1,10 @@
-"""The lease: at most one process drives a study.
+"""The lease: at most one process runs a study.
 
-It is held by a row with host, process and a beat. It is free at once when its holder is seen to be dead; a holder that
-cannot be seen (on another host, in another container) loses it when its beat is older than `expires_s`. A holder that
-is seen to live keeps it, however old its beat: stopped in a debugger, or training a long epoch between ask and tell, it
-still drives the study. The log itself refuses a holder that lost its lease without noticing.
+The lease is a database row with host, process and the time of the last heartbeat. It is free as soon as its holder is
+seen to be dead. A holder whose process cannot be checked (on another host or in another container) loses the lease when
+its heartbeat is older than `expires_s`. A holder that is seen to be alive keeps it, however old its heartbeat: it may
+be stopped in a debugger, or be training a long epoch between ask and tell. The log itself refuses writes of a holder
+that lost its lease without noticing.
 """
 
 from __future__ import annotations
@@ -23,20 +24,21 @@ from lightning_hwtune.store.schema import LEASES
 
 __all__ = ["Lease"]
 
-_left_behind: set[str] = set()  # tokens of leases that this process has given back but could not remove
+_left_behind: set[str] = set()  # tokens of leases that this process has released but could not delete
 
 
 @final
 class Lease:
-    """One controller's hold on a study.
+    """One controller's lease on a study.
 
         with Lease(log).acquire(now) as lease:
             ...
             lease.renew(later)
 
     Args:
-        log: of the study; to take the lease, opened with `create=True`.
-        expires_s: age of the beat at which another host may take over; renew several times as often.
+            log: the study's log. To acquire the lease, it must be opened with `create=True`.
+            expires_s: age of the heartbeat in seconds from which another host may take over. Renew several times in
+                this period.
     """
 
     def __init__(self, log: EventLog, *, expires_s: float = 30.0) -> None:
@@ -47,10 +49,10 @@ class Lease:
         self._mine = sa.and_(LEASES.c.study == self._key, LEASES.c.token == self._token)
 
     def acquire(self, now: float) -> Self:
-        """Takes the lease, at `now` seconds since the Unix epoch; returns itself.
+        """Acquires the lease at `now` seconds since the Unix epoch; returns itself.
 
         Raises:
-            StudyLockedError: another process drives the study.
+                StudyLockedError: another process is running the study.
         """
         row = {
             "study": self._key,
@@ -73,13 +75,14 @@ class Lease:
         return self
 
     def beat(self) -> float | None:
-        """Returns the newest time by the clock of the process that holds the lease; None if nobody does."""
+        """Returns the time of the last heartbeat, by the clock of the lease holder; None if no process has the
+        lease."""
         with self._database.reading() as connection:
             held = self._held(connection)
         return None if held is None else float(held.beat)
 
     def is_held(self, now: float) -> bool:
-        """Tells whether some process drives the study; for readers too."""
+        """Return whether some process is running the study. Readers may call this too."""
         with self._database.reading() as connection:
             held = self._held(connection)
         return held is not None and not self._is_free(held, now)
@@ -92,7 +95,7 @@ class Lease:
             return True
         lives = is_alive(held.pid, held.birth)
         if lives is None:
-            return bool(abs(now - held.beat) > self._expires_s)  # far ahead: a clock was wrong
+            return bool(abs(now - held.beat) > self._expires_s)  # a time far ahead counts too: a clock was wrong
         return not lives
 
     def _held_by(self, held: sa.Row[Any], now: float) -> str:
@@ -106,24 +109,25 @@ class Lease:
         )
 
     def renew(self, now: float) -> None:
-        """Says that the holder lives.
+        """Updates the heartbeat.
 
         Raises:
-            StudyLockedError: another process has taken over; this one must stop.
+                StudyLockedError: another process has taken over the lease, so this one must stop.
         """
         with self._database.writing() as connection:
             if connection.execute(LEASES.update().where(self._mine), {"beat": now}).rowcount == 0:
                 raise StudyLockedError(f"study {self._study!r}: another process took it over. This one stops here.")
 
     def release(self) -> None:
-        """Gives the lease back. Idempotent; a lease that is another's by now is left alone.
+        """Releases the lease. Idempotent; a lease that another process has by now is left alone.
 
-        Where the row cannot be removed, this process takes it for free, and others do once this process has ended.
+        If the row cannot be deleted, this process treats it as free, and other processes do so once this process has
+        ended.
         """
         try:
             with self._database.writing() as connection:
                 connection.execute(LEASES.delete().where(self._mine))
-        except (StorageError, StudyLockedError):  # on a full disk
+        except (StorageError, StudyLockedError):  # e.g. on a full disk
             _left_behind.add(self._token)
 
     def __enter__(self) -> Self:

@@ -1,8 +1,8 @@
-"""The event log of one study: append-only, gapless, one transaction an append.
+"""The event log of one study: append-only, without gaps, one transaction per append.
 
-Whoever appends must have seen everything: an append goes right behind the newest event that this object has read or
-written, and the primary key (study, number) refuses it if another process was there first. So two controllers cannot
-interleave, even when one slept through the loss of its lease.
+A process must have seen all events before it appends. An append goes directly after the newest event that this object
+has read or written, and the primary key (study, number) refuses it if another process was first. So two controllers
+cannot interleave their events, even when one has lost its lease without noticing.
 
 An append of one event costs about 0.1 ms on SQLite, however long the log is.
 """
@@ -27,7 +27,7 @@ from lightning_hwtune.store.schema import EVENTS, create_tables, has_tables
 
 __all__ = ["EventLog", "stored_names"]
 
-_CHUNK = 1000  # events a read holds at once; between chunks a writer may go on
+_CHUNK = 1000  # maximum number of events read at once; a writer may write between chunks
 
 _INSERT = EVENTS.insert()
 _COUNT = sa.select(sa.func.coalesce(sa.func.max(EVENTS.c.seq), 0)).where(EVENTS.c.study == sa.bindparam("study"))
@@ -50,16 +50,17 @@ _NAMES = sa.select(EVENTS.c.study).distinct().order_by(EVENTS.c.study)
 
 @final
 class EventLog:
-    """The events of one study. Made by `open`; for one thread at a time; use as a context manager, or `close` it.
+    """The events of one study. Create it with `open`. For one thread at a time; use a context manager, or `close` it.
 
     Attributes:
-        study: its name, that of its folder. key: the name under which its events are stored; another one if the folder
-            was renamed. database: where it lives.
+            study: name of the study and of its folder.
+            key: name under which the events are stored; it differs from `study` if the folder was renamed.
+            database: where the events are stored.
     """
 
     def __init__(self, study: str, database: Database) -> None:
         self.study, self.key, self.database = study, study, database
-        self._seen: int | None = None  # number of the newest event read or written; None = none looked for yet
+        self._seen: int | None = None  # number of the newest event read or written; None = not read yet
 
     @classmethod
     def open(cls, files: StudyFiles, *, storage: str | None = None, create: bool, durable: bool = False) -> EventLog:
@@ -67,15 +68,17 @@ class EventLog:
 
         Args:
             files: the study's folder.
-            storage: SQLAlchemy URL that replaces the folder's own SQLite file; holds any number of studies.
-            create: True for the process that drives the study: makes or completes the store. False for readers: works
-                beside a writer, changes nothing, and needs a study that has begun.
-            durable: wait for the disk at each append; about ten times slower, and safe against power cuts too.
+                storage: SQLAlchemy URL of a database to use instead of the folder's own SQLite file. It may contain
+                    many studies.
+                create: True for the process that runs the study: creates or completes the store. False for readers:
+                    works while another process writes, changes nothing, and needs a study that has begun.
+                durable: wait for the disk at each append. This is about ten times slower, and also safe against power
+                    cuts.
 
         Raises:
             StudyNotFoundError: `create` is False and there is no such study; the message lists those that exist.
-            StorageError: the database is not ours, is newer than this code, or cannot be opened.
-            StudyLockedError: another process keeps it locked.
+                StorageError: the database is not ours, is newer than this code, or cannot be opened.
+                StudyLockedError: another process keeps the database locked.
         """
         url = database_url(storage, files.database_path)
         path = Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
@@ -105,10 +108,10 @@ class EventLog:
             raise _not_found(self.study, self.database.name, known)
 
     def _stored_as(self, root: Path, *, is_own: bool) -> str:
-        """Returns the name under which this folder's study is stored: its own, unless the folder was renamed.
+        """Returns the name under which this folder's study is stored: its own name, unless the folder was renamed.
 
         Raises:
-            StorageError: the folder's own file holds several studies, and none of them has this name or id.
+                StorageError: the folder's own file contains several studies, and none of them has this name or id.
         """
         if self.count() > 0:
             return self.study
@@ -127,11 +130,11 @@ class EventLog:
         return self.study
 
     def append(self, events: Sequence[Event]) -> None:
-        """Writes all of these events or none; they survive a killed process once this returns.
+        """Writes all of these events or none. Once this returns, they survive a kill of the process.
 
         Raises:
-            StudyLockedError: another process has written since this one last looked.
-            StorageError: the disk is full, or the database does not take them.
+                StudyLockedError: another process has written events that this one has not read.
+                StorageError: the disk is full, or the database refused the write.
         """
         if not events:
             return
@@ -149,10 +152,10 @@ class EventLog:
             self._seen = before + len(rows)
 
     def read(self, after: int = 0) -> Iterator[tuple[int, Event]]:
-        """Yields (number, event) behind number `after`, in order, up to the newest there is.
+        """Yields (number, event) for all events after number `after`, in order.
 
         Raises:
-            StorageError: an event is missing, is damaged, or is of a kind that this version does not know.
+                StorageError: an event is missing, is damaged, or is of a kind that this version does not support.
         """
         while True:
             with self.database.reading() as connection:
@@ -167,7 +170,7 @@ class EventLog:
                 yield seq, event
                 after, self._seen = seq, max(self._seen or 0, seq)
             if not rows:
-                if after == 0:  # nothing was ever written
+                if after == 0:  # the log is empty
                     self._seen = self._seen or 0
                 return
 
@@ -180,12 +183,12 @@ class EventLog:
         )
 
     def count(self) -> int:
-        """Returns how many events there are: the number of the newest."""
+        """Returns the number of events, which is the number of the newest."""
         with self.database.reading() as connection:
             return int(connection.execute(_COUNT, {"study": self.key}).scalar_one())
 
     def newest(self) -> tuple[int, str] | None:
-        """Returns number and text of the newest event, by which a log is recognised; None if there is none."""
+        """Returns number and text of the newest event, which identify a log; None if the log is empty."""
         with self.database.reading() as connection:
             row = connection.execute(_NEWEST, {"study": self.key}).one_or_none()
         return None if row is None else (int(row.seq), str(row.body))
@@ -210,7 +213,7 @@ def stored_names(storage: str) -> list[str]:
     """Returns the names of the studies in a database, sorted; empty if it does not exist.
 
     Raises:
-        ArgumentError, StorageError: `storage` is no URL; the database is not ours.
+            ArgumentError, StorageError: `storage` is not a URL; the database is not ours.
     """
     url = database_url(storage, Path())
     if url.get_backend_name() == "sqlite" and not Path(str(url.database)).is_file():

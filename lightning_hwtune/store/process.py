@@ -1,7 +1,7 @@
-"""Which process this is, and whether another one still lives: what a lease needs to know.
+"""Identifies this process, and checks whether another one is still alive; used by the lease.
 
-A process number alone does not say: numbers are used again, and in another container or after a restart of the machine
-they mean somebody else. So a process is named by the machine's boot, its number space, and its own start time.
+A process number alone is not enough: numbers are reused, and in another container or after a reboot the same number
+means another process. So a process is identified by the machine's boot id, its pid namespace and its start time.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from pathlib import Path
 __all__ = ["birth_of", "is_alive"]
 
 _PROC = Path("/proc")
-_GONE = frozenset({"Z", "X", "x"})  # ended, and not yet collected by its parent
+_GONE = frozenset({"Z", "X", "x"})  # ended, but not yet collected by its parent
 
 
 def birth_of(pid: int) -> str:
-    """Returns "boot/numbers/start" of a live process, "boot/numbers/" of one that has ended, "" where unknowable."""
+    """Returns "boot/namespace/start" of a live process, "boot/namespace/" if it has ended, "" where unknown."""
     try:
         boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
         numbers = os.readlink(_PROC / "self/ns/pid")
@@ -26,7 +26,7 @@ def birth_of(pid: int) -> str:
 
 
 def is_alive(pid: int, birth: str) -> bool | None:
-    """Tells whether the process that was born so still lives; None if that cannot be seen from here."""
+    """Return whether the process with this birth is still alive; None if that cannot be checked from here."""
     now = birth_of(pid)
     if not birth or not now or now.rpartition("/")[0] != birth.rpartition("/")[0]:
         return None
@@ -39,5 +39,5 @@ def _started_at(pid: int) -> str:
         stat = (_PROC / str(pid) / "stat").read_text(errors="replace")
     except OSError:
         return ""
-    state, *fields = stat.rpartition(")")[2].split()  # the name before it may hold anything
+    state, *fields = stat.rpartition(")")[2].split()  # the name before it may contain any characters
     return "" if state in _GONE else fields[18]

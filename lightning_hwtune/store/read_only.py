@@ -1,8 +1,8 @@
-"""Reading an SQLite file that this user may not write, or that lies in a folder where nothing can be written.
+"""Reads an SQLite file that this user may not write, or that is in a folder where this user may not write.
 
-SQLite reads a database in WAL mode only where it can make or share the file `-shm`. Where it cannot, the database is
-read as it stands if nothing is left to recover, and otherwise a copy of it, in a temporary folder, is recovered and
-read. A live writer shares its `-shm`; then nothing of this is needed.
+SQLite can read a database in WAL mode only if it can create or share the `-shm` file. Otherwise, the database is read
+as it is if there is nothing to recover. If there is, a copy in a temporary folder is recovered and read. None of this
+is needed while a writer is active, because a writer shares its `-shm` file.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from lightning_hwtune.errors import StorageError
 
 __all__ = ["Source", "read_only_source"]
 
-_ATTEMPTS = 20  # to copy the files between two writes
+_ATTEMPTS = 20  # attempts to copy the files between two writes
 
 
 class Source:
-    """Where a database is read. `uri`: for `sqlite3.connect`; `close` deletes the copy, if it is one."""
+    """Where to read a database. `uri`: for `sqlite3.connect`; `close` deletes the file if it is a copy."""
 
     def __init__(self, uri: str, copy: tempfile.TemporaryDirectory[str] | None = None) -> None:
         self.uri, self._copy = uri, copy
@@ -35,7 +35,7 @@ class Source:
 
 
 def read_only_source(path: Path) -> Source | None:
-    """Returns how a database is read that must not be written; None if this user may write it and its folder."""
+    """Returns how to read a database that must not be written; None if this user may write it and its folder."""
     if not path.is_file() or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         return None
     if not any(_size(beside) for beside in _beside(path)):
@@ -49,7 +49,7 @@ def _uri(path: Path) -> str:
 
 
 def _beside(path: Path) -> tuple[Path, Path]:
-    """What holds transactions that the file itself lacks, or takes back half of one."""
+    """Returns the files with transactions that are missing in the main file or must be rolled back in it."""
     return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-journal")
 
 
@@ -65,15 +65,15 @@ def _can_be_read(source: Source) -> bool:
         with contextlib.closing(sqlite3.connect(source.uri, uri=True, timeout=0)) as connection:
             connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchall()
     except sqlite3.Error as error:
-        return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # somebody writes, so it is shared
+        return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # a writer shares the `-shm` file
     return True
 
 
 def _copied(path: Path) -> Source:
-    """Returns a copy of the files, taken while none of them changed.
+    """Returns a copy of the files, made while none of them changed.
 
     Raises:
-        StorageError: they change all the time, or there is no room for a copy.
+            StorageError: the files change all the time, or there is no space for a copy.
     """
     folder = tempfile.TemporaryDirectory(prefix="hwtune-read-", ignore_cleanup_errors=True)
     copy, files = Path(folder.name) / path.name, (path, *_beside(path))

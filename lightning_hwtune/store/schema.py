@@ -1,6 +1,6 @@
-"""The tables, and whether a database has ours.
+"""The tables, and the check whether a database has them.
 
-Creation is idempotent: a store whose creator was killed half-way is completed by whoever opens it next.
+Creation is idempotent: if the process that creates a store is killed halfway, the next one that opens it completes it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from lightning_hwtune.store.database import Database
 __all__ = ["EVENTS", "LEASES", "VERSION", "create_tables", "has_tables"]
 
 VERSION = 1
-"""Of the tables below. A change of them raises it and brings the step that leads there from the one before."""
+"""Version of the tables below. A change to them increments it and adds the migration from the previous version."""
 
 _METADATA = sa.MetaData()
 _SCHEMA = sa.Table(
@@ -29,7 +29,7 @@ EVENTS = sa.Table(
     sa.Column("body", sa.Text, nullable=False),
     sqlite_with_rowid=False,
 )
-"""One row an event: `seq` counts from 1 without gaps in each study, `body` is JSON in Python's dialect."""
+"""One row per event: `seq` counts from 1 without gaps in each study; `body` is JSON as Python's `json` writes it."""
 LEASES = sa.Table(
     "hwtune_leases",
     _METADATA,
@@ -40,14 +40,14 @@ LEASES = sa.Table(
     sa.Column("birth", sa.String(255), nullable=False),
     sa.Column("beat", sa.Float, nullable=False),
 )
-"""At most one row a study: the process that drives it; see `store.lease`."""
+"""At most one row per study: the process that runs it; see `store.lease`."""
 
 
 def has_tables(database: Database) -> bool:
-    """Tells whether our tables are there; False for an empty database.
+    """Return whether our tables are there; False for an empty database.
 
     Raises:
-        StorageError: it is somebody else's, or newer than this code.
+            StorageError: the database belongs to another program, or is newer than this code.
     """
     with database.reading() as connection:
         tables = set(sa.inspect(connection).get_table_names())
@@ -66,7 +66,7 @@ def has_tables(database: Database) -> bool:
 
 
 def create_tables(database: Database) -> None:
-    """Creates what is missing, in one transaction."""
+    """Creates the missing tables, in one transaction."""
     with database.writing() as connection:
         _METADATA.create_all(connection)
         if _version(connection) is None:

@@ -1,7 +1,7 @@
-"""The files of a learning-curve table, read and checked whole: what is not as it should be has a file and a name.
+"""The files of a learning-curve table, read as a whole and checked; an error names the file and the problem.
 
-A wrong table would give wrong figures without a word, so nothing is paired by order or cut to fit: every configuration
-has one id, every pair of task and configuration has the resources 1, 2, ... once each, and numbers are numbers.
+A wrong table would silently give wrong figures. So nothing is matched by order or cut to fit: every configuration has
+one id, every pair of task and configuration has each of the resources 1, 2, ... once, and numbers are numbers.
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ _ABOUT, _CONFIGS, _CURVES = "table.json", "configs.parquet", "curves.parquet"
 @final
 @dataclass(frozen=True, slots=True)
 class TableFiles:
-    """What the files of a table hold.
+    """The content of a table's files.
 
     Attributes:
-        about: `table.json`. configs: one row per configuration, by id.
-        curves: one row per task, configuration and resource, in this order. n_resources: of each curve.
+            about: content of `table.json`.
+            configs: one row per configuration, sorted by id.
+            curves: one row per task, configuration and resource, in this order.
+            n_resources: length of each curve.
     """
 
     about: Mapping[str, Any]
@@ -46,8 +48,8 @@ class TableFiles:
         """Reads the three files.
 
         Raises:
-            StorageError: one of them is not as it should be; the message names the file and what is wrong in it.
-            MissingDependencyError: nothing is installed that reads parquet files.
+                StorageError: a file has a problem; the message names the file and the problem.
+                MissingDependencyError: no package is installed that reads parquet files.
         """
         about = _about(folder / _ABOUT)
         configs = _configs(folder / _CONFIGS, about["hyperparameters"])
@@ -112,7 +114,7 @@ def _check_flags(path: Path, name: str, form: Mapping[str, Any], flags: tuple[st
 
 
 def _frame(path: Path, columns: list[str]) -> pd.DataFrame:
-    """Returns a file with these columns, and at least one row."""
+    """Returns the content of a file that has these columns and at least one row."""
     import pandas as pd
 
     _require(path, path.is_file() or not path.exists(), "it is not a regular file")
@@ -180,7 +182,7 @@ def _check_times(path: Path, last_s: pd.Series[Any]) -> None:
 
 
 def _ids(path: Path, frame: pd.DataFrame, name: str) -> pd.Series[Any]:
-    """Returns a column of ids: integers, or texts, and not both."""
+    """Returns a column of ids, which are all integers or all strings."""
     import pandas as pd
 
     _require(path, not frame[name].isna().any(), f"{name!r} has empty cells")

@@ -1,20 +1,21 @@
-"""Learning-curve tables: what others measured, read from files, for replays and for priors.
+"""Learning-curve tables: published measurements, read from files, for replays and for priors.
 
 A table is a folder with
 
     table.json       name, resource_unit, hyperparameters (type, optionally lower, upper, log, hardware), objectives
                      (mode, unit, cumulative), source, licence
-    configs.parquet  config_id and one column a hyperparameter
-    curves.parquet   task, config_id, resource (1, 2, ...), one column an objective; NaN = diverged
+    configs.parquet  config_id and one column per hyperparameter
+    curves.parquet   task, config_id, resource (1, 2, ...), one column per objective; NaN = diverged
 
-Objectives. `train_s` is training time: it becomes the study's own `TrainSeconds`, measured by the simulation from the
-table's cumulative seconds. Other columns become metrics; `cost_usd` is called `usd` in studies, because the toolkit's
-`Cost` has one price for the whole pool, while here each configuration has its own: the cost of its full training over
-that training's time. Without `train_s` a unit of resource counts as one second; without `cost_usd` a second costs
-1/3600 US dollar.
+Objectives. `train_s` is the training time: it becomes the study's own `TrainSeconds`, which the simulation measures
+from the table's cumulative seconds. Other columns become metrics. `cost_usd` is called `usd` in studies, because the
+toolkit's `Cost` has one price for the whole pool, while here each configuration has its own price: the cost of its full
+training divided by the time of that training. Without `train_s`, one unit of resource counts as one second. Without
+`cost_usd`, one second costs 1/3600 US dollar.
 
-Columns that `table.json` calls cumulative are made so by their running maximum: a surrogate's predictions may fall.
-A configuration that is not in the table takes the curves of the nearest one in the unit cube.
+A surrogate's predictions of a cumulative column may decrease, so the columns that `table.json` calls cumulative are
+replaced by their running maximum. A configuration that is not in the table gets the curves of its nearest neighbour in
+the unit cube.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ __all__ = ["Table", "TaskCurves", "table_folder"]
 
 _METRIC_NAMES: Mapping[str, str] = {"cost_usd": "usd", "device_s": "device_seconds"}  # ours mean something else
 _USD_PER_S = 1.0 / 3600
-_LOG_RATIO = 100.0  # a column without bounds that spans more than this is searched in its logarithm
+_LOG_RATIO = 100.0  # a column without bounds is searched on a log scale if it spans more than this factor
 
 
 def table_folder(name: str | Path) -> Path:
-    """Returns the folder of a table: a path, or the name of one below HWTUNE_DATA (`../shared/data` unless set).
+    """Returns the folder of a table, from a path or the name of a folder in HWTUNE_DATA (`../shared/data` by default).
 
     Raises:
-        ArgumentError: there is none.
+            ArgumentError: there is no such folder.
     """
     name = FORMS["Table"]["name"].read("table", name)
     root = Path(os.environ.get("HWTUNE_DATA", "../shared/data")) / "tables"
@@ -63,12 +64,14 @@ def table_folder(name: str | Path) -> Path:
 @final
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table, all tasks of it.
+    """One table with all its tasks.
 
     Attributes:
-        space: of the hyperparameters. configs: the table's own configurations, in the order of their rows everywhere.
-        objectives: all of them, in the table's order, under the names they have in studies.
-        columns: the same, under the table's names. hardware: names of the parameters that are hardware.
+            space: the search space of the hyperparameters.
+            configs: the table's own configurations, in the order of the rows used everywhere.
+            objectives: all objectives, in the table's order, with the names they have in studies.
+            columns: the same objectives, with the table's names.
+            hardware: names of the parameters that are hardware.
     """
 
     name: str
@@ -86,17 +89,17 @@ class Table:
 
     @classmethod
     def load(cls, name: str | Path) -> Self:
-        """Reads a table; see `table_folder` for what `name` may be.
+        """Reads a table; see `table_folder` for the allowed values of `name`.
 
         Raises:
-            ArgumentError: no such table.
-            StorageError: its files are not what this module describes (`store.table_files`).
-            MissingDependencyError: nothing is installed that reads parquet files.
+                ArgumentError: there is no such table.
+                StorageError: its files are not as this module describes (`store.table_files`).
+                MissingDependencyError: no package is installed that reads parquet files.
         """
         folder = table_folder(name)
         try:
             return cls._of(TableFiles.read(folder))
-        except ArgumentError as error:  # of a parameter, an objective or the space that the files describe
+        except ArgumentError as error:  # raised by a parameter, an objective or the space that the files describe
             raise StorageError(f"the table {str(folder)!r} describes what cannot be: {error}") from error
 
     @classmethod
@@ -127,14 +130,14 @@ class Table:
         """Returns the curves of one task.
 
         Raises:
-            ArgumentError: no such task.
+                ArgumentError: there is no such task.
         """
         if task not in self._data:
             raise ArgumentError("task", task, f"one of {', '.join(self.tasks)}{nearest(str(task), self.tasks)}")
         return TaskCurves(self, task, self._data[task])
 
     def chosen(self, columns: Sequence[str] | None = None) -> Objectives:
-        """Returns the objectives with these names, the table's own or the study's, in this order; None = all.
+        """Returns the objectives with these names (the table's or the study's), in this order; None = all.
 
         Raises:
             ArgumentError: the table has no such objective.
@@ -153,10 +156,10 @@ class Table:
 @final
 @dataclass(frozen=True, slots=True)
 class TaskCurves:
-    """The curves of one task, as a simulation asks for them. The devices of a segment change nothing: see the module.
+    """The curves of one task, as a simulation needs them. The number of devices has no effect: see the module.
 
     Attributes:
-        raw: in the users' directions, shape `(n_configs, n_resources, n_objectives)`; NaN = diverged.
+            raw: values in the users' directions, shape `(n_configs, n_resources, n_objectives)`; NaN = diverged.
     """
 
     table: Table
@@ -184,7 +187,7 @@ class TaskCurves:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Names of the values that are there at every resource."""
+        """Names of the values that exist at every resource."""
         return self.table.objectives.metrics
 
     @property
@@ -199,7 +202,8 @@ class TaskCurves:
         return self.table.objectives.losses(self.raw.reshape(-1, n_objectives)).reshape(self.raw.shape)
 
     def row(self, config: Mapping[str, Any]) -> int:
-        """Returns the row of a configuration, or of the nearest one in the unit cube; among equals the first."""
+        """Returns the row of a configuration or, if there is none, of the nearest one in the unit cube (the first if
+        equal)."""
         key = _key(self.table.space, config)
         if key not in self._rows:
             if not self._points:
@@ -228,7 +232,7 @@ def _key(space: SearchSpace, config: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _parameter(form: Mapping[str, Any], column: pd.Series[Any]) -> Parameter:
-    """Returns the parameter of a column; bounds that the table does not state are the column's own."""
+    """Returns the parameter for a column. Bounds that the table does not state are taken from the column."""
     kind = form["type"]
     if kind in ("choice", "ordinal"):
         options = list(dict.fromkeys(column.tolist()))

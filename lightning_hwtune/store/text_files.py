@@ -1,4 +1,4 @@
-"""Reading the text of files that users name: only regular files, and only as large as a configuration may be."""
+"""Reads the text of files that users name: only regular files, and only up to the size of a configuration."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from pathlib import Path
 __all__ = ["MAX_BYTES", "read_text"]
 
 MAX_BYTES = 1_000_000
-"""The largest file: reading a configuration with more takes many seconds."""
+"""The maximum size: reading a larger configuration takes many seconds."""
 
 
 def read_text(path: str | Path) -> str:
     """Returns the text of a regular file in UTF-8, without a byte order mark.
 
     Raises:
-        OSError: it cannot be read, is not a regular file (a pipe would be waited for), or is larger than `MAX_BYTES`.
-        ValueError: it is not text in UTF-8, or the path has a NUL.
+            OSError: the file cannot be read, is not a regular file (reading a pipe would wait), or is larger than
+                `MAX_BYTES`.
+            ValueError: the file is not text in UTF-8, or the path contains a NUL.
     """
     with open(_regular(Path(path)), "rb") as file:
         data = file.read(MAX_BYTES + 1)
