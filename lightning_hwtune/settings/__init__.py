@@ -1,4 +1,4 @@
-"""A study as data: study files, overrides and the Hydra node, read through the table of forms."""
+"""A study as data: study files, overrides and the Hydra node, read with the table of forms."""
 
 from lightning_hwtune.forms import parse_duration
 from lightning_hwtune.settings.overrides import parse_overrides

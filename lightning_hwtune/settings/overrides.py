@@ -1,8 +1,8 @@
-"""Hydra-style overrides behind a study file: `key=value` changes, `+key=value` adds, `~key` removes.
+"""Hydra-style overrides of a study file: `key=value` changes, `+key=value` adds, `~key` removes.
 
-The grammar of the text is Hydra's own. What differs: there is no sweep (the study is the sweep), and a key may hold
-dots itself, as parameters do: in `space.model.lr.low=1e-5` the parameter is `model.lr` if the file has one of that
-name.
+The grammar is Hydra's own, with two differences. Sweeps are not allowed, because the study itself is the sweep. A key
+may contain dots, as names of parameters do: in `space.model.lr.low=1e-5`, the parameter is `model.lr` if the file has a
+parameter with this name.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from lightning_hwtune.names import refuse_unknown_keys
 __all__ = ["Override", "apply_overrides", "parse_overrides"]
 
 _FORMS = "'key=value', '+key=value' for a new entry, '++key=value' for either, or '~key' to remove one"
-_MAX_DEPTH = 20  # the time that Hydra's parser takes grows with the square of the depth, and more
-_MAPPINGS = ("scheduler", "searcher", "pool")  # made when an override speaks of them and the file does not
+_MAX_DEPTH = 20  # the time of Hydra's parser grows at least with the square of the depth
+_MAPPINGS = ("scheduler", "searcher", "pool")  # created when an override uses one that the file does not have
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,11 @@ class Override:
     """One override.
 
     Attributes:
-        text: as it was given. action: "change", "add", "set" (either of them) or "remove".
-        key: with dots. value: plain data. has_value: False for a removal that does not say what it expects.
+            text: the override as given.
+            action: "change", "add", "set" (either of them) or "remove".
+            key: the key, with dots.
+            value: plain data.
+            has_value: False for a removal without an expected value.
     """
 
     text: str
@@ -39,10 +42,10 @@ class Override:
 
 
 def parse_overrides(texts: Sequence[str]) -> list[Override]:
-    """Returns the overrides in their order.
+    """Returns the overrides, in order.
 
     Raises:
-        ArgumentError: a text is no override, or asks for a sweep.
+            ArgumentError: a text is not an override, or asks for a sweep.
     """
     if not texts:
         return []
@@ -80,16 +83,16 @@ def _parse(parser: Any, text: str) -> Override:
 
 
 def _depth(text: str) -> int:
-    """Returns how many brackets are open at most."""
+    """Returns the maximum number of brackets that are open at the same time."""
     steps = ((letter in "[{(") - (letter in "]})") for letter in text)
     return max(itertools.accumulate(steps), default=0)
 
 
 def apply_overrides(data: MutableMapping[str, Any], overrides: Iterable[Override], known: Sequence[str]) -> None:
-    """Changes a study file's plain data; `known` are the keys that it may have at the top.
+    """Changes a study file's plain data. `known` has the keys that are allowed at the top level.
 
     Raises:
-        ArgumentError: an override names something that is not there, or adds what is there already.
+            ArgumentError: an override changes or removes something that does not exist, or adds something that exists.
     """
     for override in overrides:
         first, _, rest = override.key.partition(".")
@@ -113,7 +116,7 @@ def apply_overrides(data: MutableMapping[str, Any], overrides: Iterable[Override
 
 
 def _locate(data: MutableMapping[str, Any], override: Override) -> tuple[Any, Any]:
-    """Returns the mapping or list that the key leads to, and the last key, which need not be there."""
+    """Returns the mapping or list that the key leads to, and the last key, which may not exist in it."""
     node: Any = data
     parts = override.key.split(".")
     while True:
@@ -128,7 +131,7 @@ def _locate(data: MutableMapping[str, Any], override: Override) -> tuple[Any, An
 
 
 def _step(node: Any, parts: Sequence[str], override: Override) -> tuple[Any, int]:
-    """Returns the key of `node` that the most leading parts make up, and their number."""
+    """Returns the key of `node` that matches the most leading parts, and the number of these parts."""
     if isinstance(node, list):
         if parts[0].isdecimal() and int(parts[0]) < len(node):
             return int(parts[0]), 1

@@ -1,4 +1,4 @@
-"""Configurations as plain data: YAML files and nodes of OmegaConf, with one error class for whatever is wrong."""
+"""Configurations as plain data: YAML files and OmegaConf nodes, with one error class for all problems."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from lightning_hwtune.store.text_files import read_text
 
 __all__ = ["compose", "plain_data", "read_yaml"]
 
-_MAX_DEPTH = 100  # of mappings and lists inside each other; OmegaConf needs some Python frames for each
+_MAX_DEPTH = 100  # of nested mappings and lists; OmegaConf needs some Python frames for each level
 _TOO_DEEP = f"Lists and mappings are nested more than {_MAX_DEPTH} deep, or contain themselves."
-_MAX_NODES = 20_000  # with what aliases repeat, which may be billions; OmegaConf takes 0.1 ms for each
-_MAX_LETTERS = 100_000  # of one value
+_MAX_NODES = 20_000  # including repetitions by aliases, which may be billions; OmegaConf takes 0.1 ms per node
+_MAX_LETTERS = 100_000  # of a single value
 _TOO_MANY = f"It has more than {_MAX_NODES:,} values. Longer lists belong into Python."
 
 
 def read_yaml(path: str | Path, allowed: str) -> dict[str, Any]:
-    """Returns a YAML file's plain data, interpolations left as they are.
+    """Returns a YAML file's plain data, with unresolved interpolations.
 
     Args:
-        allowed: what the file has to be, for the message.
+            allowed: a description of the expected file, for the message.
 
     Raises:
-        ArgumentError: it cannot be read, is not a YAML mapping, or is nested too deep.
+            ArgumentError: the file cannot be read, is not a YAML mapping, or is nested too deeply.
     """
     import yaml
     from omegaconf import OmegaConf
@@ -45,13 +45,13 @@ def read_yaml(path: str | Path, allowed: str) -> dict[str, Any]:
 
 
 def plain_data(node: Any, where: str) -> dict[str, Any]:
-    """Returns a node of OmegaConf, or a mapping, as plain data with its interpolations replaced.
+    """Returns an OmegaConf node, or a mapping, as plain data with resolved interpolations.
 
     Args:
         where: the node's key, for messages.
 
     Raises:
-        ArgumentError: an interpolation cannot be resolved, or the node is not a mapping with text as keys.
+            ArgumentError: an interpolation cannot be resolved, or the node is not a mapping with strings as keys.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -73,15 +73,16 @@ def plain_data(node: Any, where: str) -> dict[str, Any]:
 
 
 def compose(text: str) -> Any:
-    """Returns the tree of nodes of a YAML document, None for an empty one.
+    """Returns the node tree of a YAML document; None for an empty document.
 
     Raises:
-        yaml.YAMLError: the text is not YAML, or it is nested too deep or too large, also by aliases.
+            yaml.YAMLError: the text is not YAML, is nested too deeply, or is too large (aliases count with all
+                repetitions).
     """
     import yaml
 
     depth = n_events = 0
-    # before anything that calls itself for each level; in C, where it is installed
+    # first, before anything that recurses once per level; in C, if available
     for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         n_events += isinstance(event, yaml.NodeEvent)

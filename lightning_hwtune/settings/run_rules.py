@@ -1,4 +1,4 @@
-"""What `Study.run` cannot be given for a study, whoever asks: a call, or a study file before there is one."""
+"""Checks the arguments of `Study.run` against a study, whether they come from a call or from a study file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["check_run", "unjudged_devices"]
 
 
 def check_run(spec: StudySpec, limits: Limits, *, executor: object, hang_timeout: float | str | None = AUTO) -> None:
-    """Refuses what does not fit the study.
+    """Refuses arguments that do not fit the study.
 
     Args:
         executor: the name or import path of an executor, or the executor itself.
         hang_timeout: seconds, "auto", or None.
 
     Raises:
-        ArgumentError: an executor that does not carry the study's trials; a limit on the cost of what has no price.
+            ArgumentError: the executor cannot run the study's trials, or the cost is limited without a price.
     """
     if isinstance(executor, str):
         EXECUTOR_REGISTRY.find(executor)
@@ -33,7 +33,7 @@ def check_run(spec: StudySpec, limits: Limits, *, executor: object, hang_timeout
 
 
 def unjudged_devices(spec: StudySpec) -> str:
-    """Return a line for the user if the number of devices is searched and no objective depends on it, else nothing."""
+    """Return a warning if the number of devices is searched and no objective depends on it, otherwise an empty text."""
     if len(set(spec.allocation.counts)) == 1 or any(objective.is_measured for objective in spec.objectives):
         return ""
     return (

@@ -1,6 +1,6 @@
-"""The settings of a study as its ways in write them: keys of a study file, or overrides on a command line.
+"""How messages spell a study's settings: as keys of a study file, or as overrides on a command line.
 
-A message has them in backticks and in Python; see `names.spelling`. What is no setting stays as it is.
+Messages contain settings in backticks and as Python code; see `names.spelling`. Anything that is not a setting is kept.
 """
 
 from __future__ import annotations
@@ -23,24 +23,25 @@ SETTINGS = frozenset({
     "max_parallel", "finishers", "save_every", "hang_timeout", "max_retries", "max_failures", "disk_budget", "enqueue",
     "preload", "executor", "storage", "check", "progress",
 })  # fmt: skip
-"""What a message may name. Horizons are not among them: Lightning's own messages name its `max_epochs`."""
+"""The settings that messages may name. Horizons are not included: Lightning's own messages name its `max_epochs`."""
 
 _TOKEN = re.compile(r"`([A-Za-z_]\w*(?:=[^`]+|\([^`]*\))?)`")
 _SCHEDULER_NAMES = {cls.__name__: name for name, cls in SCHEDULERS.items()}
 _MEASURED_NAMES = {cls.__name__: cls.name for cls in (TrainSeconds, DeviceSeconds, Cost)}
-_PLAIN = re.compile(r"[\w.:/+-]+|\.\.\.")  # text that needs no quotes inside brackets
+_PLAIN = re.compile(r"[\w.:/+-]+|\.\.\.")  # text that needs no quotes in brackets
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """One way in.
+    """The spelling of one interface.
 
     Attributes:
-        assign: writes a name and the text of its value.
-        prefix: stands before the name of every setting but those in `names`. names: settings that are called otherwise.
-        whole: what is written in quite another way, such as an option of the command.
-        absent: settings that this way in does not have.
+            assign: writes a name and the text of its value.
+            prefix: goes before the name of every setting except those in `names`.
+            names: settings that have another name.
+            whole: settings that are written in a completely different way, such as an option of the command.
+            absent: settings that this interface does not have.
     """
 
     assign: Callable[[str, str], str]
@@ -50,7 +51,7 @@ class Spelling:
     absent: Collection[str] = ()
 
     def __call__(self, text: str) -> str:
-        """Returns the text with its settings written in this way."""
+        """Returns the text with its settings in this spelling."""
         return _TOKEN.sub(lambda found: f"`{self._written(found[1])}`", text)
 
     def _written(self, token: str) -> str:
@@ -59,11 +60,11 @@ class Spelling:
         try:
             [statement] = ast.parse(token).body
             return self._of(statement) or token
-        except (SyntaxError, ValueError):  # it is no Python, or no plain value
+        except (SyntaxError, ValueError):  # not Python, or not a plain value
             return token
 
     def _of(self, statement: ast.stmt) -> str:
-        """Returns a setting in this way; nothing if it is none."""
+        """Returns a setting in this spelling; an empty text if the statement is not a setting."""
         match statement:
             case ast.Expr(ast.Name(name)) if self._has(name):
                 return self._name(name)
@@ -106,18 +107,18 @@ def _as_word(name: str, value: str) -> str:
 
 _OPTIONS = {"check=False": "--no-check", "progress=False": "--quiet"}
 FILE_SPELLING = Spelling(_as_key, whole=_OPTIONS, absent=("check", "progress"))
-"""Of study files, and of the commands that take one."""
+"""For study files, and for the commands that take one."""
 CLI_TUNE_SPELLING = Spelling(
     _as_word,
     names={"max_trials": "--max-trials", "max_time": "--max-time", "max_cost": "--max-cost"},
     whole=_OPTIONS,
     absent=("check", "progress"),
 )
-"""Of `cli-tune`: its options, and changes to the study that stand behind the configuration."""
+"""For `cli-tune`: its options, and changes to the study, which come after the configuration."""
 
 
 def _text(value: Any) -> str:
-    """Returns a plain value as YAML writes it on one line; study files and Hydra's overrides both read it."""
+    """Returns a plain value as one line of YAML, which both study files and Hydra's overrides can read."""
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{key}: {_text(item)}' for key, item in value.items())}}}"
     if isinstance(value, list | tuple):

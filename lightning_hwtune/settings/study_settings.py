@@ -1,6 +1,6 @@
-"""A study as data: the keys of a study file, what each means, and the parts that they build.
+"""A study as data: the keys of a study file, their meaning, and the parts that they build.
 
-Every key has its documentation in the field's metadata; `docs/study-file.md` is made from it.
+Each key is documented in its field's metadata; `docs/study-file.md` is generated from it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _T = TypeVar("_T")
 
 
 def _key(doc: str, default: Any = dataclasses.MISSING) -> Any:
-    """A key of the study file; what it may be stands in the table of forms."""
+    """A key of the study file. Its allowed values are in the table of forms."""
     metadata = {"doc": doc}
     if isinstance(default, dict | list):
         return field(default_factory=default.copy, metadata=metadata)
@@ -75,10 +75,10 @@ def _key(doc: str, default: Any = dataclasses.MISSING) -> Any:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudySettings:
-    """What a study file says, in its natural form. Names and defaults are those of `Study` and `Study.run`.
+    """The content of a study file, in plain form. Names and defaults are those of `Study` and `Study.run`.
 
     Raises:
-        ArgumentError, RenamedArgumentError: a value or a name that is not allowed; the message has the key.
+            ArgumentError, RenamedArgumentError: a value or a name is not allowed; the message contains the key.
     """
 
     study: str = _key("The study's name: its folder under `dir`. A study that exists there is continued.")
@@ -165,11 +165,11 @@ class StudySettings:
 
     @classmethod
     def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
-        """Reads a study file (YAML, with OmegaConf's interpolations) and changes it by Hydra-style overrides.
+        """Reads a study file (YAML with OmegaConf interpolations) and applies Hydra-style overrides to it.
 
         Raises:
-            ArgumentError, RenamedArgumentError: the file cannot be read, or something in it or in an override is not
-                allowed; the message has the file and the key.
+                ArgumentError, RenamedArgumentError: the file cannot be read, or something in it or in an override is
+                    not allowed; the message contains the file and the key.
         """
         data = read_study_file(path)
         apply_overrides(data, parse_overrides(overrides), cls.keys())
@@ -177,20 +177,20 @@ class StudySettings:
 
     @classmethod
     def from_file_data(cls, path: str | Path, data: Mapping[str, Any]) -> Self:
-        """Returns the settings that a file's plain data describes, interpolations resolved.
+        """Returns the settings from a file's plain data, whose interpolations are resolved.
 
         Raises:
-            ArgumentError, RenamedArgumentError: as for `from_dict`; the message has the file too.
+                ArgumentError, RenamedArgumentError: as for `from_dict`; the message also contains the file.
         """
         with in_file(path):
             return cls.from_dict(plain_data(data, ""))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Returns the settings that plain data describes.
+        """Returns the settings from plain data.
 
         Raises:
-            ArgumentError, RenamedArgumentError: as for the class; also for a key that is unknown or missing.
+                ArgumentError, RenamedArgumentError: as for the class; also if a key is unknown or missing.
         """
         refuse_unknown_keys("", data, cls.keys())
         for item in dataclasses.fields(cls):
@@ -206,7 +206,7 @@ class StudySettings:
 
     @contextlib.contextmanager
     def located(self, path: str | Path) -> Iterator[None]:
-        """Tells what `Study` refuses on this host with the file and its key."""
+        """Adds the file and its key to errors that `Study` raises on this host."""
         with in_file(path), _keyed(self.space):
             yield
 
@@ -231,10 +231,10 @@ class StudySettings:
         }
 
     def run_kwargs(self) -> dict[str, Any]:
-        """Returns the keyword arguments of `Study.run`, `train` among them.
+        """Returns the keyword arguments of `Study.run`, including `train`.
 
         Raises:
-            ArgumentError: there is no such module to import the training function from.
+                ArgumentError: the module of the training function does not exist.
         """
         return {
             "train": ImportedFunction(self.train),
@@ -250,13 +250,13 @@ class StudySettings:
         }
 
     def limits(self) -> Limits:
-        """Returns the limits of the whole study; the inline executor trains one trial at a time."""
+        """Returns the limits of the whole study. The inline executor trains one trial at a time."""
         max_parallel = 1 if self.executor == "inline" else self.max_parallel
         time_s = parse_duration("max_time", self.max_time)
         return Limits(self.max_trials, time_s, self.max_cost, max_parallel, self.finishers)
 
     def _check_parts(self) -> None:
-        """Refuses what can be told without the host: devices are counted where the study is built."""
+        """Refuses everything that can be refused without the host; devices are counted when the study is built."""
         StudyFiles(Path(self.dir), self.study, budget_bytes=parse_bytes(self.disk_budget))
         spec = self.spec()
         check_run(spec, self.limits(), executor=self.executor, hang_timeout=self.hang_timeout)
@@ -264,7 +264,7 @@ class StudySettings:
             _check_point(f"enqueue.{index}", config, spec.space)
 
     def spec(self) -> StudySpec:
-        """Returns the study as it is settled without the host: "auto" devices are as many as a trial may have."""
+        """Returns the study's settings without the host: "auto" devices become the most that one trial may have."""
         built = self.study_kwargs()
         space, pool = built["space"], built["pool"]
         if self.batch == "per_device":
@@ -293,19 +293,19 @@ class StudySettings:
 
 
 def options(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """Returns what a part may be given in a study file: name -> parameter of its class."""
+    """Returns the options of a part in a study file: name -> parameter of its class."""
     return dict(inspect.signature(cls).parameters)
 
 
 def _build(key: str, cls: Callable[..., _T], given: Mapping[str, Any]) -> _T:
-    """Makes a part; what it refuses is told with its key."""
+    """Creates a part; adds its key to the errors that it raises."""
     refuse_unknown_keys(f"{key}.", given, options(cls))
     with _located(f"{key}."):
         return cls(**given)
 
 
 def _named(key: str, registry: Registry[_T], given: Mapping[str, Any] | str) -> _T:
-    """Makes the part that `name` says; a bare text is a name without options."""
+    """Creates the part with the given `name`; plain text is a name without options."""
     form = {"name": given} if isinstance(given, str) else dict(given)
     name = form.pop("name", None)
     if name is None and form.get("type") in registry.own:
@@ -334,7 +334,7 @@ def _objective(item: object) -> Objective:
 
 
 def _check_point(key: str, config: Any, space: SearchSpace) -> None:
-    """Refuses a configuration that is no point of the space."""
+    """Refuses a configuration that is not in the search space."""
     with _told(lambda name: f"{key}.{name}" if name in space else key):
         space.validate(config)
 
@@ -346,25 +346,25 @@ def _check_mapping(key: str, value: object, allowed: str = "mappings from name t
 
 
 def in_file(path: str | Path) -> contextlib.AbstractContextManager[None]:
-    """Returns a context in which an error about an argument is told with the file that it comes from."""
+    """Returns a context that adds the file's path to errors about arguments."""
     return _located(f"{path}: ")
 
 
 def _located(prefix: str) -> contextlib.AbstractContextManager[None]:
-    """Puts a prefix before the name of the argument that an error is about."""
+    """Adds a prefix to the argument's name in errors about arguments."""
     is_part = prefix.endswith(".")
     return _told(lambda name: f"{prefix}{name.rpartition('.')[2] if is_part else name}")
 
 
 def _keyed(space: Collection[str]) -> contextlib.AbstractContextManager[None]:
-    """Tells an error about an argument of Python's calls with the key of the study file."""
+    """Replaces the names of Python arguments by keys of the study file in errors."""
     keys = StudySettings.keys()
     return _told(lambda name: f"space.{name}" if name in space and name not in keys else _KEYS.get(name, name))
 
 
 @contextlib.contextmanager
 def _told(as_name: Callable[[str], str]) -> Iterator[None]:
-    """Changes the name of the argument that an error is about."""
+    """Changes the name of the argument in errors about arguments."""
     try:
         yield
     except ArgumentError as error:
@@ -375,9 +375,9 @@ def _told(as_name: Callable[[str], str]) -> Iterator[None]:
 
 
 def read_study_file(path: str | Path) -> dict[str, Any]:
-    """Returns a YAML file's plain data, interpolations left as they are.
+    """Returns a YAML file's plain data, with unresolved interpolations.
 
     Raises:
-        ArgumentError: it cannot be read, or is not a YAML mapping.
+            ArgumentError: the file cannot be read, or is not a YAML mapping.
     """
     return read_yaml(path, f"a YAML mapping with the keys {', '.join(StudySettings.keys())}")

@@ -75,8 +75,7 @@ class Database:
         self._file = self._found() if is_writable else None
 
     def _found(self) -> tuple[int, int] | None:
-        """Return the identity of the file at the database's path; None if there is none or the database is not a
-        file."""
+        """Return the identity of the database's file; None if it does not exist or the database is not a file."""
         if not self.is_sqlite:
             return None
         try:
@@ -123,8 +122,7 @@ class Database:
         return connection
 
     def use_wal(self) -> None:
-        """Lets readers and a writer work at the same time. Changes the file, so only for a database known to be
-        ours."""
+        """Lets readers and a writer work at the same time. It changes the file, so only for our own databases."""
         if not self.is_sqlite:
             return
         for _ in range(_WAL_ATTEMPTS):

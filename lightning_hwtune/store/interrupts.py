@@ -35,8 +35,7 @@ def uninterrupted() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _deferred(number: signal.Signals) -> Iterator[None]:
-    """Defers one signal. One block per signal: if a handler raises at the end, the other handlers are still
-    restored."""
+    """Defers one signal. Each has its own block, so the others are restored even if a handler raises at the end."""
     handler, late = signal.getsignal(number), list[FrameType | None]()
     if not callable(handler):  # the signal is ignored, or ends the process at once
         yield

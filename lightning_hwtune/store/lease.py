@@ -75,8 +75,7 @@ class Lease:
         return self
 
     def beat(self) -> float | None:
-        """Returns the time of the last heartbeat, by the clock of the lease holder; None if no process has the
-        lease."""
+        """Returns the time of the last heartbeat, by the holder's clock; None if no process has the lease."""
         with self._database.reading() as connection:
             held = self._held(connection)
         return None if held is None else float(held.beat)

@@ -202,8 +202,7 @@ class TaskCurves:
         return self.table.objectives.losses(self.raw.reshape(-1, n_objectives)).reshape(self.raw.shape)
 
     def row(self, config: Mapping[str, Any]) -> int:
-        """Returns the row of a configuration or, if there is none, of the nearest one in the unit cube (the first if
-        equal)."""
+        """Returns the row of a configuration, or of the nearest one in the unit cube (the first if equal)."""
         key = _key(self.table.space, config)
         if key not in self._rows:
             if not self._points:

@@ -1,1 +1,1 @@
-"""What a Hydra multirun needs beyond a study: its overrides as a space, its app as a training function, its folders."""
+"""What a Hydra multirun needs in addition to a study: overrides as a space, the app as a function, and folders."""

@@ -1,7 +1,8 @@
-"""The user's Hydra app as a training function: one call is one segment of a trial, in a process of its own.
+"""The user's Hydra app as a training function: one call is one segment of a trial, in its own process.
 
-The app is started as its user starts it, with the trial's overrides behind. It knows nothing of the study: the callback
-that Lightning attaches to its Trainer reports, pauses and resumes, and what `main` returns is the trial's last word.
+The app is started as its user starts it, with the trial's overrides appended. It needs no code for the study: the
+callback that Lightning attaches to its Trainer reports, pauses and resumes. The value that `main` returns is read at
+the end.
 """
 
 from __future__ import annotations
@@ -27,12 +28,14 @@ _JOB_DIR = "job_dir.txt"
 @final
 @dataclass(frozen=True, slots=True)
 class JobDirs:
-    """Where trials have their directories: one each, the same in all segments.
+    """The directories of the trials: one per trial, the same in all of its segments.
 
     Attributes:
-        sweep_dir: absolute. has_own_subdir: whether the app's configuration names them (`hydra.sweep.subdir`).
-        output_subdir: where Hydra keeps a job's configuration, of `hydra.output_subdir`; None for nowhere.
-        job_name: Hydra's, of `hydra.job.name`.
+            sweep_dir: absolute path of the sweep's directory.
+            has_own_subdir: whether the app's configuration names the trials' directories (`hydra.sweep.subdir`).
+            output_subdir: the value of `hydra.output_subdir`, where Hydra writes a job's configuration; None = not
+                written.
+            job_name: the value of `hydra.job.name`.
     """
 
     sweep_dir: str
@@ -61,13 +64,13 @@ class JobDirs:
         return [f"{key}={value}" for key, value in given.items()]
 
     def config_subdir(self, order: SegmentOrder) -> str:
-        """Returns the override's value: where Hydra keeps a segment's configuration, each in its own place."""
+        """Returns the value of `hydra.output_subdir`: each segment's configuration is written to its own folder."""
         if self.output_subdir is None:
             return "null"
         return quoted(self.output_subdir if order.segment == 1 else f"{self.output_subdir}/segment_{order.segment:02d}")
 
     def name(self, order: SegmentOrder) -> str | None:
-        """Returns the trial's directory from the sweep's; None while the app's configuration has still to say it."""
+        """Returns the trial's directory relative to the sweep's; None until the app's configuration has named it."""
         if not self.has_own_subdir:
             return f"trial_{order.trial_id:03d}"
         note = self.note(order)
@@ -75,25 +78,26 @@ class JobDirs:
 
     @staticmethod
     def note(order: SegmentOrder) -> Path:
-        """Returns the file that keeps the name that the app's configuration gave a trial's directory."""
+        """Returns the file that stores the name that the app's configuration gave to a trial's directory."""
         return Path(order.trial_dir) / _JOB_DIR
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class AppOverrides:
-    """How a segment is written as overrides of the app.
+    """Expresses a segment as overrides of the app.
 
     Attributes:
-        search: of the configuration. ckpt_path_key: the app's key for a checkpoint; None: it is restored without the
-            app's help.
+            search: the search that the configuration comes from.
+            ckpt_path_key: the app's key for the path of a checkpoint. None: the checkpoint is restored without the
+                app's help.
     """
 
     search: Search
     ckpt_path_key: str | None = None
 
     def of(self, order: SegmentOrder) -> list[str]:
-        """Return them."""
+        """Return the overrides for a segment."""
         overrides = self.search.overrides(order.config)
         if self.ckpt_path_key is not None and order.checkpoint is not None:
             overrides.append(f"++{self.ckpt_path_key}={quoted(order.checkpoint)}")
@@ -103,12 +107,16 @@ class AppOverrides:
 @final
 @dataclass(frozen=True, slots=True)
 class HydraApp:
-    """A training function.
+    """A training function that starts the app.
 
     Attributes:
-        command: how the app is started. hydra: overrides of Hydra's own node that the user gave.
-        overrides: those of a segment. dirs: where it works. ending: what its end means.
-        batch_size_key: the app's, for one device's loader; None: the app divides by itself, or each device has it all.
+            command: how to start the app.
+            hydra: overrides of Hydra's own node that the user gave.
+            overrides: the overrides of a segment.
+            dirs: the directories in which the app works.
+            ending: how to interpret the end of the app.
+            batch_size_key: the app's key for the batch size of one device's loader. None: the app divides its batch
+                size itself, or each device gets all of it.
     """
 
     command: Command

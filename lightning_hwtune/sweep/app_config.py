@@ -1,4 +1,4 @@
-"""What a sweep takes from the app's configuration: devices, horizon and batch size of its jobs, and the launcher."""
+"""What a sweep reads in the app's configuration: devices, horizon and batch size of its jobs, and the launcher."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ __all__ = [
 
 
 def unresolved(node: DictConfig, key: str) -> Any:
-    """Returns a value as it is written, interpolations and all."""
+    """Returns a value as it is written, with its interpolations."""
     plain: Any = OmegaConf.to_container(node, resolve=False)
     return plain[key]
 
 
 def is_ours(config: DictConfig) -> bool:
-    """Tells whether no launcher was chosen: then segments are processes of our own."""
+    """Return whether the user chose no launcher, so that segments run in our own processes."""
     return launcher_name(config) == "BasicLauncher"
 
 
@@ -45,7 +45,7 @@ def launcher_name(config: DictConfig) -> str:
 
 
 def hints(given: SweepSettings) -> Hints:
-    """Returns what errors about the app's Trainer advise."""
+    """Returns the advice for errors about the app's Trainer."""
     key = given.own.get("ckpt_path_key")
     checkpoint = (
         "The app passes a checkpoint of its own to fit: name its key by hydra.sweeper.hwtune.ckpt_path_key."
@@ -66,10 +66,10 @@ def _let_take(given: SweepSettings, name: str) -> str:
 
 
 def add_devices(search: Search, key: str, jobs: Jobs) -> None:
-    """Make the number of devices a parameter of that kind, also where the app's configuration fixes it above one.
+    """Make the number of devices a `NumDevices` parameter, even if the app's configuration fixes it above one.
 
     Raises:
-        ArgumentError: it is no number, or another one in other jobs.
+            ArgumentError: the value is not a number, or differs between jobs.
     """
     if key in search.parameters:
         search.parameters[key] = as_devices(key, search.parameters[key])
@@ -92,10 +92,10 @@ def add_devices(search: Search, key: str, jobs: Jobs) -> None:
 
 
 def horizon(search: Search, given: SweepSettings, jobs: Jobs) -> int | None:
-    """Return the epochs of a full training, the same in all jobs; None if no job has any.
+    """Return the epochs of a full training, which must be the same in all jobs; None if no job sets them.
 
     Raises:
-        ArgumentError: jobs have different horizons, or it is searched itself.
+            ArgumentError: jobs have different horizons, or the horizon is a searched parameter.
     """
     key = given.own["max_epochs_key"]
     if key in search.parameters:
@@ -110,12 +110,12 @@ def horizon(search: Search, given: SweepSettings, jobs: Jobs) -> int | None:
 
 
 def max_steps_key(max_epochs_key: str) -> str:
-    """Return the app's key for a horizon in steps, beside that in epochs."""
+    """Return the app's key for a horizon in steps, which is next to the key for epochs."""
     return f"{max_epochs_key.rpartition('.')[0]}.max_steps".lstrip(".")
 
 
 def dividing(space: SearchSpace, key: str | None) -> SearchSpace:
-    """Return the space under the rule that the app's batch size, if searched, divides by the number of devices."""
+    """Return the space with the rule that a searched batch size must be divisible by the number of devices."""
     is_new = key is not None and key in space and key not in space.batch_size_keys
     return space.constrained(key) if is_new else space
 
@@ -124,9 +124,10 @@ def check_batch_size(key: str | None, spec: StudySpec, jobs: Jobs) -> None:
     """Check the app's key for the batch size of one device's loader in all jobs.
 
     Raises:
-        ArgumentError: a job has no positive integer there, or one that some number of devices does not divide.
+            ArgumentError: the value in a job is not a positive integer, or is not divisible by one of the device
+                counts.
     """
-    if key is None or key in spec.space:  # what is searched is drawn so that it divides
+    if key is None or key in spec.space:  # a searched batch size is drawn so that it is divisible
         return
     counts = spec.allocation.counts if spec.batch == "global" else (1,)
     allowed = f"a positive multiple of {' and of '.join(map(str, counts))}"

@@ -1,6 +1,6 @@
-"""The app's batch size, divided among a trial's devices where the job's own configuration is composed.
+"""The app's batch size, which is divided among a trial's devices when the job's configuration is composed.
 
-Only there is it known: it may be fixed, searched, part of a preset, or follow another value.
+The batch size is known only then: it may be fixed, searched, part of a preset, or follow another value.
 """
 
 from __future__ import annotations
@@ -19,21 +19,26 @@ __all__ = ["BatchSize"]
 @final
 @dataclass(frozen=True, slots=True)
 class BatchSize:
-    """How a segment divides it. `key`: the app's, for one device's loader. `num_devices`: among how many."""
+    """How a segment divides the batch size.
+
+    Attributes:
+        key: the app's key for the batch size of one device's loader.
+        num_devices: the number of devices that share a batch.
+    """
 
     key: str
     num_devices: int
 
     @classmethod
     def of(cls, key: str | None, order: SegmentOrder) -> BatchSize | None:
-        """Return what a segment divides; None if every device takes the app's own batch size."""
+        """Return how a segment divides its batch size; None if every device uses the app's own batch size."""
         return cls(key, order.num_devices) if key is not None and order.batch == "global" else None
 
     def divide(self, job: DictConfig) -> None:
-        """Give each device its share in the configuration of a job.
+        """Set each device's share of the batch size in the configuration of a job.
 
         Raises:
-            ArgumentError: it is no positive integer, or the devices do not divide it.
+                ArgumentError: the batch size is not a positive integer, or is not divisible by the number of devices.
         """
         whole: Any = OmegaConf.select(job, self.key)
         is_integer = isinstance(whole, int) and not isinstance(whole, bool)

@@ -1,8 +1,8 @@
-"""Segments through a launcher of Hydra's that the user has chosen: in batches, one device each.
+"""Runs segments through a Hydra launcher that the user has chosen: in batches, one device per segment.
 
-A launcher takes a batch of jobs and returns when all are done; nothing reaches them meanwhile. So a segment trains to
-its next rung, pauses there, and leaves what it has to say in a file; the verdicts follow when the batch is over. The
-jobs share a file system with the sweep.
+A launcher gets a batch of jobs and returns when all of them are done; nothing can be sent to them in between. So a
+segment trains to its next rung, pauses there, and writes its messages to a file. The verdicts follow when the batch is
+over. The jobs must share a file system with the sweep.
 """
 
 from __future__ import annotations
@@ -43,12 +43,15 @@ __all__ = ["BatchTask", "Batches"]
 @final
 @dataclass(frozen=True, slots=True)
 class BatchTask:
-    """The app's task function around which a launcher's job is a segment; pickled into it.
+    """The task function for a launcher's jobs, each of which is a segment; pickled into the jobs.
 
     Attributes:
-        task: the function under `hydra.main`. ending: what its end means. sweep: who waits for it.
-        resumes_by_argument: whether the app is told its checkpoint.
-        import_path: where the app's own modules are found; a launcher's process need not have the script's folder.
+            task: the function under `hydra.main`.
+            ending: how to interpret the end of the task.
+            sweep: the process that waits for the job.
+            resumes_by_argument: whether the app gets the path of its checkpoint as an override.
+            import_path: where to find the app's own modules, because a launcher's process may not have the script's
+                folder.
     """
 
     task: TaskFunction
@@ -58,7 +61,7 @@ class BatchTask:
     import_path: tuple[str, ...] = ()
 
     def __call__(self, config: DictConfig) -> Any:
-        """Trains the segment that the job's environment names; returns what the app returned."""
+        """Trains the segment given in the job's environment; returns what the app returned."""
         sys.path += [folder for folder in self.import_path if folder not in sys.path]
         path = Path(os.environ[ORDER_VARIABLE])
         returned = Returned()
@@ -82,7 +85,7 @@ class BatchTask:
 
 
 def _number(trial_id: int) -> None:
-    """Gives the job the trial's number in place of the launcher's, which counts the segments of one run."""
+    """Sets the job's number to that of the trial. The launcher's own number counts the segments of one run."""
     job: Any = HydraConfig.get().job
     with read_write(job):
         job.num, job.id = trial_id, str(trial_id)
@@ -90,11 +93,11 @@ def _number(trial_id: int) -> None:
 
 @final
 class _FileChannel:
-    """A segment's end of the way: writes every message, and answers reports by itself.
+    """A segment's side of the channel: writes every message to a file, and answers reports itself.
 
     Args:
-        best: the metric whose best report has its checkpoint kept. The best of this segment is saved; the study keeps
-            it if it is the best of the trial.
+            best: metrics for which the checkpoint of the best report is kept. The best one of this segment is saved;
+                the study keeps it if it is also the best of the trial.
     """
 
     def __init__(self, order: SegmentOrder, file: Any, best: Sequence[Metric] = ()) -> None:
@@ -103,7 +106,7 @@ class _FileChannel:
         self._target = min((level for level in order.levels if level > order.resource), default=order.max_resource)
 
     def report(self, report: Report) -> VerdictMessage:
-        """Lets the segment train to its next rung."""
+        """Writes a report; lets the segment train to its next rung."""
         self.send(report)
         save = self._is_best(report)
         if report.resource >= self._order.max_resource:
@@ -113,7 +116,7 @@ class _FileChannel:
         return VerdictMessage("continue", f"on the way to rung {self._target}", save=save)
 
     def _is_best(self, report: Report) -> bool:
-        """Return whether a report is the best one of this segment; keep its value."""
+        """Return whether a report is the best one of this segment; remembers its value."""
         is_best = False
         for metric, best in self._best.items():
             self._best[metric] = metric.better(best, report.metrics[metric.name])
@@ -121,7 +124,7 @@ class _FileChannel:
         return is_best
 
     def send(self, message: Message | Report) -> None:
-        """Writes a message whole."""
+        """Writes a complete message."""
         with self._lock:
             self._file.write(pickle.dumps(message))
             self._file.flush()
@@ -129,12 +132,14 @@ class _FileChannel:
 
 @final
 class Batches:
-    """An executor that hands what was started to a launcher, all at once.
+    """An executor that passes all started segments to a launcher, as one batch.
 
     Args:
-        launcher: set up with a `BatchTask`. overrides, dirs: of the app's command line.
-        first_name: what the app's configuration calls a trial's directory, of its overrides and its number.
-        folder: takes the orders and what the jobs say.
+            launcher: a launcher that was set up with a `BatchTask`.
+            overrides, dirs: those of the app's command line.
+            first_name: takes a trial's overrides and number; returns the name that the app's configuration gives to its
+                directory.
+            folder: the folder for the orders and for the messages of the jobs.
     """
 
     def __init__(
@@ -155,12 +160,12 @@ class Batches:
         self._n_jobs = 0
 
     def start(self, order: SegmentOrder) -> None:
-        """Keeps a segment for the next batch; which device it gets is the launcher's affair."""
+        """Adds a segment to the next batch. The launcher decides which device it gets."""
         self._waiting.append(replace(order, env={}))
 
     def wait(self, sink: Sink, timeout_s: float) -> None:
-        """Launches what waits, or delivers what a finished batch has to say."""
-        if not self._has_begun:  # with the lease on the study: what is there was left by a killed sweep
+        """Launches the waiting segments, or delivers the messages of a finished batch."""
+        if not self._has_begun:  # only now is the lease held: these orders were left by a killed sweep
             self._take_back()
             self._has_begun = True
         if self._thread is None and self._waiting:
@@ -177,10 +182,10 @@ class Batches:
                 self._deliver(sink, order)
 
     def end(self, trial_id: int, outcome: Outcome, why: str) -> None:
-        """A launcher's job cannot be ended from here."""
+        """Does nothing: a launcher's job cannot be ended from here."""
 
     def close(self) -> None:
-        """Forgets what waits, takes back what a launcher runs, and ends what the jobs on this host have started."""
+        """Drops waiting segments, withdraws launched ones, and ends the programs that jobs on this host started."""
         self._waiting.clear()
         self._take_back()
 
@@ -219,7 +224,7 @@ class Batches:
         self._n_jobs += len(jobs)
 
     def _deliver(self, sink: Sink, order: SegmentOrder) -> None:
-        """Tells the sink what one job said; one that paused where it may go on is interrupted, not over."""
+        """Passes one job's messages to the sink. A segment that paused and may continue counts as interrupted."""
         path = self._path(order).with_suffix(".messages")
         why = f"the launcher's job ended without a last word: {self._error}"
         verdict, ended = "", Ended(0, Outcome.LOST, why, 0, False)
@@ -243,7 +248,7 @@ class Batches:
 
 
 def _messages(path: Path) -> Iterator[Any]:
-    """Yields what a job wrote, up to where it was cut off."""
+    """Yields the complete messages that a job wrote."""
     with contextlib.suppress(FileNotFoundError, EOFError, pickle.UnpicklingError), path.open("rb") as file:
         while True:
             yield pickle.load(file)

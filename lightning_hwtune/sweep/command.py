@@ -1,4 +1,4 @@
-"""How the app was started, so that a segment can start it again in its own process: a script, or a module by `-m`."""
+"""How the app was started (as a script, or as a module with `-m`), so that a segment can start it again."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ __all__ = ["Command"]
 @final
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What `python` was given.
+    """The arguments of `python`.
 
     Attributes:
-        target: path of the script, or name of the module. is_module: which of the two.
-        flags: Hydra's own that say where the configuration is.
+            target: path of the script, or name of the module.
+            is_module: whether `target` is a module.
+            flags: Hydra's flags for the location of the configuration.
     """
 
     target: str
@@ -33,10 +34,10 @@ class Command:
 
     @classmethod
     def of_this_process(cls) -> Self:
-        """Returns the command that runs now.
+        """Returns the command of this process.
 
         Raises:
-            ArgumentError: there is no script, as in a notebook.
+                ArgumentError: there is no script, for example in a notebook.
         """
         main = sys.modules["__main__"]
         spec, path = getattr(main, "__spec__", None), getattr(main, "__file__", None)
@@ -67,7 +68,7 @@ def _flags() -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def _arguments(argv: list[str]) -> Iterator[None]:
-    """Sets `sys.argv`. Hydra tells every error whole: who reads it reads a log."""
+    """Sets `sys.argv`, and makes Hydra print full tracebacks, because its output goes to a log."""
     before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv = argv
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -81,7 +82,7 @@ def _arguments(argv: list[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_input() -> Iterator[None]:
-    """Lets whoever asks for input find its end: nobody is there to answer."""
+    """Makes standard input empty, because nobody is there to answer."""
     before, kept = sys.stdin, os.dup(0)
     with open(os.devnull, encoding="utf-8") as nothing:
         os.dup2(nothing.fileno(), 0)

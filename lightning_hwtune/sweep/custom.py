@@ -1,8 +1,8 @@
-"""`custom_search_space`: a function `(config, trial)` of the user's that suggests further parameters, as for Optuna.
+"""`custom_search_space`: a user's function `(config, trial)` that suggests further parameters, as for Optuna.
 
-A study has one space for all its trials, so the function is asked before the sweep, and what it suggests is written as
-overrides. It is asked with several values of all parameters: a range that follows them is refused, and so is one for
-some options only.
+A study has one space for all its trials. So the function is called before the sweep, and its suggestions become
+overrides. It is called with several values of all parameters. A range that depends on them is refused, and so is a
+parameter that is suggested for some options only.
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ from lightning_hwtune.sweep.search import Search, quoted, read_search
 __all__ = ["custom_overrides"]
 
 _KEY = "hydra.sweeper.custom_search_space"
-_SHARES = (0.0, 0.5, 1.0)  # of each parameter's range
-_MAX_LEVELS = 100  # more are numbers of a range rather than cases
+_SHARES = (0.0, 0.5, 1.0)  # fractions of each parameter's range
+_MAX_LEVELS = 100  # with more values, it is a range of numbers and not a list of cases
 
 
 def custom_overrides(path: str | None, config: Any, search: Search) -> list[str]:
-    """Returns what the function suggests, as overrides of the command line.
+    """Returns the function's suggestions, as overrides of the command line.
 
     Args:
-        path: where the function is; None for none. config: composed for the multirun. search: what is searched besides.
+            path: import path of the function; None if there is none.
+            config: the configuration composed for the multirun.
+            search: the other searched parameters.
 
     Raises:
-        ArgumentError: there is no such function, it fails, or it suggests differently from one trial to the next.
+            ArgumentError: the function does not exist, fails, or makes different suggestions for different trials.
     """
     if path is None:
         return []
@@ -53,7 +55,7 @@ def custom_overrides(path: str | None, config: Any, search: Search) -> list[str]
 
 
 def _ask(function: Any, config: Any, search: Search) -> list[list[str]]:
-    """Returns what the function suggests for several shares of all ranges, and for each option of each parameter."""
+    """Returns the function's suggestions for several fractions of all ranges, and for each option of each parameter."""
 
     def suggested(share: float, told: Mapping[str, Any]) -> list[str]:
         trial = _Suggestions(search, share, told)
@@ -69,18 +71,19 @@ def _ask(function: Any, config: Any, search: Search) -> list[list[str]]:
 
 
 def _levels(parameter: Parameter) -> Sequence[Any]:
-    """Returns what code may tell apart: the values of a parameter that has but few."""
+    """Returns the values of a parameter between which code may distinguish; empty if it has too many values."""
     is_list = parameter.n_values is not None and parameter.n_values <= _MAX_LEVELS
     return parameter.levels() if is_list and not isinstance(parameter, Float) else ()
 
 
 @final
 class _Suggestions:
-    """What takes the place of Optuna's trial: notes each suggestion as an override.
+    """Replaces Optuna's trial: records each suggestion as an override.
 
     Attributes:
-        params: values so far, of the keys as they are written: those that are `told`, else at `share` of their range.
-        overrides: the suggestions, in their order.
+            params: current values, by the keys as they are written: the value in `told`, otherwise the one at the
+                fraction `share` of the range.
+            overrides: the suggestions, in order.
     """
 
     def __init__(self, search: Search, share: float, told: Mapping[str, Any]) -> None:
@@ -100,12 +103,12 @@ class _Suggestions:
         return float(self._suggest(name, _tagged(f"interval({float(low)!r},{float(high)!r})", log)))
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        """Returns a whole number from a range, with its end."""
+        """Returns an integer from a range that includes its end."""
         form = f"range({low},{high + 1},{step})" if step > 1 else f"int(interval({low},{high}))"
         return int(self._suggest(name, _tagged(form, log)))
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """Returns one of a list."""
+        """Returns one element of a list."""
         texts = [_text(choice) for choice in choices]
         return self._suggest(name, ",".join(texts) if len(texts) > 1 else f"choice({','.join(texts)})")
 

@@ -1,8 +1,8 @@
 """What one call of the app gives a trial: the value that `main` returned, an error, or an exit.
 
-A metric that is logged counts as logged, at the rungs and at the end: one quantity is compared everywhere. What `main`
-returns is the measurement only where nothing else is known of a trial. Which errors count is the rule of
-`training.segment_end`.
+A metric that is logged is compared by its logged values, both at the rungs and at the end, so that one quantity is
+compared everywhere. The value that `main` returns is the measurement only if nothing else is known about a trial. Which
+errors count is defined in `training.segment_end`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lightning_hwtune.training.trial import Trial
 __all__ = ["Ending"]
 
 _OTHER_VALUE = "For the best value so far give the objective `best: true`; another value has to be logged and named"
-_ROUNDING = 1e-5  # single precision, printed or averaged in another order
+_ROUNDING = 1e-5  # differences from single precision, printing, or another order of averaging
 _NOT_FINITE = "after shortened training the app returned {values}: a trial that returns no finite number ranks last"
 _RAISED = (
     "the app failed after training that the check had shortened ({error}), so what it returns is seen at the end of "
@@ -36,13 +36,13 @@ _NO_VALUE = "Let the function under hydra.main return it, and raise what it cann
 @final
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The rules.
+    """The rules for the end of the app.
 
     Attributes:
-        names: the objectives that `main` returns, in order.
-        is_judged_by_value: True if nothing but the returned value is known of a trial.
-        hints: in the words of the app's keys.
-        best: the metrics whose best value so far counts; a segment does not know it.
+            names: the objectives that `main` returns, in order.
+            is_judged_by_value: True if only the returned value is known about a trial.
+            hints: advice in terms of the app's keys.
+            best: metrics for which the best value so far counts; a segment does not know that value.
     """
 
     names: tuple[str, ...]
@@ -51,10 +51,10 @@ class Ending:
     best: tuple[Metric, ...] = ()
 
     def guard(self, trial: Trial, segment: ActiveSegment, returned: Returned, call: Callable[[], None]) -> None:
-        """Calls the app, and takes what it returns.
+        """Calls the app, and processes what it returns.
 
         Raises:
-            Exception: what the app raised; an exit that is no good end is a RuntimeError.
+                Exception: the app's own error. An exit with a status other than 0 becomes a RuntimeError.
         """
         segment.hints = self.hints
         if self.is_judged_by_value:
@@ -73,10 +73,10 @@ class Ending:
             self._take_value(segment, returned)
 
     def _take_value(self, segment: ActiveSegment, returned: Returned) -> None:
-        """Take what `main` returned: the measurement where nothing is logged, else only compared with what was."""
+        """Use what `main` returned: as the measurement if nothing is logged, otherwise only for comparison."""
         has_value = returned.is_there and returned.value is not None
         if segment.order.probe_batches is not None and not self.is_judged_by_value:
-            if isinstance(returned.value, tuple | list):  # their number is all that two batches can tell
+            if isinstance(returned.value, tuple | list):  # two batches show only how many values there are
                 self._check_number(segment, returned.value)
         elif self.is_judged_by_value:
             if not has_value:
@@ -88,7 +88,7 @@ class Ending:
             _compare(segment, {name: value for name, value in values.items() if name not in best})
 
     def _report(self, segment: ActiveSegment, values: Mapping[str, float]) -> None:
-        """Report what a whole trial was worth, or in a check what a shortened one returns."""
+        """Report the values of a whole trial or, in a check, the values that a shortened one returns."""
         segment.resource = segment.order.max_resource
         segment.clock.stop()
         probe = None
@@ -99,25 +99,25 @@ class Ending:
         segment.channel.report(Report(segment.resource, values, segment.clock.seconds, probe))
 
     def _give_up(self, segment: ActiveSegment, error: Exception) -> None:
-        """End a check whose app fails after a fit that only the check has shortened: a whole trial may not."""
+        """End a check whose app fails after a fit that only the check shortened, because a whole trial may not fail."""
         text = f"{type(error).__name__}: {first_line(str(error))}"
         segment.note(_RAISED.format(error=text), once_per="study", topic="returned in the check")
         if segment.rank == 0:
             self._report(segment, dict.fromkeys(self.names, math.nan))
 
     def _check_number(self, segment: ActiveSegment, value: Any) -> None:
-        """Does nothing if the app returns as many values as the study has objectives; else fails the check."""
+        """Checks that the app returns as many values as the study has objectives; fails the check otherwise."""
         try:
             self._values(value)
         except ArgumentError as error:
-            segment.fail(error)  # counts, although a check pauses before
+            segment.fail(error)  # counts even if the check paused before
             raise
 
     def _values(self, value: Any) -> Mapping[str, float]:
         """Returns the objectives' values by name.
 
         Raises:
-            ArgumentError: another number of them, or no numbers.
+                ArgumentError: there are more or fewer values than objectives, or a value is not a number.
         """
         items = list(value) if isinstance(value, tuple | list) else [value]
         numbers = [number for item in items if (number := as_number(item)) is not None]
@@ -127,16 +127,16 @@ class Ending:
 
     @property
     def wanted(self) -> str:
-        """What the app should return, in words."""
+        """Description of what the app should return."""
         if len(self.names) == 1:
             return f"one number, {self.names[0]}"
         return f"a tuple of {len(self.names)} numbers: {', '.join(self.names)}"
 
 
 def _compare(segment: ActiveSegment, returned: Mapping[str, float]) -> None:
-    """Say once in a study that the app returns another value than it logs under the objective's name.
+    """Add a note (once per study) if the app returns another value than it logs under the objective's name.
 
-    The logged one counts: it is what the rungs compare, and what the trial's checkpoint is worth.
+    The logged value counts: the rungs compare it, and it is the value of the trial's checkpoint.
     """
     for name, value in returned.items():
         logged = segment.measured.get(name, value)
@@ -148,7 +148,7 @@ def _compare(segment: ActiveSegment, returned: Mapping[str, float]) -> None:
 
 
 def _take_exit(segment: ActiveSegment, stop: SystemExit, returned: Returned) -> None:
-    """Takes an exit of the app's own: with status 0 it is an end like any other, else an error. Signals go through."""
+    """Handles the app's own exit: status 0 is a normal end, other statuses are errors. Signals are passed on."""
     if interrupt_in(stop) is not None:
         raise stop
     if stop.code not in (0, None):

@@ -1,4 +1,4 @@
-"""One directory a sweep, over all its runs: a study remembers it, whatever `hydra.sweep.dir` says another day."""
+"""One directory per sweep for all its runs: the study remembers it, even if `hydra.sweep.dir` changes later."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from lightning_hwtune.store.files import make_folder
 
 __all__ = ["claim_sweep_dir"]
 
-_OF_STUDY = "sweep_dir.txt"  # in the study's folder: the way from there to the sweep's
-_OF_SWEEP = "hwtune_study.txt"  # in the sweep's folder: the way from there to the study's
+_OF_STUDY = "sweep_dir.txt"  # in the study's folder: the relative path to the sweep's
+_OF_SWEEP = "hwtune_study.txt"  # in the sweep's folder: the relative path to the study's
 
 
 def claim_sweep_dir(study_dir: Path, wanted: Path) -> Path:
-    """Returns the sweep's directory, absolute: the one that the study has, else `wanted`, which is now its own.
+    """Returns the sweep's absolute directory: the one that the study has, otherwise `wanted`, which is now claimed.
 
     Raises:
-        ArgumentError: `wanted` is another study's.
+            ArgumentError: `wanted` belongs to another study.
     """
     note, mark = study_dir / _OF_STUDY, wanted / _OF_SWEEP
     if not note.exists():
-        if mark.exists():  # asked before anything is made
+        if mark.exists():  # checked before anything is created
             _check_owner(wanted, mark.read_text(encoding="utf-8"), study_dir)
         make_folder(wanted)
         _check_owner(wanted, _note(mark, os.path.relpath(study_dir, wanted)), study_dir)
@@ -41,7 +41,7 @@ def _check_owner(wanted: Path, owner: str, study_dir: Path) -> None:
 
 
 def _note(path: Path, text: str) -> str:
-    """Writes a file unless it is there, whole or not at all; returns what it says."""
+    """Writes a file, completely or not at all, unless it exists; returns its content."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.write_text(text, encoding="utf-8")
     with contextlib.suppress(FileExistsError):

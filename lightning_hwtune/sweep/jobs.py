@@ -1,9 +1,9 @@
-"""The app's configuration in the jobs of a sweep, and what the sweep reads from it.
+"""The app's configuration in the jobs of a sweep, and the values that the sweep reads from it.
 
-An option of one key may change others: a preset sets batch size and horizon, an interpolation follows a value, a
-resolver computes one. So nothing is read from one job alone. The configuration is composed for every combination of
-the options of configuration groups, and in each of them every other parameter takes its options, or the middle and
-both ends of its range.
+One option may change several keys: a preset sets batch size and horizon, an interpolation follows a value, a resolver
+computes one. So reading a single job is not enough. The configuration is composed for every combination of the options
+of configuration groups. In each of them, every other parameter takes all its options, or the middle and both ends of
+its range.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from lightning_hwtune.sweep.search import Search
 __all__ = ["Facts", "Jobs", "Seen", "group_options", "select", "text_of"]
 
 T = TypeVar("T")
-_MAX_OPTIONS = 100  # more are numbers of a range rather than cases
-_MAX_COMBINATIONS = 24  # of group options; a composition takes about 0.1 s
+_MAX_OPTIONS = 100  # with more options, it is a range of numbers and not a list of cases
+_MAX_COMBINATIONS = 24  # of group options; composing one takes about 0.1 s
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the sweep reads of one job.
+    """The values that the sweep reads from one job.
 
     Attributes:
-        values: of each key that was asked for; None if the job has it not, or has it only when it runs.
-        monitors: what the app's callbacks watch.
+            values: the value of each requested key; None if the job does not have it, or has it only while it runs.
+            monitors: the metrics that the app's callbacks monitor.
     """
 
     values: Mapping[str, Any]
@@ -49,7 +49,7 @@ class Facts:
 @final
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The facts of one job. `options`: the searched values by which it was composed."""
+    """The facts of one job. `options`: the values of the searched parameters with which it was composed."""
 
     options: Mapping[str, Any]
     facts: Facts
@@ -61,9 +61,10 @@ class Jobs:
     """The jobs of a sweep.
 
     Attributes:
-        example: one job in full, with a middle value of each parameter. seen: the facts of many, the example's first.
-        options: of each option of a configuration group, the values that the app's configuration has with it and not
-            with the example's option, as they are written.
+            example: one complete job, with a middle value for each parameter.
+            seen: the facts of many jobs, those of the example first.
+            options: for each option of a configuration group, the values that differ from the example's configuration,
+                as they are written.
     """
 
     example: DictConfig
@@ -75,7 +76,10 @@ class Jobs:
         """Composes the jobs.
 
         Args:
-            loader: Hydra's. config: composed for the multirun. keys: whose values are read of each job.
+                loader: Hydra's configuration loader.
+                config: the configuration composed for the multirun.
+                search: the searched parameters.
+                keys: the keys to read from each job.
 
         Raises:
             ArgumentError: a job cannot be composed.
@@ -100,13 +104,13 @@ class Jobs:
         return cls(example, tuple(seen), {name: found for name, found in options.items() if found})
 
     def shared(self, read: Callable[[Facts], T], argument: str, allowed: str, hint: str) -> T:
-        """Return what all jobs have in common.
+        """Return the value that all jobs have in common.
 
         Args:
-            read: takes it from the facts of a job; it is compared by `==`.
+                read: returns the value for the facts of a job; values are compared with `==`.
 
         Raises:
-            ArgumentError: two jobs differ; the message says in which parameters.
+                ArgumentError: two jobs differ; the message names the parameters in which they differ.
         """
         first = self.seen[0]
         value = read(first.facts)
@@ -124,7 +128,7 @@ class Jobs:
 
 
 def select(config: DictConfig, key: str | None) -> Any:
-    """Return a value of a configuration; None if it is not there, or has a value in a running job only."""
+    """Return a value of a configuration; None if it does not exist, or has a value only in a running job."""
     if key is None:
         return None
     try:
@@ -134,12 +138,12 @@ def select(config: DictConfig, key: str | None) -> Any:
 
 
 def text_of(job: DictConfig) -> str:
-    """Return the app's part of a job's configuration as YAML, with interpolations as they are written."""
+    """Return the app's part of a job's configuration as YAML, with unresolved interpolations."""
     return OmegaConf.to_yaml(OmegaConf.masked_copy(job, [str(key) for key in job if key != "hydra"]))
 
 
 def group_options(loader: Any, name: str) -> list[str]:
-    """Return the options of a configuration group; none if the name is that of a value."""
+    """Return the options of a configuration group; empty if the name is not a group."""
     found: list[str] = loader.get_group_options(name.partition("@")[0])
     return found
 
@@ -148,7 +152,7 @@ def group_options(loader: Any, name: str) -> list[str]:
 
 
 def _combinations(groups: Sequence[str], middle: Mapping[str, Any], search: Search) -> Iterator[dict[str, Any]]:
-    """Yield the options of the groups to compose: all combinations if they are few, else one change at a time."""
+    """Yield the combinations of group options to compose: all if they are few, otherwise one change at a time."""
     of_middle = {name: middle[name] for name in groups}
     lists = [_points(search.parameters[name], middle[name]) for name in groups]
     if math.prod(map(len, lists)) <= _MAX_COMBINATIONS:
@@ -162,7 +166,7 @@ def _combinations(groups: Sequence[str], middle: Mapping[str, Any], search: Sear
 
 
 def _points(parameter: Parameter, middle: Any) -> list[Any]:
-    """Return the values that stand for a parameter: the middle one first, then all options, or both ends."""
+    """Return the values to try for a parameter: the middle one first, then all options or both ends."""
     n = parameter.n_values
     if n is not None and n <= _MAX_OPTIONS and not isinstance(parameter, Float):
         points = list(parameter.levels())
@@ -174,9 +178,9 @@ def _points(parameter: Parameter, middle: Any) -> list[Any]:
 def _with_others(
     job: DictConfig, values: Mapping[str, Any], search: Search, groups: Sequence[str], keys: Sequence[str]
 ) -> Iterator[Seen]:
-    """Yield the facts of a job with one parameter changed, for each that is no group.
+    """Yield the facts of a job with one parameter changed, for each parameter that is not a configuration group.
 
-    A value changes nothing in the list of files that are composed, so it is written into the job as it is.
+    A value does not change which files are composed, so it is written directly into the job.
     """
     for name, parameter in search.parameters.items():
         if name in groups:
@@ -184,7 +188,7 @@ def _with_others(
         points, changed = _points(parameter, values[name]), copy.deepcopy(job)
         for point in points[1:]:
             override = OverridesParser.create().parse_override(search.keys[name].override(point))
-            if isinstance(override.value(), dict):  # it is merged, and would leave its keys behind
+            if isinstance(override.value(), dict):  # a mapping is merged, so its keys would be left behind
                 changed = copy.deepcopy(job)
             _write(changed, override)
             yield Seen({**values, name: point}, _facts(changed, keys))
@@ -194,7 +198,7 @@ def _write(job: DictConfig, override: Override) -> None:
     """Write a value into a configuration.
 
     Raises:
-        ArgumentError: the configuration does not take it.
+            ArgumentError: the configuration does not accept the value.
     """
     try:
         with flag_override(job, ["struct", "readonly"], [False, False]):
@@ -212,7 +216,7 @@ def _facts(job: DictConfig, keys: Sequence[str]) -> Facts:
 
 
 def _difference(example: DictConfig, job: DictConfig, searched: Mapping[str, Any]) -> dict[str, Any]:
-    """Return dotted name -> value, as written, of all that a job has and the example has not."""
+    """Return dotted name -> value (as written) for everything that the job has and the example does not have."""
     base, other = _leaves(example), _leaves(job)
     return {
         name: value

@@ -1,6 +1,6 @@
-"""What an app's configuration says of its training: what its callbacks monitor, and whether it has a Trainer.
+"""What an app's configuration says about its training: what its callbacks monitor, and whether it has a Trainer.
 
-The monitor is the metric that decides at the rungs where the user names none.
+The monitored metric is the one compared at the rungs if the user names no other.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MODES = {"minimize": "min", "min": "min", "maximize": "max", "max": "max"}
 @final
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """What a callback of the app watches. `where`: the callback's key in the configuration."""
+    """A metric that a callback of the app monitors. `where`: the callback's key in the configuration."""
 
     metric: str
     mode: str
@@ -31,13 +31,13 @@ class Monitor:
 
 
 def directions(value: Any) -> list[str]:
-    """Returns "min" or "max" for each value that the app returns, of the Optuna sweeper's `direction`.
+    """Returns "min" or "max" for each value that the app returns, from the Optuna sweeper's `direction`.
 
     Raises:
-        ArgumentError: it is something else.
+            ArgumentError: `direction` has another value.
     """
     words = value if isinstance(value, list) else ["minimize" if value is None else value]
-    names = [getattr(word, "name", word) for word in words]  # the Optuna sweeper has an enumeration
+    names = [getattr(word, "name", word) for word in words]  # the Optuna sweeper uses an enumeration
     modes = [_MODES.get(name) if isinstance(name, str) else None for name in names]
     if not modes or None in modes:
         raise ArgumentError("hydra.sweeper.direction", value, "minimize, maximize, or a list of these")
@@ -45,7 +45,7 @@ def directions(value: Any) -> list[str]:
 
 
 def monitors(config: DictConfig) -> list[Monitor]:
-    """Returns what the app's callbacks watch: every `ModelCheckpoint`'s first, then every `EarlyStopping`'s."""
+    """Returns what the app's callbacks monitor: every `ModelCheckpoint` first, then every `EarlyStopping`."""
     plain = OmegaConf.to_container(config, resolve=False)
     found = [(name, path) for path, node in _nodes(plain, "") if (name := _callback(node)) is not None]
     found.sort(key=lambda pair: _CALLBACKS.index(pair[0]))
@@ -54,7 +54,7 @@ def monitors(config: DictConfig) -> list[Monitor]:
 
 
 def has_trainer(config: DictConfig, max_epochs_key: str) -> bool:
-    """Return whether an app's configuration shows that it trains with Lightning, whose fits a check can shorten."""
+    """Return whether an app's configuration has a Lightning Trainer, whose fits a check can shorten."""
     plain = OmegaConf.to_container(config, resolve=False)
     targets = (str(node.get("_target_", "")) for _, node in _nodes(plain, ""))
     return _get(config, max_epochs_key) is not None or any(target.endswith(".Trainer") for target in targets)
@@ -66,7 +66,7 @@ def _callback(node: Mapping[str, Any]) -> str | None:
 
 
 def _nodes(node: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yields every mapping below a node with its path; Hydra's own are none of the app's."""
+    """Yields every mapping below a node with its path; Hydra's own nodes are left out."""
     if isinstance(node, Mapping):
         yield path, node
         items = [(f"{path}.{key}" if path else str(key), value) for key, value in node.items()]
@@ -82,5 +82,5 @@ def _nodes(node: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _get(config: DictConfig, path: str) -> Any:
     try:
         return OmegaConf.select(config, path)
-    except OmegaConfBaseException:  # an interpolation that has a value in a job only
+    except OmegaConfBaseException:  # an interpolation that has a value only in a job
         return None

@@ -1,4 +1,4 @@
-"""`optimization_results.yaml`: what the sweep found, in the shape that the Optuna sweeper gives it, and where it is."""
+"""`optimization_results.yaml`: the results of the sweep in the Optuna sweeper's format, and the checkpoints' paths."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["results", "write_results"]
 
 
 def results(state: StudyState, study_dir: Path, sweep_dir: Path) -> dict[str, Any]:
-    """Return the best trial of one objective, or the front of several, over fully trained trials.
+    """Return the best fully trained trial for one objective, or the front for several objectives.
 
-    Checkpoints are paths from the sweep's directory; None where the study keeps none.
+    Checkpoint paths are relative to the sweep's directory; None if the study does not keep the checkpoint.
     """
     found = front_records(state)
     names = state.spec.objectives.names
@@ -35,7 +35,7 @@ def results(state: StudyState, study_dir: Path, sweep_dir: Path) -> dict[str, An
 
 
 def write_results(state: StudyState, study_dir: Path, sweep_dir: Path) -> Path:
-    """Write the file whole or not at all; return its path."""
+    """Write the file, completely or not at all; return its path."""
     path = sweep_dir / "optimization_results.yaml"
     part = path.with_suffix(".part")
     OmegaConf.save(OmegaConf.create(results(state, study_dir, sweep_dir)), part)
@@ -44,7 +44,7 @@ def write_results(state: StudyState, study_dir: Path, sweep_dir: Path) -> Path:
 
 
 def _place(record: Mapping[str, Any], study_dir: Path, sweep_dir: Path) -> dict[str, Any]:
-    """Return which trial it is, how many devices it trained on, and where its weights are."""
+    """Return the trial's number, its number of devices, and the path of its checkpoint."""
     saved = record["checkpoint"]
     checkpoint = None if saved is None else os.path.relpath(study_dir / saved, sweep_dir)
     return {"trial": record["trial_id"], "devices": record["devices"], "checkpoint": checkpoint}

@@ -1,4 +1,4 @@
-"""The Hydra callback in a segment's process: gives each device its batches, and sees what `main` returned and where."""
+"""The Hydra callback in a segment's process: sets each device's batch size, and records the value of `main`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from lightning_hwtune.sweep.batch_size import BatchSize
 __all__ = ["TARGET", "RefusedJob", "Returned", "ReturnedValue", "expect"]
 
 TARGET = f"{__name__}.ReturnedValue"
-"""For `hydra.callbacks`."""
+"""The import path for `hydra.callbacks`."""
 
 
 @final
 class RefusedJob(BaseException):
-    """A job's configuration cannot be trained; no `Exception`, since Hydra makes a warning of a callback's."""
+    """A job's configuration cannot be trained. Not an `Exception`: Hydra turns those of a callback into warnings."""
 
     def __init__(self, error: ArgumentError) -> None:
         self.error = error
@@ -32,12 +32,13 @@ class RefusedJob(BaseException):
 @final
 @dataclass(slots=True)
 class Returned:
-    """What becomes of one call of the app.
+    """The result of one call of the app.
 
     Attributes:
-        note_dir: a file that is to hold the job's directory; None for nowhere.
-        batch_size: what the job divides among its devices; None for nothing.
-        is_there: whether `main` returned at all. value: what it returned.
+            note_dir: a file in which to store the job's directory; None = do not store it.
+            batch_size: how to divide the job's batch size among its devices; None = do not divide it.
+            is_there: whether `main` returned at all.
+            value: what `main` returned.
     """
 
     note_dir: Path | None = None
@@ -50,7 +51,7 @@ _expected: Returned | None = None
 
 
 def expect(note_dir: Path | None, batch_size: BatchSize | None) -> Returned:
-    """Return where the next call's result will be found."""
+    """Return the object that will contain the result of the next call."""
     global _expected
     _expected = Returned(note_dir, batch_size)
     return _expected
@@ -58,13 +59,13 @@ def expect(note_dir: Path | None, batch_size: BatchSize | None) -> Returned:
 
 @final
 class ReturnedValue(Callback):
-    """Hydra makes it from the app's command line."""
+    """The callback, which Hydra creates from the app's command line."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Give each device its share of the batch size, before Hydra copies the configuration for `main`.
+        """Set each device's share of the batch size, before Hydra copies the configuration for `main`.
 
         Raises:
-            RefusedJob: the devices do not divide it.
+                RefusedJob: the batch size cannot be divided among the devices.
         """
         if _expected is not None and _expected.batch_size is not None:
             try:
@@ -73,12 +74,12 @@ class ReturnedValue(Callback):
                 raise RefusedJob(error) from error
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Notes the directory that Hydra chose, as seen from the sweep's."""
+        """Stores the directory that Hydra chose, relative to the sweep's."""
         if _expected is not None and _expected.note_dir is not None:
             chosen = os.path.relpath(config.hydra.runtime.output_dir, config.hydra.sweep.dir)
             _expected.note_dir.write_text(chosen, encoding="utf-8")
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Takes the value; an exception goes its own way."""
+        """Records the returned value; an exception is raised elsewhere."""
         if _expected is not None and job_return.status is JobStatus.COMPLETED:
             _expected.is_there, _expected.value = True, job_return.return_value

@@ -1,6 +1,6 @@
-"""A multirun as a study: what Hydra hands the sweeper, put together and run.
+"""Runs a multirun as a study, from what Hydra passes to the sweeper.
 
-The order matters: everything that can be wrong is found before the first directory is made.
+The order matters: all errors that can be found early are found before the first directory is created.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ __all__ = ["run_sweep"]
 log = logging.getLogger(__name__)
 
 _APP_CONFIG = "app_config.yaml"
-_APP_OPTIONS = "app_options.yaml"  # what each option of a configuration group brings besides
+_APP_OPTIONS = "app_options.yaml"  # the further values that each option of a configuration group sets
 _RANKS = ("LOCAL_RANK", "RANK", "SLURM_PROCID")
 _DROPPED = ("hydra.mode", "hydra.run.dir")
 _PRELOAD = ("hydra", "hydra._internal.hydra", "hydra.experimental.callback", "lightning_hwtune.sweep.app")
@@ -69,11 +69,11 @@ def run_sweep(
     """Runs or continues the sweep.
 
     Args:
-        arguments: the app's overrides, of the command line.
-        config: composed for the multirun, with the node `hydra`.
+            arguments: the app's overrides from the command line.
+            config: the configuration composed for the multirun, including the node `hydra`.
 
     Raises:
-        CompactHydraException: what Hydra tells without a traceback.
+            CompactHydraException: an error that Hydra prints without a traceback.
     """
     contextvars.copy_context().run(_run_sweep, arguments, config, hydra_context, task_function)
 
@@ -94,11 +94,11 @@ def _run_sweep(
 @final
 @dataclass(slots=True)
 class _Sweep:
-    """A sweep that is ready to begin.
+    """A sweep that is ready to start.
 
     Attributes:
-        reason: why it is judged by what it is judged by.
-        is_checked: whether the app is run on shortened epochs first; without a Trainer nothing can be shortened.
+            reason: why these objectives are used.
+            is_checked: whether the app runs with shortened epochs first; without a Trainer nothing can be shortened.
     """
 
     given: SweepSettings
@@ -146,7 +146,7 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
     for file, text in ((_APP_CONFIG, text_of(jobs.example)), (_APP_OPTIONS, OmegaConf.to_yaml(jobs.options))):
         if file == _APP_CONFIG or jobs.options:
             refuse_changed(study, file, text, searched=search.parameters, storage=settings.storage)
-    given_to_hydra = unresolved(config.hydra.overrides, "hydra")  # what they refer to has its value in a job
+    given_to_hydra = unresolved(config.hydra.overrides, "hydra")  # interpolations in them have a value only in a job
     app = HydraApp(
         command=command,
         hydra=tuple(text for text in given_to_hydra if not text.lstrip("+~").startswith(_DROPPED)),
@@ -181,7 +181,7 @@ def _dirs(config: DictConfig, job: DictConfig, sweep_dir: Path) -> JobDirs:
 
 
 def _keys_read(given: SweepSettings) -> list[str]:
-    """Return the app's keys whose values the sweep reads of each job."""
+    """Return the app's keys that the sweep reads from each job."""
     keys = [given.own["devices_key"], given.own["max_epochs_key"], max_steps_key(given.own["max_epochs_key"])]
     batch_size_key = given.own.get("batch_size_key")
     return [*keys, batch_size_key] if batch_size_key is not None else keys
@@ -191,7 +191,8 @@ def _judges(given: SweepSettings, search: Search, jobs: Jobs) -> tuple[list[Any]
     """Return objectives, scheduler and the reason for them; no objectives if only the returned value is known.
 
     Raises:
-        ArgumentError: jobs differ in what is compared or how long they train, or nobody says how long that is.
+            ArgumentError: jobs have different metrics or training lengths, or the training length is not given
+                anywhere.
     """
     hint = "Name what all trials are compared by: hydra.sweeper.hwtune.objectives=[{metric: val/loss, mode: min}]."
     objectives = jobs.shared(
@@ -217,7 +218,7 @@ def _value_objectives(given: SweepSettings, jobs: Jobs) -> list[Any]:
 
 
 def _executor(sweep: _Sweep, hydra_context: HydraContext, task_function: TaskFunction) -> str | Batches:
-    """Returns what trains the segments: processes of our own, or the launcher that the user has chosen."""
+    """Returns what trains the segments: our own processes, or the launcher that the user has chosen."""
     if is_ours(sweep.config):
         return "local"
     app, config = sweep.app, copy.deepcopy(sweep.config)
@@ -244,7 +245,7 @@ def _run(sweep: _Sweep, executor: str | Batches) -> None:
     failed: StudyFailedError | None = None
     try:
         sweep.study.run(**options, check=sweep.is_checked)
-    except StudyFailedError as error:  # what the others found is written all the same
+    except StudyFailedError as error:  # the results of the other trials are written nevertheless
         failed = error
     except (KeyboardInterrupt, SystemExit) as stop:
         log.info("interrupted; what was reported is kept. To continue, run the same command again.")
@@ -258,7 +259,7 @@ def _run(sweep: _Sweep, executor: str | Batches) -> None:
 
 
 def _refuse_groups(study: Study, config: DictConfig) -> None:
-    """Refuses trials of several devices where a launcher makes the processes."""
+    """Refuses trials on several devices if a launcher creates the processes."""
     counts = study.spec.allocation.counts
     if max(counts) > 1:
         hint = "Leave hydra/launcher out: the sweeper's own processes train on several devices of this host."
@@ -267,9 +268,9 @@ def _refuse_groups(study: Study, config: DictConfig) -> None:
 
 
 def _refuse_shadow_copies(environ: Mapping[str, str]) -> None:
-    """Refuses to sweep as one rank of a group: every rank would run all trials."""
+    """Refuses to sweep as one of several ranks, because every rank would run all trials."""
     found = {name: environ[name] for name in _RANKS if name in environ}
-    if found.get("SLURM_PROCID") == "0":  # so it is in every batch script
+    if found.get("SLURM_PROCID") == "0":  # every batch script has this value
         del found["SLURM_PROCID"]
     if found:
         hint = "The sweep itself is one process; it starts the ranks of each trial. Start it without torchrun or srun."

@@ -1,6 +1,6 @@
-"""The search of a multirun: Hydra's overrides, read into parameters, fixed overrides, and back into command lines.
+"""The search of a multirun: Hydra's overrides, converted to parameters and fixed overrides, and back to overrides.
 
-The texts are parsed by Hydra itself. A key keeps its `+` or `++` for the command line, but not in the parameter's name.
+Hydra itself parses the text. A key keeps its `+` or `++` for the command line, but not in the name of the parameter.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ _MAX_LETTERS, _MAX_DEPTH = 20_000, 30
 @final
 @dataclass(frozen=True, slots=True)
 class Key:
-    """How a parameter is written on the app's command line.
+    """How to write a parameter on the app's command line.
 
     Attributes:
         text: the key, with its `+` or `++`.
-        options: of a choice, each option and its text; other values are numbers and written as such.
+            options: for a choice, each option and its text; other values are numbers and are written as they are.
     """
 
     text: str
     options: tuple[tuple[Any, str], ...] = ()
 
     def override(self, value: Any) -> str:
-        """Returns the override that gives the app this value."""
+        """Returns the override that sets this value."""
         for option, text in self.options:
             if option_key(option) == option_key(value):
                 return f"{self.text}={text}"
@@ -63,12 +63,14 @@ class Key:
 @final
 @dataclass(slots=True)
 class Search:
-    """What a multirun's overrides say.
+    """The content of a multirun's overrides.
 
     Attributes:
-        parameters: name -> what it may be. keys: name -> how it is written; of the same names.
-        fixed: name -> the override, for keys with one value; a deletion goes by its name with the `~`, so that the key
-            may come back after it. notes: lines for the user.
+            parameters: name -> parameter.
+            keys: name -> how the parameter is written, with the same names.
+            fixed: name -> override, for keys with one value. A deletion is stored under the name with its `~`, so that
+                the key may be added again after it.
+            notes: lines to print for the user.
     """
 
     parameters: dict[str, Parameter] = field(default_factory=dict)
@@ -77,18 +79,18 @@ class Search:
     notes: list[str] = field(default_factory=list)
 
     def overrides(self, config: Mapping[str, Any]) -> list[str]:
-        """Returns the app's overrides for a configuration: the fixed ones, then the parameters'."""
+        """Returns the app's overrides for a configuration: first the fixed ones, then those of the parameters."""
         return [*self.fixed.values(), *(self.keys[name].override(value) for name, value in config.items())]
 
 
 def read_search(params: Mapping[str, Any] | None, arguments: Sequence[str], config_loader: Any = None) -> Search:
-    """Reads `hydra.sweeper.params` and the command line, which wins.
+    """Reads `hydra.sweeper.params` and the command line, which takes precedence.
 
     Args:
-        config_loader: Hydra's; it finds the options of `glob`.
+            config_loader: Hydra's loader, which finds the options of `glob`.
 
     Raises:
-        ArgumentError: a text is no override, or its range cannot be searched.
+            ArgumentError: a text is not an override, or its range cannot be searched.
     """
     parser = OverridesParser.create(config_loader=config_loader)
     search = Search()
@@ -105,16 +107,16 @@ def read_search(params: Mapping[str, Any] | None, arguments: Sequence[str], conf
 
 
 def _written(key: str, value: Any) -> str:
-    """Returns a key and value of a configuration file as an override."""
+    """Returns a key and a value from a configuration file as an override."""
     with reading("hydra.sweeper.params", value, "plain values"):
         return f"{key}={_plain(value)}"
 
 
 def _check_size(text: str) -> None:
-    """Refuses what Hydra's parser, which calls itself for each bracket, does not answer in a second or two.
+    """Refuses text for which Hydra's recursive parser would take more than a second or two.
 
     Raises:
-        ValueError: the text is too long, or nested too deep.
+            ValueError: the text is too long, or nested too deeply.
     """
     if len(text) > _MAX_LETTERS:
         raise ValueError(f"an override of more than {_MAX_LETTERS:,} letters; use interval or range for long lists")
@@ -124,17 +126,17 @@ def _check_size(text: str) -> None:
 
 
 def quoted(text: str) -> str:
-    """Returns a text as a value that Hydra takes for exactly this text; interpolations stay what they are."""
+    """Returns a text quoted so that Hydra reads exactly this text; interpolations are kept."""
     return QuotedString(text, Quote.single).with_quotes()
 
 
 def _plain(value: Any) -> str:
-    """Returns a value of a configuration file as override text."""
+    """Returns a value from a configuration file as the text of an override."""
     return value if isinstance(value, str) else Override._get_value_element_as_str(value)
 
 
 def _take(search: Search, override: Override) -> None:
-    """Adds an override, which takes the place of an earlier one of its name."""
+    """Adds an override, which replaces an earlier one with the same name."""
     name = override.key_or_group if override.package is None else f"{override.key_or_group}@{override.package}"
     prefix = _forget(search, name)
     if override.is_delete():
@@ -165,9 +167,9 @@ def _take(search: Search, override: Override) -> None:
 
 
 def _forget(search: Search, name: str) -> str:
-    """Drops what was said of a key before, except that it is deleted first; returns the `+` or `++` that it had.
+    """Drops earlier overrides of a key, except a deletion; returns the `+` or `++` that the key had.
 
-    Without it the app could not be given the key at all.
+    Without this prefix, the key could not be added to the app's configuration.
     """
     key = search.keys.pop(name, None)
     text = search.fixed.pop(name, "") if key is None else key.text
@@ -186,7 +188,7 @@ def _interval(name: str, sweep: IntervalSweep) -> Parameter:
 
 
 def _range(name: str, sweep: RangeSweep) -> Parameter:
-    """A range as Python has it: without its end."""
+    """Converts a range, which excludes its end as in Python."""
     values = sweep.range()
     try:
         if isinstance(values, range) and values and values[0] != values[-1]:
@@ -198,7 +200,7 @@ def _range(name: str, sweep: RangeSweep) -> Parameter:
 
 
 def _choice(name: str, override: Override, is_shuffled: bool) -> tuple[Choice, Iterable[tuple[Any, str]]]:
-    """A list; options that are no plain values go by their text."""
+    """Converts a list; options that are not plain values are represented by their text."""
     elements = _elements(override)
     texts = [Transformer.str(element) for element in elements]
     options = [_option(element, text) for element, text in zip(elements, texts, strict=True)]
@@ -209,7 +211,7 @@ def _choice(name: str, override: Override, is_shuffled: bool) -> tuple[Choice, I
 
 
 def _elements(override: Override) -> list[Any]:
-    """Returns a list's elements in the order in which they are written: a study knows its space by it."""
+    """Returns a list's elements in the order in which they are written, because the order identifies the space."""
     sweep = override.value()
     if isinstance(sweep, ChoiceSweep):
         return list(sweep.list)
@@ -218,10 +220,10 @@ def _elements(override: Override) -> list[Any]:
 
 
 def _bounded(name: str, values: Iterable[Any]) -> list[Any]:
-    """Returns the values of a list that is written as a range.
+    """Returns the values of a range as a list.
 
     Raises:
-        ArgumentError: they are more than anybody lists.
+            ArgumentError: there are more values than a list may have.
     """
     found = list(itertools.islice(values, _MAX_LISTED + 1))
     if len(found) > _MAX_LISTED:
@@ -241,10 +243,10 @@ def _located(name: str, error: ArgumentError) -> ArgumentError:
 
 
 def as_devices(name: str, parameter: Parameter) -> NumDevices:
-    """Returns a parameter of whole numbers as one of device counts.
+    """Returns a parameter with integer values as a parameter of device counts.
 
     Raises:
-        ArgumentError: it has other values.
+            ArgumentError: the parameter has other values.
     """
     is_countable = (parameter.n_values or _MAX_LISTED) < _MAX_LISTED
     values = list(parameter.levels()) if is_countable and not isinstance(parameter, Float) else []

@@ -1,4 +1,4 @@
-"""The node `hydra.sweeper`, read: what the sweep is, in the terms of a study."""
+"""Reads the node `hydra.sweeper`: the settings of the sweep, expressed as settings of a study."""
 
 from __future__ import annotations
 
@@ -29,17 +29,19 @@ _OF_APP = ("ckpt_path_key", "devices_key", "batch_size_key", "max_epochs_key")
 _HORIZON = ("max_epochs", "max_steps", "max_samples")
 _OWN = ("_target_", "_recursive_", "defaults", "direction", "storage", "study_name", "n_trials", "n_jobs",
         "max_failure_rate", "params", "custom_search_space", "hwtune")  # fmt: skip
-_RETURNED = "returned"  # for `objectives`: what the app returns is all that counts
-_TRAIN = "lightning_hwtune.sweep.app:HydraApp"  # what a study file would name
+_RETURNED = "returned"  # value of `objectives`: only what the app returns counts
+_TRAIN = "lightning_hwtune.sweep.app:HydraApp"  # as a study file would name it
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class SweepSettings:
-    """The node's values, checked as far as they can be without the app.
+    """The node's values, checked as far as possible without the app.
 
     Attributes:
-        node: the keys of the Optuna sweeper. own: those of `hwtune`. notes: lines for the user.
+            node: the keys of the Optuna sweeper.
+            own: the keys of `hwtune`.
+            notes: lines to print for the user.
     """
 
     node: Mapping[str, Any]
@@ -51,7 +53,7 @@ class SweepSettings:
         """Reads the node.
 
         Raises:
-            ArgumentError, RenamedArgumentError: a value that is not allowed, or an unknown key of `hwtune`.
+                ArgumentError, RenamedArgumentError: a value is not allowed, or a key of `hwtune` is unknown.
         """
         data = plain_data(node, "hydra.sweeper")
         _read_forms("hydra.sweeper.", data, FORMS["sweeper"])
@@ -64,12 +66,12 @@ class SweepSettings:
 
     @property
     def params(self) -> Mapping[str, Any]:
-        """The search space of the configuration."""
+        """The search space in the configuration."""
         return self.node.get("params") or {}
 
     @property
     def n_jobs(self) -> int | None:
-        """The most trials at one time; None for all that the pool carries."""
+        """Maximum number of trials at the same time; None = as many as the pool has room for."""
         given = self.node.get("n_jobs")
         return None if given in (None, -1) else given
 
@@ -81,10 +83,11 @@ class SweepSettings:
     def digest(
         self, space: SearchSpace, objectives: list[Any], scheduler: Mapping[str, Any], fixed: Sequence[str]
     ) -> str:
-        """Return what tells the command from others, for a study that the user has not named.
+        """Return a digest that identifies the command, for a study that the user has not named.
 
         Args:
-            fixed: what all trials share of the command line: overrides, and flags that choose a configuration.
+                fixed: the parts of the command line that all trials share: overrides, and flags that choose a
+                    configuration.
         """
         content = [space.to_dict(), objectives, dict(scheduler), list(fixed)]
         return hashlib.blake2b(json.dumps(content, default=str).encode(), digest_size=4).hexdigest()
@@ -92,7 +95,7 @@ class SweepSettings:
     def study(
         self, name: str, space: SearchSpace, objectives: list[Any], scheduler: Mapping[str, Any]
     ) -> StudySettings:
-        """Return the sweep as a study file would say it. `name`: of a study that the user has not named."""
+        """Return the sweep as the settings of a study. `name`: the study's name if the user gave none."""
         rate, n_trials = self.node.get("max_failure_rate"), self.node["n_trials"]
         rated = {} if rate is None else {"max_failures": math.floor(rate * n_trials) + 1}
         return StudySettings.from_dict(
@@ -111,10 +114,10 @@ class SweepSettings:
         )
 
     def objectives(self, watched: Sequence[Monitor]) -> tuple[list[Any], str]:
-        """Return the objectives, empty if only what the app returns counts, and the reason in words.
+        """Return the objectives, which are empty if only the app's returned value counts, and the reason as text.
 
         Raises:
-            ArgumentError: `direction` is not that of any metric which the app watches.
+                ArgumentError: `direction` differs from that of every metric that the app monitors.
         """
         given = self.own.get("objectives")
         if given == _RETURNED:
@@ -139,7 +142,7 @@ class SweepSettings:
         raise ArgumentError("hydra.sweeper.direction", self.node["direction"], allowed, hint=hint)
 
     def check_directions(self, objectives: Objectives) -> None:
-        """Refuses a `direction` unlike that of the metrics: what the app returns would be taken for something else."""
+        """Refuses a `direction` that differs from that of the metrics, since returned values would be misread."""
         modes = [item.mode for item in objectives if not item.is_measured]
         if self.node.get("direction") is not None and self.modes != modes:
             names = ", ".join(f"{item.name} ({item.mode})" for item in objectives if not item.is_measured)
@@ -147,19 +150,19 @@ class SweepSettings:
             raise ArgumentError("hydra.sweeper.direction", self.node["direction"], f"that of {names}", hint=hint)
 
     def value_objectives(self, watched: Sequence[Monitor] = ()) -> list[Any]:
-        """Return objectives for what the app returns, where nothing is known of it but its direction.
+        """Return objectives for the app's returned values, when only their direction is known.
 
-        Where that is not given either, it is that of the metric which the app watches.
+        If no direction is given either, it is that of the metric that the app monitors.
         """
         modes = [watched[0].mode] if watched and self.node.get("direction") is None else self.modes
         names = ["value"] if len(modes) == 1 else [f"value_{index}" for index in range(len(modes))]
         return [{"metric": name, "mode": mode} for name, mode in zip(names, modes, strict=True)]
 
     def scheduler(self, horizon: int | None, key: str) -> dict[str, Any] | None:
-        """Returns the scheduler, with the app's own horizon; None if nobody knows one.
+        """Returns the scheduler, with the app's own horizon; None if no horizon is known.
 
         Raises:
-            ArgumentError: the scheduler's horizon is not the app's.
+                ArgumentError: the scheduler and the app have different horizons.
         """
         given = self.own.get("scheduler") or "asha"
         horizons = {name: self.own[name] for name in _HORIZON if self.own.get(name) is not None}
@@ -190,7 +193,7 @@ HYDRA_SPELLING = Spelling(
     },
     absent=("executor", "check", "progress"),
 )
-"""How messages write the settings of a sweep."""
+"""How messages spell the settings of a sweep."""
 
 _INSTEAD = {
     "sampler": ": hydra.sweeper.hwtune.searcher says what is tried next",
@@ -200,7 +203,7 @@ _INSTEAD = {
 
 
 def _read_forms(where: str, data: dict[str, Any], forms: Mapping[str, Form]) -> None:
-    """Reads the values that have a form, in place."""
+    """Converts, in place, the values that have a form."""
     for name, form in forms.items():
         if name in data:
             data[name] = form.read(f"{where}{name}", data[name])

@@ -1,7 +1,7 @@
-"""The name of a study that the user has not named: the job's and what is searched, such as `train-lr-devices`.
+"""The default name of a study, made of the job and the searched parameters, such as `train-lr-devices`.
 
-The same command continues the same study. So the command's digest lies in the study's folder, and another command of
-the same words gets the next number: `train-lr-devices-2`.
+The same command continues the same study. So the command's digest is stored in the study's folder, and another command
+with the same words gets the next number: `train-lr-devices-2`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ _MAX_LENGTH = 60
 
 
 def default_name(folder: Path, job: str, searched: Iterable[str], digest: str) -> str:
-    """Return the name for a command: that of its study if it has one, else a new one.
+    """Return the name for a command: that of its existing study, otherwise a new one.
 
     Args:
-        folder: of all studies. job: Hydra's name of the job. searched: dotted names of the parameters.
-        digest: of the command.
+            folder: the folder with all studies.
+            job: Hydra's name of the job.
+            searched: dotted names of the parameters.
+            digest: digest of the command.
     """
-    earlier = f"{job}-{digest}"  # what studies were called before names had words
+    earlier = f"{job}-{digest}"  # the default name in earlier versions
     if (folder / earlier).exists():
         return earlier
     words = [re.sub(r"[^A-Za-z0-9_]", "_", re.split(r"[./]", name)[-1]) for name in searched]
@@ -41,7 +43,7 @@ def default_name(folder: Path, job: str, searched: Iterable[str], digest: str) -
 
 
 def keep_digest(study_dir: Path, digest: str) -> None:
-    """Keep a command's digest in the folder of its study."""
+    """Store a command's digest in the folder of its study."""
     if _digest(study_dir) is None:
         make_folder(study_dir)
         write_whole(study_dir / _FILE, digest)

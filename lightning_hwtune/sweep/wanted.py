@@ -1,8 +1,9 @@
-"""A launcher's job ends with the sweep that ordered it: nobody else could stop it, and its trial continues elsewhere.
+"""Ends a launcher's job with the sweep that ordered it: nothing else could stop it, and its trial continues elsewhere.
 
-The sweep takes its orders back when it ends. One that was killed cannot: jobs of the same host then miss its process,
-jobs of other hosts train on until the next run of the sweep finds their orders. A job that ends so ends the programs
-that it has started. A worker that a launcher keeps for further jobs ends with the sweep, too.
+The sweep withdraws its orders when it ends. A killed sweep cannot do this. Then jobs on the same host notice that its
+process is gone, and jobs on other hosts train on until the next run of the sweep finds their orders. A job that ends
+this way also ends the programs that it has started. A worker that a launcher keeps for further jobs ends with the
+sweep, too.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _followed: set[SweepProcess] = set()
 @final
 @dataclass(frozen=True, slots=True)
 class SweepProcess:
-    """Which process ordered a job. `birth`: tells it from others of the same number."""
+    """The process that ordered a job. `birth` distinguishes it from other processes with the same number."""
 
     pid: int
     birth: str
@@ -41,7 +42,7 @@ class SweepProcess:
         return cls(os.getpid(), birth_of(os.getpid()))
 
     def wants(self, order: Path) -> bool:
-        """Tells whether the sweep still waits for the job of this order, as far as can be seen from here."""
+        """Return whether the sweep still waits for the job of this order, as far as can be seen from here."""
         return order.exists() and is_alive(self.pid, self.birth) is not False
 
     @contextlib.contextmanager
@@ -49,16 +50,16 @@ class SweepProcess:
         """Kills this process within a second after the sweep has stopped waiting for it.
 
         Raises:
-            ConnectionError: it does not wait any more already.
+                ConnectionError: the sweep has already stopped waiting.
         """
-        is_kept = os.getppid() == self.pid  # joblib's worker, which trains other trials later
+        is_kept = os.getppid() == self.pid  # a joblib worker, which trains other trials later
         if is_kept:
             self._follow(order.parent)
-        if is_alive(self.pid, self.birth) is False:  # and joblib's workers do not miss it for minutes
+        if is_alive(self.pid, self.birth) is False:  # joblib workers outlive the sweep by minutes
             _end_this_process(order.parent)
         if not self.wants(order):
             raise ConnectionError(f"the sweep that ordered this segment has ended, or took {order.name} back")
-        if self.pid == os.getpid():  # a launcher that runs jobs in the sweep's own process
+        if self.pid == os.getpid():  # the launcher runs jobs in the sweep's own process
             yield
             return
 
@@ -70,11 +71,11 @@ class SweepProcess:
             with repeated(look, _LOOK_S, "hwtune-wanted"):
                 yield
         finally:
-            if not is_kept:  # a process for this job alone, such as that of submitit
+            if not is_kept:  # a process for this job alone, as with submitit
                 end_programs_of(order)
 
     def _follow(self, orders: Path) -> None:
-        """Has this child of the sweep end with it, also between two jobs: a launcher keeps its workers for minutes."""
+        """Makes this child process end with the sweep, even between jobs, since launchers keep workers for minutes."""
 
         def end_after_sweep() -> None:
             while is_alive(self.pid, self.birth) is not False:
