@@ -6,8 +6,8 @@
     study.run(train, max_trials=40)
     study.front()
 
-Every public name is here. Each is imported when it is first asked for, so that `import lightning_hwtune` costs
-milliseconds and brings in neither torch nor Lightning.
+Every public name is listed here and imported on first use. This keeps `import lightning_hwtune` down to milliseconds
+and imports neither torch nor Lightning.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ _NAMES: dict[str, str] = {
 
 
 def __getattr__(name: str) -> object:
-    """Imports a public name where it lives (PEP 562) and keeps it, so that it is looked up once."""
+    """Imports a public name from its module (PEP 562) and stores it here, so that the lookup happens only once."""
     if name not in _NAMES:
         from lightning_hwtune.names import unknown_attribute
 
@@ -152,5 +152,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """Returns the public names, imported or not."""
+    """Returns the public names, including those not imported yet."""
     return sorted({*globals(), *__all__})

@@ -1,22 +1,22 @@
-"""Every error this package raises on purpose, and what its reader does next.
+"""Every error that this package raises on purpose, and what to do about it.
 
     HwTuneError
     ├── ArgumentError           (ValueError)    a value is not allowed: correct the call
-    ├── RenamedArgumentError    (TypeError)     another tool's name, or a misspelt one: use ours
+    ├── RenamedArgumentError    (TypeError)     a misspelt name or another tool's: use the name given
     ├── RenamedAttributeError   (AttributeError)  the same for an attribute or method
-    ├── OwnedArgumentError      (TypeError)     the study decides this itself: leave the argument out
-    ├── MetricError             (LookupError)   an objective never arrived: log it, or correct its name
+    ├── OwnedArgumentError      (TypeError)     the study sets this argument: leave it out
+    ├── MetricError             (LookupError)   an objective was never logged: log it, or correct its name
     ├── StudyMismatchError      (ValueError)    a stored study was made with other settings: rename, or restore them
-    ├── StudyNotFoundError      (LookupError)   no such study in that folder
-    ├── StudyLockedError        (RuntimeError)  another process drives this study: wait, or end it
-    ├── StorageError            (OSError)       the file is not ours, is damaged or newer, or cannot be written
-    ├── CheckpointError         (OSError)       a checkpoint is missing or is not what the log vouches for
-    ├── IllegalMoveError        (RuntimeError)  a trial cannot make this move: a bug, here or in the caller
+    ├── StudyNotFoundError      (LookupError)   the folder has no study of that name
+    ├── StudyLockedError        (RuntimeError)  another process runs this study: wait, or end that process
+    ├── StorageError            (OSError)       a foreign, damaged, newer or unwritable file
+    ├── CheckpointError         (OSError)       a checkpoint is missing, or differs from the log's record
+    ├── IllegalMoveError        (RuntimeError)  a trial cannot change to this state: a bug, here or in the caller
     ├── TrialError              (RuntimeError)  the training code failed in a way that ends the study
-    │   └── StudyFailedError                    too many trials failed: see why, then go on with a higher limit
-    └── MissingDependencyError  (ImportError)   an optional package is absent or broken: the message says the remedy
+    │   └── StudyFailedError                    too many trials failed: see why, then continue with a higher limit
+    └── MissingDependencyError  (ImportError)   an optional package is missing or broken: see the message
 
-Messages name the argument, what was received, what is allowed, and what to do. Facts are attributes too.
+Each message names the argument, what was given, what is allowed, and what to do. The facts are also attributes.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class HwTuneError(Exception):
 
 
 class ArgumentError(HwTuneError, ValueError):
-    """A value that is not allowed. `argument` is its name, `received` what was given."""
+    """A value that is not allowed. `argument` is the argument's name, `received` the value that was given."""
 
     def __init__(self, argument: str, received: object, allowed: str, *, hint: str = "") -> None:
         self.argument, self.received, self.allowed, self.hint = argument, received, allowed, hint
@@ -70,7 +70,7 @@ def _rebuild_argument_error(argument: str, received: object, allowed: str, hint:
 
 
 class RenamedArgumentError(HwTuneError, TypeError):
-    """An argument's name that is none here: another tool calls something so, or it is misspelt."""
+    """An unknown argument: misspelt, or named as in another tool."""
 
     def __init__(self, given: str, here: str) -> None:
         self.given, self.here = given, here
@@ -81,7 +81,7 @@ class RenamedArgumentError(HwTuneError, TypeError):
 
 
 class RenamedAttributeError(HwTuneError, AttributeError):
-    """An attribute or method that does not exist here: another tool calls something so, or it is misspelt."""
+    """An unknown attribute or method: misspelt, or named as in another tool."""
 
     def __init__(self, given: str, here: str) -> None:
         self.given, self.here = given, here
@@ -92,7 +92,7 @@ class RenamedAttributeError(HwTuneError, AttributeError):
 
 
 class OwnedArgumentError(HwTuneError, TypeError):
-    """An argument that the study decides itself. `arguments` names those that were passed."""
+    """An argument that the study sets itself. `arguments` lists those that were passed."""
 
     def __init__(self, arguments: Iterable[str], owned: Iterable[str]) -> None:
         self.arguments, self.owned = tuple(arguments), tuple(owned)
@@ -104,11 +104,11 @@ class OwnedArgumentError(HwTuneError, TypeError):
 
 
 class MetricError(HwTuneError, LookupError):
-    """An objective that the training never logged."""
+    """An objective that the training code never logged."""
 
 
 class StudyMismatchError(HwTuneError, ValueError):
-    """A stored study was made with other settings. `differences` maps a setting to (stored, given)."""
+    """A stored study that has other settings than the given ones. `differences` maps a setting to (stored, given)."""
 
     def __init__(self, study: str, differences: dict[str, tuple[object, object]]) -> None:
         self.study, self.differences = study, differences
@@ -123,15 +123,15 @@ class StudyMismatchError(HwTuneError, ValueError):
 
 
 class StudyNotFoundError(HwTuneError, LookupError):
-    """No study of that name where it was looked for."""
+    """No study of that name exists in the given place."""
 
 
 class StudyLockedError(HwTuneError, RuntimeError):
-    """Another process holds the lease on this study."""
+    """Another process has locked this study."""
 
 
 class StorageError(HwTuneError, OSError):
-    """A store that is not ours, is damaged or newer, or cannot be written. `errno`: the system's, if it gave one."""
+    """A foreign, damaged, newer or unwritable store. `errno` is the system's error number, or None."""
 
     def __init__(self, text: str, errno: int | None = None) -> None:
         super().__init__(text)
@@ -139,19 +139,19 @@ class StorageError(HwTuneError, OSError):
 
 
 class CheckpointError(HwTuneError, OSError):
-    """A checkpoint file that is missing, or whose digest is not the one in the log."""
+    """A checkpoint file is missing, or its digest differs from the one in the log."""
 
 
 class IllegalMoveError(HwTuneError, RuntimeError):
-    """A change of a trial's state that the table of moves does not hold."""
+    """A change of a trial's state that is not in the table of allowed changes."""
 
 
 class TrialError(HwTuneError, RuntimeError):
-    """The training code failed in a way that ends the study; the message carries its traceback."""
+    """The training code failed in a way that ends the study; the message contains its traceback."""
 
 
 class StudyFailedError(TrialError):
-    """`max_failures` trials of the study `name` failed; `reason` says which to look at. What others showed stands."""
+    """`max_failures` trials of study `name` failed. `reason` says which trial to look at. All results are kept."""
 
     def __init__(self, name: str, reason: str) -> None:
         self.name, self.reason = name, reason
@@ -162,26 +162,26 @@ class StudyFailedError(TrialError):
 
 
 class MissingDependencyError(HwTuneError, ImportError):
-    """An optional package is absent, or two installed packages do not fit each other."""
+    """An optional package is missing, or two installed packages are incompatible."""
 
 
 def shown(value: object) -> str:
-    """Returns what a message prints of a value: its repr, at most 400 characters, as text that can be printed."""
+    """Returns a printable form of a value for messages: its repr, at most 400 characters long."""
     try:
         text = repr(value)
-    except Exception:  # a huge integer, a list that holds itself too deep, a repr that fails
+    except Exception:  # a huge integer, a list that contains itself too deeply, a repr that fails
         text = f"a value of type {type(value).__name__} that cannot be printed"
     text = "".join(letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text)
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 20]} ... {text[-15:]}"
 
 
 def _ended(text: str) -> str:
-    """Returns a text with a full stop, unless it ends in a question."""
+    """Returns the text with a full stop at its end, unless it ends with a question mark."""
     return text if text.endswith("?") else f"{text}."
 
 
 def nearest(name: object, known: Iterable[object]) -> str:
-    """Returns "; did you mean 'x'?" for the closest known name, or an empty string."""
+    """Returns "; did you mean 'x'?" with the closest known name, or an empty string if none is close."""
     if not isinstance(name, str) or len(name) > _MAX_SHOWN:
         return ""
     close = difflib.get_close_matches(name, [item for item in known if isinstance(item, str)], n=1, cutoff=0.6)
@@ -189,9 +189,9 @@ def nearest(name: object, known: Iterable[object]) -> str:
 
 
 def first_line(error: str) -> str:
-    """Returns the line that names an error: of a traceback the one with the exception, of any other text the first.
+    """Returns the line that names an error: a traceback's exception line, or the first line of any other text.
 
-    A line that ends in a colon only introduces the next one, so that is part of it.
+    If that line ends in a colon, the next line is added to it.
     """
     lines = [line.rstrip() for line in error.splitlines() if line.strip()]
     start = max((i for i, line in enumerate(lines) if line.startswith("Traceback (")), default=-1)

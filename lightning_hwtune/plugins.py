@@ -1,8 +1,8 @@
-"""Classes that users bring: found by the name of an entry point or by an import path, and rebuilt from the log.
+"""User-defined classes: found by the name of an entry point or by an import path, and rebuilt from the log.
 
-The log of a study names a class of this package by its short name, "asha", and any other class by its import path,
-"my_rules.halving:Halving". Its settings are the arguments of its constructor, read from the attributes of the same
-names. What could not be rebuilt so is refused when the study is made, not when it is read.
+The log of a study names a class of this package by its short name, such as "asha", and any other class by its import
+path, such as "my_rules.halving:Halving". The stored settings are the arguments of the constructor, read from the
+attributes of the same names. An object that could not be rebuilt from them is refused when the study is created.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Registry(Generic[T]):
     """The classes of one kind.
 
     Attributes:
-        kind: what they are called in messages, e.g. "scheduler". group: of their entry points.
-        base: the class that all of them derive from. own: those of this package, by name.
+        kind: what messages call these classes, e.g. "scheduler". group: the entry-point group.
+        base: the class that all of them must derive from. own: the classes of this package, by short name.
     """
 
     kind: str
@@ -39,17 +39,17 @@ class Registry(Generic[T]):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of this package, and those of installed entry points."""
+        """The names of this package's classes and of the installed entry points."""
         return (*self.own, *(entry.name for entry in self._entries() if entry.name not in self.own))
 
     def find(self, name: object, argument: str = "") -> type[T]:
-        """Returns the class of a short name, of an entry point, or of an import path "module:Class" or "module.Class".
+        """Returns the class for a short name, an entry point, or an import path "module:Class" or "module.Class".
 
         Args:
-            argument: what messages call it; "" = its kind.
+            argument: the argument's name in messages; "" stands for `kind`.
 
         Raises:
-            ArgumentError: there is none of that name, it cannot be imported, or it is something else.
+            ArgumentError: the name is unknown, cannot be imported, or is not a class of this kind.
         """
         argument = argument or self.kind
         if isinstance(name, str) and name in self.own:
@@ -63,20 +63,20 @@ class Registry(Generic[T]):
         return self._checked(argument, name, _loaded(argument, name, self.kind))
 
     def name_of(self, cls: type[T]) -> str:
-        """Returns the name by which the log knows this class."""
+        """Returns the name that the log uses for this class."""
         own = next((name for name, known in self.own.items() if known is cls), None)
         return own or import_path(cls)
 
     def stored(self, part: T) -> dict[str, Any]:
-        """Returns plain data for the log: the name of its class, and its settings."""
+        """Returns plain data for the log: the name of the part's class, and its settings."""
         settings: Mapping[str, Any] = part.settings()  # type: ignore[attr-defined]
         return {**settings, "name": self.name_of(type(part))}
 
     def rebuilt(self, data: Mapping[str, Any]) -> T:
-        """Returns what `stored` described; settings that are left out take their defaults.
+        """Returns the object that `stored` described. Missing settings take their defaults.
 
         Raises:
-            ArgumentError: an unknown name, or a setting that is not allowed.
+            ArgumentError: the name is unknown, or a setting is not allowed.
         """
         cls, given = self.find(data.get("name")), {key: value for key, value in data.items() if key != "name"}
         known = _parameters(cls)
@@ -89,7 +89,7 @@ class Registry(Generic[T]):
         """Refuses a part that another process could not rebuild from the log.
 
         Raises:
-            ArgumentError: why, and what to do.
+            ArgumentError: the part cannot be rebuilt; the message says why and what to do.
         """
         cls = type(part)
         if cls in self.own.values():
@@ -139,7 +139,7 @@ class Registry(Generic[T]):
 
 
 class _Named:
-    """Shows a text as it is in a message."""
+    """A text whose repr is the text itself, for use in messages."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -149,15 +149,15 @@ class _Named:
 
 
 def import_path(cls: type) -> str:
-    """Returns "module:Class"."""
+    """Returns "module:Class" for a class."""
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
 def init_arguments(part: object) -> dict[str, Any]:
-    """Returns the arguments of its constructor, read from the attributes of the same names.
+    """Returns the constructor arguments of an object, read from its attributes of the same names.
 
     Raises:
-        AttributeError: an argument is kept under another name.
+        AttributeError: the object has no attribute with the name of an argument.
     """
     return {name: getattr(part, name) for name in _parameters(type(part))}
 
@@ -173,7 +173,7 @@ def _is_path(name: str) -> bool:
 
 
 def _loaded(argument: str, path: str, kind: str) -> object:
-    """Imports what an import path names."""
+    """Imports the object at an import path."""
     module, _, attribute = path.partition(":") if ":" in path else path.rpartition(".")
     try:
         found: object = importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""Foreign text, such as errors, notes and names, made fit for every store, file and terminal."""
+"""Makes text from outside, such as errors, notes and names, safe for every store, file and terminal."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from lightning_hwtune.errors import ArgumentError
 __all__ = ["MAX_TEXT", "check_text", "is_line", "is_name", "storable", "storable_data"]
 
 MAX_TEXT = 20_000
-"""Characters of an error or a note that are kept: a deep traceback has some thousands."""
+"""Maximum number of characters kept of an error or a note; a deep traceback has a few thousand."""
 
 _KEPT = frozenset("\n\t")
-# controls and halves of surrogate pairs are no text; marks that reverse the text around them hide what it says
+# controls and halves of surrogate pairs are not text; marks that reverse the text around them hide what it says
 _BAD_CATEGORIES = frozenset({"Cc", "Cs"})
 _JOINERS = frozenset("\u200c\u200d")  # part of words in some scripts, and of emoji
 _REVERSING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def storable(text: str, max_chars: int | None = MAX_TEXT) -> str:
-    r"""Returns a text that every store takes and every terminal shows: escaped where needed, and of bounded length.
+    r"""Returns a text that every store accepts and every terminal can show, escaped and shortened where needed.
 
-    Lone surrogates, NUL and control characters become escapes such as `\udcff` and `\x1b`; line breaks of all systems
-    become line feeds, and tabs stay. The middle of a long text is left out, since an error says what happened at its
-    end and where at its beginning. Applied twice it changes nothing more.
+    Lone surrogates, NUL and control characters become escapes such as `\udcff` and `\x1b`. The line breaks of all
+    systems become line feeds. Tabs are kept. A long text loses its middle, because an error says at its end what
+    happened and at its beginning where. Applying the function twice gives the same text as applying it once.
 
     Args:
-        max_chars: None for any length.
+        max_chars: the maximum length; None for no limit.
     """
     text = _shortened(text, max_chars)
     return text if text.isprintable() else _shortened("".join(map(_shown, _with_line_feeds(text))), max_chars)
 
 
 def storable_data(data: Any) -> Any:
-    """Returns plain data, as JSON holds it, with every text in it storable; the length of a text stays."""
+    """Returns plain data, as in JSON, with every text in it made storable. No text is shortened."""
     if isinstance(data, str):
         return storable(data, None)
     if isinstance(data, Mapping):
@@ -46,10 +46,10 @@ def storable_data(data: Any) -> Any:
 
 
 def check_text(argument: str, text: str) -> None:
-    """Refuses a text that could not be stored and shown as it is.
+    """Refuses a text that cannot be stored and shown unchanged.
 
     Raises:
-        ArgumentError: it has lone surrogates, NUL or control characters.
+        ArgumentError: the text has lone surrogates, NUL or control characters.
     """
     if storable(text, None) != text:
         hint = "Give it a printable name, and look it up by that name in the training code."
@@ -57,18 +57,18 @@ def check_text(argument: str, text: str) -> None:
 
 
 def is_line(text: str) -> bool:
-    """Returns whether a text is one line that can be stored and printed as it is."""
+    """Returns whether a text is a single line that can be stored and printed unchanged."""
     return storable(text, None) == text and _KEPT.isdisjoint(text)
 
 
 def is_name(text: str) -> bool:
-    """Returns whether a text is one line of characters that can be seen, so that two names never look alike."""
+    """Returns whether a text is a single line of visible characters, so that two different names never look alike."""
     seen = "".join(letter for letter in text if letter not in _JOINERS)
     return seen.isprintable() and bool(seen) == bool(text)
 
 
 def _shortened(text: str, max_chars: int | None) -> str:
-    """Returns a text of at most so many characters, with a line in place of what was left out of its middle."""
+    """Returns a text of at most `max_chars` characters; a line in its middle says how many were left out."""
     if max_chars is None or len(text) <= max_chars:
         return text
     gap = f"\n[... about {len(text) - max_chars:,} characters left out ...]\n"

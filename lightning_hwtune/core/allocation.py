@@ -1,4 +1,4 @@
-"""What one segment trains on."""
+"""The devices that one segment trains on."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any, Self, final
 __all__ = ["LOCAL", "ONE_DEVICE", "Allocation"]
 
 LOCAL = "local"
-"""The instance type of a pool on this host."""
+"""The name of the instance type of a pool on this host."""
 
 
 @final
 @dataclass(frozen=True, slots=True, order=True)
 class Allocation:
-    """Devices of one instance type.
+    """A number of devices of one instance type.
 
     Attributes:
-        devices: how many in all. nodes: on how many nodes. instance: the name of the instance type.
+        devices: the total number of devices. nodes: the number of nodes. instance: the name of the instance type.
     """
 
     devices: int
@@ -31,10 +31,10 @@ class Allocation:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Returns what `to_dict` described.
+        """Returns the allocation that `to_dict` described.
 
         Raises:
-            ValueError: it has another form.
+            ValueError: the data has another form.
         """
         instance, devices, nodes = (data.get(key) for key in ("instance", "devices", "nodes"))
         is_counted = all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in (devices, nodes))

@@ -1,7 +1,7 @@
-"""The rule that a global batch size must divide by the number of devices that share it.
+"""The rule that a global batch size must be divisible by the number of devices that share it.
 
-With it the number of devices changes how long a training takes and what it costs, but not the optimisation. Everything
-the rule says is exact: batch sizes and device counts are finite.
+Under this rule, the number of devices changes the duration and the cost of a training, but not the optimisation. All
+counts and shares computed here are exact, because the numbers of batch sizes and device counts are finite.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from lightning_hwtune.errors import ArgumentError
 
 __all__ = ["BatchRule"]
 
-_MAX_BATCH_SIZES = 1_000_000  # they are listed; more than this is no list of batch sizes
+_MAX_BATCH_SIZES = 1_000_000  # all batch sizes are listed; a larger range is probably not one of batch sizes
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class BatchRule:
-    """Each batch size is a multiple of the device count.
+    """Requires each batch size to be a multiple of the device count.
 
     Attributes:
-        devices_key: name of the `NumDevices` parameter.
-        keys: names of the batch sizes, in the space's order.
+        devices_key: the name of the `NumDevices` parameter.
+        keys: the names of the batch sizes, in the order of the search space.
     """
 
     devices_key: str
     keys: tuple[str, ...]
 
     def allows(self, config: Mapping[str, Any]) -> bool:
-        """Returns whether every batch size of a configuration divides."""
+        """Returns whether every batch size of a configuration is divisible by its device count."""
         count = config[self.devices_key]
         return all(_divides(config[key], count) for key in self.keys)
 
@@ -45,7 +45,7 @@ class BatchRule:
         """Refuses a configuration that breaks the rule.
 
         Raises:
-            ArgumentError: a batch size does not divide.
+            ArgumentError: a batch size is not divisible by the device count.
         """
         count = config[self.devices_key]
         for key in self.keys:
@@ -58,10 +58,10 @@ class BatchRule:
                 )
 
     def dividing(self, params: Mapping[str, Parameter]) -> tuple[int, float]:
-        """Returns how many combinations of batch sizes and devices divide, and their share of all draws.
+        """Returns how many combinations of batch sizes and devices satisfy the rule, and their share of all draws.
 
         Raises:
-            ArgumentError: none does, or a batch size is no parameter of whole numbers.
+            ArgumentError: no combination does, or a batch size is not an integer parameter.
         """
         devices = params[self.devices_key]
         assert isinstance(devices, NumDevices)
@@ -83,7 +83,7 @@ class BatchRule:
         return n_dividing, 1.0 if n_dividing == n_all else share
 
     def mask(self, grid: Combinations, params: Mapping[str, Parameter]) -> npt.NDArray[np.bool_]:
-        """Returns which combinations keep the rule, shape `(len(grid),)`."""
+        """Returns which combinations satisfy the rule, shape `(len(grid),)`."""
         devices = params[self.devices_key]
         assert isinstance(devices, NumDevices)
         counts = grid.column(self.devices_key, devices.counts)
@@ -98,7 +98,7 @@ def _divides(batch_size: Any, count: Any) -> Any:
 
 
 def _whole_numbers(key: str, parameter: Parameter) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """The values of a batch size and their probabilities."""
+    """Returns the values of a batch size and their probabilities."""
     if isinstance(parameter, Int) and parameter.n_values <= _MAX_BATCH_SIZES:
         return np.array(parameter.levels()), parameter.masses()
     if isinstance(parameter, Choice) and all(type(option) is int for option in parameter.options):

@@ -1,7 +1,8 @@
 """What free devices should do next: the choice among unfinished work, promotions, new trials and finishers.
 
-A `Choice` reads the state of a study, changes nothing in it and remembers nothing else: the same state gives the same
-answer. Each answer says for which candidate devices are drained from then on, because it needs more than are free.
+A `Choice` reads the state of a study without changing it and keeps no state of its own, so the same state always gives
+the same answer. Each answer names the candidate, if any, that needs more devices than are free; devices are drained
+for that candidate from then on.
 """
 
 from __future__ import annotations
@@ -23,30 +24,30 @@ from lightning_hwtune.core.streams import stream
 
 __all__ = ["Choice"]
 
-_LOOK_AHEAD = 8  # draws among which a small trial is looked for while devices drain
+_LOOK_AHEAD = 8  # number of draws searched for a small trial while devices drain
 
 
 @final
 class Choice:
-    """Chooses for one study, from its present state."""
+    """Chooses the next action of one study, from its current state."""
 
     def __init__(self, state: StudyState) -> None:
         self.state, self.spec, self.race = state, state.spec, state.race
         self._policy = state.spec.allocation
-        self._known: History | None = None  # of the present state
+        self._known: History | None = None  # cached history of the current state
         self._bound = _Bound(state)
 
     def changed(self) -> None:
-        """The state is about to change."""
+        """Drops what is cached about the state. Call it before the state changes."""
         self._known = None
 
     def ask(self, now: float, free: int) -> Answer:
         """Returns what `free` devices should do next.
 
-        Order: work that was interrupted, promotions (deepest rung first), new trials, promotions out of rungs that
-        nobody else will come to, finishers. The first of these that needs more devices than are free keeps its turn
-        until they have drained; meanwhile only work that is expected to end by then is started. While none is free
-        nothing is chosen: what is right may change by then.
+        The order is: interrupted work, promotions (deepest rung first), new trials, promotions from rungs that no other
+        trial can reach, finishers. The first candidate that needs more devices than are free keeps its turn until
+        enough devices have drained. Until then, only work that is expected to finish in time is started. While no
+        device is free, nothing is chosen, because the state may change before one is.
         """
         limit = self.limit(now)
         if limit is not None:
@@ -76,7 +77,7 @@ class Choice:
         return dataclasses.replace(candidate, reservation=kept)
 
     def limit(self, now: float, devices: int = 0, coming_s: float = 0.0) -> Reason | None:
-        """Returns the limit that forbids so many further seconds of training on `devices`, if one does."""
+        """Returns the limit that forbids `coming_s` more seconds of training on `devices`; None if there is none."""
         limits, state = self.state.limits, self.state
         if state.n_failed >= self.spec.max_failures:
             last = max(trial.trial_id for trial in state.trials if trial.state is TrialState.FAILED)
@@ -96,17 +97,17 @@ class Choice:
         return None
 
     def _pace(self, candidate: Start | Resume) -> float:
-        """Returns the seconds that one unit of resource may take a candidate: its own pace, else the slowest seen."""
+        """Returns a candidate's expected seconds per unit of resource: its own pace, or else the slowest seen."""
         last = self.state.trials[candidate.trial_id].last if isinstance(candidate, Resume) else None
         return last.train_s / last.resource if last is not None else self.state.slowest_s
 
     def _report_s(self, candidate: Start | Resume) -> float:
-        """Returns the seconds until a candidate may report: as its own last one took, else the slowest seen."""
+        """Returns the expected seconds to a candidate's next report: as for its last one, or else the slowest seen."""
         own_s = self.state.trials[candidate.trial_id].report_s if isinstance(candidate, Resume) else 0.0
         return own_s or self.state.slowest_report_s
 
     def _filler(self, reserved: Start | Resume, free: int, now: float) -> Start | Resume | None:
-        """Returns work for the devices that drain for `reserved`, if it is expected to end before they have.
+        """Returns work for the devices that drain for `reserved`, if it should finish before the others are free.
 
         Backfilling as in EASY: Lifka, "The ANL/IBM SP scheduling system", 1995.
         """
@@ -125,14 +126,14 @@ class Choice:
         return None
 
     def _duration(self, candidate: Start | Resume) -> float:
-        """Returns the seconds a candidate is expected to train; infinity if nothing is known yet."""
+        """Returns the seconds that a candidate is expected to train; infinity if nothing is known yet."""
         pace_s = self._pace(candidate)
         checkpoint = self.state.trials[candidate.trial_id].checkpoint if isinstance(candidate, Resume) else None
         epochs = candidate.target - (checkpoint.resource if checkpoint else 0)
         return epochs * pace_s if pace_s > 0 else math.inf
 
     def _small(self, reserved: Start | Resume, free: int) -> Start | None:
-        """Returns one of the next draws that fits the free devices; the draws it overtakes keep their places."""
+        """Returns a trial of one of the next draws that fits the free devices; draws it overtakes keep their places."""
         if self.state.enqueued:
             return None
         held = {reserved.draw} if isinstance(reserved, Start) and reserved.draw is not None else set()
@@ -146,7 +147,7 @@ class Choice:
         return None
 
     def _has_room_for(self, draw: int, held: set[int]) -> bool:
-        """Tells whether the limit of trials leaves room for this draw and for all that it overtakes."""
+        """Returns whether the limit of trials leaves room for this draw and for all draws that it overtakes."""
         if self.state.limits.max_trials is None:
             return True
         overtaken = self.state.skipped | held | set(range(self.state.next_draw, draw))
@@ -165,7 +166,7 @@ class Choice:
         return Reason("exhausted", f"{text}, and the searcher has no further configuration")
 
     def _reserved(self) -> Start | Resume | None:
-        """Returns the candidate for which devices are drained; None if there is none, or it is not due any more."""
+        """Returns the candidate for which devices are drained; None if there is none, or if it is no longer due."""
         reserved = self.state.reserved
         if reserved is None:
             return None
@@ -181,7 +182,7 @@ class Choice:
         return self._unfinished() or self._promotion() or self._new() or self._closing() or self._finisher()
 
     def _still_due(self, reserved: Resume) -> bool:
-        """Tells whether the trial that waits for devices is still the right one to start."""
+        """Returns whether the trial that waits for devices is still the right one to start."""
         if reserved.trial_id in self._bound:
             return False
         if reserved.promoted_from is None:
@@ -193,7 +194,7 @@ class Choice:
         return self.race.is_promotable(reserved.trial_id, reserved.promoted_from)
 
     def _unfinished(self) -> Resume | None:
-        """Trials that are cleared to go on but are in no segment: interrupted, retried, or at a limit."""
+        """Returns a trial that may continue but has no segment: it was interrupted, is retried, or met a limit."""
         if not self.state.waiting:
             return None
         trial = self.state.trials[min(self.state.waiting)]
@@ -205,7 +206,7 @@ class Choice:
         return self._promoted(self.race.promotable(exclude=self._bound if exclude is None else exclude))
 
     def _closing(self) -> Resume | None:
-        """Returns a promotion out of a rung that would wait for ever, as no further trial can begin."""
+        """Returns a promotion from a rung that would otherwise wait forever, as no further trial can begin."""
         return self._promoted(self.race.closing(exclude=self._bound))
 
     def _promoted(self, promotion: Promotion | None) -> Resume | None:
@@ -250,7 +251,7 @@ class Choice:
         return self._known
 
     def _n_finishers_due(self) -> int:
-        """How many more trials should be trained to the end, once nothing else is left to do."""
+        """Returns how many more trials should be trained to the end, once nothing else is left to do."""
         under_way = sum(trial.target >= self.race.max_resource for trial in self._running_trials())
         return self.state.limits.n_finishers - self.state.n_full - under_way
 
@@ -260,8 +261,8 @@ class Choice:
     def _finisher(self) -> Resume | None:
         """Returns a front member of the deepest rungs to train to the end, so that the final front offers a choice.
 
-        Each device count that the space searches gets a finisher if one can be had; otherwise the scheduler's order
-        decides. Waits while a running trial may still arrive at a rung.
+        Each device count in the search space gets a finisher if possible. Otherwise the scheduler's order decides.
+        Returns None while a running trial may still reach a rung.
         """
         due, top = self._n_finishers_due(), self.race.max_resource
         if due <= 0 or any(trial.target < top for trial in self._running_trials()):
@@ -281,19 +282,19 @@ class Choice:
         return Resume(trial.trial_id, trial.allocation, top, level, Reason("finisher", text))
 
     def _may_finish(self, trial: TrialRecord) -> bool:
-        """Returns whether a trial can run again, and its last losses are finite."""
+        """Returns whether a trial can run again and its last losses are finite."""
         loss = self.spec.objectives.loss(trial.last.values) if trial.last is not None else None
         is_finite = loss is not None and bool(np.isfinite(loss).all())
         return is_finite and not trial.has_diverged and not trial.state.is_final
 
     def _unpromoted(self) -> list[tuple[TrialRecord, int]]:
-        """Trials that no rung promoted and that can still move, with their level; the deepest rung's best first."""
+        """Returns the unpromoted trials that can still run, with level: deepest rung first, best first there."""
         return [(self.state.trials[i], level) for i, level in self.race.finishers() if i not in self._bound]
 
 
 @final
 class _Bound(Container[int]):
-    """Trials that cannot begin a segment, because they run or have ended for good; and others that are named."""
+    """The trials that cannot begin a segment, because they run or have ended for good, and those in `others`."""
 
     def __init__(self, state: StudyState, others: Container[int] = ()) -> None:
         self._state, self._others = state, others
@@ -305,8 +306,8 @@ class _Bound(Container[int]):
 
 
 def _reservation_of(candidate: Start | Resume) -> Reservation:
-    """Returns what has to be known of a candidate until enough devices are free for it."""
-    if isinstance(candidate, Start):  # its trial number may still change; what it is follows from its draw
+    """Returns what must be remembered about a candidate until enough devices are free for it."""
+    if isinstance(candidate, Start):  # its trial number may still change; its draw determines everything else
         return Reservation(None, candidate.draw, candidate.allocation, 0, None, "", "")
     why, from_level = candidate.reason, candidate.promoted_from
     return Reservation(candidate.trial_id, None, candidate.allocation, candidate.target, from_level, why.rule, why.text)

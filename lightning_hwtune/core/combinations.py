@@ -1,4 +1,4 @@
-"""Every combination of some values of each parameter, by number, without building them all."""
+"""All combinations of some values of each parameter, accessed by number without building them all."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Combinations(Sequence[dict[str, Any]]):
     """The product of `levels` (parameter name -> its values) as a sequence; the last parameter changes fastest.
 
     Args:
-        levels: at least one value a name.
-        numbers: which members of the product belong, ascending, shape `(n_combinations,)`; None = all.
+        levels: at least one value per name.
+        numbers: ascending numbers of the members that belong, shape `(n_combinations,)`; None for all.
     """
 
     __slots__ = ("_levels", "_numbers")
@@ -46,11 +46,11 @@ class Combinations(Sequence[dict[str, Any]]):
         return {name: handed_out(values[places[name]]) for name, values in self._levels.items()}
 
     def column(self, name: str, of_level: npt.ArrayLike) -> npt.NDArray[Any]:
-        """Returns `of_level[place]` of every combination's value of one parameter, shape `(n_combinations,)`.
+        """Returns `of_level[place]` for the value that each combination has for `name`, shape `(n_combinations,)`.
 
         Args:
             name: the parameter.
-            of_level: a number for each of its values, shape `(n_levels,)`: the values themselves, their probabilities.
+            of_level: a number for each value of the parameter, shape `(n_levels,)`: e.g. the value or its probability.
         """
         sizes = {key: len(values) for key, values in self._levels.items()}
         later = list(sizes)[list(sizes).index(name) + 1 :]
@@ -58,10 +58,10 @@ class Combinations(Sequence[dict[str, Any]]):
         return np.asarray(of_level)[places]
 
     def places(self, of_values: Mapping[str, npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
-        """Returns the place in this sequence of the combination of these values; -1 for one that does not belong.
+        """Returns the position in this sequence of each combination of values; -1 for one that does not belong.
 
         Args:
-            of_values: parameter name -> the place of each value among its levels, shape `(n,)`.
+            of_values: parameter name -> the position of each value among the parameter's levels, shape `(n,)`.
         """
         number = np.zeros(1, dtype=np.int64)
         for name, values in self._levels.items():

@@ -1,12 +1,12 @@
-"""The controller: every decision of a study.
+"""The controller, which makes every decision of a study.
 
     ask(now, free)     -> Start | Resume | Wait | Done     what the free devices should do next; changes nothing
-    reserve(answer)                                        for whom devices are drained meanwhile
-    report(...)        -> Continue | Pause | Stop          what a trial does after a measurement
+    reserve(answer)                                        records the candidate for which devices are drained
+    report(...)        -> Continue | Pause | Stop          what a trial should do after a measurement
     begin, saved, tell                                     facts from the engine
 
-Whatever changes the study is an event: it goes to the sink first (it is durable when the sink returns) and is then
-applied to the state, which is a fold over events and nothing else.
+Every change of a study is an event. An event is first passed to the sink, which makes it durable before it returns.
+It is then applied to the state, which is a fold over events and nothing else.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ Sink = Callable[[Sequence[ev.Event]], None]
 
 @final
 class Controller:
-    """Decides for one study.
+    """Makes the decisions of one study.
 
     Args:
-        state: of a new study, or replayed from a log.
-        sink: receives events before they take effect; must be durable on return. A list's `extend` will do.
-        observe: is told the same events once they are in the state; what it raises leaves log and state at one.
-        whole: entered around each write, so that no signal comes between the log and the state.
+        state: the state of a new study, or one replayed from a log.
+        sink: receives events before they take effect; they must be durable when it returns. A list's `extend` will do.
+        observe: receives the same events after they are applied. If it raises, log and state still agree.
+        whole: a context manager entered around each write, so that no signal arrives between the log and the state.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Controller:
         return self._choice.ask(now, free)
 
     def reserve(self, answer: Answer, now: float) -> None:
-        """Writes for whom devices are drained from now on, as an answer of `ask` says; nothing if that is known."""
+        """Records the candidate of an answer for which devices are drained; writes nothing if it is unchanged."""
         if answer.reservation != self.state.reserved:
             self._write(_reserved(answer.reservation, now))
 
@@ -73,41 +73,41 @@ class Controller:
         self._write(ev.StudyCreated(at=now, study=self.spec.name, spec=self.spec.to_dict(), study_id=study_id))
 
     def open(self, limits: Limits, now: float, host: str, pid: int, version: str, **facts: Any) -> None:
-        """A session begins under these limits; segments that a dead controller left behind end as interrupted.
+        """Opens a session with these limits; segments left behind by a dead controller end as interrupted.
 
         Args:
             facts: the further fields of `events.SessionOpened`.
         """
         state, limits = self.state, limits.resolved(self.spec)
-        # a dead controller's segments lasted until its last event, by its own clock
+        # by the clock of the dead controller, its segments lasted until its last event
         left = {trial_id: state.segment_s(segment, state.last_at) for trial_id, segment in state.running.items()}
         self._write(ev.SessionOpened(at=now, limits=limits.to_dict(), host=host, pid=pid, version=version, **facts))
         for trial_id, wall_s in left.items():
             self.tell(trial_id, now, Outcome.INTERRUPTED, error="its controller ended", wall_s=wall_s)
 
     def close(self, now: float, state: ev.SessionState, reason: str) -> None:
-        """The session ends; no segment runs any more."""
+        """Closes the session, in which no segment is running any more."""
         self._write(ev.SessionClosed(at=now, state=state, reason=reason, wall_s=self.state.session_s(now)))
 
     def enqueue(self, config: Mapping[str, Any], now: float) -> None:
-        """A configuration to be tried before the searcher's.
+        """Adds a configuration to be tried before the searcher's.
 
         Raises:
-            ArgumentError: it is no point of the space.
+            ArgumentError: the configuration is not in the search space.
         """
         self._write(ev.ConfigEnqueued(at=now, config=self.spec.space.validate(config)))
 
     def note(self, trial_id: int | None, text: str, now: float) -> None:
-        """A line for the story."""
+        """Writes a note about one trial, or about the whole study if `trial_id` is None."""
         self._write(ev.Noted(at=now, trial_id=trial_id, text=text))
 
     def note_once(self, text: str, topic: str, now: float) -> None:
-        """A line about the whole study, which is left out if the study has one of this topic (or text) already."""
+        """Writes a note about the whole study, unless the study already has one with this topic (or text)."""
         if (topic or text) not in self.state.topics:
             self._write(ev.Noted(at=now, trial_id=None, text=text, topic=topic))
 
     def begin(self, decision: Start | Resume, slots: Sequence[int], now: float) -> Segment:
-        """A decision of `ask` is carried out on these device slots; returns the new segment."""
+        """Carries out a decision of `ask` on these device slots; returns the new segment."""
         events: list[ev.Event] = []
         if isinstance(decision, Start):
             events.append(
@@ -127,7 +127,7 @@ class Controller:
             number, checkpoint, promoted_from = 1, None, None
         else:
             trial = self.state.trials[decision.trial_id]
-            trial.check_move(TrialState.RUNNING)  # before it is in the log, from which nothing goes away
+            trial.check_move(TrialState.RUNNING)  # before it is written to the log, which is append-only
             number, checkpoint, promoted_from = trial.segment + 1, trial.checkpoint, decision.promoted_from
             if checkpoint is None and trial.measurements:
                 text = f"it has no checkpoint: {trial.resource} {self.race.unit} are trained again from scratch"
@@ -160,18 +160,18 @@ class Controller:
         *,
         is_inside: bool = False,
     ) -> Verdict:
-        """A running trial reports; returns the verdict, which is in the log.
+        """Takes a measurement of a running trial and returns the verdict, which is then in the log.
 
-        After a pause or stop at a rung the segment is over: what it reports then is not taken, the answer stays.
+        After a pause or stop at a rung the segment is over: later reports are not recorded and get the same verdict.
 
         Args:
-            resource: cumulative resource of the trial.
+            resource: the total resource that the trial has used.
             metrics: a value for each `Metric` objective.
-            train_s: training seconds of this segment so far.
-            is_inside: the report comes from inside an epoch: the trial can stop there, but it cannot pause.
+            train_s: the training seconds of this segment so far.
+            is_inside: whether the report comes from inside an epoch, where the trial can stop but cannot pause.
 
         Raises:
-            IllegalMoveError: the trial is in no segment.
+            IllegalMoveError: the trial has no running segment.
             MetricError: an objective has no value.
         """
         segment, trial = self._running(trial_id), self.state.trials[trial_id]
@@ -219,12 +219,12 @@ class Controller:
         for metric in self.spec.objectives.best_so_far:
             if last is not None and metric.name in values:
                 values[metric.name] = metric.better(last.values[metric.name], values[metric.name])
-        self.spec.objectives.loss(values)  # raises for a missing one before anything is written
+        self.spec.objectives.loss(values)  # raises for a missing objective before anything is written
         kept = {name: values[name] for name in self.spec.objectives.names}
         return Measurement(resource, kept, total_s, device_s)
 
     def _loss(self, measurement: Measurement, metrics: Mapping[str, float]) -> npt.NDArray[np.float64]:
-        """Returns the losses to judge by: of a best value so far, as long as the training itself is finite."""
+        """Returns the losses to judge by: those of the best values so far, or NaN if the training has diverged."""
         loss = self.spec.objectives.loss(measurement.values)
         best = self.spec.objectives.best_so_far
         has_diverged = any(not math.isfinite(metrics[metric.name]) for metric in best if metric.name in metrics)
@@ -233,7 +233,7 @@ class Controller:
     def _judge(
         self, trial: TrialRecord, measurement: Measurement, loss: npt.NDArray[np.float64], *, is_inside: bool
     ) -> tuple[int | None, Verdict, int]:
-        """Returns the level decided here (None: nothing new is decided), the verdict, and the resource cleared to."""
+        """Returns the level decided here (None if there is none), the verdict, and the resource it may train to."""
         if is_inside and self.spec.scheduler.pauses and measurement.resource < self.race.max_resource:
             text = "inside an epoch, where a trial cannot pause; rungs are decided at the epoch's end"
             return None, Continue(Reason("inside-epoch", text)), trial.target
@@ -252,13 +252,13 @@ class Controller:
         return level, verdict, min(trial.target, level)
 
     def _level(self, trial: TrialRecord, resource: int) -> int | None:
-        """The deepest undecided level that this resource reaches; with epochs a report falls on it exactly."""
+        """Returns the deepest undecided level that this resource reaches; with epochs, a report matches it exactly."""
         floor = max(trial.decided, default=0)
         first = self.race.first_target(trial.bracket)
         return max((level for level in self.race.levels if max(floor + 1, first) <= level <= resource), default=None)
 
     def _repeat(self, trial: TrialRecord, resource: int) -> Verdict:
-        """The answer where nothing new is decided: between rungs, or where work is done again after a loss."""
+        """Returns the answer where nothing new is decided: between rungs, or where lost work is repeated."""
         if resource >= self.race.max_resource:
             return self.race.ladder.end()
         if resource in trial.decided:
@@ -278,7 +278,7 @@ class Controller:
         is_inside: bool = False,
         is_end: bool = False,
     ) -> None:
-        """A checkpoint of a running trial is complete under this relative path; see `events.CheckpointSaved`."""
+        """Records a complete checkpoint of a running trial under this relative path; see `events.CheckpointSaved`."""
         segment = self._running(trial_id)
         self._write(
             ev.CheckpointSaved(
@@ -297,7 +297,7 @@ class Controller:
         )
 
     def removed(self, trial_id: int, path: str, reason: str, now: float) -> None:
-        """A checkpoint file is about to be deleted: from now on nothing relies on it."""
+        """Records that a checkpoint file is about to be deleted, so that nothing relies on it from now on."""
         self._write(ev.CheckpointRemoved(at=now, trial_id=trial_id, path=path, reason=reason))
 
     def tell(
@@ -311,18 +311,18 @@ class Controller:
         world_size: int = 0,
         reached_end: bool = False,
     ) -> TrialState:
-        """A segment ended; returns the trial's new state. See `Outcome`.
+        """Records the end of a segment and returns the trial's new state. See `Outcome`.
 
         Args:
-            wall_s: start request to release; measured up to `now` if not given.
-            reached_end: the training ended by itself, so that a pause at its end changes nothing.
+            wall_s: seconds from the start request to the release of the devices; by default measured up to `now`.
+            reached_end: whether the training ended by itself, in which case a pause at its end has no effect.
         """
         segment, trial = self._running(trial_id), self.state.trials[trial_id]
         wall_s = self.state.segment_s(segment, now) if wall_s is None else wall_s
         if segment.has_ended_itself and outcome in (Outcome.LOST, Outcome.INTERRUPTED):
             outcome, reached_end = Outcome.DONE, True  # nothing is left to train
         elif outcome == Outcome.LOST and _is_settled(trial, segment, self.race.max_resource):
-            outcome = Outcome.DONE  # its process died of what it did afterwards
+            outcome = Outcome.DONE  # the process died only after its work was done
         is_paused = segment.verdict == Pause.kind and not reached_end
         state, error, allocation = self._outcome(trial, segment, outcome, error, is_paused=is_paused)
         device_s = wall_s * segment.num_devices
@@ -375,14 +375,14 @@ class Controller:
 
 
 def _without_clearance(verdict: Pause | Stop, target: int) -> Pause | Stop:
-    """Returns the verdict on a trial that was cleared to `target` and must not go there."""
+    """Returns the verdict on a trial that was cleared to train to `target` and must not do so any more."""
     reason = verdict.reason
     text = f"{reason.text}; its clearance to {target} is withdrawn"
     return dataclasses.replace(verdict, reason=dataclasses.replace(reason, text=text))
 
 
 def _is_settled(trial: TrialRecord, segment: Segment, max_resource: int) -> bool:
-    """Return whether a segment did all that was wanted: it saved where it was to pause, or the training is complete."""
+    """Returns whether a segment did its work: it saved where it had to pause, or the training is complete."""
     if trial.checkpoint is None:
         return False
     if trial.resource >= max_resource:
@@ -391,7 +391,7 @@ def _is_settled(trial: TrialRecord, segment: Segment, max_resource: int) -> bool
 
 
 def _reserved(reservation: Reservation | None, now: float) -> ev.DevicesReserved:
-    """Returns the event of a reservation, or of the end of one."""
+    """Returns the event that records a reservation, or the end of one if it is None."""
     if reservation is None:
         return ev.DevicesReserved(
             at=now, trial_id=None, draw=None, allocation=None, target=0, promoted_from=None, rule="", reason=""

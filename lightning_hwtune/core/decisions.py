@@ -1,4 +1,4 @@
-"""What the controller answers. Frozen values, each with its reason: the rule that fired and the numbers it saw.
+"""The controller's answers: frozen values, each with its reason, which names the rule and gives the numbers.
 
 ask()    -> Start | Resume | Wait | Done
 report() -> Continue | Pause | Stop
@@ -21,7 +21,7 @@ __all__ = ["Answer", "Continue", "Done", "Pause", "Reason", "Reservation", "Resu
 class Reason:
     """Why: `rule` is a short stable key ("promotion", "limit:max_time"), `text` one plain sentence with the numbers.
 
-    `standing` is the rank, from 1, and among how many, where a rung's order was asked; of a range of ranks the best.
+    `standing` is (rank from 1, number of trials) where a rung's order was used; the best rank if there is a range.
     """
 
     rule: str
@@ -34,10 +34,11 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """For which candidate devices are drained, because it needs more of them than are free.
+    """The candidate for which devices are drained, because it needs more of them than are free.
 
     Attributes:
-        trial_id: the trial that resumes; None for a new trial. draw: of a new trial; None if the user enqueued it.
+        trial_id: the trial to resume; None for a new trial.
+        draw: the searcher's draw of a new trial; None if the user enqueued it.
         target, promoted_from, rule, reason: see `Resume`; 0, None, "" and "" for a new trial.
     """
 
@@ -51,7 +52,7 @@ class Reservation:
 
     @property
     def num_devices(self) -> int:
-        """How many devices are drained."""
+        """The number of devices to drain."""
         return self.allocation.devices
 
 
@@ -60,10 +61,10 @@ class Start:
     """Begin a new trial.
 
     Attributes:
-        draw: the searcher's position that produced `config`; None for an enqueued configuration.
+        draw: the number of the searcher's draw that gave `config`; None for an enqueued configuration.
         source: "searcher" or "enqueued".
-        target: resource up to which it may train.
-        reservation: for whom devices are drained from now on.
+        target: the resource up to which the trial may train.
+        reservation: the candidate for which devices are drained from now on.
     """
 
     trial_id: int
@@ -79,17 +80,17 @@ class Start:
 
     @property
     def num_devices(self) -> int:
-        """How many devices it needs."""
+        """The number of devices that the trial needs."""
         return self.allocation.devices
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Give an existing trial a new segment: a promotion, or work that was interrupted.
+    """Give an existing trial a new segment: a promotion, or a continuation of interrupted work.
 
     Attributes:
-        promoted_from: the rung level it leaves, None if it merely continues.
-        reservation: for whom devices are drained from now on.
+        promoted_from: the rung level that the trial leaves; None if it was not promoted.
+        reservation: the candidate for which devices are drained from now on.
     """
 
     trial_id: int
@@ -101,13 +102,13 @@ class Resume:
 
     @property
     def num_devices(self) -> int:
-        """How many devices it needs."""
+        """The number of devices that the trial needs."""
         return self.allocation.devices
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing can start now. `reserved` devices are being drained for a trial that needs them (0 if none)."""
+    """Nothing can start now. `reserved` devices are being drained for a trial that needs them (0 if none are)."""
 
     reason: Reason
     reserved: int = 0
@@ -116,7 +117,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Nothing is left to start under the present limits."""
+    """Nothing is left to start under the current limits."""
 
     reason: Reason
     reservation: Reservation | None = None
@@ -125,7 +126,7 @@ class Done:
 @checked_class()
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """Train on with the same devices."""
+    """Continue training on the same devices."""
 
     reason: Reason
     kind: ClassVar[str] = "continue"
@@ -149,7 +150,7 @@ class Pause:
 @checked_class()
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End for ever."""
+    """End the trial for good."""
 
     reason: Reason
     kind: ClassVar[str] = "stop"

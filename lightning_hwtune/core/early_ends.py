@@ -1,7 +1,7 @@
 """How often trials end by themselves before their full training, as with EarlyStopping.
 
-Between two levels the chance to end is the same at each unit of resource: the number of trials that ended there,
-divided by all that was trained there. Where nobody has trained yet, the deepest interval that is known counts.
+Between two levels, the chance to end is the same at each unit of resource: the number of trials that ended there,
+divided by the resource trained there by all trials. Where no trial has trained yet, the deepest known rate is used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class EarlyEnds:
     """Draws whether and where a trial ends by itself."""
 
     def __init__(self, state: StudyState, rng: np.random.Generator) -> None:
-        self._rng, self._rates = rng, dict[int, float]()  # level -> chance at each unit of resource below it
+        self._rng, self._rates = rng, dict[int, float]()  # level -> chance per unit of resource below it
         ended_at = [
             trial.resource
             for trial in state.trials
@@ -36,7 +36,7 @@ class EarlyEnds:
             self._rates[level], below = rate, level
 
     def draw(self, resource: int, level: int) -> int | None:
-        """Returns the resource at which a trial ends on its way to `level`; None if it gets there."""
+        """Returns the resource at which a trial ends on its way to `level`; None if it reaches the level."""
         rate = self._rates.get(level, 0.0)
         if rate <= 0.0:
             return None

@@ -1,4 +1,4 @@
-"""Which values an event's fields may have: a damaged log is refused here, before anything is made of it."""
+"""The values that an event's fields may have: a damaged log is refused here, before any of it is used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Test = Callable[[object], bool]
 
 
 def misfit(cls: type, fields: Mapping[str, object]) -> str:
-    """Returns what is wrong with the value of a field of `cls`, "" if every value has the form that is declared."""
+    """Returns what is wrong with a field's value for an event of `cls`; "" if every value has its declared form."""
     for name, (form, kinds, is_fit) in _forms(cls).items():
         if name in fields and type(fields[name]) not in kinds and not is_fit(fields[name]):
             return f"{name} is {reprlib.repr(fields[name])}, where {form} belongs"
@@ -26,7 +26,7 @@ def misfit(cls: type, fields: Mapping[str, object]) -> str:
 
 @functools.cache
 def _forms(cls: type) -> dict[str, tuple[str, frozenset[type], _Test]]:
-    """Returns what is declared for each field: in words, as types whose every value fits, and as a test."""
+    """Returns the declared form of each field: in words, as the types whose values all fit, and as a test."""
     return {name: _form(hint) for name, hint in typing.get_type_hints(cls).items()}
 
 
@@ -47,7 +47,7 @@ def _form(hint: Any) -> tuple[str, frozenset[type], _Test]:
 
 
 def _are(hint: Any) -> Callable[[Iterable[object]], bool]:
-    """Returns the test that each of some values has this form."""
+    """Returns the test of whether all of some values have this form."""
     if hint is Any:
         return lambda values: True
     _, kinds, is_fit = _form(hint)

@@ -1,9 +1,9 @@
-"""The facts a study's log holds. State is a fold over them; replay applies them and never decides again.
+"""The facts in a study's log. State is a fold over them: replay applies them and never makes a decision again.
 
-Every event is a frozen dataclass with the time `at` (seconds since the Unix epoch, or the virtual clock's seconds) and
-plain fields that JSON can hold, or an allocation. `to_dict` and `from_dict` are the only serialisation; forms of older
-versions are brought up to the present one (`core.upcasts`). Text of others in them, such as
-an error, is made storable where the event is made or read, so that every reader can show it.
+Every event is a frozen dataclass with the time `at` (seconds since the Unix epoch, or seconds of the virtual clock).
+Its other fields are plain JSON data or an allocation. `to_dict` and `from_dict` are the only serialisation. Events in
+an older form are converted to the current one (`core.upcasts`). Text from outside, such as an error, is made storable
+when the event is made or read, so that it can be shown everywhere.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyCreated(Event):
-    """The study began. `spec` holds every setting that may not change afterwards, resolved.
+    """The study began. `spec` has every setting that cannot be changed later, with defaults filled in.
 
-    `study_id` names it for good, whatever its folder is called; "" in logs of 0.1.0.
+    `study_id` identifies the study for good, whatever its folder is called; "" in logs of version 0.1.0.
     """
 
     study: str
@@ -65,11 +65,11 @@ class StudyCreated(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOpened(Event):
-    """A process began to drive the study under these limits (None = unlimited).
+    """A process began to run the study under these limits (None means unlimited).
 
     Attributes:
-        study_id: the study's, also where `StudyCreated` has none yet. number: of this session, rising.
-        folder: the study's folder, as an absolute path on `host`.
+        study_id: the id of the study, even if `StudyCreated` has none. number: of this session, increasing.
+        folder: the absolute path of the study's folder on `host`.
     """
 
     limits: Mapping[str, Any]
@@ -84,15 +84,15 @@ class SessionOpened(Event):
 class SessionState(enum.StrEnum):
     """How a session ended."""
 
-    FINISHED = "finished"  # nothing is left to do for the trials that were asked for
-    PAUSED = "paused"  # a limit of time or money is reached, or ask and tell were closed
+    FINISHED = "finished"  # nothing is left to do for the requested trials
+    PAUSED = "paused"  # a limit of time or money was reached, or an ask-and-tell session was closed
     INTERRUPTED = "interrupted"  # by the user
-    FAILED = "failed"  # by too many failed trials, or an error of its own
+    FAILED = "failed"  # by too many failed trials, or by an error of the session itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionClosed(Event):
-    """The process stopped driving it after `wall_s`. `state`: the text of a `SessionState`."""
+    """The process stopped running the study after `wall_s` seconds. `state` is the value of a `SessionState`."""
 
     state: str
     reason: str
@@ -104,18 +104,18 @@ class SessionClosed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigEnqueued(Event):
-    """A configuration that the user wants tried before the searcher's."""
+    """A configuration that the user wants to try before the searcher's."""
 
     config: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialCreated(Event):
-    """A trial exists.
+    """A trial was created.
 
     Attributes:
-        draw: the searcher's position, so that a continued study never repeats a draw.
-        allocation: what the policy answered; 0 devices in logs of form 1, where the configuration says how many.
+        draw: the number of the searcher's draw, so that a continued study never repeats one.
+        allocation: the policy's answer; 0 devices in logs of form 1, where the configuration has the count.
     """
 
     trial_id: int
@@ -131,9 +131,9 @@ class TrialCreated(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevicesReserved(Event):
-    """From now on devices are drained for another candidate, see `decisions.Reservation`; older logs lack the event.
+    """Devices are drained for another candidate from now on, see `decisions.Reservation`. Older logs lack this event.
 
-    A reservation ends when its candidate begins, which has an event of its own. `allocation` None: it ended otherwise.
+    A reservation ends when its candidate begins, which has its own event. If it ends otherwise, `allocation` is None.
     """
 
     trial_id: int | None
@@ -163,7 +163,7 @@ class SegmentStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported(Event):
-    """A measurement and the verdict on it, one fact. `level` is the rung decided here, None if nothing was decided."""
+    """A measurement and its verdict, in one event. `level` is the rung decided here; None if nothing was decided."""
 
     trial_id: int
     segment: int
@@ -182,8 +182,8 @@ class Reported(Event):
 class CheckpointSaved(Event):
     """A checkpoint is complete on disk under `path` with this digest.
 
-    `is_inside`: it is of the best report, inside an epoch. It has the weights, but no trial resumes from it.
-    `is_end`: the training ended there by the user's own rule, as by early stopping, so the trial is complete.
+    `is_inside`: it was saved inside an epoch, at the best report. It has the weights, but no trial resumes from it.
+    `is_end`: the training ended there by its own rule, such as early stopping, so the trial is complete.
     """
 
     trial_id: int
@@ -200,7 +200,7 @@ class CheckpointSaved(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointRemoved(Event):
-    """A checkpoint file is gone, and why. `path` tells which; the trial's newest may be another by now."""
+    """A checkpoint file was deleted, and why. `path` identifies it; the trial may have a newer one by now."""
 
     trial_id: int
     path: str
@@ -215,13 +215,13 @@ class SegmentEnded(Event):
     """A segment ended.
 
     Attributes:
-        outcome: the text of an `Outcome`.
-        state: the trial's state from now on, decided then and never again.
+        outcome: the value of an `Outcome`.
+        state: the trial's new state, decided at that moment and never again.
         error: the traceback or the cause; empty if there is none.
-        wall_s: from the start request to the release of its devices. device_s: the same times devices.
-        billed_usd: what the ledger charges for it; 0 without a price.
-        world_size: real size of the process group, asserted inside the ranks; 0 if it never got that far.
-        next_allocation: of its next segment, should there be one.
+        wall_s: seconds from the start request to the release of the devices. device_s: `wall_s` times devices.
+        billed_usd: the amount charged for the segment; 0 without a price.
+        world_size: the actual size of the process group, checked inside the ranks; 0 if it never got that far.
+        next_allocation: the allocation of the trial's next segment, if it gets one.
     """
 
     trial_id: int
@@ -241,9 +241,9 @@ class SegmentEnded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noted(Event):
-    """Something a reader of the story should know, such as a restart from scratch.
+    """Something that a reader of the study's history should know, such as a restart from scratch.
 
-    `trial_id` None: about the whole study; such notes come once per `topic`, or per text if that is empty.
+    If `trial_id` is None, the note is about the whole study. It appears once per `topic`, or per text without a topic.
     """
 
     trial_id: int | None
@@ -264,7 +264,7 @@ _TYPES: dict[str, type[Event]] = {
 
 
 def to_dict(event: Event) -> dict[str, Any]:
-    """Returns plain data with the keys `type` and `form`, the number of the form.
+    """Returns plain data with the added keys `type` and `form`, which is the version number of the event's form.
 
     Floats may be NaN or infinite: encode with Python's own JSON dialect.
     """
@@ -275,23 +275,23 @@ def to_dict(event: Event) -> dict[str, Any]:
 
 
 def from_json(text: str) -> Event:
-    """Returns the event whose `to_dict` this JSON text holds.
+    """Returns the event whose `to_dict` is in this JSON text.
 
     Raises:
         StorageError: as for `from_dict`.
-        ValueError, RecursionError: it is no JSON.
+        ValueError, RecursionError: the text is not JSON.
     """
     data = json.loads(text)
     if not isinstance(data, dict) or "\\" in text or not text.isprintable():
         return from_dict(data)
-    return _event(data.pop("type", None), data.pop("form", 1), data)  # a text without escapes is storable as it is
+    return _event(data.pop("type", None), data.pop("form", 1), data)  # a text without escapes is already storable
 
 
 def from_dict(data: Mapping[str, Any]) -> Event:
     """Returns the event that `to_dict` described.
 
     Raises:
-        StorageError: a type or field that this version does not know, or a value that has another form.
+        StorageError: a type or field is unknown to this version, or a value has the wrong form.
     """
     if not isinstance(data, Mapping):
         raise StorageError(f"it is {reprlib.repr(data)}, where a mapping belongs: the log is damaged")
@@ -326,7 +326,7 @@ def _event(kind: object, form: object, fields: dict[str, Any]) -> Event:
 
 @functools.cache
 def _names(kind: str) -> tuple[frozenset[str], tuple[str, ...]]:
-    """Returns the names of all fields of a kind of event, and of those that have no default."""
+    """Returns the names of all fields of a kind of event, and of those without a default."""
     fields = dataclasses.fields(_TYPES[kind])
     return frozenset(field.name for field in fields), tuple(field.name for field in fields if _is_needed(field))
 

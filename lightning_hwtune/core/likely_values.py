@@ -1,13 +1,13 @@
-"""Values that trials may show at a rung level, drawn so that no trial is favoured.
+"""Values that trials could show at a rung level, drawn so that no trial is favoured.
 
-The values of the trials at one level count as exchangeable: a further trial comes with equal probability before all of
-them, between any two of them, or after all of them. So the number of promotions is that of trials whose order nobody
-knows beforehand. Several objectives are drawn together: each value lies in the neighbourhood of the one that the same
-known trial has, so that they depend on each other as they do in the study.
+The values of the trials at one level are treated as exchangeable: a further trial ranks with equal probability before
+all of them, between any two of them, or after all of them. The expected number of promotions is therefore that of
+trials whose order is unknown beforehand. The values of several objectives are drawn together: each lies near the value
+of the same known trial, so that they depend on each other as they do in the study.
 
-For n known values a draw begins at one of them, of rank r, and takes the gap `floor((r + u) (n + 1) / n)` of the n + 1
-gaps between and around them, u uniform on [0, 1): all gaps are equally probable. Where nothing is known of a level, all
-draws are uniform on [0, 1).
+For n known values, a draw starts at one of them, of rank r, and picks the gap `floor((r + u) (n + 1) / n)` of the n + 1
+gaps between and around them, with u uniform on [0, 1). All gaps are equally probable. If nothing is known at a level,
+all draws are uniform on [0, 1).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["LikelyValues"]
 
 @final
 class LikelyValues:
-    """Draws values of the metrics, from what a state shows at each level."""
+    """Draws values of the metrics from those that a state has at each level."""
 
     def __init__(self, state: StudyState, rng: np.random.Generator) -> None:
         self._names, self._rng = state.spec.objectives.metrics, rng
@@ -41,7 +41,7 @@ class LikelyValues:
         """Returns a value for each metric.
 
         Args:
-            like: a trial that it resembles, where that one has come to this level.
+            like: a known trial that the drawn one resembles; ignored if that trial has not reached this level.
         """
         known = self._known.get(level)
         if not known:
@@ -51,7 +51,7 @@ class LikelyValues:
         return {name: self._near(level, name, known[donor][name]) for name in self._names}
 
     def _near(self, level: int, name: str, value: float) -> float:
-        """Returns a value near one of the known ones; one that is not finite stays as it is."""
+        """Returns a value near a known one; a value that is not finite is returned as it is."""
         if not math.isfinite(value):
             return value
         known = self._in_order(level, name)
@@ -72,6 +72,6 @@ class LikelyValues:
 
 
 def _first_from(trial: TrialRecord, level: int) -> Measurement | None:
-    """Returns the measurement by which a level was decided: in steps and samples it may lie behind the level."""
+    """Returns the measurement that decided a level: in steps and samples, it may lie beyond the level."""
     place = bisect.bisect_left(trial.measurements, level, key=lambda measurement: measurement.resource)
     return trial.measurements[place] if place < len(trial.measurements) else None

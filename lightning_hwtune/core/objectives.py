@@ -1,8 +1,8 @@
-"""Objectives: what a study optimises, and the one place where named values become a minimised loss vector.
+"""Objectives: what a study optimises. Only this module turns named values into a vector of losses to minimise.
 
-An objective has a name, a direction and a unit. `Metric` is read from what the training logs; `TrainSeconds`,
-`DeviceSeconds` and `Cost` are measured by the toolkit itself and are cumulative over a trial's segments.
-Inside the core every objective is minimised; a value that is not finite becomes NaN there and ranks below everything.
+An objective has a name, a direction and a unit. `Metric` is read from the values that the training code logs.
+`TrainSeconds`, `DeviceSeconds` and `Cost` are measured by this package and accumulate over a trial's segments. Inside
+the core every objective is minimised. A value that is not finite becomes NaN there and ranks below all others.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ __all__ = ["Cost", "DeviceSeconds", "Metric", "Objective", "Objectives", "TrainS
 @checked_class()
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A value that the training logs under `name`, e.g. `Metric("val/acc", "max")`.
+    """A value that the training code logs under `name`, e.g. `Metric("val/acc", "max")`.
 
     Args:
         name: the name as logged, e.g. with `self.log("val/acc", ...)`.
         mode: "min" or "max" ("minimize" and "maximize" are accepted and stored as the short form).
-        unit: shown in tables and plots only.
-        across_ranks: how a trial on several devices gets one value from the values of its ranks: "mean", weighted by
-            the samples that each rank validated; "max", "min", "sum"; or "rank0", the value of the first rank. A value
-            that is the same for all ranks already (logged with `sync_dist=True`, or as a torchmetrics object) stays as
-            it is, and "mean" follows a `reduce_fx` of "max", "min" or "sum" that the value was logged with.
-        best: the trial's value is the best one that it has reported so far, and the checkpoint of that report is kept.
-            Values that are not finite are never the best.
+        unit: only shown in tables and plots.
+        across_ranks: how the values of a trial's ranks become one value, if it runs on several devices: "mean",
+            weighted by the samples that each rank validated; "max", "min", "sum"; or "rank0", the value of the first
+            rank. A value that is already the same on all ranks (logged with `sync_dist=True`, or as a torchmetrics
+            object) is kept as it is. With "mean", a `reduce_fx` of "max", "min" or "sum" used for logging is kept.
+        best: if True, the trial's value is the best one that it has reported so far, and the checkpoint of that report
+            is kept. Values that are not finite are never the best.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Metric:
             )
 
     def better(self, best: float, new: float) -> float:
-        """Returns the better value; one that is not finite is worse than any other."""
+        """Returns the better of two values; one that is not finite is worse than any other."""
         if not math.isfinite(new):
             return best if math.isfinite(best) else new
         if not math.isfinite(best):
@@ -67,7 +67,7 @@ class Metric:
 @checked_class()
 @dataclass(frozen=True, slots=True)
 class TrainSeconds:
-    """Seconds from the start of training to the report, validation included, summed over segments; minimised."""
+    """Seconds from the start of training to the report, with validation, summed over segments; minimised."""
 
     name: ClassVar[str] = "train_s"
     mode: ClassVar[str] = "min"
@@ -78,7 +78,7 @@ class TrainSeconds:
 @checked_class()
 @dataclass(frozen=True, slots=True)
 class DeviceSeconds:
-    """Training seconds times the devices they ran on, summed over segments; minimised."""
+    """Training seconds times the number of devices used, summed over segments; minimised."""
 
     name: ClassVar[str] = "device_s"
     mode: ClassVar[str] = "min"
@@ -89,7 +89,7 @@ class DeviceSeconds:
 @checked_class()
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Useful device-seconds times the pool's price, in US dollars; minimised. Start-ups and lost work are not in it."""
+    """Useful device-seconds times the pool's price, in US dollars; minimised. Excludes start-ups and lost work."""
 
     name: ClassVar[str] = "cost_usd"
     mode: ClassVar[str] = "min"
@@ -102,16 +102,16 @@ _MEASURED: dict[str, type[TrainSeconds] | type[DeviceSeconds] | type[Cost]] = {
     cls.name: cls for cls in (TrainSeconds, DeviceSeconds, Cost)
 }
 
-_MAX_OBJECTIVES = 1000  # more make fronts of everything
+_MAX_OBJECTIVES = 1000  # with more, every trial is on the front
 _LIST = elements("a list such as [Metric('val_loss', 'min'), TrainSeconds()]", _MAX_OBJECTIVES)
 
 
 @final
 class Objectives(Sequence[Objective]):
-    """The objectives of a study, in order; the first breaks ties and names the best trial.
+    """The objectives of a study, in order. The first one breaks ties and determines the best trial.
 
     Raises:
-        ArgumentError: for a bare string (its direction would be a guess), an empty list, or two of one name.
+        ArgumentError: a bare string (its direction would be a guess), an empty list, or two objectives of one name.
     """
 
     __slots__ = ("_items", "_names", "_plain_signs", "_signs")
@@ -165,21 +165,21 @@ class Objectives(Sequence[Objective]):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The names that the training must log."""
+        """The names that the training code must log."""
         return tuple(item.name for item in self._items if not item.is_measured)
 
     @property
     def across_ranks(self) -> dict[str, str]:
-        """Metric -> the rule by which the values of several ranks become one."""
+        """Metric name -> the rule that combines the values of several ranks."""
         return {item.name: item.across_ranks for item in self._items if isinstance(item, Metric)}
 
     @property
     def best_so_far(self) -> tuple[Metric, ...]:
-        """The metrics of which a trial keeps its best value."""
+        """The metrics for which a trial keeps its best value."""
         return tuple(item for item in self._items if isinstance(item, Metric) and item.best)
 
     def loss(self, values: Mapping[str, float]) -> npt.NDArray[np.float64]:
-        """Returns the minimised vector, shape `(n_objectives,)`; a value that is not finite becomes NaN.
+        """Returns the loss vector to minimise, shape `(n_objectives,)`; a value that is not finite becomes NaN.
 
         Raises:
             MetricError: an objective has no value.
@@ -191,15 +191,15 @@ class Objectives(Sequence[Objective]):
             raise MetricError(
                 f"no value for objective {name!r}; there are {sorted(values)}{nearest(name, values)}"
             ) from None
-        # plain floats: several times as fast as arrays at this length, and every report comes here
+        # plain floats are several times faster than arrays at this length, and every report passes through here
         pairs = zip(raw, self._plain_signs, strict=True)
         return np.array([value * sign if math.isfinite(value) else math.nan for value, sign in pairs])
 
     def losses(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Returns the minimised matrix of `values`, shape `(n_points, n_objectives)`, in the order of the objectives.
+        """Returns the loss matrix of `values`, shape `(n_points, n_objectives)`, in the order of the objectives.
 
         Raises:
-            ArgumentError: another number of columns.
+            ArgumentError: the number of columns is wrong.
         """
         raw = np.asarray(values, dtype=np.float64)
         if raw.ndim != 2 or raw.shape[1] != len(self):
@@ -207,7 +207,7 @@ class Objectives(Sequence[Objective]):
         return np.where(np.isfinite(raw), raw * self._signs, math.nan)
 
     def to_dict(self) -> list[dict[str, Any]]:
-        """Returns plain data for the log, without settings that have their default; `from_dict` reads it back."""
+        """Returns plain data for the log, without settings at their default; `from_dict` reads it back."""
         return [
             {"name": item.name, "mode": item.mode, "unit": item.unit, **_changed_settings(item)} for item in self._items
         ]
@@ -217,7 +217,7 @@ class Objectives(Sequence[Objective]):
         """Returns the objectives that `to_dict` described.
 
         Raises:
-            ArgumentError, RenamedArgumentError: they are described otherwise.
+            ArgumentError, RenamedArgumentError: the data has another form.
         """
         return cls([_objective(form) for form in _FORMS.read("objectives", data)])
 
@@ -235,7 +235,7 @@ def _objective(form: object) -> Objective:
 
 
 def _changed_settings(item: Objective) -> dict[str, Any]:
-    """Returns the settings of a metric that are not the default, which older logs do not have."""
+    """Returns the settings of a metric that differ from the default, as older logs do not have them."""
     if not isinstance(item, Metric):
         return {}
     return {

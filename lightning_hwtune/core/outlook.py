@@ -1,10 +1,10 @@
-"""How long a study will still take: its own decisions, run forward on a copy of its state.
+"""The remaining time of a study: its own decisions, run forward on a copy of its state.
 
-Nothing is trained: segments take the time that `core.pace` says, and show the values that `core.likely_values` draws.
-Rungs, promotions, reservations, finishers and limits come from the controller itself, so a forecast needs no formula
-for any of them. Trials that end early by themselves do so as often, from one level to the next, as those seen so far.
-Of very many new trials the first hundred are run forward, and the others take as long as the second half of these. So
-a forecast costs at most about a tenth of a second per run.
+Nothing is trained. Segments take the time given by `core.pace` and show values drawn by `core.likely_values`. Rungs,
+promotions, reservations, finishers and limits come from the controller itself, so the forecast needs no formula for
+them. Trials end early by themselves as often, from one level to the next, as those seen so far. If there are many new
+trials, only the first hundred are run forward, and the others take as long as the second half of these. A forecast
+therefore costs at most about a tenth of a second per run.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from lightning_hwtune.core.state import Segment, StudyState
 __all__ = ["Outlook", "cheaply_drawn", "outlook"]
 
 _CHEAP_SEARCHERS = ("random", "sobol", "grid")
-_SPREAD = 0.5  # of the logarithm of the pace of a new trial, around that of the one trial known
+_SPREAD = 0.5  # spread of the logarithm of a new trial's pace, around that of the only known trial
 _MAX_STEPS = 100_000
-_MOST_NEW = 100  # trials
+_MOST_NEW = 100  # number of new trials that are run forward
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What is still to come.
+    """The time that a study still needs.
 
     Attributes:
-        left_s: seconds until the study ends, or stops at a limit.
-        starting_device_s, device_s: device-seconds of start-ups, and in all.
+        left_s: seconds until the study ends or stops at a limit.
+        starting_device_s: device-seconds spent on start-ups. device_s: all device-seconds.
     """
 
     left_s: float
@@ -52,15 +52,15 @@ class Outlook:
 
 
 def outlook(state: StudyState, now: float, paces: SeenPaces, *, n_runs: int = 5) -> Outlook:
-    """Returns the median of several runs forward. Changes nothing."""
+    """Returns the median of several forward runs. Does not change the state."""
     runs = sorted((_Run(state, now, paces, seed).run() for seed in range(n_runs)), key=lambda run: run.left_s)
     return runs[len(runs) // 2]
 
 
 def cheaply_drawn(state: StudyState) -> StudyState:
-    """Returns the state with a searcher that fits nothing: a forecast needs some configuration, not the right one.
+    """Returns the state with a searcher that fits no model: a forecast needs some configuration, not the right one.
 
-    It shares everything else with `state`.
+    Everything else is shared with `state`.
     """
     if state.spec.searcher.name in _CHEAP_SEARCHERS:
         return state
@@ -71,13 +71,13 @@ def cheaply_drawn(state: StudyState) -> StudyState:
 
 @final
 class _Run:
-    """One run forward."""
+    """One forward run."""
 
     def __init__(self, state: StudyState, now: float, paces: SeenPaces, seed: int) -> None:
         self._state = cheaply_drawn(copy.deepcopy(state, {id(state.spec): state.spec}))
         self._limits, most = state.limits, len(state.trials) + _MOST_NEW
         self._n_more = max((state.limits.max_trials or 0) - most, 0)
-        # a step here is a whole rung, and limits of time and cost end a study at any report
+        # a step is a whole rung here, and limits of time and cost end a study at any report
         self._state.limits = dataclasses.replace(
             state.limits, max_time_s=None, max_cost_usd=None, max_trials=min(state.limits.max_trials or most, most)
         )
@@ -110,7 +110,7 @@ class _Run:
         return Outlook(max(self._now - self._begun, 0.0), self._starting_s, self._device_s)
 
     def _more_s(self) -> float:
-        """Returns the seconds that the trials take which were not run forward, or that the rest of the money lasts."""
+        """Returns the seconds for the trials that were not run forward, or those that the remaining money lasts."""
         later = self._created_at[len(self._created_at) // 2 :]
         if self._n_more == 0 or len(later) < 2:
             return 0.0
@@ -122,7 +122,7 @@ class _Run:
         return min(seconds, rest_usd * (self._now - self._begun) / usd)
 
     def _past_limit_s(self) -> float:
-        """Returns for how long a limit has been exceeded; negative while none is."""
+        """Returns for how many seconds a limit has been exceeded; negative while none is."""
         limits, past_s = self._limits, -math.inf
         if limits.max_time_s is not None:
             past_s = self._state.wall_s(self._now) - limits.max_time_s
@@ -132,7 +132,7 @@ class _Run:
         return past_s
 
     def _fill(self) -> None:
-        """Starts what the controller says, as long as devices are free."""
+        """Starts what the controller chooses, as long as devices are free."""
         while isinstance(answer := self._answer(), Start | Resume):
             segment = self._controller.begin(answer, tuple(range(answer.num_devices)), self._now)
             self._created_at += [self._now] * isinstance(answer, Start)
@@ -147,7 +147,7 @@ class _Run:
         return answer
 
     def _schedule(self, segment: Segment, ready_at: float) -> None:
-        """Schedules the report at the next level, or at an early end: those between levels decide nothing."""
+        """Schedules the report at the next level or at an early end; reports between levels decide nothing."""
         levels = self._state.race.levels
         level = next((level for level in levels if level > segment.reached), levels[-1])
         end = self._ends.draw(segment.reached, level)
@@ -172,7 +172,7 @@ class _Run:
         self._device_s += (self._now - max(segment.started_at, self._begun)) * segment.num_devices
 
     def _trial_epoch_s(self, segment: Segment) -> float:
-        """Returns a trial's own pace; for a new one that of a trial which it then resembles, spread a little."""
+        """Returns a trial's own pace; for a new trial, that of a trial which it then resembles, spread a little."""
         trial_id = segment.trial_id
         if trial_id not in self._epoch_s:
             donors = self._paces.donors(segment.num_devices)

@@ -1,15 +1,16 @@
-"""How long the work of a study takes: start-ups and epochs, as its log shows them, or a check before it has a log.
+"""How long the work of a study takes: start-ups and epochs, from its log, or from a check before it has a log.
 
 A segment of n epochs (or steps, or samples) takes `startup + n * epoch` seconds.
 
-- `epoch` of a trial is the mean of its epochs, without the first one of each segment: libraries and caches warm up
-  there. A trial that has only first epochs takes their mean less `warm_up`, and at least half of their mean.
-  `warm_up` is the median over all other segments of what their first epoch took longer than their trial's `epoch`.
-- `startup` is the median of `wall - n * epoch` over the segments of this device count that have ended, so it contains
-  the warm-up. Before one has ended, it is the median over all device counts. Of two middle values it is the lower one:
-  the first segment of a process imports what the later ones find in memory.
-- `epoch` of a new trial is that of a random trial with as many devices. The paces of configurations differ by any
-  factor, and the mean of them is not the pace of those that a scheduler promotes.
+- `epoch` of a trial is the mean over its epochs without the first one of each segment, in which libraries and caches
+  warm up. If a trial has only first epochs, it is their mean less `warm_up`, but at least half of their mean.
+  `warm_up` is the median, over all other segments, of the time by which their first epoch exceeded their trial's
+  `epoch`.
+- `startup` is the median of `wall - n * epoch` over the ended segments with this device count, so it contains the
+  warm-up. Before one has ended, it is the median over all device counts. Of two middle values it is the lower one,
+  because the first segment of a process imports what later ones find in memory.
+- `epoch` of a new trial is that of a random trial with as many devices. The paces of configurations can differ by any
+  factor, so their mean says little about the configurations that a scheduler promotes.
 
 A check counts as one more trial and one more segment.
 """
@@ -27,18 +28,18 @@ from lightning_hwtune.core.state import Segment, StudyState
 
 __all__ = ["Pace", "SeenPaces"]
 
-_LEAST_SHARE = 0.5  # of a first epoch that is not warming up
+_LEAST_SHARE = 0.5  # of a first epoch, the least share that is not warming up
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What a check has measured.
+    """The times that a check has measured.
 
     Attributes:
         epochs_s: device count -> seconds of one epoch (or step, or sample).
-        startup_s: seconds of a segment beside its training.
-        warm_up_s: seconds that the first epoch of a trial takes longer than the others.
+        startup_s: seconds of a segment that are not training.
+        warm_up_s: seconds by which the first epoch of a trial exceeds the others.
     """
 
     epochs_s: Mapping[int, float]
@@ -47,13 +48,13 @@ class Pace:
 
     @property
     def epoch_s(self) -> float:
-        """The mean over the device counts."""
+        """The mean seconds of one epoch over the device counts."""
         return statistics.fmean(self.epochs_s.values())
 
 
 @final
 class SeenPaces:
-    """The paces that a state and a check show together.
+    """The paces from a state and a check together.
 
     Attributes:
         epochs_s: trial id -> seconds of one unit of resource, for trials with a report.
@@ -76,7 +77,7 @@ class SeenPaces:
         return bool(self.epochs_s) or self._checked is not None
 
     def donors(self, num_devices: int) -> Sequence[tuple[int | None, float]]:
-        """Returns the trials that a new one may resemble, and their paces; None stands for the check."""
+        """Returns the trials that a new one may resemble, with their paces; None stands for the check."""
         trials = self._state.trials
         found: list[tuple[int | None, float]] = [
             pair for pair in self.epochs_s.items() if trials[pair[0]].num_devices == num_devices
@@ -86,7 +87,7 @@ class SeenPaces:
         return found or list(self.epochs_s.items())
 
     def startup_s(self, num_devices: int) -> float:
-        """Returns the seconds of a segment beside its training."""
+        """Returns the seconds of a segment that are not training."""
         known = self._startups_s.get(num_devices) or [s for each in self._startups_s.values() for s in each]
         if self._checked is not None:
             known = [*known, self._checked.startup_s]
@@ -102,7 +103,7 @@ class SeenPaces:
 
 
 class _Parts:
-    """The epochs of one trial: those that are first in a segment, and the others."""
+    """The epochs of one trial, divided into those that are first in a segment and the others."""
 
     def __init__(self, trial: TrialRecord) -> None:
         self._trial = trial
@@ -110,7 +111,7 @@ class _Parts:
         self._others_s, self._n_others = 0.0, 0
 
     def split(self, segment: Segment) -> None:
-        """Takes the epochs of one segment."""
+        """Adds the epochs of one segment."""
         found = [m for m in self._trial.measurements if segment.resource <= m.resource <= segment.reached]
         before = found[0] if found and found[0].resource == segment.resource else None
         reports = found[1:] if before is not None else found
@@ -123,7 +124,7 @@ class _Parts:
         self._n_others += last.resource - first.resource
 
     def warm_ups_s(self) -> list[float]:
-        """Returns what first epochs took longer; nothing where the trial has no others."""
+        """Returns the seconds by which first epochs exceeded the others; empty if the trial has no others."""
         if self._n_others == 0:
             return []
         return [first_s - self._others_s / self._n_others for first_s in self._firsts_s]
@@ -133,7 +134,7 @@ class _Parts:
         if self._n_others > 0:
             return self._others_s / self._n_others
         last = self._trial.last
-        if not self._firsts_s:  # a report without its segment, as in a damaged or very old log
+        if not self._firsts_s:  # a report whose segment is unknown, as in a damaged or very old log
             return last.train_s / last.resource if last is not None else math.nan
         mean_s = statistics.fmean(self._firsts_s)
         return max(mean_s - warm_up_s, _LEAST_SHARE * mean_s)

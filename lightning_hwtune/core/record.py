@@ -1,7 +1,7 @@
-"""What is known of one trial: its configuration, its measurements, its checkpoint, its state.
+"""Everything that is known of one trial: its configuration, measurements, checkpoints and state.
 
-A trial is one configuration's life over all its segments. `TrialRecord` is written by `Controller.apply` alone;
-everybody else reads it. The states and their legal moves are one table, `MOVES`.
+A trial is one configuration's life over all its segments. Only `StudyState.apply` changes a `TrialRecord`; all other
+code just reads it. The states and the allowed changes between them are in one table, `MOVES`.
 """
 
 from __future__ import annotations
@@ -18,43 +18,43 @@ __all__ = ["MOVES", "Checkpoint", "Measurement", "Outcome", "TrialRecord", "Tria
 
 
 class TrialState(enum.StrEnum):
-    """Where a trial stands."""
+    """The state of a trial."""
 
     WAITING = "waiting"  # has no checkpoint: a segment would begin from scratch
-    RUNNING = "running"  # a segment of it is in progress
-    PAUSED = "paused"  # has a checkpoint that the log vouches for, and may go on from it
-    COMPLETED = "completed"  # trained as far as it ever will, with success
+    RUNNING = "running"  # has a segment in progress
+    PAUSED = "paused"  # has a valid checkpoint in the log and may continue from it
+    COMPLETED = "completed"  # successfully trained as far as it ever will be
     STOPPED = "stopped"  # ended by decision
     FAILED = "failed"  # ended by errors
     OUT_OF_MEMORY = "out-of-memory"  # cannot run on any device count that the space allows
 
     @property
     def is_final(self) -> bool:
-        """True if the trial never runs again."""
+        """Whether the trial never runs again."""
         return self in (TrialState.COMPLETED, TrialState.STOPPED, TrialState.FAILED, TrialState.OUT_OF_MEMORY)
 
 
 MOVES: Mapping[TrialState, frozenset[TrialState]] = {
     TrialState.WAITING: frozenset({TrialState.RUNNING}),
     TrialState.RUNNING: frozenset(set(TrialState) - {TrialState.RUNNING}),
-    # losing its checkpoint to the disk budget sends a paused trial back to waiting
+    # a paused trial that loses its checkpoint to the disk budget becomes waiting again
     TrialState.PAUSED: frozenset({TrialState.RUNNING, TrialState.WAITING}),
     TrialState.COMPLETED: frozenset(),
     TrialState.STOPPED: frozenset(),
     TrialState.FAILED: frozenset(),
     TrialState.OUT_OF_MEMORY: frozenset(),
 }
-"""Which state may follow which."""
+"""State -> the states that may follow it."""
 
 
 class Outcome(enum.StrEnum):
     """How a segment ended."""
 
-    DONE = "done"  # it obeyed a verdict or reached its end
+    DONE = "done"  # it followed a verdict or reached its end
     ERROR = "error"  # its training function raised an error
-    OUT_OF_MEMORY = "out-of-memory"  # the same, for want of memory on its devices
+    OUT_OF_MEMORY = "out-of-memory"  # the same, because its devices ran out of memory
     LOST = "lost"  # its process was killed, or hung
-    INTERRUPTED = "interrupted"  # the user, a limit, or the end of its controller ended it: no fault of the trial's
+    INTERRUPTED = "interrupted"  # the user, a limit or the end of its controller ended it, not a fault of the trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +62,10 @@ class Measurement:
     """All objectives of a trial at one resource.
 
     Attributes:
-        resource: cumulative resource (epochs unless the study says otherwise), counted from the trial's beginning.
+        resource: the total resource used (in epochs by default), counted from the trial's beginning.
         values: objective name -> value in the user's direction; may be NaN or infinite.
-        train_s: cumulative training seconds of useful work (see `TrainSeconds`).
-        device_s: the same, times devices.
+        train_s: the total training seconds of useful work (see `TrainSeconds`).
+        device_s: the same times the number of devices.
     """
 
     resource: int
@@ -76,13 +76,13 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A file that the log vouches for.
+    """A checkpoint file that is recorded in the log.
 
     Attributes:
         path: relative to the study's folder.
-        digest: hexadecimal BLAKE2b-256 of the file.
-        n_bytes: its size.
-        resource, train_s, device_s: what had been consumed when it was saved.
+        digest: the hexadecimal BLAKE2b-256 digest of the file.
+        n_bytes: the size of the file.
+        resource, train_s, device_s: what the trial had consumed when the file was saved.
     """
 
     path: str
@@ -95,18 +95,18 @@ class Checkpoint:
 
 @dataclass(slots=True)
 class TrialRecord:
-    """One trial. Mutable, but only `Controller.apply` changes it.
+    """One trial. It is mutable, but only `StudyState.apply` changes it.
 
     Attributes:
         target: the resource up to which the trial may train; a promotion raises it.
-        decided: rung level -> the verdict's kind ("continue", "pause", "stop"); each level is decided once.
-        segment: number of the newest segment, from 1; 0 before the first.
-        checkpoint: the newest valid checkpoint, None if there is none (yet, or any more).
+        decided: rung level -> the kind of its verdict ("continue", "pause", "stop"); each level is decided once.
+        segment: the number of the newest segment, from 1; 0 before the first.
+        checkpoint: the newest valid checkpoint; None if there is none (yet, or any more).
         best_of: the metric whose best report has its checkpoint kept; empty if the study keeps no best values.
-        best_checkpoint: the checkpoint of that report; the same as `checkpoint` while no later one was saved.
-        has_diverged: a rung has seen a loss that is not finite.
-        draw: the searcher's draw that gave its configuration; None if the user enqueued it.
-        n_retries: segments that ended by an error or were lost and were repeated; interrupted ones do not count.
+        best_checkpoint: the checkpoint of that report; equal to `checkpoint` until a later one is saved.
+        has_diverged: whether a rung has seen a loss that is not finite.
+        draw: the number of the searcher's draw that gave its configuration; None if the user enqueued it.
+        n_retries: number of segments that failed or were lost and were repeated; interrupted ones do not count.
     """
 
     trial_id: int
@@ -131,7 +131,7 @@ class TrialRecord:
 
     @property
     def num_devices(self) -> int:
-        """Devices of its newest segment, or of its next one."""
+        """The number of devices of its newest segment, or of its next one."""
         return self.allocation.devices
 
     @property
@@ -146,7 +146,7 @@ class TrialRecord:
 
     @property
     def trained_to(self) -> int:
-        """How far it was trained: its last report may come some steps or samples before its end."""
+        """The resource up to which it was trained; in steps or samples, its last report may come before its end."""
         return max(self.resource, self.checkpoint.resource if self.checkpoint is not None else 0)
 
     def at(self, resource: int) -> Measurement | None:
@@ -154,28 +154,28 @@ class TrialRecord:
         return next((m for m in self.measurements if m.resource == resource), None)
 
     def best_at(self, resource: int) -> int:
-        """Returns the resource of the report whose value is the best one up to `resource`; 0 if there is none."""
+        """Returns the resource of the report with the best value up to `resource`; 0 if there is none."""
         known = [m for m in self.measurements if m.resource <= resource]
         best = known[-1].values.get(self.best_of) if known else None
         return next((m.resource for m in known if best is not None and m.values[self.best_of] == best), 0)
 
     @property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
-        """All checkpoints that are kept: the newest, and that of the best report if it is another one."""
+        """All checkpoints that are kept: the newest one, and that of the best report if it is a different one."""
         kept = {c.path: c for c in (self.checkpoint, self.best_checkpoint) if c is not None}
         return tuple(kept.values())
 
     @property
     def report_s(self) -> float:
-        """Training seconds between its two newest measurements, or up to its only one; 0 before the first."""
+        """Training seconds between its two newest measurements, or before its only one; 0 if there is none."""
         before = self.measurements[-2].train_s if len(self.measurements) > 1 else 0.0
         return self.measurements[-1].train_s - before if self.measurements else 0.0
 
     def check_move(self, state: TrialState) -> None:
-        """Does nothing if the trial may go from its state to this one.
+        """Does nothing if the trial may change from its state to this one.
 
         Raises:
-            IllegalMoveError: `MOVES` does not hold this move.
+            IllegalMoveError: `MOVES` does not allow this change.
         """
         if state not in MOVES[self.state]:
             raise IllegalMoveError(f"trial {self.trial_id} is {self.state}; it cannot become {state}")
@@ -184,7 +184,7 @@ class TrialRecord:
         """Changes the state.
 
         Raises:
-            IllegalMoveError: `MOVES` does not hold this move.
+            IllegalMoveError: `MOVES` does not allow this change.
         """
         self.check_move(state)
         self.state = state

@@ -1,8 +1,8 @@
 """Where rungs in steps or samples really fall: at the first report of the training that reaches them.
 
-A training reports at the end of each epoch in which it validated, and at the end of each validation inside an epoch. A
-rung falls on the first of these at or after its level. Trials pause at the end of an epoch only, so a scheduler that
-pauses decides there; one that stops decides at every report. The full training ends at any report.
+A training reports at the end of each epoch with a validation, and after each validation inside an epoch. A rung falls
+on the first of these reports at or beyond its level. Trials can only pause at the end of an epoch, so a scheduler that
+pauses decides there. A scheduler that stops trials decides at every report. The full training can end at any report.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ __all__ = ["ReportPlaces"]
 @final
 @dataclass(frozen=True, slots=True)
 class ReportPlaces:
-    """The rhythm of one training, in the unit of its study.
+    """The rhythm of reports of one training, in the resource unit of its study.
 
     Attributes:
-        per_epoch: resource of one epoch; NaN if unknown.
-        per_validation: resource from one validation to the next; as large as `per_epoch` if it validates at ends only.
-        is_across_epochs: validations are counted from the start of training, not of each epoch.
-        every: validates in every so many epochs; not used with `is_across_epochs`.
+        per_epoch: the resource of one epoch; NaN if unknown.
+        per_validation: the resource between validations; equal to `per_epoch` if it only validates at ends of epochs.
+        is_across_epochs: whether validations are counted from the start of training instead of each epoch.
+        every: the number of epochs from one with validation to the next; not used with `is_across_epochs`.
     """
 
     per_epoch: float
@@ -47,7 +47,7 @@ class ReportPlaces:
         """Returns the resource at which each level is decided; the last level is the full training.
 
         Args:
-            levels: ascending. pauses: as of the scheduler.
+            levels: ascending. pauses: whether the scheduler pauses trials.
         """
         places = []
         for level in levels:
@@ -57,7 +57,7 @@ class ReportPlaces:
         return tuple(places)
 
     def _reports(self) -> Iterator[tuple[int, bool]]:
-        """Yields the resource of each report, and whether it is at the end of an epoch; without end."""
+        """Yields the resource of each report, and whether it is at the end of an epoch; never ends."""
         for epoch in itertools.count(1):
             start, end = (epoch - 1) * self.per_epoch, epoch * self.per_epoch
             if self.is_across_epochs:

@@ -1,1 +1,1 @@
-"""What trials run on and what that costs."""
+"""The hardware that trials run on, and what it costs."""

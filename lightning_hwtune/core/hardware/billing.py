@@ -1,4 +1,4 @@
-"""What devices cost: the only place where something is multiplied by a price."""
+"""The cost of devices. No other module multiplies by a price."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ __all__ = ["usd_of"]
 
 
 def usd_of(pool: Pool, device_s: float) -> float:
-    """Returns what so many device-seconds of a pool cost, in US dollars; 0 without a price."""
+    """Returns what `device_s` device-seconds of a pool cost, in US dollars; 0 if the pool has no price."""
     return device_s * ((pool.usd_per_device_hour or 0.0) / 3600.0)

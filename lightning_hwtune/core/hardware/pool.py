@@ -1,4 +1,4 @@
-"""The devices a study may use, and what one of them costs."""
+"""The devices that a study may use, and the price of one of them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Pool:
     """Devices of one kind on this host.
 
     Args:
-        accelerator: "cpu", "gpu", or "auto": the visible GPUs if there are any, else the CPU cores of this process.
-        devices: how many, or "auto": all of them.
-        usd_per_device_hour: price of one device for one hour in US dollars; None = no price, and then no `Cost`.
-        threads_per_device: torch threads of one rank.
+        accelerator: "cpu", "gpu", or "auto": the visible GPUs if there are any, otherwise this process's CPU cores.
+        devices: the number of devices, or "auto" for all of them.
+        usd_per_device_hour: price of one device for one hour in US dollars; None for no price, which rules out `Cost`.
+        threads_per_device: number of torch threads per rank.
     """
 
     accelerator: str
@@ -43,10 +43,10 @@ class Pool:
 
     @property
     def size(self) -> int:
-        """Number of devices.
+        """The number of devices.
 
         Raises:
-            ArgumentError: the pool is still "auto": the engine resolves it on the host where the study runs.
+            ArgumentError: the pool is still "auto"; the engine resolves it on the host where the study runs.
         """
         if not isinstance(self.devices, int):
             raise ArgumentError("Pool.devices", self.devices, "a number, once the pool is resolved on a host")

@@ -1,8 +1,8 @@
-"""The four kinds of parameter: a range of floats, a range of whole numbers, a list of options, a number of devices.
+"""The four kinds of parameter: a range of floats, a range of integers, a list of options, a number of devices.
 
 A parameter maps a share in [0, 1] to one of its values (`quantile`; a uniform share gives the parameter's
-distribution), and a value to its coordinates in the unit cube and back (`encode`, `decode`). Values are always plain
-Python: what is sampled can be written as JSON, and a restricted unpickler loads it.
+distribution). It also maps a value to its coordinates in the unit cube and back (`encode`, `decode`). Values are always
+plain Python objects, so that a sample can be written as JSON and loaded by a restricted unpickler.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Parameters with a list: options of any plain type, and the number of devices."""
+"""Parameters given by a list: options of any plain type, and the number of devices."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ class Choice:
     """One of several options, each equally likely.
 
     Args:
-        options: text, numbers, True, False, None, and lists and mappings of these; no two equal. One option is a
+        options: text, numbers, True, False, None, and lists and mappings of these; no two equal. A single option is a
             constant.
-        ordered: True if neighbours in the list are alike; they then share one coordinate of the unit cube, while
-            unordered options get a coordinate each. None: numbers are ordered, and sorted; anything else is not.
+        ordered: whether neighbours in the list are similar. Ordered options share one coordinate of the unit cube,
+            unordered options get one coordinate each. None: numbers are ordered and sorted, anything else is unordered.
     """
 
     options: tuple[Option, ...]
     ordered: bool
-    _places: Mapping[Hashable, int]  # option -> its place; a list would be searched once for each configuration
+    _places: Mapping[Hashable, int]  # option -> its position; a list would be searched for every configuration
     _identity: tuple[object, ...]
     _hash: int
 
@@ -79,12 +79,12 @@ class Choice:
 
     @property
     def n_dims(self) -> int:
-        """Coordinates in the unit cube."""
+        """The number of coordinates in the unit cube."""
         return 1 if self.ordered else len(self.options)
 
     @property
     def n_values(self) -> int:
-        """How many options there are."""
+        """The number of options."""
         return len(self.options)
 
     def quantile(self, share: float) -> Option:
@@ -92,27 +92,27 @@ class Choice:
         return handed_out(self.options[bin_of(share, len(self.options))])
 
     def encode(self, value: Option) -> list[float]:
-        """Returns one coordinate if ordered, else a one for the option and a zero for each other."""
+        """Returns one coordinate if ordered, otherwise 1 for the option and 0 for each other one."""
         place = self.place(value)
         if self.ordered:
             return [(place + 0.5) / len(self.options)]
         return [float(i == place) for i in range(len(self.options))]
 
     def decode(self, cells: Sequence[float]) -> Option:
-        """Returns the option nearest to these coordinates; among equals the first."""
+        """Returns the option nearest to these coordinates; the first one of several equally near."""
         if self.ordered:
             return self.quantile(cells[0])
         return handed_out(self.options[max(range(len(self.options)), key=cells.__getitem__)])
 
     def place(self, value: Option) -> int:
-        """Returns the place of an option in the list, from 0."""
+        """Returns the position of an option in the list, from 0."""
         return self._places[option_key(value)]
 
     def check(self, name: str, value: object) -> Option:
-        """Returns the option that equals the value, as it was given to the constructor.
+        """Returns the option that equals the value, in the form given to the constructor.
 
         Raises:
-            ArgumentError: it is none of the options.
+            ArgumentError: the value is not one of the options.
         """
         try:
             return handed_out(self.options[self._places[option_key(plain_option(value))]])
@@ -128,12 +128,12 @@ class Choice:
         return np.full(self.n_values, 1.0 / self.n_values)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the form of study files."""
+        """Returns the form used in study files."""
         form: dict[str, Any] = {"type": "choice", "options": [handed_out(option) for option in self.options]}
         return form if self._is_usual_order() else form | {"ordered": self.ordered}
 
     def _is_usual_order(self) -> bool:
-        """True if `ordered=None` would give the same."""
+        """Returns whether `ordered=None` would give the same order."""
         if not all_numbers(self.options):
             return not self.ordered
         return self.ordered and list(self.options) == _ascending(self.options)
@@ -142,10 +142,10 @@ class Choice:
 @final
 @dataclass(frozen=True, slots=True, repr=False, init=False)
 class NumDevices:
-    """How many devices a trial trains on; `NumDevices(1, 2, 4)` says how many, never which.
+    """The number of devices that a trial trains on: `NumDevices(1, 2, 4)` gives counts, not device indices.
 
     Args:
-        counts: positive integers, no two equal; kept in ascending order. One count fixes it.
+        counts: positive integers, no two equal, kept in ascending order. A single count is a constant.
     """
 
     counts: tuple[int, ...]
@@ -166,12 +166,12 @@ class NumDevices:
 
     @property
     def n_dims(self) -> int:
-        """Coordinates in the unit cube."""
+        """The number of coordinates in the unit cube."""
         return 1
 
     @property
     def n_values(self) -> int:
-        """How many counts there are."""
+        """The number of counts."""
         return len(self.counts)
 
     def quantile(self, share: float) -> int:
@@ -179,7 +179,7 @@ class NumDevices:
         return self.counts[bin_of(share, len(self.counts))]
 
     def encode(self, value: int) -> list[float]:
-        """Returns the count's one coordinate: its place among the counts."""
+        """Returns the single coordinate of a count, from its position among the counts."""
         return [(self.counts.index(value) + 0.5) / len(self.counts)]
 
     def decode(self, cells: Sequence[float]) -> int:
@@ -190,7 +190,7 @@ class NumDevices:
         """Returns the count as a plain int.
 
         Raises:
-            ArgumentError: it is none of the counts.
+            ArgumentError: the value is not one of the counts.
         """
         number = plain(value)
         if isinstance(number, bool) or not isinstance(number, int | float) or number not in self.counts:
@@ -206,7 +206,7 @@ class NumDevices:
         return np.full(self.n_values, 1.0 / self.n_values)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the form of study files."""
+        """Returns the form used in study files."""
         return {"type": "num_devices", "counts": list(self.counts)}
 
 

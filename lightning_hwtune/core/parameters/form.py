@@ -1,6 +1,6 @@
-"""A parameter from its form in study files, e.g. `{type: float, low: 1e-4, high: 1e-1, log: true}`.
+"""Reads a parameter from its form in study files, e.g. `{type: float, low: 1e-4, high: 1e-1, log: true}`.
 
-The other direction is each parameter's `to_dict`.
+Each parameter's `to_dict` is the opposite direction.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _num_devices(counts: object) -> NumDevices:
     return NumDevices(*counts)
 
 
-# kind -> (its constructor, keys it needs, keys it may have)
+# kind -> (its constructor, required keys, optional keys)
 _KINDS: dict[str, tuple[Callable[..., Parameter], tuple[str, ...], tuple[str, ...]]] = {
     "float": (Float, ("low", "high"), ("log",)),
     "int": (Int, ("low", "high"), ("log", "step")),
@@ -51,13 +51,13 @@ _RENAMED_KINDS = {
 
 
 def parameter_from_dict(name: str, form: object) -> Parameter:
-    """Returns the parameter that `form` describes; `name` is for messages only.
+    """Returns the parameter that `form` describes. `name` is only used in messages.
 
     Numbers may be given as text: YAML 1.1 reads `1e-4` as text.
 
     Raises:
         ArgumentError: an unknown kind or key, a missing key, or a value that the parameter refuses.
-        RenamedArgumentError: another tool's name for a kind or key.
+        RenamedArgumentError: a kind or key has another tool's name.
     """
     if not isinstance(form, Mapping):
         raise ArgumentError(name, form, "a mapping such as {type: float, low: 1e-4, high: 1e-1, log: true}")
@@ -86,7 +86,7 @@ def _kind(name: str, form: Mapping[str, Any]) -> tuple[Callable[..., Parameter],
 
 
 def _number(value: object) -> object:
-    """The number that a text holds; anything else as it is, for the parameter to judge."""
+    """Returns the number in a text; any other value is returned as it is and checked by the parameter."""
     if not isinstance(value, str):
         return value
     for kind in (int, float):

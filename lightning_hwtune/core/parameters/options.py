@@ -1,7 +1,7 @@
-"""Options of a `Choice`: any value that JSON can hold, and what makes two of them the same.
+"""Options of a `Choice`: any value that JSON can represent, and when two of them count as the same.
 
-1 and 1.0 are the same option, as a table or a study file may turn one into the other. True and 1 are not, and neither
-are 1 and "1". The same holds inside lists and mappings; the order of a mapping's keys does not count.
+1 and 1.0 are the same option, because a table or a study file may turn one into the other. True and 1 are different,
+and so are 1 and "1". The same applies inside lists and mappings. The order of a mapping's keys does not matter.
 """
 
 from __future__ import annotations
@@ -33,34 +33,34 @@ T = TypeVar("T")
 Option = str | int | float | bool | list[Any] | dict[str, Any] | None
 
 _MAX_OPTIONS = 1_000_000
-_MAX_DEPTH = 20  # of lists and mappings inside each other
-_LARGEST_INT = 2**63 - 1  # what databases, numpy and other languages that read the log can hold
+_MAX_DEPTH = 20  # of nested lists and mappings
+_LARGEST_INT = 2**63 - 1  # limit of databases, numpy and other languages that read the log
 _ALLOWED = "text, finite numbers, True, False, None, and lists and mappings of these"
 _PLAIN = frozenset({str, int, float, bool, type(None)})
-_SHOWN = 20  # options that a message lists
+_SHOWN = 20  # number of options listed in a message
 
 
 _LIST = elements("a list such as Choice(['adam', 'sgd'])", _MAX_OPTIONS, hint="Use Int(low, high) for integers.")
 
 
 def listed(options: object) -> list[object]:
-    """Returns the options in the order given; text is no list, and a set has no order that lasts."""
+    """Returns the options in the given order. Text is not a list, and a set has no lasting order."""
     found: list[object] = _LIST.read("Choice.options", options)
     return found
 
 
 def plain_option(value: object, argument: str = "Choice.options") -> Option:
-    """Returns a plain copy: subclasses, an enumeration that is also text, say, would not survive the log.
+    """Returns a plain copy, because subclasses, such as an enumeration of texts, would not survive the log.
 
     Raises:
-        ArgumentError: JSON cannot hold it.
+        ArgumentError: JSON cannot represent the value.
     """
     with reading(argument, value, _ALLOWED):
         return _plain_option(value, argument, 0)
 
 
 def plain_options(values: Sequence[object], argument: str) -> list[Option]:
-    """Returns plain copies of many."""
+    """Returns plain copies of several values."""
     with reading(argument, values, _ALLOWED):
         return [_plain_option(value, argument, 0) for value in values]
 
@@ -77,7 +77,7 @@ def _plain_option(value: object, argument: str, depth: int) -> Option:
             raise _refused(argument, value, "It is above 2**63 - 1.")
         return int(option)
     if isinstance(option, float) and math.isfinite(option):
-        return float(option) + 0.0  # turns -0.0 into 0.0: they are equal, but are not written alike
+        return float(option) + 0.0  # turns -0.0 into 0.0, which is equal but written differently
     if isinstance(option, list | tuple | Mapping):
         if depth >= _MAX_DEPTH:
             raise _refused(argument, value, f"Lists and mappings are nested more than {_MAX_DEPTH} deep.")
@@ -92,7 +92,7 @@ def _plain_option(value: object, argument: str, depth: int) -> Option:
 
 
 def option_key(option: object) -> Hashable:
-    """Returns what makes two options the same; see the module."""
+    """Returns the key by which two options count as the same; see the module's docstring."""
     if isinstance(option, list | tuple):
         return "list", tuple(map(option_key, option))
     if isinstance(option, Mapping):
@@ -101,7 +101,7 @@ def option_key(option: object) -> Hashable:
 
 
 def kind_key(option: object) -> Hashable:
-    """Returns the same, but tells 1 from 1.0: they are written differently into a configuration file."""
+    """Returns a key like `option_key` that differs for 1 and 1.0, which a configuration file writes differently."""
     if isinstance(option, list):
         return "list", tuple(map(kind_key, option))
     if isinstance(option, Mapping):
@@ -110,22 +110,22 @@ def kind_key(option: object) -> Hashable:
 
 
 def copied(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a configuration with options that its receiver may change."""
+    """Returns a copy of a configuration whose options may be changed by the caller."""
     return {name: handed_out(value) for name, value in config.items()}
 
 
 def handed_out(option: T) -> T:
-    """Returns the option for a configuration: a copy of a list or mapping, which its receiver may change."""
+    """Returns an option for a configuration: a copy if it is a list or mapping, so that the caller may change it."""
     return copy.deepcopy(option) if isinstance(option, list | dict) else option
 
 
 def all_numbers(options: Sequence[Option]) -> bool:
-    """Returns whether all options are numbers; True and False are not."""
+    """Returns whether all options are numbers. True and False are not numbers here."""
     return all(isinstance(option, int | float) and not isinstance(option, bool) for option in options)
 
 
 def abbreviated(options: Sequence[Option]) -> str:
-    """Returns the options as text, the first of them where there are many."""
+    """Returns the options as text; only the first ones if there are many."""
     if len(options) <= _SHOWN:
         return repr(list(options))
     first = ", ".join(map(repr, options[: _SHOWN // 2]))

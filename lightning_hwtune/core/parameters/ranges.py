@@ -1,7 +1,7 @@
-"""Parameters with a range: floats and integers, uniform in the value or in its logarithm.
+"""Parameters given by a range: floats and integers, uniform in the value or in its logarithm.
 
-A float comes back from the unit cube within 1e-9 of its value where `log` is set, else within 1e-9 of its range; a
-integer comes back exactly.
+Encoding and decoding a float changes it by at most 1e-9 of its value if `log` is set, and by at most 1e-9 of its range
+otherwise. An integer does not change.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Float:
     """A real number from `low` to `high`, both included.
 
     Args:
-        low: smallest value; above 0 if `log`.
-        high: largest value, above `low`.
-        log: uniform in the logarithm instead of the value.
+        low: the smallest value; above 0 if `log`.
+        high: the largest value, above `low`.
+        log: whether values are uniform in the logarithm instead of the value.
     """
 
     low: float
@@ -48,16 +48,16 @@ class Float:
 
     @property
     def n_dims(self) -> int:
-        """Coordinates in the unit cube."""
+        """The number of coordinates in the unit cube."""
         return 1
 
     @property
     def n_values(self) -> None:
-        """None: the values cannot be counted."""
+        """None, as the values cannot be counted."""
         return None
 
     def quantile(self, share: float) -> float:
-        """Returns the value at this share of the range."""
+        """Returns the value at this share of the distribution."""
         if share <= 0.0:
             return self.low
         if share >= 1.0:
@@ -70,7 +70,7 @@ class Float:
         return min(max(value, self.low), self.high)
 
     def encode(self, value: float) -> list[float]:
-        """Returns the value's one coordinate."""
+        """Returns the single coordinate of a value."""
         if self.log:
             start = math.log(self.low)
             return [(math.log(value) - start) / (math.log(self.high) - start)]
@@ -81,10 +81,10 @@ class Float:
         return self.quantile(cells[0])
 
     def check(self, name: str, value: object) -> float:
-        """Returns the value as a plain float; integers are welcome.
+        """Returns the value as a plain float; integers are accepted.
 
         Raises:
-            ArgumentError: it is no number of the range.
+            ArgumentError: the value is not a number in the range.
         """
         number = plain(value)
         if isinstance(number, bool) or not isinstance(number, int | float) or not self.low <= number <= self.high:
@@ -92,14 +92,14 @@ class Float:
         return float(number)
 
     def levels(self, n_points: int) -> list[float]:
-        """Returns `n_points` (at least 2) evenly spread values, both ends among them."""
+        """Returns `n_points` (at least 2) evenly spaced values, including both ends."""
         inner = (self.quantile(i / (n_points - 1)) for i in range(1, n_points - 1))
-        # 12 digits: 0.001 rather than 0.0010000000000000002
+        # 12 digits give 0.001 rather than 0.0010000000000000002
         rounded = (min(max(float(f"{value:.12g}"), self.low), self.high) for value in inner)
         return [self.low, *rounded, self.high]
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the form of study files."""
+        """Returns the form used in study files."""
         return {"type": "float", "low": self.low, "high": self.high} | ({"log": True} if self.log else {})
 
 
@@ -110,10 +110,10 @@ class Int:
     """An integer from `low` to `high`, both included.
 
     Args:
-        low: smallest value; at least 1 if `log`.
-        high: largest value, above `low` and reached by the steps.
-        log: each value is as likely as the share of the logarithm's range that rounds to it.
-        step: distance of neighbouring values, counted from `low`; with `log` it is 1.
+        low: the smallest value; at least 1 if `log`.
+        high: the largest value, above `low`; a whole number of steps away from it.
+        log: whether each value is as likely as the share of the logarithm's range that rounds to it.
+        step: the distance between neighbouring values, counted from `low`; 1 if `log`.
     """
 
     low: int
@@ -141,12 +141,12 @@ class Int:
 
     @property
     def n_dims(self) -> int:
-        """Coordinates in the unit cube."""
+        """The number of coordinates in the unit cube."""
         return 1
 
     @property
     def n_values(self) -> int:
-        """How many values there are."""
+        """The number of values."""
         return (self.high - self.low) // self.step + 1
 
     def quantile(self, share: float) -> int:
@@ -158,7 +158,7 @@ class Int:
         return self.low + self.step * bin_of(share, self.n_values)
 
     def encode(self, value: int) -> list[float]:
-        """Returns the value's one coordinate."""
+        """Returns the single coordinate of a value."""
         if self.log:
             start, end = self._log_ends()
             return [(math.log(value) - start) / (end - start)]
@@ -169,10 +169,10 @@ class Int:
         return self.quantile(cells[0])
 
     def check(self, name: str, value: object) -> int:
-        """Returns the value as a plain int; 8.0 counts as 8, as tables turn integers into floats.
+        """Returns the value as a plain int; 8.0 is accepted as 8, as tables turn integers into floats.
 
         Raises:
-            ArgumentError: it is none of the values.
+            ArgumentError: the value is not one of the parameter's.
         """
         number = plain(value)
         if isinstance(number, float) and number.is_integer():
@@ -188,11 +188,11 @@ class Int:
         return number
 
     def levels(self) -> Sequence[int]:
-        """Returns every value, ascending."""
+        """Returns all values, ascending."""
         return range(self.low, self.high + 1, self.step)
 
     def masses(self) -> npt.NDArray[np.float64]:
-        """Returns the probability of every value, shape `(n_values,)`, in the order of `levels`."""
+        """Returns the probability of each value, shape `(n_values,)`, in the order of `levels`."""
         if not self.log:
             return np.full(self.n_values, 1.0 / self.n_values)
         start, end = self._log_ends()
@@ -200,12 +200,12 @@ class Int:
         return np.asarray(np.diff(edges) / (end - start))
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the form of study files."""
+        """Returns the form used in study files."""
         form: dict[str, Any] = {"type": "int", "low": self.low, "high": self.high}
         return form | ({"log": True} if self.log else {}) | ({"step": self.step} if self.step != 1 else {})
 
     def _log_ends(self) -> tuple[float, float]:
-        # half a unit beyond either end, so that the end values get their full share of the rounding
+        # half a unit beyond each end, so that the end values get their full share of the rounding
         return math.log(self.low - 0.5), math.log(self.high + 0.5)
 
 

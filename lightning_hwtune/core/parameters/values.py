@@ -1,4 +1,4 @@
-"""Equal parts of the unit interval: what every kind of parameter needs."""
+"""Equal parts of the unit interval, used by several kinds of parameter."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ __all__ = ["bin_of"]
 
 
 def bin_of(share: float, n_bins: int) -> int:
-    """Returns which of `n_bins` equal parts of [0, 1] a share falls into, from 0."""
+    """Returns the number, from 0, of the part that contains a share, of `n_bins` equal parts of [0, 1]."""
     return min(max(int(share * n_bins), 0), n_bins - 1)
