@@ -1,7 +1,8 @@
-"""The first minute: shortened epochs of one configuration in child processes, before a study spends anything.
+"""The check before a study: it trains shortened epochs of the first configurations in child processes.
 
-What it finds is either an error, raised at once, or what a user wants to see before starting: what is logged, how long
-an epoch and a start-up take, how large a checkpoint is, what the study will take, and whether a pause changes anything.
+An error of the training code is raised at once. Otherwise the check reports what a user wants to know before starting:
+what is logged, how long an epoch and a start-up take, how large a checkpoint is, how long the study will take, and
+whether a pause changes the training.
 """
 
 from __future__ import annotations
@@ -44,22 +45,25 @@ _WORTH_S = 0.02
 @final
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What a check saw.
+    """The result of a check.
 
     Attributes:
-        config: the configuration it trained. num_devices: on how many devices.
-        logged: names that the training logs.
-        epoch_s: seconds one epoch would take, from the time of two batches; NaN if the loader's length is unknown.
-        gpu_bytes: the most GPU memory that one rank reserved for two batches; 0 on the CPU.
-        checkpoint_bytes: size of one checkpoint. payload_bytes: of the training function with all it captures.
-        largest_capture: the heaviest captured object and its bytes; None if the payload is light.
-        wall_s: what the check itself took.
-        units_s: device count -> seconds of one unit of resource: an epoch, a step or a sample.
-        startup_s: seconds of a segment beside its training, once the fork server has imported `libraries`.
-        warm_up_s: seconds that the first epoch of a trial takes longer than others.
-        libraries: installed modules that the training imports and that the fork server may import for it.
-        imports: packages that each segment imports beside them, and the seconds each takes, the slowest first.
-        notes: lines for the user. study_notes: those of them that hold for the whole study.
+        config: the configuration that was trained.
+        num_devices: the number of devices that trained it.
+        logged: the names that the training logs.
+        epoch_s: estimated seconds per epoch, from the time of two batches. NaN if the loader's length is unknown.
+        gpu_bytes: the largest amount of GPU memory that one rank reserved for two batches. 0 on the CPU.
+        checkpoint_bytes: the size of one checkpoint.
+        payload_bytes: the size of the training function with everything that it captures.
+        largest_capture: the name and the bytes of the largest captured object. None if the payload is small.
+        wall_s: the seconds that the check itself took.
+        units_s: for each device count, the seconds of one unit of resource (an epoch, a step or a sample).
+        startup_s: seconds of a segment outside its training, once the fork server has imported `libraries`.
+        warm_up_s: the additional seconds that the first epoch of a trial takes.
+        libraries: installed modules that the training imports and that the fork server can import in advance.
+        imports: the other packages that each segment imports, with the seconds of each, the slowest first.
+        notes: lines for the user.
+        study_notes: the notes that apply to the whole study.
     """
 
     config: Mapping[str, Any]
@@ -91,16 +95,17 @@ def run_check(
 ) -> Check:
     """Trains shortened epochs of the study's first configurations; `folder` is emptied.
 
-    The smallest device count and the largest one are trained, each once without a pause and once with one, where the
-    study may pause trials: the two must be equal bit by bit.
+    The check trains with the smallest and with the largest device count. If the study may pause trials, each of them
+    is trained once without a pause and once with one, and the two results must be equal bit by bit.
 
     Args:
-        tick: called about once a second meanwhile.
-        hang_timeout_s: seconds without a sign of work that end the check; "auto" for ten minutes, None for no limit.
+        tick: called about once per second during the check.
+        hang_timeout_s: the check ends after this many seconds without a sign of work. "auto" means ten minutes, None
+            means no limit.
 
     Raises:
         MetricError: an objective was not logged.
-        TrialError: the training code failed, never reported, or stood still; the message carries the traceback.
+        TrialError: the training code failed, never reported, or made no progress. The message contains the traceback.
     """
     began, still_s = time.monotonic(), AUTO_STILL_S if isinstance(hang_timeout_s, str) else hang_timeout_s
     found: list[_Found] = []
@@ -118,7 +123,7 @@ def run_check(
 @final
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What one configuration showed. `notes` are of the proof."""
+    """What the check found out with one configuration. `notes` come from the comparison with and without a pause."""
 
     order: SegmentOrder
     whole: Trained
@@ -135,7 +140,7 @@ def _check_one(
     still_s: float | None,
     counted_fit: CountedFit,
 ) -> _Found:
-    """Trains one configuration, without a pause and, where that shows something, with one."""
+    """Trains one configuration without a pause, and also with one if the comparison is useful."""
 
     def train(order: SegmentOrder, plan: Callable[[Report], bool]) -> Trained:
         found = counted_fit.train(order, lambda chosen: train_segment(executor, chosen, plan, tick, still_s))
@@ -147,7 +152,7 @@ def _check_one(
     n_reports: set[int] = set()
 
     def at_end(report: Report) -> bool:
-        if report.resource in n_reports:  # the segment is trained once more
+        if report.resource in n_reports:  # the segment is being trained again
             n_reports.clear()
         n_reports.add(report.resource)
         if report.probe and must_train_on(report, spec.objectives.metrics, spec.scheduler.levels, len(n_reports)):
@@ -175,7 +180,7 @@ def _succeeded(spec: StudySpec, order: SegmentOrder, found: Trained) -> Trained:
     """Returns what was trained.
 
     Raises:
-        MetricError, TrialError: as `run_check`.
+        MetricError, TrialError: as for `run_check`.
     """
     end = found.end
     if end is not None and end.outcome != Outcome.DONE and not (end.outcome == Outcome.LOST and found.has_paused):
@@ -229,19 +234,19 @@ def _summary(spec: StudySpec, found: Sequence[_Found], payload: Payload, wall_s:
 
 
 def _epoch_s(found: Trained) -> float:
-    """Returns the seconds of a whole epoch: the shortest that any shortened one amounts to."""
+    """Returns the seconds of a whole epoch: the lowest of the estimates from the shortened epochs."""
     known = [report.probe.epoch_s for report in found.reports if report.probe is not None]
-    if not known:  # a loop of the user's own trains whole epochs
+    if not known:  # a training loop that the user wrote trains whole epochs
         known = [after - before for before, after in itertools.pairwise([0.0, *_times(found)])]
     return math.nan if any(map(math.isnan, known)) else min(known)
 
 
 def _unit_s(found: Trained, unit: str) -> float:
-    """Returns the seconds of one unit of resource: of an epoch divided by what an epoch has; NaN if that is unknown."""
+    """Returns the seconds of an epoch divided by its units of resource; NaN if their number is unknown."""
     first = found.reports[0]
     if unit == "epochs":
         return _epoch_s(found)
-    if first.probe is None:  # a loop of the user's own
+    if first.probe is None:  # a training loop that the user wrote
         return min(
             (after.train_s - before.train_s) / (after.resource - before.resource)
             for before, after in itertools.pairwise([Report(0, {}, 0.0), *found.reports])
@@ -251,7 +256,7 @@ def _unit_s(found: Trained, unit: str) -> float:
 
 
 def _warm_up_s(found: Trained) -> float:
-    """Returns what the first epoch of a trial takes longer than the others."""
+    """Returns how many seconds longer the first epoch of a trial takes than the fastest later one."""
     first, *others = (after - before for before, after in itertools.pairwise([0.0, *_times(found)]))
     return max(first - min(others), 0.0) if others else 0.0
 
@@ -261,16 +266,16 @@ def _times(found: Trained) -> list[float]:
 
 
 def _startup_s(found: Trained, *, is_first: bool) -> float:
-    """Returns the seconds of a segment in which it does not train: before its first report, and after its last one."""
+    """Returns the seconds of a segment outside its training: before the first report and after the last one."""
     last = found.reports[-1]
     around_s = max(found.wall_s - last.train_s, 0.0)
     if is_first and last.probe is not None and math.isfinite(last.probe.startup_s):
-        return min(around_s, last.probe.startup_s)  # the fork server had to start, too
+        return min(around_s, last.probe.startup_s)  # `around_s` includes the start of the fork server
     return around_s
 
 
 def _imports(found: Trained) -> tuple[tuple[str, float], ...]:
-    """Returns the packages that a segment imports, and their seconds, the longest first."""
+    """Returns the packages that a segment imports and the seconds of each, the slowest first."""
     probe, times, preloaded = found.reports[-1].probe, dict[str, float](), _worth(found)
     for module, seconds in (probe.imports if probe else {}).items():
         if module in preloaded:
@@ -281,6 +286,6 @@ def _imports(found: Trained) -> tuple[tuple[str, float], ...]:
 
 
 def _worth(found: Trained) -> dict[str, float]:
-    """Returns the libraries that are worth a request to the fork server, and their seconds."""
+    """Returns the libraries that are slow enough to be imported by the fork server, and the seconds of each."""
     probe = found.reports[-1].probe
     return {name: seconds for name, seconds in (probe.libraries if probe else {}).items() if seconds >= _WORTH_S}

@@ -1,4 +1,4 @@
-"""What a check trains: configurations that the study itself would try, on its smallest and its largest device count."""
+"""The trainings of a check: configurations that the study would try, on its smallest and its largest device count."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _DRAWS = 64
 
 
 def check_configs(spec: StudySpec) -> list[Mapping[str, Any]]:
-    """Returns the first draw of the searcher for the smallest device count, and for the largest if that is another.
+    """Returns the searcher's first draw for the smallest device count, and for the largest one if they differ.
 
-    A count that none of the next draws has gets the first draw, on so many devices.
+    If none of the draws has one of these counts, that count gets the first draw with its number of devices replaced.
     """
     history = History([], spec.objectives)
     first = spec.searcher.propose(spec.space, 0, spec.seed, history) or {}
@@ -41,7 +41,7 @@ def check_configs(spec: StudySpec) -> list[Mapping[str, Any]]:
             config = {**first, spec.space.devices_key: count}
             try:
                 found[count] = spec.space.validate(config)
-            except ArgumentError:  # the first draw's batch does not divide
+            except ArgumentError:  # the batch size of the first draw is not divisible by this count
                 continue
     return [found[count] for count in wanted if count in found] or [first]
 
@@ -52,7 +52,8 @@ def check_order(
     """Returns the order for one segment of a check.
 
     Args:
-        folder: of its trial. resumes: resource and path of the checkpoint from which it is the second segment.
+        folder: the trial's folder.
+        resumes: resource and path of the checkpoint to resume from. The segment is then the trial's second one.
     """
     return segment_order(
         spec,

@@ -1,4 +1,4 @@
-"""One segment of a check: trained by the study's own executor, answered by a plan, ended when it stands still."""
+"""One segment of a check: the study's executor trains it, a plan answers its reports, and it ends if it hangs."""
 
 from __future__ import annotations
 
@@ -18,21 +18,24 @@ __all__ = ["AUTO_STILL_S", "Plan", "Trained", "train_segment"]
 
 AUTO_STILL_S = 600.0
 _LOOK_S = 2.0
-_BEATS_BYTES = 1 << 16  # what the heartbeats of a rank may write in that time, and more
+_BEATS_BYTES = 1 << 16  # more than the heartbeats of a rank write in that time
 
 Plan = Callable[[Report], bool]
-"""Returns whether the segment pauses at this report."""
+"""A function that returns whether the segment pauses at this report."""
 
 
 @final
 @dataclass(slots=True)
 class Trained:
-    """What a segment of a check did; a sink that remembers.
+    """A sink that records what a segment of a check did.
 
     Attributes:
-        reports: in order. saved: the newest checkpoint. end: how it ended.
-        first_s: from the order to the first report. wall_s: to its end.
-        paused_at: the resource where it was told to pause.
+        reports: the reports, in order.
+        saved_as: the newest checkpoint.
+        end: how the segment ended.
+        first_s: seconds from the order to the first report.
+        wall_s: seconds from the order to the end.
+        paused_at: the resource at which the plan paused it.
     """
 
     plan: Plan
@@ -47,11 +50,11 @@ class Trained:
 
     @property
     def has_paused(self) -> bool:
-        """True if it was paused and has saved: how its process ends afterwards does not count."""
+        """True if it was paused and has saved. How its process ends after that does not matter."""
         return self.paused_at is not None and self.saved_as is not None and self.saved_as.resource >= self.paused_at
 
     def reported(self, trial_id: int, segment: int, report: Report) -> VerdictMessage:
-        """Has the segment pause where the plan says so, so that it saves."""
+        """Pauses the segment where the plan says so, so that it saves a checkpoint."""
         self.reports.append(report)
         self.first_s = self.first_s or time.monotonic() - self.began
         if not self.plan(report):
@@ -78,16 +81,16 @@ def train_segment(
     """Trains one segment to its end.
 
     Args:
-        tick: called about once a second meanwhile.
-        still_s: ends the segment once its processes have neither reported nor printed, read or written anything for
-            so long, as a deadlock does and a download does not; None for no limit.
+        tick: called about once per second.
+        still_s: end the segment when its processes have not reported, printed, read or written anything for this many
+            seconds. That happens in a deadlock, but not during a download. None means no limit.
     """
     found, watch = Trained(plan), _Stillness(Path(order.trial_dir))
     executor.start(order)
     while found.end is None:
         executor.wait(found, 1.0)
         tick()
-        if found.end is not None and found.end.outcome == Outcome.INTERRUPTED:  # the fork server was killed: once more
+        if found.end is not None and found.end.outcome == Outcome.INTERRUPTED:  # the fork server was killed: retry
             found = Trained(plan)
             executor.start(order)
         still = watch.seconds(len(found.reports), getattr(executor, "pids", []))
@@ -104,7 +107,7 @@ def train_segment(
 
 @final
 class _Stillness:
-    """How long the processes of a segment have shown no sign of work."""
+    """Measures how long the processes of a segment have shown no sign of work."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -140,7 +143,7 @@ def _bytes_below(folder: Path) -> int:
 
 
 def _sessions(leaders: list[int]) -> list[int]:
-    """Returns the processes in the sessions that these processes lead; those alone where the system does not tell."""
+    """Returns the processes in the sessions of these leaders; the leaders alone on systems without /proc."""
     try:
         entries = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
     except OSError:
@@ -156,7 +159,7 @@ def _sessions(leaders: list[int]) -> list[int]:
 
 
 def _bytes_moved(pid: int) -> int:
-    """Returns how many bytes a process has read and written so far; 0 where the system does not tell."""
+    """Returns how many bytes a process has read and written so far; 0 if the system does not provide the number."""
     try:
         with open(f"/proc/{pid}/io") as file:
             return sum(int(line.split()[1]) for line in file if line.startswith(("rchar", "wchar")))

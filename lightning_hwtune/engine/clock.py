@@ -1,4 +1,4 @@
-"""Time, passed in: the real clock, and the virtual one of the simulation."""
+"""Clocks that are passed in as arguments: the real one, and the virtual one of a simulation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Clock", "RealClock", "VirtualClock"]
 
 
 class Clock(Protocol):
-    """Tells the time."""
+    """A source of the current time."""
 
     def now(self) -> float:
         """Returns seconds since the Unix epoch; never goes backwards within one process."""
@@ -17,7 +17,7 @@ class Clock(Protocol):
 
 @final
 class RealClock:
-    """The host's clock: begins at its wall time and goes on by its monotonic one, so that time never jumps."""
+    """The host's clock: starts at the wall time and advances with the monotonic clock, so that it never jumps."""
 
     __slots__ = ("_offset",)
 
@@ -31,7 +31,7 @@ class RealClock:
 
 @final
 class VirtualClock:
-    """A clock that stands still until it is told to move: begins at 0, and its seconds cost nothing."""
+    """A clock that starts at 0 and moves only when `advance_to` is called."""
 
     __slots__ = ("_now",)
 
@@ -43,5 +43,5 @@ class VirtualClock:
         return self._now
 
     def advance_to(self, at: float) -> None:
-        """Moves on to `at`; an earlier time changes nothing."""
+        """Moves the clock to `at`; an earlier time has no effect."""
         self._now = max(self._now, at)

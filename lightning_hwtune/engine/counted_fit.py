@@ -1,8 +1,8 @@
-"""Which fit of a training function counts, learned by a check.
+"""Which fit of a training function counts, as found out by a check.
 
-The first fit counts, unless a later one is marked (see `training.trial_fit`). A segment in which the first fit was the
-wrong one fails: a marked fit came too late, or the first one has another horizon than the study. Then the check trains
-the segment again with marked fits only. The note of that segment keeps what was learned in the study's log.
+The first fit counts, unless a later one is marked (see `training.trial_fit`). A segment fails if its first fit was the
+wrong one: a marked fit came after it, or its horizon differs from the study's. The check then trains the segment again
+and counts only marked fits. A note of that segment stores the result in the study's log.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ __all__ = ["CountedFit"]
 @final
 @dataclass(slots=True)
 class CountedFit:
-    """What a check has learned so far: whether only marked fits count."""
+    """What a check has found out so far: whether only marked fits count."""
 
     only_marked: bool = False
 
     def train(self, order: SegmentOrder, train: Callable[[SegmentOrder], Trained]) -> Trained:
-        """Return what `train` makes of an order; of its first attempt where a second one is no better."""
+        """Train an order, a second time if only marked fits may count; return the first result if both fail."""
         folder = Path(order.trial_dir)
         folder.mkdir(exist_ok=True)
         found = train(replace(order, only_marked_fits=self.only_marked))

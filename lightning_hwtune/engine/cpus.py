@@ -1,4 +1,4 @@
-"""How many CPU cores this process may use: those it may run on, within the quota of its container."""
+"""The number of CPU cores that this process may use: its CPU affinity, limited by the quota of its container."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ __all__ = ["n_cpus"]
 
 
 def n_cpus(root: Path = Path("/")) -> int:
-    """Returns the number of cores, at least 1; of a quota of 2.5 cores, 2.
+    """Returns the number of cores, at least 1. A quota is rounded down: 2.5 cores count as 2.
 
     Args:
-        root: of the file system, where Linux tells of control groups.
+        root: the root of the file system, below which Linux lists the control groups.
     """
     known = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     return max(min([len(known), *(int(quota) for quota in _quotas(root))]), 1)
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """Yields the quota in cores of each control group around this process that has one, of both versions."""
+    """Yields the quota, in cores, of each control group (version 1 or 2) of this process and its parent groups."""
     for line in _text(root / "proc/self/cgroup").splitlines():
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
@@ -34,7 +34,7 @@ def _quotas(root: Path) -> Iterator[float]:
 
 
 def _around(mount: Path, path: str) -> list[Path]:
-    """Returns the group's folder and those above it. Inside a container the mount itself may be the group."""
+    """Returns the group's folder and its parent folders. Inside a container the mount itself may be the group."""
     own = mount / path.lstrip("/")
     return [mount] if mount not in own.parents else [own, *own.parents[: own.parents.index(mount) + 1]]
 
@@ -44,7 +44,7 @@ def _share(quota: str, period: str) -> Iterator[float]:
         cores = float(quota) / float(period)
     except (ValueError, ZeroDivisionError):  # "max", or no such file
         return
-    if cores > 0:  # -1 is no quota
+    if cores > 0:  # -1 means no quota
         yield cores
 
 

@@ -1,26 +1,28 @@
-"""Learning curves that a simulation trains by: what they must answer, and a synthetic generator of them.
+"""Learning curves for simulated training: their interface, and a synthetic generator of them.
 
-A curve is a pure function of the configuration, the resource and the devices: no state, no order of calls.
+A curve is a pure function of the configuration, the resource and the devices. It has no state, so the order of calls
+does not matter.
 
 The generator. A configuration is a point x of the unit cube (`SearchSpace.encode`, `n_dims` coordinates). Fixed smooth
-random functions f_k of x (a few cosines with frequencies drawn from the generator's seed, mapped to [0, 1] by their
-normal quantile) give each configuration
+random functions f_k of x are sums of a few cosines. Their frequencies are drawn from the generator's seed, and their
+values are mapped to [0, 1] by the normal distribution function. They give each configuration
 
     error(r) = floor + (start - floor) * (1 + r / half)**-power + noise(r)
 
-    floor = best + spread * f_1                                what it would reach for ever
-    half  = R ** (3/4 * crossing * (f_2 + 1 - f_1) / 2)        where it begins to settle
+    floor = best + spread * f_1                                the error in the limit of infinite training
+    half  = R ** (3/4 * crossing * (f_2 + 1 - f_1) / 2)        the resource at which the curve begins to flatten
     power = 1 + f_3
 
-`start` is 0.9 for all. With `crossing` 0 all settle at once, and the order at resource 1 is nearly the final one; the
-larger it is, the later curves settle, those that end well later than others, so that they cross. (Spearman's rank
-correlation between resources 1 and R in the mean over many seeds, without noise: 0.87, 0.46, 0.02 for crossing 0, 0.5
-and 1 at R = 27; 0.84, -0.04, -0.43 at R = 243.) The noise of a measurement is normal with deviation
-`noise * (start - best)`, keyed by (seed, configuration, resource); the error stays within [0, 1].
+`start` is 0.9 for all configurations. With `crossing` 0 all curves flatten at once, and the ranking at resource 1 is
+nearly the final one. The larger `crossing` is, the later the curves flatten. Those with a low final error flatten later
+than the others, so the curves cross. (Spearman's rank correlation between resources 1 and R, averaged over many seeds,
+without noise: 0.87, 0.46, 0.02 for crossing 0, 0.5 and 1 at R = 27; 0.84, -0.04, -0.43 at R = 243.) The noise of a
+measurement is normal with standard deviation `noise * (start - best)` and is determined by (seed, configuration,
+resource). The error is clipped to [0, 1].
 
-Time. One unit of resource takes `unit_s * 4**(2 * f_4 - 1)` seconds on one device; n devices are n**scaling times as
-fast (scaling 1 is linear, 0 no gain), so that more devices are faster and dearer. A device costs
-`usd_per_device_hour`. Nothing in these formulas was fitted to anybody's measurements.
+Time. One unit of resource takes `unit_s * 4**(2 * f_4 - 1)` seconds on one device. n devices are n**scaling times as
+fast (scaling 1 is linear, 0 is no speed-up), so with a scaling below 1 more devices are faster and cost more. A device
+costs `usd_per_device_hour`. These formulas were not fitted to any measurements.
 """
 
 from __future__ import annotations
@@ -45,38 +47,42 @@ _FREQUENCY = 3.0  # a deviation of frequency: about one bump over the unit cube
 
 
 class Curves(Protocol):
-    """What a simulated training shows and takes."""
+    """The values, the time and the price of a simulated training."""
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Names of the values that are there at every resource."""
+        """Names of the values that are available at every resource."""
 
     @property
     def max_resource(self) -> int:
-        """The last resource that is known."""
+        """The largest resource that the curves cover."""
 
     def values(self, config: Mapping[str, Any], resource: int) -> Mapping[str, float]:
-        """Returns a value for each metric, in the user's direction; NaN = diverged."""
+        """Returns a value for each metric, in the user's direction; NaN means that the training diverged."""
 
     def elapsed_s(self, config: Mapping[str, Any], resource: int, num_devices: int) -> float:
-        """Returns seconds of training from scratch to this resource on so many devices; 0.0 at resource 0."""
+        """Returns the seconds of training from scratch to this resource on `num_devices`; 0.0 at resource 0."""
 
     def usd_per_s(self, config: Mapping[str, Any], num_devices: int) -> float:
-        """Returns the price of one second of a segment on so many devices."""
+        """Returns the price of one second of a segment on `num_devices` devices."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class SyntheticCurves:
-    """Crossing power-law curves with noise, as the module says. One metric: "error", minimised.
+    """Crossing power-law curves with noise, as described in the module. The only metric is "error", minimised.
 
     Args:
-        space: of the configurations; a `NumDevices` in it changes time and cost only.
-        max_resource: R, the full training. seed: of the functions and the noise.
-        best, spread: the floor of the best configuration, and how much worse the worst one is.
-        crossing: from 0 (the first resource tells the order) to 1 (it tells nothing).
-        noise: standard deviation of one measurement, as a share of what there is to learn.
-        unit_s: median seconds of one unit of resource on one device. scaling: exponent of the speed-up by devices.
+        space: the search space. A `NumDevices` in it changes only time and cost.
+        max_resource: R, the resource of a full training.
+        seed: the seed of the functions and of the noise.
+        best: the floor of the best configuration.
+        spread: how much higher the floor of the worst configuration is.
+        crossing: from 0 (the ranking at the first resource is nearly final) to 1 (it says nothing about the end).
+        noise: standard deviation of one measurement, as a fraction of `start - best`.
+        unit_s: median seconds of one unit of resource on one device.
+        scaling: exponent of the speed-up by more devices.
+        usd_per_device_hour: the price of one device.
     """
 
     space: SearchSpace
@@ -115,7 +121,7 @@ class SyntheticCurves:
         return {"error": min(max(smooth + self._noise(config, resource), 0.0), 1.0)}
 
     def elapsed_s(self, config: Mapping[str, Any], resource: int, num_devices: int) -> float:
-        """Returns seconds from scratch to this resource."""
+        """Returns the seconds from scratch to this resource."""
         return resource * self.traits(config)[3] / float(num_devices**self.scaling)
 
     def usd_per_s(self, config: Mapping[str, Any], num_devices: int) -> float:
@@ -132,7 +138,7 @@ class SyntheticCurves:
         return self._known[key]
 
     def _functions(self, config: Mapping[str, Any]) -> list[float]:
-        """The four smooth functions of a configuration, each uniform on [0, 1] over many seeds."""
+        """Returns the four smooth functions of a configuration, each uniform on [0, 1] over many seeds."""
         point = [x for name, p in self.space.items() if name != self.space.devices_key for x in p.encode(config[name])]
         rng = stream(self.seed, "waves", len(point))
         frequencies, phases = rng.standard_normal((4, _N_WAVES, len(point))), rng.random((4, _N_WAVES))
@@ -147,5 +153,5 @@ class SyntheticCurves:
         return deviation * float(stream(self.seed, f"noise-{resource}", key).standard_normal())
 
     def _key(self, config: Mapping[str, Any]) -> tuple[Any, ...]:
-        """The configuration without its devices: they change time and cost only."""
+        """Returns the configuration without its device count, which changes only time and cost."""
         return tuple(config[name] for name in self.space if name != self.space.devices_key)

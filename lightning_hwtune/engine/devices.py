@@ -1,7 +1,7 @@
-"""Which devices this host offers, and which of them a segment gets.
+"""The devices of this host, and the devices that each segment gets.
 
-GPUs are counted without touching CUDA: from CUDA_VISIBLE_DEVICES if it is set, else from the device files. A segment's
-ranks all see the same mask, so that `devices=2` in unchanged code means the first two of *its* GPUs.
+GPUs are counted without initialising CUDA: from CUDA_VISIBLE_DEVICES if it is set, otherwise from the device files. All
+ranks of a segment see the same mask, so `devices=2` in unchanged code means the first two GPUs *of the segment*.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Slots", "check_present", "device_mask", "n_device_files", "resolve",
 
 
 def visible_gpus() -> list[str]:
-    """Returns the names by which CUDA_VISIBLE_DEVICES would list the GPUs this process may use."""
+    """Returns the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     mask = os.environ.get("CUDA_VISIBLE_DEVICES")
     if mask is not None:
         names = [name.strip() for name in mask.split(",") if name.strip()]
@@ -30,15 +30,15 @@ def visible_gpus() -> list[str]:
 
 
 def n_device_files(folder: Path) -> int:
-    """Returns how many GPUs have a device file; their numbers there are the host's, while CUDA counts from 0."""
+    """Returns how many GPUs have a device file. The files carry the host's numbers, while CUDA counts from 0."""
     return sum(re.fullmatch(r"nvidia\d+", path.name) is not None for path in folder.glob("nvidia*"))
 
 
 def resolve(pool: Pool) -> Pool:
-    """Returns the pool with its accelerator and its number of devices settled for this host.
+    """Returns the pool with its accelerator and its number of devices resolved for this host.
 
     Raises:
-        ArgumentError: it asks for more devices than there are.
+        ArgumentError: the pool asks for more devices than this host has.
     """
     gpus = visible_gpus() if pool.accelerator in ("auto", "gpu") else []
     accelerator = "gpu" if pool.accelerator == "gpu" or gpus else "cpu"
@@ -53,10 +53,10 @@ def resolve(pool: Pool) -> Pool:
 
 
 def check_present(study: str, pool: Pool) -> None:
-    """Refuses the pool of a study where this host does not have its devices.
+    """Refuses the pool of a study if this host has fewer devices than the pool.
 
     Raises:
-        ArgumentError: it was stored on a host with more of them, or fewer are visible than when it was made.
+        ArgumentError: the study was stored on a host with more devices, or fewer are visible than at its creation.
     """
     try:
         resolve(pool)
@@ -69,7 +69,7 @@ def check_present(study: str, pool: Pool) -> None:
 
 
 def device_mask(pool: Pool, slots: Sequence[int]) -> dict[str, str]:
-    """Returns the environment that shows a segment its own devices only; empty on the CPU."""
+    """Returns the environment variables that limit a segment to its devices; empty on the CPU."""
     if pool.accelerator != "gpu":
         return {}
     gpus = visible_gpus()
@@ -86,15 +86,15 @@ class Slots:
 
     @property
     def n_free(self) -> int:
-        """How many are free."""
+        """The number of free devices."""
         return len(self._free)
 
     def take(self, n: int) -> tuple[int, ...]:
-        """Takes the `n` lowest free numbers; the caller has checked that there are so many."""
+        """Takes the `n` lowest free numbers. The caller must check that at least `n` are free."""
         taken = tuple(sorted(self._free)[:n])
         self._free.difference_update(taken)
         return taken
 
     def give_back(self, slots: Iterable[int]) -> None:
-        """Frees them again."""
+        """Frees these numbers."""
         self._free.update(slots)

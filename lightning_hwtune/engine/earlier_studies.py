@@ -1,8 +1,8 @@
-"""The finished studies beside a study, and the prior that they make: `prior="auto"`.
+"""The finished studies in the folder of a study, and the prior made from them: `prior="auto"`.
 
-A study is learned from if it is finished, has every objective of the new one in the same direction, and shares
-parameters with it, by name. Of those the ones count that have all the parameters which the best match has, so that no
-study with little in common takes from what the others tell.
+A study is used if it is finished, has every objective of the new one in the same direction, and shares parameters with
+it by name. Among those, only the studies are kept that have all the shared parameters of the best match. So a study
+with little in common does not reduce what the others contribute.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["FinishedStudy", "auto_prior", "finished_studies"]
 @final
 @dataclass(frozen=True, slots=True)
 class FinishedStudy:
-    """A finished study as its log tells it; can be given to `ParetoPrior.from_studies`."""
+    """A finished study, read from its log; can be passed to `ParetoPrior.from_studies`."""
 
     replayed: StudyState
 
@@ -40,16 +40,16 @@ class FinishedStudy:
 
     @property
     def spec(self) -> StudySpec:
-        """Its settled settings."""
+        """The study's resolved settings."""
         return self.replayed.spec
 
     def state(self) -> StudyState:
-        """Returns what its log says."""
+        """Returns the state that its log describes."""
         return self.replayed
 
 
 def finished_studies(dir: Path, storage: str | None = None) -> Iterator[FinishedStudy]:  # noqa: A002 - as in Study
-    """Yields the finished studies of a folder (or of a database), by name; those that cannot be read are left out."""
+    """Yields the finished studies of a folder (or of a database) by name; unreadable ones are left out."""
     for name in stored_names(storage) if storage is not None else study_names(dir):
         try:
             with EventLog.open(StudyFiles(dir, name), storage=storage, create=False) as log:
@@ -67,7 +67,7 @@ def auto_prior(
     dir: Path,  # noqa: A002 - as in Study
     storage: str | None = None,
 ) -> ParetoPrior | None:
-    """Returns what the finished studies beside study `name` tell, None if there is none to learn from."""
+    """Returns the prior from the other finished studies in the folder of study `name`; None if none can be used."""
     others = [study for study in finished_studies(dir, storage) if study.name != name and _fits(study, objectives)]
     others = [study for study in others if _has_points(study, space)]
     shared = {study.name: {key for key in study.spec.space if key in space} for study in others}
@@ -83,7 +83,7 @@ def _fits(study: FinishedStudy, objectives: Objectives) -> bool:
 
 
 def _has_points(study: FinishedStudy, space: SearchSpace) -> bool:
-    """Tells whether a configuration of the study lies inside the space, as far as the two share parameters."""
+    """Return whether a configuration of the study is in the space, judged by the parameters that both have."""
     try:
         ParetoPrior.from_studies(study).check(space)
     except ArgumentError:

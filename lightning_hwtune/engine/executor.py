@@ -1,7 +1,7 @@
-"""How the loop has segments trained: one protocol for this process, local processes and simulations.
+"""The interface between the loop and whatever trains segments: this process, local processes or a simulation.
 
-The loop calls `start`, then `wait` again and again; during `wait` the executor calls the sink with what happened.
-An executor decides nothing: it carries orders out and tells facts.
+The loop calls `start`, then `wait` repeatedly. During `wait` the executor reports to the sink what has happened. An
+executor makes no decisions: it carries out orders and reports facts.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ __all__ = ["Executor", "Sink"]
 
 
 class Sink(Protocol):
-    """What the loop does with news. All calls come from the thread that called `wait`."""
+    """Receives the news of an executor. All calls come from the thread that called `wait`."""
 
     def reported(self, trial_id: int, segment: int, report: Report) -> VerdictMessage:
-        """A report arrived; the return value is the answer. It is in the log before this returns."""
+        """A report arrived; returns the answer. The report is in the log before this method returns."""
 
     def saved(self, trial_id: int, segment: int, saved: Saved) -> None:
         """A checkpoint is complete."""
 
     def noted(self, trial_id: int, segment: int, note: Note) -> None:
-        """A line for the user."""
+        """A line for the user arrived."""
 
     def ended(self, trial_id: int, segment: int, ended: Ended, world_size: int) -> None:
         """The segment is over and its devices are free. `outcome` may also be LOST or INTERRUPTED here."""
@@ -34,19 +34,19 @@ class Sink(Protocol):
 class Executor(Protocol):
     """Trains segments.
 
-    An executor of a third party is a class with these four methods, whose constructor takes the training function and
-    the `Pool` of the study. `Study.run(executor=...)` takes its import path or the name of its entry point in the group
-    "hwtune.executors". Nothing of it is in the log: each run may use another one.
+    A third-party executor is a class with these four methods. Its constructor takes the training function and the
+    study's `Pool`. `Study.run(executor=...)` takes its import path, or the name of its entry point in the group
+    "hwtune.executors". The log does not store the executor, so each run may use a different one.
     """
 
     def start(self, order: SegmentOrder) -> None:
         """Begins a segment on the order's slots."""
 
     def wait(self, sink: Sink, timeout_s: float) -> None:
-        """Delivers news to the sink; returns after some, or when the time is over."""
+        """Delivers news to the sink; returns after some news, or when the timeout is over."""
 
     def end(self, trial_id: int, outcome: Outcome, why: str) -> None:
         """Ends a running segment at once; `sink.ended` follows from `wait` with this outcome."""
 
     def close(self) -> None:
-        """Ends everything, joins every process. Idempotent."""
+        """Ends all segments and joins all processes. Idempotent."""

@@ -1,4 +1,4 @@
-"""The executors that a name stands for: ours, those of installed entry points, and any that has an import path."""
+"""The executors that can be selected by name: the built-in ones, installed entry points, and import paths."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ __all__ = ["EXECUTOR_REGISTRY"]
 EXECUTOR_REGISTRY = Registry[Executor](
     "executor", "hwtune.executors", Executor, {"local": LocalExecutor, "inline": InlineExecutor}
 )
-"""A class of a third party is called with the training function and the pool."""
+"""A third-party class is called with the training function and the pool."""

@@ -1,7 +1,8 @@
-"""What a script says in the end if Ctrl-C ended its study: one line in place of a traceback.
+"""What a script prints when Ctrl-C ended its study: one line instead of a traceback.
 
-The error goes its way: whoever catches KeyboardInterrupt still does, a notebook shows it, with the line as a note, and
-the exit status is that of any interrupted script. Only what the interpreter prints about it in the end is different.
+The error itself is raised as usual. Code that catches KeyboardInterrupt still does so, a notebook shows the error with
+the line as a note, and the exit status is that of any interrupted script. Only the text that the interpreter prints at
+the end is different.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _TEXT = "_hwtune_farewell"
 
 
 def tell_at_exit(error: KeyboardInterrupt, text: str) -> None:
-    """Has the interpreter print this text, should nobody catch the error."""
+    """Makes the interpreter print this text if the error is not caught."""
     error.add_note(text)
     setattr(error, _TEXT, text)
     if not isinstance(sys.excepthook, _Hook):
@@ -26,12 +27,12 @@ def tell_at_exit(error: KeyboardInterrupt, text: str) -> None:
 
 
 def exit_quickly() -> None:
-    """Has the interpreter end without a search for garbage, which takes more than a second with torch loaded."""
+    """Makes the interpreter exit without a garbage collection, which takes more than a second with torch loaded."""
     atexit.register(gc.freeze)
 
 
 class _Hook:
-    """Takes errors that have a text; leaves all others to the hook that was there before."""
+    """Handles errors that have a text; passes all others to the previous hook."""
 
     def __init__(self, before: Any) -> None:
         self._before = before

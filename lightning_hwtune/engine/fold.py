@@ -1,4 +1,4 @@
-"""From a log to a state: all of it at once, or what was added since the last time."""
+"""Builds a state from a log: from the whole log at once, or from the events added since the last call."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def replay(log: EventLog, spec: StudySpec | None = None) -> StudyState | None:
 
 
 def stored_spec(log: EventLog) -> tuple[StudySpec | None, bool]:
-    """Returns the settings that a log holds, None if it has none, and whether the study has a trial.
+    """Returns the settings stored in a log (None if there are none) and whether the study has a trial.
 
-    Settings never change after the first trial, so nothing behind that is read.
+    Settings never change after the first trial, so reading stops there.
 
     Raises:
-        StorageError: an event up to there is damaged, or a newer version wrote it.
+        StorageError: an event before that point is damaged or was written by a newer version.
     """
     spec: StudySpec | None = None
     for number, event in log.read():
@@ -37,13 +37,13 @@ def stored_spec(log: EventLog) -> tuple[StudySpec | None, bool]:
 
 @final
 class Fold:
-    """The state of one log, and how far that was read.
+    """The state of one log, and the position up to which the log was read.
 
-    A study without trials may still change, as after a check that failed: it counts as an empty log for other
-    settings, and the next `StudyCreated` in the log takes its place.
+    A study without trials may still change its settings, for example after a failed check. For other settings it
+    counts as an empty log, and the next `StudyCreated` in the log replaces it.
 
     Args:
-        spec: what the caller thinks the study is; the pool, searcher and retry settings are taken from it.
+        spec: the settings that the caller expects; the pool, searcher and retry settings are taken from it.
     """
 
     def __init__(self, spec: StudySpec | None = None) -> None:
@@ -53,17 +53,17 @@ class Fold:
         self._newest: tuple[int, str] | None = None
 
     def is_of(self, log: EventLog, spec: StudySpec | None) -> bool:
-        """Returns whether following this log, for a caller who thinks it is `spec`, gives what a fold anew would."""
+        """Return whether following this log for a caller that expects `spec` gives the same as a new `Fold`."""
         if spec is not None and spec is not self._spec and (self._state is None or spec is not self._state.spec):
             return False
         return self._newest is None or log.body(self._newest[0]) == self._newest[1]
 
     def follow(self, log: EventLog) -> StudyState | None:
-        """Applies the events that are new; returns the state, or None for an empty log.
+        """Applies the new events; returns the state, or None for an empty log.
 
         Raises:
             StudyMismatchError: the log was written with another space, objectives, scheduler, seed or batch.
-            StorageError: an event is damaged, or a newer version wrote it. This object is of no more use then.
+            StorageError: an event is damaged or was written by a newer version. This object cannot be used after that.
         """
         number = after = self._newest[0] if self._newest is not None else 0
         for number, event in log.read(after):

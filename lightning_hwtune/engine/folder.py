@@ -16,22 +16,22 @@ __all__ = ["Folder", "NoFolder"]
 
 
 class Folder(Protocol):
-    """What the loop asks of a study's folder. The log holds paths relative to it."""
+    """The interface of a study's folder that the loop uses. The log stores paths relative to this folder."""
 
     def make_trial_dir(self, trial_id: int) -> Path:
-        """Returns the folder of a trial, which exists from now on."""
+        """Creates the folder of a trial if it does not exist; returns it."""
 
     def path(self, relative: str) -> Path:
-        """Returns the absolute path of a path in the log."""
+        """Returns the absolute path for a path from the log."""
 
     def relative(self, path: str | Path) -> str:
-        """Returns an absolute path in the form for the log."""
+        """Returns the path that the log stores for an absolute path."""
 
     def verify(self, checkpoint: Checkpoint) -> Path:
-        """Returns the absolute path of a checkpoint that is what the log vouches for; else raises `CheckpointError`."""
+        """Returns the absolute path of a checkpoint that matches the log; raises `CheckpointError` if it does not."""
 
     def delete(self, relative: str) -> bool:
-        """Deletes a checkpoint that the log no longer vouches for; tells whether it is gone."""
+        """Deletes a checkpoint that the log no longer lists; returns whether it is gone."""
 
     def evictions(self, state: StudyState) -> Sequence[Victim]:
         """Returns the checkpoints to remove for the disk budget."""
@@ -39,7 +39,7 @@ class Folder(Protocol):
 
 @final
 class NoFolder:
-    """Touches no disk: paths are names only, every checkpoint is what it should be, and there is always room."""
+    """Does not use the disk: paths are only names, every checkpoint is valid, and there is always enough space."""
 
     def make_trial_dir(self, trial_id: int) -> Path:
         """Returns a name."""
@@ -58,7 +58,7 @@ class NoFolder:
         return Path(checkpoint.path)
 
     def delete(self, relative: str) -> bool:
-        """Tells that it is gone."""
+        """Returns True: the checkpoint counts as gone."""
         return True
 
     def evictions(self, state: StudyState) -> Sequence[Victim]:

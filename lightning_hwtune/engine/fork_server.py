@@ -1,8 +1,8 @@
-"""The engine's side of the fork server: starts it, follows its imports, and has it start ranks.
+"""The engine's side of the fork server: starts it, follows its imports, and requests ranks from it.
 
-One server serves all executors of this process, since its imports take seconds. It is a child of this process with a
-session of its own, so that Ctrl-C in a terminal does not reach it; it ends when this process ends, however that happens
-and whichever thread started it (`training.server`). Nothing here waits for it: `poll` takes what it has sent so far.
+One server serves all executors of this process, because its imports take seconds. It is a child of this process in a
+separate session, so Ctrl-C in a terminal does not reach it. It ends when this process ends, however that happens and
+whichever thread started it (`training.server`). Nothing here waits for it: `poll` takes what it has sent so far.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from lightning_hwtune.training.server import HEADER
 
 __all__ = ["ForkServer", "fork_server", "import_path", "working_folder"]
 
-_END_S = 5.0  # for the guard to end everything, before it is killed itself
+_END_S = 5.0  # time for the guard to end everything before it is killed
 _PROGRAM = (
     "import sys; sys.path[:] = {path!r}; "
     "from lightning_hwtune.training.server import main as forkserver; forkserver{arguments!r}"
@@ -37,13 +37,15 @@ _PROGRAM = (
 
 @final
 class ForkServer:
-    """Use `fork_server()`. All methods may be called from several threads.
+    """The handle of a fork server; get it from `fork_server()`. All methods may be called from several threads.
 
     Attributes:
-        generation: number of the server that runs or ran last. n_deaths: how many have ended by themselves so far.
-        importing: the module that is being imported. importing_since: since when, on the monotonic clock.
+        generation: the number of the server that is running or ran last.
+        n_deaths: how many servers have ended by themselves so far.
+        importing: the module that is being imported.
+        importing_since: when that import began, on the monotonic clock.
         failed: modules that could not be imported, and why.
-        folder: for sockets, with a short path; empty before the first start.
+        folder: a folder for sockets, with a short path; empty before the first start.
     """
 
     def __init__(self) -> None:
@@ -58,10 +60,10 @@ class ForkServer:
         self.failed: dict[str, str] = {}
         self.folder = ""
 
-    # ------------------------------------------------------------------ its life
+    # ------------------------------------------------------------------ start and end
 
     def require(self, modules: Iterable[str]) -> None:
-        """Starts the server if there is none, and has it import what it has not imported yet."""
+        """Starts the server if there is none, and makes it import those modules that it has not imported yet."""
         with self._lock:
             self.poll()
             if self._control is None:
@@ -85,7 +87,7 @@ class ForkServer:
                 [os.fsdecode(spawn.get_executable()), *flags, "-c", program],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                cwd="/",  # the present one may be deleted meanwhile; ranks change to that of their time
+                cwd="/",  # the current folder may be deleted later; each rank changes to the one of its own start
                 start_new_session=True,
             )
         except OSError as error:
@@ -100,7 +102,7 @@ class ForkServer:
         self.failed.clear()
 
     def poll(self) -> None:
-        """Takes what the server has sent; notices its end."""
+        """Reads what the server has sent, and detects that it has ended."""
         with self._lock:
             if self._control is None:
                 return
@@ -134,28 +136,28 @@ class ForkServer:
 
     @property
     def is_ready(self) -> bool:
-        """True if it has imported everything that was required, and starts a rank at once."""
+        """True if it has imported all required modules, so that it can start a rank at once."""
         return self._control is not None and self._n_open_requests == 0
 
     @property
     def waitable(self) -> list[socket.socket]:
-        """What becomes readable when `poll` has something to take."""
+        """The sockets that become readable when `poll` has something to read."""
         control = self._control
         return [] if control is None else [control]
 
     def give_up(self, generation: int) -> None:
-        """Ends a server that was killed or does not answer, unless another one runs by now; counts it as dead."""
+        """Ends a server that was killed or does not answer and counts it as dead, unless a newer one is running."""
         with self._lock:
             if generation == self.generation and self._control is not None:
                 self.end()
                 self.n_deaths += 1
 
     def end(self) -> None:
-        """Ends the server, all ranks and what they have started. Idempotent; the next `require` starts a new one."""
+        """Ends the server, all ranks and the processes that they started. Idempotent; `require` starts a new one."""
         with self._lock:
             if self._control is not None:
                 with contextlib.suppress(OSError):
-                    self._control.shutdown(socket.SHUT_RDWR)  # also where a fork of this process has a copy
+                    self._control.shutdown(socket.SHUT_RDWR)  # works even if a fork of this process has a copy
                 self._forget()
             self._end_guard()
 
@@ -165,7 +167,7 @@ class ForkServer:
         self._control = None
 
     def _end_guard(self) -> None:
-        """Waits a little for a guard without a server; then kills both, whatever state they are in."""
+        """Waits a few seconds for the guard to end, then kills its process group."""
         guard, self._guard = self._guard, None
         if guard is None:
             return
@@ -175,12 +177,12 @@ class ForkServer:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(guard.pid, signal.SIGKILL)
             guard.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)  # where the guard was killed before it could
+        shutil.rmtree(self.folder, ignore_errors=True)  # in case the guard was killed before it could do so
 
     # ------------------------------------------------------------------ ranks
 
     def start_rank(self, status: int, channel: int, listener: int | None) -> None:
-        """Has a rank forked with these descriptors, of which the caller keeps its own copies.
+        """Requests the fork of a rank with these descriptors; the caller keeps its own copies of them.
 
         Raises:
             ConnectionError: the server has ended.
@@ -198,12 +200,12 @@ class ForkServer:
             raise ConnectionError("the fork server has ended") from error
 
 
-_servers: dict[int, ForkServer] = {}  # by process: a fork of this one must not use its parent's
+_servers: dict[int, ForkServer] = {}  # by process id: a fork of this process must not use its parent's server
 _lock = threading.Lock()
 
 
 def fork_server() -> ForkServer:
-    """Returns this process's fork server, which may not run yet."""
+    """Returns the handle of this process's fork server, which may not be running yet."""
     with _lock:
         if os.getpid() not in _servers:
             _servers[os.getpid()] = ForkServer()
@@ -215,19 +217,19 @@ def _end_at_exit(pid: int) -> None:
     if pid != os.getpid():
         return
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C would only spill a traceback
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would only print a traceback
     _servers[pid].end()
 
 
 def import_path() -> list[str]:
-    """Returns where this process finds modules, for a process with another working folder."""
+    """Returns this process's `sys.path` with absolute folders, for a process with another working folder."""
     here = working_folder()
     folders = [os.fspath(folder) for folder in sys.path if isinstance(folder, str | os.PathLike)]
     return [os.path.join(here, folder) if folder else here for folder in folders if here or os.path.isabs(folder)]
 
 
 def working_folder() -> str:
-    """Returns the working folder; an empty text if it was deleted."""
+    """Returns the working folder; an empty string if it was deleted."""
     try:
         return os.getcwd()
     except FileNotFoundError:

@@ -1,8 +1,8 @@
-"""When a segment that lives but makes no progress is ended: after a time that follows from what was measured.
+"""The time after which a segment that is alive but makes no progress is ended.
 
-Progress is a training batch, a validation batch, a report or a saved checkpoint. The default limit begins with the
-first training batch or report of a segment, because a download or a compilation may take any time. From then on a
-stretch without progress may last 30 minutes, or ten times the slowest stretch of the same trial if that is longer.
+Progress is a training batch, a validation batch, a report or a saved checkpoint. The default limit applies from the
+first training batch or report of a segment, because a download or a compilation may take any time. After that, a
+period without progress may last 30 minutes, or ten times the slowest period of the same trial if that is longer.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class HangLimit:
     """The limit of one executor.
 
     Args:
-        timeout_s: "auto" for the default above; a number of seconds, which also counts before the first batch; None
-            for no limit.
+        timeout_s: "auto" for the default above; a number of seconds, which also applies before the first batch; or
+            None for no limit.
 
     Raises:
-        ArgumentError: it is something else.
+        ArgumentError: `timeout_s` is anything else.
     """
 
     def __init__(self, timeout_s: float | str | None = AUTO) -> None:
@@ -39,25 +39,25 @@ class HangLimit:
         self._slowest_s: dict[int, float] = {}
 
     def progressed(self, trial_id: int, stretch_s: float) -> None:
-        """A segment of this trial made progress after `stretch_s` without any."""
+        """Records that a segment of this trial made progress after `stretch_s` seconds without any."""
         self._slowest_s[trial_id] = max(self.slowest_s(trial_id), stretch_s)
 
     def slowest_s(self, trial_id: int) -> float:
-        """Returns the longest stretch between two steps of progress of this trial; 0 before the first."""
+        """Returns the longest time between two steps of progress of this trial; 0 before the first."""
         return self._slowest_s.get(trial_id, 0.0)
 
     def limit_s(self, trial_id: int, has_trained: bool) -> float | None:
-        """Returns how long a segment may make no progress now; None for as long as it takes.
+        """Returns for how many seconds a segment may make no progress; None for no limit.
 
         Args:
-            has_trained: whether this segment has trained a batch, or reported.
+            has_trained: whether this segment has trained a batch or reported.
         """
         if not isinstance(self._timeout_s, str):
             return self._timeout_s
         return max(_LEAST_S, _TIMES_SLOWEST * self.slowest_s(trial_id)) if has_trained else None
 
     def text(self, trial_id: int, rank: int, still_s: float) -> str:
-        """Returns why a segment is ended, with what was measured."""
+        """Returns the message for a segment that is ended, with the measured times."""
         text = f"rank {rank} made no progress for {_time(still_s)}"
         if not isinstance(self._timeout_s, str):
             return spelled(f"{text}; `hang_timeout` is {_time(self._timeout_s or 0.0)}")

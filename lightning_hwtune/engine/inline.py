@@ -1,6 +1,6 @@
-"""The executor that trains in this process, one segment after another: for debugging, and where processes are unwanted.
+"""The executor that trains in this process, one segment after another: for debugging, or to avoid child processes.
 
-A segment runs whole inside `wait`. It has one device; breakpoints and print work as in any script.
+A segment runs completely inside `wait`, on one device. Breakpoints and print work as in any script.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from lightning_hwtune.training.channel import (
 
 __all__ = ["DirectChannel", "InlineExecutor"]
 
-_TERMINATED = tuple(128 + number for number in ENDING)  # how `Signals` exits; no error of the trial's
+_TERMINATED = tuple(128 + number for number in ENDING)  # exit codes of `Signals`; not an error of the trial
 
 
 @final
@@ -46,7 +46,7 @@ class DirectChannel:
         return self._sink.reported(self._order.trial_id, self._order.segment, report)
 
     def send(self, message: Message) -> None:
-        """Hands a message on; signs of life are nobody's business here."""
+        """Passes a message to the sink; ignores heartbeats and `Ended`."""
         if isinstance(message, Saved):
             self._sink.saved(self._order.trial_id, self._order.segment, message)
         elif isinstance(message, Note):
@@ -59,17 +59,17 @@ class DirectChannel:
 
 @final
 class InlineExecutor:
-    """Trains segments in this process with the function itself, no copy of it."""
+    """Trains segments in this process with the function itself, not with a copy of it."""
 
     def __init__(self, train: Callable[[Any], Any], pool: Pool | None = None) -> None:
         self._train = train
         self._queue: list[SegmentOrder] = []
 
     def start(self, order: SegmentOrder) -> None:
-        """Notes the segment; `wait` trains it.
+        """Queues the segment; `wait` trains it.
 
         Raises:
-            ArgumentError: it needs more than one device.
+            ArgumentError: the segment needs more than one device.
         """
         if order.num_devices > 1:
             raise ArgumentError(
@@ -92,7 +92,7 @@ class InlineExecutor:
         before = _interrupt_handler()
         try:
             return run_segment(self._train, order, channel)
-        except SystemExit as error:  # how Lightning answers Ctrl-C, with SIGINT left ignored
+        except SystemExit as error:  # Lightning's reaction to Ctrl-C, which leaves SIGINT ignored
             if before is not None and signal.getsignal(signal.SIGINT) is not before:
                 raise KeyboardInterrupt from error
             if error.code in _TERMINATED:
@@ -103,14 +103,14 @@ class InlineExecutor:
                 signal.signal(signal.SIGINT, before)
 
     def end(self, trial_id: int, outcome: Outcome, why: str) -> None:
-        """Forgets a segment that has not begun; one that runs cannot be ended from here."""
+        """Removes a segment that has not started; a running segment cannot be ended from here."""
         self._queue = [order for order in self._queue if order.trial_id != trial_id]
 
     def close(self) -> None:
-        """Forgets what has not begun."""
+        """Removes all segments that have not started."""
         self._queue.clear()
 
 
 def _interrupt_handler() -> Any:
-    """Returns the handler of SIGINT, or None outside the main thread, where it cannot be set."""
+    """Returns the handler of SIGINT; None outside the main thread, where it cannot be set."""
     return signal.getsignal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else None

@@ -1,15 +1,15 @@
-"""The default executor: a fresh process for each rank of each segment, forked from a server that has torch loaded.
+"""The default executor: a new process for each rank of each segment, forked from a server that has torch loaded.
 
-A segment's processes begin in about a tenth of a second and give everything back when they end: no memory, no GPU
-context, no hung rank and nothing that they have started outlives its segment. The ranks of one segment form a group,
-which lives and ends together:
+A segment's processes start in about a tenth of a second. When they end they release everything: memory, GPU contexts
+and all processes that they started. The ranks of one segment form a group:
 
-- a rank that dies or falls silent takes its group with it, and nothing else;
-- the cause that is reported is the first error that is not a mere echo of a peer's death;
-- if this process dies, however suddenly, its ranks and all their descendants end (`training.server`);
-- if the fork server dies, its segments are interrupted, which costs them no retry, and a new server is started.
+- If a rank dies or stops sending heartbeats, its group is ended. Other groups are not affected.
+- The reported cause is the first error that is not merely a consequence of another rank's death.
+- If this process dies, however suddenly, its ranks and all their descendants end (`training.server`).
+- If the fork server dies, its segments are interrupted, which does not count as a retry, and a new server is started.
 
-An unguarded user script is not executed again in the children: they never see this process's `__main__`.
+A user script without an `if __name__ == "__main__"` guard is not executed again in the children, because they do not
+load this process's `__main__`.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from lightning_hwtune.training.channel import Beat, Ended, Message, Note, Report
 __all__ = ["LocalExecutor"]
 
 _PRELOAD = "lightning_hwtune.training.preload"
-_LIBRARY_S = 60.0  # for one module that the fork server imports unasked
-_GRACE_S = 10.0  # for peers to end by themselves after the first of them has ended
-_ECHO_GRACE_S = 1.0  # the same after an error: a dead peer fails its group in less than a tenth of this on gloo
-_END_S = 10.0  # for the end of a killed rank to be reported, before the server is taken for dead
+_LIBRARY_S = 60.0  # limit for one module that the fork server imports although the user did not ask for it
+_GRACE_S = 10.0  # time for the other ranks to end by themselves after the first one has ended
+_ECHO_GRACE_S = 1.0  # the same after an error: with gloo a dead rank fails its group in less than a tenth of this
+_END_S = 10.0  # time for the end of a killed rank to be reported; after that the server counts as dead
 _MAX_SERVER_DEATHS = 3  # in a row, without a report between them
 
 
@@ -47,10 +47,10 @@ class LocalExecutor:
 
     Args:
         payload: file with the cloudpickled training function.
-        heartbeat_s: a rank without a heartbeat for so long is ended with its group.
-        start_s: the same, before its first one; also the limit of the fork server for importing one module.
-        hang_timeout_s: also end a group that lives but makes no progress; see `engine.hang.HangLimit`.
-        preload: further modules for the fork server to import once; they must run no tensor operation at import.
+        heartbeat_s: a rank that sends no heartbeat for this many seconds is ended together with its group.
+        start_s: the same limit before the first heartbeat; also the limit for one import of the fork server.
+        hang_timeout_s: also end a group that is alive but makes no progress; see `engine.hang.HangLimit`.
+        preload: further modules for the fork server to import once; they must not run tensor operations at import.
     """
 
     def __init__(
@@ -67,20 +67,20 @@ class LocalExecutor:
         self._preload = tuple(preload)
         self._libraries: tuple[str, ...] = ()
         self._groups: dict[int, Group] = {}
-        self._noted: set[str] = set()  # modules of `preload` that cannot be imported
+        self._noted: set[str] = set()  # modules of `preload` that cannot be imported and were already noted
         self._server = fork_server()
         self._n_deaths = self._server.n_deaths  # when a report last arrived
         self._server.require((_PRELOAD, *preload))  # its imports overlap with what the caller does next
 
-    # ------------------------------------------------------------------ beginning
+    # ------------------------------------------------------------------ start
 
     def start(self, order: SegmentOrder) -> None:
-        """Begins a segment with one process per rank: at once, or in `wait` as soon as the fork server is ready."""
+        """Starts a segment with one process per rank: at once, or in `wait` as soon as the fork server is ready."""
         self._groups[order.trial_id] = Group(order)
         self._begin()
 
     def preload(self, libraries: Sequence[str]) -> None:
-        """Has the fork server import further modules; one that hangs or kills it then is left out."""
+        """Makes the fork server import further modules; if one of them hangs or kills it, all of them are dropped."""
         self._libraries = tuple(libraries)
         if self._libraries:
             self._server.require((_PRELOAD, *self._preload, *self._libraries))
@@ -89,7 +89,7 @@ class LocalExecutor:
         """Starts the ranks of groups that have none yet, if the fork server is ready.
 
         Raises:
-            TrialError: the server will not be ready: it takes too long, or dies again and again.
+            TrialError: the server does not become ready: it takes too long, or it dies repeatedly.
         """
         waiting = [group for group in self._groups.values() if not group.ranks and group.verdict is None]
         if not waiting:
@@ -99,7 +99,7 @@ class LocalExecutor:
             self._check_server()
             return
         for group in waiting:
-            with uninterrupted():  # no signal leaves a process behind that nobody knows
+            with uninterrupted():  # defer signals, so that every started process is recorded
                 try:
                     group.start(self._server, self._payload)
                 except ConnectionError:  # the server died just now
@@ -108,7 +108,7 @@ class LocalExecutor:
     def _check_server(self) -> None:
         module, server = self._server.importing, self._server
         is_stuck = time.monotonic() - server.importing_since > _LIBRARY_S or server.n_deaths > self._n_deaths
-        if is_stuck and self._libraries:  # nobody asked for them: the next server does without
+        if is_stuck and self._libraries:  # the user did not ask for them, so the next server omits them
             self._libraries = ()
             server.end()
             return
@@ -132,7 +132,7 @@ class LocalExecutor:
         )
 
     def _note_failures(self, sink: Sink) -> None:
-        """Notes which modules the server could not import, once."""
+        """Sends one note for each module that the server could not import."""
         failed = {name: why for name, why in self._server.failed.items() if name in self._preload}
         for name in failed.keys() - self._noted:
             for order in [group.order for group in self._groups.values()][:1]:
@@ -143,14 +143,14 @@ class LocalExecutor:
     # ------------------------------------------------------------------ news
 
     def wait(self, sink: Sink, timeout_s: float) -> None:
-        """Delivers what the ranks said, ends groups that must end, and reports which are over."""
+        """Delivers the ranks' messages, ends groups that must end, and reports the groups that have ended."""
         self._begin()
         self._note_failures(sink)
         self._wait_for_news(timeout_s)
         self._server.poll()
         for group in list(self._groups.values()):
             for rank in group.ranks:
-                rank.look()  # first: what a rank that has ended said lies in the channel by then
+                rank.look()  # first: the last messages of a rank that has ended are in the channel by then
                 rank.flush()
                 for message in rank.messages():
                     self._take(sink, group, rank, message)
@@ -159,7 +159,7 @@ class LocalExecutor:
                 self._bury(sink, group)
 
     def _wait_for_news(self, timeout_s: float) -> None:
-        """Returns when there is something to read, something can be written, or a deadline comes."""
+        """Returns when there is something to read, when a write is due, or at the next deadline."""
         now, ranks = time.monotonic(), [rank for group in self._groups.values() for rank in group.ranks]
         deadlines = [group.deadline - now for group in self._groups.values() if group.deadline is not None]
         is_urgent = any(group.is_over and (group.ranks or group.verdict) for group in self._groups.values())
@@ -172,7 +172,7 @@ class LocalExecutor:
 
     @property
     def pids(self) -> list[int]:
-        """Process ids of the ranks, each the leader of a session."""
+        """The process ids of the ranks; each rank is the leader of a session."""
         ranks = (rank for group in self._groups.values() for rank in group.ranks)
         return [rank.pid for rank in ranks if rank.pid is not None]
 
@@ -196,7 +196,7 @@ class LocalExecutor:
             rank.ended = message
 
     def _watch(self, group: Group) -> None:
-        """Sets or carries out the deadline of a group that is ending, and ends one that is silent."""
+        """Sets or enforces the deadline of a group that is ending, and ends a group with a silent rank."""
         now = time.monotonic()
         gone = [rank for rank in group.ranks if rank.is_gone or not rank.is_open or rank.ended is not None]
         if gone and group.deadline is None:
@@ -212,7 +212,7 @@ class LocalExecutor:
                 group.kill()
 
     def _silence(self, group: Group, index: int, now: float) -> str:
-        """Returns what a rank that should train has not done for too long, or an empty text."""
+        """Returns what a rank has not done for too long; an empty string if it is not silent."""
         rank, trial_id = group.ranks[index], group.order.trial_id
         if rank.is_gone or rank.ended is not None:
             return ""
@@ -223,13 +223,13 @@ class LocalExecutor:
         return self._hang.text(trial_id, index, still_s) if hang_s is not None and still_s > hang_s else ""
 
     def _bury(self, sink: Sink, group: Group) -> None:
-        """Every process of the group is gone: reports how it ended."""
+        """Removes a group whose processes have all ended, and reports how it ended."""
         del self._groups[group.order.trial_id]
         for rank in group.ranks:
             rank.close()
         sink.ended(group.order.trial_id, group.order.segment, summary(group), group.world_size)
 
-    # ------------------------------------------------------------------ ending
+    # ------------------------------------------------------------------ end
 
     def end(self, trial_id: int, outcome: Outcome, why: str) -> None:
         """Kills a segment's group; `sink.ended` follows from `wait`."""
@@ -239,7 +239,7 @@ class LocalExecutor:
             group.kill()
 
     def close(self) -> None:
-        """Kills every group, and waits until everything that they had started has ended."""
+        """Kills every group, and waits until all processes that they started have ended."""
         ranks = [rank for group in self._groups.values() for rank in group.ranks]
         for group in self._groups.values():
             group.kill()

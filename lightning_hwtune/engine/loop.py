@@ -1,6 +1,7 @@
-"""The loop: asks the controller what the free devices should do, has it done, and tells what came of it.
+"""The loop: asks the controller what the free devices should do, starts it, and passes the results to the controller.
 
-It owns the bookkeeping between the two: device slots, folders, checkpoint files. It takes no decision.
+It does the bookkeeping between controller and executor: device slots, folders and checkpoint files. It makes no
+decisions.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Loop:
 
     Args:
         files: the study's folder.
-        tick: called about once a second, and before a segment begins, reports, saves or ends; renews the lease,
+        tick: called about once per second, and before a segment begins, reports, saves or ends. It renews the lease,
             redraws the live view, and raises if the study's folder is gone.
         save_every: extra checkpoints, see `SegmentOrder`.
         is_first_error_fatal: an error before the study's first report ends `run`; otherwise it counts like any other.
@@ -57,7 +58,7 @@ class Loop:
         self._fatal: TrialError | None = None
 
     def run(self) -> Done:
-        """Runs until the controller is done; returns its last word.
+        """Runs until the controller is done; returns its last answer.
 
         Raises:
             TrialError: the training code failed before the study's first report.
@@ -74,14 +75,14 @@ class Loop:
                 raise self._fatal
 
     def interrupt(self, why: str) -> None:
-        """Ends every running segment; their trials may go on another day."""
+        """Ends every running segment; the trials can be resumed later."""
         self._executor.close()
         now = self._clock.now()
         for trial_id in list(self._controller.state.running):
             self._controller.tell(trial_id, now, Outcome.INTERRUPTED, error=why)
 
     def step(self) -> Answer:
-        """Asks the controller once and starts what it says; returns its answer."""
+        """Asks the controller once and starts the segment that it decides on, if any; returns its answer."""
         now = self._clock.now()
         answer = self._controller.ask(now, self._slots.n_free)
         self._controller.reserve(answer, now)
@@ -99,7 +100,7 @@ class Loop:
         self._executor.start(self._order(segment))
 
     def _vouch(self, trial_id: int) -> None:
-        """Drops a checkpoint that is not what the log says; the trial then starts again from scratch."""
+        """Drops a checkpoint that does not match the log; the trial then starts again from scratch."""
         checkpoint = self._controller.state.trials[trial_id].checkpoint
         if checkpoint is None:
             return
@@ -109,7 +110,7 @@ class Loop:
             self._remove(trial_id, checkpoint.path, str(error))
 
     def _forget_best(self, trial_id: int) -> None:
-        """Lets go of a best checkpoint whose report is lost, since its trial continues from before it."""
+        """Removes a best checkpoint whose report is lost because the trial continues from an earlier resource."""
         trial = self._controller.state.trials[trial_id]
         resource = trial.checkpoint.resource if trial.checkpoint is not None else 0
         if trial.best_checkpoint is not None and trial.best_checkpoint.resource > resource:
@@ -136,14 +137,14 @@ class Loop:
         )
 
     def _config(self, config: Mapping[str, Any], num_devices: int) -> dict[str, Any]:
-        """The configuration, with the devices it really gets (more than it asked for after running out of memory)."""
+        """Returns the configuration with its actual device count, which may be larger after running out of memory."""
         key = self._controller.spec.space.devices_key
         return dict(config) if key is None else {**config, key: num_devices}
 
     # ------------------------------------------------------------------ Sink
 
     def reported(self, trial_id: int, segment: int, report: Report) -> VerdictMessage:
-        """Has the report judged and logged."""
+        """Passes the report to the controller, which decides and logs; returns the verdict."""
         self._tick()
         if not self._is_current(trial_id, segment):
             return VerdictMessage("stop", "this segment is over")
@@ -155,7 +156,7 @@ class Loop:
         return VerdictMessage(verdict.kind, verdict.reason.text, verdict.reason.standing, is_best)
 
     def saved(self, trial_id: int, segment: int, saved: Saved) -> None:
-        """Logs the checkpoint, then lets go of those that it replaces and of what exceeds the disk budget."""
+        """Logs the checkpoint, then removes the checkpoints that it replaces and those that exceed the disk budget."""
         self._tick()
         if not self._is_current(trial_id, segment):
             return
@@ -173,7 +174,7 @@ class Loop:
         self._make_room()
 
     def _make_room(self) -> None:
-        """Lets go of what exceeds the disk budget."""
+        """Removes the checkpoints that exceed the disk budget."""
         for victim in self._files.evictions(self._controller.state):
             self._remove(victim.trial_id, victim.path, victim.reason)
 
@@ -182,7 +183,7 @@ class Loop:
         self._files.delete(path)
 
     def noted(self, trial_id: int, segment: int, note: Note) -> None:
-        """Logs a line; one about the whole study only if it is not in the log yet."""
+        """Logs a line; a line about the whole study is logged only once."""
         text = spelled(note.text)
         if note.once_per == "study":
             self._controller.note_once(text, note.topic, self._clock.now())
@@ -190,8 +191,8 @@ class Loop:
             self._controller.note(trial_id, text, self._clock.now())
 
     def ended(self, trial_id: int, segment: int, ended: Ended, world_size: int) -> None:
-        """Frees the devices and has the trial's next state decided."""
-        self._tick()  # first: an error because the folder is gone is no fault of the trial's
+        """Frees the devices and lets the controller decide the trial's next state."""
+        self._tick()  # first: it raises if the folder is gone, so the trial does not get the blame
         if not self._is_current(trial_id, segment):
             return
         ended = storable_message(ended)
@@ -207,7 +208,7 @@ class Loop:
             world_size=world_size,
             reached_end=ended.reached_end,
         )
-        self._make_room()  # while the trial ran its own checkpoint could not go
+        self._make_room()  # the trial's own checkpoint could not be removed while it was running
         if is_first:
             why = first_line(ended.error)
             self._fatal = TrialError(_FIRST.format(trial_id=trial_id, why=why, error=ended.error.rstrip()))

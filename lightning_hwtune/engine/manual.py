@@ -24,29 +24,29 @@ __all__ = ["Manual"]
 
 @final
 class _Caller:
-    """An executor whose work is done by whoever called `ask`."""
+    """An executor that leaves the training to the caller of `ask`."""
 
     def __init__(self) -> None:
         self.order: SegmentOrder | None = None
 
     def start(self, order: SegmentOrder) -> None:
-        """Keeps the order for `ask` to hand out."""
+        """Stores the order, from which `ask` makes the trial's handle."""
         self.order = order
 
     def wait(self, sink: object, timeout_s: float) -> None:
-        """Nothing to wait for: the caller tells."""
+        """Does nothing: the caller reports by `tell`."""
 
     def end(self, trial_id: int, outcome: Outcome, why: str) -> None:
-        """Nothing to end: the caller trains."""
+        """Does nothing: the caller trains."""
 
     def close(self) -> None:
-        """Forgets the order."""
+        """Removes the order."""
         self.order = None
 
 
 @final
 class Manual:
-    """Hands out segments of one session and takes back what came of them."""
+    """Hands out the segments of one session and takes back their results."""
 
     def __init__(self, session: Session) -> None:
         if max(session.controller.spec.allocation.counts) > 1:
@@ -57,7 +57,7 @@ class Manual:
                 hint="More devices need a process a rank: use study.run(train).",
             )
         self._session, self._caller = session, _Caller()
-        # the caller has seen the error: it is theirs to go on or not
+        # the caller has seen the error and decides whether to continue
         self._watch: Callable[[], None] = lambda: None
         self._loop = Loop(
             session.controller, self._caller, session.clock, session.files,
@@ -67,17 +67,17 @@ class Manual:
         self._context = contextlib.ExitStack()
 
     def watch(self, tick: Callable[[], None]) -> None:
-        """Has `tick` called at each report."""
+        """Calls `tick` at each report from now on."""
         self._watch = tick
 
     def ask(self) -> Trial | None:
-        """Returns the next trial's handle, or None when nothing is left.
+        """Returns the next trial's handle, or None when nothing is left to do.
 
-        Until it is told, the global generators are seeded for it, and torch has the threads of one device.
+        The global random generators are seeded for the trial. Until `tell`, torch uses the threads of one device.
 
         Raises:
-            ArgumentError: the last one was not told yet.
-            StudyLockedError: this process trains a trial of another study.
+            ArgumentError: `tell` was not called for the last trial.
+            StudyLockedError: this process is training a trial of another study.
         """
         from lightning.pytorch import seed_everything
 
@@ -99,7 +99,7 @@ class Manual:
         self._context.enter_context(own_threads(order))
         segment = self._context.enter_context(segment_context(order, channel))
         adapt_classes("lightning.pytorch")
-        segment.skips_evaluation = False  # an error in the caller's loop would end the loop
+        segment.skips_evaluation = False  # code that reads the missing results would fail and end the caller's loop
         seed_everything(order.seed, workers=True, verbose=False)
         trial = Trial(segment)
         self._active = (trial, segment, channel)
@@ -126,7 +126,7 @@ class Manual:
         self._context.close()
 
     def close(self, why: str) -> None:
-        """Ends a trial that was never told as interrupted, for this reason."""
+        """Ends the active trial as interrupted, for this reason, if `tell` was not called for it."""
         if self._active is not None:
             _, segment, channel = self._active
             self._leave()

@@ -1,7 +1,8 @@
-"""Sessions that ask and tell leave open in this process, and how a later `Study` object takes one over.
+"""The sessions that ask and tell leave open in this process, and how a later `Study` object takes over.
 
-A notebook cell that makes a study and asks it is run again after an error: the name is bound to a new object, and the
-old one, whose trial was never told, is out of reach. Its session is closed then, and the new object opens its own.
+Suppose that a notebook cell creates a study and calls `ask`, and is run again after an error. The name then refers to a
+new object, and `tell` can no longer be called on the old one. In this case the old session is closed, and the new
+object opens another one.
 """
 
 from __future__ import annotations
@@ -26,10 +27,13 @@ _open: list[OpenSession] = []
 
 @final
 class OpenSession:
-    """A session that lasts from the first `ask` to the end of the study, or to `close`.
+    """A session that lasts from the first `ask` to the end of the study or to `close`.
 
     Args:
-        owner: who asks; not kept alive. folder, storage: of the study. session: is entered here.
+        owner: the object whose `ask` was called; only a weak reference is kept.
+        folder: the study's folder.
+        storage: the study's storage.
+        session: the session, which is entered here.
     """
 
     def __init__(self, owner: object, folder: Path, storage: str | None, session: Session) -> None:
@@ -45,7 +49,7 @@ class OpenSession:
         _open.append(self)
 
     def close(self, why: str = "study.tell was not called") -> None:
-        """Ends a trial that was not told, and the session. Idempotent; no effect in a forked process."""
+        """Ends the session, and a trial without `tell`. Idempotent; no effect in a forked process."""
         if not self.is_open or not self.is_of_this_process:
             return
         self.is_open = False
@@ -57,19 +61,19 @@ class OpenSession:
 
     @property
     def is_of_this_process(self) -> bool:
-        """False in a process that was forked since: the session is its parent's."""
+        """False in a process that was forked later, because the session belongs to its parent."""
         return self._pid == os.getpid()
 
     def is_left(self, folder: Path, storage: str | None) -> bool:
-        """Return whether this session is of that study or nobody's any more, and no other thread works with it."""
+        """Return whether the session is of this study or has no owner left, and no other living thread opened it."""
         is_ours = self._thread is threading.current_thread() or not self._thread.is_alive()
         return is_ours and (self._owner() is None or self._study == (folder.resolve(), storage))
 
 
 def take_over(folder: Path, storage: str | None) -> None:
-    """Closes the sessions on this study that other objects of this thread have left open, and those without an owner.
+    """Closes the sessions of this study that other objects of this thread left open, and those without an owner.
 
-    A trial of theirs that was not told is given up: it continues another time.
+    A trial for which `tell` was not called is interrupted, and can be resumed later.
     """
     for found in _open:
         if found.is_left(folder, storage):

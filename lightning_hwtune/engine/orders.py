@@ -1,4 +1,4 @@
-"""What an executor is told about a segment: the study's settings, and what is special about this one."""
+"""Builds the order that an executor gets for a segment, from the study's settings and the segment's own facts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def segment_order(
     """Returns the order for one segment of a trial; see `SegmentOrder` for the arguments.
 
     Args:
-        folder: the trial's folder. special: fields of the order that only some segments have.
+        folder: the trial's folder.
+        special: fields of the order that only some segments have.
     """
     return SegmentOrder(
         study=spec.name,

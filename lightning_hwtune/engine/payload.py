@@ -1,7 +1,8 @@
-"""The training function on its way to other processes: a file of cloudpickle bytes, written once a session.
+"""The training function as a file of cloudpickle bytes for other processes, written once per session.
 
-A function that a module of its own defines travels by reference, one from a script or a notebook cell by value, with
-everything it captures; `largest_capture` names the heaviest of that, so that nobody ships a data set by accident.
+A function from an importable module is pickled by reference. A function from a script or a notebook cell is pickled by
+value, with everything that it captures. `largest_capture` names the largest captured object, because that may be a data
+set captured by accident.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ __all__ = ["ImportedFunction", "Payload", "check_function", "drop_older", "large
 
 @dataclass(frozen=True, slots=True)
 class ImportedFunction:
-    """A training function named by its import path, `package.module:function`; imported where it is called.
+    """A training function named by its import path, `package.module:function`; imported when it is called.
 
     Raises:
         ArgumentError: the path has another form, or there is no such module.
@@ -53,7 +54,7 @@ class ImportedFunction:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """A training function as a file. `largest` names the heaviest thing it captures and its bytes."""
+    """A training function as a file. `largest` is the name of the largest captured object and its bytes."""
 
     path: Path
     n_bytes: int
@@ -64,7 +65,7 @@ def write_payload(train: Callable[[Any], Any], folder: Path) -> Payload:
     """Writes `train` to `folder` under its digest, unless that file exists.
 
     Raises:
-        ArgumentError: it is no function, or something it captures cannot be pickled.
+        ArgumentError: `train` is not a function, or something that it captures cannot be pickled.
     """
     check_function(train)
     try:
@@ -81,10 +82,10 @@ def write_payload(train: Callable[[Any], Any], folder: Path) -> Payload:
 
 
 def check_function(train: object) -> None:
-    """Refuses what cannot be called with one trial.
+    """Refuses an object that cannot be called with one trial.
 
     Raises:
-        ArgumentError: it is not a function, a function of none or several arguments, or one whose call runs nothing.
+        ArgumentError: it is not a function, it cannot be called with one argument, or it is a coroutine or generator.
     """
     allowed = "a function that takes a Trial: def train(trial): ..."
     if not callable(train):
@@ -96,7 +97,7 @@ def check_function(train: object) -> None:
             raise ArgumentError("train", train, allowed, hint=hint)
     try:
         signature = inspect.signature(train)
-    except (TypeError, ValueError):  # some built-in functions do not say what they take
+    except (TypeError, ValueError):  # some built-in functions have no signature
         return
     try:
         signature.bind(None)
@@ -106,7 +107,7 @@ def check_function(train: object) -> None:
 
 
 def drop_older(payload: Payload) -> None:
-    """Deletes the payloads of earlier sessions in the same folder. For the holder of the study's lease."""
+    """Deletes the payloads of earlier sessions in the same folder. The caller must hold the study's lease."""
     for path in payload.path.parent.glob("payload-*"):
         if path != payload.path:
             path.unlink(missing_ok=True)
@@ -124,7 +125,7 @@ def largest_capture(train: Callable[[Any], Any]) -> tuple[str, int] | None:
 
 
 def _names(code: CodeType) -> Iterator[str]:
-    """Yields every global name that a function uses, or a function or class inside it."""
+    """Yields every global name that a function uses, functions and classes inside it included."""
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
@@ -132,7 +133,7 @@ def _names(code: CodeType) -> Iterator[str]:
 
 
 def _exists(module: str) -> bool:
-    """Tells whether a module can be found, without importing it or its packages."""
+    """Return whether a module can be found, without importing it or its packages."""
     found, path = None, None
     parts = module.split(".")
     for depth in range(1, len(parts) + 1):

@@ -1,4 +1,4 @@
-"""The ranks of one segment, seen from the engine: processes that begin and end together, and how they ended."""
+"""The ranks of one segment, as the engine sees them: processes that start and end together, and how they ended."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from lightning_hwtune.training.ranks import open_port
 __all__ = ["ABANDONED", "Group", "summary"]
 
 ABANDONED = (Outcome.INTERRUPTED, "the fork server, which had started the ranks, was killed")
-"""Outcome and cause of a segment whose fork server has ended: no fault of the trial."""
+"""Outcome and cause of a segment whose fork server has ended, which is not an error of the trial."""
 
-# an error that only says that a peer is gone
+# parts of errors that only say that another rank is gone
 _ECHOES = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "DistBackendError", "rank 0 died")
 
 
 @final
 @dataclass(slots=True)
 class Group:
-    """The ranks of one segment; none while it waits for the fork server.
+    """The ranks of one segment; empty while the segment waits for the fork server.
 
     Attributes:
-        generation: of the server that started them.
-        deadline: when what still lives of it is killed.
-        verdict: outcome and cause, once the engine itself ended it.
+        generation: the generation of the server that started the ranks.
+        deadline: when the remaining ranks are killed.
+        verdict: outcome and cause, set if the engine itself ended the group.
     """
 
     order: SegmentOrder
@@ -44,10 +44,10 @@ class Group:
     verdict: tuple[Outcome, str] | None = None
 
     def start(self, server: ForkServer, payload: Path) -> None:
-        """Has all ranks started.
+        """Requests all ranks from the server.
 
         Raises:
-            ConnectionError: the server has ended; ranks that it has started already end by themselves.
+            ConnectionError: the server has ended; ranks that it started before that end by themselves.
         """
         self.generation = server.generation
         listener = open_port() if self.order.num_devices > 1 else None
@@ -84,7 +84,7 @@ class Group:
 
     @property
     def is_over(self) -> bool:
-        """True if nothing of it lives any more."""
+        """True if all ranks have ended, together with everything that they started."""
         return all(rank.is_gone for rank in self.ranks)
 
     def kill(self) -> None:
@@ -94,7 +94,7 @@ class Group:
 
 
 def summary(group: Group) -> Ended:
-    """Returns one last message for the whole group: the root cause if anything went wrong."""
+    """Returns one last message for the whole group, with the root cause if anything went wrong."""
     words = [rank.ended for rank in group.ranks]
     if group.verdict is not None:
         return Ended(0, *group.verdict, 0, False)
@@ -114,7 +114,7 @@ def summary(group: Group) -> Ended:
 
 
 def _is_echo(error: str) -> bool:
-    """Return whether an error only says that a peer is gone."""
+    """Return whether an error only says that another rank is gone."""
     last = error.rstrip().rsplit("\n", 1)[-1]
     return any(sign in last for sign in _ECHOES)
 

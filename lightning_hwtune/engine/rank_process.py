@@ -1,7 +1,7 @@
-"""One rank's process, seen from the engine: a channel and a status pipe.
+"""One rank's process, as the engine sees it: a channel and a status pipe.
 
-Neither is ever waited for: messages are read as far as they have arrived, answers are written as far as they fit. So a
-rank that stops in the middle of a message delays nobody else.
+Neither of them blocks: messages are read as far as they have arrived, and answers are written as far as they fit. So a
+rank that stops in the middle of a message does not delay the others.
 """
 
 from __future__ import annotations
@@ -40,16 +40,18 @@ class Rank:
     """One rank's process.
 
     Args:
-        channel: the engine's end. status: the reading end of its status pipe. task: the first message to it.
+        channel: the engine's end of the channel.
+        status: the reading end of the status pipe.
+        task: the first message to the rank.
 
     Attributes:
-        pid: process id; None until the server has forked it.
-        is_open: the channel is; a rank that lives may have closed its end.
-        exit_code: None until it has ended; negative for a signal.
-        is_gone: it has ended, and so has whatever it had started.
-        is_abandoned: the fork server ended before it could report the rank's end.
-        killed_at: since when the engine wants it to end.
-        ended: its last message.
+        pid: the process id; None until the server has forked the rank.
+        is_open: whether the channel is open; a living rank may have closed its end.
+        exit_code: None until the rank has ended; negative for a signal.
+        is_gone: whether the rank and everything that it started have ended.
+        is_abandoned: whether the fork server ended before it could report the rank's end.
+        killed_at: when the engine first killed the rank, on the monotonic clock; None if it did not.
+        ended: the rank's last message.
     """
 
     def __init__(self, channel: socket.socket, status: int, task: RankTask) -> None:
@@ -59,7 +61,7 @@ class Rank:
         self.pid: int | None = None
         self.exit_code: int | None = None
         self.is_open, self.is_gone, self.is_abandoned = True, False, False
-        self.fault = ""  # why it could not be started, or cannot be understood
+        self.fault = ""  # why it could not be started, or why its messages cannot be read
         self.killed_at: float | None = None
         self.began_at = self.last_sign = self.progress_at = time.monotonic()
         self.progress, self.is_started, self.has_trained = 0, False, False
@@ -68,10 +70,10 @@ class Rank:
         self._status = b""
         self.flush()
 
-    # ------------------------------------------------------------------ words
+    # ------------------------------------------------------------------ messages
 
     def messages(self) -> Iterator[Message]:
-        """Yields what has arrived whole: of a rank that is gone everything, else no more than one piece at a time."""
+        """Yields the complete messages: all of them if the rank is gone, otherwise those of one read at most."""
         while self.is_open:
             try:
                 data = self.channel.recv(_PIECE_BYTES)
@@ -91,7 +93,7 @@ class Rank:
                 return
 
     def answer(self, verdict: VerdictMessage) -> None:
-        """Sends an answer, now or as soon as the rank reads."""
+        """Sends an answer at once, or as soon as the rank reads."""
         self._outbox.append(memoryview(packed(verdict)))
         self.flush()
 
@@ -111,13 +113,13 @@ class Rank:
                     self._outbox[0] = self._outbox[0][n_sent:]
         except BlockingIOError:
             return
-        except OSError:  # it has ended: its status will tell
+        except OSError:  # the rank has ended; its status follows
             self._outbox.clear()
 
     # ------------------------------------------------------------------ life
 
     def look(self) -> None:
-        """Takes what the status pipe has."""
+        """Reads the status pipe: the process id, then the exit code."""
         if self.is_gone:
             return
         try:
@@ -136,12 +138,12 @@ class Rank:
             self.exit_code, self.is_gone = numbers[1], True
         elif not data:
             self.is_gone = self.is_abandoned = True
-            if self.pid is not None:  # its guard ends all the rest; this is for the day when that was killed, too
+            if self.pid is not None:  # usually the guard ends everything; this is in case it was killed, too
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(self.pid, signal.SIGKILL)
 
     def kill(self) -> None:
-        """Ends the process; the server then ends what it has started."""
+        """Kills the process; the server then ends everything that it started."""
         if self.killed_at is None:
             self.killed_at = time.monotonic()
         if self.pid is not None and not self.is_gone:
@@ -149,7 +151,7 @@ class Rank:
                 os.kill(self.pid, signal.SIGKILL)
 
     def is_overdue(self, limit_s: float) -> bool:
-        """Return whether its end was wanted so long ago and is not reported yet."""
+        """Return whether the engine killed the rank more than `limit_s` seconds ago."""
         return self.killed_at is not None and time.monotonic() - self.killed_at > limit_s
 
     def close(self) -> None:

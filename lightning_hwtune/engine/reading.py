@@ -1,6 +1,6 @@
-"""The one reader of a study: it folds the log into a state, and follows the log by folding only what is new.
+"""The reader of a study: it folds the log into a state, and later folds only the events that are new.
 
-`Study` and the commands ask it. It holds no connection between two questions. It runs no searcher and no model.
+`Study` and the commands use it. It keeps no connection open between two calls. It runs no searcher and no model.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ __all__ = ["Reader"]
 
 @final
 class Reader:
-    """Reads one study's log; holds no connection. For one thread at a time.
+    """Reads one study's log; keeps no connection open. For one thread at a time.
 
     Args:
-        storage: SQLAlchemy URL of the log, None for the folder's own file.
+        storage: SQLAlchemy URL of the log; None for the file in the study's folder.
     """
 
     def __init__(self, files: StudyFiles, storage: str | None) -> None:
@@ -41,7 +41,7 @@ class Reader:
         return EventLog.open(self._files, storage=self._storage, create=False)
 
     def spec(self) -> StudySpec | None:
-        """Returns the settings that the log holds, None if there are none yet; reads only the log's beginning.
+        """Returns the settings stored in the log, None if there are none yet; reads only the start of the log.
 
         Raises:
             StudyNotFoundError: there is no such study.
@@ -50,11 +50,11 @@ class Reader:
             return stored_spec(log)[0]
 
     def check(self, spec: StudySpec) -> None:
-        """Does nothing if the stored study may be continued with these settings; reads only the log's beginning.
+        """Checks that the stored study can be continued with these settings; reads only the start of the log.
 
         Raises:
-            StudyMismatchError: it has another space, objectives, scheduler, seed or batch, and trials.
-            StorageError: the log's beginning is damaged, or a newer version wrote it.
+            StudyMismatchError: the study has trials, and another space, objectives, scheduler, seed or batch.
+            StorageError: the start of the log is damaged or was written by a newer version.
         """
         try:
             with self.open() as log:
@@ -65,9 +65,9 @@ class Reader:
             raise StudyMismatchError(stored.name, differences)
 
     def state(self, spec: StudySpec | None = None) -> StudyState | None:
-        """Returns the state that the log describes; see `engine.fold.Fold`. Not to be changed.
+        """Returns the state that the log describes; see `engine.fold.Fold`. The caller must not change it.
 
-        A later call folds what was added since, into the same object.
+        A later call applies the events that were added since then to the same object.
 
         Raises:
             StudyNotFoundError: there is no such study.
@@ -78,11 +78,11 @@ class Reader:
             try:
                 return self._fold.follow(log)
             except BaseException:
-                self._fold = None  # an event may be half applied
+                self._fold = None  # an event may be partly applied
                 raise
 
     def events(self) -> list[ev.Event]:
-        """Returns the log.
+        """Returns all events of the log.
 
         Raises:
             StudyNotFoundError: there is no such study.
@@ -91,10 +91,10 @@ class Reader:
             return [event for _, event in log.read()]
 
     def refuse_foreign(self, spec: StudySpec) -> None:
-        """Does nothing if the study may be driven in its folder; changes nothing.
+        """Checks that the study may run in its folder; changes nothing.
 
         Raises:
-            StorageError: the folder holds trials of another study, or of one whose log is not here.
+            StorageError: the folder contains trials of another study, or of a study whose log is not here.
         """
         refuse_lost_log(self._files, self._storage)
         try:

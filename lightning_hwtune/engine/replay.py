@@ -1,15 +1,16 @@
-"""What a simulated study has found, when, and for how much money: the accounting of every replay.
+"""The accounting of a replay: what a simulated study has found, when, and at what cost.
 
-Points. Each report is a point of (error, time, money, ...) of its configuration at its resource, as the curves have it,
-whichever objectives the study itself looked at. "partial" counts every report; "full" counts only configurations
-trained to the end, at the end.
+Points. Each report is a point (error, time, money, ...) of its configuration at its resource. The values come from the
+curves, whichever objectives the study itself uses. "partial" counts every report. "full" counts only the last report of
+fully trained configurations.
 
-Hypervolume. Losses are scaled to [0, 1] by the least and the greatest finite value over all configurations and
-resources of the task, seconds and US dollars in their logarithm; an objective that never differs becomes 0. The
-reference point is 1 in every objective. A share is the hypervolume over that of the reference front, the
-non-dominated points of *all* configurations: at all resources for "partial", at the last one for "full".
+Hypervolume. Losses are scaled to [0, 1] by the smallest and the largest finite value over all configurations and
+resources of the task. Seconds and US dollars are scaled in their logarithm. An objective with only one value becomes 0.
+The reference point is 1 in every objective. A share is the hypervolume divided by that of the reference front. The
+reference front consists of the non-dominated points of *all* configurations: at all resources for "partial", at the
+last one for "full".
 
-Money. Every second of a segment, start-up and lost work included, at the price of its configuration's own devices.
+Money. Every second of a segment, including start-up and lost work, is paid at the price of its configuration's devices.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _LOG_UNITS = ("s", "USD")
 
 
 def point(curves: Curves, config: Mapping[str, Any], resource: int, num_devices: int) -> dict[str, float]:
-    """Returns everything known of a configuration at a resource: its metrics, `train_s`, `device_s` and `usd`."""
+    """Returns all values of a configuration at a resource: its metrics, `train_s`, `device_s` and `usd`."""
     seconds = curves.elapsed_s(config, resource, num_devices)
     usd = seconds * curves.usd_per_s(config, num_devices)
     return {"train_s": seconds, "device_s": seconds * num_devices, "usd": usd, **curves.values(config, resource)}
@@ -51,11 +52,15 @@ def point(curves: Curves, config: Mapping[str, Any], resource: int, num_devices:
 @final
 @dataclass(frozen=True, slots=True)
 class Yardstick:
-    """How hypervolumes of one task are measured; the module tells.
+    """The scale on which the hypervolumes of one task are measured; see the module.
 
     Attributes:
-        low, high: least and greatest loss, in the logarithm where `log_mask`, shape `(n_objectives,)`.
-        partial, full: hypervolume of the reference front.
+        objectives: the objectives of the task.
+        log_mask: which objectives are scaled in their logarithm, shape `(n_objectives,)`.
+        low: the smallest loss (its logarithm where `log_mask` is true), shape `(n_objectives,)`.
+        high: the largest loss, in the same form.
+        partial: hypervolume of the reference front at all resources.
+        full: hypervolume of the reference front at the last resource.
     """
 
     objectives: Objectives
@@ -70,7 +75,8 @@ class Yardstick:
         """Returns the yardstick of a task.
 
         Args:
-            losses: of all configurations, minimised, shape `(n_configs, n_resources, n_objectives)`; NaN = diverged.
+            losses: the losses of all configurations, minimised, shape `(n_configs, n_resources, n_objectives)`. NaN
+                means that the training diverged.
         """
         log_mask = np.array([objective.unit in _LOG_UNITS for objective in objectives])
         scaled = _logged(losses, log_mask)
@@ -84,13 +90,13 @@ class Yardstick:
     def sampled(
         cls, objectives: Objectives, curves: Curves, space: SearchSpace, configs: Sequence[Mapping[str, Any]]
     ) -> Self:
-        """Returns the yardstick that these configurations of a space make up."""
+        """Returns the yardstick of a task with these configurations of a space."""
         resources, policy = range(1, curves.max_resource + 1), allocation_for(space)
         values = [[point(curves, config, r, policy.first(config).devices) for r in resources] for config in configs]
         return cls.of(objectives, np.array([[objectives.loss(value) for value in row] for row in values]))
 
     def unit(self, losses: Floats) -> Floats:
-        """Returns losses, the last axis one entry an objective, on the scale of the yardstick."""
+        """Returns losses on the scale of the yardstick; the last axis has one entry per objective."""
         span = np.where(self.high > self.low, self.high - self.low, np.inf)
         scaled: Floats = (_logged(losses, self.log_mask) - self.low) / span
         return scaled
@@ -105,13 +111,18 @@ def _logged(losses: Floats, log_mask: npt.NDArray[np.bool_]) -> Floats:
 @final
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """One simulated study, measured. Arrays have one row for each report, in the order of the virtual clock.
+    """The measurements of one simulated study. Arrays have one row per report, ordered by the virtual clock.
 
     Attributes:
-        at_s: virtual time. usd: money spent up to then.
-        trial_ids, resources: whose report, at which resource. losses: minimised, shape `(n, n_objectives)`.
-        partial, full: hypervolume up to then as a share of the reference front's.
-        decisions_per_s: answers and verdicts for each second of real time, the simulation's own work included.
+        state: the final state of the study.
+        at_s: virtual time of the report.
+        usd: money spent up to that time.
+        trial_ids: the trial that reported.
+        resources: the resource of the report.
+        losses: the losses, minimised, shape `(n, n_objectives)`.
+        partial: hypervolume of all reports up to that time, as a share of the reference front's.
+        full: the same for fully trained configurations.
+        decisions_per_s: answers and verdicts per second of real time, which includes the simulation's own work.
     """
 
     state: StudyState
@@ -125,7 +136,7 @@ class Replay:
     decisions_per_s: float
 
     def first(self, share: float, *, kind: str = "partial", by: str = "at_s") -> float:
-        """Returns the time ("at_s") or money ("usd") at which a hypervolume first has this share; NaN = never."""
+        """Returns the time ("at_s") or money ("usd") at which a hypervolume first reaches a share; NaN if never."""
         reached = np.flatnonzero(getattr(self, kind) >= share)
         return float(getattr(self, by)[reached[0]]) if len(reached) else float("nan")
 
@@ -136,7 +147,7 @@ class Replay:
 
     @property
     def front(self) -> npt.NDArray[np.int64]:
-        """Indices of the reports of fully trained trials that no other one dominates."""
+        """Indices of the reports of fully trained trials that are not dominated by another one."""
         full = np.flatnonzero(self._is_full() & np.isfinite(self.losses).all(axis=1))
         return full[np.asarray(front_ranks(self.losses[full])) == 0] if len(full) else full
 
@@ -145,7 +156,7 @@ class Replay:
 
 
 class _Recorder:
-    """A sink that keeps when which trial reported what."""
+    """A sink that records time, trial and resource of each report, and counts the decisions."""
 
     def __init__(self) -> None:
         self.reports: list[tuple[float, int, int]] = []
@@ -168,7 +179,7 @@ def replay_study(
     restore_s: float = 0.0,
     failures: Failures | None = None,
 ) -> Replay:
-    """Simulates a study and measures it; arguments as for `simulate`."""
+    """Simulates a study and measures it; the other arguments are those of `simulate`."""
     recorder, begun = _Recorder(), time.perf_counter()
     state = simulate(spec, curves, limits, start_s=start_s, restore_s=restore_s, failures=failures, sink=recorder)
     real_s = time.perf_counter() - begun
@@ -205,7 +216,7 @@ def _share(values: Floats, reference: float) -> Floats:
 
 
 def _spent(state: StudyState, curves: Curves, at_s: Floats) -> Floats:
-    """Returns the money that all segments together have cost up to each time."""
+    """Returns the total cost of all segments up to each time."""
     rates = np.array([curves.usd_per_s(state.trials[s.trial_id].config, s.num_devices) for s in state.segments])
     begins = np.array([segment.started_at for segment in state.segments])
     ends = np.array([state.last_at if s.ended_at is None else s.ended_at for s in state.segments])

@@ -1,4 +1,4 @@
-"""What a check has to say about the reports of a training: where rungs really fall, and which objectives come late."""
+"""The notes of a check about the reports of a training: where rungs really fall, and which objectives come late."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lightning_hwtune.training.channel import Report
 
 __all__ = ["late_objectives", "must_train_on", "rung_places"]
 
-_EPOCHS = 8  # so many epochs of two batches are trained to see an objective that is not logged in the first one
+_EPOCHS = 8  # epochs of two batches to train at most until an objective missing in the first one is logged
 
 
 def must_train_on(report: Report, wanted: Collection[str], levels: Sequence[int], n_reports: int) -> bool:
-    """Returns whether a check goes on to another epoch: an objective is missing, and no rung asked for it yet."""
+    """Return whether a check must train another epoch: an objective is missing, and no rung has needed it yet."""
     is_complete = all(name in report.metrics for name in wanted)
     return not is_complete and report.resource < levels[0] and n_reports < _EPOCHS
 
@@ -38,7 +38,7 @@ def late_objectives(reports: Sequence[Report], wanted: Collection[str], levels: 
 
 
 def rung_places(report: Report, scheduler: Scheduler) -> list[str]:
-    """Returns a line if rungs in steps or samples do not fall on their levels in the training that was checked."""
+    """Returns lines to print if rungs in steps or samples do not fall on their levels in the checked training."""
     places, levels, unit = report.probe.places if report.probe else None, scheduler.levels, scheduler.unit
     if unit == "epochs" or places is None or not places.is_known or levels[-1] < places.first:
         return []

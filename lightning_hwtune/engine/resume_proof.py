@@ -1,8 +1,8 @@
-"""The proof that a pause changes nothing: the same training without a pause and with one, compared bit by bit.
+"""The proof that a pause does not change a training: it compares the training with and without a pause bit by bit.
 
-Without a pause the first segment of a check trains up to three shortened epochs. A second one pauses one epoch before
-the end of the first, and a third, in a process of its own, resumes it. Both ways must end with the same objectives and
-the same weights. What nobody has thought of shows here as well.
+The first segment of a check trains up to three shortened epochs without a pause. A second segment pauses one epoch
+before the end of the first. A third segment resumes it in a new process. Both ways must end with the same objectives
+and the same weights. So this also detects causes that are not known in advance.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TOO_LONG = "whether a pause changes this training was not checked, since that wo
 
 
 def is_affordable(first: Report) -> bool:
-    """Returns whether the proof is expected to take a minute at most after the first report of its first segment."""
+    """Return whether the proof is expected to take at most a minute, judged by the first report."""
     startup_s = first.probe.startup_s if first.probe is not None else 0.0
     return (2 * N_EPOCHS - 1) * first.train_s + 2 * (0.0 if math.isnan(startup_s) else startup_s) <= _MOST_S
 
@@ -47,10 +47,12 @@ def is_affordable(first: Report) -> bool:
 @final
 @dataclass(frozen=True, slots=True)
 class ResumeProof:
-    """What both ways showed.
+    """The results of both ways.
 
     Attributes:
-        whole: the segment without a pause. before, after: the segments around the pause.
+        whole: the segment without a pause.
+        before: the segment before the pause.
+        after: the segment after the pause.
     """
 
     whole: Trained
@@ -58,7 +60,7 @@ class ResumeProof:
     after: Trained
 
     def note(self, unit: str) -> str:
-        """Returns what the user should know; empty if both ways are equal."""
+        """Returns a note for the user; empty if both ways are equal."""
         if not self.after.reports or self.whole.reports[-1].resource != self.after.reports[-1].resource:
             return ""
         end, resumed = self.whole.reports[-1], self.after.reports[-1]
@@ -86,14 +88,14 @@ def _is_same(a: Report, b: Report) -> bool:
 
 
 def _bits(value: float) -> bytes:
-    """Returns the bits of a number; all values that are no number are one."""
+    """Returns the bits of a number; all NaN values have the same bits."""
     return struct.pack("d", math.nan if math.isnan(value) else value)
 
 
 def _numbers(
     a: Mapping[str, float], b: Mapping[str, float], there: str = "without a pause", here: str = "with one"
 ) -> str:
-    """Returns the first objective that differs, with as many digits as it takes to see that; else the first one."""
+    """Returns a text on the first objective that differs, with enough digits to show it; otherwise on the first one."""
     if not a:
         return "no metric is an objective"
     differing = (name for name in a if name not in b or _bits(a[name]) != _bits(b[name]))

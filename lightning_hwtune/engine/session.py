@@ -1,7 +1,7 @@
-"""One process's time with a study: the lease on it, its log, and the controller that the log rebuilt.
+"""A session: the time during which one process runs a study, with its lease, its log and its controller.
 
-Opening replays the log, ends segments that a dead controller left behind, and takes the lease; closing writes how the
-session ended. Everything written goes to the log first, then into the state, and to the observers last.
+Opening takes the lease, rebuilds the state from the log, and ends segments that a dead controller left behind. Closing
+writes how the session ended. Every event goes to the log first, then into the state, and to the observers last.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = ["Observer", "Session", "refuse_lost_log"]
 
 Observer = Callable[[Sequence[ev.Event]], None]
 _RENEW_S = 5.0
-_FULL_DISK_S = 5.0  # how long an append waits for room
+_FULL_DISK_S = 5.0  # how long an append waits for free space
 _STATES = {
     "limit:max_trials": ev.SessionState.FINISHED,
     "exhausted": ev.SessionState.FINISHED,
@@ -51,10 +51,10 @@ _STATES = {
 
 
 def refuse_lost_log(files: StudyFiles, storage: str | None) -> None:
-    """Does nothing unless the folder holds trials whose log is not where it is looked for.
+    """Refuses a folder that contains trials although their log is not in the given storage; changes nothing.
 
     Raises:
-        StorageError: as above; nothing was made or changed.
+        StorageError: the folder contains such trials.
     """
     if has_trials(files.root):
         try:
@@ -66,10 +66,10 @@ def refuse_lost_log(files: StudyFiles, storage: str | None) -> None:
 
 @final
 class Session:
-    """Use as a context manager; `controller` is ready inside.
+    """A context manager; `controller` is ready inside it.
 
     Args:
-        observers: called with events that are durable and in the state.
+        observers: called with events that are stored in the log and applied to the state.
     """
 
     controller: Controller
@@ -128,7 +128,7 @@ class Session:
             self._carry_over(earlier.enqueued, now)
 
     def _carry_over(self, configs: Sequence[Mapping[str, Any]], now: float) -> None:
-        """Enqueues what waited before the study was changed; warns of what is no point of its space any more."""
+        """Enqueues the configurations that waited before the study was changed; warns of those outside its space."""
         for config in configs:
             try:
                 self.controller.enqueue(config, now)
@@ -142,7 +142,7 @@ class Session:
             observer(events)
 
     def _append(self, events: Sequence[ev.Event]) -> None:
-        """Appends; waits a while on a full disk, because a checkpoint that did not fit soon gives its room back."""
+        """Appends events; on a full disk it waits a few seconds, because a failed checkpoint soon frees its space."""
         give_up_at = self.clock.now() + _FULL_DISK_S
         while True:
             try:
@@ -155,7 +155,9 @@ class Session:
                 return
 
     def tick(self) -> None:
-        """Renews the lease when it is due; on a full disk later, since a holder that is seen to live keeps it.
+        """Renews the lease when it is due.
+
+        A full disk is not an error here. The renewal is retried later, and a holder that is alive keeps its lease.
 
         Raises:
             StorageError: the study's folder or its log is not where it was.
@@ -173,7 +175,7 @@ class Session:
         self._renewed_at = now
 
     def finish(self, done: Done) -> None:
-        """Notes how the session ended; written on exit."""
+        """Stores how the session ended; it is written to the log on exit."""
         state = _STATES.get(done.reason.rule, ev.SessionState.PAUSED)
         self._end = (state, spelled(done.reason.text))
 

@@ -1,8 +1,8 @@
-"""Ctrl-C, SIGTERM and SIGHUP while a study runs: they end it between its opening and its closing, never inside either.
+"""Ctrl-C, SIGTERM and SIGHUP while a study runs: they never interrupt the opening or the closing of its session.
 
-Python raises KeyboardInterrupt between any two instructions, also between taking a lease and remembering it, or halfway
-through giving it back. Here a signal acts while segments train and is noted at any other time; what was noted acts when
-trainings begin, or once everything is closed.
+Python raises KeyboardInterrupt between any two instructions, for example between taking a lease and storing it, or
+halfway through releasing it. Here a signal takes effect only while segments train. At any other time it is deferred
+until the trainings begin, or until everything is closed.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Any, Self, final
 __all__ = ["ENDING", "Signals"]
 
 ENDING = (signal.SIGTERM, signal.SIGHUP)
-"""Signals that end a process at once by themselves; here it exits with status 128 + number, and in order."""
+"""Signals that end a process at once by default; here they cause an orderly exit with status 128 + number."""
 
 
 @final
 class Signals:
-    """Use as a context manager around a whole session; inside, `acting()` around what a signal may end.
+    """A context manager around a whole session; inside it, use `acting()` around the code that a signal may end.
 
     Outside the main thread, where no signal arrives, it does nothing. A signal that is ignored, such as SIGHUP under
-    nohup, stays ignored. Handlers are put back at the end.
+    nohup, stays ignored. The previous handlers are restored at the end.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Signals:
             self._late = signal.Signals(number)
 
     def _act(self, number: signal.Signals, frame: FrameType | None = None) -> None:
-        """Does what the signal did before; SIGTERM or SIGHUP without a handler becomes an exit in order."""
+        """Calls the signal's previous handler; SIGTERM or SIGHUP without a handler becomes an orderly exit."""
         handler = self._before[number]
         if callable(handler):
             handler(number, frame)
@@ -59,7 +59,7 @@ class Signals:
 
     @contextlib.contextmanager
     def acting(self) -> Iterator[None]:
-        """Lets signals act in the block, one that came before it at once."""
+        """Lets signals take effect inside the block; a deferred signal takes effect at its start."""
         try:
             self._is_acting = True
             late, self._late = self._late, None

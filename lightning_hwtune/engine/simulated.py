@@ -1,12 +1,12 @@
-"""The executor that pretends: segments follow learning curves on a virtual clock, under the same loop and controller.
+"""The simulating executor: segments follow learning curves on a virtual clock, with the same loop and controller.
 
-News comes in the order of (virtual time, order of scheduling), so a seed gives the same study on any machine under any
-load. A segment is delivered as a real one is: reports at every unit of resource; on a pause the checkpoint is complete
-before the segment ends; a trial that is stopped before its horizon saves nothing.
+News is ordered by (virtual time, order of scheduling), so a seed gives the same study on any machine under any load. A
+segment behaves like a real one. It reports at every unit of resource. On a pause, its checkpoint is complete before the
+segment ends. A trial that is stopped before its horizon saves nothing.
 
-Time: `start_s` before every segment, and `restore_s` more if it goes on from a checkpoint; both hold the devices and
-are no training time. Saving takes no time. Failures strike as a Poisson process of each device (`Failures`): the
-segment is lost with all that was not saved.
+Time. Every segment takes `start_s` before its training, and `restore_s` more if it resumes from a checkpoint. Both
+occupy the devices but do not count as training time. Saving takes no time. Failures are a Poisson process per device
+(`Failures`): the segment is lost, with everything that was not saved.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = ["Failures", "SimulatedExecutor", "simulate"]
 @final
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Segments are lost at random, after `mean_s` seconds of one device on average; drawn by (seed, trial, segment)."""
+    """Random losses of segments, after `mean_s` device-seconds on average; drawn from (seed, trial, segment)."""
 
     mean_s: float
     seed: int = 0
@@ -48,14 +48,14 @@ class Failures:
         object.__setattr__(self, "mean_s", FORMS["Failures"]["mean_s"].read("Failures.mean_s", self.mean_s))
 
     def after_s(self, order: SegmentOrder) -> float:
-        """Returns how many seconds after its start this segment would be lost."""
+        """Returns after how many seconds this segment is lost if it still runs then."""
         rng = stream(self.seed, f"failure-{order.segment}", order.trial_id)
         return self.mean_s * float(rng.standard_exponential()) / order.num_devices
 
 
 @dataclass(slots=True)
 class _Run:
-    """A running segment. `turn` counts what was scheduled for it: older entries of the queue are void."""
+    """A running segment. `turn` counts its scheduled entries; only the newest entry in the queue is valid."""
 
     order: SegmentOrder
     trains_from: float
@@ -71,8 +71,11 @@ class SimulatedExecutor:
     """Trains segments by curves. `wait` jumps to the next news, however far away, so its timeout is not used.
 
     Args:
-        clock: the loop's own; moved on by `wait`.
-        start_s, restore_s: see the module. failures: None = nothing is ever lost.
+        curves: the learning curves.
+        clock: the clock of the loop; `wait` advances it.
+        start_s: seconds before every segment; see the module.
+        restore_s: additional seconds before a segment that resumes from a checkpoint.
+        failures: the random losses of segments; None for no losses.
     """
 
     def __init__(
@@ -93,7 +96,7 @@ class SimulatedExecutor:
         self._count = itertools.count()
 
     def start(self, order: SegmentOrder) -> None:
-        """Begins a segment at the clock's time."""
+        """Starts a segment at the clock's time."""
         now = self._clock.now()
         base_s = self._curves.elapsed_s(order.config, order.resource, order.num_devices)
         lost_at = now + self._failures.after_s(order) if self._failures is not None else math.inf
@@ -103,7 +106,7 @@ class SimulatedExecutor:
         self._schedule_next(run)
 
     def wait(self, sink: Sink, timeout_s: float) -> None:
-        """Moves the clock to the next news and delivers it; returns at once if nothing runs."""
+        """Moves the clock to the next news and delivers it; returns at once if no segment is running."""
         while self._queue:
             at, _, turn, run = heapq.heappop(self._queue)
             if run.turn != turn or self._runs.get(run.order.trial_id) is not run:
@@ -125,16 +128,16 @@ class SimulatedExecutor:
             self._schedule(run, self._clock.now())
 
     def close(self) -> None:
-        """Forgets everything."""
+        """Removes all segments."""
         self._queue.clear()
         self._runs.clear()
 
     def _trained_s(self, run: _Run, resource: int) -> float:
-        """Seconds that this segment trains from its beginning to `resource`."""
+        """Returns the seconds that this segment trains from its start to `resource`."""
         return self._curves.elapsed_s(run.order.config, resource, run.order.num_devices) - run.base_s
 
     def _schedule_next(self, run: _Run) -> None:
-        """Puts the next report into the queue, or the loss that comes before it."""
+        """Puts the next report into the queue, or the segment's loss if that comes first."""
         self._schedule(run, min(run.trains_from + self._trained_s(run, run.resource + 1), run.lost_at))
 
     def _schedule(self, run: _Run, at: float) -> None:
@@ -164,7 +167,7 @@ class SimulatedExecutor:
 
 
 def _forget(events: Sequence[ev.Event]) -> None:
-    """A sink for those who need the final state only."""
+    """A sink that discards events, for callers that need only the final state."""
 
 
 def simulate(
@@ -177,13 +180,13 @@ def simulate(
     failures: Failures | None = None,
     sink: Callable[[Sequence[ev.Event]], None] = _forget,
 ) -> StudyState:
-    """Runs a whole study on a virtual clock that begins at 0; returns its final state.
+    """Runs a whole study on a virtual clock that starts at 0; returns its final state.
 
     Args:
-        sink: receives every event, as a store would; a list's `extend` keeps the log.
+        sink: receives every event, as a store would. For example, a list's `extend` collects the log.
 
     Raises:
-        ArgumentError: the curves do not show an objective, or end before the study's horizon.
+        ArgumentError: the curves do not have an objective, or end before the study's horizon.
     """
     _check(spec, curves)
     clock = VirtualClock()

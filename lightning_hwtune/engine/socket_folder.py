@@ -1,7 +1,7 @@
-"""A folder for sockets, whose paths may have about 100 bytes: short wherever TMPDIR is, and swept when left behind.
+"""A folder for sockets. The path of a socket may have only about 100 bytes, so the folder needs a short path.
 
-The fork server deletes its folder at its end. Only where controller and server are killed together one stays; its name
-says whose it is, and the next study of the same user on the same machine deletes it.
+The fork server deletes its folder when it ends. A folder remains only if the controller and the server are killed
+together. Its name identifies its owner, and the next study of the same user on the same machine deletes it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from lightning_hwtune.store.process import birth_of
 __all__ = ["make_socket_folder"]
 
 _PREFIX = "hwtune-"
-_MAX_BYTES = 40  # of the folder above it: with its own name and a socket's, a path has at most 107
+_MAX_BYTES = 40  # of the parent folder's path: with both names appended, a socket's path has at most 107 bytes
 
 
 def make_socket_folder() -> str:
-    """Returns a new folder that only this user may enter; deletes those of dead processes.
+    """Creates a folder that only this user can enter and returns it; deletes the folders of dead processes.
 
     Raises:
-        StorageError: there is no folder with a short path that this user may write to.
+        StorageError: this user cannot write to any folder with a short path.
     """
     for base in _bases():
         _sweep(base)
@@ -48,13 +48,13 @@ def _bases() -> Iterator[Path]:
 
 
 def _owner(pid: int) -> list[str]:
-    """Returns what names a process on all machines: its number and start, the space of numbers, the machine's boot."""
+    """Returns a process's id, start time, PID namespace and machine boot, which identify it across machines."""
     boot, numbers, start = (birth_of(pid) or "//").split("/")
     return [str(pid), start, "".join(filter(str.isdigit, numbers)), boot[:6]]
 
 
 def _sweep(base: Path) -> None:
-    """Deletes the folders of this user's processes that have ended; those of other machines and containers stay."""
+    """Deletes the folders of this user's ended processes; keeps those of other machines and containers."""
     here = _owner(os.getpid())[2:]
     for folder in base.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):

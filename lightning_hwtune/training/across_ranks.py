@@ -125,7 +125,7 @@ def _reduction(shares: Sequence[Share]) -> str:
 
 
 def _agree(shares: Sequence[Share]) -> bool:
-    """Returns whether all ranks have the same value, which then needs no rounding."""
+    """Return whether all ranks have the same value, which then needs no rounding."""
     first = shares[0].value
     return all(share.value == first or (math.isnan(share.value) and math.isnan(first)) for share in shares)
 

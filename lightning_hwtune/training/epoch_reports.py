@@ -121,7 +121,7 @@ class EpochReports:
         return [name for name in self._segment.order.metrics if name not in combined.values]
 
     def _must_report(self, trainer: Any, resource: int) -> bool:
-        """Returns whether a rung lies between the last report and this epoch's end.
+        """Return whether a rung lies between the last report and this epoch's end.
 
         In steps and samples an epoch without validation is no place for a report: the next one with it is.
         """

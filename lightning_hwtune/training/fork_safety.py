@@ -17,7 +17,7 @@ _PLACES = tuple({f"{sysconfig.get_path(name)}{os.sep}" for name in _NAMES})
 
 
 def is_installed(origin: str | None) -> bool:
-    """Returns whether a module's file is that of an installed library, which nobody edits while a study runs."""
+    """Return whether a module's file is that of an installed library, which nobody edits while a study runs."""
     return origin is not None and (origin.startswith(_PLACES) or f"{os.sep}site-packages{os.sep}" in origin)
 
 
@@ -50,6 +50,6 @@ class ForkState:
         return cls(threading.active_count(), n_native, n_blas, uses_cuda)
 
     def is_as_safe_as(self, before: ForkState) -> bool:
-        """Returns whether nothing was started since `before` that a fork would lose."""
+        """Return whether nothing was started since `before` that a fork would lose."""
         has_threads = self.n_native > before.n_native and self.n_blas == before.n_blas
         return self.n_python <= before.n_python and not has_threads and (before.uses_cuda or not self.uses_cuda)

@@ -47,7 +47,7 @@ def untraced(folder: Path) -> Iterator[None]:
 
 
 def is_silent(logger: Any) -> bool:
-    """Returns whether a logger logs nothing, because a check made it."""
+    """Return whether a logger logs nothing, because a check made it."""
     return "_hwtune_silent" in vars(type(logger))
 
 
