@@ -1,4 +1,4 @@
-"""Hypervolume while points arrive one by one."""
+"""Hypervolume as points arrive one by one."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ __all__ = ["hypervolume_curve"]
 
 
 def hypervolume_curve(losses: npt.ArrayLike, reference: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Returns the hypervolume of the first 1, 2, ... rows, shape `(n_points,)`; it never falls.
+    """Returns the hypervolume of the first 1, 2, ... rows, shape `(n_points,)`; it never decreases.
 
-    Only a row that no earlier one dominates costs a hypervolume of the front so far; any other one, a comparison.
+    A hypervolume of the current front is computed only for a row that no earlier one dominates. Any other row costs a
+    comparison.
 
     Args:
         losses, reference: as for `hypervolume`.
@@ -23,7 +24,7 @@ def hypervolume_curve(losses: npt.ArrayLike, reference: npt.ArrayLike) -> npt.ND
     front, value = matrix[:0], 0.0
     curve = np.empty(len(matrix))
     for index, row in enumerate(matrix):
-        # NaN compares as False: such a row is never below the corner
+        # NaN compares as False, so such a row is never below the corner
         if (row < corner).all() and not (front <= row).all(axis=1).any():
             front = np.vstack([front[~(row <= front).all(axis=1)], row])
             value = hypervolume(front, corner)

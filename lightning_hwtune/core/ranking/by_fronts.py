@@ -1,7 +1,7 @@
-"""The order of trials with several losses: front by front, inside a front by a named strategy.
+"""The order of trials with several losses: front by front, and within a front by a named strategy.
 
-Which front a trial is in decides nearly always. The order inside a front is needed only for the one front of which a
-part is among the first k, so it is computed for that front alone, no further than asked, and kept until the front or
+Usually only the front of a trial matters. The order within a front is needed only for the one front that is partly
+among the first k. It is therefore computed for that front alone, only as far as needed, and kept until the front or
 the scale changes. The answers are those of `order.total_order` on all trials by trial id.
 """
 
@@ -20,15 +20,15 @@ from lightning_hwtune.core.ranking.within import FrontOrder, to_unit, within_fro
 
 __all__ = ["ByFronts"]
 
-_N_KEPT = 8  # orders; one decision needs one or two, and each may hold a table of distances
+_N_KEPT = 8  # orders; one decision needs one or two, and each may contain a table of distances
 
 
 @final
 class ByFronts(FiniteOrder):
-    """By front, then by the strategy `within`, then by trial id.
+    """Orders by front, then by the strategy `within`, then by trial id.
 
     Args:
-        exact_up_to: trials; beyond them a rank that decides nothing is given as the range of its front.
+        exact_up_to: in a rung with more trials than this, a rank that decides nothing is the range of its front.
     """
 
     def __init__(self, n_objectives: int, within: str, exact_up_to: int) -> None:
@@ -42,7 +42,7 @@ class ByFronts(FiniteOrder):
         self._foreseen: tuple[int, Loss, int, FrontOrder] | None = None
 
     def insert(self, trial_id: int, loss: Loss) -> None:
-        """A trial arrives, open."""
+        """Adds a new, open trial."""
         changed = self._fronts.insert(trial_id, loss, self._front_of(loss))
         self._asked = None
         self._n += 1
@@ -56,13 +56,13 @@ class ByFronts(FiniteOrder):
             self._keep(foreseen[2], foreseen[3])
 
     def close(self, trial_id: int, loss: Loss) -> None:
-        """An open trial of this loss is no longer open."""
+        """Marks an open trial with this loss as no longer open."""
         self._fronts.close(trial_id, loss)
 
     def arrival(self, trial_id: int, loss: Loss, k: int) -> Span:
-        """Returns the place that this trial would have if it arrived now; changes nothing that can be seen."""
+        """Returns the place that this trial would have if it arrived now; has no visible effect."""
         front = self._front_of(loss)
-        span = Span(front, *self._bounds(front, self._fronts.size(front) + 1, k))  # if it pushes nobody out
+        span = Span(front, *self._bounds(front, self._fronts.size(front) + 1, k))  # if it pushes no trial out
         if not self._is_exact_rank_due(span, k):
             return span
         order = self._new_order(self._fronts.members_with(trial_id, loss, front), *self._scale_with(loss))
@@ -70,7 +70,7 @@ class ByFronts(FiniteOrder):
         return _exact(span, trial_id, k, order, self._n_looked_at(span, k))
 
     def place(self, trial_id: int, loss: Loss, k: int) -> Span:
-        """Returns the place of a trial that is here."""
+        """Returns the place of a trial that has been added."""
         front = self._fronts.front_of(loss)
         span = Span(front, *self._bounds(front, self._fronts.size(front), k))
         if not self._is_exact_rank_due(span, k):
@@ -78,7 +78,7 @@ class ByFronts(FiniteOrder):
         return _exact(span, trial_id, k, self._order_of(front), self._n_looked_at(span, k))
 
     def first_open(self, k: int, exclude: Container[int]) -> int | None:
-        """Returns the best open trial among the first `k` that is not excluded, or None."""
+        """Returns the best open trial among the first `k`, leaving out `exclude`; None if there is none."""
         partly_in, n_in = self._fronts.split(k)
         for front in self._fronts.fronts_with_open(partly_in):
             best = self._best_open(front, exclude, self._fronts.size(front))
@@ -103,15 +103,15 @@ class ByFronts(FiniteOrder):
         return first, first + size - 1, first + size <= k
 
     def _is_exact_rank_due(self, span: Span, k: int) -> bool:
-        """Tells whether the order inside the front decides, or the rung is small enough to tell anyway."""
+        """Returns whether the order within the front decides, or the rung is small enough for an exact rank anyway."""
         return self._n <= self._exact_up_to or span.first < k <= span.last
 
     def _n_looked_at(self, span: Span, k: int) -> int:
-        """How far into its front a trial is looked for: no further than the decision needs, in a large rung."""
+        """Returns how far into its front a trial is searched for: in a large rung, only as far as is needed."""
         return (span.last + 1 if self._n <= self._exact_up_to else k) - span.first
 
     def _front_of(self, loss: Loss) -> int:
-        """Returns the front of a newcomer; the record of a trial follows the question about it."""
+        """Returns the front of a new trial; cached, as a trial is usually added right after a question about it."""
         if self._asked is None or self._asked[0] != loss:
             self._asked = loss, self._fronts.front_of(loss)
         return self._asked[1]
@@ -137,7 +137,7 @@ class ByFronts(FiniteOrder):
 
 
 def _exact(span: Span, trial_id: int, k: int, order: FrontOrder, n: int) -> Span:
-    """Returns the span narrowed to the trial's rank; if it is not among the first `n` of its front, to those behind."""
+    """Returns the span narrowed to the trial's rank, or to the ranks after the first `n` of its front."""
     position = order.position(trial_id, n)
     if position is None:
         return Span(span.front, span.first + n, span.last, False)

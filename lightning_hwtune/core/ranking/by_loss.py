@@ -1,4 +1,4 @@
-"""The order of trials by one loss: two sorted lists. An arrival costs a bisection and one shift."""
+"""The order of trials by one loss, in two sorted lists. An arrival costs a bisection and one shift."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["ByLoss"]
 
 @final
 class ByLoss(FiniteOrder):
-    """By one loss, then by trial id.
+    """Orders by one loss, then by trial id.
 
     Args:
-        index: which of a trial's losses decides.
+        index: the index of the loss that decides.
     """
 
     def __init__(self, index: int = 0) -> None:
@@ -26,25 +26,25 @@ class ByLoss(FiniteOrder):
         self._open: list[tuple[float, int]] = []
 
     def insert(self, trial_id: int, loss: Loss) -> None:
-        """A trial arrives, open."""
+        """Adds a new, open trial."""
         insort(self._sorted, (loss[self._index], trial_id))
         insort(self._open, (loss[self._index], trial_id))
 
     def close(self, trial_id: int, loss: Loss) -> None:
-        """An open trial of this loss is no longer open."""
+        """Marks an open trial with this loss as no longer open."""
         del self._open[bisect_left(self._open, (loss[self._index], trial_id))]
 
     def arrival(self, trial_id: int, loss: Loss, k: int) -> Span:
-        """Returns the place that this trial would have if it arrived now; changes nothing."""
+        """Returns the place that this trial would have if it arrived now; has no effect."""
         return self.place(trial_id, loss, k)
 
     def place(self, trial_id: int, loss: Loss, k: int) -> Span:
-        """Returns the place of a trial that is here."""
+        """Returns the place of a trial that has been added."""
         rank = bisect_left(self._sorted, (loss[self._index], trial_id))
         return Span(None, rank, rank, rank < k)
 
     def first_open(self, k: int, exclude: Container[int]) -> int | None:
-        """Returns the best open trial among the first `k` that is not excluded, or None."""
+        """Returns the best open trial among the first `k`, leaving out `exclude`; None if there is none."""
         for pair in self._open:
             if pair[1] not in exclude:
                 return pair[1] if bisect_left(self._sorted, pair) < k else None

@@ -1,8 +1,8 @@
 """The order of trials by a weighted sum of their losses.
 
-Losses are scaled to [0, 1] by the extremes of all trials that are here, so that no unit decides; a trial beyond them
-changes the scale and with it, perhaps, the order of all. An arrival costs a bisection and a shift, and O(n log n) when
-the scale changes, which it does the less often the more trials are here.
+Losses are scaled to [0, 1] by the extremes of all trials here, so that units do not matter. A trial beyond the extremes
+changes the scale and can thereby change the whole order. An arrival costs a bisection and a shift, or O(n log n) when
+the scale changes, which becomes rarer as trials are added.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ Matrix = npt.NDArray[np.float64]
 
 @final
 class ByWeights(FiniteOrder):
-    """By the weighted sum of the scaled losses, then by trial id.
+    """Orders by the weighted sum of the scaled losses, then by trial id.
 
     Args:
-        weights: one an objective, from 0.
+        weights: one non-negative weight per objective.
     """
 
     def __init__(self, weights: Sequence[float]) -> None:
@@ -39,7 +39,7 @@ class ByWeights(FiniteOrder):
         self._open: list[tuple[float, int]] = []
 
     def insert(self, trial_id: int, loss: Loss) -> None:
-        """A trial arrives, open."""
+        """Adds a new, open trial."""
         self._losses[trial_id] = tuple(loss)
         if self._widens(loss):
             is_open = {i for _, i in self._open} | {trial_id}
@@ -52,11 +52,11 @@ class ByWeights(FiniteOrder):
             insort(self._open, self._pair(trial_id, loss))
 
     def close(self, trial_id: int, loss: Loss) -> None:
-        """An open trial of this loss is no longer open."""
+        """Marks an open trial with this loss as no longer open."""
         del self._open[bisect_left(self._open, self._pair(trial_id, loss))]
 
     def arrival(self, trial_id: int, loss: Loss, k: int) -> Span:
-        """Returns the place that this trial would have if it arrived now; changes nothing."""
+        """Returns the place that this trial would have if it arrived now; has no effect."""
         if not self._widens(loss):
             return self.place(trial_id, loss, k)
         low, high = self._scale_with(loss)
@@ -65,12 +65,12 @@ class ByWeights(FiniteOrder):
         return Span(None, rank, rank, rank < k)
 
     def place(self, trial_id: int, loss: Loss, k: int) -> Span:
-        """Returns the place of a trial that is here."""
+        """Returns the place of a trial that has been added."""
         rank = bisect_left(self._sorted, self._pair(trial_id, loss))
         return Span(None, rank, rank, rank < k)
 
     def first_open(self, k: int, exclude: Container[int]) -> int | None:
-        """Returns the best open trial among the first `k` that is not excluded, or None."""
+        """Returns the best open trial among the first `k`, leaving out `exclude`; None if there is none."""
         for pair in self._open:
             if pair[1] not in exclude:
                 return pair[1] if bisect_left(self._sorted, pair) < k else None
@@ -87,7 +87,7 @@ class ByWeights(FiniteOrder):
         unit = to_unit(np.array(losses), low, high)
         total: Matrix = self._weights[0] * unit[:, 0]
         for weight, column in zip(self._weights[1:], unit.T[1:], strict=True):
-            total = total + weight * column  # one by one: a matrix product rounds by the number of its rows
+            total = total + weight * column  # one by one, as the rounding of a matrix product depends on its row count
         scores: list[float] = total.tolist()
         return scores
 

@@ -1,4 +1,4 @@
-"""What the order of a rung's finite trials can do, whatever the number of objectives."""
+"""The interface of the order of a rung's finite trials, for any number of objectives."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["FiniteOrder", "Span"]
 
 
 class Span(NamedTuple):
-    """Bounds `first` and `last` of a rank, from 0; the front (None with one objective); whether it is below `k`."""
+    """Bounds `first` and `last` of a rank, from 0; the front (None with one objective); if the rank is below `k`."""
 
     front: int | None
     first: int
@@ -21,27 +21,27 @@ class Span(NamedTuple):
 
 
 class FiniteOrder(abc.ABC):
-    """The total order of trials with finite losses; a trial is open until it is closed."""
+    """The total order of trials with finite losses. A trial is open until it is closed."""
 
     @abc.abstractmethod
     def insert(self, trial_id: int, loss: Loss) -> None:
-        """A trial arrives, open."""
+        """Adds a new, open trial."""
 
     @abc.abstractmethod
     def close(self, trial_id: int, loss: Loss) -> None:
-        """An open trial of this loss is no longer open."""
+        """Marks an open trial with this loss as no longer open."""
 
     @abc.abstractmethod
     def arrival(self, trial_id: int, loss: Loss, k: int) -> Span:
-        """Returns the place that this trial would have if it arrived now; changes nothing."""
+        """Returns the place that this trial would have if it arrived now; has no effect."""
 
     @abc.abstractmethod
     def place(self, trial_id: int, loss: Loss, k: int) -> Span:
-        """Returns the place of a trial that is here."""
+        """Returns the place of a trial that has been added."""
 
     @abc.abstractmethod
     def first_open(self, k: int, exclude: Container[int]) -> int | None:
-        """Returns the best open trial among the first `k` that is not excluded, or None."""
+        """Returns the best open trial among the first `k`, leaving out `exclude`; None if there is none."""
 
     @abc.abstractmethod
     def order(self) -> list[int]:

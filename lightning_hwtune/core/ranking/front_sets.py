@@ -1,4 +1,4 @@
-"""What an incremental store of fronts can do, whatever the number of objectives."""
+"""The interface of an incremental store of fronts, for any number of objectives."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ Members = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 
 
 class FrontSets(abc.ABC):
-    """Trials with finite losses, kept in their non-dominated fronts while further trials arrive.
+    """Trials with finite losses, kept in their non-dominated fronts as further trials arrive.
 
-    A trial is open until it is closed. The members of a front have a sequence, the same in all answers until the next
-    arrival; what it is depends on the store.
+    A trial is open until it is closed. The members of a front have a sequence that depends on the store. It is the same
+    in all answers until the next arrival.
     """
 
     def __init__(self) -> None:
-        # arrays rather than lists, because numpy reads them without a copy
+        # arrays rather than lists, as numpy reads them without a copy
         self._sizes, self._n_open = array("q"), array("q")
 
     @abc.abstractmethod
     def insert(self, trial_id: int, loss: Loss, front: int) -> range:
-        """A trial arrives, open, in its `front_of(loss)`; returns the fronts whose members changed."""
+        """Adds a new, open trial to its `front_of(loss)`; returns the fronts whose members changed."""
 
     @abc.abstractmethod
     def close(self, trial_id: int, loss: Loss) -> None:
-        """An open trial of this loss is no longer open."""
+        """Marks an open trial with this loss as no longer open."""
 
     @abc.abstractmethod
     def front_of(self, loss: Loss) -> int:
-        """Returns the front of a trial with this loss, whether it is here or would arrive now."""
+        """Returns the front of a trial with this loss, whether it has been added or would arrive now."""
 
     @abc.abstractmethod
     def members(self, front: int) -> Members:
@@ -44,27 +44,27 @@ class FrontSets(abc.ABC):
 
     @abc.abstractmethod
     def members_with(self, trial_id: int, loss: Loss, front: int) -> Members:
-        """Returns what `members` of this front would be after such an `insert`."""
+        """Returns the `members` that this front would have after such an `insert`."""
 
     @abc.abstractmethod
     def is_open(self, front: int) -> npt.NDArray[np.bool_]:
-        """Tells of each member of a front whether it is open, shape `(n,)`."""
+        """Returns whether each member of a front is open, shape `(n,)`."""
 
     @property
     def n_fronts(self) -> int:
-        """Number of fronts."""
+        """The number of fronts."""
         return len(self._sizes)
 
     def size(self, front: int) -> int:
-        """Returns a front's number of members; 0 for the one after the last."""
+        """Returns the number of members of a front; 0 for the one after the last."""
         return self._sizes[front] if front < len(self._sizes) else 0
 
     def n_ahead(self, front: int) -> int:
-        """Returns how many trials are in better fronts."""
+        """Returns the number of trials in better fronts."""
         return int(np.frombuffer(self._sizes, dtype=np.int64, count=front).sum()) if front else 0
 
     def split(self, k: int) -> tuple[int, int]:
-        """Returns the first front that is not wholly among the first `k` trials, and how many of it are."""
+        """Returns the first front that is not entirely among the first `k` trials, and how many of its members are."""
         if not self._sizes:
             return 0, 0
         until = np.frombuffer(self._sizes, dtype=np.int64).cumsum()
@@ -79,5 +79,5 @@ class FrontSets(abc.ABC):
         return fronts
 
     def has_open(self, front: int) -> bool:
-        """Tells whether a front has an open member; False for the one after the last."""
+        """Returns whether a front has an open member; False for the one after the last."""
         return front < len(self._n_open) and self._n_open[front] > 0

@@ -1,9 +1,9 @@
 """Non-dominated fronts of a loss matrix.
 
-A point dominates another if it is nowhere worse and somewhere better. Front 0 holds the points that nobody dominates,
-front 1 those that are dominated only by front 0, and so on (Goldberg's non-dominated sorting, as in Deb et al., "A fast
-and elitist multiobjective genetic algorithm: NSGA-II", 2002). Exact duplicates never dominate one another and share a
-front. Rows with a value that is not finite share one last front, behind every finite row.
+A point dominates another if it is nowhere worse and somewhere better. Front 0 contains the points that no other point
+dominates, front 1 those that only points of front 0 dominate, and so on (Goldberg's non-dominated sorting, as in Deb et
+al., "A fast and elitist multiobjective genetic algorithm: NSGA-II", 2002). Exact duplicates never dominate each other
+and share a front. Rows with a value that is not finite share one last front, behind all finite rows.
 
 Cost: O(n log n) for one and two objectives, O(n^2) vectorised steps for more.
 """
@@ -24,7 +24,7 @@ def loss_matrix(losses: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Returns `losses` as a float matrix.
 
     Raises:
-        ArgumentError: it has no two dimensions, or no objective.
+        ArgumentError: it does not have two dimensions, or has no objective.
     """
     matrix = np.asarray(losses, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[1] == 0:
@@ -33,16 +33,16 @@ def loss_matrix(losses: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def front_ranks(losses: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Returns each row's front, shape `(n_points,)`; 0 = non-dominated.
+    """Returns the front of each row, shape `(n_points,)`; 0 means non-dominated.
 
     Args:
-        losses: minimised, shape `(n_points, n_objectives)`; rows that are not finite come after the last finite front.
+        losses: minimised, shape `(n_points, n_objectives)`; rows that are not finite get the last front.
     """
     matrix = loss_matrix(losses)
     is_finite = np.isfinite(matrix).all(axis=1)
     ranks = np.zeros(len(matrix), dtype=np.int64)
     if is_finite.any():
-        # sorted by the first objective, then the next: whoever dominates a row comes before it
+        # sorted by the first objective, then by the next ones, so every row comes after those that dominate it
         distinct, copies = np.unique(matrix[is_finite], axis=0, return_inverse=True)
         ranks[is_finite] = _ranks_of_sorted(distinct)[copies.reshape(-1)]
         ranks[~is_finite] = ranks.max() + 1
@@ -50,16 +50,16 @@ def front_ranks(losses: npt.ArrayLike) -> npt.NDArray[np.int64]:
 
 
 def non_dominated_mask(losses: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Returns True for the finite rows that nobody dominates, shape `(n_points,)`."""
+    """Returns True for the finite rows that no other row dominates, shape `(n_points,)`."""
     matrix = loss_matrix(losses)
     mask: npt.NDArray[np.bool_] = (front_ranks(matrix) == 0) & np.isfinite(matrix).all(axis=1)
     return mask
 
 
 def is_dominated(loss: npt.ArrayLike, losses: npt.ArrayLike) -> bool:
-    """Tells whether some row of `losses` dominates the vector `loss`, shape `(n_objectives,)`.
+    """Returns whether any row of `losses` dominates the vector `loss`, shape `(n_objectives,)`.
 
-    Every finite row dominates a vector that is not finite; no other row dominates anything.
+    Every finite row dominates a vector that is not finite. A row that is not finite dominates nothing.
     """
     matrix, point = loss_matrix(losses), np.asarray(loss, dtype=np.float64)
     rows = matrix[np.isfinite(matrix).all(axis=1)]
@@ -82,7 +82,7 @@ def _ranks_of_sorted(distinct: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]
 
 
 def _ranks_by_tails(second: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Two objectives: along the sorted rows, a front dominates a row exactly if its lowest second loss does."""
+    """Returns fronts for two objectives: in sorted order, a front dominates a row if its lowest second loss does."""
     ranks = np.empty(len(second), dtype=np.int64)
     tails: list[float] = []
     for i, value in enumerate(second.tolist()):

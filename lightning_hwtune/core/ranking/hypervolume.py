@@ -1,6 +1,6 @@
-"""Hypervolume: how much of the loss space a set of points dominates, up to a reference point.
+"""Hypervolume: the volume of the loss space that a set of points dominates, up to a reference point.
 
-A number without its reference says nothing: every figure made with it must state it.
+A hypervolume means nothing without its reference, so every figure that uses one must state the reference.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ __all__ = ["hypervolume"]
 
 
 def hypervolume(losses: npt.ArrayLike, reference: npt.ArrayLike) -> float:
-    """Returns the volume that the rows dominate below `reference`; 0.0 if none lies below it.
+    """Returns the volume that the rows dominate below `reference`; 0.0 if no row lies below it.
 
     Args:
-        losses: minimised, shape `(n_points, n_objectives)`; rows that are not finite count as absent.
+        losses: minimised, shape `(n_points, n_objectives)`; rows that are not finite are ignored.
         reference: finite, shape `(n_objectives,)`.
     """
     matrix, corner = loss_matrix(losses), np.asarray(reference, dtype=np.float64)
@@ -29,6 +29,6 @@ def hypervolume(losses: npt.ArrayLike, reference: npt.ArrayLike) -> float:
         return 0.0
     if matrix.shape[1] == 1:
         return float(corner[0] - below.min())
-    import moocore  # costs an import of 0.1 s that the decisions do not need
+    import moocore  # takes 0.1 s to import, and the decisions do not need it
 
     return float(moocore.hypervolume(below, ref=corner))

@@ -1,10 +1,10 @@
-"""Fronts of three and more objectives: a matrix of all losses, and the rows of each front.
+"""Fronts of three or more objectives: a matrix of all losses, and the rows of each front.
 
-As with two objectives the front of a point is found by bisection over fronts, here testing all members of a front at
-once. Members of its front that a newcomer dominates move one front back, where they push out those that they dominate,
-and so on.
+As with two objectives, the front of a point is found by bisection over fronts; here each step tests all members of a
+front at once. Members of a front that a new trial dominates move one front back. There they push out the members that
+they dominate, and so on.
 
-Cost of an arrival: O(log(n_fronts) * n_in_a_front) for the search, and some vectorised steps for each front on the way.
+Cost of an arrival: O(log(n_fronts) * n_in_a_front) for the search, and a few vectorised steps for each changed front.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Layers(FrontSets):
         self._rows: list[Rows] = []
 
     def insert(self, trial_id: int, loss: Loss, front: int) -> range:
-        """A trial arrives, open, in its `front_of(loss)`; returns the fronts whose members changed."""
+        """Adds a new, open trial to its `front_of(loss)`; returns the fronts whose members changed."""
         start, moving = front, self._append(trial_id, loss)
         while front < len(self._rows):
             rows = self._rows[front]
@@ -70,7 +70,7 @@ class Layers(FrontSets):
         return np.array([row])
 
     def _is_dominated(self, rows: Rows, by: Rows) -> npt.NDArray[np.bool_]:
-        """Tells of each of `rows` whether one of `by` dominates it; of duplicates only a newcomer's own occur."""
+        """Returns, for each of `rows`, whether one of `by` dominates it; only a new trial can have duplicates here."""
         points, others = self._points(rows), self._points(by)
         if len(by) == 1:
             is_dominated = _in_all(points >= others)
@@ -80,20 +80,20 @@ class Layers(FrontSets):
         return np.asarray(_in_all(points[:, None, :] >= others[:, :, None]).any(axis=0))
 
     def _move(self, moving: Rows, staying: Rows, front: int) -> None:
-        """Sets the members of a front to those that stay and those that come."""
+        """Sets the members of a front to those that stay and those that move into it."""
         self._rows[front] = np.concatenate([staying, moving])
         self._front[moving] = front
         self._sizes[front] = len(self._rows[front])
         self._n_open[front] = int(np.count_nonzero(self._is_open[self._rows[front]]))
 
     def close(self, trial_id: int, loss: Loss) -> None:
-        """An open trial of this loss is no longer open."""
+        """Marks an open trial with this loss as no longer open."""
         row = self._row[trial_id]
         self._is_open[row] = False
         self._n_open[self._front[row]] -= 1
 
     def front_of(self, loss: Loss) -> int:
-        """Returns the front of a trial with this loss, whether it is here or would arrive now."""
+        """Returns the front of a trial with this loss, whether it has been added or would arrive now."""
         point = np.array(loss)[:, None]
         low, high = 0, len(self._rows)
         while low < high:
@@ -105,7 +105,7 @@ class Layers(FrontSets):
         return low
 
     def _has_dominator(self, rows: Rows, point: npt.NDArray[np.float64]) -> bool:
-        """Tells whether a front dominates a point, which it does not if it holds a duplicate of it."""
+        """Returns whether a front dominates a point; it does not if it contains a duplicate of the point."""
         points = self._points(rows)
         nowhere_worse = _in_all(points <= point)
         if not nowhere_worse.any():
@@ -118,7 +118,7 @@ class Layers(FrontSets):
         return self._ids[rows], self._points(rows).T
 
     def members_with(self, trial_id: int, loss: Loss, front: int) -> Members:
-        """Returns what `members` of this front would be after such an `insert`."""
+        """Returns the `members` that this front would have after such an `insert`."""
         if front == len(self._rows):
             return np.array([trial_id]), np.array([loss])
         ids, losses = self.members(front)
@@ -126,10 +126,10 @@ class Layers(FrontSets):
         return np.append(ids[is_staying], trial_id), np.concatenate([losses[is_staying], [loss]])
 
     def is_open(self, front: int) -> npt.NDArray[np.bool_]:
-        """Tells of each member of a front whether it is open, shape `(n,)`."""
+        """Returns whether each member of a front is open, shape `(n,)`."""
         return self._is_open[self._rows[front]]
 
 
 def _in_all(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Returns `mask.all(axis=0)`, faster for the few rows that objectives are."""
+    """Returns `mask.all(axis=0)`, computed faster for few rows, one per objective."""
     return functools.reduce(operator.and_, mask)

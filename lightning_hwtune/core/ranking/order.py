@@ -1,6 +1,6 @@
-"""The total order of points: front by front, inside a front by a named strategy (`within`), the infinite last.
+"""The total order of points: front by front, within a front by a named strategy (`within`), non-finite points last.
 
-Ties go to the lower index, so rows should come by trial id. An order lists indices, best first.
+Ties go to the lower index, so rows should be sorted by trial id. An order is a list of indices, best first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def total_order(losses: npt.ArrayLike, within: str = DEFAULT_WITHIN) -> npt.NDAr
 
     Args:
         losses: minimised, shape `(n_points, n_objectives)`; rows that are not finite come last, by index.
-        within: the order inside a front, a key of `within.WITHIN`.
+        within: the order within a front, a key of `within.WITHIN`.
     """
     matrix, strategy = loss_matrix(losses), within_front(within)
     is_finite = np.isfinite(matrix).all(axis=1)

@@ -1,8 +1,8 @@
-"""The trials of one rung in their total order, kept up to date while trials arrive.
+"""The trials of one rung in their total order, kept up to date as trials arrive.
 
-The order is that of `order.total_order` on all trials by trial id: fronts, inside a front a named strategy, ties to the
-lower id, trials with a loss that is not finite last. An arrival costs far less than sorting the rung anew; see
-`by_loss` (one objective), `staircases` (two) and `layers` (more).
+The order is that of `order.total_order` on all trials by trial id: by fronts, within a front by a named strategy, ties
+to the lower id, and trials with a loss that is not finite last. An arrival costs far less than sorting the whole rung
+again; see `by_loss` (one objective), `staircases` (two) and `layers` (more).
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ __all__ = ["Place", "RungRanking"]
 @final
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a trial stands in a rung.
+    """The place of a trial in a rung.
 
     Attributes:
-        n_trials: in the rung, this one included.
-        is_finite: False if a loss is not; such a trial is never `is_in`.
-        front: index of its front; None with one objective, where it would say nothing, and if it is not finite.
-        first, last: bounds of its rank, from 0. Equal, except where it decides nothing and is costly: in large rungs.
-        is_in: True if it is among the first `k` that were asked for.
+        n_trials: the number of trials in the rung, including this one.
+        is_finite: whether all losses are finite; if not, the trial is never `is_in`.
+        front: the index of its front; None with a single objective, or if a loss is not finite.
+        first, last: bounds of its rank, from 0. They differ only in large rungs, for a rank that decides nothing.
+        is_in: whether it is among the first `k`, with the given `k`.
     """
 
     n_trials: int
@@ -46,17 +46,17 @@ class Place:
 
     @property
     def standing(self) -> tuple[int, int]:
-        """Its best rank, from 1, and among how many."""
+        """Its best rank, from 1, and the number of trials."""
         return self.first + 1, self.n_trials
 
 
 @final
 class RungRanking:
-    """The total order of a rung's trials; a trial is *open* until `shut` says that it is no candidate any more.
+    """The total order of a rung's trials. A trial is *open* until `shut` marks it as no longer a candidate.
 
     Args:
-        within: the order, as `rung_orders` names them.
-        exact_up_to: trials; in larger rungs a rank that decides nothing is given as the range of its front.
+        within: the order, by its name in `rung_orders`.
+        exact_up_to: in a rung with more trials than this, a rank that decides nothing is the range of its front.
     """
 
     def __init__(self, n_objectives: int, within: str = DEFAULT_WITHIN, *, exact_up_to: int = 200) -> None:
@@ -75,10 +75,10 @@ class RungRanking:
         return trial_id in self._losses
 
     def insert(self, trial_id: int, loss: npt.ArrayLike) -> None:
-        """A trial arrives, open.
+        """Adds a new, open trial.
 
         Raises:
-            IllegalMoveError: it is here already.
+            IllegalMoveError: the trial has been added already.
         """
         if trial_id in self._losses:
             raise IllegalMoveError(f"trial {trial_id} is in this rung already")
@@ -90,7 +90,7 @@ class RungRanking:
             insort(self._not_finite, trial_id)
 
     def shut(self, trial_id: int) -> None:
-        """A trial is no candidate any more; it keeps its rank. Nothing happens if it is not here, or shut already."""
+        """Marks a trial as no longer a candidate; it keeps its rank. No effect if it is unknown or already shut."""
         if trial_id in self._open:
             self._open.remove(trial_id)
             self._finite.close(trial_id, self._losses[trial_id])
@@ -103,22 +103,22 @@ class RungRanking:
         return _place(len(self) + 1, self._finite.arrival(trial_id, vector, k))
 
     def place(self, trial_id: int, k: int) -> Place:
-        """Returns the place of a trial that is here, and whether it is among the first `k`."""
+        """Returns the place of a trial that has been added, and whether it is among the first `k`."""
         vector = self._losses[trial_id]
         if not _is_finite(vector):
             return self._last_place(trial_id, len(self))
         return _place(len(self), self._finite.place(trial_id, vector, k))
 
     def is_open_among(self, trial_id: int, k: int) -> bool:
-        """Tells whether a trial is here, open, finite and among the first `k`."""
+        """Returns whether a trial has been added, is open and finite, and is among the first `k`."""
         return trial_id in self._open and self.place(trial_id, k).is_in
 
     def first_open(self, k: int, exclude: Container[int] = ()) -> int | None:
-        """Returns the best open finite trial among the first `k` that is not excluded, or None."""
+        """Returns the best open finite trial among the first `k`, leaving out `exclude`; None if there is none."""
         return self._finite.first_open(k, exclude)
 
     def order(self) -> list[int]:
-        """Returns the ids of all trials, best first; those that are not finite last."""
+        """Returns the ids of all trials, best first; those with a loss that is not finite come last."""
         return self._finite.order() + self._not_finite
 
     def open_order(self) -> list[int]:

@@ -1,11 +1,11 @@
-"""The order of a rung by name: fronts with an order inside each, a weighted sum, or one objective alone.
+"""The order of a rung by name: fronts with an order within each, a weighted sum, or a single objective.
 
 - a key of `within.WITHIN`, such as "farthest_first": front by front.
-- "weighted" (equal weights) or "weighted:2,1,1", one weight an objective, in the study's order: no fronts.
-- "objective:val_error", or by its place from 0, "objective:0": this objective alone, as if there were no other.
+- "weighted" (equal weights) or "weighted:2,1,1", one weight per objective, in the study's order: without fronts.
+- "objective:val_error", or "objective:0" with its index from 0: only this objective, as if there were no other.
 
-With one objective they are all the same. `checked_order` refuses what cannot be right for any study, `resolved_order`
-what is wrong for this one.
+With one objective they are all the same. `checked_order` refuses names that are wrong for every study,
+`resolved_order` those that are wrong for a particular one.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ __all__ = ["checked_order", "finite_order", "resolved_order"]
 
 
 def checked_order(name: str) -> str:
-    """Returns `name` if it is one.
+    """Returns `name` if it is the name of an order.
 
     Raises:
-        ArgumentError: it is none.
+        ArgumentError: it is not.
     """
     kind, colon, rest = name.partition(":") if isinstance(name, str) else ("", "", "")
     if (kind in WITHIN and not colon) or (kind == "objective" and rest):
@@ -40,10 +40,10 @@ def checked_order(name: str) -> str:
 
 
 def resolved_order(name: str, n_objectives: int, names: Sequence[str] = ()) -> str:
-    """Returns the order with an objective's place in place of its name.
+    """Returns the order with an objective's name replaced by its index.
 
     Raises:
-        ArgumentError: there is no such objective, or not one weight an objective.
+        ArgumentError: there is no such objective, or the number of weights is not that of the objectives.
     """
     kind, _, rest = checked_order(name).partition(":")
     if kind == "weighted" and rest and len(_weights(rest) or ()) != n_objectives:
@@ -61,7 +61,7 @@ def resolved_order(name: str, n_objectives: int, names: Sequence[str] = ()) -> s
 
 
 def finite_order(name: str, n_objectives: int, exact_up_to: int) -> FiniteOrder:
-    """Returns an empty order of this kind; `name` as `resolved_order` gives it."""
+    """Returns an empty order of this name, as given by `resolved_order`."""
     kind, _, rest = resolved_order(name, n_objectives).partition(":")
     if n_objectives == 1:
         return ByLoss()
@@ -73,7 +73,7 @@ def finite_order(name: str, n_objectives: int, exact_up_to: int) -> FiniteOrder:
 
 
 def _weights(text: str) -> tuple[float, ...] | None:
-    """Returns the numbers of "2,1,1"; None if they are no weights."""
+    """Returns the numbers of "2,1,1"; None if they are not weights."""
     try:
         weights = tuple(map(float, text.split(",")))
     except ValueError:

@@ -1,21 +1,22 @@
-"""Whether two rungs tell the same order, up to the noise of the curves.
+"""Whether two rungs have the same order, up to the noise of the curves.
 
-Bohdal et al., "PASHA: efficient HPO and NAS with progressive resource allocation", ICLR 2023 (arXiv 2207.06940),
-soft ranking, and its tolerance epsilon from curves that cross back and forth, as the authors' code has them;
-differences from it are marked.
+Bohdal et al., "PASHA: efficient HPO and NAS with progressive resource allocation", ICLR 2023 (arXiv 2207.06940): soft
+ranking, and its tolerance epsilon from curves that cross back and forth, as in the authors' code. Differences from it
+are marked.
 
-- Noise (`CrissCross`). Take a pair of trials at the highest resource which both have reported, if that is above a
-  given one. If going back from there the pair stood the other way round somewhere, and before that again as now, its
-  curves cross by noise: the distance of its two values is collected. epsilon is the 90th percentile of all collected
-  distances (linear interpolation). Differences: a pair is always the one with the lower id first, and counts once
-  (over there a pair may be met in both orders and be counted twice); a pair is looked at again only when one of the two
-  reports; values that are not finite are passed over. With several objectives each has an epsilon of its own.
-- One objective (`orders_agree`): the trials of the upper rung, sorted there, are laid beside themselves sorted at the
-  lower rung. At each place the two trials must be within epsilon of each other at the lower rung.
-- Several objectives (ours; the paper has one): each trial's front at the upper rung must be one that it could have
-  had at the lower rung, had its losses there been up to epsilon better or worse while the others stayed. With one
-  objective this is the same test. Fronts that only other objectives move, such as those of costs that nobody doubts,
-  therefore count at their full weight, and errors only beyond their noise.
+- Noise (`CrissCross`). For each pair of trials, take the highest resource that both have reported, if it is above a
+  given one. If at some lower resource the pair was in the opposite order, and at a still lower one in the present
+  order, its curves cross by noise, and the distance of its two values is collected. epsilon is the 90th percentile of
+  all collected distances (linear interpolation). Differences: the trial with the lower id always comes first in a pair,
+  so each pair counts once (in the authors' code, a pair may be met in both orders and count twice). A pair is only
+  updated when one of its trials reports. Values that are not finite are skipped. With several objectives, each has its
+  own epsilon.
+- One objective (`orders_agree`): the trials of the upper rung, in its order, are compared with the same trials in the
+  order of the lower rung. At each position, the two trials must be within epsilon of each other at the lower rung.
+- Several objectives (ours; the paper has one): each trial's front at the upper rung must be one that it could have had
+  at the lower rung if its losses there had been up to epsilon better or worse, with the others unchanged. With one
+  objective this is the same test. Fronts that change only because of other objectives, such as costs that are known
+  exactly, therefore count fully, whereas errors count only beyond their noise.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ from lightning_hwtune.errors import ArgumentError
 __all__ = ["CrissCross", "orders_agree"]
 
 Array = npt.NDArray[np.float64]
-_SHARE = 0.9  # the authors' percentile, 90
+_SHARE = 0.9  # the authors use the 90th percentile
 
 
 @dataclass(slots=True)
 class _Gaps:
-    """One objective's pairs that cross back and forth, each with its distance at its highest common resource.
+    """One objective's pairs that cross back and forth, each with the distance at its highest common resource.
 
     Attributes:
         at: pair -> (resource, distance). order: the distances beyond the resource `above`, ascending.
@@ -49,7 +50,7 @@ class _Gaps:
     order: list[float] = field(default_factory=list)
 
     def put(self, pair: tuple[int, int], resource: int, gap: float) -> None:
-        """The distance of a pair is now this, at a resource higher than before."""
+        """Sets the distance of a pair, at a higher resource than before."""
         before, old = self.at.get(pair, (0, 0.0))
         if before > self.above:
             del self.order[bisect.bisect_left(self.order, old)]
@@ -58,7 +59,7 @@ class _Gaps:
         self.at[pair] = resource, gap
 
     def percentile(self, above: int) -> float:
-        """Returns the 90th percentile beyond a resource, linearly interpolated; NaN = no such pair."""
+        """Returns the 90th percentile beyond a resource, linearly interpolated; NaN if there is no such pair."""
         if above != self.above:
             self.above, self.order = above, sorted(gap for at, gap in self.at.values() if at > above)
         if not self.order:
@@ -70,15 +71,15 @@ class _Gaps:
 
 @final
 class CrissCross:
-    """Collects the curves of all trials and tells their noise.
+    """Collects the curves of all trials and estimates their noise.
 
-    Cost of a report: one vectorised step over the trials that came as far, times the resources they reported, and a
-    binary search for each pair whose distance changes. Asking for the noise costs nothing more.
+    Cost of a report: one vectorised step over the trials that reached its resource, times the resources that they
+    reported, and a binary search for each pair whose distance changes. Reading the noise adds no further cost.
     """
 
     def __init__(self, n_objectives: int) -> None:
         self._n_objectives = n_objectives
-        self._resources: list[int] = []  # those that anybody reported, ascending: the columns of the curves
+        self._resources: list[int] = []  # every reported resource, ascending: the columns of the curves
         self._rows: dict[int, int] = {}
         self._ids = np.empty(0, dtype=np.int64)
         self._curves = np.full((n_objectives, 0, 0), np.nan)  # objective, trial, resource
@@ -86,7 +87,7 @@ class CrissCross:
         self._last: dict[int, int] = {}
 
     def observe(self, trial_id: int, resource: int, loss: npt.ArrayLike) -> None:
-        """A trial reported this loss; a resource that it has reported before, or passed, is ignored."""
+        """Records a loss that a trial reported. A resource that the trial has already reported or passed is ignored."""
         vector = np.asarray(loss, dtype=np.float64).ravel()
         if len(vector) != self._n_objectives:
             raise ArgumentError("loss", loss, f"{self._n_objectives} numbers, one an objective")
@@ -100,11 +101,11 @@ class CrissCross:
                 self._compare(objective, row, column)
 
     def noise(self, above: int) -> Array:
-        """Returns epsilon for each objective, from pairs with a common resource above this one; NaN = no such pair."""
+        """Returns epsilon per objective, from pairs with a common resource above this one; NaN if there are none."""
         return np.array([gaps.percentile(above) for gaps in self._noisy])
 
     def _compare(self, objective: int, row: int, column: int) -> None:
-        """Looks at all pairs of this trial and another that has reported at this resource."""
+        """Updates all pairs of this trial and another one that has reported at this resource."""
         curves = self._curves[objective, : len(self._rows), : column + 1]
         others = np.flatnonzero(np.isfinite(curves[:, column]))
         others = others[others != row]
@@ -139,14 +140,14 @@ class CrissCross:
 
 
 def _grown(curves: Array, axis: int) -> Array:
-    """Returns a copy with twice the room along an axis."""
+    """Returns a copy with twice the capacity along an axis."""
     more = list(curves.shape)
     more[axis] = max(curves.shape[axis], 8)
     return np.concatenate([curves, np.full(more, np.nan)], axis=axis)
 
 
 def _n_swaps(is_above: npt.NDArray[np.bool_], is_known: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Returns how often each row's order turns round along its known columns."""
+    """Returns how often the order in each row changes along its known columns."""
     if is_known.all():
         return np.asarray(np.count_nonzero(is_above[:, 1:] != is_above[:, :-1], axis=1))
     sign = np.where(is_known, np.where(is_above, 1, -1), 0)
@@ -156,12 +157,12 @@ def _n_swaps(is_above: npt.NDArray[np.bool_], is_known: npt.NDArray[np.bool_]) -
 
 
 def orders_agree(lower: npt.ArrayLike, upper: npt.ArrayLike, epsilon: npt.ArrayLike) -> bool:
-    """Tells whether the same trials stand in the same order at two rungs, up to noise.
+    """Returns whether the same trials have the same order at two rungs, up to noise.
 
     Args:
-        lower: losses at the lower rung, shape `(n_trials, n_objectives)`, rows by trial id. upper: the same trials at
-            the upper one. A trial with a loss that is not finite at either is left out: it goes on nowhere.
-        epsilon: noise of each objective, from 0, shape `(n_objectives,)`; inclusive.
+        lower: losses at the lower rung, shape `(n_trials, n_objectives)`, rows sorted by trial id. upper: those of the
+            same trials at the upper one. A trial is ignored if a loss is not finite at either, as it is not promoted.
+        epsilon: the noise of each objective, not negative, shape `(n_objectives,)`; inclusive.
     """
     before, after, noise = loss_matrix(lower), loss_matrix(upper), np.asarray(epsilon, dtype=np.float64).ravel()
     if before.shape != after.shape or noise.shape != (before.shape[1],):
@@ -180,7 +181,7 @@ def orders_agree(lower: npt.ArrayLike, upper: npt.ArrayLike, epsilon: npt.ArrayL
 
 
 def _fronts_agree(before: Array, fronts_after: npt.NDArray[np.int64], noise: Array) -> bool:
-    """Tells whether each trial's front at the upper rung is one that noise could have given it at the lower."""
+    """Returns whether each trial's front at the upper rung is one that noise could have given it at the lower one."""
     fronts = front_ranks(before)
     better, worse = before - noise, before + noise
     for index in np.flatnonzero(fronts_after < fronts).tolist():
@@ -193,12 +194,12 @@ def _fronts_agree(before: Array, fronts_after: npt.NDArray[np.int64], noise: Arr
             return False
         if fronts_after[index] == last:
             doubtful.append(index)
-    # while a trial holds its place those that it dominates may stand one front lower than without it
+    # while a trial keeps its place, those that it dominates may be one front lower than without it
     return all(fronts_after[index] <= _front_without(worse[index], before, index) for index in doubtful)
 
 
 def _front_among(loss: Array, others: Array, fronts: npt.NDArray[np.int64], but: int) -> int:
-    """Returns the front of a loss behind those that dominate it, one of them left out."""
+    """Returns the front of a loss behind those that dominate it, ignoring the one at index `but`."""
     dominates = np.asarray((others <= loss).all(axis=1) & (others < loss).any(axis=1))
     dominates[but] = False
     return int(fronts[dominates].max(initial=-1)) + 1

@@ -1,11 +1,11 @@
 """Fronts of two objectives as staircases: rising in the first loss, falling in the second.
 
-The fronts lie behind one another, so the front of a point is found by bisection over fronts, each tested by bisection
-along its steps. A newcomer pushes a run of neighbours out of its front; that run takes the place of a run of the next
-front, and so on, until nobody is pushed out. (That each of these is one run without gaps: a point of the next front
-between two neighbours of the run would be dominated by neither, hence by no one of this front, and would be in it.)
+The fronts lie behind one another. So the front of a point is found by bisection over fronts, each of which is tested by
+bisection along its steps. A new trial pushes a run of neighbours out of its front. That run replaces a run of the next
+front, and so on, until no trial is pushed out. (Each of these is one run without gaps: a point of the next front
+between two neighbours of the run would be dominated by neither, hence by no point of this front, and would be in it.)
 
-Cost of an arrival: O(log(n_fronts) * log(n)) comparisons, and a few slices for each front on the way.
+Cost of an arrival: O(log(n_fronts) * log(n)) comparisons, and a few slices for each changed front.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ __all__ = ["Staircases"]
 
 
 class _Run(NamedTuple):
-    """Neighbours on a staircase, or all of it. Arrays, so that numpy copies them fast."""
+    """Neighbours on a staircase, or all of it. The fields are arrays, so that numpy copies them fast."""
 
     firsts: array[float]
-    seconds: array[float]  # negated, so that they rise too
+    seconds: array[float]  # negated, so that they rise as well
     ids: array[int]
     is_open: array[int]
 
 
 @final
 class Staircases(FrontSets):
-    """The fronts of trials with two finite losses each; the sequence of a front is that of its steps."""
+    """The fronts of trials with two finite losses each; the members of a front are in the order of its steps."""
 
     def __init__(self) -> None:
         super().__init__()
         self._stairs: list[_Run] = []
 
     def insert(self, trial_id: int, loss: Loss, front: int) -> range:
-        """A trial arrives, open, in its `front_of(loss)`; returns the fronts whose members changed."""
+        """Adds a new, open trial to its `front_of(loss)`; returns the fronts whose members changed."""
         start = front
         x, y = loss[0], -loss[1]
         run, n_open = _Run(array("d", [x]), array("d", [y]), array("q", [trial_id]), array("b", [1])), 1
@@ -68,7 +68,7 @@ class Staircases(FrontSets):
         return range(start, front + 1)
 
     def _pushed_out(self, front: int, x: float, y: float) -> tuple[int, int]:
-        """Returns the run of this front that a newcomer to it dominates: from, to. Its own duplicates stay."""
+        """Returns the run of this front, as (from, to), that a new member dominates; its duplicates stay."""
         if front == len(self._stairs):
             return 0, 0
         xs, ys = self._stairs[front].firsts, self._stairs[front].seconds
@@ -78,14 +78,14 @@ class Staircases(FrontSets):
         return at, bisect_right(ys, y, at)
 
     def close(self, trial_id: int, loss: Loss) -> None:
-        """An open trial of this loss is no longer open."""
+        """Marks an open trial with this loss as no longer open."""
         front = self.front_of(loss)
         stairs = self._stairs[front]
         stairs.is_open[stairs.ids.index(trial_id, bisect_left(stairs.firsts, loss[0]))] = 0
         self._n_open[front] -= 1
 
     def front_of(self, loss: Loss) -> int:
-        """Returns the front of a trial with this loss, whether it is here or would arrive now."""
+        """Returns the front of a trial with this loss, whether it has been added or would arrive now."""
         x, y = loss[0], -loss[1]
         low, high = 0, len(self._stairs)
         while low < high:
@@ -105,11 +105,11 @@ class Staircases(FrontSets):
     def members(self, front: int) -> Members:
         """Returns a front's trial ids, shape `(n,)`, and their losses, shape `(n, 2)`."""
         stairs = self._stairs[front]
-        # copies: an array that numpy looks into cannot grow
+        # copies, as an array that numpy views cannot grow
         return np.array(stairs.ids), np.stack([np.array(stairs.firsts), -np.array(stairs.seconds)]).T
 
     def members_with(self, trial_id: int, loss: Loss, front: int) -> Members:
-        """Returns what `members` of this front would be after such an `insert`."""
+        """Returns the `members` that this front would have after such an `insert`."""
         if front == len(self._stairs):
             return np.array([trial_id]), np.array([loss])
         at, end = self._pushed_out(front, loss[0], -loss[1])
@@ -120,5 +120,5 @@ class Staircases(FrontSets):
         )
 
     def is_open(self, front: int) -> npt.NDArray[np.bool_]:
-        """Tells of each member of a front whether it is open, shape `(n,)`."""
+        """Returns whether each member of a front is open, shape `(n,)`."""
         return np.array(self._stairs[front].is_open, dtype=np.bool_)

@@ -1,18 +1,19 @@
-"""The order inside one front, by a named strategy.
+"""The order within one front, by a named strategy.
 
-- "farthest_first": begins with the best of the first objective, and goes on with the point that is farthest from all
-  chosen ones (Gonzalez, "Clustering to minimize the maximum intercluster distance", 1985; inside a front: Salinas et
-  al., "A multi-objective perspective on jointly tuning hardware and hyperparameters", 2021, there an epsilon-net).
-  Difference from the paper: losses are scaled to [0, 1] first (`to_unit`), so that no unit decides.
-- "hypervolume_contribution": most exclusive hypervolume first (plain, not greedy: each is measured against the whole
-  front), on the same scale, with the reference at 1.1 in every objective. Of exact duplicates the one with the lowest
-  id has the contribution of the place, the others come last.
-- "crowding": longest crowding distance first (Deb et al., "A fast and elitist multiobjective genetic algorithm:
-  NSGA-II", 2002, section III-B): the sum over objectives of the gap between a point's two neighbours, over the range of
-  the front; a point that is best or worst of the front in an objective comes before all others. Duplicates as above.
+- "farthest_first": begins with the best point of the first objective, and continues with the point that is farthest
+  from all chosen ones (Gonzalez, "Clustering to minimize the maximum intercluster distance", 1985; within a front:
+  Salinas et al., "A multi-objective perspective on jointly tuning hardware and hyperparameters", 2021, there an
+  epsilon-net). Difference from the paper: losses are first scaled to [0, 1] (`to_unit`), so that units do not matter.
+- "hypervolume_contribution": the largest exclusive hypervolume first (plain, not greedy: each is measured against the
+  whole front), on the same scale, with the reference at 1.1 in every objective. Of exact duplicates, the one with the
+  lowest id gets the contribution, and the others come last.
+- "crowding": the largest crowding distance first (Deb et al., "A fast and elitist multiobjective genetic algorithm:
+  NSGA-II", 2002, section III-B): the sum over objectives of the gap between a point's two neighbours, divided by the
+  range of the front. A point that is the best or worst of the front in an objective comes before all others.
+  Duplicates are treated as above.
 
-Ties go to the lower id. A strategy is a `FrontOrder`: some are known only step by step, others give each point a score,
-so that a rank can be told without sorting.
+Ties go to the lower id. A strategy is a `FrontOrder`. Some are computed step by step, others give each point a score,
+so that a rank is found without sorting.
 """
 
 from __future__ import annotations
@@ -47,15 +48,15 @@ Points = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 DEFAULT_WITHIN = "hypervolume_contribution"
-"""Chosen on measured tasks (`benchmarks/replay_choose.py`); also cheap where a whole rung is one front."""
+"""Chosen by measurements (`benchmarks/replay_choose.py`); also cheap if a whole rung is one front."""
 
-_TABLE_UP_TO = 256  # points; all distances at once are faster up to here, and cost more memory than time beyond
-_REFERENCE = 1.1  # a little beyond the worst point, so that the ends of a front contribute too
+_TABLE_UP_TO = 256  # points; up to here a table of all distances is faster, beyond it costs too much memory
+_REFERENCE = 1.1  # a little beyond the worst point, so that the ends of a front contribute as well
 
 
 def to_unit(losses: Points, low: npt.ArrayLike, high: npt.ArrayLike) -> Points:
     """Returns finite losses scaled so that `low` is 0 and `high` is 1; an objective with low == high becomes 0."""
-    # halves, because the difference of two finite numbers may be infinite
+    # halves, as the difference of two finite numbers may be infinite
     half_low = 0.5 * np.asarray(low, dtype=np.float64)
     half_span = 0.5 * np.asarray(high, dtype=np.float64) - half_low
     return (0.5 * losses - half_low) / np.where(half_span > 0, half_span, np.inf)
@@ -65,8 +66,8 @@ class FrontOrder(abc.ABC):
     """The order of the members of one front.
 
     Args:
-        ids: distinct, in any sequence, shape `(n,)`.
-        points: their losses scaled by `to_unit`, none dominating another, shape `(n, n_objectives)`.
+        ids: distinct, in any order, shape `(n,)`.
+        points: their losses scaled by `to_unit`, where no point dominates another, shape `(n, n_objectives)`.
     """
 
     name: ClassVar[str]
@@ -80,20 +81,20 @@ class FrontOrder(abc.ABC):
 
     @abc.abstractmethod
     def position(self, trial_id: int, n: int) -> int | None:
-        """Returns a member's position, from 0, if it is among the first `n`, otherwise None."""
+        """Returns a member's position, from 0, if it is among the first `n`; otherwise None."""
 
     @abc.abstractmethod
     def best_of(self, is_candidate: Mask, exclude: Container[int], n: int) -> int | None:
-        """Returns the best candidate among the first `n` that is not excluded, or None.
+        """Returns the best candidate among the first `n`, leaving out `exclude`; None if there is none.
 
         Args:
-            is_candidate: in the sequence of `ids`, shape `(n,)`.
+            is_candidate: one value per id, in the order of `ids`, shape `(n,)`.
         """
 
 
 @final
 class FarthestFirst(FrontOrder):
-    """Farthest-first, computed as far as it was asked for; O(n) for each step."""
+    """The farthest-first order, computed only as far as needed; O(n) for each step."""
 
     name: ClassVar[str] = "farthest_first"
 
@@ -105,18 +106,18 @@ class FarthestFirst(FrontOrder):
         self._taken: list[int] = []
 
     def __iter__(self) -> Iterator[int]:
-        """Yields the ids, best first; the computation goes on where the last reader stopped."""
+        """Yields the ids, best first; the computation resumes where the last reader stopped."""
         yield from self._taken
         for index in self._rest:
             self._taken.append(self._ids[index])
             yield self._taken[-1]
 
     def position(self, trial_id: int, n: int) -> int | None:
-        """Returns a member's position, from 0, if it is among the first `n`, otherwise None."""
+        """Returns a member's position, from 0, if it is among the first `n`; otherwise None."""
         return next((i for i, other in enumerate(islice(self, n)) if other == trial_id), None)
 
     def best_of(self, is_candidate: Mask, exclude: Container[int], n: int) -> int | None:
-        """Returns the best candidate among the first `n` that is not excluded, or None."""
+        """Returns the best candidate among the first `n`, leaving out `exclude`; None if there is none."""
         candidates = {i for i in self._given_ids[is_candidate].tolist() if i not in exclude}
         if not candidates:
             return None
@@ -124,7 +125,7 @@ class FarthestFirst(FrontOrder):
 
 
 class ScoredOrder(FrontOrder):
-    """By a score of each point, the highest first; ties go to the lower id."""
+    """The order by a score of each point, highest first; ties go to the lower id."""
 
     def __init__(self, ids: Ids, points: Points) -> None:
         self._ids, self._scores = ids, self.scores(ids, points)
@@ -139,12 +140,12 @@ class ScoredOrder(FrontOrder):
         yield from self._ids[np.lexsort((self._ids, -self._scores))].tolist()
 
     def position(self, trial_id: int, n: int) -> int | None:
-        """Returns a member's position, from 0, if it is among the first `n`, otherwise None."""
+        """Returns a member's position, from 0, if it is among the first `n`; otherwise None."""
         position = self._position(int((self._ids == trial_id).argmax()))
         return position if position < n else None
 
     def best_of(self, is_candidate: Mask, exclude: Container[int], n: int) -> int | None:
-        """Returns the best candidate among the first `n` that is not excluded, or None."""
+        """Returns the best candidate among the first `n`, leaving out `exclude`; None if there is none."""
         left = is_candidate.nonzero()[0]
         while len(left):
             scores = self._scores[left]
@@ -164,7 +165,7 @@ class ScoredOrder(FrontOrder):
 
 @final
 class HypervolumeContribution(ScoredOrder):
-    """Most exclusive hypervolume first; O(n log n) for two and three objectives, O(n) if sorted."""
+    """The largest exclusive hypervolume first; O(n log n) for two and three objectives, O(n) if sorted."""
 
     name: ClassVar[str] = "hypervolume_contribution"
 
@@ -176,7 +177,7 @@ class HypervolumeContribution(ScoredOrder):
 
 @final
 class Crowding(ScoredOrder):
-    """Longest crowding distance first; O(n log n)."""
+    """The largest crowding distance first; O(n log n)."""
 
     name: ClassVar[str] = "crowding"
 
@@ -193,7 +194,7 @@ def within_front(name: str) -> type[FrontOrder]:
     """Returns the strategy of this name.
 
     Raises:
-        ArgumentError: there is none.
+        ArgumentError: the name is unknown.
     """
     if name not in WITHIN:
         raise ArgumentError("within", name, f"{', '.join(map(repr, WITHIN))}{nearest(str(name), WITHIN)}")
@@ -204,7 +205,7 @@ def farthest_first(points: Points) -> Iterator[int]:
     """Yields the indices of `points` in farthest-first order; ties go to the lower index.
 
     Args:
-        points: finite, shape `(n_points, n_objectives)`; distances are taken as they are.
+        points: finite, shape `(n_points, n_objectives)`; distances are not scaled.
     """
     if not len(points):
         return
@@ -222,12 +223,12 @@ def farthest_first(points: Points) -> Iterator[int]:
             np.multiply(apart, apart, out=apart)
             np.add.reduce(apart, axis=0, out=away)
         np.minimum(nearest_chosen, away, out=nearest_chosen)
-        nearest_chosen[chosen] = -1.0  # below the 0 of its own duplicates
+        nearest_chosen[chosen] = -1.0  # below 0, the distance of its own duplicates
         chosen = int(nearest_chosen.argmax())
 
 
 def _squared_distances(columns: Points) -> Points:
-    """Returns the squared distances of all pairs; `columns` has a row for each objective."""
+    """Returns the squared distances of all pairs; `columns` has one row per objective."""
     table: Points = np.subtract.outer(columns[0], columns[0]) ** 2
     for column in columns[1:]:
         table += np.subtract.outer(column, column) ** 2
@@ -238,8 +239,8 @@ def hypervolume_contributions(ids: Ids, points: Points) -> npt.NDArray[np.float6
     """Returns what each point adds to the hypervolume of all, up to 1.1 in every objective; -1 for later duplicates.
 
     Args:
-        ids: of duplicates the one with the lowest id is the first, shape `(n,)`.
-        points: none dominating another, shape `(n, n_objectives)`.
+        ids: of several duplicates, the one with the lowest id counts as the first, shape `(n,)`.
+        points: no point dominates another, shape `(n, n_objectives)`.
     """
     if points.shape[1] == 2 and (points[1:, 0] > points[:-1, 0]).all():  # sorted and distinct, as a staircase mostly is
         return _contributions(points)
@@ -260,7 +261,7 @@ def _contributions(front: Points) -> npt.NDArray[np.float64]:
         return gains
     if len(front) == 1 or front.shape[1] == 1:
         return np.ones(len(front))
-    import moocore  # costs an import of 0.1 s that few studies need
+    import moocore  # takes 0.1 s to import, and few studies need it
 
     return np.asarray(moocore.hv_contributions(front, ref=np.full(front.shape[1], _REFERENCE)))
 
@@ -269,8 +270,8 @@ def crowding_distances(ids: Ids, points: Points) -> npt.NDArray[np.float64]:
     """Returns the crowding distance of each point, infinite at the ends of the front; -1 for later duplicates.
 
     Args:
-        ids: of duplicates the one with the lowest id is the first, shape `(n,)`.
-        points: none dominating another, shape `(n, n_objectives)`.
+        ids: of several duplicates, the one with the lowest id counts as the first, shape `(n,)`.
+        points: no point dominates another, shape `(n, n_objectives)`.
     """
     by_id = np.argsort(ids, kind="stable")
     distinct, first = np.unique(points[by_id], axis=0, return_index=True)

@@ -1,4 +1,4 @@
-"""When a trial is paused, promoted or stopped."""
+"""Schedulers: the rules that decide when a trial is paused, promoted or stopped."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ _HORIZONS = ("max_epochs", "max_steps", "max_samples")
 SCHEDULERS: Mapping[str, type[Scheduler]] = {
     cls.name: cls for cls in (ASHA, PASHA, SuccessiveHalving, Hyperband, MedianStopping, RunToEnd)
 }
-"""Name in study files and in the log -> class."""
+"""Name in study files and in the log -> scheduler class."""
 
 SCHEDULER_REGISTRY = Registry[Scheduler]("scheduler", "hwtune.schedulers", Scheduler, SCHEDULERS)
-"""These, those of installed entry points, and any that has an import path."""
+"""The classes above, those of installed entry points, and any class with an import path."""
 
 
 def scheduler_from_settings(settings: Mapping[str, Any]) -> Scheduler:
-    """Returns the scheduler whose `settings()` these are; settings that are left out take their defaults.
+    """Returns the scheduler with these `settings()`; missing settings take their defaults.
 
     Raises:
-        ArgumentError: an unknown name, or a setting that is not allowed.
+        ArgumentError: the name is unknown, or a setting is not allowed.
     """
     return SCHEDULER_REGISTRY.rebuilt(settings)
 
 
 def call_text(settings: Mapping[str, Any]) -> str:
-    """Returns the call that makes the scheduler with these settings, without those that are defaults."""
+    """Returns the call that creates a scheduler with these settings, leaving out the defaults."""
     name, cls = settings["name"], SCHEDULER_REGISTRY.find(settings["name"])
     horizon = {key: settings[key] for key in _HORIZONS if settings.get(key) is not None}
     defaults = {**cls(**horizon).settings(), "name": name}
@@ -64,10 +64,10 @@ def call_text(settings: Mapping[str, Any]) -> str:
 def scheduler_or_horizon(
     scheduler: Scheduler | None, max_epochs: int | None, max_steps: int | None, max_samples: int | None
 ) -> Scheduler:
-    """Returns the scheduler that was given, or ASHA for the full training that was given in its place.
+    """Returns the given scheduler, or an ASHA for the full training that was given instead.
 
     Raises:
-        ArgumentError: both are given, or neither, or something that is not a scheduler.
+        ArgumentError: both are given, or neither, or the scheduler is not one.
     """
     horizon = dict(zip(_HORIZONS, (max_epochs, max_steps, max_samples), strict=True))
     given = {name: value for name, value in horizon.items() if value is not None}

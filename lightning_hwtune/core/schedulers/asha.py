@@ -1,24 +1,24 @@
 """ASHA: asynchronous successive halving, for one objective or many, with pause and resume.
 
-Li et al., "A system for massively parallel hyperparameter tuning", 2020 (arXiv 1810.05934), algorithm 2. The order of a
-rung goes by fronts: Salinas et al., "A multi-objective perspective on jointly tuning hardware and hyperparameters",
-2021 (arXiv 2106.05680); Schmucker et al., "Multi-objective asynchronous successive halving", 2021 (arXiv 2106.12639).
+Li et al., "A system for massively parallel hyperparameter tuning", 2020 (arXiv 1810.05934), algorithm 2. A rung is
+ordered by fronts: Salinas et al., "A multi-objective perspective on jointly tuning hardware and hyperparameters", 2021
+(arXiv 2106.05680); Schmucker et al., "Multi-objective asynchronous successive halving", 2021 (arXiv 2106.12639).
 
-type "promotion": a trial pauses at each rung and goes on while it is among the first n // eta of its rung; one that
-is so on arrival goes on at once. As trials arrive the order shifts, so that a few more than n // eta are promoted in
-all; `strict=True` caps them at n // eta.
-type "stopping": on arrival a trial with `position` others before it goes on if position / n <= 1 / eta, counted with
-itself; otherwise it ends for ever.
+type "promotion": a trial pauses at each rung and may continue while it is among the first n // eta of its rung. A trial
+that is among them on arrival continues at once. The order shifts as trials arrive, so slightly more than n // eta are
+promoted in total; `strict=True` caps them at n // eta.
+type "stopping": an arriving trial with `position` others before it continues if position / n <= 1 / eta, where n
+includes the trial itself. Otherwise it ends for good.
 
-Differences from the papers: losses are scaled per rung before distances are taken (`ranking.within`); ties go to the
-lower trial id; a loss that is not finite ranks last and never goes on. With `keep_front` (ours) nobody is stopped whom
-no other trial of its rung dominates, whatever the rung's order. An arrival that dominates its rung is first:
-it is never stopped, and never paused once n >= eta (unless `strict` and the quota is used up).
+Differences from the papers: losses are scaled per rung before distances are taken (`ranking.within`). Ties go to the
+lower trial id. A trial with a loss that is not finite ranks last and is never promoted. With `keep_front` (ours), a
+trial is never stopped if no other trial of its rung dominates it, whatever the rung's order. An arrival that dominates
+its rung ranks first: it is never stopped, and is never paused once n >= eta (unless `strict` and the quota is used up).
 
-Brackets: bracket s begins at level number s and has rungs of its own. A new trial's bracket is drawn with the
+Brackets: bracket s begins at level number s and has its own rungs. The bracket of a new trial is drawn with the
 proportions of Hyperband (Li et al., "Hyperband", JMLR 2018, algorithm 1), where a bracket with K more rungs above its
-first begins with ceil((K_max + 1) / (K + 1) * eta**K) trials: here p_s ~ eta**(K_max - s) / (K_max - s + 1), K_max + 1
-levels in all, normalised over the brackets in use.
+first begins with ceil((K_max + 1) / (K + 1) * eta**K) trials. Here p_s ~ eta**(K_max - s) / (K_max - s + 1), with
+K_max + 1 levels in total, normalised over the brackets in use.
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ __all__ = ["ASHA"]
 @checked_class(prefix="")
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ASHA(RungScheduler):
-    """Promotes, or stops, on arrival; never waits for a rung to fill.
+    """Promotes or stops trials on arrival; never waits for a rung to fill.
 
     The settings are those of `RungScheduler`, and these:
 
     Args:
-        brackets: how many races there are; each begins one level higher than the one before.
+        brackets: the number of races; each begins one level higher than the one before.
         type: "promotion" or "stopping".
-        strict: with "promotion", never promote more than n // eta trials of a rung in all.
+        strict: with "promotion", never promote more than n // eta trials of a rung in total.
         keep_front: with "stopping", never stop a member of the rung's front, whatever `within` is. A study with a
-            prior sets it: there all arrivals are good, and the rule would stop most of the best ones for ever.
+            prior sets this, because all of its arrivals are good and most of the best ones would be stopped for good.
     """
 
     name: ClassVar[str] = "asha"
@@ -87,23 +87,23 @@ class ASHA(RungScheduler):
 
     @property
     def shares(self) -> list[Fraction]:
-        """Each bracket's share of the trials; see the module's docstring."""
+        """The share of the trials that each bracket gets; see the module's docstring."""
         n_levels = len(self.levels)
         n_above = range(n_levels - 1, n_levels - 1 - self.brackets, -1)
         weights = [self.ladder.eta**n / (n + 1) for n in n_above]
         return [weight / sum(weights) for weight in weights]
 
     def expected(self, n_trials: int) -> tuple[tuple[int, int], ...]:
-        """Returns `(level, number of trials that train to it)`; see the module's docstring for who is promoted.
+        """Returns `(level, number of trials that train to it)`; the module's docstring says which are promoted.
 
-        With "promotion" that is n // eta of each rung, a lower bound unless `strict`: with one objective about an
-        eighth more are promoted while the order shifts, with several a quarter to a half. With "stopping" it is the
-        mean over all orders of arrival.
+        With "promotion" it is n // eta of each rung. This is a lower bound unless `strict`: as the order shifts, about
+        an eighth more are promoted with one objective, and a quarter to a half more with several. With "stopping" it is
+        the mean over all orders of arrival.
         """
         totals = dict.fromkeys(self.levels, 0)
         for bracket, n_left in enumerate(_divided(n_trials, self.shares)):
             for level in self.levels[:bracket]:
-                totals[level] += n_left  # passes below its own first rung
+                totals[level] += n_left  # trains past levels below the bracket's first rung
             for level in self.levels[bracket:]:
                 totals[level] += n_left
                 n_left = self._n_expected(n_left)
@@ -116,7 +116,7 @@ class ASHA(RungScheduler):
 
     @property
     def bound(self) -> str:
-        """What the expected numbers are of the real ones."""
+        """How the expected numbers relate to the real ones; see `Scheduler.bound`."""
         if self.type == "stopping":
             return "about"
         return "" if self.strict else "at least"
@@ -128,7 +128,7 @@ class ASHA(RungScheduler):
         return dataclasses.replace(self, keep_front=True)
 
     def _n_expected(self, n_trials: int) -> int:
-        """How many of a rung's trials train on in the end."""
+        """Returns how many of a rung's trials are expected to continue."""
         if self.type == "promotion":
             return self.ladder.quota(n_trials)
         # arrival number n is at each of the positions 0 to n - 1 with the same probability
@@ -136,7 +136,7 @@ class ASHA(RungScheduler):
 
 
 class _AshaRace(Race, abc.ABC):
-    """Rungs of one bracket or several; each new trial draws its bracket."""
+    """The rungs of one or more brackets; the bracket of each new trial is drawn."""
 
     def __init__(self, settings: ASHA, objectives: Objectives) -> None:
         super().__init__(settings.ladder)
@@ -148,7 +148,7 @@ class _AshaRace(Race, abc.ABC):
             for bracket in range(settings.brackets)
             for level in self.levels[bracket:]
         }
-        # those that can be left: deepest level first, there the lowest bracket first
+        # the rungs with a level above them: deepest level first, lowest bracket first within a level
         below = [rung for rung in self._rungs.values() if rung.level < self.max_resource]
         self._deepest_first = sorted(below, key=lambda rung: -rung.level)
 
@@ -161,7 +161,7 @@ class _AshaRace(Race, abc.ABC):
         return self.levels[bracket]
 
     def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
-        """A trial came to a level, and `kind` was decided: "continue" (it trains on at once), "pause" or "stop"."""
+        """Records that a trial reached a level and that `kind` was decided: "continue", "pause" or "stop"."""
         rung = self._rungs[bracket, level]
         rung.ranking.insert(trial_id, loss)
         if kind != "pause" or level >= self.max_resource:
@@ -169,31 +169,31 @@ class _AshaRace(Race, abc.ABC):
             rung.n_promoted += kind == "continue"
 
     def promoted(self, trial_id: int, bracket: int, level: int) -> None:
-        """A paused trial was promoted from this level."""
+        """Records that a paused trial was promoted from this level."""
         rung = self._rungs[bracket, level]
         rung.ranking.shut(trial_id)
         rung.n_promoted += 1
 
     def withdraw(self, trial_id: int) -> None:
-        """A trial ended for good: it is never promoted, and what it showed stays in its rungs."""
+        """Records that a trial ended for good: it is never promoted, but its losses stay in its rungs."""
         for rung in self._rungs.values():
             rung.ranking.shut(trial_id)
 
     def finishers(self) -> Sequence[tuple[int, int]]:
-        """Returns `(trial_id, level)` of those that might still be promoted: deepest level first, best first there."""
+        """Returns `(trial_id, level)` of trials that could still be promoted: deepest level first, then best first."""
         return [(trial_id, rung.level) for rung in self._deepest_first for trial_id in rung.ranking.open_order()]
 
 
 @final
 class _Promoting(_AshaRace):
-    """type "promotion"."""
+    """The race of type "promotion"."""
 
     def __init__(self, settings: ASHA, objectives: Objectives) -> None:
         super().__init__(settings, objectives)
         self._is_strict = settings.strict
 
     def judge(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
-        """Returns Continue for one of the first n // eta, else Pause."""
+        """Returns Continue for a trial among the first n // eta, otherwise Pause."""
         rung = self._rungs[bracket, level]
         n_promoted = self.ladder.quota(len(rung.ranking) + 1)
         place = rung.ranking.arrival(trial_id, loss, n_promoted)
@@ -204,7 +204,7 @@ class _Promoting(_AshaRace):
         return Continue(reason) if place.is_in else Pause(reason)
 
     def promotable(self, exclude: Container[int] = ()) -> Promotion | None:
-        """Returns the promotion that is due: deepest level first, there the best; never one of `exclude`."""
+        """Returns the due promotion, the best of the deepest level, leaving out `exclude`; None if there is none."""
         for rung in self._deepest_first:
             n_promoted = self.ladder.quota(len(rung.ranking))
             if self._is_used_up(rung, n_promoted):
@@ -216,7 +216,7 @@ class _Promoting(_AshaRace):
         return None
 
     def is_promotable(self, trial_id: int, level: int) -> bool:
-        """Return whether this trial may be promoted from this level now."""
+        """Returns whether this trial may be promoted from this level now."""
         rungs = (rung for rung in self._deepest_first if rung.level == level and trial_id in rung.ranking)
         return any(
             not self._is_used_up(rung, n_promoted) and rung.ranking.is_open_among(trial_id, n_promoted)
@@ -230,14 +230,14 @@ class _Promoting(_AshaRace):
 
 @final
 class _Stopping(_AshaRace):
-    """type "stopping"."""
+    """The race of type "stopping"."""
 
     def __init__(self, settings: ASHA, objectives: Objectives) -> None:
         super().__init__(settings, objectives)
         self._keeps_front = settings.keep_front
 
     def judge(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
-        """Returns Continue for one of the first, else Stop."""
+        """Returns Continue for a trial among the first ones, otherwise Stop."""
         rung = self._rungs[bracket, level]
         n_kept = _n_kept(self.ladder, len(rung.ranking) + 1)
         place = rung.ranking.arrival(trial_id, loss, n_kept)
@@ -248,7 +248,7 @@ class _Stopping(_AshaRace):
         return Continue(reason) if place.is_in else Stop(reason)
 
     def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
-        """A trial came to a level, and `kind` was decided."""
+        """Records that a trial reached a level and that `kind` was decided."""
         super().record(trial_id, bracket, level, loss, kind)
         if self._keeps_front:
             self._rungs[bracket, level].widen_front(loss)
@@ -258,7 +258,7 @@ class _Rung:
     """One rung of one bracket.
 
     Attributes:
-        front: losses of its trials that no other dominates, each once, `(n_points, n_objectives)`; of `keep_front`.
+        front: with `keep_front`, the distinct losses of its non-dominated trials, shape `(n_points, n_objectives)`.
     """
 
     __slots__ = ("front", "level", "n_promoted", "ranking")
@@ -268,22 +268,22 @@ class _Rung:
         self.n_promoted = 0
 
     def has_in_front(self, loss: npt.NDArray[np.float64]) -> bool:
-        """Return whether a finite loss is one that no trial here dominates."""
+        """Returns whether no trial here dominates a finite loss."""
         return bool(np.isfinite(loss).all()) and not is_dominated(loss, self.front)
 
     def widen_front(self, loss: npt.NDArray[np.float64]) -> None:
-        """A loss arrives; those that it dominates are no front members any more."""
+        """Adds a loss to the front and removes those that it dominates."""
         if self.has_in_front(loss):
             self.front = np.vstack([self.front[(self.front < loss).any(axis=1)], loss])
 
 
 def _n_kept(ladder: Ladder, n_trials: int) -> int:
-    """How many of a rung's trials are not stopped: those whose position / n <= 1 / eta, positions from 0."""
+    """Returns how many trials of a rung are not stopped: those with position / n <= 1 / eta, positions from 0."""
     return ladder.quota(n_trials) + 1
 
 
 def _divided(n_trials: int, shares: Sequence[Fraction]) -> list[int]:
-    """Returns whole numbers of trials for each bracket, by largest remainder."""
+    """Returns an integer number of trials for each bracket, by largest remainder."""
     exact = [share * n_trials for share in shares]
     counts = [int(number) for number in exact]
     by_remainder = sorted(range(len(exact)), key=lambda s: (counts[s] - exact[s], s))

@@ -1,9 +1,9 @@
-"""What a scheduler is: the rule that decides when a trial is paused, promoted or stopped.
+"""The interface of a scheduler: the rule that decides when a trial is paused, promoted or stopped.
 
-A `Scheduler` is settings and never changes, so one object may serve many studies. `start(objectives)` returns a
-`Race`: the rungs of one study. In a race `joined`, `record`, `observe`, `promoted` and `withdraw` are the only writers.
-Every other method is a question without effects, and the same writes in the same order give a race that answers alike:
-that is how a killed study continues from its log. On a report at a rung `record` comes first, then `observe`.
+A `Scheduler` has only settings and never changes, so one object can serve many studies. `start(objectives)` returns a
+`Race`: the rungs of one study. Only the methods `joined`, `record`, `observe`, `promoted` and `withdraw` change a race.
+All other methods are questions without effects. The same writes in the same order give a race with the same answers,
+which is how a killed study continues from its log. For a report at a rung, `record` is called before `observe`.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class Promotion:
 
 @dataclass(frozen=True, repr=False)
 class Scheduler(abc.ABC):
-    """Settings of a rule that decides when a trial is paused, promoted or stopped.
+    """The settings of a rule that decides when a trial is paused, promoted or stopped.
 
-    A subclass is a frozen dataclass: its fields are its settings. It implements `start`, and `rungs` if trials are
-    judged before the end. The log knows a class that is not of this package by its import path.
+    A subclass is a frozen dataclass whose fields are its settings. It implements `start`, and `rungs` if trials are
+    judged before the end. In the log, a class that is not part of this package is named by its import path.
 
     Args:
         max_epochs, max_steps, max_samples: the full training, in exactly one of these units.
@@ -74,11 +74,11 @@ class Scheduler(abc.ABC):
         """Returns the race of one study, with empty rungs.
 
         Raises:
-            ArgumentError: the settings do not fit these objectives.
+            ArgumentError: the settings do not match these objectives.
         """
 
     def rungs(self, unit: str, last: int) -> Ladder:
-        """Returns the ladder up to `last`, the full training; here that is the only level."""
+        """Returns the ladder up to `last`, the full training; by default that is the only level."""
         return Ladder(unit, (last,))
 
     @property
@@ -98,30 +98,30 @@ class Scheduler(abc.ABC):
 
     @property
     def pauses(self) -> bool:
-        """Whether trials pause at rungs and may be promoted later; otherwise they stop there for good."""
+        """Whether trials pause at rungs and may be promoted later. If False, they stop there for good."""
         return True
 
     def keeping_front(self) -> Self:
-        """Returns a scheduler with these settings that never stops a member of a rung's front on arrival.
+        """Returns a scheduler with the same settings that never stops a member of a rung's front on arrival.
 
-        This one, unless it has a rule that would.
+        By default that is this scheduler itself.
         """
         return self
 
     def expected(self, n_trials: int) -> tuple[tuple[int, int], ...]:
-        """Returns `(level, number of trials that train to it)` for every level, as expected of `n_trials` trials.
+        """Returns `(level, expected number of trials that train to it)` for every level, for a total of `n_trials`.
 
-        Here all of them train to the end.
+        By default all trials train to the end.
         """
         return tuple((level, n_trials) for level in self.levels)
 
     @property
     def bound(self) -> str:
-        """What the expected numbers are of the real ones: "at least", "at most", "about", or "" where they are both."""
+        """How the expected numbers relate to the real ones: "at least", "at most", "about", or "" if they are exact."""
         return "at most"
 
     def settings(self) -> dict[str, Any]:
-        """Returns plain data for the log, with the key `name`; `scheduler_from_settings` reads it back."""
+        """Returns plain data for the log with the key `name`; `scheduler_from_settings` reads it back."""
         given = {key: v for key, v in init_arguments(self).items() if key not in _HORIZON or v is not None}
         plain = {key: plain_eta(value) if isinstance(value, Fraction) else value for key, value in given.items()}
         return {"name": self.name, **plain}
@@ -138,8 +138,8 @@ class RungScheduler(Scheduler):
     Args:
         max_epochs, max_steps, max_samples: the full training, in exactly one of these units.
         first_rung: the lowest level, in the same unit; no trial is judged before it.
-        eta: one in eta is promoted at each rung. A fraction is allowed and exact: 2.5, Fraction(5, 2) or "5/2".
-        within: the order of a rung: by fronts, inside them "farthest_first", "hypervolume_contribution" or
+        eta: one in eta trials is promoted at each rung. Fractions are allowed and exact: 2.5, Fraction(5, 2) or "5/2".
+        within: the order of a rung: by fronts, and within a front "farthest_first", "hypervolume_contribution" or
             "crowding"; without fronts "weighted", "weighted:2,1" or "objective:NAME".
     """
 
@@ -160,24 +160,24 @@ class RungScheduler(Scheduler):
 
 
 class Race(abc.ABC):
-    """The trials of one study on their ladder: who is judged how, and who may be promoted.
+    """The trials of one study on their ladder: how each is judged, and which may be promoted.
 
-    A subclass implements `judge`, and what else its rule needs: a race whose trials pause also has `promotable`. What
-    it does must depend on what was written alone, never on the clock or on random numbers of its own.
+    A subclass implements `judge` and whatever else its rule needs. A race in which trials pause also implements
+    `promotable`. Its answers must depend only on the writes, never on the clock or on random numbers of its own.
     """
 
     def __init__(self, ladder: Ladder) -> None:
         self.ladder, self.unit, self.levels, self.max_resource = ladder, ladder.unit, ladder.levels, ladder.top
 
     def draw_bracket(self, rng: np.random.Generator) -> int:
-        """Returns the bracket of a new trial; 0 where there is one."""
+        """Returns the bracket of a new trial; by default 0, the only one."""
         return 0
 
-    def joined(self, trial_id: int, bracket: int) -> None:  # noqa: B027 - most have nothing to remember
-        """A new trial began in this bracket."""
+    def joined(self, trial_id: int, bracket: int) -> None:  # noqa: B027 - most races have nothing to record here
+        """Records that a new trial began in this bracket."""
 
     def first_target(self, bracket: int) -> int:
-        """Returns the resource up to which a new trial may train; the bracket's lowest level."""
+        """Returns the resource up to which a new trial may train: the bracket's lowest level."""
         return self.levels[0]
 
     def next_target(self, bracket: int, level: int) -> int:
@@ -186,7 +186,7 @@ class Race(abc.ABC):
 
     @final
     def verdict(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
-        """Returns what should happen if this trial came to this level with this loss now."""
+        """Returns the verdict if this trial reached this level with this loss now."""
         if level >= self.max_resource:
             return self.ladder.end()
         return self.judge(trial_id, bracket, level, loss)
@@ -196,38 +196,38 @@ class Race(abc.ABC):
         """Returns the verdict at a level below the full training.
 
         Args:
-            loss: `(n_objectives,)`, each to be minimised; it may hold NaN or infinity.
+            loss: the losses to minimise, shape `(n_objectives,)`; may contain NaN or infinity.
         """
 
-    def record(  # noqa: B027 - a rule that compares nobody has nothing to remember
+    def record(  # noqa: B027 - a rule that compares no trials has nothing to record
         self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str
     ) -> None:
-        """A trial came to a level, and `kind` was decided: "continue" (it trains on at once), "pause" or "stop"."""
+        """Records that a trial reached a level and that `kind` was decided: "continue", "pause" or "stop"."""
 
-    def observe(  # noqa: B027 - most go by the rungs alone
+    def observe(  # noqa: B027 - most rules only use the rungs
         self, trial_id: int, bracket: int, resource: int, loss: npt.NDArray[np.float64]
     ) -> None:
-        """A trial reported this loss at this resource, at a rung or between rungs; work done again reports again."""
+        """Records a report of a trial, at a rung or between rungs; repeated work is reported again."""
 
     def promotable(self, exclude: Container[int] = ()) -> Promotion | None:
-        """Returns the promotion that is due: deepest level first, there the best; never one of `exclude`."""
+        """Returns the due promotion, the best of the deepest level, leaving out `exclude`; None if there is none."""
         return None
 
     def closing(self, exclude: Container[int] = ()) -> Promotion | None:
-        """Returns the promotion that is due if no further trial can begin: a rung that waits for more need not."""
+        """Returns the promotion that is due once no further trial can begin, from a rung that waits for more trials."""
         return None
 
     def is_promotable(self, trial_id: int, level: int) -> bool:
-        """Return whether this trial may be promoted from this level now; here, whether it is the one that is due."""
+        """Returns whether this trial may be promoted from this level now; by default, whether it is the due one."""
         due = self.promotable()
         return due is not None and (due.trial_id, due.level) == (trial_id, level)
 
-    def promoted(self, trial_id: int, bracket: int, level: int) -> None:  # noqa: B027 - nobody pauses in some
-        """A paused trial was promoted from this level."""
+    def promoted(self, trial_id: int, bracket: int, level: int) -> None:  # noqa: B027 - in some races no trial pauses
+        """Records that a paused trial was promoted from this level."""
 
-    def withdraw(self, trial_id: int) -> None:  # noqa: B027 - what it showed counts for most
-        """A trial ended for good: it is never promoted, and what it showed stays in its rungs."""
+    def withdraw(self, trial_id: int) -> None:  # noqa: B027 - most races keep what the trial has shown
+        """Records that a trial ended for good: it is never promoted, but its losses stay in its rungs."""
 
     def finishers(self) -> Sequence[tuple[int, int]]:
-        """Returns `(trial_id, level)` of those that might still be promoted: deepest level first, best first there."""
+        """Returns `(trial_id, level)` of trials that could still be promoted: deepest level first, then best first."""
         return ()

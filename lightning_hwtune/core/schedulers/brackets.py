@@ -1,22 +1,23 @@
-"""Races with barriers: a rung promotes once all its trials have come, and the best of them go on together.
+"""Races with barriers: a rung promotes once all its trials have arrived, and the best of them continue together.
 
-The rule behind `SuccessiveHalving` and `Hyperband`. Jamieson and Talwalkar, "Non-stochastic best arm identification
-and hyperparameter optimization", 2016 (arXiv 1502.07943); Li et al., "Hyperband", JMLR 2018 (arXiv 1603.06560).
+This rule is used by `SuccessiveHalving` and `Hyperband`. Jamieson and Talwalkar, "Non-stochastic best arm
+identification and hyperparameter optimization", 2016 (arXiv 1502.07943); Li et al., "Hyperband", JMLR 2018
+(arXiv 1603.06560).
 
-A bracket is one race. It has a fixed number n of trials at its first level, and floor(n / eta**k), at least one, at its
-k-th level above. A trial that comes to a rung waits, paused, until nobody is missing; the trial that completes a rung
-and is among the best goes on at once. Devices never wait for a rung: where nobody can go on, a new trial fills the
-oldest bracket that has room, or begins the next bracket.
+A bracket is one race. It has a fixed number n of trials at its first level, and floor(n / eta**k), but at least one, at
+its k-th level above. A trial that reaches a rung pauses there until no trial is missing. The trial that completes a
+rung continues at once if it is among the best. Devices never wait for a rung: if no trial can continue, a new trial
+joins the oldest bracket that has room, or begins the next bracket.
 
-Differences from the papers: losses are ordered by fronts where there are several (`ranking.order`), ties go to the
-lower trial id; a loss that is not finite never goes on, and a trial that failed is not waited for: if fewer are
-left than may go on, those that are left go on. A trial that ended early of its own accord stands at the higher
-rungs with its last values where it earned them; a report that passes over rungs stands for them too. When no
-further trial can begin (the study's limit, a grid's end), the last bracket counts as one of the size that it has
-reached.
+Differences from the papers: losses of several objectives are ordered by fronts (`ranking.order`). Ties go to the lower
+trial id. A trial with a loss that is not finite is never promoted. The rung does not wait for a trial that failed: if
+fewer trials are left than may be promoted, all of them are. A trial that ended early by itself is ranked with its last
+values at the higher rungs into which these promote it. A report that passes over rungs counts at each of them. When no
+further trial can begin (the study's limit, the end of a grid), the last bracket is treated as one of the size that it
+has reached.
 
-Cost: an arrival costs one insertion into its rung's order; a rung that is complete is read once. What would go on if
-the last bracket were closed is read off a copy of it.
+Cost: an arrival costs one insertion into its rung's order. A complete rung is read once. What would be promoted if the
+last bracket were closed is computed on a copy of it.
 """
 
 from __future__ import annotations
@@ -42,12 +43,12 @@ from lightning_hwtune.errors import IllegalMoveError
 __all__ = ["Brackets", "Plan", "bracket_sizes", "expected_of"]
 
 Plan = Sequence[tuple[int, int]]
-"""For each bracket the index of its first level, and its number of trials there."""
+"""For each bracket, the index of its first level and the number of trials there."""
 
 
 @final
 class Brackets(Race):
-    """Fills brackets of fixed sizes, one after another, in the order of `plan` and then from its beginning again."""
+    """Fills brackets of fixed sizes one after another, in the order of `plan`, which is repeated."""
 
     def __init__(self, ladder: Ladder, plan: Plan, objectives: Objectives) -> None:
         super().__init__(ladder)
@@ -59,13 +60,13 @@ class Brackets(Race):
         self._n_filled = 0
 
     def draw_bracket(self, rng: np.random.Generator) -> int:
-        """Returns the oldest bracket that has room, or the next one; nothing is drawn."""
+        """Returns the oldest bracket that has room, or else the next one; nothing is random here."""
         return next(
             (b for b in range(self._n_filled, len(self._brackets)) if self._brackets[b].has_room), len(self._brackets)
         )
 
     def joined(self, trial_id: int, bracket: int) -> None:
-        """A new trial began in this bracket."""
+        """Records that a new trial began in this bracket."""
         while bracket >= len(self._brackets):
             first, size = self._plan[len(self._brackets) % len(self._plan)]
             self._brackets.append(_Bracket(self.levels[first:], size, self.ladder.eta, self._n_objectives, self._order))
@@ -79,18 +80,18 @@ class Brackets(Race):
         return self.levels[self._plan[bracket % len(self._plan)][0]]
 
     def judge(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
-        """Returns Continue for a trial that completes its rung and is among the best, else Pause."""
+        """Returns Continue for a trial that completes its rung and is among the best, otherwise Pause."""
         if not np.isfinite(loss).all():
             return Pause(Reason("not-finite", f"at rung {level} a loss is not finite"))
         return self._joined(bracket).judge(trial_id, level, loss)
 
     def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
-        """A trial came to a level, and `kind` was decided: "continue" (it trains on at once), "pause" or "stop"."""
+        """Records that a trial reached a level and that `kind` was decided: "continue", "pause" or "stop"."""
         self._joined(bracket).record(trial_id, level, loss, is_paused=kind == "pause" and level < self.max_resource)
         self._note_promotions(bracket)
 
     def promotable(self, exclude: Container[int] = ()) -> Promotion | None:
-        """Returns the promotion that is due: deepest level first, there the oldest bracket, there the best."""
+        """Returns the due promotion, deepest level first, then oldest bracket, then best; None if there is none."""
         for bracket in sorted(self._with_promotions, key=lambda b: (-self._brackets[b].level_below, b)):
             race = self._brackets[bracket]
             trial_id = next((i for i in race.going_on if i not in exclude), None)
@@ -99,7 +100,7 @@ class Brackets(Race):
         return None
 
     def closing(self, exclude: Container[int] = ()) -> Promotion | None:
-        """Returns a promotion out of a bracket that has room which nobody will take."""
+        """Returns a promotion from a bracket whose free places no further trial will take; None if there is none."""
         for race in (race for race in self._brackets[self._n_filled :] if race.has_room):
             closed = race.closed()
             trial_id = next((i for i in closed.going_on if i not in exclude), None)
@@ -109,7 +110,7 @@ class Brackets(Race):
         return None
 
     def is_promotable(self, trial_id: int, level: int) -> bool:
-        """Return whether this trial may be promoted from this level now."""
+        """Returns whether this trial may be promoted from this level now."""
         bracket = self._bracket_of.get(trial_id)
         if bracket is None or bracket not in self._with_promotions:
             return False
@@ -117,19 +118,19 @@ class Brackets(Race):
         return race.level_below == level and trial_id in race.going_on
 
     def promoted(self, trial_id: int, bracket: int, level: int) -> None:
-        """A paused trial was promoted from this level."""
+        """Records that a paused trial was promoted from this level."""
         self._joined(bracket).leave(trial_id)
         self._note_promotions(bracket)
 
     def withdraw(self, trial_id: int) -> None:
-        """A trial ended for good: it is never promoted, nobody waits for it, and what it showed stays in its rungs."""
+        """Records that a trial ended for good: it is not waited for or promoted, but its losses stay in its rungs."""
         bracket = self._bracket_of.get(trial_id)
         if bracket is not None:
             self._brackets[bracket].withdraw(trial_id)
             self._note_promotions(bracket)
 
     def finishers(self) -> Sequence[tuple[int, int]]:
-        """Returns `(trial_id, level)` of those that might still be promoted: deepest level first, best first there."""
+        """Returns `(trial_id, level)` of trials that could still be promoted: deepest level first, then best first."""
         pairs = (pair for race in self._brackets for pair in race.paused())
         return sorted(pairs, key=lambda pair: -pair[1])
 
@@ -151,7 +152,7 @@ class Brackets(Race):
 
 
 class _Bracket:
-    """One bracket: its rungs, of which one is being filled; those before it are complete."""
+    """One bracket: its rungs, of which one is being filled and all before it are complete."""
 
     def __init__(self, levels: Sequence[int], size: int, eta: Fraction, n_objectives: int, within: str) -> None:
         self.size, self._eta = size, eta
@@ -160,21 +161,21 @@ class _Bracket:
         self._n_slots = list(bracket_sizes(size, eta, len(levels)))
         self._is_closed = False
         self._paused: set[int] = set()
-        self.going_on: list[int] = []  # out of the rung below the one that is being filled; the best first
+        self.going_on: list[int] = []  # promotable trials, best first, of the rung below the one being filled
 
     @property
     def has_room(self) -> bool:
-        """True while trials may join."""
+        """Whether trials may still join."""
         return not self._is_closed and self.n_joined < self.size
 
     @property
     def n_joined(self) -> int:
-        """How many trials it began with so far."""
+        """The number of trials that have joined so far."""
         return len(self._rungs[0].entrants)
 
     @property
     def level_below(self) -> int:
-        """The level that `going_on` leave."""
+        """The level that the trials in `going_on` leave."""
         return self._rungs[max(self._at - 1, 0)].level
 
     def join(self, trial_id: int) -> None:
@@ -194,7 +195,7 @@ class _Bracket:
         return Continue(reason) if place.is_in else Pause(reason)
 
     def record(self, trial_id: int, level: int, loss: npt.NDArray[np.float64], *, is_paused: bool) -> None:
-        """A trial came to this level, and to those below it that its reports passed over."""
+        """Records that a trial reached this level, and those below it that its reports passed over."""
         if is_paused:
             self._paused.add(trial_id)
         for rung in self._rungs:
@@ -203,7 +204,7 @@ class _Bracket:
         self._advance()
 
     def leave(self, trial_id: int) -> None:
-        """A paused trial goes on; one that does so only if nobody else can join closes the race."""
+        """Records that a paused trial continues; if that needs the bracket to be closed, closes it."""
         if self.has_room and trial_id in self.closed().going_on:
             self._close()
         self._not_waiting(trial_id)
@@ -215,7 +216,7 @@ class _Bracket:
         self._advance()
 
     def closed(self) -> _Bracket:
-        """Returns the race as it would be if nobody else could join; as it is while some train to its first rung."""
+        """Returns the bracket as if no further trial could join; unchanged while trials train to its first rung."""
         if len(self._rungs[0].settled) < self.n_joined:
             return self
         new = copy.deepcopy(self)
@@ -228,7 +229,7 @@ class _Bracket:
         return f"rank {rank} of {len(rung.entrants)} at rung {rung.level}, which is complete, {promoted_of(n_go_on)}"
 
     def paused(self) -> Iterator[tuple[int, int]]:
-        """Yields trial and level for those that wait, at the highest rung of each; the best of a rung first."""
+        """Yields (trial, level) for the waiting trials, each at its highest rung; the best of a rung first."""
         for rung, above in itertools.pairwise(self._rungs):
             waiting = (i for i in rung.ranking.open_order() if i in self._paused and i not in above.settled)
             yield from ((trial_id, rung.level) for trial_id in waiting)
@@ -253,31 +254,31 @@ class _Bracket:
 
 
 class _Rung:
-    """One level of one bracket: who is to come, who has come, and the order of those that were to."""
+    """One level of one bracket: which trials are expected, which have arrived, and the order of the expected ones."""
 
     __slots__ = ("entrants", "level", "losses", "ranking", "settled")
 
     def __init__(self, level: int, ranking: RungRanking) -> None:
         self.level, self.ranking = level, ranking
         self.entrants: set[int] = set()
-        self.settled: set[int] = set()  # entrants that came, or never will
-        self.losses: dict[int, npt.NDArray[np.float64]] = {}  # of those that came, whether they are entrants or not yet
+        self.settled: set[int] = set()  # entrants that have arrived, or never will
+        self.losses: dict[int, npt.NDArray[np.float64]] = {}  # of all that arrived, including those not yet entrants
 
     def enter(self, trial_ids: Sequence[int]) -> None:
-        """These are to come; some have."""
+        """Sets the expected trials; some may have arrived already."""
         self.entrants = set(trial_ids)
         for trial_id in sorted(self.entrants & self.losses.keys()):
             self._settle(trial_id)
 
     def come(self, trial_id: int, loss: npt.NDArray[np.float64]) -> None:
-        """A trial is here, or beyond; its first loss counts."""
+        """Records that a trial has reached this level or passed it; only its first loss counts."""
         if trial_id not in self.losses:
             self.losses[trial_id] = loss
             if trial_id in self.entrants:
                 self._settle(trial_id)
 
     def withdraw(self, trial_id: int) -> None:
-        """A trial ended for good: nobody waits for it, and it is no candidate."""
+        """Records that a trial ended for good: it is not waited for and is no longer a candidate."""
         self.ranking.shut(trial_id)
         if trial_id in self.entrants:
             self.settled.add(trial_id)
@@ -288,18 +289,18 @@ class _Rung:
 
 
 def bracket_sizes(n_trials: int, eta: Fraction, n_levels: int) -> tuple[int, ...]:
-    """Returns how many of `n_trials` train to each level of a bracket: floor(n / eta**k), at least one."""
+    """Returns how many of `n_trials` train to each level of a bracket: floor(n / eta**k), but at least one."""
     return tuple(max(1, n_trials * eta.denominator**k // eta.numerator**k) for k in range(n_levels))
 
 
 def expected_of(plan: Plan, ladder: Ladder, n_trials: int) -> tuple[tuple[int, int], ...]:
-    """Returns `(level, number of trials that train to it)`: full brackets, and a last one of what is left."""
+    """Returns `(level, number of trials that train to it)` for full brackets and a last one with the rest."""
     totals, bracket = dict.fromkeys(ladder.levels, 0), 0
     while n_trials > 0:
         first, size = plan[bracket % len(plan)]
         n_first = min(size, n_trials)
         for level in ladder.levels[:first]:
-            totals[level] += n_first  # passes below its own first rung
+            totals[level] += n_first  # trains past levels below the bracket's first rung
         sizes = bracket_sizes(n_first, ladder.eta, len(ladder.levels))
         for level, n in zip(ladder.levels[first:], sizes, strict=False):
             totals[level] += n

@@ -1,15 +1,15 @@
-"""Hyperband: brackets that begin at different levels, so that slow starters have a race of their own.
+"""Hyperband: brackets that begin at different levels, so that slow starters get a race of their own.
 
 Li et al., "Hyperband: a novel bandit-based approach to hyperparameter optimization", JMLR 2018 (arXiv 1603.06560),
 algorithm 1: bracket s with s more levels above its first begins with n = ceil((s_max + 1) / (s + 1) * eta**s) trials.
 
-type "synchronous": the paper's, rung by rung with barriers; the bracket with the lowest first level comes first, then
-the others, then the first again (`brackets`).
-type "asynchronous": `ASHA` with as many brackets; a trial's bracket is drawn in the proportion of those sizes, and no
-rung waits (Li et al., 2020, arXiv 1810.05934, section 4.2).
+type "synchronous": the paper's version, rung by rung with barriers. The bracket with the lowest first level comes
+first, then the others, then the first again (`brackets`).
+type "asynchronous": `ASHA` with the same number of brackets. A trial's bracket is drawn in proportion to those sizes,
+and no rung waits (Li et al., 2020, arXiv 1810.05934, section 4.2).
 
-Differences from the paper: levels ascend from `first_rung` and the last step may be a shorter one, where the paper
-descends from R; losses of several objectives; devices never wait, a new bracket begins instead.
+Differences from the paper: levels ascend from `first_rung` and the last step may be shorter, where the paper descends
+from R. Several objectives are supported. Devices never wait; a new bracket begins instead.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ __all__ = ["Hyperband", "hyperband_size"]
 @checked_class(prefix="")
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Hyperband(RungScheduler):
-    """Successive halving from several first levels at once.
+    """Successive halving that starts from several first levels at once.
 
     The settings are those of `RungScheduler`, and these:
 
     Args:
-        brackets: how many first levels there are, from the lowest; None = every level, the full training included.
+        brackets: the number of first levels, from the lowest; None for every level, including the full training.
         type: "synchronous" (a rung waits until it is full) or "asynchronous".
     """
 
@@ -57,12 +57,12 @@ class Hyperband(RungScheduler):
 
     @property
     def plan(self) -> Plan:
-        """The brackets of one round: the index of the first level of each, and its number of trials there."""
+        """The brackets of one round: the index of the first level of each, and the number of trials there."""
         eta, n_levels = self.ladder.eta, len(self.levels)
         return [(first, hyperband_size(eta, n_levels, first)) for first in range(self.brackets or n_levels)]
 
     def start(self, objectives: Objectives) -> Race:
-        """Returns a race with no bracket begun."""
+        """Returns a race in which no bracket has begun."""
         if self.type == "asynchronous":
             return self._asynchronous().start(objectives)
         return Brackets(self.ladder, self.plan, objectives)
@@ -75,7 +75,7 @@ class Hyperband(RungScheduler):
 
     @property
     def bound(self) -> str:
-        """What the expected numbers are of the real ones."""
+        """How the expected numbers relate to the real ones; see `Scheduler.bound`."""
         return self._asynchronous().bound if self.type == "asynchronous" else ""
 
     def _asynchronous(self) -> ASHA:
@@ -84,6 +84,6 @@ class Hyperband(RungScheduler):
 
 
 def hyperband_size(eta: Fraction, n_levels: int, first: int) -> int:
-    """Returns the trials of the bracket that begins at level number `first` (from 0) of `n_levels`."""
+    """Returns the number of trials in the bracket that begins at level number `first` (from 0) of `n_levels`."""
     n_above = n_levels - 1 - first
     return math.ceil(Fraction(n_levels, n_above + 1) * eta**n_above)

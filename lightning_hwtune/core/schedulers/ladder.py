@@ -1,4 +1,4 @@
-"""The ladder of a study: where its trials are judged, and how many of a rung go higher."""
+"""The ladder of a study: where its trials are judged, and how many of a rung are promoted."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["Ladder"]
 @final
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """Levels, and the rule by which a rung is ordered and divided.
+    """The levels, and the rule by which a rung is ordered and divided.
 
     Attributes:
-        unit: of the resource: "epochs", "steps" or "samples".
+        unit: the unit of the resource: "epochs", "steps" or "samples".
         levels: every resource at which something may be decided, ascending; the last one is the full training.
-        eta: one in eta trials of a rung is promoted, where the rule counts so.
-        within: the order of a rung, see `ranking.rung_orders`.
+        eta: one in eta trials of a rung is promoted, if the rule uses such a quota.
+        within: the order of a rung; see `ranking.rung_orders`.
     """
 
     unit: str

@@ -1,14 +1,14 @@
-"""The median stopping rule: a trial ends when it is worse than the median of the others so far.
+"""The median stopping rule: a trial is stopped when it is worse than the median of the others so far.
 
 Golovin et al., "Google Vizier: a service for black-box optimization", KDD 2017, section 3.2.2: a trial is stopped at
 step s if its best value up to s is strictly worse than the median of the others' running averages up to s. A running
-average is the mean of all values a trial reported up to s. Nobody pauses: what is stopped is stopped for ever.
+average is the mean of all values that a trial reported up to s. Trials never pause: a stopped trial has ended for good.
 
-Differences from the paper: all other trials that came to s count, ended or not, as in an asynchronous study hardly
-any has ended early on; the rule is silent until `min_trials` others have come to s; a loss that is not finite at a
-level ends its trial and counts for nobody, between levels it is left out of the average. With several objectives
-(ours) a trial is stopped if its running average is strictly worse than the median in *every* objective. Its average,
-not its best: training time is always best at the first report.
+Differences from the paper: all other trials that reached s count, ended or not, because in an asynchronous study hardly
+any trial has ended early on. No trial is stopped until `min_trials` others have reached s. A trial with a loss that is
+not finite at a level ends, and that loss does not count for others; between levels it is left out of the average. With
+several objectives (ours), a trial is stopped if its running average is strictly worse than the median in *every*
+objective. The average is used instead of the best value, because training time is always best at the first report.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from lightning_hwtune.forms import checked_class
 
 __all__ = ["MedianStopping"]
 
-_MAX_LEVELS = 100_000  # each is kept in memory
+_MAX_LEVELS = 100_000  # all levels are kept in memory
 
 
 @final
 @checked_class(prefix="")
 @dataclass(frozen=True, repr=False, kw_only=True)
 class MedianStopping(Scheduler):
-    """Stops what is worse than the median of the others' running averages; for comparison.
+    """Stops trials that are worse than the median of the others' running averages; meant for comparisons.
 
     Args:
         max_epochs, max_steps, max_samples: the full training, in exactly one of these units.
-        first_rung: where trials are judged first, in the same unit.
-        every: distance from one level to the next, in the same unit.
-        min_trials: how many others must have come to a level before anybody is stopped there.
+        first_rung: the first level at which trials are judged, in the same unit.
+        every: the distance from one level to the next, in the same unit.
+        min_trials: how many others must have reached a level before any trial is stopped there.
     """
 
     name: ClassVar[str] = "median_stopping"
@@ -51,7 +51,7 @@ class MedianStopping(Scheduler):
     min_trials: int = 5
 
     def start(self, objectives: Objectives) -> Race:
-        """Returns a race that has seen no trial."""
+        """Returns a race without trials."""
         return _AgainstTheMedian(self)
 
     def rungs(self, unit: str, last: int) -> Ladder:
@@ -66,13 +66,13 @@ class MedianStopping(Scheduler):
 
     @property
     def pauses(self) -> bool:
-        """Whether trials pause at rungs: they stop."""
+        """False, as trials are stopped at rungs and never paused there."""
         return False
 
 
 @final
 class _AgainstTheMedian(Race):
-    """Every trial's running averages, and who came to which level."""
+    """The running averages of all trials, and which trials reached which level."""
 
     def __init__(self, settings: MedianStopping) -> None:
         super().__init__(settings.ladder)
@@ -81,7 +81,7 @@ class _AgainstTheMedian(Race):
         self._came: dict[int, list[int]] = {level: [] for level in self.levels}
 
     def judge(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
-        """Returns Stop for one that is worse than the median of the others, else Continue."""
+        """Returns Stop for a trial that is worse than the median of the others, otherwise Continue."""
         if not np.isfinite(loss).all():
             return Stop(Reason("not-finite", f"at {level} {self.unit} a loss is not finite"))
         others = self._others(level)
@@ -94,22 +94,22 @@ class _AgainstTheMedian(Race):
         return Stop(Reason("median", f"worse than it: {text}")) if is_worse else Continue(Reason("median", text))
 
     def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
-        """A trial came to a level, and `kind` was decided: "continue" (it trains on at once), "pause" or "stop"."""
+        """Records that a trial reached a level and that `kind` was decided: "continue", "pause" or "stop"."""
         if np.isfinite(loss).all():
             self._came[level].append(trial_id)
 
     def observe(self, trial_id: int, bracket: int, resource: int, loss: npt.NDArray[np.float64]) -> None:
-        """A trial reported; work done again is not counted twice, and what is not finite not at all."""
+        """Records a report; repeated work does not count twice, and values that are not finite do not count at all."""
         if np.isfinite(loss).all():
             self._shown.setdefault(trial_id, _Shown()).add(resource, loss)
 
     def _others(self, level: int) -> list[npt.NDArray[np.float64]]:
-        """Returns the running averages up to this level of all that came to it and have reported."""
+        """Returns the running averages, up to this level, of all trials that reached it and have reported."""
         return [self._shown[trial_id].average_at(level) for trial_id in self._came[level] if trial_id in self._shown]
 
 
 class _Shown:
-    """What a trial reported so far: the best of each loss, and their sum after each report, by resource."""
+    """A trial's reports so far: the best value of each loss, and the sum after each report, by resource."""
 
     __slots__ = ("best", "resources", "sums")
 
@@ -119,19 +119,19 @@ class _Shown:
         self.best: npt.NDArray[np.float64] | float = np.inf
 
     def add(self, resource: int, loss: npt.NDArray[np.float64]) -> None:
-        """Takes a report in, unless one at this resource or beyond is here."""
+        """Adds a report, unless there is already one at this resource or beyond."""
         if not self.resources or resource > self.resources[-1]:
             self.sums.append(self._sum_with(loss))
             self.resources.append(resource)
             self.best = np.minimum(self.best, loss)
 
     def average_at(self, level: int) -> npt.NDArray[np.float64]:
-        """Returns the average up to the first report at this level or beyond; of all reports if there is none yet."""
+        """Returns the average up to the first report at this level or beyond, or over all reports if there is none."""
         index = min(bisect_left(self.resources, level), len(self.sums) - 1)
         return self.sums[index] / (index + 1)
 
     def judged_with(self, loss: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Returns what is compared if this is reported now: the best of one objective, the average of several."""
+        """Returns the vector to compare if this loss is reported now: the best value, or the average if several."""
         return np.minimum(self.best, loss) if len(loss) == 1 else self._sum_with(loss) / (len(self.sums) + 1)
 
     def _sum_with(self, loss: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

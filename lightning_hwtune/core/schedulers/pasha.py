@@ -1,32 +1,33 @@
 """PASHA: asynchronous successive halving whose ladder grows only while its two top rungs disagree.
 
 Bohdal et al., "PASHA: efficient HPO and NAS with progressive resource allocation", ICLR 2023 (arXiv 2207.06940),
-algorithm 1, in the form of the authors' code: the ladder begins with two rungs, on which trials go on as in ASHA; a
-trial that comes to the top rung of the ladder waits. On every report the two top rungs are compared (`ranking.soft`):
-while the order of the trials that came to both differs by more than the noise of the curves, the ladder grows by one
-rung, at last to the full training.
+algorithm 1, in the form of the authors' code: the ladder begins with two rungs, on which trials are promoted as in
+ASHA. A trial that reaches the top rung of the ladder waits. On every report the two top rungs are compared
+(`ranking.soft`): while the order of the trials on both differs by more than the noise of the curves, the ladder grows
+by one rung, at most up to the full training.
 
-With several objectives the two rungs are compared by non-dominated fronts, each objective with a noise of its own:
-ours, not the paper's. Rungs are ordered as in `ASHA`.
+With several objectives, the two rungs are compared by non-dominated fronts, with a separate noise for each objective;
+this is ours, not the paper's. Rungs are ordered as in `ASHA`.
 
 Differences from the authors' code:
-- n // eta trials of a rung go on, so that nothing but the ladder differs from `ASHA`. `quota="quantile"` is the
-  authors' rule, for their ASHA too: those not worse than the quantile q of the rung, q = level / next level. It
-  promotes up to one trial a rung more, and those in the highest rungs are the dear ones. Quantiles are counted, not
-  interpolated: of n >= 2 trials the first floor((n - 1) q) + 1, which are those at or below numpy's linear quantile;
-  ties go to the lower id, where there all equals go on;
-- a trial that is among those on arrival goes on at once, instead of pausing first;
-- a loss that is not finite ranks last and never goes on, and is no evidence; there it raises;
-- at least three levels, the full training included, are required; with fewer there is no ladder to grow;
-- once the ladder has reached the full training nothing is compared any more.
+- n // eta trials of a rung are promoted, so that only the ladder differs from `ASHA`. `quota="quantile"` is the
+  authors' rule, also for their ASHA: the trials that are not worse than the quantile q of the rung are promoted, with
+  q = level / next level. It promotes up to one more trial per rung, which is expensive in the highest rungs. Quantiles
+  are counted, not interpolated: of n >= 2 trials the first floor((n - 1) q) + 1, which are those at or below numpy's
+  linear quantile. Ties go to the lower id, whereas the authors' code promotes all equal trials;
+- a trial that is among those on arrival continues at once, instead of pausing first;
+- a trial with a loss that is not finite ranks last, is never promoted, and is ignored in the comparison; the authors'
+  code raises an error;
+- at least three levels are required, including the full training, as a ladder with fewer cannot grow;
+- once the ladder has reached the full training, nothing is compared any more.
 
-Noise is estimated from every report, so trials should report at the same resources: every epoch. Where reports fall
-on no common resources epsilon stays 0, and every difference of order counts.
+Noise is estimated from every report, so trials should report at the same resources: every epoch. If no reports share a
+resource, epsilon stays 0, and every difference in order counts.
 
-Finishers and forecasts speak of the full training. Which rungs will be needed is not known beforehand, so `expected`
-tells the quotas of the whole ladder. They are no bound: more go on while the order shifts, and nobody comes to rungs
-that the ladder does not reach. A study trains `finishers` trials to the end once nothing else is left; with
-`finishers=0` it trains nobody beyond the ladder, as in the paper, which trains the chosen configuration afterwards.
+Finishers and forecasts refer to the full training. Which rungs will be needed is not known beforehand, so `expected`
+returns the quotas of the whole ladder. They are not a bound: more trials are promoted while the order shifts, and no
+trial reaches rungs beyond the ladder. A study trains `finishers` trials to the end once nothing else is left. With
+`finishers=0` it trains no trial beyond the ladder, as in the paper, which trains the chosen configuration afterwards.
 """
 
 from __future__ import annotations
@@ -56,12 +57,12 @@ __all__ = ["PASHA", "GrowingRace"]
 @checked_class(prefix="")
 @dataclass(frozen=True, repr=False, kw_only=True)
 class PASHA(RungScheduler):
-    """Promotes on arrival along a ladder that grows only as far as the order of its rungs still changes.
+    """Promotes on arrival, along a ladder that grows only while the order of its top rungs still changes.
 
     The settings are those of `RungScheduler`, and this one:
 
     Args:
-        quota: how many of n trials are promoted: "floor", n // eta as in `ASHA`, or "quantile", the authors' rule.
+        quota: how many of n trials are promoted: "floor" for n // eta as in `ASHA`, or "quantile", the authors' rule.
     """
 
     name: ClassVar[str] = "pasha"
@@ -83,7 +84,7 @@ class PASHA(RungScheduler):
         return GrowingRace(self, objectives)
 
     def expected(self, n_trials: int) -> tuple[tuple[int, int], ...]:
-        """Returns `(level, number of trials that train to it)` by the quotas of the whole ladder."""
+        """Returns `(level, number of trials that train to it)` from the quotas of the whole ladder."""
         totals = []
         for level in self.levels:
             totals.append((level, n_trials))
@@ -92,16 +93,16 @@ class PASHA(RungScheduler):
 
     @property
     def bound(self) -> str:
-        """What the expected numbers are of the real ones."""
+        """How the expected numbers relate to the real ones; see `Scheduler.bound`."""
         return "about"
 
 
 @final
 class GrowingRace(Race):
-    """Rungs up to the top of the ladder, and what its two top rungs have shown.
+    """The rungs up to the top of the ladder, and the comparison of its two top rungs.
 
     Args:
-        is_whole: the ladder is whole from the beginning, and never compared.
+        is_whole: whether the ladder is complete from the beginning and rungs are never compared.
     """
 
     def __init__(self, settings: PASHA, objectives: Objectives, *, is_whole: bool = False) -> None:
@@ -117,11 +118,11 @@ class GrowingRace(Race):
 
     @property
     def cap(self) -> int:
-        """The level of the ladder's top rung; nobody is promoted beyond it yet."""
+        """The level of the ladder's top rung, beyond which no trial is promoted yet."""
         return self.levels[self._top]
 
     def judge(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
-        """Returns Continue for one that is promoted on arrival, else Pause."""
+        """Returns Continue for a trial that is promoted on arrival, otherwise Pause."""
         rung = self._rungs[level]
         n_on = self._n_promoted(level, len(rung) + 1)
         place = rung.arrival(trial_id, loss, n_on)
@@ -132,7 +133,7 @@ class GrowingRace(Race):
         return Continue(reason) if place.is_in else Pause(reason)
 
     def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
-        """A trial came to a level, and `kind` was decided: "continue" (it trains on at once), "pause" or "stop"."""
+        """Records that a trial reached a level and that `kind` was decided: "continue", "pause" or "stop"."""
         rung = self._rungs[level]
         rung.insert(trial_id, loss)
         self._losses[level][trial_id] = np.array(loss, dtype=np.float64)
@@ -141,10 +142,10 @@ class GrowingRace(Race):
             rung.shut(trial_id)
 
     def observe(self, trial_id: int, bracket: int, resource: int, loss: npt.NDArray[np.float64]) -> None:
-        """A trial reported: the noise is estimated anew, and the ladder grows if its two top rungs disagree."""
+        """Records a report: updates the noise estimate, and extends the ladder if its two top rungs disagree."""
         if self.cap >= self.max_resource:
             return
-        if resource <= self.cap:  # beyond it only finishers report
+        if resource <= self.cap:  # beyond it, only finishers report
             self._curves.observe(trial_id, resource, loss)
         if not self._agree():
             self._noise = self._estimate()
@@ -152,7 +153,7 @@ class GrowingRace(Race):
             self._compared = None
 
     def promotable(self, exclude: Container[int] = ()) -> Promotion | None:
-        """Returns the promotion that is due: deepest level first, there the best; never one of `exclude`."""
+        """Returns the due promotion, the best of the deepest level, leaving out `exclude`; None if there is none."""
         for level in reversed(self.levels[: self._top]):
             rung = self._rungs[level]
             n_on = self._n_promoted(level, len(rung))
@@ -163,28 +164,28 @@ class GrowingRace(Race):
         return None
 
     def is_promotable(self, trial_id: int, level: int) -> bool:
-        """Return whether this trial may be promoted from this level now."""
+        """Returns whether this trial may be promoted from this level now."""
         if level not in self.levels[: self._top]:
             return False
         rung = self._rungs[level]
         return rung.is_open_among(trial_id, self._n_promoted(level, len(rung)))
 
     def promoted(self, trial_id: int, bracket: int, level: int) -> None:
-        """A paused trial was promoted from this level."""
+        """Records that a paused trial was promoted from this level."""
         self._rungs[level].shut(trial_id)
 
     def withdraw(self, trial_id: int) -> None:
-        """A trial ended for good: it is never promoted, and what it showed stays in its rungs."""
+        """Records that a trial ended for good: it is never promoted, but its losses stay in its rungs."""
         for rung in self._rungs.values():
             rung.shut(trial_id)
 
     def finishers(self) -> Sequence[tuple[int, int]]:
-        """Returns `(trial_id, level)` of those that might still be promoted: deepest level first, best first there."""
+        """Returns `(trial_id, level)` of trials that could still be promoted: deepest level first, then best first."""
         below = [level for level in reversed(self._rungs) if level < self.max_resource]
         return [(trial_id, level) for level in below for trial_id in self._rungs[level].open_order()]
 
     def _agree(self) -> bool:
-        """Tells whether the two top rungs give the trials of the upper one the same order, up to noise."""
+        """Returns whether the two top rungs give the trials of the upper one the same order, up to noise."""
         if self._compared is None:
             above, below = self._losses[self.cap], self._losses[self.levels[self._top - 1]]
             ids = sorted(trial_id for trial_id in above if trial_id in below)
@@ -195,7 +196,7 @@ class GrowingRace(Race):
         return is_exact or orders_agree(lower, upper, self._estimate())
 
     def _estimate(self) -> npt.NDArray[np.float64]:
-        """Returns each objective's noise beyond the lower of the two top rungs; the last known one if it shows none."""
+        """Returns each objective's noise beyond the lower of the two top rungs; the last known one if there is none."""
         found = self._curves.noise(above=self.levels[self._top - 1])
         return np.where(np.isnan(found), self._noise, found)
 
@@ -204,7 +205,7 @@ class GrowingRace(Race):
 
 
 def n_promoted(ladder: Ladder, quota: str, level: int, n_trials: int) -> int:
-    """Returns how many of a rung's trials are promoted: as in ASHA, or those up to the quantile, and nobody of one."""
+    """Returns how many trials of a rung are promoted: as in ASHA, or those up to the quantile (0 of a single trial)."""
     if quota == "floor":
         return ladder.quota(n_trials)
     return (n_trials - 1) * level // ladder.above(level) + 1 if n_trials > 1 else 0

@@ -1,4 +1,4 @@
-"""Every trial trains to the end: the baseline, and what a study wants whose trainings are short."""
+"""Every trial trains to the end: the baseline, and the choice for studies with short trainings."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class RunToEnd(Scheduler):
     name: ClassVar[str] = "run_to_end"
 
     def start(self, objectives: Objectives) -> Race:
-        """Returns a race that judges nobody."""
+        """Returns a race that does not judge trials before the end."""
         return _ToTheEnd(self.ladder)
 
     @property
     def bound(self) -> str:
-        """Nothing: the expected numbers are the real ones."""
+        """Empty, as the expected numbers are exact."""
         return ""
 
 
 @final
 class _ToTheEnd(Race):
     def judge(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
-        """There is no level below the full training."""
+        """Ends the training, as there is no level below the full training."""
         return self.ladder.end()

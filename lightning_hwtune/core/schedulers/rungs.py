@@ -1,6 +1,6 @@
 """Rung levels and quotas in exact integer arithmetic.
 
-`int(log(243) / log(3))` is 4 and not 5, and `log(1000, 10)` is below 3: no logarithm and no float is used here.
+`int(log(243) / log(3))` is 4 instead of 5, and `log(1000, 10)` is below 3. So no logarithm and no float is used here.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ UNITS = ("epochs", "steps", "samples")
 
 
 def exact_eta(eta: Any) -> Fraction:
-    """Returns `eta` as an exact fraction: 3, 2.5, Fraction(5, 2) or "5/2"; a float means the decimals it prints.
+    """Returns `eta` as an exact fraction: 3, 2.5, Fraction(5, 2) or "5/2". A float means the decimals that it prints.
 
     Raises:
-        ArgumentError: not a number, or below 1.1.
+        ArgumentError: it is not a number, or is below 1.1.
     """
     exact: Fraction = FORMS["ASHA"]["eta"].read("eta", eta)
     return exact
 
 
 def plain_eta(eta: Fraction) -> int | str:
-    """Returns `eta` as the log holds it: 3, or "5/2"."""
+    """Returns `eta` in the form used in the log: 3, or "5/2"."""
     return eta.numerator if eta.denominator == 1 else str(eta)
 
 
 def horizon(max_epochs: int | None, max_steps: int | None, max_samples: int | None) -> tuple[str, int]:
-    """Returns the unit and the resource of a full training from the one argument that is given.
+    """Returns the unit and the resource of a full training from the one argument that is not None.
 
     Raises:
-        ArgumentError: none or several are given.
+        ArgumentError: none or several of them are given.
     """
     given = {f"max_{u}": v for u, v in zip(UNITS, (max_epochs, max_steps, max_samples), strict=True) if v is not None}
     if len(given) != 1:
@@ -54,7 +54,7 @@ def rung_levels(first: int, last: int, eta: Fraction | int) -> tuple[int, ...]:
     """Returns first, first * eta, first * eta**2 ... below `last`, then `last`; fractions are rounded down.
 
     Args:
-        first: the lowest level, from 1 up to `last`. eta: above 1. Levels that rounding makes equal count once.
+        first: the lowest level, from 1 up to `last`. eta: above 1. Levels made equal by rounding appear once.
     """
     if not 1 <= first <= last:
         raise ArgumentError("first_rung", first, f"an integer from 1 to {last}, the full training")

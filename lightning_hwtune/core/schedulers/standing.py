@@ -1,4 +1,4 @@
-"""How a verdict describes the place of a trial in its rung."""
+"""The words in which a verdict describes the place of a trial in its rung."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ __all__ = ["place_reason", "promoted_of", "standing"]
 
 
 def standing(level: int, place: Place) -> str:
-    """Returns "rank 2 of 27 at rung 3 (front 0)"; ranks count from 1 here."""
+    """Returns text such as "rank 2 of 27 at rung 3 (front 0)"; ranks count from 1 here."""
     rank = f"rank {place.first + 1}" if place.first == place.last else f"ranks {place.first + 1} to {place.last + 1}"
     front = f" (front {place.front})" if place.front is not None else ""
     return f"{rank} of {place.n_trials} at rung {level}{front}"
 
 
 def place_reason(level: int, place: Place, n_promoted: int) -> Reason:
-    """Returns the reason of a verdict that the place of a trial decides.
+    """Returns the reason of a verdict that follows from the place of a trial.
 
     Args:
-        n_promoted: how many of the rung's trials are promoted.
+        n_promoted: how many trials of the rung are promoted.
     """
     text = standing(level, place)
     if not place.is_finite:

@@ -1,7 +1,7 @@
-"""Successive halving with barriers: one size of bracket, one after another.
+"""Successive halving with barriers: brackets of one size, one after another.
 
 Jamieson and Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization", 2016
-(arXiv 1502.07943), algorithm 1, with eta in place of 2 and losses of several objectives. The rule is in `brackets`.
+(arXiv 1502.07943), algorithm 1, with eta in place of 2 and for several objectives. The rule is in `brackets`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class SuccessiveHalving(RungScheduler):
     The settings are those of `RungScheduler`, and this one:
 
     Args:
-        bracket_size: trials of a bracket; None = as few as leave one for the last rung, e.g. 27 for 1, 3, 9, 27.
+        bracket_size: trials per bracket; None for the fewest that leave one for the last rung, e.g. 27 for 1, 3, 9, 27.
     """
 
     name: ClassVar[str] = "successive_halving"
@@ -40,18 +40,18 @@ class SuccessiveHalving(RungScheduler):
 
     @property
     def plan(self) -> Plan:
-        """The brackets of one round: all of them are alike."""
+        """The brackets of one round, which are all alike."""
         return [(0, self.bracket_size or 1)]
 
     def start(self, objectives: Objectives) -> Race:
-        """Returns a race with no bracket begun."""
+        """Returns a race in which no bracket has begun."""
         return Brackets(self.ladder, self.plan, objectives)
 
     def expected(self, n_trials: int) -> tuple[tuple[int, int], ...]:
-        """Returns `(level, number of trials that train to it)`: full brackets, and a last one of what is left."""
+        """Returns `(level, number of trials that train to it)` for full brackets and a last one with the rest."""
         return expected_of(self.plan, self.ladder, n_trials)
 
     @property
     def bound(self) -> str:
-        """Nothing: the expected numbers are the real ones."""
+        """Empty, as the expected numbers are exact."""
         return ""
