@@ -1,1 +1,1 @@
-""""""
+"""The command line `hwtune`: its commands, and what they read and print."""

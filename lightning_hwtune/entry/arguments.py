@@ -1,4 +1,4 @@
-"""What the commands that run a study take, and what they do with it before anything is read."""
+"""The arguments of the commands that run a study, and the checks that are made before anything is read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 
 
 def _folder(given: str | Path) -> Path:
-    """Returns the path of a folder; one that no file system can have makes the command line wrong."""
+    """Returns the path of a folder. A path that no file system allows is an error in the command line."""
     from lightning_hwtune.forms import FORMS
 
     try:
@@ -71,7 +71,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show the result only
 
 
 def check_overrides(overrides: Sequence[str] | None) -> list[str]:
-    """Returns the overrides; one that is none makes the command line wrong."""
+    """Returns the overrides. Text that is not an override is an error in the command line."""
     from lightning_hwtune.settings import parse_overrides
 
     try:
@@ -82,12 +82,12 @@ def check_overrides(overrides: Sequence[str] | None) -> list[str]:
 
 
 def import_from_here() -> None:
-    """Makes the working directory importable, as it is for `python -m`."""
+    """Makes the working directory importable, as with `python -m`."""
     if not {"", os.getcwd()} & set(sys.path):
         sys.path.insert(0, os.getcwd())
 
 
 def command_line(words: Iterable[str], options: Mapping[str, Any]) -> str:
-    """Returns a command line of `hwtune`, with those options that were given."""
+    """Returns a command line of `hwtune` with the options that were given."""
     given = [(f"--{key.replace('_', '-')}", str(value)) for key, value in options.items() if value is not None]
     return shlex.join(["hwtune", *words, *(word for pair in given for word in pair)])

@@ -1,4 +1,4 @@
-"""The configuration that a study was begun with: kept in its folder, so that it does not go on with another one."""
+"""The configuration that a study began with: stored in its folder, so that the study cannot continue with another."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ def refuse_changed(
     sections: Iterable[str] = (),
     storage: str | None = None,
 ) -> None:
-    """Refuses to go on with a study that was begun on another configuration; one that has none keeps this one.
+    """Refuses to continue a study that began with another configuration; stores the configuration of a new study.
 
     Args:
-        file: its name in the study's folder. text: the configuration as YAML.
-        searched: dotted names that may differ. sections: names that may differ with all that is in them.
-        storage: where the study's log is, None for its own file.
+            file: name of the file in the study's folder.
+            text: the configuration as YAML.
+            searched: dotted names that may differ.
+            sections: names that may differ, including everything inside them.
+            storage: where the study's log is; None = the study's own file.
 
     Raises:
-        StudyMismatchError: as above, with the differences.
-        StorageError: the folder holds trials of another study, or of one whose log is not here.
+            StudyMismatchError: the configurations differ; the error lists the differences.
+            StorageError: the folder contains trials of another study, or of a study whose log is not here.
     """
     study.refuse_foreign_folder()
     path = study.dir / file
@@ -52,7 +54,7 @@ def refuse_changed(
 
 
 def _has_begun(study: Study, storage: str | None) -> bool:
-    """Tells whether anything was measured, or may be now: what failed before that may be corrected."""
+    """Return whether a trial has reported or may report now; before that, the configuration may still be corrected."""
     try:
         return any(trial.measurements for trial in study.state().trials) or Chosen(study, storage).is_driven()
     except StudyNotFoundError:

@@ -1,4 +1,4 @@
-"""Which study a command is about, and what the command line asks about it beyond what a `Study` answers."""
+"""The study that a command is about, and the questions of the command line that a `Study` does not answer."""
 
 from __future__ import annotations
 
@@ -24,42 +24,42 @@ __all__ = ["Chosen", "choose", "listed", "newest_first"]
 @final
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A stored study. `storage`: where its log is, None for its own file."""
+    """A stored study. `storage`: where its log is; None = its own file."""
 
     study: Study
     storage: str | None
 
     def driven_at(self) -> float | None:
-        """Returns the time now, by the clock of the process that drives the study; None if no process does."""
+        """Returns the current time, by the clock of the process that runs the study; None if no process runs it."""
         files = StudyFiles(self.study.dir.parent, self.study.name)
         with EventLog.open(files, storage=self.storage, create=False) as log:
             lease = Lease(log)
             return lease.beat() if lease.is_held(time.time()) else None
 
     def is_driven(self) -> bool:
-        """Tells whether a process drives the study now."""
+        """Return whether a process is running the study now."""
         return self.driven_at() is not None
 
     def checkpoints_bytes(self) -> int:
-        """Returns what the checkpoint files take on disk."""
+        """Returns the total size of the checkpoint files on disk, in bytes."""
         sizes = []
         for path in self.study.dir.glob("trials/*/checkpoints/*"):
             try:
                 sizes.append(path.stat().st_size)
-            except OSError:  # replaced by a newer one at this moment, or in a folder that is not for this user
+            except OSError:  # just replaced by a newer one, or in a folder that this user may not read
                 continue
         return sum(sizes)
 
     def located(self, checkpoint: str | None) -> Path | None:
-        """Returns where a checkpoint of the log lies on this machine."""
+        """Returns the path of one of the log's checkpoints on this machine."""
         return self.study.dir / checkpoint if checkpoint is not None else None
 
 
 def choose(dir: Path, name: str | None, storage: str | None) -> Chosen:  # noqa: A002 - as in Study
-    """Returns the study of that name; without a name the only one, or the one that ran last, with a line that says so.
+    """Returns the study with this name. Without a name, returns the one that ran last; prints a line if there are more.
 
     Raises:
-        StudyNotFoundError: there is none (of that name).
+            StudyNotFoundError: there is no study, or none with this name.
     """
     if name is None:
         names = newest_first(dir, storage)
@@ -71,10 +71,10 @@ def choose(dir: Path, name: str | None, storage: str | None) -> Chosen:  # noqa:
 
 
 def newest_first(dir: Path, storage: str | None) -> list[str]:  # noqa: A002
-    """Returns the names of all studies, the one with the newest event first.
+    """Returns the names of all studies, beginning with the one that has the newest event.
 
     Raises:
-        StudyNotFoundError: there is none.
+            StudyNotFoundError: there is no study.
     """
     names = stored_names(storage) if storage is not None else study_names(dir)
     if not names:
@@ -84,7 +84,7 @@ def newest_first(dir: Path, storage: str | None) -> list[str]:  # noqa: A002
 
 
 def _last_at(files: StudyFiles, storage: str | None) -> float:
-    """Returns the time of the newest event; what cannot be read comes last."""
+    """Returns the time of the newest event; -inf if the study cannot be read, so that it comes last."""
     try:
         with EventLog.open(files, storage=storage, create=False) as log:
             newest = log.newest()
@@ -94,7 +94,7 @@ def _last_at(files: StudyFiles, storage: str | None) -> float:
 
 
 def listed(dir: Path, names: Sequence[str], storage: str | None) -> list[dict[str, Any]]:  # noqa: A002
-    """Returns one record for each of these studies, as `report.studies` has it."""
+    """Returns one record per study, as described in `report.studies`."""
     return [_record(dir, name, storage) for name in names]
 
 

@@ -1,8 +1,8 @@
-"""The command `hwtune`: runs a study described in a file, and answers questions about stored ones.
+"""The command `hwtune`: runs a study described in a file, and answers questions about stored studies.
 
-Exit status: 0 fine; 1 the study, its file or the training code has an error, or the output cannot be written; 2 the
-command line is wrong; 130, 141 and 143 after Ctrl-C, a closed pipe and SIGTERM. Everything heavy is imported by the
-command that needs it; torch by none of them.
+Exit status: 0 for success; 1 if the study, its file or the training code has an error, or the output cannot be written;
+2 if the command line is wrong; 130, 141 and 143 after Ctrl-C, a closed pipe and SIGTERM. Each command imports heavy
+modules only if it needs them; no command imports torch.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ __all__ = ["app", "main"]
 
 
 class _Commands(TyperGroup):
-    """The commands; errors that are meant for the user come out as text, without a traceback of ours."""
+    """The commands. Errors meant for the user are printed as text, without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the command that was asked for."""
+        """Runs the given command."""
         return contextvars.copy_context().run(self._invoke, ctx)
 
     def _invoke(self, ctx: Any) -> Any:
@@ -92,7 +92,7 @@ TrialId = Annotated[int, typer.Argument(metavar="TRIAL", help="The trial's numbe
 
 
 def main() -> None:
-    """Runs the command line; what the terminal's encoding lacks is escaped."""
+    """Runs the command line. Characters that the terminal's encoding does not have are escaped."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -112,7 +112,7 @@ def hwtune(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Tunes hyperparameters and hardware of PyTorch Lightning training."""
+    """Tune hyperparameters and hardware of PyTorch Lightning training."""
 
 
 @app.command()
@@ -126,7 +126,7 @@ def run(
     check: CheckFirst = True,
     quiet: Quiet = False,
 ) -> None:
-    """Runs the study of a file, or continues it, then shows its front."""
+    """Run or continue the study in a file, then show its front."""
     from lightning_hwtune.entry.driven import run_and_show
     from lightning_hwtune.study import Study
 
@@ -147,7 +147,7 @@ def check_study(
     dir: FileDir = None,  # noqa: A002
     form: Form = Format.TABLE,
 ) -> None:
-    """Trains two batches in a child process and tells what a run would take; starts nothing."""
+    """Train two batches in a child process and show the forecast for a run; the study is not started."""
     import pandas as pd
 
     from lightning_hwtune.core.state import StudyState
@@ -188,7 +188,7 @@ def rungs(
     max_trials: MaxTrials = None,
     form: Form = Format.TABLE,
 ) -> None:
-    """Shows the rungs of a study: how many trials are expected at each, and the epochs that takes."""
+    """Show the rungs of a study: how many trials are expected at each, and how many epochs that takes."""
     import pandas as pd
 
     from lightning_hwtune.report.status import rung_forecast
@@ -220,7 +220,7 @@ def status(
     storage: Storage = None,
     form: Form = Format.TABLE,
 ) -> None:
-    """Show where a study stands; without --study a list, if there are several."""
+    """Show the progress of a study; list all studies if there are several and --study is not given."""
     import pandas as pd
 
     from lightning_hwtune.entry.chosen import listed, newest_first
@@ -251,7 +251,7 @@ def trials(
     storage: Storage = None,
     form: Form = Format.TABLE,
 ) -> None:
-    """Lists all trials."""
+    """List all trials."""
     from lightning_hwtune.report.tables import trials_frame, trials_records
 
     chosen = _choose(dir, study, storage)
@@ -286,7 +286,7 @@ def best(
     storage: Storage = None,
     form: Form = Format.TABLE,
 ) -> None:
-    """Shows the fully trained trial that is best in the first objective."""
+    """Show the fully trained trial that is best in the first objective."""
     shown.show_best(_choose(dir, study, storage), form)
 
 
@@ -297,7 +297,7 @@ def why(
     study: Name = None,
     storage: Storage = None,
 ) -> None:
-    """Tells the story of a trial: each decision with its rule and numbers."""
+    """Show the history of a trial: each decision with its rule and numbers."""
     typer.echo(_choose(dir, study, storage).study.why(trial))
 
 
@@ -309,7 +309,7 @@ def logs(
     study: Name = None,
     storage: Storage = None,
 ) -> None:
-    """Prints what a trial wrote, segment by segment."""
+    """Print a trial's output, segment by segment."""
     from lightning_hwtune.entry.trial_logs import print_logs
 
     print_logs(_choose(dir, study, storage), trial, follow=follow)
@@ -322,7 +322,7 @@ def plot(
     study: Name = None,
     storage: Storage = None,
 ) -> None:
-    """Draws the front, the timeline of the devices and the learning curves."""
+    """Draw the front, the timeline of the devices and the learning curves."""
     chosen = _choose(dir, study, storage)
     folder = out or output_folder(chosen.study.dir, f"{chosen.study.name}-figures")
     shown.write_figures(chosen, folder, ("front", "timeline", "curves"))
@@ -335,7 +335,7 @@ def export(
     study: Name = None,
     storage: Storage = None,
 ) -> None:
-    """Writes trials, front and the event log as JSON and CSV files."""
+    """Write the trials, the front and the event log to JSON and CSV files."""
     from lightning_hwtune.report.export import write_export
 
     chosen = _choose(dir, study, storage).study
@@ -352,7 +352,7 @@ app.add_typer(prior.app, name="prior")
 
 
 def _load(path: Path, overrides: Sequence[str] | None, **given: Any) -> StudySettings:
-    """Returns the settings of a file; options that were given come last. Makes the working directory importable."""
+    """Returns the settings of a file, overridden by the given options. Makes the working directory importable."""
     from lightning_hwtune.settings import StudySettings
     from lightning_hwtune.settings.spelling import FILE_SPELLING
 

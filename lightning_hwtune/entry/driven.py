@@ -1,4 +1,4 @@
-"""Running a study from the command line: to its end, a limit or a signal, and then its front."""
+"""Runs a study from the command line until it ends, reaches a limit or gets a signal, and then shows its front."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ def run_and_show(
     quiet: bool,
     write: Callable[[], Sequence[Path]] = tuple,
 ) -> StudyFailedError | None:
-    """Runs or continues a study, then shows its front; returns the error that is to end the command, if it failed.
+    """Runs or continues a study, then shows its front; returns the error that the command must raise if it failed.
 
     Args:
-        options: the keyword arguments of `Study.run`. again: the command line that continues the study after a signal.
-        write: writes the configurations of the front, before anything is shown, and returns their files.
+            options: the keyword arguments of `Study.run`.
+            again: the command line that continues the study after a signal.
+            write: writes the configurations of the front before anything is shown, and returns the files.
 
     Raises:
-        typer.Exit: Ctrl-C or SIGTERM ended it.
+            typer.Exit: the study was ended by Ctrl-C or SIGTERM.
     """
     if settings.enqueue:
         study.enqueue(*settings.enqueue)
@@ -51,7 +52,7 @@ def run_and_show(
         raise typer.Exit(130 if isinstance(stop, KeyboardInterrupt) else _status(stop)) from None
     written = write()
     chosen = Chosen(study, settings.storage)
-    if quiet:  # otherwise the run itself has shown it
+    if quiet:  # otherwise the run has already shown it
         shown.show_front(chosen)
     shown.write_figures(chosen, study.dir, ("front", "timeline"), only_missing=_n_segments(study) == n_before)
     for path in written:

@@ -1,4 +1,4 @@
-"""`hwtune cli-tune`: tunes what a LightningCLI script trains, from its own configuration file."""
+"""`hwtune cli-tune`: tunes the training of a LightningCLI script, using its own configuration file."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def cli_tune(
     check: CheckFirst = True,
     quiet: Quiet = False,
 ) -> None:
-    """Tunes a LightningCLI script, or goes on with it; writes best/<trial>.yaml for each member of the front."""
+    """Tune a LightningCLI script, or continue to; write best/<trial>.yaml for each trial on the front."""
     from lightning_hwtune.entry.driven import run_and_show
     from lightning_hwtune.entry.lightning_cli_study import CliStudy, write_best
     from lightning_hwtune.names.spelling import spell_by
@@ -82,7 +82,7 @@ def cli_tune(
     configs, overrides = _split(words or (), config or ())
     import_from_here()
     if script is not None:
-        sys.path.insert(0, str(script.resolve().parent))  # what is to be preloaded may lie beside it
+        sys.path.insert(0, str(script.resolve().parent))  # modules to preload may be next to the script
     given = {"study": study, "dir": dir, "max_trials": max_trials, "max_time": max_time, "max_cost": max_cost}
     prepared = CliStudy.read(
         configs, space, overrides, script=script, subcommand=("fit",) if subcommand else (), given=given
@@ -104,7 +104,7 @@ def cli_tune(
 
 
 def _split(words: Sequence[str], options: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """Return the files of the configuration, in the order in which they are merged, and the overrides."""
+    """Return the configuration files, in the order in which they are merged, and the overrides."""
     overrides = [word for word in words if not Path(word).is_file() and ("=" in word or word.startswith("~"))]
     configs = [Path(word) for word in words if word not in overrides] + list(options)
     if not configs:

@@ -1,8 +1,9 @@
-"""A LightningCLI configuration as a tree of YAML nodes: values are read and replaced under dotted names.
+"""A LightningCLI configuration as a tree of YAML nodes, whose values are read and replaced by dotted names.
 
-Nodes, not values: what is not replaced is written as it was read (`1e-3` stays `1e-3`, which YAML's own rules would
-read as a text), and interpolations and tags of the user's pass through. Comments are lost. Merge keys are resolved, and
-files that a section names (`model: model.yaml`) are put in its place, so that one file holds the whole configuration.
+The tree has nodes instead of values, so everything that is not replaced is written as it was read. For example, `1e-3`
+stays `1e-3`, which YAML itself would read as text, and the user's interpolations and tags are kept. Comments are lost.
+Merge keys are resolved. A file that a section names (`model: model.yaml`) is inserted in its place, so that one file
+contains the whole configuration.
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ _FILES = (".yaml", ".yml", ".json")
 @final
 @dataclass(frozen=True, slots=True)
 class CliConfig:
-    """One configuration. `text` is YAML; it travels to the processes that train."""
+    """One configuration. `text` is YAML, which is sent to the processes that train."""
 
     text: str
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
-        """Reads a configuration with the files that its sections name.
+        """Reads a configuration, including the files that its sections name.
 
         Raises:
-            ArgumentError: a file cannot be read, or is no YAML mapping.
+                ArgumentError: a file cannot be read, or is not a YAML mapping.
         """
         root = _compose(Path(path))
         for index, (key, node) in enumerate(root.value):
@@ -46,26 +47,26 @@ class CliConfig:
         return cls(_text(root))
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Returns the value under a dotted name; `default` if there is none, or null."""
+        """Returns the value of a dotted name; `default` if there is no value or it is null."""
         try:
             node = _find(self._root(), name.split("."))
             value = yaml.safe_load(_text(node)) if node is not None else None
-        except yaml.YAMLError:  # a tag of the user's that only the training knows
+        except yaml.YAMLError:  # a tag of the user that is known only in the training
             return default
         return default if value is None else value
 
     def leaves(self) -> dict[str, str]:
-        """Returns dotted name -> text of every value that is no section; parts of a list have numbers."""
+        """Returns dotted name -> text for every value that is not a section; elements of a list are named by number."""
         return dict(_leaves(self._root(), ""))
 
     def check_name(self, name: str, *, takes_section: bool = False) -> None:
-        """Refuses a dotted name that is not in the configuration, or is a section of it.
+        """Refuses a dotted name that is not in the configuration, or that is a section.
 
         Args:
-            takes_section: a section is allowed, too: whole sections take its place.
+                takes_section: also allow a section, for a parameter whose options replace the whole section.
 
         Raises:
-            ArgumentError: as above; the nearest name there is, is told.
+                ArgumentError: the name is refused; the message suggests the nearest existing name.
         """
         leaves = self.leaves()
         node = _find(self._root(), name.split("."))
@@ -78,7 +79,7 @@ class CliConfig:
             raise ArgumentError("space", name, f"one value of that section: {', '.join(inner)}")
 
     def replaced(self, values: Mapping[str, Any]) -> CliConfig:
-        """Returns the configuration with these values under these dotted names; names that are new are added."""
+        """Returns the configuration with new values for these dotted names; names that do not exist are added."""
         root = self._root()
         for name, value in values.items():
             root = _with(root, name.split("."), _node(value))
@@ -89,7 +90,7 @@ class CliConfig:
 
 
 def _compose(path: Path) -> Any:
-    """Reads a file's tree, merge keys resolved."""
+    """Reads the tree of a file, with resolved merge keys."""
     allowed = "a LightningCLI configuration: a YAML file that can be read"
     try:
         root = compose(read_text(path))
@@ -106,7 +107,7 @@ def _compose(path: Path) -> Any:
 
 
 def _merged(node: Any) -> Any:
-    """Returns a tree without merge keys and shared parts."""
+    """Returns the tree without merge keys and shared nodes."""
     if isinstance(node, yaml.SequenceNode):
         items = [_merged(item) for item in node.value]
         return yaml.SequenceNode(node.tag, items, flow_style=node.flow_style)
@@ -127,7 +128,7 @@ def _node(value: Any) -> Any:
 
 
 def _find(node: yaml.Node, parts: list[str]) -> yaml.Node | None:
-    """Returns the node under a name; a key may hold dots itself."""
+    """Returns the node for a name; a key may itself contain dots."""
     if not parts:
         return node
     for key, n, child in _children(node):
@@ -137,7 +138,7 @@ def _find(node: yaml.Node, parts: list[str]) -> yaml.Node | None:
 
 
 def _children(node: yaml.Node) -> Iterator[tuple[list[str], int, yaml.Node]]:
-    """Yields each part of a section or list: the words of its key, their number, its node."""
+    """Yields, for each child of a section or list, the words of its key, their number, and its node."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             words = str(key.value).split(".")
@@ -156,7 +157,7 @@ def _leaves(node: yaml.Node, prefix: str) -> Iterator[tuple[str, str]]:
 
 
 def _with(node: Any, parts: list[str], value: yaml.Node) -> yaml.Node:
-    """Returns a tree that differs in one place; what is no section or list, such as null, becomes a section."""
+    """Returns a tree with one value changed. A node that is not a section or list, such as null, becomes a section."""
     if not parts:
         return value
     if not isinstance(node, yaml.MappingNode | yaml.SequenceNode):

@@ -1,7 +1,7 @@
 """Several configuration files of a LightningCLI script as one, merged by the script's own parser.
 
-Only that parser knows how its files go together: links, defaults, class paths, lists that a later file replaces. So the
-script is asked to print the configuration, in a process of its own, as a user would with `--print_config`.
+Only that parser can combine its files correctly: links, defaults, class paths, lists that a later file replaces. So the
+script runs in a separate process with `--print_config` and prints its configuration.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ __all__ = ["merged_config"]
 
 
 def merged_config(configs: Sequence[Path], script: Path | None, subcommand: Sequence[str]) -> CliConfig:
-    """Return the configuration that the script trains with when it is given these files, in this order.
+    """Return the configuration that the script uses when it is called with these files, in this order.
 
     Raises:
-        ArgumentError: the script's parser refuses them; the message has its last words.
+            ArgumentError: the script's parser refuses the files; the message contains its last output.
     """
     files = [word for path in configs for word in ("--config", str(path))]
     with tempfile.TemporaryDirectory(prefix="hwtune-merge-") as folder:
@@ -51,13 +51,13 @@ def merged_config(configs: Sequence[Path], script: Path | None, subcommand: Sequ
 
 @final
 class _LastWritten:
-    """Standard output that is read by nobody; keeps what was written last, which is the configuration."""
+    """Discards standard output, but keeps the text written last, which is the configuration."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self.text = stream, ""
 
     def write(self, text: str) -> int:
-        """Keep a text."""
+        """Keep a text, unless it is blank."""
         self.text = text if text.strip() else self.text
         return len(text)
 
@@ -66,7 +66,7 @@ class _LastWritten:
 
 
 def _print_merged(target: str, script: str, words: Sequence[str]) -> int | str | None:
-    """Run the script up to the configuration that it prints; return its exit status."""
+    """Run the script until it prints its configuration; return its exit status."""
     written = _LastWritten(sys.stdout)
     sys.stdout = written
     try:

@@ -1,6 +1,6 @@
-"""A LightningCLI script as a training function: one call is one segment of a trial, in a process of its own.
+"""A LightningCLI script as a training function: one call is one segment of a trial, in its own process.
 
-The script runs as its user starts it, on a configuration file of the trial's own. It knows nothing of the study: the
+The script runs as its user starts it, with a configuration file for this trial. It needs no code for the study: the
 callback that Lightning attaches to its Trainer reports, pauses and resumes.
 """
 
@@ -23,27 +23,27 @@ from lightning_hwtune.training.trial import Trial
 
 __all__ = ["CliSegment", "CliTrial", "run_script"]
 
-_HINTS = Hints(  # a script has no trial to ask
+_HINTS = Hints(  # a script has no `Trial` object
     horizon="Let the script's Trainer take `trainer.max_epochs` of the configuration.",
     devices="Let the script's Trainer take `trainer.devices` of the configuration.",
     checkpoint="Leave `ckpt_path` of the script's fit out: a trial resumes by itself.",
     folder="Leave `dirpath` of ModelCheckpoint out: each trial then has its own folder.",
     after_a_pause="",
 )
-_CONFIG = "lightning_cli.yaml"  # not the name of the file that LightningCLI itself saves
-_N_KEPT = 4000  # characters of the last words on standard error
+_CONFIG = "lightning_cli.yaml"  # differs from the file that LightningCLI itself saves
+_N_KEPT = 4000  # characters kept of the last output on standard error
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class CliTrial:
-    """What a trial changes in the configuration that all trials share.
+    """The changes that a trial makes to the configuration that all trials share.
 
     Attributes:
-        base: that configuration.
-        fixed: the horizon, and whatever else all trials share.
-        batch_sizes: names of global batch sizes -> their value in `base`; each device gets its share.
-        has_seed: whether `base` has a seed of its own.
+            base: the shared configuration.
+            fixed: further values that all trials share, such as the horizon.
+            batch_sizes: names of global batch sizes -> their value in `base`; each device gets its share.
+            has_seed: whether `base` sets its own seed.
     """
 
     base: CliConfig
@@ -52,10 +52,11 @@ class CliTrial:
     has_seed: bool
 
     def config(self, config: Mapping[str, Any], num_devices: int, seed: int) -> CliConfig:
-        """Returns a trial's configuration, complete: a plain run with it trains what the trial does.
+        """Returns the complete configuration of a trial: a run with it alone trains the same as the trial.
 
         Raises:
-            ArgumentError: the devices do not divide a batch size, which may be part of a section that is searched.
+                ArgumentError: a batch size, which may be part of a searched section, is not divisible by the number of
+                    devices.
         """
         seeds = {} if self.has_seed else {"seed_everything": seed}
         whole = self.base.replaced({**seeds, **self.fixed, **config, "trainer.devices": num_devices})
@@ -70,12 +71,12 @@ class CliTrial:
 @final
 @dataclass(frozen=True, slots=True)
 class CliSegment:
-    """A training function.
+    """A training function that runs the script.
 
     Attributes:
-        script: absolute path; None for Lightning's own `LightningCLI()`, on class paths of the configuration.
-        subcommand: the words before `--config`: "fit", or none for scripts with `LightningCLI(run=False)`.
-        trial: what it runs on.
+            script: absolute path; None for Lightning's own `LightningCLI()`, with class paths from the configuration.
+            subcommand: the words before `--config`: "fit", or none for scripts with `LightningCLI(run=False)`.
+            trial: makes the trial's configuration.
     """
 
     script: str | None
@@ -86,8 +87,8 @@ class CliSegment:
         """Runs one segment of the trial.
 
         Raises:
-            TrialError: the script ended by an exit status that is not 0.
-            Exception: what the script raised.
+                TrialError: the script ended with an exit status other than 0.
+                Exception: the script's own error.
         """
         segment = current_segment()
         if segment is None:
@@ -95,7 +96,7 @@ class CliSegment:
         segment.hints = _HINTS
         order = segment.order
         path = trial.dir / _CONFIG
-        # every rank writes the same
+        # every rank writes the same content
         write_whole(path, self.trial.config(order.config, order.num_devices, order.seed).text)
         owned = {"trainer.accelerator": order.accelerator, "trainer.default_root_dir": trial.dir}
         options = [f"--{name}={value}" for name, value in owned.items()]
@@ -104,7 +105,7 @@ class CliSegment:
 
 
 def _call(script: str | None) -> None:
-    """Runs the script; a parser's exit becomes an error that says what the parser has printed."""
+    """Runs the script; turns a parser's exit into an error with the text that the parser printed."""
     said = _Remembering(sys.stderr)
     try:
         with contextlib.redirect_stderr(said):
@@ -118,13 +119,13 @@ def _call(script: str | None) -> None:
 
 @final
 class _Remembering:
-    """A text stream that also keeps what was written last: a parser says there why it exits."""
+    """A text stream that also keeps the text written last, in which a parser says why it exits."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self.last = stream, ""
 
     def write(self, text: str) -> int:
-        """Writes on."""
+        """Writes a text and keeps its end."""
         self.last = (self.last + text)[-_N_KEPT:]
         return self._stream.write(text)
 
@@ -133,7 +134,7 @@ class _Remembering:
 
 
 def run_script(script: str | None, words: Sequence[str]) -> None:
-    """Run a script with these words behind it, as its user would; None for Lightning's own `LightningCLI()`."""
+    """Run a script with these arguments, as its user would; None for Lightning's own `LightningCLI()`."""
     with _arguments([script or "lightning", *words]):
         _run(script)
 
@@ -149,7 +150,7 @@ def _run(script: str | None) -> None:
 
 @contextlib.contextmanager
 def _arguments(argv: list[str]) -> Iterator[None]:
-    """Sets `sys.argv`, and where the script's own modules are found."""
+    """Sets `sys.argv`, and makes the modules next to the script importable."""
     before = sys.argv, list(sys.path)
     sys.argv = argv
     folder = os.path.dirname(argv[0])

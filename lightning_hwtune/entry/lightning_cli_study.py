@@ -1,6 +1,6 @@
-"""A LightningCLI configuration and a space, together a study: what is not said is taken from the configuration.
+"""A study from a LightningCLI configuration and a space; settings that are not given come from the configuration.
 
-Everything that can be wrong without the script is found here, before anything is started.
+All errors that can be found without the script are found here, before anything is started.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _OWNED = {
 }
 _HORIZONS = ("max_epochs", "max_steps", "max_samples")
 _WATCHING = ("ModelCheckpoint", "EarlyStopping")
-_TRAIN = "lightning_hwtune.entry.lightning_cli_segment:CliSegment"  # what a study file would name
+_TRAIN = "lightning_hwtune.entry.lightning_cli_segment:CliSegment"  # as a study file would name it
 _BASE = "lightning_cli.yaml"
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class CliStudy:
-    """A study that is ready to begin. `segment`: its training function. `notes`: lines for the user."""
+    """A study that is ready to start. `segment`: its training function. `notes`: lines to print for the user."""
 
     settings: StudySettings
     segment: CliSegment
@@ -59,14 +59,14 @@ class CliStudy:
         subcommand: tuple[str, ...] = ("fit",),
         given: Mapping[str, Any] | None = None,
     ) -> CliStudy:
-        """Reads a configuration, and a file with a space or a study without `train`.
+        """Reads a configuration, and a file that contains either a space or a study without `train`.
 
         Args:
-            config: a file, or several that the script's parser merges in this order.
-            given: keys of a study file that come last.
+                config: a file, or several files that the script's parser merges in this order.
+                given: keys of a study file that override all others.
 
         Raises:
-            ArgumentError, RenamedArgumentError: something is not allowed; the message says what is.
+                ArgumentError, RenamedArgumentError: a value or a name is not allowed; the message says what is allowed.
         """
         files = [config] if isinstance(config, Path) else list(config)
         is_one = len(files) == 1
@@ -99,10 +99,10 @@ class CliStudy:
         return {**options, "train": self.segment, "preload": preload}
 
     def check_stored(self, study: Study) -> None:
-        """Refuses to go on with a study that was begun on another configuration; a new one keeps this one.
+        """Refuses to continue a study that began with another configuration; stores the configuration of a new study.
 
         Raises:
-            StudyMismatchError: as above, with the differences.
+                StudyMismatchError: the configurations differ; the error lists the differences.
         """
         base, settings = self.segment.trial.base, self.settings
         space, storage = settings.space, settings.storage
@@ -112,7 +112,7 @@ class CliStudy:
 def write_best(study: Study, segment: CliSegment) -> list[Path]:
     """Writes `best/<trial>.yaml` in the study's folder for each member of the front; returns the files.
 
-    Files of trials that the front has lost are deleted.
+    Files of trials that are no longer on the front are deleted.
     """
     state, folder = study.state(), study.dir / "best"
     folder.mkdir(exist_ok=True)
@@ -149,7 +149,7 @@ def _check_base(base: CliConfig) -> None:
 
 
 def _complete(data: dict[str, Any], base: CliConfig, name: str) -> list[str]:
-    """Fills in what a study needs and nobody has said; returns lines that tell of it."""
+    """Fills in the settings that a study needs and that are not given; returns a note about each."""
     if data.get("train") is not None:
         raise ArgumentError("train", data["train"], "nothing: the script trains", hint="Leave it out.")
     notes = []
@@ -176,7 +176,7 @@ def _complete(data: dict[str, Any], base: CliConfig, name: str) -> list[str]:
 
 
 def _check_space(space: Any, base: CliConfig) -> None:
-    """Checks the names; makes the number of devices a parameter of its kind."""
+    """Checks the names; turns the number of devices into a `num_devices` parameter."""
     for name, form in space.items():
         if (outer := next((other for other in space if str(name).startswith(f"{other}.")), None)) is not None:
             raise ArgumentError("space", name, f"a name outside of {outer}, whose options replace all that is in it")
@@ -194,16 +194,16 @@ def _check_space(space: Any, base: CliConfig) -> None:
 
 
 def _has_sections(form: Any) -> bool:
-    """Return whether the options of a parameter may take the place of a section: mappings, lists or null."""
+    """Return whether an option of a parameter may replace a whole section: a mapping, a list or null."""
     options = form.get("options") if isinstance(form, Mapping) else None
     return isinstance(options, list) and any(option is None or isinstance(option, Mapping | list) for option in options)
 
 
 def _keep_devices(space: Any, base: CliConfig) -> None:
-    """Makes the configuration's own number of devices a parameter with one value, if it is above one.
+    """Turns the configuration's own number of devices into a parameter with one value, if it is above one.
 
     Raises:
-        ArgumentError: it is no number.
+            ArgumentError: the value is not a number.
     """
     devices = base.get(_DEVICES, "auto")
     if not isinstance(space, dict) or _DEVICES in space or devices in ("auto", 1, "1", -1, "-1"):
@@ -215,10 +215,10 @@ def _keep_devices(space: Any, base: CliConfig) -> None:
 
 
 def _watched(base: CliConfig) -> tuple[str, str, str]:
-    """Returns metric, mode and name of the callback that watches one: a ModelCheckpoint before an EarlyStopping.
+    """Returns metric, mode and name of the callback that monitors a metric; ModelCheckpoint before EarlyStopping.
 
     Raises:
-        ArgumentError: none does.
+            ArgumentError: no callback monitors a metric.
     """
     found = {name: (metric, mode) for name, metric, mode in _monitors(base.get("trainer.callbacks"))}
     for name in _WATCHING:
@@ -261,15 +261,15 @@ def _trial(base: CliConfig, settings: StudySettings) -> CliTrial:
         sections = parameter.options if isinstance(parameter, Choice) else ()
         for section in sections:
             for count in (space.device_counts or (1,)) if isinstance(section, Mapping) else ():
-                trial.config({name: section}, count, seed=0)  # refuses a batch size in it that does not divide
+                trial.config({name: section}, count, seed=0)  # raises if a batch size in it does not divide
     return trial
 
 
 def _fixed_batch(base: CliConfig, counts: Sequence[int]) -> dict[str, int]:
-    """Returns the batch size that the configuration gives its data.
+    """Returns the batch size in the configuration of the data.
 
     Raises:
-        ArgumentError: a number of devices does not divide it.
+            ArgumentError: the batch size is not divisible by one of the device counts.
     """
     if max(counts) == 1:
         return {}

@@ -1,4 +1,4 @@
-"""What commands write: a table for people, JSON or CSV for programs, and then nothing else on standard output."""
+"""What commands write: a table for people; JSON or CSV for programs, with nothing else on standard output."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["At", "Format", "console", "flat", "output_folder", "write", "write_f
 
 
 class Format(enum.StrEnum):
-    """How a command writes what it lists."""
+    """The format in which a command writes its results."""
 
     TABLE = "table"
     JSON = "json"
@@ -31,7 +31,7 @@ class Format(enum.StrEnum):
 
 
 class At(enum.StrEnum):
-    """Which measurements make a front."""
+    """Which measurements a front compares."""
 
     FULL = "full"
     RUNG = "rung"
@@ -48,7 +48,7 @@ def console() -> Console:
 def write(
     form: Format, *, table: Callable[[Console], None], data: Callable[[], object], frame: Callable[[], pd.DataFrame]
 ) -> None:
-    """Writes in the form asked for; only what that form needs is made."""
+    """Writes in the given format; calls only the function for that format."""
     from lightning_hwtune.report.export import frame_csv, json_text
 
     if form is Format.TABLE:
@@ -62,7 +62,7 @@ def write(
 def write_frame(
     form: Format, frame: Callable[[], pd.DataFrame], data: Callable[[], object], title: str, empty: str
 ) -> None:
-    """Writes rows; for people under a title, or what it means that there are none."""
+    """Writes rows. A table has a title; if there are no rows, the text `empty` is printed instead."""
 
     def table(out: Console) -> None:
         from lightning_hwtune.report.terminal import print_frame
@@ -77,7 +77,7 @@ def write_frame(
 
 
 def output_folder(own: Path, name: str) -> Path:
-    """Returns a folder for what a command writes: the study's own, or one below here if that cannot be written."""
+    """Returns the folder for a command's files: `own`, or `name` in the working directory if `own` is not writable."""
     place = next(path for path in (own, *own.parents) if path.exists())
     if os.access(place, os.W_OK):
         return own
@@ -87,10 +87,10 @@ def output_folder(own: Path, name: str) -> Path:
 
 @contextlib.contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Makes a folder; what cannot be written into it is an error of ours.
+    """Creates a folder; errors on writing into it become errors of ours.
 
     Raises:
-        StorageError: as above.
+            StorageError: the folder cannot be created, or a file in it cannot be written.
     """
     make_folder(folder)
     try:
@@ -100,7 +100,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns one row of cells: what is nested gets names with dots."""
+    """Returns one row of cells; nested keys are joined with dots."""
     row: dict[str, Any] = {}
     for key, value in record.items():
         row |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}

@@ -1,4 +1,4 @@
-"""`hwtune prior show`: what a study's prior learned, how far it is trusted, and where it would sample."""
+"""`hwtune prior show`: what a study's prior learned, how much weight it gets, and where it would sample."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-_MAX_CONFIGS = 10_000  # each is a draw of the prior
+_MAX_CONFIGS = 10_000  # each one is a draw from the prior
 
 app = typer.Typer(name="prior", no_args_is_help=True, help="What is learned from earlier studies.")
 
 
 @app.callback()
 def prior() -> None:
-    """What is learned from earlier studies."""
+    """Show what is learned from earlier studies."""
 
 
 @app.command()
@@ -45,7 +45,7 @@ def show(
     ] = 8,
     form: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.TABLE,
 ) -> None:
-    """Tells what the prior of a study learned: which tasks, how many points, and where it would sample next."""
+    """Show what the prior of a study learned: which tasks, how many points, and where it would sample next."""
     state = _state(study_file, study, dir, storage)
     learned = state.spec.searcher
     found = _facts(learned, state, configs)
@@ -58,10 +58,10 @@ def show(
 
 
 def _state(study_file: Path | None, study: str | None, dir: Path, storage: str | None) -> StudyState:  # noqa: A002
-    """The study asked for, as far as it has come.
+    """Returns the current state of the given study.
 
     Raises:
-        ArgumentError: not exactly one study is given.
+            ArgumentError: both a study file and a stored study are given.
     """
     from lightning_hwtune.core.state import StudyState
     from lightning_hwtune.entry.chosen import choose
@@ -83,7 +83,7 @@ def _state(study_file: Path | None, study: str | None, dir: Path, storage: str |
 
 
 def _facts(learned: object, state: StudyState, n_configs: int) -> dict[str, Any]:
-    """Everything that is told, as plain data.
+    """Returns everything that is shown, as plain data.
 
     Raises:
         ArgumentError: the study has no prior.
@@ -109,7 +109,7 @@ def _facts(learned: object, state: StudyState, n_configs: int) -> dict[str, Any]
 
 
 def _draws(learned: ParetoPrior, state: StudyState, history: Any, n: int) -> list[dict[str, Any]]:
-    """The next draws that are not uniform, each with the scores that are expected of it."""
+    """Returns the next draws that are not uniform, each with its expected scores."""
     spec, first = state.spec, state.next_draw
     numbers = [draw for draw in range(first, first + 3 * n + 8) if not learned.is_uniform(draw, spec.seed)][:n]
     found = ((draw, learned.propose(spec.space, draw, spec.seed, history)) for draw in numbers)

@@ -1,4 +1,4 @@
-"""`hwtune replay`: a study on a learning-curve table, on a virtual clock, seed by seed."""
+"""`hwtune replay`: simulates a study on a learning-curve table with a virtual clock, once per seed."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _ACCOUNTING = (
     "resources, full: at the last one); money counts every second of every segment"
 )
 _DIGITS = 6
-_PRIOR_OPTIONS = ("resource", "uniform", "batch", "candidates", "guarded")  # the command decides the others
-_MAX_WORKERS = 8192  # devices of a pool
-_MAX_TRIALS, _MAX_SEEDS = 1_000_000, 10_000  # more take days
+_PRIOR_OPTIONS = ("resource", "uniform", "batch", "candidates", "guarded")  # the command sets the others
+_MAX_WORKERS = 8192  # maximum number of devices in a pool
+_MAX_TRIALS, _MAX_SEEDS = 1_000_000, 10_000  # more would take days
 
 
 def replay(
@@ -76,7 +76,7 @@ def replay(
     ] = None,
     form: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.TABLE,
 ) -> None:
-    """Simulates studies on a table of learning curves, and measures what they find, when, and for how much money."""
+    """Simulate studies on a table of learning curves; measure what they find, when, and at what cost."""
     from lightning_hwtune.core.hardware.pool import Pool
     from lightning_hwtune.core.spec import Limits, StudySpec
     from lightning_hwtune.engine.replay import Yardstick, replay_study
@@ -118,10 +118,10 @@ def replay(
 
 
 def part(text: str) -> tuple[str, dict[str, Any]]:
-    """Returns name and options of "asha:eta=4,within=crowding"; values are read as YAML.
+    """Returns the name and options in text such as "asha:eta=4,within=crowding"; values are read as YAML.
 
     Raises:
-        ArgumentError: an option without a value, with one that is not YAML, or one that is given twice.
+            ArgumentError: an option has no value or one that is not YAML, or is given twice.
     """
     import yaml
 
@@ -167,7 +167,7 @@ def _searcher(text: str, table: Table) -> Searcher:
 
 
 def _prior(prior_tasks: str, task: str, searcher: str, table: Table, chosen: Objectives) -> Searcher:
-    """Returns a prior over the table's configurations that has seen them on other tasks."""
+    """Returns a prior over the table's configurations, learned on other tasks."""
     from lightning_hwtune.core.searchers import ParetoPrior
 
     name, options = part(searcher)
@@ -182,7 +182,7 @@ def _prior(prior_tasks: str, task: str, searcher: str, table: Table, chosen: Obj
 
 
 def _document(settings: Mapping[str, Any], yardstick: Yardstick, found: Sequence[Replay]) -> dict[str, Any]:
-    """Returns everything as plain data."""
+    """Returns all results as plain data."""
     reference = {
         "low": dict(zip(yardstick.objectives.names, yardstick.low.tolist(), strict=True)),
         "high": dict(zip(yardstick.objectives.names, yardstick.high.tolist(), strict=True)),
@@ -206,7 +206,7 @@ def _seed(found: Replay) -> dict[str, Any]:
 
 
 def _steps(found: Replay) -> list[dict[str, float]]:
-    """The reports at which a hypervolume rose."""
+    """Returns the reports at which a hypervolume rose."""
     rows = zip(found.at_s.tolist(), found.usd.tolist(), found.partial.tolist(), found.full.tolist(), strict=True)
     steps, last = [], (0.0, 0.0)
     for at_s, usd, partial, full in rows:
@@ -222,7 +222,7 @@ def _front_point(found: Replay, index: int) -> dict[str, Any]:
 
 
 def _spent(found: Replay) -> dict[str, float]:
-    """What the whole study took: resource trained, work done again included; virtual time; device time; money."""
+    """Returns the study's totals: resource trained (including repeated work), virtual time, device time, cost."""
     segments = found.state.segments
     return {
         "resource": sum(segment.epochs for segment in segments),

@@ -1,4 +1,4 @@
-"""What several commands show: fronts whose checkpoints can be opened, and figures."""
+"""Output that several commands share: fronts with paths of checkpoints, and figures."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["located", "show_best", "show_front", "write_figures"]
 
 
 def show_front(chosen: Chosen, form: Format = Format.TABLE, at: str = "full") -> None:
-    """Shows the front; `at` as for `report.tables.front_records`.
+    """Shows the front; `at` as in `report.tables.front_records`.
 
     Raises:
-        ArgumentError: another `at`.
+            ArgumentError: `at` has another value.
     """
     from lightning_hwtune.report.closing import front_title
     from lightning_hwtune.report.tables import front_frame, front_records
@@ -38,10 +38,10 @@ def show_front(chosen: Chosen, form: Format = Format.TABLE, at: str = "full") ->
 
 
 def show_best(chosen: Chosen, form: Format) -> None:
-    """Shows the front's first point, which is best in the first objective.
+    """Shows the front's first point, which is the best in the first objective.
 
     Raises:
-        StudyNotFoundError: nothing is fully trained yet.
+            StudyNotFoundError: no trial is fully trained yet.
     """
     from lightning_hwtune.report.tables import front_frame, front_records
 
@@ -58,7 +58,7 @@ def show_best(chosen: Chosen, form: Format) -> None:
 
 
 def _located_frame(chosen: Chosen, frame: pd.DataFrame, form: Format) -> pd.DataFrame:
-    """The frame with checkpoints as paths: short ones for people, absolute ones for programs."""
+    """Returns the frame with paths of checkpoints: short ones for people, absolute ones for programs."""
     from lightning_hwtune.report.tables import with_checkpoints
 
     paths = [chosen.located(path) for path in frame["checkpoint"]]
@@ -73,7 +73,7 @@ def located(chosen: Chosen, records: Sequence[Mapping[str, Any]]) -> list[dict[s
 
 
 def write_figures(chosen: Chosen, folder: Path, kinds: Sequence[str], *, only_missing: bool = False) -> None:
-    """Draws figures and prints where they are; `only_missing` leaves a complete set as it is."""
+    """Draws figures and prints their paths. With `only_missing`, a complete set is not drawn again."""
     paths = {kind: folder / f"{kind}.png" for kind in kinds}
     if not (only_missing and all(path.exists() for path in paths.values())):
         from lightning_hwtune.report import plots

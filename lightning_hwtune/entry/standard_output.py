@@ -1,4 +1,4 @@
-"""How a command ends whose output cannot be written: as other commands of the system do, without a traceback."""
+"""Ends a command whose output cannot be written as other commands of the system do, without a traceback."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["standard_output"]
 
 @contextlib.contextmanager
 def standard_output() -> Iterator[None]:
-    """Ends the process by SIGPIPE if a pipe was closed, and with status 1 and a line if the output cannot be written.
+    """Ends the process with SIGPIPE if a pipe was closed, or with status 1 and a message if output cannot be written.
 
-    By then the command has done its work: a study is stored as a whole, whoever reads its lines.
+    The command has done its work by then: the study is stored completely, even if its output is not read.
     """
     stream, place = sys.stdout, _place()
     try:
         yield
     except SystemExit:
-        if sys.stdout is not stream or _place() != place:  # click and rich replace an output whose pipe was closed
+        if sys.stdout is not stream or _place() != place:  # click and rich replace the stream of a closed pipe
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGPIPE)
         raise
@@ -35,7 +35,7 @@ def standard_output() -> Iterator[None]:
 
 
 def _place() -> tuple[int, int] | None:
-    """Returns what the standard output is; None if it is closed."""
+    """Returns the identity of the standard output; None if it is closed."""
     try:
         found = os.fstat(1)
     except OSError:
@@ -44,7 +44,7 @@ def _place() -> tuple[int, int] | None:
 
 
 def _drop_what_is_left() -> None:
-    """Keeps the interpreter from writing the rest of the output in the end."""
+    """Prevents the interpreter from writing the rest of the output at exit."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
     os.close(nothing)

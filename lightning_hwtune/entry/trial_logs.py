@@ -1,4 +1,4 @@
-"""What a trial's processes wrote, on the terminal: one file a segment and rank, in their order."""
+"""Prints the output of a trial's processes: one file per segment and rank, in order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WHO_WRITES = (
 
 
 def print_logs(chosen: Chosen, trial_id: int, *, follow: bool = False) -> None:
-    """Print a trial's logs; with `follow`, continue until the trial trains no more, or no process runs the study.
+    """Print a trial's logs; with `follow`, continue until the trial stops training or no process runs the study.
 
     Raises:
         ArgumentError: there is no such trial.
@@ -43,12 +43,12 @@ def print_logs(chosen: Chosen, trial_id: int, *, follow: bool = False) -> None:
 
 
 def _is_training(chosen: Chosen, trial_id: int) -> bool:
-    """Return whether a trial trains now; in the log of a study that was killed it does so for ever."""
+    """Return whether a trial is training now. The log of a killed study alone would say so for good."""
     return chosen.study.state().trials[trial_id].state is TrialState.RUNNING and chosen.is_driven()
 
 
 def _print_news(folder: Path, offsets: dict[Path, int]) -> None:
-    """Prints what the files hold beyond `offsets`, and moves those."""
+    """Prints what the files contain after `offsets`, and updates the offsets."""
     for path in sorted(folder.glob("*.log")):
         if path not in offsets:
             typer.echo(f"==> {path.name}")

@@ -1,1 +1,1 @@
-"""Everything that is shown: tables, a trial's story, figures, live view, exports. Reads a state, changes nothing."""
+"""Everything that is shown: tables, a trial's history, figures, live view, exports. Only reads the state."""

@@ -1,4 +1,4 @@
-"""How amounts are written for people: numbers, durations, sizes, money, counts with their noun."""
+"""Formats amounts for people: numbers, durations, sizes, money, counts with their noun."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BYTES = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def number(value: object) -> str:
-    """Returns four significant digits of a float, JSON of a list or mapping, and anything else as it is."""
+    """Returns four significant digits of a float, JSON for a list or mapping, and text for anything else."""
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list | dict):
@@ -21,12 +21,12 @@ def number(value: object) -> str:
 
 
 def amount(value: float, unit: str) -> str:
-    """Returns the number with its unit, if it has one."""
+    """Returns the number with its unit, if there is one."""
     return f"{number(float(value))} {unit}".rstrip()
 
 
 def duration(seconds: float) -> str:
-    """Returns "0.42 s", "12 s", "3 min 05 s", "2 h 05 min" or "1 d 03 h"; "?" for what is not finite."""
+    """Returns "0.42 s", "12 s", "3 min 05 s", "2 h 05 min" or "1 d 03 h"; "?" if it is not finite."""
     if not math.isfinite(seconds):
         return "?"
     if seconds < 10:
@@ -54,22 +54,22 @@ def size(n_bytes: float) -> str:
 
 
 def money(usd: float) -> str:
-    """Returns "12.30 USD", with more digits below one dollar."""
+    """Returns "12.30 USD"; amounts below one dollar have more digits."""
     return f"{usd:.2f} USD" if usd >= 1 else f"{usd:.2g} USD"
 
 
 def share(part: float, whole: float) -> str:
-    """Returns `part` in per cent of `whole`; "?" if the whole is 0."""
+    """Returns `part` as a percentage of `whole`; "?" if the whole is 0."""
     return f"{100 * part / whole:.0f} %" if whole else "?"
 
 
 def counted(n: int, plural: str) -> str:
-    """Returns "1 epoch", "3 epochs": the number with its noun, which is given in the plural."""
+    """Returns "1 epoch" or "3 epochs": the number with its noun, which is given in the plural."""
     return f"{n} {plural.removesuffix('s') if n == 1 else plural}"
 
 
 def cut(text: str, width: int) -> str:
-    """Returns one line of at most `width` characters; what is left out shows as an ellipsis."""
+    """Returns one line of at most `width` characters; omitted text is replaced by an ellipsis."""
     line = " ".join(text.split())
     return line if len(line) <= width else line[: width - 1] + "…"
 

@@ -1,4 +1,4 @@
-"""Events as single lines for people who watch a study: what starts, pauses, goes on, ends. Nothing for a mere epoch."""
+"""Events as single lines for people who watch a study: starts, pauses, resumes and ends, but not every epoch."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MAX_IMPORTS = 4
 
 
 class PayloadFacts(Protocol):
-    """What is told about the training function on its way to the segments; see `engine.payload.Payload`."""
+    """What is printed about the training function that is sent to the segments; see `engine.payload.Payload`."""
 
     @property
     def n_bytes(self) -> int: ...
@@ -44,7 +44,7 @@ class PayloadFacts(Protocol):
 
 
 class CheckFacts(PaceFacts, Protocol):
-    """What is told about a check; see `engine.check.Check`."""
+    """What is printed about a check; see `engine.check.Check`."""
 
     @property
     def num_devices(self) -> int: ...
@@ -66,14 +66,14 @@ class CheckFacts(PaceFacts, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line about an event. An urgent one is printed beside the panel, too."""
+    """A line about an event. An urgent line is also printed when the panel is used."""
 
     text: str
     is_urgent: bool = False
 
 
 def opening(state: StudyState, folder: Path, payload: PayloadFacts | None) -> Iterator[RenderableType]:
-    """Yields what is said before anything trains: where results go, the objectives, the limits, the rungs."""
+    """Yields what is printed before anything trains: the folder, the objectives, the limits, the rungs."""
     spec, limits = state.spec, state.limits
     yield Text(f"study {spec.name} in {folder}", style="bold")
     objectives = ", ".join(f"{item.name} ({item.mode})" for item in spec.objectives)
@@ -86,7 +86,7 @@ def opening(state: StudyState, folder: Path, payload: PayloadFacts | None) -> It
     yield Text(f"limits: {_limits(state)}")
     if limits.max_trials is not None:
         yield rung_table(state.spec.scheduler, limits.max_trials, limits.n_finishers)
-    if state.trials:  # a new study has its forecast from its check
+    if state.trials:  # a new study gets its forecast from its check
         yield from _forecast(state)
     if payload is not None and payload.n_bytes > _HEAVY_BYTES:
         largest = f", most of it `{payload.largest[0]}` ({size(payload.largest[1])})" if payload.largest else ""
@@ -108,7 +108,7 @@ def _limits(state: StudyState) -> str:
 
 
 def checked(state: StudyState, check: CheckFacts) -> Iterator[Text]:
-    """Yields what the check found, and what the study will take by it."""
+    """Yields the results of the check, and the forecast for the study based on them."""
     devices = counted(check.num_devices, "devices")
     pace = f", {duration(check.epoch_s)} an epoch on {devices}" if math.isfinite(check.epoch_s) else ""
     saved = f", checkpoints of {size(check.checkpoint_bytes)}" if check.checkpoint_bytes else ""
@@ -121,14 +121,14 @@ def checked(state: StudyState, check: CheckFacts) -> Iterator[Text]:
 
 
 def _forecast(state: StudyState, pace: Pace | None = None) -> Iterator[Text]:
-    """Yields how long the study will take from here on, as a check or its log tell; nothing if that is unknown."""
+    """Yields how long the rest of the study will take, from a check or its log; nothing if that is unknown."""
     left_s = time_left_s(state, state.last_at, pace)
     if left_s > 0:
         yield Text(f"forecast: about {duration(left_s)} on this pool, start-ups of segments included")
 
 
 def _slow_start(state: StudyState, check: CheckFacts) -> Iterator[Text]:
-    """Yields lines where start-ups will take much of the study, and where imports take much of a start-up."""
+    """Yields lines if start-ups take a large part of the study, and if imports take a large part of a start-up."""
     pace = checked_pace(check)
     found = start_ups(state, pace) if pace is not None else None
     if pace is not None and found is not None:
@@ -147,7 +147,7 @@ def _slow_start(state: StudyState, check: CheckFacts) -> Iterator[Text]:
 
 
 def _first_rung_advice(state: StudyState, pace: Pace, first_rung: int) -> str:
-    """Returns what a later first rung saves, and the training that it costs."""
+    """Returns how much a later first rung saves, and how much more training it needs."""
     scheduler, n_trials, n_finishers = state.spec.scheduler, state.limits.max_trials or 0, state.limits.n_finishers
     settings = {**scheduler.settings(), "first_rung": first_rung}
     now = rung_forecast(scheduler, n_trials, n_finishers)["epochs"]
@@ -160,7 +160,7 @@ def _first_rung_advice(state: StudyState, pace: Pace, first_rung: int) -> str:
 
 
 def totals(state: StudyState, now: float, left_s: float = math.nan) -> str:
-    """Returns the study in one line: trials, fully trained ones, epochs, time, cost; what is left if that is known."""
+    """Returns the study in one line: trials, fully trained ones, epochs, time, cost, and the time left if known."""
     limits, full = state.limits, len(state.trials) * state.race.max_resource
     of = f" of {limits.max_trials}" if limits.max_trials is not None else ""
     spent = n_epochs_spent(state)
@@ -181,7 +181,7 @@ def totals(state: StudyState, now: float, left_s: float = math.nan) -> str:
 
 
 def announce(state: StudyState, events: Sequence[ev.Event]) -> Iterator[Line]:
-    """Yields the lines for events that were written together. `state` holds them."""
+    """Yields the lines for events that were written together. They are already part of `state`."""
     created = {event.trial_id: event for event in events if isinstance(event, ev.TrialCreated)}
     for event in events:
         if isinstance(event, ev.SegmentStarted):

@@ -1,4 +1,4 @@
-"""What every way of running a study shows last: its front, and the commands that show more."""
+"""What is shown last, however a study is run: its front, and the commands that show more."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NO_END = (SessionState.INTERRUPTED, "closed")
 def print_closing(console: Console, state: StudyState, end: SessionClosed, folder: Path, storage: str | None) -> None:
     """Prints the front of a study whose session has ended by itself, and the commands that show more.
 
-    Nothing is printed after an interruption, after `study.close()`, or before anything was measured.
+    Prints nothing after an interruption, after `study.close()`, or if nothing was measured.
     """
     if end.state in _NO_END or end.reason in _NO_END or not any(trial.measurements for trial in state.trials):
         return
@@ -37,6 +37,6 @@ def print_closing(console: Console, state: StudyState, end: SessionClosed, folde
 
 
 def front_title(name: str, at: str) -> str:
-    """Returns the title of a front, as for `tables.front_frame`."""
+    """Returns the title of a front; `at` as in `tables.front_frame`."""
     titles = {"full": "fully trained trials", "rung": "one front per rung", "any": "last measurements"}
     return f"front of {name}, {titles.get(at, at)}"

@@ -1,6 +1,6 @@
-"""Trials, fronts and events as text for other programs: JSON that every parser reads, and CSV.
+"""Trials, fronts and events as text for other programs: strict JSON and CSV.
 
-A value that is not finite becomes null in JSON; in CSV what is missing or NaN is empty, and infinity is "inf".
+A value that is not finite becomes null in JSON. In CSV, missing values and NaN are empty, and infinity is "inf".
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def frame_csv(frame: pd.DataFrame) -> str:
 
 
 def _csv_cell(value: Any) -> Any:
-    """Returns what a cell holds: an option that is a list or mapping as JSON."""
+    """Returns the content of a cell; an option that is a list or mapping becomes JSON."""
     import pandas as pd
 
     if isinstance(value, list | dict):
@@ -70,7 +70,7 @@ def trials_text(state: StudyState, form: str = "json") -> str:
 
 
 def front_text(state: StudyState, form: str = "json", at: str = "full") -> str:
-    """Returns the front; `at` as for `tables.front_records`.
+    """Returns the front; `at` as in `tables.front_records`.
 
     Raises:
         ArgumentError: `form` is neither "json" nor "csv", or `at` is unknown.
@@ -80,7 +80,7 @@ def front_text(state: StudyState, form: str = "json", at: str = "full") -> str:
 
 
 def events_text(events: Iterable[Event], form: str = "json") -> str:
-    """Returns the log: in JSON one object a line, in CSV the columns at, type, trial_id and the rest as JSON.
+    """Returns the log: JSON has one object per line; CSV has the columns at, type, trial_id, and the rest as JSON.
 
     Raises:
         ArgumentError: `form` is neither "json" nor "csv".
@@ -99,7 +99,7 @@ def events_text(events: Iterable[Event], form: str = "json") -> str:
 
 
 def write_export(state: StudyState, events: Iterable[Event], folder: Path) -> list[Path]:
-    """Writes trials and fronts in both forms and the events into `folder`, which is made; returns the files."""
+    """Creates `folder` and writes trials and fronts in both formats and the events into it; returns the files."""
     events = list(events)
     texts: dict[str, str] = {}
     for form in FORMATS:

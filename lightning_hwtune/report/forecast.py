@@ -1,4 +1,4 @@
-"""How long a study will take, at the pace that a check or its own segments have shown; see `core.outlook`."""
+"""How long a study will take, at the pace measured by its check or its own segments; see `core.outlook`."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ class PaceFacts(Protocol):
 @final
 @dataclass(frozen=True, slots=True)
 class StartUps:
-    """What part of a study the start-ups of its segments will be, and from which first rung on it is half of that."""
+    """The fraction of a study that start-ups of segments take, and the lowest first rung that halves it (or None)."""
 
     share: float
     first_rung: int | None
 
 
 def checked_pace(check: PaceFacts) -> Pace | None:
-    """Returns the pace that a check has measured; None if the length of an epoch is unknown."""
+    """Returns the pace that a check has measured; None if the duration of an epoch is unknown."""
     known = {count: seconds for count, seconds in check.units_s.items() if math.isfinite(seconds)}
     startup_s = check.startup_s if math.isfinite(check.startup_s) else 0.0
     return Pace(known, startup_s, check.warm_up_s) if known else None
 
 
 def time_left_s(state: StudyState, now: float, checked: Pace | None = None) -> float:
-    """Returns the seconds until the study ends or stops at a limit, whichever is first; NaN if nobody can know.
+    """Returns the seconds until the study ends or reaches a limit, whichever is first; NaN if that is unknown.
 
     Args:
-        checked: what its check has measured, if it is known here.
+            checked: the pace that its check has measured, if it is known here.
     """
     limits, paces = state.limits, SeenPaces(state, checked)
     if not state.running and _is_done(state, now):
@@ -77,7 +77,7 @@ def _time_limit_s(state: StudyState, now: float) -> float:
 
 
 def _cost_limit_s(state: StudyState, now: float) -> float:
-    """Returns the seconds until the money is spent, at the rate of the study so far; infinity before it has spent."""
+    """Returns the seconds until the budget is spent, at the study's rate so far; infinity if nothing is spent yet."""
     limit_usd, spent_usd = state.limits.max_cost_usd, state.billed_usd(now)
     if limit_usd is None or spent_usd <= 0:
         return math.inf
@@ -86,9 +86,9 @@ def _cost_limit_s(state: StudyState, now: float) -> float:
 
 @final
 class Countdown:
-    """The forecast of a study that runs: redone now and then, counted down in between.
+    """The forecast of a running study, which is updated from time to time and counted down in between.
 
-    It is redone after some seconds, and so rarely that it takes at most one part in fifty of the time.
+    It is updated at most every few seconds, and so rarely that it takes at most 2 % of the time.
 
     Args:
         clock: measures how long a forecast takes.
@@ -100,7 +100,7 @@ class Countdown:
         self.checked: Pace | None = None
 
     def left_s(self, now: float) -> float:
-        """Returns the seconds that are left; NaN if nobody can know."""
+        """Returns the seconds that are left; NaN if that is unknown."""
         if now >= self._due_at:
             began = self._clock()
             self._end_at = now + time_left_s(self._state, now, self.checked)
@@ -109,7 +109,7 @@ class Countdown:
 
 
 def start_ups(state: StudyState, pace: Pace) -> StartUps | None:
-    """Returns what part start-ups will be where one takes longer than training to the first rung; else None."""
+    """Returns the fraction that start-ups take, if one takes longer than training to the first rung; otherwise None."""
     levels, n_trials, settings = state.race.levels, state.limits.max_trials, state.spec.scheduler.settings()
     if n_trials is None or state.trials or pace.startup_s <= levels[0] * pace.epoch_s:
         return None
@@ -117,10 +117,10 @@ def start_ups(state: StudyState, pace: Pace) -> StartUps | None:
     for first in range(levels[0] + 1, min(levels[-1], _MAX_FIRST_RUNG) + 1 if "first_rung" in settings else 0):
         try:
             changed = scheduler_from_settings({**settings, "first_rung": first})
-            if len(changed.levels) < 2:  # nothing would be stopped early
+            if len(changed.levels) < 2:  # no trial would be stopped early
                 break
             other = StudyState(dataclasses.replace(state.spec, scheduler=changed))
-        except ValueError:  # not a first rung of this scheduler
+        except ValueError:  # this scheduler does not allow it as first rung
             continue
         other.limits = state.limits
         if _share(outlook(other, state.last_at, SeenPaces(other, pace), n_runs=1)) <= share / 2:

@@ -1,4 +1,4 @@
-"""The front as a data frame that can be printed: its objectives and parameters are what one looks for in it."""
+"""The front as a data frame whose printed form has the objectives and parameters, but no paths."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _PATHS = "checkpoint"
 
 @final
 class FrontFrame(pd.DataFrame):
-    """A front. It prints without its column of paths, which would push the other columns off the line.
+    """A front. It prints without its column of paths, which would leave no room for the other columns.
 
-    What is taken from it is an ordinary data frame.
+    A selection from it is an ordinary data frame.
     """
 
     @property

@@ -1,7 +1,7 @@
 """What a person sees while a study runs: one compact panel on a terminal, plain lines everywhere else.
 
-A view watches: it is told events after they are durable and changes nothing. If its output goes away (a closed pipe, a
-terminal that hung up, a full disk), it falls silent and the study goes on.
+A view only watches: it gets events after they are stored, and changes nothing. If its output can no longer be written
+(a closed pipe, a closed terminal, a full disk), the view stops printing and the study continues.
 """
 
 from __future__ import annotations
@@ -37,35 +37,35 @@ from lightning_hwtune.report.panel import panel
 __all__ = ["LinesView", "PanelView", "QuietView", "View", "open_view"]
 
 _REDRAW_S = 0.25
-_LEAST_S, _MOST_S = 10.0, 60.0  # between two lines with what is left
+_LEAST_S, _MOST_S = 10.0, 60.0  # between two lines with the time left
 
 
 class View(abc.ABC):
-    """Watches a study."""
+    """Shows the progress of a study."""
 
     @abc.abstractmethod
     def header(self, payload: PayloadFacts | None) -> None:
-        """Says what is about to happen, before anything trains."""
+        """Shows the plan of the study, before anything trains."""
 
     @abc.abstractmethod
     def checking(self) -> None:
-        """Says that a check begins."""
+        """Shows that a check begins."""
 
     @abc.abstractmethod
     def checked(self, check: CheckFacts) -> None:
-        """Says what the check found."""
+        """Shows the results of the check."""
 
     @abc.abstractmethod
     def on_events(self, events: Sequence[Event]) -> None:
-        """Is told events, which are in the state."""
+        """Receives new events, which are already part of the state."""
 
     @abc.abstractmethod
     def tick(self, now: float) -> None:
-        """Is called now and then."""
+        """Is called from time to time."""
 
     @abc.abstractmethod
     def close(self, now: float) -> None:
-        """Gives the screen back. Only the end of the session is still told afterwards."""
+        """Removes the view from the screen. Afterwards only the end of the session is printed."""
 
 
 def open_view(
@@ -77,17 +77,18 @@ def open_view(
     owns_screen: bool = True,
     console: Console | None = None,
 ) -> View:
-    """Returns the view that fits where the output goes: a panel on a terminal, lines elsewhere, nothing if disabled.
+    """Returns the view for the output: a panel on a terminal, otherwise lines; one that prints nothing if not enabled.
 
     Args:
-        folder: where the study's files are; it is printed first. storage: URL of its log, if that is elsewhere.
-        owns_screen: False where other code prints as well, which a panel would disturb.
+            folder: the folder of the study's files, which is printed first.
+            storage: URL of the study's log, if it is elsewhere.
+            owns_screen: False if other code prints as well, which a panel would disturb.
     """
     if not enabled:
         return QuietView()
-    # rich would wrap each line of a notebook in HTML of its own
+    # in a notebook, rich would wrap each line in separate HTML
     console = console or Console(force_jupyter=False, highlight=False)
-    # FORCE_COLOR makes rich take any file for a terminal
+    # with FORCE_COLOR, rich treats any file as a terminal
     if owns_screen and console.is_terminal and not console.is_dumb_terminal and console.file.isatty():
         return PanelView(state, folder, console, storage)
     return LinesView(state, folder, console, storage)
@@ -95,19 +96,19 @@ def open_view(
 
 @final
 class QuietView(View):
-    """Says nothing."""
+    """Prints nothing."""
 
     def header(self, payload: PayloadFacts | None) -> None:
-        """Says nothing."""
+        """Prints nothing."""
 
     def checking(self) -> None:
-        """Says nothing."""
+        """Prints nothing."""
 
     def checked(self, check: CheckFacts) -> None:
-        """Says nothing."""
+        """Prints nothing."""
 
     def on_events(self, events: Sequence[Event]) -> None:
-        """Says nothing."""
+        """Prints nothing."""
 
     def tick(self, now: float) -> None:
         """Does nothing."""
@@ -118,28 +119,28 @@ class QuietView(View):
 
 @final
 class LinesView(View):
-    """One line for each event worth one, with the study's time before it."""
+    """Prints one line per notable event, with the study's time before it."""
 
     def __init__(self, state: StudyState, folder: Path, console: Console, storage: str | None = None) -> None:
         self._state, self._folder, self._storage, self._printer = state, folder, storage, _Printer(console)
         self._countdown = Countdown(state)
-        self._next_at = math.inf  # of the line with what is left: none before a segment has ended
+        self._next_at = math.inf  # time of the next line with the time left; none before a segment has ended
 
     def header(self, payload: PayloadFacts | None) -> None:
         """Prints folder, objectives, limits and rungs."""
         self._printer.print(opening(self._state, self._folder, payload))
 
     def checking(self) -> None:
-        """Prints that the first seconds go into a check."""
+        """Prints that a check runs first."""
         self._printer.print([CHECKING])
 
     def checked(self, check: CheckFacts) -> None:
-        """Prints what was found."""
+        """Prints the results of the check."""
         self._printer.print(checked(self._state, check))
         self._countdown.checked = checked_pace(check)
 
     def on_events(self, events: Sequence[Event]) -> None:
-        """Prints a line where there is something to say, and the front in the end."""
+        """Prints a line for each notable event, and the front at the end."""
         for line in announce(self._state, events):
             self._say(line, events[-1].at)
         self._printer.print_end(self._state, events, self._folder, self._storage)
@@ -150,10 +151,10 @@ class LinesView(View):
         self._printer.print([Text(f"{duration(self._state.wall_s(at)):>12}  {line.text}")])
 
     def tick(self, now: float) -> None:
-        """Prints how far the study is and how long it will take.
+        """Prints the progress of the study and how long it will still take.
 
-        It does so once a segment has ended, so that there is a pace, then after each tenth of what is left, but not
-        more often than every ten seconds, and at least once a minute.
+        The first line is printed once a segment has ended, because only then the pace is known. Further lines follow
+        after each tenth of the time left, but at least ten seconds and at most one minute after the last one.
         """
         if now < self._next_at or self._state.closed is not None:
             return
@@ -168,7 +169,7 @@ class LinesView(View):
 
 @final
 class PanelView(View):
-    """A few lines at the bottom of a terminal that are drawn anew; errors scroll by above them."""
+    """Redraws a few lines at the bottom of a terminal; errors scroll by above them."""
 
     def __init__(self, state: StudyState, folder: Path, console: Console, storage: str | None = None) -> None:
         self._state, self._folder, self._storage = state, folder, storage
@@ -183,16 +184,16 @@ class PanelView(View):
         self._printer.print(opening(self._state, self._folder, payload))
 
     def checking(self) -> None:
-        """Prints that the first seconds go into a check."""
+        """Prints that a check runs first."""
         self._printer.print([CHECKING])
 
     def checked(self, check: CheckFacts) -> None:
-        """Prints what was found."""
+        """Prints the results of the check."""
         self._printer.print(checked(self._state, check))
         self._countdown.checked = checked_pace(check)
 
     def on_events(self, events: Sequence[Event]) -> None:
-        """Prints what must not be missed, and draws the panel if it is due."""
+        """Prints urgent lines, and draws the panel if it is due."""
         urgent = [line for line in announce(self._state, events) if line.is_urgent]
         self._printer.print(Text(cut(line.text, 400)) for line in urgent)
         if not self._printer.print_end(self._state, events, self._folder, self._storage):
@@ -207,14 +208,14 @@ class PanelView(View):
 
     def _draw(self, now: float) -> None:
         if self._live is None:
-            # no thread of its own: processes are forked beside it
+            # no refresh thread, because this process forks
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
         shown = panel(self._state, now, self._console.width, self._countdown.left_s(now))
         self._live.update(Group(*shown), refresh=True)
 
     def close(self, now: float) -> None:
-        """Takes the panel off the screen."""
+        """Removes the panel from the screen."""
         self._is_over = True
         if self._live is not None:
             self._printer.attempt(self._live.stop)
@@ -222,7 +223,7 @@ class PanelView(View):
 
 @final
 class _Printer:
-    """Prints until the output goes away."""
+    """Prints until its output can no longer be written."""
 
     def __init__(self, console: Console) -> None:
         self._console, self._is_gone = console, False
@@ -233,21 +234,21 @@ class _Printer:
             self.attempt(partial(self._console.print, item, soft_wrap=isinstance(item, Text)))
 
     def print_end(self, state: StudyState, events: Sequence[Event], folder: Path, storage: str | None) -> bool:
-        """Prints what is shown last if the session has ended; returns whether it has."""
+        """Prints the closing lines if the session has ended; returns whether it has."""
         ends = [event for event in events if isinstance(event, SessionClosed)]
         for end in ends:
             self.attempt(lambda: print_closing(self._console, state, end, folder, storage))  # noqa: B023
         return bool(ends)
 
     def attempt(self, action: Callable[[], None]) -> None:
-        """Does it unless the output is gone; notes when it goes."""
+        """Runs the action unless the output has failed; remembers if it fails now."""
         if self._is_gone:
             return
         try:
             action()
         except (OSError, ValueError):  # ValueError: the file was closed
             self._is_gone = True
-        except SystemExit:  # rich's answer to a broken pipe; it goes quiet first, a signal's SystemExit does not
+        except SystemExit:  # rich raises this for a broken pipe after setting `quiet`; signals raise it without
             if not self._console.quiet:
                 raise
             self._is_gone = True

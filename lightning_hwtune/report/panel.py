@@ -1,4 +1,4 @@
-"""The live panel's content: totals in one line, the segments that run, the front so far."""
+"""The live panel's content: totals in one line, the running segments, the current front."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_NAME = 16
 
 
 def panel(state: StudyState, now: float, width: int, left_s: float = math.nan) -> Iterator[RenderableType]:
-    """Yields the panel from top to bottom; nothing in it is wrapped, what is too long is cut."""
+    """Yields the panel from top to bottom. Nothing in it is wrapped; long lines are cut."""
     yield Rule(Text(state.spec.name, style="bold"), align="left", style="dim")
     yield _line(totals(state, now, left_s), style="bold")
     running = sorted(state.running.values(), key=lambda segment: segment.slots)
@@ -43,7 +43,7 @@ def _line(text: str, style: str = "") -> Text:
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Table:
-    """The last column, a configuration, gets what the others leave of the width."""
+    """Returns a table whose last column, a configuration, gets the width that the others leave."""
     columns = [cut(name, _MAX_NAME) for name in columns]
     widths = [max(len(text) for text in column) for column in zip(columns, *rows, strict=True)]
     room = width - sum(n + 2 for n in widths[:-1])

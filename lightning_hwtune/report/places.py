@@ -1,4 +1,4 @@
-"""Where a study lies, as a user writes it: paths from the working directory, options of the reading commands."""
+"""The location of a study as a user writes it: paths from the working directory, options of reading commands."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ _DIR = Path("hwtune")
 
 
 def short_path(path: Path) -> Path:
-    """Returns the path from the working directory if it is below that, else the absolute one."""
+    """Returns the path relative to the working directory if it is inside it, otherwise the absolute path."""
     full = Path(os.path.abspath(path))
     return full.relative_to(Path.cwd()) if full.is_relative_to(Path.cwd()) else full
 
 
 def reading_command(words: str, folder: Path, storage: str | None) -> str:
-    """Returns a command about the study in `folder`, to be given in this working directory.
+    """Returns a command about the study in `folder`, to be run in this working directory.
 
     Args:
-        words: the command and its arguments. storage: URL of the study's log; a password in it is not shown.
+            words: the command and its arguments.
+            storage: URL of the study's log; a password in it is hidden.
     """
     options = ["--study", folder.name]
     parent = short_path(folder.parent)

@@ -1,10 +1,10 @@
-"""Which trials stand on a front: the one selection behind tables, figures and the live view.
+"""Which trials are on a front: the same selection for tables, figures and the live view.
 
-    "full"  fully trained trials against each other
-    "rung"  at every rung level, all trials that were measured there
-    "any"   every trial's last measurement, however far it came
+    "full"  compares fully trained trials
+    "rung"  compares, at every rung level, all trials that were measured there
+    "any"   compares every trial's last measurement, whatever its resource
 
-A value that is not finite keeps a point off every front.
+A point with a value that is not finite is never on a front.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["Point", "candidates", "ended_early", "front_points", "non_dominated"
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A trial with the measurement that it is judged by. `rung`: the level it was taken at, None outside rungs."""
+    """A trial with the measurement that is compared. `rung`: the level of the measurement; None outside rungs."""
 
     trial: TrialRecord
     measurement: Measurement
@@ -32,23 +32,23 @@ class Point:
 
     @property
     def is_partial(self) -> bool:
-        """True if the trial is not fully trained."""
+        """Whether the trial is not fully trained."""
         return self.trial.state is not TrialState.COMPLETED
 
 
 def ended_early(trial: TrialRecord, max_resource: int) -> bool:
-    """Returns whether the trial's own code, such as an EarlyStopping, ended a complete training before the horizon.
+    """Return whether the trial's own code, such as an EarlyStopping, ended a complete training before the horizon.
 
-    The last validation of a full training may come some steps or samples before its end, where its checkpoint stands.
+    The last validation of a full training may come some steps or samples before its end; its checkpoint is at the end.
     """
     return trial.state is TrialState.COMPLETED and trial.trained_to < max_resource
 
 
 def front_points(state: StudyState, at: str = "full") -> list[Point]:
-    """Returns the non-dominated points, best in the first objective first; with "rung" the deepest level comes first.
+    """Returns the non-dominated points, best in the first objective first; with "rung", the highest level comes first.
 
     Raises:
-        ArgumentError: `at` is something else than "full", "rung" or "any".
+            ArgumentError: `at` is not "full", "rung" or "any".
     """
     if at == "rung":
         levels = reversed(state.race.levels)
@@ -65,7 +65,7 @@ def candidates(state: StudyState, at: str) -> list[Point]:
 
 
 def rung_points(state: StudyState, level: int) -> list[Point]:
-    """Returns all trials that a rung level compared, with what it saw, by trial id; brackets share their levels."""
+    """Returns all trials compared at a rung level, with their measurements there, by trial id; for all brackets."""
     return [
         Point(trial, _measured_at(trial, level), level)
         for trial in state.trials
@@ -74,12 +74,12 @@ def rung_points(state: StudyState, level: int) -> list[Point]:
 
 
 def _measured_at(trial: TrialRecord, level: int) -> Measurement:
-    """The first measurement at or past the level; the last one of a trial that ended early of its own accord."""
+    """Returns the first measurement at or past the level; the last one if the trial's own code ended it before."""
     return next((m for m in trial.measurements if m.resource >= level), trial.measurements[-1])
 
 
 def non_dominated(state: StudyState, points: Sequence[Point]) -> list[Point]:
-    """Returns those that no other dominates, best in the first objective first; ties go to the lower trial id."""
+    """Returns the points that no other dominates, best in the first objective first; ties by trial id, ascending."""
     losses = np.array([state.spec.objectives.loss(point.measurement.values) for point in points])
     finite = np.flatnonzero(np.isfinite(losses).all(axis=1)) if len(points) else np.array([], dtype=int)
     if not len(finite):

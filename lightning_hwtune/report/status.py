@@ -1,4 +1,4 @@
-"""Where a study stands, in numbers, and what a study will take before it begins."""
+"""The progress of a study in numbers, and a forecast of what a study will take before it begins."""
 
 from __future__ import annotations
 
@@ -19,25 +19,29 @@ __all__ = ["n_epochs_spent", "n_promotions", "rung_forecast", "status_record", "
 
 
 def status_record(state: StudyState, now: float, checkpoints_bytes: int, *, is_driven: bool = True) -> dict[str, Any]:
-    """Returns where the study stands.
+    """Returns the progress of the study.
 
     Args:
         now: seconds since the Unix epoch, as in the log.
-        checkpoints_bytes: what its checkpoint files take on disk.
-        is_driven: False if it is known that no process drives it; its clock then stands still.
+            checkpoints_bytes: total size of its checkpoint files on disk.
+            is_driven: False if it is known that no process runs the study; its clock then stands still.
 
     Returns:
         state: "running", or how its last session ended ("finished", "paused", "interrupted", "failed").
-        epochs_spent: every epoch (or step, or sample: `unit`) that was trained, work done twice included.
-        epochs_full: what training all trials to the end would have taken.
-        promotions: how often a trial went beyond a rung, at once or later.
-        resumed_segments: segments that began from a checkpoint. max_ranks_seen: largest process group that ran.
-        failed: failed trials. retried: segments that were repeated because they ended badly.
-        time_left_s: until the study ends, as forecast now; None if it does not run, or if nobody can know.
-        wall_s: time during which the study was driven. device_s, cost_usd: the ledger, start-ups and lost work
-            included; cost_usd is None without a price. useful_device_s, useful_cost_usd: what stands in measurements.
-        reserved_devices: being drained for a trial that needs more than are free; 0 if none waits.
-        fully_trained: completed trials. front_size: those of them that no other one dominates.
+            epochs_spent: number of epochs (or steps, or samples: `unit`) that were trained, including repeated work.
+            epochs_full: number that training all trials to the end would have taken.
+            promotions: how often a trial continued beyond a rung, at once or later.
+            resumed_segments: segments that began from a checkpoint.
+            max_ranks_seen: the largest number of ranks that a segment had.
+            failed: failed trials.
+            retried: segments that were repeated because they ended with an error.
+            time_left_s: forecast of the seconds until the study ends; None if it is not running or that is unknown.
+            wall_s: time during which the study was run.
+            device_s, cost_usd: the ledger, including start-ups and lost work; `cost_usd` is None without a price.
+            useful_device_s, useful_cost_usd: the part of the ledger that led to measurements.
+            reserved_devices: devices kept free for a waiting trial that needs more than are free; 0 if no trial waits.
+            fully_trained: completed trials.
+            front_size: completed trials that no other one dominates.
     """
     clock = now if is_driven else state.last_at
     has_price = state.spec.pool.usd_per_device_hour is not None
@@ -86,35 +90,38 @@ def study_state(state: StudyState, is_driven: bool) -> str:
 
 
 def _device_s(state: StudyState, now: float) -> float:
-    """Device-seconds of the ledger: ended segments as they were billed, running ones up to now."""
+    """Returns the device-seconds of the ledger: ended segments as billed, running ones until now."""
     return sum(segment.num_devices * state.segment_s(segment, now) for segment in state.segments)
 
 
 def n_epochs_spent(state: StudyState) -> int:
-    """Returns how many epochs (or steps, or samples) were trained, work done twice included."""
+    """Returns how many epochs (or steps, or samples) were trained, including repeated work."""
     return sum(segment.epochs for segment in state.segments)
 
 
 def n_promotions(state: StudyState) -> int:
-    """Returns how often a trial went beyond a rung."""
+    """Returns how often a trial continued beyond a rung."""
     return sum(
         kind != "stop" and trial.target > level for trial in state.trials for level, kind in trial.decided.items()
     )
 
 
 def rung_forecast(scheduler: Scheduler, n_trials: int, finishers: int = 0) -> Mapping[str, Any]:
-    """Returns what `n_trials` trials are expected to take, counted from the rungs.
+    """Returns what `n_trials` trials are expected to take, calculated from the rungs.
 
     Args:
-        finishers: fully trained trials that the study should end with; what the rungs do not give is taken from
-            the deepest rung that still has trials, and trained on from there.
+            finishers: number of fully trained trials that the study should end with. If the rungs give fewer, the
+                missing ones are taken from the highest rung that still has trials, and are trained to the end from
+                there.
 
     Returns:
-        rungs: for every level, ascending, `{rung, trials, finishers}`: how many trials train to it, and how many of
-            those that stayed there are trained to the end in the end.
-        bound: what these numbers are of the real ones, "at least", "at most", "about", or "" where they are both.
-            Trials that fail or end early, and work that is repeated, are not foreseen.
-        epochs: in total, finishers included. epochs_full: of full training. fully_trained: trials at the end.
+            rungs: for every level, ascending, `{rung, trials, finishers}`: how many trials train to this level, and how
+                many of those that stayed there are trained to the end later.
+            bound: how these numbers relate to the real ones: "at least", "at most", "about", or "" if they are exact.
+                Failed trials, trials that end early, and repeated work are not taken into account.
+            epochs: total number, including finishers.
+            epochs_full: number for full training of all trials.
+            fully_trained: number of fully trained trials at the end.
     """
     expected = scheduler.expected(n_trials)
     top = scheduler.max_resource

@@ -1,4 +1,4 @@
-"""The story of one trial, told from the log: one line an event, each decision with its reason, numbers and rule."""
+"""The history of one trial, from the log: one line per event, each decision with its reason, numbers and rule."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ __all__ = ["values_text", "why"]
 def why(state: StudyState, events: Iterable[ev.Event], trial_id: int) -> str:
     """Returns what happened to a trial and why. Times count from its creation.
 
-    Epochs between two rungs share a line; checkpoints that a newer one replaced are not mentioned. Notes about the
+    Epochs between two rungs share a line. Checkpoints that were replaced by newer ones are not mentioned. Notes about
+    the
     whole study come at the end.
     """
     trial = state.trials[trial_id]
@@ -39,7 +40,7 @@ def values_text(objectives: Objectives, values: Mapping[str, float]) -> str:
 
 
 def _unit(item: Objective) -> str:
-    """The names of measured objectives say their unit already."""
+    """Returns the unit of an objective; empty for measured objectives, whose names contain it."""
     return "" if item.is_measured else item.unit
 
 
@@ -53,7 +54,7 @@ def _head(state: StudyState, trial: TrialRecord) -> list[str]:
 
 
 def _lines(state: StudyState, events: Sequence[ev.Event]) -> Iterator[tuple[str, str]]:
-    """Pairs of time and text; consecutive reports that decided nothing become one."""
+    """Yields pairs of time and text; consecutive reports without a decision are merged."""
     for key, group in groupby(events, key=_folding):
         members = list(group)
         if isinstance(key, tuple):
@@ -65,7 +66,7 @@ def _lines(state: StudyState, events: Sequence[ev.Event]) -> Iterator[tuple[str,
 
 
 def _folding(event: ev.Event) -> tuple[int, str] | int:
-    """Equal for events that share a line."""
+    """Returns a key that is equal for events that share a line."""
     if isinstance(event, ev.Reported) and event.level is None and event.verdict == "continue":
         return event.segment, event.rule
     return id(event)
@@ -161,7 +162,7 @@ def _resource(state: StudyState, resource: int) -> str:
 
 
 def _end(state: StudyState, trial: TrialRecord) -> str:
-    """Where the trial stands now."""
+    """Returns a sentence about the trial's current state."""
     if trial.state is TrialState.COMPLETED:
         return _standing(state, trial)
     if trial.state is TrialState.FAILED:
@@ -180,13 +181,13 @@ def _end(state: StudyState, trial: TrialRecord) -> str:
 
 
 def _study_notes(state: StudyState) -> list[str]:
-    """Returns the lines that hold for every trial."""
+    """Returns the notes that apply to every trial."""
     notes = [f"  {note.text}" for note in state.notes if note.trial_id is None]
     return ["", "Notes about the whole study:", *notes] if notes else []
 
 
 def _standing(state: StudyState, trial: TrialRecord) -> str:
-    """Tells whether a fully trained trial is on the front, and if not, who dominates it."""
+    """Returns whether a fully trained trial is on the front and, if not, which trials dominate it."""
     objectives = state.spec.objectives
     losses = {p.trial.trial_id: objectives.loss(p.measurement.values) for p in candidates(state, "full")}
     mine = losses.get(trial.trial_id)

@@ -1,4 +1,4 @@
-"""Several studies, one line each: what a folder or a database holds."""
+"""Several studies, one line each: the content of a folder or a database."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ def study_record(state: StudyState, *, is_driven: bool) -> dict[str, Any]:
 
     Returns:
         study, state, trials, max_trials: as in `report.status.status_record`.
-        best: the value of each objective of the trial that is best in the first; None before one is fully trained.
-        last_at: time of its newest event, in seconds since the Unix epoch. error: "" if it can be read.
+            best: for the trial that is best in the first objective, the values of all objectives; None before a trial
+                is fully trained.
+            last_at: time of the newest event, in seconds since the Unix epoch.
+            error: "" if the study can be read.
     """
     best = best_record(state)
     return {
@@ -38,13 +40,13 @@ def study_record(state: StudyState, *, is_driven: bool) -> dict[str, Any]:
 
 
 def unreadable_record(name: str, error: Exception) -> dict[str, Any]:
-    """Returns a study that cannot be read, and why."""
+    """Returns a record for a study that cannot be read, with the reason."""
     unknown = dict.fromkeys(("trials", "max_trials", "best", "last_at"))
     return {"study": name, "state": "unreadable", **unknown, "error": str(error)}
 
 
 def studies_frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Returns the same for people: study, state, trials, best, last event."""
+    """Returns the records as a frame for people: study, state, trials, best, last event."""
     import pandas as pd
 
     rows = [

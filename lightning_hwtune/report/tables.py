@@ -1,6 +1,6 @@
-"""A state as tables: data frames for people, plain records for JSON. One row a trial or a front point.
+"""A state as tables: data frames for people, plain records for JSON. One row per trial or per point of a front.
 
-Records hold the user's own values; a value that is not finite stays NaN or infinite here and becomes null on export.
+Records contain values in the user's own directions. A value that is not finite is kept here and becomes null on export.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ _EARLY = "ended early"
 def front_records(state: StudyState, at: str = "full") -> list[dict[str, Any]]:
     """Returns the front as `{trial_id, config, devices, objectives, epochs, checkpoint}`, best first objective first.
 
-    The resource of the measurement has the name of the study's unit: `epochs`, `steps` or `samples`. `checkpoint` is
-    the model that was measured, or, of a fully trained trial, the one at its end; None where there is no such file,
-    although the trial may have another one.
+    The key for the resource is the study's unit: `epochs`, `steps` or `samples`. `checkpoint` is the model that was
+    measured or, for a fully trained trial, the one at its end. It is None if there is no such file, even if the trial
+    has another checkpoint.
 
     Args:
-        at: "full": fully trained trials. "rung": one front a rung level, deepest first, with the key `rung`.
-            "any": every trial's last measurement, with the key `partial`.
+            at: "full": fully trained trials. "rung": one front per rung level, highest first, with the key `rung`.
+                "any": every trial's last measurement, with the key `partial`.
 
     Raises:
-        ArgumentError: `at` is something else.
+            ArgumentError: `at` has another value.
     """
     return [_front_record(point, at, state.race.unit) for point in front_points(state, at)]
 
@@ -67,7 +67,7 @@ def _front_record(point: Point, at: str, unit: str) -> dict[str, Any]:
 
 
 def _checkpoint(point: Point) -> str | None:
-    """Returns the path of the model that was measured; of a best value that of the report which gave it.
+    """Returns the path of the model that was measured; for a best value, that of the report with this value.
 
     The last validation of a fully trained trial may come some epochs, steps or samples before its end.
     """
@@ -82,9 +82,9 @@ def _checkpoint(point: Point) -> str | None:
 
 
 def best_record(state: StudyState) -> dict[str, Any] | None:
-    """Returns the fully trained trial that is best in the first objective, as `front_records` has it, or None.
+    """Returns the fully trained trial that is best in the first objective, as in `front_records`, or None.
 
-    Trials that are equal there are told apart by the next objectives, then by their id.
+    Ties are broken by the next objectives, then by trial id.
     """
     front = non_dominated(state, candidates(state, "full"))
     return _front_record(front[0], "full", state.race.unit) if front else None
@@ -93,12 +93,12 @@ def best_record(state: StudyState) -> dict[str, Any] | None:
 def front_frame(state: StudyState, at: str = "full") -> pd.DataFrame:
     """Returns the front: trial, objectives, parameters, devices, epochs (or the study's unit), checkpoint.
 
-    With at="rung" the first column is `rung`, with at="any" `partial` stands before the checkpoint; see
-    `front_records`. The device parameter is the column `devices`; a parameter whose name is another column's is called
-    `config.<name>`.
+    With at="rung" the first column is `rung`; with at="any" the column `partial` comes before the checkpoint. See
+    `front_records`. The column of the device parameter is `devices`. A parameter with the name of another column is
+    called `config.<name>`.
 
     Raises:
-        ArgumentError: `at` is something else.
+            ArgumentError: `at` has another value.
     """
     import pandas as pd
 
@@ -114,7 +114,7 @@ def front_frame(state: StudyState, at: str = "full") -> pd.DataFrame:
 
 
 def with_checkpoints(frame: pd.DataFrame, paths: Sequence[str | None]) -> pd.DataFrame:
-    """Returns the front with these checkpoints, one a row; None stays None instead of becoming NaN beside text."""
+    """Returns the front with these checkpoints, one per row; None is kept, where pandas would make it NaN."""
     import pandas as pd
 
     return frame.assign(checkpoint=pd.Series(paths, index=frame.index, dtype=object))
@@ -123,7 +123,7 @@ def with_checkpoints(frame: pd.DataFrame, paths: Sequence[str | None]) -> pd.Dat
 def _values(
     state: StudyState, taken: Iterable[str], objectives: Mapping[str, Any], config: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The objectives' and the parameters' columns, under names that no other column has."""
+    """Returns the columns of the objectives and parameters, with names that no other column has."""
     names = {*taken, "checkpoint", *_TRIAL_COLUMNS}
     row: dict[str, Any] = {}
     for prefix, keys, values in (
@@ -136,7 +136,7 @@ def _values(
 
 
 def _with_options(state: StudyState, frame: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Returns the frame with options as they are: pandas would make a float of an integer beside None."""
+    """Returns the frame with unchanged options: pandas would convert an integer to a float if there is a None."""
     import pandas as pd
 
     for key, parameter in state.spec.space.items():
@@ -147,7 +147,7 @@ def _with_options(state: StudyState, frame: pd.DataFrame, rows: Sequence[Mapping
 
 
 def _is_uniform(parameter: Choice) -> bool:
-    """Whether one dtype of pandas holds every option as it is."""
+    """Return whether one pandas dtype can store all options unchanged."""
     kinds = {type(item) for item in parameter.options}
     return kinds <= {int, float} or kinds in ({str}, {bool})
 
@@ -156,11 +156,11 @@ _TRIAL_COLUMNS = ("trial", "state", "devices", "segments", "rungs", "retries", "
 
 
 def trials_records(state: StudyState) -> list[dict[str, Any]]:
-    """Returns every trial as plain data; `objectives` are those of its last measurement, `rungs` the verdicts there.
+    """Returns every trial as plain data; `objectives` are from its last measurement, `rungs` has the verdicts.
 
-    The resource of that measurement has the name of the study's unit: `epochs`, `steps` or `samples`. `checkpoint` is
-    the trial's newest one, which it would resume from; it may be older than the measurement. `ended_early`: the trial's
-    own code, such as an EarlyStopping, ended the training before the horizon.
+    The key for the resource of that measurement is the study's unit: `epochs`, `steps` or `samples`. `checkpoint` is
+    the newest checkpoint, from which the trial would resume; it may be older than the measurement. `ended_early`:
+    whether the trial's own code, such as an EarlyStopping, ended the training before the horizon.
     """
     retries = n_retries(state)
     return [
@@ -187,7 +187,7 @@ def trials_records(state: StudyState) -> list[dict[str, Any]]:
 
 
 def trials_frame(state: StudyState) -> pd.DataFrame:
-    """Returns one row a trial: state, epochs, devices, segments, objectives, parameters, rungs, retries, failure."""
+    """Returns one row per trial: state, epochs, devices, segments, objectives, parameters, rungs, retries, failure."""
     import pandas as pd
 
     unit = state.race.unit
@@ -203,9 +203,9 @@ def trials_frame(state: StudyState) -> pd.DataFrame:
 
 
 def rung_words(trial: TrialRecord, max_resource: int) -> dict[int, str]:
-    """Returns what became of a trial at each rung: promoted, paused, stopped, completed, or "ended early".
+    """Returns the verdict on a trial at each rung: promoted, paused, stopped, completed, or "ended early".
 
-    A trial that its own code ended early is compared at the higher rungs by its last values.
+    If a trial's own code ended it early, the higher rungs compare its last values.
     """
     words = {}
     for level, kind in sorted(trial.decided.items()):
@@ -225,7 +225,7 @@ def _rungs_text(record: Mapping[str, Any], unit: str) -> str:
 
 
 def n_retries(state: StudyState) -> dict[int, int]:
-    """Returns how many segments of a trial were repeated, or will be, because they ended badly; by trial id."""
+    """Returns, by trial id, how many segments were or will be repeated because they ended with an error."""
     counts: dict[int, int] = {}
     for segment in state.segments:
         trial = state.trials[segment.trial_id]

@@ -1,4 +1,4 @@
-"""Tables on a terminal: they fit its width by going on below, never by wrapping or squeezing their columns."""
+"""Tables on a terminal: a table that is too wide is split into several, and its columns are never wrapped."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _MAX_FAILURE = 60
 
 
 def print_frame(console: Console, frame: pd.DataFrame, title: str = "") -> None:
-    """Prints a data frame, in several tables one below the other if the console is too narrow for one.
+    """Prints a data frame, as several tables one below the other if the console is too narrow for one.
 
-    A console that is no terminal (a file, a pipe) gets one table as wide as it needs to be.
+    If the output is not a terminal (a file, a pipe), one table with its full width is printed.
     """
     width = console.width
     try:
@@ -41,7 +41,7 @@ def print_frame(console: Console, frame: pd.DataFrame, title: str = "") -> None:
 
 
 def frame_tables(frame: pd.DataFrame, console: Console, title: str = "") -> list[Table]:
-    """Returns tables that each fit the console; all of them begin with the columns up to `trial`, or with the first."""
+    """Returns tables that fit the console; each begins with the columns up to `trial`, or with the first column."""
     names = [str(name) for name in frame.columns]
     n_keys = names.index("trial") + 1 if "trial" in names else 1
     keys = names[:n_keys]
@@ -57,7 +57,7 @@ def _table(frame: pd.DataFrame, columns: Sequence[str], title: str = "") -> Tabl
     table = _plain_table(title)
     numeric = [_is_numeric(frame[name]) for name in columns]
     for name, is_number in zip(columns, numeric, strict=True):
-        # a path that was cut would be useless: it is folded where it does not fit
+        # a path is useless if it is cut, so it is folded
         fit: dict[str, Any] = (
             {"overflow": "fold"} if name == "checkpoint" else {"overflow": "ellipsis", "no_wrap": True}
         )
@@ -87,12 +87,12 @@ def _cell(name: str, value: object, is_number: bool) -> str:
 
 
 def _wanted(console: Console, table: Table) -> int:
-    """Columns of characters that the table takes if nothing limits it."""
+    """Returns the width of the table in characters if it is not limited."""
     return Measurement.get(console, console.options.update(max_width=10_000), table).maximum
 
 
 def rung_table(scheduler: Scheduler, n_trials: int, finishers: int = 0) -> Group:
-    """Returns the rungs before a study begins: how many trials are expected at each, and what that takes in all."""
+    """Returns the rungs before a study begins: the expected number of trials at each, and the expected total."""
     forecast = rung_forecast(scheduler, n_trials, finishers)
     table = _plain_table(f"rungs of {counted(n_trials, 'trials')}")
     for name in (forecast["unit"], "trials", "continue", "finishers"):
@@ -125,7 +125,7 @@ def _total(forecast: Mapping[str, Any]) -> str:
 
 
 def status_table(record: Mapping[str, Any]) -> Table:
-    """Returns what `status_record` found, in words, two columns."""
+    """Returns the content of `status_record` as a table for people, with two columns."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True, style="bold")
     table.add_column()

@@ -1,4 +1,4 @@
-"""Figures of a study, made with matplotlib's objects: no window, no global state."""
+"""Figures of a study, made with matplotlib objects: no windows, no global state."""
 
 from lightning_hwtune.report.plots.curves import curves_figure
 from lightning_hwtune.report.plots.front import front_figure

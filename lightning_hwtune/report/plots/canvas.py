@@ -1,4 +1,4 @@
-"""What the figures share: a figure that notebooks show by themselves, the palette, axes that fit their values."""
+"""What the figures share: a figure that notebooks display, the palette, axes that fit their values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
     "vicinity",
 ]
 
-# Okabe and Ito's palette: told apart with every common form of colour blindness
+# the palette of Okabe and Ito, which can be distinguished with every common form of colour blindness
 DEVICE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DEVICE_MARKERS = ("o", "s", "^", "D", "v", "P")
 FAINT, INK = "#B8B8B8", "#333333"
@@ -36,7 +36,7 @@ _MARGIN = 0.08
 
 @final
 class StudyFigure(Figure):
-    """A figure that a notebook shows as a picture even where pyplot was never imported."""
+    """A figure that a notebook displays as an image even if pyplot was never imported."""
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
@@ -45,13 +45,13 @@ class StudyFigure(Figure):
 
 
 def axis_label(objective: Objective) -> str:
-    """Returns the name, its unit if the name does not say it, and the direction."""
+    """Returns the name, the unit (unless the name contains it) and the direction."""
     unit = f" [{objective.unit}]" if objective.unit and not objective.is_measured else ""
     return f"{objective.name}{unit}, {'lower' if objective.mode == 'min' else 'higher'} is better"
 
 
 def fit_scale(axes: Axes, across: Sequence[float], up: Sequence[float]) -> None:
-    """Makes both axes fit these values: logarithmic if they are positive and span a decade, with plain numbers."""
+    """Fits both axes to these values: logarithmic if the values are positive and span a decade, with plain numbers."""
     sides = ((axes.xaxis, axes.set_xscale, axes.set_xlim, across), (axes.yaxis, axes.set_yscale, axes.set_ylim, up))
     plain = FuncFormatter(lambda value, _: f"{value:g}")
     for axis, set_scale, set_limits, values in sides:
@@ -74,10 +74,11 @@ def fit_scale(axes: Axes, across: Sequence[float], up: Sequence[float]) -> None:
 
 
 def vicinity(main: Sequence[float], rest: Sequence[float]) -> tuple[float, float]:
-    """Returns the limits of what a figure about the main values should show of the rest.
+    """Returns the limits within which a figure about the main values should show the other values.
 
-    As far as the main values spread, or a seventh of the whole spread, on either side; in decades where all values are
-    positive. With fewer than two main values there are no limits.
+    The limits extend beyond the main values, on either side, by the range of the main values or by a seventh of the
+    total range, whichever is larger. If all values are positive, ranges are measured in decades. With fewer than two
+    main values there are no limits.
     """
     inner, whole = (np.array([v for v in values if math.isfinite(v)]) for values in (main, [*main, *rest]))
     if len(inner) < 2:
@@ -91,7 +92,7 @@ def vicinity(main: Sequence[float], rest: Sequence[float]) -> tuple[float, float
 
 
 def tidy(axes: Axes) -> None:
-    """Removes what carries no information."""
+    """Removes lines that carry no information."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.set_axisbelow(True)

@@ -1,4 +1,4 @@
-"""Learning curves of all trials, as a figure: the first objective over the resource, with the rungs."""
+"""Learning curves of all trials as a figure: the first objective over the resource, with the rungs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["curves_figure"]
 
 
 def curves_figure(state: StudyState, objective: str | None = None) -> Figure:
-    """Returns one line a trial. Front members are coloured, other fully trained trials dark, all others grey.
+    """Returns one line per trial. Front members are coloured, other fully trained trials dark, all others grey.
 
     Args:
-        objective: which one is shown; the first unless given.
+            objective: name of the objective to show; the first one by default.
 
     Raises:
-        ValueError: no objective has that name.
+            ValueError: no objective has this name.
     """
     names = state.spec.objectives.names
     shown = state.spec.objectives[names.index(objective) if objective is not None else 0]
@@ -63,7 +63,7 @@ def _curve(axes: Axes, trial: TrialRecord, name: str, place: int | None) -> None
 
 
 def _rungs(axes: Axes, state: StudyState) -> None:
-    """Vertical lines at the levels, which are the ticks too."""
+    """Draws vertical lines at the rung levels, which are also the ticks."""
     levels = state.race.levels
     for level in levels:
         axes.axvline(level, color=INK, linestyle=":", linewidth=0.8, alpha=0.6, zorder=0)

@@ -1,4 +1,4 @@
-"""The front as a figure: every pair of objectives, fully trained points by their devices, all others faint."""
+"""The front as a figure: every pair of objectives, fully trained points by number of devices, all others faint."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _MAX_PAIRS = 6
 
 
 def front_figure(state: StudyState) -> Figure:
-    """Returns one panel a pair of objectives; with a single objective, it is shown over the training time.
+    """Returns one panel per pair of objectives; a single objective is shown over the training time.
 
-    Front members are filled and carry their trial's number, other fully trained trials are hollow, and the last
-    measurements of all other trials are grey. Colour and shape tell the number of devices.
+    Front members are filled and labelled with their trial's number, other fully trained trials are hollow, and the last
+    measurements of all other trials are grey. Colour and shape show the number of devices.
     """
     full = candidates(state, "full")
     front = non_dominated(state, full)
@@ -60,7 +60,7 @@ def front_figure(state: StudyState) -> Figure:
 
 
 def _pairs(state: StudyState) -> list[tuple[Objective | None, Objective]]:
-    """Objectives across and up; None is the training time."""
+    """Returns pairs of objectives for the x and y axes; None is the training time."""
     objectives = list(state.spec.objectives)
     if len(objectives) == 1:
         return [(None, objectives[0])]
@@ -103,14 +103,14 @@ def _panel(
 
 
 def _seen(full: Places, partial: Places) -> Places:
-    """The fully trained points, and those of the others that are near them in both directions."""
+    """Returns the fully trained points, and those of the others that are near them in both directions."""
     (left, right), (low, high) = (vicinity(main, rest) for main, rest in zip(full, partial, strict=True))
     near = [(x, y) for x, y in zip(*partial, strict=True) if left <= x <= right and low <= y <= high]
     return [*full[0], *(x for x, _ in near)], [*full[1], *(y for _, y in near)]
 
 
 def _number(panel: Axes, front: Sequence[Point], places: Places, full: Places) -> None:
-    """Writes each point's trial beside it, on the first of four sides where nothing is yet; otherwise nowhere."""
+    """Labels each point with its trial, on the first of four sides that is free; otherwise leaves the label out."""
     if not front:
         return
     in_points = panel.transData.transform(np.column_stack([*full])) * 72 / panel.figure.dpi
@@ -118,7 +118,7 @@ def _number(panel: Axes, front: Sequence[Point], places: Places, full: Places) -
     for point, x, y in zip(front, *places, strict=True):
         u, v = panel.transData.transform((x, y)) * 72 / panel.figure.dpi
         text = str(point.trial.trial_id)
-        half = 2.5 * len(text)  # points, in a font of this size
+        half = 2.5 * len(text)  # in points, for this font size
         away = 7 + half
         for du, dv in ((away, 6), (away, -6), (-away, 6), (-away, -6)):
             if all(abs(u + du - a) > 6 + half or abs(v + dv - b) > 8 for a, b in taken):

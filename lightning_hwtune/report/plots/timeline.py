@@ -1,4 +1,4 @@
-"""What the devices did, as a figure: one row a device, one bar a segment, its shade tells the rung it began from."""
+"""The devices' work as a figure: one row per device, one bar per segment, shaded by the rung it began from."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _UNITS = (("s", 1.0, 300.0), ("min", 60.0, 18_000.0), ("h", 3600.0, float("inf")
 
 
 def timeline_figure(state: StudyState, now: float | None = None) -> Figure:
-    """Returns the timeline. Bars carry their trial's number where it fits; what was resumed is darker.
+    """Returns the timeline. Bars have their trial's number if there is room; resumed segments are darker.
 
-    Times in which nothing trained, longer than a twentieth of the rest, are cut out and marked by a dashed line.
+    Idle times longer than a twentieth of the busy time are cut out and marked with a dashed line.
 
     Args:
-        now: where bars of running segments end; the time of the last event unless given.
+            now: time at which bars of running segments end; the time of the last event by default.
     """
     until = state.last_at if now is None else now
     bars, cuts = _without_gaps([_span(state, segment, until) for segment in state.segments])
@@ -63,12 +63,12 @@ def timeline_figure(state: StudyState, now: float | None = None) -> Figure:
 
 
 def _span(state: StudyState, segment: Segment, until: float) -> Span:
-    """Returns when a segment ran, by the study's own clock: those of two sessions need not agree."""
+    """Returns when a segment ran, by the study's own clock, because the clocks of two sessions may differ."""
     return segment.started_clock_s, segment.started_clock_s + state.segment_s(segment, until)
 
 
 def _without_gaps(spans: Sequence[Span]) -> tuple[list[Span], list[float]]:
-    """Returns the spans on a clock that starts at 0 and skips long idle times, and where it skipped one."""
+    """Returns the spans on a clock that starts at 0 and skips long idle times, and the times at which it skips."""
     busy: list[list[float]] = []
     for start, end in sorted(spans):
         if busy and start <= busy[-1][1]:
@@ -90,7 +90,7 @@ def _without_gaps(spans: Sequence[Span]) -> tuple[list[Span], list[float]]:
 
 
 def _shades(state: StudyState) -> Mapping[int, str]:
-    """Colour of a segment by the rung it began from; 0 is from scratch."""
+    """Returns the colour of a segment for each rung it may begin from; 0 is from scratch."""
     levels = [0, *state.race.levels[:-1]]
     palette = colormaps["Blues"](np.linspace(0.28, 0.95, max(len(levels), 2)))
     return {level: to_hex(color) for level, color in zip(levels, palette, strict=False)}
@@ -101,7 +101,7 @@ def _shade(segment: Segment, shades: Mapping[int, str]) -> str:
 
 
 def _draw(axes: Axes, segment: Segment, bar: Span, shades: Mapping[int, str], length: float, edge: float) -> None:
-    """One rectangle a device; where its devices are neighbours, one rectangle over all of them."""
+    """Draws one rectangle per device, or one rectangle for all devices that are next to each other."""
     start, end = bar
     color, is_bad = _shade(segment, shades), segment.outcome in BAD_ENDS
     for low, n in _runs(segment.slots):
@@ -126,7 +126,7 @@ def _draw(axes: Axes, segment: Segment, bar: Span, shades: Mapping[int, str], le
 
 
 def _runs(slots: Sequence[int]) -> list[tuple[int, int]]:
-    """Pairs of first slot and number of slots that follow one another."""
+    """Returns pairs of first slot and number of consecutive slots."""
     runs: list[tuple[int, int]] = []
     for slot in sorted(slots):
         if runs and slot == sum(runs[-1]):
