@@ -1,4 +1,4 @@
-"""Trains what `configs/` composes: `python train.py`, with overrides behind it (`model.lr=0.01 trainer=quick`)."""
+"""Trains what `configs/` composes: `python train.py`, followed by overrides (`model.lr=0.01 trainer=quick`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 
 def train(cfg: DictConfig) -> dict[str, float]:
-    """Trains, tests the best weights, and returns the metrics logged last."""
+    """Trains a model, tests its best weights, and returns the last logged metrics."""
     L.seed_everything(cfg.seed, workers=True)
     trainer = instantiate(cfg.trainer, callbacks=listed(cfg.callbacks), logger=listed(cfg.logger))
     data = instantiate(cfg.data, batch_size=share(cfg.data.batch_size, trainer.world_size))
@@ -27,12 +27,12 @@ def train(cfg: DictConfig) -> dict[str, float]:
 
 
 def listed(group: DictConfig | None) -> list[Any]:
-    """Makes what a group of the configuration names, such as callbacks."""
+    """Creates the objects of a configuration group, such as callbacks."""
     return [instantiate(item) for item in (group or {}).values()]
 
 
 def share(batch_size: int, n_devices: int) -> int:
-    """Returns each device's part of a step's samples: the configuration counts those of all devices together."""
+    """Returns the batch size per device; the configuration has the batch size of all devices together."""
     if batch_size < 1 or batch_size % n_devices:
         raise ValueError(
             f"data.batch_size is {batch_size}; allowed: a multiple of the {n_devices} devices that share it"
@@ -41,7 +41,7 @@ def share(batch_size: int, n_devices: int) -> int:
 
 
 def chosen(metrics: Mapping[str, float], returns: str | Sequence[str]) -> float | tuple[float, ...]:
-    """Returns one metric by its name, or several as a tuple."""
+    """Returns one metric by name, or several as a tuple."""
     names = [returns] if isinstance(returns, str) else list(returns)
     missing = [name for name in names if name not in metrics]
     if missing:
@@ -52,7 +52,7 @@ def chosen(metrics: Mapping[str, float], returns: str | Sequence[str]) -> float 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
 def main(cfg: DictConfig) -> float | tuple[float, ...]:
-    """Returns what the key `returns` names."""
+    """Returns the metrics that the key `returns` names."""
     return chosen(train(cfg), cfg.returns)
 
 

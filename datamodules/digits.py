@@ -17,14 +17,16 @@ _SIDE = 16  # pixels
 
 
 class DigitsDataModule(PartsDataModule):
-    """Digits in a fixed stratified split, shuffled for training.
+    """Digits in a fixed stratified split; the training part is shuffled.
 
     Args:
-        batch_size: samples a step *on each device*; in a study `trial.per_device_batch_size(global_batch)`.
-        val_share: share of samples held back for validation, in (0, 1); their number is rounded to a multiple of 24.
-        test_share: the same for the test, from 0 (no test part); taken from what the validation leaves.
-        num_workers: loader processes; the data is in memory, so 0 is the fastest.
-        seed: of the split, not of the shuffling.
+            batch_size: samples per step *on each device*; in a study, use `trial.per_device_batch_size(global_batch)`.
+            val_share: fraction of samples held out for validation, in (0, 1); their number is rounded to a multiple of
+                24.
+            test_share: the same for the test, from 0 (no test part); taken from the samples that are not for
+                validation.
+            num_workers: number of loader processes; 0 is the fastest, because the data is in memory.
+            seed: seed of the split, not of the shuffling.
     """
 
     def __init__(
@@ -50,13 +52,13 @@ class DigitsDataModule(PartsDataModule):
 
 
 def load_once(*, val_share: float = 0.2, test_share: float = 0.0, seed: int = 0) -> None:
-    """Reads and splits the digits now; processes that are forked from this one need not. Makes no tensor."""
+    """Reads and splits the digits now, so that processes forked from this one need not. Creates no tensors."""
     _split(val_share, test_share, seed)
 
 
 @functools.cache
 def _digits() -> tuple[np.ndarray, np.ndarray]:
-    """Returns images `(1797, 8, 8)` with values in [-1, 1] and labels `(1797,)`; read once a process."""
+    """Returns images `(1797, 8, 8)` with values in [-1, 1] and labels `(1797,)`; reads them once per process."""
     digits = load_digits()
     return digits.images.astype(np.float32) / 8 - 1, digits.target
 

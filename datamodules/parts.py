@@ -1,4 +1,4 @@
-"""What the datamodules share: loaders for a training, a validation and a test part, and sizes that ranks can share."""
+"""What the datamodules share: loaders for a training, a validation and a test part of sizes that ranks can share."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = ["Batch", "PartsDataModule", "TensorBatches", "shared_size", "stratifi
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
-# a part held back is a multiple of this: 1, 2, 3, 4, 6, 8 or 12 ranks share it without a sample counted twice
+# sizes of held-out parts are multiples of this, so 1, 2, 3, 4, 6, 8 or 12 ranks share them without repeating a sample
 _SHARED_BY = 24
 
 
 class TensorBatches(Dataset[Batch]):
-    """Inputs and labels in memory that hand out a whole batch at once.
+    """Inputs and labels in memory, which return a whole batch at once.
 
-    A `DataLoader` asks such a data set for all the indices of a batch together (`__getitems__`): one indexing operation
-    takes the place of a Python call a sample and of stacking the samples again.
+    For such a data set, a `DataLoader` requests all the indices of a batch together (`__getitems__`). A single indexing
+    operation replaces one Python call per sample and the stacking of the samples.
     """
 
     def __init__(self, inputs: torch.Tensor, labels: torch.Tensor) -> None:
@@ -43,12 +43,12 @@ class TensorBatches(Dataset[Batch]):
 
 
 class PartsDataModule(L.LightningDataModule, ABC):
-    """Training data in a new order each epoch, validation and test data always in the same one.
+    """Training data in a new order each epoch; validation and test data always in the same order.
 
     Args:
-        batch_size: samples a step *on each device*; in a study `trial.per_device_batch_size(global_batch)`.
-        val_share: share of samples held back for validation, in (0, 1).
-        num_workers: loader processes.
+            batch_size: samples per step *on each device*; in a study, use `trial.per_device_batch_size(global_batch)`.
+            val_share: fraction of samples held out for validation, in (0, 1).
+            num_workers: number of loader processes.
     """
 
     def __init__(self, batch_size: int, *, val_share: float, num_workers: int) -> None:
@@ -66,7 +66,7 @@ class PartsDataModule(L.LightningDataModule, ABC):
 
     @abstractmethod
     def load(self) -> tuple[Dataset[Batch], Dataset[Batch], Dataset[Batch] | None]:
-        """Returns the training, the validation and, where there is one, the test part."""
+        """Returns the training part, the validation part and, if there is one, the test part."""
 
     def setup(self, stage: str) -> None:
         """Loads the data, once."""
@@ -85,7 +85,7 @@ class PartsDataModule(L.LightningDataModule, ABC):
         """Returns the test part, always in the same order.
 
         Raises:
-            RuntimeError: no test part is held back.
+                RuntimeError: there is no test part.
         """
         if self.train_set is not None and self.test_set is None:
             raise RuntimeError("no samples are held back for the test: give `test_share` above 0")
@@ -95,17 +95,17 @@ class PartsDataModule(L.LightningDataModule, ABC):
         if part is None:
             raise RuntimeError("the data are not loaded yet: call setup('fit') first, as Trainer.fit does")
         collate = _collated if isinstance(part, TensorBatches) else None
-        # by keyword: Lightning builds the loader anew with a distributed sampler and its own `shuffle`
+        # as keywords, because Lightning rebuilds the loader with a distributed sampler and its own `shuffle`
         return DataLoader(
             part, batch_size=self.batch_size, shuffle=shuffle, num_workers=self.num_workers, collate_fn=collate
         )
 
 
 def shared_size(n_wanted: float, n_samples: int) -> int:
-    """Returns the multiple of 24 next to a number, at least 24 and leaving at least 24 of the samples.
+    """Returns the multiple of 24 nearest to a number; at least 24, and at least 24 samples remain.
 
     Raises:
-        ValueError: the samples are too few.
+            ValueError: there are too few samples.
     """
     n_most = n_samples // _SHARED_BY - 1
     if n_most < 1:
@@ -114,15 +114,16 @@ def shared_size(n_wanted: float, n_samples: int) -> int:
 
 
 def stratified(chosen: np.ndarray, labels: np.ndarray, n_held_back: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Divides indices in two, the second part `n_held_back` long; each has every label in proportion.
+    """Splits indices in two, the second part of length `n_held_back`; both have every label in proportion.
 
     Args:
-        chosen: the indices `(n,)`. labels: of all samples, also of those that are not chosen.
+            chosen: the indices `(n,)`.
+            labels: labels of all samples, including those that are not chosen.
     """
     rest, held_back = train_test_split(chosen, test_size=n_held_back, stratify=labels[chosen], random_state=seed)
     return rest, held_back
 
 
 def _collated(batch: Any) -> Any:
-    """Returns what `__getitems__` made: it is a batch already."""
+    """Returns the result of `__getitems__`, which is already a batch."""
     return batch

@@ -13,18 +13,20 @@ __all__ = ["TextDataModule"]
 
 
 class TextDataModule(PartsDataModule):
-    """A text, cut into samples of `context_length` symbols; the label at each place is the symbol after it.
+    """A text, cut into samples of `context_length` symbols; the label at each position is the next symbol.
 
-    A symbol is a byte of the file. Each is a label once an epoch, apart from the first one and from an incomplete
-    sample at the end. The text is divided in its own order: it begins with the training part and ends with the test.
+    A symbol is a byte of the file. Each is a label once per epoch, except the first symbol and those of an incomplete
+    sample at the end. The parts keep the order of the text: it begins with the training part and ends with the test
+    part.
 
     Args:
-        path: the file.
-        batch_size: samples a step *on each device*; in a study `trial.per_device_batch_size(global_batch)`.
-        context_length: symbols of a sample, at least 1; the model's `context_length`.
-        val_share: share of samples held back for validation, in (0, 1); their number is rounded to a multiple of 24.
-        test_share: the same for the test.
-        num_workers: loader processes; the data is in memory, so 0 is the fastest.
+            path: path of the file.
+            batch_size: samples per step *on each device*; in a study, use `trial.per_device_batch_size(global_batch)`.
+            context_length: number of symbols per sample, at least 1; the model must have the same `context_length`.
+            val_share: fraction of samples held out for validation, in (0, 1); their number is rounded to a multiple of
+                24.
+            test_share: the same for the test.
+            num_workers: number of loader processes; 0 is the fastest, because the data is in memory.
     """
 
     def __init__(

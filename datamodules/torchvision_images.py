@@ -1,4 +1,4 @@
-"""FashionMNIST and CIFAR-10, read by torchvision from its files; they are downloaded only if you say so."""
+"""FashionMNIST and CIFAR-10, read by torchvision from its files, which are downloaded only on request."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ __all__ = ["CIFAR10DataModule", "FashionMNISTDataModule", "TorchvisionDataModule
 
 
 class TorchvisionDataModule(PartsDataModule):
-    """A data set of torchvision's with a validation part taken from its training images; its test images stay whole.
+    """A torchvision data set whose validation part is taken from the training images; all test images are kept.
 
     Args:
-        root: folder of the data sets.
-        batch_size: samples a step *on each device*; in a study `trial.per_device_batch_size(global_batch)`.
-        download: whether to fetch the files if they are not there.
-        augment: whether training images are shifted by up to 4 pixels and mirrored at random.
-        val_share: share of the training images held back, in (0, 1); their number is rounded to a multiple of 24.
-        num_workers: loader processes, which decode the images.
-        seed: of the split, not of the shuffling.
+            root: folder of the data sets.
+            batch_size: samples per step *on each device*; in a study, use `trial.per_device_batch_size(global_batch)`.
+            download: whether to download the files if they are missing.
+            augment: whether to shift training images by up to 4 pixels and mirror them at random.
+            val_share: fraction of the training images held out, in (0, 1); their number is rounded to a multiple of 24.
+            num_workers: number of loader processes, which decode the images.
+            seed: seed of the split, not of the shuffling.
     """
 
     dataset: ClassVar[Any]
     side: ClassVar[int]  # pixels
-    mean: ClassVar[tuple[float, ...]]  # of each channel over the training images, pixels in [0, 1]
+    mean: ClassVar[tuple[float, ...]]  # of each channel over the training images, for pixels in [0, 1]
     std: ClassVar[tuple[float, ...]]
 
     def __init__(
@@ -49,7 +49,7 @@ class TorchvisionDataModule(PartsDataModule):
         self.root, self.download, self.augment, self.seed = Path(root), download, augment, seed
 
     def prepare_data(self) -> None:
-        """Fetches the files if that was asked for; the Trainer calls this in one process of a host only."""
+        """Downloads the files if requested; the Trainer calls this in only one process per host."""
         if self.download:
             self.dataset(self.root, download=True)
 
@@ -57,7 +57,7 @@ class TorchvisionDataModule(PartsDataModule):
         """Returns the three parts, as images of mean 0 and variance 1 over the data set.
 
         Raises:
-            FileNotFoundError: the files are not there, or not those that torchvision knows.
+                FileNotFoundError: the files are missing, or are not those that torchvision expects.
         """
         plain = self._transform()
         samples = self._read(True, plain)

@@ -1,4 +1,4 @@
-"""A tiny transformer that reads text character by character and says at each place which one comes next."""
+"""A tiny transformer that reads text character by character and predicts the next one at each position."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from models.classifier import Classifier
 
 __all__ = ["CharTransformer"]
 
-_N_SYMBOLS = 256  # a symbol is a byte of UTF-8, a character in English text: no vocabulary has to go with the weights
+_N_SYMBOLS = 256  # a symbol is a byte of UTF-8 (one character in English text), so the weights need no vocabulary
 
 
 class CharTransformer(Classifier):
-    """`depth` blocks of causal self-attention over learned embeddings of symbols and places.
+    """`depth` blocks of causal self-attention over learned embeddings of symbols and positions.
 
-    Its `val_loss` is in nats a symbol and its `val_error` the share of symbols that were not its first guess.
+    `val_loss` is in nats per symbol. `val_error` is the fraction of symbols that were not the first guess.
 
     Args:
         lr: learning rate of the first epoch.
-        width: of the embeddings; a multiple of `n_heads`.
-        depth: number of blocks, at least 1.
-        n_heads: heads of the attention, at least 1.
-        context_length: the longest text that is seen at once, in symbols; the data's `context_length`.
-        dropout: share of activations dropped in each block, in [0, 1).
-        weight_decay: of AdamW.
+            width: width of the embeddings; a multiple of `n_heads`.
+            depth: number of blocks, at least 1.
+            n_heads: number of attention heads, at least 1.
+            context_length: the longest text that the model can read at once, in symbols; use the data's
+                `context_length`.
+            dropout: fraction of activations dropped in each block, in [0, 1).
+            weight_decay: weight decay of AdamW.
     """
 
     def __init__(
@@ -48,12 +49,12 @@ class CharTransformer(Classifier):
 
 
 class _Network(nn.Module):
-    """Symbols `(n, length)` -> logits `(n, length, 256)`; those at a place depend on nothing behind it."""
+    """Symbols `(n, length)` -> logits `(n, length, 256)`; logits do not depend on the symbols after their position."""
 
     def __init__(self, width: int, depth: int, n_heads: int, context_length: int, dropout: float) -> None:
         super().__init__()
         self.symbols, self.places = nn.Embedding(_N_SYMBOLS, width), nn.Embedding(context_length, width)
-        # made one by one: `nn.TransformerEncoder` would start all blocks from copies of the same weights
+        # created one by one: in `nn.TransformerEncoder`, all blocks would start with copies of the same weights
         self.blocks = nn.ModuleList(_block(width, n_heads, dropout) for _ in range(depth))
         self.answer = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, _N_SYMBOLS))
 

@@ -1,4 +1,4 @@
-"""A multilayer perceptron on 16 x 16 digits: epochs of milliseconds, for tests and for measuring overhead."""
+"""A multilayer perceptron for 16 x 16 digits: epochs take milliseconds, for tests and for measuring overhead."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class DigitsMLP(Classifier):
 
     Args:
         lr: learning rate of the first epoch.
-        width: units of each hidden layer.
+            width: number of units of each hidden layer.
         depth: number of hidden layers, at least 1.
-        dropout: share of units dropped after each hidden layer, in [0, 1).
-        weight_decay: of AdamW.
+            dropout: fraction of units dropped after each hidden layer, in [0, 1).
+            weight_decay: weight decay of AdamW.
     """
 
     def __init__(

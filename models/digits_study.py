@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
-load_once()  # the study preloads this module: its segments find the digits in memory
+load_once()  # the study preloads this module, so its segments find the digits in memory
 
 
 def train(trial: Trial) -> None:
-    """Trains the convolutional net of a configuration on the digits."""
+    """Trains the convolutional net of a trial's configuration on the digits."""
     model = DigitsConvNet(
         lr=trial["lr"],
         width=trial["width"],

@@ -1,4 +1,4 @@
-"""Torchvision's ResNet-18 with the stem that small images need."""
+"""Torchvision's ResNet-18, with a stem for small images."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from models.classifier import Classifier
 
 __all__ = ["ResNet18"]
 
-_N_GROUPS = 32  # for the normalisation; every width of the network is a multiple
+_N_GROUPS = 32  # number of groups for the normalisation; every width of the network is a multiple of it
 
 
 class ResNet18(Classifier):
     """ResNet-18 for images of about 32 x 32 pixels, gray or RGB.
 
-    Its stem is one 3 x 3 convolution that keeps the size; the original one would shrink 32 pixels to 8 before the first
-    block. Group normalisation takes the place of batch normalisation, whose statistics would be those of a device's own
-    share of the batch.
+    Its stem is a single 3 x 3 convolution that keeps the size; the original one would shrink 32 pixels to 8 before the
+    first block. Group normalisation replaces batch normalisation, whose statistics would be those of a device's own
+    part of the batch.
 
     Args:
         lr: learning rate of the first epoch.
         n_classes: number of classes, at least 1.
-        weight_decay: of AdamW.
+            weight_decay: weight decay of AdamW.
     """
 
     def __init__(self, lr: float, n_classes: int = 10, weight_decay: float = 5e-4) -> None:
@@ -40,7 +40,7 @@ class ResNet18(Classifier):
 def _network(n_classes: int) -> nn.Module:
     net: nn.Module = resnet18(num_classes=n_classes, norm_layer=_normalisation)
     net.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
-    nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")  # as torchvision's convolutions
+    nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")  # as in torchvision's convolutions
     net.maxpool = nn.Identity()
     return net
 

@@ -1,4 +1,4 @@
-"""What every argument may be: one table that Python keywords, study files and the Hydra node go through."""
+"""The allowed values of every argument: one table for Python keywords, study files and the Hydra node."""
 
 from __future__ import annotations
 

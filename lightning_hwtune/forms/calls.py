@@ -1,10 +1,10 @@
-"""A decorator for public calls: their arguments are read through the table before the body runs.
+"""A decorator for public calls, which checks their arguments with the table before the body runs.
 
     @checked_call("Study.run")
     def run(self, train, *, max_trials=None): ...
 
-An unknown keyword is answered by the name that it has here, a missing or surplus argument by what the call takes, and
-each value that has a form arrives as plain Python.
+For an unknown keyword, the error has the name used here. For a missing or surplus argument, it has the arguments that
+the call accepts. Each value with a form is converted to plain Python.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ class _Missing:
 def checked_call(
     name: str, *, prefix: str = "", elsewhere: Mapping[str, str] | None = None
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Returns the decorator of a public call.
+    """Returns the decorator for a public call.
 
     Args:
-        name: of the call in the table and in messages. prefix: goes before the names of arguments in messages.
-        elsewhere: keywords that another call takes -> that call.
+            name: name of the call in the table and in messages.
+            prefix: text before the names of arguments in messages.
+            elsewhere: maps keywords that another call accepts to that call.
     """
     forms = FORMS.get(name, {})
 
@@ -52,7 +53,7 @@ def checked_call(
                 try:
                     return function(*args, **kwargs)
                 except TypeError:
-                    _bound(name, prefix, signature, args, kwargs, elsewhere)  # the call was wrong, or the body failed
+                    _bound(name, prefix, signature, args, kwargs, elsewhere)  # wrong arguments, or an error in the body
                     raise
 
             return direct
@@ -71,10 +72,10 @@ def checked_call(
 
 
 def checked_class(*, prefix: str | None = None) -> Callable[[C], C]:
-    """Lets the constructor of a dataclass go through the table under the name of its class.
+    """Checks the arguments of a dataclass's constructor with the table, under the name of the class.
 
     Args:
-        prefix: goes before the names of arguments in messages; None = the class and a dot.
+            prefix: text before the names of arguments in messages; None = the class and a dot.
     """
 
     def decorate(cls: C) -> C:
@@ -94,7 +95,7 @@ def _bound(
     kwargs: Mapping[str, Any],
     elsewhere: Mapping[str, str] | None,
 ) -> inspect.BoundArguments:
-    """Returns the arguments by name; Python's own error does not say what another tool's name is called here."""
+    """Returns the arguments by name. Python's own error would not contain the name used here."""
     try:
         return signature.bind(*args, **kwargs)
     except TypeError as error:

@@ -1,7 +1,7 @@
-"""Kinds of values that hold others: lists, mappings, and whatever else can be gone through once.
+"""Kinds of values that contain others: lists, mappings, and everything else that can be iterated once.
 
-A generator is read once, here, and arrives as a list. Text, mappings and sets are not lists: the letters of a text are
-not what was meant, and a set has no order that lasts.
+A generator is read here once and becomes a list. Text, mappings and sets are not accepted as lists: the letters of a
+text are not what was meant, and the order of a set is not stable.
 """
 
 from __future__ import annotations
@@ -18,23 +18,25 @@ from lightning_hwtune.forms.kinds import Form, Refused, is_python_name
 
 __all__ = ["elements", "entries", "list_of_names", "mapping", "sequence"]
 
-_MAX_NAMES = 10_000  # of one list
-_MAX_ENTRIES = 100_000  # of one mapping; one of a user's own class may have no end
+_MAX_NAMES = 10_000  # in one list
+_MAX_ENTRIES = 100_000  # in one mapping; a user-defined mapping may be endless
 _NO_LISTS = (str, bytes, bytearray, memoryview, Mapping, set, frozenset, UserString, io.IOBase, type, np.ma.MaskedArray)
 
 
 def elements(allowed: str, most: int, *, hint: str = "") -> Form:
-    """Lists, and everything else that has elements in an order: tuples, generators, arrays, series.
+    """Lists, and everything else with ordered elements: tuples, generators, arrays, series.
 
     Args:
-        most: how many elements are allowed. hint: what to do where there are more.
+            allowed: description of the allowed values, for messages.
+            most: maximum number of elements.
+            hint: advice if there are more.
     """
 
     def accept(value: Any) -> list[Any]:
         if isinstance(value, _NO_LISTS) or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
             raise Refused
         if hasattr(type(value), "ndim") and not hasattr(type(value), "tolist"):
-            raise Refused  # a data frame is gone through by its columns
+            raise Refused  # iterating over a data frame gives its columns
         array: Any = value
         found = list(itertools.islice(array.tolist() if hasattr(type(value), "ndim") else value, most + 1))
         if len(found) > most:
@@ -45,10 +47,10 @@ def elements(allowed: str, most: int, *, hint: str = "") -> Form:
 
 
 def entries(value: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Returns a mapping's entries as a dict; call it inside `reading`.
+    """Returns a mapping's entries as a dict; must be called inside `reading`.
 
     Raises:
-        OverflowError: there are too many of them, or there is no end.
+            OverflowError: there are too many entries, or the mapping is endless.
     """
     keys = list(itertools.islice(value, _MAX_ENTRIES + 1))
     if len(keys) > _MAX_ENTRIES:
@@ -68,7 +70,7 @@ def sequence(allowed: str) -> Form:
 
 
 def mapping(allowed: str, *, or_text: bool = False) -> Form:
-    """Mappings whose keys are text; with `or_text` also text."""
+    """Mappings with strings as keys; with `or_text`, text is allowed too."""
 
     def accept(value: Any) -> Any:
         if or_text and isinstance(value, str):
@@ -84,7 +86,7 @@ def mapping(allowed: str, *, or_text: bool = False) -> Form:
 
 
 def list_of_names(allowed: str) -> Form:
-    """Lists of dotted Python names; one text is not a list."""
+    """Lists of dotted Python names; a single text is not a list."""
     read = elements(allowed, _MAX_NAMES).accept
 
     def accept(value: Any) -> tuple[str, ...]:

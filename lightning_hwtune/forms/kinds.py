@@ -1,6 +1,6 @@
-"""Kinds of values: each says in words what it allows, and turns a value of it into plain Python.
+"""Kinds of values: each has a description of the allowed values, and converts such a value to plain Python.
 
-Numbers of numpy and 0-dimensional arrays or tensors count as the numbers that they hold. True and False are not
+NumPy numbers and 0-dimensional arrays or tensors count as the numbers that they contain. True and False are not
 numbers. A float without a fraction, such as 1e3, counts as an integer.
 """
 
@@ -41,27 +41,27 @@ __all__ = [
 ]
 
 LARGEST = 2**53
-"""The largest integer that an argument may be, unless its form says otherwise; floats represent all up to it."""
+"""The largest integer allowed for an argument, unless its form sets another; floats represent all up to it exactly."""
 
-_MAX_PATH_BYTES, _MAX_NAME_BYTES = 4096, 255  # Linux: of a whole path, and of each name in it
+_MAX_PATH_BYTES, _MAX_NAME_BYTES = 4096, 255  # Linux limits: for a whole path, and for each name in it
 _RATIO = re.compile(r"\d{1,15}(?:\.\d{0,20})?(?:[eE][+-]?\d{1,2})?(?:/\d{1,15})?", re.ASCII)
 
 
 class Refused(Exception):
-    """A value does not have the form; the text is a hint, or empty."""
+    """The value does not have the form; the text is a hint, or empty."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What one argument may be.
+    """The allowed values of one argument.
 
     Attributes:
-        kind: the kind of value in one or two words, for tables in the documentation.
-        allowed: the same in full, for messages: "a positive integer".
-        accept: returns the value as plain Python, or raises `Refused`.
-        hint: what to do instead, for messages.
-        names: the words that are allowed, for "did you mean".
+            kind: the kind of value in one or two words, for tables in the documentation.
+            allowed: the full description for messages, e.g. "a positive integer".
+            accept: returns the value as plain Python, or raises `Refused`.
+            hint: advice for messages.
+            names: the allowed words, for "did you mean".
     """
 
     kind: str
@@ -74,7 +74,7 @@ class Form:
         """Returns the value as plain Python.
 
         Raises:
-            ArgumentError: it does not have this form.
+                ArgumentError: the value does not have this form.
         """
         try:
             with reading(argument, value, self.allowed):
@@ -85,7 +85,7 @@ class Form:
             raise ArgumentError(argument, value, f"{self.allowed}{near}", hint=hint) from None
 
     def but(self, allowed: str, hint: str = "") -> Form:
-        """Returns the same form in other words."""
+        """Returns the same form with another description."""
         return dataclasses.replace(self, allowed=allowed, hint=hint or self.hint)
 
     @property
@@ -95,7 +95,7 @@ class Form:
 
 
 def plain(value: Any) -> Any:
-    """Returns the Python value that a scalar of numpy, or an array or tensor without dimensions, holds."""
+    """Returns the Python value of a NumPy scalar or of a 0-dimensional array or tensor; other values unchanged."""
     if isinstance(value, np.floating):
         return float(value)
     if isinstance(value, np.generic):
@@ -107,7 +107,7 @@ def plain(value: Any) -> Any:
 
 @contextlib.contextmanager
 def reading(argument: str, value: object, allowed: str) -> Iterator[None]:
-    """Turns what the value's own code raises while it is read, such as a failing `__eq__`, into an ArgumentError."""
+    """Turns errors of the value's own code while it is read, such as a failing `__eq__`, into an ArgumentError."""
     try:
         yield
     except (HwTuneError, Refused):
@@ -136,7 +136,7 @@ def integer(low: int, high: int = LARGEST) -> Form:
 
 
 def number(low: float = -math.inf, high: float = math.inf, *, above: bool = False, below: bool = False) -> Form:
-    """Finite numbers from `low` to `high`; `above` and `below` leave out that end."""
+    """Finite numbers from `low` to `high`; `above` and `below` exclude the respective end."""
     ends = [f"{'above' if above else 'at least'} {low:g}"] if low > -math.inf else []
     ends += [f"{'below' if below else 'at most'} {high:g}"] if high < math.inf else []
 
@@ -145,7 +145,7 @@ def number(low: float = -math.inf, high: float = math.inf, *, above: bool = Fals
         if isinstance(found, bool) or not isinstance(found, int | float):
             raise Refused
         try:
-            real = float(found) + 0.0  # turns -0.0 into 0.0: they are equal, but are not written alike
+            real = float(found) + 0.0  # turns -0.0 into 0.0: they are equal, but are written differently
         except OverflowError:
             raise Refused("It is beyond the range of floats.") from None
         inside = (low < real if above else low <= real) and (real < high if below else real <= high)
@@ -157,7 +157,7 @@ def number(low: float = -math.inf, high: float = math.inf, *, above: bool = Fals
 
 
 def ratio(low: Fraction, high: Fraction) -> Form:
-    """Exact ratios: numbers, or text such as "5/2"; a float means the decimals that it prints."""
+    """Exact ratios: numbers, or text such as "5/2". A float stands for the decimal number that it prints."""
 
     def accept(value: Any) -> Fraction:
         found = plain(value)
@@ -204,7 +204,7 @@ def text(allowed: str = "a text that is not empty", *, may_be_empty: bool = Fals
 
 
 def is_python_name(text: str) -> bool:
-    """Returns whether a text is a dotted Python name."""
+    """Return whether a text is a dotted Python name."""
     return all(map(str.isidentifier, text.split(".")))
 
 
@@ -222,7 +222,7 @@ def one_of(*names: str, **renamed: str) -> Form:
 
 
 def path() -> Form:
-    """Text or a path object that a file system can hold."""
+    """Text or a path object that is a valid path in a file system."""
 
     def accept(value: Any) -> str:
         if not isinstance(value, str | os.PathLike):

@@ -15,7 +15,7 @@ _SECONDS = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 8640
 _UNITS = {"": 1, "b": 1}
 _UNITS |= {f"{prefix}b": 1000**power for power, prefix in enumerate("kmgtp", 1)}
 _UNITS |= {f"{prefix}ib": 1024**power for power, prefix in enumerate("kmgtp", 1)}
-_NUMBER = r"\d{1,15}(?:\.\d{1,15})?"  # longer ones would be beyond the range of floats
+_NUMBER = r"\d{1,15}(?:\.\d{1,15})?"  # longer numbers would exceed the range of floats
 
 
 def _seconds(value: Any) -> float:
@@ -70,20 +70,20 @@ BYTES = optional(
 
 
 def parse_duration(argument: str, value: float | str | datetime.timedelta | None) -> float | None:
-    """Returns seconds: from a number of them, "90s", "10min", "8h", "1d", "1h30min", or a timedelta; None stays None.
+    """Returns seconds for a number, text such as "90s", "10min", "8h", "1d", "1h30min", or a timedelta; None for None.
 
     Raises:
-        ArgumentError: another form, or nothing above 0.
+            ArgumentError: the value has another form, or is not above 0.
     """
     seconds: float | None = DURATION.read(argument, value)
     return seconds
 
 
 def parse_bytes(value: int | str | None, argument: str = "disk_budget") -> int | None:
-    """Returns bytes: from an integer, "500MB", "20 GB", "1.5TiB" (MB = 10^6, MiB = 2^20); None stays None.
+    """Returns bytes for an integer or a text such as "500MB" or "1.5TiB" (MB = 10^6, MiB = 2^20); None for None.
 
     Raises:
-        ArgumentError: another form, or nothing above 0.
+            ArgumentError: the value has another form, or is not above 0.
     """
     n_bytes: int | None = BYTES.read(argument, value)
     return n_bytes

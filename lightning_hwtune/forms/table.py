@@ -1,6 +1,6 @@
-"""The table: public call -> argument -> what it may be.
+"""The table: public call -> argument -> allowed values.
 
-An argument that is not in the table is checked by the call itself, as are relations between arguments.
+Arguments that are not in the table are checked by the call itself, and so are relations between arguments.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from lightning_hwtune.forms.quantities import BYTES, DURATION
 __all__ = ["FORMS", "MAX_DEVICES"]
 
 MAX_DEVICES = 8192
-"""Devices, or threads of one: the most CPU cores of one host that Linux counts."""
+"""Maximum number of devices, or of threads per device: the most CPU cores that Linux counts on one host."""
 
 _EXECUTOR_METHODS = ("start", "wait", "end", "close")
-_LARGEST_INT = 2**40  # beyond it a coordinate with 53 bits no longer separates neighbours after exp and log
-_MAX_CANDIDATES = 100_000  # more take minutes per draw
-_MAX_NAME = 500  # letters; names are headings of tables and keys of files
+_LARGEST_INT = 2**40  # above it, exp and log of a coordinate with 53 bits no longer distinguish neighbours
+_MAX_CANDIDATES = 100_000  # more would take minutes per draw
+_MAX_NAME = 500  # letters; names are used as headings of tables and keys of files
 _MAX_PRICE = 1e6  # USD per device-hour
 _MAX_SIMULATED_S = 1e9  # 30 years
 
@@ -49,7 +49,7 @@ def _seen_as(names: Mapping[str, str]) -> Form:
 def _executor(value: Any) -> Any:
     if isinstance(value, str):
         if ":" in value or "." in value:
-            return value  # an import path, which is followed where the study runs
+            return value  # an import path, which is resolved when the study runs
         installed = importlib.metadata.entry_points(group="hwtune.executors")
         return one_of("local", "inline", *(entry.name for entry in installed)).accept(value)
     if not all(callable(getattr(type(value), name, None)) for name in _EXECUTOR_METHODS):
@@ -83,7 +83,7 @@ _SHARE = _SHARE.but("a share, at least 0 and below 1")
 _DEVICES = or_auto(integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}: how many, never which"))
 _DELAY = number(0, _MAX_SIMULATED_S).but("seconds, at least 0 and at most 1e9")
 _HORIZON = {name: optional(_POSITIVE) for name in ("max_epochs", "max_steps", "max_samples")}
-_ETA = ratio(Fraction(11, 10), Fraction(10**6))  # below 1.1 a study has hundreds of rungs that drop hardly anybody
+_ETA = ratio(Fraction(11, 10), Fraction(10**6))  # below 1.1 a study has hundreds of rungs that stop almost no trial
 _ETA = _ETA.but("a number from 1.1 to 1000000, e.g. 3: the best third is promoted")
 _LADDER = {**_HORIZON, "first_rung": _POSITIVE, "eta": _ETA}
 _WITHIN = text("the name of an order inside a front, such as 'hypervolume' or 'crowding'")

@@ -1,4 +1,4 @@
-"""Names that other tools use, and what they are called here."""
+"""Names from other tools, and their names here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attributes and methods of other tools, and what they are called here: data only.
+"""Attributes and methods of other tools, and their names here: data only.
 
 Optuna, Ray Tune, Keras Tuner, Ax, W&B sweeps and Syne Tune.
 """
@@ -262,4 +262,4 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("with_parameters",), "give the training function what it needs with functools.partial"),
     },
 }
-"""Object -> attribute or method -> the answer."""
+"""Object -> attribute or method -> the hint to show."""

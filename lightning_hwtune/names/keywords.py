@@ -1,4 +1,4 @@
-"""Keywords of other tools, and what they are called here: data only, read by `unknown`.
+"""Keywords of other tools, and their names here: data only, read by `unknown`.
 
 Optuna, Ray Tune, Keras Tuner, Ax, W&B sweeps and Syne Tune.
 """
@@ -25,7 +25,7 @@ _START_UP = "the share of random draws is `random`, and the model begins with `m
 _NO_CALLBACKS = "there are no study callbacks: read study.events() or study.trials() after the run"
 
 KEYWORDS: Mapping[str, str] = {
-    # how long, how many at a time
+    # limits and concurrency
     **dict.fromkeys(("n_trials", "num_samples", "num_trials", "n_iter"), _TRIALS),
     **dict.fromkeys(("timeout", "time_budget_s", "max_time_s", "time_limit"), _TIME),
     **dict.fromkeys(("n_jobs", "workers", "n_workers", "num_workers", "max_concurrent_trials"), _PARALLEL),
@@ -102,7 +102,7 @@ KEYWORDS: Mapping[str, str] = {
     "num_gpus": "here it is called `devices`: Pool('gpu', devices=4)",
     "num_cpus": "here it is called `devices`: Pool('cpu', devices=4)",
     "cpus": "here it is called `devices`: Pool('cpu', devices=4)",
-    # what is told
+    # arguments of `tell`
     "values": "values are not passed to tell: the training logs them, or calls trial.report(1, val_loss=0.5)",
     "value": "values are not passed to tell: the training logs them, or calls trial.report(1, val_loss=0.5)",
     "state": "the state follows from what happened; an error is passed as study.tell(trial, error=...)",
@@ -139,7 +139,7 @@ KEYWORDS: Mapping[str, str] = {
     "constant_liar": "concurrent draws are always kept apart",
     "scramble": "points are always scrambled, by the study's seed",
 }
-"""Keyword -> the answer in Python. A name that a call knows itself is never looked up."""
+"""Keyword -> hint as Python code. A name that is an argument of the call is never looked up."""
 
 _FILE_POOL = "concurrency follows from the pool: `pool: {devices: 4}`; `max_parallel` limits it"
 _FILE_OBJECTIVES = "objectives carry their direction: `objectives: [{metric: val_loss, mode: min}, train_s]`"

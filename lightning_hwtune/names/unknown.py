@@ -1,4 +1,4 @@
-"""Unknown names: every way in answers a habit of another tool, or a slip, in the same words."""
+"""Unknown names: all interfaces give the same hints for names from other tools and for misspellings."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ __all__ = ["refuse_unknown", "refuse_unknown_keys", "unknown_attribute"]
 def refuse_unknown(
     where: str, given: Iterable[str], known: Iterable[str] = (), elsewhere: Mapping[str, str] | None = None
 ) -> None:
-    """Does nothing if `given` is empty; otherwise says what the first name is called here.
+    """Raises an error if `given` is not empty; the message says what the first name is called here.
 
     Args:
-        elsewhere: names that are known in another place -> where.
+            where: the call, for the message.
+            given: the unknown names.
+            known: names that the call accepts.
+            elsewhere: maps names that another call accepts to that call.
 
     Raises:
-        RenamedArgumentError: what it is called here; for a name that nobody knows, all known ones and the nearest.
+            RenamedArgumentError: the message has the name used here or, for a completely unknown name, all accepted
+                names and the nearest one.
     """
     known = list(known)
     for name in given:
@@ -33,11 +37,11 @@ def refuse_unknown(
 
 
 def refuse_unknown_keys(where: str, given: Mapping[str, object], known: Iterable[str]) -> None:
-    """The same for the keys of a study file; `where` goes before the key's name, e.g. "pool.".
+    """Does the same for the keys of a study file. `where` is put before the name of the key, e.g. "pool.".
 
     Raises:
-        RenamedArgumentError: it is a name of another tool.
-        ArgumentError: nobody knows it; the nearest known name is suggested.
+            RenamedArgumentError: the key is a name from another tool.
+            ArgumentError: the key is completely unknown; the message suggests the nearest known name.
     """
     known = list(known)
     for name, value in given.items():
@@ -52,10 +56,11 @@ def refuse_unknown_keys(where: str, given: Mapping[str, object], known: Iterable
 
 
 def unknown_attribute(owner: str, name: str, known: Iterable[str]) -> AttributeError:
-    """Returns the error for an attribute that does not exist; private names, which Python itself asks for, get none.
+    """Returns the error for an attribute that does not exist. Private names get no hint, since Python looks them up.
 
     Args:
-        owner: class or module, as in the table. known: its public attributes.
+            owner: class or module, as in the table.
+            known: its public attributes.
     """
     if name.startswith("_"):
         return AttributeError(f"{owner} has no attribute {name!r}", name=name)
