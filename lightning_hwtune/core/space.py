@@ -1,12 +1,12 @@
-"""The search space: named parameters, what may be drawn from them, and their places in the unit cube.
+"""The search space: named parameters, what can be drawn from them, and their coordinates in the unit cube.
 
-A configuration is a plain dict with a value for every parameter, in the space's order. The space also holds the rule
-that a global batch size must divide by the number of devices: such a combination is drawn again, refused by `validate`
-and left out of grids. The rule concerns every parameter called `batch_size` (or `something.batch_size`) once there is a
-`NumDevices`; `constrained` names another parameter, or lifts the rule.
+A configuration is a plain dict with a value for every parameter, in the space's order. The space also has the rule that
+a global batch size must be divisible by the number of devices. A combination that breaks it is redrawn by `sample`,
+refused by `validate`, and left out of grids. If there is a `NumDevices`, the rule applies to every parameter called
+`batch_size` (or `something.batch_size`). `constrained` names another parameter, or lifts the rule.
 
-Two spaces are equal if they have the same parameters in the same order under the same rule. Order counts: the n-th
-draw gives its shares to the parameters by place.
+Two spaces are equal if they have the same parameters in the same order under the same rule. The order matters because
+each draw assigns its shares to the parameters by position.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from lightning_hwtune.forms import FORMS, checked_call, elements, entries, one_o
 __all__ = ["MAX_COMBINATIONS", "Choice", "Float", "Int", "NumDevices", "Parameter", "SearchSpace"]
 
 MAX_COMBINATIONS = 1_000_000
-"""The largest product that is ever listed: its arrays take some ten megabytes."""
+"""The largest product that is ever listed; its arrays take some ten megabytes."""
 
 _CONFIGS = elements("a list of configurations", MAX_COMBINATIONS)
 
 
 @final
 class SearchSpace(Mapping[str, Parameter]):
-    """Named parameters; reads like a mapping from name to parameter.
+    """Named parameters. A space is a mapping from name to parameter.
 
     Args:
-        params: name -> parameter; dotted names such as "model.optimizer.lr" are allowed here.
+        params: name -> parameter; names with dots, such as "model.optimizer.lr", are allowed here.
         named: further parameters as keywords.
 
     Raises:
-        ArgumentError: no parameter at all, a name given twice, a value that is no parameter, two `NumDevices`.
+        ArgumentError: no parameter at all, a name given twice, a value that is not a parameter, two `NumDevices`.
     """
 
     __slots__ = ("_devices_key", "_dividing", "_params", "_rule")
@@ -71,7 +71,7 @@ class SearchSpace(Mapping[str, Parameter]):
         self._devices_key = devices[0] if devices else None
         batch_sizes = tuple(name for name in self._params if name.rpartition(".")[2] == "batch_size")
         self._rule = BatchRule(devices[0], batch_sizes) if devices and batch_sizes else None
-        # found when first needed: `constrained(None)` must be possible on a space in which nothing divides
+        # computed when first needed, because `constrained(None)` must work on a space in which nothing divides
         self._dividing: tuple[int, float] | None = None
 
     def __getitem__(self, name: str) -> Parameter:
@@ -94,36 +94,36 @@ class SearchSpace(Mapping[str, Parameter]):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The parameters' names, in order."""
+        """The names of the parameters, in order."""
         return tuple(self._params)
 
     @property
     def n_dims(self) -> int:
-        """Coordinates of a configuration in the unit cube; an unordered choice has one for each option."""
+        """The number of coordinates of a configuration in the unit cube; an unordered choice has one per option."""
         return sum(parameter.n_dims for parameter in self._params.values())
 
     @property
     def devices_key(self) -> str | None:
-        """Name of the `NumDevices` parameter, None if there is none."""
+        """The name of the `NumDevices` parameter; None if there is none."""
         return self._devices_key
 
     @property
     def device_counts(self) -> tuple[int, ...]:
-        """The device counts that occur, ascending; empty without a `NumDevices`."""
+        """The possible device counts, ascending; empty without a `NumDevices`."""
         parameter = self._params[self._devices_key] if self._devices_key is not None else None
         return parameter.counts if isinstance(parameter, NumDevices) else ()
 
     @property
     def batch_size_keys(self) -> tuple[str, ...]:
-        """Names of the parameters that must divide by the number of devices; empty if the rule does not apply."""
+        """Names of the parameters that must be divisible by the device count; empty if the rule does not apply."""
         return self._rule.keys if self._rule else ()
 
     @property
     def size(self) -> int | None:
-        """How many configurations there are, None if a `Float` makes them uncountable.
+        """The number of configurations; None if a `Float` makes them uncountable.
 
         Raises:
-            ArgumentError: no batch size divides by any device count.
+            ArgumentError: no batch size is divisible by any device count.
         """
         tied = {self._rule.devices_key, *self._rule.keys} if self._rule else set()
         counts = [parameter.n_values for name, parameter in self._params.items() if name not in tied]
@@ -133,18 +133,18 @@ class SearchSpace(Mapping[str, Parameter]):
 
     @property
     def rejected_share(self) -> float:
-        """Share of draws that are repeated because a batch size does not divide by the number of devices; exact.
+        """The exact share of draws that are repeated because a batch size is not divisible by the number of devices.
 
         Raises:
-            ArgumentError: no batch size divides by any device count.
+            ArgumentError: no batch size is divisible by any device count.
         """
         return 1.0 - self._find_dividing()[1]
 
     def constrained(self, batch_size_key: str | None) -> SearchSpace:
-        """Returns the space under the rule that this parameter divides by the number of devices; None lifts the rule.
+        """Returns the space with the rule that this parameter is divisible by the device count; None lifts the rule.
 
         Raises:
-            ArgumentError: no such parameter, or none of its values divides.
+            ArgumentError: there is no such parameter, or none of its values is divisible.
         """
         if batch_size_key is not None:
             batch_size_key = one_of(*self._params).read("batch_size_key", batch_size_key)
@@ -155,7 +155,7 @@ class SearchSpace(Mapping[str, Parameter]):
         return other
 
     def allows(self, config: Mapping[str, Any]) -> bool:
-        """Returns whether every batch size of a configuration, one with all names, divides by its number of devices."""
+        """Returns whether every batch size of a complete configuration is divisible by its number of devices."""
         if not isinstance(config, Mapping):
             raise ArgumentError("config", config, f"a mapping with {', '.join(self._params)}")
         if self._rule is None:
@@ -164,12 +164,12 @@ class SearchSpace(Mapping[str, Parameter]):
             return self._rule.allows(config)
 
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
-        """Returns a configuration drawn at random; the values are plain Python.
+        """Returns a configuration drawn at random. Its values are plain Python objects.
 
         Raises:
-            ArgumentError: no batch size divides by any device count.
+            ArgumentError: no batch size is divisible by any device count.
         """
-        self._find_dividing()  # raises rather than draw for ever
+        self._find_dividing()  # raises instead of drawing forever
         if not isinstance(rng, np.random.Generator):
             raise ArgumentError("rng", rng, "a numpy.random.Generator such as numpy.random.default_rng(0)")
         while True:
@@ -180,10 +180,10 @@ class SearchSpace(Mapping[str, Parameter]):
                 return config
 
     def encode(self, config: Mapping[str, Any]) -> npt.NDArray[np.float64]:
-        """Returns a valid configuration's point of the unit cube, shape `(n_dims,)`.
+        """Returns the point of a valid configuration in the unit cube, shape `(n_dims,)`.
 
-        Numbers and ordered choices take one coordinate each, an unordered choice one for each option (1 for the
-        option taken, 0 for the others).
+        Numbers and ordered choices have one coordinate each. An unordered choice has one per option: 1 for the chosen
+        option, 0 for the others.
         """
         valid = self.validate(config)
         return np.array([cell for name, parameter in self._params.items() for cell in parameter.encode(valid[name])])
@@ -194,12 +194,12 @@ class SearchSpace(Mapping[str, Parameter]):
         return np.array([self.encode(config) for config in listed]).reshape(-1, self.n_dims)
 
     def decode(self, vector: npt.ArrayLike) -> dict[str, Any]:
-        """Returns the configuration nearest to a point, shape `(n_dims,)`; coordinates beyond [0, 1] count as the ends.
+        """Returns the configuration nearest to a point, shape `(n_dims,)`; coordinates are clipped to [0, 1].
 
-        It may break the batch rule: ask `allows`.
+        It may break the batch rule; see `allows`.
 
         Raises:
-            ArgumentError: another shape, or a coordinate that is NaN.
+            ArgumentError: the shape is wrong, or a coordinate is NaN.
         """
         allowed = f"{self.n_dims} numbers from 0 to 1"
         with reading("vector", vector, allowed):
@@ -217,7 +217,7 @@ class SearchSpace(Mapping[str, Parameter]):
 
         Raises:
             ArgumentError: an unknown or missing name, a value that its parameter does not have, or a batch size that
-                does not divide by the number of devices.
+                is not divisible by the number of devices.
         """
         allowed = f"a mapping with {', '.join(self._params)}"
         if not isinstance(config, Mapping):
@@ -240,10 +240,10 @@ class SearchSpace(Mapping[str, Parameter]):
         return checked
 
     def grid(self, points_per_float: int = 5) -> Combinations:
-        """Returns every combination of all values, and of `points_per_float` evenly spread ones of each `Float`.
+        """Returns every combination of all values; each `Float` has `points_per_float` evenly spaced ones.
 
         Raises:
-            ArgumentError: more than a million of them, or no batch size divides.
+            ArgumentError: there are more than a million combinations, or no batch size is divisible.
         """
         points_per_float = FORMS["Grid"]["points_per_float"].read("points_per_float", points_per_float)
         sizes = {name: parameter.n_values or points_per_float for name, parameter in self._params.items()}
@@ -267,9 +267,9 @@ class SearchSpace(Mapping[str, Parameter]):
         return grid.where(self._rule.mask(grid, self._params))
 
     def probabilities(self, grid: Combinations) -> npt.NDArray[np.float64]:
-        """Returns how likely each combination is to be drawn, up to a common factor, shape `(len(grid),)`.
+        """Returns the probability of drawing each combination, up to a common factor, shape `(len(grid),)`.
 
-        The values of a `Float` count as equally likely.
+        The values of a `Float` are treated as equally likely.
         """
         if not isinstance(grid, Combinations):
             raise ArgumentError("grid", grid, "what `grid` returns")
@@ -280,7 +280,7 @@ class SearchSpace(Mapping[str, Parameter]):
         return product
 
     def differences(self, other: SearchSpace) -> dict[str, tuple[object, object]]:
-        """Returns what differs: parameter name -> (here, in `other`); empty if the spaces are equal."""
+        """Returns the differences: parameter name -> (here, in `other`); empty if the spaces are equal."""
         if not isinstance(other, SearchSpace):
             raise ArgumentError("other", other, "a SearchSpace")
         names = [*self, *(name for name in other if name not in self)]
@@ -296,16 +296,16 @@ class SearchSpace(Mapping[str, Parameter]):
         return found
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Returns the form of study files: name -> parameter. A rule set by `constrained` is not part of it."""
+        """Returns the form used in study files: name -> parameter. A rule set by `constrained` is not part of it."""
         return {name: parameter.to_dict() for name, parameter in self._params.items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> SearchSpace:
-        """Returns the space that `to_dict`, or a study file, describes.
+        """Returns the space that `to_dict` or a study file describes.
 
         Raises:
             ArgumentError: see `parameter_from_dict`.
-            RenamedArgumentError: another tool's name for a kind or key.
+            RenamedArgumentError: a kind or key has another tool's name.
         """
         if not isinstance(data, Mapping):
             raise ArgumentError("space", data, "a mapping from name to parameter")
@@ -315,7 +315,7 @@ class SearchSpace(Mapping[str, Parameter]):
         return tuple(self._params.items()), self._rule
 
     def _find_dividing(self) -> tuple[int, float]:
-        """How many combinations of batch sizes and devices the rule leaves, and their share of all draws."""
+        """Returns how many combinations of batch sizes and devices satisfy the rule, and their share of all draws."""
         if self._dividing is None:
             self._dividing = (1, 1.0) if self._rule is None else self._rule.dividing(self._params)
         return self._dividing

@@ -1,7 +1,7 @@
-"""What a study is: everything that is settled before its first trial and written into its log.
+"""The specification of a study: everything that is fixed before its first trial and written to its log.
 
-`StudySpec` checks that the parts fit each other (a `Cost` needs a price, a device count must not exceed the pool) and
-tells which settings a stored study may not change.
+`StudySpec` checks that the parts match (a `Cost` needs a price, a device count must not exceed the pool). It also finds
+the settings that a stored study does not allow to change.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _MOST_FINISHERS = 4
 @final
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on the whole study, over all its sessions; None = no bound.
+    """Bounds on the whole study, over all its sessions; None for no bound.
 
     Attributes:
-        max_trials: trials in all.
-        max_time_s: seconds during which some process drove the study.
-        max_cost_usd: what the ledger bills, start-ups and lost work included.
-        max_parallel: segments at one time; None = as many as the pool carries.
-        finishers: fully trained trials that the study should end with, so that its front offers a choice; "auto"
-            depends on the study, see `resolved`.
+        max_trials: the total number of trials.
+        max_time_s: seconds during which some process runs the study.
+        max_cost_usd: the total bill, including start-ups and lost work.
+        max_parallel: the number of segments at the same time; None for as many as the pool has room for.
+        finishers: the number of fully trained trials that the study should end with, so that its front offers a choice;
+            "auto" depends on the study, see `resolved`.
     """
 
     max_trials: int | None = None
@@ -54,10 +54,10 @@ class Limits:
             object.__setattr__(self, field, FORMS["Study.run"][argument].read(argument, getattr(self, field)))
 
     def resolved(self, spec: StudySpec) -> Self:
-        """Returns these limits with a number of finishers.
+        """Returns these limits with an integer number of finishers.
 
-        "auto" is one for a single objective, whose front has one member; for several objectives it is the number of
-        trials that a rung promotes (trials / eta, rounded up), at most four.
+        "auto" is one for a single objective, because its front has one member. For several objectives it is the number
+        of trials that a rung promotes (trials / eta, rounded up), but at most four.
         """
         if self.finishers != AUTO:
             return self
@@ -67,7 +67,7 @@ class Limits:
 
     @property
     def n_finishers(self) -> int:
-        """The number of finishers of resolved limits."""
+        """The number of finishers; the limits must be resolved."""
         if not isinstance(self.finishers, int):
             raise ValueError("these limits are not resolved yet")
         return self.finishers
@@ -86,10 +86,10 @@ class Limits:
 @final
 @dataclass(frozen=True, slots=True)
 class StudySpec:
-    """A study's settled parts. `pool` must be resolved (a number of devices).
+    """The fixed parts of a study. `pool` must be resolved (its devices are a number).
 
     Raises:
-        ArgumentError: the parts do not fit each other.
+        ArgumentError: the parts do not match.
     """
 
     name: str
@@ -108,7 +108,7 @@ class StudySpec:
             object.__setattr__(self, name, FORMS["Study"][name].read(name, getattr(self, name)))
         self.searcher.check(self.space)
         self.searcher.check_objectives(self.objectives)
-        self.race()  # refuses an order that names no objective
+        self.race()  # refuses an order whose objective does not exist
         self._check_hardware()
 
     def _check_hardware(self) -> None:
@@ -139,17 +139,17 @@ class StudySpec:
             )
 
     def check_rebuilds(self) -> None:
-        """Refuses parts of a user's own that no other process could rebuild from the log.
+        """Refuses user-defined parts that another process could not rebuild from the log.
 
         Raises:
-            ArgumentError: which one, why, and what to do.
+            ArgumentError: a part cannot be rebuilt; the message says which, why, and what to do.
         """
         SCHEDULER_REGISTRY.check(self.scheduler)
         SEARCHER_REGISTRY.check(self.searcher)
 
     @property
     def allocation(self) -> AllocationPolicy:
-        """How many devices trials get."""
+        """The policy that chooses the devices of each trial."""
         return allocation_for(self.space)
 
     def to_dict(self) -> dict[str, Any]:
@@ -173,7 +173,7 @@ class StudySpec:
         """Returns the spec that `to_dict` described.
 
         Raises:
-            StorageError: it is damaged, or a newer version wrote it.
+            StorageError: the data is damaged, or a newer version wrote it.
         """
         try:
             return cls(
@@ -198,15 +198,15 @@ class StudySpec:
             raise StorageError(f"the study's settings cannot be read: {why} ({error})") from error
 
     def race(self) -> Race:
-        """Returns the race of this study with empty rungs; it keeps front members where the searcher wants it."""
+        """Returns the race of this study with empty rungs; it keeps front members if the searcher requires it."""
         chosen = self.scheduler.keeping_front() if self.searcher.keeps_front else self.scheduler
         return chosen.start(self.objectives)
 
     def differences(self, given: StudySpec) -> dict[str, tuple[object, object]]:
-        """Returns what `given` changes that a stored study may not change: setting -> (stored, given)."""
+        """Returns the settings in `given` that a stored study does not allow to change: setting -> (stored, given)."""
         mine, theirs = self.to_dict(), given.to_dict()
         found = {f"space.{key}": pair for key, pair in self.space.differences(given.space).items()}
-        if self.searcher.keeps_front:  # keeps the front in any case, and older logs say so here
+        if self.searcher.keeps_front:  # the front is kept in any case, and older logs have the setting here
             mine["scheduler"] = SCHEDULER_REGISTRY.stored(self.scheduler.keeping_front())
             theirs["scheduler"] = SCHEDULER_REGISTRY.stored(given.scheduler.keeping_front())
         found |= _differing("scheduler", mine["scheduler"], theirs["scheduler"])
@@ -219,7 +219,7 @@ class StudySpec:
 
 
 def _stored_space(data: Mapping[str, Any]) -> SearchSpace:
-    """Returns the space under the rule that was in force; older logs tell of the rule by `batch` alone."""
+    """Returns the space with the rule that was in force; in older logs, only `batch` says which it was."""
     space = SearchSpace.from_dict(data["space"])
     keys = tuple(data.get("global_batch_sizes", space.batch_size_keys if data["batch"] == "global" else ()))
     return space if keys == space.batch_size_keys else space.constrained(keys[0] if keys else None)

@@ -1,7 +1,7 @@
-"""A study's state: a fold over the events of its log, and the plain questions that everybody may ask of it.
+"""A study's state: a fold over the events of its log, with simple questions about it.
 
-`StudyState.apply` is the only place where state changes. It applies facts and decides nothing, so replaying a log gives
-the state that its writer had, whatever the code that decided has become since.
+`StudyState.apply` is the only function that changes the state. It applies facts and decides nothing. So replaying a log
+gives the state that its writer had, even if the code that decides has changed since.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ __all__ = ["Segment", "StudyState"]
 
 @dataclass(slots=True)
 class Segment:
-    """One uninterrupted training on one allocation, as the log tells it.
+    """One uninterrupted training on one allocation, as recorded in the log.
 
     Attributes:
-        resource: where it began; `reached` the highest resource it reported.
+        resource: where it began. reached: the highest resource that it reported.
         started_clock_s: the study's own clock at its start (`core.study_clock`).
-        epoch_s: seconds that one unit of resource takes; report_s: those from one report to the next.
-        reported_at: time of its newest report, or of its start; train_s: the trial's training seconds up to there.
-        base_train_s, base_device_s: useful work before it, from the checkpoint it began from.
-        has_ended_itself: its newest checkpoint is where the user's own rule ended the training.
+        epoch_s: seconds per unit of resource. report_s: seconds from one report to the next.
+        reported_at: time of its newest report, or of its start. train_s: the trial's training seconds up to then.
+        base_train_s, base_device_s: useful work before it, up to the checkpoint it began from.
+        has_ended_itself: whether its newest checkpoint is where the training ended by its own rule.
         ended_at: None while it runs. outcome, wall_s: see `events.SegmentEnded`; wall_s is 0 while it runs.
     """
 
@@ -66,31 +66,32 @@ class Segment:
 
     @property
     def num_devices(self) -> int:
-        """How many devices it holds."""
+        """The number of its devices."""
         return self.allocation.devices
 
     @property
     def epochs(self) -> int:
-        """Resource it trained, counting only what it reported."""
+        """The resource that it trained, counting only what it reported."""
         return max(self.reached - self.resource, 0)
 
 
 @final
 class StudyState:
-    """What the log of one study says.
+    """The content of one study's log.
 
     Attributes:
-        trials: by trial id. segments: in order of their start; running: those that have not ended, by trial id.
-        waiting: trials that are cleared to train on but are in no segment.
+        trials: by trial id. segments: in order of their start. running: those that have not ended, by trial id.
+        waiting: trials that may continue but have no segment.
         reserved: the candidate for which devices are drained; None if there is none.
-        enqueued: configurations of the user's that no trial has yet. next_draw: the searcher's position;
-            skipped: draws below it that were overtaken and are still to come.
+        enqueued: the user's configurations that have no trial yet. next_draw: the number of the searcher's next draw.
+        skipped: draws before it that were overtaken and are still to come.
         notes: in the order of the log. topics: of the notes about the whole study, see `events.Noted`.
-        limits: of the newest session. closed: how the newest session ended; None while it is open or was killed.
-        race: its rungs. full: trials at their end with finite losses, by id.
-        slowest_s: the most seconds that one unit of resource took so far; slowest_report_s: that one report took.
-        study_id: what names the study for good; "" for one of 0.1.0. session: the newest; None before the first.
-        clock: how long the study was driven.
+        limits: of the newest session. closed: how the newest session ended; None while it is open or if it was killed.
+        race: the study's rungs. full: ids of the trials that are fully trained, with finite losses.
+        slowest_s: the most seconds that one unit of resource has taken so far. slowest_report_s: those of one report.
+        study_id: the permanent id of the study; "" for one of version 0.1.0. session: the number of the newest session;
+            None before the first.
+        clock: how long the study has been running.
     """
 
     def __init__(self, spec: StudySpec) -> None:
@@ -119,20 +120,20 @@ class StudyState:
 
     @property
     def n_full(self) -> int:
-        """How many trials are fully trained."""
+        """The number of fully trained trials."""
         return len(self.full)
 
     @property
     def last_at(self) -> float:
-        """Latest time of an event of the newest session, by that session's clock."""
+        """The latest time of an event of the newest session, by that session's clock."""
         return self.clock.last_at
 
     def session_s(self, now: float) -> float:
-        """Seconds since the present session began; 0 if none is open."""
+        """Seconds since the current session began; 0 if none is open."""
         return self.clock.session_s(now)
 
     def wall_s(self, now: float) -> float:
-        """Seconds during which some process drove the study, up to now."""
+        """Seconds during which some process ran the study, up to now."""
         return self.clock.driven_s(now)
 
     def segment_s(self, segment: Segment, now: float) -> float:
@@ -141,17 +142,17 @@ class StudyState:
         return running_s if segment.ended_at is None else segment.wall_s
 
     def billed_usd(self, now: float) -> float:
-        """The ledger: what ended segments were billed, and what the running ones have run up."""
+        """The total bill: what ended segments were charged, and what the running ones have cost so far."""
         running = sum(self.segment_s(segment, now) * segment.num_devices for segment in self.running.values())
         return self._billed_usd + usd_of(self.spec.pool, running)
 
     def committed_s(self, now: float) -> float:
-        """Device-seconds that the running segments still need until each can be paused at its next report."""
+        """Device-seconds that the running segments still need until each can be paused, at its next report."""
         left = ((s.report_s - (now - s.reported_at)) * s.num_devices for s in self.running.values())
         return sum(seconds for seconds in left if seconds > 0)
 
     def drain_s(self, n_devices: int, now: float) -> float:
-        """Seconds until the running segments have freed so many devices, if each trains to its present target."""
+        """Seconds until the running segments have freed `n_devices`, if each trains to its current target."""
         left = sorted(
             (max((self.trials[i].target - s.reached) * s.epoch_s - (now - s.reported_at), 0.0), s.num_devices)
             for i, s in self.running.items()
@@ -163,25 +164,25 @@ class StudyState:
         return 0.0
 
     def known_checkpoints(self) -> set[str]:
-        """Returns the relative paths of all checkpoints that the log vouches for."""
+        """Returns the relative paths of all checkpoints that the log has as valid."""
         return {checkpoint.path for trial in self.trials for checkpoint in trial.checkpoints}
 
     def knows(self, config: Mapping[str, Any]) -> bool:
-        """Tells whether a configuration waits already or has a trial that did not fail: it need not be enqueued."""
+        """Returns whether a configuration is enqueued or has a trial that did not fail, so need not be enqueued."""
         tried = (trial.config for trial in self.trials if trial.state is not TrialState.FAILED)
         key = config_key(config)  # True and 1 are equal in Python, but not the same option
         return any(config_key(other) == key for other in (*self.enqueued, *tried))
 
     def is_over(self, segment: Segment) -> bool:
-        """Return whether a rung has paused or stopped a running segment, so that its trial must not train on in it.
+        """Returns whether a rung has paused or stopped a running segment, so that it must not train any further.
 
-        A limit pauses a trial that is cleared to train on: no rung has decided against it.
+        This does not include a pause by a limit, because no rung has decided against the trial.
         """
         reached, target = segment.reached, self.trials[segment.trial_id].target
         return segment.verdict != "continue" and target <= reached < self.race.max_resource
 
     def apply(self, event: ev.Event) -> None:
-        """Takes one fact into the state. The only writer of state."""
+        """Applies one fact. This is the only function that changes the state."""
         if isinstance(event, ev.SessionOpened):
             self.clock.opened(event.at)
         else:
@@ -189,7 +190,7 @@ class StudyState:
         _FOLD[type(event)](self, event)
 
     def _study_created(self, event: ev.StudyCreated) -> None:
-        self.study_id = event.study_id  # the spec was given
+        self.study_id = event.study_id  # the spec is already known
 
     def _session_opened(self, event: ev.SessionOpened) -> None:
         self.closed, self.session = None, event
@@ -231,7 +232,7 @@ class StudyState:
         self.reserved = None if event.allocation is None else Reservation(**fields)
 
     def _served(self, trial_id: int | None, draw: int | None) -> None:
-        """The candidate for which devices were drained begins: the reservation ends."""
+        """Ends the reservation if its candidate, for which devices were drained, begins."""
         reserved = self.reserved
         if reserved is not None and (reserved.trial_id, reserved.draw) == (trial_id, draw):
             self.reserved = None
@@ -242,7 +243,7 @@ class StudyState:
         trial.move(TrialState.RUNNING)
         self.clock.began_segment()
         trial.segment, trial.target, trial.allocation = event.segment, event.target, event.allocation
-        if trial.best_of:  # a best value that was lost with its training is no value of this trial
+        if trial.best_of:  # a best value whose training was lost does not count for the trial
             trial.measurements = [m for m in trial.measurements if m.resource <= event.resource]
             if trial.best_checkpoint is not None and trial.best_checkpoint.resource > event.resource:
                 trial.best_checkpoint = None
@@ -273,7 +274,7 @@ class StudyState:
     def _reported(self, event: ev.Reported) -> None:
         trial, segment = self.trials[event.trial_id], self.running[event.trial_id]
         if segment.verdict == "pause" and self.is_over(segment):
-            # only old logs have reports after a pause: such a trial has left the rung where it was to wait
+            # only old logs have reports after a pause; such a trial has left the rung in which it had to wait
             self.race.promoted(trial.trial_id, trial.bracket, max(trial.decided))
         measurement = Measurement(event.resource, event.values, event.train_s, event.device_s)
         _insert(trial.measurements, measurement)
@@ -284,7 +285,7 @@ class StudyState:
         self.slowest_report_s = max(self.slowest_report_s, segment.report_s)
         trial.target = event.target
         loss = self.spec.objectives.loss(measurement.values)
-        if event.rule == "not-finite":  # the values may be the best so far, of a training that has diverged since
+        if event.rule == "not-finite":  # the values may be the best so far of a training that has since diverged
             loss, trial.has_diverged = np.full_like(loss, np.nan), True
         if event.level is not None:
             kind = "continue" if event.target > event.level else event.verdict
@@ -339,7 +340,7 @@ class StudyState:
             self.n_failed += 1
 
     def _stand_higher(self, trial: TrialRecord) -> None:
-        """A trial that ended early of its own accord stands at the higher rungs with its last values."""
+        """Ranks a trial that ended early by itself at the higher rungs, with its last values."""
         last = trial.last
         if last is None:
             return
@@ -356,7 +357,7 @@ class StudyState:
 
 
 def _insert(measurements: list[Measurement], new: Measurement) -> None:
-    """Keeps the list ascending in resource; work done again after a loss replaces what it repeats."""
+    """Inserts a measurement in ascending order of resource; repeated work replaces the earlier measurements."""
     if not measurements or measurements[-1].resource < new.resource:
         measurements.append(new)
         return

@@ -1,7 +1,8 @@
-"""Older forms of events, brought up to the present one.
+"""Conversion of older forms of events to the current one.
 
-Each event says its form, a number from 1 that grows when its fields change; an event without one has form 1. A function
-here takes the fields of one form to the next. Logs are never rewritten: they are brought up whenever they are read.
+Each event has the number of its form, from 1, which is increased when the event's fields change. An event without a
+number has form 1. Each function here converts the fields of one form to the next. Logs are never rewritten: their
+events are converted whenever they are read.
 
 Form 1 is that of release 0.1.0.
 """
@@ -19,19 +20,19 @@ Fields = dict[str, Any]
 
 
 def upcast(kind: str, form: int, fields: Fields) -> Fields:
-    """Returns the fields of an event of this kind in its present form."""
+    """Returns the fields of an event of this kind, converted to the current form."""
     for step in _STEPS.get(kind, ())[form - 1 :]:
         fields = step(dict(fields))
     return fields
 
 
 def form_of(kind: str) -> int:
-    """Returns the number of the present form of an event's kind."""
+    """Returns the number of the current form of a kind of event."""
     return 1 + len(_STEPS.get(kind, ()))
 
 
 def _devices_to_allocation(old: str, new: str, default: int | None = None) -> Callable[[Fields], Fields]:
-    """Returns the step from a number of devices to an allocation on this host."""
+    """Returns the conversion of a number of devices to an allocation on this host."""
 
     def step(fields: Fields) -> Fields:
         count = fields.pop(old, default)
@@ -47,9 +48,9 @@ def _ended(fields: Fields) -> Fields:
 
 
 _STEPS: Mapping[str, tuple[Callable[[Fields], Fields], ...]] = {
-    # 0.1.0 asked the policy again whenever it read the log; 0 devices: those that the configuration says
+    # 0.1.0 asked the policy again on each reading of the log; 0 devices mean the count in the configuration
     "TrialCreated": (_devices_to_allocation("num_devices", "allocation", 0),),
     "SegmentStarted": (_devices_to_allocation("num_devices", "allocation"),),
     "SegmentEnded": (_ended,),
 }
-"""Event -> the steps from form 1 to 2, from 2 to 3, and so on."""
+"""Event -> the conversions from form 1 to 2, from 2 to 3, and so on."""

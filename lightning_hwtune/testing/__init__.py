@@ -1,4 +1,4 @@
-"""Contract suites for schedulers and searchers: what ours keep to, and what those of third parties must keep to.
+"""Contract suites for schedulers and searchers, for those of this package and of third parties.
 
     from lightning_hwtune.testing import check_scheduler, check_searcher
 
@@ -6,7 +6,7 @@
         check_scheduler(MyScheduler(max_epochs=27))
 
 Each check is a plain function that raises an `AssertionError` with the reason. Nothing is trained, no process is
-started, and every seed is fixed. No test framework is needed.
+started, every seed is fixed, and no test framework is needed.
 """
 
 from __future__ import annotations

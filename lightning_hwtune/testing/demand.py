@@ -1,4 +1,4 @@
-"""How a contract says that it is broken."""
+"""Reports a broken rule of a contract."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ __all__ = ["demand"]
 
 
 def demand(is_kept: bool, rule: str, *facts: object) -> None:
-    """Raises an AssertionError with the rule and the facts if the rule is broken; `python -O` changes nothing."""
+    """Raises an AssertionError with the rule and the facts if the rule is broken, even under `python -O`."""
     if not is_kept:
         raise AssertionError("\n  ".join([rule, *(str(fact) for fact in facts)]))

@@ -1,4 +1,4 @@
-"""A random study against one scheduler: it writes to the race what a controller would write, and keeps the writes."""
+"""A random study for one scheduler: it makes the writes to a race that a controller would make, and keeps them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Write = tuple[str, tuple[Any, ...]]
 
 
 def started(scheduler: Scheduler, n_objectives: int = 1) -> Race:
-    """Returns a race with empty rungs; objective number 0 is called m0."""
+    """Returns a race with empty rungs; objective number 0 is called m0, and so on."""
     return scheduler.start(Objectives([Metric(f"m{i}", "min") for i in range(n_objectives)]))
 
 
 def replayed(scheduler: Scheduler, n_objectives: int, writes: Sequence[Write]) -> Race:
-    """Returns a race with these writes."""
+    """Returns a new race to which these writes were made."""
     race = started(scheduler, n_objectives)
     for method, arguments in writes:
         getattr(race, method)(*copy.deepcopy(arguments))
@@ -33,7 +33,7 @@ def replayed(scheduler: Scheduler, n_objectives: int, writes: Sequence[Write]) -
 
 
 def answers_of(race: Race) -> list[Any]:
-    """Asks all questions; returns the answers."""
+    """Asks a race all questions and returns the answers."""
     answers: list[Any] = [race.promotable(), race.closing(), list(race.finishers())]
     answers += [race.is_promotable(trial_id, level) for trial_id in range(3) for level in race.levels[:3]]
     bracket = race.draw_bracket(np.random.default_rng(0))
@@ -45,7 +45,7 @@ class RandomRace:
     """Trials whose losses are small random integers, so that ties are common; one in ten is not finite.
 
     Attributes:
-        writes: every write so far. answers: every promotion and verdict so far.
+        writes: all writes so far. answers: all promotions and verdicts so far.
     """
 
     def __init__(self, scheduler: Scheduler, n_objectives: int, seed: int) -> None:
@@ -54,12 +54,12 @@ class RandomRace:
         self.writes: list[Write] = []
         self.answers: list[Any] = []
         self.brackets: list[int] = []
-        self.running: dict[int, tuple[int, int]] = {}  # trial -> the level it trains to, what it has reported
+        self.running: dict[int, tuple[int, int]] = {}  # trial -> the level it trains to, the resource it has reported
         self.paused: set[int] = set()
         self.barred: set[int] = set()  # diverged or withdrawn
 
     def step(self) -> None:
-        """Lets a trial report, be withdrawn, be promoted or begin."""
+        """Makes a trial report, be withdrawn, be promoted or begin."""
         if self.running and self.rng.random() < 0.6:
             self._advance(int(self.rng.choice(sorted(self.running))))
         elif self.paused and self.rng.random() < 0.02:

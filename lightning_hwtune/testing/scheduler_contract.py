@@ -1,6 +1,6 @@
-"""What every scheduler keeps to: alone, in random races, and in whole simulated studies.
+"""The contract of a scheduler: by itself, in random races, and in whole simulated studies.
 
-Each function is one rule and raises an AssertionError where it is broken; `check_scheduler` holds a scheduler to all.
+Each function checks one rule and raises an AssertionError if it is broken. `check_scheduler` checks all of them.
 """
 
 from __future__ import annotations
@@ -41,19 +41,20 @@ _N_STEPS = 150
 
 
 def check_scheduler(scheduler: Scheduler, n_objectives: Sequence[int] = (1, 2, 3)) -> None:
-    """Holds a scheduler to what the studies rely on; nothing is trained, and all seeds are fixed.
+    """Checks that a scheduler keeps the rules that studies rely on. Nothing is trained, and all seeds are fixed.
 
-    Its settings come back from the log and never change. The same writes give the same answers, and questions change
-    nothing. No trial leaves a rung twice, a promotion is promotable, and a trial whose loss is not finite is never
-    promoted. A simulated study ends within its limits, and one that is killed and replayed decides as before.
+    Its settings can be restored from the log and never change. The same writes give the same answers, and questions
+    have no effects. No trial leaves a rung twice, a promotion is promotable, and a trial whose loss is not finite is
+    never promoted. A simulated study ends within its limits, and one that is killed and replayed makes the same
+    decisions.
 
     Args:
-        scheduler: with the settings that the check should use.
+        scheduler: the scheduler, with the settings to check.
         n_objectives: the numbers of objectives that it supports.
 
     Raises:
-        AssertionError: a rule is broken; the message has the rule and what was seen.
-        ArgumentError: the log could not keep this scheduler.
+        AssertionError: a rule is broken; the message has the rule and what was observed.
+        ArgumentError: the log cannot store this scheduler.
 
     Examples:
         >>> from lightning_hwtune import ASHA
@@ -78,7 +79,7 @@ def check_scheduler(scheduler: Scheduler, n_objectives: Sequence[int] = (1, 2, 3
 
 
 def settings_come_back(scheduler: Scheduler) -> None:
-    """The log keeps the settings as plain data, and the scheduler made from them is the same."""
+    """Checks that the log keeps the settings as plain data, and that a scheduler made from them is the same."""
     SCHEDULER_REGISTRY.check(scheduler)
     again = SCHEDULER_REGISTRY.rebuilt(json.loads(json.dumps(SCHEDULER_REGISTRY.stored(scheduler))))
     rule = "A scheduler comes back from its settings as it was."
@@ -91,7 +92,7 @@ def settings_come_back(scheduler: Scheduler) -> None:
 
 
 def settings_never_change(scheduler: Scheduler, before: dict[str, Any]) -> None:
-    """A scheduler is settings alone: many studies may share it."""
+    """Checks that a scheduler has only settings, so that many studies can share it."""
     after = json.loads(json.dumps(scheduler.settings()))
     demand(after == before, "A scheduler never changes.", f"Its settings were {before}, and are now {after}.")
     try:
@@ -102,7 +103,7 @@ def settings_never_change(scheduler: Scheduler, before: dict[str, Any]) -> None:
 
 
 def levels_rise_to_the_full_training(scheduler: Scheduler, n_objectives: int = 1) -> None:
-    """The levels rise, and the targets of a trial climb them one by one up to the full training."""
+    """Checks that the levels rise, and that a trial's targets climb them one by one up to the full training."""
     levels, last = tuple(scheduler.levels), scheduler.max_resource
     demand(list(levels) == sorted(set(levels)), "The levels rise.", f"They are {levels}.")
     demand(levels[-1] == last, "The last level is the full training.", f"They are {levels}, up to {last}.")
@@ -119,7 +120,7 @@ def levels_rise_to_the_full_training(scheduler: Scheduler, n_objectives: int = 1
 
 
 def full_training_is_a_stop(scheduler: Scheduler, n_objectives: int = 1) -> None:
-    """The end of the training is a stop, whatever the loss."""
+    """Checks that the verdict at the end of the training is a stop, whatever the loss."""
     for first in (0.0, np.nan):
         loss = np.array([first] + [1.0] * (n_objectives - 1))
         verdict = started(scheduler, n_objectives).verdict(0, 0, scheduler.max_resource, loss)
@@ -128,7 +129,7 @@ def full_training_is_a_stop(scheduler: Scheduler, n_objectives: int = 1) -> None
 
 
 def same_writes_give_the_same_answers(scheduler: Scheduler, n_objectives: int, seed: int, n_steps: int) -> None:
-    """Two races with the same writes answer alike, also where only one of them was asked questions in between."""
+    """Checks that two races with the same writes give the same answers, even if only one was asked in between."""
     asked, silent = (RandomRace(scheduler, n_objectives, seed) for _ in range(2))
     for _ in range(n_steps):
         answers_of(asked.race)
@@ -143,7 +144,7 @@ def same_writes_give_the_same_answers(scheduler: Scheduler, n_objectives: int, s
 
 
 def nobody_leaves_a_rung_twice(scheduler: Scheduler, n_objectives: int, seed: int, n_steps: int) -> None:
-    """Each trial is promoted from a level, or continues past it, at most once."""
+    """Checks that each trial is promoted from a level, or continues past it, at most once."""
     race = RandomRace(scheduler, n_objectives, seed)
     for _ in range(n_steps):
         race.step()
@@ -157,7 +158,7 @@ def nobody_leaves_a_rung_twice(scheduler: Scheduler, n_objectives: int, seed: in
 
 
 def fresh_races_share_nothing(scheduler: Scheduler, n_objectives: int = 1) -> None:
-    """One race leaves no trace in another of the same scheduler."""
+    """Checks that one race does not affect another one of the same scheduler."""
     busy, untouched = RandomRace(scheduler, n_objectives, 0), started(scheduler, n_objectives)
     before = answers_of(untouched)
     for _ in range(_N_STEPS):

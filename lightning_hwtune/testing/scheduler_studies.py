@@ -1,4 +1,4 @@
-"""What a scheduler keeps to in whole studies: they end within their limits, and a killed one decides as before."""
+"""A scheduler's contract in whole studies: they end within their limits, and killed ones decide as before."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ __all__ = [
     "whole_study_ends",
 ]
 
-_REPORTS_PER_TRIAL = 40  # at most: longer trainings report more rarely
+_REPORTS_PER_TRIAL = 40  # at most; longer trainings report less often
 _ONE_DEVICE = SearchSpace(lr=Float(1e-4, 1e-1, log=True))
 _SOME_DEVICES = SearchSpace(lr=Float(1e-4, 1e-1, log=True), batch_size=Choice([32, 64]), devices=NumDevices(1, 2))
 
 
 def rough_curve(config: dict[str, Any], epoch: int) -> float:
-    """Curves that cross, and diverge where the rate is high."""
+    """Returns a value of curves that cross, and that diverge if the learning rate is high."""
     rate = config["lr"]
     if rate > 0.08 and epoch > 2:
         return float("nan")
@@ -42,7 +42,7 @@ def rough_curve(config: dict[str, Any], epoch: int) -> float:
 
 
 def whole_study_ends(scheduler: Scheduler, n_objectives: int, n_trials: int) -> None:
-    """A study ends at its limit of trials: none is left running, none trains too far, rungs are levels."""
+    """Checks that a study ends at its trial limit: none is left running or trained too far, and rungs are levels."""
     for space in (_ONE_DEVICE, _SOME_DEVICES):
         driver = _driver(scheduler, n_objectives, Limits(max_trials=n_trials, finishers=2), space=space)
         _run(driver)
@@ -60,7 +60,7 @@ def whole_study_ends(scheduler: Scheduler, n_objectives: int, n_trials: int) -> 
 
 
 def same_seed_gives_the_same_log(scheduler: Scheduler, n_objectives: int) -> None:
-    """Everything that a study does follows from its settings and its seed."""
+    """Checks that everything in a study follows from its settings and its seed."""
     logs = []
     for seed in (3, 3, 4):
         driver = _driver(scheduler, n_objectives, Limits(max_trials=15), seed=seed)
@@ -72,7 +72,7 @@ def same_seed_gives_the_same_log(scheduler: Scheduler, n_objectives: int) -> Non
 
 
 def killed_study_decides_alike(scheduler: Scheduler, n_objectives: int) -> None:
-    """Replayed from a part of its log, a study takes every decision that stands in the rest of it."""
+    """Checks that a study replayed from a part of its log takes every decision in the rest of it."""
     driver = _driver(scheduler, n_objectives, Limits(max_trials=12, finishers=1), space=_ONE_DEVICE)
     _run(driver)
     log, spec = driver.log, driver.controller.spec
@@ -86,7 +86,7 @@ def killed_study_decides_alike(scheduler: Scheduler, n_objectives: int) -> None:
 
 
 def interrupted_study_continues(scheduler: Scheduler, n_objectives: int) -> None:
-    """A study that was killed in the middle continues to its end."""
+    """Checks that a study that was killed in the middle continues to its end."""
     first = _driver(scheduler, n_objectives, Limits(max_trials=14, finishers=1))
     for _ in range(40):
         first.fill()
@@ -100,7 +100,7 @@ def interrupted_study_continues(scheduler: Scheduler, n_objectives: int) -> None
 
 
 def limit_may_grow(scheduler: Scheduler, n_objectives: int) -> None:
-    """A finished study that is given a higher limit continues up to it."""
+    """Checks that a finished study continues up to a higher limit."""
     first = _driver(scheduler, n_objectives, Limits(max_trials=5, finishers=1))
     _run(first)
     first.close()

@@ -1,6 +1,6 @@
-"""What every searcher keeps to: draw by draw, and in whole simulated studies.
+"""The contract of a searcher: draw by draw, and in whole simulated studies.
 
-Each function is one rule and raises an AssertionError where it is broken; `check_searcher` holds a searcher to all.
+Each function checks one rule and raises an AssertionError if it is broken. `check_searcher` checks all of them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 
 _OBJECTIVES = (Metric("error", "min"), TrainSeconds())
 _N_DRAWS = 12
-_N_KNOWN = 9  # trials of a history
+_N_KNOWN = 9  # number of trials in a history
 
 
 def check_searcher(
@@ -43,20 +43,21 @@ def check_searcher(
     space: SearchSpace | Mapping[str, Any],
     objectives: Objectives | Iterable[Objective] = _OBJECTIVES,
 ) -> None:
-    """Holds a searcher to what the studies rely on; nothing is trained, and all seeds are fixed.
+    """Checks that a searcher keeps the rules that studies rely on. Nothing is trained, and all seeds are fixed.
 
-    Its settings come back from the log. Every draw is a point of the space, and the same draw of the same history and
-    seed is the same, in any order and for the searcher that its settings rebuild. Proposing changes nothing. Where the
-    configurations end, they stay ended. A study that is killed and replayed draws as the unkilled one.
+    Its settings can be restored from the log. Every draw is in the search space. The same draw with the same history
+    and seed gives the same configuration, in any order of draws and for a searcher rebuilt from its settings. Proposing
+    has no effects. After the configurations have ended, there are never any more. A study that is killed and replayed
+    makes the same draws as one that is not.
 
     Args:
-        searcher: with the settings that the check should use.
+        searcher: the searcher, with the settings to check.
         space: a space that it can search.
-        objectives: of the studies that it is used in.
+        objectives: the objectives of the studies that use it.
 
     Raises:
-        AssertionError: a rule is broken; the message has the rule and what was seen.
-        ArgumentError: the log could not keep this searcher, or it refuses the space or the objectives.
+        AssertionError: a rule is broken; the message has the rule and what was observed.
+        ArgumentError: the log cannot store this searcher, or it refuses the space or the objectives.
 
     Examples:
         >>> from lightning_hwtune import Float, Sobol
@@ -76,7 +77,7 @@ def check_searcher(
 
 
 def settings_come_back(searcher: Searcher) -> None:
-    """The log keeps the settings as plain data, and the searcher made from them has the same."""
+    """Checks that the log keeps the settings as plain data, and that a searcher made from them has the same."""
     SEARCHER_REGISTRY.check(searcher)
     again, rule = _rebuilt(searcher), "A searcher comes back from its settings as it was."
     demand(type(again) is type(searcher), rule, f"It was {type(searcher)}; made again it is {type(again)}.")
@@ -84,7 +85,7 @@ def settings_come_back(searcher: Searcher) -> None:
 
 
 def same_draw_is_the_same(searcher: Searcher, space: SearchSpace, objectives: Objectives) -> None:
-    """A draw depends on the space, its number, the seed and the history alone."""
+    """Checks that a draw depends only on the space, its number, the seed and the history."""
     again, same_space = _rebuilt(searcher), SearchSpace.from_dict(space.to_dict())
     for n_trials in (0, _N_KNOWN):
         history, draws = history_of(space, objectives, n_trials), range(_N_DRAWS)
@@ -99,7 +100,7 @@ def same_draw_is_the_same(searcher: Searcher, space: SearchSpace, objectives: Ob
 
 
 def draws_are_points_of_the_space(searcher: Searcher, space: SearchSpace, objectives: Objectives) -> None:
-    """Each draw has a value of its own parameter for every name, as plain data, and keeps the batch rule."""
+    """Checks that each draw has a valid value for every parameter, as plain data, and satisfies the batch rule."""
     rule = "Each draw is a point of the space, or None."
     for n_trials in (0, _N_KNOWN):
         history = history_of(space, objectives, n_trials)
@@ -113,7 +114,7 @@ def draws_are_points_of_the_space(searcher: Searcher, space: SearchSpace, object
 
 
 def questions_change_nothing(searcher: Searcher, space: SearchSpace, objectives: Objectives) -> None:
-    """Proposing leaves history, space and settings as they were, and nobody else holds the configuration."""
+    """Checks that proposing changes neither history nor space nor settings, and gives each caller a separate copy."""
     history, settings = history_of(space, objectives, _N_KNOWN), searcher.settings()
     trials, described = repr(history.trials), space.to_dict()
     config = searcher.propose(space, 3, 0, history)
@@ -128,7 +129,7 @@ def questions_change_nothing(searcher: Searcher, space: SearchSpace, objectives:
 
 
 def diverged_trials_are_allowed(searcher: Searcher, space: SearchSpace, objectives: Objectives) -> None:
-    """A history in which every loss is NaN is no error, and its draws are points of the space."""
+    """Checks that a history in which every loss is NaN is accepted, and that its draws are in the search space."""
     history = history_of(space, objectives, _N_KNOWN)
     for trial in history.trials:
         trial.measurements = [Measurement(1, dict.fromkeys(objectives.names, float("nan")), 1.0, 1.0)]
@@ -138,7 +139,7 @@ def diverged_trials_are_allowed(searcher: Searcher, space: SearchSpace, objectiv
 
 
 def end_is_the_end(searcher: Searcher, space: SearchSpace, objectives: Objectives) -> None:
-    """None is the answer at every later draw as well, also when more is known."""
+    """Checks that after None every later draw is None as well, even when more is known."""
     n_draws, ended = min(space.size or 60, 60) + 3, None
     trials: list[TrialRecord] = []
     for draw in range(n_draws):
@@ -151,7 +152,7 @@ def end_is_the_end(searcher: Searcher, space: SearchSpace, objectives: Objective
 
 
 def killed_study_draws_alike(searcher: Searcher, space: SearchSpace, objectives: Objectives) -> None:
-    """A study that is continued from a part of its log draws what the unkilled one draws."""
+    """Checks that a study continued from a part of its log draws what the uninterrupted one draws."""
     counts, limits = allocation_for(space).counts, Limits(max_trials=14, max_parallel=1)
     pool = Pool("cpu", max(counts), usd_per_device_hour=3.6)
     study = StudySpec("contract", space, objectives, ASHA(max_epochs=9), searcher, pool)
@@ -171,7 +172,7 @@ def killed_study_draws_alike(searcher: Searcher, space: SearchSpace, objectives:
 
 
 def history_of(space: SearchSpace, objectives: Objectives, n: int) -> History:
-    """Returns trials that random draws would have made, the best where the first parameter is small."""
+    """Returns a history as random draws could have made it, in which a small first parameter is best."""
     known = History([], objectives)
     drawn = ((draw, Random().propose(space, draw, 3, known)) for draw in range(n))
     return History([_trial(space, objectives, draw, config) for draw, config in drawn if config], objectives)

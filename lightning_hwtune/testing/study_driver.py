@@ -1,6 +1,6 @@
-"""A small stand-in for the engine: trains segments by a formula, on a clock of its own.
+"""A small substitute for the engine: trains segments by a formula, on its own simulated clock.
 
-It starts no process and reads no clock, so a whole study takes milliseconds and every run of it is the same.
+It starts no process and reads no real clock, so a whole study takes milliseconds and every run gives the same result.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def default_curve(config: dict[str, Any], epoch: int) -> float:
 
 
 class Driver:
-    """Drives a controller as the loop would, one epoch of one running trial at a time, in the order of their clocks."""
+    """Drives a controller like the engine's loop, one epoch of one trial at a time, in the order of their clocks."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Driver:
         return float(1.0 / devices**0.5)
 
     def step(self) -> int:
-        """Lets the next running trial finish an epoch; returns its id."""
+        """Makes the next running trial finish an epoch; returns its id."""
         trial_id = min(self.due, key=lambda i: (self.due[i], i))
         self.now = max(self.now, self.due[trial_id])
         self.epoch(trial_id)
@@ -102,7 +102,7 @@ class Driver:
         self.controller.tell(trial_id, self.now, outcome, error=error, world_size=1)
 
     def run(self, max_reports: int = 1_000_000) -> Done:
-        """Drives the study to its end, which must come after at most so many reports."""
+        """Runs the study to its end, which must come after at most `max_reports` reports."""
         for _ in range(max_reports):
             answer = self.fill()
             if isinstance(answer, Done):
@@ -115,7 +115,7 @@ class Driver:
 
 
 def replay(study: StudySpec, log: list[ev.Event]) -> StudyState:
-    """Replays through JSON, as the store would."""
+    """Replays a log through JSON, as the store would."""
     state = StudyState(study)
     for event in log:
         state.apply(ev.from_dict(json.loads(json.dumps(ev.to_dict(event)))))
@@ -123,7 +123,7 @@ def replay(study: StudySpec, log: list[ev.Event]) -> StudyState:
 
 
 def snapshot(state: StudyState) -> dict[str, Any]:
-    """Everything a reader can see, as plain data."""
+    """Returns everything that a reader can see, as plain data."""
     plain = json.loads(
         json.dumps(
             {

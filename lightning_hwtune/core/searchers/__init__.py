@@ -1,4 +1,4 @@
-"""What is tried next."""
+"""Searchers: the rules that decide which configuration is tried next."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ SEARCHER_REGISTRY = Registry[Searcher](
     Searcher,
     {cls.name: cls for cls in (Random, Sobol, Grid, TPE, ParetoPrior, Listed)},
 )
-"""Those of this package, those of installed entry points, and any that has an import path."""
+"""The classes above, those of installed entry points, and any class with an import path."""
 
 
 def searcher_from_settings(settings: Mapping[str, Any]) -> Searcher:
-    """Returns the searcher whose `settings()` these are.
+    """Returns the searcher with these `settings()`.
 
     Raises:
-        ArgumentError: an unknown name or setting.
+        ArgumentError: a name or setting is unknown.
     """
     try:
         return SEARCHER_REGISTRY.rebuilt(settings)

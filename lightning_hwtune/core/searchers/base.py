@@ -1,7 +1,7 @@
-"""What a searcher is: an answer to "which configuration is draw number n?", without a state of its own.
+"""The interface of a searcher: a stateless answer to the question "which configuration is draw number n?".
 
-The position of a searcher is the number of its next draw, which the study's log holds. Asking changes nothing, so a
-question may be asked twice, and a continued study never repeats a draw.
+The position of a searcher is the number of its next draw, which is kept in the study's log. Asking has no effects, so
+the same question can be asked twice, and a continued study never repeats a draw.
 """
 
 from __future__ import annotations
@@ -28,15 +28,16 @@ Learned = TypeVar("Learned")
 @final
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the study has measured so far: a view on its trials, in the order of creation."""
+    """What the study has measured so far: a view of its trials, in the order of creation."""
 
     trials: Sequence[TrialRecord]
     objectives: Objectives
     _known: dict[int, tuple[Searcher, Any]] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def once(self, searcher: Searcher, learn: Callable[[], Learned]) -> Learned:
-        """Returns what a searcher learns from this history, learned at its first question: several draws are often
-        asked for before anything new is known.
+        """Returns what `learn` returns, computed once per searcher and history.
+
+        Several draws are often requested before anything new is known.
         """
         if id(searcher) not in self._known:
             self._known[id(searcher)] = searcher, learn()
@@ -44,10 +45,10 @@ class History:
         return learned
 
     def rung(self, n_points: int) -> tuple[list[TrialRecord], npt.NDArray[np.float64]]:
-        """Returns the trials of the highest level that has judged at least so many, and their losses there.
+        """Returns the trials, and their losses, of the highest level that has judged at least `n_points` trials.
 
-        Brackets are taken together. A trial that ended early of its own accord stands at the higher levels with its
-        last measurement. Both are empty if there is no such level; losses have the shape `(n, n_objectives)`.
+        Brackets are taken together. A trial that ended early by itself counts at the higher levels with its last
+        measurement. Both results are empty if there is no such level. Losses have the shape `(n, n_objectives)`.
         """
         counts = Counter(level for trial in self.trials for level in trial.decided)
         level = max((level for level, n in counts.items() if n >= n_points), default=None)
@@ -59,38 +60,38 @@ class History:
 class Searcher(abc.ABC):
     """Proposes configurations.
 
-    A subclass holds settings only: each argument of its constructor, as plain data, in an attribute of the same name.
-    The log knows a class that is not of this package by its import path.
+    A subclass has only settings: each argument of its constructor, as plain data, in an attribute of the same name. In
+    the log, a class that is not part of this package is named by its import path.
 
     Attributes:
-        keeps_front: True if its draws are so good that a scheduler should stop no member of a rung's front.
+        keeps_front: whether its draws are so good that a scheduler should never stop a member of a rung's front.
     """
 
     __slots__ = ()
     name: ClassVar[str] = "searcher"
     keeps_front: ClassVar[bool] = False
 
-    def check(self, space: SearchSpace) -> None:  # noqa: B027 - some search any space
+    def check(self, space: SearchSpace) -> None:  # noqa: B027 - some searchers accept any space
         """Refuses a space that this searcher cannot search, before the study begins.
 
         Raises:
-            ArgumentError: what is wrong with the space.
+            ArgumentError: the space is not suitable; the message says why.
         """
 
-    def check_objectives(self, objectives: Objectives) -> None:  # noqa: B027 - most searchers take any
-        """Refuses objectives that this searcher cannot work for, before the study begins.
+    def check_objectives(self, objectives: Objectives) -> None:  # noqa: B027 - most searchers accept any
+        """Refuses objectives that this searcher cannot work with, before the study begins.
 
         Raises:
-            ArgumentError: what does not match.
+            ArgumentError: the objectives are not suitable; the message says why.
         """
 
     @abc.abstractmethod
     def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
-        """Returns the configuration of draw number `draw` (from 0) in the study with this seed; changes nothing.
+        """Returns the configuration of draw number `draw` (from 0) in the study with this seed. Has no effects.
 
-        None = there is no further configuration, at this or any later draw.
+        None means that there is no further configuration, at this or any later draw.
         """
 
     def settings(self) -> dict[str, Any]:
-        """Returns plain data for the log: `name`, and the arguments from which the constructor makes it again."""
+        """Returns plain data for the log: `name` and the constructor arguments that rebuild the searcher."""
         return {"name": self.name, **init_arguments(self)}

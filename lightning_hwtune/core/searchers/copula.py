@@ -2,11 +2,11 @@
 
 The winsorised Gaussian copula of Salinas, Shen and Perrone, "A quantile-based approach for hyperparameter transfer
 learning", ICML 2020 (arXiv 1909.13595), section 4: z = Phi^-1(clip(F(loss), delta, 1 - delta)) with the empirical F and
-delta(n) = 1 / (4 n^(1/4) sqrt(pi log n)). Differences: F is (rank - 1/2) / n, so that turning the losses round turns
-the signs round; equal losses share their mean rank, so that a constant objective becomes 0; a loss that is not finite
-counts as the worst.
+delta(n) = 1 / (4 n^(1/4) sqrt(pi log n)). Differences: F is (rank - 1/2) / n, so that reversing the order of the losses
+reverses the signs. Equal losses share their mean rank, so that a constant objective becomes 0. A loss that is not
+finite counts as the worst.
 
-`chained_scores` makes such a scale out of trials that were measured at different levels.
+`chained_scores` builds such a scale from trials that were measured at different levels.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ Floats = npt.NDArray[np.float64]
 
 
 def winsor_margin(n: int) -> float:
-    """Returns delta(n), the share at either end of `n` losses that is cut off; 1/2 for a single one."""
+    """Returns delta(n), the share cut off at each end of `n` losses; 1/2 for a single one."""
     return min(0.25 / (n**0.25 * math.sqrt(math.pi * math.log(n))), 0.5) if n > 1 else 0.5
 
 
 def copula_scores(losses: npt.ArrayLike) -> Floats:
-    """Returns the scores of one task's losses, column by column; low is good, 0 the middle.
+    """Returns the scores of one task's losses, column by column; low is good, and 0 is the middle.
 
     Args:
-        losses: minimised, shape `(n_points, n_objectives)`; NaN = diverged.
+        losses: minimised, shape `(n_points, n_objectives)`; NaN means diverged.
     """
     matrix = np.asarray(losses, dtype=np.float64)
     n = len(matrix)
     if n == 0:
         return matrix
-    # most of a second to import: only where a prior is at work
+    # takes most of a second to import, and only priors need it
     from scipy.special import ndtri
     from scipy.stats import rankdata
 
@@ -53,9 +53,9 @@ def copula_scores(losses: npt.ArrayLike) -> Floats:
 def chained_scores(trials: Sequence[TrialRecord], objectives: Objectives) -> tuple[list[TrialRecord], Floats]:
     """Returns the trials that a level has judged, and their scores, shape `(n, n_objectives)`; low is good.
 
-    At the lowest level all are ranked together. Those that came to the next level are ranked there anew, and their new
-    scores are given the mean and the spread of their old ones: what they showed later orders them among themselves,
-    and against the others they stand where they stood. And so on upwards.
+    At the lowest level all trials are ranked together. Those that reached the next level are ranked there again, and
+    their new scores are given the mean and the spread of their old ones. So later results order these trials among
+    themselves, without moving them as a group against the others. This is repeated up to the highest level.
     """
     levels = sorted({level for trial in trials for level in trial.decided})
     scores: dict[int, Floats] = {}
@@ -73,7 +73,7 @@ def chained_scores(trials: Sequence[TrialRecord], objectives: Objectives) -> tup
 
 
 def _moved(scores: Floats, sample: Floats, like: Floats) -> Floats:
-    """Returns scores moved so that `sample`, some of them, gets the mean and the spread of `like`."""
+    """Returns the scores, moved so that `sample`, which is a part of them, gets the mean and the spread of `like`."""
     spread = sample.std(axis=0)
     scale = np.divide(like.std(axis=0), spread, out=np.zeros_like(spread), where=spread > 0)
     moved: Floats = like.mean(axis=0) + (scores - sample.mean(axis=0)) * scale

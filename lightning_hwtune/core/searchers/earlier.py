@@ -1,4 +1,4 @@
-"""What a prior learns from: earlier tasks as plain data, and what they tell about the parameters of another space."""
+"""What a prior learns from: earlier tasks as plain data, and what they say about the parameters of another space."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ Floats = npt.NDArray[np.float64]
 @final
 @dataclass(frozen=True, slots=True)
 class EarlierTask:
-    """One task that was tuned before: its configurations and what they came to.
+    """One task that was tuned before: its configurations and their losses.
 
     Attributes:
-        name: for people. values: parameter name -> one value a configuration.
-        losses: minimised, one row a configuration, one entry an objective of the prior; NaN = diverged. Only their
-            order within the task counts, objective by objective.
+        name: shown in messages. values: parameter name -> one value per configuration.
+        losses: minimised, one row per configuration and one entry per objective of the prior; NaN means diverged. Only
+            their order within the task counts, separately for each objective.
     """
 
     name: str
@@ -49,16 +49,16 @@ class EarlierTask:
 
     @classmethod
     def of(cls, name: str, configs: Sequence[Mapping[str, Any]], losses: npt.ArrayLike) -> Self:
-        """Returns the task of these configurations, which have the same parameters, and losses `(n, n_objectives)`."""
+        """Returns the task with these configurations, which share their parameters, and losses `(n, n_objectives)`."""
         values = {key: [config[key] for config in configs] for key in (configs[0] if configs else {})}
         return cls(name, values, np.asarray(losses, dtype=np.float64).tolist())
 
     @classmethod
     def read(cls, task: EarlierTask | Mapping[str, Any]) -> EarlierTask:
-        """Returns a task, or the one that its plain form describes.
+        """Returns a task unchanged, or builds it from its plain form.
 
         Raises:
-            ArgumentError: it is neither.
+            ArgumentError: the argument is neither.
         """
         if isinstance(task, EarlierTask):
             return task
@@ -71,7 +71,7 @@ class EarlierTask:
         raise ArgumentError("ParetoPrior.tasks", task, allowed, hint=hint)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain data, the constructor's arguments."""
+        """Returns plain data: the constructor's arguments."""
         return {
             "name": self.name,
             "values": {key: list(column) for key, column in self.values.items()},
@@ -92,7 +92,7 @@ def _name(name: Any) -> str:
 
 
 def _values(values: Any) -> dict[str, list[Any]]:
-    """Returns plain values, each such as a `Choice` takes, by parameter."""
+    """Returns the plain values of each parameter; each value could be an option of a `Choice`."""
     argument = "values of an earlier task"
     if not isinstance(values, Mapping):
         raise ArgumentError(argument, values, _VALUES)
@@ -103,7 +103,7 @@ def _values(values: Any) -> dict[str, list[Any]]:
 
 
 def _losses(losses: Any) -> list[list[float]]:
-    """Returns rows of numbers; one that is not finite means a training that diverged."""
+    """Returns rows of numbers; a number that is not finite means a training that diverged."""
     argument = "losses of an earlier task"
     rows = [_LOSSES.read(argument, row) for row in _LOSSES.read(argument, losses)]
     with reading(argument, losses, _LOSSES.allowed):
@@ -119,14 +119,14 @@ _READ: Mapping[str, Callable[[Any], Any]] = {"name": _name, "values": _values, "
 
 @final
 class Lesson:
-    """What earlier tasks tell about a space, each for itself: scores of its configurations, low is good.
+    """What each earlier task says about a space: scores of its configurations, where low is good.
 
-    A parameter is shared if every task has it under the same name; the others of the space tell nothing here. A point
-    with a value that the space does not allow for a shared parameter is left out, after the scores of its task are
-    found: so the scores mean the same for every space. A task without a point that is left teaches nothing.
+    A parameter is shared if every task has it under the same name; the other parameters of the space are ignored here.
+    A point is left out if the space does not allow its value of a shared parameter. This happens after the scores of
+    its task are computed, so scores mean the same for every space. A task without remaining points is ignored.
 
     Args:
-        columns: which objectives of the tasks, in order.
+        columns: the indices of the objectives to use, in order.
 
     Raises:
         ArgumentError: no parameter is shared, or no point is left.
@@ -151,16 +151,16 @@ class Lesson:
 
     @property
     def model(self) -> Surrogate:
-        """The first task's; all are of one kind."""
+        """The model of the first task; all are of the same class."""
         return self.models[0]
 
     def expect(self, configs: Sequence[Mapping[str, Any]]) -> tuple[Floats, Floats]:
-        """Returns mean and standard deviation over the tasks, each of shape `(n_configs, n_objectives)`."""
+        """Returns the mean and standard deviation over the tasks, each of shape `(n_configs, n_objectives)`."""
         each = self.expect_each(configs)
         return each.mean(axis=0), each.std(axis=0)
 
     def expect_each(self, configs: Sequence[Mapping[str, Any]]) -> Floats:
-        """Returns what each task expects, shape `(n_tasks, n_configs, n_objectives)`."""
+        """Returns the scores that each task predicts, shape `(n_tasks, n_configs, n_objectives)`."""
         keys = [self._key(config) for config in configs]
         new = {key: config for key, config in zip(keys, configs, strict=True) if key not in self._known}
         if new:
@@ -173,7 +173,7 @@ class Lesson:
         return each.transpose(1, 0, 2)
 
     def sample(self, configs: Sequence[Mapping[str, Any]], tasks: Sequence[int], rng: np.random.Generator) -> Floats:
-        """Returns the mean of one sample of each of these tasks, shape `(n_configs, n_objectives)`."""
+        """Returns the mean of one sample from each of these tasks, shape `(n_configs, n_objectives)`."""
         points = self._points(configs)
         found: Floats = np.mean([self.models[task].sample(points, rng) for task in tasks], axis=0)
         return found
@@ -182,7 +182,7 @@ class Lesson:
         return config_key({name: config[name] for name in self.shared})
 
     def _points(self, configs: Sequence[Mapping[str, Any]]) -> Floats:
-        """The encoded configurations, remembered: the draws of a batch have the same candidates."""
+        """Returns the encoded configurations; cached, as the draws of a batch have the same candidates."""
         keys = [self._key(config) for config in configs]
         for key, config in zip(keys, configs, strict=True):
             if key not in self._encoded:
@@ -196,18 +196,18 @@ class Lesson:
         return [cell for encode, value in zip(self._coders, values, strict=True) for cell in encode(value)]
 
     def _rows(self, task: EarlierTask, rows: Sequence[int]) -> list[list[Any]]:
-        """The values of the shared parameters, in the form that the space has them."""
+        """Returns the values of the shared parameters, in the form used by the space."""
         return [[self.space[name].check(name, task.values[name][row]) for name in self.shared] for row in rows]
 
 
 _TREES = 400  # of all tasks together
-_TREES_EACH = (10, 100)  # at least and at most
+_TREES_EACH = (10, 100)  # minimum and maximum per task
 _MAX_COLUMNS = 1000  # of one choice
-_REMEMBERED = 20_000  # configurations whose expectation, or whose code, is kept
+_REMEMBERED = 20_000  # configurations whose prediction or encoding is cached
 
 
 def _coder(parameter: Parameter, seen: Iterable[Any]) -> Callable[[Any], list[float]]:
-    """Returns how a value becomes coordinates; of many options, those that no task has seen share one."""
+    """Returns the function that encodes a value; for many options, those that no task has seen share one coordinate."""
     if not isinstance(parameter, Choice) or parameter.n_dims <= _MAX_COLUMNS:
         return parameter.encode
     columns = {place: column for column, place in enumerate(sorted({parameter.place(value) for value in seen}))}
@@ -224,7 +224,7 @@ def shared_names(tasks: Sequence[EarlierTask], space: SearchSpace) -> tuple[str,
     """Returns the parameters of a space that every task has, in the space's order.
 
     Raises:
-        ArgumentError: there is none.
+        ArgumentError: there are none.
     """
     shared = tuple(name for name in space if all(name in task.values for task in tasks))
     if not shared:
@@ -237,7 +237,7 @@ def usable_rows(tasks: Sequence[EarlierTask], space: SearchSpace) -> list[list[i
     """Returns, for each task, the rows whose shared values the space allows.
 
     Raises:
-        ArgumentError: no parameter is shared, or no row is left at all.
+        ArgumentError: no parameter is shared, or no row is left.
     """
     shared = shared_names(tasks, space)
     rows = [[row for row in range(len(task)) if _is_allowed(task, row, space, shared)] for task in tasks]
@@ -248,7 +248,7 @@ def usable_rows(tasks: Sequence[EarlierTask], space: SearchSpace) -> list[list[i
 
 
 def n_combinations(space: SearchSpace, names: Sequence[str]) -> int | None:
-    """Returns how many values these parameters have together, None if one of them is a `Float`."""
+    """Returns the number of combinations of these parameters' values; None if one of them is a `Float`."""
     counts = [space[name].n_values for name in names]
     return None if None in counts else math.prod(count for count in counts if count is not None)
 

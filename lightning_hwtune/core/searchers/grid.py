@@ -1,7 +1,7 @@
 """Grid search: every combination once, in an order shuffled by the study's seed.
 
-Shuffled, because a study may end early: any prefix is then a fair sample of the whole grid. A combination that was
-enqueued is left out.
+The order is shuffled because a study may end early: any prefix is then a fair sample of the whole grid. A combination
+that was enqueued is skipped.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ class Grid(Searcher):
     """Tries all values of `Int`, `Choice` and `NumDevices`, and a few of each `Float`, in every combination.
 
     Args:
-        points_per_float: evenly spread values of a `Float`, its ends among them; in the logarithm if it is `log`.
+        points_per_float: the number of evenly spaced values of a `Float`, including both ends; in the logarithm if `log`.
     """
 
     points_per_float: int = 5
     name: ClassVar[str] = "grid"
 
     def check(self, space: SearchSpace) -> None:
-        """Refuses a grid of more than a million combinations, or one in which no batch size divides.
+        """Refuses a grid of more than a million combinations, or one in which no batch size is divisible.
 
         Raises:
-            ArgumentError: which of the two, with the numbers.
+            ArgumentError: one of these is the case; the message gives the numbers.
         """
         space.grid(self.points_per_float)
 
@@ -52,7 +52,7 @@ class Grid(Searcher):
 
 @functools.lru_cache(maxsize=2)
 def _shuffled(space: SearchSpace, points_per_float: int, seed: int) -> tuple[Combinations, npt.NDArray[np.int64]]:
-    """The grid, and the order in which it is walked."""
+    """Returns the grid and the order of its draws."""
     grid = space.grid(points_per_float)
-    # sorted random numbers rather than `permutation`, whose algorithm numpy does not promise to keep
+    # sorted random numbers, because numpy does not guarantee the algorithm of `permutation`
     return grid, np.argsort(stream(seed, Grid.name, 0).random(len(grid)), kind="stable")

@@ -1,10 +1,10 @@
 """Kernel densities over the unit cube of a space, for TPE.
 
-A number, or an ordered choice, has a normal kernel truncated to [0, 1]; its bandwidth is the normal reference rule for
-the n points (Silverman, "Density estimation", 1986: n ** (-1 / (d + 4)) times the standard deviation, d parameters),
-at least `MIN_BANDWIDTH` and at least half the distance of neighbouring values. An unordered choice has the kernel of
-Aitchison and Aitken ("Multivariate binary discrimination by the kernel method", 1976): the option itself has the
-probability 1 - h, the others share h, with h from the same rule.
+A number, or an ordered choice, has a normal kernel truncated to [0, 1]. Its bandwidth follows the normal reference rule
+for the n points (Silverman, "Density estimation", 1986: n ** (-1 / (d + 4)) times the standard deviation, for d
+parameters), but is at least `MIN_BANDWIDTH` and at least half the distance between neighbouring values. An unordered
+choice has the kernel of Aitchison and Aitken ("Multivariate binary discrimination by the kernel method", 1976): the
+option itself has the probability 1 - h, and the others share h, with h from the same rule.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ Floats = npt.NDArray[np.float64]
 _ROOT_TAU = math.sqrt(2 * math.pi)
 
 MIN_BANDWIDTH = 0.02
-"""Of the unit interval, so that points which agree in a coordinate do not make it certain."""
+"""In units of the unit interval, so that points with the same coordinate do not make it certain."""
 
 
 @final
 class Kernels:
-    """One density: the mean of a product kernel at each configuration.
+    """A density: the mean of a product kernel at each configuration.
 
-    Inside, a configuration is a row with one cell per parameter: a coordinate of the unit interval, or the place of
-    the option of an unordered choice. A column per option would take gigabytes where there are many.
+    Internally, a configuration is a row with one cell per parameter: a coordinate of the unit interval, or the index of
+    the option of an unordered choice. One column per option would take gigabytes if there are many.
 
     Args:
         configs: valid configurations of the space, at least one.
@@ -51,7 +51,7 @@ class Kernels:
 
     def log_density(self, configs: Sequence[Mapping[str, Any]]) -> Floats:
         """Returns the logarithm of the density at valid configurations, shape `(n,)`."""
-        from scipy.special import logsumexp, ndtr  # a quarter of a second to import: only where TPE is at work
+        from scipy.special import logsumexp, ndtr  # takes a quarter of a second to import, and only TPE needs it
 
         at, points = _rows(self._space, configs), self._points
         total = np.zeros((len(at), len(points)))
@@ -68,7 +68,7 @@ class Kernels:
         return density
 
     def sample(self, rng: np.random.Generator, n: int) -> list[dict[str, Any]]:
-        """Returns configurations drawn from the density; they may break the rule of batch sizes."""
+        """Returns configurations drawn from the density; they may break the batch-size rule."""
         from scipy.special import ndtr, ndtri
 
         drawn = self._points[rng.integers(len(self._points), size=n)].copy()
@@ -101,12 +101,12 @@ class Kernels:
 
 
 def _n_options(parameter: Parameter) -> int:
-    """How many options an unordered choice has; 0 for other parameters."""
+    """Returns the number of options of an unordered choice; 0 for other parameters."""
     return len(parameter.options) if isinstance(parameter, Choice) and not parameter.ordered else 0
 
 
 def _is_constant(parameter: Parameter) -> bool:
-    """Whether it is a choice of one option, which tells nothing."""
+    """Returns whether a parameter is a choice with a single option, which carries no information."""
     return isinstance(parameter, Choice) and len(parameter.options) == 1
 
 

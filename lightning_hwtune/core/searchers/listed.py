@@ -1,4 +1,4 @@
-"""Draws from a given list: for replays of tables, where only listed configurations have curves."""
+"""Draws from a given list: for simulations on tables, where only listed configurations have curves."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["Listed"]
 @final
 @dataclass(frozen=True, slots=True, init=False)
 class Listed(Searcher):
-    """Tries each configuration of a list once, in an order shuffled by the study's seed; then there is none left.
+    """Tries each configuration of a list once, in an order shuffled by the study's seed; then it is exhausted.
 
-    What was enqueued is left out.
+    Enqueued configurations are skipped.
 
     Args:
-        configs: at least one; of equal ones the first is kept.
+        configs: at least one; of equal ones, only the first is kept.
     """
 
     configs: tuple[Mapping[str, Any], ...]
@@ -35,10 +35,10 @@ class Listed(Searcher):
         object.__setattr__(self, "configs", listed_configs("Listed.configs", configs))
 
     def check(self, space: SearchSpace) -> None:
-        """Refuses a list with a configuration that is no point of the space.
+        """Refuses a list with a configuration that is not in the search space.
 
         Raises:
-            ArgumentError: which value is not allowed.
+            ArgumentError: a value is not allowed; the message says which.
         """
         for config in self.configs:
             space.validate(config)
@@ -54,6 +54,6 @@ class Listed(Searcher):
 
 @functools.lru_cache(maxsize=4)
 def _shuffled(n: int, seed: int) -> list[int]:
-    """The order in which `n` configurations are drawn."""
+    """Returns the order in which `n` configurations are drawn."""
     order: list[int] = np.argsort(stream(seed, Listed.name, 0).random(n), kind="stable").tolist()
     return order

@@ -1,21 +1,22 @@
-"""The Pareto prior: new configurations from where earlier tasks had their fronts.
+"""The Pareto prior: draws new configurations from the regions in which earlier tasks had their fronts.
 
-After Salinas, Perrone, Cruchant and Archambeau, "A multi-objective perspective on jointly tuning hardware and
-hyperparameters", 2021 (arXiv 2106.05680), section 3, whose estimator is not published; this one is put together from
-copula Thompson sampling (Salinas, Shen and Perrone, ICML 2020, arXiv 1909.13595), objective by objective. Each earlier
-task's losses become scores (`copula`), and each task has a model of its own (`earlier`, `surrogate`). A batch of draws
-shares one sample: `_PICKS` of the tasks are picked, each gives one function that could be its true one, and their mean
-scores random candidates. So a sample supposes that the new task is like a few earlier ones, whereas noise that is drawn
-candidate by candidate would favour whoever is in luck. The batch takes the first candidates by fronts, farthest-first
-inside a front (`ranking.order`). What a uniform draw shows while a batch is under way changes the rest of the batch.
+It follows Salinas, Perrone, Cruchant and Archambeau, "A multi-objective perspective on jointly tuning hardware and
+hyperparameters", 2021 (arXiv 2106.05680), section 3. Their estimator is not published. This one uses copula Thompson
+sampling (Salinas, Shen and Perrone, ICML 2020, arXiv 1909.13595), separately for each objective. The losses of each
+earlier task become scores (`copula`), and each task has its own model (`earlier`, `surrogate`). A batch of draws shares
+one sample: `_PICKS` of the tasks are picked, each provides one function that could be its true one, and the mean of
+these functions scores random candidates. A sample thus assumes that the new task resembles a few earlier ones. Noise
+drawn separately for each candidate would instead favour the luckiest candidates. The batch takes the first candidates
+by fronts, farthest-first within a front (`ranking.order`). If a uniform draw is measured while a batch is in progress,
+the rest of the batch changes.
 
-Trust (`trust`). A fixed share of the draws is uniform, found by the draw's number, whatever was learned, and two of the
-first four besides. With them the prior is examined: tasks that rank them well are picked more often, and each objective
-has a weight w: its score is w times the sample plus sqrt(1 - w^2) times normal noise of the sample's own spread, so
-that a prior of weight 0 is a random draw. Draws of its own do not count: they have a restricted range, in which a good
-prior looks bad.
+Trust (`trust`). A fixed share of the draws is uniform, chosen by the number of the draw, whatever has been learned. Two
+of the first four draws are uniform as well. These draws test the prior: tasks that rank them well are picked more
+often. Each objective has a weight w: its score is w times the sample plus sqrt(1 - w^2) times normal noise with the
+sample's spread, so a prior of weight 0 is a random draw. The prior's own draws do not count for this, because they have
+a restricted range, in which a good prior looks bad.
 
-A prior that says nothing, of one point or of constant losses, leaves the draws random.
+A prior without information, from a single point or from constant losses, leaves the draws random.
 """
 
 from __future__ import annotations
@@ -50,12 +51,12 @@ __all__ = ["EarlierStudy", "EarlierTable", "ParetoPrior"]
 Floats = npt.NDArray[np.float64]
 
 _MAX_TASKS = 10_000
-_EARLY = (1, 3)  # draws that are uniform so that a prior that misleads is soon found out
-_PICKS = 4  # tasks behind one sample: fewer forget what tasks have in common, more forget where they differ
+_EARLY = (1, 3)  # draws that are uniform, so that a misleading prior is found early
+_PICKS = 4  # tasks behind one sample: fewer lose what tasks have in common, more lose where they differ
 
 
 class PriorOptions(TypedDict, total=False):
-    """What `ParetoPrior.from_studies` and `from_table` pass on to the class."""
+    """The options that `ParetoPrior.from_studies` and `from_table` pass to the class."""
 
     uniform: float
     batch: int
@@ -65,7 +66,7 @@ class PriorOptions(TypedDict, total=False):
 
 
 class EarlierStudy(Protocol):
-    """A study that can be learned from: `hwt.Study`."""
+    """A study to learn from, such as `hwt.Study`."""
 
     @property
     def name(self) -> str:
@@ -88,34 +89,34 @@ class EarlierTable(Protocol):
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Names of its tasks."""
+        """The names of its tasks."""
 
     @property
     def configs(self) -> tuple[Mapping[str, Any], ...]:
-        """Its configurations, in the order of the rows of all curves."""
+        """Its configurations, in the order of the rows of each curve."""
 
     @property
     def objectives(self) -> Objectives:
         """The objectives of its curves, in the order of their columns."""
 
     def curves(self, task: str) -> Any:
-        """Returns a task's curves, with `losses` of shape `(n_configs, n_resources, n_objectives)`."""
+        """Returns the curves of a task, with `losses` of shape `(n_configs, n_resources, n_objectives)`."""
 
 
 @final
 @dataclass(frozen=True, slots=True, init=False, eq=False, repr=False)
 class ParetoPrior(Searcher):
-    """Draws where earlier tasks had their fronts, and at random as far as they mislead.
+    """Draws from the regions in which earlier tasks had their fronts, and at random as far as the tasks mislead.
 
     Args:
         tasks: at least one; each an `EarlierTask` or its plain form.
-        objectives: of the tasks' losses, in the order of their columns; `Objectives` or its plain form. A study may
-            have some of them, in any order.
-        uniform: the share of draws that stays uniform; 0 = none, and so full trust for ever.
-        batch: draws that share one sample of scores.
-        candidates: random configurations among which a batch chooses.
-        guarded: False = full trust for ever, in all tasks alike, for comparisons.
-        configs: draw from this list only, each once; None = from the whole space.
+        objectives: the objectives of the tasks' losses, in the order of their columns; `Objectives` or its plain form.
+            A study may have some of them, in any order.
+        uniform: the share of draws that stays uniform; 0 for none, and so full trust for good.
+        batch: the number of draws that share one sample of scores.
+        candidates: the number of random configurations from which a batch chooses.
+        guarded: False for full trust for good, in all tasks alike, for comparisons.
+        configs: draw only from this list, each once; None for the whole space.
     """
 
     tasks: tuple[EarlierTask, ...]
@@ -127,7 +128,7 @@ class ParetoPrior(Searcher):
     configs: tuple[Mapping[str, Any], ...] | None
     digest: str
     name: ClassVar[str] = "prior"
-    keeps_front: ClassVar[bool] = True  # most of its draws would be stopped for ever
+    keeps_front: ClassVar[bool] = True  # otherwise most of its draws would be stopped for good
 
     @checked_call("ParetoPrior", prefix="ParetoPrior.")
     def __init__(
@@ -166,16 +167,16 @@ class ParetoPrior(Searcher):
     def from_studies(
         cls, *studies: EarlierStudy, objectives: Sequence[str] | None = None, **options: Unpack[PriorOptions]
     ) -> Self:
-        """Learns from studies, such as `Study.load("digits")`; those without a judged trial are passed over.
+        """Learns from studies, such as `Study.load("digits")`; those without a judged trial are skipped.
 
-        A trial counts with what it showed at the highest level it came to (`copula.chained_scores`).
+        A trial counts with its results at the highest level that it reached (`copula.chained_scores`).
 
         Args:
-            objectives: their names; None = those of the first study.
-            options: of the class.
+            objectives: the names of the objectives; None for those of the first study.
+            options: arguments of the class.
 
         Raises:
-            ArgumentError: a study lacks an objective or has it in the other direction; no study has a judged trial.
+            ArgumentError: a study lacks an objective or has its opposite direction, or no study has a judged trial.
         """
         for study in studies or (None,):
             allowed = "studies such as Study.load('digits'), at least one"
@@ -209,11 +210,11 @@ class ParetoPrior(Searcher):
         """Learns from a table of learning curves, such as `Table.load("lcbench-surrogate")`.
 
         Args:
-            tasks, objectives: their names; None = all. rows: of which configurations; None = all.
-            resource: at which they are compared; None = the last.
+            tasks, objectives: their names; None for all. rows: the indices of the configurations to use; None for all.
+            resource: the resource at which they are compared; None for the last one.
 
         Raises:
-            ArgumentError: the table has no such task, objective or resource.
+            ArgumentError: the table does not have such a task, objective or resource.
         """
         allowed = "a table of learning curves such as Table.load('lcbench-surrogate')"
         with reading("table", table, allowed):
@@ -237,10 +238,11 @@ class ParetoPrior(Searcher):
         return cls(learned, wanted, **options)
 
     def check(self, space: SearchSpace) -> None:
-        """Refuses a space that shares no parameter, or no point, with the tasks, or in which no batch size divides.
+        """Refuses a space that shares no parameter or point with the tasks, or in which no batch size is divisible.
 
         Raises:
-            ArgumentError: what is wrong. MissingDependencyError: scikit-learn is needed and absent.
+            ArgumentError: the space is refused; the message says why.
+            MissingDependencyError: scikit-learn is needed but not installed.
         """
         _ = space.rejected_share
         usable_rows(self.tasks, space)
@@ -250,10 +252,10 @@ class ParetoPrior(Searcher):
             space.validate(config)
 
     def check_objectives(self, objectives: Objectives) -> None:
-        """Refuses an objective that the tasks lack or have in the other direction.
+        """Refuses an objective that the tasks lack or have with the opposite direction.
 
         Raises:
-            ArgumentError: which one.
+            ArgumentError: there is such an objective; the message says which.
         """
         _require_same("prior", _chosen("prior", self.objectives, objectives.names), objectives)
 
@@ -278,7 +280,7 @@ class ParetoPrior(Searcher):
         return untried.one(rng)
 
     def settings(self) -> dict[str, Any]:
-        """Returns plain data for the log: everything that was learned from."""
+        """Returns plain data for the log, including everything that was learned from."""
         listed = {} if self.configs is None else {"configs": [dict(config) for config in self.configs]}
         return {
             "name": self.name,
@@ -292,18 +294,18 @@ class ParetoPrior(Searcher):
         }
 
     def is_uniform(self, draw: int, seed: int) -> bool:
-        """Tells whether a draw is one of the uniform ones: two early ones, others evenly spread from a random start."""
+        """Returns whether a draw is uniform: two early ones, and others evenly spread from a random start."""
         if draw in _EARLY and self.uniform > 0:
             return True
         start = _share_start(seed)
         return math.floor((draw + 1) * self.uniform + start) > math.floor(draw * self.uniform + start)
 
     def lesson(self, space: SearchSpace, objectives: Objectives) -> Lesson:
-        """Returns what the tasks tell about a space, learned once."""
+        """Returns what the tasks say about a space; computed only once."""
         return _lesson(self, space, objectives.names)
 
     def trust(self, space: SearchSpace, seed: int, history: History) -> Floats:
-        """Returns the prior's weight in each objective, shape `(n_objectives,)`, from 0 to 1; see the module."""
+        """Returns the prior's weight for each objective, shape `(n_objectives,)`, from 0 to 1; see the module."""
         return weights_of(*self._evidence(space, seed, history))
 
     def __eq__(self, other: object) -> bool:
@@ -325,7 +327,7 @@ class ParetoPrior(Searcher):
         rng: np.random.Generator,
         n: int,
     ) -> list[dict[str, Any]]:
-        """The first `n` candidates, or a few more, in the order of one sample of their scores."""
+        """Returns the first `n` candidates, or a few more, in the order of one sample of their scores."""
         if not candidates:
             return []
         evidence, lesson = self._evidence(space, seed, history), self.lesson(space, history.objectives)
@@ -338,9 +340,9 @@ class ParetoPrior(Searcher):
         return [candidates[index] for index in members[total_order(scores[members], "farthest_first")]]
 
     def _evidence(self, space: SearchSpace, seed: int, history: History) -> tuple[Floats, Floats]:
-        """What each task expects of the uniform draws, `(n_tasks, n, n_objectives)`, and what they showed.
+        """Returns each task's predictions for the uniform draws, `(n_tasks, n, n_objectives)`, and their actual scores.
 
-        None of them where the prior is not guarded.
+        Uses no draws if the prior is not guarded.
         """
         drawn = [
             trial
@@ -358,7 +360,7 @@ def _lesson(prior: ParetoPrior, space: SearchSpace, names: tuple[str, ...]) -> L
 
 @functools.lru_cache(maxsize=64)
 def _share_start(seed: int) -> float:
-    """Where the even spread of the uniform draws begins."""
+    """Returns the start of the evenly spread uniform draws."""
     return float(stream(seed, "prior-share", 0).random())
 
 
@@ -368,10 +370,10 @@ _TASKS = elements("a list of at least one earlier task", _MAX_TASKS).but(
 
 
 def _listed(argument: str, given: object, form: Form, *, each_once: bool = True) -> list[Any]:
-    """Returns the items of a list that is not empty.
+    """Returns the items of a non-empty list.
 
     Raises:
-        ArgumentError: it is something else, or an item does not have the form.
+        ArgumentError: the argument is not such a list, or an item does not have the form.
     """
     allowed = f"a list, or None for all; each is {form.allowed}"
     found = [form.read(argument, item) for item in elements(allowed, MAX_COMBINATIONS).read(argument, given)]
@@ -381,7 +383,7 @@ def _listed(argument: str, given: object, form: Form, *, each_once: bool = True)
 
 
 def _chosen(where: str, objectives: Objectives, names: Sequence[str] | None) -> Objectives:
-    """The objectives of these names, in this order; None = all."""
+    """Returns the objectives with these names, in this order; None means all."""
     if names is None:
         return objectives
     form = one_of(*objectives.names).but(f"what {where!r} has: {', '.join(objectives.names)}")

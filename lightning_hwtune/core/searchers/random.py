@@ -1,11 +1,12 @@
-"""Random search: each draw has a random stream of its own.
+"""Random search: each draw has its own random stream.
 
 A space with a float is drawn from independently, as in Bergstra and Bengio, "Random Search for Hyper-Parameter
-Optimization", 2012. A finite space of at most a million configurations is drawn from *without replacement*: training a
-configuration twice tells little, so a study on twelve configurations ends after twelve trials, enqueued ones included,
-whatever `max_trials` says. The order is that of successive draws, by probability, from those that are left (Efraimidis
-and Spirakis, "Weighted random sampling with a reservoir", 2006): sorted by exponential variates over the weights.
-Larger finite spaces are drawn from independently; there a repetition is rare.
+Optimization", 2012. A finite space of at most a million configurations is drawn from *without replacement*, because
+training a configuration twice gives little new information. So a study on twelve configurations ends after twelve
+trials, including enqueued ones, whatever `max_trials` is. The order is that of successive weighted draws from the
+remaining configurations (Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006): they are sorted
+by exponential variates divided by the weights. Larger finite spaces are drawn from independently, as repetitions are
+rare there.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ __all__ = ["Random"]
 @final
 @dataclass(frozen=True, slots=True)
 class Random(Searcher):
-    """Draws at random; never the same configuration twice where the space is finite and small (see above)."""
+    """Draws at random; never repeats a configuration if the space is finite and small (see the module)."""
 
     name: ClassVar[str] = "random"
 
     def check(self, space: SearchSpace) -> None:
-        """Refuses a space in which no batch size divides by any device count.
+        """Refuses a space in which no batch size is divisible by any device count.
 
         Raises:
             ArgumentError: there is nothing to draw.
@@ -53,7 +54,7 @@ class Random(Searcher):
 
 @functools.lru_cache(maxsize=2)
 def _shuffled(space: SearchSpace, seed: int) -> tuple[Combinations, npt.NDArray[np.int64]]:
-    """All configurations, and the order in which they are drawn."""
+    """Returns all configurations, and the order in which they are drawn."""
     grid = space.grid()
     weights = space.probabilities(grid)
     waits = -np.log1p(-stream(seed, Random.name, 0).random(len(grid))) / weights

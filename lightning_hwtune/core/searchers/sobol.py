@@ -1,12 +1,12 @@
 """Sobol search: points that fill the space more evenly than random ones, scrambled by the study's seed.
 
 Sobol, "On the distribution of points in a cube and the approximate evaluation of integrals", 1967; scrambling by Owen,
-"Scrambling Sobol' and Niederreiter-Xing points", 1998, as `scipy.stats.qmc.Sobol` does it. A configuration takes one
-coordinate for each parameter. Points that break the rule of batch sizes are left out, so draw n is the n-th that is
-allowed. In a finite space of at most a million configurations a repetition is left out too, and what was enqueued;
-whatever the points have not met once there are eight for each configuration comes last, in a random order.
+"Scrambling Sobol' and Niederreiter-Xing points", 1998, as in `scipy.stats.qmc.Sobol`. A configuration takes one
+coordinate for each parameter. Points that break the batch-size rule are skipped, so draw n is the n-th allowed point.
+In a finite space of at most a million configurations, repeated and enqueued configurations are skipped as well.
+Configurations that none of the points has met, after eight points per configuration, come last, in a random order.
 
-The sequence is the same in every process; another release of scipy may scramble in another way.
+The sequence is the same in every process. Another release of scipy may scramble it differently.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ __all__ = ["Sobol"]
 
 _FIRST = 64
 _POINTS_PER_CONFIG = 8
-_MAX_PARAMETERS = 21_201  # coordinates for which direction numbers are known
+_MAX_PARAMETERS = 21_201  # number of coordinates for which direction numbers are known
 
 
 @checked_class()
 @final
 @dataclass(frozen=True, slots=True)
 class Sobol(Searcher):
-    """Draws evenly spread points; never the same configuration twice where the space is finite and small."""
+    """Draws evenly spread points; never repeats a configuration if the space is finite and small."""
 
     name: ClassVar[str] = "sobol"
 
     def check(self, space: SearchSpace) -> None:
-        """Refuses a space in which no batch size divides by any device count, or with too many parameters.
+        """Refuses a space in which no batch size is divisible by any device count, or with too many parameters.
 
         Raises:
-            ArgumentError: there is nothing to draw, or the sequence does not have so many coordinates.
+            ArgumentError: there is nothing to draw, or the sequence does not have enough coordinates.
         """
         if len(space) > _MAX_PARAMETERS:
             received = f"{len(space)} parameters"
@@ -69,8 +69,8 @@ def _config(space: SearchSpace, point: npt.NDArray[np.float64]) -> dict[str, Any
 
 @functools.lru_cache(maxsize=4)
 def _points(n_dims: int, seed: int, n_points: int) -> npt.NDArray[np.float64]:
-    """The first points of the sequence; `n_points` is a power of two, and a longer sequence begins with a shorter."""
-    from scipy.stats import qmc  # costs an import of 0.3 s that few studies need
+    """Returns the first points of the sequence; `n_points` is a power of two. Longer sequences extend shorter ones."""
+    from scipy.stats import qmc  # takes 0.3 s to import, and few studies need it
 
     sequence = qmc.Sobol(n_dims, scramble=True, rng=stream(seed, Sobol.name, 0))
     return np.asarray(sequence.random_base2(n_points.bit_length() - 1))
@@ -78,7 +78,7 @@ def _points(n_dims: int, seed: int, n_points: int) -> npt.NDArray[np.float64]:
 
 @functools.lru_cache(maxsize=4)
 def _allowed(space: SearchSpace, seed: int, n_points: int) -> range | list[int]:
-    """The numbers of those points that make an allowed configuration."""
+    """Returns the numbers of the points that give an allowed configuration."""
     if not space.batch_size_keys:
         return range(n_points)
     points = _points(len(space), seed, n_points)
@@ -87,7 +87,7 @@ def _allowed(space: SearchSpace, seed: int, n_points: int) -> range | list[int]:
 
 @functools.lru_cache(maxsize=2)
 def _whole(space: SearchSpace, seed: int) -> tuple[Combinations, npt.NDArray[np.int64]]:
-    """Every configuration of a small finite space, and their order: that of the first point that meets each."""
+    """Returns all configurations of a small finite space, in the order of the first point that meets each."""
     grid = space.grid()
     n_points = 2 ** math.ceil(math.log2(_POINTS_PER_CONFIG * len(grid)))
     points = _points(len(space), seed, n_points)
@@ -98,7 +98,7 @@ def _whole(space: SearchSpace, seed: int) -> tuple[Combinations, npt.NDArray[np.
 
 
 def _places(parameter: Parameter, shares: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Returns the place among the parameter's values that each share falls into."""
+    """Returns the index, among the parameter's values, of the one that each share falls into."""
     assert not isinstance(parameter, Float)
     if isinstance(parameter, Int):
         values = np.array([parameter.quantile(share) for share in shares.tolist()])

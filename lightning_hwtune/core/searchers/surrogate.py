@@ -1,18 +1,18 @@
-"""What one earlier task tells about any configuration: scores learned from encoded points.
+"""What one earlier task says about any configuration: scores learned from encoded points.
 
-Two models. `Trees`: extremely randomised trees (Geurts, Ernst and Wehenkel, "Extremely randomized trees", 2006, as
-scikit-learn has them), all objectives in one forest. `Neighbours`: the mean of the nearest points with weights
+There are two models. `Trees`: extremely randomised trees (Geurts, Ernst and Wehenkel, "Extremely randomized trees",
+2006, as in scikit-learn), with all objectives in one forest. `Neighbours`: the mean of the nearest points with weights
 1 / (squared distance + `_NUGGET`). Trees did best on continuous spaces, neighbours on small grids of hardware and batch
-sizes, so `fit_surrogate` takes neighbours where the parameters that are learned from have at most `SMALL_GRID`
-combinations in all, and trees otherwise.
+sizes. So `fit_surrogate` uses neighbours if the parameters to learn from have at most `SMALL_GRID` combinations in
+total, and trees otherwise.
 
-Both give an expectation, and *samples*: whole functions that could be the true one, so that near configurations get
-near scores. Scores that were sampled one by one would differ most where a configuration is in luck, and a front of them
-is a front of luck. A sample of `Trees` is the mean of a few of them; one of `Neighbours` gives every known point a
-random weight (D. B. Rubin, "The Bayesian bootstrap", 1981).
+Both give an expectation and *samples*: whole functions that could be the true one, so that similar configurations get
+similar scores. If scores were sampled one by one, they would differ most for lucky configurations, and their front
+would be a front of luck. A sample of `Trees` is the mean of a few of them. A sample of `Neighbours` gives every known
+point a random weight (D. B. Rubin, "The Bayesian bootstrap", 1981).
 
-Equal points, for want of the parameters that made them differ, count as one point with their mean score and their
-number as weight.
+Points that are equal, because they differed only in parameters not used here, count as one point. It has their mean
+score, and their number as its weight.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ __all__ = ["SMALL_GRID", "Neighbours", "Surrogate", "Trees", "fit_surrogate", "n
 Floats = npt.NDArray[np.float64]
 
 SMALL_GRID = 1000
-"""Combinations up to which the neighbours of a configuration tell more than trees do."""
+"""Number of combinations up to which neighbours predict better than trees."""
 
 _N_TREES = 100
-_N_SAMPLED = 5  # trees that make up one sample
+_N_SAMPLED = 5  # number of trees in one sample
 _N_NEIGHBOURS = 10
-_NUGGET = 0.01  # squared distance in the unit cube below which neighbours count alike
+_NUGGET = 0.01  # squared distance in the unit cube below which neighbours have about equal weights
 
 
 class Surrogate(abc.ABC):
-    """A fitted model of all objectives' scores."""
+    """A fitted model of the scores of all objectives."""
 
     @abc.abstractmethod
     def expect(self, points: Floats) -> Floats:
@@ -55,18 +55,18 @@ class Neighbours(Surrogate):
     """Weighted nearest neighbours.
 
     Args:
-        points: distinct, shape `(n, n_dims)`. scores: shape `(n, n_objectives)`. weights: how often each was seen.
+        points: distinct, shape `(n, n_dims)`. scores: shape `(n, n_objectives)`. weights: how often each occurred.
     """
 
     def __init__(self, points: Floats, scores: Floats, weights: Floats) -> None:
         self._points, self._scores, self._weights = points, scores, weights
 
     def expect(self, points: Floats) -> Floats:
-        """Returns the mean of the nearest points."""
+        """Returns the weighted mean of the nearest points."""
         return self._mean(points, self._weights)
 
     def sample(self, points: Floats, rng: np.random.Generator) -> Floats:
-        """Returns their mean when every known point counts by chance."""
+        """Returns their weighted mean, with a random weight for every known point."""
         return self._mean(points, self._weights * rng.standard_exponential(len(self._weights)))
 
     def _mean(self, points: Floats, weights: Floats) -> Floats:
@@ -80,7 +80,7 @@ class Neighbours(Surrogate):
 
 @final
 class Trees(Surrogate):
-    """Extremely randomised trees; arguments as for `Neighbours`, and the number of trees."""
+    """Extremely randomised trees; the arguments are those of `Neighbours`, and the number of trees."""
 
     def __init__(self, points: Floats, scores: Floats, weights: Floats, n_trees: int = _N_TREES) -> None:
         require_scikit_learn()
@@ -96,7 +96,7 @@ class Trees(Surrogate):
         return self._mean(points, range(len(self._trees)))
 
     def sample(self, points: Floats, rng: np.random.Generator) -> Floats:
-        """Returns the mean of a few of them."""
+        """Returns the mean of a few trees."""
         return self._mean(points, rng.integers(len(self._trees), size=_N_SAMPLED).tolist())
 
     def _mean(self, points: Floats, chosen: range | list[int]) -> Floats:
@@ -107,12 +107,12 @@ class Trees(Surrogate):
 
 
 def fit_surrogate(points: Floats, scores: Floats, n_combinations: int | None, n_trees: int = _N_TREES) -> Surrogate:
-    """Returns the model that suits the parameters; see the module.
+    """Returns the model that suits the parameters; see the module's docstring.
 
     Args:
         points: encoded, at least one, shape `(n, n_dims)`. scores: shape `(n, n_objectives)`.
-        n_combinations: how many values all parameters have together, None if one of them is a `Float`.
-        n_trees: if it is trees.
+        n_combinations: the number of combinations of all parameters' values; None if one of them is a `Float`.
+        n_trees: the number of trees, if trees are used.
 
     Raises:
         MissingDependencyError: trees are needed and scikit-learn is not installed.
@@ -127,7 +127,7 @@ def fit_surrogate(points: Floats, scores: Floats, n_combinations: int | None, n_
 
 
 def needs_trees(n_combinations: int | None) -> bool:
-    """Tells which model suits so many combinations; None = uncountably many."""
+    """Returns whether trees suit so many combinations better; None means uncountably many."""
     return n_combinations is None or n_combinations > SMALL_GRID
 
 
@@ -135,7 +135,7 @@ def require_scikit_learn() -> None:
     """Does nothing if scikit-learn can be imported.
 
     Raises:
-        MissingDependencyError: it cannot; names the extra.
+        MissingDependencyError: it cannot be imported; the message names the extra to install.
     """
     try:
         import sklearn.ensemble  # noqa: F401

@@ -1,17 +1,17 @@
-"""TPE over fronts: new configurations like those of the first fronts, unlike the others.
+"""TPE over fronts: new configurations that resemble those of the first fronts and differ from the others.
 
 Bergstra, Bardenet, Bengio and Kegl, "Algorithms for hyper-parameter optimization", 2011, section 4: l(x) is a density
-of the good configurations, g(x) one of the others, and of the configurations drawn from l the one with the greatest
-l / g is tried. The densities are products of one kernel a coordinate, and the model is that of the highest rung with
+of the good configurations and g(x) one of the others. Of the configurations drawn from l, the one with the greatest
+l / g is tried. The densities are products of one kernel per coordinate. The model is that of the highest rung with
 enough points, as in BOHB: Falkner, Klein and Hutter, "BOHB: robust and efficient hyperparameter optimization at
 scale", ICML 2018 (arXiv 1807.01774), section 4; with the Hyperband scheduler this *is* BOHB. Differences: "good" is
-the beginning of the rung's order by fronts (`ranking.order`, farthest-first inside a front), so that several
-objectives need no weights, as in Ozaki et al., "Multiobjective tree-structured Parzen estimator", JAIR 2022; the share
-of random draws is found by the draw's number; densities of numbers are truncated to the unit interval.
+the beginning of the rung's order by fronts (`ranking.order`, farthest-first within a front), so that several
+objectives need no weights, as in Ozaki et al., "Multiobjective tree-structured Parzen estimator", JAIR 2022. The number
+of a draw decides whether it is random. The densities of numbers are truncated to the unit interval.
 
-With `rungs="all"` every judged trial counts, ordered by the highest level that judged it, deepest first, and there by
-fronts. A rung holds only trials that were promoted into it, so that "highest" learns from few, good ones; on measured
-tables all of them told more (`docs/searchers/tpe.md`).
+With `rungs="all"` every judged trial counts. Trials are ordered by the highest level that judged them, deepest first,
+and within a level by fronts. A rung contains only trials that were promoted into it, so "highest" learns from few, good
+trials. On measured tables, all trials were more informative (`docs/searchers/tpe.md`).
 
 Losses that are not finite count as the worst. Cost of a proposal: O(trials + candidates * points).
 """
@@ -41,15 +41,15 @@ __all__ = ["TPE"]
 @final
 @dataclass(frozen=True, slots=True, init=False)
 class TPE(Searcher):
-    """Draws near the best of the highest rung that has enough points; at random until one has.
+    """Draws near the best trials of the highest rung with enough points; at random until there is one.
 
     Args:
         good: the share of a rung's trials that counts as good.
         random: the share of draws that stays random.
         candidates: how many configurations are compared for a proposal.
-        min_points: the least number of good ones, and of others; None = one more than there are parameters.
-        rungs: "highest", the model is that of the highest rung with enough points; or "all".
-        configs: draw from this list only, each once; None = from the whole space.
+        min_points: the least number of good trials, and of others; None for one more than there are parameters.
+        rungs: "highest" to use only the highest rung with enough points, or "all".
+        configs: draw only from this list, each once; None for the whole space.
     """
 
     good: float
@@ -75,10 +75,10 @@ class TPE(Searcher):
             object.__setattr__(self, field, value)
 
     def check(self, space: SearchSpace) -> None:
-        """Refuses a space in which no batch size divides, or a listed configuration that is no point of it.
+        """Refuses a space in which no batch size is divisible, or a listed configuration that is not in the space.
 
         Raises:
-            ArgumentError: which of the two.
+            ArgumentError: one of these is the case; the message says which.
         """
         _ = space.rejected_share
         for config in self.configs or ():
@@ -109,7 +109,7 @@ class TPE(Searcher):
         return Untried.of(space, self.configs, history.trials), self._models(space, history)
 
     def _models(self, space: SearchSpace, history: History) -> tuple[Kernels, Kernels] | None:
-        """The densities of the good and of the others, None while no rung has enough of both."""
+        """Returns the densities of the good trials and of the others; None while no rung has enough of both."""
         n_min = self.min_points or len(space) + 1
         trials = _ranked(history) if self.rungs == "all" else _highest(history, 2 * n_min)
         if len(trials) < 2 * n_min:
@@ -121,7 +121,7 @@ class TPE(Searcher):
     def _best(
         self, space: SearchSpace, untried: Untried, good: Kernels, others: Kernels, rng: np.random.Generator
     ) -> dict[str, Any] | None:
-        """The candidate with the greatest l / g: drawn from l, or from what is left of a list."""
+        """Returns the candidate with the greatest l / g, drawn from l or from the rest of a list."""
         if untried.listed is not None:
             candidates = untried.some(rng, self.candidates)
         else:
@@ -133,13 +133,13 @@ class TPE(Searcher):
 
 
 def _highest(history: History, n_points: int) -> list[TrialRecord]:
-    """The trials of the highest rung with so many, best first."""
+    """Returns the trials of the highest rung with at least `n_points`, best first."""
     trials, losses = history.rung(n_points)
     return [trials[index] for index in total_order(losses, "farthest_first")] if trials else []
 
 
 def _ranked(history: History) -> list[TrialRecord]:
-    """All judged trials: those of the deepest level first, there by fronts."""
+    """Returns all judged trials, those of the deepest level first, and within a level by fronts."""
     by_level: dict[int, list[TrialRecord]] = {}
     for trial in history.trials:
         if trial.decided and trial.measurements:

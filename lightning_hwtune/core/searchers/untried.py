@@ -1,10 +1,10 @@
-"""What may still be drawn: all of a space, or what is left of a list, for searchers that look at what was tried.
+"""What can still be drawn: the whole space, or the rest of a list, for searchers that use the trials so far.
 
-`next_of` is for those that go through a list in an order of their own: they look at the trials only for what the user
+`next_of` is for searchers that go through a list in a fixed order: they only need the trials to skip what the user
 enqueued.
 
-A small finite space counts as the list of its configurations, each as likely as `SearchSpace.sample` draws it; there,
-and in a given list, no configuration is drawn twice. Otherwise nothing is ever used up.
+A small finite space is treated as the list of its configurations, each with the probability that `SearchSpace.sample`
+gives it. There, and in a given list, no configuration is drawn twice. In other spaces nothing is ever used up.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ __all__ = ["Untried", "config_key", "is_small", "listed_configs", "next_of"]
 
 
 def config_key(config: Mapping[str, Any]) -> str:
-    """Returns text that is the same exactly for equal configurations."""
+    """Returns a text that is the same for two configurations if and only if they are equal."""
     return json.dumps(config, sort_keys=True)
 
 
 def is_small(space: SearchSpace) -> bool:
-    """True if all configurations, those that the batch rule rejects included, can be listed."""
+    """Returns whether all configurations can be listed, including those that the batch rule rejects."""
     counts = [parameter.n_values for parameter in space.values()]
     return None not in counts and math.prod(count for count in counts if count is not None) <= MAX_COMBINATIONS
 
 
 def listed_configs(argument: str, configs: Sequence[Mapping[str, Any]] | None) -> tuple[Mapping[str, Any], ...] | None:
-    """Returns a searcher's list of configurations without repetitions, None for None.
+    """Returns a searcher's list of configurations without repetitions; None for None.
 
     Raises:
-        ArgumentError: it is empty, or no list.
+        ArgumentError: the argument is empty, or not a list.
     """
     if configs is None:
         return None
@@ -74,11 +74,11 @@ def next_of(
 ) -> dict[str, Any] | None:
     """Returns draw number `draw` of a list that is gone through once; None once it is exhausted.
 
-    What was enqueued is left out: then the draw takes the first place that no trial has, behind one for each earlier
-    draw that is still to come.
+    If the user has enqueued any configuration, the draw skips all that have a trial, and then as many as there are
+    earlier draws still pending.
 
     Args:
-        order: the places of `configs`, in the order of the draws.
+        order: the indices of `configs`, in the order of the draws.
     """
     if all(trial.draw is not None for trial in history.trials):
         return copied(configs[int(order[draw])]) if draw < len(order) else None
@@ -92,11 +92,11 @@ def next_of(
 @final
 @dataclass(frozen=True)
 class Untried:
-    """What is left.
+    """The configurations that can still be drawn.
 
     Attributes:
-        listed: the configurations to draw from, None = the whole space. cumulative: of their weights.
-        tried: keys of those that were drawn; empty where nothing is used up.
+        listed: the configurations to draw from; None for the whole space. cumulative: their cumulative weights.
+        tried: keys of those that already have a trial; empty if nothing is ever used up.
     """
 
     space: SearchSpace
@@ -115,12 +115,12 @@ class Untried:
         return cls(space, *_grid(space), tried)
 
     def one(self, rng: np.random.Generator) -> dict[str, Any] | None:
-        """Returns one drawn at random, None if nothing is left."""
+        """Returns one configuration drawn at random; None if nothing is left."""
         found = self.some(rng, 1)
         return found[0] if found else None
 
     def some(self, rng: np.random.Generator, n: int) -> list[dict[str, Any]]:
-        """Returns up to `n` drawn at random: distinct ones of a list; fewer if fewer are left."""
+        """Returns up to `n` configurations drawn at random; distinct and perhaps fewer if they come from a list."""
         if self.listed is None:
             return [self.space.sample(rng) for _ in range(n)]
         weights = np.diff(self.cumulative, prepend=0.0)
@@ -131,18 +131,18 @@ class Untried:
 
     @functools.cached_property
     def _left(self) -> npt.NDArray[np.int64]:
-        """Which of the list were not tried."""
+        """Returns the indices of the listed configurations that were not tried."""
         listed = self.listed or ()
         return np.array([i for i, c in enumerate(listed) if config_key(c) not in self.tried], dtype=np.int64)
 
     def holds(self, config: Mapping[str, Any]) -> bool:
-        """Tells whether a configuration of the space may be drawn."""
+        """Returns whether a configuration of the space may be drawn."""
         if not self.space.allows(config):
             return False
         return self.listed is None or config_key(config) not in self.tried
 
     def _rarely_met(self, rng: np.random.Generator, n: int) -> list[dict[str, Any]]:
-        """The same for a list that is long against `n` and `tried`: draws until they are new."""
+        """Returns the same as `some`, for a list much longer than `n` and `tried`: repeats draws until they are new."""
         assert self.listed is not None
         found: dict[str, dict[str, Any]] = {}
         while len(found) < n:
