@@ -20,13 +20,11 @@ class DigitsDataModule(PartsDataModule):
     """Digits in a fixed stratified split; the training part is shuffled.
 
     Args:
-            batch_size: samples per step *on each device*; in a study, use `trial.per_device_batch_size(global_batch)`.
-            val_share: fraction of samples held out for validation, in (0, 1); their number is rounded to a multiple of
-                24.
-            test_share: the same for the test, from 0 (no test part); taken from the samples that are not for
-                validation.
-            num_workers: number of loader processes; 0 is the fastest, because the data is in memory.
-            seed: seed of the split, not of the shuffling.
+        batch_size: samples per step *on each device*; in a study, use `trial.per_device_batch_size(global_batch)`.
+        val_share: fraction of samples held out for validation, in (0, 1); their number is rounded to a multiple of 24.
+        test_share: the same for the test, from 0 (no test part); taken from the samples that are not for validation.
+        num_workers: number of loader processes; 0 is the fastest, because the data is in memory.
+        seed: seed of the split, not of the shuffling.
     """
 
     def __init__(

@@ -46,9 +46,9 @@ class PartsDataModule(L.LightningDataModule, ABC):
     """Training data in a new order each epoch; validation and test data always in the same order.
 
     Args:
-            batch_size: samples per step *on each device*; in a study, use `trial.per_device_batch_size(global_batch)`.
-            val_share: fraction of samples held out for validation, in (0, 1).
-            num_workers: number of loader processes.
+        batch_size: samples per step *on each device*; in a study, use `trial.per_device_batch_size(global_batch)`.
+        val_share: fraction of samples held out for validation, in (0, 1).
+        num_workers: number of loader processes.
     """
 
     def __init__(self, batch_size: int, *, val_share: float, num_workers: int) -> None:
@@ -85,7 +85,7 @@ class PartsDataModule(L.LightningDataModule, ABC):
         """Returns the test part, always in the same order.
 
         Raises:
-                RuntimeError: there is no test part.
+            RuntimeError: there is no test part.
         """
         if self.train_set is not None and self.test_set is None:
             raise RuntimeError("no samples are held back for the test: give `test_share` above 0")
@@ -105,7 +105,7 @@ def shared_size(n_wanted: float, n_samples: int) -> int:
     """Returns the multiple of 24 nearest to a number; at least 24, and at least 24 samples remain.
 
     Raises:
-            ValueError: there are too few samples.
+        ValueError: there are too few samples.
     """
     n_most = n_samples // _SHARED_BY - 1
     if n_most < 1:
@@ -117,8 +117,8 @@ def stratified(chosen: np.ndarray, labels: np.ndarray, n_held_back: int, seed: i
     """Splits indices in two, the second part of length `n_held_back`; both have every label in proportion.
 
     Args:
-            chosen: the indices `(n,)`.
-            labels: labels of all samples, including those that are not chosen.
+        chosen: the indices `(n,)`.
+        labels: labels of all samples, including those that are not chosen.
     """
     rest, held_back = train_test_split(chosen, test_size=n_held_back, stratify=labels[chosen], random_state=seed)
     return rest, held_back

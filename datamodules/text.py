@@ -20,13 +20,12 @@ class TextDataModule(PartsDataModule):
     part.
 
     Args:
-            path: path of the file.
-            batch_size: samples per step *on each device*; in a study, use `trial.per_device_batch_size(global_batch)`.
-            context_length: number of symbols per sample, at least 1; the model must have the same `context_length`.
-            val_share: fraction of samples held out for validation, in (0, 1); their number is rounded to a multiple of
-                24.
-            test_share: the same for the test.
-            num_workers: number of loader processes; 0 is the fastest, because the data is in memory.
+        path: path of the file.
+        batch_size: samples per step *on each device*; in a study, use `trial.per_device_batch_size(global_batch)`.
+        context_length: number of symbols per sample, at least 1; the model must have the same `context_length`.
+        val_share: fraction of samples held out for validation, in (0, 1); their number is rounded to a multiple of 24.
+        test_share: the same for the test.
+        num_workers: number of loader processes; 0 is the fastest, because the data is in memory.
     """
 
     def __init__(

@@ -20,13 +20,13 @@ class TorchvisionDataModule(PartsDataModule):
     """A torchvision data set whose validation part is taken from the training images; all test images are kept.
 
     Args:
-            root: folder of the data sets.
-            batch_size: samples per step *on each device*; in a study, use `trial.per_device_batch_size(global_batch)`.
-            download: whether to download the files if they are missing.
-            augment: whether to shift training images by up to 4 pixels and mirror them at random.
-            val_share: fraction of the training images held out, in (0, 1); their number is rounded to a multiple of 24.
-            num_workers: number of loader processes, which decode the images.
-            seed: seed of the split, not of the shuffling.
+        root: folder of the data sets.
+        batch_size: samples per step *on each device*; in a study, use `trial.per_device_batch_size(global_batch)`.
+        download: whether to download the files if they are missing.
+        augment: whether to shift training images by up to 4 pixels and mirror them at random.
+        val_share: fraction of the training images held out, in (0, 1); their number is rounded to a multiple of 24.
+        num_workers: number of loader processes, which decode the images.
+        seed: seed of the split, not of the shuffling.
     """
 
     dataset: ClassVar[Any]
@@ -57,7 +57,7 @@ class TorchvisionDataModule(PartsDataModule):
         """Returns the three parts, as images of mean 0 and variance 1 over the data set.
 
         Raises:
-                FileNotFoundError: the files are missing, or are not those that torchvision expects.
+            FileNotFoundError: the files are missing, or are not those that torchvision expects.
         """
         plain = self._transform()
         samples = self._read(True, plain)

@@ -63,10 +63,9 @@ class Result:
     """One fully trained trial: its configuration, its number of devices, its values and its checkpoint.
 
     Attributes:
-            values: maps each objective's name to its value.
-            epochs: the resource up to which the trial was trained.
-            checkpoint: absolute path; None if the disk budget removed it, or if the end of the trial could not be
-                saved.
+        values: maps each objective's name to its value.
+        epochs: the resource up to which the trial was trained.
+        checkpoint: absolute path; None if the disk budget removed it, or if the end of the trial could not be saved.
     """
 
     trial_id: int
@@ -85,30 +84,29 @@ class Study:
     """A multi-objective study of one training function.
 
     Args:
-            name: name of the study's folder in `dir`. A study that already exists there is continued.
-            space: the parameters, as a `SearchSpace` or a mapping from name to parameter. Hardware is a parameter too
-                (`NumDevices`).
-            objectives: `Metric("val_loss", "min")`, `TrainSeconds()`, ... The first one breaks ties and determines
-                `best`.
-            scheduler: decides which trials continue, e.g. `ASHA(max_epochs=27)`.
-            max_epochs, max_steps, max_samples: the length of a full training, in place of a scheduler. `max_epochs=27`
-                means `scheduler=ASHA(max_epochs=27)`.
-            searcher: proposes the configurations to try; random search by default.
-            prior: "auto" learns once, when the study begins, from the finished studies in the same store that share
-                parameters with this one and have the same objectives (`engine.earlier_studies`). None: learn nothing.
-            pool: the devices and their price. The default is all visible GPUs or, without GPUs, the CPU cores.
-            dir: the folder that contains the studies.
-            storage: SQLAlchemy URL of a database to use instead of the study's own SQLite file.
-            seed: seed of all random draws.
-            batch: "global" (the number of devices changes only time and cost) or "per_device".
-            disk_budget: maximum size of all checkpoints together, in bytes or as text, e.g. "20GB"; None = unlimited.
-            max_retries: how often a failed trial is retried from its last checkpoint.
-            max_failures: the study ends when this many trials have failed.
+        name: name of the study's folder in `dir`. A study that already exists there is continued.
+        space: the parameters, as a `SearchSpace` or a mapping from name to parameter. Hardware is a parameter too
+            (`NumDevices`).
+        objectives: `Metric("val_loss", "min")`, `TrainSeconds()`, ... The first one breaks ties and determines `best`.
+        scheduler: decides which trials continue, e.g. `ASHA(max_epochs=27)`.
+        max_epochs, max_steps, max_samples: the length of a full training, in place of a scheduler. `max_epochs=27`
+            means `scheduler=ASHA(max_epochs=27)`.
+        searcher: proposes the configurations to try; random search by default.
+        prior: "auto" learns once, when the study begins, from the finished studies in the same store that share
+            parameters with this one and have the same objectives (`engine.earlier_studies`). None: learn nothing.
+        pool: the devices and their price. The default is all visible GPUs or, without GPUs, the CPU cores.
+        dir: the folder that contains the studies.
+        storage: SQLAlchemy URL of a database to use instead of the study's own SQLite file.
+        seed: seed of all random draws.
+        batch: "global" (the number of devices changes only time and cost) or "per_device".
+        disk_budget: maximum size of all checkpoints together, in bytes or as text, e.g. "20GB"; None = unlimited.
+        max_retries: how often a failed trial is retried from its last checkpoint.
+        max_failures: the study ends when this many trials have failed.
         max_failures: failed trials that end the study.
 
     Raises:
-            ArgumentError, RenamedArgumentError: an argument is not allowed; the message says what is allowed.
-            StudyMismatchError: the stored study has a different space, objectives, scheduler, seed or batch.
+        ArgumentError, RenamedArgumentError: an argument is not allowed; the message says what is allowed.
+        StudyMismatchError: the stored study has a different space, objectives, scheduler, seed or batch.
     """
 
     @checked_call("Study", elsewhere={name: f"study.run({name}=...)" for name in FORMS["Study.run"]})
@@ -178,10 +176,10 @@ class Study:
         """Returns a stored study with the settings it was created with.
 
         Args:
-                disk_budget: as for `Study`. It is not stored with the study, because it belongs to the machine.
+            disk_budget: as for `Study`. It is not stored with the study, because it belongs to the machine.
 
         Raises:
-                StudyNotFoundError: there is no study with this name.
+            StudyNotFoundError: there is no study with this name.
         """
         files = StudyFiles(Path(dir), name, budget_bytes=parse_bytes(disk_budget))
         reader = Reader(files, storage)
@@ -202,7 +200,7 @@ class Study:
         Raises:
             MetricError: an objective is not logged.
             TrialError: the training code failed.
-                ArgumentError: this machine has fewer GPUs than the study was created with.
+            ArgumentError: this machine has fewer GPUs than the study was created with.
         """
         check_present(self.name, self._spec.pool)
         payload = self._payload(train)
@@ -235,32 +233,30 @@ class Study:
         continues the study.
 
         Args:
-                train: a function that takes a `Trial` and trains it, e.g. with `trial.fit(model, data)`.
-                max_trials: total number of trials.
-                max_time: total time in seconds, or as text such as "10min" or "8h".
-                max_cost: total cost in US dollars, as billed by the ledger.
-                max_parallel: maximum number of trials that train at the same time; None = as many as the pool has room
-                    for.
-                finishers: number of fully trained trials that the study should end with. "auto" means one for a single
-                    objective, and trials / eta (at most four) for several objectives.
-                save_every: epochs between checkpoints of a trial that trains on without a pause, so that a crash loses
-                    at most this many epochs. None = save only at pauses and at the end. Only for Lightning trainings
-                    counted in epochs.
-                hang_timeout: seconds (or text such as "10min") without progress after which a segment is ended and
-                    repeated. "auto": counted from the first batch on, ten times the trial's slowest stretch, but at
-                    least 30 minutes. None: no limit. Only for executor="local".
-                executor: "local" (processes), "inline" (this process, one device, one trial after another), or your own
-                    `engine.executor.Executor`. Your own executor must know what to train; it does not get `train`.
-                check: whether to train two batches in a child process first, if the study is new.
-                progress: whether to print progress.
-                preload: modules that the fork server imports once. They must not run tensor operations when imported.
+            train: a function that takes a `Trial` and trains it, e.g. with `trial.fit(model, data)`.
+            max_trials: total number of trials.
+            max_time: total time in seconds, or as text such as "10min" or "8h".
+            max_cost: total cost in US dollars, as billed by the ledger.
+            max_parallel: maximum number of trials that train at the same time; None = as many as the pool has room for.
+            finishers: number of fully trained trials that the study should end with. "auto" means one for a single
+                objective, and trials / eta (at most four) for several objectives.
+            save_every: epochs between checkpoints of a trial that trains on without a pause, so that a crash loses at
+                most this many epochs. None = save only at pauses and at the end. Only for Lightning trainings counted
+                in epochs.
+            hang_timeout: seconds (or text such as "10min") without progress after which a segment is ended and
+                repeated. "auto": counted from the first batch on, ten times the trial's slowest stretch, but at least
+                30 minutes. None: no limit. Only for executor="local".
+            executor: "local" (processes), "inline" (this process, one device, one trial after another), or your own
+                `engine.executor.Executor`. Your own executor must know what to train; it does not get `train`.
+            check: whether to train two batches in a child process first, if the study is new.
+            progress: whether to print progress.
+            preload: modules that the fork server imports once. They must not run tensor operations when imported.
 
         Raises:
-                TrialError: the training failed before the study's first report; the error contains the traceback.
-                StudyFailedError: `max_failures` trials failed. All results are stored and can be read.
-                StudyLockedError: another process is running this study.
-                ArgumentError: an argument is not allowed, or this machine has fewer GPUs than the study was created
-                    with.
+            TrialError: the training failed before the study's first report; the error contains the traceback.
+            StudyFailedError: `max_failures` trials failed. All results are stored and can be read.
+            StudyLockedError: another process is running this study.
+            ArgumentError: an argument is not allowed, or this machine has fewer GPUs than the study was created with.
         """
         max_parallel = 1 if executor == "inline" else max_parallel
         limits = Limits(max_trials, parse_duration("max_time", max_time), max_cost, max_parallel, finishers)
@@ -361,7 +357,7 @@ class Study:
         """Checks that the study may run in its folder; changes nothing. `run` calls this itself.
 
         Raises:
-                StorageError: the folder contains trials of another study, or of a study whose log is not here.
+            StorageError: the folder contains trials of another study, or of a study whose log is not here.
         """
         self._reader.refuse_foreign(self._spec)
 
@@ -377,7 +373,7 @@ class Study:
         adds nothing, and a configuration that failed is tried once more.
 
         Raises:
-                ArgumentError: a configuration is not in the search space. In this case none is queued.
+            ArgumentError: a configuration is not in the search space. In this case none is queued.
         """
         valid = [self._spec.space.validate(config) for config in configs]
         if (asked := self._open_session()) is not None:
@@ -410,14 +406,13 @@ class Study:
         thread (e.g. from an earlier run of a notebook cell) has an open trial, that trial is abandoned.
 
         Args:
-                max_trials: total number of trials of the study; None = as long as the searcher proposes configurations.
-                finishers: number of fully trained trials that the study should end with, as for `run`.
-                progress: whether to print a line for each notable event, as `run` does.
+            max_trials: total number of trials of the study; None = as long as the searcher proposes configurations.
+            finishers: number of fully trained trials that the study should end with, as for `run`.
+            progress: whether to print a line for each notable event, as `run` does.
 
         Raises:
-                ArgumentError: `tell` was not called for the last trial.
-                StudyLockedError: another process or thread is running the study, or this process is training another
-                    study.
+            ArgumentError: `tell` was not called for the last trial.
+            StudyLockedError: another process or thread is running the study, or this process is training another study.
         """
         with Signals():
             asked = self._open_session() or self._opened(Limits(max_trials=max_trials, finishers=finishers), progress)
@@ -455,12 +450,11 @@ class Study:
         Metric values are not passed here, because `RungCallback` or `trial.report` has already reported them.
 
         Args:
-                error: the exception that the training raised, or a text that says what went wrong; None if nothing
-                    failed.
+            error: the exception that the training raised, or a text that says what went wrong; None if nothing failed.
 
         Raises:
-                ArgumentError: `error` has another type, `ask` did not return this trial, or `tell` was already called
-                    for it.
+            ArgumentError: `error` has another type, `ask` did not return this trial, or `tell` was already called for
+                it.
         """
         asked = self._open_session()
         if asked is None:
@@ -524,7 +518,7 @@ class Study:
         """The fully trained trial that is best in the first objective.
 
         Raises:
-                StudyNotFoundError: no trial is fully trained yet.
+            StudyNotFoundError: no trial is fully trained yet.
         """
         from lightning_hwtune.report.tables import best_record
 
@@ -555,7 +549,7 @@ class Study:
         """Returns a figure: the "front", the learning "curves" by rung, or the "timeline" of the devices.
 
         Raises:
-                ArgumentError: `what` is not one of these names.
+            ArgumentError: `what` is not one of these names.
         """
         from lightning_hwtune.report import plots
 

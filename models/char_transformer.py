@@ -19,13 +19,12 @@ class CharTransformer(Classifier):
 
     Args:
         lr: learning rate of the first epoch.
-            width: width of the embeddings; a multiple of `n_heads`.
-            depth: number of blocks, at least 1.
-            n_heads: number of attention heads, at least 1.
-            context_length: the longest text that the model can read at once, in symbols; use the data's
-                `context_length`.
-            dropout: fraction of activations dropped in each block, in [0, 1).
-            weight_decay: weight decay of AdamW.
+        width: width of the embeddings; a multiple of `n_heads`.
+        depth: number of blocks, at least 1.
+        n_heads: number of attention heads, at least 1.
+        context_length: the longest text that the model can read at once, in symbols; use the data's `context_length`.
+        dropout: fraction of activations dropped in each block, in [0, 1).
+        weight_decay: weight decay of AdamW.
     """
 
     def __init__(

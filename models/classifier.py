@@ -31,7 +31,7 @@ class Classifier(L.LightningModule):
     Args:
         net: inputs `(n, ...)` -> logits `(n, ..., n_classes)`, one row for each label of `(n, ...)`.
         lr: learning rate of the first epoch.
-            weight_decay: weight decay of AdamW.
+        weight_decay: weight decay of AdamW.
     """
 
     def __init__(self, net: nn.Module, *, lr: float, weight_decay: float) -> None:

@@ -17,10 +17,10 @@ class DigitsConvNet(Classifier):
 
     Args:
         lr: learning rate of the first epoch.
-            width: number of channels of each convolution.
+        width: number of channels of each convolution.
         depth: number of convolutions, at least 1.
-            dropout: fraction of features dropped before the linear layer, in [0, 1).
-            weight_decay: weight decay of AdamW.
+        dropout: fraction of features dropped before the linear layer, in [0, 1).
+        weight_decay: weight decay of AdamW.
     """
 
     def __init__(self, lr: float, width: int, depth: int = 2, dropout: float = 0.1, weight_decay: float = 1e-4) -> None:

@@ -16,10 +16,10 @@ class DigitsMLP(Classifier):
 
     Args:
         lr: learning rate of the first epoch.
-            width: number of units of each hidden layer.
+        width: number of units of each hidden layer.
         depth: number of hidden layers, at least 1.
-            dropout: fraction of units dropped after each hidden layer, in [0, 1).
-            weight_decay: weight decay of AdamW.
+        dropout: fraction of units dropped after each hidden layer, in [0, 1).
+        weight_decay: weight decay of AdamW.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ class ResNet18(Classifier):
     Args:
         lr: learning rate of the first epoch.
         n_classes: number of classes, at least 1.
-            weight_decay: weight decay of AdamW.
+        weight_decay: weight decay of AdamW.
     """
 
     def __init__(self, lr: float, n_classes: int = 10, weight_decay: float = 5e-4) -> None:

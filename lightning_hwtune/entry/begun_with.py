@@ -25,15 +25,15 @@ def refuse_changed(
     """Refuses to continue a study that began with another configuration; stores the configuration of a new study.
 
     Args:
-            file: name of the file in the study's folder.
-            text: the configuration as YAML.
-            searched: dotted names that may differ.
-            sections: names that may differ, including everything inside them.
-            storage: where the study's log is; None = the study's own file.
+        file: name of the file in the study's folder.
+        text: the configuration as YAML.
+        searched: dotted names that may differ.
+        sections: names that may differ, including everything inside them.
+        storage: where the study's log is; None = the study's own file.
 
     Raises:
-            StudyMismatchError: the configurations differ; the error lists the differences.
-            StorageError: the folder contains trials of another study, or of a study whose log is not here.
+        StudyMismatchError: the configurations differ; the error lists the differences.
+        StorageError: the folder contains trials of another study, or of a study whose log is not here.
     """
     study.refuse_foreign_folder()
     path = study.dir / file

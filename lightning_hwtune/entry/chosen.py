@@ -59,7 +59,7 @@ def choose(dir: Path, name: str | None, storage: str | None) -> Chosen:  # noqa:
     """Returns the study with this name. Without a name, returns the one that ran last; prints a line if there are more.
 
     Raises:
-            StudyNotFoundError: there is no study, or none with this name.
+        StudyNotFoundError: there is no study, or none with this name.
     """
     if name is None:
         names = newest_first(dir, storage)
@@ -74,7 +74,7 @@ def newest_first(dir: Path, storage: str | None) -> list[str]:  # noqa: A002
     """Returns the names of all studies, beginning with the one that has the newest event.
 
     Raises:
-            StudyNotFoundError: there is no study.
+        StudyNotFoundError: there is no study.
     """
     names = stored_names(storage) if storage is not None else study_names(dir)
     if not names:

@@ -33,12 +33,12 @@ def run_and_show(
     """Runs or continues a study, then shows its front; returns the error that the command must raise if it failed.
 
     Args:
-            options: the keyword arguments of `Study.run`.
-            again: the command line that continues the study after a signal.
-            write: writes the configurations of the front before anything is shown, and returns the files.
+        options: the keyword arguments of `Study.run`.
+        again: the command line that continues the study after a signal.
+        write: writes the configurations of the front before anything is shown, and returns the files.
 
     Raises:
-            typer.Exit: the study was ended by Ctrl-C or SIGTERM.
+        typer.Exit: the study was ended by Ctrl-C or SIGTERM.
     """
     if settings.enqueue:
         study.enqueue(*settings.enqueue)

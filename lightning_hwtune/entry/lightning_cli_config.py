@@ -36,7 +36,7 @@ class CliConfig:
         """Reads a configuration, including the files that its sections name.
 
         Raises:
-                ArgumentError: a file cannot be read, or is not a YAML mapping.
+            ArgumentError: a file cannot be read, or is not a YAML mapping.
         """
         root = _compose(Path(path))
         for index, (key, node) in enumerate(root.value):
@@ -63,10 +63,10 @@ class CliConfig:
         """Refuses a dotted name that is not in the configuration, or that is a section.
 
         Args:
-                takes_section: also allow a section, for a parameter whose options replace the whole section.
+            takes_section: also allow a section, for a parameter whose options replace the whole section.
 
         Raises:
-                ArgumentError: the name is refused; the message suggests the nearest existing name.
+            ArgumentError: the name is refused; the message suggests the nearest existing name.
         """
         leaves = self.leaves()
         node = _find(self._root(), name.split("."))

@@ -25,7 +25,7 @@ def merged_config(configs: Sequence[Path], script: Path | None, subcommand: Sequ
     """Return the configuration that the script uses when it is called with these files, in this order.
 
     Raises:
-            ArgumentError: the script's parser refuses the files; the message contains its last output.
+        ArgumentError: the script's parser refuses the files; the message contains its last output.
     """
     files = [word for path in configs for word in ("--config", str(path))]
     with tempfile.TemporaryDirectory(prefix="hwtune-merge-") as folder:

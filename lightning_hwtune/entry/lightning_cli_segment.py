@@ -40,10 +40,10 @@ class CliTrial:
     """The changes that a trial makes to the configuration that all trials share.
 
     Attributes:
-            base: the shared configuration.
-            fixed: further values that all trials share, such as the horizon.
-            batch_sizes: names of global batch sizes -> their value in `base`; each device gets its share.
-            has_seed: whether `base` sets its own seed.
+        base: the shared configuration.
+        fixed: further values that all trials share, such as the horizon.
+        batch_sizes: names of global batch sizes -> their value in `base`; each device gets its share.
+        has_seed: whether `base` sets its own seed.
     """
 
     base: CliConfig
@@ -55,8 +55,8 @@ class CliTrial:
         """Returns the complete configuration of a trial: a run with it alone trains the same as the trial.
 
         Raises:
-                ArgumentError: a batch size, which may be part of a searched section, is not divisible by the number of
-                    devices.
+            ArgumentError: a batch size, which may be part of a searched section, is not divisible by the number of
+                devices.
         """
         seeds = {} if self.has_seed else {"seed_everything": seed}
         whole = self.base.replaced({**seeds, **self.fixed, **config, "trainer.devices": num_devices})
@@ -74,9 +74,9 @@ class CliSegment:
     """A training function that runs the script.
 
     Attributes:
-            script: absolute path; None for Lightning's own `LightningCLI()`, with class paths from the configuration.
-            subcommand: the words before `--config`: "fit", or none for scripts with `LightningCLI(run=False)`.
-            trial: makes the trial's configuration.
+        script: absolute path; None for Lightning's own `LightningCLI()`, with class paths from the configuration.
+        subcommand: the words before `--config`: "fit", or none for scripts with `LightningCLI(run=False)`.
+        trial: makes the trial's configuration.
     """
 
     script: str | None
@@ -87,8 +87,8 @@ class CliSegment:
         """Runs one segment of the trial.
 
         Raises:
-                TrialError: the script ended with an exit status other than 0.
-                Exception: the script's own error.
+            TrialError: the script ended with an exit status other than 0.
+            Exception: the script's own error.
         """
         segment = current_segment()
         if segment is None:

@@ -62,11 +62,11 @@ class CliStudy:
         """Reads a configuration, and a file that contains either a space or a study without `train`.
 
         Args:
-                config: a file, or several files that the script's parser merges in this order.
-                given: keys of a study file that override all others.
+            config: a file, or several files that the script's parser merges in this order.
+            given: keys of a study file that override all others.
 
         Raises:
-                ArgumentError, RenamedArgumentError: a value or a name is not allowed; the message says what is allowed.
+            ArgumentError, RenamedArgumentError: a value or a name is not allowed; the message says what is allowed.
         """
         files = [config] if isinstance(config, Path) else list(config)
         is_one = len(files) == 1
@@ -102,7 +102,7 @@ class CliStudy:
         """Refuses to continue a study that began with another configuration; stores the configuration of a new study.
 
         Raises:
-                StudyMismatchError: the configurations differ; the error lists the differences.
+            StudyMismatchError: the configurations differ; the error lists the differences.
         """
         base, settings = self.segment.trial.base, self.settings
         space, storage = settings.space, settings.storage
@@ -203,7 +203,7 @@ def _keep_devices(space: Any, base: CliConfig) -> None:
     """Turns the configuration's own number of devices into a parameter with one value, if it is above one.
 
     Raises:
-            ArgumentError: the value is not a number.
+        ArgumentError: the value is not a number.
     """
     devices = base.get(_DEVICES, "auto")
     if not isinstance(space, dict) or _DEVICES in space or devices in ("auto", 1, "1", -1, "-1"):
@@ -218,7 +218,7 @@ def _watched(base: CliConfig) -> tuple[str, str, str]:
     """Returns metric, mode and name of the callback that monitors a metric; ModelCheckpoint before EarlyStopping.
 
     Raises:
-            ArgumentError: no callback monitors a metric.
+        ArgumentError: no callback monitors a metric.
     """
     found = {name: (metric, mode) for name, metric, mode in _monitors(base.get("trainer.callbacks"))}
     for name in _WATCHING:
@@ -269,7 +269,7 @@ def _fixed_batch(base: CliConfig, counts: Sequence[int]) -> dict[str, int]:
     """Returns the batch size in the configuration of the data.
 
     Raises:
-            ArgumentError: the batch size is not divisible by one of the device counts.
+        ArgumentError: the batch size is not divisible by one of the device counts.
     """
     if max(counts) == 1:
         return {}

@@ -90,7 +90,7 @@ def writing(folder: Path) -> Iterator[None]:
     """Creates a folder; errors on writing into it become errors of ours.
 
     Raises:
-            StorageError: the folder cannot be created, or a file in it cannot be written.
+        StorageError: the folder cannot be created, or a file in it cannot be written.
     """
     make_folder(folder)
     try:

@@ -61,7 +61,7 @@ def _state(study_file: Path | None, study: str | None, dir: Path, storage: str |
     """Returns the current state of the given study.
 
     Raises:
-            ArgumentError: both a study file and a stored study are given.
+        ArgumentError: both a study file and a stored study are given.
     """
     from lightning_hwtune.core.state import StudyState
     from lightning_hwtune.entry.chosen import choose

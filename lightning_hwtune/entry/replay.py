@@ -121,7 +121,7 @@ def part(text: str) -> tuple[str, dict[str, Any]]:
     """Returns the name and options in text such as "asha:eta=4,within=crowding"; values are read as YAML.
 
     Raises:
-            ArgumentError: an option has no value or one that is not YAML, or is given twice.
+        ArgumentError: an option has no value or one that is not YAML, or is given twice.
     """
     import yaml
 

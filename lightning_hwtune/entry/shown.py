@@ -21,7 +21,7 @@ def show_front(chosen: Chosen, form: Format = Format.TABLE, at: str = "full") ->
     """Shows the front; `at` as in `report.tables.front_records`.
 
     Raises:
-            ArgumentError: `at` has another value.
+        ArgumentError: `at` has another value.
     """
     from lightning_hwtune.report.closing import front_title
     from lightning_hwtune.report.tables import front_frame, front_records
@@ -41,7 +41,7 @@ def show_best(chosen: Chosen, form: Format) -> None:
     """Shows the front's first point, which is the best in the first objective.
 
     Raises:
-            StudyNotFoundError: no trial is fully trained yet.
+        StudyNotFoundError: no trial is fully trained yet.
     """
     from lightning_hwtune.report.tables import front_frame, front_records
 

@@ -37,9 +37,9 @@ def checked_call(
     """Returns the decorator for a public call.
 
     Args:
-            name: name of the call in the table and in messages.
-            prefix: text before the names of arguments in messages.
-            elsewhere: maps keywords that another call accepts to that call.
+        name: name of the call in the table and in messages.
+        prefix: text before the names of arguments in messages.
+        elsewhere: maps keywords that another call accepts to that call.
     """
     forms = FORMS.get(name, {})
 
@@ -75,7 +75,7 @@ def checked_class(*, prefix: str | None = None) -> Callable[[C], C]:
     """Checks the arguments of a dataclass's constructor with the table, under the name of the class.
 
     Args:
-            prefix: text before the names of arguments in messages; None = the class and a dot.
+        prefix: text before the names of arguments in messages; None = the class and a dot.
     """
 
     def decorate(cls: C) -> C:

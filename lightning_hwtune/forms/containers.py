@@ -27,9 +27,9 @@ def elements(allowed: str, most: int, *, hint: str = "") -> Form:
     """Lists, and everything else with ordered elements: tuples, generators, arrays, series.
 
     Args:
-            allowed: description of the allowed values, for messages.
-            most: maximum number of elements.
-            hint: advice if there are more.
+        allowed: description of the allowed values, for messages.
+        most: maximum number of elements.
+        hint: advice if there are more.
     """
 
     def accept(value: Any) -> list[Any]:
@@ -50,7 +50,7 @@ def entries(value: Mapping[Any, Any]) -> dict[Any, Any]:
     """Returns a mapping's entries as a dict; must be called inside `reading`.
 
     Raises:
-            OverflowError: there are too many entries, or the mapping is endless.
+        OverflowError: there are too many entries, or the mapping is endless.
     """
     keys = list(itertools.islice(value, _MAX_ENTRIES + 1))
     if len(keys) > _MAX_ENTRIES:

@@ -57,11 +57,11 @@ class Form:
     """The allowed values of one argument.
 
     Attributes:
-            kind: the kind of value in one or two words, for tables in the documentation.
-            allowed: the full description for messages, e.g. "a positive integer".
-            accept: returns the value as plain Python, or raises `Refused`.
-            hint: advice for messages.
-            names: the allowed words, for "did you mean".
+        kind: the kind of value in one or two words, for tables in the documentation.
+        allowed: the full description for messages, e.g. "a positive integer".
+        accept: returns the value as plain Python, or raises `Refused`.
+        hint: advice for messages.
+        names: the allowed words, for "did you mean".
     """
 
     kind: str
@@ -74,7 +74,7 @@ class Form:
         """Returns the value as plain Python.
 
         Raises:
-                ArgumentError: the value does not have this form.
+            ArgumentError: the value does not have this form.
         """
         try:
             with reading(argument, value, self.allowed):

@@ -73,7 +73,7 @@ def parse_duration(argument: str, value: float | str | datetime.timedelta | None
     """Returns seconds for a number, text such as "90s", "10min", "8h", "1d", "1h30min", or a timedelta; None for None.
 
     Raises:
-            ArgumentError: the value has another form, or is not above 0.
+        ArgumentError: the value has another form, or is not above 0.
     """
     seconds: float | None = DURATION.read(argument, value)
     return seconds
@@ -83,7 +83,7 @@ def parse_bytes(value: int | str | None, argument: str = "disk_budget") -> int |
     """Returns bytes for an integer or a text such as "500MB" or "1.5TiB" (MB = 10^6, MiB = 2^20); None for None.
 
     Raises:
-            ArgumentError: the value has another form, or is not above 0.
+        ArgumentError: the value has another form, or is not above 0.
     """
     n_bytes: int | None = BYTES.read(argument, value)
     return n_bytes

@@ -17,14 +17,14 @@ def refuse_unknown(
     """Raises an error if `given` is not empty; the message says what the first name is called here.
 
     Args:
-            where: the call, for the message.
-            given: the unknown names.
-            known: names that the call accepts.
-            elsewhere: maps names that another call accepts to that call.
+        where: the call, for the message.
+        given: the unknown names.
+        known: names that the call accepts.
+        elsewhere: maps names that another call accepts to that call.
 
     Raises:
-            RenamedArgumentError: the message has the name used here or, for a completely unknown name, all accepted
-                names and the nearest one.
+        RenamedArgumentError: the message has the name used here or, for a completely unknown name, all accepted names
+            and the nearest one.
     """
     known = list(known)
     for name in given:
@@ -40,8 +40,8 @@ def refuse_unknown_keys(where: str, given: Mapping[str, object], known: Iterable
     """Does the same for the keys of a study file. `where` is put before the name of the key, e.g. "pool.".
 
     Raises:
-            RenamedArgumentError: the key is a name from another tool.
-            ArgumentError: the key is completely unknown; the message suggests the nearest known name.
+        RenamedArgumentError: the key is a name from another tool.
+        ArgumentError: the key is completely unknown; the message suggests the nearest known name.
     """
     known = list(known)
     for name, value in given.items():
@@ -59,8 +59,8 @@ def unknown_attribute(owner: str, name: str, known: Iterable[str]) -> AttributeE
     """Returns the error for an attribute that does not exist. Private names get no hint, since Python looks them up.
 
     Args:
-            owner: class or module, as in the table.
-            known: its public attributes.
+        owner: class or module, as in the table.
+        known: its public attributes.
     """
     if name.startswith("_"):
         return AttributeError(f"{owner} has no attribute {name!r}", name=name)

@@ -53,7 +53,7 @@ def time_left_s(state: StudyState, now: float, checked: Pace | None = None) -> f
     """Returns the seconds until the study ends or reaches a limit, whichever is first; NaN if that is unknown.
 
     Args:
-            checked: the pace that its check has measured, if it is known here.
+        checked: the pace that its check has measured, if it is known here.
     """
     limits, paces = state.limits, SeenPaces(state, checked)
     if not state.running and _is_done(state, now):

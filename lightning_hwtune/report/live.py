@@ -80,9 +80,9 @@ def open_view(
     """Returns the view for the output: a panel on a terminal, otherwise lines; one that prints nothing if not enabled.
 
     Args:
-            folder: the folder of the study's files, which is printed first.
-            storage: URL of the study's log, if it is elsewhere.
-            owns_screen: False if other code prints as well, which a panel would disturb.
+        folder: the folder of the study's files, which is printed first.
+        storage: URL of the study's log, if it is elsewhere.
+        owns_screen: False if other code prints as well, which a panel would disturb.
     """
     if not enabled:
         return QuietView()

@@ -23,8 +23,8 @@ def reading_command(words: str, folder: Path, storage: str | None) -> str:
     """Returns a command about the study in `folder`, to be run in this working directory.
 
     Args:
-            words: the command and its arguments.
-            storage: URL of the study's log; a password in it is hidden.
+        words: the command and its arguments.
+        storage: URL of the study's log; a password in it is hidden.
     """
     options = ["--study", folder.name]
     parent = short_path(folder.parent)

@@ -48,7 +48,7 @@ def front_points(state: StudyState, at: str = "full") -> list[Point]:
     """Returns the non-dominated points, best in the first objective first; with "rung", the highest level comes first.
 
     Raises:
-            ArgumentError: `at` is not "full", "rung" or "any".
+        ArgumentError: `at` is not "full", "rung" or "any".
     """
     if at == "rung":
         levels = reversed(state.race.levels)

@@ -23,25 +23,25 @@ def status_record(state: StudyState, now: float, checkpoints_bytes: int, *, is_d
 
     Args:
         now: seconds since the Unix epoch, as in the log.
-            checkpoints_bytes: total size of its checkpoint files on disk.
-            is_driven: False if it is known that no process runs the study; its clock then stands still.
+        checkpoints_bytes: total size of its checkpoint files on disk.
+        is_driven: False if it is known that no process runs the study; its clock then stands still.
 
     Returns:
         state: "running", or how its last session ended ("finished", "paused", "interrupted", "failed").
-            epochs_spent: number of epochs (or steps, or samples: `unit`) that were trained, including repeated work.
-            epochs_full: number that training all trials to the end would have taken.
-            promotions: how often a trial continued beyond a rung, at once or later.
-            resumed_segments: segments that began from a checkpoint.
-            max_ranks_seen: the largest number of ranks that a segment had.
-            failed: failed trials.
-            retried: segments that were repeated because they ended with an error.
-            time_left_s: forecast of the seconds until the study ends; None if it is not running or that is unknown.
-            wall_s: time during which the study was run.
-            device_s, cost_usd: the ledger, including start-ups and lost work; `cost_usd` is None without a price.
-            useful_device_s, useful_cost_usd: the part of the ledger that led to measurements.
-            reserved_devices: devices kept free for a waiting trial that needs more than are free; 0 if no trial waits.
-            fully_trained: completed trials.
-            front_size: completed trials that no other one dominates.
+        epochs_spent: number of epochs (or steps, or samples: `unit`) that were trained, including repeated work.
+        epochs_full: number that training all trials to the end would have taken.
+        promotions: how often a trial continued beyond a rung, at once or later.
+        resumed_segments: segments that began from a checkpoint.
+        max_ranks_seen: the largest number of ranks that a segment had.
+        failed: failed trials.
+        retried: segments that were repeated because they ended with an error.
+        time_left_s: forecast of the seconds until the study ends; None if it is not running or that is unknown.
+        wall_s: time during which the study was run.
+        device_s, cost_usd: the ledger, including start-ups and lost work; `cost_usd` is None without a price.
+        useful_device_s, useful_cost_usd: the part of the ledger that led to measurements.
+        reserved_devices: devices kept free for a waiting trial that needs more than are free; 0 if no trial waits.
+        fully_trained: completed trials.
+        front_size: completed trials that no other one dominates.
     """
     clock = now if is_driven else state.last_at
     has_price = state.spec.pool.usd_per_device_hour is not None
@@ -110,18 +110,17 @@ def rung_forecast(scheduler: Scheduler, n_trials: int, finishers: int = 0) -> Ma
     """Returns what `n_trials` trials are expected to take, calculated from the rungs.
 
     Args:
-            finishers: number of fully trained trials that the study should end with. If the rungs give fewer, the
-                missing ones are taken from the highest rung that still has trials, and are trained to the end from
-                there.
+        finishers: number of fully trained trials that the study should end with. If the rungs give fewer, the missing
+            ones are taken from the highest rung that still has trials, and are trained to the end from there.
 
     Returns:
-            rungs: for every level, ascending, `{rung, trials, finishers}`: how many trials train to this level, and how
-                many of those that stayed there are trained to the end later.
-            bound: how these numbers relate to the real ones: "at least", "at most", "about", or "" if they are exact.
-                Failed trials, trials that end early, and repeated work are not taken into account.
-            epochs: total number, including finishers.
-            epochs_full: number for full training of all trials.
-            fully_trained: number of fully trained trials at the end.
+        rungs: for every level, ascending, `{rung, trials, finishers}`: how many trials train to this level, and how
+            many of those that stayed there are trained to the end later.
+        bound: how these numbers relate to the real ones: "at least", "at most", "about", or "" if they are exact.
+            Failed trials, trials that end early, and repeated work are not taken into account.
+        epochs: total number, including finishers.
+        epochs_full: number for full training of all trials.
+        fully_trained: number of fully trained trials at the end.
     """
     expected = scheduler.expected(n_trials)
     top = scheduler.max_resource

@@ -40,11 +40,11 @@ def front_records(state: StudyState, at: str = "full") -> list[dict[str, Any]]:
     has another checkpoint.
 
     Args:
-            at: "full": fully trained trials. "rung": one front per rung level, highest first, with the key `rung`.
-                "any": every trial's last measurement, with the key `partial`.
+        at: "full": fully trained trials. "rung": one front per rung level, highest first, with the key `rung`. "any":
+            every trial's last measurement, with the key `partial`.
 
     Raises:
-            ArgumentError: `at` has another value.
+        ArgumentError: `at` has another value.
     """
     return [_front_record(point, at, state.race.unit) for point in front_points(state, at)]
 
@@ -98,7 +98,7 @@ def front_frame(state: StudyState, at: str = "full") -> pd.DataFrame:
     called `config.<name>`.
 
     Raises:
-            ArgumentError: `at` has another value.
+        ArgumentError: `at` has another value.
     """
     import pandas as pd
 

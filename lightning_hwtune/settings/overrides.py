@@ -27,11 +27,11 @@ class Override:
     """One override.
 
     Attributes:
-            text: the override as given.
-            action: "change", "add", "set" (either of them) or "remove".
-            key: the key, with dots.
-            value: plain data.
-            has_value: False for a removal without an expected value.
+        text: the override as given.
+        action: "change", "add", "set" (either of them) or "remove".
+        key: the key, with dots.
+        value: plain data.
+        has_value: False for a removal without an expected value.
     """
 
     text: str
@@ -45,7 +45,7 @@ def parse_overrides(texts: Sequence[str]) -> list[Override]:
     """Returns the overrides, in order.
 
     Raises:
-            ArgumentError: a text is not an override, or asks for a sweep.
+        ArgumentError: a text is not an override, or asks for a sweep.
     """
     if not texts:
         return []
@@ -92,7 +92,7 @@ def apply_overrides(data: MutableMapping[str, Any], overrides: Iterable[Override
     """Changes a study file's plain data. `known` has the keys that are allowed at the top level.
 
     Raises:
-            ArgumentError: an override changes or removes something that does not exist, or adds something that exists.
+        ArgumentError: an override changes or removes something that does not exist, or adds something that exists.
     """
     for override in overrides:
         first, _, rest = override.key.partition(".")

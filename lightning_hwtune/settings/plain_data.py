@@ -23,10 +23,10 @@ def read_yaml(path: str | Path, allowed: str) -> dict[str, Any]:
     """Returns a YAML file's plain data, with unresolved interpolations.
 
     Args:
-            allowed: a description of the expected file, for the message.
+        allowed: a description of the expected file, for the message.
 
     Raises:
-            ArgumentError: the file cannot be read, is not a YAML mapping, or is nested too deeply.
+        ArgumentError: the file cannot be read, is not a YAML mapping, or is nested too deeply.
     """
     import yaml
     from omegaconf import OmegaConf
@@ -51,7 +51,7 @@ def plain_data(node: Any, where: str) -> dict[str, Any]:
         where: the node's key, for messages.
 
     Raises:
-            ArgumentError: an interpolation cannot be resolved, or the node is not a mapping with strings as keys.
+        ArgumentError: an interpolation cannot be resolved, or the node is not a mapping with strings as keys.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -76,8 +76,8 @@ def compose(text: str) -> Any:
     """Returns the node tree of a YAML document; None for an empty document.
 
     Raises:
-            yaml.YAMLError: the text is not YAML, is nested too deeply, or is too large (aliases count with all
-                repetitions).
+        yaml.YAMLError: the text is not YAML, is nested too deeply, or is too large (aliases count with all
+            repetitions).
     """
     import yaml
 

@@ -18,7 +18,7 @@ def check_run(spec: StudySpec, limits: Limits, *, executor: object, hang_timeout
         hang_timeout: seconds, "auto", or None.
 
     Raises:
-            ArgumentError: the executor cannot run the study's trials, or the cost is limited without a price.
+        ArgumentError: the executor cannot run the study's trials, or the cost is limited without a price.
     """
     if isinstance(executor, str):
         EXECUTOR_REGISTRY.find(executor)

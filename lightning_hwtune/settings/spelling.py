@@ -37,11 +37,11 @@ class Spelling:
     """The spelling of one interface.
 
     Attributes:
-            assign: writes a name and the text of its value.
-            prefix: goes before the name of every setting except those in `names`.
-            names: settings that have another name.
-            whole: settings that are written in a completely different way, such as an option of the command.
-            absent: settings that this interface does not have.
+        assign: writes a name and the text of its value.
+        prefix: goes before the name of every setting except those in `names`.
+        names: settings that have another name.
+        whole: settings that are written in a completely different way, such as an option of the command.
+        absent: settings that this interface does not have.
     """
 
     assign: Callable[[str, str], str]

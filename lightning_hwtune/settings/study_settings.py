@@ -78,7 +78,7 @@ class StudySettings:
     """The content of a study file, in plain form. Names and defaults are those of `Study` and `Study.run`.
 
     Raises:
-            ArgumentError, RenamedArgumentError: a value or a name is not allowed; the message contains the key.
+        ArgumentError, RenamedArgumentError: a value or a name is not allowed; the message contains the key.
     """
 
     study: str = _key("The study's name: its folder under `dir`. A study that exists there is continued.")
@@ -168,8 +168,8 @@ class StudySettings:
         """Reads a study file (YAML with OmegaConf interpolations) and applies Hydra-style overrides to it.
 
         Raises:
-                ArgumentError, RenamedArgumentError: the file cannot be read, or something in it or in an override is
-                    not allowed; the message contains the file and the key.
+            ArgumentError, RenamedArgumentError: the file cannot be read, or something in it or in an override is not
+                allowed; the message contains the file and the key.
         """
         data = read_study_file(path)
         apply_overrides(data, parse_overrides(overrides), cls.keys())
@@ -180,7 +180,7 @@ class StudySettings:
         """Returns the settings from a file's plain data, whose interpolations are resolved.
 
         Raises:
-                ArgumentError, RenamedArgumentError: as for `from_dict`; the message also contains the file.
+            ArgumentError, RenamedArgumentError: as for `from_dict`; the message also contains the file.
         """
         with in_file(path):
             return cls.from_dict(plain_data(data, ""))
@@ -190,7 +190,7 @@ class StudySettings:
         """Returns the settings from plain data.
 
         Raises:
-                ArgumentError, RenamedArgumentError: as for the class; also if a key is unknown or missing.
+            ArgumentError, RenamedArgumentError: as for the class; also if a key is unknown or missing.
         """
         refuse_unknown_keys("", data, cls.keys())
         for item in dataclasses.fields(cls):
@@ -234,7 +234,7 @@ class StudySettings:
         """Returns the keyword arguments of `Study.run`, including `train`.
 
         Raises:
-                ArgumentError: the module of the training function does not exist.
+            ArgumentError: the module of the training function does not exist.
         """
         return {
             "train": ImportedFunction(self.train),
@@ -378,6 +378,6 @@ def read_study_file(path: str | Path) -> dict[str, Any]:
     """Returns a YAML file's plain data, with unresolved interpolations.
 
     Raises:
-            ArgumentError: the file cannot be read, or is not a YAML mapping.
+        ArgumentError: the file cannot be read, or is not a YAML mapping.
     """
     return read_yaml(path, f"a YAML mapping with the keys {', '.join(StudySettings.keys())}")

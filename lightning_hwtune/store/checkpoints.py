@@ -66,8 +66,8 @@ def stray(root: Path, known: Collection[str], started: Sequence[int]) -> Iterato
     """Yields finished and unfinished checkpoint files of segments that the log started, if the log does not list them.
 
     Args:
-            known: relative paths of the checkpoints that the log lists.
-            started: number of the newest segment of each trial, indexed by trial id; segments count from 1.
+        known: relative paths of the checkpoints that the log lists.
+        started: number of the newest segment of each trial, indexed by trial id; segments count from 1.
     """
     for trial_id, segment, path in left_by(root):
         is_started = trial_id < len(started) and 1 <= segment <= started[trial_id]

@@ -36,7 +36,7 @@ def database_url(storage: str | None, path: Path) -> sa.URL:
     """Returns the location of a study's log: `storage`, or the SQLite file at `path`.
 
     Raises:
-            ArgumentError: `storage` is not an SQLAlchemy URL, or names a database that does not outlive the process.
+        ArgumentError: `storage` is not an SQLAlchemy URL, or names a database that does not outlive the process.
     """
     if storage is None:
         return sa.URL.create("sqlite", database=str(path))
@@ -57,11 +57,11 @@ class Database:
     """An open database, for one thread at a time. Use it as a context manager, or call `close`.
 
     Args:
-            is_writable: False for readers. A reader never creates a file and never blocks a writer. `store.read_only`
-                covers files that this user may not write.
+        is_writable: False for readers. A reader never creates a file and never blocks a writer. `store.read_only`
+            covers files that this user may not write.
 
     Raises:
-            StorageError: the database cannot be opened.
+        StorageError: the database cannot be opened.
     """
 
     def __init__(self, url: sa.URL, *, is_writable: bool, durable: bool = False) -> None:
@@ -88,7 +88,7 @@ class Database:
         """Checks that the file is still where it was opened: a connection to a moved file still writes to it.
 
         Raises:
-                StorageError: the file was moved, renamed or deleted in the meantime.
+            StorageError: the file was moved, renamed or deleted in the meantime.
         """
         if self._file is not None and self._found() != self._file:
             raise StorageError(
@@ -154,7 +154,7 @@ class Database:
 
         Raises:
             StudyLockedError: another process wrote the same rows, or keeps the database locked.
-                StorageError: the database refused the write.
+            StorageError: the database refused the write.
         """
         with uninterrupted(), self.explained(), self._connection.begin():
             if self.is_sqlite:

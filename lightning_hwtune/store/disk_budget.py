@@ -47,7 +47,7 @@ class Candidate:
 
     Attributes:
         path: relative to the study's folder.
-            place: for PAUSED, the trial's place in the order of promotion, 0 = next; 0 otherwise.
+        place: for PAUSED, the trial's place in the order of promotion, 0 = next; 0 otherwise.
     """
 
     trial_id: int

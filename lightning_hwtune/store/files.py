@@ -2,7 +2,7 @@
 
     <dir>/<name>/
         study.db                        the event log and the lease
-            study_id.json                   the id of the study that this folder belongs to (`store.identity`)
+        study_id.json                   the id of the study that this folder belongs to (`store.identity`)
         trials/017/checkpoints/         what trial 17 resumes from
         trials/017/logs/ ...            written by the training
 
@@ -41,17 +41,17 @@ class StudyFiles:
     """The folder of one study. Creating this object does not access the disk.
 
     Args:
-            dir: folder of all studies.
-            name: the study's name, a plain folder name.
-            budget_bytes: maximum size of all checkpoints together; None = unlimited.
+        dir: folder of all studies.
+        name: the study's name, a plain folder name.
+        budget_bytes: maximum size of all checkpoints together; None = unlimited.
 
     Attributes:
-            root: absolute path of the study's folder.
-            database_path: path of its own SQLite file.
+        root: absolute path of the study's folder.
+        database_path: path of its own SQLite file.
 
     Raises:
-            ArgumentError: `name` is not a plain folder name.
-            StorageError: `dir` is relative, and the working directory was deleted.
+        ArgumentError: `name` is not a plain folder name.
+        StorageError: `dir` is relative, and the working directory was deleted.
     """
 
     def __init__(self, dir: Path, name: str, *, budget_bytes: int | None = None) -> None:  # noqa: A002 - as in Study
@@ -70,7 +70,7 @@ class StudyFiles:
         """Creates the folder. Idempotent.
 
         Raises:
-                StorageError: the folder cannot be created.
+            StorageError: the folder cannot be created.
         """
         make_folder(self.root / "trials")
 
@@ -82,7 +82,7 @@ class StudyFiles:
         """Creates the folder of a trial if necessary, and returns it.
 
         Raises:
-                StorageError: the folder cannot be created.
+            StorageError: the folder cannot be created.
         """
         make_folder(self.trial_dir(trial_id))
         return self.trial_dir(trial_id)
@@ -95,7 +95,7 @@ class StudyFiles:
         """Returns the absolute path for a path in the log.
 
         Raises:
-                CheckpointError: the path leads out of the study's folder.
+            CheckpointError: the path leads out of the study's folder.
         """
         parts = PurePosixPath(relative).parts
         if not parts or ".." in parts or relative.startswith("/"):
@@ -106,7 +106,7 @@ class StudyFiles:
         """Returns a path relative to the study's folder, as the log stores it.
 
         Raises:
-                ArgumentError: the path is not inside the study's folder.
+            ArgumentError: the path is not inside the study's folder.
         """
         for root, inner in ((self.root, Path(path)), (self.root.resolve(), Path(path).resolve())):
             if inner.is_relative_to(root):
@@ -117,7 +117,7 @@ class StudyFiles:
         """Returns the absolute path of a checkpoint whose file matches the log.
 
         Raises:
-                CheckpointError: the file is missing, or its size or digest differs.
+            CheckpointError: the file is missing, or its size or digest differs.
         """
         return verify(self.path(checkpoint.path), checkpoint)
 
@@ -166,10 +166,10 @@ def make_folder(path: Path, *, wait_s: float = _FULL_DISK_S) -> None:
     """Creates a folder and its parents. Idempotent.
 
     Args:
-            wait_s: how long to wait for space on a full disk: a checkpoint that did not fit soon frees its space.
+        wait_s: how long to wait for space on a full disk: a checkpoint that did not fit soon frees its space.
 
     Raises:
-            StorageError: the folder cannot be created; `errno` says why.
+        StorageError: the folder cannot be created; `errno` says why.
     """
     give_up_at = time.monotonic() + wait_s
     while True:
@@ -189,7 +189,7 @@ def write_whole(path: Path, content: str | bytes) -> Path:
     """Replaces a file in one step, so that no reader sees half of it; returns its path.
 
     Raises:
-            StorageError: the file cannot be written.
+        StorageError: the file cannot be written.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:

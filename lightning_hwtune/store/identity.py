@@ -57,7 +57,7 @@ def read_identity(root: Path) -> Identity | None:
     """Returns the content of the folder's file; None if there is no such file.
 
     Raises:
-            StorageError: the file is damaged.
+        StorageError: the file is damaged.
     """
     path = root / _FILE
     try:
@@ -102,7 +102,7 @@ def require_in_place(root: Path, study_id: str) -> None:
     """Checks that the folder is still where it was when a session opened the study in it.
 
     Raises:
-            StorageError: the folder was moved, renamed or deleted in the meantime.
+        StorageError: the folder was moved, renamed or deleted in the meantime.
     """
     try:
         found = read_identity(root)
@@ -127,11 +127,11 @@ def refuse_foreign(root: Path, state: StudyState | None, where: str) -> None:
     """Checks that the log may be continued in this folder.
 
     Args:
-            state: the state according to the log; None if the log does not have the study.
-            where: the location of the log, for the message.
+        state: the state according to the log; None if the log does not have the study.
+        where: the location of the log, for the message.
 
     Raises:
-            StorageError: the folder belongs to another study, or is an older copy.
+        StorageError: the folder belongs to another study, or is an older copy.
     """
     if not has_trials(root):
         return

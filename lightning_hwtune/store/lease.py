@@ -36,9 +36,9 @@ class Lease:
             lease.renew(later)
 
     Args:
-            log: the study's log. To acquire the lease, it must be opened with `create=True`.
-            expires_s: age of the heartbeat in seconds from which another host may take over. Renew several times in
-                this period.
+        log: the study's log. To acquire the lease, it must be opened with `create=True`.
+        expires_s: age of the heartbeat in seconds from which another host may take over. Renew several times in this
+            period.
     """
 
     def __init__(self, log: EventLog, *, expires_s: float = 30.0) -> None:
@@ -52,7 +52,7 @@ class Lease:
         """Acquires the lease at `now` seconds since the Unix epoch; returns itself.
 
         Raises:
-                StudyLockedError: another process is running the study.
+            StudyLockedError: another process is running the study.
         """
         row = {
             "study": self._key,
@@ -111,7 +111,7 @@ class Lease:
         """Updates the heartbeat.
 
         Raises:
-                StudyLockedError: another process has taken over the lease, so this one must stop.
+            StudyLockedError: another process has taken over the lease, so this one must stop.
         """
         with self._database.writing() as connection:
             if connection.execute(LEASES.update().where(self._mine), {"beat": now}).rowcount == 0:

@@ -53,9 +53,9 @@ class EventLog:
     """The events of one study. Create it with `open`. For one thread at a time; use a context manager, or `close` it.
 
     Attributes:
-            study: name of the study and of its folder.
-            key: name under which the events are stored; it differs from `study` if the folder was renamed.
-            database: where the events are stored.
+        study: name of the study and of its folder.
+        key: name under which the events are stored; it differs from `study` if the folder was renamed.
+        database: where the events are stored.
     """
 
     def __init__(self, study: str, database: Database) -> None:
@@ -68,17 +68,16 @@ class EventLog:
 
         Args:
             files: the study's folder.
-                storage: SQLAlchemy URL of a database to use instead of the folder's own SQLite file. It may contain
-                    many studies.
-                create: True for the process that runs the study: creates or completes the store. False for readers:
-                    works while another process writes, changes nothing, and needs a study that has begun.
-                durable: wait for the disk at each append. This is about ten times slower, and also safe against power
-                    cuts.
+            storage: SQLAlchemy URL of a database to use instead of the folder's own SQLite file. It may contain many
+                studies.
+            create: True for the process that runs the study: creates or completes the store. False for readers: works
+                while another process writes, changes nothing, and needs a study that has begun.
+            durable: wait for the disk at each append. This is about ten times slower, and also safe against power cuts.
 
         Raises:
             StudyNotFoundError: `create` is False and there is no such study; the message lists those that exist.
-                StorageError: the database is not ours, is newer than this code, or cannot be opened.
-                StudyLockedError: another process keeps the database locked.
+            StorageError: the database is not ours, is newer than this code, or cannot be opened.
+            StudyLockedError: another process keeps the database locked.
         """
         url = database_url(storage, files.database_path)
         path = Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
@@ -111,7 +110,7 @@ class EventLog:
         """Returns the name under which this folder's study is stored: its own name, unless the folder was renamed.
 
         Raises:
-                StorageError: the folder's own file contains several studies, and none of them has this name or id.
+            StorageError: the folder's own file contains several studies, and none of them has this name or id.
         """
         if self.count() > 0:
             return self.study
@@ -133,8 +132,8 @@ class EventLog:
         """Writes all of these events or none. Once this returns, they survive a kill of the process.
 
         Raises:
-                StudyLockedError: another process has written events that this one has not read.
-                StorageError: the disk is full, or the database refused the write.
+            StudyLockedError: another process has written events that this one has not read.
+            StorageError: the disk is full, or the database refused the write.
         """
         if not events:
             return
@@ -155,7 +154,7 @@ class EventLog:
         """Yields (number, event) for all events after number `after`, in order.
 
         Raises:
-                StorageError: an event is missing, is damaged, or is of a kind that this version does not support.
+            StorageError: an event is missing, is damaged, or is of a kind that this version does not support.
         """
         while True:
             with self.database.reading() as connection:
@@ -213,7 +212,7 @@ def stored_names(storage: str) -> list[str]:
     """Returns the names of the studies in a database, sorted; empty if it does not exist.
 
     Raises:
-            ArgumentError, StorageError: `storage` is not a URL; the database is not ours.
+        ArgumentError, StorageError: `storage` is not a URL; the database is not ours.
     """
     url = database_url(storage, Path())
     if url.get_backend_name() == "sqlite" and not Path(str(url.database)).is_file():

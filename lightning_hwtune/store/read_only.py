@@ -73,7 +73,7 @@ def _copied(path: Path) -> Source:
     """Returns a copy of the files, made while none of them changed.
 
     Raises:
-            StorageError: the files change all the time, or there is no space for a copy.
+        StorageError: the files change all the time, or there is no space for a copy.
     """
     folder = tempfile.TemporaryDirectory(prefix="hwtune-read-", ignore_cleanup_errors=True)
     copy, files = Path(folder.name) / path.name, (path, *_beside(path))

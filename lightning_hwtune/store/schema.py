@@ -47,7 +47,7 @@ def has_tables(database: Database) -> bool:
     """Return whether our tables are there; False for an empty database.
 
     Raises:
-            StorageError: the database belongs to another program, or is newer than this code.
+        StorageError: the database belongs to another program, or is newer than this code.
     """
     with database.reading() as connection:
         tables = set(sa.inspect(connection).get_table_names())

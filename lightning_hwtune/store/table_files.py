@@ -32,10 +32,10 @@ class TableFiles:
     """The content of a table's files.
 
     Attributes:
-            about: content of `table.json`.
-            configs: one row per configuration, sorted by id.
-            curves: one row per task, configuration and resource, in this order.
-            n_resources: length of each curve.
+        about: content of `table.json`.
+        configs: one row per configuration, sorted by id.
+        curves: one row per task, configuration and resource, in this order.
+        n_resources: length of each curve.
     """
 
     about: Mapping[str, Any]
@@ -48,8 +48,8 @@ class TableFiles:
         """Reads the three files.
 
         Raises:
-                StorageError: a file has a problem; the message names the file and the problem.
-                MissingDependencyError: no package is installed that reads parquet files.
+            StorageError: a file has a problem; the message names the file and the problem.
+            MissingDependencyError: no package is installed that reads parquet files.
         """
         about = _about(folder / _ABOUT)
         configs = _configs(folder / _CONFIGS, about["hyperparameters"])

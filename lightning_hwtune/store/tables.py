@@ -49,7 +49,7 @@ def table_folder(name: str | Path) -> Path:
     """Returns the folder of a table, from a path or the name of a folder in HWTUNE_DATA (`../shared/data` by default).
 
     Raises:
-            ArgumentError: there is no such folder.
+        ArgumentError: there is no such folder.
     """
     name = FORMS["Table"]["name"].read("table", name)
     root = Path(os.environ.get("HWTUNE_DATA", "../shared/data")) / "tables"
@@ -67,11 +67,11 @@ class Table:
     """One table with all its tasks.
 
     Attributes:
-            space: the search space of the hyperparameters.
-            configs: the table's own configurations, in the order of the rows used everywhere.
-            objectives: all objectives, in the table's order, with the names they have in studies.
-            columns: the same objectives, with the table's names.
-            hardware: names of the parameters that are hardware.
+        space: the search space of the hyperparameters.
+        configs: the table's own configurations, in the order of the rows used everywhere.
+        objectives: all objectives, in the table's order, with the names they have in studies.
+        columns: the same objectives, with the table's names.
+        hardware: names of the parameters that are hardware.
     """
 
     name: str
@@ -92,9 +92,9 @@ class Table:
         """Reads a table; see `table_folder` for the allowed values of `name`.
 
         Raises:
-                ArgumentError: there is no such table.
-                StorageError: its files are not as this module describes (`store.table_files`).
-                MissingDependencyError: no package is installed that reads parquet files.
+            ArgumentError: there is no such table.
+            StorageError: its files are not as this module describes (`store.table_files`).
+            MissingDependencyError: no package is installed that reads parquet files.
         """
         folder = table_folder(name)
         try:
@@ -130,7 +130,7 @@ class Table:
         """Returns the curves of one task.
 
         Raises:
-                ArgumentError: there is no such task.
+            ArgumentError: there is no such task.
         """
         if task not in self._data:
             raise ArgumentError("task", task, f"one of {', '.join(self.tasks)}{nearest(str(task), self.tasks)}")
@@ -159,7 +159,7 @@ class TaskCurves:
     """The curves of one task, as a simulation needs them. The number of devices has no effect: see the module.
 
     Attributes:
-            raw: values in the users' directions, shape `(n_configs, n_resources, n_objectives)`; NaN = diverged.
+        raw: values in the users' directions, shape `(n_configs, n_resources, n_objectives)`; NaN = diverged.
     """
 
     table: Table

@@ -16,9 +16,9 @@ def read_text(path: str | Path) -> str:
     """Returns the text of a regular file in UTF-8, without a byte order mark.
 
     Raises:
-            OSError: the file cannot be read, is not a regular file (reading a pipe would wait), or is larger than
-                `MAX_BYTES`.
-            ValueError: the file is not text in UTF-8, or the path contains a NUL.
+        OSError: the file cannot be read, is not a regular file (reading a pipe would wait), or is larger than
+            `MAX_BYTES`.
+        ValueError: the file is not text in UTF-8, or the path contains a NUL.
     """
     with open(_regular(Path(path)), "rb") as file:
         data = file.read(MAX_BYTES + 1)

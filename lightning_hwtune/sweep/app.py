@@ -31,11 +31,10 @@ class JobDirs:
     """The directories of the trials: one per trial, the same in all of its segments.
 
     Attributes:
-            sweep_dir: absolute path of the sweep's directory.
-            has_own_subdir: whether the app's configuration names the trials' directories (`hydra.sweep.subdir`).
-            output_subdir: the value of `hydra.output_subdir`, where Hydra writes a job's configuration; None = not
-                written.
-            job_name: the value of `hydra.job.name`.
+        sweep_dir: absolute path of the sweep's directory.
+        has_own_subdir: whether the app's configuration names the trials' directories (`hydra.sweep.subdir`).
+        output_subdir: the value of `hydra.output_subdir`, where Hydra writes a job's configuration; None = not written.
+        job_name: the value of `hydra.job.name`.
     """
 
     sweep_dir: str
@@ -88,9 +87,9 @@ class AppOverrides:
     """Expresses a segment as overrides of the app.
 
     Attributes:
-            search: the search that the configuration comes from.
-            ckpt_path_key: the app's key for the path of a checkpoint. None: the checkpoint is restored without the
-                app's help.
+        search: the search that the configuration comes from.
+        ckpt_path_key: the app's key for the path of a checkpoint. None: the checkpoint is restored without the app's
+            help.
     """
 
     search: Search
@@ -110,13 +109,13 @@ class HydraApp:
     """A training function that starts the app.
 
     Attributes:
-            command: how to start the app.
-            hydra: overrides of Hydra's own node that the user gave.
-            overrides: the overrides of a segment.
-            dirs: the directories in which the app works.
-            ending: how to interpret the end of the app.
-            batch_size_key: the app's key for the batch size of one device's loader. None: the app divides its batch
-                size itself, or each device gets all of it.
+        command: how to start the app.
+        hydra: overrides of Hydra's own node that the user gave.
+        overrides: the overrides of a segment.
+        dirs: the directories in which the app works.
+        ending: how to interpret the end of the app.
+        batch_size_key: the app's key for the batch size of one device's loader. None: the app divides its batch size
+            itself, or each device gets all of it.
     """
 
     command: Command

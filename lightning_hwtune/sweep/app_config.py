@@ -69,7 +69,7 @@ def add_devices(search: Search, key: str, jobs: Jobs) -> None:
     """Make the number of devices a `NumDevices` parameter, even if the app's configuration fixes it above one.
 
     Raises:
-            ArgumentError: the value is not a number, or differs between jobs.
+        ArgumentError: the value is not a number, or differs between jobs.
     """
     if key in search.parameters:
         search.parameters[key] = as_devices(key, search.parameters[key])
@@ -95,7 +95,7 @@ def horizon(search: Search, given: SweepSettings, jobs: Jobs) -> int | None:
     """Return the epochs of a full training, which must be the same in all jobs; None if no job sets them.
 
     Raises:
-            ArgumentError: jobs have different horizons, or the horizon is a searched parameter.
+        ArgumentError: jobs have different horizons, or the horizon is a searched parameter.
     """
     key = given.own["max_epochs_key"]
     if key in search.parameters:
@@ -124,8 +124,7 @@ def check_batch_size(key: str | None, spec: StudySpec, jobs: Jobs) -> None:
     """Check the app's key for the batch size of one device's loader in all jobs.
 
     Raises:
-            ArgumentError: the value in a job is not a positive integer, or is not divisible by one of the device
-                counts.
+        ArgumentError: the value in a job is not a positive integer, or is not divisible by one of the device counts.
     """
     if key is None or key in spec.space:  # a searched batch size is drawn so that it is divisible
         return

@@ -38,7 +38,7 @@ class BatchSize:
         """Set each device's share of the batch size in the configuration of a job.
 
         Raises:
-                ArgumentError: the batch size is not a positive integer, or is not divisible by the number of devices.
+            ArgumentError: the batch size is not a positive integer, or is not divisible by the number of devices.
         """
         whole: Any = OmegaConf.select(job, self.key)
         is_integer = isinstance(whole, int) and not isinstance(whole, bool)

@@ -46,12 +46,11 @@ class BatchTask:
     """The task function for a launcher's jobs, each of which is a segment; pickled into the jobs.
 
     Attributes:
-            task: the function under `hydra.main`.
-            ending: how to interpret the end of the task.
-            sweep: the process that waits for the job.
-            resumes_by_argument: whether the app gets the path of its checkpoint as an override.
-            import_path: where to find the app's own modules, because a launcher's process may not have the script's
-                folder.
+        task: the function under `hydra.main`.
+        ending: how to interpret the end of the task.
+        sweep: the process that waits for the job.
+        resumes_by_argument: whether the app gets the path of its checkpoint as an override.
+        import_path: where to find the app's own modules, because a launcher's process may not have the script's folder.
     """
 
     task: TaskFunction
@@ -96,8 +95,8 @@ class _FileChannel:
     """A segment's side of the channel: writes every message to a file, and answers reports itself.
 
     Args:
-            best: metrics for which the checkpoint of the best report is kept. The best one of this segment is saved;
-                the study keeps it if it is also the best of the trial.
+        best: metrics for which the checkpoint of the best report is kept. The best one of this segment is saved; the
+            study keeps it if it is also the best of the trial.
     """
 
     def __init__(self, order: SegmentOrder, file: Any, best: Sequence[Metric] = ()) -> None:
@@ -106,7 +105,7 @@ class _FileChannel:
         self._target = min((level for level in order.levels if level > order.resource), default=order.max_resource)
 
     def report(self, report: Report) -> VerdictMessage:
-        """Writes a report; lets the segment train to its next rung."""
+        """Writes a report; the answer lets the segment train to its next rung."""
         self.send(report)
         save = self._is_best(report)
         if report.resource >= self._order.max_resource:
@@ -135,11 +134,11 @@ class Batches:
     """An executor that passes all started segments to a launcher, as one batch.
 
     Args:
-            launcher: a launcher that was set up with a `BatchTask`.
-            overrides, dirs: those of the app's command line.
-            first_name: takes a trial's overrides and number; returns the name that the app's configuration gives to its
-                directory.
-            folder: the folder for the orders and for the messages of the jobs.
+        launcher: a launcher that was set up with a `BatchTask`.
+        overrides, dirs: those of the app's command line.
+        first_name: takes a trial's overrides and number; returns the name that the app's configuration gives to its
+            directory.
+        folder: the folder for the orders and for the messages of the jobs.
     """
 
     def __init__(
@@ -165,7 +164,7 @@ class Batches:
 
     def wait(self, sink: Sink, timeout_s: float) -> None:
         """Launches the waiting segments, or delivers the messages of a finished batch."""
-        if not self._has_begun:  # only now is the lease held: these orders were left by a killed sweep
+        if not self._has_begun:  # the sweep has the lease now, so these orders are from a killed sweep
             self._take_back()
             self._has_begun = True
         if self._thread is None and self._waiting:

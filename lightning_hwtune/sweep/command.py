@@ -23,9 +23,9 @@ class Command:
     """The arguments of `python`.
 
     Attributes:
-            target: path of the script, or name of the module.
-            is_module: whether `target` is a module.
-            flags: Hydra's flags for the location of the configuration.
+        target: path of the script, or name of the module.
+        is_module: whether `target` is a module.
+        flags: Hydra's flags for the location of the configuration.
     """
 
     target: str
@@ -37,7 +37,7 @@ class Command:
         """Returns the command of this process.
 
         Raises:
-                ArgumentError: there is no script, for example in a notebook.
+            ArgumentError: there is no script, for example in a notebook.
         """
         main = sys.modules["__main__"]
         spec, path = getattr(main, "__spec__", None), getattr(main, "__file__", None)

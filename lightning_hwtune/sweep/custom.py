@@ -28,12 +28,12 @@ def custom_overrides(path: str | None, config: Any, search: Search) -> list[str]
     """Returns the function's suggestions, as overrides of the command line.
 
     Args:
-            path: import path of the function; None if there is none.
-            config: the configuration composed for the multirun.
-            search: the other searched parameters.
+        path: import path of the function; None if there is none.
+        config: the configuration composed for the multirun.
+        search: the other searched parameters.
 
     Raises:
-            ArgumentError: the function does not exist, fails, or makes different suggestions for different trials.
+        ArgumentError: the function does not exist, fails, or makes different suggestions for different trials.
     """
     if path is None:
         return []
@@ -81,9 +81,9 @@ class _Suggestions:
     """Replaces Optuna's trial: records each suggestion as an override.
 
     Attributes:
-            params: current values, by the keys as they are written: the value in `told`, otherwise the one at the
-                fraction `share` of the range.
-            overrides: the suggestions, in order.
+        params: current values, by the keys as they are written: the value in `told`, otherwise the one at the fraction
+            `share` of the range.
+        overrides: the suggestions, in order.
     """
 
     def __init__(self, search: Search, share: float, told: Mapping[str, Any]) -> None:

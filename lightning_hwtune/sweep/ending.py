@@ -39,10 +39,10 @@ class Ending:
     """The rules for the end of the app.
 
     Attributes:
-            names: the objectives that `main` returns, in order.
-            is_judged_by_value: True if only the returned value is known about a trial.
-            hints: advice in terms of the app's keys.
-            best: metrics for which the best value so far counts; a segment does not know that value.
+        names: the objectives that `main` returns, in order.
+        is_judged_by_value: True if only the returned value is known about a trial.
+        hints: advice in terms of the app's keys.
+        best: metrics for which the best value so far counts; a segment does not know that value.
     """
 
     names: tuple[str, ...]
@@ -54,7 +54,7 @@ class Ending:
         """Calls the app, and processes what it returns.
 
         Raises:
-                Exception: the app's own error. An exit with a status other than 0 becomes a RuntimeError.
+            Exception: the app's own error. An exit with a status other than 0 becomes a RuntimeError.
         """
         segment.hints = self.hints
         if self.is_judged_by_value:
@@ -117,7 +117,7 @@ class Ending:
         """Returns the objectives' values by name.
 
         Raises:
-                ArgumentError: there are more or fewer values than objectives, or a value is not a number.
+            ArgumentError: there are more or fewer values than objectives, or a value is not a number.
         """
         items = list(value) if isinstance(value, tuple | list) else [value]
         numbers = [number for item in items if (number := as_number(item)) is not None]

@@ -19,7 +19,7 @@ def claim_sweep_dir(study_dir: Path, wanted: Path) -> Path:
     """Returns the sweep's absolute directory: the one that the study has, otherwise `wanted`, which is now claimed.
 
     Raises:
-            ArgumentError: `wanted` belongs to another study.
+        ArgumentError: `wanted` belongs to another study.
     """
     note, mark = study_dir / _OF_STUDY, wanted / _OF_SWEEP
     if not note.exists():

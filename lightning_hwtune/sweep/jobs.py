@@ -38,8 +38,8 @@ class Facts:
     """The values that the sweep reads from one job.
 
     Attributes:
-            values: the value of each requested key; None if the job does not have it, or has it only while it runs.
-            monitors: the metrics that the app's callbacks monitor.
+        values: the value of each requested key; None if the job does not have it, or has it only while it runs.
+        monitors: the metrics that the app's callbacks monitor.
     """
 
     values: Mapping[str, Any]
@@ -61,10 +61,10 @@ class Jobs:
     """The jobs of a sweep.
 
     Attributes:
-            example: one complete job, with a middle value for each parameter.
-            seen: the facts of many jobs, those of the example first.
-            options: for each option of a configuration group, the values that differ from the example's configuration,
-                as they are written.
+        example: one complete job, with a middle value for each parameter.
+        seen: the facts of many jobs, those of the example first.
+        options: for each option of a configuration group, the values that differ from the example's configuration, as
+            they are written.
     """
 
     example: DictConfig
@@ -76,10 +76,10 @@ class Jobs:
         """Composes the jobs.
 
         Args:
-                loader: Hydra's configuration loader.
-                config: the configuration composed for the multirun.
-                search: the searched parameters.
-                keys: the keys to read from each job.
+            loader: Hydra's configuration loader.
+            config: the configuration composed for the multirun.
+            search: the searched parameters.
+            keys: the keys to read from each job.
 
         Raises:
             ArgumentError: a job cannot be composed.
@@ -107,10 +107,10 @@ class Jobs:
         """Return the value that all jobs have in common.
 
         Args:
-                read: returns the value for the facts of a job; values are compared with `==`.
+            read: returns the value for the facts of a job; values are compared with `==`.
 
         Raises:
-                ArgumentError: two jobs differ; the message names the parameters in which they differ.
+            ArgumentError: two jobs differ; the message names the parameters in which they differ.
         """
         first = self.seen[0]
         value = read(first.facts)
@@ -198,7 +198,7 @@ def _write(job: DictConfig, override: Override) -> None:
     """Write a value into a configuration.
 
     Raises:
-            ArgumentError: the configuration does not accept the value.
+        ArgumentError: the configuration does not accept the value.
     """
     try:
         with flag_override(job, ["struct", "readonly"], [False, False]):

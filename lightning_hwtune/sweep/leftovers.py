@@ -27,7 +27,7 @@ def programs_of(orders: Path) -> Iterator[int]:
     """Yields the process ids of live programs on this host that a job started, except this process.
 
     Args:
-            orders: path of an order, or of the folder with all orders of a study.
+        orders: path of an order, or of the folder with all orders of a study.
     """
     mark = f"{ORDER_VARIABLE}={orders}".encode()
     with contextlib.suppress(OSError):

@@ -34,7 +34,7 @@ def directions(value: Any) -> list[str]:
     """Returns "min" or "max" for each value that the app returns, from the Optuna sweeper's `direction`.
 
     Raises:
-            ArgumentError: `direction` has another value.
+        ArgumentError: `direction` has another value.
     """
     words = value if isinstance(value, list) else ["minimize" if value is None else value]
     names = [getattr(word, "name", word) for word in words]  # the Optuna sweeper uses an enumeration

@@ -35,10 +35,10 @@ class Returned:
     """The result of one call of the app.
 
     Attributes:
-            note_dir: a file in which to store the job's directory; None = do not store it.
-            batch_size: how to divide the job's batch size among its devices; None = do not divide it.
-            is_there: whether `main` returned at all.
-            value: what `main` returned.
+        note_dir: a file in which to store the job's directory; None = do not store it.
+        batch_size: how to divide the job's batch size among its devices; None = do not divide it.
+        is_there: whether `main` returned at all.
+        value: what `main` returned.
     """
 
     note_dir: Path | None = None
@@ -65,7 +65,7 @@ class ReturnedValue(Callback):
         """Set each device's share of the batch size, before Hydra copies the configuration for `main`.
 
         Raises:
-                RefusedJob: the batch size cannot be divided among the devices.
+            RefusedJob: the batch size cannot be divided among the devices.
         """
         if _expected is not None and _expected.batch_size is not None:
             try:

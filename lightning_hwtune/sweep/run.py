@@ -69,11 +69,11 @@ def run_sweep(
     """Runs or continues the sweep.
 
     Args:
-            arguments: the app's overrides from the command line.
-            config: the configuration composed for the multirun, including the node `hydra`.
+        arguments: the app's overrides from the command line.
+        config: the configuration composed for the multirun, including the node `hydra`.
 
     Raises:
-            CompactHydraException: an error that Hydra prints without a traceback.
+        CompactHydraException: an error that Hydra prints without a traceback.
     """
     contextvars.copy_context().run(_run_sweep, arguments, config, hydra_context, task_function)
 
@@ -97,8 +97,8 @@ class _Sweep:
     """A sweep that is ready to start.
 
     Attributes:
-            reason: why these objectives are used.
-            is_checked: whether the app runs with shortened epochs first; without a Trainer nothing can be shortened.
+        reason: why these objectives are used.
+        is_checked: whether the app runs with shortened epochs first; without a Trainer nothing can be shortened.
     """
 
     given: SweepSettings
@@ -191,8 +191,7 @@ def _judges(given: SweepSettings, search: Search, jobs: Jobs) -> tuple[list[Any]
     """Return objectives, scheduler and the reason for them; no objectives if only the returned value is known.
 
     Raises:
-            ArgumentError: jobs have different metrics or training lengths, or the training length is not given
-                anywhere.
+        ArgumentError: jobs have different metrics or training lengths, or the training length is not given anywhere.
     """
     hint = "Name what all trials are compared by: hydra.sweeper.hwtune.objectives=[{metric: val/loss, mode: min}]."
     objectives = jobs.shared(

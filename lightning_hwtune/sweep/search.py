@@ -46,7 +46,7 @@ class Key:
 
     Attributes:
         text: the key, with its `+` or `++`.
-            options: for a choice, each option and its text; other values are numbers and are written as they are.
+        options: for a choice, each option and its text; other values are numbers and are written as they are.
     """
 
     text: str
@@ -66,11 +66,11 @@ class Search:
     """The content of a multirun's overrides.
 
     Attributes:
-            parameters: name -> parameter.
-            keys: name -> how the parameter is written, with the same names.
-            fixed: name -> override, for keys with one value. A deletion is stored under the name with its `~`, so that
-                the key may be added again after it.
-            notes: lines to print for the user.
+        parameters: name -> parameter.
+        keys: name -> how the parameter is written, with the same names.
+        fixed: name -> override, for keys with one value. A deletion is stored under the name with its `~`, so that the
+            key may be added again after it.
+        notes: lines to print for the user.
     """
 
     parameters: dict[str, Parameter] = field(default_factory=dict)
@@ -87,10 +87,10 @@ def read_search(params: Mapping[str, Any] | None, arguments: Sequence[str], conf
     """Reads `hydra.sweeper.params` and the command line, which takes precedence.
 
     Args:
-            config_loader: Hydra's loader, which finds the options of `glob`.
+        config_loader: Hydra's loader, which finds the options of `glob`.
 
     Raises:
-            ArgumentError: a text is not an override, or its range cannot be searched.
+        ArgumentError: a text is not an override, or its range cannot be searched.
     """
     parser = OverridesParser.create(config_loader=config_loader)
     search = Search()
@@ -116,7 +116,7 @@ def _check_size(text: str) -> None:
     """Refuses text for which Hydra's recursive parser would take more than a second or two.
 
     Raises:
-            ValueError: the text is too long, or nested too deeply.
+        ValueError: the text is too long, or nested too deeply.
     """
     if len(text) > _MAX_LETTERS:
         raise ValueError(f"an override of more than {_MAX_LETTERS:,} letters; use interval or range for long lists")
@@ -223,7 +223,7 @@ def _bounded(name: str, values: Iterable[Any]) -> list[Any]:
     """Returns the values of a range as a list.
 
     Raises:
-            ArgumentError: there are more values than a list may have.
+        ArgumentError: there are more values than a list may have.
     """
     found = list(itertools.islice(values, _MAX_LISTED + 1))
     if len(found) > _MAX_LISTED:
@@ -246,7 +246,7 @@ def as_devices(name: str, parameter: Parameter) -> NumDevices:
     """Returns a parameter with integer values as a parameter of device counts.
 
     Raises:
-            ArgumentError: the parameter has other values.
+        ArgumentError: the parameter has other values.
     """
     is_countable = (parameter.n_values or _MAX_LISTED) < _MAX_LISTED
     values = list(parameter.levels()) if is_countable and not isinstance(parameter, Float) else []

@@ -39,9 +39,9 @@ class SweepSettings:
     """The node's values, checked as far as possible without the app.
 
     Attributes:
-            node: the keys of the Optuna sweeper.
-            own: the keys of `hwtune`.
-            notes: lines to print for the user.
+        node: the keys of the Optuna sweeper.
+        own: the keys of `hwtune`.
+        notes: lines to print for the user.
     """
 
     node: Mapping[str, Any]
@@ -53,7 +53,7 @@ class SweepSettings:
         """Reads the node.
 
         Raises:
-                ArgumentError, RenamedArgumentError: a value is not allowed, or a key of `hwtune` is unknown.
+            ArgumentError, RenamedArgumentError: a value is not allowed, or a key of `hwtune` is unknown.
         """
         data = plain_data(node, "hydra.sweeper")
         _read_forms("hydra.sweeper.", data, FORMS["sweeper"])
@@ -86,8 +86,8 @@ class SweepSettings:
         """Return a digest that identifies the command, for a study that the user has not named.
 
         Args:
-                fixed: the parts of the command line that all trials share: overrides, and flags that choose a
-                    configuration.
+            fixed: the parts of the command line that all trials share: overrides, and flags that choose a
+                configuration.
         """
         content = [space.to_dict(), objectives, dict(scheduler), list(fixed)]
         return hashlib.blake2b(json.dumps(content, default=str).encode(), digest_size=4).hexdigest()
@@ -117,7 +117,7 @@ class SweepSettings:
         """Return the objectives, which are empty if only the app's returned value counts, and the reason as text.
 
         Raises:
-                ArgumentError: `direction` differs from that of every metric that the app monitors.
+            ArgumentError: `direction` differs from that of every metric that the app monitors.
         """
         given = self.own.get("objectives")
         if given == _RETURNED:
@@ -162,7 +162,7 @@ class SweepSettings:
         """Returns the scheduler, with the app's own horizon; None if no horizon is known.
 
         Raises:
-                ArgumentError: the scheduler and the app have different horizons.
+            ArgumentError: the scheduler and the app have different horizons.
         """
         given = self.own.get("scheduler") or "asha"
         horizons = {name: self.own[name] for name in _HORIZON if self.own.get(name) is not None}

@@ -24,10 +24,10 @@ def default_name(folder: Path, job: str, searched: Iterable[str], digest: str) -
     """Return the name for a command: that of its existing study, otherwise a new one.
 
     Args:
-            folder: the folder with all studies.
-            job: Hydra's name of the job.
-            searched: dotted names of the parameters.
-            digest: digest of the command.
+        folder: the folder with all studies.
+        job: Hydra's name of the job.
+        searched: dotted names of the parameters.
+        digest: digest of the command.
     """
     earlier = f"{job}-{digest}"  # the default name in earlier versions
     if (folder / earlier).exists():

@@ -50,7 +50,7 @@ class SweepProcess:
         """Kills this process within a second after the sweep has stopped waiting for it.
 
         Raises:
-                ConnectionError: the sweep has already stopped waiting.
+            ConnectionError: the sweep has already stopped waiting.
         """
         is_kept = os.getppid() == self.pid  # a joblib worker, which trains other trials later
         if is_kept:

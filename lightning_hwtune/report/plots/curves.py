@@ -21,10 +21,10 @@ def curves_figure(state: StudyState, objective: str | None = None) -> Figure:
     """Returns one line per trial. Front members are coloured, other fully trained trials dark, all others grey.
 
     Args:
-            objective: name of the objective to show; the first one by default.
+        objective: name of the objective to show; the first one by default.
 
     Raises:
-            ValueError: no objective has this name.
+        ValueError: no objective has this name.
     """
     names = state.spec.objectives.names
     shown = state.spec.objectives[names.index(objective) if objective is not None else 0]

@@ -33,7 +33,7 @@ def timeline_figure(state: StudyState, now: float | None = None) -> Figure:
     Idle times longer than a twentieth of the busy time are cut out and marked with a dashed line.
 
     Args:
-            now: time at which bars of running segments end; the time of the last event by default.
+        now: time at which bars of running segments end; the time of the last event by default.
     """
     until = state.last_at if now is None else now
     bars, cuts = _without_gaps([_span(state, segment, until) for segment in state.segments])
