@@ -2,7 +2,7 @@
 
     HwTuneError
     ├── ArgumentError           (ValueError)    a value is not allowed: correct the call
-    ├── RenamedArgumentError    (TypeError)     a misspelt name or another tool's: use the name given
+    ├── RenamedArgumentError    (TypeError)     a misspelt name, or one from another tool: see the message
     ├── RenamedAttributeError   (AttributeError)  the same for an attribute or method
     ├── OwnedArgumentError      (TypeError)     the study sets this argument: leave it out
     ├── MetricError             (LookupError)   an objective was never logged: log it, or correct its name
@@ -70,7 +70,7 @@ def _rebuild_argument_error(argument: str, received: object, allowed: str, hint:
 
 
 class RenamedArgumentError(HwTuneError, TypeError):
-    """An unknown argument: misspelt, or named as in another tool."""
+    """The name of an argument that is misspelt or comes from another tool."""
 
     def __init__(self, given: str, here: str) -> None:
         self.given, self.here = given, here
@@ -81,7 +81,7 @@ class RenamedArgumentError(HwTuneError, TypeError):
 
 
 class RenamedAttributeError(HwTuneError, AttributeError):
-    """An unknown attribute or method: misspelt, or named as in another tool."""
+    """The name of an attribute or method that is misspelt or comes from another tool."""
 
     def __init__(self, given: str, here: str) -> None:
         self.given, self.here = given, here
@@ -108,7 +108,7 @@ class MetricError(HwTuneError, LookupError):
 
 
 class StudyMismatchError(HwTuneError, ValueError):
-    """A stored study that has other settings than the given ones. `differences` maps a setting to (stored, given)."""
+    """The given settings differ from those of a stored study. `differences` maps a setting to (stored, given)."""
 
     def __init__(self, study: str, differences: dict[str, tuple[object, object]]) -> None:
         self.study, self.differences = study, differences

@@ -1,6 +1,6 @@
 """The rule that a global batch size must be divisible by the number of devices that share it.
 
-Under this rule, the number of devices changes the duration and the cost of a training, but not the optimisation. All
+Under this rule, the number of devices changes the duration and the cost of training, but not the optimisation. All
 counts and shares computed here are exact, because the numbers of batch sizes and device counts are finite.
 """
 

@@ -107,7 +107,7 @@ class Choice:
         return own_s or self.state.slowest_report_s
 
     def _filler(self, reserved: Start | Resume, free: int, now: float) -> Start | Resume | None:
-        """Returns work for the devices that drain for `reserved`, if it should finish before the others are free.
+        """Returns work for the draining devices that should finish before `reserved` can start; None if there is none.
 
         Backfilling as in EASY: Lifka, "The ANL/IBM SP scheduling system", 1995.
         """

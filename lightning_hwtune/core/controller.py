@@ -44,7 +44,7 @@ class Controller:
         state: the state of a new study, or one replayed from a log.
         sink: receives events before they take effect; they must be durable when it returns. A list's `extend` will do.
         observe: receives the same events after they are applied. If it raises, log and state still agree.
-        whole: a context manager entered around each write, so that no signal arrives between the log and the state.
+        whole: returns a context manager for each write, so that no signal is handled between the log and the state.
     """
 
     def __init__(

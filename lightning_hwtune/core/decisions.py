@@ -21,7 +21,7 @@ __all__ = ["Answer", "Continue", "Done", "Pause", "Reason", "Reservation", "Resu
 class Reason:
     """Why: `rule` is a short stable key ("promotion", "limit:max_time"), `text` one plain sentence with the numbers.
 
-    `standing` is (rank from 1, number of trials) where a rung's order was used; the best rank if there is a range.
+    `standing` is (rank from 1, number of trials) if the order of a rung was used; the best rank if there is a range.
     """
 
     rule: str
@@ -38,7 +38,7 @@ class Reservation:
 
     Attributes:
         trial_id: the trial to resume; None for a new trial.
-        draw: the searcher's draw of a new trial; None if the user enqueued it.
+        draw: the number of the searcher's draw for a new trial; None if the user enqueued it.
         target, promoted_from, rule, reason: see `Resume`; 0, None, "" and "" for a new trial.
     """
 

@@ -264,7 +264,7 @@ _TYPES: dict[str, type[Event]] = {
 
 
 def to_dict(event: Event) -> dict[str, Any]:
-    """Returns plain data with the added keys `type` and `form`, which is the version number of the event's form.
+    """Returns plain data with two more keys: `type`, and `form`, the version number of the event's form.
 
     Floats may be NaN or infinite: encode with Python's own JSON dialect.
     """

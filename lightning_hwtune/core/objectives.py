@@ -34,7 +34,8 @@ class Metric:
         across_ranks: how the values of a trial's ranks become one value, if it runs on several devices: "mean",
             weighted by the samples that each rank validated; "max", "min", "sum"; or "rank0", the value of the first
             rank. A value that is already the same on all ranks (logged with `sync_dist=True`, or as a torchmetrics
-            object) is kept as it is. With "mean", a `reduce_fx` of "max", "min" or "sum" used for logging is kept.
+            object) is kept as it is. With "mean", values logged with a `reduce_fx` of "max", "min" or "sum" are
+            combined by that function instead.
         best: if True, the trial's value is the best one that it has reported so far, and the checkpoint of that report
             is kept. Values that are not finite are never the best.
     """
@@ -67,7 +68,7 @@ class Metric:
 @checked_class()
 @dataclass(frozen=True, slots=True)
 class TrainSeconds:
-    """Seconds from the start of training to the report, with validation, summed over segments; minimised."""
+    """Seconds from the start of training to the report, including validation, summed over segments; minimised."""
 
     name: ClassVar[str] = "train_s"
     mode: ClassVar[str] = "min"
@@ -102,7 +103,7 @@ _MEASURED: dict[str, type[TrainSeconds] | type[DeviceSeconds] | type[Cost]] = {
     cls.name: cls for cls in (TrainSeconds, DeviceSeconds, Cost)
 }
 
-_MAX_OBJECTIVES = 1000  # with more, every trial is on the front
+_MAX_OBJECTIVES = 1000  # with more, practically every trial is on the front
 _LIST = elements("a list such as [Metric('val_loss', 'min'), TrainSeconds()]", _MAX_OBJECTIVES)
 
 

@@ -28,7 +28,7 @@ from lightning_hwtune.core.state import Segment, StudyState
 
 __all__ = ["Pace", "SeenPaces"]
 
-_LEAST_SHARE = 0.5  # of a first epoch, the least share that is not warming up
+_LEAST_SHARE = 0.5  # least share of a first epoch that is not warm-up
 
 
 @final
@@ -38,7 +38,7 @@ class Pace:
 
     Attributes:
         epochs_s: device count -> seconds of one epoch (or step, or sample).
-        startup_s: seconds of a segment that are not training.
+        startup_s: seconds of a segment outside its training.
         warm_up_s: seconds by which the first epoch of a trial exceeds the others.
     """
 
@@ -87,7 +87,7 @@ class SeenPaces:
         return found or list(self.epochs_s.items())
 
     def startup_s(self, num_devices: int) -> float:
-        """Returns the seconds of a segment that are not training."""
+        """Returns the seconds of a segment outside its training."""
         known = self._startups_s.get(num_devices) or [s for each in self._startups_s.values() for s in each]
         if self._checked is not None:
             known = [*known, self._checked.startup_s]

@@ -1,6 +1,6 @@
-"""Where rungs in steps or samples really fall: at the first report of the training that reaches them.
+"""Where rungs in steps or samples really fall: at the first report that reaches them.
 
-A training reports at the end of each epoch with a validation, and after each validation inside an epoch. A rung falls
+A trial reports at the end of each epoch with a validation, and after each validation inside an epoch. A rung falls
 on the first of these reports at or beyond its level. Trials can only pause at the end of an epoch, so a scheduler that
 pauses decides there. A scheduler that stops trials decides at every report. The full training can end at any report.
 """
@@ -19,7 +19,7 @@ __all__ = ["ReportPlaces"]
 @final
 @dataclass(frozen=True, slots=True)
 class ReportPlaces:
-    """The rhythm of reports of one training, in the resource unit of its study.
+    """The rhythm of the reports during training, in the resource unit of the study.
 
     Attributes:
         per_epoch: the resource of one epoch; NaN if unknown.

@@ -34,7 +34,7 @@ _CONFIGS = elements("a list of configurations", MAX_COMBINATIONS)
 
 @final
 class SearchSpace(Mapping[str, Parameter]):
-    """Named parameters. A space is a mapping from name to parameter.
+    """The search space: a mapping from name to parameter.
 
     Args:
         params: name -> parameter; names with dots, such as "model.optimizer.lr", are allowed here.

@@ -1,7 +1,7 @@
 """The specification of a study: everything that is fixed before its first trial and written to its log.
 
 `StudySpec` checks that the parts match (a `Cost` needs a price, a device count must not exceed the pool). It also finds
-the settings that a stored study does not allow to change.
+differences that a stored study does not allow.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ class StudySpec:
         return chosen.start(self.objectives)
 
     def differences(self, given: StudySpec) -> dict[str, tuple[object, object]]:
-        """Returns the settings in `given` that a stored study does not allow to change: setting -> (stored, given)."""
+        """Returns the differences in `given` that a stored study does not allow: setting -> (stored, given)."""
         mine, theirs = self.to_dict(), given.to_dict()
         found = {f"space.{key}": pair for key, pair in self.space.differences(given.space).items()}
         if self.searcher.keeps_front:  # the front is kept in any case, and older logs have the setting here

@@ -1,4 +1,4 @@
-"""Contract suites for schedulers and searchers, for those of this package and of third parties.
+"""Contract suites that every scheduler and searcher must pass, from this package or from third parties.
 
     from lightning_hwtune.testing import check_scheduler, check_searcher
 

@@ -28,7 +28,7 @@ __all__ = [
     "whole_study_ends",
 ]
 
-_REPORTS_PER_TRIAL = 40  # at most; longer trainings report less often
+_REPORTS_PER_TRIAL = 40  # at most; trials with more epochs report less often
 _ONE_DEVICE = SearchSpace(lr=Float(1e-4, 1e-1, log=True))
 _SOME_DEVICES = SearchSpace(lr=Float(1e-4, 1e-1, log=True), batch_size=Choice([32, 64]), devices=NumDevices(1, 2))
 

@@ -1,4 +1,4 @@
-"""The cost of devices. No other module multiplies by a price."""
+"""The cost of devices. Only this module multiplies device-seconds by the price in a pool."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Choice:
 
     options: tuple[Option, ...]
     ordered: bool
-    _places: Mapping[Hashable, int]  # option -> its position; a list would be searched for every configuration
+    _places: Mapping[Hashable, int]  # option -> its position; a list would have to be searched for every configuration
     _identity: tuple[object, ...]
     _hash: int
 

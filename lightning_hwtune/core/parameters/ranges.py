@@ -111,7 +111,7 @@ class Int:
 
     Args:
         low: the smallest value; at least 1 if `log`.
-        high: the largest value, above `low`; a whole number of steps away from it.
+        high: the largest value, above `low`; an integer multiple of `step` away from it.
         log: whether each value is as likely as the share of the logarithm's range that rounds to it.
         step: the distance between neighbouring values, counted from `low`; 1 if `log`.
     """

@@ -12,7 +12,7 @@ __all__ = ["FiniteOrder", "Span"]
 
 
 class Span(NamedTuple):
-    """Bounds `first` and `last` of a rank, from 0; the front (None with one objective); if the rank is below `k`."""
+    """A rank, from 0, between `first` and `last`; its front (None with one objective); whether it is below `k`."""
 
     front: int | None
     first: int

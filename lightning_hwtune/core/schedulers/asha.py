@@ -62,7 +62,7 @@ class ASHA(RungScheduler):
         type: "promotion" or "stopping".
         strict: with "promotion", never promote more than n // eta trials of a rung in total.
         keep_front: with "stopping", never stop a member of the rung's front, whatever `within` is. A study with a
-            prior sets this: all of its arrivals are good, and most of the best ones would otherwise be stopped for good.
+            prior sets this: all of its arrivals are good, and otherwise most of the best ones would be stopped.
     """
 
     name: ClassVar[str] = "asha"

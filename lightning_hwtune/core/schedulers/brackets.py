@@ -204,7 +204,7 @@ class _Bracket:
         self._advance()
 
     def leave(self, trial_id: int) -> None:
-        """Records that a paused trial continues; if that needs the bracket to be closed, closes it."""
+        """Records that a paused trial was promoted; closes the bracket first if only a closed one promotes it."""
         if self.has_room and trial_id in self.closed().going_on:
             self._close()
         self._not_waiting(trial_id)

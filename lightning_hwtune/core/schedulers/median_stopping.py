@@ -5,10 +5,10 @@ step s if its best value up to s is strictly worse than the median of the others
 average is the mean of all values that a trial reported up to s. Trials never pause: a stopped trial has ended for good.
 
 Differences from the paper: all other trials that reached s count, ended or not, because in an asynchronous study hardly
-any trial has ended early on. No trial is stopped until `min_trials` others have reached s. A trial with a loss that is
-not finite at a level ends, and that loss does not count for others; between levels it is left out of the average. With
-several objectives (ours), a trial is stopped if its running average is strictly worse than the median in *every*
-objective. The average is used instead of the best value, because training time is always best at the first report.
+any trial has ended early on. No trial is stopped until `min_trials` others have reached s. A loss that is not finite
+ends its trial at a level and does not count for others; between levels it is left out of the average. With several
+objectives (ours), a trial is stopped if its running average is strictly worse than the median in *every* objective. The
+average is used instead of the best value, because training time is always best at the first report.
 """
 
 from __future__ import annotations

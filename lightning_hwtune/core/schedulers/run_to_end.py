@@ -1,4 +1,4 @@
-"""Every trial trains to the end: the baseline, and the choice for studies with short trainings."""
+"""Every trial trains to the end: the baseline, and the choice for studies whose trials are short."""
 
 from __future__ import annotations
 

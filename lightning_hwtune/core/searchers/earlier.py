@@ -103,7 +103,7 @@ def _values(values: Any) -> dict[str, list[Any]]:
 
 
 def _losses(losses: Any) -> list[list[float]]:
-    """Returns rows of numbers; a number that is not finite means a training that diverged."""
+    """Returns rows of numbers; a number that is not finite means that training diverged."""
     argument = "losses of an earlier task"
     rows = [_LOSSES.read(argument, row) for row in _LOSSES.read(argument, losses)]
     with reading(argument, losses, _LOSSES.allowed):

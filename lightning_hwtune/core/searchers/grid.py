@@ -30,7 +30,7 @@ class Grid(Searcher):
     """Tries all values of `Int`, `Choice` and `NumDevices`, and a few of each `Float`, in every combination.
 
     Args:
-        points_per_float: the number of evenly spaced values of a `Float`, including both ends; in the logarithm if `log`.
+        points_per_float: number of evenly spaced values of a `Float`, including both ends; in the logarithm if `log`.
     """
 
     points_per_float: int = 5

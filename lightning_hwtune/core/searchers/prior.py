@@ -112,10 +112,10 @@ class ParetoPrior(Searcher):
         tasks: at least one; each an `EarlierTask` or its plain form.
         objectives: the objectives of the tasks' losses, in the order of their columns; `Objectives` or its plain form.
             A study may have some of them, in any order.
-        uniform: the share of draws that stays uniform; 0 for none, and so full trust for good.
+        uniform: the share of draws that stays uniform; 0 for none, and therefore full trust at all times.
         batch: the number of draws that share one sample of scores.
         candidates: the number of random configurations from which a batch chooses.
-        guarded: False for full trust for good, in all tasks alike, for comparisons.
+        guarded: False for full trust in all tasks at all times, for comparisons.
         configs: draw only from this list, each once; None for the whole space.
     """
 

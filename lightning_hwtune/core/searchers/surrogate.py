@@ -7,8 +7,8 @@ sizes. So `fit_surrogate` uses neighbours if the parameters to learn from have a
 total, and trees otherwise.
 
 Both give an expectation and *samples*: whole functions that could be the true one, so that similar configurations get
-similar scores. If scores were sampled one by one, they would differ most for lucky configurations, and their front
-would be a front of luck. A sample of `Trees` is the mean of a few of them. A sample of `Neighbours` gives every known
+similar scores. If scores were sampled independently, the luckiest configurations would stand out, and the front would
+consist of them. A sample of `Trees` is the mean of a few of them. A sample of `Neighbours` gives every known
 point a random weight (D. B. Rubin, "The Bayesian bootstrap", 1981).
 
 Points that are equal, because they differed only in parameters not used here, count as one point. It has their mean

@@ -29,8 +29,8 @@ Floats = npt.NDArray[np.float64]
 _N0, _R0 = 4, 0.5  # the belief in advance: its weight in draws, and its rank correlation
 _N1 = 8  # the weight, in draws, of all objectives together for one of them
 _ENOUGH = 0.1  # estimated rank correlation that gives full weight; a higher value costs good priors too much
-_LEAST = 3  # draws from which on tasks are compared
-_PAIRED = 32  # the most draws used in a comparison
+_LEAST = 3  # least number of draws with which tasks are compared
+_PAIRED = 32  # largest number of draws used in a comparison
 
 
 def weights_of(expected: Floats, seen: Floats) -> Floats:

@@ -74,8 +74,8 @@ def next_of(
 ) -> dict[str, Any] | None:
     """Returns draw number `draw` of a list that is gone through once; None once it is exhausted.
 
-    If the user has enqueued any configuration, the draw skips all that have a trial, and then as many as there are
-    earlier draws still pending.
+    If the user has enqueued a configuration, this skips all configurations that have a trial, and then one for each
+    earlier draw that is still pending.
 
     Args:
         order: the indices of `configs`, in the order of the draws.
