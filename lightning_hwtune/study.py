@@ -246,8 +246,9 @@ class Study:
             hang_timeout: seconds (or text such as "10min") without progress after which a segment is ended and
                 repeated. "auto": counted from the first batch on, ten times the trial's slowest stretch, but at least
                 30 minutes. None: no limit. Only for executor="local".
-            executor: "local" (processes), "inline" (this process, one device, one trial after another), or your own
-                `engine.executor.Executor`. Your own executor must know what to train; it does not get `train`.
+            executor: "local" (processes), "inline" (this process, one device, one trial after another), the name or
+                import path of another executor, or an `engine.executor.Executor` object. An object does not get
+                `train`, so it must know what to train.
             check: whether to train two batches in a child process first, if the study is new.
             progress: whether to print progress.
             preload: modules that the fork server imports once. They must not run tensor operations when imported.

@@ -71,7 +71,7 @@ def cli_tune(
     check: CheckFirst = True,
     quiet: Quiet = False,
 ) -> None:
-    """Tune a LightningCLI script, or continue to; write best/<trial>.yaml for each trial on the front."""
+    """Tune a LightningCLI script, or continue tuning it; write best/<trial>.yaml for each trial on the front."""
     from lightning_hwtune.entry.driven import run_and_show
     from lightning_hwtune.entry.lightning_cli_study import CliStudy, write_best
     from lightning_hwtune.names.spelling import spell_by

@@ -1,4 +1,4 @@
-"""Ends a command whose output cannot be written as other commands of the system do, without a traceback."""
+"""How a command ends if its output cannot be written: like other system commands, without a traceback."""
 
 from __future__ import annotations
 

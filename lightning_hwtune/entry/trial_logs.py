@@ -43,7 +43,7 @@ def print_logs(chosen: Chosen, trial_id: int, *, follow: bool = False) -> None:
 
 
 def _is_training(chosen: Chosen, trial_id: int) -> bool:
-    """Return whether a trial is training now. The log of a killed study alone would say so for good."""
+    """Return whether a trial is training now. The log alone is not enough: in a killed study it says so for good."""
     return chosen.study.state().trials[trial_id].state is TrialState.RUNNING and chosen.is_driven()
 
 

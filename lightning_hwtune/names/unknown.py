@@ -56,7 +56,7 @@ def refuse_unknown_keys(where: str, given: Mapping[str, object], known: Iterable
 
 
 def unknown_attribute(owner: str, name: str, known: Iterable[str]) -> AttributeError:
-    """Returns the error for an attribute that does not exist. Private names get no hint, since Python looks them up.
+    """Returns the error for an attribute that does not exist. Private names, which Python looks up, get no hint.
 
     Args:
         owner: class or module, as in the table.

@@ -153,7 +153,7 @@ class LinesView(View):
     def tick(self, now: float) -> None:
         """Prints the progress of the study and how long it will still take.
 
-        The first line is printed once a segment has ended, because only then the pace is known. Further lines follow
+        The first line is printed once a segment has ended, because the pace is unknown before. Further lines follow
         after each tenth of the time left, but at least ten seconds and at most one minute after the last one.
         """
         if now < self._next_at or self._state.closed is not None:

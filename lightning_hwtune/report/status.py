@@ -39,7 +39,7 @@ def status_record(state: StudyState, now: float, checkpoints_bytes: int, *, is_d
         wall_s: time during which the study was run.
         device_s, cost_usd: the ledger, including start-ups and lost work; `cost_usd` is None without a price.
         useful_device_s, useful_cost_usd: the part of the ledger that led to measurements.
-        reserved_devices: devices kept free for a waiting trial that needs more than are free; 0 if no trial waits.
+        reserved_devices: devices reserved for a waiting trial that needs more than are free; 0 if no trial waits.
         fully_trained: completed trials.
         front_size: completed trials that no other one dominates.
     """

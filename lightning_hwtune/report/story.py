@@ -23,8 +23,7 @@ def why(state: StudyState, events: Iterable[ev.Event], trial_id: int) -> str:
     """Returns what happened to a trial and why. Times count from its creation.
 
     Epochs between two rungs share a line. Checkpoints that were replaced by newer ones are not mentioned. Notes about
-    the
-    whole study come at the end.
+    the whole study come at the end.
     """
     trial = state.trials[trial_id]
     own = [event for event in events if getattr(event, "trial_id", None) == trial_id]

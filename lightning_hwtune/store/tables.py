@@ -42,7 +42,7 @@ __all__ = ["Table", "TaskCurves", "table_folder"]
 
 _METRIC_NAMES: Mapping[str, str] = {"cost_usd": "usd", "device_s": "device_seconds"}  # ours mean something else
 _USD_PER_S = 1.0 / 3600
-_LOG_RATIO = 100.0  # a column without bounds is searched on a log scale if it spans more than this factor
+_LOG_RATIO = 100.0  # without a `log` in the table, a range that spans more than this factor gets a log scale
 
 
 def table_folder(name: str | Path) -> Path:

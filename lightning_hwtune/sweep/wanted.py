@@ -1,6 +1,6 @@
 """Ends a launcher's job with the sweep that ordered it: nothing else could stop it, and its trial continues elsewhere.
 
-The sweep withdraws its orders when it ends. A killed sweep cannot do this. Then jobs on the same host notice that its
+The sweep withdraws its orders when it ends. A killed sweep cannot do this. Then jobs on the same host detect that its
 process is gone, and jobs on other hosts train on until the next run of the sweep finds their orders. A job that ends
 this way also ends the programs that it has started. A worker that a launcher keeps for further jobs ends with the
 sweep, too.

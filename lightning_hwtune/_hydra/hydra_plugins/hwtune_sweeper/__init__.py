@@ -23,16 +23,12 @@ _SAMPLERS = ("cmaes", "grid", "motpe", "nsgaii", "random", "tpe")
 class HwtuneConf:
     """The keys that only this sweeper has. Keys from study files keep their names, meanings and defaults."""
 
-    # the objectives, e.g. [{metric: val/loss, mode: min}, train_s]; null: the metric that the app's own callbacks
-    # monitor;
+    # the objectives, e.g. [{metric: val/loss, mode: min}, train_s]; null: the metric that the app's callbacks monitor;
     # returned: the values that the app's main returns
     objectives: Any = None
-    # decides which trials continue, e.g. {name: asha, eta: 3}; null: asha, or if no metric is known, all trials run to
-    # the
-    # end
+    # decides which trials continue, e.g. {name: asha, eta: 3}; null: asha or, if no metric is known, no early stopping
     scheduler: Any = None
-    # length of a full training, in place of a scheduler: asha with this horizon; null: the app's own, see
-    # max_epochs_key
+    # epochs of a full training with asha, in place of a scheduler; null: the app's own horizon, see max_epochs_key
     max_epochs: Any = None
     # the same in optimizer steps
     max_steps: Any = None
