@@ -102,7 +102,6 @@ class Study:
         disk_budget: maximum size of all checkpoints together, in bytes or as text, e.g. "20GB"; None = unlimited.
         max_retries: how often a failed trial is retried from its last checkpoint.
         max_failures: the study ends when this many trials have failed.
-        max_failures: failed trials that end the study.
 
     Raises:
         ArgumentError, RenamedArgumentError: an argument is not allowed; the message says what is allowed.
