@@ -197,7 +197,7 @@ def study(folder: Path, **parts: Any) -> hwt.Study:
     return hwt.Study("s", {"x": hwt.Float(0, 1)}, [hwt.Metric("loss", "min")], max_epochs=3, dir=folder, **parts)
 
 
-@pytest.mark.parametrize("searcher", [Corners(), Corners(first=1), Plain(0.25)], ids=repr)
+@pytest.mark.parametrize("searcher", [Corners(), Corners(first=1), Plain(0.25)], ids=["ends", "first", "plain"])
 def test_what_has_an_import_path_comes_back_from_the_log(searcher: hwt.Searcher) -> None:
     stored = json.loads(json.dumps(SEARCHER_REGISTRY.stored(searcher)))
     assert stored["name"] == f"{type(searcher).__module__}:{type(searcher).__name__}"
