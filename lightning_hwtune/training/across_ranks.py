@@ -1,10 +1,10 @@
-"""One value of an objective for a group of ranks, of which each has seen its own share of the data.
+"""Combines the values of an objective from a group of ranks, each of which has seen a share of the data, into one.
 
-The rule is what Lightning's `sync_dist=True` does, applied afterwards: a mean is weighted by the samples that each
-rank saw; a value that was logged with `reduce_fx` "sum", "min" or "max" is combined in the same way. A value that is
-the same for all ranks already (`sync_dist=True`, a torchmetrics object) stays as it is.
+The rule is that of Lightning's `sync_dist=True`, applied afterwards. A mean is weighted by the samples that each rank
+saw. A value that was logged with `reduce_fx` "sum", "min" or "max" is combined with the same function. A value that is
+already combined over all ranks (`sync_dist=True`, a torchmetrics object) does not change.
 
-Everything here is pure, and every rank computes the same from the same shares.
+All functions here are pure, and every rank computes the same result from the same shares.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ __all__ = ["Combined", "Logged", "Share", "as_number", "combine"]
 @final
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one rank has of one objective.
+    """One rank's value of one objective.
 
     Attributes:
-        value: may be NaN or infinite.
-        weight: of a mean, such as the number of samples behind the value; shares without weight do not count.
-        reduce: how Lightning reduced it over batches: "mean", "sum", "min" or "max".
-        is_combined: True if the value is that of all ranks already.
+        value: the value; may be NaN or infinite.
+        weight: the weight in a mean, such as the number of samples of this rank; shares of weight 0 do not count.
+        reduce: how Lightning reduced the value over batches: "mean", "sum", "min" or "max".
+        is_combined: True if the value is already combined over all ranks.
     """
 
     value: float
@@ -42,12 +42,13 @@ class Share:
 @final
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """What one rank has logged.
+    """The values that one rank has logged.
 
     Attributes:
-        shares: objective -> share; without those that this rank did not log.
-        names: everything that counts now. older: what was logged before, but does not count any more.
-        unusable: objective -> what was logged instead of a number.
+        shares: the share of each objective that this rank has logged.
+        names: all names whose values count now.
+        older: names that were logged earlier and whose values no longer count.
+        unusable: for each objective without a number, a description of what was logged instead.
     """
 
     shares: Mapping[str, Share]
@@ -59,12 +60,14 @@ class Logged:
 @final
 @dataclass(frozen=True, slots=True)
 class Combined:
-    """What all ranks have logged together.
+    """The values of all ranks, combined.
 
     Attributes:
-        values: objective -> value; without those that are missing.
+        values: the value of each objective that is not missing.
         averaged: objectives that differed between the ranks and were averaged.
-        names, older, unusable: as in `Logged`.
+        names: as in `Logged`.
+        older: as in `Logged`.
+        unusable: as in `Logged`.
     """
 
     values: Mapping[str, float]
@@ -75,20 +78,21 @@ class Combined:
 
 
 def as_number(value: Any) -> float | None:
-    """Returns a single number as a float: of Python, numpy or torch; None for anything else, True and False too."""
+    """Returns a single number from Python, numpy or torch as a float; None for anything else, including booleans."""
     try:
         if isinstance(plain(value), str | bytes | bool) or value is np.ma.masked:
             return None
         return float(value.item() if hasattr(value, "item") else value)
-    except Exception:  # also what an object of the user's own raises
+    except Exception:  # objects of user code may raise anything
         return None
 
 
 def combine(ranks: Sequence[Logged], rules: Mapping[str, str]) -> Combined:
-    """Returns what the ranks, in their order, have logged together.
+    """Returns the combined values of the ranks.
 
     Args:
-        rules: objective -> "mean", "max", "min", "sum" or "rank0"; "mean" where it is silent.
+        ranks: the values that each rank has logged, in the order of ranks.
+        rules: for each objective "mean", "max", "min", "sum" or "rank0"; "mean" for objectives that are not in it.
     """
     values: dict[str, float] = {}
     averaged = []
@@ -109,7 +113,7 @@ def combine(ranks: Sequence[Logged], rules: Mapping[str, str]) -> Combined:
 
 
 def _value(shares: Sequence[Share], rule: str) -> float:
-    """Returns the value of all ranks from the shares of those that have one."""
+    """Returns the combined value from the shares of the ranks that have one."""
     combined = next((share for share in shares if share.is_combined), None)
     if combined is not None:
         return combined.value
@@ -125,7 +129,7 @@ def _reduction(shares: Sequence[Share]) -> str:
 
 
 def _agree(shares: Sequence[Share]) -> bool:
-    """Return whether all ranks have the same value, which then needs no rounding."""
+    """Return whether all ranks have the same value; it is then used as it is, without the rounding of a mean."""
     first = shares[0].value
     return all(share.value == first or (math.isnan(share.value) and math.isnan(first)) for share in shares)
 

@@ -1,6 +1,6 @@
-"""Whether a signal that ends a study has really arrived while user code ran.
+"""Detects whether a signal that ends a study has really arrived while user code was running.
 
-User code can raise KeyboardInterrupt, or exit with the status of SIGTERM, by itself. That is an error like any other.
+User code can also raise KeyboardInterrupt itself, or exit with the status of SIGTERM. That is an ordinary error.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @final
 class ArrivedSignals:
-    """Watches the handlers that are there while the block lasts; they act as before.
+    """A context manager that watches the installed signal handlers; they act as before.
 
-    Signals reach the main thread only. One that is ignored, as SIGINT in a rank, ends nothing.
+    Signals reach only the main thread. An ignored signal, such as SIGINT in a rank, has no effect.
     """
 
     def __init__(self) -> None:
@@ -46,9 +46,9 @@ class ArrivedSignals:
             if now == self._take:
                 signal.signal(number, handler)
             elif callable(now):
-                self._is_sure = False  # user code has put its own handler there
+                self._is_sure = False  # user code has installed its own handler
 
     @property
     def may_have_come(self) -> bool:
-        """Return whether one has arrived, or user code has replaced a handler so that nobody knows."""
+        """Return whether a signal has arrived, or may have arrived because user code replaced a handler."""
         return self._has_come or not self._is_sure

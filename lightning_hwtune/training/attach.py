@@ -1,9 +1,9 @@
-"""What Lightning's entry points call for every Trainer: our callback inside a segment, nothing anywhere else.
+"""The functions that Lightning's entry points call for every Trainer: they add our callback, but only in a segment.
 
-A Trainer is being made here, which is the last moment before its loggers open their folders.
+They are called while the Trainer is being created, which is the last moment before its loggers open their folders.
 
-Lightning asks its own group and the separate package its own, so each gets the class of its tree and the other tree is
-never imported.
+Lightning has two packages, `lightning.pytorch` and `pytorch_lightning`, and each reads its own group of entry points.
+So each package gets the class of its own tree, and the other tree is never imported.
 """
 
 from __future__ import annotations

@@ -1,17 +1,18 @@
-"""What `RungCallback` does, in both class trees of Lightning: reports rungs, obeys verdicts, saves, resumes exactly.
+"""The behaviour of `RungCallback` in both class trees of Lightning: it reports, obeys verdicts, saves and resumes.
 
 Outside a study, and in every stage but the first `fit` of a segment, all hooks return at once.
 
-Where things happen, and why there:
+What happens in which hook, and why:
 
-- The report is made in `on_train_epoch_end` by a callback of its own, `LastRound`, which Lightning calls after all
-  others: what the module and the callbacks log there counts, and `current_epoch + 1` epochs are done.
-- The checkpoint is saved in `on_train_end`, as the first callback: by then plateau schedulers have stepped, and no
-  averaging callback has swapped the weights yet. Saved earlier, a resumed trial would differ. Between epochs it is
-  saved in the next `on_train_epoch_start`, where the state is the same but for a counter that has already moved.
-- What Lightning's checkpoints lack (see `resume`) is put back in the first `on_train_epoch_start`, as the first
-  callback: after everything that resuming itself has drawn or reset, and before other callbacks look at the epoch. The
-  loader's iterator is made anew then, as it would have been at the start of any other epoch.
+- The report is made in `on_train_epoch_end` by a separate callback, `LastRound`, which Lightning calls after all
+  others. So values that the module and the callbacks log in this hook count, and `current_epoch + 1` epochs are done.
+- The checkpoint is saved in `on_train_end`, by this callback as the first one. At that time plateau schedulers have
+  stepped, and no averaging callback has swapped the weights yet. If it were saved earlier, a resumed trial would
+  differ. Between epochs the checkpoint is saved in the next `on_train_epoch_start`. The state there is the same, except
+  for one counter that has already been increased.
+- The state that Lightning's checkpoints lack (see `resume`) is restored in the first `on_train_epoch_start`, by this
+  callback as the first one. That is after everything that resuming itself draws or resets, and before other callbacks
+  look at the epoch. The loader's iterator is created again at that point, as at the start of any other epoch.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ class RungHooks:
     """The hooks. Mixed into a `Callback` of one class tree; see `lightning_tree` and `pytorch_lightning_tree`.
 
     Args:
-        reports: False for the callback of a Trainer whose fits are not the trial's, as a pretraining: they train
-            without reports, checkpoints and verdicts.
-        attached: True for the one that Lightning's entry point adds; one that the user added acts in its place.
+        reports: False for a Trainer whose fits do not belong to the trial, such as a pretraining. Its fits run without
+            reports, checkpoints and verdicts.
+        attached: True for the callback that Lightning's entry point adds. If the user has added one, only that acts.
     """
 
     @checked_call("RungCallback")
@@ -54,9 +55,9 @@ class RungHooks:
         super().__init__()
         self.reports, self.attached = reports, attached
         self._segment: ActiveSegment | None = None
-        self._reports: EpochReports | None = None  # of a fit that reports
-        self._last_round: object = None  # the callback that makes the reports, while the fit lasts
-        self._resume: ResumeState | None = None  # of the same fit
+        self._reports: EpochReports | None = None  # set for a fit that reports
+        self._last_round: object = None  # the callback that makes the reports, during the fit
+        self._resume: ResumeState | None = None  # set for the same fit
         self._count = ResourceCount()
         self._has_begun = False
         self._is_between_epochs = False
@@ -64,8 +65,8 @@ class RungHooks:
     # ------------------------------------------------------------------ before training
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Takes part if this is the fit that reports; checks that the Trainer fits the study."""
-        self._leave(trainer)  # a fit that failed had no teardown
+        """Becomes active if this is the fit that reports; checks that the Trainer matches the study."""
+        self._leave(trainer)  # Lightning calls no teardown after a failed fit
         segment = current_segment()
         if segment is None or _chosen(trainer) is not self:
             return
@@ -78,9 +79,9 @@ class RungHooks:
             return
         if self._is_late(segment):
             if segment.order.probe_batches is not None:
-                note_pretraining(segment)  # the check trains once more
+                note_pretraining(segment)  # the check then trains again
             error = late_fit()
-            segment.fail(error)  # counts, although the segment may be paused or complete
+            segment.fail(error)  # this error counts even if the segment is already paused or complete
             raise error
         if segment.is_over or segment.failure is not None:
             internals.skip_training(trainer)
@@ -108,7 +109,7 @@ class RungHooks:
             checks.check_trainer(trainer, segment)
         except ArgumentError:
             if self.attached and segment.order.probe_batches is not None:
-                note_pretraining(segment)  # it may be one: the check tries that
+                note_pretraining(segment)  # it may be a pretraining, so the check trains again with this assumption
             raise
         own_limits = internals.own_limits(trainer)
         if segment.order.probe_batches is None:
@@ -130,23 +131,23 @@ class RungHooks:
 
     @staticmethod
     def _shorten(trainer: Any, n_batches: int) -> None:
-        """Makes a fit of a check that does not report one short epoch."""
+        """Shortens a fit that does not report to one short epoch, in a check."""
         internals.limit_batches(trainer, n_batches)
         internals.limit_epochs(trainer, 1)
 
     def _is_beside(self, segment: ActiveSegment) -> bool:
-        """Return whether a fit is not the trial's, as a pretraining."""
+        """Return whether this fit does not belong to the trial, such as a pretraining."""
         if not self.reports:
             return True
         return segment.only_marked_fits and self.attached
 
     def _is_late(self, segment: ActiveSegment) -> bool:
-        """Return whether another fit has reported, although this one is marked as the trial's."""
+        """Return whether this fit is marked as the trial's, but an unmarked one has already reported."""
         first = segment.reporter
         return self.reports and not self.attached and isinstance(first, RungHooks) and first.attached
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """Checks that the process group is as large as the allocation; tells its real size."""
+        """Checks that the process group is as large as the allocation, and sends its real size to the engine."""
         if (segment := self._segment) is None:
             return
         real = internals.group_size()
@@ -162,12 +163,12 @@ class RungHooks:
             self._resume.on_fit_start(trainer)
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: Mapping[str, Any]) -> None:
-        """Refuses a checkpoint that is not this trial's, and keeps what was saved beside Lightning's own state."""
+        """Refuses a checkpoint of another trial, and keeps the state that was saved in addition to Lightning's."""
         if self._resume is not None:
             self._resume.on_load_checkpoint(trainer, pl_module, checkpoint)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Checks that training goes on where the trial stands, and starts the clock."""
+        """Checks that training continues at the trial's resource, and starts the clock."""
         if (segment := self._segment) is None:
             return
         if not segment.claim(self):
@@ -180,13 +181,13 @@ class RungHooks:
             self._reports.training_begins(trainer)
         internals.finish_epochs(trainer)
         loggers.mark_restarts(trainer, segment)
-        if segment.order.checkpoint is None:  # else what is to be restored comes first
+        if segment.order.checkpoint is None:  # a resumed segment first restores the rest of its state
             segment.clock.start()
 
     # ------------------------------------------------------------------ training
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        """Puts everything where an uninterrupted run has it here."""
+        """Restores the state that an uninterrupted run has at this point; saves a checkpoint if one is due."""
         if (segment := self._segment) is None:
             return
         if self._reports is not None:
@@ -201,7 +202,7 @@ class RungHooks:
         segment.advance()
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Gives each rank its own random stream, and counts samples."""
+        """Gives each rank its own random stream, and counts the samples."""
         if self._segment is None:
             return
         self._segment.clock.step_began()
@@ -216,33 +217,33 @@ class RungHooks:
             self._segment.clock.step_ended()
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
-        """Counts the samples of this validation from here."""
+        """Resets the sample count for this validation."""
         if self._segment is not None:
             self._segment.clock.validation_began()
         if self._reports is not None:
             self._reports.logged.validation_began()
 
     def on_validation_batch_start(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
-        """Lets the clock know."""
+        """Notifies the clock."""
         if self._segment is not None:
             self._segment.clock.validation_step_began()
 
     def on_validation_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *args: Any, **kwargs: Any
     ) -> None:
-        """Counts progress, and the samples behind this rank's values."""
+        """Counts progress, and the samples from which this rank's values come."""
         if self._segment is not None and self._reports is not None:
             self._segment.advance()
             self._segment.clock.validation_step_ended()
             self._reports.logged.validated_batch(trainer, batch)
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        """Lets the clock know."""
+        """Notifies the clock."""
         if self._segment is not None:
             self._segment.clock.between()
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Keeps the resource for checkpoints that other callbacks save now; the report comes in the last round."""
+        """Updates the resource for checkpoints that other callbacks save now; `LastRound` makes the report later."""
         if self._segment is not None:
             self._segment.clock.between()
             self._segment.resource = self._count.after(trainer, trainer.current_epoch + 1)
@@ -250,7 +251,7 @@ class RungHooks:
             self._resume.on_train_epoch_end(trainer)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Saves, unless the trial was stopped for good before its horizon."""
+        """Saves a checkpoint, unless the trial was stopped before its horizon."""
         if (segment := self._segment) is None:
             return
         segment.clock.stop()
@@ -260,12 +261,12 @@ class RungHooks:
         segment.is_trained = True
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Keeps what ended the fit, in case the code around it swallows it."""
+        """Stores the error that ended the fit, in case user code swallows it."""
         if self._segment is not None and not self._segment.is_settled:
             self._segment.fail(exception)
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Lets go of the segment."""
+        """Ends the reports of this fit and becomes inactive."""
         if self._segment is not None:
             self._segment.clock.stop()
             loggers.hold_rows(trainer, self._segment)
@@ -274,7 +275,7 @@ class RungHooks:
         self._leave(trainer)
 
     def _leave(self, trainer: Any) -> None:
-        """Takes no part any more."""
+        """Makes this callback inactive and removes `LastRound` from the Trainer."""
         if self._last_round is not None:
             trainer.callbacks = [callback for callback in trainer.callbacks if callback is not self._last_round]
         self._segment, self._reports, self._resume, self._last_round = None, None, None, None
@@ -282,13 +283,13 @@ class RungHooks:
     # ------------------------------------------------------------------ checkpoints
 
     def _save_between_epochs(self, trainer: Any, segment: ActiveSegment) -> None:
-        """Saves the best report so far, and at the interval that the order asks for, so that a crash costs less."""
+        """Saves a checkpoint if the last report was the best so far, or if the order's `save_every` is reached."""
         every = segment.order.save_every
         is_due = bool(every) and trainer.current_epoch % every == 0
         if not (is_due or (self._reports is not None and self._reports.is_best)):
             return
         resource = self._count.after(trainer, trainer.current_epoch)
-        if resource >= segment.order.max_resource:  # what a callback adds behind the horizon belongs to the last epoch
+        if resource >= segment.order.max_resource:  # epochs that a callback adds after the horizon: saved at the end
             return
         segment.clock.stop()
         segment.resource = resource
@@ -300,13 +301,13 @@ class RungHooks:
         segment.clock.start()
 
     def _save_inside(self, trainer: Any) -> None:
-        """Saves the best report so far, inside an epoch."""
+        """Saves a checkpoint of the best report so far, inside an epoch."""
         if (segment := self._segment) is not None:
             with segment.clock.paused():
                 self.save(trainer, is_inside=True)
 
     def save(self, trainer: Any, *, is_inside: bool = False, is_end: bool = False) -> None:
-        """Saves a checkpoint of this moment and confirms it to the engine; on all ranks. See `save_file`."""
+        """Saves a checkpoint of the current state and confirms it to the engine; for all ranks. See `save_file`."""
         segment = self._segment
         if segment is None or segment.resource <= segment.order.resource:
             return
@@ -316,7 +317,7 @@ class RungHooks:
         save_together(segment, segment.resource, train_s, write, meet, broadcast, **inside_or_end)
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Adds what Lightning's own checkpoint lacks."""
+        """Adds the state that Lightning's checkpoint lacks."""
         if self._resume is None:
             return
         checkpoint[STATE_KEY] = self._resume.save(trainer, pl_module)
@@ -327,6 +328,6 @@ class RungHooks:
 
 
 def _chosen(trainer: Any) -> RungHooks:
-    """Returns the one of the Trainer's rung callbacks that acts: the user's own before the attached one."""
+    """Returns the active one of the Trainer's rung callbacks: the user's, otherwise the attached one."""
     candidates: list[RungHooks] = [callback for callback in trainer.callbacks if isinstance(callback, RungHooks)]
     return min(candidates, key=lambda callback: callback.attached)

@@ -1,7 +1,8 @@
-"""The messages between the ranks of a segment and the engine that drives them: plain data, both ends.
+"""The messages between the ranks of a segment and the engine: plain data in both directions.
 
-Rank 0 sends `Report` and waits for a `VerdictMessage`; it sends `Saved` when a checkpoint is complete. Every rank sends
-`Started`, `Beat` and one last `Ended`. A training process knows this module, not who reads the messages.
+Rank 0 sends `Report` and waits for a `VerdictMessage`. It sends `Saved` when a checkpoint is complete. Every rank sends
+`Started`, `Beat` and one last `Ended`. A training process depends on this module only, not on the reader of the
+messages.
 """
 
 from __future__ import annotations
@@ -34,29 +35,34 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class SegmentOrder:
-    """Everything a rank needs to train one segment.
+    """Everything that a rank needs to train one segment.
 
     Attributes:
-        study, trial_id, segment: who it is; segments count from 1.
-        config: parameter name -> plain Python value.
+        study: the study's name.
+        trial_id: the trial's number.
+        segment: the number of the segment in its trial, counted from 1.
+        config: the value of each parameter, as a plain Python value.
         seed: for `seed_everything(seed, workers=True)` on all ranks before user code.
-        num_devices, slots: how many devices, and their numbers in the pool.
-        accelerator: "cpu" or "gpu", as Lightning's Trainer takes it.
+        num_devices: the number of devices.
+        slots: the numbers of the devices in the pool.
+        accelerator: "cpu" or "gpu", as for Lightning's Trainer.
         threads_per_device: torch threads of one rank.
-        trial_dir: absolute path of the trial's folder; exists.
+        trial_dir: absolute path of the trial's folder, which exists.
         resource: cumulative resource of `checkpoint`; 0 from scratch.
         checkpoint: absolute path to resume from, or None. The engine has verified its digest.
-        unit: "epochs", "steps" or "samples". max_resource: the full horizon in that unit.
+        unit: "epochs", "steps" or "samples".
+        max_resource: the full horizon in that unit.
         levels: resources at which a verdict may be other than Continue (a rung must fall on a validated epoch).
-        metrics: names that every report must hold.
-        across_ranks: how the values of several ranks become one, see `Metric`; "mean" where it is silent.
+        metrics: names that every report must contain.
+        across_ranks: how the values of several ranks are combined, see `Metric`; "mean" for names that are not in it.
         batch: "global" or "per_device": what the study's batch sizes mean.
-        save_every: also save at every so many epochs; None = only at pauses and at the end.
+        save_every: also save a checkpoint every this many epochs; None means only at pauses and at the end.
         env: environment variables to set before user code (device mask, logger run ids).
-        probe_batches: train and validate only so many batches and add a `Probe` to the report; None = really train.
-        study_id: the study's, which stays when it is renamed; "" = it has none.
-        config_digest: of the configuration without the devices that this segment was given; "" = of `config`.
-        only_marked_fits: a fit is the trial's only where its Trainer was given the callback; see `training.trial_fit`.
+        probe_batches: for a check: train and validate only this many batches, and add a `Probe` to the report. None
+            means a real training.
+        study_id: the id of the study, which does not change when the study is renamed; "" if it has none.
+        config_digest: digest of the configuration without the segment's actual devices; "" means that of `config`.
+        only_marked_fits: only a fit whose Trainer has the callback is the trial's; see `training.trial_fit`.
     """
 
     study: str
@@ -87,14 +93,18 @@ class SegmentOrder:
 
 @dataclass(frozen=True, slots=True)
 class RankTask:
-    """The first message to a rank process: what it trains, and the place of the controller that it takes over.
+    """The first message to a rank process: what to train, and the surroundings to take over from the controller.
 
     Attributes:
-        order, rank: the segment, and which of its ranks this is.
-        port: of the group's store on the loopback; 0 for a group of one.
-        payload: a file of cloudpickle bytes: the training function.
-        sys_path, argv, cwd, environ: of the controller, now; `cwd` is empty if it was deleted.
-        socket_dir: folder with a short path for the sockets of what the rank starts.
+        order: the segment.
+        rank: the number of this rank in the segment.
+        port: the port of the group's store on the loopback interface; 0 for a group of one.
+        payload: path of the cloudpickle file with the training function.
+        sys_path: the controller's current import path.
+        argv: the controller's current arguments.
+        cwd: the controller's current folder; empty if it was deleted.
+        environ: the controller's current environment.
+        socket_dir: a folder with a short path for the sockets of the rank's child processes.
     """
 
     order: SegmentOrder
@@ -110,7 +120,7 @@ class RankTask:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A rank is about to run user code. `world_size` is sent again, real, by rank 0 once the process group stands."""
+    """A rank is about to run user code. Rank 0 sends it again with the real `world_size` of the process group."""
 
     rank: int
     pid: int
@@ -119,7 +129,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A rank lives. `progress` grows with every batch, validation step and save.
+    """A heartbeat of a rank. `progress` increases with every batch, validation step and save.
 
     `has_trained` is True from the segment's first training batch or report on.
     """
@@ -131,16 +141,16 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a check wants to know.
+    """The measurements that a check asks for.
 
     Attributes:
         logged: names of the values that the training logs.
         epoch_s: estimated seconds of a whole epoch; NaN if unknown.
-        gpu_bytes: the most GPU memory that the training reserved so far; 0 on the CPU.
+        gpu_bytes: the largest amount of GPU memory that the training has reserved so far; 0 on the CPU.
         places: where a training in steps or samples reports; None for a loop that reports by hand.
-        startup_s: from the start of the process to the start of training; NaN if unknown.
-        imports: modules that the process imported, and the seconds each took, those it caused included.
-        libraries: installed ones among all that were imported, if a fork server may import them.
+        startup_s: seconds from the start of the process to the start of training; NaN if unknown.
+        imports: the imported modules and the seconds of each, including the imports that it causes.
+        libraries: those of the installed modules that a fork server may import in advance, and their seconds.
     """
 
     logged: tuple[str, ...]
@@ -157,9 +167,11 @@ class Report:
     """Metrics at a cumulative resource.
 
     Attributes:
+        resource: the cumulative resource.
+        metrics: the value of each objective.
         train_s: training seconds of this segment so far.
-        probe: what a check asked for; with it, objectives that were not logged may be missing from `metrics`.
-        is_inside: the report comes from inside an epoch, where a trial can stop but cannot pause.
+        probe: the measurements for a check. If it is set, objectives that were not logged may be missing in `metrics`.
+        is_inside: whether the report comes from inside an epoch, where a trial can be stopped but not paused.
     """
 
     resource: int
@@ -174,8 +186,8 @@ class VerdictMessage:
     """The answer to a report: kind is "continue", "pause" or "stop".
 
     Attributes:
-        standing: the rank in the rung, from 1, and among how many; None where no order was asked.
-        save: a trial that continues is to save a checkpoint of this report, since its value is the best so far.
+        standing: the trial's rank in the rung, counted from 1, and the number of ranked trials; None without ranking.
+        save: whether a trial that continues must save a checkpoint now, because this report is its best so far.
     """
 
     kind: str
@@ -186,10 +198,17 @@ class VerdictMessage:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A checkpoint is complete: `path` absolute, `digest` BLAKE2b-256 in hex, `train_s` of this segment up to it.
+    """A checkpoint is complete.
 
-    `weights` is a digest of the weights alone, in a check; empty elsewhere. `is_inside`: it is of a report inside an
-    epoch, so no segment resumes from it. `is_end`: the training ended there by the user's own rule.
+    Attributes:
+        path: the absolute path.
+        digest: the BLAKE2b-256 of the file, in hexadecimal.
+        n_bytes: the size of the file.
+        resource: the cumulative resource of the checkpoint.
+        train_s: training seconds of this segment up to the checkpoint.
+        weights: a digest of the weights alone, in a check; otherwise empty.
+        is_inside: whether it belongs to a report inside an epoch. No segment resumes from such a checkpoint.
+        is_end: whether the training ended there by a rule of the user, such as early stopping.
     """
 
     path: str
@@ -204,11 +223,12 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something the user should read, e.g. that `min_epochs` was lifted.
+    """A message for the user, for example that `min_epochs` was lifted.
 
     Attributes:
-        once_per: "segment", or "study" for what does not depend on the trial: the study shows it once.
-        topic: study notes of one topic are the same note, whatever their text; by default the text itself.
+        text: the message.
+        once_per: "segment", or "study" for a message that does not depend on the trial and is shown once per study.
+        topic: study notes with the same topic count as the same note; by default the text is the topic.
     """
 
     text: str
@@ -218,13 +238,14 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A rank's last word.
+    """A rank's last message.
 
     Attributes:
-        outcome: of a rank's own word DONE, ERROR or OUT_OF_MEMORY.
-        error: the traceback; empty on DONE.
+        rank: the number of the rank.
+        outcome: DONE, ERROR or OUT_OF_MEMORY, if the rank itself sends the message.
+        error: the traceback; empty for DONE.
         resource: cumulative resource at the end.
-        reached_end: user code returned without a verdict having ended it (e.g. its own EarlyStopping).
+        reached_end: whether user code returned without a verdict that ended it (for example by its EarlyStopping).
     """
 
     rank: int
@@ -239,7 +260,7 @@ _Message = TypeVar("_Message", bound=Message)
 
 
 def storable_message(message: _Message) -> _Message:
-    """Returns a message whose foreign text, errors and notes, can be stored and printed anywhere."""
+    """Returns the message with its text (of errors and notes) in a form that can be stored and printed anywhere."""
     if isinstance(message, Ended):
         return replace(message, error=storable(message.error))
     if isinstance(message, Note):
@@ -248,7 +269,7 @@ def storable_message(message: _Message) -> _Message:
 
 
 class Channel(Protocol):
-    """A rank's end. Only rank 0 calls `report`; the other methods are for every rank. Safe from several threads."""
+    """A rank's end of the channel. Only rank 0 calls `report`; every rank may call `send`, from any thread."""
 
     def report(self, report: Report) -> VerdictMessage:
         """Sends the report and returns the engine's answer; raises `ConnectionError` if the engine is gone."""

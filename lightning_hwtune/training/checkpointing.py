@@ -1,7 +1,7 @@
-"""Checkpoint files that are either complete or not there.
+"""Writes checkpoint files so that each is either complete or does not exist.
 
-A checkpoint is written under a temporary name beside its place, flushed to the disk, and renamed. Its name is never
-used twice, so a file that the log vouches for is never overwritten. If writing fails, what existed before is untouched.
+A checkpoint is written under a temporary name in its folder, flushed to the disk, and renamed. No name is used twice,
+so a checkpoint that the log lists is never overwritten. If writing fails, the existing files are unchanged.
 """
 
 from __future__ import annotations
@@ -18,31 +18,32 @@ from lightning_hwtune.training.context import ActiveSegment
 __all__ = ["Writer", "checkpoint_path", "digest_of", "make_in_trial", "save_file", "save_together"]
 
 _CHUNK_BYTES = 1 << 20
-_DISK_SIGNS = ("PytorchStreamWriter", "inline_container", "write failed", "iostream error")  # of torch
+_DISK_SIGNS = ("PytorchStreamWriter", "inline_container", "write failed", "iostream error")  # in errors of torch
 
 Writer = Callable[[Path], None]
-"""Writes a checkpoint to the path it is given."""
+"""A function that writes a checkpoint to the given path."""
 
 
 def checkpoint_path(segment: ActiveSegment, resource: int) -> Path:
-    """Returns where this segment's checkpoint at `resource` belongs."""
+    """Returns the path of this segment's checkpoint at `resource`."""
     order = segment.order
     return Path(order.trial_dir) / "checkpoints" / f"segment_{order.segment:02d}_{order.unit}_{resource}.ckpt"
 
 
 def make_in_trial(folder: Path, trial_dir: Path) -> None:
-    """Makes a folder of a trial, also where user code deleted those above it; never the study's folder, which may
-    have been moved meanwhile.
+    """Creates a folder inside a trial's folder, and the trial's folder if user code has deleted it.
+
+    It never creates the study's folder, because that may have been moved.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be created.
     """
     for each in (trial_dir.parent, trial_dir, folder):
         each.mkdir(exist_ok=True)
 
 
 def digest_of(path: Path) -> str:
-    """Returns the hexadecimal BLAKE2b-256 of a file; reads it in pieces."""
+    """Returns the hexadecimal BLAKE2b-256 of a file; reads the file in chunks."""
     digest = hashlib.blake2b(digest_size=32)
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
@@ -59,15 +60,15 @@ def save_file(
     is_inside: bool = False,
     is_end: bool = False,
 ) -> None:
-    """Has `write` write this segment's checkpoint, puts it in its place and tells the engine. For one rank.
+    """Writes this segment's checkpoint with `write`, moves it to its final path and notifies the engine. For one rank.
 
     Args:
-        is_inside: it is of a report inside an epoch, so no segment resumes from it.
-        is_end: the training ended here by the user's own rule, so the trial is complete.
+        is_inside: whether it belongs to a report inside an epoch. No segment resumes from such a checkpoint.
+        is_end: whether the training ended here by a rule of the user, so that the trial is complete.
 
     Raises:
-        CheckpointError: the disk did not take it.
-        TrialError: this process is a fork of the one that trains the segment.
+        CheckpointError: writing to the disk failed.
+        TrialError: this process is a fork of the process that trains the segment.
     """
     segment.require_this_process()
     path = checkpoint_path(segment, resource)
@@ -98,17 +99,17 @@ def save_together(
     is_inside: bool = False,
     is_end: bool = False,
 ) -> None:
-    """The same on all ranks, where `write` is collective: only rank 0 writes, and all meet in a barrier at its end.
+    """Does the same on all ranks if `write` is collective: only rank 0 writes, and `write` ends with a barrier.
 
     Raises:
-        CheckpointError: rank 0's disk did not take it; on every rank.
+        CheckpointError: writing failed on rank 0; raised on every rank.
     """
 
     def write_or_meet(part: Path) -> None:
         try:
             _write_into_folder(write, part)
         except BaseException:
-            barrier()  # the peers wait in the one that `write` did not reach
+            barrier()  # the other ranks wait in the barrier that `write` did not reach
             raise
 
     failure = ""
@@ -132,7 +133,7 @@ def _write_into_folder(write: Writer, part: Path) -> None:
 
 
 def _settle(part: Path, path: Path) -> None:
-    """Flushes a finished file to the disk and gives it its name, which then survives a power cut."""
+    """Flushes a finished file to the disk and renames it, so that the file and its name survive a power failure."""
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.replace(path)
@@ -144,7 +145,7 @@ def _settle(part: Path, path: Path) -> None:
 
 
 def _is_about_the_disk(error: BaseException) -> bool:
-    """Tells a failed write from an error of the code that was asked what to write; torch tells some as RuntimeError."""
+    """Return whether an error is a failed write and not one of user code; torch raises some as RuntimeError."""
     return isinstance(error, OSError) or any(sign in str(error) for sign in _DISK_SIGNS)
 
 

@@ -1,7 +1,7 @@
-"""The channel over a socket: what a rank holds, and how both ends cut the stream of bytes into messages.
+"""The channel over a socket: the rank's end, and the conversion between messages and a stream of bytes.
 
-A message is its length in four bytes and a pickle. The engine never waits for the rest of one: it feeds what has
-arrived to an `Inbox`, which hands out whole messages only.
+A message is sent as its length in four bytes and a pickle. The engine never waits for the rest of a message. It passes
+the bytes that have arrived to an `Inbox`, which returns only complete messages.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lightning_hwtune.training.channel import Message, Report, VerdictMessage, s
 __all__ = ["MAX_MESSAGE_BYTES", "Inbox", "PipeChannel", "packed"]
 
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
-"""A longer message is an error of its sender; texts are far shorter (`text`)."""
+"""The largest size of a message. Texts are much shorter (`text`), so a longer message is an error of its sender."""
 
 _LENGTH = struct.Struct("!I")
 
@@ -27,7 +27,7 @@ def packed(message: object) -> bytes:
     """Returns a message as bytes for the stream.
 
     Raises:
-        ValueError: it is longer than any message may be.
+        ValueError: the message is too long.
     """
     body = pickle.dumps(message)
     if len(body) > MAX_MESSAGE_BYTES:
@@ -37,13 +37,13 @@ def packed(message: object) -> bytes:
 
 @final
 class Inbox:
-    """Collects bytes as they arrive, in pieces of any size."""
+    """Collects bytes that arrive in pieces of any size."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Any]:
-        """Takes bytes; yields the messages that are whole now.
+        """Adds bytes; yields the messages that are complete now.
 
         Raises:
             ValueError: the stream announces a message that is too long.

@@ -1,7 +1,7 @@
 """The segment that this process is training: set around user code, read by the callback and by the `Trial` handle.
 
-One segment per process at a time. Outside `segment_context` there is none, and everything that looks for one stays
-inert. A process that user code forks trains none either: only the process that began a segment reports and saves.
+A process trains one segment at a time. Outside `segment_context` there is none, and the callback does nothing. A
+process that user code forks has no segment either: only the process that started a segment reports and saves.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ __all__ = ["ActiveSegment", "Hints", "current_segment", "require_no_segment", "s
 @final
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What to do where user code and the study disagree, in the words of whoever holds the code.
+    """Advice for errors in which user code and the study disagree, worded for the kind of user code.
 
     Attributes:
-        horizon: it trains to another end. devices: on another number of devices. checkpoint: from another point.
-        folder: checkpoints of several trials lie in one folder.
-        after_a_pause: code after the training ran although the segment was paused or stopped.
+        horizon: if user code trains to another horizon.
+        devices: if user code trains on another number of devices.
+        checkpoint: if user code trains from another checkpoint.
+        folder: if the checkpoints of several trials are in one folder.
+        after_a_pause: if code after the training ran although the segment was paused or stopped.
     """
 
     horizon: str = "Use trial.trainer(), or pass max_epochs=trial.max_epochs."
@@ -43,32 +45,34 @@ class Hints:
 
 @dataclass(slots=True, eq=False)
 class ActiveSegment:
-    """What one rank knows of the segment that it trains.
+    """The state of a segment on the rank that trains it.
 
     Attributes:
         order: what to train.
-        channel: the way to the engine.
+        channel: the channel to the engine.
         rank: this process's rank in the segment's group.
         clock: training seconds of this segment.
-        reporter: who reports: the callback of the first fit, or the `Trial` handle; None before either.
-        verdict: the pause or stop that ended the segment; None if nothing did.
+        reporter: what reports: the callback of the first fit, or the `Trial` handle; None before the first of them.
+        verdict: the pause or stop that ended the segment; None if there was none.
         resource: cumulative resource reached so far.
         measured: the objectives' values in the last report.
-        progress: grows with every batch, validation step and save. has_trained: True from the first training batch
-            or report on.
-        resumes_by_argument: True while `fit` itself was told the checkpoint, so that the callback need not load it.
-        only_marked_fits: fits of Trainers that were not given the callback are not the trial's; see `trial_fit`.
-        has_pretrained: a fit was taken for a pretraining for that reason.
-        hints: what errors about the Trainer advise.
-        is_trained: True once the fit that reports has ended in order and is saved, or a loop has reported the horizon
+        progress: increases with every batch, validation step and save.
+        has_trained: True from the first training batch or report on.
+        resumes_by_argument: True while `fit` was called with the checkpoint, so that the callback need not load it.
+        only_marked_fits: fits of Trainers without the callback are not the trial's; see `trial_fit`.
+        has_pretrained: whether a fit was treated as a pretraining for that reason.
+        hints: the advice in errors about the Trainer.
+        is_trained: True once the fit that reports has ended normally and is saved, or a loop has reported the horizon
             or was saved as complete.
         saved_at: resource of the newest complete checkpoint.
         failure: the error that ended the reporting fit or loop before that; user code may have caught it.
         skipped: what user code ran without effect after a pause or stop: "fit", "test", ...
-        wants_end: user code had asked for the training's end before the pause, and a minimum stood against it.
-        skips_evaluation: False where user code must get its results also after a pause or stop.
+        wants_end: whether user code had requested the end of the training before the pause, but a minimum of the
+            Trainer was not reached.
+        skips_evaluation: False if user code must get its evaluation results even after a pause or stop.
         weights: digest of the weights in the newest checkpoint of a check.
-        shortens_fits: in a check, fits that do not report are shortened, too. has_shortened: one was.
+        shortens_fits: whether a check also shortens fits that do not report.
+        has_shortened: whether such a fit was shortened.
         is_copy: True in a process that user code has forked from the one that trains the segment.
     """
 
@@ -105,35 +109,35 @@ class ActiveSegment:
 
     @property
     def startup_s(self) -> float:
-        """Seconds from the start of this process to the start of training, or up to now; NaN where nobody knows."""
+        """Seconds from the start of this process to the start of training, or up to now; NaN if unknown."""
         return process_age_s() - self.clock.age_s
 
     @property
     def is_over(self) -> bool:
-        """True if a verdict ended the segment before the trial's horizon: user code should not train on."""
+        """True if a verdict ended the segment before the trial's horizon: user code should stop training."""
         return self.verdict is not None and self.resource < self.order.max_resource
 
     @property
     def has_rungs(self) -> bool:
-        """True if rungs pause or stop trials; without them only a check and the study's limits do."""
+        """True if rungs can pause or stop trials; otherwise only a check and the study's limits can."""
         return self.order.levels[0] < self.order.max_resource
 
     @property
     def is_settled(self) -> bool:
-        """True once nothing that user code does can change how the segment ends; see `segment_end`."""
+        """True once user code can no longer change how the segment ends; see `segment_end`."""
         order = self.order
-        if order.resource >= order.max_resource:  # a trial that was lost after its training was complete
+        if order.resource >= order.max_resource:  # the trial was lost after its training was complete
             return True
         if self.verdict is None or not self.is_over:
             return self.is_trained
         return self.verdict.kind == "stop" or self.saved_at >= self.resource or not self.has_rungs
 
     def fail(self, error: BaseException) -> None:
-        """Keeps the error that ended the training, in case user code swallows it; the first one counts."""
+        """Stores the error that ended the training, in case user code swallows it; the first error counts."""
         self.failure = self.failure or error
 
     def claim(self, reporter: object) -> bool:
-        """Makes `reporter` the one that reports; returns False if another one does."""
+        """Registers `reporter` as the object that reports; returns False if another one is registered."""
         if self.reporter is None:
             self.reporter = reporter
         return self.reporter is reporter
@@ -144,10 +148,10 @@ class ActiveSegment:
         self.has_trained = self.has_trained or is_training
 
     def require_this_process(self) -> None:
-        """Does nothing in the process that trains the segment.
+        """Checks that this is the process that trains the segment.
 
         Raises:
-            TrialError: this is a copy of it, made by a fork.
+            TrialError: this process is a fork of it.
         """
         if self.is_copy:
             raise TrialError(
@@ -156,33 +160,33 @@ class ActiveSegment:
             )
 
     def send(self, message: Message) -> None:
-        """Sends a message from rank 0; other ranks stay silent.
+        """Sends a message if this is rank 0; does nothing on other ranks.
 
         Raises:
-            TrialError: this process is a fork of the one that trains the segment.
+            TrialError: this process is a fork of the process that trains the segment.
         """
         self.require_this_process()
         if self.rank == 0:
             self.channel.send(message)
 
     def note(self, text: str, *, once_per: str = "segment", topic: str = "") -> None:
-        """Shows the user a line, once.
+        """Shows the user a line once.
 
         Args:
-            once_per: "study" if the line does not depend on the trial, so that other trials need not repeat it. Then
-                paths in it have a star in place of this trial's number.
-            topic: lines of one topic count as the same line; by default each text is its own topic.
+            once_per: "study" if the line does not depend on the trial and need not be repeated by other trials. Paths
+                in it then have a star in place of this trial's number.
+            topic: lines with the same topic count as the same line; by default the text is the topic.
         """
         if (topic or text) not in self._told:
             self._told.add(topic or text)
             self.send(Note(self._of_any_trial(text) if once_per == "study" else text, once_per, topic))
 
     def _of_any_trial(self, text: str) -> str:
-        """Returns a text in which no folder of this trial is named: `trials/007` and `trial_007` get a star."""
+        """Returns the text with a star in place of this trial's number in `trials/007` and `trial_007`."""
         return re.sub(rf"\b(trials/|trial_){self.order.trial_id:03d}(?!\d)", r"\1*", text)
 
     def ended(self, outcome: Outcome, error: str = "") -> Ended:
-        """Returns this rank's last word."""
+        """Returns this rank's last message."""
         return Ended(self.rank, outcome, error, self.resource, reached_end=self.verdict is None)
 
 
@@ -190,15 +194,15 @@ _current: ActiveSegment | None = None
 
 
 def current_segment() -> ActiveSegment | None:
-    """Returns the segment this process trains, or None outside a study."""
+    """Returns the segment that this process is training; None outside a study."""
     return _current
 
 
 def require_no_segment() -> None:
-    """Does nothing if this process is free to train a segment.
+    """Checks that this process is not training a segment.
 
     Raises:
-        StudyLockedError: it trains one; the message says which, and how to end it.
+        StudyLockedError: it is training one. The message names it and says how to end it.
     """
     if _current is not None:
         order = _current.order
@@ -211,10 +215,10 @@ def require_no_segment() -> None:
 
 @contextmanager
 def segment_context(order: SegmentOrder, channel: Channel, rank: int = 0) -> Iterator[ActiveSegment]:
-    """Makes a segment the current one.
+    """Makes a segment the current one inside the block.
 
     Raises:
-        StudyLockedError: this process trains a segment already.
+        StudyLockedError: this process is already training a segment.
     """
     global _current
     require_no_segment()
@@ -229,7 +233,7 @@ def segment_context(order: SegmentOrder, channel: Channel, rank: int = 0) -> Ite
 
 
 def _leave_in_copy() -> None:
-    """In a process that was just forked: leaves the segment to the parent."""
+    """Removes the segment in a process that was just forked; the parent keeps it."""
     global _current
     if _current is not None:
         _current.is_copy = True

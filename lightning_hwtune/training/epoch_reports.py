@@ -1,15 +1,15 @@
-"""Reports of a fit: what was logged in an epoch goes to the study, and the verdict is obeyed.
+"""The reports of a fit: they send the values logged in an epoch to the study, and carry out the verdict.
 
 When a report is made:
 
-- At the end of each epoch, in the last round of `on_train_epoch_end` hooks, so that values which the module or a
-  callback logs there count. An epoch in which an objective was not logged is left out; at a rung that is an error.
-- A callback may add epochs behind the horizon, as `StochasticWeightAveraging` does for batch norms. They belong to the
-  last epoch, and the report comes at their end.
-- Where a study counts steps or samples, also at the end of each validation inside an epoch. A trial can stop there at
-  once. It cannot pause there: a loader begins its epoch anew after a resume, so Lightning would train on other
-  batches. A pause is obeyed at the epoch's end. A report there that is the best so far has its checkpoint saved at
-  once. It is for its weights: no trial resumes from it.
+- At the end of each epoch, after all other `on_train_epoch_end` hooks, so that values which the module or a callback
+  logs there count. An epoch in which an objective was not logged is not reported. At a rung this is an error.
+- A callback may add epochs after the horizon, as `StochasticWeightAveraging` does for batch norms. They count as part
+  of the last epoch, and the report is made at their end.
+- If the study counts steps or samples, also at the end of each validation inside an epoch. A trial can be stopped there
+  at once. It cannot be paused there: after a resume the loader starts its epoch from the beginning, so Lightning would
+  train on different batches. A pause therefore takes effect at the end of the epoch. If a report inside an epoch is the
+  best so far, its checkpoint is saved at once. Only its weights are of use: no trial resumes from it.
 """
 
 from __future__ import annotations
@@ -37,11 +37,13 @@ class EpochReports:
     """The reports of one fit of one segment, on one rank.
 
     Attributes:
-        logged: what counts for the next report.
-        is_best: the study asked for a checkpoint of the epoch that ended last.
+        logged: the values that count for the next report.
+        is_best: whether the study asked for a checkpoint of the last epoch.
 
     Args:
-        own_limits: the Trainer's, before a check lowered them.
+        segment: the segment that this rank trains.
+        count: the resource count of this fit.
+        own_limits: the Trainer's limits before a check lowered them.
         save: saves a checkpoint inside an epoch.
     """
 
@@ -55,20 +57,20 @@ class EpochReports:
         self._segment, self._count, self._own_limits, self._save = segment, count, own_limits, save
         self.logged = LoggedValues(segment.order.num_devices)
         self.is_best = False
-        self._is_validated = False  # in this epoch
-        self._seen = segment.order.resource  # rungs up to here had their report
+        self._is_validated = False  # whether this epoch has had a validation
+        self._seen = segment.order.resource  # rungs up to this resource are reported
 
     def training_begins(self, trainer: Any) -> None:
-        """Refuses a horizon before the first report."""
+        """Refuses a horizon that comes before the first report."""
         check_rhythm(trainer, self._segment.order, self._own_limits)
 
     def epoch_began(self, trainer: Any) -> None:
-        """A training epoch began: nothing was logged in it yet."""
+        """Resets the logged values at the start of a training epoch."""
         self.logged.epoch_began(trainer)
         self._is_validated = False
 
     def validation_ended(self, trainer: Any) -> None:
-        """Reports a validation inside an epoch, if the study counts in units that grow there."""
+        """Reports a validation inside an epoch if the study counts steps or samples."""
         if trainer.sanity_checking:
             return
         self._is_validated = True
@@ -81,13 +83,13 @@ class EpochReports:
         combined = self._combined(trainer, since_report=True)
         if resource > self._seen and not self._missing(combined):
             verdict = self._report(trainer, resource, combined, is_inside=True)
-            if verdict.save and verdict.kind == "continue" and resource < order.max_resource:  # else the end saves
+            if verdict.save and verdict.kind == "continue" and resource < order.max_resource:  # the end saves anyway
                 self._save(trainer)
             if verdict.kind != "pause":
                 self._obey(trainer, verdict, resource)
 
     def epoch_ended(self, trainer: Any) -> None:
-        """Reports the epoch, and obeys; a verdict from inside the epoch is obeyed now at the latest."""
+        """Reports the epoch and carries out the verdict, or carries out a verdict from inside the epoch."""
         segment = self._segment
         self.is_best = False
         resource = self._count.after(trainer, trainer.current_epoch + 1)
@@ -108,11 +110,11 @@ class EpochReports:
             self._seen = resource
 
     def ended(self, trainer: Any) -> None:
-        """The fit is over."""
+        """Releases the logged values when the fit is over."""
         self.logged.ended(trainer)
 
     def _combined(self, trainer: Any, *, since_report: bool = False) -> Combined:
-        """Returns what counts now, of all ranks."""
+        """Returns the values that count now, combined over all ranks."""
         order = self._segment.order
         return combined_values(self._segment, self.logged.now(trainer, order.metrics, since_report=since_report))
 
@@ -123,7 +125,7 @@ class EpochReports:
     def _must_report(self, trainer: Any, resource: int) -> bool:
         """Return whether a rung lies between the last report and this epoch's end.
 
-        In steps and samples an epoch without validation is no place for a report: the next one with it is.
+        With steps and samples, an epoch without validation is not reported; the next one with a validation is.
         """
         order = self._segment.order
         if order.unit != "epochs" and trainer.enable_validation and not self._is_validated:
@@ -131,10 +133,10 @@ class EpochReports:
         return any(self._seen < level <= resource for level in order.levels)
 
     def _check_validations(self, trainer: Any) -> None:
-        """Does nothing if a full training validates in every rung, or if no objective is logged in the validation.
+        """Checks, in a check, that a full training validates in every rung if an objective comes from the validation.
 
         Raises:
-            MetricError: in a check, whose epochs are shortened so that each of them is validated.
+            MetricError: it does not. The epochs of a check itself are shortened so that each of them is validated.
         """
         rungs = unvalidated_rungs(trainer, self._segment.order, self._own_limits)
         if rungs and self.logged.validated.intersection(self._segment.order.metrics):
@@ -142,7 +144,7 @@ class EpochReports:
             raise _no_validation(f"epoch {rungs[0]}", n, self._own_limits.val_check_interval)
 
     def _error(self, trainer: Any, name: str, combined: Combined, resource: int) -> MetricError:
-        """Returns why a rung cannot be reported."""
+        """Returns the error for a rung that cannot be reported."""
         unit = self._segment.order.unit
         where = f"epoch {resource}" if unit == "epochs" else f"the epoch that ends at {resource} {unit}"
         if trainer.enable_validation and not self._is_validated:
@@ -151,7 +153,7 @@ class EpochReports:
         return missing_objective(name, combined, f"in {where}, which is a rung", hint)
 
     def _report(self, trainer: Any, resource: int, combined: Combined, *, is_inside: bool = False) -> VerdictMessage:
-        """Reports, and shows the user's loggers what was decided; on nobody's time."""
+        """Reports, and logs the decision to the user's loggers; neither counts as training time."""
         segment = self._segment
         probe = self._probe(trainer, combined.names)
         verdict = exchange(segment, resource, combined.values, probe, is_inside=is_inside)
@@ -165,13 +167,13 @@ class EpochReports:
         return verdict
 
     def _obey(self, trainer: Any, verdict: VerdictMessage, resource: int) -> None:
-        """Ends training if that was decided, or if a study in steps or samples is at its horizon.
+        """Ends the training if the verdict says so, or if a study in steps or samples is at its horizon.
 
-        A pause has no effect where the training ends here anyway, as by its own early stopping.
+        A pause has no effect if the training ends here anyway, for example by its early stopping.
         """
         segment = self._segment
         if verdict.kind == "pause" and internals.ends_by_itself(trainer):
-            segment.verdict = None  # nothing is left to train later: the trial is complete
+            segment.verdict = None  # nothing is left to train, so the trial is complete
         elif verdict.kind != "continue":
             segment.wants_end = bool(trainer.should_stop)
             lifted = internals.lift_minimums(trainer)
@@ -183,7 +185,7 @@ class EpochReports:
             trainer.should_stop = True
 
     def _probe(self, trainer: Any, names: Collection[str]) -> Probe | None:
-        """Returns what a check asks for; None in a real segment."""
+        """Returns the measurements for a check; None in a real segment."""
         segment = self._segment
         if segment.order.probe_batches is None:
             return None

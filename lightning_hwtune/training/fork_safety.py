@@ -1,4 +1,4 @@
-"""What a process must not have done before it is forked, as far as it shows: it started threads, or used CUDA."""
+"""Detects what a fork of this process would lose: threads, and an initialised CUDA."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PLACES = tuple({f"{sysconfig.get_path(name)}{os.sep}" for name in _NAMES})
 
 
 def is_installed(origin: str | None) -> bool:
-    """Return whether a module's file is that of an installed library, which nobody edits while a study runs."""
+    """Return whether a module's file belongs to an installed library, which is not edited while a study runs."""
     return origin is not None and (origin.startswith(_PLACES) or f"{os.sep}site-packages{os.sep}" in origin)
 
 
@@ -27,8 +27,10 @@ class ForkState:
     """What a fork of this process would lose.
 
     Attributes:
-        n_python, n_native: threads started by Python, and in all. n_blas: OpenBLAS libraries, whose threads it starts
-            anew after a fork. uses_cuda: whether torch has initialised CUDA.
+        n_python: the number of threads that Python started.
+        n_native: the number of all threads; 0 if unknown.
+        n_blas: the number of loaded OpenBLAS libraries. OpenBLAS starts its threads again after a fork.
+        uses_cuda: whether torch has initialised CUDA.
     """
 
     n_python: int
@@ -38,18 +40,18 @@ class ForkState:
 
     @classmethod
     def now(cls) -> Self:
-        """Returns the present state of this process."""
+        """Returns the current state of this process."""
         cuda: Any = getattr(sys.modules.get("torch"), "cuda", None)
         uses_cuda = hasattr(cuda, "is_initialized") and bool(cuda.is_initialized())
         try:
             maps = Path("/proc/self/maps").read_text().splitlines()
             n_native = len(os.listdir("/proc/self/task"))
-        except OSError:  # no Linux
+        except OSError:  # not on Linux
             return cls(threading.active_count(), 0, 0, uses_cuda)
         n_blas = len({line.split()[-1] for line in maps if "openblas" in line})
         return cls(threading.active_count(), n_native, n_blas, uses_cuda)
 
     def is_as_safe_as(self, before: ForkState) -> bool:
-        """Return whether nothing was started since `before` that a fork would lose."""
+        """Return whether a fork would lose nothing that was started since `before`."""
         has_threads = self.n_native > before.n_native and self.n_blas == before.n_blas
         return self.n_python <= before.n_python and not has_threads and (before.uses_cuda or not self.uses_cuda)

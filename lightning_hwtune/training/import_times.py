@@ -1,7 +1,8 @@
-"""How long this process imports and compiles: what it does once, and what no training takes.
+"""Measures the time that this process spends on imports and compilation, which it does once and which is not training.
 
-`measured()` puts a finder before all others, which is asked only for modules that are not loaded yet. It lets the
-others find the module, and times how long it executes, imports inside it included. Nothing is measured outside.
+`measured()` puts a finder before all others. Python calls finders only for modules that are not loaded yet. The finder
+lets the others find the module, and measures its execution, including the imports inside it. Outside `measured()`
+nothing is measured.
 """
 
 from __future__ import annotations
@@ -28,20 +29,20 @@ def import_s() -> float:
 
 
 def import_times() -> dict[str, float]:
-    """Returns the seconds of each installed module that the user's code imported, and of that code without them."""
+    """Returns the seconds of each installed module that user code imported, and of user modules without these."""
     return dict(_finder.times)
 
 
 def library_times() -> dict[str, float]:
-    """Returns the seconds of each installed module that the user's own code imported, if a fork server may import it.
+    """Returns the seconds of each installed module that user code imported, if a fork server may import it.
 
-    It may if the import started no thread and did not touch CUDA: neither survives a fork.
+    It may do so if the import started no thread and did not initialise CUDA, because neither survives a fork.
     """
     return dict(_finder.libraries)
 
 
 def process_age_s() -> float:
-    """Returns the seconds since this process was forked, to a hundredth; NaN where the system does not tell."""
+    """Returns the seconds since this process was forked, exact to 0.01 s; NaN if the system does not provide them."""
     try:
         with open("/proc/self/stat") as file:
             ticks = int(file.read().rpartition(")")[2].split()[19])
@@ -51,13 +52,13 @@ def process_age_s() -> float:
 
 
 def compile_s() -> float:
-    """Returns the seconds that `torch.compile` has taken so far, as far as `watch_compiler` has watched."""
+    """Returns the seconds that `torch.compile` has taken since `watch_compiler` was called."""
     return _compiler.total_s()
 
 
 @contextlib.contextmanager
 def measured() -> Iterator[None]:
-    """Measures imports meanwhile; no effect inside another one."""
+    """Measures imports inside the block; no effect inside another such block."""
     watch_compiler()
     if _finder in sys.meta_path:
         yield
@@ -73,11 +74,12 @@ def measured() -> Iterator[None]:
 
 @final
 class _Finder:
-    """A finder that finds what the others find, and times it.
+    """A finder that finds what the others find, and measures the imports.
 
     Attributes:
-        total_s: in all. times: of installed modules that the user's own code imports, and of that code without them.
-        libraries: those of the installed modules that a process may import before it is forked.
+        total_s: the total of all imports.
+        times: the seconds of installed modules that user code imports, and of user modules without these.
+        libraries: the seconds of those installed modules that a process may import before it is forked.
     """
 
     def __init__(self) -> None:
@@ -102,7 +104,7 @@ class _Finder:
         return None
 
     def _time(self, name: str, loader: Any, *, is_library: bool) -> None:
-        """Has a loader's next execution of a module timed; a loader that takes no attributes is left alone."""
+        """Makes a loader's next execution of a module timed; a loader without settable attributes is not changed."""
         execute = getattr(loader, "exec_module", None)
         if execute is None or isinstance(loader, type):
             return
@@ -129,7 +131,7 @@ class _Finder:
                 elif not self._depth:
                     self.times[name] = taken_s - (self._library_s - library_s)
                 self.total_s += 0.0 if self._depth else taken_s
-                watch_compiler()  # it may have come with this import
+                watch_compiler()  # this import may have loaded the compiler
             if before is not None and ForkState.now().is_as_safe_as(before):
                 self.libraries[name] = taken_s
 
@@ -145,7 +147,7 @@ _finder = _Finder()
 
 @final
 class _Compiler:
-    """Adds up the time between the start and the end of compilations, as torch reports them; without imports."""
+    """Adds up the time of compilations, as torch reports their start and end, without the imports in them."""
 
     def __init__(self) -> None:
         self._total_s = 0.0
@@ -170,7 +172,7 @@ _compiler = _Compiler()
 
 
 def watch_compiler() -> None:
-    """Has `torch.compile` measured from now on, if this process uses it and torch reports it (from 2.4 on)."""
+    """Measures `torch.compile` from now on, if this process uses it and torch (2.4 or later) reports it."""
     callback = sys.modules.get("torch._dynamo.callback")
     handler: Any = getattr(callback, "callback_handler", None)
     if _compiler.begin in getattr(handler, "start_callbacks", [_compiler.begin]):

@@ -1,9 +1,9 @@
 """The callback that makes the reports, after everything else that may log.
 
-Lightning calls `on_train_epoch_end` of ordinary callbacks first, then the module's, then that of the callbacks that
-monitor a metric, which are those of the classes `EarlyStopping` and `Checkpoint`. `RungCallback` must be the first of
-all to save exactly, so the reports are made by a second callback, a `Checkpoint` at the end of the list. It is there
-while the reporting fit lasts.
+Lightning calls `on_train_epoch_end` of ordinary callbacks first, then that of the module, then that of callbacks which
+monitor a metric (those of the classes `EarlyStopping` and `Checkpoint`). `RungCallback` must be the first of all
+callbacks to save the exact state. So a second callback, a `Checkpoint` at the end of the list, makes the reports. It
+is in the list only during the reporting fit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class LastRoundHooks:
         reports: returns the reports to make; None if the fit does not report.
     """
 
-    # what code that looks through `trainer.checkpoint_callbacks` may ask of one that saved nothing
+    # attributes that code may read from each item of `trainer.checkpoint_callbacks`; this one saves nothing
     monitor = dirpath = best_model_score = None
     best_model_path = last_model_path = ""
 

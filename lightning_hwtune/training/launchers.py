@@ -1,8 +1,8 @@
-"""Strategies that start processes of their own, such as `ddp_spawn` and `ddp_notebook`, inside a segment.
+"""Strategies that start processes, such as `ddp_spawn` and `ddp_notebook`, inside a segment.
 
-A segment has one process per rank already. Processes that such a strategy started would know nothing of the segment and
-would wait for peers that do not exist. So Lightning's launchers run a fit in the process at hand, and the strategy is
-plain `ddp` there. Only launchers of packages that are imported are changed, and only while there is a segment.
+A segment already has one process per rank. Processes started by such a strategy would not have the segment, and would
+wait for ranks that do not exist. So in a segment Lightning's launchers run the fit in the current process, and the
+strategy behaves like plain `ddp`. Only launchers of imported packages are changed, and only during a segment.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ __all__ = ["give_back_launchers", "take_launchers"]
 
 _TREES = ("lightning.pytorch", "pytorch_lightning", "lightning.fabric", "lightning_fabric")
 _LAUNCHERS = {"multiprocessing": "_MultiProcessingLauncher", "subprocess_script": "_SubprocessScriptLauncher"}
-_taken: dict[type, Any] = {}  # class -> the `launch` that it had
+_taken: dict[type, Any] = {}  # class -> its original `launch`
 
 
 def take_launchers(segment: ActiveSegment) -> None:
-    """Makes the launchers that are imported by now serve this segment; call it again for those imported later."""
+    """Makes the launchers that are imported so far work in this segment; call it again for those imported later."""
     for tree in _TREES:
         for module, name in _LAUNCHERS.items():
             launcher = getattr(sys.modules.get(f"{tree}.strategies.launchers.{module}"), name, None)
@@ -35,7 +35,7 @@ def take_launchers(segment: ActiveSegment) -> None:
 
 
 def give_back_launchers() -> None:
-    """Makes them what they were."""
+    """Restores the launchers."""
     while _taken:
         launcher, launch = _taken.popitem()
         launcher.launch = launch  # type: ignore[attr-defined]
@@ -45,8 +45,8 @@ def _launch_in(segment: ActiveSegment, launch: Callable[..., Any], *, starts_all
     """Returns a `launch` that starts no process.
 
     Args:
-        launch: the launcher's own.
-        starts_all: it starts a process for each rank; otherwise it starts one for each rank but the first.
+        launch: the launcher's original method.
+        starts_all: whether the launcher starts a process for every rank, and not for every rank except the first.
     """
 
     @functools.wraps(launch)
@@ -70,7 +70,7 @@ def _launch_in(segment: ActiveSegment, launch: Callable[..., Any], *, starts_all
 
 
 def _written(strategy: Any, trainer: Any) -> str:
-    """Return a strategy as the user wrote it: its name, or the class with what makes it start processes."""
+    """Return a strategy as the user wrote it: its name, or the class with its start method."""
     given = getattr(getattr(trainer, "_accelerator_connector", None), "_strategy_flag", None)
     if isinstance(given, str):
         return repr(given)

@@ -1,8 +1,8 @@
-"""Ties the lives of processes together: to a parent, to children, and to what children leave behind.
+"""Ends processes together: a child with its parent, and descendants whose own parents have ended.
 
-A process that is not waited for by its own parent is handed to the nearest living ancestor that adopts orphans. Ranks,
-fork server and guard all adopt, so whatever a rank has started stays a descendant that can be found and ended: also a
-daemon that was forked twice, and a process with a session of its own. Linux only; elsewhere these calls do nothing.
+When a parent ends, its children are handed to the nearest living ancestor that adopts orphans. Ranks, fork server and
+guard all adopt, so every process that a rank has started stays a descendant that can be found and ended. That includes
+a daemon that was forked twice, and a process in a separate session. Linux only; elsewhere these calls do nothing.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ __all__ = ["Sweep", "adopt_orphans", "children_of", "die_with_parent", "end_chil
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_GRACE_S = 0.3  # between SIGTERM and SIGKILL: a resource tracker or an uploader may clean up
-_GIVE_UP_S = 5.0  # a process that the kernel cannot end delays nobody for longer
+_GRACE_S = 0.3  # between SIGTERM and SIGKILL, so that a resource tracker or an uploader can clean up
+_GIVE_UP_S = 5.0  # the longest wait for a process that the kernel cannot end
 _LOOK_S = 0.02
 
 
 def die_with_parent(parent: int, number: signal.Signals = signal.SIGKILL) -> None:
-    """Has the kernel send this process a signal as soon as the thread that started it ends.
+    """Makes the kernel send this process a signal as soon as the thread that started it ends.
 
     Args:
-        parent: process id of the parent. A parent that died earlier sends no signal: then this process ends here.
+        parent: process id of the parent. If the parent has already ended, no signal follows, and this process exits
+            at once.
+        number: the signal.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
@@ -44,27 +46,27 @@ def adopt_orphans() -> None:
 
 
 def children_of(parent: int) -> Iterator[int]:
-    """Yields the process ids of the children of a process, ended ones that nobody has waited for included."""
+    """Yields the process ids of the children of a process, including ended ones that were not waited for."""
     for name in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()  # the name before it may hold anything
+            fields = file.read().rpartition(b")")[2].split()  # the name before the bracket may contain anything
             if int(fields[1]) == parent:
                 yield int(name)
 
 
 @final
 class Sweep:
-    """Ends children of this process that nobody has asked for: SIGTERM first, SIGKILL a little later."""
+    """Ends unwanted children of this process: with SIGTERM first, and with SIGKILL after a grace period."""
 
     def __init__(self, grace_s: float = _GRACE_S) -> None:
         self._grace_s = grace_s
         self._told_at: dict[int, float] = {}
 
     def step(self, spared: Collection[int] = ()) -> bool:
-        """Sends the signals that are due; returns whether nothing is left that can be ended.
+        """Sends the signals that are due; returns whether no child is left that can be ended.
 
         Args:
-            spared: children that stay.
+            spared: process ids of children that are not ended.
         """
         now, left = time.monotonic(), [pid for pid in children_of(os.getpid()) if pid not in spared]
         self._told_at = {pid: self._told_at.get(pid, now) for pid in left}
@@ -77,11 +79,11 @@ class Sweep:
 
 
 def end_children(at_once: Collection[int] = (), grace_s: float = _GRACE_S) -> None:
-    """Ends every child of this process and what they leave to it.
+    """Ends every child of this process, and the descendants that pass to it when they lose their parents.
 
     Args:
-        at_once: children that get SIGKILL and no time to clean up.
-        grace_s: the time that the others get.
+        at_once: children that get SIGKILL at once, without time to clean up.
+        grace_s: the time to clean up that the others get, in seconds.
     """
     for pid in at_once:
         with contextlib.suppress(ProcessLookupError):
@@ -93,7 +95,7 @@ def end_children(at_once: Collection[int] = (), grace_s: float = _GRACE_S) -> No
 
 
 def _reap() -> bool:
-    """Waits for children that have ended; returns whether there are none left."""
+    """Waits for children that have ended; returns whether no child is left."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

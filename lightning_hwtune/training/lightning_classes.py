@@ -1,11 +1,11 @@
-"""What Lightning's own classes do differently while a segment trains; outside a segment they do what they always do.
+"""Changes to classes of Lightning during a segment; outside a segment they behave as usual.
 
-Both are decided before any callback is asked, so a callback comes too late:
+Both behaviours take effect before any callback is called, so a callback could not change them:
 
-- `TensorBoardLogger` and `CSVLogger` without a version count the folders that exist. In a segment the version is the
-  trial's, so that everybody finds the run of trial 9 in `trial_009`.
-- LightningCLI's `SaveConfigCallback` refuses to train where a file lies in its way. In a segment that file stays as it
-  is: it is the one of the trial's first segment, or another run's. A check saves none.
+- `TensorBoardLogger` and `CSVLogger` without a version count the existing folders. In a segment the version is the
+  trial's, so that the run of trial 9 is always in `trial_009`.
+- LightningCLI's `SaveConfigCallback` refuses to train if its file already exists. In a segment the existing file is
+  kept: it comes from the trial's first segment or from another run. A check saves no such file.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _MARK = "_adapted_by_hwtune"
 
 
 def adapt_classes(package: str) -> None:
-    """Adapt the classes of a package, "lightning.pytorch" or "pytorch_lightning", as far as it is imported; once."""
-    # the folder of a trial's earlier segments holds its files, and none of them gets lost
+    """Adapt those classes of "lightning.pytorch" or "pytorch_lightning" that are imported, each only once."""
+    # the folder contains the files of the trial's earlier segments, which are kept
     warnings.filterwarnings("ignore", "Experiment logs directory .* exists and is not empty")
     loggers = sys.modules.get(f"{package}.loggers")
     for name in ("TensorBoardLogger", "CSVLogger"):
@@ -54,7 +54,7 @@ def _replace(cls: type, name: str, method: Callable[..., Any]) -> None:
 
 
 def _next_version(segment: ActiveSegment, original: Callable[..., Any], logger: Any) -> int | str:
-    if segment.order.probe_batches is not None:  # a check is no trial
+    if segment.order.probe_batches is not None:  # a check is not a trial
         return int(original(logger))
     return trial_version(logger, segment)
 
@@ -65,7 +65,7 @@ def _save_config(
     if segment.order.probe_batches is not None:
         return
     if callback.save_to_log_dir and not callback.already_saved and not callback.overwrite:
-        path = os.path.join(trainer.log_dir, callback.config_filename)  # every rank asks: it is a broadcast
+        path = os.path.join(trainer.log_dir, callback.config_filename)  # on every rank: `log_dir` broadcasts
         if trainer.strategy.broadcast(os.path.isfile(path)):
             callback.save_to_log_dir = False
             if segment.order.segment == 1:

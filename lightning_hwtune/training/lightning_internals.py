@@ -1,6 +1,6 @@
-"""The few places where a Trainer is touched below its documented surface, each for a reason that is told.
+"""The few places that use undocumented parts of a Trainer, each with its reason.
 
-Everything works on the Trainers of `lightning.pytorch` and of `pytorch_lightning`, from 2.4 on.
+Everything works with the Trainers of `lightning.pytorch` and `pytorch_lightning`, version 2.4 or later.
 """
 
 from __future__ import annotations
@@ -50,24 +50,24 @@ __all__ = [
 
 def class_tree(obj: Any) -> str:
     """Returns the package whose classes `obj` is built on: "lightning.pytorch" or "pytorch_lightning"."""
-    obj = getattr(obj, "_orig_mod", obj)  # what torch.compile wraps
+    obj = getattr(obj, "_orig_mod", obj)  # the module inside a torch.compile wrapper
     bases = {base.__module__.partition(".")[0] for base in type(obj).__mro__}
     return "pytorch_lightning" if "pytorch_lightning" in bases and "lightning" not in bases else "lightning.pytorch"
 
 
 def trusting(function: Any) -> dict[str, bool]:
-    """Returns the keyword that loads our own checkpoint whole, for the versions of Lightning that have it."""
+    """Returns the keyword that makes Lightning load our checkpoint completely; empty in versions without it."""
     return {"weights_only": False} if "weights_only" in inspect.signature(function).parameters else {}
 
 
 def preload_checkpoint(trainer: Any, path: str) -> None:
-    """Makes a fit that was given no `ckpt_path` resume from `path`; one that was given a path is not affected."""
+    """Makes a fit without `ckpt_path` resume from `path`; a fit with a `ckpt_path` is not affected."""
     resume = trainer._checkpoint_connector.resume_start
     resume(path, **trusting(resume))
 
 
 def trust_checkpoint(trainer: Any, path: str) -> None:
-    """Makes a fit load our own checkpoint whole when it is told its path, whatever `weights_only` says by default."""
+    """Makes a fit load our checkpoint completely if it gets its path, whatever the default of `weights_only` is."""
     connector = trainer._checkpoint_connector
     resume = connector.resume_start
 
@@ -79,10 +79,10 @@ def trust_checkpoint(trainer: Any, path: str) -> None:
 
 
 def finish_epochs(trainer: Any) -> None:
-    """Lets a fit with `max_steps` run whole epochs: rungs lie at epoch ends, and so do our checkpoints.
+    """Makes a fit with `max_steps` run complete epochs, because pauses and their checkpoints are at epoch ends.
 
-    `max_steps` has told the learning rate schedules their horizon by now. Left in place it would end training inside an
-    epoch, and make Lightning take a checkpoint from an epoch's end for one from its middle.
+    The learning rate schedules have already read their horizon from `max_steps`. If it stayed, it would end the
+    training inside an epoch, and Lightning would treat a checkpoint from the end of an epoch as one from its middle.
     """
     loop = trainer.fit_loop
     if loop.max_steps == -1:
@@ -93,27 +93,27 @@ def finish_epochs(trainer: Any) -> None:
 
 
 def leave_sigterm_alone(trainer: Any) -> None:
-    """Lets SIGTERM end one rank of a group at once, as SIGKILL does; the engine then ends the others.
+    """Makes SIGTERM end one rank of a group at once, as SIGKILL does; the engine then ends the others.
 
-    Lightning's handler would broadcast from this rank alone, and the group would wait for each other for ever.
+    Lightning's handler would broadcast from this rank only, so the group would deadlock.
     """
     trainer._signal_connector.register_signal_handlers = lambda: None
 
 
 def adds_epochs(trainer: Any, horizon: int) -> bool:
-    """Return whether the epoch that ends is the horizon's, or behind it, and a callback added one more."""
+    """Return whether the ending epoch reaches the horizon, or is after it, and a callback has added one more."""
     last = trainer.fit_loop.max_epochs
     return horizon <= trainer.current_epoch + 1 < last and not ends_by_itself(trainer)
 
 
 def ends_by_itself(trainer: Any) -> bool:
-    """Return whether the training ends with this epoch anyway, as by `EarlyStopping` or a callback's own horizon."""
+    """Return whether the training ends with this epoch anyway, such as by `EarlyStopping` or at `max_epochs`."""
     is_last = 0 <= trainer.fit_loop.max_epochs <= trainer.current_epoch + 1
     return is_last or (bool(trainer.should_stop) and not _unmet_minimums(trainer))
 
 
 def lift_minimums(trainer: Any) -> str:
-    """Lets `should_stop` take effect at once; returns which of the Trainer's minimums stood against it."""
+    """Removes the Trainer's minimums, so that `should_stop` takes effect at once; names those not yet reached."""
     against = _unmet_minimums(trainer)
     trainer.fit_loop.min_epochs, trainer.fit_loop.epoch_loop.min_steps = 0, None
     return " and ".join(against)
@@ -131,7 +131,7 @@ def _unmet_minimums(trainer: Any) -> list[str]:
 
 
 def limit_batches(trainer: Any, n: int) -> None:
-    """Makes the fit that is being set up train and validate at most `n` batches an epoch; what is off stays off."""
+    """Limits the fit that is being set up to `n` training and validation batches per epoch; 0 stays 0."""
     trainer.limit_train_batches, trainer.limit_val_batches = (
         min(limit, n) if isinstance(limit, int) or not limit else n
         for limit in (trainer.limit_train_batches, trainer.limit_val_batches)
@@ -142,7 +142,7 @@ def limit_batches(trainer: Any, n: int) -> None:
 
 
 class OwnLimits(NamedTuple):
-    """What a Trainer was told about the length of its epochs, before a check shortened them."""
+    """The Trainer's settings for the length of its epochs, before a check shortened them."""
 
     train: int | float
     val: int | float
@@ -150,26 +150,26 @@ class OwnLimits(NamedTuple):
 
 
 def own_limits(trainer: Any) -> OwnLimits:
-    """Returns the Trainer's limits now."""
+    """Returns the Trainer's current limits."""
     return OwnLimits(trainer.limit_train_batches, trainer.limit_val_batches, trainer.val_check_interval)
 
 
 def batches_per_epoch(trainer: Any, own: OwnLimits) -> float:
-    """Returns how many training batches a whole epoch has on this rank; infinity or NaN if that is unknown."""
+    """Returns how many training batches a whole epoch has on this rank; NaN if that is unknown."""
     lengths = [_n_batches(loader, own.train) for loader in _flat(trainer.train_dataloader)]
     is_shortest = getattr(trainer.fit_loop._combined_loader, "_mode", "") == "min_size"
     return float(int(n)) if lengths and math.isfinite(n := (min if is_shortest else max)(lengths)) else math.nan
 
 
 def samples_per_batch(trainer: Any) -> float:
-    """Returns how many samples a training batch has on this rank, as its loader says; NaN if it does not say."""
+    """Returns how many samples a training batch has on this rank, from its loader; NaN if the loader has no size."""
     loaders = _flat(trainer.train_dataloader)
     size = getattr(loaders[0], "batch_size", None) if len(loaders) == 1 else None
     return float(size) if isinstance(size, int) else math.nan
 
 
 def batches_left_out(trainer: Any, own: OwnLimits) -> tuple[float, float]:
-    """Returns how many training and validation batches of an epoch a check leaves out; NaN where nobody knows.
+    """Returns how many training and validation batches of an epoch a check leaves out; NaN if unknown.
 
     Args:
         own: the Trainer's limits before `limit_batches`.
@@ -186,7 +186,7 @@ def batches_left_out(trainer: Any, own: OwnLimits) -> tuple[float, float]:
 
 
 def _n_batches(loader: Any, limit: int | float) -> float:
-    """Returns how many of a loader's batches a limit allows; infinity if only the loader's end would tell."""
+    """Returns how many of a loader's batches a limit allows; infinity if the loader has no length."""
     try:
         length = float(len(loader))
     except TypeError:
@@ -195,7 +195,7 @@ def _n_batches(loader: Any, limit: int | float) -> float:
 
 
 def _flat(loaders: Any) -> list[Any]:
-    """Returns the loaders of a loader, a list or a dictionary of them."""
+    """Returns the loaders in a loader, a list or a dictionary as a list."""
     if loaders is None:
         return []
     if isinstance(loaders, dict):
@@ -204,28 +204,28 @@ def _flat(loaders: Any) -> list[Any]:
 
 
 def limit_epochs(trainer: Any, n: int) -> None:
-    """Makes the fit that is being set up train at most `n` epochs."""
+    """Limits the fit that is being set up to `n` epochs."""
     loop = trainer.fit_loop
     loop.max_epochs = n if loop.max_epochs in (None, -1) else min(loop.max_epochs, n)
 
 
 def skip_training(trainer: Any) -> None:
-    """Makes the fit that is being set up train nothing; its hooks and loggers end as usual."""
+    """Makes the fit that is being set up train no epoch; its hooks and loggers end as usual."""
     trainer.fit_loop.max_epochs = 0
 
 
 def skip_evaluation(trainer: Any) -> None:
-    """Makes the validation, test or prediction that is being set up see no batch."""
+    """Makes the validation, test or prediction that is being set up process no batch."""
     trainer.limit_val_batches = trainer.limit_test_batches = trainer.limit_predict_batches = 0
 
 
 def replace_callback_metrics(trainer: Any, metrics: dict[str, Any]) -> None:
-    """Makes `metrics` the dictionary that `trainer.callback_metrics` returns, and that new values are written to."""
+    """Makes `metrics` the dictionary that `trainer.callback_metrics` returns and to which new values are written."""
     trainer._logger_connector._callback_metrics = metrics
 
 
 def last_round(trainer: Any, reports: Any) -> Any:
-    """Returns a callback for this Trainer that makes the reports which `reports()` returns."""
+    """Returns a callback for this Trainer that makes the reports of the object that `reports()` returns."""
     if class_tree(trainer) == "pytorch_lightning":
         from lightning_hwtune.training import pytorch_lightning_tree as classes
     else:
@@ -234,17 +234,17 @@ def last_round(trainer: Any, reports: Any) -> Any:
 
 
 def training_results(trainer: Any) -> Iterator[tuple[str, Any]]:
-    """Yields the names that `self.log` was given since the training epoch began, with the records; see `_results`."""
+    """Yields the names logged by `self.log` since the training epoch began, with their records; see `_results`."""
     yield from _results(trainer.fit_loop.epoch_loop._results)
 
 
 def validation_results(trainer: Any) -> Iterator[tuple[str, Any]]:
-    """Yields the names that `self.log` was given in the validation that is ending, with the records."""
+    """Yields the names logged by `self.log` in the validation that is ending, with their records."""
     yield from _results(trainer.fit_loop.epoch_loop.val_loop._results)
 
 
 def _results(results: Any) -> Iterator[tuple[str, Any]]:
-    """Yields name and record; a record has `meta`, and `cumulated_batch_size` where a mean is weighted."""
+    """Yields names and records; a record has `meta`, and `cumulated_batch_size` if it is a weighted mean."""
     for result in results.values():
         if not result.has_reset:
             names = {name for on_step in (True, False) for name in results._forked_name(result, on_step)}
@@ -252,12 +252,12 @@ def _results(results: Any) -> Iterator[tuple[str, Any]]:
 
 
 def logger_step(trainer: Any) -> int:
-    """Returns the step that a logger sees next: that of the batch to come. Metrics of an epoch carry the one before."""
+    """Returns the step that a logger gets for the next batch. Metrics of an epoch are logged with the step before."""
     return int(trainer.fit_loop.epoch_loop._batches_that_stepped)
 
 
 def logged_hyperparameters(trainer: Any) -> dict[str, Any]:
-    """Returns the hyperparameters that Lightning is going to log for this fit by itself."""
+    """Returns the hyperparameters that Lightning itself is going to log for this fit."""
     if not getattr(trainer, "enable_autolog_hparams", True):
         return {}
     owners = [owner for owner in (trainer.lightning_module, trainer.datamodule) if owner is not None]
@@ -266,7 +266,7 @@ def logged_hyperparameters(trainer: Any) -> dict[str, Any]:
 
 
 def batch_size(trainer: Any, batch: Any) -> int:
-    """Returns the number of samples in a batch, as Lightning itself counts them."""
+    """Returns the number of samples in a batch, as Lightning counts them."""
     if class_tree(trainer) == "pytorch_lightning":
         from pytorch_lightning.utilities.data import extract_batch_size
     else:
@@ -275,7 +275,7 @@ def batch_size(trainer: Any, batch: Any) -> int:
 
 
 def sum_over_ranks(trainer: Any, number: int) -> int:
-    """Returns the sum of one number a rank."""
+    """Returns the sum of a number over all ranks."""
     if group_size() == 1:
         return number
     total = torch.tensor(number, dtype=torch.int64, device=trainer.strategy.root_device)
@@ -284,6 +284,6 @@ def sum_over_ranks(trainer: Any, number: int) -> int:
 
 
 def reserved_gpu_bytes(trainer: Any) -> int:
-    """Returns the most memory that PyTorch reserved on the Trainer's GPU in this process; 0 on the CPU."""
+    """Returns the peak memory that PyTorch has reserved on the Trainer's GPU in this process; 0 on the CPU."""
     device = trainer.strategy.root_device
     return int(torch.cuda.max_memory_reserved(device)) if device.type == "cuda" else 0

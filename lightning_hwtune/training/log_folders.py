@@ -1,14 +1,15 @@
-"""One folder a trial for Lightning's loggers that write folders: `TensorBoardLogger` and `CSVLogger`.
+"""One folder per trial for those loggers of Lightning that write to folders: `TensorBoardLogger` and `CSVLogger`.
 
-Without a version these loggers would count upward. In a segment they get the trial's, `trial_009`, in all segments the
-same (see `lightning_classes`); where another study that logs to the same place has that name, `trial_009_2`.
+Without a version these loggers would number their folders. In a segment they get the trial's version instead, such as
+`trial_009`, which is the same in all segments (see `lightning_classes`). If another study in the same folder already
+uses that name, the version is `trial_009_2`.
 
-A logger whose version is a number has counted before its Trainer was made, or has it from the user. It has opened its
-folder before any callback is asked; here what that holds is moved into the folder of the trial's first segment, where
-the logger then goes on. A version that the user gives as a string is left alone.
+A logger has a number as its version if it was created before its Trainer, or if the user chose the number. Such a
+logger has opened its folder before any callback is called. The content of that folder is moved into the folder of the
+trial's first segment, and the logger continues there. A version that the user gives as a string is not changed.
 
-Trials that count in one shared folder at the same moment can come to one number. So a trial leaves its mark in its
-folder, and one that finds another's counts on.
+Two trials that choose a number in a shared folder at the same moment can get the same one. So each trial puts a mark
+into its folder. A trial that finds another trial's mark takes the next number.
 """
 
 from __future__ import annotations
@@ -31,25 +32,25 @@ _TRIAL = re.compile(r"trial_\d{3,}(_\d+)?$")
 
 
 def trial_version(logger: Any, segment: ActiveSegment) -> str:
-    """Return the version of a logger that has none: the trial's name, with a number where another study has it."""
+    """Return the version for a logger that has none: the trial's name, numbered if another study uses that name."""
     order = segment.order
     for number in itertools.count(1):
         version = f"trial_{order.trial_id:03d}" + (f"_{number}" if number > 1 else "")
         if segment.rank != 0 or "://" in str(logger.root_dir) or _is_seen(logger, version, order.trial_dir):
-            return version  # other ranks get that of the first one later
+            return version  # other ranks get the version of rank 0 later
         if _mark(_folder(logger, version), order.trial_dir):
             return version
     raise RuntimeError("numbers do not end")
 
 
 def continue_folder(logger: Any, seen: dict[str, Any], held: Path | None, segment: ActiveSegment) -> None:
-    """Makes a logger go on in the folder of the trial's earlier segments; notes the folder of a first segment.
+    """Makes a logger continue in the folder of the trial's earlier segments; records the folder of a first segment.
 
     Args:
-        seen: what is known of this logger: its `version`, and its `folder` from the trial's.
-        held: where a CSV logger's rows are held; None for other loggers.
+        seen: the record of this logger, which is updated: its `version`, and its `folder` relative to the trial's.
+        held: the file in which a CSV logger's rows are kept; None for other loggers.
     """
-    if "://" in str(logger.log_dir):  # no folder on a disk of this host
+    if "://" in str(logger.log_dir):  # not a folder on a disk of this host
         return
     home = segment.order.trial_dir
     if _can_return(logger, seen, home):
@@ -67,17 +68,17 @@ def continue_folder(logger: Any, seen: dict[str, Any], held: Path | None, segmen
 
 
 def mark_restart(logger: Any, step: int) -> None:
-    """Tells TensorBoard that everything from `step` on is logged again, so that it forgets what it has of that."""
+    """Makes TensorBoard drop its values from `step` on, because they are logged again."""
     try:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-    except ImportError:  # tensorboardX writes here: the repeated steps show twice
+    except ImportError:  # tensorboardX is in use: the repeated steps are shown twice
         return
     start = SessionLog(status=SessionLog.START)
     logger.experiment.file_writer.add_event(Event(session_log=start), step)
 
 
 def _can_return(logger: Any, seen: dict[str, Any], home: str) -> bool:
-    """Return whether the logger has left the folder of this trial's earlier segments, and that is still there."""
+    """Return whether the logger uses another folder than the trial's earlier segments, and their folder exists."""
     earlier, version = seen.get("version"), logger.version
     if earlier == version or not isinstance(earlier, int) or not (isinstance(version, int) or _TRIAL.match(version)):
         return False
@@ -85,14 +86,14 @@ def _can_return(logger: Any, seen: dict[str, Any], home: str) -> bool:
 
 
 def _is_seen(logger: Any, version: int | str, home: str) -> bool:
-    """Return whether an earlier segment of the trial has logged there, also if trial and logs have been moved."""
+    """Return whether an earlier segment of the trial has logged there, even if trial and logs have been moved."""
     folder = os.path.relpath(_folder(logger, version), home)
     seen = [entry for entry in load_record(home).values() if isinstance(entry, dict)]
     return any(entry.get("version") == version and entry.get("folder") == folder for entry in seen)
 
 
 def _place(logger: Any, home: str) -> str:
-    """Returns the logger's folder as seen from the trial's: the same if both have been moved."""
+    """Returns the logger's folder relative to the trial's, which does not change if both are moved together."""
     version = logger.version
     folder = _folder(logger, version) if isinstance(version, int) or _TRIAL.match(version) else logger.log_dir
     return os.path.relpath(folder, home)
@@ -104,7 +105,7 @@ def _folder(logger: Any, version: int | str) -> Path:
 
 
 def _go_on_in(logger: Any, version: int, held: Path | None, home: str) -> None:
-    """Moves what a logger has opened into the folder of another version, and the logger with it."""
+    """Moves a logger and the files that it has opened to the folder of another version."""
     fresh, kept = _folder(logger, logger.version), _folder(logger, version)
     is_ours = _mark(fresh, home)
     if held is None:
@@ -114,7 +115,7 @@ def _go_on_in(logger: Any, version: int, held: Path | None, home: str) -> None:
     logger._version = version
     if not is_ours:
         return
-    for path in sorted(fresh.rglob("*"), reverse=True):  # what a folder holds comes before it
+    for path in sorted(fresh.rglob("*"), reverse=True):  # the content of a folder comes before the folder
         if path.is_dir():
             _remove_empty(path)
         elif _is_own(path):
@@ -125,7 +126,7 @@ def _go_on_in(logger: Any, version: int, held: Path | None, home: str) -> None:
 
 
 def _count_on(logger: Any, held: Path | None) -> None:
-    """Gives a logger the next folder that nobody has."""
+    """Gives a logger the next folder that does not exist."""
     version = logger.version
     while True:
         version += 1
@@ -142,13 +143,13 @@ def _count_on(logger: Any, held: Path | None) -> None:
 
 
 def _close(logger: Any) -> None:
-    """Closes a TensorBoard writer; the logger opens another one where it then stands."""
+    """Closes a TensorBoard writer; the logger later opens another one in its current folder."""
     logger.experiment.close()
     logger._experiment = None
 
 
 def _is_own(path: Path) -> bool:
-    """Tells all files but the events of another process, which has opened the same folder in the same instant."""
+    """Return whether a file may be moved; an event file of another process in the same folder may not."""
     return "tfevents" not in path.name or f".{os.getpid()}." in path.name
 
 
@@ -158,7 +159,7 @@ def _remove_empty(folder: Path) -> None:
 
 
 def _mark(folder: Path, home: str) -> bool:
-    """Makes a folder this trial's; returns False if it is another one's."""
+    """Marks a folder as this trial's; returns False if another trial has marked it."""
     mark = folder / _MARK
     while True:
         folder.mkdir(parents=True, exist_ok=True)
@@ -167,6 +168,6 @@ def _mark(folder: Path, home: str) -> bool:
                 file.write(home)
         except FileExistsError:
             return mark.read_text() == home
-        except FileNotFoundError:  # a trial that came here for a moment has removed the folder
+        except FileNotFoundError:  # a trial that used this folder briefly has just removed it
             continue
         return True

@@ -1,8 +1,8 @@
-"""What a training has logged, and when: only values of the present epoch count.
+"""The values that a training has logged, and when: only values of the current epoch count.
 
-Lightning's `callback_metrics` keeps the newest value of each name for ever. Here it is replaced by a dictionary that
-remembers which names were written since a moment. Values that were logged before the first epoch, such as a number of
-parameters in `on_train_start`, belong to no epoch and always count.
+Lightning's `callback_metrics` keeps the newest value of each name permanently. Here it is replaced by a dictionary that
+records which names were written in an epoch. Values that were logged before the first epoch, such as the number of
+parameters in `on_train_start`, do not belong to an epoch and always count.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ _REDUCTIONS = ("mean", "sum", "min", "max")
 
 @final
 class WrittenNames(dict[str, Any]):
-    """A dictionary that remembers which keys were written.
+    """A dictionary that records which keys were written.
 
     Attributes:
-        in_epoch: since `epoch_began`. since_report: since `reported` or `epoch_began`.
+        in_epoch: the keys written since `LoggedValues.epoch_began`.
+        since_report: the keys written since `LoggedValues.reported` or `LoggedValues.epoch_began`.
     """
 
     def __init__(self, *args: Any) -> None:
@@ -48,7 +49,7 @@ class WrittenNames(dict[str, Any]):
         return self
 
     def setdefault(self, key: str, default: Any = None) -> Any:
-        """Writes a key that is not there."""
+        """Writes a key if it does not exist."""
         if key not in self:
             self[key] = default
         return self[key]
@@ -61,13 +62,13 @@ class LoggedValues:
     def __init__(self, n_ranks: int) -> None:
         self._written = WrittenNames()
         self._always: frozenset[str] | None = None
-        self._validation: dict[str, _Record] = {}  # of this epoch's newest one
-        self._n_samples = 0  # of the newest validation
+        self._validation: dict[str, _Record] = {}  # records of the newest validation in this epoch
+        self._n_samples = 0  # samples of the newest validation
         self._is_counting = n_ranks > 1
 
     def epoch_began(self, trainer: Any) -> None:
-        """A training epoch begins: what was logged before does not count in it."""
-        logged = trainer.callback_metrics  # reading it takes in what was logged in `on_train_start`
+        """Starts a training epoch; values that were logged before it do not count in it."""
+        logged = trainer.callback_metrics  # reading it adds the values logged in `on_train_start`
         if self._always is None:
             self._always = frozenset(logged)
         if logged is not self._written:
@@ -78,38 +79,38 @@ class LoggedValues:
         self._written.since_report.clear()
 
     def validation_began(self) -> None:
-        """A validation begins."""
+        """Starts to count the samples of a validation."""
         self._n_samples = 0
 
     def validated_batch(self, trainer: Any, batch: Any) -> None:
-        """Counts a validation batch; one of unknown size counts as one sample."""
+        """Counts the samples of a validation batch; a batch of unknown size counts as one sample."""
         if self._is_counting:
             size = 1
-            with contextlib.suppress(Exception):  # users' batches may be anything
+            with contextlib.suppress(Exception):  # a batch of the user may be any object
                 size = internals.batch_size(trainer, batch)
             self._n_samples += size
 
     def validation_ended(self, trainer: Any) -> None:
-        """A validation ends, and Lightning is about to forget how its values were made."""
+        """Stores how the values of a validation were reduced, before Lightning resets its records."""
         self._validation = _records(internals.validation_results(trainer))
 
     @property
     def validated(self) -> frozenset[str]:
-        """The names that the newest validation of this epoch has logged."""
+        """The names that were logged in the newest validation of this epoch."""
         return frozenset(self._validation)
 
     def reported(self) -> None:
-        """What was logged up to now is reported."""
+        """Marks everything that was logged so far as reported."""
         self._written.since_report.clear()
 
     def ended(self, trainer: Any) -> None:
-        """The fit is over: what it logged is a plain dictionary again."""
+        """Replaces the recording dictionary by a plain one when the fit is over."""
         internals.replace_callback_metrics(trainer, dict(trainer.callback_metrics))
 
     def now(self, trainer: Any, wanted: tuple[str, ...], *, since_report: bool = False) -> Logged:
-        """Returns what counts now: what was logged in this epoch, or only what was logged since the last report.
+        """Returns the values that count now: those logged in this epoch, or only those logged since the last report.
 
-        All ranks must call it: reading a metric with `sync_dist=True` is what combines it.
+        All ranks must call it, because reading a metric with `sync_dist=True` combines it over the ranks.
         """
         logged = dict(trainer.callback_metrics)
         written = self._written.since_report if since_report else self._written.in_epoch
@@ -128,7 +129,7 @@ class LoggedValues:
         )
 
     def _share(self, value: float, record: _Record | None) -> Share:
-        """Returns a value with what Lightning knows of it; without a record it knows nothing."""
+        """Returns the share for a value and its record in Lightning; a value may have no record."""
         if record is None:
             return Share(value, self._n_samples)
         weight = self._n_samples if record.weight is None else record.weight
@@ -137,7 +138,7 @@ class LoggedValues:
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """How Lightning made one value; `weight` is None for a value that was logged once, at the end of an epoch."""
+    """How Lightning reduced one value; `weight` is None for a value that was logged once, at the end of an epoch."""
 
     weight: float | None
     reduce: str
@@ -145,12 +146,12 @@ class _Record:
 
 
 def _records(results: Iterable[tuple[str, Any]]) -> dict[str, _Record]:
-    """Returns name -> how its value was made, from Lightning's own records."""
+    """Returns for each name how its value was reduced, from Lightning's own records."""
     records = {}
     for name, result in results:
         meta = result.meta
         reduce = getattr(meta.reduce_fx, "__name__", "mean")
-        # a value of each step is weighted by batch sizes already; one of an epoch's end stands for all of its samples
+        # a value logged in each step is already weighted by batch sizes; one logged at the end covers all samples
         is_of_steps = "_step" in meta.fx or "_batch_" in meta.fx
         records[name] = _Record(
             weight=float(getattr(result, "cumulated_batch_size", 1)) if is_of_steps else None,
@@ -161,13 +162,13 @@ def _records(results: Iterable[tuple[str, Any]]) -> dict[str, _Record]:
 
 
 def _number(value: Any) -> float | None:
-    """Returns a single number; True and False are 1 and 0, as `self.log` takes them."""
+    """Returns a single number as a float, None for anything else; True and False are 1 and 0, as in `self.log`."""
     is_bool = isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
     return as_number(value + 0 if is_bool else value)
 
 
 def _described(value: Any) -> str:
-    """Returns what stands where a number should."""
+    """Returns a description of a value that is not a number."""
     shape = getattr(value, "shape", None)
     if shape is not None:
         return f"a {type(value).__name__} of shape {tuple(shape)}"

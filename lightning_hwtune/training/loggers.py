@@ -1,7 +1,7 @@
-"""What the callback does with the user's loggers: one run a trial over all its segments, and what the study adds to it.
+"""What the callback does with the user's loggers: all segments of a trial share one run, and the study adds to it.
 
-Nothing of a logger is switched off. Loggers that are not known here get hyperparameters and rung decisions like the
-others; whether segments share a run is then up to them.
+No function of a logger is switched off. Loggers that are not known here also get the hyperparameters and the rung
+decisions, but whether the segments of a trial share a run depends on the logger.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["continue_runs", "hold_rows", "log_configuration", "log_decision", "m
 
 
 def continue_runs(trainer: Any, segment: ActiveSegment) -> None:
-    """Makes the Trainer's loggers go on in the trial's runs. For `setup`, on all ranks, before others read a folder."""
+    """Makes the Trainer's loggers continue the trial's runs. For `setup`, on all ranks, before a folder is read."""
     if segment.rank == 0:
         record = load_record(segment.order.trial_dir)
         for key, kind, logger in _known(trainer):
@@ -41,11 +41,11 @@ def continue_runs(trainer: Any, segment: ActiveSegment) -> None:
 
 
 def log_configuration(trainer: Any, segment: ActiveSegment) -> None:
-    """Logs the trial's configuration as hyperparameters, under a name of its own: once a run, and in each CSV segment.
+    """Logs the trial's configuration as hyperparameters under the key "hwtune": once per run, and per segment for CSV.
 
-    TensorBoard shows the first hyperparameters of a run only, so those that Lightning is about to log go along. A CSV
-    logger writes its `hparams.yaml` anew in every segment. Elsewhere a value must not change any more, as that of the
-    devices may.
+    TensorBoard shows only the first hyperparameters of a run, so those that Lightning is about to log are included. A
+    CSV logger writes its `hparams.yaml` again in every segment. In other loggers a value must not change once it is
+    logged, but the number of devices may change; so they get the configuration only once.
     """
     if segment.rank != 0 or not trainer.loggers:
         return
@@ -61,7 +61,7 @@ def log_configuration(trainer: Any, segment: ActiveSegment) -> None:
 
 
 def mark_restarts(trainer: Any, segment: ActiveSegment) -> None:
-    """Lets curves forget the steps that this segment repeats. For `on_train_start`."""
+    """Removes the steps that this segment repeats from TensorBoard's curves. For `on_train_start`."""
     if segment.rank != 0 or segment.order.segment == 1:
         return
     for _, kind, logger in _known(trainer):
@@ -70,7 +70,7 @@ def mark_restarts(trainer: Any, segment: ActiveSegment) -> None:
 
 
 def log_decision(trainer: Any, segment: ActiveSegment, verdict: VerdictMessage) -> None:
-    """Logs what was decided at a rung: its resource, whether the trial goes on, and its rank among how many."""
+    """Logs the decision at a rung: its resource, whether the trial continues, its rank and the size of the rung."""
     levels = [level for level in segment.order.levels if level <= segment.resource]
     at_rung = segment.resource in levels or verdict.standing is not None
     if segment.rank != 0 or not at_rung:
@@ -85,7 +85,7 @@ def log_decision(trainer: Any, segment: ActiveSegment, verdict: VerdictMessage) 
 
 
 def hold_rows(trainer: Any, segment: ActiveSegment) -> None:
-    """Holds what CSV loggers have written, which the next segment's logger would delete."""
+    """Keeps the rows that CSV loggers have written, because the next segment's logger would delete them."""
     if segment.rank == 0:
         for key, kind, logger in _known(trainer):
             if kind == "CSVLogger" and "://" not in logger.log_dir:
@@ -93,7 +93,7 @@ def hold_rows(trainer: Any, segment: ActiveSegment) -> None:
 
 
 def _known(trainer: Any) -> Iterator[tuple[str, str, Any]]:
-    """Yields the loggers whose runs can be continued, each with a name that is the same in all segments, and a kind."""
+    """Yields key, kind and logger for each logger whose run can be continued; a key is the same in all segments."""
     for index, logger in enumerate(trainer.loggers):
         kind = _kind(logger)
         if kind and not isinstance(logger, KeptMetricsFile) and not is_silent(logger):
@@ -101,7 +101,7 @@ def _known(trainer: Any) -> Iterator[tuple[str, str, Any]]:
 
 
 def _kind(logger: Any) -> str:
-    """Returns the name of the class of Lightning that a logger is built on, of either tree; empty if unknown."""
+    """Returns the name of the Lightning class, of either tree, that a logger derives from; empty if unknown."""
     names = {base.__name__ for base in type(logger).__mro__}
     return next((kind for kind in ("TensorBoardLogger", "CSVLogger", "MLFlowLogger") if kind in names), "")
 

@@ -1,8 +1,8 @@
-"""A CSV logger's `metrics.csv` that lasts over a trial's segments.
+"""Keeps a CSV logger's `metrics.csv` over all segments of a trial.
 
-Lightning's logger deletes the file when it opens its folder. Our own logger puts it aside meanwhile and takes it up
-again. For a logger that the user made, the trial's folder holds a second name of the same file, which the deletion does
-not reach. Either way the rows of work that a new segment repeats are left out.
+Lightning's logger deletes the file when it opens its folder. Our own logger renames the file before that and restores
+it afterwards. For a logger that the user created, the trial's folder contains a hard link to the same file, which is
+not deleted. In both cases the rows that a new segment will write again are removed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class KeptMetricsFile:
         if path.exists():
             path.replace(aside)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # and will stay as it is
+            warnings.filterwarnings("ignore", ".*exists and is not empty.*")  # its files are kept
             writer = super().experiment  # type: ignore[misc]
         if aside.exists():
             writer.metrics_keys = _drop_repeated(aside)
@@ -44,7 +44,7 @@ class KeptMetricsFile:
 
 
 def _drop_repeated(path: Path) -> list[str]:
-    """Removes the rows that the present segment will write again; returns the column names."""
+    """Removes the rows that the current segment will write again; returns the column names."""
     names, rows = _read(path)
     kept = [row for row in rows if _is_before_segment(row)]
     if len(kept) < len(rows):
@@ -53,7 +53,7 @@ def _drop_repeated(path: Path) -> list[str]:
 
 
 def hold_metrics(logger: Any, held: Path) -> None:
-    """Lets `held` be another name of the file that a `CSVLogger` writes; a copy where the disk is another one."""
+    """Makes `held` a hard link to the file that a `CSVLogger` writes; a copy if a link is not possible."""
     path = Path(logger.experiment.metrics_file_path)
     if not path.is_file() or _is_same(path, held):
         return
@@ -68,7 +68,7 @@ def hold_metrics(logger: Any, held: Path) -> None:
 
 
 def continue_metrics(logger: Any, held: Path, folder: Path) -> None:
-    """Makes a `CSVLogger` write on in `folder`: on the rows that are held, and those that it has written already."""
+    """Makes a `CSVLogger` continue in `folder`, with the rows in `held` and those that it has already written."""
     writer = logger.experiment
     path = Path(writer.metrics_file_path)
     target = folder / path.name
@@ -85,7 +85,7 @@ def continue_metrics(logger: Any, held: Path, folder: Path) -> None:
 
 
 def point_to(logger: Any, folder: Path) -> None:
-    """Makes the writer that a `CSVLogger` has opened write in another folder, with nothing deleted there."""
+    """Makes the writer that a `CSVLogger` has opened write to another folder, without deleting anything there."""
     writer = logger.experiment
     writer.log_dir, writer.metrics_file_path = str(folder), str(folder / Path(writer.metrics_file_path).name)
 
@@ -95,7 +95,7 @@ def _is_same(path: Path, held: Path) -> bool:
 
 
 def _read(path: Path) -> tuple[list[str], list[Row]]:
-    """Returns the column names and the rows of a file; none if there is no file."""
+    """Returns the column names and the rows of a file; both are empty if there is no file."""
     if not path.is_file():
         return [], []
     with path.open(newline="") as file:
@@ -104,7 +104,7 @@ def _read(path: Path) -> tuple[list[str], list[Row]]:
 
 
 def _write(path: Path, names: Sequence[str], rows: Sequence[Row]) -> None:
-    """Writes a file whole or not at all."""
+    """Writes a file completely or not at all."""
     part = path.with_suffix(".part")
     with part.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=names)

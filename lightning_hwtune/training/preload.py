@@ -1,4 +1,4 @@
-"""What the forkserver imports once, so that every rank starts warm: no tensor is made here and no device is asked."""
+"""The imports that the fork server makes once for all ranks; no tensor is created here and no device is used."""
 
 from __future__ import annotations
 

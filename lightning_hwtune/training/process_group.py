@@ -1,4 +1,4 @@
-"""What the ranks of a segment say to each other; without a process group there is one rank."""
+"""Communication between the ranks of a segment; without a process group there is one rank."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _T = TypeVar("_T")
 
 
 def group_size() -> int:
-    """Returns the real size of the process group; 1 without one."""
+    """Returns the actual size of the process group; 1 without one."""
     import torch.distributed
 
     if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -20,7 +20,7 @@ def group_size() -> int:
 
 
 def gather(mine: _T) -> list[_T]:
-    """Returns the object of every rank, in the order of ranks, on every rank. All ranks must call it."""
+    """Returns the objects of all ranks, in the order of ranks, on every rank. All ranks must call it."""
     if group_size() == 1:
         return [mine]
     import torch.distributed
@@ -31,7 +31,7 @@ def gather(mine: _T) -> list[_T]:
 
 
 def gather_state(mine: _T) -> list[_T]:
-    """Returns the state of every rank, as `gather` does, where it has tensors: some types of them cannot be pickled."""
+    """Returns the states of all ranks like `gather`, for states with tensors, some types of which cannot be pickled."""
     if group_size() == 1:
         return [mine]
     import torch

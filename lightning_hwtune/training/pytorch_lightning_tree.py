@@ -18,8 +18,8 @@ class RungCallback(RungHooks, Callback):
 
 
 class LastRound(LastRoundHooks, Checkpoint):
-    """Makes the reports. Lightning calls a `Checkpoint` after the module and after all ordinary callbacks."""
+    """Makes the reports. Lightning calls a `Checkpoint` after the module and all ordinary callbacks."""
 
 
 class TrialCSVLogger(KeptMetricsFile, CSVLogger):
-    """Lightning's CSV logger, with one `metrics.csv` a trial that all its segments write on."""
+    """Lightning's CSV logger, with one `metrics.csv` per trial that all its segments extend."""

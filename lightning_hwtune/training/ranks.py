@@ -1,8 +1,9 @@
 """How the ranks of one segment find each other on one host.
 
-Every rank gets the variables that torchelastic would give it, so Lightning takes plain `ddp` as it is and launches
-nothing. The engine opens the store's port, which the kernel chooses and which is on the loopback only, and hands the
-listening socket to rank 0, which hosts the store: no port is guessed, and none can be reached over a network.
+Every rank gets the environment variables that torchelastic would set, so Lightning uses plain `ddp` and starts no
+processes. The engine opens the store's port. The kernel chooses the port, and it is on the loopback interface only. The
+engine passes the listening socket to rank 0, which hosts the store. So no port is guessed, and none can be reached over
+a network.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ def open_port() -> socket.socket:
 
 
 def adopt_environment(environ: MutableMapping[str, str], inherited: Iterable[str], present: Mapping[str, str]) -> None:
-    """Makes what was inherited what it is at present; variables that came from elsewhere stay.
+    """Updates an inherited environment to the current one; variables that were not inherited are kept.
 
     Args:
-        environ: of a process whose parent began with the variables named in `inherited`, which may be long ago.
-        present: the environment that counts.
+        environ: the environment to update, of a process whose parent may have started long ago.
+        inherited: the names of the variables with which that parent started.
+        present: the current environment.
     """
     for name in set(inherited) - set(present):
         environ.pop(name, None)
@@ -41,16 +43,16 @@ def adopt_environment(environ: MutableMapping[str, str], inherited: Iterable[str
 
 
 def scrub_environment(environ: MutableMapping[str, str]) -> None:
-    """Removes rank, cluster and seed variables that belong to whoever started this process."""
+    """Removes the rank, cluster and seed variables of the process that started this one."""
     for name in [n for n in environ if n in _RANK_VARIABLES or n.startswith(_RANK_PREFIXES)]:
         del environ[name]
 
 
 def rank_environment(rank: int, world_size: int, port: int, run_id: str) -> Mapping[str, str]:
-    """Returns the variables of one rank of a group on this host.
+    """Returns the environment variables of one rank of a group on this host.
 
-    A group of one needs them too: they make Lightning refuse a Trainer of more devices, which would otherwise run the
-    whole script again as its second rank. Its port is 0: who makes a process group of one takes any.
+    A group of one also needs them: with them Lightning refuses a Trainer of more devices, which would otherwise run the
+    whole script again as its second rank. The port of such a group is 0, which means any free port.
     """
     variables: dict[str, object] = {
         "RANK": rank, "LOCAL_RANK": rank, "ROLE_RANK": rank, "GROUP_RANK": 0,
@@ -59,7 +61,7 @@ def rank_environment(rank: int, world_size: int, port: int, run_id: str) -> Mapp
         "TORCHELASTIC_RUN_ID": run_id, "TORCHELASTIC_RESTART_COUNT": 0, "TORCHELASTIC_MAX_RESTARTS": 0,
         "TORCHELASTIC_USE_AGENT_STORE": world_size > 1,
     }  # fmt: skip
-    # all ranks share a host: gloo need not look the host's name up
+    # all ranks are on one host, so gloo need not look up the host's name
     if any(name == "lo" for _, name in socket.if_nameindex()):
         variables["GLOO_SOCKET_IFNAME"] = "lo"
     return {name: str(value) for name, value in variables.items()}
@@ -70,11 +72,12 @@ def host_store(listener: int, port: int) -> None:
 
     Args:
         listener: descriptor of the socket that `open_port` returned; the store closes it.
+        port: the port of that socket.
     """
     global _store
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-    # without libuv, whose store takes a socket that is open already only from torch 2.8 on
+    # without libuv: its store accepts an open socket only in torch 2.8 or later
     _store = TCPStore(
         _LOOPBACK, port, is_master=True, wait_for_workers=False, master_listen_fd=listener, use_libuv=False
     )

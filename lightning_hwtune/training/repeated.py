@@ -1,4 +1,4 @@
-"""Something that is done again and again, beside the work."""
+"""A background thread that calls a function periodically."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["repeated"]
 
 @contextlib.contextmanager
 def repeated(do: Callable[[], None], every_s: float, name: str) -> Iterator[None]:
-    """Calls `do` every so many seconds, from a thread of that name, until the block is left."""
+    """Calls `do` every `every_s` seconds in a thread with this name, until the end of the block."""
     over = threading.Event()
 
     def work() -> None:

@@ -1,4 +1,4 @@
-"""How often a training reports, as its Trainer is set up: known before its first batch, where loaders have a length."""
+"""How often a training reports, derived from its Trainer before the first batch if the loaders have a length."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["check_rhythm", "report_places", "unvalidated_rungs"]
 
 
 def report_places(trainer: Any, order: SegmentOrder, own: internals.OwnLimits) -> ReportPlaces:
-    """Returns where a training in steps or samples reports; unknown for epochs, which report at each end."""
+    """Returns where a training in steps or samples reports; unknown for epochs, which report at each epoch's end."""
     per_batch = _per_batch(trainer, order)
     batches, interval = internals.batches_per_epoch(trainer, own), own.val_check_interval
     is_across = trainer.check_val_every_n_epoch is None
@@ -51,7 +51,7 @@ def check_rhythm(trainer: Any, order: SegmentOrder, own: internals.OwnLimits) ->
 
 
 def unvalidated_rungs(trainer: Any, order: SegmentOrder, own: internals.OwnLimits) -> list[int]:
-    """Returns the rungs, in epochs, in which a full training validates nothing, since its interval spans epochs."""
+    """Returns the rungs, in epochs, without a validation in a full training because its interval spans epochs."""
     n, every = internals.batches_per_epoch(trainer, own), own.val_check_interval
     spans_epochs = trainer.check_val_every_n_epoch is None and isinstance(every, int)
     if order.unit != "epochs" or not trainer.enable_validation or not spans_epochs or not math.isfinite(n):
@@ -60,7 +60,7 @@ def unvalidated_rungs(trainer: Any, order: SegmentOrder, own: internals.OwnLimit
 
 
 def _per_batch(trainer: Any, order: SegmentOrder) -> float:
-    """Returns how much one batch on each rank adds to the resource; NaN if that is unknown."""
+    """Returns by how much one batch on each rank increases the resource; NaN if that is unknown."""
     if order.unit == "samples":
         return internals.samples_per_batch(trainer) * order.num_devices
     if order.unit == "steps" and trainer.lightning_module.automatic_optimization:

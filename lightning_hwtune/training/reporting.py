@@ -1,7 +1,7 @@
-"""One report of a segment: the ranks put their values together, rank 0 asks the engine, all get the same answer.
+"""One report of a segment: the ranks combine their values, rank 0 asks the engine, and all ranks get the same answer.
 
-Whatever goes wrong on rank 0 is sent to its peers before anything is raised, so that none of them waits for a
-broadcast that never comes. Values that are missing are missing on every rank.
+An error on rank 0 is sent to the other ranks before it is raised, so that none of them waits for a broadcast that never
+comes. A value that is missing is missing on every rank.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ __all__ = ["combined_values", "exchange", "missing_objective", "report_by_hand"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What rank 0 sends its peers."""
+    """The message that rank 0 sends to the other ranks."""
 
-    kind: str  # a verdict's kind, or "abort"
+    kind: str  # the kind of a verdict, or "abort"
     text: str
     standing: tuple[int, int] | None = None
     save: bool = False
 
 
 def combined_values(segment: ActiveSegment, logged: Logged) -> Combined:
-    """Returns what all ranks have logged together. All ranks must call it, also those that logged nothing."""
+    """Returns the combined values of all ranks. All ranks must call it, even those that logged nothing."""
     with segment.clock.paused():  # the ranks wait for the slowest here
         combined = combine(gather(logged), segment.order.across_ranks)
     if combined.averaged:
@@ -51,14 +51,14 @@ def exchange(
     *,
     is_inside: bool = False,
 ) -> VerdictMessage:
-    """Reports `values` at `resource` from rank 0, with the clock standing still; returns the verdict on every rank.
+    """Reports `values` at `resource` from rank 0, with the clock stopped; returns the verdict on every rank.
 
     Args:
-        is_inside: the report comes from inside an epoch, where a trial can stop but cannot pause.
+        is_inside: whether the report comes from inside an epoch, where a trial can be stopped but not paused.
 
     Raises:
-        ConnectionError: the engine is gone, or rank 0 could not report; on every rank.
-        TrialError: this process is a fork of the one that trains the segment.
+        ConnectionError: the engine is gone, or rank 0 could not report; raised on every rank.
+        TrialError: this process is a fork of the process that trains the segment.
     """
     segment.require_this_process()
     segment.clock.stop()
@@ -77,10 +77,10 @@ def exchange(
 
 
 def report_by_hand(segment: ActiveSegment, resource: int, values: Mapping[str, object]) -> VerdictMessage:
-    """Reports what a user's own training loop hands over; every rank calls it, with or without values.
+    """Reports the values of a training loop that the user wrote; every rank calls it, with or without values.
 
     Raises:
-        MetricError: an objective has no value, or one that is not a number; on every rank.
+        MetricError: an objective has no value, or a value that is not a number; raised on every rank.
         ConnectionError: as for `exchange`.
     """
     wanted = segment.order.metrics
@@ -100,10 +100,10 @@ def report_by_hand(segment: ActiveSegment, resource: int, values: Mapping[str, o
 
 
 def missing_objective(name: str, combined: Combined, where: str, hint: str) -> MetricError:
-    """Returns the error for an objective without a value: what it is instead, or which names there are.
+    """Returns the error for an objective without a value: what was logged instead, or which names were logged.
 
     Args:
-        where: it should have been logged, such as "in epoch 3".
+        where: where it should have been logged, such as "in epoch 3".
     """
     if name in combined.unusable:
         return MetricError(f"the objective {name!r} must be a single number; {combined.unusable[name]} was logged")
@@ -115,7 +115,7 @@ def missing_objective(name: str, combined: Combined, where: str, hint: str) -> M
 
 
 def _ask(segment: ActiveSegment, report: Report) -> Answer:
-    """Returns the engine's answer, or what went wrong."""
+    """Returns the engine's answer, or an "abort" with the error."""
     try:
         verdict = segment.channel.report(report)
     except Exception as error:

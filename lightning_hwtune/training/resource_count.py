@@ -1,4 +1,4 @@
-"""How far a trial has trained: its cumulative resource, in the unit of the study."""
+"""The cumulative resource of a trial, in the unit of the study."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ __all__ = ["ResourceCount"]
 
 @final
 class ResourceCount:
-    """Counts for one rank of one segment. Lightning counts epochs and steps itself; samples are counted here.
+    """Counts the resource on one rank of one segment. Lightning counts epochs and steps; samples are counted here.
 
     Args:
-        unit: "epochs", "steps" or "samples". base: the resource where the segment began.
-        horizon: the full training. Epochs that a callback adds behind it belong to the last one.
+        unit: "epochs", "steps" or "samples".
+        base: the resource at which the segment began.
+        horizon: the resource of the full training. Epochs that a callback adds after it count as part of the last one.
     """
 
     def __init__(self, unit: str = "epochs", base: int = 0, horizon: int = 1) -> None:
         self._unit, self._base, self._horizon = unit, base, horizon
-        self._n_samples = 0  # of this rank in this segment
+        self._n_samples = 0  # on this rank, in this segment
 
     def add(self, trainer: Any, batch: Any) -> None:
         """Counts a training batch."""
@@ -28,7 +29,7 @@ class ResourceCount:
             self._n_samples += internals.batch_size(trainer, batch)
 
     def after(self, trainer: Any, n_epochs: int) -> int:
-        """Returns the resource now, `n_epochs` whole epochs after the trial's beginning; on all ranks together."""
+        """Returns the current resource over all ranks, if `n_epochs` complete epochs have been trained so far."""
         if self._unit == "steps":
             return int(trainer.global_step)
         if self._unit == "samples":
