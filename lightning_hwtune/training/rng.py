@@ -1,11 +1,11 @@
-"""Random streams that make a pause invisible.
+"""Random streams that a pause does not change.
 
-On one rank the process's global streams are left alone: their state is saved with the checkpoint and put back, so a
-trial equals the same script run without a study. On several ranks every epoch begins from a seed of (trial seed, epoch)
-that all ranks share, so that samplers agree, and from its first batch on each rank has a stream of its own, so that
-dropout differs between ranks. Both are exact for the global generators of Python, numpy and torch; generators that the
-user gave to training loaders are saved with the checkpoint. Loaders with persistent workers are not exact: workers keep
-streams of their own over epochs, and a resumed trial starts new ones.
+On one rank the process's global streams are not reseeded. Their state is saved with the checkpoint and restored, so a
+trial equals the same script without a study. On several ranks every epoch begins with a seed of (trial seed, epoch)
+that all ranks share, so that samplers agree. From the first batch of the epoch on, each rank has its own stream, so
+that dropout differs between ranks. Both are exact for the global generators of Python, numpy and torch. Generators that
+the user gave to training loaders are saved with the checkpoint (`resume.generators`). Loaders with persistent workers
+are not exact: their workers keep their own streams over epochs, and a resumed trial starts new workers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["rng_state", "seed_streams", "set_rng_state"]
 
 
 def seed_streams(seed: int, epoch: int, rank: int | None) -> None:
-    """Seeds all global generators for an epoch; `rank` None gives the stream that the ranks share."""
+    """Seeds all global generators for an epoch; with `rank` None all ranks get the same stream."""
     key = [seed, epoch] if rank is None else [seed, epoch, rank + 1]
     derived = int(np.random.SeedSequence(key).generate_state(1)[0])
     random.seed(derived)
@@ -43,7 +43,7 @@ def rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: Mapping[str, Any]) -> None:
-    """Puts the generators back where `rng_state` saw them."""
+    """Restores the state that `rng_state` returned."""
     version, keys, gauss = state["python"]
     random.setstate((version, tuple(keys), gauss))
     kind, np_keys, position, has_gauss, np_gauss = state["numpy"]

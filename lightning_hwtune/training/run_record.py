@@ -1,4 +1,4 @@
-"""What a trial's loggers called themselves in its earlier segments: `loggers.json` in the trial's folder.
+"""The names and ids of a trial's logger runs in its earlier segments: `loggers.json` in the trial's folder.
 
 Only rank 0 reads and writes it.
 """
@@ -16,7 +16,7 @@ _NAME = "loggers.json"
 
 
 def load_record(trial_dir: str) -> dict[str, Any]:
-    """Returns what was saved last; empty for a new trial."""
+    """Returns the record that was saved last; empty for a new trial."""
     try:
         record: dict[str, Any] = json.loads(Path(trial_dir, _NAME).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -25,7 +25,7 @@ def load_record(trial_dir: str) -> dict[str, Any]:
 
 
 def save_record(trial_dir: str, record: dict[str, Any]) -> None:
-    """Saves the record whole or not at all."""
+    """Saves the record completely or not at all."""
     part = Path(trial_dir, f"{_NAME}.part")
     part.write_text(json.dumps(record, indent=1), encoding="utf-8")
     os.replace(part, part.with_suffix(""))

@@ -1,7 +1,8 @@
 """The public name `RungCallback`: the class of the tree that this process has imported.
 
-Scripts on `pytorch_lightning` get that package's class, everybody else the one of `lightning.pytorch`. Lightning before
-2.6 refuses callbacks of the other tree; where both are imported the entry point still attaches the right one by itself.
+Scripts that import only `pytorch_lightning` get that package's class, all others get the one of `lightning.pytorch`.
+Lightning before 2.6 refuses callbacks of the other tree. If both packages are imported, the entry point still attaches
+the right class.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ __all__ = ["RungCallback"]
 
 
 def __getattr__(name: str) -> object:
-    """Imports the class when it is first asked for (PEP 562), and no tree but its own."""
+    """Imports the class at its first use (PEP 562), and only from its own tree."""
     if name != "RungCallback":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
     if "pytorch_lightning" in sys.modules and "lightning.pytorch" not in sys.modules:

@@ -1,8 +1,8 @@
-"""Loads a training function, and puts what it brings from the user's script where pickle looks for it: in `__main__`.
+"""Loads a training function, and adds the functions and classes of the user's script to `__main__` for pickle.
 
-Functions and classes of a script or a notebook arrive by value, so a rank never runs the script. But whatever user code
-pickles afterwards goes by name: a pool of processes, `torch.save`, the hyperparameters in a checkpoint, from which
-Lightning silently leaves out what it cannot pickle.
+Functions and classes of a script or a notebook arrive by value, so a rank never runs the script. But when user code
+pickles something later, pickle looks them up by name in `__main__`. Examples are a pool of processes, `torch.save`, and
+the hyperparameters in a checkpoint, from which Lightning silently omits everything that cannot be pickled.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import IO, Any, final
 
 __all__ = ["load_with_script_names"]
 
-_MAKERS = frozenset({"_make_function", "_make_skeleton_class", "_make_skeleton_enum"})  # of cloudpickle
+_MAKERS = frozenset({"_make_function", "_make_skeleton_class", "_make_skeleton_enum"})  # functions of cloudpickle
 
 
 def load_with_script_names(file: IO[bytes]) -> Any:
-    """Returns what a file of cloudpickle bytes holds; this process's `__main__` then has the script's names in it."""
+    """Returns the object in a cloudpickle file; adds the names of the script to this process's `__main__`."""
     unpickler = _Unpickler(file)
     loaded = unpickler.load()
     main = vars(sys.modules["__main__"])
@@ -29,14 +29,14 @@ def load_with_script_names(file: IO[bytes]) -> Any:
 
 @final
 class _Unpickler(pickle.Unpickler):
-    """Keeps the functions and classes that arrive by value."""
+    """An unpickler that keeps a list of the functions and classes that arrive by value."""
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__(file)
         self.made: list[Any] = []
 
     def find_class(self, module: str, name: str) -> Any:
-        """Returns a global; one that makes functions or classes also notes what it makes."""
+        """Returns a global; a global that makes functions or classes also records what it makes."""
         found = super().find_class(module, name)
         if module != "cloudpickle.cloudpickle" or name not in _MAKERS:
             return found

@@ -1,14 +1,14 @@
-"""How a segment ends: one rule for functions, ask and tell, Hydra apps, LightningCLI scripts and the check.
+"""How a segment ends: the same rules for functions, ask and tell, Hydra apps, LightningCLI scripts and the check.
 
-- A signal (Ctrl-C, SIGTERM) always acts. An error that only looks like one, such as a KeyboardInterrupt that user code
-  raises, is an error.
-- An error inside the fit that reports counts, also where user code swallows it or a later fit succeeds.
-- Once the segment is paused or stopped, and saved where a pause needs it, nothing that user code does counts.
-- After a complete training the trial stays complete, and an error is shown with it.
-- Any other error counts. Running out of memory is its own outcome.
-- A process that user code has forked, and that returns or raises here, just ends: the segment is its parent's.
+- A signal (Ctrl-C, SIGTERM) always takes effect. An exception that only looks like a signal, such as a
+  KeyboardInterrupt that user code raises, is an ordinary error.
+- An error inside the fit that reports counts, even if user code swallows it or a later fit succeeds.
+- Once the segment is stopped, or is paused and saved, user code can no longer change the result.
+- After a complete training the trial stays complete. A later error is only shown.
+- Any other error counts. Running out of memory is a separate outcome.
+- If a process that user code has forked returns or raises here, it just ends. The segment belongs to its parent.
 
-The full text of an error that does not count is in the trial's log; a note shows its last line.
+The full text of an error that does not count is in the trial's log. A note shows its last line.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def run_to_end(segment: ActiveSegment, user_code: Callable[[], Any]) -> Ended:
     """Runs user code as one segment; returns the rank's last message.
 
     Raises:
-        KeyboardInterrupt, SystemExit: a signal arrived meanwhile, also where user code has swallowed it.
+        KeyboardInterrupt, SystemExit: a signal arrived while user code ran, even if user code has swallowed it.
     """
     raised: BaseException | None = None
     with ArrivedSignals() as signals:
@@ -60,10 +60,10 @@ def run_to_end(segment: ActiveSegment, user_code: Callable[[], Any]) -> Ended:
 
 
 def conclude(segment: ActiveSegment, raised: BaseException | str | None) -> Ended:
-    """Returns the rank's last message of a segment in which user code has ended like this; no signal arrived.
+    """Returns the rank's last message for a segment whose user code has ended, if no signal arrived.
 
     Args:
-        raised: what came out of user code: an exception, its text, or None.
+        raised: the exception that user code raised, or its text; None if there was none.
     """
     if isinstance(raised, SystemExit) and raised.code in (0, None):
         raised = None
@@ -81,7 +81,7 @@ def conclude(segment: ActiveSegment, raised: BaseException | str | None) -> Ende
 
 
 def interrupt_in(error: BaseException | None) -> BaseException | None:
-    """Returns the KeyboardInterrupt or exit by which a signal acts, or None if the error is no signal's."""
+    """Returns the KeyboardInterrupt or exit with which a signal took effect; None if no signal caused the error."""
     for link in _chain(error):
         if isinstance(link, KeyboardInterrupt) or is_sigterm(link):
             return link
@@ -89,17 +89,17 @@ def interrupt_in(error: BaseException | None) -> BaseException | None:
 
 
 def is_sigterm(error: BaseException) -> bool:
-    """Return whether an error is Lightning's answer to SIGTERM: an exit without a status."""
+    """Return whether an error is Lightning's reaction to SIGTERM: an exit without a status."""
     return any(kind.__name__ == "SIGTERMException" for kind in type(error).__mro__)
 
 
 def log_path(order: SegmentOrder, rank: int) -> Path:
-    """Returns the file that takes a rank's output."""
+    """Returns the path of the file with a rank's output."""
     return Path(order.trial_dir) / "logs" / f"segment_{order.segment:02d}_rank_{rank}.log"
 
 
 def _end_copy(raised: BaseException | None) -> NoReturn:
-    """Ends a process that user code has forked as Python would, but without returning into the study."""
+    """Ends a process that user code has forked, as Python would end it, but without returning into the study."""
     code = raised.code if isinstance(raised, SystemExit) else None
     if raised is not None and not isinstance(raised, SystemExit):
         traceback.print_exception(raised)
@@ -112,11 +112,11 @@ def _end_copy(raised: BaseException | None) -> NoReturn:
     os._exit(0 if is_good else code & 0xFF if isinstance(code, int) else 1)
 
 
-# ---------------------------------------------------------------------- what does not count
+# ---------------------------------------------------------------------- errors that do not count
 
 
 def _show(segment: ActiveSegment, raised: BaseException | str | None) -> None:
-    """Notes what user code did after the end, and keeps the full text of an error in the trial's log."""
+    """Shows what user code did after the end, and writes the full text of an error to the trial's log."""
     what = ""
     if raised is not None:
         text = _text(raised)
@@ -139,7 +139,7 @@ _AFTER = "after a pause or stop"
 
 
 def _keep(path: Path, text: str) -> None:
-    with contextlib.suppress(OSError):  # the disk may be what failed
+    with contextlib.suppress(OSError):  # the cause of the error may be the disk
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{text.rstrip()}\n")
@@ -153,7 +153,7 @@ def _text(error: BaseException | str) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yields an error and what it was raised from or beside."""
+    """Yields an error and the errors from which, or during whose handling, it was raised."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -162,7 +162,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yields an error, what it was raised from, and the members of a group, each once."""
+    """Yields an error, the errors from which it was raised, and the members of exception groups, each once."""
     seen: set[int] = set()
     left: list[BaseException | None] = [error]
     while left:
@@ -177,12 +177,12 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # the error's own code
+    except Exception:  # raised by the error's own `__str__`
         return ""
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error, or one that it was raised from or groups, is running out of memory on any device."""
+    """Return whether an error, one of its causes or a member of its group is running out of memory on any device."""
     import torch
 
     return any(

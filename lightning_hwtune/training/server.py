@@ -1,15 +1,15 @@
-"""The fork server: a process with torch loaded that forks one process per rank when the engine asks for it.
+"""The fork server: a process with torch loaded that forks one process per rank when the engine requests it.
 
-The program runs as two processes. The *guard* imports nothing; its child is the *server*, which imports. Whichever of
-controller, guard, server and ranks is killed, the others end what it leaves behind:
+The program runs as two processes. The *guard* imports nothing. Its child, the *server*, makes the imports. If the
+controller, the guard, the server or a rank is killed, the others end the processes that it leaves behind:
 
-- the guard sees the controller end, even while the server imports, and ends the server and all descendants;
-- the guard sees the server end; the ranks die with it, and what they had started falls to the guard, which ends it;
-- the server sees the guard end, and ends its ranks and all descendants;
-- the server sees a rank end; what it had started falls to the server, which ends it before it reports the rank's end.
+- When the controller ends, even during the server's imports, the guard ends the server and all descendants.
+- When the server ends, its ranks end with it. Their child processes pass to the guard, which ends them.
+- When the guard ends, the server ends its ranks and all descendants.
+- When a rank ends, its child processes pass to the server, which ends them and then reports the rank's end.
 
-The imports make a million objects and hardly any garbage: without the garbage collector they take a fifth less time. It
-stays off in the server, which does nothing but fork; a rank sets aside what it inherits and switches it on.
+The imports create a million objects and hardly any garbage, so without the garbage collector they take a fifth less
+time. It stays off in the server, which only forks. A rank freezes the inherited objects and switches the collector on.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ from lightning_hwtune.training.lifeline import Sweep, adopt_orphans, children_of
 __all__ = ["HEADER", "INHERITED", "STATUS", "main"]
 
 HEADER = struct.Struct("!cI")
-"""Begins each message between engine and server: its kind, and the length of the JSON that follows.
+"""The header of each message between engine and server: its kind, and the length of the JSON that follows.
 
 To the server: I, a list of modules to import; R, start a rank, with the descriptors of its status pipe, of its channel
-and, for rank 0 of several, of its listening socket. From the server: I, the module that it imports now; F, a module
-that failed, and why; D, everything in the list is done.
+and, for rank 0 of several, of its listening socket. From the server: I, the module that it is importing; F, a module
+that failed, and why; D, all modules of the list are done.
 """
 
 STATUS = struct.Struct("!q")
-"""What a rank's status pipe carries: its process id, then its exit code; minus an errno if it could not be forked."""
+"""The format of a rank's status pipe: its process id, then its exit code; a negative errno if the fork failed."""
 
 INHERITED = frozenset(os.environ)
-"""Names of the environment variables with which the fork server began, before any import added its own."""
+"""Names of the environment variables with which the fork server started, before any import added its own."""
 
-_LOOK_MS = 500  # between two looks at the parent, should nothing else tell of its end
+_LOOK_MS = 500  # interval of checks whether the parent is alive, in case nothing else shows its end
 _SWEEP_MS = 20
-_SERVER_GRACE_S = 1.0  # in which the server ends its ranks and what they have started
+_SERVER_GRACE_S = 1.0  # time for the server to end its ranks and their child processes
 _MAX_DESCRIPTORS = 3
 
 
@@ -61,7 +61,7 @@ def main(control_fd: int, controller: int, folder: str) -> None:
         controller: process id of the parent.
         folder: temporary files of the ranks; deleted at the end.
     """
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whatever the thread had blocked that started this process
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the thread that started this process may have blocked signals
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     adopt_orphans()
@@ -86,7 +86,7 @@ def main(control_fd: int, controller: int, folder: str) -> None:
 def _watch(control_fd: int, controller: int, server: int) -> None:
     """Returns when the controller or the server has ended."""
     (woken, _), poll = _wake_up_on(signal.SIGCHLD), select.poll()
-    poll.register(control_fd, 0)  # only the other end's closing
+    poll.register(control_fd, 0)  # only to detect that the other end is closed
     poll.register(woken, select.POLLIN)
     while os.getppid() == controller:
         if any(fd == control_fd for fd, _ in poll.poll(_LOOK_MS)):
@@ -97,7 +97,7 @@ def _watch(control_fd: int, controller: int, server: int) -> None:
 
 
 def _wake_up_on(*numbers: signal.Signals) -> tuple[int, int]:
-    """Returns both ends of a pipe that can be read after one of these signals."""
+    """Returns both ends of a pipe that becomes readable after one of these signals."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     os.set_blocking(writer, False)
@@ -117,7 +117,7 @@ def _drain(descriptor: int) -> bytes:
 
 
 def _serve(control: socket.socket, guard: int) -> None:
-    """Imports and forks until the controller or the guard has ended; ends all ranks then."""
+    """Imports and forks until the controller or the guard has ended; then ends all ranks."""
     die_with_parent(guard, signal.SIGTERM)
     adopt_orphans()
     gc.disable()
@@ -137,12 +137,12 @@ class _Server:
         self.ranks: dict[int, int] = {}  # process id -> the writing end of its status pipe
         self._ended: list[tuple[int, int]] = []  # status pipe and exit code of ranks whose end is not reported yet
         self._sweep = Sweep()
-        self._own: set[int] = set()  # processes that the imports have started
+        self._own: set[int] = set()  # process ids of processes that the imports have started
         self._pipe = (-1, -1)
 
     def run(self) -> None:
-        """Serves until the engine's end of the socket is closed, or SIGTERM comes."""
-        if not self._take_request():  # the first imports: until they are done SIGTERM ends this process as usual
+        """Serves until the engine's end of the socket is closed, or SIGTERM arrives."""
+        if not self._take_request():  # the first imports; SIGTERM ends this process as usual until they are done
             return
         self._pipe = _wake_up_on(signal.SIGCHLD, signal.SIGTERM)
         woken, poll = self._pipe[0], select.poll()
@@ -159,7 +159,7 @@ class _Server:
                 self._report_ends()
 
     def _take_request(self) -> bool:
-        """Serves the next request; returns False if there is none any more."""
+        """Serves the next request; returns False if the engine has closed the socket."""
         header, descriptors = b"", list[int]()
         while len(header) < HEADER.size:
             piece, received, _, _ = socket.recv_fds(self._control, HEADER.size - len(header), _MAX_DESCRIPTORS)
@@ -211,7 +211,7 @@ class _Server:
             os.close(descriptor)
 
     def _leave(self, status: int) -> None:
-        """In a rank: lets go of everything that is the server's."""
+        """Closes and resets, in a rank, everything that belongs to the server."""
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
@@ -235,7 +235,7 @@ class _Server:
 
 
 def _run_rank(server: int, channel: int, listener: int | None) -> None:
-    """Is a rank to its end; never returns."""
+    """Runs a rank in this process until its end; never returns."""
     code = 1
     try:
         from lightning_hwtune.training.connection import PipeChannel
@@ -251,9 +251,9 @@ def _run_rank(server: int, channel: int, listener: int | None) -> None:
 
 
 def _leave_python() -> None:
-    """Does what a process of multiprocessing does at its end: waits for threads and children, deletes temporary files.
+    """Waits for threads and children and deletes temporary files, like a process of multiprocessing at its end.
 
-    Without the interpreter's own end, which takes seconds with torch loaded.
+    The interpreter's own shutdown is skipped, because it takes seconds with torch loaded.
     """
     import threading
     from multiprocessing import util

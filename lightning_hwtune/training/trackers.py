@@ -1,8 +1,9 @@
-"""One run a trial in W&B and MLflow, over all its segments and for code that knows nothing of a study.
+"""One run per trial in W&B and MLflow: all segments of a trial share it, even if user code does not support studies.
 
-W&B takes its run's id from `WANDB_RUN_ID`: every segment of a trial sets the same. MLflow chooses ids itself, so that
-of the first segment is remembered: `mlflow.start_run` takes it from `MLFLOW_RUN_ID`; Lightning's `MLFlowLogger` does
-not, and has opened a new run before any callback is asked: what that holds is carried over, and it is deleted.
+W&B takes the id of its run from `WANDB_RUN_ID`, which is the same in every segment of a trial. MLflow chooses ids
+itself, so the id of the first segment is stored. `mlflow.start_run` takes it from `MLFLOW_RUN_ID`. Lightning's
+`MLFlowLogger` does not, and has opened a new run before any callback is called. The content of that new run is copied
+to the trial's run, and the new run is deleted.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ _RUN_VARIABLES = ("WANDB_RUN_ID", "WANDB_RESUME", "MLFLOW_RUN_ID")
 
 @contextlib.contextmanager
 def tracker_runs(order: SegmentOrder, rank: int) -> Iterator[None]:
-    """Sets the variables that trackers read around user code; ends the runs that user code leaves open.
+    """Sets the environment variables of trackers around user code; ends the runs that user code leaves open.
 
-    Rank processes end without the exit handlers by which trackers would end their runs themselves. Variables that name
-    the run of whoever started the study are hidden meanwhile: a trial is no part of that run. Ranks but the first have
-    no run.
+    Rank processes end without the exit handlers with which trackers would end their runs. If the process that started
+    the study has a run, the variables that name it are removed during the block, because a trial is not part of that
+    run. Only rank 0 has a run.
     """
     before, is_check = _open_runs(), order.probe_batches is not None
     silenced = untraced(Path(order.trial_dir)) if is_check else contextlib.nullcontext()
@@ -53,10 +54,10 @@ def tracker_runs(order: SegmentOrder, rank: int) -> Iterator[None]:
 
 
 def continue_mlflow_run(logger: Any, seen: dict[str, Any]) -> None:
-    """Makes an `MLFlowLogger` go on in the run of the trial's earlier segments; notes the run of a first segment.
+    """Makes an `MLFlowLogger` continue the run of the trial's earlier segments; records the run of a first segment.
 
     Args:
-        seen: what is known of this logger; its `run_id` is the run to go on in.
+        seen: the record of this logger, which is updated; its `run_id` is the run to continue.
     """
     fresh, client = logger.run_id, logger.experiment
     kept = _living_run(client, seen.get("run_id"))
@@ -72,13 +73,13 @@ def continue_mlflow_run(logger: Any, seen: dict[str, Any]) -> None:
 
 
 def _run_variables(order: SegmentOrder) -> dict[str, str]:
-    """Returns the variables for this trial; a check is no trial and has no run in W&B."""
+    """Returns the environment variables for this trial; a check has no run in W&B."""
     if order.probe_batches is not None:
         return {"WANDB_MODE": "disabled", "WANDB_DIR": order.trial_dir}
     record = load_record(order.trial_dir)
     if "wandb_run_id" not in record:
         study = re.sub(r"[^\w.-]", "-", order.study)[:40]
-        # studies of one name may log to one project, so a part is drawn; not from a seeded generator
+        # studies with the same name may log to the same project, so a part is random (from an unseeded generator)
         record["wandb_run_id"] = f"{study}-{order.trial_id:03d}-{secrets.token_hex(4)}"
         save_record(order.trial_dir, record)
     variables = {"WANDB_RUN_ID": record["wandb_run_id"], "WANDB_RESUME": "allow"}
@@ -98,11 +99,11 @@ def _variables(values: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-# ---------------------------------------------------------------------- runs of the process
+# ---------------------------------------------------------------------- open runs of this process
 
 
 def _open_runs() -> tuple[Any, Any, Any]:
-    """Returns W&B's open run, MLflow's open run and the id of MLflow's last one; of trackers that are not used None."""
+    """Returns W&B's open run, MLflow's open run and the id of MLflow's last run; each is None if there is none."""
     wandb, mlflow = sys.modules.get("wandb"), sys.modules.get("mlflow")
     run = last = None
     if mlflow is not None:
@@ -113,7 +114,7 @@ def _open_runs() -> tuple[Any, Any, Any]:
 
 
 def _remember_mlflow(order: SegmentOrder, before: tuple[Any, Any, Any]) -> None:
-    """Notes the run that user code made with `mlflow.start_run`, for the next segment."""
+    """Stores the run that user code started with `mlflow.start_run`, for the next segment."""
     with _told():
         last_run_id = _open_runs()[2]
         record = load_record(order.trial_dir)
@@ -122,7 +123,7 @@ def _remember_mlflow(order: SegmentOrder, before: tuple[Any, Any, Any]) -> None:
 
 
 def _delete_mlflow(before: tuple[Any, Any, Any]) -> None:
-    """Deletes the run that user code of a check made with `mlflow.start_run`."""
+    """Deletes the run that user code started with `mlflow.start_run` in a check."""
     with _told():
         last_run_id = _open_runs()[2]
         if last_run_id not in (None, before[2]):
@@ -144,7 +145,7 @@ def _end_runs(before: tuple[Any, Any, Any], is_failed: bool) -> None:
 
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
-    """Prints an error and goes on: a tracker that does not answer must not fail a trial that has trained."""
+    """Prints an error and continues: a tracker that does not respond must not fail a trial that has trained."""
     try:
         yield
     except Exception:
@@ -155,7 +156,7 @@ def _told() -> Iterator[None]:
 
 
 def _living_run(client: Any, run_id: str | None) -> Any:
-    """Returns the run, or None if the store has it no more."""
+    """Returns the run; None if it was deleted or there is no id."""
     from mlflow.exceptions import MlflowException
 
     if run_id is None:
@@ -168,11 +169,11 @@ def _living_run(client: Any, run_id: str | None) -> Any:
 
 
 def _carry_over(client: Any, fresh: str, kept: Any) -> None:
-    """Adds to a run what was logged to a fresh one, and deletes that unless it holds files."""
+    """Copies the values that were logged to a new run to the kept run; deletes the new run if it has no files."""
     from mlflow.entities import Param, RunTag
 
     run_id, data = kept.info.run_id, client.get_run(fresh).data
-    # values of a run's parameters never change, so the first ones stand
+    # a run's parameters cannot be changed, so the first values are kept
     params = [Param(key, value) for key, value in data.params.items() if key not in kept.data.params]
     metrics = [metric for key in data.metrics for metric in client.get_metric_history(fresh, key)]
     tags = [RunTag(key, value) for key, value in data.tags.items() if not key.startswith("mlflow.")]

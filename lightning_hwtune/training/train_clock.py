@@ -1,16 +1,16 @@
-"""The stopwatch over useful training, which a pause must not make run longer.
+"""The stopwatch of useful training time, which a pause must not increase.
 
-What a process does once is not what the training takes, and every resumed segment would do it again. So:
+Work that a process does once is not part of the training, and every resumed segment would do it again. So:
 
-- Imports never count. They are measured by `import_times`, wherever they happen.
+- Imports never count. `import_times` measures them, wherever they happen.
 - `torch.compile` counts in the trial's first segment, and never in a resumed one.
-- The first batch of a resumed segment, training and validation alike, counts at most as much as a first batch of an
-  epoch usually takes in this trial: the wait for it as the shortest such wait so far; the step on it as the shortest
-  such step, or as the median of the segment's other steps if that is more. Where a device tunes its kernels in the
-  first step of a process, only steps that were not the first of a process are taken for usual.
+- The first batch of a resumed segment, both in training and in validation, counts at most as long as the first batch of
+  an epoch usually takes in this trial. The usual wait for it is the shortest such wait so far. The usual step on it is
+  the shortest such step, or the median of the segment's other steps if that is longer. If a device tunes its kernels in
+  the first step of a process, only steps that were not the first of a process are considered usual.
 
-A first batch that really is slow stays in: nothing of a trial's first segment is replaced, and a batch that is slow at
-the start of every epoch is usual. What does not count here is in the ledger all the same.
+A first batch that is really slow counts in full: nothing in a trial's first segment is replaced, and a batch that is
+slow at the start of every epoch is usual. Time that does not count here is still part of the study's cost.
 """
 
 from __future__ import annotations
@@ -27,19 +27,21 @@ from lightning_hwtune.training.import_times import compile_s, import_s
 
 __all__ = ["TrainClock"]
 
-_KEPT = 1000  # durations that a median is taken of
+_KEPT = 1000  # the largest number of durations of which the median is taken
 _TRAINING, _VALIDATION = "training", "validation"
 _PARTS = ("wait", "step")
 
 
 @dataclass(slots=True)
 class _Laps:
-    """Seconds of one part of batches, in one segment.
+    """The seconds of one part (wait or step) of the batches of one segment.
 
     Attributes:
-        first: of the segment's first batch; None before it. epoch_s: the shortest of an epoch's first batch, those
-            of the segment's first epoch left out. others: of all other batches, as many as are kept.
-        earlier_first_s: the shortest first lap of an earlier segment. earlier_epoch_s: `epoch_s` of those.
+        first: the seconds of the segment's first batch; None before it.
+        epoch_s: the shortest seconds of an epoch's first batch, without the segment's first epoch.
+        others: the seconds of the other batches, up to a limit.
+        earlier_first_s: the shortest `first` of an earlier segment.
+        earlier_epoch_s: the shortest `epoch_s` of an earlier segment.
     """
 
     first: float | None = None
@@ -62,7 +64,7 @@ class _Laps:
         return statistics.median(self.others) if self.others else 0.0
 
     def usual_s(self, *, is_step: bool, tunes: bool) -> float:
-        """Returns what a first lap usually takes; infinity if nothing is known."""
+        """Returns the usual seconds of a first batch; infinity if nothing is known."""
         known = min(self.epoch_s, self.earlier_epoch_s)
         if not is_step:
             return min(known, self.earlier_first_s)
@@ -73,11 +75,14 @@ class _Laps:
 
 @final
 class TrainClock:
-    """Validation counts; restoring, reporting and saving do not.
+    """Measures training and validation; restoring, reporting and saving do not count.
 
     Args:
-        is_resumed: whether the segment continues a trial. tunes: whether a device tunes its kernels in a first step.
-        now: seconds of a clock that never goes back. imports, compiling: seconds of this thread so far.
+        is_resumed: whether the segment continues a trial.
+        tunes: whether the device tunes its kernels in the first step of a process.
+        now: the seconds of a monotonic clock.
+        imports: the seconds that this thread has spent on imports so far.
+        compiling: the seconds that compilation has taken so far.
     """
 
     def __init__(
@@ -100,10 +105,10 @@ class TrainClock:
         self._lap: tuple[tuple[str, str], float] | None = None
         self._is_first_of_epoch = False
 
-    # ------------------------------------------------------------------ running
+    # ------------------------------------------------------------------ start and stop
 
     def start(self, *, at_mark: bool = False) -> None:
-        """Lets it run, from now or from the moment of the last `mark`; no effect if it runs."""
+        """Starts the clock, now or at the time of the last `mark`; no effect if it is running."""
         if self._since is None:
             self._since, self._left_out_at = self._mark if at_mark else (self._now(), self._left_out())
         if self._started_at is None:
@@ -111,20 +116,20 @@ class TrainClock:
 
     @property
     def age_s(self) -> float:
-        """Seconds since it was started first; 0 before that."""
+        """Seconds since the first start; 0 before that."""
         return 0.0 if self._started_at is None else self._now() - self._started_at
 
     def mark(self) -> None:
-        """Marks a moment from which it may turn out to have run."""
+        """Stores the current time, so that a later `start(at_mark=True)` can start the clock there."""
         self._mark = (self._now(), self._left_out())
 
     def stop(self) -> None:
-        """Lets it stand still; no effect if it stands."""
+        """Stops the clock; no effect if it is stopped."""
         self._total_s, self._since = self._elapsed(), None
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Stands still meanwhile, and then runs on if it ran."""
+        """Stops the clock inside the block; starts it again afterwards if it was running."""
         ran = self._since is not None
         self.stop()
         try:
@@ -135,12 +140,12 @@ class TrainClock:
 
     @property
     def seconds(self) -> float:
-        """Seconds that count; never less than it returned before."""
+        """The seconds that count; the value never decreases."""
         self._returned_s = max(self._returned_s, self._elapsed() - self._excess())
         return self._returned_s
 
     def _elapsed(self) -> float:
-        """Returns the seconds it ran, without imports and, in a resumed segment, without compiling."""
+        """Returns the seconds that the clock ran, without imports and, in a resumed segment, without compilation."""
         if self._since is None:
             return self._total_s
         return self._total_s + max(self._now() - self._since - (self._left_out() - self._left_out_at), 0.0)
@@ -149,7 +154,7 @@ class TrainClock:
         return self._imports() + (self._compiling() if self._is_resumed else 0.0)
 
     def _excess(self) -> float:
-        """Returns what the first batches of a resumed segment took beyond what is usual."""
+        """Returns by how many seconds the first batches of a resumed segment exceeded the usual."""
         if not self._is_resumed:
             return 0.0
         return sum(
@@ -161,32 +166,32 @@ class TrainClock:
     # ------------------------------------------------------------------ laps
 
     def epoch_began(self) -> None:
-        """A training epoch began; it waits for its first batch."""
+        """A training epoch began and waits for its first batch."""
         self._epoch_at = self._elapsed()
         self._begin(_TRAINING, "wait", is_first_of_epoch=True)
 
     def step_began(self) -> None:
-        """A training batch is there."""
+        """A training batch has arrived."""
         self._begin(_TRAINING, "step")
 
     def step_ended(self) -> None:
-        """A training batch is done; the next one may be waited for."""
+        """A training batch is done; the wait for the next one begins."""
         self._begin(_TRAINING, "wait")
 
     def validation_began(self) -> None:
-        """A validation began; it waits for its first batch."""
+        """A validation began and waits for its first batch."""
         self._begin(_VALIDATION, "wait", is_first_of_epoch=True)
 
     def validation_step_began(self) -> None:
-        """A validation batch is there."""
+        """A validation batch has arrived."""
         self._begin(_VALIDATION, "step")
 
     def validation_step_ended(self) -> None:
-        """A validation batch is done; the next one may be waited for."""
+        """A validation batch is done; the wait for the next one begins."""
         self._begin(_VALIDATION, "wait")
 
     def between(self) -> None:
-        """What follows belongs to no batch."""
+        """The time that follows does not belong to a batch."""
         self._end(is_whole=False)
 
     def _begin(self, stage: str, part: str, *, is_first_of_epoch: bool = False) -> None:
@@ -196,7 +201,7 @@ class TrainClock:
             self._lap = ((stage, part), self._uncompiled())
 
     def _end(self, *, is_whole: bool) -> None:
-        """Ends the present lap. A wait is whole if a batch came, and not if the loader was at its end."""
+        """Ends the current lap. A wait counts only if a batch arrived, not if the loader was at its end."""
         if self._lap is None:
             return
         (key, begun), self._lap = self._lap, None
@@ -208,10 +213,10 @@ class TrainClock:
     def _uncompiled(self) -> float:
         return self._elapsed() - (0.0 if self._is_resumed else self._compiling())
 
-    # ------------------------------------------------------------------ what segments tell each other
+    # ------------------------------------------------------------------ state over segments
 
     def memory(self) -> dict[str, Any]:
-        """Returns what later segments of the trial should know, for their checkpoint; plain data."""
+        """Returns the data that later segments of the trial need, for the checkpoint; plain values."""
         return {
             f"{stage} {part}": (
                 min(laps.earlier_first_s, math.inf if laps.first is None else laps.first),
@@ -221,14 +226,14 @@ class TrainClock:
         }
 
     def remember(self, memory: Mapping[str, Any]) -> None:
-        """Takes what an earlier segment left; nothing is known where an older version left nothing."""
+        """Restores the data of an earlier segment; a checkpoint of an older version may have none."""
         for (stage, part), laps in self._laps.items():
             laps.earlier_first_s, laps.earlier_epoch_s = memory.get(f"{stage} {part}", (math.inf, math.inf))
 
     # ------------------------------------------------------------------ for a check
 
     def epoch_s(self, n_training: float, n_validation: float) -> float:
-        """Returns the seconds that the present epoch would have taken with so many further batches; NaN if unknown."""
+        """Returns the seconds of the current epoch if it had this many further batches; NaN if unknown."""
         batch_s = {
             stage: sum(self._laps[stage, part].median_s for part in _PARTS) for stage in (_TRAINING, _VALIDATION)
         }

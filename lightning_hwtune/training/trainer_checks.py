@@ -1,6 +1,6 @@
-"""What a Trainer must be like to train a segment: errors where it would train something else, notes where it may.
+"""Checks of a Trainer before it trains a segment: errors and notes about settings that do not match the study.
 
-Each function looks at the Trainer once, before it trains.
+Each function checks the Trainer once, before it trains.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _PRETRAINING = " A fit that is not the trial's, as a pretraining: Trainer(callba
 
 
 def check_trainer(trainer: Any, segment: ActiveSegment) -> None:
-    """Refuses a Trainer that would train to another horizon, or would not validate at the rungs."""
+    """Refuses a Trainer that would train to another horizon, or that would not validate at the rungs."""
     order = segment.order
     if trainer.fast_dev_run:
         raise ArgumentError(
@@ -39,7 +39,7 @@ def check_trainer(trainer: Any, segment: ActiveSegment) -> None:
 
 
 def _check_horizon(trainer: Any, segment: ActiveSegment) -> None:
-    """Refuses an end of training that is not the study's: its horizon in its own unit, and none in another."""
+    """Refuses a Trainer whose horizon differs from the study's, or that has a horizon in another unit."""
     order = segment.order
     in_epochs, in_steps = order.unit == "epochs", order.unit == "steps"
     if trainer.max_epochs != (order.max_resource if in_epochs else -1):
@@ -58,9 +58,9 @@ def _check_horizon(trainer: Any, segment: ActiveSegment) -> None:
 
 
 def check_resumed(segment: ActiveSegment, restored: Mapping[str, Any], resource: int) -> None:
-    """Refuses to train on from another point than the one the trial stands at."""
+    """Refuses to resume at another resource than the trial's."""
     order = segment.order
-    if order.unit == "samples":  # Lightning does not count them: our own note in the checkpoint does
+    if order.unit == "samples":  # Lightning does not count samples, so the checkpoint contains our own count
         resource = int(restored.get("resource", 0))
     if resource == order.resource:
         return
@@ -76,7 +76,7 @@ def check_resumed(segment: ActiveSegment, restored: Mapping[str, Any], resource:
 
 
 def note_foreign_checkpoints(trainer: Any, segment: ActiveSegment) -> None:
-    """Notes checkpoints that the disk budget does not see; not in a check, whose files go anyway."""
+    """Notes which checkpoints the disk budget does not count; not in a check, because its files are deleted."""
     if segment.order.probe_batches is not None:
         return
     names = {type(item).__name__: None for item in trainer.checkpoint_callbacks if getattr(item, "dirpath", None)}

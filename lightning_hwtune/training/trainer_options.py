@@ -1,6 +1,6 @@
-"""The types of what `trial.fit` and `trial.trainer` pass on to Lightning's Trainer. For type checkers only.
+"""The types of the arguments that `trial.fit` and `trial.trainer` pass to Lightning's Trainer, for type checkers.
 
-Every argument of the Trainer is here, except those that the study decides (`trial.OWNED`).
+All arguments of the Trainer are here, except those that the study decides (`trial.OWNED`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _Share = int | float | None
 
 
 class TrainerOptions(TypedDict, total=False):
-    """Arguments of `Trainer(...)`. Objects of Lightning are `Any`, since they come from either of its two packages."""
+    """Arguments of `Trainer(...)`. Lightning's objects are `Any`, because they come from either of its two packages."""
 
     strategy: Any
     precision: Any

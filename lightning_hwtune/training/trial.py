@@ -1,11 +1,11 @@
-"""The `Trial` handle: what a training function is given.
+"""The `Trial` handle: the argument of a training function.
 
     def train(trial: hwt.Trial) -> None:
         model = Net(lr=trial["lr"])
         data = Digits(batch_size=trial.per_device_batch_size(trial["batch_size"]))
         trial.fit(model, data)
 
-For loops that report by hand, `report` takes the place of `fit`, `save` and `load` that of checkpoints.
+In training loops that report by hand, `report` replaces `fit`, and `save` and `load` replace Lightning's checkpoints.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Trial:
         if not isinstance(segment, ActiveSegment):
             raise ArgumentError("Trial", segment, "a segment of a study", hint="study.run and study.ask make trials.")
         self._segment = segment
-        self._streams: list[Any] = []  # of each rank at the last report
-        segment.clock.mark()  # there may be training since: the function's start, the end of `load`
+        self._streams: list[Any] = []  # random streams of each rank at the last report
+        segment.clock.mark()  # the training of a loop may begin at the function's start or at the end of `load`
 
     def __getattr__(self, name: str) -> NoReturn:
         raise unknown_attribute("Trial", name, dir(type(self)))
@@ -57,7 +57,7 @@ class Trial:
     def __repr__(self) -> str:
         return f"Trial({self.id}, {dict(self.config)!r}, num_devices={self.num_devices})"
 
-    # ------------------------------------------------------------------ what it is
+    # ------------------------------------------------------------------ facts about the trial
 
     def __getitem__(self, name: str) -> Any:
         """Returns the value of a parameter.
@@ -72,7 +72,7 @@ class Trial:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """Parameter name -> value. It is a copy: what a trial changes in it stays with the trial."""
+        """The value of each parameter, by name. It is a copy, so changes in it do not affect the study."""
         return copied(self._segment.order.config)
 
     @property
@@ -82,7 +82,7 @@ class Trial:
 
     @property
     def segment(self) -> int:
-        """The number of this segment, from 1: one uninterrupted training of the trial."""
+        """The number of this segment, from 1. A segment is one uninterrupted training of the trial."""
         return self._segment.order.segment
 
     @property
@@ -97,12 +97,12 @@ class Trial:
 
     @property
     def num_devices(self) -> int:
-        """Devices of this segment; may differ in the next one if the space searches them."""
+        """The number of devices of this segment; it may differ in the next one if the space searches it."""
         return self._segment.order.num_devices
 
     @property
     def ckpt_path(self) -> str | None:
-        """The checkpoint that this segment goes on from; None from scratch. Pass it to `Trainer.fit(ckpt_path=...)`."""
+        """The checkpoint to resume from; None from scratch. Pass it to `Trainer.fit(ckpt_path=...)`."""
         return self._segment.order.checkpoint
 
     @property
@@ -113,10 +113,10 @@ class Trial:
 
     @property
     def is_paused_or_stopped(self) -> bool:
-        """True once this segment was paused or stopped before the end of the training: what follows needs no result.
+        """True once this segment was paused or stopped before the end of the training.
 
-        False while it trains, and after a complete training. Code that evaluates the trained model can return here:
-        after a pause there is nothing to evaluate yet, and what it does then does not count.
+        False during training and after a complete training. Code that evaluates the trained model can return if it is
+        True: after a pause the training is not complete yet, and the result of an evaluation would not count.
         """
         return self._segment.is_over
 
@@ -125,10 +125,10 @@ class Trial:
         """Returns the batch size for the loader of each device.
 
         Args:
-            global_batch: samples of one step over all devices; with `batch="per_device"` it is returned as it is.
+            global_batch: samples per step over all devices. With `batch="per_device"` it is returned unchanged.
 
         Raises:
-            ArgumentError: the devices do not divide it.
+            ArgumentError: it is not divisible by the number of devices.
         """
         if self._segment.order.batch == "per_device":
             return global_batch
@@ -139,9 +139,9 @@ class Trial:
 
     @checked_call("Trial.logger_kwargs")
     def logger_kwargs(self) -> dict[str, Any]:
-        """Returns `save_dir`, `name` and `version` for a logger of one's own, the same in all segments of the trial.
+        """Returns `save_dir`, `name` and `version` for a logger that you create; the same in all segments of the trial.
 
-        With Weights & Biases `version` is the run's id, so a resumed trial goes on in its run.
+        With Weights & Biases `version` is the run's id, so a resumed trial continues its run.
         """
         study = self._segment.order.study
         return {"save_dir": str(self.dir), "name": study, "version": f"{study}-{self.id:03d}"}
@@ -152,11 +152,11 @@ class Trial:
     def trainer(self, **kwargs: Unpack[TrainerOptions]) -> lightning.pytorch.Trainer:
         """Returns a Lightning Trainer for this segment.
 
-        It logs to `metrics.csv` in the trial's folder and shows no progress bar or summary and writes no checkpoints of
-        its own; pass `logger`, `enable_progress_bar`, ... to have them back.
+        It logs to `metrics.csv` in the trial's folder. By default it shows no progress bar and no model summary, and
+        saves checkpoints only for the study. Pass `logger`, `enable_progress_bar` and so on to change this.
 
         Raises:
-            OwnedArgumentError: an argument that the study decides: horizon, devices, accelerator.
+            OwnedArgumentError: an argument was passed that the study decides: horizon, devices or accelerator.
         """
         trainer: lightning.pytorch.Trainer = self._trainer("lightning.pytorch", kwargs)
         return trainer
@@ -187,19 +187,20 @@ class Trial:
     def fit(
         self, model: Any, data: Any = None, val_dataloaders: Any = None, *, datamodule: Any = None, **kwargs: Any
     ) -> Any:
-        """Trains `model` to a verdict or the horizon, from the trial's checkpoint if it has one; returns the Trainer.
+        """Trains `model` until the study ends the segment or the horizon is reached; returns the Trainer.
 
-        This is the fit that reports. A training function may fit with other Trainers before, as in a pretraining; those
-        fits train without reports, again in each segment.
+        Training resumes from the trial's checkpoint if there is one. The study passes the checkpoint: `ckpt_path`
+        raises TypeError, like the arguments that `trainer` does not accept.
 
-        The checkpoint is not yours to pass: `ckpt_path` raises TypeError, as what `trainer` lists does.
+        This is the fit that reports. A training function may fit with other Trainers before it, for example in a
+        pretraining. Those fits train without reports, and again in each segment.
 
         Args:
             model: a LightningModule of `lightning.pytorch` or `pytorch_lightning`.
-            data: a LightningDataModule, or what trains: a loader, or several as `Trainer.fit` takes them.
-            val_dataloaders: what validates, beside loaders.
+            data: a LightningDataModule, or the training data: a loader, or several loaders as for `Trainer.fit`.
+            val_dataloaders: the validation data, if `data` is not a LightningDataModule.
             datamodule: the same as `data`, for a LightningDataModule.
-            kwargs: `train_dataloaders` is the same as `data` too, all others go to `trainer`.
+            kwargs: `train_dataloaders` is also the same as `data`; all other arguments are passed to `trainer`.
         """
         from lightning_hwtune.training.lightning_internals import class_tree, trusting
 
@@ -232,7 +233,7 @@ class Trial:
             from lightning_hwtune.training import lightning_tree as classes  # type: ignore[no-redef]
         order, callbacks = self._segment.order, _as_list(kwargs.pop("callbacks", None))
         settings = {
-            # where Lightning's entry point adds another one, that gives way to this
+            # if Lightning's entry point adds another one, only this one acts
             "callbacks": [*callbacks, classes.RungCallback()],
             "logger": True,
             "enable_progress_bar": False,
@@ -253,23 +254,23 @@ class Trial:
 
     @checked_call("Trial.report")
     def report(self, resource: int, **values: float) -> Verdict:
-        """Reports values at a cumulative resource (epochs, unless the study says otherwise); returns what to do now.
+        """Reports values at a cumulative resource (epochs, unless the study has another unit); returns the verdict.
 
-        On `Pause`, `save` what `load` shall give back, and return; a trial that saved nothing begins again from scratch
-        when it is promoted. On `Stop`, return. With several devices every rank calls it.
+        On `Pause`, call `save` with the state that `load` needs later, and return. A trial that saved nothing starts
+        from scratch when it is promoted. On `Stop`, return. With several devices every rank must call `report`.
 
-        Training seconds count from the start of the training function, or the end of the last `load` before the first
-        report; what `load`, `save` and the report itself take does not count.
+        Training seconds are counted from the start of the training function, or from the end of the last `load` before
+        the first report. The time of `load`, `save` and the report itself does not count.
 
         Args:
-            resource: a positive integer that grows from report to report, at most the study's horizon.
-            values: a number for each objective of the study, by its name.
+            resource: a positive integer that increases from report to report, at most the study's horizon.
+            values: a number for each objective of the study, by name.
 
         Raises:
-            ArgumentError: the resource or a value is not allowed; the segment was paused or stopped by an earlier
-                report; or a callback reports already: call `manual_reports` first.
-            MetricError: an objective of the study has no value.
-            TrialError: this process is a fork of the one that trains the segment.
+            ArgumentError: the resource is not allowed; an earlier report paused or stopped the segment; or a callback
+                already reports, in which case `manual_reports` must be called before the first fit.
+            MetricError: an objective of the study has no value, or a value that is not a number.
+            TrialError: this process is a fork of the process that trains the segment.
         """
         self._segment.require_this_process()
         is_first = self._segment.reporter is None
@@ -293,10 +294,10 @@ class Trial:
         return Pause(reason) if verdict.kind == "pause" else Stop(reason)
 
     def _checked(self, resource: Any) -> int:
-        """Returns a resource that may be reported now.
+        """Returns the resource as an integer.
 
         Raises:
-            ArgumentError: it may not.
+            ArgumentError: the resource must not be reported now.
         """
         segment, order = self._segment, self._segment.order
         unit, top = order.unit, order.max_resource
@@ -334,9 +335,9 @@ class Trial:
 
     @checked_call("Trial.manual_reports")
     def manual_reports(self) -> None:
-        """Keeps callbacks silent in this segment: a loop with fits inside (cross-validation) reports by itself.
+        """Switches the reports of callbacks off in this segment, for a loop with fits inside, as in cross-validation.
 
-        Training seconds count from here.
+        The loop then calls `report` itself. Training seconds are counted from here.
         """
         if not self._segment.claim(self):
             raise ArgumentError("trial.manual_reports", "after a fit", "a call before the first fit of the segment")
@@ -344,17 +345,20 @@ class Trial:
 
     @checked_call("Trial.save")
     def save(self, state: Any, *, complete: bool = False) -> None:
-        """Saves what a later segment of this trial needs, at the resource reported last; for loops that report by hand.
+        """Saves `state` at the last reported resource, for a later segment of this trial.
 
-        The random streams of `random`, numpy and torch are saved with it: on rank 0 as they are now, on other ranks as
-        they were at the last report.
+        This is for loops that report by hand.
+
+        The random streams of `random`, numpy and torch are saved with it: those of rank 0 as they are now, those of
+        other ranks as they were at the last report.
 
         Args:
-            complete: the loop ends here by a rule of its own, such as early stopping. The trial is then complete, also
-                where the last report returned `Pause`; otherwise it would train on when it is promoted.
+            state: any object that `torch.save` can write.
+            complete: whether the loop ends here by its own rule, such as early stopping. The trial is then complete,
+                even if the last report returned `Pause`. Otherwise it would continue training when it is promoted.
 
         Raises:
-            ArgumentError: nothing was reported yet, so there is no value that a complete trial could have.
+            ArgumentError: `complete` was passed before the first report of this segment.
         """
         from lightning_hwtune.training.checkpointing import save_file
         from lightning_hwtune.training.resume.by_hand import write_by_hand
@@ -374,24 +378,23 @@ class Trial:
                     save_file(segment, segment.resource, segment.clock.seconds, write, is_end=complete)
             except Exception as error:
                 if segment.verdict is not None:
-                    segment.fail(error)  # nothing comes after it that would save again
+                    segment.fail(error)  # nothing will save again after this
                 raise
             segment.saved_at = segment.resource
         if complete:
             segment.is_trained = True
             if segment.verdict is not None and segment.verdict.kind == "pause":
-                segment.verdict = None  # nothing is left to train later
+                segment.verdict = None  # nothing is left to train
 
     @checked_call("Trial.load")
     def load(self, *, rng: bool = True) -> Any:
-        """Returns what `save` was given in an earlier segment; None from scratch.
+        """Returns the state that an earlier segment saved with `save`; None from scratch.
 
         Args:
-            rng: also put the random streams of `random`, numpy and torch back to where they were, as the last thing
-                that is done here. False leaves them as they are.
+            rng: whether to restore the random streams of `random`, numpy and torch as well, after everything else.
 
         Raises:
-            CheckpointError: the checkpoint is another trial's.
+            CheckpointError: the checkpoint belongs to another trial.
         """
         from lightning_hwtune.training.resume.by_hand import load_by_hand
         from lightning_hwtune.training.rng import set_rng_state
@@ -406,17 +409,17 @@ class Trial:
         return state
 
     def _keep_streams(self) -> None:
-        """Keeps the random streams of all ranks, so that `save` needs to be called on rank 0 only."""
+        """Collects the random streams of all ranks, so that `save` needs to be called only on rank 0."""
         if self.num_devices > 1:
             from lightning_hwtune.training.rng import rng_state
 
             self._streams = gather_state(rng_state())
 
     def _check_group(self) -> None:
-        """Refuses a report whose ranks do not know each other.
+        """Refuses a report whose ranks are not connected.
 
         Raises:
-            ArgumentError: the process group is smaller or larger than the segment's devices.
+            ArgumentError: the size of the process group differs from the segment's number of devices.
         """
         size, num_devices = group_size(), self.num_devices
         if size != num_devices:
@@ -432,12 +435,12 @@ _OBEY = "Do what it returned: `if trial.report(...).kind != 'continue': trial.sa
 
 
 def _as_list(callbacks: Any) -> list[Any]:
-    """Returns what a Trainer takes as callbacks as a list."""
+    """Returns a Trainer's argument `callbacks` as a list."""
     if callbacks is None:
         return []
     return list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
 
 
 def _is_checkpoint_callback(callback: Any) -> bool:
-    """Tells the callbacks that Lightning refuses where checkpointing is off."""
+    """Return whether Lightning refuses a callback when checkpointing is off."""
     return any(base.__name__ == "Checkpoint" for base in type(callback).__mro__)

@@ -1,9 +1,9 @@
 """Which fit of a training function is the trial's: the first one, or the first one that is marked.
 
-A fit is marked where its Trainer was given the callback: `trial.fit`, `trial.trainer()`, `RungCallback()` in a list. In
-a function with such a fit, fits of other Trainers are not the trial's, as a pretraining. That must be known before the
-first fit. The check of a new study learns it, whatever calls what, and the study's log keeps it as a note. Where there
-is no check, `trial.fit` in the function's own code shows it.
+A fit is marked if its Trainer was given the callback: by `trial.fit`, `trial.trainer()`, or `RungCallback()` in a list.
+In a function with such a fit, the fits of other Trainers are not the trial's; they are pretraining, for example. This
+must be known before the first fit. The check of a new study finds it out, wherever the fit is called, and stores it as
+a note in the study's log. Without a check, it is known only if the function's own code contains `trial.fit`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["COUNTED_FIT", "calls_fit", "late_fit", "note_pretraining"]
 
 COUNTED_FIT = "the fit that counts"
-"""The topic of the note by which a study knows that only marked fits are its trials'."""
+"""The topic of the note in a study's log which says that only marked fits are the trials'."""
 
 _PRETRAINING = (
     "a fit that comes before the one that reports (trial.fit, or a Trainer with RungCallback()) is taken for a "
@@ -46,7 +46,7 @@ def late_fit() -> ArgumentError:
 
 
 def calls_fit(train: Callable[..., Any]) -> bool:
-    """Return whether a function's own code has `trial.fit`, whatever its first parameter is called."""
+    """Return whether a function's own code contains `trial.fit`, whatever the name of its first parameter."""
     function = _plain(train)
     code = getattr(function, "__code__", None)
     if not isinstance(code, CodeType):
@@ -64,7 +64,7 @@ def _plain(train: Any) -> Any:
 
 
 def _parts(code: CodeType) -> Iterator[CodeType]:
-    """Yields a code and those of the functions inside it."""
+    """Yields a code object and those of the functions inside it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):

@@ -1,8 +1,8 @@
-"""A check leaves nothing behind: its loggers log nothing, and what callbacks write goes where the check's files go.
+"""Makes a check leave nothing behind: its loggers log nothing, and its callbacks save in the check's folder.
 
-A check's process serves for nothing else, so classes may be changed in it. Every logger that it makes is one of a
-subclass that keeps the user's class, name and arguments, but has no run and a folder of the check's. Our own CSV logger
-stays as it is: it writes into the check's folder anyway.
+The process of a check is not used for anything else, so classes may be changed in it. Every logger that is created in
+it is an instance of a subclass with the user's class, name and arguments, but without a run and with a folder of the
+check. Our own CSV logger is not changed, because it writes into the check's folder anyway.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FOLDERS = ("save_dir", "log_dir", "root_dir")
 
 @contextlib.contextmanager
 def untraced(folder: Path) -> Iterator[None]:
-    """Makes every Lightning logger that is made meanwhile a silent one; `folder` is where it says that it logs."""
+    """Makes every Lightning logger that is created inside the block silent; its folders are below `folder`."""
     changed: list[Any] = []
 
     def change(module: ModuleType) -> None:
@@ -42,24 +42,24 @@ def untraced(folder: Path) -> Iterator[None]:
         yield
     finally:
         sys.meta_path.remove(waiting)
-        for cls in changed:  # deleting `__new__` would leave a class that takes no arguments
+        for cls in changed:  # if `__new__` were deleted, the class would take no arguments
             cls.__new__ = staticmethod(lambda cls, *args, **kwargs: object.__new__(cls))
 
 
 def is_silent(logger: Any) -> bool:
-    """Return whether a logger logs nothing, because a check made it."""
+    """Return whether a logger was made silent by a check."""
     return "_hwtune_silent" in vars(type(logger))
 
 
 def redirect_checkpoints(trainer: Any, folder: Path) -> None:
-    """Has the Trainer's checkpoint callbacks save below `folder`. For `setup`, before they choose their own place."""
+    """Makes the Trainer's checkpoint callbacks save below `folder`. For `setup`, before they choose their folder."""
     for index, callback in enumerate(trainer.checkpoint_callbacks):
         if hasattr(callback, "dirpath"):
             callback.dirpath = str(folder / "callbacks" / str(index))
 
 
 def _silent(cls: type, folder: Path) -> type:
-    """Returns a subclass that logs nothing, under the same name."""
+    """Returns a subclass with the same name that logs nothing."""
     if issubclass(cls, KeptMetricsFile) or "_hwtune_silent" in vars(cls):
         return cls
     members: dict[str, Any] = dict.fromkeys(_SILENT, _nothing)
@@ -77,13 +77,13 @@ def _nothing(*args: Any, **kwargs: Any) -> None:
 
 
 def _fixed(value: Any) -> property:
-    """Returns a property that always has this value; setting it changes nothing."""
+    """Returns a property that always has this value; setting it has no effect."""
     return property(lambda self: value, lambda self, new: None)
 
 
 @final
 class _Silence:
-    """Stands for a run, its parts, and what its methods return: takes every call and keeps nothing."""
+    """Replaces a run, its parts and the results of its methods: accepts every call and stores nothing."""
 
     def __getattr__(self, name: str) -> _Silence:
         if name.startswith("__") and name.endswith("__"):
@@ -97,10 +97,10 @@ class _Silence:
         return self
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Keeps nothing."""
+        """Stores nothing."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Keeps nothing."""
+        """Stores nothing."""
 
     def __enter__(self) -> _Silence:
         return self
@@ -120,13 +120,13 @@ class _Silence:
 
 @final
 class _AfterImport:
-    """A finder that has something done once a module has been imported."""
+    """A finder that calls an action after the import of a module."""
 
     def __init__(self, actions: dict[str, Any]) -> None:
         self._actions = actions
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
-        """Returns what the other finders find, for the modules that are waited for."""
+        """Returns what the other finders find, for the modules with an action."""
         if name not in self._actions:
             return None
         others = [finder for finder in sys.meta_path if finder is not self]

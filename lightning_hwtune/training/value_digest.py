@@ -1,4 +1,4 @@
-"""A digest of the arrays in nested values: equal for values that are the same bits."""
+"""A digest of the arrays in nested values: equal for values with the same bits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["value_digest"]
 def value_digest(value: Any) -> str:
     """Returns the hexadecimal BLAKE2b of all tensors and numpy arrays in mappings, lists and tuples.
 
-    Everything else is left out: a time or a path is no weight. Empty if there is no array.
+    Everything else is ignored, such as a time or a path. The digest is empty if there is no array.
     """
     digest, n_arrays = hashlib.blake2b(digest_size=16), 0
     for path, array in _arrays(value, ""):

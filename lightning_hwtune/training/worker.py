@@ -1,6 +1,6 @@
-"""What one rank of one segment executes, from its first instruction to its last word.
+"""The code that one rank of one segment executes, from its first instruction to its last message.
 
-`run_rank` is the entry point of a fresh process; `run_segment` the part that also serves in the caller's own process.
+`run_rank` is the entry point of a new process. `run_segment` is the part that also works in the caller's process.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ _FULL_DISK_S = 5.0
 
 
 def run_rank(channel: PipeChannel, listener: int | None, server: int) -> None:
-    """Trains one rank of a segment in this process, which must be fresh and is used up by it.
+    """Trains one rank of a segment in this process, which must be new and cannot be used again.
 
     Args:
-        channel: the way to the engine; the first message on it is the `RankTask`, the last one is `Ended`.
+        channel: the channel to the engine; the first message on it is the `RankTask`, the last one is `Ended`.
         listener: for rank 0 of several ranks, the descriptor of the socket on which it hosts the group's store.
-        server: process id of the parent, with which this process ends.
+        server: process id of the parent; this process ends when the parent ends.
 
-    SIGTERM ends the process by that very signal, also where Lightning caught it: no last message is sent.
+    SIGTERM ends the process by the same signal, even if Lightning has caught it. No last message is sent then.
     """
     _become_independent(server)
     task: RankTask = channel.receive()
@@ -63,7 +63,7 @@ def run_rank(channel: PipeChannel, listener: int | None, server: int) -> None:
         with _beating(channel, rank), measured():
             train = _prepare(task, listener)
             ended = run_segment(train, order, channel, rank)
-    except BaseException as error:  # an exit, too, needs a last message
+    except BaseException as error:  # a last message is needed after an exit, too
         if is_sigterm(error):
             _flush()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -74,12 +74,12 @@ def run_rank(channel: PipeChannel, listener: int | None, server: int) -> None:
 
 
 def run_segment(train: Callable[[Trial], Any], order: SegmentOrder, channel: Channel, rank: int = 0) -> Ended:
-    """Trains a segment with `train` in this process and returns the rank's last message, which the caller sends on.
+    """Trains a segment with `train` in this process and returns the rank's last message, which the caller sends.
 
-    Seeds the global generators first. How it ends is the rule of `segment_end`.
+    Seeds the global generators first. The rules for the end are in `segment_end`.
 
     Raises:
-        KeyboardInterrupt, SystemExit: a signal arrived meanwhile.
+        KeyboardInterrupt, SystemExit: a signal arrived during the segment.
     """
     from lightning.pytorch import seed_everything
 
@@ -95,19 +95,19 @@ def run_segment(train: Callable[[Trial], Any], order: SegmentOrder, channel: Cha
 
         ended = run_to_end(segment, train_in_runs)
     if ended.error:
-        with contextlib.suppress(OSError):  # the disk may be what failed
+        with contextlib.suppress(OSError):  # the cause of the error may be the disk
             print(ended.error, file=sys.stderr)  # noqa: T201 - the trial's log shows it too
     return ended
 
 
-# ---------------------------------------------------------------------- a process of its own
+# ---------------------------------------------------------------------- set-up of a rank process
 
 
 def _become_independent(server: int) -> None:
-    """Leaves the session of the server, ends with it, and stays the ancestor of all that is started from here."""
-    gc.freeze()  # what the server loaded is never garbage: a look at it would only copy its memory
+    """Leaves the server's session, but ends with the server, and adopts the orphans among its own descendants."""
+    gc.freeze()  # objects from the server are never garbage, and examining them would copy their memory pages
     gc.enable()
-    with contextlib.suppress(PermissionError):  # leads a session already
+    with contextlib.suppress(PermissionError):  # this process already leads a session
         os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent(server)
@@ -116,32 +116,32 @@ def _become_independent(server: int) -> None:
 
 
 def _adopt_place(task: RankTask) -> None:
-    """Takes over the controller's import path, arguments, folder and environment, as they are now."""
+    """Takes over the controller's current import path, arguments, folder and environment."""
     sys.path[:], sys.argv[:] = task.sys_path, task.argv
     os.chdir(task.cwd or task.order.trial_dir)
     adopt_environment(os.environ, INHERITED, task.environ)
-    # a short path for the sockets of loader workers, wherever TMPDIR is
+    # a short path for the sockets of loader workers, whatever TMPDIR is
     vars(multiprocessing.current_process())["_config"]["tempdir"] = task.socket_dir
 
 
 def _beating(channel: Channel, rank: int) -> contextlib.AbstractContextManager[None]:
-    """Sends a heartbeat every second, from a thread of its own; ends this process's session if nobody is there."""
+    """Sends a heartbeat every second from a separate thread; ends this process's group if the engine is gone."""
 
     def beat() -> None:
         segment = current_segment()
         try:
             channel.send(Beat(rank, segment.progress, segment.has_trained) if segment is not None else Beat(rank, 0))
-        except OSError:  # the engine is gone; the fork server may take its time to follow
+        except OSError:  # the engine is gone; the fork server may end later
             os.killpg(os.getpgrp(), signal.SIGKILL)
 
     return repeated(beat, _BEAT_S, "hwtune-beat")
 
 
 def _redirect_output(path: Path, trial_dir: Path) -> str:
-    """Sends everything that this process and its children print to a file; returns why it cannot, if so.
+    """Redirects all output of this process and its children to a file; returns the reason if it cannot.
 
-    A full disk gets some seconds to have room again. Without a file the output is dropped: it is no reason to end a
-    trial, whose errors are in the study's log as well.
+    On a full disk it waits a few seconds for free space. If the file cannot be opened, the output is dropped. This does
+    not end the trial, whose errors are also in the study's log.
     """
     give_up_at, why = time.monotonic() + _FULL_DISK_S, ""
     while True:
@@ -170,7 +170,7 @@ def _flush() -> None:
 
 
 def _prepare(task: RankTask, listener: int | None) -> Callable[[Trial], Any]:
-    """Sets this process up as one rank; returns the training function."""
+    """Sets up this process as one rank; returns the training function."""
     order, rank = task.order, task.rank
     scrub_environment(os.environ)
     os.environ.update(order.env)  # before torch looks at the devices
@@ -179,7 +179,7 @@ def _prepare(task: RankTask, listener: int | None) -> Callable[[Trial], Any]:
     os.environ.update(rank_environment(rank, order.num_devices, task.port, _run_id(order)))
     if listener is not None:
         host_store(listener, task.port)
-    # a server that imported Lightning for us left its own rank here
+    # the server imported Lightning, which set the server's rank here
     rank_zero_only.rank = rank  # type: ignore[attr-defined]
     with open(task.payload, "rb") as file:
         train: Callable[[Trial], Any] = load_with_script_names(file)
@@ -195,7 +195,7 @@ def _run_id(order: SegmentOrder) -> str:
 
 @contextlib.contextmanager
 def own_threads(order: SegmentOrder) -> Iterator[None]:
-    """Lets torch work with as many threads as the pool gives a device, so that times are comparable."""
+    """Makes torch use the pool's number of threads per device inside the block, so that times are comparable."""
     import torch
 
     before = torch.get_num_threads()
@@ -208,7 +208,7 @@ def own_threads(order: SegmentOrder) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _environment(order: SegmentOrder) -> Iterator[None]:
-    """Sets the order's variables; puts back what it and the seeding have changed."""
+    """Sets the order's environment variables; restores them and those of the seeding afterwards."""
     alone = rank_environment(0, 1, 0, _run_id(order)) if order.num_devices == 1 else {}
     names = {*order.env, *alone, "PL_GLOBAL_SEED", "PL_SEED_WORKERS"}
     before = {name: os.environ.get(name) for name in names}

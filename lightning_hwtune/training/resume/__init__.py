@@ -1,1 +1,1 @@
-"""What a pause keeps beside Lightning's own state: one module per kind of state, and `state`, which joins them."""
+"""State that is kept over a pause in addition to Lightning's: one module per kind of state; `state` joins them."""

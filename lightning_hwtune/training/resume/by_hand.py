@@ -1,7 +1,7 @@
-"""Checkpoints of loops that report by hand: the user's state, and with it whose it is and the random streams.
+"""Checkpoints of loops that report by hand: the user's state, the identity of the trial, and the random streams.
 
-A file of `torch.save` is a zip archive. What belongs to us is one more entry of it. `torch.load` does not look at that,
-so the user finds exactly the saved object in the file.
+A file of `torch.save` is a zip archive. Identity and streams are one additional entry in it, which `torch.load`
+ignores. So `torch.load` returns exactly the object that the user saved.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ def write_by_hand(segment: ActiveSegment, state: Any, streams: Sequence[Any], pa
     ours = io.BytesIO()
     torch.save({"identity": identity(segment.order), "streams": list(streams)}, ours)
     with zipfile.ZipFile(path, "a") as archive:
-        folder = archive.namelist()[0].partition("/")[0]  # torch reads no archive with entries in several ones
+        folder = archive.namelist()[0].partition("/")[0]  # torch cannot read an archive with several top-level folders
         archive.writestr(f"{folder}/{_ENTRY}", ours.getvalue())
 
 
 def load_by_hand(segment: ActiveSegment, path: str) -> tuple[Any, Any]:
-    """Returns the state in a file, and the random streams that belong on this rank; None where it has none.
+    """Returns the state in a file and the random streams for this rank; these are None if the file has none.
 
-    A rank that the last segment did not have takes rank 0's streams, as all ranks begin alike.
+    A rank that the last segment did not have gets the streams of rank 0, because all ranks start with the same ones.
 
     Raises:
-        CheckpointError: the file is another trial's.
+        CheckpointError: the file belongs to another trial.
     """
     ours = _ours(Path(path))
     check_identity(segment, ours.get("identity"), path)
@@ -48,7 +48,7 @@ def load_by_hand(segment: ActiveSegment, path: str) -> tuple[Any, Any]:
 
 
 def _ours(path: Path) -> dict[str, Any]:
-    """Returns our entry of a file; empty in one of version 0.1.0, or of a fit."""
+    """Returns our entry in a file; empty for a file of version 0.1.0 or of a fit."""
     if not zipfile.is_zipfile(path):
         return {}
     with zipfile.ZipFile(path) as archive:

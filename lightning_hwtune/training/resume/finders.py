@@ -1,8 +1,8 @@
-"""Lightning's LearningRateFinder and BatchSizeFinder, which run fits of their own before a training begins.
+"""Lightning's LearningRateFinder and BatchSizeFinder, which run short fits before a training begins.
 
-They do so in a trial's first segment. In a resumed one they would make Lightning forget the checkpoint, so they do not
-run again, and what they found is put back: the learning rate stands in the optimizer's state, and the attributes that
-they set on the module or the data module are saved with the checkpoint.
+They run in a trial's first segment. In a resumed segment they would make Lightning forget the checkpoint, so they do
+not run again, and their results are restored. The learning rate is in the optimizer's state. The attributes that they
+set on the module or the data module are saved with the checkpoint.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _RUNS = {"LearningRateFinder": "lr_find", "BatchSizeFinder": "scale_batch_size"}
 
 
 def suspend_finders(trainer: Any, segment: ActiveSegment) -> None:
-    """Keeps the finders from running until `release_finders`; a note names them."""
+    """Prevents the finders from running until `release_finders` is called; a note names them."""
     for callback, run in _finders(trainer):
         setattr(callback, run, _do_nothing)
         name = type(callback).__name__
@@ -27,19 +27,19 @@ def suspend_finders(trainer: Any, segment: ActiveSegment) -> None:
 
 
 def release_finders(trainer: Any) -> None:
-    """Lets them run again, as those do that look for a learning rate at some epochs."""
+    """Lets the finders run again, because some of them look for a learning rate at later epochs."""
     for callback, run in _finders(trainer):
         vars(callback).pop(run, None)
 
 
 def found_attributes(trainer: Any, pl_module: Any) -> dict[str, list[Any]]:
-    """Returns the attributes that finders set: the present value at each place that has them."""
+    """Returns the current values of the attributes that finders set, one value for each object that has them."""
     names = {name for callback, run in _finders(trainer) for name in _attributes(callback, run)}
     return {name: [_get(holder, name) for holder in _holders(trainer, pl_module, name)] for name in sorted(names)}
 
 
 def restore_attributes(trainer: Any, pl_module: Any, attributes: Mapping[str, list[Any]]) -> None:
-    """Sets them again."""
+    """Sets the attributes that `found_attributes` returned."""
     for name, values in attributes.items():
         for holder, value in zip(_holders(trainer, pl_module, name), values, strict=False):
             if isinstance(holder, dict):
@@ -49,25 +49,25 @@ def restore_attributes(trainer: Any, pl_module: Any, attributes: Mapping[str, li
 
 
 def _do_nothing(*args: Any, **kwargs: Any) -> None:
-    """Stands in for a finder's run."""
+    """Replaces a finder's run."""
 
 
 def _finders(trainer: Any) -> Iterator[tuple[Any, str]]:
-    """Yields the finders among the callbacks, of either tree, with the name of the method that runs them."""
+    """Yields the finders among the callbacks, of either class tree, each with the name of the method that runs it."""
     for callback in trainer.callbacks:
         names = [base.__name__ for base in type(callback).__mro__]
         yield from ((callback, run) for kind, run in _RUNS.items() if kind in names)
 
 
 def _attributes(callback: Any, run: str) -> tuple[str, ...]:
-    """Returns the names of what a finder sets; Lightning looks for a learning rate under two names."""
+    """Returns the names of the attributes that a finder sets; Lightning uses two names for a learning rate."""
     if run == "scale_batch_size":
         return (callback._batch_arg_name,)
     return (callback._attr_name,) if callback._attr_name else ("lr", "learning_rate")
 
 
 def _holders(trainer: Any, pl_module: Any, name: str) -> list[Any]:
-    """Returns where Lightning looks for such an attribute: objects, and dictionaries of hyperparameters."""
+    """Returns the objects and the hyperparameter dictionaries in which Lightning looks for such an attribute."""
     owners = [owner for owner in (pl_module, trainer.datamodule) if owner is not None]
     plain = [owner for owner in owners if hasattr(owner, name)]
     return [*plain, *(owner.hparams for owner in owners if name in getattr(owner, "hparams", ()))]

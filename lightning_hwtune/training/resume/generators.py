@@ -1,9 +1,9 @@
-"""Random generators of the user's own, and the counters of samplers: what draws the data from one epoch to the next.
+"""The user's random generators and the counters of samplers, which determine the data of each epoch.
 
 Generators of torch, numpy and `random` are found on loaders, samplers, batch samplers, data sets, modules and
-callbacks, also inside other objects. A data set or sampler with `state_dict` and `load_state_dict` says itself what it
-needs. Other samplers of the user's keep their numbers: those that count their passes continue to count. Lightning's own
-attributes and the process's global streams are not among them (see `rng`).
+callbacks, and inside other objects. A data set or sampler with `state_dict` and `load_state_dict` defines its own
+state. For other samplers of the user, the attributes that are numbers are saved, so a sampler that counts its passes
+continues to count. Lightning's own attributes are not saved here, nor are the process's global streams (see `rng`).
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ _NUMPY = (np.random.Generator, np.random.RandomState, np.random.BitGenerator)
 
 
 def generator_states(roots: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the state of each generator and sampler below `roots` by its place, loadable with `weights_only=True`."""
+    """Returns the state of each generator and sampler below `roots`, by place; loadable with `weights_only=True`."""
     states = ((place, _state(found)) for place, found in find(roots, _has_state))
     return {place: state for place, state in states if state is not None}
 
 
 def restore_generators(roots: Mapping[str, Any], states: Mapping[str, Any]) -> None:
-    """Puts them back where they were; one that is new, or has another type now, keeps what it has."""
+    """Restores these states; a generator or sampler that is new, or has another type now, is not changed."""
     for place, found in find(roots, _has_state):
         if place in states:
             _restore(found, states[place])
 
 
 def restore_listed(loaders: list[Any], states: list[torch.Tensor]) -> None:
-    """Puts back what version 0.1.0 saved: torch generators of loaders and samplers, in order."""
+    """Restores what version 0.1.0 saved: the torch generators of loaders and samplers, in order."""
     owners = [owner for loader in loaders for owner in (loader, getattr(loader, "sampler", None))]
     generators = [getattr(owner, "generator", None) for owner in owners]
     found = {id(generator): generator for generator in generators if isinstance(generator, torch.Generator)}
@@ -54,26 +54,26 @@ def _has_state(place: str, value: Any) -> bool:
 
 
 def _global_generators() -> Iterator[Any]:
-    """Yields the generators behind the modules' functions; `rng` has them."""
+    """Yields the generators behind the modules' functions, which `rng` saves."""
     yield torch.default_generator
     yield np.random.mtrand._rand
     yield vars(random)["_inst"]
 
 
 def _is_stateful(value: Any) -> bool:
-    """Return whether a data set or sampler can save its state itself, such as the position of a stream."""
+    """Return whether a value is a data set or sampler that can save its state, such as the position of a stream."""
     methods = (getattr(value, "state_dict", None), getattr(value, "load_state_dict", None))
     return isinstance(value, Dataset | Sampler) and all(map(callable, methods))
 
 
 def _is_own_sampler(place: str, value: Any) -> bool:
-    """Return whether a value is a sampler, or a batch sampler, of a class that torch and Lightning do not bring."""
+    """Return whether a value is a sampler or batch sampler whose class is not from torch or Lightning."""
     is_sampler = isinstance(value, Sampler) or place.endswith(("sampler", "_sampler"))
     return is_sampler and hasattr(value, "__dict__") and type(value).__module__.partition(".")[0] not in _LIBRARIES
 
 
 def _state(owner: Any) -> dict[str, Any] | None:
-    """Returns an owner's state as tensors and plain values; None if it has none, as a generator of the system's."""
+    """Returns an owner's state as tensors and plain values; None if it has none, as `random.SystemRandom`."""
     if isinstance(owner, torch.Generator):
         return {"kind": "torch", "state": owner.get_state().cpu()}
     if isinstance(owner, random.Random):

@@ -1,8 +1,8 @@
-"""Whose checkpoint a file is, so that no trial continues from the training of another one.
+"""The identity of a trial in its checkpoints, so that no trial resumes from a checkpoint of another one.
 
-Study, trial and a digest of the configuration stand in every checkpoint that a segment writes, also in those of the
-user's own `ModelCheckpoint`. The number of devices is no part of it: it may change from one segment to the next.
-Checkpoints without an identity (of Lightning alone, or of version 0.1.0) are accepted.
+Every checkpoint that a segment writes contains the study, the trial and a digest of the configuration, including those
+of the user's `ModelCheckpoint`. The number of devices is not part of the digest, because it may change from one segment
+to the next. Checkpoints without an identity (from Lightning alone, or from version 0.1.0) are accepted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def config_digest(config: Mapping[str, Any]) -> str:
 
 
 def identity(order: SegmentOrder) -> dict[str, Any]:
-    """Returns what identifies a trial in its checkpoints, as plain values."""
+    """Returns the identity of a trial for its checkpoints, as plain values."""
     return {
         "study": order.study,
         "study_id": order.study_id,
@@ -40,8 +40,8 @@ def check_identity(segment: ActiveSegment, found: Mapping[str, Any] | None, path
     """Refuses the checkpoint of another trial.
 
     Args:
-        found: what `identity` returned when the checkpoint was saved; None in a checkpoint that has none.
-        path: the checkpoint's, for the message.
+        found: the identity that was saved in the checkpoint; None if it has none.
+        path: the path of the checkpoint, for the message.
 
     Raises:
         CheckpointError: it belongs to another study, to another trial, or to another configuration of this trial.
@@ -57,7 +57,7 @@ def check_identity(segment: ActiveSegment, found: Mapping[str, Any] | None, path
 
 
 def _is_same(own: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    """Return whether two identities are of one trial; a study that was renamed is known by its id, if it has one."""
+    """Return whether two identities are of the same trial; study ids are compared, since names may change."""
     if own["study_id"] and found.get("study_id") and own["study_id"] != found["study_id"]:
         return False
     return all(own[key] == found.get(key) for key in ("trial", "config", "is_check"))

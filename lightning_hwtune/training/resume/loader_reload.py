@@ -1,7 +1,7 @@
 """`Trainer(reload_dataloaders_every_n_epochs=...)` over a pause.
 
-Lightning does not save in which epoch it made its loaders, and a resumed fit makes them anew where it begins. Here they
-are made as they were: in the same epoch's name, and with the random streams that were there.
+Lightning does not save in which epoch it created its loaders, and a resumed fit creates new ones when it starts. Here
+they are created as before the pause: with the same value of `current_epoch`, and with the same random streams.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ __all__ = ["LoaderReload"]
 
 @final
 class LoaderReload:
-    """Follows the reloads of one fit; without the option it does nothing."""
+    """Records the reloads of one fit; does nothing without the option."""
 
     def __init__(self, order: SegmentOrder) -> None:
         self._order = order
-        self._streams: dict[str, Any] | None = None  # as they were before the training loaders were made last
+        self._streams: dict[str, Any] | None = None  # the streams before the training loaders were last created
 
     def before_fit(self, trainer: Any) -> None:
-        """Notes the random streams from which the first loaders are made."""
+        """Stores the random streams before the first loaders are created."""
         if _every(trainer):
             self._streams = rng.rng_state()
 
     def epoch_ended(self, trainer: Any) -> None:
-        """Notes the random streams where the next epoch makes its loaders; on several ranks they are shared."""
+        """Stores the random streams if the next epoch creates its loaders; several ranks then share one stream."""
         if not _is_due(trainer, trainer.fit_loop._last_train_dl_reload_epoch, trainer.current_epoch + 1):
             return
         if self._order.num_devices > 1:
@@ -38,7 +38,7 @@ class LoaderReload:
         self._streams = rng.rng_state()
 
     def state(self, trainer: Any) -> dict[str, Any]:
-        """Returns what a checkpoint keeps."""
+        """Returns the state for a checkpoint."""
         if not _every(trainer):
             return {}
         loop = trainer.fit_loop
@@ -46,11 +46,11 @@ class LoaderReload:
         return {**epochs, "streams": self._streams}
 
     def resume(self, trainer: Any, saved: Mapping[str, Any], restore_streams: Callable[[], None]) -> bool:
-        """Makes the loaders what they were; call it before the first epoch of a resumed fit.
+        """Creates the loaders as they were before the pause; call it before the first epoch of a resumed fit.
 
         Returns:
-            True if the training loaders are due in this epoch. Then `restore_streams` has been called, because
-            Lightning is going to draw from the streams when it makes them.
+            True if the training loaders are due in this epoch. In this case `restore_streams` was called, because
+            Lightning is going to draw from the streams when it creates the loaders.
         """
         if not saved or not _every(trainer):
             return False
@@ -85,7 +85,7 @@ def _is_due(trainer: Any, last: float, epoch: int) -> bool:
 
 @contextmanager
 def _in_epoch(trainer: Any, epoch: float) -> Iterator[None]:
-    """Makes user code see another `current_epoch` meanwhile; minus infinity, where nothing was loaded, is the first."""
+    """Sets `current_epoch` to another value inside the block; minus infinity (nothing was loaded yet) means 0."""
     progress = trainer.fit_loop.epoch_progress.current
     now, progress.completed = progress.completed, max(0, int(max(epoch, 0)))
     try:
@@ -96,7 +96,7 @@ def _in_epoch(trainer: Any, epoch: float) -> Iterator[None]:
 
 @contextmanager
 def _validating(trainer: Any) -> Iterator[None]:
-    """Puts the Trainer in the stage in which it makes validation loaders."""
+    """Sets the Trainer's stage to validation inside the block, as when it creates validation loaders."""
     trainer.validating = True
     try:
         yield

@@ -1,7 +1,8 @@
-"""States of torchmetrics, such as a best-so-far value: no checkpoint of Lightning's has them unless the user asks.
+"""States of torchmetrics, such as a best-so-far value, which Lightning's checkpoints contain only on request.
 
-Each rank keeps its own. Where a trial resumes on another number of devices, the ranks' states are reduced as the metric
-itself would reduce them: sums and lists then lie on rank 0, means and extremes on every rank.
+The state of each rank is saved separately. If a trial resumes on another number of devices, the ranks' states are
+reduced as the metric itself would reduce them. Sums and lists are then restored on rank 0, means and extremes on every
+rank.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from lightning_hwtune.training.resume.object_walk import find
 
 __all__ = ["merge_ranks", "metric_states", "restore_metrics"]
 
-_MAX_LIST_BYTES = 10 * 1000**2  # of one metric that keeps its samples: a checkpoint per pause would be full of them
+_MAX_LIST_BYTES = 10 * 1000**2  # limit for a metric that keeps its samples, which would fill each pause's checkpoint
 
 
 def metric_states(roots: Mapping[str, Any], segment: ActiveSegment) -> dict[str, Any]:
-    """Returns the states of all torchmetrics below `roots` by their place; a note names those that are too large."""
+    """Returns the states of all torchmetrics below `roots`, by place; a note names metrics that are too large."""
     states = {}
     for place, metric in _metrics(roots):
         n_bytes = _list_bytes(metric)
@@ -38,10 +39,10 @@ def metric_states(roots: Mapping[str, Any], segment: ActiveSegment) -> dict[str,
 
 
 def restore_metrics(roots: Mapping[str, Any], states: Mapping[str, Any]) -> None:
-    """Puts the states back into the metrics that lie at the same places and are of the same class."""
+    """Restores the states of the metrics that are at the same places and have the same class."""
     for place, tracker in _of_class(roots, "MetricTracker"):
         while any(saved.startswith(f"{place}.{len(tracker)}") for saved in states):
-            tracker.increment()  # it has one metric per call, and a fresh one has none yet
+            tracker.increment()  # each call adds one metric, and a new tracker has none
     for place, metric in _metrics(roots):
         saved = states.get(place)
         if saved is not None and saved["class"] == type(metric).__name__:
@@ -49,7 +50,7 @@ def restore_metrics(roots: Mapping[str, Any], states: Mapping[str, Any]) -> None
 
 
 def merge_ranks(roots: Mapping[str, Any], ranks: Sequence[Mapping[str, Any]], rank: int) -> dict[str, Any]:
-    """Returns what `rank` of a group of another size gets of the states that the ranks of the last group saved."""
+    """Returns the states for `rank` in a group of another size than the group whose ranks saved the states."""
     merged = {}
     for place, metric in _metrics(roots):
         saved = [states[place] for states in ranks if place in states]
@@ -63,7 +64,7 @@ def merge_ranks(roots: Mapping[str, Any], ranks: Sequence[Mapping[str, Any]], ra
 
 
 def _metrics(roots: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Returns the metrics with their places; members of a collection that share one state have it."""
+    """Returns the metrics with their places; the shared state of a collection is first set on all its members."""
     for _, collection in _of_class(roots, "MetricCollection"):
         collection.values(copy_state=False)
     return _of_class(roots, "Metric")
@@ -86,14 +87,14 @@ def _list_bytes(metric: Any) -> int:
 
 
 def _state(metric: Any) -> dict[str, Any]:
-    """Returns a metric's state on the CPU; `undeclared` is what it may change without having declared it."""
+    """Returns a metric's state on the CPU; `undeclared` are attributes that may change but were not declared."""
     states = {name: _on_cpu(getattr(metric, name)) for name in metric._defaults}
     undeclared = {name: _on_cpu(value) for name, value in vars(metric).items() if _may_change(metric, name, value)}
     return {"class": type(metric).__name__, "updates": metric._update_count, "states": states, "undeclared": undeclared}
 
 
 def _may_change(metric: Any, name: str, value: Any) -> bool:
-    """Return whether an attribute may be part of a metric's state: a tensor, or a count that is no setting."""
+    """Return whether an attribute may be part of a metric's state: a tensor, or a number that is not a setting."""
     if name in metric._defaults or name == "_update_count":
         return False
     if isinstance(value, torch.Tensor):
@@ -117,7 +118,7 @@ def _restore(metric: Any, saved: Mapping[str, Any]) -> None:
 
 
 def _reduced(metric: Any, name: str, values: list[Any], rank: int) -> Any:
-    """Returns the part of a reduced state that belongs on `rank`; None leaves the rank's as it is."""
+    """Returns the part of a reduced state for `rank`; None means that the rank's state is not changed."""
     if all(isinstance(value, list) for value in values):
         return [tensor for tensors in values for tensor in tensors] if rank == 0 else None
     reduction = metric._reductions.get(name)

@@ -1,6 +1,7 @@
-"""Which parameters train and which modules are in evaluation mode: what callbacks that freeze and unfreeze decide.
+"""Which parameters are trained and which modules are in evaluation mode, as callbacks that freeze modules set it.
 
-They freeze when a fit is set up and unfreeze at a milestone. A fit that resumes behind the milestone would stay frozen.
+Such callbacks freeze when a fit is set up and unfreeze at a certain epoch. Without these flags, a fit that resumes
+after that epoch would stay frozen.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ UNFROZEN = (
 
 
 def module_flags(trainer: Any, pl_module: Any) -> dict[str, list[str]]:
-    """Returns the names of frozen parameters, of modules in evaluation mode, and of norms that do not track.
+    """Returns the names of frozen parameters, of modules in evaluation mode, and of norms without running statistics.
 
-    In a checkpoint that is saved during validation the modes are left out: they are the validation's.
+    A checkpoint that is saved during validation does not contain the modes, because they are those of the validation.
     """
     frozen = frozen_parameters(pl_module)
     modules = list(pl_module.named_modules())
@@ -34,12 +35,12 @@ def module_flags(trainer: Any, pl_module: Any) -> dict[str, list[str]]:
 
 
 def frozen_parameters(pl_module: Any) -> list[str]:
-    """Returns the names of the parameters that do not train now."""
+    """Returns the names of the parameters that are currently not trained."""
     return [name for name, parameter in pl_module.named_parameters() if not parameter.requires_grad]
 
 
 def restore_flags(pl_module: Any, flags: Mapping[str, list[str]]) -> None:
-    """Puts them back."""
+    """Restores the flags that `module_flags` returned."""
     frozen, untracked = set(flags["frozen"]), set(flags["untracked"])
     for name, parameter in pl_module.named_parameters():
         if parameter.requires_grad is not (name not in frozen):

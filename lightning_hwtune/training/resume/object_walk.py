@@ -1,7 +1,7 @@
-"""Objects that user code holds somewhere below its loaders, modules and callbacks, found by their place.
+"""Finds objects that user code stores anywhere below its loaders, modules and callbacks, and their places.
 
-A place is the path of attribute names, keys and indices that leads there. It is the same in each segment, because each
-segment runs the same code. Only small parts of plain objects are looked at: no tensor, no table, no long list.
+A place is the path of attribute names, keys and indices that leads to an object. It is the same in each segment,
+because each segment runs the same code. The search does not look into tensors, tables or long lists.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from torch.utils.data import Dataset, Sampler
 __all__ = ["find"]
 
 _MAX_DEPTH = 8
-_MAX_ITEMS = 100  # of a list or dictionary that is looked into
+_MAX_ITEMS = 100  # longer lists and dictionaries are not searched
 _MAX_OBJECTS = 5000
 _PLAIN = (str, bytes, int, float, complex, type(None), type, types.ModuleType, torch.Tensor, np.ndarray, torch.dtype)
-# their objects lead to the whole program; what users derive from their classes is looked into
+# objects of these packages lead to the whole program; user classes derived from theirs are searched
 _CLOSED = frozenset({
     "lightning", "pytorch_lightning", "lightning_fabric", "lightning_hwtune", "pandas", "pyarrow", "multiprocessing",
     "threading", "logging",
@@ -32,11 +32,11 @@ _SKIPPED = frozenset({"_trainer", "trainer", "_fabric", "_iterator", "log", "log
 
 
 def find(roots: Mapping[str, Any], is_wanted: Callable[[str, Any], bool]) -> Iterator[tuple[str, Any]]:
-    """Yields each wanted object once, nearest first, with its place.
+    """Yields each wanted object once with its place, those with the shortest paths first.
 
     Args:
-        roots: named objects to look into.
-        is_wanted: takes a place and what lies there.
+        roots: the objects to search, by name.
+        is_wanted: returns whether an object is wanted; called with its place and the object.
     """
     queue = deque((name, root, 0) for name, root in roots.items())
     seen: set[int] = set()
@@ -52,7 +52,7 @@ def find(roots: Mapping[str, Any], is_wanted: Callable[[str, Any], bool]) -> Ite
 
 
 def _is_closed(value: Any) -> bool:
-    """Return whether an object's parts are not looked at; samplers that Lightning wraps around the user's are open."""
+    """Return whether an object's parts are not searched; Lightning's samplers and data sets are searched."""
     return type(value).__module__.partition(".")[0] in _CLOSED and not isinstance(value, Sampler | Dataset)
 
 
@@ -76,7 +76,7 @@ def _children(value: Any) -> list[tuple[str, Any]]:
 
 
 def _captured(function: types.FunctionType) -> list[tuple[str, Any]]:
-    """Returns what a function holds on to: its closure and its default values."""
+    """Returns the objects that a function references: its closure and its default values."""
     names, cells = function.__code__.co_freevars, function.__closure__ or ()
     closure = [(name, _content(cell)) for name, cell in zip(names, cells, strict=True)]
     return [*closure, ("defaults", function.__defaults__ or ()), ("keywords", function.__kwdefaults__ or {})]

@@ -1,8 +1,8 @@
-"""Masks of `torch.nn.utils.prune`: Lightning's ModelPruning saves the pruned weights, but not what is pruned.
+"""Masks of `torch.nn.utils.prune`: Lightning's ModelPruning saves the pruned weights, but not the masks.
 
-Without the masks, weights that were pruned would train on after a pause. ModelPruning also keeps a copy of the first
-weights, to which it returns those that are left ("lottery tickets"). It returns to them once: from then on its copy and
-the weights are one tensor, and they are that again after a pause.
+Without the masks, pruned weights would be trained again after a pause. ModelPruning also keeps a copy of the initial
+weights, to which it resets the remaining ones ("lottery tickets"). It does this once. From then on its copy and the
+weights are the same tensor, and this is restored after a pause as well.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["pruning_masks", "restore_pruning"]
 
 
 def pruning_masks(trainer: Any, pl_module: Any) -> dict[str, dict[str, Any]]:
-    """Returns the mask of each pruned parameter, and its values behind the mask, by its name."""
+    """Returns, by name of each pruned parameter, its mask and the values that the mask hides."""
     shared = {weights.data_ptr() for _, _, weights in _first_weights(trainer)}
     masks = {}
     for name, module in pl_module.named_modules():
@@ -30,7 +30,7 @@ def pruning_masks(trainer: Any, pl_module: Any) -> dict[str, dict[str, Any]]:
 
 
 def restore_pruning(trainer: Any, pl_module: Any, masks: Mapping[str, Mapping[str, Any]]) -> None:
-    """Prunes the same parameters again, where they are not pruned yet."""
+    """Prunes the same parameters again if they are not pruned yet."""
     modules = dict(pl_module.named_modules())
     for place, saved in masks.items():
         name, _, parameter = place.rpartition(".")
@@ -54,7 +54,7 @@ def _pruned(module: torch.nn.Module) -> list[str]:
 
 
 def _first_weights(trainer: Any) -> Iterator[tuple[torch.nn.Module, str, torch.Tensor]]:
-    """Yields the copies that ModelPruning keeps: of which module, of which parameter, and the copy."""
+    """Yields module, parameter name and copy for each copy of initial weights that ModelPruning keeps."""
     for callback in trainer.callbacks:
         for layer in (getattr(callback, "_original_layers", None) or {}).values():
             for index, name in layer["names"]:

@@ -1,9 +1,9 @@
-"""One fit's share in pauses: what it puts into each checkpoint, and what it puts back before it trains.
+"""The state that a fit adds to each checkpoint and restores before it trains.
 
-Lightning's checkpoints have weights, optimizers, schedules, loops and callbacks. A training depends on more than that,
-and here the rest is kept: random streams, generators and samplers of the user's own, states of torchmetrics, which
-parameters are frozen and which weights pruned, when loaders were made, what finders found. Everything is put back in
-the first `on_train_epoch_start`, because user code resets much of it until then.
+Lightning's checkpoints contain weights, optimizers, schedules, loops and callbacks. A training depends on more state,
+which is saved here: random streams, generators and samplers of the user, states of torchmetrics, frozen parameters,
+pruned weights, when loaders were created, and the results of finders. Most of it is restored in the first
+`on_train_epoch_start`, because user code may reset it before that.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from lightning_hwtune.training.trainer_checks import check_resumed
 __all__ = ["STATE_KEY", "ResumeState"]
 
 STATE_KEY = "lightning_hwtune"
-"""Where our own state lies in a checkpoint; not under a callback's key, which users' callbacks could share."""
+"""The key of our state in a checkpoint; not a callback's key, because users' callbacks could have the same one."""
 
 
 @final
 class ResumeState:
-    """What one fit keeps over pauses. Its methods are called in the hooks that they are named after."""
+    """The state that one fit keeps over pauses. Its methods are called in the hooks of the same name."""
 
     def __init__(self, segment: ActiveSegment) -> None:
         self._segment = segment
@@ -35,27 +35,27 @@ class ResumeState:
         self._restored: Mapping[str, Any] = {}
         self._has_begun = False
         self._has_streams = False
-        self._unsynchronized: set[str] = set()  # parameters whose gradients DDP leaves alone
+        self._unsynchronized: set[str] = set()  # parameters whose gradients DDP does not synchronize
 
     def setup(self, trainer: Any, pl_module: Any) -> None:
-        """Prepares a resumed fit for what Lightning restores."""
+        """Prepares a resumed fit before Lightning restores its state."""
         if self._is_resumed:
             lightning_state.convert_early(trainer, pl_module)
             finders.suspend_finders(trainer, self._segment)
 
     def on_fit_start(self, trainer: Any) -> None:
-        """Notes the random streams before the loaders are made."""
+        """Stores the random streams before the loaders are created."""
         self._reload.before_fit(trainer)
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: Mapping[str, Any]) -> None:
-        """Refuses another trial's checkpoint, and keeps what `save` added to this one.
+        """Refuses a checkpoint of another trial, and keeps the state that `save` added.
 
         Raises:
-            CheckpointError: the checkpoint is not of this trial.
+            CheckpointError: the checkpoint belongs to another trial.
         """
         found = checkpoint.get(STATE_KEY, {})
         check_identity(self._segment, found.get("identity"), trainer.ckpt_path)
-        if self._has_begun:  # a finder returns to where it was
+        if self._has_begun:  # a finder loads its own checkpoint to undo its fits
             return
         self._restored = found
         self._segment.clock.remember(found.get("clock", {}))
@@ -68,7 +68,7 @@ class ResumeState:
             finders.restore_attributes(trainer, pl_module, found.get("attributes", {}))
 
     def on_train_start(self, trainer: Any, pl_module: Any, resource: int) -> None:
-        """Checks that training continues at the trial's `resource`, and makes the loaders what they were."""
+        """Checks that training continues at the trial's `resource`, and creates the loaders as before the pause."""
         check_resumed(self._segment, self._restored, resource)
         if "DDP" in type(trainer.strategy).__name__:
             self._unsynchronized = set(module_flags.frozen_parameters(pl_module))
@@ -79,7 +79,7 @@ class ResumeState:
         self._has_streams = self._reload.resume(trainer, saved, lambda: self._restore_streams(trainer, pl_module))
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        """Puts everything where an uninterrupted training has it at the start of this epoch."""
+        """Restores the state that an uninterrupted training has at the start of this epoch."""
         order = self._segment.order
         if order.num_devices > 1:
             rng.seed_streams(order.seed, trainer.current_epoch, rank=None)
@@ -89,7 +89,7 @@ class ResumeState:
         self._has_begun, self._restored = True, {}
 
     def on_train_batch_start(self, trainer: Any, batch_idx: int) -> None:
-        """Gives the rank its own stream, now that the samplers of all ranks have drawn from the shared one."""
+        """Gives the rank its own stream, after the samplers of all ranks have drawn from the shared one."""
         order = self._segment.order
         if batch_idx == 0 and order.num_devices > 1:
             if self._unsynchronized - set(module_flags.frozen_parameters(trainer.lightning_module)):
@@ -97,11 +97,11 @@ class ResumeState:
             rng.seed_streams(order.seed, trainer.current_epoch, self._segment.rank)
 
     def on_train_epoch_end(self, trainer: Any) -> None:
-        """Notes the random streams before the next loaders are made."""
+        """Stores the random streams before the next loaders are created."""
         self._reload.epoch_ended(trainer)
 
     def save(self, trainer: Any, pl_module: Any) -> dict[str, Any]:
-        """Returns what a checkpoint of this moment needs; on all ranks, unless one of them has failed."""
+        """Returns our state for a checkpoint now; all ranks must call it, unless one of them has failed."""
         roots = lightning_state.user_objects(trainer, pl_module)
         own = {
             "generators": generators.generator_states(roots),
@@ -128,7 +128,7 @@ class ResumeState:
         saved = self._restored
         pruning.restore_pruning(trainer, pl_module, saved.get("pruning", {}))
         self._restore_metrics(trainer, pl_module)
-        if "modules" in saved:  # last: metrics and masks may have added some
+        if "modules" in saved:  # last, because metrics and masks may have added modules and parameters
             module_flags.restore_flags(pl_module, saved["modules"])
         if not self._has_streams:
             self._restore_streams(trainer, pl_module)
