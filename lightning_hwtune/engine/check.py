@@ -164,7 +164,7 @@ def _check_one(
     resources = sorted(n_reports)
     if n_epochs == 1 or len(resources) < 2:
         is_cut = n_epochs > 1 and resources[0] < spec.scheduler.max_resource and whole.saved_as is not None
-        is_cut = is_cut and not is_affordable(whole.reports[0])  # else the training has ended by itself
+        is_cut = is_cut and not is_affordable(whole.reports[0])  # otherwise the training has ended by itself
         return _Found(first, whole, (TOO_LONG,) if is_cut else ())
     paused = folder / "paused"
     before = train(check_order(spec, config, paused), lambda report: report.resource >= resources[-2])

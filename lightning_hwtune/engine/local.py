@@ -206,7 +206,7 @@ class LocalExecutor:
             group.kill()
         for index, rank in enumerate(group.ranks):
             if rank.is_abandoned or (not rank.is_gone and rank.is_overdue(_END_S)):
-                self._server.give_up(group.generation)  # its guard ends everything, and all status pipes close
+                self._server.give_up(group.generation)  # its guard ends everything and closes all status pipes
             elif group.verdict is None and (why := self._silence(group, index, now)):
                 group.verdict = (Outcome.LOST if rank.pid is not None else Outcome.INTERRUPTED, why)
                 group.kill()

@@ -103,7 +103,7 @@ class Rank:
         return bool(self._outbox)
 
     def flush(self) -> None:
-        """Writes what fits."""
+        """Writes as much as the channel accepts."""
         try:
             while self._outbox:
                 n_sent = self.channel.send(self._outbox[0])

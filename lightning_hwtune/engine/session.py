@@ -182,7 +182,7 @@ class Session:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if error is not None:
             is_user = isinstance(error, KeyboardInterrupt | SystemExit)
-            headline = first_line(str(error).partition("\n\n")[0])  # what follows is a traceback
+            headline = first_line(str(error).partition("\n\n")[0])  # the rest is a traceback
             ended = ev.SessionState.INTERRUPTED if is_user else ev.SessionState.FAILED
             self._end = (ended, headline or type(error).__name__)
         state, reason = self._end or (ev.SessionState.PAUSED, "closed")

@@ -6,13 +6,13 @@ What happens in which hook, and why:
 
 - The report is made in `on_train_epoch_end` by a separate callback, `LastRound`, which Lightning calls after all
   others. So values that the module and the callbacks log in this hook count, and `current_epoch + 1` epochs are done.
-- The checkpoint is saved in `on_train_end`, by this callback as the first one. At that time plateau schedulers have
+- The checkpoint is saved in `on_train_end`, where this callback is called first. At that time plateau schedulers have
   stepped, and no averaging callback has swapped the weights yet. If it were saved earlier, a resumed trial would
   differ. Between epochs the checkpoint is saved in the next `on_train_epoch_start`. The state there is the same, except
   for one counter that has already been increased.
-- The state that Lightning's checkpoints lack (see `resume`) is restored in the first `on_train_epoch_start`, by this
-  callback as the first one. That is after everything that resuming itself draws or resets, and before other callbacks
-  look at the epoch. The loader's iterator is created again at that point, as at the start of any other epoch.
+- The state that Lightning's checkpoints lack (see `resume`) is restored in the first `on_train_epoch_start`, where this
+  callback is called first. That is after everything that resuming itself draws or resets, and before other callbacks
+  use the epoch. The loader's iterator is created again at that point, as at the start of any other epoch.
 """
 
 from __future__ import annotations

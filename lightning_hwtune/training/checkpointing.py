@@ -31,7 +31,7 @@ def checkpoint_path(segment: ActiveSegment, resource: int) -> Path:
 
 
 def make_in_trial(folder: Path, trial_dir: Path) -> None:
-    """Creates a folder inside a trial's folder, and the trial's folder if user code has deleted it.
+    """Creates a folder inside a trial's folder, and those folders above it that user code has deleted.
 
     It never creates the study's folder, because that may have been moved.
 
@@ -99,7 +99,7 @@ def save_together(
     is_inside: bool = False,
     is_end: bool = False,
 ) -> None:
-    """Does the same on all ranks if `write` is collective: only rank 0 writes, and `write` ends with a barrier.
+    """Does the same as `save_file` for all ranks: `write` is collective, only rank 0 writes, and it ends in a barrier.
 
     Raises:
         CheckpointError: writing failed on rank 0; raised on every rank.

@@ -59,7 +59,7 @@ def main(control_fd: int, controller: int, folder: str) -> None:
     Args:
         control_fd: the server's end of the socket pair to the engine.
         controller: process id of the parent.
-        folder: temporary files of the ranks; deleted at the end.
+        folder: the folder for temporary files of the ranks; deleted at the end.
     """
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the thread that started this process may have blocked signals
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -130,7 +130,7 @@ def _serve(control: socket.socket, guard: int) -> None:
 
 @final
 class _Server:
-    """One loop over three sources: requests of the engine, ends of children, SIGTERM."""
+    """Serves three sources in one loop: requests of the engine, ends of children, and SIGTERM."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control

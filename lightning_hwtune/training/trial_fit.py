@@ -32,7 +32,7 @@ _PRETRAINING = (
 
 
 def note_pretraining(segment: ActiveSegment) -> None:
-    """Note that an unmarked fit is not the trial's."""
+    """Send the note that an unmarked fit is not the trial's."""
     segment.note(_PRETRAINING, once_per="study", topic=COUNTED_FIT)
 
 

@@ -173,7 +173,7 @@ def _prepare(task: RankTask, listener: int | None) -> Callable[[Trial], Any]:
     """Sets up this process as one rank; returns the training function."""
     order, rank = task.order, task.rank
     scrub_environment(os.environ)
-    os.environ.update(order.env)  # before torch looks at the devices
+    os.environ.update(order.env)  # before torch reads the device mask
     from lightning_utilities.core.rank_zero import rank_zero_only
 
     os.environ.update(rank_environment(rank, order.num_devices, task.port, _run_id(order)))
