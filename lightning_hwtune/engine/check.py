@@ -95,8 +95,8 @@ def run_check(
 ) -> Check:
     """Trains shortened epochs of the study's first configurations; `folder` is emptied.
 
-    The check trains with the smallest and with the largest device count. If the study may pause trials, each of them
-    is trained once without a pause and once with one, and the two results must be equal bit by bit.
+    The check trains with the smallest and with the largest device count. If the study may pause trials, it trains
+    twice with each count, without a pause and with one, and both results must be equal bit by bit.
 
     Args:
         tick: called about once per second during the check.

@@ -46,7 +46,7 @@ def _launch_in(segment: ActiveSegment, launch: Callable[..., Any], *, starts_all
 
     Args:
         launch: the launcher's original method.
-        starts_all: whether the launcher starts a process for every rank, and not for every rank except the first.
+        starts_all: whether the launcher starts a process for every rank; otherwise for every rank except the first.
     """
 
     @functools.wraps(launch)

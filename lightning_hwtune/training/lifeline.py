@@ -79,7 +79,7 @@ class Sweep:
 
 
 def end_children(at_once: Collection[int] = (), grace_s: float = _GRACE_S) -> None:
-    """Ends every child of this process, and the descendants that pass to it when they lose their parents.
+    """Ends every child of this process, including descendants that it adopts when their parents end.
 
     Args:
         at_once: children that get SIGKILL at once, without time to clean up.

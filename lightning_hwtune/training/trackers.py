@@ -1,4 +1,4 @@
-"""One run per trial in W&B and MLflow: all segments of a trial share it, even if user code does not support studies.
+"""One run per trial in W&B and MLflow: all segments of a trial share it, without changes to user code.
 
 W&B takes the id of its run from `WANDB_RUN_ID`, which is the same in every segment of a trial. MLflow chooses ids
 itself, so the id of the first segment is stored. `mlflow.start_run` takes it from `MLFLOW_RUN_ID`. Lightning's
