@@ -91,53 +91,57 @@ class StudySettings:
         "What is optimised, see below. The first one breaks ties and names the best trial."
     )
     scheduler: Mapping[str, Any] | str | None = _key(
-        "When a trial goes on: `name` and its options, see below; null = `asha` with the full training that one of the "
-        "next three keys gives.",
+        "The rule that pauses, promotes and stops trials: `name` and its options, see below; null = `asha` with the "
+        "full training that one of the next three keys gives.",
         None,
     )
     max_epochs: int | None = _key("The full training in epochs, where there is no `scheduler`.", None)
     max_steps: int | None = _key("The same in steps.", None)
     max_samples: int | None = _key("The same in samples.", None)
-    searcher: Mapping[str, Any] | str = _key("What is tried next: `name` and its options, see below.", "random")
+    searcher: Mapping[str, Any] | str = _key(
+        "Where configurations come from: `name` and its options, see below.", "random"
+    )
     prior: str | None = _key(
-        "`auto`: what is tried next is learned from the finished studies in `dir` that share parameters and have the "
-        "same objectives. It takes the place of `searcher`.",
+        "`auto`: configurations are drawn from what was learned from the finished studies in `dir` that share "
+        "parameters and have the same objectives. It replaces `searcher`.",
         None,
     )
     pool: Mapping[str, Any] = _key("The devices of this host and their price, see below.", {})
-    seed: int = _key("Of every draw. The same seed and the same reports give the same decisions.", 0)
+    seed: int = _key("Seed of all random draws. The same seed and the same reports give the same decisions.", 0)
     batch: str = _key(
-        "`global`: batch sizes are shared by a trial's devices, and those that do not divide are never drawn. "
-        "`per_device`: every device gets the whole batch size.",
+        "`global`: a trial's devices share its batch size; sizes that the number of devices does not divide are never "
+        "drawn. `per_device`: every device gets the whole batch size.",
         "global",
     )
-    max_trials: int | None = _key("Trials of the study, over all its runs.", None)
-    max_time: float | str | None = _key("Time of the study, over all its runs: seconds, or `90s`, `10min`, `8h`.", None)
+    max_trials: int | None = _key("Trials in total, over all runs of the study.", None)
+    max_time: float | str | None = _key(
+        "Time in total, over all runs of the study: seconds, or `90s`, `10min`, `8h`.", None
+    )
     max_cost: float | None = _key("US dollars that the study may be billed, start-ups and lost work included.", None)
-    max_parallel: int | None = _key("Trials that train at one time; null = all the pool carries.", None)
+    max_parallel: int | None = _key(
+        "Trials that train at the same time; null = as many as the pool has devices for.", None
+    )
     finishers: int | str = _key(
         "Fully trained trials that the study should end with, so that its front offers a choice. `auto`: one for a "
         "single objective; for several, trials / eta rounded up, at most 4.",
         "auto",
     )
     save_every: int | None = _key(
-        "Epochs between checkpoints of a trial that goes on without a pause, so that a crash costs at most so many; "
-        "null = it saves where it pauses and at its end.",
+        "Epochs between checkpoints of a trial that trains without a pause; a crash costs at most so many epochs. "
+        "null = a trial saves when it pauses and at its end.",
         None,
     )
     hang_timeout: float | str | None = _key(
         "How long a segment may make no progress (no batch, no report, no checkpoint) before it is ended and repeated: "
         "seconds, or `90s`, `10min`, `8h`. `auto`: from its first batch on, ten times the trial's slowest stretch, at "
-        "least 30 minutes. null = for ever.",
+        "least 30 minutes. null = no limit.",
         "auto",
     )
-    max_retries: int = _key(
-        "How often a trial that failed goes on from its last checkpoint before it counts as failed.", 1
-    )
+    max_retries: int = _key("How often a trial is retried from its last checkpoint before it counts as failed.", 1)
     max_failures: int = _key("Failed trials that end the study.", 3)
     disk_budget: int | str | None = _key("Bytes of all checkpoints together, e.g. `500MB`; null = unlimited.", "20GB")
     enqueue: Sequence[Any] = _key(
-        "Configurations that are tried before the searcher's: a list of mappings, each with every parameter.",
+        "Configurations to try before those of the searcher: a list of mappings, each with every parameter.",
         [],
     )
     preload: Sequence[str] = _key(

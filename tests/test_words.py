@@ -1,0 +1,79 @@
+"""Prose is plain English: docstrings, comments and pages do without the habits that CONTRIBUTING.md lists."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HABITS = {
+    r"\b(go(es|ing)?|went) on\b": "continue, resume, is promoted",
+    r"\bTells whether\b": "Return whether",
+    r"\bof (its|their|his|one's) own accord\b": "by itself",
+    r"\bof one's own\b": "your own",
+    r"\b(an?|no|of|as|in) whole numbers? (from|of)\b": "a positive integer",
+    r"\b(one|process|number|point|value|seed|folder|file|entry) an? "
+    r"(rank|trial|segment|objective|epoch|study|device|host|name|process)\b(?!')": "per",
+    r"(?<!there )\bis no (point|option|name|study|scheduler|searcher|number|trial|member)\b": "is not a ...",
+    r"\b(come|comes|came|coming) to (a|an|the|this|that|its|their|each|every|one) (rung|level|end)\b": "reach",
+    r"\bfor ever\b": "for good, permanently",
+    r"\b(anew|afresh)\b": "again",
+    r"\bgives? way\b": "yields, is replaced",
+    r"\bsigns? of life\b": "heartbeat",
+    r"\bdear(er|est)?\b": "expensive",
+}  # pattern -> what to write instead
+
+
+def _pages() -> Iterator[tuple[str, int, str]]:
+    """Yields file, line and text of every line of the pages, code left out."""
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "gpu-check").glob("*.md")):
+        whole = path.read_text(encoding="utf-8")
+        whole = re.sub(r"^## Words\n.*?^## ", lambda found: "\n" * found[0].count("\n"), whole, flags=re.S | re.M)
+        text = re.sub(r"```.*?```|`[^`\n]*`", lambda found: "\n" * found[0].count("\n"), whole, flags=re.S)
+        yield from ((str(path.relative_to(ROOT)), number, line) for number, line in enumerate(text.splitlines(), 1))
+
+
+def _code() -> Iterator[tuple[str, int, str]]:
+    """Yields file, line and text of every docstring and comment of the package and of its examples."""
+    for folder in ("lightning_hwtune", "models", "datamodules"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            name, source = str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
+            for token in tokenize.generate_tokens(io.StringIO(source).readline):
+                if token.type == tokenize.COMMENT:
+                    yield name, token.start[0], token.string
+            for node in ast.walk(ast.parse(source)):
+                text = node.value.value if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) else None
+                if isinstance(text, str):
+                    lines = re.sub(r"`[^`]*`", "", text).splitlines()
+                    yield from ((name, node.lineno + i, line) for i, line in enumerate(lines))
+
+
+@pytest.mark.parametrize("habit", HABITS)
+def test_no_page_or_docstring_has_the_habit(habit: str) -> None:
+    pattern = re.compile(habit, re.IGNORECASE)
+    found = [f"{name}:{number}: {line.strip()}" for name, number, line in (*_pages(), *_code()) if pattern.search(line)]
+    assert not found, f"write instead: {HABITS[habit]}\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("habit", "text"),
+    list(
+        zip(
+            HABITS,
+            [
+                "it goes on", "Tells whether it is", "ends of its own accord", "a loop of one's own",
+                "a whole number from 1", "one process a rank", "is no point of the space", "came to its rung",
+                "stops for ever", "drawn anew", "gives way", "a sign of life", "the dearer one",
+            ],
+            strict=True,
+        )
+    ),
+)  # fmt: skip
+def test_a_habit_is_found(habit: str, text: str) -> None:
+    assert re.search(habit, text, re.IGNORECASE)
