@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import re
 import tokenize
@@ -54,10 +55,15 @@ def _code() -> Iterator[tuple[str, int, str]]:
                     yield from ((name, node.lineno + i, line) for i, line in enumerate(lines))
 
 
+@functools.cache
+def _prose() -> list[tuple[str, int, str]]:
+    return [*_pages(), *_code()]
+
+
 @pytest.mark.parametrize("habit", HABITS)
 def test_no_page_or_docstring_has_the_habit(habit: str) -> None:
     pattern = re.compile(habit, re.IGNORECASE)
-    found = [f"{name}:{number}: {line.strip()}" for name, number, line in (*_pages(), *_code()) if pattern.search(line)]
+    found = [f"{name}:{number}: {line.strip()}" for name, number, line in _prose() if pattern.search(line)]
     assert not found, f"write instead: {HABITS[habit]}\n" + "\n".join(found)
 
 
