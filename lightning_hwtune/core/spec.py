@@ -194,7 +194,7 @@ class StudySpec:
             text = f"the stored study is newer than this version, which does not know its setting `{error.given}`"
             raise StorageError(text) from error
         except (AttributeError, LookupError, TypeError, ValueError) as error:
-            why = "it is newer than this version or damaged, or uses a class that is not installed here"
+            why = "the stored study is newer than this version, or damaged, or uses a class that is not installed here"
             raise StorageError(f"the study's settings cannot be read: {why} ({error})") from error
 
     def race(self) -> Race:

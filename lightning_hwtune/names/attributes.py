@@ -164,8 +164,8 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
             ),
             _LOAD,
         ),
-        **dict.fromkeys(("AxClient", "Experiment", "OptimizationLoop", "sweep", "agent", "Sweep", "Backend"), _STUDY),
-        **dict.fromkeys(("report", "Reporter", "log", "init", "session", "get_context"), _REPORT),
+        **dict.fromkeys(("AxClient", "Experiment", "OptimizationLoop", "agent", "Sweep", "Backend"), _STUDY),
+        **dict.fromkeys(("Reporter", "log", "init", "session", "get_context"), _REPORT),
         **dict.fromkeys(("checkpoint_dir", "get_checkpoint", "with_checkpointing"), _CKPT),
         **dict.fromkeys(
             ("StoppingCriterion", "Stopper", "MaximumIterationStopper", "EarlyStoppingStrategy"),

@@ -141,7 +141,7 @@ def test_every_reading_command_says_it_in_one_line(folder: Path, words: str) -> 
     ("change", "said"),
     [
         (put_in_spec("newopt", 3, inside="scheduler"), "the stored study is newer than this version"),
-        (put_in_spec("name", "bohb", inside="scheduler"), "it is newer than this version"),
+        (put_in_spec("name", "bohb", inside="scheduler"), "the stored study is newer than this version"),
         (put_in_spec("newopt", 3, inside="searcher"), "the stored study is newer than this version"),
         (put_in_spec("newopt", 3, inside="pool"), "the stored study is newer than this version"),
         (put("colour", "red"), "this version does not know the field 'colour' of StudyCreated: a newer version"),
