@@ -1,8 +1,45 @@
-"""`python -m lightning_hwtune`: the command `hwtune`."""
+"""`python -m lightning_hwtune` and `hwtune`: the command line, which Ctrl-C ends at any moment without a traceback."""
 
 from __future__ import annotations
 
-from lightning_hwtune.entry.cli import main
+import sys
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+def main() -> None:
+    """Import and run the command line. The imports take a second, in which Ctrl-C is as likely as later."""
+    try:
+        from lightning_hwtune.entry.cli import main as run
+
+        run()
+    except KeyboardInterrupt:
+        _end()
+    except Exception as error:
+        if _was_interrupted(error):
+            _end()
+        raise
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Return whether Ctrl-C was what an error came from: some libraries turn it into an error of their own."""
+    seen: set[int] = set()
+    left = [error]
+    while left:
+        link = left.pop()
+        if link is None or id(link) in seen:
+            continue
+        if isinstance(link, KeyboardInterrupt):
+            return True
+        seen.add(id(link))
+        left += [link.__cause__, link.__context__]
+    return False
+
+
+def _end() -> None:
+    print("hwtune: interrupted", file=sys.stderr)  # noqa: T201 - nothing else may be imported yet
+    sys.exit(_INTERRUPTED)
+
 
 if __name__ == "__main__":
     main()

@@ -176,7 +176,7 @@ def totals(state: StudyState, now: float, left_s: float = math.nan) -> str:
     if state.n_failed:
         parts.append(f"{state.n_failed} failed")
     if math.isfinite(left_s):
-        parts.append(f"about {duration(left_s)} left")
+        parts.append(f"about {duration(left_s)} left" if left_s >= 1.0 else "almost done")
     return " · ".join(parts)
 
 

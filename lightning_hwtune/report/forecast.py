@@ -19,7 +19,7 @@ from lightning_hwtune.core.state import StudyState
 __all__ = ["Countdown", "PaceFacts", "StartUps", "checked_pace", "start_ups", "time_left_s"]
 
 _MAX_FIRST_RUNG = 30
-_REDO_S, _RARELY = 5.0, 50.0
+_REDO_S, _RARELY, _SOON = 5.0, 50.0, 10.0
 
 
 class PaceFacts(Protocol):
@@ -88,7 +88,8 @@ def _cost_limit_s(state: StudyState, now: float) -> float:
 class Countdown:
     """The forecast of a running study, which is updated from time to time and counted down in between.
 
-    It is updated at most every few seconds, and so rarely that it takes at most 2 % of the time.
+    It is updated at most every few seconds, and so rarely that it takes at most 2 % of the time; one that has run out
+    is updated sooner, which may take 10 %.
 
     Args:
         clock: measures how long a forecast takes.
@@ -96,15 +97,17 @@ class Countdown:
 
     def __init__(self, state: StudyState, clock: Callable[[], float] = time.perf_counter) -> None:
         self._state, self._clock = state, clock
-        self._due_at, self._end_at = -math.inf, math.nan
+        self._due_at, self._soon_at, self._end_at = -math.inf, -math.inf, math.nan
         self.checked: Pace | None = None
 
     def left_s(self, now: float) -> float:
         """Returns the seconds that are left; NaN if that is unknown."""
-        if now >= self._due_at:
+        if now >= self._due_at or now >= max(self._end_at, self._soon_at):
             began = self._clock()
             self._end_at = now + time_left_s(self._state, now, self.checked)
-            self._due_at = now + max(_REDO_S, _RARELY * (self._clock() - began))
+            taken_s = self._clock() - began
+            self._due_at = now + max(_REDO_S, _RARELY * taken_s)
+            self._soon_at = now + max(_REDO_S, _SOON * taken_s)
         return max(self._end_at - now, 0.0) if math.isfinite(self._end_at) else math.nan
 
 
@@ -117,7 +120,7 @@ def start_ups(state: StudyState, pace: Pace) -> StartUps | None:
     for first in range(levels[0] + 1, min(levels[-1], _MAX_FIRST_RUNG) + 1 if "first_rung" in settings else 0):
         try:
             changed = scheduler_from_settings({**settings, "first_rung": first})
-            if len(changed.levels) < 2:  # no trial would be stopped early
+            if first * changed.ladder.eta > changed.max_resource:  # hardly any training would be saved
                 break
             other = StudyState(dataclasses.replace(state.spec, scheduler=changed))
         except ValueError:  # this scheduler does not allow it as first rung

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -459,3 +460,34 @@ def test_commands_import_no_framework(folder: Path, words: tuple[str, ...]):
     options = [] if words == ("--help",) else ["--dir", str(folder)]
     done = subprocess.run([sys.executable, "-c", PROBE, *words, *options], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "raises",
+    [
+        "raise KeyboardInterrupt",
+        "try:\n    raise KeyboardInterrupt\nexcept KeyboardInterrupt:\n    raise AttributeError('flags')",
+        "try:\n    raise KeyboardInterrupt\nexcept KeyboardInterrupt:\n    raise AttributeError('x') from None",
+        "try:\n    raise KeyboardInterrupt\nexcept KeyboardInterrupt as error:\n    raise ImportError('x') from error",
+    ],
+)
+def test_ctrl_c_during_the_imports_ends_the_command_without_a_traceback(raises: str, tmp_path: Path) -> None:
+    """A library that is being imported may turn the interrupt into an error of its own."""
+    package = tmp_path / "typer"
+    package.mkdir()
+    (package / "__init__.py").write_text(raises)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "lightning_hwtune", "status"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "hwtune: interrupted\n")
+
+
+def test_another_error_of_an_import_keeps_its_traceback(tmp_path: Path) -> None:
+    package = tmp_path / "typer"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise AttributeError('broken')")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "lightning_hwtune", "status"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "AttributeError: broken" in done.stderr

@@ -18,7 +18,7 @@ from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, Objectives
 from lightning_hwtune.core.schedulers import RunToEnd
 from lightning_hwtune.core.space import Float, SearchSpace
-from lightning_hwtune.report.announcements import checked
+from lightning_hwtune.report.announcements import checked, totals
 from lightning_hwtune.report.forecast import Countdown, checked_pace, time_left_s
 from lightning_hwtune.report.live import LinesView, PanelView, QuietView, open_view
 
@@ -206,10 +206,22 @@ def test_a_countdown_is_redone_seldom_and_the_more_seldom_the_longer_it_takes():
     first = countdown.left_s(2.0)
     assert countdown.left_s(3.0) == pytest.approx(first - 1.0)
     script.add(ev.SessionClosed(at=20.0, state="finished", reason="", wall_s=20.0))
-    assert countdown.left_s(26.9) == max(first - 24.9, 0.0)
+    runs_out_at = 2.0 + first
+    assert 8.0 < runs_out_at < 27.0
+    assert countdown.left_s(runs_out_at - 0.1) == pytest.approx(0.1)
     assert next(times) == 2
-    countdown.left_s(27.0)  # 50 x 0.5 s later
+    countdown.left_s(runs_out_at)  # it has run out: more than 10 x 0.5 s after it was made
     assert next(times) == 5
+    countdown.left_s(runs_out_at + 4.9)
+    assert next(times) == 6
+    countdown.left_s(runs_out_at + 25.0)  # 50 x 0.5 s later
+    assert next(times) == 9
+
+
+def test_what_is_almost_done_has_no_number():
+    state = played_until(1.3).state
+    assert totals(state, state.last_at, 0.4).endswith(" · almost done")
+    assert totals(state, state.last_at, 1.0).endswith(" · about 1 s left")
 
 
 def test_limits_are_told_with_what_is_used_of_them():
