@@ -37,7 +37,7 @@ class NePSMOASHA(Scheduler):
     """NePS's rule, through its own ask and tell.
 
     Args:
-        eta: one in eta goes on. seed: of what NePS draws.
+        eta: one in eta is promoted. seed: of what NePS draws.
     """
 
     name: ClassVar[str] = "neps_moasha"

@@ -56,7 +56,7 @@ class SyneTuneMOASHA(Scheduler):
     """Syne Tune's rule; nothing is ever paused.
 
     Args:
-        eta: one in eta goes on. is_repaired: see the module.
+        eta: one in eta is promoted. is_repaired: see the module.
     """
 
     name: ClassVar[str] = "syne_tune_moasha"
