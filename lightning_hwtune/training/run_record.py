@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from lightning_hwtune.errors import StorageError
+
 __all__ = ["load_record", "save_record"]
 
 _NAME = "loggers.json"
@@ -25,7 +27,16 @@ def load_record(trial_dir: str) -> dict[str, Any]:
 
 
 def save_record(trial_dir: str, record: dict[str, Any]) -> None:
-    """Saves the record completely or not at all."""
+    """Saves the record completely or not at all.
+
+    Raises:
+        StorageError: writing to the disk failed.
+    """
     part = Path(trial_dir, f"{_NAME}.part")
-    part.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    os.replace(part, part.with_suffix(""))
+    try:
+        part.write_text(json.dumps(record, indent=1), encoding="utf-8")
+        os.replace(part, part.with_suffix(""))
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        text = f"the names of the trial's logger runs could not be written to {part.with_suffix('')} ({error})"
+        raise StorageError(f"{text}; is the disk full?", error.errno) from error
