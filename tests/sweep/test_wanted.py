@@ -104,13 +104,13 @@ import os, sys, time
 from pathlib import Path
 from lightning_hwtune.store.process import birth_of
 from lightning_hwtune.sweep.wanted import SweepProcess
-worker = os.fork()
-if worker:
-    print(worker, birth_of(worker), flush=True)
+sweep = SweepProcess.this()
+if os.fork():
     sys.stdin.read()
     os._exit(0)
-with SweepProcess(os.getppid(), birth_of(os.getppid())).watched(Path(sys.argv[1])):
+with sweep.watched(Path(sys.argv[1])):
     pass
+print(os.getpid(), birth_of(os.getpid()), flush=True)
 time.sleep(60)
 """
 

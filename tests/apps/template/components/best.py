@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torchmetrics import MaxMetric, MeanMetric
 
-from parts.classifier import Classifier
+from components.classifier import Classifier
 
 
 class BestClassifier(Classifier):
