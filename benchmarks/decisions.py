@@ -37,7 +37,7 @@ import numpy.typing as npt
 
 import lightning_hwtune
 from lightning_hwtune.core.objectives import Metric, Objectives
-from lightning_hwtune.core.ranking.within import WITHIN
+from lightning_hwtune.core.ranking.front_order import WITHIN
 from lightning_hwtune.core.schedulers import ASHA, Race
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -21,9 +21,9 @@ seed draw the same configurations in the same sequence.
 - "cap_quantile", "cap_floor": ASHA that ends at 27, against ASHA of the same rule: it needs no ladder that grows.
 
 Parts. `tables`: lcbench-surrogate (validation error, in [0, 1]; predicted by a surrogate) and taskset (validation loss,
-measured). `synthetic`: a grid of noise x crossing on the generator of `lightning_hwtune.engine.curves`, crossing over
-its whole range, R = 243 and 729, every seed another set of curves. The noises are those of measured curves: the 10th,
-25th, 50th, 75th and 90th percentile of trimtuner's, to one digit; `measured_noise` finds them anew where the table is.
+measured). `synthetic`: a grid of noise x crossing on the generator of `lightning_hwtune.simulation.curves`, with the
+whole range of crossings, R = 243 and 729, and another set of curves per seed. The noises are those of measured curves:
+the 10th, 25th, 50th, 75th and 90th percentile of trimtuner's, to one digit; `measured_noise` computes them from the table.
 Curves without any noise, which nobody has and by which PASHA cannot tell noise from order, are in the grid and have
 groups of their own: "noiseless", and "settled_with_noiseless". "settled" is the half of the cells with noise whose
 curves settle first, by settles_at, there by crossing: settles_at is the lowest rung from which on the order of 256
@@ -31,7 +31,7 @@ random configurations, without noise, has a rank correlation (Spearman) of at le
 median of seeds. It does not depend on the noise, so that the half holds all noises alike. rank_correlation is the
 lowest one of neighbouring rungs, with noise. `several`: several objectives, MO-PASHA against MO-ASHA, both as they
 come, on lcbench-surrogate (error, time) and trimtuner (error, time, money): hypervolume of all reports, as
-`lightning_hwtune.engine.replay` tells, as a share of MO-ASHA's, and the same for the full trainings of the
+`lightning_hwtune.simulation.accounting` tells, as a share of MO-ASHA's, and the same for the full trainings of the
 configurations on the front of all reports.
 """
 
@@ -67,11 +67,11 @@ from lightning_hwtune.core.searchers import Listed, Random, Searcher
 from lightning_hwtune.core.space import Float, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
-from lightning_hwtune.engine.curves import Curves, SyntheticCurves
-from lightning_hwtune.engine.replay import Replay, Yardstick, point, replay_study
-from lightning_hwtune.engine.simulated import simulate
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.store.tables import Table, TaskCurves
+from lightning_hwtune.simulation.accounting import Replay, Yardstick, point, replay_study
+from lightning_hwtune.simulation.curves import Curves, SyntheticCurves
+from lightning_hwtune.simulation.executor import simulate
+from lightning_hwtune.simulation.tables import Table, TaskCurves
 
 __all__ = ["main", "selected", "settles_at"]
 

@@ -30,9 +30,9 @@ from lightning_hwtune.core.objectives import Metric, TrainSeconds
 from lightning_hwtune.core.schedulers import ASHA
 from lightning_hwtune.core.space import Float, Int, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
-from lightning_hwtune.engine.curves import SyntheticCurves
 from lightning_hwtune.engine.reading import Reader
-from lightning_hwtune.engine.simulated import simulate
+from lightning_hwtune.simulation.curves import SyntheticCurves
+from lightning_hwtune.simulation.executor import simulate
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.store.log import EventLog
 from lightning_hwtune.study import Study

@@ -1,8 +1,8 @@
 """Speed-up of multi-objective ASHA over random full training on the ten trimtuner tasks; prints one JSON object.
 
 Every study draws the table's 288 configurations in an order of its seed, the same for every arm, on four workers of a
-virtual clock. Hypervolume as `lightning_hwtune.engine.replay` tells: error linear, seconds and US dollars in their
-logarithm, min-max over the task's table, reference point 1; "partial" counts every report, "full" only configurations
+virtual clock. Hypervolume is that of `lightning_hwtune.simulation.accounting`: error linear, seconds and US dollars as
+logarithms, min-max over the task's table, reference point 1; "partial" counts every report, "full" only configurations
 trained to the end; both as a share of what the table's own front has.
 
 Arms:
@@ -32,7 +32,7 @@ a task where the lower end is above 1; of Optuna, where it is so against both sa
 three tenths of that time (`until`): what they would do later is not looked at. The same ratios for moasha, and for the
 arms whose settings nobody chose; `tasks_ahead_of_..._by_defaults` is of defaults_tpe.
 
-The arms without a prior run once more on four tasks of the synthetic generator (`lightning_hwtune.engine.curves`,
+The arms without a prior run once more on four tasks of the synthetic generator (`lightning_hwtune.simulation.curves`,
 default parameters, 288 configurations, four devices of which a trial takes 1, 2 or 4), on which nothing was chosen. Its
 tasks have no relatives to learn a prior from, and its configurations are no grid, as Optuna needs it here.
 
@@ -67,8 +67,8 @@ import lightning_hwtune
 from benchmarks.replay_arms import Problem, from_table, package_of, spec_of, synthetic
 from benchmarks.replay_figures import against_peers, ahead, choices, curves, figures, summary
 from lightning_hwtune.core.spec import Limits
-from lightning_hwtune.engine.replay import Replay, replay_study
-from lightning_hwtune.store.tables import Table
+from lightning_hwtune.simulation.accounting import Replay, replay_study
+from lightning_hwtune.simulation.tables import Table
 
 SETTINGS = json.loads(Path(__file__).with_name("replay_settings.json").read_text())
 RESERVED = ("cnn-60000", "rnn-60000")  # no setting was chosen on these

@@ -22,9 +22,9 @@ from lightning_hwtune.core.searchers import TPE, History, Listed, ParetoPrior, S
 from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, SearchSpace
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.core.streams import stream
-from lightning_hwtune.engine.curves import Curves, SyntheticCurves
-from lightning_hwtune.engine.replay import Yardstick
-from lightning_hwtune.store.tables import Table
+from lightning_hwtune.simulation.accounting import Yardstick
+from lightning_hwtune.simulation.curves import Curves, SyntheticCurves
+from lightning_hwtune.simulation.tables import Table
 
 __all__ = ["CrossFitted", "Problem", "from_table", "package_of", "spec_of", "synthetic"]
 

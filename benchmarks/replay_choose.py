@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.replay import RESERVED, SETTINGS, about, run
 from benchmarks.replay_arms import from_table
 from benchmarks.replay_figures import summary
-from lightning_hwtune.core.ranking.within import WITHIN
-from lightning_hwtune.store.tables import Table
+from lightning_hwtune.core.ranking.front_order import WITHIN
+from lightning_hwtune.simulation.tables import Table
 
 OBJECTIVES = {"trimtuner": None, "lcbench-surrogate": ["val_error", "train_s"]}
 ETAS = (2, 3, "10/3", 4)

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from benchmarks.page_parts import shown, spread, table
-from lightning_hwtune.report.plots.canvas import DEVICE_COLORS, FAINT, INK, StudyFigure, tidy
+from lightning_hwtune.views.plots.canvas import DEVICE_COLORS, FAINT, INK, StudyFigure, tidy
 
 __all__ = ["choose_details", "details", "figure"]
 

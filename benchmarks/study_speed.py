@@ -23,8 +23,8 @@ from lightning_hwtune.core.schedulers import ASHA
 from lightning_hwtune.core.searchers import Random
 from lightning_hwtune.core.space import Float, Int, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
-from lightning_hwtune.engine.curves import SyntheticCurves
-from lightning_hwtune.engine.simulated import simulate
+from lightning_hwtune.simulation.curves import SyntheticCurves
+from lightning_hwtune.simulation.executor import simulate
 
 __all__ = ["study_figures"]
 

@@ -16,8 +16,8 @@ configurations can be drawn, and the prior knows the *other* half only, so it ne
 A budget of b median trainings is b times the median time of a full training in this task, summed over the workers.
 Hypervolume: "partial", every report counts, as a share of that of the task's front of all configurations at all
 resources; "full", only configurations trained to the end count. Error linear, time in its logarithm
-(`engine/replay.py`). Figures are those of "partial", unless they begin with `full_`. Most of "partial" is had from any
-cheap trainings, so that little is left to gain; "full" asks what has been trained to the end by then. A gain is the
+(`simulation/accounting.py`). Figures are those of "partial", unless they begin with `full_`. Cheap trainings give most
+of "partial", so that little is left to gain; "full" asks what has been trained to the end by then. A gain is the
 difference of an arm and "none" with the same seed; a task's gain is the mean over seeds, the interval a bootstrap over
 tasks (90 %). The curves are YAHPO's surrogate of LCBench, predicted and not measured (Apache-2.0). With --rows
 every task and arm leaves its rows in a folder, and what is there is not run again.
@@ -42,10 +42,10 @@ from benchmarks.kept_rows import Row, kept_rows
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.schedulers import ASHA
 from lightning_hwtune.core.searchers import Listed, ParetoPrior, Searcher
-from lightning_hwtune.core.searchers.earlier import EarlierTask
+from lightning_hwtune.core.searchers.earlier_studies import EarlierTask
 from lightning_hwtune.core.spec import Limits, StudySpec
-from lightning_hwtune.engine.replay import Yardstick, replay_study
-from lightning_hwtune.store.tables import Table, TaskCurves
+from lightning_hwtune.simulation.accounting import Yardstick, replay_study
+from lightning_hwtune.simulation.tables import Table, TaskCurves
 
 BUDGETS = (5, 10)
 KINDS = ("partial", "full")

@@ -1,8 +1,8 @@
 """Draws the pictures of the pages on rules into `docs/images`: `python docs/draw_pictures.py`.
 
-Those of schedulers and searchers are simulated studies on synthetic curves (`lightning_hwtune.engine.curves`), decided
-by the parts themselves; the learning curves are drawn by `lightning_hwtune.report.plots`. Those of orders ask
-`lightning_hwtune.core.ranking` about made-up losses. A seed gives the same picture everywhere.
+Those of schedulers and searchers are simulated studies on synthetic curves (`lightning_hwtune.simulation.curves`), with
+the real schedulers and searchers; `lightning_hwtune.views.plots` draws the learning curves. Those of orders show the
+orders of `lightning_hwtune.core.ranking` on made-up losses. A seed gives the same picture everywhere.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.ranking.fronts import front_ranks
 from lightning_hwtune.core.ranking.rung import RungRanking
-from lightning_hwtune.core.ranking.soft import CrissCross, orders_agree
+from lightning_hwtune.core.ranking.soft_ranking import CrissCross, orders_agree
 from lightning_hwtune.core.schedulers import (
     ASHA,
     PASHA,
@@ -29,16 +29,16 @@ from lightning_hwtune.core.schedulers import (
     SuccessiveHalving,
 )
 from lightning_hwtune.core.searchers import TPE, Grid, ParetoPrior, Random, Searcher, Sobol
-from lightning_hwtune.core.searchers.earlier import EarlierTask
+from lightning_hwtune.core.searchers.earlier_studies import EarlierTask
 from lightning_hwtune.core.space import Float, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.core.streams import stream
-from lightning_hwtune.engine.curves import SyntheticCurves
-from lightning_hwtune.engine.replay import point
-from lightning_hwtune.engine.simulated import simulate
-from lightning_hwtune.report.plots.canvas import DEVICE_COLORS, FAINT, INK, StudyFigure, tidy
-from lightning_hwtune.report.plots.curves import curves_figure
+from lightning_hwtune.simulation.accounting import point
+from lightning_hwtune.simulation.curves import SyntheticCurves
+from lightning_hwtune.simulation.executor import simulate
+from lightning_hwtune.views.plots.canvas import DEVICE_COLORS, FAINT, INK, StudyFigure, tidy
+from lightning_hwtune.views.plots.curves import curves_figure
 
 IMAGES = Path(__file__).with_name("images")
 MAX_EPOCHS, N_TRIALS, N_DRAWS, SEED = 27, 45, 60, 8

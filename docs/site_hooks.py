@@ -44,7 +44,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def commands() -> str:
     """Returns a section for each command of `hwtune`, as Typer writes them."""
-    told = [sys.executable, "-m", "typer", "lightning_hwtune.entry.cli", "utils", "docs", "--name", "hwtune"]
+    told = [sys.executable, "-m", "typer", "lightning_hwtune.cli.commands", "utils", "docs", "--name", "hwtune"]
     text = subprocess.run(told, check=True, capture_output=True, text=True).stdout
     return text.partition("\n")[2]  # without its title: the page has one
 

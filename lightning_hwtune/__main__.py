@@ -10,7 +10,7 @@ _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 def main() -> None:
     """Import and run the command line. The imports take a second, in which Ctrl-C is as likely as later."""
     try:
-        from lightning_hwtune.entry.cli import main as run
+        from lightning_hwtune.cli.commands import main as run
 
         run()
     except KeyboardInterrupt:

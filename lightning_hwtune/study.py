@@ -29,16 +29,16 @@ from lightning_hwtune.engine.devices import check_present, resolve
 from lightning_hwtune.engine.earlier_studies import auto_prior
 from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.engine.executors import EXECUTOR_REGISTRY
-from lightning_hwtune.engine.farewell import exit_quickly, tell_at_exit
 from lightning_hwtune.engine.local import LocalExecutor
 from lightning_hwtune.engine.loop import Loop
 from lightning_hwtune.engine.open_sessions import OpenSession, take_over
 from lightning_hwtune.engine.payload import Payload, check_function, drop_older, write_payload
 from lightning_hwtune.engine.reading import Reader
 from lightning_hwtune.engine.session import Session
-from lightning_hwtune.engine.signals import Signals
 from lightning_hwtune.errors import ArgumentError, StudyFailedError, StudyNotFoundError
 from lightning_hwtune.forms import FORMS, checked_call, checked_class, parse_bytes, parse_duration
+from lightning_hwtune.host.exit_message import exit_quickly, tell_at_exit
+from lightning_hwtune.host.session_signals import Signals
 from lightning_hwtune.names import unknown_attribute
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.settings.run_rules import check_run, unjudged_devices
@@ -301,7 +301,7 @@ class Study:
         save_every: int | None,
         hang_timeout: float | str | None,
     ) -> Done:
-        from lightning_hwtune.report.live import open_view
+        from lightning_hwtune.views.live import open_view
 
         state = session.controller.state
         answer = session.controller.ask(session.clock.now(), self._spec.pool.size)
@@ -423,7 +423,7 @@ class Study:
 
     def _opened(self, limits: Limits, progress: bool) -> OpenSession:
         """Opens a session for ask and tell. If this is not allowed, it raises before anything is written."""
-        from lightning_hwtune.report.live import open_view
+        from lightning_hwtune.views.live import open_view
 
         check_present(self.name, self._spec.pool)
         take_over(self._files.root, self._storage)
@@ -499,8 +499,8 @@ class Study:
         `checkpoint` has the path of the model that was measured. It is None if the trial has no checkpoint or only a
         different one. The column is hidden when the frame is printed.
         """
-        from lightning_hwtune.report.front_frame import FrontFrame
-        from lightning_hwtune.report.tables import front_frame, with_checkpoints
+        from lightning_hwtune.views.front_frame import FrontFrame
+        from lightning_hwtune.views.tables import front_frame, with_checkpoints
 
         frame = front_frame(self.state(), at=at)
         paths = [str(self._files.path(path)) if path else None for path in frame["checkpoint"]]
@@ -509,7 +509,7 @@ class Study:
     @checked_call("Study.trials")
     def trials(self) -> pd.DataFrame:
         """Returns one row per trial."""
-        from lightning_hwtune.report.tables import trials_frame
+        from lightning_hwtune.views.tables import trials_frame
 
         return trials_frame(self.state())
 
@@ -520,7 +520,7 @@ class Study:
         Raises:
             StudyNotFoundError: no trial is fully trained yet.
         """
-        from lightning_hwtune.report.tables import best_record
+        from lightning_hwtune.views.tables import best_record
 
         state = self.state()
         found = best_record(state)
@@ -533,7 +533,7 @@ class Study:
     @checked_call("Study.why")
     def why(self, trial_id: int) -> str:
         """Returns the history of a trial: each decision with its rule and its numbers."""
-        from lightning_hwtune.report.story import why
+        from lightning_hwtune.views.story import why
 
         self._trial(trial_id)
         return why(self.state(), self.events(), trial_id)
@@ -551,7 +551,7 @@ class Study:
         Raises:
             ArgumentError: `what` is not one of these names.
         """
-        from lightning_hwtune.report import plots
+        from lightning_hwtune.views import plots
 
         draw = {"front": plots.front_figure, "curves": plots.curves_figure, "timeline": plots.timeline_figure}
         return draw[what](self.state())

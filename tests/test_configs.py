@@ -14,11 +14,11 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from datamodules import PartsDataModule
+from lightning_hwtune.apps.hydra.app_config import add_devices
+from lightning_hwtune.apps.hydra.jobs import Facts, Jobs, Seen
+from lightning_hwtune.apps.hydra.search import Search, read_search
+from lightning_hwtune.apps.hydra.settings import SweepSettings
 from lightning_hwtune.core.space import SearchSpace
-from lightning_hwtune.sweep.app_config import add_devices
-from lightning_hwtune.sweep.jobs import Facts, Jobs, Seen
-from lightning_hwtune.sweep.search import Search, read_search
-from lightning_hwtune.sweep.settings import SweepSettings
 from models import Classifier
 
 CONFIGS = Path(__file__).parents[1] / "configs"

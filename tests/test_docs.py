@@ -13,7 +13,7 @@ import pytest
 from hydra_plugins.hwtune_sweeper import HwtuneConf, HwtuneSweeperConf
 
 import lightning_hwtune as hwt
-from lightning_hwtune.entry.cli import app
+from lightning_hwtune.cli.commands import app
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

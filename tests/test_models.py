@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules import DigitsDataModule, TextDataModule
-from lightning_hwtune.training.ranks import rank_environment
+from lightning_hwtune.training.process.rendezvous import rank_environment
 from models import CharTransformer, DigitsConvNet, DigitsMLP, ResNet18
 
 QUIET = {

@@ -65,7 +65,7 @@ GOOD_REPLAYS: dict[str, tuple[str, ...]] = {
 def _run(arguments: list[str]) -> str:
     from typer.testing import CliRunner
 
-    from lightning_hwtune.entry.cli import app
+    from lightning_hwtune.cli.commands import app
 
     result = CliRunner().invoke(app, arguments)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
@@ -209,7 +209,7 @@ _JSON: dict[str, str] = {
 def table(rng: Random, folder: Path) -> Input:
     """A replay table with one fault, or with none."""
     from lightning_hwtune.core.schedulers import ASHA
-    from lightning_hwtune.store.tables import Table
+    from lightning_hwtune.simulation.tables import Table
 
     place = folder / f"table-{rng.getrandbits(60):x}"
     what = rng.choice([*_CURVES, *_CONFIGS, *_JSON, "whole", "no file", "not a table", "half a file"])

@@ -215,9 +215,9 @@ def hydra_node(rng: Random, folder: Path) -> Input:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    from lightning_hwtune.apps.hydra.search import read_search
+    from lightning_hwtune.apps.hydra.settings import SweepSettings
     from lightning_hwtune.core.space import Float, SearchSpace
-    from lightning_hwtune.sweep.search import read_search
-    from lightning_hwtune.sweep.settings import SweepSettings
 
     if rng.random() < 0.15:
         text = rng.choice([*_SWEEPS, *_GOOD_SWEEPS])

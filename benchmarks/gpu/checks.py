@@ -66,7 +66,7 @@ def check_command(accelerator: str, folder: Path) -> Facts:
     """`hwtune check` prints the GPU memory of one training."""
     study = folder / "check.yaml"
     study.write_text(_STUDY_FILE.format(accelerator=accelerator))
-    command = [sys.executable, "-c", "from lightning_hwtune.entry.cli import main; main()"]
+    command = [sys.executable, "-c", "from lightning_hwtune.cli.commands import main; main()"]
     command += ["check", str(study), f"--dir={folder}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     _require(done.returncode == 0, "the command failed", done.stdout + done.stderr)

@@ -22,9 +22,9 @@ import numpy.typing as npt
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.allocation import Allocation
-from lightning_hwtune.core.choice import Choice
 from lightning_hwtune.core.decisions import Answer, Continue, Pause, Reason, Reservation, Resume, Start, Stop, Verdict
 from lightning_hwtune.core.hardware.billing import usd_of
+from lightning_hwtune.core.next_action import NextAction
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, TrainSeconds
 from lightning_hwtune.core.record import Measurement, Outcome, TrialRecord, TrialState
 from lightning_hwtune.core.spec import Limits
@@ -57,11 +57,11 @@ class Controller:
     ) -> None:
         self.state, self.spec, self.race = state, state.spec, state.race
         self._sink, self._observe, self._whole = sink, observe, whole
-        self._choice, self._policy = Choice(state), state.spec.allocation
+        self._next_action, self._policy = NextAction(state), state.spec.allocation
 
     def ask(self, now: float, free: int) -> Answer:
-        """Returns what `free` devices should do next; see `Choice.ask`."""
-        return self._choice.ask(now, free)
+        """Returns what `free` devices should do next; see `NextAction.ask`."""
+        return self._next_action.ask(now, free)
 
     def reserve(self, answer: Answer, now: float) -> None:
         """Records the candidate of an answer for which devices are drained; writes nothing if it is unchanged."""
@@ -181,7 +181,7 @@ class Controller:
         measurement = self._measure(segment, resource, metrics, train_s)
         level, verdict, target = self._judge(trial, measurement, self._loss(measurement, metrics), is_inside=is_inside)
         if isinstance(verdict, Continue) and not is_inside:
-            limit = self._choice.limit(now, segment.num_devices, measurement.train_s - segment.train_s)
+            limit = self._next_action.limit(now, segment.num_devices, measurement.train_s - segment.train_s)
             verdict = verdict if limit is None else Pause(limit)
         self._write(
             ev.Reported(
@@ -366,7 +366,7 @@ class Controller:
         return (back if trial.n_retries < self.spec.max_retries else TrialState.FAILED), error, allocation
 
     def _write(self, *events: ev.Event) -> None:
-        self._choice.changed()
+        self._next_action.changed()
         with self._whole():
             self._sink(events)
             for event in events:

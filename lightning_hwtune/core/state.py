@@ -19,7 +19,7 @@ from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.decisions import Reservation
 from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.record import Checkpoint, Measurement, Outcome, TrialRecord, TrialState
-from lightning_hwtune.core.searchers.untried import config_key
+from lightning_hwtune.core.searchers.new_configs import config_key
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.study_clock import StudyClock
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import final
 
 from lightning_hwtune.core.hardware.pool import Pool
-from lightning_hwtune.engine.cpus import n_cpus
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.host.cpus import n_cpus
 
 __all__ = ["Slots", "check_present", "device_mask", "n_device_files", "resolve", "visible_gpus"]
 

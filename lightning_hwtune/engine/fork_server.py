@@ -2,7 +2,8 @@
 
 One server serves all executors of this process, because its imports take seconds. It is a child of this process in a
 separate session, so Ctrl-C in a terminal does not reach it. It ends when this process ends, however that happens and
-whichever thread started it (`training.server`). Nothing here waits for it: `poll` takes what it has sent so far.
+whichever thread started it (`training.process.fork_server`). Nothing here waits for
+it: `poll` takes what it has sent so far.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ from collections.abc import Iterable, Sequence
 from multiprocessing import spawn, util
 from typing import Any, final
 
-from lightning_hwtune.engine.socket_folder import make_socket_folder
 from lightning_hwtune.errors import TrialError
-from lightning_hwtune.training.server import HEADER
+from lightning_hwtune.host.socket_folder import make_socket_folder
+from lightning_hwtune.training.process.fork_server import HEADER
 
 __all__ = ["ForkServer", "fork_server", "import_path", "working_folder"]
 
 _END_S = 5.0  # time for the guard to end everything before it is killed
 _PROGRAM = (
     "import sys; sys.path[:] = {path!r}; "
-    "from lightning_hwtune.training.server import main as forkserver; forkserver{arguments!r}"
+    "from lightning_hwtune.training.process.fork_server import main as forkserver; forkserver{arguments!r}"
 )
 
 

@@ -14,8 +14,8 @@ from typing import Any, final
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.engine.executor import Sink
-from lightning_hwtune.engine.signals import ENDING
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.host.session_signals import ENDING
 from lightning_hwtune.training.channel import (
     Beat,
     Ended,
@@ -87,7 +87,7 @@ class InlineExecutor:
         sink.ended(order.trial_id, order.segment, ended, channel.world_size)
 
     def _run(self, order: SegmentOrder, channel: DirectChannel) -> Ended:
-        from lightning_hwtune.training.worker import run_segment
+        from lightning_hwtune.training.process.rank_main import run_segment
 
         before = _interrupt_handler()
         try:

@@ -5,7 +5,7 @@ and all processes that they started. The ranks of one segment form a group:
 
 - If a rank dies or stops sending heartbeats, its group is ended. Other groups are not affected.
 - The reported cause is the first error that is not merely a consequence of another rank's death.
-- If this process dies, however suddenly, its ranks and all their descendants end (`training.server`).
+- If this process dies, however suddenly, its ranks and all their descendants end (`training.process.fork_server`).
 - If the fork server dies, its segments are interrupted, which does not count as a retry, and a new server is started.
 
 A user script without an `if __name__ == "__main__"` guard is not executed again in the children, because they do not
@@ -27,13 +27,13 @@ from lightning_hwtune.engine.hang import HangLimit
 from lightning_hwtune.engine.rank_group import ABANDONED, Group, summary
 from lightning_hwtune.engine.rank_process import Rank
 from lightning_hwtune.errors import TrialError
+from lightning_hwtune.host.deferred_signals import uninterrupted
 from lightning_hwtune.names.spelling import spelled
-from lightning_hwtune.store.interrupts import uninterrupted
 from lightning_hwtune.training.channel import Beat, Ended, Message, Note, Report, Saved, SegmentOrder, Started
 
 __all__ = ["LocalExecutor"]
 
-_PRELOAD = "lightning_hwtune.training.preload"
+_PRELOAD = "lightning_hwtune.training.process.preload"
 _LIBRARY_S = 60.0  # limit for one module that the fork server imports although the user did not ask for it
 _GRACE_S = 10.0  # time for the other ranks to end by themselves after the first one has ended
 _ECHO_GRACE_S = 1.0  # the same after an error: with gloo a dead rank fails its group in less than a tenth of this

@@ -15,9 +15,9 @@ from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.training.channel import Ended, SegmentOrder
 from lightning_hwtune.training.context import ActiveSegment, require_no_segment, segment_context
 from lightning_hwtune.training.lightning_classes import adapt_classes
+from lightning_hwtune.training.process.rank_main import own_threads
 from lightning_hwtune.training.segment_end import conclude, interrupt_in
 from lightning_hwtune.training.trial import Trial
-from lightning_hwtune.training.worker import own_threads
 
 __all__ = ["Manual"]
 

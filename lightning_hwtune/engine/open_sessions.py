@@ -17,7 +17,7 @@ from typing import final
 
 from lightning_hwtune.engine.manual import Manual
 from lightning_hwtune.engine.session import Session
-from lightning_hwtune.engine.signals import Signals
+from lightning_hwtune.host.session_signals import Signals
 
 __all__ = ["OpenSession", "take_over"]
 

@@ -14,7 +14,7 @@ from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.engine.fork_server import ForkServer, import_path, working_folder
 from lightning_hwtune.engine.rank_process import Rank
 from lightning_hwtune.training.channel import Ended, RankTask, SegmentOrder
-from lightning_hwtune.training.ranks import open_port
+from lightning_hwtune.training.process.rendezvous import open_port
 
 __all__ = ["ABANDONED", "Group", "summary"]
 

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from typing import final
 
 from lightning_hwtune.training.channel import Ended, Message, RankTask, VerdictMessage
-from lightning_hwtune.training.connection import Inbox, packed
-from lightning_hwtune.training.server import STATUS
+from lightning_hwtune.training.process.connection import Inbox, packed
+from lightning_hwtune.training.process.fork_server import STATUS
 
 __all__ = ["Rank"]
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import final
 
 from lightning_hwtune.core import events as ev
@@ -15,9 +16,21 @@ from lightning_hwtune.engine.session import refuse_lost_log
 from lightning_hwtune.errors import StudyMismatchError, StudyNotFoundError
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.store.identity import refuse_foreign
+from lightning_hwtune.store.lease import Lease
 from lightning_hwtune.store.log import EventLog
 
-__all__ = ["Reader"]
+__all__ = ["Reader", "driven_at"]
+
+
+def driven_at(files: StudyFiles, storage: str | None) -> float | None:
+    """Returns the current time, by the clock of the process that runs the study; None if no process runs it.
+
+    Raises:
+        StudyNotFoundError: there is no such study.
+    """
+    with EventLog.open(files, storage=storage, create=False) as log:
+        lease = Lease(log)
+        return lease.beat() if lease.is_held(time.time()) else None
 
 
 @final

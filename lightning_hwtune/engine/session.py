@@ -24,6 +24,7 @@ from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.clock import Clock, RealClock
 from lightning_hwtune.engine.fold import replay
 from lightning_hwtune.errors import ArgumentError, StorageError, StudyNotFoundError, first_line
+from lightning_hwtune.host.deferred_signals import uninterrupted
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.store.database import database_url
 from lightning_hwtune.store.files import StudyFiles
@@ -34,7 +35,6 @@ from lightning_hwtune.store.identity import (
     require_in_place,
     write_identity,
 )
-from lightning_hwtune.store.interrupts import uninterrupted
 from lightning_hwtune.store.lease import Lease
 from lightning_hwtune.store.log import EventLog
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.store.text_files import read_text
+from lightning_hwtune.host.text_files import read_text
 
 __all__ = ["compose", "plain_data", "read_yaml"]
 

@@ -23,7 +23,7 @@ from sqlalchemy import exc
 from sqlalchemy.pool import NullPool
 
 from lightning_hwtune.errors import ArgumentError, MissingDependencyError, StorageError, StudyLockedError
-from lightning_hwtune.store.interrupts import uninterrupted
+from lightning_hwtune.host.deferred_signals import uninterrupted
 from lightning_hwtune.store.read_only import Source, read_only_source
 
 __all__ = ["Database", "database_url"]

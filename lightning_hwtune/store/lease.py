@@ -18,8 +18,8 @@ from typing import Any, Self, final
 import sqlalchemy as sa
 
 from lightning_hwtune.errors import ArgumentError, StorageError, StudyLockedError
+from lightning_hwtune.host.process_identity import birth_of, is_alive
 from lightning_hwtune.store.log import EventLog
-from lightning_hwtune.store.process import birth_of, is_alive
 from lightning_hwtune.store.schema import LEASES
 
 __all__ = ["Lease"]

@@ -19,10 +19,10 @@ import sqlalchemy as sa
 
 from lightning_hwtune.core.events import Event, from_json, to_dict
 from lightning_hwtune.errors import StorageError, StudyLockedError, StudyNotFoundError, nearest
+from lightning_hwtune.host.deferred_signals import uninterrupted
 from lightning_hwtune.store.database import Database, database_url
 from lightning_hwtune.store.files import StudyFiles, make_folder, study_names
 from lightning_hwtune.store.identity import read_identity
-from lightning_hwtune.store.interrupts import uninterrupted
 from lightning_hwtune.store.schema import EVENTS, create_tables, has_tables
 
 __all__ = ["EventLog", "stored_names"]

@@ -25,12 +25,12 @@ from typing import Any
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import checked_call
 from lightning_hwtune.training import lightning_internals as internals
-from lightning_hwtune.training import loggers
 from lightning_hwtune.training import trainer_checks as checks
 from lightning_hwtune.training.channel import Started
 from lightning_hwtune.training.checkpointing import save_together
 from lightning_hwtune.training.context import ActiveSegment, current_segment
 from lightning_hwtune.training.epoch_reports import EpochReports
+from lightning_hwtune.training.loggers import runs as loggers
 from lightning_hwtune.training.resource_count import ResourceCount
 from lightning_hwtune.training.resume.lightning_state import rewind_to_epoch_end
 from lightning_hwtune.training.resume.state import STATE_KEY, ResumeState

@@ -19,12 +19,12 @@ from typing import Any, final
 
 from lightning_hwtune.errors import MetricError
 from lightning_hwtune.training import lightning_internals as internals
-from lightning_hwtune.training import loggers
 from lightning_hwtune.training.across_ranks import Combined
 from lightning_hwtune.training.channel import Probe, VerdictMessage
 from lightning_hwtune.training.context import ActiveSegment
 from lightning_hwtune.training.import_times import import_times, library_times
 from lightning_hwtune.training.logged_values import LoggedValues
+from lightning_hwtune.training.loggers import runs as loggers
 from lightning_hwtune.training.report_rhythm import check_rhythm, report_places, unvalidated_rungs
 from lightning_hwtune.training.reporting import combined_values, exchange, missing_objective
 from lightning_hwtune.training.resource_count import ResourceCount

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any, final
 
-from lightning_hwtune.training.fork_safety import ForkState, is_installed
+from lightning_hwtune.host.fork_safety import ForkState, is_installed
 
 __all__ = ["compile_s", "import_s", "import_times", "library_times", "measured", "process_age_s", "watch_compiler"]
 

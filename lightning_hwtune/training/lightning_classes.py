@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lightning_hwtune.training.context import ActiveSegment, current_segment
-from lightning_hwtune.training.log_folders import trial_version
+from lightning_hwtune.training.loggers.folders import trial_version
 
 __all__ = ["adapt_classes"]
 

@@ -8,7 +8,7 @@ from lightning.pytorch.loggers import CSVLogger
 
 from lightning_hwtune.training.callback import RungHooks
 from lightning_hwtune.training.last_round import LastRoundHooks
-from lightning_hwtune.training.metrics_file import KeptMetricsFile
+from lightning_hwtune.training.loggers.csv_rows import KeptMetricsFile
 
 __all__ = ["LastRound", "RungCallback", "Trainer", "TrialCSVLogger"]
 

@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.errors import MetricError, first_line
-from lightning_hwtune.training.arrived_signals import ArrivedSignals
+from lightning_hwtune.host.arrived_signals import ArrivedSignals
 from lightning_hwtune.training.channel import Ended, SegmentOrder
 from lightning_hwtune.training.context import ActiveSegment
 
@@ -35,7 +35,7 @@ _ONLY_PRETRAINED = (
     "Trainer's fit was taken for a pretraining. "
     "Give that Trainer callbacks=[RungCallback()] if its fit is the one that counts."
 )
-_TERMINATED = 128 + signal.SIGTERM  # the status with which `engine.signals` exits
+_TERMINATED = 128 + signal.SIGTERM  # the status with which `host.session_signals` exits
 
 
 def run_to_end(segment: ActiveSegment, user_code: Callable[[], Any]) -> Ended:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, final
 
-from lightning_hwtune.training.metrics_file import KeptMetricsFile
+from lightning_hwtune.training.loggers.csv_rows import KeptMetricsFile
 
 __all__ = ["is_silent", "redirect_checkpoints", "untraced"]
 

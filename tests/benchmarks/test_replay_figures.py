@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
 from table_files import write_table
 
 from benchmarks import replay, replay_arms, replay_figures
 from lightning_hwtune.core.searchers import History, ParetoPrior
 from lightning_hwtune.core.spec import Limits
-from lightning_hwtune.engine.simulated import simulate
-from lightning_hwtune.store.tables import Table
+from lightning_hwtune.simulation.executor import simulate
+from lightning_hwtune.simulation.tables import Table
 
 
 def row(task: str, seed: int, arm: str, time_s: float | None, full: float = 1.0) -> dict[str, Any]:

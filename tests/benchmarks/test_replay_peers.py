@@ -14,8 +14,8 @@ from benchmarks import replay_arms
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.space import Choice, SearchSpace
 from lightning_hwtune.core.spec import Limits
-from lightning_hwtune.engine.curves import SyntheticCurves
-from lightning_hwtune.engine.replay import Replay, Yardstick, replay_study
+from lightning_hwtune.simulation.accounting import Replay, Yardstick, replay_study
+from lightning_hwtune.simulation.curves import SyntheticCurves
 
 SPACE = SearchSpace(width=Choice([8, 16, 32, 64]), depth=Choice([1, 2, 3]), kind=Choice(["a", "b"]))
 CONFIGS = [dict(zip(SPACE, values, strict=True)) for values in itertools.product([8, 16, 32, 64], [1, 2, 3], "ab")]

@@ -13,7 +13,7 @@ import pytest
 from lightning_hwtune.core.objectives import Metric, Objectives
 from lightning_hwtune.core.record import Measurement, TrialRecord
 from lightning_hwtune.core.searchers import TPE, Grid, History, ParetoPrior, Random, Searcher, Sobol
-from lightning_hwtune.core.searchers.earlier import EarlierTask
+from lightning_hwtune.core.searchers.earlier_studies import EarlierTask
 from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, SearchSpace
 from lightning_hwtune.errors import ArgumentError
 

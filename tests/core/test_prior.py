@@ -24,7 +24,7 @@ from lightning_hwtune.core.record import Measurement, TrialRecord
 from lightning_hwtune.core.schedulers import ASHA, MedianStopping
 from lightning_hwtune.core.searchers import History, ParetoPrior, Random, searcher_from_settings
 from lightning_hwtune.core.searchers.copula import chained_scores, copula_scores, winsor_margin
-from lightning_hwtune.core.searchers.earlier import EarlierTask, Lesson
+from lightning_hwtune.core.searchers.earlier_studies import EarlierTask, Lesson
 from lightning_hwtune.core.searchers.surrogate import Neighbours, Trees
 from lightning_hwtune.core.searchers.trust import picked_tasks, weights_of
 from lightning_hwtune.core.space import Choice, Float, Int, SearchSpace

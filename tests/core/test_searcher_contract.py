@@ -22,8 +22,8 @@ from lightning_hwtune.core.searchers import (
     Sobol,
     searcher_from_settings,
 )
-from lightning_hwtune.core.searchers.earlier import EarlierTask
-from lightning_hwtune.core.searchers.untried import next_of
+from lightning_hwtune.core.searchers.earlier_studies import EarlierTask
+from lightning_hwtune.core.searchers.new_configs import next_of
 from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, SearchSpace
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.testing import check_searcher

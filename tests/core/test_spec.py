@@ -12,7 +12,7 @@ from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.schedulers import ASHA, MedianStopping
 from lightning_hwtune.core.searchers import ParetoPrior, Random, Searcher
-from lightning_hwtune.core.searchers.earlier import EarlierTask
+from lightning_hwtune.core.searchers.earlier_studies import EarlierTask
 from lightning_hwtune.core.space import Choice, Float, NumDevices, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.errors import ArgumentError

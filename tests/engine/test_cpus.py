@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_hwtune.engine.cpus import n_cpus
+from lightning_hwtune.host.cpus import n_cpus
 
 
 def host(root: Path, groups: str, files: dict[str, str]) -> Path:

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_hwtune.core.hardware.pool import Pool
-from lightning_hwtune.engine.cpus import n_cpus
 from lightning_hwtune.engine.devices import Slots, device_mask, n_device_files, resolve, visible_gpus
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.host.cpus import n_cpus
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from test_local import Bench, Recorder
 
 from lightning_hwtune.engine import local
 from lightning_hwtune.engine.fork_server import ForkServer, fork_server
-from lightning_hwtune.engine.socket_folder import make_socket_folder
 from lightning_hwtune.errors import TrialError
-from lightning_hwtune.training.ranks import host_store, open_port
+from lightning_hwtune.host.socket_folder import make_socket_folder
+from lightning_hwtune.training.process.rendezvous import host_store, open_port
 
 LIMIT_S = 60.0
 GONE_S = 5.0
@@ -167,7 +167,7 @@ def test_a_killed_server_interrupts_its_segments_and_another_takes_its_place(ben
 
 def test_folders_of_dead_processes_are_swept_and_others_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("lightning_hwtune.engine.socket_folder._MAX_BYTES", 1000)
+    monkeypatch.setattr("lightning_hwtune.host.socket_folder._MAX_BYTES", 1000)
     mine = Path(make_socket_folder())
     pid, start, space, boot, _ = mine.name.removeprefix("hwtune-").split("-")
     dead = tmp_path / f"hwtune-{pid}-{int(start) - 1}-{space}-{boot}-abc"

@@ -17,15 +17,15 @@ from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Cost, Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.schedulers import ASHA, PASHA, Hyperband, Scheduler, SuccessiveHalving
 from lightning_hwtune.core.searchers import TPE, ParetoPrior, Random, Searcher, Sobol
-from lightning_hwtune.core.searchers.earlier import EarlierTask
+from lightning_hwtune.core.searchers.earlier_studies import EarlierTask
 from lightning_hwtune.core.space import Float, Int, NumDevices, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.clock import VirtualClock
-from lightning_hwtune.engine.curves import SyntheticCurves
 from lightning_hwtune.engine.folder import NoFolder
 from lightning_hwtune.engine.loop import Loop
-from lightning_hwtune.engine.simulated import Failures, SimulatedExecutor
+from lightning_hwtune.simulation.curves import SyntheticCurves
+from lightning_hwtune.simulation.executor import Failures, SimulatedExecutor
 
 SCHEDULERS = {
     "asha": ASHA(max_epochs=9),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lightning_hwtune.engine.signals import ENDING, Signals
+from lightning_hwtune.host.session_signals import ENDING, Signals
 
 
 @pytest.fixture(autouse=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lightning_hwtune.entry.cli import app
+from lightning_hwtune.cli.commands import app
+from lightning_hwtune.host.text_files import MAX_BYTES, read_text
 from lightning_hwtune.settings import StudySettings
-from lightning_hwtune.store.text_files import MAX_BYTES, read_text
 
 GOOD = """\
 study: digits

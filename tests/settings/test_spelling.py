@@ -10,13 +10,13 @@ import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from lightning_hwtune.apps.hydra.settings import HYDRA_SPELLING
 from lightning_hwtune.core.schedulers import SCHEDULERS, call_text, scheduler_from_settings
 from lightning_hwtune.forms import FORMS
 from lightning_hwtune.names.spelling import spell_by, spelled
 from lightning_hwtune.settings import StudySettings, parse_overrides
 from lightning_hwtune.settings.overrides import apply_overrides
 from lightning_hwtune.settings.spelling import CLI_TUNE_SPELLING, FILE_SPELLING, SETTINGS
-from lightning_hwtune.sweep.settings import HYDRA_SPELLING
 
 OURS = "hydra.sweeper.hwtune."
 WRITTEN = {

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import lightning_hwtune as hwt
-from lightning_hwtune.core.ranking.within import WITHIN
+from lightning_hwtune.core.ranking.front_order import WITHIN
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
 from lightning_hwtune.forms import parse_bytes

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "entry"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
 from stored_study import StepClock, store
 
 import lightning_hwtune as hwt
+from lightning_hwtune.apps.lightning_cli.first_config import refuse_changed
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.engine.session import Session
-from lightning_hwtune.entry.begun_with import refuse_changed
 from lightning_hwtune.errors import HwTuneError, StorageError, StudyNotFoundError
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.store.identity import Identity, read_identity

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from lightning_hwtune.store.interrupts import uninterrupted
+from lightning_hwtune.host.deferred_signals import uninterrupted
 
 
 def ctrl_c() -> None:

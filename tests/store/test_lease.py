@@ -12,9 +12,9 @@ import pytest
 from store_processes import files, line_of, note, rest_of, start, tell
 
 from lightning_hwtune.errors import ArgumentError, StudyLockedError
+from lightning_hwtune.host.process_identity import birth_of, is_alive
 from lightning_hwtune.store.lease import Lease
 from lightning_hwtune.store.log import EventLog
-from lightning_hwtune.store.process import birth_of, is_alive
 
 ELSEWHERE = "another boot/pid:[1]/5"
 

@@ -34,9 +34,9 @@ from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.clock import VirtualClock
 from lightning_hwtune.engine.folder import NoFolder
 from lightning_hwtune.engine.loop import Loop
-from lightning_hwtune.engine.simulated import SimulatedExecutor
-from lightning_hwtune.report.points import front_points
+from lightning_hwtune.simulation.executor import SimulatedExecutor
 from lightning_hwtune.study import Study
+from lightning_hwtune.views.front_points import front_points
 
 HERE, PACKAGE = Path(__file__).parent, Path(lightning_hwtune.__file__).parents[1]
 _CALLS = ("ask", "reserve", "begin", "report", "saved", "removed", "tell", "note", "note_once")

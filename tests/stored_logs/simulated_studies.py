@@ -23,10 +23,10 @@ from lightning_hwtune.core.schedulers import (
     SuccessiveHalving,
 )
 from lightning_hwtune.core.searchers import TPE, Grid, ParetoPrior, Random, Searcher, Sobol
-from lightning_hwtune.core.searchers.earlier import EarlierTask
+from lightning_hwtune.core.searchers.earlier_studies import EarlierTask
 from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
-from lightning_hwtune.engine.simulated import Failures
+from lightning_hwtune.simulation.executor import Failures
 
 __all__ = ["STUDIES", "Formula", "Simulated", "fault_of"]
 

@@ -23,6 +23,7 @@ from simulated_studies import STUDIES, Formula
 from stored import Stored, stored_studies
 
 import lightning_hwtune as hwt
+from lightning_hwtune.cli.commands import app
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.core.spec import Limits
@@ -31,8 +32,7 @@ from lightning_hwtune.engine.clock import VirtualClock
 from lightning_hwtune.engine.folder import NoFolder
 from lightning_hwtune.engine.loop import Loop
 from lightning_hwtune.engine.session import Session
-from lightning_hwtune.engine.simulated import SimulatedExecutor
-from lightning_hwtune.entry.cli import app
+from lightning_hwtune.simulation.executor import SimulatedExecutor
 
 ALL = stored_studies()
 SIMULATED = [stored for stored in ALL if stored.calls]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from lightning_hwtune.apps.hydra.batches import _FileChannel
 from lightning_hwtune.core.objectives import Metric
-from lightning_hwtune.sweep.batches import _FileChannel
 from lightning_hwtune.training.channel import Report, SegmentOrder
 
 ORDER = SegmentOrder(

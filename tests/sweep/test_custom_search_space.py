@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from lightning_hwtune.apps.hydra.custom_search_space import custom_overrides
+from lightning_hwtune.apps.hydra.search import read_search
 from lightning_hwtune.core.parameters import Choice, Float, Int
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.sweep.custom import custom_overrides
-from lightning_hwtune.sweep.search import read_search
 
 CONFIG = OmegaConf.create({"width": 4})
 SEARCH = read_search({}, ["x=interval(0,1)", "+y=choice(1,2)", "optimizer=choice(adam,sgd,rms,lion)"])

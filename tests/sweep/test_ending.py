@@ -13,12 +13,12 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from lightning_hwtune.apps.hydra.app import JobDirs
+from lightning_hwtune.apps.hydra.batch_size import BatchSize
+from lightning_hwtune.apps.hydra.call_end import Ending
+from lightning_hwtune.apps.hydra.job_callback import Returned
 from lightning_hwtune.core.objectives import Metric
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.sweep.app import JobDirs
-from lightning_hwtune.sweep.batch_size import BatchSize
-from lightning_hwtune.sweep.ending import Ending
-from lightning_hwtune.sweep.returned import Returned
 from lightning_hwtune.training.channel import Ended, Message, Note, Report, SegmentOrder, VerdictMessage
 from lightning_hwtune.training.context import ActiveSegment, segment_context
 from lightning_hwtune.training.segment_end import run_to_end

@@ -13,6 +13,10 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+from lightning_hwtune.apps.hydra.app_config import add_devices, check_batch_size, horizon
+from lightning_hwtune.apps.hydra.jobs import Jobs
+from lightning_hwtune.apps.hydra.search import Search, read_search
+from lightning_hwtune.apps.hydra.settings import SweepSettings
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, Objectives
 from lightning_hwtune.core.parameters import NumDevices
@@ -21,10 +25,6 @@ from lightning_hwtune.core.searchers import Random
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.sweep.app_config import add_devices, check_batch_size, horizon
-from lightning_hwtune.sweep.jobs import Jobs
-from lightning_hwtune.sweep.search import Search, read_search
-from lightning_hwtune.sweep.settings import SweepSettings
 
 KEYS = ["trainer.devices", "trainer.max_epochs", "trainer.max_steps", "data.batch_size"]
 APP = """
@@ -212,7 +212,7 @@ def test_what_options_bring_is_kept_as_it_is_written(loader: Any) -> None:
 
 
 def test_many_groups_are_composed_one_change_at_a_time(loader: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lightning_hwtune.sweep.jobs._MAX_COMBINATIONS", 3)
+    monkeypatch.setattr("lightning_hwtune.apps.hydra.jobs._MAX_COMBINATIONS", 3)
     search, found = jobs(loader, "preset=small,same,long", "part=first,second")
     assert len(found.seen) == 4
     with pytest.raises(ArgumentError, match="with preset=long"):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from lightning_hwtune.apps.hydra.search import as_devices, read_search
 from lightning_hwtune.core.parameters import Choice, Int
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.sweep.search import as_devices, read_search
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lightning_hwtune.apps.hydra.search import as_devices, quoted, read_search
 from lightning_hwtune.core.parameters import Choice, Float, Int, NumDevices
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.sweep.search import as_devices, quoted, read_search
 
 PARSER = OverridesParser.create()
 

@@ -13,12 +13,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from rank_bench import Bench, Said
 
-from lightning_hwtune.entry.lightning_cli_config import CliConfig
-from lightning_hwtune.entry.lightning_cli_segment import CliSegment, CliTrial
-from lightning_hwtune.sweep.app import AppOverrides, HydraApp, JobDirs
-from lightning_hwtune.sweep.command import Command
-from lightning_hwtune.sweep.ending import Ending
-from lightning_hwtune.sweep.search import Search
+from lightning_hwtune.apps.hydra.app import AppOverrides, HydraApp, JobDirs
+from lightning_hwtune.apps.hydra.call_end import Ending
+from lightning_hwtune.apps.hydra.command import Command
+from lightning_hwtune.apps.hydra.search import Search
+from lightning_hwtune.apps.lightning_cli.config import CliConfig
+from lightning_hwtune.apps.lightning_cli.segment import CliSegment, CliTrial
 from lightning_hwtune.training.channel import Note, Report, SegmentOrder
 from lightning_hwtune.training.context import Hints
 

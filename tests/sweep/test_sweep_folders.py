@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from lightning_hwtune.apps.hydra.folders import claim_sweep_dir
+from lightning_hwtune.apps.hydra.results import write_results
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Start
 from lightning_hwtune.core.hardware.pool import Pool
@@ -20,8 +22,6 @@ from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.sweep.folders import claim_sweep_dir
-from lightning_hwtune.sweep.results import write_results
 
 
 def test_a_study_keeps_its_first_directory(tmp_path: Path) -> None:

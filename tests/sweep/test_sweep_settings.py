@@ -10,15 +10,15 @@ import pytest
 from hydra_plugins.hwtune_sweeper import HwtuneConf, HwtuneSweeperConf
 from omegaconf import DictConfig, OmegaConf
 
+from lightning_hwtune.apps.hydra.monitored_metric import Monitor, directions, monitors
+from lightning_hwtune.apps.hydra.settings import SweepSettings
+from lightning_hwtune.apps.hydra.study_name import default_name, keep_digest
 from lightning_hwtune.core.parameters import Float
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.engine.check_orders import check_order
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
 from lightning_hwtune.settings import StudySettings
 from lightning_hwtune.study import Study
-from lightning_hwtune.sweep.metric import Monitor, directions, monitors
-from lightning_hwtune.sweep.settings import SweepSettings
-from lightning_hwtune.sweep.study_name import default_name, keep_digest
 
 SPACE = SearchSpace(x=Float(0.0, 1.0))
 OF_THE_APP = {"ckpt_path_key", "devices_key", "batch_size_key", "max_epochs_key"}

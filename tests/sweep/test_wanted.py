@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from lightning_hwtune.store.process import birth_of, is_alive
-from lightning_hwtune.sweep.leftovers import ORDER_VARIABLE, end_programs_of, programs_of
-from lightning_hwtune.sweep.wanted import SweepProcess
+from lightning_hwtune.apps.hydra.leftover_programs import ORDER_VARIABLE, end_programs_of, programs_of
+from lightning_hwtune.apps.hydra.sweep_process import SweepProcess
+from lightning_hwtune.host.process_identity import birth_of, is_alive
 
 JOB = """
 import sys, time
 from pathlib import Path
-from lightning_hwtune.sweep.wanted import SweepProcess
+from lightning_hwtune.apps.hydra.sweep_process import SweepProcess
 with SweepProcess(int(sys.argv[1]), sys.argv[2]).watched(Path(sys.argv[3])):
     print("begun", flush=True)
     time.sleep(float(sys.argv[4]))
@@ -90,8 +90,8 @@ def test_a_job_in_the_sweeps_own_process_is_not_killed(order: Path) -> None:
 STARTING = """
 import os, subprocess, sys, time
 from pathlib import Path
-from lightning_hwtune.sweep.leftovers import ORDER_VARIABLE
-from lightning_hwtune.sweep.wanted import SweepProcess
+from lightning_hwtune.apps.hydra.leftover_programs import ORDER_VARIABLE
+from lightning_hwtune.apps.hydra.sweep_process import SweepProcess
 order = Path(sys.argv[3])
 with SweepProcess(int(sys.argv[1]), sys.argv[2]).watched(order):
     os.environ[ORDER_VARIABLE] = str(order)
@@ -102,8 +102,8 @@ with SweepProcess(int(sys.argv[1]), sys.argv[2]).watched(order):
 WORKER = """
 import os, sys, time
 from pathlib import Path
-from lightning_hwtune.store.process import birth_of
-from lightning_hwtune.sweep.wanted import SweepProcess
+from lightning_hwtune.host.process_identity import birth_of
+from lightning_hwtune.apps.hydra.sweep_process import SweepProcess
 sweep = SweepProcess.this()
 if os.fork():
     sys.stdin.read()

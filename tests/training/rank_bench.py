@@ -16,8 +16,8 @@ from lightning_hwtune.engine.fork_server import fork_server
 from lightning_hwtune.engine.rank_group import Group
 from lightning_hwtune.engine.rank_process import Rank
 from lightning_hwtune.training.channel import Ended, Message, Report, Saved, SegmentOrder, VerdictMessage
+from lightning_hwtune.training.process.rank_main import run_segment
 from lightning_hwtune.training.trial import Trial
-from lightning_hwtune.training.worker import run_segment
 
 M = TypeVar("M")
 Script = Mapping[int, str]
@@ -82,7 +82,7 @@ class Bench:
 
 def _run_group(order: SegmentOrder, script: Script, payload: Path) -> Said:
     server = fork_server()
-    server.require(["lightning_hwtune.training.preload"])
+    server.require(["lightning_hwtune.training.process.preload"])
     while not server.is_ready:
         wait(server.waitable, 1.0)
         server.poll()

@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from lightning_hwtune.training import forks
+from lightning_hwtune.host import forks
 
 _SCRIPT = """
 import ctypes, os, sys
 if sys.argv[1] == "quiet":
-    from lightning_hwtune.training.forks import quieten_forks
+    from lightning_hwtune.host.forks import quieten_forks
     quieten_forks()
 came = bytearray(1)
 enter = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(lambda _: came.__setitem__(0, 1))

@@ -20,8 +20,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from lightning_hwtune.training.channel import Note, Report, VerdictMessage
+from lightning_hwtune.training.process.rank_main import run_segment
 from lightning_hwtune.training.trial import Trial
-from lightning_hwtune.training.worker import run_segment
 
 pytestmark = pytest.mark.training
 

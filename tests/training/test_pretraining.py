@@ -20,9 +20,9 @@ import lightning_hwtune as hwt
 from lightning_hwtune.engine.check_orders import check_order
 from lightning_hwtune.training.channel import Note, Report
 from lightning_hwtune.training.lightning_tree import RungCallback
+from lightning_hwtune.training.process.rank_main import run_segment
 from lightning_hwtune.training.trial import Trial
 from lightning_hwtune.training.trial_fit import COUNTED_FIT, calls_fit
-from lightning_hwtune.training.worker import run_segment
 
 pytestmark = pytest.mark.training
 

@@ -22,9 +22,9 @@ from lightning_hwtune.training import context
 from lightning_hwtune.training.attach import lightning_callbacks, pytorch_lightning_callbacks
 from lightning_hwtune.training.channel import Note, Report, Saved, Started
 from lightning_hwtune.training.lightning_tree import RungCallback
+from lightning_hwtune.training.process.rank_main import own_threads
 from lightning_hwtune.training.train_clock import TrainClock
 from lightning_hwtune.training.trial import Trial
-from lightning_hwtune.training.worker import own_threads
 
 pytestmark = pytest.mark.training
 

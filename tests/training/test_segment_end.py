@@ -349,7 +349,7 @@ def test_the_request_to_terminate_goes_through(bench: Bench) -> None:
         fit(trial)
         signal.raise_signal(signal.SIGTERM)
 
-    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # as `engine.signals` has it
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # as `host.session_signals` has it
     try:
         with pytest.raises(SystemExit):
             bench.inline(train, {1: "pause"})

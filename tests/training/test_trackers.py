@@ -15,7 +15,7 @@ from digits_training import DigitsData, DigitsNet
 from lightning.pytorch.loggers import MLFlowLogger
 from rank_bench import Bench
 
-from lightning_hwtune.training.trackers import tracker_runs
+from lightning_hwtune.training.loggers.trackers import tracker_runs
 from lightning_hwtune.training.trial import Trial
 
 _NAMES = ("WANDB_RUN_ID", "WANDB_RESUME", "WANDB_MODE", "MLFLOW_RUN_ID")

@@ -23,7 +23,7 @@ from lightning_hwtune.training import rng
 from lightning_hwtune.training.channel import Saved, Started, VerdictMessage
 from lightning_hwtune.training.checkpointing import digest_of
 from lightning_hwtune.training.context import current_segment, segment_context
-from lightning_hwtune.training.ranks import adopt_environment, rank_environment, scrub_environment
+from lightning_hwtune.training.process.rendezvous import adopt_environment, rank_environment, scrub_environment
 from lightning_hwtune.training.segment_end import log_path
 from lightning_hwtune.training.train_clock import TrainClock
 from lightning_hwtune.training.trial import Trial

@@ -13,10 +13,10 @@ from typing import final
 import numpy as np
 
 from lightning_hwtune.core.ranking.finite import FiniteOrder, Span
+from lightning_hwtune.core.ranking.front_order import FrontOrder, to_unit, within_front
 from lightning_hwtune.core.ranking.front_sets import FrontSets, Loss, Members
 from lightning_hwtune.core.ranking.layers import Layers
 from lightning_hwtune.core.ranking.staircases import Staircases
-from lightning_hwtune.core.ranking.within import FrontOrder, to_unit, within_front
 
 __all__ = ["ByFronts"]
 

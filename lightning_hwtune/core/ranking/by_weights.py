@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.core.ranking.finite import FiniteOrder, Span
+from lightning_hwtune.core.ranking.front_order import to_unit
 from lightning_hwtune.core.ranking.front_sets import Loss
-from lightning_hwtune.core.ranking.within import to_unit
 
 __all__ = ["ByWeights"]
 

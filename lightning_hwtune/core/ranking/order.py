@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from lightning_hwtune.core.ranking.front_order import DEFAULT_WITHIN, to_unit, within_front
 from lightning_hwtune.core.ranking.fronts import front_ranks, loss_matrix
-from lightning_hwtune.core.ranking.within import DEFAULT_WITHIN, to_unit, within_front
 
 __all__ = ["total_order"]
 

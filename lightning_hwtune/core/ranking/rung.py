@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.core.ranking.finite import FiniteOrder, Span
+from lightning_hwtune.core.ranking.front_order import DEFAULT_WITHIN
 from lightning_hwtune.core.ranking.rung_orders import finite_order
-from lightning_hwtune.core.ranking.within import DEFAULT_WITHIN
 from lightning_hwtune.errors import ArgumentError, IllegalMoveError
 
 __all__ = ["Place", "RungRanking"]

@@ -17,7 +17,7 @@ from lightning_hwtune.core.ranking.by_fronts import ByFronts
 from lightning_hwtune.core.ranking.by_loss import ByLoss
 from lightning_hwtune.core.ranking.by_weights import ByWeights
 from lightning_hwtune.core.ranking.finite import FiniteOrder
-from lightning_hwtune.core.ranking.within import WITHIN
+from lightning_hwtune.core.ranking.front_order import WITHIN
 from lightning_hwtune.errors import ArgumentError, nearest
 
 __all__ = ["checked_order", "finite_order", "resolved_order"]

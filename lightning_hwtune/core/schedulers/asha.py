@@ -42,7 +42,7 @@ from lightning_hwtune.core.ranking.rung import RungRanking
 from lightning_hwtune.core.ranking.rung_orders import resolved_order
 from lightning_hwtune.core.schedulers.base import Promotion, Race, RungScheduler
 from lightning_hwtune.core.schedulers.ladder import Ladder
-from lightning_hwtune.core.schedulers.standing import place_reason, standing
+from lightning_hwtune.core.schedulers.standings import place_reason, standing
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import checked_class
 

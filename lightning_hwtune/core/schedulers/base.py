@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from lightning_hwtune.core.decisions import Reason, Verdict
 from lightning_hwtune.core.objectives import Objectives
+from lightning_hwtune.core.ranking.front_order import DEFAULT_WITHIN
 from lightning_hwtune.core.ranking.rung_orders import checked_order
-from lightning_hwtune.core.ranking.within import DEFAULT_WITHIN
 from lightning_hwtune.core.schedulers.ladder import Ladder
 from lightning_hwtune.core.schedulers.rungs import exact_eta, horizon, plain_eta, rung_levels
 from lightning_hwtune.forms import FORMS

@@ -37,7 +37,7 @@ from lightning_hwtune.core.ranking.rung import RungRanking
 from lightning_hwtune.core.ranking.rung_orders import resolved_order
 from lightning_hwtune.core.schedulers.base import Promotion, Race
 from lightning_hwtune.core.schedulers.ladder import Ladder
-from lightning_hwtune.core.schedulers.standing import promoted_of
+from lightning_hwtune.core.schedulers.standings import promoted_of
 from lightning_hwtune.errors import IllegalMoveError
 
 __all__ = ["Brackets", "Plan", "bracket_sizes", "expected_of"]

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import final
 
 from lightning_hwtune.core.decisions import Reason, Stop
-from lightning_hwtune.core.ranking.within import DEFAULT_WITHIN
+from lightning_hwtune.core.ranking.front_order import DEFAULT_WITHIN
 from lightning_hwtune.core.schedulers.rungs import quota
 
 __all__ = ["Ladder"]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from lightning_hwtune.core.searchers.base import History, Searcher
-from lightning_hwtune.core.searchers.untried import listed_configs, next_of
+from lightning_hwtune.core.searchers.new_configs import listed_configs, next_of
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
 

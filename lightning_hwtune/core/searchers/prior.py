@@ -37,10 +37,16 @@ from lightning_hwtune.core.ranking.fronts import front_ranks
 from lightning_hwtune.core.ranking.order import total_order
 from lightning_hwtune.core.searchers.base import History, Searcher
 from lightning_hwtune.core.searchers.copula import chained_scores
-from lightning_hwtune.core.searchers.earlier import EarlierTask, Lesson, n_combinations, shared_names, usable_rows
+from lightning_hwtune.core.searchers.earlier_studies import (
+    EarlierTask,
+    Lesson,
+    n_combinations,
+    shared_names,
+    usable_rows,
+)
+from lightning_hwtune.core.searchers.new_configs import Untried, config_key, listed_configs
 from lightning_hwtune.core.searchers.surrogate import needs_trees, require_scikit_learn
 from lightning_hwtune.core.searchers.trust import picked_tasks, weights_of
-from lightning_hwtune.core.searchers.untried import Untried, config_key, listed_configs
 from lightning_hwtune.core.space import MAX_COMBINATIONS, SearchSpace
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.errors import ArgumentError
@@ -81,7 +87,7 @@ class EarlierStudy(Protocol):
 
 
 class EarlierTable(Protocol):
-    """A table of learning curves: `store.tables.Table`."""
+    """A table of learning curves: `simulation.tables.Table`."""
 
     @property
     def name(self) -> str:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from lightning_hwtune.core.combinations import Combinations
 from lightning_hwtune.core.searchers.base import History, Searcher
-from lightning_hwtune.core.searchers.untried import is_small, next_of
+from lightning_hwtune.core.searchers.new_configs import is_small, next_of
 from lightning_hwtune.core.space import Float, Int, Parameter, SearchSpace
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.errors import ArgumentError

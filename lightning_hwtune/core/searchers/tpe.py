@@ -30,7 +30,7 @@ from lightning_hwtune.core.ranking.order import total_order
 from lightning_hwtune.core.record import TrialRecord
 from lightning_hwtune.core.searchers.base import History, Searcher
 from lightning_hwtune.core.searchers.kernels import Kernels
-from lightning_hwtune.core.searchers.untried import Untried, listed_configs
+from lightning_hwtune.core.searchers.new_configs import Untried, listed_configs
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.forms import checked_call

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parent))
 import slow_ranking
 
+from lightning_hwtune.core.ranking.front_order import WITHIN, HypervolumeContribution, farthest_first, to_unit
 from lightning_hwtune.core.ranking.fronts import front_ranks
 from lightning_hwtune.core.ranking.order import total_order
-from lightning_hwtune.core.ranking.within import WITHIN, HypervolumeContribution, farthest_first, to_unit
 from lightning_hwtune.errors import ArgumentError
 
 FINITE = st.integers(0, 8).map(float)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lightning_hwtune.core.ranking.front_order import WITHIN
 from lightning_hwtune.core.ranking.fronts import front_ranks
 from lightning_hwtune.core.ranking.order import total_order
 from lightning_hwtune.core.ranking.rung import RungRanking
-from lightning_hwtune.core.ranking.within import WITHIN
 from lightning_hwtune.errors import ArgumentError, IllegalMoveError
 
 Arrivals = list[tuple[int, list[float]]]

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lightning_hwtune.core.ranking.front_order import crowding_distances
 from lightning_hwtune.core.ranking.rung import RungRanking
 from lightning_hwtune.core.ranking.rung_orders import checked_order, resolved_order
-from lightning_hwtune.core.ranking.within import crowding_distances
 from lightning_hwtune.errors import ArgumentError
 
 VALUE = st.integers(0, 12).map(float)

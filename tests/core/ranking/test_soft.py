@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_hwtune.core.ranking.fronts import front_ranks
-from lightning_hwtune.core.ranking.soft import CrissCross, orders_agree
+from lightning_hwtune.core.ranking.soft_ranking import CrissCross, orders_agree
 from lightning_hwtune.errors import ArgumentError
 
 VALUE = st.integers(0, 8).map(float)

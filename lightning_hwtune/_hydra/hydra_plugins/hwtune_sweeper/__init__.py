@@ -1,4 +1,4 @@
-"""The Hydra sweeper `hwtune`: its configuration and a thin shell around `lightning_hwtune.sweep`.
+"""The Hydra sweeper `hwtune`: its configuration and a thin shell around `lightning_hwtune.apps.hydra`.
 
 Hydra imports this module whenever an app starts, so it imports nothing slow. In an installed wheel it is at the top
 level, as `hydra_plugins.hwtune_sweeper`. The namespace `hydra_plugins` is shared by all Hydra plugins.
@@ -106,7 +106,7 @@ class HwtuneSweeperConf:
 
 
 class HwtuneSweeper(Sweeper):
-    """Passes a multirun to `lightning_hwtune.sweep`."""
+    """Passes a multirun to `lightning_hwtune.apps.hydra`."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()  # the settings are part of the configuration and are read when the sweep begins
@@ -117,7 +117,7 @@ class HwtuneSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Runs or continues the sweep that these overrides and the configuration define."""
-        from lightning_hwtune.sweep.run import run_sweep
+        from lightning_hwtune.apps.hydra.run import run_sweep
 
         if self.config is None or self.hydra_context is None:
             raise RuntimeError("Hydra calls setup before sweep")

@@ -1,0 +1,1 @@
+"""Other people's apps as training functions: a Hydra app in a multirun, and a LightningCLI script."""

@@ -1,0 +1,250 @@
+"""The app's configuration in the jobs of a sweep, and the values that the sweep reads from it.
+
+One option may change several keys: a preset sets batch size and horizon, an interpolation follows a value, a resolver
+computes one. So reading a single job is not enough. The configuration is composed for every combination of the options
+of configuration groups. In each of them, every other parameter takes all its options, or the middle and both ends of
+its range.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar, final
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf, flag_override
+from omegaconf.errors import OmegaConfBaseException
+
+from lightning_hwtune.apps.hydra.monitored_metric import Monitor, monitors
+from lightning_hwtune.apps.hydra.search import Search
+from lightning_hwtune.core.parameters import Float, Parameter
+from lightning_hwtune.errors import ArgumentError
+
+__all__ = ["Facts", "Jobs", "Seen", "group_options", "select", "text_of"]
+
+T = TypeVar("T")
+_MAX_OPTIONS = 100  # with more options, it is a range of numbers and not a list of cases
+_MAX_COMBINATIONS = 24  # of group options; composing one takes about 0.1 s
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The values that the sweep reads from one job.
+
+    Attributes:
+        values: the value of each requested key; None if the job does not have it, or has it only while it runs.
+        monitors: the metrics that the app's callbacks monitor.
+    """
+
+    values: Mapping[str, Any]
+    monitors: tuple[Monitor, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The facts of one job. `options`: the values of the searched parameters with which it was composed."""
+
+    options: Mapping[str, Any]
+    facts: Facts
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """The jobs of a sweep.
+
+    Attributes:
+        example: one complete job, with a middle value for each parameter.
+        seen: the facts of many jobs, those of the example first.
+        options: for each option of a configuration group, the values that differ from the example's configuration, as
+            they are written.
+    """
+
+    example: DictConfig
+    seen: tuple[Seen, ...]
+    options: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def compose(cls, loader: Any, config: DictConfig, search: Search, keys: Sequence[str]) -> Self:
+        """Composes the jobs.
+
+        Args:
+            loader: Hydra's configuration loader.
+            config: the configuration composed for the multirun.
+            search: the searched parameters.
+            keys: the keys to read from each job.
+
+        Raises:
+            ArgumentError: a job cannot be composed.
+        """
+        middle = {name: parameter.quantile(0.5) for name, parameter in search.parameters.items()}
+        groups = [name for name in search.parameters if group_options(loader, name)]
+        example: DictConfig | None = None
+        seen: list[Seen] = []
+        options: dict[str, Mapping[str, Any]] = {}
+        for chosen in _combinations(groups, middle, search):
+            values = {**middle, **chosen}
+            job: DictConfig = loader.load_sweep_config(config, search.overrides(values))
+            if example is None:
+                example = job
+            elif len(changed := _changed(chosen, middle)) == 1:
+                [(name, option)] = changed.items()
+                options[search.keys[name].override(option).lstrip("+")] = _difference(example, job, search.parameters)
+            seen.append(Seen(values, _facts(job, keys)))
+            seen.extend(_with_others(job, values, search, groups, keys))
+        if example is None:
+            raise RuntimeError("there is always the job of the middle values")
+        return cls(example, tuple(seen), {name: found for name, found in options.items() if found})
+
+    def shared(self, read: Callable[[Facts], T], argument: str, allowed: str, hint: str) -> T:
+        """Return the value that all jobs have in common.
+
+        Args:
+            read: returns the value for the facts of a job; values are compared with `==`.
+
+        Raises:
+            ArgumentError: two jobs differ; the message names the parameters in which they differ.
+        """
+        first = self.seen[0]
+        value = read(first.facts)
+        for other in self.seen[1:]:
+            found = read(other.facts)
+            if found != value:
+                near = min(
+                    (job for job in self.seen if read(job.facts) != found),
+                    key=lambda job: len(_changed(other.options, job.options)),
+                )
+                names = _changed(other.options, near.options)
+                received = f"{read(near.facts)} with {_text(near.options, names)}, {found} with "
+                raise ArgumentError(argument, received + _text(other.options, names), allowed, hint=hint)
+        return value
+
+
+def select(config: DictConfig, key: str | None) -> Any:
+    """Return a value of a configuration; None if it does not exist, or has a value only in a running job."""
+    if key is None:
+        return None
+    try:
+        return OmegaConf.select(config, key)
+    except OmegaConfBaseException:
+        return None
+
+
+def text_of(job: DictConfig) -> str:
+    """Return the app's part of a job's configuration as YAML, with unresolved interpolations."""
+    return OmegaConf.to_yaml(OmegaConf.masked_copy(job, [str(key) for key in job if key != "hydra"]))
+
+
+def group_options(loader: Any, name: str) -> list[str]:
+    """Return the options of a configuration group; empty if the name is not a group."""
+    found: list[str] = loader.get_group_options(name.partition("@")[0])
+    return found
+
+
+# ---------------------------------------------------------------------- which jobs
+
+
+def _combinations(groups: Sequence[str], middle: Mapping[str, Any], search: Search) -> Iterator[dict[str, Any]]:
+    """Yield the combinations of group options to compose: all if they are few, otherwise one change at a time."""
+    of_middle = {name: middle[name] for name in groups}
+    lists = [_points(search.parameters[name], middle[name]) for name in groups]
+    if math.prod(map(len, lists)) <= _MAX_COMBINATIONS:
+        for combination in itertools.product(*lists):
+            yield dict(zip(groups, combination, strict=True))
+        return
+    yield of_middle
+    for name, points in zip(groups, lists, strict=True):
+        for point in points[1:]:
+            yield {**of_middle, name: point}
+
+
+def _points(parameter: Parameter, middle: Any) -> list[Any]:
+    """Return the values to try for a parameter: the middle one first, then all options or both ends."""
+    n = parameter.n_values
+    if n is not None and n <= _MAX_OPTIONS and not isinstance(parameter, Float):
+        points = list(parameter.levels())
+    else:
+        points = [parameter.quantile(0.0), parameter.quantile(1.0)]
+    return [middle, *(point for point in points if not _is_same(point, middle))]
+
+
+def _with_others(
+    job: DictConfig, values: Mapping[str, Any], search: Search, groups: Sequence[str], keys: Sequence[str]
+) -> Iterator[Seen]:
+    """Yield the facts of a job with one parameter changed, for each parameter that is not a configuration group.
+
+    A value does not change which files are composed, so it is written directly into the job.
+    """
+    for name, parameter in search.parameters.items():
+        if name in groups:
+            continue
+        points, changed = _points(parameter, values[name]), copy.deepcopy(job)
+        for point in points[1:]:
+            override = OverridesParser.create().parse_override(search.keys[name].override(point))
+            if isinstance(override.value(), dict):  # a mapping is merged, so its keys would be left behind
+                changed = copy.deepcopy(job)
+            _write(changed, override)
+            yield Seen({**values, name: point}, _facts(changed, keys))
+
+
+def _write(job: DictConfig, override: Override) -> None:
+    """Write a value into a configuration.
+
+    Raises:
+        ArgumentError: the configuration does not accept the value.
+    """
+    try:
+        with flag_override(job, ["struct", "readonly"], [False, False]):
+            OmegaConf.update(job, override.key_or_group, override.value(), merge=True, force_add=True)
+    except OmegaConfBaseException as error:
+        reason = f"({str(error).partition(chr(10))[0]})"
+        raise ArgumentError("overrides", override.input_line, "a value that the app takes", hint=reason) from None
+
+
+# ---------------------------------------------------------------------- what is read
+
+
+def _facts(job: DictConfig, keys: Sequence[str]) -> Facts:
+    return Facts({key: select(job, key) for key in keys}, tuple(monitors(job)))
+
+
+def _difference(example: DictConfig, job: DictConfig, searched: Mapping[str, Any]) -> dict[str, Any]:
+    """Return dotted name -> value (as written) for everything that the job has and the example does not have."""
+    base, other = _leaves(example), _leaves(job)
+    return {
+        name: value
+        for name, value in other.items()
+        if name not in searched and (name not in base or base[name] != value)
+    }
+
+
+def _leaves(job: DictConfig) -> dict[str, Any]:
+    plain: Any = OmegaConf.to_container(job, resolve=False)
+    return dict(_flat({key: value for key, value in plain.items() if key != "hydra"}, ""))
+
+
+def _flat(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(node, dict) or not node:
+        yield path, node
+        return
+    for key, value in node.items():
+        yield from _flat(value, f"{path}.{key}" if path else str(key))
+
+
+def _changed(options: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if not _is_same(value, others[name])}
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _text(options: Mapping[str, Any], names: Mapping[str, Any]) -> str:
+    return " and ".join(f"{name}={options[name]}" for name in names)

@@ -1,0 +1,209 @@
+"""Reads the node `hydra.sweeper`: the settings of the sweep, expressed as settings of a study."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, final
+
+from omegaconf import DictConfig
+
+from lightning_hwtune.apps.hydra.monitored_metric import Monitor, directions
+from lightning_hwtune.core.objectives import Objectives
+from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY
+from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms import FORMS, Form
+from lightning_hwtune.names import refuse_unknown_keys
+from lightning_hwtune.settings import StudySettings, plain_data
+from lightning_hwtune.settings.spelling import Spelling, as_override
+
+__all__ = ["HYDRA_SPELLING", "SweepSettings"]
+
+_OF_STUDY = ("searcher", "prior", "pool", "seed", "batch", "max_time", "max_cost", "finishers", "save_every",
+             "hang_timeout", "max_retries", "max_failures", "disk_budget", "enqueue", "preload", "dir")  # fmt: skip
+_OF_APP = ("ckpt_path_key", "devices_key", "batch_size_key", "max_epochs_key")
+_HORIZON = ("max_epochs", "max_steps", "max_samples")
+_OWN = ("_target_", "_recursive_", "defaults", "direction", "storage", "study_name", "n_trials", "n_jobs",
+        "max_failure_rate", "params", "custom_search_space", "hwtune")  # fmt: skip
+_RETURNED = "returned"  # value of `objectives`: only what the app returns counts
+_TRAIN = "lightning_hwtune.apps.hydra.app:HydraApp"  # as a study file would name it
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SweepSettings:
+    """The node's values, checked as far as possible without the app.
+
+    Attributes:
+        node: the keys of the Optuna sweeper.
+        own: the keys of `hwtune`.
+        notes: lines to print for the user.
+    """
+
+    node: Mapping[str, Any]
+    own: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, node: DictConfig) -> Self:
+        """Reads the node.
+
+        Raises:
+            ArgumentError, RenamedArgumentError: a value is not allowed, or a key of `hwtune` is unknown.
+        """
+        data = plain_data(node, "hydra.sweeper")
+        _read_forms("hydra.sweeper.", data, FORMS["sweeper"])
+        own = data.get("hwtune") or {}
+        refuse_unknown_keys("hydra.sweeper.hwtune.", own, ("objectives", "scheduler", *_HORIZON, *_OF_STUDY, *_OF_APP))
+        _read_forms("hydra.sweeper.hwtune.", own, FORMS["sweeper.hwtune"])
+        ignored = [key for key, value in data.items() if key not in _OWN and value not in (None, {}, [])]
+        notes = tuple(f"hydra.sweeper.{key} has no effect here{_INSTEAD.get(key, '')}" for key in ignored)
+        return cls(data, own, notes)
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The search space in the configuration."""
+        return self.node.get("params") or {}
+
+    @property
+    def n_jobs(self) -> int | None:
+        """Maximum number of trials at the same time; None = as many as the pool has room for."""
+        given = self.node.get("n_jobs")
+        return None if given in (None, -1) else given
+
+    @property
+    def modes(self) -> list[str]:
+        """The direction of each value that the app returns."""
+        return directions(self.node.get("direction"))
+
+    def digest(
+        self, space: SearchSpace, objectives: list[Any], scheduler: Mapping[str, Any], fixed: Sequence[str]
+    ) -> str:
+        """Return a digest that identifies the command, for a study that the user has not named.
+
+        Args:
+            fixed: the parts of the command line that all trials share: overrides, and flags that choose a
+                configuration.
+        """
+        content = [space.to_dict(), objectives, dict(scheduler), list(fixed)]
+        return hashlib.blake2b(json.dumps(content, default=str).encode(), digest_size=4).hexdigest()
+
+    def study(
+        self, name: str, space: SearchSpace, objectives: list[Any], scheduler: Mapping[str, Any]
+    ) -> StudySettings:
+        """Return the sweep as the settings of a study. `name`: the study's name if the user gave none."""
+        rate, n_trials = self.node.get("max_failure_rate"), self.node["n_trials"]
+        rated = {} if rate is None else {"max_failures": math.floor(rate * n_trials) + 1}
+        return StudySettings.from_dict(
+            {
+                "study": self.node.get("study_name") or name,
+                "train": _TRAIN,
+                "space": space.to_dict(),
+                "objectives": objectives,
+                "scheduler": scheduler,
+                "max_trials": n_trials,
+                "max_parallel": self.n_jobs,
+                "storage": self.node.get("storage"),
+                **{key: self.own[key] for key in _OF_STUDY if key in self.own},
+                **rated,
+            }
+        )
+
+    def objectives(self, watched: Sequence[Monitor]) -> tuple[list[Any], str]:
+        """Return the objectives, which are empty if only the app's returned value counts, and the reason as text.
+
+        Raises:
+            ArgumentError: `direction` differs from that of every metric that the app monitors.
+        """
+        given = self.own.get("objectives")
+        if given == _RETURNED:
+            return [], "what the app returns, as hydra.sweeper.hwtune.objectives says"
+        if given:
+            return list(given), "as hydra.sweeper.hwtune.objectives says"
+        if isinstance(self.node.get("direction"), list) and len(self.modes) > 1:
+            n_values = len(self.modes)
+            return [], f"the app returns {n_values} values, which hydra.sweeper.hwtune.objectives gives no metrics"
+        if not watched:
+            return [], "no ModelCheckpoint or EarlyStopping of the app watches a metric"
+        wanted = watched[0].mode if self.node.get("direction") is None else self.modes[0]
+        for monitor in watched:
+            if monitor.mode == wanted:
+                objective = {"metric": monitor.metric, "mode": monitor.mode}
+                return [objective], f"the monitor of the app's own {monitor.where}"
+        first = watched[0]
+        hint = "Leave direction out, or name the metric that the app returns: "
+        hint += f"hydra.sweeper.hwtune.objectives=[{{metric: ..., mode: {wanted}}}]. For the returned value alone, "
+        hint += f"which stops nothing early, give hydra.sweeper.hwtune.objectives={_RETURNED}."
+        allowed = f"{first.mode}imize: the app's {first.where} watches {first.metric} ({first.mode})"
+        raise ArgumentError("hydra.sweeper.direction", self.node["direction"], allowed, hint=hint)
+
+    def check_directions(self, objectives: Objectives) -> None:
+        """Refuses a `direction` that differs from that of the metrics, since returned values would be misread."""
+        modes = [item.mode for item in objectives if not item.is_measured]
+        if self.node.get("direction") is not None and self.modes != modes:
+            names = ", ".join(f"{item.name} ({item.mode})" for item in objectives if not item.is_measured)
+            hint = "Leave it out if the app returns the values of these metrics, in this order."
+            raise ArgumentError("hydra.sweeper.direction", self.node["direction"], f"that of {names}", hint=hint)
+
+    def value_objectives(self, watched: Sequence[Monitor] = ()) -> list[Any]:
+        """Return objectives for the app's returned values, when only their direction is known.
+
+        If no direction is given either, it is that of the metric that the app monitors.
+        """
+        modes = [watched[0].mode] if watched and self.node.get("direction") is None else self.modes
+        names = ["value"] if len(modes) == 1 else [f"value_{index}" for index in range(len(modes))]
+        return [{"metric": name, "mode": mode} for name, mode in zip(names, modes, strict=True)]
+
+    def scheduler(self, horizon: int | None, key: str) -> dict[str, Any] | None:
+        """Returns the scheduler, with the app's own horizon; None if no horizon is known.
+
+        Raises:
+            ArgumentError: the scheduler and the app have different horizons.
+        """
+        given = self.own.get("scheduler") or "asha"
+        horizons = {name: self.own[name] for name in _HORIZON if self.own.get(name) is not None}
+        if horizons and self.own.get("scheduler"):
+            [name, value] = next(iter(horizons.items()))
+            raise ArgumentError(
+                f"hydra.sweeper.hwtune.{name}", value, "null beside hydra.sweeper.hwtune.scheduler, which has its own"
+            )
+        form = {"name": given} if isinstance(given, str) else dict(given)
+        form |= horizons
+        SCHEDULER_REGISTRY.find(form.get("name"), "hydra.sweeper.hwtune.scheduler.name")
+        if any(form.get(f"max_{unit}") is not None for unit in ("steps", "samples")):
+            return form
+        epochs = form.get("max_epochs", horizon)
+        if horizon is not None and epochs != horizon:
+            hint = f"The app trains to its own horizon, which schedules read: give {key}={epochs}."
+            raise ArgumentError("hydra.sweeper.hwtune.scheduler.max_epochs", epochs, f"{horizon}, as {key}", hint=hint)
+        return None if epochs is None else {**form, "max_epochs": epochs}
+
+
+HYDRA_SPELLING = Spelling(
+    as_override,
+    prefix="hydra.sweeper.hwtune.",
+    names={
+        "max_trials": "hydra.sweeper.n_trials",
+        "max_parallel": "hydra.sweeper.n_jobs",
+        "storage": "hydra.sweeper.storage",
+    },
+    absent=("executor", "check", "progress"),
+)
+"""How messages spell the settings of a sweep."""
+
+_INSTEAD = {
+    "sampler": ": hydra.sweeper.hwtune.searcher says what is tried next",
+    "search_space": ": write it as `params`, e.g. model.lr: tag(log, interval(1e-4, 1e-1))",
+    "pruner": ": hydra.sweeper.hwtune.scheduler says when a trial continues",
+}
+
+
+def _read_forms(where: str, data: dict[str, Any], forms: Mapping[str, Form]) -> None:
+    """Converts, in place, the values that have a form."""
+    for name, form in forms.items():
+        if name in data:
+            data[name] = form.read(f"{where}{name}", data[name])

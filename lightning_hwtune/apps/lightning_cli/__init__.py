@@ -1,0 +1,1 @@
+"""A LightningCLI script as a training function: its configuration, its study and its segments."""

@@ -1,0 +1,374 @@
+"""The command `hwtune`: runs a study described in a file, and answers questions about stored studies.
+
+Exit status: 0 for success; 1 if the study, its file or the training code has an error, or the output cannot be written;
+2 if the command line is wrong; 130, 141 and 143 after Ctrl-C, a closed pipe and SIGTERM. Each command imports heavy
+modules only if it needs them; no command imports torch.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import dataclasses
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from lightning_hwtune import __version__
+from lightning_hwtune.cli import front_output as shown
+from lightning_hwtune.cli import prior
+from lightning_hwtune.cli.arguments import (
+    CheckFirst,
+    Dir,
+    FileDir,
+    MaxCost,
+    MaxTime,
+    MaxTrials,
+    Out,
+    Overrides,
+    Quiet,
+    check_overrides,
+    command_line,
+    import_from_here,
+)
+from lightning_hwtune.cli.output import At, Format, flat, output_folder, write, write_frame, writing
+from lightning_hwtune.cli.replay import replay
+from lightning_hwtune.cli.standard_output import standard_output
+from lightning_hwtune.cli.tune_command import cli_tune
+from lightning_hwtune.errors import ArgumentError, HwTuneError
+from lightning_hwtune.names.spelling import spell_by, spelled
+from lightning_hwtune.views.study_location import short_path
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lightning_hwtune.cli.study_selection import Chosen
+    from lightning_hwtune.settings import StudySettings
+
+__all__ = ["app", "main"]
+
+
+class _Commands(TyperGroup):
+    """The commands. Errors meant for the user are printed as text, without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the given command."""
+        return contextvars.copy_context().run(self._invoke, ctx)
+
+    def _invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except HwTuneError as error:
+            typer.echo(spelled(f"hwtune: {error}"), err=True)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    name="hwtune",
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+StudyFile = Annotated[
+    Path, typer.Argument(metavar="STUDY.yaml", exists=True, dir_okay=False, help="The study file.", show_default=False)
+]
+Name = Annotated[
+    str | None,
+    typer.Option("--study", help="The study's name; the one that ran last unless given.", show_default=False),
+]
+Storage = Annotated[
+    str | None, typer.Option("--storage", help="SQLAlchemy URL, for a study with a `storage`.", show_default=False)
+]
+Form = Annotated[Format, typer.Option("--format", help="How to write it.")]
+TrialId = Annotated[int, typer.Argument(metavar="TRIAL", help="The trial's number.", show_default=False)]
+
+
+def main() -> None:
+    """Runs the command line. Characters that the terminal's encoding does not have are escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    with standard_output():
+        app(prog_name="hwtune")
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"lightning_hwtune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def hwtune(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Tune hyperparameters and hardware of PyTorch Lightning training."""
+
+
+@app.command()
+def run(
+    study_file: StudyFile,
+    overrides: Overrides = None,
+    dir: FileDir = None,  # noqa: A002 - the option's name
+    max_trials: MaxTrials = None,
+    max_time: MaxTime = None,
+    max_cost: MaxCost = None,
+    check: CheckFirst = True,
+    quiet: Quiet = False,
+) -> None:
+    """Run or continue the study in a file, then show its front."""
+    from lightning_hwtune.cli.study_run import run_and_show
+    from lightning_hwtune.study import Study
+
+    limits = {"max_trials": max_trials, "max_time": max_time, "max_cost": max_cost}
+    settings = _load(study_file, overrides, dir=dir, **limits)
+    with settings.located(study_file):
+        study, options = Study(**settings.study_kwargs()), settings.run_kwargs()
+    again = command_line(["run", str(study_file), *(overrides or ())], {"dir": dir, **limits})
+    failed = run_and_show(study, settings, options, again, check=check, quiet=quiet)
+    if failed is not None:
+        raise failed
+
+
+@app.command("check")
+def check_study(
+    study_file: StudyFile,
+    overrides: Overrides = None,
+    dir: FileDir = None,  # noqa: A002
+    form: Form = Format.TABLE,
+) -> None:
+    """Train two batches in a child process and show the forecast for a run; the study is not started."""
+    import pandas as pd
+
+    from lightning_hwtune.core.state import StudyState
+    from lightning_hwtune.study import Study
+    from lightning_hwtune.views.announcements import checked
+
+    settings = _load(study_file, overrides, dir=dir)
+    with settings.located(study_file):
+        study, train = Study(**settings.study_kwargs()), settings.run_kwargs()["train"]
+    found = study.check(train, preload=settings.preload)
+    record = {item.name: getattr(found, item.name) for item in dataclasses.fields(found)}
+
+    def lines(out: Console) -> None:
+        state = StudyState(study.spec)
+        state.limits = settings.limits().resolved(study.spec)
+        for line in checked(state, found):
+            out.print(line, soft_wrap=True)
+
+    write(form, table=lines, data=lambda: record, frame=lambda: pd.DataFrame([flat(record)]))
+
+
+@app.command()
+def rungs(
+    study_file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="STUDY.yaml",
+            exists=True,
+            dir_okay=False,
+            help="A study file; else a stored study.",
+            show_default=False,
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    dir: Dir = Path("hwtune"),  # noqa: A002
+    study: Name = None,
+    storage: Storage = None,
+    max_trials: MaxTrials = None,
+    form: Form = Format.TABLE,
+) -> None:
+    """Show the rungs of a study: how many trials are expected at each, and how many epochs that takes."""
+    import pandas as pd
+
+    from lightning_hwtune.views.status import rung_forecast
+    from lightning_hwtune.views.terminal import rung_table
+
+    if study_file is not None:
+        settings = _load(study_file, overrides, max_trials=max_trials)
+        spec, limits = settings.spec(), settings.limits()
+    else:
+        stored = _choose(dir, study, storage).study
+        spec, limits = stored.spec, stored.state().limits
+    scheduler, n_trials = spec.scheduler, limits.max_trials if max_trials is None else max_trials
+    if n_trials is None:
+        raise ArgumentError("--max-trials", None, "a number of trials; the study itself has no limit on them")
+    finishers = dataclasses.replace(limits, max_trials=n_trials).resolved(spec).n_finishers
+    forecast = rung_forecast(scheduler, n_trials, finishers)
+    write(
+        form,
+        table=lambda out: out.print(rung_table(scheduler, n_trials, finishers)),
+        data=lambda: forecast,
+        frame=lambda: pd.DataFrame(forecast["rungs"]),
+    )
+
+
+@app.command()
+def status(
+    dir: Dir = Path("hwtune"),  # noqa: A002
+    study: Name = None,
+    storage: Storage = None,
+    form: Form = Format.TABLE,
+) -> None:
+    """Show the progress of a study; list all studies if there are several and --study is not given."""
+    import pandas as pd
+
+    from lightning_hwtune.cli.study_selection import listed, newest_first
+    from lightning_hwtune.views.status import status_record
+    from lightning_hwtune.views.studies import studies_frame
+    from lightning_hwtune.views.terminal import status_table
+
+    if study is None and len(names := newest_first(dir, storage)) > 1:
+        studies = listed(dir, names, storage)
+        write_frame(form, frame=lambda: studies_frame(studies), data=lambda: studies, title="", empty="")
+        return
+    chosen = _choose(dir, study, storage)
+    state, driven_at = chosen.study.state(), chosen.driven_at()
+    now, is_driven = max(driven_at or 0.0, state.last_at), driven_at is not None
+    record = status_record(state, now, chosen.checkpoints_bytes(), is_driven=is_driven)
+    write(
+        form,
+        table=lambda out: out.print(status_table(record)),
+        data=lambda: record,
+        frame=lambda: pd.DataFrame([flat(record)]),
+    )
+
+
+@app.command()
+def trials(
+    dir: Dir = Path("hwtune"),  # noqa: A002
+    study: Name = None,
+    storage: Storage = None,
+    form: Form = Format.TABLE,
+) -> None:
+    """List all trials."""
+    from lightning_hwtune.views.tables import trials_frame, trials_records
+
+    chosen = _choose(dir, study, storage)
+    state = chosen.study.state()
+    write_frame(
+        form,
+        frame=lambda: trials_frame(state),
+        data=lambda: shown.located(chosen, trials_records(state)),
+        title=f"trials of {chosen.study.name}",
+        empty=f"study {chosen.study.name} has no trials yet",
+    )
+
+
+@app.command()
+def front(
+    at: Annotated[
+        At, typer.Option("--at", help="full: fully trained trials; rung: a front a rung; any: last measurements.")
+    ] = At.FULL,
+    dir: Dir = Path("hwtune"),  # noqa: A002
+    study: Name = None,
+    storage: Storage = None,
+    form: Form = Format.TABLE,
+) -> None:
+    """Show the Pareto front: no other trial is at least as good in every objective and better in one."""
+    shown.show_front(_choose(dir, study, storage), form, at)
+
+
+@app.command()
+def best(
+    dir: Dir = Path("hwtune"),  # noqa: A002
+    study: Name = None,
+    storage: Storage = None,
+    form: Form = Format.TABLE,
+) -> None:
+    """Show the fully trained trial that is best in the first objective."""
+    shown.show_best(_choose(dir, study, storage), form)
+
+
+@app.command()
+def why(
+    trial: TrialId,
+    dir: Dir = Path("hwtune"),  # noqa: A002
+    study: Name = None,
+    storage: Storage = None,
+) -> None:
+    """Show the history of a trial: each decision with its rule and numbers."""
+    typer.echo(_choose(dir, study, storage).study.why(trial))
+
+
+@app.command()
+def logs(
+    trial: TrialId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as long as the trial trains.")] = False,
+    dir: Dir = Path("hwtune"),  # noqa: A002
+    study: Name = None,
+    storage: Storage = None,
+) -> None:
+    """Print a trial's output, segment by segment."""
+    from lightning_hwtune.cli.trial_logs import print_logs
+
+    print_logs(_choose(dir, study, storage), trial, follow=follow)
+
+
+@app.command()
+def plot(
+    out: Out = None,
+    dir: Dir = Path("hwtune"),  # noqa: A002
+    study: Name = None,
+    storage: Storage = None,
+) -> None:
+    """Draw the front, the timeline of the devices and the learning curves."""
+    chosen = _choose(dir, study, storage)
+    folder = out or output_folder(chosen.study.dir, f"{chosen.study.name}-figures")
+    shown.write_figures(chosen, folder, ("front", "timeline", "curves"))
+
+
+@app.command()
+def export(
+    out: Out = None,
+    dir: Dir = Path("hwtune"),  # noqa: A002
+    study: Name = None,
+    storage: Storage = None,
+) -> None:
+    """Write the trials, the front and the event log to JSON and CSV files."""
+    from lightning_hwtune.views.export import write_export
+
+    chosen = _choose(dir, study, storage).study
+    folder = out or output_folder(chosen.dir / "export", f"{chosen.name}-export")
+    with writing(folder):
+        written = write_export(chosen.state(), chosen.events(), folder)
+    for path in written:
+        typer.echo(short_path(path))
+
+
+app.command("cli-tune")(cli_tune)
+app.command()(replay)
+app.add_typer(prior.app, name="prior")
+
+
+def _load(path: Path, overrides: Sequence[str] | None, **given: Any) -> StudySettings:
+    """Returns the settings of a file, overridden by the given options. Makes the working directory importable."""
+    from lightning_hwtune.settings import StudySettings
+    from lightning_hwtune.settings.spelling import FILE_SPELLING
+
+    spell_by(FILE_SPELLING)
+    checked = check_overrides(overrides)
+    import_from_here()
+    settings = StudySettings.load(path, checked)
+    return dataclasses.replace(settings, **{key: value for key, value in given.items() if value is not None})
+
+
+def _choose(dir: Path, name: str | None, storage: str | None) -> Chosen:  # noqa: A002
+    from lightning_hwtune.cli.study_selection import choose
+
+    return choose(dir, name, storage)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Output that several commands share: fronts with paths of checkpoints, and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning_hwtune.cli.output import Format, console, write_frame, writing
+from lightning_hwtune.views.study_location import short_path
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lightning_hwtune.cli.study_selection import Chosen
+
+__all__ = ["located", "show_best", "show_front", "write_figures"]
+
+
+def show_front(chosen: Chosen, form: Format = Format.TABLE, at: str = "full") -> None:
+    """Shows the front; `at` as in `report.tables.front_records`.
+
+    Raises:
+        ArgumentError: `at` has another value.
+    """
+    from lightning_hwtune.views.end_of_run import front_title
+    from lightning_hwtune.views.tables import front_frame, front_records
+
+    name, state = chosen.study.name, chosen.study.state()
+    hint = "; `hwtune front --at any` shows what was measured so far" if at == "full" else ""
+    write_frame(
+        form,
+        frame=lambda: _located_frame(chosen, front_frame(state, at), form),
+        data=lambda: located(chosen, front_records(state, at)),
+        title=front_title(name, at),
+        empty=f"the front of {name} is still empty{hint}",
+    )
+
+
+def show_best(chosen: Chosen, form: Format) -> None:
+    """Shows the front's first point, which is the best in the first objective.
+
+    Raises:
+        StudyNotFoundError: no trial is fully trained yet.
+    """
+    from lightning_hwtune.views.tables import front_frame, front_records
+
+    study, state = chosen.study, chosen.study.state()
+    trial_id = study.best.trial_id
+    frame = front_frame(state)
+    write_frame(
+        form,
+        frame=lambda: _located_frame(chosen, frame[frame["trial"] == trial_id].copy(), form),
+        data=lambda: located(chosen, [r for r in front_records(state) if r["trial_id"] == trial_id])[0],
+        title=f"best of {study.name} in {study.spec.objectives.names[0]}",
+        empty="",
+    )
+
+
+def _located_frame(chosen: Chosen, frame: pd.DataFrame, form: Format) -> pd.DataFrame:
+    """Returns the frame with paths of checkpoints: short ones for people, absolute ones for programs."""
+    from lightning_hwtune.views.tables import with_checkpoints
+
+    paths = [chosen.located(path) for path in frame["checkpoint"]]
+    shown = [path if path is None or form is not Format.TABLE else short_path(path) for path in paths]
+    return with_checkpoints(frame, [str(path) if path is not None else None for path in shown])
+
+
+def located(chosen: Chosen, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the records with absolute paths of checkpoints."""
+    paths = [chosen.located(record["checkpoint"]) for record in records]
+    return [{**record, "checkpoint": str(path) if path else None} for record, path in zip(records, paths, strict=True)]
+
+
+def write_figures(chosen: Chosen, folder: Path, kinds: Sequence[str], *, only_missing: bool = False) -> None:
+    """Draws figures and prints their paths. With `only_missing`, a complete set is not drawn again."""
+    paths = {kind: folder / f"{kind}.png" for kind in kinds}
+    if not (only_missing and all(path.exists() for path in paths.values())):
+        from lightning_hwtune.views import plots
+
+        draw = {"front": plots.front_figure, "timeline": plots.timeline_figure, "curves": plots.curves_figure}
+        state = chosen.study.state()
+        with writing(folder):
+            for kind, path in paths.items():
+                draw[kind](state).savefig(path, dpi=150)
+    for kind, path in paths.items():
+        console().print(f"{kind}: {short_path(path)}", markup=False, soft_wrap=True)

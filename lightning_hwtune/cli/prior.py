@@ -1,0 +1,148 @@
+"""`hwtune prior show`: what a study's prior learned, how much weight it gets, and where it would sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lightning_hwtune.cli.arguments import Dir
+from lightning_hwtune.cli.output import Format, write
+from lightning_hwtune.errors import ArgumentError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+    from lightning_hwtune.core.searchers import ParetoPrior
+    from lightning_hwtune.core.state import StudyState
+
+__all__ = ["app"]
+
+_MAX_CONFIGS = 10_000  # each one is a draw from the prior
+
+app = typer.Typer(name="prior", no_args_is_help=True, help="What is learned from earlier studies.")
+
+
+@app.callback()
+def prior() -> None:
+    """Show what is learned from earlier studies."""
+
+
+@app.command()
+def show(
+    study_file: Annotated[
+        Path | None,
+        typer.Argument(metavar="STUDY.yaml", exists=True, dir_okay=False, help="A file of a study with `prior: auto`."),
+    ] = None,
+    study: Annotated[str | None, typer.Option("--study", help="A stored study instead.", show_default=False)] = None,
+    dir: Dir = Path("hwtune"),  # noqa: A002
+    storage: Annotated[str | None, typer.Option("--storage", help="SQLAlchemy URL.", show_default=False)] = None,
+    configs: Annotated[
+        int, typer.Option("--configs", min=0, max=_MAX_CONFIGS, help="How many configurations it would draw.")
+    ] = 8,
+    form: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.TABLE,
+) -> None:
+    """Show what the prior of a study learned: which tasks, how many points, and where it would sample next."""
+    state = _state(study_file, study, dir, storage)
+    learned = state.spec.searcher
+    found = _facts(learned, state, configs)
+    write(
+        form,
+        table=lambda out: _print(out, found),
+        data=lambda: found,
+        frame=lambda: _frame(found["draws"]),
+    )
+
+
+def _state(study_file: Path | None, study: str | None, dir: Path, storage: str | None) -> StudyState:  # noqa: A002
+    """Returns the current state of the given study.
+
+    Raises:
+        ArgumentError: both a study file and a stored study are given.
+    """
+    from lightning_hwtune.cli.study_selection import choose
+    from lightning_hwtune.core.state import StudyState
+    from lightning_hwtune.errors import StudyNotFoundError
+    from lightning_hwtune.settings import StudySettings
+    from lightning_hwtune.study import Study
+
+    if study_file is not None and study is not None:
+        raise ArgumentError("--study", study, "a study file or --study, not both")
+    if study_file is None:
+        return choose(dir, study, storage).study.state()
+    settings = StudySettings.load(study_file)
+    with settings.located(study_file):
+        begun = Study(**settings.study_kwargs())
+    try:
+        return begun.state()
+    except StudyNotFoundError:
+        return StudyState(begun.spec)
+
+
+def _facts(learned: object, state: StudyState, n_configs: int) -> dict[str, Any]:
+    """Returns everything that is shown, as plain data.
+
+    Raises:
+        ArgumentError: the study has no prior.
+    """
+    from lightning_hwtune.core.searchers import History, ParetoPrior
+
+    spec = state.spec
+    if not isinstance(learned, ParetoPrior):
+        hint = "Begin one with prior='auto' or searcher=ParetoPrior.from_studies(...)."
+        raise ArgumentError("study", spec.name, "a study with a prior", hint=hint)
+    history, lesson = History(state.trials, spec.objectives), learned.lesson(spec.space, spec.objectives)
+    trust = learned.trust(spec.space, spec.seed, history)
+    return {
+        "study": spec.name,
+        "digest": learned.digest,
+        "tasks": [{"task": t.name, "points": len(t), "used": lesson.n_points[t.name]} for t in learned.tasks],
+        "parameters": {"learned": list(lesson.shared), "random": [n for n in spec.space if n not in lesson.shared]},
+        "model": type(lesson.model).__name__.lower(),
+        "uniform_share": learned.uniform,
+        "trust": dict(zip(spec.objectives.names, trust.round(3).tolist(), strict=True)),
+        "draws": _draws(learned, state, history, n_configs),
+    }
+
+
+def _draws(learned: ParetoPrior, state: StudyState, history: Any, n: int) -> list[dict[str, Any]]:
+    """Returns the next draws that are not uniform, each with its expected scores."""
+    spec, first = state.spec, state.next_draw
+    numbers = [draw for draw in range(first, first + 3 * n + 8) if not learned.is_uniform(draw, spec.seed)][:n]
+    found = ((draw, learned.propose(spec.space, draw, spec.seed, history)) for draw in numbers)
+    drawn = [(draw, config) for draw, config in found if config is not None]
+    means, _ = learned.lesson(spec.space, spec.objectives).expect([config for _, config in drawn])
+    return [
+        {
+            "draw": draw,
+            **config,
+            **{f"score.{n}": round(float(s), 3) for n, s in zip(spec.objectives.names, row, strict=True)},
+        }
+        for (draw, config), row in zip(drawn, means, strict=True)
+    ]
+
+
+def _frame(draws: list[dict[str, Any]]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(draws)
+
+
+def _print(out: Console, found: Mapping[str, Any]) -> None:
+    from lightning_hwtune.views.terminal import print_frame
+
+    print_frame(out, _frame(found["tasks"]), f"Prior of study {found['study']}")
+    learned, others = (", ".join(found["parameters"][key]) for key in ("learned", "random"))
+    random = f"; at random: {others}" if others else ""
+    trust = ", ".join(f"{name} {weight:g}" for name, weight in found["trust"].items())
+    for line in (
+        f"parameters: {learned}{random}",
+        f"model: {found['model']}; {found['uniform_share']:.0%} of the draws stay uniform",
+        f"trust, from 0 to 1: {trust}",
+    ):
+        out.print(line, markup=False, soft_wrap=True)
+    if found["draws"]:
+        print_frame(out, _frame(found["draws"]), "Where it would sample next; scores: 0 is the middle, low is good")

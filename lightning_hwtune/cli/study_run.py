@@ -1,0 +1,71 @@
+"""Runs a study from the command line until it ends, reaches a limit or gets a signal, and then shows its front."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from lightning_hwtune.cli import front_output as shown
+from lightning_hwtune.cli.study_selection import Chosen
+from lightning_hwtune.errors import StudyFailedError, StudyNotFoundError
+from lightning_hwtune.views.study_location import short_path
+
+if TYPE_CHECKING:
+    from lightning_hwtune.settings import StudySettings
+    from lightning_hwtune.study import Study
+
+__all__ = ["run_and_show"]
+
+
+def run_and_show(
+    study: Study,
+    settings: StudySettings,
+    options: Mapping[str, Any],
+    again: str,
+    *,
+    check: bool,
+    quiet: bool,
+    write: Callable[[], Sequence[Path]] = tuple,
+) -> StudyFailedError | None:
+    """Runs or continues a study, then shows its front; returns the error that the command must raise if it failed.
+
+    Args:
+        options: the keyword arguments of `Study.run`.
+        again: the command line that continues the study after a signal.
+        write: writes the configurations of the front before anything is shown, and returns the files.
+
+    Raises:
+        typer.Exit: the study was ended by Ctrl-C or SIGTERM.
+    """
+    if settings.enqueue:
+        study.enqueue(*settings.enqueue)
+    n_before, failed = _n_segments(study), None
+    try:
+        study.run(**options, check=check, progress=not quiet)
+    except StudyFailedError as error:
+        failed = error
+    except (KeyboardInterrupt, SystemExit) as stop:
+        typer.echo(f"\nhwtune: interrupted; what was reported is kept. To continue:\n  {again}", err=True)
+        raise typer.Exit(130 if isinstance(stop, KeyboardInterrupt) else _status(stop)) from None
+    written = write()
+    chosen = Chosen(study, settings.storage)
+    if quiet:  # otherwise the run has already shown it
+        shown.show_front(chosen)
+    shown.write_figures(chosen, study.dir, ("front", "timeline"), only_missing=_n_segments(study) == n_before)
+    for path in written:
+        typer.echo(f"configuration: {short_path(path)}")
+    return failed
+
+
+def _status(stop: SystemExit) -> int:
+    return stop.code if isinstance(stop.code, int) else 1
+
+
+def _n_segments(study: Study) -> int:
+    try:
+        return len(study.state().segments)
+    except StudyNotFoundError:
+        return 0

@@ -1,0 +1,104 @@
+"""The study that a command is about, and the questions of the command line that a `Study` does not answer."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import typer
+
+from lightning_hwtune.engine.reading import driven_at
+from lightning_hwtune.errors import HwTuneError, StudyNotFoundError
+from lightning_hwtune.store.files import StudyFiles, study_names
+from lightning_hwtune.store.log import EventLog, stored_names
+from lightning_hwtune.study import Study
+
+__all__ = ["Chosen", "choose", "listed", "newest_first"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A stored study. `storage`: where its log is; None = its own file."""
+
+    study: Study
+    storage: str | None
+
+    def driven_at(self) -> float | None:
+        """Returns the current time, by the clock of the process that runs the study; None if no process runs it."""
+        return driven_at(StudyFiles(self.study.dir.parent, self.study.name), self.storage)
+
+    def is_driven(self) -> bool:
+        """Return whether a process is running the study now."""
+        return self.driven_at() is not None
+
+    def checkpoints_bytes(self) -> int:
+        """Returns the total size of the checkpoint files on disk, in bytes."""
+        sizes = []
+        for path in self.study.dir.glob("trials/*/checkpoints/*"):
+            try:
+                sizes.append(path.stat().st_size)
+            except OSError:  # just replaced by a newer one, or in a folder that this user may not read
+                continue
+        return sum(sizes)
+
+    def located(self, checkpoint: str | None) -> Path | None:
+        """Returns the path of one of the log's checkpoints on this machine."""
+        return self.study.dir / checkpoint if checkpoint is not None else None
+
+
+def choose(dir: Path, name: str | None, storage: str | None) -> Chosen:  # noqa: A002 - as in Study
+    """Returns the study with this name. Without a name, returns the one that ran last; prints a line if there are more.
+
+    Raises:
+        StudyNotFoundError: there is no study, or none with this name.
+    """
+    if name is None:
+        names = newest_first(dir, storage)
+        name = names[0]
+        if len(names) > 1:
+            text = f"hwtune: this is study {name!r}, which ran last; there are {len(names)} here (--study NAME)"
+            typer.echo(text, err=True)
+    return Chosen(Study.load(name, dir, storage=storage), storage)
+
+
+def newest_first(dir: Path, storage: str | None) -> list[str]:  # noqa: A002
+    """Returns the names of all studies, beginning with the one that has the newest event.
+
+    Raises:
+        StudyNotFoundError: there is no study.
+    """
+    names = stored_names(storage) if storage is not None else study_names(dir)
+    if not names:
+        where = repr(storage or str(dir))
+        raise StudyNotFoundError(f"no study in {where}: begin one with `hwtune run STUDY.yaml`, or give another --dir")
+    return sorted(names, key=lambda name: _last_at(StudyFiles(dir, name), storage), reverse=True)
+
+
+def _last_at(files: StudyFiles, storage: str | None) -> float:
+    """Returns the time of the newest event; -inf if the study cannot be read, so that it comes last."""
+    try:
+        with EventLog.open(files, storage=storage, create=False) as log:
+            newest = log.newest()
+        return float(json.loads(newest[1])["at"]) if newest is not None else -math.inf
+    except (HwTuneError, ValueError, TypeError, LookupError):
+        return -math.inf
+
+
+def listed(dir: Path, names: Sequence[str], storage: str | None) -> list[dict[str, Any]]:  # noqa: A002
+    """Returns one record per study, as described in `report.studies`."""
+    return [_record(dir, name, storage) for name in names]
+
+
+def _record(dir: Path, name: str, storage: str | None) -> dict[str, Any]:  # noqa: A002
+    from lightning_hwtune.views.studies import study_record, unreadable_record
+
+    try:
+        chosen = Chosen(Study.load(name, dir, storage=storage), storage)
+        return study_record(chosen.study.state(), is_driven=chosen.is_driven())
+    except HwTuneError as error:
+        return unreadable_record(name, error)

@@ -1,0 +1,115 @@
+"""`hwtune cli-tune`: tunes the training of a LightningCLI script, using its own configuration file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lightning_hwtune.cli.arguments import (
+    CheckFirst,
+    FileDir,
+    MaxCost,
+    MaxTime,
+    MaxTrials,
+    Quiet,
+    check_overrides,
+    command_line,
+    import_from_here,
+)
+
+__all__ = ["cli_tune"]
+
+
+def cli_tune(
+    space: Annotated[
+        Path,
+        typer.Option(
+            "--space",
+            exists=True,
+            dir_okay=False,
+            help="File with what is searched, under dotted names of the configuration; or a study file without train.",
+            show_default=False,
+        ),
+    ],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="CONFIG.yaml... [KEY=VALUE]...",
+            help="The configuration: one file, or several that the script's own parser merges. Behind them changes to "
+            "the study: key=value, +key=value, ~key.",
+            show_default=False,
+        ),
+    ] = None,
+    config: Annotated[
+        list[Path] | None,
+        typer.Option("--config", help="A file of the configuration, as the script takes it.", show_default=False),
+    ] = None,
+    script: Annotated[
+        Path | None,
+        typer.Option(
+            "--script",
+            exists=True,
+            dir_okay=False,
+            help="The script with the LightningCLI; not needed if the configuration has class paths.",
+            show_default=False,
+        ),
+    ] = None,
+    subcommand: Annotated[
+        bool, typer.Option("--subcommand/--no-subcommand", help="Whether the script takes the word fit.")
+    ] = True,
+    study: Annotated[
+        str | None, typer.Option("--study", help="The study's name; the configuration's unless given.")
+    ] = None,
+    dir: FileDir = None,  # noqa: A002 - the option's name
+    max_trials: MaxTrials = None,
+    max_time: MaxTime = None,
+    max_cost: MaxCost = None,
+    check: CheckFirst = True,
+    quiet: Quiet = False,
+) -> None:
+    """Tune a LightningCLI script, or continue tuning it; write best/<trial>.yaml for each trial on the front."""
+    from lightning_hwtune.apps.lightning_cli.study import CliStudy, write_best
+    from lightning_hwtune.cli.study_run import run_and_show
+    from lightning_hwtune.names.spelling import spell_by
+    from lightning_hwtune.settings.spelling import CLI_TUNE_SPELLING
+    from lightning_hwtune.study import Study
+
+    spell_by(CLI_TUNE_SPELLING)
+    configs, overrides = _split(words or (), config or ())
+    import_from_here()
+    if script is not None:
+        sys.path.insert(0, str(script.resolve().parent))  # modules to preload may be next to the script
+    given = {"study": study, "dir": dir, "max_trials": max_trials, "max_time": max_time, "max_cost": max_cost}
+    prepared = CliStudy.read(
+        configs, space, overrides, script=script, subcommand=("fit",) if subcommand else (), given=given
+    )
+    with prepared.settings.located(space):
+        begun = Study(**prepared.settings.study_kwargs())
+    prepared.check_stored(begun)
+    if not quiet:
+        for line in prepared.notes:
+            typer.echo(line)
+    command = ["cli-tune", *map(str, configs), *overrides, *(() if subcommand else ("--no-subcommand",))]
+    again = command_line(command, {"space": space, "script": script, **given})
+    failed = run_and_show(
+        begun, prepared.settings, prepared.run_kwargs(), again,
+        check=check, quiet=quiet, write=lambda: write_best(begun, prepared.segment),
+    )  # fmt: skip
+    if failed is not None:
+        raise failed
+
+
+def _split(words: Sequence[str], options: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Return the configuration files, in the order in which they are merged, and the overrides."""
+    overrides = [word for word in words if not Path(word).is_file() and ("=" in word or word.startswith("~"))]
+    configs = [Path(word) for word in words if word not in overrides] + list(options)
+    if not configs:
+        raise typer.BadParameter("give the configuration, CONFIG.yaml, or several files")
+    for path in configs:
+        if not path.is_file():
+            raise typer.BadParameter(f"there is no file {str(path)!r}; changes to the study are written key=value")
+    return configs, check_overrides(overrides)

@@ -1,7 +1,0 @@
-"""Figures of a study, made with matplotlib objects: no windows, no global state."""
-
-from lightning_hwtune.report.plots.curves import curves_figure
-from lightning_hwtune.report.plots.front import front_figure
-from lightning_hwtune.report.plots.timeline import timeline_figure
-
-__all__ = ["curves_figure", "front_figure", "timeline_figure"]

@@ -1,0 +1,211 @@
+"""The simulating executor: segments follow learning curves on a virtual clock, with the same loop and controller.
+
+News is ordered by (virtual time, order of scheduling), so a seed gives the same study on any machine under any load. A
+segment behaves like a real one. It reports at every unit of resource. On a pause, its checkpoint is complete before the
+segment ends. A trial that is stopped before its horizon saves nothing.
+
+Time. Every segment takes `start_s` before its training, and `restore_s` more if it resumes from a checkpoint. Both
+occupy the devices but do not count as training time. Saving takes no time. Failures are a Poisson process per device
+(`Failures`): the segment is lost, with everything that was not saved.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.controller import Controller
+from lightning_hwtune.core.record import Outcome
+from lightning_hwtune.core.spec import Limits, StudySpec
+from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.core.streams import stream
+from lightning_hwtune.engine.clock import VirtualClock
+from lightning_hwtune.engine.executor import Sink
+from lightning_hwtune.engine.folder import NoFolder
+from lightning_hwtune.engine.loop import Loop
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms import FORMS
+from lightning_hwtune.simulation.curves import Curves
+from lightning_hwtune.training.channel import Ended, Report, Saved, SegmentOrder
+
+__all__ = ["Failures", "SimulatedExecutor", "simulate"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Random losses of segments, after `mean_s` device-seconds on average; drawn from (seed, trial, segment)."""
+
+    mean_s: float
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mean_s", FORMS["Failures"]["mean_s"].read("Failures.mean_s", self.mean_s))
+
+    def after_s(self, order: SegmentOrder) -> float:
+        """Returns after how many seconds this segment is lost if it still runs then."""
+        rng = stream(self.seed, f"failure-{order.segment}", order.trial_id)
+        return self.mean_s * float(rng.standard_exponential()) / order.num_devices
+
+
+@dataclass(slots=True)
+class _Run:
+    """A running segment. `turn` counts its scheduled entries; only the newest entry in the queue is valid."""
+
+    order: SegmentOrder
+    trains_from: float
+    lost_at: float
+    base_s: float
+    resource: int
+    turn: int = 0
+    end: tuple[Outcome, str] | None = None
+
+
+@final
+class SimulatedExecutor:
+    """Trains segments by curves. `wait` jumps to the next news, however far away, so its timeout is not used.
+
+    Args:
+        curves: the learning curves.
+        clock: the clock of the loop; `wait` advances it.
+        start_s: seconds before every segment; see the module.
+        restore_s: additional seconds before a segment that resumes from a checkpoint.
+        failures: the random losses of segments; None for no losses.
+    """
+
+    def __init__(
+        self,
+        curves: Curves,
+        clock: VirtualClock,
+        *,
+        start_s: float = 0.0,
+        restore_s: float = 0.0,
+        failures: Failures | None = None,
+    ) -> None:
+        forms = FORMS["SimulatedExecutor"]
+        self._curves, self._clock, self._failures = curves, clock, failures
+        self._start_s: float = forms["start_s"].read("start_s", start_s)
+        self._restore_s: float = forms["restore_s"].read("restore_s", restore_s)
+        self._queue: list[tuple[float, int, int, _Run]] = []
+        self._runs: dict[int, _Run] = {}
+        self._count = itertools.count()
+
+    def start(self, order: SegmentOrder) -> None:
+        """Starts a segment at the clock's time."""
+        now = self._clock.now()
+        base_s = self._curves.elapsed_s(order.config, order.resource, order.num_devices)
+        lost_at = now + self._failures.after_s(order) if self._failures is not None else math.inf
+        delay_s = self._start_s + (self._restore_s if order.checkpoint is not None else 0.0)
+        run = _Run(order, now + delay_s, lost_at, base_s, order.resource)
+        self._runs[order.trial_id] = run
+        self._schedule_next(run)
+
+    def wait(self, sink: Sink, timeout_s: float) -> None:
+        """Moves the clock to the next news and delivers it; returns at once if no segment is running."""
+        while self._queue:
+            at, _, turn, run = heapq.heappop(self._queue)
+            if run.turn != turn or self._runs.get(run.order.trial_id) is not run:
+                continue
+            self._clock.advance_to(at)
+            if run.end is None and at >= run.lost_at:
+                run.end = (Outcome.LOST, "simulated failure")
+            if run.end is not None:
+                self._bury(sink, run, Ended(0, *run.end, run.resource, False))
+            else:
+                self._report(sink, run)
+            return
+
+    def end(self, trial_id: int, outcome: Outcome, why: str) -> None:
+        """Ends a running segment at the clock's time; `sink.ended` follows from `wait`."""
+        run = self._runs.get(trial_id)
+        if run is not None:
+            run.end = (outcome, why)
+            self._schedule(run, self._clock.now())
+
+    def close(self) -> None:
+        """Removes all segments."""
+        self._queue.clear()
+        self._runs.clear()
+
+    def _trained_s(self, run: _Run, resource: int) -> float:
+        """Returns the seconds that this segment trains from its start to `resource`."""
+        return self._curves.elapsed_s(run.order.config, resource, run.order.num_devices) - run.base_s
+
+    def _schedule_next(self, run: _Run) -> None:
+        """Puts the next report into the queue, or the segment's loss if that comes first."""
+        self._schedule(run, min(run.trains_from + self._trained_s(run, run.resource + 1), run.lost_at))
+
+    def _schedule(self, run: _Run, at: float) -> None:
+        run.turn += 1
+        heapq.heappush(self._queue, (at, next(self._count), run.turn, run))
+
+    def _report(self, sink: Sink, run: _Run) -> None:
+        order = run.order
+        run.resource += 1
+        train_s = self._trained_s(run, run.resource)
+        values = self._curves.values(order.config, run.resource)
+        metrics = {name: values[name] for name in order.metrics}
+        verdict = sink.reported(order.trial_id, order.segment, Report(run.resource, metrics, train_s))
+        is_horizon = run.resource >= order.max_resource
+        is_due = order.save_every is not None and run.resource % order.save_every == 0
+        if verdict.kind == "pause" or is_horizon or (verdict.kind == "continue" and is_due):
+            path = f"{order.trial_dir}/checkpoints/{order.segment}-{run.resource}.ckpt"
+            sink.saved(order.trial_id, order.segment, Saved(path, "simulated", 0, run.resource, train_s))
+        if verdict.kind != "continue" or is_horizon:
+            self._bury(sink, run, Ended(0, Outcome.DONE, "", run.resource, verdict.kind == "continue"))
+        else:
+            self._schedule_next(run)
+
+    def _bury(self, sink: Sink, run: _Run, ended: Ended) -> None:
+        del self._runs[run.order.trial_id]
+        sink.ended(run.order.trial_id, run.order.segment, ended, run.order.num_devices)
+
+
+def _forget(events: Sequence[ev.Event]) -> None:
+    """A sink that discards events, for callers that need only the final state."""
+
+
+def simulate(
+    spec: StudySpec,
+    curves: Curves,
+    limits: Limits,
+    *,
+    start_s: float = 0.0,
+    restore_s: float = 0.0,
+    failures: Failures | None = None,
+    sink: Callable[[Sequence[ev.Event]], None] = _forget,
+) -> StudyState:
+    """Runs a whole study on a virtual clock that starts at 0; returns its final state.
+
+    Args:
+        sink: receives every event, as a store would. For example, a list's `extend` collects the log.
+
+    Raises:
+        ArgumentError: the curves do not have an objective, or end before the study's horizon.
+    """
+    _check(spec, curves)
+    clock = VirtualClock()
+    controller = Controller(StudyState(spec), sink)
+    controller.create(clock.now())
+    controller.open(limits, clock.now(), "simulation", 0, "simulation")
+    executor = SimulatedExecutor(curves, clock, start_s=start_s, restore_s=restore_s, failures=failures)
+    done = Loop(controller, executor, clock, NoFolder(), is_first_error_fatal=False).run()
+    controller.close(clock.now(), ev.SessionState.FINISHED, done.reason.text)
+    return controller.state
+
+
+def _check(spec: StudySpec, curves: Curves) -> None:
+    absent = [name for name in spec.objectives.metrics if name not in curves.metrics]
+    if absent:
+        raise ArgumentError("objectives", absent[0], f"what the curves show: {', '.join(curves.metrics)}")
+    if spec.scheduler.max_resource > curves.max_resource:
+        raise ArgumentError(
+            "scheduler",
+            spec.scheduler.max_resource,
+            f"a full training of at most {curves.max_resource}, where the curves end",
+        )

@@ -1,0 +1,1 @@
+"""The user's loggers in a study: one run and one folder per trial over all of its segments."""

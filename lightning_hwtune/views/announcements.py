@@ -1,0 +1,263 @@
+"""Events as single lines for people who watch a study: starts, pauses, resumes and ends, but not every epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.pace import Pace
+from lightning_hwtune.core.record import Outcome, TrialState
+from lightning_hwtune.core.schedulers import call_text, scheduler_from_settings
+from lightning_hwtune.core.searchers import ParetoPrior
+from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.errors import first_line
+from lightning_hwtune.names.spelling import spelled
+from lightning_hwtune.views.amounts import config_text, counted, duration, money, share, size
+from lightning_hwtune.views.forecast import PaceFacts, checked_pace, start_ups, time_left_s
+from lightning_hwtune.views.front_points import ended_early
+from lightning_hwtune.views.status import n_epochs_spent, rung_forecast
+from lightning_hwtune.views.story import values_text
+from lightning_hwtune.views.terminal import rung_table
+
+__all__ = ["CHECKING", "CheckFacts", "Line", "PayloadFacts", "announce", "checked", "opening", "totals"]
+
+CHECKING = Text("checking the training function on shortened epochs, in separate processes ...")
+_HEAVY_BYTES = 10_000_000
+_SLOW_IMPORT_S = 0.2
+_MAX_IMPORTS = 4
+
+
+class PayloadFacts(Protocol):
+    """What is printed about the training function that is sent to the segments; see `engine.payload.Payload`."""
+
+    @property
+    def n_bytes(self) -> int: ...
+    @property
+    def largest(self) -> tuple[str, int] | None: ...
+
+
+class CheckFacts(PaceFacts, Protocol):
+    """What is printed about a check; see `engine.check.Check`."""
+
+    @property
+    def num_devices(self) -> int: ...
+    @property
+    def logged(self) -> tuple[str, ...]: ...
+    @property
+    def epoch_s(self) -> float: ...
+    @property
+    def checkpoint_bytes(self) -> int: ...
+    @property
+    def gpu_bytes(self) -> int: ...
+    @property
+    def wall_s(self) -> float: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+    @property
+    def imports(self) -> tuple[tuple[str, float], ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line about an event. An urgent line is also printed when the panel is used."""
+
+    text: str
+    is_urgent: bool = False
+
+
+def opening(state: StudyState, folder: Path, payload: PayloadFacts | None) -> Iterator[RenderableType]:
+    """Yields what is printed before anything trains: the folder, the objectives, the limits, the rungs."""
+    spec, limits = state.spec, state.limits
+    yield Text(f"study {spec.name} in {folder}", style="bold")
+    objectives = ", ".join(f"{item.name} ({item.mode})" for item in spec.objectives)
+    price = f" at {money(spec.pool.usd_per_device_hour)} an hour each" if spec.pool.usd_per_device_hour else ""
+    pool = f"{spec.pool.size} {spec.pool.accelerator} {'device' if spec.pool.size == 1 else 'devices'}{price}"
+    yield Text(f"objectives: {objectives}; {counted(len(spec.space), 'parameters')}; pool of {pool}")
+    if isinstance(spec.searcher, ParetoPrior):
+        learned = ", ".join(f"{task.name} ({counted(len(task), 'trials')})" for task in spec.searcher.tasks)
+        yield Text(f"prior learned from {learned}")
+    yield Text(f"limits: {_limits(state)}")
+    if limits.max_trials is not None:
+        yield rung_table(state.spec.scheduler, limits.max_trials, limits.n_finishers)
+    if state.trials:  # a new study gets its forecast from its check
+        yield from _forecast(state)
+    if payload is not None and payload.n_bytes > _HEAVY_BYTES:
+        largest = f", most of it `{payload.largest[0]}` ({size(payload.largest[1])})" if payload.largest else ""
+        text = f"the training function carries {size(payload.n_bytes)}{largest}: every segment loads it again. "
+        yield Text(f"{text}Load data inside the function instead.", style="yellow")
+
+
+def _limits(state: StudyState) -> str:
+    limits, exist = state.limits, len(state.trials)
+    parts = []
+    if limits.max_trials is not None:
+        to_go = max(limits.max_trials - exist, 0)
+        parts.append(f"{counted(limits.max_trials, 'trials')} ({exist} exist, {to_go} to go)")
+    if limits.max_time_s is not None:
+        parts.append(f"{duration(limits.max_time_s)} in all ({duration(state.wall_s(state.last_at))} used)")
+    if limits.max_cost_usd is not None:
+        parts.append(f"{money(limits.max_cost_usd)} in all ({money(state.billed_usd(state.last_at))} spent)")
+    return ", ".join(parts) or "none"
+
+
+def checked(state: StudyState, check: CheckFacts) -> Iterator[Text]:
+    """Yields the results of the check, and the forecast for the study based on them."""
+    devices = counted(check.num_devices, "devices")
+    pace = f", {duration(check.epoch_s)} an epoch on {devices}" if math.isfinite(check.epoch_s) else ""
+    saved = f", checkpoints of {size(check.checkpoint_bytes)}" if check.checkpoint_bytes else ""
+    memory = f", {size(check.gpu_bytes)} of GPU memory per device" if check.gpu_bytes else ""
+    yield Text(f"checked in {duration(check.wall_s)}: logs {', '.join(check.logged)}{pace}{saved}{memory}")
+    yield from _forecast(state, checked_pace(check))
+    yield from _slow_start(state, check)
+    for note in check.notes:
+        yield Text(f"note: {note}")
+
+
+def _forecast(state: StudyState, pace: Pace | None = None) -> Iterator[Text]:
+    """Yields how long the rest of the study will take, from a check or its log; nothing if that is unknown."""
+    left_s = time_left_s(state, state.last_at, pace)
+    if left_s > 0:
+        yield Text(f"forecast: about {duration(left_s)} on this pool, start-ups of segments included")
+
+
+def _slow_start(state: StudyState, check: CheckFacts) -> Iterator[Text]:
+    """Yields lines if start-ups take a large part of the study, and if imports take a large part of a start-up."""
+    pace = checked_pace(check)
+    found = start_ups(state, pace) if pace is not None else None
+    if pace is not None and found is not None:
+        first_s = pace.epoch_s * state.spec.scheduler.levels[0]
+        advice = spelled(_first_rung_advice(state, pace, found.first_rung)) if found.first_rung is not None else ""
+        yield Text(
+            f"note: a segment takes {duration(pace.startup_s)} to start, longer than the {duration(first_s)} of "
+            f"training to the first rung: start-ups will be about {share(found.share, 1.0)} of the study{advice}"
+        )
+    slow = [(name, seconds) for name, seconds in check.imports if seconds >= _SLOW_IMPORT_S][:_MAX_IMPORTS]
+    if slow:
+        names = ", ".join(f"{name} {duration(seconds)}" for name, seconds in slow)
+        modules = ", ".join(repr(name) for name, _ in slow)
+        advice = spelled(f"`preload=[{modules}]` imports them once for all segments")
+        yield Text(f"note: each segment imports {names}: {advice}")
+
+
+def _first_rung_advice(state: StudyState, pace: Pace, first_rung: int) -> str:
+    """Returns how much a later first rung saves, and how much more training it needs."""
+    scheduler, n_trials, n_finishers = state.spec.scheduler, state.limits.max_trials or 0, state.limits.n_finishers
+    settings = {**scheduler.settings(), "first_rung": first_rung}
+    now = rung_forecast(scheduler, n_trials, n_finishers)["epochs"]
+    then = rung_forecast(scheduler_from_settings(settings), n_trials, n_finishers)["epochs"]
+    more_s = (then - now) * pace.epoch_s
+    return (
+        f"; `{call_text(settings)}` halves that share, but trains longer: about {then} {scheduler.unit} instead of "
+        f"{now}, {duration(more_s)} more of device time"
+    )
+
+
+def totals(state: StudyState, now: float, left_s: float = math.nan) -> str:
+    """Returns the study in one line: trials, fully trained ones, epochs, time, cost, and the time left if known."""
+    limits, full = state.limits, len(state.trials) * state.race.max_resource
+    of = f" of {limits.max_trials}" if limits.max_trials is not None else ""
+    spent = n_epochs_spent(state)
+    time_s = duration(state.wall_s(now))
+    parts = [
+        f"trial {len(state.trials)}{of}",
+        f"{state.n_full} fully trained",
+        counted(spent, state.race.unit) + (f" ({share(spent, full)} of full)" if full else ""),
+        f"{time_s} of {duration(limits.max_time_s)}" if limits.max_time_s is not None else time_s,
+    ]
+    if state.spec.pool.usd_per_device_hour is not None:
+        parts.append(money(state.billed_usd(now)))
+    if state.n_failed:
+        parts.append(f"{state.n_failed} failed")
+    if math.isfinite(left_s):
+        parts.append(f"about {duration(left_s)} left" if left_s >= 1.0 else "almost done")
+    return " · ".join(parts)
+
+
+def announce(state: StudyState, events: Sequence[ev.Event]) -> Iterator[Line]:
+    """Yields the lines for events that were written together. They are already part of `state`."""
+    created = {event.trial_id: event for event in events if isinstance(event, ev.TrialCreated)}
+    for event in events:
+        if isinstance(event, ev.SegmentStarted):
+            yield _started(state, event, created.get(event.trial_id))
+        elif type(event) in _TELL:
+            line = _TELL[type(event)](state, event)
+            if line is not None:
+                yield line
+
+
+def _started(state: StudyState, event: ev.SegmentStarted, created: ev.TrialCreated | None) -> Line:
+    devices = counted(event.allocation.devices, "devices")
+    if created is not None:
+        return Line(f"trial {event.trial_id} starts on {devices}: {config_text(created.config)}")
+    begun = f"at {_resource(state, event.resource)}" if event.checkpoint else "from scratch"
+    return Line(f"trial {event.trial_id} resumes {begun} on {devices}: {event.reason}")
+
+
+def _reported(state: StudyState, event: ev.Reported) -> Line | None:
+    if event.verdict == "continue":
+        if event.level is None or event.rule == "cleared":
+            return None
+        verdict = f"continues at rung {event.level}"
+    elif event.verdict == "pause":
+        verdict = f"pauses at {_resource(state, event.resource)}"
+    elif event.resource < state.race.max_resource:
+        verdict = f"is stopped at rung {event.level}"
+    else:
+        return None
+    return Line(f"trial {event.trial_id} {verdict}: {values_text(state.spec.objectives, event.values)}; {event.reason}")
+
+
+def _ended(state: StudyState, event: ev.SegmentEnded) -> Line | None:
+    name, error = f"trial {event.trial_id}", first_line(event.error)
+    if event.state == TrialState.COMPLETED:
+        trial, full = state.trials[event.trial_id], state.race.max_resource
+        last = trial.last
+        values = f", {values_text(state.spec.objectives, last.values)}" if last else ""
+        reached = _resource(state, last.resource) if last else "its end"
+        early = f" of {full}, where its own code ended the training" if ended_early(trial, full) else ""
+        return Line(f"{name} is complete at {reached}{early}{values}", is_urgent=True)
+    if event.state == TrialState.FAILED:
+        return Line(f"{name} failed: {error}", is_urgent=True)
+    if event.state == TrialState.OUT_OF_MEMORY:
+        text = f"{name} runs out of memory on every device count that the search space allows: {error}"
+        return Line(text, is_urgent=True)
+    if event.outcome == Outcome.INTERRUPTED:
+        return Line(f"{name} is interrupted: {error or 'it will be resumed'}")
+    if event.outcome != Outcome.DONE:
+        is_moved = event.outcome == Outcome.OUT_OF_MEMORY
+        more = f" on {counted(event.next_allocation.devices, 'devices')}" if is_moved else ""
+        return Line(f"{name} will be retried{more}: {error or event.outcome}", is_urgent=True)
+    return None
+
+
+def _removed(state: StudyState, event: ev.CheckpointRemoved) -> Line | None:
+    return None if event.reason == "superseded" else Line(f"trial {event.trial_id} lost its checkpoint: {event.reason}")
+
+
+def _noted(state: StudyState, event: ev.Noted) -> Line:
+    return Line(event.text if event.trial_id is None else f"trial {event.trial_id}: {event.text}")
+
+
+def _closed(state: StudyState, event: ev.SessionClosed) -> Line:
+    reason = f" ({event.reason})" if event.reason else ""
+    return Line(f"study {state.spec.name} is {event.state}{reason}: {totals(state, event.at)}", is_urgent=True)
+
+
+_TELL: Mapping[type[ev.Event], Callable[[StudyState, Any], Line | None]] = {
+    ev.Reported: _reported,
+    ev.SegmentEnded: _ended,
+    ev.CheckpointRemoved: _removed,
+    ev.Noted: _noted,
+    ev.SessionClosed: _closed,
+}
+
+
+def _resource(state: StudyState, resource: int) -> str:
+    return f"{state.race.unit.removesuffix('s')} {resource}"

@@ -1,0 +1,42 @@
+"""What is shown last, however a study is run: its front, and the commands that show more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from lightning_hwtune.core.events import SessionClosed, SessionState
+from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.views.study_location import reading_command, short_path
+from lightning_hwtune.views.tables import front_frame, with_checkpoints
+from lightning_hwtune.views.terminal import print_frame
+
+__all__ = ["front_title", "print_closing"]
+
+_NO_END = (SessionState.INTERRUPTED, "closed")
+
+
+def print_closing(console: Console, state: StudyState, end: SessionClosed, folder: Path, storage: str | None) -> None:
+    """Prints the front of a study whose session has ended by itself, and the commands that show more.
+
+    Prints nothing after an interruption, after `study.close()`, or if nothing was measured.
+    """
+    if end.state in _NO_END or end.reason in _NO_END or not any(trial.measurements for trial in state.trials):
+        return
+    frame = front_frame(state)
+    if len(frame):
+        paths = [None if path is None else str(short_path(folder / path)) for path in frame["checkpoint"]]
+        print_frame(console, with_checkpoints(frame, paths), front_title(folder.name, "full"))
+        words = "front", "why TRIAL"
+    else:
+        console.print(f"the front of {folder.name} is still empty", markup=False, soft_wrap=True)
+        words = "front --at any", "why TRIAL"
+    commands = "   ".join(reading_command(item, folder, storage) for item in words)
+    console.print(f"next: {commands}", markup=False, soft_wrap=True)
+
+
+def front_title(name: str, at: str) -> str:
+    """Returns the title of a front; `at` as in `tables.front_frame`."""
+    titles = {"full": "fully trained trials", "rung": "one front per rung", "any": "last measurements"}
+    return f"front of {name}, {titles.get(at, at)}"

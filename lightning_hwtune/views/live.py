@@ -1,0 +1,254 @@
+"""What a person sees while a study runs: one compact panel on a terminal, plain lines everywhere else.
+
+A view only watches: it gets events after they are stored, and changes nothing. If its output can no longer be written
+(a closed pipe, a closed terminal, a full disk), the view stops printing and the study continues.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import final
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from lightning_hwtune.core.events import Event, SegmentEnded, SessionClosed
+from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.views.amounts import cut, duration
+from lightning_hwtune.views.announcements import (
+    CHECKING,
+    CheckFacts,
+    Line,
+    PayloadFacts,
+    announce,
+    checked,
+    opening,
+    totals,
+)
+from lightning_hwtune.views.end_of_run import print_closing
+from lightning_hwtune.views.forecast import Countdown, checked_pace
+from lightning_hwtune.views.panel import panel
+
+__all__ = ["LinesView", "PanelView", "QuietView", "View", "open_view"]
+
+_REDRAW_S = 0.25
+_LEAST_S, _MOST_S = 10.0, 60.0  # between two lines with the time left
+
+
+class View(abc.ABC):
+    """Shows the progress of a study."""
+
+    @abc.abstractmethod
+    def header(self, payload: PayloadFacts | None) -> None:
+        """Shows the plan of the study, before anything trains."""
+
+    @abc.abstractmethod
+    def checking(self) -> None:
+        """Shows that a check begins."""
+
+    @abc.abstractmethod
+    def checked(self, check: CheckFacts) -> None:
+        """Shows the results of the check."""
+
+    @abc.abstractmethod
+    def on_events(self, events: Sequence[Event]) -> None:
+        """Receives new events, which are already part of the state."""
+
+    @abc.abstractmethod
+    def tick(self, now: float) -> None:
+        """Is called from time to time."""
+
+    @abc.abstractmethod
+    def close(self, now: float) -> None:
+        """Removes the view from the screen. Afterwards only the end of the session is printed."""
+
+
+def open_view(
+    state: StudyState,
+    folder: Path,
+    storage: str | None = None,
+    *,
+    enabled: bool = True,
+    owns_screen: bool = True,
+    console: Console | None = None,
+) -> View:
+    """Returns the view for the output: a panel on a terminal, otherwise lines; one that prints nothing if not enabled.
+
+    Args:
+        folder: the folder of the study's files, which is printed first.
+        storage: URL of the study's log, if it is elsewhere.
+        owns_screen: False if other code prints as well, which a panel would disturb.
+    """
+    if not enabled:
+        return QuietView()
+    # in a notebook, rich would wrap each line in separate HTML
+    console = console or Console(force_jupyter=False, highlight=False)
+    # with FORCE_COLOR, rich treats any file as a terminal
+    if owns_screen and console.is_terminal and not console.is_dumb_terminal and console.file.isatty():
+        return PanelView(state, folder, console, storage)
+    return LinesView(state, folder, console, storage)
+
+
+@final
+class QuietView(View):
+    """Prints nothing."""
+
+    def header(self, payload: PayloadFacts | None) -> None:
+        """Prints nothing."""
+
+    def checking(self) -> None:
+        """Prints nothing."""
+
+    def checked(self, check: CheckFacts) -> None:
+        """Prints nothing."""
+
+    def on_events(self, events: Sequence[Event]) -> None:
+        """Prints nothing."""
+
+    def tick(self, now: float) -> None:
+        """Does nothing."""
+
+    def close(self, now: float) -> None:
+        """Does nothing."""
+
+
+@final
+class LinesView(View):
+    """Prints one line per notable event, with the study's time before it."""
+
+    def __init__(self, state: StudyState, folder: Path, console: Console, storage: str | None = None) -> None:
+        self._state, self._folder, self._storage, self._printer = state, folder, storage, _Printer(console)
+        self._countdown = Countdown(state)
+        self._next_at = math.inf  # time of the next line with the time left; none before a segment has ended
+
+    def header(self, payload: PayloadFacts | None) -> None:
+        """Prints folder, objectives, limits and rungs."""
+        self._printer.print(opening(self._state, self._folder, payload))
+
+    def checking(self) -> None:
+        """Prints that a check runs first."""
+        self._printer.print([CHECKING])
+
+    def checked(self, check: CheckFacts) -> None:
+        """Prints the results of the check."""
+        self._printer.print(checked(self._state, check))
+        self._countdown.checked = checked_pace(check)
+
+    def on_events(self, events: Sequence[Event]) -> None:
+        """Prints a line for each notable event, and the front at the end."""
+        for line in announce(self._state, events):
+            self._say(line, events[-1].at)
+        self._printer.print_end(self._state, events, self._folder, self._storage)
+        if math.isinf(self._next_at) and any(isinstance(event, SegmentEnded) for event in events):
+            self._next_at = events[-1].at
+
+    def _say(self, line: Line, at: float) -> None:
+        self._printer.print([Text(f"{duration(self._state.wall_s(at)):>12}  {line.text}")])
+
+    def tick(self, now: float) -> None:
+        """Prints the progress of the study and how long it will still take.
+
+        The first line is printed once a segment has ended, because the pace is unknown before. Further lines follow
+        after each tenth of the time left, but at least ten seconds and at most one minute after the last one.
+        """
+        if now < self._next_at or self._state.closed is not None:
+            return
+        left_s = self._countdown.left_s(now)
+        pause_s = left_s / 10 if math.isfinite(left_s) else _MOST_S
+        self._next_at = now + min(max(pause_s, _LEAST_S), _MOST_S)
+        self._say(Line(totals(self._state, now, left_s)), now)
+
+    def close(self, now: float) -> None:
+        """Does nothing."""
+
+
+@final
+class PanelView(View):
+    """Redraws a few lines at the bottom of a terminal; errors scroll by above them."""
+
+    def __init__(self, state: StudyState, folder: Path, console: Console, storage: str | None = None) -> None:
+        self._state, self._folder, self._storage = state, folder, storage
+        self._console, self._printer = console, _Printer(console)
+        self._live: Live | None = None
+        self._drawn_at = float("-inf")
+        self._countdown = Countdown(state)
+        self._is_over = False
+
+    def header(self, payload: PayloadFacts | None) -> None:
+        """Prints folder, objectives, limits and rungs."""
+        self._printer.print(opening(self._state, self._folder, payload))
+
+    def checking(self) -> None:
+        """Prints that a check runs first."""
+        self._printer.print([CHECKING])
+
+    def checked(self, check: CheckFacts) -> None:
+        """Prints the results of the check."""
+        self._printer.print(checked(self._state, check))
+        self._countdown.checked = checked_pace(check)
+
+    def on_events(self, events: Sequence[Event]) -> None:
+        """Prints urgent lines, and draws the panel if it is due."""
+        urgent = [line for line in announce(self._state, events) if line.is_urgent]
+        self._printer.print(Text(cut(line.text, 400)) for line in urgent)
+        if not self._printer.print_end(self._state, events, self._folder, self._storage):
+            self.tick(events[-1].at)
+
+    def tick(self, now: float) -> None:
+        """Draws the panel if it is due."""
+        if self._is_over or now - self._drawn_at < _REDRAW_S:
+            return
+        self._drawn_at = now
+        self._printer.attempt(lambda: self._draw(now))
+
+    def _draw(self, now: float) -> None:
+        if self._live is None:
+            # no refresh thread, because this process forks
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.start()
+        shown = panel(self._state, now, self._console.width, self._countdown.left_s(now))
+        self._live.update(Group(*shown), refresh=True)
+
+    def close(self, now: float) -> None:
+        """Removes the panel from the screen."""
+        self._is_over = True
+        if self._live is not None:
+            self._printer.attempt(self._live.stop)
+
+
+@final
+class _Printer:
+    """Prints until its output can no longer be written."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._is_gone = console, False
+
+    def print(self, items: Iterable[RenderableType]) -> None:
+        """Prints each item on its own lines; text is not wrapped."""
+        for item in items:
+            self.attempt(partial(self._console.print, item, soft_wrap=isinstance(item, Text)))
+
+    def print_end(self, state: StudyState, events: Sequence[Event], folder: Path, storage: str | None) -> bool:
+        """Prints the closing lines if the session has ended; returns whether it has."""
+        ends = [event for event in events if isinstance(event, SessionClosed)]
+        for end in ends:
+            self.attempt(lambda: print_closing(self._console, state, end, folder, storage))  # noqa: B023
+        return bool(ends)
+
+    def attempt(self, action: Callable[[], None]) -> None:
+        """Runs the action unless the output has failed; remembers if it fails now."""
+        if self._is_gone:
+            return
+        try:
+            action()
+        except (OSError, ValueError):  # ValueError: the file was closed
+            self._is_gone = True
+        except SystemExit:  # rich raises this for a broken pipe after setting `quiet`; signals raise it without
+            if not self._console.quiet:
+                raise
+            self._is_gone = True

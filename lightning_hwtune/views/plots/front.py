@@ -1,0 +1,128 @@
+"""The front as a figure: every pair of objectives, fully trained points by number of devices, all others faint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any, TypeAlias
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lightning_hwtune.core.objectives import Objective
+from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.views.amounts import counted
+from lightning_hwtune.views.front_points import Point, candidates, non_dominated
+from lightning_hwtune.views.plots.canvas import (
+    DEVICE_COLORS,
+    DEVICE_MARKERS,
+    FAINT,
+    INK,
+    StudyFigure,
+    axis_label,
+    fit_scale,
+    tidy,
+    vicinity,
+)
+
+__all__ = ["front_figure"]
+
+Places: TypeAlias = tuple[list[float], list[float]]
+
+_MAX_PAIRS = 6
+
+
+def front_figure(state: StudyState) -> Figure:
+    """Returns one panel per pair of objectives; a single objective is shown over the training time.
+
+    Front members are filled and labelled with their trial's number, other fully trained trials are hollow, and the last
+    measurements of all other trials are grey. Colour and shape show the number of devices.
+    """
+    full = candidates(state, "full")
+    front = non_dominated(state, full)
+    partial = [point for point in candidates(state, "any") if point.is_partial]
+    pairs = _pairs(state)
+    figure = StudyFigure(figsize=(max(4.4 * min(len(pairs), 3), 5.6), 4.4 * -(-len(pairs) // 3)), layout="constrained")
+    panels = figure.subplots(-(-len(pairs) // 3), min(len(pairs), 3), squeeze=False).ravel()
+    for panel in panels[len(pairs) :]:
+        panel.set_visible(False)
+    for panel, (across, up) in zip(panels, pairs, strict=False):
+        _panel(panel, across, up, partial, full, front)
+    handles = {label: handle for handle, label in zip(*panels[0].get_legend_handles_labels(), strict=True)}
+    if handles:
+        figure.legend(
+            handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 5), frameon=False
+        )
+    points = f"front of {counted(len(front), 'points')}, {counted(len(full), 'trials')} fully trained"
+    figure.suptitle(f"{state.spec.name}: {points}, {len(state.trials)} in all", fontsize="medium")
+    return figure
+
+
+def _pairs(state: StudyState) -> list[tuple[Objective | None, Objective]]:
+    """Returns pairs of objectives for the x and y axes; None is the training time."""
+    objectives = list(state.spec.objectives)
+    if len(objectives) == 1:
+        return [(None, objectives[0])]
+    pairs = [(b, a) for a, b in combinations(objectives, 2)]
+    return list(pairs if len(pairs) <= _MAX_PAIRS else pairs[: len(objectives) - 1])
+
+
+def _panel(
+    panel: Axes,
+    across: Objective | None,
+    up: Objective,
+    partial: Sequence[Point],
+    full: Sequence[Point],
+    front: Sequence[Point],
+) -> None:
+    def place(points: Sequence[Point]) -> Places:
+        measured = [point.measurement for point in points]
+        ys = [m.values[up.name] for m in measured]
+        return [m.train_s if across is None else m.values[across.name] for m in measured], ys
+
+    if partial:
+        panel.scatter(*place(partial), s=14, color=FAINT, alpha=0.6, linewidths=0, label="partly trained")
+    on_front = {point.trial.trial_id for point in front}
+    for i, n in enumerate(sorted({point.trial.num_devices for point in full})):
+        color, marker = DEVICE_COLORS[i % len(DEVICE_COLORS)], DEVICE_MARKERS[i % len(DEVICE_MARKERS)]
+        devices, mine = counted(n, "devices"), [point for point in full if point.trial.num_devices == n]
+        best = [point for point in mine if point.trial.trial_id in on_front]
+        rest = [point for point in mine if point.trial.trial_id not in on_front]
+        if rest:
+            hollow: dict[str, Any] = {"facecolors": "none", "edgecolors": color, "alpha": 0.7}
+            panel.scatter(*place(rest), s=42, marker=marker, label=f"dominated, {devices}", **hollow)
+        if best:
+            filled: dict[str, Any] = {"color": color, "edgecolors": INK, "zorder": 3}
+            panel.scatter(*place(best), s=64, marker=marker, label=f"front, {devices}", **filled)
+    fit_scale(panel, *_seen(place(full), place(partial)))
+    _number(panel, front, place(front), place(full))
+    panel.set_xlabel("train_s" if across is None else axis_label(across))
+    panel.set_ylabel(axis_label(up))
+    tidy(panel)
+
+
+def _seen(full: Places, partial: Places) -> Places:
+    """Returns the fully trained points, and those of the others that are near them in both directions."""
+    (left, right), (low, high) = (vicinity(main, rest) for main, rest in zip(full, partial, strict=True))
+    near = [(x, y) for x, y in zip(*partial, strict=True) if left <= x <= right and low <= y <= high]
+    return [*full[0], *(x for x, _ in near)], [*full[1], *(y for _, y in near)]
+
+
+def _number(panel: Axes, front: Sequence[Point], places: Places, full: Places) -> None:
+    """Labels each point with its trial, on the first of four sides that is free; otherwise leaves the label out."""
+    if not front:
+        return
+    in_points = panel.transData.transform(np.column_stack([*full])) * 72 / panel.figure.dpi
+    taken = [(float(u), float(v)) for u, v in in_points if np.isfinite([u, v]).all()]
+    for point, x, y in zip(front, *places, strict=True):
+        u, v = panel.transData.transform((x, y)) * 72 / panel.figure.dpi
+        text = str(point.trial.trial_id)
+        half = 2.5 * len(text)  # in points, for this font size
+        away = 7 + half
+        for du, dv in ((away, 6), (away, -6), (-away, 6), (-away, -6)):
+            if all(abs(u + du - a) > 6 + half or abs(v + dv - b) > 8 for a, b in taken):
+                taken.append((u + du, v + dv))
+                style: dict[str, Any] = {"fontsize": "x-small", "color": INK, "ha": "center", "va": "center"}
+                panel.annotate(text, (x, y), (du, dv), textcoords="offset points", **style)
+                break

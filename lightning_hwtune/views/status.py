@@ -1,0 +1,144 @@
+"""The progress of a study in numbers, and a forecast of what a study will take before it begins."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from lightning_hwtune.core.events import SessionState
+from lightning_hwtune.core.hardware.billing import usd_of
+from lightning_hwtune.core.record import TrialState
+from lightning_hwtune.core.schedulers import Scheduler
+from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.views.forecast import time_left_s
+from lightning_hwtune.views.front_points import front_points
+from lightning_hwtune.views.tables import n_retries
+
+__all__ = ["n_epochs_spent", "n_promotions", "rung_forecast", "status_record", "study_state"]
+
+
+def status_record(state: StudyState, now: float, checkpoints_bytes: int, *, is_driven: bool = True) -> dict[str, Any]:
+    """Returns the progress of the study.
+
+    Args:
+        now: seconds since the Unix epoch, as in the log.
+        checkpoints_bytes: total size of its checkpoint files on disk.
+        is_driven: False if it is known that no process runs the study; its clock then stands still.
+
+    Returns:
+        state: "running", or how its last session ended ("finished", "paused", "interrupted", "failed").
+        epochs_spent: number of epochs (or steps, or samples: `unit`) that were trained, including repeated work.
+        epochs_full: number that training all trials to the end would have taken.
+        promotions: how often a trial continued beyond a rung, at once or later.
+        resumed_segments: segments that began from a checkpoint.
+        max_ranks_seen: the largest number of ranks that a segment had.
+        failed: failed trials.
+        retried: segments that were repeated because they ended with an error.
+        time_left_s: forecast of the seconds until the study ends; None if it is not running or that is unknown.
+        wall_s: time during which the study was run.
+        device_s, cost_usd: the ledger, including start-ups and lost work; `cost_usd` is None without a price.
+        useful_device_s, useful_cost_usd: the part of the ledger that led to measurements.
+        reserved_devices: devices reserved for a waiting trial that needs more than are free; 0 if no trial waits.
+        fully_trained: completed trials.
+        front_size: completed trials that no other one dominates.
+    """
+    clock = now if is_driven else state.last_at
+    has_price = state.spec.pool.usd_per_device_hour is not None
+    useful_device_s = sum(trial.last.device_s for trial in state.trials if trial.last is not None)
+    return {
+        "study": state.spec.name,
+        "state": study_state(state, is_driven),
+        "reason": state.closed.reason if state.closed is not None else "",
+        "trials": len(state.trials),
+        "max_trials": state.limits.max_trials,
+        "trials_by_state": {name.value: sum(trial.state is name for trial in state.trials) for name in TrialState},
+        "unit": state.race.unit,
+        "epochs_spent": n_epochs_spent(state),
+        "epochs_full": len(state.trials) * state.race.max_resource,
+        "segments": len(state.segments),
+        "running_segments": len(state.running),
+        "promotions": n_promotions(state),
+        "resumed_segments": sum(segment.resource > 0 for segment in state.segments),
+        "max_ranks_seen": max((segment.world_size for segment in state.segments), default=0),
+        "failed": state.n_failed,
+        "retried": sum(n_retries(state).values()),
+        "checkpoints_bytes": checkpoints_bytes,
+        "wall_s": state.wall_s(clock),
+        "time_left_s": _time_left_s(state, clock) if is_driven else None,
+        "device_s": _device_s(state, clock),
+        "useful_device_s": useful_device_s,
+        "cost_usd": state.billed_usd(clock) if has_price else None,
+        "useful_cost_usd": usd_of(state.spec.pool, useful_device_s) if has_price else None,
+        "fully_trained": state.n_full,
+        "finishers": state.limits.finishers,
+        "front_size": len(front_points(state)),
+        "reserved_devices": state.reserved.num_devices if is_driven and state.running and state.reserved else 0,
+    }
+
+
+def _time_left_s(state: StudyState, now: float) -> float | None:
+    left_s = math.nan if state.closed is not None else time_left_s(state, now)
+    return left_s if math.isfinite(left_s) else None
+
+
+def study_state(state: StudyState, is_driven: bool) -> str:
+    """Returns "running", or how the last session ended."""
+    if state.closed is not None:
+        return state.closed.state
+    return "running" if is_driven else SessionState.INTERRUPTED
+
+
+def _device_s(state: StudyState, now: float) -> float:
+    """Returns the device-seconds of the ledger: ended segments as billed, running ones until now."""
+    return sum(segment.num_devices * state.segment_s(segment, now) for segment in state.segments)
+
+
+def n_epochs_spent(state: StudyState) -> int:
+    """Returns how many epochs (or steps, or samples) were trained, including repeated work."""
+    return sum(segment.epochs for segment in state.segments)
+
+
+def n_promotions(state: StudyState) -> int:
+    """Returns how often a trial continued beyond a rung."""
+    return sum(
+        kind != "stop" and trial.target > level for trial in state.trials for level, kind in trial.decided.items()
+    )
+
+
+def rung_forecast(scheduler: Scheduler, n_trials: int, finishers: int = 0) -> Mapping[str, Any]:
+    """Returns what `n_trials` trials are expected to take, calculated from the rungs.
+
+    Args:
+        finishers: number of fully trained trials that the study should end with. If the rungs give fewer, the missing
+            ones are taken from the highest rung that still has trials, and are trained to the end from there.
+
+    Returns:
+        rungs: for every level, ascending, `{rung, trials, finishers}`: how many trials train to this level, and how
+            many of those that stayed there are trained to the end later.
+        bound: how these numbers relate to the real ones: "at least", "at most", "about", or "" if they are exact.
+            Failed trials, trials that end early, and repeated work are not taken into account.
+        epochs: total number, including finishers.
+        epochs_full: number for full training of all trials.
+        fully_trained: number of fully trained trials at the end.
+    """
+    expected = scheduler.expected(n_trials)
+    top = scheduler.max_resource
+    staying = [n - after for (_, n), (_, after) in zip(expected, [*expected[1:], (top, 0)], strict=True)]
+    epochs = sum(n * (level - below) for (level, n), (below, _) in zip(expected, [(0, 0), *expected], strict=False))
+    n_full = expected[-1][1]
+    due, taken = max(min(finishers, n_trials) - n_full, 0), []
+    for (level, _), n_staying in reversed(list(zip(expected[:-1], staying[:-1], strict=True))):
+        taken.append(min(due, n_staying))
+        due -= taken[-1]
+        epochs += taken[-1] * (top - level)
+    counts = [*reversed(taken), 0]
+    return {
+        "unit": scheduler.unit,
+        "trials": n_trials,
+        "rungs": [{"rung": level, "trials": n, "finishers": k} for (level, n), k in zip(expected, counts, strict=True)],
+        "bound": "" if epochs == n_trials * top and scheduler.bound == "at least" else scheduler.bound,
+        "epochs": epochs,
+        "epochs_full": n_trials * top,
+        "fully_trained": n_full + sum(counts),
+    }

@@ -1,0 +1,199 @@
+"""The history of one trial, from the log: one line per event, each decision with its reason, numbers and rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.objectives import Objective, Objectives
+from lightning_hwtune.core.record import Outcome, TrialRecord, TrialState
+from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.errors import first_line
+from lightning_hwtune.views.amounts import amount, config_text, counted, duration, size
+from lightning_hwtune.views.front_points import candidates, ended_early
+
+__all__ = ["values_text", "why"]
+
+
+def why(state: StudyState, events: Iterable[ev.Event], trial_id: int) -> str:
+    """Returns what happened to a trial and why. Times count from its creation.
+
+    Epochs between two rungs share a line. Checkpoints that were replaced by newer ones are not mentioned. Notes about
+    the whole study come at the end.
+    """
+    trial = state.trials[trial_id]
+    own = [event for event in events if getattr(event, "trial_id", None) == trial_id]
+    lines = list(_lines(state, own))
+    width = max((len(time) for time, _ in lines), default=0)
+    story = [f"  {time:>{width}}  {text}" for time, text in lines]
+    return "\n".join([*_head(state, trial), "", *story, "", _end(state, trial), *_study_notes(state)])
+
+
+def values_text(objectives: Objectives, values: Mapping[str, float]) -> str:
+    """Returns "val_error 0.031, train_s 12.4"."""
+    return ", ".join(f"{item.name} {amount(values[item.name], _unit(item))}" for item in objectives)
+
+
+def _unit(item: Objective) -> str:
+    """Returns the unit of an objective; empty for measured objectives, whose names contain it."""
+    return "" if item.is_measured else item.unit
+
+
+def _head(state: StudyState, trial: TrialRecord) -> list[str]:
+    scheduler = state.race
+    return [
+        f"trial {trial.trial_id} is {trial.state}: {trial.resource} of {scheduler.max_resource} {scheduler.unit}, "
+        f"{counted(trial.segment, 'segments')}, {counted(trial.num_devices, 'devices')}",
+        f"  {config_text(trial.config)}",
+    ]
+
+
+def _lines(state: StudyState, events: Sequence[ev.Event]) -> Iterator[tuple[str, str]]:
+    """Yields pairs of time and text; consecutive reports without a decision are merged."""
+    for key, group in groupby(events, key=_folding):
+        members = list(group)
+        if isinstance(key, tuple):
+            text = _quiet_reports(state, members)
+        else:
+            text = "\n".join(filter(None, (_TELL[type(event)](state, event) for event in members)))
+        if text:
+            yield f"+{duration(members[-1].at - events[0].at)}", text
+
+
+def _folding(event: ev.Event) -> tuple[int, str] | int:
+    """Returns a key that is equal for events that share a line."""
+    if isinstance(event, ev.Reported) and event.level is None and event.verdict == "continue":
+        return event.segment, event.rule
+    return id(event)
+
+
+def _quiet_reports(state: StudyState, reports: Sequence[Any]) -> str:
+    first, last = reports[0], reports[-1]
+    unit = state.race.unit.removesuffix("s")
+    verb = "done again" if last.rule == "repeated" else "trained"
+    if first is last:
+        return f"{unit} {last.resource} {verb}: {values_text(state.spec.objectives, last.values)} [{last.rule}]"
+    pairs = [(item, first.values[item.name], last.values[item.name]) for item in state.spec.objectives]
+    changes = ", ".join(f"{item.name} {amount(a, '')} to {amount(b, _unit(item))}" for item, a, b in pairs)
+    return f"{unit}s {first.resource} to {last.resource} {verb}: {changes} [{last.rule}]"
+
+
+def _created(state: StudyState, event: ev.TrialCreated) -> str:
+    bracket = f", bracket {event.bracket}" if event.bracket else ""
+    return f"created: {event.reason}; seed {event.seed}{bracket}, cleared to {_resource(state, event.target)}"
+
+
+def _waits(state: StudyState, event: ev.DevicesReserved) -> str:
+    n_devices = event.allocation.devices if event.allocation else 0
+    return f"it waits for {counted(n_devices, 'devices')}, which are drained for it: {event.reason}"
+
+
+def _started(state: StudyState, event: ev.SegmentStarted) -> str:
+    slots = ", ".join(str(slot) for slot in event.slots)
+    begun = f"from the checkpoint of {_resource(state, event.resource)}" if event.checkpoint else "from scratch"
+    text = f"segment {event.segment} on {counted(event.allocation.devices, 'devices')} ({slots}), {begun}"
+    text += f", to {_resource(state, event.target)}"
+    if event.segment == 1:
+        return text
+    why_now = f"promoted from rung {event.promoted_from}" if event.promoted_from is not None else "continues"
+    why_now = "finishes" if event.rule == "finisher" else why_now
+    return f"{text}; {why_now}: {event.reason} [{event.rule}]"
+
+
+def _reported(state: StudyState, event: ev.Reported) -> str:
+    values = values_text(state.spec.objectives, event.values)
+    where = f" at rung {event.level}" if event.level is not None else ""
+    if event.verdict == "continue":
+        verdict = f"continues{where}"
+    elif event.verdict == "pause":
+        verdict = f"paused{where}"
+    else:
+        verdict = "reached the end" if event.resource >= state.race.max_resource else f"stopped{where}"
+    unit = state.race.unit.removesuffix("s")
+    return f"{unit} {event.resource}: {values}; {verdict}: {event.reason} [{event.rule}]"
+
+
+def _saved(state: StudyState, event: ev.CheckpointSaved) -> str:
+    return f"checkpoint of {_resource(state, event.resource)} saved, {size(event.n_bytes)}: {event.path}"
+
+
+def _removed(state: StudyState, event: ev.CheckpointRemoved) -> str:
+    return "" if event.reason == "superseded" else f"checkpoint removed: {event.reason} ({event.path})"
+
+
+def _ended(state: StudyState, event: ev.SegmentEnded) -> str:
+    ranks = f" on {counted(event.world_size, 'ranks')}" if event.world_size else ""
+    text = f"segment {event.segment} ended after {duration(event.wall_s)}{ranks}: {event.outcome}"
+    error = first_line(event.error)
+    text += f", {error}" if error else ""
+    ending = TrialState(event.state)
+    is_moved = event.outcome == Outcome.OUT_OF_MEMORY
+    more = f", with {counted(event.next_allocation.devices, 'devices')} next" if is_moved else ""
+    trial, full = state.trials[event.trial_id], state.race.max_resource
+    if ending is TrialState.COMPLETED and ended_early(trial, full):
+        early = f"its own code ended the training at {trial.resource} of {full}, as EarlyStopping does"
+        return f"{text}; {early}: it is {ending}"
+    return f"{text}; the trial is {ending}{more if not ending.is_final else ''}"
+
+
+def _noted(state: StudyState, event: ev.Noted) -> str:
+    return f"note: {event.text}"
+
+
+_TELL: Mapping[type[ev.Event], Callable[[StudyState, Any], str]] = {
+    ev.TrialCreated: _created,
+    ev.DevicesReserved: _waits,
+    ev.SegmentStarted: _started,
+    ev.Reported: _reported,
+    ev.CheckpointSaved: _saved,
+    ev.CheckpointRemoved: _removed,
+    ev.SegmentEnded: _ended,
+    ev.Noted: _noted,
+}
+
+
+def _resource(state: StudyState, resource: int) -> str:
+    return f"{state.race.unit.removesuffix('s')} {resource}"
+
+
+def _end(state: StudyState, trial: TrialRecord) -> str:
+    """Returns a sentence about the trial's current state."""
+    if trial.state is TrialState.COMPLETED:
+        return _standing(state, trial)
+    if trial.state is TrialState.FAILED:
+        return f"It failed: {first_line(trial.error)}. The whole traceback is in its logs."
+    if trial.state is TrialState.OUT_OF_MEMORY:
+        return "It ran out of memory on every device count that the space allows."
+    if trial.state is TrialState.STOPPED:
+        return "It was stopped for good."
+    if trial.state is TrialState.RUNNING:
+        return f"It is training, cleared to {_resource(state, trial.target)}."
+    if trial.trial_id in state.waiting:
+        return f"It waits for devices, cleared to {_resource(state, trial.target)}."
+    if state.closed is not None and state.closed.state == ev.SessionState.FINISHED:
+        return "No rung promoted it before the study ended; more trials may still do so."
+    return "It may continue if a rung promotes it, or as a finisher."
+
+
+def _study_notes(state: StudyState) -> list[str]:
+    """Returns the notes that apply to every trial."""
+    notes = [f"  {note.text}" for note in state.notes if note.trial_id is None]
+    return ["", "Notes about the whole study:", *notes] if notes else []
+
+
+def _standing(state: StudyState, trial: TrialRecord) -> str:
+    """Returns whether a fully trained trial is on the front and, if not, which trials dominate it."""
+    objectives = state.spec.objectives
+    losses = {p.trial.trial_id: objectives.loss(p.measurement.values) for p in candidates(state, "full")}
+    mine = losses.get(trial.trial_id)
+    if mine is None or not np.isfinite(mine).all():
+        return "It is fully trained, but with a value that is not finite it is on no front."
+    better = [i for i, loss in losses.items() if (loss <= mine).all() and (loss < mine).any()]
+    if not better:
+        return f"It is on the front of the {counted(len(losses), 'trials')} that are fully trained."
+    names = ", ".join(str(i) for i in better)
+    return f"It is fully trained but not on the front: dominated by trial{'s' if len(better) > 1 else ''} {names}."

@@ -1,0 +1,235 @@
+"""A state as tables: data frames for people, plain records for JSON. One row per trial or per point of a front.
+
+Records contain values in the user's own directions. A value that is not finite is kept here and becomes null on export.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lightning_hwtune.core.record import Outcome, TrialRecord, TrialState
+from lightning_hwtune.core.space import Choice
+from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.errors import first_line
+from lightning_hwtune.views.front_points import Point, candidates, ended_early, front_points, non_dominated
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "best_record",
+    "front_frame",
+    "front_records",
+    "n_retries",
+    "rung_words",
+    "trials_frame",
+    "trials_records",
+    "with_checkpoints",
+]
+
+BAD_ENDS = (Outcome.ERROR, Outcome.LOST, Outcome.OUT_OF_MEMORY)
+_EARLY = "ended early"
+
+
+def front_records(state: StudyState, at: str = "full") -> list[dict[str, Any]]:
+    """Returns the front as `{trial_id, config, devices, objectives, epochs, checkpoint}`, best first objective first.
+
+    The key for the resource is the study's unit: `epochs`, `steps` or `samples`. `checkpoint` is the model that was
+    measured or, for a fully trained trial, the one at its end. It is None if there is no such file, even if the trial
+    has another checkpoint.
+
+    Args:
+        at: "full": fully trained trials. "rung": one front per rung level, highest first, with the key `rung`. "any":
+            every trial's last measurement, with the key `partial`.
+
+    Raises:
+        ArgumentError: `at` has another value.
+    """
+    return [_front_record(point, at, state.race.unit) for point in front_points(state, at)]
+
+
+def _front_record(point: Point, at: str, unit: str) -> dict[str, Any]:
+    trial, measurement = point.trial, point.measurement
+    record: dict[str, Any] = {
+        "trial_id": trial.trial_id,
+        "config": dict(trial.config),
+        "devices": trial.num_devices,
+        "objectives": dict(measurement.values),
+        unit: measurement.resource,
+        "checkpoint": _checkpoint(point),
+    }
+    if at == "rung":
+        record["rung"] = point.rung
+    if at == "any":
+        record["partial"] = point.is_partial
+    return record
+
+
+def _checkpoint(point: Point) -> str | None:
+    """Returns the path of the model that was measured; for a best value, that of the report with this value.
+
+    The last validation of a fully trained trial may come some epochs, steps or samples before its end.
+    """
+    trial, measurement, saved = point.trial, point.measurement, point.trial.checkpoint
+    if trial.best_of:
+        best, at = trial.best_checkpoint, trial.best_at(measurement.resource)
+        return best.path if best is not None and best.resource == at else None
+    if saved is None:
+        return None
+    is_end = not point.is_partial and measurement is trial.last and saved.resource > measurement.resource
+    return saved.path if is_end or saved.resource == measurement.resource else None
+
+
+def best_record(state: StudyState) -> dict[str, Any] | None:
+    """Returns the fully trained trial that is best in the first objective, as in `front_records`, or None.
+
+    Ties are broken by the next objectives, then by trial id.
+    """
+    front = non_dominated(state, candidates(state, "full"))
+    return _front_record(front[0], "full", state.race.unit) if front else None
+
+
+def front_frame(state: StudyState, at: str = "full") -> pd.DataFrame:
+    """Returns the front: trial, objectives, parameters, devices, epochs (or the study's unit), checkpoint.
+
+    With at="rung" the first column is `rung`; with at="any" the column `partial` comes before the checkpoint. See
+    `front_records`. The column of the device parameter is `devices`. A parameter with the name of another column is
+    called `config.<name>`.
+
+    Raises:
+        ArgumentError: `at` has another value.
+    """
+    import pandas as pd
+
+    unit, first = state.race.unit, ["rung"] if at == "rung" else []
+    keys, rest = [*first, "trial"], ["devices", unit, *(["partial"] if at == "any" else [])]
+    columns = [*keys, *_values(state, [*keys, *rest], {}, {}), *rest, "checkpoint"]
+    rows = []
+    for record in front_records(state, at):
+        values = _values(state, [*keys, *rest], record["objectives"], record["config"])
+        rows.append({**record, "trial": record["trial_id"], **values})
+    frame = pd.DataFrame([{name: row[name] for name in columns} for row in rows], columns=columns)
+    return with_checkpoints(_with_options(state, frame, rows), [row["checkpoint"] for row in rows])
+
+
+def with_checkpoints(frame: pd.DataFrame, paths: Sequence[str | None]) -> pd.DataFrame:
+    """Returns the front with these checkpoints, one per row; None is kept, where pandas would make it NaN."""
+    import pandas as pd
+
+    return frame.assign(checkpoint=pd.Series(paths, index=frame.index, dtype=object))
+
+
+def _values(
+    state: StudyState, taken: Iterable[str], objectives: Mapping[str, Any], config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Returns the columns of the objectives and parameters, with names that no other column has."""
+    names = {*taken, "checkpoint", *_TRIAL_COLUMNS}
+    row: dict[str, Any] = {}
+    for prefix, keys, values in (
+        ("objective", state.spec.objectives.names, objectives),
+        ("config", [key for key in state.spec.space if key != state.spec.space.devices_key], config),
+    ):
+        for key in keys:
+            row[f"{prefix}.{key}" if key in names or key in row else key] = values.get(key)
+    return row
+
+
+def _with_options(state: StudyState, frame: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Returns the frame with unchanged options: pandas would convert an integer to a float if there is a None."""
+    import pandas as pd
+
+    for key, parameter in state.spec.space.items():
+        column = f"config.{key}" if f"config.{key}" in frame else key
+        if isinstance(parameter, Choice) and column in frame and not _is_uniform(parameter):
+            frame = frame.assign(**{column: pd.Series([row[column] for row in rows], frame.index, dtype=object)})
+    return frame
+
+
+def _is_uniform(parameter: Choice) -> bool:
+    """Return whether one pandas dtype can store all options unchanged."""
+    kinds = {type(item) for item in parameter.options}
+    return kinds <= {int, float} or kinds in ({str}, {bool})
+
+
+_TRIAL_COLUMNS = ("trial", "state", "devices", "segments", "rungs", "retries", "failure")
+
+
+def trials_records(state: StudyState) -> list[dict[str, Any]]:
+    """Returns every trial as plain data; `objectives` are from its last measurement, `rungs` has the verdicts.
+
+    The key for the resource of that measurement is the study's unit: `epochs`, `steps` or `samples`. `checkpoint` is
+    the newest checkpoint, from which the trial would resume; it may be older than the measurement. `ended_early`:
+    whether the trial's own code, such as an EarlyStopping, ended the training before the horizon.
+    """
+    retries = n_retries(state)
+    return [
+        {
+            "trial_id": trial.trial_id,
+            "state": trial.state.value,
+            state.race.unit: trial.resource,
+            "target": trial.target,
+            "devices": trial.num_devices,
+            "segments": trial.segment,
+            "objectives": {
+                name: trial.last.values[name] if trial.last else None for name in state.spec.objectives.names
+            },
+            "config": dict(trial.config),
+            "bracket": trial.bracket,
+            "rungs": {str(level): word for level, word in rung_words(trial, state.race.max_resource).items()},
+            "ended_early": ended_early(trial, state.race.max_resource),
+            "retries": retries.get(trial.trial_id, 0),
+            "failure": first_line(trial.error),
+            "checkpoint": trial.checkpoint.path if trial.checkpoint else None,
+        }
+        for trial in state.trials
+    ]
+
+
+def trials_frame(state: StudyState) -> pd.DataFrame:
+    """Returns one row per trial: state, epochs, devices, segments, objectives, parameters, rungs, retries, failure."""
+    import pandas as pd
+
+    unit = state.race.unit
+    fixed = ("trial", "state", unit, "devices", "segments")
+    rows = []
+    for record in trials_records(state):
+        row = dict(zip(fixed, (record[key] for key in ("trial_id", "state", unit, "devices", "segments")), strict=True))
+        row |= _values(state, row, record["objectives"], record["config"])
+        row["rungs"] = _rungs_text(record, unit)
+        rows.append(row | {"retries": record["retries"], "failure": record["failure"]})
+    columns = [*fixed, *_values(state, fixed, {}, {}), "rungs", "retries", "failure"]
+    return _with_options(state, pd.DataFrame(rows, columns=columns), rows)
+
+
+def rung_words(trial: TrialRecord, max_resource: int) -> dict[int, str]:
+    """Returns the verdict on a trial at each rung: promoted, paused, stopped, completed, or "ended early".
+
+    If a trial's own code ended it early, the higher rungs compare its last values.
+    """
+    words = {}
+    for level, kind in sorted(trial.decided.items()):
+        if kind == "stop" and level > trial.resource and ended_early(trial, max_resource):
+            words[level] = _EARLY
+        elif kind == "stop":
+            words[level] = "completed" if level >= max_resource or trial.state is TrialState.COMPLETED else "stopped"
+        else:
+            words[level] = "promoted" if trial.target > level else "paused"
+    return words
+
+
+def _rungs_text(record: Mapping[str, Any], unit: str) -> str:
+    """Returns "1 promoted, 3 paused", or "1 promoted, ended by its own code at 8"."""
+    parts = [f"{level} {word}" for level, word in record["rungs"].items() if word != _EARLY]
+    return ", ".join([*parts, *([f"ended by its own code at {record[unit]}"] if record["ended_early"] else [])])
+
+
+def n_retries(state: StudyState) -> dict[int, int]:
+    """Returns, by trial id, how many segments were or will be repeated because they ended with an error."""
+    counts: dict[int, int] = {}
+    for segment in state.segments:
+        trial = state.trials[segment.trial_id]
+        is_last_word = segment.number == trial.segment and trial.state.is_final
+        if segment.outcome in BAD_ENDS and not is_last_word:
+            counts[trial.trial_id] = counts.get(trial.trial_id, 0) + 1
+    return counts

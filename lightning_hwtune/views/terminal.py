@@ -1,0 +1,167 @@
+"""Tables on a terminal: a table that is too wide is split into several, and its columns are never wrapped."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console, Group
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from lightning_hwtune.core.schedulers import Scheduler
+from lightning_hwtune.views.amounts import counted, cut, duration, money, number, share, size
+from lightning_hwtune.views.status import rung_forecast
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["frame_tables", "print_frame", "rung_table", "rung_text", "status_table"]
+
+_MAX_FAILURE = 60
+
+
+def print_frame(console: Console, frame: pd.DataFrame, title: str = "") -> None:
+    """Prints a data frame, as several tables one below the other if the console is too narrow for one.
+
+    If the output is not a terminal (a file, a pipe), one table with its full width is printed.
+    """
+    width = console.width
+    try:
+        if not console.is_terminal:
+            console.width = max(width, _wanted(console, _table(frame, list(frame.columns), title)))
+        for i, table in enumerate(frame_tables(frame, console, title)):
+            console.print(*[""] * bool(i), table, sep="\n")
+    finally:
+        console.width = width
+
+
+def frame_tables(frame: pd.DataFrame, console: Console, title: str = "") -> list[Table]:
+    """Returns tables that fit the console; each begins with the columns up to `trial`, or with the first column."""
+    names = [str(name) for name in frame.columns]
+    n_keys = names.index("trial") + 1 if "trial" in names else 1
+    keys = names[:n_keys]
+    blocks = [keys[:]]
+    for name in names[n_keys:]:
+        if len(blocks[-1]) > n_keys and _wanted(console, _table(frame, [*blocks[-1], name])) > console.width:
+            blocks.append(keys[:])
+        blocks[-1].append(name)
+    return [_table(frame, columns, title if i == 0 else "") for i, columns in enumerate(blocks)]
+
+
+def _table(frame: pd.DataFrame, columns: Sequence[str], title: str = "") -> Table:
+    table = _plain_table(title)
+    numeric = [_is_numeric(frame[name]) for name in columns]
+    for name, is_number in zip(columns, numeric, strict=True):
+        # a path is useless if it is cut, so it is folded
+        fit: dict[str, Any] = (
+            {"overflow": "fold"} if name == "checkpoint" else {"overflow": "ellipsis", "no_wrap": True}
+        )
+        table.add_column(Text(str(name)), justify="right" if is_number else "left", **fit)
+    for row in frame[list(columns)].itertuples(index=False, name=None):
+        table.add_row(*(Text(_cell(*item)) for item in zip(columns, row, numeric, strict=True)))
+    return table
+
+
+def _is_numeric(column: pd.Series[Any]) -> bool:
+    import pandas as pd
+
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+
+
+def _plain_table(title: str) -> Table:
+    heading = Text(title, style="bold") if title else None
+    return Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+
+
+def _cell(name: str, value: object, is_number: bool) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or (isinstance(value, float) and not is_number and math.isnan(value)):
+        return ""
+    return cut(number(value), _MAX_FAILURE) if name == "failure" else number(value)
+
+
+def _wanted(console: Console, table: Table) -> int:
+    """Returns the width of the table in characters if it is not limited."""
+    return Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+
+
+def rung_table(scheduler: Scheduler, n_trials: int, finishers: int = 0) -> Group:
+    """Returns the rungs before a study begins: the expected number of trials at each, and the expected total."""
+    forecast = rung_forecast(scheduler, n_trials, finishers)
+    table = _plain_table(f"rungs of {counted(n_trials, 'trials')}")
+    for name in (forecast["unit"], "trials", "continue", "finishers"):
+        table.add_column(Text(name), justify="right", no_wrap=True)
+    for rung, after in itertools.pairwise(forecast["rungs"]):
+        table.add_row(str(rung["rung"]), str(rung["trials"]), str(after["trials"]), str(rung["finishers"] or ""))
+    top = forecast["rungs"][-1]
+    added = forecast["fully_trained"] - top["trials"]
+    table.add_row(str(top["rung"]), f"{top['trials']} + {added}" if added else str(top["trials"]), "end", "")
+    return Group(table, Text(_total(forecast)))
+
+
+def rung_text(scheduler: Scheduler, n_trials: int, finishers: int = 0) -> str:
+    """Returns the same in one line: "60 trials to 1, 20 to 3, 6 to 9, 2 + 2 finishers to 27 epochs; ..."."""
+    forecast = rung_forecast(scheduler, n_trials, finishers)
+    *lower, top = forecast["rungs"]
+    added = forecast["fully_trained"] - top["trials"]
+    end = f"{top['trials']} + {counted(added, 'finishers')}" if added else str(top["trials"])
+    first = [f"{rung['trials']} to {rung['rung']}" for rung in lower]
+    return f"{', '.join([*first, end])} to {top['rung']} {forecast['unit']}; {_total(forecast)}"
+
+
+def _total(forecast: Mapping[str, Any]) -> str:
+    full = forecast["epochs_full"]
+    epochs = f"{forecast['bound']} {forecast['epochs']}".lstrip()
+    return (
+        f"{epochs} {forecast['unit']} unless trials end early, {share(forecast['epochs'], full)} of the {full} of "
+        f"full training; {forecast['fully_trained']} fully trained"
+    )
+
+
+def status_table(record: Mapping[str, Any]) -> Table:
+    """Returns the content of `status_record` as a table for people, with two columns."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column()
+    for name, text in _status_rows(record):
+        table.add_row(name, Text(text))
+    return table
+
+
+def _status_rows(record: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    reason = f": {record['reason']}" if record["reason"] else ""
+    yield "study", record["study"]
+    yield "state", f"{record['state']}{reason}"
+    limit = record["max_trials"]
+    exist = (
+        f"{record['trials']} of {limit} exist, {max(limit - record['trials'], 0)} to go"
+        if limit
+        else f"{record['trials']}"
+    )
+    states = ", ".join(f"{n} {name}" for name, n in record["trials_by_state"].items() if n)
+    yield "trials", f"{exist} ({states})" if states else exist
+    yield "front", f"{counted(record['front_size'], 'points')}; {record['fully_trained']} fully trained"
+    spent, full = record["epochs_spent"], record["epochs_full"]
+    yield record["unit"], f"{spent}, {share(spent, full)} of the {full} of full training" if full else "0"
+    yield (
+        "segments",
+        f"{record['segments']}, {record['running_segments']} running, {record['resumed_segments']} resumed from a "
+        f"checkpoint, on up to {counted(record['max_ranks_seen'], 'ranks')}",
+    )
+    if record["reserved_devices"]:
+        yield "reserved", f"a trial waits for {counted(record['reserved_devices'], 'devices')}, which are being drained"
+    yield "promotions", str(record["promotions"])
+    yield "errors", f"{record['failed']} failed, {record['retried']} segments repeated"
+    devices = f"{duration(record['device_s'])} of devices, {duration(record['useful_device_s'])} of it useful"
+    yield "time", f"{duration(record['wall_s'])}; {devices}"
+    if record["time_left_s"] is not None:
+        yield "left", f"about {duration(record['time_left_s'])}"
+    if record["cost_usd"] is not None:
+        yield "cost", f"{money(record['cost_usd'])} billed, {money(record['useful_cost_usd'])} useful"
+    yield "checkpoints", size(record["checkpoints_bytes"])

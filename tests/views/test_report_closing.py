@@ -1,0 +1,89 @@
+"""What every way of running a study shows last."""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from paper_study import Script, begin, make_spec, play
+from rich.console import Console
+
+from lightning_hwtune.core import events as ev
+from lightning_hwtune.views.end_of_run import print_closing
+from lightning_hwtune.views.live import LinesView, PanelView
+from lightning_hwtune.views.study_location import reading_command
+
+
+def closed(state: str, reason: str) -> ev.SessionClosed:
+    return ev.SessionClosed(at=20.0, state=state, reason=reason, wall_s=20.0)
+
+
+def shown(
+    script: Script, end: ev.SessionClosed, folder: Path = Path("hwtune/paper"), storage: str | None = None
+) -> str:
+    console = Console(file=io.StringIO(), width=80, force_terminal=False)
+    print_closing(console, script.state, end, folder, None)
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return text
+
+
+@pytest.mark.parametrize("view_of", [LinesView, PanelView])
+def test_every_view_ends_with_the_trials_the_front_and_the_next_command(view_of: type[LinesView]) -> None:
+    script, console = play(), Console(file=io.StringIO(), width=200, force_terminal=False)
+    view = view_of(script.state, Path("hwtune/paper"), console)
+    view.close(20.0)
+    end = script.log[-1]
+    assert isinstance(end, ev.SessionClosed)
+    view.on_events([end])
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert "study paper is finished (4 trials): trial 4 of 4" in lines[0]
+    assert lines[1].rstrip() == "front of paper, fully trained trials"
+    assert [line.split()[0] for line in lines[4:6]] == ["1", "0"]
+    assert "hwtune/paper/trials/001/3.ckpt" in lines[4]
+    assert lines[6:] == ["next: hwtune front --study paper   hwtune why TRIAL --study paper"]
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "has_front"),
+    [
+        ("finished", "4 trials", True), ("paused", "60 s of 60 s are spent", True),
+        ("failed", "3 trials failed", True), ("interrupted", "Ctrl-C", False), ("paused", "closed", False),
+    ],
+)  # fmt: skip
+def test_a_session_that_was_ended_from_outside_shows_no_front(
+    paper: Script, state: str, reason: str, has_front: bool
+) -> None:
+    assert bool(shown(paper, closed(state, reason))) is has_front
+
+
+def test_an_empty_front_names_the_command_that_shows_what_was_measured(empty: Script) -> None:
+    assert shown(empty, closed("finished", "")) == ""
+    empty.create(0.0, 0, 0.01, 1)
+    empty.start(0.0, 0, [0])
+    empty.report(1.0, 0, 1, 0.5, 1.0, level=1, verdict="pause")
+    text = shown(empty, closed("paused", "60 s of 60 s are spent"))
+    assert text.startswith("the front of paper is still empty\nnext: hwtune front --at any --study paper ")
+
+
+def test_a_narrow_terminal_and_odd_names_get_whole_commands() -> None:
+    script = begin(make_spec(name="paper"))
+    script.create(0.0, 0, 0.01, 1)
+    script.start(0.0, 0, [0])
+    script.report(9.0, 0, 9, 0.5, 9.0, level=9, verdict="stop")
+    script.end(9.0, 0, "completed", 9.0)
+    last = shown(script, closed("finished", ""), Path("my studies/a study")).splitlines()[-1]
+    first, _ = last.removeprefix("next: ").split("   ")
+    assert shlex.split(first) == ["hwtune", "front", "--study", "a study", "--dir", "my studies"]
+
+
+def test_a_command_can_be_given_where_it_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert reading_command("front", Path("hwtune/a"), None) == "hwtune front --study a"
+    assert reading_command("front", tmp_path / "hwtune" / "a", None) == "hwtune front --study a"
+    assert reading_command("front", tmp_path / "b" / "a", None) == "hwtune front --study a --dir b"
+    assert reading_command("front", Path("/else/a"), None) == "hwtune front --study a --dir /else"
+    stored = reading_command("front", Path("hwtune/a"), "postgresql://me:secret@host/studies")
+    assert re.fullmatch(r"hwtune front --study a --storage '?postgresql://me:\*\*\*@host/studies'?", stored)

@@ -1,0 +1,352 @@
+from __future__ import annotations
+
+import io
+import itertools
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from paper_study import begin, make_spec, play
+from rich.console import Console
+
+from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.core.objectives import Metric, Objectives
+from lightning_hwtune.core.schedulers import RunToEnd
+from lightning_hwtune.core.space import Float, SearchSpace
+from lightning_hwtune.views.announcements import checked, totals
+from lightning_hwtune.views.forecast import Countdown, checked_pace, time_left_s
+from lightning_hwtune.views.live import LinesView, PanelView, QuietView, open_view
+
+FOLDER = Path("hwtune/paper")
+CHECK = SimpleNamespace(
+    num_devices=1, logged=("error", "loss"), epoch_s=2.0, checkpoint_bytes=400_000, wall_s=3.1, notes=("a note",),
+    gpu_bytes=0, units_s={1: 2.0}, startup_s=0.1, warm_up_s=0.0, imports=(),
+)  # fmt: skip
+
+
+class Tty(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def screen(*, is_terminal, width=100, environ=None):
+    environ = {"TERM": "xterm", **(environ or {})}
+    return Console(
+        file=Tty() if is_terminal else io.StringIO(),
+        width=width,
+        height=40,
+        force_terminal=is_terminal,
+        _environ=environ,
+    )
+
+
+def watch(view_of, script):
+    """Lets a view see a study as a session shows it: each event once it is in the state."""
+    again = begin(make_spec())
+    view = view_of(again.state)
+    log = script.log[2:]
+    while log:
+        n = 2 if isinstance(log[0], ev.TrialCreated) else 1
+        if isinstance(log[0], ev.SessionClosed):
+            view.close(log[0].at)
+        for event in log[:n]:
+            again.state.apply(event)
+        view.on_events(log[:n])
+        view.tick(log[0].at)
+        del log[:n]
+    return view
+
+
+def test_a_check_on_a_gpu_shows_its_memory():
+    facts = SimpleNamespace(**{**vars(CHECK), "gpu_bytes": 3_500_000_000})
+    assert ", 3.5 GB of GPU memory per device" in str(next(checked(begin(make_spec()).state, facts)))
+    assert "GPU" not in str(next(checked(begin(make_spec()).state, CHECK)))
+
+
+def test_the_view_follows_where_the_output_goes(empty):
+    assert isinstance(open_view(empty.state, FOLDER, enabled=False), QuietView)
+    assert isinstance(open_view(empty.state, FOLDER, console=screen(is_terminal=True)), PanelView)
+    assert isinstance(open_view(empty.state, FOLDER, console=screen(is_terminal=False)), LinesView)
+    dumb = screen(is_terminal=True, environ={"TERM": "dumb"})
+    assert isinstance(open_view(empty.state, FOLDER, console=dumb), LinesView)
+    coloured_file = Console(file=io.StringIO(), _environ={"TERM": "xterm", "FORCE_COLOR": "1"})
+    assert isinstance(open_view(empty.state, FOLDER, console=coloured_file), LinesView)
+
+
+def test_the_lines_of_the_paper_study():
+    console = screen(is_terminal=False)
+    watch(lambda state: LinesView(state, FOLDER, console), play())
+    lines = console.file.getvalue().splitlines()
+    left = [line for line in lines if " left" in line]  # at the end of the first segment, and about ten seconds later
+    assert [line[:12].strip() for line in left] == ["1.2 s", "12 s"]
+    assert re.search(r" trial 2 of 4 · 0 fully trained · 1 epoch \(6 % of full\) · .* · about \d+ s left$", left[0])
+    lines = [line for line in lines if line not in left]
+    end = next(number for number, line in enumerate(lines) if "is finished" in line)
+    assert lines[end + 1].rstrip() == "front of paper, fully trained trials"  # see test_report_closing.py
+    assert lines[: end + 1] == [
+        "         0 s  trial 0 starts on 1 device: lr=0.01, devices=1",
+        "         0 s  trial 1 starts on 1 device: lr=0.02, devices=1",
+        "         1 s  trial 0 pauses at epoch 1: error 0.5, train_s 1, cost_usd 0.001; rank 1 of 1 at rung 1, "
+        "0 continue",
+        "       1.2 s  trial 1 pauses at epoch 1: error 0.4, train_s 1, cost_usd 0.001; rank 1 of 2 at rung 1, "
+        "0 continue",
+        "         2 s  trial 2 starts on 2 devices: lr=0.03, devices=2",
+        "       2.8 s  trial 2 pauses at epoch 1: error nan, train_s 0.8, cost_usd 0.0016; a loss is not finite",
+        "         3 s  trial 1 resumes at epoch 1 on 1 device: rank 1 of 3 at rung 1, 1 continue",
+        "         5 s  trial 1 continues at rung 3: error 0.3, train_s 3, cost_usd 0.003; rank 1 of 1 at rung 3, "
+        "0 continue",
+        "         7 s  trial 1 will be retried: ValueError: boom",
+        "         7 s  trial 1 resumes at epoch 1 on 1 device: cleared to 9, continues from 1",
+        "         7 s  trial 0 resumes at epoch 1 on 1 device: best of rung 1 that was not promoted; 0 of 2 finishers "
+        "so far",
+        "       7.1 s  trial 1: min_epochs=5 was lifted",
+        "        11 s  trial 0 is complete at epoch 9, error 0.25, train_s 5, cost_usd 0.005",
+        "        16 s  trial 1 is complete at epoch 9, error 0.2, train_s 9, cost_usd 0.009",
+        "        16 s  trial 3 starts on 2 devices: lr=0.04, devices=2",
+        "        17 s  trial 3 will be retried: ValueError: boom",
+        "        17 s  trial 3 resumes from scratch on 2 devices: cleared to 1, continues from scratch",
+        "        18 s  trial 3 failed: killed by signal 9",
+        "        20 s  study paper is finished (4 trials): trial 4 of 4 · 2 fully trained · 22 epochs (61 % of full) · "
+        "20 s · 0.025 USD · 1 failed",
+    ]
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_no_line_is_left_out_however_many_come_at_once(is_terminal):
+    console = screen(is_terminal=is_terminal)
+    view = LinesView(begin(make_spec()).state, FOLDER, console)
+    for number in range(40):
+        view.on_events([ev.Noted(at=number / 1000, trial_id=None, text=f"quiet {number}")])
+    shown = [line.partition(" s  ")[2] for line in console.file.getvalue().splitlines()]
+    assert shown == [f"quiet {number}" for number in range(40)]
+
+
+def test_before_anything_trains_the_folder_the_limits_and_the_rungs_are_told(empty):
+    console = screen(is_terminal=False)
+    view = LinesView(empty.state, FOLDER, console)
+    view.header(SimpleNamespace(n_bytes=2_000_000_000, largest=("frame", 1_999_000_000)))
+    view.checked(CHECK)
+    text = console.file.getvalue().splitlines()
+    assert text[0] == "study paper in hwtune/paper"
+    assert text[1] == (
+        "objectives: error (min), train_s (min), cost_usd (min); 2 parameters; pool of 2 cpu devices at 3.60 USD an "
+        "hour each"
+    )
+    assert text[2] == "limits: 4 trials (0 exist, 4 to go)"
+    # 4 + 1 x 2, and two finishers: one from 3 to 9, one from 1 to 9
+    assert text[9] == "at least 20 epochs unless trials end early, 56 % of the 36 of full training; 2 fully trained"
+    assert text[10].startswith("the training function carries 2 GB, most of it `frame` (2 GB)")
+    assert text[11] == "checked in 3.1 s: logs error, loss, 2 s an epoch on 1 device, checkpoints of 400 kB"
+    assert re.fullmatch(r"forecast: about [234]\d s on this pool, start-ups of segments included", text[12])
+    assert text[13] == "note: a note"
+
+
+@pytest.mark.parametrize(("most", "low_s", "high_s"), [(None, 600, 1500), (1, 4000, 5600), (4, 1200, 2000)])
+def test_the_forecast_counts_the_devices_that_train_at_one_time(most, low_s, high_s):
+    spec = make_spec(
+        pool=Pool("cpu", 8, usd_per_device_hour=1.0),
+        scheduler=RunToEnd(max_epochs=10),
+        space=SearchSpace(lr=Float(1e-3, 1e-1)),
+        objectives=Objectives([Metric("error", "min")]),
+    )
+    state = begin(spec, max_trials=8, max_parallel=most).state
+    pace = checked_pace(SimpleNamespace(**{**vars(CHECK), "units_s": {1: 60.0}}))
+    assert low_s < time_left_s(state, state.last_at, pace) < high_s
+
+
+def played_until(at):
+    """Returns the paper study as it stands at a time, its session still open."""
+    script = begin(make_spec())
+    for event in play().log[2:]:
+        if event.at <= at:
+            script.add(event)
+    return script
+
+
+@pytest.mark.parametrize(("at", "is_forecast"), [(0.0, False), (1.15, True), (6.0, True), (16.0, True), (18.0, False)])
+def test_a_study_that_goes_on_begins_with_a_forecast_as_long_as_there_is_something_to_do(at, is_forecast):
+    console = screen(is_terminal=False)
+    LinesView(played_until(at).state, FOLDER, console).header(None)
+    lines = [line for line in console.file.getvalue().splitlines() if line.startswith("forecast: about")]
+    assert len(lines) == is_forecast
+
+
+@pytest.mark.parametrize(
+    ("left_s", "pauses_s"),
+    [(1e6, [60, 60]), (math.nan, [60, 60]), (300.0, [30, 27]), (60.0, [10, 10]), (0.0, [10, 10])],
+)
+def test_what_is_left_comes_with_the_first_segment_that_ended_and_then_after_a_tenth_of_it(left_s, pauses_s):
+    console, script = screen(is_terminal=False), played_until(1.15)
+    view = LinesView(script.state, FOLDER, console)
+    view._countdown = SimpleNamespace(left_s=lambda now: max(left_s - (now - 1.2), 0.0) if left_s == left_s else left_s)
+    for second in range(100):
+        view.tick(second / 100)
+    assert not console.file.getvalue()
+    ended = play().log[[type(event) for event in play().log].index(ev.SegmentEnded)]
+    script.add(ended)
+    view.on_events([ended])
+    times = []
+    for second in range(200):
+        before = console.file.tell()
+        view.tick(1.2 + second)
+        if console.file.tell() > before:
+            times.append(second)
+    assert times[0] == 0
+    assert [after - before for before, after in itertools.pairwise(times)][:2] == pauses_s
+
+
+def test_a_countdown_is_redone_seldom_and_the_more_seldom_the_longer_it_takes():
+    script, times = played_until(1.3), itertools.count()
+    countdown = Countdown(script.state, clock=lambda: next(times) * 0.5)  # half a second each
+    first = countdown.left_s(2.0)
+    assert countdown.left_s(3.0) == pytest.approx(first - 1.0)
+    script.add(ev.SessionClosed(at=20.0, state="finished", reason="", wall_s=20.0))
+    runs_out_at = 2.0 + first
+    assert 8.0 < runs_out_at < 27.0
+    assert countdown.left_s(runs_out_at - 0.1) == pytest.approx(0.1)
+    assert next(times) == 2
+    countdown.left_s(runs_out_at)  # it has run out: more than 10 x 0.5 s after it was made
+    assert next(times) == 5
+    countdown.left_s(runs_out_at + 4.9)
+    assert next(times) == 6
+    countdown.left_s(runs_out_at + 25.0)  # 50 x 0.5 s later
+    assert next(times) == 9
+
+
+def test_what_is_almost_done_has_no_number():
+    state = played_until(1.3).state
+    assert totals(state, state.last_at, 0.4).endswith(" · almost done")
+    assert totals(state, state.last_at, 1.0).endswith(" · about 1 s left")
+
+
+def test_limits_are_told_with_what_is_used_of_them():
+    script = begin(make_spec(), max_trials=None, max_time_s=600.0, max_cost_usd=2.0)
+    script.create(0.0, 0, 0.01, 1)
+    script.start(0.0, 0, [0])
+    script.end(60.0, 0, "waiting", 0.0, "interrupted")
+    console = screen(is_terminal=False)
+    LinesView(script.state, FOLDER, console).header(None)
+    [line] = [line for line in console.file.getvalue().splitlines() if line.startswith("limits")]
+    assert line == "limits: 10 min 00 s in all (1 min 00 s used), 2.00 USD in all (0 USD spent)"
+
+
+def test_a_check_without_a_known_epoch_length_forecasts_nothing(empty):
+    console = screen(is_terminal=False)
+    LinesView(empty.state, FOLDER, console).checked(
+        SimpleNamespace(**{**vars(CHECK), "epoch_s": math.nan, "units_s": {1: math.nan}})
+    )
+    assert console.file.getvalue() == (
+        "checked in 3.1 s: logs error, loss, checkpoints of 400 kB\nnote: a note\n"
+    )  # fmt: skip
+
+
+def plain(text):
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+def test_the_panel_shows_totals_running_segments_and_the_front(paper):
+    script = paper
+    script.create(21.0, 4, 0.05, 1)
+    script.start(21.0, 4, [1])
+    console = screen(is_terminal=True, width=80)
+    view = PanelView(script.state, FOLDER, console)
+    view.tick(23.0)
+    view.close(23.0)
+    rows = [line.rstrip() for line in plain(console.file.getvalue()).splitlines()]
+    assert rows[1].startswith("trial 5 of 4 · 2 fully trained · 22 epochs (49 % of full)")
+    assert rows[2].split() == [
+        "trial",
+        "devices",
+        "epochs",
+        "of",
+        "time",
+        "error",
+        "train_s",
+        "cost_usd",
+        "configuration",
+    ]
+    assert rows[3].split() == ["4", "cpu", "1", "0", "1", "2", "s", "lr=0.05"]
+    assert rows[4] == "front of 2 points, fully trained"
+    assert rows[6].split() == ["1", "1", "device", "0.2", "9", "0.009", "lr=0.02"]
+    assert rows[7].split() == ["0", "1", "device", "0.25", "5", "0.005", "lr=0.01"]
+    assert all(len(row) <= 80 for row in rows)
+
+
+def test_the_panel_is_drawn_at_most_four_times_a_second(empty):
+    console = screen(is_terminal=True)
+    view = PanelView(empty.state, FOLDER, console)
+    for i in range(100):
+        view.tick(i / 50)
+    view.close(2.0)
+    assert plain(console.file.getvalue()).count("trial 0 of 4") <= 9
+
+
+def test_errors_and_the_end_are_printed_beside_the_panel():
+    console = screen(is_terminal=True)
+    watch(lambda state: PanelView(state, FOLDER, console), play())
+    text = plain(console.file.getvalue())
+    assert "trial 3 failed: killed by signal 9" in text
+    end = text.index("study paper is finished (4 trials): trial 4 of 4")
+    assert text.index("front of paper, fully trained trials") > end > text.index("trial 3 failed")
+    assert console.file.getvalue().count("\x1b[?25l") == console.file.getvalue().count("\x1b[?25h") == 1
+
+
+def test_long_names_are_cut():
+    console = screen(is_terminal=True, width=60)
+    script = begin(make_spec(name="n" * 200))
+    script.create(0.0, 0, 0.01, 1)
+    script.start(0.0, 0, [0])
+    view = PanelView(script.state, FOLDER, console)
+    view.tick(1.0)
+    view.close(1.0)
+    assert all(len(line) <= 60 for line in plain(console.file.getvalue()).splitlines())
+
+
+def test_no_color_is_honoured():
+    colourful, plain_one = (screen(is_terminal=True, environ=env) for env in ({}, {"NO_COLOR": "1"}))
+    for console in (colourful, plain_one):
+        PanelView(begin(make_spec()).state, FOLDER, console).header(
+            SimpleNamespace(n_bytes=1_000_000_000, largest=None)
+        )
+    assert "\x1b[33m" in colourful.file.getvalue()
+    assert "\x1b[33m" not in plain_one.file.getvalue()
+
+
+CLOSED_PIPE = "read, gone = os.pipe(); os.close(read)"
+FULL_DISK = "gone = os.open('/dev/full', os.O_WRONLY)"
+HUNG_UP = "pty, gone = os.openpty(); os.close(pty)"
+BROKEN = """
+import os, sys
+{break_it}
+os.dup2(gone, 1)
+sys.path.insert(0, {folder!r})
+from test_report_live import *
+console = Console(force_terminal={is_terminal}, _environ={{"TERM": "xterm"}})
+kind = PanelView if {is_terminal} else LinesView
+watch(lambda state: kind(state, FOLDER, console), play())
+print("survived", file=sys.stderr, flush=True)
+os._exit(0)  # the interpreter would complain of what is left to be printed
+"""
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+@pytest.mark.parametrize("break_it", [CLOSED_PIPE, FULL_DISK, HUNG_UP], ids=["pipe", "disk", "terminal"])
+def test_a_study_survives_an_output_that_goes_away(is_terminal, break_it):
+    code = BROKEN.format(folder=str(Path(__file__).parent), is_terminal=is_terminal, break_it=break_it)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "survived\n")
+
+
+def test_a_signal_that_ends_the_process_while_something_is_printed_still_ends_it(empty):
+    class Signalled(io.StringIO):
+        def write(self, text):
+            raise SystemExit(143)
+
+    console = Console(file=Signalled(), force_terminal=False)
+    with pytest.raises(SystemExit):
+        LinesView(empty.state, FOLDER, console).header(None)

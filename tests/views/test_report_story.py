@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from paper_study import TRACEBACK
+
+from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.allocation import Allocation
+from lightning_hwtune.views.story import why
+
+
+def story(script, trial_id):
+    return why(script.state, script.log, trial_id).splitlines()
+
+
+def test_the_story_of_a_trial_that_was_promoted_failed_and_completed(paper):
+    assert story(paper, 1) == [
+        "trial 1 is completed: 9 of 9 epochs, 3 segments, 1 device",
+        "  lr=0.02, devices=1",
+        "",
+        "    +0 s  created: draw 1 of the random searcher; seed 7, cleared to epoch 1",
+        "    +0 s  segment 1 on 1 device (1), from scratch, to epoch 1",
+        "  +1.2 s  epoch 1: error 0.4, train_s 1, cost_usd 0.001; paused at rung 1: rank 1 of 2 at rung 1, 0 continue "
+        "[promotion]",
+        "  +1.2 s  checkpoint of epoch 1 saved, 2 MB: trials/001/1.ckpt",
+        "  +1.3 s  segment 1 ended after 1.3 s on 1 rank: done; the trial is paused",
+        "    +3 s  segment 2 on 1 device (0), from the checkpoint of epoch 1, to epoch 3; promoted from rung 1: "
+        "rank 1 of 3 at rung 1, 1 continue [promotion]",
+        "    +4 s  epoch 2 trained: error 0.35, train_s 2, cost_usd 0.002 [between-rungs]",
+        "    +5 s  epoch 3: error 0.3, train_s 3, cost_usd 0.003; continues at rung 3: rank 1 of 1 at rung 3, "
+        "0 continue [promotion]",
+        "    +6 s  epoch 4 trained: error 0.28, train_s 4, cost_usd 0.004 [between-rungs]",
+        "    +7 s  segment 2 ended after 4 s on 1 rank: error, ValueError: boom; the trial is paused",
+        "    +7 s  segment 3 on 1 device (0), from the checkpoint of epoch 1, to epoch 9; continues: cleared to 9, "
+        "continues from 1 [unfinished]",
+        "  +7.1 s  note: min_epochs=5 was lifted",
+        "    +8 s  epoch 2 trained: error 0.36, train_s 2, cost_usd 0.002 [between-rungs]",
+        "    +9 s  epoch 3 done again: error 0.34, train_s 3, cost_usd 0.003 [repeated]",
+        "   +14 s  epochs 4 to 8 trained: error 0.32 to 0.24, train_s 4 to 8, cost_usd 0.004 to 0.008 [between-rungs]",
+        "   +15 s  epoch 9: error 0.2, train_s 9, cost_usd 0.009; reached the end: trained to the full 9 epochs "
+        "[max-resource]",
+        "   +15 s  checkpoint of epoch 9 saved, 2 MB: trials/001/3.ckpt",
+        "   +16 s  segment 3 ended after 8.5 s on 1 rank: done; the trial is completed",
+        "",
+        "It is on the front of the 2 trials that are fully trained.",
+    ]
+
+
+def test_superseded_checkpoints_are_not_mentioned_but_lost_ones_are(paper):
+    assert "superseded" not in why(paper.state, paper.log, 0)
+    reason = "the disk budget of 4 MB is full"
+    paper.log.append(ev.CheckpointRemoved(at=19.0, trial_id=2, path="trials/002/1.ckpt", reason=reason))
+    assert f"checkpoint removed: {reason} (trials/002/1.ckpt)" in why(paper.state, paper.log, 2)
+
+
+def test_a_finisher_is_told_as_one(paper):
+    [line] = [line for line in story(paper, 0) if "segment 2 on" in line]
+    assert "; finishes: best of rung 1 that was not promoted; 0 of 2 finishers so far [finisher]" in line
+
+
+def test_a_failed_trial_ends_with_its_error(paper):
+    lines = story(paper, 3)
+    assert lines[-1] == "It failed: killed by signal 9. The whole traceback is in its logs."
+    assert any(
+        "segment 1 ended after 1 s on 2 ranks: error, ValueError: boom; the trial is waiting" in x for x in lines
+    )
+    assert TRACEBACK not in "\n".join(lines)
+
+
+def test_a_paused_trial_of_a_finished_study_and_of_one_that_goes_on(paper, empty):
+    assert story(paper, 2)[-1] == "No rung promoted it before the study ended; more trials may still do so."
+    empty.create(0.0, 0, 0.01, 1)
+    empty.start(0.0, 0, [0])
+    assert story(empty, 0)[-1] == "It is training, cleared to epoch 1."
+    empty.report(1.0, 0, 1, 0.5, 1.0, level=1, verdict="pause")
+    empty.save(1.0, 0, 1, 1.0)
+    empty.end(1.0, 0, "paused", 1.0, outcome="interrupted", error="its controller ended")
+    assert story(empty, 0)[-1] == "It may continue if a rung promotes it, or as a finisher."
+    assert "interrupted, its controller ended; the trial is paused" in story(empty, 0)[-3]
+
+
+def test_a_dominated_trial_is_told_by_whom(empty):
+    for trial_id, error in enumerate([0.1, 0.2, 0.05]):
+        empty.create(0.0, trial_id, 0.01, 1)
+        empty.start(0.0, trial_id, [0])
+        empty.report(1.0, trial_id, 9, error, 1.0, level=9, verdict="stop")
+        empty.end(1.0, trial_id, "completed", 1.0)
+    assert story(empty, 1)[-1] == "It is fully trained but not on the front: dominated by trials 0, 2."
+    assert story(empty, 0)[-1] == "It is fully trained but not on the front: dominated by trial 2."
+
+
+def test_a_waiting_trial_and_more_devices_after_running_out_of_memory(empty):
+    empty.create(0.0, 0, 0.01, 1)
+    empty.start(0.0, 0, [0])
+    ended = ev.SegmentEnded(
+        at=1.0, trial_id=0, segment=1, outcome="out-of-memory", state="waiting", error="CUDA out of memory",
+        wall_s=1.0, device_s=1.0, billed_usd=0.0, world_size=1, next_allocation=Allocation(2),
+    )  # fmt: skip
+    empty.add(ended)
+    lines = story(empty, 0)
+    assert lines[-1] == "It waits for devices, cleared to epoch 1."
+    assert lines[-3].endswith("out-of-memory, CUDA out of memory; the trial is waiting, with 2 devices next")
+
+
+def test_a_training_that_its_own_code_ended_early_says_so(empty):
+    empty.create(0.0, 0, 0.01, 1)
+    empty.start(0.0, 0, [0])
+    empty.report(1.0, 0, 1, 0.5, 1.0, level=1, verdict="continue", target=3)
+    empty.report(2.0, 0, 2, 0.4, 2.0)
+    empty.end(2.0, 0, "completed", 2.0)
+    expected = "done; its own code ended the training at 2 of 9, as EarlyStopping does: it is completed"
+    assert any(line.endswith(expected) for line in story(empty, 0))
+
+
+def test_a_trial_for_which_devices_are_drained_says_so(paper):
+    event = ev.DevicesReserved(
+        at=paper.log[-1].at, trial_id=1, draw=None, allocation=Allocation(2), target=3, promoted_from=1,
+        rule="promotion", reason="rank 1 of 3",
+    )  # fmt: skip
+    lines = why(paper.state, [*paper.log, event], 1).splitlines()
+    assert any(line.endswith("it waits for 2 devices, which are drained for it: rank 1 of 3") for line in lines)

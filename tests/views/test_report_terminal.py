@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import io
+import math
+
+import pandas as pd
+from rich.console import Console
+
+from lightning_hwtune.core.schedulers import ASHA, RunToEnd
+from lightning_hwtune.views.status import status_record
+from lightning_hwtune.views.tables import front_frame, trials_frame
+from lightning_hwtune.views.terminal import print_frame, rung_table, rung_text, status_table
+
+
+def screen(width=100, *, is_terminal=True):
+    return Console(file=io.StringIO(), width=width, force_terminal=is_terminal, color_system=None, _environ={})
+
+
+def lines(console):
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+def test_the_rungs_as_a_table_and_as_a_line():
+    console = screen()
+    console.print(rung_table(ASHA(max_epochs=27), 60, 4))
+    assert [line.split() for line in lines(console)[1:7]] == [
+        ["epochs", "trials", "continue", "finishers"],
+        ["─" * len(lines(console)[2])],
+        ["1", "60", "20"],
+        ["3", "20", "6"],
+        ["9", "6", "2", "2"],
+        ["27", "2", "+", "2", "end"],
+    ]
+    total = "at least 208 epochs unless trials end early, 13 % of the 1620 of full training; 4 fully trained"
+    assert lines(console)[7] == total
+    assert rung_text(ASHA(max_epochs=27), 60, 4) == f"60 to 1, 20 to 3, 6 to 9, 2 + 2 finishers to 27 epochs; {total}"
+    assert rung_text(ASHA(max_epochs=3), 9).startswith("9 to 1, 3 to 3 epochs;")
+
+
+def test_a_single_rung_is_a_table_of_one_row():
+    console = screen()
+    console.print(rung_table(RunToEnd(max_epochs=2), 5, 4))
+    assert lines(console)[3].split() == ["2", "5", "end"]
+
+
+def test_a_frame_that_is_too_wide_goes_on_below_and_nothing_is_squeezed(paper):
+    frame = front_frame(paper.state)
+    console = screen(width=50)
+    print_frame(console, frame, "front")
+    text = console.file.getvalue()
+    assert all(len(line) <= 50 for line in lines(console))
+    assert "…" not in text
+    headers = [line.split() for line in lines(console) if line.startswith("trial")]
+    assert headers == [
+        ["trial", "error", "train_s", "cost_usd", "lr"],
+        ["trial", "devices", "epochs", "checkpoint"],
+    ]
+    assert text.count("trials/001/3.ckpt") == 1
+
+
+def test_blocks_repeat_the_columns_that_tell_the_rows_apart(paper):
+    console = screen(width=45)
+    print_frame(console, front_frame(paper.state, "rung"))
+    headers = [line.split()[:2] for line in lines(console) if line.startswith("rung")]
+    assert len(headers) > 1
+    assert all(header == ["rung", "trial"] for header in headers)
+
+
+def test_a_file_gets_one_wide_table_and_the_console_keeps_its_width(paper):
+    console = screen(width=40, is_terminal=False)
+    print_frame(console, trials_frame(paper.state))
+    header, _, *rows = lines(console)
+    assert header.split() == list(trials_frame(paper.state).columns)
+    assert len(rows) == 4
+    assert console.width == 40
+
+
+def test_cells(paper):
+    frame = pd.DataFrame(
+        {"trial": [0, 1], "loss": [math.nan, 0.123456], "partial": [True, False], "checkpoint": [None, "[red]x"]}
+    )
+    console = screen()
+    print_frame(console, frame)
+    assert [line.split() for line in lines(console)[2:]] == [["0", "nan", "yes"], ["1", "0.1235", "no", "[red]x"]]
+
+
+def test_status_in_words(paper):
+    console = screen()
+    console.print(status_table(status_record(paper.state, 20.0, 4_000_000)))
+    assert [line.split(maxsplit=1) for line in lines(console)] == [
+        ["study", "paper"],
+        ["state", "finished: 4 trials"],
+        ["trials", "4 of 4 exist, 0 to go (1 paused, 2 completed, 1 failed)"],
+        ["front", "2 points; 2 fully trained"],
+        ["epochs", "22, 61 % of the 36 of full training"],
+        ["segments", "8, 0 running, 3 resumed from a checkpoint, on up to 2 ranks"],
+        ["promotions", "4"],
+        ["errors", "1 failed, 2 segments repeated"],
+        ["time", "20 s; 25 s of devices, 16 s of it useful"],
+        ["cost", "0.025 USD billed, 0.016 USD useful"],
+        ["checkpoints", "4 MB"],
+    ]
+
+
+def test_status_before_anything_was_trained(empty):
+    console = screen()
+    console.print(status_table(status_record(empty.state, 0.0, 0)))
+    assert "trials       0 of 4 exist, 4 to go" in lines(console)
+    assert "epochs       0" in lines(console)
+
+
+def test_failures_are_cut_and_paths_are_folded():
+    path = "/a" * 60 + ".ckpt"
+    frame = pd.DataFrame({"trial": [3], "failure": ["x" * 100], "checkpoint": [path]})
+    console = screen(width=70)
+    print_frame(console, frame)
+    text = console.file.getvalue()
+    assert "x" * 59 + "…" in text
+    assert path in "".join(line[5:].strip() for line in lines(console))
