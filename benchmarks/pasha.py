@@ -23,7 +23,7 @@ seed draw the same configurations in the same sequence.
 Parts. `tables`: lcbench-surrogate (validation error, in [0, 1]; predicted by a surrogate) and taskset (validation loss,
 measured). `synthetic`: a grid of noise x crossing on the generator of `lightning_hwtune.simulation.curves`, with the
 whole range of crossings, R = 243 and 729, and another set of curves per seed. The noises are those of measured curves:
-the 10th, 25th, 50th, 75th and 90th percentile of trimtuner's, to one digit; `measured_noise` computes them from the table.
+the 10th, 25th, 50th, 75th and 90th percentile of trimtuner's, to one digit; `measured_noise` computes them.
 Curves without any noise, which nobody has and by which PASHA cannot tell noise from order, are in the grid and have
 groups of their own: "noiseless", and "settled_with_noiseless". "settled" is the half of the cells with noise whose
 curves settle first, by settles_at, there by crossing: settles_at is the lowest rung from which on the order of 256
