@@ -7,14 +7,12 @@ what was added since.
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
-from lightning_hwtune.core.decisions import Done
 from lightning_hwtune.core.events import Event
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Objective, Objectives
@@ -24,24 +22,19 @@ from lightning_hwtune.core.searchers import Random, Searcher
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
-from lightning_hwtune.engine.check import Check, run_check
+from lightning_hwtune.engine.check import Check
 from lightning_hwtune.engine.devices import check_present, resolve
 from lightning_hwtune.engine.earlier_studies import auto_prior
 from lightning_hwtune.engine.executor import Executor
-from lightning_hwtune.engine.executors import EXECUTOR_REGISTRY
-from lightning_hwtune.engine.local import LocalExecutor
-from lightning_hwtune.engine.loop import Loop
 from lightning_hwtune.engine.open_sessions import OpenSession, take_over
-from lightning_hwtune.engine.payload import Payload, check_function, drop_older, write_payload
 from lightning_hwtune.engine.reading import Reader
 from lightning_hwtune.engine.session import Session
 from lightning_hwtune.errors import ArgumentError, StudyFailedError, StudyNotFoundError
 from lightning_hwtune.forms import FORMS, checked_call, checked_class, parse_bytes, parse_duration
-from lightning_hwtune.host.exit_message import exit_quickly, tell_at_exit
 from lightning_hwtune.host.session_signals import Signals
 from lightning_hwtune.names import unknown_attribute
 from lightning_hwtune.names.spelling import spelled
-from lightning_hwtune.settings.run_rules import check_run, unjudged_devices
+from lightning_hwtune.run import Run, TrainFunction, check_training
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.training.context import require_no_segment
 
@@ -53,7 +46,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Result", "Study"]
 
-TrainFunction = Callable[["Trial"], Any]
 _VALUES = "trial.report(1, val_loss=0.5), or log it in the validation: study.tell(trial, error) takes no values"
 
 
@@ -201,13 +193,7 @@ class Study:
             TrialError: the training code failed.
             ArgumentError: this machine has fewer GPUs than the study was created with.
         """
-        check_present(self.name, self._spec.pool)
-        payload = self._payload(train)
-        executor = LocalExecutor(payload.path, preload=preload)
-        try:
-            return run_check(self._spec, executor, payload, self._files.scratch("check"))
-        finally:
-            executor.close()
+        return check_training(self._spec, self._files, self._reader, train, preload)
 
     @checked_call("Study.run", elsewhere={name: f"Study(..., {name}=...)" for name in FORMS["Study"]})
     def run(
@@ -260,98 +246,25 @@ class Study:
         """
         max_parallel = 1 if executor == "inline" else max_parallel
         limits = Limits(max_trials, parse_duration("max_time", max_time), max_cost, max_parallel, finishers)
-        if limits.max_trials is None and limits.max_time_s is None and limits.max_cost_usd is None:
-            raise ArgumentError("max_trials", None, "at least one of `max_trials`, `max_time` and `max_cost`")
-        check_run(self._spec, limits, executor=executor, hang_timeout=hang_timeout)
-        check_present(self.name, self._spec.pool)
+        run = Run(
+            spec=self._spec,
+            files=self._files,
+            storage=self._storage,
+            reader=self._reader,
+            train=train,
+            limits=limits,
+            save_every=save_every,
+            hang_timeout=hang_timeout,
+            executor=executor,
+            check=check,
+            progress=progress,
+            preload=preload,
+        )
         self.close()
-        if isinstance(executor, str) and executor != "local":
-            check_function(train)
-            require_no_segment()
-        payload = self._payload(train) if executor == "local" else None
-        with (
-            _told_at_exit(self._files.root),
-            Signals() as signals,
-            Session(self._spec, self._files, limits, storage=self._storage) as session,
-        ):
-            if payload is not None:
-                drop_older(payload)
-
-            def begin() -> Executor:
-                if payload is not None:
-                    return LocalExecutor(payload.path, preload=preload, hang_timeout_s=hang_timeout)
-                if isinstance(executor, str):
-                    train_with: Callable[..., Executor] = EXECUTOR_REGISTRY.find(executor)
-                    return train_with(train, self._spec.pool)
-                return executor
-
-            done = self._drive(session, signals, begin, payload, check, progress, save_every, hang_timeout)
+        done = run.drive()
         if done.reason.rule == "max-failures":
             raise StudyFailedError(self.name, spelled(done.reason.text))
         return self
-
-    def _drive(
-        self,
-        session: Session,
-        signals: Signals,
-        begin: Callable[[], Executor],
-        payload: Payload | None,
-        check: bool,
-        progress: bool,
-        save_every: int | None,
-        hang_timeout: float | str | None,
-    ) -> Done:
-        from lightning_hwtune.views.live import open_view
-
-        state = session.controller.state
-        answer = session.controller.ask(session.clock.now(), self._spec.pool.size)
-        if isinstance(answer, Done):  # do not start a process if nothing is left to do
-            view = open_view(state, self._files.root, self._storage, enabled=progress)
-            view.header(payload)
-            session.observers.append(view.on_events)
-            session.finish(answer)
-            view.close(session.clock.now())
-            return answer
-        executor = begin()
-        with contextlib.closing(executor):
-            view = open_view(state, self._files.root, self._storage, enabled=progress)
-
-            def tick() -> None:
-                session.tick()
-                view.tick(session.clock.now())
-
-            loop = Loop(session.controller, executor, session.clock, self._files, tick=tick, save_every=save_every)
-            try:
-                with signals.acting():
-                    view.header(payload)
-                    if (
-                        check
-                        and isinstance(executor, LocalExecutor)
-                        and payload
-                        and not any(trial.measurements for trial in state.trials)
-                    ):
-                        view.checking()
-                        folder = self._files.scratch("check")
-                        found = run_check(
-                            self._spec, executor, payload, folder, session.tick, hang_timeout_s=hang_timeout
-                        )
-                        view.checked(found)
-                        executor.preload(found.libraries)
-                        for note in found.study_notes:  # shown now, so the trials do not need to repeat them
-                            session.controller.note_once(note.text, note.topic, session.clock.now())
-                    session.observers.append(view.on_events)
-                    if text := unjudged_devices(self._spec):
-                        session.controller.note_once(spelled(text), "unjudged devices", session.clock.now())
-                    done = loop.run()
-                    session.finish(done)
-                    return done
-            except BaseException as error:
-                why = {KeyboardInterrupt: "Ctrl-C", SystemExit: "a signal ended this process"}
-                loop.interrupt(why.get(type(error), f"the session ended with {type(error).__name__}"))
-                raise
-            finally:
-                executor.close()  # before the last lines are printed
-                view.close(session.clock.now())
 
     def refuse_foreign_folder(self) -> None:
         """Checks that the study may run in its folder; changes nothing. `run` calls this itself.
@@ -360,10 +273,6 @@ class Study:
             StorageError: the folder contains trials of another study, or of a study whose log is not here.
         """
         self._reader.refuse_foreign(self._spec)
-
-    def _payload(self, train: TrainFunction) -> Payload:
-        self.refuse_foreign_folder()
-        return write_payload(train, self._files.root)
 
     @checked_call("Study.enqueue")
     def enqueue(self, *configs: Mapping[str, Any]) -> None:
@@ -608,20 +517,6 @@ class Study:
 
     def __repr__(self) -> str:
         return f"Study({self.name!r}, dir={str(self._files.root.parent)!r})"
-
-
-@contextlib.contextmanager
-def _told_at_exit(folder: Path) -> Iterator[None]:
-    """Makes an uncaught Ctrl-C end the script quickly, and prints one line instead of a traceback."""
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit) as stop:
-        exit_quickly()
-        if isinstance(stop, KeyboardInterrupt):
-            tell_at_exit(
-                stop, f"interrupted; what was reported is kept in {folder}. To continue, run the same command again."
-            )
-        raise
 
 
 def _require(value: object, kind: Any, argument: str, wanted: str) -> None:

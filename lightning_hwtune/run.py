@@ -1,0 +1,187 @@
+"""One run of a study, from the call of `Study.run` to its return.
+
+A run refuses wrong arguments, writes the training function, takes the study's lease, checks the training, and then
+drives the controller until a limit is reached or nothing is left to do. `Study` only describes the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from lightning_hwtune.core.decisions import Done
+from lightning_hwtune.core.spec import Limits, StudySpec
+from lightning_hwtune.engine.check import Check, run_check
+from lightning_hwtune.engine.devices import check_present
+from lightning_hwtune.engine.executor import Executor
+from lightning_hwtune.engine.executors import EXECUTOR_REGISTRY
+from lightning_hwtune.engine.hang import AUTO
+from lightning_hwtune.engine.local import LocalExecutor
+from lightning_hwtune.engine.loop import Loop
+from lightning_hwtune.engine.payload import Payload, check_function, drop_older, write_payload
+from lightning_hwtune.engine.reading import Reader
+from lightning_hwtune.engine.session import Session
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.host.exit_message import exit_quickly, tell_at_exit
+from lightning_hwtune.host.session_signals import Signals
+from lightning_hwtune.names.spelling import spelled
+from lightning_hwtune.settings.run_rules import check_run, unjudged_devices
+from lightning_hwtune.store.files import StudyFiles
+from lightning_hwtune.training.context import require_no_segment
+
+if TYPE_CHECKING:
+    from lightning_hwtune.training.trial import Trial
+    from lightning_hwtune.views.live import View
+
+__all__ = ["Run", "TrainFunction", "check_training"]
+
+TrainFunction = Callable[["Trial"], Any]
+_WHY = {KeyboardInterrupt: "Ctrl-C", SystemExit: "a signal ended this process"}
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run that has not begun; the arguments are those of `Study.run`.
+
+    Raises:
+        ArgumentError: an argument is not allowed, or this machine has fewer GPUs than the study was created with.
+    """
+
+    spec: StudySpec
+    files: StudyFiles
+    storage: str | None
+    reader: Reader
+    train: TrainFunction
+    limits: Limits
+    save_every: int | None = None
+    hang_timeout: float | str | None = AUTO
+    executor: str | Executor = "local"
+    check: bool = True
+    progress: bool = True
+    preload: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        limits = self.limits
+        if limits.max_trials is None and limits.max_time_s is None and limits.max_cost_usd is None:
+            raise ArgumentError("max_trials", None, "at least one of `max_trials`, `max_time` and `max_cost`")
+        check_run(self.spec, limits, executor=self.executor, hang_timeout=self.hang_timeout)
+        check_present(self.spec.name, self.spec.pool)
+        if isinstance(self.executor, str):
+            check_function(self.train)
+
+    def drive(self) -> Done:
+        """Trains until a limit is reached or nothing is left to do; returns why it ended.
+
+        Raises:
+            HwTuneError: as for `Study.run`.
+        """
+        if isinstance(self.executor, str) and self.executor != "local":
+            require_no_segment()
+        payload = self._payload() if self.executor == "local" else None
+        with (
+            _message_at_exit(self.files.root),
+            Signals() as signals,
+            Session(self.spec, self.files, self.limits, storage=self.storage) as session,
+        ):
+            if payload is not None:
+                drop_older(payload)
+            answer = session.controller.ask(session.clock.now(), self.spec.pool.size)
+            if isinstance(answer, Done):  # nothing is left to do, so nothing is checked either
+                with self._view(session) as view:
+                    view.header(payload)
+                    session.observers.append(view.on_events)
+                    session.finish(answer)
+                return answer
+            with contextlib.closing(self._executor(payload)) as executor:
+                return self._train(session, signals, executor, payload)
+
+    def _payload(self) -> Payload:
+        self.reader.refuse_foreign(self.spec)
+        return write_payload(self.train, self.files.root)
+
+    @contextlib.contextmanager
+    def _view(self, session: Session) -> Iterator[View]:
+        from lightning_hwtune.views.live import open_view
+
+        view = open_view(session.controller.state, self.files.root, self.storage, enabled=self.progress)
+        try:
+            yield view
+        finally:
+            view.close(session.clock.now())
+
+    def _executor(self, payload: Payload | None) -> Executor:
+        if payload is not None:
+            return LocalExecutor(payload.path, preload=self.preload, hang_timeout_s=self.hang_timeout)
+        if isinstance(self.executor, str):
+            make: Callable[..., Executor] = EXECUTOR_REGISTRY.find(self.executor)
+            return make(self.train, self.spec.pool)
+        return self.executor
+
+    def _train(self, session: Session, signals: Signals, executor: Executor, payload: Payload | None) -> Done:
+        """Checks the training if the study is new, then drives the controller with the executor."""
+        with self._view(session) as view:
+
+            def tick() -> None:
+                session.tick()
+                view.tick(session.clock.now())
+
+            loop = Loop(session.controller, executor, session.clock, self.files, tick=tick, save_every=self.save_every)
+            try:
+                with signals.acting():
+                    view.header(payload)
+                    if payload is not None and isinstance(executor, LocalExecutor):
+                        self._check(session, view, executor, payload)
+                    session.observers.append(view.on_events)
+                    if text := unjudged_devices(self.spec):
+                        session.controller.note_once(spelled(text), "unjudged devices", session.clock.now())
+                    done = loop.run()
+                    session.finish(done)
+                    return done
+            except BaseException as error:
+                loop.interrupt(_WHY.get(type(error), f"the session ended with {type(error).__name__}"))
+                raise
+            finally:
+                executor.close()  # before the last lines are printed
+
+    def _check(self, session: Session, view: View, executor: LocalExecutor, payload: Payload) -> None:
+        """Checks the training, unless the study has measurements."""
+        controller = session.controller
+        if not self.check or any(trial.measurements for trial in controller.state.trials):
+            return
+        view.checking()
+        folder, limit_s = self.files.scratch("check"), self.hang_timeout
+        found = run_check(self.spec, executor, payload, folder, session.tick, hang_timeout_s=limit_s)
+        view.checked(found)
+        executor.preload(found.libraries)
+        for note in found.study_notes:  # shown now, so the trials do not need to repeat them
+            controller.note_once(note.text, note.topic, session.clock.now())
+
+
+def check_training(
+    spec: StudySpec, files: StudyFiles, reader: Reader, train: TrainFunction, preload: Sequence[str]
+) -> Check:
+    """Checks the training without a run; see `Study.check`."""
+    check_present(spec.name, spec.pool)
+    check_function(train)
+    reader.refuse_foreign(spec)
+    payload = write_payload(train, files.root)
+    with contextlib.closing(LocalExecutor(payload.path, preload=preload)) as executor:
+        return run_check(spec, executor, payload, files.scratch("check"))
+
+
+@contextlib.contextmanager
+def _message_at_exit(folder: Path) -> Iterator[None]:
+    """Makes an uncaught Ctrl-C end the script quickly, and prints one line instead of a traceback."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        exit_quickly()
+        if isinstance(stop, KeyboardInterrupt):
+            tell_at_exit(
+                stop, f"interrupted; what was reported is kept in {folder}. To continue, run the same command again."
+            )
+        raise
