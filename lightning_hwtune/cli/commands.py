@@ -35,7 +35,7 @@ from lightning_hwtune.cli.arguments import (
     command_line,
     import_from_here,
 )
-from lightning_hwtune.cli.output import At, Format, flat, output_folder, write, write_frame, writing
+from lightning_hwtune.cli.output import At, Format, flat, output_folder, rows_frame, write, write_frame, writing
 from lightning_hwtune.cli.replay import replay
 from lightning_hwtune.cli.standard_output import standard_output
 from lightning_hwtune.cli.tune_command import cli_tune
@@ -149,8 +149,6 @@ def check_study(
     form: Form = Format.TABLE,
 ) -> None:
     """Train two batches in a child process and show the forecast for a run; the study is not started."""
-    import pandas as pd
-
     from lightning_hwtune.core.state import StudyState
     from lightning_hwtune.study import Study
     from lightning_hwtune.views.announcements import checked
@@ -167,7 +165,7 @@ def check_study(
         for line in checked(state, found):
             out.print(line, soft_wrap=True)
 
-    write(form, table=lines, data=lambda: record, frame=lambda: pd.DataFrame([flat(record)]))
+    write(form, table=lines, data=lambda: record, frame=lambda: rows_frame([flat(record)]))
 
 
 @app.command()
@@ -190,8 +188,6 @@ def rungs(
     form: Form = Format.TABLE,
 ) -> None:
     """Show the rungs of a study: how many trials are expected at each, and how many epochs that takes."""
-    import pandas as pd
-
     from lightning_hwtune.views.status import rung_forecast
     from lightning_hwtune.views.terminal import rung_table
 
@@ -210,7 +206,7 @@ def rungs(
         form,
         table=lambda out: out.print(rung_table(scheduler, n_trials, finishers)),
         data=lambda: forecast,
-        frame=lambda: pd.DataFrame(forecast["rungs"]),
+        frame=lambda: rows_frame(forecast["rungs"]),
     )
 
 
@@ -222,12 +218,9 @@ def status(
     form: Form = Format.TABLE,
 ) -> None:
     """Show the progress of a study; list all studies if there are several and --study is not given."""
-    import pandas as pd
-
     from lightning_hwtune.cli.study_selection import listed, newest_first
     from lightning_hwtune.views.status import status_record
     from lightning_hwtune.views.studies import studies_frame
-    from lightning_hwtune.views.terminal import status_table
 
     if study is None and len(names := newest_first(dir, storage)) > 1:
         studies = listed(dir, names, storage)
@@ -237,11 +230,17 @@ def status(
     state, driven_at = chosen.study.state(), chosen.driven_at()
     now, is_driven = max(driven_at or 0.0, state.last_at), driven_at is not None
     record = status_record(state, now, chosen.checkpoints_bytes(), is_driven=is_driven)
+
+    def table(out: Console) -> None:
+        from lightning_hwtune.views.terminal import status_table
+
+        out.print(status_table(record))
+
     write(
         form,
-        table=lambda out: out.print(status_table(record)),
+        table=table,
         data=lambda: record,
-        frame=lambda: pd.DataFrame([flat(record)]),
+        frame=lambda: rows_frame([flat(record)]),
     )
 
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import contextlib
 import enum
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from lightning_hwtune.errors import StorageError
-from lightning_hwtune.store.files import make_folder
 from lightning_hwtune.views.study_location import short_path
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-__all__ = ["At", "Format", "console", "flat", "output_folder", "write", "write_frame", "writing"]
+__all__ = ["At", "Format", "console", "flat", "output_folder", "rows_frame", "write", "write_frame", "writing"]
 
 
 class Format(enum.StrEnum):
@@ -76,6 +75,13 @@ def write_frame(
     write(form, table=table, data=data, frame=frame)
 
 
+def rows_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Returns a data frame with these rows."""
+    import pandas as pd
+
+    return pd.DataFrame(rows)
+
+
 def output_folder(own: Path, name: str) -> Path:
     """Returns the folder for a command's files: `own`, or `name` in the working directory if `own` is not writable."""
     place = next(path for path in (own, *own.parents) if path.exists())
@@ -92,6 +98,8 @@ def writing(folder: Path) -> Iterator[None]:
     Raises:
         StorageError: the folder cannot be created, or a file in it cannot be written.
     """
+    from lightning_hwtune.store.files import make_folder
+
     make_folder(folder)
     try:
         yield

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lightning_hwtune.cli.arguments import Dir
-from lightning_hwtune.cli.output import Format, write
+from lightning_hwtune.cli.output import Format, rows_frame, write
 from lightning_hwtune.errors import ArgumentError
 
 if TYPE_CHECKING:
-    import pandas as pd
     from rich.console import Console
 
     from lightning_hwtune.core.searchers import ParetoPrior
@@ -53,7 +52,7 @@ def show(
         form,
         table=lambda out: _print(out, found),
         data=lambda: found,
-        frame=lambda: _frame(found["draws"]),
+        frame=lambda: rows_frame(found["draws"]),
     )
 
 
@@ -125,16 +124,10 @@ def _draws(learned: ParetoPrior, state: StudyState, history: Any, n: int) -> lis
     ]
 
 
-def _frame(draws: list[dict[str, Any]]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(draws)
-
-
 def _print(out: Console, found: Mapping[str, Any]) -> None:
     from lightning_hwtune.views.terminal import print_frame
 
-    print_frame(out, _frame(found["tasks"]), f"Prior of study {found['study']}")
+    print_frame(out, rows_frame(found["tasks"]), f"Prior of study {found['study']}")
     learned, others = (", ".join(found["parameters"][key]) for key in ("learned", "random"))
     random = f"; at random: {others}" if others else ""
     trust = ", ".join(f"{name} {weight:g}" for name, weight in found["trust"].items())
@@ -145,4 +138,4 @@ def _print(out: Console, found: Mapping[str, Any]) -> None:
     ):
         out.print(line, markup=False, soft_wrap=True)
     if found["draws"]:
-        print_frame(out, _frame(found["draws"]), "Where it would sample next; scores: 0 is the middle, low is good")
+        print_frame(out, rows_frame(found["draws"]), "Where it would sample next; scores: 0 is the middle, low is good")

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lightning_hwtune.cli.output import Format, write
+from lightning_hwtune.cli.output import Format, rows_frame, write
 from lightning_hwtune.errors import ArgumentError, nearest
 from lightning_hwtune.names import refuse_unknown
 
 if TYPE_CHECKING:
-    import pandas as pd
     from rich.console import Console
 
     from lightning_hwtune.core.objectives import Objectives
@@ -103,6 +102,7 @@ def replay(
         limits = Limits(max_trials=trials or len(data.configs))
         options: dict[str, Any] = {"start_s": start_s, "restore_s": restore_s, "failures": failures}
         found.append(replay_study(spec, curves, limits, yardstick, **options))
+    rows = [_row(item) for item in found]
     settings = {
         "table": data.name, "source": data.source, "licence": data.licence, "task": task, "unit": data.unit,
         "objectives": list(chosen.names), "scheduler": found[0].state.spec.scheduler.settings(),
@@ -111,9 +111,9 @@ def replay(
     }  # fmt: skip
     write(
         form,
-        table=lambda out: _print(out, found),
+        table=lambda out: _print(out, rows),
         data=lambda: _document(settings, yardstick, found),
-        frame=lambda: _frame(found),
+        frame=lambda: rows_frame(rows),
     )
 
 
@@ -250,14 +250,8 @@ def _row(found: Replay) -> dict[str, Any]:
     }
 
 
-def _frame(found: Sequence[Replay]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame([_row(item) for item in found])
-
-
-def _print(out: Console, found: Sequence[Replay]) -> None:
+def _print(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     from lightning_hwtune.views.terminal import print_frame
 
-    print_frame(out, _frame(found), "Hypervolume as a share of the table's front; at_95: when partial came to 0.95")
+    print_frame(out, rows_frame(rows), "Hypervolume as a share of the table's front; at_95: when partial came to 0.95")
     out.print(_ACCOUNTING, markup=False, soft_wrap=True, style="dim")

@@ -6,8 +6,6 @@ import os
 import shlex
 from pathlib import Path
 
-from lightning_hwtune.store.database import database_url
-
 __all__ = ["reading_command", "short_path"]
 
 _DIR = Path("hwtune")
@@ -26,6 +24,8 @@ def reading_command(words: str, folder: Path, storage: str | None) -> str:
         words: the command and its arguments.
         storage: URL of the study's log; a password in it is hidden.
     """
+    from lightning_hwtune.store.database import database_url
+
     options = ["--study", folder.name]
     parent = short_path(folder.parent)
     if parent != _DIR:

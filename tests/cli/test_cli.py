@@ -451,15 +451,30 @@ from lightning_hwtune.cli.commands import app
 try:
     app()
 except SystemExit:
-    print([name for name in ("torch", "lightning", "matplotlib", "hydra") if name in sys.modules])
+    print(*sys.modules)
 """
+FRAMEWORKS = {"torch", "lightning", "matplotlib", "hydra", "omegaconf", "yaml", "scipy", "sklearn", "moocore"}
+FRAMES = {"pandas", "pyarrow"}
 
 
-@pytest.mark.parametrize("words", [("--help",), ("status",), ("front",), ("why", "0")])
-def test_commands_import_no_framework(folder: Path, words: tuple[str, ...]):
-    options = [] if words == ("--help",) else ["--dir", str(folder)]
-    done = subprocess.run([sys.executable, "-c", PROBE, *words, *options], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+@pytest.mark.parametrize(
+    ("words", "absent"),
+    [
+        (("--help",), FRAMEWORKS | FRAMES | {"numpy", "sqlalchemy"}),
+        (("status", "--dir", "FOLDER"), FRAMEWORKS | FRAMES),
+        (("status", "--format", "json", "--dir", "FOLDER"), FRAMEWORKS | FRAMES | {"rich.table"}),
+        (("trials", "--format", "json", "--dir", "FOLDER"), FRAMEWORKS | FRAMES),
+        (("why", "0", "--dir", "FOLDER"), FRAMEWORKS | FRAMES),
+        (("logs", "0", "--dir", "FOLDER"), FRAMEWORKS | FRAMES),
+        (("front", "--dir", "FOLDER"), FRAMEWORKS),
+    ],
+)
+def test_commands_import_no_more_than_they_need(folder: Path, words: tuple[str, ...], absent: set[str]):
+    words = tuple(str(folder) if word == "FOLDER" else word for word in words)
+    done = subprocess.run([sys.executable, "-c", PROBE, *words], capture_output=True, text=True, check=True)
+    loaded = done.stdout.splitlines()[-1].split()
+    assert "lightning_hwtune.cli.commands" in loaded
+    assert not absent.intersection(loaded)
 
 
 @pytest.mark.parametrize(
