@@ -74,7 +74,7 @@ class RenamedArgumentError(HwTuneError, TypeError):
 
     def __init__(self, given: str, here: str) -> None:
         self.given, self.here = given, here
-        super().__init__(f"`{given}` is not a name here: {_ended(here)}")
+        super().__init__(f"unknown argument `{given}`: {_ended(here)}")
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.given, self.here)
@@ -85,7 +85,7 @@ class RenamedAttributeError(HwTuneError, AttributeError):
 
     def __init__(self, given: str, here: str) -> None:
         self.given, self.here = given, here
-        super().__init__(f"`{given}` is not a name here: {_ended(here)}")
+        super().__init__(f"unknown attribute `{given}`: {_ended(here)}")
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.given, self.here)
@@ -97,7 +97,8 @@ class OwnedArgumentError(HwTuneError, TypeError):
     def __init__(self, arguments: Iterable[str], owned: Iterable[str]) -> None:
         self.arguments, self.owned = tuple(arguments), tuple(owned)
         names = ", ".join(f"`{name}`" for name in self.arguments)
-        super().__init__(f"{names} cannot be passed here: the study decides {', '.join(self.owned)}. Leave it out.")
+        them = "it" if len(self.arguments) == 1 else "them"
+        super().__init__(f"{names} cannot be passed here: the study sets {', '.join(self.owned)}. Leave {them} out.")
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.arguments, self.owned)
@@ -115,7 +116,7 @@ class StudyMismatchError(HwTuneError, ValueError):
         lines = "\n".join(f"  {key}: stored {a!r}, given {b!r}" for key, (a, b) in differences.items())
         super().__init__(
             f"study {study!r} exists with other settings, and these cannot change:\n{lines}\n"
-            "Give the stored settings to continue it, or another name to begin a new study."
+            "Give the stored settings to continue it, or another name to start a new study."
         )
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -95,11 +95,11 @@ class Registry(Generic[T]):
         if cls in self.own.values():
             return
         name = f"{cls.__name__} of {cls.__module__}"
-        allowed = f"a {self.kind} that `hwtune status` and the next session can rebuild"
+        allowed = f"a {self.kind} that `hwtune status` and the next run can rebuild from the log"
         if cls.__module__ == "__main__":
             hint = (
                 f"{cls.__name__} is defined in this script or notebook, which other processes cannot import. Move the "
-                f"class to a module beside it, e.g. my_{self.kind}.py, and import it from there."
+                f"class to a module next to it, e.g. my_{self.kind}.py, and import it from there."
             )
             raise ArgumentError(self.kind, _Named(name), allowed, hint=hint)
         if "<locals>" in cls.__qualname__:
@@ -107,24 +107,24 @@ class Registry(Generic[T]):
             raise ArgumentError(self.kind, _Named(name), allowed, hint=hint)
         found = self.find(import_path(cls))
         if found is not cls:
-            hint = f"{import_path(cls)} is another class; was the module reloaded after the object was made?"
+            hint = f"{import_path(cls)} is another class; was the module reloaded after the object was created?"
             raise ArgumentError(self.kind, _Named(name), allowed, hint=hint)
         try:
             stored = self.stored(part)
             plain = json.loads(json.dumps(stored, allow_nan=False))
         except (AttributeError, TypeError, ValueError, RecursionError) as error:
             hint = (
-                f"Its settings are no plain data: {error}. Keep each argument of the constructor in an attribute of "
-                "the same name, as a number, a text, a list or a mapping; or write `settings`."
+                f"Its settings are not plain data: {error}. Store each argument of the constructor in an attribute of "
+                "the same name, as a number, text, list or mapping; or define the method `settings`."
             )
             raise ArgumentError(self.kind, _Named(name), allowed, hint=hint) from None
         try:
             again = json.loads(json.dumps(self.stored(self.rebuilt(plain))))
         except Exception as error:
-            hint = f"Made again from its settings {plain}, it raises {type(error).__name__}: {error}"
+            hint = f"Rebuilding it from its settings {plain} raises {type(error).__name__}: {error}"
             raise ArgumentError(self.kind, _Named(name), allowed, hint=hint) from error
         if again != plain:
-            hint = f"Its settings are {plain}; made again from them, it has {again}."
+            hint = f"Its settings are {plain}; the object rebuilt from them has {again}."
             raise ArgumentError(self.kind, _Named(name), allowed, hint=hint)
 
     def _checked(self, argument: str, name: str, found: object) -> type[T]:
@@ -139,7 +139,7 @@ class Registry(Generic[T]):
 
 
 class _Named:
-    """A text whose repr is the text itself, for use in messages."""
+    """Text whose repr is the text itself, for use in messages."""
 
     def __init__(self, text: str) -> None:
         self._text = text

@@ -52,8 +52,8 @@ def check_text(argument: str, text: str) -> None:
         ArgumentError: the text has lone surrogates, NUL or control characters.
     """
     if storable(text, None) != text:
-        hint = "Give it a printable name, and look it up by that name in the training code."
-        raise ArgumentError(argument, text, "text without control characters and lone surrogates", hint=hint)
+        hint = "Use a printable name here, and look the value up by that name in the training code."
+        raise ArgumentError(argument, text, "text without control characters or lone surrogates", hint=hint)
 
 
 def is_line(text: str) -> bool:

@@ -224,7 +224,7 @@ def test_a_study_of_another_thread_is_not_taken_over(tmp_path: Path) -> None:
 def test_a_value_is_not_told(tmp_path: Path, value: Any) -> None:
     study = small_study(tmp_path)
     trial = ask(study)
-    with pytest.raises(hwt.ArgumentError, match=r"Values are not passed to tell.*trial\.report\(1, val_loss=0\.5\)"):
+    with pytest.raises(hwt.ArgumentError, match=r"Do not pass values to tell.*trial\.report\(1, val_loss=0\.5\)"):
         study.tell(trial, value)
     assert study.state().running, "the trial is still to be told"
     functions.plain(trial)

@@ -222,9 +222,9 @@ def test_a_study_with_a_searcher_of_this_module_is_read_and_continued(tmp_path: 
     [
         (Hiding(0.5), "no attribute 'portion'"),
         (Forgetting(0.5), "missing 1 required positional argument: .share."),
-        (Drifting(0.5), "made again from them"),
-        (Plain(lambda: 0), "no plain data"),  # type: ignore[arg-type]
-        (Plain(float("nan")), "no plain data"),
+        (Drifting(0.5), "the object rebuilt from them has"),
+        (Plain(lambda: 0), "not plain data"),  # type: ignore[arg-type]
+        (Plain(float("nan")), "not plain data"),
     ],
 )
 def test_what_could_not_be_rebuilt_is_refused_when_the_study_is_made(
@@ -258,7 +258,7 @@ def test_a_class_of_a_script_or_notebook_is_refused(tmp_path: Path) -> None:
         """
     (tmp_path / "script.py").write_text(textwrap.dedent(script))
     output = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "Move the class to a module beside it, e.g. my_searcher.py" in output.stdout
+    assert "Move the class to a module next to it, e.g. my_searcher.py" in output.stdout
 
 
 @pytest.mark.parametrize(

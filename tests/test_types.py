@@ -52,9 +52,9 @@ MISSPELT = {
     "hwt.Study.load('digits', folder='studies')": "takes name, dir",
     "trial.load(rngs=False)": "did you mean 'rng'",
     "trial.trainer(acumulate_grad_batches=2)": "unexpected keyword argument 'acumulate_grad_batches'",
-    "trial.trainer(max_epochs=2)": "the study decides",
+    "trial.trainer(max_epochs=2)": "the study sets",
     "trial.fit(model, acumulate_grad_batches=2)": "unexpected keyword argument 'acumulate_grad_batches'",
-    "trial.fit(model, devices=2)": "the study decides",
+    "trial.fit(model, devices=2)": "the study sets",
     "hwt.ParetoPrior.from_studies(study, candidate=3)": "",  # it has nothing to learn from, which is said first
 }
 

@@ -99,7 +99,7 @@ CALLS: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "type": (lambda: hwt.ASHA(max_epochs=9, type="promote"), ["`type`", "did you mean 'promotion'"]),
     "brackets": (lambda: hwt.ASHA(max_epochs=9, brackets=7), ["`brackets`", "7", "1 to 3"]),
     "accelerator": (lambda: hwt.Pool("tpu"), ["`Pool.accelerator`", "'tpu'", "'gpu'"]),
-    "which devices": (lambda: hwt.Pool("gpu", [0, 1]), ["[0, 1]", "how many, never which"]),  # type: ignore[arg-type]
+    "which devices": (lambda: hwt.Pool("gpu", [0, 1]), ["[0, 1]", "a count, not device indices"]),  # type: ignore[arg-type]
     "no device": (lambda: hwt.Pool("cpu", 0), ["`Pool.devices`", "0"]),
     "price": (lambda: hwt.Pool("cpu", 1, -1.0), ["usd_per_device_hour", "-1.0"]),
     # running

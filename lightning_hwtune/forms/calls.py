@@ -3,8 +3,8 @@
     @checked_call("Study.run")
     def run(self, train, *, max_trials=None): ...
 
-For an unknown keyword, the error has the name used here. For a missing or surplus argument, it has the arguments that
-the call accepts. Each value with a form is converted to plain Python.
+For an unknown keyword, the error has the name to use instead. For a missing or surplus argument, it lists the arguments
+that the call accepts. Each value with a form is converted to plain Python.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _bound(
     kwargs: Mapping[str, Any],
     elsewhere: Mapping[str, str] | None,
 ) -> inspect.BoundArguments:
-    """Returns the arguments by name. Python's own error would not contain the name used here."""
+    """Returns the arguments by name. Python's own error would not contain the name to use instead."""
     try:
         return signature.bind(*args, **kwargs)
     except TypeError as error:
@@ -111,9 +111,9 @@ def _bound(
         own = args[len(signature.parameters) - len(known) :]
         if len(own) > len(positional) and not any(item.kind is _Kind.VAR_POSITIONAL for item in known):
             keyword = [f"{item.name}=..." for item in known if item.kind is _Kind.KEYWORD_ONLY]
-            allowed = f"{', '.join(positional)} without a keyword" if positional else "no arguments without a keyword"
-            hint = f"Give the others by keyword: {', '.join(keyword)}." if keyword and len(positional) > 1 else ""
-            hint = hint or (f"Give a list: {name}([...])." if len(positional) == 1 else "")
+            allowed = f"the positional arguments {', '.join(positional)}" if positional else "no positional arguments"
+            hint = f"Pass the others by keyword: {', '.join(keyword)}." if keyword and len(positional) > 1 else ""
+            hint = hint or (f"Pass a list: {name}([...])." if len(positional) == 1 else "")
             raise ArgumentError(f"{name}(...)", own, allowed, hint=hint) from None
         filled = {*positional[: len(own)], *kwargs}
         for item in known:

@@ -1,7 +1,7 @@
 """Kinds of values that contain others: lists, mappings, and everything else that can be iterated once.
 
-A generator is read here once and becomes a list. Text, mappings and sets are not accepted as lists: the letters of a
-text are not what was meant, and the order of a set is not stable.
+A generator is read here once and becomes a list. Text, mappings and sets are not accepted as lists: the characters of
+a text are not what was meant, and the order of a set is not stable.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ def number(low: float = -math.inf, high: float = math.inf, *, above: bool = Fals
         try:
             real = float(found) + 0.0  # turns -0.0 into 0.0: they are equal, but are written differently
         except OverflowError:
-            raise Refused("It is beyond the range of floats.") from None
+            raise Refused("It is too large for a float.") from None
         inside = (low < real if above else low <= real) and (real < high if below else real <= high)
         if not (math.isfinite(real) and inside):
             raise Refused
@@ -189,7 +189,7 @@ def flag() -> Form:
     return Form("true or false", "True or False", accept)
 
 
-def text(allowed: str = "a text that is not empty", *, may_be_empty: bool = False) -> Form:
+def text(allowed: str = "non-empty text", *, may_be_empty: bool = False) -> Form:
     """Text that can be stored and printed."""
 
     def accept(value: Any) -> str:
@@ -197,7 +197,7 @@ def text(allowed: str = "a text that is not empty", *, may_be_empty: bool = Fals
             raise Refused
         plain_text = str.__str__(value)
         if not is_name(plain_text):
-            raise Refused("It has to be one line of characters that can be seen, without control characters.")
+            raise Refused("It must be one line of visible characters, without control characters.")
         return plain_text
 
     return Form("text", allowed, accept)

@@ -29,7 +29,7 @@ def _seconds(value: Any) -> float:
     try:
         seconds = float(found)
     except OverflowError:
-        raise Refused("It is beyond the range of floats.") from None
+        raise Refused("It is too large for a float.") from None
     if not (math.isfinite(seconds) and seconds > 0):
         raise Refused
     return seconds
@@ -62,10 +62,10 @@ def _n_bytes(value: Any) -> int:
 
 
 DURATION = optional(
-    Form("number or text", "seconds above 0, or a text such as '90s', '10min', '8h', '1h30min'", _seconds)
+    Form("number or text", "a positive number of seconds, text such as '90s', '10min', '8h', '1h30min'", _seconds)
 )
 BYTES = optional(
-    Form("integer or text", "bytes above 0, a text such as '500MB', '20GB', '1.5TiB', None for unlimited", _n_bytes)
+    Form("integer or text", "a positive number of bytes, text such as '500MB', '20GB', '1.5TiB'", _n_bytes)
 )
 
 

@@ -36,7 +36,7 @@ MAX_DEVICES = 8192
 _EXECUTOR_METHODS = ("start", "wait", "end", "close")
 _LARGEST_INT = 2**40  # above it, exp and log of a coordinate with 53 bits no longer distinguish neighbours
 _MAX_CANDIDATES = 100_000  # more would take minutes per draw
-_MAX_NAME = 500  # letters; names are used as headings of tables and keys of files
+_MAX_NAME = 500  # characters; names are used as headings of tables and keys of files
 _MAX_PRICE = 1e6  # USD per device-hour
 _MAX_SIMULATED_S = 1e9  # 30 years
 
@@ -60,8 +60,8 @@ def _executor(value: Any) -> Any:
 def _error(value: Any) -> Any:
     if not isinstance(value, BaseException | str) or (isinstance(value, str) and not value.strip()):
         raise Refused(
-            "Values are not passed to tell: the training logs them, or calls trial.report(1, val_loss=0.5). "
-            "Write study.tell(trial)."
+            "Do not pass values to tell: log them in the training, or call trial.report(1, val_loss=0.5). "
+            "Then call study.tell(trial)."
         )
     return value
 
@@ -77,11 +77,11 @@ def _name(value: Any) -> str:
     return name
 
 
-_NAME = Form("text", f"a name of 1 to {_MAX_NAME} letters without spaces at its ends", _name)
+_NAME = Form("text", f"a name of 1 to {_MAX_NAME} characters, without spaces at the start or end", _name)
 _POSITIVE, _COUNT, _SHARE = integer(1), integer(0), number(0, 1, below=True)
-_SHARE = _SHARE.but("a share, at least 0 and below 1")
-_DEVICES = or_auto(integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}: how many, never which"))
-_DELAY = number(0, _MAX_SIMULATED_S).but("seconds, at least 0 and at most 1e9")
+_SHARE = _SHARE.but("a fraction, at least 0 and below 1")
+_DEVICES = or_auto(integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}: a count, not device indices"))
+_DELAY = number(0, _MAX_SIMULATED_S).but("a number of seconds from 0 to 1e9")
 _HORIZON = {name: optional(_POSITIVE) for name in ("max_epochs", "max_steps", "max_samples")}
 _ETA = ratio(Fraction(11, 10), Fraction(10**6))  # below 1.1 a study has hundreds of rungs that stop almost no trial
 _ETA = _ETA.but("a number from 1.1 to 1000000, e.g. 3: the best third is promoted")
@@ -116,14 +116,18 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "step": _POSITIVE,
     },
     "Choice": {"ordered": optional(flag())},
-    "NumDevices": {"counts": integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}: how many, never which")},
+    "NumDevices": {
+        "counts": integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}: a count, not device indices")
+    },
     "SearchSpace": {
-        "name": _NAME.but(f"names of 1 to {_MAX_NAME} letters without spaces at their ends, such as 'lr' or 'model.lr'")
+        "name": _NAME.but(
+            f"a name of 1 to {_MAX_NAME} characters, without spaces at the start or end, such as 'lr' or 'model.lr'"
+        )
     },
     "Metric": {
-        "name": _NAME.but(f"the name as logged: a text of 1 to {_MAX_NAME} letters"),
+        "name": _NAME.but(f"the name as logged, of 1 to {_MAX_NAME} characters, without spaces at the start or end"),
         "mode": _seen_as({"min": "min", "max": "max", "minimize": "min", "maximize": "max"}),
-        "unit": text("an empty text, or one that is not blank", may_be_empty=True),
+        "unit": text("text that is empty or has visible characters", may_be_empty=True),
         "across_ranks": one_of("mean", "max", "min", "sum", "rank0"),
         "best": flag(),
     },
@@ -161,9 +165,9 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "min_points": optional(_POSITIVE),
         "rungs": one_of("highest", "all"),
     },
-    "Table": {"name": path().but("the name of a table, or a folder with a table.json")},
+    "Table": {"name": path().but("the name of a table, or a folder that contains a table.json")},
     "SimulatedExecutor": {"start_s": _DELAY, "restore_s": _DELAY},
-    "Failures": {"mean_s": number(0, _MAX_SIMULATED_S, above=True).but("seconds, above 0 and at most 1e9")},
+    "Failures": {"mean_s": number(0, _MAX_SIMULATED_S, above=True).but("a number of seconds above 0 and at most 1e9")},
     "EarlierTask": {"name": text()},
     "ParetoPrior": {
         "uniform": _SHARE,
@@ -178,7 +182,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "seed": integer(0, 2**64 - 1).but("an integer from 0 to 2**64 - 1"),
         "batch": one_of("global", "per_device"),
         "prior": optional(one_of("auto")).but(
-            "'auto' or None", "A prior of your own is a searcher: searcher=ParetoPrior.from_studies(...)."
+            "'auto' or None", "To choose the earlier studies yourself, use searcher=ParetoPrior.from_studies(...)."
         ),
         "max_retries": _COUNT,
         "max_failures": _POSITIVE,
@@ -186,9 +190,9 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
     },
     "Result": {
         "trial_id": _COUNT,
-        "config": mapping("a mapping from parameter to value"),
+        "config": mapping("a mapping from parameters to values"),
         "num_devices": _POSITIVE,
-        "values": mapping("a mapping from objective to value"),
+        "values": mapping("a mapping from objectives to values"),
         "epochs": _COUNT,
     },
     "Study.load": _STORE,
@@ -196,11 +200,11 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
     "Study.run": {
         "max_trials": optional(_POSITIVE),
         "max_time": DURATION,
-        "max_cost": optional(number(0, above=True)).but("a number of US dollars above 0, or None"),
+        "max_cost": optional(number(0, above=True)).but("a positive number of US dollars, or None"),
         "max_parallel": optional(_POSITIVE),
         "finishers": or_auto(_COUNT),
         "hang_timeout": or_auto(DURATION),
-        "save_every": optional(_POSITIVE).but("a positive integer: epochs between checkpoints, or None"),
+        "save_every": optional(_POSITIVE).but("a positive integer, the epochs between checkpoints, or None"),
         "executor": Form(
             "text", "'local', 'inline', an import path, or an object with the methods of Executor", _executor
         ),
@@ -209,13 +213,15 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "preload": list_of_names("a list of module names such as ['torchvision']"),
     },
     "Study.ask": {"max_trials": optional(_POSITIVE), "finishers": or_auto(_COUNT), "progress": flag()},
-    "Study.tell": {"error": optional(Form("error", "the exception that ended the segment, or its text", _error))},
+    "Study.tell": {"error": optional(Form("error", "the exception that ended the segment, or its message", _error))},
     "Study.front": {"at": one_of("full", "rung", "any")},
     "Study.plot": {"what": one_of("front", "curves", "timeline")},
     "Study.why": {"trial_id": _COUNT},
     "Study.logs": {"trial_id": _COUNT},
     "Trial.report": {
-        "resource": _POSITIVE.but("a positive integer: what is done so far", "After the first epoch report 1."),
+        "resource": _POSITIVE.but(
+            "a positive integer: the epochs (or steps, samples) trained so far", "After the first epoch report 1."
+        ),
     },
     "Trial.per_device_batch_size": {"global_batch": _POSITIVE},
     "file": _FILE,
@@ -225,7 +231,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "n_trials": _POSITIVE,
         "n_jobs": Form("integer", "a positive integer, -1 or None", _n_jobs),
         "max_failure_rate": optional(number(0, 1)),
-        "params": optional(mapping("a mapping from key to override text")),
+        "params": optional(mapping("a mapping from keys to overrides")),
         "custom_search_space": optional(text("an import path such as 'package.module.function'")),
         "hwtune": optional(mapping("a mapping with keys such as objectives and scheduler")),
     },

@@ -14,7 +14,7 @@ __all__ = ["refuse_unknown", "refuse_unknown_keys", "unknown_attribute"]
 def refuse_unknown(
     where: str, given: Iterable[str], known: Iterable[str] = (), elsewhere: Mapping[str, str] | None = None
 ) -> None:
-    """Raises an error if `given` is not empty; the message says what the first name is called here.
+    """Raises an error if `given` is not empty; the message has the name to use instead of the first one.
 
     Args:
         where: the call, for the message.
@@ -29,7 +29,7 @@ def refuse_unknown(
     known = list(known)
     for name in given:
         if elsewhere and name in elsewhere:
-            raise RenamedArgumentError(f"{where}({name}=...)", f"give it to {elsewhere[name]}")
+            raise RenamedArgumentError(f"{where}({name}=...)", f"use {elsewhere[name]}")
         if name in KEYWORDS and name not in known:
             raise RenamedArgumentError(f"{where}({name}=...)", KEYWORDS[name])
         ours = f"{where} takes {', '.join(known)}" if known else f"{where} takes no arguments"
@@ -66,4 +66,6 @@ def unknown_attribute(owner: str, name: str, known: Iterable[str]) -> AttributeE
         return AttributeError(f"{owner} has no attribute {name!r}", name=name)
     public = [item for item in known if not item.startswith("_")]
     here = ATTRIBUTES.get(owner, {}).get(name)
-    return RenamedAttributeError(f"{owner}.{name}", here or f"there are {', '.join(public)}{nearest(name, public)}")
+    return RenamedAttributeError(
+        f"{owner}.{name}", here or f"the attributes are {', '.join(public)}{nearest(name, public)}"
+    )

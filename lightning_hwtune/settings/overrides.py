@@ -77,8 +77,8 @@ def _parse(parser: Any, text: str) -> Override:
     if parsed.type not in actions or parsed.package is not None:
         raise ArgumentError("override", text, _FORMS)
     if parsed.is_sweep_override():
-        hint = "A list is written [a,b]; what is to be searched belongs in the space."
-        raise ArgumentError("override", text, "one value a key", hint=hint)
+        hint = "Write a list as [a,b], and put values to search into the space."
+        raise ArgumentError("override", text, "one value per key", hint=hint)
     return Override(text, actions[parsed.type], parsed.key_or_group, value, "=" in text)
 
 
@@ -104,13 +104,13 @@ def apply_overrides(data: MutableMapping[str, Any], overrides: Iterable[Override
             _remove(node, key, override)
         elif _is_there(node, key):
             if override.action == "add":
-                raise ArgumentError("override", override.text, f"{override.text[1:]!r}: it is there already")
+                raise ArgumentError("override", override.text, f"{override.text[1:]!r}, because the key exists already")
             node[key] = override.value
         elif node is data:
             refuse_unknown_keys("override ", {key: override.value}, known)
             node[key] = override.value
         elif override.action == "change" and is_parameter:
-            raise _absent(override, key, node, hint=f"A new parameter is written +{override.text}.")
+            raise _absent(override, key, node, hint=f"To add a parameter, write +{override.text}.")
         else:
             node[key] = override.value
 
@@ -135,11 +135,11 @@ def _step(node: Any, parts: Sequence[str], override: Override) -> tuple[Any, int
     if isinstance(node, list):
         if parts[0].isdecimal() and int(parts[0]) < len(node):
             return int(parts[0]), 1
-        raise ArgumentError("override", override.text, f"a place in that list, from 0 to {len(node) - 1}")
+        raise ArgumentError("override", override.text, f"an index of that list, from 0 to {len(node) - 1}")
     if isinstance(node, Mapping):
         names = ((".".join(parts[:n]), n) for n in range(len(parts), 0, -1))
         return next(((name, n) for name, n in names if name in node), (parts[0], 1))
-    raise ArgumentError("override", override.text, f"a key of a mapping; {parts[0]!r} would be one of {node!r}")
+    raise ArgumentError("override", override.text, f"a key of a mapping; {parts[0]!r} cannot be a key of {node!r}")
 
 
 def _is_there(node: Any, key: Any) -> bool:
@@ -150,7 +150,7 @@ def _remove(node: Any, key: Any, override: Override) -> None:
     if not _is_there(node, key):
         raise _absent(override, key, node)
     if override.has_value and node[key] != override.value:
-        raise ArgumentError("override", override.text, f"'~{override.key}' or its value, {node[key]!r}")
+        raise ArgumentError("override", override.text, f"'~{override.key}', or its value {node[key]!r}")
     del node[key]
 
 

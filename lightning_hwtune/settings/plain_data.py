@@ -16,7 +16,7 @@ _MAX_DEPTH = 100  # of nested mappings and lists; OmegaConf needs some Python fr
 _TOO_DEEP = f"Lists and mappings are nested more than {_MAX_DEPTH} deep, or contain themselves."
 _MAX_NODES = 20_000  # including repetitions by aliases, which may be billions; OmegaConf takes 0.1 ms per node
 _MAX_LETTERS = 100_000  # of a single value
-_TOO_MANY = f"It has more than {_MAX_NODES:,} values. Longer lists belong into Python."
+_TOO_MANY = f"It has more than {_MAX_NODES:,} values. Write longer lists in Python."
 
 
 def read_yaml(path: str | Path, allowed: str) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def read_yaml(path: str | Path, allowed: str) -> dict[str, Any]:
         text = read_text(path)
         data = OmegaConf.to_container(OmegaConf.load(io.StringIO(text))) if compose(text) is not None else {}
     except OSError as error:
-        raise ArgumentError("file", str(path), "a YAML file that can be read", hint=f"({error.strerror})") from None
+        raise ArgumentError("file", str(path), "a readable YAML file", hint=f"({error.strerror})") from None
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError) as error:
         raise ArgumentError("file", str(path), "valid YAML", hint=f"\n{error}") from None
     if not isinstance(data, dict):
@@ -68,7 +68,7 @@ def plain_data(node: Any, where: str) -> dict[str, Any]:
         hint = _TOO_DEEP if isinstance(error, RecursionError) else str(error)
         raise ArgumentError(where or "file", node, "a mapping of plain values", hint=hint) from None
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
-        raise ArgumentError(where or "file", data, "a mapping whose keys are text")
+        raise ArgumentError(where or "file", data, "a mapping with text as keys")
     return data
 
 
@@ -87,7 +87,7 @@ def compose(text: str) -> Any:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         n_events += isinstance(event, yaml.NodeEvent)
         if isinstance(event, yaml.ScalarEvent) and len(event.value) > _MAX_LETTERS:
-            raise yaml.YAMLError(f"It has a value of more than {_MAX_LETTERS:,} letters.")
+            raise yaml.YAMLError(f"It has a value of more than {_MAX_LETTERS:,} characters.")
         if depth > _MAX_DEPTH or n_events > _MAX_NODES:
             raise yaml.YAMLError(_TOO_DEEP if depth > _MAX_DEPTH else _TOO_MANY)
     root = yaml.compose(text, Loader=yaml.SafeLoader)

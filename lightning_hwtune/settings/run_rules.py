@@ -23,13 +23,13 @@ def check_run(spec: StudySpec, limits: Limits, *, executor: object, hang_timeout
     if isinstance(executor, str):
         EXECUTOR_REGISTRY.find(executor)
     if executor == "inline" and max(spec.allocation.counts) > 1:
-        raise ArgumentError("executor", "inline", "'local' for a space with more than one device")
+        raise ArgumentError("executor", "inline", "'local', because a trial may use more than one device")
     if hang_timeout not in (AUTO, None) and executor != "local":
-        hint = "Only the study's own processes can be ended from outside; leave it out."
+        hint = "Only `executor='local'` trains in processes that can be ended. Leave `hang_timeout` out."
         raise ArgumentError("hang_timeout", hang_timeout, "'auto' or None without `executor='local'`", hint=hint)
     if limits.max_cost_usd is not None and not spec.pool.usd_per_device_hour:
-        hint = "Without a price nothing would ever be billed: give `Pool(usd_per_device_hour=...)`."
-        raise ArgumentError("max_cost", limits.max_cost_usd, "None while the pool has no price", hint=hint)
+        hint = "Without a price the cost is always 0: set `Pool(usd_per_device_hour=...)`."
+        raise ArgumentError("max_cost", limits.max_cost_usd, "None, because the pool has no price", hint=hint)
 
 
 def unjudged_devices(spec: StudySpec) -> str:
@@ -37,6 +37,6 @@ def unjudged_devices(spec: StudySpec) -> str:
     if len(set(spec.allocation.counts)) == 1 or any(objective.is_measured for objective in spec.objectives):
         return ""
     return (
-        "the number of devices is searched, but neither time nor cost is an objective, so nothing speaks for more or "
-        "fewer devices: add `TrainSeconds()` or `Cost()` to `objectives`"
+        "the number of devices is searched, but neither time nor cost is an objective, so the trials cannot "
+        "show which number is best: add `TrainSeconds()` or `Cost()` to `objectives`"
     )

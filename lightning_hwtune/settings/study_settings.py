@@ -91,11 +91,11 @@ class StudySettings:
         "What is optimised, see below. The first one breaks ties and names the best trial."
     )
     scheduler: Mapping[str, Any] | str | None = _key(
-        "The rule that pauses, promotes and stops trials: `name` and its options, see below; null = `asha` with the "
-        "full training that one of the next three keys gives.",
+        "The rule that pauses, promotes and stops trials: `name` and its options, see below; null = `asha`, with the "
+        "full training from one of the next three keys.",
         None,
     )
-    max_epochs: int | None = _key("The full training in epochs, where there is no `scheduler`.", None)
+    max_epochs: int | None = _key("The full training in epochs, if `scheduler` is null.", None)
     max_steps: int | None = _key("The same in steps.", None)
     max_samples: int | None = _key("The same in samples.", None)
     searcher: Mapping[str, Any] | str = _key(
@@ -113,13 +113,13 @@ class StudySettings:
         "drawn. `per_device`: every device gets the whole batch size.",
         "global",
     )
-    max_trials: int | None = _key("Trials in total, over all runs of the study.", None)
+    max_trials: int | None = _key("Maximum number of trials in total, over all runs of the study.", None)
     max_time: float | str | None = _key(
-        "Time in total, over all runs of the study: seconds, or `90s`, `10min`, `8h`.", None
+        "Maximum time in total, over all runs of the study: seconds, or `90s`, `10min`, `8h`.", None
     )
-    max_cost: float | None = _key("US dollars that the study may be billed, start-ups and lost work included.", None)
+    max_cost: float | None = _key("Maximum cost of the study in US dollars, including start-ups and lost work.", None)
     max_parallel: int | None = _key(
-        "Trials that train at the same time; null = as many as the pool has devices for.", None
+        "Maximum number of trials that train at the same time; null = as many as the pool has devices for.", None
     )
     finishers: int | str = _key(
         "Fully trained trials that the study should end with, so that its front offers a choice. `auto`: one for a "
@@ -127,7 +127,7 @@ class StudySettings:
         "auto",
     )
     save_every: int | None = _key(
-        "Epochs between checkpoints of a trial that trains without a pause; a crash costs at most so many epochs. "
+        "Epochs between checkpoints of a trial that trains without a pause; a crash loses at most this many epochs. "
         "null = a trial saves when it pauses and at its end.",
         None,
     )
@@ -138,10 +138,12 @@ class StudySettings:
         "auto",
     )
     max_retries: int = _key("How often a trial is retried from its last checkpoint before it counts as failed.", 1)
-    max_failures: int = _key("Failed trials that end the study.", 3)
-    disk_budget: int | str | None = _key("Bytes of all checkpoints together, e.g. `500MB`; null = unlimited.", "20GB")
+    max_failures: int = _key("Number of failed trials that ends the study.", 3)
+    disk_budget: int | str | None = _key(
+        "Maximum size of all checkpoints together, e.g. `500MB`; null = unlimited.", "20GB"
+    )
     enqueue: Sequence[Any] = _key(
-        "Configurations to try before those of the searcher: a list of mappings, each with every parameter.",
+        "Configurations to try before those of the searcher: a list of mappings, each with all parameters.",
         [],
     )
     preload: Sequence[str] = _key(
@@ -163,7 +165,7 @@ class StudySettings:
         if not _IMPORT_PATH.fullmatch(self.train):
             raise ArgumentError("train", self.train, "an import path such as 'models.digits_study:train'")
         if self.prior is not None and self.searcher != "random":
-            raise ArgumentError("prior", self.prior, "null beside a `searcher`: a prior is the searcher")
+            raise ArgumentError("prior", self.prior, "null, because `searcher` is set and a prior would replace it")
         with _keyed(self.space):
             self._check_parts()
 
@@ -280,7 +282,7 @@ class StudySettings:
         return StudySpec(**{item.name: {**built, **parts}[item.name] for item in dataclasses.fields(StudySpec)})
 
     def _space(self) -> SearchSpace:
-        with _told(lambda name: "space" if name == "SearchSpace" else f"space.{name}"):
+        with _renamed(lambda name: "space" if name == "SearchSpace" else f"space.{name}"):
             return SearchSpace.from_dict(self.space)
 
     def _objectives(self) -> Objectives:
@@ -324,7 +326,7 @@ def _objective(item: object) -> Objective:
         if item in _MEASURED:
             return _MEASURED[item]()
         near = nearest(item, _MEASURED).removeprefix("; ")
-        raise ArgumentError("objectives", item, allowed, hint=f"A metric needs its direction. {near}".strip())
+        raise ArgumentError("objectives", item, allowed, hint=f"A metric needs a direction. {near}".strip())
     form = _check_mapping("objectives", item, allowed)
     if "name" in form:
         raise RenamedArgumentError("objectives.name", f"write {{metric: {form['name']}, mode: min}}")
@@ -339,11 +341,11 @@ def _objective(item: object) -> Objective:
 
 def _check_point(key: str, config: Any, space: SearchSpace) -> None:
     """Refuses a configuration that is not in the search space."""
-    with _told(lambda name: f"{key}.{name}" if name in space else key):
+    with _renamed(lambda name: f"{key}.{name}" if name in space else key):
         space.validate(config)
 
 
-def _check_mapping(key: str, value: object, allowed: str = "mappings from name to value") -> Mapping[str, Any]:
+def _check_mapping(key: str, value: object, allowed: str = "mappings from names to values") -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ArgumentError(key, value, allowed)
     return value
@@ -357,17 +359,17 @@ def in_file(path: str | Path) -> contextlib.AbstractContextManager[None]:
 def _located(prefix: str) -> contextlib.AbstractContextManager[None]:
     """Adds a prefix to the argument's name in errors about arguments."""
     is_part = prefix.endswith(".")
-    return _told(lambda name: f"{prefix}{name.rpartition('.')[2] if is_part else name}")
+    return _renamed(lambda name: f"{prefix}{name.rpartition('.')[2] if is_part else name}")
 
 
 def _keyed(space: Collection[str]) -> contextlib.AbstractContextManager[None]:
     """Replaces the names of Python arguments by keys of the study file in errors."""
     keys = StudySettings.keys()
-    return _told(lambda name: f"space.{name}" if name in space and name not in keys else _KEYS.get(name, name))
+    return _renamed(lambda name: f"space.{name}" if name in space and name not in keys else _KEYS.get(name, name))
 
 
 @contextlib.contextmanager
-def _told(as_name: Callable[[str], str]) -> Iterator[None]:
+def _renamed(as_name: Callable[[str], str]) -> Iterator[None]:
     """Changes the name of the argument in errors about arguments."""
     try:
         yield

@@ -369,7 +369,7 @@ def test_an_override_that_is_none(study_file: Path, override: str, says: str):
     ("words", "says"),
     [
         (("max_trails=3",), "Did you mean 'max_trials'?"),
-        (("n_trials=3",), "here it is called `max_trials`"),
+        (("n_trials=3",), "use `max_trials`"),
         (("scheduler.etaa=3",), "scheduler.etaa"),
         (("seed=abc",), "`{file}: seed` is 'abc'; allowed: an integer"),
         (("--max-trials", "0"), "`max_trials` is 0"),

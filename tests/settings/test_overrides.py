@@ -86,21 +86,21 @@ def test_later_ones_win():
         ("max_trials", "key=value"),
         ("a=[1", "key=value"),
         ("a b", "key=value"),
-        ("seed=1,2", "one value a key"),
-        ("seed=range(1,3)", "one value a key"),
-        ("+max_trials=3", "'max_trials=3': it is there already"),
+        ("seed=1,2", "one value per key"),
+        ("seed=range(1,3)", "one value per key"),
+        ("+max_trials=3", "'max_trials=3', because the key exists already"),
         ("max_trails=3", "override max_trails.*Did you mean 'max_trials'"),
         ("++max_trails=3", "override max_trails.*Did you mean 'max_trials'"),
-        ("space.lrr={type: float}", r"the keys lr, model.lr\. Did you mean 'lr'\? A new parameter is written \+space"),
-        ("space.lrr.low=3", r"A new parameter is written \+space"),
+        ("space.lrr={type: float}", r"the keys lr, model.lr\. Did you mean 'lr'\? To add a parameter, write \+space"),
+        ("space.lrr.low=3", r"To add a parameter, write \+space"),
         ("spce.lr.low=3", "Did you mean 'space'"),
-        ("objectives.2.mode=max", "a place in that list, from 0 to 1"),
-        ("objectives.first=max", "a place in that list"),
+        ("objectives.2.mode=max", "an index of that list, from 0 to 1"),
+        ("objectives.first=max", "an index of that list"),
         ("study.name=x", "a key of a mapping"),
         ("searcher.name=grid", "a key of a mapping"),
         ("~seed", "the keys study, space"),
         ("~space.lrr", "Did you mean 'lr'"),
-        ("~max_trials=3", "its value, 60"),
+        ("~max_trials=3", "or its value 60"),
     ],
 )
 def test_refuses(text: str, says: str):
@@ -109,7 +109,7 @@ def test_refuses(text: str, says: str):
 
 
 def test_answers_a_habit():
-    with pytest.raises(RenamedArgumentError, match=r"override n_trials.*here it is called `max_trials`"):
+    with pytest.raises(RenamedArgumentError, match=r"override n_trials.*use `max_trials`"):
         overridden("n_trials=3")
 
 

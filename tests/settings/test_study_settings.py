@@ -138,7 +138,7 @@ def test_unlimited_disk(tmp_path: Path):
     ("changes", "says"),
     [
         ({"max_trails": 3}, "`max_trails` is 3.*Did you mean 'max_trials'"),
-        ({"study": 3}, "`study` is 3; allowed: a text"),
+        ({"study": 3}, "`study` is 3; allowed: non-empty text"),
         ({"train": "package.module"}, "`train`.*import path"),
         ({"train": "a b:c"}, "`train`.*import path"),
         ({"seed": "abc"}, "`seed` is 'abc'; allowed: an integer from 0"),
@@ -156,7 +156,7 @@ def test_unlimited_disk(tmp_path: Path):
         ({"space": {"lr": {"type": "float", "low": 2, "high": 1}}}, "`space.lr.low`|`space.lr.high`"),
         ({"space": {"lr": 0.1}}, "`space.lr` is 0.1; allowed: a mapping"),
         ({"objectives": "error"}, "`objectives` is 'error'; allowed: a list"),
-        ({"objectives": ["error"]}, "`objectives` is 'error'.*A metric needs its direction"),
+        ({"objectives": ["error"]}, "`objectives` is 'error'.*A metric needs a direction"),
         ({"objectives": ["train_sec"]}, "did you mean 'train_s'"),
         ({"objectives": [{"metric": "error"}]}, "`mode` is missing"),
         ({"objectives": [{"metric": "error", "mode": "low"}]}, "`objectives.mode` is 'low'; allowed: 'min' or 'max'"),
@@ -193,7 +193,7 @@ def test_unlimited_disk(tmp_path: Path):
         ({"max_failures": 0}, "`max_failures` is 0"),
         ({"save_every": 0}, "`save_every` is 0"),
         ({"executor": "remote"}, "`executor` is 'remote'"),
-        ({"max_cost": 3.0}, "`max_cost` is 3.0; allowed: None while the pool has no price"),
+        ({"max_cost": 3.0}, "`max_cost` is 3.0; allowed: None, because the pool has no price"),
         ({"max_cost": 3.0, "pool": {"usd_per_device_hour": 0}}, "`max_cost` is 3.0"),
         ({"objectives": [{"metric": "error", "mode": "min"}, "cost_usd"]}, "`objectives` is .*Cost with a price"),
         (
@@ -297,9 +297,9 @@ def test_refuses_files(tmp_path: Path, text: str, says: str):
 
 
 def test_refuses_a_missing_file(tmp_path: Path):
-    with pytest.raises(ArgumentError, match=r"a YAML file that can be read.*No such file"):
+    with pytest.raises(ArgumentError, match=r"a readable YAML file.*No such file"):
         StudySettings.load(tmp_path / "none.yaml")
-    with pytest.raises(ArgumentError, match="a YAML file that can be read"):
+    with pytest.raises(ArgumentError, match="a readable YAML file"):
         StudySettings.load(tmp_path)
 
 

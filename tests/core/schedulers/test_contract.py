@@ -272,7 +272,7 @@ def test_the_limit_of_trials_may_grow(scheduler: Scheduler) -> None:
 @pytest.mark.parametrize("cls", SCHEDULERS.values())
 def test_wrong_habits_are_answered(cls: Any) -> None:
     for habit in ("max_t", "grace_period", "reduction_factor"):
-        with pytest.raises(RenamedArgumentError, match="here it is called"):
+        with pytest.raises(RenamedArgumentError, match=": use `"):
             cls(**{habit: 3})
     with pytest.raises(RenamedArgumentError, match="max_epochs"):
         cls(27, max_epoch=3)
