@@ -31,7 +31,6 @@ from lightning_hwtune.core.state import Segment, StudyState
 __all__ = ["Outlook", "cheaply_drawn", "outlook"]
 
 _CHEAP_SEARCHERS = ("random", "sobol", "grid")
-_SPREAD = 0.5  # spread of the logarithm of a new trial's pace, around that of the only known trial
 _MAX_STEPS = 100_000
 _MOST_NEW = 100  # number of new trials that are run forward
 
@@ -172,11 +171,9 @@ class _Run:
         self._device_s += (self._now - max(segment.started_at, self._begun)) * segment.num_devices
 
     def _trial_epoch_s(self, segment: Segment) -> float:
-        """Returns a trial's own pace; for a new trial, that of a trial which it then resembles, spread a little."""
+        """Returns a trial's own pace; for a new trial, a likely one, with the trial that it then resembles."""
         trial_id = segment.trial_id
         if trial_id not in self._epoch_s:
-            donors = self._paces.donors(segment.num_devices)
-            self._like[trial_id], epoch_s = donors[int(self._rng.integers(len(donors)))]
-            spread = _SPREAD / math.sqrt(len(donors))
-            self._epoch_s[trial_id] = epoch_s * math.exp(spread * float(self._rng.standard_normal()))
+            trial = self._state.trials[trial_id]
+            self._like[trial_id], self._epoch_s[trial_id] = self._paces.draw(trial, self._rng)
         return self._epoch_s[trial_id]

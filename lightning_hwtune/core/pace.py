@@ -9,8 +9,10 @@ A segment of n epochs (or steps, or samples) takes `startup + n * epoch` seconds
 - `startup` is the median of `wall - n * epoch` over the ended segments with this device count, so it contains the
   warm-up. Before one has ended, it is the median over all device counts. Of two middle values it is the lower one,
   because the first segment of a process imports what later ones find in memory.
-- `epoch` of a new trial is that of a random trial with as many devices. The paces of configurations can differ by any
-  factor, so their mean says little about the configurations that a scheduler promotes.
+- `epoch` of a new trial is that of a known trial with as many devices. The paces of configurations can differ by any
+  factor, so their mean says little about the configurations that a scheduler promotes. If the pace depends on the
+  configuration (`core.pace_model`), the known trial is one of those with the nearest predicted pace, and its own pace
+  is multiplied by the ratio of both predictions.
 
 A check counts as one more trial and one more segment.
 """
@@ -23,12 +25,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
+
+from lightning_hwtune.core.pace_model import Array, PaceModel
 from lightning_hwtune.core.record import TrialRecord
 from lightning_hwtune.core.state import Segment, StudyState
 
 __all__ = ["Pace", "SeenPaces"]
 
 _LEAST_SHARE = 0.5  # least share of a first epoch that is not warm-up
+_SPREAD = 0.5  # spread of the logarithm of a new trial's pace, around that of the only known trial
+_MOST_FITTED = 300  # number of trials, the newest ones, that the model is fitted to
+_NEAR_SHARE, _LEAST_NEAR = 0.25, 3  # the trials with the nearest predicted pace: share of the known ones, least number
 
 
 @final
@@ -72,6 +80,10 @@ class SeenPaces:
         warm_up_s = max(statistics.median(warm_ups), 0.0) if warm_ups else 0.0
         self.epochs_s = {trial_id: part.epoch_s(warm_up_s) for trial_id, part in parts.items()}
         self._startups_s = self._all_startups_s()
+        fitted = [trial_id for trial_id, epoch_s in self.epochs_s.items() if 0.0 < epoch_s < math.inf][-_MOST_FITTED:]
+        points = self._points([state.trials[trial_id] for trial_id in fitted])
+        self._model = PaceModel(points, np.log([self.epochs_s[trial_id] for trial_id in fitted]))
+        self._log_paces: dict[int | None, float] = dict(zip(fitted, self._model.log_pace(points).tolist(), strict=True))
 
     def __bool__(self) -> bool:
         return bool(self.epochs_s) or self._checked is not None
@@ -85,6 +97,26 @@ class SeenPaces:
         if self._checked is not None and (not found or num_devices in self._checked.epochs_s):
             found.append((None, self._checked.epochs_s.get(num_devices, self._checked.epoch_s)))
         return found or list(self.epochs_s.items())
+
+    def draw(self, trial: TrialRecord, rng: np.random.Generator) -> tuple[int | None, float]:
+        """Returns a trial that a new one may resemble (None stands for the check), and the pace of the new one."""
+        donors = self.donors(trial.num_devices)
+        spread = math.exp(_SPREAD / math.sqrt(len(donors)) * float(rng.standard_normal()))
+        fitted = [(log_pace, pair) for pair in donors if (log_pace := self._log_paces.get(pair[0])) is not None]
+        if not self._model.is_useful or not fitted:
+            like, epoch_s = donors[int(rng.integers(len(donors)))]
+            return like, epoch_s * spread
+        own = float(self._model.log_pace(self._points([trial]))[0])
+        fitted.sort(key=lambda donor: abs(donor[0] - own))
+        n_near = min(max(math.ceil(_NEAR_SHARE * len(fitted)), _LEAST_NEAR), len(fitted))
+        log_pace, (like, epoch_s) = fitted[int(rng.integers(n_near))]
+        return like, epoch_s * math.exp(own - log_pace) * spread
+
+    def _points(self, trials: Sequence[TrialRecord]) -> Array:
+        """Returns one row per trial: its configuration as a point of the unit cube, and the log of its device count."""
+        space = self._state.spec.space
+        configs = space.encode_many([trial.config for trial in trials])
+        return np.column_stack([configs, np.log([float(trial.num_devices) for trial in trials])])
 
     def startup_s(self, num_devices: int) -> float:
         """Returns the seconds of a segment outside its training."""

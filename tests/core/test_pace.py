@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -42,6 +46,11 @@ def train(made: Controller, now: float, *, epoch_s: float = EPOCH_S, startup_s: 
             break
     made.tell(segment.trial_id, end, "done")
     return end
+
+
+def height(config: Mapping[str, Any]) -> float:
+    """Returns the place of a learning rate in its range, from 0 to 1."""
+    return (math.log10(config["lr"]) + 4) / 3
 
 
 def test_first_epochs_are_not_the_pace_and_start_ups_contain_the_warm_up() -> None:
@@ -87,3 +96,19 @@ def test_one_slow_first_start_up_does_not_count_for_all(n_later: int) -> None:
     while sum(segment.num_devices == first.num_devices for segment in made.state.segments) <= n_later:
         now = train(made, now)
     assert SeenPaces(made.state).startup_s(first.num_devices) < 10.0
+
+
+@pytest.mark.parametrize("slow", [1.0, 20.0])
+def test_a_new_trial_gets_the_pace_of_its_own_configuration(slow: float) -> None:
+    """The largest learning rate makes an epoch `slow` times as long as the smallest."""
+    made, now = controller(), 0.0
+    made.open(Limits(max_trials=40), 0.0, "host", 1, "0")
+    while len(made.state.trials) < 30:
+        decision = made.ask(now, 2)
+        assert isinstance(decision, Start | Resume)
+        config = decision.config if isinstance(decision, Start) else made.state.trials[decision.trial_id].config
+        now = train(made, now, epoch_s=EPOCH_S * slow ** height(config))
+    seen, rng = SeenPaces(made.state), np.random.default_rng(0)
+    trials = sorted(made.state.trials, key=lambda trial: height(trial.config))
+    low, high = (float(np.median([seen.draw(trial, rng)[1] for _ in range(300)])) for trial in (trials[0], trials[-1]))
+    assert high / low == pytest.approx(slow ** (height(trials[-1].config) - height(trials[0].config)), rel=0.35)
