@@ -243,7 +243,7 @@ def test_what_the_log_could_not_keep_is_refused_with_the_reason() -> None:
 
     with pytest.raises(ArgumentError, match="inside a function"):
         check_searcher(Inside(), SPACE)
-    with pytest.raises(ArgumentError, match="no plain data"):
+    with pytest.raises(ArgumentError, match="not plain data"):
         check_searcher(Steps(object()), SPACE)  # type: ignore[arg-type]
 
 
