@@ -63,7 +63,9 @@ def test_the_lines_are_those_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixt
     def words(lines: list[str], name: str) -> list[str]:
         told = [line.partition(" s  ")[2] for line in lines if " s  " in line]
         events = [text for text in told if not re.match(r"trial \d+ of 4 · ", text)]  # how far it is comes by the clock
-        return [text.replace(name, "NAME").rpartition(" · ")[0] or text for text in events]
+        return [
+            re.sub(r" · [\d.]+ s · ", " · TIME · ", text.replace(f"study {name} ", "study NAME ")) for text in events
+        ]
 
     assert words(lines, "asked") == words(others, "run")
     assert any("trial 0 pauses at epoch 1: error " in line for line in lines)
@@ -82,10 +84,12 @@ def test_what_is_left_is_printed_after_the_first_trial_and_when_a_study_goes_on(
     study.tell(first)
     told = capsys.readouterr().out
     study.close()
-    assert re.search(r"trial 1 of 4 · .* · (about .* left|almost done)$", told, re.MULTILINE)
+    assert re.search(r"trial 1 of 4 · .* so far, (about .* left|almost done) · ", told, re.MULTILINE)
     assert "forecast:" not in told
     asked_to_the_end(small_study(tmp_path, pool=hwt.Pool("cpu", devices=1)), progress=True)
-    assert re.search(r"^forecast: about .* start-ups of segments included$", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(
+        r"^forecast: about .* start-ups of segments included; .* in all$", capsys.readouterr().out, re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize("n_reruns", [1, 3])

@@ -198,8 +198,8 @@ class NextAction:
         if not self.state.waiting:
             return None
         trial = self.state.trials[min(self.state.waiting)]
-        begun = f"from {trial.checkpoint.resource}" if trial.checkpoint else "from scratch"
-        reason = Reason("unfinished", f"cleared to {trial.target}, continues {begun}")
+        unit = self.race.unit.removesuffix("s")
+        reason = Reason("unfinished", f"its training to {unit} {trial.target} was interrupted")
         return Resume(trial.trial_id, trial.allocation, trial.target, None, reason)
 
     def _promotion(self, exclude: Container[int] | None = None) -> Resume | None:
@@ -278,7 +278,8 @@ class NextAction:
             pick = next(pair for pair in able if pair[0].num_devices in uncovered)
         trial, level = pick
         wanted = self.state.limits.n_finishers
-        text = f"best of rung {level} that was not promoted; {wanted - due} of {wanted} finishers so far"
+        number = f"number {wanted - due + 1} of {wanted} to be trained to the end"
+        text = f"best of rung {level} that was not promoted, {number}"
         return Resume(trial.trial_id, trial.allocation, top, level, Reason("finisher", text))
 
     def _may_finish(self, trial: TrialRecord) -> bool:

@@ -35,9 +35,9 @@ class Standing(enum.IntEnum):
 
 
 _WHY = {
-    Standing.ENDED: "its trial has ended and is not on the front",
-    Standing.HOPELESS: "its trial cannot be promoted",
-    Standing.PAUSED: "its trial is the least likely to be promoted",
+    Standing.ENDED: "this trial has ended and is not on the front",
+    Standing.HOPELESS: "this paused trial cannot be promoted",
+    Standing.PAUSED: "this paused trial is the least likely to be promoted; if it is, it starts again from scratch",
 }
 
 
@@ -78,7 +78,10 @@ def evictions(candidates: Sequence[Candidate], budget_bytes: int | None) -> list
     for candidate in sorted((c for c in candidates if c.standing is not Standing.KEPT), key=_order):
         if total <= budget_bytes:
             break
-        reason = f"disk budget: {format_bytes(total)} of {format_bytes(budget_bytes)}, and {_WHY[candidate.standing]}"
+        reason = (
+            f"disk budget: all checkpoints together take {format_bytes(total)}, more than `disk_budget` allows "
+            f"({format_bytes(budget_bytes)}), and {_WHY[candidate.standing]}"
+        )
         victims.append(Victim(candidate.trial_id, candidate.path, reason))
         total -= candidate.n_bytes
     return victims

@@ -81,5 +81,8 @@ def note_foreign_checkpoints(trainer: Any, segment: ActiveSegment) -> None:
         return
     names = {type(item).__name__: None for item in trainer.checkpoint_callbacks if getattr(item, "dirpath", None)}
     if names:
-        text = f"`disk_budget` does not count what {' and '.join(names)} saves in the `dirpath` of the callback"
+        text = (
+            f"the files that {' and '.join(names)} saves in its own `dirpath` are not part of the study: "
+            "`disk_budget` does not count them, and the study never deletes them"
+        )
         segment.note(text, once_per="study", topic="checkpoint callbacks")

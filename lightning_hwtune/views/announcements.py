@@ -22,13 +22,13 @@ from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.views.amounts import config_text, counted, duration, money, share, size
 from lightning_hwtune.views.forecast import PaceFacts, checked_pace, start_ups, time_left_s
 from lightning_hwtune.views.front_points import ended_early
-from lightning_hwtune.views.status import n_epochs_spent, rung_forecast
+from lightning_hwtune.views.status import n_epochs_full, n_epochs_spent, rung_forecast
 from lightning_hwtune.views.story import values_text
 from lightning_hwtune.views.terminal import rung_table
 
 __all__ = ["CHECKING", "CheckFacts", "Line", "PayloadFacts", "announce", "checked", "opening", "totals"]
 
-CHECKING = Text("checking the training function on shortened epochs, in separate processes ...")
+CHECKING = Text("checking the training function on shortened epochs, in separate processes; usually 10 to 30 s ...")
 _HEAVY_BYTES = 10_000_000
 _SLOW_IMPORT_S = 0.2
 _MAX_IMPORTS = 4
@@ -85,7 +85,7 @@ def opening(state: StudyState, folder: Path, payload: PayloadFacts | None) -> It
         yield Text(f"prior learned from {learned}")
     yield Text(f"limits: {_limits(state)}")
     if limits.max_trials is not None:
-        yield rung_table(state.spec.scheduler, limits.max_trials, limits.n_finishers)
+        yield from rung_table(state.spec.scheduler, limits.max_trials, limits.n_finishers).renderables
     if state.trials:  # a new study gets its forecast from its check
         yield from _forecast(state)
     if payload is not None and payload.n_bytes > _HEAVY_BYTES:
@@ -114,17 +114,27 @@ def checked(state: StudyState, check: CheckFacts) -> Iterator[Text]:
     saved = f", checkpoints of {size(check.checkpoint_bytes)}" if check.checkpoint_bytes else ""
     memory = f", {size(check.gpu_bytes)} of GPU memory per device" if check.gpu_bytes else ""
     yield Text(f"checked in {duration(check.wall_s)}: logs {', '.join(check.logged)}{pace}{saved}{memory}")
-    yield from _forecast(state, checked_pace(check))
+    yield from _forecast(state, checked_pace(check), check.wall_s)
     yield from _slow_start(state, check)
     for note in check.notes:
         yield Text(f"note: {note}")
 
 
-def _forecast(state: StudyState, pace: Pace | None = None) -> Iterator[Text]:
-    """Yields how long the rest of the study will take, from a check or its log; nothing if that is unknown."""
+def _forecast(state: StudyState, pace: Pace | None = None, check_s: float = 0.0) -> Iterator[Text]:
+    """Yields how long the rest of the study and the whole study will take; nothing if that is unknown.
+
+    Args:
+        pace: as measured by a check that has just ended; None: as measured by the study itself.
+        check_s: the seconds that the check took. They are part of the study's time.
+    """
+    spent_s = state.wall_s(state.last_at) + check_s
     left_s = time_left_s(state, state.last_at, pace)
+    if state.limits.max_time_s is not None:
+        left_s = min(left_s, max(state.limits.max_time_s - spent_s, 0.0))
     if left_s > 0:
-        yield Text(f"forecast: about {duration(left_s)} on this pool, start-ups of segments included")
+        with_check = " with the check" if check_s else ""
+        whole = f"{duration(spent_s + left_s)} in all{with_check}"
+        yield Text(f"forecast: about {duration(left_s)} left on this pool, start-ups of segments included; {whole}")
 
 
 def _slow_start(state: StudyState, check: CheckFacts) -> Iterator[Text]:
@@ -142,7 +152,8 @@ def _slow_start(state: StudyState, check: CheckFacts) -> Iterator[Text]:
     if slow:
         names = ", ".join(f"{name} {duration(seconds)}" for name, seconds in slow)
         modules = ", ".join(repr(name) for name, _ in slow)
-        advice = spelled(f"`preload=[{modules}]` imports them once for all segments")
+        what = "it" if len(slow) == 1 else "them"
+        advice = spelled(f"`preload=[{modules}]` imports {what} once for all segments")
         yield Text(f"note: each segment imports {names}: {advice}")
 
 
@@ -160,23 +171,26 @@ def _first_rung_advice(state: StudyState, pace: Pace, first_rung: int) -> str:
 
 
 def totals(state: StudyState, now: float, left_s: float = math.nan) -> str:
-    """Returns the study in one line: trials, fully trained ones, epochs, time, cost, and the time left if known."""
-    limits, full = state.limits, len(state.trials) * state.race.max_resource
+    """Returns the study in one line: trials, fully trained ones, time, time left if known, epochs, cost, failures."""
+    limits = state.limits
     of = f" of {limits.max_trials}" if limits.max_trials is not None else ""
     spent = n_epochs_spent(state)
+    full = n_epochs_full(state) if limits.max_trials is not None else 0
     time_s = duration(state.wall_s(now))
+    if limits.max_time_s is not None:
+        time_s += f" of {duration(limits.max_time_s)}"
+    if math.isfinite(left_s):
+        time_s += f" so far, about {duration(left_s)} left" if left_s >= 1.0 else " so far, almost done"
     parts = [
         f"trial {len(state.trials)}{of}",
         f"{state.n_full} fully trained",
-        counted(spent, state.race.unit) + (f" ({share(spent, full)} of full)" if full else ""),
-        f"{time_s} of {duration(limits.max_time_s)}" if limits.max_time_s is not None else time_s,
+        time_s,
+        counted(spent, state.race.unit) + (f" ({share(spent, full)} of the {full} of full training)" if full else ""),
     ]
     if state.spec.pool.usd_per_device_hour is not None:
         parts.append(money(state.billed_usd(now)))
     if state.n_failed:
         parts.append(f"{state.n_failed} failed")
-    if math.isfinite(left_s):
-        parts.append(f"about {duration(left_s)} left" if left_s >= 1.0 else "almost done")
     return " · ".join(parts)
 
 

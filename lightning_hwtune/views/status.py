@@ -15,7 +15,7 @@ from lightning_hwtune.views.forecast import time_left_s
 from lightning_hwtune.views.front_points import front_points
 from lightning_hwtune.views.tables import n_retries
 
-__all__ = ["n_epochs_spent", "n_promotions", "rung_forecast", "status_record", "study_state"]
+__all__ = ["n_epochs_full", "n_epochs_spent", "n_promotions", "rung_forecast", "status_record", "study_state"]
 
 
 def status_record(state: StudyState, now: float, checkpoints_bytes: int, *, is_driven: bool = True) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def status_record(state: StudyState, now: float, checkpoints_bytes: int, *, is_d
     Returns:
         state: "running", or how its last session ended ("finished", "paused", "interrupted", "failed").
         epochs_spent: number of epochs (or steps, or samples: `unit`) that were trained, including repeated work.
-        epochs_full: number that training all trials to the end would have taken.
+        epochs_full: number that full training of all trials takes: of `max_trials`, or of the existing ones without it.
         promotions: how often a trial continued beyond a rung, at once or later.
         resumed_segments: segments that began from a checkpoint.
         max_ranks_seen: the largest number of ranks that a segment had.
@@ -55,7 +55,7 @@ def status_record(state: StudyState, now: float, checkpoints_bytes: int, *, is_d
         "trials_by_state": {name.value: sum(trial.state is name for trial in state.trials) for name in TrialState},
         "unit": state.race.unit,
         "epochs_spent": n_epochs_spent(state),
-        "epochs_full": len(state.trials) * state.race.max_resource,
+        "epochs_full": n_epochs_full(state),
         "segments": len(state.segments),
         "running_segments": len(state.running),
         "promotions": n_promotions(state),
@@ -97,6 +97,11 @@ def _device_s(state: StudyState, now: float) -> float:
 def n_epochs_spent(state: StudyState) -> int:
     """Returns how many epochs (or steps, or samples) were trained, including repeated work."""
     return sum(segment.epochs for segment in state.segments)
+
+
+def n_epochs_full(state: StudyState) -> int:
+    """Returns how many epochs full training of all trials takes, including those that `max_trials` still allows."""
+    return max(state.limits.max_trials or 0, len(state.trials)) * state.race.max_resource
 
 
 def n_promotions(state: StudyState) -> int:

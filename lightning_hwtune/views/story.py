@@ -84,7 +84,7 @@ def _quiet_reports(state: StudyState, reports: Sequence[Any]) -> str:
 
 def _created(state: StudyState, event: ev.TrialCreated) -> str:
     bracket = f", bracket {event.bracket}" if event.bracket else ""
-    return f"created: {event.reason}; seed {event.seed}{bracket}, cleared to {_resource(state, event.target)}"
+    return f"created: {event.reason}; seed {event.seed}{bracket}, may train to {_resource(state, event.target)}"
 
 
 def _waits(state: StudyState, event: ev.DevicesReserved) -> str:
@@ -171,9 +171,9 @@ def _end(state: StudyState, trial: TrialRecord) -> str:
     if trial.state is TrialState.STOPPED:
         return "It was stopped for good."
     if trial.state is TrialState.RUNNING:
-        return f"It is training, cleared to {_resource(state, trial.target)}."
+        return f"It is training to {_resource(state, trial.target)}."
     if trial.trial_id in state.waiting:
-        return f"It waits for devices, cleared to {_resource(state, trial.target)}."
+        return f"It waits for devices to train to {_resource(state, trial.target)}."
     if state.closed is not None and state.closed.state == ev.SessionState.FINISHED:
         return "No rung promoted it before the study ended; more trials may still do so."
     return "It may continue if a rung promotes it, or as a finisher."

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["frame_tables", "print_frame", "rung_table", "rung_text", "status_table"]
 
 _MAX_FAILURE = 60
+_FINISHERS = "finishers: the best trials that no rung promoted, trained to the end when no other trial is left"
 
 
 def print_frame(console: Console, frame: pd.DataFrame, title: str = "") -> None:
@@ -101,16 +102,17 @@ def rung_table(scheduler: Scheduler, n_trials: int, finishers: int = 0) -> Group
         table.add_row(str(rung["rung"]), str(rung["trials"]), str(after["trials"]), str(rung["finishers"] or ""))
     top = forecast["rungs"][-1]
     added = forecast["fully_trained"] - top["trials"]
-    table.add_row(str(top["rung"]), f"{top['trials']} + {added}" if added else str(top["trials"]), "end", "")
-    return Group(table, Text(_total(forecast)))
+    table.add_row(str(top["rung"]), str(forecast["fully_trained"]), "end", "")
+    lines = [_FINISHERS] if added else []
+    return Group(table, *map(Text, [*lines, _total(forecast)]))
 
 
 def rung_text(scheduler: Scheduler, n_trials: int, finishers: int = 0) -> str:
-    """Returns the same in one line: "60 trials to 1, 20 to 3, 6 to 9, 2 + 2 finishers to 27 epochs; ..."."""
+    """Returns the same in one line: "60 to 1, 20 to 3, 6 to 9, 2 and 2 finishers to 27 epochs; ..."."""
     forecast = rung_forecast(scheduler, n_trials, finishers)
     *lower, top = forecast["rungs"]
     added = forecast["fully_trained"] - top["trials"]
-    end = f"{top['trials']} + {counted(added, 'finishers')}" if added else str(top["trials"])
+    end = " and ".join([str(top["trials"])] * bool(top["trials"]) + [counted(added, "finishers")] * bool(added)) or "0"
     first = [f"{rung['trials']} to {rung['rung']}" for rung in lower]
     return f"{', '.join([*first, end])} to {top['rung']} {forecast['unit']}; {_total(forecast)}"
 

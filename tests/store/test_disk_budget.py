@@ -66,7 +66,10 @@ def test_order_of_eviction() -> None:
 
 def test_the_reason_has_the_numbers() -> None:
     (victim,) = evictions([candidate(3, 2_500_000, Standing.ENDED)], 2_000_000)
-    assert victim.reason == "disk budget: 2.5 MB of 2 MB, and its trial has ended and is not on the front"
+    assert victim.reason == (
+        "disk budget: all checkpoints together take 2.5 MB, more than `disk_budget` allows (2 MB), and this trial has "
+        "ended and is not on the front"
+    )
     assert victim.path == "trials/003/x.ckpt"
 
 

@@ -34,7 +34,7 @@ REPORTED = Reported(
     verdict="pause",
     target=9,
     rule="promotion",
-    reason="rank 2 of 27 at rung 9 (front 0), 9 continue",
+    reason="rank 2 of 27 at rung 9 (not dominated); the first 9 continue",
 )
 
 

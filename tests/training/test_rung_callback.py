@@ -357,7 +357,10 @@ def test_checkpoints_outside_the_disk_budget_are_told_once(bench: Bench, tmp_pat
     said = bench.inline(train, {2: "stop"}, trial_id=0)
     assert len(list((tmp_path / "checkpoints").glob("epoch=*"))) == 2
     [note] = said.of(Note)
-    assert note.text == "`disk_budget` does not count what ModelCheckpoint saves in the `dirpath` of the callback"
+    assert note.text == (
+        "the files that ModelCheckpoint saves in its own `dirpath` are not part of the study: `disk_budget` does not "
+        "count them, and the study never deletes them"
+    )
     again = bench.inline(train, {2: "stop"}, trial_id=1, trial_dir=_folder(bench, "again")).of(Note)
     assert again == [note]
     assert note.once_per == "study"

@@ -121,10 +121,10 @@ def play() -> Script:
     s.start(0.0, 0, [0])
     s.create(0.0, 1, 0.02, 1)
     s.start(0.0, 1, [1])
-    s.report(1.0, 0, 1, 0.5, 1.0, reason="rank 1 of 1 at rung 1, 0 continue", **_PAUSE)
+    s.report(1.0, 0, 1, 0.5, 1.0, reason="rank 1 of 1 at rung 1; none continues yet", **_PAUSE)
     s.save(1.1, 0, 1, 1.0)
     s.end(1.2, 0, "paused", 1.2)
-    s.report(1.2, 1, 1, 0.4, 1.0, reason="rank 1 of 2 at rung 1, 0 continue", **_PAUSE)
+    s.report(1.2, 1, 1, 0.4, 1.0, reason="rank 1 of 2 at rung 1; none continues yet", **_PAUSE)
     s.save(1.25, 1, 1, 1.0)
     s.end(1.3, 1, "paused", 1.3)
     s.create(2.0, 2, 0.03, 2)
@@ -132,15 +132,17 @@ def play() -> Script:
     s.report(2.8, 2, 1, math.nan, 0.8, reason="a loss is not finite", **_PAUSE)
     s.save(2.9, 2, 1, 0.8)
     s.end(3.0, 2, "paused", 1.0)
-    s.start(3.0, 1, [0], target=3, promoted_from=1, rule="promotion", reason="rank 1 of 3 at rung 1, 1 continue")
+    s.start(
+        3.0, 1, [0], target=3, promoted_from=1, rule="promotion", reason="rank 1 of 3 at rung 1; the first continues"
+    )
     s.report(4.0, 1, 2, 0.35, 2.0)
-    s.report(5.0, 1, 3, 0.3, 3.0, reason="rank 1 of 1 at rung 3, 0 continue", **_GO_ON)
+    s.report(5.0, 1, 3, 0.3, 3.0, reason="rank 1 of 1 at rung 3; none continues yet", **_GO_ON)
     s.report(6.0, 1, 4, 0.28, 4.0)
     s.end(7.0, 1, "paused", 4.0, "error", TRACEBACK)
-    s.start(7.0, 1, [0], rule="unfinished", reason="cleared to 9, continues from 1")
+    s.start(7.0, 1, [0], rule="unfinished", reason="its training to epoch 9 was interrupted")
     s.start(
         7.0, 0, [1], target=9, promoted_from=1, rule="finisher",
-        reason="best of rung 1 that was not promoted; 0 of 2 finishers so far",
+        reason="best of rung 1 that was not promoted, number 1 of 2 to be trained to the end",
     )  # fmt: skip
     s.add(ev.Noted(at=7.1, trial_id=1, text="min_epochs=5 was lifted"))
     repeated = {"rule": "repeated", "reason": "rung 3 was decided before: continue"}
@@ -159,7 +161,7 @@ def play() -> Script:
     s.create(16.0, 3, 0.04, 2)
     s.start(16.0, 3, [0, 1])
     s.end(17.0, 3, "waiting", 1.0, "error", TRACEBACK)
-    s.start(17.0, 3, [0, 1], rule="unfinished", reason="cleared to 1, continues from scratch")
+    s.start(17.0, 3, [0, 1], rule="unfinished", reason="its training to epoch 1 was interrupted")
     s.end(18.0, 3, "failed", 1.0, "lost", "killed by signal 9")
     s.add(ev.SessionClosed(at=20.0, state="finished", reason="4 trials", wall_s=20.0))
     return s

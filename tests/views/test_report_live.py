@@ -23,6 +23,7 @@ from lightning_hwtune.views.forecast import Countdown, checked_pace, time_left_s
 from lightning_hwtune.views.live import LinesView, PanelView, QuietView, open_view
 
 FOLDER = Path("hwtune/paper")
+_FORECAST = r"forecast: about [234]\d s left on this pool, start-ups of segments included; \d\d s in all with the check"
 CHECK = SimpleNamespace(
     num_devices=1, logged=("error", "loss"), epoch_s=2.0, checkpoint_bytes=400_000, wall_s=3.1, notes=("a note",),
     gpu_bytes=0, units_s={1: 2.0}, startup_s=0.1, warm_up_s=0.0, imports=(),
@@ -84,35 +85,38 @@ def test_the_lines_of_the_paper_study():
     lines = console.file.getvalue().splitlines()
     left = [line for line in lines if " left" in line]  # at the end of the first segment, and about ten seconds later
     assert [line[:12].strip() for line in left] == ["1.2 s", "12 s"]
-    assert re.search(r" trial 2 of 4 · 0 fully trained · 1 epoch \(6 % of full\) · .* · about \d+ s left$", left[0])
+    assert re.search(
+        r" trial 2 of 4 · 0 fully trained · 1.2 s so far, about \d+ s left · 1 epoch \(3 % of the 36 of full training",
+        left[0],
+    )
     lines = [line for line in lines if line not in left]
     end = next(number for number, line in enumerate(lines) if "is finished" in line)
     assert lines[end + 1].rstrip() == "front of paper, fully trained trials"  # see test_report_closing.py
     assert lines[: end + 1] == [
         "         0 s  trial 0 starts on 1 device: lr=0.01, devices=1",
         "         0 s  trial 1 starts on 1 device: lr=0.02, devices=1",
-        "         1 s  trial 0 pauses at epoch 1: error 0.5, train_s 1, cost_usd 0.001; rank 1 of 1 at rung 1, "
-        "0 continue",
-        "       1.2 s  trial 1 pauses at epoch 1: error 0.4, train_s 1, cost_usd 0.001; rank 1 of 2 at rung 1, "
-        "0 continue",
+        "         1 s  trial 0 pauses at epoch 1: error 0.5, train_s 1, cost_usd 0.001; rank 1 of 1 at rung 1; "
+        "none continues yet",
+        "       1.2 s  trial 1 pauses at epoch 1: error 0.4, train_s 1, cost_usd 0.001; rank 1 of 2 at rung 1; "
+        "none continues yet",
         "         2 s  trial 2 starts on 2 devices: lr=0.03, devices=2",
         "       2.8 s  trial 2 pauses at epoch 1: error nan, train_s 0.8, cost_usd 0.0016; a loss is not finite",
-        "         3 s  trial 1 resumes at epoch 1 on 1 device: rank 1 of 3 at rung 1, 1 continue",
-        "         5 s  trial 1 continues at rung 3: error 0.3, train_s 3, cost_usd 0.003; rank 1 of 1 at rung 3, "
-        "0 continue",
+        "         3 s  trial 1 resumes at epoch 1 on 1 device: rank 1 of 3 at rung 1; the first continues",
+        "         5 s  trial 1 continues at rung 3: error 0.3, train_s 3, cost_usd 0.003; rank 1 of 1 at rung 3; "
+        "none continues yet",
         "         7 s  trial 1 will be retried: ValueError: boom",
-        "         7 s  trial 1 resumes at epoch 1 on 1 device: cleared to 9, continues from 1",
-        "         7 s  trial 0 resumes at epoch 1 on 1 device: best of rung 1 that was not promoted; 0 of 2 finishers "
-        "so far",
+        "         7 s  trial 1 resumes at epoch 1 on 1 device: its training to epoch 9 was interrupted",
+        "         7 s  trial 0 resumes at epoch 1 on 1 device: best of rung 1 that was not promoted, number 1 of "
+        "2 to be trained to the end",
         "       7.1 s  trial 1: min_epochs=5 was lifted",
         "        11 s  trial 0 is complete at epoch 9, error 0.25, train_s 5, cost_usd 0.005",
         "        16 s  trial 1 is complete at epoch 9, error 0.2, train_s 9, cost_usd 0.009",
         "        16 s  trial 3 starts on 2 devices: lr=0.04, devices=2",
         "        17 s  trial 3 will be retried: ValueError: boom",
-        "        17 s  trial 3 resumes from scratch on 2 devices: cleared to 1, continues from scratch",
+        "        17 s  trial 3 resumes from scratch on 2 devices: its training to epoch 1 was interrupted",
         "        18 s  trial 3 failed: killed by signal 9",
-        "        20 s  study paper is finished (4 trials): trial 4 of 4 · 2 fully trained · 22 epochs (61 % of full) · "
-        "20 s · 0.025 USD · 1 failed",
+        "        20 s  study paper is finished (4 trials): trial 4 of 4 · 2 fully trained · 20 s · 22 epochs "
+        "(61 % of the 36 of full training) · 0.025 USD · 1 failed",
     ]
 
 
@@ -139,11 +143,14 @@ def test_before_anything_trains_the_folder_the_limits_and_the_rungs_are_told(emp
     )
     assert text[2] == "limits: 4 trials (0 exist, 4 to go)"
     # 4 + 1 x 2, and two finishers: one from 3 to 9, one from 1 to 9
-    assert text[9] == "at least 20 epochs unless trials end early, 56 % of the 36 of full training; 2 fully trained"
-    assert text[10].startswith("the training function carries 2 GB, most of it `frame` (2 GB)")
-    assert text[11] == "checked in 3.1 s: logs error, loss, 2 s an epoch on 1 device, checkpoints of 400 kB"
-    assert re.fullmatch(r"forecast: about [234]\d s on this pool, start-ups of segments included", text[12])
-    assert text[13] == "note: a note"
+    assert text[9].startswith("finishers: the best trials that no rung promoted")
+    assert text[10] == "at least 20 epochs unless trials end early, 56 % of the 36 of full training; 2 fully trained"
+    assert text[11].startswith("the training function carries 2 GB, most of it `frame` (2 GB)")
+    assert text[12] == "checked in 3.1 s: logs error, loss, 2 s an epoch on 1 device, checkpoints of 400 kB"
+    assert re.fullmatch(_FORECAST, text[13])
+    left_s, whole_s = map(float, re.findall(r"([\d.]+) s (?:left|in all)", text[13]))
+    assert whole_s == pytest.approx(left_s + CHECK.wall_s, abs=1.0)  # one base: the time of the study
+    assert text[14] == "note: a note"
 
 
 @pytest.mark.parametrize(("most", "low_s", "high_s"), [(None, 600, 1500), (1, 4000, 5600), (4, 1200, 2000)])
@@ -220,8 +227,8 @@ def test_a_countdown_is_redone_seldom_and_the_more_seldom_the_longer_it_takes():
 
 def test_what_is_almost_done_has_no_number():
     state = played_until(1.3).state
-    assert totals(state, state.last_at, 0.4).endswith(" · almost done")
-    assert totals(state, state.last_at, 1.0).endswith(" · about 1 s left")
+    assert " so far, almost done · " in totals(state, state.last_at, 0.4)
+    assert " so far, about 1 s left · " in totals(state, state.last_at, 1.0)
 
 
 def test_limits_are_told_with_what_is_used_of_them():
@@ -258,7 +265,7 @@ def test_the_panel_shows_totals_running_segments_and_the_front(paper):
     view.tick(23.0)
     view.close(23.0)
     rows = [line.rstrip() for line in plain(console.file.getvalue()).splitlines()]
-    assert rows[1].startswith("trial 5 of 4 · 2 fully trained · 22 epochs (49 % of full)")
+    assert rows[1].startswith("trial 5 of 4 · 2 fully trained · 20 s so far, about 3.2 s left · 22 epochs (49 ")
     assert rows[2].split() == [
         "trial",
         "devices",
@@ -350,3 +357,16 @@ def test_a_signal_that_ends_the_process_while_something_is_printed_still_ends_it
     console = Console(file=Signalled(), force_terminal=False)
     with pytest.raises(SystemExit):
         LinesView(empty.state, FOLDER, console).header(None)
+
+
+@pytest.mark.parametrize(
+    ("max_trials", "shown"), [(4, "(61 % of the 36 of"), (8, "(31 % of the 72 of"), (None, "epochs · ")]
+)
+def test_the_share_of_full_training_has_a_base_that_does_not_move(max_trials, shown):
+    played, limited = play(), begin(make_spec(), max_trials=max_trials, max_time_s=60.0)
+    shares = []
+    for event in played.log[2:-1]:
+        limited.state.apply(event)
+        shares += re.findall(r"% of the (\d+) of full training", totals(limited.state, limited.state.last_at))
+    assert shown in totals(limited.state, limited.state.last_at)
+    assert len(set(shares)) == (max_trials is not None)

@@ -16,21 +16,21 @@ def test_the_story_of_a_trial_that_was_promoted_failed_and_completed(paper):
         "trial 1 is completed: 9 of 9 epochs, 3 segments, 1 device",
         "  lr=0.02, devices=1",
         "",
-        "    +0 s  created: draw 1 of the random searcher; seed 7, cleared to epoch 1",
+        "    +0 s  created: draw 1 of the random searcher; seed 7, may train to epoch 1",
         "    +0 s  segment 1 on 1 device (1), from scratch, to epoch 1",
-        "  +1.2 s  epoch 1: error 0.4, train_s 1, cost_usd 0.001; paused at rung 1: rank 1 of 2 at rung 1, 0 continue "
-        "[promotion]",
+        "  +1.2 s  epoch 1: error 0.4, train_s 1, cost_usd 0.001; paused at rung 1: rank 1 of 2 at rung 1; none "
+        "continues yet [promotion]",
         "  +1.2 s  checkpoint of epoch 1 saved, 2 MB: trials/001/1.ckpt",
         "  +1.3 s  segment 1 ended after 1.3 s on 1 rank: done; the trial is paused",
         "    +3 s  segment 2 on 1 device (0), from the checkpoint of epoch 1, to epoch 3; promoted from rung 1: "
-        "rank 1 of 3 at rung 1, 1 continue [promotion]",
+        "rank 1 of 3 at rung 1; the first continues [promotion]",
         "    +4 s  epoch 2 trained: error 0.35, train_s 2, cost_usd 0.002 [between-rungs]",
-        "    +5 s  epoch 3: error 0.3, train_s 3, cost_usd 0.003; continues at rung 3: rank 1 of 1 at rung 3, "
-        "0 continue [promotion]",
+        "    +5 s  epoch 3: error 0.3, train_s 3, cost_usd 0.003; continues at rung 3: rank 1 of 1 at rung 3; "
+        "none continues yet [promotion]",
         "    +6 s  epoch 4 trained: error 0.28, train_s 4, cost_usd 0.004 [between-rungs]",
         "    +7 s  segment 2 ended after 4 s on 1 rank: error, ValueError: boom; the trial is paused",
-        "    +7 s  segment 3 on 1 device (0), from the checkpoint of epoch 1, to epoch 9; continues: cleared to 9, "
-        "continues from 1 [unfinished]",
+        "    +7 s  segment 3 on 1 device (0), from the checkpoint of epoch 1, to epoch 9; continues: its training "
+        "to epoch 9 was interrupted [unfinished]",
         "  +7.1 s  note: min_epochs=5 was lifted",
         "    +8 s  epoch 2 trained: error 0.36, train_s 2, cost_usd 0.002 [between-rungs]",
         "    +9 s  epoch 3 done again: error 0.34, train_s 3, cost_usd 0.003 [repeated]",
@@ -53,7 +53,7 @@ def test_superseded_checkpoints_are_not_mentioned_but_lost_ones_are(paper):
 
 def test_a_finisher_is_told_as_one(paper):
     [line] = [line for line in story(paper, 0) if "segment 2 on" in line]
-    assert "; finishes: best of rung 1 that was not promoted; 0 of 2 finishers so far [finisher]" in line
+    assert "; finishes: best of rung 1 that was not promoted, number 1 of 2 to be trained to the end [finisher]" in line
 
 
 def test_a_failed_trial_ends_with_its_error(paper):
@@ -69,7 +69,7 @@ def test_a_paused_trial_of_a_finished_study_and_of_one_that_goes_on(paper, empty
     assert story(paper, 2)[-1] == "No rung promoted it before the study ended; more trials may still do so."
     empty.create(0.0, 0, 0.01, 1)
     empty.start(0.0, 0, [0])
-    assert story(empty, 0)[-1] == "It is training, cleared to epoch 1."
+    assert story(empty, 0)[-1] == "It is training to epoch 1."
     empty.report(1.0, 0, 1, 0.5, 1.0, level=1, verdict="pause")
     empty.save(1.0, 0, 1, 1.0)
     empty.end(1.0, 0, "paused", 1.0, outcome="interrupted", error="its controller ended")
@@ -96,7 +96,7 @@ def test_a_waiting_trial_and_more_devices_after_running_out_of_memory(empty):
     )  # fmt: skip
     empty.add(ended)
     lines = story(empty, 0)
-    assert lines[-1] == "It waits for devices, cleared to epoch 1."
+    assert lines[-1] == "It waits for devices to train to epoch 1."
     assert lines[-3].endswith("out-of-memory, CUDA out of memory; the trial is waiting, with 2 devices next")
 
 

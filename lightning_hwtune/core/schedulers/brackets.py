@@ -190,7 +190,7 @@ class _Bracket:
             return Pause(Reason("barrier", f"trial {n_here} of {n_slots} at rung {level}, which waits for all"))
         n_go_on = self._n_slots[self._at + 1]
         place = rung.ranking.arrival(trial_id, loss, n_go_on)
-        text = f"completes rung {level} with rank {place.first + 1} of {n_slots}, {promoted_of(n_go_on)}"
+        text = f"completes rung {level} with rank {place.first + 1} of {n_slots}; {promoted_of(n_go_on)}"
         reason = Reason("promotion" if place.is_in else "quota", text, place.standing)
         return Continue(reason) if place.is_in else Pause(reason)
 
@@ -226,7 +226,7 @@ class _Bracket:
     def standing(self, trial_id: int) -> str:
         rung, n_go_on = self._rungs[self._at - 1], self._n_slots[self._at]
         rank = rung.ranking.place(trial_id, n_go_on).first + 1
-        return f"rank {rank} of {len(rung.entrants)} at rung {rung.level}, which is complete, {promoted_of(n_go_on)}"
+        return f"rank {rank} of {len(rung.entrants)} at rung {rung.level}, which is complete; {promoted_of(n_go_on)}"
 
     def paused(self) -> Iterator[tuple[int, int]]:
         """Yields (trial, level) for the waiting trials, each at its highest rung; the best of a rung first."""

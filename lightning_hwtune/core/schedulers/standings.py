@@ -9,9 +9,12 @@ __all__ = ["place_reason", "promoted_of", "standing"]
 
 
 def standing(level: int, place: Place) -> str:
-    """Returns text such as "rank 2 of 27 at rung 3 (front 0)"; ranks count from 1 here."""
+    """Returns text such as "rank 2 of 27 at rung 3 (not dominated)"; ranks count from 1 here."""
     rank = f"rank {place.first + 1}" if place.first == place.last else f"ranks {place.first + 1} to {place.last + 1}"
-    front = f" (front {place.front})" if place.front is not None else ""
+    if place.front is None:
+        front = ""
+    else:
+        front = f" (dominated, front {place.front})" if place.front else " (not dominated)"
     return f"{rank} of {place.n_trials} at rung {level}{front}"
 
 
@@ -24,9 +27,11 @@ def place_reason(level: int, place: Place, n_promoted: int) -> Reason:
     text = standing(level, place)
     if not place.is_finite:
         return Reason("not-finite", f"{text}: a loss is not finite", place.standing)
-    return Reason("promotion" if place.is_in else "quota", f"{text}, {promoted_of(n_promoted)}", place.standing)
+    return Reason("promotion" if place.is_in else "quota", f"{text}; {promoted_of(n_promoted)}", place.standing)
 
 
 def promoted_of(n_promoted: int) -> str:
-    """Returns "1 continues" or "3 continue"."""
-    return f"{n_promoted} {'continues' if n_promoted == 1 else 'continue'}"
+    """Returns which trials of a rung continue, such as "none continues yet" or "the first 3 continue"."""
+    if n_promoted == 0:
+        return "none continues yet"
+    return "the first continues" if n_promoted == 1 else f"the first {n_promoted} continue"

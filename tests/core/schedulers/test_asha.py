@@ -240,15 +240,18 @@ def test_reasons_tell_rank_quota_and_front() -> None:
     verdict = run.scheduler.verdict(26, 0, 1, np.array([0.5, 0.5]))
     assert isinstance(verdict, Continue)
     assert verdict.reason.rule == "promotion"
-    assert verdict.reason.text == "rank 2 of 27 at rung 1 (front 1), 9 continue"
+    assert verdict.reason.text == "rank 2 of 27 at rung 1 (dominated, front 1); the first 9 continue"
     pause = run.scheduler.verdict(26, 0, 1, np.array([12.5, 12.5]))
     assert isinstance(pause, Pause)
-    assert (pause.reason.rule, pause.reason.text) == ("quota", "rank 14 of 27 at rung 1 (front 13), 9 continue")
+    assert pause.reason.rule == "quota"
+    assert pause.reason.text == "rank 14 of 27 at rung 1 (dominated, front 13); the first 9 continue"
+    best = run.scheduler.verdict(26, 0, 1, np.array([-1.0, -1.0]))
+    assert best.reason.text == "rank 1 of 27 at rung 1 (not dominated); the first 9 continue"
 
 
 def test_one_objective_has_no_fronts_to_tell_of() -> None:
     run = filled(3)
-    assert run.promote().reason.text == "rank 1 of 3 at rung 1, 1 continues"
+    assert run.promote().reason.text == "rank 1 of 3 at rung 1; the first continues"
 
 
 def test_a_loss_that_is_not_finite_is_told_and_never_goes_on() -> None:
