@@ -6,19 +6,18 @@ the repository, so it cannot fall behind the code.
 
 from __future__ import annotations
 
-import dataclasses
 import html
-import inspect
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra_plugins.hwtune_sweeper import HwtuneConf, HwtuneSweeperConf
 
+from lightning_hwtune.apps.hydra.node import HWTUNE_KEYS, SWEEPER_KEYS
+from lightning_hwtune.forms.settings import Setting
 from lightning_hwtune.names.keywords import KEYWORDS
 
 __all__ = ["GENERATED", "on_config", "on_page_markdown"]
@@ -49,10 +48,9 @@ def commands() -> str:
     return text.partition("\n")[2]  # without its title: the page has one
 
 
-def key_table(node: type) -> str:
-    """Returns the keys of a node of the Hydra sweeper, with their defaults and the comments above them."""
-    fields = {item.name: item for item in dataclasses.fields(node)}
-    rows = [f"| `{name}` | `{_written(fields[name])}` | {text} |" for name, text in _comments(node)]
+def key_table(keys: Mapping[str, Setting]) -> str:
+    """Returns the keys of a node of the Hydra sweeper, with their defaults and meanings."""
+    rows = [f"| `{name}` | `{_written(item)}` | {_meaning(item)} |" for name, item in keys.items()]
     return "\n".join(["| key | default | meaning |", "|---|---|---|", *rows])
 
 
@@ -62,28 +60,24 @@ def habit_table() -> str:
     return "\n".join(["| elsewhere | here |", "|---|---|", *rows])
 
 
-def _comments(node: type) -> Iterator[tuple[str, str]]:
-    """Yields each field below a comment with its text; neighbours share it, except a node in the node."""
-    for comment, below in re.findall(r"((?: +# .*\n)+)((?: +\w+: .*\n)+)", inspect.getsource(node)):
-        text = " ".join(line.strip(" #") for line in comment.splitlines())
-        for name in re.findall(r"^ +(\w+): (?!HwtuneConf)", below, re.MULTILINE):
-            yield name, _cell(text)
-
-
 def _cell(text: str) -> str:
     """Plain text in a table; braces at its end would be taken for attributes."""
     return html.escape(text, quote=False).replace("|", "\\|").replace("{", "&#123;")
 
 
-def _written(item: dataclasses.Field[Any]) -> str:
-    """The default of a field as YAML has it."""
-    value = item.default_factory() if item.default_factory is not dataclasses.MISSING else item.default
-    return yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
+def _meaning(item: Setting) -> str:
+    return item.file_doc.replace("|", "\\|")
+
+
+def _written(item: Setting) -> str:
+    """The default as YAML has it."""
+    value = list(item.default) if isinstance(item.default, tuple) else item.default
+    return str(yaml.safe_dump(value, default_flow_style=True)).removesuffix("...\n").strip()
 
 
 GENERATED: Mapping[str, Callable[[], str]] = {
     "commands": commands,
-    "keys of the sweeper": lambda: key_table(HwtuneSweeperConf),
-    "keys of hwtune": lambda: key_table(HwtuneConf),
+    "keys of the sweeper": lambda: key_table(SWEEPER_KEYS),
+    "keys of hwtune": lambda: key_table(HWTUNE_KEYS),
     "names of other tools": habit_table,
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Iterator
@@ -10,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lightning_hwtune.core.hardware.pool import Pool
-from lightning_hwtune.settings import StudySettings
-from lightning_hwtune.settings.study_settings import FILE_FORMS, SCHEDULERS, SEARCHERS, options
+from lightning_hwtune.core.schedulers import SCHEDULERS
+from lightning_hwtune.forms.settings import NEEDED
+from lightning_hwtune.forms.study_keys import FILE_KEYS
+from lightning_hwtune.settings.study_parts import SEARCHERS, options
 
 PAGE = Path(__file__).with_name("study-file.md")
 
@@ -30,21 +31,16 @@ def updated() -> str:
 def key_table() -> str:
     """Returns the keys of a study file."""
     rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
-    for item in dataclasses.fields(StudySettings):
-        meaning = " ".join(item.metadata["doc"].split())
-        rows.append(f"| `{item.name}` | {FILE_FORMS[item.name].kind} | {_default(item)} | {meaning} |")
+    for name, item in FILE_KEYS.items():
+        default = "needed" if item.default is NEEDED else _written(item.default)
+        rows.append(f"| `{name}` | {item.form.kind} | {default} | {item.file_doc} |")
     return "\n".join(rows) + "\n"
-
-
-def _default(item: dataclasses.Field[Any]) -> str:
-    if item.default is not dataclasses.MISSING:
-        return _written(item.default)
-    return _written(item.default_factory()) if item.default_factory is not dataclasses.MISSING else "needed"
 
 
 def _written(value: object) -> str:
     """A value as YAML has it."""
     words = {None: "null", True: "true", False: "false"}
+    value = list(value) if isinstance(value, tuple) else value
     known = value is None or isinstance(value, bool)
     text = words[value] if known else str(value).replace("'", "") or '""'
     return f"`{text}`"

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms.run_options import LIMITS, RUN_OPTIONS
 
 __all__ = [
     "CheckFirst",
     "Dir",
     "FileDir",
-    "MaxCost",
-    "MaxTime",
     "MaxTrials",
     "Out",
     "Overrides",
@@ -26,7 +27,10 @@ __all__ = [
     "check_overrides",
     "command_line",
     "import_from_here",
+    "with_limits",
 ]
+
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 
 def _folder(given: str | Path) -> Path:
@@ -57,17 +61,45 @@ Overrides = Annotated[
 FileDir = Annotated[
     str | None, typer.Option("--dir", help="Folder of the studies; the file's `dir` unless given.", show_default=False)
 ]
-MaxTrials = Annotated[
-    int | None, typer.Option("--max-trials", help="Trials of the study, over all its runs.", show_default=False)
-]
-MaxTime = Annotated[
-    str | None, typer.Option("--max-time", help="Time of the study, e.g. 8h, over all its runs.", show_default=False)
-]
-MaxCost = Annotated[
-    float | None, typer.Option("--max-cost", help="US dollars of the study, over all its runs.", show_default=False)
-]
-CheckFirst = Annotated[bool, typer.Option("--check/--no-check", help="Train two batches first, if the study is new.")]
+CheckFirst = Annotated[bool, typer.Option("--check/--no-check", help=RUN_OPTIONS["check"].summary)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show the result only.")]
+
+
+def with_limits(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command one option per limit, and passes those given to its argument `limits`."""
+
+    @functools.wraps(command)
+    def call(**given: Any) -> None:
+        limits = {name: value for name in LIMITS if (value := given.pop(name)) is not None}
+        command(**given, limits=limits)
+
+    own = [item for item in inspect.signature(command, eval_str=True).parameters.values() if item.name != "limits"]
+    options = [inspect.Parameter(name, _KEYWORD, default=None, annotation=_option(name)) for name in LIMITS]
+    parameters = [item.replace(kind=_KEYWORD) for item in own] + options
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what Typer reads
+    call.__annotations__ = {item.name: item.annotation for item in parameters}
+    return call
+
+
+def _option(name: str) -> Any:
+    """Returns the type of a limit's option, with its text for the help."""
+    limit, flag = LIMITS[name], f"--{name.replace('_', '-')}"
+    if limit.type is not None:
+        return Annotated[limit.type | None, typer.Option(flag, help=limit.summary, show_default=False)]
+    metavar = limit.form.kind.upper()
+    return Annotated[
+        str | None, typer.Option(flag, parser=_value, metavar=metavar, help=limit.summary, show_default=False)
+    ]
+
+
+def _value(text: str) -> int | float | str:
+    """Returns a number if the text is one."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def check_overrides(overrides: Sequence[str] | None) -> list[str]:
@@ -79,6 +111,9 @@ def check_overrides(overrides: Sequence[str] | None) -> list[str]:
     except ArgumentError as error:
         raise typer.BadParameter(str(error)) from None
     return list(overrides or ())
+
+
+MaxTrials = _option("max_trials")
 
 
 def import_from_here() -> None:

@@ -11,7 +11,7 @@ import contextvars
 import dataclasses
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,8 +25,6 @@ from lightning_hwtune.cli.arguments import (
     CheckFirst,
     Dir,
     FileDir,
-    MaxCost,
-    MaxTime,
     MaxTrials,
     Out,
     Overrides,
@@ -34,6 +32,7 @@ from lightning_hwtune.cli.arguments import (
     check_overrides,
     command_line,
     import_from_here,
+    with_limits,
 )
 from lightning_hwtune.cli.output import At, Format, flat, output_folder, rows_frame, write, write_frame, writing
 from lightning_hwtune.cli.replay import replay
@@ -117,21 +116,20 @@ def hwtune(
 
 
 @app.command()
+@with_limits
 def run(
     study_file: StudyFile,
     overrides: Overrides = None,
     dir: FileDir = None,  # noqa: A002 - the option's name
-    max_trials: MaxTrials = None,
-    max_time: MaxTime = None,
-    max_cost: MaxCost = None,
     check: CheckFirst = True,
     quiet: Quiet = False,
+    *,
+    limits: Mapping[str, Any],
 ) -> None:
     """Run or continue the study in a file, then show its front."""
     from lightning_hwtune.cli.study_run import run_and_show
     from lightning_hwtune.study import Study
 
-    limits = {"max_trials": max_trials, "max_time": max_time, "max_cost": max_cost}
     settings = _load(study_file, overrides, dir=dir, **limits)
     with settings.located(study_file):
         study, options = Study(**settings.study_kwargs()), settings.run_kwargs()
@@ -156,7 +154,7 @@ def check_study(
     settings = _load(study_file, overrides, dir=dir)
     with settings.located(study_file):
         study, train = Study(**settings.study_kwargs()), settings.run_kwargs()["train"]
-    found = study.check(train, preload=settings.preload)
+    found = study.check(train, preload=settings.run["preload"])
     record = {item.name: getattr(found, item.name) for item in dataclasses.fields(found)}
 
     def lines(out: Console) -> None:
@@ -360,7 +358,7 @@ def _load(path: Path, overrides: Sequence[str] | None, **given: Any) -> StudySet
     checked = check_overrides(overrides)
     import_from_here()
     settings = StudySettings.load(path, checked)
-    return dataclasses.replace(settings, **{key: value for key, value in given.items() if value is not None})
+    return settings.replaced(given)
 
 
 def _choose(dir: Path, name: str | None, storage: str | None) -> Chosen:  # noqa: A002

@@ -157,7 +157,7 @@ def _scheduler(text: str, table: Table) -> Scheduler:
 
 def _searcher(text: str, table: Table) -> Searcher:
     from lightning_hwtune.core.searchers import Listed
-    from lightning_hwtune.settings.study_settings import FILE_SEARCHERS
+    from lightning_hwtune.settings.study_parts import FILE_SEARCHERS
 
     name, options = part(text)
     if name == "table":

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from lightning_hwtune.cli.arguments import (
     CheckFirst,
     FileDir,
-    MaxCost,
-    MaxTime,
-    MaxTrials,
     Quiet,
     check_overrides,
     command_line,
     import_from_here,
+    with_limits,
 )
 
 __all__ = ["cli_tune"]
 
 
+@with_limits
 def cli_tune(
     space: Annotated[
         Path,
@@ -65,11 +64,10 @@ def cli_tune(
         str | None, typer.Option("--study", help="The study's name; the configuration's unless given.")
     ] = None,
     dir: FileDir = None,  # noqa: A002 - the option's name
-    max_trials: MaxTrials = None,
-    max_time: MaxTime = None,
-    max_cost: MaxCost = None,
     check: CheckFirst = True,
     quiet: Quiet = False,
+    *,
+    limits: Mapping[str, Any],
 ) -> None:
     """Tune a LightningCLI script, or continue tuning it; write best/<trial>.yaml for each trial on the front."""
     from lightning_hwtune.apps.lightning_cli.study import CliStudy, write_best
@@ -83,7 +81,7 @@ def cli_tune(
     import_from_here()
     if script is not None:
         sys.path.insert(0, str(script.resolve().parent))  # modules to preload may be next to the script
-    given = {"study": study, "dir": dir, "max_trials": max_trials, "max_time": max_time, "max_cost": max_cost}
+    given = {"study": study, "dir": dir, **limits}
     prepared = CliStudy.read(
         configs, space, overrides, script=script, subcommand=("fit",) if subcommand else (), given=given
     )

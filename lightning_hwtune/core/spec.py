@@ -10,7 +10,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self, final
+from typing import Any, Self, TypeVar, final
 
 from lightning_hwtune.core.hardware.policies import AllocationPolicy, allocation_for
 from lightning_hwtune.core.hardware.pool import Pool
@@ -20,25 +20,40 @@ from lightning_hwtune.core.searchers import SEARCHER_REGISTRY, Searcher, searche
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, StorageError
 from lightning_hwtune.forms import FORMS
+from lightning_hwtune.forms.run_options import LIMITS
 
 __all__ = ["AUTO", "Limits", "StudySpec"]
 
 AUTO = "auto"
 _MOST_FINISHERS = 4
+_Class = TypeVar("_Class", bound=type)
+
+
+_FIELDS = {"max_time": "max_time_s", "max_cost": "max_cost_usd"}  # limit -> field, where it also has the unit
+
+
+def _with_all_limits(cls: _Class) -> _Class:
+    """Adds the limits of the table that the class does not declare."""
+    for name, limit in LIMITS.items():
+        if name not in {**cls.__annotations__, **_FIELDS}:
+            cls.__annotations__[name] = limit.annotation
+            setattr(cls, name, limit.default)
+    return cls
 
 
 @final
 @dataclass(frozen=True, slots=True)
+@_with_all_limits
 class Limits:
     """Bounds on the whole study, over all its sessions; None for no bound.
 
+    `forms.run_options` has the table of limits. Those that a rule reads are declared here.
+
     Attributes:
-        max_trials: the total number of trials.
         max_time_s: seconds during which some process runs the study.
         max_cost_usd: the total bill, including start-ups and lost work.
-        max_parallel: the number of segments at the same time; None for as many as the pool has room for.
-        finishers: the number of fully trained trials that the study should end with, so that its front offers a choice;
-            "auto" depends on the study, see `resolved`.
+        finishers: the number of fully trained trials that the study should end with; "auto" depends on the study, see
+            `resolved`.
     """
 
     max_trials: int | None = None
@@ -48,10 +63,14 @@ class Limits:
     finishers: int | str = AUTO
 
     def __post_init__(self) -> None:
-        units = {"max_time": "max_time_s", "max_cost": "max_cost_usd"}
-        for argument in ("max_trials", "max_time", "max_cost", "max_parallel", "finishers"):
-            field = units.get(argument, argument)
-            object.__setattr__(self, field, FORMS["Study.run"][argument].read(argument, getattr(self, field)))
+        for name, limit in LIMITS.items():
+            field = _FIELDS.get(name, name)
+            object.__setattr__(self, field, limit.form.read(name, getattr(self, field)))
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """Returns the limits among the options of a run, under the names that users give them."""
+        return cls(**{_FIELDS.get(name, name): given[name] for name in LIMITS if name in given})
 
     def resolved(self, spec: StudySpec) -> Self:
         """Returns these limits with an integer number of finishers.
@@ -74,13 +93,7 @@ class Limits:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for the log."""
-        return {
-            "max_trials": self.max_trials,
-            "max_time_s": self.max_time_s,
-            "max_cost_usd": self.max_cost_usd,
-            "max_parallel": self.max_parallel,
-            "finishers": self.finishers,
-        }
+        return {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
 
 
 @final

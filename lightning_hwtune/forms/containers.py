@@ -12,15 +12,13 @@ from collections import UserString
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from lightning_hwtune.forms.kinds import Form, Refused, is_python_name
+from lightning_hwtune.forms.kinds import Form, Refused, is_masked, is_python_name
 
 __all__ = ["elements", "entries", "list_of_names", "mapping", "sequence"]
 
 _MAX_NAMES = 10_000  # in one list
 _MAX_ENTRIES = 100_000  # in one mapping; a user-defined mapping may be endless
-_NO_LISTS = (str, bytes, bytearray, memoryview, Mapping, set, frozenset, UserString, io.IOBase, type, np.ma.MaskedArray)
+_NO_LISTS = (str, bytes, bytearray, memoryview, Mapping, set, frozenset, UserString, io.IOBase, type)
 
 
 def elements(allowed: str, most: int, *, hint: str = "") -> Form:
@@ -33,7 +31,9 @@ def elements(allowed: str, most: int, *, hint: str = "") -> Form:
     """
 
     def accept(value: Any) -> list[Any]:
-        if isinstance(value, _NO_LISTS) or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
+        if isinstance(value, _NO_LISTS) or is_masked(value) or not isinstance(value, Iterable):
+            raise Refused
+        if getattr(value, "ndim", 1) == 0:
             raise Refused
         if hasattr(type(value), "ndim") and not hasattr(type(value), "tolist"):
             raise Refused  # iterating over a data frame gives its columns

@@ -11,12 +11,11 @@ import dataclasses
 import math
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, final
-
-import numpy as np
 
 from lightning_hwtune.errors import ArgumentError, HwTuneError, nearest, shown
 from lightning_hwtune.text import is_line, is_name
@@ -27,6 +26,7 @@ __all__ = [
     "Refused",
     "flag",
     "integer",
+    "is_masked",
     "is_python_name",
     "number",
     "one_of",
@@ -96,13 +96,20 @@ class Form:
 
 def plain(value: Any) -> Any:
     """Returns the Python value of a NumPy scalar or of a 0-dimensional array or tensor; other values unchanged."""
-    if isinstance(value, np.floating):
+    np = sys.modules.get("numpy")  # a value of NumPy has imported it; Hydra reads these forms in apps without NumPy
+    if np is not None and isinstance(value, np.floating):
         return float(value)
-    if isinstance(value, np.generic):
+    if np is not None and isinstance(value, np.generic):
         return value.item()
-    if hasattr(type(value), "ndim") and hasattr(type(value), "item") and not isinstance(value, np.ma.MaskedArray):
+    if hasattr(type(value), "ndim") and hasattr(type(value), "item") and not is_masked(value):
         return value.item() if value.ndim == 0 else value
     return value
+
+
+def is_masked(value: Any) -> bool:
+    """Return whether a value is a masked array of NumPy."""
+    np = sys.modules.get("numpy")
+    return np is not None and isinstance(value, np.ma.MaskedArray)
 
 
 @contextlib.contextmanager

@@ -5,12 +5,11 @@ Arguments that are not in the table are checked by the call itself, and so are r
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from lightning_hwtune.forms.containers import list_of_names, mapping, sequence
+from lightning_hwtune.forms.containers import mapping
 from lightning_hwtune.forms.kinds import (
     Form,
     Refused,
@@ -20,20 +19,18 @@ from lightning_hwtune.forms.kinds import (
     one_of,
     optional,
     or_auto,
-    or_word,
     path,
-    plain,
     ratio,
     text,
 )
-from lightning_hwtune.forms.quantities import BYTES, DURATION
+from lightning_hwtune.forms.quantities import BYTES
+from lightning_hwtune.forms.run_options import ASK_OPTIONS, RUN_OPTIONS
 
 __all__ = ["FORMS", "MAX_DEVICES"]
 
 MAX_DEVICES = 8192
 """Maximum number of devices, or of threads per device: the most CPU cores that Linux counts on one host."""
 
-_EXECUTOR_METHODS = ("start", "wait", "end", "close")
 _LARGEST_INT = 2**40  # above it, exp and log of a coordinate with 53 bits no longer distinguish neighbours
 _MAX_CANDIDATES = 100_000  # more would take minutes per draw
 _MAX_NAME = 500  # characters; names are used as headings of tables and keys of files
@@ -46,17 +43,6 @@ def _seen_as(names: Mapping[str, str]) -> Form:
     return one_of(*own, **names)
 
 
-def _executor(value: Any) -> Any:
-    if isinstance(value, str):
-        if ":" in value or "." in value:
-            return value  # an import path, which is resolved when the study runs
-        installed = importlib.metadata.entry_points(group="hwtune.executors")
-        return one_of("local", "inline", *(entry.name for entry in installed)).accept(value)
-    if not all(callable(getattr(type(value), name, None)) for name in _EXECUTOR_METHODS):
-        raise Refused
-    return value
-
-
 def _error(value: Any) -> Any:
     if not isinstance(value, BaseException | str) or (isinstance(value, str) and not value.strip()):
         raise Refused(
@@ -64,10 +50,6 @@ def _error(value: Any) -> Any:
             "Then call study.tell(trial)."
         )
     return value
-
-
-def _n_jobs(value: Any) -> int | None:
-    return None if value is None or plain(value) == -1 else integer(1).accept(value)
 
 
 def _name(value: Any) -> str:
@@ -94,18 +76,6 @@ _STORE = {
     "storage": optional(text("an SQLAlchemy URL such as 'sqlite:////path/to/studies.db'")),
     "disk_budget": BYTES,
 }
-
-_FILE: Mapping[str, Form] = {
-    "train": text("an import path such as 'models.digits_study:train'"),
-    "space": mapping("a mapping from the name of each parameter to its kind and range"),
-    "objectives": sequence("a list such as [{metric: val_loss, mode: min}, train_s]"),
-    "scheduler": optional(mapping("a mapping such as {name: asha, max_epochs: 27}, or a name", or_text=True)),
-    "searcher": mapping("a mapping such as {name: tpe}, or a name", or_text=True),
-    "prior": optional(one_of("auto")),
-    "pool": mapping("a mapping such as {accelerator: cpu, devices: 2}"),
-    "enqueue": sequence("a list of configurations, each a mapping with every parameter"),
-}
-_KEY = optional(text("a key of the app such as 'trainer.devices'"))
 
 FORMS: Mapping[str, Mapping[str, Form]] = {
     "Float": {"low": number(), "high": number(), "log": flag()},
@@ -196,23 +166,9 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "epochs": _COUNT,
     },
     "Study.load": _STORE,
-    "Study.check": {"preload": list_of_names("a list of module names such as ['torchvision']")},
-    "Study.run": {
-        "max_trials": optional(_POSITIVE),
-        "max_time": DURATION,
-        "max_cost": optional(number(0, above=True)).but("a positive number of US dollars, or None"),
-        "max_parallel": optional(_POSITIVE),
-        "finishers": or_auto(_COUNT),
-        "hang_timeout": or_auto(DURATION),
-        "save_every": optional(_POSITIVE).but("a positive integer, the epochs between checkpoints, or None"),
-        "executor": Form(
-            "text", "'local', 'inline', an import path, or an object with the methods of Executor", _executor
-        ),
-        "check": flag(),
-        "progress": flag(),
-        "preload": list_of_names("a list of module names such as ['torchvision']"),
-    },
-    "Study.ask": {"max_trials": optional(_POSITIVE), "finishers": or_auto(_COUNT), "progress": flag()},
+    "Study.check": {"preload": RUN_OPTIONS["preload"].form},
+    "Study.run": {name: item.form for name, item in RUN_OPTIONS.items()},
+    "Study.ask": {name: item.form for name, item in ASK_OPTIONS.items()},
     "Study.tell": {"error": optional(Form("error", "the exception that ended the segment, or its message", _error))},
     "Study.front": {"at": one_of("full", "rung", "any")},
     "Study.plot": {"what": one_of("front", "curves", "timeline")},
@@ -224,22 +180,4 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         ),
     },
     "Trial.per_device_batch_size": {"global_batch": _POSITIVE},
-    "file": _FILE,
-    "sweeper": {
-        "storage": optional(_STORE["storage"]),
-        "study_name": optional(text()),
-        "n_trials": _POSITIVE,
-        "n_jobs": Form("integer", "a positive integer, -1 or None", _n_jobs),
-        "max_failure_rate": optional(number(0, 1)),
-        "params": optional(mapping("a mapping from keys to overrides")),
-        "custom_search_space": optional(text("an import path such as 'package.module.function'")),
-        "hwtune": optional(mapping("a mapping with keys such as objectives and scheduler")),
-    },
-    "sweeper.hwtune": {
-        "objectives": or_word("returned", optional(_FILE["objectives"])),
-        "scheduler": _FILE["scheduler"],
-        **_HORIZON,
-        **dict.fromkeys(("ckpt_path_key", "batch_size_key"), _KEY),
-        **dict.fromkeys(("devices_key", "max_epochs_key"), text("a key of the app such as 'trainer.devices'")),
-    },
 }

@@ -88,7 +88,7 @@ def _depth(text: str) -> int:
     return max(itertools.accumulate(steps), default=0)
 
 
-def apply_overrides(data: MutableMapping[str, Any], overrides: Iterable[Override], known: Sequence[str]) -> None:
+def apply_overrides(data: MutableMapping[str, Any], overrides: Iterable[Override], known: Iterable[str]) -> None:
     """Changes a study file's plain data. `known` has the keys that are allowed at the top level.
 
     Raises:

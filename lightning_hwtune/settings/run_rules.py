@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.executors import EXECUTOR_REGISTRY
 from lightning_hwtune.engine.hang import AUTO
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms.run_options import RunOptions
 
-__all__ = ["check_run", "unjudged_devices"]
+__all__ = ["check_run", "limits_of", "unjudged_devices"]
 
 
 def check_run(spec: StudySpec, limits: Limits, *, executor: object, hang_timeout: float | str | None = AUTO) -> None:
@@ -30,6 +33,12 @@ def check_run(spec: StudySpec, limits: Limits, *, executor: object, hang_timeout
     if limits.max_cost_usd is not None and not spec.pool.usd_per_device_hour:
         hint = "Without a price the cost is always 0: set `Pool(usd_per_device_hour=...)`."
         raise ArgumentError("max_cost", limits.max_cost_usd, "None, because the pool has no price", hint=hint)
+
+
+def limits_of(options: RunOptions) -> Limits:
+    """Returns the limits of a run. The executor "inline" trains one trial at a time."""
+    limits = Limits.of(options)
+    return dataclasses.replace(limits, max_parallel=1) if options.get("executor") == "inline" else limits
 
 
 def unjudged_devices(spec: StudySpec) -> str:

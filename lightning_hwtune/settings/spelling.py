@@ -15,14 +15,13 @@ from typing import Any, final
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, TrainSeconds
 from lightning_hwtune.core.schedulers import SCHEDULERS
+from lightning_hwtune.forms.run_options import LIMITS, RUN_OPTIONS
+from lightning_hwtune.forms.study_keys import FILE_KEYS
 
 __all__ = ["CLI_TUNE_SPELLING", "FILE_SPELLING", "SETTINGS", "Spelling", "as_override"]
 
-SETTINGS = frozenset({
-    "objectives", "scheduler", "searcher", "prior", "pool", "batch", "max_trials", "max_time", "max_cost",
-    "max_parallel", "finishers", "save_every", "hang_timeout", "max_retries", "max_failures", "disk_budget", "enqueue",
-    "preload", "executor", "storage", "check", "progress",
-})  # fmt: skip
+_NOT_NAMED = {"study", "train", "space", "max_epochs", "max_steps", "max_samples", "seed", "dir"}
+SETTINGS = frozenset({*FILE_KEYS, *RUN_OPTIONS} - _NOT_NAMED)
 """The settings that messages may name. Horizons are not included: Lightning's own messages name its `max_epochs`."""
 
 _TOKEN = re.compile(r"`([A-Za-z_]\w*(?:=[^`]+|\([^`]*\))?)`")
@@ -110,7 +109,7 @@ FILE_SPELLING = Spelling(_as_key, whole=_OPTIONS, absent=("check", "progress"))
 """For study files, and for the commands that take one."""
 CLI_TUNE_SPELLING = Spelling(
     _as_word,
-    names={"max_trials": "--max-trials", "max_time": "--max-time", "max_cost": "--max-cost"},
+    names={name: f"--{name.replace('_', '-')}" for name in LIMITS},
     whole=_OPTIONS,
     absent=("check", "progress"),
 )

@@ -63,7 +63,7 @@ def test_what_is_not_said_is_taken_from_the_configuration(prepare: Any) -> None:
     assert [objective.mode for objective in built["objectives"]] == ["max", "min"]
     assert repr(built["scheduler"]) == repr(hwt.ASHA(max_epochs=9))
     assert built["pool"].accelerator == "cpu"
-    assert study.settings.max_trials == 3
+    assert study.settings.run["max_trials"] == 3
     assert any("ModelCheckpoint" in note for note in study.notes)
 
 

@@ -70,7 +70,7 @@ def test_a_number_of_any_library_becomes_a_float(value: Any, plain: float) -> No
         ("Study.run", "max_trials"), ("Study.run", "max_parallel"), ("Study.run", "finishers"),
         ("Study", "max_retries"),
         ("Study.run", "save_every"), ("ASHA", "first_rung"), ("TPE", "candidates"), ("Pool", "threads_per_device"),
-        ("Trial.per_device_batch_size", "global_batch"), ("Trial.report", "resource"), ("sweeper", "n_trials"),
+        ("Trial.per_device_batch_size", "global_batch"), ("Trial.report", "resource"),
     ],
 )  # fmt: skip
 def test_what_is_not_an_integer_is_refused(call: str, name: str, value: Any) -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import ast
 import contextvars
-import dataclasses
 import re
 import shlex
 
@@ -12,9 +11,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from lightning_hwtune.apps.hydra.settings import HYDRA_SPELLING
 from lightning_hwtune.core.schedulers import SCHEDULERS, call_text, scheduler_from_settings
-from lightning_hwtune.forms import FORMS
+from lightning_hwtune.forms.run_options import RUN_OPTIONS
+from lightning_hwtune.forms.study_keys import FILE_KEYS
 from lightning_hwtune.names.spelling import spell_by, spelled
-from lightning_hwtune.settings import StudySettings, parse_overrides
+from lightning_hwtune.settings import parse_overrides
 from lightning_hwtune.settings.overrides import apply_overrides
 from lightning_hwtune.settings.spelling import CLI_TUNE_SPELLING, FILE_SPELLING, SETTINGS
 
@@ -39,7 +39,7 @@ WRITTEN = {
     "disk_budget": ("disk_budget", "disk_budget", f"{OURS}disk_budget"),
     "max_trials=20": ("max_trials: 20", "--max-trials 20", "hydra.sweeper.n_trials=20"),
     "max_time='10min'": ("max_time: 10min", "--max-time 10min", f"{OURS}max_time=10min"),
-    "max_parallel": ("max_parallel", "max_parallel", "hydra.sweeper.n_jobs"),
+    "max_parallel": ("max_parallel", "--max-parallel", "hydra.sweeper.n_jobs"),
     "TrainSeconds()": ("train_s", "train_s", "train_s"),
     "Metric('val_loss', 'min', best=True)": (
         "objectives: [{metric: val_loss, mode: min, best: true}]",
@@ -66,7 +66,7 @@ def test_what_is_written_can_be_given(setting: str) -> None:
     in_file, word, in_hydra = WRITTEN[setting]
     data = yaml.safe_load(in_file)
     given: dict[str, object] = {}
-    apply_overrides(given, parse_overrides(shlex.split(word)), StudySettings.keys())
+    apply_overrides(given, parse_overrides(shlex.split(word)), FILE_KEYS)
     [override] = OverridesParser.create().parse_overrides(shlex.split(in_hydra))
     [(key, value)] = data.items()
     assert (given, override.key_or_group, override.value()) == (data, f"{OURS}{key}", value)
@@ -84,8 +84,7 @@ def test_other_text_stays_as_it_is(text: str) -> None:
 
 
 def test_every_setting_is_one_of_the_study() -> None:
-    in_files = {item.name for item in dataclasses.fields(StudySettings)}
-    assert in_files | FORMS["Study"].keys() | {"check", "progress"} >= SETTINGS
+    assert {*FILE_KEYS, *RUN_OPTIONS} > SETTINGS > set(RUN_OPTIONS)
 
 
 def test_python_is_spoken_until_another_way_in_is_named() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import inspect
 from pathlib import Path
@@ -12,12 +11,15 @@ import pytest
 
 import lightning_hwtune as hwt
 from lightning_hwtune.core.ranking.front_order import WITHIN
+from lightning_hwtune.core.schedulers import SCHEDULERS
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
 from lightning_hwtune.forms import parse_bytes
+from lightning_hwtune.forms.run_options import RUN_OPTIONS
+from lightning_hwtune.forms.study_keys import FILE_KEYS
 from lightning_hwtune.names.keywords import FILE_KEYWORDS
 from lightning_hwtune.settings import StudySettings
-from lightning_hwtune.settings.study_settings import SCHEDULERS, SEARCHERS, options
+from lightning_hwtune.settings.study_parts import SEARCHERS, options
 
 REPOSITORY = Path(__file__).parents[2]
 MINIMAL: dict[str, Any] = {
@@ -84,11 +86,11 @@ def test_names_and_defaults_are_those_of_the_python_calls():
             assert kwargs[name] == default, name
     assert (kwargs["searcher"], kwargs["pool"]) == (hwt.Random(), hwt.Pool())
     run = inspect.signature(hwt.Study.run).parameters
-    ran = {field.name: field.default for field in dataclasses.fields(StudySettings) if field.name in run}
-    assert ran == {
-        name: () if name == "preload" else run[name].default for name in ran
-    } | {"train": dataclasses.MISSING, "preload": dataclasses.MISSING}  # fmt: skip
-    assert set(run) - {"self", "unknown", "check", "progress"} == set(ran)
+    assert {name: run[name].default for name in RUN_OPTIONS} == {
+        name: item.default for name, item in RUN_OPTIONS.items()
+    }
+    assert set(run) - {"self", "train"} == set(RUN_OPTIONS)
+    assert set(RUN_OPTIONS) - {"check", "progress"} == set(settings().run)
 
 
 def test_keywords_fit_the_calls(tmp_path: Path):
@@ -99,7 +101,7 @@ def test_keywords_fit_the_calls(tmp_path: Path):
 
 def test_the_demo_is_a_study():
     demo = StudySettings.load(REPOSITORY / "configs/study/demo.yaml")
-    assert (demo.study, demo.max_trials, demo.finishers) == ("demo", 60, 4)
+    assert (demo.study, demo.run["max_trials"], demo.run["finishers"]) == ("demo", 60, 4)
     assert demo.study_kwargs()["scheduler"].levels == (1, 3, 9, 27)
 
 
@@ -110,9 +112,9 @@ def test_a_bare_searcher_is_a_name():
 def test_overrides_and_interpolations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("N_TRIALS", "7")
     text = TEXT.replace("max_trials: 60", "max_trials: ${oc.decode:${oc.env:N_TRIALS}}\nseed: ${max_trials}")
-    assert (load(tmp_path, text).max_trials, load(tmp_path, text).seed) == (7, 7)
+    assert (load(tmp_path, text).run["max_trials"], load(tmp_path, text).seed) == (7, 7)
     given = load(tmp_path, text, "max_trials=3", "space.optim.width.high=16", "~searcher", "objectives.0.mode=min")
-    assert (given.max_trials, given.seed, given.searcher) == (3, 3, "random")
+    assert (given.run["max_trials"], given.seed, given.searcher) == (3, 3, "random")
     assert given.study_kwargs()["space"]["optim.width"] == hwt.Int(8, 16)
     assert given.study_kwargs()["objectives"][0].mode == "min"
 
@@ -244,7 +246,7 @@ def test_answers_habits(changes: dict[str, Any], says: str):
 
 
 def test_no_key_of_ours_is_a_habit_at_its_own_place():
-    assert set(StudySettings.keys()) & set(FILE_KEYWORDS) == {"seed", "prior"}  # habits among the options of parts
+    assert set(FILE_KEYS) & set(FILE_KEYWORDS) == {"seed", "prior"}  # habits among the options of parts
     StudySettings.from_dict({**MINIMAL, "seed": 3, "prior": "auto"})
 
 

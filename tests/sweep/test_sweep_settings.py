@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from lightning_hwtune.core.parameters import Float
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.engine.check_orders import check_order
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.forms.study_keys import FILE_KEYS
 from lightning_hwtune.settings import StudySettings
 from lightning_hwtune.study import Study
 
@@ -39,19 +39,17 @@ def study(**changes: Any) -> StudySettings:
 
 
 def test_the_schema_has_the_keys_of_study_files_with_their_defaults() -> None:
-    files = {item.name: item for item in dataclasses.fields(StudySettings)}
     own = OmegaConf.to_container(OmegaConf.structured(HwtuneConf))
     elsewhere = {"study", "train", "space", "max_trials", "max_parallel", "executor", "storage"}
-    assert set(own) == set(files) - elsewhere | OF_THE_APP
-    for name in set(own) - OF_THE_APP - {"objectives", "scheduler"}:
-        item = files[name]
-        default = item.default if item.default is not dataclasses.MISSING else item.default_factory()
-        assert own[name] == default, name
+    assert set(own) == set(FILE_KEYS) - elsewhere | OF_THE_APP
+    for name in set(own) - OF_THE_APP - {"objectives", "scheduler", "preload"}:
+        assert own[name] == FILE_KEYS[name].default, name
+    assert (own["objectives"], own["scheduler"], own["preload"]) == (None, None, [])
 
 
 def test_totals_and_caps_become_limits() -> None:
     settings = study(n_trials=40, n_jobs=3, study_name="mine", hwtune={"max_time": "8h", "pool": {"devices": 4}})
-    assert (settings.max_trials, settings.max_parallel, settings.study) == (40, 3, "mine")
+    assert (settings.run["max_trials"], settings.run["max_parallel"], settings.study) == (40, 3, "mine")
     assert settings.limits().max_time_s == 8 * 3600
     assert settings.pool == {"devices": 4}
 

@@ -285,7 +285,7 @@ def _header(sweep: _Sweep) -> list[str]:
         exist = len(study.state().trials)
     except StudyNotFoundError:
         exist = 0
-    total, idle = sweep.settings.max_trials or 0, spec.pool.size - (given.n_jobs or spec.pool.size)
+    total, idle = sweep.settings.run["max_trials"] or 0, spec.pool.size - (given.n_jobs or spec.pool.size)
     lines = [
         f"sweep directory: {short_path(sweep.sweep_dir)}",
         f"study: {short_path(study.dir)}; {exist} of {total} trials exist, {max(total - exist, 0)} to go",

@@ -12,23 +12,24 @@ from typing import Any, Self, final
 from omegaconf import DictConfig
 
 from lightning_hwtune.apps.hydra.monitored_metric import Monitor, directions
+from lightning_hwtune.apps.hydra.node import ELSEWHERE, HWTUNE_KEYS, STUDY_KEYS, SWEEPER_KEYS
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.forms import FORMS, Form
+from lightning_hwtune.forms.containers import mapping
+from lightning_hwtune.forms.kinds import optional
+from lightning_hwtune.forms.settings import Setting
 from lightning_hwtune.names import refuse_unknown_keys
 from lightning_hwtune.settings import StudySettings, plain_data
 from lightning_hwtune.settings.spelling import Spelling, as_override
 
 __all__ = ["HYDRA_SPELLING", "SweepSettings"]
 
-_OF_STUDY = ("searcher", "prior", "pool", "seed", "batch", "max_time", "max_cost", "finishers", "save_every",
-             "hang_timeout", "max_retries", "max_failures", "disk_budget", "enqueue", "preload", "dir")  # fmt: skip
-_OF_APP = ("ckpt_path_key", "devices_key", "batch_size_key", "max_epochs_key")
 _HORIZON = ("max_epochs", "max_steps", "max_samples")
-_OWN = ("_target_", "_recursive_", "defaults", "direction", "storage", "study_name", "n_trials", "n_jobs",
-        "max_failure_rate", "params", "custom_search_space", "hwtune")  # fmt: skip
+_OF_STUDY = tuple(key for key in STUDY_KEYS if key not in {"objectives", "scheduler", *_HORIZON})
+_HYDRA = ("_target_", "_recursive_", "defaults", "hwtune")
+_HWTUNE = optional(mapping("a mapping with keys such as objectives and scheduler"))
 _RETURNED = "returned"  # value of `objectives`: only what the app returns counts
 _TRAIN = "lightning_hwtune.apps.hydra.app:HydraApp"  # as a study file would name it
 
@@ -56,11 +57,14 @@ class SweepSettings:
             ArgumentError, RenamedArgumentError: a value is not allowed, or a key of `hwtune` is unknown.
         """
         data = plain_data(node, "hydra.sweeper")
-        _read_forms("hydra.sweeper.", data, FORMS["sweeper"])
+        _read_forms("hydra.sweeper.", data, SWEEPER_KEYS)
+        _HWTUNE.read("hydra.sweeper.hwtune", data.get("hwtune"))
         own = data.get("hwtune") or {}
-        refuse_unknown_keys("hydra.sweeper.hwtune.", own, ("objectives", "scheduler", *_HORIZON, *_OF_STUDY, *_OF_APP))
-        _read_forms("hydra.sweeper.hwtune.", own, FORMS["sweeper.hwtune"])
-        ignored = [key for key, value in data.items() if key not in _OWN and value not in (None, {}, [])]
+        refuse_unknown_keys("hydra.sweeper.hwtune.", own, HWTUNE_KEYS)
+        _read_forms("hydra.sweeper.hwtune.", own, HWTUNE_KEYS)
+        ignored = [
+            key for key, value in data.items() if key not in {*SWEEPER_KEYS, *_HYDRA} and value not in (None, {}, [])
+        ]
         notes = tuple(f"hydra.sweeper.{key} has no effect here{_INSTEAD.get(key, '')}" for key in ignored)
         return cls(data, own, notes)
 
@@ -186,11 +190,7 @@ class SweepSettings:
 HYDRA_SPELLING = Spelling(
     as_override,
     prefix="hydra.sweeper.hwtune.",
-    names={
-        "max_trials": "hydra.sweeper.n_trials",
-        "max_parallel": "hydra.sweeper.n_jobs",
-        "storage": "hydra.sweeper.storage",
-    },
+    names={key: f"hydra.sweeper.{name}" for key, name in ELSEWHERE.items()},
     absent=("executor", "check", "progress"),
 )
 """How messages spell the settings of a sweep."""
@@ -202,8 +202,8 @@ _INSTEAD = {
 }
 
 
-def _read_forms(where: str, data: dict[str, Any], forms: Mapping[str, Form]) -> None:
-    """Converts, in place, the values that have a form."""
-    for name, form in forms.items():
+def _read_forms(where: str, data: dict[str, Any], keys: Mapping[str, Setting]) -> None:
+    """Converts the values of these keys in place."""
+    for name, item in keys.items():
         if name in data:
-            data[name] = form.read(f"{where}{name}", data[name])
+            data[name] = item.form.read(f"{where}{name}", data[name])

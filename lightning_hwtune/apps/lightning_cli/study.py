@@ -17,9 +17,11 @@ from lightning_hwtune.apps.lightning_cli.segment import CliSegment, CliTrial
 from lightning_hwtune.core.parameters import Choice
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms.study_keys import FILE_KEYS
 from lightning_hwtune.settings import StudySettings, parse_overrides
 from lightning_hwtune.settings.overrides import apply_overrides
-from lightning_hwtune.settings.study_settings import in_file, read_study_file
+from lightning_hwtune.settings.places import in_file
+from lightning_hwtune.settings.study_settings import read_study_file
 from lightning_hwtune.study import Study
 from lightning_hwtune.views.tables import front_records
 
@@ -77,7 +79,7 @@ class CliStudy:
         data = read_study_file(space)
         if "space" not in data:
             data = {"space": data}
-        apply_overrides(data, parse_overrides(overrides), StudySettings.keys())
+        apply_overrides(data, parse_overrides(overrides), FILE_KEYS)
         with in_file(space):
             notes = _complete(data, base, "-".join(file.stem for file in files))
         with in_file(place):

@@ -1,0 +1,147 @@
+"""The limits and options of a run: one table for `Study.run`, study files, the Hydra node, commands and docs.
+
+Each entry is the only place where a limit or an option is spelled. A new limit also needs a rule in `core`, and the
+field of `core.spec.Limits` that the rule reads.
+"""
+
+# annotations are evaluated, because they hold the settings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+
+from lightning_hwtune.forms.containers import list_of_names
+from lightning_hwtune.forms.kinds import Form, Refused, flag, integer, number, one_of, optional, or_auto
+from lightning_hwtune.forms.quantities import DURATION
+from lightning_hwtune.forms.settings import Setting, settings_of
+
+if TYPE_CHECKING:
+    from lightning_hwtune.engine.executor import Executor
+
+__all__ = ["ASK_OPTIONS", "LIMITS", "RUN_OPTIONS", "AskOptions", "RunLimits", "RunOptions"]
+
+_EXECUTOR_METHODS = ("start", "wait", "end", "close")
+
+
+def _executor(value: Any) -> Any:
+    if isinstance(value, str):
+        if ":" in value or "." in value:
+            return value  # an import path, which is resolved when the study runs
+        from importlib.metadata import entry_points  # here, because it would double the time of this module's import
+
+        installed = entry_points(group="hwtune.executors")
+        return one_of("local", "inline", *(entry.name for entry in installed)).accept(value)
+    if not all(callable(getattr(type(value), name, None)) for name in _EXECUTOR_METHODS):
+        raise Refused
+    return value
+
+
+_MaxTrials = Annotated[
+    int | None,
+    Setting(None, optional(integer(1)), "Maximum number of trials in total, over all runs of the study."),
+]
+_Finishers = Annotated[
+    int | str,
+    Setting(
+        "auto",
+        or_auto(integer(0)),
+        "Number of fully trained trials that the study should end with, so that its front offers a choice. "
+        '"auto": one for a single objective; for several, trials / eta rounded up, at most 4.',
+    ),
+]
+_Progress = Annotated[bool, Setting(True, flag(), "Whether to print progress.", in_file=False)]
+
+
+class RunLimits(TypedDict, total=False):
+    """The limits of a run."""
+
+    max_trials: _MaxTrials
+    max_time: Annotated[
+        float | str | None,
+        Setting(
+            None,
+            DURATION,
+            'Maximum time in total, over all runs of the study: seconds, or text such as "90s", "10min", "8h".',
+        ),
+    ]
+    max_cost: Annotated[
+        float | None,
+        Setting(
+            None,
+            optional(number(0, above=True)).but("a positive number of US dollars, or None"),
+            "Maximum cost of the study in US dollars, over all its runs, including start-ups and lost work.",
+        ),
+    ]
+    max_parallel: Annotated[
+        int | None,
+        Setting(
+            None,
+            optional(integer(1)),
+            "Maximum number of trials that train at the same time. None: as many as the pool has devices for.",
+        ),
+    ]
+    finishers: _Finishers
+
+
+class RunOptions(RunLimits, total=False):
+    """The limits and options of `Study.run`."""
+
+    save_every: Annotated[
+        int | None,
+        Setting(
+            None,
+            optional(integer(1)).but("a positive integer, the epochs between checkpoints, or None"),
+            "Epochs between checkpoints of a trial that trains on without a pause, so that a crash loses at most this "
+            "many epochs. None: save only at pauses and at the end. Only for Lightning trainings counted in epochs.",
+        ),
+    ]
+    hang_timeout: Annotated[
+        float | str | None,
+        Setting(
+            "auto",
+            or_auto(DURATION),
+            "Time without progress (no batch, no report, no checkpoint) after which a segment is ended and repeated: "
+            'seconds, or text such as "10min". "auto": from the first batch on, ten times the trial\'s slowest '
+            'stretch, at least 30 minutes. None: no limit. Only for the executor "local".',
+        ),
+    ]
+    executor: Annotated[
+        "str | Executor",
+        Setting(
+            "local",
+            Form("text", "'local', 'inline', an import path, or an object with the methods of Executor", _executor),
+            '"local": a fresh process per rank. "inline": the process of the call itself, on one device, one trial '
+            'after another. Or the name or import path of another executor, such as "my_executor:MyExecutor". In '
+            "Python, also an `Executor` object. It does not get `train`, so it must know what to train.",
+        ),
+    ]
+    check: Annotated[
+        bool,
+        Setting(
+            True,
+            flag(),
+            "Whether to train two batches in a child process first, if the study is new.",
+            in_file=False,
+        ),
+    ]
+    progress: _Progress
+    preload: Annotated[
+        Sequence[str],
+        Setting(
+            (),
+            list_of_names("a list of module names such as ['torchvision']"),
+            "Modules to import once instead of in every segment, such as the one with the training function. They must "
+            "not run tensor operations when imported.",
+        ),
+    ]
+
+
+class AskOptions(TypedDict, total=False):
+    """The limits and options of `Study.ask`."""
+
+    max_trials: _MaxTrials
+    finishers: _Finishers
+    progress: _Progress
+
+
+RUN_OPTIONS: Mapping[str, Setting] = settings_of(RunOptions)
+LIMITS: Mapping[str, Setting] = settings_of(RunLimits)
+ASK_OPTIONS: Mapping[str, Setting] = settings_of(AskOptions)

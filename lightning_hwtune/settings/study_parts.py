@@ -1,0 +1,91 @@
+"""The parts that a study file builds: its objectives, scheduler, searcher and pool, from plain data."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, Objective, TrainSeconds
+from lightning_hwtune.core.searchers import TPE, Grid, Random, Searcher, Sobol
+from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, nearest
+from lightning_hwtune.names import refuse_unknown_keys
+from lightning_hwtune.plugins import Registry
+from lightning_hwtune.settings.places import located, renamed
+
+__all__ = [
+    "FILE_SEARCHERS",
+    "MEASURED",
+    "METRIC_KEYS",
+    "SEARCHERS",
+    "build",
+    "check_point",
+    "named",
+    "objective",
+    "options",
+]
+
+SEARCHERS: Mapping[str, type[Searcher]] = {cls.name: cls for cls in (Random, Sobol, Grid, TPE)}
+"""Name in study files -> class."""
+
+FILE_SEARCHERS = Registry[Searcher]("searcher", "hwtune.searchers", Searcher, SEARCHERS)
+
+MEASURED: Mapping[str, Callable[[], Objective]] = {cls.name: cls for cls in (TrainSeconds, DeviceSeconds, Cost)}
+"""Word in study files -> objective that the study measures itself."""
+
+METRIC_KEYS = ("metric", "mode", "unit", "across_ranks", "best")
+_T = TypeVar("_T")
+
+
+def options(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Returns the options of a part in a study file: name -> parameter of its class."""
+    return dict(inspect.signature(cls).parameters)
+
+
+def build(key: str, cls: Callable[..., _T], given: Mapping[str, Any]) -> _T:
+    """Creates a part; adds its key to the errors that it raises."""
+    refuse_unknown_keys(f"{key}.", given, options(cls))
+    with located(f"{key}."):
+        return cls(**given)
+
+
+def named(key: str, registry: Registry[_T], given: Mapping[str, Any] | str) -> _T:
+    """Creates the part with the given `name`; plain text is a name without options."""
+    form = {"name": given} if isinstance(given, str) else dict(given)
+    name = form.pop("name", None)
+    if name is None and form.get("type") in registry.own:
+        raise ArgumentError(f"{key}.name", name, ", ".join(registry.names), hint=f"Write `name: {form['type']}`.")
+    return build(key, registry.find(name, f"{key}.name"), form)
+
+
+def objective(item: object) -> Objective:
+    """Reads one entry of `objectives`."""
+    allowed = f"{{metric: val_loss, mode: min}}, or one of {', '.join(MEASURED)}"
+    if isinstance(item, str):
+        if item in MEASURED:
+            return MEASURED[item]()
+        near = nearest(item, MEASURED).removeprefix("; ")
+        raise ArgumentError("objectives", item, allowed, hint=f"A metric needs a direction. {near}".strip())
+    form = _check_mapping("objectives", item, allowed)
+    if "name" in form:
+        raise RenamedArgumentError("objectives.name", f"write {{metric: {form['name']}, mode: min}}")
+    refuse_unknown_keys("objectives.", form, METRIC_KEYS)
+    missing = [name for name in ("metric", "mode") if name not in form]
+    if missing:
+        raise ArgumentError("objectives", dict(form), allowed, hint=f"`{missing[0]}` is missing.")
+    with located("objectives."):
+        given = {key: form[key] for key in ("unit", "across_ranks", "best") if form.get(key) is not None}
+        return Metric(form["metric"], form["mode"], **given)
+
+
+def check_point(key: str, config: Any, space: SearchSpace) -> None:
+    """Refuses a configuration that is not in the search space."""
+    with renamed(lambda name: f"{key}.{name}" if name in space else key):
+        space.validate(config)
+
+
+def _check_mapping(key: str, value: object, allowed: str = "mappings from names to values") -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ArgumentError(key, value, allowed)
+    return value
