@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lightning_hwtune.core.searchers import TPE, Grid, History, ParetoPrior, Random, Searcher, Sobol
     from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, SearchSpace
     from lightning_hwtune.engine.executor import Executor
+    from lightning_hwtune.engine.warm_up import warm_up
     from lightning_hwtune.errors import (
         ArgumentError,
         CheckpointError,
@@ -106,6 +107,7 @@ __all__ = [
     "Trial",
     "TrialError",
     "__version__",
+    "warm_up",
 ]
 
 __version__ = "0.1.0"
@@ -131,6 +133,7 @@ _NAMES: dict[str, str] = {
         "core.searchers": ("TPE", "Grid", "History", "ParetoPrior", "Random", "Searcher", "Sobol"),
         "core.space": ("Choice", "Float", "Int", "NumDevices", "SearchSpace"),
         "engine.executor": ("Executor",),
+        "engine.warm_up": ("warm_up",),
         "errors": tuple(name for name in __all__ if name.endswith("Error")),
         "study": ("Result", "Study"),
         "training.rung_callback": ("RungCallback",),

@@ -34,8 +34,8 @@ from lightning_hwtune.forms import FORMS, checked_call, checked_class, parse_byt
 from lightning_hwtune.host.session_signals import Signals
 from lightning_hwtune.names import unknown_attribute
 from lightning_hwtune.names.spelling import spelled
-from lightning_hwtune.run import Run, TrainFunction, check_training
 from lightning_hwtune.store.files import StudyFiles
+from lightning_hwtune.study_run import Run, TrainFunction, check_training
 from lightning_hwtune.training.context import require_no_segment
 
 if TYPE_CHECKING:

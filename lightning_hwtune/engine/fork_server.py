@@ -16,18 +16,22 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing import spawn, util
 from typing import Any, final
 
 from lightning_hwtune.errors import TrialError
+from lightning_hwtune.host.deferred_signals import uninterrupted
+from lightning_hwtune.host.import_path import import_path
 from lightning_hwtune.host.socket_folder import make_socket_folder
 from lightning_hwtune.training.process.fork_server import HEADER
 
-__all__ = ["ForkServer", "fork_server", "import_path", "working_folder"]
+__all__ = ["PRELOAD", "ForkServer", "fork_server"]
+
+PRELOAD = "lightning_hwtune.training.process.preload"
+"""The module whose import makes the server ready for a rank of any training."""
 
 _END_S = 5.0  # time for the guard to end everything before it is killed
 _PROGRAM = (
@@ -56,12 +60,48 @@ class ForkServer:
         self._buffer = b""
         self._asked: set[str] = set()
         self._n_open_requests = 0
+        self._runs: set[object] = set()
+        self._is_kept = False
         self.generation = self.n_deaths = 0
         self.importing, self.importing_since = "", 0.0
         self.failed: dict[str, str] = {}
         self.folder = ""
 
     # ------------------------------------------------------------------ start and end
+
+    @contextlib.contextmanager
+    def run(self, modules: Iterable[str]) -> Iterator[None]:
+        """Starts the server for a run and its imports; ends it after the run if no rank was ever requested from it.
+
+        So a run that is refused, or that has nothing left to do, leaves no process. A server that has started a rank
+        stays for later runs, as does one that `warm_up` started. Modules that could not be imported are tried again.
+
+        Raises:
+            TrialError: the server cannot be started.
+        """
+        run = object()
+        try:
+            with self._lock, uninterrupted():
+                self._runs.add(run)
+                self._asked.difference_update(self.failed)
+                self.failed.clear()
+                self.require(modules)
+            yield
+        finally:
+            with self._lock:
+                self._runs.discard(run)
+                if not self._runs and not self._is_kept:
+                    self.end()
+
+    def warm_up(self) -> None:
+        """Starts the server and its imports, for any later run.
+
+        Raises:
+            TrialError: the server cannot be started.
+        """
+        with self._lock, uninterrupted():
+            self.require([PRELOAD])
+            self._is_kept = True
 
     def require(self, modules: Iterable[str]) -> None:
         """Starts the server if there is none, and makes it import those modules that it has not imported yet."""
@@ -74,7 +114,7 @@ class ForkServer:
                 self._asked.update(wanted)
                 self._n_open_requests += 1
                 self.importing_since = time.monotonic()
-                self._send(b"I", wanted)
+                self._send(b"I", [import_path(), wanted])
 
     def _start(self) -> None:
         self._end_guard()
@@ -99,6 +139,7 @@ class ForkServer:
         finally:
             theirs.close()
         self._control, self._buffer, self._asked, self._n_open_requests = ours, b"", set(), 0
+        self._is_kept = False
         self.generation += 1
         self.failed.clear()
 
@@ -189,6 +230,7 @@ class ForkServer:
             ConnectionError: the server has ended.
         """
         with self._lock:
+            self._is_kept = True
             self._send(b"R", None, [status, channel, *([] if listener is None else [listener])])
 
     def _send(self, kind: bytes, value: Any, descriptors: Sequence[int] = ()) -> None:
@@ -220,18 +262,3 @@ def _end_at_exit(pid: int) -> None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would only print a traceback
     _servers[pid].end()
-
-
-def import_path() -> list[str]:
-    """Returns this process's `sys.path` with absolute folders, for a process with another working folder."""
-    here = working_folder()
-    folders = [os.fspath(folder) for folder in sys.path if isinstance(folder, str | os.PathLike)]
-    return [os.path.join(here, folder) if folder else here for folder in folders if here or os.path.isabs(folder)]
-
-
-def working_folder() -> str:
-    """Returns the working folder; an empty string if it was deleted."""
-    try:
-        return os.getcwd()
-    except FileNotFoundError:
-        return ""

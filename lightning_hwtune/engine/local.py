@@ -22,7 +22,7 @@ from typing import Any, final
 
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.engine.executor import Sink
-from lightning_hwtune.engine.fork_server import fork_server
+from lightning_hwtune.engine.fork_server import PRELOAD, fork_server
 from lightning_hwtune.engine.hang import HangLimit
 from lightning_hwtune.engine.rank_group import ABANDONED, Group, summary
 from lightning_hwtune.engine.rank_process import Rank
@@ -33,7 +33,6 @@ from lightning_hwtune.training.channel import Beat, Ended, Message, Note, Report
 
 __all__ = ["LocalExecutor"]
 
-_PRELOAD = "lightning_hwtune.training.process.preload"
 _LIBRARY_S = 60.0  # limit for one module that the fork server imports although the user did not ask for it
 _GRACE_S = 10.0  # time for the other ranks to end by themselves after the first one has ended
 _ECHO_GRACE_S = 1.0  # the same after an error: with gloo a dead rank fails its group in less than a tenth of this
@@ -70,7 +69,7 @@ class LocalExecutor:
         self._noted: set[str] = set()  # modules of `preload` that cannot be imported and were already noted
         self._server = fork_server()
         self._n_deaths = self._server.n_deaths  # when a report last arrived
-        self._server.require((_PRELOAD, *preload))  # its imports overlap with what the caller does next
+        self._server.require((PRELOAD, *preload))  # its imports overlap with what the caller does next
 
     # ------------------------------------------------------------------ start
 
@@ -83,7 +82,7 @@ class LocalExecutor:
         """Makes the fork server import further modules; if one of them hangs or kills it, all of them are dropped."""
         self._libraries = tuple(libraries)
         if self._libraries:
-            self._server.require((_PRELOAD, *self._preload, *self._libraries))
+            self._server.require((PRELOAD, *self._preload, *self._libraries))
 
     def _begin(self) -> None:
         """Starts the ranks of groups that have none yet, if the fork server is ready.
@@ -94,7 +93,7 @@ class LocalExecutor:
         waiting = [group for group in self._groups.values() if not group.ranks and group.verdict is None]
         if not waiting:
             return
-        self._server.require((_PRELOAD, *self._preload, *self._libraries))
+        self._server.require((PRELOAD, *self._preload, *self._libraries))
         if not self._server.is_ready:
             self._check_server()
             return

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import final
 
 from lightning_hwtune.core.record import Outcome
-from lightning_hwtune.engine.fork_server import ForkServer, import_path, working_folder
+from lightning_hwtune.engine.fork_server import ForkServer
 from lightning_hwtune.engine.rank_process import Rank
+from lightning_hwtune.host.import_path import import_path, working_folder
 from lightning_hwtune.training.channel import Ended, RankTask, SegmentOrder
 from lightning_hwtune.training.process.rendezvous import open_port
 

@@ -187,7 +187,7 @@ def own_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Fork
     """A fork server for one test, which imports only what the test names."""
     server = ForkServer()
     monkeypatch.setattr(local, "fork_server", lambda: server)
-    monkeypatch.setattr(local, "_PRELOAD", "json")
+    monkeypatch.setattr(local, "PRELOAD", "json")
     monkeypatch.syspath_prepend(tmp_path)
     for name, text in _MODULES.items():
         (tmp_path / f"{name}.py").write_text(text)

@@ -36,9 +36,9 @@ __all__ = ["HEADER", "INHERITED", "STATUS", "main"]
 HEADER = struct.Struct("!cI")
 """The header of each message between engine and server: its kind, and the length of the JSON that follows.
 
-To the server: I, a list of modules to import; R, start a rank, with the descriptors of its status pipe, of its channel
-and, for rank 0 of several, of its listening socket. From the server: I, the module that it is importing; F, a module
-that failed, and why; D, all modules of the list are done.
+To the server: I, the import path and a list of modules to import; R, start a rank, with the descriptors of its status
+pipe, of its channel and, for rank 0 of several, of its listening socket. From the server: I, the module that it is
+importing; F, a module that failed, and why; D, all modules of the list are done.
 """
 
 STATUS = struct.Struct("!q")
@@ -174,12 +174,13 @@ class _Server:
                 return False
             body += piece
         if kind == b"I":
-            self._import(json.loads(body))
+            self._import(*json.loads(body))
         elif kind == b"R":
             self._fork(descriptors)
         return True
 
-    def _import(self, modules: Sequence[str]) -> None:
+    def _import(self, path: Sequence[str], modules: Sequence[str]) -> None:
+        sys.path[:] = path
         for name in modules:
             self._tell(b"I", name)
             try:

@@ -1,7 +1,8 @@
 """One run of a study, from the call of `Study.run` to its return.
 
-A run refuses wrong arguments, writes the training function, takes the study's lease, checks the training, and then
-drives the controller until a limit is reached or nothing is left to do. `Study` only describes the run.
+A run refuses wrong arguments and starts the fork server, whose imports take seconds. Meanwhile it writes the training
+function and takes the study's lease. Then it checks the training, and drives the controller until a limit is reached or
+nothing is left to do. `Study` only describes the run.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from lightning_hwtune.engine.check import Check, run_check
 from lightning_hwtune.engine.devices import check_present
 from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.engine.executors import EXECUTOR_REGISTRY
+from lightning_hwtune.engine.fork_server import PRELOAD, fork_server
 from lightning_hwtune.engine.hang import AUTO
 from lightning_hwtune.engine.local import LocalExecutor
 from lightning_hwtune.engine.loop import Loop
@@ -79,9 +81,14 @@ class Run:
         Raises:
             HwTuneError: as for `Study.run`.
         """
-        if isinstance(self.executor, str) and self.executor != "local":
+        if self.executor == "local":
+            with fork_server().run((PRELOAD, *self.preload)):
+                return self._drive(self._payload())
+        if isinstance(self.executor, str):
             require_no_segment()
-        payload = self._payload() if self.executor == "local" else None
+        return self._drive(None)
+
+    def _drive(self, payload: Payload | None) -> Done:
         with (
             _message_at_exit(self.files.root),
             Signals() as signals,
@@ -167,10 +174,11 @@ def check_training(
     """Checks the training without a run; see `Study.check`."""
     check_present(spec.name, spec.pool)
     check_function(train)
-    reader.refuse_foreign(spec)
-    payload = write_payload(train, files.root)
-    with contextlib.closing(LocalExecutor(payload.path, preload=preload)) as executor:
-        return run_check(spec, executor, payload, files.scratch("check"))
+    with fork_server().run((PRELOAD, *preload)):
+        reader.refuse_foreign(spec)
+        payload = write_payload(train, files.root)
+        with contextlib.closing(LocalExecutor(payload.path, preload=preload)) as executor:
+            return run_check(spec, executor, payload, files.scratch("check"))
 
 
 @contextlib.contextmanager
