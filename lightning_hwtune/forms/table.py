@@ -91,7 +91,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
     },
     "SearchSpace": {
         "name": _NAME.but(
-            f"a name of 1 to {_MAX_NAME} characters, without spaces at the start or end, such as 'lr' or 'model.lr'"
+            f"names of 1 to {_MAX_NAME} characters, without spaces at the start or end, such as 'lr' or 'model.lr'"
         )
     },
     "Metric": {

@@ -40,11 +40,11 @@ def verify(path: Path, checkpoint: Checkpoint) -> Path:
         raise CheckpointError(f"the checkpoint {checkpoint.path!r} cannot be read: {error}") from error
     if n_bytes != checkpoint.n_bytes:
         raise CheckpointError(
-            f"the checkpoint {checkpoint.path!r} has {n_bytes} bytes; the log vouches for {checkpoint.n_bytes}"
+            f"the checkpoint {checkpoint.path!r} has {n_bytes} bytes, but {checkpoint.n_bytes} according to the log"
         )
     if found != checkpoint.digest:
         raise CheckpointError(
-            f"the checkpoint {checkpoint.path!r} has the digest {found}; the log vouches for {checkpoint.digest}"
+            f"the checkpoint {checkpoint.path!r} has the digest {found}, but {checkpoint.digest} according to the log"
         )
     return path
 

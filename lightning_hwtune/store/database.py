@@ -47,7 +47,7 @@ def database_url(storage: str | None, path: Path) -> sa.URL:
         raise ArgumentError("storage", storage, allowed) from error
     if url.get_backend_name() == "sqlite":
         if url.query or url.database in (None, "", ":memory:"):
-            raise ArgumentError("storage", storage, "a plain SQLite file: a study outlives its process")
+            raise ArgumentError("storage", storage, "the path of an SQLite file, because a study outlives its process")
         return url.set(database=os.path.abspath(str(url.database)))
     return url
 
@@ -85,7 +85,7 @@ class Database:
         return found.st_dev, found.st_ino
 
     def require_in_place(self) -> None:
-        """Checks that the file is still where it was opened: a connection to a moved file still writes to it.
+        """Checks that the file is still where it was opened, because a connection to a moved file still writes to it.
 
         Raises:
             StorageError: the file was moved, renamed or deleted in the meantime.
@@ -93,7 +93,7 @@ class Database:
         if self._file is not None and self._found() != self._file:
             raise StorageError(
                 f"the log {self.name!r} was moved, renamed or deleted while its study ran, so the study ends here and "
-                "its trials are interrupted. Put the log back with all of its files (-wal, -shm), or restore it from a "
+                "its trials are interrupted. Move the log back with all its files (-wal, -shm), or restore it from a "
                 "copy, and run the same command again"
             )
 
@@ -150,7 +150,7 @@ class Database:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """Returns the connection for one transaction: either all of it takes effect or nothing.
+        """Returns the connection for one transaction, which takes effect as a whole or not at all.
 
         Raises:
             StudyLockedError: another process wrote the same rows, or keeps the database locked.
@@ -187,14 +187,14 @@ class Database:
 
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _MEANINGS = {
-    sqlite3.SQLITE_FULL: "the disk is full. Nothing acknowledged was lost: make room and run the same command again",
-    sqlite3.SQLITE_IOERR: "the disk does not take it: it is full, over a quota, or failing. Nothing acknowledged was "
-    "lost: make room and run the same command again",
-    sqlite3.SQLITE_NOTADB: "this is not an SQLite database, so it is no study of ours: give another folder or name",
+    sqlite3.SQLITE_FULL: "the disk is full. No result is lost: free some space and run the same command again",
+    sqlite3.SQLITE_IOERR: "the disk rejects the write: it is full, over a quota, or failing. No result is lost: "
+    "free some space and run the same command again",
+    sqlite3.SQLITE_NOTADB: "the file is not an SQLite database, so it is not a study: give another folder or name",
     sqlite3.SQLITE_CORRUPT: "the database is damaged: restore it from a copy",
-    sqlite3.SQLITE_READONLY: "the file may not be written by this user",
+    sqlite3.SQLITE_READONLY: "this user may not write the file",
     sqlite3.SQLITE_CANTOPEN: "the file cannot be opened: does its folder exist, and may this user write there?",
-    sqlite3.SQLITE_PERM: "this user may not use the file",
+    sqlite3.SQLITE_PERM: "this user may not access the file",
 }
 
 
@@ -205,5 +205,5 @@ def _explain(name: str, error: BaseException | None) -> StorageError | StudyLock
         return StudyLockedError(
             f"another process has kept {name!r} locked for {_BUSY_S:g} s: wait for it, or end it ({error})"
         )
-    meaning = _MEANINGS.get(code, "the database refused")
+    meaning = _MEANINGS.get(code, "the database raised an error")
     return StorageError(f"{name!r}: {meaning} ({error})", errno.ENOSPC if code == sqlite3.SQLITE_FULL else None)

@@ -29,14 +29,14 @@ class Standing(enum.IntEnum):
     """Why a checkpoint may be removed or must stay, in the order of removal."""
 
     ENDED = 0  # its trial never runs again, and is not on the front
-    HOPELESS = 1  # paused, and can never be promoted because a value is not finite
+    UNPROMOTABLE = 1  # paused, and can never be promoted because a value is not finite
     PAUSED = 2  # may be promoted
     KEPT = 3  # running, promoted and waiting to run, or on the front
 
 
 _WHY = {
     Standing.ENDED: "this trial has ended and is not on the front",
-    Standing.HOPELESS: "this paused trial cannot be promoted",
+    Standing.UNPROMOTABLE: "this paused trial cannot be promoted",
     Standing.PAUSED: "this paused trial is the least likely to be promoted; if it is, it starts again from scratch",
 }
 
@@ -105,7 +105,7 @@ def candidates(state: StudyState) -> Iterator[Candidate]:
             elif trial.state.is_final:
                 standing = Standing.ENDED
             else:
-                standing = Standing.PAUSED if trial.trial_id in places else Standing.HOPELESS
+                standing = Standing.PAUSED if trial.trial_id in places else Standing.UNPROMOTABLE
             place = places.get(trial.trial_id, 0)
             yield Candidate(trial.trial_id, checkpoint.path, checkpoint.n_bytes, standing, place)
 

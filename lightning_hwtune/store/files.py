@@ -60,7 +60,7 @@ class StudyFiles:
                 "name",
                 name,
                 f"a plain folder name of at most {_MAX_NAME_BYTES} bytes: letters, digits, spaces and _ . + = @ -, "
-                "beginning with a letter, digit or _, and not ending with a space or dot",
+                "starting with a letter, digit or _, and not ending with a space or dot",
             )
         self.name, self.budget_bytes = name, budget_bytes
         self.root = _absolute(dir) / name
@@ -95,11 +95,11 @@ class StudyFiles:
         """Returns the absolute path for a path in the log.
 
         Raises:
-            CheckpointError: the path leads out of the study's folder.
+            CheckpointError: the path is outside the study's folder.
         """
         parts = PurePosixPath(relative).parts
         if not parts or ".." in parts or relative.startswith("/"):
-            raise CheckpointError(f"the path {relative!r} in the log leads out of the study's folder")
+            raise CheckpointError(f"the path {relative!r} in the log is outside the study's folder")
         return self.root.joinpath(*parts)
 
     def relative(self, path: str | Path) -> str:
@@ -156,8 +156,8 @@ def _absolute(folder: Path) -> Path:
         return Path(os.path.abspath(folder))
     except FileNotFoundError as error:
         raise StorageError(
-            f"the folder {str(folder)!r} is relative to the working folder, which was deleted: change to a folder that "
-            "exists, or give an absolute path",
+            f"the folder {str(folder)!r} is relative to the working directory, which was deleted: change to a "
+            "directory that exists, or give an absolute path",
             error.errno,
         ) from error
 
@@ -166,7 +166,7 @@ def make_folder(path: Path, *, wait_s: float = _FULL_DISK_S) -> None:
     """Creates a folder and its parents. Idempotent.
 
     Args:
-        wait_s: how long to wait for space on a full disk: a checkpoint that did not fit soon frees its space.
+        wait_s: how long to wait for space on a full disk. A checkpoint that did not fit soon frees its space.
 
     Raises:
         StorageError: the folder cannot be created; `errno` says why.
@@ -180,8 +180,8 @@ def make_folder(path: Path, *, wait_s: float = _FULL_DISK_S) -> None:
             if is_full and time.monotonic() < give_up_at:
                 time.sleep(0.05)
                 continue
-            advice = " Make room (`df -h`, and `df -i` for inodes) and run the same command again." if is_full else ""
-            raise StorageError(f"the folder {str(path)!r} cannot be made: {error}.{advice}", error.errno) from error
+            advice = " Free some space (see `df -h` and `df -i`) and run the same command again." if is_full else ""
+            raise StorageError(f"the folder {str(path)!r} cannot be created: {error}.{advice}", error.errno) from error
         return
 
 

@@ -68,14 +68,14 @@ def read_identity(root: Path) -> Identity | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
     if not isinstance(study_id, str) or not study_id or isinstance(session, bool) or not isinstance(session, int):
-        raise _damaged(path, f"it says {data!r}")
+        raise _damaged(path, f"it contains {data!r}")
     return Identity(study_id, session)
 
 
 def _damaged(path: Path, why: str) -> StorageError:
     return StorageError(
-        f"{str(path)!r} is damaged ({why}). Restore it from a copy, or delete it: the study is then recognised by its "
-        "checkpoints, and gets a new file when it is run"
+        f"{str(path)!r} is damaged ({why}). Restore it from a copy, or delete it; the study is then recognised by its "
+        "checkpoints, and its next run writes a new file"
     )
 
 
@@ -140,33 +140,33 @@ def refuse_foreign(root: Path, state: StudyState | None, where: str) -> None:
     found = read_identity(root)
     if found is None or not state.study_id:
         if not _is_recognised(root, state):
-            raise StorageError(_foreign(root, where, "no checkpoint in it is one that the log knows"))
+            raise StorageError(_foreign(root, where, "none of its checkpoints is in the log"))
     elif found.study_id != state.study_id:
-        raise StorageError(_foreign(root, where, f"its id is {found.study_id}, that of the log is {state.study_id}"))
+        raise StorageError(_foreign(root, where, f"the folder's id is {found.study_id}, the log's is {state.study_id}"))
     elif state.session is not None and found.session < state.session.number:
         raise StorageError(
-            f"the folder {str(root)!r} is an older copy: the study in {where!r} was continued since, in "
-            f"{state.session.folder!r} on {state.session.host}. Continue it there, or give another name for a new "
-            f"study. If that folder is lost, delete {_FILE!r} here: what this copy lacks is trained again"
+            f"the folder {str(root)!r} is an older copy: the study in {where!r} was continued later, in "
+            f"{state.session.folder!r} on {state.session.host}. Continue it there, or give another name to start a new "
+            f"study. If that folder is lost, delete {_FILE!r} here; the missing epochs are then trained again"
         )
 
 
 def _without_log(root: Path, where: str) -> str:
     own = root / "study.db"
     if own.is_file() and str(own) != where:
-        found = f"It has a log of its own, {str(own)!r}: leave the storage out to continue with that"
+        found = f"It has its own log, {str(own)!r}: leave out the storage to continue with that"
     else:
-        found = f"Restore the log from a copy, or name the storage in which the study is, or move {str(root)!r} away"
+        found = f"Restore the log from a copy, give the storage that has the study, or move {str(root)!r} away"
     return (
-        f"the folder {str(root)!r} holds trials, but there is no study of that name in {where!r}; nothing was changed. "
-        f"{found}, or give another name for a new study"
+        f"the folder {str(root)!r} contains trials, but {where!r} has no study of that name; nothing was changed. "
+        f"{found}, or give another name to start a new study"
     )
 
 
 def _foreign(root: Path, where: str, why: str) -> str:
     return (
-        f"the folder {str(root)!r} is not that of the study in {where!r} ({why}); nothing was changed. Name the "
-        "storage in which its own study is, or give another name or dir for this one"
+        f"the folder {str(root)!r} does not belong to the study in {where!r} ({why}); nothing was changed. Give the "
+        "storage that has the folder's own study, or another name or dir for this one"
     )
 
 

@@ -43,7 +43,7 @@ class Lease:
 
     def __init__(self, log: EventLog, *, expires_s: float = 30.0) -> None:
         if not expires_s > 0:
-            raise ArgumentError("expires_s", expires_s, "seconds above 0")
+            raise ArgumentError("expires_s", expires_s, "a positive number of seconds")
         self._database, self._study, self._key, self._expires_s = log.database, log.study, log.key, expires_s
         self._token = secrets.token_hex(16)
         self._mine = sa.and_(LEASES.c.study == self._key, LEASES.c.token == self._token)
@@ -71,7 +71,7 @@ class Lease:
                 raise StudyLockedError(self._held_by(held, now))
             theirs = sa.and_(LEASES.c.study == self._key, LEASES.c.token == held.token)
             if connection.execute(LEASES.update().where(theirs), row).rowcount == 0:
-                raise StudyLockedError(f"study {self._study!r}: another process took the lease at this very moment")
+                raise StudyLockedError(f"study {self._study!r}: another process started it at the same moment")
         return self
 
     def beat(self) -> float | None:
@@ -99,12 +99,12 @@ class Lease:
 
     def _held_by(self, held: sa.Row[Any], now: float) -> str:
         is_here = held.birth == birth_of(os.getpid()) != ""
-        who = "this very process" if is_here else f"process {held.pid} on {held.host}"
-        here = "wait until its study.run() has ended, or call study.close() in the thread that asked it"
+        who = "this process" if is_here else f"process {held.pid} on {held.host}"
+        here = "wait until its study.run() has ended, or call study.close() in the thread that called study.ask()"
         remedy = here if is_here else "wait until it has ended, or end it"
         return (
-            f"study {self._study!r} is driven by {who} (last beat {now - held.beat:.1f} s ago): {remedy}. "
-            "Reading it (status, front, ...) works meanwhile."
+            f"study {self._study!r} is run by {who} (last heartbeat {now - held.beat:.1f} s ago): {remedy}. "
+            "Reading it (status, front, ...) works in the meantime."
         )
 
     def renew(self, now: float) -> None:
@@ -115,7 +115,7 @@ class Lease:
         """
         with self._database.writing() as connection:
             if connection.execute(LEASES.update().where(self._mine), {"beat": now}).rowcount == 0:
-                raise StudyLockedError(f"study {self._study!r}: another process took it over. This one stops here.")
+                raise StudyLockedError(f"study {self._study!r}: another process has taken it over, so this one stops.")
 
     def release(self) -> None:
         """Releases the lease. Idempotent; a lease that another process has by now is left alone.

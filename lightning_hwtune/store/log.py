@@ -123,8 +123,8 @@ class EventLog:
         if is_own and names:
             listed = ", ".join(map(repr, names))
             raise StorageError(
-                f"{self.database.name!r} holds the studies {listed} and none called {self.study!r}: give the folder "
-                "the name of the one that is meant"
+                f"{self.database.name!r} has the studies {listed} but none called {self.study!r}: rename the folder "
+                "to one of them"
             )
         return self.study
 
@@ -147,7 +147,7 @@ class EventLog:
                 with self.database.writing() as connection:
                     connection.execute(_INSERT, rows)
             except StudyLockedError as error:
-                raise StudyLockedError(f"study {self.study!r}: {error}. This one stops here.") from error
+                raise StudyLockedError(f"study {self.study!r}: {error}, so this one stops.") from error
             self._seen = before + len(rows)
 
     def read(self, after: int = 0) -> Iterator[tuple[int, Event]]:
@@ -233,5 +233,6 @@ def _names_in(database: Database) -> list[str]:
 
 
 def _not_found(name: str, where: str, known: Sequence[str]) -> StudyNotFoundError:
-    there = ", ".join(repr(other) for other in known if other != name) or "no other"
-    return StudyNotFoundError(f"no study {name!r} in {where!r}; there is {there}{nearest(name, known)}")
+    others = ", ".join(repr(other) for other in known if other != name)
+    there = f"the studies there are {others}" if others else "it has no other study"
+    return StudyNotFoundError(f"no study {name!r} in {where!r}; {there}{nearest(name, known)}")

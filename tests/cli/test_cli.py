@@ -423,7 +423,7 @@ def test_a_study_that_failed_has_exit_status_1(study_file: Path, tmp_path: Path)
 def test_a_study_that_another_process_drives(study_file: Path, tmp_path: Path):
     spec = hwt.Study.load("digits", store(tmp_path, n_trials=1).root.parent).spec
     with Session(spec, StudyFiles(tmp_path, "digits"), Limits(max_trials=9)):
-        assert "is driven by this very process" in told("run", study_file, "train=json:dumps", "--dir", tmp_path)
+        assert "is run by this process" in told("run", study_file, "train=json:dumps", "--dir", tmp_path)
 
 
 def test_configurations_are_enqueued_once(study_file: Path, tmp_path: Path):

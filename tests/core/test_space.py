@@ -485,7 +485,7 @@ def test_numbers_that_yaml_reads_as_text_are_numbers() -> None:
         ({"type": "floot", "low": 0, "high": 1}, ArgumentError, "`lr.type` is 'floot'"),
         ({"low": 0, "high": 1}, ArgumentError, "`lr.type` is None"),
         ({"type": "num_devices", "counts": 2}, ArgumentError, "`lr.counts` is 2"),
-        ({"type": "float", "min": 0, "max": 1}, RenamedArgumentError, "`lr.min`.*called `low`"),
+        ({"type": "float", "min": 0, "max": 1}, RenamedArgumentError, "`lr.min`.*use `low`"),
         ({"type": "choice", "values": [1]}, RenamedArgumentError, "use `options`"),
         ({"type": "loguniform", "low": 1, "high": 2}, RenamedArgumentError, "log: true"),
         ([0.1, 0.2], ArgumentError, "a mapping such as"),

@@ -192,7 +192,7 @@ def test_a_checkpoint_that_is_not_what_the_log_says_is_dropped_before_it_is_used
     order = bench.executor.orders[-1]
     assert (order.trial_id, order.segment, order.checkpoint, order.resource) == (0, 2, None, 0)
     assert not path.exists()
-    assert any("vouches" in event.reason for event in bench.of_kind(ev.CheckpointRemoved))
+    assert any("according to the log" in event.reason for event in bench.of_kind(ev.CheckpointRemoved))
     assert any("from scratch" in event.text for event in bench.of_kind(ev.Noted))
 
 

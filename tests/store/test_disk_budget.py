@@ -55,7 +55,7 @@ def test_order_of_eviction() -> None:
         candidate(2, 10, Standing.KEPT),
         candidate(3, 10, Standing.ENDED),
         candidate(4, 30, Standing.ENDED),
-        candidate(5, 10, Standing.HOPELESS),
+        candidate(5, 10, Standing.UNPROMOTABLE),
     ]
     assert [victim.trial_id for victim in evictions(everyone, 1)] == [4, 3, 5, 1, 0]
     assert [victim.trial_id for victim in evictions(everyone, 40)] == [4, 3]

@@ -137,13 +137,13 @@ def test_standings(tmp_path: Path) -> None:
                     assert trial.trial_id in slow_front(state) | state.waiting
                 elif candidate.standing is Standing.ENDED:
                     assert trial.state is TrialState.COMPLETED
-                elif candidate.standing is Standing.HOPELESS:
+                elif candidate.standing is Standing.UNPROMOTABLE:
                     assert trial.trial_id == 4
                 else:
                     assert trial.state is TrialState.PAUSED
                     assert order[candidate.place] == trial.trial_id
         assert {c.trial_id for c in candidates(state)} == {t.trial_id for t in state.trials if t.checkpoint}
-    assert seen >= {Standing.KEPT, Standing.HOPELESS, Standing.PAUSED}
+    assert seen >= {Standing.KEPT, Standing.UNPROMOTABLE, Standing.PAUSED}
 
 
 def test_what_runs_or_is_cleared_to_go_on_is_kept(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_paths_in_the_log_are_relative(tmp_path: Path) -> None:
 def test_a_log_cannot_point_out_of_the_folder(tmp_path: Path, path: str) -> None:
     files = StudyFiles(tmp_path, "demo")
     for use in (files.path, files.delete):
-        with pytest.raises(CheckpointError, match="out of the study's folder"):
+        with pytest.raises(CheckpointError, match="outside the study's folder"):
             use(path)
 
 
@@ -118,7 +118,7 @@ def test_a_checkpoint_that_is_not(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=f"{checkpoint.path}.*has the digest {digest(path)}.*{checkpoint.digest}"):
         files.verify(checkpoint)
     path.write_bytes(b"weig")
-    with pytest.raises(CheckpointError, match="4 bytes; the log vouches for 7"):
+    with pytest.raises(CheckpointError, match="4 bytes, but 7 according to the log"):
         files.verify(checkpoint)
     path.unlink()
     with pytest.raises(CheckpointError, match=f"{checkpoint.path}.*No such file"):
@@ -218,13 +218,13 @@ def test_other_reasons_are_no_full_disk(tmp_path: Path) -> None:
     with pytest.raises(StorageError) as caught:
         make_folder(tmp_path / "file" / "study")
     assert caught.value.errno == errno.ENOTDIR
-    assert "Make room" not in str(caught.value)
+    assert "Free some space" not in str(caught.value)
 
 
 def test_a_relative_folder_needs_a_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    with pytest.raises(StorageError, match="'studies' is relative to the working folder, which was deleted"):
+    with pytest.raises(StorageError, match="'studies' is relative to the working directory, which was deleted"):
         StudyFiles(Path("studies"), "s")
     assert StudyFiles(tmp_path / "studies", "s").root == tmp_path / "studies" / "s"

@@ -164,7 +164,7 @@ def test_a_folder_whose_log_is_lost_or_anothers_is_refused_and_kept(
             path.write_bytes(b"of this study")
         (root / FILE).unlink(missing_ok=True)
     before = tree(root)
-    with pytest.raises(StorageError, match=r"nothing was changed\. .*give another name"):
+    with pytest.raises(StorageError, match=r"nothing was changed\. .*another name"):
         opened(tmp_path / "studies")
     assert tree(root) == before
 
@@ -175,7 +175,7 @@ def test_another_storage_by_mistake_is_refused_and_makes_nothing(tmp_path: Path,
     if not has_own:
         lose_log(root)
     before = tree(root)
-    with pytest.raises(StorageError, match="leave the storage out" if has_own else "Restore the log from a copy"):
+    with pytest.raises(StorageError, match="leave out the storage" if has_own else "Restore the log from a copy"):
         opened(tmp_path / "studies", storage=f"sqlite:///{tmp_path / 'other.db'}")
     assert tree(root) == before
     assert not (tmp_path / "other.db").exists()
@@ -186,7 +186,7 @@ def test_a_storage_with_another_study_of_that_name_is_refused(tmp_path: Path) ->
     opened(tmp_path / "elsewhere", storage=url)
     root = store(tmp_path / "studies").root
     before = tree(root)
-    with pytest.raises(StorageError, match="is not that of the study in"):
+    with pytest.raises(StorageError, match="does not belong to the study in"):
         opened(tmp_path / "studies", storage=url)
     assert tree(root) == before
 
@@ -260,7 +260,7 @@ def test_a_renamed_study_is_driven_by_one_process_at_a_time(tmp_path: Path) -> N
     spec = hwt.Study.load("numbers", tmp_path).spec
     with (
         Session(spec, StudyFiles(tmp_path, "numbers"), Limits(max_trials=9)),
-        pytest.raises(HwTuneError, match="'numbers' is driven by"),
+        pytest.raises(HwTuneError, match="'numbers' is run by"),
     ):
         opened(tmp_path, "numbers")
 
@@ -271,7 +271,7 @@ def test_a_file_with_several_studies_and_none_of_this_name(tmp_path: Path) -> No
         opened(tmp_path / name, name, storage=url)
     (tmp_path / "c").mkdir()
     shutil.copy(tmp_path / "shared.db", tmp_path / "c" / "study.db")
-    with pytest.raises(StorageError, match="holds the studies 'a', 'b' and none called 'c'"):
+    with pytest.raises(StorageError, match="has the studies 'a', 'b' but none called 'c'"):
         hwt.Study.load("c", tmp_path)
 
 
@@ -293,7 +293,7 @@ def test_of_two_copies_in_one_storage_the_one_that_was_run_last_continues(tmp_pa
     shutil.copytree(root, copy)
     assert opened(root.parent, storage=url).number == 2
     before = tree(copy)
-    with pytest.raises(StorageError, match=rf"is an older copy: .*continued since, in '{root}'.*delete '{FILE}'"):
+    with pytest.raises(StorageError, match=rf"is an older copy: .*continued later, in '{root}'.*delete '{FILE}'"):
         opened(copy.parent, name, storage=url)
     assert tree(copy) == before
     assert opened(root.parent, storage=url).number == 3

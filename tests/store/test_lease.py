@@ -35,7 +35,7 @@ def pretend(folder: Path, **columns: object) -> None:
 
 
 def test_one_holder_at_a_time(log: EventLog) -> None:
-    with Lease(log).acquire(1000.0), pytest.raises(StudyLockedError, match=r"this very process.*5.0 s ago"):
+    with Lease(log).acquire(1000.0), pytest.raises(StudyLockedError, match=r"this process.*5.0 s ago"):
         Lease(log).acquire(1005.0)
     Lease(log).acquire(1006.0).release()
 
@@ -68,7 +68,9 @@ def test_a_live_process_keeps_it_and_a_dead_one_does_not(tmp_path: Path) -> None
     try:
         assert line_of(holder) == "held"
         with EventLog.open(files(tmp_path), create=True) as log:
-            with pytest.raises(StudyLockedError, match=rf"process {holder.pid} on .*last beat \d+\.\d s ago.*end it"):
+            with pytest.raises(
+                StudyLockedError, match=rf"process {holder.pid} on .*last heartbeat \d+\.\d s ago.*end it"
+            ):
                 Lease(log).acquire(time.time())
             with pytest.raises(StudyLockedError):  # seen to live, so the age of its beat does not matter
                 Lease(log).acquire(time.time() + 3600.0)
@@ -107,7 +109,7 @@ def test_a_holder_that_cannot_be_seen_keeps_it_until_its_beat_is_old(log: EventL
     with pytest.raises(StudyLockedError):
         Lease(log).acquire(1058.0)
     second = Lease(log).acquire(1060.0)
-    with pytest.raises(StudyLockedError, match="took it over"):
+    with pytest.raises(StudyLockedError, match="has taken it over"):
         first.renew(1061.0)
     first.release()  # not its own any more
     second.renew(1062.0)

@@ -222,7 +222,7 @@ def test_a_full_disk_is_named_and_nothing_acknowledged_is_lost(tmp_path: Path) -
     n, _, message = refused.partition(" ")
     assert after == "after"
     assert "full" in message
-    assert "Nothing acknowledged was lost" in message
+    assert "No result is lost" in message
     assert str(tmp_path) in message
     with EventLog.open(files(tmp_path), create=False) as log:
         assert [text.partition(":")[0] for text in texts(log)] == [*map(str, range(int(n))), "after"]
@@ -299,7 +299,7 @@ def test_a_half_made_store_is_completed(tmp_path: Path, lost: str | None) -> Non
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "study").write_text("a file")
-    with pytest.raises(StorageError, match="cannot be made"):
+    with pytest.raises(StorageError, match="cannot be created"):
         EventLog.open(files(tmp_path), create=True)
 
 
