@@ -26,7 +26,7 @@ LIMIT_S = 200
 SHOWN = {
     "existing_trainer": "Result(trial_id=",
     "first_study": "fully trained",
-    "prior_from_earlier_study": "trust, from 0 to 1",
+    "prior_from_earlier_study": "weight of the prior, from 0 to 1",
     "reading_a_study": "paused",
 }
 

@@ -43,26 +43,31 @@ def _folder(given: str | Path) -> Path:
         raise typer.BadParameter(str(error)) from None
 
 
-Dir = Annotated[Path, typer.Option("--dir", parser=_folder, metavar="PATH", help="Folder of the studies.")]
+Dir = Annotated[Path, typer.Option("--dir", parser=_folder, metavar="PATH", help="Folder that contains the studies.")]
 Out = Annotated[
     Path | None,
     typer.Option(
         "--out",
         parser=_folder,
         metavar="PATH",
-        help="Folder to write to; the study's own unless given.",
+        help="Folder to write to; default: the study's own folder.",
         show_default=False,
     ),
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Changes to the file: key=value, +key=value, ~key.", show_default=False),
+    typer.Argument(
+        metavar="KEY=VALUE",
+        help="Changes to the study file: key=value sets, +key=value adds, ~key removes.",
+        show_default=False,
+    ),
 ]
 FileDir = Annotated[
-    str | None, typer.Option("--dir", help="Folder of the studies; the file's `dir` unless given.", show_default=False)
+    str | None,
+    typer.Option("--dir", help="Folder that contains the studies; default: `dir` of the file.", show_default=False),
 ]
 CheckFirst = Annotated[bool, typer.Option("--check/--no-check", help=RUN_OPTIONS["check"].summary)]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show the result only.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result, without progress.")]
 
 
 def with_limits(command: Callable[..., None]) -> Callable[..., None]:

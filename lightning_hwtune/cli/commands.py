@@ -45,7 +45,7 @@ from lightning_hwtune.views.study_location import short_path
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lightning_hwtune.cli.study_selection import Chosen
+    from lightning_hwtune.cli.study_selection import StoredStudy
     from lightning_hwtune.settings import StudySettings
 
 __all__ = ["app", "main"]
@@ -82,13 +82,14 @@ StudyFile = Annotated[
 ]
 Name = Annotated[
     str | None,
-    typer.Option("--study", help="The study's name; the one that ran last unless given.", show_default=False),
+    typer.Option("--study", help="Name of the study; default: the study that ran last.", show_default=False),
 ]
 Storage = Annotated[
-    str | None, typer.Option("--storage", help="SQLAlchemy URL, for a study with a `storage`.", show_default=False)
+    str | None,
+    typer.Option("--storage", help="SQLAlchemy URL of the log, for studies made with `storage`.", show_default=False),
 ]
-Form = Annotated[Format, typer.Option("--format", help="How to write it.")]
-TrialId = Annotated[int, typer.Argument(metavar="TRIAL", help="The trial's number.", show_default=False)]
+Form = Annotated[Format, typer.Option("--format", help="Output format.")]
+TrialId = Annotated[int, typer.Argument(metavar="TRIAL", help="Number of the trial.", show_default=False)]
 
 
 def main() -> None:
@@ -146,7 +147,7 @@ def check_study(
     dir: FileDir = None,  # noqa: A002
     form: Form = Format.TABLE,
 ) -> None:
-    """Train two batches in a child process and show the forecast for a run; the study is not started."""
+    """Check the training on shortened epochs and show the forecast for a run, without starting the study."""
     from lightning_hwtune.core.state import StudyState
     from lightning_hwtune.study import Study
     from lightning_hwtune.views.announcements import checked
@@ -174,7 +175,7 @@ def rungs(
             metavar="STUDY.yaml",
             exists=True,
             dir_okay=False,
-            help="A study file; else a stored study.",
+            help="A study file; default: the stored study that --study names.",
             show_default=False,
         ),
     ] = None,
@@ -185,7 +186,7 @@ def rungs(
     max_trials: MaxTrials = None,
     form: Form = Format.TABLE,
 ) -> None:
-    """Show the rungs of a study: how many trials are expected at each, and how many epochs that takes."""
+    """Show the rungs of a study: the expected number of trials at each, and the epochs that they train."""
     from lightning_hwtune.views.status import rung_forecast
     from lightning_hwtune.views.terminal import rung_table
 
@@ -197,7 +198,8 @@ def rungs(
         spec, limits = stored.spec, stored.state().limits
     scheduler, n_trials = spec.scheduler, limits.max_trials if max_trials is None else max_trials
     if n_trials is None:
-        raise ArgumentError("--max-trials", None, "a number of trials; the study itself has no limit on them")
+        hint = "The study has no limit on its number of trials."
+        raise ArgumentError("--max-trials", None, "a positive integer", hint=hint)
     finishers = dataclasses.replace(limits, max_trials=n_trials).resolved(spec).n_finishers
     forecast = rung_forecast(scheduler, n_trials, finishers)
     write(
@@ -215,13 +217,13 @@ def status(
     storage: Storage = None,
     form: Form = Format.TABLE,
 ) -> None:
-    """Show the progress of a study; list all studies if there are several and --study is not given."""
-    from lightning_hwtune.cli.study_selection import listed, newest_first
+    """Show the progress of a study, or list the studies if there are several and --study is not given."""
+    from lightning_hwtune.cli.study_selection import newest_first, study_records
     from lightning_hwtune.views.status import status_record
     from lightning_hwtune.views.studies import studies_frame
 
     if study is None and len(names := newest_first(dir, storage)) > 1:
-        studies = listed(dir, names, storage)
+        studies = study_records(dir, names, storage)
         write_frame(form, frame=lambda: studies_frame(studies), data=lambda: studies, title="", empty="")
         return
     chosen = _choose(dir, study, storage)
@@ -266,14 +268,18 @@ def trials(
 @app.command()
 def front(
     at: Annotated[
-        At, typer.Option("--at", help="full: fully trained trials; rung: a front a rung; any: last measurements.")
+        At,
+        typer.Option(
+            "--at",
+            help="full: fully trained trials; rung: one front per rung; any: the last measurement of every trial.",
+        ),
     ] = At.FULL,
     dir: Dir = Path("hwtune"),  # noqa: A002
     study: Name = None,
     storage: Storage = None,
     form: Form = Format.TABLE,
 ) -> None:
-    """Show the Pareto front: no other trial is at least as good in every objective and better in one."""
+    """Show the Pareto front: no other trial is better in one objective without being worse in another."""
     shown.show_front(_choose(dir, study, storage), form, at)
 
 
@@ -284,7 +290,7 @@ def best(
     storage: Storage = None,
     form: Form = Format.TABLE,
 ) -> None:
-    """Show the fully trained trial that is best in the first objective."""
+    """Show the fully trained trial with the best value of the first objective."""
     shown.show_best(_choose(dir, study, storage), form)
 
 
@@ -295,19 +301,19 @@ def why(
     study: Name = None,
     storage: Storage = None,
 ) -> None:
-    """Show the history of a trial: each decision with its rule and numbers."""
+    """Show the history of a trial: every decision with its rule and numbers."""
     typer.echo(_choose(dir, study, storage).study.why(trial))
 
 
 @app.command()
 def logs(
     trial: TrialId,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as long as the trial trains.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing while the trial trains.")] = False,
     dir: Dir = Path("hwtune"),  # noqa: A002
     study: Name = None,
     storage: Storage = None,
 ) -> None:
-    """Print a trial's output, segment by segment."""
+    """Print the output of a trial, segment by segment."""
     from lightning_hwtune.cli.trial_logs import print_logs
 
     print_logs(_choose(dir, study, storage), trial, follow=follow)
@@ -361,7 +367,7 @@ def _load(path: Path, overrides: Sequence[str] | None, **given: Any) -> StudySet
     return settings.replaced(given)
 
 
-def _choose(dir: Path, name: str | None, storage: str | None) -> Chosen:  # noqa: A002
+def _choose(dir: Path, name: str | None, storage: str | None) -> StoredStudy:  # noqa: A002
     from lightning_hwtune.cli.study_selection import choose
 
     return choose(dir, name, storage)

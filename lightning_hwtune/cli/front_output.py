@@ -12,13 +12,13 @@ from lightning_hwtune.views.study_location import short_path
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lightning_hwtune.cli.study_selection import Chosen
+    from lightning_hwtune.cli.study_selection import StoredStudy
 
 __all__ = ["located", "show_best", "show_front", "write_figures"]
 
 
-def show_front(chosen: Chosen, form: Format = Format.TABLE, at: str = "full") -> None:
-    """Shows the front; `at` as in `report.tables.front_records`.
+def show_front(chosen: StoredStudy, form: Format = Format.TABLE, at: str = "full") -> None:
+    """Shows the front; `at` as in `views.tables.front_records`.
 
     Raises:
         ArgumentError: `at` has another value.
@@ -27,7 +27,7 @@ def show_front(chosen: Chosen, form: Format = Format.TABLE, at: str = "full") ->
     from lightning_hwtune.views.tables import front_frame, front_records
 
     name, state = chosen.study.name, chosen.study.state()
-    hint = "; `hwtune front --at any` shows what was measured so far" if at == "full" else ""
+    hint = "; `hwtune front --at any` compares the measurements so far" if at == "full" else ""
     write_frame(
         form,
         frame=lambda: _located_frame(chosen, front_frame(state, at), form),
@@ -37,7 +37,7 @@ def show_front(chosen: Chosen, form: Format = Format.TABLE, at: str = "full") ->
     )
 
 
-def show_best(chosen: Chosen, form: Format) -> None:
+def show_best(chosen: StoredStudy, form: Format) -> None:
     """Shows the front's first point, which is the best in the first objective.
 
     Raises:
@@ -57,7 +57,7 @@ def show_best(chosen: Chosen, form: Format) -> None:
     )
 
 
-def _located_frame(chosen: Chosen, frame: pd.DataFrame, form: Format) -> pd.DataFrame:
+def _located_frame(chosen: StoredStudy, frame: pd.DataFrame, form: Format) -> pd.DataFrame:
     """Returns the frame with paths of checkpoints: short ones for people, absolute ones for programs."""
     from lightning_hwtune.views.tables import with_checkpoints
 
@@ -66,13 +66,13 @@ def _located_frame(chosen: Chosen, frame: pd.DataFrame, form: Format) -> pd.Data
     return with_checkpoints(frame, [str(path) if path is not None else None for path in shown])
 
 
-def located(chosen: Chosen, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def located(chosen: StoredStudy, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Returns the records with absolute paths of checkpoints."""
     paths = [chosen.located(record["checkpoint"]) for record in records]
     return [{**record, "checkpoint": str(path) if path else None} for record, path in zip(records, paths, strict=True)]
 
 
-def write_figures(chosen: Chosen, folder: Path, kinds: Sequence[str], *, only_missing: bool = False) -> None:
+def write_figures(chosen: StoredStudy, folder: Path, kinds: Sequence[str], *, only_missing: bool = False) -> None:
     """Draws figures and prints their paths. With `only_missing`, a complete set is not drawn again."""
     paths = {kind: folder / f"{kind}.png" for kind in kinds}
     if not (only_missing and all(path.exists() for path in paths.values())):

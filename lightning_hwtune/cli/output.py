@@ -87,13 +87,13 @@ def output_folder(own: Path, name: str) -> Path:
     place = next(path for path in (own, *own.parents) if path.exists())
     if os.access(place, os.W_OK):
         return own
-    typer.echo(f"hwtune: {short_path(place)} cannot be written, so this goes to {name}", err=True)
+    typer.echo(f"hwtune: {short_path(place)} is not writable, so the files are written to {name}", err=True)
     return Path(name)
 
 
 @contextlib.contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Creates a folder; errors on writing into it become errors of ours.
+    """Creates a folder; an OSError while files are written into it becomes a StorageError.
 
     Raises:
         StorageError: the folder cannot be created, or a file in it cannot be written.
@@ -104,7 +104,8 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"{str(folder)!r} cannot be written: {error}. Give another --out", error.errno) from error
+        text = f"cannot write to {str(folder)!r}: {error}. Give another folder with --out"
+        raise StorageError(text, error.errno) from error
 
 
 def flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`hwtune prior show`: what a study's prior learned, how much weight it gets, and where it would sample."""
+"""`hwtune prior show`: what a study's prior learned, how much weight it gets, and what it would draw next."""
 
 from __future__ import annotations
 
@@ -22,29 +22,36 @@ __all__ = ["app"]
 
 _MAX_CONFIGS = 10_000  # each one is a draw from the prior
 
-app = typer.Typer(name="prior", no_args_is_help=True, help="What is learned from earlier studies.")
+app = typer.Typer(name="prior", no_args_is_help=True, help="Show what a study learned from earlier studies.")
 
 
 @app.callback()
 def prior() -> None:
-    """Show what is learned from earlier studies."""
+    """Show what a study learned from earlier studies."""
 
 
 @app.command()
 def show(
     study_file: Annotated[
         Path | None,
-        typer.Argument(metavar="STUDY.yaml", exists=True, dir_okay=False, help="A file of a study with `prior: auto`."),
+        typer.Argument(metavar="STUDY.yaml", exists=True, dir_okay=False, help="A study file with `prior: auto`."),
     ] = None,
-    study: Annotated[str | None, typer.Option("--study", help="A stored study instead.", show_default=False)] = None,
+    study: Annotated[
+        str | None, typer.Option("--study", help="Name of a stored study, instead of a file.", show_default=False)
+    ] = None,
     dir: Dir = Path("hwtune"),  # noqa: A002
-    storage: Annotated[str | None, typer.Option("--storage", help="SQLAlchemy URL.", show_default=False)] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            "--storage", help="SQLAlchemy URL of the log, for studies made with `storage`.", show_default=False
+        ),
+    ] = None,
     configs: Annotated[
-        int, typer.Option("--configs", min=0, max=_MAX_CONFIGS, help="How many configurations it would draw.")
+        int, typer.Option("--configs", min=0, max=_MAX_CONFIGS, help="Number of next draws to show.")
     ] = 8,
-    form: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.TABLE,
+    form: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.TABLE,
 ) -> None:
-    """Show what the prior of a study learned: which tasks, how many points, and where it would sample next."""
+    """Show what the prior of a study learned: from which tasks, from how many points, and what it would draw next."""
     state = _state(study_file, study, dir, storage)
     learned = state.spec.searcher
     found = _facts(learned, state, configs)
@@ -91,7 +98,7 @@ def _facts(learned: object, state: StudyState, n_configs: int) -> dict[str, Any]
 
     spec = state.spec
     if not isinstance(learned, ParetoPrior):
-        hint = "Begin one with prior='auto' or searcher=ParetoPrior.from_studies(...)."
+        hint = "Make one with prior='auto' or searcher=ParetoPrior.from_studies(...)."
         raise ArgumentError("study", spec.name, "a study with a prior", hint=hint)
     history, lesson = History(state.trials, spec.objectives), learned.lesson(spec.space, spec.objectives)
     trust = learned.trust(spec.space, spec.seed, history)
@@ -129,13 +136,14 @@ def _print(out: Console, found: Mapping[str, Any]) -> None:
 
     print_frame(out, rows_frame(found["tasks"]), f"Prior of study {found['study']}")
     learned, others = (", ".join(found["parameters"][key]) for key in ("learned", "random"))
-    random = f"; at random: {others}" if others else ""
-    trust = ", ".join(f"{name} {weight:g}" for name, weight in found["trust"].items())
+    random = f"; drawn at random: {others}" if others else ""
+    weights = ", ".join(f"{name} {weight:g}" for name, weight in found["trust"].items())
     for line in (
-        f"parameters: {learned}{random}",
-        f"model: {found['model']}; {found['uniform_share']:.0%} of the draws stay uniform",
-        f"trust, from 0 to 1: {trust}",
+        f"learned parameters: {learned}{random}",
+        f"model: {found['model']}; {found['uniform_share']:.0%} of the draws are uniform",
+        f"weight of the prior, from 0 to 1: {weights}",
     ):
         out.print(line, markup=False, soft_wrap=True)
     if found["draws"]:
-        print_frame(out, rows_frame(found["draws"]), "Where it would sample next; scores: 0 is the middle, low is good")
+        title = "Next draws, with expected scores (0 is the median, lower is better)"
+        print_frame(out, rows_frame(found["draws"]), title)

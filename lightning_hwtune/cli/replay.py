@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 __all__ = ["part", "replay"]
 
 _ACCOUNTING = (
-    "partial counts every report, full only configurations trained to the end; losses scaled to [0, 1] by the least "
-    "and greatest value of the task's table over all resources, seconds and US dollars in their logarithm; reference "
-    "point 1 in every objective; each figure is a share of the hypervolume of the table's own front (partial: at all "
-    "resources, full: at the last one); money counts every second of every segment"
+    "partial: every report counts. full: only configurations that were trained to the end count. Losses are scaled to "
+    "[0, 1] by the smallest and the largest value in the task's table over all resources; seconds and US dollars are "
+    "scaled in their logarithm. The reference point is 1 in every objective. Each figure is a fraction of the "
+    "hypervolume of the table's own front (partial: at all resources; full: at the last one). Every second of every "
+    "segment is paid."
 )
 _DIGITS = 6
 _PRIOR_OPTIONS = ("resource", "uniform", "batch", "candidates", "guarded")  # the command sets the others
@@ -37,20 +38,26 @@ _MAX_TRIALS, _MAX_SEEDS = 1_000_000, 10_000  # more would take days
 
 
 def replay(
-    table: Annotated[str, typer.Argument(metavar="TABLE", help="A folder, or the name of a table below HWTUNE_DATA.")],
-    task: Annotated[str, typer.Option("--task", help="The table's task.", show_default=False)],
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="A folder, or the name of a table in HWTUNE_DATA.")],
+    task: Annotated[str, typer.Option("--task", help="A task of the table.", show_default=False)],
     scheduler: Annotated[
-        str, typer.Option("--scheduler", help="NAME or NAME:KEY=VALUE,...; the horizon is the table's unless given.")
+        str, typer.Option("--scheduler", help="NAME or NAME:KEY=VALUE,...; default horizon: that of the table.")
     ] = "asha",
     searcher: Annotated[
-        str, typer.Option("--searcher", help="NAME or NAME:KEY=VALUE,...; table: its own configurations, each once.")
+        str, typer.Option("--searcher", help="NAME or NAME:KEY=VALUE,...; table: each of its configurations once.")
     ] = "table",
     workers: Annotated[
-        int, typer.Option("--workers", min=1, max=_MAX_WORKERS, help="Segments that train at one time.")
+        int, typer.Option("--workers", min=1, max=_MAX_WORKERS, help="Number of segments that train at the same time.")
     ] = 4,
     trials: Annotated[
         int | None,
-        typer.Option("--trials", min=1, max=_MAX_TRIALS, help="All of the table's unless given.", show_default=False),
+        typer.Option(
+            "--trials",
+            min=1,
+            max=_MAX_TRIALS,
+            help="Number of trials; default: one per configuration of the table.",
+            show_default=False,
+        ),
     ] = None,
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, max=_MAX_SEEDS, help="Number of studies, with the seeds 0, 1, ...")
@@ -58,24 +65,30 @@ def replay(
     prior_tasks: Annotated[
         str | None,
         typer.Option(
-            "--prior-tasks", help="TASK,... of the table: draw by a prior learned from these.", show_default=False
+            "--prior-tasks",
+            help="TASK,... of the table; a prior learned from these tasks draws the configurations.",
+            show_default=False,
         ),
     ] = None,
     objectives: Annotated[
         str | None,
-        typer.Option("--objectives", help="What the study looks at, NAME,...; all unless given.", show_default=False),
+        typer.Option("--objectives", help="NAME,... of the study's objectives; default: all.", show_default=False),
     ] = None,
-    start_s: Annotated[float, typer.Option("--start-s", help="Seconds before every segment.")] = 0.0,
-    restore_s: Annotated[float, typer.Option("--restore-s", help="More seconds where a checkpoint is loaded.")] = 0.0,
+    start_s: Annotated[float, typer.Option("--start-s", help="Seconds to start a segment.")] = 0.0,
+    restore_s: Annotated[
+        float, typer.Option("--restore-s", help="Additional seconds to start from a checkpoint.")
+    ] = 0.0,
     mean_failure_s: Annotated[
         float | None,
         typer.Option(
-            "--mean-failure-s", help="A device loses its segment once in so many seconds.", show_default=False
+            "--mean-failure-s",
+            help="Mean seconds between two failures of a device; default: no failures.",
+            show_default=False,
         ),
     ] = None,
-    form: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.TABLE,
+    form: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.TABLE,
 ) -> None:
-    """Simulate studies on a table of learning curves; measure what they find, when, and at what cost."""
+    """Simulate studies on a table of learning curves, and measure what they find, when, and at what cost."""
     from lightning_hwtune.core.hardware.pool import Pool
     from lightning_hwtune.core.spec import Limits, StudySpec
     from lightning_hwtune.simulation.accounting import Yardstick, replay_study
@@ -132,7 +145,12 @@ def part(text: str) -> tuple[str, dict[str, Any]]:
         if not equals:
             raise ArgumentError("option", key, "key=value", hint=f"In {text!r}.")
         if key in known:
-            raise ArgumentError("option", text, f"each option once, the name before the colon; {key!r} is repeated")
+            raise ArgumentError(
+                "option",
+                text,
+                f"each option once; {key!r} is repeated",
+                hint="NAME:KEY=VALUE,... has the name before the colon.",
+            )
         known.add(key)
     try:
         return name, {key: yaml.safe_load(value) for key, _, value in pairs}
@@ -148,8 +166,8 @@ def _scheduler(text: str, table: Table) -> Scheduler:
     name, options = part(text)
     for key in ("max_steps", "max_samples"):
         if key in options:
-            allowed = f"max_epochs, from 1 to {table.max_resource}: it counts the resources of the table ({table.unit})"
-            raise ArgumentError(f"scheduler: {key}", options[key], allowed, hint="Leave it out for all of them.")
+            allowed = f"max_epochs, from 1 to {table.max_resource}; it counts the unit of the table ({table.unit})"
+            raise ArgumentError(f"scheduler: {key}", options[key], allowed, hint="Leave it out to train to the end.")
     short = name.replace("-", "_")
     given = {"name": short if short in SCHEDULERS else name, "max_epochs": table.max_resource, **options}
     return scheduler_from_settings(given)
@@ -176,11 +194,11 @@ def _prior(prior_tasks: str, task: str, searcher: str, table: Table, chosen: Obj
     name, options = part(searcher)
     tasks = prior_tasks.split(",")
     if name not in ("table", ParetoPrior.name):
-        raise ArgumentError("searcher", searcher, "table or prior together with --prior-tasks")
+        raise ArgumentError("searcher", searcher, "table or prior, since --prior-tasks is given")
     known = _PRIOR_OPTIONS if name == ParetoPrior.name else ()
     refuse_unknown(name, [key for key in options if key not in known], known)
     if task in tasks:
-        raise ArgumentError("prior-tasks", prior_tasks, f"other tasks than {task}, which is replayed")
+        raise ArgumentError("--prior-tasks", prior_tasks, f"tasks other than {task}, which is simulated")
     return ParetoPrior.from_table(table, tasks, objectives=chosen.names, configs=table.configs, **options)
 
 
@@ -253,5 +271,6 @@ def _row(found: Replay) -> dict[str, Any]:
 def _print(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     from lightning_hwtune.views.terminal import print_frame
 
-    print_frame(out, rows_frame(rows), "Hypervolume as a share of the table's front; at_95: when partial came to 0.95")
+    title = "Hypervolume as a fraction of that of the table's front; at_95: when partial reached 0.95"
+    print_frame(out, rows_frame(rows), title)
     out.print(_ACCOUNTING, markup=False, soft_wrap=True, style="dim")

@@ -29,7 +29,7 @@ def standard_output() -> Iterator[None]:
         if error.filename is not None:
             raise
         with contextlib.suppress(OSError):
-            print(f"hwtune: write error: {error.strerror}", file=sys.stderr)  # noqa: T201 - what is left to say it
+            print(f"hwtune: write error: {error.strerror}", file=sys.stderr)  # noqa: T201 - the only output that is left
         _drop_what_is_left()
         sys.exit(1)
 

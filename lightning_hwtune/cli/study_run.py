@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from lightning_hwtune.cli import front_output as shown
-from lightning_hwtune.cli.study_selection import Chosen
+from lightning_hwtune.cli.study_selection import StoredStudy
 from lightning_hwtune.errors import StudyFailedError, StudyNotFoundError
 from lightning_hwtune.views.study_location import short_path
 
@@ -51,7 +51,7 @@ def run_and_show(
         typer.echo(f"\nhwtune: interrupted; what was reported is kept. To continue:\n  {again}", err=True)
         raise typer.Exit(130 if isinstance(stop, KeyboardInterrupt) else _status(stop)) from None
     written = write()
-    chosen = Chosen(study, settings.storage)
+    chosen = StoredStudy(study, settings.storage)
     if quiet:  # otherwise the run has already shown it
         shown.show_front(chosen)
     shown.write_figures(chosen, study.dir, ("front", "timeline"), only_missing=_n_segments(study) == n_before)

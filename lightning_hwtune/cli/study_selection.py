@@ -17,12 +17,12 @@ from lightning_hwtune.store.files import StudyFiles, study_names
 from lightning_hwtune.store.log import EventLog, stored_names
 from lightning_hwtune.study import Study
 
-__all__ = ["Chosen", "choose", "listed", "newest_first"]
+__all__ = ["StoredStudy", "choose", "newest_first", "study_records"]
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class StoredStudy:
     """A stored study. `storage`: where its log is; None = its own file."""
 
     study: Study
@@ -51,7 +51,7 @@ class Chosen:
         return self.study.dir / checkpoint if checkpoint is not None else None
 
 
-def choose(dir: Path, name: str | None, storage: str | None) -> Chosen:  # noqa: A002 - as in Study
+def choose(dir: Path, name: str | None, storage: str | None) -> StoredStudy:  # noqa: A002 - as in Study
     """Returns the study with this name. Without a name, returns the one that ran last; prints a line if there are more.
 
     Raises:
@@ -61,9 +61,9 @@ def choose(dir: Path, name: str | None, storage: str | None) -> Chosen:  # noqa:
         names = newest_first(dir, storage)
         name = names[0]
         if len(names) > 1:
-            text = f"hwtune: this is study {name!r}, which ran last; there are {len(names)} here (--study NAME)"
+            text = f"hwtune: study {name!r} ran last of {len(names)} studies; choose another one with --study NAME"
             typer.echo(text, err=True)
-    return Chosen(Study.load(name, dir, storage=storage), storage)
+    return StoredStudy(Study.load(name, dir, storage=storage), storage)
 
 
 def newest_first(dir: Path, storage: str | None) -> list[str]:  # noqa: A002
@@ -74,8 +74,9 @@ def newest_first(dir: Path, storage: str | None) -> list[str]:  # noqa: A002
     """
     names = stored_names(storage) if storage is not None else study_names(dir)
     if not names:
-        where = repr(storage or str(dir))
-        raise StudyNotFoundError(f"no study in {where}: begin one with `hwtune run STUDY.yaml`, or give another --dir")
+        where, option = repr(storage or str(dir)), "--storage" if storage else "--dir"
+        text = f"there is no study in {where}: start one with `hwtune run STUDY.yaml`, or give another {option}"
+        raise StudyNotFoundError(text)
     return sorted(names, key=lambda name: _last_at(StudyFiles(dir, name), storage), reverse=True)
 
 
@@ -89,8 +90,8 @@ def _last_at(files: StudyFiles, storage: str | None) -> float:
         return -math.inf
 
 
-def listed(dir: Path, names: Sequence[str], storage: str | None) -> list[dict[str, Any]]:  # noqa: A002
-    """Returns one record per study, as described in `report.studies`."""
+def study_records(dir: Path, names: Sequence[str], storage: str | None) -> list[dict[str, Any]]:  # noqa: A002
+    """Returns one record per study, as described in `views.studies`."""
     return [_record(dir, name, storage) for name in names]
 
 
@@ -98,7 +99,7 @@ def _record(dir: Path, name: str, storage: str | None) -> dict[str, Any]:  # noq
     from lightning_hwtune.views.studies import study_record, unreadable_record
 
     try:
-        chosen = Chosen(Study.load(name, dir, storage=storage), storage)
+        chosen = StoredStudy(Study.load(name, dir, storage=storage), storage)
         return study_record(chosen.study.state(), is_driven=chosen.is_driven())
     except HwTuneError as error:
         return unreadable_record(name, error)

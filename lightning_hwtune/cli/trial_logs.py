@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from lightning_hwtune.cli.study_selection import Chosen
+from lightning_hwtune.cli.study_selection import StoredStudy
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.errors import StorageError
 from lightning_hwtune.views.study_location import short_path
@@ -16,13 +16,13 @@ __all__ = ["print_logs"]
 
 _POLL_S = 0.5
 _WHO_WRITES = (
-    "Only processes that the study starts write one: what a trial prints in ask and tell, with the executor inline, or "
-    "under a launcher of Hydra goes to that program's own output, such as a terminal, a notebook or a file of the "
+    "Only processes that the study starts write logs. With ask and tell, with the executor inline, or under a launcher "
+    "of Hydra, the output of a trial is that of the program that trains it: a terminal, a notebook, or a file of the "
     "launcher."
 )
 
 
-def print_logs(chosen: Chosen, trial_id: int, *, follow: bool = False) -> None:
+def print_logs(chosen: StoredStudy, trial_id: int, *, follow: bool = False) -> None:
     """Print a trial's logs; with `follow`, continue until the trial stops training or no process runs the study.
 
     Raises:
@@ -42,7 +42,7 @@ def print_logs(chosen: Chosen, trial_id: int, *, follow: bool = False) -> None:
         typer.echo(f"hwtune: trial {trial_id} has no log{yet} in {short_path(folder)}. {_WHO_WRITES}", err=True)
 
 
-def _is_training(chosen: Chosen, trial_id: int) -> bool:
+def _is_training(chosen: StoredStudy, trial_id: int) -> bool:
     """Return whether a trial is training now. The log alone is not enough: in a killed study it says so for good."""
     return chosen.study.state().trials[trial_id].state is TrialState.RUNNING and chosen.is_driven()
 

@@ -30,7 +30,8 @@ def cli_tune(
             "--space",
             exists=True,
             dir_okay=False,
-            help="File with what is searched, under dotted names of the configuration; or a study file without train.",
+            help="A file with the search space, under dotted names of the configuration; or a study file without "
+            "`train`.",
             show_default=False,
         ),
     ],
@@ -38,14 +39,14 @@ def cli_tune(
         list[str] | None,
         typer.Argument(
             metavar="CONFIG.yaml... [KEY=VALUE]...",
-            help="The configuration: one file, or several that the script's own parser merges. Behind them changes to "
-            "the study: key=value, +key=value, ~key.",
+            help="The configuration: one file, or several that the script's own parser merges. Then changes to the "
+            "study: key=value sets, +key=value adds, ~key removes.",
             show_default=False,
         ),
     ] = None,
     config: Annotated[
         list[Path] | None,
-        typer.Option("--config", help="A file of the configuration, as the script takes it.", show_default=False),
+        typer.Option("--config", help="A configuration file, as for the script; may be repeated.", show_default=False),
     ] = None,
     script: Annotated[
         Path | None,
@@ -53,15 +54,16 @@ def cli_tune(
             "--script",
             exists=True,
             dir_okay=False,
-            help="The script with the LightningCLI; not needed if the configuration has class paths.",
+            help="The script that calls LightningCLI; not needed if the configuration has class paths.",
             show_default=False,
         ),
     ] = None,
     subcommand: Annotated[
-        bool, typer.Option("--subcommand/--no-subcommand", help="Whether the script takes the word fit.")
+        bool, typer.Option("--subcommand/--no-subcommand", help="Whether the script has the subcommand `fit`.")
     ] = True,
     study: Annotated[
-        str | None, typer.Option("--study", help="The study's name; the configuration's unless given.")
+        str | None,
+        typer.Option("--study", help="Name of the study; default: the name of the configuration file."),
     ] = None,
     dir: FileDir = None,  # noqa: A002 - the option's name
     check: CheckFirst = True,
@@ -69,7 +71,7 @@ def cli_tune(
     *,
     limits: Mapping[str, Any],
 ) -> None:
-    """Tune a LightningCLI script, or continue tuning it; write best/<trial>.yaml for each trial on the front."""
+    """Tune a LightningCLI script, or continue a study of it; write best/<trial>.yaml for each trial on the front."""
     from lightning_hwtune.apps.lightning_cli.study import CliStudy, write_best
     from lightning_hwtune.cli.study_run import run_and_show
     from lightning_hwtune.names.spelling import spell_by
@@ -106,8 +108,8 @@ def _split(words: Sequence[str], options: Sequence[Path]) -> tuple[list[Path], l
     overrides = [word for word in words if not Path(word).is_file() and ("=" in word or word.startswith("~"))]
     configs = [Path(word) for word in words if word not in overrides] + list(options)
     if not configs:
-        raise typer.BadParameter("give the configuration, CONFIG.yaml, or several files")
+        raise typer.BadParameter("no configuration is given; give one or several files, e.g. config.yaml")
     for path in configs:
         if not path.is_file():
-            raise typer.BadParameter(f"there is no file {str(path)!r}; changes to the study are written key=value")
+            raise typer.BadParameter(f"there is no file {str(path)!r}; a change to the study is written key=value")
     return configs, check_overrides(overrides)

@@ -21,7 +21,7 @@ def study_record(state: StudyState, *, is_driven: bool) -> dict[str, Any]:
     """Returns one study.
 
     Returns:
-        study, state, trials, max_trials: as in `report.status.status_record`.
+        study, state, trials, max_trials: as in `views.status.status_record`.
         best: for the trial that is best in the first objective, the values of all objectives; None before a trial is
             fully trained.
         last_at: time of the newest event, in seconds since the Unix epoch.

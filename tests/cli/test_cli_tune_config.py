@@ -110,7 +110,7 @@ def test_a_name_that_is_not_there_is_refused_with_the_nearest(config: CliConfig)
     config.check_name("trainer.callbacks.0.init_args.patience")
     with pytest.raises(ArgumentError, match=r"did you mean 'model\.init_args\.width'"):
         config.check_name("model.init_args.widht")
-    with pytest.raises(ArgumentError, match=r"one value of that section: .*model\.init_args\.lr"):
+    with pytest.raises(ArgumentError, match=r"a value in this section: .*model\.init_args\.lr"):
         config.check_name("model.init_args")
 
 

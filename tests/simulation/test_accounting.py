@@ -139,7 +139,7 @@ def test_the_command_prints_every_seed_with_its_accounting() -> None:
             assert seed.pop("decisions_per_s") > 0
     assert first == second
     assert [seed["seed"] for seed in first["seeds"]] == [0, 1]
-    assert "reference point 1" in first["reference"]["accounting"]
+    assert "reference point is 1" in first["reference"]["accounting"]
     assert first["seeds"][0]["hypervolume"] != first["seeds"][1]["hypervolume"]
 
 
@@ -172,7 +172,7 @@ def test_the_command_draws_by_a_prior_from_other_tasks(tmp_path: Path) -> None:
         (["--task", "a", "--objectives", "acc"], "accuracy"),
         (["--task", "a", "--scheduler", "asha:max_epochs=4"], "at most 3"),
         (["--task", "a", "--scheduler", "asha:eta"], "key=value"),
-        (["--task", "a", "--prior-tasks", "a,b"], "other tasks than a"),
+        (["--task", "a", "--prior-tasks", "a,b"], "tasks other than a"),
         (["--task", "a", "--prior-tasks", "c"], "one of a, b"),
         (["--task", "a", "--prior-tasks", "b", "--searcher", "random"], "table or prior"),
     ],
@@ -195,7 +195,7 @@ def test_what_cannot_be_replayed_is_told(tmp_path: Path, words: list[str], messa
         (["--searcher", "prior:tasks=b", "--prior-tasks", "b"], "prior takes resource, uniform"),
         (["--scheduler", "asha:name=pasha"], "'name' is repeated"),
         (["--scheduler", "asha:eta=3,eta=4"], "'eta' is repeated"),
-        (["--scheduler", "asha:max_steps=3"], "the resources of the table (epoch)"),
+        (["--scheduler", "asha:max_steps=3"], "the unit of the table (epoch)"),
         (["--scheduler", "run-to-end:max_samples=3"], "max_epochs, from 1 to 3"),
         (["--scheduler", "median-stopping:max_steps=null"], "max_epochs, from 1 to 3"),
         (["--scheduler", "hyperband:max_epochs=3,max_samples=3"], "`scheduler: max_samples` is 3"),

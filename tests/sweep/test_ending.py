@@ -93,9 +93,9 @@ def failing() -> float:
     [
         ((0.25, 3), []),
         ((0.25000001, 3), []),
-        ((float("nan"), 3), ["the app returned nan for loss, but logged 0.25 last (trial 17)"]),
-        ((0.96, 3), ["the app returned 0.96 for loss, but logged 0.25 last (trial 17)"]),
-        ((0.25, 4), ["the app returned 4 for size, but logged 3 last (trial 17)"]),
+        ((float("nan"), 3), ["the app returned nan for loss, but the last logged value is 0.25 (trial 17)"]),
+        ((0.96, 3), ["the app returned 0.96 for loss, but the last logged value is 0.25 (trial 17)"]),
+        ((0.25, 4), ["the app returned 4 for size, but the last logged value is 3 (trial 17)"]),
         ((0.5, 4), ["the app returned 0.5 for loss", "the app returned 4 for size"]),
         (None, []),
     ],
@@ -154,7 +154,7 @@ def test_an_app_that_only_returns_is_judged_by_that(bench: Bench) -> None:
 
 
 def test_an_app_that_returns_nothing_at_all_cannot_be_judged(bench: Bench) -> None:
-    with pytest.raises(ArgumentError, match="raise what it cannot handle"):
+    with pytest.raises(ArgumentError, match="raise errors instead of returning nothing"):
         bench.run(BY_VALUE, lambda: None)
 
 
@@ -295,7 +295,7 @@ def test_an_app_that_returns_no_number_fails_and_its_check_does(bench: Bench, va
 def test_a_check_notes_a_value_that_is_not_finite(bench: Bench, value: float) -> None:
     assert bench.end(BY_VALUE, lambda: value).outcome == "done"
     (note,) = bench.channel.notes
-    assert f"returned {{'value': {value}}}: a trial that returns no finite number ranks last" in note
+    assert f"returned {{'value': {value}}}; a trial with such a value ranks last" in note
 
 
 @pytest.mark.parametrize("bench", CHECK, indirect=True)

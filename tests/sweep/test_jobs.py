@@ -141,7 +141,7 @@ def test_a_horizon_that_all_trials_share_is_taken(loader: Any, overrides: list[s
 )
 def test_devices_that_follow_what_is_searched_are_refused(loader: Any, overrides: list[str], received: str) -> None:
     search, found = jobs(loader, *overrides)
-    with pytest.raises(ArgumentError, match="one number of devices for all trials") as refused:
+    with pytest.raises(ArgumentError, match="the same number of devices for all trials") as refused:
         add_devices(search, KEYS[0], found)
     assert received in str(refused.value.received)
 
@@ -163,8 +163,8 @@ def test_devices_that_all_trials_share_are_taken(loader: Any, overrides: list[st
 @pytest.mark.parametrize(
     ("overrides", "allowed"),
     [
-        (["preset=small,acc"], "one for all trials"),
-        (["preset=small,same", "callback.monitor=val/loss,val/acc"], "one for all trials"),
+        (["preset=small,acc"], "the same for all trials"),
+        (["preset=small,same", "callback.monitor=val/loss,val/acc"], "the same for all trials"),
     ],
 )
 def test_a_monitor_that_follows_what_is_searched_is_refused(loader: Any, overrides: list[str], allowed: str) -> None:

@@ -1,4 +1,4 @@
-"""Multiruns through launchers of Hydra's: rungs as batches, one device a trial."""
+"""Multiruns through launchers of Hydra's: rungs as batches, one device per trial."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_sweep_completes_through_each_launcher(launcher: str, key: str | None,
         tmp_path,
     )
     name = LAUNCHERS[launcher]
-    assert (f"{name} takes batches: trials train to their next rung together, on one device each" in output) == bool(
+    assert (f"{name} runs batches: trials train to their next rung together, on one device each" in output) == bool(
         name
     )
     state = load("s", tmp_path).state()
@@ -58,7 +58,7 @@ def test_trials_of_several_devices_are_refused_with_the_remedy(launcher: str, tm
     done = start(PLAIN, [f"hydra/launcher={launcher}", "+trainer.devices=choice(1,2)", POOL], tmp_path)
     assert done.returncode == 1
     assert f"{LAUNCHERS[launcher]} for trials of 2 devices" in done.stdout
-    assert "Leave hydra/launcher out" in done.stdout
+    assert "Leave out hydra/launcher" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
@@ -100,5 +100,5 @@ def test_a_job_that_dies_and_one_that_raises_are_told(tmp_path: Path) -> None:
     complete = [fault for fault, trial in trials.items() if trial.state is TrialState.COMPLETED]
     assert complete == ["none", "none_again"]
     assert "the data are not there" in trials["raise"].error
-    assert "without a last word" in trials["kill"].error
+    assert "without a last message" in trials["kill"].error
     assert "sys.exit(3)" in trials["exit_with_3"].error

@@ -37,5 +37,5 @@ def test_a_long_range_of_integers_is_searched_without_being_listed() -> None:
     assert read_search({}, ["x=range(0,1000000000)"]).parameters["x"] == Int(0, 999_999_999)
     assert read_search({}, ["x=range(10,0,-3)"]).parameters["x"] == Int(1, 10, step=3)
     assert read_search({}, ["x=range(5,6)"]).parameters["x"] == Choice([5])
-    with pytest.raises(ArgumentError, match="counts of devices"):
+    with pytest.raises(ArgumentError, match="numbers of devices"):
         as_devices("x", Int(1, 10**9))

@@ -50,7 +50,7 @@ def test_each_way_to_misbehave_is_told_and_the_sweep_goes_on(tmp_path: Path) -> 
     assert "one number, val/loss" in shown
     for fault, words in {
         "kill": "SIGKILL",
-        "forget": "Let the app pass ckpt_path to fit",
+        "forget": "Pass ckpt_path to fit in the app",
         "break": "ValueError: the loader broke",
     }.items():
         assert words in told[fault].error, fault

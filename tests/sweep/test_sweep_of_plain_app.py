@@ -20,8 +20,8 @@ def test_an_app_that_returns_a_value_is_tuned_and_continued(tmp_path: Path) -> N
     command = ["+x=interval(-5,5)", "+y=choice(0,1)", "hydra.sweeper.study_name=square", ONE_CPU, "hydra.sweep.dir=out"]
     first = sweep(PLAIN, [*command, "hydra.sweeper.n_trials=3"], tmp_path)
     assert "0 of 3 trials exist, 3 to go" in first
-    assert "nothing can be stopped early" in first
-    assert "the app is not checked beforehand: what it returns must be one number, value" in first
+    assert "no trial can be stopped early" in first
+    assert "the app is not checked beforehand; it must return one number, value" in first
     second = sweep(PLAIN, [*command, "hydra.sweeper.n_trials=5", "hydra.sweep.dir=other"], tmp_path)
     assert "3 of 5 trials exist, 2 to go" in second
     assert not (tmp_path / "other").exists()
@@ -67,7 +67,7 @@ def test_each_way_to_misbehave_is_told_and_the_sweep_goes_on(tmp_path: Path) -> 
         "exit_with_0": "one number, value",
         "ask": "EOFError",
         "kill": "SIGKILL",
-        "swallow": "raise what it cannot handle",
+        "swallow": "raise errors instead of returning nothing",
         "tuple": "one number, value",
     }.items():
         assert words in told[fault][1], fault
@@ -127,7 +127,7 @@ def test_the_number_of_devices_may_be_new_to_the_app(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "environment", "words"),
     [
-        (["+x=1"], {}, "at least one that is searched"),
+        (["+x=1"], {}, "at least one searched parameter"),
         (["+x=interval(0,1)", "hydra.sweeper.hwtune.objectivs=[]"], {}, "objectives"),
         (["hydra.sweeper.params={+x: 'intervall(0, 1)'}"], {}, "intervall"),
         (["+x=interval(0,1)", "hydra.sweeper.n_trials=0"], {}, "n_trials"),
@@ -165,14 +165,14 @@ def test_the_number_of_devices_may_be_new_to_the_app(tmp_path: Path) -> None:
                 "+trainer.max_epochs=3",
             ],
             {},
-            "minimize: the app's stop watches loss (min)",
+            "minimize, since the app's stop monitors loss (min)",
         ),
         (
             ["+x=interval(0,1)", "hydra.sweeper.hwtune.objectives=[{metric: loss, mode: min}]"],
             {},
             "The app has no trainer.max_epochs",
         ),
-        (["+x=interval(0,1)"], {"LOCAL_RANK": "1", "RANK": "1"}, "no rank of a group"),
+        (["+x=interval(0,1)"], {"LOCAL_RANK": "1", "RANK": "1"}, "not a rank of a group"),
     ],
 )
 def test_what_cannot_be_swept_is_told_before_anything_is_made(

@@ -129,7 +129,7 @@ class HydraApp:
         """Runs one segment of the trial."""
         segment = current_segment()
         if segment is None:
-            raise RuntimeError("a Hydra app is run by a study only")
+            raise RuntimeError("only a study can run this Hydra app")
         takes_note = self.dirs.has_own_subdir and segment.rank == 0 and segment.order.probe_batches is None
         batch_size = BatchSize.of(self.batch_size_key, segment.order)
         returned = expect(self.dirs.note(segment.order) if takes_note else None, batch_size)

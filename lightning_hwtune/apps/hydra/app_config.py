@@ -48,21 +48,21 @@ def hints(given: SweepSettings) -> Hints:
     """Returns the advice for errors about the app's Trainer."""
     key = given.own.get("ckpt_path_key")
     checkpoint = (
-        "The app passes a checkpoint of its own to fit: name its key by hydra.sweeper.hwtune.ckpt_path_key."
+        "The app passes its own checkpoint to fit: set hydra.sweeper.hwtune.ckpt_path_key to the key of its path."
         if key is None
-        else f"Let the app pass {key} to fit, or leave hydra.sweeper.hwtune.ckpt_path_key out: then it need not."
+        else f"Pass {key} to fit in the app, or leave out hydra.sweeper.hwtune.ckpt_path_key: then fit needs no path."
     )
     return Hints(
         horizon=_let_take(given, "max_epochs_key"),
         devices=_let_take(given, "devices_key"),
         checkpoint=checkpoint,
-        folder="Give each job's checkpoints their own folder: a `dirpath` below ${hydra:runtime.output_dir}.",
+        folder="Save the checkpoints of each job in its own folder: a `dirpath` below ${hydra:runtime.output_dir}.",
         after_a_pause="",
     )
 
 
 def _let_take(given: SweepSettings, name: str) -> str:
-    return f"Let the app's Trainer take {given.own[name]}, or name its key by hydra.sweeper.hwtune.{name}."
+    return f"Pass {given.own[name]} to the app's Trainer, or set hydra.sweeper.hwtune.{name} to the key that it uses."
 
 
 def add_devices(search: Search, key: str, jobs: Jobs) -> None:
@@ -80,12 +80,12 @@ def add_devices(search: Search, key: str, jobs: Jobs) -> None:
         if isinstance(value, bool) or value in (None, "auto", 1, "1", -1, "-1"):  # Lightning sees one device
             return 1
         if not str(value).isdecimal() or int(value) < 1:
-            hint = "Which devices a trial gets is decided here; give how many."
+            hint = "The study decides which devices a trial gets; give only their number."
             raise ArgumentError(key, value, "a number of devices, or choice(1,2)", hint=hint)
         return int(value)
 
-    hint = f"Search it by itself, {key}=choice(1,2), or give one value on the command line, which wins."
-    number = jobs.shared(count, key, "one number of devices for all trials", hint)
+    hint = f"Search it as a parameter, {key}=choice(1,2), or set one value on the command line."
+    number = jobs.shared(count, key, "the same number of devices for all trials", hint)
     if number > 1:
         search.fixed.pop(key, None)
         search.parameters[key], search.keys[key] = NumDevices(number), Key(f"++{key}")
@@ -99,12 +99,12 @@ def horizon(search: Search, given: SweepSettings, jobs: Jobs) -> int | None:
     """
     key = given.own["max_epochs_key"]
     if key in search.parameters:
-        hint = f"Give {key} the length of a full training: trials that are not worth it end at a rung before. "
-        hint += "It is -1 if hydra.sweeper.hwtune.scheduler counts steps or samples."
+        hint = f"Set {key} to the length of a full training; trials that fall behind end at a rung before it. "
+        hint += "Set it to -1 if hydra.sweeper.hwtune.scheduler counts steps or samples."
         raise ArgumentError(key, search.parameters[key], "one value, the horizon of all trials", hint=hint)
     found: int | None = None
     for name in (max_steps_key(key), key):
-        hint = f"Trials are compared at the rungs below it: give {name} on the command line, which wins."
+        hint = f"All trials must have the same rungs. Set {name} on the command line, which overrides the other values."
         found = jobs.shared(lambda facts: facts.values[name], name, "one value, the horizon of all trials", hint)  # noqa: B023
     return found if isinstance(found, int) and found > 0 else None
 
@@ -133,11 +133,12 @@ def check_batch_size(key: str | None, spec: StudySpec, jobs: Jobs) -> None:
     for job in jobs.seen:
         value = job.facts.values[key]
         if not isinstance(value, int) or isinstance(value, bool):
-            raise ArgumentError("hydra.sweeper.hwtune.batch_size_key", key, f"a key with an integer, not {value!r}")
+            allowed = f"the key of an integer; the value of this key is {value!r}"
+            raise ArgumentError("hydra.sweeper.hwtune.batch_size_key", key, allowed)
         if value < 1 or any(value % count for count in counts):
-            hint = "It is the global batch, shared by a trial's devices; `batch='per_device'` lifts that."
+            hint = "It is the global batch size, which the devices of a trial share; `batch='per_device'` changes that."
             source = next((name for name, option in job.options.items() if option is value or option == value), None)
             if source is not None:
-                hint += f" If {source} is that size, name it: hydra.sweeper.hwtune.batch_size_key={source}. Then this "
-                hint += "value is never drawn."
+                hint += f" If {source} is this size, set hydra.sweeper.hwtune.batch_size_key={source}. Then values "
+                hint += "that are not divisible are never drawn."
             raise ArgumentError(key, value, allowed, hint=hint)

@@ -43,6 +43,6 @@ class BatchSize:
         whole: Any = OmegaConf.select(job, self.key)
         is_integer = isinstance(whole, int) and not isinstance(whole, bool)
         if not is_integer or whole < 1 or whole % self.num_devices:
-            raise ArgumentError(self.key, whole, f"a positive multiple of {self.num_devices}, the devices")
+            raise ArgumentError(self.key, whole, f"a positive multiple of {self.num_devices}, the number of devices")
         with flag_override(job, "readonly", False):
             OmegaConf.update(job, self.key, whole // self.num_devices)

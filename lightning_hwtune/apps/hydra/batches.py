@@ -74,7 +74,7 @@ class BatchTask:
     def _train(self, trial: Trial, returned: Returned, config: DictConfig) -> None:
         segment = current_segment()
         if segment is None:
-            raise RuntimeError("a segment is over before its training began")
+            raise RuntimeError("the segment ended before its training started")
         segment.resumes_by_argument = self.resumes_by_argument
 
         def call() -> None:
@@ -111,7 +111,7 @@ class _FileChannel:
         if report.resource >= self._order.max_resource:
             return VerdictMessage("stop", "trained to the end", save=save)
         if report.resource >= self._target and not report.is_inside:
-            return VerdictMessage("pause", f"rung {self._target}: the batch's other trials come to it first", save=save)
+            return VerdictMessage("pause", f"rung {self._target}: waits for the other trials of the batch", save=save)
         return VerdictMessage("continue", f"on the way to rung {self._target}", save=save)
 
     def _is_best(self, report: Report) -> bool:
@@ -225,7 +225,7 @@ class Batches:
     def _deliver(self, sink: Sink, order: SegmentOrder) -> None:
         """Passes one job's messages to the sink. A segment that paused and may continue counts as interrupted."""
         path = self._path(order).with_suffix(".messages")
-        why = f"the launcher's job ended without a last word: {self._error}"
+        why = f"the launcher's job ended without a last message: {self._error}"
         verdict, ended = "", Ended(0, Outcome.LOST, why, 0, False)
         for message in _messages(path):
             if isinstance(message, Report):
@@ -237,7 +237,7 @@ class Batches:
             elif isinstance(message, Ended):
                 ended = message
         if ended.outcome == Outcome.DONE and not ended.reached_end and verdict == "continue":
-            why = "the batch is over; a later one resumes the trial"
+            why = "the batch ended; a later batch resumes the trial"
             ended = replace(ended, outcome=Outcome.INTERRUPTED, error=why)
         if ended.outcome == Outcome.LOST:
             end_programs_of(self._path(order))

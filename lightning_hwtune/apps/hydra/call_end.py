@@ -23,14 +23,17 @@ from lightning_hwtune.training.trial import Trial
 
 __all__ = ["Ending"]
 
-_OTHER_VALUE = "For the best value so far give the objective `best: true`; another value has to be logged and named"
+_OTHER_VALUE = (
+    "To use the best value so far, give the objective `best: true`; to use another value, log it and name it as the "
+    "objective"
+)
 _ROUNDING = 1e-5  # differences from single precision, printing, or another order of averaging
-_NOT_FINITE = "after shortened training the app returned {values}: a trial that returns no finite number ranks last"
+_NOT_FINITE = "in the shortened training of the check the app returned {values}; a trial with such a value ranks last"
 _RAISED = (
-    "the app failed after training that the check had shortened ({error}), so what it returns is seen at the end of "
+    "the app failed after the shortened training of the check ({error}), so its return value is checked at the end of "
     "the first trial"
 )
-_NO_VALUE = "Let the function under hydra.main return it, and raise what it cannot handle."
+_NO_VALUE = "Return it from the function that hydra.main decorates, and raise errors instead of returning nothing."
 
 
 @final
@@ -142,7 +145,7 @@ def _compare(segment: ActiveSegment, returned: Mapping[str, float]) -> None:
         logged = segment.measured.get(name, value)
         is_same = math.isclose(value, logged, rel_tol=_ROUNDING, abs_tol=_ROUNDING)
         if not (is_same or (math.isnan(value) and math.isnan(logged))):
-            text = f"the app returned {value:.6g} for {name}, but logged {logged:.6g} last (trial "
+            text = f"the app returned {value:.6g} for {name}, but the last logged value is {logged:.6g} (trial "
             text += f"{segment.order.trial_id}). The logged value counts, because the rungs compare it"
             segment.note(f"{text}. {_OTHER_VALUE}", once_per="study", topic=f"returned {name}")
 
@@ -154,4 +157,4 @@ def _take_exit(segment: ActiveSegment, stop: SystemExit, returned: Returned) -> 
     if stop.code not in (0, None):
         raise RuntimeError(f"the app called sys.exit({stop.code!r})") from stop
     if not returned.is_there:
-        segment.note("the app ended by sys.exit: nothing that it returns is known", once_per="study")
+        segment.note("the app called sys.exit, so it returned no value", once_per="study")

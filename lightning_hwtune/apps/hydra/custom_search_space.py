@@ -48,9 +48,9 @@ def custom_overrides(path: str | None, config: Any, search: Search) -> list[str]
     first = asked[0]
     for other in asked[1:]:
         if other != first:
-            hint = "A study has one space: suggest the same ranges for all trials, whatever trial.params says."
-            told = sorted(set(first) ^ set(other))
-            raise ArgumentError(_KEY, path, f"the same suggestions each time, not {', '.join(told)}", hint=hint)
+            hint = "A study has one search space: suggest the same ranges for all trials, for any trial.params."
+            different = ", ".join(sorted(set(first) ^ set(other)))
+            raise ArgumentError(_KEY, path, f"the same suggestions each time; these differ: {different}", hint=hint)
     return first
 
 

@@ -36,8 +36,8 @@ def claim_sweep_dir(study_dir: Path, wanted: Path) -> Path:
 
 def _check_owner(wanted: Path, owner: str, study_dir: Path) -> None:
     if (wanted / owner).resolve() != study_dir.resolve():
-        hint = "Give another one, or the study's own `study_name`."
-        raise ArgumentError("hydra.sweep.dir", str(wanted), f"another directory; {owner} is in this one", hint=hint)
+        hint = "Give another directory, or the `study_name` of that study."
+        raise ArgumentError("hydra.sweep.dir", str(wanted), f"another directory; this one is of {owner}", hint=hint)
 
 
 def _note(path: Path, text: str) -> str:

@@ -100,7 +100,7 @@ class Jobs:
             seen.append(Seen(values, _facts(job, keys)))
             seen.extend(_with_others(job, values, search, groups, keys))
         if example is None:
-            raise RuntimeError("there is always the job of the middle values")
+            raise RuntimeError("no job was composed")
         return cls(example, tuple(seen), {name: found for name, found in options.items() if found})
 
     def shared(self, read: Callable[[Facts], T], argument: str, allowed: str, hint: str) -> T:
@@ -205,7 +205,7 @@ def _write(job: DictConfig, override: Override) -> None:
             OmegaConf.update(job, override.key_or_group, override.value(), merge=True, force_add=True)
     except OmegaConfBaseException as error:
         reason = f"({str(error).partition(chr(10))[0]})"
-        raise ArgumentError("overrides", override.input_line, "a value that the app takes", hint=reason) from None
+        raise ArgumentError("overrides", override.input_line, "a value that the app accepts", hint=reason) from None
 
 
 # ---------------------------------------------------------------------- what is read

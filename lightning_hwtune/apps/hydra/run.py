@@ -118,8 +118,8 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
     custom = custom_overrides(given.node.get("custom_search_space"), config, search)
     search = read_search(given.params, [*custom, *arguments], hydra_context.config_loader)
     if not search.parameters:
-        hint = "Give a range, e.g. model.lr='tag(log, interval(1e-4, 1e-1))', or hydra.sweeper.params."
-        raise ArgumentError("overrides", arguments, "at least one that is searched", hint=hint)
+        hint = "Give a range, e.g. model.lr='tag(log, interval(1e-4, 1e-1))', here or in hydra.sweeper.params."
+        raise ArgumentError("overrides", arguments, "at least one searched parameter", hint=hint)
     command = Command.of_this_process()
     batch_size_key = given.own.get("batch_size_key")
     jobs = Jobs.compose(hydra_context.config_loader, config, search, _keys_read(given))
@@ -193,9 +193,12 @@ def _judges(given: SweepSettings, search: Search, jobs: Jobs) -> tuple[list[Any]
     Raises:
         ArgumentError: jobs have different metrics or training lengths, or the training length is not given anywhere.
     """
-    hint = "Name what all trials are compared by: hydra.sweeper.hwtune.objectives=[{metric: val/loss, mode: min}]."
+    hint = "Name one metric for all trials: hydra.sweeper.hwtune.objectives=[{metric: val/loss, mode: min}]."
     objectives = jobs.shared(
-        lambda facts: given.objectives(facts.monitors)[0], "hydra.sweeper.hwtune.objectives", "one for all trials", hint
+        lambda facts: given.objectives(facts.monitors)[0],
+        "hydra.sweeper.hwtune.objectives",
+        "the same for all trials",
+        hint,
     )
     reason = given.objectives(jobs.seen[0].facts.monitors)[1]
     if not objectives:
@@ -203,16 +206,17 @@ def _judges(given: SweepSettings, search: Search, jobs: Jobs) -> tuple[list[Any]
     key = given.own["max_epochs_key"]
     scheduler = given.scheduler(horizon(search, given, jobs), key)
     if scheduler is None and given.own.get("objectives"):
-        hint = f"The app has no {key}: give it, or name its key by hydra.sweeper.hwtune.max_epochs_key."
-        raise ArgumentError("hydra.sweeper.hwtune.scheduler", given.own.get("scheduler"), "max_epochs", hint=hint)
+        hint = f"The app has no {key}: give max_epochs, or set hydra.sweeper.hwtune.max_epochs_key to the app's key."
+        scheduler = given.own.get("scheduler")
+        raise ArgumentError("hydra.sweeper.hwtune.scheduler", scheduler, "a scheduler with max_epochs", hint=hint)
     if scheduler is None:
-        return [], {}, f"the app has no {key}, and hydra.sweeper.hwtune.scheduler no max_epochs"
+        return [], {}, f"the app has no {key}, and hydra.sweeper.hwtune.scheduler has no max_epochs"
     return objectives, scheduler, reason
 
 
 def _value_objectives(given: SweepSettings, jobs: Jobs) -> list[Any]:
-    hint = "Give it: minimize or maximize."
-    argument, allowed = "hydra.sweeper.direction", "one for all trials"
+    hint = "Set it to minimize or maximize."
+    argument, allowed = "hydra.sweeper.direction", "the same for all trials"
     return jobs.shared(lambda facts: given.value_objectives(facts.monitors), argument, allowed, hint)
 
 
@@ -261,9 +265,9 @@ def _refuse_groups(study: Study, config: DictConfig) -> None:
     """Refuses trials on several devices if a launcher creates the processes."""
     counts = study.spec.allocation.counts
     if max(counts) > 1:
-        hint = "Leave hydra/launcher out: the sweeper's own processes train on several devices of this host."
-        received = f"{launcher_name(config)} for trials of {max(counts)} devices"
-        raise ArgumentError("hydra/launcher", received, "one device a trial", hint=hint)
+        hint = "Leave out hydra/launcher: the sweeper itself can train a trial on several devices of this host."
+        received = f"{launcher_name(config)} for trials on {max(counts)} devices"
+        raise ArgumentError("hydra/launcher", received, "one device per trial", hint=hint)
 
 
 def _refuse_shadow_copies(environ: Mapping[str, str]) -> None:
@@ -272,11 +276,11 @@ def _refuse_shadow_copies(environ: Mapping[str, str]) -> None:
     if found.get("SLURM_PROCID") == "0":  # every batch script has this value
         del found["SLURM_PROCID"]
     if found:
-        hint = "The sweep itself is one process; it starts the ranks of each trial. Start it without torchrun or srun."
-        raise ArgumentError("environment", found, "a process that is no rank of a group", hint=hint)
+        hint = "A sweep is one process, which starts the ranks of each trial. Start it without torchrun or srun."
+        raise ArgumentError("environment", found, "a process that is not a rank of a group", hint=hint)
 
 
-# ---------------------------------------------------------------------- what the user reads first
+# ---------------------------------------------------------------------- the first lines that are printed
 
 
 def _header(sweep: _Sweep) -> list[str]:
@@ -289,15 +293,15 @@ def _header(sweep: _Sweep) -> list[str]:
     lines = [
         f"sweep directory: {short_path(sweep.sweep_dir)}",
         f"study: {short_path(study.dir)}; {exist} of {total} trials exist, {max(total - exist, 0)} to go",
-        f"judged by {', '.join(spec.objectives.names)}: {sweep.reason}",
+        f"objectives: {', '.join(spec.objectives.names)} ({sweep.reason})",
     ]
     if sweep.app.ending.is_judged_by_value:
-        lines.append("nothing can be stopped early: every trial runs to its end")
+        lines.append("no trial can be stopped early: each one runs to its end")
         if not sweep.is_checked:
-            lines.append(f"the app is not checked beforehand: what it returns must be {sweep.app.ending.wanted}")
+            lines.append(f"the app is not checked beforehand; it must return {sweep.app.ending.wanted}")
     if idle > 0 and max(spec.allocation.counts) == 1:
         lines.append(f"n_jobs={given.n_jobs} leaves {idle} of {spec.pool.size} devices idle")
     if not is_ours(sweep.config):
         name = launcher_name(sweep.config)
-        lines.append(f"{name} takes batches: trials train to their next rung together, on one device each")
+        lines.append(f"{name} runs batches: trials train to their next rung together, on one device each")
     return [*lines, *given.notes, *sweep.app.overrides.search.notes]

@@ -119,7 +119,8 @@ def _check_size(text: str) -> None:
         ValueError: the text is too long, or nested too deeply.
     """
     if len(text) > _MAX_LETTERS:
-        raise ValueError(f"an override of more than {_MAX_LETTERS:,} letters; use interval or range for long lists")
+        text = f"an override has at most {_MAX_LETTERS:,} characters; use interval or range instead of a long list"
+        raise ValueError(text)
     depths = itertools.accumulate((letter in "([{") - (letter in ")]}") for letter in text)
     if max(depths, default=0) > _MAX_DEPTH:
         raise ValueError(f"lists and mappings are nested more than {_MAX_DEPTH} deep")
@@ -153,7 +154,7 @@ def _take(search: Search, override: Override) -> None:
     if isinstance(sweep, Sweep):
         unknown = sorted(sweep.tags - _TAGS)
         if unknown:
-            search.notes.append(f"{name}: the tag {unknown[0]!r} means nothing here; `log` is known")
+            search.notes.append(f"{name}: the tag {unknown[0]!r} has no effect; the only known tag is `log`")
     if isinstance(sweep, IntervalSweep):
         search.parameters[name], search.keys[name] = _interval(name, sweep), Key(text)
     elif isinstance(sweep, RangeSweep) and not sweep.shuffle:
@@ -163,7 +164,7 @@ def _take(search: Search, override: Override) -> None:
         search.parameters[name], options = _choice(name, override, is_shuffled)
         search.keys[name] = Key(text, tuple(options))
         if isinstance(sweep, Sweep) and "log" in sweep.tags:
-            search.notes.append(f"{name}: `log` has no effect on a list; options are drawn evenly")
+            search.notes.append(f"{name}: `log` has no effect on a list; all options are equally likely")
 
 
 def _forget(search: Search, name: str) -> str:
@@ -228,7 +229,7 @@ def _bounded(name: str, values: Iterable[Any]) -> list[Any]:
     found = list(itertools.islice(values, _MAX_LISTED + 1))
     if len(found) > _MAX_LISTED:
         hint = "Write interval(a,b), or int(interval(a,b))."
-        raise ArgumentError(name, f"more than {_MAX_LISTED} values", f"a list of at most {_MAX_LISTED}", hint=hint)
+        raise ArgumentError(name, f"more than {_MAX_LISTED} values", f"at most {_MAX_LISTED} values", hint=hint)
     return found
 
 
@@ -252,5 +253,5 @@ def as_devices(name: str, parameter: Parameter) -> NumDevices:
     values = list(parameter.levels()) if is_countable and not isinstance(parameter, Float) else []
     counts = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
     if len(counts) != len(values) or not counts:
-        raise ArgumentError(name, parameter, "counts of devices such as choice(1,2)")
+        raise ArgumentError(name, parameter, "numbers of devices, e.g. choice(1,2)")
     return NumDevices(*counts)

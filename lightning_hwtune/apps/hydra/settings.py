@@ -125,24 +125,24 @@ class SweepSettings:
         """
         given = self.own.get("objectives")
         if given == _RETURNED:
-            return [], "what the app returns, as hydra.sweeper.hwtune.objectives says"
+            return [], "the return value of the app, from hydra.sweeper.hwtune.objectives"
         if given:
-            return list(given), "as hydra.sweeper.hwtune.objectives says"
+            return list(given), "from hydra.sweeper.hwtune.objectives"
         if isinstance(self.node.get("direction"), list) and len(self.modes) > 1:
             n_values = len(self.modes)
-            return [], f"the app returns {n_values} values, which hydra.sweeper.hwtune.objectives gives no metrics"
+            return [], f"the app returns {n_values} values, and hydra.sweeper.hwtune.objectives names no metrics"
         if not watched:
-            return [], "no ModelCheckpoint or EarlyStopping of the app watches a metric"
+            return [], "no ModelCheckpoint or EarlyStopping of the app monitors a metric"
         wanted = watched[0].mode if self.node.get("direction") is None else self.modes[0]
         for monitor in watched:
             if monitor.mode == wanted:
                 objective = {"metric": monitor.metric, "mode": monitor.mode}
-                return [objective], f"the monitor of the app's own {monitor.where}"
+                return [objective], f"the monitor of the app's {monitor.where}"
         first = watched[0]
-        hint = "Leave direction out, or name the metric that the app returns: "
-        hint += f"hydra.sweeper.hwtune.objectives=[{{metric: ..., mode: {wanted}}}]. For the returned value alone, "
-        hint += f"which stops nothing early, give hydra.sweeper.hwtune.objectives={_RETURNED}."
-        allowed = f"{first.mode}imize: the app's {first.where} watches {first.metric} ({first.mode})"
+        hint = "Leave out direction, or name the metric that the app returns: "
+        hint += f"hydra.sweeper.hwtune.objectives=[{{metric: ..., mode: {wanted}}}]. To compare only return values, "
+        hint += f"without stopping trials early, set hydra.sweeper.hwtune.objectives={_RETURNED}."
+        allowed = f"{first.mode}imize, since the app's {first.where} monitors {first.metric} ({first.mode})"
         raise ArgumentError("hydra.sweeper.direction", self.node["direction"], allowed, hint=hint)
 
     def check_directions(self, objectives: Objectives) -> None:
@@ -151,7 +151,8 @@ class SweepSettings:
         if self.node.get("direction") is not None and self.modes != modes:
             names = ", ".join(f"{item.name} ({item.mode})" for item in objectives if not item.is_measured)
             hint = "Leave it out if the app returns the values of these metrics, in this order."
-            raise ArgumentError("hydra.sweeper.direction", self.node["direction"], f"that of {names}", hint=hint)
+            allowed = f"the direction of {names}"
+            raise ArgumentError("hydra.sweeper.direction", self.node["direction"], allowed, hint=hint)
 
     def value_objectives(self, watched: Sequence[Monitor] = ()) -> list[Any]:
         """Return objectives for the app's returned values, when only their direction is known.
@@ -172,9 +173,8 @@ class SweepSettings:
         horizons = {name: self.own[name] for name in _HORIZON if self.own.get(name) is not None}
         if horizons and self.own.get("scheduler"):
             [name, value] = next(iter(horizons.items()))
-            raise ArgumentError(
-                f"hydra.sweeper.hwtune.{name}", value, "null beside hydra.sweeper.hwtune.scheduler, which has its own"
-            )
+            allowed = f"null, since hydra.sweeper.hwtune.scheduler is given; set {name} there"
+            raise ArgumentError(f"hydra.sweeper.hwtune.{name}", value, allowed)
         form = {"name": given} if isinstance(given, str) else dict(given)
         form |= horizons
         SCHEDULER_REGISTRY.find(form.get("name"), "hydra.sweeper.hwtune.scheduler.name")
@@ -182,8 +182,9 @@ class SweepSettings:
             return form
         epochs = form.get("max_epochs", horizon)
         if horizon is not None and epochs != horizon:
-            hint = f"The app trains to its own horizon, which schedules read: give {key}={epochs}."
-            raise ArgumentError("hydra.sweeper.hwtune.scheduler.max_epochs", epochs, f"{horizon}, as {key}", hint=hint)
+            hint = f"The app trains to {key}, and its learning-rate schedules read it: set {key}={epochs}."
+            allowed = f"{horizon}, the value of {key}"
+            raise ArgumentError("hydra.sweeper.hwtune.scheduler.max_epochs", epochs, allowed, hint=hint)
         return None if epochs is None else {**form, "max_epochs": epochs}
 
 
@@ -196,9 +197,9 @@ HYDRA_SPELLING = Spelling(
 """How messages spell the settings of a sweep."""
 
 _INSTEAD = {
-    "sampler": ": hydra.sweeper.hwtune.searcher says what is tried next",
+    "sampler": ": set hydra.sweeper.hwtune.searcher instead",
     "search_space": ": write it as `params`, e.g. model.lr: tag(log, interval(1e-4, 1e-1))",
-    "pruner": ": hydra.sweeper.hwtune.scheduler says when a trial continues",
+    "pruner": ": set hydra.sweeper.hwtune.scheduler instead",
 }
 
 

@@ -39,7 +39,7 @@ def default_name(folder: Path, job: str, searched: Iterable[str], digest: str) -
         name = base if number == 1 else f"{base}-{number}"
         if not (folder / name).exists() or _digest(folder / name) == digest:
             return name
-    raise RuntimeError("numbers do not end")
+    raise RuntimeError("unreachable")
 
 
 def keep_digest(study_dir: Path, digest: str) -> None:

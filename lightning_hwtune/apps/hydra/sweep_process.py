@@ -58,7 +58,7 @@ class SweepProcess:
         if is_alive(self.pid, self.birth) is False:  # joblib workers outlive the sweep by minutes
             _end_this_process(order.parent)
         if not self.wants(order):
-            raise ConnectionError(f"the sweep that ordered this segment has ended, or took {order.name} back")
+            raise ConnectionError(f"the sweep that ordered this segment has ended, or has withdrawn {order.name}")
         if self.pid == os.getpid():  # the launcher runs jobs in the sweep's own process
             yield
             return

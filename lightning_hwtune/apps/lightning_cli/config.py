@@ -71,12 +71,12 @@ class CliConfig:
         leaves = self.leaves()
         node = _find(self._root(), name.split("."))
         if node is None:
-            hint = "A parameter that is left to its default has to be written into it first, with any value."
-            allowed = f"a name that the configuration has: {', '.join(leaves)}{nearest(name, leaves)}"
+            hint = "To search a parameter that has its default value, first write it into the file with any value."
+            allowed = f"a name in the configuration: {', '.join(leaves)}{nearest(name, leaves)}"
             raise ArgumentError("space", name, allowed, hint=hint)
         if isinstance(node, yaml.MappingNode) and node.value and not takes_section:
             inner = [leaf for leaf in leaves if leaf.startswith(f"{name}.")]
-            raise ArgumentError("space", name, f"one value of that section: {', '.join(inner)}")
+            raise ArgumentError("space", name, f"a value in this section: {', '.join(inner)}")
 
     def replaced(self, values: Mapping[str, Any]) -> CliConfig:
         """Returns the configuration with new values for these dotted names; names that do not exist are added."""
@@ -91,7 +91,7 @@ class CliConfig:
 
 def _compose(path: Path) -> Any:
     """Reads the tree of a file, with resolved merge keys."""
-    allowed = "a LightningCLI configuration: a YAML file that can be read"
+    allowed = "a LightningCLI configuration, which is a readable YAML file"
     try:
         root = compose(read_text(path))
     except OSError as error:

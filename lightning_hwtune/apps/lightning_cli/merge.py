@@ -44,8 +44,8 @@ def merged_config(configs: Sequence[Path], script: Path | None, subcommand: Sequ
         if done.returncode != 0 or not target.is_file():
             why = done.stderr.rstrip().rpartition("\nerror: ")[2] or f"it ended with status {done.returncode}"
             given = ", ".join(map(str, configs))
-            allowed = "files that the script's own parser merges"
-            raise ArgumentError("config", given, allowed, hint=f"It says: {why}")
+            allowed = "files that the script's own parser accepts"
+            raise ArgumentError("config", given, allowed, hint=f"The parser's message: {why}")
         return CliConfig.read(target)
 
 
@@ -75,7 +75,7 @@ def _print_merged(target: str, script: str, words: Sequence[str]) -> int | str |
         if stop.code in (0, None):
             Path(target).write_text(written.text, encoding="utf-8")
         return stop.code
-    return "the script ended without printing its configuration: error: it has to call LightningCLI"
+    return "the script ended without printing its configuration; it must call LightningCLI"
 
 
 if __name__ == "__main__":

@@ -24,10 +24,10 @@ from lightning_hwtune.training.trial import Trial
 __all__ = ["CliSegment", "CliTrial", "run_script"]
 
 _HINTS = Hints(  # a script has no `Trial` object
-    horizon="Let the script's Trainer take `trainer.max_epochs` of the configuration.",
-    devices="Let the script's Trainer take `trainer.devices` of the configuration.",
-    checkpoint="Leave `ckpt_path` of the script's fit out: a trial resumes by itself.",
-    folder="Leave `dirpath` of ModelCheckpoint out: each trial then has its own folder.",
+    horizon="Let the script's Trainer use `trainer.max_epochs` of the configuration.",
+    devices="Let the script's Trainer use `trainer.devices` of the configuration.",
+    checkpoint="Do not pass `ckpt_path` to fit in the script: the trial resumes from its own checkpoint.",
+    folder="Leave out `dirpath` of ModelCheckpoint: each trial then has its own folder.",
     after_a_pause="",
 )
 _CONFIG = "lightning_cli.yaml"  # differs from the file that LightningCLI itself saves
@@ -63,7 +63,7 @@ class CliTrial:
         sizes = {name: whole.get(name) for name in self.batch_sizes}
         for name, size in sizes.items():
             if size is not None and (not isinstance(size, int) or size < 1 or size % num_devices):
-                raise ArgumentError(name, size, f"a positive multiple of {num_devices}, the devices")
+                raise ArgumentError(name, size, f"a positive multiple of {num_devices}, the number of devices")
         shares = {name: size // num_devices for name, size in sizes.items() if size is not None}
         return whole.replaced(shares)
 
@@ -92,7 +92,7 @@ class CliSegment:
         """
         segment = current_segment()
         if segment is None:
-            raise RuntimeError("a segment is run by a study only")
+            raise RuntimeError("only a study can run a segment")
         segment.hints = _HINTS
         order = segment.order
         path = trial.dir / _CONFIG
@@ -106,20 +106,20 @@ class CliSegment:
 
 def _call(script: str | None) -> None:
     """Runs the script; turns a parser's exit into an error with the text that the parser printed."""
-    said = _Remembering(sys.stderr)
+    output = _Remembering(sys.stderr)
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(output):
             _run(script)
     except SystemExit as stop:
         if stop.code in (0, None) or interrupt_in(stop) is not None:
             raise
-        why = said.last.rpartition("\nerror: ")[2]
+        why = output.last.rpartition("\nerror: ")[2]
         raise TrialError(f"the script called sys.exit({stop.code!r}): {why}") from None
 
 
 @final
 class _Remembering:
-    """A text stream that also keeps the text written last, in which a parser says why it exits."""
+    """A text stream that also keeps the text written last, in which a parser writes why it exits."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self.last = stream, ""

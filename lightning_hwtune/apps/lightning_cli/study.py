@@ -29,11 +29,11 @@ __all__ = ["CliStudy", "write_best"]
 
 _DEVICES = "trainer.devices"
 _OWNED = {
-    "trainer.max_epochs": "The scheduler's max_epochs is the horizon.",
-    "trainer.max_steps": "The scheduler's max_steps is the horizon.",
-    "trainer.accelerator": "Say pool.accelerator.",
-    "trainer.default_root_dir": "Every trial has a folder of its own.",
-    "seed_everything": "Every trial has a seed of its own.",
+    "trainer.max_epochs": "The scheduler's max_epochs is the horizon of all trials.",
+    "trainer.max_steps": "The scheduler's max_steps is the horizon of all trials.",
+    "trainer.accelerator": "Set pool.accelerator instead.",
+    "trainer.default_root_dir": "Every trial already has its own folder.",
+    "seed_everything": "Every trial already has its own seed.",
 }
 _HORIZONS = ("max_epochs", "max_steps", "max_samples")
 _WATCHING = ("ModelCheckpoint", "EarlyStopping")
@@ -90,7 +90,9 @@ class CliStudy:
             trial = _trial(base, settings)
         if trial.batch_sizes.keys() - settings.space.keys():
             names = " and ".join(f"{name}={value}" for name, value in trial.batch_sizes.items())
-            notes.append(f"{names} is the global batch, shared by a trial's devices; batch=per_device lifts that")
+            notes.append(
+                f"{names} is the global batch size, which a trial's devices share; batch=per_device changes that"
+            )
         path = str(script.resolve()) if script is not None else None
         return cls(settings, CliSegment(path, subcommand, trial), tuple(notes))
 
@@ -130,7 +132,7 @@ def _write_one(state: StudyState, record: Mapping[str, Any], segment: CliSegment
     values = ", ".join(f"{name} {value:.6g}" for name, value in record["objectives"].items())
     lines = [f"# trial {trial.trial_id} of study {state.spec.name}: {values}"]
     if record["checkpoint"] is not None:
-        lines.append(f"# its checkpoint: ../{record['checkpoint']}")
+        lines.append(f"# checkpoint: ../{record['checkpoint']}")
     path = folder / f"{trial.trial_id:03d}.yaml"
     path.write_text("\n".join([*lines, config.text]), encoding="utf-8")
     return path
@@ -142,18 +144,17 @@ def _write_one(state: StudyState, record: Mapping[str, Any], segment: CliSegment
 def _check_base(base: CliConfig) -> None:
     for word in ("fit", "validate", "test", "predict"):
         if isinstance(base.get(word), Mapping):
-            hint = f"Move what is under `{word}` to the top, as in `fit --config config.yaml`."
+            hint = f"Move the content of `{word}` to the top level, as for `fit --config config.yaml`."
             raise ArgumentError("config", word, "sections such as `trainer`, `model` and `data`", hint=hint)
     if base.get("ckpt_path") is not None:
-        raise ArgumentError(
-            "ckpt_path", base.get("ckpt_path"), "null: trials start from scratch, and resume by themselves"
-        )
+        allowed = "null: a trial starts from scratch, and resumes from its own checkpoint"
+        raise ArgumentError("ckpt_path", base.get("ckpt_path"), allowed)
 
 
 def _complete(data: dict[str, Any], base: CliConfig, name: str) -> list[str]:
     """Fills in the settings that a study needs and that are not given; returns a note about each."""
     if data.get("train") is not None:
-        raise ArgumentError("train", data["train"], "nothing: the script trains", hint="Leave it out.")
+        raise ArgumentError("train", data["train"], "no value, since the script trains", hint="Leave it out.")
     notes = []
     data["train"] = _TRAIN
     data.setdefault("study", name)
@@ -162,7 +163,7 @@ def _complete(data: dict[str, Any], base: CliConfig, name: str) -> list[str]:
     if data.get("objectives") is None:
         metric, mode, callback = _watched(base)
         data["objectives"] = [{"metric": metric, "mode": mode}, "train_s"]
-        notes.append(f"objectives: {metric} ({mode}), as the configuration's {callback} watches, and train_s")
+        notes.append(f"objectives: {metric} ({mode}), the monitor of {callback} in the configuration, and train_s")
     given = data.get("scheduler") or {}
     given = {"name": given} if isinstance(given, str) else given
     has_horizon = not given and any(data.get(name) is not None for name in _HORIZONS)
@@ -181,12 +182,12 @@ def _check_space(space: Any, base: CliConfig) -> None:
     """Checks the names; turns the number of devices into a `num_devices` parameter."""
     for name, form in space.items():
         if (outer := next((other for other in space if str(name).startswith(f"{other}.")), None)) is not None:
-            raise ArgumentError("space", name, f"a name outside of {outer}, whose options replace all that is in it")
+            raise ArgumentError("space", name, f"a name outside of {outer}, whose options replace all of its content")
         is_devices = isinstance(form, Mapping) and form.get("type") == "num_devices"
         if name in _OWNED:
-            raise ArgumentError("space", name, "what a trial may choose", hint=_OWNED[name])
+            raise ArgumentError("space", name, "settings that may differ between trials", hint=_OWNED[name])
         if is_devices and name != _DEVICES:
-            raise ArgumentError(f"space.{name}", dict(form), f"another type; {_DEVICES} has the number of devices")
+            raise ArgumentError(f"space.{name}", dict(form), f"another type; only {_DEVICES} is a number of devices")
         if name != _DEVICES:
             base.check_name(str(name), takes_section=_has_sections(form))
         elif isinstance(form, Mapping) and form.get("type") == "choice":
@@ -211,7 +212,7 @@ def _keep_devices(space: Any, base: CliConfig) -> None:
     if not isinstance(space, dict) or _DEVICES in space or devices in ("auto", 1, "1", -1, "-1"):
         return
     if isinstance(devices, bool) or not isinstance(devices, int) or devices < 1:
-        hint = "Which devices a trial gets is decided by the study; write how many."
+        hint = "The study decides which devices a trial gets; give only their number."
         raise ArgumentError(_DEVICES, devices, "a number of devices", hint=hint)
     space[_DEVICES] = {"type": "num_devices", "counts": [devices]}
 
@@ -226,7 +227,7 @@ def _watched(base: CliConfig) -> tuple[str, str, str]:
     for name in _WATCHING:
         if name in found:
             return *found[name], name
-    hint = "No ModelCheckpoint or EarlyStopping of the configuration watches a metric; give objectives="
+    hint = "No ModelCheckpoint or EarlyStopping of the configuration monitors a metric; give objectives="
     hint += "'[{metric: val_loss, mode: min}, train_s]'."
     raise ArgumentError("objectives", None, "a list with a metric that the training logs", hint=hint)
 
@@ -244,7 +245,7 @@ def _horizon(base: CliConfig) -> int:
     epochs = base.get("trainer.max_epochs")
     if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
         hint = "Write trainer.max_epochs into the configuration, or give scheduler.max_epochs=27."
-        raise ArgumentError("scheduler", None, "a scheduler with the horizon of the full training", hint=hint)
+        raise ArgumentError("scheduler", None, "a scheduler with the length of a full training", hint=hint)
     return epochs
 
 
@@ -279,7 +280,7 @@ def _fixed_batch(base: CliConfig, counts: Sequence[int]) -> dict[str, int]:
         size = base.get(name)
         if isinstance(size, int) and not isinstance(size, bool):
             if any(size % count for count in counts):
-                hint = "It is the global batch, shared by a trial's devices; batch=per_device lifts that."
+                hint = "It is the global batch size, which a trial's devices share; batch=per_device changes that."
                 raise ArgumentError(name, size, f"a multiple of {' and of '.join(map(str, counts))}", hint=hint)
             return {name: size}
     return {}

@@ -36,7 +36,7 @@ class HwtuneSweeper(Sweeper):
         from lightning_hwtune.apps.hydra.run import run_sweep
 
         if self.config is None or self.hydra_context is None:
-            raise RuntimeError("Hydra calls setup before sweep")
+            raise RuntimeError("setup must be called before sweep")
         run_sweep(arguments, self.config, self.hydra_context, self._task_function)
 
 
