@@ -137,7 +137,7 @@ def test_a_cell_that_is_run_again_takes_over(tmp_path: Path) -> None:
     assert (taken.id, taken.segment) == (trial.id, 2)
     given_up = of_kind(again, ev.SegmentEnded)[0]
     assert (given_up.outcome, given_up.state) == ("interrupted", TrialState.WAITING)
-    assert "given up, since study.tell was not called" in given_up.error
+    assert "given up: study.tell was not called" in given_up.error
     with pytest.raises(hwt.ArgumentError, match="a trial that ask\\(\\) returned, once"):
         first.tell(trial)
     functions.plain(taken)

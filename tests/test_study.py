@@ -111,7 +111,7 @@ def test_a_study_of_a_larger_machine_is_read_here_and_runs_with_a_pool_of_this_o
     loaded = hwt.Study.load("study", dir=tmp_path)
     events = loaded.events()
     assert loaded.state().spec.pool == hwt.Pool("gpu", 4)
-    said = r"`pool` is Pool\(accelerator='gpu', devices=4.*at most the 1 visible gpu devices.*pool=Pool\(\.\.\.\)"
+    said = r"`pool` is Pool\(accelerator='gpu', devices=4.*at most 1; this machine has 1 visible gpu devices.*pool=Pool\(\.\.\.\)"
     for use in (
         lambda: run(loaded, functions.plain, max_trials=2),
         lambda: loaded.check(functions.plain),

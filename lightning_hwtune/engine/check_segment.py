@@ -58,9 +58,9 @@ class Trained:
         self.reports.append(report)
         self.first_s = self.first_s or time.monotonic() - self.began
         if not self.plan(report):
-            return VerdictMessage("continue", "this was a check")
+            return VerdictMessage("continue", "this is a check")
         self.paused_at = report.resource
-        return VerdictMessage("pause", "this was a check")
+        return VerdictMessage("pause", "this is a check")
 
     def saved(self, trial_id: int, segment: int, saved: Saved) -> None:
         """Keeps the checkpoint."""
@@ -96,9 +96,9 @@ def train_segment(
         still = watch.seconds(len(found.reports), getattr(executor, "pids", []))
         if found.end is None and still_s is not None and still > still_s:
             why = spelled(
-                f"no progress for {still:.0f} s: the training neither reported nor printed, read or wrote anything. "
-                "A strategy that starts processes of its own, or ranks that wait for each other, can be the cause. "
-                "`hang_timeout` sets another limit in seconds, and `hang_timeout=None` switches it off"
+                f"no progress for {still:.0f} s: the training did not report, print, read or write anything. Possible "
+                "causes: a strategy that starts its own processes, or ranks that wait for each other. `hang_timeout` "
+                "sets another limit in seconds; with `hang_timeout=None` there is no limit"
             )
             executor.end(order.trial_id, Outcome.LOST, why)
             still_s = None

@@ -48,7 +48,8 @@ def resolve(pool: Pool) -> Pool:
         there = max(n_cpus() // pool.threads_per_device, 1)
     wanted = there if pool.devices == "auto" else pool.size
     if wanted < 1 or (accelerator == "gpu" and wanted > there):
-        raise ArgumentError("Pool.devices", pool.devices, f"at most the {there} visible {accelerator} devices")
+        allowed = f"at most {there}; this machine has {there} visible {accelerator} devices"
+        raise ArgumentError("Pool.devices", pool.devices, allowed)
     return dataclasses.replace(pool, accelerator=accelerator, devices=wanted)
 
 
@@ -62,8 +63,8 @@ def check_present(study: str, pool: Pool) -> None:
         resolve(pool)
     except ArgumentError as error:
         hint = (
-            f"Study {study!r} was made where there were more: make it here with a pool of this machine, "
-            f"Study({study!r}, ..., pool=Pool(...)), and its other settings."
+            f"Study {study!r} was made on a machine with more devices. To continue it here, give it a pool of this "
+            f"machine, Study({study!r}, ..., pool=Pool(...)), and leave its other settings as they are."
         )
         raise ArgumentError("pool", pool, error.allowed, hint=hint) from None
 

@@ -34,7 +34,7 @@ class HangLimit:
     def __init__(self, timeout_s: float | str | None = AUTO) -> None:
         is_number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool) and timeout_s > 0
         if timeout_s is not None and timeout_s != AUTO and not is_number:
-            raise ArgumentError("hang_timeout", timeout_s, "seconds above 0, 'auto', or None for no limit")
+            raise ArgumentError("hang_timeout", timeout_s, "a positive number of seconds, 'auto', or None for no limit")
         self._timeout_s = timeout_s
         self._slowest_s: dict[int, float] = {}
 
@@ -63,8 +63,8 @@ class HangLimit:
             return spelled(f"{text}; `hang_timeout` is {_time(self._timeout_s or 0.0)}")
         slowest_s = self.slowest_s(trial_id)
         return spelled(
-            f"{text}; the slowest stretch of this trial was {_time(slowest_s)}, and the limit is ten times that, at "
-            f"least {_time(_LEAST_S)} (`hang_timeout='auto'`)"
+            f"{text}; its longest earlier period without progress was {_time(slowest_s)}, and the limit is ten times "
+            f"that, but at least {_time(_LEAST_S)} (`hang_timeout='auto'`)"
         )
 
 

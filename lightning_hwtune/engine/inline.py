@@ -72,9 +72,8 @@ class InlineExecutor:
             ArgumentError: the segment needs more than one device.
         """
         if order.num_devices > 1:
-            raise ArgumentError(
-                "executor", "inline", "'local' for more than one device", hint="Ranks need processes of their own."
-            )
+            hint = "Each rank needs its own process."
+            raise ArgumentError("executor", "inline", "'local' for more than one device", hint=hint)
         self._queue.append(order)
 
     def wait(self, sink: Sink, timeout_s: float) -> None:

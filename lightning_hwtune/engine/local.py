@@ -126,8 +126,8 @@ class LocalExecutor:
     def _advice(self) -> str:
         preload = ", ".join(map(repr, self._preload)) or "nothing else"
         return spelled(
-            f"It imports Lightning and, by `preload`, {preload}: leave out a module that waits or that ends its "
-            "process when it is imported."
+            f"It imports Lightning and, because of `preload`, {preload}. Leave out a module that waits or that ends "
+            "its process when it is imported."
         )
 
     def _note_failures(self, sink: Sink) -> None:

@@ -114,7 +114,7 @@ class Loop:
         trial = self._controller.state.trials[trial_id]
         resource = trial.checkpoint.resource if trial.checkpoint is not None else 0
         if trial.best_checkpoint is not None and trial.best_checkpoint.resource > resource:
-            self._remove(trial_id, trial.best_checkpoint.path, f"its trial continues from {resource}")
+            self._remove(trial_id, trial.best_checkpoint.path, f"the trial continues from {resource}, before it")
 
     def _order(self, segment: Segment) -> SegmentOrder:
         spec, trial = self._controller.spec, self._controller.state.trials[segment.trial_id]
@@ -147,7 +147,7 @@ class Loop:
         """Passes the report to the controller, which decides and logs; returns the verdict."""
         self._tick()
         if not self._is_current(trial_id, segment):
-            return VerdictMessage("stop", "this segment is over")
+            return VerdictMessage("stop", "this segment has already ended")
         verdict = self._controller.report(
             trial_id, report.resource, report.metrics, report.train_s, self._clock.now(), is_inside=report.is_inside
         )

@@ -53,8 +53,8 @@ class Manual:
             raise ArgumentError(
                 session.controller.spec.space.devices_key or "devices",
                 session.controller.spec.space.device_counts,
-                "one device for ask and tell",
-                hint="More devices need a process a rank: use study.run(train).",
+                "one device with ask and tell",
+                hint="Several devices need one process per rank: use study.run(train).",
             )
         self._session, self._caller = session, _Caller()
         # the caller has seen the error and decides whether to continue
@@ -84,7 +84,7 @@ class Manual:
         if self._active is not None:
             raise ArgumentError(
                 "trial", self._active[0].id, "one trial at a time",
-                hint="Tell that one first: study.tell(trial). Or give it up: study.close().",
+                hint="First call study.tell(trial) for it, or give it up with study.close().",
             )  # fmt: skip
         require_no_segment()
         self._session.tick()
@@ -110,12 +110,12 @@ class Manual:
         if self._active is None or self._active[0] is not trial:
             raise ArgumentError("trial", trial, "the trial that ask() returned last")
         _, segment, channel = self._active
-        told = error if isinstance(error, BaseException) else None
+        raised = error if isinstance(error, BaseException) else None
         is_settled = segment.failure is None and segment.is_settled
-        if is_settled or (interrupt_in(told) is None and interrupt_in(segment.failure) is None):
+        if is_settled or (interrupt_in(raised) is None and interrupt_in(segment.failure) is None):
             ended = conclude(segment, error)
         else:
-            ended = Ended(0, Outcome.INTERRUPTED, "Ctrl-C, or a signal to end", segment.resource, False)
+            ended = Ended(0, Outcome.INTERRUPTED, "interrupted by Ctrl-C or a signal", segment.resource, False)
         self._leave()
         self._loop.ended(segment.order.trial_id, segment.order.segment, ended, channel.world_size)
         return str(self._session.controller.state.trials[segment.order.trial_id].state)

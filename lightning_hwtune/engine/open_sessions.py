@@ -21,7 +21,7 @@ from lightning_hwtune.host.session_signals import Signals
 
 __all__ = ["OpenSession", "take_over"]
 
-_GIVEN_UP = "given up, since study.tell was not called and the study is opened again in this process"
+_GIVEN_UP = "given up: study.tell was not called, and the study was opened again in this process"
 _open: list[OpenSession] = []
 
 

@@ -93,7 +93,7 @@ def check_function(train: object) -> None:
     kinds = {"a coroutine": inspect.iscoroutinefunction, "a generator": inspect.isgeneratorfunction}
     for kind, is_of_kind in kinds.items():
         if is_of_kind(train):
-            hint = f"It is {kind}, which trains nothing when it is called. Call it in a plain function, to its end."
+            hint = f"It is {kind}, so a call of it does not train. Run it to its end inside a plain function."
             raise ArgumentError("train", train, allowed, hint=hint)
     try:
         signature = inspect.signature(train)
@@ -102,7 +102,7 @@ def check_function(train: object) -> None:
     try:
         signature.bind(None)
     except TypeError as error:
-        hint = f"{error}; give what else it needs with functools.partial."
+        hint = f"{error}; give its other arguments with functools.partial."
         raise ArgumentError("train", train, allowed, hint=hint[:1].upper() + hint[1:]) from None
 
 

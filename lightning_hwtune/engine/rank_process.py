@@ -23,7 +23,7 @@ from lightning_hwtune.training.process.fork_server import STATUS
 __all__ = ["Rank"]
 
 _PIECE_BYTES = 1 << 18
-_NO_MESSAGE = (
+_NOT_A_MESSAGE = (
     ValueError,
     pickle.UnpicklingError,
     EOFError,
@@ -86,8 +86,8 @@ class Rank:
                 for message in self._inbox.feed(data):
                     self.last_sign, self.is_started = time.monotonic(), True
                     yield message
-            except _NO_MESSAGE as error:  # user code wrote into the channel
-                self.fault, self.is_open = f"sent what is no message: {error}", False
+            except _NOT_A_MESSAGE as error:  # user code wrote into the channel
+                self.fault, self.is_open = f"sent data that is not a message: {error}", False
                 self.kill()
             if not self.is_gone:
                 return

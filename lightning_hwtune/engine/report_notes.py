@@ -28,11 +28,11 @@ def late_objectives(reports: Sequence[Report], wanted: Collection[str], levels: 
         rungs = ", ".join(map(str, levels))
         if first is None:
             seen = f"the first {place}" if len(reports) == 1 else f"the first {len(reports)} {place}s"
-            lines.append(f"{name!r} was not logged in {seen}; a trial fails at a rung ({rungs}) where it is missing")
+            lines.append(f"{name!r} was not logged in {seen}; a trial fails if it is missing at a rung ({rungs})")
         elif first > 1:
             lines.append(
-                f"{name!r} is not logged in the first {place}, but in {place} {first}: without it an epoch is not "
-                f"reported, and a rung ({rungs}) is an error"
+                f"{name!r} is first logged in {place} {first}. Epochs without it are not reported, and a trial fails "
+                f"if it is missing at a rung ({rungs})"
             )
     return lines
 
@@ -46,7 +46,7 @@ def rung_places(report: Report, scheduler: Scheduler) -> list[str]:
     if falls_on == tuple(levels):
         return []
     pairs = ", ".join(f"{level} at {at}" for level, at in zip(levels, falls_on, strict=True))
-    lines = [f"an epoch has {places.per_epoch:g} {unit}, so rungs are decided later than their levels: {pairs}"]
+    lines = [f"an epoch has {places.per_epoch:g} {unit}, so some rungs are decided after their levels: {pairs}"]
     for at, group in itertools.groupby(zip(levels, falls_on, strict=True), key=lambda pair: pair[1]):
         same = [level for level, _ in group]
         if len(same) > 1:
@@ -56,6 +56,6 @@ def rung_places(report: Report, scheduler: Scheduler) -> list[str]:
     advice = (
         "Trainer(val_check_interval=...) validates more often"
         if not scheduler.pauses
-        else ("trials pause at the end of an epoch only; `ASHA(type='stopping')` decides at each validation")
+        else "Trials pause only at the end of an epoch; `ASHA(type='stopping')` decides at each validation"
     )
     return [f"{'; '.join(lines)}. {advice}."]

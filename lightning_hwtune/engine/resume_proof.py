@@ -21,21 +21,21 @@ __all__ = ["N_EPOCHS", "SAVES_NOTHING", "TOO_LONG", "ResumeProof", "is_affordabl
 N_EPOCHS = 3
 _MOST_S = 60.0
 _NOT_REPEATABLE = (
-    "the same configuration and seed give other values in each training: at {at} {unit} {numbers}. So the check cannot "
-    "show whether a pause matters. Usual reasons: a generator that is seeded from the time, or operations that are not "
-    "deterministic (see Trainer(deterministic=True))"
+    "two trainings with the same configuration and seed give different values: after {at} {unit}, {numbers}. So the "
+    "check cannot show whether a pause changes the training. Usual causes: a random generator that is seeded from the "
+    "time, or operations that are not deterministic (see Trainer(deterministic=True))"
 )
 _DIFFERENT = (
-    "a pause changes this training: after {at} {unit}, shortened ones, {numbers}. Usual reasons: a generator or a "
-    "counter in your own data set, sampler or callback; augmentation in persistent workers; a stream whose position no "
-    "checkpoint has. docs/failures.md says more. The way out is a scheduler that never pauses: "
-    "`ASHA(type='stopping')`, or `RunToEnd()`"
+    "a pause changes this training: after {at} {unit} of the check, {numbers}. Usual causes: a random generator or a "
+    "counter in your own data set, sampler or callback; augmentation in persistent workers; a stream whose position is "
+    "not in the checkpoint. docs/failures.md explains them. To avoid pauses, use `ASHA(type='stopping')` or "
+    "`RunToEnd()`"
 )
 SAVES_NOTHING = (
-    "the training saves nothing when it is paused, so a promoted trial starts from scratch: call trial.save(state) on "
-    "a pause, and begin with trial.load()"
+    "the training saves nothing when it pauses, so a promoted trial starts again from scratch: call trial.save(state) "
+    "on a pause, and start with trial.load()"
 )
-TOO_LONG = "whether a pause changes this training was not checked, since that would take more than a minute"
+TOO_LONG = "the check did not test whether a pause changes this training, since that would take more than a minute"
 
 
 def is_affordable(first: Report) -> bool:

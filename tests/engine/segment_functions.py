@@ -155,7 +155,7 @@ def announcing_too_much(trial: Any) -> None:
 
 
 def babbling(trial: Any) -> None:
-    """Sends what is no message."""
+    """Sends data that is not a message."""
     send_raw(b"\x00\x00\x00\x05hello")
     time.sleep(600)
 

@@ -51,7 +51,7 @@ def test_the_reason_has_what_was_measured() -> None:
     limit.progressed(0, 300.0)
     text = limit.text(0, 1, 3001.0)
     assert text.startswith("rank 1 made no progress for 50 min")
-    assert "the slowest stretch of this trial was 5 min" in text
+    assert "its longest earlier period without progress was 5 min" in text
     assert "`hang_timeout` is 2 s" in HangLimit(2.0).text(0, 0, 2.1)
 
 

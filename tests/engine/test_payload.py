@@ -147,7 +147,7 @@ def _generator(trial: Any) -> Iterator[int]:
 
 @pytest.mark.parametrize("train", [_coroutine, _generator, functools.partial(_generator)])
 def test_a_function_that_runs_nothing_when_it_is_called_is_refused(tmp_path: Path, train: Any) -> None:
-    with pytest.raises(ArgumentError, match="trains nothing when it is called"):
+    with pytest.raises(ArgumentError, match="a call of it does not train"):
         write_payload(train, tmp_path)
 
 

@@ -290,8 +290,8 @@ def test_a_fork_of_this_process_has_a_server_of_its_own() -> None:
     ("function", "error"),
     [
         ("stopped_in_a_message", "rank 0 sent no heartbeat for 3 s"),
-        ("announcing_too_much", "rank 0 sent what is no message: a message of 4294967295 bytes"),
-        ("babbling", "rank 0 sent what is no message"),
+        ("announcing_too_much", "rank 0 sent data that is not a message: a message of 4294967295 bytes"),
+        ("babbling", "rank 0 sent data that is not a message"),
     ],
 )
 def test_a_broken_message_costs_its_own_segment_only(bench: Bench, function: str, error: str) -> None:

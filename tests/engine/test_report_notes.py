@@ -23,7 +23,7 @@ def _report(resource: int, *names: str, places: ReportPlaces | None = None) -> R
         (
             {"max_steps": 40, "first_rung": 5},
             ReportPlaces(25, 25),
-            "an epoch has 25 steps, so rungs are decided later than their levels: 5 at 25, 15 at 25, 40 at 50; the "
+            "an epoch has 25 steps, so some rungs are decided after their levels: 5 at 25, 15 at 25, 40 at 50; the "
             "rungs 5 and 15 coincide: both are decided at 25 steps; a full training has 50 steps, not 40. ",
         ),
         ({"max_steps": 40, "first_rung": 5}, ReportPlaces(25, 5), "5 at 25, 15 at 25, 40 at 40; the rungs 5 and 15"),
@@ -43,9 +43,9 @@ def test_where_rungs_fall(scheduler: dict[str, Any], places: ReportPlaces | None
 def test_objectives_that_come_late() -> None:
     reports = [_report(1, "loss"), _report(2, "loss", "fid")]
     (line,) = late_objectives(reports, ("loss", "fid"), (3, 9), "epochs")
-    assert line.startswith("'fid' is not logged in the first epoch, but in epoch 2: ")
+    assert line.startswith("'fid' is first logged in epoch 2. ")
     (line,) = late_objectives(reports[:1], ("loss", "fid"), (3, 9), "epochs")
-    assert line == "'fid' was not logged in the first epoch; a trial fails at a rung (3, 9) where it is missing"
+    assert line == "'fid' was not logged in the first epoch; a trial fails if it is missing at a rung (3, 9)"
     assert late_objectives(reports, ("loss",), (3, 9), "epochs") == []
 
 

@@ -270,7 +270,7 @@ def test_what_only_this_host_can_refuse_names_the_file_too(tmp_path: Path, monke
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     given = load(tmp_path, TEXT, "pool.accelerator=gpu", "pool.devices=4", f"+dir={tmp_path}")
     with (
-        pytest.raises(ArgumentError, match=r"`study\.yaml: pool\.devices` is 4; allowed: at most the 1 visible"),
+        pytest.raises(ArgumentError, match=r"`study\.yaml: pool\.devices` is 4; allowed: at most 1; this machine"),
         given.located("study.yaml"),
     ):
         hwt.Study(**given.study_kwargs())
