@@ -108,7 +108,7 @@ def test_cli_tune_that_is_killed_in_a_shared_log_folder(folder: Path) -> None:
     assert n_resumed(paused) >= 2
     assert values(paused) == values(whole)
     said = (folder / "output.txt").read_text()
-    assert said.count("LearningRateFinder runs in the first segment of a trial only") == 1
-    assert "shared/config.yaml is another run's and stays as it is" in said
+    assert said.count("LearningRateFinder runs only in the first segment of a trial") == 1
+    assert "shared/config.yaml belongs to another run and was not changed" in said
     saved = (folder / "runs" / "finders" / "shared" / "config.yaml").read_text()
     assert "trials/000" in saved, "the first trial's, which the others have left alone"

@@ -297,10 +297,10 @@ def test_what_is_told_after_a_pause_or_the_end_counts_no_more(tmp_path: Path) ->
     assert {trial.n_retries for trial in state.trials} == {0}
     told = [note.text for note in state.notes if note.trial_id is None]
     assert len(told) == 1
-    assert "which changes nothing: ValueError: broken" in told[0]
+    assert "did not change the result: ValueError: broken" in told[0]
     complete = [note.text for note in state.notes if note.trial_id is not None]
     assert len(complete) == state.n_full
-    assert "after the training was complete" in complete[0]
+    assert "after the complete training" in complete[0]
 
 
 def broken_error() -> ValueError:

@@ -93,12 +93,12 @@ class RungHooks:
                 segment.has_shortened = True
             if isinstance(segment.reporter, RungHooks):
                 text = (
-                    "only the first fit of a segment reports; a later one trained without reports. If the first one is "
+                    "only the first fit of a segment reports; a later fit trained without reports. If the first one is "
                     "a pretraining, give its Trainer callbacks=[RungCallback(reports=False)]"
                 )
                 segment.note(text, once_per="study")
             return
-        if self._is_beside(segment):
+        if self._is_pretraining(segment):
             if self.reports:
                 segment.has_pretrained = True
                 note_pretraining(segment)
@@ -135,7 +135,7 @@ class RungHooks:
         internals.limit_batches(trainer, n_batches)
         internals.limit_epochs(trainer, 1)
 
-    def _is_beside(self, segment: ActiveSegment) -> bool:
+    def _is_pretraining(self, segment: ActiveSegment) -> bool:
         """Return whether this fit does not belong to the trial, such as a pretraining."""
         if not self.reports:
             return True
@@ -153,8 +153,8 @@ class RungHooks:
         real = internals.group_size()
         if not real == trainer.world_size == segment.order.num_devices:
             raise ArgumentError(
-                "Trainer(devices=...)", f"{trainer.world_size} of a process group of {real}",
-                f"{segment.order.num_devices}, the devices of this segment",
+                "Trainer(devices=...)", f"{trainer.world_size} in a process group of {real}",
+                f"{segment.order.num_devices}, the number of devices of this segment",
                 hint=segment.hints.devices,
             )  # fmt: skip
         segment.send(Started(segment.rank, os.getpid(), real))

@@ -39,8 +39,8 @@ class Hints:
     horizon: str = "Use trial.trainer(), or pass max_epochs=trial.max_epochs."
     devices: str = "Use trial.trainer(), or pass devices=trial.num_devices."
     checkpoint: str = "Use trial.fit(), or pass ckpt_path=trial.ckpt_path."
-    folder: str = "Give the trial's checkpoints their own folder: ModelCheckpoint(dirpath=trial.dir)."
-    after_a_pause: str = "`if trial.is_paused_or_stopped: return` leaves out what only a full training needs"
+    folder: str = "Save the trial's checkpoints in its own folder: ModelCheckpoint(dirpath=trial.dir)."
+    after_a_pause: str = "`if trial.is_paused_or_stopped: return` skips code that only a full training needs"
 
 
 @dataclass(slots=True, eq=False)
@@ -100,7 +100,7 @@ class ActiveSegment:
     shortens_fits: bool = False
     has_shortened: bool = False
     is_copy: bool = False
-    _told: set[str] = field(default_factory=set)
+    _noted: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.resource = self.saved_at = self.order.resource
@@ -155,8 +155,8 @@ class ActiveSegment:
         """
         if self.is_copy:
             raise TrialError(
-                f"process {os.getpid()} is a fork of the one that trains trial {self.order.trial_id}: only that one "
-                "reports and saves. Let the fork return its values to it, and report them there."
+                f"process {os.getpid()} is a fork of the process that trains trial {self.order.trial_id}. Only that "
+                "process can report and save: return the values to it, and report them there."
             )
 
     def send(self, message: Message) -> None:
@@ -177,8 +177,8 @@ class ActiveSegment:
                 in it then have a star in place of this trial's number.
             topic: lines with the same topic count as the same line; by default the text is the topic.
         """
-        if (topic or text) not in self._told:
-            self._told.add(topic or text)
+        if (topic or text) not in self._noted:
+            self._noted.add(topic or text)
             self.send(Note(self._of_any_trial(text) if once_per == "study" else text, once_per, topic))
 
     def _of_any_trial(self, text: str) -> str:
@@ -207,9 +207,9 @@ def require_no_segment() -> None:
     if _current is not None:
         order = _current.order
         raise StudyLockedError(
-            f"this process already trains trial {order.trial_id} of study {order.study!r}, and a process trains one "
-            "trial at a time. A study that was asked for it lets go by study.tell(trial), or by study.close(), which "
-            "gives the trial up; a training function cannot run a study in its own process."
+            f"this process is already training trial {order.trial_id} of study {order.study!r}, and a process can "
+            "train only one trial at a time. If the trial comes from study.ask(), end it with study.tell(trial), or "
+            "give it up with study.close(). A training function cannot run another study in its own process."
         )
 
 

@@ -149,7 +149,7 @@ class EpochReports:
         where = f"epoch {resource}" if unit == "epochs" else f"the epoch that ends at {resource} {unit}"
         if trainer.enable_validation and not self._is_validated:
             return _no_validation(where, trainer.num_training_batches, trainer.val_check_interval)
-        hint = "Log it in every epoch that is a rung, in the validation or in `on_train_epoch_end`."
+        hint = "Log it at every rung, in the validation or in `on_train_epoch_end`."
         return missing_objective(name, combined, f"in {where}, which is a rung", hint)
 
     def _report(self, trainer: Any, resource: int, combined: Combined, *, is_inside: bool = False) -> VerdictMessage:
@@ -178,7 +178,7 @@ class EpochReports:
             segment.wants_end = bool(trainer.should_stop)
             lifted = internals.lift_minimums(trainer)
             if lifted:
-                text = f"{lifted} of the Trainer was lifted, so that trials can pause or stop at a rung before it"
+                text = f"{lifted} of the Trainer has no effect, because trials may pause or stop at an earlier rung"
                 segment.note(text, once_per="study", topic="minimums lifted")
             trainer.should_stop = True
         elif segment.order.unit != "epochs" and resource >= segment.order.max_resource:
@@ -198,6 +198,6 @@ class EpochReports:
 
 def _no_validation(where: str, n_batches: float, every: object) -> MetricError:
     return MetricError(
-        f"{where} is a rung, but nothing is validated in it. An epoch has {n_batches:g} batches, and "
+        f"{where} is a rung, but has no validation. An epoch has {n_batches:g} batches, and "
         f"Trainer(val_check_interval=...) is {every}: validate at least once in every epoch that is a rung."
     )

@@ -55,12 +55,12 @@ def _launch_in(segment: ActiveSegment, launch: Callable[..., Any], *, starts_all
         n_processes = getattr(strategy, "num_processes", None) or getattr(self, "num_processes", 1)
         if n_processes != segment.order.num_devices:
             raise ArgumentError(
-                "devices", n_processes, f"{segment.order.num_devices}, the devices of this segment",
+                "devices", n_processes, f"{segment.order.num_devices}, the number of devices of this segment",
                 hint=segment.hints.devices,
             )  # fmt: skip
         if starts_all:
             written = _written(strategy, trainer)
-            text = f"strategy {written} starts no processes in a study: each rank has one, and plain ddp connects them"
+            text = f"strategy {written} acts like plain ddp in a study, which already starts one process per rank"
             segment.note(text, once_per="study", topic="launcher")
             return function(*args, **kwargs)
         passed = {} if trainer is None else {"trainer": trainer}

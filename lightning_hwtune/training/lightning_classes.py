@@ -69,6 +69,8 @@ def _save_config(
         if trainer.strategy.broadcast(os.path.isfile(path)):
             callback.save_to_log_dir = False
             if segment.order.segment == 1:
-                text = f"{path} is another run's and stays as it is; the configuration of a trial lies in its folder"
+                text = (
+                    f"{path} belongs to another run and was not changed; each trial has its configuration in its folder"
+                )
                 segment.note(text, once_per="study", topic="saved configuration")
     original(callback, trainer, pl_module, stage)

@@ -45,7 +45,7 @@ def check_rhythm(trainer: Any, order: SegmentOrder, own: internals.OwnLimits) ->
         raise ArgumentError(
             f"max_{order.unit}", order.max_resource,
             f"at least {places.first}, the {order.unit} up to the first validation",
-            hint="Nothing is reported before it. Train longer, or validate more often with "
+            hint="There is no report before it. Train longer, or validate more often with "
             "Trainer(val_check_interval=...).",
         )  # fmt: skip
 

@@ -35,8 +35,8 @@ def combined_values(segment: ActiveSegment, logged: Logged) -> Combined:
     if combined.averaged:
         names = ", ".join(map(repr, combined.averaged))
         segment.note(
-            f"the ranks have different values of {names}: the study takes their mean, weighted by the samples that "
-            "each rank validated. A mean of ratios is not the ratio of the whole set: for exact values log with "
+            f"the ranks have different values of {names}: the study uses their mean, weighted by the samples that "
+            "each rank validated. A mean of ratios is not the ratio over the whole set. For exact values, log with "
             "sync_dist=True or a torchmetrics object, or choose another rule with `Metric(..., across_ranks=...)`.",
             once_per="study", topic="mean across ranks",
         )  # fmt: skip
@@ -95,7 +95,7 @@ def report_by_hand(segment: ActiveSegment, resource: int, values: Mapping[str, o
     )
     missing = [name for name in wanted if name not in combined.values]
     if missing:
-        raise missing_objective(missing[0], combined, "in this report", "Report every objective each time.")
+        raise missing_objective(missing[0], combined, "in this report", "Pass every objective in each report.")
     return exchange(segment, resource, combined.values)
 
 
@@ -107,11 +107,11 @@ def missing_objective(name: str, combined: Combined, where: str, hint: str) -> M
     """
     if name in combined.unusable:
         return MetricError(f"the objective {name!r} must be a single number; {combined.unusable[name]} was logged")
-    there = ", ".join(map(repr, sorted(combined.names))) or "none at all"
+    there = ", ".join(map(repr, sorted(combined.names))) or "none"
     if name in combined.older:
-        return MetricError(f"the objective {name!r} was logged before, but not {where}; logged are {there}. {hint}")
+        return MetricError(f"the objective {name!r} was logged before, but not {where}; logged names: {there}. {hint}")
     near = nearest(name, combined.names) or "."
-    return MetricError(f"the objective {name!r} was never logged; logged are {there}{near} {hint}")
+    return MetricError(f"the objective {name!r} was never logged; logged names: {there}{near} {hint}")
 
 
 def _ask(segment: ActiveSegment, report: Report) -> Answer:

@@ -31,9 +31,8 @@ from lightning_hwtune.training.context import ActiveSegment
 __all__ = ["conclude", "interrupt_in", "is_sigterm", "log_path", "run_to_end"]
 
 _ONLY_PRETRAINED = (
-    "no fit reported: the training function has `trial.fit`, or had it when the study was checked, so another "
-    "Trainer's fit was taken for a pretraining. "
-    "Give that Trainer callbacks=[RungCallback()] if its fit is the one that counts."
+    "no fit reported: the training function has `trial.fit`, or had it when the study was checked, so the fit of "
+    "another Trainer was treated as a pretraining. If that fit counts, give its Trainer callbacks=[RungCallback()]."
 )
 _TERMINATED = 128 + signal.SIGTERM  # the status with which `host.session_signals` exits
 
@@ -124,13 +123,13 @@ def _show(segment: ActiveSegment, raised: BaseException | str | None) -> None:
         _keep(log_path(segment.order, segment.rank), text)
     if not segment.is_over:
         if what:
-            segment.note(f"an error after the training was complete, which changes nothing: {what}")
+            segment.note(f"an error after the complete training did not change the result: {what}")
         return
     parts = []
     if segment.skipped:
-        parts.append(f"the code's own {segment.skipped} is skipped after a segment that was paused or stopped")
+        parts.append(f"your code's {segment.skipped} was skipped, because the segment was already paused or stopped")
     if what:
-        parts.append(f"an error after a segment was paused or stopped, which changes nothing: {what}")
+        parts.append(f"an error after the segment was paused or stopped did not change the result: {what}")
     if parts:
         segment.note("; ".join([*parts, *filter(None, [segment.hints.after_a_pause])]), once_per="study", topic=_AFTER)
 

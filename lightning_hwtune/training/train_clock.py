@@ -9,8 +9,9 @@ Work that a process does once is not part of the training, and every resumed seg
   the shortest such step, or the median of the segment's other steps if that is longer. If a device tunes its kernels in
   the first step of a process, only steps that were not the first of a process are considered usual.
 
-A first batch that is really slow counts in full: nothing in a trial's first segment is replaced, and a batch that is
-slow at the start of every epoch is usual. Time that does not count here is still part of the study's cost.
+Slow batches that belong to the training count in full. In a trial's first segment, every batch counts as it was
+measured. If the first batch of every epoch is slow, then its usual time is long. Time that does not count here is still
+part of the study's cost.
 """
 
 from __future__ import annotations
@@ -154,7 +155,7 @@ class TrainClock:
         return self._imports() + (self._compiling() if self._is_resumed else 0.0)
 
     def _excess(self) -> float:
-        """Returns by how many seconds the first batches of a resumed segment exceeded the usual."""
+        """Returns by how many seconds the first batches of a resumed segment exceeded their usual time."""
         if not self._is_resumed:
             return 0.0
         return sum(

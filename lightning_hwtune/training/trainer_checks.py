@@ -13,7 +13,7 @@ from lightning_hwtune.training.context import ActiveSegment
 
 __all__ = ["check_resumed", "check_trainer", "note_foreign_checkpoints"]
 
-_PRETRAINING = " A fit that is not the trial's, as a pretraining: Trainer(callbacks=[hwt.RungCallback(reports=False)])."
+_PRETRAINING = " If this fit is only a pretraining, give its Trainer callbacks=[hwt.RungCallback(reports=False)]."
 
 
 def check_trainer(trainer: Any, segment: ActiveSegment) -> None:
@@ -22,19 +22,19 @@ def check_trainer(trainer: Any, segment: ActiveSegment) -> None:
     if trainer.fast_dev_run:
         raise ArgumentError(
             "Trainer(fast_dev_run=...)", trainer.fast_dev_run, "False in a study",
-            hint="Before a new study trains anything, its check does the same: a few batches, or study.check(train).",
+            hint="The check of a new study already trains a few batches first; study.check(train) does only that.",
         )  # fmt: skip
     if order.checkpoint is None and trainer.current_epoch > 0:
         raise ArgumentError(
-            "Trainer", f"one that has trained before, {trainer.current_epoch} epochs", "a new Trainer for each trial",
-            hint="Make it in the loop or in the training function.",
+            "Trainer", f"one that has already trained {trainer.current_epoch} epochs", "a new Trainer for each trial",
+            hint="Create it in the loop or in the training function.",
         )  # fmt: skip
     _check_horizon(trainer, segment)
     every = trainer.check_val_every_n_epoch if order.unit == "epochs" else None
     missed = [level for level in order.levels if every and level % every]
     if missed and trainer.enable_validation:
         raise ArgumentError(
-            "Trainer(check_val_every_n_epoch=...)", every, f"a divisor of every rung; {missed} are no multiples of it"
+            "Trainer(check_val_every_n_epoch=...)", every, f"a divisor of every rung; {missed} are not multiples of it"
         )
 
 
@@ -45,15 +45,17 @@ def _check_horizon(trainer: Any, segment: ActiveSegment) -> None:
     if trainer.max_epochs != (order.max_resource if in_epochs else -1):
         raise ArgumentError(
             "Trainer(max_epochs=...)", trainer.max_epochs,
-            f"{order.max_resource}, the study's horizon" if in_epochs else f"-1: the study counts {order.unit}",
-            hint=("Every segment keeps the full horizon, because schedules read it; verdicts end training earlier. "
-            f"{segment.hints.horizon}" if in_epochs else "The study's verdicts end training.") + _PRETRAINING,
+            f"{order.max_resource}, the study's horizon" if in_epochs else f"-1, since the study counts {order.unit}",
+            hint=("Every segment has the full horizon, because learning-rate schedules read it; the study ends the "
+            f"segment earlier. {segment.hints.horizon}" if in_epochs else "The study ends the training.")
+            + _PRETRAINING,
         )  # fmt: skip
     if trainer.max_steps not in ((-1, order.max_resource) if in_steps else (-1,)):
         raise ArgumentError(
             "Trainer(max_steps=...)", trainer.max_steps,
-            f"{order.max_resource}, the study's horizon, or -1" if in_steps else f"-1: the study counts {order.unit}",
-            hint="The study's verdicts end training." + _PRETRAINING,
+            f"{order.max_resource}, the study's horizon, or -1" if in_steps
+            else f"-1, since the study counts {order.unit}",
+            hint="The study ends the training." + _PRETRAINING,
         )  # fmt: skip
 
 
@@ -66,11 +68,12 @@ def check_resumed(segment: ActiveSegment, restored: Mapping[str, Any], resource:
         return
     if order.checkpoint is None:
         raise ArgumentError(
-            "fit(ckpt_path=...)", f"a checkpoint at {resource} {order.unit}", "none: this trial starts from scratch",
+            "fit(ckpt_path=...)", f"a checkpoint at {resource} {order.unit}",
+            "None, since this trial starts from scratch",
             hint=segment.hints.checkpoint,
         )  # fmt: skip
     raise CheckpointError(
-        f"the trial stands at {order.resource} {order.unit}, but training resumed at {resource}. "
+        f"the trial has reached {order.resource} {order.unit}, but the training resumed at {resource}. "
         f"{segment.hints.checkpoint}"
     )
 

@@ -46,7 +46,8 @@ class Trial:
     @checked_call("Trial")
     def __init__(self, segment: ActiveSegment) -> None:
         if not isinstance(segment, ActiveSegment):
-            raise ArgumentError("Trial", segment, "a segment of a study", hint="study.run and study.ask make trials.")
+            hint = "Trials are made by study.run and study.ask."
+            raise ArgumentError("Trial", segment, "a segment of a study", hint=hint)
         self._segment = segment
         self._streams: list[Any] = []  # random streams of each rank at the last report
         segment.clock.mark()  # the training of a loop may begin at the function's start or at the end of `load`
@@ -67,7 +68,8 @@ class Trial:
         """
         if not isinstance(name, str) or name not in self._segment.order.config:
             known = ", ".join(map(repr, self.config))
-            raise ArgumentError("trial[...]", name, f"a parameter of the space: {known}{nearest(name, self.config)}")
+            allowed = f"a parameter of the search space: {known}{nearest(name, self.config)}"
+            raise ArgumentError("trial[...]", name, allowed)
         return handed_out(self._segment.order.config[name])
 
     @property
@@ -134,7 +136,8 @@ class Trial:
             return global_batch
         share, rest = divmod(global_batch, self.num_devices)
         if rest or share < 1:
-            raise ArgumentError("global_batch", global_batch, f"a positive multiple of {self.num_devices}, the devices")
+            allowed = f"a positive multiple of {self.num_devices}, the number of devices"
+            raise ArgumentError("global_batch", global_batch, allowed)
         return share
 
     @checked_call("Trial.logger_kwargs")
@@ -225,8 +228,8 @@ class Trial:
         if passed:
             raise OwnedArgumentError(passed, OWNED)
         if kwargs.get("fast_dev_run"):
-            hint = "A study checks the training by itself before it begins; study.check(train) does only that."
-            raise ArgumentError("fast_dev_run", kwargs["fast_dev_run"], "False inside a study", hint=hint)
+            hint = "The check of a new study already trains a few batches first; study.check(train) does only that."
+            raise ArgumentError("fast_dev_run", kwargs["fast_dev_run"], "False in a study", hint=hint)
         if tree == "pytorch_lightning":
             from lightning_hwtune.training import pytorch_lightning_tree as classes
         else:
@@ -277,7 +280,7 @@ class Trial:
         if not is_first and self._segment.reporter is not self:
             raise ArgumentError(
                 "trial.report", resource, "a segment in which no fit reports",
-                hint="Call trial.manual_reports() before the first fit, then only trial.report() reports.",
+                hint="Call trial.manual_reports() before the first fit. Then only trial.report() reports.",
             )  # fmt: skip
         resource = self._checked(resource)
         self._segment.claim(self)
@@ -307,13 +310,13 @@ class Trial:
             number = 0
         if number < 1:
             raise ArgumentError(
-                "trial.report(...)", resource, f"a positive integer, the {unit} that are done: 1 after the first",
-                hint=f"Values go by name: trial.report(1, {(*order.metrics, 'loss')[0]}=0.5).",
+                "trial.report(...)", resource, f"a positive integer, the number of {unit} trained so far",
+                hint=f"Pass values by name: trial.report(1, {(*order.metrics, 'loss')[0]}=0.5).",
             )  # fmt: skip
         if segment.is_over and segment.verdict is not None:
             error = ArgumentError(
-                "trial.report(...)", number, f"no report after {segment.resource} {unit}: the segment was to "
-                f"{segment.verdict.kind} there", hint=_OBEY,
+                "trial.report(...)", number, f"no report after {segment.resource} {unit}, because the verdict there "
+                f"was {segment.verdict.kind!r}", hint=_OBEY,
             )  # fmt: skip
             if segment.has_rungs:
                 segment.fail(error)
@@ -321,16 +324,16 @@ class Trial:
         if segment.is_trained and segment.verdict is None:
             raise ArgumentError(
                 "trial.report(...)", number, "no report after trial.save(..., complete=True)",
-                hint="Leave `complete=True` out where the loop trains on.",
+                hint="Leave out `complete=True` if the loop continues to train.",
             )  # fmt: skip
         if number <= segment.resource:
             since = "the checkpoint of this segment" if segment.resource == order.resource else "the last report"
             raise ArgumentError(
                 "trial.report(...)", number, f"an integer above {segment.resource}, the {unit} of {since}",
-                hint="Report each of them once; a resumed segment continues from what trial.load() returns.",
+                hint="Report each of them once. A resumed segment continues from the state that trial.load() returns.",
             )  # fmt: skip
         if number > top:
-            raise ArgumentError("trial.report(...)", number, f"an integer up to {top}, the {unit} of the full training")
+            raise ArgumentError("trial.report(...)", number, f"an integer up to {top}, the {unit} of a full training")
         return number
 
     @checked_call("Trial.manual_reports")
@@ -340,7 +343,7 @@ class Trial:
         The loop then calls `report` itself. Training seconds are counted from here.
         """
         if not self._segment.claim(self):
-            raise ArgumentError("trial.manual_reports", "after a fit", "a call before the first fit of the segment")
+            raise ArgumentError("trial.manual_reports", "called after a fit", "a call before the segment's first fit")
         self._segment.clock.start()
 
     @checked_call("Trial.save")
@@ -367,7 +370,7 @@ class Trial:
 
         segment = self._segment
         if complete and segment.resource <= segment.order.resource:
-            raise ArgumentError("trial.save(..., complete=True)", "made before a report", "a call after a report")
+            raise ArgumentError("trial.save(..., complete=True)", "called before a report", "a call after a report")
         with segment.clock.paused():
             try:
                 if segment.rank == 0:
@@ -424,14 +427,14 @@ class Trial:
         size, num_devices = group_size(), self.num_devices
         if size != num_devices:
             raise ArgumentError(
-                "trial.report(...)", f"made in a process group of {size}",
-                f"a process group of {num_devices}, the devices of this segment",
+                "trial.report(...)", f"called in a process group of {size}",
+                f"a process group of {num_devices}, the number of devices of this segment",
                 hint="Before the first report, call Fabric(devices=trial.num_devices).launch(), or "
                 "torch.distributed.init_process_group().",
             )  # fmt: skip
 
 
-_OBEY = "Do what it returned: `if trial.report(...).kind != 'continue': trial.save(state); return`."
+_OBEY = "Follow the verdict: `if trial.report(...).kind != 'continue': trial.save(state); return`."
 
 
 def _as_list(callbacks: Any) -> list[Any]:

@@ -26,8 +26,8 @@ COUNTED_FIT = "the fit that counts"
 """The topic of the note in a study's log which says that only marked fits are the trials'."""
 
 _PRETRAINING = (
-    "a fit that comes before the one that reports (trial.fit, or a Trainer with RungCallback()) is taken for a "
-    "pretraining: it trains without reports, again in each segment"
+    "a fit before the one that reports (trial.fit, or a Trainer with RungCallback()) is treated as a pretraining: it "
+    "trains without reports, and again in each segment"
 )
 
 
@@ -39,9 +39,9 @@ def note_pretraining(segment: ActiveSegment) -> None:
 def late_fit() -> ArgumentError:
     """Return the error for a marked fit after an unmarked one that has reported."""
     return ArgumentError(
-        "trial.fit", "called after the fit of another Trainer, which has reported", "one fit that reports",
-        hint="If the first fit is a pretraining: Trainer(callbacks=[hwt.RungCallback(reports=False)]). If it is the "
-        "one that counts: Trainer(callbacks=[hwt.RungCallback()]), and a plain Trainer for the later one.",
+        "trial.fit", "called after the fit of another Trainer, which has reported", "only one fit that reports",
+        hint="If the first fit is a pretraining, give its Trainer callbacks=[hwt.RungCallback(reports=False)]. If the "
+        "first fit counts, give its Trainer callbacks=[hwt.RungCallback()], and use a plain Trainer for the later one.",
     )  # fmt: skip
 
 

@@ -56,7 +56,12 @@ def test_tells_what_a_study_file_would_learn(study_file: Path) -> None:
 def test_tells_it_to_people_and_as_csv(study_file: Path) -> None:
     pytest.importorskip("sklearn")
     text = show(study_file).stdout
-    for words in ("Prior of study new", "earlier", "learned parameters: lr; drawn at random: dropout", "15% of the draws"):
+    for words in (
+        "Prior of study new",
+        "earlier",
+        "learned parameters: lr; drawn at random: dropout",
+        "15% of the draws",
+    ):
         assert words in text
     assert show(study_file, "--format", "csv").stdout.startswith("draw,lr,dropout,score.error")
 

@@ -181,10 +181,10 @@ def test_questions_refuse_what_they_cannot_answer(tmp_path: Path, method: str, v
 
 @pytest.mark.parametrize("key", [3, None, ["x"], b"x", {}, "y"], ids=repr)
 def test_a_trial_has_parameters_by_name(owners: dict[str, Any], key: Any) -> None:
-    with pytest.raises(ArgumentError, match="a parameter of the space: 'x'"):
+    with pytest.raises(ArgumentError, match="a parameter of the search space: 'x'"):
         owners["Trial"][key]
 
 
 def test_fast_dev_run_is_refused_in_plain_words(owners: dict[str, Any]) -> None:
-    with pytest.raises(ArgumentError, match=r"`fast_dev_run` is True; allowed: False inside a study.*study\.check"):
+    with pytest.raises(ArgumentError, match=r"`fast_dev_run` is True; allowed: False in a study.*study\.check"):
         owners["Trial"].trainer(fast_dev_run=True)

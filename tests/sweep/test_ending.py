@@ -129,7 +129,7 @@ def test_what_comes_of_a_trial_between_rungs_is_no_measurement(bench: Bench, ver
         bench.segment._told.clear()
         assert bench.end(ONE, app).outcome == "done"
         [note] = bench.channel.notes
-        assert f"after a segment was paused or stopped, which changes nothing: {what}" in note
+        assert f"after the segment was paused or stopped did not change the result: {what}" in note
 
 
 @pytest.mark.parametrize("value", [(1.0,), (1.0, 2.0, 3.0), 1.0, "a", {"loss": 1.0}, (1.0, None)])
@@ -167,7 +167,7 @@ def test_an_error_after_a_complete_training_is_shown_with_the_trial(bench: Bench
     bench.trained(9)
     assert bench.end(ONE, failing).outcome == "done"
     [note] = bench.channel.notes
-    assert "after the training was complete, which changes nothing: KeyError: 'test/acc'" in note
+    assert "after the complete training did not change the result: KeyError: 'test/acc'" in note
 
 
 def test_a_failure_of_the_fit_that_the_app_swallows_comes_out(bench: Bench) -> None:
@@ -198,7 +198,7 @@ def test_a_good_exit_is_an_end_of_which_nothing_is_known(bench: Bench) -> None:
 def test_a_trial_that_was_lost_after_its_end_keeps_what_it_logged(bench: Bench) -> None:
     bench.trained(9, None)
     assert bench.end(ONE, failing).outcome == "done"
-    assert "after the training was complete" in bench.channel.notes[0]
+    assert "after the complete training" in bench.channel.notes[0]
     assert bench.run(ONE, lambda: 0.5).reports == []
 
 

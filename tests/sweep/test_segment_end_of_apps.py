@@ -122,7 +122,7 @@ def test_nothing_counts_once_a_segment_is_paused(segment: Callable[..., Said], b
         said = segment(body, {1: "pause"}, **changes)
         assert (said.ended[0].outcome, said.ended[0].error) == ("done", "")
         [note] = said.of(Note)
-        assert (note.once_per, "which changes nothing: " in note.text) == ("study", True)
+        assert (note.once_per, "did not change the result: " in note.text) == ("study", True)
         assert "trial.is_paused_or_stopped" not in note.text
 
 
@@ -131,7 +131,7 @@ def test_a_complete_training_stays_complete(segment: Callable[..., Said], body: 
     said = segment(body, {4: "stop"})
     assert (said.ended[0].outcome, said.saved.resource) == ("done", 4)
     [note] = said.of(Note)
-    assert "after the training was complete, which changes nothing: " in note.text
+    assert "after the complete training did not change the result: " in note.text
 
 
 @pytest.mark.parametrize(("action", "outcome"), [("error", "error"), ("memory", "out-of-memory")])
@@ -156,7 +156,7 @@ def test_an_interrupt_that_the_script_raises_changes_nothing_after_the_end(segme
     for script in ({1: "pause"}, {4: "stop"}):
         said = segment(FIT + "raise KeyboardInterrupt", script)
         assert said.ended[0].outcome == "done"
-        assert "which changes nothing: KeyboardInterrupt" in said.of(Note)[-1].text
+        assert "did not change the result: KeyboardInterrupt" in said.of(Note)[-1].text
 
 
 def test_an_exit_before_the_training_is_an_error(segment: Callable[..., Said]) -> None:

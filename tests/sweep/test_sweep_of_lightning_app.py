@@ -54,7 +54,7 @@ def test_each_way_to_misbehave_is_told_and_the_sweep_goes_on(tmp_path: Path) -> 
         "break": "ValueError: the loader broke",
     }.items():
         assert words in told[fault].error, fault
-    assert any("min_epochs=2 of the Trainer was lifted" in note.text for note in state.notes)
+    assert any("min_epochs=2 of the Trainer has no effect" in note.text for note in state.notes)
     assert any("own test is skipped" in note.text for note in state.notes)
     assert sum("`hydra.sweeper.hwtune.disk_budget` does not count" in note.text for note in state.notes) == 1
 
@@ -71,7 +71,7 @@ def test_each_way_to_misbehave_is_told_and_the_sweep_goes_on(tmp_path: Path) -> 
     [
         (
             ["hydra.sweeper.hwtune.objectives=[{metric: val/los, mode: min}]"],
-            ["'val/los' was never logged; logged are 'val/loss', 'val/size'; did you mean 'val/loss'?"],
+            ["'val/los' was never logged; logged names: 'val/loss', 'val/size'; did you mean 'val/loss'?"],
         ),
         (["fault=one_device", "trainer.devices=2"], ["'1 of a process group of 1'", "take trainer.devices"]),
     ],

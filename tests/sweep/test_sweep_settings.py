@@ -160,7 +160,9 @@ def test_the_monitor_that_agrees_with_the_direction_decides(direction: Any, obje
 )
 def test_a_direction_unlike_the_monitors_is_refused(direction: Any, mode: str) -> None:
     given = SweepSettings.of(node(direction=direction))
-    with pytest.raises(ArgumentError, match=f"{mode}imize, since the app's callbacks.stop monitors val/loss") as refused:
+    with pytest.raises(
+        ArgumentError, match=f"{mode}imize, since the app's callbacks.stop monitors val/loss"
+    ) as refused:
         given.objectives([Monitor("val/loss", mode, "callbacks.stop")])
     assert refused.value.argument == "hydra.sweeper.direction"
     assert "hwtune.objectives=returned" in str(refused.value)

@@ -62,7 +62,7 @@ def test_a_copy_has_no_segment_and_cannot_use_the_trial_of_its_parent(bench: Ben
             try:
                 act()
             except TrialError as error:
-                os._exit(11 if "is a fork of the one that trains trial" in str(error) else 12)
+                os._exit(11 if "is a fork of the process that trains trial" in str(error) else 12)
             os._exit(13)
 
         return _in_copy(check)

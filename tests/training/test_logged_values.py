@@ -199,10 +199,10 @@ def test_a_metric_that_is_logged_at_rungs_only_is_fine(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("epochs", "levels", "told"),
     [
-        ((1,), (1, 3), "'value' was logged before, but not in epoch 3, which is a rung; logged are 'other'"),
+        ((1,), (1, 3), "'value' was logged before, but not in epoch 3, which is a rung; logged names: 'other'"),
         ((1, 2), (1, 3), "'value' was logged before, but not in epoch 3"),
-        ((2, 3), (1, 3), "'value' was never logged; logged are 'other'"),
-        ((), (3,), "'value' was never logged; logged are 'other'"),
+        ((2, 3), (1, 3), "'value' was never logged; logged names: 'other'"),
+        ((), (3,), "'value' was never logged; logged names: 'other'"),
     ],
 )
 def test_a_value_of_an_earlier_epoch_does_not_stand_for_a_rung(

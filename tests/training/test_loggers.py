@@ -230,7 +230,7 @@ def test_a_folder_that_two_trials_share_by_name_is_told(bench: Bench, tmp_path: 
     other.mkdir()
     notes = bench.inline(train, {1: "pause"}, trial_id=18, trial_dir=str(other)).of(Note)
     assert [note.text for note in notes] == [
-        f"TensorBoardLogger writes to {tmp_path}/net/same, where another trial has logged"
+        f"TensorBoardLogger writes to {tmp_path}/net/same, which already has the logs of another trial"
     ]
 
 

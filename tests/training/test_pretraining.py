@@ -87,7 +87,7 @@ def test_a_fit_that_was_taken_for_a_pretraining_is_an_error_with_what_to_do(benc
 
     (ended,) = bench.inline(train, {}).ended
     assert ended.outcome == "error"
-    assert "was taken for a pretraining" in ended.error
+    assert "was treated as a pretraining" in ended.error
     assert "callbacks=[RungCallback()]" in ended.error
 
 
@@ -215,7 +215,7 @@ def test_an_unmarked_fit_of_another_length_is_refused_with_what_to_do(bench: Ben
 
     said = bench.inline(train, {})
     assert "`Trainer(max_epochs=...)` is 7; allowed: 4, the study's horizon" in said.ended[0].error
-    assert "as a pretraining: Trainer(callbacks=[hwt.RungCallback(reports=False)])" in said.ended[0].error
+    assert "only a pretraining, give its Trainer callbacks=[hwt.RungCallback(reports=False)]" in said.ended[0].error
 
 
 class _Trains:

@@ -122,7 +122,7 @@ def test_a_rung_that_an_interval_across_epochs_leaves_without_validation_is_foun
 
     order = {"metrics": ("value",), "levels": levels, "max_resource": levels[-1]}
     error = bench.inline(train, {}, **order, **probe).ended[0].error
-    said = f"epoch {missed} is a rung, but nothing is validated in it. An epoch has 4 batches, and "
+    said = f"epoch {missed} is a rung, but has no validation. An epoch has 4 batches, and "
     assert error == "" if missed is None else f"{said}Trainer(val_check_interval=...) is {every}" in error
 
 

@@ -135,7 +135,7 @@ def test_another_trials_state_is_refused_and_that_of_0_1_0_taken(bench: Bench, t
     other = bench.inline(draw, {1: "pause"}, trial_id=3)
     said = bench.inline(draw, {2: "pause"}, **bench.resume(other, 2))
     assert "CheckpointError" in said.ended[0].error
-    assert "is of trial 3 of study 'study', but this segment trains trial 17" in said.ended[0].error
+    assert "belongs to trial 3 of study 'study', but this segment trains trial 17" in said.ended[0].error
     assert other.saved.path in said.ended[0].error
     torch.save((1, 2.0), tmp_path / "old.ckpt")
     said = bench.inline(draw, {2: "pause"}, checkpoint=str(tmp_path / "old.ckpt"), resource=1, segment=2)
@@ -158,5 +158,5 @@ def test_a_report_of_ranks_that_do_not_know_each_other_is_refused(bench: Bench, 
     assert said.of(Report) == []
     for ended in said.ended:
         assert "a process group of 1" in ended.error
-        assert "a process group of 2, the devices of this segment" in ended.error
+        assert "a process group of 2, the number of devices of this segment" in ended.error
         assert "Fabric(devices=trial.num_devices)" in ended.error

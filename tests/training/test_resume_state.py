@@ -561,11 +561,11 @@ def _shared_folder(folder: Path) -> Callable[[Trial], Any]:
 
 
 OTHERS: dict[str, tuple[dict[str, Any], str]] = {
-    "another trial": ({"trial_id": 3, "config": {"lr": 0.1}}, "is of trial 3 of study 'study'"),
-    "another trial at the same point": ({"trial_id": 3}, "is of trial 3 of study 'study'"),
+    "another trial": ({"trial_id": 3, "config": {"lr": 0.1}}, "belongs to trial 3 of study 'study'"),
+    "another trial at the same point": ({"trial_id": 3}, "belongs to trial 3 of study 'study'"),
     "another configuration": ({"config": {"lr": 0.1}}, "another configuration"),
     "another study": ({"study": "other", "study_id": "b", "config": {"lr": 0.1}}, "of study 'other'"),
-    "a study of the same name": ({"study_id": "b"}, "is of trial 17 of study 'study'"),
+    "a study of the same name": ({"study_id": "b"}, "belongs to trial 17 of study 'study'"),
 }
 
 
@@ -639,7 +639,7 @@ def test_a_plain_checkpoint_of_the_horizon_is_refused_although_nothing_would_tra
     del state["lightning_hwtune"]
     torch.save(state, own.saved.path)
     said = bench.inline(train, {}, **bench.resume(own, 2))
-    assert "the trial stands at 1 epochs, but training resumed at 4" in said.ended[0].error
+    assert "the trial has reached 1 epochs, but the training resumed at 4" in said.ended[0].error
 
 
 def test_a_folder_of_the_trials_own_serves_a_resume_from_last(bench: Bench) -> None:

@@ -131,7 +131,7 @@ def test_min_epochs_does_not_keep_a_trial_from_its_rung(bench: Bench) -> None:
     said = bench.inline(train, {1: "pause"})
     assert [report.resource for report in said.of(Report)] == [1]
     (note,) = said.of(Note)
-    assert note.text.startswith("min_epochs=3 of the Trainer was lifted")
+    assert note.text.startswith("min_epochs=3 of the Trainer has no effect")
 
 
 def test_only_the_first_fit_of_a_segment_reports(bench: Bench) -> None:
@@ -156,7 +156,7 @@ def test_after_a_pause_a_second_fit_is_skipped_and_a_test_runs(bench: Bench) -> 
     assert said.ended[0].outcome == "done"
     assert [report.resource for report in said.of(Report)] == [1]
     [note] = said.of(Note)
-    assert note.text.startswith("the code's own fit is skipped after a segment that was paused or stopped")
+    assert note.text.startswith("your code's fit was skipped, because the segment was already paused or stopped")
 
 
 def test_early_stopping_of_the_users_own_ends_the_trial(bench: Bench) -> None:
@@ -273,7 +273,7 @@ def test_another_horizon_is_refused(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("unit", "horizon", "given", "told"),
     [
-        ("steps", 64, {"max_epochs": 10}, "`Trainer(max_epochs=...)` is 10; allowed: -1: the study counts steps"),
+        ("steps", 64, {"max_epochs": 10}, "`Trainer(max_epochs=...)` is 10; allowed: -1, since the study counts steps"),
         ("steps", 64, {"max_epochs": None}, "`Trainer(max_epochs=...)` is 1000; allowed: -1"),
         ("steps", 64, {"max_steps": 20}, "`Trainer(max_steps=...)` is 20; allowed: 64, the study's horizon, or -1"),
         ("samples", 512, {"max_epochs": 10}, "`Trainer(max_epochs=...)` is 10; allowed: -1"),
@@ -310,7 +310,7 @@ def test_rungs_that_are_never_validated_are_refused(bench: Bench) -> None:
         trial.fit(_net_of(L), check_val_every_n_epoch=2, **loaders)
 
     error = bench.inline(train, {}).ended[0].error
-    assert "allowed: a divisor of every rung; [1] are no multiples of it" in error
+    assert "allowed: a divisor of every rung; [1] are not multiples of it" in error
     said = bench.inline(train, {}, levels=(2, 4))
     assert [report.resource for report in said.of(Report)] == [2, 4]
 
@@ -320,7 +320,7 @@ def test_the_wrong_number_of_devices_is_refused(bench: Bench) -> None:
         _own_trainer(trial, devices=2).fit(DigitsNet(), DigitsData(64))
 
     # not: run this whole script again as rank 1, as Lightning does elsewhere
-    assert "`devices` is 2; allowed: 1, the devices of this segment" in bench.inline(train, {}).ended[0].error
+    assert "`devices` is 2; allowed: 1, the number of devices of this segment" in bench.inline(train, {}).ended[0].error
 
     def train_on_one(trial: Trial) -> None:
         _own_trainer(trial, devices=1).fit(DigitsNet(), DigitsData(64))
@@ -346,7 +346,7 @@ def test_a_checkpoint_of_another_epoch_is_refused(bench: Bench) -> None:
     wrong = {**bench.resume(first, 2), "resource": 1}
     error = bench.inline(train_plainly, {}, **wrong).ended[0].error
     assert CheckpointError.__name__ in error
-    assert "the trial stands at 1 epochs, but training resumed at 2. Use trial.fit()" in error
+    assert "the trial has reached 1 epochs, but the training resumed at 2. Use trial.fit()" in error
 
 
 def test_checkpoints_outside_the_disk_budget_are_told_once(bench: Bench, tmp_path: Path) -> None:
@@ -469,7 +469,7 @@ def test_a_probe_does_not_validate_where_validation_is_off(bench: Bench, off: fl
     said = bench.inline(
         lambda trial: trial.fit(DigitsNet(), DigitsData(64), limit_val_batches=off), {1: "stop"}, probe_batches=2
     )
-    assert "'val_error' was never logged; logged are 'train_loss'" in said.ended[0].error
+    assert "'val_error' was never logged; logged names: 'train_loss'" in said.ended[0].error
 
 
 @pytest.mark.parametrize("limit", [5, 1.0])

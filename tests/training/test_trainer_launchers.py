@@ -75,7 +75,7 @@ def test_a_strategy_that_starts_processes_trains_in_this_one(bench: Bench, name:
     assert said.saved.resource == 1
     (note,) = [note for note in said.of(Note) if "plain ddp" in note.text]
     assert note.once_per == "study"
-    assert f"strategy {WRITTEN.get(name, repr(name))} starts no processes" in note.text
+    assert f"strategy {WRITTEN.get(name, repr(name))} acts like plain ddp" in note.text
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
@@ -97,7 +97,7 @@ def test_a_trainer_of_more_devices_than_the_segment_is_refused_before_it_starts_
 ) -> None:
     trainer = _app(strategy, devices=2, callbacks=[RungCallback()])  # made before there is a segment
     said = bench.inline(lambda trial: trainer.fit(DigitsNet(), DigitsData(32)), {1: "pause"})
-    assert "`devices` is 2; allowed: 1, the devices of this segment" in said.ended[0].error
+    assert "`devices` is 2; allowed: 1, the number of devices of this segment" in said.ended[0].error
 
 
 def test_fabric_starts_no_processes_either(bench: Bench) -> None:

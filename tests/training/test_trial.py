@@ -81,7 +81,7 @@ def test_loggers_get_one_run_over_all_segments() -> None:
 
 
 def test_a_missing_value_in_a_report_is_named() -> None:
-    with pytest.raises(MetricError, match="'val_error' was never logged; logged are 'loss'"):
+    with pytest.raises(MetricError, match="'val_error' was never logged; logged names: 'loss'"):
         _trial(num_devices=1).report(1, loss=0.3)
 
 

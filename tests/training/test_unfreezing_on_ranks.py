@@ -39,7 +39,7 @@ def test_a_note_says_that_the_ranks_models_differ(bench: Bench, num_devices: int
 
     said = bench.segment(train, {2: "pause"}, num_devices=num_devices)
     assert [ended.error for ended in said.ended] == [""] * num_devices
-    notes = [note for note in said.of(Note) if "parameters were unfrozen while several devices train" in note.text]
+    notes = [note for note in said.of(Note) if "parameters were unfrozen during a training" in note.text]
     assert [note.once_per for note in notes] == ["study"] * n_notes
     last = said.of(Report)[-1].metrics["val_error"]
     assert (last > 0) == bool(n_notes), "what the note says is true"

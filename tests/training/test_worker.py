@@ -121,7 +121,7 @@ def test_a_context_is_one_at_a_time_and_ends(bench: Bench) -> None:
     with segment_context(bench.order, ScriptedChannel({})) as segment:
         assert current_segment() is segment
         again = segment_context(bench.order, segment.channel)
-        said = r"already trains trial 17 of study 'study'.*study\.close\(\)"
+        said = r"is already training trial 17 of study 'study'.*study\.close\(\)"
         with pytest.raises(StudyLockedError, match=said), again:
             pass
         assert current_segment() is segment

@@ -40,7 +40,7 @@ def trial_version(logger: Any, segment: ActiveSegment) -> str:
             return version  # other ranks get the version of rank 0 later
         if _mark(_folder(logger, version), order.trial_dir):
             return version
-    raise RuntimeError("numbers do not end")
+    raise RuntimeError("unreachable")
 
 
 def continue_folder(logger: Any, seen: dict[str, Any], held: Path | None, segment: ActiveSegment) -> None:
@@ -54,15 +54,15 @@ def continue_folder(logger: Any, seen: dict[str, Any], held: Path | None, segmen
         return
     home = segment.order.trial_dir
     if _can_return(logger, seen, home):
-        _go_on_in(logger, seen["version"], held, home)
+        _move_to(logger, seen["version"], held, home)
     elif held is not None and seen.get("folder") == _place(logger, home):
         continue_metrics(logger, held, Path(logger.log_dir))
     elif not _mark(Path(logger.log_dir), home):
         if isinstance(logger.version, int):
-            _count_on(logger, held)
+            _use_next_version(logger, held)
             _mark(Path(logger.log_dir), home)
         else:
-            text = f"{type(logger).__name__} writes to {logger.log_dir}, where another trial has logged"
+            text = f"{type(logger).__name__} writes to {logger.log_dir}, which already has the logs of another trial"
             segment.note(text, once_per="study")
     seen["version"], seen["folder"] = logger.version, _place(logger, home)
 
@@ -104,7 +104,7 @@ def _folder(logger: Any, version: int | str) -> Path:
     return Path(os.path.expanduser(os.path.expandvars(os.path.join(logger.root_dir, name))))
 
 
-def _go_on_in(logger: Any, version: int, held: Path | None, home: str) -> None:
+def _move_to(logger: Any, version: int, held: Path | None, home: str) -> None:
     """Moves a logger and the files that it has opened to the folder of another version."""
     fresh, kept = _folder(logger, logger.version), _folder(logger, version)
     is_ours = _mark(fresh, home)
@@ -125,8 +125,8 @@ def _go_on_in(logger: Any, version: int, held: Path | None, home: str) -> None:
     _remove_empty(fresh)
 
 
-def _count_on(logger: Any, held: Path | None) -> None:
-    """Gives a logger the next folder that does not exist."""
+def _use_next_version(logger: Any, held: Path | None) -> None:
+    """Gives a logger the next version whose folder does not exist."""
     version = logger.version
     while True:
         version += 1

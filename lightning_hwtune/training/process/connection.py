@@ -83,7 +83,7 @@ class PipeChannel:
         while len(data) < n_bytes:
             piece = self._end.recv(min(n_bytes - len(data), 1 << 20))
             if not piece:
-                raise ConnectionError("the study's controller is gone")
+                raise ConnectionError("the process that runs the study has ended")
             data += piece
         return bytes(data)
 

@@ -22,7 +22,7 @@ def suspend_finders(trainer: Any, segment: ActiveSegment) -> None:
     for callback, run in _finders(trainer):
         setattr(callback, run, _do_nothing)
         name = type(callback).__name__
-        text = f"{name} runs in the first segment of a trial only; a resumed trial continues with what it found"
+        text = f"{name} runs only in the first segment of a trial; a resumed trial uses its result"
         segment.note(text, once_per="study", topic=f"finder {name}")
 
 

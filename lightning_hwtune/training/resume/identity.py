@@ -50,9 +50,9 @@ def check_identity(segment: ActiveSegment, found: Mapping[str, Any] | None, path
     if not found or _is_same(own, found):
         return
     raise CheckpointError(
-        f"the checkpoint {str(path)!r} is of {_name(found)}, but this segment trains {_name(own)}"
-        f"{' with another configuration' if _name(own) == _name(found) else ''}. A trial continues from its own "
-        f"checkpoints only. {segment.hints.folder}"
+        f"the checkpoint {str(path)!r} belongs to {_name(found)}, but this segment trains {_name(own)}"
+        f"{' with another configuration' if _name(own) == _name(found) else ''}. A trial can continue only from its "
+        f"own checkpoints. {segment.hints.folder}"
     )
 
 

@@ -31,8 +31,8 @@ def metric_states(roots: Mapping[str, Any], segment: ActiveSegment) -> dict[str,
         else:
             name = place.rpartition(".")[2]
             segment.note(
-                f"the samples of the metric {name!r} are not kept over a pause: {n_bytes / 1e6:.0f} MB, and up to "
-                f"{_MAX_LIST_BYTES / 1e6:.0f} MB are",
+                f"the samples of the metric {name!r} are lost in a pause: they take {n_bytes / 1e6:.0f} MB, and at "
+                f"most {_MAX_LIST_BYTES / 1e6:.0f} MB are kept",
                 once_per="study", topic=f"samples of the metric {name}",
             )  # fmt: skip
     return states

@@ -12,9 +12,9 @@ from typing import Any
 __all__ = ["UNFROZEN", "frozen_parameters", "module_flags", "restore_flags"]
 
 UNFROZEN = (
-    "parameters were unfrozen while several devices train: DDP synchronizes only the gradients of those that were "
-    "trainable when the training began, so the ranks' models differ, and a checkpoint has that of rank 0. Unfreeze "
-    "before the training begins, or use one device"
+    "parameters were unfrozen during a training on several devices: DDP synchronizes only the gradients of those that "
+    "were trainable when the training started, so the models of the ranks differ, and a checkpoint has the model of "
+    "rank 0. Unfreeze them before the training starts, or use one device"
 )
 
 
