@@ -162,7 +162,7 @@ def test_devices_that_the_configuration_fixes_stay(prepare: Any) -> None:
     assert study.settings.study_kwargs()["space"]["trainer.devices"] == hwt.NumDevices(2)
     for devices in ("auto", -1):
         assert "trainer.devices" not in prepare(LR, config=changed(trainer__devices=devices)).settings.space
-    with pytest.raises(ArgumentError, match="write how many"):
+    with pytest.raises(ArgumentError, match="give only their number"):
         prepare(LR, config=changed(trainer__devices=[0, 1]))
 
 
@@ -186,7 +186,7 @@ def test_a_horizon_in_steps(prepare: Any) -> None:
         ({"model.init_args.lr": 0.1}, (), CONFIG, r"space\..*model\.init_args\.lr"),
         ({"trainer.max_epochs": {"type": "int", "low": 1, "high": 9}}, (), CONFIG, "horizon"),
         ({"trainer.devices": {"type": "int", "low": 1, "high": 2}}, (), CONFIG, "num_devices"),
-        ({"model.init_args.width": DEVICES["trainer.devices"]}, (), CONFIG, r"trainer\.devices has the number"),
+        ({"model.init_args.width": DEVICES["trainer.devices"]}, (), CONFIG, r"trainer\.devices is the number"),
         ({"space": LR, "train": "a:b"}, (), CONFIG, "the script trains"),
         (LR, ("max_trails=3",), CONFIG, "Did you mean 'max_trials'"),
         (LR, (), {"fit": CONFIG}, "Move the content of `fit`"),

@@ -57,7 +57,7 @@ def test_a_sweep_completes_through_each_launcher(launcher: str, key: str | None,
 def test_trials_of_several_devices_are_refused_with_the_remedy(launcher: str, tmp_path: Path) -> None:
     done = start(PLAIN, [f"hydra/launcher={launcher}", "+trainer.devices=choice(1,2)", POOL], tmp_path)
     assert done.returncode == 1
-    assert f"{LAUNCHERS[launcher]} for trials of 2 devices" in done.stdout
+    assert f"{LAUNCHERS[launcher]} for trials on 2 devices" in done.stdout
     assert "Leave out hydra/launcher" in done.stdout
     assert list(tmp_path.iterdir()) == []
 

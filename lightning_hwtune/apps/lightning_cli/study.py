@@ -187,7 +187,7 @@ def _check_space(space: Any, base: CliConfig) -> None:
         if name in _OWNED:
             raise ArgumentError("space", name, "settings that may differ between trials", hint=_OWNED[name])
         if is_devices and name != _DEVICES:
-            raise ArgumentError(f"space.{name}", dict(form), f"another type; only {_DEVICES} is a number of devices")
+            raise ArgumentError(f"space.{name}", dict(form), f"another type; only {_DEVICES} is the number of devices")
         if name != _DEVICES:
             base.check_name(str(name), takes_section=_has_sections(form))
         elif isinstance(form, Mapping) and form.get("type") == "choice":
