@@ -59,7 +59,7 @@ def _lines(state: StudyState, events: Sequence[ev.Event]) -> Iterator[tuple[str,
         if isinstance(key, tuple):
             text = _quiet_reports(state, members)
         else:
-            text = "\n".join(filter(None, (_TELL[type(event)](state, event) for event in members)))
+            text = "\n".join(filter(None, (_TEXT_OF[type(event)](state, event) for event in members)))
         if text:
             yield f"+{duration(members[-1].at - events[0].at)}", text
 
@@ -74,7 +74,7 @@ def _folding(event: ev.Event) -> tuple[int, str] | int:
 def _quiet_reports(state: StudyState, reports: Sequence[Any]) -> str:
     first, last = reports[0], reports[-1]
     unit = state.race.unit.removesuffix("s")
-    verb = "done again" if last.rule == "repeated" else "trained"
+    verb = "trained again" if last.rule == "repeated" else "trained"
     if first is last:
         return f"{unit} {last.resource} {verb}: {values_text(state.spec.objectives, last.values)} [{last.rule}]"
     pairs = [(item, first.values[item.name], last.values[item.name]) for item in state.spec.objectives]
@@ -89,7 +89,7 @@ def _created(state: StudyState, event: ev.TrialCreated) -> str:
 
 def _waits(state: StudyState, event: ev.DevicesReserved) -> str:
     n_devices = event.allocation.devices if event.allocation else 0
-    return f"it waits for {counted(n_devices, 'devices')}, which are drained for it: {event.reason}"
+    return f"waits for {counted(n_devices, 'devices')}, which are reserved as they become free: {event.reason}"
 
 
 def _started(state: StudyState, event: ev.SegmentStarted) -> str:
@@ -135,8 +135,8 @@ def _ended(state: StudyState, event: ev.SegmentEnded) -> str:
     more = f", with {counted(event.next_allocation.devices, 'devices')} next" if is_moved else ""
     trial, full = state.trials[event.trial_id], state.race.max_resource
     if ending is TrialState.COMPLETED and ended_early(trial, full):
-        early = f"its own code ended the training at {trial.resource} of {full}, as EarlyStopping does"
-        return f"{text}; {early}: it is {ending}"
+        early = f"its own code, such as EarlyStopping, ended the training at {trial.resource} of {full}"
+        return f"{text}; {early}; the trial is {ending}"
     return f"{text}; the trial is {ending}{more if not ending.is_final else ''}"
 
 
@@ -144,7 +144,7 @@ def _noted(state: StudyState, event: ev.Noted) -> str:
     return f"note: {event.text}"
 
 
-_TELL: Mapping[type[ev.Event], Callable[[StudyState, Any], str]] = {
+_TEXT_OF: Mapping[type[ev.Event], Callable[[StudyState, Any], str]] = {
     ev.TrialCreated: _created,
     ev.DevicesReserved: _waits,
     ev.SegmentStarted: _started,
@@ -167,7 +167,7 @@ def _end(state: StudyState, trial: TrialRecord) -> str:
     if trial.state is TrialState.FAILED:
         return f"It failed: {first_line(trial.error)}. The whole traceback is in its logs."
     if trial.state is TrialState.OUT_OF_MEMORY:
-        return "It ran out of memory on every device count that the space allows."
+        return "It ran out of memory on every device count that the search space allows."
     if trial.state is TrialState.STOPPED:
         return "It was stopped for good."
     if trial.state is TrialState.RUNNING:
@@ -175,8 +175,8 @@ def _end(state: StudyState, trial: TrialRecord) -> str:
     if trial.trial_id in state.waiting:
         return f"It waits for devices to train to {_resource(state, trial.target)}."
     if state.closed is not None and state.closed.state == ev.SessionState.FINISHED:
-        return "No rung promoted it before the study ended; more trials may still do so."
-    return "It may continue if a rung promotes it, or as a finisher."
+        return "It was not promoted before the study ended. If the study continues with more trials, it may be."
+    return "It continues if a rung promotes it, or as a finisher."
 
 
 def _study_notes(state: StudyState) -> list[str]:
@@ -191,9 +191,9 @@ def _standing(state: StudyState, trial: TrialRecord) -> str:
     losses = {p.trial.trial_id: objectives.loss(p.measurement.values) for p in candidates(state, "full")}
     mine = losses.get(trial.trial_id)
     if mine is None or not np.isfinite(mine).all():
-        return "It is fully trained, but with a value that is not finite it is on no front."
+        return "It is fully trained, but not on the front, because a value is not finite."
     better = [i for i, loss in losses.items() if (loss <= mine).all() and (loss < mine).any()]
     if not better:
-        return f"It is on the front of the {counted(len(losses), 'trials')} that are fully trained."
+        return f"It is on the front of {counted(len(losses), 'fully trained trials')}."
     names = ", ".join(str(i) for i in better)
     return f"It is fully trained but not on the front: dominated by trial{'s' if len(better) > 1 else ''} {names}."

@@ -157,10 +157,11 @@ def _status_rows(record: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         f"checkpoint, on up to {counted(record['max_ranks_seen'], 'ranks')}",
     )
     if record["reserved_devices"]:
-        yield "reserved", f"a trial waits for {counted(record['reserved_devices'], 'devices')}, which are being drained"
+        devices = counted(record["reserved_devices"], "devices")
+        yield "reserved", f"a trial waits for {devices}, which are reserved as they become free"
     yield "promotions", str(record["promotions"])
-    yield "errors", f"{record['failed']} failed, {record['retried']} segments repeated"
-    devices = f"{duration(record['device_s'])} of devices, {duration(record['useful_device_s'])} of it useful"
+    yield "errors", f"{counted(record['failed'], 'trials')} failed, {counted(record['retried'], 'segments')} retried"
+    devices = f"{duration(record['device_s'])} of device time, {duration(record['useful_device_s'])} of it useful"
     yield "time", f"{duration(record['wall_s'])}; {devices}"
     if record["time_left_s"] is not None:
         yield "left", f"about {duration(record['time_left_s'])}"

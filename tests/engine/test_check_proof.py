@@ -64,7 +64,7 @@ def test_a_training_that_is_another_each_time_is_not_blamed_on_the_pause(tmp_pat
 
 def test_a_loop_that_saves_nothing_starts_from_scratch(tmp_path: Path) -> None:
     (note,) = small_study(tmp_path).check(trainings.loop_without_save).notes
-    assert "starts from scratch" in note
+    assert "starts again from scratch" in note
 
 
 @pytest.mark.parametrize(

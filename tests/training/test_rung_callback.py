@@ -326,7 +326,7 @@ def test_the_wrong_number_of_devices_is_refused(bench: Bench) -> None:
         _own_trainer(trial, devices=1).fit(DigitsNet(), DigitsData(64))
 
     error = bench.inline(train_on_one, {}, num_devices=2).ended[0].error
-    assert "`Trainer(devices=...)` is '1 of a process group of 1'; allowed: 2" in error
+    assert "`Trainer(devices=...)` is '1 in a process group of 1'; allowed: 2" in error
 
 
 def test_what_the_study_owns_cannot_be_passed(bench: Bench) -> None:

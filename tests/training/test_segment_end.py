@@ -429,7 +429,7 @@ def test_a_resource_is_a_positive_integer(bench: Bench, resource: Any) -> None:
     [
         ([1, 1], "is 1; allowed: an integer above 1, the epochs of the last report"),
         ([2, 1], "is 1; allowed: an integer above 2"),
-        ([40], "is 40; allowed: an integer up to 4, the epochs of the full training"),
+        ([40], "is 40; allowed: an integer up to 4, the epochs of a full training"),
     ],
 )
 def test_resources_grow_up_to_the_horizon(bench: Bench, resources: list[int], text: str) -> None:

@@ -33,14 +33,14 @@ def test_the_story_of_a_trial_that_was_promoted_failed_and_completed(paper):
         "to epoch 9 was interrupted [unfinished]",
         "  +7.1 s  note: min_epochs=5 was lifted",
         "    +8 s  epoch 2 trained: error 0.36, train_s 2, cost_usd 0.002 [between-rungs]",
-        "    +9 s  epoch 3 done again: error 0.34, train_s 3, cost_usd 0.003 [repeated]",
+        "    +9 s  epoch 3 trained again: error 0.34, train_s 3, cost_usd 0.003 [repeated]",
         "   +14 s  epochs 4 to 8 trained: error 0.32 to 0.24, train_s 4 to 8, cost_usd 0.004 to 0.008 [between-rungs]",
         "   +15 s  epoch 9: error 0.2, train_s 9, cost_usd 0.009; reached the end: trained to the full 9 epochs "
         "[max-resource]",
         "   +15 s  checkpoint of epoch 9 saved, 2 MB: trials/001/3.ckpt",
         "   +16 s  segment 3 ended after 8.5 s on 1 rank: done; the trial is completed",
         "",
-        "It is on the front of the 2 trials that are fully trained.",
+        "It is on the front of 2 fully trained trials.",
     ]
 
 
@@ -66,14 +66,17 @@ def test_a_failed_trial_ends_with_its_error(paper):
 
 
 def test_a_paused_trial_of_a_finished_study_and_of_one_that_goes_on(paper, empty):
-    assert story(paper, 2)[-1] == "No rung promoted it before the study ended; more trials may still do so."
+    assert (
+        story(paper, 2)[-1]
+        == "It was not promoted before the study ended. If the study continues with more trials, it may be."
+    )
     empty.create(0.0, 0, 0.01, 1)
     empty.start(0.0, 0, [0])
     assert story(empty, 0)[-1] == "It is training to epoch 1."
     empty.report(1.0, 0, 1, 0.5, 1.0, level=1, verdict="pause")
     empty.save(1.0, 0, 1, 1.0)
     empty.end(1.0, 0, "paused", 1.0, outcome="interrupted", error="its controller ended")
-    assert story(empty, 0)[-1] == "It may continue if a rung promotes it, or as a finisher."
+    assert story(empty, 0)[-1] == "It continues if a rung promotes it, or as a finisher."
     assert "interrupted, its controller ended; the trial is paused" in story(empty, 0)[-3]
 
 
@@ -106,7 +109,7 @@ def test_a_training_that_its_own_code_ended_early_says_so(empty):
     empty.report(1.0, 0, 1, 0.5, 1.0, level=1, verdict="continue", target=3)
     empty.report(2.0, 0, 2, 0.4, 2.0)
     empty.end(2.0, 0, "completed", 2.0)
-    expected = "done; its own code ended the training at 2 of 9, as EarlyStopping does: it is completed"
+    expected = "done; its own code, such as EarlyStopping, ended the training at 2 of 9; the trial is completed"
     assert any(line.endswith(expected) for line in story(empty, 0))
 
 
@@ -116,4 +119,6 @@ def test_a_trial_for_which_devices_are_drained_says_so(paper):
         rule="promotion", reason="rank 1 of 3",
     )  # fmt: skip
     lines = why(paper.state, [*paper.log, event], 1).splitlines()
-    assert any(line.endswith("it waits for 2 devices, which are drained for it: rank 1 of 3") for line in lines)
+    assert any(
+        line.endswith("waits for 2 devices, which are reserved as they become free: rank 1 of 3") for line in lines
+    )

@@ -97,8 +97,8 @@ def test_status_in_words(paper):
         ["epochs", "22, 61 % of the 36 of full training"],
         ["segments", "8, 0 running, 3 resumed from a checkpoint, on up to 2 ranks"],
         ["promotions", "4"],
-        ["errors", "1 failed, 2 segments repeated"],
-        ["time", "20 s; 25 s of devices, 16 s of it useful"],
+        ["errors", "1 trial failed, 2 segments retried"],
+        ["time", "20 s; 25 s of device time, 16 s of it useful"],
         ["cost", "0.025 USD billed, 0.016 USD useful"],
         ["checkpoints", "4 MB"],
     ]
