@@ -73,7 +73,7 @@ def test_each_way_to_misbehave_is_told_and_the_sweep_goes_on(tmp_path: Path) -> 
             ["hydra.sweeper.hwtune.objectives=[{metric: val/los, mode: min}]"],
             ["'val/los' was never logged; logged names: 'val/loss', 'val/size'; did you mean 'val/loss'?"],
         ),
-        (["fault=one_device", "trainer.devices=2"], ["'1 of a process group of 1'", "take trainer.devices"]),
+        (["fault=one_device", "trainer.devices=2"], ["'1 in a process group of 1'", "Pass trainer.devices"]),
     ],
 )
 def test_what_no_trial_can_do_is_found_in_the_first_two_batches(
