@@ -89,8 +89,8 @@ class RunOptions(RunLimits, total=False):
         Setting(
             None,
             optional(integer(1)).but("a positive integer, the epochs between checkpoints, or None"),
-            "Epochs between checkpoints of a trial that trains on without a pause, so that a crash loses at most this "
-            "many epochs. None: save only at pauses and at the end. Only for Lightning trainings counted in epochs.",
+            "Epochs between checkpoints while a trial trains, so that a crash loses at most this many epochs. "
+            "None: save only at pauses and at the end. Only for Lightning trainings counted in epochs.",
         ),
     ]
     hang_timeout: Annotated[
@@ -98,9 +98,9 @@ class RunOptions(RunLimits, total=False):
         Setting(
             "auto",
             or_auto(DURATION),
-            "Time without progress (no batch, no report, no checkpoint) after which a segment is ended and repeated: "
-            'seconds, or text such as "10min". "auto": from the first batch on, ten times the trial\'s slowest '
-            'stretch, at least 30 minutes. None: no limit. Only for the executor "local".',
+            "Time without progress (no batch, no report, no checkpoint) after which a segment is ended and retried: "
+            'seconds, or text such as "10min". "auto": from the first batch on, ten times the longest such time of the '
+            'trial so far, but at least 30 minutes. None: no limit. Only for the executor "local".',
         ),
     ]
     executor: Annotated[
@@ -118,7 +118,7 @@ class RunOptions(RunLimits, total=False):
         Setting(
             True,
             flag(),
-            "Whether to train two batches in a child process first, if the study is new.",
+            "Whether to check the training on shortened epochs before a new study starts.",
             in_file=False,
         ),
     ]
