@@ -15,6 +15,10 @@ def main() -> None:
         run()
     except KeyboardInterrupt:
         _end()
+    except SystemExit as end:
+        if _is_silent(end):
+            _end()
+        raise
     except Exception as error:
         if _was_interrupted(error):
             _end()
@@ -34,6 +38,13 @@ def _was_interrupted(error: BaseException | None) -> bool:
         seen.add(id(link))
         left += [link.__cause__, link.__context__]
     return False
+
+
+def _is_silent(end: SystemExit) -> bool:
+    """Return whether Ctrl-C reached typer, which then ends the command without a message."""
+    exit_of_typer = end.__context__
+    is_interrupt = exit_of_typer is not None and isinstance(exit_of_typer.__cause__, KeyboardInterrupt)
+    return end.code == _INTERRUPTED and is_interrupt
 
 
 def _end() -> None:

@@ -226,8 +226,8 @@ class Study:
             finishers: number of fully trained trials that the study should end with. "auto" means one for a single
                 objective, and trials / eta (at most four) for several objectives.
             save_every: epochs between checkpoints of a trial that trains on without a pause, so that a crash loses at
-                most this many epochs. None = save only at pauses and at the end. Only for Lightning trainings counted
-                in epochs.
+                most this many epochs. None = save only at pauses and at the end. It counts epochs also if the study
+                counts steps or samples. A loop that calls `trial.report` saves with `trial.save` instead.
             hang_timeout: seconds (or text such as "10min") without progress after which a segment is ended and
                 repeated. "auto": counted from the first batch on, ten times the trial's slowest stretch, but at least
                 30 minutes. None: no limit. Only for executor="local".

@@ -65,6 +65,7 @@ class _Commands(TyperGroup):
             typer.echo(spelled(f"hwtune: {error}"), err=True)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
+            typer.echo("hwtune: interrupted", err=True)
             raise typer.Exit(130) from None
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -25,7 +26,9 @@ from typing import Any, final
 from lightning_hwtune.errors import TrialError
 from lightning_hwtune.host.deferred_signals import uninterrupted
 from lightning_hwtune.host.import_path import import_path
+from lightning_hwtune.host.process_limit import why_no_process
 from lightning_hwtune.host.socket_folder import make_socket_folder
+from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.training.process.fork_server import HEADER
 
 __all__ = ["PRELOAD", "ForkServer", "fork_server"]
@@ -133,8 +136,9 @@ class ForkServer:
             )
         except OSError as error:
             ours.close()
+            why = why_no_process(error.errno) if error.errno in (errno.EAGAIN, errno.ENOMEM) else error
             raise TrialError(
-                f"the fork server, which starts the trials' processes, cannot be started: {error}"
+                spelled(f"the fork server, which starts the trials' processes, cannot be started: {why}")
             ) from error
         finally:
             theirs.close()

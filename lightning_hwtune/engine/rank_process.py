@@ -16,6 +16,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import final
 
+from lightning_hwtune.host.process_limit import why_no_process
+from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.training.channel import Ended, Message, RankTask, VerdictMessage
 from lightning_hwtune.training.process.connection import Inbox, packed
 from lightning_hwtune.training.process.fork_server import STATUS
@@ -129,7 +131,7 @@ class Rank:
         self._status += data
         numbers = [number for (number,) in STATUS.iter_unpack(self._status[: len(self._status) // 8 * 8])]
         if numbers and numbers[0] < 0:
-            self.is_gone, self.fault = True, f"could not be started: {os.strerror(-numbers[0])}"
+            self.is_gone, self.fault = True, spelled(f"could not be started: {why_no_process(-numbers[0])}")
         elif numbers and self.pid is None:
             self.pid = numbers[0]
             if self.killed_at is not None:

@@ -34,7 +34,7 @@ from lightning_hwtune.training.loggers import runs as loggers
 from lightning_hwtune.training.resource_count import ResourceCount
 from lightning_hwtune.training.resume.lightning_state import rewind_to_epoch_end
 from lightning_hwtune.training.resume.state import STATE_KEY, ResumeState
-from lightning_hwtune.training.trial_fit import late_fit, note_pretraining
+from lightning_hwtune.training.trial_fit import Weights, late_fit, note_pretraining, unmarked_fits
 from lightning_hwtune.training.untraced import redirect_checkpoints
 from lightning_hwtune.training.value_digest import value_digest
 
@@ -61,6 +61,7 @@ class RungHooks:
         self._count = ResourceCount()
         self._has_begun = False
         self._is_between_epochs = False
+        self._weights: Weights | None = None  # what the fit that reports has trained
 
     # ------------------------------------------------------------------ before training
 
@@ -82,6 +83,10 @@ class RungHooks:
                 note_pretraining(segment)  # the check then trains again
             error = late_fit()
             segment.fail(error)  # this error counts even if the segment is already paused or complete
+            raise error
+        if segment.order.probe_batches is not None and self._is_unmarked_second(segment, pl_module):
+            error = unmarked_fits()
+            segment.fail(error)
             raise error
         if segment.is_over or segment.failure is not None:
             internals.skip_training(trainer)
@@ -118,6 +123,7 @@ class RungHooks:
             internals.limit_batches(trainer, segment.order.probe_batches)
             redirect_checkpoints(trainer, Path(segment.order.trial_dir))
         self._segment, self._has_begun, self._resume = segment, False, ResumeState(segment)
+        self._weights = Weights(pl_module)
         self._count = ResourceCount(segment.order.unit, segment.order.resource, segment.order.max_resource)
         self._reports = EpochReports(segment, self._count, own_limits, self._save_inside)
         self._last_round = internals.last_round(trainer, lambda: self._reports)
@@ -145,6 +151,13 @@ class RungHooks:
         """Return whether this fit is marked as the trial's, but an unmarked one has already reported."""
         first = segment.reporter
         return self.reports and not self.attached and isinstance(first, RungHooks) and first.attached
+
+    def _is_unmarked_second(self, segment: ActiveSegment, pl_module: Any) -> bool:
+        """Return whether an unmarked fit has reported, and this unmarked fit trains the same weights again."""
+        first = segment.reporter
+        if not (isinstance(first, RungHooks) and first.attached and self.attached and self.reports):
+            return False
+        return first._weights is not None and first._weights.are_in(pl_module)
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Checks that the process group is as large as the allocation, and sends its real size to the engine."""

@@ -25,7 +25,7 @@ from lightning_hwtune.training.context import ActiveSegment
 from lightning_hwtune.training.import_times import import_times, library_times
 from lightning_hwtune.training.logged_values import LoggedValues
 from lightning_hwtune.training.loggers import runs as loggers
-from lightning_hwtune.training.report_rhythm import check_rhythm, report_places, unvalidated_rungs
+from lightning_hwtune.training.report_rhythm import check_rhythm, report_places, unvalidated_rungs, useless_save_every
 from lightning_hwtune.training.reporting import combined_values, exchange, missing_objective
 from lightning_hwtune.training.resource_count import ResourceCount
 
@@ -61,8 +61,11 @@ class EpochReports:
         self._seen = segment.order.resource  # rungs up to this resource are reported
 
     def training_begins(self, trainer: Any) -> None:
-        """Refuses a horizon that comes before the first report."""
-        check_rhythm(trainer, self._segment.order, self._own_limits)
+        """Refuses a horizon that comes before the first report; notes if `save_every` has no effect."""
+        order = self._segment.order
+        check_rhythm(trainer, order, self._own_limits)
+        if text := useless_save_every(trainer, order, self._own_limits):
+            self._segment.note(text, once_per="study", topic="save_every")
 
     def epoch_began(self, trainer: Any) -> None:
         """Resets the logged values at the start of a training epoch."""

@@ -10,7 +10,7 @@ from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.training import lightning_internals as internals
 from lightning_hwtune.training.channel import SegmentOrder
 
-__all__ = ["check_rhythm", "report_places", "unvalidated_rungs"]
+__all__ = ["check_rhythm", "report_places", "unvalidated_rungs", "useless_save_every"]
 
 
 def report_places(trainer: Any, order: SegmentOrder, own: internals.OwnLimits) -> ReportPlaces:
@@ -48,6 +48,19 @@ def check_rhythm(trainer: Any, order: SegmentOrder, own: internals.OwnLimits) ->
             hint="There is no report before it. Train longer, or validate more often with "
             "Trainer(val_check_interval=...).",
         )  # fmt: skip
+
+
+def useless_save_every(trainer: Any, order: SegmentOrder, own: internals.OwnLimits) -> str:
+    """Returns a note if `save_every` epochs take longer than the full training; otherwise an empty text."""
+    every, places = order.save_every, report_places(trainer, order, own)
+    if every is None or order.unit == "epochs" or not math.isfinite(places.per_epoch):
+        return ""
+    if every * places.per_epoch < order.max_resource:
+        return ""
+    return (
+        f"`save_every={every}` has no effect: it counts epochs, an epoch has {places.per_epoch:.0f} {order.unit}, and "
+        f"the full training is {order.max_resource} {order.unit}"
+    )
 
 
 def unvalidated_rungs(trainer: Any, order: SegmentOrder, own: internals.OwnLimits) -> list[int]:

@@ -286,6 +286,11 @@ class Trial:
         self._segment.claim(self)
         if is_first:
             self._segment.clock.start(at_mark=True)
+            if self._segment.order.save_every is not None:
+                text = (
+                    "`save_every` has no effect on a loop that calls trial.report: call trial.save(state) in the loop"
+                )
+                self._segment.note(text, once_per="study", topic="save_every")
         self._check_group()
         verdict = report_by_hand(self._segment, resource, values)
         self._keep_streams()

@@ -11,16 +11,17 @@ from __future__ import annotations
 import dis
 import functools
 import inspect
+import weakref
 from collections.abc import Callable, Iterator
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 from lightning_hwtune.errors import ArgumentError
 
 if TYPE_CHECKING:
     from lightning_hwtune.training.context import ActiveSegment
 
-__all__ = ["COUNTED_FIT", "calls_fit", "late_fit", "note_pretraining"]
+__all__ = ["COUNTED_FIT", "Weights", "calls_fit", "late_fit", "note_pretraining", "unmarked_fits"]
 
 COUNTED_FIT = "the fit that counts"
 """The topic of the note in a study's log which says that only marked fits are the trials'."""
@@ -43,6 +44,31 @@ def late_fit() -> ArgumentError:
         hint="If the first fit is a pretraining, give its Trainer callbacks=[hwt.RungCallback(reports=False)]. If the "
         "first fit counts, give its Trainer callbacks=[hwt.RungCallback()], and use a plain Trainer for the later one.",
     )  # fmt: skip
+
+
+def unmarked_fits() -> ArgumentError:
+    """Return the error for two fits of the same weights in a check, if neither is marked as the trial's."""
+    return ArgumentError(
+        "fit", "called twice for the same weights, with Trainers that are not marked", "a mark at one of the Trainers",
+        hint="Otherwise nobody knows which of them is the trial's. If the first fit is a pretraining: "
+        "Trainer(callbacks=[lightning_hwtune.RungCallback(reports=False)]). If it is the one that counts: "
+        "Trainer(callbacks=[lightning_hwtune.RungCallback()]).",
+    )  # fmt: skip
+
+
+@final
+class Weights:
+    """The parameters of a module that a fit has trained, without keeping them alive."""
+
+    def __init__(self, module: Any) -> None:
+        self._known = {id(parameter): weakref.ref(parameter) for parameter in module.parameters()}
+
+    def are_in(self, module: Any) -> bool:
+        """Return whether another module has at least one of these parameters."""
+        return any(
+            (known := self._known.get(id(parameter))) is not None and known() is parameter
+            for parameter in module.parameters()
+        )
 
 
 def calls_fit(train: Callable[..., Any]) -> bool:

@@ -497,6 +497,31 @@ def test_ctrl_c_during_the_imports_ends_the_command_without_a_traceback(raises: 
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "hwtune: interrupted\n")
 
 
+RAISES = ["raise KeyboardInterrupt", "signal.raise_signal(signal.SIGINT)", "raise ValueError from KeyboardInterrupt()"]
+
+
+@pytest.mark.parametrize("raises", RAISES)
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [("lightning_hwtune.cli.study_selection.newest_first", ["status"]), ("typer.echo", ["--version"])],
+    ids=["command", "options"],
+)
+def test_ctrl_c_inside_a_command_ends_it_with_one_line(raises: str, place: str, words: list[str]) -> None:
+    module = place.rpartition(".")[0]
+    program = (
+        f"import signal, sys, {module}\n"
+        f"real = {place}\n"
+        f"def interrupt(*args, err=False, **kwargs):\n"
+        f"    if err: return real(*args, err=err, **kwargs)\n"
+        f"    {raises}\n"
+        f"{place} = interrupt\n"
+        f"from lightning_hwtune.__main__ import main\n"
+        f"main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "hwtune: interrupted\n")
+
+
 def test_another_error_of_an_import_keeps_its_traceback(tmp_path: Path) -> None:
     package = tmp_path / "typer"
     package.mkdir()

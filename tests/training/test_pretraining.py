@@ -192,6 +192,81 @@ def test_a_check_says_the_first_error_where_no_fit_is_marked(tmp_path: Path) -> 
     assert not study.state().topics
 
 
+def _twice(trial: Trial) -> None:
+    net = DigitsNet()
+    for _ in range(2):
+        _trainer(trial.max_epochs).fit(net, DigitsData(512))
+
+
+def _twice_with_one_trainer(trial: Trial) -> None:
+    net, trainer = DigitsNet(), _trainer(trial.max_epochs)
+    for _ in range(2):
+        trainer.fit(net, DigitsData(512))
+
+
+class _Around(DigitsNet):
+    """Another module that contains the layers of a pretrained one."""
+
+    def __init__(self, pretrained: DigitsNet) -> None:
+        super().__init__()
+        self.pretrained = pretrained
+
+
+def _then_a_module_around_the_first(trial: Trial) -> None:
+    net = DigitsNet()
+    _trainer(trial.max_epochs).fit(net, DigitsData(512))
+    _trainer(trial.max_epochs).fit(_Around(net), DigitsData(512))
+
+
+def _twice_with_a_swallowed_error(trial: Trial) -> None:
+    with contextlib.suppress(Exception):
+        _twice(trial)
+
+
+TWICE = [_twice, _twice_with_one_trainer, _then_a_module_around_the_first, _twice_with_a_swallowed_error]
+
+
+@pytest.mark.parametrize("train", TWICE)
+@pytest.mark.parametrize("script", [{}, {1: "pause"}], ids=["complete", "paused"])
+def test_a_check_asks_which_of_two_fits_of_the_same_weights_counts(
+    bench: Bench, train: Callable[[Trial], None], script: dict[int, str]
+) -> None:
+    said = bench.inline(train, script, probe_batches=2)
+    assert said.ended[0].outcome == "error"
+    assert "called twice for the same weights, with Trainers that are not marked" in said.ended[0].error
+    assert "Trainer(callbacks=[lightning_hwtune.RungCallback(reports=False)])" in said.ended[0].error
+
+
+def _two_modules(trial: Trial) -> None:
+    for _ in range(2):
+        _trainer(trial.max_epochs).fit(DigitsNet(), DigitsData(512))
+
+
+def _fit_then_test(trial: Trial) -> None:
+    net, trainer = DigitsNet(), _trainer(trial.max_epochs)
+    trainer.fit(net, DigitsData(512))
+    trainer.validate(net, DigitsData(512))
+
+
+def _the_first_is_marked(trial: Trial) -> None:
+    net = DigitsNet()
+    _trainer(trial.max_epochs, callbacks=[RungCallback()]).fit(net, DigitsData(512))
+    _trainer(trial.max_epochs).fit(net, DigitsData(512))
+
+
+def _marked_as_pretraining(trial: Trial) -> None:
+    net = DigitsNet()
+    _trainer(trial.max_epochs, callbacks=[RungCallback(reports=False)]).fit(net, DigitsData(512))
+    _trainer(trial.max_epochs).fit(net, DigitsData(512))
+
+
+@pytest.mark.parametrize("train", [_two_modules, _fit_then_test, _the_first_is_marked, _marked_as_pretraining])
+def test_a_check_asks_nothing_where_it_is_known_which_fit_counts(bench: Bench, train: Callable[[Trial], None]) -> None:
+    said = bench.inline(train, {1: "pause"}, probe_batches=2)
+    assert said.ended[0].outcome == "done", said.ended[0].error
+    assert [report.resource for report in said.of(Report)] == [1]
+
+
 def test_a_check_shortens_a_pretraining(bench: Bench) -> None:
     n_batches = []
 
