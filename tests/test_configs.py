@@ -15,9 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from datamodules import PartsDataModule
 from lightning_hwtune.apps.hydra.app_config import add_devices
-from lightning_hwtune.apps.hydra.jobs import Facts, Jobs, Seen
 from lightning_hwtune.apps.hydra.search import Search, read_search
 from lightning_hwtune.apps.hydra.settings import SweepSettings
+from lightning_hwtune.apps.seen_configs import Facts, Seen, SeenConfigs
+from lightning_hwtune.apps.trainer_settings import Horizon
 from lightning_hwtune.core.space import SearchSpace
 from models import Classifier
 
@@ -124,8 +125,8 @@ def test_searches(name, tmp_path):
     )
     assert_fits_together(job)
     key = given.own["devices_key"]
-    add_devices(search, key, Jobs(job, (Seen({}, Facts({key: OmegaConf.select(job, key)}, ())),), {}))
-    scheduler = given.scheduler(job.trainer.max_epochs, "trainer.max_epochs")
+    add_devices(search, key, SeenConfigs((Seen({}, Facts({key: OmegaConf.select(job, key)}, ())),)))
+    scheduler = given.scheduler(Horizon(job.trainer.max_epochs, None))
     study = given.study("train", SearchSpace(search.parameters), given.own["objectives"], scheduler)
     assert study.study_kwargs()["scheduler"].max_resource == job.trainer.max_epochs
     assert study.limits().max_trials == given.node["n_trials"]

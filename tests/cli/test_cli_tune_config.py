@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lightning_hwtune.apps.lightning_cli.config import CliConfig
+from lightning_hwtune.apps.config_tree import ConfigTree
 from lightning_hwtune.errors import ArgumentError
 
 TEXT = """\
@@ -32,16 +32,16 @@ model:
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> CliConfig:
+def config(tmp_path: Path) -> ConfigTree:
     return read(tmp_path, TEXT)
 
 
-def read(folder: Path, text: str, name: str = "config.yaml") -> CliConfig:
+def read(folder: Path, text: str, name: str = "config.yaml") -> ConfigTree:
     (folder / name).write_text(text)
-    return CliConfig.read(folder / name)
+    return ConfigTree.read(folder / name)
 
 
-def test_values_are_found_under_dotted_names(config: CliConfig) -> None:
+def test_values_are_found_under_dotted_names(config: ConfigTree) -> None:
     assert config.get("trainer.max_epochs") == 9
     assert config.get("model.init_args.depth") == 2
     assert config.get("model.init_args.width") == 16
@@ -52,7 +52,7 @@ def test_values_are_found_under_dotted_names(config: CliConfig) -> None:
     assert config.get("trainer.callbacks.1") is None
 
 
-def test_what_is_not_replaced_stays_as_it_was_written(config: CliConfig) -> None:
+def test_what_is_not_replaced_stays_as_it_was_written(config: ConfigTree) -> None:
     changed = config.replaced({"model.init_args.width": 4, "trainer.callbacks.0.init_args.patience": 5})
     assert "lr: 1e-3\n" in changed.text
     assert 'name: "12"\n' in changed.text
@@ -67,14 +67,14 @@ def test_what_is_not_replaced_stays_as_it_was_written(config: CliConfig) -> None
     assert after["defaults.width"] == "8"
 
 
-def test_replacing_with_the_values_there_are_changes_nothing(config: CliConfig) -> None:
+def test_replacing_with_the_values_there_are_changes_nothing(config: ConfigTree) -> None:
     same = config.replaced({"model.init_args.width": 16, "trainer.max_epochs": 9})
     assert same == config
     assert same.replaced({}) == config
 
 
 @pytest.mark.parametrize("value", [1e-05, 0.1 + 0.2, 3, True, None, "1e-3", "no", "a: b", [1, 2]])
-def test_a_value_is_read_back_as_it_was_given(config: CliConfig, value: object) -> None:
+def test_a_value_is_read_back_as_it_was_given(config: ConfigTree, value: object) -> None:
     for name in ("model.init_args.lr", "model.init_args.new", "optimizer.betas"):
         assert yaml.safe_load(config.replaced({name: value}).replaced({"x": 1}).text.replace("!mine ", ""))
         assert config.replaced({name: value}).get(name) == value
@@ -105,7 +105,7 @@ def test_a_section_in_a_file_of_its_own_is_put_in_place(tmp_path: Path) -> None:
     assert config.get("trainer") == "missing.yaml"
 
 
-def test_a_name_that_is_not_there_is_refused_with_the_nearest(config: CliConfig) -> None:
+def test_a_name_that_is_not_there_is_refused_with_the_nearest(config: ConfigTree) -> None:
     config.check_name("model.init_args.lr")
     config.check_name("trainer.callbacks.0.init_args.patience")
     with pytest.raises(ArgumentError, match=r"did you mean 'model\.init_args\.width'"):
@@ -125,7 +125,7 @@ def test_what_is_no_configuration_is_refused(tmp_path: Path, text: str, said: st
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="No such file"):
-        CliConfig.read(tmp_path / "nothing.yaml")
+        ConfigTree.read(tmp_path / "nothing.yaml")
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\xfa")
     with pytest.raises(ArgumentError, match=r"bytes\.yaml"):
-        CliConfig.read(tmp_path / "bytes.yaml")
+        ConfigTree.read(tmp_path / "bytes.yaml")

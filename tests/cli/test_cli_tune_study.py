@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import lightning_hwtune as hwt
-from lightning_hwtune.apps.lightning_cli.config import CliConfig
+from lightning_hwtune.apps.config_tree import ConfigTree
 from lightning_hwtune.apps.lightning_cli.study import CliStudy
 from lightning_hwtune.errors import ArgumentError, HwTuneError, StudyMismatchError
 
@@ -33,7 +33,7 @@ BATCH = {"data.init_args.batch_size": {"type": "choice", "options": [32, 64]}}
 
 def changed(**values: Any) -> dict[str, Any]:
     """The configuration with other values; a name's dots are written as two underlines."""
-    text = CliConfig(yaml.safe_dump(CONFIG)).replaced({k.replace("__", "."): v for k, v in values.items()}).text
+    text = ConfigTree(yaml.safe_dump(CONFIG)).replaced({k.replace("__", "."): v for k, v in values.items()}).text
     plain: dict[str, Any] = yaml.safe_load(text)
     return plain
 
@@ -132,7 +132,7 @@ def test_a_batch_size_in_a_section_that_is_searched_is_shared(prepare: Any) -> N
     shares = [trial_config(study, {"data": option}, 2)["data"]["init_args"]["batch_size"] for option in sections]
     assert shares == [8, 32]
     space["data"]["options"] = [*sections, {"init_args": {"batch_size": 7}}]
-    with pytest.raises(ArgumentError, match=r"batch_size.* is 7; allowed: a positive multiple of 2"):
+    with pytest.raises(ArgumentError, match=r"batch_size.* is 7; allowed: a positive multiple of 1 and of 2"):
         prepare(space)
 
 

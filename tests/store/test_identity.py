@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
 from stored_study import StepClock, store
 
 import lightning_hwtune as hwt
-from lightning_hwtune.apps.lightning_cli.first_config import refuse_changed
+from lightning_hwtune.apps.first_config import refuse_changed
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.engine.session import Session

@@ -102,7 +102,7 @@ def spec(search: Search) -> StudySpec:
 def test_a_horizon_that_follows_what_is_searched_is_refused(loader: Any, overrides: list[str], received: str) -> None:
     search, found = jobs(loader, *overrides)
     with pytest.raises(ArgumentError, match="one value, the horizon of all trials") as refused:
-        horizon(search, GIVEN, found)
+        horizon(search, GIVEN, found.configs)
     assert refused.value.argument == "trainer.max_epochs"
     text = str(refused.value.received)
     assert received in text or ", ".join(reversed(received.split(", "))) in text
@@ -111,7 +111,7 @@ def test_a_horizon_that_follows_what_is_searched_is_refused(loader: Any, overrid
 def test_a_horizon_in_steps_is_compared_too(loader: Any) -> None:
     search, found = jobs(loader, "preset=small,steps")
     with pytest.raises(ArgumentError) as refused:
-        horizon(search, GIVEN, found)
+        horizon(search, GIVEN, found.configs)
     assert refused.value.argument == "trainer.max_steps"
 
 
@@ -128,7 +128,7 @@ def test_a_horizon_in_steps_is_compared_too(loader: Any) -> None:
 def test_a_horizon_that_all_trials_share_is_taken(loader: Any, overrides: list[str], value: int | None) -> None:
     overrides = [text.replace("lr=", "+lr=") for text in overrides]
     search, found = jobs(loader, *overrides)
-    assert horizon(search, GIVEN, found) == value
+    assert horizon(search, GIVEN, found.configs).epochs == value
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_horizon_that_all_trials_share_is_taken(loader: Any, overrides: list[s
 def test_devices_that_follow_what_is_searched_are_refused(loader: Any, overrides: list[str], received: str) -> None:
     search, found = jobs(loader, *overrides)
     with pytest.raises(ArgumentError, match="the same number of devices for all trials") as refused:
-        add_devices(search, KEYS[0], found)
+        add_devices(search, KEYS[0], found.configs)
     assert received in str(refused.value.received)
 
 
@@ -156,7 +156,7 @@ def test_devices_that_follow_what_is_searched_are_refused(loader: Any, overrides
 )
 def test_devices_that_all_trials_share_are_taken(loader: Any, overrides: list[str], devices: NumDevices | None) -> None:
     search, found = jobs(loader, *overrides)
-    add_devices(search, KEYS[0], found)
+    add_devices(search, KEYS[0], found.configs)
     assert search.parameters.get(KEYS[0]) == devices
 
 
@@ -170,7 +170,9 @@ def test_devices_that_all_trials_share_are_taken(loader: Any, overrides: list[st
 def test_a_monitor_that_follows_what_is_searched_is_refused(loader: Any, overrides: list[str], allowed: str) -> None:
     _, found = jobs(loader, *overrides)
     with pytest.raises(ArgumentError, match=r"hwtune\.objectives=") as refused:
-        found.shared(lambda facts: GIVEN.objectives(facts.monitors)[0], "objectives", allowed, "hwtune.objectives=")
+        found.configs.shared(
+            lambda facts: GIVEN.objectives(facts.monitors)[0], "objectives", allowed, "hwtune.objectives="
+        )
     assert "val/acc" in str(refused.value.received)
     assert "val/loss" in str(refused.value.received)
 
@@ -188,7 +190,7 @@ def test_a_batch_size_that_does_not_divide_in_some_job_is_refused(
     loader: Any, overrides: list[str], value: int, hint: str
 ) -> None:
     search, found = jobs(loader, *overrides, *([] if "devices" in str(overrides) else ["trainer.devices=choice(1,2)"]))
-    add_devices(search, KEYS[0], found)
+    add_devices(search, KEYS[0], found.configs)
     with pytest.raises(ArgumentError, match="a positive multiple of") as refused:
         check_batch_size("data.batch_size", spec(search), found)
     assert (refused.value.argument, refused.value.received) == ("data.batch_size", value)
@@ -198,9 +200,9 @@ def test_a_batch_size_that_does_not_divide_in_some_job_is_refused(
 @pytest.mark.parametrize("overrides", [["preset=small,large"], ["preset=of_bs", "bs=choice(8,16,32)"]])
 def test_batch_sizes_may_follow_what_is_searched(loader: Any, overrides: list[str]) -> None:
     search, found = jobs(loader, *overrides, "trainer.devices=choice(1,2)")
-    add_devices(search, KEYS[0], found)
+    add_devices(search, KEYS[0], found.configs)
     check_batch_size("data.batch_size", spec(search), found)
-    assert {job.facts.values["data.batch_size"] for job in found.seen} > {8}
+    assert {job.facts.values["data.batch_size"] for job in found.configs.seen} > {8}
 
 
 def test_what_options_bring_is_kept_as_it_is_written(loader: Any) -> None:
@@ -214,9 +216,9 @@ def test_what_options_bring_is_kept_as_it_is_written(loader: Any) -> None:
 def test_many_groups_are_composed_one_change_at_a_time(loader: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lightning_hwtune.apps.hydra.jobs._MAX_COMBINATIONS", 3)
     search, found = jobs(loader, "preset=small,same,long", "part=first,second")
-    assert len(found.seen) == 4
+    assert len(found.configs.seen) == 4
     with pytest.raises(ArgumentError, match="with preset=long"):
-        horizon(search, GIVEN, found)
+        horizon(search, GIVEN, found.configs)
 
 
 def test_a_value_that_the_app_does_not_take_is_refused(loader: Any) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lightning_hwtune.apps.hydra.search import as_devices, read_search
+from lightning_hwtune.apps.hydra.search import read_search
+from lightning_hwtune.apps.trainer_settings import as_devices
 from lightning_hwtune.core.parameters import Choice, Int
 from lightning_hwtune.errors import ArgumentError
 

@@ -9,7 +9,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_hwtune.apps.hydra.search import as_devices, quoted, read_search
+from lightning_hwtune.apps.hydra.search import quoted, read_search
+from lightning_hwtune.apps.trainer_settings import as_devices
 from lightning_hwtune.core.parameters import Choice, Float, Int, NumDevices
 from lightning_hwtune.errors import ArgumentError
 

@@ -13,11 +13,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from rank_bench import Bench, Said
 
+from lightning_hwtune.apps.config_tree import ConfigTree
 from lightning_hwtune.apps.hydra.app import AppOverrides, HydraApp, JobDirs
 from lightning_hwtune.apps.hydra.call_end import Ending
 from lightning_hwtune.apps.hydra.command import Command
 from lightning_hwtune.apps.hydra.search import Search
-from lightning_hwtune.apps.lightning_cli.config import CliConfig
 from lightning_hwtune.apps.lightning_cli.segment import CliSegment, CliTrial
 from lightning_hwtune.training.channel import Note, Report, SegmentOrder
 from lightning_hwtune.training.context import Hints
@@ -98,7 +98,7 @@ def lightning_cli(folder: Path, body: str) -> CliSegment:
     pytest.importorskip("jsonargparse")
     path = folder / "script.py"
     path.write_text(SCRIPT.replace("BODY", body))
-    return CliSegment(str(path), (), CliTrial(CliConfig(CONFIG), {}, {}, has_seed=False))
+    return CliSegment(str(path), (), CliTrial(ConfigTree(CONFIG), {}, {}, has_seed=False))
 
 
 @pytest.fixture(params=[hydra_app, lightning_cli])

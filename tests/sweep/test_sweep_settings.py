@@ -9,9 +9,12 @@ import pytest
 from hydra_plugins.hwtune_sweeper import HwtuneConf, HwtuneSweeperConf
 from omegaconf import DictConfig, OmegaConf
 
-from lightning_hwtune.apps.hydra.monitored_metric import Monitor, directions, monitors
+from lightning_hwtune.apps.hydra.directions import directions
+from lightning_hwtune.apps.hydra.jobs import monitors_of
 from lightning_hwtune.apps.hydra.settings import SweepSettings
 from lightning_hwtune.apps.hydra.study_name import default_name, keep_digest
+from lightning_hwtune.apps.monitors import Monitor
+from lightning_hwtune.apps.trainer_settings import Horizon
 from lightning_hwtune.core.parameters import Float
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.engine.check_orders import check_order
@@ -84,7 +87,7 @@ def test_a_default_name_is_short_and_spares_other_folders(tmp_path: Path) -> Non
 
 def described(changes: dict[str, Any]) -> StudySettings:
     given = SweepSettings.of(node(**changes))
-    return given.study("train", SPACE, [{"metric": "loss", "mode": "min"}], given.scheduler(9, "e") or {})
+    return given.study("train", SPACE, [{"metric": "loss", "mode": "min"}], given.scheduler(Horizon(9, None)) or {})
 
 
 @pytest.mark.parametrize(
@@ -133,7 +136,7 @@ APP = OmegaConf.create(
 
 
 def test_the_apps_callbacks_say_what_they_watch() -> None:
-    assert monitors(APP) == [
+    assert monitors_of(APP) == [
         Monitor("val/acc", "max", "callbacks.save"),
         Monitor("val/loss", "min", "callbacks.stop"),
     ]
@@ -150,7 +153,7 @@ def test_the_apps_callbacks_say_what_they_watch() -> None:
 )
 def test_the_monitor_that_agrees_with_the_direction_decides(direction: Any, objective: dict[str, str]) -> None:
     given = SweepSettings.of(node(direction=direction))
-    objectives, reason = given.objectives(monitors(APP))
+    objectives, reason = given.objectives(monitors_of(APP))
     assert objectives == [objective]
     assert "callbacks." in reason
 
@@ -183,13 +186,13 @@ def test_the_returned_value_alone_counts_where_that_is_said(
 
 def test_several_directions_are_several_values() -> None:
     given = SweepSettings.of(node(direction=["minimize", "maximize"]))
-    assert given.objectives(monitors(APP))[0] == []
+    assert given.objectives(monitors_of(APP))[0] == []
     assert [item["mode"] for item in given.value_objectives()] == ["min", "max"]
 
 
 def test_objectives_of_the_users_win() -> None:
     given = SweepSettings.of(node(hwtune={"objectives": [{"metric": "x", "mode": "max"}, "train_s"]}))
-    assert given.objectives(monitors(APP))[0] == [{"metric": "x", "mode": "max"}, "train_s"]
+    assert given.objectives(monitors_of(APP))[0] == [{"metric": "x", "mode": "max"}, "train_s"]
 
 
 @pytest.mark.parametrize("direction", ["down", [], ["minimize", "sideways"], 3])
@@ -199,12 +202,12 @@ def test_what_is_no_direction_is_refused(direction: Any) -> None:
 
 
 def test_the_horizon_is_the_apps() -> None:
-    assert SweepSettings.of(node()).scheduler(9, "trainer.max_epochs") == {"name": "asha", "max_epochs": 9}
-    assert SweepSettings.of(node()).scheduler(None, "trainer.max_epochs") is None
+    assert SweepSettings.of(node()).scheduler(Horizon(9, None)) == {"name": "asha", "max_epochs": 9}
+    assert SweepSettings.of(node()).scheduler(Horizon(None, None)) is None
     given = SweepSettings.of(node(hwtune={"scheduler": {"name": "asha", "eta": 2, "max_epochs": 27}}))
-    assert given.scheduler(None, "trainer.max_epochs") == {"name": "asha", "eta": 2, "max_epochs": 27}
+    assert given.scheduler(Horizon(None, None)) == {"name": "asha", "eta": 2, "max_epochs": 27}
     with pytest.raises(ArgumentError, match=r"trainer\.max_epochs=27"):
-        given.scheduler(9, "trainer.max_epochs")
+        given.scheduler(Horizon(9, None))
 
 
 @pytest.mark.parametrize("rule", ["mean", "max", "min", "sum", "rank0"])

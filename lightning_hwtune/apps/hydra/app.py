@@ -16,8 +16,9 @@ from lightning_hwtune.apps.hydra.call_end import Ending
 from lightning_hwtune.apps.hydra.command import Command
 from lightning_hwtune.apps.hydra.job_callback import TARGET, RefusedJob, expect
 from lightning_hwtune.apps.hydra.search import Search, quoted
+from lightning_hwtune.apps.script_call import segment_of_app
 from lightning_hwtune.training.channel import SegmentOrder
-from lightning_hwtune.training.context import ActiveSegment, current_segment
+from lightning_hwtune.training.context import ActiveSegment
 from lightning_hwtune.training.trial import Trial
 
 __all__ = ["AppOverrides", "HydraApp", "JobDirs"]
@@ -127,9 +128,7 @@ class HydraApp:
 
     def __call__(self, trial: Trial) -> None:
         """Runs one segment of the trial."""
-        segment = current_segment()
-        if segment is None:
-            raise RuntimeError("only a study can run this Hydra app")
+        segment = segment_of_app()
         takes_note = self.dirs.has_own_subdir and segment.rank == 0 and segment.order.probe_batches is None
         batch_size = BatchSize.of(self.batch_size_key, segment.order)
         returned = expect(self.dirs.note(segment.order) if takes_note else None, batch_size)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lightning_hwtune.apps.hydra.jobs import Facts, Jobs
-from lightning_hwtune.apps.hydra.search import Key, Search, as_devices
-from lightning_hwtune.apps.hydra.settings import SweepSettings
+from lightning_hwtune.apps.batch_share import check_batch_sizes
+from lightning_hwtune.apps.hydra.jobs import Jobs, select
+from lightning_hwtune.apps.hydra.search import Key, Search
+from lightning_hwtune.apps.hydra.settings import SweepSettings, max_steps_key
+from lightning_hwtune.apps.monitors import class_names
+from lightning_hwtune.apps.seen_configs import SeenConfigs
+from lightning_hwtune.apps.trainer_settings import Horizon, as_devices, shared_devices, shared_horizon
 from lightning_hwtune.core.parameters import NumDevices
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import StudySpec
@@ -19,11 +24,11 @@ __all__ = [
     "add_devices",
     "check_batch_size",
     "dividing",
+    "has_trainer",
     "hints",
     "horizon",
     "is_ours",
     "launcher_name",
-    "max_steps_key",
     "unresolved",
 ]
 
@@ -65,7 +70,13 @@ def _let_take(given: SweepSettings, name: str) -> str:
     return f"Pass {given.own[name]} to the app's Trainer, or set hydra.sweeper.hwtune.{name} to the key that it uses."
 
 
-def add_devices(search: Search, key: str, jobs: Jobs) -> None:
+def has_trainer(config: DictConfig, max_epochs_key: str) -> bool:
+    """Return whether an app's configuration has a Lightning Trainer, whose fits a check can shorten."""
+    names = (name for name, _ in class_names(OmegaConf.to_container(config, resolve=False)))
+    return select(config, max_epochs_key) is not None or any(name.endswith(".Trainer") for name in names)
+
+
+def add_devices(search: Search, key: str, configs: SeenConfigs) -> None:
     """Make the number of devices a `NumDevices` parameter, even if the app's configuration fixes it above one.
 
     Raises:
@@ -74,25 +85,15 @@ def add_devices(search: Search, key: str, jobs: Jobs) -> None:
     if key in search.parameters:
         search.parameters[key] = as_devices(key, search.parameters[key])
         return
-
-    def count(facts: Facts) -> int:
-        value = facts.values[key]
-        if isinstance(value, bool) or value in (None, "auto", 1, "1", -1, "-1"):  # Lightning sees one device
-            return 1
-        if not str(value).isdecimal() or int(value) < 1:
-            hint = "The study decides which devices a trial gets; give only their number."
-            raise ArgumentError(key, value, "a number of devices, or choice(1,2)", hint=hint)
-        return int(value)
-
     hint = f"Search it as a parameter, {key}=choice(1,2), or set one value on the command line."
-    number = jobs.shared(count, key, "the same number of devices for all trials", hint)
+    number = shared_devices(configs, key, hint)
     if number > 1:
         search.fixed.pop(key, None)
         search.parameters[key], search.keys[key] = NumDevices(number), Key(f"++{key}")
 
 
-def horizon(search: Search, given: SweepSettings, jobs: Jobs) -> int | None:
-    """Return the epochs of a full training, which must be the same in all jobs; None if no job sets them.
+def horizon(search: Search, given: SweepSettings, configs: SeenConfigs) -> Horizon:
+    """Return the length of a full training, which must be the same in all jobs.
 
     Raises:
         ArgumentError: jobs have different horizons, or the horizon is a searched parameter.
@@ -102,16 +103,8 @@ def horizon(search: Search, given: SweepSettings, jobs: Jobs) -> int | None:
         hint = f"Set {key} to the length of a full training; trials that fall behind end at a rung before it. "
         hint += "Set it to -1 if hydra.sweeper.hwtune.scheduler counts steps or samples."
         raise ArgumentError(key, search.parameters[key], "one value, the horizon of all trials", hint=hint)
-    found: int | None = None
-    for name in (max_steps_key(key), key):
-        hint = f"All trials must have the same rungs. Set {name} on the command line, which overrides the other values."
-        found = jobs.shared(lambda facts: facts.values[name], name, "one value, the horizon of all trials", hint)  # noqa: B023
-    return found if isinstance(found, int) and found > 0 else None
-
-
-def max_steps_key(max_epochs_key: str) -> str:
-    """Return the app's key for a horizon in steps, which is next to the key for epochs."""
-    return f"{max_epochs_key.rpartition('.')[0]}.max_steps".lstrip(".")
+    hint = "All trials must have the same rungs. Set {key} on the command line, which overrides the other values."
+    return shared_horizon(configs, key, max_steps_key(key), hint)
 
 
 def dividing(space: SearchSpace, key: str | None) -> SearchSpace:
@@ -128,17 +121,19 @@ def check_batch_size(key: str | None, spec: StudySpec, jobs: Jobs) -> None:
     """
     if key is None or key in spec.space:  # a searched batch size is drawn so that it is divisible
         return
-    counts = spec.allocation.counts if spec.batch == "global" else (1,)
-    allowed = f"a positive multiple of {' and of '.join(map(str, counts))}"
-    for job in jobs.seen:
-        value = job.facts.values[key]
-        if not isinstance(value, int) or isinstance(value, bool):
-            allowed = f"the key of an integer; the value of this key is {value!r}"
+    for job in jobs.configs.seen:
+        size = job.facts.values[key]
+        if not isinstance(size, int) or isinstance(size, bool):
+            allowed = f"the key of an integer; the value of this key is {size!r}"
             raise ArgumentError("hydra.sweeper.hwtune.batch_size_key", key, allowed)
-        if value < 1 or any(value % count for count in counts):
-            hint = "It is the global batch size, which the devices of a trial share; `batch='per_device'` changes that."
-            source = next((name for name, option in job.options.items() if option is value or option == value), None)
-            if source is not None:
-                hint += f" If {source} is this size, set hydra.sweeper.hwtune.batch_size_key={source}. Then values "
-                hint += "that are not divisible are never drawn."
-            raise ArgumentError(key, value, allowed, hint=hint)
+    counts = spec.allocation.counts if spec.batch == "global" else (1,)
+    check_batch_sizes(jobs.configs, key, counts, _followed_option)
+
+
+def _followed_option(size: Any, options: Mapping[str, Any]) -> str:
+    """Return the advice to search the option that a batch size follows."""
+    source = next((name for name, option in options.items() if option is size or option == size), None)
+    if source is None:
+        return ""
+    advice = f" If {source} is this size, set hydra.sweeper.hwtune.batch_size_key={source}. Then values that are not "
+    return f"{advice}divisible are never drawn."

@@ -10,7 +10,7 @@ from typing import Any, final
 
 from omegaconf import DictConfig, OmegaConf, flag_override
 
-from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.apps.batch_share import batch_share
 from lightning_hwtune.training.channel import SegmentOrder
 
 __all__ = ["BatchSize"]
@@ -41,8 +41,6 @@ class BatchSize:
             ArgumentError: the batch size is not a positive integer, or is not divisible by the number of devices.
         """
         whole: Any = OmegaConf.select(job, self.key)
-        is_integer = isinstance(whole, int) and not isinstance(whole, bool)
-        if not is_integer or whole < 1 or whole % self.num_devices:
-            raise ArgumentError(self.key, whole, f"a positive multiple of {self.num_devices}, the number of devices")
+        share = batch_share(self.key, whole, self.num_devices)
         with flag_override(job, "readonly", False):
-            OmegaConf.update(job, self.key, whole // self.num_devices)
+            OmegaConf.update(job, self.key, share)

@@ -29,11 +29,11 @@ from lightning_hwtune.apps.hydra.job_callback import Returned
 from lightning_hwtune.apps.hydra.leftover_programs import ORDER_VARIABLE, end_programs_of
 from lightning_hwtune.apps.hydra.search import quoted
 from lightning_hwtune.apps.hydra.sweep_process import SweepProcess
+from lightning_hwtune.apps.script_call import segment_of_app
 from lightning_hwtune.core.objectives import Metric
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.engine.executor import Sink
 from lightning_hwtune.training.channel import Ended, Message, Note, Report, Saved, SegmentOrder, VerdictMessage
-from lightning_hwtune.training.context import current_segment
 from lightning_hwtune.training.process.rank_main import run_segment
 from lightning_hwtune.training.trial import Trial
 
@@ -72,9 +72,7 @@ class BatchTask:
         return returned.value
 
     def _train(self, trial: Trial, returned: Returned, config: DictConfig) -> None:
-        segment = current_segment()
-        if segment is None:
-            raise RuntimeError("the segment ended before its training started")
+        segment = segment_of_app()
         segment.resumes_by_argument = self.resumes_by_argument
 
         def call() -> None:

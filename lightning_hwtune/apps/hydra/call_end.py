@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, final
 
 from lightning_hwtune.apps.hydra.job_callback import Returned
+from lightning_hwtune.apps.script_call import ended_by_exit
 from lightning_hwtune.core.objectives import Metric
 from lightning_hwtune.errors import ArgumentError, first_line
 from lightning_hwtune.training.across_ranks import as_number
 from lightning_hwtune.training.channel import Probe, Report
 from lightning_hwtune.training.context import ActiveSegment, Hints
-from lightning_hwtune.training.segment_end import interrupt_in
 from lightning_hwtune.training.trial import Trial
 
 __all__ = ["Ending"]
@@ -57,16 +57,15 @@ class Ending:
         """Calls the app, and processes what it returns.
 
         Raises:
-            Exception: the app's own error. An exit with a status other than 0 becomes a RuntimeError.
+            Exception: the app's own error. An exit with a status other than 0 becomes a TrialError.
         """
         segment.hints = self.hints
         if self.is_judged_by_value:
             trial.manual_reports()
             segment.shortens_fits = True
         try:
-            call()
-        except SystemExit as stop:
-            _take_exit(segment, stop, returned)
+            if ended_by_exit("the app", call) and not returned.is_there:
+                segment.note("the app called sys.exit, so it returned no value", once_per="study")
         except Exception as error:
             if not segment.has_shortened:
                 raise
@@ -148,13 +147,3 @@ def _compare(segment: ActiveSegment, returned: Mapping[str, float]) -> None:
             text = f"the app returned {value:.6g} for {name}, but the last logged value is {logged:.6g} (trial "
             text += f"{segment.order.trial_id}). The logged value counts, because the rungs compare it"
             segment.note(f"{text}. {_OTHER_VALUE}", once_per="study", topic=f"returned {name}")
-
-
-def _take_exit(segment: ActiveSegment, stop: SystemExit, returned: Returned) -> None:
-    """Handles the app's own exit: status 0 is a normal end, other statuses are errors. Signals are passed on."""
-    if interrupt_in(stop) is not None:
-        raise stop
-    if stop.code not in (0, None):
-        raise RuntimeError(f"the app called sys.exit({stop.code!r})") from stop
-    if not returned.is_there:
-        segment.note("the app called sys.exit, so it returned no value", once_per="study")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import runpy
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Self, final
 
 from hydra._internal.utils import get_args_parser
 
+from lightning_hwtune.apps.script_call import run_as_main
 from lightning_hwtune.errors import ArgumentError
 
 __all__ = ["Command"]
@@ -49,11 +49,8 @@ class Command:
 
     def __call__(self, overrides: Sequence[str]) -> None:
         """Runs the app with these overrides, as `python` would."""
-        with _arguments([self.target, *self.flags, *overrides]), _no_input():
-            if self.is_module:
-                runpy.run_module(self.target, run_name="__main__", alter_sys=True)
-            else:
-                runpy.run_path(self.target, run_name="__main__")
+        with _full_errors():
+            run_as_main(self.target, [*self.flags, *overrides], is_module=self.is_module)
 
 
 def _flags() -> tuple[str, ...]:
@@ -67,29 +64,12 @@ def _flags() -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _arguments(argv: list[str]) -> Iterator[None]:
-    """Sets `sys.argv`, and makes Hydra print full tracebacks, because its output goes to a log."""
-    before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    sys.argv = argv
+def _full_errors() -> Iterator[None]:
+    """Makes Hydra print full tracebacks, because its output goes to a log."""
+    full = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         yield
     finally:
-        sys.argv = before
         if full is None:
             del os.environ["HYDRA_FULL_ERROR"]
-
-
-@contextlib.contextmanager
-def _no_input() -> Iterator[None]:
-    """Makes standard input empty, because nobody is there to answer."""
-    before, kept = sys.stdin, os.dup(0)
-    with open(os.devnull, encoding="utf-8") as nothing:
-        os.dup2(nothing.fileno(), 0)
-        sys.stdin = nothing
-        try:
-            yield
-        finally:
-            sys.stdin = before
-            os.dup2(kept, 0)
-            os.close(kept)

@@ -11,48 +11,25 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar, final
+from typing import Any, Self, final
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
-from lightning_hwtune.apps.hydra.monitored_metric import Monitor, monitors
 from lightning_hwtune.apps.hydra.search import Search
+from lightning_hwtune.apps.monitors import Monitor, monitors
+from lightning_hwtune.apps.seen_configs import Facts, Seen, SeenConfigs, changed_options, is_same
 from lightning_hwtune.core.parameters import Float, Parameter
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["Facts", "Jobs", "Seen", "group_options", "select", "text_of"]
+__all__ = ["Jobs", "group_options", "monitors_of", "select", "text_of"]
 
-T = TypeVar("T")
 _MAX_OPTIONS = 100  # with more options, it is a range of numbers and not a list of cases
 _MAX_COMBINATIONS = 24  # of group options; composing one takes about 0.1 s
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """The values that the sweep reads from one job.
-
-    Attributes:
-        values: the value of each requested key; None if the job does not have it, or has it only while it runs.
-        monitors: the metrics that the app's callbacks monitor.
-    """
-
-    values: Mapping[str, Any]
-    monitors: tuple[Monitor, ...]
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """The facts of one job. `options`: the values of the searched parameters with which it was composed."""
-
-    options: Mapping[str, Any]
-    facts: Facts
 
 
 @final
@@ -62,13 +39,13 @@ class Jobs:
 
     Attributes:
         example: one complete job, with a middle value for each parameter.
-        seen: the facts of many jobs, those of the example first.
+        configs: the facts of many jobs, those of the example first.
         options: for each option of a configuration group, the values that differ from the example's configuration, as
             they are written.
     """
 
     example: DictConfig
-    seen: tuple[Seen, ...]
+    configs: SeenConfigs
     options: Mapping[str, Mapping[str, Any]]
 
     @classmethod
@@ -94,37 +71,14 @@ class Jobs:
             job: DictConfig = loader.load_sweep_config(config, search.overrides(values))
             if example is None:
                 example = job
-            elif len(changed := _changed(chosen, middle)) == 1:
+            elif len(changed := changed_options(chosen, middle)) == 1:
                 [(name, option)] = changed.items()
                 options[search.keys[name].override(option).lstrip("+")] = _difference(example, job, search.parameters)
             seen.append(Seen(values, _facts(job, keys)))
             seen.extend(_with_others(job, values, search, groups, keys))
         if example is None:
             raise RuntimeError("no job was composed")
-        return cls(example, tuple(seen), {name: found for name, found in options.items() if found})
-
-    def shared(self, read: Callable[[Facts], T], argument: str, allowed: str, hint: str) -> T:
-        """Return the value that all jobs have in common.
-
-        Args:
-            read: returns the value for the facts of a job; values are compared with `==`.
-
-        Raises:
-            ArgumentError: two jobs differ; the message names the parameters in which they differ.
-        """
-        first = self.seen[0]
-        value = read(first.facts)
-        for other in self.seen[1:]:
-            found = read(other.facts)
-            if found != value:
-                near = min(
-                    (job for job in self.seen if read(job.facts) != found),
-                    key=lambda job: len(_changed(other.options, job.options)),
-                )
-                names = _changed(other.options, near.options)
-                received = f"{read(near.facts)} with {_text(near.options, names)}, {found} with "
-                raise ArgumentError(argument, received + _text(other.options, names), allowed, hint=hint)
-        return value
+        return cls(example, SeenConfigs(tuple(seen)), {name: found for name, found in options.items() if found})
 
 
 def select(config: DictConfig, key: str | None) -> Any:
@@ -135,6 +89,11 @@ def select(config: DictConfig, key: str | None) -> Any:
         return OmegaConf.select(config, key)
     except OmegaConfBaseException:
         return None
+
+
+def monitors_of(config: DictConfig) -> list[Monitor]:
+    """Return what the callbacks of a configuration monitor."""
+    return monitors(OmegaConf.to_container(config, resolve=False), lambda name: select(config, name))
 
 
 def text_of(job: DictConfig) -> str:
@@ -172,7 +131,7 @@ def _points(parameter: Parameter, middle: Any) -> list[Any]:
         points = list(parameter.levels())
     else:
         points = [parameter.quantile(0.0), parameter.quantile(1.0)]
-    return [middle, *(point for point in points if not _is_same(point, middle))]
+    return [middle, *(point for point in points if not is_same(point, middle))]
 
 
 def _with_others(
@@ -212,7 +171,7 @@ def _write(job: DictConfig, override: Override) -> None:
 
 
 def _facts(job: DictConfig, keys: Sequence[str]) -> Facts:
-    return Facts({key: select(job, key) for key in keys}, tuple(monitors(job)))
+    return Facts({key: select(job, key) for key in keys}, tuple(monitors_of(job)))
 
 
 def _difference(example: DictConfig, job: DictConfig, searched: Mapping[str, Any]) -> dict[str, Any]:
@@ -236,15 +195,3 @@ def _flat(node: Any, path: str) -> Iterator[tuple[str, Any]]:
         return
     for key, value in node.items():
         yield from _flat(value, f"{path}.{key}" if path else str(key))
-
-
-def _changed(options: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if not _is_same(value, others[name])}
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
-
-
-def _text(options: Mapping[str, Any], names: Mapping[str, Any]) -> str:
-    return " and ".join(f"{name}={options[name]}" for name in names)

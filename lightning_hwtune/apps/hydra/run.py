@@ -20,16 +20,17 @@ from hydra.errors import CompactHydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from lightning_hwtune.apps.first_config import refuse_changed
 from lightning_hwtune.apps.hydra.app import AppOverrides, HydraApp, JobDirs
 from lightning_hwtune.apps.hydra.app_config import (
     add_devices,
     check_batch_size,
     dividing,
+    has_trainer,
     hints,
     horizon,
     is_ours,
     launcher_name,
-    max_steps_key,
     unresolved,
 )
 from lightning_hwtune.apps.hydra.batches import Batches, BatchTask
@@ -38,13 +39,11 @@ from lightning_hwtune.apps.hydra.command import Command
 from lightning_hwtune.apps.hydra.custom_search_space import custom_overrides
 from lightning_hwtune.apps.hydra.folders import claim_sweep_dir
 from lightning_hwtune.apps.hydra.jobs import Jobs, text_of
-from lightning_hwtune.apps.hydra.monitored_metric import has_trainer
 from lightning_hwtune.apps.hydra.results import write_results
 from lightning_hwtune.apps.hydra.search import Search, read_search
-from lightning_hwtune.apps.hydra.settings import HYDRA_SPELLING, SweepSettings
+from lightning_hwtune.apps.hydra.settings import HYDRA_SPELLING, SweepSettings, max_steps_key
 from lightning_hwtune.apps.hydra.study_name import default_name, keep_digest
 from lightning_hwtune.apps.hydra.sweep_process import SweepProcess
-from lightning_hwtune.apps.lightning_cli.first_config import refuse_changed
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError, HwTuneError, StudyFailedError, StudyNotFoundError
 from lightning_hwtune.names.spelling import spell_by, spelled
@@ -123,7 +122,7 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
     command = Command.of_this_process()
     batch_size_key = given.own.get("batch_size_key")
     jobs = Jobs.compose(hydra_context.config_loader, config, search, _keys_read(given))
-    add_devices(search, given.own["devices_key"], jobs)
+    add_devices(search, given.own["devices_key"], jobs.configs)
     objectives, scheduler, reason = _judges(given, search, jobs)
     space = SearchSpace(search.parameters)
     judged = (
@@ -194,17 +193,17 @@ def _judges(given: SweepSettings, search: Search, jobs: Jobs) -> tuple[list[Any]
         ArgumentError: jobs have different metrics or training lengths, or the training length is not given anywhere.
     """
     hint = "Name one metric for all trials: hydra.sweeper.hwtune.objectives=[{metric: val/loss, mode: min}]."
-    objectives = jobs.shared(
+    objectives = jobs.configs.shared(
         lambda facts: given.objectives(facts.monitors)[0],
         "hydra.sweeper.hwtune.objectives",
         "the same for all trials",
         hint,
     )
-    reason = given.objectives(jobs.seen[0].facts.monitors)[1]
+    reason = given.objectives(jobs.configs.first.monitors)[1]
     if not objectives:
         return [], {}, reason
     key = given.own["max_epochs_key"]
-    scheduler = given.scheduler(horizon(search, given, jobs), key)
+    scheduler = given.scheduler(horizon(search, given, jobs.configs))
     if scheduler is None and given.own.get("objectives"):
         hint = f"The app has no {key}: give max_epochs, or set hydra.sweeper.hwtune.max_epochs_key to the app's key."
         scheduler = given.own.get("scheduler")
@@ -217,7 +216,7 @@ def _judges(given: SweepSettings, search: Search, jobs: Jobs) -> tuple[list[Any]
 def _value_objectives(given: SweepSettings, jobs: Jobs) -> list[Any]:
     hint = "Set it to minimize or maximize."
     argument, allowed = "hydra.sweeper.direction", "the same for all trials"
-    return jobs.shared(lambda facts: given.value_objectives(facts.monitors), argument, allowed, hint)
+    return jobs.configs.shared(lambda facts: given.value_objectives(facts.monitors), argument, allowed, hint)
 
 
 def _executor(sweep: _Sweep, hydra_context: HydraContext, task_function: TaskFunction) -> str | Batches:

@@ -24,12 +24,12 @@ from hydra.core.override_parser.types import (
 )
 from hydra.errors import HydraException
 
-from lightning_hwtune.core.parameters import Choice, Float, Int, NumDevices, Parameter
+from lightning_hwtune.core.parameters import Choice, Float, Int, Parameter
 from lightning_hwtune.core.parameters.options import option_key
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import reading
 
-__all__ = ["Key", "Search", "as_devices", "quoted", "read_search"]
+__all__ = ["Key", "Search", "quoted", "read_search"]
 
 _FORMS = (
     "interval(a,b), int(interval(a,b)), range(a,b), choice(a,b), tag(log, interval(a,b)), shuffle(...), or one value"
@@ -241,17 +241,3 @@ def _option(element: Any, text: str) -> Any:
 
 def _located(name: str, error: ArgumentError) -> ArgumentError:
     return ArgumentError(f"{name}: {error.argument}", error.received, error.allowed, hint=error.hint)
-
-
-def as_devices(name: str, parameter: Parameter) -> NumDevices:
-    """Returns a parameter with integer values as a parameter of device counts.
-
-    Raises:
-        ArgumentError: the parameter has other values.
-    """
-    is_countable = (parameter.n_values or _MAX_LISTED) < _MAX_LISTED
-    values = list(parameter.levels()) if is_countable and not isinstance(parameter, Float) else []
-    counts = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
-    if len(counts) != len(values) or not counts:
-        raise ArgumentError(name, parameter, "numbers of devices, e.g. choice(1,2)")
-    return NumDevices(*counts)

@@ -11,8 +11,10 @@ from typing import Any, Self, final
 
 from omegaconf import DictConfig
 
-from lightning_hwtune.apps.hydra.monitored_metric import Monitor, directions
+from lightning_hwtune.apps.hydra.directions import directions
 from lightning_hwtune.apps.hydra.node import ELSEWHERE, HWTUNE_KEYS, STUDY_KEYS, SWEEPER_KEYS
+from lightning_hwtune.apps.monitors import Monitor
+from lightning_hwtune.apps.trainer_settings import HORIZONS, Horizon
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY
 from lightning_hwtune.core.space import SearchSpace
@@ -24,10 +26,9 @@ from lightning_hwtune.names import refuse_unknown_keys
 from lightning_hwtune.settings import StudySettings, plain_data
 from lightning_hwtune.settings.spelling import Spelling, as_override
 
-__all__ = ["HYDRA_SPELLING", "SweepSettings"]
+__all__ = ["HYDRA_SPELLING", "SweepSettings", "max_steps_key"]
 
-_HORIZON = ("max_epochs", "max_steps", "max_samples")
-_OF_STUDY = tuple(key for key in STUDY_KEYS if key not in {"objectives", "scheduler", *_HORIZON})
+_OF_STUDY = tuple(key for key in STUDY_KEYS if key not in {"objectives", "scheduler", *HORIZONS})
 _HYDRA = ("_target_", "_recursive_", "defaults", "hwtune")
 _HWTUNE = optional(mapping("a mapping with keys such as objectives and scheduler"))
 _RETURNED = "returned"  # value of `objectives`: only what the app returns counts
@@ -163,14 +164,14 @@ class SweepSettings:
         names = ["value"] if len(modes) == 1 else [f"value_{index}" for index in range(len(modes))]
         return [{"metric": name, "mode": mode} for name, mode in zip(names, modes, strict=True)]
 
-    def scheduler(self, horizon: int | None, key: str) -> dict[str, Any] | None:
+    def scheduler(self, horizon: Horizon) -> dict[str, Any] | None:
         """Returns the scheduler, with the app's own horizon; None if no horizon is known.
 
         Raises:
             ArgumentError: the scheduler and the app have different horizons.
         """
         given = self.own.get("scheduler") or "asha"
-        horizons = {name: self.own[name] for name in _HORIZON if self.own.get(name) is not None}
+        horizons = {name: self.own[name] for name in HORIZONS if self.own.get(name) is not None}
         if horizons and self.own.get("scheduler"):
             [name, value] = next(iter(horizons.items()))
             allowed = f"null, since hydra.sweeper.hwtune.scheduler is given; set {name} there"
@@ -178,14 +179,38 @@ class SweepSettings:
         form = {"name": given} if isinstance(given, str) else dict(given)
         form |= horizons
         SCHEDULER_REGISTRY.find(form.get("name"), "hydra.sweeper.hwtune.scheduler.name")
-        if any(form.get(f"max_{unit}") is not None for unit in ("steps", "samples")):
-            return form
-        epochs = form.get("max_epochs", horizon)
-        if horizon is not None and epochs != horizon:
-            hint = f"The app trains to {key}, and its learning-rate schedules read it: set {key}={epochs}."
-            allowed = f"{horizon}, the value of {key}"
-            raise ArgumentError("hydra.sweeper.hwtune.scheduler.max_epochs", epochs, allowed, hint=hint)
-        return None if epochs is None else {**form, "max_epochs": epochs}
+        epochs_key = self.own["max_epochs_key"]
+        keys = {"max_epochs": epochs_key, "max_steps": max_steps_key(epochs_key)}
+        whole = horizon.scheduler(form, *keys.values())
+        _refuse_other_horizon(whole or {}, {"max_epochs": horizon.epochs, "max_steps": horizon.steps}, keys)
+        return whole
+
+
+def max_steps_key(max_epochs_key: str) -> str:
+    """Return the app's key for a horizon in steps, which is next to the key for epochs."""
+    return f"{max_epochs_key.rpartition('.')[0]}.max_steps".lstrip(".")
+
+
+def _refuse_other_horizon(
+    scheduler: Mapping[str, Any], limits: Mapping[str, int | None], keys: Mapping[str, str]
+) -> None:
+    """Refuse a scheduler whose horizon the app's Trainer does not have.
+
+    Raises:
+        ArgumentError: the Trainer has another horizon, or one in another unit.
+    """
+    for name, limit in limits.items():
+        wanted = scheduler.get(name)
+        if limit is not None and wanted is not None and wanted != limit:
+            hint = (
+                f"The app trains to {keys[name]}, and its learning-rate schedules read it: set {keys[name]}={wanted}."
+            )
+            allowed = f"{limit}, the value of {keys[name]}"
+            raise ArgumentError(f"hydra.sweeper.hwtune.scheduler.{name}", wanted, allowed, hint=hint)
+        if limit is not None and wanted is None:
+            unit = next(unit for unit in HORIZONS if scheduler.get(unit) is not None)
+            allowed = f"-1, because hydra.sweeper.hwtune.scheduler has {unit}"
+            raise ArgumentError(keys[name], limit, allowed, hint="Trials are compared in one unit.")
 
 
 HYDRA_SPELLING = Spelling(

@@ -14,14 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO, final
 
-from lightning_hwtune.apps.lightning_cli.config import CliConfig
+from lightning_hwtune.apps.config_tree import ConfigTree
 from lightning_hwtune.apps.lightning_cli.segment import run_script
 from lightning_hwtune.errors import ArgumentError
 
 __all__ = ["merged_config"]
 
 
-def merged_config(configs: Sequence[Path], script: Path | None, subcommand: Sequence[str]) -> CliConfig:
+def merged_config(configs: Sequence[Path], script: Path | None, subcommand: Sequence[str]) -> ConfigTree:
     """Return the configuration that the script uses when it is called with these files, in this order.
 
     Raises:
@@ -46,7 +46,7 @@ def merged_config(configs: Sequence[Path], script: Path | None, subcommand: Sequ
             given = ", ".join(map(str, configs))
             allowed = "files that the script's own parser accepts"
             raise ArgumentError("config", given, allowed, hint=f"The parser's message: {why}")
-        return CliConfig.read(target)
+        return ConfigTree.read(target)
 
 
 @final

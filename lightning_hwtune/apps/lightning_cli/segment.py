@@ -6,19 +6,21 @@ callback that Lightning attaches to its Trainer reports, pauses and resumes.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import runpy
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TextIO, final
+from typing import Any, final
 
-from lightning_hwtune.apps.lightning_cli.config import CliConfig
-from lightning_hwtune.errors import ArgumentError, TrialError
+from lightning_hwtune.apps.batch_share import batch_share
+from lightning_hwtune.apps.config_tree import ConfigTree
+from lightning_hwtune.apps.script_call import (
+    ended_by_exit,
+    no_input,
+    run_as_main,
+    script_arguments,
+    segment_of_app,
+)
 from lightning_hwtune.store.files import write_whole
-from lightning_hwtune.training.context import Hints, current_segment
-from lightning_hwtune.training.segment_end import interrupt_in
+from lightning_hwtune.training.context import Hints
 from lightning_hwtune.training.trial import Trial
 
 __all__ = ["CliSegment", "CliTrial", "run_script"]
@@ -31,7 +33,6 @@ _HINTS = Hints(  # a script has no `Trial` object
     after_a_pause="",
 )
 _CONFIG = "lightning_cli.yaml"  # differs from the file that LightningCLI itself saves
-_N_KEPT = 4000  # characters kept of the last output on standard error
 
 
 @final
@@ -46,12 +47,12 @@ class CliTrial:
         has_seed: whether `base` sets its own seed.
     """
 
-    base: CliConfig
+    base: ConfigTree
     fixed: Mapping[str, Any]
     batch_sizes: Mapping[str, int]
     has_seed: bool
 
-    def config(self, config: Mapping[str, Any], num_devices: int, seed: int) -> CliConfig:
+    def config(self, config: Mapping[str, Any], num_devices: int, seed: int) -> ConfigTree:
         """Returns the complete configuration of a trial: a run with it alone trains the same as the trial.
 
         Raises:
@@ -59,13 +60,9 @@ class CliTrial:
                 devices.
         """
         seeds = {} if self.has_seed else {"seed_everything": seed}
-        whole = self.base.replaced({**seeds, **self.fixed, **config, "trainer.devices": num_devices})
-        sizes = {name: whole.get(name) for name in self.batch_sizes}
-        for name, size in sizes.items():
-            if size is not None and (not isinstance(size, int) or size < 1 or size % num_devices):
-                raise ArgumentError(name, size, f"a positive multiple of {num_devices}, the number of devices")
-        shares = {name: size // num_devices for name, size in sizes.items() if size is not None}
-        return whole.replaced(shares)
+        whole = self.base.replaced({**seeds, **config, **self.fixed, "trainer.devices": num_devices})
+        sizes = {name: size for name in self.batch_sizes if (size := whole.get(name)) is not None}
+        return whole.replaced({name: batch_share(name, size, num_devices) for name, size in sizes.items()})
 
 
 @final
@@ -90,9 +87,7 @@ class CliSegment:
             TrialError: the script ended with an exit status other than 0.
             Exception: the script's own error.
         """
-        segment = current_segment()
-        if segment is None:
-            raise RuntimeError("only a study can run a segment")
+        segment = segment_of_app()
         segment.hints = _HINTS
         order = segment.order
         path = trial.dir / _CONFIG
@@ -100,63 +95,16 @@ class CliSegment:
         write_whole(path, self.trial.config(order.config, order.num_devices, order.seed).text)
         owned = {"trainer.accelerator": order.accelerator, "trainer.default_root_dir": trial.dir}
         options = [f"--{name}={value}" for name, value in owned.items()]
-        with _arguments([self.script or "lightning", *self.subcommand, "--config", str(path), *options]):
-            _call(self.script)
-
-
-def _call(script: str | None) -> None:
-    """Runs the script; turns a parser's exit into an error with the text that the parser printed."""
-    output = _Remembering(sys.stderr)
-    try:
-        with contextlib.redirect_stderr(output):
-            _run(script)
-    except SystemExit as stop:
-        if stop.code in (0, None) or interrupt_in(stop) is not None:
-            raise
-        why = output.last.rpartition("\nerror: ")[2]
-        raise TrialError(f"the script called sys.exit({stop.code!r}): {why}") from None
-
-
-@final
-class _Remembering:
-    """A text stream that also keeps the text written last, in which a parser writes why it exits."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream, self.last = stream, ""
-
-    def write(self, text: str) -> int:
-        """Writes a text and keeps its end."""
-        self.last = (self.last + text)[-_N_KEPT:]
-        return self._stream.write(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        words = [*self.subcommand, "--config", str(path), *options]
+        ended_by_exit("the script", lambda: run_script(self.script, words))
 
 
 def run_script(script: str | None, words: Sequence[str]) -> None:
     """Run a script with these arguments, as its user would; None for Lightning's own `LightningCLI()`."""
-    with _arguments([script or "lightning", *words]):
-        _run(script)
-
-
-def _run(script: str | None) -> None:
     if script is not None:
-        runpy.run_path(script, run_name="__main__")
+        run_as_main(script, words)
         return
     from lightning.pytorch.cli import LightningCLI
 
-    LightningCLI()
-
-
-@contextlib.contextmanager
-def _arguments(argv: list[str]) -> Iterator[None]:
-    """Sets `sys.argv`, and makes the modules next to the script importable."""
-    before = sys.argv, list(sys.path)
-    sys.argv = argv
-    folder = os.path.dirname(argv[0])
-    if folder and folder not in sys.path:
-        sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.argv, sys.path[:] = before
+    with script_arguments(["lightning", *words]), no_input():
+        LightningCLI()

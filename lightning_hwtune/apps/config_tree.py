@@ -1,4 +1,4 @@
-"""A LightningCLI configuration as a tree of YAML nodes, whose values are read and replaced by dotted names.
+"""A configuration as a tree of YAML nodes, whose values are read and replaced by dotted names.
 
 The tree has nodes instead of values, so everything that is not replaced is written as it was read. For example, `1e-3`
 stays `1e-3`, which YAML itself would read as text, and the user's interpolations and tags are kept. Comments are lost.
@@ -19,14 +19,21 @@ from lightning_hwtune.errors import ArgumentError, nearest
 from lightning_hwtune.host.text_files import read_text
 from lightning_hwtune.settings.plain_data import compose
 
-__all__ = ["CliConfig"]
+__all__ = ["ConfigTree"]
 
 _FILES = (".yaml", ".yml", ".json")
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads a value with an unknown tag as None."""
+
+
+_Loader.add_constructor(None, lambda loader, node: None)
+
+
 @final
 @dataclass(frozen=True, slots=True)
-class CliConfig:
+class ConfigTree:
     """One configuration. `text` is YAML, which is sent to the processes that train."""
 
     text: str
@@ -47,13 +54,34 @@ class CliConfig:
         return cls(_text(root))
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Returns the value of a dotted name; `default` if there is no value or it is null."""
-        try:
-            node = _find(self._root(), name.split("."))
-            value = yaml.safe_load(_text(node)) if node is not None else None
-        except yaml.YAMLError:  # a tag of the user that is known only in the training
-            return default
+        """Returns the value of a dotted name; `default` if there is no value, or it is null.
+
+        Interpolations (`${data.size}`, for a parser in the mode `omegaconf`) are resolved; one that cannot be resolved
+        stays text.
+        """
+        node = _find(self._root(), name.split("."))
+        value = yaml.load(_text(node), Loader=_Loader) if node is not None else None
+        if isinstance(value, str) and "${" in value:
+            value = self._resolved(name, value)
         return default if value is None else value
+
+    def plain(self) -> Any:
+        """Returns everything as plain data. A value with a tag of the user, which is known only in training, is None.
+
+        Interpolations are not resolved.
+        """
+        return yaml.load(self.text, Loader=_Loader)
+
+    def _resolved(self, name: str, value: str) -> Any:
+        try:
+            from omegaconf import OmegaConf
+            from omegaconf.errors import OmegaConfBaseException
+        except ImportError:  # then the script has no such interpolations
+            return value
+        try:
+            return OmegaConf.select(OmegaConf.create(self.plain()), name)
+        except OmegaConfBaseException:
+            return value
 
     def leaves(self) -> dict[str, str]:
         """Returns dotted name -> text for every value that is not a section; elements of a list are named by number."""
@@ -78,12 +106,12 @@ class CliConfig:
             inner = [leaf for leaf in leaves if leaf.startswith(f"{name}.")]
             raise ArgumentError("space", name, f"a value in this section: {', '.join(inner)}")
 
-    def replaced(self, values: Mapping[str, Any]) -> CliConfig:
+    def replaced(self, values: Mapping[str, Any]) -> ConfigTree:
         """Returns the configuration with new values for these dotted names; names that do not exist are added."""
         root = self._root()
         for name, value in values.items():
             root = _with(root, name.split("."), _node(value))
-        return CliConfig(_text(root))
+        return ConfigTree(_text(root))
 
     def _root(self) -> Any:
         return yaml.compose(self.text, Loader=yaml.SafeLoader)

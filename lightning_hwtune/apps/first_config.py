@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 
-from lightning_hwtune.apps.lightning_cli.config import CliConfig
+from lightning_hwtune.apps.config_tree import ConfigTree
 from lightning_hwtune.engine.reading import driven_at
 from lightning_hwtune.errors import StudyMismatchError, StudyNotFoundError
 from lightning_hwtune.store.files import StudyFiles, make_folder, write_whole
@@ -41,7 +41,7 @@ def refuse_changed(
         make_folder(path.parent)
         write_whole(path, text)
         return
-    stored, present = CliConfig(path.read_text(encoding="utf-8")).leaves(), CliConfig(text).leaves()
+    stored, present = ConfigTree(path.read_text(encoding="utf-8")).leaves(), ConfigTree(text).leaves()
     different: dict[str, tuple[object, object]] = {
         name: (stored.get(name), present.get(name))
         for name in stored | present
