@@ -7,7 +7,7 @@
 Prints one JSON object; progress and a table go to standard error. Run it on a quiet machine.
 
 The job: 40 pre-drawn perceptrons on the digits, asynchronous successive halving with rungs 1, 3, 9 and 27 epochs, two
-trainings at a time of one thread each, one Lightning Trainer a fit with the same settings everywhere. Three rounds in
+trainings at a time of one thread each, one Lightning Trainer a fit with the same settings everywhere. Five rounds in
 rotated order; figures are medians, ratios are taken within a round.
 
 - wall_s is the whole process, from its start to its exit: imports, start-up of workers, training, shutdown. Ratios
@@ -17,8 +17,13 @@ rotated order; figures are medians, ratios are taken within a round.
 - overhead_per_trial_s = (wall_s x workers - training_s) / trials: worker-seconds that were no epoch.
 - peak_pss_mb: proportional memory of the whole process tree, looked at twice a second.
 
-The peers only have the stopping type of ASHA, which keeps no checkpoints; ours promotes, pauses and resumes, so it
-trains another number of epochs. That is part of the comparison; `ours_stopping` does what the peers do.
+The peers have only the stopping type of ASHA, which keeps no checkpoints. Our default promotes, pauses and resumes, so
+it trains fewer epochs: `wall_ratio` and `run_ratio` compare defaults, rule included. `ours_stopping` follows the rule
+of the peers and is the like-for-like comparison:
+
+- like_for_like_vs_*: wall_s of `ours_stopping` over that of the peer.
+- like_for_like_per_epoch_vs_*: the same with wall_s divided by the number of trained epochs.
+- like_for_like_overhead_per_trial_s: overhead_per_trial_s of `ours_stopping`.
 
 A second job, ours alone, has epochs of 2 seconds (filled up by sleeping, so that the two workers do not slow each other
 down): overhead_share_2s_epochs = device-seconds from each segment's start request to the release of its device, over
@@ -57,6 +62,7 @@ __all__ = ["Run", "figures", "main"]
 PEERS = ("ray_tune", "syne_tune", "optuna_pruner", "bare", "ours_stopping")
 SHORT = {"ray": "ray_tune", "optuna": "optuna_pruner"}
 RATIOS = {"ray": "ray_tune", "syne_tune": "syne_tune", "optuna": "optuna_pruner", "bare": "bare"}
+SAME_RULE = ("ray", "syne_tune", "optuna")  # peers that stop as `ours_stopping` does
 LOOK_EVERY_S = 0.5
 LIMIT_S = 1800.0
 DISTRIBUTIONS = ("lightning_hwtune", "lightning", "torch", "ray", "syne-tune", "optuna", "psutil")
@@ -75,6 +81,11 @@ class Run:
     overhead_per_trial_s: float
     peak_pss_mb: float
     more: Mapping[str, float]
+
+    @property
+    def wall_per_epoch_s(self) -> float:
+        """Seconds of the whole process per trained epoch."""
+        return self.wall_s / self.epochs
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data."""
@@ -115,11 +126,27 @@ def figures(rounds: Sequence[Mapping[str, Run]]) -> dict[str, float]:
     slow = [one["ours_2s_epochs"] for one in rounds]
     return {
         **found,
+        **_like_for_like(rounds),
         "overhead_per_trial_s": statistics.median(one["ours"].overhead_per_trial_s for one in rounds),
         "overhead_share_2s_epochs": statistics.median(run.more["overhead_share"] for run in slow),
         "idle_with_work_share": statistics.median(run.more["idle_with_work_share"] for run in slow),
         "peak_pss_mb": statistics.median(one["ours"].peak_pss_mb for one in rounds),
     }
+
+
+def _like_for_like(rounds: Sequence[Mapping[str, Run]]) -> dict[str, float]:
+    """Returns the figures of `ours_stopping` against the peers; none if it did not run."""
+    if not all("ours_stopping" in one for one in rounds):
+        return {}
+    ours = [one["ours_stopping"] for one in rounds]
+    found = {"like_for_like_overhead_per_trial_s": statistics.median(run.overhead_per_trial_s for run in ours)}
+    for measure, name in (("wall_s", "like_for_like"), ("wall_per_epoch_s", "like_for_like_per_epoch")):
+        for short in SAME_RULE:
+            if all(RATIOS[short] in one for one in rounds):
+                pairs = [(run, one[RATIOS[short]]) for run, one in zip(ours, rounds, strict=True)]
+                ratios = [getattr(run, measure) / getattr(peer, measure) for run, peer in pairs]
+                found[f"{name}_vs_{short}"] = statistics.median(ratios)
+    return found
 
 
 def _overhead_job(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -232,7 +259,7 @@ def _tree_bytes(root: psutil.Process) -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peers", nargs="?", const=",".join(PEERS), default="", help="names, by comma; all if bare")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--slow-trials", type=int, default=18, help="of the job with epochs of 2 seconds")
     parser.add_argument("--seed", type=int, default=0)
@@ -277,7 +304,7 @@ def _versions() -> dict[str, str]:
 
 
 def _print_table(rounds: Sequence[Mapping[str, Run]]) -> None:
-    columns = ("wall_s", "run_s", "training_s", "epochs", "overhead_per_trial_s", "peak_pss_mb")
+    columns = ("wall_s", "wall_per_epoch_s", "run_s", "training_s", "epochs", "overhead_per_trial_s", "peak_pss_mb")
     _say(f"{'medians':16}" + "".join(f"{column:>22}" for column in columns))
     for name in sorted({name for one in rounds for name in one}):
         runs = [one[name] for one in rounds if name in one]

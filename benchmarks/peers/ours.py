@@ -16,6 +16,7 @@ __all__ = ["run"]
 def run(workload: Workload, *, asha_type: str = "promotion") -> dict[str, Any]:
     """Trains all configurations; returns what the log says about the devices' time."""
     began_at = time.time()
+    hwt.warm_up()  # as a script does above its imports
     space = hwt.SearchSpace(
         lr=hwt.Float(*wl.LEARNING_RATES, log=True),
         width=hwt.Int(*wl.WIDTHS, log=True),

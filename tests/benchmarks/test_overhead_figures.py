@@ -6,8 +6,8 @@ from benchmarks.overhead import Run, figures
 from benchmarks.peers.workload import BATCH_SIZES, DEPTHS, DROPOUTS, LEARNING_RATES, VARIABLE, WIDTHS, Workload
 
 
-def run(contender: str, wall_s: float, **more: float) -> Run:
-    return Run(contender, wall_s, wall_s - 1.0, 5.0, 100, 40, wall_s / 10, 1000.0 + wall_s, more)
+def run(contender: str, wall_s: float, epochs: int = 100, **more: float) -> Run:
+    return Run(contender, wall_s, wall_s - 1.0, 5.0, epochs, 40, wall_s / 10, 1000.0 + wall_s, more)
 
 
 def test_ratios_are_taken_within_a_round_and_figures_are_medians() -> None:
@@ -23,7 +23,27 @@ def test_ratios_are_taken_within_a_round_and_figures_are_medians() -> None:
     assert found["peak_pss_mb"] == 1012.0
     assert found["overhead_share_2s_epochs"] == 0.07
     assert found["idle_with_work_share"] == pytest.approx(0.007)
-    assert not any("optuna" in name for name in found)
+    assert not any("optuna" in name or "like_for_like" in name for name in found)
+
+
+def test_the_comparison_under_one_rule_is_of_whole_walls_and_of_walls_per_epoch() -> None:
+    slow = run("ours", 60.0, overhead_share=0.1, idle_with_work_share=0.0)
+    rounds = [
+        {
+            "ours": run("ours", 5.0),
+            "ours_stopping": run("ours_stopping", ours, epochs=200),
+            "optuna_pruner": run("optuna_pruner", 20.0, epochs=250),
+            "bare": run("bare", 100.0),
+            "ours_2s_epochs": slow,
+        }
+        for ours in (10.0, 15.0, 11.0)
+    ]
+    found = {name: value for name, value in figures(rounds).items() if name.startswith("like_for_like")}
+    assert found == {
+        "like_for_like_vs_optuna": pytest.approx(11 / 20),
+        "like_for_like_per_epoch_vs_optuna": pytest.approx((11 / 200) / (20 / 250)),
+        "like_for_like_overhead_per_trial_s": pytest.approx(1.1),
+    }
 
 
 def workload(**changes: object) -> Workload:
