@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cloudpickle  # noqa: F401 - reads a training function that is stored by value
 import lightning.pytorch
 import lightning.pytorch.callbacks
 import lightning.pytorch.loggers  # noqa: F401
