@@ -1,10 +1,10 @@
-# Everything is done by `make demo` or `make test`: each sets up .venv first, and does nothing twice.
+# `make demo` and `make test` do everything: each sets up .venv first if it is missing.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PEERS := $(VENV)/.peers-installed
-# one thread a process: two cores are then shared by two ranks, and sums are added in the same order everywhere
+# one thread per process: two ranks then share two cores, and sums are added in the same order on every machine
 ONE_THREAD := OMP_NUM_THREADS=1
 
 .DELETE_ON_ERROR:
@@ -12,12 +12,12 @@ ONE_THREAD := OMP_NUM_THREADS=1
 
 help:
 	@echo "make setup      create $(VENV) and install everything that development needs"
-	@echo "make demo       run the worked example (or show its result, once it is done)"
+	@echo "make demo       run the worked example (or show its result if it has finished)"
 	@echo "make test       run all tests"
 	@echo "make test-fast  run the tests that are not marked slow"
 	@echo "make lint       ruff, mypy, import contracts"
 	@echo "make docs       build the user's guide into build/site"
-	@echo "make bench      install the peers, run the benchmarks (hours) and write docs/results.md; bench-NAME: one of them"
+	@echo "make bench      install the peers, run all benchmarks (hours) and write docs/results.md; make bench-NAME runs one"
 	@echo "make gpu-check  check the toolkit on this machine's GPU, in at most 4 minutes (gpu-check/README.md)"
 
 setup: $(INSTALLED)
@@ -41,11 +41,11 @@ lint: $(INSTALLED)
 docs: $(INSTALLED)
 	$(BIN)/python -m mkdocs build --strict --site-dir build/site
 
-# not after setup: it also runs on a bare machine with one GPU and no network
+# does not need setup: it also runs on a bare machine with one GPU and no network
 gpu-check:
 	@gpu-check/run
 
-# what each benchmark is called with; their order is that of the page
+# the arguments of each benchmark; the order is that of the results page
 BENCHMARKS := import_time decisions replay_choose replay pasha transfer prior_demo crash faults fuzz hydra_sweep optuna_side_by_side overhead
 ARGUMENTS_replay := --rows build/replay
 ARGUMENTS_pasha := --rows build/pasha
@@ -65,7 +65,7 @@ bench-%: $(PEERS)
 	$(BIN)/python benchmarks/write_results.py
 
 $(BIN)/pip:
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not here: install Python 3.11 or newer."; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found: install Python 3.11 or newer."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is $$($(PYTHON) -V): Python 3.11 or newer is needed, e.g. make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)

@@ -34,9 +34,7 @@ def listed(group: DictConfig | None) -> list[Any]:
 def share(batch_size: int, n_devices: int) -> int:
     """Returns the batch size per device; the configuration has the batch size of all devices together."""
     if batch_size < 1 or batch_size % n_devices:
-        raise ValueError(
-            f"data.batch_size is {batch_size}; allowed: a multiple of the {n_devices} devices that share it"
-        )
+        raise ValueError(f"data.batch_size is {batch_size}; allowed: a multiple of {n_devices}, the number of devices")
     return batch_size // n_devices
 
 
@@ -45,7 +43,7 @@ def chosen(metrics: Mapping[str, float], returns: str | Sequence[str]) -> float 
     names = [returns] if isinstance(returns, str) else list(returns)
     missing = [name for name in names if name not in metrics]
     if missing:
-        raise ValueError(f"`returns` names {', '.join(missing)}; logged are {', '.join(sorted(metrics))}")
+        raise ValueError(f"`returns` names {', '.join(missing)}; logged names: {', '.join(sorted(metrics))}")
     values = tuple(metrics[name] for name in names)
     return values[0] if isinstance(returns, str) else values
 

@@ -39,7 +39,7 @@ class DigitsDataModule(PartsDataModule):
         super().__init__(batch_size, val_share=val_share, num_workers=num_workers)
         if not 0.0 <= test_share < 1.0 - val_share:
             raise ValueError(
-                f"`test_share` is {test_share}; allowed: from 0 to below {1 - val_share:g}, 1 - `val_share`"
+                f"`test_share` is {test_share}; allowed: at least 0 and below {1 - val_share:g} (1 - `val_share`)"
             )
         self.test_share, self.seed = test_share, seed
 

@@ -54,11 +54,11 @@ class PartsDataModule(L.LightningDataModule, ABC):
     def __init__(self, batch_size: int, *, val_share: float, num_workers: int) -> None:
         super().__init__()
         if batch_size < 1:
-            raise ValueError(f"`batch_size` is {batch_size}; allowed: a whole number from 1, for each device")
+            raise ValueError(f"`batch_size` is {batch_size}; allowed: a positive integer, the batch size of one device")
         if not 0.0 < val_share < 1.0:
-            raise ValueError(f"`val_share` is {val_share}; allowed: a share above 0 and below 1")
+            raise ValueError(f"`val_share` is {val_share}; allowed: a fraction above 0 and below 1")
         if num_workers < 0:
-            raise ValueError(f"`num_workers` is {num_workers}; allowed: a whole number from 0")
+            raise ValueError(f"`num_workers` is {num_workers}; allowed: 0 or a positive integer")
         self.batch_size, self.val_share, self.num_workers = batch_size, val_share, num_workers
         self.train_set: Dataset[Batch] | None = None
         self.val_set: Dataset[Batch] | None = None
@@ -88,12 +88,12 @@ class PartsDataModule(L.LightningDataModule, ABC):
             RuntimeError: there is no test part.
         """
         if self.train_set is not None and self.test_set is None:
-            raise RuntimeError("no samples are held back for the test: give `test_share` above 0")
+            raise RuntimeError("there is no test part: set `test_share` above 0")
         return self._loader(self.test_set, shuffle=False)
 
     def _loader(self, part: Dataset[Batch] | None, *, shuffle: bool) -> DataLoader[Any]:
         if part is None:
-            raise RuntimeError("the data are not loaded yet: call setup('fit') first, as Trainer.fit does")
+            raise RuntimeError("the data is not loaded yet: call setup('fit') first, as Trainer.fit does")
         collate = _collated if isinstance(part, TensorBatches) else None
         # as keywords, because Lightning rebuilds the loader with a distributed sampler and its own `shuffle`
         return DataLoader(
@@ -109,19 +109,19 @@ def shared_size(n_wanted: float, n_samples: int) -> int:
     """
     n_most = n_samples // _SHARED_BY - 1
     if n_most < 1:
-        raise ValueError(f"{n_samples} samples are too few to hold some back; needed: {2 * _SHARED_BY} or more")
+        raise ValueError(f"{n_samples} samples are too few to split; needed: at least {2 * _SHARED_BY}")
     return _SHARED_BY * min(max(round(n_wanted / _SHARED_BY), 1), n_most)
 
 
-def stratified(chosen: np.ndarray, labels: np.ndarray, n_held_back: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Splits indices in two, the second part of length `n_held_back`; both have every label in proportion.
+def stratified(chosen: np.ndarray, labels: np.ndarray, n_held_out: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Splits indices in two, the second part of length `n_held_out`; both have every label in proportion.
 
     Args:
         chosen: the indices `(n,)`.
         labels: labels of all samples, including those that are not chosen.
     """
-    rest, held_back = train_test_split(chosen, test_size=n_held_back, stratify=labels[chosen], random_state=seed)
-    return rest, held_back
+    rest, held_out = train_test_split(chosen, test_size=n_held_out, stratify=labels[chosen], random_state=seed)
+    return rest, held_out
 
 
 def _collated(batch: Any) -> Any:

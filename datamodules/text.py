@@ -40,10 +40,10 @@ class TextDataModule(PartsDataModule):
     ) -> None:
         super().__init__(batch_size, val_share=val_share, num_workers=num_workers)
         if context_length < 1:
-            raise ValueError(f"`context_length` is {context_length}; allowed: a whole number from 1")
+            raise ValueError(f"`context_length` is {context_length}; allowed: a positive integer")
         if not 0.0 < test_share < 1.0 - val_share:
             raise ValueError(
-                f"`test_share` is {test_share}; allowed: above 0 and below {1 - val_share:g}, 1 - `val_share`"
+                f"`test_share` is {test_share}; allowed: above 0 and below {1 - val_share:g} (1 - `val_share`)"
             )
         self.path, self.context_length, self.test_share = Path(path), context_length, test_share
 

@@ -40,9 +40,9 @@ class CharTransformer(Classifier):
         sizes = {"width": width, "depth": depth, "n_heads": n_heads, "context_length": context_length}
         for name, size in sizes.items():
             if size < 1:
-                raise ValueError(f"`{name}` is {size}; allowed: a whole number from 1")
+                raise ValueError(f"`{name}` is {size}; allowed: a positive integer")
         if width % n_heads:
-            raise ValueError(f"`width` is {width}; allowed: a multiple of the {n_heads} heads of `n_heads`")
+            raise ValueError(f"`width` is {width}; allowed: a multiple of `n_heads`, which is {n_heads}")
         super().__init__(_Network(width, depth, n_heads, context_length, dropout), lr=lr, weight_decay=weight_decay)
         self.save_hyperparameters()
 

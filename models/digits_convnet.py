@@ -25,7 +25,7 @@ class DigitsConvNet(Classifier):
 
     def __init__(self, lr: float, width: int, depth: int = 2, dropout: float = 0.1, weight_decay: float = 1e-4) -> None:
         if width < 1 or depth < 1:
-            raise ValueError(f"`width` is {width} and `depth` {depth}; allowed: whole numbers from 1")
+            raise ValueError(f"`width` is {width} and `depth` {depth}; allowed: positive integers")
         super().__init__(_network(width, depth, dropout), lr=lr, weight_decay=weight_decay)
         self.save_hyperparameters()
 

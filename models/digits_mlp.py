@@ -26,7 +26,7 @@ class DigitsMLP(Classifier):
         self, lr: float, width: int = 64, depth: int = 1, dropout: float = 0.0, weight_decay: float = 1e-4
     ) -> None:
         if width < 1 or depth < 1:
-            raise ValueError(f"`width` is {width} and `depth` {depth}; allowed: whole numbers from 1")
+            raise ValueError(f"`width` is {width} and `depth` {depth}; allowed: positive integers")
         super().__init__(_network(width, depth, dropout), lr=lr, weight_decay=weight_decay)
         self.save_hyperparameters()
 

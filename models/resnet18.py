@@ -28,7 +28,7 @@ class ResNet18(Classifier):
 
     def __init__(self, lr: float, n_classes: int = 10, weight_decay: float = 5e-4) -> None:
         if n_classes < 1:
-            raise ValueError(f"`n_classes` is {n_classes}; allowed: a whole number from 1")
+            raise ValueError(f"`n_classes` is {n_classes}; allowed: a positive integer")
         super().__init__(_network(n_classes), lr=lr, weight_decay=weight_decay)
         self.save_hyperparameters()
 

@@ -69,7 +69,9 @@ def test_the_app_imports_nothing_of_ours():
 def test_devices_share_the_batch():
     assert [share(64, n) for n in (1, 2, 4)] == [64, 32, 16]
     for batch_size, n_devices in ((63, 2), (1, 2), (0, 1), (-2, 2)):
-        with pytest.raises(ValueError, match=rf"data\.batch_size is {batch_size}; .* the {n_devices} devices"):
+        with pytest.raises(
+            ValueError, match=rf"data\.batch_size is {batch_size}; allowed: a multiple of {n_devices}, the number"
+        ):
             share(batch_size, n_devices)
 
 
@@ -78,7 +80,7 @@ def test_main_returns_what_the_key_names():
     assert chosen(metrics, "val_loss") == 1.5
     assert chosen(metrics, ["val_loss", "val_error"]) == (1.5, 0.25)
     assert chosen(metrics, OmegaConf.create(["val_error"])) == (0.25,)
-    with pytest.raises(ValueError, match="names val_acc; logged are val_error, val_loss"):
+    with pytest.raises(ValueError, match="names val_acc; logged names: val_error, val_loss"):
         chosen(metrics, ["val_error", "val_acc"])
 
 
