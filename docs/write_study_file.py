@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from lightning_hwtune.core.hardware.policies import POLICIES
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.schedulers import SCHEDULERS
 from lightning_hwtune.forms.settings import NEEDED
@@ -69,7 +70,11 @@ def _arguments(doc: str) -> Iterator[tuple[str, str]]:
 
 TABLES: dict[str, Callable[[], str]] = {
     "keys": key_table,
-    **{name: lambda cls=cls: option_table(cls) for name, cls in {**SCHEDULERS, **SEARCHERS}.items() if options(cls)},
+    **{
+        name: lambda cls=cls: option_table(cls)
+        for name, cls in {**SCHEDULERS, **SEARCHERS, **POLICIES}.items()
+        if options(cls)
+    },
     "pool": lambda: option_table(Pool),
 }
 

@@ -16,7 +16,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lightning_hwtune.core.allocation import Allocation
     from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop
+    from lightning_hwtune.core.hardware.policies import AllocationPolicy, FixedAllocation, SearchedAllocation
     from lightning_hwtune.core.hardware.pool import Pool
     from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, TrainSeconds
     from lightning_hwtune.core.schedulers import (
@@ -57,6 +59,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ASHA",
+    "Allocation",
+    "AllocationPolicy",
     "ArgumentError",
     "CheckpointError",
     "Choice",
@@ -64,6 +68,7 @@ __all__ = [
     "Cost",
     "DeviceSeconds",
     "Executor",
+    "FixedAllocation",
     "Float",
     "Grid",
     "History",
@@ -92,6 +97,7 @@ __all__ = [
     "RungScheduler",
     "Scheduler",
     "SearchSpace",
+    "SearchedAllocation",
     "Searcher",
     "Sobol",
     "Stop",
@@ -115,7 +121,9 @@ __version__ = "0.1.0"
 _NAMES: dict[str, str] = {
     name: module
     for module, names in {
+        "core.allocation": ("Allocation",),
         "core.decisions": ("Continue", "Pause", "Reason", "Stop"),
+        "core.hardware.policies": ("AllocationPolicy", "FixedAllocation", "SearchedAllocation"),
         "core.hardware.pool": ("Pool",),
         "core.objectives": ("Cost", "DeviceSeconds", "Metric", "TrainSeconds"),
         "core.schedulers": (

@@ -11,7 +11,7 @@ import importlib
 import importlib.metadata
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast, final
 
@@ -20,6 +20,8 @@ from lightning_hwtune.errors import ArgumentError, nearest
 __all__ = ["Registry", "import_path", "init_arguments"]
 
 T = TypeVar("T")
+_SCRIPTS = ("__main__", "__mp_main__")
+"""Modules that have another content in another process: a script, a notebook, what `python -m` runs."""
 
 
 @final
@@ -30,36 +32,40 @@ class Registry(Generic[T]):
     Attributes:
         kind: what messages call these classes, e.g. "scheduler". group: the entry-point group.
         base: the class that all of them must derive from. own: the classes of this package, by short name.
+        argument: the argument that takes them, as messages spell it; "" if it is called like the kind.
     """
 
     kind: str
     group: str
     base: type
     own: Mapping[str, type[T]]
+    argument: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of this package's classes and of the installed entry points."""
         return (*self.own, *(entry.name for entry in self._entries() if entry.name not in self.own))
 
-    def find(self, name: object, argument: str = "") -> type[T]:
+    def find(self, name: object, argument: str = "", further: Iterable[str] = ()) -> type[T]:
         """Returns the class for a short name, an entry point, or an import path "module:Class" or "module.Class".
 
         Args:
-            argument: the argument's name in messages; "" stands for `kind`.
+            argument: the argument's name in messages; "" stands for the registry's own.
+            further: names that the caller accepts in addition; they are only listed in the message.
 
         Raises:
             ArgumentError: the name is unknown, cannot be imported, or is not a class of this kind.
         """
-        argument = argument or self.kind
+        argument = argument or self.argument or self.kind
         if isinstance(name, str) and name in self.own:
             return self.own[name]
         for entry in self._entries():
             if entry.name == name:
                 return self._checked(argument, entry.value, _loaded(argument, entry.value, self.kind))
         if not isinstance(name, str) or not _is_path(name):
-            allowed = f"{', '.join(self.names)}, or an import path such as my_module:MyClass"
-            raise ArgumentError(argument, name, f"{allowed}{nearest(str(name), self.names)}")
+            names = (*further, *self.names)
+            allowed = f"{', '.join(names)}, or an import path such as my_module:MyClass"
+            raise ArgumentError(argument, name, f"{allowed}{nearest(str(name), names)}")
         return self._checked(argument, name, _loaded(argument, name, self.kind))
 
     def name_of(self, cls: type[T]) -> str:
@@ -92,40 +98,35 @@ class Registry(Generic[T]):
             ArgumentError: the part cannot be rebuilt; the message says why and what to do.
         """
         cls = type(part)
-        if cls in self.own.values():
-            return
-        name = f"{cls.__name__} of {cls.__module__}"
-        allowed = f"a {self.kind} that `hwtune status` and the next run can rebuild from the log"
-        if cls.__module__ == "__main__":
-            hint = (
+        if cls not in self.own.values() and (why := self._obstacle(part)):
+            name = _Named(f"{cls.__name__} of {cls.__module__}")
+            allowed = f"{_a(self.kind)} that `hwtune status` and the next run can rebuild from the log"
+            raise ArgumentError(self.argument or self.kind, name, allowed, hint=why)
+
+    def _obstacle(self, part: T) -> str:
+        """Returns why a part could not be rebuilt, and what to do; an empty text if it can."""
+        cls = type(part)
+        if cls.__module__ in _SCRIPTS:
+            return (
                 f"{cls.__name__} is defined in this script or notebook, which other processes cannot import. Move the "
                 f"class to a module next to it, e.g. my_{self.kind}.py, and import it from there."
             )
-            raise ArgumentError(self.kind, _Named(name), allowed, hint=hint)
         if "<locals>" in cls.__qualname__:
-            hint = f"{cls.__name__} is defined inside a function. Move the class to the top level of its module."
-            raise ArgumentError(self.kind, _Named(name), allowed, hint=hint)
-        found = self.find(import_path(cls))
-        if found is not cls:
-            hint = f"{import_path(cls)} is another class; was the module reloaded after the object was created?"
-            raise ArgumentError(self.kind, _Named(name), allowed, hint=hint)
+            return f"{cls.__name__} is defined inside a function. Move the class to the top level of its module."
+        if self.find(import_path(cls)) is not cls:
+            return f"{import_path(cls)} is another class; was the module reloaded after the object was created?"
         try:
-            stored = self.stored(part)
-            plain = json.loads(json.dumps(stored, allow_nan=False))
+            plain = json.loads(json.dumps(self.stored(part), allow_nan=False))
         except (AttributeError, TypeError, ValueError, RecursionError) as error:
-            hint = (
+            return (
                 f"Its settings are not plain data: {error}. Store each argument of the constructor in an attribute of "
                 "the same name, as a number, text, list or mapping; or define the method `settings`."
             )
-            raise ArgumentError(self.kind, _Named(name), allowed, hint=hint) from None
         try:
             again = json.loads(json.dumps(self.stored(self.rebuilt(plain))))
-        except Exception as error:
-            hint = f"Rebuilding it from its settings {plain} raises {type(error).__name__}: {error}"
-            raise ArgumentError(self.kind, _Named(name), allowed, hint=hint) from error
-        if again != plain:
-            hint = f"Its settings are {plain}; the object rebuilt from them has {again}."
-            raise ArgumentError(self.kind, _Named(name), allowed, hint=hint)
+        except Exception as error:  # whatever the user's constructor raises
+            return f"Rebuilding it from its settings {plain} raises {type(error).__name__}: {error}"
+        return "" if again == plain else f"Its settings are {plain}; the object rebuilt from them has {again}."
 
     def _checked(self, argument: str, name: str, found: object) -> type[T]:
         if isinstance(found, type) and issubclass(found, self.base) and not inspect.isabstract(found):
@@ -162,6 +163,10 @@ def init_arguments(part: object) -> dict[str, Any]:
     return {name: getattr(part, name) for name in _parameters(type(part))}
 
 
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+
+
 def _parameters(cls: type) -> list[str]:
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return [name for name, item in inspect.signature(cls).parameters.items() if item.kind not in variadic]
@@ -182,5 +187,5 @@ def _loaded(argument: str, path: str, kind: str) -> object:
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
         hint = f"{why}. Install the package, or run where its module can be imported."
-        raise ArgumentError(argument, path, f"the import path of a {kind}", hint=hint) from error
+        raise ArgumentError(argument, path, f"the import path of {_a(kind)}", hint=hint) from error
     return found

@@ -11,13 +11,14 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, final
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, final
 
 from lightning_hwtune.core.events import Event
+from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY, AllocationPolicy
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Objective, Objectives
 from lightning_hwtune.core.parameters import Parameter
-from lightning_hwtune.core.schedulers import Scheduler, scheduler_or_horizon
+from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Scheduler, scheduler_or_horizon
 from lightning_hwtune.core.searchers import Random, Searcher
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
@@ -34,6 +35,8 @@ from lightning_hwtune.forms import FORMS, checked_call, checked_class, parse_byt
 from lightning_hwtune.host.session_signals import Signals
 from lightning_hwtune.names import unknown_attribute
 from lightning_hwtune.names.spelling import spelled
+from lightning_hwtune.plugins import Registry
+from lightning_hwtune.settings.study_parts import FILE_SEARCHERS, named
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.study_run import Run, TrainFunction, check_training
 from lightning_hwtune.training.context import require_no_segment
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Result", "Study"]
 
+_T = TypeVar("_T")
 _VALUES = "trial.report(1, val_loss=0.5), or log it in the validation: study.tell(trial, error) takes no values"
 
 
@@ -80,13 +84,17 @@ class Study:
         space: the parameters, as a `SearchSpace` or a mapping from name to parameter. Hardware is a parameter too
             (`NumDevices`).
         objectives: `Metric("val_loss", "min")`, `TrainSeconds()`, ... The first one breaks ties and determines `best`.
-        scheduler: decides which trials continue, e.g. `ASHA(max_epochs=27)`.
+        scheduler: decides which trials continue, e.g. `ASHA(max_epochs=27)`. For `scheduler`, `searcher` and
+            `allocation`, you can also give what a study file has: a name, an import path, or a mapping with the `name`
+            and the options, e.g. `{"name": "my_rules:BetterHalf", "max_epochs": 27}`.
         max_epochs, max_steps, max_samples: the length of a full training, in place of a scheduler. `max_epochs=27`
             means `scheduler=ASHA(max_epochs=27)`.
         searcher: proposes the configurations to try; random search by default.
         prior: "auto" learns once, when the study begins, from the finished studies in the same store that share
             parameters with this one and have the same objectives (`engine.earlier_studies`). None: learn nothing.
         pool: the devices and their price. The default is all visible GPUs or, without GPUs, the CPU cores.
+        allocation: the policy that chooses the devices of each trial, e.g. `FixedAllocation(2)`. The default is the
+            value of the space's `NumDevices` or, without one, a single device.
         dir: the folder that contains the studies.
         storage: SQLAlchemy URL of a database to use instead of the study's own SQLite file.
         seed: seed of all random draws.
@@ -107,13 +115,14 @@ class Study:
         space: SearchSpace | Mapping[str, Parameter],
         objectives: Sequence[Objective] | Objectives,
         *,
-        scheduler: Scheduler | None = None,
+        scheduler: Scheduler | str | Mapping[str, Any] | None = None,
         max_epochs: int | None = None,
         max_steps: int | None = None,
         max_samples: int | None = None,
-        searcher: Searcher | None = None,
+        searcher: Searcher | str | Mapping[str, Any] | None = None,
         prior: str | None = None,
         pool: Pool | None = None,
+        allocation: AllocationPolicy | str | Mapping[str, Any] | None = None,
         dir: str | Path = "hwtune",  # noqa: A002 - the agreed public name
         storage: str | None = None,
         seed: int = 0,
@@ -125,9 +134,13 @@ class Study:
         if not isinstance(space, SearchSpace):
             _require(space, Mapping, "space", "SearchSpace(lr=Float(1e-4, 1e-1, log=True), ...), or a mapping")
             space = SearchSpace(space)
+        scheduler = _part("scheduler", SCHEDULER_REGISTRY, scheduler)
+        searcher = _part("searcher", FILE_SEARCHERS, searcher)
+        allocation = _part("allocation", POLICY_REGISTRY, allocation)
         scheduler = scheduler_or_horizon(scheduler, max_epochs, max_steps, max_samples)
         _require(searcher, Searcher | None, "searcher", "a searcher such as Random(), or None")
         _require(pool, Pool | None, "pool", "Pool(devices=2), or None")
+        _require(allocation, AllocationPolicy | None, "allocation", "a policy such as FixedAllocation(2), or None")
         if prior is not None and searcher is not None:
             raise ArgumentError("prior", prior, "None beside a searcher: a prior is the searcher")
         if batch == "per_device":
@@ -145,6 +158,7 @@ class Study:
             scheduler=scheduler,
             searcher=searcher or Random(),
             pool=resolve(pool or Pool()),
+            allocation=allocation,
             seed=seed,
             batch=batch,
             max_retries=max_retries,
@@ -517,6 +531,11 @@ class Study:
 
     def __repr__(self) -> str:
         return f"Study({self.name!r}, dir={str(self._files.root.parent)!r})"
+
+
+def _part(argument: str, registry: Registry[_T], given: _T | str | Mapping[str, Any] | None) -> _T | None:
+    """Returns the part that a name, or a mapping with a name and options, describes; anything else unchanged."""
+    return named(argument, registry, given) if isinstance(given, str | Mapping) else given
 
 
 def _require(value: object, kind: Any, argument: str, wanted: str) -> None:

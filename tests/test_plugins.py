@@ -1,12 +1,14 @@
-"""Searchers and schedulers of third parties: installed, named by entry points or import paths, killed and continued."""
+"""Plug-ins of third parties: installed, named by entry points or import paths, killed, read and continued."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -57,26 +59,41 @@ corners = "my_search:Corners"
 [project.entry-points."hwtune.schedulers"]
 better_half = "my_rules:BetterHalf"
 
+[project.entry-points."hwtune.policies"]
+wide_on_two = "my_policy:WideOnTwo"
+
 [project.entry-points."hwtune.executors"]
-counting = "my_executor:Counting"
+solo = "my_solo:Solo"
 
 [tool.hatch.build.targets.wheel]
-only-include = ["my_search.py", "my_rules.py", "my_executor.py"]
+only-include = ["my_search.py", "my_rules.py", "my_policy.py", "my_executor.py", "my_solo.py"]
+"""
+
+_SOLO = """
+import dataclasses
+from my_executor import Counting
+
+class Solo(Counting):
+    \"\"\"Trains in this process on one device, however many the policy has given.\"\"\"
+
+    def start(self, order):
+        super().start(dataclasses.replace(order, num_devices=1, slots=order.slots[:1]))
 """
 
 
 @pytest.fixture(scope="module")
 def modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The two modules of the guide's page, as a user writes them."""
+    """The modules of the guide's page, as a user writes them, and one more."""
     folder = tmp_path_factory.mktemp("modules")
     for title, text in BLOCKS.findall(PAGE.read_text(encoding="utf-8")):
         (folder / title).write_text(text, encoding="utf-8")
+    (folder / "my_solo.py").write_text(_SOLO)
     return folder
 
 
 @pytest.fixture(scope="module")
 def installed(modules: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as a wheel, installed into a folder of its own."""
+    """The package as a wheel, installed into a separate folder."""
     source, folder = tmp_path_factory.mktemp("source") / "plugins", tmp_path_factory.mktemp("installed")
     shutil.copytree(modules, source)
     (source / "pyproject.toml").write_text(_PROJECT)
@@ -85,6 +102,11 @@ def installed(modules: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = ["pip", "install", "--quiet", "--no-index", "--no-deps", "--target", str(folder), str(wheel)]
     subprocess.run([sys.executable, "-m", *command], check=True)
     return folder
+
+
+def test_the_scheduler_of_the_page_is_short(modules: Path) -> None:
+    code = re.sub(r'""".*?"""', "", (modules / "my_rules.py").read_text(), flags=re.DOTALL).splitlines()
+    assert len([line for line in code if line.strip() and not line.startswith(("import", "from"))]) <= 25
 
 
 def hwtune(folder: Path, path: Path, *words: str) -> subprocess.Popen[str]:
@@ -103,23 +125,29 @@ def finished(folder: Path, path: Path, *words: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("place", "searcher", "scheduler", "executor"),
+    ("place", "searcher", "scheduler", "policy", "executor"),
     [
-        ("installed", "corners", "better_half", "counting"),
-        ("modules", "my_search:Corners", "my_rules.BetterHalf", "my_executor:Counting"),
+        ("installed", "corners", "better_half", "wide_on_two", "solo"),
+        ("modules", "my_search:Corners", "my_rules.BetterHalf", "my_policy:WideOnTwo", "my_solo:Solo"),
     ],
     ids=["entry points", "import paths"],
 )
-def test_a_study_with_all_three_is_killed_read_and_continued(
-    place: str, searcher: str, scheduler: str, executor: str, tmp_path: Path, request: pytest.FixtureRequest
+def test_a_study_with_all_four_is_killed_read_and_continued(
+    place: str,
+    searcher: str,
+    scheduler: str,
+    policy: str,
+    executor: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     path: Path = request.getfixturevalue(place)
     (tmp_path / "job.py").write_text(_TRAIN)
     study = {
         "study": "halves", "train": "job:train", "space": {"x": {"type": "float", "low": 0, "high": 1}},
         "objectives": [{"metric": "loss", "mode": "min"}], "searcher": {"name": searcher, "margin": 0.2},
-        "scheduler": {"name": scheduler, "max_epochs": 9, "slack": 0.1}, "pool": {"accelerator": "cpu", "devices": 1},
-        "max_trials": 6, "executor": executor,
+        "scheduler": {"name": scheduler, "max_epochs": 9, "slack": 0.1}, "pool": {"accelerator": "cpu", "devices": 2},
+        "allocation": {"name": policy, "key": "x", "limit": 0.5}, "max_trials": 6, "executor": executor,
     }  # fmt: skip
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
     (tmp_path / "kill").touch()
@@ -128,19 +156,33 @@ def test_a_study_with_all_three_is_killed_read_and_continued(
     process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
 
+    created = stored(tmp_path)
+    assert created["searcher"] == {"name": "my_search:Corners", "margin": 0.2}
+    assert created["allocation"] == {"name": "my_policy:WideOnTwo", "key": "x", "limit": 0.5}
+    assert (created["scheduler"]["name"], created["scheduler"]["slack"]) == ("my_rules:BetterHalf", 0.1)
+
     assert json.loads(finished(tmp_path, path, "status", "--format", "json"))["state"] != "finished"
     assert "against the median" in finished(tmp_path, path, "why", "0")
     finished(tmp_path, path, "front", "--at", "any")
     assert "segments were started" in finished(tmp_path, path, "run", "study.yaml", "--no-check")
     trials = json.loads(finished(tmp_path, path, "trials", "--format", "json"))
     assert [round(trial["config"]["x"], 6) for trial in trials] == [0.8, 0.2] * 3
+    assert [trial["devices"] for trial in trials] == [2, 1] * 3
     assert {trial["state"] for trial in trials} <= {"completed", "stopped"}
+
+
+def stored(folder: Path) -> dict[str, Any]:
+    """The study's settings, as they are in its log."""
+    with contextlib.closing(sqlite3.connect(folder / "hwtune" / "halves" / "study.db")) as database:
+        [[body]] = database.execute("select body from hwtune_events where seq = 1")
+    settings: dict[str, Any] = json.loads(body)["spec"]
+    return settings
 
 
 def test_the_classes_of_the_page_pass_the_suites_as_the_page_calls_them(modules: Path) -> None:
     words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"]
     done = subprocess.run([sys.executable, *words], cwd=modules, capture_output=True, text=True, timeout=120)
-    assert "2 passed" in done.stdout, done.stdout
+    assert "3 passed" in done.stdout, done.stdout
 
 
 @pytest.mark.parametrize(
@@ -259,6 +301,47 @@ def test_a_class_of_a_script_or_notebook_is_refused(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(textwrap.dedent(script))
     output = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "Move the class to a module next to it, e.g. my_searcher.py" in output.stdout
+
+
+_CELL = """
+import lightning_hwtune as hwt
+
+class {name}(hwt.{base}):
+    def __init__(self):
+        pass
+
+{method}
+
+try:
+    hwt.Study("s", {{"x": hwt.Float(0, 1)}}, [hwt.Metric("loss", "min")], max_epochs=3, {argument}={name}())
+except hwt.ArgumentError as error:
+    print(error)
+"""
+_CELLS = {
+    "searcher": ("Mine", "Searcher", "    def propose(self, space, draw, seed, history): return {'x': 0.5}"),
+    "allocation": (
+        "Ours",
+        "AllocationPolicy",
+        "    def counts(self, space, pool): return (1,)\n"
+        "    def first(self, space, pool, config): return hwt.Allocation(1)",
+    ),
+}
+
+
+def test_a_class_of_a_notebook_cell_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    cells = [
+        _CELL.format(name=name, base=base, method=method, argument=argument)
+        for argument, (name, base, method) in _CELLS.items()
+    ]
+    code = (
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        f"for cell in {cells!r}: InteractiveShell.instance().run_cell(cell, store_history=True)"
+    )
+    output = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    for argument, module in (("searcher", "my_searcher.py"), ("allocation", "my_policy.py")):
+        assert f"`{argument}` is {_CELLS[argument][0]} of __main__" in output.stdout
+        assert f"Move the class to a module next to it, e.g. {module}, and import it from there" in output.stdout
+    assert not (tmp_path / "hwtune").exists()
 
 
 @pytest.mark.parametrize(

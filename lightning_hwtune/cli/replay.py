@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lightning_hwtune.cli.output import Format, rows_frame, write
-from lightning_hwtune.errors import ArgumentError, nearest
+from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.names import refuse_unknown
 
 if TYPE_CHECKING:
@@ -181,9 +181,7 @@ def _searcher(text: str, table: Table) -> Searcher:
     if name == "table":
         refuse_unknown(name, options)
         return Listed(table.configs)
-    if name not in FILE_SEARCHERS.names and "." not in name and ":" not in name:
-        allowed = f"table, {', '.join(FILE_SEARCHERS.names)}, or an import path such as my_module.MyClass"
-        raise ArgumentError("searcher", name, f"{allowed}{nearest(name, FILE_SEARCHERS.names)}")
+    FILE_SEARCHERS.find(name, further=("table",))
     return FILE_SEARCHERS.rebuilt({"name": name, **options})
 
 

@@ -57,7 +57,7 @@ class Controller:
     ) -> None:
         self.state, self.spec, self.race = state, state.spec, state.race
         self._sink, self._observe, self._whole = sink, observe, whole
-        self._next_action, self._policy = NextAction(state), state.spec.allocation
+        self._next_action, self._policy = NextAction(state), state.spec.allocator
 
     def ask(self, now: float, free: int) -> Answer:
         """Returns what `free` devices should do next; see `NextAction.ask`."""

@@ -33,7 +33,7 @@ class NextAction:
 
     def __init__(self, state: StudyState) -> None:
         self.state, self.spec, self.race = state, state.spec, state.race
-        self._policy = state.spec.allocation
+        self._policy = state.spec.allocator
         self._known: History | None = None  # cached history of the current state
         self._bound = _Bound(state)
 

@@ -12,7 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar, final
 
-from lightning_hwtune.core.hardware.policies import AllocationPolicy, allocation_for
+from lightning_hwtune.core.hardware.allocator import Allocator
+from lightning_hwtune.core.hardware.policies import (
+    POLICY_REGISTRY,
+    AllocationPolicy,
+    allocation_for,
+    policy_from_settings,
+)
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Objectives, TrainSeconds
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Race, Scheduler, scheduler_from_settings
@@ -101,6 +107,8 @@ class Limits:
 class StudySpec:
     """The fixed parts of a study. `pool` must be resolved (its devices are a number).
 
+    Without an `allocation`, it is the default for the space; see `policies.allocation_for`.
+
     Raises:
         ArgumentError: the parts do not match.
     """
@@ -115,17 +123,19 @@ class StudySpec:
     batch: str = "global"
     max_retries: int = 1
     max_failures: int = 3
+    allocation: AllocationPolicy | None = None
 
     def __post_init__(self) -> None:
         for name in ("seed", "batch", "max_retries", "max_failures"):
             object.__setattr__(self, name, FORMS["Study"][name].read(name, getattr(self, name)))
+        object.__setattr__(self, "allocation", self.allocation or allocation_for(self.space))
         self.searcher.check(self.space)
         self.searcher.check_objectives(self.objectives)
         self.race()  # refuses an order whose objective does not exist
         self._check_hardware()
 
     def _check_hardware(self) -> None:
-        counts = self.allocation.counts
+        counts = self.allocator.counts
         if max(counts) > self.pool.size:
             raise ArgumentError(
                 self.space.devices_key or "devices",
@@ -152,18 +162,20 @@ class StudySpec:
             )
 
     def check_rebuilds(self) -> None:
-        """Refuses user-defined parts that another process could not rebuild from the log.
+        """Refuses user-defined parts that another process could not rebuild from the log, or that do not answer.
 
         Raises:
-            ArgumentError: a part cannot be rebuilt; the message says which, why, and what to do.
+            ArgumentError: a part is refused; the message says which, why, and what to do.
         """
         SCHEDULER_REGISTRY.check(self.scheduler)
         SEARCHER_REGISTRY.check(self.searcher)
+        POLICY_REGISTRY.check(self.allocator.policy)
+        self.allocator.check()
 
     @property
-    def allocation(self) -> AllocationPolicy:
-        """The policy that chooses the devices of each trial."""
-        return allocation_for(self.space)
+    def allocator(self) -> Allocator:
+        """What is asked for the devices of each trial."""
+        return Allocator(self.allocation or allocation_for(self.space), self.space, self.pool)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for `StudyCreated`; `from_dict` reads it back."""
@@ -175,6 +187,7 @@ class StudySpec:
             "scheduler": SCHEDULER_REGISTRY.stored(self.scheduler),
             "searcher": SEARCHER_REGISTRY.stored(self.searcher),
             "pool": self.pool.to_dict(),
+            "allocation": POLICY_REGISTRY.stored(self.allocator.policy),
             "seed": self.seed,
             "batch": self.batch,
             "max_retries": self.max_retries,
@@ -196,6 +209,7 @@ class StudySpec:
                 scheduler=scheduler_from_settings(data["scheduler"]),
                 searcher=searcher_from_settings(data["searcher"]),
                 pool=Pool(**data["pool"]),
+                allocation=policy_from_settings(data["allocation"]) if "allocation" in data else None,
                 seed=data["seed"],
                 batch=data["batch"],
                 max_retries=data["max_retries"],
@@ -223,6 +237,7 @@ class StudySpec:
             mine["scheduler"] = SCHEDULER_REGISTRY.stored(self.scheduler.keeping_front())
             theirs["scheduler"] = SCHEDULER_REGISTRY.stored(given.scheduler.keeping_front())
         found |= _differing("scheduler", mine["scheduler"], theirs["scheduler"])
+        found |= _differing("allocation", mine["allocation"], theirs["allocation"])
         for key in ("objectives", "seed", "batch"):
             if mine[key] != theirs[key]:
                 found[key] = (mine[key], theirs[key])

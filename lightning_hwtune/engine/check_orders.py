@@ -25,7 +25,7 @@ def check_configs(spec: StudySpec) -> list[Mapping[str, Any]]:
     """
     history = History([], spec.objectives)
     first = spec.searcher.propose(spec.space, 0, spec.seed, history) or {}
-    wanted = sorted({min(spec.allocation.counts), max(spec.allocation.counts)})
+    wanted = sorted({min(spec.allocator.counts), max(spec.allocator.counts)})
     found: dict[int, Mapping[str, Any]] = {}
     for draw in range(_DRAWS):
         if len(found) == len(wanted):
@@ -33,7 +33,7 @@ def check_configs(spec: StudySpec) -> list[Mapping[str, Any]]:
         config = first if draw == 0 else spec.searcher.propose(spec.space, draw, spec.seed, history)
         if config is None:
             break
-        count = spec.allocation.first(config).devices
+        count = spec.allocator.first(config).devices
         if count in wanted:
             found.setdefault(count, config)
     for count in wanted:
@@ -61,7 +61,7 @@ def check_order(
         segment=1 if resumes is None else 2,
         config=config,
         seed=spec.seed,
-        slots=tuple(range(spec.allocation.first(config).devices)),
+        slots=tuple(range(spec.allocator.first(config).devices)),
         folder=folder.resolve(),
         resource=0 if resumes is None else resumes[0],
         checkpoint=None if resumes is None else resumes[1],

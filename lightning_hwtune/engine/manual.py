@@ -49,10 +49,10 @@ class Manual:
     """Hands out the segments of one session and takes back their results."""
 
     def __init__(self, session: Session) -> None:
-        if max(session.controller.spec.allocation.counts) > 1:
+        if max(session.controller.spec.allocator.counts) > 1:
             raise ArgumentError(
                 session.controller.spec.space.devices_key or "devices",
-                session.controller.spec.space.device_counts,
+                session.controller.spec.allocator.counts,
                 "one device with ask and tell",
                 hint="Several devices need one process per rank: use study.run(train).",
             )

@@ -70,6 +70,12 @@ FILE_KEYS: Mapping[str, Setting] = {
         "The devices of this host and their price, such as `{devices: 4, usd_per_device_hour: 2.5}`.",
         dict[str, Any],
     ),
+    "allocation": Setting(
+        None,
+        optional(mapping("a mapping such as {name: fixed, devices: 2}, or a name", or_text=True)),
+        "The policy that chooses the devices of each trial: a name, or `name` and its options, such as "
+        "`{name: fixed, devices: 2}`. None: the value of the `num_devices` parameter or, without one, a single device.",
+    ),
     "seed": Setting(
         0,
         _STUDY["seed"],

@@ -109,6 +109,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         ),
         "threads_per_device": integer(1, MAX_DEVICES),
     },
+    "FixedAllocation": {"devices": integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}")},
     "ASHA": {
         **_LADDER,
         "brackets": _POSITIVE,

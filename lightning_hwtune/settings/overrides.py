@@ -19,7 +19,7 @@ __all__ = ["Override", "apply_overrides", "parse_overrides"]
 
 _FORMS = "'key=value', '+key=value' for a new entry, '++key=value' for either, or '~key' to remove one"
 _MAX_DEPTH = 20  # the time of Hydra's parser grows at least with the square of the depth
-_MAPPINGS = ("scheduler", "searcher", "pool")  # created when an override uses one that the file does not have
+_MAPPINGS = ("scheduler", "searcher", "pool", "allocation")  # created when an override uses one that is not there
 
 
 @dataclass(frozen=True, slots=True)

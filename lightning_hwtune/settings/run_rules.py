@@ -25,7 +25,7 @@ def check_run(spec: StudySpec, limits: Limits, *, executor: object, hang_timeout
     """
     if isinstance(executor, str):
         EXECUTOR_REGISTRY.find(executor)
-    if executor == "inline" and max(spec.allocation.counts) > 1:
+    if executor == "inline" and max(spec.allocator.counts) > 1:
         raise ArgumentError("executor", "inline", "'local', because a trial may use more than one device")
     if hang_timeout not in (AUTO, None) and executor != "local":
         hint = "Only `executor='local'` trains in processes that can be ended. Leave `hang_timeout` out."
@@ -43,7 +43,7 @@ def limits_of(options: RunOptions) -> Limits:
 
 def unjudged_devices(spec: StudySpec) -> str:
     """Return a warning if the number of devices is searched and no objective depends on it, otherwise an empty text."""
-    if len(set(spec.allocation.counts)) == 1 or any(objective.is_measured for objective in spec.objectives):
+    if len(spec.space.device_counts) < 2 or any(objective.is_measured for objective in spec.objectives):
         return ""
     return (
         "the number of devices is searched, but neither time nor cost is an objective, so the trials cannot "

@@ -51,7 +51,11 @@ def build(key: str, cls: Callable[..., _T], given: Mapping[str, Any]) -> _T:
 
 
 def named(key: str, registry: Registry[_T], given: Mapping[str, Any] | str) -> _T:
-    """Creates the part with the given `name`; plain text is a name without options."""
+    """Returns the part with the given `name` and options; plain text is a name without options.
+
+    Raises:
+        ArgumentError, RenamedArgumentError: the name or an option is not allowed; the message starts with `key`.
+    """
     form = {"name": given} if isinstance(given, str) else dict(given)
     name = form.pop("name", None)
     if name is None and form.get("type") in registry.own:

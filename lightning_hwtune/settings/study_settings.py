@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, final
 
-from lightning_hwtune.core.hardware.policies import allocation_for
+from lightning_hwtune.core.hardware.allocator import Allocator
+from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY, AllocationPolicy, allocation_for
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Scheduler, scheduler_or_horizon
@@ -59,6 +60,7 @@ class StudySettings:
     searcher: Mapping[str, Any] | str
     prior: str | None
     pool: Mapping[str, Any]
+    allocation: Mapping[str, Any] | str | None
     seed: int
     batch: str
     max_retries: int
@@ -144,6 +146,7 @@ class StudySettings:
             "searcher": None if self.prior is not None else self._searcher(),
             "prior": self.prior,
             "pool": build("pool", Pool, self.pool),
+            "allocation": self._allocation(),
             "dir": self.dir,
             "storage": self.storage,
             "seed": self.seed,
@@ -180,7 +183,9 @@ class StudySettings:
         if self.batch == "per_device":
             space = space.constrained(None)
         if pool.devices == "auto":
-            pool = dataclasses.replace(pool, devices=max(allocation_for(space).counts))
+            alone = dataclasses.replace(pool, devices=1)
+            policy = built["allocation"] or allocation_for(space)
+            pool = dataclasses.replace(pool, devices=max(Allocator(policy, space, alone).counts))
         scheduler = scheduler_or_horizon(built["scheduler"], **self._horizon())
         parts = {"space": space, "pool": pool, "searcher": built["searcher"] or Random(), "scheduler": scheduler}
         return StudySpec(**{item.name: {**built, **parts}[item.name] for item in dataclasses.fields(StudySpec)})
@@ -194,6 +199,9 @@ class StudySettings:
 
     def _scheduler(self, form: Mapping[str, Any] | str) -> Scheduler:
         return named("scheduler", SCHEDULER_REGISTRY, form)
+
+    def _allocation(self) -> AllocationPolicy | None:
+        return None if self.allocation is None else named("allocation", POLICY_REGISTRY, self.allocation)
 
     def _horizon(self) -> dict[str, int | None]:
         return {"max_epochs": self.max_epochs, "max_steps": self.max_steps, "max_samples": self.max_samples}

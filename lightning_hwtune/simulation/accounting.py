@@ -24,7 +24,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.hardware.allocator import Allocator
 from lightning_hwtune.core.hardware.policies import allocation_for
+from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.ranking.anytime import hypervolume_curve
 from lightning_hwtune.core.ranking.fronts import front_ranks
@@ -91,8 +93,9 @@ class Yardstick:
         cls, objectives: Objectives, curves: Curves, space: SearchSpace, configs: Sequence[Mapping[str, Any]]
     ) -> Self:
         """Returns the yardstick of a task with these configurations of a space."""
-        resources, policy = range(1, curves.max_resource + 1), allocation_for(space)
-        values = [[point(curves, config, r, policy.first(config).devices) for r in resources] for config in configs]
+        resources, pool = range(1, curves.max_resource + 1), Pool(devices=max(space.device_counts, default=1))
+        devices = Allocator(allocation_for(space), space, pool)
+        values = [[point(curves, config, r, devices.first(config).devices) for r in resources] for config in configs]
         return cls.of(objectives, np.array([[objectives.loss(value) for value in row] for row in values]))
 
     def unit(self, losses: Floats) -> Floats:

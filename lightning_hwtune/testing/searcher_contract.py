@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lightning_hwtune.core import events as ev
-from lightning_hwtune.core.hardware.policies import allocation_for
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, Objective, Objectives, TrainSeconds
 from lightning_hwtune.core.record import Measurement, TrialRecord
@@ -153,8 +152,8 @@ def end_is_the_end(searcher: Searcher, space: SearchSpace, objectives: Objective
 
 def killed_study_draws_alike(searcher: Searcher, space: SearchSpace, objectives: Objectives) -> None:
     """Checks that a study continued from a part of its log draws what the uninterrupted one draws."""
-    counts, limits = allocation_for(space).counts, Limits(max_trials=14, max_parallel=1)
-    pool = Pool("cpu", max(counts), usd_per_device_hour=3.6)
+    limits = Limits(max_trials=14, max_parallel=1)
+    pool = Pool("cpu", max(space.device_counts, default=1), usd_per_device_hour=3.6)
     study = StudySpec("contract", space, objectives, ASHA(max_epochs=9), searcher, pool)
 
     def curve(config: dict[str, Any], epoch: int) -> float:

@@ -119,7 +119,7 @@ def test_the_checked_configurations_are_draws_of_the_study(
     space = hwt.SearchSpace(x=hwt.Float(0, 1), batch_size=batch, devices=hwt.NumDevices(*counts))
     spec = small_study(tmp_path, space=space, pool=hwt.Pool("cpu", 4)).spec
     configs = check_configs(spec)
-    assert [spec.allocation.first(config).devices for config in configs] == expected
+    assert [spec.allocator.first(config).devices for config in configs] == expected
     assert all(space.validate(config) == dict(config) for config in configs)
 
 

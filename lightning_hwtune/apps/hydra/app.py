@@ -91,14 +91,18 @@ class AppOverrides:
         search: the search that the configuration comes from.
         ckpt_path_key: the app's key for the path of a checkpoint. None: the checkpoint is restored without the app's
             help.
+        devices_key: the app's key for the number of devices, which an allocation policy may choose.
     """
 
     search: Search
     ckpt_path_key: str | None = None
+    devices_key: str = "trainer.devices"
 
     def of(self, order: SegmentOrder) -> list[str]:
         """Return the overrides for a segment."""
         overrides = self.search.overrides(order.config)
+        if order.num_devices > 1 and self.devices_key not in self.search.parameters:
+            overrides.append(f"++{self.devices_key}={order.num_devices}")
         if self.ckpt_path_key is not None and order.checkpoint is not None:
             overrides.append(f"++{self.ckpt_path_key}={quoted(order.checkpoint)}")
         return overrides

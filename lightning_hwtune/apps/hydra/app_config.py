@@ -126,7 +126,7 @@ def check_batch_size(key: str | None, spec: StudySpec, jobs: Jobs) -> None:
         if not isinstance(size, int) or isinstance(size, bool):
             allowed = f"the key of an integer; the value of this key is {size!r}"
             raise ArgumentError("hydra.sweeper.hwtune.batch_size_key", key, allowed)
-    counts = spec.allocation.counts if spec.batch == "global" else (1,)
+    counts = spec.allocator.counts if spec.batch == "global" else (1,)
     check_batch_sizes(jobs.configs, key, counts, _followed_option)
 
 

@@ -149,7 +149,7 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
     app = HydraApp(
         command=command,
         hydra=tuple(text for text in given_to_hydra if not text.lstrip("+~").startswith(_DROPPED)),
-        overrides=AppOverrides(search, given.own.get("ckpt_path_key")),
+        overrides=AppOverrides(search, given.own.get("ckpt_path_key"), given.own["devices_key"]),
         dirs=_dirs(config, jobs.example, sweep_dir),
         ending=Ending(
             study.spec.objectives.metrics,
@@ -262,7 +262,7 @@ def _run(sweep: _Sweep, executor: str | Batches) -> None:
 
 def _refuse_groups(study: Study, config: DictConfig) -> None:
     """Refuses trials on several devices if a launcher creates the processes."""
-    counts = study.spec.allocation.counts
+    counts = study.spec.allocator.counts
     if max(counts) > 1:
         hint = "Leave out hydra/launcher: the sweeper itself can train a trial on several devices of this host."
         received = f"{launcher_name(config)} for trials on {max(counts)} devices"
@@ -298,7 +298,7 @@ def _header(sweep: _Sweep) -> list[str]:
         lines.append("no trial can be stopped early: each one runs to its end")
         if not sweep.is_checked:
             lines.append(f"the app is not checked beforehand; it must return {sweep.app.ending.wanted}")
-    if idle > 0 and max(spec.allocation.counts) == 1:
+    if idle > 0 and max(spec.allocator.counts) == 1:
         lines.append(f"n_jobs={given.n_jobs} leaves {idle} of {spec.pool.size} devices idle")
     if not is_ours(sweep.config):
         name = launcher_name(sweep.config)

@@ -1,0 +1,93 @@
+"""An allocation policy in one study: it is asked with the study's space and pool, and its answers are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+from lightning_hwtune.core.allocation import LOCAL, Allocation
+from lightning_hwtune.core.hardware.policies import AllocationPolicy
+from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.core.streams import stream
+from lightning_hwtune.errors import ArgumentError, HwTuneError
+
+__all__ = ["Allocator"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Allocator:
+    """Asks the policy of one study. A wrong answer is an error that names the policy."""
+
+    policy: AllocationPolicy
+    space: SearchSpace
+    pool: Pool
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Every number of devices that can occur, ascending.
+
+        Raises:
+            ArgumentError: the policy does not suit the space, or its answer is not a list of counts in the pool.
+        """
+        counts = self.policy.counts(self.space, self.pool)
+        key = self.space.devices_key
+        is_rising = isinstance(counts, tuple | list) and all(type(count) is int and count > 0 for count in counts)
+        if not is_rising or not counts or list(counts) != sorted(set(counts)):
+            self._refuse("counts", counts, "positive integers, ascending, at least one")
+        if key is not None and tuple(counts) != self.space.device_counts:
+            hint = f"The parameter {key!r} is the number of devices: leave out one of the two."
+            raise ArgumentError("allocation", self.policy, f"a policy with the counts of {key!r}", hint=hint)
+        return tuple(counts)
+
+    def check(self) -> None:
+        """Asks the policy for one drawn configuration, so that an error in it is found before the study begins.
+
+        Raises:
+            ArgumentError: the policy raises an error, or its answer is not allowed.
+        """
+        config = self.space.sample(stream(0, "allocation check", 0))
+        try:
+            self.larger(config, self.first(config))
+        except HwTuneError:
+            raise
+        except Exception as error:  # whatever the user's code raises
+            hint = f"For {config} it raises {type(error).__name__}: {error}"
+            raise ArgumentError("allocation", self.policy, "a policy that suits this space", hint=hint) from error
+
+    def first(self, config: Mapping[str, Any]) -> Allocation:
+        """Returns the allocation of a new trial.
+
+        Raises:
+            ArgumentError: the policy's answer is not allowed.
+        """
+        answer, key = self.policy.first(self.space, self.pool, config), self.space.devices_key
+        self._check("first", answer)
+        if key is not None and answer.devices != config[key]:
+            self._refuse("first", answer, f"{config[key]} devices, the value of {key!r} in {dict(config)}")
+        return answer
+
+    def larger(self, config: Mapping[str, Any], allocation: Allocation) -> Allocation | None:
+        """Returns where a trial continues that ran out of memory; None if no larger allocation fits into the pool.
+
+        Raises:
+            ArgumentError: the policy's answer is not allowed.
+        """
+        answer = self.policy.larger(self.space, self.pool, config, allocation)
+        if answer is None:
+            return None
+        self._check("larger", answer)
+        if answer.devices <= allocation.devices:
+            self._refuse("larger", answer, f"more than {allocation.devices} devices, or None")
+        return answer
+
+    def _check(self, method: str, answer: Allocation) -> None:
+        if not isinstance(answer, Allocation) or (answer.instance, answer.nodes) != (LOCAL, 1):
+            self._refuse(method, answer, "an Allocation such as Allocation(2), on one node of this host")
+        if answer.devices not in self.counts:
+            self._refuse(method, answer, f"an Allocation with one of its counts {list(self.counts)}")
+
+    def _refuse(self, method: str, answer: object, allowed: str) -> None:
+        raise ArgumentError(f"allocation: {type(self.policy).__name__}.{method}", answer, allowed)
