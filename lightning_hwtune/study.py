@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, final
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack, final
 
 from lightning_hwtune.core.events import Event
 from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY, AllocationPolicy
@@ -26,16 +26,17 @@ from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.check import Check
 from lightning_hwtune.engine.devices import check_present, resolve
 from lightning_hwtune.engine.earlier_studies import auto_prior
-from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.engine.open_sessions import OpenSession, take_over
 from lightning_hwtune.engine.reading import Reader
 from lightning_hwtune.engine.session import Session
 from lightning_hwtune.errors import ArgumentError, StudyFailedError, StudyNotFoundError
-from lightning_hwtune.forms import FORMS, checked_call, checked_class, parse_bytes, parse_duration
+from lightning_hwtune.forms import FORMS, checked_call, checked_class, parse_bytes
+from lightning_hwtune.forms.run_options import ASK_OPTIONS, LIMITS, RUN_OPTIONS, AskOptions, RunOptions
 from lightning_hwtune.host.session_signals import Signals
 from lightning_hwtune.names import unknown_attribute
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.plugins import Registry
+from lightning_hwtune.settings.run_rules import limits_of
 from lightning_hwtune.settings.study_parts import FILE_SEARCHERS, named
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.study_run import Run, TrainFunction, check_training
@@ -209,23 +210,10 @@ class Study:
         """
         return check_training(self._spec, self._files, self._reader, train, preload)
 
-    @checked_call("Study.run", elsewhere={name: f"Study(..., {name}=...)" for name in FORMS["Study"]})
-    def run(
-        self,
-        train: TrainFunction,
-        *,
-        max_trials: int | None = None,
-        max_time: float | str | None = None,
-        max_cost: float | None = None,
-        max_parallel: int | None = None,
-        finishers: int | str = "auto",
-        save_every: int | None = None,
-        hang_timeout: float | str | None = "auto",
-        executor: str | Executor = "local",
-        check: bool = True,
-        progress: bool = True,
-        preload: Sequence[str] = (),
-    ) -> Study:
+    @checked_call(
+        "Study.run", elsewhere={name: f"Study(..., {name}=...)" for name in FORMS["Study"]}, options=RUN_OPTIONS
+    )
+    def run(self, train: TrainFunction, **options: Unpack[RunOptions]) -> Study:
         """Runs or continues the study until a limit is reached or nothing is left to do; returns itself.
 
         All limits are totals over all runs of the study. Ctrl-C ends the running trials cleanly; the same call
@@ -233,24 +221,7 @@ class Study:
 
         Args:
             train: a function that takes a `Trial` and trains it, e.g. with `trial.fit(model, data)`.
-            max_trials: total number of trials.
-            max_time: total time in seconds, or as text such as "10min" or "8h".
-            max_cost: total cost in US dollars, as billed by the ledger.
-            max_parallel: maximum number of trials that train at the same time; None = as many as the pool has room for.
-            finishers: number of fully trained trials that the study should end with. "auto" means one for a single
-                objective, and trials / eta (at most four) for several objectives.
-            save_every: epochs between checkpoints of a trial that trains on without a pause, so that a crash loses at
-                most this many epochs. None = save only at pauses and at the end. It counts epochs also if the study
-                counts steps or samples. A loop that calls `trial.report` saves with `trial.save` instead.
-            hang_timeout: seconds (or text such as "10min") without progress after which a segment is ended and
-                repeated. "auto": counted from the first batch on, ten times the trial's slowest stretch, but at least
-                30 minutes. None: no limit. Only for executor="local".
-            executor: "local" (processes), "inline" (this process, one device, one trial after another), the name or
-                import path of another executor, or an `engine.executor.Executor` object. An object does not get
-                `train`, so it must know what to train.
-            check: whether to train two batches in a child process first, if the study is new.
-            progress: whether to print progress.
-            preload: modules that the fork server imports once. They must not run tensor operations when imported.
+            options: the limits and options of the run; `forms.run_options.RunOptions` lists them.
 
         Raises:
             TrialError: the training failed before the study's first report; the error contains the traceback.
@@ -258,21 +229,15 @@ class Study:
             StudyLockedError: another process is running this study.
             ArgumentError: an argument is not allowed, or this machine has fewer GPUs than the study was created with.
         """
-        max_parallel = 1 if executor == "inline" else max_parallel
-        limits = Limits(max_trials, parse_duration("max_time", max_time), max_cost, max_parallel, finishers)
+        others: dict[str, Any] = {name: value for name, value in options.items() if name not in LIMITS}
         run = Run(
             spec=self._spec,
             files=self._files,
             storage=self._storage,
             reader=self._reader,
             train=train,
-            limits=limits,
-            save_every=save_every,
-            hang_timeout=hang_timeout,
-            executor=executor,
-            check=check,
-            progress=progress,
-            preload=preload,
+            limits=limits_of(options),
+            **others,
         )
         self.close()
         done = run.drive()
@@ -318,27 +283,24 @@ class Study:
 
     # ------------------------------------------------------------------ ask and tell
 
-    @checked_call("Study.ask")
-    def ask(
-        self, *, max_trials: int | None = None, finishers: int | str = "auto", progress: bool = True
-    ) -> Trial | None:
+    @checked_call("Study.ask", options=ASK_OPTIONS)
+    def ask(self, **options: Unpack[AskOptions]) -> Trial | None:
         """Returns the next trial to train in this process, or None when nothing is left. For users with their own loop.
 
         Until `tell` is called, a Trainer with `RungCallback()` (or `trial.report`) in this process reports for this
-        trial. The arguments take effect only in the first call. If another `Study` object of the same study in this
-        thread (e.g. from an earlier run of a notebook cell) has an open trial, that trial is abandoned.
+        trial. The arguments take effect only in the first call. Without `max_trials`, trials are returned as long as
+        the searcher proposes configurations. If another `Study` object of the same study in this thread (e.g. from an
+        earlier run of a notebook cell) has an open trial, that trial is abandoned.
 
         Args:
-            max_trials: total number of trials of the study; None = as long as the searcher proposes configurations.
-            finishers: number of fully trained trials that the study should end with, as for `run`.
-            progress: whether to print a line for each notable event, as `run` does.
+            options: the limits of the study, and whether it prints; `forms.run_options.AskOptions` lists them.
 
         Raises:
             ArgumentError: `tell` was not called for the last trial.
             StudyLockedError: another process or thread is running the study, or this process is training another study.
         """
         with Signals():
-            asked = self._open_session() or self._opened(Limits(max_trials=max_trials, finishers=finishers), progress)
+            asked = self._open_session() or self._opened(Limits.of(options), options["progress"])
             trial = asked.manual.ask()
             if trial is None:
                 asked.close()

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.forms.settings import Setting, documented
 from lightning_hwtune.forms.table import FORMS
 from lightning_hwtune.names import refuse_unknown
 
@@ -32,7 +33,11 @@ class _Missing:
 
 
 def checked_call(
-    name: str, *, prefix: str = "", elsewhere: Mapping[str, str] | None = None
+    name: str,
+    *,
+    prefix: str = "",
+    elsewhere: Mapping[str, str] | None = None,
+    options: Mapping[str, Setting] | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Returns the decorator for a public call.
 
@@ -40,11 +45,13 @@ def checked_call(
         name: name of the call in the table and in messages.
         prefix: text before the names of arguments in messages.
         elsewhere: maps keywords that another call accepts to that call.
+        options: the settings that the call takes as `**options`. The call gets all of them, with defaults filled in.
+            Its signature and its docstring list them.
     """
-    forms = FORMS.get(name, {})
+    forms, known = FORMS.get(name, {}), options or {}
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        signature = inspect.signature(function)
+        signature = _with_options(inspect.signature(function), known)
 
         if not forms:
 
@@ -61,14 +68,30 @@ def checked_call(
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             given = _bound(name, prefix, signature, args, kwargs, elsewhere)
+            given.arguments |= {key: item.default for key, item in known.items() if key not in given.arguments}
             for argument, value in given.arguments.items():
                 if argument in forms and signature.parameters[argument].kind is not _Kind.VAR_POSITIONAL:
                     given.arguments[argument] = forms[argument].read(f"{prefix}{argument}", value)
             return function(*given.args, **given.kwargs)
 
+        if known:
+            vars(call)["__signature__"] = signature
+            call.__doc__ = documented(function.__doc__ or "", known)
         return call
 
     return decorate
+
+
+def _with_options(signature: inspect.Signature, options: Mapping[str, Setting]) -> inspect.Signature:
+    """Returns the signature with the options in place of `**options`."""
+    if not options:
+        return signature
+    own = [item for item in signature.parameters.values() if item.kind is not _Kind.VAR_KEYWORD]
+    keywords = [
+        _Kind(name, _Kind.KEYWORD_ONLY, default=item.default, annotation=item.annotation)
+        for name, item in options.items()
+    ]
+    return signature.replace(parameters=[*own, *keywords])
 
 
 def checked_class(*, prefix: str | None = None) -> Callable[[C], C]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import textwrap
 import types
 import typing
 from collections.abc import Mapping
@@ -12,10 +13,12 @@ from typing import Any, Final, final
 
 from lightning_hwtune.forms.kinds import Form
 
-__all__ = ["NEEDED", "Setting", "settings_of"]
+__all__ = ["NEEDED", "Setting", "documented", "settings_of"]
 
 NEEDED: Final = dataclasses.MISSING
 """The default of a setting that has none."""
+
+_WIDTH = 120  # of the lines of a docstring
 
 
 @final
@@ -66,5 +69,21 @@ def settings_of(options: Any) -> Mapping[str, Setting]:
     found = {}
     for name, annotated in options.__annotations__.items():
         [setting] = annotated.__metadata__
-        found[name] = dataclasses.replace(setting, annotation=annotated.__origin__)
+        kind = annotated.__origin__
+        is_text = isinstance(kind, typing.ForwardRef)  # a class that this room may not import
+        found[name] = dataclasses.replace(setting, annotation=kind.__forward_arg__ if is_text else kind)
     return found
+
+
+def documented(doc: str, options: Mapping[str, Setting]) -> str:
+    """Returns a docstring in which the line of `options` under "Args" is replaced by one entry per setting."""
+
+    def entries(found: re.Match[str]) -> str:
+        indent = found[1]
+        texts = (f"{name}: {item.doc}" for name, item in options.items())
+        wrapped = (
+            textwrap.wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=f"{indent}    ") for text in texts
+        )
+        return "\n".join(line for lines in wrapped for line in lines)
+
+    return re.sub(r"^( +)options: .*(?:\n\1 +.*)*", entries, doc, count=1, flags=re.MULTILINE)

@@ -1,0 +1,48 @@
+"""What mkdocstrings does while it reads a call with `**options`: it lists the options, as `help` does."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from typing import Any
+
+import griffe
+
+__all__ = ["CallOptions"]
+
+
+class CallOptions(griffe.Extension):
+    """Takes signature and docstring from the function itself where a decorator has filled in its options."""
+
+    def on_function_instance(self, *, func: griffe.Function, **_: Any) -> None:
+        """Replaces `**options` by the options; griffe calls it for every function."""
+        keywords = [item for item in func.parameters if item.kind is griffe.ParameterKind.var_keyword]
+        if not keywords or "Unpack" not in str(keywords[0].annotation):
+            return
+        module = importlib.import_module(func.module.path)
+        name = func.path.removeprefix(f"{func.module.path}.")
+        call = functools.reduce(getattr, name.split("."), module)
+        given = inspect.signature(call).parameters
+        if any(item.kind is inspect.Parameter.VAR_KEYWORD for item in given.values()):
+            return  # the options of Lightning's Trainer, which its own docs describe
+        own = [item for item in func.parameters if item not in keywords]
+        options = [item for item in given.values() if item.name not in {parameter.name for parameter in own}]
+        func.parameters = griffe.Parameters(*own, *map(_parameter, options))
+        doc = inspect.getdoc(call)
+        func.docstring = (
+            griffe.Docstring(
+                doc or "", parent=func, parser=func.docstring.parser, parser_options=func.docstring.parser_options
+            )
+            if func.docstring
+            else None
+        )
+
+
+def _parameter(item: inspect.Parameter) -> griffe.Parameter:
+    return griffe.Parameter(
+        item.name,
+        annotation=inspect.formatannotation(item.annotation, "collections.abc"),
+        kind=griffe.ParameterKind.keyword_only,
+        default=repr(item.default),
+    )
