@@ -40,9 +40,10 @@ class CallOptions(griffe.Extension):
 
 
 def _parameter(item: inspect.Parameter) -> griffe.Parameter:
+    kind = item.annotation
     return griffe.Parameter(
         item.name,
-        annotation=inspect.formatannotation(item.annotation, "collections.abc"),
+        annotation=kind if isinstance(kind, str) else inspect.formatannotation(kind).replace("collections.abc.", ""),
         kind=griffe.ParameterKind.keyword_only,
         default=repr(item.default),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import os
 import re
 import subprocess
@@ -64,6 +65,9 @@ RIGHT = [
     "trial.fit(other, datamodule=None, gradient_clip_val=1.0, **options)",
     "trial.trainer(precision='bf16-mixed', limit_val_batches=2, **options)",
     "trial.report(1, loss=0.5, accuracy=0.9)",
+    "study.run(train=train, max_trials=3, finishers='auto')",
+    "study.run(train, max_time='8h', executor='inline', hang_timeout=None, preload=['json'])",
+    "study.ask(max_trials=3, progress=False)",
     "hwt.ParetoPrior.from_studies(study, candidates=3, objectives=['loss'])",
 ]
 
@@ -83,6 +87,28 @@ REVEALED = {
     "study.plot()": "matplotlib.figure.Figure",
     "study.logs(0)": "pathlib.Path",
 }
+
+
+# a value of the wrong type
+WRONG = [
+    "study.run(train, max_trials='20')",
+    "study.run(train, max_cost='5')",
+    "study.run(train, check='no')",
+    "study.run(train, executor=3)",
+    "study.ask(max_time='8h')",
+    "study.ask(progress=None)",
+]
+
+# what a Trainer of the trial has -> the same of Lightning's own
+OF_LIGHTNING = [
+    "{}",
+    "{}.callback_metrics",
+    "{}.checkpoint_callback",
+    "{}.strategy",
+    "{}.validate(model)",
+    "{}.current_epoch",
+    "{}.fit",
+]
 
 
 def checked(folder: Path, calls: list[str]) -> dict[str, list[str]]:
@@ -108,7 +134,17 @@ def checked(folder: Path, calls: list[str]) -> dict[str, list[str]]:
 @pytest.mark.slow  # half a minute where mypy has no cache yet
 def test_misspelt_keywords_are_type_errors_and_answers_have_types(tmp_path: Path) -> None:
     reveals = [f"reveal_type({call})" for call in REVEALED]
-    said = checked(tmp_path, [*MISSPELT, *RIGHT, *reveals])
+    theirs = [f"reveal_type({text.format('pl.Trainer()')})" for text in OF_LIGHTNING]
+    ours = {
+        trainer: [f"reveal_type({text.format(trainer)})" for text in OF_LIGHTNING]
+        for trainer in ("trial.fit(model)", "trial.trainer()")
+    }
+    calls = [*MISSPELT, *WRONG, *RIGHT, *reveals, *theirs, *itertools.chain(*ours.values())]
+    said = checked(tmp_path, list(dict.fromkeys(calls)))
+    assert [call for call in WRONG if not said[call]] == []
+    expected = [said[call] for call in theirs]
+    assert all(len(texts) == 1 and texts[0] != 'Revealed type is "Any"' for texts in expected), expected
+    assert {trainer: [said[call] for call in each] for trainer, each in ours.items()} == dict.fromkeys(ours, expected)
     assert [call for call in MISSPELT if not said[call]] == []
     assert {call: said[call] for call in RIGHT if said[call]} == {}
     found = {call: said[reveal] for call, reveal in zip(REVEALED, reveals, strict=True)}
