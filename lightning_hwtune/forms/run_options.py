@@ -90,7 +90,8 @@ class RunOptions(RunLimits, total=False):
             None,
             optional(integer(1)).but("a positive integer, the epochs between checkpoints, or None"),
             "Epochs between checkpoints while a trial trains, so that a crash loses at most this many epochs. "
-            "None: save only at pauses and at the end. Only for Lightning trainings counted in epochs.",
+            "None: save only at pauses and at the end. It counts epochs also if the study counts steps or samples. A "
+            "loop that calls `trial.report` saves with `trial.save` instead.",
         ),
     ]
     hang_timeout: Annotated[

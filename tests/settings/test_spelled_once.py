@@ -27,7 +27,7 @@ ADDED = {
         "float | None",
         'Setting(None, optional(number(0, above=True)), "Kilowatt-hours of the study, over all its runs.")',
     ),
-    "max_idle": ("RunLimits", "float | str | None", 'Setting("auto", or_auto(DURATION), "Time without a trial. None: no limit.")'),
+    "max_idle": ("RunLimits", "float | str | None", 'Setting("auto", or_auto(DURATION), "Time idle. None: any.")'),
     "cool_down": ("RunOptions", "float | str | None", 'Setting(None, DURATION, "Time between two segments.")'),
 }
 GIVEN = {"max_energy": 5, "max_idle": 90, "cool_down": 3}
