@@ -1,21 +1,23 @@
-"""Whether a study survives the sudden death of its controller, over and over.
+"""Does a study survive when its controller is killed again and again?
 
     python benchmarks/crash.py --kills 20 --seed 0
 
-Runs a small real study (perceptrons on the digits, one or two ranks, ASHA with promotion) in a process of its own and
-kills that process with SIGKILL at seeded random moments: after so many further events, and a fraction of a second more.
-The same command then continues the study, in the end until it is finished. Every rank writes each report that was
-acknowledged to it into a witness file of its own, and waits until that is on the disk.
+Runs a small real study (perceptrons on the digits, one or two ranks, ASHA with promotion) in its own process and kills
+that process with SIGKILL at seeded random moments: after a number of further events and a fraction of a second. The
+same command then continues the study. After the last kill, it runs until the study is finished. Every rank writes each
+report that was acknowledged into its own witness file, and waits until the line is on the disk.
 
 Prints one JSON object and exits with 1 if a promise was broken. `figures`:
 
-- kills; trials_asked: created trials; trials_final: those that ended or rest at a rung with nothing left to do.
-- failed_trials: of these, ended by errors; a controller's death is no error of a trial's.
-- lost_reports: witnessed reports that the log does not have. duplicate_reports: those that it has more than once.
-- decided_twice: rungs of a trial that were decided more than once.
-- bad_checkpoints: files that the log vouches for and that are missing or have another digest, over all kills.
-- orphans: processes of the study that lived 5 seconds after their controller, over all kills.
-- witnessed, interrupted_segments, slowest_end_s: how much there was to lose, and how long the last child took to end.
+- kills. trials_asked: trials that were created. trials_final: those that ended, or that wait at a rung with nothing
+  left to do.
+- failed_trials: trials that failed. The death of a controller is not an error of a trial.
+- lost_reports: witnessed reports that are missing in the log. duplicate_reports: those that are in the log twice or
+  more.
+- decided_twice: rungs at which a trial was decided more than once.
+- bad_checkpoints: files that the log lists and that are missing or have another digest, over all kills.
+- orphans: processes of the study that were alive 5 seconds after their controller died, over all kills.
+- witnessed, interrupted_segments: how much could have been lost. slowest_end_s: how long the last child took to end.
 """
 
 from __future__ import annotations
@@ -53,11 +55,11 @@ Line = tuple[int, int, int]
 """Trial, segment, resource: one report."""
 
 NAME = "crash"
-TAG = "HWTUNE_CRASH_TAG"  # an environment variable, by which every process of the study is known
-MOST_EVENTS = 30  # between two kills; five of them are a session's own
+TAG = "HWTUNE_CRASH_TAG"  # an environment variable that marks every process of the study
+MOST_EVENTS = 30  # between two kills; a session writes five events of its own
 MOST_JITTER_S = 0.3
-STARTUP_S = 8.0  # where a kill comes before the first event: within so many seconds
-TRIALS_PER_KILL = 3  # enough that the study outlives all kills
+STARTUP_S = 8.0  # the latest moment of a kill that comes before the first event
+TRIALS_PER_KILL = 3  # enough for the study to continue after all kills
 ORPHAN_S = 5.0
 LIFE_S = 600.0
 LOOK_EVERY_S = 0.01
@@ -101,7 +103,7 @@ def _run_study(folder: Path, n_trials: int, seed: int) -> None:
         dir=folder,
         seed=seed,
     )
-    # no check: what its two batches report is answered but not logged, and would be witnessed
+    # no check: its reports are answered but not logged, and would be witnessed
     study.run(_train, max_trials=n_trials, check=False, progress=False, preload=("models", "datamodules"))
 
 
@@ -118,7 +120,7 @@ def _train(trial: hwt.Trial) -> None:
     witness = folder / f"{trial.id:03d}_{number:02d}_{os.getpid()}.txt"
 
     class Witness(L.Callback):
-        """Writes down each report that was answered: the rung callback stands before all others."""
+        """Writes a line for each report that was answered; the rung callback comes before all others."""
 
         def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
             """Writes a line, and waits for the disk."""
@@ -136,7 +138,7 @@ def _train(trial: hwt.Trial) -> None:
 
 
 def _figures(folder: Path, n_kills: int, seed: int) -> dict[str, float]:
-    """Kills and continues the study; returns what came of it."""
+    """Kills and continues the study; returns the results."""
     rng = random.Random(seed)
     tag = uuid.uuid4().hex
     totals: Counter[str] = Counter(kills=0, bad_checkpoints=0, orphans=0)
@@ -199,7 +201,7 @@ def _killed(process: subprocess.Popen[bytes], folder: Path, rng: random.Random) 
 
 
 def _orphans(tag: str) -> tuple[int, float]:
-    """Waits until no process of the study is left, but not for long; returns how many were, and the seconds."""
+    """Waits a short time until no process of the study is left; returns how many are left, and the seconds."""
     began = time.monotonic()
     while left := _tagged(tag):
         waited_s = time.monotonic() - began
@@ -224,17 +226,17 @@ def _tagged(tag: str) -> list[psutil.Process]:
     return found
 
 
-# ---------------------------------------------------------------------- what the store says
+# ---------------------------------------------------------------------- what the store contains
 
 
 def missing_and_repeated(witnessed: Sequence[Line], events: Sequence[Event]) -> tuple[int, int]:
-    """Returns how many witnessed reports the log does not have, and how many it has more than once."""
+    """Returns how many witnessed reports are missing in the log, and how many are in it more than once."""
     logged = Counter((e.trial_id, e.segment, e.resource) for e in events if isinstance(e, Reported))
     return sum(logged[line] == 0 for line in witnessed), sum(logged[line] > 1 for line in witnessed)
 
 
 def decided_twice(events: Sequence[Event]) -> int:
-    """Returns how many rungs of a trial the log decides more than once."""
+    """Returns at how many rungs a trial is decided more than once in the log."""
     decided = Counter((e.trial_id, e.level) for e in events if isinstance(e, Reported) and e.level is not None)
     return sum(n > 1 for n in decided.values())
 
@@ -258,7 +260,7 @@ def _count(folder: Path) -> int:
 
 
 def _n_bad_checkpoints(folder: Path) -> int:
-    """Returns how many of the checkpoints that the log vouches for are not what it says."""
+    """Returns how many checkpoints are missing or differ from the record in the log."""
     if _count(folder) == 0:
         return 0
     files, n_bad = StudyFiles(folder, NAME), 0

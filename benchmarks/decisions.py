@@ -1,20 +1,20 @@
 """Microseconds for one rung decision with n trials already in the rung; prints one JSON object.
 
-A decision is all that a reporting trial costs the scheduler: the verdict on it, its record, and the promotions that are
-due then, asked for and carried out. Timed on this thread's CPU clock, so that other work on the machine matters less.
-Beside it stand, on the same losses, `moocore.pareto_rank` (fronts only, from scratch, nothing inside a front) and, up
-to 3,000 trials and where it is installed (`make bench`), one report to Syne Tune's MOASHA as shipped.
+A decision is everything that a report costs the scheduler: the verdict, its record, and the promotions that are then
+due, which are requested and carried out. It is timed on this thread's CPU clock, so that other work on the machine
+matters less. For comparison, `moocore.pareto_rank` runs on the same losses (fronts only, from scratch, no order inside
+a front), and so does one report to Syne Tune's MOASHA as shipped (up to 3,000 trials, if installed by `make bench`).
 
 Shapes of the losses:
 - cloud: uniform and independent
-- correlated: the error, a time that grows with it under noise, and with three objectives a cost of 3 x time
+- correlated: the error, a time that increases with it under noise, and with three objectives a cost of 3 x time
 - front: all on one front, the hardest case for the order inside a front
 
 Whole simulated studies of 10,000 and 100,000 trials come last (`study_speed.py`).
 
     python benchmarks/decisions.py [--quick] [--seed 0]
 
-About five minutes; --quick stops at 1,000 trials and takes seconds.
+It takes about five minutes. With --quick it stops at 1,000 trials and takes seconds.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ Losses = npt.NDArray[np.float64]
 LEVEL, MAX_EPOCHS = 1, 27
 SIZES = (100, 1_000, 3_000, 10_000, 100_000)
 PEER, N_TIMED_PEER, N_MAX_PEER = "syne_tune", 5, 3_000
-# timed after the first n, few enough that the rung stays about this large; farthest-first on one front of 10,000 takes
-# 3,333 passes over the front for each newcomer
+# timed after the first n; few enough that the rung keeps about this size; farthest-first on one front of 10,000 needs
+# 3,333 passes over the front for each new trial
 N_TIMED = {100: 50, 1_000: 200, 3_000: 300, 10_000: 1_000, 100_000: 1_000}
 N_TIMED_SLOW = 10
 
@@ -77,7 +77,7 @@ def cases(sizes: tuple[int, ...]) -> Iterator[tuple[int, str, int, str]]:
         yield 1, "cloud", n, next(iter(WITHIN))
         for n_objectives in (2, 3):
             for shape in ("cloud", "correlated", "front"):
-                # one front of three objectives has no limit to keep, and of 100,000 no use
+                # one front of three objectives has no target, and one of 100,000 trials has no use
                 if not (shape == "front" and (n > 10_000 or (n_objectives == 3 and n > 1_000))):
                     yield from ((n_objectives, shape, n, within) for within in WITHIN)
 
@@ -125,7 +125,7 @@ def timed_peer(n: int, seed: int) -> dict[str, Any]:
 
 
 def summary(spent_us: npt.NDArray[np.float64]) -> dict[str, float]:
-    """Returns what the rows say of the times of a case."""
+    """Returns the times of a case from the rows."""
     return {
         "n_timed": len(spent_us),
         "mean_us": round(float(spent_us.mean()), 1),
@@ -158,7 +158,7 @@ def filled(losses: Losses, within: str) -> Race:
 
 
 def decide(race: Race, trial_id: int, loss: Losses) -> None:
-    """Lets one trial report, and promotes whoever is due."""
+    """Lets one trial report, and promotes all trials that are due."""
     verdict = race.verdict(trial_id, 0, LEVEL, loss)
     race.record(trial_id, 0, LEVEL, loss, verdict.kind)
     while (promotion := race.promotable()) is not None:

@@ -1,4 +1,4 @@
-"""Where the devices' time went, as a study's log tells it."""
+"""How the devices of a study spent their time, from its log."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class DeviceTimes:
         span_s: from there to the release of the last segment's devices; times all devices of the pool.
         segments_s: from each segment's start request to the release of its devices.
         training_s: of these, in epochs that were reported.
-        idle_with_work_s: of the span, held by nobody while the controller had something to start.
-        n_segments: how many there were.
+        idle_with_work_s: of the span, on devices that were free while the controller had something to start.
+        n_segments: number of segments.
     """
 
     startup_s: float
@@ -46,13 +46,13 @@ class DeviceTimes:
         return self.idle_with_work_s / self.span_s
 
     def to_dict(self) -> dict[str, float]:
-        """Returns plain data, the two shares included."""
+        """Returns plain data, including the two shares."""
         shares = {"overhead_share": self.overhead_share, "idle_with_work_share": self.idle_with_work_share}
         return {**dataclasses.asdict(self), **shares}
 
 
 def device_times(spec: StudySpec, events: Sequence[Event], began_at: float) -> DeviceTimes:
-    """Returns where the time went.
+    """Returns how the time was spent.
 
     Args:
         events: the log of one session that trained something. began_at: time of the user's call.
@@ -70,7 +70,7 @@ def device_times(spec: StudySpec, events: Sequence[Event], began_at: float) -> D
 
 
 def training_device_s(events: Sequence[Event]) -> float:
-    """Returns the device-seconds of all reported epochs, of work that was lost and done again both times."""
+    """Returns the device-seconds of all reported epochs; work that was lost and repeated counts twice."""
     saved: dict[int, float] = {}  # trial -> cumulative device-seconds of its newest checkpoint
     base: dict[int, float] = {}  # trial -> the same where its segment began
     reached: dict[tuple[int, int], float] = {}  # segment -> device-seconds of its newest report
@@ -87,8 +87,8 @@ def training_device_s(events: Sequence[Event]) -> float:
 def idle_with_work_s(spec: StudySpec, events: Sequence[Event]) -> float:
     """Returns the device-seconds, from the first segment on, in which a free device had something to do.
 
-    Replays the log and asks the controller after each event. New trials keep every free device busy; of promotions
-    one is counted, although more might wait.
+    Replays the log and asks the controller after each event. New trials would use every free device. Of promotions,
+    only one is counted, although more may wait.
     """
     state, total_s, since = StudyState(spec), 0.0, 0.0
     n_idle = 0

@@ -1,17 +1,17 @@
-"""Whether a study survives faults one by one: kills, stops, signals, broken messages, odd texts, lost and moved files.
+"""Does a study survive faults one by one: kills, stops, signals, broken messages, unusual texts, lost and moved files?
 
     python benchmarks/faults.py
     python benchmarks/faults.py --only server_killed rank_stop
 
-Each fault happens to a small real study (`benchmarks/fault/study.py`) in a process of its own; then the same command
-continues it to its end. Prints one JSON object and exits with 1 if a promise was broken. `figures`:
+Each fault happens to a small real study (`benchmarks/fault/study.py`) in its own process. The same command then
+continues the study to its end. Prints one JSON object and exits with 1 if a promise was broken. `figures`:
 
 - faults: how many were tried. not_possible: how many this machine does not allow, such as mounts.
-- lost: reports that the log lacks or has twice, checkpoints that are missing or damaged, trials that never ended.
-- orphaned: processes that outlived their study by 5 seconds, and folders that were left in the temporary folder.
-- hung: waits that had no end.
+- lost: reports that are missing in the log or in it twice, missing or damaged checkpoints, trials that never ended.
+- orphaned: processes that were alive 5 seconds after their study ended, and folders left in the temporary folder.
+- hung: waits that did not end.
 - wrong: other broken promises: a bare traceback, another exit status, a retry for a fault that is not the trial's, a
-  port that others can reach, an error that does not name its cause.
+  port that other machines can reach, an error that does not name its cause.
 - slowest_signal_s: from Ctrl-C, SIGTERM or SIGHUP, during imports and trainings, to the end of the process.
 - broken: for each fault, how many of its promises were broken.
 """
@@ -41,7 +41,7 @@ FAULTS = {**processes.FAULTS, **files.FAULTS}
 
 
 def main() -> None:
-    """Runs all faults, or those that are named."""
+    """Runs all faults, or only the given ones."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", metavar="FAULT", choices=list(FAULTS), default=list(FAULTS))
     names = parser.parse_args().only

@@ -1,20 +1,20 @@
-"""Whether libraries that own their training are tuned as their users write it, and what that costs in lines.
+"""Can libraries that run their own training be tuned as their users write it, and how many lines does that need?
 
     python benchmarks/foreign_libraries.py                    # all libraries: about 1 GB to download
     python benchmarks/foreign_libraries.py --only darts scvi
 
 For each library `benchmarks/foreign` has two scripts: NAME_plain.py, as the library's users write it, and
-NAME_tuned.py, the same with a study of two objectives around it. The tuned script runs twice in an environment of its
-own, with the library from the index and this checkout installed: as it is (ASHA), and with `RunToEnd` in the place of
-`ASHA`, where nothing is ever paused. Both studies draw the same configurations with the same seeds.
+NAME_tuned.py, the same with a study of two objectives around it. The tuned script runs twice in its own environment,
+in which the library from the index and this checkout are installed: as it is (ASHA), and with `RunToEnd` instead of
+`ASHA`, which never pauses a trial. Both studies draw the same configurations with the same seeds.
 
 Prints one JSON object and exits with 1 if a library failed. `figures`:
 
-- libraries; completed: those in which both studies completed.
-- equal_values: those in which every fully trained trial that was paused and resumed, and there is at least one, ended
+- libraries. completed: libraries with which both studies completed.
+- equal_values: libraries with which at least one fully trained trial was paused and resumed, and all such trials ended
   with exactly the value of the uninterrupted study.
-- extra_lines_max: the most lines that a tuned script has and its plain script has not, blank lines and docstrings left
-  out; indentation does not count as a change.
+- extra_lines_max: the largest number of lines that a tuned script has in addition to its plain script. Blank lines,
+  docstrings and indentation do not count.
 """
 
 from __future__ import annotations
@@ -75,9 +75,9 @@ def main() -> int:
 
 
 def environment(folder: Path, package: str) -> Path:
-    """Return the Python of an environment with the library and this checkout; make it if it is not there.
+    """Return the Python of an environment with the library and this checkout; create it if it is missing.
 
-    It borrows what it does not install itself, PyTorch above all, from the environment that runs this script.
+    Packages that it does not install itself, such as PyTorch, come from the environment that runs this script.
     """
     python = folder / "bin" / "python"
     ready = folder / "ready"
@@ -150,7 +150,7 @@ def _compared(paused: hwt.Study, whole: hwt.Study) -> dict[str, Any]:
 
 
 def _values(trial: TrialRecord) -> dict[str, float]:
-    """Return the last values of a trial, without the measured time, which is another one in each run."""
+    """Return the last values of a trial, without the measured time, which differs in each run."""
     return {} if trial.last is None else {name: value for name, value in trial.last.values.items() if name != "train_s"}
 
 

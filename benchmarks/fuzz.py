@@ -1,23 +1,23 @@
-"""Whether every way in answers every input: thousands of odd values, names, files, commands and tables.
+"""Does every interface answer every input? Thousands of unusual values, names, files, commands and tables.
 
     python benchmarks/fuzz.py --seed 0
 
 The inputs come from grammars with hostile values in every place: other types, huge and negative numbers, NaN and
-infinity, True for 1, text and bytes, numpy's scalars and arrays, Decimal, iterators without an end, values that hold
-themselves, letters that no file can hold, names of other tools. Each is drawn from the seed and its own number alone.
+infinity, True for 1, text and bytes, numpy scalars and arrays, Decimal, endless iterators, values that contain
+themselves, characters that no file can store, names of other tools. Each input depends only on the seed and its number.
 
 Prints one JSON object and exits with 1 if a promise was broken. `figures`:
 
-- inputs: how many were tried. refused: by an error of this package (or a message and status of a command).
+- inputs: how many were tried. refused: by an error of this package (or a message and exit status of a command).
 - bare_errors: any other error.
-- hangs: inputs without an answer for 5 seconds.
-- nonsense_accepted: inputs that were taken although they are nonsense. The rule: an input is sensible if each value
-  has the meaning that its argument is documented with (`benchmarks/fuzzing`, in predicates of their own): numbers are
-  finite, inside their range, of at most 2**53 if they are integers, and never True or text; names are printable lines;
-  options are what JSON can hold, no two the same; durations and sizes are above 0; keywords, keys and attributes are
-  known; ranges ascend; tables have each curve once, for configurations that they have, in columns of numbers.
-  Everything else is nonsense.
-- sense_refused: sensible inputs that were refused, which is the other way to be wrong.
+- hangs: inputs without an answer after 5 seconds.
+- nonsense_accepted: inputs that were accepted although they are nonsense. An input is sensible if each value has the
+  documented meaning of its argument (independent predicates in `benchmarks/fuzzing`): numbers are finite, in their
+  range, at most 2**53 if they are integers, and never True or text; names are printable lines; options are values that
+  JSON can store, no two the same; durations and sizes are positive; keywords, keys and attributes are known; ranges
+  ascend; tables have each curve once, for configurations that they contain, in columns of numbers. Everything else is
+  nonsense.
+- sense_refused: sensible inputs that were refused.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ from lightning_hwtune.errors import HwTuneError  # noqa: E402
 __all__ = ["judged", "main"]
 
 HANG_S = 5.0
-IMPORTS_S = 300.0  # until a process has imported what a surface needs
-GRACE_S = 20.0  # until a process that cannot even act on its own alarm is killed
+IMPORTS_S = 300.0  # until a process has imported what an interface needs
+GRACE_S = 20.0  # until a process that does not react to its own alarm is killed
 
 SURFACES: Mapping[str, tuple[int, Callable[[random.Random, Path], constructors.Input]]] = {
     "constructors": (1500, constructors.constructor),
@@ -66,11 +66,11 @@ SURFACES: Mapping[str, tuple[int, Callable[[random.Random, Path], constructors.I
 
 
 class _Hang(BaseException):
-    """No answer in time; not an `Exception`, so that nobody takes it for their own."""
+    """No answer in time; not an `Exception`, so that no handler of the package catches it."""
 
 
 def judged(call: Callable[[], Any], sensible: bool | None, seconds: float = HANG_S) -> tuple[str, str]:
-    """Returns what came of an input, "accepted", "refused" and so on, and details."""
+    """Returns the outcome of an input ("accepted", "refused", ...) and details."""
 
     def ring(*_: object) -> None:
         raise _Hang
@@ -98,12 +98,12 @@ def _place(error: BaseException) -> str:
 
 
 def _work(surface: str, seed: int, first: int, n: int, pipe: Connection) -> None:
-    """Tries inputs number `first` to `n` and sends what came of each."""
+    """Tries inputs number `first` to `n` and sends the outcome of each."""
     warnings.simplefilter("ignore")
     sink = io.StringIO()
     with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
         os.chdir(name)
-        with contextlib.suppress(Exception):  # whatever is imported at first use, a slow disk included
+        with contextlib.suppress(Exception):  # imports at first use, from a disk that may be slow
             SURFACES[surface][1](random.Random(0), Path(name))[1]()
         for number in range(first, n):
             rng = random.Random(f"{seed}/{surface}/{number}")
@@ -115,7 +115,7 @@ def _work(surface: str, seed: int, first: int, n: int, pipe: Connection) -> None
 
 
 def _tried(surface: str, seed: int, n: int) -> Iterator[tuple[str, str]]:
-    """Yields outcome and details of every input; a process that is stuck is killed, and the next goes on behind."""
+    """Yields outcome and details of every input; if a process hangs it is killed, and a new one continues."""
     first = 0
     while first < n:
         ours, theirs = multiprocessing.Pipe(duplex=False)
@@ -141,7 +141,7 @@ def _tried(surface: str, seed: int, n: int) -> Iterator[tuple[str, str]]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Tries all inputs, and prints what came of them."""
+    """Tries all inputs, and prints the outcomes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--share", type=float, default=1.0, help="of the inputs of each surface")

@@ -1,4 +1,4 @@
-"""Whether the toolkit keeps its promises on a real GPU: at most 4 minutes, on one device.
+"""Does the toolkit keep its promises on a real GPU? Takes at most 4 minutes, on one device.
 
     make gpu-check                                       # installs what a bare machine lacks, then this
     python benchmarks/gpu_check.py                       # all checks
@@ -6,13 +6,13 @@
     python benchmarks/gpu_check.py --accelerator cpu     # a rehearsal of those that need no GPU
 
 Prints one line per check on standard error as soon as the check ends, and one JSON object on standard output. Each
-check has its own time limit, and its line goes into `gpu_check.jsonl` in the folder `--out` at once, so that a run that
-is cut off keeps what it found. The checks share one worker process, since importing PyTorch takes longer than most of
-them; a check that exceeds its limit or ends the worker costs only itself, because a new worker runs the rest.
+check has its own time limit. Its line is written at once to `gpu_check.jsonl` in the folder `--out`, so a run that is
+cut off keeps its results. The checks share one worker process, since importing PyTorch takes longer than most of them.
+If a check exceeds its limit or ends the worker, a new worker runs the remaining checks.
 
 Exit status: 0 if all checks passed, or if the machine has no GPU, which prints `"ran": false`; 1 if a check failed or
 the GPU cannot be used. `figures`: checks, passed, start_to_first_batch_s (median over the segments of a study on the
-GPU) and seconds of the whole run. `not_checked` lists what one GPU cannot show.
+GPU) and seconds of the whole run. `not_checked` lists what cannot be tested with one GPU.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _run_all(accelerator: str, out: Path) -> int:
 
 
 def _lines(limits: Mapping[str, float], accelerator: str, end: float) -> Iterator[dict[str, Any]]:
-    """Yield one line per check, in order; a worker runs as many of them as it survives.
+    """Yield one line per check, in order; a new worker starts when a check has ended the last one.
 
     Args:
         limits: name -> seconds. end: when the time for all of them is over, on the monotonic clock.
@@ -183,11 +183,11 @@ class _Worker:
         except queue.Empty:
             return None
         if not text:
-            self._process.wait()  # it closed its output: it is ending
+            self._process.wait()  # it has closed its output, so it is ending
         return json.loads(text) if text else None
 
     def end(self) -> str:
-        """End the process if it runs; return the end of its error output if it had ended by itself."""
+        """End the process if it is running; return the end of its error output if it had already ended."""
         ended = self._process.poll() is not None
         if not ended:
             os.killpg(self._process.pid, signal.SIGKILL)

@@ -1,20 +1,20 @@
-"""Whether a Hydra multirun of an app that knows nothing of tuning keeps the sweeper's promises, also when it is killed.
+"""Does a Hydra multirun of an app without any code for tuning keep the sweeper's promises, even if it is killed?
 
     python benchmarks/hydra_sweep.py --kills 5 --seed 0
 
 Sweeps a copy of the app in `tests/apps/template` twice: 12 trials over learning rate, width and `trainer.devices` in
 {1, 2}, two objectives, rungs 1, 3 and 9. The first sweep runs undisturbed. The second is killed with SIGKILL at seeded
-random moments, after so many further events and a fraction of a second more; the same command then continues it.
+random moments: after a number of further events and a fraction of a second. The same command then continues it.
 
 Prints one JSON object and exits with 1 if a promise was broken. `figures`:
 
 - sweep_dirs: directories of the sweep, the larger number of the two. trial_dirs: in the undisturbed one.
-- resumed_segments: trials that were promoted after a pause and went on from their checkpoints.
-- two_rank_segments: those whose process group really had two ranks.
+- resumed_segments: trials that were promoted after a pause and resumed from their checkpoints.
+- two_rank_segments: segments whose process group really had two ranks.
 - solutions: in `optimization_results.yaml`. trials_after_kill: of the killed sweep at its end.
-- orphans: processes of the sweep that lived 5 seconds after it was killed, over all kills.
-- exit_code: of both sweeps' last command, the larger one.
-- kills: that hit a living sweep. failed_trials: of both sweeps. wall_s: of the undisturbed sweep.
+- orphans: processes of the sweep that were alive 5 seconds after it was killed, over all kills.
+- exit_code: of the last command of both sweeps, the larger one.
+- kills: those that hit a running sweep. failed_trials: of both sweeps. wall_s: of the undisturbed sweep.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ from lightning_hwtune.store.log import EventLog
 __all__ = ["main"]
 
 APP = Path(__file__).resolve().parent.parent / "tests" / "apps" / "template"
-OVERRIDES = ("hparams_search=two_objectives", "logger=csv")  # two_objectives.yaml says the rest
+OVERRIDES = ("hparams_search=two_objectives", "logger=csv")  # two_objectives.yaml sets the rest
 NAME = "digits"
 N_TRIALS = 12
-TAG = "HWTUNE_SWEEP_TAG"  # an environment variable, by which every process of the sweep is known
+TAG = "HWTUNE_SWEEP_TAG"  # an environment variable that marks every process of the sweep
 MOST_EVENTS = 20  # between two kills
 MOST_JITTER_S = 0.5
 ORPHAN_S = 5.0
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def _is_kept(figures: dict[str, float], n_kills: int) -> bool:
-    """Tells whether every promise was kept."""
+    """Return whether every promise was kept."""
     exact = {"sweep_dirs": 1, "trial_dirs": N_TRIALS, "trials_after_kill": N_TRIALS, "orphans": 0, "exit_code": 0}
     exact |= {"kills": n_kills, "failed_trials": 0}
     least = {"resumed_segments": 3, "two_rank_segments": 1, "solutions": 1}
@@ -146,7 +146,7 @@ def _count(folder: Path) -> int:
         return 0
     try:
         log = EventLog.open(files, create=False)
-    except hwt.HwTuneError:  # not yet whole
+    except hwt.HwTuneError:  # not yet complete
         return 0
     try:
         return sum(1 for _ in log.read())
@@ -155,7 +155,7 @@ def _count(folder: Path) -> int:
 
 
 def _orphans(tag: str) -> int:
-    """Returns how many processes of the sweep are left after a while, and ends them."""
+    """Returns how many processes of the sweep are left after a short time, and ends them."""
     deadline = time.monotonic() + ORPHAN_S
     while (alive := _alive(tag)) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""What `import lightning_hwtune` costs: seconds in fresh interpreters, and whether it brings in torch.
+"""What `import lightning_hwtune` costs: seconds in fresh interpreters, and whether it imports torch.
 
 Prints one JSON object. Run it on a quiet machine: `python benchmarks/import_time.py`.
 """
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def _fresh_import() -> tuple[float, bool]:
-    """Returns the seconds of one import and whether torch came with it."""
+    """Returns the seconds of one import, and whether it imported torch."""
     output = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True).stdout
     seconds, has_torch = output.split()
     return float(seconds), has_torch == "1"

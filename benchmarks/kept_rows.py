@@ -1,7 +1,7 @@
-"""Rows of a long benchmark, kept in a folder, so that an interrupted run goes on where it was.
+"""Rows of a long benchmark, saved in a folder, so that an interrupted run can continue.
 
 A file holds what one part of a benchmark has found: one row of plain data a seed, and the settings that they were found
-under. Rows of other settings are found anew. Empty the folder when a rule of the package has changed.
+under. Rows of other settings are computed again. Empty the folder when a rule of the package has changed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Row = dict[str, Any]
 def kept_rows(
     folder: Path | None, part: str, about: Mapping[str, Any], seeds: Iterable[int], find: Callable[[int], Row]
 ) -> list[Row]:
-    """Returns the row of each seed, from the folder or from `find`; new ones are kept at once. None = keep nothing.
+    """Returns the row of each seed, from the folder or from `find`; new ones are saved at once. None = do not save.
 
     Args:
         part: names the file. about: the settings of all rows, plain data.

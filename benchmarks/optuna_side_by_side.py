@@ -1,21 +1,21 @@
-"""Whether one word is all that a user of the Optuna sweeper has to change.
+"""Does a user of the Optuna sweeper have to change only one word?
 
     python benchmarks/optuna_side_by_side.py
 
-Runs the app of `tests/apps/template`, which knows nothing of tuning, by one command with `hydra/sweeper=optuna` and by
-the same command with `hydra/sweeper=hwtune`: once for one value that the app returns, once for two. The Optuna side
-runs the released plugin in an environment that the script makes (`--environment`, kept between runs): a venv with the
-versions of `peers/optuna_sweeper.txt`, which finds torch, Lightning and all else in this interpreter's packages. Making
-it needs a package index.
+Runs the app of `tests/apps/template`, which has no code for tuning, with `hydra/sweeper=optuna` and with
+`hydra/sweeper=hwtune` in an otherwise identical command: once for one value that the app returns, once for two. The
+Optuna side runs the released plugin in an environment that the script creates (`--environment`, kept between runs): a
+venv with the versions of `peers/optuna_sweeper.txt`. PyTorch, Lightning and everything else come from this
+interpreter's packages. Creating it needs a package index.
 
 Prints one JSON object and exits with 1 if a side failed, or if the two differ in more than they should. `figures`, for
 `one` and `two` values:
 
 - exit_code_optuna, exit_code_hwtune. trials_optuna, trials_hwtune: jobs in the sweep's directory.
-- keys_optuna, keys_hwtune: of `optimization_results.yaml`. is_same_shape: whether Optuna's keys are all in the
-  other file, those of a solution and the names of its parameters as well, and values are numbers on both sides.
-- solutions_optuna, solutions_hwtune: how many the file names.
-- differing_words: of the two command lines, word for word; there is one pair.
+- keys_optuna, keys_hwtune: of `optimization_results.yaml`. is_same_shape: whether the other file has all of Optuna's
+  keys, including those of a solution and the names of its parameters, and values are numbers on both sides.
+- solutions_optuna, solutions_hwtune: the number of solutions in the file.
+- differing_words: pairs of words in which the two command lines differ; there is one pair.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ print(json.dumps({"files": [optuna.__file__, plugin.__file__], "versions": versi
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What one sweep left behind. `results`: the content of its `optimization_results.yaml`, empty without one."""
+    """The results of one sweep. `results`: the content of its `optimization_results.yaml`; empty without one."""
 
     command: Sequence[str]
     exit_code: int
@@ -108,7 +108,7 @@ def _figures(sides: Mapping[str, Side]) -> dict[str, Any]:
 
 
 def holds(ours: Any, theirs: Any) -> bool:
-    """Return whether a shape has all keys of another one, of the same kinds; it may have more."""
+    """Return whether a shape has all keys of another one, with the same kinds of values; it may have more."""
     if isinstance(theirs, Mapping):
         return isinstance(ours, Mapping) and all(
             key in ours and holds(ours[key], value) for key, value in theirs.items()
@@ -119,7 +119,7 @@ def holds(ours: Any, theirs: Any) -> bool:
 
 
 def shape(content: Any) -> Any:
-    """Returns what remains of a file's content without its values: keys, the kinds of values, of a list its first."""
+    """Returns a file's content without its values: keys, kinds of values, and the first element of each list."""
     if isinstance(content, Mapping):
         return {key: shape(value) for key, value in content.items()}
     if isinstance(content, list):
@@ -153,21 +153,21 @@ def _side(python: Path, sweeper: str, overrides: Sequence[str]) -> Side:
 
 
 def _environment(folder: Path) -> tuple[Path, dict[str, str]]:
-    """Makes the environment unless it is there; returns its interpreter and the versions that are imported in it.
+    """Creates the environment if it is missing; returns its interpreter and the versions that it imports.
 
     Raises:
-        RuntimeError: another Optuna than the environment's own is imported.
+        RuntimeError: the environment imports another Optuna than its own.
     """
     python, made = folder / "bin" / "python", folder / "made.txt"
     pins = PINS.read_text(encoding="utf-8")
     if not made.exists() or made.read_text(encoding="utf-8") != pins:
         _say(f"making {folder}")
         venv.create(folder, clear=True, with_pip=True)
-        # installed before the path is extended: pip leaves out what it sees, also in another version than the pinned
+        # installed before the path is extended, because pip skips a package that it finds, even in another version
         install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", PINS]
         subprocess.run(install, check=True, stdout=sys.stderr)
         [site] = folder.glob("lib/python*/site-packages")
-        # behind the environment's own: what is pinned is found first
+        # after the environment's own packages, so that the pinned versions are found first
         (site / "behind.pth").write_text("".join(f"{path}\n" for path in _paths()), encoding="utf-8")
         made.write_text(pins, encoding="utf-8")
     told = subprocess.run([python, "-c", VERSIONS], check=True, capture_output=True, text=True, cwd=folder)
@@ -179,7 +179,7 @@ def _environment(folder: Path) -> tuple[Path, dict[str, str]]:
 
 
 def _paths() -> list[str]:
-    """Returns where this interpreter finds packages, editable ones as well; not its own library, nor this folder."""
+    """Returns the folders of this interpreter's packages, including editable ones; not its library or this folder."""
     own = {str(Path(os.__file__).parent), str(Path(__file__).parent)}
     return [path for path in sys.path if path and Path(path).is_dir() and path not in own and "lib-dynload" not in path]
 

@@ -7,28 +7,28 @@
 Prints one JSON object; progress and a table go to standard error. Run it on a quiet machine.
 
 The job: 40 pre-drawn perceptrons on the digits, asynchronous successive halving with rungs 1, 3, 9 and 27 epochs, two
-trainings at a time of one thread each, one Lightning Trainer a fit with the same settings everywhere. Five rounds in
-rotated order; figures are medians, ratios are taken within a round.
+trainings at a time with one thread each, one Lightning Trainer per fit with the same settings everywhere. There are
+five rounds in rotated order; figures are medians, and ratios are taken within a round.
 
-- wall_s is the whole process, from its start to its exit: imports, start-up of workers, training, shutdown. Ratios
-  compare it. run_s is the part inside the framework's call.
-- training_s is summed over epochs by the same callback everywhere: from the start of an epoch to the end of its
-  validation.
-- overhead_per_trial_s = (wall_s x workers - training_s) / trials: worker-seconds that were no epoch.
-- peak_pss_mb: proportional memory of the whole process tree, looked at twice a second.
+- wall_s: the whole process, from its start to its exit, with imports, start-up of workers, training and shutdown.
+  Ratios compare it. run_s: the part inside the framework's call.
+- training_s: the sum over epochs, from the start of an epoch to the end of its validation, measured by the same
+  callback everywhere.
+- overhead_per_trial_s = (wall_s x workers - training_s) / trials: worker-seconds outside of epochs.
+- peak_pss_mb: proportional memory of the whole process tree, sampled twice a second.
 
 The peers have only the stopping type of ASHA, which keeps no checkpoints. Our default promotes, pauses and resumes, so
-it trains fewer epochs: `wall_ratio` and `run_ratio` compare defaults, rule included. `ours_stopping` follows the rule
-of the peers and is the like-for-like comparison:
+it trains fewer epochs: `wall_ratio` and `run_ratio` compare the defaults, including the rule. `ours_stopping` follows
+the rule of the peers and is the like-for-like comparison:
 
 - like_for_like_vs_*: wall_s of `ours_stopping` over that of the peer.
 - like_for_like_per_epoch_vs_*: the same with wall_s divided by the number of trained epochs.
 - like_for_like_overhead_per_trial_s: overhead_per_trial_s of `ours_stopping`.
 
-A second job, ours alone, has epochs of 2 seconds (filled up by sleeping, so that the two workers do not slow each other
-down): overhead_share_2s_epochs = device-seconds from each segment's start request to the release of its device, over
-the seconds in its epochs, minus 1; idle_with_work_share = share of the devices' time, from the first start request to
-the last release, in which one was free while the controller had something to start.
+A second job, only with this package, has epochs of 2 seconds (extended by sleeping, so that the two workers do not slow
+each other down). overhead_share_2s_epochs: device-seconds from each segment's start request to the release of its
+device, divided by the seconds in its epochs, minus 1. idle_with_work_share: fraction of the devices' time, from the
+first start request to the last release, in which a device was free while the controller had something to start.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ DISTRIBUTIONS = ("lightning_hwtune", "lightning", "torch", "ray", "syne-tune", "
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One contender's run; see the module's docstring for the measures."""
+    """One run of a contender; the module's docstring defines the measures."""
 
     contender: str
     wall_s: float
@@ -161,9 +161,9 @@ def _slow_job(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run(contender: str, job: Mapping[str, Any]) -> Run:
-    """Runs a contender in a process of its own, in a folder of its own."""
+    """Runs a contender in its own process and folder."""
     _say(f"{contender}: {job['n_trials']} trials ...")
-    # a short path: sockets lie in it
+    # a short path, because it contains sockets
     with tempfile.TemporaryDirectory(prefix="hwt", dir="/tmp", ignore_cleanup_errors=True) as folder:
         workload = Workload(eta=3, n_workers=2, folder=folder, **job)
         wall_s, peak_bytes = _watched(contender, workload)
@@ -211,7 +211,7 @@ def _watched(contender: str, workload: Workload) -> tuple[float, int]:
 
 
 def _end_session(process: subprocess.Popen[bytes]) -> None:
-    """Ends what a contender left behind in its own session."""
+    """Ends the processes that a contender left in its session."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -219,7 +219,7 @@ def _end_session(process: subprocess.Popen[bytes]) -> None:
 
 
 class _Memory:
-    """Looks at a process tree until told to stop."""
+    """Samples the memory of a process tree until it is stopped."""
 
     def __init__(self, pid: int) -> None:
         self.peak_bytes = 0
@@ -229,7 +229,7 @@ class _Memory:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops looking."""
+        """Stops sampling."""
         self._over.set()
         self._thread.join()
 
@@ -239,7 +239,7 @@ class _Memory:
 
 
 def _tree_bytes(root: psutil.Process) -> int:
-    """Returns the proportional set size of a process and all below it; what is gone meanwhile counts nothing."""
+    """Returns the proportional set size of a process and its descendants; those that have ended count 0."""
     try:
         tree = [root, *root.children(recursive=True)]
     except psutil.NoSuchProcess:
@@ -273,7 +273,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _rotated(names: Sequence[str], number: int) -> list[str]:
-    """Returns the names beginning with another one each round."""
+    """Returns the names in rotated order, which begins with another one in each round."""
     first = number % len(names)
     return [*names[first:], *names[:first]]
 

@@ -1,4 +1,4 @@
-"""Numbers and tables as people read them, in Markdown."""
+"""Numbers and tables for readers, in Markdown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def shown(value: Any) -> str:
-    """Returns a value as people read it."""
+    """Returns a value for readers."""
     if isinstance(value, float):
         return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
     return "-" if value is None else str(value)

@@ -1,38 +1,40 @@
-"""What PASHA saves and what it loses, against ASHA over the whole ladder and against ASHA with a fixed cap.
+"""What PASHA saves and loses, compared with ASHA over the whole ladder and with ASHA with a fixed cap.
 
     python benchmarks/pasha.py [--seeds 10] [--parts tables synthetic several] [--rows FOLDER] > pasha.json
 
 Prints one JSON object; progress goes to standard error. Everything is simulated, so a seed gives the same figures on
-every machine. With --rows every part leaves its rows in a folder, and what is there is not run again.
+every machine. With --rows every part saves its rows in a folder, and rows that already exist are not computed again.
 
-Each run is a study of 256 trials by 4 workers, eta 3, rungs from 1, no finishers, no start-up times; all arms of a
-seed draw the same configurations in the same sequence.
+Each run is a study of 256 trials by 4 workers, eta 3, rungs from 1, no finishers, no start-up times. All arms of a seed
+draw the same configurations in the same sequence.
 
-- speedup: virtual time of ASHA's study over that of the arm, until all trials and promotions are done, which is when
-  both are counted as over. Intervals are the 5th to 95th percentile of the median in 2,000 bootstrap samples of the
-  runs. Beside it, of the same runs: `speedup_started`, until the last configuration was started, where the authors end
-  both; `resource_ratio`, by the epochs that all trials trained; `speedup_trained`, until the selected configuration is
-  trained to the end as well: the rest of its training, from its checkpoint, is added to both.
-- The selected configuration is the best finite one at the deepest rung that has a finite value. loss: its error after
-  the full training, minus that of ASHA's selected one; above 0 is worse. On the synthetic curves without their noise.
-- Who goes on. "quantile": PASHA as published, against ASHA with the same rule, as its authors compared them. "floor":
-  PASHA as it comes here, n // eta, against `ASHA`. "quantile_over_floor": PASHA as published against `ASHA`, which
-  promotes fewer. Figures are those of "quantile", unless they end in `_floor`.
-- "cap_quantile", "cap_floor": ASHA that ends at 27, against ASHA of the same rule: it needs no ladder that grows.
+- speedup: virtual time of ASHA's study divided by that of the arm, until all trials and promotions are done, which is
+  the end of both. Intervals are the 5th to 95th percentile of the median in 2,000 bootstrap samples of the runs.
+  Further ratios of the same runs: `speedup_started` until the last configuration was started, which is the authors' end
+  of a study; `resource_ratio` by the epochs that all trials trained; `speedup_trained` until the selected configuration
+  is trained to the end, too: the rest of its training, from its checkpoint, is added to both.
+- The selected configuration is the best finite one at the deepest rung with a finite value. loss: its error after the
+  full training, minus that of the configuration that ASHA selects; above 0 is worse. Synthetic curves: without noise.
+- Which trials are promoted. "quantile": PASHA as published, compared with ASHA with the same rule, as by its authors.
+  "floor": PASHA with its default here, n // eta, compared with `ASHA`. "quantile_over_floor": PASHA as published,
+  compared with `ASHA`, which promotes fewer. Figures are those of "quantile", unless their names end in `_floor`.
+- "cap_quantile", "cap_floor": ASHA that ends at 27, compared with ASHA with the same rule. It needs no growing ladder.
 
 Parts. `tables`: lcbench-surrogate (validation error, in [0, 1]; predicted by a surrogate) and taskset (validation loss,
-measured). `synthetic`: a grid of noise x crossing on the generator of `lightning_hwtune.simulation.curves`, with the
+measured). `synthetic`: a grid of noise x crossing with the generator of `lightning_hwtune.simulation.curves`, with the
 whole range of crossings, R = 243 and 729, and another set of curves per seed. The noises are those of measured curves:
-the 10th, 25th, 50th, 75th and 90th percentile of trimtuner's, to one digit; `measured_noise` computes them.
-Curves without any noise, which nobody has and by which PASHA cannot tell noise from order, are in the grid and have
-groups of their own: "noiseless", and "settled_with_noiseless". "settled" is the half of the cells with noise whose
-curves settle first, by settles_at, there by crossing: settles_at is the lowest rung from which on the order of 256
-random configurations, without noise, has a rank correlation (Spearman) of at least 0.9 with their order at R, the
-median of seeds. It does not depend on the noise, so that the half holds all noises alike. rank_correlation is the
-lowest one of neighbouring rungs, with noise. `several`: several objectives, MO-PASHA against MO-ASHA, both as they
-come, on lcbench-surrogate (error, time) and trimtuner (error, time, money): hypervolume of all reports, as
-`lightning_hwtune.simulation.accounting` tells, as a share of MO-ASHA's, and the same for the full trainings of the
-configurations on the front of all reports.
+the 10th, 25th, 50th, 75th and 90th percentile of trimtuner's, rounded to one digit; `measured_noise` computes them.
+
+Curves without noise do not occur in practice, and PASHA cannot tell noise from order with them. They are in the grid
+and have their own groups: "noiseless", and "settled_with_noiseless". "settled" is the half of the cells with noise
+whose curves settle first, ordered by settles_at and then by crossing. settles_at is the lowest rung from which on the
+order of 256 random configurations, without noise, has a rank correlation (Spearman) of at least 0.9 with their order at
+R; the median over seeds. It does not depend on the noise, so the half contains all noises equally. rank_correlation is
+the lowest one of two neighbouring rungs, with noise.
+
+`several`: several objectives, MO-PASHA against MO-ASHA, both with their defaults, on lcbench-surrogate (error, time)
+and trimtuner (error, time, money). It has the hypervolume of all reports (`lightning_hwtune.simulation.accounting`) as
+a fraction of MO-ASHA's, and the same for the full trainings of the configurations on the front of all reports.
 """
 
 from __future__ import annotations
@@ -90,15 +92,15 @@ IS_SETTLED = 0.9  # rank correlation with the full training
 
 
 class WholeLadder(PASHA):
-    """PASHA whose ladder is whole from the beginning, which is ASHA with PASHA's choice of who goes on."""
+    """PASHA with a complete ladder from the start, which is ASHA with PASHA's choice of promotions."""
 
     def start(self, objectives: Objectives) -> GrowingRace:
-        """Returns a race that has nothing left to grow."""
+        """Returns a race whose ladder is complete."""
         return GrowingRace(self, objectives, is_whole=True)
 
 
 def schedulers(max_epochs: int) -> dict[str, Scheduler]:
-    """Returns what is compared, in the pairs of `pasha_figures.PAIRS`."""
+    """Returns the schedulers to compare, in the pairs of `pasha_figures.PAIRS`."""
     cap = min(CAP, max_epochs)
     return {
         "asha_quantile": WholeLadder(max_epochs, quota="quantile"),
@@ -124,7 +126,7 @@ class Remembered:
         self._curves, self._known = curves, dict[tuple[Any, ...], Mapping[str, float]]()
 
     def values(self, config: Mapping[str, Any], resource: int) -> Mapping[str, float]:
-        """Returns what the curves show."""
+        """Returns the values of the curves."""
         key = (*config.values(), resource)
         if key not in self._known:
             self._known[key] = self._curves.values(config, resource)
@@ -144,14 +146,14 @@ def selected(state: StudyState) -> TrialRecord:
 
 
 def deepest(state: StudyState) -> int:
-    """Returns the highest resource that any trial came to."""
+    """Returns the highest resource that any trial reached."""
     return max(trial.resource for trial in state.trials)
 
 
 def studies(
     curves: Curves, simulated: Callable[[Scheduler], StudyState], final_loss: Callable[[Mapping[str, Any]], float]
 ) -> Row:
-    """Returns scheduler -> what its study came to."""
+    """Returns scheduler -> the results of its study."""
     found = {}
     for name, scheduler in schedulers(curves.max_resource).items():
         state = simulated(scheduler)
@@ -204,7 +206,7 @@ def measured_noise(table: Table, column: str = "error") -> dict[str, float]:
     """Returns percentile -> noise of a table's curves, in the unit of the generator's.
 
     A curve's deviation is that of its second differences over its later half, which are six variances of independent
-    noise; what there is to learn in a task is what the best one ends below the median beginning.
+    noise. The range of a task is how far its best final value lies below the median first value.
     """
     found = list[float]()
     for task in table.tasks:
@@ -217,7 +219,7 @@ def measured_noise(table: Table, column: str = "error") -> dict[str, float]:
 
 
 def at_rungs(curves: Curves, seed: int) -> list[npt.NDArray[np.float64]]:
-    """Returns for each rung the errors of as many random configurations as a study has."""
+    """Returns, for each rung, the errors of random configurations, as many as a study has."""
     points = np.random.default_rng(seed).random((N_TRIALS, len(SPACE))).tolist()
     configs = [dict(zip(SPACE, row, strict=True)) for row in points]
     levels = ASHA(curves.max_resource).levels

@@ -1,7 +1,7 @@
 """The statistics of `benchmarks/pasha.py`, on its rows.
 
-A row is one seed in one place: its studies, scheduler -> what it came to, and on synthetic curves how well neighbouring
-rungs correlate and where the curves settle. An arm is a study and the one of ASHA that it is held against.
+A row is one seed of one task or cell: its studies (scheduler -> results), and on synthetic curves how well neighbouring
+rungs correlate and where the curves settle. An arm is a study and the study of ASHA with which it is compared.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _summary(pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -
         return _rounded(statistics.median(sum(b[k] for k in keys) / sum(o[k] for k in keys) for o, b in pairs), 3)
 
     speedups = [base["seconds"] / own["seconds"] for own, base in pairs]
-    # both may have chosen one that diverges in the end: no loss
+    # both may have selected one that diverges in the end, which is no loss
     losses = [0.0 if own["error"] == base["error"] else own["error"] - base["error"] for own, base in pairs]
     return {
         "runs": len(pairs),
@@ -77,10 +77,10 @@ def cell(max_resource: int, crossing: float, noise: float, rows: Rows) -> dict[s
 
 
 def synthetic(cells: Rows, rows: Sequence[Rows]) -> dict[str, Any]:
-    """Returns what the cells of one ladder say together.
+    """Returns the combined figures of the cells of one ladder.
 
     Args:
-        rows: those of each cell.
+        rows: the rows of each cell.
     """
     noisy = [i for i in range(len(cells)) if cells[i]["noise"]]
     noiseless = [i for i in range(len(cells)) if i not in noisy]
@@ -135,5 +135,5 @@ def _lost(shares: Iterable[float]) -> float:
 
 
 def _rounded(value: float, digits: int) -> float:
-    """Rounds, and writes no minus before a zero."""
+    """Rounds, and never returns a negative zero."""
     return round(value, digits) + 0.0

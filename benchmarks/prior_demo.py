@@ -1,18 +1,18 @@
-"""The prior at work on real training: how many epochs a second demo study needs to come to where the first one ended.
+"""The prior on real training: how many epochs does a second demo study need to reach the result of the first one?
 
     python benchmarks/prior_demo.py [--seeds 5] [--max-trials 30] [--dir FOLDER] > prior_demo.json
 
-The study of `configs/study/demo.yaml`, on one device and over two objectives (val_error, train_s), is run once. Then,
-for each of the seeds 1, 2, ..., it is run again twice, with `prior=auto` and without, in folders that hold the first
-one only; these may take twice as many trials. Counted are the epochs that each trained, work done again included, until
-the hypervolume of all its reports so far was that of all reports of the first study. `error_epochs` are those until a
-val_error as low as the least of the first study, which no load of the machine can change.
+The study of `configs/study/demo.yaml`, on one device and over two objectives (val_error, train_s), runs once. Then, for
+each of the seeds 1, 2, ..., it runs twice, with `prior=auto` and without, in folders that contain only the first study.
+These studies may have twice as many trials. The script counts the epochs that all trials trained, including repeated
+work, until the hypervolume of all reports reached that of all reports of the first study. `error_epochs` counts the
+epochs until a val_error as low as the lowest of the first study; the load of the machine does not affect it.
 
-Hypervolume: val_error linear, train_s in its logarithm, on the scale of the first study: its least value is 0, its
-greatest 1 and the reference point. A study that never came there counts with all its epochs, as a lower bound, and is
-named. The speed-up is the ratio of the two medians; its interval is a 90 % bootstrap over paired seeds. Seconds depend
-on the machine and its load: run it on a quiet one. With --dir the studies stay, and those that are there are not run
-again.
+Hypervolume: val_error linear, train_s in its logarithm, on the scale of the first study: its lowest value is 0, its
+highest value is 1 and the reference point. A study that never reaches the first one counts with all its epochs, as a
+lower bound, and is named. The speed-up is the ratio of the two medians; its interval is a 90 % bootstrap over paired
+seeds. Seconds depend on the machine and its load, so run it on a quiet machine. With --dir the studies are kept, and
+studies that already exist do not run again.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ def losses_of(folder: Path, seed: int, max_trials: int, prior: str | None) -> Fl
 
 
 def on_scale(losses: Floats, of: Floats) -> Floats:
-    """Returns losses, logarithms where `LOG_MASK`, on the scale on which those of a study lie from 0 to 1."""
+    """Returns losses (logarithms where `LOG_MASK`) on the scale on which those of a study range from 0 to 1."""
     own, first = (np.where(LOG_MASK, np.log10(np.where(LOG_MASK, each, 1.0)), each) for each in (losses, of))
     low, high = np.nanmin(first, axis=0), np.nanmax(first, axis=0)
     return (own - low) / np.where(high > low, high - low, np.inf)
 
 
 def epochs_to(is_there: npt.NDArray[np.bool_]) -> tuple[int, bool]:
-    """Returns the epochs until it is there, all if it never is, and whether it ever is."""
+    """Returns the epochs until the target is reached (all epochs if it never is), and whether it is reached."""
     there = np.flatnonzero(is_there)
     return (int(there[0]) + 1, True) if len(there) else (len(is_there), False)
 
@@ -78,7 +78,7 @@ def speedup(without: list[int], with_prior: list[int]) -> dict[str, Any]:
 
 
 def report_of(first: Floats, found: dict[str, list[Floats]]) -> dict[str, Any]:
-    """Returns what the second studies of each arm, "without" and "prior", came to."""
+    """Returns the results of the second studies of each arm, "without" and "prior"."""
     from lightning_hwtune.core.ranking.anytime import hypervolume_curve
 
     corner = np.ones(len(LOG_MASK))

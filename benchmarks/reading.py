@@ -1,6 +1,6 @@
 """What it costs to read a large study: whole commands, the constructor, and following a log; prints one JSON object.
 
-The log is that of a simulated study with rungs 1, 3, 9, 27 and eight devices. Each command is a process of its own, as
+The log is that of a simulated study with rungs 1, 3, 9, 27 and eight devices. Each command runs in its own process, as
 a user runs it; `empty_status_s` is the same command on a study without trials. The first `status` comes before any
 other command (`cold`), the others after it (`warm`). Run it on a quiet machine:
 
@@ -41,12 +41,12 @@ __all__ = ["figures", "measure"]
 
 MAX_EPOCHS, DEVICES = 27, 8
 NAME, EMPTY = "reading", "empty"
-CHUNK = 100  # events that a writer adds between two looks of the follower
+CHUNK = 100  # events that a writer adds between two reads of the follower
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What one `hwtune` command took; `process_s` is its processor time, which matters on a busy machine."""
+    """The time of one `hwtune` command; `process_s` is its processor time, which matters on a busy machine."""
 
     wall_s: float
     process_s: float
@@ -54,7 +54,7 @@ class Command:
 
     @classmethod
     def of(cls, folder: Path, *words: str) -> Command:
-        """Runs the command in a process of its own."""
+        """Runs the command in its own process."""
         begun = time.perf_counter()
         process = subprocess.Popen(
             [sys.executable, "-m", "lightning_hwtune", *words, "--dir", str(folder)], stdout=subprocess.DEVNULL
@@ -95,7 +95,7 @@ def figures(measured: dict[str, Any]) -> dict[str, float]:
 
 
 def measure(folder: Path, n_trials: int, rounds: int, seed: int) -> dict[str, Any]:
-    """Makes the studies in `folder`; returns what reading them took."""
+    """Makes the studies in `folder`; returns the times of reading them."""
     events = simulated_events(n_trials, seed)
     write(folder, NAME, events)
     first_session = next(i for i, event in enumerate(events, 1) if isinstance(event, SessionOpened))
@@ -153,7 +153,7 @@ def write(folder: Path, name: str, events: Sequence[Event]) -> None:
 
 
 def follow(folder: Path, events: Sequence[Event]) -> float:
-    """Returns how many events per second a reader takes in that looks after every `CHUNK` new ones.
+    """Returns how many events per second a reader processes that reads after every `CHUNK` new events.
 
     The second half of the log is added while the reader follows; at most 200 times.
     """

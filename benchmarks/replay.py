@@ -1,51 +1,57 @@
 """Speed-up of multi-objective ASHA over random full training on the ten trimtuner tasks; prints one JSON object.
 
-Every study draws the table's 288 configurations in an order of its seed, the same for every arm, on four workers of a
-virtual clock. Hypervolume is that of `lightning_hwtune.simulation.accounting`: error linear, seconds and US dollars as
-logarithms, min-max over the task's table, reference point 1; "partial" counts every report, "full" only configurations
-trained to the end; both as a share of what the table's own front has.
+Every study draws the table's 288 configurations in an order that depends on its seed and is the same for every arm, on
+four workers with a virtual clock. Hypervolume is defined in `lightning_hwtune.simulation.accounting`: error linear,
+seconds and US dollars in their logarithm, min-max over the task's table, reference point 1. "partial" counts every
+report, "full" counts only configurations that were trained to the end. Both are fractions of the hypervolume of the
+table's own front.
 
 Arms:
 - random: every configuration is trained to the end
-- asha_error: ASHA that looks at the error alone
+- asha_error: ASHA with the error as its only objective
 - moasha: ASHA over error, seconds and dollars
-- moasha_tpe: the same with configurations drawn by TPE over fronts, which learns from this study alone
-- defaults, defaults_tpe: moasha and moasha_tpe as the package comes, with no setting chosen: ASHA(), TPE()
+- moasha_tpe: the same with configurations drawn by TPE over fronts, which learns only from this study
+- defaults, defaults_tpe: moasha and moasha_tpe with the defaults of the package: ASHA(), TPE()
 - prior_other: moasha with a prior learned from the five tasks of the other network
 - prior_same: moasha with a prior learned from the four other training-set sizes of the same network
-- synetune_shipped, synetune_repaired, neps, optuna_nsga2, optuna_tpe: the peers with their defaults, as
-  `benchmarks/peers/replay_*.py` tell; synetune_repaired_eta: with the eta of our arms
+- synetune_shipped, synetune_repaired, neps, optuna_nsga2, optuna_tpe: the peers with their defaults; see
+  `benchmarks/peers/replay_*.py`; synetune_repaired_eta: with the eta of our arms
 
-Priors are cross-fitted: a seed divides the configurations into two halves, draws alternate between them, and those of
-one half come from a prior that knows, on the other tasks too, the rows of the other half only. So no prior ever looks a
-configuration up that it proposes.
+Priors are cross-fitted. A seed divides the configurations into two halves, and draws alternate between them. The draws
+of one half come from a prior that knows only the rows of the other half, on the other tasks, too. So no prior can look
+up a configuration that it proposes.
 
-Speed-up: the virtual time (or money) at which random full training first has 95 % of the partial hypervolume, over
-that of the arm, seed by seed; a run that never arrives has speed-up 0. A task's figure is the median over seeds, the
-headline the median over tasks; its interval is the 5th to 95th percentile of 2,000 bootstrap samples of the seeds,
-which are drawn alike for all tasks. The settings are those of `replay_settings.json`, chosen on the eight tasks other
-than the two `-60000` ones (`benchmarks/replay_choose.py`) before these two were run.
+Speed-up: the virtual time (or money) at which random full training first reaches 95 % of the partial hypervolume,
+divided by that of the arm, seed by seed. A run that never reaches it has speed-up 0. The figure of a task is the
+median over seeds, and the headline is the median over tasks. Its interval is the 5th to 95th percentile of 2,000
+bootstrap samples of the seeds, which are the same for all tasks. The settings are those of `replay_settings.json`.
+They were chosen on the eight tasks other than the two `-60000` ones (`benchmarks/replay_choose.py`), before these two
+were run.
 
-Peers: the ratio of the hypervolume of moasha_tpe to the peer's at equal virtual time, a tenth of what training all
-configurations to the end takes on the four workers, seed by seed; per task the median and its interval. We are ahead on
-a task where the lower end is above 1; of Optuna, where it is so against both samplers. Some peers begin nothing after
-three tenths of that time (`until`): what they would do later is not looked at. The same ratios for moasha, and for the
-arms whose settings nobody chose; `tasks_ahead_of_..._by_defaults` is of defaults_tpe.
+Peers: the ratio of the hypervolume of moasha_tpe to the peer's at equal virtual time, seed by seed. The virtual time
+is a tenth of the time in which the four workers could train all configurations to the end. Per task: the median and
+its interval. We are ahead on a task if the lower end is above 1; ahead of Optuna, if this holds for both samplers.
+Some peers start nothing after three tenths of that time (`until`), and what they would do later is not counted. The
+same ratios are given for moasha, and for the arms with default settings; `tasks_ahead_of_..._by_defaults` is for
+defaults_tpe.
 
-The arms without a prior run once more on four tasks of the synthetic generator (`lightning_hwtune.simulation.curves`,
-default parameters, 288 configurations, four devices of which a trial takes 1, 2 or 4), on which nothing was chosen. Its
-tasks have no relatives to learn a prior from, and its configurations are no grid, as Optuna needs it here.
+The arms without a prior run again on four tasks of the synthetic generator (`lightning_hwtune.simulation.curves`,
+default parameters, 288 configurations, four devices of which a trial takes 1, 2 or 4). No setting was chosen on these
+tasks. They have no related tasks from which a prior could learn, and their configurations are not a grid, which Optuna
+needs here.
 
-The paper's claim (Salinas et al. 2021, abstract) is 5.8x in runtime and 8.8x in money. It can be read in two ways: as
-the speed-up of the search, above, or as runtime and money of the configuration that is chosen: the fastest (cheapest)
-fully trained one within 0.01 of the least error found, against the one of least error. `choice` has the second reading;
-it measures the rule of choice rather than the search: nearly as much is had from the log of ASHA on the error alone.
+The paper's claim (Salinas et al. 2021, abstract) is 5.8x in runtime and 8.8x in money. It can be read in two ways. One
+is the speed-up of the search, as above. The other is the runtime and money of the chosen configuration: the fastest
+(cheapest) fully trained one within 0.01 of the lowest error found, compared with the one with the lowest error.
+`choice` has the second reading. It measures the rule of choice rather than the search: the log of ASHA on the error
+alone gives nearly as much.
 
     python benchmarks/replay.py [--seeds 30] [--tasks cnn-60000 ...] [--arms moasha ...] [--rows FOLDER]
 
-With --rows every task and arm leaves its rows in a folder, and what is there is not run again: an interrupted run goes
-on. Empty the folder when a rule has changed. Needs the table: HWTUNE_DATA, or ../shared/data. The peers need the extra
-`bench` and `benchmarks/peers/neps.txt`; the arms of those that are not installed are left out, and named.
+With --rows every task and arm saves its rows in a folder, and rows that already exist are not computed again, so an
+interrupted run continues. Empty the folder when a rule has changed. The script needs the table: HWTUNE_DATA, or
+../shared/data. The peers need the extra `bench` and `benchmarks/peers/neps.txt`. Arms of peers that are not installed
+are left out and named.
 """
 
 from __future__ import annotations
@@ -71,7 +77,7 @@ from lightning_hwtune.simulation.accounting import Replay, replay_study
 from lightning_hwtune.simulation.tables import Table
 
 SETTINGS = json.loads(Path(__file__).with_name("replay_settings.json").read_text())
-RESERVED = ("cnn-60000", "rnn-60000")  # no setting was chosen on these
+RESERVED = ("cnn-60000", "rnn-60000")  # no setting was chosen on these tasks
 SHARE = 0.95
 TOLERANCE = 0.01
 N_SYNTHETIC = 4  # tasks of the generator with its default parameters
@@ -87,19 +93,19 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+")
     parser.add_argument("--rows", type=Path, help="a folder to keep the rows of each task and arm in")
     arguments = parser.parse_args()
-    warnings.simplefilter("ignore")  # of the peers, at every import
+    warnings.simplefilter("ignore")  # warnings of the peers at every import
     print(json.dumps({**replayed_all(arguments), **about(arguments.seeds)}, indent=1))
 
 
 def about(seeds: int) -> dict[str, Any]:
-    """Returns what the figures were found with."""
+    """Returns the settings and versions behind the figures."""
     versions = {"lightning_hwtune": lightning_hwtune.__version__, "numpy": np.__version__}
     versions["python"] = platform.python_version()
     return {"seeds": seeds, "machine": platform.platform(), "versions": versions}
 
 
 def replayed_all(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Returns the report on all arms, or those that are asked for."""
+    """Returns the report on all arms, or on the given ones."""
     table, seeds = Table.load(SETTINGS["table"]), range(arguments.seeds)
     tasks = arguments.tasks or table.tasks
     wanted = ("random", *(arguments.arms or SETTINGS["arms"]))
@@ -121,7 +127,7 @@ def replayed_all(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def found(rows: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> dict[str, Any]:
-    """Returns what the rows of the table say."""
+    """Returns the figures of the rows of the table."""
     by_task = {task: [row for row in rows if row["task"] == task] for task in tasks}
     place = SETTINGS["shares"].index(SETTINGS["compare_at"])
     return {
@@ -138,12 +144,12 @@ def found(rows: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> dict[str, 
 
 
 def is_installed(package: str | None) -> bool:
-    """Tells whether a package can be imported; None always can."""
+    """Return whether a package can be imported; always True for None."""
     return package is None or importlib.util.find_spec(package) is not None
 
 
 def on_made_up(arms: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the arms that need no relatives of a task and no full grid, as their settings were chosen."""
+    """Returns the arms with chosen settings that need neither related tasks nor a full grid."""
     return {
         name: arm
         for name, arm in arms.items()
@@ -152,7 +158,7 @@ def on_made_up(arms: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run(problem: Problem, seeds: range, arms: Mapping[str, Any], folder: Path | None = None) -> list[dict[str, Any]]:
-    """Returns a row for each seed and arm; those in the folder are read, the others are replayed and kept there."""
+    """Returns a row for each seed and arm; those in the folder are read, the others are replayed and saved there."""
     rows = []
     for name, arm in arms.items():
         path = folder and folder / f"{problem.task}.{name}.json"
@@ -167,7 +173,7 @@ def run(problem: Problem, seeds: range, arms: Mapping[str, Any], folder: Path | 
 
 
 def _read(path: Path | None, arm: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
-    """Returns seed -> row of a file; nothing if its arm was another one."""
+    """Returns seed -> row of a file; empty if its arm was another one."""
     if path is None or not path.exists():
         return {}
     kept = json.loads(path.read_text())
@@ -186,7 +192,7 @@ def replayed(problem: Problem, name: str, arm: Mapping[str, Any], seed: int) -> 
 
 
 def measured(study: Replay, all_s: float) -> dict[str, Any]:
-    """Returns what is kept of one study; never arrived = null."""
+    """Returns the saved values of one study; null if the target was never reached."""
     time_s, usd = study.first(SHARE), study.first(SHARE, by="usd")
     return {
         "time_s": None if np.isnan(time_s) else time_s,

@@ -1,9 +1,12 @@
-"""The tasks of `benchmarks/replay.py`, and the study of each arm on each of them.
+"""The tasks of `benchmarks/replay.py`, and the study of each arm on each task.
 
-An arm is plain data, as `replay_settings.json` has it: `scheduler` its settings; `objectives` the ones it looks at (all
-unless given); `tpe` the settings of TPE, or `prior` the kind of tasks that a prior learns from and `options` its own
-(the table's configurations in random order unless one is given); `peer` in place of all these for the rules of others;
-`eta` of a peer, `ETA` unless given; `until` a share of the virtual time after which it begins nothing.
+An arm is plain data, as in `replay_settings.json`:
+
+- `scheduler`: the settings of the scheduler. `objectives`: those of the study (default: all).
+- `tpe`: the settings of TPE. Or `prior`: from which tasks a prior learns, and `options`: its options. Default: the
+  table's configurations in random order.
+- `peer`: instead of all these, a rule of another library. `eta`: its eta (default: `ETA`).
+- `until`: the fraction of the virtual time after which it starts nothing.
 """
 
 from __future__ import annotations
@@ -30,13 +33,13 @@ __all__ = ["CrossFitted", "Problem", "from_table", "package_of", "spec_of", "syn
 
 N_WORKERS = 4
 USD_PER_DEVICE_HOUR = 1.0
-ETA = 3  # of the peers' rules: their default
+ETA = 3  # default of the peers' rules
 _PACKAGES = {"synetune": "syne_tune", "neps": "neps", "optuna": "optuna"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Problem:
-    """One task to replay on: of the table, or made up.
+    """One task to replay: of the table, or synthetic.
 
     Attributes:
         all_s: virtual seconds in which the workers could train all configurations to the end.
@@ -53,7 +56,7 @@ class Problem:
 
 
 def from_table(table: Table, task: str, columns: Sequence[str] | None = None) -> Problem:
-    """Returns a task of the table with these of its objectives; None = all."""
+    """Returns a task of the table with these objectives; None = all."""
     curves, objectives = table.curves(task), table.chosen(columns)
     places = [table.objectives.names.index(name) for name in objectives.names]
     yardstick = Yardstick.of(objectives, curves.losses[..., places])
@@ -91,7 +94,7 @@ def spec_of(problem: Problem, arm: Mapping[str, Any], seed: int) -> StudySpec:
 
 
 def package_of(arm: Mapping[str, Any]) -> str | None:
-    """Returns the package of a peer that an arm needs, None if it needs none."""
+    """Returns the package that the peer of an arm needs; None if it needs none."""
     return _PACKAGES.get(arm.get("peer", "").partition("_")[0])
 
 
@@ -138,7 +141,7 @@ def _prior(table: Table, task: str, arm: Mapping[str, Any], seed: int) -> Search
 
 
 class CrossFitted(Searcher):
-    """Draws in turn from two priors, each of which sees the trials that it drew itself, under its own numbers."""
+    """Draws alternately from two priors. Each sees only the trials that it drew, under its own numbers."""
 
     name = "cross_fitted"
 
@@ -146,12 +149,12 @@ class CrossFitted(Searcher):
         self.priors = priors
 
     def check(self, space: SearchSpace) -> None:
-        """Refuses what one of the priors refuses."""
+        """Refuses a space that one of the priors refuses."""
         for prior in self.priors:
             prior.check(space)
 
     def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
-        """Returns the next draw of the prior whose turn it is, or of the other one if that has no more."""
+        """Returns the next draw of the prior whose turn it is, or of the other one if it has no draws left."""
         n = len(self.priors)
         for turn in (draw % n, (draw + 1) % n):
             own = [
@@ -165,5 +168,5 @@ class CrossFitted(Searcher):
         return None
 
     def settings(self) -> dict[str, Any]:
-        """Returns what tells two of them apart."""
+        """Returns the settings that identify it."""
         return {"name": self.name, "priors": [prior.digest for prior in self.priors]}

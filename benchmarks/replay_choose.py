@@ -1,8 +1,8 @@
-"""Orders inside a front and values of eta compared, on tasks that no headline rests on; prints one JSON object.
+"""Compares orders inside a front and values of eta on tasks that no headline uses; prints one JSON object.
 
 The accounting is that of `benchmarks/replay.py`: speed-up over random full training to 95 % of the partial hypervolume,
 paired by seed. The tasks are the eight of trimtuner that are not reserved there (error, seconds, dollars) and those of
-lcbench-surrogate (error, seconds), which `replay.py` does not use at all.
+lcbench-surrogate (error, seconds), which `replay.py` does not use.
 
     python benchmarks/replay_choose.py [--seeds 10] [--tables trimtuner lcbench-surrogate] [--rows FOLDER]
 """
@@ -27,7 +27,7 @@ ETAS = (2, 3, "10/3", 4)
 
 
 def main() -> None:
-    """Replays the candidates and prints what they came to."""
+    """Replays the candidates and prints their results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--tables", nargs="+", default=list(OBJECTIVES))
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def compared(name: str, n_seeds: int, folder: Path | None) -> dict[str, Any]:
-    """Returns what each candidate came to on a table's tasks."""
+    """Returns the results of each candidate on a table's tasks."""
     table = Table.load(name)
     problems = [from_table(table, task, OBJECTIVES[name]) for task in table.tasks if task not in RESERVED]
     return summary([row for each in problems for row in run(each, range(n_seeds), candidates(), folder)])

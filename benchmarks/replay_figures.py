@@ -1,8 +1,9 @@
 """The statistics of `benchmarks/replay.py`: medians over paired seeds, and their bootstrap intervals.
 
-A row is one replayed study: plain data with `task`, `seed`, `arm` and what `replay.measured` keeps. Speed-ups compare
-an arm with random full training, hypervolumes at equal virtual time with a peer, always seed by seed. All intervals are
-the 5th to 95th percentile of 2,000 bootstrap samples of the seeds, which are drawn alike for all tasks.
+A row is one replayed study: plain data with `task`, `seed`, `arm` and the values of `replay.measured`. Speed-ups
+compare an arm with random full training; hypervolumes are compared with a peer at equal virtual time; always seed by
+seed. All intervals are the 5th to 95th percentile of 2,000 bootstrap samples of the seeds, which are the same for all
+tasks.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ Floats = npt.NDArray[np.float64]
 Rows = Sequence[Mapping[str, Any]]
 
 N_BOOTSTRAP = 2_000
-_NO_LIMIT = 999.0  # stands for the ratio to a hypervolume of 0, which JSON cannot write
+_NO_LIMIT = 999.0  # the ratio to a hypervolume of 0, which JSON cannot store
 
 
 def speed_ups(rows: Rows, arm: str, kind: str) -> dict[str, Floats]:
-    """Returns task -> speed-up of each seed over random full training; 0 where the arm never arrived."""
+    """Returns task -> speed-up of each seed over random full training; 0 if the arm never reached the target."""
     base, own = _by_seed(rows, "random"), _by_seed(rows, arm)
     return {
         task: np.array([_speed_up(base[task][seed][kind], row[kind]) for seed, row in seeds.items()])
@@ -44,7 +45,7 @@ def speed_ups(rows: Rows, arm: str, kind: str) -> dict[str, Floats]:
 
 
 def _speed_up(base: float | None, own: float | None) -> float:
-    """Random full training of the whole table always arrives."""
+    """Random full training of the whole table always reaches it."""
     return 0.0 if own is None or base is None else base / own
 
 
@@ -69,7 +70,7 @@ def interval(by_task: Mapping[str, Floats]) -> dict[str, float]:
 
 
 def summary(rows: Rows) -> dict[str, Any]:
-    """Returns each arm's speed-ups, share of runs that arrive, and final full hypervolume."""
+    """Returns each arm's speed-ups, fraction of runs that reach the target, and final full hypervolume."""
     found = {}
     for arm in dict.fromkeys(row["arm"] for row in rows):
         own = [row for row in rows if row["arm"] == arm]
@@ -87,7 +88,7 @@ def against_peers(rows: Rows, ours: str, peers: Iterable[str], place: int) -> di
     """Returns peer -> kind of hypervolume -> task -> ratio of ours to the peer's at equal virtual time.
 
     Args:
-        place: of the virtual time, in each row's `partial_at` and `full_at`.
+        place: index of the virtual time in each row's `partial_at` and `full_at`.
     """
     own = _by_seed(rows, ours)
     if not own:
@@ -130,7 +131,7 @@ def curves(rows: Rows) -> dict[str, dict[str, list[float]]]:
 
 
 def choices(rows: Rows) -> dict[str, Any]:
-    """Returns the other reading of the claim: what is chosen from ASHA on the error, against the tolerant choices."""
+    """Returns the other reading of the claim: the choice from ASHA on the error, against the tolerant choices."""
     single, several = _by_seed(rows, "asha_error"), _by_seed(rows, "moasha")
     by_task = {
         task: _choice([(single[task][seed]["chosen"], several[task][seed]["chosen"]) for seed in single[task]])
@@ -155,7 +156,7 @@ def _choice(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> dic
 
 
 def _median(values: Iterable[float]) -> float:
-    """Returns the median, rounded for print."""
+    """Returns the median, rounded for printing."""
     return round(statistics.median(values), 2)
 
 
@@ -163,7 +164,7 @@ def figures(rows: Rows, reserved: Sequence[str], ours: str, peers: Sequence[str]
     """Returns the headline numbers; those of arms and tasks that were not run are missing.
 
     Args:
-        reserved: tasks that are also reported alone. ours, peers, place: as for `against_peers`.
+        reserved: tasks that are also reported separately. ours, peers, place: as for `against_peers`.
     """
     overall, found = summary(rows), {}
     for suffix, arm in (("", "moasha"), ("_other", "prior_other"), ("_same", "prior_same")):
@@ -178,7 +179,7 @@ def figures(rows: Rows, reserved: Sequence[str], ours: str, peers: Sequence[str]
 
 
 def ahead(rows: Rows, ours: str, peers: Sequence[str], place: int) -> dict[str, float]:
-    """Returns on how many tasks we are ahead of each peer; of all variants with the same first word for `optuna`."""
+    """Returns on how many tasks we are ahead of each peer; for `optuna`, ahead of all its variants."""
     ratios = against_peers(rows, ours, peers, place)
     names = {peer: [peer] for peer in ratios} | {"optuna": [peer for peer in ratios if peer.startswith("optuna")]}
     return {
@@ -192,8 +193,8 @@ def ahead(rows: Rows, ours: str, peers: Sequence[str], place: int) -> dict[str, 
 def prior_losses(rows: Rows) -> dict[str, float]:
     """Returns what priors cost in final full hypervolume, relative to the same seed without one.
 
-    The median over all runs with a prior, and the loss that one run in ten exceeds (the 10th percentile of what is
-    left). Negative = a gain.
+    The median over all runs with a prior, and the loss that one run in ten exceeds (the 10th percentile of the
+    remaining hypervolume). Negative = a gain.
     """
     plain = {(row["task"], row["seed"]): row["full"] for row in rows if row["arm"] == "moasha"}
     losses = [

@@ -1,4 +1,4 @@
-"""What `docs/results.md` says of `benchmarks/replay.py`, and its plot."""
+"""The part of `docs/results.md` about `benchmarks/replay.py`, and its plot."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _and(names: Sequence[str]) -> str:
 
 
 def arms_table(arms: Document, settings: Document) -> str:
-    """Returns speed-ups and what is left in the end."""
+    """Returns speed-ups and final hypervolumes."""
     rows = []
     for name, arm in arms.items():
         is_whole = "until" not in settings.get(name, {})
@@ -77,7 +77,7 @@ def peers_table(peers: Document, kind: str) -> str:
 
 
 def claim(document: Document) -> list[str]:
-    """Returns the paper's claim beside both readings."""
+    """Returns the paper's claim with both readings."""
     paper, choice = document["paper"], document["choice"]
     if not choice["tasks"]:
         return []
@@ -95,7 +95,7 @@ def claim(document: Document) -> list[str]:
 
 
 def choose_details(document: Document) -> list[str]:
-    """Returns the candidates for settings, a table for each table of curves."""
+    """Returns the candidates for settings, one table per table of curves."""
     blocks = [
         "Speed-up over random full training to 95 % of the partial hypervolume: the median over tasks of the medians "
         "over seeds, with a 90 % bootstrap interval over seeds."

@@ -1,4 +1,4 @@
-"""What `docs/results.md` says of single rules: PASHA, the prior, the time of a decision."""
+"""The part of `docs/results.md` about single rules: PASHA, the prior, the time of a decision."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def decisions_details(document: Document) -> list[str]:
 
 
 def pasha_details(document: Document) -> list[str]:
-    """Returns PASHA beside the fixed cap, on tables and on the grid of the generator, whole."""
+    """Returns PASHA and the fixed cap, on tables and on the complete grid of the generator."""
     blocks = []
     for name, found in document.get("tables", {}).items():
         blocks += [f"**{name}**", _arms_table({arm: row for arm, row in found.items() if arm != "tasks"})]

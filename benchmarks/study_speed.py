@@ -1,7 +1,7 @@
 """Seconds and memory of whole simulated studies: decisions, events and folds, without a store; prints one JSON object.
 
-Rungs 1, 3, 9, 27, two objectives (error and seconds), eight devices, synthetic curves, each study in a process of its
-own. Processor time of that process, so that other work on the machine matters less, and its peak memory.
+Rungs 1, 3, 9, 27, two objectives (error and seconds), eight devices, synthetic curves, each study in its own process.
+Times are the processor time of that process, so that other work on the machine matters less. Memory is its peak.
 
     python benchmarks/study_speed.py [--trials 10000 100000] [--seed 0]
 """
@@ -60,13 +60,13 @@ def figures(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def in_own_process(n_trials: int, seed: int) -> dict[str, Any]:
-    """Returns what one study took, in a fresh process."""
+    """Returns the time and memory of one study, in a fresh process."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(study, (n_trials, seed))
 
 
 def study(n_trials: int, seed: int) -> dict[str, Any]:
-    """Simulates one study; returns what it took as plain data."""
+    """Simulates one study; returns its time and memory as plain data."""
     space = SearchSpace(
         lr=Float(1e-4, 1e-1, log=True), width=Int(8, 128, log=True), dropout=Float(0.0, 0.5), momentum=Float(0.5, 0.99)
     )

@@ -1,4 +1,4 @@
-"""What `docs/results.md` says of other people's code and hardware: libraries, and a GPU."""
+"""The part of `docs/results.md` about other people's code and about hardware: libraries, and a GPU."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def library_details(document: Document) -> list[str]:
 
 
 def gpu_details(document: Document) -> list[str]:
-    """Return one row per check, and what one GPU cannot show."""
+    """Return one row per check, and what cannot be tested with one GPU."""
     rows = []
     for line in document.get("checks", []):
         seen = json.dumps(line["seen"]) if line["ok"] else "-"

@@ -1,26 +1,27 @@
-"""What a prior from other tasks is worth, and what it costs where it misleads: leave one task out on lcbench-surrogate.
+"""What a prior from other tasks gains, and what a misleading prior costs: leave-one-task-out on lcbench-surrogate.
 
     python benchmarks/transfer.py [--seeds 10] [--tasks 17] [--rows FOLDER] > transfer.json
 
-Every task in turn is tuned (val_error, train_s) by ASHA on 4 simulated workers over the table's own configurations,
-with and without a prior learned from the other 16 tasks. Cross-fitted: for each seed one random half of the
-configurations can be drawn, and the prior knows the *other* half only, so it never looks up what it proposes. Arms:
+Each task is tuned (val_error, train_s) by ASHA on 4 simulated workers over the table's own configurations, with and
+without a prior learned from the other 16 tasks. Priors are cross-fitted: for each seed, a random half of the
+configurations can be drawn, and the prior knows only the *other* half, so it cannot look up what it proposes. Arms:
 
     none        the half in a random order
-    prior       ParetoPrior as it comes
-    unguarded   the same with full trust in all tasks for ever, whatever this study shows
-    reversed, reversed_unguarded   the same two, learned from losses turned round
+    prior       ParetoPrior with its defaults
+    unguarded   the same with full and permanent trust in all tasks, whatever this study shows
+    reversed, reversed_unguarded   the same two, learned from losses with the opposite sign
     overlap_4   a prior that knows only the first four of the seven hyperparameters (the others are missing)
     overlap_3   a prior that knows only the other three
 
 A budget of b median trainings is b times the median time of a full training in this task, summed over the workers.
-Hypervolume: "partial", every report counts, as a share of that of the task's front of all configurations at all
-resources; "full", only configurations trained to the end count. Error linear, time in its logarithm
-(`simulation/accounting.py`). Figures are those of "partial", unless they begin with `full_`. Cheap trainings give most
-of "partial", so that little is left to gain; "full" asks what has been trained to the end by then. A gain is the
-difference of an arm and "none" with the same seed; a task's gain is the mean over seeds, the interval a bootstrap over
-tasks (90 %). The curves are YAHPO's surrogate of LCBench, predicted and not measured (Apache-2.0). With --rows
-every task and arm leaves its rows in a folder, and what is there is not run again.
+Hypervolume: "partial" counts every report, as a fraction of the hypervolume of the task's front of all configurations
+at all resources. "full" counts only configurations that were trained to the end. Error is linear, and time is in its
+logarithm (`simulation/accounting.py`). Figures are those of "partial", unless their names begin with `full_`. Cheap
+trainings give most of "partial", so little is left to gain; "full" shows what has been trained to the end by then. A
+gain is the difference between an arm and "none" with the same seed. The gain of a task is the mean over seeds, and the
+interval is a bootstrap over tasks (90 %). The curves are YAHPO's surrogate of LCBench, predicted and not measured
+(Apache-2.0). With --rows every task and arm saves its rows in a folder, and rows that already exist are not computed
+again.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ BUDGETS = (5, 10)
 KINDS = ("partial", "full")
 ARMS = ("none", "prior", "unguarded", "reversed", "reversed_unguarded", "overlap_4", "overlap_3")
 N_WORKERS = 4
-SHARED = {"overlap_4": slice(None, 4), "overlap_3": slice(4, None)}  # hyperparameters that a prior knows
+SHARED = {"overlap_4": slice(None, 4), "overlap_3": slice(4, None)}  # the hyperparameters that a prior knows
 
 
 def halves(n_configs: int, seed: int) -> tuple[list[int], list[int]]:

@@ -1,10 +1,10 @@
-"""Writes `docs/results.md` and its plots from what the benchmarks left in `benchmarks/results`; runs nothing itself.
+"""Writes `docs/results.md` and its plots from the files in `benchmarks/results`; runs no benchmark.
 
     make bench                                  # all benchmarks, then this
-    python benchmarks/write_results.py          # only the page, from the results that are there
+    python benchmarks/write_results.py          # only the page, from the existing results
 
-Every number on the page is read from a file; what is typed here are words and targets. A benchmark whose file is absent
-is named as not run.
+Every number on the page is read from a file; only words and targets are typed here. A benchmark without a file is
+listed as not run.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def page(found: Mapping[str, Document]) -> str:
 
 
 def figures_table(document: Document) -> str:
-    """Returns the headline numbers beside their targets."""
+    """Returns the headline numbers with their targets."""
     rows = []
     for name, value in _flat(document.get("figures", {})):
         target = TARGETS.get(name, "<= 0" if name.startswith("broken: ") else "")
@@ -152,7 +152,7 @@ def figures_table(document: Document) -> str:
 
 
 def _flat(figures: Document, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields names and values; figures of a group get its name before theirs."""
+    """Yields names and values; the names of figures in a group begin with the name of the group."""
     for name, value in figures.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}: ")
@@ -161,13 +161,13 @@ def _flat(figures: Document, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def is_met(value: float | None, target: str) -> bool:
-    """Tells whether a figure is where its target wants it."""
+    """Return whether a figure meets its target."""
     sign, _, bound = target.partition(" ")
     return value is not None and _COMPARISONS[sign](value, float(bound))
 
 
 def provenance(document: Document) -> str:
-    """Returns where the numbers come from."""
+    """Returns the source of the numbers."""
     told = [
         f"{key}: {_plain(document[key])}"
         for key in ("date", "machine", "versions", "seeds", "settings")

@@ -1,1 +1,1 @@
-"""The faults of `benchmarks/faults.py`: what is done to a study, and what must be left of it."""
+"""The faults of `benchmarks/faults.py`: what happens to a study, and what must be left afterwards."""

@@ -1,4 +1,4 @@
-"""What every fault needs: a study in a process of its own, and what is counted afterwards."""
+"""What every fault needs: a study in its own process, and the counts that are made afterwards."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from lightning_hwtune.store.files import StudyFiles
 __all__ = ["Bench", "NotPossible"]
 
 _ROOT = Path(__file__).resolve().parents[2]
-_TAG = "HWTUNE_FAULT_TAG"  # an environment variable, by which every process of a study is known
+_TAG = "HWTUNE_FAULT_TAG"  # an environment variable that marks every process of a study
 _LIMIT_S = 240.0  # for a whole study, imports included
 _ORPHAN_S = 5.0
 _LOOK_S = 0.02
 
 
 class NotPossible(Exception):
-    """A fault that cannot be caused here, such as a mount without the right to."""
+    """A fault that this machine does not allow, such as a mount without the necessary rights."""
 
 
 class Bench:
     """One fault's folder, processes and counts.
 
     Attributes:
-        lost: reports that the log lacks or has twice, checkpoints that are missing or damaged, trials that did not end.
+        lost: reports that are missing in the log or in it twice, missing or damaged checkpoints, trials without an end.
         orphaned: processes that outlived their trial or study, and files left in temporary folders.
-        hung: waits that had no end.
+        hung: waits that did not end.
         wrong: other broken promises, such as a bare traceback or a retry that was charged.
     """
 
@@ -56,7 +56,7 @@ class Bench:
     # ------------------------------------------------------------------ running
 
     def start(self, environ: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
-        """Starts or continues the study in a process of its own."""
+        """Starts or continues the study in its own process."""
         command = [sys.executable, "-u", "-m", "benchmarks.fault.study", str(self.folder), json.dumps(options)]
         path = os.pathsep.join([str(_ROOT), str(self.folder), os.environ.get("PYTHONPATH", "")])
         return subprocess.Popen(
@@ -73,12 +73,12 @@ class Bench:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,  # as in a terminal of its own: a signal to the group is Ctrl-C
-            preexec_fn=_default_signals,  # whoever runs the benchmark may ignore them, as nohup does
+            start_new_session=True,  # as in its own terminal, where Ctrl-C is a signal to the group
+            preexec_fn=_default_signals,  # the process that runs the benchmark may ignore them, as nohup does
         )
 
     def finish(self, process: subprocess.Popen[str], status: int = 0) -> str:
-        """Waits for its end; returns its output. Another status, or a traceback, is wrong."""
+        """Waits until it ends; returns its output. Another exit status or a traceback is wrong."""
         try:
             output, _ = process.communicate(timeout=_LIMIT_S)
         except subprocess.TimeoutExpired:
@@ -96,7 +96,7 @@ class Bench:
         return self.finish(self.start(**options), status)
 
     def wait(self, condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-        """Waits for something that the study does."""
+        """Waits until the study has done something."""
         deadline = time.monotonic() + _LIMIT_S
         while not condition():
             if process.poll() is not None or time.monotonic() > deadline:
@@ -104,7 +104,7 @@ class Bench:
             time.sleep(_LOOK_S)
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        """Runs a command that reads the study; any end but a clear one is wrong."""
+        """Runs a command that reads the study; anything but success or a clear message is wrong."""
         ended = subprocess.run(
             [sys.executable, "-m", "lightning_hwtune", *arguments, "--dir", str(self.folder), "--study", NAME],
             cwd=_ROOT,
@@ -117,7 +117,7 @@ class Bench:
             print(ended.stderr.decode(errors="replace")[-2000:], file=sys.stderr)
         return ended
 
-    # ------------------------------------------------------------------ what is there
+    # ------------------------------------------------------------------ the state of a running study
 
     def n_witnessed(self) -> int:
         """Returns how many reports were answered so far."""
@@ -128,7 +128,7 @@ class Bench:
         return [tuple(map(int, line.split())) for line in lines if line.count(" ") == 2]  # type: ignore[misc]
 
     def pids(self) -> list[int]:
-        """Returns what trials have started."""
+        """Returns the processes that trials have started."""
         path = self.study_dir / "pids"
         return [int(line) for line in path.read_text().split()] if path.exists() else []
 
@@ -145,10 +145,10 @@ class Bench:
         self.wait(look, process)
         return found[0], found[1]
 
-    # ------------------------------------------------------------------ what is counted
+    # ------------------------------------------------------------------ counts
 
     def count_orphans(self) -> None:
-        """Counts processes that are still there, and files that were left in the temporary folder."""
+        """Counts processes that are still running, and files that were left in the temporary folder."""
         deadline = time.monotonic() + _ORPHAN_S
         while left := [*self._alive(), *self._temporary_files()]:
             if time.monotonic() > deadline:
@@ -176,7 +176,7 @@ class Bench:
         return [*folders, *(path for path in self.temporary.rglob("*") if path.is_socket())]
 
     def count_losses(self, trials: int = 4, *, retries: int = 0, name: str = NAME) -> None:
-        """Counts what a study at its end lacks; each retry above `retries` is wrong."""
+        """Counts what is missing in a finished study; each retry above `retries` is wrong."""
         study = hwt.Study.load(name, dir=self.folder)
         state, files = study.state(), StudyFiles(self.folder, name)
         self.lost += sum(missing_and_repeated(self._witnessed(), study.events()))

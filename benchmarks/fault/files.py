@@ -24,7 +24,7 @@ def _lost_log(bench: Bench) -> None:
     log = bench.study_dir / "study.db"
     log.rename(bench.folder / "kept.db")
     _refused(bench)
-    shutil.copy(bench.folder / "kept.db", log)  # what the message advises
+    shutil.copy(bench.folder / "kept.db", log)  # as the message advises
     bench.run()
     bench.count_losses()
 
@@ -48,7 +48,7 @@ def _other_storage(bench: Bench) -> None:
 
 
 def _refused(bench: Bench, **options: str) -> None:
-    """A run that meets a folder of another log is refused, and leaves every checkpoint where it is."""
+    """A run whose folder belongs to another log is refused, and deletes no checkpoint."""
     before = bench.checkpoints()
     bench.run(3, **options)
     bench.lost += len(before - bench.checkpoints())
@@ -75,7 +75,7 @@ def _moved_folder(bench: Bench) -> None:
 
 
 def _clock(bench: Bench, ahead_s: float) -> None:
-    """The clock of a killed session was wrong: time and bill are what the sessions' own clocks add up to."""
+    """The clock of a killed session was wrong: time and bill are the sums over the sessions' own clocks."""
     began = time.monotonic()
     process = bench.start(clock_ahead_s=ahead_s)
     bench.wait(lambda: bench.n_witnessed() >= 2, process)
@@ -114,7 +114,7 @@ def _damaged_event(bench: Bench, body: str) -> None:
 
 
 def _no_room(bench: Bench, *options: str) -> None:
-    """A file system is full for a while: nothing is lost, and the study continues where there is room again."""
+    """A file system is full for a while: nothing is lost, and the study continues when there is space again."""
     with _mount(bench.study_dir, "-t", "tmpfs", "-o", options[0], "tmpfs") as mount:
         bench.run(trials=1)
         _fill(mount)

@@ -1,4 +1,4 @@
-"""Faults of processes: kills, stops, signals, servers that do not get ready, messages that break off."""
+"""Faults of processes: kills, stops, signals, servers that never become ready, incomplete messages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _kill_controller(bench: Bench, in_thread: bool) -> None:
 
 
 def _kill_server(bench: Bench, victim: int) -> None:
-    """Kills the guard (0) or the fork server (1) while trials run: costs no retry."""
+    """Kills the guard (0) or the fork server (1) while trials run; no retry is charged for it."""
     process = bench.start(starts=True)
     bench.wait(lambda: bench.n_witnessed() >= 1, process)
     bench.fork_server(process)[victim].kill()
@@ -44,7 +44,7 @@ def _kill_server_in_imports(bench: Bench) -> None:
 
 
 def _rank(bench: Bench, fault: str) -> None:
-    """One rank of one trial does something once: the trial is retried, and nobody else is concerned."""
+    """One rank of one trial does something once: the trial is retried, and no other trial is affected."""
     bench.run(starts=True, fault=fault)
     bench.count_losses(retries=1)
 
@@ -55,7 +55,7 @@ def _group(bench: Bench, fault: str) -> None:
 
 
 def _signal_in_imports(bench: Bench, number: signal.Signals, delay_s: float) -> None:
-    """A signal comes some time after the check began; the study ends within two seconds and in order."""
+    """A signal arrives some time after the check began; the study ends in an orderly way within two seconds."""
     process = bench.start(check=True)
     for line in process.stdout or ():
         if "checking" in line:
@@ -83,7 +83,7 @@ def _end_by(bench: Bench, process: subprocess.Popen[str], number: signal.Signals
 
 
 def _preload(bench: Bench, text: str) -> None:
-    """A module of `preload` keeps the server from getting ready: an error that names it."""
+    """A module of `preload` prevents the server from becoming ready: the error names it."""
     (bench.folder / "odd_module.py").write_text(text)
     output = bench.run(3, preload=["odd_module"], start_s=10.0)
     bench.wrong += "odd_module" not in output
@@ -100,7 +100,7 @@ def _long_temporary_folder(bench: Bench) -> None:
 
 
 def _listening(bench: Bench) -> None:
-    """While two ranks train, nothing of the study listens on an address that others can reach."""
+    """While two ranks train, no process of the study listens on an address that other machines can reach."""
     import psutil
 
     process = bench.start(devices=2)
@@ -116,7 +116,7 @@ def _listening(bench: Bench) -> None:
 
 
 def _text(bench: Bench, fault: str) -> None:
-    """An error with odd text is stored, and every command shows the study."""
+    """An error with unusual text is stored, and every command can show the study."""
     bench.run(fault=fault)
     bench.count_losses(retries=1)
     for command in (("trials",), ("why", "1"), ("status",), ("export",)):
@@ -125,7 +125,7 @@ def _text(bench: Bench, fault: str) -> None:
 
 
 def _stop_controller(bench: Bench) -> None:
-    """A stopped controller keeps its study; another one is refused, and the first continues."""
+    """A stopped controller keeps the lock on its study; another one is refused, and the first one continues."""
     process = bench.start()
     bench.wait(lambda: bench.n_witnessed() >= 1, process)
     process.send_signal(signal.SIGSTOP)
@@ -138,11 +138,11 @@ def _stop_controller(bench: Bench) -> None:
 
 
 def _forked_controller(bench: Bench) -> None:
-    """A copy of the controller, made by a fork, outlives it: the server and the ranks do not."""
+    """A fork of the controller outlives it, but the server and the ranks do not."""
     process = bench.start(starts=True, in_thread=True)
     bench.wait(lambda: bench.n_witnessed() >= 1, process)
     guard, server = bench.fork_server(process)
-    subprocess.run(["kill", "-STOP", str(server.pid)], check=True)  # it does not even answer
+    subprocess.run(["kill", "-STOP", str(server.pid)], check=True)  # it does not react even to this
     process.kill()
     process.wait()
     guard.wait(10)

@@ -1,9 +1,10 @@
-"""A small real study in a process of its own, with a training function that does what is asked of it.
+"""A small real study in its own process, with a training function that causes the given fault.
 
     python -m benchmarks.fault.study FOLDER '{"fault": "abort"}'
 
 Options: `name`, `storage`, `trials`, `devices`, `preload`; `fault`: what trial 1 does once, after its first report;
-`starts`: every trial starts processes that stay; `in_thread`; `clock_ahead_s`; `start_s`: limit for the fork server.
+`starts`: every trial starts processes that keep running; `in_thread`; `clock_ahead_s`; `start_s`: limit for the fork
+server.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _EPOCH_S = 0.1
 
 
 def main() -> None:
-    """Runs or continues the study; ends with status 3 and one line where it is refused or fails."""
+    """Runs or continues the study; if it is refused or fails, ends with status 3 and one line."""
     folder, options = Path(sys.argv[1]), json.loads(sys.argv[2])
     if "clock_ahead_s" in options:
         now, ahead_s = time.time, options["clock_ahead_s"]
@@ -94,7 +95,7 @@ def _train(trial: hwt.Trial, options: dict[str, Any]) -> None:
 
 
 def _witness(study_dir: Path, trial: hwt.Trial, epoch: int) -> None:
-    """Notes a report that was answered, on the disk."""
+    """Writes a report that was answered to the disk."""
     if os.environ.get("RANK", "0") == "0":
         (study_dir / "witnesses").mkdir(exist_ok=True)
         with (study_dir / "witnesses" / f"{trial.id:03d}_{trial.segment:02d}.txt").open("a") as file:
@@ -140,7 +141,7 @@ def _send_raw(data: bytes) -> None:
 
 
 def _start_processes(study_dir: Path) -> None:
-    """Starts processes as libraries do, from the tamest to the most independent."""
+    """Starts processes as libraries do, from ordinary children to independent daemons."""
 
     def note(pid: int) -> None:
         with (study_dir / "pids").open("a") as file:
@@ -158,7 +159,7 @@ def _start_processes(study_dir: Path) -> None:
 
 
 def _load() -> None:
-    """Loads a batch through a worker process, which hands it over by a socket."""
+    """Loads a batch through a worker process, which passes it through a socket."""
     import torch
     from torch.utils.data import DataLoader, TensorDataset
 

@@ -1,4 +1,4 @@
-"""The same with a study around it."""
+"""The script `darts_plain.py` with a study around it."""
 
 import numpy as np
 from darts import TimeSeries

@@ -1,4 +1,4 @@
-"""The same with a study around it."""
+"""The script `neuralforecast_plain.py` with a study around it."""
 
 import numpy as np
 import pandas as pd

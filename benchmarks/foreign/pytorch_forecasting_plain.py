@@ -1,4 +1,4 @@
-"""pytorch-forecasting as its users write it: a small temporal fusion transformer with a Trainer of the user's."""
+"""pytorch-forecasting as its users write it: a small temporal fusion transformer with the user's own Trainer."""
 
 import lightning.pytorch as L
 import numpy as np

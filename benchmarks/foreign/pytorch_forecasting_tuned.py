@@ -1,4 +1,4 @@
-"""The same with a study around it."""
+"""The script `pytorch_forecasting_plain.py` with a study around it."""
 
 import lightning.pytorch as L
 import numpy as np

@@ -1,4 +1,4 @@
-"""The same with a study around it."""
+"""The script `scvi_plain.py` with a study around it."""
 
 import anndata
 import numpy as np

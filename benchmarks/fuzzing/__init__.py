@@ -1,1 +1,1 @@
-"""What `benchmarks/fuzz.py` feeds to each way in."""
+"""The inputs that `benchmarks/fuzz.py` gives to each interface."""

@@ -78,7 +78,7 @@ def _run(arguments: list[str]) -> str:
 
 
 def command_line(rng: Random, folder: Path) -> Input:
-    """A command with odd options."""
+    """A command with unusual options."""
     file = folder / "study.yaml"
     if not file.exists():
         file.write_text(json.dumps(BASE))
@@ -103,7 +103,7 @@ def command_line(rng: Random, folder: Path) -> Input:
 
 
 def _is_good(kind: str, arguments: list[str]) -> bool | None:
-    """Whether a command is sensible; None where its last word alone does not say."""
+    """Whether a command is sensible; None if its last word alone does not decide that."""
     option, last = arguments[-2:] if len(arguments) > 1 else ("", "")
     if kind == "replay":
         return True if last in GOOD_REPLAYS[option] else None if last in ("asha:", "sobol:,") else False
@@ -207,7 +207,7 @@ _JSON: dict[str, str] = {
 
 
 def table(rng: Random, folder: Path) -> Input:
-    """A replay table with one fault, or with none."""
+    """A replay table with one fault or without a fault."""
     from lightning_hwtune.core.schedulers import ASHA
     from lightning_hwtune.simulation.tables import Table
 

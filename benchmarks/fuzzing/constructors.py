@@ -1,4 +1,4 @@
-"""The constructors of the Python surface."""
+"""The constructors of the Python interface."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ UNKNOWN = (
 
 
 class Refused(Exception):
-    """An answer in words that comes from somewhere else: a command's own, with a status, or Hydra's."""
+    """A message that does not come from the package: of a command, with a status, or of Hydra."""
 
 
 def _is_eta(value: Any) -> bool:
@@ -125,7 +125,7 @@ def _is_text(value: Any) -> bool:
 
 
 def arguments(rng: Random, kinds: Mapping[str, Kind], share: float) -> tuple[dict[str, Any], bool]:
-    """Returns arguments, some of them hostile, and whether each alone is sensible."""
+    """Returns arguments, some of them hostile, and whether each one alone is sensible."""
     given = {
         name: kind.any(rng, share) for name, kind in kinds.items() if rng.random() < 0.8 or name in ("low", "high")
     }
@@ -177,11 +177,11 @@ def _distinct(values: list[Any]) -> bool:
 
 
 def _are_options(options: Any) -> bool | None:
-    if hasattr(options, "__next__"):  # to look at what an iterator holds would use it up
+    if hasattr(options, "__next__"):  # reading an iterator would use it up
         return None
     if isinstance(options, range):
         return 0 < len(options) <= 10**6
-    if isinstance(options, np.ma.MaskedArray):  # what is under the mask is not an option
+    if isinstance(options, np.ma.MaskedArray):  # masked elements are not options
         return False
     if isinstance(options, np.ndarray):
         options = options.tolist() if options.ndim else None
@@ -192,14 +192,14 @@ def _are_options(options: Any) -> bool | None:
 
 
 def _used(choice: hwt.Choice) -> Any:
-    """Returns a configuration of a space with this choice, through everything that a study does with it."""
+    """Returns a configuration of a space with this choice, after all steps that a study applies to it."""
     space = hwt.SearchSpace(c=choice, x=hwt.Float(0, 1))
     config = space.sample(np.random.default_rng(0))
     return space.decode(space.encode(space.validate(config))), hash(space), repr(space), space.to_dict()
 
 
 def _fits(name: str, given: Mapping[str, Any]) -> bool | None:
-    """Whether arguments that are sensible alone are so together; only called with such."""
+    """Whether arguments that are sensible one by one are also sensible together."""
     if name in ("Float", "Int"):
         if "low" not in given or "high" not in given:
             return False
@@ -215,7 +215,7 @@ def _fits(name: str, given: Mapping[str, Any]) -> bool | None:
 
 
 def _fits_ladder(name: str, given: Mapping[str, Any]) -> bool | None:
-    """The same for rungs; None where it depends on them: three for PASHA, one per bracket, the terms of `within`."""
+    """The same for rungs; None if it depends on them: three for PASHA, one per bracket, the terms of `within`."""
     last, first = plain(given["max_epochs"]), plain(given.get("first_rung", 1))
     if first > last or (name == "MedianStopping" and (last - first) / plain(given.get("every", 1)) > 99_999):
         return False

@@ -90,7 +90,7 @@ PATHS: Mapping[str, Kind] = {
         lambda r: "studies",
         lambda v: isinstance(v, str) and 0 < len(v) < 200 and "$" not in v and v.isprintable() and v != " ",
     ),
-    "max_epochs": optional(_NEVER),  # a scheduler is there
+    "max_epochs": optional(_NEVER),  # there is a scheduler
     "n_trials": _NEVER,
     "nothing": _NEVER,
     "scheduler.reduction_factor": _NEVER,
@@ -98,7 +98,7 @@ PATHS: Mapping[str, Kind] = {
     "searcher.n_startup": _NEVER,
     "space.lr.step": _NEVER,
 }
-"""Key -> what it may be, beside the rest of `BASE`."""
+"""Key -> its allowed values, with the rest of `BASE` unchanged."""
 
 _VALUES: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 3, 2**31, 2**64, 10**400, 0.5, -2.5, 1e308, 3.0, "", " ", "x", "5", "1e3", "auto",
@@ -147,7 +147,7 @@ def _changed(rng: Random, paths: Mapping[str, Kind], base: Mapping[str, Any]) ->
 
 
 def study_file(rng: Random, folder: Path) -> Input:
-    """A study file with one odd value, or an odd text; or a sensible file with an odd override."""
+    """A study file with one unusual value or text, or a sensible file with an unusual override."""
     from lightning_hwtune.settings import StudySettings
 
     path = folder / f"{rng.getrandbits(60):x}.yaml"
@@ -210,7 +210,7 @@ _SWEEPS = (
 
 
 def hydra_node(rng: Random, folder: Path) -> Input:
-    """The node of the sweeper with one odd value."""
+    """The node of the sweeper with one unusual value."""
     from hydra_plugins.hwtune_sweeper import HwtuneSweeperConf
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -236,7 +236,7 @@ def hydra_node(rng: Random, folder: Path) -> Input:
     def call() -> Any:
         try:
             config = OmegaConf.create(node)
-        except OmegaConfBaseException:  # Hydra itself does not compose this
+        except OmegaConfBaseException:  # Hydra itself refuses to compose this
             raise Refused from None
         settings = SweepSettings.of(config)
         scheduler = settings.scheduler(9, "trainer.max_epochs") or {"name": "run_to_end", "max_epochs": 9}

@@ -77,11 +77,11 @@ _HABITS = {
 
 
 class _Began(Exception):
-    """A run was accepted and came to the training."""
+    """A run was accepted and reached the training."""
 
 
 class _Executor:
-    """Stands in the place of processes: what comes here was accepted."""
+    """Takes the place of processes: an input that gets here was accepted."""
 
     def wait(self, *_: Any) -> Any:
         raise _Began
@@ -142,7 +142,7 @@ def _is_folder(value: Any) -> bool:
 def _are_modules(value: Any) -> bool:
     if isinstance(value, str | bytes | bytearray | memoryview | Mapping):
         return False
-    if hasattr(value, "__next__"):  # to look at what it holds would use it up; none that are drawn hold names
+    if hasattr(value, "__next__"):  # reading it would use it up; the iterators that are drawn contain no names
         return False
     try:
         names = list(itertools.islice(value, 100))
@@ -248,7 +248,7 @@ def _report(rng: Random, folder: Path) -> Input:
 
 
 def is_real(value: Any) -> bool:
-    """Numbers, also exact ones and those that are not finite: a loss may diverge."""
+    """Numbers, including exact ones and those that are not finite, because a loss may diverge."""
     found = plain(value)
     return isinstance(found, float | Decimal | Fraction) or number(-math.inf).is_sensible(found)
 

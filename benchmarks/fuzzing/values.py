@@ -1,7 +1,7 @@
-"""Values of all kinds, and what each kind of argument may sensibly be.
+"""Values of all kinds, and what each kind of argument may be.
 
-The predicates say what an argument means in plain words of their own; they share nothing with the package, so that an
-error in its table of forms does not become an error of the rule that judges it.
+The predicates define the meaning of an argument independently. They share nothing with the package, so that an error in
+its table of forms does not become an error of the rule that tests it.
 """
 
 from __future__ import annotations
@@ -45,22 +45,22 @@ Random = random.Random
 
 
 class Kind:
-    """One kind of argument: how to draw a sensible value, and whether any value is sensible."""
+    """One kind of argument: how to draw a sensible value, and whether a given value is sensible."""
 
     def __init__(self, draw: Callable[[Random], Any], is_sensible: Callable[[Any], bool]) -> None:
         self.draw, self.is_sensible = draw, is_sensible
 
     def any(self, rng: Random, share: float = 0.5) -> Any:
-        """Returns a sensible value, or with this share a hostile one."""
+        """Returns a sensible value, or a hostile one with this probability."""
         return hostile(rng) if rng.random() < share else self.draw(rng)
 
 
 class Odd:
-    """An object that is nothing."""
+    """An object without any meaning."""
 
 
 class Failing(Mapping[Any, Any]):
-    """A mapping that raises whatever is done with it."""
+    """A mapping that raises an error in every operation."""
 
     ndim = property(lambda self: 1 / 0)
 
@@ -72,7 +72,7 @@ class Failing(Mapping[Any, Any]):
 
 
 class Endless(Mapping[Any, Any]):
-    """A mapping without an end."""
+    """An endless mapping."""
 
     def __getitem__(self, key: Any) -> Any:
         return 1
@@ -155,10 +155,10 @@ def hostile(rng: Random) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Returns the Python scalar that numpy's scalars and arrays without dimensions stand for."""
+    """Returns the Python value of numpy scalars and of arrays without dimensions."""
     if isinstance(value, str):
         return str.__str__(value)
-    if isinstance(value, np.ma.MaskedArray):  # what is under the mask is not a value
+    if isinstance(value, np.ma.MaskedArray):  # masked elements are not values
         return value
     if isinstance(value, np.floating):
         return float(value)
@@ -168,7 +168,7 @@ def plain(value: Any) -> Any:
 
 
 def integer(low: int, high: int = LARGEST) -> Kind:
-    """Integers of a range; 3.0 is one, True is not."""
+    """Integers in a range; 3.0 is one, True is not."""
 
     def is_sensible(value: Any) -> bool:
         found = plain(value)
@@ -180,7 +180,7 @@ def integer(low: int, high: int = LARGEST) -> Kind:
 
 
 def number(low: float, high: float = math.inf, *, above: bool = False, below: bool = False) -> Kind:
-    """Finite numbers of a range."""
+    """Finite numbers in a range."""
 
     def is_sensible(value: Any) -> bool:
         found = plain(value)
@@ -227,7 +227,7 @@ def named(max_letters: int = 500) -> Kind:
 
 
 def is_option(value: Any, depth: int = 0) -> bool:
-    """Whether JSON can hold a value: text, finite numbers, True, False, None, and lists and mappings of these."""
+    """Whether JSON can store a value: text, finite numbers, True, False, None, and lists and mappings of these."""
     found = plain(value)
     if found is None or isinstance(found, bool):
         return True
@@ -247,7 +247,7 @@ def is_option(value: Any, depth: int = 0) -> bool:
 
 
 def option_identity(value: Any) -> Any:
-    """Returns what makes two options one: 1 and 1.0 are, 1 and True are not, a list and a tuple are."""
+    """Returns the identity of an option: 1 and 1.0 are the same, 1 and True are not, a list and a tuple are."""
     found = plain(value)
     if isinstance(found, list | tuple):
         return ["list", *map(option_identity, found)]
@@ -257,7 +257,7 @@ def option_identity(value: Any) -> Any:
 
 
 def json_value(rng: Random, depth: int = 0) -> Any:
-    """Returns a random value that JSON can hold."""
+    """Returns a random value that JSON can store."""
     roll = rng.random()
     if roll < 0.15 and depth < 3:
         return [json_value(rng, depth + 1) for _ in range(rng.randrange(3))]

@@ -1,6 +1,6 @@
-"""The checks, cheapest first. Each returns what it saw; a broken promise raises `AssertionError` with the numbers.
+"""The checks, fastest first. Each returns its measurements; a broken promise raises `AssertionError` with the numbers.
 
-`accelerator` is "gpu", or "cpu" where a check can be rehearsed without one.
+`accelerator` is "gpu", or "cpu" for a check that also works without a GPU.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _DETERMINISTIC = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 
 
 def fork_server_before_cuda(accelerator: str, folder: Path) -> Facts:
-    """No GPU is opened by the fork server, and CUDA works in the ranks that it forks."""
+    """The fork server opens no GPU, and CUDA works in the ranks that it forks."""
     study = _study("look", folder, accelerator)
     study.run(t.look, max_trials=2, check=False, progress=False)
     for seen in t.facts_of(study):
@@ -50,7 +50,7 @@ def fork_server_before_cuda(accelerator: str, folder: Path) -> Facts:
 
 
 def masks(accelerator: str, folder: Path) -> Facts:
-    """A segment sees its own GPU only, whether `CUDA_VISIBLE_DEVICES` names it by number or by UUID."""
+    """A segment sees only its own GPU, whether `CUDA_VISIBLE_DEVICES` names it by number or by UUID."""
     seen = []
     for mask in ("0", device.uuid()):
         os.environ["CUDA_VISIBLE_DEVICES"] = mask
@@ -76,7 +76,7 @@ def check_command(accelerator: str, folder: Path) -> Facts:
 
 
 def out_of_memory(accelerator: str, folder: Path) -> Facts:
-    """Running out of GPU memory ends a trial as out-of-memory, the others complete, and the memory is given back."""
+    """Running out of GPU memory ends a trial as out-of-memory; the others complete, and the memory is freed."""
     base = device.memory_used_bytes()
     study = _study("memory", folder, accelerator, is_huge=hwt.Choice([False, True]), max_epochs=2)
     study.enqueue({"lr": 0.01, "is_huge": True}, {"lr": 0.01, "is_huge": False})
@@ -89,7 +89,7 @@ def out_of_memory(accelerator: str, folder: Path) -> Facts:
 
 
 def memory_given_back(accelerator: str, folder: Path) -> Facts:
-    """GPU memory is free again after each segment, also after a rank that was killed by SIGKILL."""
+    """GPU memory is free again after each segment, even if a rank was killed by SIGKILL."""
     base = device.memory_used_bytes()
     study = _study("killed", folder, accelerator, dies=hwt.Choice([False, True]))
     study.enqueue({"lr": 0.01, "dies": False}, {"lr": 0.01, "dies": True})
@@ -105,7 +105,7 @@ def memory_given_back(accelerator: str, folder: Path) -> Facts:
 
 
 def digits_study(accelerator: str, folder: Path) -> Facts:
-    """A study with pauses and resumes finds on the GPU what it finds on the CPU; prints the start of a segment."""
+    """A study with pauses finds the same on the GPU as on the CPU; prints the time to start a segment."""
     found: Facts = {}
     for where in dict.fromkeys((accelerator, "cpu")):
         study = _study(f"digits-{where}", folder, where, width=hwt.Choice([8, 16]), max_epochs=4, judged_by="val_error")
@@ -134,7 +134,7 @@ def bit_equality(accelerator: str, folder: Path) -> Facts:
 
 
 def mixed_precision(accelerator: str, folder: Path) -> Facts:
-    """The same in bf16 and fp16, whose gradient scaler has a state of its own."""
+    """The same in bf16 and fp16, whose gradient scaler has its own state."""
     names = ["bf16-mixed", "16-mixed"] if accelerator == "gpu" else ["bf16-mixed"]
     facts = _compare_with_pauses(accelerator, folder, names)
     if accelerator == "gpu":
@@ -164,7 +164,7 @@ def _compare_with_pauses(accelerator: str, folder: Path, precisions: list[str]) 
 
 
 def checkpoint_on_cpu(accelerator: str, folder: Path) -> Facts:
-    """A checkpoint from the GPU loads where there is none, and training continues from it on the CPU."""
+    """A checkpoint from the GPU loads without a GPU, and training continues from it on the CPU."""
     study = _study("portable", folder, accelerator, max_epochs=1)
     study.run(_plain, max_trials=1, check=False, progress=False)
     path = study.best.checkpoint
@@ -193,7 +193,7 @@ def _plain(trial: hwt.Trial) -> None:
 
 
 def two_studies(accelerator: str, folder: Path) -> Facts:
-    """Two studies at a time on one GPU find what each of them finds alone."""
+    """Two studies at the same time on one GPU find what each of them finds alone."""
     os.environ.update(_DETERMINISTIC)
     script = str(ROOT / "benchmarks" / "gpu_check.py")
     alone = _values(_begun(script, accelerator, folder / "alone", seed=1))

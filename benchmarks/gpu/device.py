@@ -1,4 +1,4 @@
-"""What the GPU and its driver report, without making a CUDA context in this process."""
+"""What the GPU and its driver report, without creating a CUDA context in this process."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ print(json.dumps({"name": p.name, "memory_bytes": p.total_memory, "devices": tor
 
 
 def is_visible() -> bool:
-    """Return whether this machine has a GPU that this process may use; CUDA is not asked."""
+    """Return whether this machine has a GPU that this process may use, without initialising CUDA."""
     return bool(visible_gpus())
 
 
 def describe() -> str:
-    """Return one JSON object about the first GPU, printed by a process of its own.
+    """Return one JSON object about the first GPU, printed by a separate process.
 
     Raises:
-        RuntimeError: PyTorch cannot use the GPU; the message has the end of its error.
+        RuntimeError: PyTorch cannot use the GPU; the message contains the end of its error.
     """
     done = subprocess.run([sys.executable, "-c", _DESCRIBE], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -65,7 +65,7 @@ def device_files_of(pid: int) -> list[str]:
     for link in Path(f"/proc/{pid}/fd").iterdir():
         try:
             target = os.readlink(link)
-        except OSError:  # closed meanwhile
+        except OSError:  # closed in the meantime
             continue
         if target.startswith("/dev/nvidia"):
             found.append(target)
@@ -75,10 +75,10 @@ def device_files_of(pid: int) -> list[str]:
 def returns_to(
     base: int, read: Callable[[], int] = memory_used_bytes, slack: int = 64 << 20, limit_s: float = 5.0
 ) -> int:
-    """Wait until memory in use is back at `base` bytes, or the time is up; return the excess in bytes.
+    """Wait until the memory in use is down to `base` bytes, or the time is up; return the excess in bytes.
 
     Args:
-        slack: an excess up to this many bytes counts as none.
+        slack: an excess of up to this many bytes counts as 0.
     """
     give_up_at = time.monotonic() + limit_s
     while (excess := read() - base) > slack and time.monotonic() < give_up_at:

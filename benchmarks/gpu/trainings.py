@@ -1,4 +1,4 @@
-"""What the GPU check trains. The functions travel to the ranks by name, so everything they need is imported here."""
+"""The trainings of the GPU check. The functions travel to the ranks by name, so all that they need is imported here."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Net(L.LightningModule):
 
 
 def write_facts(trial: hwt.Trial, **facts: Any) -> None:
-    """Write what this segment saw into the trial's folder."""
+    """Write what this segment found into the trial's folder."""
     identity = {"trial": trial.id, "segment": trial.segment}
     (trial.dir / f"facts_{trial.segment}.json").write_text(json.dumps({**identity, **facts}))
 
@@ -78,7 +78,7 @@ def look(trial: hwt.Trial) -> None:
 
 
 def train_digits(trial: hwt.Trial) -> None:
-    """Train the digits net of the worked example; write when the first batch came."""
+    """Train the digits net of the worked example; write the time of the first batch."""
 
     class FirstBatch(L.Callback):
         def on_train_batch_start(self, *args: Any) -> None:
@@ -90,7 +90,7 @@ def train_digits(trial: hwt.Trial) -> None:
 
 
 def precise(trial: hwt.Trial) -> None:
-    """Train `Net` deterministically, in the precision that the configuration names; write the scaler's state."""
+    """Train `Net` deterministically, in the precision of the configuration; write the scaler's state."""
     torch.backends.cudnn.benchmark = False
     model = Net(lr=trial["lr"])
     data = DigitsDataModule(batch_size=64)
@@ -113,7 +113,7 @@ def out_of_memory(trial: hwt.Trial) -> None:
 
 
 def take_memory(trial: hwt.Trial) -> None:
-    """Take GPU memory; die by SIGKILL in the first segment of a trial that is to die."""
+    """Allocate GPU memory; in the first segment of a trial that is chosen for it, die by SIGKILL."""
     taken = torch.empty(_HOARD_BYTES, dtype=torch.uint8, device="cuda").fill_(1)
     write_facts(trial, taken=taken.numel(), used=device.memory_used_bytes())
     if trial["dies"] and trial.segment == 1:

@@ -1,4 +1,4 @@
-"""lightning_hwtune: its defaults. A fresh process a segment, promotion with checkpoints, the log on disk, the check."""
+"""lightning_hwtune with its defaults: a fresh process per segment, promotion with checkpoints, a log, the check."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["run"]
 
 
 def run(workload: Workload, *, asha_type: str = "promotion") -> dict[str, Any]:
-    """Trains all configurations; returns what the log says about the devices' time."""
+    """Trains all configurations; returns how the devices spent their time, from the log."""
     began_at = time.time()
     hwt.warm_up()  # as a script does above its imports
     space = hwt.SearchSpace(
@@ -34,7 +34,7 @@ def run(workload: Workload, *, asha_type: str = "promotion") -> dict[str, Any]:
         seed=workload.seed,
     )
     study.enqueue(*workload.configs())
-    # the peers train nobody to the end who did not get there, so no finishers here
+    # no finishers, because the peers do not train further trials to the end
     study.run(
         _train,
         max_trials=workload.n_trials,

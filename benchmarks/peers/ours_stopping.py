@@ -1,4 +1,4 @@
-"""lightning_hwtune with the stopping type of ASHA, which is what the peers have."""
+"""lightning_hwtune with the stopping type of ASHA, as the peers have it."""
 
 from __future__ import annotations
 

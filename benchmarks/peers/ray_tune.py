@@ -49,7 +49,7 @@ def _train(config: dict[str, Any]) -> None:
     from benchmarks.peers.training import fit
 
     def is_over(epoch: int, error: float) -> bool:
-        tune.report({"epoch": epoch, METRIC: error})  # does not return if the trial is to end
+        tune.report({"epoch": epoch, METRIC: error})  # does not return if the trial must end
         return False
 
     fit(config["index"], is_over)

@@ -1,14 +1,15 @@
-"""NePS's `moasha` on replayed tables: promotion by fronts, as it comes (epsilon-net selector, eta 3).
+"""NePS's `moasha` on replayed tables: promotion by fronts, with its defaults (epsilon-net selector, eta 3).
 
-At each question NePS looks at the trials of a rung that were not promoted yet; one in eta of *these* may go on, so that
-many more are promoted in the end than one in eta of all. Whoever reports is paused, and goes on from its checkpoint.
+For each decision NePS considers the trials of a rung that were not promoted yet. One in eta of *these* may be promoted,
+so that in the end many more than one in eta of all trials are promoted. Every trial that reports is paused, and resumes
+from its checkpoint.
 
-The draws are those of all other arms: `moasha` itself draws uniformly, so its ranking is all that counts, and what it
-draws is not looked at.
+The draws are those of all other arms. `moasha` itself draws uniformly, so only its ranking counts, and its draws are
+ignored.
 
-NePS begins the order of a front at a point drawn from numpy's global generator, which is seeded when the study begins.
-One thing is mended, without which four workers could not begin: where all trials of a rung still train, the selector
-(0.17) fails on an empty stack; here it selects none of them.
+NePS starts the order of a front at a point drawn from numpy's global generator, which is seeded when the study begins.
+One error is repaired, without which four workers could not start: if all trials of a rung are still training, the
+selector (0.17) fails on an empty stack. Here it selects none of them.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class NePSMOASHA(Scheduler):
     """NePS's rule, through its own ask and tell.
 
     Args:
-        eta: one in eta is promoted. seed: of what NePS draws.
+        eta: one in eta is promoted. seed: seed of the draws of NePS.
     """
 
     name: ClassVar[str] = "neps_moasha"
@@ -49,7 +50,7 @@ class NePSMOASHA(Scheduler):
         return Ladder(unit, tuple(int(level) for _, level in sorted(self.rule(last).rung_to_fid.items())))
 
     def start(self, objectives: Objectives) -> Race:
-        """Returns a race that has heard of no trial."""
+        """Returns a race without trials."""
         np.random.seed(self.seed)  # noqa: NPY002 - the generator that NePS uses
         return _NePSRace(self.ladder, self.rule(self.max_resource))
 
@@ -73,10 +74,10 @@ class _NePSRace(Race):
         self._rungs = {int(level): rung for rung, level in rule.rung_to_fid.items()}
 
     def joined(self, trial_id: int, bracket: int) -> None:
-        """NePS is asked for a new configuration, and numbers it as we do, but from 1.
+        """Asks NePS for a new configuration, which it numbers like ours, but from 1.
 
-        A new trial may have waited for devices since NePS wanted it, and NePS want a promotion by now: it is told that
-        the trial is what it wants.
+        A new trial may have waited for devices, and NePS may prefer a promotion by now. Then the trial is reported to
+        NePS as the configuration that it asked for.
         """
         if self._answer({}, None).previous_config_id is not None:
             level = self.levels[0]
@@ -89,13 +90,13 @@ class _NePSRace(Race):
         return Pause(Reason("peer", f"trained to {level}"))
 
     def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
-        """NePS is told the result; one that is not finite as infinitely bad."""
+        """Reports the result to NePS; a value that is not finite counts as infinitely bad."""
         losses = [value if math.isfinite(value) else math.inf for value in loss.tolist()]
         self._tool.tell(self._id(trial_id, level), {"objective_to_minimize": losses})
         self._answered = None
 
     def promotable(self, exclude: Container[int] = ()) -> Promotion | None:
-        """Returns the promotion that NePS would begin now."""
+        """Returns the promotion that NePS would make now."""
         following = self._answer({}, None)
         if following.previous_config_id is None:
             return None
@@ -107,7 +108,7 @@ class _NePSRace(Race):
         return Promotion(int(number) - 1, level, self.ladder.above(level), reason)
 
     def promoted(self, trial_id: int, bracket: int, level: int) -> None:
-        """NePS is asked, and begins this promotion."""
+        """Asks NePS, which makes this promotion."""
         self._begin(trial_id, self.next_target(bracket, level))
 
     def _begin(self, trial_id: int, level: int) -> None:
@@ -120,14 +121,14 @@ class _NePSRace(Race):
         return f"{trial_id + 1}_rung_{self._rungs[level]}"
 
     def _answer(self, trials: Mapping[str, Any], budget: Any, n: int | None = None) -> SampledConfig:
-        """What NePS would begin next; asked again only after news, since a question takes it 10 ms and more."""
+        """The next step of NePS. It is computed again only after a change, since NePS takes at least 10 ms for it."""
         if self._answered is None:
             self._answered = self._rule(self._tool.trials, None)
         return self._answered
 
 
 def _mend() -> None:
-    """Makes the selector choose nobody where nobody has a result; see the module."""
+    """Makes the selector choose no trial if no trial has a result; see the module."""
     if not hasattr(Rung, "unmended_selector"):
         Rung.unmended_selector = Rung.epsnet_selector
         Rung.epsnet_selector = _selected

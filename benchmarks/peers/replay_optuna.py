@@ -1,9 +1,8 @@
-"""Optuna's multi-objective samplers on replayed tables, every configuration trained to the end.
+"""Optuna's multi-objective samplers on replayed tables, with every configuration trained to the end.
 
-Optuna has no pruning for several objectives. A configuration that it proposes once more is answered at once, for free,
-with the values it had; one that still trains, with a failure, for there is nothing to say. After `_MAX_REPEATS`
-such answers in a row the next configuration is drawn from the untried ones: in Optuna's favour, as a real study would
-train them again.
+Optuna has no pruning for several objectives. If it proposes a configuration again, it gets the known values at once and
+without cost; if that configuration is still training, the proposal fails. After `_MAX_REPEATS` such answers in a row,
+the next configuration is drawn from the untried ones. This favours Optuna, since a real study would train them again.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ __all__ = ["SAMPLERS", "OptunaSearch"]
 
 SAMPLERS = {
     "nsga2": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
-    # the option that Optuna advises for trials in parallel
+    # the option that Optuna recommends for parallel trials
     "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, constant_liar=True),
 }
 _MAX_REPEATS = 5
@@ -30,7 +29,7 @@ _MAX_REPEATS = 5
 
 @final
 class OptunaSearch(Searcher):
-    """Proposes what a sampler of Optuna does, for one study.
+    """Proposes configurations by a sampler of Optuna, for one study.
 
     Args:
         sampler: a key of `SAMPLERS`. configs: a full grid, each tried at most once.
@@ -42,20 +41,22 @@ class OptunaSearch(Searcher):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._configs = [dict(config) for config in configs]
         self._drawn: list[dict[str, Any]] = []
-        self._numbers: list[int | None] = []  # Optuna's number of each draw; None = not Optuna's, or told already
+        self._numbers: list[
+            int | None
+        ] = []  # Optuna's number of each draw; None = not from Optuna, or already reported
         self._losses: dict[str, list[float]] = {}
         self._sampler = sampler
         self._study = optuna.create_study(directions=["minimize"] * n_objectives, sampler=SAMPLERS[sampler](seed))
 
     def check(self, space: SearchSpace) -> None:
-        """Takes any space of choices."""
+        """Accepts any space of choices."""
 
     def settings(self) -> dict[str, Any]:
         """Returns plain data for the log."""
         return {"name": self.name, "sampler": self._sampler}
 
     def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
-        """Returns draw number `draw`; asked again, the same one."""
+        """Returns draw number `draw`; the same one if it is called again."""
         if draw < len(self._drawn):
             return self._drawn[draw]
         if draw >= len(self._configs):
@@ -67,7 +68,7 @@ class OptunaSearch(Searcher):
         return config
 
     def _tell(self, history: History) -> None:
-        """Tells Optuna of everything that was trained to the end since."""
+        """Reports to Optuna everything that was trained to the end since the last call."""
         for trial in history.trials:
             if trial.state.is_final and trial.measurements and _key(trial.config) not in self._losses:
                 losses = history.objectives.loss(trial.measurements[-1].values).tolist()
@@ -92,7 +93,7 @@ class OptunaSearch(Searcher):
 
 
 def _suggested(asked: optuna.Trial, name: str, parameter: Any) -> Any:
-    """What Optuna suggests: the place of an ordered choice as a whole number, of another one as a category."""
+    """Optuna's suggestion: the index of an ordered choice as an integer, of any other choice as a category."""
     if not isinstance(parameter, Choice):
         raise TypeError(f"{name}: {parameter!r} is no choice")
     places = range(len(parameter.options))

@@ -1,14 +1,14 @@
 """Syne Tune's MOASHA on replayed tables: the stopping rule of Salinas et al., 2021, as shipped and repaired.
 
-As shipped (0.16), the order of a rung is lost on the way to the rule. `nondominated_sort` returns the *items* in sorted
-order; `NonDominatedPriority` hands that list on as if it were one priority an item, and the rule reads its last entry:
-the number of the worst item, not the position of the one that has just arrived. Besides, `compute_epsilon_net` returns
-the position of each item of a front, and the sort uses it as an order of them.
+As shipped (0.16), the order of a rung does not reach the rule. `nondominated_sort` returns the *items* in sorted order.
+`NonDominatedPriority` returns that list as if it contained one priority per item, and the rule reads its last entry:
+the number of the worst item, not the position of the item that has just arrived. In addition, `compute_epsilon_net`
+returns the position of each item of a front, and the sort uses it as an order of the items.
 
-Repaired, each item's priority is its position in the sorted order, and the order inside a front is the farthest-first
-order itself. Everything else is Syne Tune's own code: rungs, rule, distances on raw values.
+Repaired, the priority of an item is its position in the sorted order, and the order inside a front is the
+farthest-first order itself. Everything else is Syne Tune's own code: rungs, rule, distances on raw values.
 
-The draws are those of all other arms: MOASHA itself draws uniformly.
+The draws are those of all other arms; MOASHA itself draws uniformly.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from lightning_hwtune.core.schedulers.ladder import Ladder
 
 __all__ = ["RepairedPriority", "SyneTuneMOASHA"]
 
-_SEED_OBJECTIVE = 0  # the farthest-first order of a front begins with the best of this one, as in Syne Tune's default
+_SEED_OBJECTIVE = 0  # a farthest-first order begins with the best trial in this objective, as in Syne Tune's default
 
 
 @final
 class RepairedPriority(MOPriority):
-    """Each item's position by fronts, farthest-first inside a front."""
+    """The position of each item: by fronts, farthest-first inside a front."""
 
     def priority_unsafe(self, objectives: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-        """Returns one position an item, shape `(n,)`."""
+        """Returns one position per item, shape `(n,)`."""
         order: list[int] = []
         left = np.arange(len(objectives))
         while len(left):
@@ -86,7 +86,7 @@ class _SyneTuneRace(Race):
         self._bracket = bracket
 
     def judge(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
-        """Returns what the rule says; between rungs it always says "continue"."""
+        """Returns the verdict of the rule; between rungs it is always "continue"."""
         asked = copy.copy(self._bracket)
         asked.rungs = [(milestone, dict(recorded)) for milestone, recorded in self._bracket.rungs]
         action = asked.on_result(trial_id, level, _named(loss))

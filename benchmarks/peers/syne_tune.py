@@ -1,6 +1,6 @@
-"""Syne Tune: its Python backend (a fresh interpreter a trial) and its ASHA, of which it has the stopping type only.
+"""Syne Tune: its Python backend (a fresh interpreter per trial) and its ASHA, which has only the stopping type.
 
-The tuner looks for results every 0.1 s in place of the default of several seconds, in its favour. No checkpoints.
+The tuner looks for results every 0.1 s instead of every few seconds, which favours it. No checkpoints.
 """
 
 from __future__ import annotations

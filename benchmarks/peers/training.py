@@ -1,4 +1,4 @@
-"""The training that every contender does: the example perceptron on the digits, by one Lightning Trainer a fit."""
+"""The training that every contender does: the example perceptron on the digits, with one Lightning Trainer per fit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from models import DigitsMLP
 
 __all__ = ["TRAINER", "EpochClock", "fit", "model_and_data"]
 
-# what each contender's Trainer has in common; ours gets the same from `trial.fit`
+# the common settings of each contender's Trainer; ours gets the same from `trial.fit`
 TRAINER: Mapping[str, Any] = {
     "accelerator": "cpu",
     "devices": 1,
@@ -28,19 +28,19 @@ TRAINER: Mapping[str, Any] = {
 
 
 def model_and_data(config: Mapping[str, Any]) -> tuple[DigitsMLP, DigitsDataModule]:
-    """Returns what a configuration stands for."""
+    """Returns the arguments for a configuration."""
     model = DigitsMLP(lr=config["lr"], width=config["width"], depth=config["depth"], dropout=config["dropout"])
     return model, DigitsDataModule(batch_size=config["batch_size"])
 
 
-load_once()  # in every contender once a process that imports this, so not in every trial
+load_once()  # once per process that imports this module, so not in every trial; the same for every contender
 
 
 class EpochClock(L.Callback):
-    """Writes down how long each epoch took, from its start to the end of its validation, so without any report.
+    """Writes how long each epoch took, from its start to the end of its validation, so without reports.
 
-    Also fills epochs up to the workload's `epoch_s` by sleeping: seconds that cost no core, so that two workers on two
-    cores do not disturb each other's epochs and what is left is what the framework adds.
+    It also extends epochs to the workload's `epoch_s` by sleeping, which uses no core. So two workers on two cores do
+    not slow each other's epochs down, and the rest of the time is what the framework adds.
     """
 
     def __init__(self, workload: Workload) -> None:
@@ -52,7 +52,7 @@ class EpochClock(L.Callback):
         self._began = time.perf_counter()
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Sleeps for what is left of the epoch."""
+        """Sleeps for the rest of the epoch."""
         if not trainer.sanity_checking:
             time.sleep(max(self._workload.epoch_s - (time.perf_counter() - self._began), 0.0))
 
@@ -66,7 +66,7 @@ class EpochClock(L.Callback):
 
 
 class _AfterEpoch(L.Callback):
-    """Tells a framework each epoch's error, and stops when it says so."""
+    """Reports each epoch's error to a framework, and stops when the framework returns so."""
 
     def __init__(self, is_over: Callable[[int, float], bool]) -> None:
         self._is_over = is_over

@@ -1,6 +1,6 @@
-"""What every contender is asked to do: the same configurations, drawn beforehand, under the same rungs.
+"""The workload of every contender: the same configurations, drawn in advance, with the same rungs.
 
-The workload travels in an environment variable, which all processes that a contender starts inherit.
+It is passed in an environment variable, which all processes of a contender inherit.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Workload:
 
     Attributes:
         n_trials: configurations to try. seed: of their draw.
-        max_epochs: full training; eta: one in eta goes on at the rungs 1, eta, eta**2, ...
+        max_epochs: full training; eta: one in eta continues at the rungs 1, eta, eta**2, ...
         n_workers: trainings at a time, each with one thread.
-        epoch_s: each epoch is filled up by sleeping to take so long; 0 = as long as it takes.
-        folder: for everything the contender writes; exists and is empty.
+        epoch_s: each epoch is extended to this time by sleeping; 0 = not extended.
+        folder: for all files of the contender; it exists and is empty.
     """
 
     n_trials: int
@@ -53,17 +53,17 @@ class Workload:
         return cls(**json.loads(os.environ[VARIABLE]))
 
     def environment(self) -> dict[str, str]:
-        """Returns the variable that carries it."""
+        """Returns the variable that contains it."""
         return {VARIABLE: json.dumps(dataclasses.asdict(self))}
 
     @property
     def epochs_path(self) -> Path:
-        """The file with one line, its seconds, for every epoch that anybody trained."""
+        """The file with one line per trained epoch: its seconds."""
         return Path(self.folder) / "epochs.txt"
 
     @property
     def result_path(self) -> Path:
-        """What the contender says of itself, JSON."""
+        """The result that the contender writes, as JSON."""
         return Path(self.folder) / "result.json"
 
     def configs(self) -> list[dict[str, Any]]:
