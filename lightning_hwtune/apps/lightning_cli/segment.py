@@ -12,6 +12,7 @@ from typing import Any, final
 
 from lightning_hwtune.apps.batch_share import batch_share
 from lightning_hwtune.apps.config_tree import ConfigTree
+from lightning_hwtune.apps.lightning_cli.fixed_arguments import fixed_arguments_refused
 from lightning_hwtune.apps.script_call import (
     ended_by_exit,
     no_input,
@@ -92,11 +93,13 @@ class CliSegment:
         order = segment.order
         path = trial.dir / _CONFIG
         # every rank writes the same content
-        write_whole(path, self.trial.config(order.config, order.num_devices, order.seed).text)
+        config = self.trial.config(order.config, order.num_devices, order.seed)
+        write_whole(path, config.text)
         owned = {"trainer.accelerator": order.accelerator, "trainer.default_root_dir": trial.dir}
         options = [f"--{name}={value}" for name, value in owned.items()]
         words = [*self.subcommand, "--config", str(path), *options]
-        ended_by_exit("the script", lambda: run_script(self.script, words))
+        with fixed_arguments_refused(self.script, str(path), {name: config.get(name) for name in order.config}):
+            ended_by_exit("the script", lambda: run_script(self.script, words))
 
 
 def run_script(script: str | None, words: Sequence[str]) -> None:
