@@ -62,7 +62,8 @@ class Result:
     Attributes:
         values: maps each objective's name to its value.
         epochs: the resource up to which the trial was trained.
-        checkpoint: absolute path; None if the disk budget removed it, or if the end of the trial could not be saved.
+        checkpoint: absolute path; None if the disk budget removed it, if the end of the trial could not be saved, or if
+            the file is not in the study's folder (any more).
     """
 
     trial_id: int
@@ -388,7 +389,8 @@ class Study:
         from lightning_hwtune.views.tables import front_frame, with_checkpoints
 
         frame = front_frame(self.state(), at=at)
-        paths = [str(self._files.path(path)) if path else None for path in frame["checkpoint"]]
+        found = [self._files.present(path) for path in frame["checkpoint"]]
+        paths = [str(path) if path is not None else None for path in found]
         return FrontFrame(with_checkpoints(frame, paths))
 
     @checked_call("Study.trials")
@@ -412,7 +414,7 @@ class Study:
         if found is None:
             raise StudyNotFoundError(f"study {self.name!r} has no fully trained trial yet")
         trial = state.trials[found["trial_id"]]
-        checkpoint = self._files.path(found["checkpoint"]) if found["checkpoint"] else None
+        checkpoint = self._files.present(found["checkpoint"])
         return Result(trial.trial_id, trial.config, trial.num_devices, found["objectives"], trial.resource, checkpoint)
 
     @checked_call("Study.why")

@@ -122,3 +122,34 @@ def test_a_study_whose_log_is_moved_ends_and_continues_when_the_log_is_back(
     check_log(study)
     assert states(study)[TrialState.FAILED] == 0
     assert len(study.state().trials) == 5
+
+
+def _leave_behind(old: Path, new: Path) -> None:
+    """The study continues in a new folder, and its files stay where they were."""
+
+
+def _copy_all_but_one(old: Path, new: Path) -> None:
+    shutil.copytree(old, new)
+    next(new.glob("trials/*/checkpoints/*.ckpt")).unlink()
+
+
+@pytest.mark.parametrize(
+    ("act", "n_missing"),
+    [(_leave_behind, 4), (_copy_all_but_one, 1), (shutil.copytree, 0)],
+    ids=["left", "part", "copy"],
+)
+def test_a_study_continued_in_another_folder_names_only_checkpoints_that_are_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], act: Callable[[Path, Path], Any], n_missing: int
+) -> None:
+    one = {"pool": hwt.Pool("cpu", devices=1), "storage": f"sqlite:///{tmp_path}/all.db"}
+    old = run(small_study(tmp_path / "old", **one), functions.plain, max_trials=4, executor="inline")
+    assert old.best.checkpoint is not None
+    act(old.dir, tmp_path / "new" / "study")
+    study = small_study(tmp_path / "new", **one)
+    for found in (study.front()["checkpoint"].tolist(), [study.best.checkpoint]):
+        assert all(path is None or Path(path).is_file() for path in found)
+    run(study, functions.plain, max_trials=5, executor="inline", progress=True)
+    noted = [line for line in capsys.readouterr().out.splitlines() if "are not in this folder" in line]
+    assert len(noted) == bool(n_missing)
+    assert all(f"{n_missing} of the study's 4 checkpoints" in line for line in noted)
+    assert len(study.state().trials) == 5

@@ -16,6 +16,7 @@ from lightning_hwtune.errors import HwTuneError, StudyNotFoundError
 from lightning_hwtune.store.files import StudyFiles, study_names
 from lightning_hwtune.store.log import EventLog, stored_names
 from lightning_hwtune.study import Study
+from lightning_hwtune.views.study_location import present
 
 __all__ = ["StoredStudy", "choose", "newest_first", "study_records"]
 
@@ -47,8 +48,8 @@ class StoredStudy:
         return sum(sizes)
 
     def located(self, checkpoint: str | None) -> Path | None:
-        """Returns the path of one of the log's checkpoints on this machine."""
-        return self.study.dir / checkpoint if checkpoint is not None else None
+        """Returns the path of one of the log's checkpoints; None if its file is not in this folder."""
+        return present(self.study.dir, checkpoint)
 
 
 def choose(dir: Path, name: str | None, storage: str | None) -> StoredStudy:  # noqa: A002 - as in Study

@@ -91,6 +91,15 @@ class StudyFiles:
         """Returns a folder for temporary files; it may not exist yet."""
         return self.root / "scratch" / purpose
 
+    def present(self, relative: str | None) -> Path | None:
+        """Returns the absolute path for a path in the log; None if there is no path, or no such file in this folder.
+
+        Raises:
+            CheckpointError: the path is outside the study's folder.
+        """
+        path = self.path(relative) if relative else None
+        return path if path is not None and path.is_file() else None
+
     def path(self, relative: str) -> Path:
         """Returns the absolute path for a path in the log.
 

@@ -85,7 +85,7 @@ def note_foreign_checkpoints(trainer: Any, segment: ActiveSegment) -> None:
     names = {type(item).__name__: None for item in trainer.checkpoint_callbacks if getattr(item, "dirpath", None)}
     if names:
         text = (
-            f"the files that {' and '.join(names)} saves in its own `dirpath` are not part of the study: "
+            f"the files that {' and '.join(names)} saves are not part of the study: "
             "`disk_budget` does not count them, and the study never deletes them"
         )
         segment.note(text, once_per="study", topic="checkpoint callbacks")

@@ -86,12 +86,27 @@ def opening(state: StudyState, folder: Path, payload: PayloadFacts | None) -> It
     yield Text(f"limits: {_limits(state)}")
     if limits.max_trials is not None:
         yield from rung_table(state.spec.scheduler, limits.max_trials, limits.n_finishers).renderables
+    yield from _missing_checkpoints(state, folder)
     if state.trials:  # a new study gets its forecast from its check
         yield from _forecast(state)
     if payload is not None and payload.n_bytes > _HEAVY_BYTES:
         largest = f", most of it `{payload.largest[0]}` ({size(payload.largest[1])})" if payload.largest else ""
         text = f"the training function carries {size(payload.n_bytes)}{largest}: every segment loads it again. "
         yield Text(f"{text}Load data inside the function instead.", style="yellow")
+
+
+def _missing_checkpoints(state: StudyState, folder: Path) -> Iterator[Text]:
+    """Yields a note if the folder lacks checkpoints, as after a move to another folder with the log in a database."""
+    paths = state.known_checkpoints()
+    missing = sum(not (folder / path).is_file() for path in paths)
+    if missing:
+        n_all = counted(len(paths), "checkpoints")
+        yield Text(
+            f"note: {missing} of the study's {n_all} are not in this folder, but may be where the study was "
+            "run before. Copy its `trials` here before you continue. Otherwise, these trials start from scratch if "
+            "they are promoted, and the front has no checkpoint for them",
+            style="yellow",
+        )
 
 
 def _limits(state: StudyState) -> str:

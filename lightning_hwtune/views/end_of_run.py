@@ -8,7 +8,8 @@ from rich.console import Console
 
 from lightning_hwtune.core.events import SessionClosed, SessionState
 from lightning_hwtune.core.state import StudyState
-from lightning_hwtune.views.study_location import reading_command, short_path
+from lightning_hwtune.views.best_epochs import best_hint
+from lightning_hwtune.views.study_location import present, reading_command, short_path
 from lightning_hwtune.views.tables import front_frame, with_checkpoints
 from lightning_hwtune.views.terminal import print_frame
 
@@ -26,9 +27,12 @@ def print_closing(console: Console, state: StudyState, end: SessionClosed, folde
         return
     frame = front_frame(state)
     if len(frame):
-        paths = [None if path is None else str(short_path(folder / path)) for path in frame["checkpoint"]]
+        found = [present(folder, path) for path in frame["checkpoint"]]
+        paths = [None if path is None else str(short_path(path)) for path in found]
         print_frame(console, with_checkpoints(frame, paths), front_title(folder.name, "full"))
         words = "front", "why TRIAL"
+        if hint := best_hint(state):
+            console.print(hint, markup=False, soft_wrap=True)
     else:
         console.print(f"the front of {folder.name} is still empty", markup=False, soft_wrap=True)
         words = "front --at any", "why TRIAL"

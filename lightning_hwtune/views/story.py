@@ -14,6 +14,7 @@ from lightning_hwtune.core.record import Outcome, TrialRecord, TrialState
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import first_line
 from lightning_hwtune.views.amounts import amount, config_text, counted, duration, size
+from lightning_hwtune.views.best_epochs import better_before
 from lightning_hwtune.views.front_points import candidates, ended_early
 
 __all__ = ["values_text", "why"]
@@ -163,7 +164,11 @@ def _resource(state: StudyState, resource: int) -> str:
 def _end(state: StudyState, trial: TrialRecord) -> str:
     """Returns a sentence about the trial's current state."""
     if trial.state is TrialState.COMPLETED:
-        return _standing(state, trial)
+        better = better_before(state, trial)
+        before = (
+            f" Its last value counts, though it was better before: {better.text(state.race.unit)}." if better else ""
+        )
+        return f"{_standing(state, trial)}{before}"
     if trial.state is TrialState.FAILED:
         return f"It failed: {first_line(trial.error)}. The whole traceback is in its logs."
     if trial.state is TrialState.OUT_OF_MEMORY:

@@ -6,9 +6,15 @@ import os
 import shlex
 from pathlib import Path
 
-__all__ = ["reading_command", "short_path"]
+__all__ = ["present", "reading_command", "short_path"]
 
 _DIR = Path("hwtune")
+
+
+def present(folder: Path, checkpoint: str | None) -> Path | None:
+    """Returns the path of a checkpoint that the log lists; None if there is none, or no such file in this folder."""
+    path = None if checkpoint is None else folder / checkpoint
+    return path if path is not None and path.is_file() else None
 
 
 def short_path(path: Path) -> Path:

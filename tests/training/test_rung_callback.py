@@ -358,7 +358,7 @@ def test_checkpoints_outside_the_disk_budget_are_told_once(bench: Bench, tmp_pat
     assert len(list((tmp_path / "checkpoints").glob("epoch=*"))) == 2
     [note] = said.of(Note)
     assert note.text == (
-        "the files that ModelCheckpoint saves in its own `dirpath` are not part of the study: `disk_budget` does not "
+        "the files that ModelCheckpoint saves are not part of the study: `disk_budget` does not "
         "count them, and the study never deletes them"
     )
     again = bench.inline(train, {2: "stop"}, trial_id=1, trial_dir=_folder(bench, "again")).of(Note)

@@ -31,7 +31,13 @@ def shown(
 
 
 @pytest.mark.parametrize("view_of", [LinesView, PanelView])
-def test_every_view_ends_with_the_trials_the_front_and_the_next_command(view_of: type[LinesView]) -> None:
+def test_every_view_ends_with_the_trials_the_front_and_the_next_command(
+    view_of: type[LinesView], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    checkpoint = tmp_path / "hwtune/paper/trials/001/3.ckpt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
     script, console = play(), Console(file=io.StringIO(), width=200, force_terminal=False)
     view = view_of(script.state, Path("hwtune/paper"), console)
     view.close(20.0)
@@ -42,7 +48,8 @@ def test_every_view_ends_with_the_trials_the_front_and_the_next_command(view_of:
     assert "study paper is finished (4 trials): trial 4 of 4" in lines[0]
     assert lines[1].rstrip() == "front of paper, fully trained trials"
     assert [line.split()[0] for line in lines[4:6]] == ["1", "0"]
-    assert "hwtune/paper/trials/001/3.ckpt" in lines[4]
+    assert lines[4].rstrip().endswith(" hwtune/paper/trials/001/3.ckpt")
+    assert "ckpt" not in lines[5]  # its file is not in this folder
     assert lines[6:] == ["next: hwtune front --study paper   hwtune why TRIAL --study paper"]
 
 
