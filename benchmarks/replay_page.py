@@ -22,7 +22,8 @@ def details(document: Document) -> list[str]:
     blocks = [
         "Speed-up over random full training to 95 % of the partial hypervolume: the median over ten tasks of the "
         "medians over seeds, with a 90 % bootstrap interval over seeds. `full`: hypervolume of the configurations "
-        "trained to the end, when the study is over, as a share of the table's front. A dash: not run to its end.",
+        "trained to the end, when the study is over, as a fraction of that of the table's front. A dash: not run to "
+        "the end.",
         arms_table(document["arms"], settings["arms"]),
         "![Hypervolume over virtual time](images/replay.png)",
         f"**Task by task**, speed-up in virtual time. No setting was chosen on {_and(_reserved(document))}.",
@@ -30,9 +31,10 @@ def details(document: Document) -> list[str]:
     ]
     for arm, peers in document["peers"].items():
         if peers:
-            told = f"**Peers.** Hypervolume of `{arm}` over that of the peer at equal virtual time: {percent} of what "
-            told += "training all configurations to the end takes. In bold where the lower end is not above 1."
-            blocks += [told, peers_table(peers, "partial_at")]
+            text = f"**Peers.** Hypervolume of `{arm}` divided by that of the peer at equal virtual time: {percent} of "
+            text += "the time of training all configurations to the end. A value is bold if the lower end of its "
+            text += "interval is not above 1."
+            blocks += [text, peers_table(peers, "partial_at")]
             blocks += ["The same for configurations trained to the end only:", peers_table(peers, "full_at")]
     for arm, package in document["left_out"].items():
         blocks.append(f"`{arm}` was left out: `{package}` is not installed.")
@@ -85,11 +87,11 @@ def claim(document: Document) -> list[str]:
     keys = ("time", "usd", "time_from_the_error_log", "usd_from_the_error_log")
     by_task = {**{f"`{task}`": found for task, found in choice["tasks"].items()}, "median": choice["median"]}
     return [
-        f"**The paper's claim** is {paper['time']}x in runtime and {paper['usd']}x in money. Read as the speed-up of "
-        "the search, it stands beside the tables above. Read as what the chosen configuration costs: the fastest "
-        "(cheapest) one within 0.01 of the least error, against the one of least error that ASHA on the error alone "
-        "chooses. The last two columns apply the same tolerance to that study's own log: what they have is owed to the "
-        "rule of choice, not to the search.",
+        f"**The paper's claim** is {paper['time']}x in runtime and {paper['usd']}x in money. It can be read as the "
+        "speed-up of the search, as in the tables above. Or it can be read as the costs of the chosen configuration, as "
+        "in this table: the fastest (cheapest) one within 0.01 of the lowest error, compared with the one of lowest "
+        "error that ASHA on the error alone chooses. The last two columns apply the same tolerance to that study's own "
+        "log: their gain comes from the rule of choice, not from the search.",
         table(head, [[task, *(shown(found[key]) for key in keys)] for task, found in by_task.items()]),
     ]
 
@@ -111,7 +113,7 @@ def synthetic(document: Document) -> list[str]:
     if not found:
         return []
     settings = document["settings"]["arms"]
-    return ["**On the synthetic generator**, on which nothing was chosen:", arms_table(found["arms"], settings)]
+    return ["**On the synthetic generator**, on which no setting was chosen:", arms_table(found["arms"], settings)]
 
 
 def figure(document: Document) -> Figure:

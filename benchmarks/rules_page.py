@@ -28,7 +28,7 @@ def pasha_details(document: Document) -> list[str]:
     noise = ladders.pop("measured_noise", None)
     if noise:
         found = ", ".join(f"{name} {shown(value)}" for name, value in noise.items())
-        blocks.append(f"Noise of trimtuner's error curves, as a share of what there is to learn: {found}.")
+        blocks.append(f"Noise of trimtuner's error curves, as a fraction of the range of a task: {found}.")
     for ladder, found in ladders.items():
         groups = ("settled", "settled_with_noiseless", "noiseless", "others")
         blocks += [f"**Synthetic curves, {ladder}**", *(_group(name, found[name]) for name in groups)]

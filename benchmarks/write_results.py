@@ -32,15 +32,15 @@ TITLES = {
     "replay_choose": "Which order inside a front",
     "decisions": "Time of one decision",
     "pasha": "PASHA",
-    "transfer": "What a prior is worth, and what it costs where it misleads",
-    "prior_demo": "The prior at work on real training",
+    "transfer": "What a prior gains, and what a misleading prior costs",
+    "prior_demo": "The prior on real training",
     "hydra_sweep": "A Hydra sweep, killed and continued",
     "optuna_side_by_side": "One word apart from the Optuna sweeper",
     "overhead": "What the toolkit adds to training",
-    "crash": "Sudden death of the controller",
+    "crash": "Sudden deaths of the controller",
     "faults": "Faults one by one",
-    "fuzz": "Thousands of odd inputs",
-    "foreign_libraries": "Libraries that own their training",
+    "fuzz": "Thousands of unusual inputs",
+    "foreign_libraries": "Libraries that run their own training",
     "gpu_check": "On one GPU",
     "import_time": "Import",
 }
@@ -127,9 +127,9 @@ def page(found: Mapping[str, Document]) -> str:
     """
     blocks = [
         "# Results",
-        "Written by `benchmarks/write_results.py` from what the benchmarks printed; `make bench` runs them all, "
-        "`make bench-NAME` one of them. Each script tells in its first lines what it measures and how. Targets were "
-        "set before the measurements; what misses its target is in bold.",
+        "Written by `benchmarks/write_results.py` from the output of the benchmarks. `make bench` runs all of them, "
+        "`make bench-NAME` runs one. The first lines of each script say what it measures and how. Targets were set "
+        "before the measurements; values that miss their target are bold.",
     ]
     for name, title in TITLES.items():
         blocks += [f"## {title}", f"`benchmarks/{name}.py`"]
