@@ -88,8 +88,8 @@ def claim(document: Document) -> list[str]:
     by_task = {**{f"`{task}`": found for task, found in choice["tasks"].items()}, "median": choice["median"]}
     return [
         f"**The paper's claim** is {paper['time']}x in runtime and {paper['usd']}x in money. It can be read as the "
-        "speed-up of the search, as in the tables above. Or it can be read as the costs of the chosen configuration, as "
-        "in this table: the fastest (cheapest) one within 0.01 of the lowest error, compared with the one of lowest "
+        "speed-up of the search, as in the tables above. Or it can be read as the costs of the chosen configuration, "
+        "as in this table: the fastest (cheapest) one within 0.01 of the lowest error, compared with the one of lowest "
         "error that ASHA on the error alone chooses. The last two columns apply the same tolerance to that study's own "
         "log: their gain comes from the rule of choice, not from the search.",
         table(head, [[task, *(shown(found[key]) for key in keys)] for task, found in by_task.items()]),

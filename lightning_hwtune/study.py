@@ -144,7 +144,7 @@ class Study:
         _require(pool, Pool | None, "pool", "Pool(devices=2), or None")
         _require(allocation, AllocationPolicy | None, "allocation", "a policy such as FixedAllocation(2), or None")
         if prior is not None and searcher is not None:
-            raise ArgumentError("prior", prior, "None beside a searcher: a prior is the searcher")
+            raise ArgumentError("prior", prior, "None if `searcher` is given, because a prior is a searcher, too")
         if batch == "per_device":
             space = space.constrained(None)
         self._files = StudyFiles(Path(dir), name, budget_bytes=parse_bytes(disk_budget))
@@ -202,7 +202,7 @@ class Study:
 
     @checked_call("Study.check")
     def check(self, train: TrainFunction, *, preload: Sequence[str] = ()) -> Check:
-        """Trains two batches of the first configuration in a child process and returns what was observed.
+        """Checks the training on shortened epochs of the first configurations, in child processes; returns what it found.
 
         Raises:
             MetricError: an objective is not logged.
@@ -344,7 +344,7 @@ class Study:
         """
         asked = self._open_session()
         if asked is None:
-            raise ArgumentError("trial", trial, "a trial that ask() returned, once")
+            raise ArgumentError("trial", trial, "a trial that ask() returned and that was not passed to tell() before")
         with Signals():
             return asked.manual.tell(trial, error)
 
@@ -452,7 +452,7 @@ class Study:
         n = len(self.state().trials)
         if trial_id >= n:
             raise ArgumentError(
-                "trial", trial_id, f"a trial from 0 to {n - 1}" if n else "nothing: the study has no trials yet"
+                "trial", trial_id, f"a trial from 0 to {n - 1}" if n else "none, because the study has no trials yet"
             )
 
     @checked_call("Study.state")
@@ -480,8 +480,8 @@ class Study:
         found = auto_prior(self._files.name, space, objectives, self._files.root.parent, self._storage)
         if found is None:
             where = self._storage or str(self._files.root.parent)
-            text = f"`prior='auto'`: no finished study in {where!r} shares parameters and objectives; draws are random"
-            warnings.warn(spelled(text), stacklevel=3)
+            text = f"`prior='auto'`: no finished study in {where!r} has these objectives and shares parameters"
+            warnings.warn(spelled(f"{text}, so all draws are random"), stacklevel=3)
         return found
 
     def _replayed(self) -> StudyState | None:
