@@ -202,7 +202,7 @@ class Study:
 
     @checked_call("Study.check")
     def check(self, train: TrainFunction, *, preload: Sequence[str] = ()) -> Check:
-        """Checks the training on shortened epochs of the first configurations, in child processes; returns what it found.
+        """Checks the training on shortened epochs of the first configurations, in child processes; returns a summary.
 
         Raises:
             MetricError: an objective is not logged.

@@ -77,7 +77,7 @@ def test_auto_passes_over_studies_outside_the_new_ranges(tmp_path: Path) -> None
 
 
 def test_a_prior_beside_a_searcher_and_other_words_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError, match="a prior is the searcher"):
+    with pytest.raises(ArgumentError, match="a prior is a searcher, too"):
         begun(tmp_path, searcher=hwt.Random())
     with pytest.raises(ArgumentError, match=r"ParetoPrior\.from_studies"):
         begun(tmp_path, prior="digits")
