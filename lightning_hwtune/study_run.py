@@ -27,7 +27,7 @@ from lightning_hwtune.engine.payload import Payload, check_function, drop_older,
 from lightning_hwtune.engine.reading import Reader
 from lightning_hwtune.engine.session import Session
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.host.exit_message import exit_quickly, tell_at_exit
+from lightning_hwtune.host.exit_message import exit_quickly, print_at_exit
 from lightning_hwtune.host.session_signals import Signals
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.settings.run_rules import check_run, unjudged_devices
@@ -189,7 +189,7 @@ def _message_at_exit(folder: Path) -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit) as stop:
         exit_quickly()
         if isinstance(stop, KeyboardInterrupt):
-            tell_at_exit(
+            print_at_exit(
                 stop, f"interrupted; what was reported is kept in {folder}. To continue, run the same command again."
             )
         raise

@@ -378,7 +378,7 @@ def test_max_time_pauses_the_study_and_is_a_total(tmp_path: Path) -> None:
     state = check_log(study)
     assert state.closed is not None
     assert state.closed.state == "paused"
-    assert "are spent" in state.closed.reason
+    assert "are used" in state.closed.reason
     spent_s, before = state.wall_s(state.last_at), trained(study)
     assert before
     run(study, functions.slow, max_trials=500, max_time=spent_s)

@@ -56,7 +56,7 @@ CALLS: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "no parameter": (lambda: study(space={"x": (0.0, 1.0)}), ["`x`"]),
     "tuple": (lambda: hwt.SearchSpace(x=(0.0, 1.0)), ["`x`", "(0.0, 1.0)", "Float(low, high)"]),
     "empty space": (lambda: hwt.SearchSpace(), ["at least one parameter"]),
-    "inverted range": (lambda: hwt.Float(1.0, 0.0), ["`Float.high`", "0.0", "low=1.0", "exchanged"]),
+    "inverted range": (lambda: hwt.Float(1.0, 0.0), ["`Float.high`", "0.0", "low=1.0", "swapped"]),
     "log from 0": (lambda: hwt.Float(0.0, 1.0, log=True), ["`Float.low`", "above 0"]),
     "fractional int": (lambda: hwt.Int(1.5, 3), ["`Int.low`", "1.5", "integer"]),  # type: ignore[arg-type]
     "empty choice": (lambda: hwt.Choice([]), ["`Choice.options`", "at least one"]),

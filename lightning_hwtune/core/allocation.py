@@ -39,7 +39,7 @@ class Allocation:
         instance, devices, nodes = (data.get(key) for key in ("instance", "devices", "nodes"))
         is_counted = all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in (devices, nodes))
         if set(data) != {"instance", "devices", "nodes"} or not isinstance(instance, str) or not is_counted:
-            raise ValueError(f"{dict(data)} is no allocation")
+            raise ValueError(f"{dict(data)} is not an allocation")
         return cls(int(devices or 0), int(nodes or 0), instance)
 
 

@@ -65,7 +65,7 @@ class BatchRule:
         """
         devices = params[self.devices_key]
         assert isinstance(devices, NumDevices)
-        sizes = {key: _whole_numbers(key, params[key]) for key in self.keys}
+        sizes = {key: _sizes_of(key, params[key]) for key in self.keys}
         n_dividing, share = 0, 0.0
         for count, mass in zip(devices.counts, devices.masses(), strict=True):
             masks = [_divides(values, count) for values, _ in sizes.values()]
@@ -77,7 +77,7 @@ class BatchRule:
                 self.keys[0],
                 params[self.keys[0]],
                 f"a multiple of one of the device counts {list(devices.counts)}",
-                hint="No combination divides: change the batch sizes or the counts, or give batch='per_device'.",
+                hint="No batch size is divisible by a device count: change one of them, or use batch='per_device'.",
             )
         n_all = devices.n_values * math.prod(len(values) for values, _ in sizes.values())
         return n_dividing, 1.0 if n_dividing == n_all else share
@@ -89,7 +89,7 @@ class BatchRule:
         counts = grid.column(self.devices_key, devices.counts)
         mask = np.ones(len(grid), dtype=np.bool_)
         for key in self.keys:
-            mask &= _divides(grid.column(key, _whole_numbers(key, params[key])[0]), counts)
+            mask &= _divides(grid.column(key, _sizes_of(key, params[key])[0]), counts)
         return mask
 
 
@@ -97,7 +97,7 @@ def _divides(batch_size: Any, count: Any) -> Any:
     return (batch_size % count == 0) & (batch_size >= count)
 
 
-def _whole_numbers(key: str, parameter: Parameter) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def _sizes_of(key: str, parameter: Parameter) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Returns the values of a batch size and their probabilities."""
     if isinstance(parameter, Int) and parameter.n_values <= _MAX_BATCH_SIZES:
         return np.array(parameter.levels()), parameter.masses()
@@ -106,6 +106,6 @@ def _whole_numbers(key: str, parameter: Parameter) -> tuple[npt.NDArray[np.int64
     raise ArgumentError(
         key,
         parameter,
-        f"Int with at most {_MAX_BATCH_SIZES} values, or Choice of whole numbers",
+        f"an Int with at most {_MAX_BATCH_SIZES} values, or a Choice of integers",
         hint="A global batch size is divided among the devices; batch='per_device' lifts this rule.",
     )

@@ -83,7 +83,9 @@ class Controller:
         left = {trial_id: state.segment_s(segment, state.last_at) for trial_id, segment in state.running.items()}
         self._write(ev.SessionOpened(at=now, limits=limits.to_dict(), host=host, pid=pid, version=version, **facts))
         for trial_id, wall_s in left.items():
-            self.tell(trial_id, now, Outcome.INTERRUPTED, error="its controller ended", wall_s=wall_s)
+            self.tell(
+                trial_id, now, Outcome.INTERRUPTED, error="the process that ran the study has ended", wall_s=wall_s
+            )
 
     def close(self, now: float, state: ev.SessionState, reason: str) -> None:
         """Closes the session, in which no segment is running any more."""
@@ -130,7 +132,9 @@ class Controller:
             trial.check_move(TrialState.RUNNING)  # before it is written to the log, which is append-only
             number, checkpoint, promoted_from = trial.segment + 1, trial.checkpoint, decision.promoted_from
             if checkpoint is None and trial.measurements:
-                text = f"it has no checkpoint: {trial.resource} {self.race.unit} are trained again from scratch"
+                text = (
+                    f"the trial has no checkpoint, so {trial.resource} {self.race.unit} are trained again from scratch"
+                )
                 events.append(ev.Noted(at=now, trial_id=trial.trial_id, text=text))
         events.append(
             ev.SegmentStarted(
@@ -176,7 +180,7 @@ class Controller:
         """
         segment, trial = self._running(trial_id), self.state.trials[trial_id]
         if self.state.is_over(segment):
-            reason = Reason("over", f"this segment was to {segment.verdict} at {segment.reached}")
+            reason = Reason("over", f"the verdict for this segment was {segment.verdict} at {segment.reached}")
             return Pause(reason) if segment.verdict == Pause.kind else Stop(reason)
         measurement = self._measure(segment, resource, metrics, train_s)
         level, verdict, target = self._judge(trial, measurement, self._loss(measurement, metrics), is_inside=is_inside)
@@ -203,7 +207,7 @@ class Controller:
 
     def _running(self, trial_id: int) -> Segment:
         if trial_id not in self.state.running:
-            raise IllegalMoveError(f"trial {trial_id} is in no segment")
+            raise IllegalMoveError(f"trial {trial_id} has no running segment")
         return self.state.running[trial_id]
 
     def _measure(self, segment: Segment, resource: int, metrics: Mapping[str, float], train_s: float) -> Measurement:
@@ -235,14 +239,14 @@ class Controller:
     ) -> tuple[int | None, Verdict, int]:
         """Returns the level decided here (None if there is none), the verdict, and the resource it may train to."""
         if is_inside and self.spec.scheduler.pauses and measurement.resource < self.race.max_resource:
-            text = "inside an epoch, where a trial cannot pause; rungs are decided at the epoch's end"
+            text = "a trial cannot pause inside an epoch; rungs are decided at its end"
             return None, Continue(Reason("inside-epoch", text)), trial.target
         level = self._level(trial, measurement.resource)
         if level is None:
             return None, self._repeat(trial, measurement.resource), trial.target
         is_finite = bool(np.isfinite(loss).all())
         if trial.target > level and is_finite:
-            text = f"was promoted to {trial.target} before it came to {level}"
+            text = f"was promoted to {trial.target} before it reached {level}"
             return level, Continue(Reason("cleared", text)), trial.target
         verdict = self.race.verdict(trial.trial_id, trial.bracket, level, loss)
         if isinstance(verdict, Continue):
@@ -262,7 +266,7 @@ class Controller:
         if resource >= self.race.max_resource:
             return self.race.ladder.end()
         if resource in trial.decided:
-            return Continue(Reason("repeated", f"rung {resource} was decided before: {trial.decided[resource]}"))
+            return Continue(Reason("repeated", f"rung {resource} was already decided: {trial.decided[resource]}"))
         return Continue(Reason("between-rungs", f"next decision at {trial.target}"))
 
     def saved(
@@ -377,7 +381,7 @@ class Controller:
 def _without_clearance(verdict: Pause | Stop, target: int) -> Pause | Stop:
     """Returns the verdict on a trial that was cleared to train to `target` and must not do so any more."""
     reason = verdict.reason
-    text = f"{reason.text}; its clearance to {target} is withdrawn"
+    text = f"{reason.text}; its earlier promotion to {target} is withdrawn"
     return dataclasses.replace(verdict, reason=dataclasses.replace(reason, text=text))
 
 

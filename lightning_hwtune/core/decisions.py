@@ -162,7 +162,7 @@ class Stop:
 def _check_reason(verdict: Continue | Pause | Stop) -> None:
     if not isinstance(verdict.reason, Reason):
         name = type(verdict).__name__
-        raise ArgumentError(f"{name}.reason", verdict.reason, "a reason", hint="trial.report(...) returns verdicts.")
+        raise ArgumentError(f"{name}.reason", verdict.reason, "a Reason", hint="trial.report(...) returns verdicts.")
 
 
 Answer = Start | Resume | Wait | Done

@@ -20,7 +20,7 @@ def misfit(cls: type, fields: Mapping[str, object]) -> str:
     """Returns what is wrong with a field's value for an event of `cls`; "" if every value has its declared form."""
     for name, (form, kinds, is_fit) in _forms(cls).items():
         if name in fields and type(fields[name]) not in kinds and not is_fit(fields[name]):
-            return f"{name} is {reprlib.repr(fields[name])}, where {form} belongs"
+            return f"{name} is {reprlib.repr(fields[name])} instead of {form}"
     return ""
 
 
@@ -64,6 +64,6 @@ _PLAIN: dict[Any, tuple[str, frozenset[type], _Test]] = {
     float: ("a number", frozenset({int, float}), _is_number(int | float)),
     int: ("an integer", frozenset({int}), _is_number(int)),
     bool: ("true or false", frozenset({bool}), lambda value: isinstance(value, bool)),
-    str: ("a text", frozenset({str}), lambda value: isinstance(value, str)),
+    str: ("text", frozenset({str}), lambda value: isinstance(value, str)),
     types.NoneType: ("null", frozenset({types.NoneType}), lambda value: value is None),
 }

@@ -294,7 +294,7 @@ def from_dict(data: Mapping[str, Any]) -> Event:
         StorageError: a type or field is unknown to this version, or a value has the wrong form.
     """
     if not isinstance(data, Mapping):
-        raise StorageError(f"it is {reprlib.repr(data)}, where a mapping belongs: the log is damaged")
+        raise StorageError(f"it is {reprlib.repr(data)} instead of a mapping: the log is damaged")
     fields = {key: storable_data(value) for key, value in data.items() if key not in ("type", "form")}
     return _event(data.get("type"), data.get("form", 1), fields)
 
@@ -302,15 +302,17 @@ def from_dict(data: Mapping[str, Any]) -> Event:
 def _event(kind: object, form: object, fields: dict[str, Any]) -> Event:
     cls = _TYPES.get(kind) if isinstance(kind, str) else None
     if cls is None:
-        raise StorageError(f"it is of a kind that this version does not know, {kind!r}: a newer version wrote the log")
+        raise StorageError(f"its kind {kind!r} is unknown to this version: a newer version wrote the log")
     if not isinstance(form, int) or isinstance(form, bool) or form < 1:
         raise StorageError(f"{kind} has the form {reprlib.repr(form)}: the log is damaged")
     if form > form_of(str(kind)):
-        raise StorageError(f"{kind} has form {form}, this version knows {form_of(str(kind))}: a newer version wrote it")
+        raise StorageError(
+            f"{kind} has form {form}, but this version reads forms up to {form_of(str(kind))}: a newer version wrote it"
+        )
     fields = upcast(str(kind), form, fields)
     known, needed = _names(str(kind))
     if unknown := [key for key in fields if key not in known]:
-        raise StorageError(f"this version does not know the field {unknown[0]!r} of {kind}: a newer version wrote it")
+        raise StorageError(f"the field {unknown[0]!r} of {kind} is unknown to this version: a newer version wrote it")
     if missing := [key for key in needed if key not in fields]:
         raise StorageError(f"{kind} lacks the field {missing[0]!r}: the log is damaged")
     for key in ("allocation", "next_allocation"):

@@ -54,10 +54,10 @@ class NextAction:
             return self._idle(limit)
         most = self.state.limits.max_parallel
         if most is not None and len(self.state.running) >= most:
-            text = f"{len(self.state.running)} segments run, `max_parallel` is {most}"
+            text = f"{len(self.state.running)} segments are running, and `max_parallel` is {most}"
             return Wait(Reason("max-parallel", text), reservation=self.state.reserved)
         if free < 1:
-            text = f"{len(self.state.running)} segments hold all devices"
+            text = f"{len(self.state.running)} running segments use all devices"
             return Wait(Reason("no-free-devices", text), reservation=self.state.reserved)
         reserved = self._reserved()
         kept = self.state.reserved if reserved is not None else None
@@ -72,7 +72,7 @@ class NextAction:
             filler = self._filler(candidate, free, now)
             if filler is not None:
                 return dataclasses.replace(filler, reservation=reservation)
-            text = f"trial {candidate.trial_id} needs {candidate.num_devices} devices, {free} are free"
+            text = f"trial {candidate.trial_id} needs {candidate.num_devices} devices (free: {free})"
             return Wait(Reason("reservation", text), candidate.num_devices, reservation)
         return dataclasses.replace(candidate, reservation=kept)
 
@@ -88,7 +88,7 @@ class NextAction:
         if limits.max_time_s is not None:
             wall_s = state.wall_s(now)
             if wall_s + coming_s >= limits.max_time_s:
-                return Reason("limit:max_time", f"{wall_s:.0f} s of {limits.max_time_s:.0f} s are spent")
+                return Reason("limit:max_time", f"{wall_s:.0f} s of {limits.max_time_s:.0f} s are used")
         if limits.max_cost_usd is not None:
             usd = state.billed_usd(now)
             device_s = state.committed_s(now) + coming_s * devices
@@ -136,26 +136,26 @@ class NextAction:
         """Returns a trial of one of the next draws that fits the free devices; draws it overtakes keep their places."""
         if self.state.enqueued:
             return None
-        held = {reserved.draw} if isinstance(reserved, Start) and reserved.draw is not None else set()
+        pending = {reserved.draw} if isinstance(reserved, Start) and reserved.draw is not None else set()
         ahead = sorted(self.state.skipped) + list(range(self.state.next_draw, self.state.next_draw + _LOOK_AHEAD))
         for draw in ahead:
-            if draw in held or not self._has_room_for(draw, held):
+            if draw in pending or not self._has_room_for(draw, pending):
                 continue
             option = self._drawn(draw)
             if option is None or option.num_devices <= free:
                 return option
         return None
 
-    def _has_room_for(self, draw: int, held: set[int]) -> bool:
+    def _has_room_for(self, draw: int, pending: set[int]) -> bool:
         """Returns whether the limit of trials leaves room for this draw and for all draws that it overtakes."""
         if self.state.limits.max_trials is None:
             return True
-        overtaken = self.state.skipped | held | set(range(self.state.next_draw, draw))
+        overtaken = self.state.skipped | pending | set(range(self.state.next_draw, draw))
         return len(self.state.trials) + len(overtaken | {draw}) <= self.state.limits.max_trials
 
     def _idle(self, reason: Reason) -> Wait | Done:
         if self.state.running:
-            text = f"{reason.text}; {len(self.state.running)} segments still run"
+            text = f"{reason.text}; {len(self.state.running)} segments are still running"
             return Wait(Reason(reason.rule, text), reservation=self.state.reserved)
         return Done(reason, self.state.reserved)
 
@@ -194,7 +194,7 @@ class NextAction:
         return self.race.is_promotable(reserved.trial_id, reserved.promoted_from)
 
     def _unfinished(self) -> Resume | None:
-        """Returns a trial that may continue but has no segment: it was interrupted, is retried, or met a limit."""
+        """Returns a trial that may continue but has no segment: it was interrupted, is retried, or reached a limit."""
         if not self.state.waiting:
             return None
         trial = self.state.trials[min(self.state.waiting)]

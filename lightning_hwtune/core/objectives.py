@@ -52,8 +52,8 @@ class Metric:
             raise ArgumentError(
                 "Metric.name",
                 self.name,
-                "a name the training logs",
-                hint=f"{self.name!r} is measured by the toolkit: use {_MEASURED[self.name].__name__}().",
+                "the name of a value that the training logs",
+                hint=f"The study measures {self.name!r} itself: use {_MEASURED[self.name].__name__}().",
             )
 
     def better(self, best: float, new: float) -> float:
@@ -128,14 +128,16 @@ class Objectives(Sequence[Objective]):
                     "objectives",
                     item,
                     f"{wanted}, TrainSeconds(), DeviceSeconds() or Cost()",
-                    hint="An objective needs its direction.",
+                    hint="An objective needs a direction.",
                 )
         if not listed:
             raise ArgumentError("objectives", listed, "at least one objective")
         names = [item.name for item in listed]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ArgumentError("objectives", names, "one objective a name", hint=f"{twice[0]!r} occurs twice.")
+            raise ArgumentError(
+                "objectives", names, "objectives with different names", hint=f"{twice[0]!r} occurs twice."
+            )
         self._items: tuple[Objective, ...] = tuple(listed)
         self._plain_signs = [1.0 if item.mode == "min" else -1.0 for item in listed]
         self._signs = np.array(self._plain_signs)
@@ -190,7 +192,7 @@ class Objectives(Sequence[Objective]):
         except KeyError as error:
             [name] = error.args
             raise MetricError(
-                f"no value for objective {name!r}; there are {sorted(values)}{nearest(name, values)}"
+                f"no value for objective {name!r}; values were logged for {sorted(values)}{nearest(name, values)}"
             ) from None
         # plain floats are several times faster than arrays at this length, and every report passes through here
         pairs = zip(raw, self._plain_signs, strict=True)

@@ -50,24 +50,28 @@ class SearchSpace(Mapping[str, Parameter]):
     def __init__(self, params: Mapping[str, Parameter] | None = None, /, **named: Parameter) -> None:
         given: Mapping[str, Parameter] = {} if params is None else params
         if not isinstance(given, Mapping):
-            raise ArgumentError("params", given, "a mapping from name to parameter")
+            raise ArgumentError("params", given, "a mapping from names to parameters")
         if not isinstance(given, SearchSpace):
-            with reading("params", given, "a mapping from name to parameter"):
+            with reading("params", given, "a mapping from names to parameters"):
                 given = {_name_of(name): parameter for name, parameter in entries(given).items()}
         twice = sorted(given.keys() & named.keys())
         if twice:
-            raise ArgumentError(twice[0], named[twice[0]], "one parameter a name", hint="It is in the mapping too.")
+            raise ArgumentError(
+                twice[0], named[twice[0]], "each name once", hint="It is in the mapping and in the keywords."
+            )
         self._params: dict[str, Parameter] = {**given, **named}
         if not self._params:
             raise ArgumentError(
-                "SearchSpace", {}, "at least one parameter", hint="Give lr=Float(1e-4, 1e-1, log=True)."
+                "SearchSpace", {}, "at least one parameter", hint="For example lr=Float(1e-4, 1e-1, log=True)."
             )
         for name, parameter in self._params.items():
             _name_of(name)
             _check_parameter(name, parameter)
         devices = [name for name, parameter in self._params.items() if isinstance(parameter, NumDevices)]
         if len(devices) > 1:
-            raise ArgumentError(devices[1], self._params[devices[1]], f"one NumDevices; {devices[0]!r} is one already")
+            raise ArgumentError(
+                devices[1], self._params[devices[1]], f"a single NumDevices, and {devices[0]!r} is one already"
+            )
         self._devices_key = devices[0] if devices else None
         batch_sizes = tuple(name for name in self._params if name.rpartition(".")[2] == "batch_size")
         self._rule = BatchRule(devices[0], batch_sizes) if devices and batch_sizes else None
@@ -230,7 +234,7 @@ class SearchSpace(Mapping[str, Parameter]):
                 raise self._unknown("config", name)
         missing = [name for name in self._params if name not in config]
         if missing:
-            raise ArgumentError("config", dict(config), f"a value for every parameter; {', '.join(missing)} is missing")
+            raise ArgumentError("config", dict(config), f"a value for every parameter; missing: {', '.join(missing)}")
         checked = {}
         for name, parameter in self._params.items():
             with reading(name, config[name], "a value of its parameter"):
@@ -272,7 +276,7 @@ class SearchSpace(Mapping[str, Parameter]):
         The values of a `Float` are treated as equally likely.
         """
         if not isinstance(grid, Combinations):
-            raise ArgumentError("grid", grid, "what `grid` returns")
+            raise ArgumentError("grid", grid, "the result of `SearchSpace.grid`")
         product = np.ones(len(grid))
         for name, parameter in self._params.items():
             if not isinstance(parameter, Float):
@@ -308,7 +312,7 @@ class SearchSpace(Mapping[str, Parameter]):
             RenamedArgumentError: a kind or key has another tool's name.
         """
         if not isinstance(data, Mapping):
-            raise ArgumentError("space", data, "a mapping from name to parameter")
+            raise ArgumentError("space", data, "a mapping from names to parameters")
         return cls({name: parameter_from_dict(name, form) for name, form in data.items()})
 
     def _identity(self) -> tuple[object, ...]:
@@ -322,7 +326,9 @@ class SearchSpace(Mapping[str, Parameter]):
 
     def _unknown(self, argument: str, name: object) -> ArgumentError:
         near = nearest(name, self._params).removeprefix("; did")
-        return ArgumentError(argument, name, f"the names {', '.join(self._params)}", hint=f"Did{near}" if near else "")
+        return ArgumentError(
+            argument, name, f"the parameters {', '.join(self._params)}", hint=f"Did{near}" if near else ""
+        )
 
 
 def _name_of(name: object) -> str:
@@ -340,5 +346,5 @@ def _check_parameter(name: str, value: object) -> None:
     elif value is None or isinstance(value, str | int | float):
         hint = f"Use Choice([{shown(value)}]) for a constant, or Float(low, high) for a range."
     else:
-        hint = "Give Float(low, high), for example."
+        hint = "For example Float(low, high)."
     raise ArgumentError(name, value, "a Float, Int, Choice or NumDevices", hint=hint)

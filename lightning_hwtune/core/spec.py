@@ -141,24 +141,26 @@ class StudySpec:
                 self.space.devices_key or "devices",
                 counts,
                 f"counts up to the pool's {self.pool.size} {self.pool.accelerator} devices",
-                hint="Lower the counts or give a larger pool.",
+                hint="Use smaller counts or a larger pool.",
             )
         kinds = {type(item) for item in self.objectives}
         if Cost in kinds and self.pool.usd_per_device_hour is None:
-            raise ArgumentError("objectives", Cost(), "Cost with a price", hint="Give Pool(usd_per_device_hour=...).")
+            raise ArgumentError(
+                "objectives", Cost(), "Cost() only with a price", hint="Set Pool(usd_per_device_hour=...)."
+            )
         if len(counts) == 1 and len(kinds & {TrainSeconds, DeviceSeconds, Cost}) > 1:
             raise ArgumentError(
                 "objectives",
                 list(self.objectives.names),
-                "one of TrainSeconds, DeviceSeconds and Cost while the device count is fixed",
-                hint="With one device count they are multiples of each other: add NumDevices(1, 2) or drop one.",
+                "only one of TrainSeconds, DeviceSeconds and Cost, because the device count is fixed",
+                hint="With one device count they are multiples of each other: add NumDevices(1, 2) or remove one.",
             )
         if {DeviceSeconds, Cost} <= kinds:
             raise ArgumentError(
                 "objectives",
                 list(self.objectives.names),
                 "DeviceSeconds or Cost, not both",
-                hint="Cost is device-seconds times a constant price.",
+                hint="The cost is the device-seconds times a constant price.",
             )
 
     def check_rebuilds(self) -> None:

@@ -206,9 +206,11 @@ class StudyState:
 
     def _trial_created(self, event: ev.TrialCreated) -> None:
         if event.trial_id != len(self.trials):
-            raise ValueError(f"trial {event.trial_id} was created where trial {len(self.trials)} comes next")
+            raise ValueError(f"trial {event.trial_id} was created, but the next number is {len(self.trials)}")
         if set(event.config) != set(self.spec.space):
-            raise ValueError(f"the parameters of trial {event.trial_id} are {sorted(event.config)}")
+            raise ValueError(
+                f"the parameters {sorted(event.config)} of trial {event.trial_id} are not those of the space"
+            )
         trial = TrialRecord(event.trial_id, event.config, event.seed, event.bracket, event.target, event.at)
         trial.allocation = event.allocation
         if event.allocation.devices == 0:  # see `upcasts`

@@ -13,12 +13,12 @@ import sys
 from types import TracebackType
 from typing import Any
 
-__all__ = ["exit_quickly", "tell_at_exit"]
+__all__ = ["exit_quickly", "print_at_exit"]
 
-_TEXT = "_hwtune_farewell"
+_TEXT = "_hwtune_exit_text"
 
 
-def tell_at_exit(error: KeyboardInterrupt, text: str) -> None:
+def print_at_exit(error: KeyboardInterrupt, text: str) -> None:
     """Makes the interpreter print this text if the error is not caught."""
     error.add_note(text)
     setattr(error, _TEXT, text)
@@ -42,4 +42,4 @@ class _Hook:
         if text is None:
             self._before(kind, error, traceback)
         else:
-            print(f"\n{text}", file=sys.stderr)  # noqa: T201 - the interpreter's own way of telling an error
+            print(f"\n{text}", file=sys.stderr)  # noqa: T201 - the interpreter prints errors there, too

@@ -15,7 +15,7 @@ import time
 __all__ = ["quieten_forks"]
 
 _SETTLE_S = 0.005  # shorter than such a fork
-_MENDED = (3, 11, 10)
+_FIXED_IN = (3, 11, 10)
 
 
 def quieten_forks() -> None:
@@ -23,7 +23,7 @@ def quieten_forks() -> None:
 
     Does nothing in versions of CPython with the fix. Only the microseconds between the wait and the fork remain unsafe.
     """
-    if sys.version_info < _MENDED:
+    if sys.version_info < _FIXED_IN:
         os.register_at_fork(before=_settle)
 
 

@@ -60,7 +60,7 @@ class Sweep:
 
     def __init__(self, grace_s: float = _GRACE_S) -> None:
         self._grace_s = grace_s
-        self._told_at: dict[int, float] = {}
+        self._signalled_at: dict[int, float] = {}
 
     def step(self, spared: Collection[int] = ()) -> bool:
         """Sends the signals that are due; returns whether no child is left that can be ended.
@@ -69,13 +69,13 @@ class Sweep:
             spared: process ids of children that are not ended.
         """
         now, left = time.monotonic(), [pid for pid in children_of(os.getpid()) if pid not in spared]
-        self._told_at = {pid: self._told_at.get(pid, now) for pid in left}
-        for pid, told_at in self._told_at.items():
-            number = signal.SIGKILL if now - told_at > self._grace_s else signal.SIGTERM
-            if told_at == now or number is signal.SIGKILL:
+        self._signalled_at = {pid: self._signalled_at.get(pid, now) for pid in left}
+        for pid, signalled_at in self._signalled_at.items():
+            number = signal.SIGKILL if now - signalled_at > self._grace_s else signal.SIGTERM
+            if signalled_at == now or number is signal.SIGKILL:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, number)
-        return all(now - told_at > _GIVE_UP_S for told_at in self._told_at.values())
+        return all(now - signalled_at > _GIVE_UP_S for signalled_at in self._signalled_at.values())
 
 
 def end_children(at_once: Collection[int] = (), grace_s: float = _GRACE_S) -> None:

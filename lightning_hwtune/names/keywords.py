@@ -12,7 +12,7 @@ __all__ = ["FILE_KEYWORDS", "KEYWORDS"]
 _TRIALS = "use `max_trials` of study.run(...), the total over all runs of the study"
 _TIME = "use `max_time` of study.run(...), e.g. '8h': the total over all runs of the study"
 _PARALLEL = "the pool decides how many trials train at the same time: Pool(devices=...); `max_parallel` limits it"
-_DIRECTION = "each objective has its direction: Metric('val_loss', 'min')"
+_DIRECTION = "set the direction in the objectives: Metric('val_loss', 'min')"
 _OBJECTIVES = "use `objectives`, a list: [Metric('val_loss', 'min'), TrainSeconds()]"
 _FIRST_RUNG = "use `first_rung`, the lowest rung, e.g. in epochs; no trial pauses or stops before it"
 _LEVELS = "Float has no `step`: use Int(low, high, step=...), or list the values with Choice"
@@ -55,14 +55,14 @@ KEYWORDS: Mapping[str, str] = {
     "hyperband_iterations": "use `max_trials` of study.run(...)",
     # objectives
     "direction": _DIRECTION,
-    "directions": "each objective has its direction: [Metric('val_loss', 'min'), TrainSeconds()]",
+    "directions": "set the direction in the objectives: [Metric('val_loss', 'min'), TrainSeconds()]",
     "metric": _OBJECTIVES,
     "metrics": _OBJECTIVES,
     "objective": _OBJECTIVES,
     "mode": _DIRECTION,
     "monitor": "the study's objectives name the metrics: Metric('val_loss', 'min')",
     "minimize": _DIRECTION,
-    "maximize": "each objective has its direction: Metric('val_acc', 'max')",
+    "maximize": "set the direction in the objectives: Metric('val_acc', 'max')",
     # the study
     "study_name": "use `name`",
     "project_name": "use `name`",
@@ -144,7 +144,7 @@ KEYWORDS: Mapping[str, str] = {
 """Keyword -> hint as Python code. A name that is an argument of the call is never looked up."""
 
 _FILE_POOL = "the pool decides how many trials train at the same time: `pool: {devices: 4}`; `max_parallel` limits it"
-_FILE_OBJECTIVES = "each objective has its direction: `objectives: [{metric: val_loss, mode: min}, train_s]`"
+_FILE_OBJECTIVES = "set the direction with `objectives: [{metric: val_loss, mode: min}, train_s]`"
 _FILE_SCHEDULER = "set it under the scheduler: `scheduler: {name: asha, max_epochs: 27}`"
 
 _FILE_SEED = "the study has the seed: `seed: 0`"

@@ -102,17 +102,17 @@ class SyntheticCurves:
 
     def __post_init__(self) -> None:
         if isinstance(self.max_resource, bool) or not isinstance(self.max_resource, int) or self.max_resource < 1:
-            raise ArgumentError("max_resource", self.max_resource, "a whole number from 1")
+            raise ArgumentError("max_resource", self.max_resource, "a positive integer")
         for name in ("best", "spread", "crossing", "scaling"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ArgumentError(name, getattr(self, name), "a number from 0 to 1")
         if self.best + self.spread > _START:
-            raise ArgumentError("spread", self.spread, f"at most {_START} - best, where all curves begin")
+            raise ArgumentError("spread", self.spread, f"at most {_START} - best, because all curves begin at {_START}")
         for name in ("noise", "usd_per_device_hour"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise ArgumentError(name, getattr(self, name), "a finite number from 0")
+                raise ArgumentError(name, getattr(self, name), "a finite number, at least 0")
         if not 0 < self.unit_s < math.inf:
-            raise ArgumentError("unit_s", self.unit_s, "a finite number above 0")
+            raise ArgumentError("unit_s", self.unit_s, "a finite number, above 0")
 
     def values(self, config: Mapping[str, Any], resource: int) -> Mapping[str, float]:
         """Returns the error at this resource."""

@@ -202,10 +202,10 @@ def simulate(
 def _check(spec: StudySpec, curves: Curves) -> None:
     absent = [name for name in spec.objectives.metrics if name not in curves.metrics]
     if absent:
-        raise ArgumentError("objectives", absent[0], f"what the curves show: {', '.join(curves.metrics)}")
+        raise ArgumentError("objectives", absent[0], f"the metrics of the curves: {', '.join(curves.metrics)}")
     if spec.scheduler.max_resource > curves.max_resource:
         raise ArgumentError(
             "scheduler",
             spec.scheduler.max_resource,
-            f"a full training of at most {curves.max_resource}, where the curves end",
+            f"a full training of at most {curves.max_resource}, because the curves end there",
         )

@@ -61,8 +61,8 @@ def _wrong(path: Path, text: str) -> StorageError:
     return StorageError(f"the table's file {str(path)!r}: {text}")
 
 
-def _require(path: Path, holds: object, text: str) -> None:
-    if not holds:
+def _require(path: Path, is_met: object, text: str) -> None:
+    if not is_met:
         raise _wrong(path, text)
 
 
@@ -74,40 +74,46 @@ def _about(path: Path) -> Mapping[str, Any]:
         about = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise _wrong(path, f"it cannot be read as JSON: {error}") from error
-    _require(path, isinstance(about, dict), "it is no mapping")
+    _require(path, isinstance(about, dict), "it is not a mapping")
     for key in ("name", "resource_unit", "hyperparameters", "objectives"):
         _require(path, key in about, f"it lacks '{key}'")
     for key in ("name", "resource_unit", "source", "licence"):
-        _require(path, isinstance(about.get(key, ""), str), f"'{key}' is {about.get(key)!r}, where a text belongs")
+        _require(path, isinstance(about.get(key, ""), str), f"'{key}' is {about.get(key)!r} instead of text")
     for key, check in (("hyperparameters", _check_parameter), ("objectives", _check_objective)):
         forms = about[key]
-        _require(path, isinstance(forms, dict) and forms, f"'{key}' is {forms!r}, where a mapping belongs")
+        _require(path, isinstance(forms, dict) and forms, f"'{key}' is {forms!r} instead of a mapping")
         for name, form in forms.items():
-            _require(path, isinstance(form, dict), f"'{key}.{name}' is {form!r}, where a mapping belongs")
+            _require(path, isinstance(form, dict), f"'{key}.{name}' is {form!r} instead of a mapping")
             check(path, name, form)
     return dict(about)
 
 
 def _check_parameter(path: Path, name: str, form: Mapping[str, Any]) -> None:
     kind = form.get("type")
-    _require(path, kind in KINDS, f"the type of {name!r} is {kind!r}, where one of {', '.join(KINDS)} belongs")
+    _require(path, kind in KINDS, f"the type of {name!r} is {kind!r} instead of one of {', '.join(KINDS)}")
     _check_flags(path, name, form, ("log", "hardware"))
     bounds = [form[key] for key in ("lower", "upper") if key in form]
     is_fit = all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in bounds)
-    _require(path, is_fit and np.isfinite(bounds).all(), f"the bounds of {name!r} are {bounds!r}, where numbers belong")
+    _require(path, is_fit and np.isfinite(bounds).all(), f"the bounds of {name!r} are {bounds!r} instead of numbers")
     _require(path, bounds == sorted(bounds), f"the lower bound of {name!r} is above the upper one: {bounds!r}")
 
 
 def _check_objective(path: Path, name: str, form: Mapping[str, Any]) -> None:
     mode = form.get("mode")
-    _require(path, mode in ("min", "max"), f"the mode of {name!r} is {mode!r}, where 'min' or 'max' belongs")
-    _require(path, isinstance(form.get("unit", ""), str), f"the unit of {name!r} is {form.get('unit')!r}")
+    _require(path, mode in ("min", "max"), f"the mode of {name!r} is {mode!r} instead of 'min' or 'max'")
+    _require(
+        path, isinstance(form.get("unit", ""), str), f"the unit of {name!r} is {form.get('unit')!r} instead of text"
+    )
     _check_flags(path, name, form, ("cumulative",))
 
 
 def _check_flags(path: Path, name: str, form: Mapping[str, Any], flags: tuple[str, ...]) -> None:
     for flag in flags:
-        _require(path, isinstance(form.get(flag, False), bool), f"'{flag}' of {name!r} is {form.get(flag)!r}")
+        _require(
+            path,
+            isinstance(form.get(flag, False), bool),
+            f"'{flag}' of {name!r} is {form.get(flag)!r} instead of true or false",
+        )
 
 
 # ---------------------------------------------------------------------- the two parquet files
@@ -142,14 +148,14 @@ def _configs(path: Path, forms: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame
     frame = _frame(path, ["config_id", *forms])
     ids = _ids(path, frame, "config_id")
     twice = ids[ids.duplicated()]
-    _require(path, twice.empty, f"config_id {twice.head(1).tolist()} is there more than once")
+    _require(path, twice.empty, f"config_id {twice.head(1).tolist()} occurs more than once")
     for name, form in forms.items():
         column = frame[name]
         if form["type"] in ("float", "int"):
             cells = _numbers(path, column)
-            _require(path, np.isfinite(cells).all(), f"{name!r} has cells that are no finite number")
-            is_whole = form["type"] == "float" or (cells == np.floor(cells)).all()
-            _require(path, is_whole, f"{name!r} has fractions, and 'table.json' calls it int")
+            _require(path, np.isfinite(cells).all(), f"{name!r} has cells that are not finite numbers")
+            has_its_type = form["type"] == "float" or (cells == np.floor(cells)).all()
+            _require(path, has_its_type, f"{name!r} has fractions, but its type in 'table.json' is int")
         else:
             _require(path, not column.isna().any(), f"{name!r} has empty cells")
     return frame.sort_values("config_id")
@@ -160,12 +166,12 @@ def _curves(path: Path, forms: Mapping[str, Any], configs: pd.DataFrame) -> tupl
     _ids(path, frame, "task")
     resources = _numbers(path, frame["resource"])
     is_fit = np.isfinite(resources).all() and (resources == np.floor(resources)).all() and (resources >= 1).all()
-    _require(path, is_fit, "'resource' has cells that are no positive integers")
+    _require(path, is_fit, "'resource' has cells that are not positive integers")
     unknown = frame.loc[~_ids(path, frame, "config_id").isin(configs["config_id"]), "config_id"].head(1).tolist()
     _require(path, not unknown, f"config_id {unknown} is not in {_CONFIGS}")
     key = ["task", "config_id", "resource"]
     twice = frame.loc[frame.duplicated(key), key].head(1).to_dict("records")
-    _require(path, not twice, f"a row is there twice: {twice}")
+    _require(path, not twice, f"a row occurs twice: {twice}")
     n_resources = int(resources.max())
     n_rows = frame["task"].nunique() * len(configs) * n_resources
     _require(path, len(frame) == n_rows, f"every configuration needs resources 1 to {n_resources} in every task")
@@ -187,7 +193,7 @@ def _ids(path: Path, frame: pd.DataFrame, name: str) -> pd.Series[Any]:
 
     _require(path, not frame[name].isna().any(), f"{name!r} has empty cells")
     kind = pd.api.types.infer_dtype(frame[name], skipna=False)
-    _require(path, kind in ("integer", "string", "categorical"), f"{name!r} is {kind}, where integers or texts belong")
+    _require(path, kind in ("integer", "string", "categorical"), f"{name!r} is {kind} instead of integers or strings")
     return frame[name]
 
 
@@ -195,5 +201,5 @@ def _numbers(path: Path, column: pd.Series[Any]) -> np.ndarray[Any, np.dtype[np.
     import pandas as pd
 
     is_number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-    _require(path, is_number, f"{column.name!r} is {column.dtype}, where numbers belong")
+    _require(path, is_number, f"{column.name!r} is {column.dtype} instead of numbers")
     return column.to_numpy(dtype=np.float64, na_value=np.nan)

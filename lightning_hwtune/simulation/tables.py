@@ -57,7 +57,7 @@ def table_folder(name: str | Path) -> Path:
         if (folder / "table.json").is_file():
             return folder
     there = sorted(path.parent.name for path in root.glob("*/table.json"))
-    listed = f"{', '.join(there)}{nearest(name, there)}" if there else "there is none; set HWTUNE_DATA"
+    listed = f"{', '.join(there)}{nearest(name, there)}" if there else "no table is there; set HWTUNE_DATA"
     raise ArgumentError("table", name, f"a folder with a table.json, or the name of one in {root}: {listed}")
 
 
@@ -100,7 +100,7 @@ class Table:
         try:
             return cls._of(TableFiles.read(folder))
         except ArgumentError as error:  # raised by a parameter, an objective or the space that the files describe
-            raise StorageError(f"the table {str(folder)!r} describes what cannot be: {error}") from error
+            raise StorageError(f"the table {str(folder)!r} has wrong contents: {error}") from error
 
     @classmethod
     def _of(cls, files: TableFiles) -> Self:
@@ -147,9 +147,7 @@ class Table:
         names = {**dict(zip(self.columns, self.objectives, strict=True)), **{o.name: o for o in self.objectives}}
         for name in columns:
             if name not in names:
-                raise ArgumentError(
-                    "objectives", name, f"what {self.name} has: {', '.join(self.columns)}{nearest(name, names)}"
-                )
+                raise ArgumentError("objectives", name, f"one of {', '.join(self.columns)}{nearest(name, names)}")
         return Objectives([names[name] for name in columns])
 
 

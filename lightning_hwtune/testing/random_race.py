@@ -81,10 +81,15 @@ class RandomRace:
     def _promote(self, promotion: Promotion) -> None:
         trial_id, level = promotion.trial_id, promotion.level
         asked = f"promotable() answered {promotion}."
-        demand(trial_id not in self.running, "`promotable` never names a trial of `exclude`.", asked)
+        demand(trial_id not in self.running, "`promotable` never returns a trial of `exclude`.", asked)
         demand(trial_id not in self.barred, "A diverged or withdrawn trial is never promoted.", asked)
         demand(trial_id in self.paused, "Only a paused trial is promoted.", asked)
-        demand(self.race.is_promotable(trial_id, level), "A promotion is promotable.", asked, "is_promotable is False.")
+        demand(
+            self.race.is_promotable(trial_id, level),
+            "`is_promotable` agrees with `promotable`.",
+            asked,
+            "is_promotable is False.",
+        )
         demand(
             level < promotion.target <= self.race.max_resource, "The target of a promotion is above its level.", asked
         )
@@ -135,7 +140,7 @@ class RandomRace:
         self.paused.discard(trial_id)
         self.barred.add(trial_id)
         waiting = [waiting_id for waiting_id, _ in self.race.finishers()]
-        demand(trial_id not in waiting, "A withdrawn trial is no finisher.", f"finishers() answered {waiting}.")
+        demand(trial_id not in waiting, "A withdrawn trial is not a finisher.", f"finishers() answered {waiting}.")
 
     def _loss(self) -> npt.NDArray[np.float64]:
         loss = self.rng.integers(0, 20, self.n_objectives).astype(float)

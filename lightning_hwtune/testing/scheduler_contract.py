@@ -30,7 +30,7 @@ __all__ = [
     "fresh_races_share_nothing",
     "full_training_is_a_stop",
     "levels_rise_to_the_full_training",
-    "nobody_leaves_a_rung_twice",
+    "no_trial_leaves_a_rung_twice",
     "same_writes_give_the_same_answers",
     "settings_come_back",
     "settings_never_change",
@@ -68,7 +68,7 @@ def check_scheduler(scheduler: Scheduler, n_objectives: Sequence[int] = (1, 2, 3
         fresh_races_share_nothing(scheduler, n)
         for seed in _SEEDS:
             same_writes_give_the_same_answers(scheduler, n, seed, _N_STEPS)
-            nobody_leaves_a_rung_twice(scheduler, n, seed, _N_STEPS)
+            no_trial_leaves_a_rung_twice(scheduler, n, seed, _N_STEPS)
         for n_trials in (1, 4, 23):
             whole_study_ends(scheduler, n, n_trials)
         same_seed_gives_the_same_log(scheduler, n)
@@ -82,11 +82,11 @@ def settings_come_back(scheduler: Scheduler) -> None:
     """Checks that the log keeps the settings as plain data, and that a scheduler made from them is the same."""
     SCHEDULER_REGISTRY.check(scheduler)
     again = SCHEDULER_REGISTRY.rebuilt(json.loads(json.dumps(SCHEDULER_REGISTRY.stored(scheduler))))
-    rule = "A scheduler comes back from its settings as it was."
-    demand(type(again) is type(scheduler), rule, f"It was {type(scheduler)}; made again it is {type(again)}.")
+    rule = "A scheduler that is rebuilt from its settings equals the original."
+    demand(type(again) is type(scheduler), rule, f"It was {type(scheduler)}; the rebuilt one is {type(again)}.")
     for name in ("unit", "levels", "max_resource", "pauses"):
         was, now = getattr(scheduler, name), getattr(again, name)
-        demand(now == was, rule, f"{name} was {was!r}; made again it is {now!r}.")
+        demand(now == was, rule, f"{name} was {was!r}; in the rebuilt one it is {now!r}.")
     demand(again.settings() == scheduler.settings(), rule, f"{scheduler.settings()} became {again.settings()}.")
     demand(repr(again) == repr(scheduler), rule, f"{scheduler!r} became {again!r}.")
 
@@ -105,8 +105,12 @@ def settings_never_change(scheduler: Scheduler, before: dict[str, Any]) -> None:
 def levels_rise_to_the_full_training(scheduler: Scheduler, n_objectives: int = 1) -> None:
     """Checks that the levels rise, and that a trial's targets climb them one by one up to the full training."""
     levels, last = tuple(scheduler.levels), scheduler.max_resource
-    demand(list(levels) == sorted(set(levels)), "The levels rise.", f"They are {levels}.")
-    demand(levels[-1] == last, "The last level is the full training.", f"They are {levels}, up to {last}.")
+    demand(list(levels) == sorted(set(levels)), "The levels are ascending.", f"They are {levels}.")
+    demand(
+        levels[-1] == last,
+        "The last level is the full training.",
+        f"They are {levels}, and the full training is {last}.",
+    )
     race = started(scheduler, n_objectives)
     for bracket in {race.draw_bracket(np.random.default_rng(i)) for i in range(20)}:
         seen = [race.first_target(bracket)]
@@ -135,15 +139,15 @@ def same_writes_give_the_same_answers(scheduler: Scheduler, n_objectives: int, s
         answers_of(asked.race)
         asked.step()
         silent.step()
-        rule = "Questions change nothing: a race that was asked more answers as one that was asked less."
+        rule = "Questions change nothing: a race gives the same answers, however often it is asked."
         demand(asked.answers == silent.answers, rule, asked.answers[-1:], silent.answers[-1:], asked.writes[-3:])
     live, again = answers_of(asked.race), answers_of(replayed(scheduler, n_objectives, asked.writes))
-    rule = "The same writes give the same answers: that is how a killed study continues from its log."
+    rule = "The same writes give the same answers, because a killed study continues from its log."
     demand(again == live, rule, f"The race that ran answers {live}", f"the replayed one {again}")
     demand(answers_of(silent.race) == live, "Questions change nothing.", live)
 
 
-def nobody_leaves_a_rung_twice(scheduler: Scheduler, n_objectives: int, seed: int, n_steps: int) -> None:
+def no_trial_leaves_a_rung_twice(scheduler: Scheduler, n_objectives: int, seed: int, n_steps: int) -> None:
     """Checks that each trial is promoted from a level, or continues past it, at most once."""
     race = RandomRace(scheduler, n_objectives, seed)
     for _ in range(n_steps):

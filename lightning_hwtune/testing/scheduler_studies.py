@@ -56,7 +56,7 @@ def whole_study_ends(scheduler: Scheduler, n_objectives: int, n_trials: int) -> 
             )
             demand(is_within, rule, f"trial {trial.trial_id} is {trial.state.value} after {trial.resource}")
             known = set(trial.decided) <= set(scheduler.levels)
-            demand(known, "Trials are judged at the levels alone.", f"{trial.decided} of {scheduler.levels}")
+            demand(known, "Trials are judged only at the levels.", f"{trial.decided} of {scheduler.levels}")
 
 
 def same_seed_gives_the_same_log(scheduler: Scheduler, n_objectives: int) -> None:
@@ -96,7 +96,11 @@ def interrupted_study_continues(scheduler: Scheduler, n_objectives: int) -> None
     second = _driver(scheduler, n_objectives, first.limits, log=list(first.log))
     _run(second)
     _ended(second.state, 14)
-    demand(second.state.n_failed == 0, "No trial fails because its study was killed.", f"{second.state.n_failed} did")
+    demand(
+        second.state.n_failed == 0,
+        "No trial fails because its study was killed.",
+        f"{second.state.n_failed} trials failed",
+    )
 
 
 def limit_may_grow(scheduler: Scheduler, n_objectives: int) -> None:
@@ -139,12 +143,12 @@ def _ended(state: StudyState, n_trials: int) -> None:
 
 
 def _decided_alike(state: StudyState, event: ev.Event) -> None:
-    rule = "A killed study that is replayed decides as the unkilled one."
+    rule = "A killed study that is replayed makes the same decisions as an uninterrupted one."
     if isinstance(event, ev.Reported) and event.level is not None and event.rule not in ("cleared", "repeated"):
         trial, loss = state.trials[event.trial_id], state.spec.objectives.loss(event.values)
         verdict = state.race.verdict(trial.trial_id, trial.bracket, event.level, loss)
         now, then = (verdict.kind, verdict.reason.rule, verdict.reason.text), (event.verdict, event.rule, event.reason)
-        demand(now == then, rule, f"The log has {then}", f"the replayed study {now}")
+        demand(now == then, rule, f"The log has {then}", f"the replayed study has {now}")
     if isinstance(event, ev.SegmentStarted) and event.rule == "promotion":
         promotion = state.race.promotable(exclude=state.running)
         is_same = promotion is not None and (promotion.trial_id, promotion.reason.text) == (

@@ -24,7 +24,7 @@ from lightning_hwtune.testing.study_driver import Driver
 __all__ = [
     "check_searcher",
     "diverged_trials_are_allowed",
-    "draws_are_points_of_the_space",
+    "draws_are_in_the_space",
     "end_is_the_end",
     "killed_study_draws_alike",
     "questions_change_nothing",
@@ -68,7 +68,7 @@ def check_searcher(
     searcher.check_objectives(objectives)
     settings_come_back(searcher)
     same_draw_is_the_same(searcher, space, objectives)
-    draws_are_points_of_the_space(searcher, space, objectives)
+    draws_are_in_the_space(searcher, space, objectives)
     questions_change_nothing(searcher, space, objectives)
     diverged_trials_are_allowed(searcher, space, objectives)
     end_is_the_end(searcher, space, objectives)
@@ -78,8 +78,8 @@ def check_searcher(
 def settings_come_back(searcher: Searcher) -> None:
     """Checks that the log keeps the settings as plain data, and that a searcher made from them has the same."""
     SEARCHER_REGISTRY.check(searcher)
-    again, rule = _rebuilt(searcher), "A searcher comes back from its settings as it was."
-    demand(type(again) is type(searcher), rule, f"It was {type(searcher)}; made again it is {type(again)}.")
+    again, rule = _rebuilt(searcher), "A searcher that is rebuilt from its settings equals the original."
+    demand(type(again) is type(searcher), rule, f"It was {type(searcher)}; the rebuilt one is {type(again)}.")
     demand(again.settings() == searcher.settings(), rule, f"{searcher.settings()} became {again.settings()}.")
 
 
@@ -90,7 +90,7 @@ def same_draw_is_the_same(searcher: Searcher, space: SearchSpace, objectives: Ob
         history, draws = history_of(space, objectives, n_trials), range(_N_DRAWS)
         first = {draw: searcher.propose(space, draw, 7, history) for draw in draws}
         fresh = history_of(space, objectives, n_trials)
-        for who, other in (("the same searcher", searcher), ("the searcher made from its settings", again)):
+        for who, other in (("the same searcher", searcher), ("the searcher rebuilt from its settings", again)):
             for draw in reversed(draws):
                 config, known = other.propose(same_space, draw, 7, fresh), f"after {n_trials} trials"
                 rule = "The same draw of the same history and seed gives the same configuration."
@@ -98,9 +98,9 @@ def same_draw_is_the_same(searcher: Searcher, space: SearchSpace, objectives: Ob
                 demand(config == first[draw], rule, asked)
 
 
-def draws_are_points_of_the_space(searcher: Searcher, space: SearchSpace, objectives: Objectives) -> None:
+def draws_are_in_the_space(searcher: Searcher, space: SearchSpace, objectives: Objectives) -> None:
     """Checks that each draw has a valid value for every parameter, as plain data, and satisfies the batch rule."""
-    rule = "Each draw is a point of the space, or None."
+    rule = "Each draw is in the search space, or None."
     for n_trials in (0, _N_KNOWN):
         history = history_of(space, objectives, n_trials)
         for draw in range(_N_DRAWS):
@@ -146,7 +146,11 @@ def end_is_the_end(searcher: Searcher, space: SearchSpace, objectives: Objective
         if config is None:
             ended = draw if ended is None else ended
             continue
-        demand(ended is None, "After the last configuration comes no other.", f"None at {ended}; {config} at {draw}.")
+        demand(
+            ended is None,
+            "After None, `propose` returns no further configuration.",
+            f"None at {ended}; {config} at {draw}.",
+        )
         trials = [*trials, _trial(space, objectives, draw, config)]
 
 
@@ -166,8 +170,8 @@ def killed_study_draws_alike(searcher: Searcher, space: SearchSpace, objectives:
         resumed = Driver(study, limits, curve, log=list(unkilled.log[: after + 1]))
         resumed.run()
         whole, continued = ([(t.draw, t.config) for t in driver.state.trials] for driver in (unkilled, resumed))
-        rule = "A killed study that continues from its log draws as the unkilled one."
-        demand(continued == whole, rule, f"Unkilled: {whole}", f"killed after event {after}: {continued}")
+        rule = "A killed study that continues from its log makes the same draws as an uninterrupted one."
+        demand(continued == whole, rule, f"Uninterrupted: {whole}", f"killed after event {after}: {continued}")
 
 
 def history_of(space: SearchSpace, objectives: Objectives, n: int) -> History:

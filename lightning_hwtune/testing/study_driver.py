@@ -108,7 +108,7 @@ class Driver:
             if isinstance(answer, Done):
                 return answer
             self.step()
-        raise AssertionError(f"A study ends.\n  After {max_reports} reports this one was still running.")
+        raise AssertionError(f"Every study ends.\n  After {max_reports} reports, this one was still running.")
 
     def close(self) -> None:
         self.controller.close(self.now, ev.SessionState.FINISHED, "")

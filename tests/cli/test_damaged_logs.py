@@ -144,7 +144,7 @@ def test_every_reading_command_says_it_in_one_line(folder: Path, words: str) -> 
         (put_in_spec("name", "bohb", inside="scheduler"), "the stored study is newer than this version"),
         (put_in_spec("newopt", 3, inside="searcher"), "the stored study is newer than this version"),
         (put_in_spec("newopt", 3, inside="pool"), "the stored study is newer than this version"),
-        (put("colour", "red"), "this version does not know the field 'colour' of StudyCreated: a newer version"),
+        (put("colour", "red"), "the field 'colour' of StudyCreated is unknown to this version: a newer version"),
     ],
 )
 def test_a_study_of_a_newer_version_is_called_that(folder: Path, change: Callable[[Body], object], said: str) -> None:

@@ -56,7 +56,7 @@ def test_a_finisher_that_diverges_is_paused_and_another_takes_its_place(bad: flo
     assert loser not in driver.state.full
     told = [event for event in driver.log if isinstance(event, ev.Reported) and event.rule == "not-finite"]
     assert [(event.trial_id, event.verdict, event.target) for event in told] == [(loser, "pause", told[0].level)]
-    assert "its clearance to 81 is withdrawn" in told[0].reason
+    assert "its earlier promotion to 81 is withdrawn" in told[0].reason
     assert snapshot(replay(study, driver.log)) == snapshot(driver.state)
 
 

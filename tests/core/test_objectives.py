@@ -101,7 +101,7 @@ def test_long_names_of_directions_are_stored_short() -> None:
         (lambda: Objectives("val_acc"), "a list such as"),  # type: ignore[arg-type]
         (lambda: Objectives(None), "a list such as"),  # type: ignore[arg-type]
         (lambda: Objectives(["val_acc"]), r"Metric\('val_acc', 'max'\)"),  # type: ignore[list-item]
-        (lambda: Objectives([TrainSeconds]), "An objective needs its direction"),  # type: ignore[list-item]
+        (lambda: Objectives([TrainSeconds]), "An objective needs a direction"),  # type: ignore[list-item]
         (lambda: Objectives([]), "at least one"),
         (lambda: Objectives([Cost(), Cost()]), "'cost_usd' occurs twice"),
         (lambda: Objectives([Metric("a", "min"), Metric("a", "max")]), "'a' occurs twice"),

@@ -130,7 +130,7 @@ def test_a_grid_that_is_too_large_is_refused_beforehand() -> None:
 @pytest.mark.parametrize("searcher", [Random(), Grid()])
 def test_a_space_in_which_no_batch_divides_is_refused_beforehand(searcher: Searcher) -> None:
     space = SearchSpace(batch_size=Choice([3]), devices=NumDevices(2))
-    with pytest.raises(ArgumentError, match="No combination divides"):
+    with pytest.raises(ArgumentError, match="No batch size is divisible"):
         searcher.check(space)
     searcher.check(space.constrained(None))
 

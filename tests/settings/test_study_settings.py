@@ -172,7 +172,7 @@ def test_unlimited_disk(tmp_path: Path):
             "`objectives.best` is 'yes'; allowed: True or False",
         ),
         ({"objectives": [{"metric": "train_s", "mode": "min"}]}, "`objectives.name` is 'train_s'"),
-        ({"objectives": ["train_s", "train_s"]}, "one objective a name"),
+        ({"objectives": ["train_s", "train_s"]}, "objectives with different names"),
         ({"objectives": [3]}, "`objectives` is 3"),
         ({"scheduler": {"max_epochs": 9}}, "`scheduler.name` is None; allowed: asha, pasha"),
         ({"scheduler": {"name": "ash", "max_epochs": 9}}, "did you mean 'asha'"),
@@ -197,7 +197,10 @@ def test_unlimited_disk(tmp_path: Path):
         ({"executor": "remote"}, "`executor` is 'remote'"),
         ({"max_cost": 3.0}, "`max_cost` is 3.0; allowed: None, because the pool has no price"),
         ({"max_cost": 3.0, "pool": {"usd_per_device_hour": 0}}, "`max_cost` is 3.0"),
-        ({"objectives": [{"metric": "error", "mode": "min"}, "cost_usd"]}, "`objectives` is .*Cost with a price"),
+        (
+            {"objectives": [{"metric": "error", "mode": "min"}, "cost_usd"]},
+            "`objectives` is .*Cost.. only with a price",
+        ),
         (
             {"space": DEVICES, "pool": {"devices": 2}},
             r"`space\.devices` is \(1, 4\); allowed: counts up to the pool's 2",

@@ -39,24 +39,24 @@ def column(name: str, cells: object, rows: object = slice(None)) -> Frames:
 CURVES: list[tuple[Frames, str]] = [
     (lambda c: c.assign(config_id=c["config_id"] + 4), r"config_id \[4\] is not in configs.parquet"),
     (lambda c: c.assign(config_id=c["config_id"].astype(str)), "is not in configs.parquet"),
-    (lambda c: pd.concat([c[:-1], c[:1]]), "a row is there twice: .*'task': 'a', 'config_id': 0, 'resource': 1"),
-    (lambda c: pd.concat([c, c]), "a row is there twice"),
+    (lambda c: pd.concat([c[:-1], c[:1]]), "a row occurs twice: .*'task': 'a', 'config_id': 0, 'resource': 1"),
+    (lambda c: pd.concat([c, c]), "a row occurs twice"),
     (lambda c: c[:-1], "needs resources 1 to 3"),
     (lambda c: c[c["resource"] != 2], "needs resources 1 to 3"),
     (lambda c: c[c["config_id"] != 1], "needs resources 1 to 3"),
-    (lambda c: c.assign(resource=c["resource"] - 1), "'resource' has cells that are no positive integers"),
-    (lambda c: c.assign(resource=c["resource"] + 0.5), "'resource' has cells that are no positive integers"),
-    (column("resource", 1.5, 0), "'resource' has cells that are no positive integers"),
-    (column("resource", None, 0), "'resource' has cells that are no positive integers"),
-    (lambda c: c.assign(resource=c["resource"].astype(str)), "'resource' is .*, where numbers belong"),
-    (lambda c: c.assign(accuracy="good"), "'accuracy' is .*, where numbers belong"),
-    (lambda c: c.assign(accuracy=True), "'accuracy' is bool, where numbers belong"),
+    (lambda c: c.assign(resource=c["resource"] - 1), "'resource' has cells that are not positive integers"),
+    (lambda c: c.assign(resource=c["resource"] + 0.5), "'resource' has cells that are not positive integers"),
+    (column("resource", 1.5, 0), "'resource' has cells that are not positive integers"),
+    (column("resource", None, 0), "'resource' has cells that are not positive integers"),
+    (lambda c: c.assign(resource=c["resource"].astype(str)), "'resource' is .* instead of numbers"),
+    (lambda c: c.assign(accuracy="good"), "'accuracy' is .* instead of numbers"),
+    (lambda c: c.assign(accuracy=True), "'accuracy' is bool instead of numbers"),
     (lambda c: c.assign(accuracy=np.nan), "'accuracy' has no finite number"),
     (lambda c: c.assign(accuracy=np.inf), "'accuracy' has no finite number"),
     (lambda c: c.assign(train_s=0.0), r"'train_s' never rises above 0 for task and config_id \[\('a', 0\)\]"),
     (lambda c: c.assign(train_s=-c["train_s"]), "'train_s' never rises above 0"),
-    (lambda c: c.assign(train_s="1 s"), "'train_s' is .*, where numbers belong"),
-    (lambda c: c.assign(task=1.5), "'task' is floating, where integers or texts belong"),
+    (lambda c: c.assign(train_s="1 s"), "'train_s' is .* instead of numbers"),
+    (lambda c: c.assign(task=1.5), "'task' is floating instead of integers or strings"),
     (lambda c: c.assign(task=[None, *c["task"][1:]]), "'task' has empty cells"),
     (lambda c: c.drop(columns="task"), r"lacks the column \['task'\]"),
     (lambda c: c.drop(columns="config_id"), r"lacks the column \['config_id'\]"),
@@ -64,33 +64,33 @@ CURVES: list[tuple[Frames, str]] = [
     (lambda c: c[:0], "it has no rows"),
 ]
 CONFIGS: list[tuple[Frames, str]] = [
-    (lambda c: c.assign(config_id=[0, 1, 2, 2]), r"config_id \[2\] is there more than once"),
+    (lambda c: c.assign(config_id=[0, 1, 2, 2]), r"config_id \[2\] occurs more than once"),
     (lambda c: c.assign(config_id=[0, 1, 2, 7]), r"config_id \[3\] is not in configs.parquet"),
     (lambda c: c[:-1], r"config_id \[3\] is not in configs.parquet"),
-    (lambda c: c.assign(config_id=[0.5, 1, 2, 3]), "'config_id' is floating, where integers or texts belong"),
+    (lambda c: c.assign(config_id=[0.5, 1, 2, 3]), "'config_id' is floating instead of integers or strings"),
     (lambda c: c[:0], "it has no rows"),
     (lambda c: c.drop(columns="lr"), r"lacks the column \['lr'\]"),
     (lambda c: c.assign(flavor=["large", None, "large", "small"]), "'flavor' has empty cells"),
 ]
 ABOUT: list[tuple[dict[str, Any], str]] = [
-    ({"hyperparameters": {**SPACE, "lr": {"type": "real"}}}, "the type of 'lr' is 'real', where one of float, int"),
+    ({"hyperparameters": {**SPACE, "lr": {"type": "real"}}}, "the type of 'lr' is 'real' instead of one of float, int"),
     ({"hyperparameters": {**SPACE, "lr": {}}}, "the type of 'lr' is None"),
-    ({"hyperparameters": {**SPACE, "lr": "float"}}, "'hyperparameters.lr' is 'float', where a mapping belongs"),
-    ({"hyperparameters": []}, r"'hyperparameters' is \[\], where a mapping belongs"),
-    ({"hyperparameters": {}}, "'hyperparameters' is {}, where a mapping belongs"),
-    ({"hyperparameters": {**SPACE, "lr": {"type": "int"}}}, "'lr' has fractions, and 'table.json' calls it int"),
-    ({"hyperparameters": {**SPACE, "flavor": {"type": "float"}}}, "'flavor' is .*, where numbers belong"),
+    ({"hyperparameters": {**SPACE, "lr": "float"}}, "'hyperparameters.lr' is 'float' instead of a mapping"),
+    ({"hyperparameters": []}, r"'hyperparameters' is \[\] instead of a mapping"),
+    ({"hyperparameters": {}}, "'hyperparameters' is {} instead of a mapping"),
+    ({"hyperparameters": {**SPACE, "lr": {"type": "int"}}}, "'lr' has fractions, but its type in 'table.json' is int"),
+    ({"hyperparameters": {**SPACE, "flavor": {"type": "float"}}}, "'flavor' is .* instead of numbers"),
     ({"hyperparameters": {**SPACE, "lr": {"type": "float", "lower": "0"}}}, "the bounds of 'lr' are"),
     ({"hyperparameters": {**SPACE, "lr": {"type": "float", "lower": 2, "upper": 1}}}, "is above the upper one"),
-    ({"hyperparameters": {**SPACE, "lr": {"type": "float", "log": True, "lower": 0}}}, "describes what cannot be"),
+    ({"hyperparameters": {**SPACE, "lr": {"type": "float", "log": True, "lower": 0}}}, "has wrong contents"),
     ({"hyperparameters": {**SPACE, "lr": {"type": "float", "log": "yes"}}}, "'log' of 'lr' is 'yes'"),
-    ({"objectives": {}}, "'objectives' is {}, where a mapping belongs"),
-    ({"objectives": "accuracy"}, "'objectives' is 'accuracy', where a mapping belongs"),
+    ({"objectives": {}}, "'objectives' is {} instead of a mapping"),
+    ({"objectives": "accuracy"}, "'objectives' is 'accuracy' instead of a mapping"),
     ({"objectives": {"accuracy": {}}}, "the mode of 'accuracy' is None"),
     ({"objectives": {"accuracy": {"mode": "best"}}}, "the mode of 'accuracy' is 'best'"),
     ({"objectives": {"accuracy": {"mode": "max", "cumulative": 1}}}, "'cumulative' of 'accuracy' is 1"),
     ({"objectives": {**JUDGED, "": {"mode": "max"}}}, "lacks the column"),
-    ({"name": 7}, "'name' is 7, where a text belongs"),
+    ({"name": 7}, "'name' is 7 instead of text"),
 ]
 
 
@@ -117,7 +117,7 @@ def test_wrong_descriptions(tmp_path: Path, number: int) -> None:
 def test_a_description_that_is_no_mapping(tmp_path: Path, text: str) -> None:
     folder = write_table(tmp_path / "t")
     (folder / "table.json").write_text(text)
-    _refused(folder, "table.json", "cannot be read as JSON|is no mapping|lacks 'resource_unit'")
+    _refused(folder, "table.json", "cannot be read as JSON|is not a mapping|lacks 'resource_unit'")
 
 
 @pytest.mark.parametrize("name", ["configs.parquet", "curves.parquet"])
@@ -157,7 +157,7 @@ def test_wrong_options_of_a_replay(tmp_path: Path, words: list[str]) -> None:
 def _refused(folder: Path, file: str, said: str) -> None:
     with pytest.raises(StorageError, match=said) as caught:
         Table.load(folder)
-    assert str(folder / file) in str(caught.value) or "describes what cannot be" in str(caught.value)
+    assert str(folder / file) in str(caught.value) or "has wrong contents" in str(caught.value)
     result = CliRunner().invoke(app, ["replay", str(folder), "--task", "a"])
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("hwtune: ")

@@ -145,8 +145,8 @@ def test_a_right_scheduler_passes_with_any_horizon(settings: dict[str, Any]) -> 
         (Generous, "does not continue past a rung"),
         (Faithful, "A diverged or withdrawn trial is never promoted"),
         (Diverging, "A diverged or withdrawn trial is never promoted"),
-        (Counting, "Questions change nothing|A promotion is promotable"),
-        (Random, "as one that was asked less"),
+        (Counting, "Questions change nothing|`is_promotable` agrees"),
+        (Random, "however often it is asked"),
         (Sharing, "share nothing"),
         (Silent, "returns Continue, Pause or Stop"),
         (Skipping, "climb the levels one by one"),
@@ -224,12 +224,12 @@ def test_a_right_searcher_passes(last: int) -> None:
     [
         (Repeating, "The same draw of the same history"),
         (Queue, "The same draw of the same history"),
-        (Outside, "(?s)Each draw is a point of the space.*1.5"),
-        (Partial, "(?s)Each draw is a point of the space.*n is missing"),
-        (Arrays, "Each draw is a point of the space"),
+        (Outside, "(?s)Each draw is in the search space.*1.5"),
+        (Partial, "(?s)Each draw is in the search space.*missing: n"),
+        (Arrays, "Each draw is in the search space"),
         (Kept, "`propose` changes nothing"),
         (Marking, "It changed the history"),
-        (Reviving, "After the last configuration"),
+        (Reviving, "After None, `propose` returns no further"),
     ],
 )
 def test_a_searcher_that_breaks_a_rule_is_found(cls: type[Steps], rule: str) -> None:

@@ -30,7 +30,7 @@ print(n_out)
 """
 
 
-@pytest.mark.skipif(sys.version_info >= forks._MENDED, reason="this CPython needs no wait")
+@pytest.mark.skipif(sys.version_info >= forks._FIXED_IN, reason="this CPython needs no wait")
 def test_a_thread_that_is_about_to_enter_python_is_through_before_a_fork() -> None:
     def n_out(how: str) -> int:
         return int(subprocess.run([sys.executable, "-c", _SCRIPT, how], check=True, capture_output=True).stdout)

@@ -145,8 +145,8 @@ def play() -> Script:
         reason="best of rung 1 that was not promoted, number 1 of 2 to be trained to the end",
     )  # fmt: skip
     s.add(ev.Noted(at=7.1, trial_id=1, text="min_epochs=5 was lifted"))
-    repeated = {"rule": "repeated", "reason": "rung 3 was decided before: continue"}
-    cleared = _GO_ON | {"rule": "cleared", "reason": "was promoted to 9 before it came to 3"}
+    repeated = {"rule": "repeated", "reason": "rung 3 was already decided: continue"}
+    cleared = _GO_ON | {"rule": "cleared", "reason": "was promoted to 9 before it reached 3"}
     for epoch in range(2, 9):
         error, done = round(0.4 - 0.02 * epoch, 2), (epoch - 1) / 2
         s.report(6.0 + epoch, 1, epoch, error, float(epoch), **(repeated if epoch == 3 else {}))

@@ -56,7 +56,7 @@ def test_every_view_ends_with_the_trials_the_front_and_the_next_command(
 @pytest.mark.parametrize(
     ("state", "reason", "has_front"),
     [
-        ("finished", "4 trials", True), ("paused", "60 s of 60 s are spent", True),
+        ("finished", "4 trials", True), ("paused", "60 s of 60 s are used", True),
         ("failed", "3 trials failed", True), ("interrupted", "Ctrl-C", False), ("paused", "closed", False),
     ],
 )  # fmt: skip
@@ -71,7 +71,7 @@ def test_an_empty_front_names_the_command_that_shows_what_was_measured(empty: Sc
     empty.create(0.0, 0, 0.01, 1)
     empty.start(0.0, 0, [0])
     empty.report(1.0, 0, 1, 0.5, 1.0, level=1, verdict="pause")
-    text = shown(empty, closed("paused", "60 s of 60 s are spent"))
+    text = shown(empty, closed("paused", "60 s of 60 s are used"))
     assert text.startswith("the front of paper is still empty\nnext: hwtune front --at any --study paper ")
 
 

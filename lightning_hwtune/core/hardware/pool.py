@@ -49,7 +49,9 @@ class Pool:
             ArgumentError: the pool is still "auto"; the engine resolves it on the host where the study runs.
         """
         if not isinstance(self.devices, int):
-            raise ArgumentError("Pool.devices", self.devices, "a number, once the pool is resolved on a host")
+            raise ArgumentError(
+                "Pool.devices", self.devices, "a number; only a pool that was resolved on a host has a size"
+            )
         return self.devices
 
     def to_dict(self) -> dict[str, Any]:

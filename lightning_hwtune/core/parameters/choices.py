@@ -57,7 +57,7 @@ class Choice:
         places: dict[Hashable, int] = {}
         for place, item in enumerate(items):
             if places.setdefault(option_key(item), place) != place:
-                raise ArgumentError("Choice.options", items, "every option once", hint=f"{shown(item)} occurs twice.")
+                raise ArgumentError("Choice.options", items, "each option once", hint=f"{shown(item)} occurs twice.")
         identity = ordered, tuple(map(kind_key, items))
         values = {"options": tuple(items), "ordered": ordered, "_places": places}
         # 1, 1.0 and True are equal in Python, but not the same option in a configuration file
@@ -153,12 +153,14 @@ class NumDevices:
     @checked_call("NumDevices")
     def __init__(self, *counts: int) -> None:
         if len(counts) == 1 and isinstance(counts[0], Iterable):
-            raise ArgumentError("NumDevices", counts[0], "counts one by one", hint="Write NumDevices(1, 2).")
+            raise ArgumentError(
+                "NumDevices", counts[0], "the counts as separate arguments", hint="Write NumDevices(1, 2)."
+            )
         if not counts:
             raise ArgumentError("NumDevices", counts, "at least one count", hint="Write NumDevices(1, 2).")
         found = sorted(_COUNT.read("NumDevices", count) for count in counts)
         if len(set(found)) < len(found):
-            raise ArgumentError("NumDevices", counts, "every count once")
+            raise ArgumentError("NumDevices", counts, "each count once")
         object.__setattr__(self, "counts", tuple(found))
 
     def __repr__(self) -> str:
@@ -194,7 +196,7 @@ class NumDevices:
         """
         number = plain(value)
         if isinstance(number, bool) or not isinstance(number, int | float) or number not in self.counts:
-            raise ArgumentError(name, value, f"a device count out of {list(self.counts)}")
+            raise ArgumentError(name, value, f"one of the device counts {list(self.counts)}")
         return int(number)
 
     def levels(self) -> Sequence[int]:

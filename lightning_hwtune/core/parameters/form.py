@@ -66,7 +66,7 @@ def parameter_from_dict(name: str, form: object) -> Parameter:
     refuse_unknown_keys(f"{name}.", form, ("type", *needed, *optional))
     missing = [key for key in needed if key not in given]
     if missing:
-        raise ArgumentError(name, dict(form), f"a form with {missing[0]!r}")
+        raise ArgumentError(name, dict(form), f"a mapping with the key {missing[0]!r}")
     try:
         return build(
             **{key: _number(value) if key in ("low", "high", "step") else value for key, value in given.items()}
@@ -79,7 +79,7 @@ def parameter_from_dict(name: str, form: object) -> Parameter:
 def _kind(name: str, form: Mapping[str, Any]) -> tuple[Callable[..., Parameter], tuple[str, ...], tuple[str, ...]]:
     kind = form.get("type")
     if isinstance(kind, str) and kind in _RENAMED_KINDS:
-        raise RenamedArgumentError(f"{name}.type: {kind}", f"write {_RENAMED_KINDS[kind]}")
+        raise RenamedArgumentError(f"{name}.type: {kind}", f"use {_RENAMED_KINDS[kind]}")
     if not isinstance(kind, str) or kind not in _KINDS:
         raise ArgumentError(f"{name}.type", kind, ", ".join(_KINDS))
     return _KINDS[kind]

@@ -74,7 +74,7 @@ def _plain_option(value: object, argument: str, depth: int) -> Option:
         return str.__str__(option)
     if isinstance(option, int):
         if abs(option) > _LARGEST_INT:
-            raise _refused(argument, value, "It is above 2**63 - 1.")
+            raise _refused(argument, value, "It is larger than 2**63 - 1.")
         return int(option)
     if isinstance(option, float) and math.isfinite(option):
         return float(option) + 0.0  # turns -0.0 into 0.0, which is equal but written differently
@@ -88,7 +88,7 @@ def _plain_option(value: object, argument: str, depth: int) -> Option:
             for key in found:
                 check_text(argument, key)
             return {str.__str__(key): _plain_option(item, argument, depth + 1) for key, item in found.items()}
-    raise _refused(argument, value, "Give anything else a name here, and look it up by that name in the training code.")
+    raise _refused(argument, value, "Use a name here, and look the object up by that name in the training code.")
 
 
 def option_key(option: object) -> Hashable:

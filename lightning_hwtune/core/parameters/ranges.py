@@ -41,7 +41,7 @@ class Float:
     def __post_init__(self) -> None:
         _check_range("Float", self.low, self.high, is_log=self.log)
         if not math.isfinite(self.high - self.low):
-            raise ArgumentError("Float.high", self.high, "an end whose distance from `low` is finite")
+            raise ArgumentError("Float.high", self.high, "a number for which high - low is finite")
 
     def __repr__(self) -> str:
         return f"Float({self.low!r}, {self.high!r}{', log=True' if self.log else ''})"
@@ -125,14 +125,16 @@ class Int:
     def __post_init__(self) -> None:
         _check_range("Int", self.low, self.high, is_log=self.log)
         if self.log and self.step != 1:
-            raise ArgumentError("Int.step", self.step, "1 while log=True", hint="List the values with Choice instead.")
+            raise ArgumentError(
+                "Int.step", self.step, "1, because log=True", hint="List the values with Choice instead."
+            )
         if (self.high - self.low) % self.step:
             below = self.high - (self.high - self.low) % self.step
             raise ArgumentError(
                 "Int.high",
                 self.high,
                 f"`low` plus a multiple of step={self.step}",
-                hint=f"The nearest are {below} and {below + self.step}.",
+                hint=f"The nearest values are {below} and {below + self.step}.",
             )
 
     def __repr__(self) -> str:
@@ -212,8 +214,8 @@ class Int:
 def _check_range(kind: str, low: float, high: float, *, is_log: bool) -> None:
     if low == high:
         hint = f"For a constant use Choice([{low!r}])."
-        raise ArgumentError(f"{kind}.high", high, f"more than low={low!r}", hint=hint)
+        raise ArgumentError(f"{kind}.high", high, f"a number above low={low!r}", hint=hint)
     if low > high:
-        raise ArgumentError(f"{kind}.high", high, f"more than low={low!r}", hint="Are the ends exchanged?")
+        raise ArgumentError(f"{kind}.high", high, f"a number above low={low!r}", hint="Are low and high swapped?")
     if is_log and low <= 0:
-        raise ArgumentError(f"{kind}.low", low, "a number above 0 while log=True")
+        raise ArgumentError(f"{kind}.low", low, "a number above 0, because log=True")

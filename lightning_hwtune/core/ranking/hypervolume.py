@@ -23,7 +23,7 @@ def hypervolume(losses: npt.ArrayLike, reference: npt.ArrayLike) -> float:
     """
     matrix, corner = loss_matrix(losses), np.asarray(reference, dtype=np.float64)
     if corner.shape != (matrix.shape[1],) or not np.isfinite(corner).all():
-        raise ArgumentError("reference", reference, f"{matrix.shape[1]} finite numbers, one an objective")
+        raise ArgumentError("reference", reference, f"{matrix.shape[1]} finite numbers, one per objective")
     below = matrix[np.isfinite(matrix).all(axis=1) & (matrix < corner).all(axis=1)]
     if not len(below):
         return 0.0

@@ -61,7 +61,7 @@ class RungRanking:
 
     def __init__(self, n_objectives: int, within: str = DEFAULT_WITHIN, *, exact_up_to: int = 200) -> None:
         if n_objectives < 1:
-            raise ArgumentError("n_objectives", n_objectives, "a whole number from 1")
+            raise ArgumentError("n_objectives", n_objectives, "a positive integer")
         self._n_objectives = n_objectives
         self._finite: FiniteOrder = finite_order(within, n_objectives, exact_up_to)
         self._losses: dict[int, tuple[float, ...]] = {}
@@ -81,7 +81,7 @@ class RungRanking:
             IllegalMoveError: the trial has been added already.
         """
         if trial_id in self._losses:
-            raise IllegalMoveError(f"trial {trial_id} is in this rung already")
+            raise IllegalMoveError(f"trial {trial_id} is already in this rung")
         vector = self._losses[trial_id] = self._vector(loss)
         if _is_finite(vector):
             self._finite.insert(trial_id, vector)
@@ -128,7 +128,7 @@ class RungRanking:
     def _vector(self, loss: npt.ArrayLike) -> tuple[float, ...]:
         vector = tuple(np.asarray(loss, dtype=np.float64).ravel().tolist())
         if len(vector) != self._n_objectives:
-            raise ArgumentError("loss", vector, f"{self._n_objectives} numbers, one an objective")
+            raise ArgumentError("loss", vector, f"{self._n_objectives} numbers, one per objective")
         return vector
 
     def _last_place(self, trial_id: int, n_trials: int) -> Place:

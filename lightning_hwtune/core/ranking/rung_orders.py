@@ -2,7 +2,7 @@
 
 - a key of `within.WITHIN`, such as "farthest_first": front by front.
 - "weighted" (equal weights) or "weighted:2,1,1", one weight per objective, in the study's order: without fronts.
-- "objective:val_error", or "objective:0" with its index from 0: only this objective, as if there were no other.
+- "objective:val_error", or "objective:0" with its index from 0: only this objective, as if there were no others.
 
 With one objective they are all the same. `checked_order` refuses names that are wrong for every study,
 `resolved_order` those that are wrong for a particular one.
@@ -47,7 +47,7 @@ def resolved_order(name: str, n_objectives: int, names: Sequence[str] = ()) -> s
     """
     kind, _, rest = checked_order(name).partition(":")
     if kind == "weighted" and rest and len(_weights(rest) or ()) != n_objectives:
-        raise ArgumentError("within", name, f"{n_objectives} weights, one an objective{_listed(names)}")
+        raise ArgumentError("within", name, f"{n_objectives} weights, one per objective{_listed(names)}")
     if kind != "objective":
         return name
     if rest in names:

@@ -90,7 +90,7 @@ class CrissCross:
         """Records a loss that a trial reported. A resource that the trial has already reported or passed is ignored."""
         vector = np.asarray(loss, dtype=np.float64).ravel()
         if len(vector) != self._n_objectives:
-            raise ArgumentError("loss", loss, f"{self._n_objectives} numbers, one an objective")
+            raise ArgumentError("loss", loss, f"{self._n_objectives} numbers, one per objective")
         if resource <= self._last.get(trial_id, 0):
             return
         self._last[trial_id] = resource
@@ -167,7 +167,9 @@ def orders_agree(lower: npt.ArrayLike, upper: npt.ArrayLike, epsilon: npt.ArrayL
     before, after, noise = loss_matrix(lower), loss_matrix(upper), np.asarray(epsilon, dtype=np.float64).ravel()
     if before.shape != after.shape or noise.shape != (before.shape[1],):
         raise ArgumentError(
-            "upper", f"shapes {before.shape}, {after.shape}, {noise.shape}", "the same trials, one epsilon an objective"
+            "upper",
+            f"shapes {before.shape}, {after.shape}, {noise.shape}",
+            "the same shape twice, and one epsilon per objective",
         )
     is_finite = (np.isfinite(before) & np.isfinite(after)).all(axis=1)
     before, after = before[is_finite], after[is_finite]

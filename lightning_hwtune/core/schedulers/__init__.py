@@ -74,10 +74,10 @@ def scheduler_or_horizon(
     if scheduler is None and given:
         return ASHA(max_epochs, max_steps=max_steps, max_samples=max_samples)
     if not isinstance(scheduler, Scheduler):
-        hint = "max_epochs=27 in its place means ASHA(max_epochs=27)."
+        hint = "Or give max_epochs=27 instead, which means ASHA(max_epochs=27)."
         raise ArgumentError("scheduler", scheduler, "a scheduler such as ASHA(max_epochs=27)", hint=hint)
     if given:
         [name, value] = next(iter(given.items()))
-        hint = f"The full training belongs to the scheduler: {type(scheduler).__name__}({name}={value}, ...)."
-        raise ArgumentError(name, value, "None beside a scheduler", hint=hint)
+        hint = f"Set the full training in the scheduler: {type(scheduler).__name__}({name}={value}, ...)."
+        raise ArgumentError(name, value, "None, because a scheduler is given", hint=hint)
     return scheduler

@@ -198,7 +198,7 @@ class _Promoting(_AshaRace):
         n_promoted = self.ladder.quota(len(rung.ranking) + 1)
         place = rung.ranking.arrival(trial_id, loss, n_promoted)
         if place.is_in and self._is_used_up(rung, n_promoted):
-            text = f"{standing(level, place)}, all {n_promoted} places are taken"
+            text = f"{standing(level, place)}; all {n_promoted} places are taken"
             return Pause(Reason("strict", text, place.standing))
         reason = place_reason(level, place, n_promoted)
         return Continue(reason) if place.is_in else Pause(reason)
@@ -242,7 +242,7 @@ class _Stopping(_AshaRace):
         n_kept = _n_kept(self.ladder, len(rung.ranking) + 1)
         place = rung.ranking.arrival(trial_id, loss, n_kept)
         if self._keeps_front and not place.is_in and rung.has_in_front(loss):
-            text = f"{standing(level, place)}, front members are kept"
+            text = f"{standing(level, place)}; trials on the front of a rung are kept"
             return Continue(Reason("front", text, place.standing))
         reason = place_reason(level, place, n_kept)
         return Continue(reason) if place.is_in else Stop(reason)

@@ -82,7 +82,7 @@ class Brackets(Race):
     def judge(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
         """Returns Continue for a trial that completes its rung and is among the best, otherwise Pause."""
         if not np.isfinite(loss).all():
-            return Pause(Reason("not-finite", f"at rung {level} a loss is not finite"))
+            return Pause(Reason("not-finite", f"a loss at rung {level} is not finite"))
         return self._joined(bracket).judge(trial_id, level, loss)
 
     def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
@@ -94,7 +94,7 @@ class Brackets(Race):
         """Returns the due promotion, deepest level first, then oldest bracket, then best; None if there is none."""
         for bracket in sorted(self._with_promotions, key=lambda b: (-self._brackets[b].level_below, b)):
             race = self._brackets[bracket]
-            trial_id = next((i for i in race.going_on if i not in exclude), None)
+            trial_id = next((i for i in race.promotable_ids if i not in exclude), None)
             if trial_id is not None:
                 return self._promotion(trial_id, race.level_below, Reason("promotion", race.standing(trial_id)))
         return None
@@ -103,9 +103,9 @@ class Brackets(Race):
         """Returns a promotion from a bracket whose free places no further trial will take; None if there is none."""
         for race in (race for race in self._brackets[self._n_filled :] if race.has_room):
             closed = race.closed()
-            trial_id = next((i for i in closed.going_on if i not in exclude), None)
+            trial_id = next((i for i in closed.promotable_ids if i not in exclude), None)
             if trial_id is not None:
-                text = f"{race.n_joined} of {race.size} trials joined, no more can; {closed.standing(trial_id)}"
+                text = f"{race.n_joined} of {race.size} trials joined, and no more can; {closed.standing(trial_id)}"
                 return self._promotion(trial_id, closed.level_below, Reason("closing", text))
         return None
 
@@ -115,7 +115,7 @@ class Brackets(Race):
         if bracket is None or bracket not in self._with_promotions:
             return False
         race = self._brackets[bracket]
-        return race.level_below == level and trial_id in race.going_on
+        return race.level_below == level and trial_id in race.promotable_ids
 
     def promoted(self, trial_id: int, bracket: int, level: int) -> None:
         """Records that a paused trial was promoted from this level."""
@@ -143,7 +143,7 @@ class Brackets(Race):
         return self._brackets[bracket]
 
     def _note_promotions(self, bracket: int) -> None:
-        if self._brackets[bracket].going_on:
+        if self._brackets[bracket].promotable_ids:
             self._with_promotions.add(bracket)
         else:
             self._with_promotions.discard(bracket)
@@ -161,7 +161,7 @@ class _Bracket:
         self._n_slots = list(bracket_sizes(size, eta, len(levels)))
         self._is_closed = False
         self._paused: set[int] = set()
-        self.going_on: list[int] = []  # promotable trials, best first, of the rung below the one being filled
+        self.promotable_ids: list[int] = []  # best first, of the rung below the one being filled
 
     @property
     def has_room(self) -> bool:
@@ -175,7 +175,7 @@ class _Bracket:
 
     @property
     def level_below(self) -> int:
-        """The level that the trials in `going_on` leave."""
+        """The level that the trials in `promotable_ids` leave."""
         return self._rungs[max(self._at - 1, 0)].level
 
     def join(self, trial_id: int) -> None:
@@ -185,12 +185,14 @@ class _Bracket:
         rung, n_slots = self._rungs[self._at], self._n_slots[self._at]
         n_here = len(rung.settled) + 1
         if rung.level != level or trial_id not in rung.entrants:
-            return Pause(Reason("barrier", f"stands at rung {level}, which its bracket has left or not come to"))
+            return Pause(
+                Reason("barrier", f"reached rung {level}, which its bracket has already left or has not reached yet")
+            )
         if n_here < n_slots:
-            return Pause(Reason("barrier", f"trial {n_here} of {n_slots} at rung {level}, which waits for all"))
-        n_go_on = self._n_slots[self._at + 1]
-        place = rung.ranking.arrival(trial_id, loss, n_go_on)
-        text = f"completes rung {level} with rank {place.first + 1} of {n_slots}; {promoted_of(n_go_on)}"
+            return Pause(Reason("barrier", f"arrival {n_here} of {n_slots} at rung {level}, which waits for all"))
+        n_promoted = self._n_slots[self._at + 1]
+        place = rung.ranking.arrival(trial_id, loss, n_promoted)
+        text = f"completes rung {level} with rank {place.first + 1} of {n_slots}; {promoted_of(n_promoted)}"
         reason = Reason("promotion" if place.is_in else "quota", text, place.standing)
         return Continue(reason) if place.is_in else Pause(reason)
 
@@ -200,12 +202,12 @@ class _Bracket:
             self._paused.add(trial_id)
         for rung in self._rungs:
             if rung.level <= level:
-                rung.come(trial_id, loss)
+                rung.arrive(trial_id, loss)
         self._advance()
 
     def leave(self, trial_id: int) -> None:
         """Records that a paused trial was promoted; closes the bracket first if only a closed one promotes it."""
-        if self.has_room and trial_id in self.closed().going_on:
+        if self.has_room and trial_id in self.closed().promotable_ids:
             self._close()
         self._not_waiting(trial_id)
 
@@ -224,9 +226,9 @@ class _Bracket:
         return new
 
     def standing(self, trial_id: int) -> str:
-        rung, n_go_on = self._rungs[self._at - 1], self._n_slots[self._at]
-        rank = rung.ranking.place(trial_id, n_go_on).first + 1
-        return f"rank {rank} of {len(rung.entrants)} at rung {rung.level}, which is complete; {promoted_of(n_go_on)}"
+        rung, n_promoted = self._rungs[self._at - 1], self._n_slots[self._at]
+        rank = rung.ranking.place(trial_id, n_promoted).first + 1
+        return f"rank {rank} of {len(rung.entrants)} at rung {rung.level}, which is complete; {promoted_of(n_promoted)}"
 
     def paused(self) -> Iterator[tuple[int, int]]:
         """Yields (trial, level) for the waiting trials, each at its highest rung; the best of a rung first."""
@@ -236,7 +238,7 @@ class _Bracket:
 
     def _not_waiting(self, trial_id: int) -> None:
         self._paused.discard(trial_id)
-        self.going_on = [i for i in self.going_on if i != trial_id]
+        self.promotable_ids = [i for i in self.promotable_ids if i != trial_id]
 
     def _close(self) -> None:
         self._is_closed = True
@@ -250,7 +252,7 @@ class _Bracket:
             self._n_slots[self._at] = len(best)
             above = self._rungs[self._at]
             above.enter(best)
-            self.going_on = [i for i in best if i in self._paused and i not in above.settled]
+            self.promotable_ids = [i for i in best if i in self._paused and i not in above.settled]
 
 
 class _Rung:
@@ -270,7 +272,7 @@ class _Rung:
         for trial_id in sorted(self.entrants & self.losses.keys()):
             self._settle(trial_id)
 
-    def come(self, trial_id: int, loss: npt.NDArray[np.float64]) -> None:
+    def arrive(self, trial_id: int, loss: npt.NDArray[np.float64]) -> None:
         """Records that a trial has reached this level or passed it; only its first loss counts."""
         if trial_id not in self.losses:
             self.losses[trial_id] = loss

@@ -1,4 +1,4 @@
-"""Hyperband: brackets that begin at different levels, so that slow starters get a race of their own.
+"""Hyperband: brackets that begin at different levels, so that slow starters compete with each other.
 
 Li et al., "Hyperband: a novel bandit-based approach to hyperparameter optimization", JMLR 2018 (arXiv 1603.06560),
 algorithm 1: bracket s with s more levels above its first begins with n = ceil((s_max + 1) / (s + 1) * eta**s) trials.

@@ -61,7 +61,7 @@ class MedianStopping(Scheduler):
             raise ArgumentError("first_rung", first, f"an integer from 1 to {last}, the full training")
         if (last - first) // every >= _MAX_LEVELS:
             least = (last - first) // _MAX_LEVELS + 1
-            raise ArgumentError("every", every, f"an integer from {least}, which makes at most {_MAX_LEVELS} levels")
+            raise ArgumentError("every", every, f"at least {least}, so that there are at most {_MAX_LEVELS} levels")
         return Ladder(unit, (*range(first, last, every), last))
 
     @property
@@ -77,38 +77,42 @@ class _AgainstTheMedian(Race):
     def __init__(self, settings: MedianStopping) -> None:
         super().__init__(settings.ladder)
         self._min_trials = settings.min_trials
-        self._shown: dict[int, _Shown] = {}
-        self._came: dict[int, list[int]] = {level: [] for level in self.levels}
+        self._reports: dict[int, _Reports] = {}
+        self._reached: dict[int, list[int]] = {level: [] for level in self.levels}
 
     def judge(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
         """Returns Stop for a trial that is worse than the median of the others, otherwise Continue."""
         if not np.isfinite(loss).all():
-            return Stop(Reason("not-finite", f"at {level} {self.unit} a loss is not finite"))
+            return Stop(Reason("not-finite", f"a loss at {level} {self.unit} is not finite"))
         others = self._others(level)
         if len(others) < self._min_trials:
-            text = f"{len(others)} others came to {level} {self.unit}, the rule begins with {self._min_trials}"
+            text = f"{len(others)} other trials have reached {level} {self.unit}, and the rule needs {self._min_trials}"
             return Continue(Reason("min-trials", text))
-        own, median = self._shown.get(trial_id, _Shown()).judged_with(loss), np.median(others, axis=0)
+        own, median = self._reports.get(trial_id, _Reports()).judged_with(loss), np.median(others, axis=0)
         is_worse = bool((own > median).all())
-        text = f"{_numbers(own)} against the median {_numbers(median)} of {len(others)} others at {level} {self.unit}"
-        return Stop(Reason("median", f"worse than it: {text}")) if is_worse else Continue(Reason("median", text))
+        text = f"{_numbers(own)} against {_numbers(median)} of {len(others)} other trials at {level} {self.unit}"
+        if is_worse:
+            return Stop(Reason("median", f"worse than the median: {text}"))
+        return Continue(Reason("median", f"not worse than the median: {text}"))
 
     def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
         """Records that a trial reached a level and that `kind` was decided: "continue", "pause" or "stop"."""
         if np.isfinite(loss).all():
-            self._came[level].append(trial_id)
+            self._reached[level].append(trial_id)
 
     def observe(self, trial_id: int, bracket: int, resource: int, loss: npt.NDArray[np.float64]) -> None:
         """Records a report; repeated work does not count twice, and values that are not finite do not count at all."""
         if np.isfinite(loss).all():
-            self._shown.setdefault(trial_id, _Shown()).add(resource, loss)
+            self._reports.setdefault(trial_id, _Reports()).add(resource, loss)
 
     def _others(self, level: int) -> list[npt.NDArray[np.float64]]:
         """Returns the running averages, up to this level, of all trials that reached it and have reported."""
-        return [self._shown[trial_id].average_at(level) for trial_id in self._came[level] if trial_id in self._shown]
+        return [
+            self._reports[trial_id].average_at(level) for trial_id in self._reached[level] if trial_id in self._reports
+        ]
 
 
-class _Shown:
+class _Reports:
     """A trial's reports so far: the best value of each loss, and the sum after each report, by resource."""
 
     __slots__ = ("best", "resources", "sums")

@@ -76,7 +76,7 @@ class PASHA(RungScheduler):
                 f"max_{self.unit}",
                 self.max_resource,
                 f"a full training of more than {least} {self.unit}",
-                hint=f"The rungs are {', '.join(map(str, self.levels))}: PASHA needs three to grow; take ASHA.",
+                hint=f"PASHA needs three rungs to grow, but has only {', '.join(map(str, self.levels))}. Use ASHA.",
             )
 
     def start(self, objectives: Objectives) -> Race:
@@ -124,9 +124,9 @@ class GrowingRace(Race):
     def judge(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
         """Returns Continue for a trial that is promoted on arrival, otherwise Pause."""
         rung = self._rungs[level]
-        n_on = self._n_promoted(level, len(rung) + 1)
-        place = rung.arrival(trial_id, loss, n_on)
-        reason = place_reason(level, place, n_on)
+        n_next = self._n_promoted(level, len(rung) + 1)
+        place = rung.arrival(trial_id, loss, n_next)
+        reason = place_reason(level, place, n_next)
         if level >= self.cap:
             text = f"{reason.text}; the ladder ends here while its two top rungs agree"
             return Pause(Reason("cap" if place.is_finite else reason.rule, text, place.standing))
@@ -156,10 +156,10 @@ class GrowingRace(Race):
         """Returns the due promotion, the best of the deepest level, leaving out `exclude`; None if there is none."""
         for level in reversed(self.levels[: self._top]):
             rung = self._rungs[level]
-            n_on = self._n_promoted(level, len(rung))
-            trial_id = rung.first_open(n_on, exclude)
+            n_next = self._n_promoted(level, len(rung))
+            trial_id = rung.first_open(n_next, exclude)
             if trial_id is not None:
-                reason = place_reason(level, rung.place(trial_id, n_on), n_on)
+                reason = place_reason(level, rung.place(trial_id, n_next), n_next)
                 return Promotion(trial_id, level, self.ladder.above(level), reason)
         return None
 

@@ -44,7 +44,7 @@ def horizon(max_epochs: int | None, max_steps: int | None, max_samples: int | No
             "max_epochs",
             given or None,
             "exactly one of max_epochs, max_steps and max_samples",
-            hint="E.g. max_epochs=27.",
+            hint="For example max_epochs=27.",
         )
     [(name, value)] = given.items()
     return name.removeprefix("max_"), value

@@ -67,7 +67,7 @@ class EarlierTask:
             given = entries(task) if isinstance(task, Mapping) else {}
             if set(given) == {"name", "values", "losses"}:
                 return cls(**given)
-        hint = "ParetoPrior.from_studies(...) and ParetoPrior.from_table(...) make them."
+        hint = "ParetoPrior.from_studies(...) and ParetoPrior.from_table(...) create them."
         raise ArgumentError("ParetoPrior.tasks", task, allowed, hint=hint)
 
     def to_dict(self) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class EarlierTask:
         return len(self.losses)
 
 
-_VALUES = "a mapping from name to a list of values"
+_VALUES = "a mapping from names to lists of values"
 _LOSSES = elements("a list of rows of numbers", MAX_COMBINATIONS)
 
 

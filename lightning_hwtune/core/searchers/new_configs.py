@@ -49,7 +49,7 @@ def listed_configs(argument: str, configs: Sequence[Mapping[str, Any]] | None) -
     """
     if configs is None:
         return None
-    allowed = "a list of at least one configuration, each a mapping from name to value"
+    allowed = "a list of at least one configuration, each a mapping from names to values"
     items = elements(allowed, MAX_COMBINATIONS).read(argument, configs)
     if not items or not all(isinstance(item, Mapping) for item in items):
         raise ArgumentError(argument, configs, allowed)
@@ -58,10 +58,10 @@ def listed_configs(argument: str, configs: Sequence[Mapping[str, Any]] | None) -
 
 
 def _plain_config(argument: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    with reading(argument, config, "a mapping from name to value"):
+    with reading(argument, config, "a mapping from names to values"):
         given = entries(config)
     if not given:
-        raise ArgumentError(argument, config, "a mapping with a value for every parameter")
+        raise ArgumentError(argument, config, "a mapping with a value for each parameter")
     names = [FORMS["SearchSpace"]["name"].read(argument, name) for name in given]
     return dict(zip(names, plain_options(list(given.values()), argument), strict=True))
 
@@ -127,7 +127,7 @@ class Untried:
         if len(self.listed) <= max(16 * n, 4 * len(self.tried)) or len(self.listed) <= 1024:
             waits = rng.standard_exponential(len(self._left)) / weights[self._left]
             return [copied(self.listed[int(i)]) for i in self._left[np.argsort(waits, kind="stable")[:n]]]
-        return self._rarely_met(rng, n)
+        return self._by_rejection(rng, n)
 
     @functools.cached_property
     def _left(self) -> npt.NDArray[np.int64]:
@@ -135,13 +135,13 @@ class Untried:
         listed = self.listed or ()
         return np.array([i for i, c in enumerate(listed) if config_key(c) not in self.tried], dtype=np.int64)
 
-    def holds(self, config: Mapping[str, Any]) -> bool:
+    def may_draw(self, config: Mapping[str, Any]) -> bool:
         """Returns whether a configuration of the space may be drawn."""
         if not self.space.allows(config):
             return False
         return self.listed is None or config_key(config) not in self.tried
 
-    def _rarely_met(self, rng: np.random.Generator, n: int) -> list[dict[str, Any]]:
+    def _by_rejection(self, rng: np.random.Generator, n: int) -> list[dict[str, Any]]:
         """Returns the same as `some`, for a list much longer than `n` and `tried`: repeats draws until they are new."""
         assert self.listed is not None
         found: dict[str, dict[str, Any]] = {}

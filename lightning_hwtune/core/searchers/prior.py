@@ -198,7 +198,9 @@ class ParetoPrior(Searcher):
             if trials:
                 tasks.append(EarlierTask.of(study.name, [trial.config for trial in trials], scores))
         if not tasks:
-            raise ArgumentError("studies", [study.name for study in studies], "studies in which a trial came to a rung")
+            raise ArgumentError(
+                "studies", [study.name for study in studies], "studies in which a trial has reached a rung"
+            )
         return cls(tasks, wanted, **options)
 
     @classmethod
@@ -371,7 +373,7 @@ def _share_start(seed: int) -> float:
 
 
 _TASKS = elements("a list of at least one earlier task", _MAX_TASKS).but(
-    "a list of at least one earlier task", "ParetoPrior.from_studies(...) and ParetoPrior.from_table(...) make them."
+    "a list of at least one earlier task", "ParetoPrior.from_studies(...) and ParetoPrior.from_table(...) create them."
 )
 
 
@@ -392,7 +394,7 @@ def _chosen(where: str, objectives: Objectives, names: Sequence[str] | None) -> 
     """Returns the objectives with these names, in this order; None means all."""
     if names is None:
         return objectives
-    form = one_of(*objectives.names).but(f"what {where!r} has: {', '.join(objectives.names)}")
+    form = one_of(*objectives.names).but(f"one of {', '.join(objectives.names)}, the objectives of {where!r}")
     chosen = _listed("objectives", names, form)
     return Objectives([objectives[objectives.names.index(name)] for name in chosen])
 
@@ -401,5 +403,5 @@ def _require_same(where: str, own: Objectives, wanted: Objectives) -> None:
     for mine, theirs in zip(own, wanted, strict=True):
         if mine.mode != theirs.mode:
             raise ArgumentError(
-                "objectives", f"{theirs.name} ({theirs.mode})", f"{mine.name} ({mine.mode}), as {where!r} has it"
+                "objectives", f"{theirs.name} ({theirs.mode})", f"{mine.name} ({mine.mode}), as in {where!r}"
             )

@@ -125,7 +125,7 @@ class TPE(Searcher):
         if untried.listed is not None:
             candidates = untried.some(rng, self.candidates)
         else:
-            candidates = [config for config in good.sample(rng, self.candidates) if untried.holds(config)]
+            candidates = [config for config in good.sample(rng, self.candidates) if untried.may_draw(config)]
         if not candidates:
             return untried.one(rng)
         ratios: npt.NDArray[np.float64] = good.log_density(candidates) - others.log_density(candidates)

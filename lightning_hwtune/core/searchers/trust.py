@@ -45,9 +45,9 @@ def weights_of(expected: Floats, seen: Floats) -> Floats:
         return np.ones(seen.shape[1])
     columns = zip(expected.mean(axis=0).T, seen.T, strict=True)
     r = np.array([_spearman(first, second) for first, second in columns])
-    told = ~np.isnan(r)  # a constant is evidence neither for nor against
-    pooled = (_N0 * _R0 + worth * r[told].sum()) / (_N0 + worth * told.sum())
-    estimates = np.where(told, (_N1 * pooled + worth * r) / (_N1 + worth), pooled)
+    is_known = ~np.isnan(r)  # a constant is evidence neither for nor against
+    pooled = (_N0 * _R0 + worth * r[is_known].sum()) / (_N0 + worth * is_known.sum())
+    estimates = np.where(is_known, (_N1 * pooled + worth * r) / (_N1 + worth), pooled)
     weights: Floats = (estimates / _ENOUGH).clip(0.0, 1.0)
     return weights
 

@@ -129,7 +129,7 @@ def cloud(shape: str, n: int, n_objectives: int) -> np.ndarray:
 def test_nobody_is_in_a_rung_twice() -> None:
     rung = RungRanking(2)
     rung.insert(3, [1.0, 2.0])
-    with pytest.raises(IllegalMoveError, match="trial 3 is in this rung already"):
+    with pytest.raises(IllegalMoveError, match="trial 3 is already in this rung"):
         rung.insert(3, [0.0, 0.0])
     assert rung.order() == [3]
 

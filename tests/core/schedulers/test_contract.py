@@ -109,8 +109,8 @@ def test_the_same_writes_give_the_same_answers_and_questions_change_nothing(
 @every_scheduler
 @settings(max_examples=12)
 @given(n_objectives=st.integers(1, 3), seed=st.integers(0, 10_000))
-def test_nobody_leaves_a_rung_twice(scheduler: Scheduler, n_objectives: int, seed: int) -> None:
-    contract.nobody_leaves_a_rung_twice(scheduler, n_objectives, seed, 150)
+def test_no_trial_leaves_a_rung_twice(scheduler: Scheduler, n_objectives: int, seed: int) -> None:
+    contract.no_trial_leaves_a_rung_twice(scheduler, n_objectives, seed, 150)
 
 
 @every_scheduler
