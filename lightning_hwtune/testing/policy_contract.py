@@ -75,8 +75,8 @@ def check_policy(policy: AllocationPolicy, space: SearchSpace | Mapping[str, Par
 def settings_come_back(policy: AllocationPolicy) -> None:
     """Checks that the log keeps the settings as plain data, and that a policy made from them has the same."""
     POLICY_REGISTRY.check(policy)
-    again, rule = _rebuilt(policy), "A policy comes back from its settings as it was."
-    demand(type(again) is type(policy), rule, f"It was {type(policy)}; made again it is {type(again)}.")
+    again, rule = _rebuilt(policy), "A policy that is rebuilt from its settings equals the original."
+    demand(type(again) is type(policy), rule, f"It was {type(policy)}; the rebuilt one is {type(again)}.")
     demand(again.settings() == policy.settings(), rule, f"{policy.settings()} became {again.settings()}.")
 
 
@@ -97,7 +97,7 @@ def answers_depend_only_on_the_arguments(policy: AllocationPolicy, space: Search
     first = [_chain(Allocator(policy, space, pool), config) for config in configs]
     same_space, same_pool = SearchSpace.from_dict(space.to_dict()), Pool(**pool.to_dict())
     rule = "The same question has the same answer."
-    for who, other in (("the same policy", policy), ("the policy made from its settings", again)):
+    for who, other in (("the same policy", policy), ("the policy rebuilt from its settings", again)):
         for config, answers in reversed(list(zip(configs, first, strict=True))):
             later = _chain(Allocator(other, same_space, same_pool), config)
             demand(later == answers, rule, f"{config}: first {answers}, later {who} answered {later}.")
@@ -130,8 +130,8 @@ def killed_study_allocates_alike(policy: AllocationPolicy, space: SearchSpace, p
         whole, continued = (
             [(s.trial_id, s.allocation) for s in driver.state.segments] for driver in (unkilled, resumed)
         )
-        rule = "A killed study that continues from its log gives its trials the devices that the unkilled one gave."
-        demand(continued == whole, rule, f"Unkilled: {whole}", f"killed after event {after}: {continued}")
+        rule = "A killed study that continues from its log gives its trials the same devices as an uninterrupted one."
+        demand(continued == whole, rule, f"Uninterrupted: {whole}", f"killed after event {after}: {continued}")
 
 
 def _run(driver: Driver) -> None:

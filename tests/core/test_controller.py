@@ -509,7 +509,7 @@ def test_a_report_after_a_pause_gets_the_same_answer_and_is_not_in_the_log() -> 
     driver.fill()
     answers = [driver.controller.report(0, epoch, {"error": 1.0}, 1.0, driver.now) for epoch in (1, 2, 9)]
     assert [answer.kind for answer in answers] == ["pause"] * 3
-    assert "was to pause at 1" in answers[2].reason.text
+    assert "verdict for this segment was pause at 1" in answers[2].reason.text
     assert [event.resource for event in driver.log if isinstance(event, ev.Reported)] == [1]
 
 

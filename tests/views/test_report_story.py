@@ -75,9 +75,9 @@ def test_a_paused_trial_of_a_finished_study_and_of_one_that_goes_on(paper, empty
     assert story(empty, 0)[-1] == "It is training to epoch 1."
     empty.report(1.0, 0, 1, 0.5, 1.0, level=1, verdict="pause")
     empty.save(1.0, 0, 1, 1.0)
-    empty.end(1.0, 0, "paused", 1.0, outcome="interrupted", error="its controller ended")
+    empty.end(1.0, 0, "paused", 1.0, outcome="interrupted", error="the process that ran the study has ended")
     assert story(empty, 0)[-1] == "It continues if a rung promotes it, or as a finisher."
-    assert "interrupted, its controller ended; the trial is paused" in story(empty, 0)[-3]
+    assert "interrupted, the process that ran the study has ended; the trial is paused" in story(empty, 0)[-3]
 
 
 def test_a_dominated_trial_is_told_by_whom(empty):
