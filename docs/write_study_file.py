@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.schedulers import SCHEDULERS
 from lightning_hwtune.forms.settings import NEEDED
 from lightning_hwtune.forms.study_keys import FILE_KEYS
-from lightning_hwtune.settings.study_parts import SEARCHERS, options
+from lightning_hwtune.settings.study_parts import SEARCHERS, option_docs, options
 
 PAGE = Path(__file__).with_name("study-file.md")
 
@@ -51,21 +51,11 @@ def option_table(*classes: Callable[..., Any]) -> str:
     """Returns the options of these classes, with their defaults and what the docstrings say about them."""
     rows = ["| option | default | meaning |", "|---|---|---|"]
     for cls in classes:
-        told = dict(pair for part in reversed(inspect.getmro(cls)) for pair in _arguments(inspect.getdoc(part) or ""))
+        docs = option_docs(cls)
         for name, item in options(cls).items():
             default = "needed" if item.default is inspect.Parameter.empty else _written(item.default)
-            rows.append(f"| `{name}` | {default} | {told.get(name, '')} |")
+            rows.append(f"| `{name}` | {default} | {docs.get(name, '')} |")
     return "\n".join(rows) + "\n"
-
-
-def _arguments(doc: str) -> Iterator[tuple[str, str]]:
-    """Yields name and text from the Args section of a docstring; names that share a text get it each."""
-    section = re.search(r"^Args:\n((?:    .*\n?|\n)*)", doc, re.MULTILINE)
-    lines = re.sub(r"\n {5,}", " ", section[1]).splitlines() if section else []
-    for line in filter(None, map(str.strip, lines)):
-        names, _, text = line.partition(": ")
-        for name in names.split(", "):
-            yield name, re.sub(r"\bNone\b", "null", f"{text[:1].upper()}{text[1:]}")
 
 
 TABLES: dict[str, Callable[[], str]] = {

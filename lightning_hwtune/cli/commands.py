@@ -351,6 +351,16 @@ def export(
         typer.echo(short_path(path))
 
 
+@app.command()
+def schema() -> None:
+    """Print a JSON schema of study files, for editors."""
+    import json
+
+    from lightning_hwtune.settings.schema import study_file_schema
+
+    typer.echo(json.dumps(study_file_schema(), indent=2))
+
+
 app.command("cli-tune")(cli_tune)
 app.command()(replay)
 app.add_typer(prior.app, name="prior")

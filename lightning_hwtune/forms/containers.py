@@ -43,7 +43,7 @@ def elements(allowed: str, most: int, *, hint: str = "") -> Form:
             raise Refused(f"It has more than {most} elements. {hint}".strip())
         return found
 
-    return Form("list", allowed, accept)
+    return Form("list", allowed, accept, schema={"type": "array"})
 
 
 def entries(value: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -66,7 +66,7 @@ def sequence(allowed: str) -> Form:
             raise Refused
         return value
 
-    return Form("list", allowed, accept)
+    return Form("list", allowed, accept, schema={"type": "array"})
 
 
 def mapping(allowed: str, *, or_text: bool = False) -> Form:
@@ -82,7 +82,8 @@ def mapping(allowed: str, *, or_text: bool = False) -> Form:
             raise Refused
         return found
 
-    return Form("mapping or text" if or_text else "mapping", allowed, accept)
+    schema = {"type": ["object", "string"] if or_text else "object"}
+    return Form("mapping or text" if or_text else "mapping", allowed, accept, schema=schema)
 
 
 def list_of_names(allowed: str) -> Form:
@@ -95,4 +96,4 @@ def list_of_names(allowed: str) -> Form:
             raise Refused
         return tuple(str.__str__(name) for name in names)
 
-    return Form("list", allowed, accept)
+    return Form("list", allowed, accept, schema={"type": "array", "items": {"type": "string"}})

@@ -12,8 +12,8 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, final
 
@@ -62,6 +62,7 @@ class Form:
         accept: returns the value as plain Python, or raises `Refused`.
         hint: advice for messages.
         names: the allowed words, for "did you mean".
+        schema: the same as a JSON schema, for editors; it may allow more.
     """
 
     kind: str
@@ -69,6 +70,7 @@ class Form:
     accept: Callable[[Any], Any]
     hint: str = ""
     names: tuple[str, ...] = ()
+    schema: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def read(self, argument: str, value: object) -> Any:
         """Returns the value as plain Python.
@@ -139,7 +141,8 @@ def integer(low: int, high: int = LARGEST) -> Form:
             raise Refused("It is above 2**53." if words else "")
         return int(found)
 
-    return Form("integer", words or f"an integer from {low} to {high}", accept)
+    schema = {"type": "integer", "minimum": low, **({} if high == LARGEST else {"maximum": high})}
+    return Form("integer", words or f"an integer from {low} to {high}", accept, schema=schema)
 
 
 def number(low: float = -math.inf, high: float = math.inf, *, above: bool = False, below: bool = False) -> Form:
@@ -160,7 +163,13 @@ def number(low: float = -math.inf, high: float = math.inf, *, above: bool = Fals
             raise Refused
         return real
 
-    return Form("number", " ".join(["a finite number,", " and ".join(ends)]) if ends else "a finite number", accept)
+    schema: dict[str, Any] = {"type": "number"}
+    if low > -math.inf:
+        schema["exclusiveMinimum" if above else "minimum"] = low
+    if high < math.inf:
+        schema["exclusiveMaximum" if below else "maximum"] = high
+    allowed = " ".join(["a finite number,", " and ".join(ends)]) if ends else "a finite number"
+    return Form("number", allowed, accept, schema=schema)
 
 
 def ratio(low: Fraction, high: Fraction) -> Form:
@@ -181,7 +190,8 @@ def ratio(low: Fraction, high: Fraction) -> Form:
             raise Refused
         return exact
 
-    return Form("number or text", f"a number from {float(low):g} to {float(high):g}", accept)
+    schema = {"type": ["number", "string"], "minimum": float(low), "maximum": float(high)}
+    return Form("number or text", f"a number from {float(low):g} to {float(high):g}", accept, schema=schema)
 
 
 def flag() -> Form:
@@ -193,7 +203,7 @@ def flag() -> Form:
             raise Refused
         return found
 
-    return Form("true or false", "True or False", accept)
+    return Form("true or false", "True or False", accept, schema={"type": "boolean"})
 
 
 def text(allowed: str = "non-empty text", *, may_be_empty: bool = False) -> Form:
@@ -207,7 +217,8 @@ def text(allowed: str = "non-empty text", *, may_be_empty: bool = False) -> Form
             raise Refused("It must be one line of visible characters, without control characters.")
         return plain_text
 
-    return Form("text", allowed, accept)
+    schema = {"type": "string"} if may_be_empty else {"type": "string", "pattern": r"\S"}
+    return Form("text", allowed, accept, schema=schema)
 
 
 def is_python_name(text: str) -> bool:
@@ -225,7 +236,7 @@ def one_of(*names: str, **renamed: str) -> Form:
 
     words = [*map(repr, names[:-1])]
     allowed = f"{', '.join(words)} or {names[-1]!r}" if words else repr(names[-1])
-    return Form("text", allowed, accept, names=names)
+    return Form("text", allowed, accept, names=names, schema={"enum": [*names, *renamed]})
 
 
 def path() -> Form:
@@ -245,7 +256,8 @@ def path() -> Form:
             raise Refused(f"A folder's name has at most {_MAX_NAME_BYTES} bytes.")
         return str(found)
 
-    return Form("text", "a folder: text such as 'hwtune', or a pathlib.Path", accept)
+    allowed = "a folder: text such as 'hwtune', or a pathlib.Path"
+    return Form("text", allowed, accept, schema={"type": "string", "pattern": r"\S"})
 
 
 def optional(form: Form) -> Form:
@@ -254,7 +266,8 @@ def optional(form: Form) -> Form:
     def accept(value: Any) -> Any:
         return None if value is None else form.accept(value)
 
-    return dataclasses.replace(form, allowed=f"{form.allowed}, or None", accept=accept)
+    schema = {"anyOf": [form.schema, {"type": "null"}]}
+    return dataclasses.replace(form, allowed=f"{form.allowed}, or None", accept=accept, schema=schema)
 
 
 def or_auto(form: Form) -> Form:
@@ -269,4 +282,5 @@ def or_word(word: str, form: Form) -> Form:
         return word if isinstance(value, str) and value == word else form.accept(value)
 
     kind = form.kind if "text" in form.kind else f"{form.kind} or text"
-    return dataclasses.replace(form, kind=kind, allowed=f"{word!r}, {form.allowed}", accept=accept)
+    schema = {"anyOf": [{"const": word}, form.schema]}
+    return dataclasses.replace(form, kind=kind, allowed=f"{word!r}, {form.allowed}", accept=accept, schema=schema)

@@ -59,7 +59,12 @@ def _name(value: Any) -> str:
     return name
 
 
-_NAME = Form("text", f"a name of 1 to {_MAX_NAME} characters, without spaces at the start or end", _name)
+_NAME = Form(
+    "text",
+    f"a name of 1 to {_MAX_NAME} characters, without spaces at the start or end",
+    _name,
+    schema={"type": "string"},
+)
 _POSITIVE, _COUNT, _SHARE = integer(1), integer(0), number(0, 1, below=True)
 _SHARE = _SHARE.but("a fraction, at least 0 and below 1")
 _DEVICES = or_auto(integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}: a count, not device indices"))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, Objective, TrainSeconds
@@ -23,6 +24,7 @@ __all__ = [
     "check_point",
     "named",
     "objective",
+    "option_docs",
     "options",
 ]
 
@@ -41,6 +43,22 @@ _T = TypeVar("_T")
 def options(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Returns the options of a part in a study file: name -> parameter of its class."""
     return dict(inspect.signature(cls).parameters)
+
+
+def option_docs(cls: Callable[..., Any]) -> dict[str, str]:
+    """Returns what the docstrings of a class and its bases say about the options, in the words of YAML."""
+    parts = reversed(inspect.getmro(cls)) if isinstance(cls, type) else (cls,)
+    return dict(pair for part in parts for pair in _arguments(inspect.getdoc(part) or ""))
+
+
+def _arguments(doc: str) -> Iterator[tuple[str, str]]:
+    """Yields name and text from the Args section of a docstring; each of several names on a line gets its text."""
+    section = re.search(r"^Args:\n((?:    .*\n?|\n)*)", doc, re.MULTILINE)
+    lines = re.sub(r"\n {5,}", " ", section[1]).splitlines() if section else []
+    for line in filter(None, map(str.strip, lines)):
+        names, _, text = line.partition(": ")
+        for name in names.split(", "):
+            yield name, re.sub(r"\bNone\b", "null", f"{text[:1].upper()}{text[1:]}")
 
 
 def build(key: str, cls: Callable[..., _T], given: Mapping[str, Any]) -> _T:

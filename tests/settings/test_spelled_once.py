@@ -45,6 +45,7 @@ from lightning_hwtune.apps.hydra.settings import HYDRA_SPELLING, SweepSettings
 from lightning_hwtune.cli.commands import app
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.settings import StudySettings
+from lightning_hwtune.settings.schema import study_file_schema
 from lightning_hwtune.settings.spelling import CLI_TUNE_SPELLING, FILE_SPELLING
 
 name, given = "NAME", GIVEN
@@ -81,6 +82,7 @@ print(json.dumps({
     "node": OmegaConf.to_container(OmegaConf.structured(HwtuneConf))[name],
     "swept": swept.run_kwargs()[name],
     "commands": [text(command, "--help") for command in ("run", "cli-tune")],
+    "schema": study_file_schema()["properties"][name],
     "docs": [write_study_file.key_table(), site_hooks.key_table(HWTUNE_KEYS)],
     "messages": [spell(f"`{name}={given}`") for spell in (FILE_SPELLING, CLI_TUNE_SPELLING, HYDRA_SPELLING)],
 }))
@@ -131,6 +133,8 @@ def test_what_is_added_in_one_place_appears_everywhere(tmp_path: Path, name: str
     option = f"--{name.replace('_', '-')}"
     assert [option in text for text in said["commands"]] == [is_limit, is_limit]
     assert all(f"| `{name}` |" in table and doc.replace("None", "null") in table for table in said["docs"])
+    assert said["schema"]["default"] == default
+    assert "number" in str(said["schema"]["anyOf"])
     in_words = f"{option} {GIVEN[name]}" if is_limit else f"{name}={GIVEN[name]}"
     assert said["messages"] == [
         f"`{name}: {GIVEN[name]}`", f"`{in_words}`", f"`hydra.sweeper.hwtune.{name}={GIVEN[name]}`"

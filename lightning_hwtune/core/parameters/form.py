@@ -13,7 +13,7 @@ from lightning_hwtune.core.parameters.ranges import Float, Int
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
 from lightning_hwtune.names import refuse_unknown_keys
 
-__all__ = ["Parameter", "parameter_from_dict"]
+__all__ = ["KINDS", "Parameter", "parameter_from_dict"]
 
 Parameter = Float | Int | Choice | NumDevices
 
@@ -24,13 +24,14 @@ def _num_devices(counts: object) -> NumDevices:
     return NumDevices(*counts)
 
 
-# kind -> (its constructor, required keys, optional keys)
-_KINDS: dict[str, tuple[Callable[..., Parameter], tuple[str, ...], tuple[str, ...]]] = {
+KINDS: dict[str, tuple[Callable[..., Parameter], tuple[str, ...], tuple[str, ...]]] = {
     "float": (Float, ("low", "high"), ("log",)),
     "int": (Int, ("low", "high"), ("log", "step")),
     "choice": (Choice, ("options",), ("ordered",)),
     "num_devices": (_num_devices, ("counts",), ()),
 }
+"""Kind -> its constructor, required keys, optional keys."""
+
 _RENAMED_KINDS = {
     "uniform": "`type: float`",
     "loguniform": "`type: float` and `log: true`",
@@ -80,9 +81,9 @@ def _kind(name: str, form: Mapping[str, Any]) -> tuple[Callable[..., Parameter],
     kind = form.get("type")
     if isinstance(kind, str) and kind in _RENAMED_KINDS:
         raise RenamedArgumentError(f"{name}.type: {kind}", f"use {_RENAMED_KINDS[kind]}")
-    if not isinstance(kind, str) or kind not in _KINDS:
-        raise ArgumentError(f"{name}.type", kind, ", ".join(_KINDS))
-    return _KINDS[kind]
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ArgumentError(f"{name}.type", kind, ", ".join(KINDS))
+    return KINDS[kind]
 
 
 def _number(value: object) -> object:
