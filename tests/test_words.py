@@ -1,4 +1,4 @@
-"""Prose is plain English: docstrings, comments and pages do without the habits that CONTRIBUTING.md lists."""
+"""The words are plain English: pages, docstrings, comments and messages have none of the habits of CONTRIBUTING.md."""
 
 from __future__ import annotations
 
@@ -18,11 +18,18 @@ HABITS = {
     r"\bTells whether\b": "Return whether",
     r"\bof (its|their|his|one's) own accord\b": "by itself",
     r"\bof one's own\b": "your own",
-    r"\b(an?|no|of|as|in) whole numbers? (from|of)\b": "a positive integer",
-    r"\b(one|process|number|point|value|seed|folder|file|entry) an? "
-    r"(rank|trial|segment|objective|epoch|study|device|host|name|process)\b(?!')": "per",
+    r"\bwhole numbers?\b": "a positive integer",
+    r"\b(one|process|number|point|parameter|value|seed|folder|file|entry) an? "
+    r"(rank|trial|segment|objective|epoch|study|device|host|key|name|process)\b(?!')": "per",
+    r"\bone \w+ an? (rank|trial|segment|objective|epoch|device|key|name)\b(?!')": "per",
     r"(?<!there )\bis no (point|option|name|study|scheduler|searcher|number|trial|member)\b": "is not a ...",
     r"\b(come|comes|came|coming) to (a|an|the|this|that|its|their|each|every|one) (rung|level|end)\b": "reach",
+    r"\b(are|is|was|were) no (plain|finite|positive|regular) ": "is not a ...",
+    r"\bwhere (an?|one of|the|numbers?) [^.,;]{0,30}belongs?\b": "instead of",
+    r"\b(is|are|was|were|be) told\b": "is reported, logged, printed",
+    r"\bbeside\b": "in addition to, next to",
+    r"\bwhoever\b": "the process that, the user who",
+    r"\bunless given\b": "default:",
     r"\bfor ever\b": "for good, permanently",
     r"\b(anew|afresh)\b": "again",
     r"\bgives? way\b": "yields, is replaced",
@@ -55,13 +62,31 @@ def _code() -> Iterator[tuple[str, int, str]]:
                     yield from ((name, node.lineno + i, line) for i, line in enumerate(lines))
 
 
+def _literals() -> Iterator[tuple[str, int, str]]:
+    """Yields file, line and text of every string of the package that has several words, such as a message."""
+    for folder in ("lightning_hwtune", "models", "datamodules"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            name, tree = str(path.relative_to(ROOT)), ast.parse(path.read_text(encoding="utf-8"))
+            prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+            for node in ast.walk(tree):
+                if isinstance(node, ast.expr) and id(node) not in prose and " " in (text := _text(node)).strip():
+                    yield name, node.lineno, text
+
+
+def _text(node: ast.expr) -> str:
+    """Returns the text of a string, with "..." for each value that an f-string inserts; empty for anything else."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_text(part) or "..." for part in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
 @functools.cache
 def _prose() -> list[tuple[str, int, str]]:
-    return [*_pages(), *_code()]
+    return [*_pages(), *_code(), *_literals()]
 
 
 @pytest.mark.parametrize("habit", HABITS)
-def test_no_page_or_docstring_has_the_habit(habit: str) -> None:
+def test_no_page_docstring_or_message_has_the_habit(habit: str) -> None:
     pattern = re.compile(habit, re.IGNORECASE)
     found = [f"{name}:{number}: {line.strip()}" for name, number, line in _prose() if pattern.search(line)]
     assert not found, f"write instead: {HABITS[habit]}\n" + "\n".join(found)
@@ -74,8 +99,10 @@ def test_no_page_or_docstring_has_the_habit(habit: str) -> None:
             HABITS,
             [
                 "it goes on", "Tells whether it is", "ends of its own accord", "a loop of one's own",
-                "a whole number from 1", "one process a rank", "is no point of the space", "came to its rung",
-                "stops for ever", "drawn anew", "gives way", "a sign of life", "the dearer one",
+                "a whole number from 1", "one process a rank", "one value a key", "is no point of the space",
+                "came to its rung", "are no plain data", "7, where a text belongs", "is told once", "None beside it",
+                "whoever runs it", "all unless given", "stops for ever", "drawn anew", "gives way", "a sign of life",
+                "the dearer one",
             ],
             strict=True,
         )
