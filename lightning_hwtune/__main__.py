@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+_INTERRUPTED = 130  # 128 + SIGINT, as in shells
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
 
 
 def _was_interrupted(error: BaseException | None) -> bool:
-    """Return whether Ctrl-C was what an error came from: some libraries turn it into an error of their own."""
+    """Return whether Ctrl-C was what an error came from: some libraries turn it into another error."""
     seen: set[int] = set()
     left = [error]
     while left:

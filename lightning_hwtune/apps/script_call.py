@@ -1,6 +1,6 @@
 """Runs a user's script as `python` would, inside the process of a segment.
 
-What differs from a terminal: nobody answers questions, and an exit with an error becomes an exception that says why.
+Unlike in a terminal, no user answers questions, and an exit with an error becomes an exception with the reason.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def script_arguments(argv: list[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def no_input() -> Iterator[None]:
-    """Make standard input empty, because nobody is there to answer."""
+    """Make standard input empty, because no user can answer."""
     before, kept = sys.stdin, os.dup(0)
     with open(os.devnull, encoding="utf-8") as nothing:
         os.dup2(nothing.fileno(), 0)

@@ -36,7 +36,7 @@ class Horizon:
         if any(form.get(name) is not None for name in HORIZONS):
             return dict(form)
         if self.epochs is not None and self.steps is not None:
-            hint = f"Trials are compared in one unit. To compare them in steps, make {epochs_key} -1."
+            hint = f"Trials are compared in one unit. To compare them in steps, set {epochs_key} to -1."
             allowed = f"-1, because {epochs_key}={self.epochs} is the horizon"
             raise ArgumentError(steps_key, self.steps, allowed, hint=hint)
         if self.epochs is not None:

@@ -15,7 +15,7 @@ __all__ = ["Executor", "Sink"]
 
 
 class Sink(Protocol):
-    """Receives the news of an executor. All calls come from the thread that called `wait`."""
+    """Receives the messages of an executor. All calls come from the thread that called `wait`."""
 
     def reported(self, trial_id: int, segment: int, report: Report) -> VerdictMessage:
         """A report arrived; returns the answer. The report is in the log before this method returns."""
@@ -43,7 +43,7 @@ class Executor(Protocol):
         """Begins a segment on the order's slots."""
 
     def wait(self, sink: Sink, timeout_s: float) -> None:
-        """Delivers news to the sink; returns after some news, or when the timeout is over."""
+        """Delivers messages to the sink; returns after a message, or when the timeout is over."""
 
     def end(self, trial_id: int, outcome: Outcome, why: str) -> None:
         """Ends a running segment at once; `sink.ended` follows from `wait` with this outcome."""

@@ -2,8 +2,8 @@
 
 One server serves all executors of this process, because its imports take seconds. It is a child of this process in a
 separate session, so Ctrl-C in a terminal does not reach it. It ends when this process ends, however that happens and
-whichever thread started it (`training.process.fork_server`). Nothing here waits for
-it: `poll` takes what it has sent so far.
+whichever thread started it (`training.process.fork_server`). Nothing here waits for the server; `poll` reads what it
+has sent so far.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class ForkServer:
                 [os.fsdecode(spawn.get_executable()), *flags, "-c", program],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                cwd="/",  # the current folder may be deleted later; each rank changes to the one of its own start
+                cwd="/",  # the current folder may be deleted later; each rank changes to the folder of its start
                 start_new_session=True,
             )
         except OSError as error:

@@ -192,7 +192,7 @@ class Loop:
 
     def ended(self, trial_id: int, segment: int, ended: Ended, world_size: int) -> None:
         """Frees the devices and lets the controller decide the trial's next state."""
-        self._tick()  # first: it raises if the folder is gone, so the trial does not get the blame
+        self._tick()  # first: it raises if the folder is gone, so that this does not count as an error of the trial
         if not self._is_current(trial_id, segment):
             return
         ended = storable_message(ended)

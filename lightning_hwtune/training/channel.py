@@ -223,7 +223,7 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A message for the user, for example that `min_epochs` was lifted.
+    """A message for the user, for example that `min_epochs` has no effect.
 
     Attributes:
         text: the message.

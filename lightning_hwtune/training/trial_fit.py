@@ -50,9 +50,9 @@ def unmarked_fits() -> ArgumentError:
     """Return the error for two fits of the same weights in a check, if neither is marked as the trial's."""
     return ArgumentError(
         "fit", "called twice for the same weights, with Trainers that are not marked", "a mark at one of the Trainers",
-        hint="Otherwise nobody knows which of them is the trial's. If the first fit is a pretraining: "
-        "Trainer(callbacks=[lightning_hwtune.RungCallback(reports=False)]). If it is the one that counts: "
-        "Trainer(callbacks=[lightning_hwtune.RungCallback()]).",
+        hint="Otherwise it is unknown which of them is the trial's. If the first fit is a pretraining, give its "
+        "Trainer callbacks=[lightning_hwtune.RungCallback(reports=False)]. If the first fit counts, give its Trainer "
+        "callbacks=[lightning_hwtune.RungCallback()].",
     )  # fmt: skip
 
 

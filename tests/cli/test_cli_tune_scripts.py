@@ -85,7 +85,7 @@ def test_a_script_that_passes_the_command_line_on_trains_each_trial(folder: Path
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        *((call, "Leave args out, or pass sys.argv[1:]") for call in FIXED),
+        *((call, "Leave out args, or pass sys.argv[1:]") for call in FIXED),
         *((f"main([*sys.argv[1:], '--{words}'])", "the value of the trial") for words in CHANGES),
     ],
 )

@@ -57,8 +57,8 @@ def custom_overrides(path: str | None, config: Any, search: Search) -> list[str]
 def _ask(function: Any, config: Any, search: Search) -> list[list[str]]:
     """Returns the function's suggestions for several fractions of all ranges, and for each option of each parameter."""
 
-    def suggested(share: float, told: Mapping[str, Any]) -> list[str]:
-        trial = _Suggestions(search, share, told)
+    def suggested(share: float, given: Mapping[str, Any]) -> list[str]:
+        trial = _Suggestions(search, share, given)
         function(config, trial)
         return trial.overrides
 
@@ -81,13 +81,13 @@ class _Suggestions:
     """Replaces Optuna's trial: records each suggestion as an override.
 
     Attributes:
-        params: current values, by the keys as they are written: the value in `told`, otherwise the one at the fraction
+        params: current values, by the keys as they are written: the value in `given`, otherwise the one at the fraction
             `share` of the range.
         overrides: the suggestions, in order.
     """
 
-    def __init__(self, search: Search, share: float, told: Mapping[str, Any]) -> None:
-        self._share, self._told = share, told
+    def __init__(self, search: Search, share: float, given: Mapping[str, Any]) -> None:
+        self._share, self._given = share, given
         self.params: dict[str, Any] = {}
         for name, parameter in search.parameters.items():
             self._give(search.keys[name].text, parameter)
@@ -120,7 +120,7 @@ class _Suggestions:
         return self._give(name, parameter)
 
     def _give(self, name: str, parameter: Parameter) -> Any:
-        return self.params.setdefault(name, self._told.get(name, parameter.quantile(self._share)))
+        return self.params.setdefault(name, self._given.get(name, parameter.quantile(self._share)))
 
 
 def _tagged(form: str, log: bool) -> str:

@@ -112,7 +112,7 @@ def keep_devices(space: Any, configs: SeenConfigs) -> None:
     """
     if not isinstance(space, dict) or _DEVICES in space:
         return
-    number = shared_devices(configs, _DEVICES, f"Search the number by itself, as {_DEVICES}.")
+    number = shared_devices(configs, _DEVICES, f"Search the number of devices as its own parameter, {_DEVICES}.")
     if number > 1:
         space[_DEVICES] = {"type": "num_devices", "counts": [number]}
 
@@ -149,7 +149,7 @@ def _monitor(configs: SeenConfigs) -> Monitor:
 
 
 def _horizon(configs: SeenConfigs) -> Horizon:
-    hint = "Trials are compared at the rungs below it: leave {key} out of the sections that are searched."
+    hint = "All trials must have the same rungs: leave {key} out of the sections that are searched."
     return shared_horizon(configs, _EPOCHS, _STEPS, hint)
 
 

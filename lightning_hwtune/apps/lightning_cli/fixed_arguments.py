@@ -48,14 +48,14 @@ def _checked(cls: Any, config: str, values: Mapping[str, Any]) -> Iterator[None]
 
     def parse_arguments(self: Any, parser: Any, args: Any) -> None:
         if args is not None and not (isinstance(args, list | tuple) and any(config in str(word) for word in args)):
-            hint = "Leave args out, or pass sys.argv[1:]: it names the configuration of the trial."
+            hint = "Leave out args, or pass sys.argv[1:], which has the configuration of the trial."
             raise ArgumentError("LightningCLI(args=...)", args, "the arguments of the command line", hint=hint)
         original(self, parser, args)
         parsed = self.config.get(self.config.get("subcommand") or "", self.config)
         for name, value in values.items():
             found = parsed.get(name, value)
             if _is_plain(found) and _is_plain(value) and found != value:
-                hint = "Let the script not change what is searched."
+                hint = "The script must not change a searched value."
                 raise ArgumentError(name, found, f"{value}, the value of the trial", hint=hint)
 
     cls.parse_arguments = parse_arguments
