@@ -19,8 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from lightning_hwtune import __version__
-from lightning_hwtune.cli import front_output as shown
-from lightning_hwtune.cli import prior
+from lightning_hwtune.cli import front_output, prior
 from lightning_hwtune.cli.arguments import (
     CheckFirst,
     Dir,
@@ -260,7 +259,7 @@ def trials(
     write_frame(
         form,
         frame=lambda: trials_frame(state),
-        data=lambda: shown.located(chosen, trials_records(state)),
+        data=lambda: front_output.with_absolute_paths(chosen, trials_records(state)),
         title=f"trials of {chosen.study.name}",
         empty=f"study {chosen.study.name} has no trials yet",
     )
@@ -281,7 +280,7 @@ def front(
     form: Form = Format.TABLE,
 ) -> None:
     """Show the Pareto front: no other trial is better in one objective without being worse in another."""
-    shown.show_front(_choose(dir, study, storage), form, at)
+    front_output.show_front(_choose(dir, study, storage), form, at)
 
 
 @app.command()
@@ -292,7 +291,7 @@ def best(
     form: Form = Format.TABLE,
 ) -> None:
     """Show the fully trained trial with the best value of the first objective."""
-    shown.show_best(_choose(dir, study, storage), form)
+    front_output.show_best(_choose(dir, study, storage), form)
 
 
 @app.command()
@@ -330,7 +329,7 @@ def plot(
     """Draw the front, the timeline of the devices and the learning curves."""
     chosen = _choose(dir, study, storage)
     folder = out or output_folder(chosen.study.dir, f"{chosen.study.name}-figures")
-    shown.write_figures(chosen, folder, ("front", "timeline", "curves"))
+    front_output.write_figures(chosen, folder, ("front", "timeline", "curves"))
 
 
 @app.command()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from lightning_hwtune.cli.study_selection import StoredStudy
 
-__all__ = ["located", "show_best", "show_front", "write_figures"]
+__all__ = ["show_best", "show_front", "with_absolute_paths", "write_figures"]
 
 
 def show_front(chosen: StoredStudy, form: Format = Format.TABLE, at: str = "full") -> None:
@@ -31,7 +31,7 @@ def show_front(chosen: StoredStudy, form: Format = Format.TABLE, at: str = "full
     write_frame(
         form,
         frame=lambda: _located_frame(chosen, front_frame(state, at), form),
-        data=lambda: located(chosen, front_records(state, at)),
+        data=lambda: with_absolute_paths(chosen, front_records(state, at)),
         title=front_title(name, at),
         empty=f"the front of {name} is still empty{hint}",
     )
@@ -51,7 +51,7 @@ def show_best(chosen: StoredStudy, form: Format) -> None:
     write_frame(
         form,
         frame=lambda: _located_frame(chosen, frame[frame["trial"] == trial_id].copy(), form),
-        data=lambda: located(chosen, [r for r in front_records(state) if r["trial_id"] == trial_id])[0],
+        data=lambda: with_absolute_paths(chosen, [r for r in front_records(state) if r["trial_id"] == trial_id])[0],
         title=f"best of {study.name} in {study.spec.objectives.names[0]}",
         empty="",
     )
@@ -66,7 +66,7 @@ def _located_frame(chosen: StoredStudy, frame: pd.DataFrame, form: Format) -> pd
     return with_checkpoints(frame, [str(path) if path is not None else None for path in shown])
 
 
-def located(chosen: StoredStudy, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def with_absolute_paths(chosen: StoredStudy, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Returns the records with absolute paths of checkpoints."""
     paths = [chosen.located(record["checkpoint"]) for record in records]
     return [{**record, "checkpoint": str(path) if path else None} for record, path in zip(records, paths, strict=True)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from lightning_hwtune.cli import front_output as shown
+from lightning_hwtune.cli import front_output
 from lightning_hwtune.cli.study_selection import StoredStudy
 from lightning_hwtune.errors import StudyFailedError, StudyNotFoundError
 from lightning_hwtune.views.study_location import short_path
@@ -53,8 +53,8 @@ def run_and_show(
     written = write()
     chosen = StoredStudy(study, settings.storage)
     if quiet:  # otherwise the run has already shown it
-        shown.show_front(chosen)
-    shown.write_figures(chosen, study.dir, ("front", "timeline"), only_missing=_n_segments(study) == n_before)
+        front_output.show_front(chosen)
+    front_output.write_figures(chosen, study.dir, ("front", "timeline"), only_missing=_n_segments(study) == n_before)
     for path in written:
         typer.echo(f"configuration: {short_path(path)}")
     return failed

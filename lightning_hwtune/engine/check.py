@@ -20,7 +20,7 @@ from typing import Any, final
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.engine.check_orders import check_configs, check_order
-from lightning_hwtune.engine.check_segment import AUTO_STILL_S, Trained, train_segment
+from lightning_hwtune.engine.check_segment import AUTO_STILL_S, CheckSegment, train_segment
 from lightning_hwtune.engine.counted_fit import CountedFit
 from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.engine.hang import AUTO
@@ -108,7 +108,7 @@ def run_check(
         TrialError: the training code failed, never reported, or made no progress. The message contains the traceback.
     """
     began, still_s = time.monotonic(), AUTO_STILL_S if isinstance(hang_timeout_s, str) else hang_timeout_s
-    found: list[_Found] = []
+    found: list[_ConfigFindings] = []
     counted_fit = CountedFit()
     try:
         for config in check_configs(spec):
@@ -122,13 +122,13 @@ def run_check(
 
 @final
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _ConfigFindings:
     """What the check found out with one configuration. `notes` come from the comparison with and without a pause."""
 
     order: SegmentOrder
-    whole: Trained
+    whole: CheckSegment
     notes: tuple[str, ...] = ()
-    resumed: Trained | None = None
+    resumed: CheckSegment | None = None
 
 
 def _check_one(
@@ -139,10 +139,10 @@ def _check_one(
     tick: Callable[[], None],
     still_s: float | None,
     counted_fit: CountedFit,
-) -> _Found:
+) -> _ConfigFindings:
     """Trains one configuration without a pause, and also with one if the comparison is useful."""
 
-    def train(order: SegmentOrder, plan: Callable[[Report], bool]) -> Trained:
+    def train(order: SegmentOrder, plan: Callable[[Report], bool]) -> CheckSegment:
         found = counted_fit.train(order, lambda chosen: train_segment(executor, chosen, plan, tick, still_s))
         return _succeeded(spec, order, found)
 
@@ -165,18 +165,18 @@ def _check_one(
     if n_epochs == 1 or len(resources) < 2:
         is_cut = n_epochs > 1 and resources[0] < spec.scheduler.max_resource and whole.saved_as is not None
         is_cut = is_cut and not is_affordable(whole.reports[0])  # otherwise the training has ended by itself
-        return _Found(first, whole, (TOO_LONG,) if is_cut else ())
+        return _ConfigFindings(first, whole, (TOO_LONG,) if is_cut else ())
     paused = folder / "paused"
     before = train(check_order(spec, config, paused), lambda report: report.resource >= resources[-2])
     if before.saved_as is None:
-        return _Found(first, whole, (SAVES_NOTHING,))
+        return _ConfigFindings(first, whole, (SAVES_NOTHING,))
     resumes = before.saved_as.resource, before.saved_as.path
     after = train(check_order(spec, config, paused, resumes), lambda report: report.resource >= resources[-1])
     note = ResumeProof(whole, before, after).note(spec.scheduler.unit)
-    return _Found(first, whole, (note,) if note else (), after)
+    return _ConfigFindings(first, whole, (note,) if note else (), after)
 
 
-def _succeeded(spec: StudySpec, order: SegmentOrder, found: Trained) -> Trained:
+def _succeeded(spec: StudySpec, order: SegmentOrder, found: CheckSegment) -> CheckSegment:
     """Returns what was trained.
 
     Raises:
@@ -199,7 +199,7 @@ def _succeeded(spec: StudySpec, order: SegmentOrder, found: Trained) -> Trained:
     return found
 
 
-def _summary(spec: StudySpec, found: Sequence[_Found], payload: Payload, wall_s: float) -> Check:
+def _summary(spec: StudySpec, found: Sequence[_ConfigFindings], payload: Payload, wall_s: float) -> Check:
     first = found[0]
     reports, saved = first.whole.reports, [item.whole.saved_as for item in found]
     logged = {name for report in reports for name in (report.probe.logged if report.probe else report.metrics)}
@@ -233,7 +233,7 @@ def _summary(spec: StudySpec, found: Sequence[_Found], payload: Payload, wall_s:
     )
 
 
-def _epoch_s(found: Trained) -> float:
+def _epoch_s(found: CheckSegment) -> float:
     """Returns the seconds of a whole epoch: the lowest of the estimates from the shortened epochs."""
     known = [report.probe.epoch_s for report in found.reports if report.probe is not None]
     if not known:  # a training loop that the user wrote trains whole epochs
@@ -241,7 +241,7 @@ def _epoch_s(found: Trained) -> float:
     return math.nan if any(map(math.isnan, known)) else min(known)
 
 
-def _unit_s(found: Trained, unit: str) -> float:
+def _unit_s(found: CheckSegment, unit: str) -> float:
     """Returns the seconds of an epoch divided by its units of resource; NaN if their number is unknown."""
     first = found.reports[0]
     if unit == "epochs":
@@ -255,17 +255,17 @@ def _unit_s(found: Trained, unit: str) -> float:
     return _epoch_s(found) / places.per_epoch if places is not None and places.is_known else math.nan
 
 
-def _warm_up_s(found: Trained) -> float:
+def _warm_up_s(found: CheckSegment) -> float:
     """Returns how many seconds longer the first epoch of a trial takes than the fastest later one."""
     first, *others = (after - before for before, after in itertools.pairwise([0.0, *_times(found)]))
     return max(first - min(others), 0.0) if others else 0.0
 
 
-def _times(found: Trained) -> list[float]:
+def _times(found: CheckSegment) -> list[float]:
     return [report.train_s for report in found.reports]
 
 
-def _startup_s(found: Trained, *, is_first: bool) -> float:
+def _startup_s(found: CheckSegment, *, is_first: bool) -> float:
     """Returns the seconds of a segment outside its training: before the first report and after the last one."""
     last = found.reports[-1]
     around_s = max(found.wall_s - last.train_s, 0.0)
@@ -274,7 +274,7 @@ def _startup_s(found: Trained, *, is_first: bool) -> float:
     return around_s
 
 
-def _imports(found: Trained) -> tuple[tuple[str, float], ...]:
+def _imports(found: CheckSegment) -> tuple[tuple[str, float], ...]:
     """Returns the packages that a segment imports and the seconds of each, the slowest first."""
     probe, times, preloaded = found.reports[-1].probe, dict[str, float](), _worth(found)
     for module, seconds in (probe.imports if probe else {}).items():
@@ -285,7 +285,7 @@ def _imports(found: Trained) -> tuple[tuple[str, float], ...]:
     return tuple(sorted(times.items(), key=lambda item: -item[1]))
 
 
-def _worth(found: Trained) -> dict[str, float]:
+def _worth(found: CheckSegment) -> dict[str, float]:
     """Returns the libraries that are slow enough to be imported by the fork server, and the seconds of each."""
     probe = found.reports[-1].probe
     return {name: seconds for name, seconds in (probe.libraries if probe else {}).items() if seconds >= _WORTH_S}

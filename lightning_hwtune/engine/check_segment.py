@@ -14,7 +14,7 @@ from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage
 
-__all__ = ["AUTO_STILL_S", "Plan", "Trained", "train_segment"]
+__all__ = ["AUTO_STILL_S", "CheckSegment", "Plan", "train_segment"]
 
 AUTO_STILL_S = 600.0
 _LOOK_S = 2.0
@@ -26,7 +26,7 @@ Plan = Callable[[Report], bool]
 
 @final
 @dataclass(slots=True)
-class Trained:
+class CheckSegment:
     """A sink that records what a segment of a check did.
 
     Attributes:
@@ -77,7 +77,7 @@ class Trained:
 
 def train_segment(
     executor: Executor, order: SegmentOrder, plan: Plan, tick: Callable[[], None], still_s: float | None
-) -> Trained:
+) -> CheckSegment:
     """Trains one segment to its end.
 
     Args:
@@ -85,13 +85,13 @@ def train_segment(
         still_s: end the segment when its processes have not reported, printed, read or written anything for this many
             seconds. That happens in a deadlock, but not during a download. None means no limit.
     """
-    found, watch = Trained(plan), _Stillness(Path(order.trial_dir))
+    found, watch = CheckSegment(plan), _Stillness(Path(order.trial_dir))
     executor.start(order)
     while found.end is None:
         executor.wait(found, 1.0)
         tick()
         if found.end is not None and found.end.outcome == Outcome.INTERRUPTED:  # the fork server was killed: retry
-            found = Trained(plan)
+            found = CheckSegment(plan)
             executor.start(order)
         still = watch.seconds(len(found.reports), getattr(executor, "pids", []))
         if found.end is None and still_s is not None and still > still_s:

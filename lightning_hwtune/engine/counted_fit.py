@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import final
 
 from lightning_hwtune.core.record import Outcome
-from lightning_hwtune.engine.check_segment import Trained
+from lightning_hwtune.engine.check_segment import CheckSegment
 from lightning_hwtune.training.channel import SegmentOrder
 from lightning_hwtune.training.trial_fit import COUNTED_FIT
 
@@ -28,7 +28,7 @@ class CountedFit:
 
     only_marked: bool = False
 
-    def train(self, order: SegmentOrder, train: Callable[[SegmentOrder], Trained]) -> Trained:
+    def train(self, order: SegmentOrder, train: Callable[[SegmentOrder], CheckSegment]) -> CheckSegment:
         """Train an order, a second time if only marked fits may count; return the first result if both fail."""
         folder = Path(order.trial_dir)
         folder.mkdir(exist_ok=True)
@@ -42,5 +42,5 @@ class CountedFit:
         return again if self.only_marked else found
 
 
-def _is_good(found: Trained) -> bool:
+def _is_good(found: CheckSegment) -> bool:
     return bool(found.reports) and found.end is not None and found.end.outcome == Outcome.DONE

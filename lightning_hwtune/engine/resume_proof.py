@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
-from lightning_hwtune.engine.check_segment import Trained
+from lightning_hwtune.engine.check_segment import CheckSegment
 from lightning_hwtune.training.channel import Report
 
 __all__ = ["N_EPOCHS", "SAVES_NOTHING", "TOO_LONG", "ResumeProof", "is_affordable"]
@@ -55,9 +55,9 @@ class ResumeProof:
         after: the segment after the pause.
     """
 
-    whole: Trained
-    before: Trained
-    after: Trained
+    whole: CheckSegment
+    before: CheckSegment
+    after: CheckSegment
 
     def note(self, unit: str) -> str:
         """Returns a note for the user; empty if both ways are equal."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from lightning_hwtune.forms import plain
 
-__all__ = ["Combined", "Logged", "Share", "as_number", "combine"]
+__all__ = ["CombinedValues", "RankValues", "Share", "as_number", "combine"]
 
 
 @final
@@ -41,7 +41,7 @@ class Share:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Logged:
+class RankValues:
     """The values that one rank has logged.
 
     Attributes:
@@ -59,15 +59,15 @@ class Logged:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Combined:
+class CombinedValues:
     """The values of all ranks, combined.
 
     Attributes:
         values: the value of each objective that is not missing.
         averaged: objectives that differed between the ranks and were averaged.
-        names: as in `Logged`.
-        older: as in `Logged`.
-        unusable: as in `Logged`.
+        names: as in `RankValues`.
+        older: as in `RankValues`.
+        unusable: as in `RankValues`.
     """
 
     values: Mapping[str, float]
@@ -87,7 +87,7 @@ def as_number(value: Any) -> float | None:
         return None
 
 
-def combine(ranks: Sequence[Logged], rules: Mapping[str, str]) -> Combined:
+def combine(ranks: Sequence[RankValues], rules: Mapping[str, str]) -> CombinedValues:
     """Returns the combined values of the ranks.
 
     Args:
@@ -109,7 +109,7 @@ def combine(ranks: Sequence[Logged], rules: Mapping[str, str]) -> Combined:
     names = frozenset[str]().union(*(rank.names for rank in ranks))
     older = frozenset[str]().union(*(rank.older for rank in ranks)) - names
     unusable = {name: text for rank in ranks for name, text in rank.unusable.items()}
-    return Combined(values, tuple(averaged), names, older, unusable)
+    return CombinedValues(values, tuple(averaged), names, older, unusable)
 
 
 def _value(shares: Sequence[Share], rule: str) -> float:

@@ -19,7 +19,7 @@ from typing import Any, final
 
 from lightning_hwtune.errors import MetricError
 from lightning_hwtune.training import lightning_internals as internals
-from lightning_hwtune.training.across_ranks import Combined
+from lightning_hwtune.training.across_ranks import CombinedValues
 from lightning_hwtune.training.channel import Probe, VerdictMessage
 from lightning_hwtune.training.context import ActiveSegment
 from lightning_hwtune.training.import_times import import_times, library_times
@@ -116,12 +116,12 @@ class EpochReports:
         """Releases the logged values when the fit is over."""
         self.logged.ended(trainer)
 
-    def _combined(self, trainer: Any, *, since_report: bool = False) -> Combined:
+    def _combined(self, trainer: Any, *, since_report: bool = False) -> CombinedValues:
         """Returns the values that count now, combined over all ranks."""
         order = self._segment.order
         return combined_values(self._segment, self.logged.now(trainer, order.metrics, since_report=since_report))
 
-    def _missing(self, combined: Combined) -> list[str]:
+    def _missing(self, combined: CombinedValues) -> list[str]:
         """Returns the objectives without a value."""
         return [name for name in self._segment.order.metrics if name not in combined.values]
 
@@ -146,7 +146,7 @@ class EpochReports:
             n = internals.batches_per_epoch(trainer, self._own_limits)
             raise _no_validation(f"epoch {rungs[0]}", n, self._own_limits.val_check_interval)
 
-    def _error(self, trainer: Any, name: str, combined: Combined, resource: int) -> MetricError:
+    def _error(self, trainer: Any, name: str, combined: CombinedValues, resource: int) -> MetricError:
         """Returns the error for a rung that cannot be reported."""
         unit = self._segment.order.unit
         where = f"epoch {resource}" if unit == "epochs" else f"the epoch that ends at {resource} {unit}"
@@ -155,7 +155,9 @@ class EpochReports:
         hint = "Log it at every rung, in the validation or in `on_train_epoch_end`."
         return missing_objective(name, combined, f"in {where}, which is a rung", hint)
 
-    def _report(self, trainer: Any, resource: int, combined: Combined, *, is_inside: bool = False) -> VerdictMessage:
+    def _report(
+        self, trainer: Any, resource: int, combined: CombinedValues, *, is_inside: bool = False
+    ) -> VerdictMessage:
         """Reports, and logs the decision to the user's loggers; neither counts as training time."""
         segment = self._segment
         probe = self._probe(trainer, combined.names)

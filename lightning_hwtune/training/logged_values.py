@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from lightning_hwtune.training import lightning_internals as internals
-from lightning_hwtune.training.across_ranks import Logged, Share, as_number
+from lightning_hwtune.training.across_ranks import RankValues, Share, as_number
 
 __all__ = ["LoggedValues", "WrittenNames"]
 
@@ -107,7 +107,7 @@ class LoggedValues:
         """Replaces the recording dictionary by a plain one when the fit is over."""
         internals.replace_callback_metrics(trainer, dict(trainer.callback_metrics))
 
-    def now(self, trainer: Any, wanted: tuple[str, ...], *, since_report: bool = False) -> Logged:
+    def now(self, trainer: Any, wanted: tuple[str, ...], *, since_report: bool = False) -> RankValues:
         """Returns the values that count now: those logged in this epoch, or only those logged since the last report.
 
         All ranks must call it, because reading a metric with `sync_dist=True` combines it over the ranks.
@@ -117,7 +117,7 @@ class LoggedValues:
         names = frozenset(logged) & (written | (self._always or frozenset()))
         numbers = {name: _number(logged[name]) for name in names}
         records = {**self._validation, **_records(internals.training_results(trainer))}
-        return Logged(
+        return RankValues(
             shares={
                 name: self._share(value, records.get(name))
                 for name in wanted

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lightning_hwtune.errors import MetricError, nearest, shown
-from lightning_hwtune.training.across_ranks import Combined, Logged, Share, as_number, combine
+from lightning_hwtune.training.across_ranks import CombinedValues, RankValues, Share, as_number, combine
 from lightning_hwtune.training.channel import Probe, Report, VerdictMessage
 from lightning_hwtune.training.context import ActiveSegment
 from lightning_hwtune.training.process_group import broadcast, gather
@@ -28,7 +28,7 @@ class Answer:
     save: bool = False
 
 
-def combined_values(segment: ActiveSegment, logged: Logged) -> Combined:
+def combined_values(segment: ActiveSegment, logged: RankValues) -> CombinedValues:
     """Returns the combined values of all ranks. All ranks must call it, even those that logged nothing."""
     with segment.clock.paused():  # the ranks wait for the slowest here
         combined = combine(gather(logged), segment.order.across_ranks)
@@ -87,7 +87,7 @@ def report_by_hand(segment: ActiveSegment, resource: int, values: Mapping[str, o
     numbers = {name: as_number(values[name]) for name in wanted if name in values}
     combined = combined_values(
         segment,
-        Logged(
+        RankValues(
             shares={name: Share(value) for name, value in numbers.items() if value is not None},
             names=frozenset(values),
             unusable={name: shown(values[name])[:80] for name, value in numbers.items() if value is None},
@@ -99,7 +99,7 @@ def report_by_hand(segment: ActiveSegment, resource: int, values: Mapping[str, o
     return exchange(segment, resource, combined.values)
 
 
-def missing_objective(name: str, combined: Combined, where: str, hint: str) -> MetricError:
+def missing_objective(name: str, combined: CombinedValues, where: str, hint: str) -> MetricError:
     """Returns the error for an objective without a value: what was logged instead, or which names were logged.
 
     Args:

@@ -8,12 +8,12 @@ import pytest
 
 from lightning_hwtune.core.report_places import ReportPlaces
 from lightning_hwtune.engine.check import _unit_s
-from lightning_hwtune.engine.check_segment import Trained
+from lightning_hwtune.engine.check_segment import CheckSegment
 from lightning_hwtune.training.channel import Probe, Report
 
 
-def trained(*reports: Report) -> Trained:
-    found = Trained(plan=lambda report: False)
+def trained(*reports: Report) -> CheckSegment:
+    found = CheckSegment(plan=lambda report: False)
     found.reports.extend(reports)
     return found
 

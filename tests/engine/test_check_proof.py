@@ -14,7 +14,7 @@ from study_bench import run, small_study
 
 import lightning_hwtune as hwt
 from lightning_hwtune.engine.check_orders import check_configs
-from lightning_hwtune.engine.check_segment import Trained
+from lightning_hwtune.engine.check_segment import CheckSegment
 from lightning_hwtune.engine.resume_proof import ResumeProof, is_affordable
 from lightning_hwtune.errors import TrialError
 from lightning_hwtune.training.channel import Report, Saved
@@ -74,10 +74,10 @@ def test_nothing_is_proved_where_nothing_pauses(tmp_path: Path, scheduler: Any) 
     assert small_study(tmp_path, scheduler=scheduler).check(trainings.loop_with_a_stream).notes == ()
 
 
-def _trained(values: list[float], weights: str = "") -> Trained:
+def _trained(values: list[float], weights: str = "") -> CheckSegment:
     reports = [Report(epoch, {"error": value}, float(epoch)) for epoch, value in enumerate(values, 1)]
     saved = Saved("path", "digest", 1, len(values), 1.0, weights)
-    return Trained(lambda report: False, reports=reports, saved_as=saved)
+    return CheckSegment(lambda report: False, reports=reports, saved_as=saved)
 
 
 @pytest.mark.parametrize(

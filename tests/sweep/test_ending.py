@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from lightning_hwtune.apps.hydra.app import JobDirs
 from lightning_hwtune.apps.hydra.batch_size import BatchSize
 from lightning_hwtune.apps.hydra.call_end import Ending
-from lightning_hwtune.apps.hydra.job_callback import Returned
+from lightning_hwtune.apps.hydra.job_callback import AppCall
 from lightning_hwtune.core.objectives import Metric
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.training.channel import Ended, Message, Note, Report, SegmentOrder, VerdictMessage
@@ -59,7 +59,7 @@ class Bench:
         self.segment, self.channel = segment, channel
 
     def run(self, ending: Ending, app: Callable[[], Any]) -> Recorder:
-        returned = Returned()
+        returned = AppCall()
 
         def call() -> None:
             returned.value, returned.is_there = app(), True

@@ -18,7 +18,7 @@ from rank_bench import Bench
 from tiny_training import TinyNet, fit, rows
 from torch.utils.data import DataLoader, IterableDataset
 
-from lightning_hwtune.training.across_ranks import Logged, Share, as_number, combine
+from lightning_hwtune.training.across_ranks import RankValues, Share, as_number, combine
 from lightning_hwtune.training.channel import Note, Report
 from lightning_hwtune.training.trial import Trial
 
@@ -26,7 +26,7 @@ NAN = math.nan
 
 
 def _combined(*shares: Share | None, rule: str = "mean") -> float | None:
-    ranks = [Logged({} if share is None else {"x": share}) for share in shares]
+    ranks = [RankValues({} if share is None else {"x": share}) for share in shares]
     return combine(ranks, {"x": rule}).values.get("x")
 
 
@@ -68,12 +68,14 @@ def test_a_mean_is_the_mean_of_all_samples(parts: list[tuple[float, int]]) -> No
 
 @given(st.floats(allow_nan=False), st.lists(st.integers(0, 100), min_size=1, max_size=4))
 def test_equal_values_are_not_rounded_and_not_noted(value: float, weights: list[int]) -> None:
-    combined = combine([Logged({"x": Share(value, weight)}) for weight in weights], {})
+    combined = combine([RankValues({"x": Share(value, weight)}) for weight in weights], {})
     assert (combined.values["x"], combined.averaged) == (value, ())
 
 
 def test_only_averaged_values_are_noted() -> None:
-    ranks = [Logged({"mean": Share(rank), "max": Share(rank, reduce="max"), "first": Share(rank)}) for rank in (0, 1)]
+    ranks = [
+        RankValues({"mean": Share(rank), "max": Share(rank, reduce="max"), "first": Share(rank)}) for rank in (0, 1)
+    ]
     assert combine(ranks, {"first": "rank0"}).averaged == ("mean",)
 
 

@@ -25,7 +25,7 @@ from omegaconf import DictConfig, read_write
 
 from lightning_hwtune.apps.hydra.app import AppOverrides, JobDirs
 from lightning_hwtune.apps.hydra.call_end import Ending
-from lightning_hwtune.apps.hydra.job_callback import Returned
+from lightning_hwtune.apps.hydra.job_callback import AppCall
 from lightning_hwtune.apps.hydra.leftover_programs import ORDER_VARIABLE, end_programs_of
 from lightning_hwtune.apps.hydra.search import quoted
 from lightning_hwtune.apps.hydra.sweep_process import SweepProcess
@@ -63,7 +63,7 @@ class BatchTask:
         """Trains the segment given in the job's environment; returns what the app returned."""
         sys.path += [folder for folder in self.import_path if folder not in sys.path]
         path = Path(os.environ[ORDER_VARIABLE])
-        returned = Returned()
+        returned = AppCall()
         with self.sweep.watched(path), path.with_suffix(".messages").open("wb") as file:
             order: SegmentOrder = pickle.loads(path.read_bytes())
             _number(order.trial_id)
@@ -71,7 +71,7 @@ class BatchTask:
             channel.send(run_segment(lambda trial: self._train(trial, returned, config), order, channel))
         return returned.value
 
-    def _train(self, trial: Trial, returned: Returned, config: DictConfig) -> None:
+    def _train(self, trial: Trial, returned: AppCall, config: DictConfig) -> None:
         segment = segment_of_app()
         segment.resumes_by_argument = self.resumes_by_argument
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
 
-from lightning_hwtune.apps.hydra.job_callback import Returned
+from lightning_hwtune.apps.hydra.job_callback import AppCall
 from lightning_hwtune.apps.script_call import ended_by_exit
 from lightning_hwtune.core.objectives import Metric
 from lightning_hwtune.errors import ArgumentError, first_line
@@ -53,7 +53,7 @@ class Ending:
     hints: Hints = field(default_factory=Hints)
     best: tuple[Metric, ...] = ()
 
-    def guard(self, trial: Trial, segment: ActiveSegment, returned: Returned, call: Callable[[], None]) -> None:
+    def guard(self, trial: Trial, segment: ActiveSegment, returned: AppCall, call: Callable[[], None]) -> None:
         """Calls the app, and processes what it returns.
 
         Raises:
@@ -74,7 +74,7 @@ class Ending:
         if segment.rank == 0 and segment.failure is None:
             self._take_value(segment, returned)
 
-    def _take_value(self, segment: ActiveSegment, returned: Returned) -> None:
+    def _take_value(self, segment: ActiveSegment, returned: AppCall) -> None:
         """Use what `main` returned: as the measurement if nothing is logged, otherwise only for comparison."""
         has_value = returned.is_there and returned.value is not None
         if segment.order.probe_batches is not None and not self.is_judged_by_value:

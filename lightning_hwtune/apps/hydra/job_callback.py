@@ -14,9 +14,9 @@ from omegaconf import DictConfig
 from lightning_hwtune.apps.hydra.batch_size import BatchSize
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["TARGET", "RefusedJob", "Returned", "ReturnedValue", "expect"]
+__all__ = ["TARGET", "AppCall", "JobCallback", "RefusedJob", "expect"]
 
-TARGET = f"{__name__}.ReturnedValue"
+TARGET = f"{__name__}.JobCallback"
 """The import path for `hydra.callbacks`."""
 
 
@@ -31,8 +31,8 @@ class RefusedJob(BaseException):
 
 @final
 @dataclass(slots=True)
-class Returned:
-    """The result of one call of the app.
+class AppCall:
+    """One call of the app, and its result.
 
     Attributes:
         note_dir: a file in which to store the job's directory; None = do not store it.
@@ -47,18 +47,18 @@ class Returned:
     value: Any = None
 
 
-_expected: Returned | None = None
+_expected: AppCall | None = None
 
 
-def expect(note_dir: Path | None, batch_size: BatchSize | None) -> Returned:
+def expect(note_dir: Path | None, batch_size: BatchSize | None) -> AppCall:
     """Return the object that will contain the result of the next call."""
     global _expected
-    _expected = Returned(note_dir, batch_size)
+    _expected = AppCall(note_dir, batch_size)
     return _expected
 
 
 @final
-class ReturnedValue(Callback):
+class JobCallback(Callback):
     """The callback, which Hydra creates from the app's command line."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
