@@ -136,7 +136,7 @@ class Remembered:
 def selected(state: StudyState) -> TrialRecord:
     """Returns the trial that is best at the deepest rung with a finite value."""
     objectives = state.spec.objectives
-    for level in reversed(state.race.levels):
+    for level in reversed(state.ladder.levels):
         found = [(t, m) for t in state.trials if level in t.decided and (m := t.at(level)) is not None]
         losses = [(float(objectives.loss(m.values)[0]), t.trial_id) for t, m in found]
         finite = [pair for pair in losses if np.isfinite(pair[0])]

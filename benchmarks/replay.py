@@ -209,7 +209,7 @@ def measured(study: Replay, all_s: float) -> dict[str, Any]:
 
 def chosen(study: Replay) -> dict[str, list[float]]:
     """Returns (error, seconds, dollars) of the fully trained configuration that each rule chooses."""
-    full = study.losses[study.resources >= study.state.race.max_resource]
+    full = study.losses[study.resources >= study.state.ladder.top]
     full = full[np.isfinite(full).all(axis=1)]
     near = full[full[:, 0] <= full[:, 0].min() + TOLERANCE]
     rules = {"least_error": full[:, 0], "fastest_near": near[:, 1], "cheapest_near": near[:, -1]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 
 from lightning_hwtune.apps.config_tree import ConfigTree
-from lightning_hwtune.engine.reading import driven_at
+from lightning_hwtune.engine.reading import Reader
 from lightning_hwtune.errors import StudyMismatchError, StudyNotFoundError
 from lightning_hwtune.store.files import StudyFiles, make_folder, write_whole
 from lightning_hwtune.study import Study
@@ -55,8 +55,8 @@ def refuse_changed(
 
 def _has_begun(study: Study, storage: str | None) -> bool:
     """Return whether a trial has reported or may report now; before that, the configuration may still be corrected."""
-    files = StudyFiles(study.dir.parent, study.name)
+    reader = Reader(StudyFiles(study.dir.parent, study.name), storage)
     try:
-        return any(trial.measurements for trial in study.state().trials) or driven_at(files, storage) is not None
+        return any(trial.measurements for trial in study.state().trials) or reader.driven_at() is not None
     except StudyNotFoundError:
         return False

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextvars
 import dataclasses
 import io
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -229,7 +230,8 @@ def status(
     chosen = _choose(dir, study, storage)
     state, driven_at = chosen.study.state(), chosen.driven_at()
     now, is_driven = max(driven_at or 0.0, state.last_at), driven_at is not None
-    record = status_record(state, now, chosen.checkpoints_bytes(), is_driven=is_driven)
+    left_s = chosen.left_s(now) if is_driven and state.closed is None else math.nan
+    record = status_record(state, now, chosen.checkpoints_bytes(), is_driven=is_driven, left_s=left_s)
 
     def table(out: Console) -> None:
         from lightning_hwtune.views.terminal import status_table

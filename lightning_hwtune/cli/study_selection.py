@@ -11,7 +11,7 @@ from typing import Any, final
 
 import typer
 
-from lightning_hwtune.engine.reading import driven_at
+from lightning_hwtune.engine.reading import Reader
 from lightning_hwtune.errors import HwTuneError, StudyNotFoundError
 from lightning_hwtune.store.files import StudyFiles, study_names
 from lightning_hwtune.store.log import EventLog, stored_names
@@ -31,11 +31,21 @@ class StoredStudy:
 
     def driven_at(self) -> float | None:
         """Returns the current time, by the clock of the process that runs the study; None if no process runs it."""
-        return driven_at(StudyFiles(self.study.dir.parent, self.study.name), self.storage)
+        return self._reader().driven_at()
+
+    def _reader(self) -> Reader:
+        return Reader(StudyFiles(self.study.dir.parent, self.study.name), self.storage)
 
     def is_driven(self) -> bool:
         """Return whether a process is running the study now."""
         return self.driven_at() is not None
+
+    def left_s(self, now: float) -> float:
+        """Returns the forecast of the seconds until the study ends; NaN if that is unknown. Reads the whole log."""
+        from lightning_hwtune.views.forecast import time_left_s
+
+        state = self._reader().race_state(self.study.spec)
+        return time_left_s(state, now) if state is not None else math.nan
 
     def checkpoints_bytes(self) -> int:
         """Returns the total size of the checkpoint files on disk, in bytes."""

@@ -27,8 +27,9 @@ from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.next_action import NextAction
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, TrainSeconds
 from lightning_hwtune.core.record import Measurement, Outcome, TrialRecord, TrialState
+from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.core.spec import Limits
-from lightning_hwtune.core.state import Segment, StudyState
+from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import IllegalMoveError
 
 __all__ = ["Controller", "Sink"]

@@ -11,8 +11,8 @@ from typing import final
 
 import numpy as np
 
+from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.record import TrialState
-from lightning_hwtune.core.state import StudyState
 
 __all__ = ["EarlyEnds"]
 
@@ -21,15 +21,15 @@ __all__ = ["EarlyEnds"]
 class EarlyEnds:
     """Draws whether and where a trial ends by itself."""
 
-    def __init__(self, state: StudyState, rng: np.random.Generator) -> None:
+    def __init__(self, state: StudyFacts, rng: np.random.Generator) -> None:
         self._rng, self._rates = rng, dict[int, float]()  # level -> chance per unit of resource below it
         ended_at = [
             trial.resource
             for trial in state.trials
-            if trial.state is TrialState.COMPLETED and trial.trained_to < state.race.max_resource
+            if trial.state is TrialState.COMPLETED and trial.trained_to < state.ladder.top
         ]
         rate, below = 0.0, 0
-        for level in state.race.levels:
+        for level in state.ladder.levels:
             n_trained = sum(min(max(trial.resource - below, 0), level - below) for trial in state.trials)
             n_ended = sum(below < resource <= level for resource in ended_at)
             rate = n_ended / n_trained if n_trained else rate

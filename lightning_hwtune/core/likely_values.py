@@ -19,8 +19,8 @@ from typing import final
 
 import numpy as np
 
+from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.record import Measurement, TrialRecord
-from lightning_hwtune.core.state import StudyState
 
 __all__ = ["LikelyValues"]
 
@@ -29,10 +29,10 @@ __all__ = ["LikelyValues"]
 class LikelyValues:
     """Draws values of the metrics from those that a state has at each level."""
 
-    def __init__(self, state: StudyState, rng: np.random.Generator) -> None:
+    def __init__(self, state: StudyFacts, rng: np.random.Generator) -> None:
         self._names, self._rng = state.spec.objectives.metrics, rng
         self._known: dict[int, dict[int, Mapping[str, float]]] = {}
-        for level in state.race.levels:
+        for level in state.ladder.levels:
             at = {trial.trial_id: _first_from(trial, level) for trial in state.trials}
             self._known[level] = {trial_id: found.values for trial_id, found in at.items() if found is not None}
         self._sorted: dict[tuple[int, str], list[float]] = {}

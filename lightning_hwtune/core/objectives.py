@@ -181,19 +181,26 @@ class Objectives(Sequence[Objective]):
         """The metrics for which a trial keeps its best value."""
         return tuple(item for item in self._items if isinstance(item, Metric) and item.best)
 
+    def require(self, values: Mapping[str, float]) -> None:
+        """Checks that every objective has a value.
+
+        Raises:
+            MetricError: an objective has no value.
+        """
+        for name in self.names:
+            if name not in values:
+                raise MetricError(
+                    f"no value for objective {name!r}; values were logged for {sorted(values)}{nearest(name, values)}"
+                )
+
     def loss(self, values: Mapping[str, float]) -> npt.NDArray[np.float64]:
         """Returns the loss vector to minimise, shape `(n_objectives,)`; a value that is not finite becomes NaN.
 
         Raises:
             MetricError: an objective has no value.
         """
-        try:
-            raw = [float(values[name]) for name in self.names]
-        except KeyError as error:
-            [name] = error.args
-            raise MetricError(
-                f"no value for objective {name!r}; values were logged for {sorted(values)}{nearest(name, values)}"
-            ) from None
+        self.require(values)
+        raw = [float(values[name]) for name in self.names]
         # plain floats are several times faster than arrays at this length, and every report passes through here
         pairs = zip(raw, self._plain_signs, strict=True)
         return np.array([value * sign if math.isfinite(value) else math.nan for value, sign in pairs])

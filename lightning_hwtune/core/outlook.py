@@ -26,7 +26,8 @@ from lightning_hwtune.core.likely_values import LikelyValues
 from lightning_hwtune.core.pace import SeenPaces
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.core.searchers import Random
-from lightning_hwtune.core.state import Segment, StudyState
+from lightning_hwtune.core.segment import Segment
+from lightning_hwtune.core.state import StudyState
 
 __all__ = ["Outlook", "cheaply_drawn", "outlook"]
 
@@ -147,7 +148,7 @@ class _Run:
 
     def _schedule(self, segment: Segment, ready_at: float) -> None:
         """Schedules the report at the next level or at an early end; reports between levels decide nothing."""
-        levels = self._state.race.levels
+        levels = self._state.ladder.levels
         level = next((level for level in levels if level > segment.reached), levels[-1])
         end = self._ends.draw(segment.reached, level)
         resource = level if end is None else end
@@ -158,7 +159,7 @@ class _Run:
         self._now, trial_id, resource, is_last = heapq.heappop(self._coming)
         segment, self._n_busy = self._state.running[trial_id], self._state.spec.pool.size - self._free
         train_s = (resource - segment.resource) * self._trial_epoch_s(segment)
-        level = next((level for level in self._state.race.levels if level >= resource), resource)
+        level = next((level for level in self._state.ladder.levels if level >= resource), resource)
         values = self._values.draw(level, self._like.get(trial_id))
         verdict = self._controller.report(trial_id, resource, values, train_s, self._now)
         if isinstance(verdict, Continue) and not is_last:

@@ -27,9 +27,10 @@ from typing import final
 
 import numpy as np
 
+from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.pace_model import Array, PaceModel
 from lightning_hwtune.core.record import TrialRecord
-from lightning_hwtune.core.state import Segment, StudyState
+from lightning_hwtune.core.segment import Segment
 
 __all__ = ["Pace", "SeenPaces"]
 
@@ -68,7 +69,7 @@ class SeenPaces:
         epochs_s: trial id -> seconds of one unit of resource, for trials with a report.
     """
 
-    def __init__(self, state: StudyState, checked: Pace | None = None) -> None:
+    def __init__(self, state: StudyFacts, checked: Pace | None = None) -> None:
         self._state, self._checked = state, checked
         parts = {trial.trial_id: _Parts(trial) for trial in state.trials if trial.resource > 0}
         for segment in state.segments:

@@ -1,11 +1,12 @@
 """Everything that is known of one trial: its configuration, measurements, checkpoints and state.
 
-A trial is one configuration's life over all its segments. Only `StudyState.apply` changes a `TrialRecord`; all other
+A trial is one configuration's life over all its segments. Only `StudyFacts.apply` changes a `TrialRecord`; all other
 code just reads it. The states and the allowed changes between them are in one table, `MOVES`.
 """
 
 from __future__ import annotations
 
+import bisect
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -95,10 +96,11 @@ class Checkpoint:
 
 @dataclass(slots=True)
 class TrialRecord:
-    """One trial. It is mutable, but only `StudyState.apply` changes it.
+    """One trial. It is mutable, but only `StudyFacts.apply` changes it.
 
     Attributes:
         target: the resource up to which the trial may train; a promotion raises it.
+        first_target: the target with which it was created, the lowest level of its bracket.
         decided: rung level -> the kind of its verdict ("continue", "pause", "stop"); each level is decided once.
         segment: the number of the newest segment, from 1; 0 before the first.
         checkpoint: the newest valid checkpoint; None if there is none (yet, or any more).
@@ -124,6 +126,7 @@ class TrialRecord:
     checkpoint: Checkpoint | None = None
     best_of: str = ""
     best_checkpoint: Checkpoint | None = None
+    first_target: int = 0
     draw: int | None = None
     n_retries: int = 0
     error: str = ""
@@ -148,6 +151,14 @@ class TrialRecord:
     def trained_to(self) -> int:
         """The resource up to which it was trained; in steps or samples, its last report may come before its end."""
         return max(self.resource, self.checkpoint.resource if self.checkpoint is not None else 0)
+
+    def add(self, new: Measurement) -> None:
+        """Adds a measurement in ascending order of resource; repeated work replaces the earlier measurements."""
+        index = bisect.bisect_left(self.measurements, new.resource, key=lambda m: m.resource)
+        if index < len(self.measurements) and self.measurements[index].resource == new.resource:
+            self.measurements[index] = new
+        else:
+            self.measurements.insert(index, new)
 
     def at(self, resource: int) -> Measurement | None:
         """Returns the measurement at exactly this resource, or None."""

@@ -12,7 +12,7 @@ from typing import Any, final
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Answer, Done, Resume, Start
 from lightning_hwtune.core.record import Outcome, TrialState
-from lightning_hwtune.core.state import Segment
+from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.engine.clock import Clock
 from lightning_hwtune.engine.devices import Slots
 from lightning_hwtune.engine.executor import Executor

@@ -11,7 +11,7 @@ from typing import final
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.core.state import StudyState
-from lightning_hwtune.engine.fold import Fold, stored_spec
+from lightning_hwtune.engine.fold import Fold, replay, stored_spec
 from lightning_hwtune.engine.session import refuse_lost_log
 from lightning_hwtune.errors import StudyMismatchError, StudyNotFoundError
 from lightning_hwtune.store.files import StudyFiles
@@ -19,18 +19,7 @@ from lightning_hwtune.store.identity import refuse_foreign
 from lightning_hwtune.store.lease import Lease
 from lightning_hwtune.store.log import EventLog
 
-__all__ = ["Reader", "driven_at"]
-
-
-def driven_at(files: StudyFiles, storage: str | None) -> float | None:
-    """Returns the current time, by the clock of the process that runs the study; None if no process runs it.
-
-    Raises:
-        StudyNotFoundError: there is no such study.
-    """
-    with EventLog.open(files, storage=storage, create=False) as log:
-        lease = Lease(log)
-        return lease.beat() if lease.is_held(time.time()) else None
+__all__ = ["Reader"]
 
 
 @final
@@ -77,6 +66,16 @@ class Reader:
         if stored is not None and has_trials and (differences := stored.differences(spec)):
             raise StudyMismatchError(stored.name, differences)
 
+    def driven_at(self) -> float | None:
+        """Returns the current time, by the clock of the process that runs the study; None if no process runs it.
+
+        Raises:
+            StudyNotFoundError: there is no such study.
+        """
+        with self.open() as log:
+            lease = Lease(log)
+            return lease.beat() if lease.is_held(time.time()) else None
+
     def state(self, spec: StudySpec | None = None) -> StudyState | None:
         """Returns the state that the log describes; see `engine.fold.Fold`. The caller must not change it.
 
@@ -93,6 +92,15 @@ class Reader:
             except BaseException:
                 self._fold = None  # an event may be partly applied
                 raise
+
+    def race_state(self, spec: StudySpec | None = None) -> StudyState | None:
+        """Returns the state with its race, from which a forecast is made; reads the whole log.
+
+        Raises:
+            StudyNotFoundError: there is no such study.
+        """
+        with self.open() as log:
+            return replay(log, spec)
 
     def events(self) -> list[ev.Event]:
         """Returns all events of the log.

@@ -155,7 +155,7 @@ class Replay:
         return full[np.asarray(front_ranks(self.losses[full])) == 0] if len(full) else full
 
     def _is_full(self) -> npt.NDArray[np.bool_]:
-        return self.resources >= self.state.race.max_resource
+        return self.resources >= self.state.ladder.top
 
 
 class _Recorder:
@@ -200,7 +200,7 @@ def _measured(state: StudyState, curves: Curves, yardstick: Yardstick, recorder:
     ]
     losses = np.array(rows).reshape(-1, len(yardstick.objectives))
     unit, corner = yardstick.unit(losses), np.ones(len(yardstick.objectives))
-    is_full = (resources >= state.race.max_resource)[:, None]
+    is_full = (resources >= state.ladder.top)[:, None]
     return Replay(
         state=state,
         at_s=at_s,

@@ -29,7 +29,7 @@ from lightning_hwtune.store.checkpoints import left_by, named, verify
 from lightning_hwtune.store.files import write_whole
 
 if TYPE_CHECKING:
-    from lightning_hwtune.core.state import StudyState
+    from lightning_hwtune.core.facts import StudyFacts
 
 __all__ = [
     "Identity",
@@ -88,7 +88,7 @@ def write_identity(root: Path, identity: Identity) -> None:
     write_whole(root / _FILE, json.dumps({"study_id": identity.study_id, "session": identity.session}))
 
 
-def next_identity(root: Path, state: StudyState | None) -> Identity:
+def next_identity(root: Path, state: StudyFacts | None) -> Identity:
     """Returns the content of the folder's file for the next session. A study without an id gets one."""
     found = read_identity(root)
     if state is None:
@@ -123,7 +123,7 @@ def has_trials(root: Path) -> bool:
         return False
 
 
-def refuse_foreign(root: Path, state: StudyState | None, where: str) -> None:
+def refuse_foreign(root: Path, state: StudyFacts | None, where: str) -> None:
     """Checks that the log may be continued in this folder.
 
     Args:
@@ -170,7 +170,7 @@ def _foreign(root: Path, where: str, why: str) -> str:
     )
 
 
-def _is_recognised(root: Path, state: StudyState) -> bool:
+def _is_recognised(root: Path, state: StudyFacts) -> bool:
     """Return whether a checkpoint has the log's digest or, in a folder without checkpoints, the log has all trials."""
     if not any(path.suffix == ".ckpt" for _, _, path in left_by(root)):
         return all((named(folder) or 0) < len(state.trials) for folder in (root / "trials").iterdir())

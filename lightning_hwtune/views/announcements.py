@@ -12,6 +12,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.pace import Pace
 from lightning_hwtune.core.record import Outcome, TrialState
 from lightning_hwtune.core.schedulers import call_text, scheduler_from_settings
@@ -95,7 +96,7 @@ def opening(state: StudyState, folder: Path, payload: PayloadFacts | None) -> It
         yield Text(f"{text}Load data inside the function instead.", style="yellow")
 
 
-def _missing_checkpoints(state: StudyState, folder: Path) -> Iterator[Text]:
+def _missing_checkpoints(state: StudyFacts, folder: Path) -> Iterator[Text]:
     """Yields a note if the folder lacks checkpoints, as after a move to another folder with the log in a database."""
     paths = state.known_checkpoints()
     missing = sum(not (folder / path).is_file() for path in paths)
@@ -109,7 +110,7 @@ def _missing_checkpoints(state: StudyState, folder: Path) -> Iterator[Text]:
         )
 
 
-def _limits(state: StudyState) -> str:
+def _limits(state: StudyFacts) -> str:
     limits, exist = state.limits, len(state.trials)
     parts = []
     if limits.max_trials is not None:
@@ -185,7 +186,7 @@ def _first_rung_advice(state: StudyState, pace: Pace, first_rung: int) -> str:
     )
 
 
-def totals(state: StudyState, now: float, left_s: float = math.nan) -> str:
+def totals(state: StudyFacts, now: float, left_s: float = math.nan) -> str:
     """Returns the study in one line: trials, fully trained ones, time, time left if known, epochs, cost, failures."""
     limits = state.limits
     of = f" of {limits.max_trials}" if limits.max_trials is not None else ""
@@ -200,7 +201,7 @@ def totals(state: StudyState, now: float, left_s: float = math.nan) -> str:
         f"trial {len(state.trials)}{of}",
         f"{state.n_full} fully trained",
         time_s,
-        counted(spent, state.race.unit) + (f" ({share(spent, full)} of the {full} of full training)" if full else ""),
+        counted(spent, state.ladder.unit) + (f" ({share(spent, full)} of the {full} of full training)" if full else ""),
     ]
     if state.spec.pool.usd_per_device_hour is not None:
         parts.append(money(state.billed_usd(now)))
@@ -209,7 +210,7 @@ def totals(state: StudyState, now: float, left_s: float = math.nan) -> str:
     return " · ".join(parts)
 
 
-def announce(state: StudyState, events: Sequence[ev.Event]) -> Iterator[Line]:
+def announce(state: StudyFacts, events: Sequence[ev.Event]) -> Iterator[Line]:
     """Yields the lines for events that were written together. They are already part of `state`."""
     created = {event.trial_id: event for event in events if isinstance(event, ev.TrialCreated)}
     for event in events:
@@ -221,7 +222,7 @@ def announce(state: StudyState, events: Sequence[ev.Event]) -> Iterator[Line]:
                 yield line
 
 
-def _started(state: StudyState, event: ev.SegmentStarted, created: ev.TrialCreated | None) -> Line:
+def _started(state: StudyFacts, event: ev.SegmentStarted, created: ev.TrialCreated | None) -> Line:
     devices = counted(event.allocation.devices, "devices")
     if created is not None:
         return Line(f"trial {event.trial_id} starts on {devices}: {config_text(created.config)}")
@@ -229,24 +230,24 @@ def _started(state: StudyState, event: ev.SegmentStarted, created: ev.TrialCreat
     return Line(f"trial {event.trial_id} resumes {begun} on {devices}: {event.reason}")
 
 
-def _reported(state: StudyState, event: ev.Reported) -> Line | None:
+def _reported(state: StudyFacts, event: ev.Reported) -> Line | None:
     if event.verdict == "continue":
         if event.level is None or event.rule == "cleared":
             return None
         verdict = f"continues at rung {event.level}"
     elif event.verdict == "pause":
         verdict = f"pauses at {_resource(state, event.resource)}"
-    elif event.resource < state.race.max_resource:
+    elif event.resource < state.ladder.top:
         verdict = f"is stopped at rung {event.level}"
     else:
         return None
     return Line(f"trial {event.trial_id} {verdict}: {values_text(state.spec.objectives, event.values)}; {event.reason}")
 
 
-def _ended(state: StudyState, event: ev.SegmentEnded) -> Line | None:
+def _ended(state: StudyFacts, event: ev.SegmentEnded) -> Line | None:
     name, error = f"trial {event.trial_id}", first_line(event.error)
     if event.state == TrialState.COMPLETED:
-        trial, full = state.trials[event.trial_id], state.race.max_resource
+        trial, full = state.trials[event.trial_id], state.ladder.top
         last = trial.last
         values = f", {values_text(state.spec.objectives, last.values)}" if last else ""
         reached = _resource(state, last.resource) if last else "its end"
@@ -266,20 +267,20 @@ def _ended(state: StudyState, event: ev.SegmentEnded) -> Line | None:
     return None
 
 
-def _removed(state: StudyState, event: ev.CheckpointRemoved) -> Line | None:
+def _removed(state: StudyFacts, event: ev.CheckpointRemoved) -> Line | None:
     return None if event.reason == "superseded" else Line(f"trial {event.trial_id} lost its checkpoint: {event.reason}")
 
 
-def _noted(state: StudyState, event: ev.Noted) -> Line:
+def _noted(state: StudyFacts, event: ev.Noted) -> Line:
     return Line(event.text if event.trial_id is None else f"trial {event.trial_id}: {event.text}")
 
 
-def _closed(state: StudyState, event: ev.SessionClosed) -> Line:
+def _closed(state: StudyFacts, event: ev.SessionClosed) -> Line:
     reason = f" ({event.reason})" if event.reason else ""
     return Line(f"study {state.spec.name} is {event.state}{reason}: {totals(state, event.at)}", is_urgent=True)
 
 
-_TELL: Mapping[type[ev.Event], Callable[[StudyState, Any], Line | None]] = {
+_TELL: Mapping[type[ev.Event], Callable[[StudyFacts, Any], Line | None]] = {
     ev.Reported: _reported,
     ev.SegmentEnded: _ended,
     ev.CheckpointRemoved: _removed,
@@ -288,5 +289,5 @@ _TELL: Mapping[type[ev.Event], Callable[[StudyState, Any], Line | None]] = {
 }
 
 
-def _resource(state: StudyState, resource: int) -> str:
-    return f"{state.race.unit.removesuffix('s')} {resource}"
+def _resource(state: StudyFacts, resource: int) -> str:
+    return f"{state.ladder.unit.removesuffix('s')} {resource}"

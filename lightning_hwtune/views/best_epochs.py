@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import final
 
+from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.objectives import Metric
 from lightning_hwtune.core.record import Measurement, TrialRecord, TrialState
-from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.views.amounts import number
 from lightning_hwtune.views.front_points import ended_early, front_points
@@ -35,11 +35,11 @@ class Better:
         return f"{name} was {best} and is {last}"
 
 
-def better_before(state: StudyState, trial: TrialRecord) -> Better | None:
+def better_before(state: StudyFacts, trial: TrialRecord) -> Better | None:
     """Returns the first metric in which a completed trial was clearly better before its end; None if there is none."""
     if trial.state is not TrialState.COMPLETED or len(trial.measurements) < 2:
         return None
-    least = _CLEARLY_EARLY if ended_early(trial, state.race.max_resource) else _CLEARLY
+    least = _CLEARLY_EARLY if ended_early(trial, state.ladder.top) else _CLEARLY
     last = trial.measurements[-1]
     for metric in state.spec.objectives:
         if not isinstance(metric, Metric) or metric.best:
@@ -53,7 +53,7 @@ def better_before(state: StudyState, trial: TrialRecord) -> Better | None:
     return None
 
 
-def best_hint(state: StudyState) -> str:
+def best_hint(state: StudyFacts) -> str:
     """Returns a hint if a trial of the front was clearly better before its end; otherwise an empty text."""
     for point in front_points(state):
         found = better_before(state, point.trial)
@@ -61,7 +61,7 @@ def best_hint(state: StudyState) -> str:
             metric = f'`Metric("{found.metric.name}", "{found.metric.mode}", best=True)`'
             return spelled(
                 f"note: the last value of a trial counts. Trial {point.trial.trial_id} was better before: "
-                f"{found.text(state.race.unit)}. In a new study, {metric} lets the best value count and keeps its "
+                f"{found.text(state.ladder.unit)}. In a new study, {metric} lets the best value count and keeps its "
                 "checkpoint"
             )
     return ""

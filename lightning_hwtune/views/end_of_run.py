@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lightning_hwtune.core.events import SessionClosed, SessionState
-from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.views.best_epochs import best_hint
 from lightning_hwtune.views.study_location import present, reading_command, short_path
 from lightning_hwtune.views.tables import front_frame, with_checkpoints
@@ -18,7 +18,7 @@ __all__ = ["front_title", "print_closing"]
 _NO_END = (SessionState.INTERRUPTED, "closed")
 
 
-def print_closing(console: Console, state: StudyState, end: SessionClosed, folder: Path, storage: str | None) -> None:
+def print_closing(console: Console, state: StudyFacts, end: SessionClosed, folder: Path, storage: str | None) -> None:
     """Prints the front of a study whose session has ended by itself, and the commands that show more.
 
     Prints nothing after an interruption, after `study.close()`, or if nothing was measured.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_hwtune.core.events import Event, to_dict
-from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.store.files import write_whole
 from lightning_hwtune.views.tables import front_frame, front_records, trials_frame, trials_records
@@ -59,7 +59,7 @@ def _csv_cell(value: Any) -> Any:
     return "" if pd.isna(value) else value
 
 
-def trials_text(state: StudyState, form: str = "json") -> str:
+def trials_text(state: StudyFacts, form: str = "json") -> str:
     """Returns all trials.
 
     Raises:
@@ -69,7 +69,7 @@ def trials_text(state: StudyState, form: str = "json") -> str:
     return json_text(trials_records(state)) if form == "json" else frame_csv(trials_frame(state))
 
 
-def front_text(state: StudyState, form: str = "json", at: str = "full") -> str:
+def front_text(state: StudyFacts, form: str = "json", at: str = "full") -> str:
     """Returns the front; `at` as in `tables.front_records`.
 
     Raises:
@@ -98,7 +98,7 @@ def events_text(events: Iterable[Event], form: str = "json") -> str:
     return out.getvalue()
 
 
-def write_export(state: StudyState, events: Iterable[Event], folder: Path) -> list[Path]:
+def write_export(state: StudyFacts, events: Iterable[Event], folder: Path) -> list[Path]:
     """Creates `folder` and writes trials and fronts in both formats and the events into it; returns the files."""
     events = list(events)
     texts: dict[str, str] = {}

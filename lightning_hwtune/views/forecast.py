@@ -113,7 +113,7 @@ class Countdown:
 
 def start_ups(state: StudyState, pace: Pace) -> StartUps | None:
     """Returns the fraction that start-ups take, if one takes longer than training to the first rung; otherwise None."""
-    levels, n_trials, settings = state.race.levels, state.limits.max_trials, state.spec.scheduler.settings()
+    levels, n_trials, settings = state.ladder.levels, state.limits.max_trials, state.spec.scheduler.settings()
     if n_trials is None or state.trials or pace.startup_s <= levels[0] * pace.epoch_s:
         return None
     share = _share(outlook(state, state.last_at, SeenPaces(state, pace), n_runs=1))

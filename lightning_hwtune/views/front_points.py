@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.ranking.fronts import non_dominated_mask
 from lightning_hwtune.core.record import Measurement, TrialRecord, TrialState
-from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import ArgumentError
 
 __all__ = ["Point", "candidates", "ended_early", "front_points", "non_dominated", "rung_points"]
@@ -44,19 +44,19 @@ def ended_early(trial: TrialRecord, max_resource: int) -> bool:
     return trial.state is TrialState.COMPLETED and trial.trained_to < max_resource
 
 
-def front_points(state: StudyState, at: str = "full") -> list[Point]:
+def front_points(state: StudyFacts, at: str = "full") -> list[Point]:
     """Returns the non-dominated points, best in the first objective first; with "rung", the highest level comes first.
 
     Raises:
         ArgumentError: `at` is not "full", "rung" or "any".
     """
     if at == "rung":
-        levels = reversed(state.race.levels)
+        levels = reversed(state.ladder.levels)
         return [point for level in levels for point in non_dominated(state, rung_points(state, level))]
     return non_dominated(state, candidates(state, at))
 
 
-def candidates(state: StudyState, at: str) -> list[Point]:
+def candidates(state: StudyFacts, at: str) -> list[Point]:
     """Returns all points that compete for the front "full" or "any", by trial id."""
     if at not in ("full", "any"):
         raise ArgumentError("at", at, "'full', 'rung' or 'any'")
@@ -64,7 +64,7 @@ def candidates(state: StudyState, at: str) -> list[Point]:
     return [point for point in points if at == "any" or not point.is_partial]
 
 
-def rung_points(state: StudyState, level: int) -> list[Point]:
+def rung_points(state: StudyFacts, level: int) -> list[Point]:
     """Returns all trials compared at a rung level, with their measurements there, by trial id; for all brackets."""
     return [
         Point(trial, _measured_at(trial, level), level)
@@ -78,7 +78,7 @@ def _measured_at(trial: TrialRecord, level: int) -> Measurement:
     return next((m for m in trial.measurements if m.resource >= level), trial.measurements[-1])
 
 
-def non_dominated(state: StudyState, points: Sequence[Point]) -> list[Point]:
+def non_dominated(state: StudyFacts, points: Sequence[Point]) -> list[Point]:
     """Returns the points that no other dominates, best in the first objective first; ties by trial id, ascending."""
     losses = np.array([state.spec.objectives.loss(point.measurement.values) for point in points])
     finite = np.flatnonzero(np.isfinite(losses).all(axis=1)) if len(points) else np.array([], dtype=int)

@@ -10,8 +10,9 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.record import Measurement, TrialRecord
-from lightning_hwtune.core.state import Segment, StudyState
+from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.views.amounts import config_text, counted, cut, duration, number
 from lightning_hwtune.views.announcements import totals
 from lightning_hwtune.views.front_points import Point, front_points
@@ -24,7 +25,7 @@ _MIN_CONFIG = 12
 _MAX_NAME = 16
 
 
-def panel(state: StudyState, now: float, width: int, left_s: float = math.nan) -> Iterator[RenderableType]:
+def panel(state: StudyFacts, now: float, width: int, left_s: float = math.nan) -> Iterator[RenderableType]:
     """Yields the panel from top to bottom. Nothing in it is wrapped; long lines are cut."""
     yield Rule(Text(state.spec.name, style="bold"), align="left", style="dim")
     yield _line(totals(state, now, left_s), style="bold")
@@ -58,7 +59,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) ->
     return table
 
 
-def _running_table(state: StudyState, running: Sequence[Segment], now: float, width: int) -> Table:
+def _running_table(state: StudyFacts, running: Sequence[Segment], now: float, width: int) -> Table:
     rows = [
         (
             str(segment.trial_id),
@@ -72,10 +73,10 @@ def _running_table(state: StudyState, running: Sequence[Segment], now: float, wi
         for segment in running
     ]
     names = state.spec.objectives.names
-    return _table(("trial", "devices", state.race.unit, "of", "time", *names, "configuration"), rows, width)
+    return _table(("trial", "devices", state.ladder.unit, "of", "time", *names, "configuration"), rows, width)
 
 
-def _front_table(state: StudyState, front: Sequence[Point], width: int) -> Table:
+def _front_table(state: StudyFacts, front: Sequence[Point], width: int) -> Table:
     rows = [
         (
             str(point.trial.trial_id),
@@ -88,11 +89,11 @@ def _front_table(state: StudyState, front: Sequence[Point], width: int) -> Table
     return _table(("trial", "devices", *state.spec.objectives.names, "configuration"), rows, width)
 
 
-def _values(state: StudyState, measurement: Measurement | None) -> list[str]:
+def _values(state: StudyFacts, measurement: Measurement | None) -> list[str]:
     names = state.spec.objectives.names
     return ["" if measurement is None else number(float(measurement.values[name])) for name in names]
 
 
-def _config(state: StudyState, trial: TrialRecord) -> str:
+def _config(state: StudyFacts, trial: TrialRecord) -> str:
     key = state.spec.space.devices_key
     return config_text({name: value for name, value in trial.config.items() if name != key})

@@ -7,24 +7,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_hwtune.core.events import SessionState
+from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.core.schedulers import Scheduler
-from lightning_hwtune.core.state import StudyState
-from lightning_hwtune.views.forecast import time_left_s
 from lightning_hwtune.views.front_points import front_points
 from lightning_hwtune.views.tables import n_retries
 
 __all__ = ["n_epochs_full", "n_epochs_spent", "n_promotions", "rung_forecast", "status_record", "study_state"]
 
 
-def status_record(state: StudyState, now: float, checkpoints_bytes: int, *, is_driven: bool = True) -> dict[str, Any]:
+def status_record(
+    state: StudyFacts, now: float, checkpoints_bytes: int, *, is_driven: bool = True, left_s: float = math.nan
+) -> dict[str, Any]:
     """Returns the progress of the study.
 
     Args:
         now: seconds since the Unix epoch, as in the log.
         checkpoints_bytes: total size of its checkpoint files on disk.
         is_driven: False if it is known that no process runs the study; its clock then stands still.
+        left_s: forecast of the seconds until the study ends (`views.forecast.time_left_s`); NaN if that is unknown.
 
     Returns:
         state: "running", or how its last session ended ("finished", "paused", "interrupted", "failed").
@@ -53,7 +55,7 @@ def status_record(state: StudyState, now: float, checkpoints_bytes: int, *, is_d
         "trials": len(state.trials),
         "max_trials": state.limits.max_trials,
         "trials_by_state": {name.value: sum(trial.state is name for trial in state.trials) for name in TrialState},
-        "unit": state.race.unit,
+        "unit": state.ladder.unit,
         "epochs_spent": n_epochs_spent(state),
         "epochs_full": n_epochs_full(state),
         "segments": len(state.segments),
@@ -65,7 +67,7 @@ def status_record(state: StudyState, now: float, checkpoints_bytes: int, *, is_d
         "retried": sum(n_retries(state).values()),
         "checkpoints_bytes": checkpoints_bytes,
         "wall_s": state.wall_s(clock),
-        "time_left_s": _time_left_s(state, clock) if is_driven else None,
+        "time_left_s": left_s if is_driven and state.closed is None and math.isfinite(left_s) else None,
         "device_s": _device_s(state, clock),
         "useful_device_s": useful_device_s,
         "cost_usd": state.billed_usd(clock) if has_price else None,
@@ -77,34 +79,29 @@ def status_record(state: StudyState, now: float, checkpoints_bytes: int, *, is_d
     }
 
 
-def _time_left_s(state: StudyState, now: float) -> float | None:
-    left_s = math.nan if state.closed is not None else time_left_s(state, now)
-    return left_s if math.isfinite(left_s) else None
-
-
-def study_state(state: StudyState, is_driven: bool) -> str:
+def study_state(state: StudyFacts, is_driven: bool) -> str:
     """Returns "running", or how the last session ended."""
     if state.closed is not None:
         return state.closed.state
     return "running" if is_driven else SessionState.INTERRUPTED
 
 
-def _device_s(state: StudyState, now: float) -> float:
+def _device_s(state: StudyFacts, now: float) -> float:
     """Returns the device-seconds of the ledger: ended segments as billed, running ones until now."""
     return sum(segment.num_devices * state.segment_s(segment, now) for segment in state.segments)
 
 
-def n_epochs_spent(state: StudyState) -> int:
+def n_epochs_spent(state: StudyFacts) -> int:
     """Returns how many epochs (or steps, or samples) were trained, including repeated work."""
     return sum(segment.epochs for segment in state.segments)
 
 
-def n_epochs_full(state: StudyState) -> int:
+def n_epochs_full(state: StudyFacts) -> int:
     """Returns how many epochs full training of all trials takes, including those that `max_trials` still allows."""
-    return max(state.limits.max_trials or 0, len(state.trials)) * state.race.max_resource
+    return max(state.limits.max_trials or 0, len(state.trials)) * state.ladder.top
 
 
-def n_promotions(state: StudyState) -> int:
+def n_promotions(state: StudyFacts) -> int:
     """Returns how often a trial continued beyond a rung."""
     return sum(
         kind != "stop" and trial.target > level for trial in state.trials for level, kind in trial.decided.items()

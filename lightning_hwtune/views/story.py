@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.objectives import Objective, Objectives
 from lightning_hwtune.core.record import Outcome, TrialRecord, TrialState
-from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import first_line
 from lightning_hwtune.views.amounts import amount, config_text, counted, duration, size
 from lightning_hwtune.views.best_epochs import better_before
@@ -20,7 +20,7 @@ from lightning_hwtune.views.front_points import candidates, ended_early
 __all__ = ["values_text", "why"]
 
 
-def why(state: StudyState, events: Iterable[ev.Event], trial_id: int) -> str:
+def why(state: StudyFacts, events: Iterable[ev.Event], trial_id: int) -> str:
     """Returns what happened to a trial and why. Times count from its creation.
 
     Epochs between two rungs share a line. Checkpoints that were replaced by newer ones are not mentioned. Notes about
@@ -44,16 +44,16 @@ def _unit(item: Objective) -> str:
     return "" if item.is_measured else item.unit
 
 
-def _head(state: StudyState, trial: TrialRecord) -> list[str]:
-    scheduler = state.race
+def _head(state: StudyFacts, trial: TrialRecord) -> list[str]:
+    ladder = state.ladder
     return [
-        f"trial {trial.trial_id} is {trial.state}: {trial.resource} of {scheduler.max_resource} {scheduler.unit}, "
+        f"trial {trial.trial_id} is {trial.state}: {trial.resource} of {ladder.top} {ladder.unit}, "
         f"{counted(trial.segment, 'segments')}, {counted(trial.num_devices, 'devices')}",
         f"  {config_text(trial.config)}",
     ]
 
 
-def _lines(state: StudyState, events: Sequence[ev.Event]) -> Iterator[tuple[str, str]]:
+def _lines(state: StudyFacts, events: Sequence[ev.Event]) -> Iterator[tuple[str, str]]:
     """Yields pairs of time and text; consecutive reports without a decision are merged."""
     for key, group in groupby(events, key=_folding):
         members = list(group)
@@ -72,9 +72,9 @@ def _folding(event: ev.Event) -> tuple[int, str] | int:
     return id(event)
 
 
-def _quiet_reports(state: StudyState, reports: Sequence[Any]) -> str:
+def _quiet_reports(state: StudyFacts, reports: Sequence[Any]) -> str:
     first, last = reports[0], reports[-1]
-    unit = state.race.unit.removesuffix("s")
+    unit = state.ladder.unit.removesuffix("s")
     verb = "trained again" if last.rule == "repeated" else "trained"
     if first is last:
         return f"{unit} {last.resource} {verb}: {values_text(state.spec.objectives, last.values)} [{last.rule}]"
@@ -83,17 +83,17 @@ def _quiet_reports(state: StudyState, reports: Sequence[Any]) -> str:
     return f"{unit}s {first.resource} to {last.resource} {verb}: {changes} [{last.rule}]"
 
 
-def _created(state: StudyState, event: ev.TrialCreated) -> str:
+def _created(state: StudyFacts, event: ev.TrialCreated) -> str:
     bracket = f", bracket {event.bracket}" if event.bracket else ""
     return f"created: {event.reason}; seed {event.seed}{bracket}, may train to {_resource(state, event.target)}"
 
 
-def _waits(state: StudyState, event: ev.DevicesReserved) -> str:
+def _waits(state: StudyFacts, event: ev.DevicesReserved) -> str:
     n_devices = event.allocation.devices if event.allocation else 0
     return f"waits for {counted(n_devices, 'devices')}, which are reserved as they become free: {event.reason}"
 
 
-def _started(state: StudyState, event: ev.SegmentStarted) -> str:
+def _started(state: StudyFacts, event: ev.SegmentStarted) -> str:
     slots = ", ".join(str(slot) for slot in event.slots)
     begun = f"from the checkpoint of {_resource(state, event.resource)}" if event.checkpoint else "from scratch"
     text = f"segment {event.segment} on {counted(event.allocation.devices, 'devices')} ({slots}), {begun}"
@@ -105,7 +105,7 @@ def _started(state: StudyState, event: ev.SegmentStarted) -> str:
     return f"{text}; {why_now}: {event.reason} [{event.rule}]"
 
 
-def _reported(state: StudyState, event: ev.Reported) -> str:
+def _reported(state: StudyFacts, event: ev.Reported) -> str:
     values = values_text(state.spec.objectives, event.values)
     where = f" at rung {event.level}" if event.level is not None else ""
     if event.verdict == "continue":
@@ -113,20 +113,20 @@ def _reported(state: StudyState, event: ev.Reported) -> str:
     elif event.verdict == "pause":
         verdict = f"paused{where}"
     else:
-        verdict = "reached the end" if event.resource >= state.race.max_resource else f"stopped{where}"
-    unit = state.race.unit.removesuffix("s")
+        verdict = "reached the end" if event.resource >= state.ladder.top else f"stopped{where}"
+    unit = state.ladder.unit.removesuffix("s")
     return f"{unit} {event.resource}: {values}; {verdict}: {event.reason} [{event.rule}]"
 
 
-def _saved(state: StudyState, event: ev.CheckpointSaved) -> str:
+def _saved(state: StudyFacts, event: ev.CheckpointSaved) -> str:
     return f"checkpoint of {_resource(state, event.resource)} saved, {size(event.n_bytes)}: {event.path}"
 
 
-def _removed(state: StudyState, event: ev.CheckpointRemoved) -> str:
+def _removed(state: StudyFacts, event: ev.CheckpointRemoved) -> str:
     return "" if event.reason == "superseded" else f"checkpoint removed: {event.reason} ({event.path})"
 
 
-def _ended(state: StudyState, event: ev.SegmentEnded) -> str:
+def _ended(state: StudyFacts, event: ev.SegmentEnded) -> str:
     ranks = f" on {counted(event.world_size, 'ranks')}" if event.world_size else ""
     text = f"segment {event.segment} ended after {duration(event.wall_s)}{ranks}: {event.outcome}"
     error = first_line(event.error)
@@ -134,18 +134,18 @@ def _ended(state: StudyState, event: ev.SegmentEnded) -> str:
     ending = TrialState(event.state)
     is_moved = event.outcome == Outcome.OUT_OF_MEMORY
     more = f", with {counted(event.next_allocation.devices, 'devices')} next" if is_moved else ""
-    trial, full = state.trials[event.trial_id], state.race.max_resource
+    trial, full = state.trials[event.trial_id], state.ladder.top
     if ending is TrialState.COMPLETED and ended_early(trial, full):
         early = f"its own code, such as EarlyStopping, ended the training at {trial.resource} of {full}"
         return f"{text}; {early}; the trial is {ending}"
     return f"{text}; the trial is {ending}{more if not ending.is_final else ''}"
 
 
-def _noted(state: StudyState, event: ev.Noted) -> str:
+def _noted(state: StudyFacts, event: ev.Noted) -> str:
     return f"note: {event.text}"
 
 
-_TEXT_OF: Mapping[type[ev.Event], Callable[[StudyState, Any], str]] = {
+_TEXT_OF: Mapping[type[ev.Event], Callable[[StudyFacts, Any], str]] = {
     ev.TrialCreated: _created,
     ev.DevicesReserved: _waits,
     ev.SegmentStarted: _started,
@@ -157,16 +157,16 @@ _TEXT_OF: Mapping[type[ev.Event], Callable[[StudyState, Any], str]] = {
 }
 
 
-def _resource(state: StudyState, resource: int) -> str:
-    return f"{state.race.unit.removesuffix('s')} {resource}"
+def _resource(state: StudyFacts, resource: int) -> str:
+    return f"{state.ladder.unit.removesuffix('s')} {resource}"
 
 
-def _end(state: StudyState, trial: TrialRecord) -> str:
+def _end(state: StudyFacts, trial: TrialRecord) -> str:
     """Returns a sentence about the trial's current state."""
     if trial.state is TrialState.COMPLETED:
         better = better_before(state, trial)
         before = (
-            f" Its last value counts, though it was better before: {better.text(state.race.unit)}." if better else ""
+            f" Its last value counts, though it was better before: {better.text(state.ladder.unit)}." if better else ""
         )
         return f"{_standing(state, trial)}{before}"
     if trial.state is TrialState.FAILED:
@@ -184,13 +184,13 @@ def _end(state: StudyState, trial: TrialRecord) -> str:
     return "It continues if a rung promotes it, or as a finisher."
 
 
-def _study_notes(state: StudyState) -> list[str]:
+def _study_notes(state: StudyFacts) -> list[str]:
     """Returns the notes that apply to every trial."""
     notes = [f"  {note.text}" for note in state.notes if note.trial_id is None]
     return ["", "Notes about the whole study:", *notes] if notes else []
 
 
-def _standing(state: StudyState, trial: TrialRecord) -> str:
+def _standing(state: StudyFacts, trial: TrialRecord) -> str:
     """Returns whether a fully trained trial is on the front and, if not, which trials dominate it."""
     objectives = state.spec.objectives
     losses = {p.trial.trial_id: objectives.loss(p.measurement.values) for p in candidates(state, "full")}

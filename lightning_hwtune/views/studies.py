@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.views.amounts import number
 from lightning_hwtune.views.status import study_state
 from lightning_hwtune.views.tables import best_record
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["studies_frame", "study_record", "unreadable_record"]
 
 
-def study_record(state: StudyState, *, is_driven: bool) -> dict[str, Any]:
+def study_record(state: StudyFacts, *, is_driven: bool) -> dict[str, Any]:
     """Returns one study.
 
     Returns:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.record import Outcome, TrialRecord, TrialState
 from lightning_hwtune.core.space import Choice
-from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import first_line
 from lightning_hwtune.views.front_points import Point, candidates, ended_early, front_points, non_dominated
 
@@ -32,7 +32,7 @@ BAD_ENDS = (Outcome.ERROR, Outcome.LOST, Outcome.OUT_OF_MEMORY)
 _EARLY = "ended early"
 
 
-def front_records(state: StudyState, at: str = "full") -> list[dict[str, Any]]:
+def front_records(state: StudyFacts, at: str = "full") -> list[dict[str, Any]]:
     """Returns the front as `{trial_id, config, devices, objectives, epochs, checkpoint}`, best first objective first.
 
     The key for the resource is the study's unit: `epochs`, `steps` or `samples`. `checkpoint` is the model that was
@@ -46,7 +46,7 @@ def front_records(state: StudyState, at: str = "full") -> list[dict[str, Any]]:
     Raises:
         ArgumentError: `at` has another value.
     """
-    return [_front_record(point, at, state.race.unit) for point in front_points(state, at)]
+    return [_front_record(point, at, state.ladder.unit) for point in front_points(state, at)]
 
 
 def _front_record(point: Point, at: str, unit: str) -> dict[str, Any]:
@@ -81,16 +81,16 @@ def _checkpoint(point: Point) -> str | None:
     return saved.path if is_end or saved.resource == measurement.resource else None
 
 
-def best_record(state: StudyState) -> dict[str, Any] | None:
+def best_record(state: StudyFacts) -> dict[str, Any] | None:
     """Returns the fully trained trial that is best in the first objective, as in `front_records`, or None.
 
     Ties are broken by the next objectives, then by trial id.
     """
     front = non_dominated(state, candidates(state, "full"))
-    return _front_record(front[0], "full", state.race.unit) if front else None
+    return _front_record(front[0], "full", state.ladder.unit) if front else None
 
 
-def front_frame(state: StudyState, at: str = "full") -> pd.DataFrame:
+def front_frame(state: StudyFacts, at: str = "full") -> pd.DataFrame:
     """Returns the front: trial, objectives, parameters, devices, epochs (or the study's unit), checkpoint.
 
     With at="rung" the first column is `rung`; with at="any" the column `partial` comes before the checkpoint. See
@@ -102,7 +102,7 @@ def front_frame(state: StudyState, at: str = "full") -> pd.DataFrame:
     """
     import pandas as pd
 
-    unit, first = state.race.unit, ["rung"] if at == "rung" else []
+    unit, first = state.ladder.unit, ["rung"] if at == "rung" else []
     keys, rest = [*first, "trial"], ["devices", unit, *(["partial"] if at == "any" else [])]
     columns = [*keys, *_values(state, [*keys, *rest], {}, {}), *rest, "checkpoint"]
     rows = []
@@ -121,7 +121,7 @@ def with_checkpoints(frame: pd.DataFrame, paths: Sequence[str | None]) -> pd.Dat
 
 
 def _values(
-    state: StudyState, taken: Iterable[str], objectives: Mapping[str, Any], config: Mapping[str, Any]
+    state: StudyFacts, taken: Iterable[str], objectives: Mapping[str, Any], config: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Returns the columns of the objectives and parameters, with names that no other column has."""
     names = {*taken, "checkpoint", *_TRIAL_COLUMNS}
@@ -135,7 +135,7 @@ def _values(
     return row
 
 
-def _with_options(state: StudyState, frame: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def _with_options(state: StudyFacts, frame: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Returns the frame with unchanged options: pandas would convert an integer to a float if there is a None."""
     import pandas as pd
 
@@ -155,7 +155,7 @@ def _is_uniform(parameter: Choice) -> bool:
 _TRIAL_COLUMNS = ("trial", "state", "devices", "segments", "rungs", "retries", "failure")
 
 
-def trials_records(state: StudyState) -> list[dict[str, Any]]:
+def trials_records(state: StudyFacts) -> list[dict[str, Any]]:
     """Returns every trial as plain data; `objectives` are from its last measurement, `rungs` has the verdicts.
 
     The key for the resource of that measurement is the study's unit: `epochs`, `steps` or `samples`. `checkpoint` is
@@ -167,7 +167,7 @@ def trials_records(state: StudyState) -> list[dict[str, Any]]:
         {
             "trial_id": trial.trial_id,
             "state": trial.state.value,
-            state.race.unit: trial.resource,
+            state.ladder.unit: trial.resource,
             "target": trial.target,
             "devices": trial.num_devices,
             "segments": trial.segment,
@@ -176,8 +176,8 @@ def trials_records(state: StudyState) -> list[dict[str, Any]]:
             },
             "config": dict(trial.config),
             "bracket": trial.bracket,
-            "rungs": {str(level): word for level, word in rung_words(trial, state.race.max_resource).items()},
-            "ended_early": ended_early(trial, state.race.max_resource),
+            "rungs": {str(level): word for level, word in rung_words(trial, state.ladder.top).items()},
+            "ended_early": ended_early(trial, state.ladder.top),
             "retries": retries.get(trial.trial_id, 0),
             "failure": first_line(trial.error),
             "checkpoint": trial.checkpoint.path if trial.checkpoint else None,
@@ -186,11 +186,11 @@ def trials_records(state: StudyState) -> list[dict[str, Any]]:
     ]
 
 
-def trials_frame(state: StudyState) -> pd.DataFrame:
+def trials_frame(state: StudyFacts) -> pd.DataFrame:
     """Returns one row per trial: state, epochs, devices, segments, objectives, parameters, rungs, retries, failure."""
     import pandas as pd
 
-    unit = state.race.unit
+    unit = state.ladder.unit
     fixed = ("trial", "state", unit, "devices", "segments")
     rows = []
     for record in trials_records(state):
@@ -224,7 +224,7 @@ def _rungs_text(record: Mapping[str, Any], unit: str) -> str:
     return ", ".join([*parts, *([f"ended by its own code at {record[unit]}"] if record["ended_early"] else [])])
 
 
-def n_retries(state: StudyState) -> dict[int, int]:
+def n_retries(state: StudyFacts) -> dict[int, int]:
     """Returns, by trial id, how many segments were or will be repeated because they ended with an error."""
     counts: dict[int, int] = {}
     for segment in state.segments:

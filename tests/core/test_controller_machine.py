@@ -26,8 +26,9 @@ from lightning_hwtune.core.decisions import Done, Resume, Start
 from lightning_hwtune.core.objectives import Metric, Objectives
 from lightning_hwtune.core.record import TrialRecord, TrialState
 from lightning_hwtune.core.schedulers import ASHA, PASHA, Hyperband, MedianStopping, RunToEnd, SuccessiveHalving
+from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.core.spec import Limits
-from lightning_hwtune.core.state import Segment, StudyState
+from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import IllegalMoveError
 
 ERRORS = st.one_of(st.sampled_from([0.0, 0.5, 1.0, math.nan, math.inf, -math.inf]), st.floats(0, 1))

@@ -75,9 +75,12 @@ def test_a_forecast_changes_nothing_and_repeats() -> None:
     state, limits = study(ASHA(max_epochs=9), max_trials=9)
     for event in log_of(state, limits, 1.0)[:30]:
         state.apply(event)
-    before = status_record(state, state.last_at, 0)
-    assert before["time_left_s"] > 0
-    assert status_record(state, state.last_at, 0) == before
+    before, now = status_record(state, state.last_at, 0), state.last_at
+    left_s = time_left_s(state, now)
+    assert left_s > 0
+    assert status_record(state, now, 0, left_s=left_s) == {**before, "time_left_s": left_s}
+    assert status_record(state, now, 0, left_s=left_s, is_driven=False)["time_left_s"] is None
+    assert time_left_s(state, now) == left_s
 
 
 def test_limits_of_time_bound_a_forecast_and_a_closed_study_has_none() -> None:
@@ -88,7 +91,7 @@ def test_limits_of_time_bound_a_forecast_and_a_closed_study_has_none() -> None:
     assert time_left_s(state, state.last_at, Pace({1: 1.0}, 1.0)) <= 10.0
     for event in log[2:]:
         state.apply(event)
-    assert status_record(state, state.last_at, 0)["time_left_s"] is None
+    assert status_record(state, state.last_at, 0, left_s=5.0)["time_left_s"] is None
     assert "left" not in totals(state, state.last_at)
     assert "11 s of 10 s so far, about 3 min 05 s left · " in totals(state, state.last_at, 185.0)
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.views.tables import front_records
 
 __all__ = ["results", "write_results"]
 
 
-def results(state: StudyState, study_dir: Path, sweep_dir: Path) -> dict[str, Any]:
+def results(state: StudyFacts, study_dir: Path, sweep_dir: Path) -> dict[str, Any]:
     """Return the best fully trained trial for one objective, or the front for several objectives.
 
     Checkpoint paths are relative to the sweep's directory; None if the study does not keep the checkpoint.
@@ -34,7 +34,7 @@ def results(state: StudyState, study_dir: Path, sweep_dir: Path) -> dict[str, An
     return {"name": "hwtune", **{f"best_{key}": value for key, value in best.items()}}
 
 
-def write_results(state: StudyState, study_dir: Path, sweep_dir: Path) -> Path:
+def write_results(state: StudyFacts, study_dir: Path, sweep_dir: Path) -> Path:
     """Write the file, completely or not at all; return its path."""
     path = sweep_dir / "optimization_results.yaml"
     part = path.with_suffix(".part")

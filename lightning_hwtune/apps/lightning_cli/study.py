@@ -23,8 +23,8 @@ from lightning_hwtune.apps.lightning_cli.config_values import (
 from lightning_hwtune.apps.lightning_cli.merge import merged_config
 from lightning_hwtune.apps.lightning_cli.segment import CliSegment, CliTrial
 from lightning_hwtune.apps.seen_configs import SeenConfigs
+from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.parameters import Choice
-from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.forms.study_keys import FILE_KEYS
 from lightning_hwtune.settings import StudySettings, parse_overrides
 from lightning_hwtune.settings.overrides import apply_overrides
@@ -126,7 +126,7 @@ def write_best(study: Study, segment: CliSegment) -> list[Path]:
     return written
 
 
-def _write_one(state: StudyState, record: Mapping[str, Any], segment: CliSegment, folder: Path) -> Path:
+def _write_one(state: StudyFacts, record: Mapping[str, Any], segment: CliSegment, folder: Path) -> Path:
     trial = state.trials[record["trial_id"]]
     config = segment.trial.config(trial.config, trial.num_devices, trial.seed)
     values = ", ".join(f"{name} {value:.6g}" for name, value in record["objectives"].items())

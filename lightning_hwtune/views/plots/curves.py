@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
+from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.record import TrialRecord, TrialState
-from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.views.amounts import counted
 from lightning_hwtune.views.front_points import front_points
 from lightning_hwtune.views.plots.canvas import DEVICE_COLORS, FAINT, INK, StudyFigure, axis_label, fit_scale, tidy
@@ -17,7 +17,7 @@ from lightning_hwtune.views.plots.canvas import DEVICE_COLORS, FAINT, INK, Study
 __all__ = ["curves_figure"]
 
 
-def curves_figure(state: StudyState, objective: str | None = None) -> Figure:
+def curves_figure(state: StudyFacts, objective: str | None = None) -> Figure:
     """Returns one line per trial. Front members are coloured, other fully trained trials dark, all others grey.
 
     Args:
@@ -36,7 +36,7 @@ def curves_figure(state: StudyState, objective: str | None = None) -> Figure:
     measurements = [m for trial in state.trials for m in trial.measurements]
     fit_scale(axes, [m.resource for m in measurements], [m.values[shown.name] for m in measurements])
     _rungs(axes, state)
-    axes.set_xlabel(state.race.unit)
+    axes.set_xlabel(state.ladder.unit)
     axes.set_ylabel(axis_label(shown))
     tidy(axes)
     axes.set_title(f"{state.spec.name}: {counted(len(state.trials), 'trials')}", loc="left", fontsize="medium")
@@ -62,9 +62,9 @@ def _curve(axes: Axes, trial: TrialRecord, name: str, place: int | None) -> None
     axes.plot(resources[-1:], values[-1:], color=color, marker="o", markersize=2.5 + width)
 
 
-def _rungs(axes: Axes, state: StudyState) -> None:
+def _rungs(axes: Axes, state: StudyFacts) -> None:
     """Draws vertical lines at the rung levels, which are also the ticks."""
-    levels = state.race.levels
+    levels = state.ladder.levels
     for level in levels:
         axes.axvline(level, color=INK, linestyle=":", linewidth=0.8, alpha=0.6, zorder=0)
     if len(levels) > 1:

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.objectives import Objective
-from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.views.amounts import counted
 from lightning_hwtune.views.front_points import Point, candidates, non_dominated
 from lightning_hwtune.views.plots.canvas import (
@@ -33,7 +33,7 @@ Places: TypeAlias = tuple[list[float], list[float]]
 _MAX_PAIRS = 6
 
 
-def front_figure(state: StudyState) -> Figure:
+def front_figure(state: StudyFacts) -> Figure:
     """Returns one panel per pair of objectives; a single objective is shown over the training time.
 
     Front members are filled and labelled with their trial's number, other fully trained trials are hollow, and the last
@@ -59,7 +59,7 @@ def front_figure(state: StudyState) -> Figure:
     return figure
 
 
-def _pairs(state: StudyState) -> list[tuple[Objective | None, Objective]]:
+def _pairs(state: StudyFacts) -> list[tuple[Objective | None, Objective]]:
     """Returns pairs of objectives for the x and y axes; None is the training time."""
     objectives = list(state.spec.objectives)
     if len(objectives) == 1:

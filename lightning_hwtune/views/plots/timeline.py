@@ -12,7 +12,8 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from lightning_hwtune.core.state import Segment, StudyState
+from lightning_hwtune.core.facts import StudyFacts
+from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.views.amounts import counted, share
 from lightning_hwtune.views.plots.canvas import DEVICE_COLORS, INK, StudyFigure
 from lightning_hwtune.views.tables import BAD_ENDS
@@ -27,7 +28,7 @@ _GAP_SHARE = 0.05
 _UNITS = (("s", 1.0, 300.0), ("min", 60.0, 18_000.0), ("h", 3600.0, float("inf")))
 
 
-def timeline_figure(state: StudyState, now: float | None = None) -> Figure:
+def timeline_figure(state: StudyFacts, now: float | None = None) -> Figure:
     """Returns the timeline. Bars have their trial's number if there is room; resumed segments are darker.
 
     Idle times longer than a twentieth of the busy time are cut out and marked with a dashed line.
@@ -62,7 +63,7 @@ def timeline_figure(state: StudyState, now: float | None = None) -> Figure:
     return figure
 
 
-def _span(state: StudyState, segment: Segment, until: float) -> Span:
+def _span(state: StudyFacts, segment: Segment, until: float) -> Span:
     """Returns when a segment ran, by the study's own clock, because the clocks of two sessions may differ."""
     return segment.started_clock_s, segment.started_clock_s + state.segment_s(segment, until)
 
@@ -89,9 +90,9 @@ def _without_gaps(spans: Sequence[Span]) -> tuple[list[Span], list[float]]:
     return [(start - by, end - by) for (start, end), by in zip(spans, shift, strict=True)], cuts
 
 
-def _shades(state: StudyState) -> Mapping[int, str]:
+def _shades(state: StudyFacts) -> Mapping[int, str]:
     """Returns the colour of a segment for each rung it may begin from; 0 is from scratch."""
-    levels = [0, *state.race.levels[:-1]]
+    levels = [0, *state.ladder.levels[:-1]]
     palette = colormaps["Blues"](np.linspace(0.28, 0.95, max(len(levels), 2)))
     return {level: to_hex(color) for level, color in zip(levels, palette, strict=False)}
 
@@ -136,8 +137,8 @@ def _runs(slots: Sequence[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def _legend(state: StudyState, shades: Mapping[int, str]) -> list[Patch]:
-    unit = state.race.unit.removesuffix("s")
+def _legend(state: StudyFacts, shades: Mapping[int, str]) -> list[Patch]:
+    unit = state.ladder.unit.removesuffix("s")
     seen = {_shade(segment, shades) for segment in state.segments}
     patches = [
         Patch(facecolor=color, label=f"resumed at {unit} {level}" if level else "from scratch")

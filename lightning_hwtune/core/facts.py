@@ -1,0 +1,288 @@
+"""The facts about a study: a fold over the events of its log, with simple questions about them.
+
+`StudyFacts.apply` applies facts and decides nothing. So replaying a log gives the facts that its writer had, even if
+the code that decides has changed since. Tables, figures and exports need no more; what a controller needs to decide is
+in `core.state`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.decisions import Reservation
+from lightning_hwtune.core.hardware.billing import usd_of
+from lightning_hwtune.core.record import Checkpoint, Measurement, Outcome, TrialRecord, TrialState
+from lightning_hwtune.core.schedulers.ladder import Ladder
+from lightning_hwtune.core.searchers.new_configs import config_key
+from lightning_hwtune.core.segment import Segment
+from lightning_hwtune.core.spec import Limits, StudySpec
+from lightning_hwtune.core.study_clock import StudyClock
+
+__all__ = ["StudyFacts"]
+
+
+class StudyFacts:
+    """The content of one study's log.
+
+    Attributes:
+        trials: by trial id. segments: in order of their start. running: those that have not ended, by trial id.
+        waiting: trials that may continue but have no segment.
+        reserved: the candidate for which devices are drained; None if there is none.
+        enqueued: the user's configurations that have no trial yet. next_draw: the number of the searcher's next draw.
+        skipped: draws before it that were overtaken and are still to come.
+        notes: in the order of the log. topics: of the notes about the whole study, see `events.Noted`.
+        limits: of the newest session. closed: how the newest session ended; None while it is open or if it was killed.
+        full: ids of the trials that are fully trained, with finite losses.
+        slowest_s: the most seconds that one unit of resource has taken so far. slowest_report_s: those of one report.
+        study_id: the permanent id of the study; "" for one of version 0.1.0. session: the number of the newest session;
+            None before the first.
+        clock: how long the study has been running. ended_usd: the bill of all segments that have ended.
+    """
+
+    def __init__(self, spec: StudySpec) -> None:
+        self.spec = spec
+        self.limits = Limits().resolved(spec)
+        self.trials: list[TrialRecord] = []
+        self.segments: list[Segment] = []
+        self.running: dict[int, Segment] = {}
+        self.waiting: set[int] = set()
+        self.reserved: Reservation | None = None
+        self.enqueued: list[Mapping[str, Any]] = []
+        self.notes: list[ev.Noted] = []
+        self.topics: set[str] = set()
+        self.next_draw = 0
+        self.skipped: set[int] = set()
+        self.n_failed = 0
+        self.full: set[int] = set()
+        self.slowest_s = 0.0
+        self.slowest_report_s = 0.0
+        self.clock = StudyClock()
+        self.closed: ev.SessionClosed | None = None
+        self.study_id = ""
+        self.session: ev.SessionOpened | None = None
+        self.ended_usd = 0.0
+
+    @property
+    def ladder(self) -> Ladder:
+        """The levels at which trials are judged, their unit and the full training."""
+        return self.spec.scheduler.ladder
+
+    @property
+    def n_full(self) -> int:
+        """The number of fully trained trials."""
+        return len(self.full)
+
+    @property
+    def last_at(self) -> float:
+        """The latest time of an event of the newest session, by that session's clock."""
+        return self.clock.last_at
+
+    def session_s(self, now: float) -> float:
+        """Seconds since the current session began; 0 if none is open."""
+        return self.clock.session_s(now)
+
+    def wall_s(self, now: float) -> float:
+        """Seconds during which some process ran the study, up to now."""
+        return self.clock.driven_s(now)
+
+    def segment_s(self, segment: Segment, now: float) -> float:
+        """Seconds that a segment took, up to now if it still runs."""
+        running_s = max(self.clock.at(now) - segment.started_clock_s, 0.0)
+        return running_s if segment.ended_at is None else segment.wall_s
+
+    def billed_usd(self, now: float) -> float:
+        """The total bill: what ended segments were charged, and what the running ones have cost so far."""
+        running = sum(self.segment_s(segment, now) * segment.num_devices for segment in self.running.values())
+        return self.ended_usd + usd_of(self.spec.pool, running)
+
+    def known_checkpoints(self) -> set[str]:
+        """Returns the relative paths of all checkpoints that the log has as valid."""
+        return {checkpoint.path for trial in self.trials for checkpoint in trial.checkpoints}
+
+    def knows(self, config: Mapping[str, Any]) -> bool:
+        """Returns whether a configuration is enqueued or has a trial that did not fail, so need not be enqueued."""
+        tried = (trial.config for trial in self.trials if trial.state is not TrialState.FAILED)
+        key = config_key(config)  # True and 1 are equal in Python, but not the same option
+        return any(config_key(other) == key for other in (*self.enqueued, *tried))
+
+    def apply(self, event: ev.Event) -> None:
+        """Applies one fact. Nothing else changes the facts."""
+        if isinstance(event, ev.SessionOpened):
+            self.clock.opened(event.at)
+        else:
+            self.clock.seen(event.at)
+        _FOLD[type(event)](self, event)
+
+    def _study_created(self, event: ev.StudyCreated) -> None:
+        self.study_id = event.study_id  # the spec is already known
+
+    def _session_opened(self, event: ev.SessionOpened) -> None:
+        self.closed, self.session = None, event
+        self.limits = Limits(**event.limits).resolved(self.spec)
+        self.study_id = event.study_id or self.study_id
+
+    def _session_closed(self, event: ev.SessionClosed) -> None:
+        self.clock.closed()
+        self.closed = event
+
+    def _config_enqueued(self, event: ev.ConfigEnqueued) -> None:
+        self.enqueued.append(event.config)
+
+    def _trial_created(self, event: ev.TrialCreated) -> None:
+        if event.trial_id != len(self.trials):
+            raise ValueError(f"trial {event.trial_id} was created, but the next number is {len(self.trials)}")
+        if set(event.config) != set(self.spec.space):
+            raise ValueError(
+                f"the parameters {sorted(event.config)} of trial {event.trial_id} are not those of the space"
+            )
+        trial = TrialRecord(event.trial_id, event.config, event.seed, event.bracket, event.target, event.at)
+        trial.allocation, trial.first_target = event.allocation, event.target
+        if event.allocation.devices == 0:  # see `upcasts`
+            count = int(event.config.get(self.spec.space.devices_key or "", 1))
+            trial.allocation = dataclasses.replace(event.allocation, devices=count)
+        trial.note, trial.draw = event.reason, event.draw
+        trial.best_of = next((metric.name for metric in self.spec.objectives.best_so_far), "")
+        self.trials.append(trial)
+        self.waiting.add(trial.trial_id)
+        self._served(None, event.draw)
+        if event.draw is None:
+            self.enqueued.pop(0)
+        else:
+            self.skipped |= set(range(self.next_draw, event.draw))
+            self.skipped.discard(event.draw)
+            self.next_draw = max(self.next_draw, event.draw + 1)
+
+    def _devices_reserved(self, event: ev.DevicesReserved) -> None:
+        fields = {field.name: getattr(event, field.name) for field in dataclasses.fields(Reservation)}
+        self.reserved = None if event.allocation is None else Reservation(**fields)
+
+    def _served(self, trial_id: int | None, draw: int | None) -> None:
+        """Ends the reservation if its candidate, for which devices were drained, begins."""
+        reserved = self.reserved
+        if reserved is not None and (reserved.trial_id, reserved.draw) == (trial_id, draw):
+            self.reserved = None
+
+    def _segment_started(self, event: ev.SegmentStarted) -> None:
+        trial = self.trials[event.trial_id]
+        self._served(event.trial_id, None)
+        trial.move(TrialState.RUNNING)
+        self.clock.began_segment()
+        trial.segment, trial.target, trial.allocation = event.segment, event.target, event.allocation
+        if trial.best_of:  # a best value whose training was lost does not count for the trial
+            trial.measurements = [m for m in trial.measurements if m.resource <= event.resource]
+            if trial.best_checkpoint is not None and trial.best_checkpoint.resource > event.resource:
+                trial.best_checkpoint = None
+        start, last = trial.checkpoint, trial.last
+        segment = Segment(
+            trial_id=event.trial_id,
+            number=event.segment,
+            allocation=event.allocation,
+            slots=tuple(event.slots),
+            resource=event.resource,
+            started_at=event.at,
+            started_clock_s=self.clock.reached(),
+            base_train_s=start.train_s if start else 0.0,
+            base_device_s=start.device_s if start else 0.0,
+            reached=event.resource,
+            epoch_s=last.train_s / last.resource if last else self.slowest_s,
+            report_s=trial.report_s or self.slowest_report_s,
+            reported_at=event.at,
+            train_s=start.train_s if start else 0.0,
+            rule=event.rule,
+        )
+        self.segments.append(segment)
+        self.running[event.trial_id] = segment
+        self.waiting.discard(event.trial_id)
+
+    def _reported(self, event: ev.Reported) -> None:
+        trial, segment = self.trials[event.trial_id], self.running[event.trial_id]
+        self.spec.objectives.require(event.values)
+        trial.add(Measurement(event.resource, event.values, event.train_s, event.device_s))
+        segment.reached, segment.verdict = max(segment.reached, event.resource), event.verdict
+        segment.epoch_s = (event.train_s - segment.base_train_s) / max(segment.epochs, 1)
+        segment.report_s, segment.train_s = event.train_s - segment.train_s, event.train_s
+        segment.reported_at, self.slowest_s = event.at, max(self.slowest_s, segment.epoch_s)
+        self.slowest_report_s = max(self.slowest_report_s, segment.report_s)
+        trial.target = event.target
+        trial.has_diverged = trial.has_diverged or event.rule == "not-finite"
+        if event.level is not None:
+            if event.level not in self.ladder.levels:
+                raise ValueError(f"trial {event.trial_id} was judged at {event.level}, which is no rung of the study")
+            trial.decided[event.level] = "continue" if event.target > event.level else event.verdict
+
+    def _checkpoint_saved(self, event: ev.CheckpointSaved) -> None:
+        trial = self.trials[event.trial_id]
+        saved = Checkpoint(event.path, event.digest, event.n_bytes, event.resource, event.train_s, event.device_s)
+        if trial.best_of and trial.best_at(event.resource) == event.resource:
+            trial.best_checkpoint = saved
+        if not event.is_inside:
+            trial.checkpoint = saved
+            segment = self.running[event.trial_id]
+            segment.saved, segment.has_ended_itself = True, event.is_end
+
+    def _checkpoint_removed(self, event: ev.CheckpointRemoved) -> None:
+        trial = self.trials[event.trial_id]
+        if trial.best_checkpoint is not None and trial.best_checkpoint.path == event.path:
+            trial.best_checkpoint = None
+        if trial.checkpoint is not None and trial.checkpoint.path == event.path:
+            trial.checkpoint = None
+            if trial.state is TrialState.PAUSED:
+                trial.move(TrialState.WAITING)
+
+    def _segment_ended(self, event: ev.SegmentEnded) -> None:
+        trial, segment = self.trials[event.trial_id], self.running.pop(event.trial_id)
+        segment.ended_at, segment.outcome, segment.world_size = event.at, event.outcome, event.world_size
+        segment.wall_s, segment.billed_usd = event.wall_s, event.billed_usd
+        self.ended_usd += event.billed_usd
+        trial.allocation = event.next_allocation
+        if event.outcome not in (Outcome.DONE, Outcome.INTERRUPTED):
+            trial.error = event.error
+            trial.n_retries += event.outcome != Outcome.OUT_OF_MEMORY
+        trial.move(TrialState(event.state))
+        if trial.state.is_final:
+            self._finished(trial, event)
+        elif trial.target > trial.resource or trial.resource >= self.ladder.top:
+            self.waiting.add(trial.trial_id)
+
+    def _finished(self, trial: TrialRecord, event: ev.SegmentEnded) -> None:
+        if trial.state is TrialState.COMPLETED:
+            last = trial.last
+            if last is not None and np.isfinite(self.spec.objectives.loss(last.values)).all():
+                self.full.add(trial.trial_id)
+            trial.decided |= dict.fromkeys(self.levels_not_reached(trial), "stop")
+        elif trial.state is TrialState.FAILED:
+            trial.error = event.error
+            self.n_failed += 1
+
+    def levels_not_reached(self, trial: TrialRecord) -> tuple[int, ...]:
+        """Returns the rungs at which a completed trial that ended early by itself is ranked with its last values."""
+        if trial.last is None:
+            return ()
+        lowest = max(trial.first_target, trial.resource + 1)
+        return tuple(level for level in self.ladder.levels if level >= lowest)
+
+    def _noted(self, event: ev.Noted) -> None:
+        self.notes.append(event)
+        if event.trial_id is None:
+            self.topics.add(event.topic or event.text)
+
+
+_FOLD: dict[type[ev.Event], Callable[[StudyFacts, Any], None]] = {
+    ev.StudyCreated: StudyFacts._study_created,
+    ev.SessionOpened: StudyFacts._session_opened,
+    ev.SessionClosed: StudyFacts._session_closed,
+    ev.ConfigEnqueued: StudyFacts._config_enqueued,
+    ev.TrialCreated: StudyFacts._trial_created,
+    ev.DevicesReserved: StudyFacts._devices_reserved,
+    ev.SegmentStarted: StudyFacts._segment_started,
+    ev.Reported: StudyFacts._reported,
+    ev.CheckpointSaved: StudyFacts._checkpoint_saved,
+    ev.CheckpointRemoved: StudyFacts._checkpoint_removed,
+    ev.SegmentEnded: StudyFacts._segment_ended,
+    ev.Noted: StudyFacts._noted,
+}

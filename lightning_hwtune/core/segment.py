@@ -1,0 +1,58 @@
+"""One segment of a trial: an uninterrupted training on one allocation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lightning_hwtune.core.allocation import Allocation
+
+__all__ = ["Segment"]
+
+
+@dataclass(slots=True)
+class Segment:
+    """One uninterrupted training on one allocation, as recorded in the log. Only `StudyFacts.apply` changes it.
+
+    Attributes:
+        resource: where it began. reached: the highest resource that it reported.
+        started_clock_s: the study's own clock at its start (`core.study_clock`).
+        epoch_s: seconds per unit of resource. report_s: seconds from one report to the next.
+        reported_at: time of its newest report, or of its start. train_s: the trial's training seconds up to then.
+        base_train_s, base_device_s: useful work before it, up to the checkpoint it began from.
+        has_ended_itself: whether its newest checkpoint is where the training ended by its own rule.
+        ended_at: None while it runs. outcome, wall_s: see `events.SegmentEnded`; wall_s is 0 while it runs.
+    """
+
+    trial_id: int
+    number: int
+    allocation: Allocation
+    slots: tuple[int, ...]
+    resource: int
+    started_at: float
+    base_train_s: float
+    base_device_s: float
+    reached: int = 0
+    epoch_s: float = 0.0
+    report_s: float = 0.0
+    reported_at: float = 0.0
+    train_s: float = 0.0
+    verdict: str = "continue"
+    saved: bool = False
+    has_ended_itself: bool = False
+    ended_at: float | None = None
+    outcome: str = ""
+    wall_s: float = 0.0
+    started_clock_s: float = 0.0
+    world_size: int = 0
+    billed_usd: float = 0.0
+    rule: str = ""
+
+    @property
+    def num_devices(self) -> int:
+        """The number of its devices."""
+        return self.allocation.devices
+
+    @property
+    def epochs(self) -> int:
+        """The resource that it trained, counting only what it reported."""
+        return max(self.reached - self.resource, 0)
