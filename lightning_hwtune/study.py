@@ -1,8 +1,8 @@
 """The `Study` class: one study, its folder, and all the questions a user can ask about it.
 
 A `Study` is cheap to create: for a stored study, only the settings are read. It keeps no connection open; `run`, `ask`
-and `tell` open a session. All other methods only read. The first of them reads the whole log, and later ones read only
-what was added since.
+and `tell` open a session. All other methods only read. The first of them reads the whole log, or what was added since
+an earlier process read it, and later ones read only what was added since.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack, final
 
 from lightning_hwtune.core.events import Event
+from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY, AllocationPolicy
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Objective, Objectives
@@ -22,7 +23,6 @@ from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Scheduler, sche
 from lightning_hwtune.core.searchers import Random, Searcher
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
-from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.check import Check
 from lightning_hwtune.engine.devices import check_present, resolve
 from lightning_hwtune.engine.earlier_studies import auto_prior
@@ -423,7 +423,7 @@ class Study:
         from lightning_hwtune.views.story import why
 
         self._trial(trial_id)
-        return why(self.state(), self.events(), trial_id)
+        return why(self.state(), self._reader.events(trial_id), trial_id)
 
     @checked_call("Study.logs")
     def logs(self, trial_id: int) -> Path:
@@ -456,7 +456,7 @@ class Study:
             )
 
     @checked_call("Study.state")
-    def state(self) -> StudyState:
+    def state(self) -> StudyFacts:
         """Returns the current state, for reading: trials, segments, notes. A later call updates the same object.
 
         Raises:
@@ -484,7 +484,7 @@ class Study:
             warnings.warn(spelled(f"{text}, so all draws are random"), stacklevel=3)
         return found
 
-    def _replayed(self) -> StudyState | None:
+    def _replayed(self) -> StudyFacts | None:
         try:
             return self._reader.state(self._spec)
         except StudyNotFoundError:

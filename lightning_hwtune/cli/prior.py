@@ -15,8 +15,8 @@ from lightning_hwtune.errors import ArgumentError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from lightning_hwtune.core.facts import StudyFacts
     from lightning_hwtune.core.searchers import ParetoPrior
-    from lightning_hwtune.core.state import StudyState
 
 __all__ = ["app"]
 
@@ -63,14 +63,14 @@ def show(
     )
 
 
-def _state(study_file: Path | None, study: str | None, dir: Path, storage: str | None) -> StudyState:  # noqa: A002
+def _state(study_file: Path | None, study: str | None, dir: Path, storage: str | None) -> StudyFacts:  # noqa: A002
     """Returns the current state of the given study.
 
     Raises:
         ArgumentError: both a study file and a stored study are given.
     """
     from lightning_hwtune.cli.study_selection import choose
-    from lightning_hwtune.core.state import StudyState
+    from lightning_hwtune.core.facts import StudyFacts
     from lightning_hwtune.errors import StudyNotFoundError
     from lightning_hwtune.settings import StudySettings
     from lightning_hwtune.study import Study
@@ -85,10 +85,10 @@ def _state(study_file: Path | None, study: str | None, dir: Path, storage: str |
     try:
         return begun.state()
     except StudyNotFoundError:
-        return StudyState(begun.spec)
+        return StudyFacts(begun.spec)
 
 
-def _facts(learned: object, state: StudyState, n_configs: int) -> dict[str, Any]:
+def _facts(learned: object, state: StudyFacts, n_configs: int) -> dict[str, Any]:
     """Returns everything that is shown, as plain data.
 
     Raises:
@@ -114,7 +114,7 @@ def _facts(learned: object, state: StudyState, n_configs: int) -> dict[str, Any]
     }
 
 
-def _draws(learned: ParetoPrior, state: StudyState, history: Any, n: int) -> list[dict[str, Any]]:
+def _draws(learned: ParetoPrior, state: StudyFacts, history: Any, n: int) -> list[dict[str, Any]]:
     """Returns the next draws that are not uniform, each with its expected scores."""
     spec, first = state.spec, state.next_draw
     numbers = [draw for draw in range(first, first + 3 * n + 8) if not learned.is_uniform(draw, spec.seed)][:n]

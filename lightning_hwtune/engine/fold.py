@@ -1,21 +1,30 @@
-"""Builds a state from a log: from the whole log at once, or from the events added since the last call."""
+"""Builds facts from a log: from the whole log at once, from a cache, or from the events added since the last call."""
 
 from __future__ import annotations
 
 from typing import final
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.facts import StudyFacts
+from lightning_hwtune.core.facts_data import facts_from_data, facts_to_data
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import MissingDependencyError, StudyMismatchError
+from lightning_hwtune.store.facts_cache import CachedFacts, FactsCache
 from lightning_hwtune.store.log import EventLog
 
-__all__ = ["Fold", "replay", "stored_spec"]
+__all__ = ["MIN_CACHED", "Fold", "replay", "stored_spec"]
+
+MIN_CACHED = 2000
+"""The cache is not written for fewer new events than this: reading them from the log takes a tenth of a second."""
+_PARTS = 20  # nor for a smaller part of the log than one in so many
 
 
 def replay(log: EventLog, spec: StudySpec | None = None) -> StudyState | None:
-    """Returns the state that a log describes, or None for an empty log; see `Fold`."""
-    return Fold(spec).follow(log)
+    """Returns the state that a log describes, with its race, or None for an empty log; see `Fold`."""
+    state = Fold(spec).follow(log)
+    assert state is None or isinstance(state, StudyState)
+    return state
 
 
 def stored_spec(log: EventLog) -> tuple[StudySpec | None, bool]:
@@ -37,7 +46,9 @@ def stored_spec(log: EventLog) -> tuple[StudySpec | None, bool]:
 
 @final
 class Fold:
-    """The state of one log, and the position up to which the log was read.
+    """The facts of one log, and the position up to which the log was read.
+
+    A fold that begins with the first event also has the race; one that begins with cached facts does not.
 
     A study without trials may still change its settings, for example after a failed check. For other settings it
     counts as an empty log, and the next `StudyCreated` in the log replaces it.
@@ -48,18 +59,43 @@ class Fold:
 
     def __init__(self, spec: StudySpec | None = None) -> None:
         self._spec = spec
-        self._state: StudyState | None = None
+        self._facts: StudyFacts | None = None
         self._differences: dict[str, tuple[object, object]] = {}
         self._newest: tuple[int, str] | None = None
+        self._n_cached = 0
+
+    @classmethod
+    def from_cache(cls, log: EventLog, cache: FactsCache, spec: StudySpec | None = None) -> Fold | None:
+        """Returns a fold that begins with the cached facts; None if there are none that follow from this log."""
+        if (found := cache.read(log)) is None:
+            return None
+        stored, _ = stored_spec(log)
+        if stored is None:
+            return None
+        fold = cls(spec)
+        try:
+            fold._facts = facts_from_data(fold._accepted(stored), found.data)
+        except Exception:  # a damaged cache may raise anything
+            return None
+        fold._newest, fold._n_cached = (found.number, found.body), found.number
+        return fold
+
+    def keep(self, log: EventLog, cache: FactsCache) -> None:
+        """Writes the facts to the cache, if reading them there will save much of the time that the log takes."""
+        if self._facts is None or self._newest is None or self._differences:
+            return
+        number, body = self._newest
+        if number - self._n_cached >= max(MIN_CACHED, number // _PARTS):
+            cache.write(log, CachedFacts(number, body, facts_to_data(self._facts)))
 
     def is_of(self, log: EventLog, spec: StudySpec | None) -> bool:
         """Return whether following this log for a caller that expects `spec` gives the same as a new `Fold`."""
-        if spec is not None and spec is not self._spec and (self._state is None or spec is not self._state.spec):
+        if spec is not None and spec is not self._spec and (self._facts is None or spec is not self._facts.spec):
             return False
         return self._newest is None or log.body(self._newest[0]) == self._newest[1]
 
-    def follow(self, log: EventLog) -> StudyState | None:
-        """Applies the new events; returns the state, or None for an empty log.
+    def follow(self, log: EventLog) -> StudyFacts | None:
+        """Applies the new events; returns the facts, or None for an empty log.
 
         Raises:
             StudyMismatchError: the log was written with another space, objectives, scheduler, seed or batch.
@@ -70,24 +106,27 @@ class Fold:
             self._take(log, number, event)
         if number != after and (body := log.body(number)) is not None:
             self._newest = number, body
-        if self._state is not None and self._differences:
-            if self._state.trials:
-                raise StudyMismatchError(self._state.spec.name, self._differences)
+        if self._facts is not None and self._differences:
+            if self._facts.trials:
+                raise StudyMismatchError(self._facts.spec.name, self._differences)
             return None
-        return self._state
+        return self._facts
 
     def _take(self, log: EventLog, number: int, event: ev.Event) -> None:
         if isinstance(event, ev.StudyCreated):
-            stored = _spec_of(log, number, event)
-            self._differences = stored.differences(self._spec) if self._spec is not None else {}
-            self._state = StudyState(stored if self._spec is None or self._differences else self._spec)
-        if self._state is not None:
+            self._facts = StudyState(self._accepted(_spec_of(log, number, event)))
+        if self._facts is not None:
             try:
-                self._state.apply(event)
+                self._facts.apply(event)
             except MissingDependencyError:
                 raise
             except Exception as error:
                 raise log.damaged(number, error) from error
+
+    def _accepted(self, stored: StudySpec) -> StudySpec:
+        """Returns the settings of the caller if they do not contradict the stored ones, otherwise the stored ones."""
+        self._differences = stored.differences(self._spec) if self._spec is not None else {}
+        return stored if self._spec is None or self._differences else self._spec
 
 
 def _spec_of(log: EventLog, number: int, event: ev.StudyCreated) -> StudySpec:

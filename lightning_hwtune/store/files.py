@@ -3,6 +3,7 @@
     <dir>/<name>/
         study.db                        the event log and the lease
         study_id.json                   the id of the study that this folder belongs to (`store.identity`)
+        study.cache                     the log, read (`store.facts_cache`); may be deleted at any time
         trials/017/checkpoints/         what trial 17 resumes from
         trials/017/logs/ ...            written by the training
 
@@ -12,6 +13,7 @@ the folder.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -204,8 +206,12 @@ def write_whole(path: Path, content: str | bytes) -> Path:
     try:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
         return part.replace(path)
-    except OSError as error:
-        raise StorageError(f"{str(path)!r} cannot be written: {error}", error.errno) from error
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise StorageError(f"{str(path)!r} cannot be written: {error}", error.errno) from error
+        raise
 
 
 def study_names(dir: Path) -> list[str]:  # noqa: A002 - as in Study

@@ -44,6 +44,11 @@ _READ = (
     .order_by(EVENTS.c.seq)
     .limit(_CHUNK)
 )
+_OF_TRIAL = (
+    sa.select(EVENTS.c.seq, EVENTS.c.body)
+    .where(EVENTS.c.study == sa.bindparam("study"), EVENTS.c.body.contains(sa.bindparam("text")))
+    .order_by(EVENTS.c.seq)
+)
 _WITH_ID = sa.select(EVENTS.c.study).where(EVENTS.c.body.contains(sa.bindparam("study_id"))).limit(1)
 _NAMES = sa.select(EVENTS.c.study).distinct().order_by(EVENTS.c.study)
 
@@ -162,16 +167,32 @@ class EventLog:
             for seq, body in rows:
                 if seq != after + 1:
                     raise StorageError(f"{self.database.name!r}: event {after + 1} of study {self.study!r} is missing")
-                try:
-                    event = from_json(body)
-                except (StorageError, ValueError, TypeError, RecursionError) as error:
-                    raise self.damaged(seq, error) from error
-                yield seq, event
+                yield seq, self._event(seq, body)
                 after, self._seen = seq, max(self._seen or 0, seq)
             if not rows:
                 if after == 0:  # the log is empty
                     self._seen = self._seen or 0
                 return
+
+    def read_trial(self, trial_id: int) -> Iterator[tuple[int, Event]]:
+        """Yields (number, event) for all events of one trial, in order. The other events are not read.
+
+        Raises:
+            StorageError: an event is damaged, or is of a kind that this version does not support.
+        """
+        text = f'"trial_id": {trial_id},'  # a field of an event, or a part of one that is sorted out below
+        with self.database.reading() as connection:
+            rows = connection.execute(_OF_TRIAL, {"study": self.key, "text": text}).all()
+        for seq, body in rows:
+            event = self._event(seq, body)
+            if getattr(event, "trial_id", None) == trial_id:
+                yield seq, event
+
+    def _event(self, number: int, body: str) -> Event:
+        try:
+            return from_json(body)
+        except (StorageError, ValueError, TypeError, RecursionError) as error:
+            raise self.damaged(number, error) from error
 
     def damaged(self, number: int, error: Exception) -> StorageError:
         """Returns the error that says which event cannot be read, and why."""
