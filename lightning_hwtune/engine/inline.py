@@ -27,6 +27,7 @@ from lightning_hwtune.training.channel import (
     Started,
     VerdictMessage,
 )
+from lightning_hwtune.training.repeated_lines import RepeatedLines
 
 __all__ = ["DirectChannel", "InlineExecutor"]
 
@@ -64,6 +65,7 @@ class InlineExecutor:
     def __init__(self, train: Callable[[Any], Any], pool: Pool | None = None) -> None:
         self._train = train
         self._queue: list[SegmentOrder] = []
+        self._repeated = RepeatedLines()
 
     def start(self, order: SegmentOrder) -> None:
         """Queues the segment; `wait` trains it.
@@ -90,7 +92,8 @@ class InlineExecutor:
 
         before = _interrupt_handler()
         try:
-            return run_segment(self._train, order, channel)
+            with self._repeated:
+                return run_segment(self._train, order, channel)
         except SystemExit as error:  # Lightning's reaction to Ctrl-C, which leaves SIGINT ignored
             if before is not None and signal.getsignal(signal.SIGINT) is not before:
                 raise KeyboardInterrupt from error

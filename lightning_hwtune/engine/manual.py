@@ -16,6 +16,7 @@ from lightning_hwtune.training.channel import Ended, SegmentOrder
 from lightning_hwtune.training.context import ActiveSegment, require_no_segment, segment_context
 from lightning_hwtune.training.lightning_classes import adapt_classes
 from lightning_hwtune.training.process.rank_main import own_threads
+from lightning_hwtune.training.repeated_lines import RepeatedLines
 from lightning_hwtune.training.segment_end import conclude, interrupt_in
 from lightning_hwtune.training.trial import Trial
 
@@ -65,6 +66,7 @@ class Manual:
         )  # fmt: skip
         self._active: tuple[Trial, ActiveSegment, DirectChannel] | None = None
         self._context = contextlib.ExitStack()
+        self._repeated = RepeatedLines()
 
     def watch(self, tick: Callable[[], None]) -> None:
         """Calls `tick` at each report from now on."""
@@ -96,6 +98,7 @@ class Manual:
         if isinstance(answer, Wait) or order is None:
             return None
         channel = DirectChannel(order, self._loop)
+        self._context.enter_context(self._repeated)
         self._context.enter_context(own_threads(order))
         segment = self._context.enter_context(segment_context(order, channel))
         adapt_classes("lightning.pytorch")

@@ -90,6 +90,8 @@ def opening(state: StudyState, folder: Path, payload: PayloadFacts | None) -> It
     yield from _missing_checkpoints(state, folder)
     if state.trials:  # a new study gets its forecast from its check
         yield from _forecast(state)
+    elif payload is None:  # ask and tell, and executors other than our own processes
+        yield Text("no check and no forecast before the first trial; the time left is printed once a segment has ended")
     if payload is not None and payload.n_bytes > _HEAVY_BYTES:
         largest = f", most of it `{payload.largest[0]}` ({size(payload.largest[1])})" if payload.largest else ""
         text = f"the training function carries {size(payload.n_bytes)}{largest}: every segment loads it again. "
