@@ -176,7 +176,7 @@ def test_a_trial_of_another_study_is_named_before_anything_is_written(tmp_path: 
     one, other = small_study(tmp_path, "one"), small_study(tmp_path, "other")
     ask(one)
     for use in (lambda: other.ask(max_trials=2), lambda: other.run(functions.plain, max_trials=2, executor="inline")):
-        with pytest.raises(hwt.StudyLockedError, match=r"trains trial 0 of study 'one'.*study\.close\(\)"):
+        with pytest.raises(hwt.StudyLockedError, match=r"training trial 0 of study 'one'.*study\.close\(\)"):
             use()
     assert not (other.dir / "study.db").exists()
     one.close()
@@ -189,7 +189,7 @@ def test_a_study_inside_an_inline_segment_is_refused_before_anything_is_written(
 
     def train(trial: hwt.Trial) -> None:
         for use in (lambda: inner.ask(), lambda: inner.run(functions.plain, max_trials=1, executor="inline")):
-            with pytest.raises(hwt.StudyLockedError, match="trains trial 0 of study 'outer'") as caught:
+            with pytest.raises(hwt.StudyLockedError, match="training trial 0 of study 'outer'") as caught:
                 use()
             seen.append(caught.value)
         functions.plain(trial)
