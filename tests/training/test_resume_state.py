@@ -590,7 +590,7 @@ def test_another_trials_checkpoint_is_refused_before_anything_trains(
 def test_a_checks_checkpoint_is_no_trials(bench: Bench) -> None:
     segment = ActiveSegment(bench.order, ScriptedChannel({}), 0)
     with pytest.raises(
-        CheckpointError, match=r"'a\.ckpt' is of the check of study 'study', but this segment trains trial"
+        CheckpointError, match=r"'a\.ckpt' belongs to the check of study 'study', but this segment trains trial"
     ):
         check_identity(segment, identity(replace(bench.order, probe_batches=2)), "a.ckpt")
 

@@ -108,7 +108,7 @@ def test_fabric_starts_no_processes_either(bench: Bench) -> None:
     said = bench.inline(train, {1: "pause"})
     assert said.ended[0].outcome == "done", said.ended[0].error
     assert len(said.of(Report)) == 1
-    assert [note.text for note in said.of(Note) if "DDPStrategy(start_method='spawn') starts no" in note.text]
+    assert [note.text for note in said.of(Note) if "DDPStrategy(start_method='spawn') acts like plain ddp" in note.text]
 
 
 def test_outside_a_segment_launchers_are_lightnings_own(bench: Bench, tmp_path: Path) -> None:
