@@ -65,7 +65,7 @@ CALLS: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "two device counts": (lambda: hwt.SearchSpace(a=hwt.NumDevices(1), b=hwt.NumDevices(2)), ["`b`", "'a'"]),
     "devices above the pool": (
         lambda: study(space=hwt.SearchSpace(devices=hwt.NumDevices(1, 4))),
-        ["`devices`", "4", "pool's 2 cpu devices"],
+        ["`devices`", "4", "2, the number of cpu devices"],
     ),
     "batch never divides": (
         lambda: study(space=hwt.SearchSpace(batch_size=hwt.Choice([63, 65]), devices=hwt.NumDevices(2))),

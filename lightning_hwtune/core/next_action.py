@@ -54,10 +54,10 @@ class NextAction:
             return self._idle(limit)
         most = self.state.limits.max_parallel
         if most is not None and len(self.state.running) >= most:
-            text = f"{len(self.state.running)} segments are running, and `max_parallel` is {most}"
+            text = f"{self._n_running()} running, and `max_parallel` is {most}"
             return Wait(Reason("max-parallel", text), reservation=self.state.reserved)
         if free < 1:
-            text = f"{len(self.state.running)} running segments use all devices"
+            text = f"no device is free; {self._n_running()} running"
             return Wait(Reason("no-free-devices", text), reservation=self.state.reserved)
         reserved = self._reserved()
         kept = self.state.reserved if reserved is not None else None
@@ -81,7 +81,8 @@ class NextAction:
         limits, state = self.state.limits, self.state
         if state.n_failed >= self.spec.max_failures:
             last = max(trial.trial_id for trial in state.trials if trial.state is TrialState.FAILED)
-            text = f"{state.n_failed} trials failed, `max_failures` is {self.spec.max_failures}"
+            trials = "1 trial" if state.n_failed == 1 else f"{state.n_failed} trials"
+            text = f"{trials} failed, and `max_failures` is {self.spec.max_failures}"
             return Reason(
                 "max-failures", f"{text}; `hwtune logs {last}` shows why, and a higher limit continues the study"
             )
@@ -155,9 +156,13 @@ class NextAction:
 
     def _idle(self, reason: Reason) -> Wait | Done:
         if self.state.running:
-            text = f"{reason.text}; {len(self.state.running)} segments are still running"
+            text = f"{reason.text}; {self._n_running()} still running"
             return Wait(Reason(reason.rule, text), reservation=self.state.reserved)
         return Done(reason, self.state.reserved)
+
+    def _n_running(self) -> str:
+        n = len(self.state.running)
+        return "1 segment is" if n == 1 else f"{n} segments are"
 
     def _nothing_left(self) -> Reason:
         text = f"{len(self.state.trials)} trials, {self.state.n_full} fully trained, nothing left to promote"

@@ -70,7 +70,7 @@ class SearchSpace(Mapping[str, Parameter]):
         devices = [name for name, parameter in self._params.items() if isinstance(parameter, NumDevices)]
         if len(devices) > 1:
             raise ArgumentError(
-                devices[1], self._params[devices[1]], f"a single NumDevices, and {devices[0]!r} is one already"
+                devices[1], self._params[devices[1]], f"only one NumDevices, and {devices[0]!r} is already one"
             )
         self._devices_key = devices[0] if devices else None
         batch_sizes = tuple(name for name in self._params if name.rpartition(".")[2] == "batch_size")

@@ -140,7 +140,7 @@ class StudySpec:
             raise ArgumentError(
                 self.space.devices_key or "devices",
                 counts,
-                f"counts up to the pool's {self.pool.size} {self.pool.accelerator} devices",
+                f"counts up to {self.pool.size}, the number of {self.pool.accelerator} devices in the pool",
                 hint="Use smaller counts or a larger pool.",
             )
         kinds = {type(item) for item in self.objectives}

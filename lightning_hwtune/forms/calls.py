@@ -134,9 +134,12 @@ def _bound(
         own = args[len(signature.parameters) - len(known) :]
         if len(own) > len(positional) and not any(item.kind is _Kind.VAR_POSITIONAL for item in known):
             keyword = [f"{item.name}=..." for item in known if item.kind is _Kind.KEYWORD_ONLY]
-            allowed = f"the positional arguments {', '.join(positional)}" if positional else "no positional arguments"
-            hint = f"Pass the others by keyword: {', '.join(keyword)}." if keyword and len(positional) > 1 else ""
-            hint = hint or (f"Pass a list: {name}([...])." if len(positional) == 1 else "")
+            ending = "" if len(positional) == 1 else "s"
+            allowed = f"{len(positional) or 'no'} positional argument{ending}"
+            allowed += f" ({', '.join(positional)})" if positional else ""
+            hint = f"Pass the others by keyword: {', '.join(keyword)}." if keyword else ""
+            if len(positional) == 1 and _takes_list(signature.parameters[positional[0]]):
+                hint = f"Pass a list: {name}([...])."
             raise ArgumentError(f"{name}(...)", own, allowed, hint=hint) from None
         filled = {*positional[: len(own)], *kwargs}
         for item in known:
@@ -145,3 +148,7 @@ def _bound(
                 allowed = form.allowed if form else f"a value; {name} takes {', '.join(names)}"
                 raise ArgumentError(f"{prefix}{item.name}", _Missing(), allowed) from None
         raise ArgumentError(f"{name}(...)", own, f"each argument once ({error})") from None
+
+
+def _takes_list(parameter: inspect.Parameter) -> bool:
+    return str(parameter.annotation).startswith(("Iterable[", "Sequence["))

@@ -282,5 +282,6 @@ def or_word(word: str, form: Form) -> Form:
         return word if isinstance(value, str) and value == word else form.accept(value)
 
     kind = form.kind if "text" in form.kind else f"{form.kind} or text"
+    joint = ", " if form.may_be_none else " or "
     schema = {"anyOf": [{"const": word}, form.schema]}
-    return dataclasses.replace(form, kind=kind, allowed=f"{word!r}, {form.allowed}", accept=accept, schema=schema)
+    return dataclasses.replace(form, kind=kind, allowed=f"{word!r}{joint}{form.allowed}", accept=accept, schema=schema)

@@ -80,7 +80,7 @@ class StudySettings:
         if not _IMPORT_PATH.fullmatch(self.train):
             raise ArgumentError("train", self.train, "an import path such as 'models.digits_study:train'")
         if self.prior is not None and self.searcher != "random":
-            raise ArgumentError("prior", self.prior, "null, because `searcher` is set and a prior would replace it")
+            raise ArgumentError("prior", self.prior, "null if `searcher` is given, because a prior is a searcher, too")
         with keyed(self.space):
             self._check_parts()
 

@@ -255,5 +255,5 @@ def _names_in(database: Database) -> list[str]:
 
 def _not_found(name: str, where: str, known: Sequence[str]) -> StudyNotFoundError:
     others = ", ".join(repr(other) for other in known if other != name)
-    there = f"the studies there are {others}" if others else "it has no other study"
+    there = f"its studies are {others}" if others else "no studies are there"
     return StudyNotFoundError(f"no study {name!r} in {where!r}; {there}{nearest(name, known)}")

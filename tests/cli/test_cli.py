@@ -416,7 +416,7 @@ def test_a_study_that_failed_has_exit_status_1(study_file: Path, tmp_path: Path)
     store(tmp_path, failing=[1, 2], max_retries=0, max_failures=2)
     words = ("train=json:dumps", "max_retries=0", "max_failures=2", "--dir", tmp_path, "--quiet")
     result = hwtune("run", study_file, *words, status=1)
-    assert "study 'digits' failed: 2 trials failed, `max_failures` is 2" in result.stderr
+    assert "study 'digits' failed: 2 trials failed, and `max_failures` is 2" in result.stderr
     assert "front of digits is still empty" in result.stdout
 
 

@@ -203,7 +203,7 @@ def test_unlimited_disk(tmp_path: Path):
         ),
         (
             {"space": DEVICES, "pool": {"devices": 2}},
-            r"`space\.devices` is \(1, 4\); allowed: counts up to the pool's 2",
+            r"`space\.devices` is \(1, 4\); allowed: counts up to 2, the number of",
         ),
         ({"space": DEVICES, "executor": "inline"}, "`executor` is 'inline'; allowed: 'local'"),
         (

@@ -204,7 +204,7 @@ class Failing(ByX):
         (Single(), SPACE, "positive integers, ascending"),
         (Failing(), SPACE, "raises KeyError: 'y'"),
         (Number(), SPACE, "an Allocation such as"),
-        (hwt.FixedAllocation(8), SPACE, "counts up to the pool's 4 cpu devices"),
+        (hwt.FixedAllocation(8), SPACE, "counts up to 4, the number of cpu devices"),
         (hwt.FixedAllocation(1), SEARCHED, "The parameter 'devices' is the number of devices"),
         (ByX(), SEARCHED, "The parameter 'devices' is the number of devices"),
         (hwt.SearchedAllocation(), SPACE, "a space with NumDevices"),

@@ -84,16 +84,16 @@ class _AgainstTheMedian(Race):
         """Returns Stop for a trial that is worse than the median of the others, otherwise Continue."""
         if not np.isfinite(loss).all():
             return Stop(Reason("not-finite", f"a loss at {level} {self.unit} is not finite"))
-        others = self._others(level)
+        others, at = self._others(level), f"{level} {self.unit if level != 1 else self.unit.removesuffix('s')}"
         if len(others) < self._min_trials:
-            text = f"{len(others)} other trials have reached {level} {self.unit}, and the rule needs {self._min_trials}"
+            text = f"other trials that have reached {at}: {len(others)}; the rule needs {self._min_trials}"
             return Continue(Reason("min-trials", text))
         own, median = self._reports.get(trial_id, _Reports()).judged_with(loss), np.median(others, axis=0)
         is_worse = bool((own > median).all())
-        text = f"{_numbers(own)} against {_numbers(median)} of {len(others)} other trials at {level} {self.unit}"
+        text = f"than the median of {len(others)} others at {at}: {_numbers(own)} against {_numbers(median)}"
         if is_worse:
-            return Stop(Reason("median", f"worse than the median: {text}"))
-        return Continue(Reason("median", f"not worse than the median: {text}"))
+            return Stop(Reason("median", f"worse {text}"))
+        return Continue(Reason("median", f"not worse {text}"))
 
     def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
         """Records that a trial reached a level and that `kind` was decided: "continue", "pause" or "stop"."""

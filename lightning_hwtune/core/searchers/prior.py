@@ -185,7 +185,7 @@ class ParetoPrior(Searcher):
             ArgumentError: a study lacks an objective or has its opposite direction, or no study has a judged trial.
         """
         for study in studies or (None,):
-            allowed = "studies such as Study.load('digits'), at least one"
+            allowed = "at least one study, such as Study.load('digits')"
             with reading("studies", study, allowed):
                 if isinstance(study, type) or not all(hasattr(study, name) for name in ("name", "spec", "state")):
                     raise ArgumentError("studies", study, allowed)
