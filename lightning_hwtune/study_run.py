@@ -122,7 +122,11 @@ class Run:
 
     def _executor(self, payload: Payload | None) -> Executor:
         if payload is not None:
-            return LocalExecutor(payload.path, preload=self.preload, hang_timeout_s=self.hang_timeout)
+            size, n_trials = self.spec.pool.size, self.limits.max_parallel or self.spec.pool.size
+            n_spares = min(size, n_trials * max(self.spec.allocation.counts))
+            return LocalExecutor(
+                payload.path, preload=self.preload, hang_timeout_s=self.hang_timeout, n_spares=n_spares
+            )
         if isinstance(self.executor, str):
             make: Callable[..., Executor] = EXECUTOR_REGISTRY.find(self.executor)
             return make(self.train, self.spec.pool)

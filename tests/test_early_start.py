@@ -23,7 +23,7 @@ from study_bench import check_gone, family, run, small_study
 import lightning_hwtune as hwt
 from lightning_hwtune import study_run
 from lightning_hwtune.core.spec import Limits
-from lightning_hwtune.engine import fork_server, local, warm_up
+from lightning_hwtune.engine import fork_server, guard, local, warm_up
 from lightning_hwtune.engine.fork_server import ForkServer
 from lightning_hwtune.engine.session import Session
 from lightning_hwtune.store.files import StudyFiles
@@ -268,7 +268,7 @@ def test_warm_up_does_nothing_in_a_process_of_multiprocessing(server: ForkServer
 def test_warm_up_does_nothing_where_no_process_can_start(
     tmp_path: Path, server: ForkServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fork_server.spawn, "get_executable", lambda: str(tmp_path / "no python"))
+    monkeypatch.setattr(guard.spawn, "get_executable", lambda: str(tmp_path / "no python"))
     hwt.warm_up()
     assert not runs(server)
     with pytest.raises(hwt.TrialError, match="cannot be started"):  # a run says so

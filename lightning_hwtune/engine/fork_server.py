@@ -10,37 +10,25 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import errno
 import json
 import os
-import shutil
 import signal
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from multiprocessing import spawn, util
 from typing import Any, final
 
+from lightning_hwtune.engine.guard import Guard
 from lightning_hwtune.errors import TrialError
 from lightning_hwtune.host.deferred_signals import uninterrupted
 from lightning_hwtune.host.import_path import import_path
-from lightning_hwtune.host.process_limit import why_no_process
-from lightning_hwtune.host.socket_folder import make_socket_folder
-from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.training.process.fork_server import HEADER
 
 __all__ = ["PRELOAD", "ForkServer", "fork_server"]
 
 PRELOAD = "lightning_hwtune.training.process.preload"
 """The module whose import makes the server ready for a rank of any training."""
-
-_END_S = 5.0  # time for the guard to end everything before it is killed
-_PROGRAM = (
-    "import sys; sys.path[:] = {path!r}; "
-    "from lightning_hwtune.training.process.fork_server import main as forkserver; forkserver{arguments!r}"
-)
 
 
 @final
@@ -58,13 +46,15 @@ class ForkServer:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._guard: subprocess.Popen[bytes] | None = None
+        self._guard: Guard | None = None
         self._control: socket.socket | None = None
         self._buffer = b""
         self._asked: set[str] = set()
         self._n_open_requests = 0
         self._runs: set[object] = set()
         self._is_kept = False
+        self._spares: dict[object, tuple[int, int]] = {}  # what each executor wants: number, least free bytes
+        self._sent_spares = (0, 0)
         self.generation = self.n_deaths = 0
         self.importing, self.importing_since = "", 0.0
         self.failed: dict[str, str] = {}
@@ -118,32 +108,23 @@ class ForkServer:
                 self._n_open_requests += 1
                 self.importing_since = time.monotonic()
                 self._send(b"I", [import_path(), wanted])
+            self._send_spares()
 
     def _start(self) -> None:
         self._end_guard()
         ours, theirs = socket.socketpair()
-        self.folder = make_socket_folder()
-        arguments = (theirs.fileno(), os.getpid(), self.folder)
-        program = _PROGRAM.format(path=import_path(), arguments=arguments)
-        flags: list[str] = vars(util)["_args_from_interpreter_flags"]()
-        try:
-            self._guard = subprocess.Popen(
-                [os.fsdecode(spawn.get_executable()), *flags, "-c", program],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                cwd="/",  # the current folder may be deleted later; each rank changes to the folder of its start
-                start_new_session=True,
-            )
-        except OSError as error:
-            ours.close()
-            why = why_no_process(error.errno) if error.errno in (errno.EAGAIN, errno.ENOMEM) else error
-            raise TrialError(
-                spelled(f"the fork server, which starts the trials' processes, cannot be started: {why}")
-            ) from error
-        finally:
-            theirs.close()
+        with theirs:
+            try:
+                self._guard = Guard(theirs)
+            except OSError as error:
+                ours.close()
+                why = why_no_process(error.errno) if error.errno in (errno.EAGAIN, errno.ENOMEM) else error
+                raise TrialError(
+                    spelled(f"the fork server, which starts the trials' processes, cannot be started: {why}")
+                ) from error
+        self.folder = self._guard.folder
         self._control, self._buffer, self._asked, self._n_open_requests = ours, b"", set(), 0
-        self._is_kept = False
+        self._is_kept, self._sent_spares = False, (0, 0)
         self.generation += 1
         self.failed.clear()
 
@@ -213,19 +194,32 @@ class ForkServer:
         self._control = None
 
     def _end_guard(self) -> None:
-        """Waits a few seconds for the guard to end, then kills its process group."""
         guard, self._guard = self._guard, None
-        if guard is None:
-            return
-        try:
-            guard.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(guard.pid, signal.SIGKILL)
-            guard.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)  # in case the guard was killed before it could do so
+        if guard is not None:
+            guard.end()
 
     # ------------------------------------------------------------------ ranks
+
+    def keep_spares(self, owner: object, n: int, least_free_bytes: int = 0) -> None:
+        """Sets how many spare ranks the server keeps for an executor; a later server does the same.
+
+        Args:
+            owner: the executor; a later call replaces what it set before.
+            least_free_bytes: no spare is forked while less memory is free.
+        """
+        with self._lock:
+            self._spares[owner] = (n, least_free_bytes)
+            if n == 0:
+                del self._spares[owner]
+            with contextlib.suppress(ConnectionError):  # the next server gets it
+                self._send_spares()
+
+    def _send_spares(self) -> None:
+        counts, limits = [n for n, _ in self._spares.values()], [least for _, least in self._spares.values()]
+        wanted = (sum(counts), max(limits, default=0))
+        if self._control is not None and wanted != self._sent_spares:
+            self._send(b"S", wanted)
+            self._sent_spares = wanted
 
     def start_rank(self, status: int, channel: int, listener: int | None) -> None:
         """Requests the fork of a rank with these descriptors; the caller keeps its own copies of them.

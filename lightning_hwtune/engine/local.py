@@ -37,6 +37,7 @@ _LIBRARY_S = 60.0  # limit for one module that the fork server imports although 
 _GRACE_S = 10.0  # time for the other ranks to end by themselves after the first one has ended
 _ECHO_GRACE_S = 1.0  # the same after an error: with gloo a dead rank fails its group in less than a tenth of this
 _END_S = 10.0  # time for the end of a killed rank to be reported; after that the server counts as dead
+_LEAST_FREE_BYTES = 1 << 30
 _MAX_SERVER_DEATHS = 3  # in a row, without a report between them
 
 
@@ -50,6 +51,8 @@ class LocalExecutor:
         start_s: the same limit before the first heartbeat; also the limit for one import of the fork server.
         hang_timeout_s: also end a group that is alive but makes no progress; see `engine.hang.HangLimit`.
         preload: further modules for the fork server to import once; they must not run tensor operations at import.
+        n_spares: how many ranks the fork server keeps ready for the next segments.
+        least_free_bytes: no rank is kept ready while less memory is free.
     """
 
     def __init__(
@@ -60,6 +63,8 @@ class LocalExecutor:
         start_s: float = 120.0,
         hang_timeout_s: float | str | None = None,
         preload: Sequence[str] = (),
+        n_spares: int = 0,
+        least_free_bytes: int = _LEAST_FREE_BYTES,
     ) -> None:
         self._payload, self._heartbeat_s, self._start_s = payload, heartbeat_s, start_s
         self._hang = HangLimit(hang_timeout_s)
@@ -70,6 +75,7 @@ class LocalExecutor:
         self._server = fork_server()
         self._n_deaths = self._server.n_deaths  # when a report last arrived
         self._server.require((PRELOAD, *preload))  # its imports overlap with what the caller does next
+        self._server.keep_spares(self, n_spares, least_free_bytes)
 
     # ------------------------------------------------------------------ start
 
@@ -239,6 +245,7 @@ class LocalExecutor:
 
     def close(self) -> None:
         """Kills every group, and waits until all processes that they started have ended."""
+        self._server.keep_spares(self, 0)
         ranks = [rank for group in self._groups.values() for rank in group.ranks]
         for group in self._groups.values():
             group.kill()

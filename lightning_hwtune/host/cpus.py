@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from lightning_hwtune.host.control_groups import group_folders, text_of
+
 __all__ = ["n_cpus"]
 
 
@@ -21,22 +23,12 @@ def n_cpus(root: Path = Path("/")) -> int:
 
 def _quotas(root: Path) -> Iterator[float]:
     """Yields the quota, in cores, of each control group (version 1 or 2) of this process and its parent groups."""
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        number, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if number == "0" and not controllers:
-            for folder in _around(root / "sys/fs/cgroup", path):
-                quota, _, period = _text(folder / "cpu.max").partition(" ")
-                yield from _share(quota, period)
-        elif "cpu" in controllers.split(","):
-            for folder in _around(root / "sys/fs/cgroup/cpu", path):
-                yield from _share(_text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us"))
-
-
-def _around(mount: Path, path: str) -> list[Path]:
-    """Returns the group's folder and its parent folders. Inside a container the mount itself may be the group."""
-    own = mount / path.lstrip("/")
-    return [mount] if mount not in own.parents else [own, *own.parents[: own.parents.index(mount) + 1]]
+    for version, folder in group_folders("cpu", root):
+        if version == 2:
+            quota, _, period = text_of(folder / "cpu.max").partition(" ")
+            yield from _share(quota, period)
+        else:
+            yield from _share(text_of(folder / "cpu.cfs_quota_us"), text_of(folder / "cpu.cfs_period_us"))
 
 
 def _share(quota: str, period: str) -> Iterator[float]:
@@ -46,10 +38,3 @@ def _share(quota: str, period: str) -> Iterator[float]:
         return
     if cores > 0:  # -1 means no quota
         yield cores
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""

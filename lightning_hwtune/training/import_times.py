@@ -20,7 +20,16 @@ from typing import Any, final
 
 from lightning_hwtune.host.fork_safety import ForkState, is_installed
 
-__all__ = ["compile_s", "import_s", "import_times", "library_times", "measured", "process_age_s", "watch_compiler"]
+__all__ = [
+    "compile_s",
+    "count_age_from_now",
+    "import_s",
+    "import_times",
+    "library_times",
+    "measured",
+    "process_age_s",
+    "watch_compiler",
+]
 
 
 def import_s() -> float:
@@ -42,13 +51,24 @@ def library_times() -> dict[str, float]:
 
 
 def process_age_s() -> float:
-    """Returns the seconds since this process was forked, exact to 0.01 s; NaN if the system does not provide them."""
+    """Returns the seconds since this process was forked, exact to 0.01 s; NaN if the system does not provide them.
+
+    For a process that was forked in advance, the time before its order arrived does not count.
+    """
+    if _ordered_at is not None:
+        return time.monotonic() - _ordered_at
     try:
         with open("/proc/self/stat") as file:
             ticks = int(file.read().rpartition(")")[2].split()[19])
         return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     except (OSError, AttributeError, ValueError, IndexError):
         return math.nan
+
+
+def count_age_from_now() -> None:
+    """Makes the age of this process begin now."""
+    global _ordered_at
+    _ordered_at = time.monotonic()
 
 
 def compile_s() -> float:
@@ -139,6 +159,7 @@ class _Finder:
             loader.exec_module = timed
 
 
+_ordered_at: float | None = None  # on the monotonic clock
 _finder = _Finder()
 
 

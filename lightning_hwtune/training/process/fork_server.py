@@ -1,4 +1,4 @@
-"""The fork server: a process with torch loaded that forks one process per rank when the engine requests it.
+"""The fork server: a process with torch loaded that forks one process per rank, in advance or on request.
 
 The program runs as two processes. The *guard* imports nothing. Its child, the *server*, makes the imports. If the
 controller, the guard, the server or a rank is killed, the others end the processes that it leaves behind:
@@ -26,10 +26,13 @@ import socket
 import struct
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import final
 
 from lightning_hwtune.host.process_family import Sweep, adopt_orphans, children_of, die_with_parent, end_children
+from lightning_hwtune.training.process.forked_process import run_process, run_rank_of
+from lightning_hwtune.training.process.spares import Spares
 
 __all__ = ["HEADER", "INHERITED", "STATUS", "main"]
 
@@ -37,8 +40,9 @@ HEADER = struct.Struct("!cI")
 """The header of each message between engine and server: its kind, and the length of the JSON that follows.
 
 To the server: I, the import path and a list of modules to import; R, start a rank, with the descriptors of its status
-pipe, of its channel and, for rank 0 of several, of its listening socket. From the server: I, the module that it is
-importing; F, a module that failed, and why; D, all modules of the list are done.
+pipe, of its channel and, for rank 0 of several, of its listening socket; S, the number of spares to keep, and the free
+memory in bytes below which none is forked. From the server: I, the module that it is importing; F, a module that
+failed, and why; D, all modules of the list are done.
 """
 
 STATUS = struct.Struct("!q")
@@ -125,7 +129,7 @@ def _serve(control: socket.socket, guard: int) -> None:
     try:
         server.run()
     finally:
-        end_children(at_once=server.ranks)
+        end_children(at_once=server.forked)
 
 
 @final
@@ -139,6 +143,12 @@ class _Server:
         self._sweep = Sweep()
         self._own: set[int] = set()  # process ids of processes that the imports have started
         self._pipe = (-1, -1)
+        self._spares = Spares()
+
+    @property
+    def forked(self) -> set[int]:
+        """The process ids of the ranks and of the spares."""
+        return {*self.ranks, *self._spares.pids}
 
     def run(self) -> None:
         """Serves until the engine's end of the socket is closed, or SIGTERM arrives."""
@@ -149,14 +159,16 @@ class _Server:
         poll.register(self._control, select.POLLIN)
         poll.register(woken, select.POLLIN)
         while True:
-            ready = {fd for fd, _ in poll.poll(_SWEEP_MS if self._ended else None)}
+            ready = {fd for fd, _ in poll.poll(_SWEEP_MS if self._ended else self._spares.patience_ms)}
             if woken in ready and signal.SIGTERM in _drain(woken):
                 return
             if self._control.fileno() in ready and not self._take_request():
                 return
             self._wait_for_ranks()
-            if self._ended and self._sweep.step(self._own.union(self.ranks)):
+            if self._ended and self._sweep.step(self._own | self.forked):
                 self._report_ends()
+            if not ready and not self._ended:
+                self._spares.make(self._fork)
 
     def _take_request(self) -> bool:
         """Serves the next request; returns False if the engine has closed the socket."""
@@ -176,34 +188,32 @@ class _Server:
         if kind == b"I":
             self._import(*json.loads(body))
         elif kind == b"R":
-            self._fork(descriptors)
+            self._start_rank(descriptors)
+        elif kind == b"S":
+            self._spares.want(*json.loads(body))
         return True
 
     def _import(self, path: Sequence[str], modules: Sequence[str]) -> None:
         sys.path[:] = path
+        self._spares.end()  # those that replace them have the modules
         for name in modules:
             self._tell(b"I", name)
             try:
                 importlib.import_module(name)
             except (Exception, SystemExit) as error:
                 self._tell(b"F", [name, f"{type(error).__name__}: {error}"])
-        self._own = {pid for pid in children_of(os.getpid()) if pid not in self.ranks}
+        self._own = {pid for pid in children_of(os.getpid()) if pid not in self.forked}
         self._tell(b"D", None)
 
     def _tell(self, kind: bytes, value: object) -> None:
         body = json.dumps(value).encode()
         self._control.sendall(HEADER.pack(kind, len(body)) + body)
 
-    def _fork(self, descriptors: Sequence[int]) -> None:
+    def _start_rank(self, descriptors: Sequence[int]) -> None:
         status, channel, *listener = descriptors
-        server = os.getpid()
-        try:
-            pid = os.fork()
-        except OSError as error:
-            pid = -(error.errno or 1)
-        if pid == 0:
-            self._leave(status)
-            _run_rank(server, channel, listener[0] if listener else None)
+        pid = self._spares.give((channel, *listener)) or self._fork(
+            partial(run_rank_of, os.getpid(), channel, listener[0] if listener else None), status
+        )
         with contextlib.suppress(BrokenPipeError):
             os.write(status, STATUS.pack(pid))
         if pid > 0:
@@ -211,20 +221,38 @@ class _Server:
         for descriptor in (*((status,) if pid < 0 else ()), channel, *listener):
             os.close(descriptor)
 
-    def _leave(self, status: int) -> None:
-        """Closes and resets, in a rank, everything that belongs to the server."""
+    def _fork(self, work: Callable[[], None], *descriptors: int) -> int:
+        """Does the work in a new process, without these descriptors; returns its id, or a negative errno."""
+        try:
+            pid = os.fork()
+        except OSError as error:
+            return -(error.errno or 1)
+        if pid == 0:
+
+            def alone() -> None:
+                self._leave(descriptors)
+                work()
+
+            run_process(alone)
+        return pid
+
+    def _leave(self, descriptors: Sequence[int]) -> None:
+        """Closes and resets, in a new process, everything that belongs to the server."""
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         self._control.close()
-        for descriptor in (status, *self._pipe, *self.ranks.values(), *(fd for fd, _ in self._ended)):
+        self._spares.close_ends()
+        for descriptor in (*descriptors, *self._pipe, *self.ranks.values(), *(fd for fd, _ in self._ended)):
             os.close(descriptor)
 
     def _wait_for_ranks(self) -> None:
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 status = self.ranks.pop(ended[0], None)
-                if status is not None:
+                if status is None:
+                    self._spares.lost(ended[0])
+                else:
                     self._ended.append((status, os.waitstatus_to_exitcode(ended[1])))
 
     def _report_ends(self) -> None:
@@ -233,35 +261,3 @@ class _Server:
                 os.write(status, STATUS.pack(code))
             os.close(status)
         self._ended.clear()
-
-
-def _run_rank(server: int, channel: int, listener: int | None) -> None:
-    """Runs a rank in this process until its end; never returns."""
-    code = 1
-    try:
-        from lightning_hwtune.training.process.connection import PipeChannel
-        from lightning_hwtune.training.process.rank_main import run_rank
-
-        run_rank(PipeChannel(socket.socket(fileno=channel)), listener, server)
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        _leave_python()
-        os._exit(code)
-
-
-def _leave_python() -> None:
-    """Waits for threads and children and deletes temporary files, like a process of multiprocessing at its end.
-
-    The interpreter's own shutdown is skipped, because it takes seconds with torch loaded.
-    """
-    import threading
-    from multiprocessing import util
-
-    with contextlib.suppress(BaseException):
-        vars(threading)["_shutdown"]()
-        vars(util)["_exit_function"]()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):
-            stream.flush()

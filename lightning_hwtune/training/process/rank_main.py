@@ -41,23 +41,21 @@ from lightning_hwtune.training.segment_end import is_sigterm, log_path, run_to_e
 from lightning_hwtune.training.trial import Trial
 from lightning_hwtune.training.trial_fit import calls_fit
 
-__all__ = ["own_threads", "run_rank", "run_segment"]
+__all__ = ["become_independent", "own_threads", "run_rank", "run_segment"]
 
 _BEAT_S = 1.0
 _FULL_DISK_S = 5.0
 
 
-def run_rank(channel: PipeChannel, listener: int | None, server: int) -> None:
-    """Trains one rank of a segment in this process, which must be new and cannot be used again.
+def run_rank(channel: PipeChannel, listener: int | None) -> None:
+    """Trains one rank of a segment in this process, which must be independent and new, and cannot be used again.
 
     Args:
         channel: the channel to the engine; the first message on it is the `RankTask`, the last one is `Ended`.
         listener: for rank 0 of several ranks, the descriptor of the socket on which it hosts the group's store.
-        server: process id of the parent; this process ends when the parent ends.
 
     SIGTERM ends the process by the same signal, even if Lightning has caught it. No last message is sent then.
     """
-    _become_independent(server)
     task: RankTask = channel.receive()
     order, rank = task.order, task.rank
     try:
@@ -108,8 +106,12 @@ def run_segment(train: Callable[[Trial], Any], order: SegmentOrder, channel: Cha
 # ---------------------------------------------------------------------- set-up of a rank process
 
 
-def _become_independent(server: int) -> None:
-    """Leaves the server's session, but ends with the server, and adopts the orphans among its own descendants."""
+def become_independent(server: int) -> None:
+    """Leaves the server's session, but ends with the server, and adopts the orphans among its own descendants.
+
+    Args:
+        server: process id of the parent.
+    """
     gc.freeze()  # objects from the server are never garbage, and examining them would copy their memory pages
     gc.enable()
     with contextlib.suppress(PermissionError):  # this process already leads a session
