@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Run", "TrainFunction", "check_training"]
 
 TrainFunction = Callable[["Trial"], Any]
+_MAX_SPARES = 8  # each takes some megabytes; on a larger pool, segments rarely start at the same time
 _WHY = {KeyboardInterrupt: "Ctrl-C", SystemExit: "a signal ended this process"}
 
 
@@ -122,8 +123,8 @@ class Run:
 
     def _executor(self, payload: Payload | None) -> Executor:
         if payload is not None:
-            size, n_trials = self.spec.pool.size, self.limits.max_parallel or self.spec.pool.size
-            n_spares = min(size, n_trials * max(self.spec.allocation.counts))
+            n_ranks = (self.limits.max_parallel or self.spec.pool.size) * max(self.spec.allocation.counts)
+            n_spares = min(n_ranks, self.spec.pool.size, _MAX_SPARES)
             return LocalExecutor(
                 payload.path, preload=self.preload, hang_timeout_s=self.hang_timeout, n_spares=n_spares
             )

@@ -16,10 +16,14 @@ from typing import Any
 import psutil
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
+from study_bench import run, small_study
 from test_local import Bench, Recorder
 from test_processes import check_gone
 
+import lightning_hwtune as hwt
+from lightning_hwtune import study_run
 from lightning_hwtune.engine import local
 from lightning_hwtune.engine.fork_server import PRELOAD, ForkServer
 from lightning_hwtune.engine.local import LocalExecutor
@@ -39,7 +43,8 @@ def warm_server() -> Iterator[ForkServer]:
 
 @pytest.fixture
 def server(warm_server: ForkServer, monkeypatch: pytest.MonkeyPatch) -> ForkServer:
-    monkeypatch.setattr(local, "fork_server", lambda: warm_server)
+    for module in (local, study_run):
+        monkeypatch.setattr(module, "fork_server", lambda: warm_server)
     wait_until(lambda: is_ready(warm_server) and not children(warm_server))
     return warm_server
 
@@ -191,6 +196,25 @@ def test_the_ranks_of_a_group_are_spares_as_far_as_there_are_any(bench: Bench, s
 
 
 # ---------------------------------------------------------------------- when there are spares
+
+
+def test_a_run_keeps_a_spare_per_trial_at_a_time_and_leaves_none(tmp_path: Path, server: ForkServer) -> None:
+    def train(trial: Any) -> None:
+        parent = psutil.Process().parent()
+        assert parent is not None
+        deadline = time.monotonic() + LIMIT_S
+        while len(parent.children()) < 2 and time.monotonic() < deadline:  # this rank, and one spare
+            time.sleep(0.01)
+        (trial.dir / "n_processes").write_text(str(len(parent.children())))
+        look(trial)
+
+    scheduler = hwt.RunToEnd(max_epochs=1)
+    study = run(small_study(tmp_path, scheduler=scheduler), train, max_trials=3, max_parallel=1, finishers=0)
+    folders = [study.logs(trial_id).parent for trial_id in range(3)]
+    assert len({json.loads((folder / "found_0.json").read_text())["pid"] for folder in folders}) == 3
+    n_processes = [int((folder / "n_processes").read_text()) for folder in folders]
+    spares(server, 0)
+    assert n_processes == [2, 2, 2]
 
 
 def test_no_spare_is_forked_while_memory_is_short(bench: Bench, server: ForkServer) -> None:

@@ -1,0 +1,1 @@
+"""The same first study, as a user writes it in three tools. Each script prints when its first value was there."""
