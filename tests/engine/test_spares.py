@@ -90,6 +90,8 @@ def look(trial: Any) -> None:
 
     from lightning_hwtune.training.import_times import process_age_s
 
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    forked_at = ticks / os.sysconf("SC_CLK_TCK")
     found = {
         "pid": os.getpid(),
         "cwd": os.getcwd(),
@@ -100,7 +102,7 @@ def look(trial: Any) -> None:
         "modules": sorted(sys.modules),
         "group": os.getpgid(0),
         "session": os.getsid(0),
-        "waited_s": time.time() - psutil.Process().create_time() - process_age_s(),
+        "waited_s": time.clock_gettime(time.CLOCK_BOOTTIME) - forked_at - process_age_s(),
     }
     if trial.num_devices > 1:
         torch.distributed.init_process_group("gloo")
