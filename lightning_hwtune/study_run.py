@@ -123,7 +123,7 @@ class Run:
 
     def _executor(self, payload: Payload | None) -> Executor:
         if payload is not None:
-            n_ranks = (self.limits.max_parallel or self.spec.pool.size) * max(self.spec.allocation.counts)
+            n_ranks = (self.limits.max_parallel or self.spec.pool.size) * max(self.spec.allocator.counts)
             n_spares = min(n_ranks, self.spec.pool.size, _MAX_SPARES)
             return LocalExecutor(
                 payload.path, preload=self.preload, hang_timeout_s=self.hang_timeout, n_spares=n_spares

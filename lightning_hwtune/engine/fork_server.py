@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -23,6 +24,8 @@ from lightning_hwtune.engine.guard import Guard
 from lightning_hwtune.errors import TrialError
 from lightning_hwtune.host.deferred_signals import uninterrupted
 from lightning_hwtune.host.import_path import import_path
+from lightning_hwtune.host.process_limit import why_no_process
+from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.training.process.fork_server import HEADER
 
 __all__ = ["PRELOAD", "ForkServer", "fork_server"]
