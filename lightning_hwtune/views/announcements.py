@@ -89,7 +89,10 @@ def opening(state: StudyState, folder: Path, payload: PayloadFacts | None) -> It
         yield from rung_table(state.spec.scheduler, limits.max_trials, limits.n_finishers).renderables
     yield from _missing_checkpoints(state, folder)
     if state.trials:  # a new study gets its forecast from its check
-        yield from _forecast(state)
+        forecast = list(_forecast(state))
+        yield from forecast
+        if forecast and payload is not None:
+            yield Text("the first segments wait until the training's libraries are imported again: some seconds")
     elif payload is None:  # ask and tell, and executors other than our own processes
         yield Text("no check and no forecast before the first trial; the time left is printed once a segment has ended")
     if payload is not None and payload.n_bytes > _HEAVY_BYTES:

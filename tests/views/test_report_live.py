@@ -359,6 +359,26 @@ def test_a_signal_that_ends_the_process_while_something_is_printed_still_ends_it
         LinesView(empty.state, FOLDER, console).header(None)
 
 
+def test_a_study_that_continues_says_why_nothing_trains_at_first_and_one_that_asks_says_what_is_missing(empty):
+    payload = SimpleNamespace(n_bytes=10, largest=None)
+    played, continued = play(), begin(make_spec(), max_trials=8)
+    for event in played.log[2:-1]:
+        continued.state.apply(event)
+
+    def header(state, payload):
+        console = screen(is_terminal=False)
+        LinesView(state, FOLDER, console).header(payload)
+        return console.file.getvalue()
+
+    waits, unknown = (
+        "wait until the training's libraries are imported again",
+        "no check and no forecast before the first",
+    )
+    assert [waits in header(state, payload) for state in (continued.state, empty.state)] == [True, False]
+    assert [unknown in header(empty.state, given) for given in (None, payload)] == [True, False]
+    assert not any(text in header(continued.state, None) for text in (waits, unknown))
+
+
 @pytest.mark.parametrize(
     ("max_trials", "shown"), [(4, "(61 % of the 36 of"), (8, "(31 % of the 72 of"), (None, "epochs · ")]
 )
