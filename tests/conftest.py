@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib.util
 import re
 import signal
-from collections.abc import Generator
+import subprocess
+from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +29,17 @@ _MODULES = {*_EXTRAS.values(), "mkdocs", "mlflow", "nbclient", "nbformat", "pymo
 _LACKS = re.compile(
     r"No module named '?(\w+)|`Import (\w+)` failed|optional dependency '(\w+)'|pip install 'lightning_hwtune\[(\w+)\]'"
 )
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 16 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("this user may not mount file systems")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

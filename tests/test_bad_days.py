@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -195,17 +194,6 @@ def test_a_full_disk_while_saving_keeps_the_old_checkpoint(tmp_path: Path) -> No
     assert later[0].resource == full[0].resource  # goes on from the checkpoint before
     assert state.trials[0].state is TrialState.COMPLETED
     assert len(state.trials) == 5
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 16 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder], capture_output=True).returncode:
-        pytest.skip("this user may not mount file systems")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
 
 
 @pytest.mark.slow

@@ -14,7 +14,6 @@ the folder.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import time
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, final
 
 from lightning_hwtune.core.record import Checkpoint
 from lightning_hwtune.errors import ArgumentError, CheckpointError, StorageError
+from lightning_hwtune.host.disk_space import FULL_DISK_ERRORS
 from lightning_hwtune.store.checkpoints import stray, verify
 from lightning_hwtune.store.disk_budget import Victim, candidates, evictions
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["StudyFiles", "make_folder", "study_names", "write_whole"]
 
 _DATABASE = "study.db"
-_FULL = (errno.ENOSPC, errno.EDQUOT)  # the same errors occur when no inodes are left
 _FULL_DISK_S = 5.0
+_FULL_ADVICE = " Free some space (see `df -h` and `df -i`) and run the same command again."
 _NAME = re.compile(r"\w(?:[\w .+=@-]*[\w+=@-])?")
 _MAX_NAME_BYTES = 200
 
@@ -187,11 +187,11 @@ def make_folder(path: Path, *, wait_s: float = _FULL_DISK_S) -> None:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            is_full = error.errno in _FULL
+            is_full = error.errno in FULL_DISK_ERRORS
             if is_full and time.monotonic() < give_up_at:
                 time.sleep(0.05)
                 continue
-            advice = " Free some space (see `df -h` and `df -i`) and run the same command again." if is_full else ""
+            advice = _FULL_ADVICE if is_full else ""
             raise StorageError(f"the folder {str(path)!r} cannot be created: {error}.{advice}", error.errno) from error
         return
 
@@ -210,7 +210,8 @@ def write_whole(path: Path, content: str | bytes) -> Path:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise StorageError(f"{str(path)!r} cannot be written: {error}", error.errno) from error
+            advice = _FULL_ADVICE if error.errno in FULL_DISK_ERRORS else ""
+            raise StorageError(f"{str(path)!r} cannot be written: {error}.{advice}", error.errno) from error
         raise
 
 

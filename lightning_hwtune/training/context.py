@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import final
 
 from lightning_hwtune.core.record import Outcome
@@ -74,6 +75,7 @@ class ActiveSegment:
         shortens_fits: whether a check also shortens fits that do not report.
         has_shortened: whether such a fit was shortened.
         is_copy: True in a process that user code has forked from the one that trains the segment.
+        folders: where user code writes, apart from the trial's folder; an error of a full disk names them.
     """
 
     order: SegmentOrder
@@ -100,6 +102,7 @@ class ActiveSegment:
     shortens_fits: bool = False
     has_shortened: bool = False
     is_copy: bool = False
+    folders: tuple[Path, ...] = ()
     _noted: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:

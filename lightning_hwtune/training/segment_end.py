@@ -17,6 +17,7 @@ import contextlib
 import os
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from typing import Any, NoReturn
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.errors import MetricError, first_line
 from lightning_hwtune.host.arrived_signals import ArrivedSignals
+from lightning_hwtune.host.disk_space import FULL_DISK_ERRORS, full_disks
 from lightning_hwtune.training.channel import Ended, SegmentOrder
 from lightning_hwtune.training.context import ActiveSegment
 
@@ -76,7 +78,7 @@ def conclude(segment: ActiveSegment, raised: BaseException | str | None) -> Ende
         return segment.ended(Outcome.DONE)
     outcome = Outcome.OUT_OF_MEMORY if isinstance(error, BaseException) and _is_out_of_memory(error) else Outcome.ERROR
     text, whole = _text(error), "" if raised is None else _text(raised)
-    return segment.ended(outcome, whole if first_line(text) in whole else text)
+    return segment.ended(outcome, _naming_full_disks(whole if first_line(text) in whole else text, error, segment))
 
 
 def interrupt_in(error: BaseException | None) -> BaseException | None:
@@ -149,6 +151,19 @@ def _keep(path: Path, text: str) -> None:
 
 def _text(error: BaseException | str) -> str:
     return error if isinstance(error, str) else "".join(traceback.format_exception(error))
+
+
+def _naming_full_disks(text: str, error: BaseException | str, segment: ActiveSegment) -> str:
+    """Returns the text of an error; if no space was left on a disk, its exception line names the full disks."""
+    links = _causes(error) if isinstance(error, BaseException) else ()
+    if not any(isinstance(link, OSError) and link.errno in FULL_DISK_ERRORS for link in links):
+        return text
+    full = full_disks([Path(segment.order.trial_dir), *segment.folders, Path(tempfile.gettempdir()), Path(".")])
+    line = first_line(text)
+    before, found, after = text.rpartition(line)
+    if not full or not found:
+        return text
+    return f"{before}{line} (there is no space left on the disk of {' and of '.join(map(str, full))}){after}"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -33,6 +33,7 @@ from lightning_hwtune.apps.script_call import segment_of_app
 from lightning_hwtune.core.objectives import Metric
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.engine.executor import Sink
+from lightning_hwtune.store.files import write_whole
 from lightning_hwtune.training.channel import Ended, Message, Note, Report, Saved, SegmentOrder, VerdictMessage
 from lightning_hwtune.training.process.rank_main import run_segment
 from lightning_hwtune.training.trial import Trial
@@ -200,7 +201,7 @@ class Batches:
         name = self._dirs.name(order)
         if name is None:
             name = self._first_name(overrides, order.trial_id)
-            self._dirs.note(order).write_text(name, encoding="utf-8")
+            write_whole(self._dirs.note(order), name)
         return [
             *overrides,
             f"hydra.sweep.dir={quoted(self._dirs.sweep_dir)}",

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.store.files import make_folder
+from lightning_hwtune.store.files import make_folder, write_whole
 
 __all__ = ["claim_sweep_dir"]
 
@@ -20,6 +20,7 @@ def claim_sweep_dir(study_dir: Path, wanted: Path) -> Path:
 
     Raises:
         ArgumentError: `wanted` belongs to another study.
+        StorageError: a folder or a file in it cannot be written.
     """
     note, mark = study_dir / _OF_STUDY, wanted / _OF_SWEEP
     if not note.exists():
@@ -42,8 +43,7 @@ def _check_owner(wanted: Path, owner: str, study_dir: Path) -> None:
 
 def _note(path: Path, text: str) -> str:
     """Writes a file, completely or not at all, unless it exists; returns its content."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
+    part = write_whole(path.with_name(f"{path.name}.{os.getpid()}"), text)
     with contextlib.suppress(FileExistsError):
         os.link(part, path)
     part.unlink()

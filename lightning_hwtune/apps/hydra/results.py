@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from lightning_hwtune.core.facts import StudyFacts
+from lightning_hwtune.store.files import write_whole
 from lightning_hwtune.views.tables import front_records
 
 __all__ = ["results", "write_results"]
@@ -35,12 +36,13 @@ def results(state: StudyFacts, study_dir: Path, sweep_dir: Path) -> dict[str, An
 
 
 def write_results(state: StudyFacts, study_dir: Path, sweep_dir: Path) -> Path:
-    """Write the file, completely or not at all; return its path."""
-    path = sweep_dir / "optimization_results.yaml"
-    part = path.with_suffix(".part")
-    OmegaConf.save(OmegaConf.create(results(state, study_dir, sweep_dir)), part)
-    os.replace(part, path)
-    return path
+    """Write the file, completely or not at all; return its path.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    text = OmegaConf.to_yaml(OmegaConf.create(results(state, study_dir, sweep_dir)))
+    return write_whole(sweep_dir / "optimization_results.yaml", text)
 
 
 def _place(record: Mapping[str, Any], study_dir: Path, sweep_dir: Path) -> dict[str, Any]:

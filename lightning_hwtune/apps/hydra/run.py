@@ -48,6 +48,7 @@ from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError, HwTuneError, StudyFailedError, StudyNotFoundError
 from lightning_hwtune.names.spelling import spell_by, spelled
 from lightning_hwtune.settings import StudySettings
+from lightning_hwtune.store.files import write_whole
 from lightning_hwtune.study import Study
 from lightning_hwtune.views.study_location import short_path
 
@@ -239,7 +240,7 @@ def _executor(sweep: _Sweep, hydra_context: HydraContext, task_function: TaskFun
 
 
 def _run(sweep: _Sweep, executor: str | Batches) -> None:
-    OmegaConf.save(sweep.config, sweep.sweep_dir / "multirun.yaml")
+    write_whole(sweep.sweep_dir / "multirun.yaml", OmegaConf.to_yaml(sweep.config))
     if sweep.settings.enqueue:
         sweep.study.enqueue(*sweep.settings.enqueue)
     options = sweep.settings.run_kwargs() | {"train": sweep.app, "executor": executor}

@@ -30,6 +30,7 @@ from lightning_hwtune.settings import StudySettings, parse_overrides
 from lightning_hwtune.settings.overrides import apply_overrides
 from lightning_hwtune.settings.places import in_file
 from lightning_hwtune.settings.study_settings import read_study_file
+from lightning_hwtune.store.files import write_whole
 from lightning_hwtune.study import Study
 from lightning_hwtune.views.tables import front_records
 
@@ -134,8 +135,7 @@ def _write_one(state: StudyFacts, record: Mapping[str, Any], segment: CliSegment
     if record["checkpoint"] is not None:
         lines.append(f"# checkpoint: ../{record['checkpoint']}")
     path = folder / f"{trial.trial_id:03d}.yaml"
-    path.write_text("\n".join([*lines, config.text]), encoding="utf-8")
-    return path
+    return write_whole(path, "\n".join([*lines, config.text]))
 
 
 def _trial(base: ConfigTree, configs: SeenConfigs, settings: StudySettings) -> CliTrial:

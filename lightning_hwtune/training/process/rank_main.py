@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import gc
 import multiprocessing
 import os
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,13 +21,13 @@ from lightning_hwtune.host.forks import quieten_forks
 from lightning_hwtune.host.periodic_thread import repeated
 from lightning_hwtune.host.process_family import adopt_orphans, die_with_parent
 from lightning_hwtune.training.channel import Beat, Channel, Ended, Note, RankTask, SegmentOrder, Started
-from lightning_hwtune.training.checkpointing import make_in_trial
 from lightning_hwtune.training.context import current_segment, segment_context
 from lightning_hwtune.training.import_times import measured
 from lightning_hwtune.training.lightning_classes import adapt_classes
 from lightning_hwtune.training.loggers.trackers import tracker_runs
 from lightning_hwtune.training.process.connection import PipeChannel
 from lightning_hwtune.training.process.fork_server import INHERITED
+from lightning_hwtune.training.process.log_output import LogOutput, flush_output
 from lightning_hwtune.training.process.rendezvous import (
     adopt_environment,
     host_store,
@@ -44,7 +42,6 @@ from lightning_hwtune.training.trial_fit import calls_fit
 __all__ = ["become_independent", "own_threads", "run_rank", "run_segment"]
 
 _BEAT_S = 1.0
-_FULL_DISK_S = 5.0
 
 
 def run_rank(channel: PipeChannel, listener: int | None) -> None:
@@ -60,19 +57,22 @@ def run_rank(channel: PipeChannel, listener: int | None) -> None:
     order, rank = task.order, task.rank
     try:
         _adopt_place(task)
-        if why := _redirect_output(log_path(order, rank), Path(order.trial_dir)):
-            text = f"the output of rank {rank} is not kept, since its log file cannot be opened: {why}. "
-            channel.send(Note(text + "Is the disk full? See `df -h`, and `df -i` for inodes."))
+        output = LogOutput(log_path(order, rank), Path(order.trial_dir))
+        if known := output.problem(rank):
+            channel.send(Note(known))
         with _beating(channel, rank), measured():
             train = _prepare(task, listener)
             ended = run_segment(train, order, channel, rank)
+        flush_output()
+        if (problem := output.problem(rank)) and not known:
+            channel.send(Note(problem))
     except BaseException as error:  # a last message is needed after an exit, too
         if is_sigterm(error):
-            _flush()
+            flush_output()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
         ended = Ended(rank, Outcome.ERROR, traceback.format_exc(), order.resource, reached_end=False)
-    _flush()
+    flush_output()
     channel.send(ended)
 
 
@@ -142,38 +142,6 @@ def _beating(channel: Channel, rank: int) -> contextlib.AbstractContextManager[N
             os.killpg(os.getpgrp(), signal.SIGKILL)
 
     return repeated(beat, _BEAT_S, "hwtune-beat")
-
-
-def _redirect_output(path: Path, trial_dir: Path) -> str:
-    """Redirects all output of this process and its children to a file; returns the reason if it cannot.
-
-    On a full disk it waits a few seconds for free space. If the file cannot be opened, the output is dropped. This does
-    not end the trial, whose errors are also in the study's log.
-    """
-    give_up_at, why = time.monotonic() + _FULL_DISK_S, ""
-    while True:
-        try:
-            make_in_trial(path.parent, trial_dir)
-            target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT) and time.monotonic() < give_up_at:
-                time.sleep(0.05)
-                continue
-            target, why = os.open(os.devnull, os.O_WRONLY), str(error)
-        break
-    _flush()
-    os.dup2(target, 1)
-    os.dup2(target, 2)
-    os.close(target)
-    sys.stdout = open(1, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
-    return why
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            stream.flush()
 
 
 def _prepare(task: RankTask, listener: int | None) -> Callable[[Trial], Any]:
