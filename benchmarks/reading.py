@@ -91,7 +91,7 @@ def main() -> None:
 def figures(measured: dict[str, Any]) -> dict[str, float]:
     """Returns the headline numbers."""
     names = ("cold_status_s", "warm_status_s", "warm_why_s", "follow_events_per_s", "constructor_ms", "memory_mb")
-    return {**{name: measured[name] for name in names}, "warm_vs_empty": measured["warm_vs_empty"]}
+    return {name: measured[name] for name in (*names, "warm_vs_empty", "why_vs_empty")}
 
 
 def measure(folder: Path, n_trials: int, rounds: int, seed: int) -> dict[str, Any]:
@@ -111,6 +111,7 @@ def measure(folder: Path, n_trials: int, rounds: int, seed: int) -> dict[str, An
         **{f"{name}_s": round(one.wall_s, 2) for name, one in commands.items()},
         **{f"{name}_process_s": round(one.process_s, 2) for name, one in commands.items()},
         "warm_vs_empty": round(warm.wall_s / empty.wall_s, 2),
+        "why_vs_empty": round(why.wall_s / empty.wall_s, 2),
         "follow_events_per_s": round(follow(folder, events)),
         "constructor_ms": round(constructor_ms(folder, seed, rounds), 1),
         "memory_mb": round(cold.memory_mb),

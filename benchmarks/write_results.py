@@ -43,6 +43,7 @@ TITLES = {
     "foreign_libraries": "Libraries that run their own training",
     "gpu_check": "On one GPU",
     "import_time": "Import",
+    "reading": "Reading a large study",
 }
 
 TARGETS: Mapping[str, str] = {
@@ -98,6 +99,12 @@ TARGETS: Mapping[str, str] = {
     "nonsense_accepted": "<= 0",
     "sense_refused": "<= 0",
     "import_s": "<= 0.3",
+    "cold_status_s": "<= 10",
+    "warm_status_s": "<= 1.5",
+    "warm_why_s": "<= 1.5",
+    "warm_vs_empty": "<= 3",
+    "why_vs_empty": "<= 3",
+    "constructor_ms": "<= 100",
     "extra_lines_max": "<= 9",
     "sweep_dirs": "== 1",
     "trial_dirs": "== 12",
