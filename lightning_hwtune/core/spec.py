@@ -131,7 +131,10 @@ class StudySpec:
         object.__setattr__(self, "allocation", self.allocation or allocation_for(self.space))
         self.searcher.check(self.space)
         self.searcher.check_objectives(self.objectives)
-        self.race()  # refuses an order whose objective does not exist
+        if self.race().ladder != self.scheduler.ladder:  # making a race refuses an order whose objective does not exist
+            allowed = "a scheduler whose race has the scheduler's own ladder"
+            hint = "Pass `self.ladder` to the race in `start`, and change the levels in the scheduler's `rungs`."
+            raise ArgumentError("scheduler", self.scheduler, allowed, hint=hint)
         self._check_hardware()
 
     def _check_hardware(self) -> None:

@@ -60,9 +60,9 @@ class FactsCache:
 
     def write(self, log: EventLog, found: CachedFacts) -> None:
         """Replaces the cache; does nothing if the folder or the log is read-only, or if the file cannot be written."""
-        if _is_read_only(self._files.root) or _is_read_only(self._files.database_path):
-            return
         with contextlib.suppress(StorageError, OSError, ValueError):
+            if _is_read_only(self._files.root) or _is_read_only(self._files.database_path):
+                return
             for left in self._files.root.glob(f"{self.path.name}.*.part"):  # by a process that was killed
                 left.unlink(missing_ok=True)
             packed = zlib.compress(json.dumps(found.data, separators=(",", ":")).encode(), level=1)

@@ -10,7 +10,8 @@ from study_driver import Driver, spec
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
-from lightning_hwtune.core.schedulers import ASHA, MedianStopping
+from lightning_hwtune.core.schedulers import ASHA, MedianStopping, Race, RunToEnd
+from lightning_hwtune.core.schedulers.ladder import Ladder
 from lightning_hwtune.core.searchers import ParetoPrior, Random, Searcher
 from lightning_hwtune.core.searchers.earlier_studies import EarlierTask
 from lightning_hwtune.core.space import Choice, Float, NumDevices, SearchSpace
@@ -105,3 +106,29 @@ def test_the_number_of_automatic_finishers_is_in_the_log_and_counts_what_the_ses
 def test_finishers_are_a_number_or_auto(value: object) -> None:
     with pytest.raises(ArgumentError, match="finishers"):
         Limits(finishers=value)  # type: ignore[arg-type]
+
+
+class OtherLadder(RunToEnd):
+    """Its race judges at levels that the scheduler does not list."""
+
+    ladder_of_race = Ladder("epochs", (2, 9))
+
+    def start(self, objectives: Objectives) -> Race:
+        race = super().start(objectives)
+        race.ladder = self.ladder_of_race
+        return race
+
+
+class OtherUnit(OtherLadder):
+    ladder_of_race = Ladder("steps", (9,))
+
+
+class OtherEnd(OtherLadder):
+    ladder_of_race = Ladder("epochs", (27,))
+
+
+@pytest.mark.parametrize("scheduler", [OtherLadder, OtherUnit, OtherEnd])
+def test_a_race_with_another_ladder_than_its_scheduler_is_refused(scheduler: type[OtherLadder]) -> None:
+    with pytest.raises(ArgumentError, match=r"`scheduler`.*own ladder.*Pass `self.ladder` to the race"):
+        spec(space=SPACE, scheduler=scheduler(9))
+    assert spec(space=SPACE, scheduler=RunToEnd(9)).race().ladder == RunToEnd(9).ladder
