@@ -130,14 +130,15 @@ def _bound(
             here = f"{name} takes its {kinds[_Kind.VAR_POSITIONAL]} one by one, without keywords"
             raise RenamedArgumentError(f"{name}({surplus[0]}=...)", here) from None
         refuse_unknown(name, surplus, names, elsewhere)
-        positional = [item.name for item in known if item.kind is _Kind.POSITIONAL_OR_KEYWORD]
+        by_position = (_Kind.POSITIONAL_ONLY, _Kind.POSITIONAL_OR_KEYWORD)
+        positional = [item.name for item in known if item.kind in by_position]
         own = args[len(signature.parameters) - len(known) :]
         if len(own) > len(positional) and not any(item.kind is _Kind.VAR_POSITIONAL for item in known):
             keyword = [f"{item.name}=..." for item in known if item.kind is _Kind.KEYWORD_ONLY]
             ending = "" if len(positional) == 1 else "s"
             allowed = f"{len(positional) or 'no'} positional argument{ending}"
             allowed += f" ({', '.join(positional)})" if positional else ""
-            hint = f"Pass the others by keyword: {', '.join(keyword)}." if keyword else ""
+            hint = f"Pass the others by keyword: {', '.join(keyword)}" if keyword else ""
             if len(positional) == 1 and _takes_list(signature.parameters[positional[0]]):
                 hint = f"Pass a list: {name}([...])."
             raise ArgumentError(f"{name}(...)", own, allowed, hint=hint) from None

@@ -188,3 +188,30 @@ def test_a_trial_has_parameters_by_name(owners: dict[str, Any], key: Any) -> Non
 def test_fast_dev_run_is_refused_in_plain_words(owners: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match=r"`fast_dev_run` is True; allowed: False in a study.*study\.check"):
         owners["Trial"].trainer(fast_dev_run=True)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: hwt.Choice("adam", "sgd"), r"1 positional argument \(options\)\. Pass a list: Choice\(\[\.\.\.\]\)"),
+        (lambda: hwt.Float(1.0, 2.0, True), r"2 positional arguments \(low, high\)\. .* by keyword: log=\.\.\.$"),
+        (
+            lambda: hwt.RunToEnd(3, 4),
+            r"1 positional argument \(max_epochs\)\. .* by keyword: max_steps=\.\.\., max_samples",
+        ),
+        (lambda: hwt.TrainSeconds(1), r"allowed: no positional arguments\.$"),
+        (lambda: hwt.SearchSpace({}, {}), r"1 positional argument \(params\)\.$"),
+    ],
+)
+def test_too_many_positional_arguments_are_answered_with_the_way_to_pass_them(
+    call: Callable[[], Any], says: str
+) -> None:
+    with pytest.raises(ArgumentError, match=says):
+        call()
+
+
+def test_a_training_function_is_not_called_a_list(tmp_path: Path) -> None:
+    with pytest.raises(
+        ArgumentError, match=r"1 positional argument \(train\)\. Pass the others by keyword: max_trials="
+    ):
+        _study(tmp_path).run(print, 3)
