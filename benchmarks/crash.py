@@ -45,7 +45,7 @@ sys.path.insert(0, str(ROOT))
 
 import lightning_hwtune as hwt  # noqa: E402 - found from the repository's root
 from lightning_hwtune.core.events import Event, Reported, SegmentEnded  # noqa: E402
-from lightning_hwtune.core.record import TrialState  # noqa: E402
+from lightning_hwtune.core.record import TrialRecord, TrialState  # noqa: E402
 from lightning_hwtune.store.files import StudyFiles  # noqa: E402
 from lightning_hwtune.store.log import EventLog  # noqa: E402
 
@@ -59,6 +59,7 @@ TAG = "HWTUNE_CRASH_TAG"  # an environment variable that marks every process of 
 MOST_EVENTS = 30  # between two kills; a session writes five events of its own
 MOST_JITTER_S = 0.3
 STARTUP_S = 8.0  # the latest moment of a kill that comes before the first event
+RUNGS = (1, 3)  # of ASHA(max_epochs=9), without the last one
 TRIALS_PER_KILL = 3  # enough for the study to continue after all kills
 ORPHAN_S = 5.0
 LIFE_S = 600.0
@@ -120,14 +121,24 @@ def _train(trial: hwt.Trial) -> None:
     witness = folder / f"{trial.id:03d}_{number:02d}_{os.getpid()}.txt"
 
     class Witness(L.Callback):
-        """Writes a line for each report that was answered; the rung callback comes before all others."""
+        """Writes a line for each report that was answered: in the next hook, as reports come last in an epoch."""
+
+        epoch: int | None = None
 
         def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+            """Remembers the epoch that is reported next."""
+            self.epoch = trainer.current_epoch + 1
+
+        def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
             """Writes a line, and waits for the disk."""
-            with witness.open("a") as file:
-                file.write(f"{trial.id} {number} {trainer.current_epoch + 1}\n")
-                file.flush()
-                os.fsync(file.fileno())
+            if self.epoch is not None:
+                with witness.open("a") as file:
+                    file.write(f"{trial.id} {number} {self.epoch}\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+                self.epoch = None
+
+        on_train_end = on_train_epoch_start
 
     model = DigitsMLP(lr=trial["lr"], width=trial["width"])
     data = DigitsDataModule(batch_size=trial.per_device_batch_size(64))
@@ -163,7 +174,7 @@ def _figures(folder: Path, n_kills: int, seed: int) -> dict[str, float]:
     return {
         "kills": totals["kills"],
         "trials_asked": len(trials),
-        "trials_final": sum(trial.state.is_final or trial.state is TrialState.PAUSED for trial in trials),
+        "trials_final": sum(trial.state.is_final or _rests(trial) for trial in trials),
         "failed_trials": sum(trial.state is TrialState.FAILED for trial in trials),
         "lost_reports": lost,
         "duplicate_reports": repeated,
@@ -174,6 +185,11 @@ def _figures(folder: Path, n_kills: int, seed: int) -> dict[str, float]:
         "interrupted_segments": sum(isinstance(e, SegmentEnded) and e.outcome == "interrupted" for e in events),
         "slowest_end_s": round(slowest_end_s, 3),
     }
+
+
+def _rests(trial: TrialRecord) -> bool:
+    """Return whether a trial waits at a rung for a promotion, also if it was killed between its report and its save."""
+    return trial.state is TrialState.PAUSED or (trial.state is TrialState.WAITING and trial.resource in RUNGS)
 
 
 def _continued(folder: Path, n_kills: int, seed: int, tag: str, number: int) -> subprocess.Popen[bytes]:
