@@ -13,6 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack, final
 
+from lightning_hwtune.core.continuation import (
+    kept_allocation,
+    kept_objectives,
+    kept_pool,
+    kept_scheduler,
+    kept_searcher,
+)
 from lightning_hwtune.core.events import Event
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY, AllocationPolicy
@@ -29,8 +36,9 @@ from lightning_hwtune.engine.earlier_studies import auto_prior
 from lightning_hwtune.engine.open_sessions import OpenSession, take_over
 from lightning_hwtune.engine.reading import Reader
 from lightning_hwtune.engine.session import Session
-from lightning_hwtune.errors import ArgumentError, StudyFailedError, StudyNotFoundError
+from lightning_hwtune.errors import ArgumentError, StudyFailedError, StudyMismatchError, StudyNotFoundError
 from lightning_hwtune.forms import FORMS, checked_call, checked_class, parse_bytes
+from lightning_hwtune.forms.given import given_to_call
 from lightning_hwtune.forms.run_options import ASK_OPTIONS, LIMITS, RUN_OPTIONS, AskOptions, RunOptions
 from lightning_hwtune.host.session_signals import Signals
 from lightning_hwtune.names import unknown_attribute
@@ -133,6 +141,7 @@ class Study:
         max_retries: int = 1,
         max_failures: int = 3,
     ) -> None:
+        given, is_chosen = given_to_call(), scheduler is not None
         if not isinstance(space, SearchSpace):
             _require(space, Mapping, "space", "SearchSpace(lr=Float(1e-4, 1e-1, log=True), ...), or a mapping")
             space = SearchSpace(space)
@@ -145,13 +154,21 @@ class Study:
         _require(allocation, AllocationPolicy | None, "allocation", "a policy such as FixedAllocation(2), or None")
         if prior is not None and searcher is not None:
             raise ArgumentError("prior", prior, "None if `searcher` is given, because a prior is a searcher, too")
-        if batch == "per_device":
-            space = space.constrained(None)
-        self._files = StudyFiles(Path(dir), name, budget_bytes=parse_bytes(disk_budget))
-        self._storage, self._reader = storage, Reader(self._files, storage)
         if not isinstance(objectives, Objectives):
             objectives = Objectives(objectives)
-        if prior == "auto":
+        self._files = StudyFiles(Path(dir), name, budget_bytes=parse_bytes(disk_budget))
+        self._storage, self._reader = storage, Reader(self._files, storage)
+        simple: dict[str, Any] = {"seed": seed, "batch": batch}
+        simple |= {"max_retries": max_retries, "max_failures": max_failures}
+        stored = self._reader.begun()
+        if stored is not None:  # what is not given keeps its stored value
+            simple |= {key: getattr(stored, key) for key in simple if key not in given}
+            scheduler = kept_scheduler(stored, scheduler, is_chosen=is_chosen)
+            objectives, pool = kept_objectives(stored, objectives), kept_pool(stored, pool)
+            allocation = kept_allocation(stored, allocation)
+            searcher = kept_searcher(stored, searcher)
+        space = space.constrained(None) if simple["batch"] == "per_device" else space
+        if stored is None and prior == "auto":
             searcher = self._auto_prior(space, objectives)
         self._spec = StudySpec(
             name=name,
@@ -161,14 +178,12 @@ class Study:
             searcher=searcher or Random(),
             pool=resolve(pool or Pool()),
             allocation=allocation,
-            seed=seed,
-            batch=batch,
-            max_retries=max_retries,
-            max_failures=max_failures,
+            **simple,
         )
         self._spec.check_rebuilds()
         self._asked: OpenSession | None = None
-        self._reader.check(self._spec)
+        if stored is not None and (differences := stored.differences(self._spec)):
+            raise StudyMismatchError(name, differences)
 
     @classmethod
     @checked_call("Study.load")
@@ -238,6 +253,7 @@ class Study:
             reader=self._reader,
             train=train,
             limits=limits_of(options),
+            given=given_to_call() | ({"max_parallel"} if options["executor"] == "inline" else set()),
             **others,
         )
         self.close()
@@ -273,7 +289,7 @@ class Study:
             return
         with Signals():
             take_over(self._files.root, self._storage)
-            with Session(self._spec, self._files, Limits(), storage=self._storage) as session:
+            with Session(self._spec, self._files, Limits(), given=frozenset(), storage=self._storage) as session:
                 self._enqueue(session, valid)
 
     @staticmethod
@@ -301,20 +317,20 @@ class Study:
             StudyLockedError: another process or thread is running the study, or this process is training another study.
         """
         with Signals():
-            asked = self._open_session() or self._opened(Limits.of(options), options["progress"])
+            asked = self._open_session() or self._opened(Limits.of(options), given_to_call(), options["progress"])
             trial = asked.manual.ask()
             if trial is None:
                 asked.close()
             return trial
 
-    def _opened(self, limits: Limits, progress: bool) -> OpenSession:
+    def _opened(self, limits: Limits, given: frozenset[str], progress: bool) -> OpenSession:
         """Opens a session for ask and tell. If this is not allowed, it raises before anything is written."""
         from lightning_hwtune.views.live import open_view
 
         check_present(self.name, self._spec.pool)
         take_over(self._files.root, self._storage)
         require_no_segment()
-        session = Session(self._spec, self._files, limits, storage=self._storage)
+        session = Session(self._spec, self._files, limits, given=given, storage=self._storage)
         asked = self._asked = OpenSession(self, self._files.root, self._storage, session)
         state, root = session.controller.state, self._files.root
         view = open_view(state, root, self._storage, enabled=progress, owns_screen=False)

@@ -48,7 +48,7 @@ _WHY = {KeyboardInterrupt: "Ctrl-C", SystemExit: "a signal ended this process"}
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run that has not begun; the arguments are those of `Study.run`.
+    """A run that has not begun; the arguments are those of `Study.run`. `given` has the names of those that were given.
 
     Raises:
         ArgumentError: an argument is not allowed, or this machine has fewer GPUs than the study was created with.
@@ -60,6 +60,7 @@ class Run:
     reader: Reader
     train: TrainFunction
     limits: Limits
+    given: frozenset[str]
     save_every: int | None = None
     hang_timeout: float | str | None = AUTO
     executor: str | Executor = "local"
@@ -93,7 +94,7 @@ class Run:
         with (
             _message_at_exit(self.files.root),
             Signals() as signals,
-            Session(self.spec, self.files, self.limits, storage=self.storage) as session,
+            Session(self.spec, self.files, self.limits, given=self.given, storage=self.storage) as session,
         ):
             if payload is not None:
                 drop_older(payload)

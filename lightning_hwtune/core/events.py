@@ -14,7 +14,7 @@ import functools
 import json
 import reprlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lightning_hwtune.core.allocation import Allocation
@@ -70,6 +70,7 @@ class SessionOpened(Event):
     Attributes:
         study_id: the id of the study, even if `StudyCreated` has none. number: of this session, increasing.
         folder: the absolute path of the study's folder on `host`.
+        defaults: the limits that apply where the user gives none; they never change after the first session.
     """
 
     limits: Mapping[str, Any]
@@ -79,6 +80,7 @@ class SessionOpened(Event):
     study_id: str = ""
     number: int = 0
     folder: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 class SessionState(enum.StrEnum):

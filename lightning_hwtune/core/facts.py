@@ -73,6 +73,11 @@ class StudyFacts:
         return self.spec.scheduler.ladder
 
     @property
+    def default_limits(self) -> Mapping[str, Any]:
+        """The limits that apply where the user gives none: the defaults with which the study began."""
+        return self.session.defaults if self.session is not None else {}
+
+    @property
     def n_full(self) -> int:
         """The number of fully trained trials."""
         return len(self.full)

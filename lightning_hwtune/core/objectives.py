@@ -7,7 +7,6 @@ the core every objective is minimised. A value that is not finite becomes NaN th
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,13 +17,14 @@ import numpy.typing as npt
 
 from lightning_hwtune.errors import ArgumentError, MetricError, nearest
 from lightning_hwtune.forms import checked_call, checked_class, elements, entries, reading
+from lightning_hwtune.forms.given import Given
 
 __all__ = ["Cost", "DeviceSeconds", "Metric", "Objective", "Objectives", "TrainSeconds"]
 
 
 @checked_class()
 @dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(Given):
     """A value that the training code logs under `name`, e.g. `Metric("val/acc", "max")`.
 
     Args:
@@ -217,7 +217,7 @@ class Objectives(Sequence[Objective]):
         return np.where(np.isfinite(raw), raw * self._signs, math.nan)
 
     def to_dict(self) -> list[dict[str, Any]]:
-        """Returns plain data for the log, without settings at their default; `from_dict` reads it back."""
+        """Returns plain data for the log; `from_dict` reads it back."""
         return [
             {"name": item.name, "mode": item.mode, "unit": item.unit, **_changed_settings(item)} for item in self._items
         ]
@@ -232,6 +232,9 @@ class Objectives(Sequence[Objective]):
         return cls([_objective(form) for form in _FORMS.read("objectives", data)])
 
 
+_UNSTORED: Mapping[str, Any] = {"across_ranks": "mean", "best": False}
+"""What a metric in the log has if nothing is written; the first logs had no such settings. It never changes."""
+
 _FORMS = elements("a list such as [{'name': 'val_loss', 'mode': 'min'}]", _MAX_OBJECTIVES)
 
 
@@ -241,15 +244,11 @@ def _objective(form: object) -> Objective:
     with reading("objectives", form, "mappings such as {'name': 'val_loss', 'mode': 'min'}"):
         given = {str(key): value for key, value in entries(form).items()}
     name = given.get("name")
-    return _MEASURED[name]() if isinstance(name, str) and name in _MEASURED else Metric(**given)
+    return _MEASURED[name]() if isinstance(name, str) and name in _MEASURED else Metric(**{**_UNSTORED, **given})
 
 
 def _changed_settings(item: Objective) -> dict[str, Any]:
-    """Returns the settings of a metric that differ from the default, as older logs do not have them."""
+    """Returns the settings of a metric that the log does not leave out."""
     if not isinstance(item, Metric):
         return {}
-    return {
-        field.name: getattr(item, field.name)
-        for field in dataclasses.fields(Metric)
-        if field.name in ("across_ranks", "best") and getattr(item, field.name) != field.default
-    }
+    return {name: getattr(item, name) for name, left_out in _UNSTORED.items() if getattr(item, name) != left_out}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar, final
 
@@ -77,6 +77,18 @@ class Limits:
     def of(cls, given: Mapping[str, Any]) -> Self:
         """Returns the limits among the options of a run, under the names that users give them."""
         return cls(**{_FIELDS.get(name, name): given[name] for name in LIMITS if name in given})
+
+    def by_default(self, stored: Mapping[str, Any], given: Set[str] | None) -> tuple[Self, dict[str, Any]]:
+        """Returns the limits in which those that were not given have their stored default, and all defaults.
+
+        Args:
+            stored: the defaults with which the study began; a limit without one takes today's.
+            given: the names of the limits that the user gave; None for all.
+        """
+        absent = [_FIELDS.get(name, name) for name in LIMITS if given is not None and name not in given]
+        today = type(self).of({name: limit.default for name, limit in LIMITS.items()}).to_dict()
+        defaults = {**today, **{field: getattr(self, field) for field in absent}, **stored}
+        return dataclasses.replace(self, **{field: defaults[field] for field in absent}), defaults
 
     def resolved(self, spec: StudySpec) -> Self:
         """Returns these limits with an integer number of finishers.

@@ -47,8 +47,31 @@ def _ended(fields: Fields) -> Fields:
     return _devices_to_allocation("next_devices", "next_allocation")(fields)
 
 
+def _opened(fields: Fields) -> Fields:
+    """Adds the defaults of 0.1.0. The number of finishers was stored; whether the user gave it was not."""
+    unlimited = dict.fromkeys(("max_trials", "max_time_s", "max_cost_usd", "max_parallel"))
+    limits = fields.get("limits")
+    finishers = limits.get("finishers", 1) if isinstance(limits, Mapping) else 1
+    return {**fields, "defaults": {**unlimited, "finishers": finishers}}
+
+
+def _created(fields: Fields) -> Fields:
+    """Adds the settings that 0.1.0 did not have, with the values that mean what it did."""
+    spec = fields.get("spec")
+    scheduler = spec.get("scheduler") if isinstance(spec, Mapping) else None
+    if not isinstance(spec, Mapping) or not isinstance(scheduler, Mapping) or scheduler.get("name") not in _ADDED:
+        return fields
+    added = {**_ADDED[scheduler["name"]], **scheduler}
+    return {**fields, "spec": {**spec, "scheduler": added}}
+
+
+_ADDED: Mapping[str, Fields] = {"asha": {"keep_front": False}}
+"""Scheduler -> settings that were added after the first logs."""
+
 _STEPS: Mapping[str, tuple[Callable[[Fields], Fields], ...]] = {
     # 0.1.0 asked the policy again on each reading of the log; 0 devices mean the count in the configuration
+    "StudyCreated": (_created,),
+    "SessionOpened": (_opened,),
     "TrialCreated": (_devices_to_allocation("num_devices", "allocation", 0),),
     "SegmentStarted": (_devices_to_allocation("num_devices", "allocation"),),
     "SegmentEnded": (_ended,),

@@ -18,7 +18,7 @@ from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.fold import Fold, replay, stored_spec
 from lightning_hwtune.engine.session import refuse_lost_log
-from lightning_hwtune.errors import StorageError, StudyMismatchError, StudyNotFoundError
+from lightning_hwtune.errors import StorageError, StudyNotFoundError
 from lightning_hwtune.store.facts_cache import FactsCache
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.store.identity import refuse_foreign
@@ -69,20 +69,18 @@ class Reader:
         with self.open() as log:
             return stored_spec(log)[0]
 
-    def check(self, spec: StudySpec) -> None:
-        """Checks that the stored study can be continued with these settings; reads only the start of the log.
+    def begun(self) -> StudySpec | None:
+        """Returns the stored settings of a study that has trials, otherwise None; reads only the start of the log.
 
         Raises:
-            StudyMismatchError: the study has trials, and another space, objectives, scheduler, seed or batch.
             StorageError: the start of the log is damaged or was written by a newer version.
         """
         try:
             with self.open() as log:
                 stored, has_trials = stored_spec(log)
         except StudyNotFoundError:
-            return
-        if stored is not None and has_trials and (differences := stored.differences(spec)):
-            raise StudyMismatchError(stored.name, differences)
+            return None
+        return stored if has_trials else None
 
     def driven_at(self) -> float | None:
         """Returns the current time, by the clock of the process that runs the study; None if no process runs it.

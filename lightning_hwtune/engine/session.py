@@ -11,7 +11,7 @@ import os
 import socket
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from types import TracebackType
 from typing import Any, Self, final
 
@@ -69,6 +69,8 @@ class Session:
     """A context manager; `controller` is ready inside it.
 
     Args:
+        given: the names of the limits that the user gave. The others are the defaults with which the study began. None:
+            all were given.
         observers: called with events that are stored in the log and applied to the state.
     """
 
@@ -80,13 +82,14 @@ class Session:
         files: StudyFiles,
         limits: Limits,
         *,
+        given: Set[str] | None = None,
         storage: str | None = None,
         observers: Sequence[Observer] = (),
         clock: Clock | None = None,
     ) -> None:
         self.clock = clock or RealClock()
         self.files, self.observers = files, list(observers)
-        self._spec, self._limits, self._storage = spec, limits, storage
+        self._spec, self._limits, self._given, self._storage = spec, limits, given, storage
         self._end: tuple[ev.SessionState, str] | None = None
         self._renewed_at, self._study_id = 0.0, ""
 
@@ -122,8 +125,10 @@ class Session:
         if replayed is None:
             self.controller.create(now, identity.study_id)
         self.files.sweep(self.controller.state)
-        facts = {"study_id": identity.study_id, "number": identity.session, "folder": str(self.files.root)}
-        self.controller.open(self._limits, now, socket.gethostname(), os.getpid(), __version__, **facts)
+        limits, defaults = self._limits.by_default(self.controller.state.default_limits, self._given)
+        facts: dict[str, Any] = {"study_id": identity.study_id, "number": identity.session}
+        facts |= {"folder": str(self.files.root), "defaults": defaults}
+        self.controller.open(limits, now, socket.gethostname(), os.getpid(), __version__, **facts)
         if replayed is None and earlier is not None:
             self._carry_over(earlier.enqueued, now)
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.forms.given import giving
 from lightning_hwtune.forms.settings import Setting, documented
 from lightning_hwtune.forms.table import FORMS
 from lightning_hwtune.names import refuse_unknown
@@ -68,11 +69,13 @@ def checked_call(
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             given = _bound(name, prefix, signature, args, kwargs, elsewhere)
+            names = frozenset(given.arguments)
             given.arguments |= {key: item.default for key, item in known.items() if key not in given.arguments}
             for argument, value in given.arguments.items():
                 if argument in forms and signature.parameters[argument].kind is not _Kind.VAR_POSITIONAL:
                     given.arguments[argument] = forms[argument].read(f"{prefix}{argument}", value)
-            return function(*given.args, **given.kwargs)
+            with giving(names):
+                return function(*given.args, **given.kwargs)
 
         if known:
             vars(call)["__signature__"] = signature

@@ -42,7 +42,8 @@ _T = TypeVar("_T")
 
 def options(cls: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Returns the options of a part in a study file: name -> parameter of its class."""
-    return dict(inspect.signature(cls).parameters)
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {name: item for name, item in inspect.signature(cls).parameters.items() if item.kind not in variadic}
 
 
 def option_docs(cls: Callable[..., Any]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import FORMS
+from lightning_hwtune.forms.given import Given
 from lightning_hwtune.plugins import Registry, init_arguments
 
 __all__ = [
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 
-class AllocationPolicy(abc.ABC):
+class AllocationPolicy(Given, abc.ABC):
     """Chooses the devices for a configuration.
 
     A subclass has only settings: each argument of its constructor, as plain data, in an attribute of the same name.

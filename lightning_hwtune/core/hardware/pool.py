@@ -7,13 +7,14 @@ from typing import Any, final
 
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import checked_call
+from lightning_hwtune.forms.given import Given
 
 __all__ = ["Pool"]
 
 
 @final
 @dataclass(frozen=True, slots=True, init=False)
-class Pool:
+class Pool(Given):
     """Devices of one kind on this host.
 
     Args:

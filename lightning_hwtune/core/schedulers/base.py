@@ -24,6 +24,7 @@ from lightning_hwtune.core.ranking.rung_orders import checked_order
 from lightning_hwtune.core.schedulers.ladder import Ladder
 from lightning_hwtune.core.schedulers.rungs import exact_eta, horizon, plain_eta, rung_levels
 from lightning_hwtune.forms import FORMS
+from lightning_hwtune.forms.given import Given
 from lightning_hwtune.plugins import init_arguments
 
 __all__ = ["Promotion", "Race", "RungScheduler", "Scheduler"]
@@ -43,7 +44,7 @@ class Promotion:
 
 
 @dataclass(frozen=True, repr=False)
-class Scheduler(abc.ABC):
+class Scheduler(Given, abc.ABC):
     """The settings of a rule that decides when a trial is paused, promoted or stopped.
 
     A subclass is a frozen dataclass whose fields are its settings. It implements `start`, and `rungs` if trials are

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.record import TrialRecord
 from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.forms.given import Given
 from lightning_hwtune.plugins import init_arguments
 
 __all__ = ["History", "Searcher"]
@@ -57,7 +58,7 @@ class History:
         return trials, np.array(rows).reshape(-1, len(self.objectives))
 
 
-class Searcher(abc.ABC):
+class Searcher(Given, abc.ABC):
     """Proposes configurations.
 
     A subclass has only settings: each argument of its constructor, as plain data, in an attribute of the same name. In
@@ -71,14 +72,14 @@ class Searcher(abc.ABC):
     name: ClassVar[str] = "searcher"
     keeps_front: ClassVar[bool] = False
 
-    def check(self, space: SearchSpace) -> None:  # noqa: B027 - some searchers accept any space
+    def check(self, space: SearchSpace) -> None:
         """Refuses a space that this searcher cannot search, before the study begins.
 
         Raises:
             ArgumentError: the space is not suitable; the message says why.
         """
 
-    def check_objectives(self, objectives: Objectives) -> None:  # noqa: B027 - most searchers accept any
+    def check_objectives(self, objectives: Objectives) -> None:
         """Refuses objectives that this searcher cannot work with, before the study begins.
 
         Raises:

@@ -1,0 +1,91 @@
+"""The settings of a continued study: what the user does not give keeps its stored value.
+
+So a default that changes from one version to the next never changes a study that has begun.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from typing import Any, TypeVar
+
+from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY, AllocationPolicy
+from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.core.objectives import Metric, Objective, Objectives
+from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Scheduler
+from lightning_hwtune.core.searchers import SEARCHER_REGISTRY, Searcher
+from lightning_hwtune.core.spec import StudySpec
+from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.forms.given import given_settings
+from lightning_hwtune.plugins import Registry
+
+__all__ = ["kept_allocation", "kept_objectives", "kept_pool", "kept_scheduler", "kept_searcher"]
+
+T = TypeVar("T")
+_HORIZONS = ("max_epochs", "max_steps", "max_samples")
+_OF_STUDY = ("usd_per_device_hour", "threads_per_device")  # the other settings of a pool belong to the host
+
+
+def kept_scheduler(stored: StudySpec, scheduler: Scheduler, *, is_chosen: bool) -> Scheduler:
+    """Returns the scheduler with the stored values of the settings that were not given.
+
+    Args:
+        is_chosen: whether the user gave a scheduler; if False, only its horizon was given.
+    """
+    if is_chosen and type(scheduler) is not type(stored.scheduler):
+        return scheduler
+    given = given_settings(scheduler) if is_chosen else frozenset()
+    return _kept(SCHEDULER_REGISTRY, scheduler, stored.scheduler, given, replaced=_HORIZONS)
+
+
+def kept_searcher(stored: StudySpec, searcher: Searcher | None) -> Searcher:
+    """Returns the searcher with the stored values of the settings that were not given; the stored one for None."""
+    if searcher is None:
+        return stored.searcher
+    if type(searcher) is not type(stored.searcher):
+        return searcher
+    return _kept(SEARCHER_REGISTRY, searcher, stored.searcher, given_settings(searcher))
+
+
+def kept_allocation(stored: StudySpec, allocation: AllocationPolicy | None) -> AllocationPolicy:
+    """Returns the policy with the stored values of the settings that were not given; the stored one for None."""
+    policy = stored.allocator.policy
+    if allocation is None:
+        return policy
+    if type(allocation) is not type(policy):
+        return allocation
+    return _kept(POLICY_REGISTRY, allocation, policy, given_settings(allocation))
+
+
+def kept_objectives(stored: StudySpec, objectives: Objectives) -> Objectives:
+    """Returns the objectives with the stored values of the settings that were not given."""
+    known = {item.name: item for item in stored.objectives}
+    return Objectives([_kept_objective(known.get(item.name), item) for item in objectives])
+
+
+def kept_pool(stored: StudySpec, pool: Pool | None) -> Pool:
+    """Returns the pool with the stored price and threads if they were not given."""
+    pool = pool or Pool()
+    given = given_settings(pool)
+    return dataclasses.replace(pool, **{name: getattr(stored.pool, name) for name in _OF_STUDY if name not in given})
+
+
+def _kept_objective(stored: Objective | None, item: Objective) -> Objective:
+    if not isinstance(item, Metric) or not isinstance(stored, Metric):
+        return item
+    given = given_settings(item)
+    fields = [field.name for field in dataclasses.fields(Metric)]
+    return dataclasses.replace(item, **{name: getattr(stored, name) for name in fields if name not in given})
+
+
+def _kept(registry: Registry[T], part: T, stored: T, given: frozenset[str], *, replaced: Collection[str] = ()) -> T:
+    """Returns the stored part with the values that were given, and with those of `replaced` in any case."""
+    now, then = registry.stored(part), registry.stored(stored)
+    kept = {key: value for key, value in then.items() if key not in replaced}
+    merged: Mapping[str, Any] = {**kept, **{key: value for key, value in now.items() if key in {*given, *replaced}}}
+    if merged == now:
+        return part
+    try:
+        return registry.rebuilt(merged)
+    except (ArgumentError, RenamedArgumentError, TypeError):
+        return part  # given and stored settings do not match, which is then reported as a difference

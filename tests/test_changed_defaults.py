@@ -1,0 +1,158 @@
+"""A default that changes between versions never changes a stored study: one unchanged script, old and new defaults."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lightning_hwtune as hwt
+from lightning_hwtune import study as study_module
+from lightning_hwtune.core import schedulers
+from lightning_hwtune.errors import StudyMismatchError
+
+SPACE = {"x": hwt.Float(0, 1), "batch_size": hwt.Choice([16, 32])}
+
+
+def train(trial: Any) -> None:
+    for epoch in range((trial.load() or 0) + 1, trial.max_epochs + 1):
+        verdict = trial.report(epoch, loss=(trial["x"] - 0.3) ** 2 + 1 / epoch, size=trial["x"])
+        if verdict.kind != "continue":
+            trial.save(epoch)
+            return
+
+
+def script(folder: Path, **changes: Any) -> hwt.Study:
+    """Creates the study with as few arguments as possible."""
+    objectives = [hwt.Metric("loss", "min"), hwt.Metric("size", "min")]
+    return hwt.Study("s", SPACE, objectives, dir=folder, **({"max_epochs": 9} | changes))
+
+
+def run(study: hwt.Study, n_trials: int, **options: Any) -> hwt.Study:
+    return study.run(train, max_trials=n_trials, executor="inline", progress=False, **options)
+
+
+@contextmanager
+def default(function: Callable[..., Any], **values: Any) -> Iterator[None]:
+    """Gives arguments of a function other defaults, as a later version would."""
+    plain = inspect.unwrap(function)
+    signature, keywords, positional = inspect.signature(plain), plain.__kwdefaults__, plain.__defaults__
+    names = [name for name, item in signature.parameters.items() if item.kind is item.POSITIONAL_OR_KEYWORD]
+    try:
+        plain.__kwdefaults__ = {**(keywords or {}), **{key: values[key] for key in values if key not in names}}
+        old = dict(zip(names[len(names) - len(positional or ()) :], positional or (), strict=True))
+        plain.__defaults__ = tuple({**old, **{key: values[key] for key in values if key in names}}.values())
+        yield
+    finally:
+        plain.__kwdefaults__, plain.__defaults__ = keywords, positional
+
+
+@contextmanager
+def later_version(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Other defaults in every place: kinds of parts, their own settings, the study's settings, and the limits."""
+    with (
+        monkeypatch.context() as patch,
+        default(hwt.ASHA.__init__, eta=4, first_rung=2, strict=True),
+        default(hwt.PASHA.__init__, eta=4),
+        default(hwt.TPE.__init__, good=0.5, candidates=8),
+        default(hwt.Metric.__init__, across_ranks="max", best=True, unit="points"),
+        default(hwt.Pool.__init__, threads_per_device=2, usd_per_device_hour=5.0),
+        default(hwt.Study.__init__, seed=7, batch="per_device", max_retries=4, max_failures=9),
+        default(hwt.Study.run, finishers=0, max_time=0.001, max_parallel=1),
+        default(hwt.Study.ask, finishers=0),
+    ):
+        patch.setattr(study_module, "Random", hwt.Sobol)  # the default searcher
+        patch.setattr(schedulers, "ASHA", hwt.PASHA)  # the scheduler of a bare horizon
+        yield
+
+
+def log(study: hwt.Study) -> list[Any]:
+    """All decisions, without times."""
+    return [
+        (trial.config, trial.seed, trial.target, str(trial.state), [m.resource for m in trial.measurements])
+        for trial in study.state().trials
+    ]
+
+
+@pytest.mark.training
+def test_the_patches_of_this_test_change_a_new_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = script(tmp_path / "old").spec.to_dict()
+    with later_version(monkeypatch):
+        new = script(tmp_path / "new").spec.to_dict()
+    changed = {key for key in old if old[key] != new[key]}
+    assert {"scheduler", "searcher", "objectives", "pool", "seed", "batch", "max_retries", "max_failures"} <= changed
+
+
+GIVEN: dict[str, Callable[[], dict[str, Any]]] = {
+    "nothing": dict,
+    "a scheduler": lambda: {"max_epochs": None, "scheduler": hwt.ASHA(max_epochs=9)},
+    "another scheduler": lambda: {"max_epochs": None, "scheduler": hwt.PASHA(9, first_rung=1)},
+    "a searcher": lambda: {"searcher": hwt.TPE(min_points=2)},
+    "names": lambda: {"max_epochs": None, "scheduler": {"name": "asha", "max_epochs": 9}, "searcher": "tpe"},
+    "a pool and a seed": lambda: {"pool": hwt.Pool("cpu", 1), "seed": 3, "allocation": "fixed"},
+}
+
+
+@pytest.mark.training
+@pytest.mark.parametrize("given", GIVEN)
+def test_an_unchanged_script_continues_the_study_unchanged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    arguments = GIVEN[given]
+    for folder in ("old", "updated"):
+        run(script(tmp_path / folder, **arguments()), 4)
+    old = run(script(tmp_path / "old", **arguments()), 9)
+    with later_version(monkeypatch):
+        updated = run(script(tmp_path / "updated", **arguments()), 9)
+        assert updated.spec.to_dict() == old.spec.to_dict()
+        assert log(updated) == log(old)
+        assert updated.state().limits == old.state().limits
+    again = run(script(tmp_path / "updated", **arguments()), 9)
+    assert log(again) == log(old)
+
+
+@pytest.mark.training
+def test_what_is_given_again_is_compared_and_what_was_given_once_is_kept(tmp_path: Path) -> None:
+    run(script(tmp_path, seed=3, max_epochs=None, scheduler=hwt.ASHA(9, eta=2), searcher=hwt.TPE(good=0.3)), 2)
+    kept = script(tmp_path)
+    assert (kept.spec.seed, str(kept.spec.scheduler.ladder.eta), kept.spec.searcher) == (3, "2", hwt.TPE(good=0.3))
+    for changes, says in (
+        ({"seed": 0}, "seed"),
+        ({"max_epochs": 27}, "scheduler.max_epochs"),
+        ({"max_epochs": None, "scheduler": hwt.ASHA(9, eta=3)}, "scheduler.eta"),
+        ({"max_epochs": None, "scheduler": {"name": "asha", "max_epochs": 9, "eta": 3}}, "scheduler.eta"),
+        ({"max_epochs": None, "scheduler": hwt.PASHA(9)}, "scheduler.name"),
+        ({"max_epochs": None, "max_steps": 9}, "scheduler.max_steps"),
+        ({"batch": "per_device", "seed": 1}, "batch"),
+    ):
+        with pytest.raises(StudyMismatchError, match=says):
+            script(tmp_path, **changes)
+    for first in (hwt.Metric("loss", "max"), hwt.Metric("loss", "min", best=True)):
+        with pytest.raises(StudyMismatchError, match="objectives"):
+            hwt.Study("s", SPACE, [first, hwt.Metric("size", "min")], max_epochs=9, dir=tmp_path)
+
+
+@pytest.mark.training
+def test_a_limit_that_is_given_counts_and_the_default_returns_after_it(tmp_path: Path) -> None:
+    run(script(tmp_path), 2)
+    for options, finishers in (({"finishers": 2}, 2), ({}, 1), ({"finishers": "auto"}, 1), ({"finishers": 0}, 0)):
+        study = run(script(tmp_path), 3, **options)
+        assert study.state().limits.n_finishers == finishers
+
+
+@pytest.mark.training
+def test_ask_keeps_the_defaults_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(n_trials: int) -> hwt.Study:
+        study = script(tmp_path)
+        while (trial := study.ask(max_trials=n_trials, progress=False)) is not None:
+            train(trial)
+            study.tell(trial)
+        return study
+
+    before = asked(3).state().limits
+    with later_version(monkeypatch):
+        assert asked(3).state().limits == before
