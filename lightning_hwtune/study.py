@@ -473,13 +473,14 @@ class Study:
 
     @checked_call("Study.state")
     def state(self) -> StudyFacts:
-        """Returns the current state, for reading: trials, segments, notes. A later call updates the same object.
+        """Returns the current state, for reading: trials, segments, notes.
+
+        It is read from the log and decides nothing, so changing it has no effect on the study. A later call updates
+        the same object; `copy.deepcopy` keeps it as it is now.
 
         Raises:
             StudyNotFoundError: the study has not begun.
         """
-        if (asked := self._open_session()) is not None:
-            return asked.session.controller.state
         state = self._replayed()
         if state is None:
             raise StudyNotFoundError(f"study {self.name!r} has not begun: run it first")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,11 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 import lightning_hwtune as hwt
 from lightning_hwtune import study as study_module
+from lightning_hwtune.apps.hydra.node import HwtuneSweeperConf
+from lightning_hwtune.apps.hydra.settings import SweepSettings
 from lightning_hwtune.core import schedulers
 from lightning_hwtune.errors import StudyMismatchError
+from lightning_hwtune.forms.study_keys import FILE_KEYS
+from lightning_hwtune.settings import StudySettings
 
 SPACE = {"x": hwt.Float(0, 1), "batch_size": hwt.Choice([16, 32])}
 
@@ -65,6 +71,14 @@ def later_version(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         default(hwt.Study.run, finishers=0, max_time=0.001, max_parallel=1),
         default(hwt.Study.ask, finishers=0),
     ):
+        for key, value in {
+            "searcher": "sobol",
+            "seed": 7,
+            "finishers": 0,
+            "max_time": 0.001,
+            "max_failures": 9,
+        }.items():
+            patch.setitem(FILE_KEYS, key, dataclasses.replace(FILE_KEYS[key], default=value))  # type: ignore[arg-type]
         patch.setattr(study_module, "Random", hwt.Sobol)  # the default searcher
         patch.setattr(schedulers, "ASHA", hwt.PASHA)  # the scheduler of a bare horizon
         yield
@@ -113,6 +127,40 @@ def test_an_unchanged_script_continues_the_study_unchanged(
         assert updated.state().limits == old.state().limits
     again = run(script(tmp_path / "updated", **arguments()), 9)
     assert log(again) == log(old)
+
+
+@pytest.mark.training
+def test_an_unchanged_study_file_continues_the_study_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_file(folder: Path, n_trials: int) -> hwt.Study:
+        data = {
+            "study": "s", "train": "json:loads", "space": hwt.SearchSpace(SPACE).to_dict(), "max_epochs": 9,
+            "objectives": [{"metric": "loss", "mode": "min"}, {"metric": "size", "mode": "min"}],
+            "max_trials": n_trials, "executor": "inline", "dir": str(folder),
+        }  # fmt: skip
+        settings = StudySettings.from_dict(data)
+        study = hwt.Study(**settings.given_study_kwargs())
+        return study.run(**(settings.run_kwargs() | {"train": train, "progress": False}))
+
+    for folder in ("old", "updated"):
+        run_file(tmp_path / folder, 3)
+    old = run_file(tmp_path / "old", 6)
+    with later_version(monkeypatch):
+        updated = run_file(tmp_path / "updated", 6)
+        assert updated.spec.to_dict() == old.spec.to_dict()
+        assert (log(updated), updated.state().limits) == (log(old), old.state().limits)
+
+
+def test_keys_of_the_sweeper_that_have_their_default_are_not_given() -> None:
+    def given(**changes: Any) -> frozenset[str]:
+        node = OmegaConf.structured(HwtuneSweeperConf)
+        node.hwtune.update(changes)
+        objectives = [{"metric": "loss", "mode": "min"}]
+        sweep = SweepSettings.of(node).study("s", hwt.SearchSpace(SPACE), objectives, {"name": "asha", "max_epochs": 9})
+        return sweep.given - {"study", "train", "space", "objectives", "max_trials", "storage", "dir"}
+
+    assert given() == {"max_epochs"}
+    assert given(searcher="tpe", seed=3, finishers=2) == {"max_epochs", "searcher", "seed", "finishers"}
+    assert given(scheduler={"name": "asha"}) == {"scheduler"}
 
 
 @pytest.mark.training

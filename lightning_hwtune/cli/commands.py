@@ -134,7 +134,7 @@ def run(
 
     settings = _load(study_file, overrides, dir=dir, **limits)
     with settings.located(study_file):
-        study, options = Study(**settings.study_kwargs()), settings.run_kwargs()
+        study, options = Study(**settings.given_study_kwargs()), settings.run_kwargs()
     again = command_line(["run", str(study_file), *(overrides or ())], {"dir": dir, **limits})
     failed = run_and_show(study, settings, options, again, check=check, quiet=quiet)
     if failed is not None:
@@ -155,7 +155,7 @@ def check_study(
 
     settings = _load(study_file, overrides, dir=dir)
     with settings.located(study_file):
-        study, train = Study(**settings.study_kwargs()), settings.run_kwargs()["train"]
+        study, train = Study(**settings.given_study_kwargs()), settings.run_kwargs()["train"]
     found = study.check(train, preload=settings.run["preload"])
     record = {item.name: getattr(found, item.name) for item in dataclasses.fields(found)}
 

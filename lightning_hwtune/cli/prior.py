@@ -81,7 +81,7 @@ def _state(study_file: Path | None, study: str | None, dir: Path, storage: str |
         return choose(dir, study, storage).study.state()
     settings = StudySettings.load(study_file)
     with settings.located(study_file):
-        begun = Study(**settings.study_kwargs())
+        begun = Study(**settings.given_study_kwargs())
     try:
         return begun.state()
     except StudyNotFoundError:

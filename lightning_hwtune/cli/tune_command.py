@@ -88,7 +88,7 @@ def cli_tune(
         configs, space, overrides, script=script, subcommand=("fit",) if subcommand else (), given=given
     )
     with prepared.settings.located(space):
-        begun = Study(**prepared.settings.study_kwargs())
+        begun = Study(**prepared.settings.given_study_kwargs())
     prepared.check_stored(begun)
     if not quiet:
         for line in prepared.notes:

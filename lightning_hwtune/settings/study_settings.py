@@ -24,7 +24,7 @@ from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.payload import ImportedFunction
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import parse_bytes
-from lightning_hwtune.forms.run_options import RUN_OPTIONS, RunOptions
+from lightning_hwtune.forms.run_options import LIMITS, RUN_OPTIONS, RunOptions
 from lightning_hwtune.forms.settings import NEEDED
 from lightning_hwtune.forms.study_keys import FILE_KEYS
 from lightning_hwtune.names import refuse_unknown_keys
@@ -44,6 +44,8 @@ _IMPORT_PATH = re.compile(r"\w+(\.\w+)*:\w+")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudySettings:
     """The content of a study file, in plain form. Names and defaults are those of `Study` and `Study.run`.
+
+    `given` has the keys that the file gives. A study that has begun keeps its stored values for the others.
 
     Raises:
         ArgumentError, RenamedArgumentError: a value or a name is not allowed; the message contains the key.
@@ -70,6 +72,7 @@ class StudySettings:
     dir: str
     storage: str | None
     run: RunOptions
+    given: frozenset[str] = frozenset(FILE_KEYS)
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
@@ -117,7 +120,8 @@ class StudySettings:
         for key, item in FILE_KEYS.items():
             if key not in data and item.default is NEEDED:
                 raise ArgumentError(key, None, f"{item.form.allowed}; every study needs it")
-        return cls(**_split({key: data[key] if key in data else item.new() for key, item in FILE_KEYS.items()}))
+        values = {key: data[key] if key in data else item.new() for key, item in FILE_KEYS.items()}
+        return cls(**_split(values), given=frozenset(data))
 
     def replaced(self, given: Mapping[str, Any]) -> Self:
         """Returns the settings with other values for these keys; None keeps a value.
@@ -127,7 +131,8 @@ class StudySettings:
         """
         own = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         changes = {key: value for key, value in given.items() if value is not None}
-        return type(self)(**_split({**own, **own.pop("run"), **changes}))
+        known = own.pop("given") | changes.keys()
+        return type(self)(**_split({**own, **own.pop("run"), **changes}), given=known)
 
     @contextlib.contextmanager
     def located(self, path: str | Path) -> Iterator[None]:
@@ -156,13 +161,19 @@ class StudySettings:
             "max_failures": self.max_failures,
         }
 
+    def given_study_kwargs(self) -> dict[str, Any]:
+        """Returns the keyword arguments of `Study` that the file gives."""
+        given = {"name", *self.given}
+        return {key: value for key, value in self.study_kwargs().items() if key in given}
+
     def run_kwargs(self) -> dict[str, Any]:
-        """Returns the keyword arguments of `Study.run`, including `train`.
+        """Returns the keyword arguments of `Study.run`, including `train`, without the limits that the file omits.
 
         Raises:
             ArgumentError: the module of the training function does not exist.
         """
-        return {"train": ImportedFunction(self.train), **self.run}
+        options = {key: value for key, value in self.run.items() if key in self.given or key not in LIMITS}
+        return {"train": ImportedFunction(self.train), **options}
 
     def limits(self) -> Limits:
         """Returns the limits of the whole study."""

@@ -75,7 +75,9 @@ def test_a_study_reads_no_more_than_its_settings(stored: Stored, tmp_path: Path)
     overwrite(files, first_trial(stored) + 1, GARBAGE)
     study = hwt.Study.load(stored.name, dir=tmp_path)
     assert study.spec.to_dict() == stored.spec.to_dict()
-    Reader(files, None).check(study.spec)
+    begun = Reader(files, None).begun()
+    assert begun is not None
+    assert begun.to_dict() == stored.spec.to_dict()
     for question in (study.state, study.front, study.trials, lambda: study.why(0), lambda: study.logs(0)):
         with pytest.raises(StorageError, match=f"event {first_trial(stored) + 1}"):
             question()

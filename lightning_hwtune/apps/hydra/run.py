@@ -165,7 +165,7 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
 
 
 def _study(settings: StudySettings, batch_size_key: str | None) -> Study:
-    arguments = settings.study_kwargs()
+    arguments = settings.given_study_kwargs()
     if settings.batch == "global":
         arguments["space"] = dividing(arguments["space"], batch_size_key)
     return Study(**arguments)

@@ -29,6 +29,7 @@ from lightning_hwtune.settings.spelling import Spelling, as_override
 __all__ = ["HYDRA_SPELLING", "SweepSettings", "max_steps_key"]
 
 _OF_STUDY = tuple(key for key in STUDY_KEYS if key not in {"objectives", "scheduler", *HORIZONS})
+_SCHEDULER = "asha"
 _HYDRA = ("_target_", "_recursive_", "defaults", "hwtune")
 _HWTUNE = optional(mapping("a mapping with keys such as objectives and scheduler"))
 _RETURNED = "returned"  # value of `objectives`: only what the app returns counts
@@ -102,6 +103,11 @@ class SweepSettings:
     ) -> StudySettings:
         """Return the sweep as the settings of a study. `name`: the study's name if the user gave none."""
         rate, n_trials = self.node.get("max_failure_rate"), self.node["n_trials"]
+        own = {key: self.own[key] for key in _OF_STUDY if key in self.own and not _is_default(key, self.own[key])}
+        judge: Mapping[str, Any] = {"scheduler": scheduler}
+        if not self.own.get("scheduler") and scheduler.get("name") == _SCHEDULER:  # only the horizon is given
+            judge = {key: value for key, value in scheduler.items() if key != "name"}
+        n_jobs = {} if self.n_jobs is None else {"max_parallel": self.n_jobs}
         rated = {} if rate is None else {"max_failures": math.floor(rate * n_trials) + 1}
         return StudySettings.from_dict(
             {
@@ -109,11 +115,12 @@ class SweepSettings:
                 "train": _TRAIN,
                 "space": space.to_dict(),
                 "objectives": objectives,
-                "scheduler": scheduler,
                 "max_trials": n_trials,
-                "max_parallel": self.n_jobs,
                 "storage": self.node.get("storage"),
-                **{key: self.own[key] for key in _OF_STUDY if key in self.own},
+                "dir": self.own["dir"],
+                **judge,
+                **n_jobs,
+                **own,
                 **rated,
             }
         )
@@ -170,7 +177,7 @@ class SweepSettings:
         Raises:
             ArgumentError: the scheduler and the app have different horizons.
         """
-        given = self.own.get("scheduler") or "asha"
+        given = self.own.get("scheduler") or _SCHEDULER
         horizons = {name: self.own[name] for name in HORIZONS if self.own.get(name) is not None}
         if horizons and self.own.get("scheduler"):
             [name, value] = next(iter(horizons.items()))
@@ -233,3 +240,9 @@ def _read_forms(where: str, data: dict[str, Any], keys: Mapping[str, Setting]) -
     for name, item in keys.items():
         if name in data:
             data[name] = item.form.read(f"{where}{name}", data[name])
+
+
+def _is_default(key: str, value: Any) -> bool:
+    """Return whether a key has its default. Hydra's configuration does not say whether the user has set it."""
+    setting = STUDY_KEYS[key]
+    return bool(value in (setting.default, setting.form.read(key, setting.new())))

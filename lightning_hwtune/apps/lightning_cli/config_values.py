@@ -68,6 +68,8 @@ def complete(data: dict[str, Any], base: ConfigTree, configs: SeenConfigs, name:
             raise ArgumentError("scheduler", None, "a scheduler with the length of a full training", hint=hint)
         taken = data["scheduler"].keys() - named.keys()
         notes += [f"scheduler: {named['name']} up to trainer.{name}={data['scheduler'][name]}" for name in taken]
+        if not given:  # only the horizon is given, so a study that has begun keeps its scheduler
+            data |= {name: value for name, value in data.pop("scheduler").items() if name != "name"}
     pool = data.setdefault("pool", {})
     if isinstance(pool, dict) and base.get("trainer.accelerator") in ("cpu", "gpu", "cuda"):
         pool.setdefault("accelerator", base.get("trainer.accelerator"))

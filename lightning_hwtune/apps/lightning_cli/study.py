@@ -140,7 +140,7 @@ def _write_one(state: StudyFacts, record: Mapping[str, Any], segment: CliSegment
 
 def _trial(base: ConfigTree, configs: SeenConfigs, settings: StudySettings) -> CliTrial:
     built = settings.study_kwargs()
-    space, scheduler = built["space"], built["scheduler"]
+    space, scheduler = built["space"], settings.spec().scheduler
     fixed: dict[str, Any] = {"trainer.max_epochs": scheduler.max_resource if scheduler.unit == "epochs" else -1}
     if scheduler.unit == "steps" or base.get("trainer.max_steps") is not None:
         fixed["trainer.max_steps"] = scheduler.max_resource if scheduler.unit == "steps" else -1
