@@ -18,6 +18,7 @@ from lightning_hwtune.apps.hydra.node import HwtuneSweeperConf
 from lightning_hwtune.apps.hydra.settings import SweepSettings
 from lightning_hwtune.core import schedulers
 from lightning_hwtune.errors import StudyMismatchError
+from lightning_hwtune.forms.run_options import ASK_OPTIONS, RUN_OPTIONS
 from lightning_hwtune.forms.study_keys import FILE_KEYS
 from lightning_hwtune.settings import StudySettings
 
@@ -68,17 +69,12 @@ def later_version(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         default(hwt.Metric.__init__, across_ranks="max", best=True, unit="points"),
         default(hwt.Pool.__init__, threads_per_device=2, usd_per_device_hour=5.0),
         default(hwt.Study.__init__, seed=7, batch="per_device", max_retries=4, max_failures=9),
-        default(hwt.Study.run, finishers=0, max_time=0.001, max_parallel=1),
-        default(hwt.Study.ask, finishers=0),
     ):
-        for key, value in {
-            "searcher": "sobol",
-            "seed": 7,
-            "finishers": 0,
-            "max_time": 0.001,
-            "max_failures": 9,
-        }.items():
-            patch.setitem(FILE_KEYS, key, dataclasses.replace(FILE_KEYS[key], default=value))  # type: ignore[arg-type]
+        keys = {"searcher": "sobol", "seed": 7, "max_failures": 9}
+        limits = {"finishers": 0, "max_time": 0.001, "max_parallel": 1}
+        for table, values in ((FILE_KEYS, keys | limits), (RUN_OPTIONS, limits), (ASK_OPTIONS, {"finishers": 0})):
+            for key, value in values.items():
+                patch.setitem(table, key, dataclasses.replace(table[key], default=value))  # type: ignore[arg-type]
         patch.setattr(study_module, "Random", hwt.Sobol)  # the default searcher
         patch.setattr(schedulers, "ASHA", hwt.PASHA)  # the scheduler of a bare horizon
         yield
