@@ -46,7 +46,7 @@ gpu-check:
 	@gpu-check/run
 
 # the arguments of each benchmark; the order is that of the results page
-BENCHMARKS := import_time reading decisions replay_choose replay pasha transfer prior_demo crash faults fuzz hydra_sweep optuna_side_by_side overhead
+BENCHMARKS := import_time reading decisions replay_choose replay pasha transfer prior_demo crash faults fuzz hydra_sweep optuna_side_by_side overhead first_study
 ARGUMENTS_replay := --rows build/replay
 ARGUMENTS_pasha := --rows build/pasha
 ARGUMENTS_transfer := --rows build/transfer
@@ -55,6 +55,7 @@ ARGUMENTS_crash := --kills 20 --seed 0
 ARGUMENTS_fuzz := --seed 0
 ARGUMENTS_hydra_sweep := --kills 5 --seed 0
 ARGUMENTS_overhead := --peers
+ARGUMENTS_first_study := --ray
 
 bench: $(BENCHMARKS:%=bench-%)
 
