@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 from study_bench import run, small_study
 from test_local import Bench, Recorder
-from test_processes import check_gone
+from test_processes import check_gone, lives
 
 import lightning_hwtune as hwt
 from lightning_hwtune import study_run
@@ -73,7 +73,7 @@ def children(server: ForkServer) -> set[int]:
     """The process ids of the ranks and spares."""
     guard = vars(server)["_guard"].pid
     (process,) = psutil.Process(guard).children()
-    return {child.pid for child in process.children() if child.status() != psutil.STATUS_ZOMBIE}
+    return {child.pid for child in process.children() if lives(child.pid)}
 
 
 def spares(server: ForkServer, n: int) -> set[int]:
