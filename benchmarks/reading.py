@@ -41,6 +41,8 @@ __all__ = ["figures", "measure"]
 
 MAX_EPOCHS, DEVICES = 27, 8
 NAME, EMPTY = "reading", "empty"
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""An installed package has compiled modules."""
 CHUNK = 100  # events that a writer adds between two reads of the follower
 
 
@@ -56,9 +58,8 @@ class Command:
     def of(cls, folder: Path, *words: str) -> Command:
         """Runs the command in its own process."""
         begun = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "lightning_hwtune", *words, "--dir", str(folder)], stdout=subprocess.DEVNULL
-        )
+        command = [sys.executable, "-m", "lightning_hwtune", *words, "--dir", str(folder)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=_ENVIRONMENT)
         _, status, used = os.wait4(process.pid, 0)
         wall_s = time.perf_counter() - begun
         process.returncode = os.waitstatus_to_exitcode(status)
