@@ -20,6 +20,7 @@ from lightning_hwtune.core.continuation import (
     kept_scheduler,
     kept_searcher,
 )
+from lightning_hwtune.core.decisions import Rule
 from lightning_hwtune.core.events import Event
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY, AllocationPolicy
@@ -258,7 +259,7 @@ class Study:
         )
         self.close()
         done = run.drive()
-        if done.reason.rule == "max-failures":
+        if done.reason.rule == Rule.MAX_FAILURES:
             raise StudyFailedError(self.name, spelled(done.reason.text))
         return self
 

@@ -22,7 +22,19 @@ import numpy.typing as npt
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.allocation import Allocation
-from lightning_hwtune.core.decisions import Answer, Continue, Pause, Reason, Reservation, Resume, Start, Stop, Verdict
+from lightning_hwtune.core.decisions import (
+    Answer,
+    Continue,
+    Pause,
+    Reason,
+    Reservation,
+    Resume,
+    Rule,
+    Start,
+    Stop,
+    Verdict,
+    VerdictKind,
+)
 from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.next_action import NextAction
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, TrainSeconds
@@ -181,8 +193,8 @@ class Controller:
         """
         segment, trial = self._running(trial_id), self.state.trials[trial_id]
         if self.state.is_over(segment):
-            reason = Reason("over", f"the verdict for this segment was {segment.verdict} at {segment.reached}")
-            return Pause(reason) if segment.verdict == Pause.kind else Stop(reason)
+            reason = Reason(Rule.OVER, f"the verdict for this segment was {segment.verdict} at {segment.reached}")
+            return Pause(reason) if segment.verdict == VerdictKind.PAUSE else Stop(reason)
         measurement = self._measure(segment, resource, metrics, train_s)
         level, verdict, target = self._judge(trial, measurement, self._loss(measurement, metrics), is_inside=is_inside)
         if isinstance(verdict, Continue) and not is_inside:
@@ -241,14 +253,14 @@ class Controller:
         """Returns the level decided here (None if there is none), the verdict, and the resource it may train to."""
         if is_inside and self.spec.scheduler.pauses and measurement.resource < self.race.max_resource:
             text = "a trial cannot pause inside an epoch; rungs are decided at its end"
-            return None, Continue(Reason("inside-epoch", text)), trial.target
+            return None, Continue(Reason(Rule.INSIDE_EPOCH, text)), trial.target
         level = self._level(trial, measurement.resource)
         if level is None:
             return None, self._repeat(trial, measurement.resource), trial.target
         is_finite = bool(np.isfinite(loss).all())
         if trial.target > level and is_finite:
             text = f"was promoted to {trial.target} before it reached {level}"
-            return level, Continue(Reason("cleared", text)), trial.target
+            return level, Continue(Reason(Rule.CLEARED, text)), trial.target
         verdict = self.race.verdict(trial.trial_id, trial.bracket, level, loss)
         if isinstance(verdict, Continue):
             return level, verdict, self.race.next_target(trial.bracket, level)
@@ -267,8 +279,8 @@ class Controller:
         if resource >= self.race.max_resource:
             return self.race.ladder.end()
         if resource in trial.decided:
-            return Continue(Reason("repeated", f"rung {resource} was already decided: {trial.decided[resource]}"))
-        return Continue(Reason("between-rungs", f"next decision at {trial.target}"))
+            return Continue(Reason(Rule.REPEATED, f"rung {resource} was already decided: {trial.decided[resource]}"))
+        return Continue(Reason(Rule.BETWEEN_RUNGS, f"next decision at {trial.target}"))
 
     def saved(
         self,
@@ -328,7 +340,7 @@ class Controller:
             outcome, reached_end = Outcome.DONE, True  # nothing is left to train
         elif outcome == Outcome.LOST and _is_settled(trial, segment, self.race.max_resource):
             outcome = Outcome.DONE  # the process died only after its work was done
-        is_paused = segment.verdict == Pause.kind and not reached_end
+        is_paused = segment.verdict == VerdictKind.PAUSE and not reached_end
         state, error, allocation = self._outcome(trial, segment, outcome, error, is_paused=is_paused)
         device_s = wall_s * segment.num_devices
         self._write(
@@ -354,7 +366,7 @@ class Controller:
         """Returns the trial's next state, the error to keep, and the allocation of its next segment."""
         allocation, back = trial.allocation, TrialState.PAUSED if trial.checkpoint else TrialState.WAITING
         is_full = trial.resource >= self.race.max_resource
-        if segment.verdict == "stop" and not is_full:
+        if segment.verdict == VerdictKind.STOP and not is_full:
             return TrialState.STOPPED, error, allocation
         if outcome == Outcome.INTERRUPTED or (outcome == Outcome.DONE and is_paused):
             return back, error, allocation
@@ -392,7 +404,7 @@ def _is_settled(trial: TrialRecord, segment: Segment, max_resource: int) -> bool
         return False
     if trial.resource >= max_resource:
         return trial.checkpoint.resource >= trial.resource
-    return segment.verdict == Pause.kind and segment.saved and trial.checkpoint.resource >= segment.reached
+    return segment.verdict == VerdictKind.PAUSE and segment.saved and trial.checkpoint.resource >= segment.reached
 
 
 def _reserved(reservation: Reservation | None, now: float) -> ev.DevicesReserved:

@@ -6,6 +6,7 @@ report() -> Continue | Pause | Stop
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,7 +15,62 @@ from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import checked_class
 
-__all__ = ["Answer", "Continue", "Done", "Pause", "Reason", "Reservation", "Resume", "Start", "Stop", "Verdict", "Wait"]
+__all__ = [
+    "Answer",
+    "Continue",
+    "Done",
+    "Pause",
+    "Reason",
+    "Reservation",
+    "Resume",
+    "Rule",
+    "Start",
+    "Stop",
+    "Verdict",
+    "VerdictKind",
+    "Wait",
+]
+
+
+class VerdictKind(enum.StrEnum):
+    """What a verdict says. The log has the value."""
+
+    CONTINUE = "continue"
+    PAUSE = "pause"
+    STOP = "stop"
+
+
+class Rule(enum.StrEnum):
+    """The rules of this package, by which decisions are made. The log has the value; rules of users are plain text."""
+
+    PROMOTION = "promotion"
+    QUOTA = "quota"
+    NOT_FINITE = "not-finite"
+    CAP = "cap"
+    MIN_TRIALS = "min-trials"
+    MEDIAN = "median"
+    CLOSING = "closing"
+    BARRIER = "barrier"
+    STRICT = "strict"
+    FRONT = "front"
+    MAX_RESOURCE = "max-resource"
+    MAX_PARALLEL = "max-parallel"
+    NO_FREE_DEVICES = "no-free-devices"
+    RESERVATION = "reservation"
+    LIMIT_MAX_TIME = "limit:max_time"
+    LIMIT_MAX_COST = "limit:max_cost"
+    LIMIT_MAX_TRIALS = "limit:max_trials"
+    EXHAUSTED = "exhausted"
+    UNFINISHED = "unfinished"
+    NEW = "new"
+    FINISHER = "finisher"
+    MAX_FAILURES = "max-failures"
+    VERDICT = "verdict"
+    OVER = "over"
+    INSIDE_EPOCH = "inside-epoch"
+    CLEARED = "cleared"
+    REPEATED = "repeated"
+    BETWEEN_RUNGS = "between-rungs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +185,7 @@ class Continue:
     """Continue training on the same devices."""
 
     reason: Reason
-    kind: ClassVar[str] = "continue"
+    kind: ClassVar[VerdictKind] = VerdictKind.CONTINUE
 
     def __post_init__(self) -> None:
         _check_reason(self)
@@ -141,7 +197,7 @@ class Pause:
     """Save a checkpoint and free the devices; the trial may be promoted later."""
 
     reason: Reason
-    kind: ClassVar[str] = "pause"
+    kind: ClassVar[VerdictKind] = VerdictKind.PAUSE
 
     def __post_init__(self) -> None:
         _check_reason(self)
@@ -153,7 +209,7 @@ class Stop:
     """End the trial for good."""
 
     reason: Reason
-    kind: ClassVar[str] = "stop"
+    kind: ClassVar[VerdictKind] = VerdictKind.STOP
 
     def __post_init__(self) -> None:
         _check_reason(self)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lightning_hwtune.core import events as ev
-from lightning_hwtune.core.decisions import Reservation
+from lightning_hwtune.core.decisions import Reservation, Rule, VerdictKind
 from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.record import Checkpoint, Measurement, Outcome, TrialRecord, TrialState
 from lightning_hwtune.core.schedulers.ladder import Ladder
@@ -214,11 +214,11 @@ class StudyFacts:
         segment.reported_at, self.slowest_s = event.at, max(self.slowest_s, segment.epoch_s)
         self.slowest_report_s = max(self.slowest_report_s, segment.report_s)
         trial.target = event.target
-        trial.has_diverged = trial.has_diverged or event.rule == "not-finite"
+        trial.has_diverged = trial.has_diverged or event.rule == Rule.NOT_FINITE
         if event.level is not None:
             if event.level not in self.ladder.levels:
                 raise ValueError(f"trial {event.trial_id} was judged at {event.level}, which is no rung of the study")
-            trial.decided[event.level] = "continue" if event.target > event.level else event.verdict
+            trial.decided[event.level] = VerdictKind.CONTINUE if event.target > event.level else event.verdict
 
     def _checkpoint_saved(self, event: ev.CheckpointSaved) -> None:
         trial = self.trials[event.trial_id]
@@ -259,7 +259,7 @@ class StudyFacts:
             last = trial.last
             if last is not None and np.isfinite(self.spec.objectives.loss(last.values)).all():
                 self.full.add(trial.trial_id)
-            trial.decided |= dict.fromkeys(self.levels_not_reached(trial), "stop")
+            trial.decided |= dict.fromkeys(self.levels_not_reached(trial), VerdictKind.STOP)
         elif trial.state is TrialState.FAILED:
             trial.error = event.error
             self.n_failed += 1

@@ -14,7 +14,7 @@ from typing import Any, final
 
 import numpy as np
 
-from lightning_hwtune.core.decisions import Answer, Done, Reason, Reservation, Resume, Start, Wait
+from lightning_hwtune.core.decisions import Answer, Done, Reason, Reservation, Resume, Rule, Start, Wait
 from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.record import TrialRecord, TrialState
 from lightning_hwtune.core.schedulers import Promotion
@@ -55,10 +55,10 @@ class NextAction:
         most = self.state.limits.max_parallel
         if most is not None and len(self.state.running) >= most:
             text = f"{self._n_running()} running, and `max_parallel` is {most}"
-            return Wait(Reason("max-parallel", text), reservation=self.state.reserved)
+            return Wait(Reason(Rule.MAX_PARALLEL, text), reservation=self.state.reserved)
         if free < 1:
             text = f"no device is free; {self._n_running()} running"
-            return Wait(Reason("no-free-devices", text), reservation=self.state.reserved)
+            return Wait(Reason(Rule.NO_FREE_DEVICES, text), reservation=self.state.reserved)
         reserved = self._reserved()
         kept = self.state.reserved if reserved is not None else None
         candidate = reserved or self._next()
@@ -73,7 +73,7 @@ class NextAction:
             if filler is not None:
                 return dataclasses.replace(filler, reservation=reservation)
             text = f"trial {candidate.trial_id} needs {candidate.num_devices} devices (free: {free})"
-            return Wait(Reason("reservation", text), candidate.num_devices, reservation)
+            return Wait(Reason(Rule.RESERVATION, text), candidate.num_devices, reservation)
         return dataclasses.replace(candidate, reservation=kept)
 
     def limit(self, now: float, devices: int = 0, coming_s: float = 0.0) -> Reason | None:
@@ -84,17 +84,17 @@ class NextAction:
             trials = "1 trial" if state.n_failed == 1 else f"{state.n_failed} trials"
             text = f"{trials} failed, and `max_failures` is {self.spec.max_failures}"
             return Reason(
-                "max-failures", f"{text}; `hwtune logs {last}` shows why, and a higher limit continues the study"
+                Rule.MAX_FAILURES, f"{text}; `hwtune logs {last}` shows why, and a higher limit continues the study"
             )
         if limits.max_time_s is not None:
             wall_s = state.wall_s(now)
             if wall_s + coming_s >= limits.max_time_s:
-                return Reason("limit:max_time", f"{wall_s:.0f} s of {limits.max_time_s:.0f} s are used")
+                return Reason(Rule.LIMIT_MAX_TIME, f"{wall_s:.0f} s of {limits.max_time_s:.0f} s are used")
         if limits.max_cost_usd is not None:
             usd = state.billed_usd(now)
             device_s = state.committed_s(now) + coming_s * devices
             if usd + usd_of(self.spec.pool, device_s) >= limits.max_cost_usd:
-                return Reason("limit:max_cost", f"{usd:.4g} USD of {limits.max_cost_usd:.4g} USD are spent")
+                return Reason(Rule.LIMIT_MAX_COST, f"{usd:.4g} USD of {limits.max_cost_usd:.4g} USD are spent")
         return None
 
     def _pace(self, candidate: Start | Resume) -> float:
@@ -167,8 +167,8 @@ class NextAction:
     def _nothing_left(self) -> Reason:
         text = f"{len(self.state.trials)} trials, {self.state.n_full} fully trained, nothing left to promote"
         if self.state.limits.max_trials is not None and len(self.state.trials) >= self.state.limits.max_trials:
-            return Reason("limit:max_trials", text)
-        return Reason("exhausted", f"{text}, and the searcher has no further configuration")
+            return Reason(Rule.LIMIT_MAX_TRIALS, text)
+        return Reason(Rule.EXHAUSTED, f"{text}, and the searcher has no further configuration")
 
     def _reserved(self) -> Start | Resume | None:
         """Returns the candidate for which devices are drained; None if there is none, or if it is no longer due."""
@@ -192,9 +192,9 @@ class NextAction:
             return False
         if reserved.promoted_from is None:
             return reserved.trial_id in self.state.waiting
-        if reserved.reason.rule == "finisher":
+        if reserved.reason.rule == Rule.FINISHER:
             return self._n_finishers_due() > 0
-        if reserved.reason.rule == "closing":
+        if reserved.reason.rule == Rule.CLOSING:
             return self._new() is None
         return self.race.is_promotable(reserved.trial_id, reserved.promoted_from)
 
@@ -204,7 +204,7 @@ class NextAction:
             return None
         trial = self.state.trials[min(self.state.waiting)]
         unit = self.race.unit.removesuffix("s")
-        reason = Reason("unfinished", f"its training to {unit} {trial.target} was interrupted")
+        reason = Reason(Rule.UNFINISHED, f"its training to {unit} {trial.target} was interrupted")
         return Resume(trial.trial_id, trial.allocation, trial.target, None, reason)
 
     def _promotion(self, exclude: Container[int] | None = None) -> Resume | None:
@@ -247,7 +247,7 @@ class NextAction:
             seed=int(stream(self.spec.seed, "trial", trial_id).integers(2**31 - 1)),
             source="enqueued" if draw is None else "searcher",
             draw=draw,
-            reason=Reason("new", origin),
+            reason=Reason(Rule.NEW, origin),
         )
 
     def _history(self) -> History:
@@ -285,7 +285,7 @@ class NextAction:
         wanted = self.state.limits.n_finishers
         number = f"number {wanted - due + 1} of {wanted} to be trained to the end"
         text = f"best of rung {level} that was not promoted, {number}"
-        return Resume(trial.trial_id, trial.allocation, top, level, Reason("finisher", text))
+        return Resume(trial.trial_id, trial.allocation, top, level, Reason(Rule.FINISHER, text))
 
     def _may_finish(self, trial: TrialRecord) -> bool:
         """Returns whether a trial can run again and its last losses are finite."""

@@ -19,7 +19,7 @@ from typing import final
 import numpy as np
 
 from lightning_hwtune.core.controller import Controller
-from lightning_hwtune.core.decisions import Answer, Continue, Resume, Start
+from lightning_hwtune.core.decisions import Answer, Continue, Resume, Start, VerdictKind
 from lightning_hwtune.core.early_ends import EarlyEnds
 from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.likely_values import LikelyValues
@@ -165,7 +165,7 @@ class _Run:
         if isinstance(verdict, Continue) and not is_last:
             self._schedule(segment, self._now)
             return
-        if verdict.kind == "pause":
+        if verdict.kind == VerdictKind.PAUSE:
             self._controller.saved(trial_id, f"{trial_id}-{segment.number}", "", 0, resource, train_s, self._now)
         self._controller.tell(trial_id, self._now, Outcome.DONE)
         self._free += segment.num_devices

@@ -15,7 +15,7 @@ from typing import Any
 from lightning_hwtune.core.allocation import ONE_DEVICE, Allocation
 from lightning_hwtune.errors import IllegalMoveError
 
-__all__ = ["MOVES", "Checkpoint", "Measurement", "Outcome", "TrialRecord", "TrialState"]
+__all__ = ["MOVES", "Checkpoint", "Measurement", "Outcome", "TrialRecord", "TrialState", "Unit"]
 
 
 class TrialState(enum.StrEnum):
@@ -46,6 +46,14 @@ MOVES: Mapping[TrialState, frozenset[TrialState]] = {
     TrialState.OUT_OF_MEMORY: frozenset(),
 }
 """State -> the states that may follow it."""
+
+
+class Unit(enum.StrEnum):
+    """What a resource counts."""
+
+    EPOCHS = "epochs"
+    STEPS = "steps"
+    SAMPLES = "samples"
 
 
 class Outcome(enum.StrEnum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lightning_hwtune.core.allocation import Allocation
+from lightning_hwtune.core.decisions import VerdictKind
 
 __all__ = ["Segment"]
 
@@ -36,7 +37,7 @@ class Segment:
     report_s: float = 0.0
     reported_at: float = 0.0
     train_s: float = 0.0
-    verdict: str = "continue"
+    verdict: str = VerdictKind.CONTINUE
     saved: bool = False
     has_ended_itself: bool = False
     ended_at: float | None = None

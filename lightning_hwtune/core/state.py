@@ -12,6 +12,7 @@ from typing import Any, final
 import numpy as np
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.decisions import Rule, VerdictKind
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.record import TrialRecord, TrialState
 from lightning_hwtune.core.segment import Segment
@@ -63,12 +64,12 @@ class StudyState(StudyFacts):
         This does not include a pause by a limit, because no rung has decided against the trial.
         """
         reached, target = segment.reached, self.trials[segment.trial_id].target
-        return segment.verdict != "continue" and target <= reached < self.ladder.top
+        return segment.verdict != VerdictKind.CONTINUE and target <= reached < self.ladder.top
 
     def _leave_rung(self, event: ev.Reported) -> None:
         """Only old logs have reports after a pause; such a trial has left the rung in which it had to wait."""
         trial, segment = self.trials[event.trial_id], self.running[event.trial_id]
-        if segment.verdict == "pause" and self.is_over(segment):
+        if segment.verdict == VerdictKind.PAUSE and self.is_over(segment):
             self.race.promoted(trial.trial_id, trial.bracket, max(trial.decided))
 
     def _joined(self, event: ev.TrialCreated) -> None:
@@ -80,7 +81,7 @@ class StudyState(StudyFacts):
 
     def _judged(self, event: ev.Reported) -> None:
         trial, loss = self.trials[event.trial_id], self.spec.objectives.loss(event.values)
-        if event.rule == "not-finite":  # the values may be the best so far of a training that has since diverged
+        if event.rule == Rule.NOT_FINITE:  # the values may be the best so far of a training that has since diverged
             loss = np.full_like(loss, np.nan)
         if event.level is not None:
             self.race.record(trial.trial_id, trial.bracket, event.level, loss, trial.decided[event.level])

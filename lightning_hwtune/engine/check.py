@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
-from lightning_hwtune.core.record import Outcome
+from lightning_hwtune.core.record import Outcome, Unit
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.engine.check_orders import check_configs, check_order
 from lightning_hwtune.engine.check_segment import AUTO_STILL_S, CheckSegment, train_segment
@@ -244,7 +244,7 @@ def _epoch_s(found: CheckSegment) -> float:
 def _unit_s(found: CheckSegment, unit: str) -> float:
     """Returns the seconds of an epoch divided by its units of resource; NaN if their number is unknown."""
     first = found.reports[0]
-    if unit == "epochs":
+    if unit == Unit.EPOCHS:
         return _epoch_s(found)
     if first.probe is None:  # a training loop that the user wrote
         return min(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
+from lightning_hwtune.core.decisions import VerdictKind
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.names.spelling import spelled
@@ -58,9 +59,9 @@ class CheckSegment:
         self.reports.append(report)
         self.first_s = self.first_s or time.monotonic() - self.began
         if not self.plan(report):
-            return VerdictMessage("continue", "this is a check")
+            return VerdictMessage(VerdictKind.CONTINUE, "this is a check")
         self.paused_at = report.resource
-        return VerdictMessage("pause", "this is a check")
+        return VerdictMessage(VerdictKind.PAUSE, "this is a check")
 
     def saved(self, trial_id: int, segment: int, saved: Saved) -> None:
         """Keeps the checkpoint."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, final
 
 from lightning_hwtune.core.controller import Controller
-from lightning_hwtune.core.decisions import Answer, Done, Resume, Start
+from lightning_hwtune.core.decisions import Answer, Done, Resume, Start, VerdictKind
 from lightning_hwtune.core.record import Outcome, TrialState
 from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.engine.clock import Clock
@@ -147,7 +147,7 @@ class Loop:
         """Passes the report to the controller, which decides and logs; returns the verdict."""
         self._tick()
         if not self._is_current(trial_id, segment):
-            return VerdictMessage("stop", "this segment has already ended")
+            return VerdictMessage(VerdictKind.STOP, "this segment has already ended")
         verdict = self._controller.report(
             trial_id, report.resource, report.metrics, report.train_s, self._clock.now(), is_inside=report.is_inside
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Sequence
 
+from lightning_hwtune.core.record import Unit
 from lightning_hwtune.core.schedulers import Scheduler
 from lightning_hwtune.training.channel import Report
 
@@ -22,7 +23,7 @@ def must_train_on(report: Report, wanted: Collection[str], levels: Sequence[int]
 def late_objectives(reports: Sequence[Report], wanted: Collection[str], levels: Sequence[int], unit: str) -> list[str]:
     """Returns a line for each objective that was not in the first report of a check."""
     lines = []
-    place = "epoch" if unit == "epochs" else "report"
+    place = "epoch" if unit == Unit.EPOCHS else "report"
     for name in wanted:
         first = next((n for n, report in enumerate(reports, 1) if name in report.metrics), None)
         rungs = ", ".join(map(str, levels))
@@ -40,7 +41,7 @@ def late_objectives(reports: Sequence[Report], wanted: Collection[str], levels: 
 def rung_places(report: Report, scheduler: Scheduler) -> list[str]:
     """Returns lines to print if rungs in steps or samples do not fall on their levels in the checked training."""
     places, levels, unit = report.probe.places if report.probe else None, scheduler.levels, scheduler.unit
-    if unit == "epochs" or places is None or not places.is_known or levels[-1] < places.first:
+    if unit == Unit.EPOCHS or places is None or not places.is_known or levels[-1] < places.first:
         return []
     falls_on = places.falls_on(levels, pauses=scheduler.pauses)
     if falls_on == tuple(levels):

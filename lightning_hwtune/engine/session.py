@@ -18,7 +18,7 @@ from typing import Any, Self, final
 from lightning_hwtune import __version__
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.controller import Controller
-from lightning_hwtune.core.decisions import Done
+from lightning_hwtune.core.decisions import Done, Rule
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.clock import Clock, RealClock
@@ -43,10 +43,10 @@ __all__ = ["Observer", "Session", "refuse_lost_log"]
 Observer = Callable[[Sequence[ev.Event]], None]
 _RENEW_S = 5.0
 _FULL_DISK_S = 5.0  # how long an append waits for free space
-_STATES = {
-    "limit:max_trials": ev.SessionState.FINISHED,
-    "exhausted": ev.SessionState.FINISHED,
-    "max-failures": ev.SessionState.FAILED,
+_STATES: Mapping[str, ev.SessionState] = {
+    Rule.LIMIT_MAX_TRIALS: ev.SessionState.FINISHED,
+    Rule.EXHAUSTED: ev.SessionState.FINISHED,
+    Rule.MAX_FAILURES: ev.SessionState.FAILED,
 }
 
 

@@ -20,6 +20,7 @@ from typing import final
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.controller import Controller
+from lightning_hwtune.core.decisions import VerdictKind
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
@@ -153,11 +154,11 @@ class SimulatedExecutor:
         verdict = sink.reported(order.trial_id, order.segment, Report(run.resource, metrics, train_s))
         is_horizon = run.resource >= order.max_resource
         is_due = order.save_every is not None and run.resource % order.save_every == 0
-        if verdict.kind == "pause" or is_horizon or (verdict.kind == "continue" and is_due):
+        if verdict.kind == VerdictKind.PAUSE or is_horizon or (verdict.kind == VerdictKind.CONTINUE and is_due):
             path = f"{order.trial_dir}/checkpoints/{order.segment}-{run.resource}.ckpt"
             sink.saved(order.trial_id, order.segment, Saved(path, "simulated", 0, run.resource, train_s))
-        if verdict.kind != "continue" or is_horizon:
-            self._bury(sink, run, Ended(0, Outcome.DONE, "", run.resource, verdict.kind == "continue"))
+        if verdict.kind != VerdictKind.CONTINUE or is_horizon:
+            self._bury(sink, run, Ended(0, Outcome.DONE, "", run.resource, verdict.kind == VerdictKind.CONTINUE))
         else:
             self._schedule_next(run)
 

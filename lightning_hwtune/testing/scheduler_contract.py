@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lightning_hwtune.core.decisions import Stop
+from lightning_hwtune.core.decisions import Rule, Stop, VerdictKind
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Scheduler
 from lightning_hwtune.testing.demand import demand
 from lightning_hwtune.testing.random_race import RandomRace, answers_of, replayed, started
@@ -128,7 +128,7 @@ def full_training_is_a_stop(scheduler: Scheduler, n_objectives: int = 1) -> None
     for first in (0.0, np.nan):
         loss = np.array([first] + [1.0] * (n_objectives - 1))
         verdict = started(scheduler, n_objectives).verdict(0, 0, scheduler.max_resource, loss)
-        is_stop = isinstance(verdict, Stop) and verdict.reason.rule == "max-resource"
+        is_stop = isinstance(verdict, Stop) and verdict.reason.rule == Rule.MAX_RESOURCE
         demand(is_stop, "The full training ends with a stop by the rule max-resource.", f"It ended with {verdict}.")
 
 
@@ -155,7 +155,7 @@ def no_trial_leaves_a_rung_twice(scheduler: Scheduler, n_objectives: int, seed: 
     left = Counter(
         (arguments[0], arguments[2])
         for method, arguments in race.writes
-        if method == "promoted" or (method == "record" and arguments[4] == "continue")
+        if method == "promoted" or (method == "record" and arguments[4] == VerdictKind.CONTINUE)
     )
     twice = [place for place, n in left.items() if n > 1]
     demand(not twice, "No trial leaves a rung twice.", f"(trial, level): {twice}")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.decisions import Rule
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, Objective, Objectives, TrainSeconds
 from lightning_hwtune.core.record import TrialState
@@ -144,12 +145,12 @@ def _ended(state: StudyState, n_trials: int) -> None:
 
 def _decided_alike(state: StudyState, event: ev.Event) -> None:
     rule = "A killed study that is replayed makes the same decisions as an uninterrupted one."
-    if isinstance(event, ev.Reported) and event.level is not None and event.rule not in ("cleared", "repeated"):
+    if isinstance(event, ev.Reported) and event.level is not None and event.rule not in (Rule.CLEARED, Rule.REPEATED):
         trial, loss = state.trials[event.trial_id], state.spec.objectives.loss(event.values)
         verdict = state.race.verdict(trial.trial_id, trial.bracket, event.level, loss)
         now, then = (verdict.kind, verdict.reason.rule, verdict.reason.text), (event.verdict, event.rule, event.reason)
         demand(now == then, rule, f"The log has {then}", f"the replayed study has {now}")
-    if isinstance(event, ev.SegmentStarted) and event.rule == "promotion":
+    if isinstance(event, ev.SegmentStarted) and event.rule == Rule.PROMOTION:
         promotion = state.race.promotable(exclude=state.running)
         is_same = promotion is not None and (promotion.trial_id, promotion.reason.text) == (
             event.trial_id,

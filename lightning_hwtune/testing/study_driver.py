@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.controller import Controller
-from lightning_hwtune.core.decisions import Done, Resume, Start, Wait
+from lightning_hwtune.core.decisions import Done, Resume, Start, VerdictKind, Wait
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
@@ -86,10 +86,10 @@ class Driver:
         names = self.controller.spec.objectives.metrics
         metrics = {name: self.curve(dict(trial.config), resource + i) for i, name in enumerate(names)}
         verdict = self.controller.report(trial_id, resource, metrics, train_s, self.now)
-        if verdict.kind == "continue":
+        if verdict.kind == VerdictKind.CONTINUE:
             self.due[trial_id] = self.now + self.epoch_s(segment.num_devices)
             return
-        if verdict.kind == "pause" or resource >= self.controller.race.max_resource:
+        if verdict.kind == VerdictKind.PAUSE or resource >= self.controller.race.max_resource:
             self.save(trial_id, resource, train_s)
         self.end(trial_id, Outcome.DONE)
 

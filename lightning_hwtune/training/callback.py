@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lightning_hwtune.core.decisions import VerdictKind
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import checked_call
 from lightning_hwtune.training import lightning_internals as internals
@@ -269,7 +270,7 @@ class RungHooks:
             return
         segment.clock.stop()
         segment.resource = self._count.after(trainer, trainer.current_epoch)
-        if segment.verdict is None or segment.verdict.kind == "pause" or not segment.is_over:
+        if segment.verdict is None or segment.verdict.kind == VerdictKind.PAUSE or not segment.is_over:
             self.save(trainer, is_end=segment.verdict is None)
         segment.is_trained = True
 

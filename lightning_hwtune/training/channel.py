@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
-from lightning_hwtune.core.record import Outcome
+from lightning_hwtune.core.decisions import VerdictKind
+from lightning_hwtune.core.record import Outcome, Unit
 from lightning_hwtune.core.report_places import ReportPlaces
 from lightning_hwtune.text import storable
 
@@ -50,7 +51,7 @@ class SegmentOrder:
         trial_dir: absolute path of the trial's folder, which exists.
         resource: cumulative resource of `checkpoint`; 0 from scratch.
         checkpoint: absolute path to resume from, or None. The engine has verified its digest.
-        unit: "epochs", "steps" or "samples".
+        unit: the unit of the resource.
         max_resource: the full horizon in that unit.
         levels: resources at which a verdict may be other than Continue (a rung must fall on a validated epoch).
         metrics: names that every report must contain.
@@ -77,7 +78,7 @@ class SegmentOrder:
     trial_dir: str
     resource: int
     checkpoint: str | None
-    unit: str
+    unit: Unit
     max_resource: int
     levels: tuple[int, ...]
     metrics: tuple[str, ...]
@@ -183,14 +184,14 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class VerdictMessage:
-    """The answer to a report: kind is "continue", "pause" or "stop".
+    """The answer to a report.
 
     Attributes:
         standing: the trial's rank in the rung, counted from 1, and the number of ranked trials; None without ranking.
         save: whether a trial that continues must save a checkpoint now, because this report is its best so far.
     """
 
-    kind: str
+    kind: VerdictKind
     reason: str
     standing: tuple[int, int] | None = None
     save: bool = False

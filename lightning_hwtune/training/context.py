@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
+from lightning_hwtune.core.decisions import VerdictKind
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.errors import StudyLockedError, TrialError
 from lightning_hwtune.training.channel import Channel, Ended, Message, Note, SegmentOrder, VerdictMessage
@@ -133,7 +134,7 @@ class ActiveSegment:
             return True
         if self.verdict is None or not self.is_over:
             return self.is_trained
-        return self.verdict.kind == "stop" or self.saved_at >= self.resource or not self.has_rungs
+        return self.verdict.kind == VerdictKind.STOP or self.saved_at >= self.resource or not self.has_rungs
 
     def fail(self, error: BaseException) -> None:
         """Stores the error that ended the training, in case user code swallows it; the first error counts."""

@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any, final
 
+from lightning_hwtune.core.decisions import VerdictKind
+from lightning_hwtune.core.record import Unit
 from lightning_hwtune.errors import MetricError
 from lightning_hwtune.training import lightning_internals as internals
 from lightning_hwtune.training.across_ranks import CombinedValues
@@ -79,16 +81,17 @@ class EpochReports:
         self._is_validated = True
         self.logged.validation_ended(trainer)
         order = self._segment.order
-        can_report = order.unit != "epochs" and order.probe_batches is None and self._segment.verdict is None
+        can_report = order.unit != Unit.EPOCHS and order.probe_batches is None and self._segment.verdict is None
         if trainer.is_last_batch or not can_report:
             return
         resource = self._count.after(trainer, trainer.current_epoch)
         combined = self._combined(trainer, since_report=True)
         if resource > self._seen and not self._missing(combined):
             verdict = self._report(trainer, resource, combined, is_inside=True)
-            if verdict.save and verdict.kind == "continue" and resource < order.max_resource:  # the end saves anyway
+            continues = verdict.kind == VerdictKind.CONTINUE and resource < order.max_resource  # the end saves anyway
+            if verdict.save and continues:
                 self._save(trainer)
-            if verdict.kind != "pause":
+            if verdict.kind != VerdictKind.PAUSE:
                 self._obey(trainer, verdict, resource)
 
     def epoch_ended(self, trainer: Any) -> None:
@@ -99,7 +102,7 @@ class EpochReports:
         if segment.verdict is not None:
             self._obey(trainer, segment.verdict, resource)
             return
-        if segment.order.unit == "epochs" and internals.adds_epochs(trainer, segment.order.max_resource):
+        if segment.order.unit == Unit.EPOCHS and internals.adds_epochs(trainer, segment.order.max_resource):
             return
         if segment.order.probe_batches is not None:
             self._check_validations(trainer)
@@ -109,7 +112,7 @@ class EpochReports:
             raise self._error(trainer, missing[0], combined, resource)
         if resource > self._seen and (not missing or segment.order.probe_batches is not None):
             self._obey(trainer, self._report(trainer, resource, combined), resource)
-        elif segment.order.unit == "epochs" or self._is_validated:
+        elif segment.order.unit == Unit.EPOCHS or self._is_validated:
             self._seen = resource
 
     def ended(self, trainer: Any) -> None:
@@ -131,7 +134,7 @@ class EpochReports:
         With steps and samples, an epoch without validation is not reported; the next one with a validation is.
         """
         order = self._segment.order
-        if order.unit != "epochs" and trainer.enable_validation and not self._is_validated:
+        if order.unit != Unit.EPOCHS and trainer.enable_validation and not self._is_validated:
             return False
         return any(self._seen < level <= resource for level in order.levels)
 
@@ -149,7 +152,7 @@ class EpochReports:
     def _error(self, trainer: Any, name: str, combined: CombinedValues, resource: int) -> MetricError:
         """Returns the error for a rung that cannot be reported."""
         unit = self._segment.order.unit
-        where = f"epoch {resource}" if unit == "epochs" else f"the epoch that ends at {resource} {unit}"
+        where = f"epoch {resource}" if unit == Unit.EPOCHS else f"the epoch that ends at {resource} {unit}"
         if trainer.enable_validation and not self._is_validated:
             return _no_validation(where, trainer.num_training_batches, trainer.val_check_interval)
         hint = "Log it at every rung, in the validation or in `on_train_epoch_end`."
@@ -167,7 +170,7 @@ class EpochReports:
         segment.clock.stop()
         loggers.log_decision(trainer, segment, verdict)
         loggers.hold_rows(trainer, segment)
-        if verdict.kind == "continue" or is_inside:
+        if verdict.kind == VerdictKind.CONTINUE or is_inside:
             segment.clock.start()
         return verdict
 
@@ -177,16 +180,16 @@ class EpochReports:
         A pause has no effect if the training ends here anyway, for example by its early stopping.
         """
         segment = self._segment
-        if verdict.kind == "pause" and internals.ends_by_itself(trainer):
+        if verdict.kind == VerdictKind.PAUSE and internals.ends_by_itself(trainer):
             segment.verdict = None  # nothing is left to train, so the trial is complete
-        elif verdict.kind != "continue":
+        elif verdict.kind != VerdictKind.CONTINUE:
             segment.wants_end = bool(trainer.should_stop)
             lifted = internals.lift_minimums(trainer)
             if lifted:
                 text = f"{lifted} of the Trainer has no effect, because trials may pause or stop at an earlier rung"
                 segment.note(text, once_per="study", topic="minimums lifted")
             trainer.should_stop = True
-        elif segment.order.unit != "epochs" and resource >= segment.order.max_resource:
+        elif segment.order.unit != Unit.EPOCHS and resource >= segment.order.max_resource:
             trainer.should_stop = True
 
     def _probe(self, trainer: Any, names: Collection[str]) -> Probe | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from lightning_hwtune.core.record import Unit
 from lightning_hwtune.core.report_places import ReportPlaces
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.training import lightning_internals as internals
@@ -53,7 +54,7 @@ def check_rhythm(trainer: Any, order: SegmentOrder, own: internals.OwnLimits) ->
 def useless_save_every(trainer: Any, order: SegmentOrder, own: internals.OwnLimits) -> str:
     """Returns a note if `save_every` epochs take longer than the full training; otherwise an empty text."""
     every, places = order.save_every, report_places(trainer, order, own)
-    if every is None or order.unit == "epochs" or not math.isfinite(places.per_epoch):
+    if every is None or order.unit == Unit.EPOCHS or not math.isfinite(places.per_epoch):
         return ""
     if every * places.per_epoch < order.max_resource:
         return ""
@@ -67,15 +68,15 @@ def unvalidated_rungs(trainer: Any, order: SegmentOrder, own: internals.OwnLimit
     """Returns the rungs, in epochs, without a validation in a full training because its interval spans epochs."""
     n, every = internals.batches_per_epoch(trainer, own), own.val_check_interval
     spans_epochs = trainer.check_val_every_n_epoch is None and isinstance(every, int)
-    if order.unit != "epochs" or not trainer.enable_validation or not spans_epochs or not math.isfinite(n):
+    if order.unit != Unit.EPOCHS or not trainer.enable_validation or not spans_epochs or not math.isfinite(n):
         return []
     return [level for level in order.levels if level * n // every == (level - 1) * n // every]
 
 
 def _per_batch(trainer: Any, order: SegmentOrder) -> float:
     """Returns by how much one batch on each rank increases the resource; NaN if that is unknown."""
-    if order.unit == "samples":
+    if order.unit == Unit.SAMPLES:
         return internals.samples_per_batch(trainer) * order.num_devices
-    if order.unit == "steps" and trainer.lightning_module.automatic_optimization:
+    if order.unit == Unit.STEPS and trainer.lightning_module.automatic_optimization:
         return 1 / int(trainer.accumulate_grad_batches)
     return math.nan

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lightning_hwtune.core.decisions import VerdictKind
 from lightning_hwtune.errors import MetricError, nearest, shown
 from lightning_hwtune.training.across_ranks import CombinedValues, RankValues, Share, as_number, combine
 from lightning_hwtune.training.channel import Probe, Report, VerdictMessage
@@ -66,9 +67,9 @@ def exchange(
     answer = broadcast(_ask(segment, report) if segment.rank == 0 else Answer("abort", ""))
     if answer.kind == "abort":
         raise ConnectionError(f"rank 0 could not report: {answer.text}")
-    verdict = VerdictMessage(answer.kind, answer.text, answer.standing, answer.save)
+    verdict = VerdictMessage(VerdictKind(answer.kind), answer.text, answer.standing, answer.save)
     segment.resource, segment.measured = resource, values
-    if verdict.kind == "continue":
+    if verdict.kind == VerdictKind.CONTINUE:
         segment.clock.start()
     else:
         segment.verdict = verdict

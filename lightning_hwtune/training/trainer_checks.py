@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lightning_hwtune.core.record import Unit
 from lightning_hwtune.errors import ArgumentError, CheckpointError
 from lightning_hwtune.training.context import ActiveSegment
 
@@ -30,7 +31,7 @@ def check_trainer(trainer: Any, segment: ActiveSegment) -> None:
             hint="Create it in the loop or in the training function.",
         )  # fmt: skip
     _check_horizon(trainer, segment)
-    every = trainer.check_val_every_n_epoch if order.unit == "epochs" else None
+    every = trainer.check_val_every_n_epoch if order.unit == Unit.EPOCHS else None
     missed = [level for level in order.levels if every and level % every]
     if missed and trainer.enable_validation:
         raise ArgumentError(
@@ -41,7 +42,7 @@ def check_trainer(trainer: Any, segment: ActiveSegment) -> None:
 def _check_horizon(trainer: Any, segment: ActiveSegment) -> None:
     """Refuses a Trainer whose horizon differs from the study's, or that has a horizon in another unit."""
     order = segment.order
-    in_epochs, in_steps = order.unit == "epochs", order.unit == "steps"
+    in_epochs, in_steps = order.unit == Unit.EPOCHS, order.unit == Unit.STEPS
     if trainer.max_epochs != (order.max_resource if in_epochs else -1):
         raise ArgumentError(
             "Trainer(max_epochs=...)", trainer.max_epochs,
@@ -62,7 +63,7 @@ def _check_horizon(trainer: Any, segment: ActiveSegment) -> None:
 def check_resumed(segment: ActiveSegment, restored: Mapping[str, Any], resource: int) -> None:
     """Refuses to resume at another resource than the trial's."""
     order = segment.order
-    if order.unit == "samples":  # Lightning does not count samples, so the checkpoint contains our own count
+    if order.unit == Unit.SAMPLES:  # Lightning does not count samples, so the checkpoint contains our own count
         resource = int(restored.get("resource", 0))
     if resource == order.resource:
         return

@@ -16,7 +16,7 @@ from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Unpack, final, overload
 
-from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop, Verdict
+from lightning_hwtune.core.decisions import Continue, Pause, Reason, Rule, Stop, Verdict, VerdictKind
 from lightning_hwtune.core.parameters.options import copied, handed_out
 from lightning_hwtune.errors import ArgumentError, OwnedArgumentError, nearest
 from lightning_hwtune.forms import checked_call
@@ -294,12 +294,12 @@ class Trial:
         self._check_group()
         verdict = report_by_hand(self._segment, resource, values)
         self._keep_streams()
-        if verdict.kind != "continue" and not self._segment.is_over:
+        if verdict.kind != VerdictKind.CONTINUE and not self._segment.is_over:
             self._segment.is_trained = True
-        reason = Reason("verdict", verdict.reason, verdict.standing)
-        if verdict.kind == "continue":
+        reason = Reason(Rule.VERDICT, verdict.reason, verdict.standing)
+        if verdict.kind == VerdictKind.CONTINUE:
             return Continue(reason)
-        return Pause(reason) if verdict.kind == "pause" else Stop(reason)
+        return Pause(reason) if verdict.kind == VerdictKind.PAUSE else Stop(reason)
 
     def _checked(self, resource: Any) -> int:
         """Returns the resource as an integer.
@@ -321,7 +321,7 @@ class Trial:
         if segment.is_over and segment.verdict is not None:
             error = ArgumentError(
                 "trial.report(...)", number, f"no report after {segment.resource} {unit}, because the verdict there "
-                f"was {segment.verdict.kind!r}", hint=_OBEY,
+                f"was {segment.verdict.kind.value!r}", hint=_OBEY,
             )  # fmt: skip
             if segment.has_rungs:
                 segment.fail(error)
@@ -391,7 +391,7 @@ class Trial:
             segment.saved_at = segment.resource
         if complete:
             segment.is_trained = True
-            if segment.verdict is not None and segment.verdict.kind == "pause":
+            if segment.verdict is not None and segment.verdict.kind == VerdictKind.PAUSE:
                 segment.verdict = None  # nothing is left to train
 
     @checked_call("Trial.load")

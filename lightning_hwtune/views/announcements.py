@@ -12,6 +12,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.decisions import Rule, VerdictKind
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.pace import Pace
 from lightning_hwtune.core.record import Outcome, TrialState
@@ -236,11 +237,11 @@ def _started(state: StudyFacts, event: ev.SegmentStarted, created: ev.TrialCreat
 
 
 def _reported(state: StudyFacts, event: ev.Reported) -> Line | None:
-    if event.verdict == "continue":
-        if event.level is None or event.rule == "cleared":
+    if event.verdict == VerdictKind.CONTINUE:
+        if event.level is None or event.rule == Rule.CLEARED:
             return None
         verdict = f"continues at rung {event.level}"
-    elif event.verdict == "pause":
+    elif event.verdict == VerdictKind.PAUSE:
         verdict = f"pauses at {_resource(state, event.resource)}"
     elif event.resource < state.ladder.top:
         verdict = f"is stopped at rung {event.level}"

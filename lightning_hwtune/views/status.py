@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from lightning_hwtune.core.decisions import VerdictKind
 from lightning_hwtune.core.events import SessionState
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.hardware.billing import usd_of
@@ -104,7 +105,9 @@ def n_epochs_full(state: StudyFacts) -> int:
 def n_promotions(state: StudyFacts) -> int:
     """Returns how often a trial continued beyond a rung."""
     return sum(
-        kind != "stop" and trial.target > level for trial in state.trials for level, kind in trial.decided.items()
+        kind != VerdictKind.STOP and trial.target > level
+        for trial in state.trials
+        for level, kind in trial.decided.items()
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.decisions import Rule, VerdictKind
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.objectives import Objective, Objectives
 from lightning_hwtune.core.record import Outcome, TrialRecord, TrialState
@@ -67,7 +68,7 @@ def _lines(state: StudyFacts, events: Sequence[ev.Event]) -> Iterator[tuple[str,
 
 def _folding(event: ev.Event) -> tuple[int, str] | int:
     """Returns a key that is equal for events that share a line."""
-    if isinstance(event, ev.Reported) and event.level is None and event.verdict == "continue":
+    if isinstance(event, ev.Reported) and event.level is None and event.verdict == VerdictKind.CONTINUE:
         return event.segment, event.rule
     return id(event)
 
@@ -75,7 +76,7 @@ def _folding(event: ev.Event) -> tuple[int, str] | int:
 def _quiet_reports(state: StudyFacts, reports: Sequence[Any]) -> str:
     first, last = reports[0], reports[-1]
     unit = state.ladder.unit.removesuffix("s")
-    verb = "trained again" if last.rule == "repeated" else "trained"
+    verb = "trained again" if last.rule == Rule.REPEATED else "trained"
     if first is last:
         return f"{unit} {last.resource} {verb}: {values_text(state.spec.objectives, last.values)} [{last.rule}]"
     pairs = [(item, first.values[item.name], last.values[item.name]) for item in state.spec.objectives]
@@ -101,16 +102,16 @@ def _started(state: StudyFacts, event: ev.SegmentStarted) -> str:
     if event.segment == 1:
         return text
     why_now = f"promoted from rung {event.promoted_from}" if event.promoted_from is not None else "continues"
-    why_now = "finishes" if event.rule == "finisher" else why_now
+    why_now = "finishes" if event.rule == Rule.FINISHER else why_now
     return f"{text}; {why_now}: {event.reason} [{event.rule}]"
 
 
 def _reported(state: StudyFacts, event: ev.Reported) -> str:
     values = values_text(state.spec.objectives, event.values)
     where = f" at rung {event.level}" if event.level is not None else ""
-    if event.verdict == "continue":
+    if event.verdict == VerdictKind.CONTINUE:
         verdict = f"continues{where}"
-    elif event.verdict == "pause":
+    elif event.verdict == VerdictKind.PAUSE:
         verdict = f"paused{where}"
     else:
         verdict = "reached the end" if event.resource >= state.ladder.top else f"stopped{where}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lightning_hwtune.core.decisions import VerdictKind
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.record import Outcome, TrialRecord, TrialState
 from lightning_hwtune.core.space import Choice
@@ -209,9 +210,9 @@ def rung_words(trial: TrialRecord, max_resource: int) -> dict[int, str]:
     """
     words = {}
     for level, kind in sorted(trial.decided.items()):
-        if kind == "stop" and level > trial.resource and ended_early(trial, max_resource):
+        if kind == VerdictKind.STOP and level > trial.resource and ended_early(trial, max_resource):
             words[level] = _EARLY
-        elif kind == "stop":
+        elif kind == VerdictKind.STOP:
             words[level] = "completed" if level >= max_resource or trial.state is TrialState.COMPLETED else "stopped"
         else:
             words[level] = "promoted" if trial.target > level else "paused"

@@ -30,6 +30,7 @@ from lightning_hwtune.apps.hydra.leftover_programs import ORDER_VARIABLE, end_pr
 from lightning_hwtune.apps.hydra.search import quoted
 from lightning_hwtune.apps.hydra.sweep_process import SweepProcess
 from lightning_hwtune.apps.script_call import segment_of_app
+from lightning_hwtune.core.decisions import VerdictKind
 from lightning_hwtune.core.objectives import Metric
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.engine.executor import Sink
@@ -108,10 +109,12 @@ class _FileChannel:
         self.send(report)
         save = self._is_best(report)
         if report.resource >= self._order.max_resource:
-            return VerdictMessage("stop", "trained to the end", save=save)
+            return VerdictMessage(VerdictKind.STOP, "trained to the end", save=save)
         if report.resource >= self._target and not report.is_inside:
-            return VerdictMessage("pause", f"rung {self._target}: waits for the other trials of the batch", save=save)
-        return VerdictMessage("continue", f"on the way to rung {self._target}", save=save)
+            return VerdictMessage(
+                VerdictKind.PAUSE, f"rung {self._target}: waits for the other trials of the batch", save=save
+            )
+        return VerdictMessage(VerdictKind.CONTINUE, f"on the way to rung {self._target}", save=save)
 
     def _is_best(self, report: Report) -> bool:
         """Return whether a report is the best one of this segment; remembers its value."""
@@ -235,7 +238,7 @@ class Batches:
                 sink.noted(order.trial_id, order.segment, message)
             elif isinstance(message, Ended):
                 ended = message
-        if ended.outcome == Outcome.DONE and not ended.reached_end and verdict == "continue":
+        if ended.outcome == Outcome.DONE and not ended.reached_end and verdict == VerdictKind.CONTINUE:
             why = "the batch ended; a later batch resumes the trial"
             ended = replace(ended, outcome=Outcome.INTERRUPTED, error=why)
         if ended.outcome == Outcome.LOST:

@@ -35,7 +35,7 @@ from typing import ClassVar, Self, final
 import numpy as np
 import numpy.typing as npt
 
-from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop, Verdict
+from lightning_hwtune.core.decisions import Continue, Pause, Reason, Rule, Stop, Verdict, VerdictKind
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.ranking.fronts import is_dominated
 from lightning_hwtune.core.ranking.rung import RungRanking
@@ -164,9 +164,9 @@ class _AshaRace(Race, abc.ABC):
         """Records that a trial reached a level and that `kind` was decided: "continue", "pause" or "stop"."""
         rung = self._rungs[bracket, level]
         rung.ranking.insert(trial_id, loss)
-        if kind != "pause" or level >= self.max_resource:
+        if kind != VerdictKind.PAUSE or level >= self.max_resource:
             rung.ranking.shut(trial_id)
-            rung.n_promoted += kind == "continue"
+            rung.n_promoted += kind == VerdictKind.CONTINUE
 
     def promoted(self, trial_id: int, bracket: int, level: int) -> None:
         """Records that a paused trial was promoted from this level."""
@@ -199,7 +199,7 @@ class _Promoting(_AshaRace):
         place = rung.ranking.arrival(trial_id, loss, n_promoted)
         if place.is_in and self._is_used_up(rung, n_promoted):
             text = f"{standing(level, place)}; all {n_promoted} places are taken"
-            return Pause(Reason("strict", text, place.standing))
+            return Pause(Reason(Rule.STRICT, text, place.standing))
         reason = place_reason(level, place, n_promoted)
         return Continue(reason) if place.is_in else Pause(reason)
 
@@ -243,7 +243,7 @@ class _Stopping(_AshaRace):
         place = rung.ranking.arrival(trial_id, loss, n_kept)
         if self._keeps_front and not place.is_in and rung.has_in_front(loss):
             text = f"{standing(level, place)}; trials on the front of a rung are kept"
-            return Continue(Reason("front", text, place.standing))
+            return Continue(Reason(Rule.FRONT, text, place.standing))
         reason = place_reason(level, place, n_kept)
         return Continue(reason) if place.is_in else Stop(reason)
 

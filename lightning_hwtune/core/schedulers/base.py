@@ -21,6 +21,7 @@ from lightning_hwtune.core.decisions import Reason, Verdict
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.ranking.front_order import DEFAULT_WITHIN
 from lightning_hwtune.core.ranking.rung_orders import checked_order
+from lightning_hwtune.core.record import Unit
 from lightning_hwtune.core.schedulers.ladder import Ladder
 from lightning_hwtune.core.schedulers.rungs import exact_eta, horizon, plain_eta, rung_levels
 from lightning_hwtune.forms import FORMS
@@ -78,13 +79,13 @@ class Scheduler(Given, abc.ABC):
             ArgumentError: the settings do not match these objectives.
         """
 
-    def rungs(self, unit: str, last: int) -> Ladder:
+    def rungs(self, unit: Unit, last: int) -> Ladder:
         """Returns the ladder up to `last`, the full training; by default that is the only level."""
         return Ladder(unit, (last,))
 
     @property
-    def unit(self) -> str:
-        """The unit of the resource: "epochs", "steps" or "samples"."""
+    def unit(self) -> Unit:
+        """The unit of the resource."""
         return self.ladder.unit
 
     @property
@@ -154,7 +155,7 @@ class RungScheduler(Scheduler):
         super().__post_init__()
         checked_order(self.within)
 
-    def rungs(self, unit: str, last: int) -> Ladder:
+    def rungs(self, unit: Unit, last: int) -> Ladder:
         """Returns the ladder up to `last`, the full training."""
         eta = exact_eta(self.eta)
         return Ladder(unit, rung_levels(self.first_rung, last, eta), eta, self.within)

@@ -31,7 +31,7 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
-from lightning_hwtune.core.decisions import Continue, Pause, Reason, Verdict
+from lightning_hwtune.core.decisions import Continue, Pause, Reason, Rule, Verdict, VerdictKind
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.ranking.rung import RungRanking
 from lightning_hwtune.core.ranking.rung_orders import resolved_order
@@ -82,12 +82,14 @@ class Brackets(Race):
     def judge(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
         """Returns Continue for a trial that completes its rung and is among the best, otherwise Pause."""
         if not np.isfinite(loss).all():
-            return Pause(Reason("not-finite", f"a loss at rung {level} is not finite"))
+            return Pause(Reason(Rule.NOT_FINITE, f"a loss at rung {level} is not finite"))
         return self._joined(bracket).judge(trial_id, level, loss)
 
     def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
         """Records that a trial reached a level and that `kind` was decided: "continue", "pause" or "stop"."""
-        self._joined(bracket).record(trial_id, level, loss, is_paused=kind == "pause" and level < self.max_resource)
+        self._joined(bracket).record(
+            trial_id, level, loss, is_paused=kind == VerdictKind.PAUSE and level < self.max_resource
+        )
         self._note_promotions(bracket)
 
     def promotable(self, exclude: Container[int] = ()) -> Promotion | None:
@@ -96,7 +98,7 @@ class Brackets(Race):
             race = self._brackets[bracket]
             trial_id = next((i for i in race.promotable_ids if i not in exclude), None)
             if trial_id is not None:
-                return self._promotion(trial_id, race.level_below, Reason("promotion", race.standing(trial_id)))
+                return self._promotion(trial_id, race.level_below, Reason(Rule.PROMOTION, race.standing(trial_id)))
         return None
 
     def closing(self, exclude: Container[int] = ()) -> Promotion | None:
@@ -106,7 +108,7 @@ class Brackets(Race):
             trial_id = next((i for i in closed.promotable_ids if i not in exclude), None)
             if trial_id is not None:
                 text = f"{race.n_joined} of {race.size} trials joined, and no more can; {closed.standing(trial_id)}"
-                return self._promotion(trial_id, closed.level_below, Reason("closing", text))
+                return self._promotion(trial_id, closed.level_below, Reason(Rule.CLOSING, text))
         return None
 
     def is_promotable(self, trial_id: int, level: int) -> bool:
@@ -186,14 +188,14 @@ class _Bracket:
         n_here = len(rung.settled) + 1
         if rung.level != level or trial_id not in rung.entrants:
             return Pause(
-                Reason("barrier", f"reached rung {level}, which its bracket has already left or has not reached yet")
+                Reason(Rule.BARRIER, f"reached rung {level}, which its bracket has already left or has not reached yet")
             )
         if n_here < n_slots:
-            return Pause(Reason("barrier", f"arrival {n_here} of {n_slots} at rung {level}, which waits for all"))
+            return Pause(Reason(Rule.BARRIER, f"arrival {n_here} of {n_slots} at rung {level}, which waits for all"))
         n_promoted = self._n_slots[self._at + 1]
         place = rung.ranking.arrival(trial_id, loss, n_promoted)
         text = f"completes rung {level} with rank {place.first + 1} of {n_slots}; {promoted_of(n_promoted)}"
-        reason = Reason("promotion" if place.is_in else "quota", text, place.standing)
+        reason = Reason(Rule.PROMOTION if place.is_in else Rule.QUOTA, text, place.standing)
         return Continue(reason) if place.is_in else Pause(reason)
 
     def record(self, trial_id: int, level: int, loss: npt.NDArray[np.float64], *, is_paused: bool) -> None:

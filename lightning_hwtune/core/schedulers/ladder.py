@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import final
 
-from lightning_hwtune.core.decisions import Reason, Stop
+from lightning_hwtune.core.decisions import Reason, Rule, Stop
 from lightning_hwtune.core.ranking.front_order import DEFAULT_WITHIN
+from lightning_hwtune.core.record import Unit
 from lightning_hwtune.core.schedulers.rungs import quota
 
 __all__ = ["Ladder"]
@@ -19,13 +20,13 @@ class Ladder:
     """The levels, and the rule by which a rung is ordered and divided.
 
     Attributes:
-        unit: the unit of the resource: "epochs", "steps" or "samples".
+        unit: the unit of the resource.
         levels: every resource at which something may be decided, ascending; the last one is the full training.
         eta: one in eta trials of a rung is promoted, if the rule uses such a quota.
         within: the order of a rung; see `ranking.rung_orders`.
     """
 
-    unit: str
+    unit: Unit
     levels: tuple[int, ...]
     eta: Fraction = Fraction(3)
     within: str = DEFAULT_WITHIN
@@ -45,4 +46,4 @@ class Ladder:
 
     def end(self) -> Stop:
         """Returns the verdict on a trial that is fully trained."""
-        return Stop(Reason("max-resource", f"trained to the full {self.top} {self.unit}"))
+        return Stop(Reason(Rule.MAX_RESOURCE, f"trained to the full {self.top} {self.unit}"))

@@ -20,8 +20,9 @@ from typing import ClassVar, final
 import numpy as np
 import numpy.typing as npt
 
-from lightning_hwtune.core.decisions import Continue, Reason, Stop, Verdict
+from lightning_hwtune.core.decisions import Continue, Reason, Rule, Stop, Verdict
 from lightning_hwtune.core.objectives import Objectives
+from lightning_hwtune.core.record import Unit
 from lightning_hwtune.core.schedulers.base import Race, Scheduler
 from lightning_hwtune.core.schedulers.ladder import Ladder
 from lightning_hwtune.errors import ArgumentError
@@ -54,7 +55,7 @@ class MedianStopping(Scheduler):
         """Returns a race without trials."""
         return _AgainstTheMedian(self)
 
-    def rungs(self, unit: str, last: int) -> Ladder:
+    def rungs(self, unit: Unit, last: int) -> Ladder:
         """Returns the ladder up to `last`, the full training."""
         first, every = self.first_rung, self.every
         if first > last:
@@ -83,17 +84,17 @@ class _AgainstTheMedian(Race):
     def judge(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
         """Returns Stop for a trial that is worse than the median of the others, otherwise Continue."""
         if not np.isfinite(loss).all():
-            return Stop(Reason("not-finite", f"a loss at {level} {self.unit} is not finite"))
+            return Stop(Reason(Rule.NOT_FINITE, f"a loss at {level} {self.unit} is not finite"))
         others, at = self._others(level), f"{level} {self.unit if level != 1 else self.unit.removesuffix('s')}"
         if len(others) < self._min_trials:
             text = f"other trials that have reached {at}: {len(others)}; the rule needs {self._min_trials}"
-            return Continue(Reason("min-trials", text))
+            return Continue(Reason(Rule.MIN_TRIALS, text))
         own, median = self._reports.get(trial_id, _Reports()).judged_with(loss), np.median(others, axis=0)
         is_worse = bool((own > median).all())
         text = f"than the median of {len(others)} others at {at}: {_numbers(own)} against {_numbers(median)}"
         if is_worse:
-            return Stop(Reason("median", f"worse {text}"))
-        return Continue(Reason("median", f"not worse {text}"))
+            return Stop(Reason(Rule.MEDIAN, f"worse {text}"))
+        return Continue(Reason(Rule.MEDIAN, f"not worse {text}"))
 
     def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
         """Records that a trial reached a level and that `kind` was decided: "continue", "pause" or "stop"."""

@@ -39,7 +39,7 @@ from typing import ClassVar, final
 import numpy as np
 import numpy.typing as npt
 
-from lightning_hwtune.core.decisions import Continue, Pause, Reason, Verdict
+from lightning_hwtune.core.decisions import Continue, Pause, Reason, Rule, Verdict, VerdictKind
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.ranking.rung import RungRanking
 from lightning_hwtune.core.ranking.rung_orders import resolved_order
@@ -129,7 +129,7 @@ class GrowingRace(Race):
         reason = place_reason(level, place, n_next)
         if level >= self.cap:
             text = f"{reason.text}; the ladder ends here while its two top rungs agree"
-            return Pause(Reason("cap" if place.is_finite else reason.rule, text, place.standing))
+            return Pause(Reason(Rule.CAP if place.is_finite else reason.rule, text, place.standing))
         return Continue(reason) if place.is_in else Pause(reason)
 
     def record(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64], kind: str) -> None:
@@ -138,7 +138,7 @@ class GrowingRace(Race):
         rung.insert(trial_id, loss)
         self._losses[level][trial_id] = np.array(loss, dtype=np.float64)
         self._compared = None
-        if kind != "pause" or level >= self.max_resource:
+        if kind != VerdictKind.PAUSE or level >= self.max_resource:
             rung.shut(trial_id)
 
     def observe(self, trial_id: int, bracket: int, resource: int, loss: npt.NDArray[np.float64]) -> None:

@@ -9,12 +9,13 @@ import math
 from fractions import Fraction
 from typing import Any
 
+from lightning_hwtune.core.record import Unit
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import FORMS
 
 __all__ = ["UNITS", "ceil_power", "exact_eta", "horizon", "plain_eta", "quota", "rung_levels"]
 
-UNITS = ("epochs", "steps", "samples")
+UNITS = tuple(Unit)
 
 
 def exact_eta(eta: Any) -> Fraction:
@@ -32,7 +33,7 @@ def plain_eta(eta: Fraction) -> int | str:
     return eta.numerator if eta.denominator == 1 else str(eta)
 
 
-def horizon(max_epochs: int | None, max_steps: int | None, max_samples: int | None) -> tuple[str, int]:
+def horizon(max_epochs: int | None, max_steps: int | None, max_samples: int | None) -> tuple[Unit, int]:
     """Returns the unit and the resource of a full training from the one argument that is not None.
 
     Raises:
@@ -47,7 +48,7 @@ def horizon(max_epochs: int | None, max_steps: int | None, max_samples: int | No
             hint="For example max_epochs=27.",
         )
     [(name, value)] = given.items()
-    return name.removeprefix("max_"), value
+    return Unit(name.removeprefix("max_")), value
 
 
 def rung_levels(first: int, last: int, eta: Fraction | int) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lightning_hwtune.core.decisions import Reason
+from lightning_hwtune.core.decisions import Reason, Rule
 from lightning_hwtune.core.ranking.rung import Place
 
 __all__ = ["place_reason", "promoted_of", "standing"]
@@ -26,8 +26,8 @@ def place_reason(level: int, place: Place, n_promoted: int) -> Reason:
     """
     text = standing(level, place)
     if not place.is_finite:
-        return Reason("not-finite", f"{text}: a loss is not finite", place.standing)
-    return Reason("promotion" if place.is_in else "quota", f"{text}; {promoted_of(n_promoted)}", place.standing)
+        return Reason(Rule.NOT_FINITE, f"{text}: a loss is not finite", place.standing)
+    return Reason(Rule.PROMOTION if place.is_in else Rule.QUOTA, f"{text}; {promoted_of(n_promoted)}", place.standing)
 
 
 def promoted_of(n_promoted: int) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning_hwtune.core.record import Unit
 from lightning_hwtune.training.context import current_segment
 
 __all__ = ["KeptMetricsFile", "continue_metrics", "hold_metrics", "point_to"]
@@ -115,9 +116,9 @@ def _write(path: Path, names: Sequence[str], rows: Sequence[Row]) -> None:
 
 def _is_before_segment(row: Row) -> bool:
     segment = current_segment()
-    if segment is None or segment.order.unit == "samples":
+    if segment is None or segment.order.unit == Unit.SAMPLES:
         return True
-    column = "epoch" if segment.order.unit == "epochs" else "step"
+    column = "epoch" if segment.order.unit == Unit.EPOCHS else "step"
     value = row.get(column)
     return not value or float(value) < segment.order.resource
 

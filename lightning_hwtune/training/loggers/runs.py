@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lightning_hwtune.core.decisions import VerdictKind
 from lightning_hwtune.training import lightning_internals as internals
 from lightning_hwtune.training.channel import VerdictMessage
 from lightning_hwtune.training.context import ActiveSegment
@@ -76,7 +77,7 @@ def log_decision(trainer: Any, segment: ActiveSegment, verdict: VerdictMessage) 
     if segment.rank != 0 or not at_rung:
         return
     values = {"epoch": float(trainer.current_epoch), "hwtune/rung": float(max(levels))}
-    values["hwtune/goes_on"] = float(verdict.kind == "continue")
+    values["hwtune/goes_on"] = float(verdict.kind == VerdictKind.CONTINUE)
     if verdict.standing is not None:
         values["hwtune/rank"], values["hwtune/rung_size"] = map(float, verdict.standing)
     for logger in trainer.loggers:
