@@ -160,7 +160,7 @@ class Controller:
                 resource=checkpoint.resource if checkpoint else 0,
                 target=decision.target,
                 promoted_from=promoted_from,
-                rule=decision.reason.rule,
+                rule=str(decision.reason.rule),
                 reason=decision.reason.text,
             )
         )
@@ -210,9 +210,9 @@ class Controller:
                 train_s=measurement.train_s,
                 device_s=measurement.device_s,
                 level=level,
-                verdict=verdict.kind,
+                verdict=verdict.kind.value,
                 target=target,
-                rule=verdict.reason.rule,
+                rule=str(verdict.reason.rule),
                 reason=verdict.reason.text,
             )
         )
@@ -414,4 +414,5 @@ def _reserved(reservation: Reservation | None, now: float) -> ev.DevicesReserved
             at=now, trial_id=None, draw=None, allocation=None, target=0, promoted_from=None, rule="", reason=""
         )
     fields = dataclasses.fields(reservation)
-    return ev.DevicesReserved(at=now, **{field.name: getattr(reservation, field.name) for field in fields})
+    values = {field.name: getattr(reservation, field.name) for field in fields}
+    return ev.DevicesReserved(at=now, **{**values, "rule": str(reservation.rule)})

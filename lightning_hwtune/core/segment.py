@@ -37,7 +37,7 @@ class Segment:
     report_s: float = 0.0
     reported_at: float = 0.0
     train_s: float = 0.0
-    verdict: str = VerdictKind.CONTINUE
+    verdict: str = VerdictKind.CONTINUE.value
     saved: bool = False
     has_ended_itself: bool = False
     ended_at: float | None = None

@@ -98,7 +98,7 @@ class StudyState(StudyFacts):
         """Ranks a trial that ended early by itself at the higher rungs, with its last values."""
         for level in self.levels_not_reached(trial):
             loss = self.spec.objectives.loss(trial.measurements[-1].values)
-            self.race.record(trial.trial_id, trial.bracket, level, loss, "stop")
+            self.race.record(trial.trial_id, trial.bracket, level, loss, VerdictKind.STOP)
 
 
 _WRITES: Mapping[type[ev.Event], Callable[[StudyState, Any], None]] = {
