@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lightning_hwtune.core.allocation import Allocation
-from lightning_hwtune.core.decisions import VerdictKind
 
 __all__ = ["Segment"]
 
@@ -37,7 +36,7 @@ class Segment:
     report_s: float = 0.0
     reported_at: float = 0.0
     train_s: float = 0.0
-    verdict: str = VerdictKind.CONTINUE.value
+    verdict: str = "continue"
     saved: bool = False
     has_ended_itself: bool = False
     ended_at: float | None = None
