@@ -77,7 +77,7 @@ REVEALED = {
     "trial.fit(model, limit_train_batches=0.5)": "lightning.pytorch.trainer.trainer.Trainer",
     "trial.trainer()": "lightning.pytorch.trainer.trainer.Trainer",
     "trial['x']": "Any",  # whatever the space holds under this name
-    "study.state()": "lightning_hwtune.core.state.StudyState",
+    "study.state()": "lightning_hwtune.core.facts.StudyFacts",
     "study.best": "lightning_hwtune.study.Result",
     "study.front()": "pandas.core.frame.DataFrame",
     "study.trials()": "pandas.core.frame.DataFrame",

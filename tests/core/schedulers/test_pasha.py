@@ -197,7 +197,7 @@ def test_the_ladder_is_exhausted_at_the_full_training() -> None:
 
 @pytest.mark.parametrize("settings", [{"max_epochs": 3}, {"max_epochs": 1}, {"max_steps": 100, "first_rung": 50}])
 def test_two_rungs_are_no_ladder(settings: dict[str, int]) -> None:
-    with pytest.raises(ArgumentError, match="take ASHA"):
+    with pytest.raises(ArgumentError, match="Use ASHA"):
         PASHA(**settings)
 
 
