@@ -73,6 +73,11 @@ class Result:
         epochs: the resource up to which the trial was trained.
         checkpoint: absolute path; None if the disk budget removed it, if the end of the trial could not be saved, or if
             the file is not in the study's folder (any more).
+
+    Examples:
+        >>> best = hwt.Result(7, {"lr": 0.01}, 1, {"val_loss": 0.5}, epochs=27, checkpoint=None)
+        >>> best.config["lr"], best.values["val_loss"]
+        (0.01, 0.5)
     """
 
     trial_id: int
@@ -117,6 +122,14 @@ class Study:
     Raises:
         ArgumentError, RenamedArgumentError: an argument is not allowed; the message says what is allowed.
         StudyMismatchError: the stored study has a different space, objectives, scheduler, seed or batch.
+
+    Examples:
+        >>> def train(trial):
+        ...     trial.report(1, val_loss=trial["lr"])
+        >>> study = hwt.Study("rates", {"lr": hwt.Choice([0.1, 0.01])}, [hwt.Metric("val_loss", "min")], max_epochs=1)
+        >>> done = study.run(train, max_trials=2, executor="inline", check=False, progress=False)
+        >>> done.best.config
+        {'lr': 0.01}
     """
 
     @checked_call("Study", elsewhere={name: f"study.run({name}=...)" for name in FORMS["Study.run"]})

@@ -19,6 +19,10 @@ class Allocation:
 
     Attributes:
         devices: the total number of devices. nodes: the number of nodes. instance: the name of the instance type.
+
+    Examples:
+        >>> hwt.Allocation(8, nodes=2, instance="g5.48xlarge")
+        Allocation(devices=8, nodes=2, instance='g5.48xlarge')
     """
 
     devices: int

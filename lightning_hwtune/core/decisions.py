@@ -78,6 +78,11 @@ class Reason:
     """Why: `rule` is a short stable key ("promotion", "limit:max_time"), `text` one plain sentence with the numbers.
 
     `standing` is (rank from 1, number of trials) if the order of a rung was used; the best rank if there is a range.
+
+    Examples:
+        >>> reason = hwt.Reason("promotion", "rank 1 of 3 at rung 9", standing=(1, 3))
+        >>> print(reason)
+        rank 1 of 3 at rung 9
     """
 
     rule: str
@@ -182,7 +187,12 @@ class Done:
 @checked_class()
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """Continue training on the same devices."""
+    """Continue training on the same devices.
+
+    Examples:
+        >>> hwt.Continue(hwt.Reason("front", "rank 1 of 5 at rung 3")).reason.text
+        'rank 1 of 5 at rung 3'
+    """
 
     reason: Reason
     kind: ClassVar[VerdictKind] = VerdictKind.CONTINUE
@@ -194,7 +204,12 @@ class Continue:
 @checked_class()
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Save a checkpoint and free the devices; the trial may be promoted later."""
+    """Save a checkpoint and free the devices; the trial may be promoted later.
+
+    Examples:
+        >>> hwt.Pause(hwt.Reason("promotion", "rank 3 of 5 at rung 3")).reason.text
+        'rank 3 of 5 at rung 3'
+    """
 
     reason: Reason
     kind: ClassVar[VerdictKind] = VerdictKind.PAUSE
@@ -206,7 +221,12 @@ class Pause:
 @checked_class()
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End the trial for good."""
+    """End the trial for good.
+
+    Examples:
+        >>> hwt.Stop(hwt.Reason("median", "worse than the median at epoch 4")).reason.rule
+        'median'
+    """
 
     reason: Reason
     kind: ClassVar[VerdictKind] = VerdictKind.STOP

@@ -38,6 +38,10 @@ class Metric(Given):
             combined by that function instead.
         best: if True, the trial's value is the best one that it has reported so far, and the checkpoint of that report
             is kept. Values that are not finite are never the best.
+
+    Examples:
+        >>> hwt.Metric("val/acc", "maximize").mode
+        'max'
     """
 
     name: str
@@ -68,7 +72,12 @@ class Metric(Given):
 @checked_class()
 @dataclass(frozen=True, slots=True)
 class TrainSeconds:
-    """Seconds from the start of training to the report, including validation, summed over segments; minimised."""
+    """Seconds from the start of training to the report, including validation, summed over segments; minimised.
+
+    Examples:
+        >>> hwt.TrainSeconds().name, hwt.TrainSeconds().unit
+        ('train_s', 's')
+    """
 
     name: ClassVar[str] = "train_s"
     mode: ClassVar[str] = "min"
@@ -79,7 +88,12 @@ class TrainSeconds:
 @checked_class()
 @dataclass(frozen=True, slots=True)
 class DeviceSeconds:
-    """Training seconds times the number of devices used, summed over segments; minimised."""
+    """Training seconds times the number of devices used, summed over segments; minimised.
+
+    Examples:
+        >>> hwt.DeviceSeconds().name, hwt.DeviceSeconds().unit
+        ('device_s', 's')
+    """
 
     name: ClassVar[str] = "device_s"
     mode: ClassVar[str] = "min"
@@ -90,7 +104,12 @@ class DeviceSeconds:
 @checked_class()
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Useful device-seconds times the pool's price, in US dollars; minimised. Excludes start-ups and lost work."""
+    """Useful device-seconds times the pool's price, in US dollars; minimised. Excludes start-ups and lost work.
+
+    Examples:
+        >>> hwt.Cost().name, hwt.Cost().unit
+        ('cost_usd', 'USD')
+    """
 
     name: ClassVar[str] = "cost_usd"
     mode: ClassVar[str] = "min"

@@ -42,6 +42,13 @@ class SearchSpace(Mapping[str, Parameter]):
 
     Raises:
         ArgumentError: no parameter at all, a name given twice, a value that is not a parameter, two `NumDevices`.
+
+    Examples:
+        >>> space = hwt.SearchSpace({"model.lr": hwt.Float(1e-4, 1e-1, log=True)}, layers=hwt.Int(1, 4))
+        >>> space.names
+        ('model.lr', 'layers')
+        >>> space.validate({"model.lr": 0.01, "layers": 2})
+        {'model.lr': 0.01, 'layers': 2}
     """
 
     __slots__ = ("_devices_key", "_dividing", "_params", "_rule")

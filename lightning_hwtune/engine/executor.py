@@ -37,6 +37,15 @@ class Executor(Protocol):
     A third-party executor is a class with these four methods. Its constructor takes the training function and the
     study's `Pool`. `Study.run(executor=...)` takes its import path, or the name of its entry point in the group
     "hwtune.executors". The log does not store the executor, so each run may use a different one.
+
+    Examples:
+        >>> class Idle:
+        ...     def start(self, order): ...
+        ...     def wait(self, sink, timeout_s): ...
+        ...     def end(self, trial_id, outcome, why): ...
+        ...     def close(self): ...
+        >>> isinstance(Idle(), hwt.Executor)
+        True
     """
 
     def start(self, order: SegmentOrder) -> None:

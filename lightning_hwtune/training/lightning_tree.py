@@ -14,7 +14,12 @@ __all__ = ["LastRound", "RungCallback", "Trainer", "TrialCSVLogger"]
 
 
 class RungCallback(RungHooks, Callback):
-    """Reports each validated epoch to the study that this process trains for; does nothing outside a study."""
+    """Reports each validated epoch to the study that this process trains for; does nothing outside a study.
+
+    Examples:
+        >>> from lightning.pytorch import Trainer
+        >>> trainer = Trainer(max_epochs=27, callbacks=[hwt.RungCallback()], accelerator="cpu", logger=False)
+    """
 
 
 class LastRound(LastRoundHooks, Checkpoint):

@@ -41,7 +41,19 @@ OWNED = (
 
 @final
 class Trial:
-    """One segment of a trial, as its training function sees it."""
+    """One segment of a trial, as its training function sees it.
+
+    Examples:
+        >>> study = hwt.Study("asked", {"lr": hwt.Float(0.01, 0.1)}, [hwt.Metric("val_loss", "min")], max_epochs=1)
+        >>> trial = study.ask(max_trials=1, progress=False)
+        >>> trial.id, trial.segment, list(trial.config)
+        (0, 1, ['lr'])
+        >>> type(trial.report(1, val_loss=0.5)).__name__
+        'Stop'
+        >>> study.tell(trial)
+        'completed'
+        >>> study.close()
+    """
 
     @checked_call("Trial")
     def __init__(self, segment: ActiveSegment) -> None:

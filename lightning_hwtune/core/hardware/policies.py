@@ -38,6 +38,15 @@ class AllocationPolicy(Given, abc.ABC):
     A subclass has only settings: each argument of its constructor, as plain data, in an attribute of the same name.
     Answers depend only on these settings and on the arguments. The log keeps each answer. In the log, a class that is
     not part of this package is named by its import path.
+
+    Examples:
+        >>> class WholePool(hwt.AllocationPolicy):
+        ...     def counts(self, space, pool):
+        ...         return (pool.devices,)
+        ...     def first(self, space, pool, config):
+        ...         return hwt.Allocation(pool.devices)
+        >>> WholePool().counts(hwt.SearchSpace(lr=hwt.Float(0, 1)), hwt.Pool("cpu", 4))
+        (4,)
     """
 
     __slots__ = ()
@@ -82,6 +91,11 @@ class FixedAllocation(AllocationPolicy):
 
     Args:
         devices: the number of devices.
+
+    Examples:
+        >>> space, pool = hwt.SearchSpace(lr=hwt.Float(0, 1)), hwt.Pool("cpu", 4)
+        >>> hwt.FixedAllocation(2).first(space, pool, {"lr": 0.1}).devices
+        2
     """
 
     name: ClassVar[str] = "fixed"
@@ -102,7 +116,13 @@ class FixedAllocation(AllocationPolicy):
 @final
 @dataclass(frozen=True, slots=True)
 class SearchedAllocation(AllocationPolicy):
-    """The space's `NumDevices` is the number of devices."""
+    """The space's `NumDevices` is the number of devices.
+
+    Examples:
+        >>> space, pool = hwt.SearchSpace(devices=hwt.NumDevices(1, 2)), hwt.Pool("cpu", 2)
+        >>> hwt.SearchedAllocation().first(space, pool, {"devices": 2}).devices
+        2
+    """
 
     name: ClassVar[str] = "searched"
 

@@ -22,6 +22,11 @@ class Pool(Given):
         devices: the number of devices, or "auto" for all of them.
         usd_per_device_hour: price of one device for one hour in US dollars; None for no price, which rules out `Cost`.
         threads_per_device: number of torch threads per rank.
+
+    Examples:
+        >>> pool = hwt.Pool("cpu", devices=4, usd_per_device_hour=0.05)
+        >>> pool.devices
+        4
     """
 
     accelerator: str

@@ -38,6 +38,12 @@ class Choice:
             constant.
         ordered: whether neighbours in the list are similar. Ordered options share one coordinate of the unit cube,
             unordered options get one coordinate each. None: numbers are ordered and sorted, anything else is unordered.
+
+    Examples:
+        >>> hwt.Choice(["adam", "sgd"]).ordered
+        False
+        >>> hwt.Choice([128, 32, 64])
+        Choice([32, 64, 128])
     """
 
     options: tuple[Option, ...]
@@ -146,6 +152,10 @@ class NumDevices:
 
     Args:
         counts: positive integers, no two equal, kept in ascending order. A single count is a constant.
+
+    Examples:
+        >>> hwt.NumDevices(4, 1, 2)
+        NumDevices(1, 2, 4)
     """
 
     counts: tuple[int, ...]

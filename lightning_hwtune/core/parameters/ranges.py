@@ -31,6 +31,10 @@ class Float:
         low: the smallest value; above 0 if `log`.
         high: the largest value, above `low`.
         log: whether values are uniform in the logarithm instead of the value.
+
+    Examples:
+        >>> hwt.Float(1e-4, 1e-1, log=True)
+        Float(0.0001, 0.1, log=True)
     """
 
     low: float
@@ -114,6 +118,12 @@ class Int:
         high: the largest value, above `low`; an integer multiple of `step` away from it.
         log: whether each value is as likely as the share of the logarithm's range that rounds to it.
         step: the distance between neighbouring values, counted from `low`; 1 if `log`.
+
+    Examples:
+        >>> hwt.Int(16, 128, step=16)
+        Int(16, 128, step=16)
+        >>> hwt.SearchSpace(width=hwt.Int(16, 128, step=16)).size
+        8
     """
 
     low: int

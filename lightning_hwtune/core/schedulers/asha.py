@@ -63,6 +63,12 @@ class ASHA(RungScheduler):
         strict: with "promotion", never promote more than n // eta trials of a rung in total.
         keep_front: with "stopping", never stop a member of the rung's front, whatever `within` is. A study with a
             prior sets this: all of its arrivals are good, and otherwise most of the best ones would be stopped.
+
+    Examples:
+        >>> hwt.ASHA(max_epochs=27).levels
+        (1, 3, 9, 27)
+        >>> hwt.ASHA(max_steps=1000, first_rung=100, eta="5/2").levels
+        (100, 250, 625, 1000)
     """
 
     name: ClassVar[str] = "asha"

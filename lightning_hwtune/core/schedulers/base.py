@@ -36,7 +36,13 @@ _HORIZON = ("max_epochs", "max_steps", "max_samples")
 @final
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """A paused trial may leave the rung at `level` and train up to `target`."""
+    """A paused trial may leave the rung at `level` and train up to `target`.
+
+    Examples:
+        >>> promotion = hwt.Promotion(7, level=3, target=9, reason=hwt.Reason("promotion", "rank 1 of 3 at rung 3"))
+        >>> promotion.trial_id, promotion.target
+        (7, 9)
+    """
 
     trial_id: int
     level: int
@@ -56,6 +62,13 @@ class Scheduler(Given, abc.ABC):
 
     Attributes:
         ladder: the levels at which trials are judged.
+
+    Examples:
+        >>> class EveryTrial(hwt.Scheduler):
+        ...     def start(self, objectives):
+        ...         return hwt.RunToEnd(self.max_epochs).start(objectives)
+        >>> EveryTrial(max_epochs=9).levels
+        (9,)
     """
 
     name: ClassVar[str] = "scheduler"
@@ -143,6 +156,13 @@ class RungScheduler(Scheduler):
         eta: one in eta trials is promoted at each rung. Fractions are allowed and exact: 2.5, Fraction(5, 2) or "5/2".
         within: the order of a rung: by fronts, and within a front "farthest_first", "hypervolume_contribution" or
             "crowding"; without fronts "weighted", "weighted:2,1" or "objective:NAME".
+
+    Examples:
+        >>> class Unjudged(hwt.RungScheduler):
+        ...     def start(self, objectives):
+        ...         return hwt.ASHA(max_epochs=9).start(objectives)
+        >>> Unjudged(max_epochs=9, eta=2).levels
+        (1, 2, 4, 8, 9)
     """
 
     first_rung: int = 1
@@ -166,6 +186,14 @@ class Race(abc.ABC):
 
     A subclass implements `judge` and whatever else its rule needs. A race in which trials pause also implements
     `promotable`. Its answers must depend only on the writes, never on the clock or on random numbers of its own.
+
+    Examples:
+        >>> class ToTheEnd(hwt.Race):
+        ...     def judge(self, trial_id, bracket, level, loss):
+        ...         return hwt.Continue(hwt.Reason("to-the-end", "all trials continue"))
+        >>> race = ToTheEnd(hwt.ASHA(max_epochs=9).ladder)
+        >>> race.verdict(0, 0, 3, [0.5]).reason.text, type(race.verdict(0, 0, 9, [0.2])).__name__
+        ('all trials continue', 'Stop')
     """
 
     def __init__(self, ladder: Ladder) -> None:

@@ -40,6 +40,12 @@ class Hyperband(RungScheduler):
     Args:
         brackets: the number of first levels, from the lowest; None for every level, including the full training.
         type: "synchronous" (a rung waits until it is full) or "asynchronous".
+
+    Examples:
+        >>> hwt.Hyperband(max_epochs=27).brackets
+        4
+        >>> hwt.Hyperband(max_epochs=27).expected(40)
+        ((1, 40), (3, 22), (9, 8), (27, 3))
     """
 
     name: ClassVar[str] = "hyperband"

@@ -44,6 +44,10 @@ class MedianStopping(Scheduler):
         first_rung: the first level at which trials are judged, in the same unit.
         every: the distance from one level to the next, in the same unit.
         min_trials: how many others must have reached a level before any trial is stopped there.
+
+    Examples:
+        >>> hwt.MedianStopping(max_epochs=10, first_rung=4, every=2).levels
+        (4, 6, 8, 10)
     """
 
     name: ClassVar[str] = "median_stopping"

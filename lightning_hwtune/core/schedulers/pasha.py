@@ -63,6 +63,10 @@ class PASHA(RungScheduler):
 
     Args:
         quota: how many of n trials are promoted: "floor" for n // eta as in `ASHA`, or "quantile", the authors' rule.
+
+    Examples:
+        >>> hwt.PASHA(max_epochs=27).levels
+        (1, 3, 9, 27)
     """
 
     name: ClassVar[str] = "pasha"

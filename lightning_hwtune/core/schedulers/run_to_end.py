@@ -24,6 +24,10 @@ class RunToEnd(Scheduler):
 
     Args:
         max_epochs, max_steps, max_samples: the full training, in exactly one of these units.
+
+    Examples:
+        >>> hwt.RunToEnd(max_steps=1000).levels
+        (1000,)
     """
 
     name: ClassVar[str] = "run_to_end"

@@ -28,6 +28,10 @@ class SuccessiveHalving(RungScheduler):
 
     Args:
         bracket_size: trials per bracket; None for the fewest that leave one for the last rung, e.g. 27 for 1, 3, 9, 27.
+
+    Examples:
+        >>> hwt.SuccessiveHalving(max_epochs=27).expected(27)
+        ((1, 27), (3, 9), (9, 3), (27, 1))
     """
 
     name: ClassVar[str] = "successive_halving"

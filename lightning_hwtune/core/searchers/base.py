@@ -29,7 +29,15 @@ Learned = TypeVar("Learned")
 @final
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the study has measured so far: a view of its trials, in the order of creation."""
+    """What the study has measured so far: a view of its trials, in the order of creation.
+
+    Examples:
+        >>> from lightning_hwtune.core.objectives import Objectives
+        >>> history = hwt.History([], Objectives([hwt.Metric("val_loss", "min")]))
+        >>> trials, losses = history.rung(n_points=1)
+        >>> len(trials), losses.shape
+        (0, (0, 1))
+    """
 
     trials: Sequence[TrialRecord]
     objectives: Objectives
@@ -66,6 +74,15 @@ class Searcher(Given, abc.ABC):
 
     Attributes:
         keeps_front: whether its draws are so good that a scheduler should never stop a member of a rung's front.
+
+    Examples:
+        >>> from lightning_hwtune.core.objectives import Objectives
+        >>> history = hwt.History([], Objectives([hwt.Metric("val_loss", "min")]))
+        >>> class Middle(hwt.Searcher):
+        ...     def propose(self, space, draw, seed, history):
+        ...         return {"lr": 0.05} if draw == 0 else None
+        >>> Middle().propose(hwt.SearchSpace(lr=hwt.Float(0, 0.1)), 0, 0, history)
+        {'lr': 0.05}
     """
 
     __slots__ = ()

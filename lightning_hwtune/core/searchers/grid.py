@@ -31,6 +31,16 @@ class Grid(Searcher):
 
     Args:
         points_per_float: number of evenly spaced values of a `Float`, including both ends; in the logarithm if `log`.
+
+    Examples:
+        >>> from lightning_hwtune.core.objectives import Objectives
+        >>> history = hwt.History([], Objectives([hwt.Metric("val_loss", "min")]))
+        >>> space = hwt.SearchSpace(lr=hwt.Float(0.001, 0.1, log=True), layers=hwt.Int(1, 2))
+        >>> grid = hwt.Grid(points_per_float=3)
+        >>> grid.propose(space, 0, seed=0, history=history)
+        {'lr': 0.01, 'layers': 1}
+        >>> [draw for draw in range(9) if grid.propose(space, draw, seed=0, history=history) is None]
+        [6, 7, 8]
     """
 
     points_per_float: int = 5

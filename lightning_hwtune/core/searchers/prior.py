@@ -123,6 +123,11 @@ class ParetoPrior(Searcher):
         candidates: the number of random configurations from which a batch chooses.
         guarded: False for full trust in all tasks at all times, for comparisons.
         configs: draw only from this list, each once; None for the whole space.
+
+    Examples:
+        >>> task = {"name": "earlier", "values": {"lr": [0.1, 0.01]}, "losses": [[0.9], [0.2]]}
+        >>> hwt.ParetoPrior([task], [{"name": "val_loss", "mode": "min"}])
+        <ParetoPrior from earlier (2)>
     """
 
     tasks: tuple[EarlierTask, ...]

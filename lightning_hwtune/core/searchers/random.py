@@ -32,7 +32,15 @@ __all__ = ["Random"]
 @final
 @dataclass(frozen=True, slots=True)
 class Random(Searcher):
-    """Draws at random; never repeats a configuration if the space is finite and small (see the module)."""
+    """Draws at random; never repeats a configuration if the space is finite and small (see the module).
+
+    Examples:
+        >>> from lightning_hwtune.core.objectives import Objectives
+        >>> history = hwt.History([], Objectives([hwt.Metric("val_loss", "min")]))
+        >>> space, searcher = hwt.SearchSpace(optimizer=hwt.Choice(["adam", "sgd"])), hwt.Random()
+        >>> sorted(searcher.propose(space, draw, seed=0, history=history)["optimizer"] for draw in range(2))
+        ['adam', 'sgd']
+    """
 
     name: ClassVar[str] = "random"
 

@@ -38,7 +38,15 @@ _MAX_PARAMETERS = 21_201  # number of coordinates for which direction numbers ar
 @final
 @dataclass(frozen=True, slots=True)
 class Sobol(Searcher):
-    """Draws evenly spread points; never repeats a configuration if the space is finite and small."""
+    """Draws evenly spread points; never repeats a configuration if the space is finite and small.
+
+    Examples:
+        >>> from lightning_hwtune.core.objectives import Objectives
+        >>> history = hwt.History([], Objectives([hwt.Metric("val_loss", "min")]))
+        >>> space, searcher = hwt.SearchSpace(lr=hwt.Float(0, 1)), hwt.Sobol()
+        >>> sorted(int(4 * searcher.propose(space, draw, seed=0, history=history)["lr"]) for draw in range(4))
+        [0, 1, 2, 3]
+    """
 
     name: ClassVar[str] = "sobol"
 

@@ -50,6 +50,13 @@ class TPE(Searcher):
         min_points: the least number of good trials, and of others; None for one more than there are parameters.
         rungs: "highest" to use only the highest rung with enough points, or "all".
         configs: draw only from this list, each once; None for the whole space.
+
+    Examples:
+        >>> from lightning_hwtune.core.objectives import Objectives
+        >>> history = hwt.History([], Objectives([hwt.Metric("val_loss", "min")]))
+        >>> space, searcher = hwt.SearchSpace(optimizer=hwt.Choice(["adam", "sgd"])), hwt.TPE(good=0.2)
+        >>> searcher.propose(space, 0, seed=0, history=history)["optimizer"] in ["adam", "sgd"]
+        True
     """
 
     good: float
