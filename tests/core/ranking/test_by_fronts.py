@@ -64,13 +64,13 @@ def test_a_large_rung_has_exact_ranks_only_where_they_decide(exact_up_to: int, k
 
 
 def test_a_wider_scale_changes_an_order_that_was_kept() -> None:
-    ranking, losses = ByFronts(2, "farthest_first", 100), [(0.0, 10.0), (1.0, 3.0), (9.0, 2.0), (10.0, 0.0)]
+    ranking, losses = ByFronts(2, "farthest_first", 100), [(0.0, 20.0), (2.0, 10.0), (10.0, 7.0), (20.0, 0.0)]
     for trial_id, loss in enumerate(losses):
         ranking.insert(trial_id, loss)
     assert [ranking.place(i, loss, 4).first for i, loss in enumerate(losses)] == [
         slow.total_order(losses).index(i) for i in range(4)
     ]
-    losses.append((1000.0, 1000.0))
+    losses.append((2000.0, 20.0))
     ranking.insert(4, losses[4])
     assert [ranking.place(i, loss, 5).first for i, loss in enumerate(losses)] == [
         slow.total_order(losses).index(i) for i in range(5)
