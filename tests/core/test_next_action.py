@@ -96,7 +96,7 @@ def drive(driver: Driver, seed: int, check: Any, failing: float = 0.1) -> None:
 
 
 @settings(max_examples=15)
-@given(st.sampled_from(SCHEDULERS), st.integers(1, 4), st.integers(1, 12), st.integers(0, 9))
+@given(st.sampled_from(SCHEDULERS), st.integers(1, 4), st.integers(1, 24), st.integers(0, 9))
 def test_the_first_candidate_of_the_defined_order_is_the_answer(
     scheduler: Scheduler, devices: int, max_trials: int, seed: int
 ) -> None:
@@ -182,7 +182,7 @@ def test_a_limit_that_is_reached_starts_nothing_more(
     assert text in seen[-1].reason.text
     assert not driver.state.running
     if rule == "limit:max_time":
-        assert driver.now < 5.0 + 1.0  # a report that would come later is not begun
+        assert driver.now <= 5.0  # a report that would come later is not begun
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])
