@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 import lightning_hwtune as hwt
 
-sys.path += [str(Path(__file__).parent / "sweep"), str(Path(__file__).parent / "apps" / "template")]
+sys.path += [str(Path(__file__).parent / "apps" / "hydra"), str(Path(__file__).parent / "apps" / "template")]
 from sweeps import TEMPLATE, begin, load, start, sweep, wait_for_events
 
 pytestmark = [pytest.mark.training, pytest.mark.slow]

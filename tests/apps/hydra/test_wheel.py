@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from sweeps import LIGHTNING, PLAIN
 
 pytestmark = [pytest.mark.training, pytest.mark.slow]
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WHERE = """
 import importlib.metadata as metadata, json, sys
 import hydra_plugins.hwtune_sweeper, lightning_hwtune

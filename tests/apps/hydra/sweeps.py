@@ -12,7 +12,7 @@ from pathlib import Path
 
 import lightning_hwtune as hwt
 
-APPS = Path(__file__).parents[1] / "apps"
+APPS = Path(__file__).parents[1]
 PLAIN, LIGHTNING, TEMPLATE = APPS / "plain" / "app.py", APPS / "lightning" / "app.py", APPS / "template" / "train.py"
 LIMIT_S = 240.0
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-sys.path.insert(0, str(Path(__file__).parent / "schedulers"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "schedulers"))
 from started_race import started
 
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
