@@ -12,7 +12,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-TOOLS = ("pytest", "pytest-timeout", "hypothesis", "psutil")
+TOOLS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "psutil")
 
 
 def pinned(requirement: Requirement) -> str:

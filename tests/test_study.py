@@ -459,7 +459,7 @@ def test_two_asks_without_a_tell_are_refused(tmp_path: Path) -> None:
     with pytest.raises(hwt.ArgumentError, match="trial"):
         study.tell(trial)
     study.close()
-    with pytest.raises(hwt.ArgumentError, match="once"):
+    with pytest.raises(hwt.ArgumentError, match="not passed to tell"):
         study.tell(trial)
 
 

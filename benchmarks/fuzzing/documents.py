@@ -217,6 +217,7 @@ def hydra_node(rng: Random, folder: Path) -> Input:
 
     from lightning_hwtune.apps.hydra.search import read_search
     from lightning_hwtune.apps.hydra.settings import SweepSettings
+    from lightning_hwtune.apps.trainer_settings import Horizon
     from lightning_hwtune.core.space import Float, SearchSpace
 
     if rng.random() < 0.15:
@@ -239,7 +240,7 @@ def hydra_node(rng: Random, folder: Path) -> Input:
         except OmegaConfBaseException:  # Hydra itself refuses to compose this
             raise Refused from None
         settings = SweepSettings.of(config)
-        scheduler = settings.scheduler(9, "trainer.max_epochs") or {"name": "run_to_end", "max_epochs": 9}
+        scheduler = settings.scheduler(Horizon(9, None)) or {"name": "run_to_end", "max_epochs": 9}
         objectives = settings.objectives([])[0] or settings.value_objectives()
         study = settings.study("job", SearchSpace(x=Float(0, 1)), objectives, scheduler)
         return study.study_kwargs(), study.limits()

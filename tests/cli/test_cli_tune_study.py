@@ -61,7 +61,7 @@ def test_what_is_not_said_is_taken_from_the_configuration(prepare: Any) -> None:
     assert study.settings.study == "base"
     assert built["objectives"].names == ("val_acc", "train_s")
     assert [objective.mode for objective in built["objectives"]] == ["max", "min"]
-    assert repr(built["scheduler"]) == repr(hwt.ASHA(max_epochs=9))
+    assert repr(study.settings.spec().scheduler) == repr(hwt.ASHA(max_epochs=9))
     assert built["pool"].accelerator == "cpu"
     assert study.settings.run["max_trials"] == 3
     assert any("ModelCheckpoint" in note for note in study.notes)
@@ -251,11 +251,3 @@ def test_what_is_in_a_section_that_is_searched_may_differ(prepare: Any) -> None:
     prepare(space, config=changed(model__init_args__width=9)).check_stored(study)
     with pytest.raises(StudyMismatchError, match="data"):
         prepare(space, config=changed(data__init_args__batch_size=16)).check_stored(study)
-
-
-@pytest.mark.parametrize("name", ["train.py", "config.yaml", "space.yaml"])
-def test_the_guide_shows_what_is_tested(name: str) -> None:
-    root = Path(__file__).parents[2]
-    page = (root / "docs" / "lightning-cli.md").read_text(encoding="utf-8")
-    shown = (root / "tests" / "apps_cli" / "products" / name).read_text(encoding="utf-8")
-    assert f"\n{shown}```\n" in page

@@ -96,7 +96,7 @@ def test_from_studies_learns_the_order_of_what_was_measured(tmp_path: Path) -> N
     scores = [prior.tasks[0].losses[i][1] for i in paused]
     assert np.argsort(scores).tolist() == np.argsort([first_errors[i] for i in paused]).tolist()
     for name in ("accuracy",):
-        with pytest.raises(ArgumentError, match="what 'first' has: error, train_s, cost"):
+        with pytest.raises(ArgumentError, match="one of error, train_s, cost_usd, the objectives of 'first'"):
             hwt.ParetoPrior.from_studies(*studies, objectives=[name])
     with pytest.raises(ArgumentError, match="at least one"):
         hwt.ParetoPrior.from_studies()
@@ -106,7 +106,7 @@ def test_from_studies_refuses_the_other_direction(tmp_path: Path) -> None:
     store(tmp_path, "first")
     store(tmp_path, "second", objectives=Objectives([Metric("error", "max"), TrainSeconds()]))
     studies = [hwt.Study.load(name, tmp_path) for name in ("first", "second")]
-    with pytest.raises(ArgumentError, match=r"error \(min\).*allowed: error \(max\), as 'second' has it"):
+    with pytest.raises(ArgumentError, match=r"error \(min\).*allowed: error \(max\), as in 'second'"):
         hwt.ParetoPrior.from_studies(*studies, objectives=["error"])
 
 
@@ -124,7 +124,7 @@ def test_from_a_table_with_diverged_configurations() -> None:
     assert prior.tasks[0].name == f"taskset/{table.tasks[0]}"
     with pytest.raises(ArgumentError, match="`tasks` is 'nowhere'"):
         hwt.ParetoPrior.from_table(table, ["nowhere"])
-    with pytest.raises(ArgumentError, match="what 'taskset' has"):
+    with pytest.raises(ArgumentError, match="the objectives of 'taskset'"):
         hwt.ParetoPrior.from_table(table, objectives=["accuracy"])
     with pytest.raises(ArgumentError, match="`resource` is 51"):
         hwt.ParetoPrior.from_table(table, resource=51)

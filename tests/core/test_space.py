@@ -311,7 +311,7 @@ def test_an_unreached_end_names_the_nearest_that_are() -> None:
         (lambda: SearchSpace({" lr": Float(0, 1)}), "names"),
         (lambda: SearchSpace({1: Float(0, 1)}), "names"),
         (lambda: SearchSpace({"lr": Float(0, 1)}, lr=Float(0, 2)), "each name once"),
-        (lambda: SearchSpace(a=NumDevices(1), b=NumDevices(2)), "'a' is one already"),
+        (lambda: SearchSpace(a=NumDevices(1), b=NumDevices(2)), "'a' is already one"),
     ],
 )
 def test_a_wrong_space_is_refused(make: Any, text: str) -> None:

@@ -184,7 +184,7 @@ def test_a_limit_in_steps_is_not_dropped(prepare: Any) -> None:
     with pytest.raises(ArgumentError, match=r"trainer\.max_steps"):
         prepare(LR, trainer__max_steps=50)
     study = prepare(LR, trainer__max_steps=50, trainer__max_epochs=-1)
-    scheduler = study.settings.study_kwargs()["scheduler"]
+    scheduler = study.settings.spec().scheduler
     assert (scheduler.max_resource, scheduler.unit) == (50, "steps")
     assert trial(study, {})["trainer"]["max_steps"] == 50
 
@@ -198,7 +198,7 @@ def test_a_batch_size_that_is_no_number_is_not_left_whole(prepare: Any, size: An
 def test_an_interpolated_batch_size_and_horizon_are_read(prepare: Any) -> None:
     study = prepare({**LR, **DEVICES}, size=16, n=6, data__batch_size="${size}", trainer__max_epochs="${n}")
     assert trial(study, {}, 2)["data"]["batch_size"] == 8
-    assert study.settings.study_kwargs()["scheduler"].max_resource == 6
+    assert study.settings.spec().scheduler.max_resource == 6
 
 
 def test_the_batch_size_of_the_data_is_divided_although_another_one_is_searched(prepare: Any) -> None:

@@ -69,7 +69,7 @@ def test_without_a_function_there_is_nothing_to_add() -> None:
     [
         ("for_one_option", "momentum"),
         ("for_one_option_of_its_own", "step_size"),
-        ("following", "one space"),
+        ("following", "the same suggestions each time"),
         ("failing", "KeyError: 'optimizer'"),
         ("missing", "missing"),
         ("CONFIG", "function"),

@@ -76,7 +76,7 @@ def test_a_job_of_another_host_goes_by_its_order_alone(order: Path) -> None:
 
 def test_a_job_does_not_begin_for_nobody(order: Path) -> None:
     order.unlink()
-    with pytest.raises(ConnectionError, match=r"took 000_01\.order back"), SweepProcess.this().watched(order):
+    with pytest.raises(ConnectionError, match=r"has withdrawn 000_01\.order"), SweepProcess.this().watched(order):
         pytest.fail("it began")
 
 

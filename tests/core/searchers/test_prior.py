@@ -314,7 +314,9 @@ class TestRefusals:
     def test_objectives_that_do_not_match(self) -> None:
         prior = ParetoPrior([task()], BOTH)
         prior.check_objectives(Objectives([SIZE]))
-        with pytest.raises(ArgumentError, match=r"`objectives` is 'train_s'; allowed: what 'prior' has: error, size"):
+        with pytest.raises(
+            ArgumentError, match=r"`objectives` is 'train_s'; allowed: one of error, size, the objectives of 'prior'"
+        ):
             prior.check_objectives(Objectives([ERROR, TrainSeconds()]))
         with pytest.raises(ArgumentError, match=r"error \(max\)"):
             prior.check_objectives(Objectives([Metric("error", "max")]))
