@@ -25,9 +25,9 @@ setup: $(INSTALLED)
 demo: $(INSTALLED)
 	$(BIN)/hwtune run configs/study/demo.yaml
 
-# two tests at a time: most of them wait for processes rather than compute
+# three tests at a time: most of them wait for processes rather than compute
 test: $(INSTALLED)
-	$(ONE_THREAD) $(BIN)/python -m pytest -n 2
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 3
 
 test-fast: $(INSTALLED)
 	$(ONE_THREAD) $(BIN)/python -m pytest -m "not slow"

@@ -93,6 +93,7 @@ def test_an_error_that_comes_back_fails_the_trial_and_the_study_goes_on(tmp_path
     assert "ValueError: a bug in epoch 2" in logs
 
 
+@pytest.mark.slow
 def test_too_many_failures_end_the_study_and_a_higher_limit_goes_on(tmp_path: Path) -> None:
     study = small_study(tmp_path, max_retries=0, max_failures=2)
     study.enqueue({"x": 0.2})
@@ -154,6 +155,7 @@ def test_a_function_that_never_reports_is_told_what_to_call(tmp_path: Path) -> N
 # ---------------------------------------------------------------------- memory and disk
 
 
+@pytest.mark.slow
 def test_out_of_memory_moves_to_more_devices(tmp_path: Path) -> None:
     study = small_study(tmp_path, space=ON_RANKS)
     study.enqueue({"x": 0.3, "devices": 1})
@@ -285,6 +287,7 @@ class _once:
         self._thread.join()
 
 
+@pytest.mark.slow
 def test_a_frozen_rank_is_ended_and_its_trial_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     defaults = LocalExecutor.__init__.__kwdefaults__
     monkeypatch.setitem(defaults, "heartbeat_s", 3.0)  # of the real executor, so that nobody waits for 15 s
@@ -335,6 +338,7 @@ def test_a_signal_ends_the_session_in_order(tmp_path: Path, number: signal.Signa
     assert state.n_failed == 0
 
 
+@pytest.mark.slow
 def test_a_script_that_ctrl_c_ends_says_how_to_go_on(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(_SCRIPT, encoding="utf-8")
@@ -361,6 +365,7 @@ def test_a_script_that_ctrl_c_ends_says_how_to_go_on(tmp_path: Path) -> None:
     [(signal.SIGINT, 0.0, -2), (signal.SIGINT, 1.0, -2), (signal.SIGTERM, 0.5, 143), (signal.SIGHUP, 0.5, 129)],
     ids=["INT at once", "INT", "TERM", "HUP"],
 )
+@pytest.mark.slow
 def test_a_signal_acts_while_the_fork_server_imports(
     tmp_path: Path, number: signal.Signals, delay_s: float, status: int
 ) -> None:
@@ -414,6 +419,7 @@ print("never printed", file=sys.stderr)
 """
 
 
+@pytest.mark.slow
 def test_signals_at_any_moment_leave_the_study_whole(tmp_path: Path) -> None:
     study = run(small_study(tmp_path, space=ON_RANKS), functions.plain_on_ranks, max_trials=1)
     moments, children = random.Random(0), set(family(os.getpid()))

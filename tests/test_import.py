@@ -103,6 +103,7 @@ def test_every_error_but_bugs_is_public():
     assert public == {name for name in errors.__all__ if name.endswith("Error")} - {"IllegalMoveError"}
 
 
+@pytest.mark.slow
 def test_the_package_imports_no_example():
     imported = set()
     for path in PACKAGE.rglob("*.py"):
@@ -115,6 +116,7 @@ def test_the_package_imports_no_example():
     assert not imported & {"models", "datamodules"}
 
 
+@pytest.mark.slow
 def test_every_runtime_dependency_is_imported() -> None:
     """An unused dependency costs every user its download, and may break the installation for nothing."""
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -102,6 +102,7 @@ def test_a_gray_image_is_an_image_of_three_equal_channels():
     assert torch.equal(model(gray), model(gray.repeat(1, 3, 1, 1)))
 
 
+@pytest.mark.slow
 def test_a_residual_net_learns_one_batch_by_heart():
     model = build(ResNet18, {"n_classes": 3})
     images, labels = torch.randn(6, 3, 8, 8), torch.arange(6) % 3

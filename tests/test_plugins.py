@@ -179,6 +179,7 @@ def stored(folder: Path) -> dict[str, Any]:
     return settings
 
 
+@pytest.mark.slow
 def test_the_classes_of_the_page_pass_the_suites_as_the_page_calls_them(modules: Path) -> None:
     words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"]
     done = subprocess.run([sys.executable, *words], cwd=modules, capture_output=True, text=True, timeout=120)
@@ -328,6 +329,7 @@ _CELLS = {
 }
 
 
+@pytest.mark.slow
 def test_a_class_of_a_notebook_cell_is_refused_with_the_way_out(tmp_path: Path) -> None:
     cells = [
         _CELL.format(name=name, base=base, method=method, argument=argument)

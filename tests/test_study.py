@@ -371,6 +371,7 @@ def test_max_parallel_caps_what_the_pool_would_carry(tmp_path: Path) -> None:
     assert most == 1
 
 
+@pytest.mark.slow
 def test_max_time_pauses_the_study_and_is_a_total(tmp_path: Path) -> None:
     study = run(small_study(tmp_path), functions.slow, max_trials=1, max_time="1h")
     first_s = study.state().wall_s(study.state().last_at)

@@ -86,6 +86,7 @@ def _prose() -> list[tuple[str, int, str]]:
 
 
 @pytest.mark.parametrize("habit", HABITS)
+@pytest.mark.slow
 def test_no_page_docstring_or_message_has_the_habit(habit: str) -> None:
     pattern = re.compile(habit, re.IGNORECASE)
     found = [f"{name}:{number}: {line.strip()}" for name, number, line in _prose() if pattern.search(line)]

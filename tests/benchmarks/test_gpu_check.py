@@ -31,6 +31,7 @@ def test_a_machine_without_a_gpu_is_no_failure() -> None:
     assert "no GPU is visible" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_gpu_that_cannot_be_used_is_a_failure(tmp_path: Path) -> None:
     done = run("--out", str(tmp_path), CUDA_VISIBLE_DEVICES="GPU-00000000-0000-0000-0000-000000000000")
     assert done.returncode == 1
@@ -38,6 +39,7 @@ def test_a_gpu_that_cannot_be_used_is_a_failure(tmp_path: Path) -> None:
     assert "the GPU cannot be used" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_check_that_ends_its_worker_costs_only_itself() -> None:
     lines = list(gpu_check._lines({"first": 5.0, "second": 5.0}, "cpu", time.monotonic() + 300))
     assert [(line["check"], line["ok"]) for line in lines] == [("first", False), ("second", False)]

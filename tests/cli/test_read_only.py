@@ -105,6 +105,7 @@ def hwtune(*words: object) -> Result:
     return result
 
 
+@pytest.mark.slow
 def test_every_question_is_answered(
     mounted: Path, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,6 +61,7 @@ def test_a_study_that_rests(name: str, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("name", ["asha_two_brackets_tpe", "prior"])
+@pytest.mark.slow
 def test_a_study_that_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its forecast draws placeholders at random: the study's own searcher, which would fit a model, is not asked."""
     stored = Stored(VERSION, name)

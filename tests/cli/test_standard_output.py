@@ -31,6 +31,7 @@ def ended(words: tuple[str, ...], folder: Path, out: int) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("words", COMMANDS)
+@pytest.mark.slow
 def test_a_closed_pipe_ends_a_command_as_it_ends_others(words: tuple[str, ...], folder: Path) -> None:
     read, out = os.pipe()
     os.close(read)
@@ -38,6 +39,7 @@ def test_a_closed_pipe_ends_a_command_as_it_ends_others(words: tuple[str, ...], 
 
 
 @pytest.mark.parametrize("words", COMMANDS)
+@pytest.mark.slow
 def test_a_full_disk_is_a_line_and_a_status(words: tuple[str, ...], folder: Path) -> None:
     out = os.open("/dev/full", os.O_WRONLY)
     assert ended(words, folder, out) == (1, "hwtune: write error: No space left on device\n")

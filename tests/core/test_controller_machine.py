@@ -31,6 +31,8 @@ from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import IllegalMoveError
 
+pytestmark = pytest.mark.slow
+
 ERRORS = st.one_of(st.sampled_from([0.0, 0.5, 1.0, math.nan, math.inf, -math.inf]), st.floats(0, 1))
 STEPS_A_TRIAL = 30  # nine epochs and three segments, and some of them again
 SCHEDULERS = {

@@ -25,6 +25,7 @@ def killed(trial: hwt.Trial) -> None:
     os.abort()
 
 
+@pytest.mark.slow
 def test_a_check_tells_what_it_saw_and_leaves_nothing_behind(tmp_path: Path) -> None:
     study = small_study(tmp_path)
     check = study.check(functions.plain)

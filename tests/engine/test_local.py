@@ -104,6 +104,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         executor.close()
 
 
+@pytest.mark.slow
 def test_a_segment_reports_pauses_and_resumes(bench: Bench) -> None:
     executor = bench.executor(functions.counting)
     sink = bench.run(executor, Recorder(pause_at=2), bench.order(0))
@@ -148,6 +149,7 @@ def test_a_child_that_outlives_its_rank_holds_nobody_up(bench: Bench) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_frozen_rank_is_ended_within_ten_seconds_of_the_heartbeat_limit(bench: Bench) -> None:
     executor = bench.executor(functions.frozen)
     sink = bench.run(executor, Recorder(), bench.order(0), limit_s=HEARTBEAT_S + 10 + 20)  # 20: the server's imports
@@ -205,6 +207,7 @@ def test_an_error_arrives_in_a_form_that_can_be_stored_and_shown(bench: Bench, t
     assert "ValueError: cannot read " in sink.ends[0].error
 
 
+@pytest.mark.slow
 def test_every_segment_has_the_environment_of_its_own_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def train(trial: Any) -> None:
         names = ("HWTUNE_TEST_A", "HWTUNE_TEST_B", "RANK", "WORLD_SIZE")
@@ -252,6 +255,7 @@ PARENT = """
 """
 
 
+@pytest.mark.slow
 def test_the_ranks_and_what_they_forked_die_with_a_killed_parent(tmp_path: Path) -> None:
     script = textwrap.dedent(PARENT).format(path=[str(Path(__file__).parent), os.getcwd()], folder=str(tmp_path))
     parent = subprocess.Popen([sys.executable, "-c", script])

@@ -64,6 +64,7 @@ def started(folder: Path) -> list[int]:
 
 
 @pytest.mark.parametrize(("how", "outcome"), [("returns", "done"), ("raises", "error"), ("aborts", "lost")])
+@pytest.mark.slow
 def test_what_a_trial_starts_ends_with_it(bench: Bench, how: str, outcome: str) -> None:
     order = bench.order(0, config={"how": how})
     sink = bench.run(bench.executor(functions.starting_processes), Recorder(), order)
@@ -126,6 +127,7 @@ STUDY = """
 
 
 @pytest.mark.parametrize("victim", ["study", "study in a thread", "server", "guard"])
+@pytest.mark.slow
 def test_a_kill_leaves_nothing(tmp_path: Path, victim: str) -> None:
     script = textwrap.dedent(STUDY).format(
         path=[str(Path(__file__).parent), os.getcwd()], folder=str(tmp_path), in_thread=victim.endswith("thread")
@@ -149,6 +151,7 @@ def test_a_kill_leaves_nothing(tmp_path: Path, victim: str) -> None:
         study.wait()
 
 
+@pytest.mark.slow
 def test_a_killed_server_interrupts_its_segments_and_another_takes_its_place(bench: Bench) -> None:
     executor, order = bench.executor(functions.starting_processes), bench.order(0, config={"how": "hangs"})
     sink = Recorder()
@@ -242,6 +245,7 @@ def test_a_module_that_cannot_be_imported_stops_nobody(own_server: ForkServer, m
     assert list(own_server.failed) == [module]
 
 
+@pytest.mark.slow
 def test_a_module_that_cannot_be_imported_is_noted_once(bench: Bench, own_server: ForkServer) -> None:
     executor = bench.executor(functions.counting, preload=("raising_at_import",))
     sink = bench.run(executor, Recorder(), bench.order(0, max_resource=1), bench.order(1, max_resource=1))
@@ -294,6 +298,7 @@ def test_a_fork_of_this_process_has_a_server_of_its_own() -> None:
         ("babbling", "rank 0 sent data that is not a message"),
     ],
 )
+@pytest.mark.slow
 def test_a_broken_message_costs_its_own_segment_only(bench: Bench, function: str, error: str) -> None:
     executor, sink = bench.executor(functions.chosen), Recorder()
     executor.start(bench.order(0, config={"function": function}))
@@ -351,6 +356,7 @@ ODD = """
 """
 
 
+@pytest.mark.slow
 def test_odd_surroundings_and_a_long_temporary_folder_are_no_obstacle(tmp_path: Path) -> None:
     folder, gone = tmp_path / ("t" * 120), tmp_path / "gone"
     folder.mkdir()

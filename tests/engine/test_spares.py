@@ -125,6 +125,7 @@ def trained(bench: Bench, executor: LocalExecutor, trial_id: int, **changes: Any
 # ---------------------------------------------------------------------- what a spare is
 
 
+@pytest.mark.slow
 def test_each_segment_trains_in_a_spare_and_no_two_in_the_same(bench: Bench, server: ForkServer) -> None:
     executor = bench.executor(look, n_spares=2)
     pids = []

@@ -121,6 +121,7 @@ def test_a_clock_that_was_far_ahead_does_not_block_for_ever(log: EventLog, tmp_p
     Lease(log).acquire(1000.0)
 
 
+@pytest.mark.slow
 def test_processes_race(tmp_path: Path) -> None:
     racers = [start("race", tmp_path) for _ in range(4)]
     try:

@@ -149,6 +149,7 @@ def test_a_writer_that_has_not_seen_everything_is_refused(tmp_path: Path) -> Non
         assert texts(second) == ["1", "2", "3", "4"]
 
 
+@pytest.mark.slow
 def test_reading_while_another_process_writes(tmp_path: Path) -> None:
     writer = start("append", tmp_path, "w")
     try:
@@ -173,6 +174,7 @@ def test_a_reader_writes_nothing(tmp_path: Path) -> None:
         reader.append([note("b")])
 
 
+@pytest.mark.slow
 def test_a_killed_writer_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
     rng = random.Random(0)
     acknowledged: list[str] = []

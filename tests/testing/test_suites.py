@@ -260,6 +260,7 @@ def test_the_suites_need_no_test_framework_and_hold_without_asserts() -> None:
 
 
 @pytest.mark.parametrize("name", ["policy_contract", "scheduler_contract", "searcher_contract"])
+@pytest.mark.slow
 def test_the_examples_in_the_docstrings_run(name: str) -> None:
     found = doctest.testmod(importlib.import_module(f"lightning_hwtune.testing.{name}"))
     assert (found.failed, found.attempted > 0) == (0, True)

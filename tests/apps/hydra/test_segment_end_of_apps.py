@@ -136,6 +136,7 @@ def test_a_complete_training_stays_complete(segment: Callable[..., Said], body: 
 
 @pytest.mark.parametrize(("action", "outcome"), [("error", "error"), ("memory", "out-of-memory")])
 @pytest.mark.parametrize("body", SWALLOWS.values(), ids=SWALLOWS)
+@pytest.mark.slow
 def test_an_error_in_the_fit_counts_also_when_it_is_swallowed(
     segment: Callable[..., Said], body: str, action: str, outcome: str
 ) -> None:

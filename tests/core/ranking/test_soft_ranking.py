@@ -100,6 +100,7 @@ def rungs(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @settings(max_examples=300)
 @given(rungs())
+@pytest.mark.slow
 def test_fronts_agree_as_the_definition_says(drawn: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     assert orders_agree(*drawn) == slow_agreement(*drawn)
 

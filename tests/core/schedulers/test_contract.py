@@ -74,6 +74,7 @@ def test_settings_come_back_from_the_log(scheduler: Scheduler) -> None:
 
 
 @every_scheduler
+@pytest.mark.slow
 def test_the_shipped_suite_holds(scheduler: Scheduler) -> None:
     contract.check_scheduler(scheduler, n_objectives=[2])
 

@@ -98,6 +98,7 @@ def curves(draw: st.DrawFn) -> tuple[int, float, int]:
 
 @settings(max_examples=10, deadline=None)
 @given(curves())
+@pytest.mark.slow
 def test_one_objective_decides_as_the_slow_one(drawn: tuple[int, float, int]) -> None:
     seed, noise, max_epochs = drawn
     rng = np.random.default_rng(seed)

@@ -83,6 +83,7 @@ class TestScores:
         assert copula_scores(np.array(losses)[:, None])[:, 0] == pytest.approx(expected)
 
     @given(arrays(np.float64, (7, 2), elements=st.integers(-3, 3).map(float)))
+    @pytest.mark.slow
     def test_turn_round_with_the_losses_and_ignore_monotone_changes(self, losses: np.ndarray[Any, Any]) -> None:
         scores = copula_scores(losses)
         assert copula_scores(-losses) == pytest.approx(-scores)
@@ -227,6 +228,7 @@ class TestDraws:
         assert -1 - 1e-9 < count - uniform * n < 3 + 1e-9
         assert prior.is_uniform(1, seed) == prior.is_uniform(3, seed) == (uniform > 0)
 
+    @pytest.mark.slow
     def test_of_a_reversed_prior_become_random(self) -> None:
         reversed_task = task(of=lambda config: [-x for x in loss(config)])
         guarded, unguarded = (ParetoPrior([reversed_task], BOTH, guarded=guarded) for guarded in (True, False))
@@ -248,6 +250,7 @@ class TestDraws:
         assert prior.trust(SPACE, 0, History(trials, BOTH)).tolist() == [1.0, 1.0]
 
     @pytest.mark.parametrize("of", [lambda c: [1.0, 1.0], lambda c: [math.nan, math.nan]], ids=["constant", "diverged"])
+    @pytest.mark.slow
     def test_of_a_prior_that_knows_nothing_are_random(self, of: Any) -> None:
         for earlier in (task(of=of), task(n=1)):
             shares = SPACE.encode_many(t.config for t in study(ParetoPrior([earlier], BOTH), 120))

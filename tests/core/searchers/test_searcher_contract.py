@@ -79,6 +79,7 @@ def history_of(space: SearchSpace, n: int, first: int = 0) -> History:
 @every_searcher
 @every_space
 class TestOneDraw:
+    @pytest.mark.slow
     def test_the_shipped_suite_holds(self, searcher: Searcher, space: SearchSpace) -> None:
         check_searcher(searcher, space, OBJECTIVES)
 
