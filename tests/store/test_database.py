@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,7 +102,11 @@ def test_a_full_disk_has_its_own_error_number(numbers: Database) -> None:
     assert stored(numbers) == set()
 
 
-@pytest.mark.parametrize("content", [b"name: digits\nspace: {}\n" * 100, b"\x00" * 4096, os.urandom(64) * 64])
+@pytest.mark.parametrize(
+    "content",
+    [b"name: digits\nspace: {}\n" * 100, b"\x00" * 4096, bytes(range(255, -1, -1)) * 16],
+    ids=["text", "zeros", "bytes"],
+)
 def test_another_kind_of_file_is_not_a_study(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "study.db"
     path.write_bytes(content)
