@@ -167,9 +167,10 @@ class Run:
             return
         view.checking()
         folder, limit_s = self.files.scratch("check"), self.hang_timeout
-        found = run_check(self.spec, executor, payload, folder, session.tick, hang_timeout_s=limit_s)
+        found = run_check(
+            self.spec, executor, payload, folder, session.tick, preload=executor.preload, hang_timeout_s=limit_s
+        )
         view.checked(found)
-        executor.preload(found.libraries)
         for note in found.study_notes:  # shown now, so the trials do not need to repeat them
             controller.note_once(note.text, note.topic, session.clock.now())
 
@@ -184,7 +185,7 @@ def check_training(
         reader.refuse_foreign(spec)
         payload = write_payload(train, files.root)
         with contextlib.closing(LocalExecutor(payload.path, preload=preload)) as executor:
-            return run_check(spec, executor, payload, files.scratch("check"))
+            return run_check(spec, executor, payload, files.scratch("check"), preload=executor.preload)
 
 
 @contextlib.contextmanager

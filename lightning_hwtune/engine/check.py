@@ -91,6 +91,7 @@ def run_check(
     folder: Path,
     tick: Callable[[], None] = lambda: None,
     *,
+    preload: Callable[[Sequence[str]], None] = lambda libraries: None,
     hang_timeout_s: float | str | None = AUTO,
 ) -> Check:
     """Trains shortened epochs of the study's first configurations; `folder` is emptied.
@@ -100,6 +101,7 @@ def run_check(
 
     Args:
         tick: called about once per second during the check.
+        preload: called with the libraries that the fork server can import in advance, as soon as they are known.
         hang_timeout_s: the check ends after this many seconds without a sign of work. "auto" means ten minutes, None
             means no limit.
 
@@ -114,7 +116,7 @@ def run_check(
         for config in check_configs(spec):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            found.append(_check_one(spec, executor, config, folder, tick, still_s, counted_fit))
+            found.append(_check_one(spec, executor, config, folder, tick, still_s, counted_fit, preload))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return _summary(spec, found, payload, time.monotonic() - began)
@@ -139,6 +141,7 @@ def _check_one(
     tick: Callable[[], None],
     still_s: float | None,
     counted_fit: CountedFit,
+    preload: Callable[[Sequence[str]], None],
 ) -> _ConfigFindings:
     """Trains one configuration without a pause, and also with one if the comparison is useful."""
 
@@ -161,6 +164,7 @@ def _check_one(
         return is_last or (n_epochs > 1 and not is_affordable(report))
 
     whole = train(first, at_end)
+    preload(tuple(_worth(whole)))  # before the next segment, which then starts sooner
     resources = sorted(n_reports)
     if n_epochs == 1 or len(resources) < 2:
         is_cut = n_epochs > 1 and resources[0] < spec.scheduler.max_resource and whole.saved_as is not None
@@ -210,16 +214,14 @@ def _summary(spec: StudySpec, found: Sequence[_ConfigFindings], payload: Payload
     notes = [note for item in found for note in item.whole.notes]
     proofs = dict.fromkeys(text for item in found for text in item.notes)
     study_notes = [note for note in notes if note.once_per == "study"] + [Note(text, "study") for text in proofs]
-    startup_s = statistics.fmean(
-        _startup_s(item.resumed or item.whole, is_first=item.resumed is None) for item in found
-    )
+    startup_s = statistics.fmean(_startup_s(item) for item in found)
     return Check(
         config=first.order.config,
         num_devices=first.order.num_devices,
         logged=tuple(sorted(logged)),
         epoch_s=_epoch_s(first.whole),
         units_s={item.order.num_devices: _unit_s(item.whole, spec.scheduler.unit) for item in found},
-        startup_s=max(startup_s - sum(_worth(first.whole).values()), 0.0),
+        startup_s=startup_s,
         warm_up_s=_warm_up_s(first.whole),
         imports=_imports(first.resumed or first.whole),
         libraries=tuple(_worth(first.whole)),
@@ -265,13 +267,16 @@ def _times(found: CheckSegment) -> list[float]:
     return [report.train_s for report in found.reports]
 
 
-def _startup_s(found: CheckSegment, *, is_first: bool) -> float:
-    """Returns the seconds of a segment outside its training: before the first report and after the last one."""
+def _startup_s(item: _ConfigFindings) -> float:
+    """Returns the seconds of a segment outside its training, once the fork server has imported what it may import."""
+    found = item.resumed or item.whole
     last = found.reports[-1]
-    around_s = max(found.wall_s - last.train_s, 0.0)
-    if is_first and last.probe is not None and math.isfinite(last.probe.startup_s):
-        return min(around_s, last.probe.startup_s)  # `around_s` includes the start of the fork server
-    return around_s
+    around_s = max(found.wall_s - last.train_s, 0.0)  # before the first report and after the last one
+    if item.resumed is not None:
+        return around_s
+    if last.probe is not None and math.isfinite(last.probe.startup_s):
+        around_s = min(around_s, last.probe.startup_s)  # `around_s` includes the start of the fork server
+    return max(around_s - sum(_worth(found).values()), 0.0)
 
 
 def _imports(found: CheckSegment) -> tuple[tuple[str, float], ...]:

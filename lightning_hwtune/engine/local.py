@@ -86,7 +86,7 @@ class LocalExecutor:
 
     def preload(self, libraries: Sequence[str]) -> None:
         """Makes the fork server import further modules; if one of them hangs or kills it, all of them are dropped."""
-        self._libraries = tuple(libraries)
+        self._libraries = tuple(dict.fromkeys((*self._libraries, *libraries)))
         if self._libraries:
             self._server.require((PRELOAD, *self._preload, *self._libraries))
 

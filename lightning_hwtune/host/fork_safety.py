@@ -13,6 +13,7 @@ from typing import Any, Self, final
 __all__ = ["ForkState", "is_installed"]
 
 _NAMES = ("stdlib", "platstdlib", "purelib", "platlib")
+_RESTARTED = ("jemalloc_bg_thd",)  # jemalloc, which pyarrow contains, restarts its threads after a fork
 _PLACES = tuple({f"{sysconfig.get_path(name)}{os.sep}" for name in _NAMES})
 
 
@@ -28,7 +29,7 @@ class ForkState:
 
     Attributes:
         n_python: the number of threads that Python started.
-        n_native: the number of all threads; 0 if unknown.
+        n_native: the number of all threads, without those that start again after a fork; 0 if unknown.
         n_blas: the number of loaded OpenBLAS libraries. OpenBLAS starts its threads again after a fork.
         uses_cuda: whether torch has initialised CUDA.
     """
@@ -45,7 +46,7 @@ class ForkState:
         uses_cuda = hasattr(cuda, "is_initialized") and bool(cuda.is_initialized())
         try:
             maps = Path("/proc/self/maps").read_text().splitlines()
-            n_native = len(os.listdir("/proc/self/task"))
+            n_native = sum(_is_lost(task) for task in Path("/proc/self/task").iterdir())
         except OSError:  # not on Linux
             return cls(threading.active_count(), 0, 0, uses_cuda)
         n_blas = len({line.split()[-1] for line in maps if "openblas" in line})
@@ -55,3 +56,11 @@ class ForkState:
         """Return whether a fork would lose nothing that was started since `before`."""
         has_threads = self.n_native > before.n_native and self.n_blas == before.n_blas
         return self.n_python <= before.n_python and not has_threads and (before.uses_cuda or not self.uses_cuda)
+
+
+def _is_lost(task: Path) -> bool:
+    """Return whether a fork would lose this thread for good."""
+    try:
+        return (task / "comm").read_text().strip() not in _RESTARTED
+    except OSError:  # the thread has just ended
+        return False

@@ -11,6 +11,7 @@ import contextlib
 import importlib.machinery
 import math
 import os
+import random
 import sys
 import threading
 import time
@@ -45,7 +46,8 @@ def import_times() -> dict[str, float]:
 def library_times() -> dict[str, float]:
     """Returns the seconds of each installed module that user code imported, if a fork server may import it.
 
-    It may do so if the import started no thread and did not initialise CUDA, because neither survives a fork.
+    It may do so if the import started no thread and did not initialise CUDA, because neither survives a fork, and if it
+    left the global random generators as they were, so that every segment begins with the same ones.
     """
     return dict(_finder.libraries)
 
@@ -135,7 +137,7 @@ class _Finder:
             if self._depth_of_libraries or threading.get_ident() != self.thread:
                 execute(module)
                 return
-            before = ForkState.now() if is_library else None
+            before, streams = (ForkState.now(), _random_states()) if is_library else (None, {})
             begun, library_s = time.perf_counter(), self._library_s
             self._depth += 1
             self._depth_of_libraries += is_library
@@ -152,11 +154,24 @@ class _Finder:
                     self.times[name] = taken_s - (self._library_s - library_s)
                 self.total_s += 0.0 if self._depth else taken_s
                 watch_compiler()  # this import may have loaded the compiler
-            if before is not None and ForkState.now().is_as_safe_as(before):
+            is_harmless = before is not None and ForkState.now().is_as_safe_as(before)
+            if is_harmless and streams.items() <= _random_states().items():
                 self.libraries[name] = taken_s
 
         with contextlib.suppress(AttributeError, TypeError):
             loader.exec_module = timed
+
+
+def _random_states() -> dict[str, Any]:
+    """Returns the states of the global random generators of the modules that are loaded."""
+    states: dict[str, Any] = {"python": random.getstate()}
+    if "numpy.random" in sys.modules:
+        kind, keys, *rest = sys.modules["numpy.random"].get_state(legacy=True)
+        states["numpy"] = (kind, keys.tobytes(), *rest)
+    torch: Any = sys.modules.get("torch")
+    if hasattr(torch, "get_rng_state"):
+        states["torch"] = torch.get_rng_state().numpy().tobytes()
+    return states
 
 
 _ordered_at: float | None = None  # on the monotonic clock

@@ -73,6 +73,30 @@ def test_a_library_that_starts_a_thread_stays_in_the_segments(places: Path) -> N
     assert "hwtune_test_starts_a_thread" in measured
 
 
+@pytest.mark.parametrize("module", ["random; random.random()", "numpy; numpy.random.rand()", "torch; torch.rand(1)"])
+def test_a_library_that_draws_random_numbers_stays_in_the_segments(places: Path, module: str) -> None:
+    (places.parent / "site-packages" / "hwtune_test_drawing.py").write_text(f"import {module}")
+    libraries, measured = imported(places, "import hwtune_test_drawing")
+    assert not libraries
+    assert "hwtune_test_drawing" in measured
+
+
+@pytest.mark.parametrize(("name", "is_preloaded"), [("jemalloc_bg_thd", True), ("other", False)])
+def test_only_a_thread_that_starts_again_after_a_fork_is_harmless(places: Path, name: str, is_preloaded: bool) -> None:
+    text = f"""
+import _thread, ctypes, time
+def work():
+    ctypes.CDLL(None).prctl(15, {name.encode()!r}, 0, 0, 0)
+    is_named.append(True)
+    time.sleep(1)
+is_named = []
+_thread.start_new_thread(work, ())
+while not is_named: time.sleep(0.01)
+"""
+    (places.parent / "site-packages" / "hwtune_test_native.py").write_text(text)
+    assert imported(places, "import hwtune_test_native")[0] == ({"hwtune_test_native"} if is_preloaded else set())
+
+
 def test_a_library_that_fails_to_import_is_not_preloaded(places: Path) -> None:
     text = "try:\n    import hwtune_test_failing\nexcept ImportError:\n    import hwtune_test_harmless"
     assert imported(places, text)[0] == {"hwtune_test_harmless"}
@@ -97,8 +121,7 @@ def test_a_study_imports_a_harmless_library_once_for_all_its_segments(places: Pa
         fit(trial)
 
     study = small_study(tmp_path, pool=hwt.Pool("cpu", 1))
-    n_check = 3  # segments of a check
     run(study, train, max_trials=3, check=True)
     assert len(study.state().segments) >= 3
-    assert len(log.read_text().splitlines()) == n_check + 1
+    assert len(log.read_text().splitlines()) == 2  # the first segment of the check, and the fork server
     fork_server().end()
