@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import final
 
-import numpy as np
-
 from lightning_hwtune.core.ranking.finite import FiniteOrder, Span
-from lightning_hwtune.core.ranking.front_order import FrontOrder, to_unit, within_front
+from lightning_hwtune.core.ranking.front_order import FrontOrder, within_front
 from lightning_hwtune.core.ranking.front_sets import FrontSets, Loss, Members
 from lightning_hwtune.core.ranking.layers import Layers
+from lightning_hwtune.core.ranking.scale import GrowingScale, Scale
+from lightning_hwtune.core.ranking.scaled_front import scaled_front
 from lightning_hwtune.core.ranking.staircases import Staircases
 
 __all__ = ["ByFronts"]
@@ -35,8 +35,8 @@ class ByFronts(FiniteOrder):
         self._strategy, self._exact_up_to = within_front(within), exact_up_to
         self._fronts: FrontSets = Staircases() if n_objectives == 2 else Layers(n_objectives)
         self._n = 0
-        self._low: tuple[float, ...] = (np.inf,) * n_objectives
-        self._high: tuple[float, ...] = (-np.inf,) * n_objectives
+        self._growing = GrowingScale(n_objectives)
+        self._scale = Scale((), (), ())
         self._orders: dict[int, FrontOrder] = {}
         self._asked: tuple[Loss, int] | None = None
         self._foreseen: tuple[int, Loss, int, FrontOrder] | None = None
@@ -46,8 +46,9 @@ class ByFronts(FiniteOrder):
         changed = self._fronts.insert(trial_id, loss, self._front_of(loss))
         self._asked = None
         self._n += 1
-        if self._has_wider_scale(loss):
-            self._low, self._high = self._scale_with(loss)
+        scale = self._growing.add(loss)
+        if scale != self._scale:
+            self._scale = scale
             self._orders.clear()
         for front in [front for front in self._orders if front in changed]:
             del self._orders[front]
@@ -65,7 +66,9 @@ class ByFronts(FiniteOrder):
         span = Span(front, *self._bounds(front, self._fronts.size(front) + 1, k))  # if it pushes no trial out
         if not self._is_exact_rank_due(span, k):
             return span
-        order = self._new_order(self._fronts.members_with(trial_id, loss, front), *self._scale_with(loss))
+        order = self._new_order(
+            self._fronts.members_with(trial_id, loss, front), self._growing.with_one_more(loss)
+        )
         self._foreseen = (trial_id, loss, front, order)
         return _exact(span, trial_id, k, order, self._n_looked_at(span, k))
 
@@ -94,7 +97,7 @@ class ByFronts(FiniteOrder):
         return [
             i
             for front in range(self._fronts.n_fronts)
-            for i in self._new_order(self._fronts.members(front), self._low, self._high)
+            for i in self._new_order(self._fronts.members(front), self._scale)
         ]
 
     def _bounds(self, front: int, size: int, k: int) -> tuple[int, int, bool]:
@@ -118,7 +121,7 @@ class ByFronts(FiniteOrder):
 
     def _order_of(self, front: int) -> FrontOrder:
         if front not in self._orders:
-            self._keep(front, self._new_order(self._fronts.members(front), self._low, self._high))
+            self._keep(front, self._new_order(self._fronts.members(front), self._scale))
         return self._orders[front]
 
     def _keep(self, front: int, order: FrontOrder) -> None:
@@ -126,14 +129,8 @@ class ByFronts(FiniteOrder):
             del self._orders[next(iter(self._orders))]
         self._orders[front] = order
 
-    def _new_order(self, members: Members, low: Loss, high: Loss) -> FrontOrder:
-        return self._strategy(members[0], to_unit(members[1], low, high))
-
-    def _has_wider_scale(self, loss: Loss) -> bool:
-        return any(x < low or x > high for x, low, high in zip(loss, self._low, self._high, strict=True))
-
-    def _scale_with(self, loss: Loss) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        return tuple(map(min, self._low, loss)), tuple(map(max, self._high, loss))
+    def _new_order(self, members: Members, scale: Scale) -> FrontOrder:
+        return scaled_front(self._strategy, *members, scale)
 
 
 def _exact(span: Span, trial_id: int, k: int, order: FrontOrder, n: int) -> Span:

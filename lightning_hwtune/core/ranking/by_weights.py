@@ -1,8 +1,8 @@
 """The order of trials by a weighted sum of their losses.
 
-Losses are scaled to [0, 1] by the extremes of all trials here, so that units do not matter. A trial beyond the extremes
-changes the scale and can thereby change the whole order. An arrival costs a bisection and a shift, or O(n log n) when
-the scale changes, which becomes rarer as trials are added.
+Losses are scaled (`ranking.scale`), so that units do not matter. A trial that changes the scale can thereby change the
+whole order; one that is the worst in every objective, or whose loss has exploded, does not. An arrival costs a
+bisection and a shift, or O(n log n) when the scale changes, which becomes rarer as trials are added.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.core.ranking.finite import FiniteOrder, Span
-from lightning_hwtune.core.ranking.front_order import to_unit
 from lightning_hwtune.core.ranking.front_sets import Loss
+from lightning_hwtune.core.ranking.scale import GrowingScale, Scale
 
 __all__ = ["ByWeights"]
 
@@ -34,17 +34,18 @@ class ByWeights(FiniteOrder):
     def __init__(self, weights: Sequence[float]) -> None:
         self._weights = tuple(weights)
         self._losses: dict[int, tuple[float, ...]] = {}
-        self._low, self._high = (np.inf,) * len(self._weights), (-np.inf,) * len(self._weights)
+        self._growing, self._scale = GrowingScale(len(self._weights)), Scale((), (), ())
         self._sorted: list[tuple[float, int]] = []
         self._open: list[tuple[float, int]] = []
 
     def insert(self, trial_id: int, loss: Loss) -> None:
         """Adds a new, open trial."""
         self._losses[trial_id] = tuple(loss)
-        if self._widens(loss):
+        scale = self._growing.add(loss)
+        if scale != self._scale:
             is_open = {i for _, i in self._open} | {trial_id}
-            self._low, self._high = self._scale_with(loss)
-            scores = self._scores(list(self._losses.values()), self._low, self._high)
+            self._scale = scale
+            scores = self._scores(list(self._losses.values()), scale)
             self._sorted = sorted(zip(scores, self._losses, strict=True))
             self._open = [pair for pair in self._sorted if pair[1] in is_open]
         else:
@@ -57,10 +58,10 @@ class ByWeights(FiniteOrder):
 
     def arrival(self, trial_id: int, loss: Loss, k: int) -> Span:
         """Returns the place that this trial would have if it arrived now; has no effect."""
-        if not self._widens(loss):
+        scale = self._growing.with_one_more(loss)
+        if scale == self._scale:
             return self.place(trial_id, loss, k)
-        low, high = self._scale_with(loss)
-        *others, own = self._scores([*self._losses.values(), tuple(loss)], low, high)
+        *others, own = self._scores([*self._losses.values(), tuple(loss)], scale)
         rank = sum(pair < (own, trial_id) for pair in zip(others, self._losses, strict=True))
         return Span(None, rank, rank, rank < k)
 
@@ -81,18 +82,12 @@ class ByWeights(FiniteOrder):
         return [trial_id for _, trial_id in self._sorted]
 
     def _pair(self, trial_id: int, loss: Loss) -> tuple[float, int]:
-        return self._scores([tuple(loss)], self._low, self._high)[0], trial_id
+        return self._scores([tuple(loss)], self._scale)[0], trial_id
 
-    def _scores(self, losses: list[tuple[float, ...]], low: Sequence[float], high: Sequence[float]) -> list[float]:
-        unit = to_unit(np.array(losses), low, high)
+    def _scores(self, losses: list[tuple[float, ...]], scale: Scale) -> list[float]:
+        unit = scale.unit(np.array(losses))
         total: Matrix = self._weights[0] * unit[:, 0]
         for weight, column in zip(self._weights[1:], unit.T[1:], strict=True):
             total = total + weight * column  # one by one, as the rounding of a matrix product depends on its row count
         scores: list[float] = total.tolist()
         return scores
-
-    def _widens(self, loss: Loss) -> bool:
-        return any(x < low or x > high for x, low, high in zip(loss, self._low, self._high, strict=True))
-
-    def _scale_with(self, loss: Loss) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        return tuple(map(min, self._low, loss)), tuple(map(max, self._high, loss))

@@ -3,7 +3,7 @@
 - "farthest_first": begins with the best point of the first objective, and continues with the point that is farthest
   from all chosen ones (Gonzalez, "Clustering to minimize the maximum intercluster distance", 1985; within a front:
   Salinas et al., "A multi-objective perspective on jointly tuning hardware and hyperparameters", 2021, there an
-  epsilon-net). Difference from the paper: losses are first scaled to [0, 1] (`to_unit`), so that units do not matter.
+  epsilon-net). Difference from the paper: losses are first scaled (`ranking.scale`), so that units do not matter.
 - "hypervolume_contribution": the largest exclusive hypervolume first (plain, not greedy: each is measured against the
   whole front), on the same scale, with the reference at 1.1 in every objective. Of exact duplicates, the one with the
   lowest id gets the contribution, and the others come last.
@@ -39,7 +39,6 @@ __all__ = [
     "crowding_distances",
     "farthest_first",
     "hypervolume_contributions",
-    "to_unit",
     "within_front",
 ]
 
@@ -54,20 +53,12 @@ _TABLE_UP_TO = 256  # points; up to here a table of all distances is faster, bey
 _REFERENCE = 1.1  # a little beyond the worst point, so that the ends of a front contribute as well
 
 
-def to_unit(losses: Points, low: npt.ArrayLike, high: npt.ArrayLike) -> Points:
-    """Returns finite losses scaled so that `low` is 0 and `high` is 1; an objective with low == high becomes 0."""
-    # halves, as the difference of two finite numbers may be infinite
-    half_low = 0.5 * np.asarray(low, dtype=np.float64)
-    half_span = 0.5 * np.asarray(high, dtype=np.float64) - half_low
-    return (0.5 * losses - half_low) / np.where(half_span > 0, half_span, np.inf)
-
-
 class FrontOrder(abc.ABC):
     """The order of the members of one front.
 
     Args:
         ids: distinct, in any order, shape `(n,)`.
-        points: their losses scaled by `to_unit`, where no point dominates another, shape `(n, n_objectives)`.
+        points: their losses, scaled, where no point dominates another, shape `(n, n_objectives)`.
     """
 
     name: ClassVar[str]
@@ -259,7 +250,7 @@ def _contributions(front: Points) -> npt.NDArray[np.float64]:
         right, upper = np.append(front[1:, 0], _REFERENCE), np.append(_REFERENCE, front[:-1, 1])
         gains: npt.NDArray[np.float64] = (right - front[:, 0]) * (upper - front[:, 1])
         return gains
-    if len(front) == 1 or front.shape[1] == 1:
+    if len(front) < 2 or front.shape[1] == 1:
         return np.ones(len(front))
     import moocore  # takes 0.1 s to import, and few studies need it
 
@@ -276,7 +267,7 @@ def crowding_distances(ids: Ids, points: Points) -> npt.NDArray[np.float64]:
     by_id = np.argsort(ids, kind="stable")
     distinct, first = np.unique(points[by_id], axis=0, return_index=True)
     distances = np.zeros(len(distinct))
-    for column in distinct.T:
+    for column in distinct.T if len(distinct) else ():
         order = np.argsort(column, kind="stable")
         sorted_column, span = column[order], np.ptp(column)
         if span > 0:

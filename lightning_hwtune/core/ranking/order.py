@@ -8,8 +8,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lightning_hwtune.core.ranking.front_order import DEFAULT_WITHIN, to_unit, within_front
+from lightning_hwtune.core.ranking.front_order import DEFAULT_WITHIN, within_front
 from lightning_hwtune.core.ranking.fronts import front_ranks, loss_matrix
+from lightning_hwtune.core.ranking.scale import Scale
+from lightning_hwtune.core.ranking.scaled_front import scaled_front
 
 __all__ = ["total_order"]
 
@@ -27,9 +29,9 @@ def total_order(losses: npt.ArrayLike, within: str = DEFAULT_WITHIN) -> npt.NDAr
     if not len(finite):
         return rest
     rows = matrix[finite]
-    unit, ranks = to_unit(rows, rows.min(axis=0), rows.max(axis=0)), front_ranks(rows)
+    scale, ranks = Scale.of(rows), front_ranks(rows)
     order: list[int] = []
     for front in range(int(ranks.max()) + 1):
         members = np.flatnonzero(ranks == front)
-        order += strategy(finite[members], unit[members])
+        order += scaled_front(strategy, finite[members], rows[members], scale)
     return np.concatenate([np.array(order, dtype=np.int64), rest])

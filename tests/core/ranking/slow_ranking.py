@@ -22,10 +22,38 @@ def fronts(points: Sequence[Point]) -> list[list[int]]:
     return peeled
 
 
+def without_the_worst(points: Sequence[Point]) -> list[Point]:
+    """Leaves out the worst in every objective, one after another, as long as there is one and another point."""
+    left = list(points)
+    while len(left) > 1:
+        worst = [p for p in left if all(x >= y for q in left for x, y in zip(p, q, strict=True))]
+        if not worst:
+            break
+        left.remove(worst[0])
+    return left
+
+
+def limit(values: Sequence[float]) -> float:
+    """Returns the value before the first gap of a factor of 20 behind the better half."""
+    ascending = sorted(values)
+    for i in range(len(ascending) // 2, len(ascending) - 1):
+        before, after = ascending[i] - ascending[0], ascending[i + 1] - ascending[0]
+        if before > 0 and after > 20 * before:
+            return ascending[i]
+    return ascending[-1]
+
+
 def unit(points: Sequence[Point]) -> list[list[float]]:
-    low, high = [min(c) for c in zip(*points, strict=True)], [max(c) for c in zip(*points, strict=True)]
+    """Scales by the points that have no exploded loss; those that have one are infinite in this objective."""
+    core = without_the_worst(points)
+    limits = [limit(column) for column in zip(*core, strict=True)]
+    kept = [p for p in core if all(x <= most for x, most in zip(p, limits, strict=True))] or core
+    low, high = [min(c) for c in zip(*kept, strict=True)], [max(c) for c in zip(*kept, strict=True)]
     return [
-        [(x - lo) / (hi - lo) if hi > lo else 0.0 for x, lo, hi in zip(point, low, high, strict=True)]
+        [
+            math.inf if x > most else max(0.0, (x - lo) / ((hi - lo) or 1.0))
+            for x, lo, hi, most in zip(point, low, high, limits, strict=True)
+        ]
         for point in points
     ]
 
@@ -39,8 +67,13 @@ def farthest_first(points: Sequence[Point]) -> list[int]:
 
 
 def total_order(points: Sequence[Point]) -> list[int]:
-    """Farthest-first inside fronts; points with integer coordinates keep the distances exact enough."""
+    """Farthest-first inside fronts, then those exploded; points with integer coordinates keep distances exact enough."""
     finite = [i for i, point in enumerate(points) if all(map(math.isfinite, point))]
-    scaled = unit([points[i] for i in finite])
-    order = [finite[front[i]] for front in fronts(scaled) for i in farthest_first([scaled[j] for j in front])]
+    known = [points[i] for i in finite]
+    scaled = unit(known) if known else []
+    order = []
+    for front in fronts(known):
+        tame = [i for i in front if max(scaled[i]) < math.inf]
+        order += [finite[tame[i]] for i in farthest_first([scaled[j] for j in tame])] if tame else []
+        order += [finite[i] for i in front if i not in tame]
     return order + [i for i in range(len(points)) if i not in finite]

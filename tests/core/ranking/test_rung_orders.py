@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parent))
+import slow_ranking as slow
 
 from lightning_hwtune.core.ranking.front_order import crowding_distances
 from lightning_hwtune.core.ranking.rung import RungRanking
@@ -18,10 +23,7 @@ VALUE = st.integers(0, 12).map(float)
 
 
 def weighted_sums(losses: list[list[float]], weights: list[float]) -> list[float]:
-    low, high = [min(c) for c in zip(*losses, strict=True)], [max(c) for c in zip(*losses, strict=True)]
-    scaled = [
-        [(x - lo) / (hi - lo) if hi > lo else 0.0 for x, lo, hi in zip(loss, low, high, strict=True)] for loss in losses
-    ]
+    scaled = slow.unit(losses)
     return [math.fsum(w * x for w, x in zip(weights, row, strict=True)) for row in scaled]
 
 

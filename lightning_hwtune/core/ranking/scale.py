@@ -1,0 +1,164 @@
+"""The scale of losses in a set of trials, which one exploded loss does not change.
+
+Units must not decide, so losses are scaled before distances, volumes or sums are taken. The smallest and the largest
+loss would be a bad scale: one training that diverged to a large finite loss would make all other differences in this
+objective negligible. So a scale has the range of the trials that remain after two steps:
+
+1. A trial that is the worst in every objective is left out, then the worst of the others, and so on. Such a trial
+   comes last in every order, so it must not influence the order of the others.
+2. In each objective, a loss has exploded if it follows a gap: it is more than `_FAR` times as far from the smallest loss
+   as the loss before it, and that one is not in the better half. A trial with an exploded loss is left out of the scale
+   of all objectives.
+
+A very small loss is never left out: it is a good trial.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_hwtune.core.ranking.front_sets import Loss
+
+__all__ = ["GrowingScale", "Scale"]
+
+_FAR = 20.0
+_MOST = 1e150  # a scaled loss; products and sums of two such numbers are finite
+_FIRST_CAPACITY = 32
+
+Matrix = npt.NDArray[np.float64]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The scale of a set of trials; each attribute has one number per objective.
+
+    Attributes:
+        low, high: the losses that become 0 and 1.
+        far: the largest loss that has not exploded.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    far: tuple[float, ...]
+
+    @classmethod
+    def of(cls, losses: Matrix) -> Scale:
+        """Returns the scale of finite losses, shape `(n_points, n_objectives)`, with at least one row."""
+        return _State.of(losses).scale
+
+    def unit(self, losses: Matrix) -> Matrix:
+        """Returns finite losses on the scale, not negative, shape `(n_points, n_objectives)`.
+
+        An objective with one value on the scale keeps its differences.
+        """
+        # halves, as the difference of two finite numbers may be infinite
+        half_low = 0.5 * np.asarray(self.low)
+        half_span = 0.5 * np.asarray(self.high) - half_low
+        with np.errstate(over="ignore"):
+            unit = (0.5 * losses - half_low) / np.where(half_span > 0, half_span, 0.5)
+        return np.asarray(unit.clip(0.0, _MOST))
+
+    def exploded(self, losses: Matrix) -> npt.NDArray[np.bool_]:
+        """Returns whether each row has an exploded loss, shape `(n_points,)`."""
+        return np.asarray((losses > self.far).any(axis=1))
+
+
+@final
+@dataclass(slots=True)
+class _State:
+    """A scale, and what shows that a further trial does not change it.
+
+    Attributes:
+        n: the number of trials in which gaps are looked for.
+        floor: per objective, a loss below which no gap was looked for. n_below: how many losses are below it.
+        n_beyond: per objective, how many losses have exploded.
+    """
+
+    scale: Scale
+    n: int = 0
+    floor: list[float] = field(default_factory=list)
+    n_below: list[int] = field(default_factory=list)
+    n_beyond: list[int] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, losses: Matrix) -> _State:
+        """Returns the state of finite losses, shape `(n_points, n_objectives)`."""
+        rows = _without_the_worst(losses)
+        state = cls(Scale((), (), ()), len(rows))
+        far = []
+        for column in np.sort(rows, axis=0).T:
+            half = len(column) // 2
+            away = 0.5 * column - 0.5 * column[0]
+            with np.errstate(over="ignore"):
+                gaps = np.flatnonzero((away[:-1] > 0) & (away[1:] > _FAR * away[:-1]))
+            end = int(gaps[gaps >= half].min(initial=len(column) - 1))
+            start = int(gaps[gaps < half].max(initial=-1)) + 1
+            if not start:
+                start = min(int(np.count_nonzero(away == 0)), len(column) - 1)
+            far.append(float(column[end]))
+            state.floor.append(float(column[start]))
+            state.n_below.append(int(np.searchsorted(column, column[start])))
+            state.n_beyond.append(len(column) - int(np.searchsorted(column, column[end], side="right")))
+        kept = rows[(rows <= far).all(axis=1)]
+        if not len(kept):  # several objectives exploded, each in other trials
+            kept, state.n_beyond = rows, [state.n + 1] * len(far)
+        state.scale = Scale(tuple(kept.min(axis=0).tolist()), tuple(kept.max(axis=0).tolist()), tuple(far))
+        return state
+
+    def is_unchanged_by(self, loss: Loss) -> bool:
+        """Returns whether the scale is certainly the same with one more trial; quick."""
+        half = (self.n + 1) // 2
+        if tuple(loss) == self.scale.high:  # it may be the worst in every objective
+            return False
+        for x, low, high, floor, below, beyond in zip(
+            loss, self.scale.low, self.scale.high, self.floor, self.n_below, self.n_beyond, strict=True
+        ):
+            if not low <= x <= high or below + (x < floor) > half or half > self.n - beyond:
+                return False
+        return True
+
+    def count(self, loss: Loss) -> None:
+        """Counts a trial that does not change the scale."""
+        self.n += 1
+        for index, (x, floor) in enumerate(zip(loss, self.floor, strict=True)):
+            self.n_below[index] += x < floor
+
+
+@final
+class GrowingScale:
+    """The scale of trials that arrive one by one. An arrival inside the scale takes a few comparisons."""
+
+    def __init__(self, n_objectives: int) -> None:
+        self._losses = np.empty((_FIRST_CAPACITY, n_objectives))
+        self._n = 0
+        self._state: _State | None = None
+
+    def add(self, loss: Loss) -> Scale:
+        """Adds a trial with finite losses and returns the scale."""
+        if self._n == len(self._losses):
+            self._losses = np.concatenate([self._losses, np.empty_like(self._losses)])
+        self._losses[self._n] = loss
+        self._n += 1
+        if self._state is not None and self._state.is_unchanged_by(loss):
+            self._state.count(loss)
+        else:
+            self._state = _State.of(self._losses[: self._n])
+        return self._state.scale
+
+    def with_one_more(self, loss: Loss) -> Scale:
+        """Returns the scale that there would be after `add`; has no effect."""
+        if self._state is not None and self._state.is_unchanged_by(loss):
+            return self._state.scale
+        return Scale.of(np.concatenate([self._losses[: self._n], [loss]]))
+
+
+def _without_the_worst(losses: Matrix) -> Matrix:
+    """Returns the rows without the trailing ones that are the worst of those left in every objective; at least one."""
+    rows = losses[np.lexsort(losses.T[::-1])]
+    is_worst = (rows == np.maximum.accumulate(rows, axis=0)).all(axis=1)
+    return rows[: max(1, int(np.flatnonzero(~is_worst).max(initial=-1)) + 1)]
