@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY, AllocationPolicy
 from lightning_hwtune.core.hardware.pool import Pool
-from lightning_hwtune.core.objectives import Metric, Objective, Objectives
+from lightning_hwtune.core.objectives import Objective, Objectives
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Scheduler
 from lightning_hwtune.core.searchers import SEARCHER_REGISTRY, Searcher
 from lightning_hwtune.core.spec import StudySpec
@@ -71,10 +71,10 @@ def kept_pool(stored: StudySpec, pool: Pool | None) -> Pool:
 
 
 def _kept_objective(stored: Objective | None, item: Objective) -> Objective:
-    if not isinstance(item, Metric) or not isinstance(stored, Metric):
+    if stored is None or type(item) is not type(stored):
         return item
     given = given_settings(item)
-    fields = [field.name for field in dataclasses.fields(Metric)]
+    fields = [field.name for field in dataclasses.fields(item)]
     return dataclasses.replace(item, **{name: getattr(stored, name) for name in fields if name not in given})
 
 

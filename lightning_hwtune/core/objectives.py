@@ -2,7 +2,8 @@
 
 An objective has a name, a direction and a unit. `Metric` is read from the values that the training code logs.
 `TrainSeconds`, `DeviceSeconds` and `Cost` are measured by this package and accumulate over a trial's segments. Inside
-the core every objective is minimised. A value that is not finite becomes NaN there and ranks below all others.
+the core every objective is minimised. A value that is not finite becomes NaN there and ranks below all others. Values
+that are equal up to the resolution of their objective become the same loss (`core.resolution`).
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ from typing import Any, ClassVar, final
 import numpy as np
 import numpy.typing as npt
 
+from lightning_hwtune.core.resolution import rounded
 from lightning_hwtune.errors import ArgumentError, MetricError, nearest
 from lightning_hwtune.forms import checked_call, checked_class, elements, entries, reading
 from lightning_hwtune.forms.given import Given
 
-__all__ = ["Cost", "DeviceSeconds", "Metric", "Objective", "Objectives", "TrainSeconds"]
+__all__ = ["RESOLUTION", "Cost", "DeviceSeconds", "Metric", "Objective", "Objectives", "TrainSeconds"]
+
+RESOLUTION = 0.02
+"""The relative resolution of measured objectives, by default."""
 
 
 @checked_class()
@@ -38,6 +43,7 @@ class Metric(Given):
             combined by that function instead.
         best: if True, the trial's value is the best one that it has reported so far, and the checkpoint of that report
             is kept. Values that are not finite are never the best.
+        resolution: width of the cells in which values are ties, e.g. 0.001; 0 to compare exact values.
 
     Examples:
         >>> hwt.Metric("val/acc", "maximize").mode
@@ -49,6 +55,7 @@ class Metric(Given):
     unit: str = ""
     across_ranks: str = "mean"
     best: bool = False
+    resolution: float = 0.0
     is_measured: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -71,14 +78,18 @@ class Metric(Given):
 
 @checked_class()
 @dataclass(frozen=True, slots=True)
-class TrainSeconds:
+class TrainSeconds(Given):
     """Seconds from the start of training to the report, including validation, summed over segments; minimised.
+
+    Args:
+        resolution: relative width of the cells in which values are ties, e.g. 0.05 for 5 %; 0 to compare exact values.
 
     Examples:
         >>> hwt.TrainSeconds().name, hwt.TrainSeconds().unit
         ('train_s', 's')
     """
 
+    resolution: float = RESOLUTION
     name: ClassVar[str] = "train_s"
     mode: ClassVar[str] = "min"
     unit: ClassVar[str] = "s"
@@ -87,14 +98,18 @@ class TrainSeconds:
 
 @checked_class()
 @dataclass(frozen=True, slots=True)
-class DeviceSeconds:
+class DeviceSeconds(Given):
     """Training seconds times the number of devices used, summed over segments; minimised.
+
+    Args:
+        resolution: relative width of the cells in which values are ties, e.g. 0.05 for 5 %; 0 to compare exact values.
 
     Examples:
         >>> hwt.DeviceSeconds().name, hwt.DeviceSeconds().unit
         ('device_s', 's')
     """
 
+    resolution: float = RESOLUTION
     name: ClassVar[str] = "device_s"
     mode: ClassVar[str] = "min"
     unit: ClassVar[str] = "s"
@@ -103,14 +118,18 @@ class DeviceSeconds:
 
 @checked_class()
 @dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(Given):
     """Useful device-seconds times the pool's price, in US dollars; minimised. Excludes start-ups and lost work.
+
+    Args:
+        resolution: relative width of the cells in which values are ties, e.g. 0.05 for 5 %; 0 to compare exact values.
 
     Examples:
         >>> hwt.Cost().name, hwt.Cost().unit
         ('cost_usd', 'USD')
     """
 
+    resolution: float = RESOLUTION
     name: ClassVar[str] = "cost_usd"
     mode: ClassVar[str] = "min"
     unit: ClassVar[str] = "USD"
@@ -134,7 +153,7 @@ class Objectives(Sequence[Objective]):
         ArgumentError: a bare string (its direction would be a guess), an empty list, or two objectives of one name.
     """
 
-    __slots__ = ("_items", "_names", "_plain_signs", "_signs")
+    __slots__ = ("_cells", "_items", "_names", "_plain_signs", "_signs")
 
     @checked_call("Objectives")
     def __init__(self, items: Iterable[Objective] | Objective) -> None:
@@ -161,6 +180,8 @@ class Objectives(Sequence[Objective]):
         self._plain_signs = [1.0 if item.mode == "min" else -1.0 for item in listed]
         self._signs = np.array(self._plain_signs)
         self._names = tuple(names)
+        self._cells = [(index, item.resolution, item.is_measured) for index, item in enumerate(listed)]
+        self._cells = [cell for cell in self._cells if cell[1] > 0]
 
     def __getitem__(self, index: Any) -> Any:
         return self._items[index]
@@ -215,17 +236,21 @@ class Objectives(Sequence[Objective]):
     def loss(self, values: Mapping[str, float]) -> npt.NDArray[np.float64]:
         """Returns the loss vector to minimise, shape `(n_objectives,)`; a value that is not finite becomes NaN.
 
+        Each value is rounded to the resolution of its objective.
+
         Raises:
             MetricError: an objective has no value.
         """
         self.require(values)
         raw = [float(values[name]) for name in self.names]
+        for index, resolution, is_relative in self._cells:
+            raw[index] = rounded(raw[index], resolution, is_relative=is_relative)
         # plain floats are several times faster than arrays at this length, and every report passes through here
         pairs = zip(raw, self._plain_signs, strict=True)
         return np.array([value * sign if math.isfinite(value) else math.nan for value, sign in pairs])
 
     def losses(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Returns the loss matrix of `values`, shape `(n_points, n_objectives)`, in the order of the objectives.
+        """Returns the loss matrix of `values`, shape `(n_points, n_objectives)`, as `loss` does for one row.
 
         Raises:
             ArgumentError: the number of columns is wrong.
@@ -233,6 +258,10 @@ class Objectives(Sequence[Objective]):
         raw = np.asarray(values, dtype=np.float64)
         if raw.ndim != 2 or raw.shape[1] != len(self):
             raise ArgumentError("values", f"shape {raw.shape}", f"shape (n_points, {len(self)})")
+        if self._cells:
+            raw = raw.copy()
+        for index, resolution, is_relative in self._cells:  # one by one, so that both ways give exactly the same
+            raw[:, index] = [rounded(x, resolution, is_relative=is_relative) for x in raw[:, index].tolist()]
         return np.where(np.isfinite(raw), raw * self._signs, math.nan)
 
     def to_dict(self) -> list[dict[str, Any]]:
@@ -251,8 +280,8 @@ class Objectives(Sequence[Objective]):
         return cls([_objective(form) for form in _FORMS.read("objectives", data)])
 
 
-_UNSTORED: Mapping[str, Any] = {"across_ranks": "mean", "best": False}
-"""What a metric in the log has if nothing is written; the first logs had no such settings. It never changes."""
+_UNSTORED: Mapping[str, Any] = {"across_ranks": "mean", "best": False, "resolution": 0.0}
+"""What an objective in the log has if nothing is written; the first logs had no such settings. It never changes."""
 
 _FORMS = elements("a list such as [{'name': 'val_loss', 'mode': 'min'}]", _MAX_OBJECTIVES)
 
@@ -263,11 +292,12 @@ def _objective(form: object) -> Objective:
     with reading("objectives", form, "mappings such as {'name': 'val_loss', 'mode': 'min'}"):
         given = {str(key): value for key, value in entries(form).items()}
     name = given.get("name")
-    return _MEASURED[name]() if isinstance(name, str) and name in _MEASURED else Metric(**{**_UNSTORED, **given})
+    if isinstance(name, str) and name in _MEASURED:
+        return _MEASURED[name](given.get("resolution", _UNSTORED["resolution"]))
+    return Metric(**{**_UNSTORED, **given})
 
 
 def _changed_settings(item: Objective) -> dict[str, Any]:
-    """Returns the settings of a metric that the log does not leave out."""
-    if not isinstance(item, Metric):
-        return {}
-    return {name: getattr(item, name) for name, left_out in _UNSTORED.items() if getattr(item, name) != left_out}
+    """Returns the settings of an objective that the log does not leave out."""
+    settings = {name: getattr(item, name, left_out) for name, left_out in _UNSTORED.items()}
+    return {name: value for name, value in settings.items() if value != _UNSTORED[name]}

@@ -75,6 +75,8 @@ _ETA = _ETA.but("a number from 1.1 to 1000000, e.g. 3: the best third is promote
 _LADDER = {**_HORIZON, "first_rung": _POSITIVE, "eta": _ETA}
 _WITHIN = text("the name of an order inside a front, such as 'hypervolume' or 'crowding'")
 _BRACKETS = optional(_POSITIVE)
+_RESOLUTION = number(0).but("a number of at least 0: differences below it do not count")
+_RELATIVE = number(0, 1).but("a number from 0 to 1: 0.05 means that differences below 5 % do not count")
 _STORE = {
     "name": text(),
     "dir": path(),
@@ -105,7 +107,9 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "unit": text("text that is empty or has visible characters", may_be_empty=True),
         "across_ranks": one_of("mean", "max", "min", "sum", "rank0"),
         "best": flag(),
+        "resolution": _RESOLUTION,
     },
+    **dict.fromkeys(("TrainSeconds", "DeviceSeconds", "Cost"), {"resolution": _RELATIVE}),
     "Pool": {
         "accelerator": one_of("auto", "cpu", "gpu", cuda="gpu"),
         "devices": _DEVICES,

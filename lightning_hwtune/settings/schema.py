@@ -12,7 +12,7 @@ from typing import Any
 
 from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY
 from lightning_hwtune.core.hardware.pool import Pool
-from lightning_hwtune.core.objectives import Metric
+from lightning_hwtune.core.objectives import Metric, TrainSeconds
 from lightning_hwtune.core.parameters import Choice, Float, Int, NumDevices
 from lightning_hwtune.core.parameters.form import KINDS
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY
@@ -21,7 +21,7 @@ from lightning_hwtune.forms import FORMS
 from lightning_hwtune.forms.settings import NEEDED, Setting
 from lightning_hwtune.forms.study_keys import FILE_KEYS
 from lightning_hwtune.plugins import Registry
-from lightning_hwtune.settings.study_parts import FILE_SEARCHERS, MEASURED, METRIC_KEYS, option_docs, options
+from lightning_hwtune.settings.study_parts import FILE_SEARCHERS, MEASURED, MEASURED_KEYS, METRIC_KEYS, option_docs, options
 
 __all__ = ["study_file_schema"]
 
@@ -54,7 +54,7 @@ def study_file_schema() -> _Schema:
         "definitions": {
             "interpolation": {"type": "string", "pattern": r"\$\{.+\}", "description": "An OmegaConf interpolation."},
             "parameter": {"anyOf": [*map(_parameter, KINDS), _INTERPOLATION]},
-            "objective": {"anyOf": [{"enum": list(MEASURED)}, _metric(), _INTERPOLATION]},
+            "objective": {"anyOf": [{"enum": list(MEASURED)}, _metric(), _measured(), _INTERPOLATION]},
         },
     }
 
@@ -131,3 +131,10 @@ def _metric() -> _Schema:
     for key in METRIC_KEYS[2:]:
         others[key]["anyOf"].append({"type": "null"})
     return _object({**named, **others}, METRIC_KEYS[:2])
+
+
+def _measured() -> _Schema:
+    """Returns the form of a measured objective with its resolution, which may be null."""
+    resolution = _option("resolution", FORMS["TrainSeconds"], option_docs(TrainSeconds))
+    resolution["anyOf"].append({"type": "null"})
+    return _object({"measured": {"enum": list(MEASURED)}, "resolution": resolution}, MEASURED_KEYS[:1])

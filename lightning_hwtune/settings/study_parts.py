@@ -18,6 +18,7 @@ from lightning_hwtune.settings.places import located, renamed
 __all__ = [
     "FILE_SEARCHERS",
     "MEASURED",
+    "MEASURED_KEYS",
     "METRIC_KEYS",
     "SEARCHERS",
     "build",
@@ -33,10 +34,11 @@ SEARCHERS: Mapping[str, type[Searcher]] = {cls.name: cls for cls in (Random, Sob
 
 FILE_SEARCHERS = Registry[Searcher]("searcher", "hwtune.searchers", Searcher, SEARCHERS)
 
-MEASURED: Mapping[str, Callable[[], Objective]] = {cls.name: cls for cls in (TrainSeconds, DeviceSeconds, Cost)}
+MEASURED: Mapping[str, Callable[..., Objective]] = {cls.name: cls for cls in (TrainSeconds, DeviceSeconds, Cost)}
 """Word in study files -> objective that the study measures itself."""
 
-METRIC_KEYS = ("metric", "mode", "unit", "across_ranks", "best")
+METRIC_KEYS = ("metric", "mode", "unit", "across_ranks", "best", "resolution")
+MEASURED_KEYS = ("measured", "resolution")
 _T = TypeVar("_T")
 
 
@@ -93,13 +95,25 @@ def objective(item: object) -> Objective:
     form = _check_mapping("objectives", item, allowed)
     if "name" in form:
         raise RenamedArgumentError("objectives.name", f"write {{metric: {form['name']}, mode: min}}")
+    if "measured" in form:
+        return _measured(form)
     refuse_unknown_keys("objectives.", form, METRIC_KEYS)
     missing = [name for name in ("metric", "mode") if name not in form]
     if missing:
         raise ArgumentError("objectives", dict(form), allowed, hint=f"`{missing[0]}` is missing.")
     with located("objectives."):
-        given = {key: form[key] for key in ("unit", "across_ranks", "best") if form.get(key) is not None}
+        given = {key: form[key] for key in METRIC_KEYS[2:] if form.get(key) is not None}
         return Metric(form["metric"], form["mode"], **given)
+
+
+def _measured(form: Mapping[str, Any]) -> Objective:
+    """Reads an objective that the study measures, such as `{measured: train_s, resolution: 0.05}`."""
+    refuse_unknown_keys("objectives.", form, MEASURED_KEYS)
+    name = form["measured"]
+    if not isinstance(name, str) or name not in MEASURED:
+        raise ArgumentError("objectives.measured", name, f"one of {', '.join(MEASURED)}{nearest(str(name), MEASURED)}")
+    with located("objectives."):
+        return MEASURED[name](**{key: form[key] for key in MEASURED_KEYS[1:] if form.get(key) is not None})
 
 
 def check_point(key: str, config: Any, space: SearchSpace) -> None:

@@ -249,5 +249,5 @@ def _plain_configs(configs: pd.DataFrame, forms: Mapping[str, Any]) -> tuple[Map
 
 def _objective(name: str, form: Mapping[str, Any]) -> Objective:
     if name == TrainSeconds.name:
-        return TrainSeconds()
+        return TrainSeconds(resolution=0)  # a table has no noise
     return Metric(_METRIC_NAMES.get(name, name), form["mode"], form.get("unit", ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import pickle
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, Objectives, TrainSeconds
 from lightning_hwtune.errors import ArgumentError, MetricError
 
-THREE = Objectives([Metric("val/acc", "max"), Metric("val_loss", "min", unit="nats"), Cost()])
+THREE = Objectives([Metric("val/acc", "max"), Metric("val_loss", "min", unit="nats"), Cost(0)])
 
 metrics = st.builds(
     Metric,
@@ -24,6 +25,7 @@ metrics = st.builds(
     st.text("s/é ", max_size=2).filter(lambda unit: not unit or bool(unit.strip())),
     st.sampled_from(["mean", "max", "min", "sum", "rank0"]),
     st.booleans(),
+    st.sampled_from([0.0, 0.01]),
 )
 objective_lists = st.lists(
     st.one_of(metrics, st.sampled_from([TrainSeconds(), DeviceSeconds(), Cost()])),
@@ -35,7 +37,7 @@ objective_lists = st.lists(
 
 @given(objective_lists, st.data())
 def test_a_loss_is_the_value_or_its_negative_and_directions_are_kept(items: list[Any], data: st.DataObject) -> None:
-    objectives = Objectives(items)
+    objectives = Objectives([dataclasses.replace(item, resolution=0.0) for item in items])
     numbers = st.floats(-1e9, 1e9)
     one, two = ({name: data.draw(numbers) for name in objectives.names} for _ in range(2))
     signs = [1 if item.mode == "min" else -1 for item in objectives]
@@ -78,7 +80,7 @@ def test_a_missing_metric_names_those_that_exist() -> None:
 def test_it_is_a_sequence_that_knows_its_names() -> None:
     assert THREE.names == ("val/acc", "val_loss", "cost_usd")
     assert THREE.metrics == ("val/acc", "val_loss")
-    assert (len(THREE), THREE[0], list(THREE)[-1]) == (3, Metric("val/acc", "max"), Cost())
+    assert (len(THREE), THREE[0], list(THREE)[-1]) == (3, Metric("val/acc", "max"), Cost(0))
     assert Objectives(Metric("a", "min")).names == ("a",)
     assert Objectives(item for item in THREE) == THREE
     assert Objectives(list(THREE)[::-1]) != THREE
