@@ -8,6 +8,7 @@ that are equal up to the resolution of their objective become the same loss (`co
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -220,6 +221,11 @@ class Objectives(Sequence[Objective]):
     def best_so_far(self) -> tuple[Metric, ...]:
         """The metrics for which a trial keeps its best value."""
         return tuple(item for item in self._items if isinstance(item, Metric) and item.best)
+
+    @property
+    def exact(self) -> Objectives:
+        """The same objectives without resolutions, for example to measure what a simulated study has found."""
+        return Objectives([dataclasses.replace(item, resolution=0.0) for item in self._items])
 
     def require(self, values: Mapping[str, float]) -> None:
         """Checks that every objective has a value.

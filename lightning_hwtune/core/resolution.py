@@ -5,8 +5,8 @@ below the resolution must not decide. So every value is replaced by the centre o
 cell does not depend on the other trials, and an order that used the exact values still is an order. Two near values may
 fall into neighbouring cells.
 
-A relative grid is uniform in the logarithm: the cells of a resolution r are a factor of 1 + r wide. Only positive values
-are rounded there.
+A relative grid is uniform in the logarithm: the cells of a resolution r are a factor of 1 + r wide. Only positive
+values are rounded there.
 """
 
 from __future__ import annotations
@@ -33,4 +33,3 @@ def rounded(value: float, resolution: float, *, is_relative: bool) -> float:
         return centre
     # the centre of the outermost cells may be too large or too small for a float
     return math.exp(centre) or value if centre < _LARGEST else value
-

@@ -109,7 +109,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "best": flag(),
         "resolution": _RESOLUTION,
     },
-    **dict.fromkeys(("TrainSeconds", "DeviceSeconds", "Cost"), {"resolution": _RELATIVE}),
+    **{key: {"resolution": _RELATIVE} for key in ("TrainSeconds", "DeviceSeconds", "Cost")},
     "Pool": {
         "accelerator": one_of("auto", "cpu", "gpu", cuda="gpu"),
         "devices": _DEVICES,
@@ -148,6 +148,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
     "Table": {"name": path().but("the name of a table, or a folder that contains a table.json")},
     "SimulatedExecutor": {"start_s": _DELAY, "restore_s": _DELAY},
     "Failures": {"mean_s": number(0, _MAX_SIMULATED_S, above=True).but("a number of seconds above 0 and at most 1e9")},
+    "Speeds": {"spread": number(0, 10).but("the standard deviation of a logarithm, from 0 to 10")},
     "EarlierTask": {"name": text()},
     "ParetoPrior": {
         "uniform": _SHARE,

@@ -21,7 +21,14 @@ from lightning_hwtune.forms import FORMS
 from lightning_hwtune.forms.settings import NEEDED, Setting
 from lightning_hwtune.forms.study_keys import FILE_KEYS
 from lightning_hwtune.plugins import Registry
-from lightning_hwtune.settings.study_parts import FILE_SEARCHERS, MEASURED, MEASURED_KEYS, METRIC_KEYS, option_docs, options
+from lightning_hwtune.settings.study_parts import (
+    FILE_SEARCHERS,
+    MEASURED,
+    MEASURED_KEYS,
+    METRIC_KEYS,
+    option_docs,
+    options,
+)
 
 __all__ = ["study_file_schema"]
 

@@ -83,6 +83,7 @@ class Yardstick:
         log_mask = np.array([objective.unit in _LOG_UNITS for objective in objectives])
         scaled = _logged(losses, log_mask)
         low, high = np.nanmin(scaled, axis=(0, 1)), np.nanmax(scaled, axis=(0, 1))
+        objectives = objectives.exact
         blank = cls(objectives, log_mask, low, high, 0.0, 0.0)
         unit, corner = blank.unit(losses), np.ones(len(objectives))
         partial = hypervolume(unit.reshape(-1, len(objectives)), corner)
@@ -93,6 +94,7 @@ class Yardstick:
         cls, objectives: Objectives, curves: Curves, space: SearchSpace, configs: Sequence[Mapping[str, Any]]
     ) -> Self:
         """Returns the yardstick of a task with these configurations of a space."""
+        objectives = objectives.exact
         resources, pool = range(1, curves.max_resource + 1), Pool(devices=max(space.device_counts, default=1))
         devices = Allocator(allocation_for(space), space, pool)
         values = [[point(curves, config, r, devices.first(config).devices) for r in resources] for config in configs]

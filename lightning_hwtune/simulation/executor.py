@@ -6,7 +6,7 @@ segment ends. A trial that is stopped before its horizon saves nothing.
 
 Time. Every segment takes `start_s` before its training, and `restore_s` more if it resumes from a checkpoint. Both
 occupy the devices but do not count as training time. Saving takes no time. Failures are a Poisson process per device
-(`Failures`): the segment is lost, with everything that was not saved.
+(`Failures`): the segment is lost, with everything that was not saved. Machines may differ in speed (`Speeds`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from lightning_hwtune.forms import FORMS
 from lightning_hwtune.simulation.curves import Curves
 from lightning_hwtune.training.channel import Ended, Report, Saved, SegmentOrder
 
-__all__ = ["Failures", "SimulatedExecutor", "simulate"]
+__all__ = ["Failures", "SimulatedExecutor", "Speeds", "simulate"]
 
 
 @final
@@ -54,6 +54,30 @@ class Failures:
         return self.mean_s * float(rng.standard_exponential()) / order.num_devices
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class Speeds:
+    """Random speeds of the machines: the seconds of each segment are multiplied by a log-normal factor with median 1.
+
+    Args:
+        spread: standard deviation of the logarithm; 0.05 is about 5 %.
+        seed: the factors are drawn from (seed, trial, segment).
+        per_trial: whether all segments of a trial have the same factor, as if a trial always got the same machine.
+    """
+
+    spread: float
+    seed: int = 0
+    per_trial: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "spread", FORMS["Speeds"]["spread"].read("Speeds.spread", self.spread))
+
+    def factor(self, order: SegmentOrder) -> float:
+        """Returns the factor of a segment."""
+        number = 1 if self.per_trial else order.segment
+        return math.exp(self.spread * float(stream(self.seed, f"speed-{number}", order.trial_id).standard_normal()))
+
+
 @dataclass(slots=True)
 class _Run:
     """A running segment. `turn` counts its scheduled entries; only the newest entry in the queue is valid."""
@@ -63,6 +87,7 @@ class _Run:
     lost_at: float
     base_s: float
     resource: int
+    factor: float = 1.0
     turn: int = 0
     end: tuple[Outcome, str] | None = None
 
@@ -77,6 +102,7 @@ class SimulatedExecutor:
         start_s: seconds before every segment; see the module.
         restore_s: additional seconds before a segment that resumes from a checkpoint.
         failures: the random losses of segments; None for no losses.
+        speeds: the random speeds of segments; None if they are as fast as the curves say.
     """
 
     def __init__(
@@ -87,9 +113,10 @@ class SimulatedExecutor:
         start_s: float = 0.0,
         restore_s: float = 0.0,
         failures: Failures | None = None,
+        speeds: Speeds | None = None,
     ) -> None:
         forms = FORMS["SimulatedExecutor"]
-        self._curves, self._clock, self._failures = curves, clock, failures
+        self._curves, self._clock, self._failures, self._speeds = curves, clock, failures, speeds
         self._start_s: float = forms["start_s"].read("start_s", start_s)
         self._restore_s: float = forms["restore_s"].read("restore_s", restore_s)
         self._queue: list[tuple[float, int, int, _Run]] = []
@@ -102,7 +129,8 @@ class SimulatedExecutor:
         base_s = self._curves.elapsed_s(order.config, order.resource, order.num_devices)
         lost_at = now + self._failures.after_s(order) if self._failures is not None else math.inf
         delay_s = self._start_s + (self._restore_s if order.checkpoint is not None else 0.0)
-        run = _Run(order, now + delay_s, lost_at, base_s, order.resource)
+        factor = self._speeds.factor(order) if self._speeds is not None else 1.0
+        run = _Run(order, now + delay_s, lost_at, base_s, order.resource, factor)
         self._runs[order.trial_id] = run
         self._schedule_next(run)
 
@@ -135,7 +163,8 @@ class SimulatedExecutor:
 
     def _trained_s(self, run: _Run, resource: int) -> float:
         """Returns the seconds that this segment trains from its start to `resource`."""
-        return self._curves.elapsed_s(run.order.config, resource, run.order.num_devices) - run.base_s
+        trained_s = self._curves.elapsed_s(run.order.config, resource, run.order.num_devices) - run.base_s
+        return trained_s * run.factor
 
     def _schedule_next(self, run: _Run) -> None:
         """Puts the next report into the queue, or the segment's loss if that comes first."""
@@ -179,6 +208,7 @@ def simulate(
     start_s: float = 0.0,
     restore_s: float = 0.0,
     failures: Failures | None = None,
+    speeds: Speeds | None = None,
     sink: Callable[[Sequence[ev.Event]], None] = _forget,
 ) -> StudyState:
     """Runs a whole study on a virtual clock that starts at 0; returns its final state.
@@ -194,7 +224,7 @@ def simulate(
     controller = Controller(StudyState(spec), sink)
     controller.create(clock.now())
     controller.open(limits, clock.now(), "simulation", 0, "simulation")
-    executor = SimulatedExecutor(curves, clock, start_s=start_s, restore_s=restore_s, failures=failures)
+    executor = SimulatedExecutor(curves, clock, start_s=start_s, restore_s=restore_s, failures=failures, speeds=speeds)
     done = Loop(controller, executor, clock, NoFolder(), is_first_error_fatal=False).run()
     controller.close(clock.now(), ev.SessionState.FINISHED, done.reason.text)
     return controller.state

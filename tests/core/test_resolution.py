@@ -79,9 +79,7 @@ POINTS = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 60)), min_size=1,
 
 
 @given(POINTS, st.sampled_from(["hypervolume_contribution", "farthest_first", "crowding", "weighted"]), st.randoms())
-def test_the_order_with_a_resolution_is_an_order(
-    points: list[tuple[int, int]], within: str, random: Any
-) -> None:
+def test_the_order_with_a_resolution_is_an_order(points: list[tuple[int, int]], within: str, random: Any) -> None:
     """Fronts do not depend on the sequence of arrivals, a dominating trial is first, and ties go to the lower id."""
     objectives = Objectives([Metric("e", "min", resolution=5.0), TrainSeconds(resolution=0.3)])
     losses = [objectives.loss({"e": e, "train_s": s}) for e, s in points]

@@ -27,7 +27,7 @@ from lightning_hwtune.engine.clock import VirtualClock
 from lightning_hwtune.engine.folder import NoFolder
 from lightning_hwtune.engine.loop import Loop
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.simulation.executor import Failures, SimulatedExecutor, simulate
+from lightning_hwtune.simulation.executor import Failures, SimulatedExecutor, Speeds, simulate
 
 SPACE = SearchSpace(x=Choice(list(range(10))))
 ERROR = Objectives([Metric("error", "min")])
@@ -205,3 +205,25 @@ def test_saving_between_rungs_is_offered_to_the_loop() -> None:
     Loop(controller, SimulatedExecutor(ScriptedCurves(), clock), clock, NoFolder(), save_every=4).run()
     assert [e.resource for e in log if isinstance(e, ev.CheckpointSaved)] == [4, 8, 9]
     assert [e.path[-8:] for e in log if isinstance(e, ev.CheckpointRemoved)] == ["1-4.ckpt", "1-8.ckpt"]
+
+
+@pytest.mark.parametrize("per_trial", [False, True])
+def test_the_speed_of_a_machine_multiplies_the_seconds_of_a_segment(per_trial: bool) -> None:
+    """One second per epoch on the curves: each segment, or each trial, has one factor, and no two have the same."""
+    state = simulate(spec(devices=2), ScriptedCurves(), Limits(10), speeds=Speeds(0.3, seed=4, per_trial=per_trial))
+    factors: dict[int, set[float]] = {}
+    for segment in state.segments:
+        trained_s = segment.train_s - segment.base_train_s
+        factors.setdefault(segment.trial_id, set()).add(round(trained_s / segment.epochs, 9))
+    several = [found for trial, found in factors.items() if state.trials[trial].segment > 1]
+    assert several
+    assert all((len(found) == 1) == per_trial for found in several)
+    everything = set().union(*factors.values())
+    assert len(everything) == (10 if per_trial else len(state.segments))
+    assert 0.4 < min(everything) < max(everything) < 2.5
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 11, "fast", None])
+def test_a_wrong_spread_of_speeds_is_refused(wrong: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"`Speeds\.spread`"):
+        Speeds(wrong)

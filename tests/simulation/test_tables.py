@@ -27,7 +27,9 @@ def test_a_table_says_what_it_holds(table: Table) -> None:
     assert table.hardware == ("flavor",)
     assert table.space == SearchSpace(lr=Choice([0.01, 0.1]), flavor=Choice(["large", "small"]))
     assert table.configs[1] == {"lr": 0.1, "flavor": "small"}
-    assert table.objectives == Objectives([Metric("accuracy", "max", "1"), TrainSeconds(), Metric("usd", "min", "USD")])
+    assert table.objectives == Objectives(
+        [Metric("accuracy", "max", "1"), TrainSeconds(0), Metric("usd", "min", "USD")]
+    )
     for config in table.configs:
         assert table.space.validate(config) == config
 

@@ -66,9 +66,7 @@ class ByFronts(FiniteOrder):
         span = Span(front, *self._bounds(front, self._fronts.size(front) + 1, k))  # if it pushes no trial out
         if not self._is_exact_rank_due(span, k):
             return span
-        order = self._new_order(
-            self._fronts.members_with(trial_id, loss, front), self._growing.with_one_more(loss)
-        )
+        order = self._new_order(self._fronts.members_with(trial_id, loss, front), self._growing.with_one_more(loss))
         self._foreseen = (trial_id, loss, front, order)
         return _exact(span, trial_id, k, order, self._n_looked_at(span, k))
 

@@ -6,9 +6,9 @@ objective negligible. So a scale has the range of the trials that remain after t
 
 1. A trial that is the worst in every objective is left out, then the worst of the others, and so on. Such a trial
    comes last in every order, so it must not influence the order of the others.
-2. In each objective, a loss has exploded if it follows a gap: it is more than `_FAR` times as far from the smallest loss
-   as the loss before it, and that one is not in the better half. A trial with an exploded loss is left out of the scale
-   of all objectives.
+2. In each objective, a loss has exploded if it follows a gap: it is more than `_FAR` times as far from the smallest
+   loss as the loss before it, and that one is not in the better half. A trial with an exploded loss is left out of the
+   scale of all objectives.
 
 A very small loss is never left out: it is a good trial.
 """

@@ -67,7 +67,7 @@ def farthest_first(points: Sequence[Point]) -> list[int]:
 
 
 def total_order(points: Sequence[Point]) -> list[int]:
-    """Farthest-first inside fronts, then those exploded; points with integer coordinates keep distances exact enough."""
+    """Farthest-first inside fronts, then those exploded; integer coordinates keep distances exact enough."""
     finite = [i for i, point in enumerate(points) if all(map(math.isfinite, point))]
     known = [points[i] for i in finite]
     scaled = unit(known) if known else []
