@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from lightning_hwtune.apps.seen_configs import SeenConfigs
-from lightning_hwtune.core.parameters import Float, NumDevices, Parameter
+from lightning_hwtune.core.parameters import ALWAYS_DEVICES, Float, NumDevices, Parameter
 from lightning_hwtune.errors import ArgumentError
 
 __all__ = ["HORIZONS", "Horizon", "as_devices", "shared_devices", "shared_horizon"]
@@ -80,8 +80,10 @@ def as_devices(name: str, parameter: Parameter) -> NumDevices:
     """Return a parameter with integer values as a parameter of device counts.
 
     Raises:
-        ArgumentError: the parameter has other values.
+        ArgumentError: the parameter has other values, or a condition.
     """
+    if parameter.when is not None:
+        raise ArgumentError(f"{name}.when", parameter.when, ALWAYS_DEVICES, hint="Leave it out.")
     is_countable = (parameter.n_values or _MAX_COUNTS) < _MAX_COUNTS
     values = list(parameter.levels()) if is_countable and not isinstance(parameter, Float) else []
     counts = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]

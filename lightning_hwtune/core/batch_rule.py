@@ -37,9 +37,9 @@ class BatchRule:
     keys: tuple[str, ...]
 
     def allows(self, config: Mapping[str, Any]) -> bool:
-        """Returns whether every batch size of a configuration is divisible by its device count."""
+        """Returns whether every batch size that a configuration has is divisible by its device count."""
         count = config[self.devices_key]
-        return all(_divides(config[key], count) for key in self.keys)
+        return all(_divides(config[key], count) for key in self.keys if key in config)
 
     def check(self, config: Mapping[str, Any]) -> None:
         """Refuses a configuration that breaks the rule.
@@ -49,7 +49,7 @@ class BatchRule:
         """
         count = config[self.devices_key]
         for key in self.keys:
-            if not _divides(config[key], count):
+            if key in config and not _divides(config[key], count):
                 raise ArgumentError(
                     key,
                     config[key],
@@ -57,30 +57,42 @@ class BatchRule:
                     hint="Batch sizes are global; batch='per_device' lifts this rule.",
                 )
 
-    def dividing(self, params: Mapping[str, Parameter]) -> tuple[int, float]:
-        """Returns how many combinations of batch sizes and devices satisfy the rule, and their share of all draws.
+    def counted(
+        self, params: Mapping[str, Parameter], places: Mapping[str, npt.NDArray[np.int64]]
+    ) -> tuple[int, int, float]:
+        """Returns the numbers of all combinations and of those that satisfy the rule, and the share of their draws.
+
+        Args:
+            places: batch size -> the positions of the values to count; all if it is not there.
 
         Raises:
-            ArgumentError: no combination does, or a batch size is not an integer parameter.
+            ArgumentError: a batch size is not an integer parameter.
         """
         devices = params[self.devices_key]
         assert isinstance(devices, NumDevices)
         sizes = {key: _sizes_of(key, params[key]) for key in self.keys}
+        kept = [
+            (values[places[key]], masses[places[key]]) if key in places else (values, masses)
+            for key, (values, masses) in sizes.items()
+        ]
         n_dividing, share = 0, 0.0
         for count, mass in zip(devices.counts, devices.masses(), strict=True):
-            masks = [_divides(values, count) for values, _ in sizes.values()]
+            masks = [_divides(values, count) for values, _ in kept]
             n_dividing += math.prod(int(mask.sum()) for mask in masks)
-            dividing = (masses[mask].sum() for (_, masses), mask in zip(sizes.values(), masks, strict=True))
+            dividing = (masses[mask].sum() for (_, masses), mask in zip(kept, masks, strict=True))
             share += float(mass) * math.prod(map(float, dividing))
-        if n_dividing == 0:
-            raise ArgumentError(
-                self.keys[0],
-                params[self.keys[0]],
-                f"a multiple of one of the device counts {list(devices.counts)}",
-                hint="No batch size is divisible by a device count: change one of them, or use batch='per_device'.",
-            )
-        n_all = devices.n_values * math.prod(len(values) for values, _ in sizes.values())
-        return n_dividing, 1.0 if n_dividing == n_all else share
+        return devices.n_values * math.prod(len(values) for values, _ in kept), n_dividing, share
+
+    def refused(self, params: Mapping[str, Parameter]) -> ArgumentError:
+        """Returns the error for a space in which no combination satisfies the rule."""
+        devices = params[self.devices_key]
+        assert isinstance(devices, NumDevices)
+        return ArgumentError(
+            self.keys[0],
+            params[self.keys[0]],
+            f"a multiple of one of the device counts {list(devices.counts)}",
+            hint="No batch size is divisible by a device count: change one of them, or use batch='per_device'.",
+        )
 
     def mask(self, grid: Combinations, params: Mapping[str, Parameter]) -> npt.NDArray[np.bool_]:
         """Returns which combinations satisfy the rule, shape `(len(grid),)`."""
@@ -89,7 +101,7 @@ class BatchRule:
         counts = grid.column(self.devices_key, devices.counts)
         mask = np.ones(len(grid), dtype=np.bool_)
         for key in self.keys:
-            mask &= _divides(grid.column(key, _sizes_of(key, params[key])[0]), counts)
+            mask &= _divides(grid.column(key, _sizes_of(key, params[key])[0]), counts) | ~grid.active(key)
         return mask
 
 

@@ -141,7 +141,7 @@ class StudyFacts:
     def _trial_created(self, event: ev.TrialCreated) -> None:
         if event.trial_id != len(self.trials):
             raise ValueError(f"trial {event.trial_id} was created, but the next number is {len(self.trials)}")
-        if set(event.config) != set(self.spec.space):
+        if set(event.config) != set(self.spec.space.active(event.config)):
             raise ValueError(
                 f"the parameters {sorted(event.config)} of trial {event.trial_id} are not those of the space"
             )

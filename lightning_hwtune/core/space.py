@@ -1,9 +1,13 @@
 """The search space: named parameters, what can be drawn from them, and their coordinates in the unit cube.
 
-A configuration is a plain dict with a value for every parameter, in the space's order. The space also has the rule that
-a global batch size must be divisible by the number of devices. A combination that breaks it is redrawn by `sample`,
-refused by `validate`, and left out of grids. If there is a `NumDevices`, the rule applies to every parameter called
-`batch_size` (or `something.batch_size`). `constrained` names another parameter, or lifts the rule.
+A configuration is a plain dict with a value for every parameter, in the space's order. It lacks the parameters whose
+condition (`when`) does not hold; see `conditions`. A draw has a share for each parameter in any case, and the share of
+an inactive one changes nothing.
+
+The space also has the rule that a global batch size must be divisible by the number of devices. A combination that
+breaks it is redrawn by `sample`, refused by `validate`, and left out of grids. If there is a `NumDevices`, the rule
+applies to every parameter called `batch_size` (or `something.batch_size`). `constrained` names another parameter, or
+lifts the rule.
 
 Two spaces are equal if they have the same parameters in the same order under the same rule. The order matters because
 each draw assigns its shares to the parameters by position.
@@ -12,7 +16,7 @@ each draw assigns its shares to the parameters by position.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -20,7 +24,9 @@ import numpy.typing as npt
 
 from lightning_hwtune.core.batch_rule import BatchRule
 from lightning_hwtune.core.combinations import Combinations
+from lightning_hwtune.core.conditions import Conditions
 from lightning_hwtune.core.parameters import Choice, Float, Int, NumDevices, Parameter, parameter_from_dict
+from lightning_hwtune.core.space_size import Counts, counted
 from lightning_hwtune.errors import ArgumentError, nearest, shown
 from lightning_hwtune.forms import FORMS, checked_call, elements, entries, one_of, reading
 
@@ -29,6 +35,7 @@ __all__ = ["MAX_COMBINATIONS", "Choice", "Float", "Int", "NumDevices", "Paramete
 MAX_COMBINATIONS = 1_000_000
 """The largest product that is ever listed; its arrays take some ten megabytes."""
 
+_MAX_NUMBER = 2**62  # of a combination, so that 64 bits are enough
 _CONFIGS = elements("a list of configurations", MAX_COMBINATIONS)
 
 
@@ -41,7 +48,8 @@ class SearchSpace(Mapping[str, Parameter]):
         named: further parameters as keywords.
 
     Raises:
-        ArgumentError: no parameter at all, a name given twice, a value that is not a parameter, two `NumDevices`.
+        ArgumentError: no parameter at all, a name given twice, a value that is not a parameter, two `NumDevices`, or a
+            condition that cannot hold.
 
     Examples:
         >>> space = hwt.SearchSpace({"model.lr": hwt.Float(1e-4, 1e-1, log=True)}, layers=hwt.Int(1, 4))
@@ -51,7 +59,7 @@ class SearchSpace(Mapping[str, Parameter]):
         {'model.lr': 0.01, 'layers': 2}
     """
 
-    __slots__ = ("_devices_key", "_dividing", "_params", "_rule")
+    __slots__ = ("_conditions", "_counts", "_devices_key", "_n_combinations", "_params", "_rule")
 
     @checked_call("SearchSpace")
     def __init__(self, params: Mapping[str, Parameter] | None = None, /, **named: Parameter) -> None:
@@ -82,8 +90,10 @@ class SearchSpace(Mapping[str, Parameter]):
         self._devices_key = devices[0] if devices else None
         batch_sizes = tuple(name for name in self._params if name.rpartition(".")[2] == "batch_size")
         self._rule = BatchRule(devices[0], batch_sizes) if devices and batch_sizes else None
+        self._conditions = Conditions.of(self._params)
         # computed when first needed, because `constrained(None)` must work on a space in which nothing divides
-        self._dividing: tuple[int, float] | None = None
+        self._counts: Counts | None = None
+        self._n_combinations: int | None = None
 
     def __getitem__(self, name: str) -> Parameter:
         return self._params[name]
@@ -136,11 +146,19 @@ class SearchSpace(Mapping[str, Parameter]):
         Raises:
             ArgumentError: no batch size is divisible by any device count.
         """
-        tied = {self._rule.devices_key, *self._rule.keys} if self._rule else set()
-        counts = [parameter.n_values for name, parameter in self._params.items() if name not in tied]
-        if None in counts:
-            return None
-        return math.prod(count for count in counts if count is not None) * self._find_dividing()[0]
+        return None if self._is_uncountable() else self._count().allowed
+
+    @property
+    def n_combinations(self) -> int | None:
+        """The number of configurations, including those that the batch rule rejects; None if they are uncountable."""
+        if self._n_combinations is None and not self._is_uncountable():
+            self._n_combinations = counted(self._params, self._conditions, None).all
+        return self._n_combinations
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether a parameter has a condition, so that configurations differ in their names."""
+        return bool(self._conditions)
 
     @property
     def rejected_share(self) -> float:
@@ -149,7 +167,7 @@ class SearchSpace(Mapping[str, Parameter]):
         Raises:
             ArgumentError: no batch size is divisible by any device count.
         """
-        return 1.0 - self._find_dividing()[1]
+        return 1.0 - self._count().share
 
     def constrained(self, batch_size_key: str | None) -> SearchSpace:
         """Returns the space with the rule that this parameter is divisible by the device count; None lifts the rule.
@@ -162,11 +180,32 @@ class SearchSpace(Mapping[str, Parameter]):
         other = SearchSpace(self._params)
         has_rule = batch_size_key is not None and self._devices_key is not None
         other._rule = BatchRule(str(self._devices_key), (str(batch_size_key),)) if has_rule else None
-        other._find_dividing()
+        other._count()
         return other
 
+    def active(self, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Returns the names of the parameters that exist, given these values of the others, in the space's order."""
+        return tuple(name for name in self._params if self._conditions.is_active(name, config))
+
+    def is_active(self, name: str, values: Mapping[str, Any]) -> bool:
+        """Returns whether a parameter exists, given these values of the others."""
+        return self._conditions.is_active(name, values)
+
+    def ancestors(self, name: str) -> tuple[str, ...]:
+        """Returns the parameters whose values decide whether this one exists."""
+        return self._conditions.ancestors(name)
+
+    def kept(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns values without those of inactive parameters."""
+        return self._conditions.kept(values)
+
+    def absent(self, config: Mapping[str, Any]) -> dict[str, str]:
+        """Returns why a configuration lacks parameters: name -> the condition and the values that decide."""
+        active = self.active(config)
+        return {name: self._conditions.reason(name, config) for name in self._params if name not in active}
+
     def allows(self, config: Mapping[str, Any]) -> bool:
-        """Returns whether every batch size of a complete configuration is divisible by its number of devices."""
+        """Returns whether each batch size that a configuration has is divisible by its number of devices."""
         if not isinstance(config, Mapping):
             raise ArgumentError("config", config, f"a mapping with {', '.join(self._params)}")
         if self._rule is None:
@@ -174,19 +213,26 @@ class SearchSpace(Mapping[str, Parameter]):
         with reading("config", config, f"a mapping with {self._rule.devices_key} and {', '.join(self._rule.keys)}"):
             return self._rule.allows(config)
 
+    def at(self, shares: Sequence[float]) -> dict[str, Any]:
+        """Returns the configuration in which each parameter has the value at its share of its distribution.
+
+        Args:
+            shares: from 0 to 1, one per parameter, in order. Those of inactive parameters have no effect.
+        """
+        pairs = zip(self._params.items(), shares, strict=True)
+        return self.kept({name: parameter.quantile(share) for (name, parameter), share in pairs})
+
     def sample(self, rng: np.random.Generator) -> dict[str, Any]:
         """Returns a configuration drawn at random. Its values are plain Python objects.
 
         Raises:
             ArgumentError: no batch size is divisible by any device count.
         """
-        self._find_dividing()  # raises instead of drawing forever
+        self._count()  # raises instead of drawing forever
         if not isinstance(rng, np.random.Generator):
             raise ArgumentError("rng", rng, "a numpy.random.Generator such as numpy.random.default_rng(0)")
         while True:
-            shares = rng.random(len(self._params)).tolist()
-            draws = zip(self._params.items(), shares, strict=True)
-            config = {name: parameter.quantile(share) for (name, parameter), share in draws}
+            config = self.at(rng.random(len(self._params)).tolist())
             if self._rule is None or self._rule.allows(config):
                 return config
 
@@ -194,10 +240,19 @@ class SearchSpace(Mapping[str, Parameter]):
         """Returns the point of a valid configuration in the unit cube, shape `(n_dims,)`.
 
         Numbers and ordered choices have one coordinate each. An unordered choice has one per option: 1 for the chosen
-        option, 0 for the others.
+        option, 0 for the others. An inactive parameter has the mean coordinates of its draws: 1/2, or 1/n for each of
+        n options.
         """
         valid = self.validate(config)
-        return np.array([cell for name, parameter in self._params.items() for cell in parameter.encode(valid[name])])
+        return np.array([cell for name in self._params for cell in self.cells(name, valid)])
+
+    def cells(self, name: str, config: Mapping[str, Any]) -> list[float]:
+        """Returns the coordinates of one parameter in a configuration, as `encode` does."""
+        parameter = self._params[name]
+        if name in config:
+            return parameter.encode(config[name])
+        is_unordered = isinstance(parameter, Choice) and not parameter.ordered
+        return [1 / parameter.n_dims if is_unordered else 0.5] * parameter.n_dims
 
     def encode_many(self, configs: Iterable[Mapping[str, Any]]) -> npt.NDArray[np.float64]:
         """Returns the points of several valid configurations, shape `(n_configs, n_dims)`."""
@@ -207,7 +262,7 @@ class SearchSpace(Mapping[str, Parameter]):
     def decode(self, vector: npt.ArrayLike) -> dict[str, Any]:
         """Returns the configuration nearest to a point, shape `(n_dims,)`; coordinates are clipped to [0, 1].
 
-        It may break the batch rule; see `allows`.
+        The coordinates of inactive parameters have no effect. The configuration may break the batch rule; see `allows`.
 
         Raises:
             ArgumentError: the shape is wrong, or a coordinate is NaN.
@@ -221,14 +276,14 @@ class SearchSpace(Mapping[str, Parameter]):
         config = {}
         for name, parameter in self._params.items():
             config[name], rest = parameter.decode(rest[: parameter.n_dims]), rest[parameter.n_dims :]
-        return config
+        return self.kept(config)
 
     def validate(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Returns a configuration as a plain dict in the space's order.
 
         Raises:
-            ArgumentError: an unknown or missing name, a value that its parameter does not have, or a batch size that
-                is not divisible by the number of devices.
+            ArgumentError: an unknown or missing name, a value that its parameter does not have, a value of an inactive
+                parameter, or a batch size that is not divisible by the number of devices.
         """
         allowed = f"a mapping with {', '.join(self._params)}"
         if not isinstance(config, Mapping):
@@ -239,13 +294,16 @@ class SearchSpace(Mapping[str, Parameter]):
         for name in config:
             if not isinstance(name, str) or str.__str__(name) not in self._params:
                 raise self._unknown("config", name)
-        missing = [name for name in self._params if name not in config]
+        missing = [name for name in self._params if name not in config and self._params[name].when is None]
         if missing:
             raise ArgumentError("config", dict(config), f"a value for every parameter; missing: {', '.join(missing)}")
         checked = {}
         for name, parameter in self._params.items():
-            with reading(name, config[name], "a value of its parameter"):
-                checked[name] = parameter.check(name, config[name])
+            if name in config:
+                with reading(name, config[name], "a value of its parameter"):
+                    checked[name] = parameter.check(name, config[name])
+        if self._conditions:
+            self._check_active(checked)
         if self._rule is not None:
             self._rule.check(checked)
         return checked
@@ -258,11 +316,12 @@ class SearchSpace(Mapping[str, Parameter]):
         """
         points_per_float = FORMS["Grid"]["points_per_float"].read("points_per_float", points_per_float)
         sizes = {name: parameter.n_values or points_per_float for name, parameter in self._params.items()}
-        if math.prod(sizes.values()) > MAX_COMBINATIONS:
+        n = counted(self._params, self._conditions, None, points_per_float).all
+        if n > MAX_COMBINATIONS or math.prod(sizes.values()) > _MAX_NUMBER:
             product = " x ".join(f"{name} {size}" for name, size in sizes.items())
             raise ArgumentError(
                 "grid",
-                f"{math.prod(sizes.values())} combinations ({product})",
+                f"{n} combinations ({product}{', less those with inactive values' if self._conditions else ''})",
                 f"at most {MAX_COMBINATIONS}",
                 hint="List fewer values with Choice, widen `step`, lower `points_per_float`, or use Random().",
             )
@@ -270,24 +329,28 @@ class SearchSpace(Mapping[str, Parameter]):
             {
                 name: parameter.levels(points_per_float) if isinstance(parameter, Float) else parameter.levels()
                 for name, parameter in self._params.items()
-            }
+            },
+            conditions=self._conditions,
         )
         if self._rule is None:
             return grid
-        self._find_dividing()
+        self._count()
         return grid.where(self._rule.mask(grid, self._params))
 
     def probabilities(self, grid: Combinations) -> npt.NDArray[np.float64]:
         """Returns the probability of drawing each combination, up to a common factor, shape `(len(grid),)`.
 
-        The values of a `Float` are treated as equally likely.
+        The values of a `Float` are treated as equally likely. An inactive parameter has no effect.
         """
         if not isinstance(grid, Combinations):
             raise ArgumentError("grid", grid, "the result of `SearchSpace.grid`")
         product = np.ones(len(grid))
         for name, parameter in self._params.items():
-            if not isinstance(parameter, Float):
-                product *= grid.column(name, parameter.masses())
+            if isinstance(parameter, Float):
+                masses = np.full(len(grid), 1.0 if parameter.when is None else 1.0 / grid.n_levels(name))
+            else:
+                masses = grid.column(name, parameter.masses())
+            product *= masses if parameter.when is None else np.where(grid.active(name), masses, 1.0)
         return product
 
     def differences(self, other: SearchSpace) -> dict[str, tuple[object, object]]:
@@ -325,11 +388,32 @@ class SearchSpace(Mapping[str, Parameter]):
     def _identity(self) -> tuple[object, ...]:
         return tuple(self._params.items()), self._rule
 
-    def _find_dividing(self) -> tuple[int, float]:
-        """Returns how many combinations of batch sizes and devices satisfy the rule, and their share of all draws."""
-        if self._dividing is None:
-            self._dividing = (1, 1.0) if self._rule is None else self._rule.dividing(self._params)
-        return self._dividing
+    def _is_uncountable(self) -> bool:
+        return any(parameter.n_values is None for parameter in self._params.values())
+
+    def _count(self) -> Counts:
+        """Returns the number of configurations, in which a `Float` counts as one value, and the share that is allowed.
+
+        Raises:
+            ArgumentError: no batch size is divisible by any device count.
+        """
+        if self._counts is None:
+            counts = counted(self._params, self._conditions, self._rule)
+            if counts.allowed == 0 and self._rule is not None:
+                raise self._rule.refused(self._params)
+            self._counts = counts
+        return self._counts
+
+    def _check_active(self, values: Mapping[str, Any]) -> None:
+        """Refuses values of inactive parameters, and active parameters without a value."""
+        for name, parameter in self._params.items():
+            is_active, is_given = self._conditions.is_active(name, values), name in values
+            if is_given and not is_active:
+                allowed = f"no value here: {self._conditions.reason(name, values)}"
+                raise ArgumentError(name, values[name], allowed, hint="Leave it out.")
+            if is_active and not is_given:
+                allowed = f"a value for every parameter; missing: {name}, which exists when {parameter.when}"
+                raise ArgumentError("config", dict(values), allowed)
 
     def _unknown(self, argument: str, name: object) -> ArgumentError:
         near = nearest(name, self._params).removeprefix("; did")

@@ -52,5 +52,6 @@ def segment_order(
         across_ranks=spec.objectives.across_ranks,
         batch=spec.batch,
         env=device_mask(spec.pool, slots),
+        absent=spec.space.absent(config),
         **special,
     )

@@ -65,6 +65,7 @@ _NAME = Form(
     _name,
     schema={"type": "string"},
 )
+_WHEN = optional(mapping("a mapping from another parameter to its value or values, such as {'optimizer': 'sgd'}"))
 _POSITIVE, _COUNT, _SHARE = integer(1), integer(0), number(0, 1, below=True)
 _SHARE = _SHARE.but("a fraction, at least 0 and below 1")
 _DEVICES = or_auto(integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}: a count, not device indices"))
@@ -85,14 +86,15 @@ _STORE = {
 }
 
 FORMS: Mapping[str, Mapping[str, Form]] = {
-    "Float": {"low": number(), "high": number(), "log": flag()},
+    "Float": {"low": number(), "high": number(), "log": flag(), "when": _WHEN},
     "Int": {
         "low": integer(-_LARGEST_INT, _LARGEST_INT).but("an integer from -2**40 to 2**40"),
         "high": integer(-_LARGEST_INT, _LARGEST_INT).but("an integer from -2**40 to 2**40"),
         "log": flag(),
         "step": _POSITIVE,
+        "when": _WHEN,
     },
-    "Choice": {"ordered": optional(flag())},
+    "Choice": {"ordered": optional(flag()), "when": _WHEN},
     "NumDevices": {
         "counts": integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}: a count, not device indices")
     },

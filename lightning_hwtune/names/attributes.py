@@ -114,7 +114,6 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
                 "loguniform",
                 "choice",
                 "sample",
-                "get",
                 "values",
                 "distributions",
                 "relative_params",

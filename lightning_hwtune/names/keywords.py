@@ -123,8 +123,8 @@ KEYWORDS: Mapping[str, str] = {
     "categories": _OPTIONS,
     "items": _OPTIONS,
     "weights": "all options are equally likely; for a range of numbers use Int or Float",
-    "parent_name": "there are no conditional parameters: each trial has a value for every parameter",
-    "parent_values": "there are no conditional parameters: each trial has a value for every parameter",
+    "parent_name": 'use `when`: Float(0.5, 0.99, when={"optimizer": "sgd"})',
+    "parent_values": 'use `when`: Float(0.5, 0.99, when={"optimizer": "sgd"})',
     # searchers
     "seed": "the study has the seed: Study(..., seed=0)",
     "random_state": "the study has the seed: Study(..., seed=0)",

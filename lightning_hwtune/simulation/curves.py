@@ -139,7 +139,7 @@ class SyntheticCurves:
 
     def _functions(self, config: Mapping[str, Any]) -> list[float]:
         """Returns the four smooth functions of a configuration, each uniform on [0, 1] over many seeds."""
-        point = [x for name, p in self.space.items() if name != self.space.devices_key for x in p.encode(config[name])]
+        point = [x for name in self.space if name != self.space.devices_key for x in self.space.cells(name, config)]
         rng = stream(self.seed, "waves", len(point))
         frequencies, phases = rng.standard_normal((4, _N_WAVES, len(point))), rng.random((4, _N_WAVES))
         waves = np.cos(_FREQUENCY * (frequencies * np.array(point)).sum(axis=2) + 2 * math.pi * phases)
@@ -153,5 +153,5 @@ class SyntheticCurves:
         return deviation * float(stream(self.seed, f"noise-{resource}", key).standard_normal())
 
     def _key(self, config: Mapping[str, Any]) -> tuple[Any, ...]:
-        """Returns the configuration without its device count, which changes only time and cost."""
-        return tuple(config[name] for name in self.space if name != self.space.devices_key)
+        """Returns the values of a configuration, without its device count, which changes only time and cost."""
+        return tuple(config.get(name, ...) for name in self.space if name != self.space.devices_key)

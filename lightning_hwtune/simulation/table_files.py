@@ -151,6 +151,9 @@ def _configs(path: Path, forms: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame
     _require(path, twice.empty, f"config_id {twice.head(1).tolist()} occurs more than once")
     for name, form in forms.items():
         column = frame[name]
+        if form.get("when") is not None:  # empty where the condition does not hold; `Table` checks that
+            column = column.dropna()
+            _require(path, len(column), f"{name!r} has only empty cells")
         if form["type"] in ("float", "int"):
             cells = _numbers(path, column)
             _require(path, np.isfinite(cells).all(), f"{name!r} has cells that are not finite numbers")

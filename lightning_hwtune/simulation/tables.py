@@ -2,9 +2,9 @@
 
 A table is a folder with
 
-    table.json       name, resource_unit, hyperparameters (type, optionally lower, upper, log, hardware), objectives
-                     (mode, unit, cumulative), source, licence
-    configs.parquet  config_id and one column per hyperparameter
+    table.json       name, resource_unit, hyperparameters (type, optionally lower, upper, log, when, hardware),
+                     objectives (mode, unit, cumulative), source, licence
+    configs.parquet  config_id and one column per hyperparameter; empty where the condition (`when`) does not hold
     curves.parquet   task, config_id, resource (1, 2, ...), one column per objective; NaN = diverged
 
 Objectives. `train_s` is the training time: it becomes the study's own `TrainSeconds`, which the simulation measures
@@ -111,13 +111,14 @@ class Table:
         cubes = values.reshape(len(tasks), len(configs), files.n_resources, len(columns))
         for place in (index for index, name in enumerate(columns) if about["objectives"][name].get("cumulative")):
             cubes[..., place] = np.maximum.accumulate(cubes[..., place], axis=2)
+        space = SearchSpace({name: _parameter(form, configs[name]) for name, form in forms.items()})
         return cls(
             name=about["name"],
             unit=about["resource_unit"],
             max_resource=files.n_resources,
             tasks=tasks,
-            space=SearchSpace({name: _parameter(form, configs[name]) for name, form in forms.items()}),
-            configs=_plain_configs(configs, forms),
+            space=space,
+            configs=_plain_configs(configs, forms, space),
             objectives=Objectives([_objective(name, form) for name, form in about["objectives"].items()]),
             columns=columns,
             hardware=tuple(name for name, form in forms.items() if form.get("hardware")),
@@ -225,26 +226,43 @@ class TaskCurves:
 
 
 def _key(space: SearchSpace, config: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(config[name] for name in space)
+    return tuple(config.get(name, ...) for name in space)
 
 
 def _parameter(form: Mapping[str, Any], column: pd.Series[Any]) -> Parameter:
     """Returns the parameter for a column. Bounds that the table does not state are taken from the column."""
-    kind = form["type"]
+    kind, when = form["type"], form.get("when")
+    column = column if when is None else column.dropna()
     if kind in ("choice", "ordinal"):
         options = list(dict.fromkeys(column.tolist()))
-        return Choice(sorted(options), ordered=kind == "ordinal" or None)
+        return Choice(sorted(options), ordered=kind == "ordinal" or None, when=when)
     low, high = min(form.get("lower", column.min()), column.min()), max(form.get("upper", column.max()), column.max())
     is_log = bool(form.get("log", low > 0 and high / low > _LOG_RATIO))
-    return Int(int(low), int(high), log=is_log) if kind == "int" else Float(float(low), float(high), log=is_log)
+    if kind == "int":
+        return Int(int(low), int(high), log=is_log, when=when)
+    return Float(float(low), float(high), log=is_log, when=when)
 
 
-def _plain_configs(configs: pd.DataFrame, forms: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-    cells = {
-        name: [int(cell) if form["type"] == "int" else cell for cell in configs[name].tolist()]
-        for name, form in forms.items()
-    }
-    return tuple(dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True))
+def _plain_configs(
+    configs: pd.DataFrame, forms: Mapping[str, Any], space: SearchSpace
+) -> tuple[Mapping[str, Any], ...]:
+    """Returns the configurations, without the empty cells of parameters that a configuration does not have.
+
+    Raises:
+        ArgumentError: a cell is empty although the parameter's condition holds, or the other way round.
+    """
+    cells = {name: [_plain_cell(cell, form) for cell in configs[name].tolist()] for name, form in forms.items()}
+    rows = [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)]
+    if not space.is_conditional:
+        return tuple(rows)
+    return tuple(space.validate({name: cell for name, cell in row.items() if cell is not None}) for row in rows)
+
+
+def _plain_cell(cell: Any, form: Mapping[str, Any]) -> Any:
+    """Returns the value in a cell; None if it is empty."""
+    if form.get("when") is not None and (cell is None or cell != cell):
+        return None
+    return int(cell) if form["type"] == "int" else cell
 
 
 def _objective(name: str, form: Mapping[str, Any]) -> Objective:

@@ -64,6 +64,7 @@ class SegmentOrder:
         study_id: the id of the study, which does not change when the study is renamed; "" if it has none.
         config_digest: digest of the configuration without the segment's actual devices; "" means that of `config`.
         only_marked_fits: only a fit whose Trainer has the callback is the trial's; see `training.trial_fit`.
+        absent: parameters of the space that the configuration does not have -> why, in words.
     """
 
     study: str
@@ -90,6 +91,7 @@ class SegmentOrder:
     study_id: str = ""
     config_digest: str = ""
     only_marked_fits: bool = False
+    absent: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

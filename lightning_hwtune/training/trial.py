@@ -76,17 +76,46 @@ class Trial:
         """Returns the value of a parameter.
 
         Raises:
+            ArgumentError: the space has no such parameter, or its condition does not hold in this trial.
+        """
+        if not self._has(name):
+            hint = f"Use trial.get({name!r}, default), or test `{name!r} in trial`."
+            allowed = f"a parameter that this trial has: {', '.join(map(repr, self.config))}"
+            raise ArgumentError("trial[...]", name, f"{allowed} ({self._segment.order.absent[name]})", hint=hint)
+        return handed_out(self._segment.order.config[name])
+
+    def __contains__(self, name: object) -> bool:
+        """Returns whether this trial has a parameter, whose condition may not hold.
+
+        Raises:
             ArgumentError: the space has no such parameter.
         """
-        if not isinstance(name, str) or name not in self._segment.order.config:
-            known = ", ".join(map(repr, self.config))
-            allowed = f"a parameter of the search space: {known}{nearest(name, self.config)}"
+        return self._has(name)
+
+    @checked_call("Trial.get")
+    def get(self, name: str, default: Any = None) -> Any:
+        """Returns the value of a parameter, or `default` if its condition does not hold in this trial.
+
+        Raises:
+            ArgumentError: the space has no such parameter.
+        """
+        return handed_out(self._segment.order.config[name]) if self._has(name) else default
+
+    def _has(self, name: object) -> bool:
+        order = self._segment.order
+        if not isinstance(name, str) or not (name in order.config or name in order.absent):
+            known = {**order.config, **order.absent}
+            allowed = f"a parameter of the search space: {', '.join(map(repr, known))}{nearest(str(name), known)}"
             raise ArgumentError("trial[...]", name, allowed)
-        return handed_out(self._segment.order.config[name])
+        return name in order.config
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """The value of each parameter, by name. It is a copy, so changes in it do not affect the study."""
+        """The value of each parameter that this trial has, by name.
+
+        It is a copy, so changes in it do not affect the study. A parameter whose condition (`when`) does not hold is
+        not in it.
+        """
         return copied(self._segment.order.config)
 
     @property

@@ -137,12 +137,16 @@ def _values(
 
 
 def _with_options(state: StudyFacts, frame: pd.DataFrame, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Returns the frame with unchanged options: pandas would convert an integer to a float if there is a None."""
+    """Returns the frame with unchanged options, and None for a parameter that a trial does not have.
+
+    Otherwise pandas would convert an integer to a float if there is a None.
+    """
     import pandas as pd
 
     for key, parameter in state.spec.space.items():
         column = f"config.{key}" if f"config.{key}" in frame else key
-        if isinstance(parameter, Choice) and column in frame and not _is_uniform(parameter):
+        has_none = parameter.when is not None or (isinstance(parameter, Choice) and not _is_uniform(parameter))
+        if has_none and column in frame:
             frame = frame.assign(**{column: pd.Series([row[column] for row in rows], frame.index, dtype=object)})
     return frame
 

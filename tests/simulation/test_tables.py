@@ -155,3 +155,62 @@ def test_the_real_tables_are_read(name: str, shape: tuple[int, ...]) -> None:
         assert [curves.row(config) for config in table.configs[:20]] == list(range(20))
     for config in table.configs[:50]:
         assert table.space.validate(config) == config
+
+
+CONDITIONAL = {
+    "optimizer": {"type": "choice"},
+    "momentum": {"type": "float", "when": {"optimizer": "sgd"}},
+    "steps": {"type": "int", "when": {"optimizer": "sgd"}},
+    "kind": {"type": "choice", "when": {"steps": [2]}},
+}
+
+
+def conditional(folder: Path, **columns: list[Any]) -> Path:
+    rows = {
+        "config_id": range(4),
+        "optimizer": ["adam", "sgd", "sgd", "adamw"],
+        "momentum": [None, 0.5, 0.9, None],
+        "steps": [None, 1, 2, None],
+        "kind": [None, None, "a", None],
+    }
+    write_table(folder, about={"hyperparameters": CONDITIONAL})
+    pd.DataFrame({**rows, **columns}).to_parquet(folder / "configs.parquet")
+    return folder
+
+
+def test_a_cell_is_empty_where_a_condition_does_not_hold(tmp_path: Path) -> None:
+    table = Table.load(conditional(tmp_path / "t"))
+    assert table.space == SearchSpace(
+        optimizer=Choice(["adam", "adamw", "sgd"]),
+        momentum=Float(0.5, 0.9, when={"optimizer": "sgd"}),
+        steps=Int(1, 2, when={"optimizer": "sgd"}),
+        kind=Choice(["a"], when={"steps": 2}),
+    )
+    assert table.configs == (
+        {"optimizer": "adam"},
+        {"optimizer": "sgd", "momentum": 0.5, "steps": 1},
+        {"optimizer": "sgd", "momentum": 0.9, "steps": 2, "kind": "a"},
+        {"optimizer": "adamw"},
+    )
+    curves = table.curves("a")
+    assert [curves.row(config) for config in table.configs] == [0, 1, 2, 3]
+    assert curves.row({"optimizer": "sgd", "momentum": 0.6, "steps": 1}) == 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "text"),
+    [
+        ({"kind": [None, "b", "a", None]}, "here steps is 1"),
+        ({"momentum": [0.1, 0.5, 0.9, None]}, "here optimizer is 'adam'"),
+        ({"optimizer": ["adam", "sgd", "sgd", "sgd"]}, "missing: momentum, which exists when optimizer is 'sgd'"),
+        ({"momentum": [None] * 4}, "'momentum' has only empty cells"),
+        ({"steps": [None, 1.5, 2, None]}, "has fractions"),
+        ({"optimizer": ["adam", "rmsprop", "rmsprop", "adamw"]}, "values that optimizer can take"),
+        ({"optimizer": [None, "sgd", "sgd", "adamw"]}, "'optimizer' has empty cells"),
+    ],
+)
+def test_a_table_whose_cells_do_not_follow_its_conditions_is_refused(
+    tmp_path: Path, columns: dict[str, list[Any]], text: str
+) -> None:
+    with pytest.raises(StorageError, match=text):
+        Table.load(conditional(tmp_path / "t", **columns))

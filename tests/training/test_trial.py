@@ -167,3 +167,21 @@ def test_one_metrics_file_lasts_over_all_segments_and_repeated_work_is_written_o
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows if row["val_error"]] == ["0", "1", "2"]
     assert [int(row["step"]) for row in rows if row["train_loss_step"]] == list(range(24))
+
+
+def test_a_parameter_whose_condition_does_not_hold_says_why_and_what_to_do() -> None:
+    why = "momentum exists only when optimizer is 'sgd'; here optimizer is 'adam'"
+    trial = _trial(config={"lr": 0.1, "optimizer": "adam"}, absent={"momentum": why})
+    assert list(trial.config) == ["lr", "optimizer"]
+    with pytest.raises(ArgumentError, match=r"here optimizer is 'adam'.*trial\.get\('momentum', default\)"):
+        trial["momentum"]
+    assert trial.get("momentum") is None
+    assert trial.get("momentum", 0.0) == 0.0
+    assert trial.get("lr", 7) == 0.1
+    assert "momentum" not in trial
+    assert "lr" in trial
+    for ask in (trial.get, trial.__contains__, trial.__getitem__):
+        with pytest.raises(ArgumentError, match="did you mean 'momentum'"):
+            ask("momentun")
+    with pytest.raises(ArgumentError, match="a parameter of the search space"):
+        trial[0]

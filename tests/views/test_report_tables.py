@@ -1,15 +1,26 @@
 from __future__ import annotations
 
+import csv
+import io
+import json
 import math
+import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
+from rich.console import Console
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
 from paper_study import TRACEBACK, begin, make_spec
+from study_driver import Driver, spec
 
 from lightning_hwtune.core.objectives import Metric, Objectives
 from lightning_hwtune.core.schedulers import ASHA
-from lightning_hwtune.core.space import Choice, NumDevices, SearchSpace
+from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, SearchSpace
+from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.errors import ArgumentError, first_line
+from lightning_hwtune.views.export import trials_text
 from lightning_hwtune.views.front_frame import FrontFrame
 from lightning_hwtune.views.front_points import ended_early
 from lightning_hwtune.views.tables import (
@@ -21,6 +32,7 @@ from lightning_hwtune.views.tables import (
     trials_frame,
     trials_records,
 )
+from lightning_hwtune.views.terminal import print_frame
 
 
 def test_the_full_front_as_records(paper):
@@ -281,3 +293,33 @@ def test_a_printed_front_shows_objectives_and_parameters_first(width: int, n_par
     assert type(frame[["trial"]]) is pd.DataFrame
     assert str(frame[["trial", "checkpoint"]]) == str(pd.DataFrame(frame)[["trial", "checkpoint"]])
     assert "column checkpoint" not in str(frame.drop(columns="checkpoint"))
+
+
+def test_a_parameter_that_a_trial_does_not_have_is_an_empty_cell() -> None:
+    space = SearchSpace(
+        optimizer=Choice(["adam", "sgd"]),
+        momentum=Float(0.5, 0.9, when={"optimizer": "sgd"}),
+        steps=Int(1, 4, when={"optimizer": "sgd"}),
+        nesterov=Choice([True, False], when={"steps": [2, 3]}),
+    )
+    driver = Driver(spec(space=space, objectives=Objectives([Metric("error", "min")]), devices=1), Limits(max_trials=8),
+                    curve=lambda config, epoch: config.get("momentum", 1.0) / epoch)  # fmt: skip
+    driver.run()
+    frame = trials_frame(driver.state)
+    for column in ("momentum", "steps", "nesterov"):
+        has = [column in trial.config for trial in driver.state.trials]
+        assert any(has)
+        assert not all(has)
+        cells = [trial.config.get(column) for trial in driver.state.trials]
+        assert frame[column].tolist() == cells
+        assert list(map(type, frame[column])) == list(map(type, cells))
+    assert [record["config"] for record in trials_records(driver.state)] == [t.config for t in driver.state.trials]
+    rows = list(csv.DictReader(io.StringIO(trials_text(driver.state, "csv"))))
+    assert [row["momentum"] for row in rows] == [str(t.config.get("momentum", "")) for t in driver.state.trials]
+    assert json.loads(trials_text(driver.state))[0]["config"] == driver.state.trials[0].config
+    console = Console(width=200, file=io.StringIO())
+    print_frame(console, frame)
+    assert "nan" not in console.file.getvalue()  # type: ignore[attr-defined]
+    assert front_frame(driver.state).columns.tolist()[:6] == [
+        "trial", "error", "optimizer", "momentum", "steps", "nesterov",
+    ]  # fmt: skip

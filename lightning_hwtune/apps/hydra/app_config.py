@@ -119,15 +119,18 @@ def check_batch_size(key: str | None, spec: StudySpec, jobs: Jobs) -> None:
     Raises:
         ArgumentError: the value in a job is not a positive integer, or is not divisible by one of the device counts.
     """
-    if key is None or key in spec.space:  # a searched batch size is drawn so that it is divisible
+    if key is None or (key in spec.space and spec.space[key].when is None):
+        return  # a searched batch size is drawn so that it is divisible
+    own = [job for job in jobs.configs.seen if key not in spec.space or not spec.space.is_active(key, job.options)]
+    if not own:
         return
-    for job in jobs.configs.seen:
+    for job in own:
         size = job.facts.values[key]
         if not isinstance(size, int) or isinstance(size, bool):
             allowed = f"the key of an integer; the value of this key is {size!r}"
             raise ArgumentError("hydra.sweeper.hwtune.batch_size_key", key, allowed)
     counts = spec.allocator.counts if spec.batch == "global" else (1,)
-    check_batch_sizes(jobs.configs, key, counts, _followed_option)
+    check_batch_sizes(SeenConfigs(tuple(own)), key, counts, _followed_option)
 
 
 def _followed_option(size: Any, options: Mapping[str, Any]) -> str:

@@ -2,8 +2,8 @@
 
 One option may change several keys: a preset sets batch size and horizon, an interpolation follows a value, a resolver
 computes one. So reading a single job is not enough. The configuration is composed for every combination of the options
-of configuration groups. In each of them, every other parameter takes all its options, or the middle and both ends of
-its range.
+of configuration groups, and of the parameters on which others depend. In each of them, every other parameter that
+exists there takes all its options, or the middle and both ends of its range.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, final
 
@@ -62,20 +62,23 @@ class Jobs:
             ArgumentError: a job cannot be composed.
         """
         middle = {name: parameter.quantile(0.5) for name, parameter in search.parameters.items()}
-        groups = [name for name in search.parameters if group_options(loader, name)]
+        conditions = search.conditions
+        parents = {parent for name in search.parameters for parent in conditions.ancestors(name)}
+        groups = [name for name in search.parameters if name in parents or group_options(loader, name)]
         example: DictConfig | None = None
         seen: list[Seen] = []
         options: dict[str, Mapping[str, Any]] = {}
         for chosen in _combinations(groups, middle, search):
             values = {**middle, **chosen}
-            job: DictConfig = loader.load_sweep_config(config, search.overrides(values))
+            job: DictConfig = loader.load_sweep_config(config, search.overrides(conditions.kept(values)))
             if example is None:
                 example = job
             elif len(changed := changed_options(chosen, middle)) == 1:
                 [(name, option)] = changed.items()
-                options[search.keys[name].override(option).lstrip("+")] = _difference(example, job, search.parameters)
+                options[search.keys[name].override(option).lstrip("+")] = _difference(example, job, search.always)
             seen.append(Seen(values, _facts(job, keys)))
-            seen.extend(_with_others(job, values, search, groups, keys))
+            others = [name for name in conditions.kept(values) if name not in groups]
+            seen.extend(_with_others(job, values, search, others, keys))
         if example is None:
             raise RuntimeError("no job was composed")
         return cls(example, SeenConfigs(tuple(seen)), {name: found for name, found in options.items() if found})
@@ -111,7 +114,7 @@ def group_options(loader: Any, name: str) -> list[str]:
 
 
 def _combinations(groups: Sequence[str], middle: Mapping[str, Any], search: Search) -> Iterator[dict[str, Any]]:
-    """Yield the combinations of group options to compose: all if they are few, otherwise one change at a time."""
+    """Yield the combinations of options to compose: all if they are few, otherwise one change at a time."""
     of_middle = {name: middle[name] for name in groups}
     lists = [_points(search.parameters[name], middle[name]) for name in groups]
     if math.prod(map(len, lists)) <= _MAX_COMBINATIONS:
@@ -135,16 +138,14 @@ def _points(parameter: Parameter, middle: Any) -> list[Any]:
 
 
 def _with_others(
-    job: DictConfig, values: Mapping[str, Any], search: Search, groups: Sequence[str], keys: Sequence[str]
+    job: DictConfig, values: Mapping[str, Any], search: Search, names: Sequence[str], keys: Sequence[str]
 ) -> Iterator[Seen]:
-    """Yield the facts of a job with one parameter changed, for each parameter that is not a configuration group.
+    """Yield the facts of a job with one of these parameters changed, none of which is a configuration group.
 
     A value does not change which files are composed, so it is written directly into the job.
     """
-    for name, parameter in search.parameters.items():
-        if name in groups:
-            continue
-        points, changed = _points(parameter, values[name]), copy.deepcopy(job)
+    for name in names:
+        points, changed = _points(search.parameters[name], values[name]), copy.deepcopy(job)
         for point in points[1:]:
             override = OverridesParser.create().parse_override(search.keys[name].override(point))
             if isinstance(override.value(), dict):  # a mapping is merged, so its keys would be left behind
@@ -174,7 +175,7 @@ def _facts(job: DictConfig, keys: Sequence[str]) -> Facts:
     return Facts({key: select(job, key) for key in keys}, tuple(monitors_of(job)))
 
 
-def _difference(example: DictConfig, job: DictConfig, searched: Mapping[str, Any]) -> dict[str, Any]:
+def _difference(example: DictConfig, job: DictConfig, searched: Collection[str]) -> dict[str, Any]:
     """Return dotted name -> value (as written) for everything that the job has and the example does not have."""
     base, other = _leaves(example), _leaves(job)
     return {

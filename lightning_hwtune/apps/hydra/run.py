@@ -145,7 +145,7 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
         keep_digest(study.dir, digest)
     for file, text in ((_APP_CONFIG, text_of(jobs.example)), (_APP_OPTIONS, OmegaConf.to_yaml(jobs.options))):
         if file == _APP_CONFIG or jobs.options:
-            refuse_changed(study, file, text, searched=search.parameters, storage=settings.storage)
+            refuse_changed(study, file, text, searched=search.always, storage=settings.storage)
     given_to_hydra = unresolved(config.hydra.overrides, "hydra")  # interpolations in them have a value only in a job
     app = HydraApp(
         command=command,

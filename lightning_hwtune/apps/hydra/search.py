@@ -1,10 +1,12 @@
 """The search of a multirun: Hydra's overrides, converted to parameters and fixed overrides, and back to overrides.
 
 Hydra itself parses the text. A key keeps its `+` or `++` for the command line, but not in the name of the parameter.
+A tag that is itself an override is a condition: `tag("optimizer=sgd", interval(0, 1))` exists only with this optimizer.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +26,7 @@ from hydra.core.override_parser.types import (
 )
 from hydra.errors import HydraException
 
+from lightning_hwtune.core.conditions import Conditions
 from lightning_hwtune.core.parameters import Choice, Float, Int, Parameter
 from lightning_hwtune.core.parameters.options import option_key
 from lightning_hwtune.errors import ArgumentError
@@ -32,9 +35,10 @@ from lightning_hwtune.forms import reading
 __all__ = ["Key", "Search", "quoted", "read_search"]
 
 _FORMS = (
-    "interval(a,b), int(interval(a,b)), range(a,b), choice(a,b), tag(log, interval(a,b)), shuffle(...), or one value"
+    "interval(a,b), int(interval(a,b)), range(a,b), choice(a,b), tag(log, interval(a,b)), shuffle(...), "
+    'tag("optimizer=sgd", ...) for a condition, or one value'
 )
-_TAGS = frozenset({"log"})
+_LOG = "log"
 _MAX_LISTED = 100_000
 _MAX_LETTERS, _MAX_DEPTH = 20_000, 30
 
@@ -78,6 +82,20 @@ class Search:
     fixed: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def always(self) -> list[str]:
+        """The names of the parameters without a condition. The app's own values of the others count in some trials."""
+        return [name for name, parameter in self.parameters.items() if parameter.when is None]
+
+    @property
+    def conditions(self) -> Conditions:
+        """The conditions of the parameters.
+
+        Raises:
+            ArgumentError: a condition cannot hold.
+        """
+        return Conditions.of(self.parameters)
+
     def overrides(self, config: Mapping[str, Any]) -> list[str]:
         """Returns the app's overrides for a configuration: first the fixed ones, then those of the parameters."""
         return [*self.fixed.values(), *(self.keys[name].override(value) for name, value in config.items())]
@@ -103,6 +121,7 @@ def read_search(params: Mapping[str, Any] | None, arguments: Sequence[str], conf
                 raise
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise ArgumentError("hydra.sweeper.params", text, _FORMS, hint=f"({reason})") from None
+    _decide_fixed(search, parser)
     return search
 
 
@@ -138,7 +157,7 @@ def _plain(value: Any) -> str:
 
 def _take(search: Search, override: Override) -> None:
     """Adds an override, which replaces an earlier one with the same name."""
-    name = override.key_or_group if override.package is None else f"{override.key_or_group}@{override.package}"
+    name = _name(override)
     prefix = _forget(search, name)
     if override.is_delete():
         if prefix != "+":
@@ -151,20 +170,85 @@ def _take(search: Search, override: Override) -> None:
         search.fixed[name] = f"{text}={override.get_value_element_as_str()}"
         return
     sweep = override.value()
-    if isinstance(sweep, Sweep):
-        unknown = sorted(sweep.tags - _TAGS)
-        if unknown:
-            search.notes.append(f"{name}: the tag {unknown[0]!r} has no effect; the only known tag is `log`")
+    tags = sweep.tags if isinstance(sweep, Sweep) else set()
+    unknown = sorted(tag for tag in tags if tag != _LOG and "=" not in tag)
+    if unknown:
+        known = 'the known tags are `log` and conditions such as "optimizer=sgd"'
+        search.notes.append(f"{name}: the tag {unknown[0]!r} has no effect; {known}")
+    when = _condition(name, sorted(tag for tag in tags if "=" in tag))
     if isinstance(sweep, IntervalSweep):
-        search.parameters[name], search.keys[name] = _interval(name, sweep), Key(text)
+        search.parameters[name], search.keys[name] = _interval(name, sweep, when), Key(text)
     elif isinstance(sweep, RangeSweep) and not sweep.shuffle:
-        search.parameters[name], search.keys[name] = _range(name, sweep), Key(text)
+        search.parameters[name], search.keys[name] = _range(name, sweep, when), Key(text)
     else:
         is_shuffled = bool(getattr(sweep, "shuffle", False))
-        search.parameters[name], options = _choice(name, override, is_shuffled)
+        search.parameters[name], options = _choice(name, override, is_shuffled, when)
         search.keys[name] = Key(text, tuple(options))
-        if isinstance(sweep, Sweep) and "log" in sweep.tags:
+        if _LOG in tags:
             search.notes.append(f"{name}: `log` has no effect on a list; all options are equally likely")
+
+
+def _condition(name: str, tags: Sequence[str]) -> dict[str, list[Any]] | None:
+    """Returns the condition that tags describe, each `key=value` or `key=value,value`; None without tags.
+
+    Raises:
+        ArgumentError: a tag is not an override with plain values, or two tags have the same key.
+    """
+    found: dict[str, list[Any]] = {}
+    parser = OverridesParser.create()
+    for tag in tags:
+        try:
+            override = parser.parse_override(tag)
+        except HydraException as error:
+            hint = f"({str(error).partition(chr(10))[0]})"
+            raise ArgumentError(
+                name, tag, "a condition such as optimizer=sgd or optimizer=sgd,adam", hint=hint
+            ) from None
+        key = _name(override)
+        if override.type is not OverrideType.CHANGE or key in found:
+            hint = "Name each parameter once, without + or ~, and list its values: optimizer=sgd,adam."
+            raise ArgumentError(name, tag, "a condition such as optimizer=sgd or optimizer=sgd,adam", hint=hint)
+        found[key] = _values(override)
+    return found or None
+
+
+def _values(override: Override) -> list[Any]:
+    """Returns the values of an override as options."""
+    elements: list[Any] = _elements(override) if override.is_sweep_override() else [override.value()]
+    return [_option(element, Transformer.str(element)) for element in elements]
+
+
+def _name(override: Override) -> str:
+    return override.key_or_group if override.package is None else f"{override.key_or_group}@{override.package}"
+
+
+def _decide_fixed(search: Search, parser: OverridesParser) -> None:
+    """Decides conditions on keys with one value, such as one that the command line fixes."""
+    fixed = {name: _values(parser.parse_override(text))[0] for name, text in search.fixed.items() if "=" in text}
+    left_out: dict[str, str] = {}
+    has_changed = True
+    while has_changed:  # a parameter that is left out decides the conditions of those that depend on it
+        n_before = len(left_out)
+        for name, parameter in search.parameters.items():
+            for parent, values in (parameter.when or {}).items():
+                if parent in left_out:
+                    left_out.setdefault(name, left_out[parent])
+                elif parent in fixed and option_key(fixed[parent]) not in map(option_key, values):
+                    left_out.setdefault(name, f"{parent} is {fixed[parent]}")
+        has_changed = len(left_out) > n_before
+    for name, reason in left_out.items():
+        search.notes.append(f"{name} is not searched, because {reason}")
+        _forget(search, name)
+    for name, parameter in search.parameters.items():
+        when = {parent: values for parent, values in (parameter.when or {}).items() if parent not in fixed}
+        if len(when) < len(parameter.when or {}):
+            search.parameters[name] = _with_condition(parameter, when or None)
+
+
+def _with_condition(parameter: Parameter, when: Mapping[str, Any] | None) -> Parameter:
+    if isinstance(parameter, Choice):
+        return Choice(parameter.options, ordered=parameter.ordered, when=when)
+    return dataclasses.replace(parameter, when=when) if isinstance(parameter, Float | Int) else parameter
 
 
 def _forget(search: Search, name: str) -> str:
@@ -178,35 +262,38 @@ def _forget(search: Search, name: str) -> str:
     return text[: len(text) - len(text.lstrip("+"))]
 
 
-def _interval(name: str, sweep: IntervalSweep) -> Parameter:
-    is_log, low, high = "log" in sweep.tags, cast("float", sweep.start), cast("float", sweep.end)
+def _interval(name: str, sweep: IntervalSweep, when: Mapping[str, Any] | None) -> Parameter:
+    is_log, low, high = _LOG in sweep.tags, cast("float", sweep.start), cast("float", sweep.end)
     try:
         if isinstance(low, int) and isinstance(high, int):
-            return Int(low, high, log=is_log)
-        return Float(low, high, log=is_log)
+            return Int(low, high, log=is_log, when=when)
+        return Float(low, high, log=is_log, when=when)
     except ArgumentError as error:
         raise _located(name, error) from None
 
 
-def _range(name: str, sweep: RangeSweep) -> Parameter:
+def _range(name: str, sweep: RangeSweep, when: Mapping[str, Any] | None) -> Parameter:
     """Converts a range, which excludes its end as in Python."""
     values = sweep.range()
     try:
         if isinstance(values, range) and values and values[0] != values[-1]:
             low, high = sorted((values[0], values[-1]))
-            return Int(low, high, log="log" in sweep.tags, step=abs(values.step))
-        return Choice(_bounded(name, values))
+            return Int(low, high, log=_LOG in sweep.tags, step=abs(values.step), when=when)
+        return Choice(_bounded(name, values), when=when)
     except ArgumentError as error:
         raise _located(name, error) from None
 
 
-def _choice(name: str, override: Override, is_shuffled: bool) -> tuple[Choice, Iterable[tuple[Any, str]]]:
+def _choice(
+    name: str, override: Override, is_shuffled: bool, when: Mapping[str, Any] | None
+) -> tuple[Choice, Iterable[tuple[Any, str]]]:
     """Converts a list; options that are not plain values are represented by their text."""
     elements = _elements(override)
     texts = [Transformer.str(element) for element in elements]
     options = [_option(element, text) for element, text in zip(elements, texts, strict=True)]
     try:
-        return Choice(options, ordered=False if is_shuffled else None), zip(options, texts, strict=True)
+        choice = Choice(options, ordered=False if is_shuffled else None, when=when)
+        return choice, zip(options, texts, strict=True)
     except ArgumentError as error:
         raise _located(name, error) from None
 

@@ -110,8 +110,9 @@ class CliStudy:
             StudyMismatchError: the configurations differ; the error lists the differences.
         """
         base, settings = self.segment.trial.base, self.settings
-        space, storage = settings.space, settings.storage
-        refuse_changed(study, _BASE, base.text, searched=space, sections=space, storage=storage)
+        # the configuration's own value counts where a parameter's condition does not hold
+        always = [name for name, form in settings.space.items() if form.get("when") is None]
+        refuse_changed(study, _BASE, base.text, searched=always, sections=always, storage=settings.storage)
 
 
 def write_best(study: Study, segment: CliSegment) -> list[Path]:

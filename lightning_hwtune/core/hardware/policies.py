@@ -171,5 +171,5 @@ def divides(space: SearchSpace, config: Mapping[str, Any], count: int) -> bool:
     """
     if space.devices_key is not None:
         return space.allows({**config, space.devices_key: count})
-    sizes = (config[name] for name in space if name.rpartition(".")[2] == "batch_size")
+    sizes = (config[name] for name in space if name in config and name.rpartition(".")[2] == "batch_size")
     return all(size % count == 0 for size in sizes if isinstance(size, int))

@@ -20,10 +20,14 @@ from lightning_hwtune.core.parameters.options import (
     plain_option,
 )
 from lightning_hwtune.core.parameters.values import bin_of
+from lightning_hwtune.core.parameters.when import When, read_when, when_form, when_text
 from lightning_hwtune.errors import ArgumentError, shown
 from lightning_hwtune.forms import FORMS, checked_call, plain
 
-__all__ = ["Choice", "NumDevices", "Option"]
+__all__ = ["ALWAYS_DEVICES", "Choice", "NumDevices", "Option"]
+
+ALWAYS_DEVICES = "no condition, because every trial trains on some number of devices"
+"""What is allowed as the condition of a `NumDevices`."""
 
 _COUNT = FORMS["NumDevices"]["counts"]
 
@@ -38,6 +42,7 @@ class Choice:
             constant.
         ordered: whether neighbours in the list are similar. Ordered options share one coordinate of the unit cube,
             unordered options get one coordinate each. None: numbers are ordered and sorted, anything else is unordered.
+        when: the condition under which the parameter exists, such as `{"optimizer": "sgd"}`; None for always.
 
     Examples:
         >>> hwt.Choice(["adam", "sgd"]).ordered
@@ -48,12 +53,15 @@ class Choice:
 
     options: tuple[Option, ...]
     ordered: bool
+    when: When | None
     _places: Mapping[Hashable, int]  # option -> its position; a list would have to be searched for every configuration
     _identity: tuple[object, ...]
     _hash: int
 
     @checked_call("Choice", prefix="Choice.")
-    def __init__(self, options: Iterable[Option], *, ordered: bool | None = None) -> None:
+    def __init__(
+        self, options: Iterable[Option], *, ordered: bool | None = None, when: Mapping[str, Any] | None = None
+    ) -> None:
         items = [plain_option(item) for item in listed(options)]
         if not items:
             raise ArgumentError("Choice.options", options, "at least one option")
@@ -64,8 +72,9 @@ class Choice:
         for place, item in enumerate(items):
             if places.setdefault(option_key(item), place) != place:
                 raise ArgumentError("Choice.options", items, "each option once", hint=f"{shown(item)} occurs twice.")
-        identity = ordered, tuple(map(kind_key, items))
-        values = {"options": tuple(items), "ordered": ordered, "_places": places}
+        condition = read_when("Choice.when", when)
+        identity = ordered, tuple(map(kind_key, items)), condition
+        values = {"options": tuple(items), "ordered": ordered, "when": condition, "_places": places}
         # 1, 1.0 and True are equal in Python, but not the same option in a configuration file
         for field, value in {**values, "_identity": identity, "_hash": hash(identity)}.items():
             object.__setattr__(self, field, value)
@@ -77,11 +86,11 @@ class Choice:
         return self._hash
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _choice, (self.options, self.ordered)  # hashes of text differ from process to process
+        return _choice, (self.options, self.ordered, self.when)  # hashes of text differ from process to process
 
     def __repr__(self) -> str:
         tail = "" if self._is_usual_order() else f", ordered={self.ordered}"
-        return f"Choice({abbreviated(self.options)}{tail})"
+        return f"Choice({abbreviated(self.options)}{tail}{when_text(self.when)})"
 
     @property
     def n_dims(self) -> int:
@@ -136,7 +145,7 @@ class Choice:
     def to_dict(self) -> dict[str, Any]:
         """Returns the form used in study files."""
         form: dict[str, Any] = {"type": "choice", "options": [handed_out(option) for option in self.options]}
-        return form if self._is_usual_order() else form | {"ordered": self.ordered}
+        return form | ({} if self._is_usual_order() else {"ordered": self.ordered}) | when_form(self.when)
 
     def _is_usual_order(self) -> bool:
         """Returns whether `ordered=None` would give the same order."""
@@ -152,6 +161,7 @@ class NumDevices:
 
     Args:
         counts: positive integers, no two equal, kept in ascending order. A single count is a constant.
+        when: not allowed, because every trial trains on some number of devices.
 
     Examples:
         >>> hwt.NumDevices(4, 1, 2)
@@ -161,7 +171,9 @@ class NumDevices:
     counts: tuple[int, ...]
 
     @checked_call("NumDevices")
-    def __init__(self, *counts: int) -> None:
+    def __init__(self, *counts: int, when: None = None) -> None:
+        if when is not None:
+            raise ArgumentError("NumDevices.when", when, ALWAYS_DEVICES, hint="Leave it out.")
         if len(counts) == 1 and isinstance(counts[0], Iterable):
             raise ArgumentError(
                 "NumDevices", counts[0], "the counts as separate arguments", hint="Write NumDevices(1, 2)."
@@ -175,6 +187,11 @@ class NumDevices:
 
     def __repr__(self) -> str:
         return f"NumDevices({', '.join(map(str, self.counts))})"
+
+    @property
+    def when(self) -> None:
+        """None, because every trial has a number of devices."""
+        return None
 
     @property
     def n_dims(self) -> int:
@@ -222,8 +239,8 @@ class NumDevices:
         return {"type": "num_devices", "counts": list(self.counts)}
 
 
-def _choice(options: Sequence[Option], ordered: bool) -> Choice:
-    return Choice(options, ordered=ordered)
+def _choice(options: Sequence[Option], ordered: bool, when: When | None = None) -> Choice:
+    return Choice(options, ordered=ordered, when=when)
 
 
 def _ascending(numbers: Sequence[Option]) -> list[Option]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lightning_hwtune.core.parameters.choices import Choice, NumDevices
+from lightning_hwtune.core.parameters.choices import ALWAYS_DEVICES, Choice, NumDevices
 from lightning_hwtune.core.parameters.ranges import Float, Int
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
 from lightning_hwtune.names import refuse_unknown_keys
@@ -25,9 +25,9 @@ def _num_devices(counts: object) -> NumDevices:
 
 
 KINDS: dict[str, tuple[Callable[..., Parameter], tuple[str, ...], tuple[str, ...]]] = {
-    "float": (Float, ("low", "high"), ("log",)),
-    "int": (Int, ("low", "high"), ("log", "step")),
-    "choice": (Choice, ("options",), ("ordered",)),
+    "float": (Float, ("low", "high"), ("log", "when")),
+    "int": (Int, ("low", "high"), ("log", "step", "when")),
+    "choice": (Choice, ("options",), ("ordered", "when")),
     "num_devices": (_num_devices, ("counts",), ()),
 }
 """Kind -> its constructor, required keys, optional keys."""
@@ -64,6 +64,8 @@ def parameter_from_dict(name: str, form: object) -> Parameter:
         raise ArgumentError(name, form, "a mapping such as {type: float, low: 1e-4, high: 1e-1, log: true}")
     build, needed, optional = _kind(name, form)
     given = {key: value for key, value in form.items() if key != "type"}
+    if "when" not in optional and form.get("when") is not None:
+        raise ArgumentError(f"{name}.when", form["when"], ALWAYS_DEVICES, hint="Leave it out.")
     refuse_unknown_keys(f"{name}.", form, ("type", *needed, *optional))
     missing = [key for key in needed if key not in given]
     if missing:

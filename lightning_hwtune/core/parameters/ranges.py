@@ -7,7 +7,7 @@ otherwise. An integer does not change.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, final
 
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.core.parameters.values import bin_of
+from lightning_hwtune.core.parameters.when import read_when, when_form, when_text
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import checked_class, plain
 
@@ -31,6 +32,7 @@ class Float:
         low: the smallest value; above 0 if `log`.
         high: the largest value, above `low`.
         log: whether values are uniform in the logarithm instead of the value.
+        when: the condition under which the parameter exists, such as `{"optimizer": "sgd"}`; None for always.
 
     Examples:
         >>> hwt.Float(1e-4, 1e-1, log=True)
@@ -41,14 +43,16 @@ class Float:
     high: float
     _: KW_ONLY
     log: bool = False
+    when: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "when", read_when("Float.when", self.when))
         _check_range("Float", self.low, self.high, is_log=self.log)
         if not math.isfinite(self.high - self.low):
             raise ArgumentError("Float.high", self.high, "a number for which high - low is finite")
 
     def __repr__(self) -> str:
-        return f"Float({self.low!r}, {self.high!r}{', log=True' if self.log else ''})"
+        return f"Float({self.low!r}, {self.high!r}{', log=True' if self.log else ''}{when_text(self.when)})"
 
     @property
     def n_dims(self) -> int:
@@ -104,7 +108,11 @@ class Float:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the form used in study files."""
-        return {"type": "float", "low": self.low, "high": self.high} | ({"log": True} if self.log else {})
+        return (
+            {"type": "float", "low": self.low, "high": self.high}
+            | ({"log": True} if self.log else {})
+            | when_form(self.when)
+        )
 
 
 @checked_class()
@@ -118,6 +126,7 @@ class Int:
         high: the largest value, above `low`; an integer multiple of `step` away from it.
         log: whether each value is as likely as the share of the logarithm's range that rounds to it.
         step: the distance between neighbouring values, counted from `low`; 1 if `log`.
+        when: the condition under which the parameter exists, such as `{"optimizer": "sgd"}`; None for always.
 
     Examples:
         >>> hwt.Int(16, 128, step=16)
@@ -131,8 +140,10 @@ class Int:
     _: KW_ONLY
     log: bool = False
     step: int = 1
+    when: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "when", read_when("Int.when", self.when))
         _check_range("Int", self.low, self.high, is_log=self.log)
         if self.log and self.step != 1:
             raise ArgumentError(
@@ -149,7 +160,7 @@ class Int:
 
     def __repr__(self) -> str:
         tail = f"{', log=True' if self.log else ''}{f', step={self.step}' if self.step != 1 else ''}"
-        return f"Int({self.low}, {self.high}{tail})"
+        return f"Int({self.low}, {self.high}{tail}{when_text(self.when)})"
 
     @property
     def n_dims(self) -> int:
@@ -214,7 +225,8 @@ class Int:
     def to_dict(self) -> dict[str, Any]:
         """Returns the form used in study files."""
         form: dict[str, Any] = {"type": "int", "low": self.low, "high": self.high}
-        return form | ({"log": True} if self.log else {}) | ({"step": self.step} if self.step != 1 else {})
+        form |= ({"log": True} if self.log else {}) | ({"step": self.step} if self.step != 1 else {})
+        return form | when_form(self.when)
 
     def _log_ends(self) -> tuple[float, float]:
         # half a unit beyond each end, so that the end values get their full share of the rounding

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,11 +16,11 @@ from lightning_hwtune.core.parameters.options import plain_options
 from lightning_hwtune.core.searchers.copula import copula_scores
 from lightning_hwtune.core.searchers.new_configs import config_key
 from lightning_hwtune.core.searchers.surrogate import Surrogate, fit_surrogate
-from lightning_hwtune.core.space import MAX_COMBINATIONS, Choice, Parameter, SearchSpace
+from lightning_hwtune.core.space import MAX_COMBINATIONS, Choice, SearchSpace
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import FORMS, elements, entries, plain, reading
 
-__all__ = ["EarlierTask", "Lesson", "n_combinations", "shared_names", "usable_rows"]
+__all__ = ["EarlierTask", "Lesson", "n_combinations", "shared_names", "shared_values", "usable_rows"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -30,7 +31,8 @@ class EarlierTask:
     """One task that was tuned before: its configurations and their losses.
 
     Attributes:
-        name: shown in messages. values: parameter name -> one value per configuration.
+        name: shown in messages.
+        values: parameter name -> one value per configuration; None if the configuration does not have the parameter.
         losses: minimised, one row per configuration and one entry per objective of the prior; NaN means diverged. Only
             their order within the task counts, separately for each objective.
     """
@@ -49,8 +51,9 @@ class EarlierTask:
 
     @classmethod
     def of(cls, name: str, configs: Sequence[Mapping[str, Any]], losses: npt.ArrayLike) -> Self:
-        """Returns the task with these configurations, which share their parameters, and losses `(n, n_objectives)`."""
-        values = {key: [config[key] for config in configs] for key in (configs[0] if configs else {})}
+        """Returns the task with these configurations and losses `(n, n_objectives)`; None where one lacks a value."""
+        names = dict.fromkeys(name for config in configs for name in config)
+        values = {name: [config.get(name) for config in configs] for name in names}
         return cls(name, values, np.asarray(losses, dtype=np.float64).tolist())
 
     @classmethod
@@ -140,9 +143,11 @@ class Lesson:
         self.n_points = {task.name: len(kept) for task, kept in zip(tasks, rows, strict=True)}
         pairs = [(task, kept) for task, kept in zip(tasks, rows, strict=True) if kept]
         found = [self._rows(task, kept) for task, kept in pairs]
-        columns_of_values = zip(*itertools.chain.from_iterable(found), strict=True)
-        self._coders = [_coder(space[name], seen) for name, seen in zip(self.shared, columns_of_values, strict=True)]
-        points = [np.array([self._encode(values) for values in rows_of_task]) for rows_of_task in found]
+        configs = list(itertools.chain.from_iterable(found))
+        self._coders = {
+            name: _coder(space, name, [each[name] for each in configs if name in each]) for name in self.shared
+        }
+        points = [np.array([self._encode(config) for config in rows_of_task]) for rows_of_task in found]
         scores = [copula_scores(np.array(task.losses)[:, columns])[kept] for task, kept in pairs]
         n_trees = min(max(_TREES // len(pairs), _TREES_EACH[0]), _TREES_EACH[1])
         count = n_combinations(space, self.shared)
@@ -179,25 +184,25 @@ class Lesson:
         return found
 
     def _key(self, config: Mapping[str, Any]) -> str:
-        return config_key({name: config[name] for name in self.shared})
+        return config_key({name: config[name] for name in self.shared if name in config})
 
     def _points(self, configs: Sequence[Mapping[str, Any]]) -> Floats:
         """Returns the encoded configurations; cached, as the draws of a batch have the same candidates."""
         keys = [self._key(config) for config in configs]
         for key, config in zip(keys, configs, strict=True):
             if key not in self._encoded:
-                self._encoded[key] = self._encode([config[name] for name in self.shared])
+                self._encoded[key] = self._encode(config)
         points = np.array([self._encoded[key] for key in keys])
         if len(self._encoded) > _REMEMBERED:
             self._encoded.clear()
         return points
 
-    def _encode(self, values: Sequence[Any]) -> list[float]:
-        return [cell for encode, value in zip(self._coders, values, strict=True) for cell in encode(value)]
+    def _encode(self, config: Mapping[str, Any]) -> list[float]:
+        return [cell for encode in self._coders.values() for cell in encode(config)]
 
-    def _rows(self, task: EarlierTask, rows: Sequence[int]) -> list[list[Any]]:
-        """Returns the values of the shared parameters, in the form used by the space."""
-        return [[self.space[name].check(name, task.values[name][row]) for name in self.shared] for row in rows]
+    def _rows(self, task: EarlierTask, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """Returns the values of the shared parameters that exist, in the form used by the space."""
+        return [shared_values(task, row, self.space, self.shared) for row in rows]
 
 
 _TREES = 400  # of all tasks together
@@ -206,15 +211,21 @@ _MAX_COLUMNS = 1000  # of one choice
 _REMEMBERED = 20_000  # configurations whose prediction or encoding is cached
 
 
-def _coder(parameter: Parameter, seen: Iterable[Any]) -> Callable[[Any], list[float]]:
-    """Returns the function that encodes a value; for many options, those that no task has seen share one coordinate."""
+def _coder(space: SearchSpace, name: str, seen: Iterable[Any]) -> Callable[[Mapping[str, Any]], list[float]]:
+    """Returns the function that encodes a configuration's value of a parameter.
+
+    For many options, those that no task has seen share one coordinate.
+    """
+    parameter = space[name]
     if not isinstance(parameter, Choice) or parameter.n_dims <= _MAX_COLUMNS:
-        return parameter.encode
+        return functools.partial(space.cells, name)
     columns = {place: column for column, place in enumerate(sorted({parameter.place(value) for value in seen}))}
     other, place_of = len(columns), parameter.place
 
-    def encode(value: Any) -> list[float]:
-        taken = columns.get(place_of(value), other)
+    def encode(config: Mapping[str, Any]) -> list[float]:
+        if name not in config:
+            return [1 / (other + 1)] * (other + 1)
+        taken = columns.get(place_of(config[name]), other)
         return [float(column == taken) for column in range(other + 1)]
 
     return encode
@@ -253,10 +264,25 @@ def n_combinations(space: SearchSpace, names: Sequence[str]) -> int | None:
     return None if None in counts else math.prod(count for count in counts if count is not None)
 
 
+def shared_values(task: EarlierTask, row: int, space: SearchSpace, names: Sequence[str]) -> dict[str, Any]:
+    """Returns the values that a row has of these parameters, in the form used by the space.
+
+    The conditions of the space decide which of them exist. A parameter that depends on one that is not among these
+    names exists if the row has a value for it.
+
+    Raises:
+        ArgumentError: the space does not allow a value, or a parameter that exists has none.
+    """
+    values = {name: task.values[name][row] for name in names}
+    depending = [name for name in names if not set(space.ancestors(name)) <= set(names)]
+    values = {name: value for name, value in values.items() if value is not None or name not in depending}
+    kept = {name: value for name, value in values.items() if name in depending or space.is_active(name, values)}
+    return {name: space[name].check(name, value) for name, value in kept.items()}
+
+
 def _is_allowed(task: EarlierTask, row: int, space: SearchSpace, names: Sequence[str]) -> bool:
     try:
-        for name in names:
-            space[name].check(name, task.values[name][row])
+        shared_values(task, row, space, names)
     except ArgumentError:
         return False
     return True

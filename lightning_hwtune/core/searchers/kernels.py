@@ -92,12 +92,13 @@ class Kernels:
         return float(max(self._shrink * cells.std(), MIN_BANDWIDTH, apart))
 
     def _config(self, row: Sequence[float]) -> dict[str, Any]:
-        return {
+        config = {
             name: parameter.quantile((cell + 0.5) / n_options) if n_options else parameter.decode([cell])
             for (name, parameter), n_options, cell in zip(
                 self._space.items(), self._n_options.values(), row, strict=True
             )
         }
+        return self._space.kept(config)
 
 
 def _n_options(parameter: Parameter) -> int:
@@ -112,9 +113,9 @@ def _is_constant(parameter: Parameter) -> bool:
 
 def _rows(space: SearchSpace, configs: Sequence[Mapping[str, Any]]) -> Floats:
     columns = [
-        [parameter.place(config[name]) for config in configs]
+        [parameter.place(config[name]) if name in config else 0 for config in configs]
         if isinstance(parameter, Choice) and not parameter.ordered
-        else [parameter.encode(config[name])[0] for config in configs]
+        else [space.cells(name, config)[0] for config in configs]
         for name, parameter in space.items()
     ]
     return np.array(columns, dtype=np.float64).T.reshape(len(configs), len(space))

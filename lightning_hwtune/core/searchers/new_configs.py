@@ -4,7 +4,9 @@
 enqueued.
 
 A small finite space is treated as the list of its configurations, each with the probability that `SearchSpace.sample`
-gives it. There, and in a given list, no configuration is drawn twice. In other spaces nothing is ever used up.
+gives it. There, and in a given list, no configuration is drawn twice. In a space with conditions, some values may leave
+only few configurations, although others have a `Float`. So there, too, a configuration that has a trial is drawn again.
+In other spaces nothing is ever used up.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, final
@@ -29,6 +30,8 @@ from lightning_hwtune.forms import FORMS, elements, entries, reading
 
 __all__ = ["Untried", "config_key", "is_small", "listed_configs", "next_of"]
 
+_MAX_REPEATS = 10_000  # draws in a row that give known configurations; then there is probably no other one
+
 
 def config_key(config: Mapping[str, Any]) -> str:
     """Returns a text that is the same for two configurations if and only if they are equal."""
@@ -37,8 +40,8 @@ def config_key(config: Mapping[str, Any]) -> str:
 
 def is_small(space: SearchSpace) -> bool:
     """Returns whether all configurations can be listed, including those that the batch rule rejects."""
-    counts = [parameter.n_values for parameter in space.values()]
-    return None not in counts and math.prod(count for count in counts if count is not None) <= MAX_COMBINATIONS
+    n = space.n_combinations
+    return n is not None and n <= MAX_COMBINATIONS
 
 
 def listed_configs(argument: str, configs: Sequence[Mapping[str, Any]] | None) -> tuple[Mapping[str, Any], ...] | None:
@@ -108,7 +111,8 @@ class Untried:
     def of(cls, space: SearchSpace, configs: Sequence[Mapping[str, Any]] | None, trials: Sequence[TrialRecord]) -> Self:
         """Returns what is left of `configs`, or of the space, after these trials."""
         if configs is None and not is_small(space):
-            return cls(space, None, np.empty(0), frozenset())
+            tried = frozenset(config_key(trial.config) for trial in trials) if space.is_conditional else frozenset()
+            return cls(space, None, np.empty(0), tried)
         tried = frozenset(config_key(trial.config) for trial in trials)
         if configs is not None:
             return cls(space, configs, np.arange(1.0, len(configs) + 1), tried)
@@ -122,7 +126,7 @@ class Untried:
     def some(self, rng: np.random.Generator, n: int) -> list[dict[str, Any]]:
         """Returns up to `n` configurations drawn at random; distinct and perhaps fewer if they come from a list."""
         if self.listed is None:
-            return [self.space.sample(rng) for _ in range(n)]
+            return [self._sample(rng) for _ in range(n)]
         weights = np.diff(self.cumulative, prepend=0.0)
         if len(self.listed) <= max(16 * n, 4 * len(self.tried)) or len(self.listed) <= 1024:
             waits = rng.standard_exponential(len(self._left)) / weights[self._left]
@@ -135,11 +139,20 @@ class Untried:
         listed = self.listed or ()
         return np.array([i for i, c in enumerate(listed) if config_key(c) not in self.tried], dtype=np.int64)
 
+    def _sample(self, rng: np.random.Generator) -> dict[str, Any]:
+        """Returns a configuration of the space that has no trial yet."""
+        config = self.space.sample(rng)
+        for _ in range(_MAX_REPEATS if self.tried else 0):
+            if config_key(config) not in self.tried:
+                break
+            config = self.space.sample(rng)
+        return config
+
     def may_draw(self, config: Mapping[str, Any]) -> bool:
         """Returns whether a configuration of the space may be drawn."""
         if not self.space.allows(config):
             return False
-        return self.listed is None or config_key(config) not in self.tried
+        return not self.tried or config_key(config) not in self.tried
 
     def _by_rejection(self, rng: np.random.Generator, n: int) -> list[dict[str, Any]]:
         """Returns the same as `some`, for a list much longer than `n` and `tried`: repeats draws until they are new."""

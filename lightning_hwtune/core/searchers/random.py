@@ -6,7 +6,7 @@ training a configuration twice gives little new information. So a study on twelv
 trials, including enqueued ones, whatever `max_trials` is. The order is that of successive weighted draws from the
 remaining configurations (Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006): they are sorted
 by exponential variates divided by the weights. Larger finite spaces are drawn from independently, as repetitions are
-rare there.
+rare there. A space with conditions has rare and frequent configurations, so known ones are drawn again there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from lightning_hwtune.core.combinations import Combinations
 from lightning_hwtune.core.searchers.base import History, Searcher
-from lightning_hwtune.core.searchers.new_configs import is_small, next_of
+from lightning_hwtune.core.searchers.new_configs import Untried, is_small, next_of
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.forms import checked_class
@@ -55,7 +55,8 @@ class Random(Searcher):
     def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
         """Returns draw number `draw`; None once a small finite space is exhausted."""
         if not is_small(space):
-            return space.sample(stream(seed, self.name, draw))
+            untried = history.once(self, lambda: Untried.of(space, None, history.trials))
+            return untried.one(stream(seed, self.name, draw))
         grid, order = _shuffled(space, seed)
         return next_of(grid, order, draw, history)
 

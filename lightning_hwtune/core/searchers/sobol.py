@@ -4,7 +4,9 @@ Sobol, "On the distribution of points in a cube and the approximate evaluation o
 "Scrambling Sobol' and Niederreiter-Xing points", 1998, as in `scipy.stats.qmc.Sobol`. A configuration takes one
 coordinate for each parameter. Points that break the batch-size rule are skipped, so draw n is the n-th allowed point.
 In a finite space of at most a million configurations, repeated and enqueued configurations are skipped as well.
-Configurations that none of the points has met, after eight points per configuration, come last, in a random order.
+Configurations that none of the points has met, after eight points per configuration, come last, in a random order. In
+a space with conditions, the coordinate of an inactive parameter has no effect, and points that repeat a configuration
+are skipped.
 
 The sequence is the same in every process. Another release of scipy may scramble it differently.
 """
@@ -13,15 +15,16 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, final, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.core.combinations import Combinations
 from lightning_hwtune.core.searchers.base import History, Searcher
-from lightning_hwtune.core.searchers.new_configs import is_small, next_of
+from lightning_hwtune.core.searchers.new_configs import config_key, is_small, next_of
 from lightning_hwtune.core.space import Float, Int, Parameter, SearchSpace
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.errors import ArgumentError
@@ -68,11 +71,12 @@ class Sobol(Searcher):
         n_points = _FIRST
         while len(numbers := _allowed(space, seed, n_points)) <= draw:
             n_points *= 2
-        return _config(space, _points(len(space), seed, n_points)[numbers[draw]])
-
-
-def _config(space: SearchSpace, point: npt.NDArray[np.float64]) -> dict[str, Any]:
-    return {name: space[name].quantile(share) for name, share in zip(space, point.tolist(), strict=True)}
+        if not space.is_conditional:
+            return space.at(_points(len(space), seed, n_points)[numbers[draw]].tolist())
+        while (config := next_of(_Configs(space, seed, n_points), numbers, draw, history)) is None:
+            n_points *= 2
+            numbers = _allowed(space, seed, n_points)
+        return config
 
 
 @functools.lru_cache(maxsize=4)
@@ -86,11 +90,34 @@ def _points(n_dims: int, seed: int, n_points: int) -> npt.NDArray[np.float64]:
 
 @functools.lru_cache(maxsize=4)
 def _allowed(space: SearchSpace, seed: int, n_points: int) -> range | list[int]:
-    """Returns the numbers of the points that give an allowed configuration."""
-    if not space.batch_size_keys:
+    """Returns the numbers of the points that give an allowed configuration, and a new one if there are conditions."""
+    if not space.batch_size_keys and not space.is_conditional:
         return range(n_points)
-    points = _points(len(space), seed, n_points)
-    return [number for number, point in enumerate(points) if space.allows(_config(space, point))]
+    configs = map(space.at, _points(len(space), seed, n_points).tolist())
+    allowed = {number: config for number, config in enumerate(configs) if space.allows(config)}
+    if not space.is_conditional:
+        return list(allowed)
+    first = {config_key(config): number for number, config in reversed(allowed.items())}
+    return sorted(first.values())
+
+
+@final
+class _Configs(Sequence[dict[str, Any]]):
+    """The configurations of the first points."""
+
+    def __init__(self, space: SearchSpace, seed: int, n_points: int) -> None:
+        self._space, self._points = space, _points(len(space), seed, n_points)
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        points = self._points[index].tolist()
+        return list(map(self._space.at, points)) if isinstance(index, slice) else self._space.at(points)
 
 
 @functools.lru_cache(maxsize=2)

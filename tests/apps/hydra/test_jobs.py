@@ -37,10 +37,12 @@ trainer: {devices: 1, max_epochs: 4, max_steps: -1}
 data: {batch_size: 8, workers: 0}
 callback: {_target_: lightning.pytorch.callbacks.ModelCheckpoint, monitor: val/loss, mode: min}
 """
+OPTIMIZERS = {"adam": "optimizer: {name: adam}", "sgd": "optimizer: {name: sgd, momentum: 0.0}"}
 PRESETS = {
     "small": "",
     "same": "data: {workers: 2}",
     "large": "data: {batch_size: 64}",
+    "odd": "data: {batch_size: 9}",
     "two": "trainer: {devices: 2}",
     "long": "trainer: {max_epochs: 6}",
     "steps": "trainer: {max_steps: 100}",
@@ -59,7 +61,8 @@ PRESETS = {
 def loader(tmp_path: Path) -> Iterator[Any]:
     """The folder's `app.yaml` has groups `preset`, which may change anything, and `part`, which changes nothing."""
     (tmp_path / "app.yaml").write_text(APP)
-    for group, options in {"preset": PRESETS, "part": {"first": "", "second": ""}}.items():
+    groups = {"preset": PRESETS, "part": {"first": "", "second": ""}, "optimizer": OPTIMIZERS}
+    for group, options in groups.items():
         (tmp_path / group).mkdir()
         for name, text in options.items():
             (tmp_path / group / f"{name}.yaml").write_text(f"# @package _global_\n{text}\n")
@@ -224,3 +227,43 @@ def test_many_groups_are_composed_one_change_at_a_time(loader: Any, monkeypatch:
 def test_a_value_that_the_app_does_not_take_is_refused(loader: Any) -> None:
     with pytest.raises(HydraException, match="other"):
         jobs(loader, "bs.other=choice(1,2)")
+
+
+# ---- conditions
+
+MOMENTUM = 'optimizer.momentum=tag("optimizer=sgd", interval(0.5, 0.9))'
+
+
+def test_a_job_has_only_the_parameters_that_exist_in_it(loader: Any) -> None:
+    _, found = jobs(loader, "+optimizer=sgd,adam", MOMENTUM)  # adam has no momentum, so its override would fail
+    assert found.example.optimizer == {"name": "adam"}
+    assert len(found.configs.seen) == 2 + 2  # one for each optimizer, and the two ends of the momentum
+    assert set(found.options["optimizer=sgd"]) == {"optimizer.name", "optimizer.momentum"}
+
+
+def test_a_value_that_only_a_conditional_parameter_sets_is_seen(loader: Any) -> None:
+    overrides = ["bs=1,2", 'trainer.max_epochs=tag("bs=2", choice(4, 6))']
+    search, found = jobs(loader, *overrides)
+    assert {job.facts.values["trainer.max_epochs"] for job in found.configs.seen} == {4, 6}
+    with pytest.raises(ArgumentError, match="one value, the horizon of all trials"):
+        horizon(search, GIVEN, found.configs)
+
+
+@pytest.mark.parametrize(("size", "is_fit"), [(8, True), (9, False)])
+def test_the_apps_own_batch_size_must_divide_where_the_searched_one_does_not_exist(
+    loader: Any, size: int, is_fit: bool
+) -> None:
+    overrides = [
+        "choice=low,high",
+        f"preset={'same' if is_fit else 'odd'}",
+        'data.batch_size=tag("choice=high", choice(16, 32))',
+        "trainer.devices=1,2",
+    ]
+    search, found = jobs(loader, *overrides)
+    add_devices(search, "trainer.devices", found.configs)
+    if is_fit:
+        check_batch_size("data.batch_size", spec(search), found)
+    else:
+        with pytest.raises(ArgumentError, match="a positive multiple of 1 and of 2") as refused:
+            check_batch_size("data.batch_size", spec(search), found)
+        assert refused.value.received == size

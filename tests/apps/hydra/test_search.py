@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lightning_hwtune.apps.hydra.search import quoted, read_search
 from lightning_hwtune.apps.trainer_settings import as_devices
 from lightning_hwtune.core.parameters import Choice, Float, Int, NumDevices
+from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError
 
 PARSER = OverridesParser.create()
@@ -138,3 +139,82 @@ def test_whole_numbers_are_device_counts(parameter: Any) -> None:
 def test_other_values_are_no_device_counts(parameter: Any) -> None:
     with pytest.raises(ArgumentError, match=r"trainer\.devices"):
         as_devices("trainer.devices", parameter)
+
+
+# ---- conditions
+
+
+@pytest.mark.parametrize(
+    ("text", "parameter"),
+    [
+        ('tag("opt=sgd", interval(0, 1))', Float(0.0, 1.0, when={"opt": "sgd"})),
+        ('tag(log, "opt=sgd", interval(1e-4, 1e-1))', Float(1e-4, 1e-1, log=True, when={"opt": "sgd"})),
+        ('tag("opt=sgd,adam", int(interval(0, 8)))', Int(0, 8, when={"opt": ["sgd", "adam"]})),
+        ('int(tag("opt=sgd", interval(0, 8)))', Int(0, 8, when={"opt": "sgd"})),
+        ('tag("opt=choice(sgd)", range(1, 4))', Int(1, 3, when={"opt": "sgd"})),
+        ('tag("opt=sgd", choice(0.8, 0.9))', Choice([0.8, 0.9], when={"opt": "sgd"})),
+        ('tag("opt=sgd", choice(0.9))', Choice([0.9], when={"opt": "sgd"})),
+        ('tag("n=2,3", "opt=null", choice(a, b))', Choice(["a", "b"], when={"n": [2, 3], "opt": None})),
+        ('shuffle(tag("n=range(1,3)", choice(1, 2)))', Choice([1, 2], ordered=False, when={"n": [1, 2]})),
+        ("tag('opt=\"sgd\"', interval(0, 1))", Float(0.0, 1.0, when={"opt": "sgd"})),
+        ('tag("db@data.opt=sgd", interval(0, 1))', Float(0.0, 1.0, when={"db@data.opt": "sgd"})),
+    ],
+)
+def test_a_tag_that_is_an_override_is_a_condition(text: str, parameter: Any) -> None:
+    for search in (read_search({"model.x": text}, []), read_search({}, [f"model.x={text}"])):
+        assert search.parameters == {"model.x": parameter}
+        assert not search.notes
+
+
+def test_an_inactive_parameter_has_no_override() -> None:
+    search = read_search({}, ["opt=sgd,adam", '++m=tag("opt=sgd", interval(0, 1))', "x=3"])
+    space = SearchSpace(search.parameters)
+    assert search.overrides(space.at([0.1, 0.5])) == ["x=3", "opt=sgd", "++m=0.5"]
+    assert search.overrides(space.at([0.9, 0.5])) == ["x=3", "opt=adam"]
+    assert search.always == ["opt"]
+
+
+def test_a_fixed_key_decides_the_conditions_on_it() -> None:
+    params = {
+        "opt": "choice(sgd, adam)",
+        "m": 'tag("opt=sgd", choice(0, 1))',
+        "n": 'tag("m=1", interval(0, 1))',
+        "beta": 'tag("opt=adam", "k=2", interval(0, 1))',
+        "k": "choice(1, 2)",
+    }
+    sgd = read_search(params, ["opt=sgd"])
+    assert sgd.parameters == {"m": Choice([0, 1]), "n": Float(0.0, 1.0, when={"m": 1}), "k": Choice([1, 2])}
+    assert sgd.notes == ["beta is not searched, because opt is sgd"]
+    adam = read_search(params, ["opt=adam"])
+    assert adam.parameters == {"beta": Float(0.0, 1.0, when={"k": 2}), "k": Choice([1, 2])}
+    assert adam.notes == ["m is not searched, because opt is adam", "n is not searched, because opt is adam"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "part"),
+    [
+        (['m=tag("opt=[", interval(0, 1))'], "a condition such as optimizer=sgd"),
+        (['m=tag("+opt=sgd", interval(0, 1))'], "without \\+ or ~"),
+        (['m=tag("opt=sgd", "opt=adam", interval(0, 1))'], "Name each parameter once"),
+        (['m=tag("opt=sgd,sgd", interval(0, 1))'], "each value of opt once"),
+        (["opt=sgd,adam", 'm=tag("opt=sdg", interval(0, 1))'], "did you mean 'sgd'"),
+        (["opt=sgd,adam", 'm=tag("optim=sgd", interval(0, 1))'], "other parameters: opt"),
+        (["opt=interval(0,1)", 'm=tag("opt=0.5", interval(0, 1))'], "probability 0"),
+    ],
+)
+def test_a_condition_that_cannot_hold_is_refused(texts: list[str], part: str) -> None:
+    with pytest.raises(ArgumentError, match=part):
+        _ = read_search({}, texts).conditions
+
+
+def test_a_number_of_devices_has_no_condition() -> None:
+    with pytest.raises(ArgumentError, match="every trial trains on some number of devices"):
+        as_devices("trainer.devices", Choice([1, 2], when={"opt": "sgd"}))
+
+
+def test_another_tag_has_no_effect_and_the_note_names_the_known_ones() -> None:
+    search = read_search({}, ["m=tag(opt:sgd, interval(0, 1))"])
+    assert search.parameters == {"m": Float(0.0, 1.0)}
+    assert search.notes == [
+        "m: the tag 'opt:sgd' has no effect; the known tags are `log` and conditions such as \"optimizer=sgd\""
+    ]

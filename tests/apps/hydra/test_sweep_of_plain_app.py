@@ -183,3 +183,16 @@ def test_what_cannot_be_swept_is_told_before_anything_is_made(
     assert words in done.stdout
     assert "Traceback" not in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_app_does_not_get_the_override_of_a_parameter_whose_condition_does_not_hold(tmp_path: Path) -> None:
+    command = ["+kind=choice(a,b)", '+x=tag("kind=b", interval(1,5))', "hydra.sweeper.n_trials=4", ONE_CPU]
+    sweep(PLAIN, [*command, "hydra.sweeper.study_name=kinds", "hydra.sweep.dir=out"], tmp_path)
+    trials = load("kinds", tmp_path).state().trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETED] * 4
+    assert sum(trial.config == {"kind": "a"} for trial in trials) == 1  # it has no other values, so it is tried once
+    for trial in trials:
+        saved = OmegaConf.load(tmp_path / "out" / f"trial_{trial.trial_id:03d}" / ".hydra" / "config.yaml")
+        assert saved == trial.config
+        assert trial.last is not None
+        assert trial.last.values["value"] == trial.config.get("x", 0.0) ** 2

@@ -35,6 +35,20 @@ from lightning_hwtune.testing import check_searcher
 OBJECTIVES = Objectives([Metric("error", "min"), TrainSeconds()])
 INFINITE = SearchSpace(lr=Float(1e-4, 1e-1, log=True), batch_size=Choice([63, 64]), devices=NumDevices(1, 2))
 FINITE = SearchSpace(width=Int(1, 7, log=True), kind=Choice(["a", "b", "c"]), devices=NumDevices(1, 2, 3))
+CONDITIONAL = SearchSpace(
+    lr=Float(1e-4, 1e-1, log=True, when={"optimizer": ["sgd", "rmsprop"]}),
+    optimizer=Choice(["adam", "sgd", "rmsprop"]),
+    nesterov=Choice([True, False], when={"optimizer": "sgd"}),
+    batch_size=Choice([63, 64], when={"nesterov": True}),
+    devices=NumDevices(1, 2),
+)
+FINITE_CONDITIONAL = SearchSpace(
+    last=Choice(["x", "y"], when={"depth": 2}),
+    width=Int(1, 4, log=True),
+    kind=Choice(["a", "b", "c"]),
+    depth=Int(1, 2, when={"kind": ["a", "c"]}),
+    devices=NumDevices(1, 2),
+)
 LISTED = [INFINITE.decode([share, 0.75, 0.25]) for share in (0.1, 0.4, 0.5, 0.9)]
 
 TASKS = [
@@ -60,7 +74,12 @@ SEARCHERS = [
     ParetoPrior(TASKS[:1], OBJECTIVES, uniform=0, batch=1),
 ]
 every_searcher = pytest.mark.parametrize("searcher", SEARCHERS, ids=repr)
-every_space = pytest.mark.parametrize("space", [INFINITE, FINITE], ids=["infinite", "finite"])
+every_space = pytest.mark.parametrize(
+    "space",
+    [INFINITE, FINITE, CONDITIONAL, FINITE_CONDITIONAL],
+    ids=["infinite", "finite", "conditional", "finite conditional"],
+)
+finite_spaces = pytest.mark.parametrize("space", [FINITE, FINITE_CONDITIONAL], ids=["finite", "finite conditional"])
 
 
 def history_of(space: SearchSpace, n: int, first: int = 0) -> History:
@@ -76,13 +95,22 @@ def history_of(space: SearchSpace, n: int, first: int = 0) -> History:
     return History(trials, OBJECTIVES)
 
 
+@pytest.mark.slow
+@every_searcher
+@pytest.mark.parametrize("space", [INFINITE, FINITE], ids=["infinite", "finite"])
+def test_the_shipped_suite_holds(searcher: Searcher, space: SearchSpace) -> None:
+    check_searcher(searcher, space, OBJECTIVES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("searcher", SEARCHERS[:6], ids=lambda s: s.name)
+def test_the_shipped_suite_holds_with_conditions(searcher: Searcher) -> None:
+    check_searcher(searcher, CONDITIONAL, OBJECTIVES)
+
+
 @every_searcher
 @every_space
 class TestOneDraw:
-    @pytest.mark.slow
-    def test_the_shipped_suite_holds(self, searcher: Searcher, space: SearchSpace) -> None:
-        check_searcher(searcher, space, OBJECTIVES)
-
     def test_depends_on_space_number_seed_and_history_alone(self, searcher: Searcher, space: SearchSpace) -> None:
         again = SearchSpace.from_dict(space.to_dict())
         for n_trials in (0, 9):
@@ -129,10 +157,11 @@ class TestOneDraw:
 
 
 @every_searcher
-def test_a_finite_space_is_gone_through_once_and_then_ends(searcher: Searcher) -> None:
+@finite_spaces
+def test_a_finite_space_is_gone_through_once_and_then_ends(searcher: Searcher, space: SearchSpace) -> None:
     history, seen = History([], OBJECTIVES), []
-    for draw in range((FINITE.size or 0) + 2):
-        config = searcher.propose(FINITE, draw, 5, history)
+    for draw in range((space.size or 0) + 2):
+        config = searcher.propose(space, draw, 5, history)
         if config is None:
             break
         seen.append(json.dumps(config))
@@ -140,7 +169,32 @@ def test_a_finite_space_is_gone_through_once_and_then_ends(searcher: Searcher) -
         values = {"error": config["width"] / 7, "train_s": 1.0}
         trial.measurements, trial.decided, trial.draw = [Measurement(1, values, 1.0, 1.0)], {1: "pause"}, draw
         history = History([*history.trials, trial], OBJECTIVES)
-    assert sorted(seen) == sorted(json.dumps(config) for config in FINITE.grid())
+    assert sorted(seen) == sorted(json.dumps(config) for config in space.grid())
+
+
+@every_searcher
+def test_no_configuration_of_a_conditional_space_is_drawn_twice(searcher: Searcher) -> None:
+    history, seen = History([], OBJECTIVES), []
+    for draw in range(16):  # adam alone has two configurations, one for each device count
+        config = searcher.propose(CONDITIONAL, draw, 1, history)
+        assert config is not None
+        seen.append(json.dumps(config))
+        trial = TrialRecord(draw, config, 0, 0, 1, 0.0)
+        trial.measurements = [Measurement(1, {"error": config.get("lr", 0.05), "train_s": 1.0}, 1.0, 1.0)]
+        trial.decided, trial.draw = {1: "pause"}, draw
+        history = History([*history.trials, trial], OBJECTIVES)
+    assert len(set(seen)) == len(seen)
+
+
+@pytest.mark.parametrize("searcher", SEARCHERS[:4], ids=lambda s: s.name)
+def test_an_enqueued_configuration_of_a_conditional_space_is_not_drawn(searcher: Searcher) -> None:
+    enqueued = [{"optimizer": "adam", "devices": count} for count in (1, 2)]
+    trials = [TrialRecord(i, config, 0, 0, 1, 0.0) for i, config in enumerate(enqueued)]
+    for draw in range(8):
+        config = searcher.propose(CONDITIONAL, draw, 2, History(trials, OBJECTIVES))
+        assert config is not None
+        assert config["optimizer"] != "adam"
+        trials.append(TrialRecord(len(trials), config, 0, 0, 1, 0.0, draw=draw))
 
 
 @every_searcher
