@@ -55,8 +55,10 @@ class Random(Searcher):
     def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
         """Returns draw number `draw`; None once a small finite space is exhausted."""
         if not is_small(space):
-            untried = history.once(self, lambda: Untried.of(space, None, history.trials))
-            return untried.one(stream(seed, self.name, draw))
+            rng = stream(seed, self.name, draw)
+            if not space.is_conditional:
+                return space.sample(rng)
+            return history.once(self, lambda: Untried.of(space, None, history.trials)).one(rng)
         grid, order = _shuffled(space, seed)
         return next_of(grid, order, draw, history)
 
