@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 _INTERRUPTED = 130  # 128 + SIGINT, as in shells
@@ -23,6 +24,8 @@ def main() -> None:
         if _was_interrupted(error):
             _end()
         raise
+    finally:
+        gc.freeze()  # otherwise the interpreter looks through all objects once more before it ends
 
 
 def _was_interrupted(error: BaseException | None) -> bool:

@@ -7,6 +7,7 @@ log again.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -72,6 +73,11 @@ def facts_from_data(spec: StudySpec, data: Mapping[str, Any]) -> StudyFacts:
     return facts
 
 
+@functools.cache
+def _allocation(devices: int, nodes: int, instance: str) -> Allocation:
+    return Allocation(devices, nodes, instance)
+
+
 def _event(kind: type[_T], data: Mapping[str, Any]) -> _T:
     event = ev.from_dict(data)
     if not isinstance(event, kind):
@@ -108,7 +114,7 @@ _TO_PLAIN: Mapping[str, Callable[[Any], Any]] = {
     "state": str,
 }
 _FROM_PLAIN: Mapping[str, Callable[[Any], Any]] = {
-    "allocation": lambda row: Allocation(*row),
+    "allocation": lambda row: _allocation(*row),
     "checkpoint": lambda row: Checkpoint(*row),
     "best_checkpoint": lambda row: Checkpoint(*row),
     "measurements": _measurements,

@@ -20,12 +20,14 @@ from typing import Any, final
 
 import lightning_hwtune
 from lightning_hwtune.errors import StorageError
+from lightning_hwtune.store.columns import packed, unpacked
 from lightning_hwtune.store.files import StudyFiles, write_whole
 from lightning_hwtune.store.log import EventLog
 
 __all__ = ["CachedFacts", "FactsCache"]
 
-_FORM = 1
+_FORM = 2
+_TABLES = ("trials", "segments")  # the parts of the data that grow with the study
 
 
 @final
@@ -48,13 +50,14 @@ class FactsCache:
     def read(self, log: EventLog) -> CachedFacts | None:
         """Returns the cached facts if they follow from this log, otherwise None."""
         try:
-            head, _, packed = self.path.read_bytes().partition(b"\n")
+            head, _, content = self.path.read_bytes().partition(b"\n")
             said = json.loads(head)
             number = said["number"]
             body = log.body(number) if isinstance(number, int) else None
-            if body is None or said != _head(log, number, body, packed):
+            if body is None or said != _head(log, number, body, content):
                 return None
-            return CachedFacts(number, body, json.loads(zlib.decompress(packed)))
+            data = json.loads(zlib.decompress(content))
+            return CachedFacts(number, body, {**data, **{name: unpacked(data[name]) for name in _TABLES}})
         except Exception:  # a damaged file may raise anything
             return None
 
@@ -65,12 +68,13 @@ class FactsCache:
                 return
             for left in self._files.root.glob(f"{self.path.name}.*.part"):  # by a process that was killed
                 left.unlink(missing_ok=True)
-            packed = zlib.compress(json.dumps(found.data, separators=(",", ":")).encode(), level=1)
-            head = json.dumps(_head(log, found.number, found.body, packed))
-            write_whole(self.path, head.encode() + b"\n" + packed)
+            data = {**found.data, **{name: packed(found.data[name]) for name in _TABLES}}
+            content = zlib.compress(json.dumps(data, separators=(",", ":")).encode(), level=1)
+            head = json.dumps(_head(log, found.number, found.body, content))
+            write_whole(self.path, head.encode() + b"\n" + content)
 
 
-def _head(log: EventLog, number: int, body: str, packed: bytes) -> dict[str, Any]:
+def _head(log: EventLog, number: int, body: str, content: bytes) -> dict[str, Any]:
     """Returns what must be equal for a cache to count."""
     first = log.body(1) or ""
     return {
@@ -80,7 +84,7 @@ def _head(log: EventLog, number: int, body: str, packed: bytes) -> dict[str, Any
         "first": _digest(first.encode()),
         "number": number,
         "newest": _digest(body.encode()),
-        "content": _digest(packed),
+        "content": _digest(content),
     }
 
 

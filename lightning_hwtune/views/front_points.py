@@ -60,8 +60,8 @@ def candidates(state: StudyFacts, at: str) -> list[Point]:
     """Returns all points that compete for the front "full" or "any", by trial id."""
     if at not in ("full", "any"):
         raise ArgumentError("at", at, "'full', 'rung' or 'any'")
-    points = [Point(trial, trial.last) for trial in state.trials if trial.last is not None]
-    return [point for point in points if at == "any" or not point.is_partial]
+    trials = (trial for trial in state.trials if at == "any" or trial.state is TrialState.COMPLETED)
+    return [Point(trial, trial.last) for trial in trials if trial.last is not None]
 
 
 def rung_points(state: StudyFacts, level: int) -> list[Point]:
