@@ -79,13 +79,17 @@ def compile_s() -> float:
 
 
 @contextlib.contextmanager
-def measured() -> Iterator[None]:
-    """Measures imports inside the block; no effect inside another such block."""
+def measured(*, libraries: bool = False) -> Iterator[None]:
+    """Measures imports inside the block; no effect inside another such block.
+
+    Args:
+        libraries: also find out which libraries a fork server may import, for `library_times`.
+    """
     watch_compiler()
     if _finder in sys.meta_path:
         yield
         return
-    _finder.thread = threading.get_ident()
+    _finder.thread, _finder.examines = threading.get_ident(), libraries
     sys.meta_path.insert(0, _finder)
     try:
         yield
@@ -102,13 +106,14 @@ class _Finder:
         total_s: the total of all imports.
         times: the seconds of installed modules that user code imports, and of user modules without these.
         libraries: the seconds of those installed modules that a process may import before it is forked.
+        examines: whether to find that out, which takes some milliseconds per library.
     """
 
     def __init__(self) -> None:
         self.total_s = 0.0
         self.times: dict[str, float] = {}
         self.libraries: dict[str, float] = {}
-        self.thread = threading.get_ident()
+        self.thread, self.examines = threading.get_ident(), False
         self._depth = self._depth_of_libraries = 0
         self._library_s = 0.0
 
@@ -137,7 +142,7 @@ class _Finder:
             if self._depth_of_libraries or threading.get_ident() != self.thread:
                 execute(module)
                 return
-            before, streams = (ForkState.now(), _random_states()) if is_library else (None, {})
+            before, streams = (ForkState.now(), _random_states()) if is_library and self.examines else (None, {})
             begun, library_s = time.perf_counter(), self._library_s
             self._depth += 1
             self._depth_of_libraries += is_library

@@ -48,7 +48,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def imported(own: Path, text: str) -> tuple[set[str], set[str]]:
     """Returns what is preloaded, and what is measured, when the user's own module has this text."""
     (own / "hwtune_test_own.py").write_text(text)
-    with import_times.measured():
+    with import_times.measured(libraries=True):
         importlib.import_module("hwtune_test_own")
     return set(import_times.library_times()), set(import_times.import_times())
 
