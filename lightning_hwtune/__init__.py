@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     )
     from lightning_hwtune.core.searchers import TPE, Grid, History, ParetoPrior, Random, Searcher, Sobol
     from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, SearchSpace
-    from lightning_hwtune.engine.executor import Executor
+    from lightning_hwtune.engine.executor import Abilities, Executor
     from lightning_hwtune.engine.warm_up import warm_up
     from lightning_hwtune.errors import (
         ArgumentError,
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ASHA",
+    "Abilities",
     "Allocation",
     "AllocationPolicy",
     "ArgumentError",
@@ -140,7 +141,7 @@ _NAMES: dict[str, str] = {
         ),
         "core.searchers": ("TPE", "Grid", "History", "ParetoPrior", "Random", "Searcher", "Sobol"),
         "core.space": ("Choice", "Float", "Int", "NumDevices", "SearchSpace"),
-        "engine.executor": ("Executor",),
+        "engine.executor": ("Abilities", "Executor"),
         "engine.warm_up": ("warm_up",),
         "errors": tuple(name for name in __all__ if name.endswith("Error")),
         "study": ("Result", "Study"),

@@ -260,14 +260,17 @@ class Study:
             ArgumentError: an argument is not allowed, or this machine has fewer GPUs than the study was created with.
         """
         others: dict[str, Any] = {name: value for name, value in options.items() if name not in LIMITS}
+        limits, given = limits_of(options), given_to_call()
+        if limits.max_parallel != options["max_parallel"]:  # the executor allows fewer
+            given |= {"max_parallel"}
         run = Run(
             spec=self._spec,
             files=self._files,
             storage=self._storage,
             reader=self._reader,
             train=train,
-            limits=limits_of(options),
-            given=given_to_call() | ({"max_parallel"} if options["executor"] == "inline" else set()),
+            limits=limits,
+            given=given,
             **others,
         )
         self.close()
@@ -349,7 +352,7 @@ class Study:
         state, root = session.controller.state, self._files.root
         view = open_view(state, root, self._storage, enabled=progress, owns_screen=False)
         asked.manual.watch(lambda: view.tick(session.clock.now()))
-        view.header(None)
+        view.header(None, can_check=False)
         session.observers.append(view.on_events)
         session.observers.append(lambda events: view.tick(events[-1].at))  # no loop calls `tick` here
         return asked

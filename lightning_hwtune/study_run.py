@@ -17,8 +17,8 @@ from lightning_hwtune.core.decisions import Done
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.check import Check, run_check
 from lightning_hwtune.engine.devices import check_present
-from lightning_hwtune.engine.executor import Executor
-from lightning_hwtune.engine.executors import EXECUTOR_REGISTRY
+from lightning_hwtune.engine.executor import Abilities, Executor, RunSetup
+from lightning_hwtune.engine.executors import EXECUTOR_REGISTRY, abilities_of_choice, create_executor
 from lightning_hwtune.engine.fork_server import PRELOAD, fork_server
 from lightning_hwtune.engine.hang import AUTO
 from lightning_hwtune.engine.local import LocalExecutor
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["Run", "TrainFunction", "check_training"]
 
 TrainFunction = Callable[["Trial"], Any]
-_MAX_SPARES = 8  # each takes some megabytes; on a larger pool, segments rarely start at the same time
 _WHY = {KeyboardInterrupt: "Ctrl-C", SystemExit: "a signal ended this process"}
 
 
@@ -77,18 +76,22 @@ class Run:
         if isinstance(self.executor, str):
             check_function(self.train)
 
+    @property
+    def _abilities(self) -> Abilities:
+        return abilities_of_choice(self.executor)
+
     def drive(self) -> Done:
         """Trains until a limit is reached or nothing is left to do; returns why it ended.
 
         Raises:
             HwTuneError: as for `Study.run`.
         """
-        if self.executor == "local":
+        if self._abilities.trains_here:
+            require_no_segment()
+        if self._abilities.uses_fork_server:
             with fork_server().run((PRELOAD, *self.preload)):
                 return self._drive(self._payload())
-        if isinstance(self.executor, str):
-            require_no_segment()
-        return self._drive(None)
+        return self._drive(self._payload())
 
     def _drive(self, payload: Payload | None) -> Done:
         with (
@@ -101,14 +104,17 @@ class Run:
             answer = session.controller.ask(session.clock.now(), self.spec.pool.size)
             if isinstance(answer, Done):  # nothing is left to do, so nothing is checked either
                 with self._view(session) as view:
-                    view.header(payload)
+                    view.header(payload, can_check=self._abilities.can_check)
                     session.observers.append(view.on_events)
                     session.finish(answer)
                 return answer
             with contextlib.closing(self._executor(payload)) as executor:
                 return self._train(session, signals, executor, payload)
 
-    def _payload(self) -> Payload:
+    def _payload(self) -> Payload | None:
+        """Returns the training function as a file, if the run creates an executor that needs one."""
+        if not self._abilities.needs_payload or not isinstance(self.executor, str):
+            return None
         self.reader.refuse_foreign(self.spec)
         return write_payload(self.train, self.files.root)
 
@@ -123,16 +129,17 @@ class Run:
             view.close(session.clock.now())
 
     def _executor(self, payload: Payload | None) -> Executor:
-        if payload is not None:
-            n_ranks = (self.limits.max_parallel or self.spec.pool.size) * max(self.spec.allocator.counts)
-            n_spares = min(n_ranks, self.spec.pool.size, _MAX_SPARES)
-            return LocalExecutor(
-                payload.path, preload=self.preload, hang_timeout_s=self.hang_timeout, n_spares=n_spares
-            )
-        if isinstance(self.executor, str):
-            make: Callable[..., Executor] = EXECUTOR_REGISTRY.find(self.executor)
-            return make(self.train, self.spec.pool)
-        return self.executor
+        if not isinstance(self.executor, str):
+            return self.executor
+        setup = RunSetup(
+            train=self.train,
+            pool=self.spec.pool,
+            n_ranks=(self.limits.max_parallel or self.spec.pool.size) * max(self.spec.allocator.counts),
+            payload=payload.path if payload is not None else None,
+            preload=tuple(self.preload),
+            hang_timeout=self.hang_timeout,
+        )
+        return create_executor(EXECUTOR_REGISTRY.find(self.executor), setup)
 
     def _train(self, session: Session, signals: Signals, executor: Executor, payload: Payload | None) -> Done:
         """Checks the training if the study is new, then drives the controller with the executor."""
@@ -145,8 +152,8 @@ class Run:
             loop = Loop(session.controller, executor, session.clock, self.files, tick=tick, save_every=self.save_every)
             try:
                 with signals.acting():
-                    view.header(payload)
-                    if payload is not None and isinstance(executor, LocalExecutor):
+                    view.header(payload, can_check=self._abilities.can_check)
+                    if self._abilities.can_check:
                         self._check(session, view, executor, payload)
                     session.observers.append(view.on_events)
                     if text := unjudged_devices(self.spec):
@@ -160,16 +167,16 @@ class Run:
             finally:
                 executor.close()  # before the last lines are printed
 
-    def _check(self, session: Session, view: View, executor: LocalExecutor, payload: Payload) -> None:
+    def _check(self, session: Session, view: View, executor: Executor, payload: Payload | None) -> None:
         """Checks the training, unless the study has measurements."""
         controller = session.controller
         if not self.check or any(trial.measurements for trial in controller.state.trials):
             return
         view.checking()
         folder, limit_s = self.files.scratch("check"), self.hang_timeout
-        found = run_check(
-            self.spec, executor, payload, folder, session.tick, preload=executor.preload, hang_timeout_s=limit_s
-        )
+        found = run_check(self.spec, executor, payload, folder, session.tick, hang_timeout_s=limit_s)
+        view.checked(found)
+        found = run_check(self.spec, executor, payload, folder, session.tick, hang_timeout_s=limit_s)
         view.checked(found)
         for note in found.study_notes:  # shown now, so the trials do not need to repeat them
             controller.note_once(note.text, note.topic, session.clock.now())
@@ -185,7 +192,7 @@ def check_training(
         reader.refuse_foreign(spec)
         payload = write_payload(train, files.root)
         with contextlib.closing(LocalExecutor(payload.path, preload=preload)) as executor:
-            return run_check(spec, executor, payload, files.scratch("check"), preload=executor.preload)
+            return run_check(spec, executor, payload, files.scratch("check"))
 
 
 @contextlib.contextmanager

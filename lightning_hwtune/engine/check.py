@@ -22,7 +22,7 @@ from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.engine.check_orders import check_configs, check_order
 from lightning_hwtune.engine.check_segment import AUTO_STILL_S, CheckSegment, train_segment
 from lightning_hwtune.engine.counted_fit import CountedFit
-from lightning_hwtune.engine.executor import Executor
+from lightning_hwtune.engine.executor import Executor, preload_in
 from lightning_hwtune.engine.hang import AUTO
 from lightning_hwtune.engine.payload import Payload
 from lightning_hwtune.engine.report_notes import late_objectives, must_train_on, rung_places
@@ -54,7 +54,7 @@ class Check:
         epoch_s: estimated seconds per epoch, from the time of two batches. NaN if the loader's length is unknown.
         gpu_bytes: the largest amount of GPU memory that one rank reserved for two batches. 0 on the CPU.
         checkpoint_bytes: the size of one checkpoint.
-        payload_bytes: the size of the training function with everything that it captures.
+        payload_bytes: the size of the training function with everything that it captures; 0 if it needs no file.
         largest_capture: the name and the bytes of the largest captured object. None if the payload is small.
         wall_s: the seconds that the check itself took.
         units_s: for each device count, the seconds of one unit of resource (an epoch, a step or a sample).
@@ -87,11 +87,10 @@ class Check:
 def run_check(
     spec: StudySpec,
     executor: Executor,
-    payload: Payload,
+    payload: Payload | None,
     folder: Path,
     tick: Callable[[], None] = lambda: None,
     *,
-    preload: Callable[[Sequence[str]], None] = lambda libraries: None,
     hang_timeout_s: float | str | None = AUTO,
 ) -> Check:
     """Trains shortened epochs of the study's first configurations; `folder` is emptied.
@@ -100,8 +99,9 @@ def run_check(
     twice with each count, without a pause and with one, and both results must be equal bit by bit.
 
     Args:
+        executor: one that can check; see `Abilities`.
+        payload: the training function as a file; None if the executor needs none.
         tick: called about once per second during the check.
-        preload: called with the libraries that the fork server can import in advance, as soon as they are known.
         hang_timeout_s: the check ends after this many seconds without a sign of work. "auto" means ten minutes, None
             means no limit.
 
@@ -116,7 +116,7 @@ def run_check(
         for config in check_configs(spec):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            found.append(_check_one(spec, executor, config, folder, tick, still_s, counted_fit, preload))
+            found.append(_check_one(spec, executor, config, folder, tick, still_s, counted_fit))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return _summary(spec, found, payload, time.monotonic() - began)
@@ -141,7 +141,6 @@ def _check_one(
     tick: Callable[[], None],
     still_s: float | None,
     counted_fit: CountedFit,
-    preload: Callable[[Sequence[str]], None],
 ) -> _ConfigFindings:
     """Trains one configuration without a pause, and also with one if the comparison is useful."""
 
@@ -164,7 +163,7 @@ def _check_one(
         return is_last or (n_epochs > 1 and not is_affordable(report))
 
     whole = train(first, at_end)
-    preload(tuple(_worth(whole)))  # before the next segment, which then starts sooner
+    preload_in(executor, tuple(_worth(whole)))  # before the next segment, which then starts sooner
     resources = sorted(n_reports)
     if n_epochs == 1 or len(resources) < 2:
         is_cut = n_epochs > 1 and resources[0] < spec.scheduler.max_resource and whole.saved_as is not None
@@ -203,7 +202,7 @@ def _succeeded(spec: StudySpec, order: SegmentOrder, found: CheckSegment) -> Che
     return found
 
 
-def _summary(spec: StudySpec, found: Sequence[_ConfigFindings], payload: Payload, wall_s: float) -> Check:
+def _summary(spec: StudySpec, found: Sequence[_ConfigFindings], payload: Payload | None, wall_s: float) -> Check:
     first = found[0]
     reports, saved = first.whole.reports, [item.whole.saved_as for item in found]
     logged = {name for report in reports for name in (report.probe.logged if report.probe else report.metrics)}
@@ -226,8 +225,8 @@ def _summary(spec: StudySpec, found: Sequence[_ConfigFindings], payload: Payload
         imports=_imports(first.resumed or first.whole),
         libraries=tuple(_worth(first.whole)),
         checkpoint_bytes=max((item.n_bytes for item in saved if item is not None), default=0),
-        payload_bytes=payload.n_bytes,
-        largest_capture=payload.largest,
+        payload_bytes=payload.n_bytes if payload is not None else 0,
+        largest_capture=payload.largest if payload is not None else None,
         wall_s=wall_s,
         notes=tuple(map(spelled, dict.fromkeys([*(note.text for note in notes), *about_reports, *proofs]))),
         study_notes=tuple(dict.fromkeys(replace(note, text=spelled(note.text)) for note in study_notes)),

@@ -11,7 +11,7 @@ from typing import final
 
 from lightning_hwtune.core.decisions import VerdictKind
 from lightning_hwtune.core.record import Outcome
-from lightning_hwtune.engine.executor import Executor
+from lightning_hwtune.engine.executor import Executor, pids_of
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage
 
@@ -94,7 +94,7 @@ def train_segment(
         if found.end is not None and found.end.outcome == Outcome.INTERRUPTED:  # the fork server was killed: retry
             found = CheckSegment(plan)
             executor.start(order)
-        still = watch.seconds(len(found.reports), getattr(executor, "pids", []))
+        still = watch.seconds(len(found.reports), pids_of(executor))
         if found.end is None and still_s is not None and still > still_s:
             why = spelled(
                 f"no progress for {still:.0f} s: the training did not report, print, read or write anything. Possible "

@@ -1,17 +1,81 @@
 """The interface between the loop and whatever trains segments: this process, local processes or a simulation.
 
 The loop calls `start`, then `wait` repeatedly. During `wait` the executor reports to the sink what has happened. An
-executor makes no decisions: it carries out orders and reports facts.
+executor makes no decisions: it carries out orders and reports facts. `Abilities` says what it can do, so a run never
+asks which executor it has.
 """
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, final, runtime_checkable
 
+from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.record import Outcome
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms import checked_class
 from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage
 
-__all__ = ["Executor", "Sink"]
+__all__ = ["Abilities", "Executor", "RunSetup", "Sink", "abilities_of", "pids_of", "preload_in"]
+
+
+@final
+@checked_class()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abilities:
+    """What an executor can do: its class attribute `abilities`. Without one, an executor has the defaults.
+
+    Attributes:
+        trains_here: whether segments train in the process of the study, which can train only one at a time.
+        starts_processes: whether segments train in child processes. The property `pids` then has their process ids.
+        max_devices: the largest number of devices of one segment; None: any number.
+        max_segments: how many segments train at the same time; None: as many as the pool has devices for.
+        can_check: whether it can train the segments of the check before a study. They are ordinary segments with
+            `probe_batches`. They must not change the process that the user works in, and `end` must end them.
+        limits_hangs: whether it ends segments that make no progress, as the option `hang_timeout` asks for.
+        needs_payload: whether it needs the training function as a file; see `RunSetup.payload`.
+        uses_fork_server: whether its segments start from the fork server, which then starts before anything else. Such
+            an executor has the method `preload`, which makes the server import modules that each segment would import.
+
+    Raises:
+        ArgumentError: a value is not allowed.
+
+    Examples:
+        >>> hwt.Abilities(can_check=True, max_segments=4).max_devices is None
+        True
+    """
+
+    trains_here: bool = True
+    starts_processes: bool = False
+    max_devices: int | None = None
+    max_segments: int | None = None
+    can_check: bool = False
+    limits_hangs: bool = False
+    needs_payload: bool = False
+    uses_fork_server: bool = False
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSetup:
+    """What a run knows when it creates its executor.
+
+    Attributes:
+        train: the training function.
+        pool: the devices of the study.
+        n_ranks: the largest number of ranks that train at the same time.
+        payload: the file with the cloudpickled training function; None unless the executor needs one.
+        preload, hang_timeout: the options of the run; see `Study.run`.
+    """
+
+    train: Callable[[Any], Any]
+    pool: Pool
+    n_ranks: int
+    payload: Path | None = None
+    preload: tuple[str, ...] = ()
+    hang_timeout: float | str | None = None
 
 
 class Sink(Protocol):
@@ -35,11 +99,14 @@ class Executor(Protocol):
     """Trains segments.
 
     A third-party executor is a class with these four methods. Its constructor takes the training function and the
-    study's `Pool`. `Study.run(executor=...)` takes its import path, or the name of its entry point in the group
-    "hwtune.executors". The log does not store the executor, so each run may use a different one.
+    study's `Pool`. A class that needs more has a class method `for_run`, which takes a `RunSetup` and returns the
+    executor. The class attribute `abilities` says what it can do beyond the defaults of `Abilities`.
+    `Study.run(executor=...)` takes its import path, or the name of its entry point in the group "hwtune.executors". The
+    log does not store the executor, so each run may use a different one.
 
     Examples:
         >>> class Idle:
+        ...     abilities = hwt.Abilities(max_devices=1)
         ...     def start(self, order): ...
         ...     def wait(self, sink, timeout_s): ...
         ...     def end(self, trial_id, outcome, why): ...
@@ -55,7 +122,37 @@ class Executor(Protocol):
         """Delivers messages to the sink; returns after a message, or when the timeout is over."""
 
     def end(self, trial_id: int, outcome: Outcome, why: str) -> None:
-        """Ends a running segment at once; `sink.ended` follows from `wait` with this outcome."""
+        """Ends a segment at once, also one that has not begun; `sink.ended` follows from `wait` with this outcome.
+
+        An executor that cannot end a running segment lets it train to its end. `sink.ended` then has the outcome of the
+        training.
+        """
 
     def close(self) -> None:
         """Ends all segments and joins all processes. Idempotent."""
+
+
+def abilities_of(executor: object) -> Abilities:
+    """Returns the abilities of an executor or of its class.
+
+    Raises:
+        ArgumentError: its attribute `abilities` is something else.
+    """
+    abilities = getattr(executor, "abilities", Abilities())
+    if not isinstance(abilities, Abilities):
+        name = getattr(executor, "__qualname__", type(executor).__qualname__)
+        allowed = "a class attribute such as Abilities(can_check=True)"
+        raise ArgumentError(f"{name}.abilities", abilities, allowed)
+    return abilities
+
+
+def pids_of(executor: Executor) -> list[int]:
+    """Returns the process ids of an executor's ranks; none if it starts no processes."""
+    return list(getattr(executor, "pids", ())) if abilities_of(executor).starts_processes else []
+
+
+def preload_in(executor: Executor, libraries: Sequence[str]) -> None:
+    """Makes the fork server of an executor import libraries, if it uses one."""
+    preload: Callable[[Sequence[str]], None] | None = getattr(executor, "preload", None)
+    if preload is not None and abilities_of(executor).uses_fork_server:
+        preload(libraries)

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from lightning_hwtune.engine.executor import Executor
+from collections.abc import Callable
+from typing import cast
+
+from lightning_hwtune.engine.executor import Abilities, Executor, RunSetup, abilities_of
 from lightning_hwtune.engine.inline import InlineExecutor
 from lightning_hwtune.engine.local import LocalExecutor
 from lightning_hwtune.plugins import Registry
 
-__all__ = ["EXECUTOR_REGISTRY"]
+__all__ = ["EXECUTOR_REGISTRY", "abilities_of_choice", "create_executor"]
 
 EXECUTOR_REGISTRY = Registry[Executor](
     "executor", "hwtune.executors", Executor, {"local": LocalExecutor, "inline": InlineExecutor}
 )
-"""A third-party class is called with the training function and the pool."""
+
+
+def abilities_of_choice(executor: str | Executor) -> Abilities:
+    """Returns the abilities of an executor that was selected by name or given as an object.
+
+    Raises:
+        ArgumentError: there is no such executor, or its attribute `abilities` is something else.
+    """
+    return abilities_of(EXECUTOR_REGISTRY.find(executor) if isinstance(executor, str) else executor)
+
+
+def create_executor(cls: type[Executor], setup: RunSetup) -> Executor:
+    """Returns an executor for a run: by its class method `for_run`, or by the constructor."""
+    if (for_run := getattr(cls, "for_run", None)) is not None:
+        return cast("Executor", for_run(setup))
+    create = cast("Callable[..., Executor]", cls)
+    return create(setup.train, setup.pool)

@@ -9,11 +9,11 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.record import Outcome
-from lightning_hwtune.engine.executor import Sink
+from lightning_hwtune.engine.executor import Abilities, Sink
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.host.session_signals import ENDING
 from lightning_hwtune.training.channel import (
@@ -62,9 +62,12 @@ class DirectChannel:
 class InlineExecutor:
     """Trains segments in this process with the function itself, not with a copy of it."""
 
+    abilities: ClassVar[Abilities] = Abilities(max_devices=1, max_segments=1)
+
     def __init__(self, train: Callable[[Any], Any], pool: Pool | None = None) -> None:
         self._train = train
         self._queue: list[SegmentOrder] = []
+        self._ended: list[tuple[SegmentOrder, Ended]] = []  # segments that were ended before they began
         self._repeated = RepeatedLines()
 
     def start(self, order: SegmentOrder) -> None:
@@ -79,7 +82,11 @@ class InlineExecutor:
         self._queue.append(order)
 
     def wait(self, sink: Sink, timeout_s: float) -> None:
-        """Trains the next segment to its end."""
+        """Trains the next segment to its end, or reports one that was ended before it began."""
+        if self._ended:
+            order, ended = self._ended.pop(0)
+            sink.ended(order.trial_id, order.segment, ended, 0)
+            return
         if not self._queue:
             return
         order = self._queue.pop(0)
@@ -105,12 +112,15 @@ class InlineExecutor:
                 signal.signal(signal.SIGINT, before)
 
     def end(self, trial_id: int, outcome: Outcome, why: str) -> None:
-        """Removes a segment that has not started; a running segment cannot be ended from here."""
-        self._queue = [order for order in self._queue if order.trial_id != trial_id]
+        """Ends a segment that has not begun; a segment that trains cannot be ended from here."""
+        for order in [order for order in self._queue if order.trial_id == trial_id]:
+            self._queue.remove(order)
+            self._ended.append((order, Ended(0, outcome, why, order.resource, reached_end=False)))
 
     def close(self) -> None:
-        """Removes all segments that have not started."""
+        """Removes all segments that have not begun."""
         self._queue.clear()
+        self._ended.clear()
 
 
 def _interrupt_handler() -> Any:

@@ -18,15 +18,15 @@ import time
 from collections.abc import Sequence
 from multiprocessing import connection as mp
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, Self, final
 
 from lightning_hwtune.core.record import Outcome
-from lightning_hwtune.engine.executor import Sink
+from lightning_hwtune.engine.executor import Abilities, RunSetup, Sink
 from lightning_hwtune.engine.fork_server import PRELOAD, fork_server
 from lightning_hwtune.engine.hang import HangLimit
 from lightning_hwtune.engine.rank_group import ABANDONED, Group, summary
 from lightning_hwtune.engine.rank_process import Rank
-from lightning_hwtune.errors import TrialError
+from lightning_hwtune.errors import ArgumentError, TrialError
 from lightning_hwtune.host.deferred_signals import uninterrupted
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.training.channel import Beat, Ended, Message, Note, Report, Saved, SegmentOrder, Started
@@ -38,6 +38,7 @@ _GRACE_S = 10.0  # time for the other ranks to end by themselves after the first
 _ECHO_GRACE_S = 1.0  # the same after an error: with gloo a dead rank fails its group in less than a tenth of this
 _END_S = 10.0  # time for the end of a killed rank to be reported; after that the server counts as dead
 _LEAST_FREE_BYTES = 1 << 30
+_MAX_SPARES = 8  # each takes some megabytes; on a larger pool, segments rarely start at the same time
 _MAX_SERVER_DEATHS = 3  # in a row, without a report between them
 
 
@@ -54,6 +55,15 @@ class LocalExecutor:
         n_spares: how many ranks the fork server keeps ready for the next segments.
         least_free_bytes: no rank is kept ready while less memory is free.
     """
+
+    abilities: ClassVar[Abilities] = Abilities(
+        trains_here=False,
+        starts_processes=True,
+        can_check=True,
+        limits_hangs=True,
+        needs_payload=True,
+        uses_fork_server=True,
+    )
 
     def __init__(
         self,
@@ -76,6 +86,14 @@ class LocalExecutor:
         self._n_deaths = self._server.n_deaths  # when a report last arrived
         self._server.require((PRELOAD, *preload))  # its imports overlap with what the caller does next
         self._server.keep_spares(self, n_spares, least_free_bytes)
+
+    @classmethod
+    def for_run(cls, setup: RunSetup) -> Self:
+        """Returns the executor of a run, with a spare rank per device that it uses."""
+        if setup.payload is None:
+            raise ArgumentError("payload", None, "the file with the training function")
+        n_spares = min(setup.n_ranks, setup.pool.size, _MAX_SPARES)
+        return cls(setup.payload, preload=setup.preload, hang_timeout_s=setup.hang_timeout, n_spares=n_spares)
 
     # ------------------------------------------------------------------ start
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import final
+from typing import ClassVar, final
 
 from lightning_hwtune.core.decisions import Done, Wait
 from lightning_hwtune.core.record import Outcome
+from lightning_hwtune.engine.executor import Abilities
 from lightning_hwtune.engine.inline import DirectChannel
 from lightning_hwtune.engine.loop import Loop
 from lightning_hwtune.engine.session import Session
@@ -26,6 +27,8 @@ __all__ = ["Manual"]
 @final
 class _Caller:
     """An executor that leaves the training to the caller of `ask`."""
+
+    abilities: ClassVar[Abilities] = Abilities(max_devices=1, max_segments=1)
 
     def __init__(self) -> None:
         self.order: SegmentOrder | None = None

@@ -147,6 +147,11 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "min_points": optional(_POSITIVE),
         "rungs": one_of("highest", "all"),
     },
+    "Abilities": {
+        **{name: optional(_POSITIVE) for name in ("max_devices", "max_segments")},
+        **{name: flag() for name in ("trains_here", "starts_processes", "can_check", "limits_hangs")},
+        **{name: flag() for name in ("needs_payload", "uses_fork_server")},
+    },
     "Table": {"name": path().but("the name of a table, or a folder that contains a table.json")},
     "SimulatedExecutor": {"start_s": _DELAY, "restore_s": _DELAY},
     "Failures": {"mean_s": number(0, _MAX_SIMULATED_S, above=True).but("a number of seconds above 0 and at most 1e9")},

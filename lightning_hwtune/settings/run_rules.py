@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from lightning_hwtune.core.spec import Limits, StudySpec
-from lightning_hwtune.engine.executors import EXECUTOR_REGISTRY
+from lightning_hwtune.engine.executor import Executor
+from lightning_hwtune.engine.executors import abilities_of_choice
 from lightning_hwtune.engine.hang import AUTO
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms.run_options import RunOptions
@@ -13,7 +14,9 @@ from lightning_hwtune.forms.run_options import RunOptions
 __all__ = ["check_run", "limits_of", "unjudged_devices"]
 
 
-def check_run(spec: StudySpec, limits: Limits, *, executor: object, hang_timeout: float | str | None = AUTO) -> None:
+def check_run(
+    spec: StudySpec, limits: Limits, *, executor: str | Executor, hang_timeout: float | str | None = AUTO
+) -> None:
     """Refuses arguments that do not fit the study.
 
     Args:
@@ -21,24 +24,31 @@ def check_run(spec: StudySpec, limits: Limits, *, executor: object, hang_timeout
         hang_timeout: seconds, "auto", or None.
 
     Raises:
-        ArgumentError: the executor cannot run the study's trials, or the cost is limited without a price.
+        ArgumentError: the executor cannot train the study's trials, or the cost is limited without a price.
     """
-    if isinstance(executor, str):
-        EXECUTOR_REGISTRY.find(executor)
-    if executor == "inline" and max(spec.allocator.counts) > 1:
-        raise ArgumentError("executor", "inline", "'local', because a trial may use more than one device")
-    if hang_timeout not in (AUTO, None) and executor != "local":
-        hint = "Only `executor='local'` trains in processes that can be ended. Leave `hang_timeout` out."
-        raise ArgumentError("hang_timeout", hang_timeout, "'auto' or None without `executor='local'`", hint=hint)
+    abilities, n_devices = abilities_of_choice(executor), max(spec.allocator.counts)
+    if abilities.max_devices is not None and n_devices > abilities.max_devices:
+        at_most = "one device" if abilities.max_devices == 1 else f"{abilities.max_devices} devices"
+        raise ArgumentError("executor", executor, f"'local', because a trial may use more than {at_most}")
+    if hang_timeout not in (AUTO, None) and not (isinstance(executor, str) and abilities.limits_hangs):
+        hint = "Only an executor such as 'local' can end a segment that makes no progress. Leave `hang_timeout` out."
+        raise ArgumentError("hang_timeout", hang_timeout, "'auto' or None with this `executor`", hint=hint)
     if limits.max_cost_usd is not None and not spec.pool.usd_per_device_hour:
         hint = "Without a price the cost is always 0: set `Pool(usd_per_device_hour=...)`."
         raise ArgumentError("max_cost", limits.max_cost_usd, "None, because the pool has no price", hint=hint)
 
 
 def limits_of(options: RunOptions) -> Limits:
-    """Returns the limits of a run. The executor "inline" trains one trial at a time."""
+    """Returns the limits of a run. The executor may train fewer segments at the same time than the options allow.
+
+    Raises:
+        ArgumentError: there is no such executor.
+    """
     limits = Limits.of(options)
-    return dataclasses.replace(limits, max_parallel=1) if options.get("executor") == "inline" else limits
+    most = abilities_of_choice(options["executor"]).max_segments if "executor" in options else None
+    if most is None:
+        return limits
+    return dataclasses.replace(limits, max_parallel=min(limits.max_parallel or most, most))
 
 
 def unjudged_devices(spec: StudySpec) -> str:

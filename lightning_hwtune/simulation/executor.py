@@ -16,7 +16,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.controller import Controller
@@ -26,7 +26,7 @@ from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.engine.clock import VirtualClock
-from lightning_hwtune.engine.executor import Sink
+from lightning_hwtune.engine.executor import Abilities, Sink
 from lightning_hwtune.engine.folder import NoFolder
 from lightning_hwtune.engine.loop import Loop
 from lightning_hwtune.errors import ArgumentError
@@ -104,6 +104,8 @@ class SimulatedExecutor:
         failures: the random losses of segments; None for no losses.
         speeds: the random speeds of segments; None if they are as fast as the curves say.
     """
+
+    abilities: ClassVar[Abilities] = Abilities(trains_here=False)
 
     def __init__(
         self,

@@ -25,6 +25,7 @@ from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.testing.demand import demand
+from lightning_hwtune.testing.rebuilding import rebuilt, settings_return
 from lightning_hwtune.testing.study_driver import Driver
 
 __all__ = [
@@ -33,7 +34,6 @@ __all__ = [
     "check_policy",
     "killed_study_allocates_alike",
     "questions_change_nothing",
-    "settings_come_back",
 ]
 
 T = TypeVar("T")
@@ -64,20 +64,12 @@ def check_policy(policy: AllocationPolicy, space: SearchSpace | Mapping[str, Par
         >>> check_policy(SearchedAllocation(), {"lr": Float(0, 1), "devices": NumDevices(1, 2)}, Pool("cpu", 2))
     """
     space = space if isinstance(space, SearchSpace) else SearchSpace(space)
-    settings_come_back(policy)
+    settings_return(POLICY_REGISTRY, policy)
     _study(policy, space, pool)
     answers_fit_the_pool_and_the_configuration(policy, space, pool)
     answers_depend_only_on_the_arguments(policy, space, pool)
     questions_change_nothing(policy, space, pool)
     killed_study_allocates_alike(policy, space, pool)
-
-
-def settings_come_back(policy: AllocationPolicy) -> None:
-    """Checks that the log keeps the settings as plain data, and that a policy made from them has the same."""
-    POLICY_REGISTRY.check(policy)
-    again, rule = _rebuilt(policy), "A policy that is rebuilt from its settings equals the original."
-    demand(type(again) is type(policy), rule, f"It was {type(policy)}; the rebuilt one is {type(again)}.")
-    demand(again.settings() == policy.settings(), rule, f"{policy.settings()} became {again.settings()}.")
 
 
 def answers_fit_the_pool_and_the_configuration(policy: AllocationPolicy, space: SearchSpace, pool: Pool) -> None:
@@ -93,7 +85,7 @@ def answers_fit_the_pool_and_the_configuration(policy: AllocationPolicy, space: 
 
 def answers_depend_only_on_the_arguments(policy: AllocationPolicy, space: SearchSpace, pool: Pool) -> None:
     """Checks that the same question has the same answer, in any order, and for a policy made from its settings."""
-    configs, again = _configs(space), _rebuilt(policy)
+    configs, again = _configs(space), rebuilt(POLICY_REGISTRY, policy)
     first = [_chain(Allocator(policy, space, pool), config) for config in configs]
     same_space, same_pool = SearchSpace.from_dict(space.to_dict()), Pool(**pool.to_dict())
     rule = "The same question has the same answer."
@@ -125,7 +117,9 @@ def killed_study_allocates_alike(policy: AllocationPolicy, space: SearchSpace, p
     _run(unkilled)
     ends = [place for place, event in enumerate(unkilled.log) if isinstance(event, ev.SegmentEnded)]
     for after in ends[1:10:3]:
-        resumed = Driver(_study(_rebuilt(policy), space, pool), limits, curve, log=list(unkilled.log[: after + 1]))
+        resumed = Driver(
+            _study(rebuilt(POLICY_REGISTRY, policy), space, pool), limits, curve, log=list(unkilled.log[: after + 1])
+        )
         _run(resumed)
         whole, continued = (
             [(s.trial_id, s.allocation) for s in driver.state.segments] for driver in (unkilled, resumed)
@@ -168,7 +162,3 @@ def _study(policy: AllocationPolicy, space: SearchSpace, pool: Pool) -> StudySpe
 
 def _configs(space: SearchSpace) -> list[dict[str, Any]]:
     return [space.sample(stream(0, "contract", number)) for number in range(_N_CONFIGS)]
-
-
-def _rebuilt(policy: AllocationPolicy) -> AllocationPolicy:
-    return POLICY_REGISTRY.rebuilt(json.loads(json.dumps(POLICY_REGISTRY.stored(policy))))

@@ -19,6 +19,7 @@ from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.testing.demand import demand
+from lightning_hwtune.testing.rebuilding import rebuilt, settings_return
 from lightning_hwtune.testing.study_driver import Driver
 
 __all__ = [
@@ -29,7 +30,6 @@ __all__ = [
     "killed_study_draws_alike",
     "questions_change_nothing",
     "same_draw_is_the_same",
-    "settings_come_back",
 ]
 
 _OBJECTIVES = (Metric("error", "min"), TrainSeconds())
@@ -66,7 +66,7 @@ def check_searcher(
     objectives = Objectives(objectives)
     searcher.check(space)
     searcher.check_objectives(objectives)
-    settings_come_back(searcher)
+    settings_return(SEARCHER_REGISTRY, searcher)
     same_draw_is_the_same(searcher, space, objectives)
     draws_are_in_the_space(searcher, space, objectives)
     questions_change_nothing(searcher, space, objectives)
@@ -75,17 +75,9 @@ def check_searcher(
     killed_study_draws_alike(searcher, space, objectives)
 
 
-def settings_come_back(searcher: Searcher) -> None:
-    """Checks that the log keeps the settings as plain data, and that a searcher made from them has the same."""
-    SEARCHER_REGISTRY.check(searcher)
-    again, rule = _rebuilt(searcher), "A searcher that is rebuilt from its settings equals the original."
-    demand(type(again) is type(searcher), rule, f"It was {type(searcher)}; the rebuilt one is {type(again)}.")
-    demand(again.settings() == searcher.settings(), rule, f"{searcher.settings()} became {again.settings()}.")
-
-
 def same_draw_is_the_same(searcher: Searcher, space: SearchSpace, objectives: Objectives) -> None:
     """Checks that a draw depends only on the space, its number, the seed and the history."""
-    again, same_space = _rebuilt(searcher), SearchSpace.from_dict(space.to_dict())
+    again, same_space = rebuilt(SEARCHER_REGISTRY, searcher), SearchSpace.from_dict(space.to_dict())
     for n_trials in (0, _N_KNOWN):
         history, draws = history_of(space, objectives, n_trials), range(_N_DRAWS)
         first = {draw: searcher.propose(space, draw, 7, history) for draw in draws}
@@ -186,7 +178,3 @@ def _trial(space: SearchSpace, objectives: Objectives, draw: int, config: dict[s
     values = {name: 1.0 + draw if i else first for i, name in enumerate(objectives.names)}
     trial.measurements, trial.decided, trial.draw = [Measurement(1, values, 1.0, 1.0)], {1: "pause"}, draw
     return trial
-
-
-def _rebuilt(searcher: Searcher) -> Searcher:
-    return SEARCHER_REGISTRY.rebuilt(json.loads(json.dumps(SEARCHER_REGISTRY.stored(searcher))))

@@ -74,7 +74,9 @@ class Line:
     is_urgent: bool = False
 
 
-def opening(state: StudyState, folder: Path, payload: PayloadFacts | None) -> Iterator[RenderableType]:
+def opening(
+    state: StudyState, folder: Path, payload: PayloadFacts | None, *, can_check: bool
+) -> Iterator[RenderableType]:
     """Yields what is printed before anything trains: the folder, the objectives, the limits, the rungs."""
     spec, limits = state.spec, state.limits
     yield Text(f"study {spec.name} in {folder}", style="bold")
@@ -94,7 +96,7 @@ def opening(state: StudyState, folder: Path, payload: PayloadFacts | None) -> It
         yield from forecast
         if forecast and payload is not None:
             yield Text("the first segments wait until the training's libraries are imported again: some seconds")
-    elif payload is None:  # ask and tell, and executors other than our own processes
+    elif not can_check:
         yield Text("no check and no forecast before the first trial; the time left is printed once a segment has ended")
     if payload is not None and payload.n_bytes > _HEAVY_BYTES:
         largest = f", most of it `{payload.largest[0]}` ({size(payload.largest[1])})" if payload.largest else ""

@@ -44,8 +44,13 @@ class View(abc.ABC):
     """Shows the progress of a study."""
 
     @abc.abstractmethod
-    def header(self, payload: PayloadFacts | None) -> None:
-        """Shows the plan of the study, before anything trains."""
+    def header(self, payload: PayloadFacts | None, *, can_check: bool) -> None:
+        """Shows the plan of the study, before anything trains.
+
+        Args:
+            payload: the training function as a file, if there is one.
+            can_check: whether a new study can be checked before its first trial.
+        """
 
     @abc.abstractmethod
     def checking(self) -> None:
@@ -98,7 +103,7 @@ def open_view(
 class QuietView(View):
     """Prints nothing."""
 
-    def header(self, payload: PayloadFacts | None) -> None:
+    def header(self, payload: PayloadFacts | None, *, can_check: bool) -> None:
         """Prints nothing."""
 
     def checking(self) -> None:
@@ -126,9 +131,9 @@ class LinesView(View):
         self._countdown = Countdown(state)
         self._next_at = math.inf  # time of the next line with the time left; none before a segment has ended
 
-    def header(self, payload: PayloadFacts | None) -> None:
+    def header(self, payload: PayloadFacts | None, *, can_check: bool) -> None:
         """Prints folder, objectives, limits and rungs."""
-        self._printer.print(opening(self._state, self._folder, payload))
+        self._printer.print(opening(self._state, self._folder, payload, can_check=can_check))
 
     def checking(self) -> None:
         """Prints that a check runs first."""
@@ -179,9 +184,9 @@ class PanelView(View):
         self._countdown = Countdown(state)
         self._is_over = False
 
-    def header(self, payload: PayloadFacts | None) -> None:
+    def header(self, payload: PayloadFacts | None, *, can_check: bool) -> None:
         """Prints folder, objectives, limits and rungs."""
-        self._printer.print(opening(self._state, self._folder, payload))
+        self._printer.print(opening(self._state, self._folder, payload, can_check=can_check))
 
     def checking(self) -> None:
         """Prints that a check runs first."""

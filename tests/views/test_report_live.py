@@ -133,7 +133,7 @@ def test_no_line_is_left_out_however_many_come_at_once(is_terminal):
 def test_before_anything_trains_the_folder_the_limits_and_the_rungs_are_told(empty):
     console = screen(is_terminal=False)
     view = LinesView(empty.state, FOLDER, console)
-    view.header(SimpleNamespace(n_bytes=2_000_000_000, largest=("frame", 1_999_000_000)))
+    view.header(SimpleNamespace(n_bytes=2_000_000_000, largest=("frame", 1_999_000_000)), can_check=True)
     view.checked(CHECK)
     text = console.file.getvalue().splitlines()
     assert text[0] == "study paper in hwtune/paper"
@@ -178,7 +178,7 @@ def played_until(at):
 @pytest.mark.parametrize(("at", "is_forecast"), [(0.0, False), (1.15, True), (6.0, True), (16.0, True), (18.0, False)])
 def test_a_study_that_goes_on_begins_with_a_forecast_as_long_as_there_is_something_to_do(at, is_forecast):
     console = screen(is_terminal=False)
-    LinesView(played_until(at).state, FOLDER, console).header(None)
+    LinesView(played_until(at).state, FOLDER, console).header(None, can_check=False)
     lines = [line for line in console.file.getvalue().splitlines() if line.startswith("forecast: about")]
     assert len(lines) == is_forecast
 
@@ -237,7 +237,7 @@ def test_limits_are_told_with_what_is_used_of_them():
     script.start(0.0, 0, [0])
     script.end(60.0, 0, "waiting", 0.0, "interrupted")
     console = screen(is_terminal=False)
-    LinesView(script.state, FOLDER, console).header(None)
+    LinesView(script.state, FOLDER, console).header(None, can_check=False)
     [line] = [line for line in console.file.getvalue().splitlines() if line.startswith("limits")]
     assert line == "limits: 10 min 00 s in all (1 min 00 s used), 2.00 USD in all (0 USD spent)"
 
@@ -318,7 +318,7 @@ def test_no_color_is_honoured():
     colourful, plain_one = (screen(is_terminal=True, environ=env) for env in ({}, {"NO_COLOR": "1"}))
     for console in (colourful, plain_one):
         PanelView(begin(make_spec()).state, FOLDER, console).header(
-            SimpleNamespace(n_bytes=1_000_000_000, largest=None)
+            SimpleNamespace(n_bytes=1_000_000_000, largest=None), can_check=True
         )
     assert "\x1b[33m" in colourful.file.getvalue()
     assert "\x1b[33m" not in plain_one.file.getvalue()
@@ -356,7 +356,7 @@ def test_a_signal_that_ends_the_process_while_something_is_printed_still_ends_it
 
     console = Console(file=Signalled(), force_terminal=False)
     with pytest.raises(SystemExit):
-        LinesView(empty.state, FOLDER, console).header(None)
+        LinesView(empty.state, FOLDER, console).header(None, can_check=False)
 
 
 def test_a_study_that_continues_says_why_nothing_trains_at_first_and_one_that_asks_says_what_is_missing(empty):
@@ -365,9 +365,9 @@ def test_a_study_that_continues_says_why_nothing_trains_at_first_and_one_that_as
     for event in played.log[2:-1]:
         continued.state.apply(event)
 
-    def header(state, payload):
+    def header(state, payload, can_check=True):
         console = screen(is_terminal=False)
-        LinesView(state, FOLDER, console).header(payload)
+        LinesView(state, FOLDER, console).header(payload, can_check=can_check)
         return console.file.getvalue()
 
     waits, unknown = (
@@ -375,8 +375,8 @@ def test_a_study_that_continues_says_why_nothing_trains_at_first_and_one_that_as
         "no check and no forecast before the first",
     )
     assert [waits in header(state, payload) for state in (continued.state, empty.state)] == [True, False]
-    assert [unknown in header(empty.state, given) for given in (None, payload)] == [True, False]
-    assert not any(text in header(continued.state, None) for text in (waits, unknown))
+    assert [unknown in header(empty.state, None, can_check) for can_check in (False, True)] == [True, False]
+    assert not any(text in header(continued.state, None, False) for text in (waits, unknown))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.launcher import Launcher
@@ -33,7 +33,7 @@ from lightning_hwtune.apps.script_call import segment_of_app
 from lightning_hwtune.core.decisions import VerdictKind
 from lightning_hwtune.core.objectives import Metric
 from lightning_hwtune.core.record import Outcome
-from lightning_hwtune.engine.executor import Sink
+from lightning_hwtune.engine.executor import Abilities, Sink
 from lightning_hwtune.store.files import write_whole
 from lightning_hwtune.training.channel import Ended, Message, Note, Report, Saved, SegmentOrder, VerdictMessage
 from lightning_hwtune.training.process.rank_main import run_segment
@@ -142,6 +142,8 @@ class Batches:
             directory.
         folder: the folder for the orders and for the messages of the jobs.
     """
+
+    abilities: ClassVar[Abilities] = Abilities(trains_here=False, max_devices=1)
 
     def __init__(
         self,
