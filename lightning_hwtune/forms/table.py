@@ -6,6 +6,7 @@ Arguments that are not in the table are checked by the call itself, and so are r
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -38,6 +39,14 @@ _MAX_PRICE = 1e6  # USD per device-hour
 _MAX_SIMULATED_S = 1e9  # 30 years
 
 
+def _accelerator(value: Any) -> Any:
+    if isinstance(value, str) and value.strip().lower() in ("mps", "metal"):
+        raise Refused(
+            "Apple's GPU cannot be used in forked processes, and each trial trains in one. Use Pool('cpu') on a Mac."
+        )
+    return _ACCELERATOR.accept(value)
+
+
 def _seen_as(names: Mapping[str, str]) -> Form:
     own = tuple(dict.fromkeys(names.values()))
     return one_of(*own, **names)
@@ -65,6 +74,7 @@ _NAME = Form(
     _name,
     schema={"type": "string"},
 )
+_ACCELERATOR = one_of("auto", "cpu", "gpu", cuda="gpu")
 _WHEN = optional(mapping("a mapping from another parameter to its value or values, such as {'optimizer': 'sgd'}"))
 _POSITIVE, _COUNT, _SHARE = integer(1), integer(0), number(0, 1, below=True)
 _SHARE = _SHARE.but("a fraction, at least 0 and below 1")
@@ -113,7 +123,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
     },
     **{key: {"resolution": _RELATIVE} for key in ("TrainSeconds", "DeviceSeconds", "Cost")},
     "Pool": {
-        "accelerator": one_of("auto", "cpu", "gpu", cuda="gpu"),
+        "accelerator": replace(_ACCELERATOR, accept=_accelerator),
         "devices": _DEVICES,
         "usd_per_device_hour": optional(number(0, _MAX_PRICE)).but(
             "a price from 0 to 1,000,000 in US dollars, or None"

@@ -2,7 +2,10 @@
 
 When a parent ends, its children are handed to the nearest living ancestor that adopts orphans. Ranks, fork server and
 guard all adopt, so every process that a rank has started stays a descendant that can be found and ended. That includes
-a daemon that was forked twice, and a process in a separate session. Linux only; elsewhere these calls do nothing.
+a daemon that was forked twice, and a process in a separate session.
+
+Only Linux has both calls. On other systems, such as macOS, they do nothing: a process notices the end of its parent
+when a pipe or socket closes, and descendants whose own parents have ended are not found.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import contextlib
 import ctypes
 import os
 import signal
-import sys
+import subprocess
 import time
 from collections.abc import Collection, Iterator
 from typing import final
@@ -33,25 +36,47 @@ def die_with_parent(parent: int, number: signal.Signals = signal.SIGKILL) -> Non
             at once.
         number: the signal.
     """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
-        if os.getppid() != parent:
-            os._exit(1)
+    if _prctl(_PR_SET_PDEATHSIG, number) and os.getppid() != parent:
+        os._exit(1)
 
 
 def adopt_orphans() -> None:
     """Makes this process the parent of descendants whose own parents have ended."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, value: int) -> bool:
+    """Sets a property of this process; returns whether the system has such a call."""
+    try:
+        prctl = ctypes.CDLL(None).prctl
+    except (AttributeError, OSError):
+        return False
+    prctl(option, value)
+    return True
 
 
 def children_of(parent: int) -> Iterator[int]:
     """Yields the process ids of the children of a process, including ended ones that were not waited for."""
-    for name in filter(str.isdigit, os.listdir("/proc")):
+    try:
+        names = os.listdir("/proc")
+    except OSError:
+        yield from _listed_children_of(parent)
+        return
+    for name in filter(str.isdigit, names):
         with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()  # the name before the bracket may contain anything
             if int(fields[1]) == parent:
                 yield int(name)
+
+
+def _listed_children_of(parent: int) -> Iterator[int]:
+    """Does the same with the program `ps`; yields nothing if there is none."""
+    command = ["ps", "-A", "-o", "pid=,ppid="]
+    with contextlib.suppress(OSError), subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.communicate()[0].splitlines():
+            pid, _, owner = line.strip().partition(" ")
+            if owner.strip() == str(parent) and pid.isdigit() and int(pid) != process.pid:
+                yield int(pid)
 
 
 @final
