@@ -176,8 +176,6 @@ class Run:
         folder, limit_s = self.files.scratch("check"), self.hang_timeout
         found = run_check(self.spec, executor, payload, folder, session.tick, hang_timeout_s=limit_s)
         view.checked(found)
-        found = run_check(self.spec, executor, payload, folder, session.tick, hang_timeout_s=limit_s)
-        view.checked(found)
         for note in found.study_notes:  # shown now, so the trials do not need to repeat them
             controller.note_once(note.text, note.topic, session.clock.now())
 
