@@ -128,6 +128,14 @@ def test_a_limit_for_hangs_needs_an_executor_that_has_one(tmp_path: Path, execut
 
 
 @pytest.mark.training
+@pytest.mark.parametrize("given", [{}, {"max_parallel": 2}])
+def test_the_limit_of_the_executor_is_the_one_in_the_log(tmp_path: Path, given: dict[str, int]) -> None:
+    study = small_study(tmp_path).run(functions.plain, max_trials=1, executor="inline", progress=False, **given)
+    assert study.state().limits.max_parallel == 1
+    assert study.state().default_limits["max_parallel"] is None
+
+
+@pytest.mark.training
 @pytest.mark.slow
 def test_an_executor_of_a_user_that_can_check_is_checked_and_forecast(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

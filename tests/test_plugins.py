@@ -183,7 +183,7 @@ def stored(folder: Path) -> dict[str, Any]:
 def test_the_classes_of_the_page_pass_the_suites_as_the_page_calls_them(modules: Path) -> None:
     words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"]
     done = subprocess.run([sys.executable, *words], cwd=modules, capture_output=True, text=True, timeout=120)
-    assert "3 passed" in done.stdout, done.stdout
+    assert "4 passed" in done.stdout, done.stdout
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ asks which executor it has.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,9 +139,9 @@ def abilities_of(executor: object) -> Abilities:
     Raises:
         ArgumentError: its attribute `abilities` is something else.
     """
-    abilities = getattr(executor, "abilities", Abilities())
+    abilities = inspect.getattr_static(executor, "abilities", Abilities())  # not those of an executor that it wraps
     if not isinstance(abilities, Abilities):
-        name = getattr(executor, "__qualname__", type(executor).__qualname__)
+        name = (executor if isinstance(executor, type) else type(executor)).__qualname__
         allowed = "a class attribute such as Abilities(can_check=True)"
         raise ArgumentError(f"{name}.abilities", abilities, allowed)
     return abilities

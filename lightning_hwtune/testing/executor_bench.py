@@ -46,7 +46,7 @@ class Recorder:
     Attributes:
         answer: takes a trial and a resource; returns the kind of the verdict.
         reports: trial -> the resources that it reported, in order.
-        saves, ends, world_sizes: trial -> its newest checkpoint, and how its segment ended.
+        saves, ends: trial -> its newest checkpoint, and how its segment ended.
         broken: the rules that a message broke.
     """
 
@@ -55,7 +55,6 @@ class Recorder:
     reports: dict[int, list[int]] = field(default_factory=dict)
     saves: dict[int, Saved] = field(default_factory=dict)
     ends: dict[int, Ended] = field(default_factory=dict)
-    world_sizes: dict[int, int] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
     _thread: int = field(default_factory=threading.get_ident)
 
@@ -80,7 +79,7 @@ class Recorder:
     def ended(self, trial_id: int, segment: int, ended: Ended, world_size: int) -> None:
         """Records an end."""
         self._expect(trial_id, segment, "end")
-        self.ends[trial_id], self.world_sizes[trial_id] = ended, world_size
+        self.ends[trial_id] = ended
 
     def _expect(self, trial_id: int, segment: int, what: str) -> None:
         order = self.orders.get(trial_id)

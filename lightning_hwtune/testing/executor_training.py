@@ -20,13 +20,11 @@ def loss_at(config: Any, epoch: int) -> float:
 
 def train(trial: Any) -> None:
     """Trains by the trial's parameter `does`: "train", "raise" after the first report, or "wait" after it."""
-    if trial.num_devices > 1:
-        import torch.distributed
-
-        torch.distributed.init_process_group("gloo")
+    rank, n_ranks = _joined(trial.num_devices)
     seen = {"config": dict(trial.config), "id": trial.id, "segment": trial.segment, "seed": trial.seed}
-    seen |= {"devices": trial.num_devices, "folder": str(trial.dir), "checkpoint": trial.ckpt_path}
-    Path(trial.dir, SEEN).write_text(json.dumps(seen), encoding="utf-8")
+    seen |= {"devices": trial.num_devices, "ranks": n_ranks, "folder": str(trial.dir), "checkpoint": trial.ckpt_path}
+    if rank == 0:
+        Path(trial.dir, SEEN).write_text(json.dumps(seen), encoding="utf-8")
     begun = trial.load() or 0
     for epoch in range(begun + 1, trial.max_epochs + 1):
         verdict = trial.report(epoch, loss=loss_at(trial.config, epoch))
@@ -38,3 +36,13 @@ def train(trial: Any) -> None:
             trial.save(epoch)
             return
     trial.save(trial.max_epochs)
+
+
+def _joined(num_devices: int) -> tuple[int, int]:
+    """Joins the process group of the segment, if it has several devices; returns the rank and the number of ranks."""
+    if num_devices == 1:
+        return 0, 1
+    from torch import distributed
+
+    distributed.init_process_group("gloo")
+    return distributed.get_rank(), distributed.get_world_size()

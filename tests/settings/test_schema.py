@@ -47,7 +47,7 @@ RIGHT = {
     "finishers": ["auto", 3, 0],
     "hang_timeout": ["auto", None, "10min", 90],
     "disk_budget": ["20GB", None, 10**9],
-    "executor": ["local", "lightning_hwtune.engine.inline:InlineExecutor"],
+    "executor": ["local", "lightning_hwtune.engine.local:LocalExecutor"],
     "preload": [[], ["json", "models.net"]],
     "scheduler": [
         {"name": "asha", "max_epochs": 27, "eta": "5/2"},

@@ -13,7 +13,7 @@ from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.engine.executor import RunSetup, abilities_of
 from lightning_hwtune.engine.inline import InlineExecutor
 from lightning_hwtune.engine.local import LocalExecutor
-from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
 from lightning_hwtune.testing import check_executor
 
 SHORT_S = 1.5  # for executors that never end a segment
@@ -222,11 +222,13 @@ def test_abilities_of_another_kind_are_refused(use: Any) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [{"max_devices": 0}, {"max_segments": True}, {"can_check": "yes"}, {"max_device": 1}, {"needs_payload": None}],
+    [{"max_devices": 0}, {"max_segments": True}, {"can_check": "yes"}, {"trains_here": 1}, {"needs_payload": None}],
 )
 def test_abilities_are_checked_when_they_are_made(given: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match="Abilities"):
         hwt.Abilities(**given)
+    with pytest.raises(RenamedArgumentError, match="did you mean 'max_devices'"):
+        hwt.Abilities(max_device=1)  # type: ignore[call-arg]
 
 
 def test_an_executor_that_needs_a_file_is_not_made_without_one() -> None:
