@@ -19,6 +19,7 @@ from lightning_hwtune.core.continuation import (
     kept_pool,
     kept_scheduler,
     kept_searcher,
+    kept_space,
 )
 from lightning_hwtune.core.decisions import Rule
 from lightning_hwtune.core.events import Event
@@ -34,6 +35,7 @@ from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.check import Check
 from lightning_hwtune.engine.devices import check_present, resolve
 from lightning_hwtune.engine.earlier_studies import auto_prior
+from lightning_hwtune.engine.executors import abilities_of_choice
 from lightning_hwtune.engine.open_sessions import OpenSession, take_over
 from lightning_hwtune.engine.reading import Reader
 from lightning_hwtune.engine.session import Session
@@ -181,6 +183,7 @@ class Study:
             objectives, pool = kept_objectives(stored, objectives), kept_pool(stored, pool)
             allocation = kept_allocation(stored, allocation)
             searcher = kept_searcher(stored, searcher)
+            space = kept_space(stored, space)
         space = space.constrained(None) if simple["batch"] == "per_device" else space
         if stored is None and prior == "auto":
             searcher = self._auto_prior(space, objectives)
@@ -261,7 +264,7 @@ class Study:
         """
         others: dict[str, Any] = {name: value for name, value in options.items() if name not in LIMITS}
         limits, given = limits_of(options), given_to_call()
-        if limits.max_parallel != options["max_parallel"]:  # the executor allows fewer
+        if abilities_of_choice(options["executor"]).max_segments is not None:  # a limit of the executor, not a default
             given |= {"max_parallel"}
         run = Run(
             spec=self._spec,

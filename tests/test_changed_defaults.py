@@ -17,7 +17,9 @@ from lightning_hwtune import study as study_module
 from lightning_hwtune.apps.hydra.node import HwtuneSweeperConf
 from lightning_hwtune.apps.hydra.settings import SweepSettings
 from lightning_hwtune.core import schedulers
+from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.errors import StudyMismatchError
+from lightning_hwtune.forms.given import by_default
 from lightning_hwtune.forms.run_options import ASK_OPTIONS, RUN_OPTIONS
 from lightning_hwtune.forms.study_keys import FILE_KEYS
 from lightning_hwtune.settings import StudySettings
@@ -200,3 +202,127 @@ def test_ask_keeps_the_defaults_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     before = asked(3).state().limits
     with later_version(monkeypatch):
         assert asked(3).state().limits == before
+
+
+PARAMETERS: dict[str, Callable[[], Any]] = {
+    "float": lambda: hwt.Float(0.1, 1),
+    "int": lambda: hwt.Int(1, 9),
+    "numbers": lambda: hwt.Choice([32, 16, 8]),
+    "words": lambda: hwt.Choice(["b", "a"]),
+    "devices": lambda: hwt.NumDevices(1),
+}
+GIVEN_PARAMETERS: dict[str, Callable[[], Any]] = {
+    "float": lambda: hwt.Float(0.1, 1, log=True),
+    "int": lambda: hwt.Int(1, 9, step=4),
+    "numbers": lambda: hwt.Choice([32, 16, 8], ordered=False),
+    "words": lambda: hwt.Choice(["b", "a"], ordered=True),
+}
+
+
+@contextmanager
+def later_parameters() -> Iterator[None]:
+    with (
+        default(hwt.Float.__init__, log=True),
+        default(hwt.Int.__init__, step=2),
+        default(hwt.Choice.__init__, ordered=False),
+    ):
+        yield
+
+
+def of_space(folder: Path, kinds: dict[str, Callable[[], Any]]) -> hwt.Study:
+    space = {name: make() for name, make in kinds.items()}
+    return hwt.Study("s", space, [hwt.Metric("loss", "min")], max_epochs=3, dir=folder, pool=hwt.Pool("cpu", 1))
+
+
+def first_loss(trial: Any) -> None:
+    for epoch in range(1, trial.max_epochs + 1):
+        if trial.report(epoch, loss=trial["float"] / epoch).kind != "continue":
+            return
+
+
+@pytest.mark.training
+def test_defaults_of_parameters_that_change_leave_a_stored_space_as_it_is(tmp_path: Path) -> None:
+    run_it = {"executor": "inline", "progress": False}
+    for folder in ("old", "updated"):
+        of_space(tmp_path / folder, PARAMETERS).run(first_loss, max_trials=3, **run_it)
+    old = of_space(tmp_path / "old", PARAMETERS).run(first_loss, max_trials=6, **run_it)
+    with later_parameters():
+        changed = of_space(tmp_path / "new", PARAMETERS).spec.space
+        assert [name for name in changed if changed[name] != old.spec.space[name]] == ["float", "int", "numbers"]
+        assert hwt.Study.load("s", tmp_path / "updated").spec.space == old.spec.space
+        updated = of_space(tmp_path / "updated", PARAMETERS).run(first_loss, max_trials=6, **run_it)
+        assert updated.spec.to_dict()["space"] != changed.to_dict()
+        assert log(updated) == log(old)
+    assert of_space(tmp_path / "updated", PARAMETERS).spec.space == old.spec.space
+
+
+@pytest.mark.training
+@pytest.mark.parametrize("name", GIVEN_PARAMETERS)
+def test_a_setting_of_a_parameter_that_is_given_again_is_compared(tmp_path: Path, name: str) -> None:
+    run_it = {"executor": "inline", "progress": False, "max_trials": 1}
+    of_space(tmp_path / "default", PARAMETERS).run(first_loss, **run_it)
+    with pytest.raises(StudyMismatchError, match=rf"space\.{name}"):
+        of_space(tmp_path / "default", PARAMETERS | {name: GIVEN_PARAMETERS[name]})
+    of_space(tmp_path / "given", PARAMETERS | {name: GIVEN_PARAMETERS[name]}).run(first_loss, **run_it)
+    kept = of_space(tmp_path / "given", PARAMETERS).spec.space
+    assert kept[name] == GIVEN_PARAMETERS[name]()
+
+
+OTHERS: dict[str, Callable[[], Any]] = {
+    "float": lambda: hwt.Float(0.1, 2),
+    "int": lambda: hwt.Float(1, 9),
+    "numbers": lambda: hwt.Choice([32, 16]),
+    "words": lambda: hwt.Choice(["a", "b"]),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.training
+def test_another_range_is_reported_whatever_was_given(tmp_path: Path, name: str) -> None:
+    of_space(tmp_path, PARAMETERS).run(first_loss, max_trials=1, executor="inline", progress=False)
+    with pytest.raises(StudyMismatchError, match=rf"space\.{name}"):
+        of_space(tmp_path, PARAMETERS | {name: OTHERS[name]})
+
+
+@pytest.mark.parametrize("make", [*PARAMETERS.values(), *GIVEN_PARAMETERS.values()])
+def test_a_form_describes_the_same_parameter_under_both_defaults(make: Callable[[], Any]) -> None:
+    space = hwt.SearchSpace(x=make())
+    with later_parameters():
+        assert hwt.SearchSpace.from_stored(space.to_dict()) == space
+        made_later = hwt.SearchSpace(x=make())
+        assert hwt.SearchSpace.from_dict(made_later.to_dict()) == made_later
+        assert hwt.SearchSpace.from_dict(hwt.SearchSpace(x=space["x"]).to_dict()) == space
+    assert hwt.SearchSpace.from_stored(made_later.to_dict()) == made_later
+
+
+@pytest.mark.training
+def test_the_default_number_of_trials_of_an_interface_is_kept(tmp_path: Path) -> None:
+    def sweep(folder: Path, n_trials: int, *, is_default: bool = True) -> hwt.Study:
+        with by_default(frozenset({"max_trials"} if is_default else ())):
+            return run(script(folder), n_trials, finishers=0)
+
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert len(sweep(first, 3).state().trials) == 3
+    assert len(sweep(first, 5).state().trials) == 3
+    assert len(sweep(first, 4, is_default=False).state().trials) == 4
+    assert len(sweep(first, 6).state().trials) == 4
+    assert len(sweep(second, 2, is_default=False).state().trials) == 2  # as older versions stored all sweeps
+    assert len(sweep(second, 4).state().trials) == 4
+
+
+def test_an_interface_without_a_default_number_of_trials_has_no_such_limit() -> None:
+    stored = {"max_trials": 20, "finishers": 2}
+    by_hand, defaults = Limits(max_time_s=60).by_default(stored, {"max_time"})
+    assert (by_hand.max_trials, by_hand.finishers, defaults["max_trials"]) == (None, 2, 20)
+    by_node, defaults = Limits(max_trials=30).by_default(stored, set())
+    assert (by_node.max_trials, defaults["max_trials"]) == (20, 20)
+    assert Limits(max_trials=30).by_default({"max_trials": None}, set())[0].max_trials == 30
+
+
+@pytest.mark.parametrize(
+    ("given", "names"), [({}, {"max_trials"}), ({"n_trials": 20}, {"max_trials"}), ({"n_trials": 7}, set())]
+)
+def test_n_trials_of_a_sweep_is_given_if_it_is_not_the_default(given: dict[str, int], names: set[str]) -> None:
+    node = OmegaConf.structured(HwtuneSweeperConf)
+    node.update(given)
+    assert SweepSettings.of(node).defaults == names

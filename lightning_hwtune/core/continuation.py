@@ -12,14 +12,16 @@ from typing import Any, TypeVar
 from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY, AllocationPolicy
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Objective, Objectives
+from lightning_hwtune.core.parameters import Choice, Float, Int, Parameter
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Scheduler
 from lightning_hwtune.core.searchers import SEARCHER_REGISTRY, Searcher
+from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
 from lightning_hwtune.forms.given import given_settings
 from lightning_hwtune.plugins import Registry
 
-__all__ = ["kept_allocation", "kept_objectives", "kept_pool", "kept_scheduler", "kept_searcher"]
+__all__ = ["kept_allocation", "kept_objectives", "kept_pool", "kept_scheduler", "kept_searcher", "kept_space"]
 
 T = TypeVar("T")
 _HORIZONS = ("max_epochs", "max_steps", "max_samples")
@@ -57,6 +59,15 @@ def kept_allocation(stored: StudySpec, allocation: AllocationPolicy | None) -> A
     return _kept(POLICY_REGISTRY, allocation, policy, given_settings(allocation))
 
 
+def kept_space(stored: StudySpec, space: SearchSpace) -> SearchSpace:
+    """Returns the space whose parameters have the stored values of the settings that were not given."""
+    kept = {name: _kept_parameter(stored.space.get(name), item) for name, item in space.items()}
+    if kept == dict(space):
+        return space
+    found, keys = SearchSpace(kept), space.batch_size_keys
+    return found if keys == found.batch_size_keys else found.constrained(keys[0] if keys else None)
+
+
 def kept_objectives(stored: StudySpec, objectives: Objectives) -> Objectives:
     """Returns the objectives with the stored values of the settings that were not given."""
     known = {item.name: item for item in stored.objectives}
@@ -68,6 +79,20 @@ def kept_pool(stored: StudySpec, pool: Pool | None) -> Pool:
     pool = pool or Pool()
     given = given_settings(pool)
     return dataclasses.replace(pool, **{name: getattr(stored.pool, name) for name in _OF_STUDY if name not in given})
+
+
+def _kept_parameter(stored: Parameter | None, item: Parameter) -> Parameter:
+    if isinstance(item, Choice) and isinstance(stored, Choice):
+        is_alike = not item.is_order_given and item.when == stored.when and item.has_options_of(stored)
+        return stored if is_alike else item
+    if not isinstance(item, Float | Int) or type(stored) is not type(item):
+        return item
+    given = given_settings(item)
+    names = ["log"] if isinstance(item, Float) else ["log", "step"]
+    try:
+        return dataclasses.replace(item, **{name: getattr(stored, name) for name in names if name not in given})
+    except ArgumentError:
+        return item  # given and stored settings do not match, which is then reported as a difference
 
 
 def _kept_objective(stored: Objective | None, item: Objective) -> Objective:

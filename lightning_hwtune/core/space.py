@@ -25,7 +25,7 @@ import numpy.typing as npt
 from lightning_hwtune.core.batch_rule import BatchRule
 from lightning_hwtune.core.combinations import Combinations
 from lightning_hwtune.core.conditions import Conditions
-from lightning_hwtune.core.parameters import Choice, Float, Int, NumDevices, Parameter, parameter_from_dict
+from lightning_hwtune.core.parameters import Choice, Float, Int, NumDevices, Parameter, parameter_from_dict, stored_form
 from lightning_hwtune.core.space_size import Counts, counted
 from lightning_hwtune.errors import ArgumentError, nearest, shown
 from lightning_hwtune.forms import FORMS, checked_call, elements, entries, one_of, reading
@@ -384,6 +384,11 @@ class SearchSpace(Mapping[str, Parameter]):
         if not isinstance(data, Mapping):
             raise ArgumentError("space", data, "a mapping from names to parameters")
         return cls({name: parameter_from_dict(name, form) for name, form in data.items()})
+
+    @classmethod
+    def from_stored(cls, data: Mapping[str, Any]) -> SearchSpace:
+        """Returns the space that `to_dict` described in a log; today's defaults of the parameters have no effect."""
+        return cls.from_dict({name: stored_form(form) for name, form in data.items()})
 
     def _identity(self) -> tuple[object, ...]:
         return tuple(self._params.items()), self._rule

@@ -87,8 +87,13 @@ class Limits:
         """
         absent = [_FIELDS.get(name, name) for name in LIMITS if given is not None and name not in given]
         today = type(self).of({name: limit.default for name, limit in LIMITS.items()}).to_dict()
-        defaults = {**today, **{field: getattr(self, field) for field in absent}, **stored}
-        return dataclasses.replace(self, **{field: defaults[field] for field in absent}), defaults
+        now = {field: getattr(self, field) for field in absent}
+        defaults = {**today, **now, **stored}
+        n_trials = now.get("max_trials")  # only some interfaces, such as the Hydra node, have a default
+        if defaults["max_trials"] is None:
+            defaults["max_trials"] = n_trials
+        kept = {field: defaults[field] for field in absent if field != "max_trials" or n_trials is not None}
+        return dataclasses.replace(self, **kept), defaults
 
     def resolved(self, spec: StudySpec) -> Self:
         """Returns these limits with an integer number of finishers.
@@ -265,7 +270,7 @@ class StudySpec:
 
 def _stored_space(data: Mapping[str, Any]) -> SearchSpace:
     """Returns the space with the rule that was in force; in older logs, only `batch` says which it was."""
-    space = SearchSpace.from_dict(data["space"])
+    space = SearchSpace.from_stored(data["space"])
     keys = tuple(data.get("global_batch_sizes", space.batch_size_keys if data["batch"] == "global" else ()))
     return space if keys == space.batch_size_keys else space.constrained(keys[0] if keys else None)
 

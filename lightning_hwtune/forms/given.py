@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["Given", "given_settings", "given_to_call", "giving"]
+__all__ = ["Given", "by_default", "given_settings", "given_to_call", "giving"]
 
 _GIVEN: ContextVar[frozenset[str]] = ContextVar("given", default=frozenset())
+_DEFAULTS: ContextVar[frozenset[str]] = ContextVar("defaults", default=frozenset())
 _NOTHING = object()
 
 
@@ -20,9 +21,19 @@ def given_to_call() -> frozenset[str]:
 
 
 @contextlib.contextmanager
+def by_default(names: frozenset[str]) -> Iterator[None]:
+    """Makes calls inside the block count these arguments as not given: an interface passes its own defaults."""
+    token = _DEFAULTS.set(names)
+    try:
+        yield
+    finally:
+        _DEFAULTS.reset(token)
+
+
+@contextlib.contextmanager
 def giving(names: frozenset[str]) -> Iterator[None]:
-    """Makes these the names that `given_to_call` returns."""
-    token = _GIVEN.set(names)
+    """Makes these the names that `given_to_call` returns, except those that are an interface's own defaults."""
+    token = _GIVEN.set(names - _DEFAULTS.get())
     try:
         yield
     finally:
@@ -33,6 +44,7 @@ class Given:
     """A base class of settings, which remembers the arguments that were given to the constructor."""
 
     __slots__ = ("_given",)
+    _given: frozenset[str]
 
     if not TYPE_CHECKING:  # a type checker reads the signature of `__init__`
 

@@ -46,6 +46,7 @@ from lightning_hwtune.apps.hydra.study_name import default_name, keep_digest
 from lightning_hwtune.apps.hydra.sweep_process import SweepProcess
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError, HwTuneError, StudyFailedError, StudyNotFoundError
+from lightning_hwtune.forms.given import by_default
 from lightning_hwtune.names.spelling import spell_by, spelled
 from lightning_hwtune.settings import StudySettings
 from lightning_hwtune.store.files import write_whole
@@ -247,7 +248,8 @@ def _run(sweep: _Sweep, executor: str | Batches) -> None:
     options["preload"] = (*_PRELOAD, *options["preload"])
     failed: StudyFailedError | None = None
     try:
-        sweep.study.run(**options, check=sweep.is_checked)
+        with by_default(sweep.given.defaults):
+            sweep.study.run(**options, check=sweep.is_checked)
     except StudyFailedError as error:  # the results of the other trials are written nevertheless
         failed = error
     except (KeyboardInterrupt, SystemExit) as stop:
@@ -285,11 +287,13 @@ def _refuse_shadow_copies(environ: Mapping[str, str]) -> None:
 
 def _header(sweep: _Sweep) -> list[str]:
     study, given, spec = sweep.study, sweep.given, sweep.study.spec
+    total, idle = sweep.settings.run["max_trials"] or 0, spec.pool.size - (given.n_jobs or spec.pool.size)
     try:
-        exist = len(study.state().trials)
+        state = study.state()
+        exist = len(state.trials)
+        total = (state.default_limits.get("max_trials") if "max_trials" in given.defaults else None) or total
     except StudyNotFoundError:
         exist = 0
-    total, idle = sweep.settings.run["max_trials"] or 0, spec.pool.size - (given.n_jobs or spec.pool.size)
     lines = [
         f"sweep directory: {short_path(sweep.sweep_dir)}",
         f"study: {short_path(study.dir)}; {exist} of {total} trials exist, {max(total - exist, 0)} to go",

@@ -82,6 +82,11 @@ class SweepSettings:
         return None if given in (None, -1) else given
 
     @property
+    def defaults(self) -> frozenset[str]:
+        """The arguments of `Study.run` that have the node's own default, so that the user has not given them."""
+        return frozenset({"max_trials"} if self.node["n_trials"] == SWEEPER_KEYS["n_trials"].default else ())
+
+    @property
     def modes(self) -> list[str]:
         """The direction of each value that the app returns."""
         return directions(self.node.get("direction"))

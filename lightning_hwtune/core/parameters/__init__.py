@@ -8,7 +8,17 @@ plain Python objects, so that a sample can be written as JSON and loaded by a re
 from __future__ import annotations
 
 from lightning_hwtune.core.parameters.choices import ALWAYS_DEVICES, Choice, NumDevices, Option
-from lightning_hwtune.core.parameters.form import Parameter, parameter_from_dict
+from lightning_hwtune.core.parameters.form import Parameter, parameter_from_dict, stored_form
 from lightning_hwtune.core.parameters.ranges import Float, Int
 
-__all__ = ["ALWAYS_DEVICES", "Choice", "Float", "Int", "NumDevices", "Option", "Parameter", "parameter_from_dict"]
+__all__ = [
+    "ALWAYS_DEVICES",
+    "Choice",
+    "Float",
+    "Int",
+    "NumDevices",
+    "Option",
+    "Parameter",
+    "parameter_from_dict",
+    "stored_form",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
@@ -23,6 +24,7 @@ from lightning_hwtune.core.parameters.values import bin_of
 from lightning_hwtune.core.parameters.when import When, read_when, when_form, when_text
 from lightning_hwtune.errors import ArgumentError, shown
 from lightning_hwtune.forms import FORMS, checked_call, plain
+from lightning_hwtune.forms.given import Given
 
 __all__ = ["ALWAYS_DEVICES", "Choice", "NumDevices", "Option"]
 
@@ -34,7 +36,7 @@ _COUNT = FORMS["NumDevices"]["counts"]
 
 @final
 @dataclass(frozen=True, slots=True, repr=False, eq=False, init=False)
-class Choice:
+class Choice(Given):
     """One of several options, each equally likely.
 
     Args:
@@ -145,7 +147,22 @@ class Choice:
     def to_dict(self) -> dict[str, Any]:
         """Returns the form used in study files."""
         form: dict[str, Any] = {"type": "choice", "options": [handed_out(option) for option in self.options]}
-        return form | ({} if self._is_usual_order() else {"ordered": self.ordered}) | when_form(self.when)
+        is_default = inspect.signature(Choice).parameters["ordered"].default is None
+        is_usual = is_default and self._is_usual_order()
+        return form | ({} if is_usual else {"ordered": self.ordered}) | when_form(self.when)
+
+    @property
+    def is_order_given(self) -> bool:
+        """Whether `ordered` was given."""
+        return "ordered" in self._given
+
+    def has_options_of(self, other: Choice) -> bool:
+        """Return whether both have the same options; numbers may be listed in any order."""
+        first, second = (
+            Choice(_ascending(item.options) if all_numbers(item.options) else item.options, ordered=False)
+            for item in (self, other)
+        )
+        return first == second
 
     def _is_usual_order(self) -> bool:
         """Returns whether `ordered=None` would give the same order."""

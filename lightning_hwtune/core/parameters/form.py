@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lightning_hwtune.core.parameters.choices import ALWAYS_DEVICES, Choice, NumDevices
-from lightning_hwtune.core.parameters.ranges import Float, Int
+from lightning_hwtune.core.parameters.options import all_numbers, plain_option
+from lightning_hwtune.core.parameters.ranges import ABSENT, Float, Int
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
 from lightning_hwtune.names import refuse_unknown_keys
 
-__all__ = ["KINDS", "Parameter", "parameter_from_dict"]
+__all__ = ["KINDS", "Parameter", "parameter_from_dict", "stored_form"]
 
 Parameter = Float | Int | Choice | NumDevices
 
@@ -77,6 +78,16 @@ def parameter_from_dict(name: str, form: object) -> Parameter:
     except ArgumentError as error:
         argument = f"{name}.{error.argument.rpartition('.')[2]}"
         raise ArgumentError(argument, error.received, error.allowed, hint=error.hint) from None
+
+
+def stored_form(form: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a form from a log with all its keys, so that it does not depend on the defaults of today."""
+    kind, full = form.get("type"), dict(form)
+    if kind in ("float", "int"):
+        full = {**{key: value for key, value in ABSENT.items() if key in KINDS[kind][2]}, **form}
+    elif kind == "choice" and "ordered" not in form:
+        full["ordered"] = all_numbers([plain_option(option) for option in form.get("options", ())])
+    return full
 
 
 def _kind(name: str, form: Mapping[str, Any]) -> tuple[Callable[..., Parameter], tuple[str, ...], tuple[str, ...]]:

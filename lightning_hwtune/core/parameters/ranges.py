@@ -6,6 +6,7 @@ otherwise. An integer does not change.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -18,14 +19,18 @@ from lightning_hwtune.core.parameters.values import bin_of
 from lightning_hwtune.core.parameters.when import read_when, when_form, when_text
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import checked_class, plain
+from lightning_hwtune.forms.given import Given
 
-__all__ = ["Float", "Int"]
+__all__ = ["ABSENT", "Float", "Int"]
+
+ABSENT = {"log": False, "step": 1}
+"""What a stored form means that lacks the key. Unlike the defaults of the constructors, it never changes."""
 
 
 @checked_class()
 @final
 @dataclass(frozen=True, slots=True, repr=False)
-class Float:
+class Float(Given):
     """A real number from `low` to `high`, both included.
 
     Args:
@@ -109,16 +114,14 @@ class Float:
     def to_dict(self) -> dict[str, Any]:
         """Returns the form used in study files."""
         return (
-            {"type": "float", "low": self.low, "high": self.high}
-            | ({"log": True} if self.log else {})
-            | when_form(self.when)
+            {"type": "float", "low": self.low, "high": self.high} | _unusual(self, log=self.log) | when_form(self.when)
         )
 
 
 @checked_class()
 @final
 @dataclass(frozen=True, slots=True, repr=False)
-class Int:
+class Int(Given):
     """An integer from `low` to `high`, both included.
 
     Args:
@@ -225,12 +228,17 @@ class Int:
     def to_dict(self) -> dict[str, Any]:
         """Returns the form used in study files."""
         form: dict[str, Any] = {"type": "int", "low": self.low, "high": self.high}
-        form |= ({"log": True} if self.log else {}) | ({"step": self.step} if self.step != 1 else {})
-        return form | when_form(self.when)
+        return form | _unusual(self, log=self.log, step=self.step) | when_form(self.when)
 
     def _log_ends(self) -> tuple[float, float]:
         # half a unit beyond each end, so that the end values get their full share of the rounding
         return math.log(self.low - 0.5), math.log(self.high + 0.5)
+
+
+def _unusual(parameter: Float | Int, **values: Any) -> dict[str, Any]:
+    """Returns the values without which a form would describe another parameter, in a log or in a study file."""
+    defaults = inspect.signature(type(parameter)).parameters
+    return {name: value for name, value in values.items() if not value == ABSENT[name] == defaults[name].default}
 
 
 def _check_range(kind: str, low: float, high: float, *, is_log: bool) -> None:
