@@ -326,3 +326,20 @@ def test_n_trials_of_a_sweep_is_given_if_it_is_not_the_default(given: dict[str, 
     node = OmegaConf.structured(HwtuneSweeperConf)
     node.update(given)
     assert SweepSettings.of(node).defaults == names
+
+
+@pytest.mark.training
+def test_a_condition_that_is_left_out_is_reported(tmp_path: Path) -> None:
+    only_b = {"words": ["b"]}
+    made: dict[str, Callable[[], Any]] = {
+        "float": lambda: hwt.Float(0.1, 1),
+        "int": lambda: hwt.Int(1, 9, when=only_b),
+        "numbers": lambda: hwt.Choice([32, 16, 8], when=only_b),
+        "words": lambda: hwt.Choice(["b", "a"]),
+    }
+    of_space(tmp_path, made).run(first_loss, max_trials=1, executor="inline", progress=False)
+    with later_parameters():
+        assert hwt.Study.load("s", tmp_path).spec.space == of_space(tmp_path, made).spec.space
+    for name in ("int", "numbers"):
+        with pytest.raises(StudyMismatchError, match=rf"space\.{name}"):
+            of_space(tmp_path, made | {name: PARAMETERS[name]})

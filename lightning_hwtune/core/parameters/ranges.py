@@ -113,9 +113,8 @@ class Float(Given):
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the form used in study files."""
-        return (
-            {"type": "float", "low": self.low, "high": self.high} | _unusual(self, log=self.log) | when_form(self.when)
-        )
+        form: dict[str, Any] = {"type": "float", "low": self.low, "high": self.high}
+        return form | _unusual(self, log=self.log) | when_form(self.when)
 
 
 @checked_class()
