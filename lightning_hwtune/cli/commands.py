@@ -188,25 +188,39 @@ def rungs(
     form: Form = Format.TABLE,
 ) -> None:
     """Show the rungs of a study: the expected number of trials at each, and the epochs that they train."""
+    from lightning_hwtune.views.forecast import full_trainings_text
     from lightning_hwtune.views.status import rung_forecast
     from lightning_hwtune.views.terminal import rung_table
 
     if study_file is not None:
         settings = _load(study_file, overrides, max_trials=max_trials)
         spec, limits = settings.spec(), settings.limits()
+        within = "the check shows how many models can be fully trained within the limits of time and cost"
+        within = within if limits.max_time_s is not None or limits.max_cost_usd is not None else ""
     else:
         stored = _choose(dir, study, storage).study
         spec, limits = stored.spec, stored.state().limits
+        within = full_trainings_text(stored.state())
     scheduler, n_trials = spec.scheduler, limits.max_trials if max_trials is None else max_trials
-    if n_trials is None:
+    if n_trials is None and not within:
         hint = "The study has no limit on its number of trials."
         raise ArgumentError("--max-trials", None, "a positive integer", hint=hint)
+    if n_trials is None:
+        levels = [{"rung": level} for level in scheduler.levels]
+        line = f"rungs at {', '.join(map(str, scheduler.levels))} {scheduler.unit}; {within}"
+        write(
+            form,
+            table=lambda out: out.print(line, soft_wrap=True),
+            data=lambda: {"unit": scheduler.unit, "rungs": levels, "full_trainings": within},
+            frame=lambda: rows_frame(levels),
+        )
+        return
     finishers = dataclasses.replace(limits, max_trials=n_trials).resolved(spec).n_finishers
     forecast = rung_forecast(scheduler, n_trials, finishers)
     write(
         form,
-        table=lambda out: out.print(rung_table(scheduler, n_trials, finishers)),
-        data=lambda: forecast,
+        table=lambda out: [out.print(part) for part in (rung_table(scheduler, n_trials, finishers), within) if part],
+        data=lambda: {**forecast, **({"full_trainings": within} if within else {})},
         frame=lambda: rows_frame(forecast["rungs"]),
     )
 

@@ -196,9 +196,11 @@ class Controller:
             reason = Reason(Rule.OVER, f"the verdict for this segment was {segment.verdict} at {segment.reached}")
             return Pause(reason) if segment.verdict == VerdictKind.PAUSE else Stop(reason)
         measurement = self._measure(segment, resource, metrics, train_s)
-        level, verdict, target = self._judge(trial, measurement, self._loss(measurement, metrics), is_inside=is_inside)
+        level, verdict, target = self._judge(
+            trial, measurement, self._loss(measurement, metrics), now, is_inside=is_inside
+        )
         if isinstance(verdict, Continue) and not is_inside:
-            limit = self._next_action.limit(now, segment.num_devices, measurement.train_s - segment.train_s)
+            limit = self._next_action.limit(now, trial_id, measurement.train_s - segment.train_s)
             verdict = verdict if limit is None else Pause(limit)
         self._write(
             ev.Reported(
@@ -248,7 +250,13 @@ class Controller:
         return np.full_like(loss, np.nan) if has_diverged else loss
 
     def _judge(
-        self, trial: TrialRecord, measurement: Measurement, loss: npt.NDArray[np.float64], *, is_inside: bool
+        self,
+        trial: TrialRecord,
+        measurement: Measurement,
+        loss: npt.NDArray[np.float64],
+        now: float,
+        *,
+        is_inside: bool,
     ) -> tuple[int | None, Verdict, int]:
         """Returns the level decided here (None if there is none), the verdict, and the resource it may train to."""
         if is_inside and self.spec.scheduler.pauses and measurement.resource < self.race.max_resource:
@@ -258,11 +266,17 @@ class Controller:
         if level is None:
             return None, self._repeat(trial, measurement.resource), trial.target
         is_finite = bool(np.isfinite(loss).all())
-        if trial.target > level and is_finite:
+        if trial.target > level and is_finite and not self._next_action.deadline.is_late(trial, measurement, now):
             text = f"was promoted to {trial.target} before it reached {level}"
             return level, Continue(Reason(Rule.CLEARED, text)), trial.target
         verdict = self.race.verdict(trial.trial_id, trial.bracket, level, loss)
         if isinstance(verdict, Continue):
+            finish = self._next_action.must_yield(trial, measurement, now) if self.spec.scheduler.pauses else None
+            if finish is not None:
+                text = (
+                    f"its devices are needed: trial {finish.trial.trial_id} must begin now to be fully trained in time"
+                )
+                return level, Pause(Reason(Rule.FINISHER, text)), level
             return level, verdict, self.race.next_target(trial.bracket, level)
         if trial.target > level and level < self.race.max_resource:
             verdict = _without_clearance(verdict, trial.target)

@@ -64,6 +64,7 @@ class Rule(enum.StrEnum):
     UNFINISHED = "unfinished"
     NEW = "new"
     FINISHER = "finisher"
+    SURVIVOR = "survivor"
     MAX_FAILURES = "max-failures"
     VERDICT = "verdict"
     OVER = "over"

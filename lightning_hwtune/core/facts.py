@@ -38,6 +38,7 @@ class StudyFacts:
         notes: in the order of the log. topics: of the notes about the whole study, see `events.Noted`.
         limits: of the newest session. closed: how the newest session ended; None while it is open or if it was killed.
         full: ids of the trials that are fully trained, with finite losses.
+        has_knee_first: whether the knee of a rung is its first finisher; studies of earlier versions do without.
         slowest_s: the most seconds that one unit of resource has taken so far. slowest_report_s: those of one report.
         study_id: the permanent id of the study; "" for one of version 0.1.0. session: the number of the newest session;
             None before the first.
@@ -59,6 +60,7 @@ class StudyFacts:
         self.skipped: set[int] = set()
         self.n_failed = 0
         self.full: set[int] = set()
+        self.has_knee_first = False
         self.slowest_s = 0.0
         self.slowest_report_s = 0.0
         self.clock = StudyClock()
@@ -125,6 +127,7 @@ class StudyFacts:
 
     def _study_created(self, event: ev.StudyCreated) -> None:
         self.study_id = event.study_id  # the spec is already known
+        self.has_knee_first = event.spec.get("first_finisher") == "knee"
 
     def _session_opened(self, event: ev.SessionOpened) -> None:
         self.closed, self.session = None, event

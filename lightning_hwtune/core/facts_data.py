@@ -24,7 +24,9 @@ __all__ = ["facts_from_data", "facts_to_data"]
 
 _T = TypeVar("_T")
 _SETS = ("waiting", "topics", "skipped", "full")
-_PLAIN = ("study_id", "enqueued", "next_draw", "n_failed", "slowest_s", "slowest_report_s", "ended_usd")
+_PLAIN = (
+    "study_id", "enqueued", "next_draw", "n_failed", "slowest_s", "slowest_report_s", "ended_usd", "has_knee_first",
+)  # fmt: skip
 
 
 def facts_to_data(facts: StudyFacts) -> dict[str, Any]:

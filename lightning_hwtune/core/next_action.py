@@ -8,15 +8,18 @@ for that candidate from then on.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
 
+from lightning_hwtune.core.deadline import Deadline, Finish
 from lightning_hwtune.core.decisions import Answer, Done, Reason, Reservation, Resume, Rule, Start, Wait
 from lightning_hwtune.core.hardware.billing import usd_of
-from lightning_hwtune.core.record import TrialRecord, TrialState
+from lightning_hwtune.core.ranking.knee import knee
+from lightning_hwtune.core.record import Measurement, TrialRecord, TrialState
 from lightning_hwtune.core.schedulers import Promotion
 from lightning_hwtune.core.searchers import History
 from lightning_hwtune.core.state import StudyState
@@ -36,18 +39,22 @@ class NextAction:
         self._policy = state.spec.allocator
         self._known: History | None = None  # cached history of the current state
         self._bound = _Bound(state)
+        self.deadline = Deadline(state)
 
     def changed(self) -> None:
         """Drops what is cached about the state. Call it before the state changes."""
         self._known = None
+        self.deadline.changed()
 
     def ask(self, now: float, free: int) -> Answer:
         """Returns what `free` devices should do next.
 
         The order is: interrupted work, promotions (deepest rung first), new trials, promotions from rungs that no other
-        trial can reach, finishers. The first candidate that needs more devices than are free keeps its turn until
-        enough devices have drained. Until then, only work that is expected to finish in time is started. While no
-        device is free, nothing is chosen, because the state may change before one is.
+        trial can reach, finishers. Under a limit of time or money, finishers begin at the last moment at which they can
+        still end, and work that cannot end is left out; see `core.deadline`. The first candidate that needs more
+        devices than are free keeps its turn until enough devices have drained. Until then, only work that is expected
+        to finish in time is started. While no device is free, nothing is chosen, because the state may change before
+        one is.
         """
         limit = self.limit(now)
         if limit is not None:
@@ -60,13 +67,13 @@ class NextAction:
             text = f"no device is free; {self._n_running()} running"
             return Wait(Reason(Rule.NO_FREE_DEVICES, text), reservation=self.state.reserved)
         reserved = self._reserved()
+        if self.deadline.left.is_set:
+            candidate, reserved = self._in_time(reserved, now)
+        else:
+            candidate = reserved or self._next()
         kept = self.state.reserved if reserved is not None else None
-        candidate = reserved or self._next()
         if candidate is None:
-            return dataclasses.replace(self._idle(self._nothing_left()), reservation=None)
-        limit = self.limit(now, candidate.num_devices, self._report_s(candidate))
-        if limit is not None:
-            return dataclasses.replace(self._idle(limit), reservation=kept)
+            return dataclasses.replace(self._idle(self._nothing_left(now)), reservation=None)
         if candidate.num_devices > free:
             reservation = _reservation_of(candidate)
             filler = self._filler(candidate, free, now)
@@ -76,8 +83,8 @@ class NextAction:
             return Wait(Reason(Rule.RESERVATION, text), candidate.num_devices, reservation)
         return dataclasses.replace(candidate, reservation=kept)
 
-    def limit(self, now: float, devices: int = 0, coming_s: float = 0.0) -> Reason | None:
-        """Returns the limit that forbids `coming_s` more seconds of training on `devices`; None if there is none."""
+    def limit(self, now: float, trial_id: int | None = None, coming_s: float = 0.0) -> Reason | None:
+        """Returns the limit that forbids `coming_s` more seconds of this running trial; None if there is none."""
         limits, state = self.state.limits, self.state
         if state.n_failed >= self.spec.max_failures:
             last = max(trial.trial_id for trial in state.trials if trial.state is TrialState.FAILED)
@@ -91,21 +98,19 @@ class NextAction:
             if wall_s + coming_s >= limits.max_time_s:
                 return Reason(Rule.LIMIT_MAX_TIME, f"{wall_s:.0f} s of {limits.max_time_s:.0f} s are used")
         if limits.max_cost_usd is not None:
-            usd = state.billed_usd(now)
-            device_s = state.committed_s(now) + coming_s * devices
+            usd, devices = state.billed_usd(now), state.running[trial_id].num_devices if trial_id is not None else 0
+            device_s = self.deadline.committed_s(now, trial_id) + coming_s * devices
             if usd + usd_of(self.spec.pool, device_s) >= limits.max_cost_usd:
                 return Reason(Rule.LIMIT_MAX_COST, f"{usd:.4g} USD of {limits.max_cost_usd:.4g} USD are spent")
         return None
 
     def _pace(self, candidate: Start | Resume) -> float:
-        """Returns a candidate's expected seconds per unit of resource: its own pace, or else the slowest seen."""
+        """Returns a candidate's seconds per unit of resource: its own pace, or else the slowest seen.
+
+        The slowest one is safe here: a filler that takes longer than expected delays the trial that it overtakes.
+        """
         last = self.state.trials[candidate.trial_id].last if isinstance(candidate, Resume) else None
         return last.train_s / last.resource if last is not None else self.state.slowest_s
-
-    def _report_s(self, candidate: Start | Resume) -> float:
-        """Returns the expected seconds to a candidate's next report: as for its last one, or else the slowest seen."""
-        own_s = self.state.trials[candidate.trial_id].report_s if isinstance(candidate, Resume) else 0.0
-        return own_s or self.state.slowest_report_s
 
     def _filler(self, reserved: Start | Resume, free: int, now: float) -> Start | Resume | None:
         """Returns work for the draining devices that should finish before `reserved` can start; None if there is none.
@@ -121,7 +126,7 @@ class NextAction:
             if (
                 option is not None
                 and self._duration(option) <= span_s
-                and self.limit(now, option.num_devices, self._report_s(option)) is None
+                and (not self.deadline.left.is_set or self._may_begin(option, self._plan(now), now))
             ):
                 return option
         return None
@@ -164,7 +169,9 @@ class NextAction:
         n = len(self.state.running)
         return "1 segment is" if n == 1 else f"{n} segments are"
 
-    def _nothing_left(self) -> Reason:
+    def _nothing_left(self, now: float) -> Reason:
+        if self.deadline.left.is_set and self._next() is not None:
+            return self._limit_reached(now)
         text = f"{len(self.state.trials)} trials, {self.state.n_full} fully trained, nothing left to promote"
         if self.state.limits.max_trials is not None and len(self.state.trials) >= self.state.limits.max_trials:
             return Reason(Rule.LIMIT_MAX_TRIALS, text)
@@ -183,6 +190,95 @@ class NextAction:
             return None
         return self._new() if reserved.draw is None else self._drawn(reserved.draw)
 
+    def _limit_reached(self, now: float) -> Reason:
+        """Returns the limit that leaves too little for anything that could begin."""
+        by_time = self.deadline.left.seconds(now) * self.spec.pool.size <= self.deadline.left.device_s(now)
+        text = "what is left is too short for a further report"
+        if by_time:
+            return Reason(
+                Rule.LIMIT_MAX_TIME,
+                f"{self.state.wall_s(now):.0f} s of {self.state.limits.max_time_s:.0f} s are used; {text}",
+            )
+        usd, most_usd = self.state.billed_usd(now), self.state.limits.max_cost_usd
+        return Reason(Rule.LIMIT_MAX_COST, f"{usd:.4g} USD of {most_usd:.4g} USD are spent; {text}")
+
+    # ------------------------------------------------------------------ under a limit of time or money
+
+    def _in_time(
+        self, reserved: Start | Resume | None, now: float
+    ) -> tuple[Start | Resume | None, Start | Resume | None]:
+        """Returns the next candidate that leaves the finishers enough time and money, and the reserved one if kept.
+
+        If none does, a finisher has to begin.
+        """
+        plan = self._plan(now)
+        if reserved is not None and self._may_begin(reserved, plan, now):
+            return reserved, reserved
+        for candidate in self._ordinary(plan, now):
+            if self._may_begin(candidate, plan, now):
+                return candidate, None
+        if not plan:
+            return None, None
+        item = max(plan, key=lambda item: item.planned_s)  # the most urgent one
+        return self._finish(item.trial, item.level), None
+
+    def _may_begin(self, candidate: Start | Resume, plan: Sequence[Finish], now: float) -> bool:
+        """Returns whether the next report of a candidate comes in time, and the planned trials can still end."""
+        rest = [item for item in plan if item.trial.trial_id != candidate.trial_id]
+        if candidate.target >= self.race.max_resource and len(rest) == len(plan) and self.deadline.ends(candidate, now):
+            rest = rest[:-1]  # it is trained to the end instead of the last one
+        return self.deadline.fits(candidate, now) and self.deadline.has_room(rest, now, candidate)
+
+    def must_yield(self, trial: TrialRecord, report: Measurement, now: float) -> Finish | None:
+        """Returns the finisher that cannot end if a trial continues from a new report to its next level, or None.
+
+        A trial that continues to the end, and can get there, is a finisher itself.
+        """
+        if not self.deadline.left.is_set:
+            return None
+        is_last = self.race.ladder.above(report.resource) >= self.race.max_resource
+        if is_last and not self.deadline.is_late(trial, report, now):
+            return None
+        plan = self._plan(now)
+        if not plan or self.deadline.has_room(plan, now, report=report, trial=trial):
+            return None
+        return max(plan, key=lambda item: item.planned_s)
+
+    def _plan(self, now: float) -> list[Finish]:
+        due = self._n_finishers_due(now)
+        return self.deadline.plan(self._able(), due, now) if due > 0 else []
+
+    def _ordinary(self, plan: Sequence[Finish], now: float) -> Iterator[Start | Resume]:
+        """Yields what else could begin, in the order of `ask`; at the end the survivors, once no new trial matters."""
+        yield from self._all_unfinished()
+        tried = set[int]()
+        while len(tried) < _LOOK_AHEAD and (found := self._promotion(_Bound(self.state, tried))) is not None:
+            yield found
+            tried.add(found.trial_id)
+        new = self._new()
+        if new is not None and self.deadline.explores(new, now, is_end_sure=bool(plan) or self._is_end_sure(now)):
+            yield new
+            return
+        if (closing := self._closing()) is not None:
+            yield closing
+        for trial, level in itertools.islice(self._unpromoted(), _LOOK_AHEAD):
+            if self._may_finish(trial):
+                target = self.race.ladder.above(max(level, trial.resource))  # in brackets, it may be beyond its level
+                text = f"best of rung {level} that was not promoted; the time left is too short for a new trial"
+                yield Resume(trial.trial_id, trial.allocation, target, level, Reason(Rule.SURVIVOR, text))
+        if new is not None and self.deadline.reaches(new, now):
+            yield new
+
+    def _is_end_sure(self, now: float) -> bool:
+        """Returns whether a trial is fully trained or on the way there, or none is wanted."""
+        top = self.race.max_resource
+        under_way = (trial for trial in self._running_trials() if trial.target >= top)
+        return (
+            self.state.n_full > 0
+            or self.state.limits.n_finishers == 0
+            or any(self.deadline.can_end(trial, now) for trial in under_way)
+        )
+
     def _next(self) -> Start | Resume | None:
         return self._unfinished() or self._promotion() or self._new() or self._closing() or self._finisher()
 
@@ -196,16 +292,20 @@ class NextAction:
             return self._n_finishers_due() > 0
         if reserved.reason.rule == Rule.CLOSING:
             return self._new() is None
+        if reserved.reason.rule == Rule.SURVIVOR:
+            return not self.state.trials[reserved.trial_id].state.is_final
         return self.race.is_promotable(reserved.trial_id, reserved.promoted_from)
 
     def _unfinished(self) -> Resume | None:
-        """Returns a trial that may continue but has no segment: it was interrupted, is retried, or reached a limit."""
-        if not self.state.waiting:
-            return None
-        trial = self.state.trials[min(self.state.waiting)]
+        return next(self._all_unfinished(), None)
+
+    def _all_unfinished(self) -> Iterator[Resume]:
+        """Yields trials that may continue but have no segment: interrupted, to be retried, or paused by a limit."""
         unit = self.race.unit.removesuffix("s")
-        reason = Reason(Rule.UNFINISHED, f"its training to {unit} {trial.target} was interrupted")
-        return Resume(trial.trial_id, trial.allocation, trial.target, None, reason)
+        for trial_id in sorted(self.state.waiting):
+            trial = self.state.trials[trial_id]
+            reason = Reason(Rule.UNFINISHED, f"its training to {unit} {trial.target} was interrupted")
+            yield Resume(trial.trial_id, trial.allocation, trial.target, None, reason)
 
     def _promotion(self, exclude: Container[int] | None = None) -> Resume | None:
         return self._promoted(self.race.promotable(exclude=self._bound if exclude is None else exclude))
@@ -255,9 +355,12 @@ class NextAction:
             self._known = History(self.state.trials, self.spec.objectives)
         return self._known
 
-    def _n_finishers_due(self) -> int:
-        """Returns how many more trials should be trained to the end, once nothing else is left to do."""
-        under_way = sum(trial.target >= self.race.max_resource for trial in self._running_trials())
+    def _n_finishers_due(self, now: float | None = None) -> int:
+        """Returns how many more trials should be trained to the end; at a time `now`, those that will not end count."""
+        under_way = sum(
+            trial.target >= self.race.max_resource and (now is None or self.deadline.can_end(trial, now))
+            for trial in self._running_trials()
+        )
         return self.state.limits.n_finishers - self.state.n_full - under_way
 
     def _running_trials(self) -> list[TrialRecord]:
@@ -272,7 +375,7 @@ class NextAction:
         due, top = self._n_finishers_due(), self.race.max_resource
         if due <= 0 or any(trial.target < top for trial in self._running_trials()):
             return None
-        able = [(trial, level) for trial, level in self._unpromoted() if self._may_finish(trial)]
+        able = self._able()
         if not able:
             return None
         ends = [self.state.trials[i] for i in self.state.full] + self._running_trials()
@@ -281,11 +384,33 @@ class NextAction:
         pick = able[0]
         if uncovered and due <= len(uncovered):
             pick = next(pair for pair in able if pair[0].num_devices in uncovered)
-        trial, level = pick
-        wanted = self.state.limits.n_finishers
+        return self._finish(*pick)
+
+    def _finish(self, trial: TrialRecord, level: int) -> Resume:
+        due, wanted, top = self._n_finishers_due(), self.state.limits.n_finishers, self.race.max_resource
         number = f"number {wanted - due + 1} of {wanted} to be trained to the end"
         text = f"best of rung {level} that was not promoted, {number}"
         return Resume(trial.trial_id, trial.allocation, top, level, Reason(Rule.FINISHER, text))
+
+    def _able(self) -> list[tuple[TrialRecord, int]]:
+        """Returns the trials that may be trained to the end, with their rungs, in the order in which they should be.
+
+        That is the scheduler's order, deepest rung first. With several objectives, the order inside a front prefers its
+        ends, so the knee of the deepest rung comes first, unless it is trained to the end already.
+        """
+        able = [(trial, level) for trial, level in self._unpromoted() if self._may_finish(trial)]
+        if len(self.spec.objectives) == 1 or not able or not self.state.has_knee_first:
+            return able
+        deepest = able[0][1]
+        known = [trial for trial, level in able if level == deepest]
+        known += [self.state.trials[i] for i in sorted(self.state.full)] + self._running_trials()
+        seen = [(trial, found) for trial in known if (found := trial.at(deepest)) is not None]
+        losses = [(trial, self.spec.objectives.loss(found.values)) for trial, found in seen]
+        finite = [(trial, loss) for trial, loss in losses if np.isfinite(loss).all()]
+        if not finite:
+            return able
+        middle = finite[knee([loss for _, loss in finite])][0]
+        return sorted(able, key=lambda pair: pair[0] is not middle)
 
     def _may_finish(self, trial: TrialRecord) -> bool:
         """Returns whether a trial can run again and its last losses are finite."""

@@ -27,14 +27,13 @@ from typing import final
 
 import numpy as np
 
+from lightning_hwtune.core.epoch_times import EpochTimes
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.pace_model import Array, PaceModel
 from lightning_hwtune.core.record import TrialRecord
-from lightning_hwtune.core.segment import Segment
 
 __all__ = ["Pace", "SeenPaces"]
 
-_LEAST_SHARE = 0.5  # least share of a first epoch that is not warm-up
 _SPREAD = 0.5  # spread of the logarithm of a new trial's pace, around that of the only known trial
 _MOST_FITTED = 300  # number of trials, the newest ones, that the model is fitted to
 _NEAR_SHARE, _LEAST_NEAR = 0.25, 3  # the trials with the nearest predicted pace: share of the known ones, least number
@@ -65,16 +64,16 @@ class Pace:
 class SeenPaces:
     """The paces from a state and a check together.
 
+    Args:
+        times: remembers the epochs of trials from one state of the study to the next; by default, it begins empty.
+
     Attributes:
         epochs_s: trial id -> seconds of one unit of resource, for trials with a report.
     """
 
-    def __init__(self, state: StudyFacts, checked: Pace | None = None) -> None:
-        self._state, self._checked = state, checked
-        parts = {trial.trial_id: _Parts(trial) for trial in state.trials if trial.resource > 0}
-        for segment in state.segments:
-            if segment.trial_id in parts:
-                parts[segment.trial_id].split(segment)
+    def __init__(self, state: StudyFacts, checked: Pace | None = None, times: EpochTimes | None = None) -> None:
+        self._state, self._checked, self._times = state, checked, times if times is not None else EpochTimes()
+        parts = self._times.of(state)
         warm_ups = [seconds for part in parts.values() for seconds in part.warm_ups_s()]
         if checked is not None:
             warm_ups.append(checked.warm_up_s)
@@ -103,71 +102,53 @@ class SeenPaces:
         """Returns a trial that a new one may resemble (None stands for the check), and the pace of the new one."""
         donors = self.donors(trial.num_devices)
         spread = math.exp(_SPREAD / math.sqrt(len(donors)) * float(rng.standard_normal()))
+        near = self._near(trial, donors)
+        like, epoch_s = near[int(rng.integers(len(near)))]
+        return like, epoch_s * spread
+
+    def expected_epoch_s(self, trial: TrialRecord) -> float:
+        """Returns the seconds of one unit of resource: a trial's own, those expected of a new one, or 0 if unknown."""
+        own = self.epochs_s.get(trial.trial_id, math.nan)
+        if math.isfinite(own):
+            return own
+        near = self._near(trial, self.donors(trial.num_devices)) if self else []
+        known = [epoch_s for _, epoch_s in near if math.isfinite(epoch_s)]
+        return statistics.median(known) if known else 0.0
+
+    def _near(
+        self, trial: TrialRecord, donors: Sequence[tuple[int | None, float]]
+    ) -> Sequence[tuple[int | None, float]]:
+        """Returns the donors with the nearest predicted pace, and the pace of the new trial according to each."""
         fitted = [(log_pace, pair) for pair in donors if (log_pace := self._log_paces.get(pair[0])) is not None]
         if not self._model.is_useful or not fitted:
-            like, epoch_s = donors[int(rng.integers(len(donors)))]
-            return like, epoch_s * spread
+            return donors
         own = float(self._model.log_pace(self._points([trial]))[0])
         fitted.sort(key=lambda donor: abs(donor[0] - own))
         n_near = min(max(math.ceil(_NEAR_SHARE * len(fitted)), _LEAST_NEAR), len(fitted))
-        log_pace, (like, epoch_s) = fitted[int(rng.integers(n_near))]
-        return like, epoch_s * math.exp(own - log_pace) * spread
+        return [(like, epoch_s * math.exp(own - log_pace)) for log_pace, (like, epoch_s) in fitted[:n_near]]
 
     def _points(self, trials: Sequence[TrialRecord]) -> Array:
         """Returns one row per trial: its configuration as a point of the unit cube, and the log of its device count."""
-        space = self._state.spec.space
-        configs = space.encode_many([trial.config for trial in trials])
-        return np.column_stack([configs, np.log([float(trial.num_devices) for trial in trials])])
+        n_columns = self._state.spec.space.n_dims + 1
+        return np.array([self._times.point(self._state, trial) for trial in trials]).reshape(-1, n_columns)
 
-    def startup_s(self, num_devices: int) -> float:
-        """Returns the seconds of a segment outside its training."""
-        known = self._startups_s.get(num_devices) or [s for each in self._startups_s.values() for s in each]
+    def startup_s(self, num_devices: int, *, is_resumed: bool | None = None) -> float:
+        """Returns the seconds of a segment outside its training.
+
+        Args:
+            is_resumed: whether it begins from a checkpoint; None for the median over both kinds.
+        """
+        alike = [s for devices, resumed, s in self._startups_s if devices == num_devices and resumed == is_resumed]
+        known = alike or [s for devices, _, s in self._startups_s if devices == num_devices]
+        known = known or [s for _, _, s in self._startups_s]
         if self._checked is not None:
             known = [*known, self._checked.startup_s]
         return statistics.median_low(known) if known else 0.0
 
-    def _all_startups_s(self) -> dict[int, list[float]]:
-        found: dict[int, list[float]] = {}
-        for segment in self._state.segments:
-            if segment.ended_at is not None and segment.epochs > 0:
-                trained_s = segment.epochs * self.epochs_s[segment.trial_id]
-                found.setdefault(segment.num_devices, []).append(max(segment.wall_s - trained_s, 0.0))
-        return found
-
-
-class _Parts:
-    """The epochs of one trial, divided into those that are first in a segment and the others."""
-
-    def __init__(self, trial: TrialRecord) -> None:
-        self._trial = trial
-        self._firsts_s: list[float] = []  # seconds per unit of resource up to the first report of a segment
-        self._others_s, self._n_others = 0.0, 0
-
-    def split(self, segment: Segment) -> None:
-        """Adds the epochs of one segment."""
-        found = [m for m in self._trial.measurements if segment.resource <= m.resource <= segment.reached]
-        before = found[0] if found and found[0].resource == segment.resource else None
-        reports = found[1:] if before is not None else found
-        if not reports:
-            return
-        first, last = reports[0], reports[-1]
-        base_s, base = (segment.base_train_s, segment.resource) if segment.resource else (0.0, 0)
-        self._firsts_s.append((first.train_s - base_s) / (first.resource - base))
-        self._others_s += last.train_s - first.train_s
-        self._n_others += last.resource - first.resource
-
-    def warm_ups_s(self) -> list[float]:
-        """Returns the seconds by which first epochs exceeded the others; empty if the trial has no others."""
-        if self._n_others == 0:
-            return []
-        return [first_s - self._others_s / self._n_others for first_s in self._firsts_s]
-
-    def epoch_s(self, warm_up_s: float) -> float:
-        """Returns the seconds of one unit of resource."""
-        if self._n_others > 0:
-            return self._others_s / self._n_others
-        last = self._trial.last
-        if not self._firsts_s:  # a report whose segment is unknown, as in a damaged or very old log
-            return last.train_s / last.resource if last is not None else math.nan
-        mean_s = statistics.fmean(self._firsts_s)
-        return max(mean_s - warm_up_s, _LEAST_SHARE * mean_s)
+    def _all_startups_s(self) -> list[tuple[int, bool, float]]:
+        """Returns the device count of each ended segment, whether it was resumed, and its seconds outside training."""
+        return [
+            (s.num_devices, s.resource > 0, max(s.wall_s - s.epochs * self.epochs_s[s.trial_id], 0.0))
+            for s in self._state.segments
+            if s.ended_at is not None and s.epochs > 0
+        ]

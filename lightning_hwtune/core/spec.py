@@ -214,6 +214,7 @@ class StudySpec:
             "batch": self.batch,
             "max_retries": self.max_retries,
             "max_failures": self.max_failures,
+            "first_finisher": "knee",
         }
 
     @classmethod

@@ -41,11 +41,6 @@ class StudyState(StudyFacts):
         if (write := _WRITES.get(type(event))) is not None:
             write(self, event)
 
-    def committed_s(self, now: float) -> float:
-        """Device-seconds that the running segments still need until each can be paused, at its next report."""
-        left = ((s.report_s - (now - s.reported_at)) * s.num_devices for s in self.running.values())
-        return sum(seconds for seconds in left if seconds > 0)
-
     def drain_s(self, n_devices: int, now: float) -> float:
         """Seconds until the running segments have freed `n_devices`, if each trains to its current target."""
         left = sorted(

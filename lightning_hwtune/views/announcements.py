@@ -22,7 +22,7 @@ from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import first_line
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.views.amounts import config_text, counted, duration, money, share, size
-from lightning_hwtune.views.forecast import PaceFacts, checked_pace, start_ups, time_left_s
+from lightning_hwtune.views.forecast import PaceFacts, checked_pace, full_trainings_text, start_ups, time_left_s
 from lightning_hwtune.views.front_points import ended_early
 from lightning_hwtune.views.status import n_epochs_full, n_epochs_spent, rung_forecast
 from lightning_hwtune.views.story import values_text
@@ -159,6 +159,8 @@ def _forecast(state: StudyState, pace: Pace | None = None, check_s: float = 0.0)
         with_check = " with the check" if check_s else ""
         whole = f"{duration(spent_s + left_s)} in all{with_check}"
         yield Text(f"forecast: about {duration(left_s)} left on this pool, start-ups of segments included; {whole}")
+    if text := full_trainings_text(state, pace, check_s):
+        yield Text(text)
 
 
 def _slow_start(state: StudyState, check: CheckFacts) -> Iterator[Text]:

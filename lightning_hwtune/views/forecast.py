@@ -11,12 +11,15 @@ from typing import Protocol, final
 
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Done
+from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.outlook import Outlook, cheaply_drawn, outlook
 from lightning_hwtune.core.pace import Pace, SeenPaces
+from lightning_hwtune.core.remaining import full_trainings
 from lightning_hwtune.core.schedulers import scheduler_from_settings
 from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.views.amounts import counted, duration
 
-__all__ = ["Countdown", "PaceFacts", "StartUps", "checked_pace", "start_ups", "time_left_s"]
+__all__ = ["Countdown", "PaceFacts", "StartUps", "checked_pace", "full_trainings_text", "start_ups", "time_left_s"]
 
 _MAX_FIRST_RUNG = 30
 _REDO_S, _RARELY, _SOON = 5.0, 50.0, 10.0
@@ -64,6 +67,20 @@ def time_left_s(state: StudyState, now: float, checked: Pace | None = None) -> f
     else:
         left_s = min(left_s, _cost_limit_s(state, now))
     return left_s if math.isfinite(left_s) else math.nan
+
+
+def full_trainings_text(state: StudyFacts, checked: Pace | None = None, check_s: float = 0.0) -> str:
+    """Returns how many models can be fully trained within the limits of time and money; empty if that is unknown.
+
+    Args:
+        check_s: the seconds that a check took, which count for the limit of time.
+    """
+    found = full_trainings(state, state.last_at, SeenPaces(state, checked), passed_s=check_s)
+    if found is None:
+        return ""
+    n, seconds = found
+    models = f"about {counted(n, 'models')}" if n else "no model"
+    return f"within what is left of the limits, {models} can be fully trained; one takes about {duration(seconds)}"
 
 
 def _is_done(state: StudyState, now: float) -> bool:

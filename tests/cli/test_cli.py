@@ -240,6 +240,16 @@ def test_rungs_of_a_stored_study_and_of_its_file(folder: Path, study_file: Path)
     assert "9 trials" in hwtune("rungs", study_file).stdout
 
 
+def test_rungs_show_how_many_models_the_limits_allow(folder: Path, study_file: Path, tmp_path: Path):
+    limited = study_file.read_text().replace("max_trials: 9", "max_time: 1h")
+    study_file.write_text(limited)
+    answer = hwtune("rungs", study_file).stdout
+    assert answer.startswith("rungs at 1, 3, 9 epochs; the check shows how many models can be fully trained")
+    assert "9 trials" in hwtune("rungs", study_file, "--max-trials", 9).stdout
+    assert parsed("rungs", study_file)["rungs"] == [{"rung": 1}, {"rung": 3}, {"rung": 9}]
+    assert "models can be" not in hwtune("rungs", "--dir", folder).stdout  # no such limit
+
+
 def test_json_is_strict(tmp_path: Path):
     store(tmp_path, n_trials=3, diverging=[1])
     text = hwtune("trials", "--format", "json", "--dir", tmp_path).stdout

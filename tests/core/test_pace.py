@@ -16,7 +16,9 @@ from study_driver import spec
 
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Resume, Start
+from lightning_hwtune.core.epoch_times import EpochTimes
 from lightning_hwtune.core.pace import Pace, SeenPaces
+from lightning_hwtune.core.record import TrialRecord
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.core.state import StudyState
 
@@ -30,8 +32,13 @@ def controller() -> Controller:
     return made
 
 
-def train(made: Controller, now: float, *, epoch_s: float = EPOCH_S, startup_s: float = STARTUP_S) -> float:
-    """Runs the next segment alone; its first epoch takes longer. Returns when it has ended."""
+def train(
+    made: Controller, now: float, *, epoch_s: float = EPOCH_S, startup_s: float = STARTUP_S, power: int = -1
+) -> float:
+    """Runs the next segment alone; its first epoch takes longer. With power 1, each trial is worse than those before.
+
+    Returns when it has ended.
+    """
     decision = made.ask(now, 2)
     assert isinstance(decision, Start | Resume)
     segment = made.begin(decision, tuple(range(decision.num_devices)), now)
@@ -39,7 +46,7 @@ def train(made: Controller, now: float, *, epoch_s: float = EPOCH_S, startup_s: 
     for epoch in range(segment.resource + 1, made.state.race.max_resource + 1):
         trained_s += epoch_s
         end = now + startup_s + trained_s
-        verdict = made.report(segment.trial_id, epoch, {"error": 1.0 / (segment.trial_id + 1)}, trained_s, end)
+        verdict = made.report(segment.trial_id, epoch, {"error": (segment.trial_id + 1.0) ** power}, trained_s, end)
         if verdict.kind != "continue":
             if verdict.kind == "pause":
                 made.saved(segment.trial_id, f"{segment.trial_id}", "", 0, epoch, trained_s, end)
@@ -112,3 +119,37 @@ def test_a_new_trial_gets_the_pace_of_its_own_configuration(slow: float) -> None
     trials = sorted(made.state.trials, key=lambda trial: height(trial.config))
     low, high = (float(np.median([seen.draw(trial, rng)[1] for _ in range(300)])) for trial in (trials[0], trials[-1]))
     assert high / low == pytest.approx(slow ** (height(trials[-1].config) - height(trials[0].config)), rel=0.35)
+
+
+@pytest.mark.parametrize("slow", [1.0, 20.0])
+def test_a_pace_is_a_trials_own_or_the_one_expected_of_its_configuration(slow: float) -> None:
+    made, now = controller(), 0.0
+    made.open(Limits(max_trials=40), 0.0, "host", 1, "0")
+    assert SeenPaces(made.state).expected_epoch_s(TrialRecord(-1, {}, 0, 0, 1, 0.0)) == 0.0  # nothing is known yet
+    while len(made.state.trials) < 30:
+        decision = made.ask(now, 2)
+        assert isinstance(decision, Start | Resume)
+        config = decision.config if isinstance(decision, Start) else made.state.trials[decision.trial_id].config
+        now = train(made, now, epoch_s=EPOCH_S * slow ** height(config))
+    times = EpochTimes()
+    seen = SeenPaces(made.state, times=times)
+    for trial in made.state.trials:
+        assert seen.expected_epoch_s(trial) == seen.epochs_s[trial.trial_id]
+    low, high = (
+        seen.expected_epoch_s(TrialRecord(-1, {"lr": lr, "batch_size": 32, "devices": 1}, 0, 0, 1, 0.0))
+        for lr in (1e-4, 1e-1)
+    )
+    assert high / low == pytest.approx(slow, rel=0.35)
+    train(made, now)
+    assert SeenPaces(made.state, times=times).epochs_s == SeenPaces(made.state).epochs_s  # what is remembered is right
+
+
+def test_resumed_segments_have_their_own_start_up() -> None:
+    made, now = controller(), 0.0
+    made.open(Limits(max_trials=40), 0.0, "host", 1, "0")
+    while sum(segment.resource > 0 for segment in made.state.segments) < 3:
+        decision = made.ask(now, 2)
+        now = train(made, now, startup_s=9.0 if isinstance(decision, Resume) else 3.0, power=1)
+    seen = SeenPaces(made.state)
+    assert seen.startup_s(1, is_resumed=True) == pytest.approx(9.0 + WARM_UP_S)
+    assert seen.startup_s(1, is_resumed=False) == pytest.approx(3.0 + WARM_UP_S)

@@ -242,6 +242,31 @@ def test_limits_are_told_with_what_is_used_of_them():
     assert line == "limits: 10 min 00 s in all (1 min 00 s used), 2.00 USD in all (0 USD spent)"
 
 
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [
+        ({"max_time_s": 700.0}, "about 6 models can be fully trained; one takes about 3 min"),
+        ({"max_time_s": 100.0}, "no model can be fully trained; one takes about 3 min"),
+        ({"max_cost_usd": 0.12}, "about 2 models can be fully trained; one takes about 3 min"),
+        ({"max_time_s": 700.0, "max_cost_usd": 0.01}, "no model can be fully trained"),
+        ({}, ""),
+    ],
+)
+def test_a_check_tells_how_many_models_the_limits_allow(limits, says):
+    """A full training takes 9 epochs of 20 s; the pool has two devices at 1 USD an hour."""
+    spec = make_spec(
+        space=SearchSpace(lr=Float(1e-3, 1e-1)),
+        objectives=Objectives([Metric("error", "min")]),
+        scheduler=RunToEnd(max_epochs=9),
+        pool=Pool("cpu", 2, usd_per_device_hour=1.0),
+    )
+    facts = SimpleNamespace(**{**vars(CHECK), "units_s": {1: 20.0}, "startup_s": 0.0, "wall_s": 10.0})
+    state = begin(spec, max_trials=None, **limits).state
+    text = [str(line) for line in checked(state, facts)]
+    found = [line for line in text if line.startswith("within what is left of the limits, ")]
+    assert [says in line for line in found] == [True] * bool(says)
+
+
 def test_a_check_without_a_known_epoch_length_forecasts_nothing(empty):
     console = screen(is_terminal=False)
     LinesView(empty.state, FOLDER, console).checked(

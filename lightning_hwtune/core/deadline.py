@@ -1,0 +1,295 @@
+"""What the limits of time and money leave: which work can still end, and when the finishers must begin.
+
+A study without these limits has no deadline, and every answer here is that everything fits. With one:
+
+- No segment begins whose next report would come too late.
+- Finishers begin at the last moment. The best open trials that can still be trained to the end are planned: as many as
+  are due and can run side by side, with at most `_FINISHING_SHARE` of all the time or money, but at least one. Other
+  work may begin as long as the planned trials can still end afterwards. This is backfilling as in EASY (Lifka, "The
+  ANL/IBM SP scheduling system", 1995), with a reservation at the end of the study. Trials so slow that they would have
+  to begin in the first `_EXPLORING_SHARE` of the study are planned only if no other one can end.
+- New trials are explored as long as one that begins now can be trained to a deep rung: the deepest one that a trial of
+  median pace reaches in `_CLIMB_SHARE` of the whole time. While no trial is sure to be fully trained, a new one also
+  begins if it could be. After that the survivors of the deepest rungs get the time that is left.
+
+Seconds come from the trials' own epochs. Those of a new configuration come from the regression of `core.pace_model`.
+With a limit on money, the time left is that for which the whole pool can be paid.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from lightning_hwtune.core.decisions import Resume, Start
+from lightning_hwtune.core.epoch_times import EpochTimes
+from lightning_hwtune.core.pace import SeenPaces
+from lightning_hwtune.core.record import Measurement, TrialRecord
+from lightning_hwtune.core.remaining import Remaining
+from lightning_hwtune.core.segment import Segment
+from lightning_hwtune.core.state import StudyState
+
+__all__ = ["Deadline", "Finish"]
+
+_MARGIN = 1.1  # a finisher is planned with this multiple of its expected training time, and one more report
+_LATE = 0.95  # a trial loses its clearance for the full training if even this multiple of its time is not left
+_FINISHING_SHARE = 0.6
+_CLIMB_SHARE = 0.7
+_EXPLORING_SHARE = 0.25
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """A trial that is to be trained to the end.
+
+    Attributes:
+        level: the rung in which it waits.
+        least_s: the seconds that it needs. planned_s: the seconds that are kept for it.
+    """
+
+    trial: TrialRecord
+    level: int
+    least_s: float
+    planned_s: float
+
+    @property
+    def num_devices(self) -> int:
+        """The number of devices that it needs."""
+        return self.trial.num_devices
+
+
+@final
+class Deadline:
+    """The limits of time and money of one study, from its current state."""
+
+    def __init__(self, state: StudyState) -> None:
+        self._state, self._times = state, EpochTimes()
+        self.left = Remaining(state)
+        self._known: SeenPaces | None = None
+
+    def changed(self) -> None:
+        """Drops what is cached about the state. Call it before the state changes."""
+        self._known = None
+
+    @property
+    def paces(self) -> SeenPaces:
+        """The paces of the current state."""
+        if self._known is None:
+            self._known = SeenPaces(self._state, times=self._times)
+        return self._known
+
+    # ------------------------------------------------------------------ expected seconds
+
+    def report_s(self, candidate: Start | Resume) -> float:
+        """Returns the expected seconds until a candidate's next report, its start-up included; 0 if unknown."""
+        trial = self._trial(candidate)
+        own_s = trial.report_s if isinstance(candidate, Resume) else 0.0
+        return self._startup_s(trial) + (own_s or self.paces.expected_epoch_s(trial) * self._first_report())
+
+    def duration_s(self, candidate: Start | Resume) -> float:
+        """Returns the expected seconds until a candidate reaches its target, its start-up included; 0 if unknown."""
+        return self._climb_s(self._trial(candidate), candidate.target)
+
+    def _trial(self, candidate: Start | Resume) -> TrialRecord:
+        """Returns the record of a candidate; a new trial gets one that has no number yet."""
+        if isinstance(candidate, Resume):
+            return self._state.trials[candidate.trial_id]
+        allocation, target = candidate.allocation, candidate.target
+        return TrialRecord(-1, candidate.config, 0, candidate.bracket, target, 0.0, allocation=allocation)
+
+    def _climb_s(self, trial: TrialRecord, level: int) -> float:
+        begun = trial.checkpoint.resource if trial.checkpoint is not None else 0
+        return self._startup_s(trial) + max(level - begun, 0) * self.paces.expected_epoch_s(trial)
+
+    def _startup_s(self, trial: TrialRecord) -> float:
+        return self.paces.startup_s(trial.num_devices, is_resumed=trial.checkpoint is not None)
+
+    def _first_report(self) -> int:
+        """Returns the resource of a trial's first report: the largest seen; at first 1."""
+        return max((trial.measurements[0].resource for trial in self._state.trials if trial.measurements), default=1)
+
+    def _busy_s(self, segment: Segment, resource: int, now: float) -> float:
+        """Returns the expected seconds until a running segment reaches a resource."""
+        trial = self._state.trials[segment.trial_id]
+        startup_s = 0.0
+        if segment.reached == segment.resource:
+            startup_s = self.paces.startup_s(segment.num_devices, is_resumed=segment.resource > 0)
+        rest_s = startup_s + max(resource - segment.reached, 0) * self.paces.expected_epoch_s(trial)
+        return max(rest_s - (now - segment.reported_at), 0.0)
+
+    # ------------------------------------------------------------------ what fits
+
+    def committed_s(self, now: float, without: int | None = None) -> float:
+        """Returns the device-seconds that running segments still need.
+
+        Each can be paused at its next report. Those that are expected to end their full training need them up to there.
+
+        Args:
+            without: a running trial to leave out.
+        """
+        top, total = self._state.race.max_resource, 0.0
+        for trial_id, segment in self._state.running.items():
+            trial = self._state.trials[trial_id]
+            if trial_id == without:
+                continue
+            step = max(round(segment.report_s / segment.epoch_s), 1) if segment.epoch_s > 0 else self._first_report()
+            resource = segment.reached + step
+            if trial.target >= top and self.can_end(trial, now):
+                resource = top
+            total += self._busy_s(segment, resource, now) * segment.num_devices
+        return total
+
+    def fits(self, candidate: Start | Resume, now: float) -> bool:
+        """Returns whether the next report of a candidate is expected within the limits."""
+        if not self.left.is_set:
+            return True
+        report_s = self.report_s(candidate)
+        if report_s >= self.left.seconds(now):
+            return False
+        left = self.left.device_s(now)
+        return left == math.inf or report_s * candidate.num_devices + self.committed_s(now) < left
+
+    def can_end(self, trial: TrialRecord, now: float) -> bool:
+        """Returns whether a trial can be expected to be fully trained within the limits."""
+        top, segment = self._state.race.max_resource, self._state.running.get(trial.trial_id)
+        seconds = self._climb_s(trial, top) if segment is None else self._busy_s(segment, top, now)
+        return self._is_left(seconds, trial.num_devices, now)
+
+    def is_late(self, trial: TrialRecord, report: Measurement, now: float) -> bool:
+        """Returns whether a trial with this new report will most likely not be fully trained within the limits."""
+        if not self.left.is_set:
+            return False
+        return not self._is_left(
+            _LATE * self._to_go_s(trial, report, self._state.race.max_resource), trial.num_devices, now
+        )
+
+    def _is_left(self, seconds: float, num_devices: int, now: float) -> bool:
+        return seconds < self.left.seconds(now) and seconds * num_devices < self.left.device_s(now)
+
+    def _to_go_s(self, trial: TrialRecord, report: Measurement, level: int) -> float:
+        """Returns the seconds from a report that is not in the state yet up to a level."""
+        own = self.paces.epochs_s.get(trial.trial_id, math.nan)
+        epoch_s = own if math.isfinite(own) else report.train_s / report.resource
+        return max(level - report.resource, 0) * epoch_s
+
+    def ends(self, candidate: Start | Resume, now: float) -> bool:
+        """Returns whether a candidate can be expected to be fully trained within the limits."""
+        return self.can_end(self._trial(candidate), now)
+
+    def reaches(self, candidate: Start, now: float) -> bool:
+        """Returns whether a new trial reaches its first rung within the limits even at the slowest pace seen."""
+        trial = self._trial(candidate)
+        seconds = self._startup_s(trial) + candidate.target * self._state.slowest_s
+        return seconds <= min(self.left.seconds(now), self.left.device_s(now) / self._state.spec.pool.size)
+
+    def explores(self, candidate: Start, now: float, *, is_end_sure: bool) -> bool:
+        """Returns whether a new trial can still matter.
+
+        Args:
+            is_end_sure: whether some trial is fully trained, on the way there, or planned to be.
+        """
+        if not self.left.is_set:
+            return True
+        left_s = min(self.left.seconds(now), self.left.device_s(now) / self._state.spec.pool.size)
+        trial = self._trial(candidate)
+        if not is_end_sure and self.can_end(trial, now):
+            return True
+        return self._climb_s(trial, max(self._top(), candidate.target)) <= left_s
+
+    def _top(self) -> int:
+        """Returns the deepest rung that a trial of median pace reaches in a large part of the whole time."""
+        known = [seconds for seconds in self.paces.epochs_s.values() if math.isfinite(seconds)]
+        levels = self._state.race.levels
+        if not known:
+            return levels[0]
+        most = _CLIMB_SHARE * self.left.whole_s / max(statistics.median(known), 1e-9)
+        return max((level for level in levels if level <= most), default=levels[0])
+
+    # ------------------------------------------------------------------ finishers
+
+    def finish(self, trial: TrialRecord, level: int) -> Finish:
+        """Returns what it takes to train an open trial to the end."""
+        least_s = self._climb_s(trial, self._state.race.max_resource)
+        startup_s, report_s = self._startup_s(trial), trial.report_s
+        return Finish(trial, level, least_s, startup_s + (least_s - startup_s) * _MARGIN + report_s)
+
+    def plan(self, able: Iterable[tuple[TrialRecord, int]], n_due: int, now: float) -> list[Finish]:
+        """Returns the trials to finish, in the order given: those that can end, side by side, with their share.
+
+        Args:
+            able: open trials with their rungs, best first.
+            n_due: how many are due.
+        """
+        free, found = self._state.spec.pool.size, list[Finish]()
+        for segment in self._state.running.values():
+            if self._state.trials[segment.trial_id].target >= self._state.race.max_resource:
+                free -= segment.num_devices
+        rest = _FINISHING_SHARE * self.left.whole_s * self._state.spec.pool.size
+        items = [self.finish(trial, level) for trial, level in able if self.can_end(trial, now)]
+        for item in self._not_too_early(items, now):
+            trial = item.trial
+            if len(found) >= n_due:
+                break
+            if trial.num_devices > free:
+                continue
+            device_s = item.planned_s * trial.num_devices
+            if found and device_s > rest:
+                continue
+            found.append(item)
+            free, rest = free - trial.num_devices, rest - device_s
+        return found
+
+    def _not_too_early(self, items: list[Finish], now: float) -> list[Finish]:
+        """Returns those that need not begin while the study still explores, or else the one that begins last."""
+        whole_s = self.left.whole_s
+        later = [item for item in items if item.planned_s <= (1.0 - _EXPLORING_SHARE) * whole_s]
+        if self.left.pool_s(now) <= (1.0 - _EXPLORING_SHARE) * whole_s:
+            return items
+        return later or sorted(items, key=lambda item: item.planned_s)[:1]
+
+    def has_room(
+        self,
+        plan: Sequence[Finish],
+        now: float,
+        candidate: Start | Resume | None = None,
+        *,
+        report: Measurement | None = None,
+        trial: TrialRecord | None = None,
+    ) -> bool:
+        """Returns whether the planned trials can still end if a candidate begins now.
+
+        Args:
+            report, trial: instead of a candidate, a running trial that would continue from this new report to the next
+                level.
+        """
+        busy = [
+            (self._busy_s(segment, self._state.trials[trial_id].target, now), segment.num_devices)
+            for trial_id, segment in self._state.running.items()
+            if trial is None or trial_id != trial.trial_id
+        ]
+        if candidate is not None:
+            busy.append((self.duration_s(candidate), candidate.num_devices))
+        if trial is not None and report is not None:
+            target = self._state.race.ladder.above(report.resource)
+            busy.append((self._to_go_s(trial, report, target), trial.num_devices))
+        left = self.left.device_s(now)
+        if left < math.inf:
+            spent = sum(seconds * devices for seconds, devices in busy)
+            if spent + sum(item.planned_s * item.num_devices for item in plan) > left:
+                return False
+        left_s = self.left.seconds(now)
+        return left_s == math.inf or self._has_devices(plan, busy, left_s)
+
+    def _has_devices(self, plan: Sequence[Finish], busy: Sequence[tuple[float, int]], left_s: float) -> bool:
+        """Returns whether enough devices are free at the last moment of each planned trial."""
+        needed = 0
+        for item in sorted(plan, key=lambda item: -item.planned_s):
+            needed += item.num_devices
+            taken = sum(devices for seconds, devices in busy if seconds > left_s - item.planned_s)
+            if taken + needed > self._state.spec.pool.size:
+                return False
+        return True

@@ -1,0 +1,75 @@
+"""The time and the money that the limits of a study leave."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import final
+
+from lightning_hwtune.core.facts import StudyFacts
+from lightning_hwtune.core.hardware.billing import usd_of
+from lightning_hwtune.core.pace import SeenPaces
+
+__all__ = ["Remaining", "full_trainings"]
+
+
+@final
+class Remaining:
+    """What the limits of time and money leave, from the current facts; infinity without a limit."""
+
+    def __init__(self, facts: StudyFacts) -> None:
+        self._facts = facts
+
+    @property
+    def is_set(self) -> bool:
+        """Whether the time or the money of the study is limited."""
+        return math.isfinite(self.whole_s)
+
+    def seconds(self, now: float) -> float:
+        """Returns the seconds until the limit of time."""
+        limit_s = self._facts.limits.max_time_s
+        return math.inf if limit_s is None else limit_s - self._facts.wall_s(now)
+
+    def device_s(self, now: float) -> float:
+        """Returns the device-seconds that the money left pays for."""
+        limit_usd, price = self._facts.limits.max_cost_usd, self._usd_per_device_s
+        return math.inf if limit_usd is None or price == 0 else (limit_usd - self._facts.billed_usd(now)) / price
+
+    def pool_s(self, now: float) -> float:
+        """Returns the seconds until the first of both limits, with the whole pool in use."""
+        return min(self.seconds(now), self.device_s(now) / self._facts.spec.pool.size)
+
+    @property
+    def whole_s(self) -> float:
+        """The seconds from the beginning of the study to its first limit, with the whole pool in use."""
+        limits, price = self._facts.limits, self._usd_per_device_s
+        seconds = math.inf if limits.max_time_s is None else limits.max_time_s
+        if limits.max_cost_usd is not None and price > 0:
+            seconds = min(seconds, limits.max_cost_usd / price / self._facts.spec.pool.size)
+        return seconds
+
+    @property
+    def _usd_per_device_s(self) -> float:
+        return usd_of(self._facts.spec.pool, 1.0)
+
+
+def full_trainings(
+    facts: StudyFacts, now: float, paces: SeenPaces, *, passed_s: float = 0.0
+) -> tuple[int, float] | None:
+    """Returns how many full trainings the limits of time and money leave room for, and the seconds of one.
+
+    Each trains at the median pace on the smallest device count, one after another on the whole pool. Returns None if
+    the pace is unknown, or if there is no such limit.
+
+    Args:
+        passed_s: seconds that count for the limit of time, but are not in the log yet.
+    """
+    left, size, num_devices = Remaining(facts), facts.spec.pool.size, min(facts.spec.allocator.counts)
+    known = [seconds for _, seconds in paces.donors(num_devices) if 0.0 < seconds < math.inf] if paces else []
+    if not known or not left.is_set:
+        return None
+    seconds = paces.startup_s(num_devices) + facts.ladder.top * statistics.median(known)
+    left_s = max(left.seconds(now) - passed_s, 0.0)
+    by_time = left_s // seconds * (size // num_devices) if math.isfinite(left_s) else math.inf
+    by_money = max(left.device_s(now), 0.0) / (seconds * num_devices)
+    return math.floor(min(by_time, by_money)), seconds
