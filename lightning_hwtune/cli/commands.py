@@ -219,7 +219,9 @@ def rungs(
     forecast = rung_forecast(scheduler, n_trials, finishers)
     write(
         form,
-        table=lambda out: [out.print(part) for part in (rung_table(scheduler, n_trials, finishers), within) if part],
+        table=lambda out: out.print(
+            rung_table(scheduler, n_trials, finishers), *([within] if within else []), sep="\n"
+        ),
         data=lambda: {**forecast, **({"full_trainings": within} if within else {})},
         frame=lambda: rows_frame(forecast["rungs"]),
     )

@@ -37,7 +37,8 @@ __all__ = ["Deadline", "Finish"]
 _MARGIN = 1.1  # a finisher is planned with this multiple of its expected training time, and one more report
 _LATE = 0.95  # a trial loses its clearance for the full training if even this multiple of its time is not left
 _FINISHING_SHARE = 0.6
-_CLIMB_SHARE = 0.7
+_CLIMB_SHARE = 0.3
+_UNKNOWN = 2.0  # a trial that has not reported may take this multiple of what is expected
 _EXPLORING_SHARE = 0.25
 
 
@@ -147,7 +148,7 @@ class Deadline:
         """Returns whether the next report of a candidate is expected within the limits."""
         if not self.left.is_set:
             return True
-        report_s = self.report_s(candidate)
+        report_s = self.report_s(candidate) * (_UNKNOWN if isinstance(candidate, Start) else 1.0)
         if report_s >= self.left.seconds(now):
             return False
         left = self.left.device_s(now)
@@ -181,9 +182,9 @@ class Deadline:
         return self.can_end(self._trial(candidate), now)
 
     def reaches(self, candidate: Start, now: float) -> bool:
-        """Returns whether a new trial reaches its first rung within the limits even at the slowest pace seen."""
+        """Returns whether a new trial reaches its first rung within the limits even if it is slower than all others."""
         trial = self._trial(candidate)
-        seconds = self._startup_s(trial) + candidate.target * self._state.slowest_s
+        seconds = self._startup_s(trial) + _UNKNOWN * candidate.target * self._state.slowest_s
         return seconds <= min(self.left.seconds(now), self.left.device_s(now) / self._state.spec.pool.size)
 
     def explores(self, candidate: Start, now: float, *, is_end_sure: bool) -> bool:
