@@ -8,9 +8,9 @@ A study without these limits has no deadline, and every answer here is that ever
   work may begin as long as the planned trials can still end afterwards. This is backfilling as in EASY (Lifka, "The
   ANL/IBM SP scheduling system", 1995), with a reservation at the end of the study. Trials so slow that they would have
   to begin in the first `_EXPLORING_SHARE` of the study are planned only if no other one can end.
-- New trials are explored as long as one that begins now can be trained to a deep rung: the deepest one that a trial of
-  median pace reaches in `_CLIMB_SHARE` of the whole time. While no trial is sure to be fully trained, a new one also
-  begins if it could be. After that the survivors of the deepest rungs get the time that is left.
+- New trials are explored as long as one of median pace that begins now can be trained to a deep rung: the deepest one
+  that it reaches in `_CLIMB_SHARE` of the whole time. While no trial is sure to be fully trained, a new one also begins
+  if it could be. After that the survivors of the deepest rungs get the time that is left.
 
 Seconds come from the trials' own epochs. Those of a new configuration come from the regression of `core.pace_model`.
 With a limit on money, the time left is that for which the whole pool can be paid.
@@ -185,7 +185,7 @@ class Deadline:
         """Returns whether a new trial reaches its first rung within the limits even if it is slower than all others."""
         trial = self._trial(candidate)
         seconds = self._startup_s(trial) + _UNKNOWN * candidate.target * self._state.slowest_s
-        return seconds <= min(self.left.seconds(now), self.left.device_s(now) / self._state.spec.pool.size)
+        return seconds <= self.left.pool_s(now)
 
     def explores(self, candidate: Start, now: float, *, is_end_sure: bool) -> bool:
         """Returns whether a new trial can still matter.
@@ -195,20 +195,14 @@ class Deadline:
         """
         if not self.left.is_set:
             return True
-        left_s = min(self.left.seconds(now), self.left.device_s(now) / self._state.spec.pool.size)
-        trial = self._trial(candidate)
-        if not is_end_sure and self.can_end(trial, now):
-            return True
-        return self._climb_s(trial, max(self._top(), candidate.target)) <= left_s
-
-    def _top(self) -> int:
-        """Returns the deepest rung that a trial of median pace reaches in a large part of the whole time."""
+        trial, levels = self._trial(candidate), self._state.race.levels
+        if candidate.target >= levels[-1] or (not is_end_sure and self.can_end(trial, now)):
+            return self.can_end(trial, now)
         known = [seconds for seconds in self.paces.epochs_s.values() if math.isfinite(seconds)]
-        levels = self._state.race.levels
-        if not known:
-            return levels[0]
-        most = _CLIMB_SHARE * self.left.whole_s / max(statistics.median(known), 1e-9)
-        return max((level for level in levels if level <= most), default=levels[0])
+        pace_s = statistics.median(known) if known else 0.0
+        reached = [level for level in levels if level * pace_s <= _CLIMB_SHARE * self.left.whole_s]
+        climb_s = max([*reached[-1:], candidate.target]) * pace_s
+        return self._startup_s(trial) + climb_s <= self.left.pool_s(now)
 
     # ------------------------------------------------------------------ finishers
 
