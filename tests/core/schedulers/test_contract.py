@@ -381,7 +381,7 @@ def _train_on_as_version_0_1_did(driver: Driver, trial_id: int) -> None:
         error = driver.curve(dict(trial.config), resource)
         measurement = driver.controller._measure(segment, resource, {"error": error}, float(resource))
         loss = state.spec.objectives.loss(measurement.values)
-        level, verdict, target = driver.controller._judge(trial, measurement, loss, is_inside=False)
+        level, verdict, target = driver.controller._judge(trial, measurement, loss, driver.now, is_inside=False)
         write(
             ev.Reported(
                 at=driver.now, trial_id=trial_id, segment=1, resource=resource, values=dict(measurement.values),
