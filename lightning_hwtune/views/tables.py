@@ -13,6 +13,7 @@ from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.record import Outcome, TrialRecord, TrialState
 from lightning_hwtune.core.space import Choice
 from lightning_hwtune.errors import first_line
+from lightning_hwtune.views.front_confidence import CERTAIN_FROM, certainties
 from lightning_hwtune.views.front_points import Point, candidates, ended_early, front_points, non_dominated
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def front_records(state: StudyFacts, at: str = "full") -> list[dict[str, Any]]:
 
     The key for the resource is the study's unit: `epochs`, `steps` or `samples`. `checkpoint` is the model that was
     measured or, for a fully trained trial, the one at its end. It is None if there is no such file, even if the trial
-    has another checkpoint.
+    has another checkpoint. With a measured objective, `probability` says how likely the member is on the front in spite
+    of the noise of measured times, and `within_noise` marks a member that is not certain (`views.front_confidence`).
 
     Args:
         at: "full": fully trained trials. "rung": one front per rung level, highest first, with the key `rung`. "any":
@@ -47,7 +49,12 @@ def front_records(state: StudyFacts, at: str = "full") -> list[dict[str, Any]]:
     Raises:
         ArgumentError: `at` has another value.
     """
-    return [_front_record(point, at, state.ladder.unit) for point in front_points(state, at)]
+    points = front_points(state, at)
+    records = [_front_record(point, at, state.ladder.unit) for point in points]
+    probabilities = certainties(state, at, points)
+    for record, probability in zip(records, probabilities or (), strict=False):
+        record |= {"probability": probability, "within_noise": probability < CERTAIN_FROM}
+    return records
 
 
 def _front_record(point: Point, at: str, unit: str) -> dict[str, Any]:
@@ -94,9 +101,9 @@ def best_record(state: StudyFacts) -> dict[str, Any] | None:
 def front_frame(state: StudyFacts, at: str = "full") -> pd.DataFrame:
     """Returns the front: trial, objectives, parameters, devices, epochs (or the study's unit), checkpoint.
 
-    With at="rung" the first column is `rung`; with at="any" the column `partial` comes before the checkpoint. See
-    `front_records`. The column of the device parameter is `devices`. A parameter with the name of another column is
-    called `config.<name>`.
+    With at="rung" the first column is `rung`; with at="any" there is a column `partial`. With a measured objective, the
+    columns `probability` and `within_noise` come before the checkpoint. See `front_records`. The column of the device
+    parameter is `devices`. A parameter with the name of another column is called `config.<name>`.
 
     Raises:
         ArgumentError: `at` has another value.
@@ -104,7 +111,9 @@ def front_frame(state: StudyFacts, at: str = "full") -> pd.DataFrame:
     import pandas as pd
 
     unit, first = state.ladder.unit, ["rung"] if at == "rung" else []
-    keys, rest = [*first, "trial"], ["devices", unit, *(["partial"] if at == "any" else [])]
+    is_noisy = any(item.is_measured for item in state.spec.objectives)
+    confidence = ["probability", "within_noise"] if is_noisy else []
+    keys, rest = [*first, "trial"], ["devices", unit, *(["partial"] if at == "any" else []), *confidence]
     columns = [*keys, *_values(state, [*keys, *rest], {}, {}), *rest, "checkpoint"]
     rows = []
     for record in front_records(state, at):

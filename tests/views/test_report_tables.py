@@ -34,6 +34,8 @@ from lightning_hwtune.views.tables import (
 )
 from lightning_hwtune.views.terminal import print_frame
 
+CONFIDENCE = ["probability", "within_noise", "checkpoint"]
+
 
 def test_the_full_front_as_records(paper):
     assert front_records(paper.state) == [
@@ -44,6 +46,8 @@ def test_the_full_front_as_records(paper):
             "objectives": {"error": 0.2, "train_s": 9.0, "cost_usd": 0.009000000000000001},
             "epochs": 9,
             "checkpoint": "trials/001/3.ckpt",
+            "probability": 1.0,
+            "within_noise": False,
         },
         {
             "trial_id": 0,
@@ -52,6 +56,8 @@ def test_the_full_front_as_records(paper):
             "objectives": {"error": 0.25, "train_s": 5.0, "cost_usd": 0.005},
             "epochs": 9,
             "checkpoint": "trials/000/2.ckpt",
+            "probability": 0.996,
+            "within_noise": False,
         },
     ]
 
@@ -73,7 +79,7 @@ def test_the_mixed_front_marks_what_is_partial(empty):
         s.report(1.0, trial_id, 1, error, train_s, level=1, verdict="pause")
         s.end(1.0, trial_id, "completed" if trial_id == 0 else "paused", 1.0)
     assert [(r["trial_id"], r["partial"]) for r in front_records(s.state, "any")] == [(0, False), (2, True)]
-    assert list(front_frame(s.state, "any").columns[-4:]) == ["devices", "epochs", "partial", "checkpoint"]
+    assert list(front_frame(s.state, "any").columns[-6:-3]) == ["devices", "epochs", "partial"]
 
 
 def test_a_checkpoint_is_that_of_the_measurement_beside_it(paper, empty):
@@ -121,7 +127,7 @@ def test_records_name_the_resource_by_the_unit_as_frames_do(unit):
 
 def test_the_front_frame_has_the_promised_columns_in_order(paper):
     frame = front_frame(paper.state)
-    columns = ["trial", "error", "train_s", "cost_usd", "lr", "devices", "epochs", "checkpoint"]
+    columns = ["trial", "error", "train_s", "cost_usd", "lr", "devices", "epochs", *CONFIDENCE]
     assert list(frame.columns) == columns
     assert frame.trial.tolist() == [1, 0]
     assert frame.lr.tolist() == [0.02, 0.01]
@@ -133,7 +139,7 @@ def test_the_front_frame_has_the_promised_columns_in_order(paper):
 def test_an_empty_front_keeps_its_columns(empty):
     frame = front_frame(empty.state)
     assert frame.empty
-    assert list(frame.columns) == ["trial", "error", "train_s", "cost_usd", "lr", "devices", "epochs", "checkpoint"]
+    assert list(frame.columns) == ["trial", "error", "train_s", "cost_usd", "lr", "devices", "epochs", *CONFIDENCE]
     assert best_record(empty.state) is None
     assert trials_frame(empty.state).empty
 

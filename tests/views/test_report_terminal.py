@@ -55,7 +55,8 @@ def test_a_frame_that_is_too_wide_goes_on_below_and_nothing_is_squeezed(paper):
     headers = [line.split() for line in lines(console) if line.startswith("trial")]
     assert headers == [
         ["trial", "error", "train_s", "cost_usd", "lr"],
-        ["trial", "devices", "epochs", "checkpoint"],
+        ["trial", "devices", "epochs", "probability"],
+        ["trial", "within_noise", "checkpoint"],
     ]
     assert text.count("trials/001/3.ckpt") == 1
 
