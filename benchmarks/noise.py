@@ -1,6 +1,6 @@
 """How far the front can be believed if measured seconds are noisy; prints one JSON object.
 
-    python benchmarks/noise.py [--seeds 6] [--first-seed 100]
+    python benchmarks/noise.py [--seeds 20] [--first-seed 100] [--per-trial]
 
 Every task of the table trimtuner is tuned (error, train_s) by ASHA on 4 simulated workers over the table's own
 configurations. The seconds of each segment are multiplied by a log-normal factor of 5 or 15 %: the machine that it
@@ -14,7 +14,7 @@ fronts use the objectives of the study, with their resolution.
 - `calibration`: the greatest distance of the mean probability from the true share, over bins of a tenth that have at
   least 30 members
 
-`per_trial` repeats this with one factor for all segments of a trial. No study can measure such a noise, as it looks
+With --per-trial it repeats this with one factor for all segments of a trial. No study can measure such a noise, as it looks
 like a property of the configuration. `choosing` and `reporting` are the tasks on which the least spread and the limit
 of certainty were chosen (with seeds 0 to 3), and the two others.
 """
@@ -108,8 +108,9 @@ def measured(table: Table, tasks: Sequence[str], spread: float, seeds: Sequence[
 def main() -> None:
     """Simulates all studies and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=100)
+    parser.add_argument("--per-trial", action="store_true")
     parser.add_argument("--table", default="trimtuner")
     given = parser.parse_args()
     table, seeds = Table.load(given.table), range(given.first_seed, given.first_seed + given.seeds)
@@ -118,7 +119,7 @@ def main() -> None:
         "reporting": [task for task in table.tasks if task.endswith("-60000")],
     }
     out: dict[str, Any] = {"table": table.name, "seeds": list(seeds), "figures": {}}
-    for per_trial in (False, True):
+    for per_trial in (False, True) if given.per_trial else (False,):
         kind = "per_trial" if per_trial else "per_segment"
         out[kind] = {}
         for spread in SPREADS:
