@@ -4,9 +4,8 @@
 
 Every task of the table trimtuner is tuned (error, train_s) by ASHA on 4 simulated workers over the table's own
 configurations. The seconds of each segment are multiplied by a log-normal factor of 5 or 15 %: the machine that it
-gets.
-The front that the study shows is compared with the truth: the trials that finished, with the table's seconds. Both
-fronts use the objectives of the study, with their resolution.
+gets. The front that the study shows is compared with the truth: the trials that finished, with the table's seconds.
+Both fronts use the objectives of the study, with their resolution.
 
 - `certain_and_true`: of the members that are shown as certain, the share that is truly on the front
 - `true_and_certain`: of the true members among the finished, the share that is shown as certain
@@ -14,9 +13,9 @@ fronts use the objectives of the study, with their resolution.
 - `calibration`: the greatest distance of the mean probability from the true share, over bins of a tenth that have at
   least 30 members
 
-With --per-trial it repeats this with one factor for all segments of a trial. No study can measure such a noise, as it looks
-like a property of the configuration. `choosing` and `reporting` are the tasks on which the least spread and the limit
-of certainty were chosen (with seeds 0 to 3), and the two others.
+With --per-trial it repeats this with one factor for all segments of a trial. No study can measure such a noise, as it
+looks like a property of the configuration. `choosing` and `reporting` are the tasks on which the least spread and the
+limit of certainty were chosen (with seeds 0 to 3), and the two others.
 """
 
 from __future__ import annotations

@@ -35,3 +35,8 @@ def test_it_is_on_the_front_and_does_not_depend_on_units(
     assert front_ranks(matrix)[knee(matrix)] == 0
     unit = matrix * np.array([2.0**3, 2.0**-4, 2.0])  # exact in floating point
     assert knee(unit) == knee(matrix)
+
+
+def test_an_exploded_loss_does_not_move_the_knee() -> None:
+    losses = [(0.10, 100.0), (0.12, 50.0), (0.2, 20.0), (0.5, 10.0), (0.6, 9.0)]
+    assert knee([*losses, (1e6, 4.0)]) == knee(losses) == 2
