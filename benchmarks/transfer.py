@@ -1,17 +1,23 @@
-"""What a prior from other tasks gains, and what a misleading prior costs: leave-one-task-out on lcbench-surrogate.
+"""What a prior from other tasks gains, and what a misleading prior costs: leave-one-task-out on measured tasks.
 
-    python benchmarks/transfer.py [--seeds 10] [--tasks 17] [--rows FOLDER] > transfer.json
+    python benchmarks/transfer.py [--seeds 20] [--tasks 17] [--rows FOLDER] > transfer.json
 
-Each task is tuned (val_error, train_s) by ASHA on 4 simulated workers over the table's own configurations, with and
-without a prior learned from the other 16 tasks. Priors are cross-fitted: for each seed, a random half of the
-configurations can be drawn, and the prior knows only the *other* half, so it cannot look up what it proposes. Arms:
+Each task of lcbench-surrogate is tuned (val_error, train_s) by ASHA on 4 simulated workers over the table's own
+configurations, with and without a prior learned from the other 16 tasks. Priors are cross-fitted: for each seed, a
+random half of the configurations can be drawn, and the prior knows only the *other* half, so it cannot look up what it
+proposes. Arms:
 
     none        the half in a random order
+    default     the default searcher, TPE, without a prior
     prior       ParetoPrior with its defaults
     unguarded   the same with full and permanent trust in all tasks, whatever this study shows
     reversed, reversed_unguarded   the same two, learned from losses with the opposite sign
     overlap_4   a prior that knows only the first four of the seven hyperparameters (the others are missing)
     overlap_3   a prior that knows only the other three
+    few         a prior that knows only 15 configurations of one other task
+
+The ten tasks of trimtuner (error, train_s, usd) have priors from the tasks of the other network and from the smaller
+and larger data sets of the same one, as in `benchmarks/replay.py`; they are compared with the default.
 
 A budget of b median trainings is b times the median time of a full training in this task, summed over the workers.
 Hypervolume: "partial" counts every report, as a fraction of the hypervolume of the task's front of all configurations
@@ -19,9 +25,14 @@ at all resources. "full" counts only configurations that were trained to the end
 logarithm (`simulation/accounting.py`). Figures are those of "partial", unless their names begin with `full_`. Cheap
 trainings give most of "partial", so little is left to gain; "full" shows what has been trained to the end by then. A
 gain is the difference between an arm and "none" with the same seed. The gain of a task is the mean over seeds, and the
-interval is a bootstrap over tasks (90 %). The curves are YAHPO's surrogate of LCBench, predicted and not measured
-(Apache-2.0). With --rows every task and arm saves its rows in a folder, and rows that already exist are not computed
-again.
+interval is a bootstrap over tasks (90 %). `worst_vs_no_prior` is the least ratio of the mean hypervolumes of a prior
+and of the default, over all tasks, budgets and kinds of priors.
+
+`moved_2_decades_vs_random`: the best error after 60 draws of a prior whose best learning rate is wrong by two decades
+(`benchmarks/moved_optimum.py`), divided by that of random draws; means over the seeds.
+
+The curves of lcbench are YAHPO's surrogate of LCBench, predicted and not measured (Apache-2.0). With --rows every task
+and arm saves its rows in a folder, and rows that already exist are not computed again.
 """
 
 from __future__ import annotations
@@ -39,18 +50,28 @@ import numpy.typing as npt
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks import moved_optimum
 from benchmarks.kept_rows import Row, kept_rows
+from benchmarks.replay_arms import from_table, spec_of
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.schedulers import ASHA
-from lightning_hwtune.core.searchers import Listed, ParetoPrior, Searcher
+from lightning_hwtune.core.searchers import TPE, Listed, ParetoPrior, Searcher
 from lightning_hwtune.core.searchers.earlier_studies import EarlierTask
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.simulation.accounting import Yardstick, replay_study
 from lightning_hwtune.simulation.tables import Table, TaskCurves
 
-BUDGETS = (5, 10)
+BUDGETS = (2, 5, 10)
 KINDS = ("partial", "full")
-ARMS = ("none", "prior", "unguarded", "reversed", "reversed_unguarded", "overlap_4", "overlap_3")
+ARMS = (
+    "none", "default", "prior", "unguarded", "reversed", "reversed_unguarded", "overlap_4", "overlap_3", "few",
+)  # fmt: skip
+TRIMTUNER_ARMS: Mapping[str, Mapping[str, Any]] = {
+    "default": {"tpe": {}},
+    "other": {"prior": "other"},
+    "same": {"prior": "same"},
+}
+N_FEW = 15
 N_WORKERS = 4
 SHARED = {"overlap_4": slice(None, 4), "overlap_3": slice(4, None)}  # the hyperparameters that a prior knows
 
@@ -67,7 +88,11 @@ def searcher(arm: str, table: Table, task: str, seed: int) -> Searcher:
     configs = [table.configs[row] for row in drawn]
     if arm == "none":
         return Listed(configs)
+    if arm == "default":
+        return TPE(configs=configs)
     others = [name for name in table.tasks if name != task]
+    if arm == "few":
+        others, known = others[seed % len(others) :][:1], known[:N_FEW]
     learned = ParetoPrior.from_table(table, others, objectives=["val_error", "train_s"], rows=known)
     tasks = [_changed(item, arm) for item in learned.tasks]
     return ParetoPrior(tasks, learned.objectives, guarded=not arm.endswith("unguarded"), configs=configs)
@@ -80,8 +105,7 @@ def _changed(task: EarlierTask, arm: str) -> EarlierTask:
 
 
 def shares(arm: str, table: Table, curves: TaskCurves, yardstick: Yardstick, seed: int) -> Row:
-    """Returns the row of one study: kind of hypervolume -> its share at each budget."""
-    median_s = float(np.median([curves.elapsed_s(config, table.max_resource, 1) for config in table.configs]))
+    """Returns the row of one study of lcbench: kind of hypervolume -> its share at each budget."""
     spec = StudySpec(
         name=f"{curves.task}-{arm}",
         space=table.space,
@@ -91,6 +115,18 @@ def shares(arm: str, table: Table, curves: TaskCurves, yardstick: Yardstick, see
         pool=Pool("cpu", N_WORKERS),
         seed=seed,
     )
+    return _shares(spec, table, curves, yardstick)
+
+
+def trimtuner_shares(arm: str, table: Table, task: str, seed: int) -> Row:
+    """Returns the row of one study of trimtuner."""
+    problem = from_table(table, task)
+    spec = spec_of(problem, {**TRIMTUNER_ARMS[arm], "scheduler": {"name": "asha"}}, seed)
+    return _shares(spec, table, table.curves(task), problem.yardstick)
+
+
+def _shares(spec: StudySpec, table: Table, curves: TaskCurves, yardstick: Yardstick) -> Row:
+    median_s = float(np.median([curves.elapsed_s(config, table.max_resource, 1) for config in table.configs]))
     ends_s = [budget * median_s / N_WORKERS for budget in BUDGETS]
     found = replay_study(spec, curves, Limits(max_trials=len(table.configs), max_time_s=1.05 * ends_s[-1]), yardstick)
     return {kind: [found.at(end_s, kind=kind) for end_s in ends_s] for kind in KINDS}
@@ -125,43 +161,88 @@ def summary(by_arm: Mapping[str, npt.NDArray[np.float64]], tasks: list[str]) -> 
     return report
 
 
-def figures(partial: Mapping[str, Any], full: Mapping[str, Any]) -> dict[str, float]:
-    """Returns the headline numbers of the reports on both kinds."""
+def behind(prior: npt.NDArray[np.float64], default: npt.NDArray[np.float64], names: list[str]) -> dict[str, Any]:
+    """Returns the least ratio of mean hypervolumes at each budget, and of which task; shapes as in `summary`."""
+    ratios = prior.mean(axis=1) / default.mean(axis=1)
     return {
-        "gain_at_5": partial["prior"]["at_5"]["mean_gain"],
-        "gain_at_10": partial["prior"]["at_10"]["mean_gain"],
+        f"at_{budget}": {
+            "least": round(float(ratios[:, i].min()), 4),
+            "task": names[int(ratios[:, i].argmin())],
+            "median": round(float(np.median(ratios[:, i])), 4),
+        }
+        for i, budget in enumerate(BUDGETS)
+    }
+
+
+def figures(
+    partial: Mapping[str, Any], full: Mapping[str, Any], no_prior: Mapping[str, Any], moved: Mapping[str, Any]
+) -> dict[str, float]:
+    """Returns the headline numbers of the reports."""
+    return {
+        **{f"gain_at_{b}": partial["prior"][f"at_{b}"]["mean_gain"] for b in (5, 10)},
+        **{f"full_gain_at_{b}": full["prior"][f"at_{b}"]["mean_gain"] for b in (5, 10)},
+        "worst_vs_no_prior": min(item["least"] for split in no_prior.values() for item in split.values()),
+        "moved_2_decades_vs_random": moved["moved_by_2"]["vs_random_at_60"],
+        "moved_2_decades_away": moved["moved_by_2"]["prior"]["decades_away_late"],
+        **{f"reversed_cost_at_{b}": round(-partial["reversed"][f"at_{b}"]["mean_gain"], 4) for b in (5, 10)},
+        **{f"full_reversed_cost_at_{b}": round(-full["reversed"][f"at_{b}"]["mean_gain"], 4) for b in (5, 10)},
+        "few_cost_at_5": round(-partial["few"]["at_5"]["mean_gain"], 4),
         "tasks_worse_at_10": partial["prior"]["at_10"]["tasks_worse_by_0.02"],
-        "reversed_loss_guarded": round(-partial["reversed"]["at_10"]["mean_gain"], 4),
-        "reversed_loss_unguarded": round(-partial["reversed_unguarded"]["at_10"]["mean_gain"], 4),
-        "full_gain_at_5": full["prior"]["at_5"]["mean_gain"],
-        "full_gain_at_10": full["prior"]["at_10"]["mean_gain"],
     }
 
 
 def main() -> None:
     """Runs all arms and prints the report as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--tasks", type=int, default=None, help="only the first so many")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--tasks", type=int, default=None, help="only the first so many of each table")
     parser.add_argument("--rows", type=Path, help="a folder to keep the rows in")
     options = parser.parse_args()
-    table, seeds = Table.load("lcbench-surrogate"), range(options.seeds)
-    tasks = list(table.tasks[: options.tasks])
+    table, trimtuner, seeds = Table.load("lcbench-surrogate"), Table.load("trimtuner"), range(options.seeds)
+    tasks, others = list(table.tasks[: options.tasks]), list(trimtuner.tasks[: options.tasks])
+    about = {"budgets": list(BUDGETS), "workers": N_WORKERS, "kinds": list(KINDS)}
     found: dict[str, list[list[Row]]] = {arm: [] for arm in ARMS}
     for task in tasks:
         curves = table.curves(task)
         yardstick = Yardstick.of(table.chosen(["val_error", "train_s"]), curves.losses[..., _columns(table)])
         for arm in ARMS:
-            about = {"budgets": list(BUDGETS), "workers": N_WORKERS, "kinds": list(KINDS)}
             find = partial(shares, arm, table, curves, yardstick)
             found[arm].append(kept_rows(options.rows, f"transfer-{task}-{arm}", about, seeds, find))
-    about = {"table": table.name, "source": table.source, "licence": table.licence, "seeds": options.seeds}
-    reports = {
-        kind: summary({a: np.array([[row[kind] for row in rows] for rows in found[a]]) for a in ARMS}, tasks)
-        for kind in KINDS
+    of_trimtuner: dict[str, list[list[Row]]] = {
+        arm: [
+            kept_rows(
+                options.rows, f"transfer-{task}-{arm}", about, seeds, partial(trimtuner_shares, arm, trimtuner, task)
+            )
+            for task in others
+        ]
+        for arm in TRIMTUNER_ARMS
     }
-    settings = {**about, "workers": N_WORKERS, "eta": 3}
-    print(json.dumps({"settings": settings, **reports, "figures": figures(**reports)}, indent=1))
+    draws = {"decades": list(moved_optimum.DECADES), "draws": list(moved_optimum.N_DRAWS)}
+    moved = kept_rows(options.rows, "transfer-moved", draws, seeds, moved_optimum.row_of)
+    of_moved = moved_optimum.summary(moved)
+    reports = {kind: summary({arm: _array(found[arm], kind) for arm in ARMS}, tasks) for kind in KINDS}
+    no_prior = {"lcbench": behind(_array(found["prior"], "partial"), _array(found["default"], "partial"), tasks)}
+    for arm in ("other", "same"):
+        columns = _array(of_trimtuner[arm], "partial"), _array(of_trimtuner["default"], "partial")
+        no_prior[f"trimtuner, {arm}"] = behind(*columns, others)
+    settings = {"table": table.name, "source": table.source, "licence": table.licence, "seeds": options.seeds}
+    print(
+        json.dumps(
+            {
+                "settings": {**settings, "workers": N_WORKERS, "eta": 3},
+                **reports,
+                "prior_over_default": no_prior,
+                "moved": of_moved,
+                "figures": figures(**reports, no_prior=no_prior, moved=of_moved),
+            },
+            indent=1,
+        )
+    )
+
+
+def _array(found: list[list[Row]], kind: str) -> npt.NDArray[np.float64]:
+    """Returns the shares of an arm, shape `(n_tasks, n_seeds, n_budgets)`."""
+    return np.array([[row[kind] for row in rows] for rows in found])
 
 
 def _columns(table: Table) -> list[int]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack, final
 
+from lightning_hwtune.core.added_results import checked_result, is_same_result
 from lightning_hwtune.core.continuation import (
     kept_allocation,
     kept_objectives,
@@ -317,6 +318,35 @@ class Study:
         for config in configs:
             if not session.controller.state.knows(config):
                 session.controller.enqueue(config, session.clock.now())
+
+    @checked_call("Study.add")
+    def add(self, config: Mapping[str, Any], values: Mapping[str, float], resource: int | None = None) -> None:
+        """Adds a result from elsewhere, such as another tool or an earlier script, from which the searcher learns.
+
+        It is stored in the log, but is not a trial: it is not on the front, and does not count towards a limit. A
+        result that was added before is ignored, so running a script again adds nothing.
+
+        Args:
+            config: a value for each parameter.
+            values: a number for each objective; NaN means that the training diverged.
+            resource: the epochs (or steps, samples) that it was trained; None for a full training.
+
+        Raises:
+            ArgumentError: the configuration is not in the search space, an objective has no value, or the resource is
+                below the first rung or above a full training.
+        """
+        to = self._spec.scheduler.ladder.top if resource is None else resource
+        new = checked_result(self._spec, config, values, to, 0.0)
+        if (asked := self._open_session()) is not None:
+            asked.session.controller.add_result(config, values, to, asked.session.clock.now())
+            return
+        state = self._replayed()
+        if state is not None and any(is_same_result(known, new) for known in state.added):
+            return
+        with Signals():
+            take_over(self._files.root, self._storage)
+            with Session(self._spec, self._files, Limits(), given=frozenset(), storage=self._storage) as session:
+                session.controller.add_result(config, values, to, session.clock.now())
 
     # ------------------------------------------------------------------ ask and tell
 

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
+_USELESS = (
+    "the earlier results are too few, or differ too little, to learn from: at the beginning of a study, all draws are "
+    "random"
+)
 _MAX_CONFIGS = 10_000  # each one is a draw from the prior
 
 app = typer.Typer(name="prior", no_args_is_help=True, help="Show what a study learned from earlier studies.")
@@ -110,6 +114,8 @@ def _facts(learned: object, state: StudyFacts, n_configs: int) -> dict[str, Any]
         "model": type(lesson.model).__name__.lower(),
         "uniform_share": learned.uniform,
         "trust": dict(zip(spec.objectives.names, trust.round(3).tolist(), strict=True)),
+        "own_share": round(learned.own_share(spec.space, spec.seed, history), 3),
+        "is_useless": not lesson.belief.any(),
         "draws": _draws(learned, state, history, n_configs),
     }
 
@@ -142,6 +148,8 @@ def _print(out: Console, found: Mapping[str, Any]) -> None:
         f"learned parameters: {learned}{random}",
         f"model: {found['model']}; {found['uniform_share']:.0%} of the draws are uniform",
         f"weight of the prior, from 0 to 1: {weights}",
+        f"share of the other draws that the study's own trials decide: {found['own_share']:.0%}",
+        *([_USELESS] if found["is_useless"] else []),
     ):
         out.print(line, markup=False, soft_wrap=True)
     if found["draws"]:

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.added_results import checked_result, is_same_result
 from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.decisions import (
     Answer,
@@ -111,6 +112,16 @@ class Controller:
             ArgumentError: the configuration is not in the search space.
         """
         self._write(ev.ConfigEnqueued(at=now, config=self.spec.space.validate(config)))
+
+    def add_result(self, config: Mapping[str, Any], values: Mapping[str, float], resource: int, now: float) -> None:
+        """Adds a result from elsewhere, unless the study has it.
+
+        Raises:
+            ArgumentError: the configuration, a value or the resource is not one that this study could have.
+        """
+        added = checked_result(self.spec, config, values, resource, now)
+        if not any(is_same_result(known, added) for known in self.state.added):
+            self._write(added)
 
     def note(self, trial_id: int | None, text: str, now: float) -> None:
         """Writes a note about one trial, or about the whole study if `trial_id` is None."""

@@ -31,6 +31,7 @@ __all__ = [
     "Event",
     "Noted",
     "Reported",
+    "ResultAdded",
     "SegmentEnded",
     "SegmentStarted",
     "SessionClosed",
@@ -109,6 +110,15 @@ class ConfigEnqueued(Event):
     """A configuration that the user wants to try before the searcher's."""
 
     config: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultAdded(Event):
+    """A result from elsewhere: all objectives of a configuration that was trained up to this resource, not here."""
+
+    config: Mapping[str, Any]
+    values: Mapping[str, float]
+    resource: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,8 +269,8 @@ class Noted(Event):
 _TYPES: dict[str, type[Event]] = {
     cls.__name__: cls
     for cls in (
-        StudyCreated, SessionOpened, SessionClosed, ConfigEnqueued, TrialCreated, DevicesReserved, SegmentStarted,
-        Reported, CheckpointSaved, CheckpointRemoved, SegmentEnded, Noted,
+        StudyCreated, SessionOpened, SessionClosed, ConfigEnqueued, ResultAdded, TrialCreated, DevicesReserved,
+        SegmentStarted, Reported, CheckpointSaved, CheckpointRemoved, SegmentEnded, Noted,
     )
 }  # fmt: skip
 

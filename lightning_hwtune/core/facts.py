@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.added_results import added_record
 from lightning_hwtune.core.decisions import Reservation, Rule, VerdictKind
 from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.record import Checkpoint, Measurement, Outcome, TrialRecord, TrialState
@@ -33,6 +34,7 @@ class StudyFacts:
         trials: by trial id. segments: in order of their start. running: those that have not ended, by trial id.
         waiting: trials that may continue but have no segment.
         reserved: the candidate for which devices are drained; None if there is none.
+        added: results from elsewhere, which searchers see; none of them is a trial of this study.
         enqueued: the user's configurations that have no trial yet. next_draw: the number of the searcher's next draw.
         skipped: draws before it that were overtaken and are still to come.
         notes: in the order of the log. topics: of the notes about the whole study, see `events.Noted`.
@@ -53,6 +55,7 @@ class StudyFacts:
         self.running: dict[int, Segment] = {}
         self.waiting: set[int] = set()
         self.reserved: Reservation | None = None
+        self.added: list[TrialRecord] = []
         self.enqueued: list[Mapping[str, Any]] = []
         self.notes: list[ev.Noted] = []
         self.topics: set[str] = set()
@@ -140,6 +143,10 @@ class StudyFacts:
 
     def _config_enqueued(self, event: ev.ConfigEnqueued) -> None:
         self.enqueued.append(event.config)
+
+    def _result_added(self, event: ev.ResultAdded) -> None:
+        self.spec.objectives.require(event.values)
+        self.added.append(added_record(event, self.ladder.levels))
 
     def _trial_created(self, event: ev.TrialCreated) -> None:
         if event.trial_id != len(self.trials):
@@ -285,6 +292,7 @@ _FOLD: dict[type[ev.Event], Callable[[StudyFacts, Any], None]] = {
     ev.SessionOpened: StudyFacts._session_opened,
     ev.SessionClosed: StudyFacts._session_closed,
     ev.ConfigEnqueued: StudyFacts._config_enqueued,
+    ev.ResultAdded: StudyFacts._result_added,
     ev.TrialCreated: StudyFacts._trial_created,
     ev.DevicesReserved: StudyFacts._devices_reserved,
     ev.SegmentStarted: StudyFacts._segment_started,

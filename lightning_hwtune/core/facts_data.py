@@ -35,6 +35,7 @@ def facts_to_data(facts: StudyFacts) -> dict[str, Any]:
     return {
         "trials": [_to_row(trial) for trial in facts.trials],
         "segments": [_to_row(segment) for segment in facts.segments],
+        "added": [_to_row(trial) for trial in facts.added],
         "running": [places[id(segment)] for segment in facts.running.values()],
         "reserved": None if facts.reserved is None else _to_row(facts.reserved),
         "notes": [ev.to_dict(note) for note in facts.notes],
@@ -57,6 +58,7 @@ def facts_from_data(spec: StudySpec, data: Mapping[str, Any]) -> StudyFacts:
     """
     facts = StudyFacts(spec)
     facts.trials = [_from_row(TrialRecord, row) for row in data["trials"]]
+    facts.added = [_from_row(TrialRecord, row) for row in data["added"]]
     facts.segments = [_from_row(Segment, row) for row in data["segments"]]
     running = [facts.segments[place] for place in data["running"]]
     facts.running = {segment.trial_id: segment for segment in running}

@@ -352,7 +352,7 @@ class NextAction:
 
     def _history(self) -> History:
         if self._known is None:
-            self._known = History(self.state.trials, self.spec.objectives)
+            self._known = History(self.state.trials, self.spec.objectives, added=self.state.added)
         return self._known
 
     def _n_finishers_due(self, now: float | None = None) -> int:

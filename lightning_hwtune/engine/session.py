@@ -6,12 +6,13 @@ writes how the session ended. Every event goes to the log first, then into the s
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from types import TracebackType
 from typing import Any, Self, final
 
@@ -19,6 +20,7 @@ from lightning_hwtune import __version__
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Done, Rule
+from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.clock import Clock, RealClock
@@ -129,18 +131,30 @@ class Session:
         facts: dict[str, Any] = {"study_id": identity.study_id, "number": identity.session}
         facts |= {"folder": str(self.files.root), "defaults": defaults}
         self.controller.open(limits, now, socket.gethostname(), os.getpid(), __version__, **facts)
+        if text := self._spec.searcher.remark(self._spec.space):
+            self.controller.note_once(text, "searcher", now)
         if replayed is None and earlier is not None:
-            self._carry_over(earlier.enqueued, now)
+            self._carry_over(earlier, now)
 
-    def _carry_over(self, configs: Sequence[Mapping[str, Any]], now: float) -> None:
-        """Enqueues the configurations that waited before the study was changed; warns of those outside its space."""
-        for config in configs:
-            try:
+    def _carry_over(self, earlier: StudyFacts, now: float) -> None:
+        """Takes over what the user enqueued and added before the study was changed."""
+        for config in earlier.enqueued:
+            with self._dropping(f"the enqueued configuration {dict(config)}", now):
                 self.controller.enqueue(config, now)
-            except ArgumentError as error:
-                text = f"the enqueued configuration {dict(config)} was dropped, since the study has changed: {error}"
-                self.controller.note(None, text, now)
-                warnings.warn(text, stacklevel=2)
+        for added in earlier.added:
+            for last in added.measurements:
+                with self._dropping(f"the added result of {dict(added.config)}", now):
+                    self.controller.add_result(added.config, last.values, last.resource, now)
+
+    @contextlib.contextmanager
+    def _dropping(self, what: str, now: float) -> Iterator[None]:
+        """Drops what the changed study does not allow, with a note and a warning."""
+        try:
+            yield
+        except ArgumentError as error:
+            text = f"{what} was dropped, since the study has changed: {error}"
+            self.controller.note(None, text, now)
+            warnings.warn(text, stacklevel=2)
 
     def _observe(self, events: Sequence[ev.Event]) -> None:
         for observer in self.observers:

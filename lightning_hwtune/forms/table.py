@@ -174,6 +174,8 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "guarded": flag(),
     },
     "ParetoPrior.from_studies": {},
+    "ParetoPrior.from_optuna": {},
+    "ParetoPrior.from_frame": {"task": optional(text()), "name": text()},
     "ParetoPrior.from_table": {"resource": optional(_POSITIVE)},
     "Study": {
         **_STORE,
@@ -197,6 +199,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
     "Study.check": {"preload": RUN_OPTIONS["preload"].form},
     "Study.run": {name: item.form for name, item in RUN_OPTIONS.items()},
     "Study.ask": {name: item.form for name, item in ASK_OPTIONS.items()},
+    "Study.add": {"resource": optional(_POSITIVE)},
     "Study.tell": {"error": optional(Form("error", "the exception that ended the segment, or its message", _error))},
     "Study.front": {"at": one_of("full", "rung", "any")},
     "Study.plot": {"what": one_of("front", "curves", "timeline")},

@@ -2,26 +2,45 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks import prior_demo, transfer
+from benchmarks import moved_optimum, prior_demo, transfer
+from lightning_hwtune.core.searchers import Random
 
 
 def test_a_gain_is_the_difference_of_the_same_seed() -> None:
-    none = np.array([[[0.5, 0.6], [0.7, 0.8]], [[0.5, 0.6], [0.5, 0.6]]])
+    none = np.array([[[0.3, 0.5, 0.6], [0.4, 0.7, 0.8]], [[0.3, 0.5, 0.6], [0.3, 0.5, 0.6]]])
     by_arm = dict.fromkeys(transfer.ARMS, none) | {"prior": none + 0.04, "reversed": none - 0.03}
-    by_arm["reversed_unguarded"] = none - np.array([[[0.1, 0.1]], [[0.0, 0.3]]])
+    by_arm["reversed_unguarded"] = none - np.array([[[0.0, 0.1, 0.1]], [[0.0, 0.0, 0.3]]])
     found = transfer.summary(by_arm, ["a", "b"])
     assert found["prior"]["at_5"]["by_task"] == {"a": 0.04, "b": 0.04}
     full = transfer.summary(by_arm | {"prior": none + 0.1}, ["a", "b"])
-    assert transfer.figures(found, full) == {
+    no_prior = {"lcbench": transfer.behind(none * np.array([[[0.9]], [[1.1]]]), none, ["a", "b"])}
+    assert no_prior["lcbench"]["at_2"] == {"least": 0.9, "task": "a", "median": 1.0}
+    row = {f"{k} {arm}": [best, best / 2, 0.4] for k in (0, 1, 2) for arm, best in (("prior", 0.1), ("random", 0.2))}
+    moved = moved_optimum.summary([row, row])
+    assert transfer.figures(found, full, no_prior, moved) == {
         "gain_at_5": 0.04,
         "gain_at_10": 0.04,
-        "tasks_worse_at_10": 0,
-        "reversed_loss_guarded": 0.03,
-        "reversed_loss_unguarded": 0.2,
         "full_gain_at_5": 0.1,
         "full_gain_at_10": 0.1,
+        "worst_vs_no_prior": 0.9,
+        "moved_2_decades_vs_random": 0.5,
+        "moved_2_decades_away": 0.4,
+        "reversed_cost_at_5": 0.03,
+        "reversed_cost_at_10": 0.03,
+        "full_reversed_cost_at_5": 0.03,
+        "full_reversed_cost_at_10": 0.03,
+        "few_cost_at_5": 0.0,
+        "tasks_worse_at_10": 0,
     }
     assert found["reversed_unguarded"]["at_10"]["tasks_worse_by_0.02"] == 2
+
+
+def test_a_prior_finds_an_optimum_that_has_moved() -> None:
+    errors, away = moved_optimum.study_of(moved_optimum.earlier_prior(), 2, seed=0, n_draws=80)
+    random_errors, _ = moved_optimum.study_of(Random(), 2, seed=0, n_draws=80)
+    assert min(errors) <= 1.5 * min(random_errors)
+    assert np.median(away[:10]) > 1.5
+    assert np.median(away[60:]) < 0.75
 
 
 def test_a_prior_never_knows_what_it_may_propose() -> None:

@@ -47,7 +47,9 @@ def test_tells_what_a_study_file_would_learn(study_file: Path) -> None:
     assert found["tasks"] == [{"task": "earlier", "points": 12, "used": 12}]
     assert found["parameters"] == {"learned": ["lr"], "random": ["dropout"]}
     assert found["model"] == "trees"
-    assert found["trust"] == {"error": 1.0, "train_s": 1.0}
+    assert found["trust"].keys() == {"error", "train_s"}
+    assert all(0 <= weight <= 1 for weight in found["trust"].values())  # twelve points are few
+    assert (found["own_share"], found["is_useless"]) == (0, False)
     assert len(found["draws"]) == 5
     assert all(1e-3 <= draw["lr"] <= 1e-1 and draw["score.error"] < 3 for draw in found["draws"])
     assert not (study_file.parent / "new").exists()
@@ -64,6 +66,16 @@ def test_tells_it_to_people_and_as_csv(study_file: Path) -> None:
     ):
         assert words in text
     assert show(study_file, "--format", "csv").stdout.startswith("draw,lr,dropout,score.error")
+
+
+@pytest.mark.parametrize("n_trials", [1, 2, 4])
+def test_says_that_a_prior_of_few_points_is_useless(tmp_path: Path, n_trials: int) -> None:
+    pytest.importorskip("sklearn")
+    store(tmp_path, "earlier", n_trials=n_trials)
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY.format(dir=tmp_path, prior="auto"))
+    assert json.loads(show(path, "--format", "json").stdout)["is_useless"]
+    assert "too few" in show(path).stdout
 
 
 def test_tells_of_a_stored_study(tmp_path: Path) -> None:

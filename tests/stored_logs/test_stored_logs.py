@@ -49,8 +49,14 @@ N_CUTS = 5
 _SCALE = (
     "within a front, losses are scaled without the trials that are the worst in every objective, or whose loss exploded"
 )
+_PRIOR_LEARNS = (
+    "later draws: the study's own trials compete with the earlier tasks, trust is separate for metrics and for time "
+    "and money, and a prior of 20 points has less weight at the beginning"
+)
 DIFFERENT: dict[tuple[str, str], str] = {
-    (version, name): _SCALE for version in ("0.1.0", "0.2.0.dev0") for name in ("asha_retries", "asha_two_brackets_tpe")
+    (version, name): why
+    for version in ("0.1.0", "0.2.0.dev0")
+    for name, why in (("asha_retries", _SCALE), ("asha_two_brackets_tpe", _SCALE), ("prior", _PRIOR_LEARNS))
 }
 """(version, study) -> which decisions the present code takes otherwise, and why."""
 UNSTORED_RESERVATIONS = ("0.1.0", "0.2.0.dev0")

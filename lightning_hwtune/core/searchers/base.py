@@ -31,6 +31,9 @@ Learned = TypeVar("Learned")
 class History:
     """What the study has measured so far: a view of its trials, in the order of creation.
 
+    Attributes:
+        added: results from elsewhere (`Study.add`), as if they were trials. None of them was trained by this study.
+
     Examples:
         >>> from lightning_hwtune.core.objectives import Objectives
         >>> history = hwt.History([], Objectives([hwt.Metric("val_loss", "min")]))
@@ -41,7 +44,13 @@ class History:
 
     trials: Sequence[TrialRecord]
     objectives: Objectives
+    added: Sequence[TrialRecord] = ()
     _known: dict[int, tuple[Searcher, Any]] = field(init=False, default_factory=dict, repr=False, compare=False)
+
+    @property
+    def results(self) -> list[TrialRecord]:
+        """The trials, and after them the results from elsewhere: what a model of the objectives can learn from."""
+        return [*self.trials, *self.added]
 
     def once(self, searcher: Searcher, learn: Callable[[], Learned]) -> Learned:
         """Returns what `learn` returns, computed once per searcher and history.
@@ -56,12 +65,14 @@ class History:
     def rung(self, n_points: int) -> tuple[list[TrialRecord], npt.NDArray[np.float64]]:
         """Returns the trials, and their losses, of the highest level that has judged at least `n_points` trials.
 
-        Brackets are taken together. A trial that ended early by itself counts at the higher levels with its last
-        measurement. Both results are empty if there is no such level. Losses have the shape `(n, n_objectives)`.
+        Results from elsewhere count as trials. Brackets are taken together. A trial that ended early by itself counts
+        at the higher levels with its last measurement. Both results are empty if there is no such level. Losses have
+        the shape `(n, n_objectives)`.
         """
-        counts = Counter(level for trial in self.trials for level in trial.decided)
+        results = self.results
+        counts = Counter(level for trial in results for level in trial.decided)
         level = max((level for level, n in counts.items() if n >= n_points), default=None)
-        trials = [trial for trial in self.trials if level in trial.decided and trial.measurements]
+        trials = [trial for trial in results if level in trial.decided and trial.measurements]
         rows = [self.objectives.loss((trial.at(level or 0) or trial.measurements[-1]).values) for trial in trials]
         return trials, np.array(rows).reshape(-1, len(self.objectives))
 
@@ -102,6 +113,10 @@ class Searcher(Given, abc.ABC):
         Raises:
             ArgumentError: the objectives are not suitable; the message says why.
         """
+
+    def remark(self, space: SearchSpace) -> str:
+        """Returns what a user should know about this searcher in this space, for the study's notes; usually empty."""
+        return ""
 
     @abc.abstractmethod
     def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:

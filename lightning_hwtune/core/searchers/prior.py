@@ -3,20 +3,23 @@
 It follows Salinas, Perrone, Cruchant and Archambeau, "A multi-objective perspective on jointly tuning hardware and
 hyperparameters", 2021 (arXiv 2106.05680), section 3. Their estimator is not published. This one uses copula Thompson
 sampling (Salinas, Shen and Perrone, ICML 2020, arXiv 1909.13595), separately for each objective. The losses of each
-earlier task become scores (`copula`), and each task has its own model (`earlier`, `surrogate`). A batch of draws shares
-one sample: `_PICKS` of the tasks are picked, each provides one function that could be its true one, and the mean of
-these functions scores random candidates. A sample thus assumes that the new task resembles a few earlier ones. Noise
-drawn separately for each candidate would instead favour the luckiest candidates. The batch takes the first candidates
-by fronts, farthest-first within a front (`ranking.order`). If a uniform draw is measured while a batch is in progress,
-the rest of the batch changes.
+earlier task become scores (`copula`), and each task has its own model (`lesson`, `surrogate`). A batch of
+draws shares one sample: for each objective `_PICKS` of the tasks are picked, each provides one function that could be
+its true one, and the mean of these functions scores random candidates. A sample thus assumes that the new task
+resembles a few earlier ones. Noise drawn separately for each candidate would instead favour the luckiest candidates.
+The batch takes the first candidates by fronts, farthest-first within a front (`ranking.order`). If a trial is judged
+while a batch is in progress, the rest of the batch changes.
+
+The study's own trials are one more task (`trust.own_ranks_better`). A draw for which they rank held-out results better
+than the earlier tasks do comes from TPE, the searcher that learns from the study alone. So the share of the study's own
+trials grows by itself, and an optimum that has moved is found.
 
 Trust (`trust`). A fixed share of the draws is uniform, chosen by the number of the draw, whatever has been learned. Two
 of the first four draws are uniform as well. These draws test the prior: tasks that rank them well are picked more
 often. Each objective has a weight w: its score is w times the sample plus sqrt(1 - w^2) times normal noise with the
-sample's spread, so a prior of weight 0 is a random draw. The prior's own draws do not count for this, because they have
-a restricted range, in which a good prior looks bad.
-
-A prior without information, from a single point or from constant losses, leaves the draws random.
+sample's spread, so a prior of weight 0 is a random draw. Before there are results, the weight depends on how well the
+tasks predict each other, or how well a single one predicts points that it does not know (`Lesson.belief`). So a prior
+of few configurations stays near uniform, and one without information leaves the draws random.
 """
 
 from __future__ import annotations
@@ -27,38 +30,50 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self, TypedDict, Unpack, final
+from typing import Any, ClassVar, Self, TypedDict, Unpack, final
 
 import numpy as np
 import numpy.typing as npt
 
-from lightning_hwtune.core.objectives import Objectives
+from lightning_hwtune.core.objectives import Objective, Objectives
 from lightning_hwtune.core.ranking.fronts import front_ranks
 from lightning_hwtune.core.ranking.order import total_order
 from lightning_hwtune.core.searchers.base import History, Searcher
-from lightning_hwtune.core.searchers.copula import chained_scores
 from lightning_hwtune.core.searchers.earlier_studies import (
     EarlierTask,
-    Lesson,
     n_combinations,
     shared_names,
     usable_rows,
 )
+from lightning_hwtune.core.searchers.lesson import USELESS, Lesson
 from lightning_hwtune.core.searchers.new_configs import Untried, config_key, listed_configs
+from lightning_hwtune.core.searchers.optuna_studies import tasks_of_optuna
+from lightning_hwtune.core.searchers.prior_guide import Guide
+from lightning_hwtune.core.searchers.prior_sources import (
+    EarlierStudy,
+    EarlierTable,
+    Frame,
+    as_objectives,
+    chosen_objectives,
+    require_same_modes,
+    tasks_of_frame,
+    tasks_of_studies,
+    tasks_of_table,
+)
 from lightning_hwtune.core.searchers.surrogate import needs_trees, require_scikit_learn
-from lightning_hwtune.core.searchers.trust import picked_tasks, weights_of
-from lightning_hwtune.core.space import MAX_COMBINATIONS, SearchSpace
+from lightning_hwtune.core.searchers.tpe import TPE
+from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.forms import Form, checked_call, elements, integer, one_of, reading
+from lightning_hwtune.forms import checked_call, elements
 
-__all__ = ["EarlierStudy", "EarlierTable", "ParetoPrior"]
+__all__ = ["ParetoPrior"]
 
 Floats = npt.NDArray[np.float64]
 
 _MAX_TASKS = 10_000
 _EARLY = (1, 3)  # draws that are uniform, so that a misleading prior is found early
-_PICKS = 4  # tasks behind one sample: fewer lose what tasks have in common, more lose where they differ
+_SHOWN_DRAWS = 100  # of which `own_share` is the mean
 
 
 class PriorOptions(TypedDict, total=False):
@@ -71,44 +86,6 @@ class PriorOptions(TypedDict, total=False):
     configs: Sequence[Mapping[str, Any]] | None
 
 
-class EarlierStudy(Protocol):
-    """A study to learn from, such as `hwt.Study`."""
-
-    @property
-    def name(self) -> str:
-        """The study's name."""
-
-    @property
-    def spec(self) -> Any:
-        """Its `StudySpec`."""
-
-    def state(self) -> Any:
-        """Returns its `StudyState`."""
-
-
-class EarlierTable(Protocol):
-    """A table of learning curves: `simulation.tables.Table`."""
-
-    @property
-    def name(self) -> str:
-        """The table's name."""
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """The names of its tasks."""
-
-    @property
-    def configs(self) -> tuple[Mapping[str, Any], ...]:
-        """Its configurations, in the order of the rows of each curve."""
-
-    @property
-    def objectives(self) -> Objectives:
-        """The objectives of its curves, in the order of their columns."""
-
-    def curves(self, task: str) -> Any:
-        """Returns the curves of a task, with `losses` of shape `(n_configs, n_resources, n_objectives)`."""
-
-
 @final
 @dataclass(frozen=True, slots=True, init=False, eq=False, repr=False)
 class ParetoPrior(Searcher):
@@ -118,7 +95,7 @@ class ParetoPrior(Searcher):
         tasks: at least one; each an `EarlierTask` or its plain form.
         objectives: the objectives of the tasks' losses, in the order of their columns; `Objectives` or its plain form.
             A study may have some of them, in any order.
-        uniform: the share of draws that stays uniform; 0 for none, and therefore full trust at all times.
+        uniform: the share of draws that stays uniform; 0 for none, so that no result changes the trust in the tasks.
         batch: the number of draws that share one sample of scores.
         candidates: the number of random configurations from which a batch chooses.
         guarded: False for full trust in all tasks at all times, for comparisons.
@@ -189,24 +166,7 @@ class ParetoPrior(Searcher):
         Raises:
             ArgumentError: a study lacks an objective or has its opposite direction, or no study has a judged trial.
         """
-        for study in studies or (None,):
-            allowed = "at least one study, such as Study.load('digits')"
-            with reading("studies", study, allowed):
-                if isinstance(study, type) or not all(hasattr(study, name) for name in ("name", "spec", "state")):
-                    raise ArgumentError("studies", study, allowed)
-        wanted = _chosen(studies[0].name, studies[0].spec.objectives, objectives)
-        tasks = []
-        for study in studies:
-            own = _chosen(study.name, study.spec.objectives, wanted.names)
-            _require_same(study.name, own, wanted)
-            trials, scores = chained_scores(study.state().trials, own)
-            if trials:
-                tasks.append(EarlierTask.of(study.name, [trial.config for trial in trials], scores))
-        if not tasks:
-            raise ArgumentError(
-                "studies", [study.name for study in studies], "studies in which a trial has reached a rung"
-            )
-        return cls(tasks, wanted, **options)
+        return cls(*tasks_of_studies(studies, objectives), **options)
 
     @classmethod
     @checked_call("ParetoPrior.from_table")
@@ -229,26 +189,58 @@ class ParetoPrior(Searcher):
         Raises:
             ArgumentError: the table does not have such a task, objective or resource.
         """
-        allowed = "a table of learning curves such as Table.load('lcbench-surrogate')"
-        with reading("table", table, allowed):
-            needed = ("name", "tasks", "configs", "objectives", "curves")
-            if isinstance(table, type) or not all(hasattr(table, name) for name in needed):
-                raise ArgumentError("table", table, allowed)
-        known = one_of(*table.tasks).but(f"one of {', '.join(table.tasks)}")
-        of_tasks = list(table.tasks) if tasks is None else _listed("tasks", tasks, known)
-        row = integer(0, len(table.configs) - 1)
-        kept = list(range(len(table.configs))) if rows is None else _listed("rows", rows, row, each_once=False)
-        wanted = _chosen(table.name, table.objectives, objectives)
-        columns = [table.objectives.names.index(name) for name in wanted.names]
-        learned = []
-        for task in of_tasks:
-            losses = table.curves(task).losses
-            last = resource or losses.shape[1]
-            if last > losses.shape[1]:
-                raise ArgumentError("resource", resource, f"an integer from 1 to {losses.shape[1]}")
-            configs = [table.configs[row] for row in kept]
-            learned.append(EarlierTask.of(f"{table.name}/{task}", configs, losses[kept, last - 1][:, columns]))
-        return cls(learned, wanted, **options)
+        return cls(*tasks_of_table(table, tasks, objectives, rows, resource), **options)
+
+    @classmethod
+    @checked_call("ParetoPrior.from_frame")
+    def from_frame(
+        cls,
+        frame: Frame,
+        objectives: Objectives | Sequence[Objective | Mapping[str, str]] | Objective,
+        *,
+        task: str | None = None,
+        parameters: Sequence[str] | None = None,
+        name: str = "frame",
+        **options: Unpack[PriorOptions],
+    ) -> Self:
+        """Learns from a data frame with one row per configuration, such as results of another tool.
+
+        Args:
+            objectives: the objectives, each in the column of its name, such as `[Metric("val_error", "min")]`. NaN
+                means that the training diverged.
+            task: the column that tells several tasks apart; None if all rows belong to one.
+            parameters: the columns of the parameters; None for all the others. Only those in the space of a study are
+                used.
+            name: the name of the task, shown in messages.
+
+        Raises:
+            ArgumentError: the frame does not have such a column, or an objective is not a number.
+        """
+        return cls(*tasks_of_frame(frame, objectives, task, parameters, name), **options)
+
+    @classmethod
+    @checked_call("ParetoPrior.from_optuna")
+    def from_optuna(
+        cls,
+        storage: Any,
+        objectives: Objectives | Sequence[Objective | Mapping[str, str]] | Objective,
+        *,
+        studies: Sequence[str] | None = None,
+        **options: Unpack[PriorOptions],
+    ) -> Self:
+        """Learns from studies of Optuna, in which pruned trials count with the values that they reported.
+
+        Args:
+            storage: the URL of the storage, such as "sqlite:///optuna.db"; an Optuna storage; or one Optuna study.
+            objectives: what the values of these studies are, in the order of their directions, such as
+                `[Metric("val_error", "min")]`. Parameters are matched by the names that the Optuna study used.
+            studies: their names; None for all in the storage.
+
+        Raises:
+            ArgumentError: there is no such study, the directions differ, or no trial has a value.
+            MissingDependencyError: optuna is not installed.
+        """
+        return cls(*tasks_of_optuna(storage, studies, as_objectives(objectives)), **options)
 
     def check(self, space: SearchSpace) -> None:
         """Refuses a space that shares no parameter or point with the tasks, or in which no batch size is divisible.
@@ -264,27 +256,39 @@ class ParetoPrior(Searcher):
         for config in self.configs or ():
             space.validate(config)
 
+    def remark(self, space: SearchSpace) -> str:
+        """Returns a warning if the tasks have too few configurations in this space to say anything."""
+        n = sum(map(len, usable_rows(self.tasks, space)))
+        if n > USELESS:
+            return ""
+        configs = "1 configuration" if n == 1 else f"{n} configurations"
+        return f"the prior knows only {configs} in this space, which is too few to learn from, so its draws are random"
+
     def check_objectives(self, objectives: Objectives) -> None:
         """Refuses an objective that the tasks lack or have with the opposite direction.
 
         Raises:
             ArgumentError: there is such an objective; the message says which.
         """
-        _require_same("prior", _chosen("prior", self.objectives, objectives.names), objectives)
+        require_same_modes("prior", chosen_objectives("prior", self.objectives, objectives.names), objectives)
 
     def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
         """Returns draw number `draw` after these trials; None once a list or a small finite space is exhausted."""
         untried = Untried.of(space, self.configs, history.trials)
         if self.is_uniform(draw, seed):
             return untried.one(stream(seed, "prior-uniform", draw))
+        guide = self._guide(space, seed, history)
+        if guide.is_own(draw, seed):
+            return _own_searcher(self).propose(space, draw, seed, history)
         first = draw - draw % self.batch
         members = {trial.draw: config_key(trial.config) for trial in history.trials if (trial.draw or 0) >= first}
-        pending = sum(n not in members and not self.is_uniform(n, seed) for n in range(first, draw))
+        others = (n for n in range(first, draw) if n not in members)
+        pending = sum(not (self.is_uniform(n, seed) or guide.is_own(n, seed)) for n in others)
         taken = set(members.values())
         before = [trial for trial in history.trials if trial.draw is None or trial.draw < first]
         rng = stream(seed, "prior-batch", first)
         candidates = Untried.of(space, self.configs, before).some(rng, self.candidates)
-        for config in self._by_fronts(candidates, space, seed, history, rng, pending + len(taken) + 1):
+        for config in self._by_fronts(candidates, guide, rng, pending + len(taken) + 1):
             if config_key(config) in taken:
                 continue
             if pending == 0:
@@ -319,7 +323,12 @@ class ParetoPrior(Searcher):
 
     def trust(self, space: SearchSpace, seed: int, history: History) -> Floats:
         """Returns the prior's weight for each objective, shape `(n_objectives,)`, from 0 to 1; see the module."""
-        return weights_of(*self._evidence(space, seed, history))
+        return self._guide(space, seed, history).weights
+
+    def own_share(self, space: SearchSpace, seed: int, history: History) -> float:
+        """Returns the share of the next draws, uniform ones apart, that the study's own trials decide."""
+        guide, draws = self._guide(space, seed, history), range(_SHOWN_DRAWS)
+        return sum(guide.is_own(draw, seed) for draw in draws) / len(draws)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ParetoPrior) and other.digest == self.digest
@@ -334,41 +343,40 @@ class ParetoPrior(Searcher):
     def _by_fronts(
         self,
         candidates: list[dict[str, Any]],
-        space: SearchSpace,
-        seed: int,
-        history: History,
+        guide: Guide,
         rng: np.random.Generator,
         n: int,
     ) -> list[dict[str, Any]]:
         """Returns the first `n` candidates, or a few more, in the order of one sample of their scores."""
         if not candidates:
             return []
-        evidence, lesson = self._evidence(space, seed, history), self.lesson(space, history.objectives)
-        sample = lesson.sample(candidates, picked_tasks(*evidence, _PICKS, rng), rng)
-        weight, noise = weights_of(*evidence), sample.std(axis=0) * rng.standard_normal(sample.shape)
-        scores = weight * sample + np.sqrt(1 - weight**2) * noise
+        sample = guide.sample(candidates, rng)
+        noise = sample.std(axis=0) * rng.standard_normal(sample.shape)
+        scores = guide.weights * sample + np.sqrt(1 - guide.weights**2) * noise
         ranks = front_ranks(scores)
         last = np.sort(ranks)[min(n, len(ranks)) - 1]
         members = np.flatnonzero(ranks <= last)
         return [candidates[index] for index in members[total_order(scores[members], "farthest_first")]]
 
-    def _evidence(self, space: SearchSpace, seed: int, history: History) -> tuple[Floats, Floats]:
-        """Returns each task's predictions for the uniform draws, `(n_tasks, n, n_objectives)`, and their actual scores.
+    def _guide(self, space: SearchSpace, seed: int, history: History) -> Guide:
+        def judged() -> Guide:
+            lesson = self.lesson(space, history.objectives)
+            if not self.guarded:
+                return Guide.trusting(lesson)
+            return Guide.of(lesson, space, history, lambda t: t.draw is not None and self.is_uniform(t.draw, seed))
 
-        Uses no draws if the prior is not guarded.
-        """
-        drawn = [
-            trial
-            for trial in history.trials
-            if self.guarded and trial.draw is not None and self.is_uniform(trial.draw, seed)
-        ]
-        trials, seen = chained_scores(drawn, history.objectives)
-        return self.lesson(space, history.objectives).expect_each([trial.config for trial in trials]), seen
+        return history.once(self, judged)
 
 
 @functools.lru_cache(maxsize=8)
 def _lesson(prior: ParetoPrior, space: SearchSpace, names: tuple[str, ...]) -> Lesson:
     return Lesson(prior.tasks, space, [prior.objectives.names.index(name) for name in names])
+
+
+@functools.lru_cache(maxsize=8)
+def _own_searcher(prior: ParetoPrior) -> TPE:
+    """Returns the searcher of the draws that the study's own trials decide; a prior has its own uniform draws."""
+    return TPE(random=0.0, rungs="all", configs=prior.configs)
 
 
 @functools.lru_cache(maxsize=64)
@@ -380,33 +388,3 @@ def _share_start(seed: int) -> float:
 _TASKS = elements("a list of at least one earlier task", _MAX_TASKS).but(
     "a list of at least one earlier task", "ParetoPrior.from_studies(...) and ParetoPrior.from_table(...) create them."
 )
-
-
-def _listed(argument: str, given: object, form: Form, *, each_once: bool = True) -> list[Any]:
-    """Returns the items of a non-empty list.
-
-    Raises:
-        ArgumentError: the argument is not such a list, or an item does not have the form.
-    """
-    allowed = f"a list, or None for all; each is {form.allowed}"
-    found = [form.read(argument, item) for item in elements(allowed, MAX_COMBINATIONS).read(argument, given)]
-    if not found or (each_once and len(set(found)) < len(found)):
-        raise ArgumentError(argument, found, f"at least one of the {argument}, each {argument.rstrip('s')} once")
-    return found
-
-
-def _chosen(where: str, objectives: Objectives, names: Sequence[str] | None) -> Objectives:
-    """Returns the objectives with these names, in this order; None means all."""
-    if names is None:
-        return objectives
-    form = one_of(*objectives.names).but(f"one of {', '.join(objectives.names)}, the objectives of {where!r}")
-    chosen = _listed("objectives", names, form)
-    return Objectives([objectives[objectives.names.index(name)] for name in chosen])
-
-
-def _require_same(where: str, own: Objectives, wanted: Objectives) -> None:
-    for mine, theirs in zip(own, wanted, strict=True):
-        if mine.mode != theirs.mode:
-            raise ArgumentError(
-                "objectives", f"{theirs.name} ({theirs.mode})", f"{mine.name} ({mine.mode}), as in {where!r}"
-            )

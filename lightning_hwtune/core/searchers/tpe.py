@@ -148,7 +148,7 @@ def _highest(history: History, n_points: int) -> list[TrialRecord]:
 def _ranked(history: History) -> list[TrialRecord]:
     """Returns all judged trials, those of the deepest level first, and within a level by fronts."""
     by_level: dict[int, list[TrialRecord]] = {}
-    for trial in history.trials:
+    for trial in history.results:
         if trial.decided and trial.measurements:
             by_level.setdefault(max(trial.decided), []).append(trial)
     ranked: list[TrialRecord] = []

@@ -1,55 +1,73 @@
-"""How much earlier tasks are trusted, and which of them: judged by how they rank the results of a study.
+"""How much earlier tasks are trusted, which of them, and when the study's own trials are the better guide.
 
-Both rules use only uniform draws. A prior's own draws have a restricted range, in which a good prior looks bad.
+All three rules compare predictions with the results of uniform draws. A searcher's own draws have a restricted range,
+in which a good model looks bad.
 
 Weights. For each objective, r is the rank correlation (Spearman) between the mean prediction of the tasks and the
 results of n draws. It counts as n - 1 observations, because its variance without a relation is 1 / (n - 1). A few draws
-say little about a single objective, and tasks that mislead in one tend to mislead in all. So an estimate is shrunk
-towards that of all m objectives, and that one towards a belief fixed in advance:
-pooled = (n0 r0 + (n - 1) sum(r)) / (n0 + (n - 1) m), estimate = (n1 pooled + (n - 1) r) / (n1 + n - 1). The weight is
+say little about a single objective, so an estimate is shrunk towards that of all objectives of its kind, and that one
+towards a belief b that follows from the tasks themselves (`Lesson.belief`). Metrics are one kind, and measured time and
+money another: every prior predicts seconds well, which says nothing about its errors. With m objectives of a kind,
+pooled = (n0 b + (n - 1) sum(r)) / (n0 + (n - 1) m), estimate = (n1 pooled + (n - 1) r) / (n1 + n - 1). The weight is
 the estimate divided by `_ENOUGH`, clipped to [0, 1].
 
 Picks. These follow Feurer, Letham and Bakshy, "Scalable meta-learning for Bayesian optimization using ranking-weighted
 Gaussian process ensembles", 2018 (arXiv 1802.02219): draws are sampled with replacement, and the task with the fewest
-pairs of them in the wrong order is picked. This is repeated for each pick. A pair that a task ranks as equal counts
-half. Differences: all objectives count together, and there is no model of the study's own trials.
+pairs of them in the wrong order is picked. This is repeated for each pick, and separately for each objective. A pair
+that a task ranks as equal counts half.
+
+The study's own trials compete by the same rule, with predictions for each trial that do not know its result. Their
+opponent is what the earlier tasks say together, after their weights. So their share grows with what they predict. Time
+and money do not count here, unless the study has no metric.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["picked_tasks", "weights_of"]
+__all__ = ["own_ranks_better", "picked_tasks", "rank_correlation", "weights_of"]
 
 Floats = npt.NDArray[np.float64]
 
-_N0, _R0 = 4, 0.5  # the belief in advance: its weight in draws, and its rank correlation
-_N1 = 8  # the weight, in draws, of all objectives together for one of them
+_N0 = 4  # weight, in draws, of the belief in advance
+_N1 = 8  # the weight, in draws, of all objectives of a kind together for one of them
 _ENOUGH = 0.1  # estimated rank correlation that gives full weight; a higher value costs good priors too much
 _LEAST = 3  # least number of draws with which tasks are compared
 _PAIRED = 32  # largest number of draws used in a comparison
 
 
-def weights_of(expected: Floats, seen: Floats) -> Floats:
-    """Returns the weight of each objective, shape `(n_objectives,)`, from 0 to 1; all 1 for fewer than two draws.
+def weights_of(expected: Floats, seen: Floats, belief: Floats, is_measured: Sequence[bool]) -> Floats:
+    """Returns the weight of each objective, shape `(n_objectives,)`, from 0 to 1.
 
     Args:
         expected: each task's predictions for the draws, shape `(n_tasks, n_draws, n_objectives)`.
         seen: the actual scores of the draws, shape `(n_draws, n_objectives)`.
+        belief: the rank correlations expected in advance, shape `(n_objectives,)`.
+        is_measured: for each objective, whether it is measured time or money.
     """
-    worth = len(seen) - 1
-    if worth < 1:
-        return np.ones(seen.shape[1])
-    columns = zip(expected.mean(axis=0).T, seen.T, strict=True)
-    r = np.array([_spearman(first, second) for first, second in columns])
-    is_known = ~np.isnan(r)  # a constant is evidence neither for nor against
-    pooled = (_N0 * _R0 + worth * r[is_known].sum()) / (_N0 + worth * is_known.sum())
-    estimates = np.where(is_known, (_N1 * pooled + worth * r) / (_N1 + worth), pooled)
+    worth = max(len(seen) - 1, 0)
+    r = np.full(seen.shape[1], math.nan)
+    if worth:
+        columns = zip(expected.mean(axis=0).T, seen.T, strict=True)
+        r = np.array([rank_correlation(first, second) for first, second in columns])
+    estimates = np.empty_like(r)
+    for kind in (True, False):
+        of_kind = np.array([measured == kind for measured in is_measured])
+        estimates[of_kind] = _estimates(r[of_kind], belief[of_kind], worth)
     weights: Floats = (estimates / _ENOUGH).clip(0.0, 1.0)
     return weights
+
+
+def _estimates(r: Floats, belief: Floats, worth: int) -> Floats:
+    """Returns the estimated correlations of objectives of one kind from their observed ones."""
+    is_known = ~np.isnan(r)  # a constant is evidence neither for nor against
+    pooled = (_N0 * belief + worth * r[is_known].sum()) / (_N0 + worth * is_known.sum())
+    estimates: Floats = np.where(is_known, (_N1 * pooled + worth * r) / (_N1 + worth), pooled)
+    return estimates
 
 
 def picked_tasks(expected: Floats, seen: Floats, n_picks: int, rng: np.random.Generator) -> list[int]:
@@ -65,6 +83,19 @@ def picked_tasks(expected: Floats, seen: Floats, n_picks: int, rng: np.random.Ge
     return picks
 
 
+def own_ranks_better(own: Floats, earlier: Floats, seen: Floats, rng: np.random.Generator) -> bool:
+    """Returns whether the study's own predictions rank one random sample of draws better than the earlier tasks do.
+
+    Args:
+        own, earlier, seen: predicted and actual scores of the draws, shape `(n_draws, n_objectives)`.
+    """
+    if len(seen) < _LEAST:
+        return False
+    drawn = rng.integers(len(seen), size=min(len(seen), _PAIRED))
+    wrong = _wrong_pairs(np.stack([own, earlier])[:, drawn], seen[drawn])
+    return bool(wrong[0] < wrong[1])
+
+
 def _wrong_pairs(expected: Floats, seen: Floats) -> Floats:
     """Returns how many pairs of draws each task orders wrongly, over all objectives; its ties count half."""
     theirs = np.sign(expected[:, :, None] - expected[:, None, :])
@@ -73,8 +104,8 @@ def _wrong_pairs(expected: Floats, seen: Floats) -> Floats:
     return wrong
 
 
-def _spearman(first: Floats, second: Floats) -> float:
-    """Returns the rank correlation; NaN if one of the two is constant."""
+def rank_correlation(first: Floats, second: Floats) -> float:
+    """Returns the rank correlation (Spearman) of two arrays of one length; NaN if one of the two is constant."""
     from scipy.stats import rankdata  # takes most of a second to import, and only priors need it
 
     a, b = rankdata(first), rankdata(second)

@@ -71,7 +71,7 @@ SEARCHERS = [
     TPE(min_points=2),
     TPE(random=0, candidates=5, min_points=1),
     ParetoPrior(TASKS, OBJECTIVES, candidates=32),
-    ParetoPrior(TASKS[:1], OBJECTIVES, uniform=0, batch=1),
+    ParetoPrior(TASKS[:1], OBJECTIVES, uniform=0, batch=1, guarded=False),
 ]
 every_searcher = pytest.mark.parametrize("searcher", SEARCHERS, ids=repr)
 every_space = pytest.mark.parametrize(
