@@ -31,10 +31,12 @@ def results(n: int = 40, seed: int = 0) -> pd.DataFrame:
 class TestFrame:
     def test_gives_the_task_of_its_rows(self) -> None:
         frame = results(3)
-        prior = ParetoPrior.from_frame(frame, [ACCURACY, TrainSeconds()])
-        losses = [[-acc, s] for acc, s in zip(frame["acc"], frame["train_s"], strict=True)]
+        objectives = Objectives([ACCURACY, TrainSeconds()])
+        prior = ParetoPrior.from_frame(frame, objectives)
+        losses = objectives.losses(frame[["acc", "train_s"]].to_numpy()).tolist()
+        assert [row[0] for row in losses] == (-frame["acc"]).tolist()
         values = {name: frame[name].tolist() for name in SPACE}
-        assert prior == ParetoPrior([EarlierTask("frame", values, losses)], Objectives([ACCURACY, TrainSeconds()]))
+        assert prior == ParetoPrior([EarlierTask("frame", values, losses)], objectives)
 
     def test_makes_a_prior_that_draws_where_the_rows_are_good(self) -> None:
         prior = ParetoPrior.from_frame(results(), ACCURACY, uniform=0)
