@@ -141,7 +141,8 @@ class Problem:
     def spec(self, devices: int) -> StudySpec:
         """Returns the study of plain or deadline-aware ASHA."""
         return StudySpec(
-            name="deadline", space=self.space, objectives=self.objectives, scheduler=ASHA(self.curves.max_resource),
+            name="deadline", space=self.space, objectives=self.objectives,
+            scheduler=ASHA(self.curves.max_resource, first_rung=1, brackets=1),
             searcher=Listed(self.configs), pool=Pool("cpu", devices, PRICE), seed=self.seed,
         )  # fmt: skip
 

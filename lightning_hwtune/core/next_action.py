@@ -219,6 +219,10 @@ class NextAction:
                 return candidate, None
         if not plan:
             return None, None
+        if self._new() is None and self.deadline.has_room(plan, now):  # the last moment has not come yet
+            chosen = self._finisher()
+            if chosen is None or self.deadline.ends(chosen, now):
+                return chosen, None
         item = max(plan, key=lambda item: item.planned_s)  # the most urgent one
         return self._finish(item.trial, item.level), None
 
@@ -256,17 +260,19 @@ class NextAction:
             yield found
             tried.add(found.trial_id)
         new = self._new()
-        if new is not None and self.deadline.explores(new, now, is_end_sure=bool(plan) or self._is_end_sure(now)):
+        if new is None:
+            if (closing := self._closing()) is not None:
+                yield closing
+            return
+        if self.deadline.explores(new, now, is_end_sure=bool(plan) or self._is_end_sure(now)):
             yield new
             return
-        if (closing := self._closing()) is not None:
-            yield closing
         for trial, level in itertools.islice(self._unpromoted(), _LOOK_AHEAD):
             if self._may_finish(trial):
                 target = self.race.ladder.above(max(level, trial.resource))  # in brackets, it may be beyond its level
                 text = f"best of rung {level} that was not promoted; the time left is too short for a new trial"
                 yield Resume(trial.trial_id, trial.allocation, target, level, Reason(Rule.SURVIVOR, text))
-        if new is not None and self.deadline.reaches(new, now):
+        if self.deadline.reaches(new, now):
             yield new
 
     def _is_end_sure(self, now: float) -> bool:

@@ -20,7 +20,7 @@ from lightning_hwtune.core.next_action import NextAction
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.pace import SeenPaces
 from lightning_hwtune.core.remaining import full_trainings
-from lightning_hwtune.core.schedulers import ASHA, Hyperband, RunToEnd, Scheduler, SuccessiveHalving
+from lightning_hwtune.core.schedulers import ASHA, PASHA, Hyperband, RunToEnd, Scheduler, SuccessiveHalving
 from lightning_hwtune.core.searchers import Random
 from lightning_hwtune.core.space import Float, NumDevices, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
@@ -117,6 +117,23 @@ def test_the_next_action_is_the_same_after_a_restart_from_every_prefix(kind: str
             driver.step()
     assert driver.state.n_full > 0
     assert n_asked > 20
+
+
+@pytest.mark.parametrize("far", [{"max_time_s": 1e9}, {"max_cost_usd": 1e9}])
+@pytest.mark.parametrize(
+    "scheduler", [ASHA(max_epochs=9), ASHA(max_epochs=9, type="stopping"), PASHA(max_epochs=9), Hyperband(max_epochs=9)]
+)
+@pytest.mark.parametrize("n_objectives", [1, 2])
+def test_a_limit_that_is_far_away_changes_nothing(
+    far: dict[str, float], scheduler: Scheduler, n_objectives: int
+) -> None:
+    space = SearchSpace({**dict(SPACE.items()), "devices": NumDevices(1, 2)})
+    begun = []
+    for bound in (Limits(max_trials=14, finishers=3), Limits(max_trials=14, finishers=3, **far)):
+        driver = Driver(spec(3, scheduler, n_objectives=n_objectives, space=space), bound)
+        driver.run()
+        begun.append([(s.trial_id, s.rule, s.started_at, s.slots, s.reached) for s in driver.state.segments])
+    assert begun[0] == begun[1]
 
 
 def test_a_finisher_begins_at_the_last_moment_and_survivors_get_the_rest() -> None:
