@@ -87,11 +87,12 @@ class ConfigTree:
         """Returns dotted name -> text for every value that is not a section; elements of a list are named by number."""
         return dict(_leaves(self._root(), ""))
 
-    def check_name(self, name: str, *, takes_section: bool = False) -> None:
+    def check_name(self, name: str, *, takes_section: bool = False, may_be_new: bool = False) -> None:
         """Refuses a dotted name that is not in the configuration, or that is a section.
 
         Args:
             takes_section: also allow a section, for a parameter whose options replace the whole section.
+            may_be_new: also allow a name that is not there, if its section is.
 
         Raises:
             ArgumentError: the name is refused; the message suggests the nearest existing name.
@@ -99,6 +100,9 @@ class ConfigTree:
         leaves = self.leaves()
         node = _find(self._root(), name.split("."))
         if node is None:
+            section = _find(self._root(), name.split(".")[:-1])
+            if may_be_new and "." in name and isinstance(section, yaml.MappingNode):
+                return
             hint = "To search a parameter that has its default value, first write it into the file with any value."
             allowed = f"a name in the configuration: {', '.join(leaves)}{nearest(name, leaves)}"
             raise ArgumentError("space", name, allowed, hint=hint)

@@ -106,7 +106,7 @@ FILE_KEYS: Mapping[str, Setting] = {
     "enqueue": Setting(
         [],
         sequence("a list of configurations, each a mapping with every parameter"),
-        "Configurations to try before those of the searcher: a list of mappings, each with all parameters.",
+        "Configurations to try before those of the searcher: a list of mappings, each with all its parameters.",
     ),
     "dir": Setting("hwtune", _STUDY["dir"], "Folder of the studies, from the working directory.", str),
     "storage": Setting(

@@ -75,7 +75,8 @@ _NAME = Form(
     schema={"type": "string"},
 )
 _ACCELERATOR = one_of("auto", "cpu", "gpu", cuda="gpu")
-_WHEN = optional(mapping("a mapping from another parameter to its value or values, such as {'optimizer': 'sgd'}"))
+_WHEN = mapping("a mapping from another parameter to its value or values, such as {'optimizer': 'sgd'}")
+_WHEN = optional(replace(_WHEN, schema={"type": "object", "minProperties": 1}))
 _POSITIVE, _COUNT, _SHARE = integer(1), integer(0), number(0, 1, below=True)
 _SHARE = _SHARE.but("a fraction, at least 0 and below 1")
 _DEVICES = or_auto(integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}: a count, not device indices"))

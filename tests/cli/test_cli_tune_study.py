@@ -251,3 +251,69 @@ def test_what_is_in_a_section_that_is_searched_may_differ(prepare: Any) -> None:
     prepare(space, config=changed(model__init_args__width=9)).check_stored(study)
     with pytest.raises(StudyMismatchError, match="data"):
         prepare(space, config=changed(data__init_args__batch_size=16)).check_stored(study)
+
+
+OPTIMIZER: dict[str, Any] = {"class_path": "torch.optim.Adam", "init_args": {"lr": 0.1}}
+CONDITIONAL = {
+    "optimizer.class_path": {"type": "choice", "options": ["torch.optim.Adam", "torch.optim.SGD"]},
+    "optimizer.init_args.momentum": {
+        "type": "float", "low": 0.5, "high": 0.9, "when": {"optimizer.class_path": "torch.optim.SGD"}
+    },
+    "model.init_args.width": {"type": "int", "low": 4, "high": 6, "when": {"optimizer.class_path": "torch.optim.Adam"}},
+}  # fmt: skip
+
+
+def test_the_configurations_own_value_counts_where_a_condition_does_not_hold(prepare: Any) -> None:
+    study = prepare(CONDITIONAL, config={**CONFIG, "optimizer": OPTIMIZER})
+    sgd = {"optimizer.class_path": "torch.optim.SGD", "optimizer.init_args.momentum": 0.7}
+    adam = {"optimizer.class_path": "torch.optim.Adam", "model.init_args.width": 5}
+    space = study.settings.study_kwargs()["space"]
+    assert [space.validate(config) for config in (sgd, adam)] == [sgd, adam]
+    trial = trial_config(study, sgd)
+    assert trial["optimizer"] == {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.1, "momentum": 0.7}}
+    assert trial["model"]["init_args"]["width"] == 8
+    trial = trial_config(study, adam)
+    assert trial["optimizer"] == OPTIMIZER
+    assert trial["model"]["init_args"]["width"] == 5
+
+
+def test_a_study_with_conditions_keeps_the_values_that_count_where_they_do_not_hold(prepare: Any) -> None:
+    base = {**CONFIG, "optimizer": OPTIMIZER}
+    first = prepare(CONDITIONAL, config=base)
+    study = hwt.Study(**first.settings.study_kwargs())
+    first.check_stored(study)
+    trial = study.ask(max_trials=1)
+    assert trial is not None
+    trial.report(1, val_acc=0.5)
+    study.close()
+    first.check_stored(study)
+    other = changed(model__init_args__width=9) | {"optimizer": OPTIMIZER}
+    with pytest.raises(StudyMismatchError, match=r"model\.init_args\.width"):
+        prepare(CONDITIONAL, config=other).check_stored(study)
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        (
+            LR | {"optim.momentum": {"type": "float", "low": 0, "high": 1, "when": {"model.init_args.lr": 0.1}}},
+            "optim.mom",
+        ),
+        (
+            {"model.init_args.width": {"type": "int", "low": 4, "high": 6, "when": {"model.init_args.lr": 0.1}}, **LR},
+            "model.init_args.width.when",
+        ),
+        (
+            BATCH | {"trainer.devices": {**DEVICES["trainer.devices"], "when": {"data.init_args.batch_size": 32}}},
+            "every trial",
+        ),
+        (
+            BATCH
+            | {"trainer.devices": {"type": "choice", "options": [1, 2], "when": {"data.init_args.batch_size": 32}}},
+            "every trial",
+        ),
+    ],
+)
+def test_a_condition_that_cannot_hold_is_refused_with_its_key(prepare: Any, space: Any, said: str) -> None:
+    with pytest.raises(ArgumentError, match=said):
+        prepare(space)

@@ -13,8 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
+from lightning_hwtune.core.schedulers import ASHA
+from lightning_hwtune.core.searchers import History, Searcher
 from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, Parameter, SearchSpace
+from lightning_hwtune.core.spec import Limits, StudySpec
+from lightning_hwtune.core.streams import stream
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.testing.study_driver import Driver
 
 OPTIMIZERS = Choice(["adam", "sgd", "rmsprop"])
 NESTED = SearchSpace(
@@ -82,6 +89,7 @@ def test_a_configuration_has_exactly_the_parameters_whose_conditions_hold(space:
 @given(conditional_spaces(), st.integers(0, 2**32))
 @settings(max_examples=80, deadline=None)
 def test_what_an_inactive_parameter_draws_changes_nothing(space: SearchSpace, seed: int) -> None:
+    space = space.constrained(None)  # otherwise not every configuration can be encoded
     rng = np.random.default_rng(seed)
     shares = rng.random(len(space))
     config = space.at(shares.tolist())
@@ -326,3 +334,42 @@ def test_a_grid_counts_only_what_is_active() -> None:
     deep = {f"x_{index}": Int(1, 100, when={"kind": "a"}) for index in range(12)}
     with pytest.raises(ArgumentError, match="less those with inactive values"):
         SearchSpace(kind=Choice(["a", "b"]), **deep).grid()
+
+
+# ---- whole studies
+
+
+class Drawn(Searcher):
+    """Random draws, in which the shares of inactive parameters come from another stream."""
+
+    name = "drawn"
+
+    def __init__(self, others: int) -> None:
+        self.others = others
+
+    def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any]:
+        shares = stream(seed, "own", draw).random(len(space))
+        config = space.at(shares.tolist())
+        others = stream(self.others, "others", draw).random(len(space))
+        return space.at([a if name in config else b for name, a, b in zip(space, shares, others, strict=True)])
+
+
+@given(conditional_spaces(), st.integers(0, 100))
+@settings(max_examples=10, deadline=None)
+def test_two_studies_that_differ_only_in_what_inactive_parameters_draw_are_the_same(
+    space: SearchSpace, seed: int
+) -> None:
+    logs = []
+    if space.rejected_share:  # this searcher does not repeat draws
+        space = space.constrained(None)
+    for others in (1, 2):
+        study = StudySpec(
+            "two", space, Objectives([Metric("error", "min"), TrainSeconds()]), ASHA(max_epochs=9), Drawn(others),
+            Pool("cpu", 3), seed=seed,
+        )  # fmt: skip
+        driver = Driver(
+            study, Limits(max_trials=8), lambda config, epoch: float(space.encode(config).sum()) + 1 / epoch
+        )
+        driver.run()
+        logs.append(driver.log[1:])  # the first event has the settings
+    assert logs[0] == logs[1]

@@ -115,3 +115,22 @@ def test_answers_a_habit():
 
 def test_none_needs_no_parser():
     assert parse_overrides([]) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "when"),
+    [
+        ("space.lr.when={optimizer: adam}", {"optimizer": "adam"}),
+        ("space.lr.when={model.kind: [a, b]}", {"model.kind": ["a", "b"]}),
+        ("space.lr.when.optimizer=[sgd,adam]", {"optimizer": ["sgd", "adam"], "model.kind": "a"}),
+        ("space.lr.when.model.kind=b", {"optimizer": "sgd", "model.kind": "b"}),
+        ("+space.lr.when.depth=2", {"optimizer": "sgd", "model.kind": "a", "depth": 2}),
+        ("~space.lr.when.model.kind", {"optimizer": "sgd"}),
+        ("space.lr.when=null", None),
+    ],
+)
+def test_a_condition_is_changed_as_a_whole_or_in_part(text: str, when: Any) -> None:
+    data: dict[str, Any] = copy.deepcopy(DATA)
+    data["space"]["lr"]["when"] = {"optimizer": "sgd", "model.kind": "a"}
+    apply_overrides(data, parse_overrides([text]), KNOWN)
+    assert data["space"]["lr"]["when"] == when

@@ -64,6 +64,12 @@ RIGHT = {
     "space": [
         {"lr": {"type": "float", "low": "1e-4", "high": 1}, "devices": {"type": "num_devices", "counts": [1]}},
         {"n": {"type": "int", "low": 1, "high": 9, "log": True}},
+        {
+            "optimizer": {"type": "choice", "options": ["adam", "sgd"]},
+            "momentum": {"type": "float", "low": 0, "high": 1, "when": {"optimizer": "sgd"}},
+            "n": {"type": "int", "low": 1, "high": 9, "when": {"optimizer": ["adam", "sgd"]}},
+            "x": {"type": "choice", "options": [1, 2], "when": None},
+        },
     ],
     "pool": [{}, {"accelerator": "cuda", "devices": "auto"}, {"usd_per_device_hour": 0.5, "devices": 4}],
     "batch": ["global", "per_device"],
@@ -89,7 +95,9 @@ WRONG = {
     ],
     "searcher": ["tpes", {"name": "grid", "points": 3}, {"name": "tpe", "good": 1}, None],
     "objectives": [[], "train_s", ["train"], [{"metric": "loss"}], [{"metric": "loss", "mode": "low"}]],
-    "space": [{}, {"lr": {"type": "float", "low": 0}}, {"lr": {"type": "real", "low": 0, "high": 1}}, {"lr": 0.1}],
+    "space": [{}, {"lr": {"type": "float", "low": 0}}, {"lr": {"type": "real", "low": 0, "high": 1}}, {"lr": 0.1}]
+    + [{"lr": {"type": "float", "low": 0, "high": 1, "when": when}} for when in ("optimizer", ["sgd"], {})]
+    + [{"n": {"type": "num_devices", "counts": [1], "when": {"a": 1}}, "a": {"type": "int", "low": 0, "high": 1}}],
     "pool": [{"device": 2}, {"devices": 0}, {"accelerator": "tpu"}],
     "enqueue": [{}, [3]],
     "preload": ["json"],

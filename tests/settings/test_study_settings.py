@@ -345,3 +345,45 @@ def test_the_page_has_every_option_and_kind():
         "cost_usd",
     ):
         assert f"`{word}`" in page, word
+
+
+# ---- conditions
+
+CONDITIONAL: dict[str, Any] = {
+    "optimizer": {"type": "choice", "options": ["adam", "sgd"]},
+    "momentum": {"type": "float", "low": 0.5, "high": 0.9, "when": {"optimizer": "sgd"}},
+}
+
+
+def test_a_study_file_has_conditions_and_overrides_change_them(tmp_path: Path) -> None:
+    text = TEXT.replace("space:\n", "space:\n  optimizer: {type: choice, options: [adam, sgd]}\n")
+    text = text.replace("high: 128}", "high: 128, when: {optimizer: sgd}}")
+    space = load(tmp_path, text).study_kwargs()["space"]
+    assert space["optim.width"] == hwt.Int(8, 128, when={"optimizer": "sgd"})
+    space = load(tmp_path, text, "space.optim.width.when.optimizer=[adam,sgd]").study_kwargs()["space"]
+    assert space["optim.width"] == hwt.Int(8, 128, when={"optimizer": ["adam", "sgd"]})
+    space = load(tmp_path, text, "~space.optim.width.when").study_kwargs()["space"]
+    assert space["optim.width"] == hwt.Int(8, 128)
+
+
+@pytest.mark.parametrize(
+    ("changes", "argument"),
+    [
+        (
+            {"space": CONDITIONAL | {"x": {"type": "int", "low": 0, "high": 1, "when": {"optimizer": "sdg"}}}},
+            "space.x.when",
+        ),
+        ({"space": CONDITIONAL | {"x": {"type": "int", "low": 0, "high": 1, "when": {"x": 1}}}}, "space.x.when"),
+        ({"space": CONDITIONAL | {"x": {"type": "int", "low": 0, "high": 1, "when": "sgd"}}}, "space.x.when"),
+        (
+            {"space": CONDITIONAL | {"n": {"type": "num_devices", "counts": [1], "when": {"optimizer": "sgd"}}}},
+            "space.n.when",
+        ),
+        ({"space": CONDITIONAL, "enqueue": [{"optimizer": "adam", "momentum": 0.5}]}, "enqueue.0.momentum"),
+        ({"space": CONDITIONAL, "enqueue": [{"optimizer": "sgd"}]}, "enqueue"),
+    ],
+)
+def test_a_wrong_condition_is_refused_with_its_key(changes: dict[str, Any], argument: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        settings(**changes)
+    assert caught.value.argument.startswith(argument)

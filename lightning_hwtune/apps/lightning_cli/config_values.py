@@ -93,9 +93,15 @@ def check_space(space: Any, base: ConfigTree) -> None:
         if is_devices and name != _DEVICES:
             raise ArgumentError(f"space.{name}", dict(form), f"another type; only {_DEVICES} is the number of devices")
         if name != _DEVICES:
-            base.check_name(str(name), takes_section=_has_sections(form))
+            # a class that some trials do not use may not take the argument, so the configuration need not have it
+            is_conditional = isinstance(form, Mapping) and form.get("when") is not None
+            base.check_name(str(name), takes_section=_has_sections(form), may_be_new=is_conditional)
         elif isinstance(form, Mapping) and form.get("type") == "choice":
-            space[name] = {"type": "num_devices", "counts": form.get("options")}
+            space[name] = {
+                "type": "num_devices",
+                "counts": form.get("options"),
+                **({"when": form["when"]} if "when" in form else {}),
+            }
         elif not is_devices:
             raise ArgumentError(f"space.{name}", form, "{type: num_devices, counts: [1, 2]}")
 
