@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lightning_hwtune.core.allocation import Allocation
+    from lightning_hwtune.core.constraints import Constraint
     from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop
     from lightning_hwtune.core.hardware.policies import AllocationPolicy, FixedAllocation, SearchedAllocation
     from lightning_hwtune.core.hardware.pool import Pool
@@ -65,6 +66,7 @@ __all__ = [
     "ArgumentError",
     "CheckpointError",
     "Choice",
+    "Constraint",
     "Continue",
     "Cost",
     "DeviceSeconds",
@@ -126,6 +128,7 @@ _NAMES: dict[str, str] = {
         "core.decisions": ("Continue", "Pause", "Reason", "Stop"),
         "core.hardware.policies": ("AllocationPolicy", "FixedAllocation", "SearchedAllocation"),
         "core.hardware.pool": ("Pool",),
+        "core.constraints": ("Constraint",),
         "core.objectives": ("Cost", "DeviceSeconds", "Metric", "TrainSeconds"),
         "core.schedulers": (
             "ASHA",

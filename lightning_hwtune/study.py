@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack, final
 
 from lightning_hwtune.core.added_results import checked_result, is_same_result
+from lightning_hwtune.core.constraints import Constraint
 from lightning_hwtune.core.continuation import (
     kept_allocation,
     kept_objectives,
@@ -76,6 +77,7 @@ class Result:
         epochs: the resource up to which the trial was trained.
         checkpoint: absolute path; None if the disk budget removed it, if the end of the trial could not be saved, or if
             the file is not in the study's folder (any more).
+        infeasible: which constraints it violates and by how much; empty for a feasible trial.
 
     Examples:
         >>> best = hwt.Result(7, {"lr": 0.01}, 1, {"val_loss": 0.5}, epochs=27, checkpoint=None)
@@ -89,6 +91,7 @@ class Result:
     values: Mapping[str, float]
     epochs: int
     checkpoint: Path | None
+    infeasible: str = ""
 
     def __getattr__(self, name: str) -> NoReturn:
         raise unknown_attribute("Result", name, self.__slots__)
@@ -103,6 +106,8 @@ class Study:
         space: the parameters, as a `SearchSpace` or a mapping from name to parameter. Hardware is a parameter too
             (`NumDevices`).
         objectives: `Metric("val_loss", "min")`, `TrainSeconds()`, ... The first one breaks ties and determines `best`.
+        constraints: bounds on quantities that are not objectives, e.g. `[Constraint("params", at_most=1e6)]`. Bounds on
+            metrics to optimise are given there: `Metric("val_error", "min", at_most=0.2)`.
         scheduler: decides which trials continue, e.g. `ASHA(max_epochs=27)`. For `scheduler`, `searcher` and
             `allocation`, you can also give what a study file has: a name, an import path, or a mapping with the `name`
             and the options, e.g. `{"name": "my_rules:BetterHalf", "max_epochs": 27}`.
@@ -124,7 +129,7 @@ class Study:
 
     Raises:
         ArgumentError, RenamedArgumentError: an argument is not allowed; the message says what is allowed.
-        StudyMismatchError: the stored study has a different space, objectives, scheduler, seed or batch.
+        StudyMismatchError: the stored study has a different space, objectives, constraints, scheduler, seed or batch.
 
     Examples:
         >>> def train(trial):
@@ -142,6 +147,7 @@ class Study:
         space: SearchSpace | Mapping[str, Parameter],
         objectives: Sequence[Objective] | Objectives,
         *,
+        constraints: Sequence[Constraint] = (),
         scheduler: Scheduler | str | Mapping[str, Any] | None = None,
         max_epochs: int | None = None,
         max_steps: int | None = None,
@@ -171,8 +177,7 @@ class Study:
         _require(allocation, AllocationPolicy | None, "allocation", "a policy such as FixedAllocation(2), or None")
         if prior is not None and searcher is not None:
             raise ArgumentError("prior", prior, "None if `searcher` is given, because a prior is a searcher, too")
-        if not isinstance(objectives, Objectives):
-            objectives = Objectives(objectives)
+        objectives = Objectives(objectives, constraints)
         self._files = StudyFiles(Path(dir), name, budget_bytes=parse_bytes(disk_budget))
         self._storage, self._reader = storage, Reader(self._files, storage)
         simple: dict[str, Any] = {"seed": seed, "batch": batch}
@@ -181,7 +186,8 @@ class Study:
         if stored is not None:  # what is not given keeps its stored value
             simple |= {key: getattr(stored, key) for key in simple if key not in given}
             scheduler = kept_scheduler(stored, scheduler, is_chosen=is_chosen)
-            objectives, pool = kept_objectives(stored, objectives), kept_pool(stored, pool)
+            objectives = kept_objectives(stored, objectives, is_constrained="constraints" in given)
+            pool = kept_pool(stored, pool)
             allocation = kept_allocation(stored, allocation)
             searcher = kept_searcher(stored, searcher)
             space = kept_space(stored, space)
@@ -328,7 +334,8 @@ class Study:
 
         Args:
             config: a value for each parameter.
-            values: a number for each objective; NaN means that the training diverged.
+            values: a number for each objective; NaN means that the training diverged. Values of constraints may be
+                added; without them, the result counts as feasible.
             resource: the epochs (or steps, samples) that it was trained; None for a full training.
 
         Raises:
@@ -447,7 +454,8 @@ class Study:
     def front(self, at: str = "full") -> pd.DataFrame:
         """Returns the front: "full" for fully trained trials, "rung" for one per rung, "any" for last measurements.
 
-        No other trial is at least as good as a trial in the front in every objective and better in one. The column
+        No other trial is at least as good as a trial in the front in every objective and better in one. A trial that
+        violates a constraint is not in the front; `trials` and `best` show it. The column
         `checkpoint` has the path of the model that was measured. It is None if the trial has no checkpoint or only a
         different one. The column is hidden when the frame is printed.
         """
@@ -470,9 +478,12 @@ class Study:
     def best(self) -> Result:
         """The fully trained trial that is best in the first objective.
 
+        If all of them violate a constraint, it is the one with the least violation; `infeasible` says so.
+
         Raises:
             StudyNotFoundError: no trial is fully trained yet.
         """
+        from lightning_hwtune.views.infeasible import infeasible_text
         from lightning_hwtune.views.tables import best_record
 
         state = self.state()
@@ -481,7 +492,15 @@ class Study:
             raise StudyNotFoundError(f"study {self.name!r} has no fully trained trial yet")
         trial = state.trials[found["trial_id"]]
         checkpoint = self._files.present(found["checkpoint"])
-        return Result(trial.trial_id, trial.config, trial.num_devices, found["objectives"], trial.resource, checkpoint)
+        return Result(
+            trial.trial_id,
+            trial.config,
+            trial.num_devices,
+            found["objectives"],
+            trial.resource,
+            checkpoint,
+            infeasible_text(state, trial),
+        )
 
     @checked_call("Study.why")
     def why(self, trial_id: int) -> str:

@@ -24,10 +24,14 @@ def show_front(chosen: StoredStudy, form: Format = Format.TABLE, at: str = "full
         ArgumentError: `at` has another value.
     """
     from lightning_hwtune.views.end_of_run import front_title
+    from lightning_hwtune.views.front_points import front_points
+    from lightning_hwtune.views.infeasible import infeasible_hint
     from lightning_hwtune.views.tables import front_frame, front_records
 
     name, state = chosen.study.name, chosen.study.state()
     hint = "; `hwtune front --at any` compares the measurements so far" if at == "full" else ""
+    infeasible = infeasible_hint(state, at)
+    hint += f". {infeasible}" if infeasible else ""
     write_frame(
         form,
         frame=lambda: _located_frame(chosen, front_frame(state, at), form),
@@ -35,24 +39,26 @@ def show_front(chosen: StoredStudy, form: Format = Format.TABLE, at: str = "full
         title=front_title(name, at),
         empty=f"the front of {name} is still empty{hint}",
     )
+    if infeasible and form is Format.TABLE and front_points(state, at):
+        console().print(infeasible, markup=False, soft_wrap=True)
 
 
 def show_best(chosen: StoredStudy, form: Format) -> None:
-    """Shows the front's first point, which is the best in the first objective.
+    """Shows the trial that is best in the first objective: the front's first point, or else the least violation.
 
     Raises:
         StudyNotFoundError: no trial is fully trained yet.
     """
-    from lightning_hwtune.views.tables import front_frame, front_records
+    from lightning_hwtune.views.tables import best_frame, best_records
 
     study, state = chosen.study, chosen.study.state()
-    trial_id = study.best.trial_id
-    frame = front_frame(state)
+    best = study.best
+    violated = f", infeasible: {best.infeasible}" if best.infeasible else ""
     write_frame(
         form,
-        frame=lambda: _located_frame(chosen, frame[frame["trial"] == trial_id].copy(), form),
-        data=lambda: with_absolute_paths(chosen, [r for r in front_records(state) if r["trial_id"] == trial_id])[0],
-        title=f"best of {study.name} in {study.spec.objectives.names[0]}",
+        frame=lambda: _located_frame(chosen, best_frame(state), form),
+        data=lambda: with_absolute_paths(chosen, best_records(state))[0],
+        title=f"best of {study.name} in {study.spec.objectives.names[0]}{violated}",
         empty="",
     )
 

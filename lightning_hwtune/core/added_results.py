@@ -39,7 +39,8 @@ def checked_result(
     with reading("values", values, allowed):
         if not isinstance(values, Mapping) or any(name not in values for name in names):
             raise ArgumentError("values", values, allowed)
-        for name in names:
+        known = [name for name in spec.objectives.recorded if name in values]  # constraints may be missing
+        for name in known:
             value = plain(values[name])
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise ArgumentError(f"values[{name!r}]", values[name], "a number; NaN if the training diverged")

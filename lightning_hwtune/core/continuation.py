@@ -68,10 +68,15 @@ def kept_space(stored: StudySpec, space: SearchSpace) -> SearchSpace:
     return found if keys == found.batch_size_keys else found.constrained(keys[0] if keys else None)
 
 
-def kept_objectives(stored: StudySpec, objectives: Objectives) -> Objectives:
-    """Returns the objectives with the stored values of the settings that were not given."""
+def kept_objectives(stored: StudySpec, objectives: Objectives, *, is_constrained: bool) -> Objectives:
+    """Returns the objectives with the stored values of the settings that were not given.
+
+    Args:
+        is_constrained: whether constraints were given; otherwise the study keeps its own.
+    """
     known = {item.name: item for item in stored.objectives}
-    return Objectives([_kept_objective(known.get(item.name), item) for item in objectives])
+    kept = [_kept_objective(known.get(item.name), item) for item in objectives]
+    return Objectives(kept, objectives.constraints if is_constrained else stored.objectives.constraints)
 
 
 def kept_pool(stored: StudySpec, pool: Pool | None) -> Pool:

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.added_results import checked_result, is_same_result
 from lightning_hwtune.core.allocation import Allocation
+from lightning_hwtune.core.constraints import Violation, violation_text
 from lightning_hwtune.core.decisions import (
     Answer,
     Continue,
@@ -207,9 +208,12 @@ class Controller:
             reason = Reason(Rule.OVER, f"the verdict for this segment was {segment.verdict} at {segment.reached}")
             return Pause(reason) if segment.verdict == VerdictKind.PAUSE else Stop(reason)
         measurement = self._measure(segment, resource, metrics, train_s)
-        level, verdict, target = self._judge(
-            trial, measurement, self._loss(measurement, metrics), now, is_inside=is_inside
-        )
+        if violations := self._final_violations(measurement):
+            level, verdict, target = self._end_infeasible(trial, resource, violations)
+        else:
+            loss = self._loss(measurement, metrics)
+            level, verdict, target = self._judge(trial, measurement, loss, now, is_inside=is_inside)
+            verdict = verdict if level is None else self._with_violations(verdict, measurement)
         if isinstance(verdict, Continue) and not is_inside:
             limit = self._next_action.limit(now, trial_id, measurement.train_s - segment.train_s)
             verdict = verdict if limit is None else Pause(limit)
@@ -249,8 +253,11 @@ class Controller:
         for metric in self.spec.objectives.best_so_far:
             if last is not None and metric.name in values:
                 values[metric.name] = metric.better(last.values[metric.name], values[metric.name])
-        self.spec.objectives.loss(values)  # raises for a missing objective before anything is written
-        kept = {name: values[name] for name in self.spec.objectives.names}
+        for name in self.spec.objectives.measured_in_training:
+            if last is not None and name in values and math.isfinite(last.values[name]):
+                values[name] = max(values[name], last.values[name])  # over all segments
+        self.spec.objectives.require(values)  # before anything is written
+        kept = {name: values[name] for name in self.spec.objectives.recorded}
         return Measurement(resource, kept, total_s, device_s)
 
     def _loss(self, measurement: Measurement, metrics: Mapping[str, float]) -> npt.NDArray[np.float64]:
@@ -292,6 +299,31 @@ class Controller:
         if trial.target > level and level < self.race.max_resource:
             verdict = _without_clearance(verdict, trial.target)
         return level, verdict, min(trial.target, level)
+
+    def _final_violations(self, measurement: Measurement) -> list[Violation]:
+        """Returns the violations that end a trial before its full training."""
+        if measurement.resource >= self.race.max_resource:
+            return []
+        return self.spec.objectives.final_violations(measurement.values)
+
+    def _end_infeasible(
+        self, trial: TrialRecord, resource: int, violations: Sequence[Violation]
+    ) -> tuple[int | None, Verdict, int]:
+        """Returns what `_judge` does, for a trial that can never be feasible.
+
+        It does not count in a rung, as a trial that failed. Searchers learn from it at the next level.
+        """
+        floor = max(resource, max(trial.decided, default=0) + 1, self.race.first_target(trial.bracket))
+        level = min((level for level in self.race.levels if level >= floor), default=None)
+        text = f"{violation_text(violations)}; further training cannot change that"
+        return level, Stop(Reason(Rule.CONSTRAINT, text)), resource
+
+    def _with_violations(self, verdict: Verdict, measurement: Measurement) -> Verdict:
+        """Returns the verdict of a rung with the violated bounds in its reason."""
+        if not (text := self.spec.objectives.infeasible(measurement.values)):
+            return verdict
+        reason = dataclasses.replace(verdict.reason, text=f"{verdict.reason.text}; {text}")
+        return dataclasses.replace(verdict, reason=reason)
 
     def _level(self, trial: TrialRecord, resource: int) -> int | None:
         """Returns the deepest undecided level that this resource reaches; with epochs, a report matches it exactly."""

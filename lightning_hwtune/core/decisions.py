@@ -72,6 +72,7 @@ class Rule(enum.StrEnum):
     CLEARED = "cleared"
     REPEATED = "repeated"
     BETWEEN_RUNGS = "between-rungs"
+    CONSTRAINT = "constraint"
 
 
 @dataclass(frozen=True, slots=True)

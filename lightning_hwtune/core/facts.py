@@ -88,6 +88,17 @@ class StudyFacts:
         return len(self.full)
 
     @property
+    def n_feasible(self) -> int:
+        """The number of fully trained trials that violate no constraint."""
+        if not self.spec.objectives.is_constrained:
+            return len(self.full)
+        return sum(not self.violation(self.trials[trial_id]) for trial_id in self.full)
+
+    def violation(self, trial: TrialRecord) -> float:
+        """Returns by how much the last values of a trial violate bounds; 0 if it is feasible, or has no values yet."""
+        return self.spec.objectives.violation(trial.last.values) if trial.last is not None else 0.0
+
+    @property
     def last_at(self) -> float:
         """The latest time of an event of the newest session, by that session's clock."""
         return self.clock.last_at

@@ -17,6 +17,7 @@ import numpy as np
 
 from lightning_hwtune.core.deadline import Deadline, Finish
 from lightning_hwtune.core.decisions import Answer, Done, Reason, Reservation, Resume, Rule, Start, Wait
+from lightning_hwtune.core.feasibility import is_violator
 from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.ranking.knee import knee
 from lightning_hwtune.core.record import Measurement, TrialRecord, TrialState
@@ -367,7 +368,7 @@ class NextAction:
             trial.target >= self.race.max_resource and (now is None or self.deadline.can_end(trial, now))
             for trial in self._running_trials()
         )
-        return self.state.limits.n_finishers - self.state.n_full - under_way
+        return self.state.limits.n_finishers - self.state.n_feasible - under_way
 
     def _running_trials(self) -> list[TrialRecord]:
         return [self.state.trials[trial_id] for trial_id in self.state.running]
@@ -396,6 +397,8 @@ class NextAction:
         due, wanted, top = self._n_finishers_due(), self.state.limits.n_finishers, self.race.max_resource
         number = f"number {wanted - due + 1} of {wanted} to be trained to the end"
         text = f"best of rung {level} that was not promoted, {number}"
+        if trial.last is not None and (infeasible := self.spec.objectives.infeasible(trial.last.values)):
+            text += f"; {infeasible}"
         return Resume(trial.trial_id, trial.allocation, top, level, Reason(Rule.FINISHER, text))
 
     def _able(self) -> list[tuple[TrialRecord, int]]:
@@ -405,6 +408,7 @@ class NextAction:
         ends, so the knee of the deepest rung comes first, unless it is trained to the end already.
         """
         able = [(trial, level) for trial, level in self._unpromoted() if self._may_finish(trial)]
+        able = self._admitted(able)
         if len(self.spec.objectives) == 1 or not able or not self.state.has_knee_first:
             return able
         deepest = able[0][1]
@@ -412,11 +416,23 @@ class NextAction:
         known += [self.state.trials[i] for i in sorted(self.state.full)] + self._running_trials()
         seen = [(trial, found) for trial in known if (found := trial.at(deepest)) is not None]
         losses = [(trial, self.spec.objectives.loss(found.values)) for trial, found in seen]
-        finite = [(trial, loss) for trial, loss in losses if np.isfinite(loss).all()]
+        finite = [(trial, loss) for trial, loss in losses if np.isfinite(loss).all() and not is_violator(loss.tolist())]
         if not finite:
             return able
         middle = finite[knee([loss for _, loss in finite])][0]
         return sorted(able, key=lambda pair: pair[0] is not middle)
+
+    def _admitted(self, able: list[tuple[TrialRecord, int]]) -> list[tuple[TrialRecord, int]]:
+        """Returns those that may be finishers: feasible trials or, if there are none, violators of a constraint.
+
+        Violators are left out once enough trials are fully trained, feasible or not.
+        """
+        if not self.spec.objectives.is_constrained:
+            return able
+        feasible = [(trial, level) for trial, level in able if not self.state.violation(trial)]
+        if feasible or self._n_finishers_due() <= self.state.n_full - self.state.n_feasible:
+            return feasible
+        return able
 
     def _may_finish(self, trial: TrialRecord) -> bool:
         """Returns whether a trial can run again and its last losses are finite."""
@@ -425,8 +441,14 @@ class NextAction:
         return is_finite and not trial.has_diverged and not trial.state.is_final
 
     def _unpromoted(self) -> list[tuple[TrialRecord, int]]:
-        """Returns the unpromoted trials that can still run, with level: deepest rung first, best first there."""
-        return [(self.state.trials[i], level) for i, level in self.race.finishers() if i not in self._bound]
+        """Returns the unpromoted trials that can still run, with level: deepest rung first, best first there.
+
+        Violators of a constraint come after all feasible trials, the least violation first.
+        """
+        found = [(self.state.trials[i], level) for i, level in self.race.finishers() if i not in self._bound]
+        if not self.spec.objectives.is_constrained:
+            return found
+        return sorted(found, key=lambda pair: self.state.violation(pair[0]))
 
 
 @final

@@ -164,10 +164,10 @@ class StudySpec:
                 hint="Use smaller counts or a larger pool.",
             )
         kinds = {type(item) for item in self.objectives}
-        if Cost in kinds and self.pool.usd_per_device_hour is None:
-            raise ArgumentError(
-                "objectives", Cost(), "Cost() only with a price", hint="Set Pool(usd_per_device_hour=...)."
-            )
+        if self._is_priced and self.pool.usd_per_device_hour is None:
+            argument = "objectives" if Cost in kinds else "constraints"
+            given, what = (Cost(), "Cost()") if Cost in kinds else (Cost.name, Cost.name)
+            raise ArgumentError(argument, given, f"{what} only with a price", hint="Set Pool(usd_per_device_hour=...).")
         if len(counts) == 1 and len(kinds & {TrainSeconds, DeviceSeconds, Cost}) > 1:
             raise ArgumentError(
                 "objectives",
@@ -182,6 +182,11 @@ class StudySpec:
                 "DeviceSeconds or Cost, not both",
                 hint="The cost is the device-seconds times a constant price.",
             )
+
+    @property
+    def _is_priced(self) -> bool:
+        """Whether an objective or a constraint depends on the price of the devices."""
+        return Cost.name in self.objectives.recorded
 
     def check_rebuilds(self) -> None:
         """Refuses user-defined parts that another process could not rebuild from the log, or that do not answer.
@@ -206,6 +211,7 @@ class StudySpec:
             "space": self.space.to_dict(),
             "global_batch_sizes": list(self.space.batch_size_keys),
             "objectives": self.objectives.to_dict(),
+            "constraints": [item.to_dict() for item in self.objectives.constraints],
             "scheduler": SCHEDULER_REGISTRY.stored(self.scheduler),
             "searcher": SEARCHER_REGISTRY.stored(self.searcher),
             "pool": self.pool.to_dict(),
@@ -228,7 +234,7 @@ class StudySpec:
             return cls(
                 name=data["name"],
                 space=_stored_space(data),
-                objectives=Objectives.from_dict(data["objectives"]),
+                objectives=Objectives.from_dict(data["objectives"], data.get("constraints", ())),
                 scheduler=scheduler_from_settings(data["scheduler"]),
                 searcher=searcher_from_settings(data["searcher"]),
                 pool=Pool(**data["pool"]),
@@ -261,10 +267,10 @@ class StudySpec:
             theirs["scheduler"] = SCHEDULER_REGISTRY.stored(given.scheduler.keeping_front())
         found |= _differing("scheduler", mine["scheduler"], theirs["scheduler"])
         found |= _differing("allocation", mine["allocation"], theirs["allocation"])
-        for key in ("objectives", "seed", "batch"):
+        for key in ("objectives", "constraints", "seed", "batch"):
             if mine[key] != theirs[key]:
                 found[key] = (mine[key], theirs[key])
-        if any(isinstance(item, Cost) for item in self.objectives):
+        if self._is_priced:
             found |= _differing("pool", _price(self.pool), _price(given.pool))
         return found
 

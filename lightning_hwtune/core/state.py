@@ -78,7 +78,7 @@ class StudyState(StudyFacts):
         trial, loss = self.trials[event.trial_id], self.spec.objectives.loss(event.values)
         if event.rule == Rule.NOT_FINITE:  # the values may be the best so far of a training that has since diverged
             loss = np.full_like(loss, np.nan)
-        if event.level is not None:
+        if event.level is not None and event.rule != Rule.CONSTRAINT:  # a trial that can never be feasible is no rival
             self.race.record(trial.trial_id, trial.bracket, event.level, loss, trial.decided[event.level])
         self.race.observe(trial.trial_id, trial.bracket, event.resource, loss)
 

@@ -68,9 +68,16 @@ def _created(fields: Fields) -> Fields:
 _ADDED: Mapping[str, Fields] = {"asha": {"keep_front": False}}
 """Scheduler -> settings that were added after the first logs."""
 
+
+def _unconstrained(fields: Fields) -> Fields:
+    """Adds the constraints: before them, a study had none."""
+    spec = fields.get("spec")
+    return {**fields, "spec": {"constraints": [], **spec}} if isinstance(spec, Mapping) else fields
+
+
 _STEPS: Mapping[str, tuple[Callable[[Fields], Fields], ...]] = {
     # 0.1.0 asked the policy again on each reading of the log; 0 devices mean the count in the configuration
-    "StudyCreated": (_created,),
+    "StudyCreated": (_created, _unconstrained),
     "SessionOpened": (_opened,),
     "TrialCreated": (_devices_to_allocation("num_devices", "allocation", 0),),
     "SegmentStarted": (_devices_to_allocation("num_devices", "allocation"),),

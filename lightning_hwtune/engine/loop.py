@@ -134,6 +134,7 @@ class Loop:
             study_id=self._controller.state.study_id,
             config_digest=config_digest(trial.config),
             only_marked_fits=COUNTED_FIT in self._controller.state.topics,
+            measured=spec.objectives.measured_in_training,
         )
 
     def _config(self, config: Mapping[str, Any], num_devices: int) -> dict[str, Any]:

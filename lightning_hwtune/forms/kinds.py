@@ -32,6 +32,7 @@ __all__ = [
     "one_of",
     "optional",
     "or_auto",
+    "or_text",
     "or_word",
     "path",
     "plain",
@@ -273,6 +274,17 @@ def optional(form: Form) -> Form:
 def or_auto(form: Form) -> Form:
     """The form, or the word "auto"."""
     return or_word("auto", form)
+
+
+def or_text(form: Form) -> Form:
+    """The form, or non-empty text, whose meaning depends on other arguments."""
+    words = text()
+
+    def accept(value: Any) -> Any:
+        return words.accept(value) if isinstance(value, str) else form.accept(value)
+
+    schema = {"anyOf": [form.schema, words.schema]}
+    return dataclasses.replace(form, kind=f"{form.kind} or text", accept=accept, schema=schema)
 
 
 def or_word(word: str, form: Form) -> Form:

@@ -40,6 +40,12 @@ FILE_KEYS: Mapping[str, Setting] = {
         "What is optimised, such as `[{metric: val_loss, mode: min}, train_s]`. The first one breaks ties and names "
         "the best trial.",
     ),
+    "constraints": Setting(
+        [],
+        sequence("a list such as [{name: params, at_most: 1000000}]"),
+        "Bounds on quantities that are not objectives, such as `[{name: params, at_most: 1000000}]`. Bounds of metrics "
+        "are given with the objective: `{metric: val_error, mode: min, at_most: 0.2}`.",
+    ),
     "scheduler": Setting(
         None,
         optional(mapping("a mapping such as {name: asha, max_epochs: 27}, or a name", or_text=True)),

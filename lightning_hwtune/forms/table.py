@@ -20,6 +20,7 @@ from lightning_hwtune.forms.kinds import (
     one_of,
     optional,
     or_auto,
+    or_text,
     path,
     ratio,
     text,
@@ -89,6 +90,7 @@ _WITHIN = text("the name of an order inside a front, such as 'hypervolume' or 'c
 _BRACKETS = optional(_POSITIVE)
 _RESOLUTION = number(0).but("a number of at least 0: differences below it do not count")
 _RELATIVE = number(0, 1).but("a number from 0 to 1: 0.05 means that differences below 5 % do not count")
+_BOUND = optional(or_text(number())).but("a finite number, or None; of a measured quantity also text such as '2GB'")
 _STORE = {
     "name": text(),
     "dir": path(),
@@ -121,6 +123,14 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "across_ranks": one_of("mean", "max", "min", "sum", "rank0"),
         "best": flag(),
         "resolution": _RESOLUTION,
+        "at_most": optional(number()),
+        "at_least": optional(number()),
+    },
+    "Constraint": {
+        "name": _NAME.but(f"the name as logged, of 1 to {_MAX_NAME} characters, without spaces at the start or end"),
+        "at_most": _BOUND,
+        "at_least": _BOUND,
+        "changes": flag(),
     },
     **{key: {"resolution": _RELATIVE} for key in ("TrainSeconds", "DeviceSeconds", "Cost")},
     "Pool": {

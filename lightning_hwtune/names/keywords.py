@@ -13,6 +13,7 @@ _TRIALS = "use `max_trials` of study.run(...), the total over all runs of the st
 _TIME = "use `max_time` of study.run(...), e.g. '8h': the total over all runs of the study"
 _PARALLEL = "the pool decides how many trials train at the same time: Pool(devices=...); `max_parallel` limits it"
 _DIRECTION = "set the direction in the objectives: Metric('val_loss', 'min')"
+_CONSTRAINTS = "use `constraints`, a list: [Constraint('params', at_most=1e6)]"
 _OBJECTIVES = "use `objectives`, a list: [Metric('val_loss', 'min'), TrainSeconds()]"
 _FIRST_RUNG = "use `first_rung`, the lowest rung, e.g. in epochs; no trial pauses or stops before it"
 _LEVELS = "Float has no `step`: use Int(low, high, step=...), or list the values with Choice"
@@ -58,6 +59,7 @@ KEYWORDS: Mapping[str, str] = {
     "directions": "set the direction in the objectives: [Metric('val_loss', 'min'), TrainSeconds()]",
     "metric": _OBJECTIVES,
     "metrics": _OBJECTIVES,
+    **dict.fromkeys(("constraints_func", "outcome_constraints", "constraint"), _CONSTRAINTS),
     "objective": _OBJECTIVES,
     "mode": _DIRECTION,
     "monitor": "the study's objectives name the metrics: Metric('val_loss', 'min')",

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lightning_hwtune.core.constraints import Constraint
 from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, TrainSeconds
@@ -35,7 +36,7 @@ __all__ = ["study_file_schema"]
 _Schema = dict[str, Any]
 _PARAMETERS: Mapping[str, type] = {"float": Float, "int": Int, "choice": Choice, "num_devices": NumDevices}
 _LISTS: Mapping[str, _Schema] = {"options": {"type": "array", "minItems": 1}}
-_NUMBERS = ("low", "high", "step")  # also as text: YAML 1.1 reads 1e-4 as text
+_NUMBERS = ("low", "high", "step", "at_most", "at_least")  # also as text: YAML 1.1 reads 1e-4 as text
 _IMPORT_PATH = "[.:]"  # what a name does not have
 _INTERPOLATION = {"$ref": "#/definitions/interpolation"}
 
@@ -45,6 +46,7 @@ def study_file_schema() -> _Schema:
     parts: dict[str, Mapping[str, Any]] = {
         "space": {"type": "object", "minProperties": 1, "additionalProperties": {"$ref": "#/definitions/parameter"}},
         "objectives": {"type": "array", "minItems": 1, "items": {"$ref": "#/definitions/objective"}},
+        "constraints": {"type": "array", "items": {"$ref": "#/definitions/constraint"}},
         "scheduler": {"anyOf": [*_named(SCHEDULER_REGISTRY), {"type": "null"}]},
         "searcher": {"anyOf": _named(FILE_SEARCHERS)},
         "allocation": {"anyOf": [*_named(POLICY_REGISTRY), {"type": "null"}]},
@@ -62,6 +64,7 @@ def study_file_schema() -> _Schema:
             "interpolation": {"type": "string", "pattern": r"\$\{.+\}", "description": "An OmegaConf interpolation."},
             "parameter": {"anyOf": [*map(_parameter, KINDS), _INTERPOLATION]},
             "objective": {"anyOf": [{"enum": list(MEASURED)}, _metric(), _measured(), _INTERPOLATION]},
+            "constraint": {"anyOf": [_part(Constraint), _INTERPOLATION]},
         },
     }
 

@@ -7,7 +7,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from lightning_hwtune.core.constraints import Constraint
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, Objective, TrainSeconds
+from lightning_hwtune.core.parameters.form import number_of_text
 from lightning_hwtune.core.searchers import TPE, Grid, Random, Searcher, Sobol
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, nearest
@@ -16,6 +18,7 @@ from lightning_hwtune.plugins import Registry
 from lightning_hwtune.settings.places import located, renamed
 
 __all__ = [
+    "CONSTRAINT_KEYS",
     "FILE_SEARCHERS",
     "MEASURED",
     "MEASURED_KEYS",
@@ -23,6 +26,7 @@ __all__ = [
     "SEARCHERS",
     "build",
     "check_point",
+    "constraint",
     "named",
     "objective",
     "option_docs",
@@ -37,8 +41,10 @@ FILE_SEARCHERS = Registry[Searcher]("searcher", "hwtune.searchers", Searcher, SE
 MEASURED: Mapping[str, Callable[..., Objective]] = {cls.name: cls for cls in (TrainSeconds, DeviceSeconds, Cost)}
 """Word in study files -> objective that the study measures itself."""
 
-METRIC_KEYS = ("metric", "mode", "unit", "across_ranks", "best", "resolution")
 MEASURED_KEYS = ("measured", "resolution")
+METRIC_KEYS = ("metric", "mode", "unit", "across_ranks", "best", "resolution", "at_most", "at_least")
+CONSTRAINT_KEYS = ("name", "at_most", "at_least", "changes")
+_BOUNDS = ("at_most", "at_least")
 _T = TypeVar("_T")
 
 
@@ -102,7 +108,7 @@ def objective(item: object) -> Objective:
     if missing:
         raise ArgumentError("objectives", dict(form), allowed, hint=f"`{missing[0]}` is missing.")
     with located("objectives."):
-        given = {key: form[key] for key in METRIC_KEYS[2:] if form.get(key) is not None}
+        given = {key: _bound(key, form[key]) for key in METRIC_KEYS[2:] if form.get(key) is not None}
         return Metric(form["metric"], form["mode"], **given)
 
 
@@ -114,6 +120,24 @@ def _measured(form: Mapping[str, Any]) -> Objective:
         raise ArgumentError("objectives.measured", name, f"one of {', '.join(MEASURED)}{nearest(str(name), MEASURED)}")
     with located("objectives."):
         return MEASURED[name](**{key: form[key] for key in MEASURED_KEYS[1:] if form.get(key) is not None})
+
+
+def constraint(item: object) -> Constraint:
+    """Reads one entry of `constraints`."""
+    allowed = "mappings such as {name: params, at_most: 1000000}"
+    form = _check_mapping("constraints", item, allowed)
+    if "metric" in form:
+        raise RenamedArgumentError("constraints.metric", f"write {{name: {form['metric']}, at_most: ...}}")
+    refuse_unknown_keys("constraints.", form, CONSTRAINT_KEYS)
+    if "name" not in form:
+        raise ArgumentError("constraints", dict(form), allowed, hint="`name` is missing.")
+    with located("constraints."):
+        return Constraint(**{key: _bound(key, value) for key, value in form.items() if value is not None})
+
+
+def _bound(key: str, value: object) -> Any:
+    """Returns the number in the text of a bound, as YAML 1.1 reads 1e6 as text; other values unchanged."""
+    return number_of_text(value) if key in _BOUNDS else value
 
 
 def check_point(key: str, config: Any, space: SearchSpace) -> None:

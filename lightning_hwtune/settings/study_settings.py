@@ -32,7 +32,14 @@ from lightning_hwtune.settings.overrides import apply_overrides, parse_overrides
 from lightning_hwtune.settings.places import in_file, keyed, renamed
 from lightning_hwtune.settings.plain_data import plain_data, read_yaml
 from lightning_hwtune.settings.run_rules import check_run, limits_of
-from lightning_hwtune.settings.study_parts import FILE_SEARCHERS, build, check_point, named, objective
+from lightning_hwtune.settings.study_parts import (
+    FILE_SEARCHERS,
+    build,
+    check_point,
+    constraint,
+    named,
+    objective,
+)
 from lightning_hwtune.store.files import StudyFiles
 
 __all__ = ["StudySettings", "read_study_file"]
@@ -55,6 +62,7 @@ class StudySettings:
     train: str
     space: Mapping[str, Any]
     objectives: Sequence[Any]
+    constraints: Sequence[Any]
     scheduler: Mapping[str, Any] | str | None
     max_epochs: int | None
     max_steps: int | None
@@ -146,6 +154,7 @@ class StudySettings:
             "name": self.study,
             "space": self._space(),
             "objectives": self._objectives(),
+            "constraints": tuple(constraint(item) for item in self.constraints),
             "scheduler": None if self.scheduler is None else self._scheduler(self.scheduler),
             **self._horizon(),
             "searcher": None if self.prior is not None else self._searcher(),
@@ -199,6 +208,7 @@ class StudySettings:
             pool = dataclasses.replace(pool, devices=max(Allocator(policy, space, alone).counts))
         scheduler = scheduler_or_horizon(built["scheduler"], **self._horizon())
         parts = {"space": space, "pool": pool, "searcher": built["searcher"] or Random(), "scheduler": scheduler}
+        parts["objectives"] = Objectives(built["objectives"], built["constraints"])
         return StudySpec(**{item.name: {**built, **parts}[item.name] for item in dataclasses.fields(StudySpec)})
 
     def _space(self) -> SearchSpace:

@@ -181,7 +181,7 @@ class SimulatedExecutor:
         run.resource += 1
         train_s = self._trained_s(run, run.resource)
         values = self._curves.values(order.config, run.resource)
-        metrics = {name: values[name] for name in order.metrics}
+        metrics = {name: values[name] for name in (*order.metrics, *order.measured)}
         verdict = sink.reported(order.trial_id, order.segment, Report(run.resource, metrics, train_s))
         is_horizon = run.resource >= order.max_resource
         is_due = order.save_every is not None and run.resource % order.save_every == 0
@@ -233,9 +233,11 @@ def simulate(
 
 
 def _check(spec: StudySpec, curves: Curves) -> None:
-    absent = [name for name in spec.objectives.metrics if name not in curves.metrics]
+    wanted = (*spec.objectives.metrics, *spec.objectives.measured_in_training)
+    absent = [name for name in wanted if name not in curves.metrics]
     if absent:
-        raise ArgumentError("objectives", absent[0], f"the metrics of the curves: {', '.join(curves.metrics)}")
+        argument = "objectives" if absent[0] in spec.objectives.names else "constraints"
+        raise ArgumentError(argument, absent[0], f"the metrics of the curves: {', '.join(curves.metrics)}")
     if spec.scheduler.max_resource > curves.max_resource:
         raise ArgumentError(
             "scheduler",

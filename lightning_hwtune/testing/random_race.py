@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -17,6 +17,7 @@ from lightning_hwtune.testing.demand import demand
 __all__ = ["RandomRace", "Write", "answers_of", "replayed", "started"]
 
 Write = tuple[str, tuple[Any, ...]]
+LossDraw = Callable[[np.random.Generator, int], npt.NDArray[np.float64]]
 
 
 def started(scheduler: Scheduler, n_objectives: int = 1) -> Race:
@@ -44,13 +45,18 @@ def answers_of(race: Race) -> list[Any]:
 class RandomRace:
     """Trials whose losses are small random integers, so that ties are common; one in ten is not finite.
 
+    Args:
+        violating: draws the losses of a violator, which every second report then has.
+
     Attributes:
         writes: all writes so far. answers: all promotions and verdicts so far.
     """
 
-    def __init__(self, scheduler: Scheduler, n_objectives: int, seed: int) -> None:
+    def __init__(
+        self, scheduler: Scheduler, n_objectives: int, seed: int, *, violating: LossDraw | None = None
+    ) -> None:
         self.race, self.n_objectives = started(scheduler, n_objectives), n_objectives
-        self.rng = np.random.default_rng(seed)
+        self.rng, self._violating = np.random.default_rng(seed), violating
         self.writes: list[Write] = []
         self.answers: list[Any] = []
         self.brackets: list[int] = []
@@ -143,6 +149,8 @@ class RandomRace:
         demand(trial_id not in waiting, "A withdrawn trial is not a finisher.", f"finishers() answered {waiting}.")
 
     def _loss(self) -> npt.NDArray[np.float64]:
+        if self._violating is not None and self.rng.random() < 0.5:
+            return self._violating(self.rng, self.n_objectives)
         loss = self.rng.integers(0, 20, self.n_objectives).astype(float)
         if self.rng.random() < 0.1:
             loss[self.rng.integers(self.n_objectives)] = [np.nan, np.inf][self.rng.integers(2)]

@@ -148,7 +148,8 @@ def _decided_alike(state: StudyState, event: ev.Event) -> None:
     if isinstance(event, ev.Reported) and event.level is not None and event.rule not in (Rule.CLEARED, Rule.REPEATED):
         trial, loss = state.trials[event.trial_id], state.spec.objectives.loss(event.values)
         verdict = state.race.verdict(trial.trial_id, trial.bracket, event.level, loss)
-        now, then = (verdict.kind, verdict.reason.rule, verdict.reason.text), (event.verdict, event.rule, event.reason)
+        text = event.reason.partition("; infeasible: ")[0]  # which the controller adds
+        now, then = (verdict.kind, verdict.reason.rule, verdict.reason.text), (event.verdict, event.rule, text)
         demand(now == then, rule, f"The log has {then}", f"the replayed study has {now}")
     if isinstance(event, ev.SegmentStarted) and event.rule == Rule.PROMOTION:
         promotion = state.race.promotable(exclude=state.running)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.constraints import Constraint
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, Objective, Objectives, TrainSeconds
 from lightning_hwtune.core.record import Measurement, TrialRecord
@@ -24,6 +25,7 @@ from lightning_hwtune.testing.study_driver import Driver
 
 __all__ = [
     "check_searcher",
+    "constraints_are_allowed",
     "diverged_trials_are_allowed",
     "draws_are_in_the_space",
     "end_is_the_end",
@@ -71,6 +73,7 @@ def check_searcher(
     draws_are_in_the_space(searcher, space, objectives)
     questions_change_nothing(searcher, space, objectives)
     diverged_trials_are_allowed(searcher, space, objectives)
+    constraints_are_allowed(searcher, space, objectives)
     end_is_the_end(searcher, space, objectives)
     killed_study_draws_alike(searcher, space, objectives)
 
@@ -123,10 +126,18 @@ def diverged_trials_are_allowed(searcher: Searcher, space: SearchSpace, objectiv
     """Checks that a history in which every loss is NaN is accepted, and that its draws are in the search space."""
     history = history_of(space, objectives, _N_KNOWN)
     for trial in history.trials:
-        trial.measurements = [Measurement(1, dict.fromkeys(objectives.names, float("nan")), 1.0, 1.0)]
+        trial.measurements = [Measurement(1, dict.fromkeys(objectives.recorded, float("nan")), 1.0, 1.0)]
     config = searcher.propose(space, _N_KNOWN, 0, history)
     if config is not None:
         space.validate(config)
+
+
+def constraints_are_allowed(searcher: Searcher, space: SearchSpace, objectives: Objectives) -> None:
+    """Checks that draws are in the space and repeatable if no known trial, some, or all violate a constraint."""
+    for at_most in (1.0 + _N_KNOWN, 1.0 + _N_KNOWN / 2, 0.5):  # see `_trial`: the values are 1, 2, 3, ...
+        constrained = Objectives(objectives, [Constraint("of the contract", at_most=at_most, changes=True)])
+        same_draw_is_the_same(searcher, space, constrained)
+        draws_are_in_the_space(searcher, space, constrained)
 
 
 def end_is_the_end(searcher: Searcher, space: SearchSpace, objectives: Objectives) -> None:
@@ -175,6 +186,6 @@ def history_of(space: SearchSpace, objectives: Objectives, n: int) -> History:
 
 def _trial(space: SearchSpace, objectives: Objectives, draw: int, config: dict[str, Any]) -> TrialRecord:
     trial, first = TrialRecord(draw, config, 0, 0, 3, 0.0), float(space.encode(config)[0])
-    values = {name: 1.0 + draw if i else first for i, name in enumerate(objectives.names)}
+    values = {name: 1.0 + draw if i else first for i, name in enumerate(objectives.recorded)}
     trial.measurements, trial.decided, trial.draw = [Measurement(1, values, 1.0, 1.0)], {1: "pause"}, draw
     return trial

@@ -83,8 +83,7 @@ class Driver:
         segment, trial = self.state.running[trial_id], self.state.trials[trial_id]
         resource = min(segment.reached + self.stride(trial_id), self.controller.race.max_resource)
         train_s = (resource - segment.resource) * self.epoch_s(segment.num_devices)
-        names = self.controller.spec.objectives.metrics
-        metrics = {name: self.curve(dict(trial.config), resource + i) for i, name in enumerate(names)}
+        metrics = self.metrics(dict(trial.config), resource)
         verdict = self.controller.report(trial_id, resource, metrics, train_s, self.now)
         if verdict.kind == VerdictKind.CONTINUE:
             self.due[trial_id] = self.now + self.epoch_s(segment.num_devices)
@@ -92,6 +91,12 @@ class Driver:
         if verdict.kind == VerdictKind.PAUSE or resource >= self.controller.race.max_resource:
             self.save(trial_id, resource, train_s)
         self.end(trial_id, Outcome.DONE)
+
+    def metrics(self, config: dict[str, Any], resource: int) -> dict[str, float]:
+        """Returns the values that a report contains."""
+        objectives = self.controller.spec.objectives
+        names = (*objectives.metrics, *objectives.measured_in_training)
+        return {name: self.curve(config, resource + i) for i, name in enumerate(names)}
 
     def save(self, trial_id: int, resource: int, train_s: float, *, is_end: bool = False) -> None:
         path = f"trials/{trial_id:03d}/checkpoints/{self.state.running[trial_id].number}.ckpt"

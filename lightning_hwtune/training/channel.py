@@ -65,6 +65,7 @@ class SegmentOrder:
         config_digest: digest of the configuration without the segment's actual devices; "" means that of `config`.
         only_marked_fits: only a fit whose Trainer has the callback is the trial's; see `training.trial_fit`.
         absent: parameters of the space that the configuration does not have -> why, in words.
+        measured: names of the quantities that every rank measures itself and adds to the metrics; see `quantities`.
     """
 
     study: str
@@ -92,6 +93,7 @@ class SegmentOrder:
     config_digest: str = ""
     only_marked_fits: bool = False
     absent: Mapping[str, str] = field(default_factory=dict)
+    measured: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

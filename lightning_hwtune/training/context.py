@@ -17,6 +17,7 @@ from typing import final
 from lightning_hwtune.core.decisions import VerdictKind
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.errors import StudyLockedError, TrialError
+from lightning_hwtune.host.memory import forget_peak
 from lightning_hwtune.training.channel import Channel, Ended, Message, Note, SegmentOrder, VerdictMessage
 from lightning_hwtune.training.import_times import measured, process_age_s
 from lightning_hwtune.training.launchers import give_back_launchers, take_launchers
@@ -228,6 +229,8 @@ def segment_context(order: SegmentOrder, channel: Channel, rank: int = 0) -> Ite
     require_no_segment()
     _current = ActiveSegment(order, channel, rank)
     take_launchers(_current)
+    if order.measured:
+        forget_peak()  # a process may have trained other segments before
     try:
         with measured():
             yield _current

@@ -6,6 +6,7 @@ comes. A value that is missing is missing on every rank.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from lightning_hwtune.training.across_ranks import CombinedValues, RankValues, S
 from lightning_hwtune.training.channel import Probe, Report, VerdictMessage
 from lightning_hwtune.training.context import ActiveSegment
 from lightning_hwtune.training.process_group import broadcast, gather
+from lightning_hwtune.training.quantities import own_quantities
 
 __all__ = ["combined_values", "exchange", "missing_objective", "report_by_hand"]
 
@@ -31,6 +33,8 @@ class Answer:
 
 def combined_values(segment: ActiveSegment, logged: RankValues) -> CombinedValues:
     """Returns the combined values of all ranks. All ranks must call it, even those that logged nothing."""
+    if own := own_quantities(segment.order.measured):
+        logged = dataclasses.replace(logged, shares={**logged.shares, **own})
     with segment.clock.paused():  # the ranks wait for the slowest here
         combined = combine(gather(logged), segment.order.across_ranks)
     if combined.averaged:

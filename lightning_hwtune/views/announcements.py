@@ -24,6 +24,7 @@ from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.views.amounts import config_text, counted, duration, money, share, size
 from lightning_hwtune.views.forecast import PaceFacts, checked_pace, full_trainings_text, start_ups, time_left_s
 from lightning_hwtune.views.front_points import ended_early
+from lightning_hwtune.views.infeasible import constraints_text, infeasible_text
 from lightning_hwtune.views.status import n_epochs_full, n_epochs_spent, rung_forecast
 from lightning_hwtune.views.story import values_text
 from lightning_hwtune.views.terminal import rung_table
@@ -84,6 +85,8 @@ def opening(
     price = f" at {money(spec.pool.usd_per_device_hour)} an hour each" if spec.pool.usd_per_device_hour else ""
     pool = f"{spec.pool.size} {spec.pool.accelerator} {'device' if spec.pool.size == 1 else 'devices'}{price}"
     yield Text(f"objectives: {objectives}; {counted(len(spec.space), 'parameters')}; pool of {pool}")
+    if bounds := constraints_text(state):
+        yield Text(f"constraints: {bounds}")
     if isinstance(spec.searcher, ParetoPrior):
         learned = ", ".join(f"{task.name} ({counted(len(task), 'trials')})" for task in spec.searcher.tasks)
         yield Text(f"prior learned from {learned}")
@@ -215,6 +218,8 @@ def totals(state: StudyFacts, now: float, left_s: float = math.nan) -> str:
     ]
     if state.spec.pool.usd_per_device_hour is not None:
         parts.append(money(state.billed_usd(now)))
+    if n_infeasible := state.n_full - state.n_feasible:
+        parts[1] += f" ({n_infeasible} infeasible)"
     if state.n_failed:
         parts.append(f"{state.n_failed} failed")
     return " · ".join(parts)
@@ -247,6 +252,8 @@ def _reported(state: StudyFacts, event: ev.Reported) -> Line | None:
         verdict = f"continues at rung {event.level}"
     elif event.verdict == VerdictKind.PAUSE:
         verdict = f"pauses at {_resource(state, event.resource)}"
+    elif event.rule == Rule.CONSTRAINT:
+        verdict = f"ends at {_resource(state, event.resource)}"
     elif event.resource < state.ladder.top:
         verdict = f"is stopped at rung {event.level}"
     else:
@@ -262,6 +269,8 @@ def _ended(state: StudyFacts, event: ev.SegmentEnded) -> Line | None:
         values = f", {values_text(state.spec.objectives, last.values)}" if last else ""
         reached = _resource(state, last.resource) if last else "its end"
         early = f" of {full}, where its own code ended the training" if ended_early(trial, full) else ""
+        violated = infeasible_text(state, trial)
+        values += f"; infeasible: {violated}" if violated else ""
         return Line(f"{name} is complete at {reached}{early}{values}", is_urgent=True)
     if event.state == TrialState.FAILED:
         return Line(f"{name} failed: {error}", is_urgent=True)

@@ -9,6 +9,7 @@ from rich.console import Console
 from lightning_hwtune.core.events import SessionClosed, SessionState
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.views.best_epochs import best_hint
+from lightning_hwtune.views.infeasible import infeasible_hint
 from lightning_hwtune.views.study_location import present, reading_command, short_path
 from lightning_hwtune.views.tables import front_frame, with_checkpoints
 from lightning_hwtune.views.terminal import print_frame
@@ -26,6 +27,7 @@ def print_closing(console: Console, state: StudyFacts, end: SessionClosed, folde
     if end.state in _NO_END or end.reason in _NO_END or not any(trial.measurements for trial in state.trials):
         return
     frame = front_frame(state)
+    infeasible = infeasible_hint(state)
     if len(frame):
         found = [present(folder, path) for path in frame["checkpoint"]]
         paths = [None if path is None else str(short_path(path)) for path in found]
@@ -36,6 +38,8 @@ def print_closing(console: Console, state: StudyFacts, end: SessionClosed, folde
     else:
         console.print(f"the front of {folder.name} is still empty", markup=False, soft_wrap=True)
         words = "front --at any", "why TRIAL"
+    if infeasible:
+        console.print(infeasible, markup=False, soft_wrap=True)
     commands = "   ".join(reading_command(item, folder, storage) for item in words)
     console.print(f"next: {commands}", markup=False, soft_wrap=True)
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lightning_hwtune.core.facts import StudyFacts
+from lightning_hwtune.core.feasibility import violator_mask
 from lightning_hwtune.core.pace_noise import PaceNoise
 from lightning_hwtune.core.ranking.membership import front_probabilities
 from lightning_hwtune.core.streams import stream
@@ -41,7 +42,7 @@ def _probabilities(
     objectives = state.spec.objectives
     losses = np.array([objectives.loss(point.measurement.values) for point in compared])
     exact = np.array([objectives.exact.loss(point.measurement.values) for point in compared])
-    is_known = np.isfinite(losses).all(axis=1)
+    is_known = np.isfinite(losses).all(axis=1) & ~violator_mask(losses)
     known = [point for point, is_one in zip(compared, is_known, strict=True) if is_one]
     place = {point.trial.trial_id: number for number, point in enumerate(known)}
     is_noisy = np.array([item.is_measured for item in objectives])

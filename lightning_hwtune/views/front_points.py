@@ -4,7 +4,7 @@
     "rung"  compares, at every rung level, all trials that were measured there
     "any"   compares every trial's last measurement, whatever its resource
 
-A point with a value that is not finite is never on a front.
+A point with a value that is not finite, or that violates a constraint, is never on a front.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lightning_hwtune.core.facts import StudyFacts
+from lightning_hwtune.core.feasibility import violator_mask
 from lightning_hwtune.core.ranking.fronts import non_dominated_mask
 from lightning_hwtune.core.record import Measurement, TrialRecord, TrialState
 from lightning_hwtune.errors import ArgumentError
@@ -81,7 +82,9 @@ def _measured_at(trial: TrialRecord, level: int) -> Measurement:
 def non_dominated(state: StudyFacts, points: Sequence[Point]) -> list[Point]:
     """Returns the points that no other dominates, best in the first objective first; ties by trial id, ascending."""
     losses = np.array([state.spec.objectives.loss(point.measurement.values) for point in points])
-    finite = np.flatnonzero(np.isfinite(losses).all(axis=1)) if len(points) else np.array([], dtype=int)
+    if not len(points):
+        return []
+    finite = np.flatnonzero(np.isfinite(losses).all(axis=1) & ~violator_mask(losses))
     if not len(finite):
         return []
     front = finite[non_dominated_mask(losses[finite])]

@@ -12,7 +12,8 @@ from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.core.schedulers import Scheduler
-from lightning_hwtune.views.front_points import front_points
+from lightning_hwtune.views.front_points import candidates, front_points
+from lightning_hwtune.views.infeasible import least_text
 from lightning_hwtune.views.tables import n_retries
 
 __all__ = ["n_epochs_full", "n_epochs_spent", "n_promotions", "rung_forecast", "status_record", "study_state"]
@@ -45,6 +46,8 @@ def status_record(
         reserved_devices: devices reserved for a waiting trial that needs more than are free; 0 if no trial waits.
         fully_trained: completed trials.
         front_size: completed trials that no other one dominates.
+        infeasible: only with constraints: trials whose last values violate one. infeasible_full: the fully trained ones
+            among them. infeasible_least: which has the least violation, and its amount; "" if none is infeasible.
     """
     clock = now if is_driven else state.last_at
     has_price = state.spec.pool.usd_per_device_hour is not None
@@ -76,8 +79,18 @@ def status_record(
         "fully_trained": state.n_full,
         "finishers": state.limits.finishers,
         "front_size": len(front_points(state)),
+        **_infeasible(state),
         "reserved_devices": state.reserved.num_devices if is_driven and state.running and state.reserved else 0,
     }
+
+
+def _infeasible(state: StudyFacts) -> dict[str, Any]:
+    """Returns the numbers of infeasible trials of a study with constraints."""
+    if not state.spec.objectives.is_constrained:
+        return {}
+    n_trials = sum(state.violation(trial) > 0 for trial in state.trials)
+    least = least_text(state, candidates(state, "any"))
+    return {"infeasible": n_trials, "infeasible_full": state.n_full - state.n_feasible, "infeasible_least": least}
 
 
 def study_state(state: StudyFacts, is_driven: bool) -> str:

@@ -17,6 +17,7 @@ from lightning_hwtune.errors import first_line
 from lightning_hwtune.views.amounts import amount, config_text, counted, duration, size
 from lightning_hwtune.views.best_epochs import better_before
 from lightning_hwtune.views.front_points import candidates, ended_early
+from lightning_hwtune.views.infeasible import infeasible_text
 
 __all__ = ["values_text", "why"]
 
@@ -36,8 +37,10 @@ def why(state: StudyFacts, events: Iterable[ev.Event], trial_id: int) -> str:
 
 
 def values_text(objectives: Objectives, values: Mapping[str, float]) -> str:
-    """Returns "val_error 0.031, train_s 12.4"."""
-    return ", ".join(f"{item.name} {amount(values[item.name], _unit(item))}" for item in objectives)
+    """Returns "val_error 0.031, train_s 12.4", with the values of constraints last."""
+    shown = [f"{item.name} {amount(values[item.name], _unit(item))}" for item in objectives]
+    others = [item for item in objectives.constraints if item.name not in objectives.names and item.name in values]
+    return ", ".join([*shown, *(f"{item.name} {amount(values[item.name], '')}" for item in others)])
 
 
 def _unit(item: Objective) -> str:
@@ -108,7 +111,7 @@ def _started(state: StudyFacts, event: ev.SegmentStarted) -> str:
 
 def _reported(state: StudyFacts, event: ev.Reported) -> str:
     values = values_text(state.spec.objectives, event.values)
-    where = f" at rung {event.level}" if event.level is not None else ""
+    where = f" at rung {event.level}" if event.level is not None and event.resource >= event.level else ""
     if event.verdict == VerdictKind.CONTINUE:
         verdict = f"continues{where}"
     elif event.verdict == VerdictKind.PAUSE:
@@ -170,12 +173,20 @@ def _end(state: StudyFacts, trial: TrialRecord) -> str:
             f" Its last value counts, though it was better before: {better.text(state.ladder.unit)}." if better else ""
         )
         return f"{_standing(state, trial)}{before}"
+    if trial.last is not None and (violated := infeasible_text(state, trial)) and not trial.state.is_final:
+        return f"{_next(state, trial)} By its last values it is infeasible: {violated}."
+    return _next(state, trial)
+
+
+def _next(state: StudyFacts, trial: TrialRecord) -> str:
+    """Returns a sentence about a trial that is not fully trained."""
     if trial.state is TrialState.FAILED:
         return f"It failed: {first_line(trial.error)}. The whole traceback is in its logs."
     if trial.state is TrialState.OUT_OF_MEMORY:
         return "It ran out of memory on every device count that the search space allows."
     if trial.state is TrialState.STOPPED:
-        return "It was stopped for good."
+        violated = infeasible_text(state, trial)
+        return f"It was stopped for good. It is infeasible: {violated}." if violated else "It was stopped for good."
     if trial.state is TrialState.RUNNING:
         return f"It is training to {_resource(state, trial.target)}."
     if trial.trial_id in state.waiting:
@@ -198,6 +209,8 @@ def _standing(state: StudyFacts, trial: TrialRecord) -> str:
     mine = losses.get(trial.trial_id)
     if mine is None or not np.isfinite(mine).all():
         return "It is fully trained, but not on the front, because a value is not finite."
+    if violated := infeasible_text(state, trial):
+        return f"It is fully trained, but not on the front, because it is infeasible: {violated}."
     better = [i for i, loss in losses.items() if (loss <= mine).all() and (loss < mine).any()]
     if not better:
         return f"It is on the front of {counted(len(losses), 'fully trained trials')}."

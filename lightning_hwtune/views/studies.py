@@ -24,6 +24,7 @@ def study_record(state: StudyFacts, *, is_driven: bool) -> dict[str, Any]:
         study, state, trials, max_trials: as in `views.status.status_record`.
         best: for the trial that is best in the first objective, the values of all objectives; None before a trial is
             fully trained.
+        infeasible: only if this trial violates constraints: name -> how far the value is beyond the bound.
         last_at: time of the newest event, in seconds since the Unix epoch.
         error: "" if the study can be read.
     """
@@ -34,6 +35,7 @@ def study_record(state: StudyFacts, *, is_driven: bool) -> dict[str, Any]:
         "trials": len(state.trials),
         "max_trials": state.limits.max_trials,
         "best": dict(best["objectives"]) if best is not None else None,
+        **({"infeasible": best["infeasible"]} if best is not None and best.get("infeasible") else {}),
         "last_at": state.last_at,
         "error": "",
     }
@@ -54,7 +56,8 @@ def studies_frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             "study": record["study"],
             "state": record["error"] or record["state"],
             "trials": _trials(record),
-            "best": ", ".join(f"{name} {number(value)}" for name, value in (record["best"] or {}).items()),
+            "best": ", ".join(f"{name} {number(value)}" for name, value in (record["best"] or {}).items())
+            + (f" (infeasible: {', '.join(record['infeasible'])})" if record.get("infeasible") else ""),
             "last event": _local(record["last_at"]),
         }
         for record in records

@@ -15,12 +15,15 @@ from lightning_hwtune.core.space import Choice
 from lightning_hwtune.errors import first_line
 from lightning_hwtune.views.front_confidence import CERTAIN_FROM, certainties
 from lightning_hwtune.views.front_points import Point, candidates, ended_early, front_points, non_dominated
+from lightning_hwtune.views.infeasible import constraint_records, infeasible_text, least_violating
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "best_frame",
     "best_record",
+    "best_records",
     "front_frame",
     "front_records",
     "n_retries",
@@ -50,20 +53,21 @@ def front_records(state: StudyFacts, at: str = "full") -> list[dict[str, Any]]:
         ArgumentError: `at` has another value.
     """
     points = front_points(state, at)
-    records = [_front_record(point, at, state.ladder.unit) for point in points]
+    records = [_front_record(state, point, at) for point in points]
     probabilities = certainties(state, at, points)
     for record, probability in zip(records, probabilities or (), strict=False):
         record |= {"probability": probability, "within_noise": probability < CERTAIN_FROM}
     return records
 
 
-def _front_record(point: Point, at: str, unit: str) -> dict[str, Any]:
-    trial, measurement = point.trial, point.measurement
+def _front_record(state: StudyFacts, point: Point, at: str) -> dict[str, Any]:
+    trial, measurement, unit = point.trial, point.measurement, state.ladder.unit
     record: dict[str, Any] = {
         "trial_id": trial.trial_id,
         "config": dict(trial.config),
         "devices": trial.num_devices,
-        "objectives": dict(measurement.values),
+        "objectives": {name: measurement.values[name] for name in state.spec.objectives.names},
+        **constraint_records(state, measurement),
         unit: measurement.resource,
         "checkpoint": _checkpoint(point),
     }
@@ -92,10 +96,13 @@ def _checkpoint(point: Point) -> str | None:
 def best_record(state: StudyFacts) -> dict[str, Any] | None:
     """Returns the fully trained trial that is best in the first objective, as in `front_records`, or None.
 
-    Ties are broken by the next objectives, then by trial id.
+    Ties are broken by the next objectives, then by trial id. If all of them violate a constraint, it is the one with
+    the least violation; the record's `infeasible` says so.
     """
-    front = non_dominated(state, candidates(state, "full"))
-    return _front_record(front[0], "full", state.ladder.unit) if front else None
+    points = candidates(state, "full")
+    front = non_dominated(state, points)
+    best = front[0] if front else least_violating(state, points)
+    return _front_record(state, best, "full") if best is not None else None
 
 
 def front_frame(state: StudyFacts, at: str = "full") -> pd.DataFrame:
@@ -108,6 +115,26 @@ def front_frame(state: StudyFacts, at: str = "full") -> pd.DataFrame:
     Raises:
         ArgumentError: `at` has another value.
     """
+    return _frame(state, front_records(state, at), at)
+
+
+def best_frame(state: StudyFacts) -> pd.DataFrame:
+    """Returns `best_record` as a front with one row, or with none if no trial is fully trained."""
+    return _frame(state, best_records(state), "full")
+
+
+def best_records(state: StudyFacts) -> list[dict[str, Any]]:
+    """Returns `best_record` in a list, with all that the front says of it; an empty list if no trial is fully trained.
+
+    The best trial is not on the front if it violates a constraint.
+    """
+    best = best_record(state)
+    if best is None:
+        return []
+    return [record for record in front_records(state) if record["trial_id"] == best["trial_id"]] or [best]
+
+
+def _frame(state: StudyFacts, records: Sequence[Mapping[str, Any]], at: str) -> pd.DataFrame:
     import pandas as pd
 
     unit, first = state.ladder.unit, ["rung"] if at == "rung" else []
@@ -116,10 +143,10 @@ def front_frame(state: StudyFacts, at: str = "full") -> pd.DataFrame:
     keys, rest = [*first, "trial"], ["devices", unit, *(["partial"] if at == "any" else []), *confidence]
     columns = [*keys, *_values(state, [*keys, *rest], {}, {}), *rest, "checkpoint"]
     rows = []
-    for record in front_records(state, at):
-        values = _values(state, [*keys, *rest], record["objectives"], record["config"])
+    for record in records:
+        values = _values(state, [*keys, *rest], record, record["config"])
         rows.append({**record, "trial": record["trial_id"], **values})
-    frame = pd.DataFrame([{name: row[name] for name in columns} for row in rows], columns=columns)
+    frame = pd.DataFrame([{name: row.get(name) for name in columns} for row in rows], columns=columns)
     return with_checkpoints(_with_options(state, frame, rows), [row["checkpoint"] for row in rows])
 
 
@@ -131,13 +158,14 @@ def with_checkpoints(frame: pd.DataFrame, paths: Sequence[str | None]) -> pd.Dat
 
 
 def _values(
-    state: StudyFacts, taken: Iterable[str], objectives: Mapping[str, Any], config: Mapping[str, Any]
+    state: StudyFacts, taken: Iterable[str], record: Mapping[str, Any], config: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Returns the columns of the objectives and parameters, with names that no other column has."""
+    """Returns the columns of the objectives, constraints and parameters, with names that no other column has."""
     names = {*taken, "checkpoint", *_TRIAL_COLUMNS}
     row: dict[str, Any] = {}
     for prefix, keys, values in (
-        ("objective", state.spec.objectives.names, objectives),
+        ("objective", state.spec.objectives.names, record.get("objectives", {})),
+        ("constraint", _constraint_names(state), record.get("constraints", {})),
         ("config", [key for key in state.spec.space if key != state.spec.space.devices_key], config),
     ):
         for key in keys:
@@ -166,7 +194,13 @@ def _is_uniform(parameter: Choice) -> bool:
     return kinds <= {int, float} or kinds in ({str}, {bool})
 
 
-_TRIAL_COLUMNS = ("trial", "state", "devices", "segments", "rungs", "retries", "failure")
+def _constraint_names(state: StudyFacts) -> list[str]:
+    """Returns the names of the constraints that are not also objectives."""
+    objectives = state.spec.objectives
+    return [item.name for item in objectives.constraints if item.name not in objectives.names]
+
+
+_TRIAL_COLUMNS = ("trial", "state", "devices", "segments", "infeasible", "rungs", "retries", "failure")
 
 
 def trials_records(state: StudyFacts) -> list[dict[str, Any]]:
@@ -188,6 +222,7 @@ def trials_records(state: StudyFacts) -> list[dict[str, Any]]:
             "objectives": {
                 name: trial.last.values[name] if trial.last else None for name in state.spec.objectives.names
             },
+            **constraint_records(state, trial.last),
             "config": dict(trial.config),
             "bracket": trial.bracket,
             "rungs": {str(level): word for level, word in rung_words(trial, state.ladder.top).items()},
@@ -201,7 +236,10 @@ def trials_records(state: StudyFacts) -> list[dict[str, Any]]:
 
 
 def trials_frame(state: StudyFacts) -> pd.DataFrame:
-    """Returns one row per trial: state, epochs, devices, segments, objectives, parameters, rungs, retries, failure."""
+    """Returns one row per trial: state, epochs, devices, segments, objectives, parameters, rungs, retries, failure.
+
+    A study with constraints also has the columns of their values, and `infeasible`: the violated bounds, with amounts.
+    """
     import pandas as pd
 
     unit = state.ladder.unit
@@ -209,10 +247,12 @@ def trials_frame(state: StudyFacts) -> pd.DataFrame:
     rows = []
     for record in trials_records(state):
         row = dict(zip(fixed, (record[key] for key in ("trial_id", "state", unit, "devices", "segments")), strict=True))
-        row |= _values(state, row, record["objectives"], record["config"])
+        row |= _values(state, row, record, record["config"])
         row["rungs"] = _rungs_text(record, unit)
+        row["infeasible"] = infeasible_text(state, state.trials[record["trial_id"]])
         rows.append(row | {"retries": record["retries"], "failure": record["failure"]})
-    columns = [*fixed, *_values(state, fixed, {}, {}), "rungs", "retries", "failure"]
+    infeasible = ["infeasible"] if state.spec.objectives.is_constrained else []
+    columns = [*fixed, *_values(state, fixed, {}, {}), *infeasible, "rungs", "retries", "failure"]
     return _with_options(state, pd.DataFrame(rows, columns=columns), rows)
 
 
@@ -226,7 +266,8 @@ def rung_words(trial: TrialRecord, max_resource: int) -> dict[int, str]:
         if kind == VerdictKind.STOP and level > trial.resource and ended_early(trial, max_resource):
             words[level] = _EARLY
         elif kind == VerdictKind.STOP:
-            words[level] = "completed" if level >= max_resource or trial.state is TrialState.COMPLETED else "stopped"
+            is_complete = level >= max_resource and trial.state is not TrialState.STOPPED
+            words[level] = "completed" if is_complete or trial.state is TrialState.COMPLETED else "stopped"
         else:
             words[level] = "promoted" if trial.target > level else "paused"
     return words

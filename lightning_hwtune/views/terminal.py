@@ -149,6 +149,9 @@ def _status_rows(record: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     states = ", ".join(f"{n} {name}" for name, n in record["trials_by_state"].items() if n)
     yield "trials", f"{exist} ({states})" if states else exist
     yield "front", f"{counted(record['front_size'], 'points')}; {record['fully_trained']} fully trained"
+    if record.get("infeasible"):
+        trained = f", {record['infeasible_full']} of them fully trained" if record["infeasible_full"] else ""
+        yield "infeasible", f"{counted(record['infeasible'], 'trials')}{trained}; {record['infeasible_least']}"
     spent, full = record["epochs_spent"], record["epochs_full"]
     yield record["unit"], f"{spent}, {share(spent, full)} of the {full} of full training" if full else "0"
     yield (

@@ -19,6 +19,7 @@ from lightning_hwtune.errors import ArgumentError, first_line
 from lightning_hwtune.training.across_ranks import as_number
 from lightning_hwtune.training.channel import Probe, Report
 from lightning_hwtune.training.context import ActiveSegment, Hints
+from lightning_hwtune.training.quantities import own_quantities
 from lightning_hwtune.training.trial import Trial
 
 __all__ = ["Ending"]
@@ -98,7 +99,8 @@ class Ending:
             probe = Probe(tuple(values), math.nan, startup_s=segment.startup_s)
             if not all(map(math.isfinite, values.values())):
                 segment.note(_NOT_FINITE.format(values=dict(values)), once_per="study", topic="returned in the check")
-        segment.channel.report(Report(segment.resource, values, segment.clock.seconds, probe))
+        own = {name: share.value for name, share in own_quantities(segment.order.measured).items()}
+        segment.channel.report(Report(segment.resource, {**values, **own}, segment.clock.seconds, probe))
 
     def _give_up(self, segment: ActiveSegment, error: Exception) -> None:
         """End a check whose app fails after a fit that only the check shortened, because a whole trial may not fail."""

@@ -154,7 +154,7 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
         overrides=AppOverrides(search, given.own.get("ckpt_path_key"), given.own["devices_key"]),
         dirs=_dirs(config, jobs.example, sweep_dir),
         ending=Ending(
-            study.spec.objectives.metrics,
+            study.spec.objectives.metrics if not objectives else study.spec.objectives.logged,
             is_judged_by_value=not objectives,
             hints=hints(given),
             best=study.spec.objectives.best_so_far,

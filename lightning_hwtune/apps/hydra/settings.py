@@ -101,6 +101,7 @@ class SweepSettings:
                 configuration.
         """
         content = [space.to_dict(), objectives, dict(scheduler), list(fixed)]
+        content += [self.own["constraints"]] if self.own.get("constraints") else []
         return hashlib.blake2b(json.dumps(content, default=str).encode(), digest_size=4).hexdigest()
 
     def study(

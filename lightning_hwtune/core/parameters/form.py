@@ -14,7 +14,7 @@ from lightning_hwtune.core.parameters.ranges import ABSENT, Float, Int
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
 from lightning_hwtune.names import refuse_unknown_keys
 
-__all__ = ["KINDS", "Parameter", "parameter_from_dict", "stored_form"]
+__all__ = ["KINDS", "Parameter", "number_of_text", "parameter_from_dict", "stored_form"]
 
 Parameter = Float | Int | Choice | NumDevices
 
@@ -73,7 +73,7 @@ def parameter_from_dict(name: str, form: object) -> Parameter:
         raise ArgumentError(name, dict(form), f"a mapping with the key {missing[0]!r}")
     try:
         return build(
-            **{key: _number(value) if key in ("low", "high", "step") else value for key, value in given.items()}
+            **{key: number_of_text(value) if key in ("low", "high", "step") else value for key, value in given.items()}
         )
     except ArgumentError as error:
         argument = f"{name}.{error.argument.rpartition('.')[2]}"
@@ -99,7 +99,7 @@ def _kind(name: str, form: Mapping[str, Any]) -> tuple[Callable[..., Parameter],
     return KINDS[kind]
 
 
-def _number(value: object) -> object:
+def number_of_text(value: object) -> object:
     """Returns the number in a text; any other value is returned as it is and checked by the parameter."""
     if not isinstance(value, str):
         return value

@@ -1,4 +1,5 @@
-"""The total order of points: front by front, within a front by a named strategy (`within`), non-finite points last.
+"""The total order of points: front by front, within a front by a named strategy (`within`); then violators of a
+constraint, the least violation first; non-finite points last.
 
 Ties go to the lower index, so rows should be sorted by trial id. An order is a list of indices, best first.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from lightning_hwtune.core.feasibility import violator_mask
 from lightning_hwtune.core.ranking.front_order import DEFAULT_WITHIN, within_front
 from lightning_hwtune.core.ranking.fronts import front_ranks, loss_matrix
 from lightning_hwtune.core.ranking.scale import Scale
@@ -25,7 +27,11 @@ def total_order(losses: npt.ArrayLike, within: str = DEFAULT_WITHIN) -> npt.NDAr
     """
     matrix, strategy = loss_matrix(losses), within_front(within)
     is_finite = np.isfinite(matrix).all(axis=1)
-    finite, rest = np.flatnonzero(is_finite), np.flatnonzero(~is_finite)
+    is_violating = violator_mask(matrix)
+    finite, rest = np.flatnonzero(is_finite & ~is_violating), np.flatnonzero(~is_finite)
+    if is_violating.any():
+        violating = np.flatnonzero(is_violating)
+        rest = np.concatenate([violating[matrix[violating, 0].argsort(kind="stable")], rest])
     if not len(finite):
         return rest
     rows = matrix[finite]

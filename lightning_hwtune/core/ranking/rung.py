@@ -1,8 +1,9 @@
 """The trials of one rung in their total order, kept up to date as trials arrive.
 
 The order is that of `order.total_order` on all trials by trial id: by fronts, within a front by a named strategy, ties
-to the lower id, and trials with a loss that is not finite last. An arrival costs far less than sorting the whole rung
-again; see `by_loss` (one objective), `staircases` (two) and `layers` (more).
+to the lower id; then violators of a constraint, the least violation first; and trials with a loss that is not finite
+last. An arrival costs far less than sorting the whole rung again; see `by_loss` (one objective), `staircases` (two) and
+`layers` (more).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
+from lightning_hwtune.core.feasibility import is_violator
+from lightning_hwtune.core.ranking.by_loss import ByLoss
 from lightning_hwtune.core.ranking.finite import FiniteOrder, Span
 from lightning_hwtune.core.ranking.front_order import DEFAULT_WITHIN
 from lightning_hwtune.core.ranking.rung_orders import finite_order
@@ -32,9 +35,10 @@ class Place:
     Attributes:
         n_trials: the number of trials in the rung, including this one.
         is_finite: whether all losses are finite; if not, the trial is never `is_in`.
-        front: the index of its front; None with a single objective, or if a loss is not finite.
+        front: the index of its front; None with a single objective, for a violator, or if a loss is not finite.
         first, last: bounds of its rank, from 0. They differ only in large rungs, for a rank that decides nothing.
         is_in: whether it is among the first `k`, with the given `k`.
+        is_feasible: whether it violates no constraint.
     """
 
     n_trials: int
@@ -43,6 +47,7 @@ class Place:
     first: int
     last: int
     is_in: bool
+    is_feasible: bool = True
 
     @property
     def standing(self) -> tuple[int, int]:
@@ -63,7 +68,9 @@ class RungRanking:
         if n_objectives < 1:
             raise ArgumentError("n_objectives", n_objectives, "a positive integer")
         self._n_objectives = n_objectives
-        self._finite: FiniteOrder = finite_order(within, n_objectives, exact_up_to)
+        self._feasible: FiniteOrder = finite_order(within, n_objectives, exact_up_to)
+        self._violating = ByLoss()
+        self._n_feasible = 0
         self._losses: dict[int, tuple[float, ...]] = {}
         self._not_finite: list[int] = []
         self._open: set[int] = set()
@@ -83,31 +90,37 @@ class RungRanking:
         if trial_id in self._losses:
             raise IllegalMoveError(f"trial {trial_id} is already in this rung")
         vector = self._losses[trial_id] = self._vector(loss)
-        if _is_finite(vector):
-            self._finite.insert(trial_id, vector)
-            self._open.add(trial_id)
-        else:
+        if not _is_finite(vector):
             insort(self._not_finite, trial_id)
+            return
+        self._n_feasible += not is_violator(vector)
+        self._group(vector).insert(trial_id, vector)
+        self._open.add(trial_id)
 
     def shut(self, trial_id: int) -> None:
         """Marks a trial as no longer a candidate; it keeps its rank. No effect if it is unknown or already shut."""
         if trial_id in self._open:
             self._open.remove(trial_id)
-            self._finite.close(trial_id, self._losses[trial_id])
+            vector = self._losses[trial_id]
+            self._group(vector).close(trial_id, vector)
 
     def arrival(self, trial_id: int, loss: npt.ArrayLike, k: int) -> Place:
         """Returns the place that this trial would have if it arrived now, and whether it is among the first `k`."""
         vector = self._vector(loss)
         if not _is_finite(vector):
             return self._last_place(trial_id, len(self) + 1)
-        return _place(len(self) + 1, self._finite.arrival(trial_id, vector, k))
+        if is_violator(vector):
+            return self._behind(len(self) + 1, self._violating.arrival(trial_id, vector, k - self._n_feasible))
+        return _place(len(self) + 1, self._feasible.arrival(trial_id, vector, k))
 
     def place(self, trial_id: int, k: int) -> Place:
         """Returns the place of a trial that has been added, and whether it is among the first `k`."""
         vector = self._losses[trial_id]
         if not _is_finite(vector):
             return self._last_place(trial_id, len(self))
-        return _place(len(self), self._finite.place(trial_id, vector, k))
+        if is_violator(vector):
+            return self._behind(len(self), self._violating.place(trial_id, vector, k - self._n_feasible))
+        return _place(len(self), self._feasible.place(trial_id, vector, k))
 
     def is_open_among(self, trial_id: int, k: int) -> bool:
         """Returns whether a trial has been added, is open and finite, and is among the first `k`."""
@@ -115,15 +128,25 @@ class RungRanking:
 
     def first_open(self, k: int, exclude: Container[int] = ()) -> int | None:
         """Returns the best open finite trial among the first `k`, leaving out `exclude`; None if there is none."""
-        return self._finite.first_open(k, exclude)
+        best = self._feasible.first_open(k, exclude)
+        return self._violating.first_open(k - self._n_feasible, exclude) if best is None else best
 
     def order(self) -> list[int]:
-        """Returns the ids of all trials, best first; those with a loss that is not finite come last."""
-        return self._finite.order() + self._not_finite
+        """Returns the ids of all trials, best first; violators come after feasible ones, and not finite ones last."""
+        return self._feasible.order() + self._violating.order() + self._not_finite
 
     def open_order(self) -> list[int]:
         """Returns the ids of the open finite trials, best first."""
-        return [trial_id for trial_id in self._finite.order() if trial_id in self._open]
+        finite = self._feasible.order() + self._violating.order()
+        return [trial_id for trial_id in finite if trial_id in self._open]
+
+    def _group(self, vector: tuple[float, ...]) -> FiniteOrder:
+        return self._violating if is_violator(vector) else self._feasible
+
+    def _behind(self, n_trials: int, span: Span) -> Place:
+        """Returns the place of a violator from its place among the violators."""
+        first, last = span.first + self._n_feasible, span.last + self._n_feasible
+        return Place(n_trials, True, None, first, last, span.is_in, is_feasible=False)
 
     def _vector(self, loss: npt.ArrayLike) -> tuple[float, ...]:
         vector = tuple(np.asarray(loss, dtype=np.float64).ravel().tolist())

@@ -8,7 +8,9 @@ Differences from the paper: all other trials that reached s count, ended or not,
 any trial has ended early on. No trial is stopped until `min_trials` others have reached s. A loss that is not finite
 ends its trial at a level and does not count for others; between levels it is left out of the average. With several
 objectives (ours), a trial is stopped if its running average is strictly worse than the median in *every* objective. The
-average is used instead of the best value, because training time is always best at the first report.
+average is used instead of the best value, because training time is always best at the first report. With constraints
+(ours), running averages contain the feasible reports only, and a trial whose last report violates a constraint is
+compared by its violation, behind all feasible ones.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.core.decisions import Continue, Reason, Rule, Stop, Verdict
+from lightning_hwtune.core.feasibility import LARGEST_LOSS, is_violator
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.record import Unit
 from lightning_hwtune.core.schedulers.base import Race, Scheduler
@@ -118,34 +121,46 @@ class _AgainstTheMedian(Race):
 
 
 class _Reports:
-    """A trial's reports so far: the best value of each loss, and the sum after each report, by resource."""
+    """A trial's reports so far: the best value of each loss, and what it is compared by after each report."""
 
-    __slots__ = ("best", "resources", "sums")
+    __slots__ = ("best", "compared", "n_feasible", "resources", "sum")
 
     def __init__(self) -> None:
         self.resources: list[int] = []
-        self.sums: list[npt.NDArray[np.float64]] = []
+        self.compared: list[npt.NDArray[np.float64]] = []  # the running average, or the place of a violator
+        self.n_feasible = 0
+        self.sum: npt.NDArray[np.float64] | None = None
         self.best: npt.NDArray[np.float64] | float = np.inf
 
     def add(self, resource: int, loss: npt.NDArray[np.float64]) -> None:
         """Adds a report, unless there is already one at this resource or beyond."""
-        if not self.resources or resource > self.resources[-1]:
-            self.sums.append(self._sum_with(loss))
-            self.resources.append(resource)
-            self.best = np.minimum(self.best, loss)
+        if self.resources and resource <= self.resources[-1]:
+            return
+        self.resources.append(resource)
+        if is_violator(loss.tolist()):
+            self.compared.append(loss)
+            return
+        self.sum = self._sum_with(loss)
+        self.n_feasible += 1
+        self.compared.append(self.sum / self.n_feasible)
+        self.best = np.minimum(self.best, loss)
 
     def average_at(self, level: int) -> npt.NDArray[np.float64]:
-        """Returns the average up to the first report at this level or beyond, or over all reports if there is none."""
-        index = min(bisect_left(self.resources, level), len(self.sums) - 1)
-        return self.sums[index] / (index + 1)
+        """Returns what counts at the first report at this level or beyond, or at the last one if there is none."""
+        return self.compared[min(bisect_left(self.resources, level), len(self.compared) - 1)]
 
     def judged_with(self, loss: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Returns the vector to compare if this loss is reported now: the best value, or the average if several."""
-        return np.minimum(self.best, loss) if len(loss) == 1 else self._sum_with(loss) / (len(self.sums) + 1)
+        if is_violator(loss.tolist()):
+            return loss
+        return np.minimum(self.best, loss) if len(loss) == 1 else self._sum_with(loss) / (self.n_feasible + 1)
 
     def _sum_with(self, loss: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return self.sums[-1] + loss if self.sums else np.array(loss, dtype=np.float64)
+        return np.array(loss, dtype=np.float64) if self.sum is None else self.sum + loss
 
 
 def _numbers(vector: npt.NDArray[np.float64]) -> str:
+    """Returns the numbers as text; "infeasible" for a violator, and for a median that at least half of them share."""
+    if vector[0] >= LARGEST_LOSS / 2:
+        return "infeasible"
     return ", ".join(f"{value:.4g}" for value in vector)

@@ -18,6 +18,7 @@ Differences from the authors' code:
 - a trial that is among those on arrival continues at once, instead of pausing first;
 - a trial with a loss that is not finite ranks last, is never promoted, and is ignored in the comparison; the authors'
   code raises an error;
+- noise is estimated from feasible reports only. The order of violators, and whether a trial is one, has no noise;
 - at least three levels are required, including the full training, as a ladder with fewer cannot grow;
 - once the ladder has reached the full training, nothing is compared any more.
 
@@ -40,6 +41,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.core.decisions import Continue, Pause, Reason, Rule, Verdict, VerdictKind
+from lightning_hwtune.core.feasibility import is_violator
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.ranking.rung import RungRanking
 from lightning_hwtune.core.ranking.rung_orders import resolved_order
@@ -150,7 +152,8 @@ class GrowingRace(Race):
         if self.cap >= self.max_resource:
             return
         if resource <= self.cap:  # beyond it, only finishers report
-            self._curves.observe(trial_id, resource, loss)
+            is_feasible = not is_violator(np.ravel(loss).tolist())
+            self._curves.observe(trial_id, resource, loss if is_feasible else np.full(len(self._noise), np.nan))
         if not self._agree():
             self._noise = self._estimate()
             self._top += 1

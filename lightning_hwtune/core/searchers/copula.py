@@ -6,7 +6,8 @@ delta(n) = 1 / (4 n^(1/4) sqrt(pi log n)). Differences: F is (rank - 1/2) / n, s
 reverses the signs. Equal losses share their mean rank, so that a constant objective becomes 0. A loss that is not
 finite counts as the worst.
 
-`chained_scores` builds such a scale from trials that were measured at different levels.
+`chained_scores` builds such a scale from trials that were measured at different levels. Violators of a constraint come
+behind all feasible trials.
 """
 
 from __future__ import annotations
@@ -69,7 +70,18 @@ def chained_scores(trials: Sequence[TrialRecord], objectives: Objectives) -> tup
             new = _moved(new, new[known], old)
         scores.update(zip(there, new, strict=True))
     kept = sorted(scores)
-    return [trials[i] for i in kept], np.array([scores[i] for i in kept]).reshape(-1, len(objectives))
+    matrix = np.array([scores[i] for i in kept]).reshape(-1, len(objectives))
+    is_violating = np.array([objectives.violation(trials[i].measurements[-1].values) > 0 for i in kept], dtype=np.bool_)
+    return [trials[i] for i in kept], _behind(matrix, is_violating)
+
+
+def _behind(scores: Floats, is_violating: npt.NDArray[np.bool_]) -> Floats:
+    """Returns the scores, in which violators of a constraint are moved as a group behind all feasible trials."""
+    if not is_violating.any() or is_violating.all():
+        return scores
+    moved = scores.copy()
+    moved[is_violating] += scores[~is_violating].max(axis=0) - scores[is_violating].min(axis=0) + 1.0
+    return moved
 
 
 def _moved(scores: Floats, sample: Floats, like: Floats) -> Floats:

@@ -156,4 +156,5 @@ def _ranked(history: History) -> list[TrialRecord]:
         there = by_level[level]
         rows = [history.objectives.loss((trial.at(level) or trial.measurements[-1]).values) for trial in there]
         ranked += [there[index] for index in total_order(np.array(rows).reshape(len(there), -1), "farthest_first")]
-    return ranked
+    # the sort is stable: violators of a constraint come behind all feasible trials, whatever their level
+    return sorted(ranked, key=lambda trial: history.objectives.violation(trial.measurements[-1].values) > 0)

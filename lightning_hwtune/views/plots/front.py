@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lightning_hwtune.core.facts import StudyFacts
-from lightning_hwtune.core.objectives import Objective
+from lightning_hwtune.core.objectives import Metric, Objective
 from lightning_hwtune.views.amounts import counted
 from lightning_hwtune.views.front_points import Point, candidates, non_dominated
 from lightning_hwtune.views.plots.canvas import (
@@ -37,7 +37,8 @@ def front_figure(state: StudyFacts) -> Figure:
     """Returns one panel per pair of objectives; a single objective is shown over the training time.
 
     Front members are filled and labelled with their trial's number, other fully trained trials are hollow, and the last
-    measurements of all other trials are grey. Colour and shape show the number of devices.
+    measurements of all other trials are grey. Colour and shape show the number of devices. Fully trained trials that
+    violate a constraint are crosses, and the bounds of objectives are dashed lines.
     """
     full = candidates(state, "full")
     front = non_dominated(state, full)
@@ -48,13 +49,16 @@ def front_figure(state: StudyFacts) -> Figure:
     for panel in panels[len(pairs) :]:
         panel.set_visible(False)
     for panel, (across, up) in zip(panels, pairs, strict=False):
-        _panel(panel, across, up, partial, full, front)
+        _panel(panel, across, up, partial, full, front, _infeasible(state, full))
+        _bounds(panel, across, up)
     handles = {label: handle for handle, label in zip(*panels[0].get_legend_handles_labels(), strict=True)}
     if handles:
         figure.legend(
             handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 5), frameon=False
         )
     points = f"front of {counted(len(front), 'points')}, {counted(len(full), 'trials')} fully trained"
+    if any(_infeasible(state, full)):
+        points += f" ({sum(_infeasible(state, full))} infeasible)"
     figure.suptitle(f"{state.spec.name}: {points}, {len(state.trials)} in all", fontsize="medium")
     return figure
 
@@ -75,6 +79,7 @@ def _panel(
     partial: Sequence[Point],
     full: Sequence[Point],
     front: Sequence[Point],
+    is_infeasible: Sequence[bool],
 ) -> None:
     def place(points: Sequence[Point]) -> Places:
         measured = [point.measurement for point in points]
@@ -84,11 +89,14 @@ def _panel(
     if partial:
         panel.scatter(*place(partial), s=14, color=FAINT, alpha=0.6, linewidths=0, label="partly trained")
     on_front = {point.trial.trial_id for point in front}
+    infeasible = [point for point, is_out in zip(full, is_infeasible, strict=True) if is_out]
+    if infeasible:
+        panel.scatter(*place(infeasible), s=42, marker="x", color=INK, alpha=0.7, linewidths=1, label="infeasible")
     for i, n in enumerate(sorted({point.trial.num_devices for point in full})):
         color, marker = DEVICE_COLORS[i % len(DEVICE_COLORS)], DEVICE_MARKERS[i % len(DEVICE_MARKERS)]
         devices, mine = counted(n, "devices"), [point for point in full if point.trial.num_devices == n]
         best = [point for point in mine if point.trial.trial_id in on_front]
-        rest = [point for point in mine if point.trial.trial_id not in on_front]
+        rest = [point for point in mine if point.trial.trial_id not in on_front and point not in infeasible]
         if rest:
             hollow: dict[str, Any] = {"facecolors": "none", "edgecolors": color, "alpha": 0.7}
             panel.scatter(*place(rest), s=42, marker=marker, label=f"dominated, {devices}", **hollow)
@@ -100,6 +108,21 @@ def _panel(
     panel.set_xlabel("train_s" if across is None else axis_label(across))
     panel.set_ylabel(axis_label(up))
     tidy(panel)
+
+
+def _infeasible(state: StudyFacts, points: Sequence[Point]) -> list[bool]:
+    """Returns whether each point violates a constraint."""
+    return [state.spec.objectives.violation(point.measurement.values) > 0 for point in points]
+
+
+def _bounds(panel: Axes, across: Objective | None, up: Objective) -> None:
+    """Draws the bounds of a panel's objectives as dashed lines, where they are in its range."""
+    style: dict[str, Any] = {"color": INK, "linestyle": "--", "linewidth": 0.8, "alpha": 0.6, "zorder": 0}
+    for item, line, span in ((across, panel.axvline, panel.get_xlim()), (up, panel.axhline, panel.get_ylim())):
+        bounds = (item.at_most, item.at_least) if isinstance(item, Metric) else ()
+        for bound in bounds:
+            if bound is not None and min(span) <= bound <= max(span):
+                line(bound, **style)
 
 
 def _seen(full: Places, partial: Places) -> Places:
