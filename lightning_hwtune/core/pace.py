@@ -19,6 +19,7 @@ A check counts as one more trial and one more segment.
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -80,10 +81,6 @@ class SeenPaces:
         warm_up_s = max(statistics.median(warm_ups), 0.0) if warm_ups else 0.0
         self.epochs_s = {trial_id: part.epoch_s(warm_up_s) for trial_id, part in parts.items()}
         self._startups_s = self._all_startups_s()
-        fitted = [trial_id for trial_id, epoch_s in self.epochs_s.items() if 0.0 < epoch_s < math.inf][-_MOST_FITTED:]
-        points = self._points([state.trials[trial_id] for trial_id in fitted])
-        self._model = PaceModel(points, np.log([self.epochs_s[trial_id] for trial_id in fitted]))
-        self._log_paces: dict[int | None, float] = dict(zip(fitted, self._model.log_pace(points).tolist(), strict=True))
 
     def __bool__(self) -> bool:
         return bool(self.epochs_s) or self._checked is not None
@@ -97,6 +94,14 @@ class SeenPaces:
         if self._checked is not None and (not found or num_devices in self._checked.epochs_s):
             found.append((None, self._checked.epochs_s.get(num_devices, self._checked.epoch_s)))
         return found or list(self.epochs_s.items())
+
+    @functools.cached_property
+    def _model(self) -> tuple[PaceModel, dict[int | None, float]]:
+        """The model of the paces, and what it says of the trials that it was fitted to; fitted when first needed."""
+        fitted = [trial_id for trial_id, epoch_s in self.epochs_s.items() if 0.0 < epoch_s < math.inf][-_MOST_FITTED:]
+        points = self._points([self._state.trials[trial_id] for trial_id in fitted])
+        model = PaceModel(points, np.log([self.epochs_s[trial_id] for trial_id in fitted]))
+        return model, dict(zip(fitted, model.log_pace(points).tolist(), strict=True))
 
     def draw(self, trial: TrialRecord, rng: np.random.Generator) -> tuple[int | None, float]:
         """Returns a trial that a new one may resemble (None stands for the check), and the pace of the new one."""
@@ -119,10 +124,11 @@ class SeenPaces:
         self, trial: TrialRecord, donors: Sequence[tuple[int | None, float]]
     ) -> Sequence[tuple[int | None, float]]:
         """Returns the donors with the nearest predicted pace, and the pace of the new trial according to each."""
-        fitted = [(log_pace, pair) for pair in donors if (log_pace := self._log_paces.get(pair[0])) is not None]
-        if not self._model.is_useful or not fitted:
+        model, log_paces = self._model
+        fitted = [(log_pace, pair) for pair in donors if (log_pace := log_paces.get(pair[0])) is not None]
+        if not model.is_useful or not fitted:
             return donors
-        own = float(self._model.log_pace(self._points([trial]))[0])
+        own = float(model.log_pace(self._points([trial]))[0])
         fitted.sort(key=lambda donor: abs(donor[0] - own))
         n_near = min(max(math.ceil(_NEAR_SHARE * len(fitted)), _LEAST_NEAR), len(fitted))
         return [(like, epoch_s * math.exp(own - log_pace)) for log_pace, (like, epoch_s) in fitted[:n_near]]

@@ -122,14 +122,12 @@ class QuietView(View):
         """Does nothing."""
 
 
-@final
-class LinesView(View):
-    """Prints one line per notable event, with the study's time before it."""
+class _PrintingView(View):
+    """Prints what comes before the trials as plain lines."""
 
     def __init__(self, state: StudyState, folder: Path, console: Console, storage: str | None = None) -> None:
         self._state, self._folder, self._storage, self._printer = state, folder, storage, _Printer(console)
         self._countdown = Countdown(state)
-        self._next_at = math.inf  # time of the next line with the time left; none before a segment has ended
 
     def header(self, payload: PayloadFacts | None, *, can_check: bool) -> None:
         """Prints folder, objectives, limits and rungs."""
@@ -143,6 +141,15 @@ class LinesView(View):
         """Prints the results of the check."""
         self._printer.print(checked(self._state, check))
         self._countdown.checked = checked_pace(check)
+
+
+@final
+class LinesView(_PrintingView):
+    """Prints one line per notable event, with the study's time before it."""
+
+    def __init__(self, state: StudyState, folder: Path, console: Console, storage: str | None = None) -> None:
+        super().__init__(state, folder, console, storage)
+        self._next_at = math.inf  # time of the next line with the time left; none before a segment has ended
 
     def on_events(self, events: Sequence[Event]) -> None:
         """Prints a line for each notable event, and the front at the end."""
@@ -173,29 +180,15 @@ class LinesView(View):
 
 
 @final
-class PanelView(View):
+class PanelView(_PrintingView):
     """Redraws a few lines at the bottom of a terminal; errors scroll by above them."""
 
     def __init__(self, state: StudyState, folder: Path, console: Console, storage: str | None = None) -> None:
-        self._state, self._folder, self._storage = state, folder, storage
-        self._console, self._printer = console, _Printer(console)
+        super().__init__(state, folder, console, storage)
+        self._console = console
         self._live: Live | None = None
         self._drawn_at = float("-inf")
-        self._countdown = Countdown(state)
         self._is_over = False
-
-    def header(self, payload: PayloadFacts | None, *, can_check: bool) -> None:
-        """Prints folder, objectives, limits and rungs."""
-        self._printer.print(opening(self._state, self._folder, payload, can_check=can_check))
-
-    def checking(self) -> None:
-        """Prints that a check runs first."""
-        self._printer.print([CHECKING])
-
-    def checked(self, check: CheckFacts) -> None:
-        """Prints the results of the check."""
-        self._printer.print(checked(self._state, check))
-        self._countdown.checked = checked_pace(check)
 
     def on_events(self, events: Sequence[Event]) -> None:
         """Prints urgent lines, and draws the panel if it is due."""

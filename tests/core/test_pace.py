@@ -14,10 +14,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from study_driver import spec
 
+from lightning_hwtune.core import pace
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Resume, Start
 from lightning_hwtune.core.epoch_times import EpochTimes
 from lightning_hwtune.core.pace import Pace, SeenPaces
+from lightning_hwtune.core.pace_model import PaceModel
 from lightning_hwtune.core.record import TrialRecord
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.core.state import StudyState
@@ -153,3 +155,24 @@ def test_resumed_segments_have_their_own_start_up() -> None:
     seen = SeenPaces(made.state)
     assert seen.startup_s(1, is_resumed=True) == pytest.approx(9.0 + WARM_UP_S)
     assert seen.startup_s(1, is_resumed=False) == pytest.approx(3.0 + WARM_UP_S)
+
+
+def test_the_model_is_fitted_when_a_pace_is_drawn_and_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted: list[int] = []
+
+    class Counted(PaceModel):
+        def __init__(self, points: Any, logs: Any) -> None:
+            fitted.append(len(points))
+            super().__init__(points, logs)
+
+    monkeypatch.setattr(pace, "PaceModel", Counted)
+    made, now = controller(), 0.0
+    for _ in range(3):
+        now = train(made, now)
+    seen = SeenPaces(made.state)
+    assert seen.startup_s(1) > 0
+    assert seen.donors(1)
+    assert not fitted
+    for _ in range(2):
+        seen.draw(made.state.trials[0], np.random.default_rng(0))
+    assert fitted == [len(seen.epochs_s)]

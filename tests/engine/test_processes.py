@@ -17,7 +17,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import segment_functions as functions
-from test_local import Bench, Recorder
+from local_bench import Bench, Recorder
 
 from lightning_hwtune.engine import local
 from lightning_hwtune.engine.fork_server import ForkServer, fork_server
@@ -27,14 +27,6 @@ from lightning_hwtune.training.process.rendezvous import host_store, open_port
 
 LIMIT_S = 60.0
 GONE_S = 5.0
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(tmp_path)
-    yield bench
-    for executor in bench.executors:
-        executor.close()
 
 
 def lives(pid: int) -> bool:
@@ -103,7 +95,7 @@ STUDY = """
     sys.path[:0] = {path!r}
     from pathlib import Path
     import segment_functions as functions
-    from test_local import Bench, Recorder
+    from local_bench import Bench, Recorder
 
     def work():
         bench = Bench(Path({folder!r}))
@@ -343,7 +335,7 @@ ODD = """
     from pathlib import Path
     sys.path[:0] = {path!r}
     import segment_functions as functions
-    from test_local import Bench, Recorder
+    from local_bench import Bench, Recorder
 
     bench = Bench(Path({folder!r}))
     sys.path.append(Path("/no/text"))  # the import system skips it

@@ -18,8 +18,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
+from local_bench import Bench, Recorder
 from study_bench import run, small_study
-from test_local import Bench, Recorder
 from test_processes import check_gone, lives
 
 import lightning_hwtune as hwt
@@ -47,14 +47,6 @@ def server(warm_server: ForkServer, monkeypatch: pytest.MonkeyPatch) -> ForkServ
         monkeypatch.setattr(module, "fork_server", lambda: warm_server)
     wait_until(lambda: is_ready(warm_server) and not children(warm_server))
     return warm_server
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(tmp_path)
-    yield bench
-    for executor in bench.executors:
-        executor.close()
 
 
 def wait_until(condition: Callable[[], object]) -> None:
