@@ -7,8 +7,8 @@ objective negligible. So a scale has the range of the trials that remain after t
 1. A trial that is the worst in every objective is left out, then the worst of the others, and so on. Such a trial
    comes last in every order, so it must not influence the order of the others.
 2. In each objective, a loss has exploded if it follows a gap: it is more than `_FAR` times as far from the smallest
-   loss as the loss before it, and that one is not in the better half. A trial with an exploded loss is left out of the
-   scale of all objectives.
+   loss as the loss before it, and that one is not in the better half, which has at least three trials. A trial with an
+   exploded loss is left out of the scale of all objectives.
 
 A very small loss is never left out: it is a good trial.
 """
@@ -26,6 +26,7 @@ from lightning_hwtune.core.ranking.front_sets import Loss
 __all__ = ["GrowingScale", "Scale"]
 
 _FAR = 20.0
+_LEAST_TAME = 3  # of so few trials, a gap says nothing
 _MOST = 1e150  # a scaled loss; products and sums of two such numbers are finite
 _FIRST_CAPACITY = 32
 
@@ -92,7 +93,7 @@ class _State:
         state = cls(Scale((), (), ()), len(rows))
         far = []
         for column in np.sort(rows, axis=0).T:
-            half = len(column) // 2
+            half = _half(len(column))
             away = 0.5 * column - 0.5 * column[0]
             with np.errstate(over="ignore"):
                 gaps = np.flatnonzero((away[:-1] > 0) & (away[1:] > _FAR * away[:-1]))
@@ -112,7 +113,7 @@ class _State:
 
     def is_unchanged_by(self, loss: Loss) -> bool:
         """Returns whether the scale is certainly the same with one more trial; quick."""
-        half = (self.n + 1) // 2
+        half = _half(self.n + 1)
         if tuple(loss) == self.scale.high:  # it may be the worst in every objective
             return False
         for x, low, high, floor, below, beyond in zip(
@@ -155,6 +156,11 @@ class GrowingScale:
         if self._state is not None and self._state.is_unchanged_by(loss):
             return self._state.scale
         return Scale.of(np.concatenate([self._losses[: self._n], [loss]]))
+
+
+def _half(n: int) -> int:
+    """Returns the place, from 0, of the last of `n` losses that never counts as exploded."""
+    return max(n // 2, min(_LEAST_TAME, n) - 1)
 
 
 def _without_the_worst(losses: Matrix) -> Matrix:

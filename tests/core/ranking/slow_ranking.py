@@ -34,9 +34,9 @@ def without_the_worst(points: Sequence[Point]) -> list[Point]:
 
 
 def limit(values: Sequence[float]) -> float:
-    """Returns the value before the first gap of a factor of 20 behind the better half."""
+    """Returns the value before the first gap of a factor of 20 behind the better half, at least three values."""
     ascending = sorted(values)
-    for i in range(len(ascending) // 2, len(ascending) - 1):
+    for i in range(max(len(ascending) // 2, 2), len(ascending) - 1):
         before, after = ascending[i] - ascending[0], ascending[i + 1] - ascending[0]
         if before > 0 and after > 20 * before:
             return ascending[i]
