@@ -31,7 +31,7 @@ from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Objective, Objectives
 from lightning_hwtune.core.parameters import Parameter
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Scheduler, scheduler_or_horizon
-from lightning_hwtune.core.searchers import Random, Searcher
+from lightning_hwtune.core.searchers import Searcher, default_searcher
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.check import Check
@@ -199,7 +199,7 @@ class Study:
             space=space,
             objectives=objectives,
             scheduler=scheduler,
-            searcher=searcher or Random(),
+            searcher=searcher or default_searcher(),
             pool=resolve(pool or Pool()),
             allocation=allocation,
             **simple,
@@ -567,7 +567,7 @@ class Study:
         if found is None:
             where = self._storage or str(self._files.root.parent)
             text = f"`prior='auto'`: no finished study in {where!r} has these objectives and shares parameters"
-            warnings.warn(spelled(f"{text}, so all draws are random"), stacklevel=3)
+            warnings.warn(spelled(f"{text}, so the default searcher draws"), stacklevel=3)
         return found
 
     def _replayed(self) -> StudyFacts | None:

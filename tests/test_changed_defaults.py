@@ -77,7 +77,7 @@ def later_version(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         for table, values in ((FILE_KEYS, keys | limits), (RUN_OPTIONS, limits), (ASK_OPTIONS, {"finishers": 0})):
             for key, value in values.items():
                 patch.setitem(table, key, dataclasses.replace(table[key], default=value))  # type: ignore[arg-type]
-        patch.setattr(study_module, "Random", hwt.Sobol)  # the default searcher
+        patch.setattr(study_module, "default_searcher", hwt.Sobol)  # the default searcher
         patch.setattr(schedulers, "ASHA", hwt.PASHA)  # the scheduler of a bare horizon
         yield
 

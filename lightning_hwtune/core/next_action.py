@@ -23,6 +23,7 @@ from lightning_hwtune.core.ranking.knee import knee
 from lightning_hwtune.core.record import Measurement, TrialRecord, TrialState
 from lightning_hwtune.core.schedulers import Promotion
 from lightning_hwtune.core.searchers import History
+from lightning_hwtune.core.searchers.memory import Memory
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.core.streams import stream
 
@@ -39,6 +40,8 @@ class NextAction:
         self.state, self.spec, self.race = state, state.spec, state.race
         self._policy = state.spec.allocator
         self._known: History | None = None  # cached history of the current state
+        self._drawn_configs: dict[int, Mapping[str, Any] | None] = {}  # cached draws of the current state
+        self._memory = Memory()
         self._bound = _Bound(state)
         self.deadline = Deadline(state)
 
@@ -46,6 +49,7 @@ class NextAction:
         """Drops what is cached about the state. Call it before the state changes."""
         self._known = None
         self.deadline.changed()
+        self._drawn_configs.clear()
 
     def ask(self, now: float, free: int) -> Answer:
         """Returns what `free` devices should do next.
@@ -338,7 +342,10 @@ class NextAction:
         return self._drawn(min(self.state.skipped, default=self.state.next_draw))
 
     def _drawn(self, draw: int) -> Start | None:
-        config = self.spec.searcher.propose(self.spec.space, draw, self.spec.seed, self._history())
+        if draw not in self._drawn_configs:
+            proposed = self.spec.searcher.propose(self.spec.space, draw, self.spec.seed, self._history())
+            self._drawn_configs[draw] = proposed
+        config = self._drawn_configs[draw]
         return None if config is None else self._start(config, draw)
 
     def _start(self, config: Mapping[str, Any], draw: int | None) -> Start:
@@ -359,7 +366,7 @@ class NextAction:
 
     def _history(self) -> History:
         if self._known is None:
-            self._known = History(self.state.trials, self.spec.objectives, added=self.state.added)
+            self._known = History(self.state.trials, self.spec.objectives, self.state.added, self._memory)
         return self._known
 
     def _n_finishers_due(self, now: float | None = None) -> int:

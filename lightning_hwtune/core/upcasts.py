@@ -65,6 +65,15 @@ def _created(fields: Fields) -> Fields:
     return {**fields, "spec": {**spec, "scheduler": added}}
 
 
+def _created_with_estimator(fields: Fields) -> Fields:
+    """Adds the estimator that TPE had before there was a choice."""
+    spec = fields.get("spec")
+    searcher = spec.get("searcher") if isinstance(spec, Mapping) else None
+    if not isinstance(spec, Mapping) or not isinstance(searcher, Mapping) or searcher.get("name") != "tpe":
+        return fields
+    return {**fields, "spec": {**spec, "searcher": {"estimator": "bohb", **searcher}}}
+
+
 _ADDED: Mapping[str, Fields] = {"asha": {"keep_front": False}}
 """Scheduler -> settings that were added after the first logs."""
 
@@ -77,7 +86,7 @@ def _unconstrained(fields: Fields) -> Fields:
 
 _STEPS: Mapping[str, tuple[Callable[[Fields], Fields], ...]] = {
     # 0.1.0 asked the policy again on each reading of the log; 0 devices mean the count in the configuration
-    "StudyCreated": (_created, _unconstrained),
+    "StudyCreated": (_created, _unconstrained, _created_with_estimator),
     "SessionOpened": (_opened,),
     "TrialCreated": (_devices_to_allocation("num_devices", "allocation", 0),),
     "SegmentStarted": (_devices_to_allocation("num_devices", "allocation"),),

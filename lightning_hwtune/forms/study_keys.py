@@ -58,8 +58,8 @@ FILE_KEYS: Mapping[str, Setting] = {
     "max_steps": Setting(None, _STUDY["max_steps"], "The same in steps.", int | None),
     "max_samples": Setting(None, _STUDY["max_samples"], "The same in samples.", int | None),
     "searcher": Setting(
-        "random",
-        mapping("a mapping such as {name: tpe}, or a name", or_text=True),
+        "tpe",
+        mapping("a mapping such as {name: grid}, or a name", or_text=True),
         "Where configurations come from: a name, or `name` and its options, such as "
         "`{name: grid, points_per_float: 3}`.",
     ),

@@ -166,7 +166,8 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "random": _SHARE,
         "candidates": integer(1, _MAX_CANDIDATES),
         "min_points": optional(_POSITIVE),
-        "rungs": one_of("highest", "all"),
+        "rungs": one_of("all", "highest"),
+        "estimator": one_of("parzen", "bohb"),
     },
     "Abilities": {
         **{name: optional(_POSITIVE) for name in ("max_devices", "max_segments")},

@@ -18,7 +18,7 @@ from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY, AllocationP
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Scheduler, scheduler_or_horizon
-from lightning_hwtune.core.searchers import Random, Searcher
+from lightning_hwtune.core.searchers import Searcher, default_searcher
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.payload import ImportedFunction
@@ -90,7 +90,7 @@ class StudySettings:
         object.__setattr__(self, "run", {key: FILE_KEYS[key].form.read(key, value) for key, value in self.run.items()})
         if not _IMPORT_PATH.fullmatch(self.train):
             raise ArgumentError("train", self.train, "an import path such as 'models.digits_study:train'")
-        if self.prior is not None and self.searcher != "random":
+        if self.prior is not None and self.searcher != FILE_KEYS["searcher"].default:
             raise ArgumentError("prior", self.prior, "null if `searcher` is given, because a prior is a searcher, too")
         with keyed(self.space):
             self._check_parts()
@@ -207,7 +207,12 @@ class StudySettings:
             policy = built["allocation"] or allocation_for(space)
             pool = dataclasses.replace(pool, devices=max(Allocator(policy, space, alone).counts))
         scheduler = scheduler_or_horizon(built["scheduler"], **self._horizon())
-        parts = {"space": space, "pool": pool, "searcher": built["searcher"] or Random(), "scheduler": scheduler}
+        parts = {
+            "space": space,
+            "pool": pool,
+            "searcher": built["searcher"] or default_searcher(),
+            "scheduler": scheduler,
+        }
         parts["objectives"] = Objectives(built["objectives"], built["constraints"])
         return StudySpec(**{item.name: {**built, **parts}[item.name] for item in dataclasses.fields(StudySpec)})
 

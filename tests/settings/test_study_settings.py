@@ -84,7 +84,7 @@ def test_names_and_defaults_are_those_of_the_python_calls():
         if parameter.default is not inspect.Parameter.empty and name not in ("scheduler", "searcher", "pool"):
             default = parse_bytes(parameter.default) if name == "disk_budget" else parameter.default
             assert kwargs[name] == default, name
-    assert (kwargs["searcher"], kwargs["pool"]) == (hwt.Random(), hwt.Pool())
+    assert (kwargs["searcher"], kwargs["pool"]) == (hwt.TPE(), hwt.Pool())
     run = inspect.signature(hwt.Study.run).parameters
     assert {name: run[name].default for name in RUN_OPTIONS} == {
         name: item.default for name, item in RUN_OPTIONS.items()
@@ -114,7 +114,7 @@ def test_overrides_and_interpolations(tmp_path: Path, monkeypatch: pytest.Monkey
     text = TEXT.replace("max_trials: 60", "max_trials: ${oc.decode:${oc.env:N_TRIALS}}\nseed: ${max_trials}")
     assert (load(tmp_path, text).run["max_trials"], load(tmp_path, text).seed) == (7, 7)
     given = load(tmp_path, text, "max_trials=3", "space.optim.width.high=16", "~searcher", "objectives.0.mode=min")
-    assert (given.run["max_trials"], given.seed, given.searcher) == (3, 3, "random")
+    assert (given.run["max_trials"], given.seed, given.searcher) == (3, 3, "tpe")
     assert given.study_kwargs()["space"]["optim.width"] == hwt.Int(8, 16)
     assert given.study_kwargs()["objectives"][0].mode == "min"
 

@@ -5,7 +5,7 @@ dominates, front 1 those that only points of front 0 dominate, and so on (Goldbe
 al., "A fast and elitist multiobjective genetic algorithm: NSGA-II", 2002). Exact duplicates never dominate each other
 and share a front. Rows with a value that is not finite share one last front, behind all finite rows.
 
-Cost: O(n log n) for one and two objectives, O(n^2) vectorised steps for more.
+Cost of the ranks: O(n log n) for one and two objectives, O(n^2) vectorised steps for more.
 """
 
 from __future__ import annotations
@@ -52,7 +52,13 @@ def front_ranks(losses: npt.ArrayLike) -> npt.NDArray[np.int64]:
 def non_dominated_mask(losses: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     """Returns True for the finite rows that no other row dominates, shape `(n_points,)`."""
     matrix = loss_matrix(losses)
-    mask: npt.NDArray[np.bool_] = (front_ranks(matrix) == 0) & np.isfinite(matrix).all(axis=1)
+    mask: npt.NDArray[np.bool_] = np.asarray(np.isfinite(matrix).all(axis=1))
+    if matrix.shape[1] <= 2:
+        mask[mask] = _is_first(matrix[mask])
+    elif mask.any():
+        import moocore  # takes 0.1 s to import, and few studies have three objectives
+
+        mask[mask] = moocore.is_nondominated(matrix[mask], keep_weakly=True)
     return mask
 
 
@@ -66,6 +72,21 @@ def is_dominated(loss: npt.ArrayLike, losses: npt.ArrayLike) -> bool:
     if not np.isfinite(point).all():
         return len(rows) > 0
     return bool(((rows <= point).all(axis=1) & (rows < point).any(axis=1)).any())
+
+
+def _is_first(finite: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Returns which finite rows of one or two objectives no other row dominates."""
+    if finite.shape[1] == 1 or not len(finite):
+        return np.asarray(finite[:, 0] == finite[:, 0].min(initial=np.inf))
+    order = np.lexsort((finite[:, 1], finite[:, 0]))
+    rows = finite[order]
+    is_new = np.ones(len(rows), dtype=np.bool_)
+    is_new[1:] = (rows[1:] != rows[:-1]).any(axis=1)
+    distinct = rows[is_new, 1]
+    is_below = np.append(True, distinct[1:] < np.minimum.accumulate(distinct)[:-1])
+    mask = np.empty(len(rows), dtype=np.bool_)
+    mask[order] = is_below[np.cumsum(is_new) - 1]
+    return mask
 
 
 def _ranks_of_sorted(distinct: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

@@ -25,6 +25,7 @@ __all__ = [
     "Random",
     "Searcher",
     "Sobol",
+    "default_searcher",
     "searcher_from_settings",
 ]
 
@@ -35,6 +36,11 @@ SEARCHER_REGISTRY = Registry[Searcher](
     {cls.name: cls for cls in (Random, Sobol, Grid, TPE, ParetoPrior, Listed)},
 )
 """The classes above, those of installed entry points, and any class with an import path."""
+
+
+def default_searcher() -> Searcher:
+    """Returns the searcher of a new study for which the user chooses none."""
+    return TPE()
 
 
 def searcher_from_settings(settings: Mapping[str, Any]) -> Searcher:

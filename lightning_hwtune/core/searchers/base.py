@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.record import TrialRecord
+from lightning_hwtune.core.searchers.memory import Memory
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.forms.given import Given
 from lightning_hwtune.plugins import init_arguments
@@ -32,7 +33,9 @@ class History:
     """What the study has measured so far: a view of its trials, in the order of creation.
 
     Attributes:
+        trials: all of them, including those that are running.
         added: results from elsewhere (`Study.add`), as if they were trials. None of them was trained by this study.
+        memory: what searchers have computed about the trials of this study before.
 
     Examples:
         >>> from lightning_hwtune.core.objectives import Objectives
@@ -45,6 +48,7 @@ class History:
     trials: Sequence[TrialRecord]
     objectives: Objectives
     added: Sequence[TrialRecord] = ()
+    memory: Memory = field(default_factory=Memory, repr=False, compare=False)
     _known: dict[int, tuple[Searcher, Any]] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     @property

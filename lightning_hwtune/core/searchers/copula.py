@@ -13,17 +13,22 @@ behind all feasible trials.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.record import TrialRecord
+from lightning_hwtune.core.searchers.memory import Memory
 
-__all__ = ["chained_scores", "copula_scores", "winsor_margin"]
+__all__ = ["chained", "chained_scores", "copula_scores", "light_scores", "violators_behind", "winsor_margin"]
 
 Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
+
+_QUANTILE = np.frompyfunc(NormalDist().inv_cdf, 1, 1)
 
 
 def winsor_margin(n: int) -> float:
@@ -37,18 +42,26 @@ def copula_scores(losses: npt.ArrayLike) -> Floats:
     Args:
         losses: minimised, shape `(n_points, n_objectives)`; NaN means diverged.
     """
-    matrix = np.asarray(losses, dtype=np.float64)
-    n = len(matrix)
-    if n == 0:
-        return matrix
-    # takes most of a second to import, and only priors need it
-    from scipy.special import ndtri
-    from scipy.stats import rankdata
+    from scipy.special import ndtri  # takes a quarter of a second to import, and only priors need it
 
-    ranks = rankdata(np.where(np.isfinite(matrix), matrix, np.inf), axis=0)
-    margin = winsor_margin(n)
-    scores: Floats = ndtri(((ranks - 0.5) / n).clip(margin, 1 - margin))
-    return scores
+    shares = _shares(np.asarray(losses, dtype=np.float64))
+    return np.asarray(ndtri(shares)) if len(shares) else shares
+
+
+def light_scores(losses: npt.ArrayLike) -> Floats:
+    """Returns the same scores without scipy; they may differ in the last digit."""
+    shares = _shares(np.asarray(losses, dtype=np.float64))
+    return np.asarray(_QUANTILE(shares), dtype=np.float64)
+
+
+def _shares(matrix: Floats) -> Floats:
+    """Returns F(loss), clipped at both ends."""
+    if not len(matrix):
+        return matrix
+    ranks = np.column_stack([_mean_ranks(column) for column in np.where(np.isfinite(matrix), matrix, np.inf).T])
+    margin = winsor_margin(len(matrix))
+    shares: Floats = ((ranks - 0.5) / len(matrix)).clip(margin, 1 - margin)
+    return shares
 
 
 def chained_scores(trials: Sequence[TrialRecord], objectives: Objectives) -> tuple[list[TrialRecord], Floats]:
@@ -58,25 +71,39 @@ def chained_scores(trials: Sequence[TrialRecord], objectives: Objectives) -> tup
     their new scores are given the mean and the spread of their old ones. So later results order these trials among
     themselves, without moving them as a group against the others. This is repeated up to the highest level.
     """
-    levels = sorted({level for trial in trials for level in trial.decided})
-    scores: dict[int, Floats] = {}
-    for level in levels:
-        there = [index for index, trial in enumerate(trials) if level in trial.decided and trial.measurements]
-        rows = [objectives.loss((trials[i].at(level) or trials[i].measurements[-1]).values) for i in there]
-        new = copula_scores(np.array(rows).reshape(-1, len(objectives)))
-        known = [place for place, index in enumerate(there) if index in scores]
-        if known:
-            old = np.array([scores[there[place]] for place in known])
-            new = _moved(new, new[known], old)
-        scores.update(zip(there, new, strict=True))
-    kept = sorted(scores)
-    matrix = np.array([scores[i] for i in kept]).reshape(-1, len(objectives))
-    is_violating = np.array([objectives.violation(trials[i].measurements[-1].values) > 0 for i in kept], dtype=np.bool_)
-    return [trials[i] for i in kept], _behind(matrix, is_violating)
+    rungs = Memory().rungs(trials, objectives)
+    scores = chained(rungs, len(trials), len(objectives))
+    places = np.flatnonzero(~np.isnan(scores[:, 0]))
+    kept = [trials[place] for place in places.tolist()]
+    return kept, violators_behind(kept, objectives, scores[places])
 
 
-def _behind(scores: Floats, is_violating: npt.NDArray[np.bool_]) -> Floats:
-    """Returns the scores, in which violators of a constraint are moved as a group behind all feasible trials."""
+def chained(
+    rungs: Mapping[int, tuple[Places, Floats]],
+    n_trials: int,
+    n_objectives: int,
+    score: Callable[[Floats], Floats] = copula_scores,
+) -> Floats:
+    """Returns the scores of all trials, shape `(n_trials, n_objectives)`; NaN for a trial that no level has judged.
+
+    Args:
+        rungs: level -> the places of the trials that it has judged, and their losses, in ascending order of levels.
+        score: gives the scores of the losses at one level.
+    """
+    scores = np.full((n_trials, n_objectives), np.nan)
+    for places, losses in rungs.values():
+        new, old = score(losses), scores[places]
+        is_known = ~np.isnan(old[:, 0])
+        scores[places] = _moved(new, new[is_known], old[is_known]) if is_known.any() else new
+    return scores
+
+
+def violators_behind(trials: Sequence[TrialRecord], objectives: Objectives, scores: Floats) -> Floats:
+    """Returns the scores of judged trials, with violators of a constraint moved as a group behind all feasible ones."""
+    if not objectives.bounds:
+        return scores
+    violations = [objectives.violation(trial.measurements[-1].values) for trial in trials]
+    is_violating = np.array(violations, dtype=np.float64) > 0
     if not is_violating.any() or is_violating.all():
         return scores
     moved = scores.copy()
@@ -90,3 +117,10 @@ def _moved(scores: Floats, sample: Floats, like: Floats) -> Floats:
     scale = np.divide(like.std(axis=0), spread, out=np.zeros_like(spread), where=spread > 0)
     moved: Floats = like.mean(axis=0) + (scores - sample.mean(axis=0)) * scale
     return moved
+
+
+def _mean_ranks(column: Floats) -> Floats:
+    """Returns the ranks, from 1; equal values share their mean rank."""
+    _, places, counts = np.unique(column, return_inverse=True, return_counts=True)
+    ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[places]
+    return ranks

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, final
@@ -24,6 +23,7 @@ import numpy.typing as npt
 from lightning_hwtune.core.parameters.options import copied, plain_options
 from lightning_hwtune.core.record import TrialRecord
 from lightning_hwtune.core.searchers.base import History
+from lightning_hwtune.core.searchers.memory import Memory, config_key
 from lightning_hwtune.core.space import MAX_COMBINATIONS, SearchSpace
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import FORMS, elements, entries, reading
@@ -31,11 +31,6 @@ from lightning_hwtune.forms import FORMS, elements, entries, reading
 __all__ = ["Untried", "config_key", "is_small", "listed_configs", "next_of"]
 
 _MAX_REPEATS = 10_000  # draws in a row that give known configurations; then there is probably no other one
-
-
-def config_key(config: Mapping[str, Any]) -> str:
-    """Returns a text that is the same for two configurations if and only if they are equal."""
-    return json.dumps(config, sort_keys=True)
 
 
 def is_small(space: SearchSpace) -> bool:
@@ -100,22 +95,34 @@ class Untried:
     Attributes:
         listed: the configurations to draw from; None for the whole space. cumulative: their cumulative weights.
         tried: keys of those that already have a trial; empty if nothing is ever used up.
+        is_given: whether the user gave the list; otherwise it is the whole of a small finite space.
     """
 
     space: SearchSpace
     listed: Sequence[Mapping[str, Any]] | None
     cumulative: npt.NDArray[np.float64]
     tried: frozenset[str]
+    is_given: bool = False
 
     @classmethod
-    def of(cls, space: SearchSpace, configs: Sequence[Mapping[str, Any]] | None, trials: Sequence[TrialRecord]) -> Self:
-        """Returns what is left of `configs`, or of the space, after these trials."""
+    def of(
+        cls,
+        space: SearchSpace,
+        configs: Sequence[Mapping[str, Any]] | None,
+        trials: Sequence[TrialRecord],
+        memory: Memory | None = None,
+    ) -> Self:
+        """Returns what is left of `configs`, or of the space, after these trials.
+
+        Args:
+            memory: that of a history whose trials begin with these; None to compute everything.
+        """
         if configs is None and not is_small(space):
-            tried = frozenset(config_key(trial.config) for trial in trials) if space.is_conditional else frozenset()
+            tried = (memory or Memory()).keys(trials) if space.is_conditional else frozenset()
             return cls(space, None, np.empty(0), tried)
-        tried = frozenset(config_key(trial.config) for trial in trials)
+        tried = (memory or Memory()).keys(trials)
         if configs is not None:
-            return cls(space, configs, np.arange(1.0, len(configs) + 1), tried)
+            return cls(space, configs, np.arange(1.0, len(configs) + 1), tried, is_given=True)
         return cls(space, *_grid(space), tried)
 
     def one(self, rng: np.random.Generator) -> dict[str, Any] | None:

@@ -1,36 +1,37 @@
-"""TPE over fronts: new configurations that resemble those of the first fronts and differ from the others.
+"""TPE over fronts: new configurations that resemble the best ones and differ from the others.
 
 Bergstra, Bardenet, Bengio and Kegl, "Algorithms for hyper-parameter optimization", 2011, section 4: l(x) is a density
-of the good configurations and g(x) one of the others. Of the configurations drawn from l, the one with the greatest
-l / g is tried. The densities are products of one kernel per coordinate. The model is that of the highest rung with
-enough points, as in BOHB: Falkner, Klein and Hutter, "BOHB: robust and efficient hyperparameter optimization at
-scale", ICML 2018 (arXiv 1807.01774), section 4; with the Hyperband scheduler this *is* BOHB. Differences: "good" is
-the beginning of the rung's order by fronts (`ranking.order`, farthest-first within a front), so that several
-objectives need no weights, as in Ozaki et al., "Multiobjective tree-structured Parzen estimator", JAIR 2022. The number
-of a draw decides whether it is random. The densities of numbers are truncated to the unit interval.
+of the good configurations and g(x) one of the others (`kernels`). Of the configurations drawn from l, the one with the
+greatest l / g is tried. Differences from the paper:
 
-With `rungs="all"` every judged trial counts. Trials are ordered by the highest level that judged them, deepest first,
-and within a level by fronts. A rung contains only trials that were promoted into it, so "highest" learns from few, good
-trials. On measured tables, all trials were more informative (`docs/searchers/tpe.md`).
+- Kernels are products over all parameters, so that parameters which are only good together stay together.
+- "Good" is the beginning of an order by fronts, and by exclusive hypervolume within the last front that counts, so that
+  several objectives need no weights. Ozaki et al., "Multiobjective tree-structured Parzen estimator", JAIR 2022, also
+  begin with fronts.
+- Trials of all rungs count (`copula.chained_scores`): what a deeper rung says orders its trials among themselves.
+- A trial that no rung has judged yet counts among the others, so that draws on several devices keep apart. This is the
+  constant liar of Ginsbourger, Le Riche and Carraro, "Kriging is well-suited to parallelize optimization", 2010.
+- The number of a draw decides whether it is random.
 
-Losses that are not finite count as the worst. Cost of a proposal: O(trials + candidates * points).
+With `estimator="bohb"` everything about the densities is as in Falkner, Klein and Hutter, "BOHB: robust and efficient
+hyperparameter optimization at scale", ICML 2018 (arXiv 1807.01774), section 4; see `bohb_models`. With the Hyperband
+scheduler and `rungs="highest"` this *is* BOHB.
+
+Losses that are not finite count as the worst. Cost of a proposal: O(trials) for the order, and
+O(candidates * parameters * min(trials, `MAX_OTHERS`)) for the densities.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
-import numpy as np
-import numpy.typing as npt
-
-from lightning_hwtune.core.ranking.order import total_order
-from lightning_hwtune.core.record import TrialRecord
 from lightning_hwtune.core.searchers.base import History, Searcher
-from lightning_hwtune.core.searchers.kernels import Kernels
+from lightning_hwtune.core.searchers.bohb import BohbModel
 from lightning_hwtune.core.searchers.new_configs import Untried, listed_configs
+from lightning_hwtune.core.searchers.parzen import ParzenModel
+from lightning_hwtune.core.searchers.random import Random
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.forms import checked_call
@@ -41,15 +42,18 @@ __all__ = ["TPE"]
 @final
 @dataclass(frozen=True, slots=True, init=False)
 class TPE(Searcher):
-    """Draws near the best trials of the highest rung with enough points; at random until there is one.
+    """Draws near the best trials; at random until enough trials are judged.
 
     Args:
-        good: the share of a rung's trials that counts as good.
+        good: the share of the judged trials that counts as good.
         random: the share of draws that stays random.
         candidates: how many configurations are compared for a proposal.
-        min_points: the least number of good trials, and of others; None for one more than there are parameters.
-        rungs: "highest" to use only the highest rung with enough points, or "all".
+        min_points: the model begins with twice as many judged trials; None for 5, and for one more than there are
+            parameters with "bohb", where it is also the least number of good trials and of others.
+        rungs: "all" to learn from the trials of all rungs, or "highest" to use only the highest rung with enough
+            points.
         configs: draw only from this list, each once; None for the whole space.
+        estimator: "parzen", or "bohb" for the estimator of BOHB, which this class had before.
 
     Examples:
         >>> from lightning_hwtune.core.objectives import Objectives
@@ -65,20 +69,24 @@ class TPE(Searcher):
     min_points: int | None
     rungs: str
     configs: tuple[Mapping[str, Any], ...] | None
+    estimator: str
     name: ClassVar[str] = "tpe"
 
     @checked_call("TPE", prefix="TPE.")
     def __init__(
         self,
-        good: float = 0.15,
-        random: float = 0.33,
+        good: float = 0.1,
+        random: float = 0.1,
         candidates: int = 64,
         min_points: int | None = None,
-        rungs: str = "highest",
+        rungs: str = "all",
         configs: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        estimator: str = "parzen",
     ) -> None:
-        fields = {"good": good, "random": random, "candidates": candidates, "min_points": min_points}
-        for field, value in {**fields, "rungs": rungs, "configs": listed_configs("TPE.configs", configs)}.items():
+        fields: dict[str, Any] = {"good": good, "random": random, "candidates": candidates, "min_points": min_points}
+        fields |= {"rungs": rungs, "configs": listed_configs("TPE.configs", configs), "estimator": estimator}
+        for field, value in fields.items():
             object.__setattr__(self, field, value)
 
     def check(self, space: SearchSpace) -> None:
@@ -94,9 +102,11 @@ class TPE(Searcher):
     def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
         """Returns draw number `draw` after these trials; None once a list or a small finite space is exhausted."""
         rng = stream(seed, self.name, draw)
-        untried, models = history.once(self, lambda: self._learned(space, history))
-        if rng.random() >= self.random and models is not None:
-            return self._best(space, untried, *models, rng)
+        untried, model = history.once(self, lambda: self._learned(space, history))
+        if model is None and self.configs is None and self.estimator != "bohb":
+            return Random().propose(space, draw, seed, history)
+        if rng.random() >= self.random and model is not None:
+            return model.best(untried, self.candidates, rng)
         return untried.one(rng)
 
     def settings(self) -> dict[str, Any]:
@@ -109,52 +119,11 @@ class TPE(Searcher):
             "candidates": self.candidates,
             "min_points": self.min_points,
             "rungs": self.rungs,
+            "estimator": self.estimator,
             **listed,
         }
 
-    def _learned(self, space: SearchSpace, history: History) -> tuple[Untried, tuple[Kernels, Kernels] | None]:
-        return Untried.of(space, self.configs, history.trials), self._models(space, history)
-
-    def _models(self, space: SearchSpace, history: History) -> tuple[Kernels, Kernels] | None:
-        """Returns the densities of the good trials and of the others; None while no rung has enough of both."""
-        n_min = self.min_points or len(space) + 1
-        trials = _ranked(history) if self.rungs == "all" else _highest(history, 2 * n_min)
-        if len(trials) < 2 * n_min:
-            return None
-        configs = [trial.config for trial in trials]
-        n_good = min(max(n_min, math.ceil(self.good * len(trials))), len(trials) - n_min)
-        return Kernels(space, configs[:n_good]), Kernels(space, configs[n_good:])
-
-    def _best(
-        self, space: SearchSpace, untried: Untried, good: Kernels, others: Kernels, rng: np.random.Generator
-    ) -> dict[str, Any] | None:
-        """Returns the candidate with the greatest l / g, drawn from l or from the rest of a list."""
-        if untried.listed is not None:
-            candidates = untried.some(rng, self.candidates)
-        else:
-            candidates = [config for config in good.sample(rng, self.candidates) if untried.may_draw(config)]
-        if not candidates:
-            return untried.one(rng)
-        ratios: npt.NDArray[np.float64] = good.log_density(candidates) - others.log_density(candidates)
-        return candidates[int(ratios.argmax())]
-
-
-def _highest(history: History, n_points: int) -> list[TrialRecord]:
-    """Returns the trials of the highest rung with at least `n_points`, best first."""
-    trials, losses = history.rung(n_points)
-    return [trials[index] for index in total_order(losses, "farthest_first")] if trials else []
-
-
-def _ranked(history: History) -> list[TrialRecord]:
-    """Returns all judged trials, those of the deepest level first, and within a level by fronts."""
-    by_level: dict[int, list[TrialRecord]] = {}
-    for trial in history.results:
-        if trial.decided and trial.measurements:
-            by_level.setdefault(max(trial.decided), []).append(trial)
-    ranked: list[TrialRecord] = []
-    for level in sorted(by_level, reverse=True):
-        there = by_level[level]
-        rows = [history.objectives.loss((trial.at(level) or trial.measurements[-1]).values) for trial in there]
-        ranked += [there[index] for index in total_order(np.array(rows).reshape(len(there), -1), "farthest_first")]
-    # the sort is stable: violators of a constraint come behind all feasible trials, whatever their level
-    return sorted(ranked, key=lambda trial: history.objectives.violation(trial.measurements[-1].values) > 0)
+    def _learned(self, space: SearchSpace, history: History) -> tuple[Untried, ParzenModel | BohbModel | None]:
+        kind = BohbModel if self.estimator == "bohb" else ParzenModel
+        untried = Untried.of(space, self.configs, history.trials, history.memory)
+        return untried, kind.of(space, history, self.rungs, self.good, self.min_points)

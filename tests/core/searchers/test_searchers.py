@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from scipy.integrate import trapezoid
 from scipy.stats import qmc
 
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
-from lightning_hwtune.core.record import Measurement, TrialRecord
-from lightning_hwtune.core.searchers import TPE, Grid, History, Random, Searcher, Sobol, searcher_from_settings
-from lightning_hwtune.core.searchers.kernels import Kernels
+from lightning_hwtune.core.record import TrialRecord
+from lightning_hwtune.core.searchers import Grid, History, Random, Searcher, Sobol, searcher_from_settings
 from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, SearchSpace
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.errors import ArgumentError
@@ -171,130 +168,3 @@ def test_sobol_is_scipys_sequence_as_far_as_the_batch_rule_allows() -> None:
     allowed = [config for config in configs if CONTINUOUS.allows(config)]
     assert len(allowed) < len(configs)
     assert [Sobol().propose(CONTINUOUS, draw, 5, EMPTY) for draw in range(200)] == allowed[:200]
-
-
-@pytest.mark.parametrize("n_objectives", [1, 2])
-def test_tpe_draws_near_the_good_region(n_objectives: int) -> None:
-    space = SearchSpace(lr=Float(1e-4, 1e-1, log=True), kind=Choice(["a", "b", "c"]), width=Int(8, 64))
-    objectives = Objectives([Metric("error", "min"), Metric("size", "min")][:n_objectives])
-    trials: list[TrialRecord] = []
-    for draw in range(80):
-        config = TPE().propose(space, draw, 0, History(trials, objectives)) or {}
-        error = abs(math.log10(config["lr"]) + 3) + (config["kind"] != "b")
-        trial = TrialRecord(draw, config, 0, 0, 3, 0.0, decided={1: "pause"})
-        trial.measurements = [Measurement(1, {"error": error, "size": error + config["width"] / 640}, 1.0, 1.0)]
-        trials.append(trial)
-    late = [trial.config for trial in trials[40:]]
-    assert np.median([abs(math.log10(config["lr"]) + 3) for config in late]) < 0.45  # at random: 0.75
-    assert sum(config["kind"] == "b" for config in late) > 25  # at random: 13
-
-
-def test_tpe_models_the_highest_level_with_enough_trials() -> None:
-    space = SearchSpace(x=Float(0, 1))
-    trials = []
-    for i in range(12):
-        trial = TrialRecord(i, {"x": i / 12}, 0, 0, 9, 0.0)
-        # at level 1 a large x is good, at level 3 a small one
-        trial.measurements = [Measurement(1, {"acc": i / 12, "train_s": 1.0}, 1.0, 1.0)]
-        trial.decided = {1: "pause"}
-        if i % 2:
-            trial.measurements.append(Measurement(3, {"acc": -i / 12, "train_s": 1.0}, 1.0, 1.0))
-            trial.decided[3] = "pause"
-        trials.append(trial)
-    history = History(trials, Objectives([Metric("acc", "max")]))
-    for min_points, is_small in ((3, True), (4, False)):
-        tpe = TPE(random=0, min_points=min_points, good=0.25)
-        draws = [(tpe.propose(space, draw, 0, history) or {})["x"] for draw in range(20)]
-        assert (np.median(draws) < 0.5) == is_small
-
-
-def test_tpe_over_all_rungs_puts_the_deepest_first_and_learns_from_the_others_too() -> None:
-    space = SearchSpace(x=Float(0, 1))
-    trials = []
-    for i in range(12):
-        trial = TrialRecord(i, {"x": i / 12}, 0, 0, 9, 0.0)
-        # the best at level 1 have a large x; those with a middling one came to level 3, and did badly there
-        trial.measurements = [Measurement(1, {"acc": i / 12, "train_s": 1.0}, 1.0, 1.0)]
-        trial.decided = {1: "pause"}
-        if 4 <= i < 7:
-            trial.measurements.append(Measurement(3, {"acc": -1.0, "train_s": 1.0}, 1.0, 1.0))
-            trial.decided[3] = "pause"
-        trials.append(trial)
-    history = History(trials, Objectives([Metric("acc", "max")]))
-    for rungs, low, high in (("all", 0.25, 0.65), ("highest", 0.65, 1.0)):
-        tpe = TPE(random=0, min_points=3, good=0.25, rungs=rungs)
-        draws = [(tpe.propose(space, draw, 0, history) or {})["x"] for draw in range(20)]
-        assert low < np.median(draws) < high
-
-
-def test_tpe_keeps_its_share_of_random_draws() -> None:
-    history = History([TrialRecord(i, {"lr": 1e-2}, 0, 0, 1, 0.0) for i in range(40)], OBJECTIVES)
-    for trial in history.trials:
-        trial.config = {"lr": 10 ** (-2 + trial.trial_id / 1e3), "batch_size": 64, "devices": 1}
-        trial.measurements = [Measurement(1, {"acc": 0.1, "train_s": 1.0}, 1.0, 1.0)]
-        trial.decided = {1: "pause"}
-    draws = [TPE(random=0.5).propose(CONTINUOUS, draw, 0, history) or {} for draw in range(200)]
-    assert 50 < sum(draw["lr"] < 3e-3 for draw in draws) < 130  # half the draws, two thirds of the range's logarithm
-
-
-@pytest.mark.parametrize(("good", "n_good"), [(0.1, 2), (0.4, 4), (0.95, 8)])
-def test_tpe_leaves_enough_for_both_densities(good: float, n_good: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[int] = []
-
-    class Counted(Kernels):
-        def __init__(self, space: SearchSpace, configs: Sequence[Mapping[str, Any]]) -> None:
-            sizes.append(len(configs))
-            super().__init__(space, configs)
-
-    monkeypatch.setattr("lightning_hwtune.core.searchers.tpe.Kernels", Counted)
-    trials = [TrialRecord(i, {"x": i / 10}, 0, 0, 9, 0.0, decided={1: "pause"}) for i in range(10)]
-    for trial in trials:
-        trial.measurements = [Measurement(1, {"acc": 0.1 * trial.trial_id, "train_s": 1.0}, 1.0, 1.0)]
-    history = History(trials, OBJECTIVES)
-    assert TPE(good=good, random=0, min_points=2).propose(SearchSpace(x=Float(0, 1)), 10, 0, history)
-    assert sizes == [n_good, 10 - n_good]
-
-
-@given(seed=st.integers(0, 10**6))
-@settings(max_examples=20, deadline=None)
-def test_kernel_densities_sum_to_one(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    space = SearchSpace(x=Float(0, 1), kind=Choice(["a", "b", "c"]))
-    configs = [space.sample(rng) for _ in range(int(rng.integers(1, 8)))]
-    kernels, xs = Kernels(space, configs), np.linspace(0, 1, 2001)
-    total = 0.0
-    for option in "abc":
-        at = [{"x": x, "kind": option} for x in xs.tolist()]
-        total += float(trapezoid(np.exp(kernels.log_density(at)), xs))
-    assert total == pytest.approx(1.0, abs=1e-4)
-
-
-def test_kernel_samples_follow_the_density() -> None:
-    space = SearchSpace(x=Float(0, 1), kind=Choice(["a", "b", "c"]))
-    configs = [{"x": 0.02, "kind": "a"}, {"x": 0.9, "kind": "a"}, {"x": 0.5, "kind": "c"}]
-    kernels, rng = Kernels(space, configs), np.random.default_rng(0)
-    drawn = kernels.sample(rng, 4000)
-    xs = np.linspace(0, 1, 1001)
-    curves = [np.exp(kernels.log_density([{"x": x, "kind": option} for x in xs.tolist()])) for option in "abc"]
-    density = np.sum(curves, axis=0)
-    cdf = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(xs))])
-    assert stats.kstest([config["x"] for config in drawn], lambda x: np.interp(x, xs, cdf)).pvalue > 0.01
-    shares = [float(trapezoid(curve, xs)) for curve in curves]
-    drawn_shares = [sum(config["kind"] == option for config in drawn) / len(drawn) for option in "abc"]
-    assert drawn_shares == pytest.approx(shares, abs=0.03)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        ({"good": 1.0}, r"TPE\.good"),
-        ({"random": -0.1}, r"TPE\.random"),
-        ({"candidates": 0}, r"TPE\.candidates"),
-        ({"min_points": 2.5}, r"TPE\.min_points"),
-        ({"configs": []}, r"TPE\.configs"),
-        ({"rungs": "al"}, r"TPE\.rungs.*did you mean 'all'"),
-    ],
-)
-def test_arguments_of_tpe_are_checked(arguments: dict[str, Any], text: str) -> None:
-    with pytest.raises(ArgumentError, match=text):
-        TPE(**arguments)

@@ -1,0 +1,176 @@
+"""How good the configurations of each searcher are: regret, or missing hypervolume; prints one JSON object.
+
+The problems are those of `search_problems.py`, with 1 and with 8 trials at a time: 100 trials of a function, or 200
+trials of ASHA. The arms:
+
+- default: the searcher of a study for which none is chosen
+- random: `Random()`
+- optuna_tpe, optuna_nsga2: Optuna's samplers with their defaults
+
+The figures compare medians over seeds. An interval is a 90 % bootstrap interval over seeds of the ratio of two medians.
+
+- worst_vs_random: the greatest lower end of the intervals of default / random. Above 1 means behind beyond chance.
+- worst_vs_optuna_tpe: the greatest ratio default / optuna_tpe, with 1 at a time; ahead_of_optuna_tpe: on how many
+  problems it is below 1.
+- worst_vs_optuna_8_at_a_time: the same ratio with 8 at a time.
+- hv_20_parameters: the hypervolume after 200 trials with 20 parameters, as a share of that of 1,500 random
+  configurations.
+
+The rows of Optuna are kept in `benchmarks/peers/rows/`, with its version. They are used if the seeds are among them;
+`--peers` computes them again. The settings of the default were chosen on other seeds, from 1000.
+
+    python benchmarks/searchers.py [--seeds 20] [--first-seed 0] [--peers] [--problems branin ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import platform
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import lightning_hwtune
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.search_problems import ASHA_STUDIES, FUNCTIONS, Found, asha_study, function_study
+from lightning_hwtune.core.searchers import Random, Searcher, default_searcher
+
+__all__ = ["figures", "found", "rows_of"]
+
+OWN, PEERS, AT_A_TIME = ("default", "random"), ("optuna_tpe", "optuna_nsga2"), (1, 8)
+KEPT = Path(__file__).parent / "peers" / "rows" / "searchers.json.gz"
+_N_RESAMPLED = 2_000
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Runs our own arms, reads or runs the peers, and prints the figures."""
+    problems = [*FUNCTIONS, *ASHA_STUDIES]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--peers", action="store_true", help="run Optuna again, and keep its rows")
+    parser.add_argument("--problems", nargs="+", choices=problems, default=problems)
+    arguments = parser.parse_args()
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    rows = rows_of(OWN, arguments.problems, seeds)
+    peers = kept_peers(arguments.problems, seeds, again=arguments.peers)
+    rows += peers["rows"]
+    versions = {"lightning_hwtune": lightning_hwtune.__version__, "numpy": np.__version__, "optuna": peers["optuna"]}
+    versions["python"] = platform.python_version()
+    result = {"figures": figures(rows), "medians": medians(rows), "ratios": ratios(rows), "versions": versions}
+    print(json.dumps({**result, "seeds": list(seeds)}, indent=1))
+
+
+def rows_of(arms: Iterable[str], problems: Sequence[str], seeds: Iterable[int]) -> list[Row]:
+    """Returns a row for each problem, arm, number of trials at a time, and seed."""
+    listed = list(seeds)
+    rows = []
+    for arm in arms:
+        for problem in problems:
+            for at_a_time in AT_A_TIME:
+                for seed in listed:
+                    result = found(problem, searcher(arm, seed), seed, at_a_time)
+                    row = {"problem": problem, "arm": arm, "at_a_time": at_a_time, "seed": seed}
+                    rows.append({**row, "missing": result.missing, "of_random": result.of_random})
+                print(arm, problem, at_a_time, file=sys.stderr, flush=True)
+    return rows
+
+
+def found(problem: str, chosen: Searcher, seed: int, at_a_time: int) -> Found:
+    """Returns what a searcher finds on a problem."""
+    if problem in FUNCTIONS:
+        return function_study(FUNCTIONS[problem], chosen, seed, at_a_time)
+    return asha_study(ASHA_STUDIES[problem], chosen, seed, at_a_time)
+
+
+def searcher(arm: str, seed: int) -> Searcher:
+    """Returns the searcher of an arm, for one study."""
+    if arm == "default":
+        return default_searcher()
+    if arm == "random":
+        return Random()
+    from benchmarks.peers.optuna_search import OptunaSampling
+
+    return OptunaSampling(arm, seed)
+
+
+def kept_peers(problems: Sequence[str], seeds: Iterable[int], *, again: bool) -> dict[str, Any]:
+    """Returns the rows of Optuna for these problems and seeds, and its version; they are kept once computed."""
+    listed = list(seeds)
+    kept = json.loads(gzip.decompress(KEPT.read_bytes())) if KEPT.exists() and not again else {"rows": []}
+    known = {(row["problem"], row["seed"]) for row in kept["rows"]}
+    missing = [problem for problem in problems if any((problem, seed) not in known for seed in listed)]
+    if missing:
+        import optuna
+
+        others = [row for row in kept["rows"] if row["problem"] not in missing]
+        kept = {"optuna": optuna.__version__, "rows": others + rows_of(PEERS, missing, listed)}
+        KEPT.parent.mkdir(parents=True, exist_ok=True)
+        KEPT.write_bytes(gzip.compress(json.dumps(kept).encode(), mtime=0))
+    wanted = [row for row in kept["rows"] if row["problem"] in problems and row["seed"] in listed]
+    return {"optuna": kept["optuna"], "rows": wanted}
+
+
+def medians(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+    """Returns the median regret or missing hypervolume: "problem, n at a time" -> arm -> median."""
+    table: dict[str, dict[str, float]] = {}
+    for (problem, arm, at_a_time), values in _by_case(rows, "missing").items():
+        table.setdefault(f"{problem}, {at_a_time} at a time", {})[arm] = float(f"{np.median(values):.3g}")
+    return table
+
+
+def ratios(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:
+    """Returns the default's median divided by each other arm's, with the interval: case -> arm -> numbers."""
+    cases = _by_case(rows, "missing")
+    table: dict[str, dict[str, dict[str, float]]] = {}
+    for (problem, arm, at_a_time), values in cases.items():
+        if arm != "default":
+            ratio = _ratio(cases[problem, "default", at_a_time], values)
+            table.setdefault(f"{problem}, {at_a_time} at a time", {})[arm] = ratio
+    return table
+
+
+def figures(rows: Sequence[Row]) -> dict[str, float]:
+    """Returns the headline numbers; see the module. Those of arms or problems that were not run are missing."""
+    cases = ratios(rows)
+    compared = {case: arms["optuna_tpe"]["median"] for case, arms in cases.items() if "optuna_tpe" in arms}
+    tpe = [ratio for case, ratio in compared.items() if case.endswith(" 1 at a time")]
+    tpe_8 = [ratio for case, ratio in compared.items() if not case.endswith(" 1 at a time")]
+    result = {"worst_vs_random": max(found["random"]["low"] for found in cases.values())}
+    if tpe:
+        result |= {"worst_vs_optuna_tpe": max(tpe), "ahead_of_optuna_tpe": sum(ratio < 1 for ratio in tpe)}
+        result["worst_vs_optuna_8_at_a_time"] = max(tpe_8)
+    shares = _by_case(rows, "of_random").get(("asha_20", "default", 1))
+    return result | ({"hv_20_parameters": round(float(np.median(shares)), 3)} if shares is not None else {})
+
+
+def _by_case(rows: Sequence[Row], column: str) -> dict[tuple[str, str, int], npt.NDArray[np.float64]]:
+    """Returns problem, arm and number at a time -> the values of all seeds, in their order."""
+    found: dict[tuple[str, str, int], list[tuple[int, float]]] = {}
+    for row in rows:
+        if row[column] is not None:
+            case = row["problem"], row["arm"], row["at_a_time"]
+            found.setdefault(case, []).append((row["seed"], row[column]))
+    return {case: np.array([value for _, value in sorted(pairs)]) for case, pairs in found.items()}
+
+
+def _ratio(own: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> dict[str, float]:
+    """Returns the ratio of the medians, and the ends of its interval."""
+    picks = np.random.default_rng(0).integers(len(own), size=(_N_RESAMPLED, len(own)))
+    resampled = np.median(own[picks], axis=1) / np.median(others[picks], axis=1)
+    low, high = np.quantile(resampled, [0.05, 0.95])
+    median = float(np.median(own) / np.median(others))
+    return {name: round(float(value), 3) for name, value in (("median", median), ("low", low), ("high", high))}
+
+
+if __name__ == "__main__":
+    main()

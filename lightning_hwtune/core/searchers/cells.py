@@ -1,0 +1,83 @@
+"""Configurations as rows of numbers, one cell per parameter, for models that work on each parameter separately.
+
+A cell is the coordinate of a number, or of an ordered choice, in the unit interval. For an unordered choice it is the
+index of the option. One column per option would take gigabytes if there are many. The cell of a parameter that a
+configuration does not have, because its condition does not hold, is NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_hwtune.core.space import Choice, Parameter, SearchSpace
+
+__all__ = ["Cells"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@final
+class Cells:
+    """The translation between the configurations of a space and rows of cells.
+
+    Attributes:
+        n_options: parameter name -> the number of options of an unordered choice; 0 for other parameters.
+        n_values: parameter name -> the number of values; None for a `Float`.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+        self.n_options = {name: _n_options(parameter) for name, parameter in space.items()}
+        self.n_values = {name: parameter.n_values for name, parameter in space.items()}
+
+    def row(self, config: Mapping[str, Any]) -> list[float]:
+        """Returns the cells of a valid configuration."""
+        return [
+            math.nan
+            if name not in config
+            else float(parameter.place(config[name]))
+            if isinstance(parameter, Choice) and not parameter.ordered
+            else parameter.encode(config[name])[0]
+            for name, parameter in self.space.items()
+        ]
+
+    def rows(self, configs: Sequence[Mapping[str, Any]]) -> Floats:
+        """Returns the cells of valid configurations, shape `(n_configs, n_parameters)`."""
+        return np.array([self.row(config) for config in configs], dtype=np.float64).reshape(-1, len(self.space))
+
+    def snapped(self, rows: Floats) -> Floats:
+        """Returns rows in which each coordinate of a countable parameter is that of its nearest value."""
+        found = rows.copy()
+        for place, (name, parameter) in enumerate(self.space.items()):
+            if self.n_values[name] is not None and not self.n_options[name]:
+                cells = found[:, place].tolist()
+                found[:, place] = [_snapped(parameter, cell) for cell in cells]
+        return found
+
+    def active(self, rows: Floats) -> Floats:
+        """Returns rows without the cells of parameters whose condition does not hold there."""
+        return self.rows([self.config(row) for row in rows.tolist()]) if self.space.is_conditional else rows
+
+    def config(self, row: Sequence[float]) -> dict[str, Any]:
+        """Returns the configuration with these cells, which are numbers; it may break the batch-size rule."""
+        parameters = zip(self.space.items(), self.n_options.values(), row, strict=True)
+        values = {
+            name: parameter.quantile((cell + 0.5) / n_options) if n_options else parameter.decode([cell])
+            for (name, parameter), n_options, cell in parameters
+        }
+        return self.space.kept(values)
+
+
+def _snapped(parameter: Any, cell: float) -> float:
+    coordinate: float = parameter.encode(parameter.decode([cell]))[0]
+    return coordinate
+
+
+def _n_options(parameter: Parameter) -> int:
+    """Returns the number of options of an unordered choice; 0 for other parameters."""
+    return len(parameter.options) if isinstance(parameter, Choice) and not parameter.ordered else 0

@@ -1,0 +1,135 @@
+"""The model of TPE: which trials are good and which are the others, and the draws that resemble only the good ones."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Self, final
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_hwtune.core.ranking.front_order import hypervolume_contributions
+from lightning_hwtune.core.ranking.fronts import non_dominated_mask
+from lightning_hwtune.core.searchers.base import History
+from lightning_hwtune.core.searchers.cells import Cells
+from lightning_hwtune.core.searchers.copula import chained, light_scores, violators_behind
+from lightning_hwtune.core.searchers.kernels import Kernels
+from lightning_hwtune.core.searchers.new_configs import Untried
+from lightning_hwtune.core.space import SearchSpace
+
+__all__ = ["ParzenModel", "first_by_fronts", "parzen_split"]
+
+Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
+
+_MIN_POINTS = 5  # twice as many judged trials are needed
+_MAX_GOOD = 25
+_MAX_OTHERS = 250  # of those that are judged, and as many that are not; more cost time and change little
+_JOINT = 0.5  # share of the draws by joint densities; each kind alone fails on some functions (docs/searchers/tpe.md)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ParzenModel:
+    """The densities l of the good configurations and g of the others."""
+
+    cells: Cells
+    good: Kernels
+    others: Kernels
+
+    @classmethod
+    def of(cls, space: SearchSpace, history: History, rungs: str, good: float, min_points: int | None) -> Self | None:
+        """Returns the model; None while not enough trials are judged. The arguments are those of `parzen_split`."""
+        split = parzen_split(history, rungs, good, min_points or _MIN_POINTS)
+        if split is None:
+            return None
+        cells, rows = history.memory.cells(space), history.memory.rows(space, history.results)
+        return cls(cells, *(Kernels(cells, rows[places]) for places in split))
+
+    def best(self, untried: Untried, n: int, rng: np.random.Generator) -> dict[str, Any] | None:
+        """Returns the one with the greatest l / g of `n` candidates, drawn from l or from the rest of a list."""
+        is_joint = rng.random() < _JOINT
+        if not untried.is_given:
+            for row in self._drawn(n, rng, is_joint=is_joint).tolist():
+                if untried.may_draw(config := self.cells.config(row)):
+                    return config
+        if untried.listed is None:
+            return untried.one(rng)
+        rest = untried.some(rng, n)
+        return rest[int(self._ratios(self.cells.rows(rest), is_joint=is_joint).argmax())] if rest else None
+
+    def _drawn(self, n: int, rng: np.random.Generator, *, is_joint: bool) -> Floats:
+        """Returns rows drawn from l, by l / g, the greatest first."""
+        if is_joint:
+            rows = self.cells.snapped(self.good.sample(rng, n))
+            at = self.cells.active(rows)
+            return rows[np.argsort(-self._ratios(at, is_joint=True), kind="stable")]
+        rows = self.cells.snapped(self.good.sample_marginals(rng, n))
+        ratios = self.good.log_marginals(rows) - self.others.log_marginals(rows)
+        return np.take_along_axis(rows, np.argsort(-ratios, axis=0, kind="stable"), axis=0)
+
+    def _ratios(self, rows: Floats, *, is_joint: bool) -> Floats:
+        """Returns the logarithms of l / g at rows of cells, of the joint densities or of the marginals' products."""
+        if is_joint:
+            return self.good.log_density(rows) - self.others.log_density(rows)
+        ratios: Floats = (self.good.log_marginals(rows) - self.others.log_marginals(rows)).sum(axis=1)
+        return ratios
+
+
+def parzen_split(history: History, rungs: str, good: float, min_points: int) -> tuple[Places, Places] | None:
+    """Returns the places of the good results and of the others; None while fewer than `2 * min_points` are judged.
+
+    A trial that no level has judged is one of the others: it is running, or it failed. A trial that diverged is never
+    good; None if all did.
+
+    Args:
+        rungs: "all", or "highest" for the highest level that has judged enough trials.
+        good: the share of the judged trials that is good.
+    """
+    trials = history.results
+    known = history.memory.rungs(trials, history.objectives)
+    if rungs == "highest":
+        known = dict([pair for pair in known.items() if len(pair[1][0]) >= 2 * min_points][-1:])
+    scores = chained(known, len(trials), len(history.objectives), light_scores)
+    judged = np.flatnonzero(~np.isnan(scores[:, 0]))
+    if len(judged) < 2 * min_points:
+        return None
+    scores[judged] = violators_behind([trials[place] for place in judged.tolist()], history.objectives, scores[judged])
+    diverged = np.concatenate([places[~np.isfinite(losses).all(axis=1)] for places, losses in known.values()])
+    able = np.setdiff1d(judged, diverged)
+    if not len(able):
+        return None
+    n_good = min(max(math.ceil(good * len(judged)), 1), _MAX_GOOD)
+    best = able[first_by_fronts(scores[able], n_good)]
+    pending = [place for place, trial in enumerate(trials) if not (trial.decided and trial.measurements)]
+    rest = np.setdiff1d(judged, best)
+    return best, np.concatenate([_evenly(rest, _MAX_OTHERS), np.array(pending[-_MAX_OTHERS:], dtype=np.int64)])
+
+
+def first_by_fronts(losses: Floats, n: int) -> Places:
+    """Returns the first `n` rows by fronts; of the last front, those with the largest exclusive hypervolumes.
+
+    Args:
+        losses: finite and without exploded values, such as scores, at least one row, shape `(n_points, n_objectives)`.
+    """
+    first, left = np.empty(0, dtype=np.int64), np.arange(len(losses))
+    while len(first) < n and len(left):
+        is_front = non_dominated_mask(losses[left])
+        members, left = left[is_front], left[~is_front]
+        if len(first) + len(members) > n:
+            gains = hypervolume_contributions(members, _unit(losses[members]))
+            members = members[np.argsort(-gains, kind="stable")[: n - len(first)]]
+        first = np.append(first, members)
+    return first
+
+
+def _unit(scores: Floats) -> Floats:
+    """Returns scores on the scale of their range; an objective with one value becomes 0."""
+    low, span = scores.min(axis=0), np.ptp(scores, axis=0)
+    return np.asarray((scores - low) / np.where(span > 0, span, 1.0))
+
+
+def _evenly(places: Places, most: int) -> Places:
+    """Returns at most so many of the places, evenly spread."""
+    return places if len(places) <= most else places[np.linspace(0, len(places) - 1, most).astype(np.int64)]
