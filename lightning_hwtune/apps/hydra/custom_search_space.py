@@ -2,7 +2,7 @@
 
 A study has one space for all its trials. So the function is called before the sweep, and its suggestions become
 overrides. It is called with several values of all parameters. A range that depends on them is refused, and so is a
-parameter that is suggested for some options only.
+parameter that is suggested for some options only: a tag in `params` says that (`search`).
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def custom_overrides(path: str | None, config: Any, search: Search) -> list[str]
     first = asked[0]
     for other in asked[1:]:
         if other != first:
-            hint = "A study has one search space: suggest the same ranges for all trials, for any trial.params."
+            hint = "A study has one search space: suggest the same ranges for all trials, for any trial.params. "
+            hint += "A parameter that exists for some options only is written as an override, "
+            hint += "'momentum=tag(\"optimizer=sgd\", interval(0, 1))'."
             different = ", ".join(sorted(set(first) ^ set(other)))
             raise ArgumentError(_KEY, path, f"the same suggestions each time; these differ: {different}", hint=hint)
     return first
