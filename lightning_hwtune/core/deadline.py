@@ -10,7 +10,8 @@ A study without these limits has no deadline, and every answer here is that ever
   to begin in the first `_EXPLORING_SHARE` of the study are planned only if no other one can end.
 - New trials are explored as long as one of median pace that begins now can be trained to a deep rung: the deepest one
   that it reaches in `_CLIMB_SHARE` of the whole time. While no trial is sure to be fully trained, a new one also begins
-  if it could be. After that the survivors of the deepest rungs get the time that is left.
+  if it could be, and new ones come before promotions. After that the survivors of the deepest rungs get the time that
+  is left.
 
 Seconds come from the trials' own epochs. Those of a new configuration come from the regression of `core.pace_model`.
 With a limit on money, the time left is that for which the whole pool can be paid.

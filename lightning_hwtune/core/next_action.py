@@ -260,16 +260,18 @@ class NextAction:
     def _ordinary(self, plan: Sequence[Finish], now: float) -> Iterator[Start | Resume]:
         """Yields what else could begin, in the order of `ask`; at the end the survivors, once no new trial matters."""
         yield from self._all_unfinished()
-        tried = set[int]()
+        is_end_sure, tried, new = bool(plan) or self._is_end_sure(now), set[int](), self._new()
+        explores = new is not None and self.deadline.explores(new, now, is_end_sure=is_end_sure)
+        if new is not None and explores and not is_end_sure:  # before promotions of trials that cannot end
+            yield new
         while len(tried) < _LOOK_AHEAD and (found := self._promotion(_Bound(self.state, tried))) is not None:
             yield found
             tried.add(found.trial_id)
-        new = self._new()
         if new is None:
             if (closing := self._closing()) is not None:
                 yield closing
             return
-        if self.deadline.explores(new, now, is_end_sure=bool(plan) or self._is_end_sure(now)):
+        if explores:
             yield new
             return
         for trial, level in itertools.islice(self._unpromoted(), _LOOK_AHEAD):
