@@ -93,7 +93,7 @@ def test_limits_of_time_bound_a_forecast_and_a_closed_study_has_none() -> None:
         state.apply(event)
     assert status_record(state, state.last_at, 0, left_s=5.0)["time_left_s"] is None
     assert "left" not in totals(state, state.last_at)
-    assert "11 s of 10 s so far, about 3 min 05 s left · " in totals(state, state.last_at, 185.0)
+    assert "9.6 s of 10 s so far, about 3 min 05 s left · " in totals(state, state.last_at, 185.0)
 
 
 @pytest.mark.parametrize("max_epochs", [3, 9, 10])
