@@ -106,3 +106,20 @@ def test_cells_are_snapped_to_values(parameter: Int | Choice | NumDevices) -> No
     configs = [cells.config(row) for row in rows.tolist()]
     assert cells.rows(configs) == pytest.approx(snapped, abs=1e-9)
     assert [space.validate(config) for config in configs] == configs
+
+
+CONDITIONAL = SearchSpace(
+    x=Float(0, 1, when={"kind": ["a", "c"]}), kind=Choice(["a", "b", "c"]), part=Choice(["p", "q"], when={"kind": "c"})
+)
+
+
+@given(seed=st.integers(0, 10**6), n=st.integers(0, 8))
+@settings(max_examples=20, deadline=None)
+def test_densities_of_a_space_with_conditions_sum_to_one(seed: int, n: int) -> None:
+    cells, rng = Cells(CONDITIONAL), np.random.default_rng(seed)
+    kernels = Kernels(cells, cells.rows([CONDITIONAL.sample(rng) for _ in range(n)]))
+    full, absent = np.ones_like(GRID), np.full_like(GRID, math.nan)
+    a, c_p, c_q = (np.column_stack([GRID, full * kind, part]) for kind, part in ((0, absent), (2, 0 * full), (2, full)))
+    integral = sum(trapezoid(np.exp(kernels.log_density(rows)), GRID) for rows in (a, c_p, c_q))
+    [b] = np.exp(kernels.log_density(cells.rows([{"kind": "b"}])))
+    assert integral + b == pytest.approx(1.0, abs=1e-5)
