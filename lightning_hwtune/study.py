@@ -7,6 +7,7 @@ an earlier process read it, and later ones read only what was added since.
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -78,6 +79,7 @@ class Result:
         checkpoint: absolute path; None if the disk budget removed it, if the end of the trial could not be saved, or if
             the file is not in the study's folder (any more).
         infeasible: which constraints it violates and by how much; empty for a feasible trial.
+        reason: why `Study.recommend` chose it; empty otherwise.
 
     Examples:
         >>> best = hwt.Result(7, {"lr": 0.01}, 1, {"val_loss": 0.5}, epochs=27, checkpoint=None)
@@ -92,6 +94,7 @@ class Result:
     epochs: int
     checkpoint: Path | None
     infeasible: str = ""
+    reason: str = ""
 
     def __getattr__(self, name: str) -> NoReturn:
         raise unknown_attribute("Result", name, self.__slots__)
@@ -483,22 +486,47 @@ class Study:
         Raises:
             StudyNotFoundError: no trial is fully trained yet.
         """
-        from lightning_hwtune.views.infeasible import infeasible_text
         from lightning_hwtune.views.tables import best_record
 
         state = self.state()
         found = best_record(state)
         if found is None:
             raise StudyNotFoundError(f"study {self.name!r} has no fully trained trial yet")
-        trial = state.trials[found["trial_id"]]
-        checkpoint = self._files.present(found["checkpoint"])
+        return self._result(state, found)
+
+    @checked_call("Study.recommend")
+    def recommend(self, weights: Mapping[str, float] | Sequence[float] | None = None) -> Result:
+        """Returns the fully trained trial to take, with the reason in words.
+
+        Args:
+            weights: how important the objectives are, e.g. `{"val_error": 2, "train_s": 1}`; an objective without a
+                weight does not count. None: the knee of the front, from which any change loses much and gains little.
+
+        Raises:
+            StudyNotFoundError: no fully trained trial is on the front yet.
+            ArgumentError: the weights are not allowed.
+        """
+        from lightning_hwtune.views.recommendation import checked_weights, recommended
+        from lightning_hwtune.views.tables import point_record
+
+        state = self.state()
+        numbers = None if weights is None else checked_weights(weights, self._spec.objectives)
+        found = recommended(state, numbers)
+        if found is None:
+            raise StudyNotFoundError(f"the front of study {self.name!r} has no fully trained trial yet")
+        return dataclasses.replace(self._result(state, point_record(state, found[0])), reason=found[1])
+
+    def _result(self, state: StudyFacts, record: Mapping[str, Any]) -> Result:
+        from lightning_hwtune.views.infeasible import infeasible_text
+
+        trial = state.trials[record["trial_id"]]
         return Result(
             trial.trial_id,
             trial.config,
             trial.num_devices,
-            found["objectives"],
+            record["objectives"],
             trial.resource,
-            checkpoint,
+            self._files.present(record["checkpoint"]),
             infeasible_text(state, trial),
         )
 

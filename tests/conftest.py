@@ -25,7 +25,7 @@ settings.register_profile("hwtune", deadline=None)
 settings.load_profile("hwtune")
 
 _EXTRAS = {"cli": "jsonargparse", "examples": "torchvision", "prior": "sklearn", "tables": "pyarrow"}
-_MODULES = {*_EXTRAS.values(), "mkdocs", "mlflow", "nbclient", "nbformat", "pymoo", "tensorboard"}
+_MODULES = {*_EXTRAS.values(), "mkdocs", "mlflow", "nbclient", "nbformat", "tensorboard"}
 _LACKS = re.compile(
     r"No module named '?(\w+)|`Import (\w+)` failed|optional dependency '(\w+)'|pip install 'lightning_hwtune\[(\w+)\]'"
 )

@@ -46,9 +46,12 @@ def show_front(chosen: StoredStudy, form: Format = Format.TABLE, at: str = "full
 def show_best(chosen: StoredStudy, form: Format) -> None:
     """Shows the trial that is best in the first objective: the front's first point, or else the least violation.
 
+    With several objectives, people also see the recommended trial, with the reason.
+
     Raises:
         StudyNotFoundError: no trial is fully trained yet.
     """
+    from lightning_hwtune.views.recommendation import recommended
     from lightning_hwtune.views.tables import best_frame, best_records
 
     study, state = chosen.study, chosen.study.state()
@@ -61,6 +64,10 @@ def show_best(chosen: StoredStudy, form: Format) -> None:
         title=f"best of {study.name} in {study.spec.objectives.names[0]}{violated}",
         empty="",
     )
+    found = recommended(state) if form is Format.TABLE and len(study.spec.objectives) > 1 else None
+    if found is not None:
+        text = f"recommended: trial {found[0].trial.trial_id}, because {found[1]}"
+        console().print(text, markup=False, soft_wrap=True)
 
 
 def _located_frame(chosen: StoredStudy, frame: pd.DataFrame, form: Format) -> pd.DataFrame:

@@ -27,6 +27,7 @@ __all__ = [
     "front_frame",
     "front_records",
     "n_retries",
+    "point_record",
     "rung_words",
     "trials_frame",
     "trials_records",
@@ -103,6 +104,11 @@ def best_record(state: StudyFacts) -> dict[str, Any] | None:
     front = non_dominated(state, points)
     best = front[0] if front else least_violating(state, points)
     return _front_record(state, best, "full") if best is not None else None
+
+
+def point_record(state: StudyFacts, point: Point) -> dict[str, Any]:
+    """Returns a fully trained point as in `front_records`."""
+    return _front_record(state, point, "full")
 
 
 def front_frame(state: StudyFacts, at: str = "full") -> pd.DataFrame:
