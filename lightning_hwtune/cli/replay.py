@@ -74,6 +74,14 @@ def replay(
         str | None,
         typer.Option("--objectives", help="NAME,... of the study's objectives; default: all.", show_default=False),
     ] = None,
+    at_most: Annotated[
+        str | None,
+        typer.Option("--at-most", help="NAME=NUMBER,... upper bounds on metrics of the table.", show_default=False),
+    ] = None,
+    at_least: Annotated[
+        str | None,
+        typer.Option("--at-least", help="NAME=NUMBER,... lower bounds on metrics of the table.", show_default=False),
+    ] = None,
     start_s: Annotated[float, typer.Option("--start-s", help="Seconds to start a segment.")] = 0.0,
     restore_s: Annotated[
         float, typer.Option("--restore-s", help="Additional seconds to start from a checkpoint.")
@@ -97,6 +105,7 @@ def replay(
 
     data = Table.load(Path(table))
     curves, chosen = data.curves(task), data.chosen(None if objectives is None else objectives.split(","))
+    chosen = data.bounded(chosen, _bounds("--at-most", at_most), _bounds("--at-least", at_least))
     yardstick = Yardstick.of(data.objectives, curves.losses)
     failures = None if mean_failure_s is None else Failures(mean_failure_s)
     found: list[Replay] = []
@@ -118,7 +127,8 @@ def replay(
     rows = [_row(item) for item in found]
     settings = {
         "table": data.name, "source": data.source, "licence": data.licence, "task": task, "unit": data.unit,
-        "objectives": list(chosen.names), "scheduler": found[0].state.spec.scheduler.settings(),
+        "objectives": list(chosen.names), **_bounds_record(chosen),
+        "scheduler": found[0].state.spec.scheduler.settings(),
         "searcher": searcher if prior_tasks is None else f"prior from {prior_tasks}",
         "workers": workers, "trials": limits.max_trials, "start_s": start_s, "restore_s": restore_s,
     }  # fmt: skip
@@ -128,6 +138,24 @@ def replay(
         data=lambda: _document(settings, yardstick, found),
         frame=lambda: rows_frame(rows),
     )
+
+
+def _bounds(option: str, text: str | None) -> dict[str, float]:
+    """Returns the bounds in text such as "error=0.1,usd=2"."""
+    found: dict[str, float] = {}
+    for item in text.split(",") if text is not None else ():
+        name, _, number = item.rpartition("=")
+        try:
+            found[name.strip()] = float(number)
+        except ValueError:
+            raise ArgumentError(option, item, "NAME=NUMBER, such as error=0.1") from None
+    return found
+
+
+def _bounds_record(objectives: Objectives) -> dict[str, Any]:
+    """Returns the bounds for the document of a constrained study."""
+    bounds = {name: {"at_most": most, "at_least": least} for name, most, least in objectives.bounds}
+    return {"bounds": bounds} if bounds else {}
 
 
 def part(text: str) -> tuple[str, dict[str, Any]]:
@@ -247,6 +275,7 @@ def _spent(found: Replay) -> dict[str, float]:
         "resource": sum(segment.epochs for segment in segments),
         "trials": len(found.state.trials),
         "full_trainings": found.state.n_full,
+        **({"feasible": found.state.n_feasible} if found.state.spec.objectives.is_constrained else {}),
         "virtual_s": found.state.last_at,
         "device_s": math.fsum(segment.wall_s * segment.num_devices for segment in segments),
         "usd": float(found.usd[-1]) if len(found.usd) else 0.0,

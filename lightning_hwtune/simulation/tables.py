@@ -20,6 +20,7 @@ the unit cube.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Self, final
 import numpy as np
 import numpy.typing as npt
 
+from lightning_hwtune.core.constraints import MEASURED_QUANTITIES, Constraint
 from lightning_hwtune.core.objectives import Metric, Objective, Objectives, TrainSeconds
 from lightning_hwtune.core.space import Choice, Float, Int, Parameter, SearchSpace
 from lightning_hwtune.errors import ArgumentError, StorageError, nearest
@@ -150,6 +152,33 @@ class Table:
             if name not in names:
                 raise ArgumentError("objectives", name, f"one of {', '.join(self.columns)}{nearest(name, names)}")
         return Objectives([names[name] for name in columns])
+
+    def bounded(
+        self, objectives: Objectives, at_most: Mapping[str, float], at_least: Mapping[str, float]
+    ) -> Objectives:
+        """Returns the objectives with these bounds; bounds on other columns of the table become constraints.
+
+        Raises:
+            ArgumentError: the table has no such objective, or a bound is not allowed.
+        """
+        own = dict(zip(self.columns, self.objectives.names, strict=True))
+        own |= {name: name for name in self.objectives.names}
+        bounds: dict[str, dict[str, Any]] = {}
+        for key, given in (("at_most", at_most), ("at_least", at_least)):
+            for name, value in given.items():
+                if name not in own:
+                    raise ArgumentError(key, name, f"one of {', '.join(self.columns)}{nearest(name, own)}")
+                bounds.setdefault(own[name], {})[key] = value
+        items = [
+            dataclasses.replace(item, **bounds.pop(item.name))
+            if isinstance(item, Metric) and item.name in bounds
+            else item
+            for item in objectives
+        ]
+        if (usd := _METRIC_NAMES["cost_usd"]) in bounds:  # this constraint would be on the cost that the study measures
+            raise ArgumentError("bounds", usd, f"{usd} only if it is among the objectives")
+        others = [Constraint(name, **bound, changes=name not in MEASURED_QUANTITIES) for name, bound in bounds.items()]
+        return Objectives(items, others)
 
 
 @final

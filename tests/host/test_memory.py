@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lightning_hwtune.host.memory import free_bytes
+from lightning_hwtune.host.memory import forget_peak, free_bytes, peak_bytes
 
 MIB = 1 << 20
 HOST = "MemTotal:       8192 kB\nMemFree:         100 kB\nMemAvailable:   4096 kB\n"  # 4 MiB are available
@@ -73,3 +73,28 @@ def test_this_host_has_free_memory() -> None:
     found = free_bytes()
     assert found is not None
     assert 0 < found <= psutil.virtual_memory().total
+
+
+def test_the_peak_of_this_process_grows_and_can_begin_again() -> None:
+    before = peak_bytes()
+    if before is None:
+        pytest.skip("this system does not show the peak")
+    block = bytearray(b"x" * 64 * MIB)
+    during = peak_bytes()
+    del block
+    assert during is not None
+    assert during >= max(before, 64 * MIB)
+    assert peak_bytes() == during
+    forget_peak()
+    after = peak_bytes()
+    assert after is not None
+    assert after <= during
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [("VmPeak:  9 kB\nVmHWM:\t  2048 kB\nVmRSS: 1024 kB\n", 2 * MIB), ("VmRSS: 1024 kB\n", None), (None, None)],
+)
+def test_the_peak_is_that_of_the_resident_memory(tmp_path: Path, status: str | None, expected: int | None) -> None:
+    made(tmp_path, {} if status is None else {"proc/self/status": status})
+    assert peak_bytes(tmp_path) == expected

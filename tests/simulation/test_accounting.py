@@ -153,6 +153,20 @@ def test_the_command_reads_a_table_of_ones_own(tmp_path: Path) -> None:
     assert seed["hypervolume"][-1]["partial"] == 1.0
 
 
+def test_the_command_replays_a_study_with_bounds(tmp_path: Path) -> None:
+    folder = str(write_table(tmp_path / "small"))
+    words = ["replay", folder, "--task", "b", "--scheduler", "run-to-end", "--workers", "1", "--format", "json"]
+    result = CliRunner().invoke(app, [*words, "--at-most", "train_s=1.5,usd=0.05", "--at-least", "accuracy=0.2"])
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["settings"]["bounds"]["accuracy"] == {"at_most": None, "at_least": 0.2}
+    spent = document["seeds"][0]["spent"]
+    assert spent["resource"] < 12  # trials end where their seconds exceed the bound
+    assert spent["feasible"] <= spent["full_trainings"] < spent["trials"]
+    for wrong in ("accuracy", "accuracy=high", "acuracy=0.1"):
+        assert CliRunner().invoke(app, [*words, "--at-most", wrong]).exit_code != 0
+
+
 def test_the_command_draws_by_a_prior_from_other_tasks(tmp_path: Path) -> None:
     folder = str(write_table(tmp_path / "small"))
     words = ["replay", folder, "--task", "b", "--prior-tasks", "a", "--workers", "1", "--format", "json"]

@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from table_files import write_table
 
+from lightning_hwtune.core.constraints import Constraint
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.space import Choice, Float, Int, SearchSpace
 from lightning_hwtune.errors import ArgumentError, StorageError
@@ -214,3 +215,16 @@ def test_a_table_whose_cells_do_not_follow_its_conditions_is_refused(
 ) -> None:
     with pytest.raises(StorageError, match=text):
         Table.load(conditional(tmp_path / "t", **columns))
+
+
+def test_bounds_on_columns_become_bounds_of_objectives_or_constraints(table: Table) -> None:
+    chosen = table.chosen(["accuracy", "usd"])
+    found = table.bounded(chosen, {"cost_usd": 0.1, "train_s": 4.0}, {"accuracy": 0.2})
+    assert list(found.bounds) == [("accuracy", None, 0.2), ("usd", 0.1, None), ("train_s", 4.0, None)]
+    only_usd = table.bounded(table.chosen(["usd"]), {}, {"accuracy": 0.2})
+    assert only_usd.constraints == (Constraint("accuracy", at_least=0.2, changes=True),)
+    assert table.bounded(chosen, {}, {}) == chosen
+    with pytest.raises(ArgumentError, match="did you mean 'accuracy'"):
+        table.bounded(chosen, {"acuracy": 0.1}, {})
+    with pytest.raises(ArgumentError, match="only if it is among the objectives"):
+        table.bounded(table.chosen(["accuracy"]), {"usd": 0.1}, {})
