@@ -10,7 +10,8 @@ Shapes of the losses:
 - correlated: the error, a time that increases with it under noise, and with three objectives a cost of 3 x time
 - front: all on one front, the hardest case for the order inside a front
 
-Whole simulated studies of 10,000 and 100,000 trials come last (`study_speed.py`).
+Proposals of the default searcher (`proposal_speed.py`), and whole simulated studies of 10,000 and 100,000 trials that
+`Random()` draws (`study_speed.py`), come last.
 
     python benchmarks/decisions.py [--quick] [--seed 0]
 
@@ -41,6 +42,7 @@ from lightning_hwtune.core.ranking.front_order import WITHIN
 from lightning_hwtune.core.schedulers import ASHA, Race
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.proposal_speed import proposal_figures
 from benchmarks.study_speed import study_figures
 
 Losses = npt.NDArray[np.float64]
@@ -66,7 +68,7 @@ def main() -> None:
         rows += [timed_peer(n, arguments.seed) for n in sizes if n <= N_MAX_PEER]
     versions = {name: module.__version__ for name, module in (("numpy", np), ("moocore", moocore))}
     versions |= {"lightning_hwtune": lightning_hwtune.__version__, "python": platform.python_version()}
-    studies = {} if arguments.quick else study_figures(arguments.seed)
+    studies = {} if arguments.quick else proposal_figures(arguments.seed) | study_figures(arguments.seed)
     result = {"figures": figures(rows) | studies, "decisions": rows, "machine": platform.platform()}
     print(json.dumps({**result, "versions": versions, "seeds": [arguments.seed]}, indent=1))
 

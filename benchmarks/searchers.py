@@ -70,18 +70,20 @@ def main() -> None:
     print(json.dumps({**result, "seeds": list(seeds)}, indent=1))
 
 
-def rows_of(arms: Iterable[str], problems: Sequence[str], seeds: Iterable[int]) -> list[Row]:
+def rows_of(
+    arms: Iterable[str], problems: Sequence[str], seeds: Iterable[int], at_a_time: Sequence[int] = AT_A_TIME
+) -> list[Row]:
     """Returns a row for each problem, arm, number of trials at a time, and seed."""
     listed = list(seeds)
     rows = []
     for arm in arms:
         for problem in problems:
-            for at_a_time in AT_A_TIME:
+            for n in at_a_time:
                 for seed in listed:
-                    result = found(problem, searcher(arm, seed), seed, at_a_time)
-                    row = {"problem": problem, "arm": arm, "at_a_time": at_a_time, "seed": seed}
+                    result = found(problem, searcher(arm, seed), seed, n)
+                    row = {"problem": problem, "arm": arm, "at_a_time": n, "seed": seed}
                     rows.append({**row, "missing": result.missing, "of_random": result.of_random})
-                print(arm, problem, at_a_time, file=sys.stderr, flush=True)
+                print(arm, problem, n, file=sys.stderr, flush=True)
     return rows
 
 
@@ -148,6 +150,7 @@ def figures(rows: Sequence[Row]) -> dict[str, float]:
     result = {"worst_vs_random": max(found["random"]["low"] for found in cases.values())}
     if tpe:
         result |= {"worst_vs_optuna_tpe": max(tpe), "ahead_of_optuna_tpe": sum(ratio < 1 for ratio in tpe)}
+    if tpe_8:
         result["worst_vs_optuna_8_at_a_time"] = max(tpe_8)
     shares = _by_case(rows, "of_random").get(("asha_20", "default", 1))
     return result | ({"hv_20_parameters": round(float(np.median(shares)), 3)} if shares is not None else {})

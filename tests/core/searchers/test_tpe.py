@@ -52,8 +52,7 @@ def draws(searcher: TPE, space: SearchSpace, history: History, n: int = 20) -> l
 # ---------------------------------------------------------------------- where it draws
 
 
-@pytest.mark.parametrize("make", [TPE, default_searcher, BOHB])
-@pytest.mark.parametrize("n_objectives", [1, 2])
+@pytest.mark.parametrize(("make", "n_objectives"), [(TPE, 2), (default_searcher, 1), (BOHB, 1), (BOHB, 2)])
 def test_it_draws_near_the_good_region(make: Callable[[], TPE], n_objectives: int) -> None:
     space = SearchSpace(lr=Float(1e-4, 1e-1, log=True), kind=Choice(["a", "b", "c"]), width=Int(8, 64))
     objectives = Objectives([Metric("error", "min"), Metric("size", "min")][:n_objectives])
@@ -92,7 +91,7 @@ def test_it_keeps_its_share_of_random_draws(share: float) -> None:
     assert sum(config["x"] < 0.5 for config in drawn) > 0.4 * share * 400
 
 
-@pytest.mark.parametrize("n_options", [2, 3, 8])
+@pytest.mark.parametrize("n_options", [2, 8])
 def test_an_option_is_not_locked_out_when_the_good_trials_lack_it(n_options: int) -> None:
     """The option that is best was never tried with a good x."""
     options = [f"option {place}" for place in range(n_options)]
@@ -345,10 +344,10 @@ CONDITIONAL = SearchSpace(
 def test_it_learns_about_a_parameter_from_the_trials_that_have_it(make: Callable[[], TPE]) -> None:
     """The momentum of sgd is best at 0.8; adam has none, and is good often enough to be drawn."""
     trials: list[TrialRecord] = []
-    for n in range(150):
+    for n in range(100):
         config = make().propose(CONDITIONAL, n, 0, History(trials, ACCURACY)) or {}
         assert CONDITIONAL.validate(config) == config
         trials.append(judged(n, config, 0.8 if "kind" in config else 1 - abs(config["momentum"] - 0.8)))
-    late = [trial.config["momentum"] for trial in trials[75:] if "momentum" in trial.config]
+    late = [trial.config["momentum"] for trial in trials[40:] if "momentum" in trial.config]
     assert len(late) > 20
     assert np.median(np.abs(np.array(late) - 0.8)) < 0.15  # at random: 0.3
