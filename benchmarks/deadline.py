@@ -14,7 +14,7 @@ Figures, pooled over problems, devices (1, 4, 8) and both kinds of limit:
 - none_at_1_5: the share of studies with limits of 1.5 full trainings and above that have no fully trained model at
   the end, although one could have been trained: one of the configurations that were drawn, trained alone from the
   start, would have ended within the limit. none_at_1: the same at a limit of 1.
-- best_report_ratio: the best error of any report, divided by that of plain ASHA; the mean over the studies.
+- best_report_ratio: the best error of any report, divided by that of plain ASHA; a ratio of means over the studies.
 - full_hv_ratio_1_5: the hypervolume of fully trained configurations at a limit of 1.5, divided by that of plain ASHA;
   a ratio of means. Hypervolume as in `lightning_hwtune.simulation.accounting`.
 - exceeded: the largest part by which a limit was exceeded, where all epochs of a trial take the same time.
@@ -252,11 +252,11 @@ def _compared(
 def figures(rows: Sequence[Mapping[str, Any]], noisy: Sequence[Mapping[str, Any]] = ()) -> dict[str, float]:
     """Returns the headline numbers; see the module."""
     at_1_5 = [row for row in rows if row["limit"] == 1.5]
-    ratios = [row["best"] / row["best_plain"] for row in rows if row["best_plain"] > 0 and np.isfinite(row["best"])]
+    reported = [row for row in rows if np.isfinite(row["best"]) and np.isfinite(row["best_plain"])]
     found = {
         "none_at_1_5": _none(rows, lambda limit: limit >= 1.5),
         "none_at_1": _none(rows, lambda limit: limit == 1.0),
-        "best_report_ratio": float(np.mean(ratios)),
+        "best_report_ratio": _mean(reported, "best") / _mean(reported, "best_plain"),
         "full_hv_ratio_1_5": _mean(at_1_5, "hv") / max(_mean(at_1_5, "hv_plain"), 1e-9),
         "exceeded": max(max(row["used"] for row in rows) - 1.0, 0.0),
     }
@@ -283,7 +283,8 @@ def cells(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for name in ("limit", "kind", "devices", "objectives"):
             for value in sorted({row[name] for row in at}):
                 part = [row for row in at if row[name] == value]
-                ratio = np.mean([row["best"] / row["best_plain"] for row in part if row["best_plain"] > 0])
+                seen = [row for row in part if np.isfinite(row["best"]) and np.isfinite(row["best_plain"])]
+                ratio = _mean(seen, "best") / max(_mean(seen, "best_plain"), 1e-9)
                 found.append(
                     {
                         "limit": limit, **({name: value} if name != "limit" else {}), "studies": len(part),

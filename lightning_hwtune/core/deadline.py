@@ -110,6 +110,10 @@ class Deadline:
     def _startup_s(self, trial: TrialRecord) -> float:
         return self.paces.startup_s(trial.num_devices, is_resumed=trial.checkpoint is not None)
 
+    def _most_s(self, epoch_s: float) -> float:
+        """Returns the seconds of an epoch that a trial without a report may take, if `epoch_s` is expected."""
+        return max(_UNKNOWN * epoch_s, self._state.slowest_s)
+
     def _first_report(self) -> int:
         """Returns the resource of a trial's first report: the largest seen; at first 1."""
         return max((trial.measurements[0].resource for trial in self._state.trials if trial.measurements), default=1)
@@ -120,7 +124,10 @@ class Deadline:
         startup_s = 0.0
         if segment.reached == segment.resource:
             startup_s = self.paces.startup_s(segment.num_devices, is_resumed=segment.resource > 0)
-        rest_s = startup_s + max(resource - segment.reached, 0) * self.paces.expected_epoch_s(trial)
+        epoch_s = self.paces.expected_epoch_s(trial)
+        if not trial.measurements:
+            epoch_s = self._most_s(epoch_s)
+        rest_s = startup_s + max(resource - segment.reached, 0) * epoch_s
         return max(rest_s - (now - segment.reported_at), 0.0)
 
     # ------------------------------------------------------------------ what fits
@@ -268,7 +275,10 @@ class Deadline:
             if trial is None or trial_id != trial.trial_id
         ]
         if candidate is not None:
-            busy.append((self.duration_s(candidate), candidate.num_devices))
+            seconds = self.duration_s(candidate)
+            if isinstance(candidate, Start):
+                seconds = max(_UNKNOWN * seconds, candidate.target * self._state.slowest_s)
+            busy.append((seconds, candidate.num_devices))
         if trial is not None and report is not None:
             target = self._state.race.ladder.above(report.resource)
             busy.append((self._to_go_s(trial, report, target), trial.num_devices))
