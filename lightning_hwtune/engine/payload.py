@@ -87,7 +87,7 @@ def check_function(train: object) -> None:
     Raises:
         ArgumentError: it is not a function, it cannot be called with one argument, or it is a coroutine or generator.
     """
-    allowed = "a function that takes a Trial: def train(trial): ..."
+    allowed = "a function that takes one Trial, such as def train(trial)"
     if not callable(train):
         raise ArgumentError("train", train, allowed)
     kinds = {"a coroutine": inspect.iscoroutinefunction, "a generator": inspect.isgeneratorfunction}

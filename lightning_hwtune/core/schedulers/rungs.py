@@ -40,13 +40,12 @@ def horizon(max_epochs: int | None, max_steps: int | None, max_samples: int | No
         ArgumentError: none or several of them are given.
     """
     given = {f"max_{u}": v for u, v in zip(UNITS, (max_epochs, max_steps, max_samples), strict=True) if v is not None}
-    if len(given) != 1:
-        raise ArgumentError(
-            "max_epochs",
-            given or None,
-            "exactly one of max_epochs, max_steps and max_samples",
-            hint="For example max_epochs=27.",
-        )
+    one = "exactly one of max_epochs, max_steps and max_samples"
+    if not given:
+        raise ArgumentError("max_epochs", None, one, hint="For example max_epochs=27.")
+    if len(given) > 1:
+        first, second = list(given)[:2]
+        raise ArgumentError(first, given[first], f"None, because {second} is given, too", hint=f"Give {one}.")
     [(name, value)] = given.items()
     return Unit(name.removeprefix("max_")), value
 
