@@ -1,4 +1,4 @@
-"""What mkdocstrings does while it reads a call with `**options`: it lists the options, as `help` does."""
+"""What mkdocstrings does while it reads a call: it lists the options and the defaults of a table, as `help` does."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ class CallOptions(griffe.Extension):
 
     def on_function_instance(self, *, func: griffe.Function, **_: Any) -> None:
         """Replaces `**options` by the options; griffe calls it for every function."""
+        for parameter in func.parameters:
+            if str(parameter.default).startswith("FILE_KEYS["):
+                parameter.default = repr(inspect.signature(_call(func)).parameters[parameter.name].default)
         keywords = [item for item in func.parameters if item.kind is griffe.ParameterKind.var_keyword]
         if not keywords or "Unpack" not in str(keywords[0].annotation):
             return
-        module = importlib.import_module(func.module.path)
-        name = func.path.removeprefix(f"{func.module.path}.")
-        call = functools.reduce(getattr, name.split("."), module)
+        call = _call(func)
         given = inspect.signature(call).parameters
         if any(item.kind is inspect.Parameter.VAR_KEYWORD for item in given.values()):
             return  # the options of Lightning's Trainer, which its own docs describe
@@ -37,6 +38,12 @@ class CallOptions(griffe.Extension):
             if func.docstring
             else None
         )
+
+
+def _call(func: griffe.Function) -> Any:
+    """Returns the function itself."""
+    module = importlib.import_module(func.module.path)
+    return functools.reduce(getattr, func.path.removeprefix(f"{func.module.path}.").split("."), module)
 
 
 def _parameter(item: inspect.Parameter) -> griffe.Parameter:

@@ -46,6 +46,7 @@ from lightning_hwtune.errors import ArgumentError, StudyFailedError, StudyMismat
 from lightning_hwtune.forms import FORMS, checked_call, checked_class, parse_bytes
 from lightning_hwtune.forms.given import given_to_call
 from lightning_hwtune.forms.run_options import ASK_OPTIONS, LIMITS, RUN_OPTIONS, AskOptions, RunOptions
+from lightning_hwtune.forms.study_keys import FILE_KEYS
 from lightning_hwtune.host.session_signals import Signals
 from lightning_hwtune.names import unknown_attribute
 from lightning_hwtune.names.spelling import spelled
@@ -159,13 +160,13 @@ class Study:
         prior: str | None = None,
         pool: Pool | None = None,
         allocation: AllocationPolicy | str | Mapping[str, Any] | None = None,
-        dir: str | Path = "hwtune",  # noqa: A002 - the agreed public name
+        dir: str | Path = FILE_KEYS["dir"].default,  # noqa: A002 - the agreed public name
         storage: str | None = None,
-        seed: int = 0,
-        batch: str = "global",
-        disk_budget: int | str | None = "20GB",
-        max_retries: int = 1,
-        max_failures: int = 3,
+        seed: int = FILE_KEYS["seed"].default,
+        batch: str = FILE_KEYS["batch"].default,
+        disk_budget: int | str | None = FILE_KEYS["disk_budget"].default,
+        max_retries: int = FILE_KEYS["max_retries"].default,
+        max_failures: int = FILE_KEYS["max_failures"].default,
     ) -> None:
         given, is_chosen = given_to_call(), scheduler is not None
         if not isinstance(space, SearchSpace):
@@ -217,10 +218,10 @@ class Study:
     def load(
         cls,
         name: str,
-        dir: str | Path = "hwtune",  # noqa: A002 - as above
+        dir: str | Path = FILE_KEYS["dir"].default,  # noqa: A002 - as above
         *,
         storage: str | None = None,
-        disk_budget: int | str | None = "20GB",
+        disk_budget: int | str | None = FILE_KEYS["disk_budget"].default,
     ) -> Study:
         """Returns a stored study with the settings it was created with.
 

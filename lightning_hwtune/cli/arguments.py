@@ -15,8 +15,10 @@ import typer
 
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms.run_options import LIMITS, RUN_OPTIONS
+from lightning_hwtune.forms.study_keys import FILE_KEYS
 
 __all__ = [
+    "DIR",
     "CheckFirst",
     "Dir",
     "FileDir",
@@ -29,6 +31,9 @@ __all__ = [
     "import_from_here",
     "with_limits",
 ]
+
+DIR = Path(FILE_KEYS["dir"].default)
+"""The default of `Dir`."""
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 

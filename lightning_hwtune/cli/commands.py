@@ -22,6 +22,7 @@ from typer.core import TyperGroup
 from lightning_hwtune import __version__
 from lightning_hwtune.cli import front_output, prior
 from lightning_hwtune.cli.arguments import (
+    DIR,
     CheckFirst,
     Dir,
     FileDir,
@@ -181,7 +182,7 @@ def rungs(
         ),
     ] = None,
     overrides: Overrides = None,
-    dir: Dir = Path("hwtune"),  # noqa: A002
+    dir: Dir = DIR,  # noqa: A002
     study: Name = None,
     storage: Storage = None,
     max_trials: MaxTrials = None,
@@ -229,7 +230,7 @@ def rungs(
 
 @app.command()
 def status(
-    dir: Dir = Path("hwtune"),  # noqa: A002
+    dir: Dir = DIR,  # noqa: A002
     study: Name = None,
     storage: Storage = None,
     form: Form = Format.TABLE,
@@ -264,7 +265,7 @@ def status(
 
 @app.command()
 def trials(
-    dir: Dir = Path("hwtune"),  # noqa: A002
+    dir: Dir = DIR,  # noqa: A002
     study: Name = None,
     storage: Storage = None,
     form: Form = Format.TABLE,
@@ -292,7 +293,7 @@ def front(
             help="full: fully trained trials; rung: one front per rung; any: the last measurement of every trial.",
         ),
     ] = At.FULL,
-    dir: Dir = Path("hwtune"),  # noqa: A002
+    dir: Dir = DIR,  # noqa: A002
     study: Name = None,
     storage: Storage = None,
     form: Form = Format.TABLE,
@@ -303,7 +304,7 @@ def front(
 
 @app.command()
 def best(
-    dir: Dir = Path("hwtune"),  # noqa: A002
+    dir: Dir = DIR,  # noqa: A002
     study: Name = None,
     storage: Storage = None,
     form: Form = Format.TABLE,
@@ -315,7 +316,7 @@ def best(
 @app.command()
 def why(
     trial: TrialId,
-    dir: Dir = Path("hwtune"),  # noqa: A002
+    dir: Dir = DIR,  # noqa: A002
     study: Name = None,
     storage: Storage = None,
 ) -> None:
@@ -327,7 +328,7 @@ def why(
 def logs(
     trial: TrialId,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing while the trial trains.")] = False,
-    dir: Dir = Path("hwtune"),  # noqa: A002
+    dir: Dir = DIR,  # noqa: A002
     study: Name = None,
     storage: Storage = None,
 ) -> None:
@@ -340,7 +341,7 @@ def logs(
 @app.command()
 def plot(
     out: Out = None,
-    dir: Dir = Path("hwtune"),  # noqa: A002
+    dir: Dir = DIR,  # noqa: A002
     study: Name = None,
     storage: Storage = None,
 ) -> None:
@@ -353,7 +354,7 @@ def plot(
 @app.command()
 def export(
     out: Out = None,
-    dir: Dir = Path("hwtune"),  # noqa: A002
+    dir: Dir = DIR,  # noqa: A002
     study: Name = None,
     storage: Storage = None,
 ) -> None:

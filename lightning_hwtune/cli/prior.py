@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lightning_hwtune.cli.arguments import Dir
+from lightning_hwtune.cli.arguments import DIR, Dir
 from lightning_hwtune.cli.output import Format, rows_frame, write
 from lightning_hwtune.errors import ArgumentError
 
@@ -43,7 +43,7 @@ def show(
     study: Annotated[
         str | None, typer.Option("--study", help="Name of a stored study, instead of a file.", show_default=False)
     ] = None,
-    dir: Dir = Path("hwtune"),  # noqa: A002
+    dir: Dir = DIR,  # noqa: A002
     storage: Annotated[
         str | None,
         typer.Option(

@@ -27,6 +27,7 @@ from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, StorageError
 from lightning_hwtune.forms import FORMS
 from lightning_hwtune.forms.run_options import LIMITS
+from lightning_hwtune.forms.study_keys import FILE_KEYS
 
 __all__ = ["AUTO", "Limits", "StudySpec"]
 
@@ -136,10 +137,10 @@ class StudySpec:
     scheduler: Scheduler
     searcher: Searcher
     pool: Pool
-    seed: int = 0
-    batch: str = "global"
-    max_retries: int = 1
-    max_failures: int = 3
+    seed: int = FILE_KEYS["seed"].default
+    batch: str = FILE_KEYS["batch"].default
+    max_retries: int = FILE_KEYS["max_retries"].default
+    max_failures: int = FILE_KEYS["max_failures"].default
     allocation: AllocationPolicy | None = None
 
     def __post_init__(self) -> None:

@@ -6,9 +6,11 @@ import os
 import shlex
 from pathlib import Path
 
+from lightning_hwtune.forms.study_keys import FILE_KEYS
+
 __all__ = ["present", "reading_command", "short_path"]
 
-_DIR = Path("hwtune")
+_DIR = Path(FILE_KEYS["dir"].default)
 
 
 def present(folder: Path, checkpoint: str | None) -> Path | None:
