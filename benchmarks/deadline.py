@@ -1,4 +1,4 @@
-"""The end of studies with a limit of time or money, beside plain ASHA; prints one JSON object.
+"""The end of studies with a limit of time or money, compared with plain ASHA; prints one JSON object.
 
 Each study draws random configurations of a problem and ends at a limit. The limit is a multiple of a full training:
 the median seconds of the problem's configurations on one device. A limit of money is what the whole pool costs in that

@@ -1,7 +1,7 @@
 """What MkDocs does while it builds the site: fills in what is read from the code, and lists every page.
 
-A page holds `<!-- generated: NAME -->` where the text of that name belongs. What is generated this way is not stored in
-the repository, so it cannot fall behind the code.
+A page has `<!-- generated: NAME -->` in place of the text of that name. What is generated this way is not stored in the
+repository, so it cannot fall behind the code.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Training functions for the tests of whole studies: importable and light, so that rank processes find them by name.
 
-They train by a formula, report through `trial.report`, and leave what they did in the study's folder, one line a file.
+They train by a formula, report through `trial.report`, and write what they did into files of the study's folder.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def epochs(trial: Any) -> Iterator[int]:
 
 
 def report(trial: Any, epoch: int, error: float | None = None) -> bool:
-    """Reports and saves where a segment ends; returns whether to go on."""
+    """Reports and saves where a segment ends; returns whether to continue."""
     verdict = trial.report(epoch, error=error_of(trial, epoch) if error is None else error)
     if verdict.kind != "continue":
         trial.save(epoch)
@@ -152,7 +152,7 @@ def plain_on_ranks(trial: Any) -> None:
 
 
 def frozen_once(trial: Any) -> None:
-    """Trial 0 stops for ever in epoch 2, the first time it comes there."""
+    """Trial 0 stops permanently when it first reaches epoch 2."""
     for epoch in epochs(trial):
         if trial.id == 0 and epoch == 2 and not (trial.dir / "frozen").exists():
             (trial.dir / "frozen").touch()

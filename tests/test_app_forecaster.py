@@ -18,7 +18,7 @@ import lightning_hwtune as hwt
 
 APP = Path(__file__).parent / "apps" / "forecaster"
 sys.path.insert(0, str(APP))
-from study import CONFIGS, study, train  # noqa: E402 - beside the library, as in the user's folder
+from study import CONFIGS, study, train  # noqa: E402 - next to the library, as in the user's folder
 
 pytestmark = [pytest.mark.training, pytest.mark.slow]
 LIMIT_S = 240.0

@@ -219,7 +219,7 @@ def test_a_study_of_another_thread_is_not_taken_over(tmp_path: Path) -> None:
     first.close()
 
 
-# ---------------------------------------------------------------------- what is told
+# ---------------------------------------------------------------------- what is printed
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_an_error_before_the_first_report_ends_the_study_with_its_traceback(tmp_
     assert state.closed.state == "failed"
     assert not any(trial.state is TrialState.FAILED for trial in state.trials)
 
-    (study.dir / "fixed").touch()  # the same folder goes on after the fix
+    (study.dir / "fixed").touch()  # the same folder continues after the fix
     run(study, functions.broken, max_trials=5)
     state = check_log(study)
     assert len(state.trials) == 5
@@ -193,7 +193,7 @@ def test_a_full_disk_while_saving_keeps_the_old_checkpoint(tmp_path: Path) -> No
     assert ended.state in ("paused", "waiting")
     later = [s for s in state.segments if s.trial_id == 0 and s.number > full[0].number]
     assert later
-    assert later[0].resource == full[0].resource  # goes on from the checkpoint before
+    assert later[0].resource == full[0].resource  # continues from the checkpoint before
     assert state.trials[0].state is TrialState.COMPLETED
     assert len(state.trials) == 5
 
@@ -325,7 +325,7 @@ def test_a_signal_ends_the_session_in_order(tmp_path: Path, number: signal.Signa
     interrupted = {s.trial_id for s in state.segments if s.outcome == "interrupted"}
     assert interrupted
     assert all(trial.n_retries == 0 for trial in state.trials)
-    # a trial that was told to pause just before the signal waits for its promotion, the others for a free device
+    # a trial that got the verdict to pause just before the signal waits for its promotion, the others for a free device
     unfinished = {i for i in interrupted if state.trials[i].target > state.trials[i].resource}
     assert unfinished
     assert unfinished <= state.waiting

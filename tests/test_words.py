@@ -48,9 +48,9 @@ def _pages() -> Iterator[tuple[str, int, str]]:
 
 
 def _code() -> Iterator[tuple[str, int, str]]:
-    """Yields file, line and text of every docstring and comment of the package and of its examples."""
-    for folder in ("lightning_hwtune", "models", "datamodules"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
+    """Yields file, line and text of every docstring and comment, those of the tests included."""
+    for folder in ("lightning_hwtune", "models", "datamodules", "tests", "benchmarks", "docs"):
+        for path in sorted(set((ROOT / folder).rglob("*.py")) - {Path(__file__)}):
             name, source = str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
             for token in tokenize.generate_tokens(io.StringIO(source).readline):
                 if token.type == tokenize.COMMENT:

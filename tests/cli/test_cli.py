@@ -184,7 +184,7 @@ def test_logs_of_a_killed_study_are_followed_to_their_end(tmp_path: Path, monkey
         decision = session.controller.ask(session.clock.now(), 2)
         assert isinstance(decision, Start)
         session.controller.begin(decision, (0,), session.clock.now())
-    assert parsed("trials", "--dir", tmp_path)[1]["state"] == "running"  # for ever: nobody writes the log any more
+    assert parsed("trials", "--dir", tmp_path)[1]["state"] == "running"  # no process writes the log any more
     monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("it waits"))
     assert "trial 1 has no log in " in hwtune("logs", 1, "--follow", "--dir", tmp_path).stderr
 

@@ -116,7 +116,7 @@ def test_a_best_file_trains_what_the_trial_trained(folder: Path, monkeypatch: py
     [path] = (study.dir / "best").iterdir()
     trial = study.state().trials[int(path.stem)]
     assert trial.segment > 1
-    assert len(logged(folder)) == len(study.state().trials)  # one folder a trial, whatever its segments
+    assert len(logged(folder)) == len(study.state().trials)  # one folder per trial, for all its segments
     monkeypatch.setattr(sys, "argv", ["train.py", "fit", "--config", str(path)])
     monkeypatch.syspath_prepend(folder)
     runpy.run_path("train.py", run_name="__main__")

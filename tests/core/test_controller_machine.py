@@ -49,7 +49,7 @@ SCHEDULERS = {
 
 
 def _has_done_its_work(trial: TrialRecord, segment: Segment, max_resource: int) -> bool:
-    """Return whether a process that is lost now had done what it was told: then nothing is repeated."""
+    """Return whether a process that is lost now had obeyed its verdict: then nothing is repeated."""
     if trial.resource == max_resource:
         return trial.checkpoint is not None and trial.checkpoint.resource == max_resource
     checkpoint = trial.checkpoint if segment.saved and segment.verdict == "pause" else None
@@ -237,7 +237,7 @@ class ControllerMachine(RuleBasedStateMachine):
 
     @rule()
     def kill(self) -> None:
-        """The controller dies and another process goes on from the log."""
+        """The controller dies and another process continues from the log."""
         self.reopen()
         assert all(trial.n_retries <= 2 for trial in self.state.trials)
 
@@ -318,7 +318,7 @@ class ControllerMachine(RuleBasedStateMachine):
         assert len(draws) == len(set(draws))
 
     def check_promotion(self, trial_id: int, level: int | None) -> None:
-        """With one objective and one bracket: among the first n // 3 of all that came to the rung, and never before."""
+        """With one objective and one bracket: among the first n // 3 of all that reached the rung, and never before."""
         if not self.is_single or self.scheduler not in (SCHEDULERS["promotion"], SCHEDULERS["strict"]):
             return
         assert level is not None

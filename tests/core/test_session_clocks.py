@@ -66,7 +66,7 @@ def _fill(controller: Controller, now: float) -> None:
 
 
 def _report(controller: Controller, now: float) -> None:
-    """The first running trial reports an epoch, and ends where it is told to."""
+    """The first running trial reports an epoch, and ends where its verdict says so."""
     for trial_id, segment in sorted(controller.state.running.items())[:1]:
         epoch = segment.reached + 1
         verdict = controller.report(trial_id, epoch, {"error": 1 / epoch}, float(epoch - segment.resource), now)

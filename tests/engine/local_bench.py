@@ -15,7 +15,7 @@ HEARTBEAT_S = 3.0
 
 
 class Recorder:
-    """A sink that pauses where it is told to, and keeps what it hears."""
+    """A sink that pauses at a given resource, and keeps what it receives."""
 
     def __init__(self, pause_at: int = 10**9, on_report: Callable[[int], None] = lambda trial_id: None) -> None:
         self.pause_at, self.on_report = pause_at, on_report

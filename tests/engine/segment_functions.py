@@ -26,7 +26,7 @@ def chosen(trial: Any) -> None:
 
 
 def counting(trial: Any) -> None:
-    """Reports until told otherwise, and resumes."""
+    """Reports until a verdict ends it, and resumes."""
     begun = trial.load() or 0
     for epoch in range(begun + 1, trial.max_epochs + 1):
         time.sleep(trial.config.get("epoch_s", 0.0))
@@ -48,7 +48,7 @@ def killed(trial: Any) -> None:
 
 
 def killed_beside_an_untied_child(trial: Any) -> None:
-    """Dies beside a child that Python does not know of and that holds its end of the pipe."""
+    """Dies and leaves a child that Python does not know and that keeps its end of the pipe open."""
     import ctypes
 
     child = ctypes.PyDLL(None).fork()
@@ -59,7 +59,7 @@ def killed_beside_an_untied_child(trial: Any) -> None:
 
 
 def frozen(trial: Any) -> None:
-    """Stops for ever, without ending."""
+    """Stops permanently, without ending."""
     trial.report(1, error=1.0)
     os.kill(os.getpid(), signal.SIGSTOP)
 
@@ -95,7 +95,7 @@ def exiting(trial: Any) -> None:
 
 
 def with_children(trial: Any) -> None:
-    """Forks a child, as a loader worker is forked; both tell their process ids, and stay."""
+    """Forks a child, as a loader worker is forked; both write their process ids, and stay."""
     child = os.fork()
     if child == 0:
         Path(trial.config["folder"], "child").write_text(str(os.getpid()))
@@ -143,7 +143,7 @@ def starting_processes(trial: Any) -> None:
 
 
 def stopped_in_a_message(trial: Any) -> None:
-    """Stops for ever when it has sent the first bytes of a message."""
+    """Stops permanently when it has sent the first bytes of a message."""
     send_raw(b"\x00\x00\x10\x00" + b"x" * 500)
     os.kill(os.getpid(), signal.SIGSTOP)
 

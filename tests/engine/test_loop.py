@@ -187,7 +187,7 @@ def test_a_checkpoint_that_is_not_what_the_log_says_is_dropped_before_it_is_used
     bench.pause(1)
     path.write_bytes(b"something else")
     bench.begin()
-    bench.pause(2)  # now one of three goes on: the best of them, trial 0
+    bench.pause(2)  # now one of three continues: the best of them, trial 0
     assert isinstance(bench.loop.step(), Resume)
     order = bench.executor.orders[-1]
     assert (order.trial_id, order.segment, order.checkpoint, order.resource) == (0, 2, None, 0)

@@ -127,7 +127,7 @@ def test_what_python_asks_for_itself_stays_an_ordinary_error(owners: dict[str, A
 def test_values_are_not_passed_to_tell(owners: dict[str, Any], value: Any) -> None:
     with pytest.raises(ArgumentError, match="`error`"):
         owners["Study"].tell(owners["Trial"], value)
-    assert owners["Study"].state().trials[0].state.value == "running"  # nothing was told, and no retry is lost
+    assert owners["Study"].state().trials[0].state.value == "running"  # nothing was reported, and no retry is lost
 
 
 def test_a_horizon_in_place_of_a_scheduler_means_asha(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def train(trial: Trial) -> None:
 
 @dataclass
 class ScriptedCurves:
-    """The same for the simulator; one second an epoch unless told otherwise."""
+    """The same for the simulator; one second per epoch by default."""
 
     max_resource: int = 9
     epoch_s: float = 1.0

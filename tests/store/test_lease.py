@@ -149,7 +149,7 @@ def test_it_must_be_able_to_expire(log: EventLog, expires_s: float) -> None:
 def test_processes_are_told_apart() -> None:
     mine = birth_of(os.getpid())
     assert is_alive(os.getpid(), mine)
-    time.sleep(0.05)  # births are told in clock ticks of 10 ms
+    time.sleep(0.05)  # births are counted in clock ticks of 10 ms
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         assert is_alive(other.pid, mine) is False
         other.communicate()

@@ -24,7 +24,7 @@ __all__ = ["HERE", "Stored", "stored_studies"]
 HERE = Path(__file__).parent
 _FOLLOWING = {"reserve": "answer", "begin": "decision"}  # calls that carry out an answer: under which argument
 _PRESENT_NAMES = {"infeasible": "out-of-memory"}  # states that were renamed
-_WORDING = ("reason", "text", "error")  # sentences for people, which each version may word anew
+_WORDING = ("reason", "text", "error")  # sentences for people, whose wording may change in each version
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,7 @@ def test_a_killed_study_is_continued_to_a_valid_end(stored: Stored, tmp_path: Pa
 
 
 def check_end(state: StudyState, n_trials: int) -> None:
-    """Asserts what holds of every study that has come to its end."""
+    """Asserts what holds of every study that has ended."""
     assert state.closed is not None
     assert state.closed.state == "finished"
     assert len(state.trials) == n_trials

@@ -76,7 +76,7 @@ class Bench:
         return channel.said
 
     def resume(self, said: Said, segment: int) -> dict[str, Any]:
-        """Returns the changes that make the next segment go on from what the last one saved."""
+        """Returns the changes that make the next segment resume from what the last one saved."""
         return {"checkpoint": said.saved.path, "resource": said.saved.resource, "segment": segment}
 
 

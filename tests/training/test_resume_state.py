@@ -164,7 +164,7 @@ def _shared() -> Any:
 
 
 class Stream(IterableDataset[torch.Tensor]):
-    """A stream that goes on from epoch to epoch, and knows its position."""
+    """A stream that continues from epoch to epoch, and has a position."""
 
     def __init__(self) -> None:
         self.position, self.rows = 0, Rows().rows

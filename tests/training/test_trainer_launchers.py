@@ -1,4 +1,4 @@
-"""Strategies that start processes of their own run in the segment's processes, whoever builds the Trainer."""
+"""Strategies that start their own processes run in the segment's processes, with any Trainer."""
 
 from __future__ import annotations
 

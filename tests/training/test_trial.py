@@ -1,4 +1,4 @@
-"""The `Trial` handle: what it tells, what it refuses, and loops of one's own."""
+"""The `Trial` handle: its facts, what it refuses, and loops that report by hand."""
 
 from __future__ import annotations
 

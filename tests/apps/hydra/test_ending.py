@@ -35,7 +35,7 @@ BY_VALUE = Ending(("value",), is_judged_by_value=True)
 
 
 class Recorder:
-    """The engine's end of the way: keeps what it is told."""
+    """The engine's end of the way: keeps the messages."""
 
     def __init__(self) -> None:
         self.reports: list[Report] = []

@@ -18,7 +18,7 @@ LAUNCHERS = {"basic": "", "joblib": "JoblibLauncher", "submitit_local": "LocalLa
 @pytest.mark.slow
 @pytest.mark.parametrize(("launcher", "key"), [("basic", None), ("joblib", None), ("submitit_local", "ckpt_path")])
 def test_a_sweep_completes_through_each_launcher(launcher: str, key: str | None, tmp_path: Path) -> None:
-    """The second trial pauses, and goes on from its checkpoint in a job of its own."""
+    """The second trial pauses, and resumes from its checkpoint in a separate job."""
     output = sweep(
         LIGHTNING,
         [
@@ -80,7 +80,7 @@ def test_a_job_has_its_trials_number_in_every_run(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_job_that_dies_and_one_that_raises_are_told(tmp_path: Path) -> None:
-    """What a launcher raises for its batch is one trial's fault; the sweep goes on."""
+    """What a launcher raises for its batch is one trial's fault; the sweep continues."""
     faults = ["none", "raise", "kill", "exit_with_3", "none_again"]
     sweep(
         PLAIN,

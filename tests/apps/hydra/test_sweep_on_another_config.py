@@ -1,4 +1,4 @@
-"""A sweep goes on with the app's configuration that it began with, and with no other one."""
+"""A sweep continues only with the app's configuration with which it began."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ print(json.dumps([found, sys.path]))
 
 
 def command(*arguments: str | Path, cwd: Path) -> str:
-    """Runs a command that must succeed, and that is told nothing of this process's Python."""
+    """Runs a command that must succeed, without anything of this process's Python."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run(
         [str(argument) for argument in arguments],

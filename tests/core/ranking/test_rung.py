@@ -18,7 +18,7 @@ Arrivals = list[tuple[int, list[float]]]
 
 
 class PlainRung:
-    """Sorts everything anew after each arrival."""
+    """Sorts everything again after each arrival."""
 
     def __init__(self, within: str) -> None:
         self.within, self.losses, self.shut = within, dict[int, Sequence[float]](), set[int]()

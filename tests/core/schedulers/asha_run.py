@@ -15,7 +15,7 @@ Write = tuple[str, tuple[Any, ...]]
 
 
 class Run:
-    """Trials whose losses are drawn afresh at each level; trial ids count the arrivals."""
+    """Trials whose losses are drawn again at each level; trial ids count the arrivals."""
 
     def __init__(self, settings: Scheduler, n_objectives: int) -> None:
         self.settings, self.scheduler, self.n_objectives = settings, started(settings, n_objectives), n_objectives

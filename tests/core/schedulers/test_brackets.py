@@ -37,7 +37,7 @@ def begun(scheduler: Scheduler, n_trials: int) -> Race:
 
 
 def arrive(live: Race, trial_id: int, loss: float, level: int = 1, bracket: int = 0) -> str:
-    """A trial comes to a level; returns the verdict's kind."""
+    """A trial reaches a level; returns the verdict's kind."""
     kind = live.verdict(trial_id, bracket, level, np.array([loss])).kind
     live.record(trial_id, bracket, level, np.array([loss]), kind)
     return kind
@@ -103,7 +103,7 @@ def test_nobody_goes_on_whose_loss_is_not_finite() -> None:
     live = begun(SuccessiveHalving(9), 9)
     for trial_id in range(9):
         arrive(live, trial_id, math.nan if trial_id < 7 else float(trial_id))
-    assert sorted(promotions(live)) == [(7, 1)]  # 8 came last and went on at once; a third place stays empty
+    assert sorted(promotions(live)) == [(7, 1)]  # 8 came last and continued at once; a third place stays empty
     arrive(live, 7, 1.0, level=3)
     assert arrive(live, 8, 2.0, level=3) == "pause"
     assert promotions(live) == [(7, 3)]
@@ -146,7 +146,7 @@ def test_what_closes_a_bracket_is_none_that_has_ended() -> None:
         live.record(0, 0, level, np.array([0.5]), "stop")
     for trial_id in range(1, 6):
         arrive(live, trial_id, float(trial_id))
-    promotion = live.closing()  # two go on; 0 has done so
+    promotion = live.closing()  # two continue; 0 has done so
     assert promotion is not None
     assert (promotion.trial_id, promotion.level) == (1, 1)
     live.promoted(1, 0, 1)
@@ -177,7 +177,7 @@ def test_a_report_beyond_a_rung_stands_for_it() -> None:
     for trial_id in range(1, 9):
         arrive(live, trial_id, float(trial_id))
     assert [pair for pair in live.finishers() if pair[0] == 0] == [(0, 3)]
-    assert promotions(live) == [(1, 1), (2, 1)]  # 0 goes on too, and is there
+    assert promotions(live) == [(1, 1), (2, 1)]  # 0 continues too, and is there
     assert arrive(live, 1, 0.6, level=3) == "pause"
     assert arrive(live, 2, 0.7, level=3) == "pause"
     assert promotions(live) == [(0, 9)]  # best of 3 by its loss at 9, and alone at 9

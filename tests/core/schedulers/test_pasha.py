@@ -20,7 +20,7 @@ from lightning_hwtune.errors import ArgumentError
 
 
 class SlowPasha:
-    """The authors' algorithm in plain loops, pairs sorted: estimates everything anew on every report."""
+    """The authors' algorithm in plain loops, pairs sorted: estimates everything again on every report."""
 
     def __init__(self, levels: tuple[int, ...]) -> None:
         self.levels, self.index, self.epsilon = levels, 1, 0.0

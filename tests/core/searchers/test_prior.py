@@ -42,7 +42,7 @@ Loss = Callable[[dict[str, Any]], Sequence[float]]
 
 
 def loss(config: dict[str, Any]) -> list[float]:
-    """Best at lr = 1e-3; a wide one is a little better and dearer."""
+    """Best at lr = 1e-3; a wide one is a little better and more expensive."""
     return [abs(math.log10(config["lr"]) + 3) - config["width"] / 640, float(config["width"])]
 
 
@@ -114,7 +114,7 @@ class TestChainedScores:
         trials = trials_of([{"lr": 1e-3, "width": 8}] * 9, range(9), lambda _: (0.0, 0.0))
         for index, trial in enumerate(trials):
             trial.measurements = [Measurement(1, {"error": float(index), "size": 1.0}, 1.0, 1.0)]
-        for index in range(3):  # the first three go on, and turn their order round
+        for index in range(3):  # the first three continue, and their order is reversed
             trials[index].decided[3] = "pause"
             trials[index].measurements.append(Measurement(3, {"error": -float(index), "size": 3.0}, 3.0, 3.0))
         kept, scores = chained_scores(trials, BOTH)

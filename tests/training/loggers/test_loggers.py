@@ -1,4 +1,4 @@
-"""The user's loggers: one run a trial over all its segments, and what the study adds to them."""
+"""The user's loggers: one run per trial over all its segments, and what the study adds to them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _N_STEPS = 8  # an epoch: 512 samples in batches of 64
 
 @pytest.fixture
 def bench(bench: Bench, tmp_path: Path) -> Bench:
-    """The same trial, with a folder of its own beside the place of the logs."""
+    """The same trial, with its own folder next to that of the logs."""
     folder = tmp_path / "study" / "017"
     folder.mkdir(parents=True)
     bench.order = replace(bench.order, trial_dir=str(folder))

@@ -19,7 +19,7 @@ class BestClassifier(Classifier):
         self.val_acc, self.val_acc_best = MeanMetric(), MaxMetric()
 
     def on_train_start(self) -> None:
-        """Begin anew."""
+        """Begin again."""
         self.val_acc.reset()
         self.val_acc_best.reset()
 
