@@ -183,6 +183,27 @@ def test_a_bound_on_money_needs_a_price(constraints: list[Constraint], text: str
         StudySpec("nets", SPACE, goals, ASHA(max_epochs=9), Random(), Pool("cpu", 1))
 
 
+@pytest.mark.parametrize(
+    ("values", "is_violating"),
+    [
+        ({"error": 0.1, "train_s": 1.0}, False),
+        ({"error": 0.1, "train_s": 1.0, "params": 4.0}, False),
+        ({"error": 0.1, "train_s": 1.0, "params": 90.0}, True),
+        ({"error": 0.9, "train_s": 1.0}, True),
+    ],
+)
+def test_a_result_from_elsewhere_may_lack_the_values_of_constraints(
+    values: dict[str, float], is_violating: bool
+) -> None:
+    goals = objectives(Constraint("params", at_most=50), at_most=0.5)
+    driver = Net(study(goals, searcher=TPE()), Limits(max_trials=12))
+    driver.controller.add_result({"lr": 0.5, "n": 3}, values, 9, 0.0)
+    driver.run()
+    [added] = driver.state.added
+    assert (driver.state.violation(added) > 0) == is_violating
+    assert snapshot(replay(driver.controller.spec, driver.log)) == snapshot(driver.state)
+
+
 def test_a_stored_study_keeps_its_constraints() -> None:
     whole = spec(objectives=Objectives([Metric("error", "min", at_most=0.5), Cost()], Constraint("params", at_most=5)))
     again = StudySpec.from_dict(json.loads(json.dumps(whole.to_dict())))

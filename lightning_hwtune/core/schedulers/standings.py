@@ -12,7 +12,7 @@ def standing(level: int, place: Place) -> str:
     """Returns text such as "rank 2 of 27 at rung 3 (not dominated)"; ranks count from 1 here."""
     rank = f"rank {place.first + 1}" if place.first == place.last else f"ranks {place.first + 1} to {place.last + 1}"
     if place.front is None:
-        front = "" if place.is_feasible else " (behind all feasible trials)"
+        front = "" if place.is_feasible else " (infeasible)"
     else:
         front = f" (dominated, front {place.front})" if place.front else " (not dominated)"
     return f"{rank} of {place.n_trials} at rung {level}{front}"
