@@ -78,6 +78,9 @@ _NAME = Form(
 _ACCELERATOR = one_of("auto", "cpu", "gpu", cuda="gpu")
 _WHEN = mapping("a mapping from another parameter to its value or values, such as {'optimizer': 'sgd'}")
 _WHEN = optional(replace(_WHEN, schema={"type": "object", "minProperties": 1}))
+_EXPECTED = optional(number()).but(
+    "the value to try first, a number of the range, or None", "For a logarithmic scale use log=True."
+)
 _POSITIVE, _COUNT, _SHARE = integer(1), integer(0), number(0, 1, below=True)
 _SHARE = _SHARE.but("a fraction, at least 0 and below 1")
 _DEVICES = or_auto(integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}: a count, not device indices"))
@@ -99,13 +102,14 @@ _STORE = {
 }
 
 FORMS: Mapping[str, Mapping[str, Form]] = {
-    "Float": {"low": number(), "high": number(), "log": flag(), "when": _WHEN},
+    "Float": {"low": number(), "high": number(), "log": flag(), "when": _WHEN, "prior": _EXPECTED},
     "Int": {
         "low": integer(-_LARGEST_INT, _LARGEST_INT).but("an integer from -2**40 to 2**40"),
         "high": integer(-_LARGEST_INT, _LARGEST_INT).but("an integer from -2**40 to 2**40"),
         "log": flag(),
         "step": _POSITIVE,
         "when": _WHEN,
+        "prior": _EXPECTED,
     },
     "Choice": {"ordered": optional(flag()), "when": _WHEN},
     "NumDevices": {

@@ -36,7 +36,7 @@ __all__ = ["study_file_schema"]
 _Schema = dict[str, Any]
 _PARAMETERS: Mapping[str, type] = {"float": Float, "int": Int, "choice": Choice, "num_devices": NumDevices}
 _LISTS: Mapping[str, _Schema] = {"options": {"type": "array", "minItems": 1}}
-_NUMBERS = ("low", "high", "step", "at_most", "at_least")  # also as text: YAML 1.1 reads 1e-4 as text
+_NUMBERS = ("low", "high", "step", "prior", "at_most", "at_least")  # also as text: YAML 1.1 reads 1e-4 as text
 _IMPORT_PATH = "[.:]"  # what a name does not have
 _INTERPOLATION = {"$ref": "#/definitions/interpolation"}
 

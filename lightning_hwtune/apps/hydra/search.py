@@ -39,6 +39,7 @@ _FORMS = (
     'tag("optimizer=sgd", ...) for a condition, or one value'
 )
 _LOG = "log"
+_PRIOR = "prior="
 _MAX_LISTED = 100_000
 _MAX_LETTERS, _MAX_DEPTH = 20_000, 30
 
@@ -173,9 +174,10 @@ def _take(search: Search, override: Override) -> None:
     tags = sweep.tags if isinstance(sweep, Sweep) else set()
     unknown = sorted(tag for tag in tags if tag != _LOG and "=" not in tag)
     if unknown:
-        known = 'the known tags are `log` and conditions such as "optimizer=sgd"'
+        known = 'the known tags are `log`, "prior=VALUE" and conditions such as "optimizer=sgd"'
         search.notes.append(f"{name}: the tag {unknown[0]!r} has no effect; {known}")
-    when = _condition(name, sorted(tag for tag in tags if "=" in tag))
+    priors, conditions = _divided(sorted(tag for tag in tags if "=" in tag))
+    when = _condition(name, conditions)
     if isinstance(sweep, IntervalSweep):
         search.parameters[name], search.keys[name] = _interval(name, sweep, when), Key(text)
     elif isinstance(sweep, RangeSweep) and not sweep.shuffle:
@@ -186,6 +188,33 @@ def _take(search: Search, override: Override) -> None:
         search.keys[name] = Key(text, tuple(options))
         if _LOG in tags:
             search.notes.append(f"{name}: `log` has no effect on a list; all options are equally likely")
+    search.parameters[name] = _with_prior(name, search.parameters[name], priors)
+
+
+def _divided(tags: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Returns the tags that name the value to try first, and the conditions."""
+    priors = [tag for tag in tags if tag.startswith(_PRIOR)]
+    return priors, [tag for tag in tags if tag not in priors]
+
+
+def _with_prior(name: str, parameter: Parameter, tags: Sequence[str]) -> Parameter:
+    """Returns the parameter with the value that a tag `prior=VALUE` names; unchanged without one.
+
+    Raises:
+        ArgumentError: the value is not one of the parameter, or several are named.
+    """
+    if not tags:
+        return parameter
+    values = _values(OverridesParser.create().parse_override(tags[0]))
+    if len(tags) > 1 or len(values) != 1:
+        raise ArgumentError(name, list(tags), 'one tag such as "prior=3e-4", with one value')
+    try:
+        if isinstance(parameter, Choice):
+            kept = {"ordered": parameter.ordered, "when": parameter.when}
+            return Choice(parameter.options, **kept, prior=values[0])
+        return dataclasses.replace(parameter, prior=values[0]) if isinstance(parameter, Float | Int) else parameter
+    except ArgumentError as error:
+        raise ArgumentError(f"{name}: prior", error.received, error.allowed, hint=error.hint) from None
 
 
 def _condition(name: str, tags: Sequence[str]) -> dict[str, list[Any]] | None:
@@ -247,7 +276,7 @@ def _decide_fixed(search: Search, parser: OverridesParser) -> None:
 
 def _with_condition(parameter: Parameter, when: Mapping[str, Any] | None) -> Parameter:
     if isinstance(parameter, Choice):
-        return Choice(parameter.options, ordered=parameter.ordered, when=when)
+        return Choice(parameter.options, ordered=parameter.ordered, when=when, prior=parameter.prior)
     return dataclasses.replace(parameter, when=when) if isinstance(parameter, Float | Int) else parameter
 
 

@@ -20,6 +20,7 @@ from lightning_hwtune.core.parameters.options import (
     option_key,
     plain_option,
 )
+from lightning_hwtune.core.parameters.prior_value import prior_form, prior_text
 from lightning_hwtune.core.parameters.values import bin_of
 from lightning_hwtune.core.parameters.when import When, read_when, when_form, when_text
 from lightning_hwtune.errors import ArgumentError, shown
@@ -45,6 +46,8 @@ class Choice(Given):
         ordered: whether neighbours in the list are similar. Ordered options share one coordinate of the unit cube,
             unordered options get one coordinate each. None: numbers are ordered and sorted, anything else is unordered.
         when: the condition under which the parameter exists, such as `{"optimizer": "sgd"}`; None for always.
+        prior: the option that an expert would try first; searchers prefer it, and less so as results come in. None: no
+            option is expected to be good.
 
     Examples:
         >>> hwt.Choice(["adam", "sgd"]).ordered
@@ -56,13 +59,19 @@ class Choice(Given):
     options: tuple[Option, ...]
     ordered: bool
     when: When | None
+    prior: Option
     _places: Mapping[Hashable, int]  # option -> its position; a list would have to be searched for every configuration
     _identity: tuple[object, ...]
     _hash: int
 
     @checked_call("Choice", prefix="Choice.")
     def __init__(
-        self, options: Iterable[Option], *, ordered: bool | None = None, when: Mapping[str, Any] | None = None
+        self,
+        options: Iterable[Option],
+        *,
+        ordered: bool | None = None,
+        when: Mapping[str, Any] | None = None,
+        prior: Option = None,
     ) -> None:
         items = [plain_option(item) for item in listed(options)]
         if not items:
@@ -80,6 +89,10 @@ class Choice(Given):
         # 1, 1.0 and True are equal in Python, but not the same option in a configuration file
         for field, value in {**values, "_identity": identity, "_hash": hash(identity)}.items():
             object.__setattr__(self, field, value)
+        object.__setattr__(self, "prior", None if prior is None else self.check("Choice.prior", prior))
+        if prior is not None:
+            object.__setattr__(self, "_identity", (*identity, kind_key(plain_option(prior))))
+            object.__setattr__(self, "_hash", hash(self._identity))
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, Choice) and self._identity == other._identity)
@@ -88,11 +101,17 @@ class Choice(Given):
         return self._hash
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _choice, (self.options, self.ordered, self.when)  # hashes of text differ from process to process
+        return _choice, (
+            self.options,
+            self.ordered,
+            self.when,
+            self.prior,
+        )  # hashes of text differ from process to process
 
     def __repr__(self) -> str:
         tail = "" if self._is_usual_order() else f", ordered={self.ordered}"
-        return f"Choice({abbreviated(self.options)}{tail}{when_text(self.when)})"
+        rest = f"{tail}{prior_text(self.prior)}{when_text(self.when)}"
+        return f"Choice({abbreviated(self.options)}{rest})"
 
     @property
     def n_dims(self) -> int:
@@ -149,7 +168,7 @@ class Choice(Given):
         form: dict[str, Any] = {"type": "choice", "options": [handed_out(option) for option in self.options]}
         is_default = inspect.signature(Choice).parameters["ordered"].default is None
         is_usual = is_default and self._is_usual_order()
-        return form | ({} if is_usual else {"ordered": self.ordered}) | when_form(self.when)
+        return form | ({} if is_usual else {"ordered": self.ordered}) | prior_form(self.prior) | when_form(self.when)
 
     @property
     def is_order_given(self) -> bool:
@@ -256,8 +275,8 @@ class NumDevices:
         return {"type": "num_devices", "counts": list(self.counts)}
 
 
-def _choice(options: Sequence[Option], ordered: bool, when: When | None = None) -> Choice:
-    return Choice(options, ordered=ordered, when=when)
+def _choice(options: Sequence[Option], ordered: bool, when: When | None = None, prior: Option = None) -> Choice:
+    return Choice(options, ordered=ordered, when=when, prior=prior)
 
 
 def _ascending(numbers: Sequence[Option]) -> list[Option]:

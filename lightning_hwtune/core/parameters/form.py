@@ -26,9 +26,9 @@ def _num_devices(counts: object) -> NumDevices:
 
 
 KINDS: dict[str, tuple[Callable[..., Parameter], tuple[str, ...], tuple[str, ...]]] = {
-    "float": (Float, ("low", "high"), ("log", "when")),
-    "int": (Int, ("low", "high"), ("log", "step", "when")),
-    "choice": (Choice, ("options",), ("ordered", "when")),
+    "float": (Float, ("low", "high"), ("log", "when", "prior")),
+    "int": (Int, ("low", "high"), ("log", "step", "when", "prior")),
+    "choice": (Choice, ("options",), ("ordered", "when", "prior")),
     "num_devices": (_num_devices, ("counts",), ()),
 }
 """Kind -> its constructor, required keys, optional keys."""
@@ -71,10 +71,9 @@ def parameter_from_dict(name: str, form: object) -> Parameter:
     missing = [key for key in needed if key not in given]
     if missing:
         raise ArgumentError(name, dict(form), f"a mapping with the key {missing[0]!r}")
+    numbers = ("low", "high", "step", *(["prior"] if build is not Choice else []))
     try:
-        return build(
-            **{key: number_of_text(value) if key in ("low", "high", "step") else value for key, value in given.items()}
-        )
+        return build(**{key: number_of_text(value) if key in numbers else value for key, value in given.items()})
     except ArgumentError as error:
         argument = f"{name}.{error.argument.rpartition('.')[2]}"
         raise ArgumentError(argument, error.received, error.allowed, hint=error.hint) from None

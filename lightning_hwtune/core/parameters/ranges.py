@@ -15,6 +15,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
+from lightning_hwtune.core.parameters.prior_value import prior_form, prior_text
 from lightning_hwtune.core.parameters.values import bin_of
 from lightning_hwtune.core.parameters.when import read_when, when_form, when_text
 from lightning_hwtune.errors import ArgumentError
@@ -38,6 +39,8 @@ class Float(Given):
         high: the largest value, above `low`.
         log: whether values are uniform in the logarithm instead of the value.
         when: the condition under which the parameter exists, such as `{"optimizer": "sgd"}`; None for always.
+        prior: the value that an expert would try first; searchers begin near it, and less so as results come in. None:
+            no value is expected to be good.
 
     Examples:
         >>> hwt.Float(1e-4, 1e-1, log=True)
@@ -49,15 +52,18 @@ class Float(Given):
     _: KW_ONLY
     log: bool = False
     when: Mapping[str, Any] | None = None
+    prior: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "when", read_when("Float.when", self.when))
         _check_range("Float", self.low, self.high, is_log=self.log)
         if not math.isfinite(self.high - self.low):
             raise ArgumentError("Float.high", self.high, "a number for which high - low is finite")
+        _keep_prior(self)
 
     def __repr__(self) -> str:
-        return f"Float({self.low!r}, {self.high!r}{', log=True' if self.log else ''}{when_text(self.when)})"
+        tail = f"{', log=True' if self.log else ''}{prior_text(self.prior)}{when_text(self.when)}"
+        return f"Float({self.low!r}, {self.high!r}{tail})"
 
     @property
     def n_dims(self) -> int:
@@ -114,7 +120,7 @@ class Float(Given):
     def to_dict(self) -> dict[str, Any]:
         """Returns the form used in study files."""
         form: dict[str, Any] = {"type": "float", "low": self.low, "high": self.high}
-        return form | _unusual(self, log=self.log) | when_form(self.when)
+        return form | _unusual(self, log=self.log) | prior_form(self.prior) | when_form(self.when)
 
 
 @checked_class()
@@ -129,6 +135,8 @@ class Int(Given):
         log: whether each value is as likely as the share of the logarithm's range that rounds to it.
         step: the distance between neighbouring values, counted from `low`; 1 if `log`.
         when: the condition under which the parameter exists, such as `{"optimizer": "sgd"}`; None for always.
+        prior: the value that an expert would try first; searchers begin near it, and less so as results come in. None:
+            no value is expected to be good.
 
     Examples:
         >>> hwt.Int(16, 128, step=16)
@@ -143,6 +151,7 @@ class Int(Given):
     log: bool = False
     step: int = 1
     when: Mapping[str, Any] | None = None
+    prior: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "when", read_when("Int.when", self.when))
@@ -159,10 +168,11 @@ class Int(Given):
                 f"`low` plus a multiple of step={self.step}",
                 hint=f"The nearest values are {below} and {below + self.step}.",
             )
+        _keep_prior(self)
 
     def __repr__(self) -> str:
         tail = f"{', log=True' if self.log else ''}{f', step={self.step}' if self.step != 1 else ''}"
-        return f"Int({self.low}, {self.high}{tail}{when_text(self.when)})"
+        return f"Int({self.low}, {self.high}{tail}{prior_text(self.prior)}{when_text(self.when)})"
 
     @property
     def n_dims(self) -> int:
@@ -227,7 +237,7 @@ class Int(Given):
     def to_dict(self) -> dict[str, Any]:
         """Returns the form used in study files."""
         form: dict[str, Any] = {"type": "int", "low": self.low, "high": self.high}
-        return form | _unusual(self, log=self.log, step=self.step) | when_form(self.when)
+        return form | _unusual(self, log=self.log, step=self.step) | prior_form(self.prior) | when_form(self.when)
 
     def _log_ends(self) -> tuple[float, float]:
         # half a unit beyond each end, so that the end values get their full share of the rounding
@@ -238,6 +248,13 @@ def _unusual(parameter: Float | Int, **values: Any) -> dict[str, Any]:
     """Returns the values without which a form would describe another parameter, in a log or in a study file."""
     defaults = inspect.signature(type(parameter)).parameters
     return {name: value for name, value in values.items() if not value == ABSENT[name] == defaults[name].default}
+
+
+def _keep_prior(parameter: Float | Int) -> None:
+    """Stores the plain value of the prior; it must be in the range."""
+    if parameter.prior is not None:
+        checked = parameter.check(f"{type(parameter).__name__}.prior", parameter.prior)
+        object.__setattr__(parameter, "prior", checked)
 
 
 def _check_range(kind: str, low: float, high: float, *, is_log: bool) -> None:

@@ -88,6 +88,7 @@ class Searcher(Given, abc.ABC):
     the log, a class that is not part of this package is named by its import path.
 
     Attributes:
+        uses_expert: whether it draws near the values that the user gives as `prior` of parameters (`expert_draw`).
         keeps_front: whether its draws are so good that a scheduler should never stop a member of a rung's front.
 
     Examples:
@@ -103,6 +104,7 @@ class Searcher(Given, abc.ABC):
     __slots__ = ()
     name: ClassVar[str] = "searcher"
     keeps_front: ClassVar[bool] = False
+    uses_expert: ClassVar[bool] = False
 
     def check(self, space: SearchSpace) -> None:
         """Refuses a space that this searcher cannot search, before the study begins.
@@ -120,7 +122,10 @@ class Searcher(Given, abc.ABC):
 
     def remark(self, space: SearchSpace) -> str:
         """Returns what a user should know about this searcher in this space, for the study's notes; usually empty."""
-        return ""
+        ignored = [name for name, parameter in space.items() if getattr(parameter, "prior", None) is not None]
+        if self.uses_expert or not ignored:
+            return ""
+        return f"the searcher {self.name!r} does not use the `prior` of {', '.join(ignored)}; TPE and ParetoPrior do"
 
     @abc.abstractmethod
     def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:

@@ -45,6 +45,7 @@ from lightning_hwtune.core.searchers.earlier_studies import (
     shared_names,
     usable_rows,
 )
+from lightning_hwtune.core.searchers.expert import expert_draw
 from lightning_hwtune.core.searchers.lesson import USELESS, Lesson
 from lightning_hwtune.core.searchers.new_configs import Untried, config_key, listed_configs
 from lightning_hwtune.core.searchers.optuna_studies import tasks_of_optuna
@@ -116,6 +117,7 @@ class ParetoPrior(Searcher):
     configs: tuple[Mapping[str, Any], ...] | None
     digest: str
     name: ClassVar[str] = "prior"
+    uses_expert: ClassVar[bool] = True
     keeps_front: ClassVar[bool] = True  # otherwise most of its draws would be stopped for good
 
     @checked_call("ParetoPrior", prefix="ParetoPrior.")
@@ -260,7 +262,7 @@ class ParetoPrior(Searcher):
         """Returns a warning if the tasks have too few configurations in this space to say anything."""
         n = sum(map(len, usable_rows(self.tasks, space)))
         if n > USELESS:
-            return ""
+            return super(ParetoPrior, self).remark(space)
         configs = "1 configuration" if n == 1 else f"{n} configurations"
         return f"the prior knows only {configs} in this space, which is too few to learn from, so its draws are random"
 
@@ -277,6 +279,10 @@ class ParetoPrior(Searcher):
         untried = Untried.of(space, self.configs, history.trials)
         if self.is_uniform(draw, seed):
             return untried.one(stream(seed, "prior-uniform", draw))
+        if self.configs is None:
+            expected = expert_draw(space, draw, seed, history)
+            if expected is not None and untried.may_draw(expected):
+                return expected
         guide = self._guide(space, seed, history)
         if guide.is_own(draw, seed):
             return _own_searcher(self).propose(space, draw, seed, history)

@@ -14,7 +14,13 @@ from lightning_hwtune.core.searchers.base import History
 from lightning_hwtune.core.searchers.copula import chained_scores
 from lightning_hwtune.core.searchers.left_out import left_out_predictions
 from lightning_hwtune.core.searchers.lesson import Lesson
-from lightning_hwtune.core.searchers.trust import own_ranks_better, picked_tasks, weights_of
+from lightning_hwtune.core.searchers.trust import (
+    is_time_or_money,
+    metric_columns,
+    own_ranks_better,
+    picked_tasks,
+    weights_of,
+)
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
 
@@ -22,7 +28,6 @@ __all__ = ["Guide"]
 
 Floats = npt.NDArray[np.float64]
 
-_TIME_AND_MONEY = ("s", "USD")  # units of objectives that every prior predicts, even if they are logged as metrics
 _PICKS = 4  # tasks behind one sample: fewer lose what tasks have in common, more lose where they differ
 _LEAST_OWN = 10  # least number of judged trials with which the study's own trials compete
 _MOST_OWN = 256  # only the newest so many of them learn, and as many are tested
@@ -72,12 +77,11 @@ class Guide:
         trials, scores = chained_scores(history.results, history.objectives)
         tests = [place for place, trial in enumerate(trials) if is_test(trial)]
         expected, seen = lesson.expect_each([trials[place].config for place in tests]), scores[tests]
-        is_measured = [item.is_measured or item.unit in _TIME_AND_MONEY for item in history.objectives]
+        is_measured = [is_time_or_money(item) for item in history.objectives]
         weights = weights_of(expected, seen, lesson.belief, is_measured)
         duel = None
         if len(trials) >= _LEAST_OWN:
-            metrics = [place for place, measured in enumerate(is_measured) if not measured]
-            counted = metrics or [*range(len(is_measured))]
+            counted = metric_columns(history.objectives)
             configs, scores = [trial.config for trial in trials[-_MOST_OWN:]], scores[-_MOST_OWN:]
             own = left_out_predictions(space.encode_many(configs), scores)
             # constant for an objective in which the tasks are not trusted

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from lightning_hwtune.core.combinations import Combinations
 from lightning_hwtune.core.searchers.base import History, Searcher
+from lightning_hwtune.core.searchers.expert import expert_draw
 from lightning_hwtune.core.searchers.new_configs import Untried, is_small, next_of
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
@@ -43,6 +44,7 @@ class Random(Searcher):
     """
 
     name: ClassVar[str] = "random"
+    uses_expert: ClassVar[bool] = True
 
     def check(self, space: SearchSpace) -> None:
         """Refuses a space in which no batch size is divisible by any device count.
@@ -55,6 +57,8 @@ class Random(Searcher):
     def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
         """Returns draw number `draw`; None once a small finite space is exhausted."""
         if not is_small(space):
+            if (expected := expert_draw(space, draw, seed, history)) is not None:
+                return expected
             rng = stream(seed, self.name, draw)
             if not space.is_conditional:
                 return space.sample(rng)

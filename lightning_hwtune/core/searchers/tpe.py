@@ -29,6 +29,7 @@ from typing import Any, ClassVar, final
 
 from lightning_hwtune.core.searchers.base import History, Searcher
 from lightning_hwtune.core.searchers.bohb import BohbModel
+from lightning_hwtune.core.searchers.expert import expert_draw
 from lightning_hwtune.core.searchers.new_configs import Untried, listed_configs
 from lightning_hwtune.core.searchers.parzen import ParzenModel
 from lightning_hwtune.core.searchers.random import Random
@@ -71,6 +72,7 @@ class TPE(Searcher):
     configs: tuple[Mapping[str, Any], ...] | None
     estimator: str
     name: ClassVar[str] = "tpe"
+    uses_expert: ClassVar[bool] = True
 
     @checked_call("TPE", prefix="TPE.")
     def __init__(
@@ -103,6 +105,9 @@ class TPE(Searcher):
         """Returns draw number `draw` after these trials; None once a list or a small finite space is exhausted."""
         rng = stream(seed, self.name, draw)
         untried, model = history.once(self, lambda: self._learned(space, history))
+        expected = expert_draw(space, draw, seed, history) if self.configs is None else None
+        if expected is not None and untried.may_draw(expected):
+            return expected
         if model is None and self.configs is None and self.estimator != "bohb":
             return Random().propose(space, draw, seed, history)
         if rng.random() >= self.random and model is not None:

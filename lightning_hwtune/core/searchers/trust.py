@@ -29,7 +29,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["own_ranks_better", "picked_tasks", "rank_correlation", "weights_of"]
+from lightning_hwtune.core.objectives import Objective, Objectives
+
+__all__ = ["is_time_or_money", "metric_columns", "own_ranks_better", "picked_tasks", "rank_correlation", "weights_of"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -102,6 +104,20 @@ def _wrong_pairs(expected: Floats, seen: Floats) -> Floats:
     truth = np.sign(seen[:, None] - seen[None, :])
     wrong: Floats = ((1 - theirs * truth) / 2).sum(axis=(1, 2, 3))
     return wrong
+
+
+def metric_columns(objectives: Objectives) -> list[int]:
+    """Returns the places of the objectives that are neither time nor money, even if those are logged; all if none is.
+
+    Every prior predicts time and money, so they say nothing about what it knows.
+    """
+    columns = [place for place, item in enumerate(objectives) if not is_time_or_money(item)]
+    return columns or list(range(len(objectives)))
+
+
+def is_time_or_money(objective: Objective) -> bool:
+    """Returns whether an objective is time or money, measured here or logged as a metric with such a unit."""
+    return objective.is_measured or objective.unit in ("s", "USD")
 
 
 def rank_correlation(first: Floats, second: Floats) -> float:
