@@ -194,7 +194,10 @@ def test_fast_dev_run_is_refused_in_plain_words(owners: dict[str, Any]) -> None:
     ("call", "says"),
     [
         (lambda: hwt.Choice("adam", "sgd"), r"1 positional argument \(options\)\. Pass a list: Choice\(\[\.\.\.\]\)"),
-        (lambda: hwt.Float(1.0, 2.0, True), r"2 positional arguments \(low, high\)\. .* by keyword: log=\.\.\.$"),
+        (
+            lambda: hwt.Float(1.0, 2.0, True),
+            r"2 positional arguments \(low, high\)\. .* by keyword: log=\.\.\., when=",
+        ),
         (
             lambda: hwt.RunToEnd(3, 4),
             r"1 positional argument \(max_epochs\)\. .* by keyword: max_steps=\.\.\., max_samples",

@@ -382,7 +382,7 @@ def _lesson(prior: ParetoPrior, space: SearchSpace, names: tuple[str, ...]) -> L
 @functools.lru_cache(maxsize=8)
 def _own_searcher(prior: ParetoPrior) -> TPE:
     """Returns the searcher of the draws that the study's own trials decide; a prior has its own uniform draws."""
-    return TPE(random=0.0, rungs="all", configs=prior.configs)
+    return TPE(random=0.0, configs=prior.configs)
 
 
 @functools.lru_cache(maxsize=64)

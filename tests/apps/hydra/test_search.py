@@ -218,3 +218,24 @@ def test_another_tag_has_no_effect_and_the_note_names_the_known_ones() -> None:
     assert search.notes == [
         "m: the tag 'opt:sgd' has no effect; the known tags are `log` and conditions such as \"optimizer=sgd\""
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "parameter"),
+    [
+        ('lr=tag(log, "prior=3e-4", interval(1e-5, 1e-1))', Float(1e-5, 1e-1, log=True, prior=3e-4)),
+        ('width=tag("prior=32", range(8, 65, 8))', Int(8, 64, step=8, prior=32)),
+        ('opt=tag("prior=sgd", choice(adam, sgd))', Choice(["adam", "sgd"], prior="sgd")),
+        ('m=tag("prior=0.9", "opt=sgd", interval(0.5, 1.0))', Float(0.5, 1, prior=0.9, when={"opt": ["sgd"]})),
+    ],
+)
+def test_a_tag_names_the_value_to_try_first(text: str, parameter: Float | Int | Choice) -> None:
+    arguments = [text] if text.startswith("opt") else [text, "opt=choice(adam, sgd)"]
+    (name,) = {text.partition("=")[0]}
+    assert read_search({}, arguments).parameters[name] == parameter
+
+
+@pytest.mark.parametrize("tags", ['"prior=2"', '"prior=0.1,0.2"', '"prior=0.1", "prior=0.2"'])
+def test_a_value_to_try_first_that_cannot_be_is_refused(tags: str) -> None:
+    with pytest.raises(ArgumentError, match="prior"):
+        read_search({}, [f"lr=tag({tags}, interval(0.0, 1.0))"])
