@@ -210,8 +210,7 @@ def _with_prior(name: str, parameter: Parameter, tags: Sequence[str]) -> Paramet
         raise ArgumentError(name, list(tags), 'one tag such as "prior=3e-4", with one value')
     try:
         if isinstance(parameter, Choice):
-            kept = {"ordered": parameter.ordered, "when": parameter.when}
-            return Choice(parameter.options, **kept, prior=values[0])
+            return Choice(parameter.options, ordered=parameter.ordered, when=parameter.when, prior=values[0])
         return dataclasses.replace(parameter, prior=values[0]) if isinstance(parameter, Float | Int) else parameter
     except ArgumentError as error:
         raise ArgumentError(f"{name}: prior", error.received, error.allowed, hint=error.hint) from None

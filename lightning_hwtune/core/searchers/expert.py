@@ -25,7 +25,7 @@ import numpy as np
 from lightning_hwtune.core.searchers.base import History
 from lightning_hwtune.core.searchers.copula import chained_scores
 from lightning_hwtune.core.searchers.trust import metric_columns
-from lightning_hwtune.core.space import Choice, Float, Int, SearchSpace
+from lightning_hwtune.core.space import Choice, Parameter, SearchSpace
 from lightning_hwtune.core.streams import stream
 
 __all__ = ["expert_draw", "expert_share", "has_expert"]
@@ -116,7 +116,7 @@ def _log_density(space: SearchSpace, config: Any) -> float:
     return total
 
 
-def _coordinate(parameter: Float | Int | Choice, value: Any) -> float:
+def _coordinate(parameter: Parameter, value: Any) -> float:
     return float(parameter.encode(value)[0])
 
 
