@@ -60,6 +60,7 @@ class Rule(enum.StrEnum):
     LIMIT_MAX_TIME = "limit:max_time"
     LIMIT_MAX_COST = "limit:max_cost"
     LIMIT_MAX_TRIALS = "limit:max_trials"
+    STALLED = "stalled"
     EXHAUSTED = "exhausted"
     UNFINISHED = "unfinished"
     NEW = "new"

@@ -24,6 +24,7 @@ from lightning_hwtune.core.record import Measurement, TrialRecord, TrialState
 from lightning_hwtune.core.schedulers import Promotion
 from lightning_hwtune.core.searchers import History
 from lightning_hwtune.core.searchers.memory import Memory
+from lightning_hwtune.core.stall import Stall
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.core.streams import stream
 
@@ -44,6 +45,7 @@ class NextAction:
         self._memory = Memory()
         self._bound = _Bound(state)
         self.deadline = Deadline(state)
+        self._stall = Stall(state)
 
     def changed(self) -> None:
         """Drops what is cached about the state. Call it before the state changes."""
@@ -145,7 +147,7 @@ class NextAction:
 
     def _small(self, reserved: Start | Resume, free: int) -> Start | None:
         """Returns a trial of one of the next draws that fits the free devices; draws it overtakes keep their places."""
-        if self.state.enqueued:
+        if self.state.enqueued or self._stall.text():
             return None
         pending = {reserved.draw} if isinstance(reserved, Start) and reserved.draw is not None else set()
         ahead = sorted(self.state.skipped) + list(range(self.state.next_draw, self.state.next_draw + _LOOK_AHEAD))
@@ -180,6 +182,8 @@ class NextAction:
         text = f"{len(self.state.trials)} trials, {self.state.n_full} fully trained, nothing left to promote"
         if self.state.limits.max_trials is not None and len(self.state.trials) >= self.state.limits.max_trials:
             return Reason(Rule.LIMIT_MAX_TRIALS, text)
+        if stalled := self._stall.text():
+            return Reason(Rule.STALLED, f"{text}; {stalled}")
         return Reason(Rule.EXHAUSTED, f"{text}, and the searcher has no further configuration")
 
     def _reserved(self) -> Start | Resume | None:
@@ -334,7 +338,8 @@ class NextAction:
         return Resume(trial.trial_id, trial.allocation, promotion.target, promotion.level, promotion.reason)
 
     def _may_create(self) -> bool:
-        return self.state.limits.max_trials is None or len(self.state.trials) < self.state.limits.max_trials
+        most = self.state.limits.max_trials
+        return (most is None or len(self.state.trials) < most) and not self._stall.text()
 
     def _new(self) -> Start | None:
         if not self._may_create():

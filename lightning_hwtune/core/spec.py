@@ -61,6 +61,7 @@ class Limits:
         max_cost_usd: the total bill, including start-ups and lost work.
         finishers: the number of fully trained trials that the study should end with; "auto" depends on the study, see
             `resolved`.
+        stop_when: when no further trial begins; see `core.stall`.
     """
 
     max_trials: int | None = None
@@ -68,6 +69,7 @@ class Limits:
     max_cost_usd: float | None = None
     max_parallel: int | None = None
     finishers: int | str = AUTO
+    stop_when: str | None = None
 
     def __post_init__(self) -> None:
         for name, limit in LIMITS.items():

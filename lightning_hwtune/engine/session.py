@@ -47,6 +47,7 @@ _RENEW_S = 5.0
 _FULL_DISK_S = 5.0  # how long an append waits for free space
 _STATES: Mapping[str, ev.SessionState] = {
     Rule.LIMIT_MAX_TRIALS: ev.SessionState.FINISHED,
+    Rule.STALLED: ev.SessionState.FINISHED,
     Rule.EXHAUSTED: ev.SessionState.FINISHED,
     Rule.MAX_FAILURES: ev.SessionState.FAILED,
 }

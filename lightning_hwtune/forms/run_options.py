@@ -5,6 +5,7 @@ field of `core.spec.Limits` that the rule reads.
 """
 
 # annotations are evaluated, because they hold the settings
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
@@ -16,7 +17,7 @@ from lightning_hwtune.forms.settings import Setting, settings_of
 if TYPE_CHECKING:
     from lightning_hwtune.engine.executor import Executor
 
-__all__ = ["ASK_OPTIONS", "LIMITS", "RUN_OPTIONS", "AskOptions", "RunLimits", "RunOptions"]
+__all__ = ["ASK_OPTIONS", "LIMITS", "RUN_OPTIONS", "AskOptions", "RunLimits", "RunOptions", "stalled_after"]
 
 _EXECUTOR_METHODS = ("start", "wait", "end", "close")
 
@@ -30,6 +31,27 @@ def _executor(value: Any) -> Any:
         installed = entry_points(group="hwtune.executors")
         return one_of("local", "inline", *(entry.name for entry in installed)).accept(value)
     if not all(callable(getattr(type(value), name, None)) for name in _EXECUTOR_METHODS):
+        raise Refused
+    return value
+
+
+_STALLED = re.compile(r"stalled(?::(\d{1,9})(?:,(\d*\.?\d+(?:e-?\d+)?))?)?")
+_STALLED_TRIALS, _STALLED_SHARE = 30, 0.01
+
+
+def stalled_after(text: str) -> tuple[int, float]:
+    """Returns the number of trials and the share of growth that `stop_when` describes."""
+    found = _STALLED.fullmatch(text)
+    if found is None:
+        raise Refused
+    return int(found[1] or _STALLED_TRIALS), float(found[2]) if found[2] else _STALLED_SHARE
+
+
+def _stop_when(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise Refused
+    n_trials, share = stalled_after(value)
+    if n_trials < 1 or not share <= 1:
         raise Refused
     return value
 
@@ -79,6 +101,19 @@ class RunLimits(TypedDict, total=False):
         ),
     ]
     finishers: _Finishers
+    stop_when: Annotated[
+        str | None,
+        Setting(
+            None,
+            optional(
+                Form(
+                    "text", "'stalled', 'stalled:TRIALS' or 'stalled:TRIALS,SHARE', e.g. 'stalled:50,0.01'", _stop_when
+                )
+            ),
+            '"stalled": begin no further trial once the front has stopped growing, that is, when its hypervolume has '
+            'grown by less than 1 % over the last 30 trials. "stalled:50,0.001" sets both numbers: 50 trials, 0.1 %.',
+        ),
+    ]
 
 
 class RunOptions(RunLimits, total=False):

@@ -202,7 +202,7 @@ def test_fast_dev_run_is_refused_in_plain_words(owners: dict[str, Any]) -> None:
             lambda: hwt.RunToEnd(3, 4),
             r"1 positional argument \(max_epochs\)\. .* by keyword: max_steps=\.\.\., max_samples",
         ),
-        (lambda: hwt.TrainSeconds(1), r"allowed: no positional arguments\.$"),
+        (lambda: hwt.TrainSeconds(0.1, 2), r"allowed: 1 positional argument \(resolution\)\.$"),
         (lambda: hwt.SearchSpace({}, {}), r"1 positional argument \(params\)\.$"),
     ],
 )
