@@ -66,7 +66,7 @@ class Stall:
         return objectives.loss(last.values).tolist() if last is not None else [np.nan] * len(objectives)
 
     def _begun_by(self, trial_id: int) -> int:
-        """Returns how many trials had begun before this one was complete; not at that moment, which others may share."""
+        """Returns how many trials had begun before this one was complete, without those that began at that moment."""
         if trial_id not in self._known_at:
             segment = next(one for one in reversed(self._state.segments) if one.trial_id == trial_id)
             ended_at = segment.ended_at if segment.ended_at is not None else np.inf
