@@ -157,7 +157,7 @@ def test_keys_of_the_sweeper_that_have_their_default_are_not_given() -> None:
         return sweep.given - {"study", "train", "space", "objectives", "max_trials", "storage", "dir"}
 
     assert given() == {"max_epochs"}
-    assert given(searcher="tpe", seed=3, finishers=2) == {"max_epochs", "searcher", "seed", "finishers"}
+    assert given(searcher="sobol", seed=3, finishers=2) == {"max_epochs", "searcher", "seed", "finishers"}
     assert given(scheduler={"name": "asha"}) == {"scheduler"}
 
 
