@@ -71,7 +71,12 @@ FileDir = Annotated[
     str | None,
     typer.Option("--dir", help="Folder that contains the studies; default: `dir` of the file.", show_default=False),
 ]
-CheckFirst = Annotated[bool, typer.Option("--check/--no-check", help=RUN_OPTIONS["check"].summary)]
+CheckFirst = Annotated[
+    bool | None,
+    typer.Option(
+        "--check/--no-check", help=f"{RUN_OPTIONS['check'].summary} Default: as in the study file.", show_default=False
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result, without progress.")]
 
 

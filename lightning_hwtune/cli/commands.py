@@ -124,7 +124,7 @@ def run(
     study_file: StudyFile,
     overrides: Overrides = None,
     dir: FileDir = None,  # noqa: A002 - the option's name
-    check: CheckFirst = True,
+    check: CheckFirst = None,
     quiet: Quiet = False,
     *,
     limits: Mapping[str, Any],

@@ -66,7 +66,7 @@ def cli_tune(
         typer.Option("--study", help="Name of the study; default: the name of the configuration file."),
     ] = None,
     dir: FileDir = None,  # noqa: A002 - the option's name
-    check: CheckFirst = True,
+    check: CheckFirst = None,
     quiet: Quiet = False,
     *,
     limits: Mapping[str, Any],

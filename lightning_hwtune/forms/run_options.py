@@ -155,7 +155,6 @@ class RunOptions(RunLimits, total=False):
             True,
             flag(),
             "Whether to check the training on shortened epochs before a new study starts.",
-            in_file=False,
         ),
     ]
     progress: _Progress

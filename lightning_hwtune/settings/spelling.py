@@ -105,13 +105,13 @@ def _as_word(name: str, value: str) -> str:
 
 
 _OPTIONS = {"check=False": "--no-check", "progress=False": "--quiet"}
-FILE_SPELLING = Spelling(_as_key, whole=_OPTIONS, absent=("check", "progress"))
+FILE_SPELLING = Spelling(_as_key, whole=_OPTIONS, absent=("progress",))
 """For study files, and for the commands that take one."""
 CLI_TUNE_SPELLING = Spelling(
     _as_word,
     names={name: f"--{name.replace('_', '-')}" for name in LIMITS},
     whole=_OPTIONS,
-    absent=("check", "progress"),
+    absent=("progress",),
 )
 """For `cli-tune`: its options, and changes to the study, which come after the configuration."""
 

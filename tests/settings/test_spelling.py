@@ -50,7 +50,7 @@ WRITTEN = {
         "pool: {usd_per_device_hour: 2.5}", "'pool={usd_per_device_hour: 2.5}'",
         f"'{OURS}pool={{usd_per_device_hour: 2.5}}'",
     ),
-    "check=False": ("--no-check", "--no-check", "check=False"),  # a sweep has no such setting
+    "check=False": ("--no-check", "--no-check", f"{OURS}check=false"),
 }  # fmt: skip
 
 

@@ -90,7 +90,7 @@ def test_names_and_defaults_are_those_of_the_python_calls():
         name: item.default for name, item in RUN_OPTIONS.items()
     }
     assert set(run) - {"self", "train"} == set(RUN_OPTIONS)
-    assert set(RUN_OPTIONS) - {"check", "progress"} == set(settings().run)
+    assert set(RUN_OPTIONS) - {"progress"} == set(settings().run)
 
 
 def test_keywords_fit_the_calls(tmp_path: Path):

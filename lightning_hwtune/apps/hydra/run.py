@@ -249,7 +249,7 @@ def _run(sweep: _Sweep, executor: str | Batches) -> None:
     failed: StudyFailedError | None = None
     try:
         with by_default(sweep.given.defaults):
-            sweep.study.run(**options, check=sweep.is_checked)
+            sweep.study.run(**options | {"check": options["check"] and sweep.is_checked})
     except StudyFailedError as error:  # the results of the other trials are written nevertheless
         failed = error
     except (KeyboardInterrupt, SystemExit) as stop:

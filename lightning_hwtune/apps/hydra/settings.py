@@ -230,7 +230,7 @@ HYDRA_SPELLING = Spelling(
     as_override,
     prefix="hydra.sweeper.hwtune.",
     names={key: f"hydra.sweeper.{name}" for key, name in ELSEWHERE.items()},
-    absent=("executor", "check", "progress"),
+    absent=("executor", "progress"),
 )
 """How messages spell the settings of a sweep."""
 

@@ -126,7 +126,8 @@ def test_a_sweep_is_interrupted_killed_and_continued_by_the_same_command(tmp_pat
     assert OmegaConf.load(folder / "optimization_results.yaml").best_value >= 0
 
 
-def test_a_check_refuses_an_app_whose_returned_value_alone_counts_and_is_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_checked", [True, False])
+def test_a_check_refuses_an_app_whose_returned_value_alone_counts_and_is_none(tmp_path: Path, is_checked: bool) -> None:
     done = start(
         TEMPLATE,
         [
@@ -138,11 +139,13 @@ def test_a_check_refuses_an_app_whose_returned_value_alone_counts_and_is_none(tm
             "logger=csv",
             "test=false",
             "hydra.sweeper.study_name=s",
+            "hydra.sweeper.n_trials=1",
+            f"hydra.sweeper.hwtune.check={str(is_checked).lower()}",
             POOL,
         ],
         tmp_path,
     )
     assert done.returncode == 1
     assert "`the value that the app returned` is None; allowed: one number, value" in done.stdout
-    assert load("s", tmp_path).state().trials == []
-    assert list(tmp_path.rglob("metrics.csv")) == []
+    assert len(load("s", tmp_path).state().trials) == (0 if is_checked else 1)  # found out by the first trial
+    assert len(list(tmp_path.rglob("metrics.csv"))) == (0 if is_checked else 1)
