@@ -7,7 +7,8 @@ A study without these limits has no deadline, and every answer here is that ever
   are due and can run side by side, with at most `_FINISHING_SHARE` of all the time or money, but at least one. Other
   work may begin as long as the planned trials can still end afterwards. This is backfilling as in EASY (Lifka, "The
   ANL/IBM SP scheduling system", 1995), with a reservation at the end of the study. Trials so slow that they would have
-  to begin in the first `_EXPLORING_SHARE` of the study are planned only if no other one can end.
+  to begin in the first `_EXPLORING_SHARE` of the study are planned only if no other one can end, and if exploring is
+  not likely to find another one.
 - New trials are explored as long as one of median pace that begins now can be trained to a deep rung: the deepest one
   that it reaches in `_CLIMB_SHARE` of the whole time. While no trial is sure to be fully trained, a new one also begins
   if it could be, and new ones come before promotions. After that the survivors of the deepest rungs get the time that
@@ -36,11 +37,13 @@ from lightning_hwtune.core.state import StudyState
 __all__ = ["Deadline", "Finish"]
 
 _MARGIN = 1.1  # a finisher is planned with this multiple of its expected training time, and one more report
+_SURE = 1.03  # a trial that needs more of what is left is not planned
 _LATE = 0.95  # a trial loses its clearance for the full training if even this multiple of its time is not left
 _FINISHING_SHARE = 0.6
 _CLIMB_SHARE = 0.3
 _UNKNOWN = 2.0  # a trial that has not reported may take this multiple of what is expected
 _EXPLORING_SHARE = 0.25
+_RISK = 0.15  # the accepted probability that exploring finds no other trial that can end
 
 
 @final
@@ -232,7 +235,8 @@ class Deadline:
             if self._state.trials[segment.trial_id].target >= self._state.race.max_resource:
                 free -= segment.num_devices
         rest = _FINISHING_SHARE * self.left.whole_s * self._state.spec.pool.size
-        items = [self.finish(trial, level) for trial, level in able if self.can_end(trial, now)]
+        items = [self.finish(trial, level) for trial, level in able]
+        items = [item for item in items if self._is_left(_SURE * item.least_s, item.num_devices, now)]
         for item in self._not_too_early(items, now):
             trial = item.trial
             if len(found) >= n_due:
@@ -247,12 +251,31 @@ class Deadline:
         return found
 
     def _not_too_early(self, items: list[Finish], now: float) -> list[Finish]:
-        """Returns those that need not begin while the study still explores, or else the one that begins last."""
-        whole_s = self.left.whole_s
-        later = [item for item in items if item.planned_s <= (1.0 - _EXPLORING_SHARE) * whole_s]
-        if self.left.pool_s(now) <= (1.0 - _EXPLORING_SHARE) * whole_s:
+        """Returns those that need not begin while the study still explores.
+
+        If there are none, the one that begins last is returned, unless exploring will most likely find another one.
+        """
+        room_s = (1.0 - _EXPLORING_SHARE) * self.left.whole_s
+        if self.left.pool_s(now) <= room_s:
             return items
-        return later or sorted(items, key=lambda item: item.planned_s)[:1]
+        later = [item for item in items if item.planned_s <= room_s]
+        if later or self._finds_another(room_s, now):
+            return later
+        return sorted(items, key=lambda item: item.planned_s)[:1]
+
+    def _finds_another(self, room_s: float, now: float) -> bool:
+        """Returns whether one of the trials still to be explored most likely needs at most `room_s` seconds.
+
+        The share of such trials is estimated by the rule of succession: (known ones + 1) / (known trials + 2).
+        """
+        top, startup_s = self._state.race.max_resource, self.paces.startup_s(1)
+        known = [seconds for seconds in self.paces.epochs_s.values() if math.isfinite(seconds)]
+        if not known:
+            return False
+        share = (sum(startup_s + top * seconds <= room_s for seconds in known) + 1) / (len(known) + 2)
+        each_s = startup_s + self._first_report() * statistics.median(known)
+        n_more = (self.left.pool_s(now) - room_s) * self._state.spec.pool.size / max(each_s, 1e-9)
+        return (1.0 - share) ** n_more <= _RISK
 
     def has_room(
         self,

@@ -102,7 +102,7 @@ def test_the_same_holds_for_other_schedulers(kind: str, scheduler: Scheduler) ->
 def test_the_next_action_is_the_same_after_a_restart_from_every_prefix(kind: str) -> None:
     space = SearchSpace({**dict(SPACE.items()), "devices": NumDevices(1, 2)})
     study = spec(3, n_objectives=2, space=space)
-    driver = Driver(study, limits(kind, 0.08, 3))
+    driver = Driver(study, limits(kind, 0.13, 3))
     n_asked = 0
     while True:
         answer = driver.controller.ask(driver.now, driver.free)
@@ -143,7 +143,7 @@ def test_a_finisher_begins_at_the_last_moment_and_survivors_get_the_rest() -> No
     driver.run()
     [finisher] = [segment for segment in driver.state.segments if segment.rule == "finisher"]
     needed_s = (TOP - finisher.resource) * 1.1 + 1.0
-    assert 0.0 <= 40.0 - finisher.started_at - needed_s < 1.0
+    assert 0.0 <= 40.0 - finisher.started_at - needed_s < 2.0  # a new trial might take twice the usual second
     assert driver.state.n_full == 1
     later = [segment for segment in driver.state.segments if segment.started_at > finisher.started_at]
     assert later
