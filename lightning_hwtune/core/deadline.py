@@ -275,7 +275,7 @@ class Deadline:
         share = (sum(startup_s + top * seconds <= room_s for seconds in known) + 1) / (len(known) + 2)
         each_s = startup_s + self._first_report() * statistics.median(known)
         n_more = (self.left.pool_s(now) - room_s) * self._state.spec.pool.size / max(each_s, 1e-9)
-        return (1.0 - share) ** n_more <= _RISK
+        return n_more * math.log(1.0 - share) <= math.log(_RISK)
 
     def has_room(
         self,
