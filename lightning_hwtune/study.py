@@ -507,6 +507,7 @@ class Study:
             StudyNotFoundError: no fully trained trial is on the front yet.
             ArgumentError: the weights are not allowed.
         """
+        from lightning_hwtune.views.infeasible import infeasible_hint
         from lightning_hwtune.views.recommendation import checked_weights, recommended
         from lightning_hwtune.views.tables import point_record
 
@@ -514,7 +515,8 @@ class Study:
         numbers = None if weights is None else checked_weights(weights, self._spec.objectives)
         found = recommended(state, numbers)
         if found is None:
-            raise StudyNotFoundError(f"the front of study {self.name!r} has no fully trained trial yet")
+            why = f": {hint}" if (hint := infeasible_hint(state)) else ""
+            raise StudyNotFoundError(f"the front of study {self.name!r} has no fully trained trial yet{why}")
         return dataclasses.replace(self._result(state, point_record(state, found[0])), reason=found[1])
 
     def _result(self, state: StudyFacts, record: Mapping[str, Any]) -> Result:

@@ -24,6 +24,7 @@ from lightning_hwtune.views.export import front_text, trials_text
 from lightning_hwtune.views.front_points import front_points
 from lightning_hwtune.views.infeasible import infeasible_hint, infeasible_text
 from lightning_hwtune.views.plots import curves_figure, front_figure, timeline_figure
+from lightning_hwtune.views.recommendation import recommended
 from lightning_hwtune.views.status import status_record
 from lightning_hwtune.views.story import why
 from lightning_hwtune.views.studies import studies_frame, study_record
@@ -56,6 +57,13 @@ def test_no_violator_is_on_a_front(some: Net, none: Net, at: str) -> None:
     assert not ids & set(violators(some.state))
     assert not front_points(none.state, at)
     assert len(front_frame(none.state, at)) == 0
+
+
+def test_no_violator_is_recommended(some: Net, none: Net) -> None:
+    found = recommended(some.state)
+    assert found is not None
+    assert found[0].trial.trial_id not in violators(some.state)
+    assert recommended(none.state) is None
 
 
 def test_the_trials_have_the_values_and_the_amounts(some: Net) -> None:
