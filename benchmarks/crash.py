@@ -99,7 +99,7 @@ def _run_study(folder: Path, n_trials: int, seed: int) -> None:
         NAME,
         space,
         [hwt.Metric("val_error", "min"), hwt.TrainSeconds()],
-        scheduler=hwt.ASHA(max_epochs=9),
+        scheduler=hwt.ASHA(max_epochs=9, first_rung=1),
         pool=hwt.Pool("cpu", devices=2),
         dir=folder,
         seed=seed,

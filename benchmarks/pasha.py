@@ -104,11 +104,11 @@ def schedulers(max_epochs: int) -> dict[str, Scheduler]:
     cap = min(CAP, max_epochs)
     return {
         "asha_quantile": WholeLadder(max_epochs, quota="quantile"),
-        "asha_floor": ASHA(max_epochs),
+        "asha_floor": ASHA(max_epochs, first_rung=1),
         "quantile": PASHA(max_epochs, quota="quantile"),
         "floor": PASHA(max_epochs, quota="floor"),
         "cap_quantile": WholeLadder(cap, quota="quantile"),
-        "cap_floor": ASHA(cap),
+        "cap_floor": ASHA(cap, first_rung=1),
     }
 
 
@@ -249,7 +249,7 @@ def with_several(table: Table, task: str, columns: Sequence[str], seed: int) -> 
         replay_study(
             study(scheduler, table.space, objectives, Listed(table.configs), seed), curves, LIMITS, yardstick
         )
-        for scheduler in (ASHA(table.max_resource), PASHA(table.max_resource))
+        for scheduler in (ASHA(table.max_resource, first_rung=1), PASHA(table.max_resource))
     )  # fmt: skip
     trained = [trained_hypervolume(each, curves, yardstick) for each in (asha, pasha)]
     return {

@@ -136,7 +136,11 @@ def space() -> SearchSpace:
 
 def settings(seed: int) -> dict[str, Any]:
     """Returns the study's settings as `Study` takes them."""
-    return {"scheduler": ASHA(max_epochs=MAX_EPOCHS), "pool": Pool("cpu", DEVICES), "seed": seed}
+    return {
+        "scheduler": ASHA(max_epochs=MAX_EPOCHS, first_rung=1),
+        "pool": Pool("cpu", DEVICES),
+        "seed": seed,
+    }
 
 
 def spec(seed: int) -> StudySpec:

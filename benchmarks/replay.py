@@ -11,6 +11,7 @@ Arms:
 - asha_error: ASHA with the error as its only objective
 - moasha: ASHA over error, seconds and dollars
 - moasha_tpe: the same with configurations drawn by TPE over fronts, which learns only from this study
+- as_it_comes: a study in which nothing is chosen
 - defaults, defaults_tpe: moasha and moasha_tpe with the defaults of the package: ASHA(), TPE()
 - prior_other: moasha with a prior learned from the five tasks of the other network
 - prior_same: moasha with a prior learned from the four other training-set sizes of the same network
@@ -33,7 +34,8 @@ is a tenth of the time in which the four workers could train all configurations 
 its interval. We are ahead on a task if the lower end is above 1; ahead of Optuna, if this holds for both samplers.
 Some peers start nothing after three tenths of that time (`until`), and what they would do later is not counted. The
 same ratios are given for moasha, and for the arms with default settings; `tasks_ahead_of_..._by_defaults` is for
-defaults_tpe.
+defaults_tpe. `..._as_it_comes` and `ahead_full_...` are the figures of as_it_comes: lower ends of its speed-up in time,
+and the number of tasks on which it is ahead by fully trained configurations.
 
 The arms without a prior run again on four tasks of the synthetic generator (`lightning_hwtune.simulation.curves`,
 default parameters, 288 configurations, four devices of which a trial takes 1, 2 or 4). No setting was chosen on these
@@ -47,6 +49,7 @@ is the speed-up of the search, as above. The other is the runtime and money of t
 alone gives nearly as much.
 
     python benchmarks/replay.py [--seeds 30] [--tasks cnn-60000 ...] [--arms moasha ...] [--rows FOLDER]
+    python benchmarks/replay.py --fronts reporting [--seeds 5] [--trials 60]     see `benchmarks/replay_fronts.py`
 
 With --rows every task and arm saves its rows in a folder, and rows that already exist are not computed again, so an
 interrupted run continues. Empty the folder when a rule has changed. The script needs the table: HWTUNE_DATA, or
@@ -71,7 +74,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import lightning_hwtune
 from benchmarks.replay_arms import Problem, from_table, package_of, spec_of, synthetic
-from benchmarks.replay_figures import against_peers, ahead, choices, curves, figures, summary
+from benchmarks.replay_figures import against_peers, ahead, as_it_comes, choices, curves, figures, summary
+from benchmarks.replay_fronts import HALVES, fronts
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.simulation.accounting import Replay, replay_study
 from lightning_hwtune.simulation.tables import Table
@@ -82,7 +86,7 @@ SHARE = 0.95
 TOLERANCE = 0.01
 N_SYNTHETIC = 4  # tasks of the generator with its default parameters
 PEERS = ("synetune_shipped", "synetune_repaired", "synetune_repaired_eta", "neps", "optuna_nsga2", "optuna_tpe")
-UNCHOSEN = ("defaults", "defaults_tpe")
+UNCHOSEN = ("defaults", "defaults_tpe", "as_it_comes")
 
 
 def main() -> None:
@@ -92,7 +96,13 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+")
     parser.add_argument("--arms", nargs="+")
     parser.add_argument("--rows", type=Path, help="a folder to keep the rows of each task and arm in")
+    parser.add_argument("--fronts", choices=HALVES, help="judge default settings by the final fronts of this half")
+    parser.add_argument("--trials", type=int, help="with --fronts: the trials of a study; default: all configurations")
     arguments = parser.parse_args()
+    if arguments.fronts:
+        found = fronts(arguments.fronts, arguments.seeds, arguments.trials, arguments.rows)
+        print(json.dumps({**found, **about(arguments.seeds)}, indent=1))
+        return
     warnings.simplefilter("ignore")  # warnings of the peers at every import
     print(json.dumps({**replayed_all(arguments), **about(arguments.seeds)}, indent=1))
 
@@ -133,7 +143,8 @@ def found(rows: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> dict[str, 
     return {
         "figures": {
             **figures(rows, RESERVED, SETTINGS["ours"], PEERS, place),
-            **{f"{name}_by_defaults": n for name, n in ahead(rows, UNCHOSEN[-1], PEERS, place).items()},
+            **{f"{name}_by_defaults": n for name, n in ahead(rows, "defaults_tpe", PEERS, place).items()},
+            **as_it_comes(rows, UNCHOSEN[-1], RESERVED, PEERS, place),
         },
         "arms": summary(rows),
         "tasks": {task: summary(own) for task, own in by_task.items()},

@@ -5,6 +5,7 @@ An arm is plain data, as in `replay_settings.json`:
 - `scheduler`: the settings of the scheduler. `objectives`: those of the study (default: all).
 - `tpe`: the settings of TPE. Or `prior`: from which tasks a prior learns, and `options`: its options. Default: the
   table's configurations in random order.
+- none of these: a study in which nothing is chosen, on the table's configurations.
 - `peer`: instead of all these, a rule of another library. `eta`: its eta (default: `ETA`).
 - `until`: the fraction of the virtual time after which it starts nothing.
 """
@@ -43,6 +44,7 @@ class Problem:
 
     Attributes:
         all_s: virtual seconds in which the workers could train all configurations to the end.
+        max_resource: the full training, if it is shorter than the curves.
     """
 
     task: str
@@ -53,28 +55,41 @@ class Problem:
     yardstick: Yardstick
     all_s: float
     table: Table | None = None
+    max_resource: int | None = None
+
+    @property
+    def last(self) -> int:
+        """The resource of a full training."""
+        return self.max_resource or self.curves.max_resource
 
 
-def from_table(table: Table, task: str, columns: Sequence[str] | None = None) -> Problem:
-    """Returns a task of the table with these objectives; None = all."""
+def from_table(
+    table: Table, task: str, columns: Sequence[str] | None = None, max_resource: int | None = None
+) -> Problem:
+    """Returns a task of the table with these objectives, trained up to this resource; None = all."""
     curves, objectives = table.curves(task), table.chosen(columns)
+    last = max_resource or curves.max_resource
     places = [table.objectives.names.index(name) for name in objectives.names]
-    yardstick = Yardstick.of(objectives, curves.losses[..., places])
-    all_s = sum(curves.elapsed_s(config, curves.max_resource, 1) for config in table.configs) / N_WORKERS
-    return Problem(task, table.space, table.configs, objectives, curves, yardstick, all_s, table)
+    yardstick = Yardstick.of(objectives, curves.losses[:, :last, places])
+    all_s = sum(curves.elapsed_s(config, last, 1) for config in table.configs) / N_WORKERS
+    return Problem(task, table.space, table.configs, objectives, curves, yardstick, all_s, table, max_resource)
 
 
-def synthetic(seed: int) -> Problem:
-    """Returns a task of the generator: 288 configurations of four numbers, two options and 1, 2 or 4 devices."""
+def synthetic(seed: int, max_resource: int = 27, **options: float) -> Problem:
+    """Returns a task of the generator: 288 configurations of four numbers, two options and 1, 2 or 4 devices.
+
+    Args:
+        options: of the curves, such as `crossing`.
+    """
     space = SearchSpace(
         lr=Float(1e-4, 1e-1, log=True), width=Int(8, 256, log=True), dropout=Float(0.0, 0.5), decay=Float(0.0, 0.1),
         kind=Choice(["a", "b"]), devices=NumDevices(1, 2, 4),
     )  # fmt: skip
     configs = [space.sample(stream(seed, "configs", index)) for index in range(288)]
-    curves = SyntheticCurves(space, 27, seed, usd_per_device_hour=USD_PER_DEVICE_HOUR)
+    curves = SyntheticCurves(space, max_resource, seed, usd_per_device_hour=USD_PER_DEVICE_HOUR, **options)
     measured = Objectives([Metric("error", "min"), TrainSeconds(), Metric("usd", "min", "USD")])
     yardstick = Yardstick.sampled(measured, curves, space, configs)
-    device_s = sum(config["devices"] * curves.elapsed_s(config, 27, config["devices"]) for config in configs)
+    device_s = sum(config["devices"] * curves.elapsed_s(config, max_resource, config["devices"]) for config in configs)
     objectives = Objectives([Metric("error", "min"), TrainSeconds(), Cost()])
     return Problem(f"synthetic-{seed}", space, configs, objectives, curves, yardstick, device_s / N_WORKERS)
 
@@ -99,7 +114,7 @@ def package_of(arm: Mapping[str, Any]) -> str | None:
 
 
 def _scheduler(problem: Problem, arm: Mapping[str, Any], seed: int) -> Scheduler:
-    last = problem.curves.max_resource
+    last = problem.last
     kind, _, variant = arm.get("peer", "").partition("_")
     if kind == "synetune":
         from benchmarks.peers.replay_syne_tune import SyneTuneMOASHA
@@ -111,7 +126,7 @@ def _scheduler(problem: Problem, arm: Mapping[str, Any], seed: int) -> Scheduler
         return NePSMOASHA(last, eta=ETA, seed=seed)
     if kind == "optuna":
         return RunToEnd(last)
-    return scheduler_from_settings({**arm["scheduler"], "max_epochs": last})
+    return scheduler_from_settings({"name": "asha", **arm.get("scheduler", {}), "max_epochs": last})
 
 
 def _searcher(problem: Problem, arm: Mapping[str, Any], seed: int) -> Searcher:
@@ -122,7 +137,9 @@ def _searcher(problem: Problem, arm: Mapping[str, Any], seed: int) -> Searcher:
         return OptunaSearch(variant, problem.configs, seed, len(problem.objectives))
     if problem.table is not None and "prior" in arm:
         return _prior(problem.table, problem.task, arm, seed)
-    return TPE(configs=problem.configs, **arm["tpe"]) if "tpe" in arm else Listed(problem.configs)
+    if "scheduler" in arm and "tpe" not in arm:
+        return Listed(problem.configs)
+    return TPE(configs=problem.configs, **arm.get("tpe", {}))
 
 
 def _prior(table: Table, task: str, arm: Mapping[str, Any], seed: int) -> Searcher:

@@ -50,7 +50,7 @@ def candidates() -> dict[str, Any]:
     for eta in ETAS:
         for within in WITHIN:
             name = f"eta {eta}, {within}".replace("/", ":")
-            arms[name] = {"scheduler": {"name": "asha", "eta": eta, "within": within}}
+            arms[name] = {"scheduler": {"name": "asha", "first_rung": 1, "eta": eta, "within": within}}
     return arms
 
 

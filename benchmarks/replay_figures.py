@@ -18,6 +18,7 @@ import numpy.typing as npt
 __all__ = [
     "against_peers",
     "ahead",
+    "as_it_comes",
     "choices",
     "curves",
     "figures",
@@ -176,6 +177,25 @@ def figures(rows: Rows, reserved: Sequence[str], ours: str, peers: Sequence[str]
             if own and arm in overall:
                 found[f"{task.replace('-', '')}_time{suffix}"] = summary(own)[arm]["time"]["median"]
     return found | prior_losses(rows) | ahead(rows, ours, peers, place)
+
+
+def as_it_comes(rows: Rows, arm: str, reserved: Sequence[str], peers: Sequence[str], place: int) -> dict[str, float]:
+    """Returns the lower ends of the speed-up of default settings, and on how many tasks they are ahead of each peer.
+
+    Args:
+        reserved: the tasks on which nothing was chosen; the overall figure is over the other ones, too.
+    """
+    own = _by_seed(rows, arm)
+    if not own:
+        return {}
+    found = {f"{task.replace('-', '')}_as_it_comes": [task] for task in reserved if task in own}
+    found["time_low_as_it_comes"] = list(own)
+    speed = speed_ups(rows, arm, "time_s")
+    lows = {name: interval({task: speed[task] for task in tasks})["low"] for name, tasks in found.items()}
+    counts = ahead(rows, arm, peers, place)
+    names = {"optuna": "optuna", "neps": "neps", "synetune": "synetune_repaired"}
+    full = {f"ahead_full_{name}": counts.get(f"tasks_ahead_of_{peer}_full") for name, peer in names.items()}
+    return lows | {name: count for name, count in full.items() if count is not None}
 
 
 def ahead(rows: Rows, ours: str, peers: Sequence[str], place: int) -> dict[str, float]:

@@ -396,6 +396,7 @@ class Study:
         state, root = session.controller.state, self._files.root
         view = open_view(state, root, self._storage, enabled=progress, owns_screen=False)
         asked.manual.watch(lambda: view.tick(session.clock.now()))
+        session.controller.choose_ladder(session.clock.now())
         view.header(None, can_check=False)
         session.observers.append(view.on_events)
         session.observers.append(lambda events: view.tick(events[-1].at))  # no loop calls `tick` here
@@ -451,8 +452,8 @@ class Study:
 
     @property
     def spec(self) -> StudySpec:
-        """The study's settings, with all defaults filled in."""
-        return self._spec
+        """The study's settings, with all defaults filled in; a ladder that the study chooses is open until it began."""
+        return self._reader.completed(self._spec)
 
     @checked_call("Study.front")
     def front(self, at: str = "full") -> pd.DataFrame:

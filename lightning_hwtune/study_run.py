@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from lightning_hwtune.core.decisions import Done
+from lightning_hwtune.core.ladder_choice import likely_spec
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.check import Check, run_check
 from lightning_hwtune.engine.devices import check_present
@@ -108,6 +109,8 @@ class Run:
                     session.observers.append(view.on_events)
                     session.finish(answer)
                 return answer
+            if payload is None or not self._is_checked(session):
+                session.controller.choose_ladder(session.clock.now())
             with contextlib.closing(self._executor(payload)) as executor:
                 return self._train(session, signals, executor, payload)
 
@@ -167,14 +170,21 @@ class Run:
             finally:
                 executor.close()  # before the last lines are printed
 
+    def _is_checked(self, session: Session) -> bool:
+        """Returns whether the training is checked first."""
+        has_begun = any(trial.measurements for trial in session.controller.state.trials)
+        return self.check and self._abilities.can_check and not has_begun
+
     def _check(self, session: Session, view: View, executor: Executor, payload: Payload | None) -> None:
         """Checks the training, unless the study has measurements."""
         controller = session.controller
-        if not self.check or any(trial.measurements for trial in controller.state.trials):
+        if not self._is_checked(session):
             return
         view.checking()
         folder, limit_s = self.files.scratch("check"), self.hang_timeout
-        found = run_check(self.spec, executor, payload, folder, session.tick, hang_timeout_s=limit_s)
+        spec = likely_spec(controller.spec, controller.state.limits)
+        found = run_check(spec, executor, payload, folder, session.tick, hang_timeout_s=limit_s)
+        controller.choose_ladder(session.clock.now(), found.start_up)
         view.checked(found)
         for note in found.study_notes:  # shown now, so the trials do not need to repeat them
             controller.note_once(note.text, note.topic, session.clock.now())
@@ -190,7 +200,7 @@ def check_training(
         reader.refuse_foreign(spec)
         payload = write_payload(train, files.root)
         with contextlib.closing(LocalExecutor(payload.path, preload=preload)) as executor:
-            return run_check(spec, executor, payload, files.scratch("check"))
+            return run_check(likely_spec(spec, Limits()), executor, payload, files.scratch("check"))
 
 
 @contextlib.contextmanager

@@ -20,5 +20,5 @@ def train(trial):
 
 space = hwt.SearchSpace(lr=hwt.Float(1e-4, 1e-2, log=True), dropout=hwt.Float(0.0, 0.5))
 objectives = [hwt.Metric("valid_loss", "min"), hwt.TrainSeconds()]
-study = hwt.Study("neuralforecast", space, objectives, scheduler=hwt.ASHA(max_steps=90))
+study = hwt.Study("neuralforecast", space, objectives, scheduler=hwt.ASHA(max_steps=90, first_rung=1))
 study.run(train, max_trials=6)

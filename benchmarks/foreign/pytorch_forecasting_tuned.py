@@ -24,5 +24,5 @@ def train(trial):
 
 space = hwt.SearchSpace(lr=hwt.Float(1e-3, 1e-1, log=True), width=hwt.Choice([8, 16]))
 objectives = [hwt.Metric("val_loss", "min"), hwt.TrainSeconds()]
-study = hwt.Study("pytorch_forecasting", space, objectives, scheduler=hwt.ASHA(max_epochs=9))
+study = hwt.Study("pytorch_forecasting", space, objectives, scheduler=hwt.ASHA(max_epochs=9, first_rung=1))
 study.run(train, max_trials=6)

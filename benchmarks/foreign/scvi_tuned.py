@@ -20,5 +20,5 @@ def train(trial):
 
 space = hwt.SearchSpace(lr=hwt.Float(1e-4, 1e-2, log=True), width=hwt.Int(8, 64, log=True))
 objectives = [hwt.Metric("elbo_validation", "min"), hwt.TrainSeconds()]
-study = hwt.Study("scvi", space, objectives, scheduler=hwt.ASHA(max_epochs=9))
+study = hwt.Study("scvi", space, objectives, scheduler=hwt.ASHA(max_epochs=9, first_rung=1))
 study.run(train, max_trials=6)

@@ -148,7 +148,10 @@ def _compare_with_pauses(accelerator: str, folder: Path, precisions: list[str]) 
     os.environ.update(_DETERMINISTIC)
     configs = [{"lr": lr, "precision": name} for name in precisions for lr in (0.01, 0.003)]
     found = {}
-    schedulers = {"whole": hwt.RunToEnd(max_epochs=4), "paused": hwt.ASHA(max_epochs=4, eta=2)}
+    schedulers = {
+        "whole": hwt.RunToEnd(max_epochs=4),
+        "paused": hwt.ASHA(max_epochs=4, first_rung=1, eta=2),
+    }
     for name, scheduler in schedulers.items():
         choice = hwt.Choice(precisions) if len(precisions) > 1 else hwt.Choice([*precisions, "64-true"])
         study = _study(name, folder, accelerator, precision=choice, scheduler=scheduler)
@@ -235,7 +238,9 @@ def _study(
 ) -> hwt.Study:
     space = hwt.SearchSpace(lr=hwt.Float(1e-3, 3e-2, log=True), **parameters)
     pool = hwt.Pool(accelerator, devices=1 if accelerator == "gpu" else 2)
-    chosen = scheduler or (hwt.ASHA(max_epochs=max_epochs, eta=2) if max_epochs > 1 else hwt.RunToEnd(max_epochs=1))
+    chosen = scheduler or (
+        hwt.ASHA(max_epochs=max_epochs, first_rung=1, eta=2) if max_epochs > 1 else hwt.RunToEnd(max_epochs=1)
+    )
     objectives = [hwt.Metric(judged_by, "min")]
     return hwt.Study(name, space, objectives, scheduler=chosen, pool=pool, dir=folder, seed=seed)
 

@@ -28,7 +28,7 @@ def run(workload: Workload, *, asha_type: str = "promotion") -> dict[str, Any]:
         "overhead",
         space,
         [hwt.Metric(METRIC, "min")],
-        scheduler=hwt.ASHA(max_epochs=workload.max_epochs, eta=workload.eta, type=asha_type),
+        scheduler=hwt.ASHA(max_epochs=workload.max_epochs, first_rung=1, eta=workload.eta, type=asha_type),
         pool=hwt.Pool("cpu", devices=workload.n_workers),
         dir=workload.folder,
         seed=workload.seed,

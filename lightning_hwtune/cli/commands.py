@@ -150,6 +150,7 @@ def check_study(
     form: Form = Format.TABLE,
 ) -> None:
     """Check the training on shortened epochs and show the forecast for a run, without starting the study."""
+    from lightning_hwtune.core.controller import Controller
     from lightning_hwtune.core.state import StudyState
     from lightning_hwtune.study import Study
     from lightning_hwtune.views.announcements import checked
@@ -163,6 +164,7 @@ def check_study(
     def lines(out: Console) -> None:
         state = StudyState(study.spec)
         state.limits = settings.limits().resolved(study.spec)
+        Controller(state, lambda events: None).choose_ladder(0.0, found.start_up)
         for line in checked(state, found):
             out.print(line, soft_wrap=True)
 
@@ -190,40 +192,51 @@ def rungs(
 ) -> None:
     """Show the rungs of a study: the expected number of trials at each, and the epochs that they train."""
     from lightning_hwtune.views.forecast import full_trainings_text
+    from lightning_hwtune.views.ladder import ladder_of
     from lightning_hwtune.views.status import rung_forecast
     from lightning_hwtune.views.terminal import rung_table
 
     if study_file is not None:
         settings = _load(study_file, overrides, max_trials=max_trials)
-        spec, limits = settings.spec(), settings.limits()
+        spec, limits, chosen = settings.spec(), settings.limits(), None
         within = "the check shows how many models can be fully trained within the limits of time and cost"
         within = within if limits.max_time_s is not None or limits.max_cost_usd is not None else ""
     else:
         stored = _choose(dir, study, storage).study
-        spec, limits = stored.spec, stored.state().limits
+        spec, limits, chosen = stored.spec, stored.state().limits, stored.state().chosen
         within = full_trainings_text(stored.state())
-    scheduler, n_trials = spec.scheduler, limits.max_trials if max_trials is None else max_trials
+    n_trials = limits.max_trials if max_trials is None else max_trials
     if n_trials is None and not within:
         hint = "The study has no limit on its number of trials."
         raise ArgumentError("--max-trials", None, "a positive integer", hint=hint)
+    limits = dataclasses.replace(limits, max_trials=n_trials).resolved(spec)
+    ladder = ladder_of(spec, limits, chosen)
+    scheduler = ladder.spec.scheduler
+    said = {"chosen": ladder.reason, "notes": [*map(spelled, ladder.weaknesses)]}
+    said |= {"full_trainings": within} if within else {}
+    lines = [*([within] if within else []), *map(spelled, ladder.lines())]
     if n_trials is None:
         levels = [{"rung": level} for level in scheduler.levels]
-        line = f"rungs at {', '.join(map(str, scheduler.levels))} {scheduler.unit}; {within}"
+        first = f"rungs at {', '.join(map(str, scheduler.levels))} {scheduler.unit}"
         write(
             form,
-            table=lambda out: out.print(line, soft_wrap=True),
-            data=lambda: {"unit": scheduler.unit, "rungs": levels, "full_trainings": within},
+            table=lambda out: out.print("\n".join([first, *lines]), soft_wrap=True),
+            data=lambda: {"unit": scheduler.unit, "rungs": levels, **said},
             frame=lambda: rows_frame(levels),
         )
         return
-    finishers = dataclasses.replace(limits, max_trials=n_trials).resolved(spec).n_finishers
-    forecast = rung_forecast(scheduler, n_trials, finishers)
+    expected = (scheduler, n_trials, limits.n_finishers, ladder.n_to_end)
+    forecast = rung_forecast(*expected)
+
+    def print_all(out: Console) -> None:
+        out.print(rung_table(*expected))
+        for line in lines:
+            out.print(line, soft_wrap=True)
+
     write(
         form,
-        table=lambda out: out.print(
-            rung_table(scheduler, n_trials, finishers), *([within] if within else []), sep="\n"
-        ),
-        data=lambda: {**forecast, **({"full_trainings": within} if within else {})},
+        table=print_all,
+        data=lambda: {**forecast, **said},
         frame=lambda: rows_frame(forecast["rungs"]),
     )
 

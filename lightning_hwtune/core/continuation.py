@@ -36,7 +36,7 @@ def kept_scheduler(stored: StudySpec, scheduler: Scheduler, *, is_chosen: bool) 
     """
     if is_chosen and type(scheduler) is not type(stored.scheduler):
         return scheduler
-    given = given_settings(scheduler) if is_chosen else frozenset()
+    given = given_settings(scheduler) - {*scheduler.open_settings} if is_chosen else frozenset()
     return _kept(SCHEDULER_REGISTRY, scheduler, stored.scheduler, given, replaced=_HORIZONS)
 
 

@@ -38,11 +38,13 @@ from lightning_hwtune.core.decisions import (
     VerdictKind,
 )
 from lightning_hwtune.core.hardware.billing import usd_of
+from lightning_hwtune.core.ladder_choice import ladder_choice
 from lightning_hwtune.core.next_action import NextAction
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, TrainSeconds
 from lightning_hwtune.core.record import Measurement, Outcome, TrialRecord, TrialState
+from lightning_hwtune.core.schedulers import Race
 from lightning_hwtune.core.segment import Segment
-from lightning_hwtune.core.spec import Limits
+from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import IllegalMoveError
 
@@ -70,9 +72,19 @@ class Controller:
         observe: Sink = lambda events: None,
         whole: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        self.state, self.spec, self.race = state, state.spec, state.race
+        self.state = state
         self._sink, self._observe, self._whole = sink, observe, whole
         self._next_action, self._policy = NextAction(state), state.spec.allocator
+
+    @property
+    def spec(self) -> StudySpec:
+        """What the study is."""
+        return self.state.spec
+
+    @property
+    def race(self) -> Race:
+        """The study's rungs."""
+        return self.state.race
 
     def ask(self, now: float, free: int) -> Answer:
         """Returns what `free` devices should do next; see `NextAction.ask`."""
@@ -100,6 +112,21 @@ class Controller:
         for trial_id, wall_s in left.items():
             self.tell(
                 trial_id, now, Outcome.INTERRUPTED, error="the process that ran the study has ended", wall_s=wall_s
+            )
+
+    def choose_ladder(self, now: float, start_up: float = 0.0) -> None:
+        """Chooses the settings of the ladder that the user left open, unless the study has chosen or begun.
+
+        Args:
+            start_up: the seconds of a segment's start, as a check has measured them, in units of resource.
+        """
+        if self.spec.has_open_ladder and not self.state.trials:
+            choice = ladder_choice(self.spec, self.state.limits, start_up)
+            facts = dataclasses.asdict(choice.facts)
+            self._write(
+                ev.LadderChosen(
+                    at=now, settings=choice.settings, n_to_end=choice.n_to_end, facts=facts, reason=choice.reason
+                )
             )
 
     def close(self, now: float, state: ev.SessionState, reason: str) -> None:
@@ -144,7 +171,7 @@ class Controller:
                     config=dict(decision.config),
                     seed=decision.seed,
                     bracket=decision.bracket,
-                    target=decision.target,
+                    target=self.race.first_target(decision.bracket),
                     source=decision.source,
                     draw=decision.draw,
                     reason=decision.reason.text,
@@ -285,7 +312,10 @@ class Controller:
             return None, self._repeat(trial, measurement.resource), trial.target
         is_finite = bool(np.isfinite(loss).all())
         if trial.target > level and is_finite and not self._next_action.deadline.is_late(trial, measurement, now):
+            is_first = trial.trial_id in self.state.to_end
             text = f"was promoted to {trial.target} before it reached {level}"
+            if is_first:
+                text = f"is one of the first trials, which train to {trial.target} without a pause"
             return level, Continue(Reason(Rule.CLEARED, text)), trial.target
         verdict = self.race.verdict(trial.trial_id, trial.bracket, level, loss)
         if isinstance(verdict, Continue):

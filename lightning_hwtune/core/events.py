@@ -29,6 +29,7 @@ __all__ = [
     "ConfigEnqueued",
     "DevicesReserved",
     "Event",
+    "LadderChosen",
     "Noted",
     "Reported",
     "ResultAdded",
@@ -119,6 +120,25 @@ class ResultAdded(Event):
     config: Mapping[str, Any]
     values: Mapping[str, float]
     resource: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LadderChosen(Event):
+    """The settings of the ladder that the user left open were chosen, once, before the first trial.
+
+    Older logs lack this event: their ladder is complete in `StudyCreated`.
+
+    Attributes:
+        settings: the chosen settings of the scheduler, by name.
+        n_to_end: how many of the first trials train to the end without a pause.
+        facts: what the choice was made from; see `schedulers.ladder_choice.LadderFacts`.
+        reason: the choice in words.
+    """
+
+    settings: Mapping[str, Any]
+    n_to_end: int
+    facts: Mapping[str, Any]
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,7 +289,8 @@ class Noted(Event):
 _TYPES: dict[str, type[Event]] = {
     cls.__name__: cls
     for cls in (
-        StudyCreated, SessionOpened, SessionClosed, ConfigEnqueued, ResultAdded, TrialCreated, DevicesReserved,
+        StudyCreated, SessionOpened, SessionClosed, ConfigEnqueued, ResultAdded, LadderChosen, TrialCreated,
+        DevicesReserved,
         SegmentStarted, Reported, CheckpointSaved, CheckpointRemoved, SegmentEnded, Noted,
     )
 }  # fmt: skip

@@ -39,7 +39,9 @@ class StudyFacts:
         skipped: draws before it that were overtaken and are still to come.
         notes: in the order of the log. topics: of the notes about the whole study, see `events.Noted`.
         limits: of the newest session. closed: how the newest session ended; None while it is open or if it was killed.
-        full: ids of the trials that are fully trained, with finite losses.
+        full: ids of the trials that are fully trained, with finite losses. to_end: of those that trained to the end
+            without a pause from the beginning.
+        chosen: how the ladder was chosen; None if the user gave it, and until it is chosen.
         has_knee_first: whether the knee of a rung is its first finisher; studies of earlier versions do without.
         slowest_s: the most seconds that one unit of resource has taken so far. slowest_report_s: those of one report.
         study_id: the permanent id of the study; "" for one of version 0.1.0. session: the number of the newest session;
@@ -64,6 +66,8 @@ class StudyFacts:
         self.n_failed = 0
         self.full: set[int] = set()
         self.has_knee_first = False
+        self.to_end: set[int] = set()
+        self.chosen: ev.LadderChosen | None = None
         self.slowest_s = 0.0
         self.slowest_report_s = 0.0
         self.clock = StudyClock()
@@ -102,6 +106,11 @@ class StudyFacts:
     def last_at(self) -> float:
         """The latest time of an event of the newest session, by that session's clock."""
         return self.clock.last_at
+
+    @property
+    def n_to_end(self) -> int:
+        """How many of the first trials train to the end without a pause."""
+        return self.chosen.n_to_end if self.chosen is not None else 0
 
     def session_s(self, now: float) -> float:
         """Seconds since the current session began; 0 if none is open."""
@@ -159,6 +168,11 @@ class StudyFacts:
         self.spec.objectives.loss(event.values)  # values of constraints may be missing
         self.added.append(added_record(event, self.ladder.levels))
 
+    def _ladder_chosen(self, event: ev.LadderChosen) -> None:
+        if self.trials:
+            raise ValueError("the ladder was chosen after the first trial")
+        self.spec, self.chosen = self.spec.completed(event.settings), event
+
     def _trial_created(self, event: ev.TrialCreated) -> None:
         if event.trial_id != len(self.trials):
             raise ValueError(f"trial {event.trial_id} was created, but the next number is {len(self.trials)}")
@@ -198,6 +212,8 @@ class StudyFacts:
         self._served(event.trial_id, None)
         trial.move(TrialState.RUNNING)
         self.clock.began_segment()
+        if event.segment == 1 and event.target > trial.first_target:
+            self.to_end.add(trial.trial_id)
         trial.segment, trial.target, trial.allocation = event.segment, event.target, event.allocation
         if trial.best_of:  # a best value whose training was lost does not count for the trial
             trial.measurements = [m for m in trial.measurements if m.resource <= event.resource]
@@ -304,6 +320,7 @@ _FOLD: dict[type[ev.Event], Callable[[StudyFacts, Any], None]] = {
     ev.SessionClosed: StudyFacts._session_closed,
     ev.ConfigEnqueued: StudyFacts._config_enqueued,
     ev.ResultAdded: StudyFacts._result_added,
+    ev.LadderChosen: StudyFacts._ladder_chosen,
     ev.TrialCreated: StudyFacts._trial_created,
     ev.DevicesReserved: StudyFacts._devices_reserved,
     ev.SegmentStarted: StudyFacts._segment_started,

@@ -23,7 +23,7 @@ from lightning_hwtune.core.study_clock import StudyClock
 __all__ = ["facts_from_data", "facts_to_data"]
 
 _T = TypeVar("_T")
-_SETS = ("waiting", "topics", "skipped", "full")
+_SETS = ("waiting", "topics", "skipped", "full", "to_end")
 _PLAIN = (
     "study_id", "enqueued", "next_draw", "n_failed", "slowest_s", "slowest_report_s", "ended_usd", "has_knee_first",
 )  # fmt: skip
@@ -41,6 +41,7 @@ def facts_to_data(facts: StudyFacts) -> dict[str, Any]:
         "notes": [ev.to_dict(note) for note in facts.notes],
         "session": None if facts.session is None else ev.to_dict(facts.session),
         "closed": None if facts.closed is None else ev.to_dict(facts.closed),
+        "chosen": None if facts.chosen is None else ev.to_dict(facts.chosen),
         "clock": [getattr(facts.clock, name) for name in StudyClock.__slots__],
         **{name: sorted(getattr(facts, name)) for name in _SETS},
         **{name: getattr(facts, name) for name in _PLAIN},
@@ -66,6 +67,7 @@ def facts_from_data(spec: StudySpec, data: Mapping[str, Any]) -> StudyFacts:
     facts.notes = [_event(ev.Noted, note) for note in data["notes"]]
     facts.session = None if data["session"] is None else _event(ev.SessionOpened, data["session"])
     facts.closed = None if data["closed"] is None else _event(ev.SessionClosed, data["closed"])
+    facts.chosen = None if data["chosen"] is None else _event(ev.LadderChosen, data["chosen"])
     if facts.session is not None:
         facts.limits = Limits(**facts.session.limits).resolved(spec)
     for name, value in zip(StudyClock.__slots__, data["clock"], strict=True):

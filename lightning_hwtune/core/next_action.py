@@ -21,15 +21,17 @@ from lightning_hwtune.core.feasibility import is_violator
 from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.ranking.knee import knee
 from lightning_hwtune.core.record import Measurement, TrialRecord, TrialState
-from lightning_hwtune.core.schedulers import Promotion
+from lightning_hwtune.core.schedulers import Promotion, Race
 from lightning_hwtune.core.searchers import History
 from lightning_hwtune.core.searchers.memory import Memory
+from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.core.stall import Stall
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.core.streams import stream
 
 __all__ = ["NextAction"]
 
+_LOST = (TrialState.FAILED, TrialState.OUT_OF_MEMORY)
 _LOOK_AHEAD = 8  # number of draws searched for a small trial while devices drain
 
 
@@ -38,14 +40,23 @@ class NextAction:
     """Chooses the next action of one study, from its current state."""
 
     def __init__(self, state: StudyState) -> None:
-        self.state, self.spec, self.race = state, state.spec, state.race
-        self._policy = state.spec.allocator
+        self.state, self._policy = state, state.spec.allocator
         self._known: History | None = None  # cached history of the current state
         self._drawn_configs: dict[int, Mapping[str, Any] | None] = {}  # cached draws of the current state
         self._memory = Memory()
         self._bound = _Bound(state)
         self.deadline = Deadline(state)
         self._stall = Stall(state)
+
+    @property
+    def spec(self) -> StudySpec:
+        """What the study is."""
+        return self.state.spec
+
+    @property
+    def race(self) -> Race:
+        """The study's rungs."""
+        return self.state.race
 
     def changed(self) -> None:
         """Drops what is cached about the state. Call it before the state changes."""
@@ -359,17 +370,26 @@ class NextAction:
         trial_id = len(self.state.trials)
         bracket = self.race.draw_bracket(stream(self.spec.seed, "bracket", trial_id))
         origin = "enqueued by the user" if draw is None else f"draw {draw} of the {self.spec.searcher.name} searcher"
+        target = self.race.first_target(bracket)
+        if target < self.race.max_resource and self._n_first_due() > 0:
+            target, origin = self.race.max_resource, f"{origin}; one of the first trials, which train to the end"
         return Start(
             trial_id=trial_id,
             config=config,
             allocation=self._policy.first(config),
             bracket=bracket,
-            target=self.race.first_target(bracket),
+            target=target,
             seed=int(stream(self.spec.seed, "trial", trial_id).integers(2**31 - 1)),
             source="enqueued" if draw is None else "searcher",
             draw=draw,
             reason=Reason(Rule.NEW, origin),
         )
+
+    def _n_first_due(self) -> int:
+        """Returns how many more of the first trials train to the end; one that cannot reach it is replaced."""
+        n, top = self.state.n_to_end, self.race.max_resource
+        first = (self.state.trials[trial_id] for trial_id in self.state.to_end) if n else ()
+        return n - sum(trial.target >= top and trial.state not in _LOST for trial in first)
 
     def _history(self) -> History:
         if self._known is None:
@@ -377,12 +397,19 @@ class NextAction:
         return self._known
 
     def _n_finishers_due(self, now: float | None = None) -> int:
-        """Returns how many more trials should be trained to the end; at a time `now`, those that will not end count."""
+        """Returns how many more trials should be trained to the end; at a time `now`, those that will not end count.
+
+        The first trials, which train to the end in any case, are no finishers.
+        """
+        first = self.state.to_end
         under_way = sum(
-            trial.target >= self.race.max_resource and (now is None or self.deadline.can_end(trial, now))
+            trial.target >= self.race.max_resource
+            and trial.trial_id not in first
+            and (now is None or self.deadline.can_end(trial, now))
             for trial in self._running_trials()
         )
-        return self.state.limits.n_finishers - self.state.n_feasible - under_way
+        n_done = sum(not self.state.violation(self.state.trials[trial_id]) for trial_id in self.state.full - first)
+        return self.state.limits.n_finishers - n_done - under_way
 
     def _running_trials(self) -> list[TrialRecord]:
         return [self.state.trials[trial_id] for trial_id in self.state.running]

@@ -261,6 +261,18 @@ class StudySpec:
         chosen = self.scheduler.keeping_front() if self.searcher.keeps_front else self.scheduler
         return chosen.start(self.objectives)
 
+    @property
+    def has_open_ladder(self) -> bool:
+        """Whether the study chooses settings of its ladder when it begins."""
+        return bool(self.scheduler.open_settings)
+
+    def completed(self, chosen: Mapping[str, Any]) -> Self:
+        """Returns this specification with the chosen values of those settings of the ladder that are still open."""
+        missing = {name: chosen[name] for name in self.scheduler.open_settings if chosen.get(name) is not None}
+        if not missing:
+            return self
+        return dataclasses.replace(self, scheduler=dataclasses.replace(self.scheduler, **missing))
+
     def differences(self, given: StudySpec) -> dict[str, tuple[object, object]]:
         """Returns the differences in `given` that a stored study does not allow: setting -> (stored, given)."""
         mine, theirs = self.to_dict(), given.to_dict()
@@ -268,6 +280,7 @@ class StudySpec:
         if self.searcher.keeps_front:  # the front is kept in any case, and older logs have the setting here
             mine["scheduler"] = SCHEDULER_REGISTRY.stored(self.scheduler.keeping_front())
             theirs["scheduler"] = SCHEDULER_REGISTRY.stored(given.scheduler.keeping_front())
+        theirs["scheduler"] |= {key: mine["scheduler"].get(key) for key in given.scheduler.open_settings}
         found |= _differing("scheduler", mine["scheduler"], theirs["scheduler"])
         found |= _differing("allocation", mine["allocation"], theirs["allocation"])
         for key in ("objectives", "constraints", "seed", "batch"):

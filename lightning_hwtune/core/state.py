@@ -67,6 +67,9 @@ class StudyState(StudyFacts):
         if segment.verdict == VerdictKind.PAUSE and self.is_over(segment):
             self.race.promoted(trial.trial_id, trial.bracket, max(trial.decided))
 
+    def _on_chosen_ladder(self, event: ev.LadderChosen) -> None:
+        self.race = self.spec.race()
+
     def _joined(self, event: ev.TrialCreated) -> None:
         self.race.joined(event.trial_id, event.bracket)
 
@@ -97,6 +100,7 @@ class StudyState(StudyFacts):
 
 
 _WRITES: Mapping[type[ev.Event], Callable[[StudyState, Any], None]] = {
+    ev.LadderChosen: StudyState._on_chosen_ladder,
     ev.TrialCreated: StudyState._joined,
     ev.SegmentStarted: StudyState._promoted,
     ev.Reported: StudyState._judged,

@@ -83,6 +83,12 @@ class Check:
     imports: tuple[tuple[str, float], ...] = ()
     libraries: tuple[str, ...] = ()
 
+    @property
+    def start_up(self) -> float:
+        """The start-up of a segment in units of resource; 0 if it is unknown."""
+        known = [seconds for seconds in self.units_s.values() if math.isfinite(seconds) and seconds > 0]
+        return self.startup_s / statistics.fmean(known) if known and math.isfinite(self.startup_s) else 0.0
+
 
 def run_check(
     spec: StudySpec,

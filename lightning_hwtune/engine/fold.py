@@ -41,6 +41,8 @@ def stored_spec(log: EventLog) -> tuple[StudySpec | None, bool]:
             return spec, True
         if isinstance(event, ev.StudyCreated):
             spec = _spec_of(log, number, event)
+        elif isinstance(event, ev.LadderChosen) and spec is not None:
+            spec = _completed(log, number, spec, event)
     return spec, False
 
 
@@ -60,6 +62,7 @@ class Fold:
     def __init__(self, spec: StudySpec | None = None) -> None:
         self._spec = spec
         self._facts: StudyFacts | None = None
+        self._stored: StudySpec | None = None
         self._differences: dict[str, tuple[object, object]] = {}
         self._newest: tuple[int, str] | None = None
         self._n_cached = 0
@@ -114,7 +117,11 @@ class Fold:
 
     def _take(self, log: EventLog, number: int, event: ev.Event) -> None:
         if isinstance(event, ev.StudyCreated):
-            self._facts = StudyState(self._accepted(_spec_of(log, number, event)))
+            self._stored = _spec_of(log, number, event)
+            self._facts = StudyState(self._accepted(self._stored))
+        elif isinstance(event, ev.LadderChosen) and self._facts is not None and self._stored is not None:
+            self._stored = _completed(log, number, self._stored, event)
+            self._facts.spec = self._accepted(self._stored)
         if self._facts is not None:
             try:
                 self._facts.apply(event)
@@ -126,7 +133,16 @@ class Fold:
     def _accepted(self, stored: StudySpec) -> StudySpec:
         """Returns the settings of the caller if they do not contradict the stored ones, otherwise the stored ones."""
         self._differences = stored.differences(self._spec) if self._spec is not None else {}
-        return stored if self._spec is None or self._differences else self._spec
+        if self._spec is None or self._differences:
+            return stored
+        return self._spec.completed(stored.scheduler.settings())
+
+
+def _completed(log: EventLog, number: int, spec: StudySpec, event: ev.LadderChosen) -> StudySpec:
+    try:
+        return spec.completed(event.settings)
+    except Exception as error:
+        raise log.damaged(number, error) from error
 
 
 def _spec_of(log: EventLog, number: int, event: ev.StudyCreated) -> StudySpec:

@@ -84,6 +84,7 @@ class Loop:
     def step(self) -> Answer:
         """Asks the controller once and starts the segment that it decides on, if any; returns its answer."""
         now = self._clock.now()
+        self._controller.choose_ladder(now)
         answer = self._controller.ask(now, self._slots.n_free)
         self._controller.reserve(answer, now)
         if isinstance(answer, Start | Resume):

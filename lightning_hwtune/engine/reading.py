@@ -88,6 +88,18 @@ class Reader:
             return None
         return stored if has_trials else None
 
+    def completed(self, spec: StudySpec) -> StudySpec:
+        """Returns the given settings, with the ladder that the stored study has chosen if it is open."""
+        if not spec.has_open_ladder:
+            return spec
+        try:
+            stored = self.spec()
+        except StudyNotFoundError:
+            return spec
+        if stored is None or stored.differences(spec):
+            return spec
+        return spec.completed(stored.scheduler.settings())
+
     def driven_at(self) -> float | None:
         """Returns the current time, by the clock of the process that runs the study; None if no process runs it.
 

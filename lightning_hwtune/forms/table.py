@@ -148,7 +148,8 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
     "FixedAllocation": {"devices": integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}")},
     "ASHA": {
         **_LADDER,
-        "brackets": _POSITIVE,
+        "first_rung": optional(_POSITIVE),
+        "brackets": optional(_POSITIVE),
         "type": one_of("promotion", "stopping"),
         "strict": flag(),
         "keep_front": flag(),

@@ -25,6 +25,7 @@ from lightning_hwtune.views.amounts import config_text, counted, duration, money
 from lightning_hwtune.views.forecast import PaceFacts, checked_pace, full_trainings_text, start_ups, time_left_s
 from lightning_hwtune.views.front_points import ended_early
 from lightning_hwtune.views.infeasible import constraints_text, infeasible_text
+from lightning_hwtune.views.ladder import ladder_of
 from lightning_hwtune.views.status import n_epochs_full, n_epochs_spent, rung_forecast
 from lightning_hwtune.views.story import values_text
 from lightning_hwtune.views.terminal import rung_table
@@ -79,7 +80,7 @@ def opening(
     state: StudyState, folder: Path, payload: PayloadFacts | None, *, can_check: bool
 ) -> Iterator[RenderableType]:
     """Yields what is printed before anything trains: the folder, the objectives, the limits, the rungs."""
-    spec, limits = state.spec, state.limits
+    spec = state.spec
     yield Text(f"study {spec.name} in {folder}", style="bold")
     objectives = ", ".join(f"{item.name} ({item.mode})" for item in spec.objectives)
     price = f" at {money(spec.pool.usd_per_device_hour)} an hour each" if spec.pool.usd_per_device_hour else ""
@@ -91,8 +92,10 @@ def opening(
         learned = ", ".join(f"{task.name} ({counted(len(task), 'trials')})" for task in spec.searcher.tasks)
         yield Text(f"prior learned from {learned}")
     yield Text(f"limits: {_limits(state)}")
-    if limits.max_trials is not None:
-        yield from rung_table(state.spec.scheduler, limits.max_trials, limits.n_finishers).renderables
+    if not spec.has_open_ladder:  # otherwise it is chosen after the check
+        yield from _rungs(state)
+    if payload is None:
+        yield from _about_ladder(state)
     yield from _missing_checkpoints(state, folder)
     if state.trials:  # a new study gets its forecast from its check
         forecast = list(_forecast(state))
@@ -105,6 +108,18 @@ def opening(
         largest = f", most of it `{payload.largest[0]}` ({size(payload.largest[1])})" if payload.largest else ""
         text = f"the training function carries {size(payload.n_bytes)}{largest}: every segment loads it again. "
         yield Text(f"{text}Load data inside the function instead.", style="yellow")
+
+
+def _rungs(state: StudyState) -> Iterator[RenderableType]:
+    """Yields the rungs with the expected number of trials, if the number of trials is limited."""
+    n_trials, n_finishers = state.limits.max_trials, state.limits.n_finishers
+    if n_trials is not None:
+        yield from rung_table(state.spec.scheduler, n_trials, n_finishers, state.n_to_end).renderables
+
+
+def _about_ladder(state: StudyState) -> Iterator[Text]:
+    """Yields how the ladder was chosen, or what is weak about the one that the user chose."""
+    yield from (Text(spelled(line)) for line in ladder_of(state.spec, state.limits, state.chosen).lines())
 
 
 def _missing_checkpoints(state: StudyFacts, folder: Path) -> Iterator[Text]:
@@ -134,13 +149,16 @@ def _limits(state: StudyFacts) -> str:
     return ", ".join(parts) or "none"
 
 
-def checked(state: StudyState, check: CheckFacts) -> Iterator[Text]:
+def checked(state: StudyState, check: CheckFacts) -> Iterator[RenderableType]:
     """Yields the results of the check, and the forecast for the study based on them."""
     devices = counted(check.num_devices, "devices")
     pace = f", {duration(check.epoch_s)} an epoch on {devices}" if math.isfinite(check.epoch_s) else ""
     saved = f", checkpoints of {size(check.checkpoint_bytes)}" if check.checkpoint_bytes else ""
     memory = f", {size(check.gpu_bytes)} of GPU memory per device" if check.gpu_bytes else ""
     yield Text(f"checked in {duration(check.wall_s)}: logs {', '.join(check.logged)}{pace}{saved}{memory}")
+    if state.chosen is not None:
+        yield from _rungs(state)
+    yield from _about_ladder(state)
     yield from _forecast(state, checked_pace(check), check.wall_s)
     yield from _slow_start(state, check)
     for note in check.notes:

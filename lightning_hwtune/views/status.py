@@ -124,28 +124,31 @@ def n_promotions(state: StudyFacts) -> int:
     )
 
 
-def rung_forecast(scheduler: Scheduler, n_trials: int, finishers: int = 0) -> Mapping[str, Any]:
+def rung_forecast(scheduler: Scheduler, n_trials: int, finishers: int = 0, to_end: int = 0) -> Mapping[str, Any]:
     """Returns what `n_trials` trials are expected to take, calculated from the rungs.
 
     Args:
         finishers: number of fully trained trials that the study should end with. If the rungs give fewer, the missing
             ones are taken from the highest rung that still has trials, and are trained to the end from there.
+        to_end: number of first trials that train to the end without a pause. They are expected to be among the promoted
+            ones as often as others.
 
     Returns:
         rungs: for every level, ascending, `{rung, trials, finishers}`: how many trials train to this level, and how
             many of those that stayed there are trained to the end later.
         bound: how these numbers relate to the real ones: "at least", "at most", "about", or "" if they are exact.
             Failed trials, trials that end early, and repeated work are not taken into account.
+        to_end: number of first trials that train to the end without a pause.
         epochs: total number, including finishers.
         epochs_full: number for full training of all trials.
         fully_trained: number of fully trained trials at the end.
     """
-    expected = scheduler.expected(n_trials)
-    top = scheduler.max_resource
+    top, to_end = scheduler.max_resource, min(to_end, n_trials)
+    expected = [(level, n + _n_not_promoted(to_end, n, n_trials)) for level, n in scheduler.expected(n_trials)]
     staying = [n - after for (_, n), (_, after) in zip(expected, [*expected[1:], (top, 0)], strict=True)]
     epochs = sum(n * (level - below) for (level, n), (below, _) in zip(expected, [(0, 0), *expected], strict=False))
-    n_full = expected[-1][1]
-    due, taken = max(min(finishers, n_trials) - n_full, 0), []
+    n_full, n_promoted = expected[-1][1], scheduler.expected(n_trials)[-1][1]
+    due, taken = max(min(finishers, n_trials) - n_promoted, 0), []
     for (level, _), n_staying in reversed(list(zip(expected[:-1], staying[:-1], strict=True))):
         taken.append(min(due, n_staying))
         due -= taken[-1]
@@ -155,8 +158,14 @@ def rung_forecast(scheduler: Scheduler, n_trials: int, finishers: int = 0) -> Ma
         "unit": scheduler.unit,
         "trials": n_trials,
         "rungs": [{"rung": level, "trials": n, "finishers": k} for (level, n), k in zip(expected, counts, strict=True)],
+        "to_end": to_end,
         "bound": "" if epochs == n_trials * top and scheduler.bound == "at least" else scheduler.bound,
         "epochs": epochs,
         "epochs_full": n_trials * top,
         "fully_trained": n_full + sum(counts),
     }
+
+
+def _n_not_promoted(to_end: int, n_expected: int, n_trials: int) -> int:
+    """Returns how many of the first trials train to a level that `n_expected` of all trials are expected to reach."""
+    return round(to_end * (1 - n_expected / n_trials)) if n_trials else 0

@@ -92,9 +92,9 @@ def _wanted(console: Console, table: Table) -> int:
     return Measurement.get(console, console.options.update(max_width=10_000), table).maximum
 
 
-def rung_table(scheduler: Scheduler, n_trials: int, finishers: int = 0) -> Group:
+def rung_table(scheduler: Scheduler, n_trials: int, finishers: int = 0, to_end: int = 0) -> Group:
     """Returns the rungs before a study begins: the expected number of trials at each, and the expected total."""
-    forecast = rung_forecast(scheduler, n_trials, finishers)
+    forecast = rung_forecast(scheduler, n_trials, finishers, to_end)
     table = _plain_table(f"rungs of {counted(n_trials, 'trials')}")
     for name in (forecast["unit"], "trials", "continue", "finishers"):
         table.add_column(Text(name), justify="right", no_wrap=True)
@@ -104,6 +104,9 @@ def rung_table(scheduler: Scheduler, n_trials: int, finishers: int = 0) -> Group
     added = forecast["fully_trained"] - top["trials"]
     table.add_row(str(top["rung"]), str(forecast["fully_trained"]), "end", "")
     lines = [_FINISHERS] if added else []
+    if forecast["to_end"]:
+        first = "trial trains" if forecast["to_end"] == 1 else f"{forecast['to_end']} trials train"
+        lines.append(f"the first {first} to the end without a pause")
     return Group(table, *map(Text, [*lines, _total(forecast)]))
 
 

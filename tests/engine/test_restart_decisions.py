@@ -28,7 +28,8 @@ from lightning_hwtune.simulation.curves import SyntheticCurves
 from lightning_hwtune.simulation.executor import Failures, SimulatedExecutor
 
 SCHEDULERS = {
-    "asha": ASHA(max_epochs=9),
+    "asha": ASHA(max_epochs=9, first_rung=1),
+    "chosen_ladder": ASHA(max_epochs=9),
     "hyperband": Hyperband(max_epochs=9),
     "pasha": PASHA(max_epochs=9),
     "successive_halving": SuccessiveHalving(max_epochs=9),

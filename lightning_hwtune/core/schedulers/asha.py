@@ -55,10 +55,12 @@ __all__ = ["ASHA"]
 class ASHA(RungScheduler):
     """Promotes or stops trials on arrival; never waits for a rung to fill.
 
-    The settings are those of `RungScheduler`, and these:
+    The settings are those of `RungScheduler`, and these. Without a `first_rung`, a study chooses it when it begins, and
+    trains its first trials to the end without a pause (`core.ladder_choice`). Outside a study it is then 1.
 
     Args:
-        brackets: the number of races; each begins one level higher than the one before.
+        brackets: the number of races; each begins one level higher than the one before. None: chosen with the
+            `first_rung`, or 1 if that is given.
         type: "promotion" or "stopping".
         strict: with "promotion", never promote more than n // eta trials of a rung in total.
         keep_front: with "stopping", never stop a member of the rung's front, whatever `within` is. A study with a
@@ -72,15 +74,18 @@ class ASHA(RungScheduler):
     """
 
     name: ClassVar[str] = "asha"
-    brackets: int = 1
+    first_rung: int | None = None
+    brackets: int | None = None
     type: str = "promotion"
     strict: bool = False
     keep_front: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.first_rung is not None and self.brackets is None:
+            object.__setattr__(self, "brackets", 1)
         n_levels = len(self.levels)
-        if self.brackets > n_levels:
+        if self.n_brackets > n_levels:
             raise ArgumentError("brackets", self.brackets, f"an integer from 1 to {n_levels}, one per rung level")
         if self.strict and self.type != "promotion":
             raise ArgumentError("strict", self.strict, "False, or True with type='promotion'")
@@ -92,10 +97,22 @@ class ASHA(RungScheduler):
         return _Promoting(self, objectives) if self.type == "promotion" else _Stopping(self, objectives)
 
     @property
+    def n_brackets(self) -> int:
+        """The number of races; 1 until the study has chosen it."""
+        return self.brackets or 1
+
+    @property
+    def open_settings(self) -> tuple[str, ...]:
+        """Which of `first_rung` and `brackets` the study chooses when it begins; none if `first_rung` is given."""
+        if self.first_rung is not None:
+            return ()
+        return tuple(name for name in ("first_rung", "brackets") if getattr(self, name) is None)
+
+    @property
     def shares(self) -> list[Fraction]:
         """The share of the trials that each bracket gets; see the module's docstring."""
         n_levels = len(self.levels)
-        n_above = range(n_levels - 1, n_levels - 1 - self.brackets, -1)
+        n_above = range(n_levels - 1, n_levels - 1 - self.n_brackets, -1)
         weights = [self.ladder.eta**n / (n + 1) for n in n_above]
         return [weight / sum(weights) for weight in weights]
 
@@ -151,7 +168,7 @@ class _AshaRace(Race, abc.ABC):
         self._share_ends = [float(end) for end in itertools.accumulate(settings.shares)]
         self._rungs = {
             (bracket, level): _Rung(level, RungRanking(n_objectives, order), np.empty((0, n_objectives)))
-            for bracket in range(settings.brackets)
+            for bracket in range(settings.n_brackets)
             for level in self.levels[bracket:]
         }
         # the rungs with a level above them: deepest level first, lowest bracket first within a level

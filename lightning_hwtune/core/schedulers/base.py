@@ -135,6 +135,11 @@ class Scheduler(Given, abc.ABC):
         """How the expected numbers relate to the real ones: "at least", "at most", "about", or "" if they are exact."""
         return "at most"
 
+    @property
+    def open_settings(self) -> tuple[str, ...]:
+        """The settings that the study chooses when it begins, because the user left them open; none by default."""
+        return ()
+
     def settings(self) -> dict[str, Any]:
         """Returns plain data for the log with the key `name`; `scheduler_from_settings` reads it back."""
         given = {key: v for key, v in init_arguments(self).items() if key not in _HORIZON or v is not None}
@@ -165,7 +170,7 @@ class RungScheduler(Scheduler):
         (1, 2, 4, 8, 9)
     """
 
-    first_rung: int = 1
+    first_rung: int | None = 1
     eta: int | float | str | Fraction = 3
     within: str = DEFAULT_WITHIN
 
@@ -178,7 +183,7 @@ class RungScheduler(Scheduler):
     def rungs(self, unit: Unit, last: int) -> Ladder:
         """Returns the ladder up to `last`, the full training."""
         eta = exact_eta(self.eta)
-        return Ladder(unit, rung_levels(self.first_rung, last, eta), eta, self.within)
+        return Ladder(unit, rung_levels(self.first_rung or 1, last, eta), eta, self.within)
 
 
 class Race(abc.ABC):

@@ -15,7 +15,9 @@ Differences from the authors' code:
   q = level / next level. It promotes up to one more trial per rung, which is expensive in the highest rungs. Quantiles
   are counted, not interpolated: of n >= 2 trials the first floor((n - 1) q) + 1, which are those at or below numpy's
   linear quantile. Ties go to the lower id, whereas the authors' code promotes all equal trials;
-- a trial that is among those on arrival continues at once, instead of pausing first;
+- a trial that is among those on arrival continues at once, instead of pausing first. So a deeper promotion that has
+  just become due, because the ladder grew, waits for the next free worker. That saves a checkpoint and a restart, and
+  with one worker the order of promotions is the same;
 - a trial with a loss that is not finite ranks last, is never promoted, and is ignored in the comparison; the authors'
   code raises an error;
 - noise is estimated from feasible reports only. The order of violators, and whether a trial is one, has no noise;
@@ -77,7 +79,8 @@ class PASHA(RungScheduler):
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.levels) < 3:
-            least = max(int(self.first_rung * self.ladder.eta), self.first_rung + 1)
+            first = self.levels[0]
+            least = max(int(first * self.ladder.eta), first + 1)
             raise ArgumentError(
                 f"max_{self.unit}",
                 self.max_resource,

@@ -1,0 +1,147 @@
+"""The ladder of a study whose user left it open: its first rung, its brackets, and which trials train to the end.
+
+One formula, from what is known when the study begins. R is the full training, w the number of trials that train at the
+same time, n the number of trials, and s the start-up of a segment in units of resource (0 if it was not measured):
+
+    first_rung = min(R, max(R / eta**depth, s, 1))     rounded up
+    depth      = min(2, max(floor(log_eta(n / w)), 1))    2 if the number of trials has no limit
+
+Early values say little about the end: with more than about two steps of eta below the full training, curves that cross
+lose members of the final front. With few trials per worker, a deep ladder promotes none of them to the end for a long
+time. Rounding up leaves no rung just below the full training, which would save nothing. A segment that takes longer to
+start than to train spends the devices on start-ups. There is one bracket.
+
+The first trials train to the end without a pause, so that a fully trained model exists early: one per worker, or two
+if a study with fewer than eta**2 trials per worker has so few that they are a large part of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+from lightning_hwtune.core.schedulers import ASHA
+from lightning_hwtune.core.schedulers.rungs import rung_levels
+from lightning_hwtune.core.spec import Limits, StudySpec
+
+__all__ = ["LadderChoice", "LadderFacts", "ladder_choice", "ladder_facts", "likely_spec", "weaknesses"]
+
+N_BRACKETS = 1
+_ROUNDING = 1e-9  # of a quotient that is an integer
+DEPTH = 2
+"""Steps of eta from the first rung to the full training, if enough trials come for them."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class LadderFacts:
+    """What a ladder is chosen from.
+
+    Attributes:
+        horizon: the resource of a full training.
+        n_trials: the number of trials; None if the study has no such limit.
+        n_at_once: how many trials can train at the same time.
+        start_up: the seconds of a segment's start in units of resource; 0 if they were not measured.
+    """
+
+    horizon: int
+    n_trials: int | None
+    n_at_once: int
+    start_up: float = 0.0
+
+    def has_trials_for(self, depth: int, eta: float) -> bool:
+        """Returns whether each worker gets so many trials that one of them is expected to pass `depth` rungs."""
+        return self.n_trials is None or self.n_trials / self.n_at_once >= eta**depth
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class LadderChoice:
+    """The chosen settings of a scheduler, how many first trials train to the end, and why."""
+
+    settings: Mapping[str, Any]
+    n_to_end: int
+    facts: LadderFacts
+    reason: str
+
+
+def ladder_facts(spec: StudySpec, limits: Limits, start_up: float = 0.0) -> LadderFacts:
+    """Returns what is known about a study before its first trial."""
+    n_at_once = max(spec.pool.size // min(spec.allocator.counts), 1)
+    n_at_once = min(n_at_once, limits.max_parallel or n_at_once)
+    return LadderFacts(spec.scheduler.max_resource, limits.max_trials, n_at_once, start_up)
+
+
+def ladder_choice(spec: StudySpec, limits: Limits, start_up: float = 0.0) -> LadderChoice:
+    """Returns the choice for the settings that the scheduler leaves open."""
+    facts = ladder_facts(spec, limits, start_up)
+    chosen = {"first_rung": _first_rung(spec, facts), "brackets": N_BRACKETS}
+    settings = {name: chosen[name] for name in spec.scheduler.open_settings}
+    n_to_end = _n_to_end(spec, facts)
+    return LadderChoice(settings, n_to_end, facts, _reason(spec, settings, n_to_end, facts))
+
+
+def likely_spec(spec: StudySpec, limits: Limits) -> StudySpec:
+    """Returns the study with the ladder that it will choose if start-ups are short."""
+    return spec.completed(ladder_choice(spec, limits).settings) if spec.has_open_ladder else spec
+
+
+def first_rung(facts: LadderFacts, eta: float) -> int:
+    """Returns the first rung of the module's formula."""
+    depth = next((k for k in range(DEPTH, 1, -1) if facts.has_trials_for(k, eta)), 1)
+    lowest = max(facts.horizon / eta**depth, facts.start_up, 1.0)
+    return min(facts.horizon, math.ceil(lowest - _ROUNDING))
+
+
+def n_first(facts: LadderFacts, eta: float) -> int:
+    """Returns how many first trials train to the end: one per worker, or two in a study of few trials."""
+    return facts.n_at_once * (1 if facts.has_trials_for(DEPTH, eta) else 2)
+
+
+def _first_rung(spec: StudySpec, facts: LadderFacts) -> int:
+    """Returns the first rung, low enough for the brackets that the user gave."""
+    eta, n_brackets = spec.scheduler.ladder.eta, getattr(spec.scheduler, "n_brackets", N_BRACKETS)
+    first = first_rung(facts, float(eta))
+    while first > 1 and len(rung_levels(first, facts.horizon, eta)) < n_brackets:
+        first -= 1
+    return first
+
+
+def weaknesses(spec: StudySpec, limits: Limits) -> Iterator[str]:
+    """Yields what is weak about the ladder that a user chose for ASHA."""
+    scheduler, facts = spec.scheduler, ladder_facts(spec, limits)
+    if not isinstance(scheduler, ASHA) or scheduler.open_settings or len(scheduler.levels) < 2:
+        return
+    eta, unit = float(scheduler.ladder.eta), scheduler.unit
+    lowest, top = scheduler.levels[0], scheduler.max_resource
+    chosen = first_rung(facts, eta)
+    if scheduler.n_brackets == 1 and top / lowest >= eta ** (DEPTH + 1):
+        yield (
+            f"trials are judged at {lowest} of {top} {unit}: where learning curves cross, members of the final front "
+            f"stay there. `first_rung={chosen}` judges later"
+        )
+    if facts.n_trials is not None and scheduler.pauses and facts.n_trials / facts.n_at_once * lowest < top / eta:
+        yield (
+            f"{facts.n_trials} trials on {facts.n_at_once} workers are few for a ladder from {lowest} to {top} {unit}: "
+            f"nothing is trained to the end for a long time. `first_rung={chosen}` has fewer rungs"
+        )
+
+
+def _n_to_end(spec: StudySpec, facts: LadderFacts) -> int:
+    """Returns how many first trials train to the end; none where trials are stopped or places are capped."""
+    scheduler = spec.scheduler
+    is_asked = scheduler.pauses and not getattr(scheduler, "strict", False)
+    return n_first(facts, float(scheduler.ladder.eta)) if is_asked else 0
+
+
+def _reason(spec: StudySpec, settings: Mapping[str, Any], n_to_end: int, facts: LadderFacts) -> str:
+    unit = spec.scheduler.unit
+    trials = "any number of trials" if facts.n_trials is None else f"{facts.n_trials} trials"
+    workers = "1 worker" if facts.n_at_once == 1 else f"{facts.n_at_once} workers"
+    start = f", start-ups of {facts.start_up:.2g} {unit}" if facts.start_up else ""
+    chosen = ", ".join(f"{name}={value}" for name, value in settings.items())
+    first = "the first trial trains" if n_to_end == 1 else f"the first {n_to_end} trials train"
+    to_end = f"; {first} to the end without a pause" if n_to_end else ""
+    return f"{chosen}, chosen for {facts.horizon} {unit}, {trials}, {workers}{start}{to_end}"
