@@ -11,8 +11,12 @@ lose members of the final front. With few trials per worker, a deep ladder promo
 time. Rounding up leaves no rung just below the full training, which would save nothing. A segment that takes longer to
 start than to train spends the devices on start-ups. There is one bracket.
 
-The first trials train to the end without a pause, so that a fully trained model exists early: one per worker, or two
-if a study with fewer than eta**2 trials per worker has so few that they are a large part of it.
+The first trials train to the end without a pause, so that a fully trained model exists early. There are
+
+    n_to_end = w * min(2, 2 * eta**2 / (n / w))        rounded up, and at least 1; 1 without a limit
+
+of them: two per worker in a study of few trials, which is then no slower to its first models than random training, and
+fewer the more trials there are, so that they take little of a long study.
 """
 
 from __future__ import annotations
@@ -29,6 +33,8 @@ from lightning_hwtune.core.spec import Limits, StudySpec
 __all__ = ["LadderChoice", "LadderFacts", "ladder_choice", "ladder_facts", "likely_spec", "weaknesses"]
 
 N_BRACKETS = 1
+PER_WORKER = 2
+"""First trials that train to the end, per worker, in a study of few trials."""
 _ROUNDING = 1e-9  # of a quotient that is an integer
 DEPTH = 2
 """Steps of eta from the first rung to the full training, if enough trials come for them."""
@@ -96,8 +102,11 @@ def first_rung(facts: LadderFacts, eta: float) -> int:
 
 
 def n_first(facts: LadderFacts, eta: float) -> int:
-    """Returns how many first trials train to the end: one per worker, or two in a study of few trials."""
-    return facts.n_at_once * (1 if facts.has_trials_for(DEPTH, eta) else 2)
+    """Returns how many first trials train to the end, by the module's formula."""
+    if facts.n_trials is None:
+        return 1
+    per_worker = PER_WORKER * min(1.0, eta**DEPTH * facts.n_at_once / max(facts.n_trials, 1))
+    return max(math.ceil(facts.n_at_once * per_worker - _ROUNDING), 1)
 
 
 def _first_rung(spec: StudySpec, facts: LadderFacts) -> int:
