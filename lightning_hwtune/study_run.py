@@ -109,7 +109,7 @@ class Run:
                     session.observers.append(view.on_events)
                     session.finish(answer)
                 return answer
-            if payload is None or not self._is_checked(session):
+            if not self._is_checked(session):
                 session.controller.choose_ladder(session.clock.now())
             with contextlib.closing(self._executor(payload)) as executor:
                 return self._train(session, signals, executor, payload)

@@ -16,7 +16,8 @@ The first trials train to the end without a pause, so that a fully trained model
     n_to_end = w * min(2, 2 * eta**2 / (n / w))        rounded up, and at least 1; 1 without a limit
 
 of them: two per worker in a study of few trials, which is then no slower to its first models than random training, and
-fewer the more trials there are, so that they take little of a long study.
+fewer the more trials there are, so that they take little of a long study. Under a limit of time or money there are
+none: `core.deadline` keeps time for finishers.
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ def ladder_choice(spec: StudySpec, limits: Limits, start_up: float = 0.0) -> Lad
     facts = ladder_facts(spec, limits, start_up)
     chosen = {"first_rung": _first_rung(spec, facts), "brackets": N_BRACKETS}
     settings = {name: chosen[name] for name in spec.scheduler.open_settings}
-    n_to_end = _n_to_end(spec, facts)
+    is_timed = limits.max_time_s is not None or limits.max_cost_usd is not None
+    n_to_end = 0 if is_timed else _n_to_end(spec, facts)
     return LadderChoice(settings, n_to_end, facts, _reason(spec, settings, n_to_end, facts))
 
 

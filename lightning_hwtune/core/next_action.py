@@ -387,7 +387,7 @@ class NextAction:
 
     def _n_first_due(self) -> int:
         """Returns how many more of the first trials train to the end; one that cannot reach it is replaced."""
-        n, top = self.state.n_to_end, self.race.max_resource
+        n, top = 0 if self.deadline.left.is_set else self.state.n_to_end, self.race.max_resource
         first = (self.state.trials[trial_id] for trial_id in self.state.to_end) if n else ()
         return n - sum(trial.target >= top and trial.state not in _LOST for trial in first)
 

@@ -94,7 +94,7 @@ def opening(
     yield Text(f"limits: {_limits(state)}")
     if not spec.has_open_ladder:  # otherwise it is chosen after the check
         yield from _rungs(state)
-    if payload is None:
+    if not can_check:
         yield from _about_ladder(state)
     yield from _missing_checkpoints(state, folder)
     if state.trials:  # a new study gets its forecast from its check

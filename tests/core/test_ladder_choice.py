@@ -124,6 +124,14 @@ def test_only_what_is_open_is_chosen(scheduler: ASHA, settings: dict[str, int], 
     assert whole.settings() == {**scheduler.settings(), **settings}
 
 
+@pytest.mark.parametrize("limits", [{"max_time_s": 60.0}, {"max_cost_usd": 1.0}, {"max_time_s": 60.0, "max_trials": 9}])
+def test_under_a_limit_of_time_or_money_no_first_trial_trains_to_the_end(limits: dict[str, Any]) -> None:
+    study = dataclasses.replace(spec(ASHA(27)), pool=Pool("cpu", 2, usd_per_device_hour=1.0))
+    state, _ = simulated(study, Limits(**limits))
+    assert (state.n_to_end, state.to_end) == (0, set())
+    assert state.trials
+
+
 def test_workers_are_the_trials_that_fit_into_the_pool_at_once() -> None:
     space = SearchSpace(x=Float(0.0, 1.0), devices=NumDevices(2, 4))
     assert ladder_choice(spec(ASHA(27), devices=8, space=space), Limits()).facts.n_at_once == 4
