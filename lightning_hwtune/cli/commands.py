@@ -214,13 +214,13 @@ def rungs(
     scheduler = ladder.spec.scheduler
     said = {"chosen": ladder.reason, "notes": [*map(spelled, ladder.weaknesses)]}
     said |= {"full_trainings": within} if within else {}
-    lines = [*([within] if within else []), *map(spelled, ladder.lines())]
+    about = [*map(spelled, ladder.lines())]
     if n_trials is None:
         levels = [{"rung": level} for level in scheduler.levels]
-        first = f"rungs at {', '.join(map(str, scheduler.levels))} {scheduler.unit}"
+        first = f"rungs at {', '.join(map(str, scheduler.levels))} {scheduler.unit}; {within}"
         write(
             form,
-            table=lambda out: out.print("\n".join([first, *lines]), soft_wrap=True),
+            table=lambda out: out.print("\n".join([first, *about]), soft_wrap=True),
             data=lambda: {"unit": scheduler.unit, "rungs": levels, **said},
             frame=lambda: rows_frame(levels),
         )
@@ -230,7 +230,7 @@ def rungs(
 
     def print_all(out: Console) -> None:
         out.print(rung_table(*expected))
-        for line in lines:
+        for line in [*([within] if within else []), *about]:
             out.print(line, soft_wrap=True)
 
     write(

@@ -29,7 +29,7 @@ space:
   lr: {type: float, low: 1e-3, high: 1e-1, log: true}
   devices: {type: num_devices, counts: [1, 2]}
 objectives: [{metric: error, mode: min}, train_s, cost_usd]
-scheduler: {name: asha, max_epochs: 9}
+scheduler: {name: asha, max_epochs: 9, first_rung: 1}
 pool: {accelerator: cpu, devices: 2, usd_per_device_hour: 3.6}
 max_trials: 9
 finishers: 2
@@ -340,7 +340,7 @@ def test_a_storage_of_its_own(tmp_path: Path):
 
 
 def test_nothing_is_fully_trained(tmp_path: Path):
-    store(tmp_path, n_trials=1, scheduler=hwt.ASHA(max_epochs=9))
+    store(tmp_path, n_trials=1, scheduler=hwt.ASHA(max_epochs=9, first_rung=1))
     files = StudyFiles(tmp_path / "new", "digits")
     with Session(hwt.Study.load("digits", tmp_path).spec, files, Limits(max_trials=1)):
         pass

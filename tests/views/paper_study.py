@@ -94,7 +94,7 @@ def make_spec(**changes: Any) -> StudySpec:
         "name": "paper",
         "space": SearchSpace(lr=Float(1e-3, 1e-1, log=True), devices=NumDevices(1, 2)),
         "objectives": Objectives([Metric("error", "min"), TrainSeconds(), Cost()]),
-        "scheduler": ASHA(max_epochs=9),
+        "scheduler": ASHA(max_epochs=9, first_rung=1),
         "searcher": Random(),
         "pool": Pool("cpu", 2, usd_per_device_hour=3.6),
     }

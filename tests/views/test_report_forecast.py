@@ -52,7 +52,12 @@ def log_of(state: StudyState, limits: Limits, start_s: float) -> list[ev.Event]:
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(
     ("scheduler", "n_objectives", "n_trials"),
-    [(ASHA(max_epochs=9), 1, 40), (ASHA(max_epochs=9), 2, 40), (Hyperband(max_epochs=9), 1, 40), (RunToEnd(9), 1, 12)],
+    [
+        (ASHA(max_epochs=9, first_rung=1), 1, 40),
+        (ASHA(max_epochs=9, first_rung=1), 2, 40),
+        (Hyperband(max_epochs=9), 1, 40),
+        (RunToEnd(9), 1, 12),
+    ],
 )
 def test_forecasts_are_within_a_factor_of_two_before_and_of_one_and_a_half_at_a_third(
     scheduler: Scheduler, n_objectives: int, n_trials: int, workers: int, start_s: float
@@ -72,7 +77,7 @@ def test_forecasts_are_within_a_factor_of_two_before_and_of_one_and_a_half_at_a_
 
 
 def test_a_forecast_changes_nothing_and_repeats() -> None:
-    state, limits = study(ASHA(max_epochs=9), max_trials=9)
+    state, limits = study(ASHA(max_epochs=9, first_rung=1), max_trials=9)
     for event in log_of(state, limits, 1.0)[:30]:
         state.apply(event)
     before, now = status_record(state, state.last_at, 0), state.last_at
@@ -84,7 +89,7 @@ def test_a_forecast_changes_nothing_and_repeats() -> None:
 
 
 def test_limits_of_time_bound_a_forecast_and_a_closed_study_has_none() -> None:
-    state, limits = study(ASHA(max_epochs=9), max_trials=50, max_time_s=10.0)
+    state, limits = study(ASHA(max_epochs=9, first_rung=1), max_trials=50, max_time_s=10.0)
     log = log_of(state, limits, 1.0)
     for event in log[:2]:
         state.apply(event)
@@ -98,7 +103,7 @@ def test_limits_of_time_bound_a_forecast_and_a_closed_study_has_none() -> None:
 
 @pytest.mark.parametrize("max_epochs", [3, 9, 10])
 def test_no_first_rung_is_advised_that_leaves_nothing_to_stop_early(max_epochs: int) -> None:
-    state, limits = study(ASHA(max_epochs=max_epochs), max_trials=8)
+    state, limits = study(ASHA(max_epochs=max_epochs, first_rung=1), max_trials=8)
     state.limits = limits.resolved(state.spec)
     found = start_ups(state, Pace({1: 0.1}, 50.0))
     assert found is not None
@@ -106,7 +111,7 @@ def test_no_first_rung_is_advised_that_leaves_nothing_to_stop_early(max_epochs: 
 
 
 def test_a_slow_start_is_noted_with_its_share_and_a_first_rung_that_halves_it() -> None:
-    state, limits = study(ASHA(max_epochs=27), max_trials=27)
+    state, limits = study(ASHA(max_epochs=27, first_rung=1), max_trials=27)
     state.limits = limits.resolved(state.spec)
     found = start_ups(state, Pace({1: 1.0}, 5.0))
     assert found is not None
@@ -128,7 +133,8 @@ def test_a_slow_start_is_noted_with_its_share_and_a_first_rung_that_halves_it() 
 
 
 @pytest.mark.parametrize(
-    ("scheduler", "n_trials"), [(ASHA(max_epochs=27), 20), (ASHA(max_epochs=9), 20), (Hyperband(max_epochs=27), 20)]
+    ("scheduler", "n_trials"),
+    [(ASHA(27, first_rung=1), 20), (ASHA(9, first_rung=1), 20), (Hyperband(27), 20)],
 )
 def test_over_several_studies_a_forecast_is_neither_too_high_nor_too_low(scheduler: Scheduler, n_trials: int) -> None:
     """Three objectives, one or two devices, paces that differ by a factor of 16: in the mean it is right."""
@@ -167,7 +173,7 @@ def test_a_study_limited_by_money_alone_lasts_as_long_as_its_rate_so_far_allows(
 
 @pytest.mark.parametrize("max_time_s", [None, 3600.0])
 def test_nothing_is_left_of_a_study_whose_trials_are_all_done(max_time_s: float | None) -> None:
-    state, limits = study(ASHA(max_epochs=9), max_trials=5, max_time_s=max_time_s)
+    state, limits = study(ASHA(max_epochs=9, first_rung=1), max_trials=5, max_time_s=max_time_s)
     for event in log_of(state, limits, 1.0):
         state.apply(event)
     again = ev.SessionOpened(at=state.last_at + 5.0, limits=limits.to_dict(), host="h", pid=1, version="0")
@@ -175,7 +181,9 @@ def test_nothing_is_left_of_a_study_whose_trials_are_all_done(max_time_s: float 
     assert time_left_s(state, again.at) == 0.0
 
 
-@pytest.mark.parametrize(("scheduler", "limits"), [(ASHA(max_epochs=9), {}), (RunToEnd(3), {"max_cost_usd": 10.0})])
+@pytest.mark.parametrize(
+    ("scheduler", "limits"), [(ASHA(max_epochs=9, first_rung=1), {}), (RunToEnd(3), {"max_cost_usd": 10.0})]
+)
 def test_of_very_many_trials_only_some_are_run_forward(scheduler: Scheduler, limits: dict[str, float]) -> None:
     state, given = study(scheduler, max_trials=400, **limits)
     state = StudyState(dataclasses.replace(state.spec, pool=Pool("cpu", 2, usd_per_device_hour=36.0)))

@@ -23,6 +23,10 @@ from lightning_hwtune.views.forecast import Countdown, checked_pace, time_left_s
 from lightning_hwtune.views.live import LinesView, PanelView, QuietView, open_view
 
 FOLDER = Path("hwtune/paper")
+_FEW = (
+    "note: 4 trials on 2 workers are few for a ladder from 1 to 9 epochs: nothing is trained to the end for a long "
+    "time. `first_rung=3` has fewer rungs"
+)
 _FORECAST = r"forecast: about [234]\d s left on this pool, start-ups of segments included; \d\d s in all with the check"
 CHECK = SimpleNamespace(
     num_devices=1, logged=("error", "loss"), epoch_s=2.0, checkpoint_bytes=400_000, wall_s=3.1, notes=("a note",),
@@ -147,10 +151,11 @@ def test_before_anything_trains_the_folder_the_limits_and_the_rungs_are_told(emp
     assert text[10] == "at least 20 epochs unless trials end early, 56 % of the 36 of full training; 2 fully trained"
     assert text[11].startswith("the training function carries 2 GB, most of it `frame` (2 GB)")
     assert text[12] == "checked in 3.1 s: logs error, loss, 2 s an epoch on 1 device, checkpoints of 400 kB"
-    assert re.fullmatch(_FORECAST, text[13])
-    left_s, whole_s = map(float, re.findall(r"([\d.]+) s (?:left|in all)", text[13]))
+    assert text[13] == _FEW
+    assert re.fullmatch(_FORECAST, text[14])
+    left_s, whole_s = map(float, re.findall(r"([\d.]+) s (?:left|in all)", text[14]))
     assert whole_s == pytest.approx(left_s + CHECK.wall_s, abs=1.0)  # one base: the time of the study
-    assert text[14] == "note: a note"
+    assert text[15] == "note: a note"
 
 
 @pytest.mark.parametrize(("most", "low_s", "high_s"), [(None, 600, 1500), (1, 4000, 5600), (4, 1200, 2000)])
@@ -273,7 +278,7 @@ def test_a_check_without_a_known_epoch_length_forecasts_nothing(empty):
         SimpleNamespace(**{**vars(CHECK), "epoch_s": math.nan, "units_s": {1: math.nan}})
     )
     assert console.file.getvalue() == (
-        "checked in 3.1 s: logs error, loss, checkpoints of 400 kB\nnote: a note\n"
+        f"checked in 3.1 s: logs error, loss, checkpoints of 400 kB\n{_FEW}\nnote: a note\n"
     )  # fmt: skip
 
 
