@@ -16,7 +16,7 @@ from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import integer, plain, reading
 
-__all__ = ["added_record", "checked_result", "is_same_result"]
+__all__ = ["added_record", "checked_result", "is_same_result", "judged_at"]
 
 _NO_TRIAL = -1  # the id of a result that is not a trial
 
@@ -50,7 +50,6 @@ def checked_result(
 
 def added_record(event: ev.ResultAdded, levels: Sequence[int]) -> TrialRecord:
     """Returns a result as a trial that the highest level up to its resource has judged."""
-    level = max((level for level in levels if level <= event.resource), default=levels[0])
     seconds = event.values.get("train_s", 0.0)
     return TrialRecord(
         trial_id=_NO_TRIAL,
@@ -61,8 +60,13 @@ def added_record(event: ev.ResultAdded, levels: Sequence[int]) -> TrialRecord:
         created_at=event.at,
         state=TrialState.COMPLETED,
         measurements=[Measurement(event.resource, event.values, seconds, event.values.get("device_s", seconds))],
-        decided={level: "added"},
+        decided=judged_at(event.resource, levels),
     )
+
+
+def judged_at(resource: int, levels: Sequence[int]) -> dict[int, str]:
+    """Returns the level at which a result up to this resource counts as judged."""
+    return {max((level for level in levels if level <= resource), default=levels[0]): "added"}
 
 
 def is_same_result(known: TrialRecord, new: ev.ResultAdded) -> bool:

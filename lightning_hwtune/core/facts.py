@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lightning_hwtune.core import events as ev
-from lightning_hwtune.core.added_results import added_record
+from lightning_hwtune.core.added_results import added_record, judged_at
 from lightning_hwtune.core.decisions import Reservation, Rule, VerdictKind
 from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.record import Checkpoint, Measurement, Outcome, TrialRecord, TrialState
@@ -172,6 +172,8 @@ class StudyFacts:
         if self.trials:
             raise ValueError("the ladder was chosen after the first trial")
         self.spec, self.chosen = self.spec.completed(event.settings), event
+        for result in self.added:
+            result.decided = judged_at(result.target, self.ladder.levels)
 
     def _trial_created(self, event: ev.TrialCreated) -> None:
         if event.trial_id != len(self.trials):

@@ -183,6 +183,16 @@ def test_what_a_study_chose_is_not_chosen_again() -> None:
         state.apply(chosen)
 
 
+def test_results_from_elsewhere_are_judged_on_the_chosen_ladder() -> None:
+    controller = Controller(StudyState(spec(ASHA(27))), lambda events: None)
+    controller.open(Limits(max_trials=40), 0.0, "host", 1, "0")
+    values = {"error": 0.5, "train_s": 1.0}
+    for resource in (2, 5, 27):
+        controller.state.apply(ev.ResultAdded(at=0.0, config={"x": 0.5, "y": 0.5}, values=values, resource=resource))
+    controller.choose_ladder(0.0)
+    assert [result.decided for result in controller.state.added] == [{3: "added"}, {3: "added"}, {27: "added"}]
+
+
 @pytest.mark.parametrize("devices", [1, 2, 4])
 def test_the_first_trials_train_to_the_end_without_a_pause(devices: int) -> None:
     state, log = simulated(spec(ASHA(27), devices=devices), Limits(max_trials=36, finishers=2))
