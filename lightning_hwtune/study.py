@@ -396,7 +396,7 @@ class Study:
         state, root = session.controller.state, self._files.root
         view = open_view(state, root, self._storage, enabled=progress, owns_screen=False)
         asked.manual.watch(lambda: view.tick(session.clock.now()))
-        session.controller.choose_ladder(session.clock.now())
+        session.controller.choose_ladder(session.clock.now(), n_at_once=1)
         view.header(None, can_check=False)
         session.observers.append(view.on_events)
         session.observers.append(lambda events: view.tick(events[-1].at))  # no loop calls `tick` here

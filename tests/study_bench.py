@@ -32,7 +32,7 @@ def small_study(folder: Path, name: str = "study", **changes: Any) -> hwt.Study:
     settings: dict[str, Any] = {
         "space": hwt.SearchSpace(x=hwt.Float(0.0, 1.0)),
         "objectives": [hwt.Metric("error", "min")],
-        "scheduler": hwt.ASHA(max_epochs=9),
+        "scheduler": hwt.ASHA(max_epochs=9, first_rung=1),
         "pool": hwt.Pool("cpu", devices=2),
         "dir": folder,
     }

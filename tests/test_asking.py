@@ -252,7 +252,7 @@ def trainer(trial: hwt.Trial, *callbacks: Any) -> L.Trainer:
 
 def tiny_study(folder: Path, **changes: Any) -> hwt.Study:
     return small_study(folder, **{
-        "objectives": [hwt.Metric("val_error", "min")], "scheduler": hwt.ASHA(max_epochs=4, eta=2),
+        "objectives": [hwt.Metric("val_error", "min")], "scheduler": hwt.ASHA(4, eta=2, first_rung=1),
         "pool": hwt.Pool("cpu", devices=1), **changes,
     })  # fmt: skip
 

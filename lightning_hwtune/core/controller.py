@@ -114,14 +114,15 @@ class Controller:
                 trial_id, now, Outcome.INTERRUPTED, error="the process that ran the study has ended", wall_s=wall_s
             )
 
-    def choose_ladder(self, now: float, start_up: float = 0.0) -> None:
+    def choose_ladder(self, now: float, start_up: float = 0.0, n_at_once: int | None = None) -> None:
         """Chooses the settings of the ladder that the user left open, unless the study has chosen or begun.
 
         Args:
             start_up: the seconds of a segment's start, as a check has measured them, in units of resource.
+            n_at_once: how many trials can train at the same time; None: as many as the pool and the limits allow.
         """
         if self.spec.has_open_ladder and not self.state.trials:
-            choice = ladder_choice(self.spec, self.state.limits, start_up)
+            choice = ladder_choice(self.spec, self.state.limits, start_up, n_at_once)
             facts = dataclasses.asdict(choice.facts)
             self._write(
                 ev.LadderChosen(

@@ -74,16 +74,16 @@ class LadderChoice:
     reason: str
 
 
-def ladder_facts(spec: StudySpec, limits: Limits, start_up: float = 0.0) -> LadderFacts:
+def ladder_facts(spec: StudySpec, limits: Limits, start_up: float = 0.0, n_at_once: int | None = None) -> LadderFacts:
     """Returns what is known about a study before its first trial."""
-    n_at_once = max(spec.pool.size // min(spec.allocator.counts), 1)
-    n_at_once = min(n_at_once, limits.max_parallel or n_at_once)
+    fitting = max(spec.pool.size // min(spec.allocator.counts), 1)
+    n_at_once = n_at_once or min(fitting, limits.max_parallel or fitting)
     return LadderFacts(spec.scheduler.max_resource, limits.max_trials, n_at_once, start_up)
 
 
-def ladder_choice(spec: StudySpec, limits: Limits, start_up: float = 0.0) -> LadderChoice:
+def ladder_choice(spec: StudySpec, limits: Limits, start_up: float = 0.0, n_at_once: int | None = None) -> LadderChoice:
     """Returns the choice for the settings that the scheduler leaves open."""
-    facts = ladder_facts(spec, limits, start_up)
+    facts = ladder_facts(spec, limits, start_up, n_at_once)
     chosen = {"first_rung": _first_rung(spec, facts), "brackets": N_BRACKETS}
     settings = {name: chosen[name] for name in spec.scheduler.open_settings}
     is_timed = limits.max_time_s is not None or limits.max_cost_usd is not None

@@ -286,7 +286,7 @@ def test_later_limits_and_devices_never_change_the_choice(tmp_path: Path, same: 
 
 @pytest.mark.training
 def test_ask_and_tell_chooses_too(tmp_path: Path) -> None:
-    asked = study(tmp_path)
+    asked = study(tmp_path, pool=hwt.Pool("cpu", 2))  # one trial at a time, whatever the pool has
     trial = asked.ask(progress=False)
     assert trial is not None
     train(trial)
@@ -294,6 +294,7 @@ def test_ask_and_tell_chooses_too(tmp_path: Path) -> None:
     asked.close()
     assert asked.spec.scheduler.levels == (3, 9, 27)
     assert asked.state().n_full == 1
+    assert asked.state().n_to_end == 1
 
 
 def test_a_log_whose_ladder_is_complete_is_read_as_it_is() -> None:

@@ -46,7 +46,7 @@ def train(trial):
 if __name__ == "__main__":
     study = hwt.Study(
         "s", hwt.SearchSpace(x=hwt.Float(0, 1)), [hwt.Metric("error", "min")], searcher=hwt.Random(), seed=3,
-        scheduler=hwt.ASHA(max_epochs=4, eta=2), pool=hwt.Pool("cpu", devices=1), dir="hwtune",
+        scheduler=hwt.ASHA(4, eta=2, first_rung=1), pool=hwt.Pool("cpu", devices=1), dir="hwtune",
     )
     study.run(train, max_trials=5, finishers=2, check=False, progress=False)
 """
