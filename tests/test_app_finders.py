@@ -22,7 +22,7 @@ sys.path.insert(0, str(APP))
 
 pytestmark = [pytest.mark.training, pytest.mark.slow]
 LIMIT_S = 240.0
-SCHEDULERS = {"whole": hwt.RunToEnd(max_epochs=4), "paused": hwt.ASHA(max_epochs=4, eta=2)}
+SCHEDULERS = {"whole": hwt.RunToEnd(max_epochs=4), "paused": hwt.ASHA(4, first_rung=1, eta=2)}
 Values = dict[str, float]
 
 

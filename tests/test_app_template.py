@@ -94,7 +94,7 @@ def train(trial: hwt.Trial) -> None:
 
 
 def study(name: str, folder: Path) -> hwt.Study:
-    scheduler = {"whole": hwt.RunToEnd(max_epochs=4), "paused": hwt.ASHA(max_epochs=4, eta=2)}[name]
+    scheduler = {"whole": hwt.RunToEnd(max_epochs=4), "paused": hwt.ASHA(4, first_rung=1, eta=2)}[name]
     return hwt.Study(
         name, {"preset": hwt.Choice(["small", "large"])}, [hwt.Metric("val/acc_best", "max")], scheduler=scheduler,
         searcher=hwt.Grid(), pool=hwt.Pool("cpu", devices=1), dir=folder,

@@ -400,7 +400,8 @@ def train(trial):
     trial.report(1, loss=1.0)
 
 space = hwt.SearchSpace(x=hwt.Float(0.0, 1.0))
-study = hwt.Study("held", space, [hwt.Metric("loss", "min")], scheduler=hwt.ASHA(max_epochs=3), pool=hwt.Pool("cpu", 1))
+study = hwt.Study("held", space, [hwt.Metric("loss", "min")], scheduler=hwt.ASHA(3, first_rung=1),
+    pool=hwt.Pool("cpu", 1))
 study.run(train, max_trials=3, preload=["slow_to_import"])
 """
 
@@ -413,7 +414,8 @@ def train(trial):
     time.sleep(60)
 
 space = hwt.SearchSpace(x=hwt.Float(0.0, 1.0))
-study = hwt.Study("held", space, [hwt.Metric("loss", "min")], scheduler=hwt.ASHA(max_epochs=3), pool=hwt.Pool("cpu", 1))
+study = hwt.Study("held", space, [hwt.Metric("loss", "min")], scheduler=hwt.ASHA(3, first_rung=1),
+    pool=hwt.Pool("cpu", 1))
 study.run(train, max_trials=3, check=False)
 print("never printed", file=sys.stderr)
 """
@@ -501,7 +503,7 @@ UNGUARDED = """
                 return
 
     space = hwt.SearchSpace(x=hwt.Float(0, 1), devices=hwt.NumDevices(1))
-    study = hwt.Study("study", space, [hwt.Metric("error", "min")], scheduler=hwt.ASHA(max_epochs=3),
+    study = hwt.Study("study", space, [hwt.Metric("error", "min")], scheduler=hwt.ASHA(3, first_rung=1),
                       pool=hwt.Pool("cpu", devices=2), dir="studies")
     study.run(train, max_trials=5)
     print("front", len(study.front()), flush=True)

@@ -241,8 +241,8 @@ def test_the_same_seed_tries_the_same_configurations(tmp_path: Path) -> None:
         ({"space": hwt.SearchSpace(x=hwt.Float(0.0, 2.0))}, ["space.x", "1.0", "2.0"]),
         ({"space": hwt.SearchSpace(x=hwt.Float(0.0, 1.0), y=hwt.Int(1, 3))}, ["space.y"]),
         ({"objectives": [hwt.Metric("error", "max")]}, ["objectives", "'max'"]),
-        ({"scheduler": hwt.ASHA(max_epochs=27, first_rung=1)}, ["scheduler.max_epochs", "9", "27"]),
-        ({"scheduler": hwt.ASHA(max_epochs=9, first_rung=1, eta=2)}, ["scheduler.eta", "3", "2"]),
+        ({"scheduler": hwt.ASHA(27, first_rung=1)}, ["scheduler.max_epochs", "9", "27"]),
+        ({"scheduler": hwt.ASHA(9, first_rung=1, eta=2)}, ["scheduler.eta", "3", "2"]),
         ({"scheduler": hwt.RunToEnd(max_epochs=9)}, ["scheduler.name", "asha", "run_to_end"]),
         ({"seed": 7}, ["seed", "0", "7"]),
     ],
@@ -260,7 +260,7 @@ def test_a_study_that_exists_with_other_settings_is_refused_with_the_difference(
 
 
 def test_a_study_changed_under_an_object_that_exists_already_is_refused_by_run(tmp_path: Path) -> None:
-    late = small_study(tmp_path, scheduler=hwt.ASHA(max_epochs=27, first_rung=1))
+    late = small_study(tmp_path, scheduler=hwt.ASHA(27, first_rung=1))
     study = run(small_study(tmp_path), functions.plain, max_trials=1)
     before = trained(study)
     with pytest.raises(hwt.StudyMismatchError, match=r"scheduler\.max_epochs"):
@@ -272,7 +272,7 @@ def test_a_study_changed_under_an_object_that_exists_already_is_refused_by_run(t
 def test_a_study_in_which_nothing_was_tried_may_still_change(tmp_path: Path) -> None:
     with pytest.raises(hwt.TrialError):
         run(small_study(tmp_path), functions.misnaming, max_trials=2, check=True)  # the check finds it
-    wider = {"space": hwt.SearchSpace(x=hwt.Float(0.0, 2.0)), "scheduler": hwt.ASHA(max_epochs=27, first_rung=1)}
+    wider = {"space": hwt.SearchSpace(x=hwt.Float(0.0, 2.0)), "scheduler": hwt.ASHA(27, first_rung=1)}
     study = run(small_study(tmp_path, **wider), functions.plain, max_trials=2)
     assert study.spec.scheduler.max_resource == 27
     assert hwt.Study.load("study", tmp_path).spec.space == study.spec.space
@@ -553,7 +553,7 @@ def test_more_devices_need_processes(tmp_path: Path) -> None:
 
 
 def test_the_disk_budget_evicts_and_the_study_completes(tmp_path: Path) -> None:
-    study = small_study(tmp_path, disk_budget="350kB", scheduler=hwt.ASHA(max_epochs=9, first_rung=1, eta=3))
+    study = small_study(tmp_path, disk_budget="350kB", scheduler=hwt.ASHA(9, first_rung=1, eta=3))
     run(study, functions.heavy, max_trials=9, finishers=6)
     state = check_log(study)
     removed = [event for event in of_kind(study, ev.CheckpointRemoved) if "disk budget" in event.reason]

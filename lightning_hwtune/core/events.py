@@ -131,7 +131,7 @@ class LadderChosen(Event):
     Attributes:
         settings: the chosen settings of the scheduler, by name.
         n_to_end: how many of the first trials train to the end without a pause.
-        facts: what the choice was made from; see `schedulers.ladder_choice.LadderFacts`.
+        facts: what the choice was made from; see `core.ladder_choice.LadderFacts`.
         reason: the choice in words.
     """
 

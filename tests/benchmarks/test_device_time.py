@@ -71,7 +71,7 @@ def test_where_the_time_of_two_trials_went() -> None:
 
 
 def test_a_promotion_that_waits_is_idle_time_and_one_that_is_not_due_is_none() -> None:
-    spec = study(ASHA(max_epochs=3, eta=2))
+    spec = study(ASHA(3, first_rung=1, eta=2))
     session = Session(spec, max_trials=2)
     session.begin(at=10.0)
     session.begin(at=10.0)

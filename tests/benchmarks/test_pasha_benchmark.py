@@ -86,7 +86,7 @@ def test_a_synthetic_row_compares_all_schedulers(crossing: float) -> None:
     assert found["studies"]["cap_floor"] == found["studies"]["asha_floor"]
     assert (found["settles_at"] <= 3) == (crossing == 0)
     assert (found["rank_correlation"] > 0.9) == (crossing == 0)
-    assert all(study["cap"] in ASHA(27).levels for study in found["studies"].values())
+    assert all(study["cap"] in ASHA(27, first_rung=1).levels for study in found["studies"].values())
 
 
 @pytest.mark.usefixtures("few_trials")
@@ -99,8 +99,8 @@ def test_a_whole_ladder_without_the_authors_quota_is_asha() -> None:
         state = pasha.simulate(spec, curves, pasha.LIMITS)
         return [(state.last_at, tuple(trial.decided)) for trial in state.trials]
 
-    assert decided(pasha.WholeLadder(81, quota="floor")) == decided(ASHA(81))
-    assert decided(pasha.WholeLadder(81, quota="quantile")) != decided(ASHA(81))
+    assert decided(pasha.WholeLadder(81, quota="floor")) == decided(ASHA(81, first_rung=1))
+    assert decided(pasha.WholeLadder(81, quota="quantile")) != decided(ASHA(81, first_rung=1))
 
 
 def test_the_noise_of_curves_is_found_again() -> None:

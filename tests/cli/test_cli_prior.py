@@ -21,7 +21,7 @@ study: new
 train: models.digits_study:train
 space: {{lr: {{type: float, low: 1.0e-3, high: 1.0e-1, log: true}}, dropout: {{type: float, low: 0, high: 0.5}}}}
 objectives: [{{metric: error, mode: min}}, train_s]
-scheduler: {{name: asha, max_epochs: 9}}
+scheduler: {{name: asha, max_epochs: 9, first_rung: 1}}
 pool: {{accelerator: cpu, devices: 2}}
 dir: {dir}
 prior: {prior}

@@ -44,7 +44,7 @@ train: functions:train
 space:
   x: {type: float, low: 0, high: 1}
 objectives: [{metric: error, mode: min}, train_s]
-scheduler: {name: asha, max_epochs: 3}
+scheduler: {name: asha, max_epochs: 3, first_rung: 1}
 pool: {accelerator: cpu, devices: 2}
 enqueue: [{x: 0.25}, {x: 0.75}]
 max_trials: 6

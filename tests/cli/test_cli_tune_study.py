@@ -61,7 +61,7 @@ def test_what_is_not_said_is_taken_from_the_configuration(prepare: Any) -> None:
     assert study.settings.study == "base"
     assert built["objectives"].names == ("val_acc", "train_s")
     assert [objective.mode for objective in built["objectives"]] == ["max", "min"]
-    assert repr(study.settings.spec().scheduler) == repr(hwt.ASHA(max_epochs=9))
+    assert repr(study.settings.spec().scheduler) == repr(hwt.ASHA(9, first_rung=1))
     assert built["pool"].accelerator == "cpu"
     assert study.settings.run["max_trials"] == 3
     assert any("ModelCheckpoint" in note for note in study.notes)
@@ -79,13 +79,13 @@ def test_what_is_said_comes_first(prepare: Any) -> None:
     built = study.settings.study_kwargs()
     assert study.settings.study == "mine"
     assert built["objectives"].names == ("f1",)
-    assert repr(built["scheduler"]) == repr(hwt.ASHA(max_epochs=27, eta=4))
+    assert repr(built["scheduler"]) == repr(hwt.ASHA(27, first_rung=1, eta=4))
     assert built["space"]["model.init_args.lr"].high == 0.01
     assert built["pool"].accelerator == "gpu"
     assert study.notes == ()
     assert trial_config(study, {})["trainer"]["max_epochs"] == 27
     assert repr(prepare(LR, "scheduler.eta=4").settings.study_kwargs()["scheduler"]) == repr(
-        hwt.ASHA(max_epochs=9, eta=4)
+        hwt.ASHA(9, first_rung=1, eta=4)
     )
 
 

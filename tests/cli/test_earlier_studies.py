@@ -24,7 +24,12 @@ SPACE = SearchSpace(lr=Float(1e-3, 1e-1, log=True), devices=NumDevices(1, 2), dr
 
 
 def begun(folder: Path, **changes: Any) -> hwt.Study:
-    parts: dict[str, Any] = {"scheduler": hwt.ASHA(9), "pool": hwt.Pool("cpu", 2), "dir": folder, "prior": "auto"}
+    parts: dict[str, Any] = {
+        "scheduler": hwt.ASHA(9, first_rung=1),
+        "pool": hwt.Pool("cpu", 2),
+        "dir": folder,
+        "prior": "auto",
+    }
     return hwt.Study("new", SPACE, [hwt.Metric("error", "min"), hwt.TrainSeconds()], **(parts | changes))
 
 

@@ -68,7 +68,12 @@ def test_a_loop_that_saves_nothing_starts_from_scratch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "scheduler", [hwt.RunToEnd(max_epochs=9), hwt.ASHA(max_epochs=9, type="stopping"), hwt.ASHA(max_epochs=1)]
+    "scheduler",
+    [
+        hwt.RunToEnd(max_epochs=9),
+        hwt.ASHA(9, first_rung=1, type="stopping"),
+        hwt.ASHA(1, first_rung=1),
+    ],
 )
 def test_nothing_is_proved_where_nothing_pauses(tmp_path: Path, scheduler: Any) -> None:
     assert small_study(tmp_path, scheduler=scheduler).check(trainings.loop_with_a_stream).notes == ()

@@ -71,7 +71,7 @@ def test_a_number_needs_processes_that_can_be_ended() -> None:
         "s",
         hwt.SearchSpace(x=hwt.Float(0, 1)),
         [hwt.Metric("error", "min")],
-        scheduler=hwt.ASHA(max_epochs=3),
+        scheduler=hwt.ASHA(3, first_rung=1),
         pool=hwt.Pool("cpu", 1),
     )
     limits = Limits(max_trials=1)

@@ -96,14 +96,14 @@ def test_the_constructor_reads_no_more_than_the_settings(tmp_path: Path) -> None
         study.state()
 
 
-@pytest.mark.parametrize("change", [{"seed": 4}, {"scheduler": hwt.ASHA(max_epochs=27)}, {"batch": "per_device"}])
+@pytest.mark.parametrize("change", [{"seed": 4}, {"scheduler": hwt.ASHA(27, first_rung=1)}, {"batch": "per_device"}])
 def test_the_constructor_refuses_other_settings(change: dict[str, Any], tmp_path: Path) -> None:
     ASHA.put(tmp_path)
     with pytest.raises(StudyMismatchError):
         constructed(tmp_path, **change)
 
 
-@pytest.mark.parametrize("change", [{"seed": 4}, {"scheduler": hwt.ASHA(max_epochs=27)}, {"batch": "per_device"}])
+@pytest.mark.parametrize("change", [{"seed": 4}, {"scheduler": hwt.ASHA(27, first_rung=1)}, {"batch": "per_device"}])
 def test_a_study_without_trials_may_have_other_settings(change: dict[str, Any], tmp_path: Path) -> None:
     ASHA.put(tmp_path, first_trial(ASHA) - 1)
     study = constructed(tmp_path, **change)

@@ -67,7 +67,7 @@ def test_the_yardstick_scales_seconds_and_money_in_their_logarithm(table: Table)
 
 
 def test_only_full_trainings_count_as_full(table: Table) -> None:
-    found = replay(table, ASHA(3, eta=3), workers=1)
+    found = replay(table, ASHA(3, first_rung=1, eta=3), workers=1)
     is_full = found.resources == 3
     before = found.full[: int(np.flatnonzero(is_full)[0])]
     assert (before == 0).all()

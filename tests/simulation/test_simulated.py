@@ -37,7 +37,11 @@ CONFIGS = [{"x": x} for x in range(10)]
 def spec(*, devices: int = 1, scheduler: Scheduler | None = None, seed: int = 0, **changes: Any) -> StudySpec:
     parts: dict[str, Any] = {"space": SPACE, "objectives": ERROR, "searcher": Listed(CONFIGS), **changes}
     return StudySpec(
-        name="study", scheduler=scheduler or ASHA(max_epochs=9), pool=Pool("cpu", devices, 3.6), seed=seed, **parts
+        name="study",
+        scheduler=scheduler or ASHA(9, first_rung=1),
+        pool=Pool("cpu", devices, 3.6),
+        seed=seed,
+        **parts,
     )
 
 
@@ -59,7 +63,7 @@ def shape(events: list[ev.Event]) -> list[str]:
 
 
 @pytest.mark.training
-@pytest.mark.parametrize("scheduler", [ASHA(max_epochs=9), ASHA(max_epochs=9, type="stopping"), RunToEnd(9)])
+@pytest.mark.parametrize("scheduler", [ASHA(9, first_rung=1), ASHA(9, first_rung=1, type="stopping"), RunToEnd(9)])
 def test_a_simulated_study_writes_the_log_of_a_real_one(tmp_path: Path, scheduler: Scheduler) -> None:
     study = hwt.Study(
         "study", SPACE, [Metric("error", "min")], scheduler=scheduler, searcher=Listed(CONFIGS[3:9]),
@@ -82,7 +86,7 @@ def test_a_simulated_study_writes_the_log_of_a_real_one(tmp_path: Path, schedule
 def test_the_same_seed_gives_the_same_log_and_never_more_than_the_pool(
     seed: int, devices: int, rule: str, start_s: float, mean_s: float | None
 ) -> None:
-    study = spec(devices=devices, seed=seed, scheduler=ASHA(max_epochs=9, type=rule), max_failures=100)
+    study = spec(devices=devices, seed=seed, scheduler=ASHA(9, first_rung=1, type=rule), max_failures=100)
     failures = None if mean_s is None else Failures(mean_s, seed)
     first, second = (simulated(study, start_s=start_s, failures=failures) for _ in range(2))
     assert list(map(repr, first)) == list(map(repr, second))
@@ -179,7 +183,7 @@ def test_ending_a_segment_is_told_at_the_present_time() -> None:
     ("change", "words"),
     [
         ({"objectives": Objectives([Metric("accuracy", "max")])}, "accuracy"),
-        ({"scheduler": ASHA(max_epochs=10)}, "at most 9"),
+        ({"scheduler": ASHA(10, first_rung=1)}, "at most 9"),
     ],
 )
 def test_what_the_curves_lack_is_refused_at_once(change: dict[str, Any], words: str) -> None:

@@ -29,7 +29,7 @@ SPEC = StudySpec(
     name="study",
     space=SearchSpace(error=Float(0.0, 1.0), size=Float(0.0, 1.0)),
     objectives=Objectives([Metric("error", "min"), Metric("size", "min")]),
-    scheduler=ASHA(max_epochs=9),
+    scheduler=ASHA(9, first_rung=1),
     searcher=Random(),
     pool=Pool("cpu", 1),
 )

@@ -150,7 +150,12 @@ def test_sweep_takes_what_the_log_started_and_does_not_know_and_nothing_else(tmp
 def state_of(segments: list[int], known: list[Checkpoint | None]) -> StudyState:
     """A state in which so many segments of each trial were started."""
     spec = StudySpec(
-        "demo", SearchSpace(x=Float(0, 1)), Objectives([Metric("a", "min")]), ASHA(9), Random(), Pool("cpu", 1)
+        "demo",
+        SearchSpace(x=Float(0, 1)),
+        Objectives([Metric("a", "min")]),
+        ASHA(9, first_rung=1),
+        Random(),
+        Pool("cpu", 1),
     )
     state = StudyState(spec)
     for trial_id, (segment, checkpoint) in enumerate(zip(segments, known, strict=True)):

@@ -330,7 +330,7 @@ def test_what_is_refused_leaves_no_folder(tmp_path: Path) -> None:
         "new",
         {"lr": hwt.Float(0.1, 1.0)},
         [hwt.Metric("error", "min")],
-        scheduler=hwt.ASHA(max_epochs=9),
+        scheduler=hwt.ASHA(9, first_rung=1),
         pool=hwt.Pool("cpu", devices=1),
         dir=tmp_path,
     )

@@ -53,7 +53,7 @@ def _files(study: hwt.Study) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "scheduler", [hwt.RunToEnd(max_epochs=4), hwt.ASHA(max_epochs=4, eta=2)], ids=["whole", "paused"]
+    "scheduler", [hwt.RunToEnd(max_epochs=4), hwt.ASHA(4, first_rung=1, eta=2)], ids=["whole", "paused"]
 )
 def test_the_front_and_the_best_offer_the_epoch_of_the_best_value(tmp_path: Path, scheduler: Any) -> None:
     study = run(_study(tmp_path, scheduler), _train, executor="inline", max_trials=3, finishers=3)
@@ -101,7 +101,13 @@ def test_a_loop_that_saves_by_hand_keeps_its_best_too(tmp_path: Path) -> None:
             if verdict.kind != "continue":
                 return
 
-    study = run(_study(tmp_path, hwt.ASHA(max_epochs=4, eta=2)), train, executor="inline", max_trials=3, finishers=3)
+    study = run(
+        _study(tmp_path, hwt.ASHA(4, first_rung=1, eta=2)),
+        train,
+        executor="inline",
+        max_trials=3,
+        finishers=3,
+    )
     assert study.best is not None
     assert study.best.checkpoint is not None
     assert study.best.checkpoint.name.endswith("_epochs_2.ckpt")
@@ -203,7 +209,7 @@ def test_the_best_of_two_ranks_also_where_a_resumed_trial_gets_more_devices(tmp_
         tmp_path,
         space=hwt.SearchSpace(x=hwt.Choice([0, 1]), devices=hwt.NumDevices(1, 2)),
         objectives=[hwt.Metric("error", "min", best=True)],
-        scheduler=hwt.ASHA(max_epochs=4, eta=2) if is_paused else hwt.RunToEnd(max_epochs=4),
+        scheduler=hwt.ASHA(4, first_rung=1, eta=2) if is_paused else hwt.RunToEnd(max_epochs=4),
         searcher=hwt.Grid(),
     )
     run(study, _train_on_ranks, max_trials=4, finishers=4)

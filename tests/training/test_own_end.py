@@ -114,7 +114,7 @@ def test_early_stopping_gives_the_values_of_an_uninterrupted_study(tmp_path: Pat
 
     found = []
     space = hwt.SearchSpace(lr=hwt.Choice([0.01, 0.05, 0.2]))
-    for scheduler in (hwt.RunToEnd(max_epochs=4), hwt.ASHA(max_epochs=4, eta=2)):
+    for scheduler in (hwt.RunToEnd(max_epochs=4), hwt.ASHA(4, first_rung=1, eta=2)):
         study = hwt.Study(
             type(scheduler).__name__, space, [hwt.Metric("val_loss", "min")],
             scheduler=scheduler, searcher=hwt.Grid(), pool=hwt.Pool("cpu", devices=1), dir=tmp_path,

@@ -161,7 +161,7 @@ def _decorated(function: Callable[[Trial], None]) -> Callable[[Trial], None]:
 
 def _study(folder: Path) -> hwt.Study:
     return hwt.Study(
-        "s", {"lr": hwt.Choice([0.1])}, [hwt.Metric("val_error", "min")], scheduler=hwt.ASHA(max_epochs=4, eta=2),
+        "s", {"lr": hwt.Choice([0.1])}, [hwt.Metric("val_error", "min")], scheduler=hwt.ASHA(4, first_rung=1, eta=2),
         searcher=hwt.Grid(), pool=hwt.Pool("cpu", devices=1), dir=folder,
     )  # fmt: skip
 

@@ -61,7 +61,7 @@ def test_only_lines_that_say_the_same_for_every_trainer_are_left_out(
 def test_a_study_in_this_process_shows_lightnings_lines_once(
     tmp_path: Path, way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    study = small_study(tmp_path, scheduler=hwt.ASHA(max_epochs=3), pool=hwt.Pool("cpu", devices=1))
+    study = small_study(tmp_path, scheduler=hwt.ASHA(3, first_rung=1), pool=hwt.Pool("cpu", devices=1))
     with caplog.at_level(logging.INFO):
         if way == "inline":
             run(study, _train, executor="inline", max_trials=3, finishers=1)

@@ -62,7 +62,7 @@ def loop(trial):
 for function in (train, loop):
     study = hwt.Study(
         function.__name__, hwt.SearchSpace(x=hwt.Float(0.5, 1.0)), [hwt.Metric("error", "min")],
-        scheduler=hwt.ASHA(max_epochs=2, eta=2), pool=hwt.Pool("cpu", devices=1), dir=sys.argv[1],
+        scheduler=hwt.ASHA(2, first_rung=1, eta=2), pool=hwt.Pool("cpu", devices=1), dir=sys.argv[1],
     )
     study.run(function, max_trials=2, check=False, progress=False, finishers=2)
     assert [trial.n_retries for trial in study.state().trials] == [0, 0]

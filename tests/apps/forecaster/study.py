@@ -11,7 +11,7 @@ import lightning_hwtune as hwt
 
 SPACE = hwt.SearchSpace(lr=hwt.Float(1e-3, 1e-1, log=True), width=hwt.Choice([4, 16]))
 CONFIGS = [{"lr": 0.03, "width": 4}, {"lr": 0.001, "width": 16}, {"lr": 0.01, "width": 16}]
-SCHEDULERS = {"asha": hwt.ASHA(max_epochs=4, eta=2), "run_to_end": hwt.RunToEnd(max_epochs=4)}
+SCHEDULERS = {"asha": hwt.ASHA(4, first_rung=1, eta=2), "run_to_end": hwt.RunToEnd(max_epochs=4)}
 TRAIN, VAL = noisy_sine(120), noisy_sine(60, seed=1)
 
 

@@ -86,7 +86,7 @@ GIVEN = SweepSettings.of(
 def spec(search: Search) -> StudySpec:
     return StudySpec(
         name="s", space=SearchSpace(search.parameters), objectives=Objectives([Metric("val/loss", "min")]),
-        scheduler=ASHA(max_epochs=4), searcher=Random(), pool=Pool("cpu", devices=16),
+        scheduler=ASHA(4, first_rung=1), searcher=Random(), pool=Pool("cpu", devices=16),
     )  # fmt: skip
 
 
