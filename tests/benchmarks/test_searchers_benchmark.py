@@ -13,7 +13,7 @@ from benchmarks import searchers
 from benchmarks.search_problems import FUNCTIONS
 from lightning_hwtune.core.space import SearchSpace
 
-SMOKE, SEEDS = ("branin", "mixed", "zdt1"), range(3)
+SMOKE, SEEDS = ("hartmann6", "mixed", "zdt1"), range(3)
 
 
 @pytest.mark.slow

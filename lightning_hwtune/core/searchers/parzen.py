@@ -9,8 +9,8 @@ from typing import Any, Self, final
 import numpy as np
 import numpy.typing as npt
 
-from lightning_hwtune.core.ranking.front_order import hypervolume_contributions
 from lightning_hwtune.core.ranking.fronts import non_dominated_mask
+from lightning_hwtune.core.ranking.hypervolume import hypervolume
 from lightning_hwtune.core.searchers.base import History
 from lightning_hwtune.core.searchers.cells import Cells
 from lightning_hwtune.core.searchers.copula import chained, light_scores, violators_behind
@@ -26,17 +26,18 @@ Places = npt.NDArray[np.int64]
 _MIN_POINTS = 5  # twice as many judged trials are needed
 _MAX_GOOD = 25
 _MAX_OTHERS = 250  # of those that are judged, and as many that are not; more cost time and change little
-_JOINT = 0.5  # share of the draws by joint densities; each kind alone fails on some functions (docs/searchers/tpe.md)
+_JOINT, _JOINT_OF_SEVERAL = 0.8, 0.1  # share of draws by joint densities, for one and for several objectives
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class ParzenModel:
-    """The densities l of the good configurations and g of the others."""
+    """The densities l of the good configurations and g of the others; `joint` is the share of draws by joint ones."""
 
     cells: Cells
     good: Kernels
     others: Kernels
+    joint: float
 
     @classmethod
     def of(cls, space: SearchSpace, history: History, rungs: str, good: float, min_points: int | None) -> Self | None:
@@ -45,11 +46,12 @@ class ParzenModel:
         if split is None:
             return None
         cells, rows = history.memory.cells(space), history.memory.rows(space, history.results)
-        return cls(cells, *(Kernels(cells, rows[places]) for places in split))
+        good_ones, others = (Kernels(cells, rows[places]) for places in split)
+        return cls(cells, good_ones, others, _JOINT if len(history.objectives) == 1 else _JOINT_OF_SEVERAL)
 
     def best(self, untried: Untried, n: int, rng: np.random.Generator) -> dict[str, Any] | None:
         """Returns the one with the greatest l / g of `n` candidates, drawn from l or from the rest of a list."""
-        is_joint = rng.random() < _JOINT
+        is_joint = rng.random() < self.joint
         if not untried.is_given:
             for row in self._drawn(n, rng, is_joint=is_joint).tolist():
                 if untried.may_draw(config := self.cells.config(row)):
@@ -108,7 +110,7 @@ def parzen_split(history: History, rungs: str, good: float, min_points: int) -> 
 
 
 def first_by_fronts(losses: Floats, n: int) -> Places:
-    """Returns the first `n` rows by fronts; of the last front, those with the largest exclusive hypervolumes.
+    """Returns the first `n` rows by fronts; of the last front, those that add most hypervolume, one after the other.
 
     Args:
         losses: finite and without exploded values, such as scores, at least one row, shape `(n_points, n_objectives)`.
@@ -118,10 +120,31 @@ def first_by_fronts(losses: Floats, n: int) -> Places:
         is_front = non_dominated_mask(losses[left])
         members, left = left[is_front], left[~is_front]
         if len(first) + len(members) > n:
-            gains = hypervolume_contributions(members, _unit(losses[members]))
-            members = members[np.argsort(-gains, kind="stable")[: n - len(first)]]
+            members = members[_most_volume(_unit(losses[members]), n - len(first))]
         first = np.append(first, members)
     return first
+
+
+def _most_volume(points: Floats, n: int) -> list[int]:
+    """Returns the indices of `n` points, each the one that adds most hypervolume to those before it.
+
+    Args:
+        points: scaled to [0, 1], shape `(n_points, n_objectives)`. The reference is 1.1 in each objective.
+    """
+    reference = np.full(points.shape[1], 1.1)
+    gains = np.prod(reference - points, axis=1)
+    chosen: list[int] = []
+    volume, seen_at = 0.0, np.zeros(len(points), dtype=np.int64)  # gains only shrink, so old ones are upper bounds
+    while len(chosen) < n:
+        best = int(gains.argmax())
+        if seen_at[best] < len(chosen):
+            gains[best] = hypervolume(points[[*chosen, best]], reference) - volume
+            seen_at[best] = len(chosen)
+            continue
+        volume += float(gains[best])
+        chosen.append(best)
+        gains[best] = -1.0
+    return chosen
 
 
 def _unit(scores: Floats) -> Floats:

@@ -4,21 +4,22 @@ Bergstra, Bardenet, Bengio and Kegl, "Algorithms for hyper-parameter optimizatio
 of the good configurations and g(x) one of the others (`kernels`). Of the configurations drawn from l, the one with the
 greatest l / g is tried. Differences from the paper:
 
-- Kernels are products over all parameters, so that parameters which are only good together stay together.
-- "Good" is the beginning of an order by fronts, and by exclusive hypervolume within the last front that counts, so that
-  several objectives need no weights. Ozaki et al., "Multiobjective tree-structured Parzen estimator", JAIR 2022, also
-  begin with fronts.
+- A share of the draws uses kernels that are products over all parameters, so that parameters which are only good
+  together stay together. The paper's estimator has each parameter for itself, as the other draws do.
+- "Good" is the beginning of an order by fronts. Of the last front that counts, the trials are taken that add most
+  hypervolume to those taken before, so that several objectives need no weights. Ozaki et al., "Multiobjective
+  tree-structured Parzen estimator", JAIR 2022, do the same.
 - Trials of all rungs count (`copula.chained_scores`): what a deeper rung says orders its trials among themselves.
 - A trial that no rung has judged yet counts among the others, so that draws on several devices keep apart. This is the
   constant liar of Ginsbourger, Le Riche and Carraro, "Kriging is well-suited to parallelize optimization", 2010.
 - The number of a draw decides whether it is random.
 
 With `estimator="bohb"` everything about the densities is as in Falkner, Klein and Hutter, "BOHB: robust and efficient
-hyperparameter optimization at scale", ICML 2018 (arXiv 1807.01774), section 4; see `bohb_models`. With the Hyperband
+hyperparameter optimization at scale", ICML 2018 (arXiv 1807.01774), section 4; see `bohb`. With the Hyperband
 scheduler and `rungs="highest"` this *is* BOHB.
 
 Losses that are not finite count as the worst. Cost of a proposal: O(trials) for the order, and
-O(candidates * parameters * min(trials, `MAX_OTHERS`)) for the densities.
+O(candidates * parameters * min(trials, 500)) for the densities.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class TPE(Searcher):
     def __init__(
         self,
         good: float = 0.1,
-        random: float = 0.1,
+        random: float = 0.02,
         candidates: int = 64,
         min_points: int | None = None,
         rungs: str = "all",
