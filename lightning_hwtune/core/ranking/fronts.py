@@ -19,6 +19,8 @@ from lightning_hwtune.errors import ArgumentError
 
 __all__ = ["front_ranks", "is_dominated", "loss_matrix", "non_dominated_mask"]
 
+_FEW = 256  # rows of three or more objectives for which the ranks are quick enough
+
 
 def loss_matrix(losses: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Returns `losses` as a float matrix.
@@ -55,8 +57,10 @@ def non_dominated_mask(losses: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     mask: npt.NDArray[np.bool_] = np.asarray(np.isfinite(matrix).all(axis=1))
     if matrix.shape[1] <= 2:
         mask[mask] = _is_first(matrix[mask])
-    elif mask.any():
-        import moocore  # takes 0.1 s to import, and few studies have three objectives
+    elif np.count_nonzero(mask) <= _FEW:
+        mask[mask] = front_ranks(matrix[mask]) == 0
+    else:
+        import moocore  # takes 0.1 s to import, and is faster only for many rows
 
         mask[mask] = moocore.is_nondominated(matrix[mask], keep_weakly=True)
     return mask

@@ -107,3 +107,12 @@ def test_other_shapes_are_refused(losses: object) -> None:
 def test_large_clouds_of_three_objectives_agree_with_moocore(seed: int) -> None:
     losses = np.random.default_rng(seed).integers(0, 12, (120, 3))
     assert front_ranks(losses).tolist() == moocore.pareto_rank(losses).tolist()
+
+
+@pytest.mark.parametrize("n_rows", [10, 256, 257, 600])
+@pytest.mark.parametrize("n_objectives", [3, 4])
+def test_the_mask_of_many_rows_is_that_of_the_ranks(n_rows: int, n_objectives: int) -> None:
+    rows = np.random.default_rng(n_rows).integers(0, 8, (n_rows, n_objectives)).astype(float)  # with duplicates
+    rows[::7, 0] = math.inf
+    finite = np.isfinite(rows).all(axis=1)
+    assert (non_dominated_mask(rows) == ((front_ranks(rows) == 0) & finite)).all()
