@@ -1,4 +1,4 @@
-"""The facts about a study as plain data, for a cache: rows of JSON values, one per trial and segment.
+"""The facts about a study as plain data, for a cache: rows of JSON values, one per trial and segment, as columns.
 
 This is not a format that must be read by other versions. Its reader discards it if the code has changed, and folds the
 log again.
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.allocation import Allocation
+from lightning_hwtune.core.columns import packed, unpacked
 from lightning_hwtune.core.decisions import Reservation
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.record import Checkpoint, Measurement, TrialRecord, TrialState
@@ -33,8 +34,8 @@ def facts_to_data(facts: StudyFacts) -> dict[str, Any]:
     """Returns the facts as JSON values; floats may be NaN or infinite."""
     places = {id(segment): place for place, segment in enumerate(facts.segments)}
     return {
-        "trials": [_to_row(trial) for trial in facts.trials],
-        "segments": [_to_row(segment) for segment in facts.segments],
+        "trials": packed([_to_row(trial) for trial in facts.trials]),
+        "segments": packed([_to_row(segment) for segment in facts.segments]),
         "added": [_to_row(trial) for trial in facts.added],
         "running": [places[id(segment)] for segment in facts.running.values()],
         "reserved": None if facts.reserved is None else _to_row(facts.reserved),
@@ -58,9 +59,9 @@ def facts_from_data(spec: StudySpec, data: Mapping[str, Any]) -> StudyFacts:
         Exception: of any kind, if the data has another form.
     """
     facts = StudyFacts(spec)
-    facts.trials = [_from_row(TrialRecord, row) for row in data["trials"]]
+    facts.trials = [_from_row(TrialRecord, row) for row in unpacked(data["trials"])]
     facts.added = [_from_row(TrialRecord, row) for row in data["added"]]
-    facts.segments = [_from_row(Segment, row) for row in data["segments"]]
+    facts.segments = [_from_row(Segment, row) for row in unpacked(data["segments"])]
     running = [facts.segments[place] for place in data["running"]]
     facts.running = {segment.trial_id: segment for segment in running}
     facts.reserved = None if data["reserved"] is None else _from_row(Reservation, data["reserved"])

@@ -20,14 +20,12 @@ from typing import Any, final
 
 import lightning_hwtune
 from lightning_hwtune.errors import StorageError
-from lightning_hwtune.store.columns import packed, unpacked
 from lightning_hwtune.store.files import StudyFiles, write_whole
 from lightning_hwtune.store.log import EventLog
 
 __all__ = ["CachedFacts", "FactsCache"]
 
 _FORM = 2
-_TABLES = ("trials", "segments")  # the parts of the data that grow with the study
 
 
 @final
@@ -56,8 +54,7 @@ class FactsCache:
             body = log.body(number) if isinstance(number, int) else None
             if body is None or said != _head(log, number, body, content):
                 return None
-            data = json.loads(zlib.decompress(content))
-            return CachedFacts(number, body, {**data, **{name: unpacked(data[name]) for name in _TABLES}})
+            return CachedFacts(number, body, json.loads(zlib.decompress(content)))
         except Exception:  # a damaged file may raise anything
             return None
 
@@ -68,8 +65,7 @@ class FactsCache:
                 return
             for left in self._files.root.glob(f"{self.path.name}.*.part"):  # by a process that was killed
                 left.unlink(missing_ok=True)
-            data = {**found.data, **{name: packed(found.data[name]) for name in _TABLES}}
-            content = zlib.compress(json.dumps(data, separators=(",", ":")).encode(), level=1)
+            content = zlib.compress(json.dumps(found.data, separators=(",", ":")).encode(), level=1)
             head = json.dumps(_head(log, found.number, found.body, content))
             write_whole(self.path, head.encode() + b"\n" + content)
 

@@ -16,6 +16,7 @@ from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Resume, Start, Wait
 from lightning_hwtune.core.record import TrialState
+from lightning_hwtune.core.schedulers import ASHA
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.executor import Sink
@@ -64,7 +65,7 @@ class Bench:
         self.log: list[ev.Event] = []
         self.files = StudyFiles(folder, "study", budget_bytes=budget_bytes)
         self.files.create()
-        self.controller = Controller(StudyState(spec()), self.log.extend)
+        self.controller = Controller(StudyState(spec(scheduler=ASHA(max_epochs=9, first_rung=1))), self.log.extend)
         self.controller.create(0.0)
         self.controller.open(Limits(**{"max_trials": 6, **limits}), 0.0, "host", 1, "0")
         for x in (1, 2, 3):
