@@ -61,7 +61,7 @@ def test_what_is_not_said_is_taken_from_the_configuration(prepare: Any) -> None:
     assert study.settings.study == "base"
     assert built["objectives"].names == ("val_acc", "train_s")
     assert [objective.mode for objective in built["objectives"]] == ["max", "min"]
-    assert repr(study.settings.spec().scheduler) == repr(hwt.ASHA(9, first_rung=1))
+    assert repr(study.settings.spec().scheduler) == repr(hwt.ASHA(9))
     assert built["pool"].accelerator == "cpu"
     assert study.settings.run["max_trials"] == 3
     assert any("ModelCheckpoint" in note for note in study.notes)
@@ -79,14 +79,14 @@ def test_what_is_said_comes_first(prepare: Any) -> None:
     built = study.settings.study_kwargs()
     assert study.settings.study == "mine"
     assert built["objectives"].names == ("f1",)
-    assert repr(built["scheduler"]) == repr(hwt.ASHA(27, first_rung=1, eta=4))
+    assert repr(built["scheduler"]) == repr(hwt.ASHA(27, eta=4))
     assert built["space"]["model.init_args.lr"].high == 0.01
     assert built["pool"].accelerator == "gpu"
     assert study.notes == ()
     assert trial_config(study, {})["trainer"]["max_epochs"] == 27
-    assert repr(prepare(LR, "scheduler.eta=4").settings.study_kwargs()["scheduler"]) == repr(
-        hwt.ASHA(9, first_rung=1, eta=4)
-    )
+    assert repr(prepare(LR, "scheduler.eta=4").settings.study_kwargs()["scheduler"]) == repr(hwt.ASHA(9, eta=4))
+    ladder = prepare(LR, "scheduler.first_rung=1", "scheduler.eta=4").settings.study_kwargs()["scheduler"]
+    assert repr(ladder) == repr(hwt.ASHA(9, first_rung=1, eta=4))
 
 
 def test_a_trial_is_the_configuration_with_its_values(prepare: Any) -> None:

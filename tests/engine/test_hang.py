@@ -77,5 +77,5 @@ def test_a_number_needs_processes_that_can_be_ended() -> None:
     limits = Limits(max_trials=1)
     check_run(study.spec, limits, executor="inline", hang_timeout="auto")
     check_run(study.spec, limits, executor="inline", hang_timeout=None)
-    with pytest.raises(hwt.ArgumentError, match="executor='local'"):
+    with pytest.raises(hwt.ArgumentError, match="Only an executor such as 'local' can end a segment"):
         check_run(study.spec, limits, executor="inline", hang_timeout=60.0)

@@ -133,7 +133,7 @@ def test_what_cannot_be_pickled_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["models:train", None, 3, SimpleNamespace()])
 def test_what_is_no_function_is_told(tmp_path: Path, value: Any) -> None:
-    with pytest.raises(ArgumentError, match="a function that takes a Trial"):
+    with pytest.raises(ArgumentError, match="a function that takes one Trial"):
         write_payload(value, tmp_path)
 
 

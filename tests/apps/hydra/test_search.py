@@ -216,7 +216,8 @@ def test_another_tag_has_no_effect_and_the_note_names_the_known_ones() -> None:
     search = read_search({}, ["m=tag(opt:sgd, interval(0, 1))"])
     assert search.parameters == {"m": Float(0.0, 1.0)}
     assert search.notes == [
-        "m: the tag 'opt:sgd' has no effect; the known tags are `log` and conditions such as \"optimizer=sgd\""
+        "m: the tag 'opt:sgd' has no effect; "
+        'the known tags are `log`, "prior=VALUE" and conditions such as "optimizer=sgd"'
     ]
 
 
