@@ -40,7 +40,7 @@ def state(
     spread: float, *, n: int = 60, seed: int = 0, scheduler: Scheduler | None = None, per_trial: bool = False
 ) -> StudyFacts:
     objectives = Objectives([Metric("error", "min"), TrainSeconds(0)])
-    spec = StudySpec("s", SPACE, objectives, scheduler or ASHA(27), Random(), Pool("cpu", 4), seed=seed)
+    spec = StudySpec("s", SPACE, objectives, scheduler or ASHA(27, first_rung=1), Random(), Pool("cpu", 4), seed=seed)
     return simulate(spec, Smooth(), Limits(n), speeds=Speeds(spread, seed, per_trial))
 
 

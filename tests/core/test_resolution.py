@@ -108,8 +108,9 @@ def test_stored_objectives_without_a_resolution_have_none(kind: Any) -> None:
     assert old.to_dict() == [{"name": kind.name, "mode": "min", "unit": kind.unit}]
     new = Objectives([kind(), Metric("e", "min", resolution=0.1)])
     assert Objectives.from_dict(new.to_dict()) == new
-    assert kept_objectives(_stored(old), Objectives([kind()])) == old
-    assert kept_objectives(_stored(old), Objectives([kind(resolution=RESOLUTION)]))[0].resolution == RESOLUTION
+    assert kept_objectives(_stored(old), Objectives([kind()]), is_constrained=False) == old
+    given = Objectives([kind(resolution=RESOLUTION)])
+    assert kept_objectives(_stored(old), given, is_constrained=False)[0].resolution == RESOLUTION
 
 
 def _stored(objectives: Objectives) -> StudySpec:

@@ -123,7 +123,8 @@ def test_a_slow_start_is_noted_with_its_share_and_a_first_rung_that_halves_it() 
     assert later is not None
     assert start_ups(state, Pace({1: 10.0}, 5.0)) is None
     lines = [str(line) for line in checked(state, CHECK)]
-    assert any("takes 5 s to start" in line and f"first_rung={found.first_rung})` halves" in line for line in lines)
+    call = f"`ASHA(max_epochs=27, first_rung={found.first_rung}, brackets=1)` halves"
+    assert any("takes 5 s to start" in line and call in line for line in lines)
     [advice] = [line for line in lines if "halves" in line]
     epochs = [rung_forecast(item.spec.scheduler, 27, state.limits.n_finishers)["epochs"] for item in (halved, state)]
     more = f"trains longer: about {epochs[0]} epochs instead of {epochs[1]}, {duration(epochs[0] - epochs[1])} more of"
@@ -159,7 +160,8 @@ def test_over_several_studies_a_forecast_is_neither_too_high_nor_too_low(schedul
 
 
 def test_a_study_limited_by_money_alone_lasts_as_long_as_its_rate_so_far_allows() -> None:
-    state, limits = study(RunToEnd(9), workers=2, max_cost_usd=1.0)
+    # at the end nothing begins that the money does not pay to its end: little of a study that is long
+    state, limits = study(RunToEnd(9), workers=2, max_cost_usd=4.0)
     state = StudyState(dataclasses.replace(state.spec, pool=Pool("cpu", 2, usd_per_device_hour=36.0)))
     log = log_of(state, limits, 1.0)
     end = log[-1].at
