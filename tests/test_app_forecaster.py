@@ -119,7 +119,7 @@ def test_a_hydra_app(tmp_path: Path) -> None:
     pool = "hydra.sweeper.hwtune.pool={accelerator: cpu, devices: 1}"
     grid = ["lr=choice(0.03,0.003)", "hydra.sweeper.hwtune.searcher=grid", "hydra.sweeper.n_trials=2"]
     found: list[Values] = []
-    for name, scheduler in {"paused": "{name: asha, eta: 2}", "whole": "run_to_end"}.items():
+    for name, scheduler in {"paused": "{name: asha, first_rung: 1, eta: 2}", "whole": "run_to_end"}.items():
         words = [f"hydra.sweeper.hwtune.scheduler={scheduler}", f"hydra.sweeper.study_name={name}"]
         command = [sys.executable, str(APP / "app.py"), "-m", "hydra/sweeper=hwtune", *grid, judged, *keys, pool]
         command += [*words, "hydra.sweeper.hwtune.finishers=2", f"hydra.sweep.dir={name}"]

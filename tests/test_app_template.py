@@ -25,7 +25,7 @@ BEST = ["model=best", "callbacks=accuracy", "trainer.max_epochs=4", "data.n_samp
 PRESETS = [*BEST, "preset=small,large", "optimized_metric=val/acc_best", "hydra.sweeper.hwtune.searcher=grid",
            "hydra.sweeper.n_trials=2", "hydra.sweeper.hwtune.finishers=2", "hydra.sweeper.n_jobs=1",
            "hydra.sweeper.hwtune.objectives=[{metric: val/acc_best, mode: max}]"]  # fmt: skip
-SCHEDULERS = {"whole": "run_to_end", "paused": "{name: asha, eta: 2}"}
+SCHEDULERS = {"whole": "run_to_end", "paused": "{name: asha, first_rung: 1, eta: 2}"}
 Values = dict[str, dict[str, float]]
 
 

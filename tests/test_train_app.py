@@ -171,7 +171,7 @@ def test_the_ready_search_tunes_it(tmp_path):
         "hwtune=digits",
         "trainer.max_epochs=2",
         "hydra.sweeper.n_trials=2",
-        "hydra.sweeper.hwtune.scheduler={name: asha, eta: 2}",
+        "hydra.sweeper.hwtune.scheduler={name: asha, first_rung: 1, eta: 2}",
         f"hydra.sweeper.hwtune.enqueue=[{enqueued}]",
         f"hydra.sweeper.hwtune.dir={tmp_path}/studies",
         f"hydra.sweep.dir={tmp_path}/out",

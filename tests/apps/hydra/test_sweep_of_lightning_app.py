@@ -14,6 +14,7 @@ from lightning_hwtune.core.record import TrialState
 pytestmark = [pytest.mark.training, pytest.mark.slow]
 POOL = "hydra.sweeper.hwtune.pool={accelerator: cpu, devices: 2}"
 SEARCH = "lr=interval(0.01,0.2)"
+PAUSES = "hydra.sweeper.hwtune.scheduler={name: asha, first_rung: 1}"  # all but the best, from the first epoch on
 FAULTS = ["none", "kill", "exit_with_0", "exit_with_3", "tuple", "forget", "break"]
 
 
@@ -24,6 +25,7 @@ def test_each_way_to_misbehave_is_told_and_the_sweep_goes_on(tmp_path: Path) -> 
         LIGHTNING,
         [
             SEARCH,
+            PAUSES,
             f"fault=choice({','.join(FAULTS)})",
             f"hydra.sweeper.hwtune.enqueue=[{enqueued}]",
             f"hydra.sweeper.n_trials={len(FAULTS)}",
@@ -90,6 +92,7 @@ def test_a_sweep_is_interrupted_killed_and_continued_by_the_same_command(tmp_pat
     """Its directory has the time in it, its trials run on one device and on two, and none is lost or made twice."""
     command = [
         SEARCH,
+        PAUSES,
         "trainer.devices=choice(1,2)",
         "hydra.sweeper.n_trials=4",
         "hydra.sweeper.hwtune.finishers=2",
