@@ -80,7 +80,7 @@ def test_a_function_inline_and_asked(folder: Path) -> None:
 
 
 def command(name: str) -> list[str]:
-    scheduler = {"whole": "{name: run_to_end}", "paused": "{name: asha, eta: 2}"}[name]
+    scheduler = {"whole": "{name: run_to_end}", "paused": "{name: asha, first_rung: 1, eta: 2}"}[name]
     words = ["config.yaml", "--space", "space.yaml", "--script", "main.py", "--study", name, f"scheduler={scheduler}"]
     more = ["max_trials=2", "finishers=2", "max_parallel=1", "objectives=[{metric: val_loss, mode: min}]"]
     return [sys.executable, "-m", "lightning_hwtune", "cli-tune", *words, *more]

@@ -83,7 +83,8 @@ def study_in(folder: Path, name: str = "config") -> hwt.Study:
 @pytest.mark.slow
 def test_a_script_that_knows_of_no_study_is_tuned_on_one_and_two_ranks(folder: Path) -> None:
     entry = ("-c", "from lightning_hwtune.cli.commands import main; main()")
-    words = (*entry, "cli-tune", "config.yaml", *OPTIONS, "pool.devices=2", "finishers=2", "--max-trials", "6")
+    overrides = ("pool.devices=2", "scheduler.first_rung=1", "finishers=2")
+    words = (*entry, "cli-tune", "config.yaml", *OPTIONS, *overrides, "--max-trials", "6")
     said = apart(folder, *words)
     study = study_in(folder)
     state = study.state()
@@ -111,7 +112,8 @@ def test_a_script_that_knows_of_no_study_is_tuned_on_one_and_two_ranks(folder: P
 
 def test_a_best_file_trains_what_the_trial_trained(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changed(folder, trainer={"max_epochs": 4})
-    here(*OPTIONS, "~space.trainer.devices", "scheduler={name: asha, eta: 2}", "max_trials=3", "finishers=1")
+    scheduler = "scheduler={name: asha, first_rung: 1, eta: 2}"
+    here(*OPTIONS, "~space.trainer.devices", scheduler, "max_trials=3", "finishers=1")
     study = study_in(folder)
     [path] = (study.dir / "best").iterdir()
     trial = study.state().trials[int(path.stem)]
