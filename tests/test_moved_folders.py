@@ -35,6 +35,12 @@ def _rename_and_leave_a_file(folder: Path) -> None:
     folder.write_text("")
 
 
+def _delete(folder: Path) -> None:
+    """Deletes the folder at once: the study ends this process as soon as it misses the folder."""
+    _rename(folder)
+    shutil.rmtree(folder.with_name("renamed"), ignore_errors=True)
+
+
 def _acts_once(act: Act, *, saves: bool) -> Callable[[Any], None]:
     """Returns a training in which trial 2 acts on the study's folder, and then saves, fails or reports."""
 
@@ -83,7 +89,7 @@ def test_a_study_whose_folder_is_gone_ends_in_order_and_continues_where_it_is_no
 def test_a_study_whose_folder_is_deleted_says_so_and_begins_anew(tmp_path: Path) -> None:
     study = small_study(tmp_path, pool=hwt.Pool("cpu", devices=1))
     with pytest.raises(StorageError, match="moved, renamed or deleted"):
-        run(study, _acts_once(shutil.rmtree, saves=True), max_trials=5)
+        run(study, _acts_once(_delete, saves=True), max_trials=5)
     assert not study.dir.exists()
     again = run(small_study(tmp_path), functions.plain, max_trials=4, executor="inline")
     assert len(check_log(again).trials) == 4
