@@ -292,6 +292,8 @@ class Deadline:
             report, trial: instead of a candidate, a running trial that would continue from this new report to the next
                 level.
         """
+        if not plan:
+            return True
         busy = [
             (self._busy_s(segment, self._state.trials[trial_id].target, now), segment.num_devices)
             for trial_id, segment in self._state.running.items()
