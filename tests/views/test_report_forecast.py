@@ -160,8 +160,7 @@ def test_over_several_studies_a_forecast_is_neither_too_high_nor_too_low(schedul
 
 
 def test_a_study_limited_by_money_alone_lasts_as_long_as_its_rate_so_far_allows() -> None:
-    # at the end nothing begins that the money does not pay to its end: little of a study that is long
-    state, limits = study(RunToEnd(9), workers=2, max_cost_usd=4.0)
+    state, limits = study(RunToEnd(9), workers=2, max_cost_usd=1.0)
     state = StudyState(dataclasses.replace(state.spec, pool=Pool("cpu", 2, usd_per_device_hour=36.0)))
     log = log_of(state, limits, 1.0)
     end = log[-1].at
