@@ -16,8 +16,10 @@ The first trials train to the end without a pause, so that a fully trained model
     n_to_end = w * min(2, 2 * eta**2 / (n / w))        rounded up, and at least 1; 1 without a limit
 
 of them: two per worker in a study of few trials, which is then no slower to its first models than random training, and
-fewer the more trials there are, so that they take little of a long study. Under a limit of time or money there are
-none: `core.deadline` keeps time for finishers.
+fewer the more trials there are, so that they take little of a long study.
+
+Under a limit of time or money the first rung is max(s, 1), rounded up, and no first trial trains to the end: a short
+study then sees the start of enough trials to find one that can still end, and `core.deadline` keeps time for it.
 """
 
 from __future__ import annotations
@@ -84,11 +86,11 @@ def ladder_facts(spec: StudySpec, limits: Limits, start_up: float = 0.0, n_at_on
 def ladder_choice(spec: StudySpec, limits: Limits, start_up: float = 0.0, n_at_once: int | None = None) -> LadderChoice:
     """Returns the choice for the settings that the scheduler leaves open."""
     facts = ladder_facts(spec, limits, start_up, n_at_once)
-    chosen = {"first_rung": _first_rung(spec, facts), "brackets": N_BRACKETS}
-    settings = {name: chosen[name] for name in spec.scheduler.open_settings}
     is_timed = limits.max_time_s is not None or limits.max_cost_usd is not None
+    chosen = {"first_rung": _first_rung(spec, facts, is_timed), "brackets": N_BRACKETS}
+    settings = {name: chosen[name] for name in spec.scheduler.open_settings}
     n_to_end = 0 if is_timed else _n_to_end(spec, facts)
-    return LadderChoice(settings, n_to_end, facts, _reason(spec, settings, n_to_end, facts))
+    return LadderChoice(settings, n_to_end, facts, _reason(spec, settings, n_to_end, facts, is_timed))
 
 
 def likely_spec(spec: StudySpec, limits: Limits) -> StudySpec:
@@ -111,10 +113,11 @@ def n_first(facts: LadderFacts, eta: float) -> int:
     return max(math.ceil(facts.n_at_once * per_worker - _ROUNDING), 1)
 
 
-def _first_rung(spec: StudySpec, facts: LadderFacts) -> int:
+def _first_rung(spec: StudySpec, facts: LadderFacts, is_timed: bool) -> int:
     """Returns the first rung, low enough for the brackets that the user gave."""
     eta, n_brackets = spec.scheduler.ladder.eta, getattr(spec.scheduler, "n_brackets", N_BRACKETS)
-    first = first_rung(facts, float(eta))
+    early = min(facts.horizon, max(math.ceil(facts.start_up - _ROUNDING), 1))
+    first = early if is_timed else first_rung(facts, float(eta))
     while first > 1 and len(rung_levels(first, facts.horizon, eta)) < n_brackets:
         first -= 1
     return first
@@ -147,12 +150,13 @@ def _n_to_end(spec: StudySpec, facts: LadderFacts) -> int:
     return n_first(facts, float(scheduler.ladder.eta)) if is_asked else 0
 
 
-def _reason(spec: StudySpec, settings: Mapping[str, Any], n_to_end: int, facts: LadderFacts) -> str:
+def _reason(spec: StudySpec, settings: Mapping[str, Any], n_to_end: int, facts: LadderFacts, is_timed: bool) -> str:
     unit = spec.scheduler.unit
     trials = "any number of trials" if facts.n_trials is None else f"{facts.n_trials} trials"
     workers = "1 worker" if facts.n_at_once == 1 else f"{facts.n_at_once} workers"
     start = f", start-ups of {facts.start_up:.2g} {unit}" if facts.start_up else ""
     chosen = ", ".join(f"{name}={value}" for name, value in settings.items())
     first = "the first trial trains" if n_to_end == 1 else f"the first {n_to_end} trials train"
+    timed = " and a limit of time or money" if is_timed else ""
     to_end = f"; {first} to the end without a pause" if n_to_end else ""
-    return f"{chosen}, chosen for {facts.horizon} {unit}, {trials}, {workers}{start}{to_end}"
+    return f"{chosen}, chosen for {facts.horizon} {unit}, {trials}, {workers}{start}{timed}{to_end}"
