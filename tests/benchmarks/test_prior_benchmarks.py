@@ -36,11 +36,15 @@ def test_a_gain_is_the_difference_of_the_same_seed() -> None:
 
 
 def test_a_prior_finds_an_optimum_that_has_moved() -> None:
-    errors, away = moved_optimum.study_of(moved_optimum.earlier_prior(), 2, seed=0, n_draws=80)
-    random_errors, _ = moved_optimum.study_of(Random(), 2, seed=0, n_draws=80)
-    assert min(errors) <= 1.5 * min(random_errors)
-    assert np.median(away[:10]) > 1.5
-    assert np.median(away[60:]) < 0.75
+    """One study's best of 80 draws varies by a factor of ten, so four studies are compared in the mean."""
+    prior, best, random_best = moved_optimum.earlier_prior(), [], []
+    for seed in range(4):
+        errors, away = moved_optimum.study_of(prior, 2, seed=seed, n_draws=80)
+        best.append(min(errors))
+        random_best.append(min(moved_optimum.study_of(Random(), 2, seed=seed, n_draws=80)[0]))
+        assert np.median(away[:10]) > 1.5
+        assert np.median(away[60:]) < 0.75
+    assert np.mean(best) <= 1.5 * np.mean(random_best)
 
 
 def test_a_prior_never_knows_what_it_may_propose() -> None:
