@@ -86,7 +86,7 @@ def ladder_facts(spec: StudySpec, limits: Limits, start_up: float = 0.0, n_at_on
 def ladder_choice(spec: StudySpec, limits: Limits, start_up: float = 0.0, n_at_once: int | None = None) -> LadderChoice:
     """Returns the choice for the settings that the scheduler leaves open."""
     facts = ladder_facts(spec, limits, start_up, n_at_once)
-    is_timed = limits.max_time_s is not None or limits.max_cost_usd is not None
+    is_timed = limits.is_timed
     chosen = {"first_rung": _first_rung(spec, facts, is_timed), "brackets": N_BRACKETS}
     settings = {name: chosen[name] for name in spec.scheduler.open_settings}
     n_to_end = 0 if is_timed else _n_to_end(spec, facts)
@@ -98,10 +98,10 @@ def likely_spec(spec: StudySpec, limits: Limits) -> StudySpec:
     return spec.completed(ladder_choice(spec, limits).settings) if spec.has_open_ladder else spec
 
 
-def first_rung(facts: LadderFacts, eta: float) -> int:
-    """Returns the first rung of the module's formula."""
+def first_rung(facts: LadderFacts, eta: float, *, is_timed: bool = False) -> int:
+    """Returns the first rung of the module's formula; `is_timed`: under a limit of time or money."""
     depth = next((k for k in range(DEPTH, 1, -1) if facts.has_trials_for(k, eta)), 1)
-    lowest = max(facts.horizon / eta**depth, facts.start_up, 1.0)
+    lowest = max(0.0 if is_timed else facts.horizon / eta**depth, facts.start_up, 1.0)
     return min(facts.horizon, math.ceil(lowest - _ROUNDING))
 
 
@@ -116,8 +116,7 @@ def n_first(facts: LadderFacts, eta: float) -> int:
 def _first_rung(spec: StudySpec, facts: LadderFacts, is_timed: bool) -> int:
     """Returns the first rung, low enough for the brackets that the user gave."""
     eta, n_brackets = spec.scheduler.ladder.eta, getattr(spec.scheduler, "n_brackets", N_BRACKETS)
-    early = min(facts.horizon, max(math.ceil(facts.start_up - _ROUNDING), 1))
-    first = early if is_timed else first_rung(facts, float(eta))
+    first = first_rung(facts, float(eta), is_timed=is_timed)
     while first > 1 and len(rung_levels(first, facts.horizon, eta)) < n_brackets:
         first -= 1
     return first
@@ -130,7 +129,9 @@ def weaknesses(spec: StudySpec, limits: Limits) -> Iterator[str]:
         return
     eta, unit = float(scheduler.ladder.eta), scheduler.unit
     lowest, top = scheduler.levels[0], scheduler.max_resource
-    chosen = first_rung(facts, eta)
+    chosen = first_rung(facts, eta, is_timed=limits.is_timed)
+    if chosen <= lowest:  # no later one would have been chosen
+        return
     if scheduler.n_brackets == 1 and top / lowest >= eta ** (DEPTH + 1):
         yield (
             f"trials are judged at {lowest} of {top} {unit}: where learning curves cross, members of the final front "

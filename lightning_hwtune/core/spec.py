@@ -81,6 +81,11 @@ class Limits:
         """Returns the limits among the options of a run, under the names that users give them."""
         return cls(**{_FIELDS.get(name, name): given[name] for name in LIMITS if name in given})
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether the time or the money of the study is limited."""
+        return self.max_time_s is not None or self.max_cost_usd is not None
+
     def by_default(self, stored: Mapping[str, Any], given: Set[str] | None) -> tuple[Self, dict[str, Any]]:
         """Returns the limits in which those that were not given have their stored default, and all defaults.
 

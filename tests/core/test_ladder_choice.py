@@ -235,11 +235,13 @@ def test_a_first_trial_that_fails_is_replaced() -> None:
         (ASHA(9, first_rung=1), {"max_trials": 40}, []),
         (ASHA(27, first_rung=27), {"max_trials": 4}, []),
         (ASHA(27), {"max_trials": 4}, []),
+        (ASHA(27, first_rung=1), {"max_time_s": 60.0}, []),  # what would be chosen under such a limit
+        (ASHA(81, first_rung=1), {"max_trials": 200, "max_cost_usd": 1.0}, []),
         (Hyperband(27), {"max_trials": 4}, []),
         (RunToEnd(27), {"max_trials": 4}, []),
     ],
 )
-def test_what_is_weak_about_a_ladder_of_the_user(scheduler: Scheduler, limits: dict[str, int], says: list[str]) -> None:
+def test_what_is_weak_about_a_ladder_of_the_user(scheduler: Scheduler, limits: dict[str, Any], says: list[str]) -> None:
     found = list(weaknesses(spec(scheduler), Limits(**limits)))
     assert len(found) == len(says)
     assert all(text.startswith(begin) for text, begin in zip(found, says, strict=True))
