@@ -156,7 +156,7 @@ class Run:
             try:
                 with signals.acting():
                     view.header(payload, can_check=self._abilities.can_check)
-                    if self._abilities.can_check:
+                    if self._is_checked(session):
                         self._check(session, view, executor, payload)
                     session.observers.append(view.on_events)
                     if text := unjudged_devices(self.spec):
@@ -176,10 +176,8 @@ class Run:
         return self.check and self._abilities.can_check and not has_begun
 
     def _check(self, session: Session, view: View, executor: Executor, payload: Payload | None) -> None:
-        """Checks the training, unless the study has measurements."""
+        """Checks the training, and chooses the ladder by the start-up that the check has measured."""
         controller = session.controller
-        if not self._is_checked(session):
-            return
         view.checking()
         folder, limit_s = self.files.scratch("check"), self.hang_timeout
         spec = likely_spec(controller.spec, controller.state.limits)

@@ -133,11 +133,11 @@ def run(
     from lightning_hwtune.cli.study_run import run_and_show
     from lightning_hwtune.study import Study
 
-    settings = _load(study_file, overrides, dir=dir, **limits)
+    settings = _load(study_file, overrides, dir=dir, check=check, **limits)
     with settings.located(study_file):
         study, options = Study(**settings.given_study_kwargs()), settings.run_kwargs()
     again = command_line(["run", str(study_file), *(overrides or ())], {"dir": dir, **limits})
-    failed = run_and_show(study, settings, options, again, check=check, quiet=quiet)
+    failed = run_and_show(study, settings, options, again, quiet=quiet)
     if failed is not None:
         raise failed
 
@@ -200,7 +200,7 @@ def rungs(
         settings = _load(study_file, overrides, max_trials=max_trials)
         spec, limits, chosen = settings.spec(), settings.limits(), None
         within = "the check shows how many models can be fully trained within the limits of time and cost"
-        within = within if limits.max_time_s is not None or limits.max_cost_usd is not None else ""
+        within = within if limits.is_timed else ""
     else:
         stored = _choose(dir, study, storage).study
         spec, limits, chosen = stored.spec, stored.state().limits, stored.state().chosen

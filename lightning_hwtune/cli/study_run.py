@@ -26,7 +26,6 @@ def run_and_show(
     options: Mapping[str, Any],
     again: str,
     *,
-    check: bool | None,
     quiet: bool,
     write: Callable[[], Sequence[Path]] = tuple,
 ) -> StudyFailedError | None:
@@ -34,7 +33,6 @@ def run_and_show(
 
     Args:
         options: the keyword arguments of `Study.run`.
-        check: replaces the option of that name; None leaves it.
         again: the command line that continues the study after a signal.
         write: writes the configurations of the front before anything is shown, and returns the files.
 
@@ -45,7 +43,7 @@ def run_and_show(
         study.enqueue(*settings.enqueue)
     n_before, failed = _n_segments(study), None
     try:
-        study.run(**{**options, **({} if check is None else {"check": check})}, progress=not quiet)
+        study.run(**options, progress=not quiet)
     except StudyFailedError as error:
         failed = error
     except (KeyboardInterrupt, SystemExit) as stop:

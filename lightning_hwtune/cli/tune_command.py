@@ -85,7 +85,12 @@ def cli_tune(
         sys.path.insert(0, str(script.resolve().parent))  # modules to preload may be next to the script
     given = {"study": study, "dir": dir, **limits}
     prepared = CliStudy.read(
-        configs, space, overrides, script=script, subcommand=("fit",) if subcommand else (), given=given
+        configs,
+        space,
+        overrides,
+        script=script,
+        subcommand=("fit",) if subcommand else (),
+        given={**given, "check": check},
     )
     with prepared.settings.located(space):
         begun = Study(**prepared.settings.given_study_kwargs())
@@ -97,7 +102,7 @@ def cli_tune(
     again = command_line(command, {"space": space, "script": script, **given})
     failed = run_and_show(
         begun, prepared.settings, prepared.run_kwargs(), again,
-        check=check, quiet=quiet, write=lambda: write_best(begun, prepared.segment),
+        quiet=quiet, write=lambda: write_best(begun, prepared.segment),
     )  # fmt: skip
     if failed is not None:
         raise failed
