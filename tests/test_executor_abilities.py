@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import study_functions as functions
+from passing_executor import PassingExecutor
 from study_bench import small_study
 
 import lightning_hwtune as hwt
@@ -21,26 +22,11 @@ from lightning_hwtune.settings.run_rules import check_run, limits_of
 from lightning_hwtune.settings.study_settings import StudySettings
 
 
-class Here:
-    """Trains in this process, without saying what it can do."""
-
-    def __init__(self, train: Any, pool: Any) -> None:
-        self.inner = InlineExecutor(train, pool)
+class Here(PassingExecutor):
+    """Has every attribute of the executor inside it."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
-
-    def start(self, order: Any) -> None:
-        self.inner.start(order)
-
-    def wait(self, sink: Any, timeout_s: float) -> None:
-        self.inner.wait(sink, timeout_s)
-
-    def end(self, trial_id: int, outcome: Any, why: str) -> None:
-        self.inner.end(trial_id, outcome, why)
-
-    def close(self) -> None:
-        self.inner.close()
 
 
 class Single(Here):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from passing_executor import PassingExecutor
 
 import lightning_hwtune as hwt
 from lightning_hwtune.core.record import Outcome
@@ -19,25 +23,10 @@ from lightning_hwtune.testing import check_executor
 SHORT_S = 1.5  # for executors that never end a segment
 
 
-class Passing:
-    """Passes every call to an executor that trains in this process."""
+class Passing(PassingExecutor):
+    """Says that it can do what the executor inside it can."""
 
     abilities: ClassVar[Any] = InlineExecutor.abilities
-
-    def __init__(self, train: Any, pool: hwt.Pool) -> None:
-        self.inner = InlineExecutor(train, pool)
-
-    def start(self, order: Any) -> None:
-        self.inner.start(order)
-
-    def wait(self, sink: Any, timeout_s: float) -> None:
-        self.inner.wait(sink, timeout_s)
-
-    def end(self, trial_id: int, outcome: Outcome, why: str) -> None:
-        self.inner.end(trial_id, outcome, why)
-
-    def close(self) -> None:
-        self.inner.close()
 
 
 class Between:
