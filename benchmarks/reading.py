@@ -28,6 +28,7 @@ from lightning_hwtune.core.events import Event, SessionOpened
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, TrainSeconds
 from lightning_hwtune.core.schedulers import ASHA
+from lightning_hwtune.core.searchers import Random
 from lightning_hwtune.core.space import Float, Int, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.reading import Reader
@@ -138,6 +139,7 @@ def settings(seed: int) -> dict[str, Any]:
     """Returns the study's settings as `Study` takes them."""
     return {
         "scheduler": ASHA(max_epochs=MAX_EPOCHS, first_rung=1),
+        "searcher": Random(),  # reading runs no searcher, and a model would take most of the simulation's time
         "pool": Pool("cpu", DEVICES),
         "seed": seed,
     }
