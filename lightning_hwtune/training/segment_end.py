@@ -28,6 +28,7 @@ from lightning_hwtune.errors import MetricError, first_line
 from lightning_hwtune.host.arrived_signals import ArrivedSignals
 from lightning_hwtune.host.disk_space import FULL_DISK_ERRORS, full_disks
 from lightning_hwtune.training.channel import Ended, SegmentOrder
+from lightning_hwtune.training.checkpointing import make_in_trial
 from lightning_hwtune.training.context import ActiveSegment
 
 __all__ = ["conclude", "interrupt_in", "is_sigterm", "log_path", "run_to_end"]
@@ -122,7 +123,7 @@ def _show(segment: ActiveSegment, raised: BaseException | str | None) -> None:
     if raised is not None:
         text = _text(raised)
         what = first_line(text)
-        _keep(log_path(segment.order, segment.rank), text)
+        _append_to_log(segment, text)
     if not segment.is_over:
         if what:
             segment.note(f"an error after the complete training did not change the result: {what}")
@@ -139,9 +140,11 @@ def _show(segment: ActiveSegment, raised: BaseException | str | None) -> None:
 _AFTER = "after a pause or stop"
 
 
-def _keep(path: Path, text: str) -> None:
-    with contextlib.suppress(OSError):  # the cause of the error may be the disk
-        path.parent.mkdir(parents=True, exist_ok=True)
+def _append_to_log(segment: ActiveSegment, text: str) -> None:
+    path = log_path(segment.order, segment.rank)
+    # the cause of the error may be the disk, and a study's folder that is gone stays gone
+    with contextlib.suppress(OSError):
+        make_in_trial(path.parent, Path(segment.order.trial_dir))
         with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{text.rstrip()}\n")
 

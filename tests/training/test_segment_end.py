@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
@@ -133,6 +135,19 @@ def test_a_complete_training_stays_complete_and_shows_the_error(
     assert note.once_per == "segment"
     assert "after the complete training did not change the result: " in note.text
     assert "Traceback (most recent call last)" in log_path(bench.order, 0).read_text()
+
+
+@pytest.mark.parametrize("deleted", ["study", "study/trials", "study/trials/000", "study/trials/000/logs"])
+def test_an_error_after_the_end_never_recreates_a_deleted_study(bench: Bench, tmp_path: Path, deleted: str) -> None:
+    def train(trial: Trial) -> None:
+        fit(trial)
+        shutil.rmtree(tmp_path / deleted)
+        error()
+
+    trial_dir = tmp_path / "study" / "trials" / "000"
+    (trial_dir / "logs").mkdir(parents=True)
+    assert bench.inline(train, {}, trial_dir=str(trial_dir)).ended[0].outcome == "done"
+    assert (trial_dir / "logs").exists() == (deleted != "study")
 
 
 def test_a_trial_that_was_lost_after_its_end_stays_complete(bench: Bench) -> None:
