@@ -206,7 +206,9 @@ def _watched(contender: str, workload: Workload) -> tuple[float, int]:
             memory.stop()
             _end_session(process)
     if status != 0:
-        raise RuntimeError(f"{contender} ended with status {status}:\n{log.read_text(errors='replace')[-4000:]}")
+        text = log.read_text(errors="replace")
+        start = max(text.find("Traceback"), 0)  # the first error explains the others
+        raise RuntimeError(f"{contender} ended with status {status}:\n{text[start:][:4000]}")
     return wall_s, memory.peak_bytes
 
 

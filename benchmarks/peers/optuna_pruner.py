@@ -58,8 +58,12 @@ def _work() -> None:
     study.optimize(objective)
 
 
-def _storage(workload: Workload) -> str:
-    return f"sqlite:///{workload.folder}/study.db"
+def _storage(workload: Workload) -> optuna.storages.RDBStorage:
+    """Returns the shared database; a worker waits for the other's lock, since the default of 5 s is too short at times."""
+    import optuna
+
+    url = f"sqlite:///{workload.folder}/study.db"
+    return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 100.0}})
 
 
 def _pruner(workload: Workload) -> optuna.pruners.BasePruner:
