@@ -258,7 +258,7 @@ def status(
         write_frame(form, frame=lambda: studies_frame(studies), data=lambda: studies, title="", empty="")
         return
     chosen = _choose(dir, study, storage)
-    state, driven_at = chosen.study.state(), chosen.driven_at()
+    state, driven_at = chosen.state(), chosen.driven_at()
     now, is_driven = max(driven_at or 0.0, state.last_at), driven_at is not None
     left_s = chosen.left_s(now) if is_driven and state.closed is None else math.nan
     record = status_record(state, now, chosen.checkpoints_bytes(), is_driven=is_driven, left_s=left_s)

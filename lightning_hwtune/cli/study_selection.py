@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
 import typer
 
+from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.engine.reading import Reader
 from lightning_hwtune.errors import HwTuneError, StudyNotFoundError
 from lightning_hwtune.store.files import StudyFiles, study_names
@@ -28,23 +29,34 @@ class StoredStudy:
 
     study: Study
     storage: str | None
+    _reader: Reader = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        reader = Reader(StudyFiles(self.study.dir.parent, self.study.name), self.storage)
+        object.__setattr__(self, "_reader", reader)
 
     def driven_at(self) -> float | None:
         """Returns the current time, by the clock of the process that runs the study; None if no process runs it."""
-        return self._reader().driven_at()
+        return self._reader.driven_at()
 
-    def _reader(self) -> Reader:
-        return Reader(StudyFiles(self.study.dir.parent, self.study.name), self.storage)
+    def state(self) -> StudyFacts:
+        """Returns the study's facts; `left_s` reads no event again.
+
+        Raises:
+            StudyNotFoundError: the study has not begun.
+        """
+        state = self._reader.state(self.study.spec)
+        return state if state is not None else self.study.state()
 
     def is_driven(self) -> bool:
         """Return whether a process is running the study now."""
         return self.driven_at() is not None
 
     def left_s(self, now: float) -> float:
-        """Returns the forecast of the seconds until the study ends; NaN if that is unknown. Reads the whole log."""
+        """Returns the forecast of the seconds until the study ends; NaN if that is unknown."""
         from lightning_hwtune.views.forecast import time_left_s
 
-        state = self._reader().race_state(self.study.spec)
+        state = self._reader.race_state(self.study.spec)
         return time_left_s(state, now) if state is not None else math.nan
 
     def checkpoints_bytes(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self, final
+from typing import Any, Self, TypeGuard, final
 
 __all__ = ["LOCAL", "ONE_DEVICE", "Allocation"]
 
@@ -40,11 +40,14 @@ class Allocation:
         Raises:
             ValueError: the data has another form.
         """
-        instance, devices, nodes = (data.get(key) for key in ("instance", "devices", "nodes"))
-        is_counted = all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in (devices, nodes))
-        if set(data) != {"instance", "devices", "nodes"} or not isinstance(instance, str) or not is_counted:
-            raise ValueError(f"{dict(data)} is not an allocation")
-        return cls(int(devices or 0), int(nodes or 0), instance)
+        instance, devices, nodes = data.get("instance"), data.get("devices"), data.get("nodes")
+        if len(data) == 3 and isinstance(instance, str) and _is_count(devices) and _is_count(nodes):
+            return cls(devices, nodes, instance)
+        raise ValueError(f"{dict(data)} is not an allocation")
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return type(value) is int and value >= 0
 
 
 ONE_DEVICE = Allocation(1)

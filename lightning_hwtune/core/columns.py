@@ -31,8 +31,8 @@ def packed(values: Sequence[Any]) -> Any:
         return {"there": packed(there), "items": packed([value for value in values if value is not None])}
     if kinds == {float}:
         return {"floats": _text(array("d", values))}
-    if kinds == {int} and all(-(2**63) <= value < 2**63 for value in values):
-        return {"ints": _text(array("q", values))}
+    if kinds == {int} and (code := _int_code(min(values), max(values))):
+        return {"ints": _text(array(code, values)), "code": code}
     if kinds == {str}:
         distinct = {value: place for place, value in enumerate(dict.fromkeys(values))}
         if len(distinct) <= len(values) // 4:
@@ -60,7 +60,7 @@ def unpacked(column: Any) -> list[Any]:
     if "floats" in column:
         return _numbers("d", column["floats"])
     if "ints" in column:
-        return _numbers("q", column["ints"])
+        return _numbers(column["code"], column["ints"])
     if "texts" in column:
         return list(map(column["texts"].__getitem__, unpacked(column["at"])))
     if "columns" in column:
@@ -77,6 +77,12 @@ def unpacked(column: Any) -> list[Any]:
 
 def _columns(rows: Sequence[Sequence[Any]]) -> list[Any]:
     return [packed(column) for column in zip(*rows, strict=True)]
+
+
+def _int_code(least: int, most: int) -> str:
+    """Returns the code of the smallest type of an array for these numbers; "" if they fit into none."""
+    sizes = ((code, 2 ** (8 * array(code).itemsize - 1)) for code in "bhiq")
+    return next((code for code, size in sizes if -size <= least and most < size), "")
 
 
 def _text(numbers: array[Any]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -94,11 +95,20 @@ def _event(kind: type[_T], data: Mapping[str, Any]) -> _T:
 
 def _to_row(item: TrialRecord | Segment | Reservation | Measurement | Checkpoint | Allocation) -> list[Any]:
     """Returns the values of all fields, in order."""
-    return [
-        _TO_PLAIN[field.name](value) if field.name in _TO_PLAIN and value is not None else value
-        for field in dataclasses.fields(item)
-        for value in (getattr(item, field.name),)
-    ]
+    kind: Any = type(item)
+    values, conversions = _columns(kind)
+    row = list(values(item))
+    for place, convert in conversions:
+        if row[place] is not None:
+            row[place] = convert(row[place])
+    return row
+
+
+@functools.cache
+def _columns(kind: Any) -> tuple[Callable[[Any], tuple[Any, ...]], list[tuple[int, Callable[[Any], Any]]]]:
+    """Returns the function that gives the values of all fields, and the conversions of those at some places."""
+    names = [field.name for field in dataclasses.fields(kind)]
+    return operator.attrgetter(*names), [(names.index(name), _TO_PLAIN[name]) for name in names if name in _TO_PLAIN]
 
 
 def _from_row(kind: type[_T], row: list[Any]) -> _T:
@@ -116,7 +126,7 @@ _TO_PLAIN: Mapping[str, Callable[[Any], Any]] = {
     "allocation": _to_row,
     "checkpoint": _to_row,
     "best_checkpoint": _to_row,
-    "measurements": lambda measurements: [_to_row(item) for item in measurements],
+    "measurements": lambda measurements: list(map(list, map(_columns(Measurement)[0], measurements))),
     "decided": lambda decided: list(decided.items()),
     "state": str,
 }

@@ -1,20 +1,12 @@
-"""A study's state, from which a controller decides: the facts of its log, and the race that follows from them.
-
-The race is not stored anywhere. It is made from the same events as the facts, by the same writes in the same order, so
-a study that is continued decides as the process before it would have decided.
-"""
+"""A study's state, from which a controller decides: the facts of its log, and the race that follows from them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, final
-
-import numpy as np
+from typing import final
 
 from lightning_hwtune.core import events as ev
-from lightning_hwtune.core.decisions import Rule, VerdictKind
 from lightning_hwtune.core.facts import StudyFacts
-from lightning_hwtune.core.record import TrialRecord, TrialState
+from lightning_hwtune.core.race_writes import RaceHistory, is_over, write_after, write_before
 from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.core.spec import StudySpec
 
@@ -33,13 +25,21 @@ class StudyState(StudyFacts):
         super().__init__(spec)
         self.race = spec.race()
 
+    @classmethod
+    def of(cls, facts: StudyFacts, history: RaceHistory) -> StudyState:
+        """Returns the state with these facts, which it shares with the caller, and the race with this history."""
+        state = cls(facts.spec)
+        vars(state).update(vars(facts))
+        history.write_to(state.race, facts.trials, len(facts.spec.objectives))
+        return state
+
     def apply(self, event: ev.Event) -> None:
         """Applies one fact to the facts and to the race. Nothing else changes the state."""
-        if isinstance(event, ev.Reported):
-            self._leave_rung(event)
+        write_before(self, event, self.race)
         super().apply(event)
-        if (write := _WRITES.get(type(event))) is not None:
-            write(self, event)
+        if isinstance(event, ev.LadderChosen):
+            self.race = self.spec.race()
+        write_after(self, event, self.race)
 
     def drain_s(self, n_devices: int, now: float) -> float:
         """Seconds until the running segments have freed `n_devices`, if each trains to its current target."""
@@ -54,56 +54,5 @@ class StudyState(StudyFacts):
         return 0.0
 
     def is_over(self, segment: Segment) -> bool:
-        """Returns whether a rung has paused or stopped a running segment, so that it must not train any further.
-
-        This does not include a pause by a limit, because no rung has decided against the trial.
-        """
-        reached, target = segment.reached, self.trials[segment.trial_id].target
-        return segment.verdict != VerdictKind.CONTINUE and target <= reached < self.ladder.top
-
-    def _leave_rung(self, event: ev.Reported) -> None:
-        """Only old logs have reports after a pause; such a trial has left the rung in which it had to wait."""
-        trial, segment = self.trials[event.trial_id], self.running[event.trial_id]
-        if segment.verdict == VerdictKind.PAUSE and self.is_over(segment):
-            self.race.promoted(trial.trial_id, trial.bracket, max(trial.decided))
-
-    def _on_chosen_ladder(self, event: ev.LadderChosen) -> None:
-        self.race = self.spec.race()
-
-    def _joined(self, event: ev.TrialCreated) -> None:
-        self.race.joined(event.trial_id, event.bracket)
-
-    def _promoted(self, event: ev.SegmentStarted) -> None:
-        if event.promoted_from is not None:
-            self.race.promoted(event.trial_id, self.trials[event.trial_id].bracket, event.promoted_from)
-
-    def _judged(self, event: ev.Reported) -> None:
-        trial, loss = self.trials[event.trial_id], self.spec.objectives.loss(event.values)
-        if event.rule == Rule.NOT_FINITE:  # the values may be the best so far of a training that has since diverged
-            loss = np.full_like(loss, np.nan)
-        if event.level is not None and event.rule != Rule.CONSTRAINT:  # a trial that can never be feasible is no rival
-            self.race.record(trial.trial_id, trial.bracket, event.level, loss, trial.decided[event.level])
-        self.race.observe(trial.trial_id, trial.bracket, event.resource, loss)
-
-    def _ended(self, event: ev.SegmentEnded) -> None:
-        trial = self.trials[event.trial_id]
-        if trial.state is TrialState.COMPLETED:
-            self._stand_higher(trial)
-        elif trial.state.is_final:
-            self.race.withdraw(trial.trial_id)
-
-    def _stand_higher(self, trial: TrialRecord) -> None:
-        """Ranks a trial that ended early by itself at the higher rungs, with its last values."""
-        for level in self.levels_not_reached(trial):
-            loss = self.spec.objectives.loss(trial.measurements[-1].values)
-            self.race.record(trial.trial_id, trial.bracket, level, loss, VerdictKind.STOP)
-
-
-_WRITES: Mapping[type[ev.Event], Callable[[StudyState, Any], None]] = {
-    ev.LadderChosen: StudyState._on_chosen_ladder,
-    ev.TrialCreated: StudyState._joined,
-    ev.SegmentStarted: StudyState._promoted,
-    ev.Reported: StudyState._judged,
-    ev.SegmentEnded: StudyState._ended,
-}
-"""The events that change the race."""
+        """Returns whether a rung has paused or stopped a running segment; see `race_writes.is_over`."""
+        return is_over(self, segment)

@@ -7,6 +7,7 @@ from typing import final
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.facts_data import facts_from_data, facts_to_data
+from lightning_hwtune.core.race_writes import RaceHistory, write_after, write_before
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import MissingDependencyError, StudyMismatchError
@@ -22,7 +23,7 @@ _PARTS = 20  # nor for a smaller part of the log than one in so many
 
 def replay(log: EventLog, spec: StudySpec | None = None) -> StudyState | None:
     """Returns the state that a log describes, with its race, or None for an empty log; see `Fold`."""
-    state = Fold(spec).follow(log)
+    state = Fold(spec, has_race=True).follow(log)
     assert state is None or isinstance(state, StudyState)
     return state
 
@@ -50,18 +51,21 @@ def stored_spec(log: EventLog) -> tuple[StudySpec | None, bool]:
 class Fold:
     """The facts of one log, and the position up to which the log was read.
 
-    A fold that begins with the first event also has the race; one that begins with cached facts does not.
+    A fold with a race makes a `StudyState`, which decides. A fold without one keeps the history of the race next to the
+    facts, and both may come from a cache.
 
     A study without trials may still change its settings, for example after a failed check. For other settings it
     counts as an empty log, and the next `StudyCreated` in the log replaces it.
 
     Args:
         spec: the settings that the caller expects; the pool, searcher and retry settings are taken from it.
+        has_race: whether the facts have a race.
     """
 
-    def __init__(self, spec: StudySpec | None = None) -> None:
-        self._spec = spec
+    def __init__(self, spec: StudySpec | None = None, *, has_race: bool = False) -> None:
+        self._spec, self._has_race = spec, has_race
         self._facts: StudyFacts | None = None
+        self._history = RaceHistory()
         self._stored: StudySpec | None = None
         self._differences: dict[str, tuple[object, object]] = {}
         self._newest: tuple[int, str] | None = None
@@ -78,6 +82,7 @@ class Fold:
         fold = cls(spec)
         try:
             fold._facts = facts_from_data(fold._accepted(stored), found.data)
+            fold._history = RaceHistory.from_data(found.data["race"])
         except Exception:  # a damaged cache may raise anything
             return None
         fold._newest, fold._n_cached = (found.number, found.body), found.number
@@ -89,7 +94,8 @@ class Fold:
             return
         number, body = self._newest
         if number - self._n_cached >= max(MIN_CACHED, number // _PARTS):
-            cache.write(log, CachedFacts(number, body, facts_to_data(self._facts)))
+            data = {**facts_to_data(self._facts), "race": self._history.to_data()}
+            cache.write(log, CachedFacts(number, body, data))
 
     def is_of(self, log: EventLog, spec: StudySpec | None) -> bool:
         """Return whether following this log for a caller that expects `spec` gives the same as a new `Fold`."""
@@ -118,17 +124,34 @@ class Fold:
     def _take(self, log: EventLog, number: int, event: ev.Event) -> None:
         if isinstance(event, ev.StudyCreated):
             self._stored = _spec_of(log, number, event)
-            self._facts = StudyState(self._accepted(self._stored))
+            spec = self._accepted(self._stored)
+            self._facts = StudyState(spec) if self._has_race else StudyFacts(spec)
         elif isinstance(event, ev.LadderChosen) and self._facts is not None and self._stored is not None:
             self._stored = _completed(log, number, self._stored, event)
             self._facts.spec = self._accepted(self._stored)
         if self._facts is not None:
             try:
-                self._facts.apply(event)
+                self._apply(self._facts, event)
             except MissingDependencyError:
                 raise
             except Exception as error:
                 raise log.damaged(number, error) from error
+
+    def _apply(self, facts: StudyFacts, event: ev.Event) -> None:
+        if self._has_race:
+            facts.apply(event)
+        else:
+            write_before(facts, event, self._history)
+            facts.apply(event)
+            write_after(facts, event, self._history)
+
+    def state(self) -> StudyState | None:
+        """Returns the state with the facts, which it shares with this fold, and their race.
+
+        Raises:
+            Exception: of any kind, if the race does not allow one of the writes: the log or its cache is damaged.
+        """
+        return None if self._facts is None or self._differences else StudyState.of(self._facts, self._history)
 
     def _accepted(self, stored: StudySpec) -> StudySpec:
         """Returns the settings of the caller if they do not contradict the stored ones, otherwise the stored ones."""

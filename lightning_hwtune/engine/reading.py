@@ -145,13 +145,19 @@ class Reader:
         return facts
 
     def race_state(self, spec: StudySpec | None = None) -> StudyState | None:
-        """Returns the state with its race, from which a forecast is made; reads the whole log.
+        """Returns the state with its race, from which a forecast is made; it shares its facts with `state`.
 
         Raises:
             StudyNotFoundError: there is no such study.
+            StorageError: the log is damaged.
         """
-        with self.open() as log:
-            return replay(log, spec)
+        if self.state(spec) is None or self._fold is None:
+            return None
+        try:
+            return self._fold.state()
+        except Exception:  # a race of a user may raise anything; the whole log says which event is damaged
+            with self.open() as log:
+                return replay(log, spec)
 
     def events(self, trial_id: int | None = None) -> list[ev.Event]:
         """Returns the events of one trial, or all events of the log.

@@ -17,7 +17,7 @@ from typing import Self, final
 
 import sqlalchemy as sa
 
-from lightning_hwtune.core.events import Event, from_json, to_dict
+from lightning_hwtune.core.events import Event, all_from_json, to_dict
 from lightning_hwtune.errors import StorageError, StudyLockedError, StudyNotFoundError, nearest
 from lightning_hwtune.host.deferred_signals import uninterrupted
 from lightning_hwtune.store.database import Database, database_url
@@ -164,10 +164,11 @@ class EventLog:
         while True:
             with self.database.reading() as connection:
                 rows = connection.execute(_READ, {"study": self.key, "after": after}).all()
-            for seq, body in rows:
+            events = all_from_json([body for _, body in rows])
+            for seq, _ in rows:
                 if seq != after + 1:
                     raise StorageError(f"{self.database.name!r}: event {after + 1} of study {self.study!r} is missing")
-                yield seq, self._event(seq, body)
+                yield seq, self._next(seq, events)
                 after, self._seen = seq, max(self._seen or 0, seq)
             if not rows:
                 if after == 0:  # the log is empty
@@ -183,14 +184,15 @@ class EventLog:
         text = f'"trial_id": {trial_id},'  # a field of an event, or a part of one that is sorted out below
         with self.database.reading() as connection:
             rows = connection.execute(_OF_TRIAL, {"study": self.key, "text": text}).all()
-        for seq, body in rows:
-            event = self._event(seq, body)
+        events = all_from_json([body for _, body in rows])
+        for seq, _ in rows:
+            event = self._next(seq, events)
             if getattr(event, "trial_id", None) == trial_id:
                 yield seq, event
 
-    def _event(self, number: int, body: str) -> Event:
+    def _next(self, number: int, events: Iterator[Event]) -> Event:
         try:
-            return from_json(body)
+            return next(events)
         except (StorageError, ValueError, TypeError, RecursionError) as error:
             raise self.damaged(number, error) from error
 

@@ -15,7 +15,9 @@ from typer.testing import CliRunner
 
 import lightning_hwtune as hwt
 from lightning_hwtune.cli.commands import app
+from lightning_hwtune.engine.reading import Reader
 from lightning_hwtune.errors import StorageError
+from lightning_hwtune.store.files import StudyFiles
 
 Body = dict[str, Any]
 
@@ -78,7 +80,6 @@ DAMAGE: list[tuple[str, Callable[[Body], object]]] = [
     ("TrialCreated", put("config", {"lr": 0.01})),
     ("TrialCreated", put("config", {"lr": 0.01, "devices": 1, "width": 3})),
     ("TrialCreated", put("config", [0.01, 1])),
-    ("TrialCreated", put("bracket", 9)),
     ("TrialCreated", put("draw", None)),
     ("SegmentStarted", put("trial_id", 77)),
     ("SegmentEnded", put("state", "asleep")),
@@ -112,6 +113,27 @@ def test_a_damaged_event_is_an_error_with_file_and_number(folder: Path, number: 
     assert f"{str(file)!r}, study 'digits', event " in str(caught.value)
     assert int(str(caught.value).partition("event ")[2].partition(":")[0]) >= seq
     assert "Restore" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("TrialCreated", put("bracket", 9)),
+        ("TrialCreated", put("bracket", -1)),
+        ("SegmentStarted", put("promoted_from", 77)),
+        ("SegmentStarted", put("promoted_from", -1)),
+    ],
+)
+def test_an_event_that_the_race_does_not_allow_is_an_error_where_something_is_decided(
+    kind: str, change: Callable[[Body], object], folder: Path
+) -> None:
+    """Tables need no race, so they are shown."""
+    seq = damage(folder, kind, change)
+    reader = Reader(StudyFiles(folder, "digits"), None)
+    assert reader.state() is not None
+    with pytest.raises(StorageError, match="Restore") as caught:
+        reader.race_state()
+    assert int(str(caught.value).partition("event ")[2].partition(":")[0]) >= seq
 
 
 @pytest.mark.parametrize("body", ["x'ff'", "CAST(x'7bff7d' AS TEXT)", "CAST(x'00' AS TEXT)", "3", "x''"])
@@ -166,10 +188,10 @@ def test_a_study_with_a_damaged_log_is_not_run(folder: Path) -> None:
 
 
 def test_one_command_folds_the_log_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lightning_hwtune.core.state import StudyState
+    from lightning_hwtune.core.facts import StudyFacts
 
-    n_events, applied, apply = len(hwt.Study.load("digits", folder).events()), [], StudyState.apply
-    monkeypatch.setattr(StudyState, "apply", lambda self, event: (applied.append(event), apply(self, event))[1])
+    n_events, applied, apply = len(hwt.Study.load("digits", folder).events()), [], StudyFacts.apply
+    monkeypatch.setattr(StudyFacts, "apply", lambda self, event: (applied.append(event), apply(self, event))[1])
     for words in ("status", "front", "best", "trials", "why 0", "export"):
         applied.clear()
         out = ["--out", str(folder / "out")] if words == "export" else []

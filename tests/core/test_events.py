@@ -67,7 +67,7 @@ def test_an_event_comes_back_from_json(event_type: type[Event], data: st.DataObj
 
 
 def test_every_type_is_exported_and_known() -> None:
-    assert set(NAMES) == set(events.__all__) - {"Event", "SessionState", "from_dict", "from_json", "to_dict"}
+    assert set(NAMES) == {name for name in events.__all__ if name[0].isupper()} - {"Event", "SessionState"}
     assert len(NAMES) == 14
 
 
@@ -79,6 +79,23 @@ def test_numbers_that_are_not_finite_stay_what_they_are() -> None:
     values = from_dict(json.loads(json.dumps(to_dict(event)))).values  # type: ignore[attr-defined]
     assert math.isnan(values["a"])
     assert (values["b"], values["c"]) == (math.inf, -math.inf)
+
+
+WRITTEN = [json.dumps(to_dict(events.Noted(at=1.0, trial_id=0, text=text))) for text in ("a", "b\\c", "\x1b", "\u202e")]
+DAMAGED = ["", "{", "[1]", "1,2", "{},{}", "null", '{"type": "Noted"', "[" * 100_000]
+
+
+def test_many_texts_give_the_events_of_each() -> None:
+    assert list(events.all_from_json(WRITTEN)) == [events.from_json(text) for text in WRITTEN]
+    assert list(events.all_from_json([])) == []
+
+
+@pytest.mark.parametrize("damaged", DAMAGED, ids=lambda text: text[:10])
+def test_a_damaged_text_among_many_is_refused_in_its_turn(damaged: str) -> None:
+    read = events.all_from_json([*WRITTEN, damaged, WRITTEN[0]])
+    assert [next(read) for _ in WRITTEN] == [events.from_json(text) for text in WRITTEN]
+    with pytest.raises((StorageError, ValueError, RecursionError)):
+        next(read)
 
 
 def test_events_are_facts_that_nobody_changes() -> None:

@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "stored_logs"))
 from stored import Stored, stored_studies
+from study_driver import snapshot
 
 from lightning_hwtune.cli.commands import app
 from lightning_hwtune.core import events as ev
@@ -103,9 +105,19 @@ def exported(folder: Path, out: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in out.iterdir()}
 
 
+def n_folded(question: Callable[[], object]) -> int:
+    """Returns how many events of logs are folded for the answer to a question."""
+    taken, take = [], fold.Fold._take
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fold.Fold, "_take", lambda self, *event: (taken.append(event), take(self, *event))[1])
+        question()
+    return len(taken)
+
+
 def is_used(files: StudyFiles) -> bool:
-    """Return whether a reader begins with cached facts, which have no race."""
-    return type(Reader(files, None).state()) is StudyFacts
+    """Return whether a reader begins with cached facts."""
+    with EventLog.open(files, create=False) as log:
+        return n_folded(Reader(files, None).state) < log.count()
 
 
 # ---------------------------------------------------------------- facts as data
@@ -207,15 +219,32 @@ def test_what_is_cached_is_not_read_again(tmp_path: Path) -> None:
         Reader(files, None).state()
 
 
+@of_all
+def test_the_race_of_cached_facts_is_that_of_the_log(stored: Stored, tmp_path: Path) -> None:
+    n_events = len(stored.bodies)
+    for n_cached in (n_events // 3, n_events - 1, n_events):
+        files = stored.put(tmp_path / str(n_cached), n_cached)
+        Reader(files, None).state()
+        add(files, stored.bodies[n_cached:])
+        reader = Reader(files, None)
+        assert n_folded(reader.race_state) == n_events - n_cached
+        state = reader.race_state()
+        assert state is not None
+        assert snapshot(state) == snapshot(stored.state(n_events))
+
+
 def test_a_study_that_runs_has_a_forecast_with_a_cache(tmp_path: Path) -> None:
     files = ASHA.put(tmp_path, len(ASHA.bodies) // 2)
     Reader(files, None).state()
+    said: list[Any] = []
     with Session(ASHA.spec, files, Limits(max_trials=60)):
-        assert is_used(files)
-        result = CliRunner().invoke(app, ["status", "--format", "json", "--dir", str(tmp_path)])
-    record = json.loads(result.output)
+        n = n_folded(
+            lambda: said.append(CliRunner().invoke(app, ["status", "--format", "json", "--dir", str(tmp_path)]))
+        )
+    record = json.loads(said[0].output)
     assert record["state"] == "running"
     assert record["time_left_s"] > 0
+    assert n < 5  # the events of the new session
 
 
 # ---------------------------------------------------------------- when it counts
