@@ -59,7 +59,7 @@ def _work() -> None:
 
 
 def _storage(workload: Workload) -> optuna.storages.RDBStorage:
-    """Returns the shared database; a worker waits for the other's lock, since the default of 5 s is too short at times."""
+    """Returns the shared database; a worker waits for the lock of another for longer than the default of 5 s."""
     import optuna
 
     url = f"sqlite:///{workload.folder}/study.db"
