@@ -35,6 +35,7 @@ class LikelyValues:
         for level in state.ladder.levels:
             at = {trial.trial_id: _first_from(trial, level) for trial in state.trials}
             self._known[level] = {trial_id: found.values for trial_id, found in at.items() if found is not None}
+        self._ids = {level: list(known) for level, known in self._known.items()}
         self._sorted: dict[tuple[int, str], list[float]] = {}
 
     def draw(self, level: int, like: int | None = None) -> Mapping[str, float]:
@@ -46,7 +47,7 @@ class LikelyValues:
         known = self._known.get(level)
         if not known:
             return {name: float(self._rng.random()) for name in self._names}
-        ids = list(known)
+        ids = self._ids[level]
         donor = like if like in known else ids[int(self._rng.integers(len(ids)))]
         return {name: self._near(level, name, known[donor][name]) for name in self._names}
 
@@ -55,7 +56,7 @@ class LikelyValues:
         if not math.isfinite(value):
             return value
         known = self._in_order(level, name)
-        first, last = np.searchsorted(known, value, "left"), np.searchsorted(known, value, "right")
+        first, last = bisect.bisect_left(known, value), bisect.bisect_right(known, value)
         rank, n = int(self._rng.integers(first, last)), len(known)
         gap = int((rank + self._rng.random()) * (n + 1) / n)
         margin = (known[-1] - known[0]) / n or 1.0

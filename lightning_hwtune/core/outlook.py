@@ -74,7 +74,7 @@ class _Run:
     """One forward run."""
 
     def __init__(self, state: StudyState, now: float, paces: SeenPaces, seed: int) -> None:
-        self._state = cheaply_drawn(copy.deepcopy(state, {id(state.spec): state.spec}))
+        self._state = cheaply_drawn(state.copied())
         self._limits, most = state.limits, len(state.trials) + _MOST_NEW
         self._n_more = max((state.limits.max_trials or 0) - most, 0)
         # a step is a whole rung here, and limits of time and cost end a study at any report

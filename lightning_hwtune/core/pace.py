@@ -81,12 +81,21 @@ class SeenPaces:
         warm_up_s = max(statistics.median(warm_ups), 0.0) if warm_ups else 0.0
         self.epochs_s = {trial_id: part.epoch_s(warm_up_s) for trial_id, part in parts.items()}
         self._startups_s = self._all_startups_s()
+        # answers for the state as it is now
+        self._donors: dict[int, Sequence[tuple[int | None, float]]] = {}
+        self._fitted: dict[int, list[tuple[float, tuple[int | None, float]]]] = {}
+        self._usual_startups_s: dict[tuple[int, bool | None], float] = {}
 
     def __bool__(self) -> bool:
         return bool(self.epochs_s) or self._checked is not None
 
     def donors(self, num_devices: int) -> Sequence[tuple[int | None, float]]:
         """Returns the trials that a new one may resemble, with their paces; None stands for the check."""
+        if num_devices not in self._donors:
+            self._donors[num_devices] = self._all_donors(num_devices)
+        return self._donors[num_devices]
+
+    def _all_donors(self, num_devices: int) -> Sequence[tuple[int | None, float]]:
         trials = self._state.trials
         found: list[tuple[int | None, float]] = [
             pair for pair in self.epochs_s.items() if trials[pair[0]].num_devices == num_devices
@@ -107,7 +116,7 @@ class SeenPaces:
         """Returns a trial that a new one may resemble (None stands for the check), and the pace of the new one."""
         donors = self.donors(trial.num_devices)
         spread = math.exp(_SPREAD / math.sqrt(len(donors)) * float(rng.standard_normal()))
-        near = self._near(trial, donors)
+        near = self._near(trial)
         like, epoch_s = near[int(rng.integers(len(near)))]
         return like, epoch_s * spread
 
@@ -116,22 +125,27 @@ class SeenPaces:
         own = self.epochs_s.get(trial.trial_id, math.nan)
         if math.isfinite(own):
             return own
-        near = self._near(trial, self.donors(trial.num_devices)) if self else []
+        near = self._near(trial) if self else []
         known = [epoch_s for _, epoch_s in near if math.isfinite(epoch_s)]
         return statistics.median(known) if known else 0.0
 
-    def _near(
-        self, trial: TrialRecord, donors: Sequence[tuple[int | None, float]]
-    ) -> Sequence[tuple[int | None, float]]:
+    def _near(self, trial: TrialRecord) -> Sequence[tuple[int | None, float]]:
         """Returns the donors with the nearest predicted pace, and the pace of the new trial according to each."""
-        model, log_paces = self._model
-        fitted = [(log_pace, pair) for pair in donors if (log_pace := log_paces.get(pair[0])) is not None]
-        if not model.is_useful or not fitted:
-            return donors
+        (model, _), donors = self._model, self._fitted_donors(trial.num_devices)
+        if not model.is_useful or not donors:
+            return self.donors(trial.num_devices)
         own = float(model.log_pace(self._points([trial]))[0])
-        fitted.sort(key=lambda donor: abs(donor[0] - own))
-        n_near = min(max(math.ceil(_NEAR_SHARE * len(fitted)), _LEAST_NEAR), len(fitted))
-        return [(like, epoch_s * math.exp(own - log_pace)) for log_pace, (like, epoch_s) in fitted[:n_near]]
+        n_near = min(max(math.ceil(_NEAR_SHARE * len(donors)), _LEAST_NEAR), len(donors))
+        nearest = sorted(donors, key=lambda donor: abs(donor[0] - own))[:n_near]
+        return [(like, epoch_s * math.exp(own - log_pace)) for log_pace, (like, epoch_s) in nearest]
+
+    def _fitted_donors(self, num_devices: int) -> list[tuple[float, tuple[int | None, float]]]:
+        """Returns the donors that the model was fitted to, with what it says of them."""
+        if num_devices not in self._fitted:
+            (_, log_paces), donors = self._model, self.donors(num_devices)
+            known = [(log_paces.get(pair[0]), pair) for pair in donors]
+            self._fitted[num_devices] = [(log_pace, pair) for log_pace, pair in known if log_pace is not None]
+        return self._fitted[num_devices]
 
     def _points(self, trials: Sequence[TrialRecord]) -> Array:
         """Returns one row per trial: its configuration as a point of the unit cube, and the log of its device count."""
@@ -144,6 +158,12 @@ class SeenPaces:
         Args:
             is_resumed: whether it begins from a checkpoint; None for the median over both kinds.
         """
+        key = num_devices, is_resumed
+        if key not in self._usual_startups_s:
+            self._usual_startups_s[key] = self._usual_startup_s(num_devices, is_resumed)
+        return self._usual_startups_s[key]
+
+    def _usual_startup_s(self, num_devices: int, is_resumed: bool | None) -> float:
         alike = [s for devices, resumed, s in self._startups_s if devices == num_devices and resumed == is_resumed]
         known = alike or [s for devices, _, s in self._startups_s if devices == num_devices]
         known = known or [s for _, _, s in self._startups_s]

@@ -7,6 +7,7 @@ code just reads it. The states and the allowed changes between them are in one t
 from __future__ import annotations
 
 import bisect
+import copy
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -159,6 +160,12 @@ class TrialRecord:
     def trained_to(self) -> int:
         """The resource up to which it was trained; in steps or samples, its last report may come before its end."""
         return max(self.resource, self.checkpoint.resource if self.checkpoint is not None else 0)
+
+    def copied(self) -> TrialRecord:
+        """Returns a record whose changes leave this one as it is."""
+        other = copy.copy(self)
+        other.measurements, other.decided = self.measurements.copy(), self.decided.copy()
+        return other
 
     def add(self, new: Measurement) -> None:
         """Adds a measurement in ascending order of resource; repeated work replaces the earlier measurements."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import final
 
 from lightning_hwtune.core import events as ev
@@ -11,6 +12,8 @@ from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.core.spec import StudySpec
 
 __all__ = ["StudyState"]
+
+_CONTAINERS = (dict, list, set)
 
 
 @final
@@ -32,6 +35,17 @@ class StudyState(StudyFacts):
         vars(state).update(vars(facts))
         history.write_to(state.race, facts.trials, len(facts.spec.objectives))
         return state
+
+    def copied(self) -> StudyState:
+        """Returns a state whose events leave this one as it is; both share what no event changes."""
+        other, clock = copy.copy(self), copy.copy(self.clock)
+        vars(other).update({name: value.copy() for name, value in vars(self).items() if isinstance(value, _CONTAINERS)})
+        other.race, other.clock = copy.deepcopy(self.race, {id(self.spec): self.spec}), clock
+        other.trials = [trial.copied() for trial in self.trials]
+        other.running = {trial_id: copy.copy(segment) for trial_id, segment in self.running.items()}
+        running = {id(segment): other.running[trial_id] for trial_id, segment in self.running.items()}
+        other.segments = [running.get(id(segment), segment) for segment in self.segments]
+        return other
 
     def apply(self, event: ev.Event) -> None:
         """Applies one fact to the facts and to the race. Nothing else changes the state."""
