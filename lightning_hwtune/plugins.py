@@ -12,7 +12,7 @@ import importlib.metadata
 import inspect
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast, final
 
 from lightning_hwtune.errors import ArgumentError, nearest
@@ -33,6 +33,8 @@ class Registry(Generic[T]):
         kind: what messages call these classes, e.g. "scheduler". group: the entry-point group.
         base: the class that all of them must derive from. own: the classes of this package, by short name.
         argument: the argument that takes them, as messages spell it; "" if it is called like the kind.
+        other_rooms: short name -> import path of the classes of this package that are in a higher room. They are
+            imported when they are named.
     """
 
     kind: str
@@ -40,11 +42,13 @@ class Registry(Generic[T]):
     base: type
     own: Mapping[str, type[T]]
     argument: str = ""
+    other_rooms: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of this package's classes and of the installed entry points."""
-        return (*self.own, *(entry.name for entry in self._entries() if entry.name not in self.own))
+        ours = (*self.own, *self.other_rooms)
+        return (*ours, *(entry.name for entry in self._entries() if entry.name not in ours))
 
     def find(self, name: object, argument: str = "", further: Iterable[str] = ()) -> type[T]:
         """Returns the class for a short name, an entry point, or an import path "module:Class" or "module.Class".
@@ -59,6 +63,8 @@ class Registry(Generic[T]):
         argument = argument or self.argument or self.kind
         if isinstance(name, str) and name in self.own:
             return self.own[name]
+        if isinstance(name, str) and name in self.other_rooms:
+            return self._checked(argument, name, _loaded(argument, self.other_rooms[name], self.kind))
         for entry in self._entries():
             if entry.name == name:
                 return self._checked(argument, entry.value, _loaded(argument, entry.value, self.kind))
@@ -70,8 +76,9 @@ class Registry(Generic[T]):
 
     def name_of(self, cls: type[T]) -> str:
         """Returns the name that the log uses for this class."""
+        path = import_path(cls)
         own = next((name for name, known in self.own.items() if known is cls), None)
-        return own or import_path(cls)
+        return own or next((name for name, known in self.other_rooms.items() if known == path), path)
 
     def stored(self, part: T) -> dict[str, Any]:
         """Returns plain data for the log: the name of the part's class, and its settings."""
@@ -86,7 +93,7 @@ class Registry(Generic[T]):
         """
         cls, given = self.find(data.get("name")), {key: value for key, value in data.items() if key != "name"}
         known = _parameters(cls)
-        if any(key not in known for key in given) and cls not in self.own.values():
+        if any(key not in known for key in given) and not self._is_ours(cls):
             allowed = f"the settings {', '.join(known) or 'none'}"
             raise ArgumentError(f"{self.kind} {data['name']}", given, allowed)
         return cls(**given)
@@ -98,7 +105,7 @@ class Registry(Generic[T]):
             ArgumentError: the part cannot be rebuilt; the message says why and what to do.
         """
         cls = type(part)
-        if cls not in self.own.values() and (why := self._obstacle(part)):
+        if not self._is_ours(cls) and (why := self._obstacle(part)):
             name = _Named(f"{cls.__name__} of {cls.__module__}")
             allowed = f"{_a(self.kind)} that `hwtune status` and the next run can rebuild from the log"
             raise ArgumentError(self.argument or self.kind, name, allowed, hint=why)
@@ -127,6 +134,9 @@ class Registry(Generic[T]):
         except Exception as error:  # whatever the user's constructor raises
             return f"Rebuilding it from its settings {plain} raises {type(error).__name__}: {error}"
         return "" if again == plain else f"Its settings are {plain}; the object rebuilt from them has {again}."
+
+    def _is_ours(self, cls: type) -> bool:
+        return cls in self.own.values() or import_path(cls) in self.other_rooms.values()
 
     def _checked(self, argument: str, name: str, found: object) -> type[T]:
         if isinstance(found, type) and issubclass(found, self.base) and not inspect.isabstract(found):

@@ -23,6 +23,7 @@ import lightning_hwtune as hwt
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY
 from lightning_hwtune.core.searchers import SEARCHER_REGISTRY
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.plugins import Registry
 
 PAGE = Path(__file__).parents[1] / "docs" / "plugins.md"
 BLOCKS = re.compile(r'^```python title="(\w+\.py)"\n(.*?)^```', re.MULTILINE | re.DOTALL)
@@ -369,3 +370,16 @@ def test_a_surplus_setting_is_answered_by_those_that_are_known() -> None:
         SEARCHER_REGISTRY.rebuilt({"name": f"{__name__}:Corners", "last": 1})
     with pytest.raises(ArgumentError, match="import path such as"):
         SCHEDULER_REGISTRY.rebuilt({"max_epochs": 3})
+
+
+def test_a_class_of_a_higher_room_has_a_short_name_in_logs() -> None:
+    path = "lightning_hwtune.core.searchers.sobol:Sobol"
+    registry = Registry[hwt.Searcher]("searcher", "none", hwt.Searcher, {}, other_rooms={"spread": path})
+    assert registry.names == ("spread",)
+    assert registry.find("spread") is hwt.Sobol
+    stored = registry.stored(hwt.Sobol())
+    assert stored == {"name": "spread"}
+    assert registry.rebuilt(stored) == hwt.Sobol()
+    registry.check(hwt.Sobol())
+    with pytest.raises(ArgumentError, match="did you mean 'spread'"):
+        registry.find("sprea")

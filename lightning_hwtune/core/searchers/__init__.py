@@ -29,13 +29,18 @@ __all__ = [
     "searcher_from_settings",
 ]
 
+_OF_OTHER_LIBRARIES: Mapping[str, str] = {}
+"""Name -> import path of the searchers in `lightning_hwtune.searchers`."""
+
 SEARCHER_REGISTRY = Registry[Searcher](
     "searcher",
     "hwtune.searchers",
     Searcher,
     {cls.name: cls for cls in (Random, Sobol, Grid, TPE, ParetoPrior, Listed)},
+    other_rooms=_OF_OTHER_LIBRARIES,
 )
-"""The classes above, those of installed entry points, and any class with an import path."""
+"""The classes above, those that use other libraries, those of installed entry points, and any class with an import
+path."""
 
 
 def default_searcher() -> Searcher:
