@@ -54,6 +54,8 @@ if TYPE_CHECKING:
         StudyNotFoundError,
         TrialError,
     )
+    from lightning_hwtune.searchers.evolution import Evolution
+    from lightning_hwtune.searchers.optuna_sampler import OptunaSampler
     from lightning_hwtune.study import Result, Study
     from lightning_hwtune.training.rung_callback import RungCallback
     from lightning_hwtune.training.trial import Trial
@@ -70,6 +72,7 @@ __all__ = [
     "Continue",
     "Cost",
     "DeviceSeconds",
+    "Evolution",
     "Executor",
     "FixedAllocation",
     "Float",
@@ -83,6 +86,7 @@ __all__ = [
     "MetricError",
     "MissingDependencyError",
     "NumDevices",
+    "OptunaSampler",
     "OwnedArgumentError",
     "PASHA",
     "ParetoPrior",
@@ -147,6 +151,8 @@ _NAMES: dict[str, str] = {
         "engine.executor": ("Abilities", "Executor"),
         "engine.warm_up": ("warm_up",),
         "errors": tuple(name for name in __all__ if name.endswith("Error")),
+        "searchers.evolution": ("Evolution",),
+        "searchers.optuna_sampler": ("OptunaSampler",),
         "study": ("Result", "Study"),
         "training.rung_callback": ("RungCallback",),
         "training.trial": ("Trial",),

@@ -51,6 +51,7 @@ from lightning_hwtune.host.session_signals import Signals
 from lightning_hwtune.names import unknown_attribute
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.plugins import Registry
+from lightning_hwtune.searchers.optuna_sampler import form_of
 from lightning_hwtune.settings.run_rules import limits_of
 from lightning_hwtune.settings.study_parts import FILE_SEARCHERS, named
 from lightning_hwtune.store.files import StudyFiles
@@ -176,6 +177,8 @@ class Study:
         searcher = _part("searcher", FILE_SEARCHERS, searcher)
         allocation = _part("allocation", POLICY_REGISTRY, allocation)
         scheduler = scheduler_or_horizon(scheduler, max_epochs, max_steps, max_samples)
+        if form := form_of(searcher):
+            raise ArgumentError("searcher", searcher, "a searcher such as Random(), or None", hint=form)
         _require(searcher, Searcher | None, "searcher", "a searcher such as Random(), or None")
         _require(pool, Pool | None, "pool", "Pool(devices=2), or None")
         _require(allocation, AllocationPolicy | None, "allocation", "a policy such as FixedAllocation(2), or None")

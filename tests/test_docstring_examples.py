@@ -9,6 +9,8 @@ import pytest
 
 import lightning_hwtune as hwt
 
+NEEDS = {"OptunaSampler": "optuna"}
+"""Class -> the optional library that its example uses."""
 CLASSES = [name for name in hwt.__all__ if name[0].isupper() and not name.endswith("Error")]
 
 
@@ -18,6 +20,8 @@ def examples(cls: type) -> doctest.DocTest:
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_a_public_class_has_an_example_that_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
     monkeypatch.chdir(tmp_path)
     found, report = examples(getattr(hwt, name)), []
     assert found.examples, f"write an `Examples:` section in the docstring of {name}"

@@ -258,6 +258,7 @@ class StudyFacts:
             if event.level not in self.ladder.levels:
                 raise ValueError(f"trial {event.trial_id} was judged at {event.level}, which is no rung of the study")
             trial.decided[event.level] = VerdictKind.CONTINUE.value if event.target > event.level else event.verdict
+            trial.known_from[event.level] = len(self.trials)
 
     def _checkpoint_saved(self, event: ev.CheckpointSaved) -> None:
         trial = self.trials[event.trial_id]
@@ -299,6 +300,7 @@ class StudyFacts:
             if last is not None and np.isfinite(self.spec.objectives.loss(last.values)).all():
                 self.full.add(trial.trial_id)
             trial.decided |= dict.fromkeys(self.levels_not_reached(trial), VerdictKind.STOP.value)
+            trial.known_from |= dict.fromkeys(self.levels_not_reached(trial), len(self.trials))
         elif trial.state is TrialState.FAILED:
             trial.error = event.error
             self.n_failed += 1

@@ -127,7 +127,7 @@ _TO_PLAIN: Mapping[str, Callable[[Any], Any]] = {
     "checkpoint": _to_row,
     "best_checkpoint": _to_row,
     "measurements": lambda measurements: list(map(list, map(_columns(Measurement)[0], measurements))),
-    "decided": lambda decided: list(decided.items()),
+    **dict.fromkeys(("decided", "known_from"), lambda of_levels: list(of_levels.items())),
     "state": str,
 }
 _FROM_PLAIN: Mapping[str, Callable[[Any], Any]] = {
@@ -136,6 +136,7 @@ _FROM_PLAIN: Mapping[str, Callable[[Any], Any]] = {
     "best_checkpoint": lambda row: Checkpoint(*row),
     "measurements": _measurements,
     "decided": dict,
+    "known_from": dict,
     "state": TrialState,
     "slots": tuple,
 }

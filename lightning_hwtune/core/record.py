@@ -111,6 +111,8 @@ class TrialRecord:
         target: the resource up to which the trial may train; a promotion raises it.
         first_target: the target with which it was created, the lowest level of its bracket.
         decided: rung level -> the kind of its verdict ("continue", "pause", "stop"); each level is decided once.
+        known_from: rung level -> the number of trials that existed when the level was decided: later ones could learn
+            from it.
         segment: the number of the newest segment, from 1; 0 before the first.
         checkpoint: the newest valid checkpoint; None if there is none (yet, or any more).
         best_of: the metric whose best report has its checkpoint kept; empty if the study keeps no best values.
@@ -140,6 +142,7 @@ class TrialRecord:
     n_retries: int = 0
     error: str = ""
     note: str = ""
+    known_from: dict[int, int] = field(default_factory=dict)
 
     @property
     def num_devices(self) -> int:

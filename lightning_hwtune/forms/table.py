@@ -174,6 +174,10 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "rungs": one_of("all", "highest"),
         "estimator": one_of("parzen", "bohb"),
     },
+    "Evolution": {"algorithm": one_of("nsga2", "nsga3"), "population": integer(2, _MAX_CANDIDATES)},
+    "OptunaSampler": {
+        "options": optional(mapping("a mapping from the sampler's arguments to plain data")),
+    },
     "Abilities": {
         **{name: optional(_POSITIVE) for name in ("max_devices", "max_segments")},
         **{name: flag() for name in ("trains_here", "starts_processes", "can_check", "limits_hangs")},

@@ -15,6 +15,8 @@ from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, nearest
 from lightning_hwtune.names import refuse_unknown_keys
 from lightning_hwtune.plugins import Registry
+from lightning_hwtune.searchers.evolution import Evolution
+from lightning_hwtune.searchers.optuna_sampler import OptunaSampler
 from lightning_hwtune.settings.places import located, renamed
 
 __all__ = [
@@ -33,7 +35,9 @@ __all__ = [
     "options",
 ]
 
-SEARCHERS: Mapping[str, type[Searcher]] = {cls.name: cls for cls in (Random, Sobol, Grid, TPE)}
+SEARCHERS: Mapping[str, type[Searcher]] = {
+    cls.name: cls for cls in (Random, Sobol, Grid, TPE, Evolution, OptunaSampler)
+}
 """Name in study files -> class."""
 
 FILE_SEARCHERS = Registry[Searcher]("searcher", "hwtune.searchers", Searcher, SEARCHERS)
@@ -87,6 +91,14 @@ def named(key: str, registry: Registry[_T], given: Mapping[str, Any] | str) -> _
     name = form.pop("name", None)
     if name is None and form.get("type") in registry.own:
         raise ArgumentError(f"{key}.name", name, ", ".join(registry.names), hint=f"Write `name: {form['type']}`.")
+    if (
+        isinstance(name, str)
+        and name.endswith("Sampler")
+        and name.isidentifier()
+        and OptunaSampler.name in registry.own
+    ):
+        hint = f"For a sampler of Optuna, write {{name: {OptunaSampler.name}, sampler: {name}}}."
+        raise ArgumentError(f"{key}.name", name, ", ".join(registry.names), hint=hint)
     return build(key, registry.find(name, f"{key}.name"), form)
 
 

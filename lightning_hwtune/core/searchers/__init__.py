@@ -29,7 +29,10 @@ __all__ = [
     "searcher_from_settings",
 ]
 
-_OF_OTHER_LIBRARIES: Mapping[str, str] = {}
+_OF_OTHER_LIBRARIES: Mapping[str, str] = {
+    "evolution": "lightning_hwtune.searchers.evolution:Evolution",
+    "optuna": "lightning_hwtune.searchers.optuna_sampler:OptunaSampler",
+}
 """Name -> import path of the searchers in `lightning_hwtune.searchers`."""
 
 SEARCHER_REGISTRY = Registry[Searcher](

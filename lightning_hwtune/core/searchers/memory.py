@@ -7,9 +7,9 @@ outlives the history. It only saves time: everything in it follows from the tria
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ __all__ = ["Memory", "config_key"]
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
+Kept = TypeVar("Kept")
 
 
 def config_key(config: Mapping[str, Any]) -> str:
@@ -37,6 +38,17 @@ class Memory:
     def __init__(self) -> None:
         self._trials: dict[int, _Remembered] = {}
         self._cells: Cells | None = None
+        self._kept: dict[int, tuple[object, Any]] = {}
+
+    def kept(self, owner: object, make: Callable[[], Kept]) -> Kept:
+        """Returns what `make` returned when it was first called for this owner.
+
+        An owner may change what is kept, as long as its answers do not depend on what was asked before.
+        """
+        if id(owner) not in self._kept:
+            self._kept[id(owner)] = owner, make()
+        found: Kept = self._kept[id(owner)][1]
+        return found
 
     def keys(self, trials: Sequence[TrialRecord]) -> frozenset[str]:
         """Returns the keys of the trials' configurations."""
