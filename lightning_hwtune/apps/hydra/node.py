@@ -110,7 +110,8 @@ SWEEPER_KEYS: Mapping[str, Setting] = {
     "max_failure_rate": Setting(
         None,
         optional(number(0, 1)),
-        "Fraction of `n_trials` that may fail. None: `hwtune.max_failures`.",
+        "Fraction that may fail of all trials that the study has or may still get (`n_trials`). None: "
+        "`hwtune.max_failures`.",
         float | None,
     ),
     "params": Setting(

@@ -42,7 +42,7 @@ from lightning_hwtune.apps.hydra.jobs import Jobs, text_of
 from lightning_hwtune.apps.hydra.results import write_results
 from lightning_hwtune.apps.hydra.search import Search, read_search
 from lightning_hwtune.apps.hydra.settings import HYDRA_SPELLING, SweepSettings, max_steps_key
-from lightning_hwtune.apps.hydra.study_name import default_name, keep_digest
+from lightning_hwtune.apps.hydra.study_name import default_name, keep_digest, n_trials_begun
 from lightning_hwtune.apps.hydra.sweep_process import SweepProcess
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError, HwTuneError, StudyFailedError, StudyNotFoundError
@@ -134,7 +134,8 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
     digest = given.digest(space, *judged, [*search.fixed.values(), *command.flags])
     searched = [name for name, parameter in search.parameters.items() if parameter.n_values != 1]
     name = default_name(Path(given.own["dir"]), jobs.example.hydra.job.name, searched, digest)
-    settings = given.study(name, space, *judged)
+    n_begun = n_trials_begun(Path(given.own["dir"]), given.name(name), given.node.get("storage"))
+    settings = given.study(name, space, *judged, n_begun=n_begun)
     study = _study(settings, batch_size_key)
     given.check_directions(study.spec.objectives)
     check_batch_size(batch_size_key, study.spec, jobs)

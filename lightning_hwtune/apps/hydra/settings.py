@@ -104,20 +104,30 @@ class SweepSettings:
         content += [self.own["constraints"]] if self.own.get("constraints") else []
         return hashlib.blake2b(json.dumps(content, default=str).encode(), digest_size=4).hexdigest()
 
+    def name(self, default: str) -> str:
+        """Return the study's name."""
+        return str(self.node.get("study_name") or default)
+
     def study(
-        self, name: str, space: SearchSpace, objectives: list[Any], scheduler: Mapping[str, Any]
+        self, name: str, space: SearchSpace, objectives: list[Any], scheduler: Mapping[str, Any], n_begun: int = 0
     ) -> StudySettings:
-        """Return the sweep as the settings of a study. `name`: the study's name if the user gave none."""
+        """Return the sweep as the settings of a study.
+
+        Args:
+            name: the study's name if the user gave none.
+            n_begun: the number of trials that the study has already. The fraction that may fail is one of all trials
+                that it has or may still get, so a lower `n_trials` never fails a sweep that has ended well.
+        """
         rate, n_trials = self.node.get("max_failure_rate"), self.node["n_trials"]
         own = {key: self.own[key] for key in _OF_STUDY if key in self.own and not _is_default(key, self.own[key])}
         judge: Mapping[str, Any] = {"scheduler": scheduler}
         if not self.own.get("scheduler") and scheduler.get("name") == _SCHEDULER:  # only the horizon is given
             judge = {key: value for key, value in scheduler.items() if key != "name"}
         n_jobs = {} if self.n_jobs is None else {"max_parallel": self.n_jobs}
-        rated = {} if rate is None else {"max_failures": math.floor(rate * n_trials) + 1}
+        rated = {} if rate is None else {"max_failures": math.floor(rate * max(n_trials, n_begun)) + 1}
         return StudySettings.from_dict(
             {
-                "study": self.node.get("study_name") or name,
+                "study": self.name(name),
                 "train": _TRAIN,
                 "space": space.to_dict(),
                 "objectives": objectives,

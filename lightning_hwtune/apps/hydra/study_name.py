@@ -1,4 +1,4 @@
-"""The default name of a study, made of the job and the searched parameters, such as `train-lr-devices`.
+"""The study that a command continues. Its default name, such as `train-lr-devices`, has the job and what is searched.
 
 The same command continues the same study. So the command's digest is stored in the study's folder, and another command
 with the same words gets the next number: `train-lr-devices-2`.
@@ -11,9 +11,11 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from lightning_hwtune.store.files import make_folder, write_whole
+from lightning_hwtune.engine.reading import Reader
+from lightning_hwtune.errors import StudyNotFoundError
+from lightning_hwtune.store.files import StudyFiles, make_folder, write_whole
 
-__all__ = ["default_name", "keep_digest"]
+__all__ = ["default_name", "keep_digest", "n_trials_begun"]
 
 _FILE = "sweep_command.txt"
 _MAX_WORDS = 3
@@ -47,6 +49,15 @@ def keep_digest(study_dir: Path, digest: str) -> None:
     if _digest(study_dir) is None:
         make_folder(study_dir)
         write_whole(study_dir / _FILE, digest)
+
+
+def n_trials_begun(folder: Path, name: str, storage: str | None) -> int:
+    """Return how many trials the study of this name has; 0 if there is no such study."""
+    try:
+        state = Reader(StudyFiles(folder, name), storage).state()
+    except StudyNotFoundError:
+        return 0
+    return len(state.trials) if state is not None else 0
 
 
 def _digest(study_dir: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import pytest
 from hydra_plugins.hwtune_sweeper import HwtuneConf, HwtuneSweeperConf
 from omegaconf import DictConfig, OmegaConf
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "stored_logs"))
+from stored import Stored
+
 from lightning_hwtune.apps.hydra.directions import directions
 from lightning_hwtune.apps.hydra.jobs import monitors_of
 from lightning_hwtune.apps.hydra.settings import SweepSettings
-from lightning_hwtune.apps.hydra.study_name import default_name, keep_digest
+from lightning_hwtune.apps.hydra.study_name import default_name, keep_digest, n_trials_begun
 from lightning_hwtune.apps.monitors import Monitor
 from lightning_hwtune.apps.trainer_settings import Horizon
 from lightning_hwtune.core.parameters import Float
@@ -35,10 +39,9 @@ def node(**changes: Any) -> DictConfig:
     return config
 
 
-def study(**changes: Any) -> StudySettings:
-    return SweepSettings.of(node(**changes)).study(
-        "train", SPACE, [{"metric": "loss", "mode": "min"}], {"name": "run_to_end", "max_epochs": 1}
-    )
+def study(n_begun: int = 0, **changes: Any) -> StudySettings:
+    judged = ([{"metric": "loss", "mode": "min"}], {"name": "run_to_end", "max_epochs": 1})
+    return SweepSettings.of(node(**changes)).study("train", SPACE, *judged, n_begun=n_begun)
 
 
 def test_the_schema_has_the_keys_of_study_files_with_their_defaults() -> None:
@@ -60,6 +63,28 @@ def test_totals_and_caps_become_limits() -> None:
 @pytest.mark.parametrize(("rate", "n"), [(None, 3), (0.0, 1), (0.1, 3), (1.0, 21)])
 def test_a_failure_rate_is_a_number_of_failed_trials(rate: float | None, n: int) -> None:
     assert study(max_failure_rate=rate, n_trials=20).max_failures == n
+
+
+@pytest.mark.parametrize(
+    ("rate", "n_trials", "n_begun", "n"),
+    [
+        (0.1, 20, 20, 3),
+        (0.1, 10, 20, 3),  # a lower limit does not fail a sweep of 20 trials, of which 2 failed
+        (0.1, 1, 100, 11),
+        (0.1, 40, 20, 5),  # a higher one continues it, as a higher `max_failures` does
+        (0.0, 1, 100, 1),
+    ],
+)
+def test_a_failure_rate_counts_the_trials_that_the_study_has(rate: float, n_trials: int, n_begun: int, n: int) -> None:
+    assert study(n_begun, max_failure_rate=rate, n_trials=n_trials).max_failures == n
+    assert study(n_begun, n_trials=n_trials).max_failures == 3
+
+
+def test_the_trials_of_a_stored_study_are_counted(tmp_path: Path) -> None:
+    stored = Stored("0.2.0.dev0", "asha_one_device")
+    assert n_trials_begun(tmp_path, stored.name, None) == 0
+    stored.put(tmp_path)
+    assert n_trials_begun(tmp_path, stored.name, None) == len(stored.state(len(stored.events)).trials)
 
 
 def test_a_study_without_a_name_is_named_by_what_is_searched(tmp_path: Path) -> None:
