@@ -168,6 +168,7 @@ class TrialRecord:
         """Returns a record whose changes leave this one as it is."""
         other = copy.copy(self)
         other.measurements, other.decided = self.measurements.copy(), self.decided.copy()
+        other.known_from = self.known_from.copy()
         return other
 
     def add(self, new: Measurement) -> None:
