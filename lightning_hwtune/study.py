@@ -24,7 +24,7 @@ from lightning_hwtune.core.continuation import (
     kept_searcher,
     kept_space,
 )
-from lightning_hwtune.core.decisions import Rule
+from lightning_hwtune.core.decisions import Done, Rule
 from lightning_hwtune.core.events import Event
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY, AllocationPolicy
@@ -400,7 +400,8 @@ class Study:
         view = open_view(state, root, self._storage, enabled=progress, owns_screen=False)
         asked.manual.watch(lambda: view.tick(session.clock.now()))
         session.controller.choose_ladder(session.clock.now(), n_at_once=1)
-        view.header(None, can_check=False)
+        answer = session.controller.ask(session.clock.now(), self._spec.pool.size)
+        view.header(None, can_check=False, is_over=isinstance(answer, Done))
         session.observers.append(view.on_events)
         session.observers.append(lambda events: view.tick(events[-1].at))  # no loop calls `tick` here
         return asked

@@ -29,7 +29,7 @@ from lightning_hwtune.engine.reading import Reader
 from lightning_hwtune.engine.session import Session
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.host.exit_message import exit_quickly, print_at_exit
-from lightning_hwtune.host.session_signals import Signals
+from lightning_hwtune.host.session_signals import Signals, cause_of
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.settings.run_rules import check_run, unjudged_devices
 from lightning_hwtune.store.files import StudyFiles
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["Run", "TrainFunction", "check_training"]
 
 TrainFunction = Callable[["Trial"], Any]
-_WHY = {KeyboardInterrupt: "Ctrl-C", SystemExit: "a signal ended this process"}
 
 
 @final
@@ -105,7 +104,7 @@ class Run:
             answer = session.controller.ask(session.clock.now(), self.spec.pool.size)
             if isinstance(answer, Done):  # nothing is left to do, so nothing is checked either
                 with self._view(session) as view:
-                    view.header(payload, can_check=self._abilities.can_check)
+                    view.header(payload, can_check=self._abilities.can_check, is_over=True)
                     session.observers.append(view.on_events)
                     session.finish(answer)
                 return answer
@@ -165,7 +164,11 @@ class Run:
                     session.finish(done)
                     return done
             except BaseException as error:
-                loop.interrupt(_WHY.get(type(error), f"the session ended with {type(error).__name__}"))
+                if (why := cause_of(error)) and not self._abilities.trains_here:
+                    # a second signal ends the wait, as does any error: the first one counts
+                    with contextlib.suppress(KeyboardInterrupt, SystemExit, Exception), signals.acting():
+                        loop.pause_soon(why)
+                loop.interrupt(why or f"the session ended with {type(error).__name__}")
                 raise
             finally:
                 executor.close()  # before the last lines are printed

@@ -1,4 +1,4 @@
-"""Makes text from outside, such as errors, notes and names, safe for every store, file and terminal."""
+"""Text from outside, such as errors, notes and names, made safe for any store and terminal; counts with their noun."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["MAX_TEXT", "check_text", "is_line", "is_name", "storable", "storable_data"]
+__all__ = ["MAX_TEXT", "check_text", "counted", "is_line", "is_name", "storable", "storable_data"]
 
 MAX_TEXT = 20_000
 """Maximum number of characters kept of an error or a note; a deep traceback has a few thousand."""
@@ -18,6 +18,11 @@ _KEPT = frozenset("\n\t")
 _BAD_CATEGORIES = frozenset({"Cc", "Cs"})
 _JOINERS = frozenset("\u200c\u200d")  # part of words in some scripts, and of emoji
 _REVERSING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def counted(n: int, plural: str) -> str:
+    """Returns "1 epoch" or "3 epochs": the number with its noun, which is given in the plural."""
+    return f"{n} {plural.removesuffix('s') if n == 1 else plural}"
 
 
 def storable(text: str, max_chars: int | None = MAX_TEXT) -> str:

@@ -82,6 +82,17 @@ def held(trial: Any) -> None:
             return
 
 
+def interrupting(trial: Any) -> None:
+    """Its fourth epoch signals the study's process, whose id and signal are in the environment; slow until then."""
+    for epoch in epochs(trial):
+        if epoch == 4 and not (study_dir(trial) / "signalled").exists():
+            leave(trial, "signalled")
+            os.kill(int(os.environ["STUDY_PID"]), int(os.environ["STUDY_SIGNAL"]))
+        time.sleep(0 if (study_dir(trial) / "release").exists() else 0.05)
+        if not report(trial, epoch):
+            return
+
+
 def diverging(trial: Any) -> None:
     """NaN in one half of the space, infinity in a quarter."""
     for epoch in epochs(trial):

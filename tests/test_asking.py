@@ -62,7 +62,9 @@ def test_the_lines_are_those_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixt
 
     def words(lines: list[str], name: str) -> list[str]:
         told = [line.partition(" s  ")[2] for line in lines if " s  " in line]
-        events = [text for text in told if not re.match(r"trial \d+ of 4 · ", text)]  # how far it is comes by the clock
+        events = [
+            text for text in told if not re.match(r"\d+ of 4 trials · ", text)
+        ]  # how far it is comes by the clock
         return [
             re.sub(r" · [\d.]+ s · ", " · TIME · ", text.replace(f"study {name} ", "study NAME ")) for text in events
         ]
@@ -72,8 +74,9 @@ def test_the_lines_are_those_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixt
     assert lines[0] == f"study asked in {tmp_path / 'asked'}"
     end = next(number for number, line in enumerate(lines) if "study asked is finished" in line)
     assert lines[end + 1].rstrip() == "front of asked, fully trained trials"
-    assert lines[-1].startswith("next: hwtune front --study asked --dir ")
-    assert others[-1] == lines[-1].replace("--study asked", "--study run")
+    assert lines[-2].startswith("next: hwtune front --study asked --dir ")
+    assert others[-2] == lines[-2].replace("--study asked", "--study run")
+    assert lines[-1] == others[-1] == "to continue: run it again with a higher `max_trials`"
 
 
 def test_what_is_left_is_printed_after_the_first_trial_and_when_a_study_goes_on(
@@ -84,7 +87,7 @@ def test_what_is_left_is_printed_after_the_first_trial_and_when_a_study_goes_on(
     study.tell(first)
     told = capsys.readouterr().out
     study.close()
-    assert re.search(r"trial 1 of 4 · .* so far, (about .* left|almost done) · ", told, re.MULTILINE)
+    assert re.search(r"1 of 4 trials · .* so far, (about .* left|almost done) · ", told, re.MULTILINE)
     assert "forecast:" not in told
     asked_to_the_end(small_study(tmp_path, pool=hwt.Pool("cpu", devices=1)), progress=True)
     assert re.search(
@@ -93,7 +96,7 @@ def test_what_is_left_is_printed_after_the_first_trial_and_when_a_study_goes_on(
 
 
 @pytest.mark.parametrize("n_reruns", [1, 3])
-def test_reruns_of_a_finished_script_add_no_time_and_promise_none(
+def test_reruns_of_a_finished_script_add_no_time_and_show_no_plan(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], n_reruns: int
 ) -> None:
     study = asked_to_the_end(small_study(tmp_path))
@@ -101,9 +104,14 @@ def test_reruns_of_a_finished_script_add_no_time_and_promise_none(
     assert wall_s > 0
     for _ in range(n_reruns):
         study = asked_to_the_end(small_study(tmp_path), progress=True)
-        study.run(functions.plain, max_trials=4, executor="inline", progress=False)
+        study.run(functions.plain, max_trials=4, executor="inline")
     assert study.state().wall_s(study.state().last_at) == wall_s
-    assert not re.search("forecast:|about .* left", capsys.readouterr().out)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("study ")] == [f"study study in {study.dir}"] * 2 * n_reruns
+    for start in ("to continue: ", "front of study, "):
+        assert sum(line.startswith(start) for line in lines) == 2 * n_reruns
+    plan = ("objectives:", "limits:", "rungs of", "ladder:", "finishers:", "forecast:", "no check", "at least", "note:")
+    assert not [line for line in lines if line.startswith(plan) or " left" in line]
 
 
 def test_without_progress_nothing_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -338,6 +338,35 @@ def test_a_signal_ends_the_session_in_order(tmp_path: Path, number: signal.Signa
     assert state.n_failed == 0
 
 
+@pytest.mark.parametrize(
+    ("number", "expected", "cause"),
+    [(signal.SIGINT, KeyboardInterrupt, "Ctrl-C"), (signal.SIGTERM, SystemExit, "SIGTERM")],
+    ids=["INT", "TERM"],
+)
+def test_a_signal_costs_no_epoch_of_a_trial_that_reports_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, expected: Any, cause: str
+) -> None:
+    monkeypatch.setenv("STUDY_PID", str(os.getpid()))
+    monkeypatch.setenv("STUDY_SIGNAL", str(int(number)))
+    monkeypatch.setattr("lightning_hwtune.engine.loop._PATIENCE_S", 60.0)  # on a busy machine, too
+    study = small_study(tmp_path, scheduler=hwt.RunToEnd(max_epochs=200))
+    with pytest.raises(expected):
+        run(study, functions.interrupting, max_trials=1)
+    state = check_log(study)
+    assert state.closed is not None
+    assert (state.closed.state, state.closed.reason) == ("interrupted", f"ended by {cause}")
+    [trial] = state.trials
+    assert trial.checkpoint is not None
+    assert trial.checkpoint.resource == trial.resource >= 3
+    assert state.waiting == {0}
+    assert f"ended by {cause}; the trial continues from here [interrupted]" in study.why(0)
+
+    (study.dir / "release").touch()
+    run(study, functions.interrupting, max_trials=1)
+    assert check_log(study).n_full == 1
+    assert max(Counter(trained(study)).values()) == 1  # no epoch was trained twice
+
+
 @pytest.mark.slow
 def test_a_script_that_ctrl_c_ends_says_how_to_go_on(tmp_path: Path) -> None:
     script = tmp_path / "script.py"

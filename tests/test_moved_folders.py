@@ -155,7 +155,7 @@ def test_a_study_continued_in_another_folder_names_only_checkpoints_that_are_the
     for found in (study.front()["checkpoint"].tolist(), [study.best.checkpoint]):
         assert all(path is None or Path(path).is_file() for path in found)
     run(study, functions.plain, max_trials=5, executor="inline", progress=True)
-    noted = [line for line in capsys.readouterr().out.splitlines() if "are not in this folder" in line]
+    noted = [line for line in capsys.readouterr().out.splitlines() if "this folder lacks" in line]
     assert len(noted) == bool(n_missing)
     assert all(f"{n_missing} of the study's 4 checkpoints" in line for line in noted)
     assert len(study.state().trials) == 5

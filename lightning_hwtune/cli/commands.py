@@ -198,13 +198,15 @@ def rungs(
 
     if study_file is not None:
         settings = _load(study_file, overrides, max_trials=max_trials)
-        spec, limits, chosen = settings.spec(), settings.limits(), None
+        spec, limits, chosen, n_first = settings.spec(), settings.limits(), None, None
         within = "the check shows how many models can be fully trained within the limits of time and cost"
         within = within if limits.is_timed else ""
     else:
         stored = _choose(dir, study, storage).study
-        spec, limits, chosen = stored.spec, stored.state().limits, stored.state().chosen
-        within = full_trainings_text(stored.state())
+        state = stored.state()
+        spec, limits, chosen = stored.spec, state.limits, state.chosen
+        n_first = state.n_first_planned if chosen is not None else None
+        within = full_trainings_text(state)
     n_trials = limits.max_trials if max_trials is None else max_trials
     if n_trials is None and not within:
         hint = "The study has no limit on its number of trials."
@@ -225,7 +227,7 @@ def rungs(
             frame=lambda: rows_frame(levels),
         )
         return
-    expected = (scheduler, n_trials, limits.n_finishers, ladder.n_to_end)
+    expected = (scheduler, n_trials, limits.n_finishers, ladder.n_to_end if n_first is None else n_first)
     forecast = rung_forecast(*expected)
 
     def print_all(out: Console) -> None:

@@ -64,11 +64,12 @@ def write_frame(
     """Writes rows. A table has a title; if there are no rows, the text `empty` is printed instead."""
 
     def table(out: Console) -> None:
-        from lightning_hwtune.views.terminal import print_frame
+        from lightning_hwtune.views.terminal import print_frame, print_legend
 
         rows = frame()
         if len(rows):
             print_frame(out, rows, title)
+            print_legend(out, rows)
         else:
             out.print(empty, markup=False, soft_wrap=True)
 

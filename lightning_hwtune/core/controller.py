@@ -75,6 +75,7 @@ class Controller:
         self.state = state
         self._sink, self._observe, self._whole = sink, observe, whole
         self._next_action, self._policy = NextAction(state), state.spec.allocator
+        self._interrupt: Reason | None = None
 
     @property
     def spec(self) -> StudySpec:
@@ -94,6 +95,10 @@ class Controller:
         """Records the candidate of an answer for which devices are drained; writes nothing if it is unchanged."""
         if answer.reservation != self.state.reserved:
             self._write(_reserved(answer.reservation, now))
+
+    def pause_at_reports(self, why: str) -> None:
+        """From now on, each trial pauses at its next report between epochs, as at a limit; the session is ending."""
+        self._interrupt = Reason(Rule.INTERRUPTED, f"{why}; the trial continues from here")
 
     def create(self, now: float, study_id: str = "") -> None:
         """Writes the study's first event."""
@@ -185,9 +190,8 @@ class Controller:
             trial.check_move(TrialState.RUNNING)  # before it is written to the log, which is append-only
             number, checkpoint, promoted_from = trial.segment + 1, trial.checkpoint, decision.promoted_from
             if checkpoint is None and trial.measurements:
-                text = (
-                    f"the trial has no checkpoint, so {trial.resource} {self.race.unit} are trained again from scratch"
-                )
+                again = self.race.unit.span(0, trial.resource)
+                text = f"the trial has no checkpoint, so it starts from scratch and trains {again} again"
                 events.append(ev.Noted(at=now, trial_id=trial.trial_id, text=text))
         events.append(
             ev.SegmentStarted(
@@ -243,7 +247,8 @@ class Controller:
             level, verdict, target = self._judge(trial, measurement, loss, now, is_inside=is_inside)
             verdict = verdict if level is None else self._with_violations(verdict, measurement)
         if isinstance(verdict, Continue) and not is_inside:
-            limit = self._next_action.limit(now, trial_id, measurement.train_s - segment.train_s)
+            coming_s = measurement.train_s - segment.train_s
+            limit = self._interrupt or self._next_action.limit(now, trial_id, coming_s)
             verdict = verdict if limit is None else Pause(limit)
         self._write(
             ev.Reported(

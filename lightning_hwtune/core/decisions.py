@@ -74,6 +74,7 @@ class Rule(enum.StrEnum):
     REPEATED = "repeated"
     BETWEEN_RUNGS = "between-rungs"
     CONSTRAINT = "constraint"
+    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ from lightning_hwtune.core.study_clock import StudyClock
 
 __all__ = ["StudyFacts"]
 
+_LOST = (TrialState.FAILED, TrialState.OUT_OF_MEMORY)
+
 
 class StudyFacts:
     """The content of one study's log.
@@ -109,8 +111,26 @@ class StudyFacts:
 
     @property
     def n_to_end(self) -> int:
-        """How many of the first trials train to the end without a pause."""
+        """How many of the first trials train to the end without a pause, as chosen when the study began."""
         return self.chosen.n_to_end if self.chosen is not None else 0
+
+    @property
+    def n_first_due(self) -> int:
+        """How many more new trials train to the end without a pause; one that cannot reach the end is replaced.
+
+        Under a limit of time or money there are none.
+        """
+        return 0 if self.limits.is_timed else max(self.n_to_end - self._n_first, 0)
+
+    @property
+    def n_first_planned(self) -> int:
+        """How many trials the study will have trained to the end without a pause, or is training so."""
+        return self._n_first + self.n_first_due
+
+    @property
+    def _n_first(self) -> int:
+        first = (self.trials[trial_id] for trial_id in self.to_end)
+        return sum(trial.target >= self.ladder.top and trial.state not in _LOST for trial in first)
 
     def session_s(self, now: float) -> float:
         """Seconds since the current session began; 0 if none is open."""

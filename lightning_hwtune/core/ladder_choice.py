@@ -32,6 +32,7 @@ from typing import Any, final
 from lightning_hwtune.core.schedulers import ASHA
 from lightning_hwtune.core.schedulers.rungs import rung_levels
 from lightning_hwtune.core.spec import Limits, StudySpec
+from lightning_hwtune.text import counted
 
 __all__ = ["LadderChoice", "LadderFacts", "ladder_choice", "ladder_facts", "likely_spec", "weaknesses"]
 
@@ -139,7 +140,7 @@ def weaknesses(spec: StudySpec, limits: Limits) -> Iterator[str]:
         )
     if facts.n_trials is not None and scheduler.pauses and facts.n_trials / facts.n_at_once * lowest < top / eta:
         yield (
-            f"{facts.n_trials} trials on {facts.n_at_once} workers are few for a ladder from {lowest} to {top} {unit}: "
+            f"a ladder from {lowest} to {top} {unit} is long for {_study_size(facts)}: "
             f"nothing is trained to the end for a long time. `first_rung={chosen}` has fewer rungs"
         )
 
@@ -153,11 +154,16 @@ def _n_to_end(spec: StudySpec, facts: LadderFacts) -> int:
 
 def _reason(spec: StudySpec, settings: Mapping[str, Any], n_to_end: int, facts: LadderFacts, is_timed: bool) -> str:
     unit = spec.scheduler.unit
-    trials = "any number of trials" if facts.n_trials is None else f"{facts.n_trials} trials"
-    workers = "1 worker" if facts.n_at_once == 1 else f"{facts.n_at_once} workers"
     start = f", start-ups of {facts.start_up:.2g} {unit}" if facts.start_up else ""
     chosen = ", ".join(f"{name}={value}" for name, value in settings.items())
     first = "the first trial trains" if n_to_end == 1 else f"the first {n_to_end} trials train"
+    if facts.n_trials is not None and facts.n_trials <= n_to_end:
+        first = "every trial trains"
     timed = " and a limit of time or money" if is_timed else ""
     to_end = f"; {first} to the end without a pause" if n_to_end else ""
-    return f"{chosen}, chosen for {facts.horizon} {unit}, {trials}, {workers}{start}{timed}{to_end}"
+    return f"{chosen}, chosen for {counted(facts.horizon, unit)}, {_study_size(facts)}{start}{timed}{to_end}"
+
+
+def _study_size(facts: LadderFacts) -> str:
+    trials = "any number of trials" if facts.n_trials is None else counted(facts.n_trials, "trials")
+    return f"{trials} on {counted(facts.n_at_once, 'workers')}"

@@ -28,10 +28,10 @@ from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.core.stall import Stall
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.core.streams import stream
+from lightning_hwtune.text import counted
 
 __all__ = ["NextAction"]
 
-_LOST = (TrialState.FAILED, TrialState.OUT_OF_MEMORY)
 _LOOK_AHEAD = 8  # number of draws searched for a small trial while devices drain
 
 
@@ -106,8 +106,7 @@ class NextAction:
         limits, state = self.state.limits, self.state
         if state.n_failed >= self.spec.max_failures:
             last = max(trial.trial_id for trial in state.trials if trial.state is TrialState.FAILED)
-            trials = "1 trial" if state.n_failed == 1 else f"{state.n_failed} trials"
-            text = f"{trials} failed, and `max_failures` is {self.spec.max_failures}"
+            text = f"{counted(state.n_failed, 'trials')} failed, and `max_failures` is {self.spec.max_failures}"
             return Reason(
                 Rule.MAX_FAILURES, f"{text}; `hwtune logs {last}` shows why, and a higher limit continues the study"
             )
@@ -185,12 +184,13 @@ class NextAction:
 
     def _n_running(self) -> str:
         n = len(self.state.running)
-        return "1 segment is" if n == 1 else f"{n} segments are"
+        return f"{counted(n, 'segments')} {'is' if n == 1 else 'are'}"
 
     def _nothing_left(self, now: float) -> Reason:
         if self.deadline.left.is_set and self._next() is not None:
             return self._limit_reached(now)
-        text = f"{len(self.state.trials)} trials, {self.state.n_full} fully trained, nothing left to promote"
+        trials = counted(len(self.state.trials), "trials")
+        text = f"{trials}, {self.state.n_full} fully trained, nothing left to promote"
         if self.state.limits.max_trials is not None and len(self.state.trials) >= self.state.limits.max_trials:
             return Reason(Rule.LIMIT_MAX_TRIALS, text)
         if stalled := self._stall.text():
@@ -292,7 +292,7 @@ class NextAction:
         for trial, level in itertools.islice(self._unpromoted(), _LOOK_AHEAD):
             if self._may_finish(trial):
                 target = self.race.ladder.above(max(level, trial.resource))  # in brackets, it may be beyond its level
-                text = f"best of rung {level} that was not promoted; the time left is too short for a new trial"
+                text = f"rung {level} did not promote it, but the time left is too short for a new trial"
                 yield Resume(trial.trial_id, trial.allocation, target, level, Reason(Rule.SURVIVOR, text))
         if self.deadline.reaches(new, now):
             yield new
@@ -371,7 +371,7 @@ class NextAction:
         bracket = self.race.draw_bracket(stream(self.spec.seed, "bracket", trial_id))
         origin = "enqueued by the user" if draw is None else f"draw {draw} of the {self.spec.searcher.name} searcher"
         target = self.race.first_target(bracket)
-        if target < self.race.max_resource and self._n_first_due() > 0:
+        if target < self.race.max_resource and self.state.n_first_due > 0:
             target, origin = self.race.max_resource, f"{origin}; one of the first trials, which train to the end"
         return Start(
             trial_id=trial_id,
@@ -384,12 +384,6 @@ class NextAction:
             draw=draw,
             reason=Reason(Rule.NEW, origin),
         )
-
-    def _n_first_due(self) -> int:
-        """Returns how many more of the first trials train to the end; one that cannot reach it is replaced."""
-        n, top = 0 if self.deadline.left.is_set else self.state.n_to_end, self.race.max_resource
-        first = (self.state.trials[trial_id] for trial_id in self.state.to_end) if n else ()
-        return n - sum(trial.target >= top and trial.state not in _LOST for trial in first)
 
     def _history(self) -> History:
         if self._known is None:
@@ -436,11 +430,26 @@ class NextAction:
 
     def _finish(self, trial: TrialRecord, level: int) -> Resume:
         due, wanted, top = self._n_finishers_due(), self.state.limits.n_finishers, self.race.max_resource
-        number = f"number {wanted - due + 1} of {wanted} to be trained to the end"
-        text = f"best of rung {level} that was not promoted, {number}"
+        n_first = len(self.state.to_end)
+        apart = f", apart from the first {'trial' if n_first == 1 else 'trials'}" if n_first else ""
+        text = f"{self._place(trial, level)}; number {wanted - due + 1} of {wanted} to be trained to the end{apart}"
         if trial.last is not None and (infeasible := self.spec.objectives.infeasible(trial.last.values)):
             text += f"; {infeasible}"
         return Resume(trial.trial_id, trial.allocation, top, level, Reason(Rule.FINISHER, text))
+
+    def _place(self, trial: TrialRecord, level: int) -> str:
+        """Returns the place of a finisher among the trials of its rung that were not promoted."""
+        rung = [other for other, at in self._unpromoted() if at == level and other.bracket == trial.bracket]
+        open_ones = [other for other in rung if self._may_finish(other)]
+        whose = f"of those that rung {level} did not promote"
+        if trial is open_ones[0]:
+            return f"first {whose}"
+        if trial is self._middle(self._able_in_order()):
+            return f"the best compromise {whose}"
+        alike = [other for other in open_ones if other.num_devices == trial.num_devices]
+        if trial is alike[0]:
+            return f"first on {counted(trial.num_devices, 'devices')} {whose}"
+        return f"number {open_ones.index(trial) + 1} {whose}"
 
     def _able(self) -> list[tuple[TrialRecord, int]]:
         """Returns the trials that may be trained to the end, with their rungs, in the order in which they should be.
@@ -448,20 +457,28 @@ class NextAction:
         That is the scheduler's order, deepest rung first. With several objectives, the order inside a front prefers its
         ends, so the knee of the deepest rung comes first, unless it is trained to the end already.
         """
-        able = [(trial, level) for trial, level in self._unpromoted() if self._may_finish(trial)]
-        able = self._admitted(able)
+        able = self._able_in_order()
+        middle = self._middle(able)
+        return able if middle is None else sorted(able, key=lambda pair: pair[0] is not middle)
+
+    def _able_in_order(self) -> list[tuple[TrialRecord, int]]:
+        """Returns the trials that may be trained to the end, with their rungs, in the scheduler's order."""
+        return self._admitted([(trial, level) for trial, level in self._unpromoted() if self._may_finish(trial)])
+
+    def _middle(self, able: Sequence[tuple[TrialRecord, int]]) -> TrialRecord | None:
+        """Returns the knee of the deepest rung, which comes first; None with one objective, or if there is none.
+
+        Trials of the rung that are trained to the end, or will be, may be the knee, too.
+        """
         if len(self.spec.objectives) == 1 or not able or not self.state.has_knee_first:
-            return able
+            return None
         deepest = able[0][1]
         known = [trial for trial, level in able if level == deepest]
         known += [self.state.trials[i] for i in sorted(self.state.full)] + self._running_trials()
         seen = [(trial, found) for trial in known if (found := trial.at(deepest)) is not None]
         losses = [(trial, self.spec.objectives.loss(found.values)) for trial, found in seen]
         finite = [(trial, loss) for trial, loss in losses if np.isfinite(loss).all() and not is_violator(loss.tolist())]
-        if not finite:
-            return able
-        middle = finite[knee([loss for _, loss in finite])][0]
-        return sorted(able, key=lambda pair: pair[0] is not middle)
+        return finite[knee([loss for _, loss in finite])][0] if finite else None
 
     def _admitted(self, able: list[tuple[TrialRecord, int]]) -> list[tuple[TrialRecord, int]]:
         """Returns those that may be finishers: feasible trials or, if there are none, violators of a constraint.

@@ -56,6 +56,10 @@ class Unit(enum.StrEnum):
     STEPS = "steps"
     SAMPLES = "samples"
 
+    def span(self, after: int, to: int) -> str:
+        """Returns what is trained after one resource and up to another: "epoch 4" or "epochs 4 to 7"."""
+        return f"{self.removesuffix('s')} {to}" if to == after + 1 else f"{self} {after + 1} to {to}"
+
 
 class Outcome(enum.StrEnum):
     """How a segment ended."""

@@ -16,6 +16,7 @@ from lightning_hwtune.core.ranking.hypervolume import hypervolume
 from lightning_hwtune.core.ranking.scale import Scale
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.forms.run_options import stalled_after
+from lightning_hwtune.text import counted
 
 __all__ = ["Stall"]
 
@@ -58,7 +59,8 @@ class Stall:
         before, now = hypervolume(unit[old], corner), hypervolume(unit, corner)
         if before <= 0 or now > before * (1 + share):
             return ""
-        return f"the hypervolume of the front has grown by less than {share:.3g} of it over the last {n_trials} trials"
+        over = f"over the last {counted(n_trials, 'trials')}"
+        return f"the hypervolume of the front has grown by less than {share:.3g} of it {over}"
 
     def _loss(self, trial_id: int) -> list[float]:
         last = self._state.trials[trial_id].last

@@ -16,6 +16,7 @@ from typing import final
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.host.cpus import n_cpus
+from lightning_hwtune.text import counted
 
 __all__ = ["Slots", "check_present", "device_mask", "n_device_files", "resolve", "visible_gpus"]
 
@@ -48,7 +49,7 @@ def resolve(pool: Pool) -> Pool:
         there = max(n_cpus() // pool.threads_per_device, 1)
     wanted = there if pool.devices == "auto" else pool.size
     if wanted < 1 or (accelerator == "gpu" and wanted > there):
-        allowed = f"at most {there}; this machine has {there} visible {accelerator} devices"
+        allowed = f"at most {there}; this machine has {counted(there, f'visible {accelerator} devices')}"
         raise ArgumentError("Pool.devices", pool.devices, allowed)
     return dataclasses.replace(pool, accelerator=accelerator, devices=wanted)
 

@@ -170,6 +170,10 @@ class LocalExecutor:
         self._begin()
         self._note_failures(sink)
         self._wait_for_news(timeout_s)
+        with uninterrupted():  # defer signals, so that each message is taken completely and answered
+            self._deliver(sink)
+
+    def _deliver(self, sink: Sink) -> None:
         self._server.poll()
         for group in list(self._groups.values()):
             for rank in group.ranks:

@@ -27,6 +27,7 @@ from lightning_hwtune.training.trial_fit import COUNTED_FIT
 __all__ = ["Loop"]
 
 _TICK_S = 1.0
+_PATIENCE_S = 1.2  # how long an interrupted study waits for reports that are about to come
 
 
 @final
@@ -73,6 +74,25 @@ class Loop:
             self._tick()
             if self._fatal is not None:
                 raise self._fatal
+
+    def pause_soon(self, why: str) -> None:
+        """Lets trials pause that would otherwise train epochs again, if their next report is due in about a second.
+
+        Later reports are not waited for. A segment that is saving a checkpoint finishes it.
+        """
+        self._controller.pause_at_reports(why)
+        end = self._clock.now() + _PATIENCE_S
+        while (left_s := end - self._clock.now()) > 0 and any(
+            self._saves_by(segment, end) for segment in self._controller.state.running.values()
+        ):
+            self._executor.wait(self, left_s)
+
+    def _saves_by(self, segment: Segment, end: float) -> bool:
+        """Return whether a segment has paused, or has something to save and is likely to report before `end`."""
+        saved = self._controller.state.trials[segment.trial_id].checkpoint
+        if segment.verdict == VerdictKind.PAUSE:
+            return True
+        return segment.reached > (saved.resource if saved else 0) and segment.reported_at + segment.report_s < end
 
     def interrupt(self, why: str) -> None:
         """Ends every running segment; the trials can be resumed later."""

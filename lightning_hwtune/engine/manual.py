@@ -13,6 +13,7 @@ from lightning_hwtune.engine.inline import DirectChannel
 from lightning_hwtune.engine.loop import Loop
 from lightning_hwtune.engine.session import Session
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.host.session_signals import cause_of
 from lightning_hwtune.training.channel import Ended, SegmentOrder
 from lightning_hwtune.training.context import ActiveSegment, require_no_segment, segment_context
 from lightning_hwtune.training.lightning_classes import adapt_classes
@@ -118,10 +119,11 @@ class Manual:
         _, segment, channel = self._active
         raised = error if isinstance(error, BaseException) else None
         is_settled = segment.failure is None and segment.is_settled
-        if is_settled or (interrupt_in(raised) is None and interrupt_in(segment.failure) is None):
+        stop = interrupt_in(raised) or interrupt_in(segment.failure)
+        if is_settled or stop is None:
             ended = conclude(segment, error)
         else:
-            ended = Ended(0, Outcome.INTERRUPTED, "interrupted by Ctrl-C or a signal", segment.resource, False)
+            ended = Ended(0, Outcome.INTERRUPTED, cause_of(stop) or "ended by SIGTERM", segment.resource, False)
         self._leave()
         self._loop.ended(segment.order.trial_id, segment.order.segment, ended, channel.world_size)
         return str(self._session.controller.state.trials[segment.order.trial_id].state)

@@ -27,6 +27,7 @@ from lightning_hwtune.engine.clock import Clock, RealClock
 from lightning_hwtune.engine.fold import replay
 from lightning_hwtune.errors import ArgumentError, StorageError, StudyNotFoundError, first_line
 from lightning_hwtune.host.deferred_signals import uninterrupted
+from lightning_hwtune.host.session_signals import cause_of
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.store.database import database_url
 from lightning_hwtune.store.files import StudyFiles
@@ -204,7 +205,7 @@ class Session:
             is_user = isinstance(error, KeyboardInterrupt | SystemExit)
             headline = first_line(str(error).partition("\n\n")[0])  # the rest is a traceback
             ended = ev.SessionState.INTERRUPTED if is_user else ev.SessionState.FAILED
-            self._end = (ended, headline or type(error).__name__)
+            self._end = (ended, cause_of(error) or headline or type(error).__name__)
         state, reason = self._end or (ev.SessionState.PAUSED, "closed")
         try:
             if not self.controller.state.running:

@@ -15,10 +15,24 @@ from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any, Self, final
 
-__all__ = ["ENDING", "Signals"]
+__all__ = ["ENDING", "Signals", "cause_of"]
 
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 """Signals that end a process at once by default; here they cause an orderly exit with status 128 + number."""
+
+
+def cause_of(error: BaseException) -> str:
+    """Returns what ended a session, in words, if it was Ctrl-C, a signal or an exit; otherwise an empty text."""
+    if isinstance(error, KeyboardInterrupt):
+        return "ended by Ctrl-C"
+    if not isinstance(error, SystemExit):
+        return ""
+    names = {128 + number: number.name for number in ENDING}
+    if error.code in names:
+        return f"ended by {names[error.code]}"
+    if error.code is None or isinstance(error.code, int):
+        return f"the program exited with status {error.code or 0}"
+    return f"the program exited: {error.code}"
 
 
 @final

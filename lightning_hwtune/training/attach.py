@@ -8,6 +8,7 @@ So each package gets the class of its own tree, and the other tree is never impo
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from lightning_hwtune.training.context import current_segment
@@ -20,6 +21,7 @@ def lightning_callbacks() -> list[Any]:
     """Returns the callbacks for a `lightning.pytorch` Trainer."""
     if (segment := current_segment()) is None:
         return []
+    logging.getLogger("lightning.fabric.utilities.registry").addFilter(_is_not_about_us)
     from lightning_hwtune.training.lightning_classes import adapt_classes
     from lightning_hwtune.training.lightning_tree import RungCallback
 
@@ -32,9 +34,15 @@ def pytorch_lightning_callbacks() -> list[Any]:
     """Returns the callbacks for a `pytorch_lightning` Trainer."""
     if (segment := current_segment()) is None:
         return []
+    logging.getLogger("lightning_fabric.utilities.registry").addFilter(_is_not_about_us)
     from lightning_hwtune.training.lightning_classes import adapt_classes
     from lightning_hwtune.training.pytorch_lightning_tree import RungCallback
 
     take_launchers(segment)
     adapt_classes("pytorch_lightning")
     return [RungCallback(attached=True)]
+
+
+def _is_not_about_us(record: logging.LogRecord) -> bool:
+    """Return whether a line is not "Adding 1 callbacks from entry point 'hwtune'", which every Trainer would log."""
+    return "callbacks from entry point 'hwtune'" not in record.getMessage()

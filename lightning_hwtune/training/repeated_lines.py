@@ -13,7 +13,6 @@ __all__ = ["RepeatedLines"]
 
 _PARTS = (
     "fabric.utilities.rank_zero",
-    "fabric.utilities.registry",
     "pytorch.utilities.rank_zero",
     "pytorch.trainer.connectors.checkpoint_connector",
 )
@@ -23,7 +22,6 @@ _LINES = (
     "TPU available:",
     "HPU available:",
     "💡 Tip:",
-    "Adding 1 callbacks from entry point 'hwtune'",
     "`weights_only` was not set",
 )  # not what differs from segment to segment, such as where a checkpoint was restored
 

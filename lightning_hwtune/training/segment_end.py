@@ -134,7 +134,10 @@ def _show(segment: ActiveSegment, raised: BaseException | str | None) -> None:
     if what:
         parts.append(f"an error after the segment was paused or stopped did not change the result: {what}")
     if parts:
-        segment.note("; ".join([*parts, *filter(None, [segment.hints.after_a_pause])]), once_per="study", topic=_AFTER)
+        is_check = segment.order.probe_batches is not None
+        where, too = ("in the check, ", "it is the same in trials that pause or stop") if is_check else ("", "")
+        text = where + "; ".join([*parts, *filter(None, [too, segment.hints.after_a_pause])])
+        segment.note(text, once_per="study", topic=_AFTER)
 
 
 _AFTER = "after a pause or stop"

@@ -10,6 +10,7 @@ from typing import Any
 
 from lightning_hwtune.core.record import Unit
 from lightning_hwtune.errors import ArgumentError, CheckpointError
+from lightning_hwtune.text import counted
 from lightning_hwtune.training.context import ActiveSegment
 
 __all__ = ["check_resumed", "check_trainer", "note_foreign_checkpoints"]
@@ -27,7 +28,8 @@ def check_trainer(trainer: Any, segment: ActiveSegment) -> None:
         )  # fmt: skip
     if order.checkpoint is None and trainer.current_epoch > 0:
         raise ArgumentError(
-            "Trainer", f"one that has already trained {trainer.current_epoch} epochs", "a new Trainer for each trial",
+            "Trainer", f"one that has already trained {counted(trainer.current_epoch, 'epochs')}",
+            "a new Trainer for each trial",
             hint="Create it in the loop or in the training function.",
         )  # fmt: skip
     _check_horizon(trainer, segment)

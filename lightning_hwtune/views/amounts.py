@@ -6,6 +6,8 @@ import json
 import math
 from collections.abc import Mapping
 
+from lightning_hwtune.text import counted
+
 __all__ = ["amount", "config_text", "counted", "cut", "duration", "money", "number", "share", "size"]
 
 _BYTES = ("bytes", "kB", "MB", "GB", "TB")
@@ -61,11 +63,6 @@ def money(usd: float) -> str:
 def share(part: float, whole: float) -> str:
     """Returns `part` as a percentage of `whole`; "?" if the whole is 0."""
     return f"{100 * part / whole:.0f} %" if whole else "?"
-
-
-def counted(n: int, plural: str) -> str:
-    """Returns "1 epoch" or "3 epochs": the number with its noun, which is given in the plural."""
-    return f"{n} {plural.removesuffix('s') if n == 1 else plural}"
 
 
 def cut(text: str, width: int) -> str:

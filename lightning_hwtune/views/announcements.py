@@ -27,7 +27,7 @@ from lightning_hwtune.views.front_points import ended_early
 from lightning_hwtune.views.infeasible import constraints_text, infeasible_text
 from lightning_hwtune.views.ladder import ladder_of
 from lightning_hwtune.views.status import n_epochs_full, n_epochs_spent, rung_forecast
-from lightning_hwtune.views.story import values_text
+from lightning_hwtune.views.story import repeated_text, values_text
 from lightning_hwtune.views.terminal import rung_table
 
 __all__ = ["CHECKING", "CheckFacts", "Line", "PayloadFacts", "announce", "checked", "opening", "totals"]
@@ -77,11 +77,18 @@ class Line:
 
 
 def opening(
-    state: StudyState, folder: Path, payload: PayloadFacts | None, *, can_check: bool
+    state: StudyState, folder: Path, payload: PayloadFacts | None, *, can_check: bool, is_over: bool = False
 ) -> Iterator[RenderableType]:
-    """Yields what is printed before anything trains: the folder, the objectives, the limits, the rungs."""
+    """Yields what is printed before anything trains: the folder, the objectives, the limits, the rungs.
+
+    Args:
+        is_over: whether nothing is left to train. Then only the folder is printed, and what is missing in it.
+    """
     spec = state.spec
     yield Text(f"study {spec.name} in {folder}", style="bold")
+    if is_over:
+        yield from _missing_checkpoints(state, folder)
+        return
     objectives = ", ".join(f"{item.name} ({item.mode})" for item in spec.objectives)
     price = f" at {money(spec.pool.usd_per_device_hour)} an hour each" if spec.pool.usd_per_device_hour else ""
     pool = f"{spec.pool.size} {spec.pool.accelerator} {'device' if spec.pool.size == 1 else 'devices'}{price}"
@@ -94,7 +101,7 @@ def opening(
     yield Text(f"limits: {_limits(state)}")
     if not spec.has_open_ladder:  # otherwise it is chosen after the check
         yield from _rungs(state)
-    if not can_check:
+    if not can_check:  # otherwise it is printed after the check
         yield from _about_ladder(state)
     yield from _missing_checkpoints(state, folder)
     if state.trials:  # a new study gets its forecast from its check
@@ -114,12 +121,19 @@ def _rungs(state: StudyState) -> Iterator[RenderableType]:
     """Yields the rungs with the expected number of trials, if the number of trials is limited."""
     n_trials, n_finishers = state.limits.max_trials, state.limits.n_finishers
     if n_trials is not None:
-        yield from rung_table(state.spec.scheduler, n_trials, n_finishers, state.n_to_end).renderables
+        yield from rung_table(state.spec.scheduler, n_trials, n_finishers, state.n_first_planned).renderables
 
 
 def _about_ladder(state: StudyState) -> Iterator[Text]:
-    """Yields how the ladder was chosen, or what is weak about the one that the user chose."""
+    """Yields how the ladder was chosen, or what is weak about the user's; only in the session that begins with it."""
+    if state.trials or (state.chosen is not None and not _is_chosen_now(state)):
+        return
     yield from (Text(spelled(line)) for line in ladder_of(state.spec, state.limits, state.chosen).lines())
+
+
+def _is_chosen_now(state: StudyFacts) -> bool:
+    """Return whether the ladder was chosen in the newest session."""
+    return state.chosen is not None and state.session is not None and state.chosen.at >= state.session.at
 
 
 def _missing_checkpoints(state: StudyFacts, folder: Path) -> Iterator[Text]:
@@ -129,9 +143,9 @@ def _missing_checkpoints(state: StudyFacts, folder: Path) -> Iterator[Text]:
     if missing:
         n_all = counted(len(paths), "checkpoints")
         yield Text(
-            f"note: {missing} of the study's {n_all} are not in this folder, but may be where the study was "
-            "run before. Copy its `trials` here before you continue. Otherwise, these trials start from scratch if "
-            "they are promoted, and the front has no checkpoint for them",
+            f"note: this folder lacks {missing} of the study's {n_all}, which may be where the study was run before. "
+            "Copy its `trials` here before you continue. Otherwise, these trials start from scratch if they are "
+            "promoted, and the front has no checkpoint for them",
             style="yellow",
         )
 
@@ -141,7 +155,7 @@ def _limits(state: StudyFacts) -> str:
     parts = []
     if limits.max_trials is not None:
         to_go = max(limits.max_trials - exist, 0)
-        parts.append(f"{counted(limits.max_trials, 'trials')} ({exist} exist, {to_go} to go)")
+        parts.append(f"{counted(limits.max_trials, 'trials')} ({exist} begun, {to_go} to go)")
     if limits.max_time_s is not None:
         parts.append(f"{duration(limits.max_time_s)} in all ({duration(state.wall_s(state.last_at))} used)")
     if limits.max_cost_usd is not None:
@@ -156,7 +170,7 @@ def checked(state: StudyState, check: CheckFacts) -> Iterator[RenderableType]:
     saved = f", checkpoints of {size(check.checkpoint_bytes)}" if check.checkpoint_bytes else ""
     memory = f", {size(check.gpu_bytes)} of GPU memory per device" if check.gpu_bytes else ""
     yield Text(f"checked in {duration(check.wall_s)}: logs {', '.join(check.logged)}{pace}{saved}{memory}")
-    if state.chosen is not None:
+    if _is_chosen_now(state):  # otherwise the rungs were printed before the check
         yield from _rungs(state)
     yield from _about_ladder(state)
     yield from _forecast(state, checked_pace(check), check.wall_s)
@@ -220,7 +234,7 @@ def _first_rung_advice(state: StudyState, pace: Pace, first_rung: int) -> str:
 def totals(state: StudyFacts, now: float, left_s: float = math.nan) -> str:
     """Returns the study in one line: trials, fully trained ones, time, time left if known, epochs, cost, failures."""
     limits = state.limits
-    of = f" of {limits.max_trials}" if limits.max_trials is not None else ""
+    n_begun, most = len(state.trials), limits.max_trials
     spent = n_epochs_spent(state)
     full = n_epochs_full(state) if limits.max_trials is not None else 0
     time_s = duration(state.wall_s(now))
@@ -229,7 +243,7 @@ def totals(state: StudyFacts, now: float, left_s: float = math.nan) -> str:
     if math.isfinite(left_s):
         time_s += f" so far, about {duration(left_s)} left" if left_s >= 1.0 else " so far, almost done"
     parts = [
-        f"trial {len(state.trials)}{of}",
+        counted(n_begun, "trials") if most is None else f"{n_begun} of {counted(most, 'trials')}",
         f"{state.n_full} fully trained",
         time_s,
         counted(spent, state.ladder.unit) + (f" ({share(spent, full)} of the {full} of full training)" if full else ""),
@@ -296,12 +310,23 @@ def _ended(state: StudyFacts, event: ev.SegmentEnded) -> Line | None:
         text = f"{name} runs out of memory on every device count that the search space allows: {error}"
         return Line(text, is_urgent=True)
     if event.outcome == Outcome.INTERRUPTED:
-        return Line(f"{name} is interrupted: {error or 'it will be resumed'}")
+        return _interrupted(state, event, error)
     if event.outcome != Outcome.DONE:
         is_moved = event.outcome == Outcome.OUT_OF_MEMORY
         more = f" on {counted(event.next_allocation.devices, 'devices')}" if is_moved else ""
         return Line(f"{name} will be retried{more}: {error or event.outcome}", is_urgent=True)
     return None
+
+
+def _interrupted(state: StudyFacts, event: ev.SegmentEnded, error: str) -> Line:
+    """Returns a line about where an interrupted trial continues, and what it trains again."""
+    trial = state.trials[event.trial_id]
+    why = f": {error}" if error else ""
+    place = f"continues from {_resource(state, trial.checkpoint.resource)}" if trial.checkpoint else "starts again"
+    again = repeated_text(state, trial)
+    hint = spelled("`save_every=1` saves each epoch") if again else ""
+    more = f"; {again}. {hint}" if again else ""
+    return Line(f"trial {trial.trial_id} is interrupted{why}; it {place}{more}", is_urgent=bool(again))
 
 
 def _removed(state: StudyFacts, event: ev.CheckpointRemoved) -> Line | None:

@@ -8,11 +8,12 @@ from rich.console import Console
 
 from lightning_hwtune.core.events import SessionClosed, SessionState
 from lightning_hwtune.core.facts import StudyFacts
+from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.views.best_epochs import best_hint
 from lightning_hwtune.views.infeasible import infeasible_hint
 from lightning_hwtune.views.study_location import present, reading_command, short_path
 from lightning_hwtune.views.tables import front_frame, with_checkpoints
-from lightning_hwtune.views.terminal import print_frame
+from lightning_hwtune.views.terminal import print_frame, print_legend
 
 __all__ = ["front_title", "print_closing"]
 
@@ -20,7 +21,7 @@ _NO_END = (SessionState.INTERRUPTED, "closed")
 
 
 def print_closing(console: Console, state: StudyFacts, end: SessionClosed, folder: Path, storage: str | None) -> None:
-    """Prints the front of a study whose session has ended by itself, and the commands that show more.
+    """Prints the front of a study whose session has ended by itself, what shows more, and what continues the study.
 
     Prints nothing after an interruption, after `study.close()`, or if nothing was measured.
     """
@@ -32,6 +33,7 @@ def print_closing(console: Console, state: StudyFacts, end: SessionClosed, folde
         found = [present(folder, path) for path in frame["checkpoint"]]
         paths = [None if path is None else str(short_path(path)) for path in found]
         print_frame(console, with_checkpoints(frame, paths), front_title(folder.name, "full"))
+        print_legend(console, frame)
         words = "front", "why TRIAL"
         if hint := best_hint(state):
             console.print(hint, markup=False, soft_wrap=True)
@@ -42,6 +44,19 @@ def print_closing(console: Console, state: StudyFacts, end: SessionClosed, folde
         console.print(infeasible, markup=False, soft_wrap=True)
     commands = "   ".join(reading_command(item, folder, storage) for item in words)
     console.print(f"next: {commands}", markup=False, soft_wrap=True)
+    if limits := _limits_to_raise(state, end):
+        raised = spelled(" or ".join(f"`{name}`" for name in limits))
+        console.print(f"to continue: run it again with a higher {raised}", markup=False, soft_wrap=True)
+
+
+def _limits_to_raise(state: StudyFacts, end: SessionClosed) -> list[str]:
+    """Returns the limits that ended a session; none if it ended by another rule."""
+    limits = state.limits
+    if end.state == SessionState.PAUSED:
+        timed = {"max_time": limits.max_time_s, "max_cost": limits.max_cost_usd}
+        return [name for name, value in timed.items() if value is not None]
+    is_full = limits.max_trials is not None and len(state.trials) >= limits.max_trials
+    return ["max_trials"] if end.state == SessionState.FINISHED and is_full else []
 
 
 def front_title(name: str, at: str) -> str:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lightning_hwtune.core.decisions import VerdictKind
 from lightning_hwtune.core.events import SessionState
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.hardware.billing import usd_of
@@ -14,7 +13,7 @@ from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.core.schedulers import Scheduler
 from lightning_hwtune.views.front_points import candidates, front_points
 from lightning_hwtune.views.infeasible import least_text
-from lightning_hwtune.views.tables import n_retries
+from lightning_hwtune.views.tables import PROMOTED, n_retries, rung_words_of
 
 __all__ = ["n_epochs_full", "n_epochs_spent", "n_promotions", "rung_forecast", "status_record", "study_state"]
 
@@ -32,9 +31,11 @@ def status_record(
 
     Returns:
         state: "running", or how its last session ended ("finished", "paused", "interrupted", "failed").
+        ladder: how the first rung and the first trials were chosen; "" if the user gave the ladder.
         epochs_spent: number of epochs (or steps, or samples: `unit`) that were trained, including repeated work.
         epochs_full: number that full training of all trials takes: of `max_trials`, or of the existing ones without it.
-        promotions: how often a trial continued beyond a rung, at once or later.
+        promotions: how often a rung promoted a trial, at once or later. Trials that pass a rung without a decision do
+            not count: the first trials, which train to the end without a pause, and finishers.
         resumed_segments: segments that began from a checkpoint.
         max_ranks_seen: the largest number of ranks that a segment had.
         failed: failed trials.
@@ -55,9 +56,10 @@ def status_record(
     return {
         "study": state.spec.name,
         "state": study_state(state, is_driven),
-        "reason": state.closed.reason if state.closed is not None else "",
+        "reason": _reason(state, is_driven),
         "trials": len(state.trials),
         "max_trials": state.limits.max_trials,
+        "ladder": state.chosen.reason if state.chosen is not None else "",
         "trials_by_state": {name.value: sum(trial.state is name for trial in state.trials) for name in TrialState},
         "unit": state.ladder.unit,
         "epochs_spent": n_epochs_spent(state),
@@ -100,6 +102,13 @@ def study_state(state: StudyFacts, is_driven: bool) -> str:
     return "running" if is_driven else SessionState.INTERRUPTED
 
 
+def _reason(state: StudyFacts, is_driven: bool) -> str:
+    """Returns why the last session ended; empty while it runs."""
+    if state.closed is not None:
+        return state.closed.reason
+    return "" if is_driven else "its process was killed, or the machine stopped"
+
+
 def _device_s(state: StudyFacts, now: float) -> float:
     """Returns the device-seconds of the ledger: ended segments as billed, running ones until now."""
     return sum(segment.num_devices * state.segment_s(segment, now) for segment in state.segments)
@@ -116,20 +125,17 @@ def n_epochs_full(state: StudyFacts) -> int:
 
 
 def n_promotions(state: StudyFacts) -> int:
-    """Returns how often a trial continued beyond a rung."""
-    return sum(
-        kind != VerdictKind.STOP and trial.target > level
-        for trial in state.trials
-        for level, kind in trial.decided.items()
-    )
+    """Returns how often a rung promoted a trial."""
+    return sum(word == PROMOTED for words in rung_words_of(state) for word in words.values())
 
 
 def rung_forecast(scheduler: Scheduler, n_trials: int, finishers: int = 0, to_end: int = 0) -> Mapping[str, Any]:
     """Returns what `n_trials` trials are expected to take, calculated from the rungs.
 
     Args:
-        finishers: number of fully trained trials that the study should end with. If the rungs give fewer, the missing
-            ones are taken from the highest rung that still has trials, and are trained to the end from there.
+        finishers: number of fully trained trials that the study should end with, apart from the first trials. If the
+            rungs give fewer, the missing ones are taken from the highest rung that still has trials, and are trained to
+            the end from there.
         to_end: number of first trials that train to the end without a pause. They are expected to be among the promoted
             ones as often as others.
 
@@ -147,8 +153,8 @@ def rung_forecast(scheduler: Scheduler, n_trials: int, finishers: int = 0, to_en
     expected = [(level, n + _n_not_promoted(to_end, n, n_trials)) for level, n in scheduler.expected(n_trials)]
     staying = [n - after for (_, n), (_, after) in zip(expected, [*expected[1:], (top, 0)], strict=True)]
     epochs = sum(n * (level - below) for (level, n), (below, _) in zip(expected, [(0, 0), *expected], strict=False))
-    n_full, n_promoted = expected[-1][1], scheduler.expected(n_trials)[-1][1]
-    due, taken = max(min(finishers, n_trials) - n_promoted, 0), []
+    n_full = expected[-1][1]
+    due, taken = max(min(finishers, n_trials - to_end) - (n_full - to_end), 0), []
     for (level, _), n_staying in reversed(list(zip(expected[:-1], staying[:-1], strict=True))):
         taken.append(min(due, n_staying))
         due -= taken[-1]

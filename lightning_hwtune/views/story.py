@@ -19,7 +19,7 @@ from lightning_hwtune.views.best_epochs import better_before
 from lightning_hwtune.views.front_points import candidates, ended_early
 from lightning_hwtune.views.infeasible import infeasible_text
 
-__all__ = ["values_text", "why"]
+__all__ = ["repeated_text", "values_text", "why"]
 
 
 def why(state: StudyFacts, events: Iterable[ev.Event], trial_id: int) -> str:
@@ -43,6 +43,15 @@ def values_text(objectives: Objectives, values: Mapping[str, float]) -> str:
     return ", ".join([*shown, *(f"{item.name} {amount(values[item.name], '')}" for item in others)])
 
 
+def repeated_text(state: StudyFacts, trial: TrialRecord) -> str:
+    """Returns "epochs 4 to 7 are trained again" for what was trained after the newest checkpoint; empty if nothing."""
+    saved = trial.checkpoint.resource if trial.checkpoint is not None else 0
+    if trial.resource <= saved:
+        return ""
+    verb = "is" if trial.resource == saved + 1 else "are"
+    return f"{state.ladder.unit.span(saved, trial.resource)} {verb} trained again"
+
+
 def _unit(item: Objective) -> str:
     """Returns the unit of an objective; empty for measured objectives, whose names contain it."""
     return "" if item.is_measured else item.unit
@@ -51,7 +60,7 @@ def _unit(item: Objective) -> str:
 def _head(state: StudyFacts, trial: TrialRecord) -> list[str]:
     ladder = state.ladder
     return [
-        f"trial {trial.trial_id} is {trial.state}: {trial.resource} of {ladder.top} {ladder.unit}, "
+        f"trial {trial.trial_id} is {trial.state}: {trial.resource} of {counted(ladder.top, ladder.unit)}, "
         f"{counted(trial.segment, 'segments')}, {counted(trial.num_devices, 'devices')}",
         f"  {config_text(trial.config)}",
     ]
@@ -89,7 +98,8 @@ def _quiet_reports(state: StudyFacts, reports: Sequence[Any]) -> str:
 
 def _created(state: StudyFacts, event: ev.TrialCreated) -> str:
     bracket = f", bracket {event.bracket}" if event.bracket else ""
-    return f"created: {event.reason}; seed {event.seed}{bracket}, may train to {_resource(state, event.target)}"
+    to = state.ladder.top if event.trial_id in state.to_end else event.target
+    return f"created: {event.reason}; seed {event.seed}{bracket}, trains to {_resource(state, to)}"
 
 
 def _waits(state: StudyFacts, event: ev.DevicesReserved) -> str:
@@ -190,7 +200,8 @@ def _next(state: StudyFacts, trial: TrialRecord) -> str:
     if trial.state is TrialState.RUNNING:
         return f"It is training to {_resource(state, trial.target)}."
     if trial.trial_id in state.waiting:
-        return f"It waits for devices to train to {_resource(state, trial.target)}."
+        again = repeated_text(state, trial)
+        return f"It waits for devices to train to {_resource(state, trial.target)}{f'; {again}' if again else ''}."
     if state.closed is not None and state.closed.state == ev.SessionState.FINISHED:
         return "It was not promoted before the study ended. If the study continues with more trials, it may be."
     return "It continues if a rung promotes it, or as a finisher."

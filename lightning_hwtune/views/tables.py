@@ -5,10 +5,11 @@ Records contain values in the user's own directions. A value that is not finite 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lightning_hwtune.core.decisions import VerdictKind
+from lightning_hwtune.core.decisions import Rule, VerdictKind
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.record import Outcome, TrialRecord, TrialState
 from lightning_hwtune.core.space import Choice
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "PROMOTED",
     "best_frame",
     "best_record",
     "best_records",
@@ -29,6 +31,7 @@ __all__ = [
     "n_retries",
     "point_record",
     "rung_words",
+    "rung_words_of",
     "trials_frame",
     "trials_records",
     "with_checkpoints",
@@ -36,6 +39,8 @@ __all__ = [
 
 BAD_ENDS = (Outcome.ERROR, Outcome.LOST, Outcome.OUT_OF_MEMORY)
 _EARLY = "ended early"
+PROMOTED = "promoted"
+"""The word for a trial that a rung promoted, at once or later."""
 
 
 def front_records(state: StudyFacts, at: str = "full") -> list[dict[str, Any]]:
@@ -216,7 +221,7 @@ def trials_records(state: StudyFacts) -> list[dict[str, Any]]:
     the newest checkpoint, from which the trial would resume; it may be older than the measurement. `ended_early`:
     whether the trial's own code, such as an EarlyStopping, ended the training before the horizon.
     """
-    retries = n_retries(state)
+    retries, words = n_retries(state), rung_words_of(state)
     return [
         {
             "trial_id": trial.trial_id,
@@ -231,7 +236,7 @@ def trials_records(state: StudyFacts) -> list[dict[str, Any]]:
             **constraint_records(state, trial.last),
             "config": dict(trial.config),
             "bracket": trial.bracket,
-            "rungs": {str(level): word for level, word in rung_words(trial, state.ladder.top).items()},
+            "rungs": {str(level): word for level, word in words[trial.trial_id].items()},
             "ended_early": ended_early(trial, state.ladder.top),
             "retries": retries.get(trial.trial_id, 0),
             "failure": first_line(trial.error),
@@ -262,21 +267,40 @@ def trials_frame(state: StudyFacts) -> pd.DataFrame:
     return _with_options(state, pd.DataFrame(rows, columns=columns), rows)
 
 
-def rung_words(trial: TrialRecord, max_resource: int) -> dict[int, str]:
-    """Returns the verdict on a trial at each rung: promoted, paused, stopped, completed, or "ended early".
+def rung_words(
+    trial: TrialRecord, max_resource: int, *, is_first: bool = False, is_finisher: bool = False
+) -> dict[int, str]:
+    """Returns the verdict on a trial at each rung: promoted, passed, paused, stopped, completed, or "ended early".
 
     If a trial's own code ended it early, the higher rungs compare its last values.
+
+    Args:
+        is_first: whether it is one of the first trials, which pass all rungs without a decision.
+        is_finisher: whether it was trained to the end from the rung in which it waited, although no rung promoted it.
     """
-    words = {}
+    words: dict[int, str] = {}
+    paused_at = [level for level, kind in trial.decided.items() if kind == VerdictKind.PAUSE]
+    waited_at = max(paused_at, default=0) if is_finisher else math.inf
     for level, kind in sorted(trial.decided.items()):
         if kind == VerdictKind.STOP and level > trial.resource and ended_early(trial, max_resource):
             words[level] = _EARLY
         elif kind == VerdictKind.STOP:
             is_complete = level >= max_resource and trial.state is not TrialState.STOPPED
             words[level] = "completed" if is_complete or trial.state is TrialState.COMPLETED else "stopped"
+        elif kind == VerdictKind.PAUSE:
+            words[level] = PROMOTED if trial.target > level and level != waited_at else "paused"
         else:
-            words[level] = "promoted" if trial.target > level else "paused"
+            words[level] = "passed" if is_first or level > waited_at else PROMOTED
     return words
+
+
+def rung_words_of(state: StudyFacts) -> list[dict[int, str]]:
+    """Returns `rung_words` of every trial, by trial id."""
+    finishers, top = {segment.trial_id for segment in state.segments if segment.rule == Rule.FINISHER}, state.ladder.top
+    return [
+        rung_words(trial, top, is_first=trial.trial_id in state.to_end, is_finisher=trial.trial_id in finishers)
+        for trial in state.trials
+    ]
 
 
 def _rungs_text(record: Mapping[str, Any], unit: str) -> str:

@@ -15,15 +15,20 @@ from rich.text import Text
 
 from lightning_hwtune.core.schedulers import Scheduler
 from lightning_hwtune.views.amounts import counted, cut, duration, money, number, share, size
+from lightning_hwtune.views.front_confidence import CERTAIN_FROM
 from lightning_hwtune.views.status import rung_forecast
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["frame_tables", "print_frame", "rung_table", "rung_text", "status_table"]
+__all__ = ["frame_tables", "print_frame", "print_legend", "rung_table", "rung_text", "status_table"]
 
 _MAX_FAILURE = 60
 _FINISHERS = "finishers: the best trials that no rung promoted, trained to the end when no other trial is left"
+_NOISE = (
+    "probability: how likely the trial is on the front, given the noise of measured times; within_noise: yes if that "
+    f"is below {share(CERTAIN_FROM, 1.0)}"
+)
 
 
 def print_frame(console: Console, frame: pd.DataFrame, title: str = "") -> None:
@@ -39,6 +44,12 @@ def print_frame(console: Console, frame: pd.DataFrame, title: str = "") -> None:
             console.print(*[""] * bool(i), table, sep="\n")
     finally:
         console.width = width
+
+
+def print_legend(console: Console, frame: pd.DataFrame) -> None:
+    """Prints what the columns about the noise of measured times mean, if a front has them."""
+    if {"probability", "within_noise"} <= set(frame):
+        console.print(_NOISE, markup=False, soft_wrap=True)
 
 
 def frame_tables(frame: pd.DataFrame, console: Console, title: str = "") -> list[Table]:
@@ -105,8 +116,10 @@ def rung_table(scheduler: Scheduler, n_trials: int, finishers: int = 0, to_end: 
     table.add_row(str(top["rung"]), str(forecast["fully_trained"]), "end", "")
     lines = [_FINISHERS] if added else []
     if forecast["to_end"]:
-        first = "trial trains" if forecast["to_end"] == 1 else f"{forecast['to_end']} trials train"
-        lines.append(f"the first {first} to the end without a pause")
+        n_first = forecast["to_end"]
+        first = "the first trial trains" if n_first == 1 else f"the first {n_first} trials train"
+        first = "every trial trains" if n_first >= n_trials else first
+        lines.append(f"{first} to the end without a pause")
     return Group(table, *map(Text, [*lines, _total(forecast)]))
 
 
@@ -117,14 +130,14 @@ def rung_text(scheduler: Scheduler, n_trials: int, finishers: int = 0) -> str:
     added = forecast["fully_trained"] - top["trials"]
     end = " and ".join([str(top["trials"])] * bool(top["trials"]) + [counted(added, "finishers")] * bool(added)) or "0"
     first = [f"{rung['trials']} to {rung['rung']}" for rung in lower]
-    return f"{', '.join([*first, end])} to {top['rung']} {forecast['unit']}; {_total(forecast)}"
+    return f"{', '.join([*first, end])} to {counted(top['rung'], forecast['unit'])}; {_total(forecast)}"
 
 
 def _total(forecast: Mapping[str, Any]) -> str:
     full = forecast["epochs_full"]
-    epochs = f"{forecast['bound']} {forecast['epochs']}".lstrip()
+    epochs = f"{forecast['bound']} {counted(forecast['epochs'], forecast['unit'])}".lstrip()
     return (
-        f"{epochs} {forecast['unit']} unless trials end early, {share(forecast['epochs'], full)} of the {full} of "
+        f"{epochs} unless trials end early, {share(forecast['epochs'], full)} of the {full} of "
         f"full training; {forecast['fully_trained']} fully trained"
     )
 
@@ -145,7 +158,7 @@ def _status_rows(record: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     yield "state", f"{record['state']}{reason}"
     limit = record["max_trials"]
     exist = (
-        f"{record['trials']} of {limit} exist, {max(limit - record['trials'], 0)} to go"
+        f"{record['trials']} of {limit} begun, {max(limit - record['trials'], 0)} to go"
         if limit
         else f"{record['trials']}"
     )
@@ -166,6 +179,8 @@ def _status_rows(record: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         devices = counted(record["reserved_devices"], "devices")
         yield "reserved", f"a trial waits for {devices}, which are reserved as they become free"
     yield "promotions", str(record["promotions"])
+    if record["ladder"]:
+        yield "ladder", record["ladder"]
     yield "errors", f"{counted(record['failed'], 'trials')} failed, {counted(record['retried'], 'segments')} retried"
     devices = f"{duration(record['device_s'])} of device time, {duration(record['useful_device_s'])} of it useful"
     yield "time", f"{duration(record['wall_s'])}; {devices}"

@@ -33,8 +33,10 @@ from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import StudyMismatchError
 from lightning_hwtune.simulation.curves import SyntheticCurves
 from lightning_hwtune.simulation.executor import Failures, simulate
+from lightning_hwtune.testing.study_driver import Driver
 
 SPACE = SearchSpace(x=Float(0.0, 1.0), y=Float(0.0, 1.0))
+_LONG = "a ladder from 1 to 27 epochs is long for 20 trials on 4 workers: nothing"
 
 
 def spec(scheduler: Scheduler, *, devices: int = 4, space: SearchSpace = SPACE, **options: Any) -> StudySpec:
@@ -156,7 +158,7 @@ def test_the_choice_is_one_event_before_the_first_trial(devices: int) -> None:
     assert not any(isinstance(event, ev.TrialCreated) for event in log[:place])
     chosen = log[place]
     assert isinstance(chosen, ev.LadderChosen)
-    assert chosen.reason.startswith(f"first_rung=3, brackets=1, chosen for 27 epochs, 40 trials, {devices} worker")
+    assert chosen.reason.startswith(f"first_rung=3, brackets=1, chosen for 27 epochs, 40 trials on {devices} worker")
     assert state.ladder.levels == (3, 9, 27)
     assert state.race.levels == (3, 9, 27)
     again = StudyState(spec(ASHA(27), devices=devices))
@@ -181,6 +183,43 @@ def test_what_a_study_chose_is_not_chosen_again() -> None:
     chosen = next(event for event in events if isinstance(event, ev.LadderChosen))
     with pytest.raises(ValueError, match="after the first trial"):
         state.apply(chosen)
+
+
+@pytest.mark.parametrize(
+    ("n_trials", "devices", "says"),
+    [
+        (1, 1, "1 trial on 1 worker; every trial trains to the end without a pause"),
+        (4, 4, "4 trials on 4 workers; every trial trains to the end without a pause"),
+        (18, 1, "18 trials on 1 worker; the first trial trains to the end without a pause"),
+        (9, 1, "9 trials on 1 worker; the first 2 trials train to the end without a pause"),
+    ],
+)
+def test_the_reason_of_a_choice_counts_its_nouns(n_trials: int, devices: int, says: str) -> None:
+    choice = ladder_choice(spec(ASHA(9), devices=devices), Limits(max_trials=n_trials))
+    assert choice.reason.endswith(f"chosen for 9 epochs, {says}")
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "n_planned"),
+    [
+        ({"max_trials": 8}, {"max_trials": 13}, 4),
+        ({"max_trials": 2}, {"max_trials": 20}, 4),  # two of the four come with the raised limit
+        ({"max_trials": 8}, {"max_trials": 13, "max_time_s": 1e6}, 4),
+        ({"max_trials": 2}, {"max_trials": 20, "max_time_s": 1e6}, 2),  # under a deadline, no more begin so
+        ({"max_trials": 8, "max_time_s": 1e6}, {"max_trials": 13}, 0),
+    ],
+)
+def test_the_plan_of_a_raised_limit_counts_the_trials_that_really_train_to_the_end(
+    first: dict[str, Any], then: dict[str, Any], n_planned: int
+) -> None:
+    driver = Driver(spec(ASHA(9), devices=2), Limits(**first), curve=lambda config, epoch: config["x"] + 1 / epoch)
+    driver.controller.choose_ladder(0.0)
+    driver.run()
+    driver.controller.open(Limits(**then), driver.now, "host", 1, "0")
+    assert driver.state.n_first_planned == n_planned
+    driver.run()
+    assert len(driver.state.to_end) == n_planned
+    assert driver.state.n_first_planned == n_planned
 
 
 def test_results_from_elsewhere_are_judged_on_the_chosen_ladder() -> None:
@@ -229,8 +268,16 @@ def test_a_first_trial_that_fails_is_replaced() -> None:
     [
         (ASHA(27, first_rung=1), {"max_trials": 200}, ["trials are judged at 1 of 27 epochs"]),
         (ASHA(81, first_rung=3), {}, ["trials are judged at 3 of 81 epochs"]),
-        (ASHA(27, first_rung=1), {"max_trials": 20}, ["trials are judged at 1", "20 trials on 4 workers are few"]),
-        (ASHA(27, first_rung=1, brackets=2), {"max_trials": 20}, ["20 trials on 4 workers are few"]),
+        (
+            ASHA(27, first_rung=1),
+            {"max_trials": 20},
+            ["trials are judged at 1", _LONG],
+        ),
+        (
+            ASHA(27, first_rung=1, brackets=2),
+            {"max_trials": 20},
+            [_LONG],
+        ),
         (ASHA(27, first_rung=3), {"max_trials": 200}, []),
         (ASHA(9, first_rung=1), {"max_trials": 40}, []),
         (ASHA(27, first_rung=27), {"max_trials": 4}, []),

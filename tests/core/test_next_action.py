@@ -18,6 +18,7 @@ from study_driver import Driver, snapshot, spec
 from lightning_hwtune.core.decisions import Answer, Done, Resume, Start, Wait
 from lightning_hwtune.core.next_action import NextAction
 from lightning_hwtune.core.objectives import Metric, Objectives
+from lightning_hwtune.core.ranking.knee import knee
 from lightning_hwtune.core.record import Outcome, TrialState
 from lightning_hwtune.core.schedulers import ASHA, PASHA, Hyperband, Scheduler, SuccessiveHalving
 from lightning_hwtune.core.space import Float, NumDevices, SearchSpace
@@ -183,6 +184,45 @@ def test_a_limit_that_is_reached_starts_nothing_more(
     assert not driver.state.running
     if rule == "limit:max_time":
         assert driver.now <= 5.4  # a report that would come later is not begun
+
+
+@pytest.mark.parametrize("first_rung", [1, None])
+def test_the_reason_of_a_finisher_is_true(first_rung: int | None) -> None:
+    """Its place among the trials that its rung did not promote, and how many finishers there are."""
+    seen = set[str]()
+
+    def check(answer: Answer) -> None:
+        if not isinstance(answer, Resume) or answer.reason.rule != "finisher":
+            return
+        state, text = driver.state, answer.reason.text
+        bound = {trial.trial_id for trial in state.trials if trial.state is TrialState.RUNNING or trial.state.is_final}
+        rung = [i for i, level in state.race.finishers() if level == answer.promoted_from and i not in bound]
+        alike = [i for i in rung if state.trials[i].num_devices == answer.num_devices]
+        place, number = text.split("; ")
+        what, _, level = place.partition(" of those that rung ")
+        assert level == f"{answer.promoted_from} did not promote"
+        if what == "first":
+            assert answer.trial_id == rung[0]
+        elif what.startswith("first on "):
+            assert answer.trial_id == alike[0] != rung[0]
+            assert what == f"first on {answer.num_devices} device{'s' if answer.num_devices > 1 else ''}"
+        elif what == "the best compromise":
+            losses = [state.spec.objectives.loss(state.trials[i].last.values) for i in rung]  # type: ignore[union-attr]
+            assert rung[knee(losses)] == answer.trial_id or len(state.full) > 0
+        else:
+            assert what == f"number {rung.index(answer.trial_id) + 1}"
+        apart = {0: "", 1: ", apart from the first trial"}.get(len(state.to_end), ", apart from the first trials")
+        others = [i for i in (*state.full, *state.running) if i not in state.to_end]
+        wanted = state.limits.n_finishers
+        assert number == f"number {len(others) + 1} of {wanted} to be trained to the end{apart}"
+        seen.add(what)
+
+    for seed in range(8):
+        driver = Driver(spec(scheduler=ASHA(max_epochs=9, first_rung=first_rung), seed=seed), Limits(max_trials=12))
+        driver.controller.choose_ladder(0.0)
+        drive(driver, seed, check, failing=0.0)
+        assert bool(driver.state.to_end) is (first_rung is None)
+    assert {"first", "the best compromise"} <= seen
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])

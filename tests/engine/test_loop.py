@@ -16,7 +16,7 @@ from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Resume, Start, Wait
 from lightning_hwtune.core.record import TrialState
-from lightning_hwtune.core.schedulers import ASHA
+from lightning_hwtune.core.schedulers import ASHA, RunToEnd, Scheduler
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.executor import Sink
@@ -61,17 +61,21 @@ class Scripted:
 class Bench:
     """A loop on a folder, with a study of two devices."""
 
-    def __init__(self, folder: Path, *, budget_bytes: int | None = None, **limits: Any) -> None:
+    def __init__(
+        self, folder: Path, *, budget_bytes: int | None = None, scheduler: Scheduler | None = None, **limits: Any
+    ) -> None:
         self.log: list[ev.Event] = []
         self.files = StudyFiles(folder, "study", budget_bytes=budget_bytes)
         self.files.create()
-        self.controller = Controller(StudyState(spec(scheduler=ASHA(max_epochs=9, first_rung=1))), self.log.extend)
+        scheduler = scheduler or ASHA(max_epochs=9, first_rung=1)
+        self.controller = Controller(StudyState(spec(scheduler=scheduler)), self.log.extend)
         self.controller.create(0.0)
         self.controller.open(Limits(**{"max_trials": 6, **limits}), 0.0, "host", 1, "0")
         for x in (1, 2, 3):
             self.controller.enqueue({"lr": 0.01 / x, "batch_size": 64, "devices": 1}, 0.0)
         self.executor, self.ticks = Scripted(), 0
-        self.loop = Loop(self.controller, self.executor, Clock(), self.files, tick=self.tick)
+        self.clock = Clock()
+        self.loop = Loop(self.controller, self.executor, self.clock, self.files, tick=self.tick)
 
     def tick(self) -> None:
         self.ticks += 1
@@ -248,3 +252,81 @@ def test_an_interruption_is_nobodys_fault(bench: Bench) -> None:
     assert [(event.outcome, event.error) for event in ended] == [("interrupted", "by the user")] * 2
     assert all(trial.n_retries == 0 for trial in bench.state.trials)
     assert not bench.state.running
+
+
+# ---------------------------------------------------------------------- an interrupted study
+
+
+def began_long_trainings(folder: Path, *epoch_s: float) -> Bench:
+    """Returns a bench with a trial per argument, which has reported four epochs of so many seconds."""
+    bench = Bench(folder, scheduler=RunToEnd(9))
+    bench.begin(len(epoch_s))
+    for trial_id, seconds in enumerate(epoch_s):
+        for epoch in range(1, 5):
+            report = Report(epoch, {"error": 0.5}, epoch * seconds)
+            assert bench.loop.reported(trial_id, 1, report).kind == "continue"
+    return bench
+
+
+def test_an_interrupted_trial_pauses_at_its_next_report_and_loses_nothing(tmp_path: Path) -> None:
+    bench = began_long_trainings(tmp_path, 1.0)
+    answers: list[Any] = []
+    bench.executor.script = [
+        lambda sink: answers.append(sink.reported(0, 1, Report(5, {"error": 0.4}, 5.0))),
+        lambda sink: bench.save(0, 5),
+        lambda sink: sink.ended(0, 1, DONE, 1),
+    ]
+    bench.loop.pause_soon("ended by Ctrl-C")
+    assert not bench.executor.script
+    [answer], trial = answers, bench.state.trials[0]
+    assert (answer.kind, answer.reason) == ("pause", "ended by Ctrl-C; the trial continues from here")
+    assert (trial.state, trial.resource, trial.n_retries) == (TrialState.PAUSED, 5, 0)
+    assert trial.checkpoint is not None
+    assert trial.checkpoint.resource == 5
+    bench.loop.interrupt("ended by Ctrl-C")
+    assert bench.state.waiting == {0}  # it is unfinished work: the first that the next session resumes
+
+
+@pytest.mark.parametrize("saves", [True, False])
+def test_a_segment_that_is_ended_while_it_pauses_keeps_what_it_has_saved(tmp_path: Path, saves: bool) -> None:
+    bench = began_long_trainings(tmp_path, 1.0)
+
+    def pause(sink: Sink) -> None:
+        sink.reported(0, 1, Report(5, {"error": 0.4}, 5.0))
+        if saves:
+            bench.save(0, 5)
+        bench.clock.time += 5.0  # longer than an interrupt may take
+
+    bench.executor.script = [pause]
+    bench.loop.pause_soon("ended by Ctrl-C")
+    bench.loop.interrupt("ended by Ctrl-C")
+    trial = bench.state.trials[0]
+    assert (trial.state, trial.n_retries) == (TrialState.PAUSED if saves else TrialState.WAITING, 0)
+    assert bench.state.waiting == {0}
+
+
+@pytest.mark.parametrize("case", ["a long epoch", "nothing reported", "everything saved"])
+def test_an_interrupt_waits_for_no_trial_that_has_nothing_to_save_soon(tmp_path: Path, case: str) -> None:
+    bench = began_long_trainings(tmp_path, *([] if case == "nothing reported" else [30.0]))
+    if case == "nothing reported":
+        bench.begin()
+    if case == "everything saved":
+        bench = began_long_trainings(tmp_path / "other", 1.0)
+        bench.save(0, 4)
+    bench.loop.pause_soon("ended by Ctrl-C")  # the script of the executor is empty: a wait would fail
+    bench.loop.interrupt("ended by Ctrl-C")
+    assert [event.outcome for event in bench.of_kind(ev.SegmentEnded)] == ["interrupted"]
+    assert bench.state.waiting == {0}
+
+
+def test_an_interrupt_waits_a_limited_time(tmp_path: Path) -> None:
+    bench, n_waits = began_long_trainings(tmp_path, 1.0, 30.0), 0
+
+    def wait(sink: Sink) -> None:
+        nonlocal n_waits
+        n_waits += 1
+        bench.clock.time += 0.5
+
+    bench.executor.script = [wait] * 99
+    bench.loop.pause_soon("ended by Ctrl-C")
+    assert n_waits == 3  # 1.2 s

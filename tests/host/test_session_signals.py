@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lightning_hwtune.host.session_signals import ENDING, Signals
+from lightning_hwtune.host.session_signals import ENDING, Signals, cause_of
 
 
 @pytest.fixture(autouse=True)
@@ -115,3 +115,19 @@ def test_outside_the_main_thread_nothing_is_touched() -> None:
     thread.start()
     thread.join()
     assert not failed
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (KeyboardInterrupt(), "ended by Ctrl-C"),
+        (SystemExit(128 + signal.SIGTERM), "ended by SIGTERM"),
+        (SystemExit(128 + signal.SIGHUP), "ended by SIGHUP"),
+        (SystemExit(3), "the program exited with status 3"),
+        (SystemExit(), "the program exited with status 0"),
+        (SystemExit("no data"), "the program exited: no data"),
+        (ValueError("a bug"), ""),
+    ],
+)
+def test_the_cause_of_an_end_in_words(error: BaseException, cause: str) -> None:
+    assert cause_of(error) == cause

@@ -18,7 +18,7 @@ from study_bench import run, small_study
 
 LOGGERS = [
     "lightning.pytorch.utilities.rank_zero", "pytorch_lightning.utilities.rank_zero",
-    "lightning.fabric.utilities.registry", "lightning_fabric.utilities.rank_zero",
+    "lightning.fabric.utilities.rank_zero", "lightning_fabric.utilities.rank_zero",
     "lightning.pytorch.trainer.connectors.checkpoint_connector",
 ]  # fmt: skip
 

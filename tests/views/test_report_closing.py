@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 import shlex
@@ -45,12 +46,35 @@ def test_every_view_ends_with_the_trials_the_front_and_the_next_command(
     assert isinstance(end, ev.SessionClosed)
     view.on_events([end])
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    assert "study paper is finished (4 trials): trial 4 of 4" in lines[0]
+    assert "study paper is finished (4 trials): 4 of 4 trials" in lines[0]
     assert lines[1].rstrip() == "front of paper, fully trained trials"
     assert [line.split()[0] for line in lines[4:6]] == ["1", "0"]
     assert lines[4].rstrip().endswith(" hwtune/paper/trials/001/3.ckpt")
     assert "ckpt" not in lines[5]  # its file is not in this folder
-    assert lines[6:] == ["next: hwtune front --study paper   hwtune why TRIAL --study paper"]
+    assert lines[6].startswith("probability: how likely the trial is on the front")
+    assert lines[7:] == [
+        "next: hwtune front --study paper   hwtune why TRIAL --study paper",
+        "to continue: run it again with a higher `max_trials`",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limits", "state", "says"),
+    [
+        ({"max_trials": 4}, "finished", "`max_trials`"),
+        ({"max_trials": 5}, "finished", ""),  # it stalled, or the searcher has no further configuration
+        ({"max_trials": None, "max_time_s": 60.0}, "paused", "`max_time`"),
+        ({"max_trials": 4, "max_cost_usd": 1.0}, "paused", "`max_cost`"),
+        ({"max_trials": 4, "max_time_s": 60.0, "max_cost_usd": 1.0}, "paused", "`max_time` or `max_cost`"),
+        ({"max_trials": 4}, "failed", ""),
+    ],
+)
+def test_the_last_line_names_the_limit_that_continues_the_study(
+    paper: Script, limits: dict[str, float | None], state: str, says: str
+) -> None:
+    paper.state.limits = dataclasses.replace(paper.state.limits, **limits)
+    last = shown(paper, closed(state, "")).splitlines()[-1]
+    assert last == f"to continue: run it again with a higher {says}" if says else last.startswith("next: ")
 
 
 @pytest.mark.parametrize(

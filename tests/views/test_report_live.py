@@ -16,15 +16,15 @@ from rich.console import Console
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, Objectives
-from lightning_hwtune.core.schedulers import RunToEnd
+from lightning_hwtune.core.schedulers import ASHA, RunToEnd
 from lightning_hwtune.core.space import Float, SearchSpace
-from lightning_hwtune.views.announcements import checked, totals
+from lightning_hwtune.views.announcements import announce, checked, totals
 from lightning_hwtune.views.forecast import Countdown, checked_pace, time_left_s
 from lightning_hwtune.views.live import LinesView, PanelView, QuietView, open_view
 
 FOLDER = Path("hwtune/paper")
 _FEW = (
-    "note: 4 trials on 2 workers are few for a ladder from 1 to 9 epochs: nothing is trained to the end for a long "
+    "note: a ladder from 1 to 9 epochs is long for 4 trials on 2 workers: nothing is trained to the end for a long "
     "time. `first_rung=3` has fewer rungs"
 )
 _FORECAST = r"forecast: about [234]\d s left on this pool, start-ups of segments included; \d\d s in all with the check"
@@ -90,7 +90,7 @@ def test_the_lines_of_the_paper_study():
     left = [line for line in lines if " left" in line]  # at the end of the first segment, and about ten seconds later
     assert [line[:12].strip() for line in left] == ["1.2 s", "12 s"]
     assert re.search(
-        r" trial 2 of 4 · 0 fully trained · 1.2 s so far, about \d+ s left · 1 epoch \(3 % of the 36 of full training",
+        r" 2 of 4 trials · 0 fully trained · 1.2 s so far, about \d+ s left · 1 epoch \(3 % of the 36 of full training",
         left[0],
     )
     lines = [line for line in lines if line not in left]
@@ -110,8 +110,8 @@ def test_the_lines_of_the_paper_study():
         "none continues yet",
         "         7 s  trial 1 will be retried: ValueError: boom",
         "         7 s  trial 1 resumes at epoch 1 on 1 device: its training to epoch 9 was interrupted",
-        "         7 s  trial 0 resumes at epoch 1 on 1 device: best of rung 1 that was not promoted, number 1 of "
-        "2 to be trained to the end",
+        "         7 s  trial 0 resumes at epoch 1 on 1 device: first of those that rung 1 did not promote; "
+        "number 1 of 2 to be trained to the end",
         "       7.1 s  trial 1: min_epochs=5 was lifted",
         "        11 s  trial 0 is complete at epoch 9, error 0.25, train_s 5, cost_usd 0.005",
         "        16 s  trial 1 is complete at epoch 9, error 0.2, train_s 9, cost_usd 0.009",
@@ -119,7 +119,7 @@ def test_the_lines_of_the_paper_study():
         "        17 s  trial 3 will be retried: ValueError: boom",
         "        17 s  trial 3 resumes from scratch on 2 devices: its training to epoch 1 was interrupted",
         "        18 s  trial 3 failed: killed by signal 9",
-        "        20 s  study paper is finished (4 trials): trial 4 of 4 · 2 fully trained · 20 s · 22 epochs "
+        "        20 s  study paper is finished (4 trials): 4 of 4 trials · 2 fully trained · 20 s · 22 epochs "
         "(61 % of the 36 of full training) · 0.025 USD · 1 failed",
     ]
 
@@ -145,7 +145,7 @@ def test_before_anything_trains_the_folder_the_limits_and_the_rungs_are_told(emp
         "objectives: error (min), train_s (min), cost_usd (min); 2 parameters; pool of 2 cpu devices at 3.60 USD an "
         "hour each"
     )
-    assert text[2] == "limits: 4 trials (0 exist, 4 to go)"
+    assert text[2] == "limits: 4 trials (0 begun, 4 to go)"
     # 4 + 1 x 2, and two finishers: one from 3 to 9, one from 1 to 9
     assert text[9].startswith("finishers: the best trials that no rung promoted")
     assert text[10] == "at least 20 epochs unless trials end early, 56 % of the 36 of full training; 2 fully trained"
@@ -295,7 +295,7 @@ def test_the_panel_shows_totals_running_segments_and_the_front(paper):
     view.tick(23.0)
     view.close(23.0)
     rows = [line.rstrip() for line in plain(console.file.getvalue()).splitlines()]
-    assert re.match(r"trial 5 of 4 · 2 fully trained · 20 s so far, [^·]* · 22 epochs \(49 ", rows[1])
+    assert re.match(r"5 of 4 trials · 2 fully trained · 20 s so far, [^·]* · 22 epochs \(49 ", rows[1])
     assert rows[2].split() == [
         "trial",
         "devices",
@@ -320,7 +320,7 @@ def test_the_panel_is_drawn_at_most_four_times_a_second(empty):
     for i in range(100):
         view.tick(i / 50)
     view.close(2.0)
-    assert plain(console.file.getvalue()).count("trial 0 of 4") <= 9
+    assert plain(console.file.getvalue()).count("0 of 4 trials") <= 9
 
 
 def test_errors_and_the_end_are_printed_beside_the_panel():
@@ -328,7 +328,7 @@ def test_errors_and_the_end_are_printed_beside_the_panel():
     watch(lambda state: PanelView(state, FOLDER, console), play())
     text = plain(console.file.getvalue())
     assert "trial 3 failed: killed by signal 9" in text
-    end = text.index("study paper is finished (4 trials): trial 4 of 4")
+    end = text.index("study paper is finished (4 trials): 4 of 4 trials")
     assert text.index("front of paper, fully trained trials") > end > text.index("trial 3 failed")
     assert console.file.getvalue().count("\x1b[?25l") == console.file.getvalue().count("\x1b[?25h") == 1
 
@@ -420,3 +420,90 @@ def test_the_share_of_full_training_has_a_base_that_does_not_move(max_trials, sh
         shares += re.findall(r"% of the (\d+) of full training", totals(limited.state, limited.state.last_at))
     assert shown in totals(limited.state, limited.state.last_at)
     assert len(set(shares)) == (max_trials is not None)
+
+
+# ---------------------------------------------------------------------- later sessions
+
+
+def later_session(state, at):
+    limits = state.limits.to_dict()
+    state.apply(ev.SessionOpened(at=at, limits=limits, host="host", pid=2, version="0"))
+
+
+def first_lines(state, *, is_checked=True, **options):
+    """Returns what is printed before the first trial of a session."""
+    console = screen(is_terminal=False)
+    view = LinesView(state, FOLDER, console)
+    view.header(None, can_check=is_checked, **options)
+    if is_checked:
+        view.checked(CHECK)
+    return console.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("is_checked", [True, False])
+def test_the_ladder_and_the_rungs_are_printed_once_by_the_session_that_chose_it(is_checked):
+    state = begin(make_spec(scheduler=ASHA(9)), max_trials=8).state
+    reason = "first_rung=3, chosen for 9 epochs"
+    settings = {"first_rung": 3, "brackets": 1}
+    state.apply(ev.LadderChosen(at=0.0, settings=settings, n_to_end=4, facts={}, reason=reason))
+    lines = first_lines(state, is_checked=is_checked)
+    assert lines.count(f"ladder: {reason}") == 1
+    n_tables = 1 + is_checked  # the study of this test has chosen before its check
+    assert lines.count("rungs of 8 trials") == n_tables
+    later_session(state, 10.0)  # it was interrupted before its first trial
+    lines = first_lines(state, is_checked=is_checked)
+    assert not any(line.startswith("ladder: ") for line in lines)
+    assert lines.count("rungs of 8 trials") == 1
+
+
+def test_the_weaknesses_of_a_ladder_are_noted_only_before_the_first_trial(empty):
+    assert _FEW in first_lines(empty.state)
+    empty.create(0.0, 0, 0.01, 1)
+    assert _FEW not in first_lines(empty.state, is_checked=False)
+
+
+@pytest.mark.parametrize("view_of", [LinesView, PanelView])
+def test_a_study_with_nothing_left_to_do_prints_its_folder_and_no_plan(view_of, paper):
+    console = screen(is_terminal=False)
+    view_of(paper.state, FOLDER, console).header(
+        SimpleNamespace(n_bytes=10**9, largest=None), can_check=True, is_over=True
+    )
+    [first, *notes] = console.file.getvalue().splitlines()
+    assert first == "study paper in hwtune/paper"
+    assert all("this folder lacks" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("saved", "reached", "says", "is_urgent"),
+    [
+        (0, 0, "starts again", False),
+        (0, 1, "starts again; epoch 1 is trained again. `save_every=1` saves each epoch", True),
+        (0, 4, "starts again; epochs 1 to 4 are trained again. `save_every=1` saves each epoch", True),
+        (3, 3, "continues from epoch 3", False),
+        (3, 4, "continues from epoch 3; epoch 4 is trained again. `save_every=1` saves each epoch", True),
+        (3, 7, "continues from epoch 3; epochs 4 to 7 are trained again. `save_every=1` saves each epoch", True),
+    ],
+)
+def test_an_interrupted_trial_says_what_is_trained_again(empty, saved, reached, says, is_urgent):
+    empty.create(0.0, 0, 0.01, 1)
+    empty.start(0.0, 0, [0], target=9)
+    for epoch in range(1, reached + 1):
+        empty.report(float(epoch), 0, epoch, 0.5, float(epoch), target=9)
+        if epoch == saved:
+            empty.save(float(epoch), 0, epoch, float(epoch))
+    state = "paused" if saved else "waiting"
+    empty.end(9.0, 0, state, 9.0, outcome="interrupted", error="ended by Ctrl-C")
+    [line] = announce(empty.state, [empty.log[-1]])
+    assert line.text == f"trial 0 is interrupted: ended by Ctrl-C; it {says}"
+    assert line.is_urgent is is_urgent
+
+
+@pytest.mark.parametrize(
+    ("n_trials", "max_trials", "says"),
+    [(0, 4, "0 of 4 trials · "), (1, 1, "1 of 1 trial · "), (1, None, "1 trial · "), (3, None, "3 trials · ")],
+)
+def test_trials_are_counted_not_named(n_trials, max_trials, says):
+    script = begin(make_spec(), max_trials=max_trials, max_time_s=60.0)
+    for trial_id in range(n_trials):
+        script.create(0.0, trial_id, 0.01, 1)
+    assert totals(script.state, 1.0).startswith(says)

@@ -37,6 +37,7 @@ def test_the_status_of_the_paper_study(paper):
         "study": "paper",
         "state": "finished",
         "reason": "4 trials",
+        "ladder": "",
         "trials": 4,
         "max_trials": 4,
         "trials_by_state": {
@@ -47,7 +48,7 @@ def test_the_status_of_the_paper_study(paper):
         "epochs_full": 4 * 9,
         "segments": 8,
         "running_segments": 0,
-        "promotions": 4,  # trials 0 and 1, beyond 1 and 3 each
+        "promotions": 2,  # trial 1 at 1 and 3; trial 0 is a finisher
         "resumed_segments": 3,
         "max_ranks_seen": 2,
         "failed": 1,
@@ -94,6 +95,11 @@ def test_a_study_whose_process_was_killed_stands_still(empty):
     assert (record["state"], record["wall_s"], record["device_s"]) == ("interrupted", 4.0, 4.0)
 
 
+def test_a_killed_study_says_so_and_a_running_one_has_no_reason(empty):
+    assert status_record(empty.state, 9.0, 0)["reason"] == ""
+    assert status_record(empty.state, 9.0, 0, is_driven=False)["reason"].startswith("its process was killed")
+
+
 def test_without_a_price_there_is_no_cost(empty):
     pool, objectives = Pool("cpu", 2), Objectives([Metric("error", "min")])
     record = status_record(begin(make_spec(pool=pool, objectives=objectives)).state, 1.0, 0)
@@ -119,14 +125,16 @@ def test_the_counts_are_those_of_the_log(n_trials, finishers, seed):
         return [event for event in driver.log if isinstance(event, kind)]
 
     top = driver.controller.race.max_resource
-    passed = {(e.trial_id, e.level) for e in of(ev.Reported) if e.level and e.level < top and e.verdict == "continue"}
-    passed |= {(e.trial_id, e.promoted_from) for e in of(ev.SegmentStarted) if e.promoted_from is not None}
+    at_once = [e for e in of(ev.Reported) if e.verdict == "continue" and e.rule == "promotion"]
+    promoted = {(e.trial_id, e.level) for e in at_once if e.level is not None and e.level < top}
+    later = [e for e in of(ev.SegmentStarted) if e.promoted_from is not None and e.rule != "finisher"]
+    promoted |= {(e.trial_id, e.promoted_from) for e in later}
     last = {e.trial_id: e for e in of(ev.SegmentEnded)}
     n_bad = sum(e.outcome == "error" for e in of(ev.SegmentEnded))
     assert record["epochs_spent"] == len(of(ev.Reported))
     assert record["segments"] == len(of(ev.SegmentStarted))
     assert record["resumed_segments"] == sum(e.checkpoint is not None for e in of(ev.SegmentStarted))
-    assert record["promotions"] == len(passed)
+    assert record["promotions"] == len(promoted)
     assert record["failed"] == sum(e.state == "failed" for e in last.values())
     assert record["retried"] == n_bad - record["failed"]
     assert record["device_s"] == pytest.approx(sum(e.device_s for e in of(ev.SegmentEnded)))
@@ -155,6 +163,31 @@ def test_finishers_come_from_the_deepest_rungs_that_have_trials_left():
     assert [rung["finishers"] for rung in forecast["rungs"]] == [3, 1, 0]
     assert forecast["epochs"] == 5 + 2 + 3 * 8 + 1 * 6
     assert forecast["fully_trained"] == 4
+
+
+def test_first_trials_are_no_finishers():
+    forecast = rung_forecast(ASHA(max_epochs=9, first_rung=3), 8, 3, 4)
+    # of the two best of eight, one is expected to be one of the first four; the others pass the rung as well
+    assert forecast["rungs"] == [{"rung": 3, "trials": 8, "finishers": 2}, {"rung": 9, "trials": 5, "finishers": 0}]
+    assert forecast["fully_trained"] == 4 + 3
+    assert forecast["epochs"] == 8 * 3 + 7 * 6
+    assert rung_forecast(ASHA(max_epochs=9, first_rung=3), 4, 3, 4)["fully_trained"] == 4  # no other trial is left
+    assert rung_forecast(ASHA(max_epochs=9, first_rung=3), 5, 3, 4)["fully_trained"] == 5
+
+
+@pytest.mark.parametrize("n_trials", [8, 13, 24])
+def test_as_many_are_fully_trained_as_the_forecast_says(n_trials):
+    found, forecast = [], {}
+    for seed in range(6):
+        driver = Driver(spec(seed=seed), Limits(max_trials=n_trials))
+        driver.controller.choose_ladder(0.0)
+        driver.run()
+        state = driver.state
+        forecast = rung_forecast(state.spec.scheduler, n_trials, state.limits.n_finishers, state.n_first_planned)
+        found.append(state.n_full)
+    assert forecast["to_end"] > 0
+    assert min(found) >= forecast["fully_trained"]  # "at least": the order of a rung shifts while trials arrive
+    assert sum(found) / len(found) <= forecast["fully_trained"] + 1.5
 
 
 def test_no_more_finishers_than_trials():

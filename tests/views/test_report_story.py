@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from paper_study import TRACEBACK
 
 from lightning_hwtune.core import events as ev
@@ -16,7 +17,7 @@ def test_the_story_of_a_trial_that_was_promoted_failed_and_completed(paper):
         "trial 1 is completed: 9 of 9 epochs, 3 segments, 1 device",
         "  lr=0.02, devices=1",
         "",
-        "    +0 s  created: draw 1 of the random searcher; seed 7, may train to epoch 1",
+        "    +0 s  created: draw 1 of the random searcher; seed 7, trains to epoch 1",
         "    +0 s  segment 1 on 1 device (1), from scratch, to epoch 1",
         "  +1.2 s  epoch 1: error 0.4, train_s 1, cost_usd 0.001; paused at rung 1: rank 1 of 2 at rung 1; none "
         "continues yet [promotion]",
@@ -53,7 +54,10 @@ def test_superseded_checkpoints_are_not_mentioned_but_lost_ones_are(paper):
 
 def test_a_finisher_is_told_as_one(paper):
     [line] = [line for line in story(paper, 0) if "segment 2 on" in line]
-    assert "; finishes: best of rung 1 that was not promoted, number 1 of 2 to be trained to the end [finisher]" in line
+    assert (
+        "; finishes: first of those that rung 1 did not promote; number 1 of 2 to be trained to the end [finisher]"
+        in line
+    )
 
 
 def test_a_failed_trial_ends_with_its_error(paper):
@@ -122,3 +126,22 @@ def test_a_trial_for_which_devices_are_drained_says_so(paper):
     assert any(
         line.endswith("waits for 2 devices, which are reserved as they become free: rank 1 of 3") for line in lines
     )
+
+
+@pytest.mark.parametrize(("to", "says"), [(1, "trains to epoch 1"), (9, "trains to epoch 9")])
+def test_a_first_trial_trains_to_the_end_from_its_beginning(empty, to, says):
+    empty.create(0.0, 0, 0.01, 1)
+    empty.start(0.0, 0, [0], target=to)
+    [created] = [line for line in story(empty, 0) if "created: " in line]
+    assert created.endswith(f"seed 7, {says}")
+
+
+def test_an_interrupted_trial_says_what_it_trains_again(empty):
+    empty.create(0.0, 0, 0.01, 1)
+    empty.start(0.0, 0, [0], target=9)
+    for epoch in range(1, 6):
+        empty.report(float(epoch), 0, epoch, 0.5, float(epoch), target=9)
+        if epoch == 3:
+            empty.save(3.0, 0, 3, 3.0)
+    empty.end(5.0, 0, "paused", 5.0, outcome="interrupted", error="ended by SIGTERM")
+    assert story(empty, 0)[-1] == "It waits for devices to train to epoch 9; epochs 4 to 5 are trained again."

@@ -194,7 +194,7 @@ def test_every_trial_has_its_row(paper):
     assert frame.retries.tolist() == [0, 1, 0, 1]
     assert frame.failure.tolist() == ["", "ValueError: boom", "", "killed by signal 9"]
     assert frame.rungs.tolist() == [
-        "1 promoted, 3 promoted, 9 completed",
+        "1 paused, 3 passed, 9 completed",
         "1 promoted, 3 promoted, 9 completed",
         "1 paused",
         "",
@@ -221,6 +221,25 @@ def test_a_trial_stopped_at_a_rung_is_called_stopped_before_it_has_ended(empty):
     assert rung_words(empty.state.trials[0], 9) == {1: "stopped"}
     empty.end(1.0, 0, "stopped", 1.0)
     assert rung_words(empty.state.trials[0], 9) == {1: "stopped"}
+
+
+@pytest.mark.parametrize(
+    ("decided", "target", "kind", "words"),
+    [
+        ({1: "continue", 3: "continue"}, 9, "is_first", {1: "passed", 3: "passed"}),
+        ({1: "continue", 3: "pause"}, 3, "is_first", {1: "passed", 3: "paused"}),  # its loss was not finite
+        ({1: "pause", 3: "continue"}, 9, "is_finisher", {1: "paused", 3: "passed"}),
+        ({1: "pause", 3: "pause"}, 9, "is_finisher", {1: "promoted", 3: "paused"}),
+        ({1: "continue", 3: "pause"}, 9, "is_finisher", {1: "promoted", 3: "paused"}),
+        ({1: "continue", 3: "pause"}, 9, "", {1: "promoted", 3: "promoted"}),
+        ({1: "continue", 3: "pause"}, 3, "", {1: "promoted", 3: "paused"}),
+    ],
+)
+def test_only_a_rung_promotes(empty, decided, target, kind, words):
+    empty.create(0.0, 0, 0.01, 1)
+    trial = empty.state.trials[0]
+    trial.decided, trial.target = decided, target
+    assert rung_words(trial, 9, **({kind: True} if kind else {})) == words
 
 
 def test_a_trial_that_ended_early_of_its_own_accord_stands_at_the_higher_rungs(empty):

@@ -93,11 +93,11 @@ def test_status_in_words(paper):
     assert [line.split(maxsplit=1) for line in lines(console)] == [
         ["study", "paper"],
         ["state", "finished: 4 trials"],
-        ["trials", "4 of 4 exist, 0 to go (1 paused, 2 completed, 1 failed)"],
+        ["trials", "4 of 4 begun, 0 to go (1 paused, 2 completed, 1 failed)"],
         ["front", "2 points; 2 fully trained"],
         ["epochs", "22, 61 % of the 36 of full training"],
         ["segments", "8, 0 running, 3 resumed from a checkpoint, on up to 2 ranks"],
-        ["promotions", "4"],
+        ["promotions", "2"],
         ["errors", "1 trial failed, 2 segments retried"],
         ["time", "20 s; 25 s of device time, 16 s of it useful"],
         ["cost", "0.025 USD billed, 0.016 USD useful"],
@@ -108,7 +108,7 @@ def test_status_in_words(paper):
 def test_status_before_anything_was_trained(empty):
     console = screen()
     console.print(status_table(status_record(empty.state, 0.0, 0)))
-    assert "trials       0 of 4 exist, 4 to go" in lines(console)
+    assert "trials       0 of 4 begun, 4 to go" in lines(console)
     assert "epochs       0, 0 % of the 36 of full training" in lines(console)
 
 

@@ -51,6 +51,7 @@ from lightning_hwtune.names.spelling import spell_by, spelled
 from lightning_hwtune.settings import StudySettings
 from lightning_hwtune.store.files import write_whole
 from lightning_hwtune.study import Study
+from lightning_hwtune.text import counted
 from lightning_hwtune.views.study_location import short_path
 
 __all__ = ["run_sweep"]
@@ -297,7 +298,7 @@ def _header(sweep: _Sweep) -> list[str]:
         exist = 0
     lines = [
         f"sweep directory: {short_path(sweep.sweep_dir)}",
-        f"study: {short_path(study.dir)}; {exist} of {total} trials exist, {max(total - exist, 0)} to go",
+        f"study: {short_path(study.dir)}; {exist} of {counted(total, 'trials')} begun, {max(total - exist, 0)} to go",
         f"objectives: {', '.join(spec.objectives.names)} ({sweep.reason})",
     ]
     if sweep.app.ending.is_judged_by_value:

@@ -12,6 +12,7 @@ from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.errors import ArgumentError, HwTuneError
+from lightning_hwtune.text import counted
 
 __all__ = ["Allocator"]
 
@@ -66,7 +67,7 @@ class Allocator:
         answer, key = self.policy.first(self.space, self.pool, config), self.space.devices_key
         self._check("first", answer)
         if key is not None and answer.devices != config[key]:
-            self._refuse("first", answer, f"{config[key]} devices, the value of {key!r} in {dict(config)}")
+            self._refuse("first", answer, f"{counted(config[key], 'devices')}, the value of {key!r} in {dict(config)}")
         return answer
 
     def larger(self, config: Mapping[str, Any], allocation: Allocation) -> Allocation | None:
@@ -80,7 +81,7 @@ class Allocator:
             return None
         self._check("larger", answer)
         if answer.devices <= allocation.devices:
-            self._refuse("larger", answer, f"more than {allocation.devices} devices, or None")
+            self._refuse("larger", answer, f"more than {counted(allocation.devices, 'devices')}, or None")
         return answer
 
     def _check(self, method: str, answer: Allocation) -> None:

@@ -221,7 +221,8 @@ class _Promoting(_AshaRace):
         n_promoted = self.ladder.quota(len(rung.ranking) + 1)
         place = rung.ranking.arrival(trial_id, loss, n_promoted)
         if place.is_in and self._is_used_up(rung, n_promoted):
-            text = f"{standing(level, place)}; all {n_promoted} places are taken"
+            places = "the only place is" if n_promoted == 1 else f"all {n_promoted} places are"
+            text = f"{standing(level, place)}; {places} taken"
             return Pause(Reason(Rule.STRICT, text, place.standing))
         reason = place_reason(level, place, n_promoted)
         return Continue(reason) if place.is_in else Pause(reason)

@@ -10,6 +10,7 @@ from lightning_hwtune.core.decisions import Reason, Rule, Stop
 from lightning_hwtune.core.ranking.front_order import DEFAULT_WITHIN
 from lightning_hwtune.core.record import Unit
 from lightning_hwtune.core.schedulers.rungs import quota
+from lightning_hwtune.text import counted
 
 __all__ = ["Ladder"]
 
@@ -46,4 +47,4 @@ class Ladder:
 
     def end(self) -> Stop:
         """Returns the verdict on a trial that is fully trained."""
-        return Stop(Reason(Rule.MAX_RESOURCE, f"trained to the full {self.top} {self.unit}"))
+        return Stop(Reason(Rule.MAX_RESOURCE, f"trained to the full {counted(self.top, self.unit)}"))

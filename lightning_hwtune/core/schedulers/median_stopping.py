@@ -30,6 +30,7 @@ from lightning_hwtune.core.schedulers.base import Race, Scheduler
 from lightning_hwtune.core.schedulers.ladder import Ladder
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import checked_class
+from lightning_hwtune.text import counted
 
 __all__ = ["MedianStopping"]
 
@@ -91,14 +92,16 @@ class _AgainstTheMedian(Race):
     def judge(self, trial_id: int, bracket: int, level: int, loss: npt.NDArray[np.float64]) -> Verdict:
         """Returns Stop for a trial that is worse than the median of the others, otherwise Continue."""
         if not np.isfinite(loss).all():
-            return Stop(Reason(Rule.NOT_FINITE, f"a loss at {level} {self.unit} is not finite"))
-        others, at = self._others(level), f"{level} {self.unit if level != 1 else self.unit.removesuffix('s')}"
+            return Stop(Reason(Rule.NOT_FINITE, f"a loss at {counted(level, self.unit)} is not finite"))
+        others, at = self._others(level), counted(level, self.unit)
         if len(others) < self._min_trials:
             text = f"other trials that have reached {at}: {len(others)}; the rule needs {self._min_trials}"
             return Continue(Reason(Rule.MIN_TRIALS, text))
         own, median = self._reports.get(trial_id, _Reports()).judged_with(loss), np.median(others, axis=0)
         is_worse = bool((own > median).all())
-        text = f"than the median of {len(others)} others at {at}: {_numbers(own)} against {_numbers(median)}"
+        text = (
+            f"than the median of {counted(len(others), 'others')} at {at}: {_numbers(own)} against {_numbers(median)}"
+        )
         if is_worse:
             return Stop(Reason(Rule.MEDIAN, f"worse {text}"))
         return Continue(Reason(Rule.MEDIAN, f"not worse {text}"))

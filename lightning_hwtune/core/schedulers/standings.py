@@ -9,13 +9,22 @@ __all__ = ["place_reason", "promoted_of", "standing"]
 
 
 def standing(level: int, place: Place) -> str:
-    """Returns text such as "rank 2 of 27 at rung 3 (not dominated)"; ranks count from 1 here."""
+    """Returns text such as "rank 2 of 27 at rung 3 (not dominated)"; ranks and fronts count from 1 here.
+
+    Without the trials of the 1st front, which are not dominated, those of the 2nd front are not dominated, and so on.
+    """
     rank = f"rank {place.first + 1}" if place.first == place.last else f"ranks {place.first + 1} to {place.last + 1}"
     if place.front is None:
         front = "" if place.is_feasible else " (infeasible)"
     else:
-        front = f" (dominated, front {place.front})" if place.front else " (not dominated)"
+        front = f" (dominated, {_ordinal(place.front + 1)} front)" if place.front else " (not dominated)"
     return f"{rank} of {place.n_trials} at rung {level}{front}"
+
+
+def _ordinal(n: int) -> str:
+    """Returns "1st", "2nd", "11th" and so on."""
+    ending = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n}{ending}"
 
 
 def place_reason(level: int, place: Place, n_promoted: int) -> Reason:

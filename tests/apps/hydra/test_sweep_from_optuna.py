@@ -63,7 +63,7 @@ def test_the_other_keys_keep_their_meaning(gone: list[str], overrides: list[str]
     (tmp_path / "sphere.yaml").write_text(without(*gone) if gone else OPTUNA)
     done = start_command([str(PLAIN), *FLAGS, *overrides, POOL, "hydra.sweep.dir=out"], tmp_path)
     assert done.returncode == 0, done.stdout
-    assert "0 of 2 trials exist, 2 to go" in done.stdout
+    assert "0 of 2 trials begun, 2 to go" in done.stdout
     assert "n_jobs=1 leaves 1 of 2 devices idle" in done.stdout
     assert "hydra.sweeper.sampler has no effect here: set hydra.sweeper.hwtune.searcher instead" in done.stdout
     assert "search_space" not in done.stdout

@@ -19,11 +19,11 @@ FAULTS = ["none", "raise", "exit_with_3", "exit_with_0", "ask", "kill", "swallow
 def test_an_app_that_returns_a_value_is_tuned_and_continued(tmp_path: Path) -> None:
     command = ["+x=interval(-5,5)", "+y=choice(0,1)", "hydra.sweeper.study_name=square", ONE_CPU, "hydra.sweep.dir=out"]
     first = sweep(PLAIN, [*command, "hydra.sweeper.n_trials=3"], tmp_path)
-    assert "0 of 3 trials exist, 3 to go" in first
+    assert "0 of 3 trials begun, 3 to go" in first
     assert "no trial can be stopped early" in first
     assert "the app is not checked beforehand; it must return one number, value" in first
     second = sweep(PLAIN, [*command, "hydra.sweeper.n_trials=5", "hydra.sweep.dir=other"], tmp_path)
-    assert "3 of 5 trials exist, 2 to go" in second
+    assert "3 of 5 trials begun, 2 to go" in second
     assert not (tmp_path / "other").exists()
     trials = load("square", tmp_path).state().trials
     assert [trial.state for trial in trials] == [TrialState.COMPLETED] * 5

@@ -78,4 +78,4 @@ def test_without_a_name_another_configuration_is_another_study(folder: Path) -> 
     for name in ("small", "large"):
         code, output = run(folder, [], "--config-name", name)
         assert code == 0, output
-        assert "0 of 1 trials exist, 1 to go" in output
+        assert "0 of 1 trial begun, 1 to go" in output

@@ -240,11 +240,11 @@ def test_reasons_tell_rank_quota_and_front() -> None:
     verdict = run.scheduler.verdict(26, 0, 1, np.array([0.5, 0.5]))
     assert isinstance(verdict, Continue)
     assert verdict.reason.rule == "promotion"
-    assert verdict.reason.text == "rank 2 of 27 at rung 1 (dominated, front 1); the first 9 continue"
+    assert verdict.reason.text == "rank 2 of 27 at rung 1 (dominated, 2nd front); the first 9 continue"
     pause = run.scheduler.verdict(26, 0, 1, np.array([12.5, 12.5]))
     assert isinstance(pause, Pause)
     assert pause.reason.rule == "quota"
-    assert pause.reason.text == "rank 14 of 27 at rung 1 (dominated, front 13); the first 9 continue"
+    assert pause.reason.text == "rank 14 of 27 at rung 1 (dominated, 14th front); the first 9 continue"
     best = run.scheduler.verdict(26, 0, 1, np.array([-1.0, -1.0]))
     assert best.reason.text == "rank 1 of 27 at rung 1 (not dominated); the first 9 continue"
 

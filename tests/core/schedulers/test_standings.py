@@ -30,6 +30,21 @@ def test_it_is_one_more_than_the_number_of_better_trials(scheduler: Scheduler) -
         assert f"rank {reason.standing[0]} of {number} " in reason.text
 
 
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        (1, "(not dominated)"), (2, "(dominated, 2nd front)"), (3, "(dominated, 3rd front)"),
+        (4, "(dominated, 4th front)"), (11, "(dominated, 11th front)"), (12, "(dominated, 12th front)"),
+        (21, "(dominated, 21st front)"), (23, "(dominated, 23rd front)"),
+    ],
+)  # fmt: skip
+def test_fronts_count_from_one(place: int, words: str) -> None:
+    run = Run(ASHA(max_epochs=9), 2)
+    for number in range(1, place + 1):
+        reason = run.arrive(run.start(0), 1, [float(number), float(number)]).reason
+    assert f"at rung 1 {words};" in reason.text
+
+
 @pytest.mark.parametrize("scheduler", RANKING, ids=str)
 def test_a_loss_that_is_not_finite_is_last(scheduler: Scheduler) -> None:
     run = Run(scheduler, 2)
