@@ -104,7 +104,7 @@ class Run:
             answer = session.controller.ask(session.clock.now(), self.spec.pool.size)
             if isinstance(answer, Done):  # nothing is left to do, so nothing is checked either
                 with self._view(session) as view:
-                    view.header(payload, can_check=self._abilities.can_check, is_over=True)
+                    view.header(payload, is_checked=False, is_over=True)
                     session.observers.append(view.on_events)
                     session.finish(answer)
                 return answer
@@ -154,8 +154,9 @@ class Run:
             loop = Loop(session.controller, executor, session.clock, self.files, tick=tick, save_every=self.save_every)
             try:
                 with signals.acting():
-                    view.header(payload, can_check=self._abilities.can_check)
-                    if self._is_checked(session):
+                    is_checked = self._is_checked(session)
+                    view.header(payload, is_checked=is_checked)
+                    if is_checked:
                         self._check(session, view, executor, payload)
                     session.observers.append(view.on_events)
                     if text := unjudged_devices(self.spec):

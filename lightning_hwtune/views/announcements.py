@@ -77,7 +77,7 @@ class Line:
 
 
 def opening(
-    state: StudyState, folder: Path, payload: PayloadFacts | None, *, can_check: bool, is_over: bool = False
+    state: StudyState, folder: Path, payload: PayloadFacts | None, *, is_checked: bool, is_over: bool = False
 ) -> Iterator[RenderableType]:
     """Yields what is printed before anything trains: the folder, the objectives, the limits, the rungs.
 
@@ -101,7 +101,7 @@ def opening(
     yield Text(f"limits: {_limits(state)}")
     if not spec.has_open_ladder:  # otherwise it is chosen after the check
         yield from _rungs(state)
-    if not can_check:  # otherwise it is printed after the check
+    if not is_checked:  # otherwise it is printed after the check
         yield from _about_ladder(state)
     yield from _missing_checkpoints(state, folder)
     if state.trials:  # a new study gets its forecast from its check
@@ -109,7 +109,7 @@ def opening(
         yield from forecast
         if forecast and payload is not None:
             yield Text("the first segments wait until the training's libraries are imported again: some seconds")
-    elif not can_check:
+    elif not is_checked:
         yield Text("no check and no forecast before the first trial; the time left is printed once a segment has ended")
     if payload is not None and payload.n_bytes > _HEAVY_BYTES:
         largest = f", most of it `{payload.largest[0]}` ({size(payload.largest[1])})" if payload.largest else ""

@@ -44,12 +44,12 @@ class View(abc.ABC):
     """Shows the progress of a study."""
 
     @abc.abstractmethod
-    def header(self, payload: PayloadFacts | None, *, can_check: bool, is_over: bool = False) -> None:
+    def header(self, payload: PayloadFacts | None, *, is_checked: bool, is_over: bool = False) -> None:
         """Shows the plan of the study, before anything trains.
 
         Args:
             payload: the training function as a file, if there is one.
-            can_check: whether a new study can be checked before its first trial.
+            is_checked: whether a check comes first.
             is_over: whether nothing is left to train.
         """
 
@@ -104,7 +104,7 @@ def open_view(
 class QuietView(View):
     """Prints nothing."""
 
-    def header(self, payload: PayloadFacts | None, *, can_check: bool, is_over: bool = False) -> None:
+    def header(self, payload: PayloadFacts | None, *, is_checked: bool, is_over: bool = False) -> None:
         """Prints nothing."""
 
     def checking(self) -> None:
@@ -130,9 +130,9 @@ class _PrintingView(View):
         self._state, self._folder, self._storage, self._printer = state, folder, storage, _Printer(console)
         self._countdown = Countdown(state)
 
-    def header(self, payload: PayloadFacts | None, *, can_check: bool, is_over: bool = False) -> None:
+    def header(self, payload: PayloadFacts | None, *, is_checked: bool, is_over: bool = False) -> None:
         """Prints folder, objectives, limits and rungs."""
-        self._printer.print(opening(self._state, self._folder, payload, can_check=can_check, is_over=is_over))
+        self._printer.print(opening(self._state, self._folder, payload, is_checked=is_checked, is_over=is_over))
 
     def checking(self) -> None:
         """Prints that a check runs first."""

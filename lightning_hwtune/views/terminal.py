@@ -21,10 +21,9 @@ from lightning_hwtune.views.status import rung_forecast
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["frame_tables", "print_frame", "print_legend", "rung_table", "rung_text", "status_table"]
+__all__ = ["frame_tables", "print_frame", "print_legend", "rung_table", "status_table"]
 
 _MAX_FAILURE = 60
-_FINISHERS = "finishers: the best trials that no rung promoted, trained to the end when no other trial is left"
 _NOISE = (
     "probability: how likely the trial is on the front, given the noise of measured times; within_noise: yes if that "
     f"is below {share(CERTAIN_FROM, 1.0)}"
@@ -107,30 +106,28 @@ def rung_table(scheduler: Scheduler, n_trials: int, finishers: int = 0, to_end: 
     """Returns the rungs before a study begins: the expected number of trials at each, and the expected total."""
     forecast = rung_forecast(scheduler, n_trials, finishers, to_end)
     table = _plain_table(f"rungs of {counted(n_trials, 'trials')}")
-    for name in (forecast["unit"], "trials", "continue", "finishers"):
+    for name in (forecast["unit"], "trials", "continue"):
         table.add_column(Text(name), justify="right", no_wrap=True)
     for rung, after in itertools.pairwise(forecast["rungs"]):
-        table.add_row(str(rung["rung"]), str(rung["trials"]), str(after["trials"]), str(rung["finishers"] or ""))
-    top = forecast["rungs"][-1]
-    added = forecast["fully_trained"] - top["trials"]
-    table.add_row(str(top["rung"]), str(forecast["fully_trained"]), "end", "")
-    lines = [_FINISHERS] if added else []
-    if forecast["to_end"]:
-        n_first = forecast["to_end"]
-        first = "the first trial trains" if n_first == 1 else f"the first {n_first} trials train"
-        first = "every trial trains" if n_first >= n_trials else first
-        lines.append(f"{first} to the end without a pause")
+        table.add_row(str(rung["rung"]), str(rung["trials"]), str(after["trials"]))
+    table.add_row(str(forecast["rungs"][-1]["rung"]), str(forecast["fully_trained"]), "end")
+    lines = [_first_trials(forecast)] if forecast["to_end"] else []
+    n_finishers = min(finishers, n_trials - forecast["to_end"])
+    if n_finishers > 0 and len(forecast["rungs"]) > 1:
+        lines.append(_finishers(n_finishers, forecast["to_end"]))
     return Group(table, *map(Text, [*lines, _total(forecast)]))
 
 
-def rung_text(scheduler: Scheduler, n_trials: int, finishers: int = 0) -> str:
-    """Returns the same in one line: "60 to 1, 20 to 3, 6 to 9, 2 and 2 finishers to 27 epochs; ..."."""
-    forecast = rung_forecast(scheduler, n_trials, finishers)
-    *lower, top = forecast["rungs"]
-    added = forecast["fully_trained"] - top["trials"]
-    end = " and ".join([str(top["trials"])] * bool(top["trials"]) + [counted(added, "finishers")] * bool(added)) or "0"
-    first = [f"{rung['trials']} to {rung['rung']}" for rung in lower]
-    return f"{', '.join([*first, end])} to {counted(top['rung'], forecast['unit'])}; {_total(forecast)}"
+def _first_trials(forecast: Mapping[str, Any]) -> str:
+    n = forecast["to_end"]
+    first = "the first trial trains" if n == 1 else f"the first {n} trials train"
+    return f"{'every trial trains' if n >= forecast['trials'] else first} to the end without a pause"
+
+
+def _finishers(n: int, n_first: int) -> str:
+    are = f"{counted(n, 'trials')} {'is' if n == 1 else 'are'} fully trained"
+    apart = f", apart from the first {n_first}" if n_first > 1 else ", apart from the first one" if n_first else ""
+    return f"finishers: the best trials that no rung promoted train to the end, until {are}{apart}"
 
 
 def _total(forecast: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,21 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parent))
 from study_driver import Driver, snapshot, spec
 
+from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.decisions import Answer, Done, Resume, Start, Wait
+from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.next_action import NextAction
-from lightning_hwtune.core.objectives import Metric, Objectives
+from lightning_hwtune.core.objectives import DeviceSeconds, Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.ranking.knee import knee
 from lightning_hwtune.core.record import Outcome, TrialState
 from lightning_hwtune.core.schedulers import ASHA, PASHA, Hyperband, Scheduler, SuccessiveHalving
+from lightning_hwtune.core.searchers import Random
 from lightning_hwtune.core.space import Float, NumDevices, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.simulation.curves import SyntheticCurves
+from lightning_hwtune.simulation.executor import simulate
+from lightning_hwtune.text import counted
 
 SCHEDULERS = [
     ASHA(max_epochs=9),
@@ -186,43 +193,70 @@ def test_a_limit_that_is_reached_starts_nothing_more(
         assert driver.now <= 5.4  # a report that would come later is not begun
 
 
-@pytest.mark.parametrize("first_rung", [1, None])
-def test_the_reason_of_a_finisher_is_true(first_rung: int | None) -> None:
-    """Its place among the trials that its rung did not promote, and how many finishers there are."""
-    seen = set[str]()
+def check_finisher(state: StudyState, event: ev.SegmentStarted) -> str:
+    """Checks the reason of a finisher against the state in which it begins; returns its place in words."""
+    bound = {trial.trial_id for trial in state.trials if trial.state is TrialState.RUNNING or trial.state.is_final}
+    rung = [i for i, level in state.race.finishers() if level == event.promoted_from and i not in bound]
+    what, _, rest = event.reason.partition(f" of those that rung {event.promoted_from} did not promote; ")
+    alike = [i for i in rung if state.trials[i].num_devices == event.allocation.devices]
+    if what == "first":
+        assert event.trial_id == rung[0]
+    elif what.startswith("first on "):
+        assert event.trial_id == alike[0] != rung[0]
+        assert what == f"first on {counted(event.allocation.devices, 'devices')}"
+    else:
+        assert what == "the best compromise"
+        losses = [state.spec.objectives.loss(state.trials[i].measurements[-1].values) for i in rung]
+        assert event.trial_id == rung[knee(losses)] != rung[0]
+    n_first = len(state.to_end)
+    apart = f", apart from the first trial{'s' if n_first > 1 else ''}" if n_first else ""
+    n_before = sum(i not in state.to_end for i in (*state.full, *state.running))
+    assert rest == f"number {n_before + 1} of {state.limits.n_finishers} to be trained to the end{apart}"
+    return what
 
-    def check(answer: Answer) -> None:
-        if not isinstance(answer, Resume) or answer.reason.rule != "finisher":
-            return
-        state, text = driver.state, answer.reason.text
-        bound = {trial.trial_id for trial in state.trials if trial.state is TrialState.RUNNING or trial.state.is_final}
-        rung = [i for i, level in state.race.finishers() if level == answer.promoted_from and i not in bound]
-        alike = [i for i in rung if state.trials[i].num_devices == answer.num_devices]
-        place, number = text.split("; ")
-        what, _, level = place.partition(" of those that rung ")
-        assert level == f"{answer.promoted_from} did not promote"
-        if what == "first":
-            assert answer.trial_id == rung[0]
-        elif what.startswith("first on "):
-            assert answer.trial_id == alike[0] != rung[0]
-            assert what == f"first on {answer.num_devices} device{'s' if answer.num_devices > 1 else ''}"
-        elif what == "the best compromise":
-            losses = [state.spec.objectives.loss(state.trials[i].last.values) for i in rung]  # type: ignore[union-attr]
-            assert rung[knee(losses)] == answer.trial_id or len(state.full) > 0
-        else:
-            assert what == f"number {rung.index(answer.trial_id) + 1}"
-        apart = {0: "", 1: ", apart from the first trial"}.get(len(state.to_end), ", apart from the first trials")
-        others = [i for i in (*state.full, *state.running) if i not in state.to_end]
-        wanted = state.limits.n_finishers
-        assert number == f"number {len(others) + 1} of {wanted} to be trained to the end{apart}"
-        seen.add(what)
 
+COUNTS = Objectives([Metric("error", "min"), TrainSeconds(), DeviceSeconds()])
+TWO = Objectives([Metric("a", "min"), Metric("b", "min")])
+
+
+class Opposed:
+    """The losses x**3 and (1 - x)**3: the knee is in the middle."""
+
+    metrics, max_resource = ("a", "b"), 9
+
+    def values(self, config: Mapping[str, Any], resource: int) -> Mapping[str, float]:
+        return {"a": config["x"] ** 3, "b": (1 - config["x"]) ** 3}
+
+    def elapsed_s(self, config: Mapping[str, Any], resource: int, num_devices: int) -> float:
+        return float(resource)
+
+
+@pytest.mark.parametrize(
+    ("n_trials", "objectives", "scheduler", "place"),
+    [
+        (5, COUNTS, ASHA(9, first_rung=1), "first on 2 devices"),
+        (5, COUNTS, ASHA(9, first_rung=1), "first on 1 device"),
+        (12, COUNTS, ASHA(9, first_rung=1), "first"),
+        (9, COUNTS, ASHA(9), "first"),
+        (5, TWO, ASHA(9, first_rung=3, within="objective:a"), "the best compromise"),
+    ],
+)
+def test_the_reason_of_a_finisher_is_true(n_trials: int, objectives: Objectives, scheduler: ASHA, place: str) -> None:
+    """Its place among the trials that its rung did not promote, and its number."""
+    params = {"x": Float(0.0, 1.0), "y": Float(0.0, 1.0), "devices": NumDevices(1, 2)}
+    space = SearchSpace(params if objectives is COUNTS else {"x": Float(0.0, 1.0)})
+    tables = SyntheticCurves(space, 9) if objectives is COUNTS else Opposed()
+    places = set[str]()
     for seed in range(8):
-        driver = Driver(spec(scheduler=ASHA(max_epochs=9, first_rung=first_rung), seed=seed), Limits(max_trials=12))
-        driver.controller.choose_ladder(0.0)
-        drive(driver, seed, check, failing=0.0)
-        assert bool(driver.state.to_end) is (first_rung is None)
-    assert {"first", "the best compromise"} <= seen
+        pool = Pool("cpu", 2 if objectives is COUNTS else 1)
+        study, log = StudySpec("study", space, objectives, scheduler, Random(), pool, seed=seed), list[ev.Event]()
+        simulate(study, tables, Limits(max_trials=n_trials, finishers=4), sink=log.extend)
+        state = StudyState(study)
+        for event in log:
+            if isinstance(event, ev.SegmentStarted) and event.rule == "finisher":
+                places.add(check_finisher(state, event))
+            state.apply(event)
+    assert place in places
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])

@@ -137,7 +137,7 @@ def test_no_line_is_left_out_however_many_come_at_once(is_terminal):
 def test_before_anything_trains_the_folder_the_limits_and_the_rungs_are_told(empty):
     console = screen(is_terminal=False)
     view = LinesView(empty.state, FOLDER, console)
-    view.header(SimpleNamespace(n_bytes=2_000_000_000, largest=("frame", 1_999_000_000)), can_check=True)
+    view.header(SimpleNamespace(n_bytes=2_000_000_000, largest=("frame", 1_999_000_000)), is_checked=True)
     view.checked(CHECK)
     text = console.file.getvalue().splitlines()
     assert text[0] == "study paper in hwtune/paper"
@@ -147,7 +147,7 @@ def test_before_anything_trains_the_folder_the_limits_and_the_rungs_are_told(emp
     )
     assert text[2] == "limits: 4 trials (0 begun, 4 to go)"
     # 4 + 1 x 2, and two finishers: one from 3 to 9, one from 1 to 9
-    assert text[9].startswith("finishers: the best trials that no rung promoted")
+    assert text[9].startswith("finishers: the best trials that no rung promoted train to the end, until 2 trials are")
     assert text[10] == "at least 20 epochs unless trials end early, 56 % of the 36 of full training; 2 fully trained"
     assert text[11].startswith("the training function carries 2 GB, most of it `frame` (2 GB)")
     assert text[12] == "checked in 3.1 s: logs error, loss, 2 s an epoch on 1 device, checkpoints of 400 kB"
@@ -183,7 +183,7 @@ def played_until(at):
 @pytest.mark.parametrize(("at", "is_forecast"), [(0.0, False), (1.15, True), (6.0, True), (16.0, True), (18.0, False)])
 def test_a_study_that_goes_on_begins_with_a_forecast_as_long_as_there_is_something_to_do(at, is_forecast):
     console = screen(is_terminal=False)
-    LinesView(played_until(at).state, FOLDER, console).header(None, can_check=False)
+    LinesView(played_until(at).state, FOLDER, console).header(None, is_checked=False)
     lines = [line for line in console.file.getvalue().splitlines() if line.startswith("forecast: about")]
     assert len(lines) == is_forecast
 
@@ -242,7 +242,7 @@ def test_limits_are_told_with_what_is_used_of_them():
     script.start(0.0, 0, [0])
     script.end(60.0, 0, "waiting", 0.0, "interrupted")
     console = screen(is_terminal=False)
-    LinesView(script.state, FOLDER, console).header(None, can_check=False)
+    LinesView(script.state, FOLDER, console).header(None, is_checked=False)
     [line] = [line for line in console.file.getvalue().splitlines() if line.startswith("limits")]
     assert line == "limits: 10 min 00 s in all (1 min 00 s used), 2.00 USD in all (0 USD spent)"
 
@@ -348,7 +348,7 @@ def test_no_color_is_honoured():
     colourful, plain_one = (screen(is_terminal=True, environ=env) for env in ({}, {"NO_COLOR": "1"}))
     for console in (colourful, plain_one):
         PanelView(begin(make_spec()).state, FOLDER, console).header(
-            SimpleNamespace(n_bytes=1_000_000_000, largest=None), can_check=True
+            SimpleNamespace(n_bytes=1_000_000_000, largest=None), is_checked=True
         )
     assert "\x1b[33m" in colourful.file.getvalue()
     assert "\x1b[33m" not in plain_one.file.getvalue()
@@ -386,7 +386,7 @@ def test_a_signal_that_ends_the_process_while_something_is_printed_still_ends_it
 
     console = Console(file=Signalled(), force_terminal=False)
     with pytest.raises(SystemExit):
-        LinesView(empty.state, FOLDER, console).header(None, can_check=False)
+        LinesView(empty.state, FOLDER, console).header(None, is_checked=False)
 
 
 def test_a_study_that_continues_says_why_nothing_trains_at_first_and_one_that_asks_says_what_is_missing(empty):
@@ -395,9 +395,9 @@ def test_a_study_that_continues_says_why_nothing_trains_at_first_and_one_that_as
     for event in played.log[2:-1]:
         continued.state.apply(event)
 
-    def header(state, payload, can_check=True):
+    def header(state, payload, is_checked=True):
         console = screen(is_terminal=False)
-        LinesView(state, FOLDER, console).header(payload, can_check=can_check)
+        LinesView(state, FOLDER, console).header(payload, is_checked=is_checked)
         return console.file.getvalue()
 
     waits, unknown = (
@@ -405,7 +405,7 @@ def test_a_study_that_continues_says_why_nothing_trains_at_first_and_one_that_as
         "no check and no forecast before the first",
     )
     assert [waits in header(state, payload) for state in (continued.state, empty.state)] == [True, False]
-    assert [unknown in header(empty.state, None, can_check) for can_check in (False, True)] == [True, False]
+    assert [unknown in header(empty.state, None, is_checked) for is_checked in (False, True)] == [True, False]
     assert not any(text in header(continued.state, None, False) for text in (waits, unknown))
 
 
@@ -430,11 +430,15 @@ def later_session(state, at):
     state.apply(ev.SessionOpened(at=at, limits=limits, host="host", pid=2, version="0"))
 
 
-def first_lines(state, *, is_checked=True, **options):
-    """Returns what is printed before the first trial of a session."""
+def first_lines(state, *, is_checked=True, chosen=None):
+    """Returns what is printed before the first trial of a session, which may choose its ladder, as a run does."""
     console = screen(is_terminal=False)
     view = LinesView(state, FOLDER, console)
-    view.header(None, can_check=is_checked, **options)
+    if not is_checked and chosen is not None:
+        state.apply(chosen)
+    view.header(None, is_checked=is_checked)
+    if is_checked and chosen is not None:
+        state.apply(chosen)
     if is_checked:
         view.checked(CHECK)
     return console.file.getvalue().splitlines()
@@ -443,17 +447,17 @@ def first_lines(state, *, is_checked=True, **options):
 @pytest.mark.parametrize("is_checked", [True, False])
 def test_the_ladder_and_the_rungs_are_printed_once_by_the_session_that_chose_it(is_checked):
     state = begin(make_spec(scheduler=ASHA(9)), max_trials=8).state
-    reason = "first_rung=3, chosen for 9 epochs"
     settings = {"first_rung": 3, "brackets": 1}
-    state.apply(ev.LadderChosen(at=0.0, settings=settings, n_to_end=4, facts={}, reason=reason))
-    lines = first_lines(state, is_checked=is_checked)
-    assert lines.count(f"ladder: {reason}") == 1
-    n_tables = 1 + is_checked  # the study of this test has chosen before its check
-    assert lines.count("rungs of 8 trials") == n_tables
+    chosen = ev.LadderChosen(
+        at=0.0, settings=settings, n_to_end=4, facts={}, reason="first_rung=3, chosen for 9 epochs"
+    )
+    lines = first_lines(state, is_checked=is_checked, chosen=chosen)
+    assert [line for line in lines if line.startswith("ladder: ")] == ["ladder: first_rung=3, chosen for 9 epochs"]
+    assert [line.rstrip() for line in lines].count("rungs of 8 trials") == 1
     later_session(state, 10.0)  # it was interrupted before its first trial
     lines = first_lines(state, is_checked=is_checked)
     assert not any(line.startswith("ladder: ") for line in lines)
-    assert lines.count("rungs of 8 trials") == 1
+    assert [line.rstrip() for line in lines].count("rungs of 8 trials") == 1
 
 
 def test_the_weaknesses_of_a_ladder_are_noted_only_before_the_first_trial(empty):
@@ -466,7 +470,7 @@ def test_the_weaknesses_of_a_ladder_are_noted_only_before_the_first_trial(empty)
 def test_a_study_with_nothing_left_to_do_prints_its_folder_and_no_plan(view_of, paper):
     console = screen(is_terminal=False)
     view_of(paper.state, FOLDER, console).header(
-        SimpleNamespace(n_bytes=10**9, largest=None), can_check=True, is_over=True
+        SimpleNamespace(n_bytes=10**9, largest=None), is_checked=True, is_over=True
     )
     [first, *notes] = console.file.getvalue().splitlines()
     assert first == "study paper in hwtune/paper"

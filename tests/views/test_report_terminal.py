@@ -4,12 +4,13 @@ import io
 import math
 
 import pandas as pd
+import pytest
 from rich.console import Console
 
 from lightning_hwtune.core.schedulers import ASHA, RunToEnd
 from lightning_hwtune.views.status import status_record
 from lightning_hwtune.views.tables import front_frame, trials_frame
-from lightning_hwtune.views.terminal import print_frame, rung_table, rung_text, status_table
+from lightning_hwtune.views.terminal import print_frame, rung_table, status_table
 
 
 def screen(width=100, *, is_terminal=True):
@@ -20,29 +21,48 @@ def lines(console):
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
-def test_the_rungs_as_a_table_and_as_a_line():
+def test_the_rungs_as_a_table():
     console = screen()
     console.print(rung_table(ASHA(max_epochs=27), 60, 4))
     assert [line.split() for line in lines(console)[1:7]] == [
-        ["epochs", "trials", "continue", "finishers"],
+        ["epochs", "trials", "continue"],
         ["─" * len(lines(console)[2])],
         ["1", "60", "20"],
         ["3", "20", "6"],
-        ["9", "6", "2", "2"],
+        ["9", "6", "2"],
         ["27", "4", "end"],
     ]
-    total = "at least 208 epochs unless trials end early, 13 % of the 1620 of full training; 4 fully trained"
-    assert lines(console)[7].startswith("finishers: the best trials that no rung promoted")
-    assert lines(console)[8] == total
-    assert rung_text(ASHA(max_epochs=27), 60, 4) == f"60 to 1, 20 to 3, 6 to 9, 2 and 2 finishers to 27 epochs; {total}"
-    assert rung_text(ASHA(max_epochs=3), 9).startswith("9 to 1, 3 to 3 epochs;")
-    assert rung_text(ASHA(max_epochs=9), 8, 3).startswith("8 to 1, 2 to 3, 3 finishers to 9 epochs;")
+    assert [line.rstrip() for line in lines(console)[7:]] == [
+        "finishers: the best trials that no rung promoted train to the end, until 4 trials are fully trained",
+        "at least 208 epochs unless trials end early, 13 % of the 1620 of full training; 4 fully trained",
+    ]
 
 
-def test_a_single_rung_is_a_table_of_one_row():
+@pytest.mark.parametrize(
+    ("n_trials", "finishers", "to_end", "says"),
+    [
+        (8, 3, 4, ["the first 4 trials train to the end", "until 3 trials are fully trained, apart from the first 4"]),
+        (9, 1, 1, ["the first trial trains to the end", "until 1 trial is fully trained, apart from the first one"]),
+        (5, 3, 4, ["the first 4 trials train to the end", "until 1 trial is fully trained, apart from the first 4"]),
+        (4, 3, 4, ["every trial trains to the end without a pause"]),
+        (3, 1, 4, ["every trial trains to the end without a pause"]),
+        (9, 0, 0, []),
+    ],
+)
+def test_the_lines_below_the_rungs_name_numbers_that_are_sure(n_trials, finishers, to_end, says):
+    console = screen(width=200)
+    console.print(rung_table(ASHA(max_epochs=9, first_rung=3), n_trials, finishers, to_end))
+    *below, total = lines(console)[5:]
+    assert [text in line for text, line in zip(says, below, strict=True)] == [True] * len(says)
+    assert "of full training" in total
+
+
+@pytest.mark.parametrize(("epochs", "total"), [(2, "10 epochs unless"), (1, "5 epochs unless")])
+def test_a_single_rung_is_a_table_of_one_row(epochs, total):
     console = screen()
-    console.print(rung_table(RunToEnd(max_epochs=2), 5, 4))
-    assert lines(console)[3].split() == ["2", "5", "end"]
+    console.print(rung_table(RunToEnd(max_epochs=epochs), 5, 4))
+    assert lines(console)[3].split() == [str(epochs), "5", "end"]
+    assert lines(console)[4].startswith(total)
 
 
 def test_a_frame_that_is_too_wide_goes_on_below_and_nothing_is_squeezed(paper):
