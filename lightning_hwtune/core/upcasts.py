@@ -65,13 +65,17 @@ def _created(fields: Fields) -> Fields:
     return {**fields, "spec": {**spec, "scheduler": added}}
 
 
-def _created_with_estimator(fields: Fields) -> Fields:
-    """Adds the estimator that TPE had before there was a choice."""
-    spec = fields.get("spec")
-    searcher = spec.get("searcher") if isinstance(spec, Mapping) else None
-    if not isinstance(spec, Mapping) or not isinstance(searcher, Mapping) or searcher.get("name") != "tpe":
-        return fields
-    return {**fields, "spec": {**spec, "searcher": {"estimator": "bohb", **searcher}}}
+def _created_with_tpe(**added: Any) -> Callable[[Fields], Fields]:
+    """Returns the conversion that adds settings of TPE, with the values that mean what it did before it had them."""
+
+    def step(fields: Fields) -> Fields:
+        spec = fields.get("spec")
+        searcher = spec.get("searcher") if isinstance(spec, Mapping) else None
+        if not isinstance(spec, Mapping) or not isinstance(searcher, Mapping) or searcher.get("name") != "tpe":
+            return fields
+        return {**fields, "spec": {**spec, "searcher": {**added, **searcher}}}
+
+    return step
 
 
 _ADDED: Mapping[str, Fields] = {"asha": {"keep_front": False}}
@@ -86,7 +90,7 @@ def _unconstrained(fields: Fields) -> Fields:
 
 _STEPS: Mapping[str, tuple[Callable[[Fields], Fields], ...]] = {
     # 0.1.0 asked the policy again on each reading of the log; 0 devices mean the count in the configuration
-    "StudyCreated": (_created, _unconstrained, _created_with_estimator),
+    "StudyCreated": (_created, _unconstrained, _created_with_tpe(estimator="bohb"), _created_with_tpe(gaussian=0.0)),
     "SessionOpened": (_opened,),
     "TrialCreated": (_devices_to_allocation("num_devices", "allocation", 0),),
     "SegmentStarted": (_devices_to_allocation("num_devices", "allocation"),),

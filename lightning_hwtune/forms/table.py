@@ -173,6 +173,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "min_points": optional(_POSITIVE),
         "rungs": one_of("all", "highest"),
         "estimator": one_of("parzen", "bohb"),
+        "gaussian": number(0, 1).but("a fraction from 0 to 1"),
     },
     "Evolution": {"algorithm": one_of("nsga2", "nsga3"), "population": integer(2, _MAX_CANDIDATES)},
     "OptunaSampler": {

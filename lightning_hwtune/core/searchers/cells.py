@@ -7,6 +7,7 @@ configuration does not have, because its condition does not hold, is NaN.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, final
@@ -14,11 +15,13 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from lightning_hwtune.core.space import Choice, Parameter, SearchSpace
+from lightning_hwtune.core.space import Choice, Int, Parameter, SearchSpace
 
 __all__ = ["Cells"]
 
 Floats = npt.NDArray[np.float64]
+
+_FEW_VALUES = 256
 
 
 @final
@@ -59,6 +62,27 @@ class Cells:
                 found[:, place] = [_snapped(parameter, cell) for cell in cells]
         return found
 
+    def near(self, rows: Floats) -> Floats:
+        """Returns rows in which each coordinate of a parameter with few values is the nearest one of its values.
+
+        This is quick, and leaves parameters with many values as they are.
+        """
+        found = rows.copy()
+        for place, levels in self._levels.items():
+            between = (levels[1:] + levels[:-1]) / 2
+            found[:, place] = levels[np.searchsorted(between, found[:, place])]
+        return found
+
+    @functools.cached_property
+    def _levels(self) -> dict[int, Floats]:
+        """Returns place -> the coordinates of all values, ascending, of the parameters with few values."""
+        parameters = [*enumerate(self.space.items())]
+        return {
+            place: np.array([parameter.encode(value)[0] for value in _values(parameter)])
+            for place, (name, parameter) in parameters
+            if not self.n_options[name] and (self.n_values[name] or math.inf) <= _FEW_VALUES
+        }
+
     def active(self, rows: Floats) -> Floats:
         """Returns rows without the cells of parameters whose condition does not hold there."""
         return self.rows([self.config(row) for row in rows.tolist()]) if self.space.is_conditional else rows
@@ -71,6 +95,13 @@ class Cells:
             for (name, parameter), n_options, cell in parameters
         }
         return self.space.kept(values)
+
+
+def _values(parameter: Any) -> Sequence[Any]:
+    """Returns all values of a countable parameter with an order."""
+    if isinstance(parameter, Int):
+        return range(parameter.low, parameter.high + 1, parameter.step)
+    return [parameter.quantile((place + 0.5) / parameter.n_values) for place in range(parameter.n_values)]
 
 
 def _snapped(parameter: Any, cell: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self, final
 
@@ -32,22 +33,29 @@ _JOINT, _JOINT_OF_SEVERAL = 0.8, 0.1  # share of draws by joint densities, for o
 @final
 @dataclass(frozen=True, slots=True)
 class ParzenModel:
-    """The densities l of the good configurations and g of the others; `joint` is the share of draws by joint ones."""
+    """The densities l of the good configurations and g of the others; `joint` is the share of draws by joint ones.
+
+    `good_places` are the places of the good ones among the results, and `known` is what the levels have judged.
+    """
 
     cells: Cells
     good: Kernels
     others: Kernels
     joint: float
+    good_places: Places
+    known: Mapping[int, tuple[Places, Floats]]
 
     @classmethod
     def of(cls, space: SearchSpace, history: History, rungs: str, good: float, min_points: int | None) -> Self | None:
         """Returns the model; None while not enough trials are judged. The arguments are those of `parzen_split`."""
-        split = parzen_split(history, rungs, good, min_points or _MIN_POINTS)
+        known = _judged_rungs(history, rungs, min_points or _MIN_POINTS)
+        split = _split(history, known, good, min_points or _MIN_POINTS)
         if split is None:
             return None
         cells, rows = history.memory.cells(space), history.memory.rows(space, history.results)
         good_ones, others = (Kernels(cells, rows[places]) for places in split)
-        return cls(cells, good_ones, others, _JOINT if len(history.objectives) == 1 else _JOINT_OF_SEVERAL)
+        joint = _JOINT if len(history.objectives) == 1 else _JOINT_OF_SEVERAL
+        return cls(cells, good_ones, others, joint, split[0], known)
 
     def best(self, untried: Untried, n: int, rng: np.random.Generator) -> dict[str, Any] | None:
         """Returns the one with the greatest l / g of `n` candidates, drawn from l or from the rest of a list."""
@@ -89,10 +97,13 @@ def parzen_split(history: History, rungs: str, good: float, min_points: int) -> 
         rungs: "all", or "highest" for the highest level that has judged enough trials.
         good: the share of the judged trials that is good.
     """
+    return _split(history, _judged_rungs(history, rungs, min_points), good, min_points)
+
+
+def _split(
+    history: History, known: Mapping[int, tuple[Places, Floats]], good: float, min_points: int
+) -> tuple[Places, Places] | None:
     trials = history.results
-    known = history.memory.rungs(trials, history.objectives)
-    if rungs == "highest":
-        known = dict([pair for pair in known.items() if len(pair[1][0]) >= 2 * min_points][-1:])
     scores = chained(known, len(trials), len(history.objectives), light_scores)
     judged = np.flatnonzero(~np.isnan(scores[:, 0]))
     if len(judged) < 2 * min_points:
@@ -107,6 +118,14 @@ def parzen_split(history: History, rungs: str, good: float, min_points: int) -> 
     pending = [place for place, trial in enumerate(trials) if not (trial.decided and trial.measurements)]
     rest = np.setdiff1d(judged, best)
     return best, np.concatenate([_evenly(rest, _MAX_OTHERS), np.array(pending[-_MAX_OTHERS:], dtype=np.int64)])
+
+
+def _judged_rungs(history: History, rungs: str, min_points: int) -> dict[int, tuple[Places, Floats]]:
+    """Returns what the levels have judged, as `Memory.rungs`; only one level for the rungs "highest"."""
+    known = history.memory.rungs(history.results, history.objectives)
+    if rungs != "highest":
+        return known
+    return dict([pair for pair in known.items() if len(pair[1][0]) >= 2 * min_points][-1:])
 
 
 def first_by_fronts(losses: Floats, n: int) -> Places:

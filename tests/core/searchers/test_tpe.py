@@ -311,6 +311,7 @@ def test_a_study_that_began_with_an_earlier_version_keeps_its_estimator(
     read = ev.from_dict(data)
     assert isinstance(read, ev.StudyCreated)
     assert read.spec["searcher"].get("estimator") == estimator
+    assert read.spec["searcher"].get("gaussian") == (None if estimator is None else 0.0)
     assert stored.items() <= read.spec["searcher"].items()
 
 
@@ -323,6 +324,7 @@ def test_a_study_that_began_with_an_earlier_version_keeps_its_estimator(
         ({"min_points": 2.5}, r"TPE\.min_points"),
         ({"configs": []}, r"TPE\.configs"),
         ({"rungs": "al"}, r"TPE\.rungs.*did you mean 'all'"),
+        ({"gaussian": 1.5}, r"TPE\.gaussian"),
         ({"estimator": "parzn"}, r"TPE\.estimator.*did you mean 'parzen'"),
     ],
 )

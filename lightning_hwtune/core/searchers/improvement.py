@@ -1,0 +1,192 @@
+"""The model of TPE that chooses among candidates: a Gaussian process of the loss, and the improvement expected from it.
+
+Several objectives become one loss by weights, which are other ones for each new trial: Knowles, "ParEGO: a hybrid
+algorithm with on-line landscape approximation for expensive multiobjective optimization problems", 2006, equation 2.
+Of the candidates, the one with the greatest expected improvement is tried.
+
+Losses, not ranks, because close to an optimum ranks say little about where it is. What makes them fit for a process:
+
+- Seconds and US dollars count in their logarithm.
+- A loss beyond Tukey's upper fence (the third quartile and one and a half times the distance of the quartiles) counts
+  as that fence, and so does one that is not finite. So an exploded loss changes little. Violators of a constraint are
+  behind the fence, in the order of their violations.
+- Trials of all rungs count. The losses of a deeper rung get the mean and the spread that its trials had before
+  (`copula.chained`).
+
+- A trial that failed before its first result counts as the worst.
+
+The process knows the trials that run, with the loss that it expects from them, so that draws on several devices keep
+apart: the "kriging believer" of Ginsbourger, Le Riche and Carraro, 2010.
+
+Candidates come from the densities of the good trials, jointly and for each parameter alone, from steps around the good
+trials, and from the whole space. The best of them are then varied twice more.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Any, Self, final
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_hwtune.core.feasibility import violator_mask
+from lightning_hwtune.core.objectives import Objectives
+from lightning_hwtune.core.searchers.base import History
+from lightning_hwtune.core.searchers.cells import Cells
+from lightning_hwtune.core.searchers.copula import chained
+from lightning_hwtune.core.searchers.gaussian_process import GaussianProcess, log_improvement
+from lightning_hwtune.core.searchers.kernels import Kernels
+from lightning_hwtune.core.searchers.new_configs import Untried
+from lightning_hwtune.core.searchers.parzen import ParzenModel
+from lightning_hwtune.core.streams import stream
+
+__all__ = ["ImprovementModel", "fenced_losses", "one_loss"]
+
+Floats = npt.NDArray[np.float64]
+
+_MAX_POINTS = 100  # of the judged trials; the time of a fit grows with their third power
+_MAX_SILENT = 16  # trials without a result that run, and as many that failed
+_MAX_LISTED = 600  # candidates from a list
+_FENCE = 1.5
+_SUM_SHARE = 0.05  # of the weighted sum in the loss; the rest is the greatest weighted objective
+_LOG_UNITS = ("s", "USD")
+_WIDTHS = np.array([0.2, 0.1, 0.05, 0.02, 0.01])  # of the steps around good trials
+_LATER_WIDTHS, _N_VARIED, _N_VARIANTS = (0.05, 0.02), 8, 4
+
+
+@final
+@dataclass(frozen=True)
+class ImprovementModel:
+    """What the process learns from, and where candidates come from.
+
+    Attributes:
+        rows: cells of the points. losses: one loss each, shape `(n_points,)`.
+        running: cells of the trials that have no result yet.
+        good: the density of the good trials; its points are `good_rows`.
+    """
+
+    cells: Cells
+    rows: Floats
+    losses: Floats
+    running: Floats
+    good: Kernels
+    good_rows: Floats
+
+    @classmethod
+    def of(cls, history: History, seed: int, parzen: ParzenModel) -> Self:
+        """Returns the model after these trials; `parzen` is that of the good ones among them."""
+        trials, objectives, cells, good_places = history.results, history.objectives, parzen.cells, parzen.good_places
+        losses = chained(parzen.known, len(trials), len(objectives), lambda found: fenced_losses(found, objectives))
+        judged = np.flatnonzero(~np.isnan(losses[:, 0]))
+        rest = np.setdiff1d(judged, good_places)
+        n_rest = min(len(rest), _MAX_POINTS - len(good_places))
+        places = np.append(good_places, rest[np.linspace(0, len(rest) - 1, n_rest).astype(np.int64)])
+        silent = [place for place, trial in enumerate(trials) if not (trial.decided and trial.measurements)]
+        failed = [place for place in silent if trials[place].state.is_final][-_MAX_SILENT:]
+        running = [place for place in silent if not trials[place].state.is_final][-_MAX_SILENT:]
+        losses[failed], places = losses[judged].max(axis=0), np.append(places, failed).astype(np.int64)
+        rows = history.memory.rows(cells.space, trials)
+        weights = stream(seed, "tpe-weights", len(history.trials)).standard_exponential(len(objectives))
+        loss = one_loss(losses[places], weights / weights.sum())
+        return cls(cells, rows[places], loss, rows[running], parzen.good, rows[good_places])
+
+    def best(self, untried: Untried, n: int, rng: np.random.Generator) -> dict[str, Any] | None:
+        """Returns the candidate with the greatest expected improvement.
+
+        Args:
+            n: half as many candidates come from each density and from the whole space, and as many are steps around
+                good trials. A list gives up to `_MAX_LISTED`.
+        """
+        if untried.listed is not None:
+            rest = untried.some(rng, _MAX_LISTED)
+            return rest[int(self._improvement(self.cells.rows(rest)).argmax())] if rest else None
+        rows = self._candidates(n, rng)
+        gains = self._improvement(rows)
+        for width in _LATER_WIDTHS:
+            best = np.argsort(-gains, kind="stable")[:_N_VARIED]
+            varied = self._stepped(rows[best].repeat(_N_VARIANTS, axis=0), width, rng)
+            rows, gains = np.vstack([rows, varied]), np.append(gains, self._improvement(varied))
+        for place in np.argsort(-gains, kind="stable"):
+            if untried.may_draw(config := self.cells.config(rows[place].tolist())):
+                return config
+        return untried.one(rng)
+
+    @functools.cached_property
+    def _process(self) -> GaussianProcess:
+        return GaussianProcess(self.cells, self.rows, self.losses).expecting(self.running)
+
+    def _improvement(self, rows: Floats) -> Floats:
+        expected, deviation = self._process.predict(self.cells.active(rows))
+        return log_improvement(expected, deviation, float(self._process.losses.min()))
+
+    def _candidates(self, n: int, rng: np.random.Generator) -> Floats:
+        half, near = math.ceil(n / 2), self.good_rows[rng.integers(len(self.good_rows), size=n)]
+        widths = _WIDTHS[rng.integers(len(_WIDTHS), size=n)]
+        drawn = [self.good.sample(rng, half), self.good.sample_marginals(rng, half), self._anywhere(half, rng)]
+        return np.vstack([self.cells.near(np.vstack(drawn)), self._stepped(near, widths, rng)])
+
+    def _anywhere(self, n: int, rng: np.random.Generator) -> Floats:
+        """Returns rows drawn evenly from the whole space."""
+        shares, n_options = rng.random((n, len(self.cells.n_options))), np.array([*self.cells.n_options.values()])
+        return np.where(n_options > 0, np.floor(shares * n_options), shares)
+
+    def _stepped(self, rows: Floats, widths: Floats | float, rng: np.random.Generator) -> Floats:
+        """Returns rows with normal steps in some parameters, reflected at the ends of the range; options are redrawn.
+
+        Args:
+            widths: of the steps, in units of the range; one for each row, or for all.
+        """
+        n_rows, n_parameters = rows.shape
+        moves = rng.random(rows.shape) < max(0.3, 1.5 / n_parameters)
+        moves[np.arange(n_rows), rng.integers(n_parameters, size=n_rows)] = True
+        found = rows.copy()
+        for place, n_options in enumerate(self.cells.n_options.values()):
+            column = found[:, place]
+            if n_options:
+                moved = np.where(rng.random(n_rows) < 0.5, rng.integers(n_options, size=n_rows), column)
+            else:
+                moved = np.abs(column + widths * rng.standard_normal(n_rows))
+                moved = np.where(moved > 1, 2 - moved, moved).clip(0, 1)
+            moved = np.where(moves[:, place], moved, column)
+            absent = 0.0 if n_options else 0.5  # it may be present in the new configuration
+            found[:, place] = np.where(np.isnan(moved), absent, moved)
+        return self.cells.near(found)
+
+
+def fenced_losses(losses: Floats, objectives: Objectives) -> Floats:
+    """Returns losses for a process, finite, in the same shape `(n_points, n_objectives)`; see the module."""
+    is_violator = violator_mask(losses)
+    violations = losses[is_violator, 0]
+    found = np.empty_like(losses)
+    for place, objective in enumerate(objectives):
+        column = losses[:, place]
+        is_usual = np.isfinite(column) & ~is_violator
+        usual = column[is_usual]
+        if objective.unit in _LOG_UNITS and (usual > 0).all():
+            usual = np.log(usual)
+        low, quarter, three = np.quantile(usual, [0, 0.25, 0.75]) if len(usual) else (0.0, 0.0, 1.0)
+        fence = three + _FENCE * (three - quarter)
+        found[:, place] = fence
+        found[is_usual, place] = np.minimum(usual, fence)
+        found[is_violator, place] = fence + max(fence - low, 0.0) * _share_below(violations)
+    return found
+
+
+def _share_below(values: Floats) -> Floats:
+    """Returns the share of the values that is below each of them."""
+    return np.searchsorted(np.sort(values), values) / max(len(values), 1)
+
+
+def one_loss(losses: Floats, weights: Floats) -> Floats:
+    """Returns one loss per point: mostly the greatest weighted objective, each scaled to its range.
+
+    Args:
+        losses: finite, shape `(n_points, n_objectives)`. weights: shape `(n_objectives,)`, with the sum 1.
+    """
+    span = np.ptp(losses, axis=0)
+    scaled = weights * (losses - losses.min(axis=0)) / np.where(span > 0, span, 1.0)
+    found: Floats = scaled.max(axis=1) + _SUM_SHARE * scaled.sum(axis=1)
+    return found
