@@ -104,11 +104,11 @@ class ImprovementModel:
             rest = untried.some(rng, _MAX_LISTED)
             return rest[int(self._improvement(self.cells.rows(rest)).argmax())] if rest else None
         rows = self._candidates(n, rng)
-        gains = self._improvement(rows)
+        gains = self._improvement(self.cells.active(rows))
         for width in _LATER_WIDTHS:
             best = np.argsort(-gains, kind="stable")[:_N_VARIED]
             varied = self._stepped(rows[best].repeat(_N_VARIANTS, axis=0), width, rng)
-            rows, gains = np.vstack([rows, varied]), np.append(gains, self._improvement(varied))
+            rows, gains = np.vstack([rows, varied]), np.append(gains, self._improvement(self.cells.active(varied)))
         for place in np.argsort(-gains, kind="stable"):
             if untried.may_draw(config := self.cells.config(rows[place].tolist())):
                 return config
@@ -119,7 +119,8 @@ class ImprovementModel:
         return GaussianProcess(self.cells, self.rows, self.losses).expecting(self.running)
 
     def _improvement(self, rows: Floats) -> Floats:
-        expected, deviation = self._process.predict(self.cells.active(rows))
+        """Returns the logarithm of the improvement that is expected at each row."""
+        expected, deviation = self._process.predict(rows)
         return log_improvement(expected, deviation, float(self._process.losses.min()))
 
     def _candidates(self, n: int, rng: np.random.Generator) -> Floats:

@@ -106,6 +106,9 @@ def test_each_configuration_of_a_list_or_of_a_small_space_is_proposed_once() -> 
             nesterov=Choice([True, False], when={"optimizer": "sgd"}),
         ),
         SearchSpace(depth=Int(1, 3), width=Float(0, 1, when={"depth": [2, 3]}), rate=Float(0, 1, when={"depth": 3})),
+        SearchSpace(
+            kind=Choice(["a", "b"]), depth=Int(1, 9, when={"kind": "b"}), act=Choice([1, 2], when={"depth": 9})
+        ),
         SearchSpace(batch_size=Choice([63, 64, 96]), devices=NumDevices(1, 2), x=Float(0, 1)),
         SearchSpace(x=Float(0, 1)),
         SearchSpace({f"x{place}": Float(0, 1) for place in range(30)}),
