@@ -104,7 +104,9 @@ def _tuned(name: str, python: Path) -> dict[str, Any]:
     }
     with tempfile.TemporaryDirectory(prefix="hwtune-foreign-") as folder:
         studies = []
-        for kind, text in (("paused", tuned.read_text()), ("whole", tuned.read_text().replace("ASHA(", "RunToEnd("))):
+        paused = tuned.read_text()
+        whole = paused.replace("ASHA(", "RunToEnd(").replace(", first_rung=1", "")
+        for kind, text in (("paused", paused), ("whole", whole)):
             where = Path(folder) / kind
             where.mkdir()
             (where / tuned.name).write_text(text)

@@ -153,5 +153,9 @@ class SyntheticCurves:
         return deviation * float(stream(self.seed, f"noise-{resource}", key).standard_normal())
 
     def _key(self, config: Mapping[str, Any]) -> tuple[Any, ...]:
-        """Returns the values of a configuration, without its device count, which changes only time and cost."""
-        return tuple(config.get(name, ...) for name in self.space if name != self.space.devices_key)
+        """Returns the values of a configuration, without its device count, which changes only time and cost.
+
+        Options such as lists and dicts cannot be looked up, so their text takes their place.
+        """
+        values = (config.get(name, ...) for name in self.space if name != self.space.devices_key)
+        return tuple(repr(value) if isinstance(value, list | dict) else value for value in values)

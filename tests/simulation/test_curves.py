@@ -81,3 +81,11 @@ def test_noise_has_the_deviation_asked_for() -> None:
 def test_bad_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match=next(reversed(wrong))):
         SyntheticCurves(**{"space": SPACE, "max_resource": 27, **wrong})
+
+
+def test_options_may_be_lists_and_dicts() -> None:
+    space = SearchSpace(layers=Choice([None, [1, 2], {"a": 1}, [[3], {"b": [4]}]]))
+    curves = SyntheticCurves(space, 9)
+    errors = {curves.values({"layers": option}, 9)["error"] for option in space["layers"].options}
+    assert len(errors) == 4
+    assert curves.values({"layers": [1, 2]}, 9) == curves.values({"layers": [1, 2]}, 9)
