@@ -5,6 +5,7 @@ trials of ASHA. The arms:
 
 - default: the searcher of a study for which none is chosen
 - random: `Random()`
+- gp: `GP()`, only with `--gp`, and not on asha_20, which has too many parameters for it; it takes hours
 - optuna_tpe, optuna_nsga2: Optuna's samplers with their defaults
 
 The figures compare medians over seeds. An interval is a 90 % bootstrap interval over seeds of the ratio of two medians.
@@ -19,7 +20,7 @@ The figures compare medians over seeds. An interval is a 90 % bootstrap interval
 The rows of Optuna are kept in `benchmarks/peers/rows/`, with its version. They are used if the seeds are among them;
 `--peers` computes them again. The settings of the default were chosen on other seeds, from 1000.
 
-    python benchmarks/searchers.py [--seeds 20] [--first-seed 0] [--peers] [--problems branin ...]
+    python benchmarks/searchers.py [--seeds 20] [--first-seed 0] [--peers] [--gp] [--problems branin ...]
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ import lightning_hwtune
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.search_problems import ASHA_STUDIES, FUNCTIONS, Found, asha_study, function_study
 from lightning_hwtune.core.searchers import Random, Searcher, default_searcher
+from lightning_hwtune.searchers.gaussian_process import GP
 
 __all__ = ["figures", "found", "rows_of"]
 
@@ -58,10 +60,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--peers", action="store_true", help="run Optuna again, and keep its rows")
+    parser.add_argument("--gp", action="store_true", help="run GP, too")
+    parser.add_argument("--at-a-time", type=int, nargs="+", choices=AT_A_TIME, default=AT_A_TIME)
     parser.add_argument("--problems", nargs="+", choices=problems, default=problems)
     arguments = parser.parse_args()
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
-    rows = rows_of(OWN, arguments.problems, seeds)
+    rows = rows_of((*OWN, "gp") if arguments.gp else OWN, arguments.problems, seeds, arguments.at_a_time)
     peers = kept_peers(arguments.problems, seeds, again=arguments.peers)
     rows += peers["rows"]
     versions = {"lightning_hwtune": lightning_hwtune.__version__, "numpy": np.__version__, "optuna": peers["optuna"]}
@@ -78,7 +82,7 @@ def rows_of(
     rows = []
     for arm in arms:
         for problem in problems:
-            for n in at_a_time:
+            for n in at_a_time if arm != "gp" or problem != "asha_20" else ():
                 for seed in listed:
                     result = found(problem, searcher(arm, seed), seed, n)
                     row = {"problem": problem, "arm": arm, "at_a_time": n, "seed": seed}
@@ -100,6 +104,8 @@ def searcher(arm: str, seed: int) -> Searcher:
         return default_searcher()
     if arm == "random":
         return Random()
+    if arm == "gp":
+        return GP()
     from benchmarks.peers.optuna_search import OptunaSampling
 
     return OptunaSampling(arm, seed)

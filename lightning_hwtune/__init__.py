@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         TrialError,
     )
     from lightning_hwtune.searchers.evolution import Evolution
+    from lightning_hwtune.searchers.gaussian_process import GP
     from lightning_hwtune.searchers.optuna_sampler import OptunaSampler
     from lightning_hwtune.study import Result, Study
     from lightning_hwtune.training.rung_callback import RungCallback
@@ -76,6 +77,7 @@ __all__ = [
     "Executor",
     "FixedAllocation",
     "Float",
+    "GP",
     "Grid",
     "History",
     "HwTuneError",
@@ -148,6 +150,7 @@ _NAMES: dict[str, str] = {
         ),
         "core.searchers": ("TPE", "Grid", "History", "ParetoPrior", "Random", "Searcher", "Sobol"),
         "core.space": ("Choice", "Float", "Int", "NumDevices", "SearchSpace"),
+        "searchers.gaussian_process": ("GP",),
         "engine.executor": ("Abilities", "Executor"),
         "engine.warm_up": ("warm_up",),
         "errors": tuple(name for name in __all__ if name.endswith("Error")),

@@ -24,7 +24,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("hwtune", deadline=None)
 settings.load_profile("hwtune")
 
-_EXTRAS = {"cli": "jsonargparse", "examples": "torchvision", "prior": "sklearn", "tables": "pyarrow"}
+_EXTRAS = {"cli": "jsonargparse", "examples": "torchvision", "gp": "botorch", "prior": "sklearn", "tables": "pyarrow"}
 _MODULES = {*_EXTRAS.values(), "mkdocs", "mlflow", "nbclient", "nbformat", "tensorboard"}
 _LACKS = re.compile(
     r"No module named '?(\w+)|`Import (\w+)` failed|optional dependency '(\w+)'|pip install 'lightning_hwtune\[(\w+)\]'"

@@ -201,7 +201,9 @@ class StudySpec:
 
         Raises:
             ArgumentError: a part is refused; the message says which, why, and what to do.
+            MissingDependencyError: the searcher needs a package that is not installed.
         """
+        self.searcher.check_installed()
         SCHEDULER_REGISTRY.check(self.scheduler)
         SEARCHER_REGISTRY.check(self.searcher)
         POLICY_REGISTRY.check(self.allocator.policy)

@@ -98,6 +98,7 @@ class Session:
         self._renewed_at, self._study_id = 0.0, ""
 
     def __enter__(self) -> Self:
+        self._spec.searcher.check_installed()
         now = self.clock.now()
         refuse_lost_log(self.files, self._storage)
         self.files.create()

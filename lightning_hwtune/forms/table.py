@@ -166,6 +166,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
     "MedianStopping": {**_HORIZON, "first_rung": _POSITIVE, "every": _POSITIVE, "min_trials": _POSITIVE},
     "RunToEnd": _HORIZON,
     "Grid": {"points_per_float": integer(2, 1_000_000)},
+    "GP": {"start": integer(2, 1_000_000)},
     "TPE": {
         "good": _SHARE,
         "random": _SHARE,

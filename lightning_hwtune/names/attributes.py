@@ -25,7 +25,7 @@ _LOAD = "use Study.load('name')"
 _CKPT = "the study keeps the checkpoints: use trial.ckpt_path, or trial.save(state) and trial.load()"
 _OBJECTIVE = "use `objectives`, a list: [Metric('val_loss', 'min'), TrainSeconds()]"
 _SCHEDULER = "the schedulers are ASHA, PASHA, Hyperband, SuccessiveHalving, MedianStopping and RunToEnd"
-_SEARCHER = "the searchers are Random, Sobol, Grid, TPE, Evolution, ParetoPrior, and OptunaSampler('CmaEsSampler')"
+_SEARCHER = "the searchers are Random, Sobol, Grid, TPE, GP, Evolution, ParetoPrior, and OptunaSampler('CmaEsSampler')"
 _CALLBACK = "use `RungCallback`; a study attaches it automatically"
 
 ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
@@ -193,7 +193,6 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
                 "QMCSampler",
                 "CmaEsSampler",
                 "NSGAIISampler",
-                "GPSampler",
                 "BayesianOptimization",
                 "RandomSearch",
                 "GridSearch",
@@ -204,6 +203,7 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
             ),
             _SEARCHER,
         ),
+        **dict.fromkeys(("GPSampler", "BoTorchSampler", "BoTorch"), "use `GP`: Study(..., searcher=GP())"),
         **dict.fromkeys(
             (
                 "pruners",

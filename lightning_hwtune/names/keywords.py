@@ -21,7 +21,8 @@ _LOW, _HIGH = "use `low`", "use `high`, which is included"
 _LOG = "use `log`: Float(1e-4, 1e-1, log=True)"
 _OPTIONS = "give the options as one list: Choice(['adam', 'sgd'])"
 _NO_DEFAULT = "parameters have no defaults; to try a configuration first, use study.enqueue({...})"
-_START_UP = "use `random`, the share of random draws, and `min_points`, which the model needs: TPE(random=0.33)"
+_START_UP = "use `random`, the share of random draws, and `min_points`, which the model needs: TPE(random=0.33); "
+_START_UP += "the number of judged trials that the model of GP needs is `start`: GP(start=10)"
 _NO_CALLBACKS = "a study has no callbacks: read study.events() or study.trials() after the run"
 
 KEYWORDS: Mapping[str, str] = {

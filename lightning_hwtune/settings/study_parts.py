@@ -16,6 +16,7 @@ from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, nearest
 from lightning_hwtune.names import refuse_unknown_keys
 from lightning_hwtune.plugins import Registry
 from lightning_hwtune.searchers.evolution import Evolution
+from lightning_hwtune.searchers.gaussian_process import GP
 from lightning_hwtune.searchers.optuna_sampler import OptunaSampler
 from lightning_hwtune.settings.places import located, renamed
 
@@ -36,7 +37,7 @@ __all__ = [
 ]
 
 SEARCHERS: Mapping[str, type[Searcher]] = {
-    cls.name: cls for cls in (Random, Sobol, Grid, TPE, Evolution, OptunaSampler)
+    cls.name: cls for cls in (Random, Sobol, Grid, TPE, GP, Evolution, OptunaSampler)
 }
 """Name in study files -> class."""
 

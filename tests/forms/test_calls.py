@@ -14,7 +14,7 @@ from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, Renamed
 from lightning_hwtune.names.attributes import ATTRIBUTES
 
 CONSTRUCTORS = (
-    "ASHA", "Choice", "Cost", "DeviceSeconds", "Float", "Grid", "Hyperband", "Int", "MedianStopping", "Metric",
+    "ASHA", "Choice", "Cost", "DeviceSeconds", "Float", "GP", "Grid", "Hyperband", "Int", "MedianStopping", "Metric",
     "NumDevices",
     "PASHA", "ParetoPrior", "Pool", "Random", "RunToEnd", "RungCallback", "Sobol", "Study", "SuccessiveHalving", "TPE",
     "TrainSeconds",

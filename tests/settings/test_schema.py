@@ -55,7 +55,12 @@ RIGHT = {
         {"name": "run_to_end", "max_samples": 10},
         {"name": "lightning_hwtune.core.schedulers:ASHA", "max_epochs": 9},
     ],
-    "searcher": ["tpe", {"name": "grid", "points_per_float": 3}, {"name": "tpe", "good": 0.2}],
+    "searcher": [
+        "tpe",
+        {"name": "grid", "points_per_float": 3},
+        {"name": "tpe", "good": 0.2},
+        {"name": "gp", "start": 6},
+    ],
     "allocation": [None, "searched"],
     "objectives": [
         [{"metric": "val/acc", "mode": "max", "unit": "%", "across_ranks": None, "best": True}],
@@ -93,7 +98,7 @@ WRONG = {
         "ahsa",
         3,
     ],
-    "searcher": ["tpes", {"name": "grid", "points": 3}, {"name": "tpe", "good": 1}, None],
+    "searcher": ["tpes", {"name": "grid", "points": 3}, {"name": "tpe", "good": 1}, {"name": "gp", "start": 1}, None],
     "objectives": [[], "train_s", ["train"], [{"metric": "loss"}], [{"metric": "loss", "mode": "low"}]],
     "space": [{}, {"lr": {"type": "float", "low": 0}}, {"lr": {"type": "real", "low": 0, "high": 1}}, {"lr": 0.1}]
     + [{"lr": {"type": "float", "low": 0, "high": 1, "when": when}} for when in ("optimizer", ["sgd"], {})]

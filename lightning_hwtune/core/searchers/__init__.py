@@ -31,6 +31,7 @@ __all__ = [
 
 _OF_OTHER_LIBRARIES: Mapping[str, str] = {
     "evolution": "lightning_hwtune.searchers.evolution:Evolution",
+    "gp": "lightning_hwtune.searchers.gaussian_process:GP",
     "optuna": "lightning_hwtune.searchers.optuna_sampler:OptunaSampler",
 }
 """Name -> import path of the searchers in `lightning_hwtune.searchers`."""

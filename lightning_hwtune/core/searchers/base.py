@@ -120,6 +120,15 @@ class Searcher(Given, abc.ABC):
             ArgumentError: the objectives are not suitable; the message says why.
         """
 
+    def check_installed(self) -> None:
+        """Refuses to begin or to continue a study if a package that the searcher needs is missing.
+
+        Studies are read without this check: reading asks no searcher.
+
+        Raises:
+            MissingDependencyError: a package is missing; the message says what to install.
+        """
+
     def remark(self, space: SearchSpace) -> str:
         """Returns what a user should know about this searcher in this space, for the study's notes; usually empty."""
         ignored = [name for name, parameter in space.items() if getattr(parameter, "prior", None) is not None]

@@ -19,7 +19,7 @@ from lightning_hwtune.core.searchers.kernels import Kernels
 from lightning_hwtune.core.searchers.new_configs import Untried
 from lightning_hwtune.core.space import SearchSpace
 
-__all__ = ["ParzenModel", "first_by_fronts", "parzen_split"]
+__all__ = ["ParzenModel", "evenly", "first_by_fronts", "parzen_split"]
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
@@ -117,7 +117,7 @@ def _split(
     best = able[first_by_fronts(scores[able], n_good)]
     pending = [place for place, trial in enumerate(trials) if not (trial.decided and trial.measurements)]
     rest = np.setdiff1d(judged, best)
-    return best, np.concatenate([_evenly(rest, _MAX_OTHERS), np.array(pending[-_MAX_OTHERS:], dtype=np.int64)])
+    return best, np.concatenate([evenly(rest, _MAX_OTHERS), np.array(pending[-_MAX_OTHERS:], dtype=np.int64)])
 
 
 def _judged_rungs(history: History, rungs: str, min_points: int) -> dict[int, tuple[Places, Floats]]:
@@ -172,6 +172,6 @@ def _unit(scores: Floats) -> Floats:
     return np.asarray((scores - low) / np.where(span > 0, span, 1.0))
 
 
-def _evenly(places: Places, most: int) -> Places:
+def evenly(places: Places, most: int) -> Places:
     """Returns at most so many of the places, evenly spread."""
     return places if len(places) <= most else places[np.linspace(0, len(places) - 1, most).astype(np.int64)]
