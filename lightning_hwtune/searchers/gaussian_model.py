@@ -18,11 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from botorch import fit_gpytorch_mll
+from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.acquisition.logei import qLogNoisyExpectedImprovement
 from botorch.acquisition.multi_objective import logei
 from botorch.exceptions.errors import ModelFittingError
-from botorch.models import ModelListGP, SingleTaskGP
+from botorch.models import SingleTaskGP
 from botorch.models.kernels import CategoricalKernel
+from botorch.models.model_list_gp_regression import ModelListGP
 from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
 from botorch.sampling.normal import SobolQMCNormalSampler
 from gpytorch.kernels import Kernel, ProductKernel
@@ -64,7 +66,7 @@ class GaussianModel:
             given |= {"X_baseline": known, "X_pending": torch.tensor(pending) if len(pending) else None}
             given |= {"prune_baseline": False, "cache_root": True}
             if scores.shape[1] == 1:
-                self._improvement = qLogNoisyExpectedImprovement(model, **given)
+                self._improvement: AcquisitionFunction = qLogNoisyExpectedImprovement(model, **given)
             else:
                 reference = torch.tensor(-_reference(scores[:n_first]))
                 self._improvement = logei.qLogNoisyExpectedHypervolumeImprovement(model, reference, **given)
@@ -73,7 +75,8 @@ class GaussianModel:
     def improvements(self, rows: Floats) -> Floats:
         """Returns the logarithm of the expected improvement at each row."""
         with _undisturbed(self._seed), torch.no_grad():
-            parts = [self._improvement(part.unsqueeze(-2)) for part in torch.tensor(rows).split(_CHUNK)]
+            starts = range(0, len(rows), _CHUNK)
+            parts = [self._improvement(torch.tensor(rows[start : start + _CHUNK, None])) for start in starts]
             return np.asarray(torch.cat(parts).numpy(), dtype=np.float64)
 
     def climbed(self, rows: Floats, is_free: npt.NDArray[np.bool_]) -> Floats:
@@ -105,8 +108,8 @@ class GaussianModel:
 def _fitted(rows: torch.Tensor, goods: torch.Tensor, choices: list[int]) -> ModelListGP:
     """Returns a process per column of `goods`, where high is good. They share nothing, and each is fitted alone."""
     models = []
-    for good in goods.split(1, dim=1):
-        model = SingleTaskGP(rows, good, covar_module=_kernel(rows.shape[1], choices))
+    for place in range(goods.shape[1]):
+        model = SingleTaskGP(rows, goods[:, [place]], covar_module=_kernel(rows.shape[1], choices))
         likelihood = ExactMarginalLogLikelihood(model.likelihood, model)
         with contextlib.suppress(ModelFittingError):  # then it keeps the most likely values of its priors
             options = {"options": {"maxiter": _MAX_FIT_STEPS}}

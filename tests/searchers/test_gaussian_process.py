@@ -173,7 +173,7 @@ class TestLearning:
         assert drawn(trials)["y"] > 0.55
 
     def test_a_deeper_rung_decides_among_its_trials(self) -> None:
-        """At the first rung a small x is best; those of its trials that went on show that it is the largest of them."""
+        """At the first rung the smallest x is best. The eight best are promoted, and there the largest x is best."""
         trials = judged(sampled(UNIT, 20), lambda config: {"error": config["x"]})
         for trial in sorted(trials, key=lambda trial: trial.config["x"])[:8]:
             trial.measurements.append(Measurement(3, {"error": -trial.config["x"]}, 1.0, 1.0))
