@@ -40,18 +40,29 @@ from lightning_hwtune.engine.devices import check_present, resolve
 from lightning_hwtune.engine.earlier_studies import auto_prior
 from lightning_hwtune.engine.executors import abilities_of_choice
 from lightning_hwtune.engine.open_sessions import OpenSession, take_over
+from lightning_hwtune.engine.payload import stored_function
 from lightning_hwtune.engine.reading import Reader
+from lightning_hwtune.engine.replicating import prepared
 from lightning_hwtune.engine.session import Session
 from lightning_hwtune.errors import ArgumentError, StudyFailedError, StudyMismatchError, StudyNotFoundError
 from lightning_hwtune.forms import FORMS, checked_call, checked_class, parse_bytes
 from lightning_hwtune.forms.given import given_to_call
-from lightning_hwtune.forms.run_options import ASK_OPTIONS, LIMITS, RUN_OPTIONS, AskOptions, RunOptions
+from lightning_hwtune.forms.run_options import (
+    ASK_OPTIONS,
+    LIMITS,
+    REPLICATE_OPTIONS,
+    RUN_OPTIONS,
+    AskOptions,
+    ReplicateOptions,
+    RunOptions,
+)
 from lightning_hwtune.forms.study_keys import FILE_KEYS
 from lightning_hwtune.host.session_signals import Signals
 from lightning_hwtune.names import unknown_attribute
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.plugins import Registry
 from lightning_hwtune.searchers.optuna_sampler import form_of
+from lightning_hwtune.settings.finalists import finalists
 from lightning_hwtune.settings.run_rules import limits_of
 from lightning_hwtune.settings.study_parts import FILE_SEARCHERS, named
 from lightning_hwtune.store.files import StudyFiles
@@ -213,6 +224,7 @@ class Study:
         )
         self._spec.check_rebuilds()
         self._asked: OpenSession | None = None
+        self._train: TrainFunction | None = None
         if stored is not None and (differences := stored.differences(self._spec)):
             raise StudyMismatchError(name, differences)
 
@@ -241,7 +253,7 @@ class Study:
             raise StudyNotFoundError(f"study {name!r} in {str(dir)!r} has not begun")
         study = cls.__new__(cls)
         study._spec, study._files, study._storage, study._asked = spec, files, storage, None
-        study._reader = reader
+        study._reader, study._train = reader, None
         return study
 
     # ------------------------------------------------------------------ running
@@ -290,11 +302,74 @@ class Study:
             given=given,
             **others,
         )
+        self._drive(run)
+        return self
+
+    def _drive(self, run: Run) -> None:
         self.close()
+        self._train = run.train
         done = run.drive()
         if done.reason.rule == Rule.MAX_FAILURES:
             raise StudyFailedError(self.name, spelled(done.reason.text))
-        return self
+
+    @checked_call(
+        "Study.replicate",
+        elsewhere={name: f"study.run(train, {name}=...)" for name in RUN_OPTIONS if name not in REPLICATE_OPTIONS},
+        options=REPLICATE_OPTIONS,
+    )
+    def replicate(
+        self,
+        front: pd.DataFrame | Sequence[int] | Result | int | None = None,
+        seeds: int = 3,
+        *,
+        train: TrainFunction | None = None,
+        **options: Unpack[ReplicateOptions],
+    ) -> pd.DataFrame:
+        """Trains finalists again to the end with other seeds; returns their mean and spread, as `replicates` does.
+
+        A replicate has the configuration and the devices of its trial. It is in the study's log and counts towards
+        `max_time` and `max_cost`, but the search never sees it. The search must have ended. The same call continues
+        after an interruption, and a higher number of seeds adds replicates.
+
+        Args:
+            front: the trials to repeat: numbers, results such as `study.best`, or a data frame with the column `trial`,
+                such as rows of `study.front()`. None: the front.
+            seeds: how many replicates each of them gets.
+            train: the training function; None: that of the newest run.
+            options: the limits and options; `forms.run_options.ReplicateOptions` lists them. A limit that is not given
+                is that of the search.
+
+        Raises:
+            ArgumentError: the search has not ended, a trial is not fully trained, the time or money of the study is
+                used, or the training function is not known.
+            StudyNotFoundError: the study has not begun.
+            StudyLockedError: another process is running this study.
+        """
+        given = given_to_call()
+        others: dict[str, Any] = {name: value for name, value in options.items() if name not in LIMITS}
+        most = abilities_of_choice(options["executor"]).max_segments
+        limits = {name: options[name] for name in LIMITS if name in given}  # type: ignore[literal-required]
+        if most is not None:
+            limits["max_parallel"] = min(limits.get("max_parallel") or most, most)
+        numbers = finalists(self.state(), front)
+        self.close()
+        state = self._reader.race_state(self._spec)
+        assert state is not None
+        wanted, all_limits = prepared(state, numbers, seeds, limits)
+        run = Run(
+            spec=self._spec,
+            files=self._files,
+            storage=self._storage,
+            reader=self._reader,
+            train=train or self._train or stored_function(self._files.root),
+            limits=all_limits,
+            given=given,
+            check=False,
+            replication=wanted,
+            **others,
+        )
+        self._drive(run)
+        return self.replicates()
 
     def refuse_foreign_folder(self) -> None:
         """Checks that the study may run in its folder; changes nothing. `run` calls this itself.
@@ -323,7 +398,7 @@ class Study:
             return
         with Signals():
             take_over(self._files.root, self._storage)
-            with Session(self._spec, self._files, Limits(), given=frozenset(), storage=self._storage) as session:
+            with Session(self._spec, self._files, None, storage=self._storage) as session:
                 self._enqueue(session, valid)
 
     @staticmethod
@@ -359,7 +434,7 @@ class Study:
             return
         with Signals():
             take_over(self._files.root, self._storage)
-            with Session(self._spec, self._files, Limits(), given=frozenset(), storage=self._storage) as session:
+            with Session(self._spec, self._files, None, storage=self._storage) as session:
                 session.controller.add_result(config, values, to, session.clock.now())
 
     # ------------------------------------------------------------------ ask and tell
@@ -482,6 +557,17 @@ class Study:
         from lightning_hwtune.views.tables import trials_frame
 
         return trials_frame(self.state())
+
+    @checked_call("Study.replicates")
+    def replicates(self) -> pd.DataFrame:
+        """Returns one row per trial that `replicate` has trained again: its values, their mean and spread.
+
+        The columns `<objective>_mean` and `<objective>_std` (sample standard deviation) are over the complete
+        replicates, without the trial itself: it was chosen for its values.
+        """
+        from lightning_hwtune.views.replicates import replicates_frame
+
+        return replicates_frame(self.state())
 
     @property
     def best(self) -> Result:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from lightning_hwtune.core.decisions import Done
 from lightning_hwtune.core.ladder_choice import likely_spec
+from lightning_hwtune.core.replication import Replication
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.check import Check, run_check
 from lightning_hwtune.engine.devices import check_present
@@ -49,6 +50,8 @@ TrainFunction = Callable[["Trial"], Any]
 class Run:
     """A run that has not begun; the arguments are those of `Study.run`. `given` has the names of those that were given.
 
+    With a `replication`, it trains replicates instead of searching.
+
     Raises:
         ArgumentError: an argument is not allowed, or this machine has fewer GPUs than the study was created with.
     """
@@ -66,10 +69,12 @@ class Run:
     check: bool = True
     progress: bool = True
     preload: Sequence[str] = ()
+    replication: Replication | None = None
 
     def __post_init__(self) -> None:
         limits = self.limits
-        if limits.max_trials is None and limits.max_time_s is None and limits.max_cost_usd is None:
+        is_endless = limits.max_trials is None and limits.max_time_s is None and limits.max_cost_usd is None
+        if is_endless and self.replication is None:
             raise ArgumentError("max_trials", None, "at least one of `max_trials`, `max_time` and `max_cost`")
         check_run(self.spec, limits, executor=self.executor, hang_timeout=self.hang_timeout)
         check_present(self.spec.name, self.spec.pool)
@@ -97,7 +102,14 @@ class Run:
         with (
             _message_at_exit(self.files.root),
             Signals() as signals,
-            Session(self.spec, self.files, self.limits, given=self.given, storage=self.storage) as session,
+            Session(
+                self.spec,
+                self.files,
+                self.limits,
+                given=None if self.replication else self.given,
+                storage=self.storage,
+                replication=self.replication,
+            ) as session,
         ):
             if payload is not None:
                 drop_older(payload)

@@ -30,6 +30,7 @@ __all__ = [
     "command_line",
     "import_from_here",
     "with_limits",
+    "with_some_limits",
 ]
 
 DIR = Path(FILE_KEYS["dir"].default)
@@ -82,18 +83,26 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the resul
 
 def with_limits(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command one option per limit, and passes those given to its argument `limits`."""
+    return with_some_limits(*LIMITS)(command)
 
-    @functools.wraps(command)
-    def call(**given: Any) -> None:
-        limits = {name: value for name in LIMITS if (value := given.pop(name)) is not None}
-        command(**given, limits=limits)
 
-    own = [item for item in inspect.signature(command, eval_str=True).parameters.values() if item.name != "limits"]
-    options = [inspect.Parameter(name, _KEYWORD, default=None, annotation=_option(name)) for name in LIMITS]
-    parameters = [item.replace(kind=_KEYWORD) for item in own] + options
-    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what Typer reads
-    call.__annotations__ = {item.name: item.annotation for item in parameters}
-    return call
+def with_some_limits(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Returns the decorator that gives a command one option for each of these limits, as `with_limits` does."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def call(**given: Any) -> None:
+            limits = {name: value for name in names if (value := given.pop(name)) is not None}
+            command(**given, limits=limits)
+
+        own = [item for item in inspect.signature(command, eval_str=True).parameters.values() if item.name != "limits"]
+        options = [inspect.Parameter(name, _KEYWORD, default=None, annotation=_option(name)) for name in names]
+        parameters = [item.replace(kind=_KEYWORD) for item in own] + options
+        call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what Typer reads
+        call.__annotations__ = {item.name: item.annotation for item in parameters}
+        return call
+
+    return decorate
 
 
 def _option(name: str) -> Any:

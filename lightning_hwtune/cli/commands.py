@@ -37,6 +37,7 @@ from lightning_hwtune.cli.arguments import (
 )
 from lightning_hwtune.cli.output import At, Format, flat, output_folder, rows_frame, write, write_frame, writing
 from lightning_hwtune.cli.replay import replay
+from lightning_hwtune.cli.replicate import replicate
 from lightning_hwtune.cli.standard_output import standard_output
 from lightning_hwtune.cli.tune_command import cli_tune
 from lightning_hwtune.errors import ArgumentError, HwTuneError
@@ -395,6 +396,7 @@ def schema() -> None:
 
 
 app.command("cli-tune")(cli_tune)
+app.command()(replicate)
 app.command()(replay)
 app.add_typer(prior.app, name="prior")
 

@@ -104,7 +104,7 @@ def _facts(learned: object, state: StudyFacts, n_configs: int) -> dict[str, Any]
     if not isinstance(learned, ParetoPrior):
         hint = "Make one with prior='auto' or searcher=ParetoPrior.from_studies(...)."
         raise ArgumentError("study", spec.name, "a study with a prior", hint=hint)
-    history, lesson = History(state.trials, spec.objectives), learned.lesson(spec.space, spec.objectives)
+    history, lesson = History(state.searched, spec.objectives), learned.lesson(spec.space, spec.objectives)
     trust = learned.trust(spec.space, spec.seed, history)
     return {
         "study": spec.name,

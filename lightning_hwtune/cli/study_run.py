@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from lightning_hwtune.settings import StudySettings
     from lightning_hwtune.study import Study
 
-__all__ = ["run_and_show"]
+__all__ = ["continued_by", "run_and_show"]
 
 
 def run_and_show(
@@ -43,12 +44,10 @@ def run_and_show(
         study.enqueue(*settings.enqueue)
     n_before, failed = _n_segments(study), None
     try:
-        study.run(**options, progress=not quiet)
+        with continued_by(again):
+            study.run(**options, progress=not quiet)
     except StudyFailedError as error:
         failed = error
-    except (KeyboardInterrupt, SystemExit) as stop:
-        typer.echo(f"\nhwtune: interrupted; what was reported is kept. To continue:\n  {again}", err=True)
-        raise typer.Exit(130 if isinstance(stop, KeyboardInterrupt) else _status(stop)) from None
     written = write()
     chosen = StoredStudy(study, settings.storage)
     if quiet:  # otherwise the run has already shown it
@@ -57,6 +56,20 @@ def run_and_show(
     for path in written:
         typer.echo(f"configuration: {short_path(path)}")
     return failed
+
+
+@contextlib.contextmanager
+def continued_by(again: str) -> Iterator[None]:
+    """Ends the command after a signal, and prints the command line that continues the study.
+
+    Raises:
+        typer.Exit: the study was ended by Ctrl-C or SIGTERM.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        typer.echo(f"\nhwtune: interrupted; what was reported is kept. To continue:\n  {again}", err=True)
+        raise typer.Exit(130 if isinstance(stop, KeyboardInterrupt) else _status(stop)) from None
 
 
 def _status(stop: SystemExit) -> int:

@@ -42,6 +42,7 @@ from lightning_hwtune.core.ladder_choice import ladder_choice
 from lightning_hwtune.core.next_action import NextAction
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, TrainSeconds
 from lightning_hwtune.core.record import Measurement, Outcome, TrialRecord, TrialState
+from lightning_hwtune.core.replication import replicate_verdict
 from lightning_hwtune.core.schedulers import Race
 from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.core.spec import Limits, StudySpec
@@ -177,11 +178,12 @@ class Controller:
                     config=dict(decision.config),
                     seed=decision.seed,
                     bracket=decision.bracket,
-                    target=self.race.first_target(decision.bracket),
+                    target=self._first_target(decision),
                     source=decision.source,
                     draw=decision.draw,
                     reason=decision.reason.text,
                     allocation=decision.allocation,
+                    replicate_of=decision.replicate_of,
                 )
             )
             number, checkpoint, promoted_from = 1, None, None
@@ -210,6 +212,10 @@ class Controller:
         )
         self._write(*events)
         return self.state.running[decision.trial_id]
+
+    def _first_target(self, decision: Start) -> int:
+        """Returns the resource up to which a new trial may train when it is created; a promotion raises it."""
+        return decision.target if decision.replicate_of is not None else self.race.first_target(decision.bracket)
 
     def report(
         self,
@@ -240,7 +246,10 @@ class Controller:
             reason = Reason(Rule.OVER, f"the verdict for this segment was {segment.verdict} at {segment.reached}")
             return Pause(reason) if segment.verdict == VerdictKind.PAUSE else Stop(reason)
         measurement = self._measure(segment, resource, metrics, train_s)
-        if violations := self._final_violations(measurement):
+        if trial.is_replicate:
+            level, target = None, trial.target
+            verdict: Verdict = replicate_verdict(trial, resource, self.race.ladder)
+        elif violations := self._final_violations(measurement):
             level, verdict, target = self._end_infeasible(trial, resource, violations)
         else:
             loss = self._loss(measurement, metrics)

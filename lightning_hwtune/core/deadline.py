@@ -119,7 +119,7 @@ class Deadline:
 
     def _first_report(self) -> int:
         """Returns the resource of a trial's first report: the largest seen; at first 1."""
-        return max((trial.measurements[0].resource for trial in self._state.trials if trial.measurements), default=1)
+        return max((trial.measurements[0].resource for trial in self._state.searched if trial.measurements), default=1)
 
     def _busy_s(self, segment: Segment, resource: int, now: float) -> float:
         """Returns the expected seconds until a running segment reaches a resource."""

@@ -75,6 +75,7 @@ class Rule(enum.StrEnum):
     BETWEEN_RUNGS = "between-rungs"
     CONSTRAINT = "constraint"
     INTERRUPTED = "interrupted"
+    REPLICATE = "replicate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +128,10 @@ class Start:
 
     Attributes:
         draw: the number of the searcher's draw that gave `config`; None for an enqueued configuration.
-        source: "searcher" or "enqueued".
+        source: "searcher", "enqueued" or "replicate".
         target: the resource up to which the trial may train.
         reservation: the candidate for which devices are drained from now on.
+        replicate_of: the trial that it repeats with another seed; None for a trial of the search.
     """
 
     trial_id: int
@@ -142,6 +144,7 @@ class Start:
     draw: int | None
     reason: Reason
     reservation: Reservation | None = None
+    replicate_of: int | None = None
 
     @property
     def num_devices(self) -> int:

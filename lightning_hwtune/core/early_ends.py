@@ -25,12 +25,12 @@ class EarlyEnds:
         self._rng, self._rates = rng, dict[int, float]()  # level -> chance per unit of resource below it
         ended_at = [
             trial.resource
-            for trial in state.trials
+            for trial in state.searched
             if trial.state is TrialState.COMPLETED and trial.trained_to < state.ladder.top
         ]
         rate, below = 0.0, 0
         for level in state.ladder.levels:
-            n_trained = sum(min(max(trial.resource - below, 0), level - below) for trial in state.trials)
+            n_trained = sum(min(max(trial.resource - below, 0), level - below) for trial in state.searched)
             n_ended = sum(below < resource <= level for resource in ended_at)
             rate = n_ended / n_trained if n_trained else rate
             self._rates[level], below = rate, level

@@ -72,11 +72,11 @@ class EpochTimes:
         self._points: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
 
     def of(self, state: StudyFacts) -> Mapping[int, TrialEpochs]:
-        """Returns the epochs of each trial with a report, by trial id."""
+        """Returns the epochs of each trial of the search that has a report, by trial id."""
         for segment in state.segments[self._n_segments :]:
             self._segments.setdefault(segment.trial_id, []).append(segment)
         self._n_segments = len(state.segments)
-        return {trial.trial_id: self._epochs(trial) for trial in state.trials if trial.resource > 0}
+        return {trial.trial_id: self._epochs(trial) for trial in state.searched if trial.resource > 0}
 
     def point(self, state: StudyFacts, trial: TrialRecord) -> npt.NDArray[np.float64]:
         """Returns the configuration as a point of the unit cube, and the logarithm of the device count."""

@@ -74,6 +74,7 @@ class SessionOpened(Event):
         study_id: the id of the study, even if `StudyCreated` has none. number: of this session, increasing.
         folder: the absolute path of the study's folder on `host`.
         defaults: the limits that apply where the user gives none; they never change after the first session.
+        replication: which trials this session trains again, and with how many seeds; empty for a session that searches.
     """
 
     limits: Mapping[str, Any]
@@ -84,6 +85,7 @@ class SessionOpened(Event):
     number: int = 0
     folder: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    replication: Mapping[str, Any] = field(default_factory=dict)
 
 
 class SessionState(enum.StrEnum):
@@ -149,6 +151,7 @@ class TrialCreated(Event):
     Attributes:
         draw: the number of the searcher's draw, so that a continued study never repeats one.
         allocation: the policy's answer; 0 devices in logs of form 1, where the configuration has the count.
+        replicate_of: the trial that it repeats with another seed; None for a trial of the search.
     """
 
     trial_id: int
@@ -160,6 +163,7 @@ class TrialCreated(Event):
     draw: int | None
     reason: str
     allocation: Allocation
+    replicate_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

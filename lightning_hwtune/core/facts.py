@@ -33,14 +33,16 @@ class StudyFacts:
     """The content of one study's log.
 
     Attributes:
-        trials: by trial id. segments: in order of their start. running: those that have not ended, by trial id.
-        waiting: trials that may continue but have no segment.
+        trials: by trial id. searched: those of the search. replicates: those that repeat one of them with another seed.
+        segments: in order of their start. running: those that have not ended, by trial id.
+        waiting: trials of the search that may continue but have no segment.
         reserved: the candidate for which devices are drained; None if there is none.
         added: results from elsewhere, which searchers see; none of them is a trial of this study.
         enqueued: the user's configurations that have no trial yet. next_draw: the number of the searcher's next draw.
         skipped: draws before it that were overtaken and are still to come.
         notes: in the order of the log. topics: of the notes about the whole study, see `events.Noted`.
-        limits: of the newest session. closed: how the newest session ended; None while it is open or if it was killed.
+        limits: of the newest session. search_limits: of the newest one that searched.
+        closed: how the newest session ended; None while it is open or if it was killed.
         full: ids of the trials that are fully trained, with finite losses. to_end: of those that trained to the end
             without a pause from the beginning.
         chosen: how the ladder was chosen; None if the user gave it, and until it is chosen.
@@ -53,8 +55,10 @@ class StudyFacts:
 
     def __init__(self, spec: StudySpec) -> None:
         self.spec = spec
-        self.limits = Limits().resolved(spec)
+        self.limits = self.search_limits = Limits().resolved(spec)
         self.trials: list[TrialRecord] = []
+        self.searched: list[TrialRecord] = []
+        self.replicates: list[TrialRecord] = []
         self.segments: list[Segment] = []
         self.running: dict[int, Segment] = {}
         self.waiting: set[int] = set()
@@ -89,8 +93,13 @@ class StudyFacts:
         return self.session.defaults if self.session is not None else {}
 
     @property
+    def is_replicating(self) -> bool:
+        """Whether the newest session trains replicates; it does not search."""
+        return self.session is not None and bool(self.session.replication)
+
+    @property
     def n_full(self) -> int:
-        """The number of fully trained trials."""
+        """The number of fully trained trials, without replicates."""
         return len(self.full)
 
     @property
@@ -156,7 +165,7 @@ class StudyFacts:
 
     def knows(self, config: Mapping[str, Any]) -> bool:
         """Returns whether a configuration is enqueued or has a trial that did not fail, so need not be enqueued."""
-        tried = (trial.config for trial in self.trials if trial.state is not TrialState.FAILED)
+        tried = (trial.config for trial in self.searched if trial.state is not TrialState.FAILED)
         key = config_key(config)  # True and 1 are equal in Python, but not the same option
         return any(config_key(other) == key for other in (*self.enqueued, *tried))
 
@@ -175,6 +184,8 @@ class StudyFacts:
     def _session_opened(self, event: ev.SessionOpened) -> None:
         self.closed, self.session = None, event
         self.limits = Limits(**event.limits).resolved(self.spec)
+        if not event.replication:
+            self.search_limits = self.limits
         self.study_id = event.study_id or self.study_id
 
     def _session_closed(self, event: ev.SessionClosed) -> None:
@@ -210,6 +221,10 @@ class StudyFacts:
         trial.note, trial.draw = event.reason, event.draw
         trial.best_of = next((metric.name for metric in self.spec.objectives.best_so_far), "")
         self.trials.append(trial)
+        if event.replicate_of is not None:
+            self._replicated(trial, event.replicate_of)
+            return
+        self.searched.append(trial)
         self.waiting.add(trial.trial_id)
         self._served(None, event.draw)
         if event.draw is None:
@@ -218,6 +233,12 @@ class StudyFacts:
             self.skipped |= set(range(self.next_draw, event.draw))
             self.skipped.discard(event.draw)
             self.next_draw = max(self.next_draw, event.draw + 1)
+
+    def _replicated(self, trial: TrialRecord, origin: int) -> None:
+        if not 0 <= origin < trial.trial_id or self.trials[origin].is_replicate:
+            raise ValueError(f"trial {trial.trial_id} repeats trial {origin}, which is not one of the search")
+        trial.replicate_of = origin
+        self.replicates.append(trial)
 
     def _devices_reserved(self, event: ev.DevicesReserved) -> None:
         fields = {field.name: getattr(event, field.name) for field in dataclasses.fields(Reservation)}
@@ -270,15 +291,16 @@ class StudyFacts:
         segment.reached, segment.verdict = max(segment.reached, event.resource), event.verdict
         segment.epoch_s = (event.train_s - segment.base_train_s) / max(segment.epochs, 1)
         segment.report_s, segment.train_s = event.train_s - segment.train_s, event.train_s
-        segment.reported_at, self.slowest_s = event.at, max(self.slowest_s, segment.epoch_s)
-        self.slowest_report_s = max(self.slowest_report_s, segment.report_s)
-        trial.target = event.target
+        segment.reported_at, trial.target = event.at, event.target
+        if not trial.is_replicate:
+            self.slowest_s = max(self.slowest_s, segment.epoch_s)
+            self.slowest_report_s = max(self.slowest_report_s, segment.report_s)
         trial.has_diverged = trial.has_diverged or event.rule == Rule.NOT_FINITE
         if event.level is not None:
             if event.level not in self.ladder.levels:
                 raise ValueError(f"trial {event.trial_id} was judged at {event.level}, which is no rung of the study")
             trial.decided[event.level] = VerdictKind.CONTINUE.value if event.target > event.level else event.verdict
-            trial.known_from[event.level] = len(self.trials)
+            trial.known_from[event.level] = len(self.searched)
 
     def _checkpoint_saved(self, event: ev.CheckpointSaved) -> None:
         trial = self.trials[event.trial_id]
@@ -309,6 +331,8 @@ class StudyFacts:
             trial.error = event.error
             trial.n_retries += event.outcome != Outcome.OUT_OF_MEMORY
         trial.move(TrialState(event.state))
+        if trial.is_replicate:
+            return  # the search sees neither its result nor its failure
         if trial.state.is_final:
             self._finished(trial, event)
         elif trial.target > trial.resource or trial.resource >= self.ladder.top:
@@ -320,7 +344,7 @@ class StudyFacts:
             if last is not None and np.isfinite(self.spec.objectives.loss(last.values)).all():
                 self.full.add(trial.trial_id)
             trial.decided |= dict.fromkeys(self.levels_not_reached(trial), VerdictKind.STOP.value)
-            trial.known_from |= dict.fromkeys(self.levels_not_reached(trial), len(self.trials))
+            trial.known_from |= dict.fromkeys(self.levels_not_reached(trial), len(self.searched))
         elif trial.state is TrialState.FAILED:
             trial.error = event.error
             self.n_failed += 1

@@ -44,6 +44,7 @@ def facts_to_data(facts: StudyFacts) -> dict[str, Any]:
         "session": None if facts.session is None else ev.to_dict(facts.session),
         "closed": None if facts.closed is None else ev.to_dict(facts.closed),
         "chosen": None if facts.chosen is None else ev.to_dict(facts.chosen),
+        "search_limits": facts.search_limits.to_dict(),
         "clock": [getattr(facts.clock, name) for name in StudyClock.__slots__],
         **{name: sorted(getattr(facts, name)) for name in _SETS},
         **{name: getattr(facts, name) for name in _PLAIN},
@@ -70,6 +71,9 @@ def facts_from_data(spec: StudySpec, data: Mapping[str, Any]) -> StudyFacts:
     facts.session = None if data["session"] is None else _event(ev.SessionOpened, data["session"])
     facts.closed = None if data["closed"] is None else _event(ev.SessionClosed, data["closed"])
     facts.chosen = None if data["chosen"] is None else _event(ev.LadderChosen, data["chosen"])
+    facts.searched = [trial for trial in facts.trials if not trial.is_replicate]
+    facts.replicates = [trial for trial in facts.trials if trial.is_replicate]
+    facts.search_limits = Limits(**data["search_limits"]).resolved(spec)
     if facts.session is not None:
         facts.limits = Limits(**facts.session.limits).resolved(spec)
     for name, value in zip(StudyClock.__slots__, data["clock"], strict=True):

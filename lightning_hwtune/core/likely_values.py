@@ -33,7 +33,7 @@ class LikelyValues:
         self._names, self._rng = state.spec.objectives.metrics, rng
         self._known: dict[int, dict[int, Mapping[str, float]]] = {}
         for level in state.ladder.levels:
-            at = {trial.trial_id: _first_from(trial, level) for trial in state.trials}
+            at = {trial.trial_id: _first_from(trial, level) for trial in state.searched}
             self._known[level] = {trial_id: found.values for trial_id, found in at.items() if found is not None}
         self._ids = {level: list(known) for level, known in self._known.items()}
         self._sorted: dict[tuple[int, str], list[float]] = {}

@@ -21,6 +21,7 @@ from lightning_hwtune.core.feasibility import is_violator
 from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.ranking.knee import knee
 from lightning_hwtune.core.record import Measurement, TrialRecord, TrialState
+from lightning_hwtune.core.replication import NextReplicate
 from lightning_hwtune.core.schedulers import Promotion, Race
 from lightning_hwtune.core.searchers import History
 from lightning_hwtune.core.searchers.memory import Memory
@@ -47,6 +48,7 @@ class NextAction:
         self._bound = _Bound(state)
         self.deadline = Deadline(state)
         self._stall = Stall(state)
+        self._next_replicate = NextReplicate(state, self.deadline)
 
     @property
     def spec(self) -> StudySpec:
@@ -72,7 +74,7 @@ class NextAction:
         still end, and work that cannot end is left out; see `core.deadline`. The first candidate that needs more
         devices than are free keeps its turn until enough devices have drained. Until then, only work that is expected
         to finish in time is started. While no device is free, nothing is chosen, because the state may change before
-        one is.
+        one is. A session that trains replicates does nothing else; see `core.replication`.
         """
         limit = self.limit(now)
         if limit is not None:
@@ -84,6 +86,8 @@ class NextAction:
         if free < 1:
             text = f"no device is free; {self._n_running()} running"
             return Wait(Reason(Rule.NO_FREE_DEVICES, text), reservation=self.state.reserved)
+        if self.state.is_replicating:
+            return self._next_replicate.ask(now, free)
         reserved = self._reserved()
         if self.deadline.left.is_set:
             candidate, reserved = self._in_time(reserved, now)
@@ -105,7 +109,7 @@ class NextAction:
         """Returns the limit that forbids `coming_s` more seconds of this running trial; None if there is none."""
         limits, state = self.state.limits, self.state
         if state.n_failed >= self.spec.max_failures:
-            last = max(trial.trial_id for trial in state.trials if trial.state is TrialState.FAILED)
+            last = max(trial.trial_id for trial in state.searched if trial.state is TrialState.FAILED)
             text = f"{counted(state.n_failed, 'trials')} failed, and `max_failures` is {self.spec.max_failures}"
             return Reason(
                 Rule.MAX_FAILURES, f"{text}; `hwtune logs {last}` shows why, and a higher limit continues the study"
@@ -174,7 +178,7 @@ class NextAction:
         if self.state.limits.max_trials is None:
             return True
         overtaken = self.state.skipped | pending | set(range(self.state.next_draw, draw))
-        return len(self.state.trials) + len(overtaken | {draw}) <= self.state.limits.max_trials
+        return len(self.state.searched) + len(overtaken | {draw}) <= self.state.limits.max_trials
 
     def _idle(self, reason: Reason) -> Wait | Done:
         if self.state.running:
@@ -189,9 +193,9 @@ class NextAction:
     def _nothing_left(self, now: float) -> Reason:
         if self.deadline.left.is_set and self._next() is not None:
             return self._limit_reached(now)
-        trials = counted(len(self.state.trials), "trials")
+        trials = counted(len(self.state.searched), "trials")
         text = f"{trials}, {self.state.n_full} fully trained, nothing left to promote"
-        if self.state.limits.max_trials is not None and len(self.state.trials) >= self.state.limits.max_trials:
+        if self.state.limits.max_trials is not None and len(self.state.searched) >= self.state.limits.max_trials:
             return Reason(Rule.LIMIT_MAX_TRIALS, text)
         if stalled := self._stall.text():
             return Reason(Rule.STALLED, f"{text}; {stalled}")
@@ -350,7 +354,7 @@ class NextAction:
 
     def _may_create(self) -> bool:
         most = self.state.limits.max_trials
-        return (most is None or len(self.state.trials) < most) and not self._stall.text()
+        return (most is None or len(self.state.searched) < most) and not self._stall.text()
 
     def _new(self) -> Start | None:
         if not self._may_create():
@@ -367,19 +371,19 @@ class NextAction:
         return None if config is None else self._start(config, draw)
 
     def _start(self, config: Mapping[str, Any], draw: int | None) -> Start:
-        trial_id = len(self.state.trials)
-        bracket = self.race.draw_bracket(stream(self.spec.seed, "bracket", trial_id))
+        number = len(self.state.searched)  # replicates change neither brackets nor seeds
+        bracket = self.race.draw_bracket(stream(self.spec.seed, "bracket", number))
         origin = "enqueued by the user" if draw is None else f"draw {draw} of the {self.spec.searcher.name} searcher"
         target = self.race.first_target(bracket)
         if target < self.race.max_resource and self.state.n_first_due > 0:
             target, origin = self.race.max_resource, f"{origin}; one of the first trials, which train to the end"
         return Start(
-            trial_id=trial_id,
+            trial_id=len(self.state.trials),
             config=config,
             allocation=self._policy.first(config),
             bracket=bracket,
             target=target,
-            seed=int(stream(self.spec.seed, "trial", trial_id).integers(2**31 - 1)),
+            seed=int(stream(self.spec.seed, "trial", number).integers(2**31 - 1)),
             source="enqueued" if draw is None else "searcher",
             draw=draw,
             reason=Reason(Rule.NEW, origin),
@@ -387,7 +391,7 @@ class NextAction:
 
     def _history(self) -> History:
         if self._known is None:
-            self._known = History(self.state.trials, self.spec.objectives, self.state.added, self._memory)
+            self._known = History(self.state.searched, self.spec.objectives, self.state.added, self._memory)
         return self._known
 
     def _n_finishers_due(self, now: float | None = None) -> int:

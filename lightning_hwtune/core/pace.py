@@ -176,5 +176,5 @@ class SeenPaces:
         return [
             (s.num_devices, s.resource > 0, max(s.wall_s - s.epochs * self.epochs_s[s.trial_id], 0.0))
             for s in self._state.segments
-            if s.ended_at is not None and s.epochs > 0
+            if s.ended_at is not None and s.epochs > 0 and s.trial_id in self.epochs_s
         ]

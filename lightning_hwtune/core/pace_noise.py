@@ -61,7 +61,8 @@ class PaceNoise:
     def __init__(self, state: StudyFacts) -> None:
         self._parts = _parts(state)
         self.spread = _spread(self._parts)
-        fitted = [trial for trial in state.trials if trial.last is not None and trial.last.train_s > 0][-_MOST_FITTED:]
+        fitted = [trial for trial in state.searched if trial.last is not None and trial.last.train_s > 0]
+        fitted = fitted[-_MOST_FITTED:]
         logs = np.array([_log_pace(trial) for trial in fitted])
         configs = state.spec.space.encode_many([trial.config for trial in fitted])
         sizes = [[math.log(trial.num_devices), math.log(trial.resource)] for trial in fitted]

@@ -58,8 +58,9 @@ def write_before(facts: StudyFacts, event: ev.Event, race: RaceWriter) -> None:
 
 
 def write_after(facts: StudyFacts, event: ev.Event, race: RaceWriter) -> None:
-    """Writes what an event changes in the race once the facts have it."""
-    if (write := _WRITES.get(type(event))) is not None:
+    """Writes what an event changes in the race once the facts have it. No rung compares replicates."""
+    write = _WRITES.get(type(event))
+    if write is not None and not facts.trials[getattr(event, "trial_id", 0)].is_replicate:
         write(facts, event, race)
 
 

@@ -124,6 +124,7 @@ class TrialRecord:
         has_diverged: whether a rung has seen a loss that is not finite.
         draw: the number of the searcher's draw that gave its configuration; None if the user enqueued it.
         n_retries: number of segments that failed or were lost and were repeated; interrupted ones do not count.
+        replicate_of: the trial that it repeats with another seed; None for a trial of the search.
     """
 
     trial_id: int
@@ -147,6 +148,12 @@ class TrialRecord:
     error: str = ""
     note: str = ""
     known_from: dict[int, int] = field(default_factory=dict)
+    replicate_of: int | None = None
+
+    @property
+    def is_replicate(self) -> bool:
+        """Whether it repeats another trial; the search never sees such a trial."""
+        return self.replicate_of is not None
 
     @property
     def num_devices(self) -> int:

@@ -37,13 +37,13 @@ class Stall:
         wanted = self._state.limits.stop_when
         if wanted is None:
             return ""
-        asked = len(self._state.trials), len(self._state.full), wanted
+        asked = len(self._state.searched), len(self._state.full), wanted
         if asked != self._answer[0]:
             self._answer = asked, self._text(*stalled_after(wanted))
         return self._answer[1]
 
     def _text(self, n_trials: int, share: float) -> str:
-        begun = len(self._state.trials) - n_trials
+        begun = len(self._state.searched) - n_trials
         ids = sorted(self._state.full)
         old = [number for number, trial_id in enumerate(ids) if self._begun_by(trial_id) <= begun]
         if not old:
@@ -72,6 +72,6 @@ class Stall:
         if trial_id not in self._known_at:
             segment = next(one for one in reversed(self._state.segments) if one.trial_id == trial_id)
             ended_at = segment.ended_at if segment.ended_at is not None else np.inf
-            trials = self._state.trials
+            trials = self._state.searched
             self._known_at[trial_id] = bisect_left(trials, ended_at, key=lambda trial: trial.created_at)
         return self._known_at[trial_id]

@@ -42,6 +42,8 @@ class StudyState(StudyFacts):
         vars(other).update({name: value.copy() for name, value in vars(self).items() if isinstance(value, _CONTAINERS)})
         other.race, other.clock = copy.deepcopy(self.race, {id(self.spec): self.spec}), clock
         other.trials = [trial.copied() for trial in self.trials]
+        other.searched = [trial for trial in other.trials if not trial.is_replicate]
+        other.replicates = [trial for trial in other.trials if trial.is_replicate]
         other.running = {trial_id: copy.copy(segment) for trial_id, segment in self.running.items()}
         running = {id(segment): other.running[trial_id] for trial_id, segment in self.running.items()}
         other.segments = [running.get(id(segment), segment) for segment in self.segments]

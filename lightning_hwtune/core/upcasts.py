@@ -88,11 +88,21 @@ def _unconstrained(fields: Fields) -> Fields:
     return {**fields, "spec": {"constraints": [], **spec}} if isinstance(spec, Mapping) else fields
 
 
+def _searching(fields: Fields) -> Fields:
+    """Adds the replicates of a session: before them, every session searched."""
+    return {"replication": {}, **fields}
+
+
+def _searched(fields: Fields) -> Fields:
+    """Adds the trial that a trial repeats: before replicates, every trial was one of the search."""
+    return {"replicate_of": None, **fields}
+
+
 _STEPS: Mapping[str, tuple[Callable[[Fields], Fields], ...]] = {
     # 0.1.0 asked the policy again on each reading of the log; 0 devices mean the count in the configuration
     "StudyCreated": (_created, _unconstrained, _created_with_tpe(estimator="bohb"), _created_with_tpe(gaussian=0.0)),
-    "SessionOpened": (_opened,),
-    "TrialCreated": (_devices_to_allocation("num_devices", "allocation", 0),),
+    "SessionOpened": (_opened, _searching),
+    "TrialCreated": (_devices_to_allocation("num_devices", "allocation", 0), _searched),
     "SegmentStarted": (_devices_to_allocation("num_devices", "allocation"),),
     "SegmentEnded": (_ended,),
 }

@@ -156,6 +156,7 @@ class Loop:
             config_digest=config_digest(trial.config),
             only_marked_fits=COUNTED_FIT in self._controller.state.topics,
             measured=spec.objectives.measured_in_training,
+            is_replicate=trial.is_replicate,
         )
 
     def _config(self, config: Mapping[str, Any], num_devices: int) -> dict[str, Any]:

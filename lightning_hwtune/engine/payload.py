@@ -22,7 +22,16 @@ import cloudpickle
 from lightning_hwtune.errors import ArgumentError, nearest
 from lightning_hwtune.store.files import make_folder, write_whole
 
-__all__ = ["ImportedFunction", "Payload", "check_function", "drop_older", "largest_capture", "write_payload"]
+__all__ = [
+    "ImportedFunction",
+    "Payload",
+    "StoredFunction",
+    "check_function",
+    "drop_older",
+    "largest_capture",
+    "stored_function",
+    "write_payload",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,30 @@ class ImportedFunction:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredFunction:
+    """The training function of an earlier session, in its file; it is loaded when it is called."""
+
+    path: Path
+
+    def __call__(self, trial: Any) -> Any:
+        """Loads the function and calls it."""
+        return cloudpickle.loads(self.path.read_bytes())(trial)
+
+
+def stored_function(folder: Path) -> StoredFunction:
+    """Returns the training function with which the newest session of a study trained.
+
+    Raises:
+        ArgumentError: the study's folder has none, because other code trains its segments.
+    """
+    paths = sorted(folder.glob("payload-*.pkl"), key=lambda path: path.stat().st_mtime)
+    if not paths:
+        hint = f"There is none in {str(folder)!r}: the study was run by ask and tell, in one process, or by a launcher."
+        raise ArgumentError("train", None, "the training function of the study", hint=hint)
+    return StoredFunction(paths[-1])
+
+
+@dataclass(frozen=True, slots=True)
 class Payload:
     """A training function as a file. `largest` is the name of the largest captured object and its bytes."""
 
@@ -67,6 +100,8 @@ def write_payload(train: Callable[[Any], Any], folder: Path) -> Payload:
     Raises:
         ArgumentError: `train` is not a function, or something that it captures cannot be pickled.
     """
+    if isinstance(train, StoredFunction):
+        return Payload(train.path, train.path.stat().st_size, None)
     check_function(train)
     try:
         data = cloudpickle.dumps(train)

@@ -21,6 +21,7 @@ from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Done, Rule
 from lightning_hwtune.core.facts import StudyFacts
+from lightning_hwtune.core.replication import Replication
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.clock import Clock, RealClock
@@ -50,6 +51,7 @@ _STATES: Mapping[str, ev.SessionState] = {
     Rule.LIMIT_MAX_TRIALS: ev.SessionState.FINISHED,
     Rule.STALLED: ev.SessionState.FINISHED,
     Rule.EXHAUSTED: ev.SessionState.FINISHED,
+    Rule.REPLICATE: ev.SessionState.FINISHED,
     Rule.MAX_FAILURES: ev.SessionState.FAILED,
 }
 
@@ -73,8 +75,10 @@ class Session:
     """A context manager; `controller` is ready inside it.
 
     Args:
+        limits: the limits of this session; None: those of the newest session that searched.
         given: the names of the limits that the user gave. The others are the defaults with which the study began. None:
             all were given.
+        replication: what is trained again in this session, which then does not search.
         observers: called with events that are stored in the log and applied to the state.
     """
 
@@ -84,16 +88,18 @@ class Session:
         self,
         spec: StudySpec,
         files: StudyFiles,
-        limits: Limits,
+        limits: Limits | None,
         *,
         given: Set[str] | None = None,
         storage: str | None = None,
+        replication: Replication | None = None,
         observers: Sequence[Observer] = (),
         clock: Clock | None = None,
     ) -> None:
         self.clock = clock or RealClock()
         self.files, self.observers = files, list(observers)
         self._spec, self._limits, self._given, self._storage = spec, limits, given, storage
+        self._replication = replication
         self._end: tuple[ev.SessionState, str] | None = None
         self._renewed_at, self._study_id = 0.0, ""
 
@@ -130,14 +136,24 @@ class Session:
         if replayed is None:
             self.controller.create(now, identity.study_id)
         self.files.sweep(self.controller.state)
-        limits, defaults = self._limits.by_default(self.controller.state.default_limits, self._given)
+        limits, defaults = self._all_limits(self.controller.state)
         facts: dict[str, Any] = {"study_id": identity.study_id, "number": identity.session}
         facts |= {"folder": str(self.files.root), "defaults": defaults}
+        if self._replication is not None:
+            facts["replication"] = self._replication.to_dict()
         self.controller.open(limits, now, socket.gethostname(), os.getpid(), __version__, **facts)
         if text := self._spec.searcher.remark(self._spec.space):
             self.controller.note_once(text, "searcher", now)
         if replayed is None and earlier is not None:
             self._carry_over(earlier, now)
+
+    def _all_limits(self, state: StudyFacts) -> tuple[Limits, dict[str, Any]]:
+        """Returns the limits of this session, and the defaults of the study."""
+        if self._limits is not None:
+            return self._limits.by_default(state.default_limits, self._given)
+        if state.session is None:
+            return Limits().by_default({}, frozenset())
+        return state.search_limits.by_default(state.default_limits, None)
 
     def _carry_over(self, earlier: StudyFacts, now: float) -> None:
         """Takes over what the user enqueued and added before the study was changed."""

@@ -17,7 +17,17 @@ from lightning_hwtune.forms.settings import Setting, settings_of
 if TYPE_CHECKING:
     from lightning_hwtune.engine.executor import Executor
 
-__all__ = ["ASK_OPTIONS", "LIMITS", "RUN_OPTIONS", "AskOptions", "RunLimits", "RunOptions", "stalled_after"]
+__all__ = [
+    "ASK_OPTIONS",
+    "LIMITS",
+    "REPLICATE_OPTIONS",
+    "RUN_OPTIONS",
+    "AskOptions",
+    "ReplicateOptions",
+    "RunLimits",
+    "RunOptions",
+    "stalled_after",
+]
 
 _EXECUTOR_METHODS = ("start", "wait", "end", "close")
 
@@ -69,6 +79,69 @@ _Finishers = Annotated[
         '"auto": one for a single objective; for several, trials / eta rounded up, at most 4.',
     ),
 ]
+_MaxTime = Annotated[
+    float | str | None,
+    Setting(
+        None,
+        DURATION,
+        'Maximum time in total, over all runs of the study: seconds, or text such as "90s", "10min", "8h".',
+    ),
+]
+_MaxCost = Annotated[
+    float | None,
+    Setting(
+        None,
+        optional(number(0, above=True)).but("a positive number of US dollars, or None"),
+        "Maximum cost of the study in US dollars, over all its runs, including start-ups and lost work.",
+    ),
+]
+_MaxParallel = Annotated[
+    int | None,
+    Setting(
+        None,
+        optional(integer(1)),
+        "Maximum number of trials that train at the same time. None: as many as the pool has devices for.",
+    ),
+]
+_SaveEvery = Annotated[
+    int | None,
+    Setting(
+        None,
+        optional(integer(1)).but("a positive integer, the epochs between checkpoints, or None"),
+        "Epochs between checkpoints while a trial trains, so that a crash loses at most this many epochs. "
+        "None: save only at pauses and at the end. It counts epochs also if the study counts steps or samples. A "
+        "loop that calls `trial.report` saves with `trial.save` instead.",
+    ),
+]
+_HangTimeout = Annotated[
+    float | str | None,
+    Setting(
+        "auto",
+        or_auto(DURATION),
+        "Time without progress (no batch, no report, no checkpoint) after which a segment is ended and retried: "
+        'seconds, or text such as "10min". "auto": from the first batch on, ten times the longest such time of the '
+        'trial so far, but at least 30 minutes. None: no limit. Only for the executor "local".',
+    ),
+]
+_Executor = Annotated[
+    "str | Executor",
+    Setting(
+        "local",
+        Form("text", "'local', 'inline', an import path, or an object with the methods of Executor", _executor),
+        '"local": a fresh process per rank. "inline": the process of the call itself, on one device, one trial '
+        'after another. Or the name or import path of another executor, such as "my_executor:MyExecutor". In '
+        "Python, also an `Executor` object. It does not get `train`, so it must know what to train.",
+    ),
+]
+_Preload = Annotated[
+    Sequence[str],
+    Setting(
+        (),
+        list_of_names("a list of module names such as ['torchvision']"),
+        "Modules to import once instead of in every segment, such as the one with the training function. They must "
+        "not run tensor operations when imported.",
+    ),
+]
 _Progress = Annotated[bool, Setting(True, flag(), "Whether to print progress.", in_file=False)]
 
 
@@ -76,30 +149,9 @@ class RunLimits(TypedDict, total=False):
     """The limits of a run."""
 
     max_trials: _MaxTrials
-    max_time: Annotated[
-        float | str | None,
-        Setting(
-            None,
-            DURATION,
-            'Maximum time in total, over all runs of the study: seconds, or text such as "90s", "10min", "8h".',
-        ),
-    ]
-    max_cost: Annotated[
-        float | None,
-        Setting(
-            None,
-            optional(number(0, above=True)).but("a positive number of US dollars, or None"),
-            "Maximum cost of the study in US dollars, over all its runs, including start-ups and lost work.",
-        ),
-    ]
-    max_parallel: Annotated[
-        int | None,
-        Setting(
-            None,
-            optional(integer(1)),
-            "Maximum number of trials that train at the same time. None: as many as the pool has devices for.",
-        ),
-    ]
+    max_time: _MaxTime
+    max_cost: _MaxCost
+    max_parallel: _MaxParallel
     finishers: _Finishers
     stop_when: Annotated[
         str | None,
@@ -119,36 +171,9 @@ class RunLimits(TypedDict, total=False):
 class RunOptions(RunLimits, total=False):
     """The limits and options of `Study.run`."""
 
-    save_every: Annotated[
-        int | None,
-        Setting(
-            None,
-            optional(integer(1)).but("a positive integer, the epochs between checkpoints, or None"),
-            "Epochs between checkpoints while a trial trains, so that a crash loses at most this many epochs. "
-            "None: save only at pauses and at the end. It counts epochs also if the study counts steps or samples. A "
-            "loop that calls `trial.report` saves with `trial.save` instead.",
-        ),
-    ]
-    hang_timeout: Annotated[
-        float | str | None,
-        Setting(
-            "auto",
-            or_auto(DURATION),
-            "Time without progress (no batch, no report, no checkpoint) after which a segment is ended and retried: "
-            'seconds, or text such as "10min". "auto": from the first batch on, ten times the longest such time of the '
-            'trial so far, but at least 30 minutes. None: no limit. Only for the executor "local".',
-        ),
-    ]
-    executor: Annotated[
-        "str | Executor",
-        Setting(
-            "local",
-            Form("text", "'local', 'inline', an import path, or an object with the methods of Executor", _executor),
-            '"local": a fresh process per rank. "inline": the process of the call itself, on one device, one trial '
-            'after another. Or the name or import path of another executor, such as "my_executor:MyExecutor". In '
-            "Python, also an `Executor` object. It does not get `train`, so it must know what to train.",
-        ),
-    ]
+    save_every: _SaveEvery
+    hang_timeout: _HangTimeout
+    executor: _Executor
     check: Annotated[
         bool,
         Setting(
@@ -158,15 +183,7 @@ class RunOptions(RunLimits, total=False):
         ),
     ]
     progress: _Progress
-    preload: Annotated[
-        Sequence[str],
-        Setting(
-            (),
-            list_of_names("a list of module names such as ['torchvision']"),
-            "Modules to import once instead of in every segment, such as the one with the training function. They must "
-            "not run tensor operations when imported.",
-        ),
-    ]
+    preload: _Preload
 
 
 class AskOptions(TypedDict, total=False):
@@ -177,6 +194,20 @@ class AskOptions(TypedDict, total=False):
     progress: _Progress
 
 
+class ReplicateOptions(TypedDict, total=False):
+    """The limits and options of `Study.replicate`. A limit that is not given is that of the search."""
+
+    max_time: _MaxTime
+    max_cost: _MaxCost
+    max_parallel: _MaxParallel
+    save_every: _SaveEvery
+    hang_timeout: _HangTimeout
+    executor: _Executor
+    progress: _Progress
+    preload: _Preload
+
+
 RUN_OPTIONS: Mapping[str, Setting] = settings_of(RunOptions)
 LIMITS: Mapping[str, Setting] = settings_of(RunLimits)
 ASK_OPTIONS: Mapping[str, Setting] = settings_of(AskOptions)
+REPLICATE_OPTIONS: Mapping[str, Setting] = settings_of(ReplicateOptions)

@@ -26,7 +26,7 @@ from lightning_hwtune.forms.kinds import (
     text,
 )
 from lightning_hwtune.forms.quantities import BYTES
-from lightning_hwtune.forms.run_options import ASK_OPTIONS, RUN_OPTIONS
+from lightning_hwtune.forms.run_options import ASK_OPTIONS, REPLICATE_OPTIONS, RUN_OPTIONS
 
 __all__ = ["FORMS", "MAX_DEVICES"]
 
@@ -222,6 +222,10 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
     "Study.check": {"preload": RUN_OPTIONS["preload"].form},
     "Study.run": {name: item.form for name, item in RUN_OPTIONS.items()},
     "Study.ask": {name: item.form for name, item in ASK_OPTIONS.items()},
+    "Study.replicate": {
+        "seeds": integer(1).but("a positive integer: how many replicates each trial gets"),
+        **{name: item.form for name, item in REPLICATE_OPTIONS.items()},
+    },
     "Study.add": {"resource": optional(_POSITIVE)},
     "Study.tell": {"error": optional(Form("error", "the exception that ended the segment, or its message", _error))},
     "Study.front": {"at": one_of("full", "rung", "any")},

@@ -97,6 +97,7 @@ def candidates(state: StudyState) -> Iterator[Candidate]:
     front = _front(state)
     for trial in state.trials:
         is_kept = trial.trial_id in front or trial.trial_id in state.waiting or trial.state is TrialState.RUNNING
+        is_kept = is_kept or (trial.is_replicate and not trial.state.is_final)
         for checkpoint in trial.checkpoints:
             # an ended trial never resumes, so of two checkpoints only that of its best report is needed, for the front
             is_needed = not trial.state.is_final or checkpoint is (trial.best_checkpoint or trial.checkpoint)
@@ -112,7 +113,7 @@ def candidates(state: StudyState) -> Iterator[Candidate]:
 
 def _front(state: StudyState) -> set[int]:
     """Returns the fully trained trials that no other trial dominates."""
-    full = [trial for trial in state.trials if trial.state is TrialState.COMPLETED and trial.last is not None]
+    full = [trial for trial in state.searched if trial.state is TrialState.COMPLETED and trial.last is not None]
     if not full:
         return set()
     losses = np.stack([state.spec.objectives.loss(trial.last.values) for trial in full if trial.last is not None])

@@ -16,6 +16,7 @@ from lightning_hwtune.core.decisions import Rule, VerdictKind
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.pace import Pace
 from lightning_hwtune.core.record import Outcome, TrialState
+from lightning_hwtune.core.replication import Replication
 from lightning_hwtune.core.schedulers import call_text, scheduler_from_settings
 from lightning_hwtune.core.searchers import ParetoPrior
 from lightning_hwtune.core.state import StudyState
@@ -26,6 +27,7 @@ from lightning_hwtune.views.forecast import PaceFacts, checked_pace, full_traini
 from lightning_hwtune.views.front_points import ended_early
 from lightning_hwtune.views.infeasible import constraints_text, infeasible_text
 from lightning_hwtune.views.ladder import ladder_of
+from lightning_hwtune.views.replicates import replicate_counts
 from lightning_hwtune.views.status import n_epochs_full, n_epochs_spent, rung_forecast
 from lightning_hwtune.views.story import repeated_text, values_text
 from lightning_hwtune.views.terminal import rung_table
@@ -99,9 +101,11 @@ def opening(
         learned = ", ".join(f"{task.name} ({counted(len(task), 'trials')})" for task in spec.searcher.tasks)
         yield Text(f"prior learned from {learned}")
     yield Text(f"limits: {_limits(state)}")
-    if not spec.has_open_ladder:  # otherwise it is chosen after the check
+    if state.is_replicating:
+        yield Text(_replication(state))
+    elif not spec.has_open_ladder:  # otherwise it is chosen after the check
         yield from _rungs(state)
-    if not is_checked:  # otherwise it is printed after the check
+    if not is_checked and not state.is_replicating:  # otherwise it is printed after the check
         yield from _about_ladder(state)
     yield from _missing_checkpoints(state, folder)
     if state.trials:  # a new study gets its forecast from its check
@@ -122,6 +126,15 @@ def _rungs(state: StudyState) -> Iterator[RenderableType]:
     n_trials, n_finishers = state.limits.max_trials, state.limits.n_finishers
     if n_trials is not None:
         yield from rung_table(state.spec.scheduler, n_trials, n_finishers, state.n_first_planned).renderables
+
+
+def _replication(state: StudyFacts) -> str:
+    """Returns what a session trains again."""
+    assert state.session is not None
+    wanted = Replication.from_dict(state.session.replication)
+    of = "trial" if len(wanted.trials) == 1 else "trials"
+    names = ", ".join(map(str, wanted.trials))
+    return f"replicates: {of} {names}, each with {counted(wanted.seeds, 'seeds')}; {wanted.n_missing(state)} to go"
 
 
 def _about_ladder(state: StudyState) -> Iterator[Text]:
@@ -151,7 +164,7 @@ def _missing_checkpoints(state: StudyFacts, folder: Path) -> Iterator[Text]:
 
 
 def _limits(state: StudyFacts) -> str:
-    limits, exist = state.limits, len(state.trials)
+    limits, exist = state.limits, len(state.searched)
     parts = []
     if limits.max_trials is not None:
         to_go = max(limits.max_trials - exist, 0)
@@ -234,7 +247,7 @@ def _first_rung_advice(state: StudyState, pace: Pace, first_rung: int) -> str:
 def totals(state: StudyFacts, now: float, left_s: float = math.nan) -> str:
     """Returns the study in one line: trials, fully trained ones, time, time left if known, epochs, cost, failures."""
     limits = state.limits
-    n_begun, most = len(state.trials), limits.max_trials
+    n_begun, most = len(state.searched), limits.max_trials
     spent = n_epochs_spent(state)
     full = n_epochs_full(state) if limits.max_trials is not None else 0
     time_s = duration(state.wall_s(now))
@@ -254,7 +267,16 @@ def totals(state: StudyFacts, now: float, left_s: float = math.nan) -> str:
         parts[1] += f" ({n_infeasible} infeasible)"
     if state.n_failed:
         parts.append(f"{state.n_failed} failed")
+    if state.is_replicating:
+        parts[:2] = [_replicates(state)]
     return " · ".join(parts)
+
+
+def _replicates(state: StudyFacts) -> str:
+    counts = replicate_counts(state)
+    failed = f", {counts['replicates_failed']} failed" if counts["replicates_failed"] else ""
+    complete = counted(counts["replicates_complete"], "replicates")
+    return f"{complete} complete{failed}, {counts['replicates_to_go']} to go"
 
 
 def announce(state: StudyFacts, events: Sequence[ev.Event]) -> Iterator[Line]:
@@ -271,6 +293,8 @@ def announce(state: StudyFacts, events: Sequence[ev.Event]) -> Iterator[Line]:
 
 def _started(state: StudyFacts, event: ev.SegmentStarted, created: ev.TrialCreated | None) -> Line:
     devices = counted(event.allocation.devices, "devices")
+    if created is not None and created.replicate_of is not None:
+        return Line(f"trial {event.trial_id} starts on {devices}: {created.reason}")
     if created is not None:
         return Line(f"trial {event.trial_id} starts on {devices}: {config_text(created.config)}")
     begun = f"at {_resource(state, event.resource)}" if event.checkpoint else "from scratch"

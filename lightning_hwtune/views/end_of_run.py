@@ -11,11 +11,12 @@ from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.views.best_epochs import best_hint
 from lightning_hwtune.views.infeasible import infeasible_hint
+from lightning_hwtune.views.replicates import replicates_frame, replicates_hint, replicates_title
 from lightning_hwtune.views.study_location import present, reading_command, short_path
 from lightning_hwtune.views.tables import front_frame, with_checkpoints
 from lightning_hwtune.views.terminal import print_frame, print_legend
 
-__all__ = ["front_title", "print_closing"]
+__all__ = ["front_title", "print_closing", "print_replicates"]
 
 _NO_END = (SessionState.INTERRUPTED, "closed")
 
@@ -42,6 +43,7 @@ def print_closing(console: Console, state: StudyFacts, end: SessionClosed, folde
         words = "front --at any", "why TRIAL"
     if infeasible:
         console.print(infeasible, markup=False, soft_wrap=True)
+    print_replicates(console, state, folder.name)
     commands = "   ".join(reading_command(item, folder, storage) for item in words)
     console.print(f"next: {commands}", markup=False, soft_wrap=True)
     if limits := _limits_to_raise(state, end):
@@ -55,8 +57,17 @@ def _limits_to_raise(state: StudyFacts, end: SessionClosed) -> list[str]:
     if end.state == SessionState.PAUSED:
         timed = {"max_time": limits.max_time_s, "max_cost": limits.max_cost_usd}
         return [name for name, value in timed.items() if value is not None]
-    is_full = limits.max_trials is not None and len(state.trials) >= limits.max_trials
+    is_full = limits.max_trials is not None and len(state.searched) >= limits.max_trials
     return ["max_trials"] if end.state == SessionState.FINISHED and is_full else []
+
+
+def print_replicates(console: Console, state: StudyFacts, name: str) -> None:
+    """Prints the replicates of a study, if it has any."""
+    if not state.replicates:
+        return
+    print_frame(console, replicates_frame(state), replicates_title(name))
+    if hint := replicates_hint(state):
+        console.print(hint, markup=False, soft_wrap=True)
 
 
 def front_title(name: str, at: str) -> str:

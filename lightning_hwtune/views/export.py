@@ -17,6 +17,7 @@ from lightning_hwtune.core.events import Event, to_dict
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.store.files import write_whole
+from lightning_hwtune.views.replicates import replicate_records, replicates_frame
 from lightning_hwtune.views.tables import front_frame, front_records, trials_frame, trials_records
 
 if TYPE_CHECKING:
@@ -106,6 +107,9 @@ def write_export(state: StudyFacts, events: Iterable[Event], folder: Path) -> li
         texts[f"trials.{form}"] = trials_text(state, form)
         texts[f"front.{form}"] = front_text(state, form)
     texts["events.jsonl"] = events_text(events)
+    if state.replicates:
+        texts["replicates.json"] = json_text(replicate_records(state))
+        texts["replicates.csv"] = frame_csv(replicates_frame(state))
     folder.mkdir(parents=True, exist_ok=True)
     return [write_whole(folder / name, text) for name, text in texts.items()]
 

@@ -62,7 +62,7 @@ def time_left_s(state: StudyState, now: float, checked: Pace | None = None) -> f
     if not state.running and _is_done(state, now):
         return 0.0
     left_s = _time_limit_s(state, now)
-    if paces and limits.max_trials is not None:
+    if paces and (limits.max_trials is not None or state.is_replicating):
         left_s = min(left_s, outlook(state, now, paces).left_s)
     else:
         left_s = min(left_s, _cost_limit_s(state, now))

@@ -4,7 +4,7 @@
     "rung"  compares, at every rung level, all trials that were measured there
     "any"   compares every trial's last measurement, whatever its resource
 
-A point with a value that is not finite, or that violates a constraint, is never on a front.
+A point with a value that is not finite, or that violates a constraint, is never on a front. Nor is a replicate.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def candidates(state: StudyFacts, at: str) -> list[Point]:
     """Returns all points that compete for the front "full" or "any", by trial id."""
     if at not in ("full", "any"):
         raise ArgumentError("at", at, "'full', 'rung' or 'any'")
-    trials = (trial for trial in state.trials if at == "any" or trial.state is TrialState.COMPLETED)
+    trials = (trial for trial in state.searched if at == "any" or trial.state is TrialState.COMPLETED)
     return [Point(trial, trial.last) for trial in trials if trial.last is not None]
 
 
@@ -69,7 +69,7 @@ def rung_points(state: StudyFacts, level: int) -> list[Point]:
     """Returns all trials compared at a rung level, with their measurements there, by trial id; for all brackets."""
     return [
         Point(trial, _measured_at(trial, level), level)
-        for trial in state.trials
+        for trial in state.searched
         if level in trial.decided and trial.measurements
     ]
 

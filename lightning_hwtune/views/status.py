@@ -13,6 +13,7 @@ from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.core.schedulers import Scheduler
 from lightning_hwtune.views.front_points import candidates, front_points
 from lightning_hwtune.views.infeasible import least_text
+from lightning_hwtune.views.replicates import replicate_counts
 from lightning_hwtune.views.tables import PROMOTED, n_retries, rung_words_of
 
 __all__ = ["n_epochs_full", "n_epochs_spent", "n_promotions", "rung_forecast", "status_record", "study_state"]
@@ -47,6 +48,9 @@ def status_record(
         reserved_devices: devices reserved for a waiting trial that needs more than are free; 0 if no trial waits.
         fully_trained: completed trials.
         front_size: completed trials that no other one dominates.
+        added_results: results from elsewhere, from which searchers learn; none of them is a trial.
+        replicates, replicates_complete, replicates_failed, replicates_to_go: only if the study has replicates; see
+            `views.replicates.replicate_counts`. They count in no number of trials or epochs, but in the ledger.
         infeasible: only with constraints: trials whose last values violate one. infeasible_full: the fully trained ones
             among them. infeasible_least: which has the least violation, and its amount; "" if none is infeasible.
     """
@@ -57,10 +61,10 @@ def status_record(
         "study": state.spec.name,
         "state": study_state(state, is_driven),
         "reason": _reason(state, is_driven),
-        "trials": len(state.trials),
+        "trials": len(state.searched),
         "max_trials": state.limits.max_trials,
         "ladder": state.chosen.reason if state.chosen is not None else "",
-        "trials_by_state": {name.value: sum(trial.state is name for trial in state.trials) for name in TrialState},
+        "trials_by_state": {name.value: sum(trial.state is name for trial in state.searched) for name in TrialState},
         "unit": state.ladder.unit,
         "epochs_spent": n_epochs_spent(state),
         "epochs_full": n_epochs_full(state),
@@ -82,6 +86,8 @@ def status_record(
         "finishers": state.limits.finishers,
         "front_size": len(front_points(state)),
         **_infeasible(state),
+        "added_results": len(state.added),
+        **replicate_counts(state),
         "reserved_devices": state.reserved.num_devices if is_driven and state.running and state.reserved else 0,
     }
 
@@ -90,7 +96,7 @@ def _infeasible(state: StudyFacts) -> dict[str, Any]:
     """Returns the numbers of infeasible trials of a study with constraints."""
     if not state.spec.objectives.is_constrained:
         return {}
-    n_trials = sum(state.violation(trial) > 0 for trial in state.trials)
+    n_trials = sum(state.violation(trial) > 0 for trial in state.searched)
     least = least_text(state, candidates(state, "any"))
     return {"infeasible": n_trials, "infeasible_full": state.n_full - state.n_feasible, "infeasible_least": least}
 
@@ -115,13 +121,13 @@ def _device_s(state: StudyFacts, now: float) -> float:
 
 
 def n_epochs_spent(state: StudyFacts) -> int:
-    """Returns how many epochs (or steps, or samples) were trained, including repeated work."""
-    return sum(segment.epochs for segment in state.segments)
+    """Returns how many epochs (or steps, or samples) the search has trained, including repeated work."""
+    return sum(segment.epochs for segment in state.segments if not state.trials[segment.trial_id].is_replicate)
 
 
 def n_epochs_full(state: StudyFacts) -> int:
     """Returns how many epochs full training of all trials takes, including those that `max_trials` still allows."""
-    return max(state.limits.max_trials or 0, len(state.trials)) * state.ladder.top
+    return max(state.limits.max_trials or 0, len(state.searched)) * state.ladder.top
 
 
 def n_promotions(state: StudyFacts) -> int:

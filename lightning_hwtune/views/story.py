@@ -18,6 +18,7 @@ from lightning_hwtune.views.amounts import amount, config_text, counted, duratio
 from lightning_hwtune.views.best_epochs import better_before
 from lightning_hwtune.views.front_points import candidates, ended_early
 from lightning_hwtune.views.infeasible import infeasible_text
+from lightning_hwtune.views.replicates import replicates_text
 
 __all__ = ["repeated_text", "values_text", "why"]
 
@@ -29,11 +30,13 @@ def why(state: StudyFacts, events: Iterable[ev.Event], trial_id: int) -> str:
     the whole study come at the end.
     """
     trial = state.trials[trial_id]
+    replicates = replicates_text(state, trial)
     own = [event for event in events if getattr(event, "trial_id", None) == trial_id]
     lines = list(_lines(state, own))
     width = max((len(time) for time, _ in lines), default=0)
     story = [f"  {time:>{width}}  {text}" for time, text in lines]
-    return "\n".join([*_head(state, trial), "", *story, "", _end(state, trial), *_study_notes(state)])
+    end = " ".join(filter(None, (_end(state, trial), replicates)))
+    return "\n".join([*_head(state, trial), "", *story, "", end, *_study_notes(state)])
 
 
 def values_text(objectives: Objectives, values: Mapping[str, float]) -> str:
@@ -177,6 +180,9 @@ def _resource(state: StudyFacts, resource: int) -> str:
 
 def _end(state: StudyFacts, trial: TrialRecord) -> str:
     """Returns a sentence about the trial's current state."""
+    if trial.is_replicate and trial.state in (TrialState.COMPLETED, TrialState.PAUSED, TrialState.WAITING):
+        is_open = trial.state is not TrialState.COMPLETED
+        return "The command `hwtune replicate` continues it." if is_open else "It is fully trained."
     if trial.state is TrialState.COMPLETED:
         better = better_before(state, trial)
         before = (

@@ -32,7 +32,7 @@ def study_record(state: StudyFacts, *, is_driven: bool) -> dict[str, Any]:
     return {
         "study": state.spec.name,
         "state": study_state(state, is_driven),
-        "trials": len(state.trials),
+        "trials": len(state.searched),
         "max_trials": state.limits.max_trials,
         "best": dict(best["objectives"]) if best is not None else None,
         **({"infeasible": best["infeasible"]} if best is not None and best.get("infeasible") else {}),

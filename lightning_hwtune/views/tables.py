@@ -17,6 +17,7 @@ from lightning_hwtune.errors import first_line
 from lightning_hwtune.views.front_confidence import CERTAIN_FROM, certainties
 from lightning_hwtune.views.front_points import Point, candidates, ended_early, front_points, non_dominated
 from lightning_hwtune.views.infeasible import constraint_records, infeasible_text, least_violating
+from lightning_hwtune.views.replicates import replicate_summary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +51,8 @@ def front_records(state: StudyFacts, at: str = "full") -> list[dict[str, Any]]:
     measured or, for a fully trained trial, the one at its end. It is None if there is no such file, even if the trial
     has another checkpoint. With a measured objective, `probability` says how likely the member is on the front in spite
     of the noise of measured times, and `within_noise` marks a member that is not certain (`views.front_confidence`).
+    If the study has replicates, `replicates` has those of the member (None for none): `complete`, `failed`, `open`, and
+    the objectives' `mean` and `std`.
 
     Args:
         at: "full": fully trained trials. "rung": one front per rung level, highest first, with the key `rung`. "any":
@@ -74,6 +77,7 @@ def _front_record(state: StudyFacts, point: Point, at: str) -> dict[str, Any]:
         "devices": trial.num_devices,
         "objectives": {name: measurement.values[name] for name in state.spec.objectives.names},
         **constraint_records(state, measurement),
+        **({"replicates": replicate_summary(state, trial.trial_id)} if state.replicates else {}),
         unit: measurement.resource,
         "checkpoint": _checkpoint(point),
     }
@@ -211,7 +215,7 @@ def _constraint_names(state: StudyFacts) -> list[str]:
     return [item.name for item in objectives.constraints if item.name not in objectives.names]
 
 
-_TRIAL_COLUMNS = ("trial", "state", "devices", "segments", "infeasible", "rungs", "retries", "failure")
+_TRIAL_COLUMNS = ("trial", "state", "devices", "segments", "infeasible", "rungs", "replicate_of", "retries", "failure")
 
 
 def trials_records(state: StudyFacts) -> list[dict[str, Any]]:
@@ -219,7 +223,8 @@ def trials_records(state: StudyFacts) -> list[dict[str, Any]]:
 
     The key for the resource of that measurement is the study's unit: `epochs`, `steps` or `samples`. `checkpoint` is
     the newest checkpoint, from which the trial would resume; it may be older than the measurement. `ended_early`:
-    whether the trial's own code, such as an EarlyStopping, ended the training before the horizon.
+    whether the trial's own code, such as an EarlyStopping, ended the training before the horizon. `replicate_of`: the
+    trial that it repeats with another seed; None for a trial of the search.
     """
     retries, words = n_retries(state), rung_words_of(state)
     return [
@@ -240,6 +245,7 @@ def trials_records(state: StudyFacts) -> list[dict[str, Any]]:
             "ended_early": ended_early(trial, state.ladder.top),
             "retries": retries.get(trial.trial_id, 0),
             "failure": first_line(trial.error),
+            "replicate_of": trial.replicate_of,
             "checkpoint": trial.checkpoint.path if trial.checkpoint else None,
         }
         for trial in state.trials
@@ -250,6 +256,7 @@ def trials_frame(state: StudyFacts) -> pd.DataFrame:
     """Returns one row per trial: state, epochs, devices, segments, objectives, parameters, rungs, retries, failure.
 
     A study with constraints also has the columns of their values, and `infeasible`: the violated bounds, with amounts.
+    A study with replicates has the column `replicate_of`; it is empty for a trial of the search.
     """
     import pandas as pd
 
@@ -261,10 +268,12 @@ def trials_frame(state: StudyFacts) -> pd.DataFrame:
         row |= _values(state, row, record, record["config"])
         row["rungs"] = _rungs_text(record, unit)
         row["infeasible"] = infeasible_text(state, state.trials[record["trial_id"]])
-        rows.append(row | {"retries": record["retries"], "failure": record["failure"]})
+        rows.append(row | {key: record[key] for key in ("retries", "failure", "replicate_of")})
     infeasible = ["infeasible"] if state.spec.objectives.is_constrained else []
-    columns = [*fixed, *_values(state, fixed, {}, {}), *infeasible, "rungs", "retries", "failure"]
-    return _with_options(state, pd.DataFrame(rows, columns=columns), rows)
+    replicate_of = ["replicate_of"] if state.replicates else []
+    columns = [*fixed, *_values(state, fixed, {}, {}), *infeasible, "rungs", *replicate_of, "retries", "failure"]
+    frame = _with_options(state, pd.DataFrame(rows, columns=columns), rows)
+    return frame.assign(**{name: pd.Series([row[name] for row in rows], dtype=object) for name in replicate_of})
 
 
 def rung_words(

@@ -165,6 +165,10 @@ def _status_rows(record: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     if record.get("infeasible"):
         trained = f", {record['infeasible_full']} of them fully trained" if record["infeasible_full"] else ""
         yield "infeasible", f"{counted(record['infeasible'], 'trials')}{trained}; {record['infeasible_least']}"
+    if record["added_results"]:
+        yield "added", f"{counted(record['added_results'], 'results')} from elsewhere, from which the searcher learns"
+    if "replicates" in record:
+        yield "replicates", _replicates(record)
     spent, full = record["epochs_spent"], record["epochs_full"]
     yield record["unit"], f"{spent}, {share(spent, full)} of the {full} of full training" if full else "0"
     yield (
@@ -186,3 +190,10 @@ def _status_rows(record: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     if record["cost_usd"] is not None:
         yield "cost", f"{money(record['cost_usd'])} billed, {money(record['useful_cost_usd'])} useful"
     yield "checkpoints", size(record["checkpoints_bytes"])
+
+
+def _replicates(record: Mapping[str, Any]) -> str:
+    parts = [f"{record['replicates_complete']} complete"]
+    parts += [f"{record['replicates_failed']} failed"] if record["replicates_failed"] else []
+    parts += [f"{record['replicates_to_go']} to go"] if record["replicates_to_go"] else []
+    return f"{', '.join(parts)}; they repeat trials with other seeds and count in no other number of trials or epochs"

@@ -92,11 +92,13 @@ class AppOverrides:
         ckpt_path_key: the app's key for the path of a checkpoint. None: the checkpoint is restored without the app's
             help.
         devices_key: the app's key for the number of devices, which an allocation policy may choose.
+        seed_key: the app's key for its seed, which a replicate changes; None if it has none, or if it is searched.
     """
 
     search: Search
     ckpt_path_key: str | None = None
     devices_key: str = "trainer.devices"
+    seed_key: str | None = None
 
     def of(self, order: SegmentOrder) -> list[str]:
         """Return the overrides for a segment."""
@@ -105,6 +107,8 @@ class AppOverrides:
             overrides.append(f"++{self.devices_key}={order.num_devices}")
         if self.ckpt_path_key is not None and order.checkpoint is not None:
             overrides.append(f"++{self.ckpt_path_key}={quoted(order.checkpoint)}")
+        if self.seed_key is not None and order.is_replicate:
+            overrides.append(f"++{self.seed_key}={order.seed}")
         return overrides
 
 

@@ -29,8 +29,11 @@ __all__ = [
     "horizon",
     "is_ours",
     "launcher_name",
+    "seed_key",
     "unresolved",
 ]
+
+_SEED = "seed"  # the usual key, as in the lightning-hydra-template
 
 
 def unresolved(node: DictConfig, key: str) -> Any:
@@ -74,6 +77,12 @@ def has_trainer(config: DictConfig, max_epochs_key: str) -> bool:
     """Return whether an app's configuration has a Lightning Trainer, whose fits a check can shorten."""
     names = (name for name, _ in class_names(OmegaConf.to_container(config, resolve=False)))
     return select(config, max_epochs_key) is not None or any(name.endswith(".Trainer") for name in names)
+
+
+def seed_key(config: DictConfig, search: Search) -> str | None:
+    """Return the app's key for its seed; None if it has none, or if the seed is searched."""
+    value = select(config, _SEED)
+    return _SEED if isinstance(value, int) and not isinstance(value, bool) and _SEED not in search.parameters else None
 
 
 def add_devices(search: Search, key: str, configs: SeenConfigs) -> None:

@@ -31,6 +31,7 @@ from lightning_hwtune.apps.hydra.app_config import (
     horizon,
     is_ours,
     launcher_name,
+    seed_key,
     unresolved,
 )
 from lightning_hwtune.apps.hydra.batches import Batches, BatchTask
@@ -153,7 +154,9 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
     app = HydraApp(
         command=command,
         hydra=tuple(text for text in given_to_hydra if not text.lstrip("+~").startswith(_DROPPED)),
-        overrides=AppOverrides(search, given.own.get("ckpt_path_key"), given.own["devices_key"]),
+        overrides=AppOverrides(
+            search, given.own.get("ckpt_path_key"), given.own["devices_key"], seed_key(jobs.example, search)
+        ),
         dirs=_dirs(config, jobs.example, sweep_dir),
         ending=Ending(
             study.spec.objectives.metrics if not objectives else study.spec.objectives.logged,
@@ -292,7 +295,7 @@ def _header(sweep: _Sweep) -> list[str]:
     total, idle = sweep.settings.run["max_trials"] or 0, spec.pool.size - (given.n_jobs or spec.pool.size)
     try:
         state = study.state()
-        exist = len(state.trials)
+        exist = len(state.searched)
         total = (state.default_limits.get("max_trials") if "max_trials" in given.defaults else None) or total
     except StudyNotFoundError:
         exist = 0

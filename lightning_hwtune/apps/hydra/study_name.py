@@ -57,7 +57,7 @@ def n_trials_begun(folder: Path, name: str, storage: str | None) -> int:
         state = Reader(StudyFiles(folder, name), storage).state()
     except StudyNotFoundError:
         return 0
-    return len(state.trials) if state is not None else 0
+    return len(state.searched) if state is not None else 0
 
 
 def _digest(study_dir: Path) -> str | None:

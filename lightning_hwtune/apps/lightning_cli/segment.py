@@ -53,14 +53,18 @@ class CliTrial:
     batch_sizes: Mapping[str, int]
     has_seed: bool
 
-    def config(self, config: Mapping[str, Any], num_devices: int, seed: int) -> ConfigTree:
+    def config(
+        self, config: Mapping[str, Any], num_devices: int, seed: int, *, is_replicate: bool = False
+    ) -> ConfigTree:
         """Returns the complete configuration of a trial: a run with it alone trains the same as the trial.
+
+        A replicate has its own seed even if `base` sets one.
 
         Raises:
             ArgumentError: a batch size, which may be part of a searched section, is not divisible by the number of
                 devices.
         """
-        seeds = {} if self.has_seed else {"seed_everything": seed}
+        seeds = {"seed_everything": seed} if is_replicate or not self.has_seed else {}
         whole = self.base.replaced({**seeds, **config, **self.fixed, "trainer.devices": num_devices})
         sizes = {name: size for name in self.batch_sizes if (size := whole.get(name)) is not None}
         return whole.replaced({name: batch_share(name, size, num_devices) for name, size in sizes.items()})
@@ -93,7 +97,7 @@ class CliSegment:
         order = segment.order
         path = trial.dir / _CONFIG
         # every rank writes the same content
-        config = self.trial.config(order.config, order.num_devices, order.seed)
+        config = self.trial.config(order.config, order.num_devices, order.seed, is_replicate=order.is_replicate)
         write_whole(path, config.text)
         owned = {"trainer.accelerator": order.accelerator, "trainer.default_root_dir": trial.dir}
         options = [f"--{name}={value}" for name, value in owned.items()]

@@ -95,7 +95,7 @@ def tasks_of_studies(studies: Sequence[EarlierStudy], objectives: Sequence[str] 
     for study in studies:
         own = chosen_objectives(study.name, study.spec.objectives, wanted.names)
         require_same_modes(study.name, own, wanted)
-        trials, scores = chained_scores(study.state().trials, own)
+        trials, scores = chained_scores(study.state().searched, own)
         if trials:
             tasks.append(EarlierTask.of(study.name, [trial.config for trial in trials], scores))
     if not tasks:

@@ -31,15 +31,15 @@ def curves_figure(state: StudyFacts, objective: str | None = None) -> Figure:
     front = {point.trial.trial_id: i for i, point in enumerate(front_points(state))}
     figure = StudyFigure(figsize=(7.5, 4.6), layout="constrained")
     axes = figure.subplots()
-    for trial in sorted(state.trials, key=lambda t: (front.get(t.trial_id, -1), t.state is TrialState.COMPLETED)):
+    for trial in sorted(state.searched, key=lambda t: (front.get(t.trial_id, -1), t.state is TrialState.COMPLETED)):
         _curve(axes, trial, shown.name, front.get(trial.trial_id))
-    measurements = [m for trial in state.trials for m in trial.measurements]
+    measurements = [m for trial in state.searched for m in trial.measurements]
     fit_scale(axes, [m.resource for m in measurements], [m.values[shown.name] for m in measurements])
     _rungs(axes, state)
     axes.set_xlabel(state.ladder.unit)
     axes.set_ylabel(axis_label(shown))
     tidy(axes)
-    axes.set_title(f"{state.spec.name}: {counted(len(state.trials), 'trials')}", loc="left", fontsize="medium")
+    axes.set_title(f"{state.spec.name}: {counted(len(state.searched), 'trials')}", loc="left", fontsize="medium")
     if axes.get_legend_handles_labels()[0]:
         figure.legend(loc="outside right upper", frameon=False, fontsize="small")
     return figure

@@ -59,7 +59,7 @@ def front_figure(state: StudyFacts) -> Figure:
     points = f"front of {counted(len(front), 'points')}, {counted(len(full), 'trials')} fully trained"
     if any(_infeasible(state, full)):
         points += f" ({sum(_infeasible(state, full))} infeasible)"
-    figure.suptitle(f"{state.spec.name}: {points}, {len(state.trials)} in all", fontsize="medium")
+    figure.suptitle(f"{state.spec.name}: {points}, {len(state.searched)} in all", fontsize="medium")
     return figure
 
 

@@ -52,7 +52,7 @@ def timeline_figure(state: StudyFacts, now: float | None = None) -> Figure:
     for cut in cuts:
         axes.axvline(cut / unit_s, color=INK, linestyle="--", linewidth=0.9)
     busy = sum((end - start) * segment.num_devices for segment, (start, end) in zip(state.segments, bars, strict=True))
-    text = f"{counted(len(state.trials), 'trials')} in {counted(len(state.segments), 'segments')}"
+    text = f"{counted(len(state.searched), 'trials')} in {counted(len(state.segments), 'segments')}"
     text += f", devices busy {share(busy * unit_s, length * n_rows)} of the time"
     axes.set_title(f"{state.spec.name}: {text}", loc="left", fontsize="medium")
     axes.set_xlabel(f"time [{unit}]")

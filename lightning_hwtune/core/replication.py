@@ -1,0 +1,171 @@
+"""Replicates: fully trained trials are trained again with other seeds, which shows how much their values depend on it.
+
+A replicate is a trial whose `replicate_of` is the trial that it repeats: with the same configuration and on as many
+devices, to the end, from the beginning. The search never sees it. It joins no rung, no history of a searcher and no
+front, and it counts neither as a trial of the study nor as a failure. A session either searches or trains replicates.
+What it trains is part of its first event, so a session that was killed is continued by an equal one.
+
+Every trial gets its first replicate before any gets its second one, if there are enough devices for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self, final
+
+from lightning_hwtune.core.deadline import Deadline
+from lightning_hwtune.core.decisions import Answer, Continue, Done, Reason, Resume, Rule, Start, Verdict, Wait
+from lightning_hwtune.core.facts import StudyFacts
+from lightning_hwtune.core.record import TrialRecord, TrialState
+from lightning_hwtune.core.schedulers.ladder import Ladder
+from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.core.streams import stream
+from lightning_hwtune.errors import ArgumentError
+
+__all__ = ["NextReplicate", "Replication", "replicate_verdict", "replicates_of"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Replication:
+    """What a session trains again.
+
+    Attributes:
+        trials: the trials to repeat. seeds: how many replicates each of them gets, those that exist included.
+    """
+
+    trials: tuple[int, ...]
+    seeds: int
+
+    @classmethod
+    def checked(cls, facts: StudyFacts, trials: Sequence[int], seeds: int) -> Self:
+        """Returns the replication of these trials.
+
+        Raises:
+            ArgumentError: a trial is not a fully trained one of the search.
+        """
+        allowed = "fully trained trials of the search, such as those of `study.front()`"
+        for trial_id in trials:
+            if not 0 <= trial_id < len(facts.trials):
+                raise ArgumentError("front", trial_id, allowed, hint=f"The study has {len(facts.trials)} trials.")
+            trial = facts.trials[trial_id]
+            if trial.is_replicate:
+                hint = f"Trial {trial_id} is a replicate of trial {trial.replicate_of}: repeat that one."
+                raise ArgumentError("front", trial_id, allowed, hint=hint)
+            if trial.state is not TrialState.COMPLETED or trial.last is None:
+                at = f"{trial.resource} of {facts.ladder.top} {facts.ladder.unit}"
+                raise ArgumentError("front", trial_id, allowed, hint=f"Trial {trial_id} is {trial.state} at {at}.")
+        if not trials:
+            hint = "The front is empty: no fully trained trial has finite values and violates no constraint."
+            raise ArgumentError("front", list(trials), allowed, hint=hint)
+        return cls(tuple(dict.fromkeys(trials)), seeds)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain data for the log."""
+        return {"trials": list(self.trials), "seeds": self.seeds}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Returns the replication that `to_dict` described."""
+        return cls(tuple(data["trials"]), data["seeds"])
+
+    def n_missing(self, facts: StudyFacts) -> int:
+        """Returns how many replicates have not ended, or not even begun."""
+        ended = (trial for trial in facts.replicates if trial.state.is_final)
+        n_ended = dict.fromkeys(self.trials, 0)
+        for trial in ended:
+            if trial.replicate_of in n_ended:
+                n_ended[trial.replicate_of] += 1
+        return sum(max(self.seeds - n, 0) for n in n_ended.values())
+
+
+def replicates_of(facts: StudyFacts, trial_id: int) -> list[TrialRecord]:
+    """Returns the replicates of a trial, in the order in which they began."""
+    return [trial for trial in facts.replicates if trial.replicate_of == trial_id]
+
+
+def replicate_verdict(trial: TrialRecord, resource: int, ladder: Ladder) -> Verdict:
+    """Returns the answer to a report of a replicate, which no rung judges."""
+    if resource >= ladder.top:
+        return ladder.end()
+    text = f"it repeats trial {trial.replicate_of}, and no rung judges it"
+    return Continue(Reason(Rule.REPLICATE, text))
+
+
+@final
+class NextReplicate:
+    """What free devices do next in a session that trains replicates; the counterpart of `NextAction`."""
+
+    def __init__(self, state: StudyState, deadline: Deadline) -> None:
+        self._state, self._deadline = state, deadline
+
+    def ask(self, now: float, free: int) -> Answer:
+        """Returns what `free` devices should do next: interrupted replicates first, then new ones.
+
+        Under a limit of time or money, a replicate begins only if it can be expected to reach its end.
+        """
+        state, kept = self._state, self._state.reserved
+        session = state.session
+        assert session is not None
+        wanted = Replication.from_dict(session.replication)
+        due = list(self._due(wanted))
+        for origin, item in due:
+            if item.num_devices <= free and self._ends(origin, item, now):
+                return replace(item, reservation=kept)
+        n_running = len(state.running)
+        if n_running:
+            text = f"{n_running} replicates are running" if n_running > 1 else "1 replicate is running"
+            return Wait(Reason(Rule.REPLICATE, text), reservation=kept)
+        if due:
+            by_time = state.limits.max_time_s is not None
+            rule = Rule.LIMIT_MAX_TIME if by_time else Rule.LIMIT_MAX_COST
+            n = f"{len(due)} replicates are" if len(due) > 1 else "1 replicate is"
+            return Done(Reason(rule, f"{n} left, and what is left of the limit is too short for one"), kept)
+        n_all, n_trials = len(wanted.trials) * wanted.seeds, len(wanted.trials)
+        of = "1 trial" if n_trials == 1 else f"{n_trials} trials"
+        n_lost = sum(
+            trial.state is not TrialState.COMPLETED
+            for origin in wanted.trials
+            for trial in replicates_of(state, origin)[: wanted.seeds]
+        )
+        lost = f", {n_lost} of them without success" if n_lost else ""
+        replicates = "1 replicate" if n_all == 1 else f"{n_all} replicates"
+        return Done(Reason(Rule.REPLICATE, f"{replicates} of {of} trained{lost}"), kept)
+
+    def _due(self, wanted: Replication) -> Iterator[tuple[int, Start | Resume]]:
+        """Yields the replicates that may begin a segment now, in order, each after the trial that it repeats."""
+        known = {origin: replicates_of(self._state, origin)[: wanted.seeds] for origin in wanted.trials}
+        begun = [(trial, origin) for origin, trials in known.items() for trial in trials]
+        for trial, origin in sorted(begun, key=lambda pair: pair[0].trial_id):
+            if not trial.state.is_final and trial.trial_id not in self._state.running:
+                unit = f"{self._state.ladder.unit.removesuffix('s')} {trial.target}"
+                reason = Reason(Rule.UNFINISHED, f"its training to {unit} was interrupted")
+                yield origin, Resume(trial.trial_id, trial.allocation, trial.target, None, reason)
+        for number in range(wanted.seeds):
+            for origin in wanted.trials:
+                if number >= len(known[origin]):
+                    yield origin, self._start(origin, number, wanted.seeds)
+
+    def _start(self, origin: int, number: int, seeds: int) -> Start:
+        state, trial = self._state, self._state.trials[origin]
+        text = f"replicate {number + 1} of {seeds} of trial {origin}, with another seed"
+        return Start(
+            trial_id=len(state.trials),
+            config=trial.config,
+            allocation=trial.allocation,
+            bracket=trial.bracket,
+            target=state.ladder.top,
+            seed=int(stream(state.spec.seed, f"replicate of {origin}", number).integers(2**31 - 1)),
+            source="replicate",
+            draw=None,
+            reason=Reason(Rule.REPLICATE, text),
+            replicate_of=origin,
+        )
+
+    def _ends(self, origin: int, item: Start | Resume, now: float) -> bool:
+        """Returns whether a replicate can be expected to end within the limits: it trains at the pace of its trial."""
+        if not self._deadline.left.is_set:
+            return True
+        checkpoint = self._state.trials[item.trial_id].checkpoint if isinstance(item, Resume) else None
+        return self._deadline.can_end(replace(self._state.trials[origin], checkpoint=checkpoint), now)
