@@ -178,8 +178,9 @@ def test_older_forms_are_brought_up() -> None:
     ended = from_dict(ENDED)
     assert isinstance(ended, events.SegmentEnded)
     assert (ended.state, ended.next_allocation) == ("out-of-memory", Allocation(4))
-    for event in (started, created, ended):
-        assert to_dict(event)["form"] == 2
+    assert created.replicate_of is None
+    for event, form in ((started, 2), (created, 3), (ended, 2)):
+        assert to_dict(event)["form"] == form
         assert from_dict(to_dict(event)) == event
 
 
@@ -187,7 +188,7 @@ def test_an_event_of_an_older_version_gets_the_new_fields() -> None:
     old = {"type": "SessionOpened", "at": 0.0, "limits": {}, "host": "h", "pid": 1, "version": "0.1.0"}
     event = from_dict(old)
     assert isinstance(event, events.SessionOpened)
-    assert (event.study_id, event.number, event.folder) == ("", 0, "")
+    assert (event.study_id, event.number, event.folder, event.replication) == ("", 0, "", {})
 
 
 @pytest.mark.parametrize("outcome", Outcome)

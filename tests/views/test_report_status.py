@@ -57,6 +57,7 @@ def test_the_status_of_the_paper_study(paper):
         "fully_trained": 2,
         "finishers": 2,
         "front_size": 2,
+        "added_results": 0,
         "reserved_devices": 0,
     }  # fmt: skip
     assert {key: record[key] for key in expected} == expected
