@@ -558,6 +558,13 @@ class Study:
 
         return trials_frame(self.state())
 
+    @checked_call("Study.added")
+    def added(self) -> pd.DataFrame:
+        """Returns one row per result that `add` has stored; `beats_front`: whether it would be on the front."""
+        from lightning_hwtune.views.added import added_frame
+
+        return added_frame(self.state())
+
     @checked_call("Study.replicates")
     def replicates(self) -> pd.DataFrame:
         """Returns one row per trial that `replicate` has trained again: its values, their mean and spread.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import lightning_hwtune as hwt
+from lightning_hwtune.cli.commands import app
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.added_results import added_record, checked_result
 from lightning_hwtune.core.searchers import History
@@ -18,6 +21,12 @@ from lightning_hwtune.errors import ArgumentError
 SPACE = hwt.SearchSpace(x=hwt.Float(0, 1), kind=hwt.Choice(["a", "b"]))
 LOSS = hwt.Metric("loss", "min")
 GOOD = {"x": 0.75, "kind": "a"}
+
+
+def hwtune(folder: Path, *words: str) -> str:
+    result = CliRunner().invoke(app, [*words, "--dir", str(folder)])
+    assert result.exit_code == 0, result.output
+    return result.output
 
 
 def made(folder: Path, **options: Any) -> hwt.Study:
@@ -141,3 +150,59 @@ def test_a_result_has_measured_objectives_too(tmp_path: Path) -> None:
         study.add(GOOD, {"loss": 0.5})
     study.add(GOOD, {"loss": 0.5, "train_s": 12.0})
     assert study.state().added[0].measurements[-1].train_s == 12.0
+
+
+def asked(study: hwt.Study, n_trials: int = 3) -> None:
+    """Trains trials with a loss of 0.5 each."""
+    while (trial := study.ask(max_trials=n_trials, progress=False)) is not None:
+        trial.report(1, loss=0.5)
+        study.tell(trial)
+
+
+@pytest.mark.training
+def test_results_are_counted_in_the_status_and_marked_in_tables(tmp_path: Path) -> None:
+    study = made(tmp_path, max_epochs=1)
+    asked(study)
+    assert hwtune(tmp_path, "status").count("elsewhere") == 0
+    assert study.added().empty
+    for loss, x in ((0.25, 0.1), (0.5, 0.2), (0.75, 0.3), (math.nan, 0.4)):  # better, equal, worse, diverged
+        study.add({"x": x, "kind": "a"}, {"loss": loss})
+    assert study.added()["beats_front"].tolist() == [True, False, False, False]
+    assert study.added().columns.tolist() == ["loss", "x", "kind", "epochs", "beats_front"]
+    status = hwtune(tmp_path, "status")
+    assert "4 results from elsewhere" in status
+    assert "3 of 3 exist" in status  # adding a result does not change the limits
+    assert json.loads(hwtune(tmp_path, "status", "--format", "json"))["added_results"] == 4
+    assert "results added to added from elsewhere" in hwtune(tmp_path, "trials")
+    assert len(json.loads(hwtune(tmp_path, "trials", "--format", "json"))) == 3
+    assert "1 result from elsewhere is not dominated by any trial of the study, such as x=0.1" in hwtune(
+        tmp_path, "front"
+    )
+    hwtune(tmp_path, "export")
+    written = json.loads((tmp_path / "added/export/added.json").read_text())
+    assert [row["objectives"]["loss"] for row in written] == [0.25, 0.5, 0.75, None]
+
+
+@pytest.mark.training
+@pytest.mark.parametrize(
+    ("losses", "beats"),
+    [
+        ({"loss": 0.6, "size": 1.0}, True),  # better in one objective
+        ({"loss": 0.5, "size": 3.0}, False),  # equal to a trial
+        ({"loss": 0.6, "size": 4.0}, False),  # dominated
+    ],
+)
+def test_a_result_beats_the_front_of_several_objectives(tmp_path: Path, losses: dict[str, float], beats: bool) -> None:
+    study = made(tmp_path, objectives=[LOSS, hwt.Metric("size", "min")], max_epochs=1)
+    while (trial := study.ask(max_trials=2, progress=False)) is not None:
+        trial.report(1, loss=0.5, size=3.0)
+        study.tell(trial)
+    study.add(GOOD, losses)
+    assert study.added()["beats_front"].tolist() == [beats]
+
+
+def test_a_result_of_a_shorter_training_never_beats_the_front(tmp_path: Path) -> None:
+    study = made(tmp_path)
+    study.add(GOOD, {"loss": 0.0}, 3)
+    assert study.added()["beats_front"].tolist() == [False]
+    assert study.added()["epochs"].tolist() == [3]

@@ -286,7 +286,8 @@ def trials(
     storage: Storage = None,
     form: Form = Format.TABLE,
 ) -> None:
-    """List all trials."""
+    """List all trials, and the results that were added from elsewhere."""
+    from lightning_hwtune.views.added import added_frame, added_title
     from lightning_hwtune.views.tables import trials_frame, trials_records
 
     chosen = _choose(dir, study, storage)
@@ -298,6 +299,8 @@ def trials(
         title=f"trials of {chosen.study.name}",
         empty=f"study {chosen.study.name} has no trials yet",
     )
+    if state.added and form is Format.TABLE:
+        write_frame(form, lambda: added_frame(state), list, title=added_title(chosen.study.name), empty="")
 
 
 @app.command()

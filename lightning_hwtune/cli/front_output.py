@@ -23,7 +23,7 @@ def show_front(chosen: StoredStudy, form: Format = Format.TABLE, at: str = "full
     Raises:
         ArgumentError: `at` has another value.
     """
-    from lightning_hwtune.views.end_of_run import front_title, print_replicates
+    from lightning_hwtune.views.end_of_run import front_title, print_additions
     from lightning_hwtune.views.front_points import front_points
     from lightning_hwtune.views.infeasible import infeasible_hint
     from lightning_hwtune.views.tables import front_frame, front_records
@@ -42,7 +42,7 @@ def show_front(chosen: StoredStudy, form: Format = Format.TABLE, at: str = "full
     if infeasible and form is Format.TABLE and front_points(state, at):
         console().print(infeasible, markup=False, soft_wrap=True)
     if form is Format.TABLE and at == "full":
-        print_replicates(console(), state, name)
+        print_additions(console(), state, name)
 
 
 def show_best(chosen: StoredStudy, form: Format) -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 from lightning_hwtune.core.events import SessionClosed, SessionState
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.names.spelling import spelled
+from lightning_hwtune.views.added import added_hint
 from lightning_hwtune.views.best_epochs import best_hint
 from lightning_hwtune.views.infeasible import infeasible_hint
 from lightning_hwtune.views.replicates import replicates_frame, replicates_hint, replicates_title
@@ -16,7 +17,7 @@ from lightning_hwtune.views.study_location import present, reading_command, shor
 from lightning_hwtune.views.tables import front_frame, with_checkpoints
 from lightning_hwtune.views.terminal import print_frame, print_legend
 
-__all__ = ["front_title", "print_closing", "print_replicates"]
+__all__ = ["front_title", "print_additions", "print_closing"]
 
 _NO_END = (SessionState.INTERRUPTED, "closed")
 
@@ -43,7 +44,7 @@ def print_closing(console: Console, state: StudyFacts, end: SessionClosed, folde
         words = "front --at any", "why TRIAL"
     if infeasible:
         console.print(infeasible, markup=False, soft_wrap=True)
-    print_replicates(console, state, folder.name)
+    print_additions(console, state, folder.name)
     commands = "   ".join(reading_command(item, folder, storage) for item in words)
     console.print(f"next: {commands}", markup=False, soft_wrap=True)
     if limits := _limits_to_raise(state, end):
@@ -57,16 +58,15 @@ def _limits_to_raise(state: StudyFacts, end: SessionClosed) -> list[str]:
     if end.state == SessionState.PAUSED:
         timed = {"max_time": limits.max_time_s, "max_cost": limits.max_cost_usd}
         return [name for name, value in timed.items() if value is not None]
-    is_full = limits.max_trials is not None and len(state.searched) >= limits.max_trials
+    is_full = limits.max_trials is not None and len(state.searched) >= limits.max_trials and not state.is_replicating
     return ["max_trials"] if end.state == SessionState.FINISHED and is_full else []
 
 
-def print_replicates(console: Console, state: StudyFacts, name: str) -> None:
-    """Prints the replicates of a study, if it has any."""
-    if not state.replicates:
-        return
-    print_frame(console, replicates_frame(state), replicates_title(name))
-    if hint := replicates_hint(state):
+def print_additions(console: Console, state: StudyFacts, name: str) -> None:
+    """Prints what belongs to a front in addition: results from elsewhere that beat it, and replicates."""
+    if state.replicates:
+        print_frame(console, replicates_frame(state), replicates_title(name))
+    for hint in filter(None, (replicates_hint(state), added_hint(state))):
         console.print(hint, markup=False, soft_wrap=True)
 
 

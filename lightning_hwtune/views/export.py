@@ -17,6 +17,7 @@ from lightning_hwtune.core.events import Event, to_dict
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.store.files import write_whole
+from lightning_hwtune.views.added import added_frame, added_records
 from lightning_hwtune.views.replicates import replicate_records, replicates_frame
 from lightning_hwtune.views.tables import front_frame, front_records, trials_frame, trials_records
 
@@ -107,6 +108,9 @@ def write_export(state: StudyFacts, events: Iterable[Event], folder: Path) -> li
         texts[f"trials.{form}"] = trials_text(state, form)
         texts[f"front.{form}"] = front_text(state, form)
     texts["events.jsonl"] = events_text(events)
+    if state.added:
+        texts["added.json"] = json_text(added_records(state))
+        texts["added.csv"] = frame_csv(added_frame(state))
     if state.replicates:
         texts["replicates.json"] = json_text(replicate_records(state))
         texts["replicates.csv"] = frame_csv(replicates_frame(state))
