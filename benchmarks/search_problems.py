@@ -31,6 +31,7 @@ from lightning_hwtune.core.ranking.hypervolume import hypervolume
 from lightning_hwtune.core.record import Measurement, TrialRecord, TrialState
 from lightning_hwtune.core.schedulers import ASHA
 from lightning_hwtune.core.searchers import History, Searcher
+from lightning_hwtune.core.searchers.memory import Memory
 from lightning_hwtune.core.space import Choice, Float, Int, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.streams import stream
@@ -77,11 +78,11 @@ def function_study(
 ) -> Found:
     """Returns what a searcher finds; so many trials run at once, and the one that began first ends first."""
     objectives = Objectives([Metric(f"f{place}", "min") for place in range(function.n_objectives)])
-    trials: list[TrialRecord] = []
+    trials, memory = list[TrialRecord](), Memory()
     for draw in range(n_trials):
         if draw >= at_a_time:
             _end(trials[draw - at_a_time], function)
-        config = searcher.propose(function.space, draw, seed, History(trials, objectives))
+        config = searcher.propose(function.space, draw, seed, History(trials, objectives, memory=memory))
         if config is None:
             break
         trials.append(TrialRecord(draw, config, 0, 0, 1, 0.0, state=TrialState.RUNNING, draw=draw))

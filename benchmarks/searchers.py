@@ -5,8 +5,10 @@ trials of ASHA. The arms:
 
 - default: the searcher of a study for which none is chosen
 - random: `Random()`
-- gp: `GP()`, only with `--gp`, and not on asha_20, which has too many parameters for it; it takes hours
-- optuna_tpe, optuna_nsga2: Optuna's samplers with their defaults
+- optuna_tpe, optuna_nsga2: Optuna's samplers with their defaults, asked and told directly
+- with `--further`: gp: `GP()`, which takes hours, and not on asha_20, which has too many parameters for it; evolution:
+  `Evolution()`; optuna_sampler_tpe, optuna_sampler_nsga2, optuna_sampler_cmaes: `OptunaSampler(...)` with the sampler's
+  defaults, CMA-ES on problems with one objective only
 
 The figures compare medians over seeds. An interval is a 90 % bootstrap interval over seeds of the ratio of two medians.
 
@@ -20,7 +22,8 @@ The figures compare medians over seeds. An interval is a 90 % bootstrap interval
 The rows of Optuna are kept in `benchmarks/peers/rows/`, with its version. They are used if the seeds are among them;
 `--peers` computes them again. The settings of the default were chosen on other seeds, from 1000.
 
-    python benchmarks/searchers.py [--seeds 20] [--first-seed 0] [--peers] [--gp] [--problems branin ...]
+    python benchmarks/searchers.py [--seeds 20] [--first-seed 0] [--peers] [--problems branin ...]
+                                   [--further gp evolution ...]
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ import gzip
 import json
 import platform
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +44,20 @@ import lightning_hwtune
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.search_problems import ASHA_STUDIES, FUNCTIONS, Found, asha_study, function_study
-from lightning_hwtune.core.searchers import Random, Searcher, default_searcher
-from lightning_hwtune.searchers.gaussian_process import GP
+from lightning_hwtune.core.searchers import Random, Searcher, default_searcher, searcher_from_settings
 
 __all__ = ["figures", "found", "rows_of"]
 
 OWN, PEERS, AT_A_TIME = ("default", "random"), ("optuna_tpe", "optuna_nsga2"), (1, 8)
 KEPT = Path(__file__).parent / "peers" / "rows" / "searchers.json.gz"
+FURTHER: Mapping[str, Mapping[str, str]] = {
+    "gp": {"name": "gp"},
+    "evolution": {"name": "evolution"},
+    "optuna_sampler_tpe": {"name": "optuna", "sampler": "TPESampler"},
+    "optuna_sampler_nsga2": {"name": "optuna", "sampler": "NSGAIISampler"},
+    "optuna_sampler_cmaes": {"name": "optuna", "sampler": "CmaEsSampler"},
+}
+"""Arm -> the settings of its searcher."""
 _N_RESAMPLED = 2_000
 
 Row = dict[str, Any]
@@ -60,12 +70,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--peers", action="store_true", help="run Optuna again, and keep its rows")
-    parser.add_argument("--gp", action="store_true", help="run GP, too")
     parser.add_argument("--at-a-time", type=int, nargs="+", choices=AT_A_TIME, default=AT_A_TIME)
     parser.add_argument("--problems", nargs="+", choices=problems, default=problems)
+    parser.add_argument("--further", nargs="+", choices=list(FURTHER), default=[], help="run these arms, too")
     arguments = parser.parse_args()
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
-    rows = rows_of((*OWN, "gp") if arguments.gp else OWN, arguments.problems, seeds, arguments.at_a_time)
+    rows = rows_of([*OWN, *arguments.further], arguments.problems, seeds, arguments.at_a_time)
     peers = kept_peers(arguments.problems, seeds, again=arguments.peers)
     rows += peers["rows"]
     versions = {"lightning_hwtune": lightning_hwtune.__version__, "numpy": np.__version__, "optuna": peers["optuna"]}
@@ -81,8 +91,8 @@ def rows_of(
     listed = list(seeds)
     rows = []
     for arm in arms:
-        for problem in problems:
-            for n in at_a_time if arm != "gp" or problem != "asha_20" else ():
+        for problem in (name for name in problems if _fits(arm, name)):
+            for n in at_a_time:
                 for seed in listed:
                     result = found(problem, searcher(arm, seed), seed, n)
                     row = {"problem": problem, "arm": arm, "at_a_time": n, "seed": seed}
@@ -98,14 +108,20 @@ def found(problem: str, chosen: Searcher, seed: int, at_a_time: int) -> Found:
     return asha_study(ASHA_STUDIES[problem], chosen, seed, at_a_time)
 
 
+def _fits(arm: str, problem: str) -> bool:
+    """Returns whether a searcher accepts the objectives and the parameters of a problem."""
+    has_one_objective = problem in FUNCTIONS and FUNCTIONS[problem].n_objectives == 1
+    return has_one_objective if arm == "optuna_sampler_cmaes" else (arm, problem) != ("gp", "asha_20")
+
+
 def searcher(arm: str, seed: int) -> Searcher:
     """Returns the searcher of an arm, for one study."""
     if arm == "default":
         return default_searcher()
     if arm == "random":
         return Random()
-    if arm == "gp":
-        return GP()
+    if arm in FURTHER:
+        return searcher_from_settings(FURTHER[arm])
     from benchmarks.peers.optuna_search import OptunaSampling
 
     return OptunaSampling(arm, seed)

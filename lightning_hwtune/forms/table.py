@@ -178,6 +178,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
     },
     "Evolution": {"algorithm": one_of("nsga2", "nsga3"), "population": integer(2, _MAX_CANDIDATES)},
     "OptunaSampler": {
+        "sampler": Form("text", "the name of a sampler, such as 'CmaEsSampler'", lambda given: given),
         "options": optional(mapping("a mapping from the sampler's arguments to plain data")),
     },
     "Abilities": {

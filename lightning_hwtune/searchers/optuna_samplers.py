@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import re
 import warnings
@@ -74,7 +75,7 @@ def check_options(cls: type[BaseSampler], options: Mapping[str, Any]) -> None:
     Raises:
         ArgumentError: one of these is the case.
     """
-    parameters = inspect.signature(cls).parameters
+    parameters = _parameters(cls)
     is_open = any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters.values())
     known = [name for name, item in parameters.items() if item.kind not in _VARIADIC and name not in _OWNED]
     for name in options:
@@ -97,7 +98,7 @@ def made(
     Raises:
         ArgumentError: the sampler refuses the arguments; the message has the reason.
     """
-    known = inspect.signature(cls).parameters
+    known = _parameters(cls)
     given: dict[str, Any] = dict(options)
     if "seed" in known:
         given["seed"] = (study_seed if cls.__name__ in _SEQUENCES else seed) % _MAX_SEED
@@ -128,6 +129,11 @@ def missing_library(cls: type[BaseSampler], error: ImportError) -> MissingDepend
     library = (error.name or "").partition(".")[0]
     install = f": pip install {library}" if library else ""
     return MissingDependencyError(f"{cls.__name__} needs a library that is not installed{install} ({error})")
+
+
+@functools.cache
+def _parameters(cls: type[BaseSampler]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(cls).parameters
 
 
 def _constraints(trial: FrozenTrial) -> Any:

@@ -29,6 +29,18 @@ def test_the_default_is_ahead_of_random_on_three_functions() -> None:
     assert searchers.figures(rows)["worst_vs_random"] < 1
 
 
+@pytest.mark.parametrize("arm", searchers.FURTHER)
+def test_a_further_arm_is_a_searcher_of_the_package(arm: str) -> None:
+    library = {"evolution": "pymoo", "gp": "botorch"}.get(arm, "optuna")
+    pytest.importorskip(library)
+    assert searchers.searcher(arm, 0).settings().items() >= searchers.FURTHER[arm].items()
+
+
+def test_a_further_arm_runs_only_on_problems_that_fit() -> None:
+    assert searchers.rows_of(["gp"], ["asha_20"], [0]) == []
+    assert searchers.rows_of(["optuna_sampler_cmaes"], ["zdt1", "dtlz2", "asha_10"], [0]) == []
+
+
 HARTMANN = [0.20169, 0.150011, 0.476874, 0.275332, 0.311652, 0.6573]
 BEST_NETWORK = {"optimizer": "adamw", "activation": "gelu", "lr": 10**-3.5, "width": 256, "depth": 4}
 

@@ -238,10 +238,7 @@ def test_later_rungs_decide_who_survives() -> None:
 @pytest.mark.slow
 def test_the_shipped_suite_holds() -> None:
     space = SearchSpace(
-        lr=Float(1e-4, 1e-1, log=True, when={"kind": "a"}),
-        kind=Choice(["a", "b"]),
-        devices=NumDevices(1, 2),
-        x=Int(1, 9),
+        layers=Int(1, 4, log=True, when={"kind": "a"}), kind=Choice(["a", "b"]), x=Int(1, 3), devices=NumDevices(1, 2)
     )
     check_searcher(hwt.Evolution(population=4), space, [Metric("error", "min"), TrainSeconds()])
 

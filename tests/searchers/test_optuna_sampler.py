@@ -297,7 +297,12 @@ class TestWhatASamplerSees:
 class TestAStudy:
     @pytest.mark.slow
     def test_passes_the_shipped_suite(self) -> None:
-        space = SearchSpace(lr=Float(1e-4, 1e-1, log=True), batch_size=Choice([63, 64]), devices=NumDevices(1, 2))
+        space = SearchSpace(
+            width=Int(1, 3, when={"kind": "a"}),
+            kind=Choice(["a", "b"]),
+            batch_size=Choice([63, 64]),
+            devices=NumDevices(1, 2),
+        )
         check_searcher(hwt.OptunaSampler("NSGAIISampler", {"population_size": 3}), space, TWO)
 
     @pytest.mark.slow
@@ -340,4 +345,4 @@ class TestAStudy:
             loss = abs(np.log10(config["lr"]) + 2) + (config["kind"] == "a")
             trials.append(trial(draw, config, {1: loss}))
         late = [t for t in trials[20:] if t.config["kind"] == "b" and abs(np.log10(t.config["lr"]) + 2) < 0.5]
-        assert len(late) >= 12  # one in six at random
+        assert len(late) >= 8  # one in six of 20 at random
