@@ -157,7 +157,7 @@ class Deadline:
 
     def fits(self, candidate: Start | Resume, now: float) -> bool:
         """Returns whether the next report of a candidate is expected within the limits."""
-        if not self.left.is_set:
+        if not self._state.limits.is_timed:
             return True
         report_s = self.report_s(candidate) * (_UNKNOWN if isinstance(candidate, Start) else 1.0)
         if report_s >= self.left.seconds(now):
@@ -173,7 +173,7 @@ class Deadline:
 
     def is_late(self, trial: TrialRecord, report: Measurement, now: float) -> bool:
         """Returns whether a trial with this new report will most likely not be fully trained within the limits."""
-        if not self.left.is_set:
+        if not self._state.limits.is_timed:
             return False
         return not self._is_left(
             _LATE * self._to_go_s(trial, report, self._state.race.max_resource), trial.num_devices, now
@@ -204,7 +204,7 @@ class Deadline:
         Args:
             is_end_sure: whether some trial is fully trained, on the way there, or planned to be.
         """
-        if not self.left.is_set:
+        if not self._state.limits.is_timed:
             return True
         trial, levels = self._trial(candidate), self._state.race.levels
         if candidate.target >= levels[-1] or (not is_end_sure and self.can_end(trial, now)):

@@ -20,11 +20,6 @@ class Remaining:
     def __init__(self, facts: StudyFacts) -> None:
         self._facts = facts
 
-    @property
-    def is_set(self) -> bool:
-        """Whether the time or the money of the study is limited."""
-        return math.isfinite(self.whole_s)
-
     def seconds(self, now: float) -> float:
         """Returns the seconds until the limit of time."""
         limit_s = self._facts.limits.max_time_s
@@ -66,7 +61,7 @@ def full_trainings(
     """
     left, size, num_devices = Remaining(facts), facts.spec.pool.size, min(facts.spec.allocator.counts)
     known = [seconds for _, seconds in paces.donors(num_devices) if 0.0 < seconds < math.inf] if paces else []
-    if not known or not left.is_set:
+    if not known or not facts.limits.is_timed:
         return None
     seconds = paces.startup_s(num_devices) + facts.ladder.top * statistics.median(known)
     left_s = max(left.seconds(now) - passed_s, 0.0)

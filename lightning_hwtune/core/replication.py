@@ -165,7 +165,7 @@ class NextReplicate:
 
     def _ends(self, origin: int, item: Start | Resume, now: float) -> bool:
         """Returns whether a replicate can be expected to end within the limits: it trains at the pace of its trial."""
-        if not self._deadline.left.is_set:
+        if not self._state.limits.is_timed:
             return True
         checkpoint = self._state.trials[item.trial_id].checkpoint if isinstance(item, Resume) else None
         return self._deadline.can_end(replace(self._state.trials[origin], checkpoint=checkpoint), now)

@@ -104,11 +104,13 @@ class Limits:
         return dataclasses.replace(self, **kept), defaults
 
     def resolved(self, spec: StudySpec) -> Self:
-        """Returns these limits with an integer number of finishers.
+        """Returns these limits with an integer number of finishers, and without a limit of money if nothing costs any.
 
         "auto" is one for a single objective, because its front has one member. For several objectives it is the number
         of trials that a rung promotes (trials / eta, rounded up), but at most four.
         """
+        if self.max_cost_usd is not None and not spec.pool.usd_per_device_hour:
+            return dataclasses.replace(self, max_cost_usd=None).resolved(spec)
         if self.finishers != AUTO:
             return self
         most = _MOST_FINISHERS if len(spec.objectives) > 1 else 1

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from study_driver import Driver, replay
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.deadline import Deadline
 from lightning_hwtune.core.decisions import Done, Resume, Start
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.next_action import NextAction
@@ -117,6 +118,25 @@ def test_the_next_action_is_the_same_after_a_restart_from_every_prefix(kind: str
             driver.step()
     assert driver.state.n_full > 0
     assert n_asked > 20
+
+
+@pytest.mark.parametrize("kind", ["time", "money"])
+def test_each_answer_plans_the_finishers_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A filler of draining devices is judged by the plan of the same question."""
+    planned, plan = [], Deadline.plan
+    monkeypatch.setattr(Deadline, "plan", lambda self, *given: (planned.append(given), plan(self, *given))[1])
+    space = SearchSpace({**dict(SPACE.items()), "devices": NumDevices(1, 3)})
+    driver, n_fillers = Driver(spec(4, n_objectives=2, space=space), limits(kind, 0.4, 4)), 0
+    while not isinstance(answer := driver.controller.ask(driver.now, driver.free), Done):
+        assert len(planned) <= 1
+        n_fillers += isinstance(answer, Start | Resume) and answer.reservation is not None
+        driver.controller.reserve(answer, driver.now)
+        if isinstance(answer, Start | Resume):
+            driver.begin(answer)
+        else:
+            driver.step()
+        planned.clear()
+    assert n_fillers > 0
 
 
 @pytest.mark.parametrize("far", [{"max_time_s": 1e9}, {"max_cost_usd": 1e9}])

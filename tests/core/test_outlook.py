@@ -122,7 +122,7 @@ def test_several_objectives_depend_on_each_other_as_in_the_study_and_nan_stays_a
         driver.end(trial_id, "done")
 
     for _ in range(12):
-        driver.controller.begin(driver.controller._next_action._new(), [0], driver.now)
+        driver.controller.begin(driver.controller._next_action.new_trials.next(), [0], driver.now)
         report(len(driver.state.trials) - 1)
     likely = LikelyValues(driver.state, np.random.default_rng(0))
     drawn = [likely.draw(1) for _ in range(2000)]

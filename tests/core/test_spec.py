@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from study_driver import Driver, spec
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.schedulers import ASHA, MedianStopping, Race, RunToEnd
 from lightning_hwtune.core.schedulers.ladder import Ladder
@@ -87,6 +89,27 @@ def test_automatic_finishers_follow_the_front_and_the_trials(
     study = spec(objectives=objectives, scheduler=ASHA(max_epochs=9, eta=eta))
     assert Limits(max_trials).resolved(study).finishers == finishers
     assert Limits(max_trials, finishers=7).resolved(study).finishers == 7
+
+
+@pytest.mark.parametrize(
+    ("price", "given", "is_timed"),
+    [
+        (None, {"max_cost_usd": 5.0}, False),
+        (0.0, {"max_cost_usd": 5.0}, False),
+        (1.0, {"max_cost_usd": 5.0}, True),
+        (None, {"max_cost_usd": 5.0, "max_time_s": 60.0}, True),
+        (None, {"max_cost_usd": 5.0, "finishers": 2}, False),
+        (1.0, {}, False),
+    ],
+)
+def test_a_limit_of_money_is_none_where_nothing_costs_any(
+    price: float | None, given: dict[str, Any], is_timed: bool
+) -> None:
+    objectives, pool = Objectives([Metric("error", "min")]), Pool("cpu", 2, usd_per_device_hour=price)
+    study = dataclasses.replace(spec(), objectives=objectives, pool=pool)
+    found = Limits(9, **given).resolved(study)
+    assert found.is_timed == is_timed
+    assert isinstance(found.n_finishers, int)
 
 
 def test_a_scheduler_without_eta_has_automatic_finishers_too() -> None:

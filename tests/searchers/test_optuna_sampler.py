@@ -333,7 +333,7 @@ class TestAStudy:
         assert any(record.known_from[1] > record.trial_id + 1 for record in trials if 1 in record.known_from)
         searcher = study.searcher
         live = searcher.propose(
-            SMALL, 14, study.seed, driver.controller._next_action._history()
+            SMALL, 14, study.seed, driver.controller._next_action.new_trials.history()
         )  # what the study has in memory
         assert live == searcher.propose(SMALL, 14, study.seed, History(trials, TWO))
 
