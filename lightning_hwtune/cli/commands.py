@@ -192,6 +192,7 @@ def rungs(
     form: Form = Format.TABLE,
 ) -> None:
     """Show the rungs of a study: the expected number of trials at each, and the epochs that they train."""
+    from lightning_hwtune.core.spec import AUTO
     from lightning_hwtune.views.forecast import full_trainings_text
     from lightning_hwtune.views.ladder import ladder_of
     from lightning_hwtune.views.status import rung_forecast
@@ -212,12 +213,14 @@ def rungs(
     if n_trials is None and not within:
         hint = "The study has no limit on its number of trials."
         raise ArgumentError("--max-trials", None, "a positive integer", hint=hint)
+    by_default = dataclasses.replace(limits, finishers=AUTO)
+    limits = by_default if by_default.resolved(spec) == limits else limits  # a run with more trials resolves it again
     limits = dataclasses.replace(limits, max_trials=n_trials).resolved(spec)
     ladder = ladder_of(spec, limits, chosen)
     scheduler = ladder.spec.scheduler
     said = {"chosen": ladder.reason, "notes": [*map(spelled, ladder.weaknesses)]}
     said |= {"full_trainings": within} if within else {}
-    about = [*map(spelled, ladder.lines())]
+    about = [*map(spelled, ladder.lines(with_first=n_trials is None))]
     if n_trials is None:
         levels = [{"rung": level} for level in scheduler.levels]
         first = f"rungs at {', '.join(map(str, scheduler.levels))} {scheduler.unit}; {within}"

@@ -27,7 +27,7 @@ from lightning_hwtune.training.trial_fit import COUNTED_FIT
 __all__ = ["Loop"]
 
 _TICK_S = 1.0
-_PATIENCE_S = 1.2  # how long an interrupted study waits for reports that are about to come
+_PATIENCE_S = 1.0  # how long an interrupted study waits for reports that are about to come
 
 
 @final

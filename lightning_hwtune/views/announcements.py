@@ -141,7 +141,8 @@ def _about_ladder(state: StudyState) -> Iterator[Text]:
     """Yields how the ladder was chosen, or what is weak about the user's; only in the session that begins with it."""
     if state.trials or (state.chosen is not None and not _is_chosen_now(state)):
         return
-    yield from (Text(spelled(line)) for line in ladder_of(state.spec, state.limits, state.chosen).lines())
+    words, with_first = ladder_of(state.spec, state.limits, state.chosen), state.limits.max_trials is None
+    yield from (Text(spelled(line)) for line in words.lines(with_first=with_first))
 
 
 def _is_chosen_now(state: StudyFacts) -> bool:

@@ -29,10 +29,14 @@ class LadderWords:
     reason: str
     weaknesses: tuple[str, ...]
 
-    def lines(self) -> Iterator[str]:
-        """Yields the reason and the weaknesses as lines."""
+    def lines(self, *, with_first: bool) -> Iterator[str]:
+        """Yields the reason and the weaknesses as lines.
+
+        Args:
+            with_first: False where the table of the rungs has already named the first trials.
+        """
         if self.reason:
-            yield f"ladder: {self.reason}"
+            yield f"ladder: {self.reason if with_first else self.reason.partition('; ')[0]}"
         yield from (f"note: {text}" for text in self.weaknesses)
 
 

@@ -38,6 +38,7 @@ def store(
     *,
     diverging: Collection[int] = (),
     failing: Collection[int] = (),
+    finishers: int | str = 2,
     **changes: Any,
 ) -> StudyFiles:
     """Trains a study one segment after the other, an epoch a second on one device; returns its files."""
@@ -50,7 +51,7 @@ def store(
     }
     spec = StudySpec(name=name, **(parts | changes))
     files, clock = StudyFiles(folder, name), StepClock()
-    with Session(spec, files, Limits(max_trials=n_trials, finishers=2), clock=clock) as session:
+    with Session(spec, files, Limits(max_trials=n_trials, finishers=finishers), clock=clock) as session:
         while isinstance(answer := session.controller.ask(clock.now(), 2), Start | Resume):
             if answer.trial_id in failing:
                 _fail(session, clock, answer)

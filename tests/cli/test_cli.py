@@ -240,6 +240,15 @@ def test_rungs_of_a_stored_study_and_of_its_file(folder: Path, study_file: Path)
     assert "9 trials" in hwtune("rungs", study_file).stdout
 
 
+@pytest.mark.parametrize(("finishers", "n_planned"), [("auto", 4), (3, 3), (1, 1)])
+def test_rungs_of_more_trials_are_those_that_a_longer_run_would_have(
+    tmp_path: Path, finishers: int | str, n_planned: int
+) -> None:
+    store(tmp_path, n_trials=4, finishers=finishers)
+    text = " ".join(hwtune("rungs", "--dir", tmp_path, "--max-trials", 12).stdout.split())
+    assert f"until {n_planned} trial{'s are' if n_planned > 1 else ' is'} fully trained" in text
+
+
 def test_rungs_show_how_many_models_the_limits_allow(folder: Path, study_file: Path, tmp_path: Path):
     limited = study_file.read_text().replace("max_trials: 9", "max_time: 1h")
     study_file.write_text(limited)

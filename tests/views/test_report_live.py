@@ -449,7 +449,7 @@ def test_the_ladder_and_the_rungs_are_printed_once_by_the_session_that_chose_it(
     state = begin(make_spec(scheduler=ASHA(9)), max_trials=8).state
     settings = {"first_rung": 3, "brackets": 1}
     chosen = ev.LadderChosen(
-        at=0.0, settings=settings, n_to_end=4, facts={}, reason="first_rung=3, chosen for 9 epochs"
+        at=0.0, settings=settings, n_to_end=4, facts={}, reason="first_rung=3, chosen for 9 epochs; the first 4 ..."
     )
     lines = first_lines(state, is_checked=is_checked, chosen=chosen)
     assert [line for line in lines if line.startswith("ladder: ")] == ["ladder: first_rung=3, chosen for 9 epochs"]
