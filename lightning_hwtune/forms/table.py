@@ -149,6 +149,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
     "ASHA": {
         **_LADDER,
         "first_rung": optional(_POSITIVE),
+        "eta": optional(_ETA),
         "brackets": optional(_POSITIVE),
         "type": one_of("promotion", "stopping"),
         "strict": flag(),

@@ -17,6 +17,7 @@ from lightning_hwtune.core.facts_data import facts_from_data, facts_to_data
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.ladder_choice import (
     LadderFacts,
+    _eta,
     first_rung,
     ladder_choice,
     likely_spec,
@@ -99,6 +100,36 @@ def test_the_number_of_first_trials(facts: LadderFacts, expected: int) -> None:
     assert n_first(facts, 3) == expected
 
 
+@pytest.mark.parametrize(
+    ("facts", "levels", "eta"),
+    [
+        (LadderFacts(27, None, 4), (3, 9, 27), 3),
+        (LadderFacts(81, None, 4), (9, 27, 81), 3),
+        (LadderFacts(52, None, 4), (6, 18, 52), 3),
+        (LadderFacts(50, 1000, 4), (6, 18, 50), 3),
+        (LadderFacts(10, 288, 4), (1, 3, 10), "16/5"),  # with 3 it would be 1, 3, 9, 10
+        (LadderFacts(12, 288, 4), (1, 3, 12), "7/2"),
+        (LadderFacts(14, 288, 4), (2, 6, 14), 3),
+        (LadderFacts(20, 288, 4), (2, 6, 20), "16/5"),
+        (LadderFacts(30, 288, 4), (3, 9, 30), "16/5"),
+        (LadderFacts(100, 288, 4), (11, 34, 100), "31/10"),
+        (LadderFacts(1000, None, 1), (111, 344, 1000), "31/10"),
+        (LadderFacts(5, 288, 4), (1, 3, 5), 3),
+        (LadderFacts(2, 288, 4), (1, 2), 3),
+        (LadderFacts(1, 288, 4), (1,), 3),
+        (LadderFacts(10, 12, 4), (3, 10), "17/5"),  # trials for one step
+        (LadderFacts(27, 30, 4), (9, 27), 3),
+        (LadderFacts(10, 288, 4, start_up=1.5), (2, 6, 10), 3),
+        (LadderFacts(10, 288, 4, start_up=20.0), (10,), 3),
+    ],
+)
+def test_an_open_eta_reaches_the_full_training_evenly(facts: LadderFacts, levels: tuple[int, ...], eta: Any) -> None:
+    first = first_rung(facts, 3, is_eta_open=True)
+    chosen = ASHA(facts.horizon, first_rung=first, eta=_eta(facts, first, is_timed=False))
+    assert (chosen.levels, chosen.settings()["eta"]) == (levels, eta)
+    assert _eta(facts, first, is_timed=True) == 3
+
+
 @pytest.mark.parametrize("horizon", [*range(1, 30), 50, 52, 81, 100, 243, 1000])
 def test_no_rung_is_just_below_the_full_training(horizon: int) -> None:
     chosen = likely_spec(spec(ASHA(horizon)), Limits()).scheduler
@@ -110,12 +141,14 @@ def test_no_rung_is_just_below_the_full_training(horizon: int) -> None:
 @pytest.mark.parametrize(
     ("scheduler", "settings", "n_to_end"),
     [
-        (ASHA(27), {"first_rung": 3, "brackets": 1}, 3),
+        (ASHA(27), {"first_rung": 3, "brackets": 1, "eta": 3}, 3),
+        (ASHA(10), {"first_rung": 1, "brackets": 1, "eta": "16/5"}, 3),
+        (ASHA(10, eta=3), {"first_rung": 2, "brackets": 1}, 3),
         (ASHA(27, eta=2, strict=True), {"first_rung": 7, "brackets": 1}, 0),
-        (ASHA(27, type="stopping"), {"first_rung": 3, "brackets": 1}, 0),
-        (ASHA(max_steps=900), {"first_rung": 100, "brackets": 1}, 3),
-        (ASHA(27, brackets=2), {"first_rung": 3}, 3),
-        (ASHA(27, brackets=4), {"first_rung": 2}, 3),  # four brackets need four levels
+        (ASHA(27, type="stopping"), {"first_rung": 3, "brackets": 1, "eta": 3}, 0),
+        (ASHA(max_steps=900), {"first_rung": 100, "brackets": 1, "eta": 3}, 3),
+        (ASHA(27, brackets=2), {"first_rung": 3, "eta": 3}, 3),
+        (ASHA(27, brackets=4), {"first_rung": 2, "eta": 3}, 3),  # four brackets need four levels
     ],
 )
 def test_only_what_is_open_is_chosen(scheduler: ASHA, settings: dict[str, int], n_to_end: int) -> None:

@@ -61,6 +61,8 @@ class ASHA(RungScheduler):
     Args:
         brackets: the number of races; each begins one level higher than the one before. None: chosen with the
             `first_rung`, or 1 if that is given.
+        eta: one in eta trials is promoted at each rung. Fractions are allowed and exact: 2.5, Fraction(5, 2) or "5/2".
+            None: chosen with the `first_rung`, or 3 if that is given.
         type: "promotion" or "stopping".
         strict: with "promotion", never promote more than n // eta trials of a rung in total.
         keep_front: with "stopping", never stop a member of the rung's front, whatever `within` is. A study with a
@@ -76,14 +78,16 @@ class ASHA(RungScheduler):
     name: ClassVar[str] = "asha"
     first_rung: int | None = None
     brackets: int | None = None
+    eta: int | float | str | Fraction | None = None
     type: str = "promotion"
     strict: bool = False
     keep_front: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.first_rung is not None and self.brackets is None:
-            object.__setattr__(self, "brackets", 1)
+        if self.first_rung is not None:
+            object.__setattr__(self, "brackets", self.brackets or 1)
+            object.__setattr__(self, "eta", self.ladder.eta)
         n_levels = len(self.levels)
         if self.n_brackets > n_levels:
             raise ArgumentError("brackets", self.brackets, f"an integer from 1 to {n_levels}, one per rung level")
@@ -103,10 +107,10 @@ class ASHA(RungScheduler):
 
     @property
     def open_settings(self) -> tuple[str, ...]:
-        """Which of `first_rung` and `brackets` the study chooses when it begins; none if `first_rung` is given."""
+        """The settings that the study chooses when it begins, of those that are None; none if `first_rung` is given."""
         if self.first_rung is not None:
             return ()
-        return tuple(name for name in ("first_rung", "brackets") if getattr(self, name) is None)
+        return tuple(name for name in ("first_rung", "brackets", "eta") if getattr(self, name) is None)
 
     @property
     def shares(self) -> list[Fraction]:

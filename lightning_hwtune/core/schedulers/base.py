@@ -23,7 +23,7 @@ from lightning_hwtune.core.ranking.front_order import DEFAULT_WITHIN
 from lightning_hwtune.core.ranking.rung_orders import checked_order
 from lightning_hwtune.core.record import Unit
 from lightning_hwtune.core.schedulers.ladder import Ladder
-from lightning_hwtune.core.schedulers.rungs import exact_eta, horizon, plain_eta, rung_levels
+from lightning_hwtune.core.schedulers.rungs import DEFAULT_ETA, exact_eta, horizon, plain_eta, rung_levels
 from lightning_hwtune.forms import FORMS
 from lightning_hwtune.forms.given import Given
 from lightning_hwtune.plugins import init_arguments
@@ -171,18 +171,18 @@ class RungScheduler(Scheduler):
     """
 
     first_rung: int | None = 1
-    eta: int | float | str | Fraction = 3
+    eta: int | float | str | Fraction | None = 3
     within: str = DEFAULT_WITHIN
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "first_rung", FORMS["ASHA"]["first_rung"].read("first_rung", self.first_rung))
-        object.__setattr__(self, "eta", exact_eta(self.eta))
+        object.__setattr__(self, "eta", None if self.eta is None else exact_eta(self.eta))
         super().__post_init__()
         checked_order(self.within)
 
     def rungs(self, unit: Unit, last: int) -> Ladder:
         """Returns the ladder up to `last`, the full training."""
-        eta = exact_eta(self.eta)
+        eta = exact_eta(DEFAULT_ETA if self.eta is None else self.eta)
         return Ladder(unit, rung_levels(self.first_rung or 1, last, eta), eta, self.within)
 
 

@@ -13,8 +13,9 @@ from lightning_hwtune.core.record import Unit
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import FORMS
 
-__all__ = ["UNITS", "ceil_power", "exact_eta", "horizon", "plain_eta", "quota", "rung_levels"]
+__all__ = ["DEFAULT_ETA", "UNITS", "ceil_power", "exact_eta", "horizon", "plain_eta", "quota", "rung_levels"]
 
+DEFAULT_ETA = 3
 UNITS = tuple(Unit)
 
 
@@ -24,7 +25,7 @@ def exact_eta(eta: Any) -> Fraction:
     Raises:
         ArgumentError: it is not a number, or is below 1.1.
     """
-    exact: Fraction = FORMS["ASHA"]["eta"].read("eta", eta)
+    exact: Fraction = FORMS["PASHA"]["eta"].read("eta", eta)
     return exact
 
 
