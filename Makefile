@@ -46,8 +46,14 @@ gpu-check:
 	@gpu-check/run
 
 # the arguments of each benchmark; the order is that of the results page
-BENCHMARKS := import_time reading decisions replay_choose replay pasha transfer prior_demo crash faults fuzz hydra_sweep optuna_side_by_side overhead first_study
+BENCHMARKS := import_time reading decisions replay_choose replay replay_fronts searchers deadline noise pasha transfer prior_demo crash faults fuzz hydra_sweep optuna_side_by_side overhead first_study
 ARGUMENTS_replay := --rows build/replay
+# a part of the script replay
+SCRIPT_replay_fronts := replay
+ARGUMENTS_replay_fronts := --fronts reporting --seeds 5 --rows build/replay_fronts
+ARGUMENTS_searchers := --seeds 20
+ARGUMENTS_deadline := --half reporting
+ARGUMENTS_noise := --seeds 20
 ARGUMENTS_pasha := --rows build/pasha
 ARGUMENTS_transfer := --rows build/transfer
 ARGUMENTS_replay_choose := --rows build/replay_choose
@@ -61,7 +67,7 @@ bench: $(BENCHMARKS:%=bench-%)
 
 bench-%: $(PEERS)
 	@mkdir -p build benchmarks/results
-	$(ONE_THREAD) $(BIN)/python benchmarks/$*.py $(ARGUMENTS_$*) > build/$*.json
+	$(ONE_THREAD) $(BIN)/python benchmarks/$(or $(SCRIPT_$*),$*).py $(ARGUMENTS_$*) > build/$*.json
 	@mv build/$*.json benchmarks/results/$*.json
 	$(BIN)/python benchmarks/write_results.py
 

@@ -1,0 +1,52 @@
+"""A small version of `benchmarks/replay_fronts.py`: real studies, few trials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import replay_fronts
+from benchmarks.replay_arms import synthetic
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.simulation.tables import Table
+
+
+def test_a_study_with_default_settings_is_judged_by_its_fully_trained_configurations(tmp_path: Path) -> None:
+    problem = synthetic(0, 27, crossing=0.5)
+    rows = replay_fronts._rows("synthetic", problem, 1, 6, tmp_path)
+    again = replay_fronts._rows("synthetic", problem, 1, 6, tmp_path)  # kept in the folder
+    assert rows == again
+    [row] = rows
+    assert row["objectives"] == 3
+    assert 0 < row["full"] <= 1
+    assert row["chosen_error"] >= -1e-9
+    found = replay_fronts._figures(rows)
+    assert found["full_median"] == found["full_p10"] == pytest.approx(row["full"], abs=1e-4)
+    assert found["chosen_error_p90"] == pytest.approx(row["chosen_error"], abs=1e-4)
+    assert "chosen_error_p90_taskset" not in found
+
+
+def test_few_trials_are_compared_with_random_full_training() -> None:
+    rows = [{"own": 0.6, "random": 0.3}, {"own": 0.2, "random": 0.5}]
+    assert replay_fronts._few_figure(rows) == {"few_trials": 0.4, "few_trials_vs_random": 1.0}
+
+
+def test_a_study_that_never_arrives_is_later_than_all_others() -> None:
+    row = {"objectives": 2, "full": 0.9, "partial_s": 0.1, "chosen_error": None, "group": "synthetic"}
+    rows = [{**row, "full_s": 0.5}, {**row, "full_s": None}, {**row, "full_s": 0.7}]
+    found = replay_fronts._figures(rows)
+    assert found["full_time"] == 0.7
+    assert found["arrive_full"] == pytest.approx(2 / 3, abs=1e-4)
+    assert "chosen_error_p90" not in found
+
+
+@pytest.mark.data
+def test_the_halves_of_the_tables_are_disjoint() -> None:
+    try:
+        tasks = Table.load("lcbench-surrogate").tasks
+    except ArgumentError:
+        pytest.skip("the table lcbench-surrogate is not there: set HWTUNE_DATA")
+    choosing, reporting = (list(replay_fronts._half_of(half, tasks)) for half in replay_fronts.HALVES)
+    assert len(choosing) == replay_fronts.N_CHOOSING
+    assert [*choosing, *reporting] == list(tasks)
