@@ -56,10 +56,11 @@ def block(document: Document) -> str | None:
         f"{name} {_and([_times(document['tasks'][task][arm]['time']) for task in reserved])}"
         for arm, name in _CHOSEN.items()
     )
+    n_others = len(document["tasks"]) - len(reserved)
     return (
         f"{table}\n\n**No setting was chosen on {tasks}.** There, default settings are {of_default} sooner. The other "
-        f"rows use settings that were chosen on the other {len(document['tasks']) - len(reserved)} tasks. Their medians "
-        f"on these {len(reserved)} tasks: {others}."
+        f"rows use settings that were chosen on the other {n_others} tasks. Their medians on these {len(reserved)} "
+        f"tasks: {others}."
     )
 
 
