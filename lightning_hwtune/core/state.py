@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import final
+from typing import Any, final
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.facts import StudyFacts
@@ -12,8 +12,6 @@ from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.core.spec import StudySpec
 
 __all__ = ["StudyState"]
-
-_CONTAINERS = (dict, list, set)
 
 
 @final
@@ -38,15 +36,17 @@ class StudyState(StudyFacts):
 
     def copied(self) -> StudyState:
         """Returns a state whose events leave this one as it is; both share what no event changes."""
-        other, clock = copy.copy(self), copy.copy(self.clock)
-        vars(other).update({name: value.copy() for name, value in vars(self).items() if isinstance(value, _CONTAINERS)})
-        other.race, other.clock = copy.deepcopy(self.race, {id(self.spec): self.spec}), clock
-        other.trials = [trial.copied() for trial in self.trials]
-        other.searched = [trial for trial in other.trials if not trial.is_replicate]
-        other.replicates = [trial for trial in other.trials if trial.is_replicate]
-        other.running = {trial_id: copy.copy(segment) for trial_id, segment in self.running.items()}
-        running = {id(segment): other.running[trial_id] for trial_id, segment in self.running.items()}
-        other.segments = [running.get(id(segment), segment) for segment in self.segments]
+        other = copy.copy(self)
+        mine: dict[int, Any] = {id(trial): trial.copied() for trial in (*self.trials, *self.added)}
+        mine |= {id(item): copy.copy(item) for item in (self.clock, *self.running.values())}
+        mine[id(self.race)] = copy.deepcopy(self.race, {id(self.spec): self.spec})
+        for name, value in vars(self).items():  # an object may be in several places, and is one object there, too
+            if isinstance(value, list):
+                setattr(other, name, [mine.get(id(item), item) for item in value])
+            elif isinstance(value, dict):
+                setattr(other, name, {key: mine.get(id(item), item) for key, item in value.items()})
+            else:
+                setattr(other, name, value.copy() if isinstance(value, set) else mine.get(id(value), value))
         return other
 
     def apply(self, event: ev.Event) -> None:

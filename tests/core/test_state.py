@@ -40,6 +40,19 @@ def test_events_of_a_copy_leave_the_state_as_it_is(stored: Stored, part: float) 
     assert content(state) == content(other)
 
 
+@pytest.mark.parametrize("stored", ALL, ids=lambda stored: f"{stored.version}-{stored.name}")
+def test_a_copy_has_each_trial_once(stored: Stored) -> None:
+    """Lists of the same trials have the same objects in a copy, and none of the state."""
+    state = stored.state(int(len(stored.events) * 0.6))
+    other = state.copied()
+    mine = {id(trial) for trial in other.trials}
+    assert {id(trial) for trial in (*other.searched, *other.replicates)} == mine
+    assert mine.isdisjoint(id(trial) for trial in state.trials)
+    segments = [id(segment) for segment in other.segments]
+    assert all(id(segment) in segments for segment in other.running.values())
+    assert {id(segment) for segment in other.running.values()}.isdisjoint(id(segment) for segment in state.segments)
+
+
 OTHERS: dict[str, ev.Event] = {
     "note": ev.Noted(at=1e6, trial_id=None, text="a note"),
     "configuration": ev.ConfigEnqueued(at=1e6, config={"x": 1}),
