@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop
     from lightning_hwtune.core.hardware.policies import AllocationPolicy, FixedAllocation, SearchedAllocation
     from lightning_hwtune.core.hardware.pool import Pool
-    from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, TrainSeconds
+    from lightning_hwtune.core.objective_kinds import Cost, DeviceSeconds, Metric, TrainSeconds
     from lightning_hwtune.core.schedulers import (
         ASHA,
         PASHA,
@@ -135,7 +135,7 @@ _NAMES: dict[str, str] = {
         "core.hardware.policies": ("AllocationPolicy", "FixedAllocation", "SearchedAllocation"),
         "core.hardware.pool": ("Pool",),
         "core.constraints": ("Constraint",),
-        "core.objectives": ("Cost", "DeviceSeconds", "Metric", "TrainSeconds"),
+        "core.objective_kinds": ("Cost", "DeviceSeconds", "Metric", "TrainSeconds"),
         "core.schedulers": (
             "ASHA",
             "PASHA",
