@@ -10,8 +10,8 @@ Differences from the papers:
   and all others as its second. So a child may have parents that were judged a moment ago, and a trial that is running
   delays nothing. Until `population` trials are judged, draws are random.
 - Trials of all rungs count (`copula.chained_scores`), and the scores are what is minimised.
-- Violators of a bound are ordered by constraint domination, as in the papers. The violation is the sum of the relative
-  amounts.
+- Violators of a bound have scores behind all others, in the order of their violation. So the fronts are those of
+  constraint domination, as in the papers.
 - A gene mutates with probability 1 / (number of genes), whatever its kind.
 - Children that repeat a known configuration, or whose batch size is not divisible by the number of devices, are left
   out. An absent parameter has a random gene.
@@ -45,7 +45,6 @@ __all__ = ["Evolution"]
 
 _N_CHILDREN = 8  # per attempt
 _ATTEMPTS = 10
-_LARGEST = 1e30  # of a violation, which may be infinite
 
 
 @checked_class()
@@ -114,11 +113,10 @@ class Evolution(Searcher):
             return untried, None
         judged = [results[place] for place in places]
         values = violators_behind(judged, objectives, scores[places])
-        violations = [objectives.violation(trial.measurements[-1].values) for trial in judged]
         rng = stream(0, "evolution-absent", 0)
         rows = [genes.of(trial.config, rng) for trial in judged]
         tried = history.memory.keys(history.trials)
-        parents = _Parents(self.algorithm, self.population, genes, rows, values, np.array(violations), tried)
+        parents = _Parents(self.algorithm, self.population, genes, rows, values, tried)
         return untried, parents
 
 
@@ -127,7 +125,7 @@ class _Parents:
     """The survivors of the judged trials, from which pymoo makes children.
 
     Args:
-        rows: the genes of the judged trials. values: minimised, shape `(n, n_objectives)`. violations: shape `(n,)`.
+        rows: the genes of the judged trials. values: minimised, shape `(n, n_objectives)`.
         tried: the keys of configurations that have a trial.
     """
 
@@ -138,7 +136,6 @@ class _Parents:
         genes: Genes,
         rows: list[dict[str, Any]],
         values: npt.NDArray[np.float64],
-        violations: npt.NDArray[np.float64],
         tried: frozenset[str],
     ) -> None:
         self._genes, self._tried = genes, tried
@@ -146,8 +143,7 @@ class _Parents:
             self._algorithm = _algorithm(algorithm, size, genes, values.shape[1])
             for part in (slice(0, size), slice(size, None)):
                 if len(rows[part]):
-                    told = _individuals(rows[part], values[part], violations[part].clip(0, _LARGEST))
-                    self._algorithm.tell(infills=told)
+                    self._algorithm.tell(infills=_individuals(rows[part], values[part]))
 
     def children(self, rng: np.random.Generator) -> list[dict[str, Any]]:
         """Returns configurations that no trial has, made with these random numbers; perhaps none."""
@@ -193,7 +189,7 @@ def _algorithm(name: str, size: int, genes: Genes, n_objectives: int) -> Any:
         found = NSGA3(directions, **options)
     else:
         found = NSGA2(**options)
-    problem = Problem(vars=genes.variables, n_obj=n_objectives, n_ieq_constr=1)
+    problem = Problem(vars=genes.variables, n_obj=n_objectives)
     return found.setup(problem, termination=NoTermination(), seed=0, output=None)
 
 
@@ -205,17 +201,14 @@ def _n_partitions(n_objectives: int, size: int) -> int:
     return n
 
 
-def _individuals(
-    rows: list[dict[str, Any]], values: npt.NDArray[np.float64], violations: npt.NDArray[np.float64]
-) -> Any:
+def _individuals(rows: list[dict[str, Any]], values: npt.NDArray[np.float64]) -> Any:
     from pymoo.core.population import Population
 
-    return Population.new(X=rows, F=values, G=violations[:, None])
+    return Population.new(X=rows, F=values)
 
 
 def _tournament(pop: Any, pairs: npt.NDArray[np.int64], random_state: np.random.Generator, **_: Any) -> Any:
-    """Returns the winner of each pair, shape `(n_pairs, 1)`: less violation, then the better front, then the less
-    crowded, then either."""
+    """Returns the winner of each pair, shape `(n_pairs, 1)`: by front, then the less crowded one, then either."""
     winners = []
     for one, other in pairs.tolist():
         keys = [(*_standing(pop[place]), random_state.random()) for place in (one, other)]
@@ -223,9 +216,6 @@ def _tournament(pop: Any, pairs: npt.NDArray[np.int64], random_state: np.random.
     return np.array(winners)[:, None]
 
 
-def _standing(individual: Any) -> tuple[float, float, float]:
-    violation = float(individual.CV[0])
-    if violation > 0:
-        return violation, 0.0, 0.0
+def _standing(individual: Any) -> tuple[float, float]:
     crowding = individual.get("crowding")
-    return 0.0, float(individual.get("rank")), 0.0 if crowding is None else -float(crowding)
+    return float(individual.get("rank")), 0.0 if crowding is None else -float(crowding)

@@ -82,3 +82,16 @@ def test_a_checkpoint_that_a_copy_removes_stays_in_the_state() -> None:
     other.apply(ev.CheckpointRemoved(at=1e6, trial_id=trial.trial_id, path=kept.path, reason=""))
     assert other.trials[trial.trial_id].checkpoint is None
     assert trial.checkpoint == kept
+
+
+@pytest.mark.parametrize("stored", ALL, ids=lambda stored: f"{stored.version}-{stored.name}")
+def test_a_trial_knows_how_many_trials_there_were_when_a_rung_judged_it(stored: Stored) -> None:
+    state, n_trials = stored.state(len(stored.events)), 0
+    expected: dict[int, dict[int, int]] = {}
+    for event in stored.events:
+        n_trials += isinstance(event, ev.TrialCreated)
+        if isinstance(event, ev.Reported) and event.level is not None:
+            expected.setdefault(event.trial_id, {})[event.level] = n_trials
+    for trial in state.trials:
+        assert trial.known_from.items() >= expected.get(trial.trial_id, {}).items()
+        assert trial.known_from.keys() == trial.decided.keys()

@@ -235,6 +235,17 @@ def test_later_rungs_decide_who_survives() -> None:
     )
 
 
+def test_a_trial_that_violates_a_bound_at_a_later_rung_does_not_survive() -> None:
+    objectives = Objectives([Metric("a", "min", at_most=5.0)])
+    trials = [judged(i, {f"x{k}": i / 8 for k in range(4)}, {"a": i / 2}) for i in range(8)]
+    for record, loss in zip(trials[:3], (6.0, 0.3, 0.2), strict=True):  # the best of the first rung gets worse
+        record.add(Measurement(3, {"a": loss}, 1.0, 1.0))
+        record.decided[3] = "pause"
+    _, parents = hwt.Evolution(population=7)._learned(CUBE, History(trials, objectives))
+    assert parents is not None
+    assert sorted(individual.X["x0"] for individual in parents._algorithm.pop) == [i / 8 for i in range(1, 8)]
+
+
 @pytest.mark.slow
 def test_the_shipped_suite_holds() -> None:
     space = SearchSpace(

@@ -260,6 +260,14 @@ class TestWhatASamplerSees:
         assert order.tolist() == [1, 2, 0, 3]
         assert "constraints" not in self.seen(trials, ONE)[0].system_attrs
 
+    def test_a_violation_at_a_later_rung_counts(self) -> None:
+        objectives = Objectives([Metric("error", "min", at_most=0.5)])
+        losses = [{1: 0.1, 3: 0.9}, {1: 0.2, 3: 0.15}, {1: 0.3}, {1: 0.4}, {1: 0.45}]
+        trials = [trial(i, {"lr": 0.01, "kind": "a"}, item) for i, item in enumerate(losses)]
+        seen = self.seen(trials, objectives)
+        assert np.argsort([item.value for item in seen]).tolist() == [1, 2, 3, 4, 0]
+        assert [item.system_attrs["constraints"][0] > 0 for item in seen] == [True] + [False] * 4
+
     def test_an_infinite_violation_is_a_number(self) -> None:
         objectives = Objectives(ONE, [Constraint("train_s", at_most=0.5)])
         first = trial(0, {"lr": 0.01, "kind": "a"}, {1: 0.1})

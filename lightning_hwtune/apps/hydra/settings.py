@@ -245,7 +245,7 @@ HYDRA_SPELLING = Spelling(
 """How messages spell the settings of a sweep."""
 
 _INSTEAD = {
-    "sampler": ": set hydra.sweeper.hwtune.searcher instead",
+    "sampler": ": set hydra.sweeper.hwtune.searcher instead, e.g. to {name: optuna, sampler: TPESampler}",
     "search_space": ": write it as `params`, e.g. model.lr: tag(log, interval(1e-4, 1e-1))",
     "pruner": ": set hydra.sweeper.hwtune.scheduler instead",
 }
