@@ -164,7 +164,7 @@ class TestLearning:
             draws.append(drawn(trials, objectives=TWO))
             trials = judged([*(dict(trial.config) for trial in trials), draws[-1]], values)
         assert max(config["y"] for config in draws) < 0.2
-        assert np.ptp([config["x"] for config in draws]) > 0.5
+        assert np.ptp([config["x"] for config in draws]) > 0.3
 
     def test_draws_avoid_violators(self) -> None:
         goals = Objectives(ONE, [Constraint("size", at_most=0.5)])
@@ -192,8 +192,9 @@ class TestLearning:
         assert min(gaps) > 0.01
 
     @pytest.mark.parametrize("exploded", [1e12, float("nan")])
-    def test_a_diverged_loss_does_no_harm(self, exploded: float) -> None:
-        trials = judged(sampled(UNIT, 15), lambda c: bowl(c) if c["x"] < 0.8 else {"error": exploded})
+    @pytest.mark.parametrize("limit", [0.8, 0.6])
+    def test_diverged_losses_do_no_harm(self, exploded: float, limit: float) -> None:
+        trials = judged(sampled(UNIT, 20), lambda c: bowl(c) if c["x"] < limit else {"error": exploded})
         config = drawn(trials)
         assert np.hypot(config["x"] - 0.3, config["y"] - 0.7) < 0.4
 
