@@ -38,7 +38,7 @@ MIXED = SearchSpace(
     batch_size=Choice([63, 64]),
     devices=NumDevices(1, 2),
 )
-FINITE = SearchSpace(width=Int(1, 4, log=True), kind=Choice(["a", "b", "c"]), devices=NumDevices(1, 2))
+FINITE = SearchSpace(width=Int(1, 2), kind=Choice(["a", "b", "c"]), devices=NumDevices(1, 2))
 
 Values = Callable[[dict[str, Any]], dict[str, float]]
 
@@ -109,7 +109,7 @@ class TestMixedSpace:
 
     @pytest.mark.slow
     def test_a_killed_study_draws_alike(self) -> None:
-        killed_study_draws_alike(GP(start=4), MIXED, TWO)
+        killed_study_draws_alike(GP(start=4), MIXED, ONE)
 
 
 @pytest.mark.usefixtures("quick")
@@ -118,7 +118,7 @@ def test_a_finite_space_is_gone_through_once_and_then_ends() -> None:
     trials: list[TrialRecord] = []
     while (config := drawn(trials, FINITE, start=4)) is not None:
         seen.append(json.dumps(config))
-        trials = judged([*(dict(trial.config) for trial in trials), config], lambda c: {"error": c["width"] / 4})
+        trials = judged([*(dict(trial.config) for trial in trials), config], lambda c: {"error": c["width"] / 2})
     assert sorted(seen) == sorted(json.dumps(config) for config in FINITE.grid())
 
 
