@@ -74,3 +74,4 @@ def test_a_study_in_this_process_shows_lightnings_lines_once(
     shown = {text: n for text, n in counts.items() if text.startswith(("GPU available", "TPU available", "💡 Tip"))}
     assert shown
     assert set(shown.values()) == {1}, shown
+    assert not any("from entry point 'hwtune'" in text for text in counts)  # "Adding 1 callbacks ..."

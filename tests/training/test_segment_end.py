@@ -117,6 +117,18 @@ def test_nothing_counts_once_a_segment_is_paused_or_stopped(bench: Bench, train:
     assert "Traceback (most recent call last)" in log_path(bench.order, 0).read_text()
 
 
+@pytest.mark.parametrize("train", [_predict, _test, _validate_again, _raise])
+@pytest.mark.parametrize("is_check", [False, True])
+def test_a_note_about_the_end_of_a_checks_segment_says_that_it_is_from_the_check(
+    bench: Bench, train: Train, is_check: bool
+) -> None:
+    said = bench.inline(train, {1: "pause"}, **({"probe_batches": 2} if is_check else {}))
+    [note] = said.of(Note)
+    assert note.text.startswith("in the check, ") is is_check
+    assert ("it is the same in trials that pause or stop" in note.text) is is_check
+    assert ("was skipped" in note.text) or ("did not change the result" in note.text)
+
+
 @pytest.mark.parametrize("train", NEEDS_A_RESULT[:4])
 def test_after_a_complete_training_results_are_there(bench: Bench, train: Train) -> None:
     said = bench.inline(train, {4: "stop"})
