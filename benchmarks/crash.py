@@ -56,7 +56,7 @@ Line = tuple[int, int, int]
 
 NAME = "crash"
 TAG = "HWTUNE_CRASH_TAG"  # an environment variable that marks every process of the study
-MOST_EVENTS = 30  # between two kills; a session writes five events of its own
+MOST_EVENTS = 30  # between two kills; each session writes five more events
 MOST_JITTER_S = 0.3
 STARTUP_S = 8.0  # the latest moment of a kill that comes before the first event
 RUNGS = (1, 3)  # of ASHA(max_epochs=9), without the last one

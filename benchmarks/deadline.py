@@ -2,8 +2,8 @@
 
 Each study draws random configurations of a problem and ends at a limit. The limit is a multiple of a full training:
 the median seconds of the problem's configurations on one device. A limit of money is what the whole pool costs in that
-time. Plain ASHA is the same study without a limit, seen up to the limit: it knows nothing of the end. Every segment
-takes 1 % of a full training to start, and as much more to resume.
+time. Plain ASHA is the same study without a limit, seen up to the limit: it decides as if there were no end. Every
+segment takes 1 % of a full training to start, and as much more to resume.
 
 Problems: `SyntheticCurves` (27 or 81 epochs) and the tasks of lcbench-surrogate (52 epochs), in turn with one objective
 (the error) and two (the error and the training seconds). Settings were chosen with `--half choosing`: synthetic curves

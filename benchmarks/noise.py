@@ -41,7 +41,7 @@ from lightning_hwtune.core.searchers import Listed
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.simulation.executor import Speeds, simulate
 from lightning_hwtune.simulation.tables import Table
-from lightning_hwtune.views.tables import front_records
+from lightning_hwtune.views.tables import front_entries
 
 SPREADS = (0.05, 0.15)
 N_WORKERS = 4
@@ -89,10 +89,10 @@ def add_study(found: Found, table: Table, task: str, speeds: Speeds, seed: int) 
     is_true = non_dominated_mask([OBJECTIVES.loss(value) for value in values])
     true = {trial.trial_id for trial, on_front in zip(full, is_true, strict=True) if on_front}
     found.n_true += len(true)
-    for record in front_records(state):
-        found.probability.append(record["probability"])
-        found.is_certain.append(not record["within_noise"])
-        found.is_true.append(record["trial_id"] in true)
+    for entry in front_entries(state):
+        found.probability.append(entry["probability"])
+        found.is_certain.append(not entry["within_noise"])
+        found.is_true.append(entry["trial_id"] in true)
 
 
 def measured(table: Table, tasks: Sequence[str], spread: float, seeds: Sequence[int], per_trial: bool) -> Found:

@@ -25,7 +25,7 @@ measured). `synthetic`: a grid of noise x crossing with the generator of `lightn
 whole range of crossings, R = 243 and 729, and another set of curves per seed. The noises are those of measured curves:
 the 10th, 25th, 50th, 75th and 90th percentile of trimtuner's, rounded to one digit; `measured_noise` computes them.
 
-Curves without noise do not occur in practice, and PASHA cannot tell noise from order with them. They are in the grid
+Curves without noise do not occur in practice, and they give PASHA no noise to measure. They are in the grid
 and have their own groups: "noiseless", and "settled_with_noiseless". "settled" is the half of the cells with noise
 whose curves settle first, ordered by settles_at and then by crossing. settles_at is the lowest rung from which on the
 order of 256 random configurations, without noise, has a rank correlation (Spearman) of at least 0.9 with their order at

@@ -40,7 +40,7 @@ def _summary(pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -
         return _rounded(statistics.median(sum(b[k] for k in keys) / sum(o[k] for k in keys) for o, b in pairs), 3)
 
     speedups = [base["seconds"] / own["seconds"] for own, base in pairs]
-    # both may have selected one that diverges in the end, which is no loss
+    # both may have selected one that diverges in the end, which loses nothing
     losses = [0.0 if own["error"] == base["error"] else own["error"] - base["error"] for own, base in pairs]
     return {
         "runs": len(pairs),

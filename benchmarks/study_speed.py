@@ -74,7 +74,7 @@ def study(n_trials: int, seed: int) -> dict[str, Any]:
         name="speed",
         space=space,
         objectives=Objectives([Metric("error", "min"), TrainSeconds()]),
-        scheduler=ASHA(max_epochs=MAX_EPOCHS),
+        scheduler=ASHA(max_epochs=MAX_EPOCHS, first_rung=1),
         searcher=Random(),
         pool=Pool("cpu", DEVICES),
         seed=seed,

@@ -129,7 +129,7 @@ class Study:
             and the options, e.g. `{"name": "my_rules:BetterHalf", "max_epochs": 27}`.
         max_epochs, max_steps, max_samples: the length of a full training, in place of a scheduler. `max_epochs=27`
             means `scheduler=ASHA(max_epochs=27)`.
-        searcher: proposes the configurations to try; random search by default.
+        searcher: proposes the configurations to try; `TPE()` by default.
         prior: "auto" learns once, when the study begins, from the finished studies in the same store that share
             parameters with this one and have the same objectives (`engine.earlier_studies`). None: learn nothing.
         pool: the devices and their price. The default is all visible GPUs or, without GPUs, the CPU cores.
@@ -191,7 +191,7 @@ class Study:
         if form := form_of(searcher):
             raise ArgumentError("searcher", searcher, "a searcher such as Random(), or None", hint=form)
         _require(searcher, Searcher | None, "searcher", "a searcher such as Random(), or None")
-        _require(pool, Pool | None, "pool", "Pool(devices=2), or None")
+        _require(pool, Pool | None, "pool", "a Pool such as Pool(devices=2), or None")
         _require(allocation, AllocationPolicy | None, "allocation", "a policy such as FixedAllocation(2), or None")
         if prior is not None and searcher is not None:
             raise ArgumentError("prior", prior, "None if `searcher` is given, because a prior is a searcher, too")
@@ -531,7 +531,7 @@ class Study:
 
     @property
     def spec(self) -> StudySpec:
-        """The study's settings, with all defaults filled in; a ladder that the study chooses is open until it began."""
+        """The study's settings, with all defaults filled in; a ladder left open is chosen when the study begins."""
         return self._reader.completed(self._spec)
 
     @checked_call("Study.front")
@@ -585,10 +585,10 @@ class Study:
         Raises:
             StudyNotFoundError: no trial is fully trained yet.
         """
-        from lightning_hwtune.views.tables import best_record
+        from lightning_hwtune.views.tables import best_entry
 
         state = self.state()
-        found = best_record(state)
+        found = best_entry(state)
         if found is None:
             raise StudyNotFoundError(f"study {self.name!r} has no fully trained trial yet")
         return self._result(state, found)
@@ -607,7 +607,7 @@ class Study:
         """
         from lightning_hwtune.views.infeasible import infeasible_hint
         from lightning_hwtune.views.recommendation import checked_weights, recommended
-        from lightning_hwtune.views.tables import point_record
+        from lightning_hwtune.views.tables import point_entry
 
         state = self.state()
         numbers = None if weights is None else checked_weights(weights, self._spec.objectives)
@@ -615,19 +615,19 @@ class Study:
         if found is None:
             why = f": {hint}" if (hint := infeasible_hint(state)) else ""
             raise StudyNotFoundError(f"the front of study {self.name!r} has no fully trained trial yet{why}")
-        return dataclasses.replace(self._result(state, point_record(state, found[0])), reason=found[1])
+        return dataclasses.replace(self._result(state, point_entry(state, found[0])), reason=found[1])
 
-    def _result(self, state: StudyFacts, record: Mapping[str, Any]) -> Result:
+    def _result(self, state: StudyFacts, entry: Mapping[str, Any]) -> Result:
         from lightning_hwtune.views.infeasible import infeasible_text
 
-        trial = state.trials[record["trial_id"]]
+        trial = state.trials[entry["trial_id"]]
         return Result(
             trial.trial_id,
             trial.config,
             trial.num_devices,
-            record["objectives"],
+            entry["objectives"],
             trial.resource,
-            self._files.present(record["checkpoint"]),
+            self._files.present(entry["checkpoint"]),
             infeasible_text(state, trial),
         )
 

@@ -1,4 +1,4 @@
-"""What the tests of whole studies share: a small study, its log in questions, scripts in processes of their own."""
+"""What the tests of whole studies share: a small study, its log in questions, scripts in separate processes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def small_study(folder: Path, name: str = "study", **changes: Any) -> hwt.Study:
 
 
 def run(study: hwt.Study, train: Callable[[Any], Any], **limits: Any) -> hwt.Study:
-    """Runs quietly and without the check, to four fully trained trials unless told otherwise."""
+    """Runs quietly and without the check, to four fully trained trials by default."""
     return study.run(train, **{"progress": False, "check": False, "finishers": 4, **limits})
 
 
@@ -121,7 +121,7 @@ def n_lines(path: Path) -> int:
 
 
 def start_script(folder: Path, text: str, name: str = "script.py") -> subprocess.Popen[str]:
-    """Starts a script of a user's in a process of its own; it finds the package and these test modules."""
+    """Starts a user's script in a separate process; it finds the package and these test modules."""
     path = folder / name
     path.write_text(textwrap.dedent(text))
     return subprocess.Popen(

@@ -58,7 +58,7 @@ def report(trial: Any, epoch: int, error: float | None = None) -> bool:
 
 
 def plain(trial: Any) -> None:
-    """Trains until told otherwise, and resumes."""
+    """Trains until the verdict is pause or stop, and resumes."""
     for epoch in epochs(trial):
         if not report(trial, epoch):
             return
@@ -236,7 +236,7 @@ def witnessing(trial: Any) -> None:
 
 
 def seeded(trial: Any) -> None:
-    """Trains until told otherwise, with values that depend on the seed."""
+    """Trains until the verdict is pause or stop, with values that depend on the seed."""
     for epoch in epochs(trial):
         if not report(trial, epoch, error_of(trial, epoch) + trial.seed % 1000 / 1e5):
             return

@@ -1,4 +1,4 @@
-"""A LightningCLI script whose callbacks look for a learning rate and a batch size with fits of their own.
+"""A LightningCLI script whose callbacks look for a learning rate and a batch size with their own fits.
 
 In all ways in, paused and killed: every trial's values are those of a training without a pause, to the last digit.
 """

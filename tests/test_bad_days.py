@@ -104,7 +104,7 @@ def test_too_many_failures_end_the_study_and_a_higher_limit_goes_on(tmp_path: Pa
     assert state.closed is not None
     assert state.closed.state == "failed"
     assert "max_failures" in state.closed.reason
-    assert 2 <= state.n_failed <= 3  # two may run at one time
+    assert 2 <= state.n_failed <= 3  # two may run at the same time
     n_trials = len(state.trials)
 
     with pytest.raises(hwt.StudyFailedError):  # still too many
@@ -208,11 +208,11 @@ def test_a_disk_that_is_really_full_fails_trials_and_not_the_study(small_disk: P
     assert "max_failures" in state.closed.reason
     errors = {trial.error.strip().splitlines()[-1] for trial in state.trials if trial.state is TrialState.FAILED}
     assert all("is the disk full?" in error for error in errors), errors
-    subprocess.run(["mount", "-o", "remount,size=99m", small_disk], check=True)  # somebody makes room
+    subprocess.run(["mount", "-o", "remount,size=99m", small_disk], check=True)  # the user makes room
     study = small_study(small_disk, max_failures=99)
     run(study, functions.bulky, max_trials=12, finishers=4)
     state = check_log(study)
-    assert state.n_failed <= 4  # two may run at one time: no further one after there was room
+    assert state.n_failed <= 4  # two may run at the same time; none fails after there was room
     assert len(state.trials) == 12
     assert state.n_full >= 4
 
@@ -223,7 +223,7 @@ def test_a_log_that_cannot_be_written_ends_the_study_and_costs_no_trial_anything
     with pytest.raises(StorageError):
         run(study, functions.filling_the_logs_disk, max_trials=1)
     n_reports = len(of_kind(study, ev.Reported))
-    (study.dir / "filler").write_bytes(b"")  # somebody makes room
+    (study.dir / "filler").write_bytes(b"")  # the user makes room
     run(study, functions.filling_the_logs_disk, max_trials=1)
     state = check_log(study)
     assert [segment.outcome for segment in state.segments] == ["interrupted", "done"]
@@ -290,7 +290,7 @@ class _once:
 @pytest.mark.slow
 def test_a_frozen_rank_is_ended_and_its_trial_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     defaults = LocalExecutor.__init__.__kwdefaults__
-    monkeypatch.setitem(defaults, "heartbeat_s", 3.0)  # of the real executor, so that nobody waits for 15 s
+    monkeypatch.setitem(defaults, "heartbeat_s", 3.0)  # of the real executor, so that the test does not wait for 15 s
     study = run(small_study(tmp_path), functions.frozen_once, max_trials=3, max_parallel=1)
     state = check_log(study)
     assert [s.trial_id for s in state.segments if s.outcome == "lost"] == [0]

@@ -1,4 +1,4 @@
-"""A study's folder is renamed, deleted or replaced while the study runs: nobody's trial fails for it."""
+"""A study's folder is renamed, deleted or replaced while the study runs: no trial fails because of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom in kernels of their own and keep no outputs; an interrupted cell is no loss."""
+"""Each notebook runs from top to bottom in its own kernel and keeps no outputs; an interrupted cell loses nothing."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_an_interrupted_cell_leaves_the_kernel_alive_and_the_study_goes_on(
     manager, client = kernel
     for name, (cell, error) in CELLS.items():
         assert run_cell(client, f"NAME, delay_s = {name!r}, 600.0\n{STUDY}{LOOP}")[0] == "ok"
-        for _ in range(2):  # the second time the kernel must still hear
+        for _ in range(2):  # the second time the kernel must still react
             request = client.execute(cell)
             wait_for_file(folder / "waiting", client)
             manager.interrupt_kernel()

@@ -216,7 +216,7 @@ def test_a_study_runs_in_a_thread(tmp_path: Path) -> None:
         except BaseException as error:
             failed.append(error)
 
-    for n in (2, 4):  # each in a thread of its own: the second finds the fork server of the first, or starts another
+    for n in (2, 4):  # each in its own thread: the second finds the fork server of the first, or starts another
         thread = threading.Thread(target=work, args=(n,))
         thread.start()
         thread.join()
@@ -481,7 +481,7 @@ def test_tell_with_an_error_counts_it(tmp_path: Path) -> None:
     assert trial is not None
     assert trial.id == 1
     study.close()
-    assert study.state().trials[1].state is TrialState.WAITING  # never told: it begins another day
+    assert study.state().trials[1].state is TrialState.WAITING  # without a tell, it begins another day
     assert not study.state().running
 
 

@@ -1,4 +1,4 @@
-"""`train.py`: an ordinary Hydra app that knows nothing of tuning, and the ready search over it."""
+"""`train.py`: an ordinary Hydra app without any tuning in its code, and the ready search over it."""
 
 from __future__ import annotations
 

@@ -22,9 +22,8 @@ HABITS = {
     r"\b(one|process|number|point|parameter|value|seed|folder|file|entry) an? "
     r"(rank|trial|segment|objective|epoch|study|device|host|key|name|process)\b(?!')": "per",
     r"\bone \w+ an? (rank|trial|segment|objective|epoch|device|key|name)\b(?!')": "per",
-    r"(?<!there )\bis no (point|option|name|study|scheduler|searcher|number|trial|member)\b": "is not a ...",
+    r"(?<!there )\b(is|are|was|were) no (?!longer\b|more\b|less\b|such\b|\w+er\b)[a-z]+": "is not a ...",
     r"\b(come|comes|came|coming) to (a|an|the|this|that|its|their|each|every|one) (rung|level|end)\b": "reach",
-    r"\b(are|is|was|were) no (plain|finite|positive|regular) ": "is not a ...",
     r"\bwhere (an?|one of|the|numbers?) [^.,;]{0,30}belongs?\b": "instead of",
     r"\b(is|are|was|were|be) told\b": "is reported, logged, printed",
     r"\bbeside\b": "in addition to, next to",
@@ -35,6 +34,16 @@ HABITS = {
     r"\bgives? way\b": "yields, is replaced",
     r"\bsigns? of life\b": "heartbeat",
     r"\bdear(er|est)?\b": "expensive",
+    r"\b(nobody|somebody|everybody|anybody|someone|everyone)\b": "no trial, every process, the user",
+    r"\bof (its|their|our) own(?=\W*$|[.,;:)])": "its own ..., separate ...",
+    r"\bcom(e|es|ing) to (rank|be|stand|know)\b": "ranks later",
+    r"\bknows? (nothing|no)\b": "does not use, has no data of",
+    r"\bkeeps? to\b": "follows, obeys",
+    r"\bhears?\b": "receives, reacts to",
+    r"\bat one (time|moment)\b": "at a time, at the same time",
+    r"\botherwise than\b": "differs from",
+    r"\btell(s|ing)? .{1,40} (apart|from)\b|\btold (otherwise|apart|by)\b": "distinguishes, reports",
+    r"\bshould (it|they|this) \w+": "if it ...",
 }  # pattern -> what to write instead
 
 
@@ -101,9 +110,11 @@ def test_no_page_docstring_or_message_has_the_habit(habit: str) -> None:
             [
                 "it goes on", "Tells whether it is", "ends of its own accord", "a loop of one's own",
                 "a whole number from 1", "one process a rank", "one value a key", "is no point of the space",
-                "came to its rung", "are no plain data", "7, where a text belongs", "is told once", "None beside it",
+                "came to its rung", "7, where a text belongs", "is told once", "None beside it",
                 "whoever runs it", "all unless given", "stops for ever", "drawn anew", "gives way", "a sign of life",
-                "the dearer one",
+                "the dearer one", "nobody waits", "a process of its own", "if it comes to rank first",
+                "it knows nothing of us", "what it keeps to", "it hears the verdict", "two at one time",
+                "ends otherwise than before", "tells one from the other", "should it fail",
             ],
             strict=True,
         )

@@ -160,7 +160,7 @@ def check_study(
     with settings.located(study_file):
         study, train = Study(**settings.given_study_kwargs()), settings.run_kwargs()["train"]
     found = study.check(train, preload=settings.run["preload"])
-    record = {item.name: getattr(found, item.name) for item in dataclasses.fields(found)}
+    entry = {item.name: getattr(found, item.name) for item in dataclasses.fields(found)}
 
     def lines(out: Console) -> None:
         state = StudyState(study.spec)
@@ -169,7 +169,7 @@ def check_study(
         for line in checked(state, found):
             out.print(line, soft_wrap=True)
 
-    write(form, table=lines, data=lambda: record, frame=lambda: rows_frame([flat(record)]))
+    write(form, table=lines, data=lambda: entry, frame=lambda: rows_frame([flat(entry)]))
 
 
 @app.command()
@@ -255,30 +255,30 @@ def status(
     form: Form = Format.TABLE,
 ) -> None:
     """Show the progress of a study, or list the studies if there are several and --study is not given."""
-    from lightning_hwtune.cli.study_selection import newest_first, study_records
-    from lightning_hwtune.views.status import status_record
+    from lightning_hwtune.cli.study_selection import newest_first, study_entries
+    from lightning_hwtune.views.status import status_entry
     from lightning_hwtune.views.studies import studies_frame
 
     if study is None and len(names := newest_first(dir, storage)) > 1:
-        studies = study_records(dir, names, storage)
+        studies = study_entries(dir, names, storage)
         write_frame(form, frame=lambda: studies_frame(studies), data=lambda: studies, title="", empty="")
         return
     chosen = _choose(dir, study, storage)
     state, driven_at = chosen.state(), chosen.driven_at()
     now, is_driven = max(driven_at or 0.0, state.last_at), driven_at is not None
     left_s = chosen.left_s(now) if is_driven and state.closed is None else math.nan
-    record = status_record(state, now, chosen.checkpoints_bytes(), is_driven=is_driven, left_s=left_s)
+    entry = status_entry(state, now, chosen.checkpoints_bytes(), is_driven=is_driven, left_s=left_s)
 
     def table(out: Console) -> None:
         from lightning_hwtune.views.terminal import status_table
 
-        out.print(status_table(record))
+        out.print(status_table(entry))
 
     write(
         form,
         table=table,
-        data=lambda: record,
-        frame=lambda: rows_frame([flat(record)]),
+        data=lambda: entry,
+        frame=lambda: rows_frame([flat(entry)]),
     )
 
 
@@ -291,14 +291,14 @@ def trials(
 ) -> None:
     """List all trials, and the results that were added from elsewhere."""
     from lightning_hwtune.views.added import added_frame, added_title
-    from lightning_hwtune.views.tables import trials_frame, trials_records
+    from lightning_hwtune.views.tables import trial_entries, trials_frame
 
     chosen = _choose(dir, study, storage)
     state = chosen.study.state()
     write_frame(
         form,
         frame=lambda: trials_frame(state),
-        data=lambda: front_output.with_absolute_paths(chosen, trials_records(state)),
+        data=lambda: front_output.with_absolute_paths(chosen, trial_entries(state)),
         title=f"trials of {chosen.study.name}",
         empty=f"study {chosen.study.name} has no trials yet",
     )
@@ -320,7 +320,7 @@ def front(
     storage: Storage = None,
     form: Form = Format.TABLE,
 ) -> None:
-    """Show the Pareto front: no other trial is better in one objective without being worse in another."""
+    """Show the Pareto front: the best trade-offs between the objectives, among fully trained trials."""
     front_output.show_front(_choose(dir, study, storage), form, at)
 
 

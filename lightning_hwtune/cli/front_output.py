@@ -18,7 +18,7 @@ __all__ = ["show_best", "show_front", "with_absolute_paths", "write_figures"]
 
 
 def show_front(chosen: StoredStudy, form: Format = Format.TABLE, at: str = "full") -> None:
-    """Shows the front; `at` as in `views.tables.front_records`.
+    """Shows the front; `at` as in `views.tables.front_entries`.
 
     Raises:
         ArgumentError: `at` has another value.
@@ -26,7 +26,7 @@ def show_front(chosen: StoredStudy, form: Format = Format.TABLE, at: str = "full
     from lightning_hwtune.views.end_of_run import front_title, print_additions
     from lightning_hwtune.views.front_points import front_points
     from lightning_hwtune.views.infeasible import infeasible_hint
-    from lightning_hwtune.views.tables import front_frame, front_records
+    from lightning_hwtune.views.tables import front_entries, front_frame
 
     name, state = chosen.study.name, chosen.study.state()
     hint = "; `hwtune front --at any` compares the measurements so far" if at == "full" else ""
@@ -35,7 +35,7 @@ def show_front(chosen: StoredStudy, form: Format = Format.TABLE, at: str = "full
     write_frame(
         form,
         frame=lambda: _located_frame(chosen, front_frame(state, at), form),
-        data=lambda: with_absolute_paths(chosen, front_records(state, at)),
+        data=lambda: with_absolute_paths(chosen, front_entries(state, at)),
         title=front_title(name, at),
         empty=f"the front of {name} is still empty{hint}",
     )
@@ -54,7 +54,7 @@ def show_best(chosen: StoredStudy, form: Format) -> None:
         StudyNotFoundError: no trial is fully trained yet.
     """
     from lightning_hwtune.views.recommendation import recommended
-    from lightning_hwtune.views.tables import best_frame, best_records
+    from lightning_hwtune.views.tables import best_entries, best_frame
 
     study, state = chosen.study, chosen.study.state()
     best = study.best
@@ -62,7 +62,7 @@ def show_best(chosen: StoredStudy, form: Format) -> None:
     write_frame(
         form,
         frame=lambda: _located_frame(chosen, best_frame(state), form),
-        data=lambda: with_absolute_paths(chosen, best_records(state))[0],
+        data=lambda: with_absolute_paths(chosen, best_entries(state))[0],
         title=f"best of {study.name} in {study.spec.objectives.names[0]}{violated}",
         empty="",
     )
@@ -81,10 +81,10 @@ def _located_frame(chosen: StoredStudy, frame: pd.DataFrame, form: Format) -> pd
     return with_checkpoints(frame, [str(path) if path is not None else None for path in shown])
 
 
-def with_absolute_paths(chosen: StoredStudy, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the records with absolute paths of checkpoints."""
-    paths = [chosen.located(record["checkpoint"]) for record in records]
-    return [{**record, "checkpoint": str(path) if path else None} for record, path in zip(records, paths, strict=True)]
+def with_absolute_paths(chosen: StoredStudy, entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the entries with absolute paths of checkpoints."""
+    paths = [chosen.located(entry["checkpoint"]) for entry in entries]
+    return [{**entry, "checkpoint": str(path) if path else None} for entry, path in zip(entries, paths, strict=True)]
 
 
 def write_figures(chosen: StoredStudy, folder: Path, kinds: Sequence[str], *, only_missing: bool = False) -> None:

@@ -109,9 +109,9 @@ def writing(folder: Path) -> Iterator[None]:
         raise StorageError(text, error.errno) from error
 
 
-def flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(entry: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Returns one row of cells; nested keys are joined with dots."""
     row: dict[str, Any] = {}
-    for key, value in record.items():
+    for key, value in entry.items():
         row |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return row

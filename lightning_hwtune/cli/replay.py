@@ -44,7 +44,8 @@ def replay(
         str, typer.Option("--scheduler", help="NAME or NAME:KEY=VALUE,...; default horizon: that of the table.")
     ] = "asha",
     searcher: Annotated[
-        str, typer.Option("--searcher", help="NAME or NAME:KEY=VALUE,...; table: each of its configurations once.")
+        str,
+        typer.Option("--searcher", help="NAME or NAME:KEY=VALUE,...; `table` draws each of its configurations once."),
     ] = "table",
     workers: Annotated[
         int, typer.Option("--workers", min=1, max=_MAX_WORKERS, help="Number of segments that train at the same time.")
@@ -127,7 +128,7 @@ def replay(
     rows = [_row(item) for item in found]
     settings = {
         "table": data.name, "source": data.source, "licence": data.licence, "task": task, "unit": data.unit,
-        "objectives": list(chosen.names), **_bounds_record(chosen),
+        "objectives": list(chosen.names), **_bounds_keys(chosen),
         "scheduler": found[0].state.spec.scheduler.settings(),
         "searcher": searcher if prior_tasks is None else f"prior from {prior_tasks}",
         "workers": workers, "trials": limits.max_trials, "start_s": start_s, "restore_s": restore_s,
@@ -152,7 +153,7 @@ def _bounds(option: str, text: str | None) -> dict[str, float]:
     return found
 
 
-def _bounds_record(objectives: Objectives) -> dict[str, Any]:
+def _bounds_keys(objectives: Objectives) -> dict[str, Any]:
     """Returns the bounds for the document of a constrained study."""
     bounds = {name: {"at_most": most, "at_least": least} for name, most, least in objectives.bounds}
     return {"bounds": bounds} if bounds else {}
@@ -177,7 +178,7 @@ def part(text: str) -> tuple[str, dict[str, Any]]:
                 "option",
                 text,
                 f"each option once; {key!r} is repeated",
-                hint="NAME:KEY=VALUE,... has the name before the colon.",
+                hint="Write the name before the colon: NAME:KEY=VALUE,...",
             )
         known.add(key)
     try:

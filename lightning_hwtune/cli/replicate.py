@@ -55,7 +55,7 @@ def replicate(
     The search must have ended. The same command continues after an interruption.
     """
     from lightning_hwtune.cli.study_run import continued_by
-    from lightning_hwtune.views.replicates import replicate_records, replicates_frame, replicates_title
+    from lightning_hwtune.views.replicates import replicate_entries, replicates_frame, replicates_title
 
     numbers, overrides = _split(words or (), trials or ())
     import_from_here()
@@ -75,7 +75,7 @@ def replicate(
         write_frame(
             form,
             frame=lambda: replicates_frame(state),
-            data=lambda: replicate_records(state),
+            data=lambda: replicate_entries(state),
             title=replicates_title(begun.name),
             empty="no replicate has begun",
         )

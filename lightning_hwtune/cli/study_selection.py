@@ -19,7 +19,7 @@ from lightning_hwtune.store.log import EventLog, stored_names
 from lightning_hwtune.study import Study
 from lightning_hwtune.views.study_location import present
 
-__all__ = ["StoredStudy", "choose", "newest_first", "study_records"]
+__all__ = ["StoredStudy", "choose", "newest_first", "study_entries"]
 
 
 @final
@@ -113,16 +113,16 @@ def _last_at(files: StudyFiles, storage: str | None) -> float:
         return -math.inf
 
 
-def study_records(dir: Path, names: Sequence[str], storage: str | None) -> list[dict[str, Any]]:  # noqa: A002
-    """Returns one record per study, as described in `views.studies`."""
-    return [_record(dir, name, storage) for name in names]
+def study_entries(dir: Path, names: Sequence[str], storage: str | None) -> list[dict[str, Any]]:  # noqa: A002
+    """Returns one entry per study, as described in `views.studies`."""
+    return [_entry(dir, name, storage) for name in names]
 
 
-def _record(dir: Path, name: str, storage: str | None) -> dict[str, Any]:  # noqa: A002
-    from lightning_hwtune.views.studies import study_record, unreadable_record
+def _entry(dir: Path, name: str, storage: str | None) -> dict[str, Any]:  # noqa: A002
+    from lightning_hwtune.views.studies import study_entry, unreadable_entry
 
     try:
         chosen = StoredStudy(Study.load(name, dir, storage=storage), storage)
-        return study_record(chosen.study.state(), is_driven=chosen.is_driven())
+        return study_entry(chosen.study.state(), is_driven=chosen.is_driven())
     except HwTuneError as error:
-        return unreadable_record(name, error)
+        return unreadable_entry(name, error)

@@ -1,7 +1,7 @@
 """Rows of JSON values as columns: a table with many numbers is then several times smaller and faster to read.
 
 A column is coded by what its values have in common: one value for all, numbers as the bytes of an array, dicts with
-equal keys and lists of equal length as columns of their own, other lists as their lengths and one column of all their
+equal keys and lists of equal length as separate columns, other lists as their lengths and one column of all their
 items, repeated texts as places in a list of the distinct ones. `unpacked(packed(values)) == values`, including the
 types of the numbers.
 """

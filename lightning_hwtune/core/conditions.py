@@ -25,7 +25,7 @@ from lightning_hwtune.errors import ArgumentError, nearest, shown
 __all__ = ["MAX_CASES", "Case", "Conditions"]
 
 MAX_CASES = 20_000
-"""The most cases that conditions may distinguish; counting them takes a tenth of a second."""
+"""The maximum number of cases that conditions may distinguish; counting them takes a tenth of a second."""
 
 _MAX_VALUES = 100_000  # of an Int that others depend on
 _CYCLE = "conditions that do not form a cycle"
@@ -224,11 +224,11 @@ def _check_parent(name: str, when: Mapping[str, Any] | None, parent: str, params
     if parent == name:
         raise ArgumentError(argument, when, _CYCLE, hint=f"{name} depends on itself.")
     if parent not in params:
-        allowed = f"other parameters: {', '.join(others) or 'there are none'}{nearest(parent, others)}"
+        allowed = f"names of other parameters: {', '.join(others) or 'there are none'}{nearest(parent, others)}"
         raise ArgumentError(argument, when, allowed)
     parameter = params[parent]
     if isinstance(parameter, Float):
-        hint = f"{parent} is a Float, which takes any given value with probability 0. Use a Choice of its values."
+        hint = f"{parent} is a Float, which almost never has exactly a given value. Use a Choice of its values."
         raise ArgumentError(argument, when, "conditions on a Choice or an Int", hint=hint)
     if isinstance(parameter, NumDevices):
         hint = f"{parent} may change while a trial trains, as after running out of memory. Use trial.num_devices in "

@@ -59,7 +59,7 @@ class Controller:
     """Makes the decisions of one study.
 
     Args:
-        state: the state of a new study, or one replayed from a log.
+        state: the state of a new study, or one rebuilt from a log.
         sink: receives events before they take effect; they must be durable when it returns. A list's `extend` will do.
         observe: receives the same events after they are applied. If it raises, log and state still agree.
         whole: returns a context manager for each write, so that no signal is handled between the log and the state.

@@ -47,7 +47,8 @@ class StudyFacts:
             without a pause from the beginning.
         chosen: how the ladder was chosen; None if the user gave it, and until it is chosen.
         has_knee_first: whether the knee of a rung is its first finisher; studies of earlier versions do without.
-        slowest_s: the most seconds that one unit of resource has taken so far. slowest_report_s: those of one report.
+        slowest_s: the longest time that one unit of resource has taken so far, in seconds.
+        slowest_report_s: the longest time between two reports.
         study_id: the permanent id of the study; "" for one of version 0.1.0. session: the number of the newest session;
             None before the first.
         clock: how long the study has been running. ended_usd: the bill of all segments that have ended.
@@ -298,7 +299,7 @@ class StudyFacts:
         trial.has_diverged = trial.has_diverged or event.rule == Rule.NOT_FINITE
         if event.level is not None:
             if event.level not in self.ladder.levels:
-                raise ValueError(f"trial {event.trial_id} was judged at {event.level}, which is no rung of the study")
+                raise ValueError(f"trial {event.trial_id} was judged at {event.level}, which is not one of its rungs")
             trial.decided[event.level] = VerdictKind.CONTINUE.value if event.target > event.level else event.verdict
             trial.known_from[event.level] = len(self.searched)
 

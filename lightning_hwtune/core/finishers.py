@@ -36,7 +36,7 @@ class Finishers:
         return self._deadline.plan(self._able(), due, now) if due > 0 else []
 
     def is_end_sure(self, now: float) -> bool:
-        """Returns whether a trial is fully trained or on the way there, or none is wanted."""
+        """Returns whether a trial is fully trained or on the way there; true as well if none is wanted."""
         top = self._state.race.max_resource
         under_way = (trial for trial in self._running() if trial.target >= top)
         return (
@@ -48,7 +48,7 @@ class Finishers:
     def n_due(self, now: float | None = None) -> int:
         """Returns how many more trials should be trained to the end; at a time `now`, those that will not end count.
 
-        The first trials, which train to the end in any case, are no finishers.
+        The first trials, which train to the end in any case, do not count as finishers.
         """
         first = self._state.to_end
         under_way = sum(

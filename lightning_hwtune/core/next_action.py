@@ -183,7 +183,7 @@ class NextAction:
     def _limit_reached(self, now: float) -> Reason:
         """Returns the limit that leaves too little for anything that could begin."""
         by_time = self.deadline.left.seconds(now) * self.spec.pool.size <= self.deadline.left.device_s(now)
-        text = "what is left is too short for a further report"
+        text = "too little is left to reach another report"
         if by_time:
             return Reason(
                 Rule.LIMIT_MAX_TIME,

@@ -224,7 +224,7 @@ class Objectives(Sequence[Objective]):
         return violation_text(self.violations(values)) if self._bounds else ""
 
     def final_violations(self, values: Mapping[str, float]) -> list[Violation]:
-        """Returns the violations that no further training can mend; see `Constraint.is_final`."""
+        """Returns the violations that further training cannot change; see `Constraint.is_final`."""
         final = {item.name for item in self._constraints if item.is_final(float(values.get(item.name, math.nan)))}
         return [item for item in self.violations(values) if item.name in final] if final else []
 

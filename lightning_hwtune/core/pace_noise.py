@@ -2,9 +2,9 @@
 
 - `spread` is the standard deviation of the logarithm of a segment's seconds. It is estimated from trials with several
   segments: the pace of a segment relative to that of the segment before it. The median ratio of trials that paused at
-  the same resources is no noise (a warm-up, for example), and is removed. Ratios beyond three deviations are cut. The
-  prior of 5 %, which counts as `_PRIOR_RATIOS` ratios, is also the lower bound, because differences between machines
-  are not visible in a trial that always trained on the same one.
+  the same resources is not noise but, for example, a warm-up, and is removed. Ratios beyond three deviations are cut.
+  The prior of 5 %, which counts as `_PRIOR_RATIOS` ratios, is also the lower bound, because differences between
+  machines are not visible in a trial that always trained on the same one.
 - The measured seconds of a trial are denoised with the regression of `core.pace_model` on the logarithm of the pace.
   The expected logarithm lies between the predicted and the measured one. Both are weighted by the inverse of their
   variances: that of the residuals, which contains the noise, and that of the noise (the posterior mean of two normal

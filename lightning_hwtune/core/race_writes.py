@@ -77,7 +77,7 @@ def _judged(facts: StudyFacts, event: ev.Reported, race: RaceWriter) -> None:
     trial, loss = facts.trials[event.trial_id], facts.spec.objectives.loss(event.values)
     if event.rule == Rule.NOT_FINITE:  # the values may be the best so far of a training that has since diverged
         loss = np.full_like(loss, np.nan)
-    if event.level is not None and event.rule != Rule.CONSTRAINT:  # a trial that can never be feasible is no rival
+    if event.level is not None and event.rule != Rule.CONSTRAINT:  # one that is never feasible does not compete
         race.record(trial.trial_id, trial.bracket, event.level, loss, trial.decided[event.level])
     race.observe(trial.trial_id, trial.bracket, event.resource, loss)
 

@@ -423,7 +423,10 @@ class SearchSpace(Mapping[str, Parameter]):
     def _unknown(self, argument: str, name: object) -> ArgumentError:
         near = nearest(name, self._params).removeprefix("; did")
         return ArgumentError(
-            argument, name, f"the parameters {', '.join(self._params)}", hint=f"Did{near}" if near else ""
+            argument,
+            name,
+            f"only parameters of the space: {', '.join(self._params)}",
+            hint=f"Did{near}" if near else "",
         )
 
 

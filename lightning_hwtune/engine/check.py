@@ -19,8 +19,8 @@ from typing import Any, final
 
 from lightning_hwtune.core.record import Outcome, Unit
 from lightning_hwtune.core.spec import StudySpec
-from lightning_hwtune.engine.check_orders import check_configs, check_order
 from lightning_hwtune.engine.check_segment import AUTO_STILL_S, CheckSegment, train_segment
+from lightning_hwtune.engine.check_segment_orders import check_configs, check_segment_order
 from lightning_hwtune.engine.counted_fit import CountedFit
 from lightning_hwtune.engine.executor import Executor, preload_in
 from lightning_hwtune.engine.hang import AUTO
@@ -156,7 +156,7 @@ def _check_one(
 
     may_pause = spec.scheduler.pauses and len(spec.scheduler.levels) > 1
     n_epochs = N_EPOCHS if may_pause else 1
-    first = check_order(spec, config, folder / "whole")
+    first = check_segment_order(spec, config, folder / "whole")
     n_reports: set[int] = set()
 
     def at_end(report: Report) -> bool:
@@ -176,11 +176,11 @@ def _check_one(
         is_cut = is_cut and not is_affordable(whole.reports[0])  # otherwise the training has ended by itself
         return _ConfigFindings(first, whole, (TOO_LONG,) if is_cut else ())
     paused = folder / "paused"
-    before = train(check_order(spec, config, paused), lambda report: report.resource >= resources[-2])
+    before = train(check_segment_order(spec, config, paused), lambda report: report.resource >= resources[-2])
     if before.saved_as is None:
         return _ConfigFindings(first, whole, (SAVES_NOTHING,))
     resumes = before.saved_as.resource, before.saved_as.path
-    after = train(check_order(spec, config, paused, resumes), lambda report: report.resource >= resources[-1])
+    after = train(check_segment_order(spec, config, paused, resumes), lambda report: report.resource >= resources[-1])
     note = ResumeProof(whole, before, after).note(spec.scheduler.unit)
     return _ConfigFindings(first, whole, (note,) if note else (), after)
 

@@ -18,7 +18,7 @@ from lightning_hwtune.core.searchers import ParetoPrior
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.core.state import StudyState
-from lightning_hwtune.engine.fold import replay
+from lightning_hwtune.engine.fold import rebuilt_state
 from lightning_hwtune.errors import ArgumentError, HwTuneError
 from lightning_hwtune.store.files import StudyFiles, study_names
 from lightning_hwtune.store.log import EventLog, stored_names
@@ -31,7 +31,7 @@ __all__ = ["FinishedStudy", "auto_prior", "finished_studies"]
 class FinishedStudy:
     """A finished study, read from its log; can be passed to `ParetoPrior.from_studies`."""
 
-    replayed: StudyState
+    stored: StudyState
 
     @property
     def name(self) -> str:
@@ -41,11 +41,11 @@ class FinishedStudy:
     @property
     def spec(self) -> StudySpec:
         """The study's resolved settings."""
-        return self.replayed.spec
+        return self.stored.spec
 
     def state(self) -> StudyState:
         """Returns the state that its log describes."""
-        return self.replayed
+        return self.stored
 
 
 def finished_studies(dir: Path, storage: str | None = None) -> Iterator[FinishedStudy]:  # noqa: A002 - as in Study
@@ -53,7 +53,7 @@ def finished_studies(dir: Path, storage: str | None = None) -> Iterator[Finished
     for name in stored_names(storage) if storage is not None else study_names(dir):
         try:
             with EventLog.open(StudyFiles(dir, name), storage=storage, create=False) as log:
-                state = replay(log)
+                state = rebuilt_state(log)
         except HwTuneError:
             continue
         if state is not None and state.closed is not None and state.closed.state == SessionState.FINISHED:
@@ -79,7 +79,7 @@ def auto_prior(
 def _fits(study: FinishedStudy, objectives: Objectives) -> bool:
     modes = {item.name: item.mode for item in study.spec.objectives}
     has_objectives = all(modes.get(item.name) == item.mode for item in objectives)
-    return has_objectives and any(trial.decided and trial.measurements for trial in study.replayed.trials)
+    return has_objectives and any(trial.decided and trial.measurements for trial in study.stored.trials)
 
 
 def _has_points(study: FinishedStudy, space: SearchSpace) -> bool:

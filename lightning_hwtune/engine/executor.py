@@ -61,7 +61,7 @@ class Abilities:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSetup:
-    """What a run knows when it creates its executor.
+    """What is known when a run creates its executor.
 
     Attributes:
         train: the training function.

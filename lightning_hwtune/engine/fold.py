@@ -14,14 +14,14 @@ from lightning_hwtune.errors import MissingDependencyError, StudyMismatchError
 from lightning_hwtune.store.facts_cache import CachedFacts, FactsCache
 from lightning_hwtune.store.log import EventLog
 
-__all__ = ["MIN_CACHED", "Fold", "replay", "stored_spec"]
+__all__ = ["MIN_CACHED", "Fold", "rebuilt_state", "stored_spec"]
 
 MIN_CACHED = 2000
 """The cache is not written for fewer new events than this: reading them from the log takes a tenth of a second."""
 _PARTS = 20  # nor for a smaller part of the log than one in so many
 
 
-def replay(log: EventLog, spec: StudySpec | None = None) -> StudyState | None:
+def rebuilt_state(log: EventLog, spec: StudySpec | None = None) -> StudyState | None:
     """Returns the state that a log describes, with its race, or None for an empty log; see `Fold`."""
     state = Fold(spec, has_race=True).follow(log)
     assert state is None or isinstance(state, StudyState)

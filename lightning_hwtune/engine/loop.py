@@ -17,7 +17,7 @@ from lightning_hwtune.engine.clock import Clock
 from lightning_hwtune.engine.devices import Slots
 from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.engine.folder import Folder
-from lightning_hwtune.engine.orders import segment_order
+from lightning_hwtune.engine.segment_orders import segment_order
 from lightning_hwtune.errors import CheckpointError, TrialError, first_line
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage, storable_message

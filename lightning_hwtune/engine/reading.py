@@ -16,7 +16,7 @@ from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.core.state import StudyState
-from lightning_hwtune.engine.fold import Fold, replay, stored_spec
+from lightning_hwtune.engine.fold import Fold, rebuilt_state, stored_spec
 from lightning_hwtune.engine.session import refuse_lost_log
 from lightning_hwtune.errors import StorageError, StudyNotFoundError
 from lightning_hwtune.store.facts_cache import FactsCache
@@ -157,7 +157,7 @@ class Reader:
             return self._fold.state()
         except Exception:  # a race of a user may raise anything; the whole log says which event is damaged
             with self.open() as log:
-                return replay(log, spec)
+                return rebuilt_state(log, spec)
 
     def events(self, trial_id: int | None = None) -> list[ev.Event]:
         """Returns the events of one trial, or all events of the log.

@@ -25,7 +25,7 @@ from lightning_hwtune.core.replication import Replication
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.clock import Clock, RealClock
-from lightning_hwtune.engine.fold import replay
+from lightning_hwtune.engine.fold import rebuilt_state
 from lightning_hwtune.errors import ArgumentError, StorageError, StudyNotFoundError, first_line
 from lightning_hwtune.host.deferred_signals import uninterrupted
 from lightning_hwtune.host.session_signals import cause_of
@@ -124,16 +124,16 @@ class Session:
         return self
 
     def _open(self, now: float) -> None:
-        replayed = replay(self._log, self._spec)
-        earlier = replayed or replay(self._log)
+        rebuilt = rebuilt_state(self._log, self._spec)
+        earlier = rebuilt or rebuilt_state(self._log)
         refuse_foreign(self.files.root, earlier, self._log.database.name)
         identity = next_identity(self.files.root, earlier)
         write_identity(self.files.root, identity)
         self._study_id = identity.study_id
         self.controller = Controller(
-            replayed or StudyState(self._spec), self._append, observe=self._observe, whole=uninterrupted
+            rebuilt or StudyState(self._spec), self._append, observe=self._observe, whole=uninterrupted
         )
-        if replayed is None:
+        if rebuilt is None:
             self.controller.create(now, identity.study_id)
         self.files.sweep(self.controller.state)
         limits, defaults = self._all_limits(self.controller.state)
@@ -144,7 +144,7 @@ class Session:
         self.controller.open(limits, now, socket.gethostname(), os.getpid(), __version__, **facts)
         if text := self._spec.searcher.remark(self._spec.space):
             self.controller.note_once(text, "searcher", now)
-        if replayed is None and earlier is not None:
+        if rebuilt is None and earlier is not None:
             self._carry_over(earlier, now)
 
     def _all_limits(self, state: StudyFacts) -> tuple[Limits, dict[str, Any]]:

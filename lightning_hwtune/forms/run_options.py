@@ -128,7 +128,7 @@ _Executor = Annotated[
     Setting(
         "local",
         Form("text", "'local', 'inline', an import path, or an object with the methods of Executor", _executor),
-        '"local": a fresh process per rank. "inline": the process of the call itself, on one device, one trial '
+        '"local": a fresh process per rank. "inline": the process that runs the study, on one device, one trial '
         'after another. Or the name or import path of another executor, such as "my_executor:MyExecutor". In '
         "Python, also an `Executor` object. It does not get `train`, so it must know what to train.",
     ),

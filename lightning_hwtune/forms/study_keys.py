@@ -25,8 +25,8 @@ FILE_KEYS: Mapping[str, Setting] = {
     "train": Setting(
         NEEDED,
         text("an import path such as 'models.digits_study:train'"),
-        "Import path of the training function, `package.module:function`; it takes a `Trial`. The working directory "
-        "can be imported from.",
+        "Import path of the training function, `package.module:function`; it takes a `Trial`. It may be in "
+        "the working directory.",
         str,
     ),
     "space": Setting(
@@ -91,8 +91,8 @@ FILE_KEYS: Mapping[str, Setting] = {
     "batch": Setting(
         "global",
         _STUDY["batch"],
-        '"global": a trial\'s devices share its batch size; sizes that the number of devices does not divide are never '
-        'drawn. "per_device": every device gets the whole batch size.',
+        '"global": a trial\'s devices share its batch size; sizes that are not divisible by the number of devices are '
+        'never drawn. "per_device": every device gets the whole batch size.',
         str,
     ),
     **{name: item for name, item in RUN_OPTIONS.items() if item.in_file},

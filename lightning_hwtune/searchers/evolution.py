@@ -6,7 +6,7 @@ Deb, Pratap, Agarwal and Meyarivan, "A fast and elitist multiobjective genetic a
 Differences from the papers:
 
 - There is no barrier between generations, since trials end at any time. The parents of a child are the survivors of
-  *all* trials that a rung has judged by then: the first `population` of them are told to pymoo as its first generation,
+  *all* trials that a rung has judged by then: pymoo gets the first `population` of them as its first generation,
   and all others as its second. So a child may have parents that were judged a moment ago, and a trial that is running
   delays nothing. Until `population` trials are judged, draws are random.
 - Trials of all rungs count (`copula.chained_scores`), and the scores are what is minimised.

@@ -21,8 +21,8 @@ measurement is normal with standard deviation `noise * (start - best)` and is de
 resource). The error is clipped to [0, 1].
 
 Time. One unit of resource takes `unit_s * 4**(2 * f_4 - 1)` seconds on one device. n devices are n**scaling times as
-fast (scaling 1 is linear, 0 is no speed-up), so with a scaling below 1 more devices are faster and cost more. A device
-costs `usd_per_device_hour`. These formulas were not fitted to any measurements.
+fast (with scaling 1 the speed-up is linear, with 0 there is none), so with a scaling below 1 more devices are faster
+and cost more. A device costs `usd_per_device_hour`. These formulas were not fitted to any measurements.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def read_only_source(path: Path) -> Source | None:
     """Returns how to read a database that must not be written; None if this user may write it and its folder."""
     if not path.is_file() or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         return None
-    if not any(_size(beside) for beside in _beside(path)):
+    if not any(_size(log) for log in _log_files(path)):
         return Source(f"{_uri(path)}?mode=ro&immutable=1")
     shared = Source(f"{_uri(path)}?mode=ro")
     return shared if _can_be_read(shared) else _copied(path)
@@ -48,7 +48,7 @@ def _uri(path: Path) -> str:
     return f"file:{quote(os.fsencode(path))}"
 
 
-def _beside(path: Path) -> tuple[Path, Path]:
+def _log_files(path: Path) -> tuple[Path, Path]:
     """Returns the files with transactions that are missing in the main file or must be rolled back in it."""
     return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-journal")
 
@@ -76,7 +76,7 @@ def _copied(path: Path) -> Source:
         StorageError: the files change all the time, or there is no space for a copy.
     """
     folder = tempfile.TemporaryDirectory(prefix="hwtune-read-", ignore_cleanup_errors=True)
-    copy, files = Path(folder.name) / path.name, (path, *_beside(path))
+    copy, files = Path(folder.name) / path.name, (path, *_log_files(path))
     try:
         for _ in range(_ATTEMPTS):
             before = [_stamp(file) for file in files]
@@ -91,7 +91,7 @@ def _copied(path: Path) -> Source:
         folder.cleanup()
         raise StorageError(f"{str(path)!r} cannot be copied in order to read it: {error}", error.errno) from error
     folder.cleanup()
-    raise StorageError(f"{str(path)!r} changes all the time and cannot be read without writing there")
+    raise StorageError(f"{str(path)!r} is being written to, and cannot be read without write access to its folder")
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

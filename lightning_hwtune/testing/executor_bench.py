@@ -18,7 +18,7 @@ from lightning_hwtune.core.searchers import Random
 from lightning_hwtune.core.space import Choice, Float, NumDevices, SearchSpace
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.engine.executor import Executor
-from lightning_hwtune.engine.orders import segment_order
+from lightning_hwtune.engine.segment_orders import segment_order
 from lightning_hwtune.testing.demand import demand
 from lightning_hwtune.testing.executor_training import loss_at
 from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage

@@ -47,7 +47,7 @@ def check_policy(policy: AllocationPolicy, space: SearchSpace | Mapping[str, Par
 
     Its settings can be restored from the log. An answer depends only on the settings and the arguments, also for a
     policy rebuilt from its settings, and asking has no effects. Each answer is one of the policy's counts, fits into
-    the pool and divides the configuration's batch sizes. `larger` rises and ends. A study that is killed and replayed
+    the pool and divides the configuration's batch sizes. `larger` rises and ends. A study that is killed and rebuilt
     gives its trials the same devices as one that is not.
 
     Args:

@@ -14,7 +14,7 @@ from lightning_hwtune.core.objectives import Metric, Objectives
 from lightning_hwtune.core.schedulers import Promotion, Race, Scheduler
 from lightning_hwtune.testing.demand import demand
 
-__all__ = ["RandomRace", "Write", "answers_of", "replayed", "started"]
+__all__ = ["RandomRace", "Write", "answers_of", "rebuilt", "started"]
 
 Write = tuple[str, tuple[Any, ...]]
 LossDraw = Callable[[np.random.Generator, int], npt.NDArray[np.float64]]
@@ -25,7 +25,7 @@ def started(scheduler: Scheduler, n_objectives: int = 1) -> Race:
     return scheduler.start(Objectives([Metric(f"m{i}", "min") for i in range(n_objectives)]))
 
 
-def replayed(scheduler: Scheduler, n_objectives: int, writes: Sequence[Write]) -> Race:
+def rebuilt(scheduler: Scheduler, n_objectives: int, writes: Sequence[Write]) -> Race:
     """Returns a new race to which these writes were made."""
     race = started(scheduler, n_objectives)
     for method, arguments in writes:

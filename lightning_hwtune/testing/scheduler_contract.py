@@ -16,7 +16,7 @@ import numpy as np
 from lightning_hwtune.core.decisions import Rule, Stop, VerdictKind
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Scheduler
 from lightning_hwtune.testing.demand import demand
-from lightning_hwtune.testing.random_race import RandomRace, answers_of, replayed, started
+from lightning_hwtune.testing.random_race import RandomRace, answers_of, rebuilt, started
 from lightning_hwtune.testing.rebuilding import settings_return
 from lightning_hwtune.testing.scheduler_studies import (
     interrupted_study_continues,
@@ -46,7 +46,7 @@ def check_scheduler(scheduler: Scheduler, n_objectives: Sequence[int] = (1, 2, 3
 
     Its settings can be restored from the log and never change. The same writes give the same answers, and questions
     have no effects. No trial leaves a rung twice, a promotion is promotable, and a trial whose loss is not finite is
-    never promoted. A simulated study ends within its limits, and one that is killed and replayed makes the same
+    never promoted. A simulated study ends within its limits, and one that is killed and rebuilt makes the same
     decisions.
 
     Args:
@@ -139,9 +139,9 @@ def same_writes_give_the_same_answers(scheduler: Scheduler, n_objectives: int, s
         silent.step()
         rule = "Questions change nothing: a race gives the same answers, however often it is asked."
         demand(asked.answers == silent.answers, rule, asked.answers[-1:], silent.answers[-1:], asked.writes[-3:])
-    live, again = answers_of(asked.race), answers_of(replayed(scheduler, n_objectives, asked.writes))
+    live, again = answers_of(asked.race), answers_of(rebuilt(scheduler, n_objectives, asked.writes))
     rule = "The same writes give the same answers, because a killed study continues from its log."
-    demand(again == live, rule, f"The race that ran answers {live}", f"the replayed one {again}")
+    demand(again == live, rule, f"The race that ran answers {live}", f"the rebuilt one {again}")
     demand(answers_of(silent.race) == live, "Questions change nothing.", live)
 
 

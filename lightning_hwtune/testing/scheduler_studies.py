@@ -18,7 +18,7 @@ from lightning_hwtune.core.space import Choice, Float, NumDevices, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.testing.demand import demand
-from lightning_hwtune.testing.study_driver import Driver, replay, snapshot
+from lightning_hwtune.testing.study_driver import Driver, rebuilt_state, snapshot
 
 __all__ = [
     "interrupted_study_continues",
@@ -73,14 +73,14 @@ def same_seed_gives_the_same_log(scheduler: Scheduler, n_objectives: int) -> Non
 
 
 def killed_study_decides_alike(scheduler: Scheduler, n_objectives: int) -> None:
-    """Checks that a study replayed from a part of its log takes every decision in the rest of it."""
+    """Checks that a study rebuilt from a part of its log takes every decision in the rest of it."""
     driver = _driver(scheduler, n_objectives, Limits(max_trials=12, finishers=1), space=_ONE_DEVICE)
     _run(driver)
     log, spec = driver.log, driver.controller.spec
-    whole, rule = snapshot(driver.state), "A study that is replayed from its log is the same study."
-    demand(snapshot(replay(spec, log)) == whole, rule)
+    whole, rule = snapshot(driver.state), "A study that is rebuilt from its log is the same study."
+    demand(snapshot(rebuilt_state(spec, log)) == whole, rule)
     for n_events in range(3, len(log), max(1, len(log) // 7)):
-        state = replay(spec, log[:n_events])
+        state = rebuilt_state(spec, log[:n_events])
         for event in log[n_events:]:
             _decided_alike(state, event)
             state.apply(event)
@@ -144,13 +144,13 @@ def _ended(state: StudyState, n_trials: int) -> None:
 
 
 def _decided_alike(state: StudyState, event: ev.Event) -> None:
-    rule = "A killed study that is replayed makes the same decisions as an uninterrupted one."
+    rule = "A killed study that is rebuilt makes the same decisions as an uninterrupted one."
     if isinstance(event, ev.Reported) and event.level is not None and event.rule not in (Rule.CLEARED, Rule.REPEATED):
         trial, loss = state.trials[event.trial_id], state.spec.objectives.loss(event.values)
         verdict = state.race.verdict(trial.trial_id, trial.bracket, event.level, loss)
         text = event.reason.partition("; infeasible: ")[0]  # which the controller adds
         now, then = (verdict.kind, verdict.reason.rule, verdict.reason.text), (event.verdict, event.rule, text)
-        demand(now == then, rule, f"The log has {then}", f"the replayed study has {now}")
+        demand(now == then, rule, f"The log has {then}", f"the rebuilt study has {now}")
     if isinstance(event, ev.SegmentStarted) and event.rule == Rule.PROMOTION:
         promotion = state.race.promotable(exclude=state.running)
         is_same = promotion is not None and (promotion.trial_id, promotion.reason.text) == (

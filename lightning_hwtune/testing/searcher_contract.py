@@ -48,7 +48,7 @@ def check_searcher(
 
     Its settings can be restored from the log. Every draw is in the search space. The same draw with the same history
     and seed gives the same configuration, in any order of draws and for a searcher rebuilt from its settings. Proposing
-    has no effects. After the configurations have ended, there are never any more. A study that is killed and replayed
+    has no effects. After the last configuration, `propose` always returns None. A study that is killed and rebuilt
     makes the same draws as one that is not.
 
     Args:

@@ -17,7 +17,7 @@ from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 
-__all__ = ["Curve", "Driver", "replay", "snapshot"]
+__all__ = ["Curve", "Driver", "rebuilt_state", "snapshot"]
 
 Curve = Callable[[dict[str, Any], int], float]
 
@@ -40,7 +40,7 @@ class Driver:
         self.log: list[ev.Event] = log if log is not None else []
         self.curve, self.limits, self.stride = curve, limits, stride
         self.now = self.log[-1].at if self.log else 0.0
-        state = replay(study, self.log)
+        state = rebuilt_state(study, self.log)
         self.controller = Controller(state, self.log.extend)
         if not self.log:
             self.controller.create(self.now)
@@ -119,8 +119,8 @@ class Driver:
         self.controller.close(self.now, ev.SessionState.FINISHED, "")
 
 
-def replay(study: StudySpec, log: list[ev.Event]) -> StudyState:
-    """Replays a log through JSON, as the store would."""
+def rebuilt_state(study: StudySpec, log: list[ev.Event]) -> StudyState:
+    """Returns the state that a log describes, read through JSON, as the store would."""
     state = StudyState(study)
     for event in log:
         state.apply(ev.from_dict(json.loads(json.dumps(ev.to_dict(event)))))

@@ -62,7 +62,7 @@ class LoggedValues:
     def __init__(self, n_ranks: int) -> None:
         self._written = WrittenNames()
         self._always: frozenset[str] | None = None
-        self._validation: dict[str, _Record] = {}  # records of the newest validation in this epoch
+        self._validation: dict[str, _Reduction] = {}  # those of the newest validation in this epoch
         self._n_samples = 0  # samples of the newest validation
         self._is_counting = n_ranks > 1
 
@@ -92,7 +92,7 @@ class LoggedValues:
 
     def validation_ended(self, trainer: Any) -> None:
         """Stores how the values of a validation were reduced, before Lightning resets its records."""
-        self._validation = _records(internals.validation_results(trainer))
+        self._validation = _reductions(internals.validation_results(trainer))
 
     @property
     def validated(self) -> frozenset[str]:
@@ -116,10 +116,10 @@ class LoggedValues:
         written = self._written.since_report if since_report else self._written.in_epoch
         names = frozenset(logged) & (written | (self._always or frozenset()))
         numbers = {name: _number(logged[name]) for name in names}
-        records = {**self._validation, **_records(internals.training_results(trainer))}
+        reductions = {**self._validation, **_reductions(internals.training_results(trainer))}
         return RankValues(
             shares={
-                name: self._share(value, records.get(name))
+                name: self._share(value, reductions.get(name))
                 for name in wanted
                 if (value := numbers.get(name)) is not None
             },
@@ -128,16 +128,16 @@ class LoggedValues:
             unusable={name: _described(logged[name]) for name in wanted if name in names and numbers[name] is None},
         )
 
-    def _share(self, value: float, record: _Record | None) -> Share:
-        """Returns the share for a value and its record in Lightning; a value may have no record."""
-        if record is None:
+    def _share(self, value: float, reduction: _Reduction | None) -> Share:
+        """Returns the share for a value; `reduction` is None if it is unknown how Lightning reduced it."""
+        if reduction is None:
             return Share(value, self._n_samples)
-        weight = self._n_samples if record.weight is None else record.weight
-        return Share(value, weight, record.reduce, record.is_combined)
+        weight = self._n_samples if reduction.weight is None else reduction.weight
+        return Share(value, weight, reduction.reduce, reduction.is_combined)
 
 
 @dataclass(frozen=True, slots=True)
-class _Record:
+class _Reduction:
     """How Lightning reduced one value; `weight` is None for a value that was logged once, at the end of an epoch."""
 
     weight: float | None
@@ -145,20 +145,20 @@ class _Record:
     is_combined: bool
 
 
-def _records(results: Iterable[tuple[str, Any]]) -> dict[str, _Record]:
-    """Returns for each name how its value was reduced, from Lightning's own records."""
-    records = {}
+def _reductions(results: Iterable[tuple[str, Any]]) -> dict[str, _Reduction]:
+    """Returns for each name how its value was reduced, from Lightning's own results."""
+    reductions = {}
     for name, result in results:
         meta = result.meta
         reduce = getattr(meta.reduce_fx, "__name__", "mean")
         # a value logged in each step is already weighted by batch sizes; one logged at the end covers all samples
         is_of_steps = "_step" in meta.fx or "_batch_" in meta.fx
-        records[name] = _Record(
+        reductions[name] = _Reduction(
             weight=float(getattr(result, "cumulated_batch_size", 1)) if is_of_steps else None,
             reduce=reduce if reduce in _REDUCTIONS else "mean",
             is_combined=not result.is_tensor or (meta.sync.should and not meta.sync.rank_zero_only),
         )
-    return records
+    return reductions
 
 
 def _number(value: Any) -> float | None:

@@ -14,10 +14,10 @@ from lightning_hwtune.views.front_points import candidates, front_points
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["added_frame", "added_hint", "added_records", "added_title"]
+__all__ = ["added_entries", "added_frame", "added_hint", "added_title"]
 
 
-def added_records(state: StudyFacts) -> list[dict[str, Any]]:
+def added_entries(state: StudyFacts) -> list[dict[str, Any]]:
     """Returns the results from elsewhere, in the order in which they were added.
 
     The key for the resource is the study's unit: `epochs`, `steps` or `samples`. `beats_front`: whether the result
@@ -61,12 +61,12 @@ def added_frame(state: StudyFacts) -> pd.DataFrame:
     keys = {key: f"config.{key}" if key in taken else key for key in state.spec.space}
     rows = [
         {
-            **record["objectives"],
-            **{column: record["config"].get(key) for key, column in keys.items()},
-            unit: record[unit],
-            "beats_front": record["beats_front"],
+            **entry["objectives"],
+            **{column: entry["config"].get(key) for key, column in keys.items()},
+            unit: entry[unit],
+            "beats_front": entry["beats_front"],
         }
-        for record in added_records(state)
+        for entry in added_entries(state)
     ]
     return pd.DataFrame(rows, columns=[*names, *keys.values(), unit, "beats_front"], dtype=object).infer_objects()
 

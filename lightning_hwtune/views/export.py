@@ -17,9 +17,9 @@ from lightning_hwtune.core.events import Event, to_dict
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.store.files import write_whole
-from lightning_hwtune.views.added import added_frame, added_records
-from lightning_hwtune.views.replicates import replicate_records, replicates_frame
-from lightning_hwtune.views.tables import front_frame, front_records, trials_frame, trials_records
+from lightning_hwtune.views.added import added_entries, added_frame
+from lightning_hwtune.views.replicates import replicate_entries, replicates_frame
+from lightning_hwtune.views.tables import front_entries, front_frame, trial_entries, trials_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,17 +68,17 @@ def trials_text(state: StudyFacts, form: str = "json") -> str:
         ArgumentError: `form` is neither "json" nor "csv".
     """
     _check(form)
-    return json_text(trials_records(state)) if form == "json" else frame_csv(trials_frame(state))
+    return json_text(trial_entries(state)) if form == "json" else frame_csv(trials_frame(state))
 
 
 def front_text(state: StudyFacts, form: str = "json", at: str = "full") -> str:
-    """Returns the front; `at` as in `tables.front_records`.
+    """Returns the front; `at` as in `tables.front_entries`.
 
     Raises:
         ArgumentError: `form` is neither "json" nor "csv", or `at` is unknown.
     """
     _check(form)
-    return json_text(front_records(state, at)) if form == "json" else frame_csv(front_frame(state, at))
+    return json_text(front_entries(state, at)) if form == "json" else frame_csv(front_frame(state, at))
 
 
 def events_text(events: Iterable[Event], form: str = "json") -> str:
@@ -109,10 +109,10 @@ def write_export(state: StudyFacts, events: Iterable[Event], folder: Path) -> li
         texts[f"front.{form}"] = front_text(state, form)
     texts["events.jsonl"] = events_text(events)
     if state.added:
-        texts["added.json"] = json_text(added_records(state))
+        texts["added.json"] = json_text(added_entries(state))
         texts["added.csv"] = frame_csv(added_frame(state))
     if state.replicates:
-        texts["replicates.json"] = json_text(replicate_records(state))
+        texts["replicates.json"] = json_text(replicate_entries(state))
         texts["replicates.csv"] = frame_csv(replicates_frame(state))
     folder.mkdir(parents=True, exist_ok=True)
     return [write_whole(folder / name, text) for name, text in texts.items()]

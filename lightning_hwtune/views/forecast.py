@@ -80,7 +80,7 @@ def full_trainings_text(state: StudyFacts, checked: Pace | None = None, check_s:
         return ""
     n, seconds = found
     models = f"about {counted(n, 'models')}" if n else "no model"
-    return f"within what is left of the limits, {models} can be fully trained; one takes about {duration(seconds)}"
+    return f"within the rest of the limits, {models} can be fully trained; one takes about {duration(seconds)}"
 
 
 def _is_done(state: StudyState, now: float) -> bool:

@@ -11,7 +11,7 @@ from lightning_hwtune.views.amounts import counted
 from lightning_hwtune.views.front_points import Point, candidates
 
 __all__ = [
-    "constraint_records",
+    "constraint_keys",
     "constraints_text",
     "infeasible_hint",
     "infeasible_text",
@@ -27,8 +27,8 @@ def infeasible_text(state: StudyFacts, trial: TrialRecord) -> str:
     return ", ".join(map(str, state.spec.objectives.violations(trial.last.values)))
 
 
-def constraint_records(state: StudyFacts, measurement: Measurement | None) -> dict[str, Any]:
-    """Returns the keys that records of a constrained study have in addition; empty for any other study.
+def constraint_keys(state: StudyFacts, measurement: Measurement | None) -> dict[str, Any]:
+    """Returns the keys that the entries of a constrained study have in addition; empty for any other study.
 
     Returns:
         constraints: name -> value, of the constraints that are not objectives.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "replicate_counts",
-    "replicate_records",
+    "replicate_entries",
     "replicate_summary",
     "replicates_frame",
     "replicates_hint",
@@ -34,8 +34,8 @@ __all__ = [
 _FIXED = ("trial", "replicates", "failed", "open")  # columns
 
 
-def replicate_records(state: StudyFacts) -> list[dict[str, Any]]:
-    """Returns one record per trial that has replicates, the best value of the first objective first.
+def replicate_entries(state: StudyFacts) -> list[dict[str, Any]]:
+    """Returns one entry per trial that has replicates, the best value of the first objective first.
 
     `objectives` has the trial's own values, `mean` and `std` (the sample standard deviation) those of its complete
     replicates; they are NaN for none, and `std` also for one. `complete`, `failed` and `open` count the replicates.
@@ -107,12 +107,12 @@ def replicates_frame(state: StudyFacts) -> pd.DataFrame:
 
     names = state.spec.objectives.names
     rows = []
-    for record in replicate_records(state):
-        counts = (record[key] for key in ("trial_id", "complete", "failed", "open"))
+    for entry in replicate_entries(state):
+        counts = (entry[key] for key in ("trial_id", "complete", "failed", "open"))
         row: dict[str, Any] = dict(zip(_FIXED, counts, strict=True))
         for name in names:
-            row[_column(name)] = record["objectives"][name]
-            row |= {f"{name}_{key}": record[key][name] for key in ("mean", "std")}
+            row[_column(name)] = entry["objectives"][name]
+            row |= {f"{name}_{key}": entry[key][name] for key in ("mean", "std")}
         rows.append(row)
     own = [column for name in names for column in (_column(name), f"{name}_mean", f"{name}_std")]
     return pd.DataFrame(rows, columns=[*_FIXED, *own])
@@ -134,20 +134,20 @@ def replicates_hint(state: StudyFacts) -> str:
     """
     metrics = state.spec.objectives.metrics
     found = []
-    for record in replicate_records(state):
-        own = [record["objectives"][name] for name in metrics if name in record["objectives"]]
+    for entry in replicate_entries(state):
+        own = [entry["objectives"][name] for name in metrics if name in entry["objectives"]]
         others = [
             [one["objectives"][name] for name in metrics if name in one["objectives"]]
-            for one in record["trials"]
+            for one in entry["trials"]
             if one["state"] == TrialState.COMPLETED
         ]
         if own and others and all(values == own for values in others):
-            found.append(str(record["trial_id"]))
+            found.append(str(entry["trial_id"]))
     if not found:
         return ""
     which = f"trial {found[0]}" if len(found) == 1 else f"trials {', '.join(found)}"
     text = f"the replicates of {which} have exactly the values of the trial itself: the training code seems to set "
-    return f"{text}a seed of its own. Leave that out, or use `trial.seed`"
+    return f"{text}its own seed. Leave that out, or use `trial.seed`"
 
 
 def replicates_text(state: StudyFacts, trial: TrialRecord) -> str:

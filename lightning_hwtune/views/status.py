@@ -16,10 +16,10 @@ from lightning_hwtune.views.infeasible import least_text
 from lightning_hwtune.views.replicates import replicate_counts
 from lightning_hwtune.views.tables import PROMOTED, n_retries, rung_words_of
 
-__all__ = ["n_epochs_full", "n_epochs_spent", "n_promotions", "rung_forecast", "status_record", "study_state"]
+__all__ = ["n_epochs_full", "n_epochs_spent", "n_promotions", "rung_forecast", "status_entry", "study_state"]
 
 
-def status_record(
+def status_entry(
     state: StudyFacts, now: float, checkpoints_bytes: int, *, is_driven: bool = True, left_s: float = math.nan
 ) -> dict[str, Any]:
     """Returns the progress of the study.

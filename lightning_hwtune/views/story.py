@@ -209,7 +209,7 @@ def _next(state: StudyFacts, trial: TrialRecord) -> str:
         again = repeated_text(state, trial)
         return f"It waits for devices to train to {_resource(state, trial.target)}{f'; {again}' if again else ''}."
     if state.closed is not None and state.closed.state == ev.SessionState.FINISHED:
-        return "It was not promoted before the study ended. If the study continues with more trials, it may be."
+        return "It was not promoted before the study ended. With more trials, the study may still promote it."
     return "It continues if a rung promotes it, or as a finisher."
 
 

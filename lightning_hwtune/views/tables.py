@@ -1,4 +1,4 @@
-"""A state as tables: data frames for people, plain records for JSON. One row per trial or per point of a front.
+"""A state as tables: data frames for people, plain entries for JSON. One row per trial or per point of a front.
 
 Records contain values in the user's own directions. A value that is not finite is kept here and becomes null on export.
 """
@@ -16,7 +16,7 @@ from lightning_hwtune.core.space import Choice
 from lightning_hwtune.errors import first_line
 from lightning_hwtune.views.front_confidence import CERTAIN_FROM, certainties
 from lightning_hwtune.views.front_points import Point, candidates, ended_early, front_points, non_dominated
-from lightning_hwtune.views.infeasible import constraint_records, infeasible_text, least_violating
+from lightning_hwtune.views.infeasible import constraint_keys, infeasible_text, least_violating
 from lightning_hwtune.views.replicates import replicate_summary
 
 if TYPE_CHECKING:
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PROMOTED",
+    "best_entries",
+    "best_entry",
     "best_frame",
-    "best_record",
-    "best_records",
+    "front_entries",
     "front_frame",
-    "front_records",
     "n_retries",
-    "point_record",
+    "point_entry",
     "rung_words",
     "rung_words_of",
+    "trial_entries",
     "trials_frame",
-    "trials_records",
     "with_checkpoints",
 ]
 
@@ -44,7 +44,7 @@ PROMOTED = "promoted"
 """The word for a trial that a rung promoted, at once or later."""
 
 
-def front_records(state: StudyFacts, at: str = "full") -> list[dict[str, Any]]:
+def front_entries(state: StudyFacts, at: str = "full") -> list[dict[str, Any]]:
     """Returns the front as `{trial_id, config, devices, objectives, epochs, checkpoint}`, best first objective first.
 
     The key for the resource is the study's unit: `epochs`, `steps` or `samples`. `checkpoint` is the model that was
@@ -62,30 +62,30 @@ def front_records(state: StudyFacts, at: str = "full") -> list[dict[str, Any]]:
         ArgumentError: `at` has another value.
     """
     points = front_points(state, at)
-    records = [_front_record(state, point, at) for point in points]
+    entries = [_front_entry(state, point, at) for point in points]
     probabilities = certainties(state, at, points)
-    for record, probability in zip(records, probabilities or (), strict=False):
-        record |= {"probability": probability, "within_noise": probability < CERTAIN_FROM}
-    return records
+    for entry, probability in zip(entries, probabilities or (), strict=False):
+        entry |= {"probability": probability, "within_noise": probability < CERTAIN_FROM}
+    return entries
 
 
-def _front_record(state: StudyFacts, point: Point, at: str) -> dict[str, Any]:
+def _front_entry(state: StudyFacts, point: Point, at: str) -> dict[str, Any]:
     trial, measurement, unit = point.trial, point.measurement, state.ladder.unit
-    record: dict[str, Any] = {
+    entry: dict[str, Any] = {
         "trial_id": trial.trial_id,
         "config": dict(trial.config),
         "devices": trial.num_devices,
         "objectives": {name: measurement.values[name] for name in state.spec.objectives.names},
-        **constraint_records(state, measurement),
+        **constraint_keys(state, measurement),
         **({"replicates": replicate_summary(state, trial.trial_id)} if state.replicates else {}),
         unit: measurement.resource,
         "checkpoint": _checkpoint(point),
     }
     if at == "rung":
-        record["rung"] = point.rung
+        entry["rung"] = point.rung
     if at == "any":
-        record["partial"] = point.is_partial
-    return record
+        entry["partial"] = point.is_partial
+    return entry
 
 
 def _checkpoint(point: Point) -> str | None:
@@ -103,53 +103,53 @@ def _checkpoint(point: Point) -> str | None:
     return saved.path if is_end or saved.resource == measurement.resource else None
 
 
-def best_record(state: StudyFacts) -> dict[str, Any] | None:
-    """Returns the fully trained trial that is best in the first objective, as in `front_records`, or None.
+def best_entry(state: StudyFacts) -> dict[str, Any] | None:
+    """Returns the fully trained trial that is best in the first objective, as in `front_entries`, or None.
 
     Ties are broken by the next objectives, then by trial id. If all of them violate a constraint, it is the one with
-    the least violation; the record's `infeasible` says so.
+    the least violation; the entry's `infeasible` says so.
     """
     points = candidates(state, "full")
     front = non_dominated(state, points)
     best = front[0] if front else least_violating(state, points)
-    return _front_record(state, best, "full") if best is not None else None
+    return _front_entry(state, best, "full") if best is not None else None
 
 
-def point_record(state: StudyFacts, point: Point) -> dict[str, Any]:
-    """Returns a fully trained point as in `front_records`."""
-    return _front_record(state, point, "full")
+def point_entry(state: StudyFacts, point: Point) -> dict[str, Any]:
+    """Returns a fully trained point as in `front_entries`."""
+    return _front_entry(state, point, "full")
 
 
 def front_frame(state: StudyFacts, at: str = "full") -> pd.DataFrame:
     """Returns the front: trial, objectives, parameters, devices, epochs (or the study's unit), checkpoint.
 
     With at="rung" the first column is `rung`; with at="any" there is a column `partial`. With a measured objective, the
-    columns `probability` and `within_noise` come before the checkpoint. See `front_records`. The column of the device
+    columns `probability` and `within_noise` come before the checkpoint. See `front_entries`. The column of the device
     parameter is `devices`. A parameter with the name of another column is called `config.<name>`.
 
     Raises:
         ArgumentError: `at` has another value.
     """
-    return _frame(state, front_records(state, at), at)
+    return _frame(state, front_entries(state, at), at)
 
 
 def best_frame(state: StudyFacts) -> pd.DataFrame:
-    """Returns `best_record` as a front with one row, or with none if no trial is fully trained."""
-    return _frame(state, best_records(state), "full")
+    """Returns `best_entry` as a front with one row, or with none if no trial is fully trained."""
+    return _frame(state, best_entries(state), "full")
 
 
-def best_records(state: StudyFacts) -> list[dict[str, Any]]:
-    """Returns `best_record` in a list, with all that the front says of it; an empty list if no trial is fully trained.
+def best_entries(state: StudyFacts) -> list[dict[str, Any]]:
+    """Returns `best_entry` in a list, with all that the front says of it; an empty list if no trial is fully trained.
 
     The best trial is not on the front if it violates a constraint.
     """
-    best = best_record(state)
+    best = best_entry(state)
     if best is None:
         return []
-    return [record for record in front_records(state) if record["trial_id"] == best["trial_id"]] or [best]
+    return [entry for entry in front_entries(state) if entry["trial_id"] == best["trial_id"]] or [best]
 
 
-def _frame(state: StudyFacts, records: Sequence[Mapping[str, Any]], at: str) -> pd.DataFrame:
+def _frame(state: StudyFacts, entries: Sequence[Mapping[str, Any]], at: str) -> pd.DataFrame:
     import pandas as pd
 
     unit, first = state.ladder.unit, ["rung"] if at == "rung" else []
@@ -158,9 +158,9 @@ def _frame(state: StudyFacts, records: Sequence[Mapping[str, Any]], at: str) -> 
     keys, rest = [*first, "trial"], ["devices", unit, *(["partial"] if at == "any" else []), *confidence]
     columns = [*keys, *_values(state, [*keys, *rest], {}, {}), *rest, "checkpoint"]
     rows = []
-    for record in records:
-        values = _values(state, [*keys, *rest], record, record["config"])
-        rows.append({**record, "trial": record["trial_id"], **values})
+    for entry in entries:
+        values = _values(state, [*keys, *rest], entry, entry["config"])
+        rows.append({**entry, "trial": entry["trial_id"], **values})
     frame = pd.DataFrame([{name: row.get(name) for name in columns} for row in rows], columns=columns)
     return with_checkpoints(_with_options(state, frame, rows), [row["checkpoint"] for row in rows])
 
@@ -173,14 +173,14 @@ def with_checkpoints(frame: pd.DataFrame, paths: Sequence[str | None]) -> pd.Dat
 
 
 def _values(
-    state: StudyFacts, taken: Iterable[str], record: Mapping[str, Any], config: Mapping[str, Any]
+    state: StudyFacts, taken: Iterable[str], entry: Mapping[str, Any], config: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Returns the columns of the objectives, constraints and parameters, with names that no other column has."""
     names = {*taken, "checkpoint", *_TRIAL_COLUMNS}
     row: dict[str, Any] = {}
     for prefix, keys, values in (
-        ("objective", state.spec.objectives.names, record.get("objectives", {})),
-        ("constraint", _constraint_names(state), record.get("constraints", {})),
+        ("objective", state.spec.objectives.names, entry.get("objectives", {})),
+        ("constraint", _constraint_names(state), entry.get("constraints", {})),
         ("config", [key for key in state.spec.space if key != state.spec.space.devices_key], config),
     ):
         for key in keys:
@@ -218,7 +218,7 @@ def _constraint_names(state: StudyFacts) -> list[str]:
 _TRIAL_COLUMNS = ("trial", "state", "devices", "segments", "infeasible", "rungs", "replicate_of", "retries", "failure")
 
 
-def trials_records(state: StudyFacts) -> list[dict[str, Any]]:
+def trial_entries(state: StudyFacts) -> list[dict[str, Any]]:
     """Returns every trial as plain data; `objectives` are from its last measurement, `rungs` has the verdicts.
 
     The key for the resource of that measurement is the study's unit: `epochs`, `steps` or `samples`. `checkpoint` is
@@ -238,7 +238,7 @@ def trials_records(state: StudyFacts) -> list[dict[str, Any]]:
             "objectives": {
                 name: trial.last.values[name] if trial.last else None for name in state.spec.objectives.names
             },
-            **constraint_records(state, trial.last),
+            **constraint_keys(state, trial.last),
             "config": dict(trial.config),
             "bracket": trial.bracket,
             "rungs": {str(level): word for level, word in words[trial.trial_id].items()},
@@ -263,12 +263,12 @@ def trials_frame(state: StudyFacts) -> pd.DataFrame:
     unit = state.ladder.unit
     fixed = ("trial", "state", unit, "devices", "segments")
     rows = []
-    for record in trials_records(state):
-        row = dict(zip(fixed, (record[key] for key in ("trial_id", "state", unit, "devices", "segments")), strict=True))
-        row |= _values(state, row, record, record["config"])
-        row["rungs"] = _rungs_text(record, unit)
-        row["infeasible"] = infeasible_text(state, state.trials[record["trial_id"]])
-        rows.append(row | {key: record[key] for key in ("retries", "failure", "replicate_of")})
+    for entry in trial_entries(state):
+        row = dict(zip(fixed, (entry[key] for key in ("trial_id", "state", unit, "devices", "segments")), strict=True))
+        row |= _values(state, row, entry, entry["config"])
+        row["rungs"] = _rungs_text(entry, unit)
+        row["infeasible"] = infeasible_text(state, state.trials[entry["trial_id"]])
+        rows.append(row | {key: entry[key] for key in ("retries", "failure", "replicate_of")})
     infeasible = ["infeasible"] if state.spec.objectives.is_constrained else []
     replicate_of = ["replicate_of"] if state.replicates else []
     columns = [*fixed, *_values(state, fixed, {}, {}), *infeasible, "rungs", *replicate_of, "retries", "failure"]
@@ -312,10 +312,10 @@ def rung_words_of(state: StudyFacts) -> list[dict[int, str]]:
     ]
 
 
-def _rungs_text(record: Mapping[str, Any], unit: str) -> str:
+def _rungs_text(entry: Mapping[str, Any], unit: str) -> str:
     """Returns "1 promoted, 3 paused", or "1 promoted, ended by its own code at 8"."""
-    parts = [f"{level} {word}" for level, word in record["rungs"].items() if word != _EARLY]
-    return ", ".join([*parts, *([f"ended by its own code at {record[unit]}"] if record["ended_early"] else [])])
+    parts = [f"{level} {word}" for level, word in entry["rungs"].items() if word != _EARLY]
+    return ", ".join([*parts, *([f"ended by its own code at {entry[unit]}"] if entry["ended_early"] else [])])
 
 
 def n_retries(state: StudyFacts) -> dict[int, int]:

@@ -139,61 +139,61 @@ def _total(forecast: Mapping[str, Any]) -> str:
     )
 
 
-def status_table(record: Mapping[str, Any]) -> Table:
-    """Returns the content of `status_record` as a table for people, with two columns."""
+def status_table(entry: Mapping[str, Any]) -> Table:
+    """Returns the content of `status_entry` as a table for people, with two columns."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True, style="bold")
     table.add_column()
-    for name, text in _status_rows(record):
+    for name, text in _status_rows(entry):
         table.add_row(name, Text(text))
     return table
 
 
-def _status_rows(record: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    reason = f": {record['reason']}" if record["reason"] else ""
-    yield "study", record["study"]
-    yield "state", f"{record['state']}{reason}"
-    limit = record["max_trials"]
+def _status_rows(entry: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    reason = f": {entry['reason']}" if entry["reason"] else ""
+    yield "study", entry["study"]
+    yield "state", f"{entry['state']}{reason}"
+    limit = entry["max_trials"]
     exist = (
-        f"{record['trials']} of {limit} begun, {max(limit - record['trials'], 0)} to go"
+        f"{entry['trials']} of {limit} begun, {max(limit - entry['trials'], 0)} to go"
         if limit
-        else f"{record['trials']}"
+        else f"{entry['trials']}"
     )
-    states = ", ".join(f"{n} {name}" for name, n in record["trials_by_state"].items() if n)
+    states = ", ".join(f"{n} {name}" for name, n in entry["trials_by_state"].items() if n)
     yield "trials", f"{exist} ({states})" if states else exist
-    yield "front", f"{counted(record['front_size'], 'points')}; {record['fully_trained']} fully trained"
-    if record.get("infeasible"):
-        trained = f", {record['infeasible_full']} of them fully trained" if record["infeasible_full"] else ""
-        yield "infeasible", f"{counted(record['infeasible'], 'trials')}{trained}; {record['infeasible_least']}"
-    if record["added_results"]:
-        yield "added", f"{counted(record['added_results'], 'results')} from elsewhere, from which the searcher learns"
-    if "replicates" in record:
-        yield "replicates", _replicates(record)
-    spent, full = record["epochs_spent"], record["epochs_full"]
-    yield record["unit"], f"{spent}, {share(spent, full)} of the {full} of full training" if full else "0"
+    yield "front", f"{counted(entry['front_size'], 'points')}; {entry['fully_trained']} fully trained"
+    if entry.get("infeasible"):
+        trained = f", {entry['infeasible_full']} of them fully trained" if entry["infeasible_full"] else ""
+        yield "infeasible", f"{counted(entry['infeasible'], 'trials')}{trained}; {entry['infeasible_least']}"
+    if entry["added_results"]:
+        yield "added", f"{counted(entry['added_results'], 'results')} from elsewhere, from which the searcher learns"
+    if "replicates" in entry:
+        yield "replicates", _replicates(entry)
+    spent, full = entry["epochs_spent"], entry["epochs_full"]
+    yield entry["unit"], f"{spent}, {share(spent, full)} of the {full} of full training" if full else "0"
     yield (
         "segments",
-        f"{record['segments']}, {record['running_segments']} running, {record['resumed_segments']} resumed from a "
-        f"checkpoint, on up to {counted(record['max_ranks_seen'], 'ranks')}",
+        f"{entry['segments']}, {entry['running_segments']} running, {entry['resumed_segments']} resumed from a "
+        f"checkpoint, on up to {counted(entry['max_ranks_seen'], 'ranks')}",
     )
-    if record["reserved_devices"]:
-        devices = counted(record["reserved_devices"], "devices")
+    if entry["reserved_devices"]:
+        devices = counted(entry["reserved_devices"], "devices")
         yield "reserved", f"a trial waits for {devices}, which are reserved as they become free"
-    yield "promotions", str(record["promotions"])
-    if record["ladder"]:
-        yield "ladder", record["ladder"]
-    yield "errors", f"{counted(record['failed'], 'trials')} failed, {counted(record['retried'], 'segments')} retried"
-    devices = f"{duration(record['device_s'])} of device time, {duration(record['useful_device_s'])} of it useful"
-    yield "time", f"{duration(record['wall_s'])}; {devices}"
-    if record["time_left_s"] is not None:
-        yield "left", f"about {duration(record['time_left_s'])}"
-    if record["cost_usd"] is not None:
-        yield "cost", f"{money(record['cost_usd'])} billed, {money(record['useful_cost_usd'])} useful"
-    yield "checkpoints", size(record["checkpoints_bytes"])
+    yield "promotions", str(entry["promotions"])
+    if entry["ladder"]:
+        yield "ladder", entry["ladder"]
+    yield "errors", f"{counted(entry['failed'], 'trials')} failed, {counted(entry['retried'], 'segments')} retried"
+    devices = f"{duration(entry['device_s'])} of device time, {duration(entry['useful_device_s'])} of it useful"
+    yield "time", f"{duration(entry['wall_s'])}; {devices}"
+    if entry["time_left_s"] is not None:
+        yield "left", f"about {duration(entry['time_left_s'])}"
+    if entry["cost_usd"] is not None:
+        yield "cost", f"{money(entry['cost_usd'])} billed, {money(entry['useful_cost_usd'])} useful"
+    yield "checkpoints", size(entry["checkpoints_bytes"])
 
 
-def _replicates(record: Mapping[str, Any]) -> str:
-    parts = [f"{record['replicates_complete']} complete"]
-    parts += [f"{record['replicates_failed']} failed"] if record["replicates_failed"] else []
-    parts += [f"{record['replicates_to_go']} to go"] if record["replicates_to_go"] else []
+def _replicates(entry: Mapping[str, Any]) -> str:
+    parts = [f"{entry['replicates_complete']} complete"]
+    parts += [f"{entry['replicates_failed']} failed"] if entry["replicates_failed"] else []
+    parts += [f"{entry['replicates_to_go']} to go"] if entry["replicates_to_go"] else []
     return f"{', '.join(parts)}; they repeat trials with other seeds and count in no other number of trials or epochs"

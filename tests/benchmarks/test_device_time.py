@@ -76,7 +76,7 @@ def test_a_promotion_that_waits_is_idle_time_and_one_that_is_not_due_is_none() -
     session.begin(at=10.0)
     session.begin(at=10.0)
     assert session.train(0, resource=1, error=0.1, train_s=1.0, at=11.0) == "pause"
-    session.end(0, at=12.0)  # one of one trial: nobody is promoted, so the free device has no work
+    session.end(0, at=12.0)  # one of one trial: no trial is promoted, so the free device has no work
     assert session.train(1, resource=1, error=0.9, train_s=8.0, at=18.0) == "pause"
     session.end(1, at=19.0)  # trial 0 has been promotable since 18, on the device that was free
     assert session.begin(at=21.0) == 0

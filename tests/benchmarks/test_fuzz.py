@@ -1,4 +1,4 @@
-"""The fuzz benchmark tells the four ways of being wrong apart, and its rule takes what is sensible."""
+"""The fuzz benchmark distinguishes four ways of being wrong, and its rule accepts what is sensible."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def test_a_peer_tries_every_configuration_and_repeats_itself(peer: str) -> None:
     assert sorted(str(trial.config) for trial in found.state.trials) == sorted(map(str, CONFIGS))
     assert found.losses.tolist() == again.losses.tolist()
     assert found.state.n_full >= 1
-    if not peer.startswith("optuna"):  # these decide, and draw as everybody does
+    if not peer.startswith("optuna"):  # these decide, and draw like all peers
         assert found.state.n_full < len(CONFIGS)
         assert [trial.config for trial in found.state.trials] == [trial.config for trial in again.state.trials]
 

@@ -506,7 +506,7 @@ def test_commands_import_no_more_than_they_need(folder: Path, words: tuple[str, 
     ],
 )
 def test_ctrl_c_during_the_imports_ends_the_command_without_a_traceback(raises: str, tmp_path: Path) -> None:
-    """A library that is being imported may turn the interrupt into an error of its own."""
+    """A library that is being imported may turn the interrupt into its own error."""
     package = tmp_path / "typer"
     package.mkdir()
     (package / "__init__.py").write_text(raises)

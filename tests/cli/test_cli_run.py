@@ -1,4 +1,4 @@
-"""`hwtune run` and `hwtune check` as users start them: processes of their own, real segments, real signals."""
+"""`hwtune run` and `hwtune check` as users start them: separate processes, real segments, real signals."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def here(*words: str, status: int = 0) -> str:
 
 
 def apart(folder: Path, *words: str) -> str:
-    """Runs a Python program in a process of its own; returns what it printed."""
+    """Runs a Python program in a separate process; returns what it printed."""
     with (folder / "out").open("w") as out:  # a pipe would be held open by the fork server
         done = subprocess.run(
             [sys.executable, *words],

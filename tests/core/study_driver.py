@@ -10,9 +10,9 @@ from lightning_hwtune.core.schedulers import ASHA, Scheduler
 from lightning_hwtune.core.searchers import Random, Searcher
 from lightning_hwtune.core.space import Choice, Float, NumDevices, SearchSpace
 from lightning_hwtune.core.spec import StudySpec
-from lightning_hwtune.testing.study_driver import Curve, Driver, default_curve, replay, snapshot
+from lightning_hwtune.testing.study_driver import Curve, Driver, default_curve, rebuilt_state, snapshot
 
-__all__ = ["Curve", "Driver", "default_curve", "replay", "snapshot", "space", "spec"]
+__all__ = ["Curve", "Driver", "default_curve", "rebuilt_state", "snapshot", "space", "spec"]
 
 
 def space() -> SearchSpace:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
-from study_driver import Driver, replay, snapshot, spec
+from study_driver import Driver, rebuilt_state, snapshot, spec
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.objectives import Metric, Objectives
@@ -90,7 +90,7 @@ def test_a_report_that_a_crash_took_away_does_not_count() -> None:
     driver.run()
     assert _reported(driver) == [3.0, 2.0, 0.5, 2.0, 2.0]
     assert [m.values["error"] for m in driver.state.trials[0].measurements] == [3.0, 2.0, 2.0, 2.0]
-    assert snapshot(replay(driver.controller.spec, driver.log)) == snapshot(driver.state)
+    assert snapshot(rebuilt_state(driver.controller.spec, driver.log)) == snapshot(driver.state)
 
 
 def test_a_trial_that_starts_from_scratch_has_no_best_yet() -> None:

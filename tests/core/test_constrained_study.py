@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from study_driver import Driver, replay, snapshot, spec
+from study_driver import Driver, rebuilt_state, snapshot, spec
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.constraints import Constraint
@@ -82,7 +82,7 @@ def test_a_constrained_study_ends_and_is_the_same_after_a_replay(scheduler: Sche
     driver = trained(goals, scheduler=scheduler)
     assert not driver.state.running
     assert driver.state.n_failed == 0
-    assert snapshot(replay(driver.controller.spec, driver.log)) == snapshot(driver.state)
+    assert snapshot(rebuilt_state(driver.controller.spec, driver.log)) == snapshot(driver.state)
     for trial in driver.state.trials:
         ended = trial.config["n"] > 50
         assert (trial.state is TrialState.STOPPED and trial.resource == 1) or not ended
@@ -201,7 +201,7 @@ def test_a_result_from_elsewhere_may_lack_the_values_of_constraints(
     driver.run()
     [added] = driver.state.added
     assert (driver.state.violation(added) > 0) == is_violating
-    assert snapshot(replay(driver.controller.spec, driver.log)) == snapshot(driver.state)
+    assert snapshot(rebuilt_state(driver.controller.spec, driver.log)) == snapshot(driver.state)
 
 
 def test_a_stored_study_keeps_its_constraints() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from study_driver import Driver, default_curve, replay, snapshot, space, spec
+from study_driver import Driver, default_curve, rebuilt_state, snapshot, space, spec
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.allocation import Allocation
@@ -42,7 +42,7 @@ def test_replaying_the_log_gives_the_live_state_and_the_same_next_answer() -> No
         if isinstance(driver.fill(), Done):
             break
         driver.step()
-        again = replay(study, driver.log)
+        again = rebuilt_state(study, driver.log)
         assert snapshot(again) == snapshot(driver.state)
 
 
@@ -90,7 +90,7 @@ def test_a_reservation_is_in_the_log_once_until_its_candidate_begins() -> None:
     [event] = [event for event in driver.log if isinstance(event, ev.DevicesReserved)]
     assert (event.trial_id, event.draw, event.allocation) == (None, None, Allocation(2))
     reserved = Reservation(None, None, Allocation(2), 0, None, "", "")
-    assert replay(study, driver.log).reserved == driver.state.reserved == reserved
+    assert rebuilt_state(study, driver.log).reserved == driver.state.reserved == reserved
     driver.step()
     driver.fill()
     assert driver.state.trials[1].num_devices == 2
@@ -453,7 +453,7 @@ def test_a_note_about_the_whole_study_comes_once_also_after_a_replay() -> None:
     driver.controller.note(0, "a", driver.now)
     told = [(note.trial_id, note.text) for note in driver.state.notes]
     assert told == [(None, "a"), (None, "b"), (None, "c 1"), (0, "a"), (0, "a")]
-    assert replay(driver.state.spec, driver.log).topics == driver.state.topics == {"a", "b", "c"}
+    assert rebuilt_state(driver.state.spec, driver.log).topics == driver.state.topics == {"a", "b", "c"}
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 sys.path.insert(0, str(Path(__file__).parent))
-from study_driver import Driver, replay, snapshot, spec
+from study_driver import Driver, rebuilt_state, snapshot, spec
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.decisions import Done, Resume, Start
@@ -193,7 +193,7 @@ class ControllerMachine(RuleBasedStateMachine):
     @precondition(lambda self: set(self.state.running) - set(self.owed))
     @rule(data=st.data())
     def stop_by_itself(self, data: st.DataObject) -> None:
-        """User code returns although nobody asked it to, e.g. by its own early stopping."""
+        """User code returns although it was not asked to, for example by its own early stopping."""
         trial_id = self.one(data, set(self.state.running) - set(self.owed))
         segment, trial = self.state.running[trial_id], self.state.trials[trial_id]
         has_something = segment.reached > segment.resource or trial.resource >= self.scheduler.max_resource
@@ -294,7 +294,7 @@ class ControllerMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_log_is_the_state(self) -> None:
-        assert _text(snapshot(replay(self.study, self.log))) == _text(snapshot(self.state))
+        assert _text(snapshot(rebuilt_state(self.study, self.log))) == _text(snapshot(self.state))
 
     @invariant()
     def the_log_tells_a_possible_story(self) -> None:

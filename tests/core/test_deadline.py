@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from study_driver import Driver, replay
+from study_driver import Driver, rebuilt_state
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.deadline import Deadline
@@ -107,7 +107,7 @@ def test_the_next_action_is_the_same_after_a_restart_from_every_prefix(kind: str
     n_asked = 0
     while True:
         answer = driver.controller.ask(driver.now, driver.free)
-        assert NextAction(replay(study, driver.log)).ask(driver.now, driver.free) == answer
+        assert NextAction(rebuilt_state(study, driver.log)).ask(driver.now, driver.free) == answer
         n_asked += 1
         driver.controller.reserve(answer, driver.now)
         if isinstance(answer, Done):

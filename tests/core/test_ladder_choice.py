@@ -274,7 +274,7 @@ def test_the_first_trials_train_to_the_end_without_a_pause(devices: int) -> None
         assert (trial.segment, trial.state, trial.resource) == (1, TrialState.COMPLETED, 27)
         assert trial.first_target == 3
     rest = [trial for trial in state.trials if trial.trial_id not in state.to_end]
-    assert sum(trial.state is TrialState.COMPLETED for trial in rest) >= 2  # the first ones are no finishers
+    assert sum(trial.state is TrialState.COMPLETED for trial in rest) >= 2  # the first ones do not count as finishers
     created = next(event for event in log if isinstance(event, ev.TrialCreated))
     assert created.reason == "draw 0 of the random searcher; one of the first trials, which train to the end"
 

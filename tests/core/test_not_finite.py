@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from study_driver import Driver, replay, snapshot, spec
+from study_driver import Driver, rebuilt_state, snapshot, spec
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.objectives import Metric, Objectives
@@ -57,7 +57,7 @@ def test_a_finisher_that_diverges_is_paused_and_another_takes_its_place(bad: flo
     told = [event for event in driver.log if isinstance(event, ev.Reported) and event.rule == "not-finite"]
     assert [(event.trial_id, event.verdict, event.target) for event in told] == [(loser, "pause", told[0].level)]
     assert "its earlier promotion to 81 is withdrawn" in told[0].reason
-    assert snapshot(replay(study, driver.log)) == snapshot(driver.state)
+    assert snapshot(rebuilt_state(study, driver.log)) == snapshot(driver.state)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_log_in_which_a_diverged_trial_went_on_replays_as_it_was() -> None:
         else event
         for event in driver.log
     ]
-    state = replay(study, old)
+    state = rebuilt_state(study, old)
     assert state.trials[0].state is TrialState.COMPLETED
     assert state.trials[0].decided == {1: "pause", 3: "continue", 9: "stop"}
 
@@ -116,4 +116,4 @@ def test_a_best_value_does_not_keep_a_diverged_training_alive(bad: float) -> Non
     assert loser.state is TrialState.PAUSED
     assert [m.values["error"] for m in loser.measurements] == [0.0] * len(loser.measurements)
     assert driver.state.n_full == 2
-    assert snapshot(replay(study, driver.log)) == snapshot(driver.state)
+    assert snapshot(rebuilt_state(study, driver.log)) == snapshot(driver.state)

@@ -89,7 +89,7 @@ def test_the_chance_to_end_is_that_of_each_interval_and_the_deepest_known_one_co
         driver.fill()
         driver.step()
     ends = EarlyEnds(driver.state, np.random.default_rng(0))
-    assert [ends.draw(0, 1), ends.draw(1, 3)] == [None, None]  # nobody ended before rung 3
+    assert [ends.draw(0, 1), ends.draw(1, 3)] == [None, None]  # no trial ended before rung 3
     n_there = sum(min(max(trial.resource - 3, 0), 6) for trial in driver.state.trials)
     for begin, level in [(3, 9), (9, 27)]:
         drawn = [ends.draw(begin, level) for _ in range(2000)]

@@ -67,7 +67,7 @@ def test_first_epochs_are_not_the_pace_and_start_ups_contain_the_warm_up() -> No
     assert not SeenPaces(made.state)
     now = train(made, now)
     only = SeenPaces(made.state)
-    assert only.epochs_s == {0: pytest.approx(EPOCH_S + WARM_UP_S)}  # nobody knows better yet
+    assert only.epochs_s == {0: pytest.approx(EPOCH_S + WARM_UP_S)}  # nothing better is known yet
     while not any(segment.epochs > 1 for segment in made.state.segments):
         now = train(made, now)
     seen = SeenPaces(made.state)

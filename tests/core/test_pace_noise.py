@@ -53,7 +53,7 @@ def test_the_spread_is_estimated_from_trials_with_several_segments(spread: float
 @pytest.mark.parametrize(
     "quiet",
     [
-        lambda: state(0.0),  # a warm-up in each trial's first epoch is no noise
+        lambda: state(0.0),  # a warm-up in each trial's first epoch does not count as noise
         lambda: state(0.01),
         lambda: state(0.2, scheduler=RunToEnd(27), n=10),  # one segment per trial says nothing
         lambda: state(0.2, per_trial=True),

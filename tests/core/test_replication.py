@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from study_driver import Driver, replay, snapshot, spec
+from study_driver import Driver, rebuilt_state, snapshot, spec
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.decisions import Done, Rule, Start, Wait
@@ -124,7 +124,7 @@ def test_a_killed_session_is_continued_by_an_equal_one() -> None:
     assert [trial.seed for trial in driver.state.replicates][: len(seeds)] == seeds
     assert len(driver.state.replicates) == 4
     assert all(trial.state is TrialState.COMPLETED for trial in driver.state.replicates)
-    assert snapshot(replay(driver.controller.spec, driver.log)) == snapshot(driver.state)
+    assert snapshot(rebuilt_state(driver.controller.spec, driver.log)) == snapshot(driver.state)
 
 
 def test_more_seeds_add_replicates_and_fewer_train_nothing() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
-from study_driver import replay, spec
+from study_driver import rebuilt_state, spec
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.controller import Controller
@@ -39,7 +39,7 @@ def live(*lives: Life) -> StudyState:
     """Drives one study through these sessions, at most two trials at a time; returns what its log says."""
     study, log = spec(), []
     for life in lives:
-        now, controller = life.begins_at, Controller(replay(study, log), log.extend)
+        now, controller = life.begins_at, Controller(rebuilt_state(study, log), log.extend)
         if not log:
             controller.create(now)
         controller.open(Limits(max_trials=50), now, "host", 1, "0")
@@ -52,7 +52,7 @@ def live(*lives: Life) -> StudyState:
             for trial_id in list(state.running):
                 controller.tell(trial_id, now, "interrupted")
             controller.close(now, "paused", "")
-    return replay(study, log)
+    return rebuilt_state(study, log)
 
 
 def _fill(controller: Controller, now: float) -> None:
@@ -129,7 +129,7 @@ def test_the_time_limit_holds_over_sessions_with_different_clocks() -> None:
     """An hour is not used up by a clock that is six hours off."""
     study, log = spec(), []
     for begins_at in (30_000.0, 8_400.0, 8_500.0):
-        controller = Controller(replay(study, log), log.extend)
+        controller = Controller(rebuilt_state(study, log), log.extend)
         if not log:
             controller.create(begins_at)
         controller.open(Limits(max_time_s=HOUR), begins_at, "host", 1, "0")
@@ -146,7 +146,7 @@ def test_sessions_that_train_nothing_take_no_time(seconds: float, is_killed: boo
     """As many reruns of a finished script as one likes, before and after sessions that train."""
     study, log = spec(), []
     for trains, step in [(False, seconds), (True, 7.0), (False, seconds), (True, 5.0), (False, seconds)]:
-        controller = Controller(replay(study, log), log.extend)
+        controller = Controller(rebuilt_state(study, log), log.extend)
         if not log:
             controller.create(0.0)
         begin = controller.state.last_at + HOUR
@@ -159,5 +159,5 @@ def test_sessions_that_train_nothing_take_no_time(seconds: float, is_killed: boo
             controller.note(None, f"it lasted until {begin + step}", begin + step)
         else:
             controller.close(begin + step, "finished", "")
-    state = replay(study, log)
+    state = rebuilt_state(study, log)
     assert state.wall_s(state.last_at + seconds) == pytest.approx(12.0)

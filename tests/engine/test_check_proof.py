@@ -13,8 +13,8 @@ import pausing_trainings as trainings
 from study_bench import run, small_study
 
 import lightning_hwtune as hwt
-from lightning_hwtune.engine.check_orders import check_configs
 from lightning_hwtune.engine.check_segment import CheckSegment
+from lightning_hwtune.engine.check_segment_orders import check_configs
 from lightning_hwtune.engine.resume_proof import ResumeProof, is_affordable
 from lightning_hwtune.errors import TrialError
 from lightning_hwtune.training.channel import Report, Saved

@@ -37,9 +37,9 @@ from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.store.log import EventLog
 from lightning_hwtune.store.schema import EVENTS
 from lightning_hwtune.views.export import front_text, json_text, trials_text
-from lightning_hwtune.views.status import status_record
+from lightning_hwtune.views.status import status_entry
 from lightning_hwtune.views.story import why
-from lightning_hwtune.views.studies import study_record
+from lightning_hwtune.views.studies import study_entry
 
 ALL = stored_studies()
 ASHA = Stored("0.2.0.dev0", "asha_one_device")
@@ -49,8 +49,8 @@ COMMANDS = [
     "front --at any", "front --at rung --format json", "front --format csv", "best", "rungs --max-trials 9",
 ]  # fmt: skip
 VIEWS: list[Callable[[StudyFacts], object]] = [
-    lambda facts: json_text(status_record(facts, facts.last_at, 0)),
-    lambda facts: json_text(study_record(facts, is_driven=False)),
+    lambda facts: json_text(status_entry(facts, facts.last_at, 0)),
+    lambda facts: json_text(study_entry(facts, is_driven=False)),
     *(partial(trials_text, form=form) for form in ("json", "csv")),
     *(partial(front_text, form=form, at=at) for form in ("json", "csv") for at in ("full", "any", "rung")),
 ]
@@ -148,7 +148,7 @@ def test_a_trial_begins_at_the_lowest_rung_of_its_bracket(stored: Stored) -> Non
 
 
 def test_values_that_are_not_finite_stay_as_they_are() -> None:
-    state = Stored(ASHA.version, ASHA.name).state(len(ASHA.events))  # with events of its own
+    state = Stored(ASHA.version, ASHA.name).state(len(ASHA.events))  # with its own events
     for trial, value in zip(state.trials, (math.nan, math.inf, -math.inf), strict=False):
         for measurement in trial.measurements:
             measurement.values["error"] = value  # type: ignore[index]
@@ -241,9 +241,9 @@ def test_a_study_that_runs_has_a_forecast_with_a_cache(tmp_path: Path) -> None:
         n = n_folded(
             lambda: said.append(CliRunner().invoke(app, ["status", "--format", "json", "--dir", str(tmp_path)]))
         )
-    record = json.loads(said[0].output)
-    assert record["state"] == "running"
-    assert record["time_left_s"] > 0
+    entry = json.loads(said[0].output)
+    assert entry["state"] == "running"
+    assert entry["time_left_s"] > 0
     assert n < 5  # the events of the new session
 
 

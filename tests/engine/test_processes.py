@@ -1,4 +1,4 @@
-"""What is left of processes after a kill, a signal, a server that hangs: nothing, and nobody waits."""
+"""After a kill, a signal or a server that hangs, no process is left and nothing waits."""
 
 from __future__ import annotations
 

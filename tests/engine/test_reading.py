@@ -17,7 +17,7 @@ from study_driver import snapshot
 
 import lightning_hwtune as hwt
 from lightning_hwtune.core import events as ev
-from lightning_hwtune.engine.fold import replay
+from lightning_hwtune.engine.fold import rebuilt_state
 from lightning_hwtune.engine.reading import Reader
 from lightning_hwtune.errors import StorageError, StudyMismatchError, StudyNotFoundError
 from lightning_hwtune.store.files import StudyFiles
@@ -65,7 +65,7 @@ def test_a_state_that_follows_equals_one_that_is_folded_at_once(stored: Stored, 
             read = end
         assert reader.state() is followed
         with reader.open() as log:
-            assert snapshot(reader.race_state()) == snapshot(replay(log))  # type: ignore[arg-type]
+            assert snapshot(reader.race_state()) == snapshot(rebuilt_state(log))  # type: ignore[arg-type]
 
 
 @of_all
@@ -146,7 +146,7 @@ def test_another_log_in_the_place_of_the_first_is_read_anew(n_events: int, tmp_p
     state = reader.race_state()
     assert state is not None
     with reader.open() as log:
-        assert snapshot(state) == snapshot(replay(log))  # type: ignore[arg-type]
+        assert snapshot(state) == snapshot(rebuilt_state(log))  # type: ignore[arg-type]
 
 
 def test_a_damaged_event_is_reported_each_time_and_read_once_it_is_repaired(tmp_path: Path) -> None:

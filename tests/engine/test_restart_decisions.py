@@ -1,6 +1,6 @@
 """A controller that is restarted at any place of a log decides next what the one before it would have decided.
 
-Simulated studies run to their end. After every write the log so far is replayed through JSON, and a new controller is
+Simulated studies run to their end. After every write the log so far is read through JSON, and a new controller is
 asked: before a session opens, with the running segments still running, at the same time and with the same free devices.
 """
 
@@ -49,23 +49,23 @@ SEARCHERS = {"random": Random, "sobol": Sobol, "tpe": lambda: TPE(min_points=2),
 
 
 class Restarts:
-    """Replays the log after each write, and compares what the two controllers answer."""
+    """Rebuilds the state after each write, and compares what the two controllers answer."""
 
     def __init__(self, spec: StudySpec, clock: VirtualClock) -> None:
-        self._clock, self._replayed = clock, StudyState(spec)
+        self._clock, self._rebuilt = clock, StudyState(spec)
         self.controller = Controller(StudyState(spec), self._replay, observe=self._compare)
         self.n_prefixes, self.different = 0, list[str]()
 
     def _replay(self, events: Sequence[ev.Event]) -> None:
         for event in events:
-            self._replayed.apply(ev.from_dict(json.loads(json.dumps(ev.to_dict(event)))))
+            self._rebuilt.apply(ev.from_dict(json.loads(json.dumps(ev.to_dict(event)))))
 
     def _compare(self, events: Sequence[ev.Event]) -> None:
         now = self._clock.now()
-        free = self._replayed.spec.pool.size - sum(s.num_devices for s in self._replayed.running.values())
+        free = self._rebuilt.spec.pool.size - sum(s.num_devices for s in self._rebuilt.running.values())
         kept, restarted = (
             controller.ask(now, free)
-            for controller in (self.controller, Controller(self._replayed, lambda events: None))
+            for controller in (self.controller, Controller(self._rebuilt, lambda events: None))
         )
         self.n_prefixes += 1
         if kept != restarted:

@@ -60,7 +60,7 @@ def bowl(config: dict[str, Any]) -> dict[str, float]:
 
 
 def drawn(trials: list[TrialRecord], space: SearchSpace = UNIT, objectives: Objectives = ONE, **changes: Any) -> Any:
-    """Returns the next draw, for a history of its own."""
+    """Returns the next draw, for a new history."""
     return GP(**changes).propose(space, len(trials), 0, History(trials, objectives))
 
 

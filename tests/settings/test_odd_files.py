@@ -1,4 +1,4 @@
-"""Files that are no configuration: an answer at once, with the file's name, for every command that reads one."""
+"""Files that are not a configuration are refused at once, with the file's name, by every command that reads one."""
 
 from __future__ import annotations
 

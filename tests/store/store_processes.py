@@ -44,7 +44,7 @@ def line_of(process: subprocess.Popen[str]) -> str:
 
 
 def rest_of(process: subprocess.Popen[str]) -> str:
-    """Waits for the end of a process; returns what it said and nobody has read yet."""
+    """Waits for the end of a process; returns the output that was not read before."""
     assert process.stdout is not None
     rest = process.stdout.read()
     process.communicate()

@@ -91,7 +91,7 @@ class Stored:
         return files
 
     def differences(self, first_call: int) -> list[str]:
-        """Replays the log up to a call, makes the remaining calls, and returns what comes out otherwise than stored.
+        """Rebuilds the state up to a call, makes the remaining calls, and returns what differs from what is stored.
 
         Running segments keep running: it is the course that the study takes where nothing is killed.
         """
@@ -133,7 +133,7 @@ class Course:
         self._answer: Any = None
 
     def make_call(self) -> str:
-        """Makes the next call; returns what comes out otherwise than stored, "" if nothing does."""
+        """Makes the next call; returns what differs from what is stored, "" if nothing does."""
         call = self._stored.calls[self.next_call]
         self.next_call += 1
         self._written.clear()
@@ -151,7 +151,7 @@ class Course:
 
 
 def _decided(events: list[ev.Event]) -> list[str]:
-    """Returns what events decide, as text. Reservations are no decision of their own: `ask` shows their effect."""
+    """Returns what events decide, as text. Reservations are left out, since `ask` shows their effect."""
     kept = [ev.to_dict(event) for event in events if not isinstance(event, ev.DevicesReserved)]
     left_out = {"TrialCreated": (*_WORDING, "allocation")}  # that of the segment counts
     return [_text({k: v for k, v in event.items() if k not in left_out.get(event["type"], _WORDING)}) for event in kept]

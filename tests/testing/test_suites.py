@@ -21,7 +21,7 @@ SPACE = {"x": hwt.Float(0, 1), "n": hwt.Int(1, 4)}
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Halving(hwt.RungScheduler):
-    """Pauses everybody; promotes the best half of a rung."""
+    """Pauses every trial; promotes the best half of a rung."""
 
     race: ClassVar[type[hwt.Race]]
 

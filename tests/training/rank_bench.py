@@ -57,7 +57,7 @@ class ScriptedChannel:
 
 @dataclass
 class Bench:
-    """Trains segments of one trial, here or in rank processes of their own."""
+    """Trains segments of one trial, here or in separate rank processes."""
 
     order: SegmentOrder
 

@@ -17,7 +17,7 @@ from digits_training import DigitsData, DigitsNet
 from rank_bench import Bench, ScriptedChannel
 
 import lightning_hwtune as hwt
-from lightning_hwtune.engine.check_orders import check_order
+from lightning_hwtune.engine.check_segment_orders import check_segment_order
 from lightning_hwtune.training.channel import Note, Report
 from lightning_hwtune.training.lightning_tree import RungCallback
 from lightning_hwtune.training.process.rank_main import run_segment
@@ -174,7 +174,7 @@ def test_a_check_learns_which_fit_counts_and_the_study_remembers_it(
     (trial,) = study.state().trials
     assert trial.state.value == "completed", trial.error
     assert COUNTED_FIT in study.state().topics
-    order = check_order(study.spec, trial.config, tmp_path)
+    order = check_segment_order(study.spec, trial.config, tmp_path)
     again = ScriptedChannel({})
     again.send(run_segment(train, replace(order, seed=trial.seed, probe_batches=None, only_marked_fits=True), again))
     assert [report.resource for report in again.said.of(Report)] == [1, 2, 3, 4]

@@ -91,9 +91,9 @@ def test_ranks_draw_apart_but_agree_on_their_samples(bench: Bench) -> None:
 
 def test_a_dead_engine_ends_both_ranks(bench: Bench) -> None:
     said = bench.segment(train_plainly, {2: "hang up"}, num_devices=2)
-    (ended,) = said.ended  # rank 0 has nobody to tell any more
+    (ended,) = said.ended  # rank 0 has no process left to report to
     assert (ended.rank, ended.outcome) == (1, "error")
-    # told by rank 0; or by its end, if its next beat found the engine gone before the broadcast was through
+    # reported by rank 0; or by its end, if its next beat found the engine gone before the broadcast was through
     assert "rank 0 could not report" in ended.error or "gloo" in ended.error
 
 

@@ -107,7 +107,7 @@ class Counting(Sampler[int]):
 
 
 class PlainCounter:
-    """A sampler that is no subclass of torch's: an order of its own for each pass."""
+    """A sampler that is not a subclass of torch's, with another order in each pass."""
 
     def __init__(self) -> None:
         self.n_passes = 0

@@ -56,7 +56,7 @@ class FinalizeLogger(Logger):
 
 
 def _own_trainer(trial: Trial, **kwargs: Any) -> L.Trainer:
-    """A Trainer as a script that knows nothing of us builds it."""
+    """A Trainer as a script builds it that does not use this package."""
     settings = {"max_epochs": trial.max_epochs, "accelerator": "cpu", "devices": trial.num_devices, **kwargs}
     return L.Trainer(
         logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, **settings

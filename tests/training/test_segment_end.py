@@ -494,7 +494,7 @@ def test_numbers_of_any_kind_are_reported(bench: Bench, value: Any) -> None:
     assert isinstance(report.metrics["val_error"], float)
 
 
-# ---------------------------------------------------------------------- in a process of its own
+# ---------------------------------------------------------------------- in a separate process
 
 
 @pytest.mark.training

@@ -49,7 +49,7 @@ class Pid(Callback):
 
 
 def _app(strategy: Any, devices: int = 1, **kwargs: Any) -> L.Trainer:
-    """A Trainer as an app builds it that knows nothing of studies."""
+    """A Trainer as an app builds it that does not use this package."""
     return L.Trainer(
         max_epochs=4, accelerator="cpu", devices=devices, strategy=strategy, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, **kwargs,

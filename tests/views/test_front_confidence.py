@@ -12,7 +12,7 @@ from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.simulation.executor import simulate
-from lightning_hwtune.views.tables import front_frame, front_records
+from lightning_hwtune.views.tables import front_entries, front_frame
 
 
 class Points:
@@ -47,26 +47,26 @@ CLEAR = [(0.1, 100.0), (0.2, 50.0), (0.3, 10.0)]
     [([], set()), ([(0.22, 48.0)], {48.0}), ([(0.22, 49.5), (0.31, 9.5)], {49.5, 9.5}), ([(0.5, 5.0)], set())],
 )
 def test_members_that_are_hardly_faster_are_marked(more: list[tuple[float, float]], marked: set[float]) -> None:
-    records = front_records(study([*CLEAR, *more], Metric("e", "min"), TrainSeconds(0)))
-    assert {r["objectives"]["train_s"] for r in records if r["within_noise"]} == marked
-    assert all((r["probability"] < 0.8) == r["within_noise"] for r in records)
-    best = records[0]
+    entries = front_entries(study([*CLEAR, *more], Metric("e", "min"), TrainSeconds(0)))
+    assert {r["objectives"]["train_s"] for r in entries if r["within_noise"]} == marked
+    assert all((r["probability"] < 0.8) == r["within_noise"] for r in entries)
+    best = entries[0]
     assert (best["objectives"]["e"], best["probability"]) == (0.1, 1.0)
 
 
 @pytest.mark.parametrize("at", ["full", "any", "rung"])
 def test_every_kind_of_front_says_it(at: str) -> None:
     state = study(CLEAR, Metric("e", "min"), TrainSeconds())
-    assert [record["within_noise"] for record in front_records(state, at)] == [False] * 3
+    assert [entry["within_noise"] for entry in front_entries(state, at)] == [False] * 3
     assert front_frame(state, at)["probability"].tolist() == [1.0] * 3
 
 
 def test_without_a_measured_objective_nothing_is_said() -> None:
     state = study(CLEAR, Metric("e", "min"))
-    assert "probability" not in front_records(state)[0]
+    assert "probability" not in front_entries(state)[0]
     assert "within_noise" not in front_frame(state)
 
 
 def test_the_same_log_gives_the_same_probabilities() -> None:
     state = study([*CLEAR, (0.22, 48.0)], Metric("e", "min"), TrainSeconds())
-    assert front_records(state) == front_records(state)
+    assert front_entries(state) == front_entries(state)

@@ -24,7 +24,7 @@ from lightning_hwtune.simulation.executor import simulate
 from lightning_hwtune.views.amounts import duration
 from lightning_hwtune.views.announcements import checked, totals
 from lightning_hwtune.views.forecast import start_ups, time_left_s
-from lightning_hwtune.views.status import rung_forecast, status_record
+from lightning_hwtune.views.status import rung_forecast, status_entry
 
 SPACE = SearchSpace(x=Float(0, 1), y=Float(0, 1))
 CHECK = SimpleNamespace(
@@ -80,11 +80,11 @@ def test_a_forecast_changes_nothing_and_repeats() -> None:
     state, limits = study(ASHA(max_epochs=9, first_rung=1), max_trials=9)
     for event in log_of(state, limits, 1.0)[:30]:
         state.apply(event)
-    before, now = status_record(state, state.last_at, 0), state.last_at
+    before, now = status_entry(state, state.last_at, 0), state.last_at
     left_s = time_left_s(state, now)
     assert left_s > 0
-    assert status_record(state, now, 0, left_s=left_s) == {**before, "time_left_s": left_s}
-    assert status_record(state, now, 0, left_s=left_s, is_driven=False)["time_left_s"] is None
+    assert status_entry(state, now, 0, left_s=left_s) == {**before, "time_left_s": left_s}
+    assert status_entry(state, now, 0, left_s=left_s, is_driven=False)["time_left_s"] is None
     assert time_left_s(state, now) == left_s
 
 
@@ -96,7 +96,7 @@ def test_limits_of_time_bound_a_forecast_and_a_closed_study_has_none() -> None:
     assert time_left_s(state, state.last_at, Pace({1: 1.0}, 1.0)) <= 10.0
     for event in log[2:]:
         state.apply(event)
-    assert status_record(state, state.last_at, 0, left_s=5.0)["time_left_s"] is None
+    assert status_entry(state, state.last_at, 0, left_s=5.0)["time_left_s"] is None
     assert "left" not in totals(state, state.last_at)
     assert "9.6 s of 10 s so far, about 3 min 05 s left · " in totals(state, state.last_at, 185.0)
 

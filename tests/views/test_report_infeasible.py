@@ -25,10 +25,10 @@ from lightning_hwtune.views.front_points import front_points
 from lightning_hwtune.views.infeasible import infeasible_hint, infeasible_text
 from lightning_hwtune.views.plots import curves_figure, front_figure, timeline_figure
 from lightning_hwtune.views.recommendation import recommended
-from lightning_hwtune.views.status import status_record
+from lightning_hwtune.views.status import status_entry
 from lightning_hwtune.views.story import why
-from lightning_hwtune.views.studies import studies_frame, study_record
-from lightning_hwtune.views.tables import best_frame, best_record, front_frame, trials_frame, trials_records
+from lightning_hwtune.views.studies import studies_frame, study_entry
+from lightning_hwtune.views.tables import best_entry, best_frame, front_frame, trial_entries, trials_frame
 from lightning_hwtune.views.terminal import status_table
 
 LIMIT = hwt.Constraint("params", at_most=50)
@@ -69,15 +69,15 @@ def test_no_violator_is_recommended(some: Net, none: Net) -> None:
 def test_the_trials_have_the_values_and_the_amounts(some: Net) -> None:
     frame = trials_frame(some.state)
     assert {"params", "infeasible"} <= set(frame.columns)
-    for record, shown in zip(trials_records(some.state), frame["infeasible"], strict=True):
-        trial = some.state.trials[record["trial_id"]]
-        assert record["constraints"] == {"params": trial.config["n"]}
-        assert set(record["objectives"]) == {"error", "train_s"}
+    for entry, shown in zip(trial_entries(some.state), frame["infeasible"], strict=True):
+        trial = some.state.trials[entry["trial_id"]]
+        assert entry["constraints"] == {"params": trial.config["n"]}
+        assert set(entry["objectives"]) == {"error", "train_s"}
         over = {"params": trial.config["n"] - 50.0} if trial.config["n"] > 50 else {}
-        if record["objectives"]["error"] > 0.3:
-            over["error"] = pytest.approx(record["objectives"]["error"] - 0.3)
-        assert record["infeasible"] == over
-        assert (record["violation"] > 0) == bool(over) == bool(shown)
+        if entry["objectives"]["error"] > 0.3:
+            over["error"] = pytest.approx(entry["objectives"]["error"] - 0.3)
+        assert entry["infeasible"] == over
+        assert (entry["violation"] > 0) == bool(over) == bool(shown)
         assert all(f"{name} is" in shown for name in over)
     assert json.loads(trials_text(some.state))[0]["infeasible"] is not None
     assert "infeasible" in trials_text(some.state, "csv").splitlines()[0]
@@ -85,27 +85,27 @@ def test_the_trials_have_the_values_and_the_amounts(some: Net) -> None:
 
 
 def test_the_best_is_feasible_or_else_the_least_violation(some: Net, none: Net) -> None:
-    best, least = best_record(some.state), best_record(none.state)
+    best, least = best_entry(some.state), best_entry(none.state)
     assert best is not None
     assert best["infeasible"] == {}
     assert least is not None
     assert least["violation"] == min(none.state.violation(trial) for trial in none.state.trials)
     assert least["infeasible"]["error"] > 0
     assert best_frame(none.state)["trial"].tolist() == [least["trial_id"]]
-    shown = studies_frame([study_record(none.state, is_driven=False)])["best"][0]
+    shown = studies_frame([study_entry(none.state, is_driven=False)])["best"][0]
     assert shown.endswith("(infeasible: error)")
 
 
 def test_the_status_and_the_closing_lines_count_them(some: Net, none: Net, tmp_path: Path) -> None:
-    record = status_record(some.state, 0.0, 0)
+    entry = status_entry(some.state, 0.0, 0)
     full = [trial for trial in some.state.trials if trial.trial_id in some.state.full]
-    assert record["infeasible"] == len(violators(some.state))
-    assert record["infeasible_full"] == sum(some.state.violation(trial) > 0 for trial in full) > 0
-    assert record["infeasible_least"].startswith("least violation: trial")
+    assert entry["infeasible"] == len(violators(some.state))
+    assert entry["infeasible_full"] == sum(some.state.violation(trial) > 0 for trial in full) > 0
+    assert entry["infeasible_least"].startswith("least violation: trial")
     text = io.StringIO()
     console = Console(file=text, width=200)
-    console.print(status_table(record))
-    assert f"{record['infeasible']} trials" in text.getvalue()
+    console.print(status_table(entry))
+    assert f"{entry['infeasible']} trials" in text.getvalue()
     hint = infeasible_hint(none.state)
     assert hint.startswith("4 of 4 fully trained trials are infeasible and not on the front; least violation: trial")
     assert "error is" in hint
@@ -143,8 +143,8 @@ def test_a_study_without_bounds_shows_nothing_new() -> None:
     net = Net(study(objectives()), hwt_limits())
     net.run()
     assert "infeasible" not in trials_frame(net.state).columns
-    assert not {"infeasible", "violation", "constraints"} & set(trials_records(net.state)[0])
-    assert not any(key.startswith("infeasible") for key in status_record(net.state, 0.0, 0))
+    assert not {"infeasible", "violation", "constraints"} & set(trial_entries(net.state)[0])
+    assert not any(key.startswith("infeasible") for key in status_entry(net.state, 0.0, 0))
     assert infeasible_hint(net.state) == ""
 
 

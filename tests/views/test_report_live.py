@@ -268,7 +268,7 @@ def test_a_check_tells_how_many_models_the_limits_allow(limits, says):
     facts = SimpleNamespace(**{**vars(CHECK), "units_s": {1: 20.0}, "startup_s": 0.0, "wall_s": 10.0})
     state = begin(spec, max_trials=None, **limits).state
     text = [str(line) for line in checked(state, facts)]
-    found = [line for line in text if line.startswith("within what is left of the limits, ")]
+    found = [line for line in text if line.startswith("within the rest of the limits, ")]
     assert [says in line for line in found] == [True] * bool(says)
 
 

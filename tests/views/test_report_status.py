@@ -14,7 +14,7 @@ from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, Objectives
 from lightning_hwtune.core.schedulers import ASHA, PASHA, Hyperband, MedianStopping, RunToEnd
 from lightning_hwtune.core.spec import Limits
-from lightning_hwtune.views.status import rung_forecast, status_record
+from lightning_hwtune.views.status import rung_forecast, status_entry
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "core"))
 from study_driver import Driver, spec
@@ -26,13 +26,13 @@ def test_the_status_says_how_many_devices_are_drained():
         driver.controller.enqueue({"lr": 0.01 * devices, "batch_size": 64, "devices": devices}, 0.0)
     driver.fill()
     n_events = len(driver.log)
-    assert status_record(driver.state, 1.0, 0)["reserved_devices"] == 2
-    assert status_record(driver.state, 1.0, 0, is_driven=False)["reserved_devices"] == 0
+    assert status_entry(driver.state, 1.0, 0)["reserved_devices"] == 2
+    assert status_entry(driver.state, 1.0, 0, is_driven=False)["reserved_devices"] == 0
     assert len(driver.log) == n_events
 
 
 def test_the_status_of_the_paper_study(paper):
-    record = status_record(paper.state, 99.0, 123)
+    entry = status_entry(paper.state, 99.0, 123)
     expected = {
         "study": "paper",
         "state": "finished",
@@ -60,15 +60,15 @@ def test_the_status_of_the_paper_study(paper):
         "added_results": 0,
         "reserved_devices": 0,
     }  # fmt: skip
-    assert {key: record[key] for key in expected} == expected
-    assert record["wall_s"] == pytest.approx(20.0)
+    assert {key: entry[key] for key in expected} == expected
+    assert entry["wall_s"] == pytest.approx(20.0)
     # 1.2 + 1.3 + 2 x 1.0 + 4.0 + 8.5 + 4.2 + 2 x 1.0 + 2 x 1.0
-    assert record["device_s"] == pytest.approx(25.2)
-    assert record["cost_usd"] == pytest.approx(0.0252)
+    assert entry["device_s"] == pytest.approx(25.2)
+    assert entry["cost_usd"] == pytest.approx(0.0252)
     # 5.0 + 9.0 + 2 x 0.8
-    assert record["useful_device_s"] == pytest.approx(15.6)
-    assert record["useful_cost_usd"] == pytest.approx(0.0156)
-    assert set(record) == {
+    assert entry["useful_device_s"] == pytest.approx(15.6)
+    assert entry["useful_cost_usd"] == pytest.approx(0.0156)
+    assert set(entry) == {
         *expected,
         "wall_s",
         "time_left_s",
@@ -82,30 +82,30 @@ def test_the_status_of_the_paper_study(paper):
 def test_a_running_study_counts_up_to_now(empty):
     empty.create(2.0, 0, 0.01, 2)
     empty.start(2.0, 0, [0, 1])
-    record = status_record(empty.state, 5.0, 0)
-    assert (record["state"], record["wall_s"], record["device_s"]) == ("running", 5.0, 6.0)
-    assert record["cost_usd"] == pytest.approx(0.006)
-    assert record["running_segments"] == 1
+    entry = status_entry(empty.state, 5.0, 0)
+    assert (entry["state"], entry["wall_s"], entry["device_s"]) == ("running", 5.0, 6.0)
+    assert entry["cost_usd"] == pytest.approx(0.006)
+    assert entry["running_segments"] == 1
 
 
 def test_a_study_whose_process_was_killed_stands_still(empty):
     empty.create(2.0, 0, 0.01, 2)
     empty.start(2.0, 0, [0, 1])
     empty.report(4.0, 0, 1, 0.5, 1.0, level=1, verdict="continue", target=3)
-    record = status_record(empty.state, 1000.0, 0, is_driven=False)
-    assert (record["state"], record["wall_s"], record["device_s"]) == ("interrupted", 4.0, 4.0)
+    entry = status_entry(empty.state, 1000.0, 0, is_driven=False)
+    assert (entry["state"], entry["wall_s"], entry["device_s"]) == ("interrupted", 4.0, 4.0)
 
 
 def test_a_killed_study_says_so_and_a_running_one_has_no_reason(empty):
-    assert status_record(empty.state, 9.0, 0)["reason"] == ""
-    assert status_record(empty.state, 9.0, 0, is_driven=False)["reason"].startswith("its process was killed")
+    assert status_entry(empty.state, 9.0, 0)["reason"] == ""
+    assert status_entry(empty.state, 9.0, 0, is_driven=False)["reason"].startswith("its process was killed")
 
 
 def test_without_a_price_there_is_no_cost(empty):
     pool, objectives = Pool("cpu", 2), Objectives([Metric("error", "min")])
-    record = status_record(begin(make_spec(pool=pool, objectives=objectives)).state, 1.0, 0)
-    assert record["cost_usd"] is None
-    assert record["useful_cost_usd"] is None
+    entry = status_entry(begin(make_spec(pool=pool, objectives=objectives)).state, 1.0, 0)
+    assert entry["cost_usd"] is None
+    assert entry["useful_cost_usd"] is None
 
 
 @given(st.integers(1, 25), st.integers(0, 4), st.integers(0, 1000))
@@ -120,7 +120,7 @@ def test_the_counts_are_those_of_the_log(n_trials, finishers, seed):
             driver.step()
         n_steps += 1
     driver.close()
-    record = status_record(driver.state, driver.now, 0)
+    entry = status_entry(driver.state, driver.now, 0)
 
     def of(kind):
         return [event for event in driver.log if isinstance(event, kind)]
@@ -132,16 +132,16 @@ def test_the_counts_are_those_of_the_log(n_trials, finishers, seed):
     promoted |= {(e.trial_id, e.promoted_from) for e in later}
     last = {e.trial_id: e for e in of(ev.SegmentEnded)}
     n_bad = sum(e.outcome == "error" for e in of(ev.SegmentEnded))
-    assert record["epochs_spent"] == len(of(ev.Reported))
-    assert record["segments"] == len(of(ev.SegmentStarted))
-    assert record["resumed_segments"] == sum(e.checkpoint is not None for e in of(ev.SegmentStarted))
-    assert record["promotions"] == len(promoted)
-    assert record["failed"] == sum(e.state == "failed" for e in last.values())
-    assert record["retried"] == n_bad - record["failed"]
-    assert record["device_s"] == pytest.approx(sum(e.device_s for e in of(ev.SegmentEnded)))
-    assert record["cost_usd"] == pytest.approx(sum(e.billed_usd for e in of(ev.SegmentEnded)))
-    assert sum(record["trials_by_state"].values()) == record["trials"]
-    assert record["trials_by_state"]["completed"] == record["fully_trained"]
+    assert entry["epochs_spent"] == len(of(ev.Reported))
+    assert entry["segments"] == len(of(ev.SegmentStarted))
+    assert entry["resumed_segments"] == sum(e.checkpoint is not None for e in of(ev.SegmentStarted))
+    assert entry["promotions"] == len(promoted)
+    assert entry["failed"] == sum(e.state == "failed" for e in last.values())
+    assert entry["retried"] == n_bad - entry["failed"]
+    assert entry["device_s"] == pytest.approx(sum(e.device_s for e in of(ev.SegmentEnded)))
+    assert entry["cost_usd"] == pytest.approx(sum(e.billed_usd for e in of(ev.SegmentEnded)))
+    assert sum(entry["trials_by_state"].values()) == entry["trials"]
+    assert entry["trials_by_state"]["completed"] == entry["fully_trained"]
 
 
 def test_the_forecast_of_the_demo():

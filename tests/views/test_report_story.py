@@ -72,7 +72,7 @@ def test_a_failed_trial_ends_with_its_error(paper):
 def test_a_paused_trial_of_a_finished_study_and_of_one_that_goes_on(paper, empty):
     assert (
         story(paper, 2)[-1]
-        == "It was not promoted before the study ended. If the study continues with more trials, it may be."
+        == "It was not promoted before the study ended. With more trials, the study may still promote it."
     )
     empty.create(0.0, 0, 0.01, 1)
     empty.start(0.0, 0, [0])

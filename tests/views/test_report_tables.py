@@ -24,21 +24,21 @@ from lightning_hwtune.views.export import trials_text
 from lightning_hwtune.views.front_frame import FrontFrame
 from lightning_hwtune.views.front_points import ended_early
 from lightning_hwtune.views.tables import (
-    best_record,
+    best_entry,
+    front_entries,
     front_frame,
-    front_records,
     n_retries,
     rung_words,
+    trial_entries,
     trials_frame,
-    trials_records,
 )
 from lightning_hwtune.views.terminal import print_frame
 
 CONFIDENCE = ["probability", "within_noise", "checkpoint"]
 
 
-def test_the_full_front_as_records(paper):
-    assert front_records(paper.state) == [
+def test_the_full_front_as_entries(paper):
+    assert front_entries(paper.state) == [
         {
             "trial_id": 1,
             "config": {"lr": 0.02, "devices": 1},
@@ -64,7 +64,7 @@ def test_the_full_front_as_records(paper):
 
 def test_the_rung_front_is_one_front_a_level_deepest_first(paper):
     found = [
-        (r["rung"], r["trial_id"], r["epochs"], r["objectives"]["error"]) for r in front_records(paper.state, "rung")
+        (r["rung"], r["trial_id"], r["epochs"], r["objectives"]["error"]) for r in front_entries(paper.state, "rung")
     ]
     # at 3: trial 0 was as far with 0.44 after 2 s, trial 1 with 0.34 after 3 s (its repeated epoch replaced 0.3);
     # at 1: the diverged trial 2 is the fastest and still on no front, and 0 is dominated by 1
@@ -78,12 +78,12 @@ def test_the_mixed_front_marks_what_is_partial(empty):
         s.start(0.0, trial_id, [0])
         s.report(1.0, trial_id, 1, error, train_s, level=1, verdict="pause")
         s.end(1.0, trial_id, "completed" if trial_id == 0 else "paused", 1.0)
-    assert [(r["trial_id"], r["partial"]) for r in front_records(s.state, "any")] == [(0, False), (2, True)]
+    assert [(r["trial_id"], r["partial"]) for r in front_entries(s.state, "any")] == [(0, False), (2, True)]
     assert list(front_frame(s.state, "any").columns[-6:-3]) == ["devices", "epochs", "partial"]
 
 
 def test_a_checkpoint_is_that_of_the_measurement_beside_it(paper, empty):
-    assert [(r["rung"], r["trial_id"], r["checkpoint"]) for r in front_records(paper.state, "rung")] == [
+    assert [(r["rung"], r["trial_id"], r["checkpoint"]) for r in front_entries(paper.state, "rung")] == [
         (9, 1, "trials/001/3.ckpt"), (9, 0, "trials/000/2.ckpt"), (3, 1, None), (3, 0, None), (1, 1, None),
     ]  # fmt: skip
     checkpoints = front_frame(paper.state, "rung")["checkpoint"].tolist()
@@ -94,10 +94,10 @@ def test_a_checkpoint_is_that_of_the_measurement_beside_it(paper, empty):
         empty.report(float(epoch), 0, epoch, 0.5, float(epoch))
         if epoch == 3:
             empty.save(3.0, 0, 3, 3.0)
-            assert front_records(empty.state, "any")[0]["checkpoint"] == "trials/000/1.ckpt"
-    assert front_records(empty.state, "any")[0]["checkpoint"] is None
+            assert front_entries(empty.state, "any")[0]["checkpoint"] == "trials/000/1.ckpt"
+    assert front_entries(empty.state, "any")[0]["checkpoint"] is None
     assert front_frame(empty.state, "any")["checkpoint"].tolist() == [None]
-    assert trials_records(empty.state)[0]["checkpoint"] == "trials/000/1.ckpt"
+    assert trial_entries(empty.state)[0]["checkpoint"] == "trials/000/1.ckpt"
 
 
 @pytest.mark.parametrize(("saved", "found"), [(8, None), (9, "trials/000/1.ckpt"), (10, "trials/000/1.ckpt")])
@@ -107,7 +107,7 @@ def test_the_checkpoint_of_a_fully_trained_trial_is_the_one_at_its_end(empty, sa
     empty.report(9.0, 0, 9, 0.5, 9.0, level=9, verdict="stop")
     empty.save(9.0, 0, saved, 9.0)
     empty.end(9.0, 0, "completed", 9.0)
-    assert best_record(empty.state)["checkpoint"] == found
+    assert best_entry(empty.state)["checkpoint"] == found
 
 
 @pytest.mark.parametrize("unit", ["epochs", "steps", "samples"])
@@ -117,12 +117,12 @@ def test_records_name_the_resource_by_the_unit_as_frames_do(unit):
     s.start(0.0, 0, [0])
     s.report(9.0, 0, 9, 0.5, 9.0, level=9, verdict="stop")
     s.end(9.0, 0, "completed", 9.0)
-    for records, frame in (
-        (front_records(s.state), front_frame(s.state)),
-        (trials_records(s.state), trials_frame(s.state)),
+    for entries, frame in (
+        (front_entries(s.state), front_frame(s.state)),
+        (trial_entries(s.state), trials_frame(s.state)),
     ):
-        assert records[0][unit] == frame[unit].tolist()[0] == 9
-        assert {"epochs", "steps", "samples"} & records[0].keys() == {unit}
+        assert entries[0][unit] == frame[unit].tolist()[0] == 9
+        assert {"epochs", "steps", "samples"} & entries[0].keys() == {unit}
 
 
 def test_the_front_frame_has_the_promised_columns_in_order(paper):
@@ -140,11 +140,11 @@ def test_an_empty_front_keeps_its_columns(empty):
     frame = front_frame(empty.state)
     assert frame.empty
     assert list(frame.columns) == ["trial", "error", "train_s", "cost_usd", "lr", "devices", "epochs", *CONFIDENCE]
-    assert best_record(empty.state) is None
+    assert best_entry(empty.state) is None
     assert trials_frame(empty.state).empty
 
 
-@pytest.mark.parametrize("ask", [front_frame, front_records])
+@pytest.mark.parametrize("ask", [front_frame, front_entries])
 def test_another_kind_of_front_is_refused(paper, ask):
     with pytest.raises(ArgumentError, match="`at` is 'rungs'; allowed: 'full', 'rung' or 'any'"):
         ask(paper.state, "rungs")
@@ -170,8 +170,8 @@ def test_a_maximised_objective_is_sorted_from_its_best(empty):
         s.start(0.0, trial_id, [0])
         s.report(1.0, trial_id, 9, 0.0, 1.0, values={"error": value, "train_time": value}, level=9, verdict="stop")
         s.end(1.0, trial_id, "completed", 1.0)
-    assert [r["objectives"]["error"] for r in front_records(s.state)] == [0.9, 0.1]
-    assert best_record(s.state)["trial_id"] == 1
+    assert [r["objectives"]["error"] for r in front_entries(s.state)] == [0.9, 0.1]
+    assert best_entry(s.state)["trial_id"] == 1
 
 
 def test_equal_bests_go_to_the_next_objective_then_to_the_lower_id(empty):
@@ -181,8 +181,8 @@ def test_equal_bests_go_to_the_next_objective_then_to_the_lower_id(empty):
         s.start(0.0, trial_id, [0])
         s.report(1.0, trial_id, 9, 0.1, train_s, level=9, verdict="stop")
         s.end(1.0, trial_id, "completed", 1.0)
-    assert best_record(s.state)["trial_id"] == 1
-    assert [r["trial_id"] for r in front_records(s.state)] == [1, 2]
+    assert best_entry(s.state)["trial_id"] == 1
+    assert [r["trial_id"] for r in front_entries(s.state)] == [1, 2]
 
 
 def test_every_trial_has_its_row(paper):
@@ -204,10 +204,10 @@ def test_every_trial_has_its_row(paper):
 
 
 def test_trials_as_records_tell_nothing_from_not_finite(paper):
-    records = trials_records(paper.state)
-    assert records[3]["objectives"] == {"error": None, "train_s": None, "cost_usd": None}
-    assert math.isnan(records[2]["objectives"]["error"])
-    assert records[1]["rungs"] == {"1": "promoted", "3": "promoted", "9": "completed"}
+    entries = trial_entries(paper.state)
+    assert entries[3]["objectives"] == {"error": None, "train_s": None, "cost_usd": None}
+    assert math.isnan(entries[2]["objectives"]["error"])
+    assert entries[1]["rungs"] == {"1": "promoted", "3": "promoted", "9": "completed"}
 
 
 def test_the_segment_that_ends_a_failed_trial_is_no_retry(paper):
@@ -249,10 +249,10 @@ def test_a_trial_that_ended_early_of_its_own_accord_stands_at_the_higher_rungs(e
     empty.report(2.0, 0, 2, 0.4, 2.0)
     empty.end(2.0, 0, "completed", 2.0)
     assert rung_words(empty.state.trials[0], 9) == {1: "promoted", 3: "ended early", 9: "ended early"}
-    found = [(r["rung"], r["epochs"], r["objectives"]["error"]) for r in front_records(empty.state, "rung")]
+    found = [(r["rung"], r["epochs"], r["objectives"]["error"]) for r in front_entries(empty.state, "rung")]
     assert found == [(9, 2, 0.4), (3, 2, 0.4), (1, 1, 0.5)]
     assert trials_frame(empty.state).rungs.tolist() == ["1 promoted, ended by its own code at 2"]
-    assert trials_records(empty.state)[0]["ended_early"]
+    assert trial_entries(empty.state)[0]["ended_early"]
 
 
 @pytest.mark.parametrize("saved_at", [8, 9])
@@ -263,11 +263,11 @@ def test_a_training_whose_last_validation_comes_before_its_end_did_not_end_early
     empty.save(9.0, 0, saved_at, 9.0)
     empty.end(9.0, 0, "completed", 9.0)
     assert ended_early(empty.state.trials[0], 9) == (saved_at < 9)
-    assert trials_records(empty.state)[0]["ended_early"] == (saved_at < 9)
+    assert trial_entries(empty.state)[0]["ended_early"] == (saved_at < 9)
 
 
 def test_a_fully_trained_trial_did_not_end_early(paper):
-    assert not any(record["ended_early"] for record in trials_records(paper.state))
+    assert not any(entry["ended_early"] for entry in trial_entries(paper.state))
 
 
 CHAINED = """Traceback (most recent call last):
@@ -338,7 +338,7 @@ def test_a_parameter_that_a_trial_does_not_have_is_an_empty_cell() -> None:
         cells = [trial.config.get(column) for trial in driver.state.trials]
         assert frame[column].tolist() == cells
         assert list(map(type, frame[column])) == list(map(type, cells))
-    assert [record["config"] for record in trials_records(driver.state)] == [t.config for t in driver.state.trials]
+    assert [entry["config"] for entry in trial_entries(driver.state)] == [t.config for t in driver.state.trials]
     rows = list(csv.DictReader(io.StringIO(trials_text(driver.state, "csv"))))
     assert [row["momentum"] for row in rows] == [str(t.config.get("momentum", "")) for t in driver.state.trials]
     assert json.loads(trials_text(driver.state))[0]["config"] == driver.state.trials[0].config

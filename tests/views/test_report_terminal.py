@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from lightning_hwtune.core.schedulers import ASHA, RunToEnd
-from lightning_hwtune.views.status import status_record
+from lightning_hwtune.views.status import status_entry
 from lightning_hwtune.views.tables import front_frame, trials_frame
 from lightning_hwtune.views.terminal import print_frame, rung_table, status_table
 
@@ -109,7 +109,7 @@ def test_cells(paper):
 
 def test_status_in_words(paper):
     console = screen()
-    console.print(status_table(status_record(paper.state, 20.0, 4_000_000)))
+    console.print(status_table(status_entry(paper.state, 20.0, 4_000_000)))
     assert [line.split(maxsplit=1) for line in lines(console)] == [
         ["study", "paper"],
         ["state", "finished: 4 trials"],
@@ -127,7 +127,7 @@ def test_status_in_words(paper):
 
 def test_status_before_anything_was_trained(empty):
     console = screen()
-    console.print(status_table(status_record(empty.state, 0.0, 0)))
+    console.print(status_table(status_entry(empty.state, 0.0, 0)))
     assert "trials       0 of 4 begun, 4 to go" in lines(console)
     assert "epochs       0, 0 % of the 36 of full training" in lines(console)
 

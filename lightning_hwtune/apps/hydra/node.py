@@ -99,7 +99,7 @@ SWEEPER_KEYS: Mapping[str, Setting] = {
     "study_name": Setting(
         None,
         optional(text()),
-        "The study's name; the same name continues the study. None: made of the job's name and the searched "
+        "The study's name; the same name continues the study. None: made from the job's name and the searched "
         "parameters.",
         str | None,
     ),

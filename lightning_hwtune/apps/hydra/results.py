@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.store.files import write_whole
-from lightning_hwtune.views.tables import front_records
+from lightning_hwtune.views.tables import front_entries
 
 __all__ = ["results", "write_results"]
 
@@ -21,13 +21,13 @@ def results(state: StudyFacts, study_dir: Path, sweep_dir: Path) -> dict[str, An
 
     Checkpoint paths are relative to the sweep's directory; None if the study does not keep the checkpoint.
     """
-    found = front_records(state)
+    found = front_entries(state)
     names = state.spec.objectives.names
-    places = [_place(record, study_dir, sweep_dir) for record in found]
+    places = [_place(entry, study_dir, sweep_dir) for entry in found]
     if len(names) > 1:
-        values = [[float(record["objectives"][name]) for name in names] for record in found]
+        values = [[float(entry["objectives"][name]) for name in names] for entry in found]
         points = zip(found, values, places, strict=True)
-        solutions = [{"params": record["config"], "values": value, **place} for record, value, place in points]
+        solutions = [{"params": entry["config"], "values": value, **place} for entry, value, place in points]
         return {"name": "hwtune", "solutions": solutions}
     if not found:
         return {"name": "hwtune", "best_params": {}, "best_value": None}
@@ -45,8 +45,8 @@ def write_results(state: StudyFacts, study_dir: Path, sweep_dir: Path) -> Path:
     return write_whole(sweep_dir / "optimization_results.yaml", text)
 
 
-def _place(record: Mapping[str, Any], study_dir: Path, sweep_dir: Path) -> dict[str, Any]:
+def _place(entry: Mapping[str, Any], study_dir: Path, sweep_dir: Path) -> dict[str, Any]:
     """Return the trial's number, its number of devices, and the path of its checkpoint."""
-    saved = record["checkpoint"]
+    saved = entry["checkpoint"]
     checkpoint = None if saved is None else os.path.relpath(study_dir / saved, sweep_dir)
-    return {"trial": record["trial_id"], "devices": record["devices"], "checkpoint": checkpoint}
+    return {"trial": entry["trial_id"], "devices": entry["devices"], "checkpoint": checkpoint}

@@ -32,7 +32,7 @@ from lightning_hwtune.settings.places import in_file
 from lightning_hwtune.settings.study_settings import read_study_file
 from lightning_hwtune.store.files import write_whole
 from lightning_hwtune.study import Study
-from lightning_hwtune.views.tables import front_records
+from lightning_hwtune.views.tables import front_entries
 
 __all__ = ["CliStudy", "write_best"]
 
@@ -122,19 +122,19 @@ def write_best(study: Study, segment: CliSegment) -> list[Path]:
     """
     state, folder = study.state(), study.dir / "best"
     folder.mkdir(exist_ok=True)
-    written = [_write_one(state, record, segment, folder) for record in front_records(state)]
+    written = [_write_one(state, entry, segment, folder) for entry in front_entries(state)]
     for path in set(folder.glob("*.yaml")) - set(written):
         path.unlink()
     return written
 
 
-def _write_one(state: StudyFacts, record: Mapping[str, Any], segment: CliSegment, folder: Path) -> Path:
-    trial = state.trials[record["trial_id"]]
+def _write_one(state: StudyFacts, entry: Mapping[str, Any], segment: CliSegment, folder: Path) -> Path:
+    trial = state.trials[entry["trial_id"]]
     config = segment.trial.config(trial.config, trial.num_devices, trial.seed)
-    values = ", ".join(f"{name} {value:.6g}" for name, value in record["objectives"].items())
+    values = ", ".join(f"{name} {value:.6g}" for name, value in entry["objectives"].items())
     lines = [f"# trial {trial.trial_id} of study {state.spec.name}: {values}"]
-    if record["checkpoint"] is not None:
-        lines.append(f"# checkpoint: ../{record['checkpoint']}")
+    if entry["checkpoint"] is not None:
+        lines.append(f"# checkpoint: ../{entry['checkpoint']}")
     path = folder / f"{trial.trial_id:03d}.yaml"
     return write_whole(path, "\n".join([*lines, config.text]))
 

@@ -46,8 +46,8 @@ class Choice(Given):
         ordered: whether neighbours in the list are similar. Ordered options share one coordinate of the unit cube,
             unordered options get one coordinate each. None: numbers are ordered and sorted, anything else is unordered.
         when: the condition under which the parameter exists, such as `{"optimizer": "sgd"}`; None for always.
-        prior: the option that an expert would try first; searchers prefer it, and less so as results come in. None: no
-            option is expected to be good.
+        prior: the option that an expert would try first. The first draws prefer it, and it loses influence as results
+            come in. None: no option is expected to be good.
 
     Examples:
         >>> hwt.Choice(["adam", "sgd"]).ordered

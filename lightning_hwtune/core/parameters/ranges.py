@@ -39,8 +39,8 @@ class Float(Given):
         high: the largest value, above `low`.
         log: whether values are uniform in the logarithm instead of the value.
         when: the condition under which the parameter exists, such as `{"optimizer": "sgd"}`; None for always.
-        prior: the value that an expert would try first; searchers begin near it, and less so as results come in. None:
-            no value is expected to be good.
+        prior: the value that an expert would try first. The first draws are near it, and it loses influence as results
+            come in. None: no value is expected to be good.
 
     Examples:
         >>> hwt.Float(1e-4, 1e-1, log=True)
@@ -132,11 +132,11 @@ class Int(Given):
     Args:
         low: the smallest value; at least 1 if `log`.
         high: the largest value, above `low`; an integer multiple of `step` away from it.
-        log: whether each value is as likely as the share of the logarithm's range that rounds to it.
+        log: whether values are uniform in the logarithm: each is as likely as the part of that range that rounds to it.
         step: the distance between neighbouring values, counted from `low`; 1 if `log`.
         when: the condition under which the parameter exists, such as `{"optimizer": "sgd"}`; None for always.
-        prior: the value that an expert would try first; searchers begin near it, and less so as results come in. None:
-            no value is expected to be good.
+        prior: the value that an expert would try first. The first draws are near it, and it loses influence as results
+            come in. None: no value is expected to be good.
 
     Examples:
         >>> hwt.Int(16, 128, step=16)

@@ -47,7 +47,7 @@ Points = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 DEFAULT_WITHIN = "hypervolume_contribution"
-"""StoredStudy by measurements (`benchmarks/replay_choose.py`); also cheap if a whole rung is one front."""
+"""Chosen by measurements (`benchmarks/replay_choose.py`); also cheap if a whole rung is one front."""
 
 _TABLE_UP_TO = 256  # points; up to here a table of all distances is faster, beyond it costs too much memory
 _REFERENCE = 1.1  # a little beyond the worst point, so that the ends of a front contribute as well

@@ -23,7 +23,7 @@ def total_order(losses: npt.ArrayLike, within: str = DEFAULT_WITHIN) -> npt.NDAr
 
     Args:
         losses: minimised, shape `(n_points, n_objectives)`; rows that are not finite come last, by index.
-        within: the order within a front, a key of `within.WITHIN`.
+        within: the order within a front, a key of `front_order.WITHIN`.
     """
     matrix, strategy = loss_matrix(losses), within_front(within)
     is_finite = np.isfinite(matrix).all(axis=1)

@@ -190,7 +190,7 @@ class Race(abc.ABC):
     """The trials of one study on their ladder: how each is judged, and which may be promoted.
 
     A subclass implements `judge` and whatever else its rule needs. A race in which trials pause also implements
-    `promotable`. Its answers must depend only on the writes, never on the clock or on random numbers of its own.
+    `promotable`. Its answers must depend only on the writes, never on the clock or on other random numbers.
 
     Examples:
         >>> class ToTheEnd(hwt.Race):

@@ -107,7 +107,9 @@ class Brackets(Race):
             closed = race.closed()
             trial_id = next((i for i in closed.promotable_ids if i not in exclude), None)
             if trial_id is not None:
-                text = f"{race.n_joined} of {race.size} trials joined, and no more can; {closed.standing(trial_id)}"
+                text = (
+                    f"{race.n_joined} of {race.size} trials joined, and no more can join; {closed.standing(trial_id)}"
+                )
                 return self._promotion(trial_id, closed.level_below, Reason(Rule.CLOSING, text))
         return None
 

@@ -38,7 +38,7 @@ class Hyperband(RungScheduler):
     The settings are those of `RungScheduler`, and these:
 
     Args:
-        brackets: the number of first levels, from the lowest; None for every level, including the full training.
+        brackets: the number of different first rungs, lowest first; None for every level, including the full training.
         type: "synchronous" (a rung waits until it is full) or "asynchronous".
 
     Examples:

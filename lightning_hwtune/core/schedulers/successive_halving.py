@@ -27,7 +27,8 @@ class SuccessiveHalving(RungScheduler):
     The settings are those of `RungScheduler`, and this one:
 
     Args:
-        bracket_size: trials per bracket; None for the fewest that leave one for the last rung, e.g. 27 for 1, 3, 9, 27.
+        bracket_size: trials per bracket; None for the smallest number of which one trial reaches the last rung, such as
+            27 for the rungs 1, 3, 9, 27.
 
     Examples:
         >>> hwt.SuccessiveHalving(max_epochs=27).expected(27)

@@ -90,7 +90,7 @@ class PriorOptions(TypedDict, total=False):
 @final
 @dataclass(frozen=True, slots=True, init=False, eq=False, repr=False)
 class ParetoPrior(Searcher):
-    """Draws from the regions in which earlier tasks had their fronts, and at random as far as the tasks mislead.
+    """Draws from the regions in which earlier tasks had their fronts; the more the tasks mislead, the more at random.
 
     Args:
         tasks: at least one; each an `EarlierTask` or its plain form.
@@ -210,7 +210,7 @@ class ParetoPrior(Searcher):
         Args:
             objectives: the objectives, each in the column of its name, such as `[Metric("val_error", "min")]`. NaN
                 means that the training diverged.
-            task: the column that tells several tasks apart; None if all rows belong to one.
+            task: the column that distinguishes several tasks; None if all rows belong to one.
             parameters: the columns of the parameters; None for all the others. Only those in the space of a study are
                 used.
             name: the name of the task, shown in messages.

@@ -54,8 +54,8 @@ class TPE(Searcher):
         good: the share of the judged trials that counts as good.
         random: the share of draws that stays random.
         candidates: how many configurations are compared for a proposal.
-        min_points: the model begins with twice as many judged trials; None for 5, and for one more than there are
-            parameters with "bohb", where it is also the least number of good trials and of others.
+        min_points: half the number of judged trials with which the model begins. With "bohb" it is also the least
+            number of good trials and of other trials. None: 5; with "bohb", the number of parameters plus one.
         rungs: "all" to learn from the trials of all rungs, or "highest" to use only the highest rung with enough
             points.
         configs: draw only from this list, each once; None for the whole space.

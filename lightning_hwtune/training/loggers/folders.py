@@ -23,7 +23,7 @@ from typing import Any
 
 from lightning_hwtune.training.context import ActiveSegment
 from lightning_hwtune.training.loggers.csv_rows import continue_metrics, point_to
-from lightning_hwtune.training.loggers.stored_runs import load_record
+from lightning_hwtune.training.loggers.stored_runs import load_runs
 
 __all__ = ["continue_folder", "mark_restart", "trial_version"]
 
@@ -44,10 +44,10 @@ def trial_version(logger: Any, segment: ActiveSegment) -> str:
 
 
 def continue_folder(logger: Any, seen: dict[str, Any], held: Path | None, segment: ActiveSegment) -> None:
-    """Makes a logger continue in the folder of the trial's earlier segments; records the folder of a first segment.
+    """Makes a logger continue in the folder of the trial's earlier segments; stores the folder of a first segment.
 
     Args:
-        seen: the record of this logger, which is updated: its `version`, and its `folder` relative to the trial's.
+        seen: what is stored of this logger, which is updated: its `version`, and its `folder` relative to the trial's.
         held: the file in which a CSV logger's rows are kept; None for other loggers.
     """
     if "://" in str(logger.log_dir):  # not a folder on a disk of this host
@@ -88,7 +88,7 @@ def _can_return(logger: Any, seen: dict[str, Any], home: str) -> bool:
 def _is_seen(logger: Any, version: int | str, home: str) -> bool:
     """Return whether an earlier segment of the trial has logged there, even if trial and logs have been moved."""
     folder = os.path.relpath(_folder(logger, version), home)
-    seen = [entry for entry in load_record(home).values() if isinstance(entry, dict)]
+    seen = [entry for entry in load_runs(home).values() if isinstance(entry, dict)]
     return any(entry.get("version") == version and entry.get("folder") == folder for entry in seen)
 
 

@@ -17,7 +17,7 @@ from lightning_hwtune.training.channel import VerdictMessage
 from lightning_hwtune.training.context import ActiveSegment
 from lightning_hwtune.training.loggers.csv_rows import KeptMetricsFile, hold_metrics
 from lightning_hwtune.training.loggers.folders import continue_folder, mark_restart
-from lightning_hwtune.training.loggers.stored_runs import load_record, save_record
+from lightning_hwtune.training.loggers.stored_runs import load_runs, save_runs
 from lightning_hwtune.training.loggers.trackers import continue_mlflow_run
 from lightning_hwtune.training.untraced import is_silent
 
@@ -27,14 +27,14 @@ __all__ = ["continue_runs", "hold_rows", "log_configuration", "log_decision", "m
 def continue_runs(trainer: Any, segment: ActiveSegment) -> None:
     """Makes the Trainer's loggers continue the trial's runs. For `setup`, on all ranks, before a folder is read."""
     if segment.rank == 0:
-        record = load_record(segment.order.trial_dir)
+        stored = load_runs(segment.order.trial_dir)
         for key, kind, logger in _known(trainer):
-            seen = record.setdefault(key, {})
+            seen = stored.setdefault(key, {})
             if kind == "MLFlowLogger":
                 continue_mlflow_run(logger, seen)
             else:
                 continue_folder(logger, seen, _held(segment, key) if kind == "CSVLogger" else None, segment)
-        save_record(segment.order.trial_dir, record)
+        save_runs(segment.order.trial_dir, stored)
     folders = {key: logger for key, kind, logger in _known(trainer) if kind != "MLFlowLogger"}
     versions = trainer.strategy.broadcast({key: logger._version for key, logger in folders.items()})
     for key in folders.keys() & versions.keys():
@@ -54,11 +54,11 @@ def log_configuration(trainer: Any, segment: ActiveSegment) -> None:
     config = {re.sub(r"[^\w./ -]", "_", name): value for name, value in order.config.items()}
     ours = {"hwtune": {"study": order.study, "trial": order.trial_id, "config": config}}
     params = {**internals.logged_hyperparameters(trainer), **ours}
-    record = load_record(order.trial_dir)
+    stored = load_runs(order.trial_dir)
     for logger in trainer.loggers:
-        if _kind(logger) == "CSVLogger" or "has_configuration" not in record:
+        if _kind(logger) == "CSVLogger" or "has_configuration" not in stored:
             logger.log_hyperparams(params)
-    save_record(order.trial_dir, {**record, "has_configuration": True})
+    save_runs(order.trial_dir, {**stored, "has_configuration": True})
 
 
 def mark_restarts(trainer: Any, segment: ActiveSegment) -> None:

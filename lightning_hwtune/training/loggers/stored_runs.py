@@ -12,29 +12,29 @@ from typing import Any
 
 from lightning_hwtune.errors import StorageError
 
-__all__ = ["load_record", "save_record"]
+__all__ = ["load_runs", "save_runs"]
 
 _NAME = "loggers.json"
 
 
-def load_record(trial_dir: str) -> dict[str, Any]:
-    """Returns the record that was saved last; empty for a new trial."""
+def load_runs(trial_dir: str) -> dict[str, Any]:
+    """Returns what was saved last; empty for a new trial."""
     try:
-        record: dict[str, Any] = json.loads(Path(trial_dir, _NAME).read_text(encoding="utf-8"))
+        stored: dict[str, Any] = json.loads(Path(trial_dir, _NAME).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    return record
+    return stored
 
 
-def save_record(trial_dir: str, record: dict[str, Any]) -> None:
-    """Saves the record completely or not at all.
+def save_runs(trial_dir: str, stored: dict[str, Any]) -> None:
+    """Saves it completely or not at all.
 
     Raises:
         StorageError: writing to the disk failed.
     """
     part = Path(trial_dir, f"{_NAME}.part")
     try:
-        part.write_text(json.dumps(record, indent=1), encoding="utf-8")
+        part.write_text(json.dumps(stored, indent=1), encoding="utf-8")
         os.replace(part, part.with_suffix(""))
     except OSError as error:
         part.unlink(missing_ok=True)

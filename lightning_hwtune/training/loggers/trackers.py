@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_hwtune.training.channel import SegmentOrder
-from lightning_hwtune.training.loggers.stored_runs import load_record, save_record
+from lightning_hwtune.training.loggers.stored_runs import load_runs, save_runs
 from lightning_hwtune.training.untraced import untraced
 
 __all__ = ["continue_mlflow_run", "tracker_runs"]
@@ -54,10 +54,10 @@ def tracker_runs(order: SegmentOrder, rank: int) -> Iterator[None]:
 
 
 def continue_mlflow_run(logger: Any, seen: dict[str, Any]) -> None:
-    """Makes an `MLFlowLogger` continue the run of the trial's earlier segments; records the run of a first segment.
+    """Makes an `MLFlowLogger` continue the run of the trial's earlier segments; stores the run of a first segment.
 
     Args:
-        seen: the record of this logger, which is updated; its `run_id` is the run to continue.
+        seen: what is stored of this logger, which is updated; its `run_id` is the run to continue.
     """
     fresh, client = logger.run_id, logger.experiment
     kept = _living_run(client, seen.get("run_id"))
@@ -76,14 +76,14 @@ def _run_variables(order: SegmentOrder) -> dict[str, str]:
     """Returns the environment variables for this trial; a check has no run in W&B."""
     if order.probe_batches is not None:
         return {"WANDB_MODE": "disabled", "WANDB_DIR": order.trial_dir}
-    record = load_record(order.trial_dir)
-    if "wandb_run_id" not in record:
+    stored = load_runs(order.trial_dir)
+    if "wandb_run_id" not in stored:
         study = re.sub(r"[^\w.-]", "-", order.study)[:40]
         # studies with the same name may log to the same project, so a part is random (from an unseeded generator)
-        record["wandb_run_id"] = f"{study}-{order.trial_id:03d}-{secrets.token_hex(4)}"
-        save_record(order.trial_dir, record)
-    variables = {"WANDB_RUN_ID": record["wandb_run_id"], "WANDB_RESUME": "allow"}
-    return {**variables, "MLFLOW_RUN_ID": record["mlflow_run_id"]} if "mlflow_run_id" in record else variables
+        stored["wandb_run_id"] = f"{study}-{order.trial_id:03d}-{secrets.token_hex(4)}"
+        save_runs(order.trial_dir, stored)
+    variables = {"WANDB_RUN_ID": stored["wandb_run_id"], "WANDB_RESUME": "allow"}
+    return {**variables, "MLFLOW_RUN_ID": stored["mlflow_run_id"]} if "mlflow_run_id" in stored else variables
 
 
 @contextlib.contextmanager
@@ -107,7 +107,7 @@ def _open_runs() -> tuple[Any, Any, Any]:
     wandb, mlflow = sys.modules.get("wandb"), sys.modules.get("mlflow")
     run = last = None
     if mlflow is not None:
-        with _told():
+        with _errors_printed():
             run = mlflow.active_run()
             last = run or mlflow.last_active_run()
     return getattr(wandb, "run", None), run, last.info.run_id if last else None
@@ -115,16 +115,16 @@ def _open_runs() -> tuple[Any, Any, Any]:
 
 def _remember_mlflow(order: SegmentOrder, before: tuple[Any, Any, Any]) -> None:
     """Stores the run that user code started with `mlflow.start_run`, for the next segment."""
-    with _told():
+    with _errors_printed():
         last_run_id = _open_runs()[2]
-        record = load_record(order.trial_dir)
-        if last_run_id not in (None, before[2]) and "mlflow_run_id" not in record:
-            save_record(order.trial_dir, {**record, "mlflow_run_id": last_run_id})
+        stored = load_runs(order.trial_dir)
+        if last_run_id not in (None, before[2]) and "mlflow_run_id" not in stored:
+            save_runs(order.trial_dir, {**stored, "mlflow_run_id": last_run_id})
 
 
 def _delete_mlflow(before: tuple[Any, Any, Any]) -> None:
     """Deletes the run that user code started with `mlflow.start_run` in a check."""
-    with _told():
+    with _errors_printed():
         last_run_id = _open_runs()[2]
         if last_run_id not in (None, before[2]):
             while sys.modules["mlflow"].active_run() is not None:
@@ -134,7 +134,7 @@ def _delete_mlflow(before: tuple[Any, Any, Any]) -> None:
 
 def _end_runs(before: tuple[Any, Any, Any], is_failed: bool) -> None:
     """Ends the runs that were opened since `before`."""
-    with _told():
+    with _errors_printed():
         wandb_run, mlflow_run, _ = _open_runs()
         if mlflow_run is not None and before[1] is None:
             while sys.modules["mlflow"].active_run() is not None:  # they may be nested
@@ -144,7 +144,7 @@ def _end_runs(before: tuple[Any, Any, Any], is_failed: bool) -> None:
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def _errors_printed() -> Iterator[None]:
     """Prints an error and continues: a tracker that does not respond must not fail a trial that has trained."""
     try:
         yield

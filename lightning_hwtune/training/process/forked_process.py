@@ -46,7 +46,7 @@ def run_rank_of(server: int, channel: int, listener: int | None) -> None:
 def run_spare_of(server: int, end: socket.socket) -> None:
     """Prepares this process, waits for the descriptors of a rank, and runs that rank; returns if the server ends first.
 
-    Until then it knows nothing of any segment. Arguments, environment, working folder, seed and log file are part of
+    Until then it has no data of any segment. Arguments, environment, working folder, seed and log file are part of
     the order, as for every rank.
 
     Args:

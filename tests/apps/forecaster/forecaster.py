@@ -1,7 +1,7 @@
 """A stand-in for a library that owns its Trainer: users see `fit` and `predict`, never a callback or a checkpoint.
 
-It knows nothing of tuning. `predict` needs a model that has been fitted to its end, and fails on anything else, as
-libraries do: a skipped prediction gives it nothing to join.
+It is written without any tuning in mind. `predict` needs a model that has been fitted to its end, and fails on anything
+else, as libraries do: a skipped prediction gives it nothing to join.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sweeps as users start them: commands in processes of their own."""
+"""Sweeps as users start them: each command in its own process."""
 
 from __future__ import annotations
 

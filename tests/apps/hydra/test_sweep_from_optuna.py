@@ -59,7 +59,7 @@ def test_a_pinned_target_beats_the_sweeper_of_the_command_line(tmp_path: Path) -
     ids=["two lines deleted", "nothing deleted"],
 )
 def test_the_other_keys_keep_their_meaning(gone: list[str], overrides: list[str], tmp_path: Path) -> None:
-    """Also where the configuration pins MULTIRUN: a trial is no sweep in the sweep."""
+    """Also where the configuration pins MULTIRUN: a trial does not start another sweep."""
     (tmp_path / "sphere.yaml").write_text(without(*gone) if gone else OPTUNA)
     done = start_command([str(PLAIN), *FLAGS, *overrides, POOL, "hydra.sweep.dir=out"], tmp_path)
     assert done.returncode == 0, done.stdout

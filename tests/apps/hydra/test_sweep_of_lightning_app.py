@@ -1,4 +1,4 @@
-"""Multiruns of Lightning apps that know nothing of us: what goes wrong in them, kills, and continuation."""
+"""Multiruns of Lightning apps that do not use this package: what goes wrong in them, kills, and continuation."""
 
 from __future__ import annotations
 

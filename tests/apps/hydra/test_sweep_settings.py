@@ -21,7 +21,7 @@ from lightning_hwtune.apps.monitors import Monitor
 from lightning_hwtune.apps.trainer_settings import Horizon
 from lightning_hwtune.core.parameters import Float
 from lightning_hwtune.core.space import SearchSpace
-from lightning_hwtune.engine.check_orders import check_order
+from lightning_hwtune.engine.check_segment_orders import check_segment_order
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
 from lightning_hwtune.forms.study_keys import FILE_KEYS
 from lightning_hwtune.settings import StudySettings
@@ -242,7 +242,7 @@ def test_the_rule_across_ranks_of_an_objective_reaches_the_ranks(rule: str, tmp_
     objectives, _ = given.objectives([])
     settings = given.study("train", SPACE, objectives, {"name": "run_to_end", "max_epochs": 1})
     spec = Study(**settings.study_kwargs()).spec
-    assert dict(check_order(spec, {"x": 0.5}, tmp_path).across_ranks) == {"loss": rule}
+    assert dict(check_segment_order(spec, {"x": 0.5}, tmp_path).across_ranks) == {"loss": rule}
 
 
 @pytest.mark.parametrize("rule", ["maxx", "median", 0, ["max"]])

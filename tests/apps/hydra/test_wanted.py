@@ -1,4 +1,4 @@
-"""A launcher's job ends when nobody waits for it any more. Real processes."""
+"""A launcher's job ends when the sweep no longer waits for it. Real processes."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _ends(pid: int, birth: str) -> bool:
 def test_a_program_that_a_job_has_started_ends_with_the_job(
     sweep: subprocess.Popen[bytes], order: Path, end: str
 ) -> None:
-    """Also one that is no descendant of the sweep, and one with a session of its own."""
+    """This includes a program that is not a descendant of the sweep, and one with its own session."""
     arguments = [str(sweep.pid), birth_of(sweep.pid), str(order), "0" if end == "by itself" else "60"]
     with subprocess.Popen([sys.executable, "-c", STARTING, *arguments], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -25,7 +25,7 @@ class Line(L.LightningModule):
         self.lr, self.fault, self.layer = lr, fault, torch.nn.Linear(1, 1)
 
     def on_train_epoch_start(self) -> None:
-        """Waits while somebody holds it."""
+        """Waits while the file `hold` exists."""
         while Path("hold").exists():
             time.sleep(0.05)
 

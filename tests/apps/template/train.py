@@ -1,6 +1,6 @@
 """An app of the kind that many Lightning users have: everything is composed by Hydra and instantiated from `configs/`.
 
-It knows nothing of tuning. Its `main` trains, tests, and returns the metric (or metrics) that a key names.
+It is written without tuning in mind. Its `main` trains, tests, and returns the metric (or metrics) that a key names.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A small LightningCLI app as people write them: it knows nothing of any tuning."""
+"""A small LightningCLI app as people write them, without any tuning in mind."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_work_done_again_and_other_resources_change_nothing() -> None:
         live.observe(7, 10 * resource, [first])
         live.observe(3, 10 * resource, [second])
         live.observe(3, 10 * resource, [99.0])  # again, after its checkpoint was lost
-        live.observe(5, 10 * resource - 5, [1.25])  # nobody else reports there
+        live.observe(5, 10 * resource - 5, [1.25])  # no other trial reports there
     assert live.noise(above=10).tolist() == [0.5]
 
 

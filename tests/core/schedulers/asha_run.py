@@ -49,7 +49,7 @@ class Run:
         return promotion
 
 
-def replayed(settings: Scheduler, n_objectives: int, writes: Sequence[Write]) -> Race:
+def rebuilt(settings: Scheduler, n_objectives: int, writes: Sequence[Write]) -> Race:
     scheduler = started(settings, n_objectives)
     for method, arguments in writes:
         getattr(scheduler, method)(*arguments)

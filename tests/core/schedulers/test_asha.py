@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
-from asha_run import Run, replayed
+from asha_run import Run, rebuilt
 from started_race import started
 
 from lightning_hwtune.core.decisions import Continue, Pause, Stop
@@ -186,7 +186,7 @@ def test_strict_never_promotes_more_than_n_over_eta_in_all(run: Run) -> None:
 @given(studies())
 def test_replaying_the_writes_gives_a_scheduler_that_answers_alike(run: Run) -> None:
     settings_of = type(run.settings)(**{k: v for k, v in run.settings.settings().items() if k != "name"})
-    again, live = replayed(settings_of, run.n_objectives, run.writes), run.scheduler
+    again, live = rebuilt(settings_of, run.n_objectives, run.writes), run.scheduler
     rng = np.random.default_rng(0)
     for _ in range(4):
         assert again.finishers() == live.finishers()

@@ -1,4 +1,4 @@
-"""What every scheduler keeps to."""
+"""The rules that every scheduler follows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from started_race import started
-from study_driver import Driver, replay, snapshot, spec
+from study_driver import Driver, rebuilt_state, snapshot, spec
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.allocation import Allocation
@@ -221,7 +221,7 @@ def test_reports_that_fall_on_no_rung_hold_nobody(scheduler: Scheduler, coarse: 
         every = stride(trial.trial_id)
         passed = [min(resource, 1000) for resource in range(every, trial.resource + every, every)]
         assert [measurement.resource for measurement in trial.measurements] == passed
-    again = replay(study, driver.log)
+    again = rebuilt_state(study, driver.log)
     assert snapshot(again) == snapshot(driver.state)
     assert answers_of(again.race) == answers_of(driver.state.race)
 
@@ -347,7 +347,7 @@ def test_trials_that_ignore_their_verdicts_are_never_offered_a_move_they_cannot_
     state = driver.state
     assert len(state.trials) == 7
     assert state.n_full >= 1
-    assert snapshot(replay(state.spec, driver.log)) == snapshot(state)
+    assert snapshot(rebuilt_state(state.spec, driver.log)) == snapshot(state)
     obedient = Driver(_one_device(scheduler), Limits(max_trials=7, finishers=2))
     obedient.run()
     assert [trial.decided for trial in state.trials] == [trial.decided for trial in obedient.state.trials]
@@ -370,7 +370,7 @@ def test_a_log_of_trials_that_trained_on_after_a_pause_continues(scheduler: Sche
     assert len(state.trials) == 12
     assert [trial.state for trial in state.trials[:n_old]] == [TrialState.COMPLETED] * n_old
     assert all(segment.trial_id >= n_old or segment.number == 1 for segment in state.segments)
-    assert snapshot(replay(study, again.log)) == snapshot(state)
+    assert snapshot(rebuilt_state(study, again.log)) == snapshot(state)
 
 
 def _train_on_as_version_0_1_did(driver: Driver, trial_id: int) -> None:

@@ -1,4 +1,4 @@
-"""What a prior can be made from: data frames and Optuna's studies. Studies and tables have tests of their own."""
+"""What a prior can be made from: data frames and Optuna's studies. Studies and tables have their own tests."""
 
 from __future__ import annotations
 

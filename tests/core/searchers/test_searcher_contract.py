@@ -1,4 +1,4 @@
-"""What every searcher keeps to, on infinite and finite spaces, and over whole studies."""
+"""The rules that every searcher follows, on infinite and finite spaces, and over whole studies."""
 
 from __future__ import annotations
 

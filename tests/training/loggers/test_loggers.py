@@ -131,7 +131,7 @@ def test_another_place_is_not_taken_for_the_trials_own(bench: Bench, tmp_path: P
 
 
 def test_an_unchanged_script_has_one_tensorboard_run(bench: Bench, tmp_path: Path) -> None:
-    """Its Trainer knows nothing of a study: the callback comes by itself, the logger is Lightning's default."""
+    """Its Trainer does not mention a study: the callback is attached automatically, and the logger is the default."""
 
     def train(trial: Trial) -> None:
         trainer = L.Trainer(
@@ -289,7 +289,7 @@ class _Ranking(ScriptedChannel):
 
 
 class _OwnLogger(Logger):
-    """A logger that nobody knows."""
+    """A logger class of the user."""
 
     def __init__(self) -> None:
         super().__init__()

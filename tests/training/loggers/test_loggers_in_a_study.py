@@ -1,4 +1,4 @@
-"""Loggers in a whole study, of a script that knows nothing of it and gives all trials one place for their logs."""
+"""Loggers in a whole study, of a script that does not mention it and gives all trials one place for their logs."""
 
 from __future__ import annotations
 

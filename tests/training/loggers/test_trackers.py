@@ -1,4 +1,4 @@
-"""Trackers that name a run by a variable: the same run in every segment, and nobody else's."""
+"""Trackers that name a run by a variable: the same run in every segment of a trial, and in no other trial."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_a_run_that_was_deleted_is_not_revived(bench: Bench, client: Any, tmp_pa
 
 
 def _start_a_run(trial: Trial) -> None:
-    """A loop of its own, in a run that it leaves open."""
+    """A loop that reports by hand, in a run that it leaves open."""
     import mlflow
 
     mlflow.start_run()

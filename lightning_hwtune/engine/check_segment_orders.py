@@ -8,11 +8,11 @@ from typing import Any
 
 from lightning_hwtune.core.searchers import History
 from lightning_hwtune.core.spec import StudySpec
-from lightning_hwtune.engine.orders import segment_order
+from lightning_hwtune.engine.segment_orders import segment_order
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.training.channel import SegmentOrder
 
-__all__ = ["check_configs", "check_order"]
+__all__ = ["check_configs", "check_segment_order"]
 
 _BATCHES = 2
 _DRAWS = 64
@@ -46,7 +46,7 @@ def check_configs(spec: StudySpec) -> list[Mapping[str, Any]]:
     return [found[count] for count in wanted if count in found] or [first]
 
 
-def check_order(
+def check_segment_order(
     spec: StudySpec, config: Mapping[str, Any], folder: Path, resumes: tuple[int, str] | None = None
 ) -> SegmentOrder:
     """Returns the order for one segment of a check.
