@@ -233,7 +233,7 @@ FORMS: list[tuple[dict[str, Parameter], str, str]] = [
     ({"a": Float(0, 1, when={"b": 5}), "b": Int(1, 4)}, "a.when", "an integer from 1 to 4"),
     ({"a": Float(0, 1, when={"b": 3}), "b": Int(2, 8, step=2)}, "a.when", "in steps of 2"),
     ({"a": Float(0, 1, when={"b": True}), "b": Int(0, 1)}, "a.when", "an integer from 0 to 1"),
-    ({"a": Float(0, 1, when={"b": 0.5}), "b": Float(0, 1)}, "a.when", "probability 0"),
+    ({"a": Float(0, 1, when={"b": 0.5}), "b": Float(0, 1)}, "a.when", "almost never has exactly"),
     ({"a": Float(0, 1, when={"d": 2}), "d": NumDevices(1, 2)}, "a.when", "may change while a trial trains"),
     ({"a": Float(0, 1, when={"b": 1}), "b": Int(1, 10**6)}, "a.when", "at most 100000 values"),
     (
