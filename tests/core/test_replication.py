@@ -9,11 +9,14 @@ import pytest
 from study_driver import Driver, rebuilt_state, snapshot, spec
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.columns import unpacked
 from lightning_hwtune.core.decisions import Done, Rule, Start, Wait
+from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.facts_data import facts_from_data, facts_to_data
 from lightning_hwtune.core.objectives import Metric, Objectives
 from lightning_hwtune.core.outlook import outlook
 from lightning_hwtune.core.pace import SeenPaces
+from lightning_hwtune.core.race_writes import RaceHistory, write_after, write_before
 from lightning_hwtune.core.record import Outcome, TrialState
 from lightning_hwtune.core.replication import Replication, replicates_of
 from lightning_hwtune.core.schedulers import ASHA, Hyperband, MedianStopping
@@ -107,6 +110,23 @@ def test_a_front_a_rung_and_the_counts_have_no_replicate() -> None:
     assert after["trials"][: len(before["trials"])] == before["trials"]
     assert driver.state.slowest_s == max(segment.epoch_s for segment in driver.state.segments)
     assert all(not trial.decided for trial in driver.state.replicates)
+
+
+def test_nothing_about_a_replicate_is_written_into_the_race() -> None:
+    driver = searched(spec())
+    replicating(driver, sorted(driver.state.full)[:1], 2)
+    answer = driver.controller.ask(driver.now, driver.free)
+    assert isinstance(answer, Start)
+    driver.begin(answer)
+    driver.end(answer.trial_id, Outcome.OUT_OF_MEMORY)
+    driver.run()
+    facts, history = StudyFacts(driver.controller.spec), RaceHistory()
+    for event in driver.log:
+        write_before(facts, event, history)
+        facts.apply(event)
+        write_after(facts, event, history)
+    written = set(unpacked(history.to_data()["trials"]))
+    assert written == {trial.trial_id for trial in facts.searched}
 
 
 def test_a_killed_session_is_continued_by_an_equal_one() -> None:
