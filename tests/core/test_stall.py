@@ -18,6 +18,7 @@ from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms.run_options import stalled_after
 from lightning_hwtune.simulation.executor import simulate
+from lightning_hwtune.text import counted
 
 
 class Falling:
@@ -69,7 +70,7 @@ def test_it_stops_after_so_many_trials_without_growth(window: int, best: int) ->
     state, log = study(Falling(best), f"stalled:{window}")
     assert len(state.trials) == best + 1 + window
     assert isinstance(log[-1], ev.SessionClosed)
-    assert f"less than 0.01 of it over the last {window} trials" in log[-1].reason
+    assert f"less than 0.01 of it over the last {counted(window, 'trials')}" in log[-1].reason
 
 
 def test_it_is_off_by_default_and_a_growing_front_never_stalls() -> None:
