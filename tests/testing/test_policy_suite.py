@@ -148,7 +148,7 @@ class Keeping(ByX):
         (Number(), r"(?s)one of the policy's counts.*Allocation\(2\)"),
         (TwoNodes(), "on one node of this host"),
         (Elsewhere(), "on one node of this host"),
-        (Shrinking(), "(?s)`larger` is larger.*more than 1 devices"),
+        (Shrinking(), "(?s)`larger` is larger.*more than 1 device, or None"),
         (Writing(), "Asking changes nothing"),
         (Keeping(), "Asking changes nothing"),
     ],
