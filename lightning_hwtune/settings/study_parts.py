@@ -98,7 +98,8 @@ def named(key: str, registry: Registry[_T], given: Mapping[str, Any] | str) -> _
         and name.isidentifier()
         and OptunaSampler.name in registry.own
     ):
-        hint = f"For a sampler of Optuna, write {{name: {OptunaSampler.name}, sampler: {name}}}."
+        sampler = "CmaEsSampler" if name == OptunaSampler.__name__ else name
+        hint = f"For a sampler of Optuna, write {{name: {OptunaSampler.name}, sampler: {sampler}}}."
         raise ArgumentError(f"{key}.name", name, ", ".join(registry.names), hint=hint)
     return build(key, registry.find(name, f"{key}.name"), form)
 

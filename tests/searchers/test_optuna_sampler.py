@@ -168,6 +168,7 @@ class TestSettings:
         ("form", "says"),
         [
             ("CmaEsSampler", r"\{name: optuna, sampler: CmaEsSampler\}"),
+            ("OptunaSampler", r"\{name: optuna, sampler: CmaEsSampler\}"),
             ({"name": "TPESampler"}, r"\{name: optuna, sampler: TPESampler\}"),
             ({"name": "optuna"}, "`searcher.sampler`"),
             ({"name": "optuna", "sampler": "TPESampler", "n_startup_trials": 3}, "searcher.n_startup_trials"),
@@ -318,7 +319,7 @@ class TestAStudy:
         ("sampler", "options", "objectives"),
         [
             ("TPESampler", {"n_startup_trials": 3}, TWO),
-            ("CmaEsSampler", {"sigma0": 0.3, "popsize": 3}, ONE),
+            ("CmaEsSampler", {"sigma0": 0.3, "popsize": 4}, ONE),
             ("NSGAIIISampler", {"population_size": 3}, TWO),
             ("QMCSampler", {"scramble": True}, TWO),
             ("RandomSampler", None, TWO),
