@@ -123,7 +123,7 @@ def test_a_slow_start_is_noted_with_its_share_and_a_first_rung_that_halves_it() 
     assert later is not None
     assert start_ups(state, Pace({1: 10.0}, 5.0)) is None
     lines = [str(line) for line in checked(state, CHECK)]
-    call = f"`ASHA(max_epochs=27, first_rung={found.first_rung}, brackets=1)` halves"
+    call = f"`ASHA(max_epochs=27, first_rung={found.first_rung})` halves"
     assert any("takes 5 s to start" in line and call in line for line in lines)
     [advice] = [line for line in lines if "halves" in line]
     epochs = [rung_forecast(item.spec.scheduler, 27, state.limits.n_finishers)["epochs"] for item in (halved, state)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,11 +54,17 @@ def scheduler_from_settings(settings: Mapping[str, Any]) -> Scheduler:
 
 
 def call_text(settings: Mapping[str, Any]) -> str:
-    """Returns the call that creates a scheduler with these settings, leaving out the defaults."""
+    """Returns the shortest call that creates a scheduler with these settings: without defaults, and what follows."""
     name, cls = settings["name"], SCHEDULER_REGISTRY.find(settings["name"])
     horizon = {key: settings[key] for key in _HORIZONS if settings.get(key) is not None}
     defaults = {**cls(**horizon).settings(), "name": name}
     given = horizon | {key: value for key, value in settings.items() if value != defaults.get(key)}
+    whole = cls(**given).settings()
+    for key in [key for key in given if key not in horizon]:
+        fewer = {other: value for other, value in given.items() if other != key}
+        with contextlib.suppress(ArgumentError):  # some settings need another one
+            if cls(**fewer).settings() == whole:  # a given first rung implies eta and brackets, for example
+                given = fewer
     return f"{cls.__name__}({', '.join(f'{key}={value!r}' for key, value in given.items())})"
 
 
