@@ -383,7 +383,7 @@ def _lesson(prior: ParetoPrior, space: SearchSpace, names: tuple[str, ...]) -> L
 def _own_searcher(prior: ParetoPrior) -> TPE:
     """Returns the searcher of the draws that the study's own trials decide; a prior has its own uniform draws.
 
-    The ratio of densities decides: a study with a prior that began before TPE had a Gaussian process continues as it did.
+    The ratio of densities decides, so a study that began before TPE had a Gaussian process continues as it did.
     """
     return TPE(random=0.0, configs=prior.configs, gaussian=0.0)
 
