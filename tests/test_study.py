@@ -111,7 +111,7 @@ def test_a_study_of_a_larger_machine_is_read_here_and_runs_with_a_pool_of_this_o
     loaded = hwt.Study.load("study", dir=tmp_path)
     events = loaded.events()
     assert loaded.state().spec.pool == hwt.Pool("gpu", 4)
-    said = r"`pool` is Pool\(accelerator='gpu', devices=4.*this machine has 1 visible gpu devices.*pool=Pool\(\.\.\.\)"
+    said = r"`pool` is Pool\(accelerator='gpu', devices=4.*this machine has 1 visible gpu device\..*pool=Pool\(\.\.\.\)"
     for use in (
         lambda: run(loaded, functions.plain, max_trials=2),
         lambda: loaded.check(functions.plain),
@@ -608,7 +608,7 @@ def test_the_closing_line_of_a_study_that_fails_at_once_names_the_error(
     with pytest.raises(hwt.TrialError, match=r"trial 0 failed.*ends here: ValueError: two things are wrong: the first"):
         study.run(broken, max_trials=2, executor="inline")
     line = capsys.readouterr().out.splitlines()[-1]
-    assert "ends here: ValueError: two things are wrong: the first): trial 1 of 2" in line
+    assert "ends here: ValueError: two things are wrong: the first): 1 of 2 trials" in line
     assert study.state().closed.reason.endswith("two things are wrong: the first")
 
 

@@ -12,7 +12,10 @@ from tiny_training import TinyNet, fit, rows
 
 import lightning_hwtune as hwt
 from lightning_hwtune.core.record import TrialState
+from lightning_hwtune.engine.fold import rebuilt_state
 from lightning_hwtune.store.disk_budget import Standing, candidates
+from lightning_hwtune.store.files import StudyFiles
+from lightning_hwtune.store.log import EventLog
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from study_bench import run, small_study
@@ -75,7 +78,9 @@ def test_the_front_and_the_best_offer_the_epoch_of_the_best_value(tmp_path: Path
 
 def test_of_two_checkpoints_the_disk_budget_keeps_the_one_that_the_front_offers(tmp_path: Path) -> None:
     study = run(_study(tmp_path, hwt.RunToEnd(max_epochs=4)), _train, executor="inline", max_trials=3, finishers=3)
-    state = study.state()
+    with EventLog.open(StudyFiles(tmp_path, study.name), create=False) as log:
+        state = rebuilt_state(log)
+    assert state is not None
     curves = [trial.config["x"] for trial in state.trials]
     standings = {(curves[c.trial_id], Path(c.path).stem[-1]): c.standing for c in candidates(state)}
     assert standings == {

@@ -116,7 +116,7 @@ def test_a_sweep_is_interrupted_killed_and_continued_by_the_same_command(tmp_pat
         wait_for_events("s", tmp_path, 6, process)
         process.kill()
         process.wait()
-    assert "of 4 trials exist" in sweep(LIGHTNING, command, tmp_path)
+    assert "4 trials (" in sweep(LIGHTNING, command, tmp_path)
 
     state = load("s", tmp_path).state()
     assert len(state.trials) == 4
