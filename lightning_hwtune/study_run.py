@@ -73,8 +73,7 @@ class Run:
 
     def __post_init__(self) -> None:
         limits = self.limits
-        is_endless = limits.max_trials is None and limits.max_time_s is None and limits.max_cost_usd is None
-        if is_endless and self.replication is None:
+        if limits.max_trials is None and not limits.is_timed and self.replication is None:
             allowed = "at least one of the limits `max_trials`, `max_time` and `max_cost`"
             raise ArgumentError("max_trials", None, allowed, hint="For example max_trials=20.")
         check_run(self.spec, limits, executor=self.executor, hang_timeout=self.hang_timeout)

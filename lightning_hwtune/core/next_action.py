@@ -18,6 +18,7 @@ from lightning_hwtune.core.deadline import Deadline, Finish
 from lightning_hwtune.core.decisions import Answer, Done, Reason, Reservation, Resume, Rule, Start, Wait
 from lightning_hwtune.core.finishers import Finishers
 from lightning_hwtune.core.hardware.billing import usd_of
+from lightning_hwtune.core.interrupted_trials import resume_of
 from lightning_hwtune.core.new_trials import NewTrials
 from lightning_hwtune.core.record import Measurement, TrialRecord, TrialState
 from lightning_hwtune.core.replication import NextReplicate
@@ -291,11 +292,8 @@ class NextAction:
 
     def _all_unfinished(self) -> Iterator[Resume]:
         """Yields trials that may continue but have no segment: interrupted, to be retried, or paused by a limit."""
-        unit = self.race.unit.removesuffix("s")
         for trial_id in sorted(self.state.waiting):
-            trial = self.state.trials[trial_id]
-            reason = Reason(Rule.UNFINISHED, f"its training to {unit} {trial.target} was interrupted")
-            yield Resume(trial.trial_id, trial.allocation, trial.target, None, reason)
+            yield resume_of(self.state.trials[trial_id], self.race.unit)
 
     def _promotion(self, exclude: Container[int] | None = None) -> Resume | None:
         return self._promoted(self.race.promotable(exclude=self._bound if exclude is None else exclude))

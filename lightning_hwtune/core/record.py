@@ -156,6 +156,11 @@ class TrialRecord:
         return self.replicate_of is not None
 
     @property
+    def is_judged(self) -> bool:
+        """Whether a rung has judged it, so that searchers can learn from its results."""
+        return bool(self.decided and self.measurements)
+
+    @property
     def num_devices(self) -> int:
         """The number of devices of its newest segment, or of its next one."""
         return self.allocation.devices

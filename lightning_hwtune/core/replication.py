@@ -17,11 +17,13 @@ from typing import Any, Self, final
 from lightning_hwtune.core.deadline import Deadline
 from lightning_hwtune.core.decisions import Answer, Continue, Done, Reason, Resume, Rule, Start, Verdict, Wait
 from lightning_hwtune.core.facts import StudyFacts
+from lightning_hwtune.core.interrupted_trials import resume_of
 from lightning_hwtune.core.record import TrialRecord, TrialState
 from lightning_hwtune.core.schedulers.ladder import Ladder
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.text import counted
 
 __all__ = ["NextReplicate", "Replication", "replicate_verdict", "replicates_of"]
 
@@ -115,23 +117,23 @@ class NextReplicate:
                 return replace(item, reservation=kept)
         n_running = len(state.running)
         if n_running:
-            text = f"{n_running} replicates are running" if n_running > 1 else "1 replicate is running"
+            text = f"{counted(n_running, 'replicates')} {'is' if n_running == 1 else 'are'} running"
             return Wait(Reason(Rule.REPLICATE, text), reservation=kept)
         if due:
             by_time = state.limits.max_time_s is not None
             rule = Rule.LIMIT_MAX_TIME if by_time else Rule.LIMIT_MAX_COST
-            n = f"{len(due)} replicates are" if len(due) > 1 else "1 replicate is"
+            n = f"{counted(len(due), 'replicates')} {'is' if len(due) == 1 else 'are'}"
             return Done(Reason(rule, f"{n} left, and what is left of the limit is too short for one"), kept)
-        n_all, n_trials = len(wanted.trials) * wanted.seeds, len(wanted.trials)
-        of = "1 trial" if n_trials == 1 else f"{n_trials} trials"
         n_lost = sum(
             trial.state is not TrialState.COMPLETED
             for origin in wanted.trials
             for trial in replicates_of(state, origin)[: wanted.seeds]
         )
         lost = f", {n_lost} of them without success" if n_lost else ""
-        replicates = "1 replicate" if n_all == 1 else f"{n_all} replicates"
-        return Done(Reason(Rule.REPLICATE, f"{replicates} of {of} trained{lost}"), kept)
+        replicates = counted(len(wanted.trials) * wanted.seeds, "replicates")
+        return Done(
+            Reason(Rule.REPLICATE, f"{replicates} of {counted(len(wanted.trials), 'trials')} trained{lost}"), kept
+        )
 
     def _due(self, wanted: Replication) -> Iterator[tuple[int, Start | Resume]]:
         """Yields the replicates that may begin a segment now, in order, each after the trial that it repeats."""
@@ -139,9 +141,7 @@ class NextReplicate:
         begun = [(trial, origin) for origin, trials in known.items() for trial in trials]
         for trial, origin in sorted(begun, key=lambda pair: pair[0].trial_id):
             if not trial.state.is_final and trial.trial_id not in self._state.running:
-                unit = f"{self._state.ladder.unit.removesuffix('s')} {trial.target}"
-                reason = Reason(Rule.UNFINISHED, f"its training to {unit} was interrupted")
-                yield origin, Resume(trial.trial_id, trial.allocation, trial.target, None, reason)
+                yield origin, resume_of(trial, self._state.ladder.unit)
         for number in range(wanted.seeds):
             for origin in wanted.trials:
                 if number >= len(known[origin]):

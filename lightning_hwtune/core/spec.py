@@ -79,7 +79,16 @@ class Limits:
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Self:
         """Returns the limits among the options of a run, under the names that users give them."""
-        return cls(**{_FIELDS.get(name, name): given[name] for name in LIMITS if name in given})
+        return cls().replaced(given)
+
+    def replaced(self, given: Mapping[str, Any]) -> Self:
+        """Returns these limits with those among the options of a run, under the names that users give them."""
+        found = {_FIELDS.get(name, name): given[name] for name in LIMITS if name in given}
+        return dataclasses.replace(self, **found)
+
+    def value(self, name: str) -> Any:
+        """Returns the limit that users give under this name."""
+        return getattr(self, _FIELDS.get(name, name))
 
     @property
     def is_timed(self) -> bool:

@@ -79,7 +79,7 @@ def auto_prior(
 def _fits(study: FinishedStudy, objectives: Objectives) -> bool:
     modes = {item.name: item.mode for item in study.spec.objectives}
     has_objectives = all(modes.get(item.name) == item.mode for item in objectives)
-    return has_objectives and any(trial.decided and trial.measurements for trial in study.stored.trials)
+    return has_objectives and any(trial.is_judged for trial in study.stored.trials)
 
 
 def _has_points(study: FinishedStudy, space: SearchSpace) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,6 @@ from lightning_hwtune.errors import ArgumentError
 
 __all__ = ["prepared"]
 
-_LIMITS = {"max_time": "max_time_s", "max_cost": "max_cost_usd", "max_parallel": "max_parallel"}
 _OF_RULE = {Rule.LIMIT_MAX_TIME: "max_time", Rule.LIMIT_MAX_COST: "max_cost"}
 
 
@@ -40,12 +38,12 @@ def prepared(
         )
         raise ArgumentError("study", state.spec.name, "a study whose search has ended", hint=hint)
     wanted = Replication.checked(state, trials, seeds)
-    limits = dataclasses.replace(state.search_limits, **{_LIMITS[name]: value for name, value in given.items()})
+    limits = state.search_limits.replaced(given)
     answer = _answer(state, limits, wanted, now)
     if isinstance(answer, Done) and answer.reason.rule in _OF_RULE:
         name = _OF_RULE[Rule(answer.reason.rule)]
         hint = f"{answer.reason.text}. Replicates count towards it: give a higher total."
-        raise ArgumentError(name, getattr(limits, _LIMITS[name]), "enough for a replicate", hint=hint)
+        raise ArgumentError(name, limits.value(name), "enough for a replicate", hint=hint)
     return wanted, limits
 
 

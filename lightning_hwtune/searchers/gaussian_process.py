@@ -150,7 +150,7 @@ class GP(Searcher):
             return None
         self.check_installed()
         places = judged[learned_places(scores[judged][:, varies])]
-        pending = [place for place, trial in enumerate(trials) if not (trial.decided and trial.measurements)]
+        pending = [place for place, trial in enumerate(trials) if not trial.is_judged]
         cells, rows = history.memory.cells(space), history.memory.rows(space, trials)
         filled = _filled(cells, rows)
         model = _model_class()(

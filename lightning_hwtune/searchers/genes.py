@@ -60,10 +60,8 @@ def _variable(parameter: Parameter) -> Any:
 def _gene(parameter: Parameter, value: Any) -> float | int:
     if _is_real(parameter):
         return parameter.encode(value)[0]
-    if isinstance(parameter, Choice):
+    if isinstance(parameter, Choice | NumDevices):
         return parameter.place(value)
-    if isinstance(parameter, NumDevices):
-        return parameter.counts.index(value)
     assert isinstance(parameter, Int)
     return int(value - parameter.low) // parameter.step
 

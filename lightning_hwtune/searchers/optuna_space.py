@@ -73,9 +73,7 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
 
 
 def _to_optuna(parameter: Parameter, value: Any) -> Any:
-    if isinstance(parameter, Float | Int):
-        return value
-    return parameter.place(value) if isinstance(parameter, Choice) else parameter.counts.index(value)
+    return value if isinstance(parameter, Float | Int) else parameter.place(value)
 
 
 def _from_optuna(parameter: Parameter, found: int | None) -> Any:

@@ -38,6 +38,8 @@ def added_entries(state: StudyFacts) -> list[dict[str, Any]]:
 
 def _beating(state: StudyFacts) -> list[int]:
     """Returns the results of full trainings that no fully trained trial equals or dominates."""
+    if not state.added:
+        return []
     objectives = state.spec.objectives
     losses = [objectives.loss(point.measurement.values) for point in candidates(state, "full")]
     front = np.array(losses).reshape(-1, len(objectives))

@@ -49,7 +49,7 @@ def replicate_entries(state: StudyFacts) -> list[dict[str, Any]]:
         losses = objectives.loss(last.values).tolist() if last is not None else [math.inf]
         return *losses, trial_id
 
-    return [_record(state, state.trials[trial_id]) for trial_id in sorted(origins, key=order)]
+    return [_entry(state, state.trials[trial_id]) for trial_id in sorted(origins, key=order)]
 
 
 def replicate_summary(state: StudyFacts, trial_id: int) -> dict[str, Any] | None:
@@ -72,7 +72,7 @@ def replicate_summary(state: StudyFacts, trial_id: int) -> dict[str, Any] | None
         }
 
 
-def _record(state: StudyFacts, trial: TrialRecord) -> dict[str, Any]:
+def _entry(state: StudyFacts, trial: TrialRecord) -> dict[str, Any]:
     names = state.spec.objectives.names
     return {
         "trial_id": trial.trial_id,

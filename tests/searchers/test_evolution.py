@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from every_kind import KINDS
 
 import lightning_hwtune as hwt
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
@@ -24,18 +25,6 @@ from lightning_hwtune.testing.searcher_contract import killed_study_draws_alike,
 
 ONE, TWO = Objectives([Metric("a", "min")]), Objectives([Metric("a", "min"), Metric("b", "min")])
 CUBE = SearchSpace({f"x{i}": Float(0, 1) for i in range(4)})
-KINDS = SearchSpace(
-    lr=Float(1e-4, 1e-1, log=True),
-    momentum=Float(0.0, 1.0, when={"optimizer": "sgd"}),
-    optimizer=Choice(["adam", "sgd", None]),
-    width=Int(4, 64, log=True),
-    depth=Int(2, 10, step=4),
-    layers=Choice([[1, 2], {"a": None}, True, 1]),
-    size=Choice([16, 64, 32]),
-    constant=Choice(["only"]),
-    batch_size=Choice([30, 31, 33]),
-    devices=NumDevices(1, 2, 3),
-)
 
 
 def judged(number: int, config: dict[str, Any], values: dict[str, float]) -> TrialRecord:

@@ -28,24 +28,13 @@ optuna = pytest.importorskip("optuna")
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
 sys.path.insert(0, str(Path(__file__).parent))
+from every_kind import KINDS  # noqa: E402 - in this folder
 from optuna_spies import Witness  # noqa: E402 - needs optuna
 from study_driver import Driver, spec  # noqa: E402
 
 from lightning_hwtune.searchers.optuna_space import OptunaSpace  # noqa: E402
 
 ONE, TWO = Objectives([Metric("error", "min")]), Objectives([Metric("error", "min"), TrainSeconds()])
-KINDS = SearchSpace(
-    lr=Float(1e-4, 1e-1, log=True),
-    momentum=Float(0.0, 1.0, when={"optimizer": "sgd"}),
-    optimizer=Choice(["adam", "sgd", None]),
-    width=Int(4, 64, log=True),
-    depth=Int(2, 10, step=4),
-    layers=Choice([[1, 2], {"a": None}, True, 1]),
-    size=Choice([16, 64, 32]),
-    constant=Choice(["only"]),
-    batch_size=Choice([30, 31, 33]),
-    devices=NumDevices(1, 2, 3),
-)
 SMALL = SearchSpace(lr=Float(1e-4, 1e-1, log=True), kind=Choice(["a", "b"]))
 FINITE = SearchSpace(width=Int(1, 3), kind=Choice(["a", "b"], when={"width": [1, 2]}))
 

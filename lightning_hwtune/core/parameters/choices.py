@@ -245,7 +245,11 @@ class NumDevices:
 
     def encode(self, value: int) -> list[float]:
         """Returns the single coordinate of a count, from its position among the counts."""
-        return [(self.counts.index(value) + 0.5) / len(self.counts)]
+        return [(self.place(value) + 0.5) / len(self.counts)]
+
+    def place(self, value: int) -> int:
+        """Returns the position of a count among the counts, from 0."""
+        return self.counts.index(value)
 
     def decode(self, cells: Sequence[float]) -> int:
         """Returns the count nearest to this coordinate."""

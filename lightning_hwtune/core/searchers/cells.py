@@ -15,7 +15,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from lightning_hwtune.core.space import Choice, Int, Parameter, SearchSpace
+from lightning_hwtune.core.space import Choice, Parameter, SearchSpace
 
 __all__ = ["Cells"]
 
@@ -76,9 +76,9 @@ class Cells:
     @functools.cached_property
     def _levels(self) -> dict[int, Floats]:
         """Returns place -> the coordinates of all values, ascending, of the parameters with few values."""
-        parameters = [*enumerate(self.space.items())]
+        parameters: list[tuple[int, tuple[str, Any]]] = [*enumerate(self.space.items())]
         return {
-            place: np.array([parameter.encode(value)[0] for value in _values(parameter)])
+            place: np.array([parameter.encode(value)[0] for value in parameter.levels()])
             for place, (name, parameter) in parameters
             if not self.n_options[name] and (self.n_values[name] or math.inf) <= _FEW_VALUES
         }
@@ -95,13 +95,6 @@ class Cells:
             for (name, parameter), n_options, cell in parameters
         }
         return self.space.kept(values)
-
-
-def _values(parameter: Any) -> Sequence[Any]:
-    """Returns all values of a countable parameter with an order."""
-    if isinstance(parameter, Int):
-        return range(parameter.low, parameter.high + 1, parameter.step)
-    return [parameter.quantile((place + 0.5) / parameter.n_values) for place in range(parameter.n_values)]
 
 
 def _snapped(parameter: Any, cell: float) -> float:

@@ -40,7 +40,7 @@ from lightning_hwtune.core.searchers.copula import chained
 from lightning_hwtune.core.searchers.gaussian_process import GaussianProcess, log_improvement
 from lightning_hwtune.core.searchers.kernels import Kernels
 from lightning_hwtune.core.searchers.new_configs import Untried
-from lightning_hwtune.core.searchers.parzen import ParzenModel
+from lightning_hwtune.core.searchers.parzen import ParzenModel, evenly
 from lightning_hwtune.core.streams import stream
 
 __all__ = ["ImprovementModel", "fenced_losses", "one_loss"]
@@ -82,9 +82,8 @@ class ImprovementModel:
         losses = chained(parzen.known, len(trials), len(objectives), lambda found: fenced_losses(found, objectives))
         judged = np.flatnonzero(~np.isnan(losses[:, 0]))
         rest = np.setdiff1d(judged, good_places)
-        n_rest = min(len(rest), _MAX_POINTS - len(good_places))
-        places = np.append(good_places, rest[np.linspace(0, len(rest) - 1, n_rest).astype(np.int64)])
-        silent = [place for place, trial in enumerate(trials) if not (trial.decided and trial.measurements)]
+        places = np.append(good_places, evenly(rest, _MAX_POINTS - len(good_places)))
+        silent = [place for place, trial in enumerate(trials) if not trial.is_judged]
         failed = [place for place in silent if trials[place].state.is_final][-_MAX_SILENT:]
         running = [place for place in silent if not trials[place].state.is_final][-_MAX_SILENT:]
         losses[failed], places = losses[judged].max(axis=0), np.append(places, failed).astype(np.int64)

@@ -77,7 +77,7 @@ class Memory:
         places: dict[int, list[int]] = {}
         rows: dict[int, list[Floats]] = {}
         for place, trial in enumerate(trials):
-            if trial.decided and trial.measurements:
+            if trial.is_judged:
                 for level, loss in self._of(trial).judged(objectives).items():
                     places.setdefault(level, []).append(place)
                     rows.setdefault(level, []).append(loss)

@@ -115,7 +115,7 @@ def _split(
         return None
     n_good = min(max(math.ceil(good * len(judged)), 1), _MAX_GOOD)
     best = able[first_by_fronts(scores[able], n_good)]
-    pending = [place for place, trial in enumerate(trials) if not (trial.decided and trial.measurements)]
+    pending = [place for place, trial in enumerate(trials) if not trial.is_judged]
     rest = np.setdiff1d(judged, best)
     return best, np.concatenate([evenly(rest, _MAX_OTHERS), np.array(pending[-_MAX_OTHERS:], dtype=np.int64)])
 

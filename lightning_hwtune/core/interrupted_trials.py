@@ -1,0 +1,14 @@
+"""Trials that may train further at once, because nothing but an interruption, a retry or a limit has stopped them."""
+
+from __future__ import annotations
+
+from lightning_hwtune.core.decisions import Reason, Resume, Rule
+from lightning_hwtune.core.record import TrialRecord, Unit
+
+__all__ = ["resume_of"]
+
+
+def resume_of(trial: TrialRecord, unit: Unit) -> Resume:
+    """Returns the decision to train an interrupted trial up to its target."""
+    reason = Reason(Rule.UNFINISHED, f"its training to {unit.removesuffix('s')} {trial.target} was interrupted")
+    return Resume(trial.trial_id, trial.allocation, trial.target, None, reason)
