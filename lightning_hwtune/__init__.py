@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lightning_hwtune.core.allocation import Allocation
     from lightning_hwtune.core.constraints import Constraint
     from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop
+    from lightning_hwtune.core.hardware.catalogue import Catalogue, InstanceType
     from lightning_hwtune.core.hardware.policies import AllocationPolicy, FixedAllocation, SearchedAllocation
     from lightning_hwtune.core.hardware.pool import Pool
     from lightning_hwtune.core.objective_kinds import Cost, DeviceSeconds, Metric, TrainSeconds
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from lightning_hwtune.searchers.evolution import Evolution
     from lightning_hwtune.searchers.gaussian_process import GP
     from lightning_hwtune.searchers.optuna_sampler import OptunaSampler
+    from lightning_hwtune.settings.catalogue_file import read_catalogue
     from lightning_hwtune.study import Result, Study
     from lightning_hwtune.training.rung_callback import RungCallback
     from lightning_hwtune.training.trial import Trial
@@ -67,6 +69,7 @@ __all__ = [
     "Allocation",
     "AllocationPolicy",
     "ArgumentError",
+    "Catalogue",
     "CheckpointError",
     "Choice",
     "Constraint",
@@ -82,6 +85,7 @@ __all__ = [
     "History",
     "HwTuneError",
     "Hyperband",
+    "InstanceType",
     "Int",
     "MedianStopping",
     "Metric",
@@ -122,6 +126,7 @@ __all__ = [
     "Trial",
     "TrialError",
     "__version__",
+    "read_catalogue",
     "warm_up",
 ]
 
@@ -132,6 +137,7 @@ _NAMES: dict[str, str] = {
     for module, names in {
         "core.allocation": ("Allocation",),
         "core.decisions": ("Continue", "Pause", "Reason", "Stop"),
+        "core.hardware.catalogue": ("Catalogue", "InstanceType"),
         "core.hardware.policies": ("AllocationPolicy", "FixedAllocation", "SearchedAllocation"),
         "core.hardware.pool": ("Pool",),
         "core.constraints": ("Constraint",),
@@ -156,6 +162,7 @@ _NAMES: dict[str, str] = {
         "errors": tuple(name for name in __all__ if name.endswith("Error")),
         "searchers.evolution": ("Evolution",),
         "searchers.optuna_sampler": ("OptunaSampler",),
+        "settings.catalogue_file": ("read_catalogue",),
         "study": ("Result", "Study"),
         "training.rung_callback": ("RungCallback",),
         "training.trial": ("Trial",),

@@ -35,6 +35,7 @@ from lightning_hwtune.cli.arguments import (
     import_from_here,
     with_limits,
 )
+from lightning_hwtune.cli.instances import instances
 from lightning_hwtune.cli.output import At, Format, flat, output_folder, rows_frame, write, write_frame, writing
 from lightning_hwtune.cli.replay import replay
 from lightning_hwtune.cli.replicate import replicate
@@ -404,6 +405,7 @@ def schema() -> None:
 app.command("cli-tune")(cli_tune)
 app.command()(replicate)
 app.command()(replay)
+app.command()(instances)
 app.add_typer(prior.app, name="prior")
 
 

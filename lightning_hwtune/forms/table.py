@@ -145,6 +145,30 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         ),
         "threads_per_device": integer(1, MAX_DEVICES),
     },
+    "InstanceType": {
+        "name": _NAME,
+        "usd_per_hour": number(0, _MAX_PRICE).but("a price from 0 to 1,000,000 in US dollars per hour"),
+        "devices": integer(0, MAX_DEVICES).but(f"the number of accelerators, from 0 to {MAX_DEVICES}"),
+        "accelerator": text("a name such as 'T4', or 'cpu'; empty text for 'gpu' or 'cpu'", may_be_empty=True),
+        "memory_gib": optional(number(0, above=True)).but("the main memory in GiB, a number above 0, or None"),
+        "vcpus": optional(integer(1, MAX_DEVICES)).but(f"the number of CPUs, from 1 to {MAX_DEVICES}, or None"),
+        "provider": text("a name such as 'aws'"),
+        "region": text("a name such as 'us-east-1', or empty text", may_be_empty=True),
+        "usd_per_hour_spot": optional(number(0, _MAX_PRICE)).but(
+            "the price as a spot instance, from 0 to 1,000,000 in US dollars per hour, or None"
+        ),
+        "source": text("where the price was found, or empty text", may_be_empty=True),
+        "date": text("the date of the price, such as '2026-07-20', or empty text", may_be_empty=True),
+    },
+    "Catalogue.where": {
+        "min_devices": optional(integer(0, MAX_DEVICES)).but(f"an integer from 0 to {MAX_DEVICES}, or None"),
+        "max_usd_per_hour": optional(number(0)).but("a price in US dollars per hour, at least 0, or None"),
+        **{name: optional(text()) for name in ("accelerator", "provider", "region")},
+    },
+    "BillingRule": {
+        name: number(0, _MAX_SIMULATED_S).but("a number of seconds from 0 to 1e9")
+        for name in ("quantum_s", "minimum_s", "free_if_lost_within_s")
+    },
     "FixedAllocation": {"devices": integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}")},
     "ASHA": {
         **_LADDER,
