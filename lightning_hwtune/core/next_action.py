@@ -183,9 +183,8 @@ class NextAction:
 
     def _limit_reached(self, now: float) -> Reason:
         """Returns the limit that leaves too little for anything that could begin."""
-        by_time = self.deadline.left.seconds(now) * self.spec.pool.size <= self.deadline.left.device_s(now)
         text = "too little is left to reach another report"
-        if by_time:
+        if self.deadline.left.is_time_first(now):
             return Reason(
                 Rule.LIMIT_MAX_TIME,
                 f"{self.state.wall_s(now):.0f} s of {self.state.limits.max_time_s:.0f} s are used; {text}",

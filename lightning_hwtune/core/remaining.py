@@ -34,6 +34,10 @@ class Remaining:
         """Returns the seconds until the first of both limits, with the whole pool in use."""
         return min(self.seconds(now), self.device_s(now) / self._facts.spec.pool.size)
 
+    def is_time_first(self, now: float) -> bool:
+        """Returns whether the limit of time is reached before the limit of money, with the whole pool in use."""
+        return self.seconds(now) * self._facts.spec.pool.size <= self.device_s(now)
+
     @property
     def whole_s(self) -> float:
         """The seconds from the beginning of the study to its first limit, with the whole pool in use."""

@@ -120,8 +120,7 @@ class NextReplicate:
             text = f"{counted(n_running, 'replicates')} {'is' if n_running == 1 else 'are'} running"
             return Wait(Reason(Rule.REPLICATE, text), reservation=kept)
         if due:
-            by_time = state.limits.max_time_s is not None
-            rule = Rule.LIMIT_MAX_TIME if by_time else Rule.LIMIT_MAX_COST
+            rule = Rule.LIMIT_MAX_TIME if self._deadline.left.is_time_first(now) else Rule.LIMIT_MAX_COST
             n = f"{counted(len(due), 'replicates')} {'is' if len(due) == 1 else 'are'}"
             return Done(Reason(rule, f"{n} left, and what is left of the limit is too short for one"), kept)
         n_lost = sum(

@@ -165,6 +165,7 @@ class StudySpec:
         for name in ("seed", "batch", "max_retries", "max_failures"):
             object.__setattr__(self, name, FORMS["Study"][name].read(name, getattr(self, name)))
         object.__setattr__(self, "allocation", self.allocation or allocation_for(self.space))
+        _ = self.space.rejected_share  # refuses a space in which no batch size is divisible by a device count
         self.searcher.check(self.space)
         self.searcher.check_objectives(self.objectives)
         if self.race().ladder != self.scheduler.ladder:  # making a race refuses an order whose objective does not exist

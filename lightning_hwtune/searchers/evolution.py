@@ -70,14 +70,6 @@ class Evolution(Searcher):
     name: ClassVar[str] = "evolution"
     uses_expert: ClassVar[bool] = True
 
-    def check(self, space: SearchSpace) -> None:
-        """Refuses a space in which no batch size is divisible by any device count.
-
-        Raises:
-            ArgumentError: there is nothing to draw.
-        """
-        _ = space.rejected_share
-
     def check_objectives(self, objectives: Objectives) -> None:
         """Refuses one objective with NSGA-III, and a population that is too small for its reference directions.
 

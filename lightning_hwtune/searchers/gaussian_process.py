@@ -100,15 +100,14 @@ class GP(Searcher):
             raise MissingDependencyError("the searcher GP needs BoTorch: pip install 'lightning_hwtune[gp]'")
 
     def check(self, space: SearchSpace) -> None:
-        """Refuses a space with more than 15 parameters, or in which no batch size is divisible.
+        """Refuses a space with more than 15 parameters.
 
         Raises:
-            ArgumentError: one of these is the case; the message says what to do.
+            ArgumentError: this is the case; the message says what to do.
         """
         if len(space) > _MAX_PARAMETERS:
             hint = "Its model would need more trials than it can learn from. Use TPE(), or search fewer parameters."
             raise ArgumentError("space", list(space), f"at most {_MAX_PARAMETERS} parameters with GP()", hint=hint)
-        _ = space.rejected_share
 
     def check_objectives(self, objectives: Objectives) -> None:
         """Refuses more than four objectives.

@@ -72,12 +72,11 @@ class OptunaSampler(Searcher):
         samplers.made(cls, given, seed=0)
 
     def check(self, space: SearchSpace) -> None:
-        """Refuses a space that the sampler cannot search, or in which no batch size is divisible.
+        """Refuses a space that the sampler cannot search.
 
         Raises:
-            ArgumentError: one of these is the case; the message has what the sampler says.
+            ArgumentError: this is the case; the message has what the sampler says.
         """
-        _ = space.rejected_share
         try:
             self._try(space, 1)
         except _Raised as raised:

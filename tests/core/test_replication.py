@@ -199,6 +199,15 @@ def test_a_replicate_that_cannot_end_in_time_does_not_begin() -> None:
     assert len(driver.state.replicates) == 1
 
 
+@pytest.mark.parametrize(("left_s", "left_usd", "rule"), [(3, 9, Rule.LIMIT_MAX_TIME), (900, 0.003, Rule.LIMIT_MAX_COST)])
+def test_of_two_limits_the_one_that_comes_first_is_named(left_s: float, left_usd: float, rule: Rule) -> None:
+    driver = searched(spec())
+    used_s, used_usd = driver.state.wall_s(driver.now), driver.state.billed_usd(driver.now)
+    limits = Limits(max_trials=9, max_time_s=used_s + left_s, max_cost_usd=used_usd + left_usd)
+    replicating(driver, [min(driver.state.full)], 1, limits)
+    assert driver.run().reason.rule == rule
+
+
 def test_the_facts_of_replicates_are_cached_and_forecast() -> None:
     driver = searched(spec())
     finalists = sorted(driver.state.full)[:2]

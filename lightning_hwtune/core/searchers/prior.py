@@ -245,13 +245,12 @@ class ParetoPrior(Searcher):
         return cls(*tasks_of_optuna(storage, studies, as_objectives(objectives)), **options)
 
     def check(self, space: SearchSpace) -> None:
-        """Refuses a space that shares no parameter or point with the tasks, or in which no batch size is divisible.
+        """Refuses a space that shares no parameter or point with the tasks.
 
         Raises:
             ArgumentError: the space is refused; the message says why.
             MissingDependencyError: scikit-learn is needed but not installed.
         """
-        _ = space.rejected_share
         usable_rows(self.tasks, space)
         if needs_trees(n_combinations(space, shared_names(self.tasks, space))):
             require_scikit_learn()

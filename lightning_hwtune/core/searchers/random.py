@@ -46,14 +46,6 @@ class Random(Searcher):
     name: ClassVar[str] = "random"
     uses_expert: ClassVar[bool] = True
 
-    def check(self, space: SearchSpace) -> None:
-        """Refuses a space in which no batch size is divisible by any device count.
-
-        Raises:
-            ArgumentError: there is nothing to draw.
-        """
-        _ = space.rejected_share
-
     def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
         """Returns draw number `draw`; None once a small finite space is exhausted."""
         if not is_small(space):

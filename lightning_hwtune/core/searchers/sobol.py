@@ -54,15 +54,14 @@ class Sobol(Searcher):
     name: ClassVar[str] = "sobol"
 
     def check(self, space: SearchSpace) -> None:
-        """Refuses a space in which no batch size is divisible by any device count, or with too many parameters.
+        """Refuses a space with too many parameters.
 
         Raises:
-            ArgumentError: there is nothing to draw, or the sequence does not have enough coordinates.
+            ArgumentError: the sequence does not have enough coordinates.
         """
         if len(space) > _MAX_PARAMETERS:
             received = f"{len(space)} parameters"
             raise ArgumentError("space", received, f"at most {_MAX_PARAMETERS} with Sobol()", hint="Use Random().")
-        _ = space.rejected_share
 
     def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
         """Returns draw number `draw`; None once a small finite space is exhausted."""

@@ -102,12 +102,11 @@ class TPE(Searcher):
             object.__setattr__(self, field, value)
 
     def check(self, space: SearchSpace) -> None:
-        """Refuses a space in which no batch size is divisible, or a listed configuration that is not in the space.
+        """Refuses a listed configuration that is not in the space.
 
         Raises:
-            ArgumentError: one of these is the case; the message says which.
+            ArgumentError: this is the case; the message says which.
         """
-        _ = space.rejected_share
         for config in self.configs or ():
             space.validate(config)
 

@@ -15,10 +15,15 @@ from scipy.stats import qmc
 
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.record import TrialRecord
-from lightning_hwtune.core.searchers import Grid, History, Random, Searcher, Sobol, searcher_from_settings
+from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.core.schedulers import ASHA
+from lightning_hwtune.core.searchers import TPE, Grid, History, Random, Searcher, Sobol, searcher_from_settings
 from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, SearchSpace
+from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.searchers.evolution import Evolution
+from lightning_hwtune.searchers.optuna_sampler import OptunaSampler
 
 OBJECTIVES = Objectives([Metric("acc", "max"), TrainSeconds()])
 EMPTY = History([], OBJECTIVES)
@@ -124,12 +129,17 @@ def test_a_grid_that_is_too_large_is_refused_beforehand() -> None:
     Random().check(space)
 
 
-@pytest.mark.parametrize("searcher", [Random(), Grid()])
+@pytest.mark.parametrize("searcher", [Random(), Sobol(), Grid(), TPE(), Evolution(), OptunaSampler("TPESampler")])
 def test_a_space_in_which_no_batch_divides_is_refused_beforehand(searcher: Searcher) -> None:
     space = SearchSpace(batch_size=Choice([3]), devices=NumDevices(2))
+
+    def study(space: SearchSpace) -> StudySpec:
+        objectives = Objectives([Metric("error", "min"), TrainSeconds()])
+        return StudySpec("batches", space, objectives, ASHA(max_epochs=3), searcher, Pool("cpu", 2))
+
     with pytest.raises(ArgumentError, match="No batch size is divisible"):
-        searcher.check(space)
-    searcher.check(space.constrained(None))
+        study(space)
+    assert study(space.constrained(None)).searcher == searcher
 
 
 @pytest.mark.parametrize("points", [1, 0, 2.5, True, "5"])
