@@ -199,7 +199,9 @@ def test_a_replicate_that_cannot_end_in_time_does_not_begin() -> None:
     assert len(driver.state.replicates) == 1
 
 
-@pytest.mark.parametrize(("left_s", "left_usd", "rule"), [(3, 9, Rule.LIMIT_MAX_TIME), (900, 0.003, Rule.LIMIT_MAX_COST)])
+@pytest.mark.parametrize(
+    ("left_s", "left_usd", "rule"), [(3, 9, Rule.LIMIT_MAX_TIME), (900, 0.003, Rule.LIMIT_MAX_COST)]
+)
 def test_of_two_limits_the_one_that_comes_first_is_named(left_s: float, left_usd: float, rule: Rule) -> None:
     driver = searched(spec())
     used_s, used_usd = driver.state.wall_s(driver.now), driver.state.billed_usd(driver.now)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.stats import qmc
 
+from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.record import TrialRecord
-from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.schedulers import ASHA
 from lightning_hwtune.core.searchers import TPE, Grid, History, Random, Searcher, Sobol, searcher_from_settings
 from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, SearchSpace
