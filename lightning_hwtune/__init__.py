@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lightning_hwtune.core.hardware.catalogue import Catalogue, InstanceType
     from lightning_hwtune.core.hardware.policies import AllocationPolicy, FixedAllocation, SearchedAllocation
     from lightning_hwtune.core.hardware.pool import Pool
+    from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingPoint, ScalingShape
     from lightning_hwtune.core.objective_kinds import Cost, DeviceSeconds, Metric, TrainSeconds
     from lightning_hwtune.core.schedulers import (
         ASHA,
@@ -108,6 +109,9 @@ __all__ = [
     "RunToEnd",
     "RungCallback",
     "RungScheduler",
+    "ScalingModel",
+    "ScalingPoint",
+    "ScalingShape",
     "Scheduler",
     "SearchSpace",
     "SearchedAllocation",
@@ -140,6 +144,7 @@ _NAMES: dict[str, str] = {
         "core.hardware.catalogue": ("Catalogue", "InstanceType"),
         "core.hardware.policies": ("AllocationPolicy", "FixedAllocation", "SearchedAllocation"),
         "core.hardware.pool": ("Pool",),
+        "core.hardware.scaling": ("ScalingModel", "ScalingPoint", "ScalingShape"),
         "core.constraints": ("Constraint",),
         "core.objective_kinds": ("Cost", "DeviceSeconds", "Metric", "TrainSeconds"),
         "core.schedulers": (

@@ -1,0 +1,9 @@
+"""How long a training step takes on more devices and nodes: measured points, the formula, its fit, the fitted model."""
+
+from __future__ import annotations
+
+from lightning_hwtune.core.hardware.scaling.model import Prediction, ScalingModel
+from lightning_hwtune.core.hardware.scaling.points import ScalingPoint
+from lightning_hwtune.core.hardware.scaling.shape import ScalingShape
+
+__all__ = ["Prediction", "ScalingModel", "ScalingPoint", "ScalingShape"]
