@@ -38,6 +38,7 @@ _MAX_CANDIDATES = 100_000  # more would take minutes per draw
 _MAX_NAME = 500  # characters; names are used as headings of tables and keys of files
 _MAX_PRICE = 1e6  # USD per device-hour
 _MAX_SIMULATED_S = 1e9  # 30 years
+_MAX_PLANNED_TRIALS, _MAX_NODES = 1_000_000, 256  # in one stage of a plan
 
 
 def _accelerator(value: Any) -> Any:
@@ -210,6 +211,14 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         **{name: optional(_POSITIVE) for name in ("max_devices", "max_segments")},
         **{name: flag() for name in ("trains_here", "starts_processes", "can_check", "limits_hangs")},
         **{name: flag() for name in ("needs_payload", "uses_fork_server")},
+    },
+    "Stage": {"trials": integer(1, _MAX_PLANNED_TRIALS), "units": number(0, _MAX_SIMULATED_S, above=True)},
+    "Job": {"unit_s": number(0, _MAX_SIMULATED_S, above=True), "start_s": _DELAY},
+    "NodeKind": {
+        "devices": integer(1, MAX_DEVICES),
+        "most": integer(1, _MAX_NODES),
+        "usd_per_hour": number(0, _MAX_PRICE).but("a price from 0 to 1,000,000 in US dollars"),
+        **dict.fromkeys(("launch_s", "minimum_s", "quantum_s"), _DELAY),
     },
     "Table": {"name": path().but("the name of a table, or a folder that contains a table.json")},
     "SimulatedExecutor": {"start_s": _DELAY, "restore_s": _DELAY},
