@@ -20,9 +20,9 @@ _JOINERS = frozenset("\u200c\u200d")  # part of words in some scripts, and of em
 _REVERSING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-def counted(n: int, plural: str) -> str:
-    """Returns "1 epoch" or "3 epochs": the number with its noun, which is given in the plural."""
-    return f"{n} {plural.removesuffix('s') if n == 1 else plural}"
+def counted(n: int | str, plural: str) -> str:
+    """Returns "1 epoch" or "3 epochs": the number, or its text, with its noun, which is given in the plural."""
+    return f"{n} {_singular(plural) if str(n) == '1' else plural}"
 
 
 def storable(text: str, max_chars: int | None = MAX_TEXT) -> str:
@@ -70,6 +70,13 @@ def is_name(text: str) -> bool:
     """Returns whether a text is a single line of visible characters, so that two different names never look alike."""
     seen = "".join(letter for letter in text if letter not in _JOINERS)
     return seen.isprintable() and bool(seen) == bool(text)
+
+
+def _singular(plural: str) -> str:
+    """Returns "epoch", "batch" or "retry" for the plural."""
+    if plural.endswith("ies"):
+        return plural.removesuffix("ies") + "y"
+    return plural.removesuffix("es" if plural.endswith(("ches", "shes", "xes")) else "s")
 
 
 def _shortened(text: str, max_chars: int | None) -> str:

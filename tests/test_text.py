@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import itertools
 import json
 import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +18,7 @@ from hypothesis import strategies as st
 import lightning_hwtune as hwt
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.allocation import Allocation
-from lightning_hwtune.text import MAX_TEXT, storable, storable_data
+from lightning_hwtune.text import MAX_TEXT, counted, storable, storable_data
 
 TEXTS = st.text(st.characters(categories=None), max_size=50)
 
@@ -111,3 +116,63 @@ def test_events_of_old_logs_are_storable_once_read(text: str) -> None:
     trial = ev.from_dict(created)
     assert isinstance(trial, ev.TrialCreated)
     assert trial.config == {r"x\udcff": r"\udcff"}
+
+
+@pytest.mark.parametrize(
+    ("n", "plural", "text"),
+    [
+        (1, "epochs", "1 epoch"),
+        (0, "epochs", "0 epochs"),
+        (2, "trials", "2 trials"),
+        ("1", "samples", "1 sample"),
+        ("1.5", "steps", "1.5 steps"),
+        (1, "batches", "1 batch"),
+        (1, "retries", "1 retry"),
+        (1, "cpu devices", "1 cpu device"),
+        (1, "fully trained trials", "1 fully trained trial"),
+    ],
+)
+def test_a_number_has_its_noun(n: int | str, plural: str, text: str) -> None:
+    assert counted(n, plural) == text
+
+
+NOUNS = re.compile(
+    r" (epochs|steps|samples|trials|devices|batches|parameters|objectives|configurations|combinations|ranks)\b"
+)
+
+ABBREVIATED = {"amounts.py", "quantities.py"}  # their units are "s" and "MB"
+
+
+def _plurals_only(tree: ast.AST) -> Iterator[ast.JoinedStr]:
+    """Yields the f-strings in which a number that may be 1 stands before a plural noun."""
+    counted_ones = (node for node in ast.walk(tree) if isinstance(node, ast.IfExp) or _is_counted(node))
+    chosen = {id(part) for node in counted_ones for part in ast.walk(node)}
+    for text in ast.walk(tree):
+        if not isinstance(text, ast.JoinedStr) or id(text) in chosen:
+            continue
+        before = ["", *(part.value if isinstance(part, ast.Constant) else "" for part in text.values)]
+        for number, (part, after) in enumerate(itertools.pairwise(text.values)):
+            if isinstance(part, ast.Constant) or re.search(r"\b(of|first|the|than|most|to) $", str(before[number])):
+                continue
+            noun = text.values[number + 2] if _is_blank(after) and len(text.values) > number + 2 else None
+            is_unit = isinstance(noun, ast.FormattedValue) and ast.unparse(noun.value).endswith("unit")
+            if is_unit or (isinstance(after, ast.Constant) and NOUNS.match(str(after.value))):
+                yield text
+
+
+def _is_counted(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "counted"
+
+
+def _is_blank(part: ast.expr) -> bool:
+    return isinstance(part, ast.Constant) and part.value == " "
+
+
+def test_every_message_has_a_singular() -> None:
+    found = [
+        f"{path}:{text.lineno}: {ast.unparse(text)}"
+        for path in sorted(Path(hwt.__file__).parent.rglob("*.py"))
+        if path.name not in ABBREVIATED
+        for text in _plurals_only(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert not found, "\n".join(found)

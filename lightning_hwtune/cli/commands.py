@@ -43,6 +43,7 @@ from lightning_hwtune.cli.standard_output import standard_output
 from lightning_hwtune.cli.tune_command import cli_tune
 from lightning_hwtune.errors import ArgumentError, HwTuneError
 from lightning_hwtune.names.spelling import spell_by, spelled
+from lightning_hwtune.text import counted
 from lightning_hwtune.views.study_location import short_path
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def rungs(
 
     if study_file is not None:
         settings = _load(study_file, overrides, max_trials=max_trials)
-        spec, limits, chosen, n_first = settings.spec(), settings.limits(), None, None
+        spec, limits, chosen, n_first, is_given = settings.spec(), settings.limits(), None, None, True
         within = "the check shows how many models can be fully trained within the limits of time and cost"
         within = within if limits.is_timed else ""
     else:
@@ -210,12 +211,14 @@ def rungs(
         spec, limits, chosen = stored.spec, state.limits, state.chosen
         n_first = state.n_first_planned if chosen is not None else None
         within = full_trainings_text(state)
+        is_given = state.session is not None and "finishers" in (state.session.given or ())
     n_trials = limits.max_trials if max_trials is None else max_trials
     if n_trials is None and not within:
         hint = "The study has no limit on its number of trials."
         raise ArgumentError("--max-trials", None, "a positive integer", hint=hint)
-    by_default = dataclasses.replace(limits, finishers=AUTO)
-    limits = by_default if by_default.resolved(spec) == limits else limits  # a run with more trials resolves it again
+    if not is_given:  # a run with more trials resolves the automatic number again
+        by_default = dataclasses.replace(limits, finishers=AUTO)
+        limits = by_default if by_default.resolved(spec) == limits else limits
     limits = dataclasses.replace(limits, max_trials=n_trials).resolved(spec)
     ladder = ladder_of(spec, limits, chosen)
     scheduler = ladder.spec.scheduler
@@ -224,7 +227,7 @@ def rungs(
     about = [*map(spelled, ladder.lines(with_first=n_trials is None))]
     if n_trials is None:
         levels = [{"rung": level} for level in scheduler.levels]
-        first = f"rungs at {', '.join(map(str, scheduler.levels))} {scheduler.unit}; {within}"
+        first = f"rungs at {counted(', '.join(map(str, scheduler.levels)), scheduler.unit)}; {within}"
         write(
             form,
             table=lambda out: out.print("\n".join([first, *about]), soft_wrap=True),
@@ -292,13 +295,13 @@ def trials(
 ) -> None:
     """List all trials, and the results that were added from elsewhere."""
     from lightning_hwtune.views.added import added_frame, added_title
-    from lightning_hwtune.views.tables import trial_entries, trials_frame
+    from lightning_hwtune.views.tables import shown_trials, trial_entries, trials_frame
 
     chosen = _choose(dir, study, storage)
     state = chosen.study.state()
     write_frame(
         form,
-        frame=lambda: trials_frame(state),
+        frame=lambda: shown_trials(state) if form is Format.TABLE else trials_frame(state),
         data=lambda: front_output.with_absolute_paths(chosen, trial_entries(state)),
         title=f"trials of {chosen.study.name}",
         empty=f"study {chosen.study.name} has no trials yet",

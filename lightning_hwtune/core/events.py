@@ -75,6 +75,8 @@ class SessionOpened(Event):
         folder: the absolute path of the study's folder on `host`.
         defaults: the limits that apply where the user gives none; they never change after the first session.
         replication: which trials this session trains again, and with how many seeds; empty for a session that searches.
+        given: the names of the limits for which the user gave a value, here or in the session whose limits this one
+            took over. None: an older version did not store them.
     """
 
     limits: Mapping[str, Any]
@@ -86,6 +88,7 @@ class SessionOpened(Event):
     folder: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     replication: Mapping[str, Any] = field(default_factory=dict)
+    given: Sequence[str] | None = None
 
 
 class SessionState(enum.StrEnum):

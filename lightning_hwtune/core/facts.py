@@ -280,6 +280,7 @@ class StudyFacts:
             reported_at=event.at,
             train_s=start.train_s if start else 0.0,
             rule=event.rule,
+            promoted_from=event.promoted_from,
         )
         self.segments.append(segment)
         self.running[event.trial_id] = segment

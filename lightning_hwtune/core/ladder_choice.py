@@ -182,7 +182,7 @@ def _n_to_end(spec: StudySpec, facts: LadderFacts) -> int:
 
 def _reason(spec: StudySpec, settings: Mapping[str, Any], n_to_end: int, facts: LadderFacts, is_timed: bool) -> str:
     unit = spec.scheduler.unit
-    start = f", start-ups of {facts.start_up:.2g} {unit}" if facts.start_up else ""
+    start = f", start-ups of {counted(f'{facts.start_up:.2g}', unit)}" if facts.start_up else ""
     shown = {name: value for name, value in settings.items() if (name, value) != ("eta", DEFAULT_ETA)}
     chosen = ", ".join(f"{name}={value}" for name, value in shown.items())
     first = "the first trial trains" if n_to_end == 1 else f"the first {n_to_end} trials train"

@@ -93,7 +93,7 @@ class NextAction:
             filler = self._filler(candidate, plan, free, now)
             if filler is not None:
                 return dataclasses.replace(filler, reservation=reservation)
-            text = f"trial {candidate.trial_id} needs {candidate.num_devices} devices (free: {free})"
+            text = f"trial {candidate.trial_id} needs {counted(candidate.num_devices, 'devices')} (free: {free})"
             return Wait(Reason(Rule.RESERVATION, text), candidate.num_devices, reservation)
         return dataclasses.replace(candidate, reservation=kept)
 

@@ -50,13 +50,15 @@ class Replication:
         allowed = "fully trained trials of the search, such as those of `study.front()`"
         for trial_id in trials:
             if not 0 <= trial_id < len(facts.trials):
-                raise ArgumentError("front", trial_id, allowed, hint=f"The study has {len(facts.trials)} trials.")
+                raise ArgumentError(
+                    "front", trial_id, allowed, hint=f"The study has {counted(len(facts.trials), 'trials')}."
+                )
             trial = facts.trials[trial_id]
             if trial.is_replicate:
                 hint = f"Trial {trial_id} is a replicate of trial {trial.replicate_of}: repeat that one."
                 raise ArgumentError("front", trial_id, allowed, hint=hint)
             if trial.state is not TrialState.COMPLETED or trial.last is None:
-                at = f"{trial.resource} of {facts.ladder.top} {facts.ladder.unit}"
+                at = f"{trial.resource} of {counted(facts.ladder.top, facts.ladder.unit)}"
                 raise ArgumentError("front", trial_id, allowed, hint=f"Trial {trial_id} is {trial.state} at {at}.")
         if not trials:
             hint = "The front is empty: no fully trained trial has finite values and violates no constraint."

@@ -21,6 +21,7 @@ class Segment:
         base_train_s, base_device_s: useful work before it, up to the checkpoint it began from.
         has_ended_itself: whether its newest checkpoint is where the training ended by its own rule.
         ended_at: None while it runs. outcome, wall_s: see `events.SegmentEnded`; wall_s is 0 while it runs.
+        rule, promoted_from: why it began, and the rung that the trial left; see `events.SegmentStarted`.
     """
 
     trial_id: int
@@ -46,6 +47,7 @@ class Segment:
     world_size: int = 0
     billed_usd: float = 0.0
     rule: str = ""
+    promoted_from: int | None = None
 
     @property
     def num_devices(self) -> int:

@@ -26,9 +26,10 @@ from lightning_hwtune.core.batch_rule import BatchRule
 from lightning_hwtune.core.combinations import Combinations
 from lightning_hwtune.core.conditions import Conditions
 from lightning_hwtune.core.parameters import Choice, Float, Int, NumDevices, Parameter, parameter_from_dict, stored_form
-from lightning_hwtune.core.space_size import Counts, counted
+from lightning_hwtune.core.space_size import Counts, counts_of
 from lightning_hwtune.errors import ArgumentError, nearest, shown
 from lightning_hwtune.forms import FORMS, checked_call, elements, entries, one_of, reading
+from lightning_hwtune.text import counted
 
 __all__ = ["MAX_COMBINATIONS", "Choice", "Float", "Int", "NumDevices", "Parameter", "SearchSpace"]
 
@@ -152,7 +153,7 @@ class SearchSpace(Mapping[str, Parameter]):
     def n_combinations(self) -> int | None:
         """The number of configurations, including those that the batch rule rejects; None if they are uncountable."""
         if self._n_combinations is None and not self._is_uncountable():
-            self._n_combinations = counted(self._params, self._conditions, None).all
+            self._n_combinations = counts_of(self._params, self._conditions, None).all
         return self._n_combinations
 
     @property
@@ -316,12 +317,13 @@ class SearchSpace(Mapping[str, Parameter]):
         """
         points_per_float = FORMS["Grid"]["points_per_float"].read("points_per_float", points_per_float)
         sizes = {name: parameter.n_values or points_per_float for name, parameter in self._params.items()}
-        n = counted(self._params, self._conditions, None, points_per_float).all
+        n = counts_of(self._params, self._conditions, None, points_per_float).all
         if n > MAX_COMBINATIONS or math.prod(sizes.values()) > _MAX_NUMBER:
             product = " x ".join(f"{name} {size}" for name, size in sizes.items())
+            less = ", less those with inactive values" if self._conditions else ""
             raise ArgumentError(
                 "grid",
-                f"{n} combinations ({product}{', less those with inactive values' if self._conditions else ''})",
+                f"{counted(n, 'combinations')} ({product}{less})",
                 f"at most {MAX_COMBINATIONS}",
                 hint="List fewer values with Choice, widen `step`, lower `points_per_float`, or use Random().",
             )
@@ -403,7 +405,7 @@ class SearchSpace(Mapping[str, Parameter]):
             ArgumentError: no batch size is divisible by any device count.
         """
         if self._counts is None:
-            counts = counted(self._params, self._conditions, self._rule)
+            counts = counts_of(self._params, self._conditions, self._rule)
             if counts.allowed == 0 and self._rule is not None:
                 raise self._rule.refused(self._params)
             self._counts = counts

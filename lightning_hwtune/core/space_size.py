@@ -15,7 +15,7 @@ from lightning_hwtune.core.batch_rule import BatchRule
 from lightning_hwtune.core.conditions import Case, Conditions
 from lightning_hwtune.core.parameters import Float, Parameter
 
-__all__ = ["Counts", "counted"]
+__all__ = ["Counts", "counts_of"]
 
 
 @final
@@ -33,7 +33,7 @@ class Counts:
     share: float
 
 
-def counted(
+def counts_of(
     params: Mapping[str, Parameter], conditions: Conditions, rule: BatchRule | None, points_per_float: int = 1
 ) -> Counts:
     """Returns the counts of a space; each `Float` counts as `points_per_float` values.

@@ -93,6 +93,11 @@ def _searching(fields: Fields) -> Fields:
     return {"replication": {}, **fields}
 
 
+def _given(fields: Fields) -> Fields:
+    """Adds which limits the user gave: before, that was not stored."""
+    return {"given": None, **fields}
+
+
 def _searched(fields: Fields) -> Fields:
     """Adds the trial that a trial repeats: before replicates, every trial was one of the search."""
     return {"replicate_of": None, **fields}
@@ -101,7 +106,7 @@ def _searched(fields: Fields) -> Fields:
 _STEPS: Mapping[str, tuple[Callable[[Fields], Fields], ...]] = {
     # 0.1.0 asked the policy again on each reading of the log; 0 devices mean the count in the configuration
     "StudyCreated": (_created, _unconstrained, _created_with_tpe(estimator="bohb"), _created_with_tpe(gaussian=0.0)),
-    "SessionOpened": (_opened, _searching),
+    "SessionOpened": (_opened, _searching, _given),
     "TrialCreated": (_devices_to_allocation("num_devices", "allocation", 0), _searched),
     "SegmentStarted": (_devices_to_allocation("num_devices", "allocation"),),
     "SegmentEnded": (_ended,),

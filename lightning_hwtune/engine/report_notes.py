@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 
 from lightning_hwtune.core.record import Unit
 from lightning_hwtune.core.schedulers import Scheduler
+from lightning_hwtune.text import counted
 from lightning_hwtune.training.channel import Report
 
 __all__ = ["late_objectives", "must_train_on", "rung_places"]
@@ -47,13 +48,15 @@ def rung_places(report: Report, scheduler: Scheduler) -> list[str]:
     if falls_on == tuple(levels):
         return []
     pairs = ", ".join(f"{level} at {at}" for level, at in zip(levels, falls_on, strict=True))
-    lines = [f"an epoch has {places.per_epoch:g} {unit}, so some rungs are decided after their levels: {pairs}"]
+    lines = [
+        f"an epoch has {counted(f'{places.per_epoch:g}', unit)}, so some rungs are decided after their levels: {pairs}"
+    ]
     for at, group in itertools.groupby(zip(levels, falls_on, strict=True), key=lambda pair: pair[1]):
         same = [level for level, _ in group]
         if len(same) > 1:
-            lines.append(f"the rungs {' and '.join(map(str, same))} coincide: both are decided at {at} {unit}")
+            lines.append(f"the rungs {' and '.join(map(str, same))} coincide: both are decided at {counted(at, unit)}")
     if falls_on[-1] != levels[-1]:
-        lines.append(f"a full training has {falls_on[-1]} {unit}, not {levels[-1]}")
+        lines.append(f"a full training has {counted(falls_on[-1], unit)}, not {levels[-1]}")
     advice = (
         "Trainer(val_check_interval=...) validates more often"
         if not scheduler.pauses

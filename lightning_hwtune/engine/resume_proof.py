@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import final
 
 from lightning_hwtune.engine.check_segment import CheckSegment
+from lightning_hwtune.text import counted
 from lightning_hwtune.training.channel import Report
 
 __all__ = ["N_EPOCHS", "SAVES_NOTHING", "TOO_LONG", "ResumeProof", "is_affordable"]
@@ -21,12 +22,12 @@ __all__ = ["N_EPOCHS", "SAVES_NOTHING", "TOO_LONG", "ResumeProof", "is_affordabl
 N_EPOCHS = 3
 _MOST_S = 60.0
 _NOT_REPEATABLE = (
-    "two trainings with the same configuration and seed give different values: after {at} {unit}, {numbers}. So the "
+    "two trainings with the same configuration and seed give different values: after {at}, {numbers}. So the "
     "check cannot show whether a pause changes the training. Usual causes: a random generator that is seeded from the "
     "time, or operations that are not deterministic (see Trainer(deterministic=True))"
 )
 _DIFFERENT = (
-    "a pause changes this training: after {at} {unit} of the check, {numbers}. Usual causes: a random generator or a "
+    "a pause changes this training: after {at} of the check, {numbers}. Usual causes: a random generator or a "
     "counter in your own data set, sampler or callback; augmentation in persistent workers; a stream whose position is "
     "not in the checkpoint. docs/failures.md explains them. To avoid pauses, use `ASHA(type='stopping')` or "
     "`RunToEnd()`"
@@ -69,13 +70,13 @@ class ResumeProof:
             first = whole.get(report.resource)
             if first is not None and not _is_same(first, report):
                 numbers = _numbers(first.metrics, report.metrics, "in one training", "in the next")
-                return _NOT_REPEATABLE.format(unit=unit, at=report.resource, numbers=numbers)
+                return _NOT_REPEATABLE.format(at=counted(report.resource, unit), numbers=numbers)
         if _is_same(end, resumed) and self._has_same_weights:
             return ""
         numbers = _numbers(end.metrics, resumed.metrics)
         if _is_same(end, resumed):
             numbers += ", but the weights differ"
-        return _DIFFERENT.format(unit=unit, at=end.resource, numbers=numbers)
+        return _DIFFERENT.format(at=counted(end.resource, unit), numbers=numbers)
 
     @property
     def _has_same_weights(self) -> bool:

@@ -22,11 +22,12 @@ from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Done, Rule
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.replication import Replication
-from lightning_hwtune.core.spec import Limits, StudySpec
+from lightning_hwtune.core.spec import AUTO, Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.clock import Clock, RealClock
 from lightning_hwtune.engine.fold import rebuilt_state
 from lightning_hwtune.errors import ArgumentError, StorageError, StudyNotFoundError, first_line
+from lightning_hwtune.forms.run_options import LIMITS
 from lightning_hwtune.host.deferred_signals import uninterrupted
 from lightning_hwtune.host.session_signals import cause_of
 from lightning_hwtune.names.spelling import spelled
@@ -139,6 +140,7 @@ class Session:
         limits, defaults = self._all_limits(self.controller.state)
         facts: dict[str, Any] = {"study_id": identity.study_id, "number": identity.session}
         facts |= {"folder": str(self.files.root), "defaults": defaults}
+        facts["given"] = self._given_names(self.controller.state)
         if self._replication is not None:
             facts["replication"] = self._replication.to_dict()
         self.controller.open(limits, now, socket.gethostname(), os.getpid(), __version__, **facts)
@@ -154,6 +156,13 @@ class Session:
         if state.session is None:
             return Limits().by_default({}, frozenset())
         return state.search_limits.by_default(state.default_limits, None)
+
+    def _given_names(self, state: StudyFacts) -> Sequence[str] | None:
+        """Returns the names of the limits for which the user gave a value; None if an older log does not have them."""
+        if self._limits is None or self._replication is not None:
+            return [] if state.session is None else state.session.given
+        given = LIMITS if self._given is None else self._given & LIMITS.keys()
+        return sorted(name for name in given if self._limits.value(name) not in (None, AUTO))
 
     def _carry_over(self, earlier: StudyFacts, now: float) -> None:
         """Takes over what the user enqueued and added before the study was changed."""

@@ -27,6 +27,7 @@ from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.testing.demand import demand
 from lightning_hwtune.testing.rebuilding import rebuilt, settings_return
 from lightning_hwtune.testing.study_driver import Driver
+from lightning_hwtune.text import counted
 
 __all__ = [
     "answers_depend_only_on_the_arguments",
@@ -76,7 +77,7 @@ def answers_fit_the_pool_and_the_configuration(policy: AllocationPolicy, space: 
     """Checks that each answer is one of the counts, fits the pool, and divides the configuration's batch sizes."""
     allocator = Allocator(policy, space, pool)
     counts = _kept("`counts` are positive integers, ascending, and fit into the pool.", lambda: allocator.counts)
-    demand(max(counts) <= pool.size, "`counts` fit into the pool.", f"{counts} on {pool.size} devices.")
+    demand(max(counts) <= pool.size, "`counts` fit into the pool.", f"{counts} on {counted(pool.size, 'devices')}.")
     for config in _configs(space):
         for answer in _chain(allocator, config):
             rule = "An allocation divides the configuration's batch sizes among its devices."

@@ -19,6 +19,7 @@ from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.testing.demand import demand
 from lightning_hwtune.testing.study_driver import Driver, rebuilt_state, snapshot
+from lightning_hwtune.text import counted
 
 __all__ = [
     "interrupted_study_continues",
@@ -100,7 +101,7 @@ def interrupted_study_continues(scheduler: Scheduler, n_objectives: int) -> None
     demand(
         second.state.n_failed == 0,
         "No trial fails because its study was killed.",
-        f"{second.state.n_failed} trials failed",
+        f"{counted(second.state.n_failed, 'trials')} failed",
     )
 
 
@@ -139,7 +140,9 @@ def _ended(state: StudyState, n_trials: int) -> None:
     rule = f"A study ends at its limit of {n_trials} trials, and no trial is left running or waiting to run."
     is_ended = len(state.trials) == n_trials and not state.running and not state.waiting
     demand(
-        is_ended, rule, f"{len(state.trials)} trials; running {sorted(state.running)}, waiting {list(state.waiting)}"
+        is_ended,
+        rule,
+        f"{counted(len(state.trials), 'trials')}; running {sorted(state.running)}, waiting {list(state.waiting)}",
     )
 
 

@@ -22,6 +22,7 @@ from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.testing.demand import demand
 from lightning_hwtune.testing.rebuilding import rebuilt, settings_return
 from lightning_hwtune.testing.study_driver import Driver
+from lightning_hwtune.text import counted
 
 __all__ = [
     "check_searcher",
@@ -87,7 +88,7 @@ def same_draw_is_the_same(searcher: Searcher, space: SearchSpace, objectives: Ob
         fresh = history_of(space, objectives, n_trials)
         for who, other in (("the same searcher", searcher), ("the searcher rebuilt from its settings", again)):
             for draw in reversed(draws):
-                config, known = other.propose(same_space, draw, 7, fresh), f"after {n_trials} trials"
+                config, known = other.propose(same_space, draw, 7, fresh), f"after {counted(n_trials, 'trials')}"
                 rule = "The same draw of the same history and seed gives the same configuration."
                 asked = f"Draw {draw} {known}: first {first[draw]}, later {who} answered {config}."
                 demand(config == first[draw], rule, asked)

@@ -20,6 +20,7 @@ from typing import Any, final
 from lightning_hwtune.core.decisions import VerdictKind
 from lightning_hwtune.core.record import Unit
 from lightning_hwtune.errors import MetricError
+from lightning_hwtune.text import counted
 from lightning_hwtune.training import lightning_internals as internals
 from lightning_hwtune.training.across_ranks import CombinedValues
 from lightning_hwtune.training.channel import Probe, VerdictMessage
@@ -152,7 +153,7 @@ class EpochReports:
     def _error(self, trainer: Any, name: str, combined: CombinedValues, resource: int) -> MetricError:
         """Returns the error for a rung that cannot be reported."""
         unit = self._segment.order.unit
-        where = f"epoch {resource}" if unit == Unit.EPOCHS else f"the epoch that ends at {resource} {unit}"
+        where = f"epoch {resource}" if unit == Unit.EPOCHS else f"the epoch that ends at {counted(resource, unit)}"
         if trainer.enable_validation and not self._is_validated:
             return _no_validation(where, trainer.num_training_batches, trainer.val_check_interval)
         hint = "Log it at every rung, in the validation or in `on_train_epoch_end`."
@@ -206,6 +207,6 @@ class EpochReports:
 
 def _no_validation(where: str, n_batches: float, every: object) -> MetricError:
     return MetricError(
-        f"{where} is a rung, but has no validation. An epoch has {n_batches:g} batches, and "
+        f"{where} is a rung, but has no validation. An epoch has {counted(f'{n_batches:g}', 'batches')}, and "
         f"Trainer(val_check_interval=...) is {every}: validate at least once in every epoch that is a rung."
     )

@@ -8,6 +8,7 @@ from typing import Any
 from lightning_hwtune.core.record import Unit
 from lightning_hwtune.core.report_places import ReportPlaces
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.text import counted
 from lightning_hwtune.training import lightning_internals as internals
 from lightning_hwtune.training.channel import SegmentOrder
 
@@ -59,8 +60,9 @@ def useless_save_every(trainer: Any, order: SegmentOrder, own: internals.OwnLimi
     if every * places.per_epoch < order.max_resource:
         return ""
     return (
-        f"`save_every={every}` has no effect: it counts epochs, an epoch has {places.per_epoch:.0f} {order.unit}, and "
-        f"the full training is {order.max_resource} {order.unit}"
+        f"`save_every={every}` has no effect: it counts epochs, an epoch has "
+        f"{counted(f'{places.per_epoch:.0f}', order.unit)}, and the full training is "
+        f"{counted(order.max_resource, order.unit)}"
     )
 
 

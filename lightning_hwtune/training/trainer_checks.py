@@ -71,12 +71,12 @@ def check_resumed(segment: ActiveSegment, restored: Mapping[str, Any], resource:
         return
     if order.checkpoint is None:
         raise ArgumentError(
-            "fit(ckpt_path=...)", f"a checkpoint at {resource} {order.unit}",
+            "fit(ckpt_path=...)", f"a checkpoint at {counted(resource, order.unit)}",
             "None, since this trial starts from scratch",
             hint=segment.hints.checkpoint,
         )  # fmt: skip
     raise CheckpointError(
-        f"the trial has reached {order.resource} {order.unit}, but the training resumed at {resource}. "
+        f"the trial has reached {counted(order.resource, order.unit)}, but the training resumed at {resource}. "
         f"{segment.hints.checkpoint}"
     )
 

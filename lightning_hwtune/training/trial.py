@@ -21,6 +21,7 @@ from lightning_hwtune.core.parameters.options import copied, handed_out
 from lightning_hwtune.errors import ArgumentError, OwnedArgumentError, nearest
 from lightning_hwtune.forms import checked_call
 from lightning_hwtune.names import unknown_attribute
+from lightning_hwtune.text import counted
 from lightning_hwtune.training.context import ActiveSegment
 from lightning_hwtune.training.process_group import gather_state, group_size
 from lightning_hwtune.training.reporting import report_by_hand
@@ -361,8 +362,10 @@ class Trial:
             )  # fmt: skip
         if segment.is_over and segment.verdict is not None:
             error = ArgumentError(
-                "trial.report(...)", number, f"no report after {segment.resource} {unit}, because the verdict there "
-                f"was {segment.verdict.kind.value!r}", hint=_OBEY,
+                "trial.report(...)", number,
+                f"no report after {counted(segment.resource, unit)}, because the verdict there was "
+                f"{segment.verdict.kind.value!r}",
+                hint=_OBEY,
             )  # fmt: skip
             if segment.has_rungs:
                 segment.fail(error)

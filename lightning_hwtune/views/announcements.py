@@ -93,7 +93,7 @@ def opening(
         return
     objectives = ", ".join(f"{item.name} ({item.mode})" for item in spec.objectives)
     price = f" at {money(spec.pool.usd_per_device_hour)} an hour each" if spec.pool.usd_per_device_hour else ""
-    pool = f"{spec.pool.size} {spec.pool.accelerator} {'device' if spec.pool.size == 1 else 'devices'}{price}"
+    pool = f"{counted(spec.pool.size, f'{spec.pool.accelerator} devices')}{price}"
     yield Text(f"objectives: {objectives}; {counted(len(spec.space), 'parameters')}; pool of {pool}")
     if bounds := constraints_text(state):
         yield Text(f"constraints: {bounds}")
@@ -240,8 +240,8 @@ def _first_rung_advice(state: StudyState, pace: Pace, first_rung: int) -> str:
     then = rung_forecast(scheduler_from_settings(settings), n_trials, n_finishers)["epochs"]
     more_s = (then - now) * pace.epoch_s
     return (
-        f"; `{call_text(settings)}` halves that share, but trains longer: about {then} {scheduler.unit} instead of "
-        f"{now}, {duration(more_s)} more of device time"
+        f"; `{call_text(settings)}` halves that share, but trains longer: about {counted(then, scheduler.unit)} "
+        f"instead of {now}, {duration(more_s)} more of device time"
     )
 
 

@@ -117,8 +117,13 @@ def _started(state: StudyFacts, event: ev.SegmentStarted) -> str:
     text += f", to {_resource(state, event.target)}"
     if event.segment == 1:
         return text
-    why_now = f"promoted from rung {event.promoted_from}" if event.promoted_from is not None else "continues"
-    why_now = "finishes" if event.rule == Rule.FINISHER else why_now
+    rung = event.promoted_from
+    if event.rule == Rule.FINISHER:
+        why_now = "finishes"
+    elif rung is None or event.rule == Rule.SURVIVOR:
+        why_now = "continues"
+    else:
+        why_now = f"promoted from rung {rung}"
     return f"{text}; {why_now}: {event.reason} [{event.rule}]"
 
 

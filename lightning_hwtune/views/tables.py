@@ -33,6 +33,7 @@ __all__ = [
     "point_entry",
     "rung_words",
     "rung_words_of",
+    "shown_trials",
     "trial_entries",
     "trials_frame",
     "with_checkpoints",
@@ -260,11 +261,10 @@ def trials_frame(state: StudyFacts) -> pd.DataFrame:
     """
     import pandas as pd
 
-    unit = state.ladder.unit
-    fixed = ("trial", "state", unit, "devices", "segments")
+    unit, fixed = state.ladder.unit, _fixed(state)
     rows = []
     for entry in trial_entries(state):
-        row = dict(zip(fixed, (entry[key] for key in ("trial_id", "state", unit, "devices", "segments")), strict=True))
+        row = {"trial": entry["trial_id"], **{key: entry[key] for key in fixed[1:]}}
         row |= _values(state, row, entry, entry["config"])
         row["rungs"] = _rungs_text(entry, unit)
         row["infeasible"] = infeasible_text(state, state.trials[entry["trial_id"]])
@@ -276,8 +276,27 @@ def trials_frame(state: StudyFacts) -> pd.DataFrame:
     return frame.assign(**{name: pd.Series([row[name] for row in rows], dtype=object) for name in replicate_of})
 
 
+def _fixed(state: StudyFacts) -> tuple[str, ...]:
+    """Returns the columns that the trials of every study have first."""
+    return ("trial", "state", state.ladder.unit, "devices", "segments")
+
+
+def shown_trials(state: StudyFacts) -> pd.DataFrame:
+    """Returns `trials_frame` for people: None, an empty cell, instead of NaN where a trial has not measured a value."""
+    import pandas as pd
+
+    frame, measured = trials_frame(state), [trial.last is not None for trial in state.trials]
+    if all(measured):
+        return frame
+    marks = {"objectives": dict.fromkeys(state.spec.objectives.names, True),
+             "constraints": dict.fromkeys(_constraint_names(state), True)}  # fmt: skip
+    columns = [name for name, is_value in _values(state, _fixed(state), marks, {}).items() if is_value]
+    cells = {name: [cell if has else None for cell, has in zip(frame[name], measured, strict=True)] for name in columns}
+    return frame.assign(**{name: pd.Series(column, dtype=object) for name, column in cells.items()})
+
+
 def rung_words(
-    trial: TrialRecord, max_resource: int, *, is_first: bool = False, is_finisher: bool = False
+    trial: TrialRecord, max_resource: int, *, is_first: bool = False, left: Mapping[int, str] | None = None
 ) -> dict[int, str]:
     """Returns the verdict on a trial at each rung: promoted, passed, paused, stopped, completed, or "ended early".
 
@@ -285,11 +304,11 @@ def rung_words(
 
     Args:
         is_first: whether it is one of the first trials, which pass all rungs without a decision.
-        is_finisher: whether it was trained to the end from the rung in which it waited, although no rung promoted it.
+        left: the rungs that it left although none promoted it, each with the rule: that of finishers, which train to
+            the end, or that of survivors, which the next rung judges again.
     """
-    words: dict[int, str] = {}
-    paused_at = [level for level, kind in trial.decided.items() if kind == VerdictKind.PAUSE]
-    waited_at = max(paused_at, default=0) if is_finisher else math.inf
+    words, left = dict[int, str](), left or {}
+    finished_from = max((level for level, rule in left.items() if rule == Rule.FINISHER), default=math.inf)
     for level, kind in sorted(trial.decided.items()):
         if kind == VerdictKind.STOP and level > trial.resource and ended_early(trial, max_resource):
             words[level] = _EARLY
@@ -297,17 +316,20 @@ def rung_words(
             is_complete = level >= max_resource and trial.state is not TrialState.STOPPED
             words[level] = "completed" if is_complete or trial.state is TrialState.COMPLETED else "stopped"
         elif kind == VerdictKind.PAUSE:
-            words[level] = PROMOTED if trial.target > level and level != waited_at else "paused"
+            words[level] = PROMOTED if trial.target > level and level not in left else "paused"
         else:
-            words[level] = "passed" if is_first or level > waited_at else PROMOTED
+            words[level] = "passed" if is_first or level > finished_from else PROMOTED
     return words
 
 
 def rung_words_of(state: StudyFacts) -> list[dict[int, str]]:
     """Returns `rung_words` of every trial, by trial id."""
-    finishers, top = {segment.trial_id for segment in state.segments if segment.rule == Rule.FINISHER}, state.ladder.top
+    left: dict[int, dict[int, str]] = {}
+    for segment in state.segments:
+        if segment.promoted_from is not None and segment.rule in (Rule.FINISHER, Rule.SURVIVOR):
+            left.setdefault(segment.trial_id, {})[segment.promoted_from] = segment.rule
     return [
-        rung_words(trial, top, is_first=trial.trial_id in state.to_end, is_finisher=trial.trial_id in finishers)
+        rung_words(trial, state.ladder.top, is_first=trial.trial_id in state.to_end, left=left.get(trial.trial_id))
         for trial in state.trials
     ]
 

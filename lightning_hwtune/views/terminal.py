@@ -81,6 +81,9 @@ def _table(frame: pd.DataFrame, columns: Sequence[str], title: str = "") -> Tabl
 def _is_numeric(column: pd.Series[Any]) -> bool:
     import pandas as pd
 
+    if column.dtype == object:  # numbers, where None stands for no value
+        values = column.dropna()
+        return bool(len(values)) and all(type(value) in (int, float) for value in values)
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 

@@ -240,7 +240,7 @@ def test_rungs_of_a_stored_study_and_of_its_file(folder: Path, study_file: Path)
     assert "9 trials" in hwtune("rungs", study_file).stdout
 
 
-@pytest.mark.parametrize(("finishers", "n_planned"), [("auto", 4), (3, 3), (1, 1)])
+@pytest.mark.parametrize(("finishers", "n_planned"), [("auto", 4), (3, 3), (2, 2), (1, 1)])
 def test_rungs_of_more_trials_are_those_that_a_longer_run_would_have(
     tmp_path: Path, finishers: int | str, n_planned: int
 ) -> None:

@@ -46,6 +46,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "Allocation | None": st.none() | allocations,
     "Mapping[str, Any]": st.dictionaries(texts(5), plain, max_size=4),
     "Mapping[str, float]": st.dictionaries(texts(5), numbers, max_size=4),
+    "Sequence[str] | None": st.none() | st.lists(texts(5), max_size=4),
     "Sequence[int]": st.lists(st.integers(0, 64), max_size=4),
 }
 

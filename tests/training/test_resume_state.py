@@ -639,7 +639,7 @@ def test_a_plain_checkpoint_of_the_horizon_is_refused_although_nothing_would_tra
     del state["lightning_hwtune"]
     torch.save(state, own.saved.path)
     said = bench.inline(train, {}, **bench.resume(own, 2))
-    assert "the trial has reached 1 epochs, but the training resumed at 4" in said.ended[0].error
+    assert "the trial has reached 1 epoch, but the training resumed at 4" in said.ended[0].error
 
 
 def test_a_folder_of_the_trials_own_serves_a_resume_from_last(bench: Bench) -> None:

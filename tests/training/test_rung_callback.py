@@ -346,7 +346,7 @@ def test_a_checkpoint_of_another_epoch_is_refused(bench: Bench) -> None:
     wrong = {**bench.resume(first, 2), "resource": 1}
     error = bench.inline(train_plainly, {}, **wrong).ended[0].error
     assert CheckpointError.__name__ in error
-    assert "the trial has reached 1 epochs, but the training resumed at 2. Use trial.fit()" in error
+    assert "the trial has reached 1 epoch, but the training resumed at 2. Use trial.fit()" in error
 
 
 def test_checkpoints_outside_the_disk_budget_are_told_once(bench: Bench, tmp_path: Path) -> None:

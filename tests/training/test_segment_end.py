@@ -414,7 +414,7 @@ def test_a_loop_that_swallows_that_error_has_it_all_the_same(bench: Bench) -> No
                 trial.report(epoch, val_error=1.0)
 
     said = bench.inline(train, {1: "pause"})
-    assert ("no report after 1 epochs" in said.ended[0].error, len(said.of(Report))) == (True, 1)
+    assert ("no report after 1 epoch" in said.ended[0].error, len(said.of(Report))) == (True, 1)
 
 
 @pytest.mark.parametrize("probe", [None, 2])

@@ -13,8 +13,10 @@ from lightning_hwtune.core.decisions import Done
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, Objectives
 from lightning_hwtune.core.schedulers import ASHA, PASHA, Hyperband, MedianStopping, RunToEnd
+from lightning_hwtune.core.space import Float, SearchSpace
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.views.status import rung_forecast, status_entry
+from lightning_hwtune.views.tables import rung_words_of
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "core"))
 from study_driver import Driver, spec
@@ -108,6 +110,30 @@ def test_without_a_price_there_is_no_cost(empty):
     assert entry["useful_cost_usd"] is None
 
 
+def _n_promoted(driver):
+    """Returns how often a rung promoted a trial, from the events alone."""
+    top, rules = driver.controller.race.max_resource, {"finisher", "survivor"}
+    reports = [e for e in driver.log if isinstance(e, ev.Reported) and e.level is not None and e.level < top]
+    promoted = {(e.trial_id, e.level) for e in reports if e.verdict == "continue" and e.rule == "promotion"}
+    starts = [e for e in driver.log if isinstance(e, ev.SegmentStarted) and e.promoted_from is not None]
+    return len(promoted | {(e.trial_id, e.promoted_from) for e in starts if e.rule not in rules})
+
+
+@pytest.mark.parametrize("max_time_s", [25.0, 33.0, 40.0, 90.0])
+def test_trials_that_continue_because_the_time_is_short_are_not_promoted(max_time_s):
+    """One second per epoch, one device, and a finisher of 27 epochs."""
+    space = SearchSpace(lr=Float(1e-4, 1e-1, log=True))
+    objectives = Objectives([Metric("error", "min")])
+    study = spec(space=space, objectives=objectives, devices=1, scheduler=ASHA(max_epochs=27, first_rung=1))
+    driver = Driver(study, Limits(max_time_s=max_time_s))
+    driver.run()
+    survived = [(s.trial_id, s.promoted_from) for s in driver.state.segments if s.rule == "survivor"]
+    words = rung_words_of(driver.state)
+    assert survived
+    assert {words[trial_id][level] for trial_id, level in survived} == {"paused"}
+    assert status_entry(driver.state, driver.now, 0)["promotions"] == _n_promoted(driver)
+
+
 @given(st.integers(1, 25), st.integers(0, 4), st.integers(0, 1000))
 @settings(max_examples=15, deadline=None)
 def test_the_counts_are_those_of_the_log(n_trials, finishers, seed):
@@ -125,17 +151,12 @@ def test_the_counts_are_those_of_the_log(n_trials, finishers, seed):
     def of(kind):
         return [event for event in driver.log if isinstance(event, kind)]
 
-    top = driver.controller.race.max_resource
-    at_once = [e for e in of(ev.Reported) if e.verdict == "continue" and e.rule == "promotion"]
-    promoted = {(e.trial_id, e.level) for e in at_once if e.level is not None and e.level < top}
-    later = [e for e in of(ev.SegmentStarted) if e.promoted_from is not None and e.rule != "finisher"]
-    promoted |= {(e.trial_id, e.promoted_from) for e in later}
     last = {e.trial_id: e for e in of(ev.SegmentEnded)}
     n_bad = sum(e.outcome == "error" for e in of(ev.SegmentEnded))
     assert entry["epochs_spent"] == len(of(ev.Reported))
     assert entry["segments"] == len(of(ev.SegmentStarted))
     assert entry["resumed_segments"] == sum(e.checkpoint is not None for e in of(ev.SegmentStarted))
-    assert entry["promotions"] == len(promoted)
+    assert entry["promotions"] == _n_promoted(driver)
     assert entry["failed"] == sum(e.state == "failed" for e in last.values())
     assert entry["retried"] == n_bad - entry["failed"]
     assert entry["device_s"] == pytest.approx(sum(e.device_s for e in of(ev.SegmentEnded)))

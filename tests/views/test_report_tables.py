@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
 from paper_study import TRACEBACK, begin, make_spec
 from study_driver import Driver, spec
 
-from lightning_hwtune.core.objectives import Metric, Objectives
+from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.schedulers import ASHA
 from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, SearchSpace
 from lightning_hwtune.core.spec import Limits
@@ -29,6 +29,7 @@ from lightning_hwtune.views.tables import (
     front_frame,
     n_retries,
     rung_words,
+    shown_trials,
     trial_entries,
     trials_frame,
 )
@@ -210,6 +211,33 @@ def test_trials_as_records_tell_nothing_from_not_finite(paper):
     assert entries[1]["rungs"] == {"1": "promoted", "3": "promoted", "9": "completed"}
 
 
+def test_a_trial_without_a_measurement_has_empty_cells_for_people_and_a_diverged_one_nan(paper):
+    shown, frame = shown_trials(paper.state), trials_frame(paper.state)
+    assert shown.error[3] is None
+    assert shown.train_s[3] is None
+    assert math.isnan(shown.error[2])
+    assert shown.error[:2].tolist() == frame.error[:2].tolist()
+    assert frame.error.dtype == float
+    pd.testing.assert_frame_equal(shown.drop(columns=[*paper.state.spec.objectives.names]),
+                                  frame.drop(columns=[*paper.state.spec.objectives.names]))  # fmt: skip
+
+
+@pytest.mark.parametrize("parameter", ["error", "trial", "train_s"])
+def test_a_parameter_with_the_name_of_an_objective_keeps_its_cells(parameter: str) -> None:
+    space = SearchSpace({parameter: Float(0.1, 1.0)})
+    objectives = Objectives([Metric("error", "min"), TrainSeconds()])
+    driver = Driver(
+        spec(space=space, objectives=objectives, devices=1),
+        Limits(max_trials=2),
+        curve=lambda config, epoch: 1.0 / epoch,
+    )
+    driver.run()
+    driver.state.trials[1].measurements.clear()
+    shown = shown_trials(driver.state)
+    assert shown[f"config.{parameter}"].tolist() == [trial.config[parameter] for trial in driver.state.trials]
+    assert (shown.error[1], shown.train_s[1]) == (None, None)
+
+
 def test_the_segment_that_ends_a_failed_trial_is_no_retry(paper):
     assert n_retries(paper.state) == {1: 1, 3: 1}
 
@@ -224,22 +252,27 @@ def test_a_trial_stopped_at_a_rung_is_called_stopped_before_it_has_ended(empty):
 
 
 @pytest.mark.parametrize(
-    ("decided", "target", "kind", "words"),
+    ("decided", "target", "how", "words"),
     [
-        ({1: "continue", 3: "continue"}, 9, "is_first", {1: "passed", 3: "passed"}),
-        ({1: "continue", 3: "pause"}, 3, "is_first", {1: "passed", 3: "paused"}),  # its loss was not finite
-        ({1: "pause", 3: "continue"}, 9, "is_finisher", {1: "paused", 3: "passed"}),
-        ({1: "pause", 3: "pause"}, 9, "is_finisher", {1: "promoted", 3: "paused"}),
-        ({1: "continue", 3: "pause"}, 9, "is_finisher", {1: "promoted", 3: "paused"}),
-        ({1: "continue", 3: "pause"}, 9, "", {1: "promoted", 3: "promoted"}),
-        ({1: "continue", 3: "pause"}, 3, "", {1: "promoted", 3: "paused"}),
+        ({1: "continue", 3: "continue"}, 9, {"is_first": True}, {1: "passed", 3: "passed"}),
+        ({1: "continue", 3: "pause"}, 3, {"is_first": True}, {1: "passed", 3: "paused"}),  # its loss was not finite
+        ({1: "pause", 3: "continue"}, 9, {"left": {1: "finisher"}}, {1: "paused", 3: "passed"}),
+        ({1: "pause", 3: "pause"}, 9, {"left": {3: "finisher"}}, {1: "promoted", 3: "paused"}),
+        ({1: "continue", 3: "pause"}, 9, {"left": {3: "finisher"}}, {1: "promoted", 3: "paused"}),
+        ({1: "pause", 3: "pause"}, 3, {"left": {1: "finisher"}}, {1: "paused", 3: "paused"}),  # it diverged
+        ({1: "pause", 3: "continue"}, 9, {"left": {1: "survivor"}}, {1: "paused", 3: "promoted"}),
+        ({1: "pause", 3: "pause"}, 9, {"left": {1: "survivor"}}, {1: "paused", 3: "promoted"}),
+        ({1: "pause", 3: "pause"}, 9, {"left": {1: "survivor", 3: "survivor"}}, {1: "paused", 3: "paused"}),
+        ({1: "pause", 3: "pause"}, 9, {"left": {1: "survivor", 3: "finisher"}}, {1: "paused", 3: "paused"}),
+        ({1: "continue", 3: "pause"}, 9, {}, {1: "promoted", 3: "promoted"}),
+        ({1: "continue", 3: "pause"}, 3, {}, {1: "promoted", 3: "paused"}),
     ],
 )
-def test_only_a_rung_promotes(empty, decided, target, kind, words):
+def test_only_a_rung_promotes(empty, decided, target, how, words):
     empty.create(0.0, 0, 0.01, 1)
     trial = empty.state.trials[0]
     trial.decided, trial.target = decided, target
-    assert rung_words(trial, 9, **({kind: True} if kind else {})) == words
+    assert rung_words(trial, 9, **how) == words
 
 
 def test_a_trial_that_ended_early_of_its_own_accord_stands_at_the_higher_rungs(empty):

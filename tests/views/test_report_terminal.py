@@ -9,7 +9,7 @@ from rich.console import Console
 
 from lightning_hwtune.core.schedulers import ASHA, RunToEnd
 from lightning_hwtune.views.status import status_entry
-from lightning_hwtune.views.tables import front_frame, trials_frame
+from lightning_hwtune.views.tables import front_frame, shown_trials, trials_frame
 from lightning_hwtune.views.terminal import print_frame, rung_table, status_table
 
 
@@ -105,6 +105,18 @@ def test_cells(paper):
     console = screen()
     print_frame(console, frame)
     assert [line.split() for line in lines(console)[2:]] == [["0", "nan", "yes"], ["1", "0.1235", "no", "[red]x"]]
+
+
+def test_no_value_is_an_empty_cell_and_numbers_stay_on_the_right(paper):
+    console = screen(200)
+    print_frame(console, shown_trials(paper.state))
+    rows = [line for line in lines(console) if line.strip() and line.split()[0].isdigit()]
+    assert "nan" in rows[2]
+    assert "nan" not in rows[3]
+    frame = pd.DataFrame({"trial": [0, 1, 2], "loss": pd.Series([None, math.nan, 12.5], dtype=object)})
+    console = screen()
+    print_frame(console, frame)
+    assert [line.rstrip() for line in lines(console)[2:]] == ["    0", "    1    nan", "    2   12.5"]
 
 
 def test_status_in_words(paper):

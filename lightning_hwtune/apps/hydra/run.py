@@ -275,7 +275,7 @@ def _refuse_groups(study: Study, config: DictConfig) -> None:
     counts = study.spec.allocator.counts
     if max(counts) > 1:
         hint = "Leave out hydra/launcher: the sweeper itself can train a trial on several devices of this host."
-        received = f"{launcher_name(config)} for trials on {max(counts)} devices"
+        received = f"{launcher_name(config)} for trials on {counted(max(counts), 'devices')}"
         raise ArgumentError("hydra/launcher", received, "one device per trial", hint=hint)
 
 

@@ -53,6 +53,7 @@ from lightning_hwtune.core.schedulers.ladder import Ladder
 from lightning_hwtune.core.schedulers.standings import place_reason
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import checked_class
+from lightning_hwtune.text import counted
 
 __all__ = ["PASHA", "GrowingRace"]
 
@@ -84,7 +85,7 @@ class PASHA(RungScheduler):
             raise ArgumentError(
                 f"max_{self.unit}",
                 self.max_resource,
-                f"a full training of more than {least} {self.unit}",
+                f"a full training of more than {counted(least, self.unit)}",
                 hint=f"PASHA needs three rungs to grow, but has only {', '.join(map(str, self.levels))}. Use ASHA.",
             )
 

@@ -67,6 +67,7 @@ from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import checked_call, elements
+from lightning_hwtune.text import counted
 
 __all__ = ["ParetoPrior"]
 
@@ -262,8 +263,8 @@ class ParetoPrior(Searcher):
         n = sum(map(len, usable_rows(self.tasks, space)))
         if n > USELESS:
             return super(ParetoPrior, self).remark(space)
-        configs = "1 configuration" if n == 1 else f"{n} configurations"
-        return f"the prior knows only {configs} in this space, which is too few to learn from, so its draws are random"
+        known = counted(n, "configurations")
+        return f"the prior knows only {known} in this space, which is too few to learn from, so its draws are random"
 
     def check_objectives(self, objectives: Objectives) -> None:
         """Refuses an objective that the tasks lack or have with the opposite direction.

@@ -29,6 +29,7 @@ from lightning_hwtune.core.space import Float, Int, Parameter, SearchSpace
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import checked_class
+from lightning_hwtune.text import counted
 
 __all__ = ["Sobol"]
 
@@ -60,7 +61,7 @@ class Sobol(Searcher):
             ArgumentError: the sequence does not have enough coordinates.
         """
         if len(space) > _MAX_PARAMETERS:
-            received = f"{len(space)} parameters"
+            received = counted(len(space), "parameters")
             raise ArgumentError("space", received, f"at most {_MAX_PARAMETERS} with Sobol()", hint="Use Random().")
 
     def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
