@@ -3,6 +3,9 @@
 A study is used if it is finished, has every objective of the new one in the same direction, and shares parameters with
 it by name. Among those, only the studies are kept that have all the shared parameters of the best match. So a study
 with little in common does not reduce what the others contribute.
+
+Each study is read as by the commands: the settings first, and the whole log only if they fit. A large study is read
+from the facts that are cached in its folder.
 """
 
 from __future__ import annotations
@@ -13,15 +16,15 @@ from pathlib import Path
 from typing import final
 
 from lightning_hwtune.core.events import SessionState
+from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.searchers import ParetoPrior
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import StudySpec
-from lightning_hwtune.core.state import StudyState
-from lightning_hwtune.engine.fold import rebuilt_state
+from lightning_hwtune.engine.reading import Reader
 from lightning_hwtune.errors import ArgumentError, HwTuneError
 from lightning_hwtune.store.files import StudyFiles, study_names
-from lightning_hwtune.store.log import EventLog, stored_names
+from lightning_hwtune.store.log import stored_names
 
 __all__ = ["FinishedStudy", "auto_prior", "finished_studies"]
 
@@ -31,7 +34,7 @@ __all__ = ["FinishedStudy", "auto_prior", "finished_studies"]
 class FinishedStudy:
     """A finished study, read from its log; can be passed to `ParetoPrior.from_studies`."""
 
-    stored: StudyState
+    stored: StudyFacts
 
     @property
     def name(self) -> str:
@@ -43,21 +46,32 @@ class FinishedStudy:
         """The study's resolved settings."""
         return self.stored.spec
 
-    def state(self) -> StudyState:
-        """Returns the state that its log describes."""
+    def state(self) -> StudyFacts:
+        """Returns the facts that its log describes."""
         return self.stored
 
 
-def finished_studies(dir: Path, storage: str | None = None) -> Iterator[FinishedStudy]:  # noqa: A002 - as in Study
-    """Yields the finished studies of a folder (or of a database) by name; unreadable ones are left out."""
+def finished_studies(
+    dir: Path,  # noqa: A002 - as in Study
+    storage: str | None = None,
+    objectives: Objectives | None = None,
+) -> Iterator[FinishedStudy]:
+    """Yields the finished studies of a folder (or of a database) by name; unreadable ones are left out.
+
+    Args:
+        objectives: those that a study must have, each in the same direction; None for any.
+    """
     for name in stored_names(storage) if storage is not None else study_names(dir):
+        reader = Reader(StudyFiles(dir, name), storage)
         try:
-            with EventLog.open(StudyFiles(dir, name), storage=storage, create=False) as log:
-                state = rebuilt_state(log)
+            spec = reader.spec()
+            if spec is None or not _has(spec, objectives):
+                continue
+            facts = reader.state()
         except HwTuneError:
             continue
-        if state is not None and state.closed is not None and state.closed.state == SessionState.FINISHED:
-            yield FinishedStudy(state)
+        if facts is not None and facts.closed is not None and facts.closed.state == SessionState.FINISHED:
+            yield FinishedStudy(facts)
 
 
 def auto_prior(
@@ -68,7 +82,7 @@ def auto_prior(
     storage: str | None = None,
 ) -> ParetoPrior | None:
     """Returns the prior from the other finished studies in the folder of study `name`; None if none can be used."""
-    others = [study for study in finished_studies(dir, storage) if study.name != name and _fits(study, objectives)]
+    others = [study for study in finished_studies(dir, storage, objectives) if study.name != name]
     others = [study for study in others if _has_points(study, space)]
     shared = {study.name: {key for key in study.spec.space if key in space} for study in others}
     most = max(shared.values(), key=len, default=set())
@@ -76,10 +90,9 @@ def auto_prior(
     return ParetoPrior.from_studies(*kept, objectives=objectives.names) if kept else None
 
 
-def _fits(study: FinishedStudy, objectives: Objectives) -> bool:
-    modes = {item.name: item.mode for item in study.spec.objectives}
-    has_objectives = all(modes.get(item.name) == item.mode for item in objectives)
-    return has_objectives and any(trial.is_judged for trial in study.stored.trials)
+def _has(spec: StudySpec, objectives: Objectives | None) -> bool:
+    modes = {item.name: item.mode for item in spec.objectives}
+    return objectives is None or all(modes.get(item.name) == item.mode for item in objectives)
 
 
 def _has_points(study: FinishedStudy, space: SearchSpace) -> bool:

@@ -13,6 +13,7 @@ import lightning_hwtune as hwt
 from lightning_hwtune.core.events import SessionOpened
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.space import Choice, Float, NumDevices, SearchSpace
+from lightning_hwtune.engine import fold
 from lightning_hwtune.engine.earlier_studies import auto_prior, finished_studies
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.simulation.tables import Table
@@ -55,6 +56,34 @@ def test_auto_takes_the_finished_studies_that_fit_best(tmp_path: Path) -> None:
     assert prior.lesson(SPACE, ERROR).shared == ("lr", "devices")
     assert "broken" not in [study.name for study in finished_studies(tmp_path)]
     assert auto_prior("both", SPACE, ERROR, tmp_path / "empty") is None
+
+
+def test_auto_begins_with_what_is_cached_in_the_folder_of_an_earlier_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fold, "MIN_CACHED", 1)
+    store(tmp_path, "both")
+    store(tmp_path, "one-objective", objectives=Objectives([Metric("error", "min")]))
+    taken, take = list[Any](), fold.Fold._take
+    monkeypatch.setattr(fold.Fold, "_take", lambda self, *event: (taken.append(event), take(self, *event))[1])
+    without = tasks(begun(tmp_path))
+    assert taken
+    assert {path.parent.name for path in tmp_path.rglob("study.cache")} == {"both"}  # the other one is not read whole
+    taken.clear()
+    assert tasks(begun(tmp_path)) == without == ["both"]
+    assert not taken
+
+
+@pytest.mark.parametrize("damage", [b"", b"no cache", b'{"form": 0}'])
+def test_auto_reads_the_log_where_the_cache_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes
+) -> None:
+    monkeypatch.setattr(fold, "MIN_CACHED", 1)
+    store(tmp_path, "both")
+    found = begun(tmp_path).spec.searcher
+    [cache] = tmp_path.rglob("study.cache")
+    cache.write_bytes(damage)
+    assert begun(tmp_path).spec.searcher == found
 
 
 def test_auto_is_off_unless_asked_for_and_says_when_it_finds_nothing(tmp_path: Path) -> None:
