@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, RenamedAttributeError, nearest, shown
@@ -36,19 +37,29 @@ def refuse_unknown(
         raise RenamedArgumentError(f"{where}({name}=...)", f"{ours}{nearest(name, known)}")
 
 
-def refuse_unknown_keys(where: str, given: Mapping[str, object], known: Iterable[str]) -> None:
-    """Does the same for the keys of a study file. `where` is put before the name of the key, e.g. "pool.".
+def refuse_unknown_keys(
+    where: str, given: Mapping[str, object], known: Iterable[str], elsewhere: Mapping[str, str] | None = None
+) -> None:
+    """Does the same for the keys of a study file or of a node that has the same keys.
+
+    Args:
+        where: this is put before the name of the key, e.g. "pool.".
+        given: the keys and their values.
+        known: the keys that are accepted.
+        elsewhere: for each key of study files that is not accepted here, and for other names: what to do instead.
 
     Raises:
-        RenamedArgumentError: the key is a name from another tool.
+        RenamedArgumentError: the key is a name from another tool, or is set elsewhere.
         ArgumentError: the key is completely unknown; the message suggests the nearest known name.
     """
-    known = list(known)
+    known, elsewhere = list(known), elsewhere or {}
     for name, value in given.items():
         if name in known:
             continue
-        if name in FILE_KEYWORDS:
-            raise RenamedArgumentError(f"{where}{name}", FILE_KEYWORDS[name])
+        answer = elsewhere.get(name) or FILE_KEYWORDS.get(name)
+        if answer is not None:
+            ours = re.match(r"use `(\w+)`", answer)
+            raise RenamedArgumentError(f"{where}{name}", elsewhere.get(ours[1], answer) if ours else answer)
         close = nearest(name, known).removeprefix("; ")
         hint = close[:1].upper() + close[1:]
         key = name if isinstance(name, str) else shown(name)

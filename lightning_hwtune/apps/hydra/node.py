@@ -15,7 +15,7 @@ from lightning_hwtune.forms.kinds import Form, integer, number, optional, or_wor
 from lightning_hwtune.forms.settings import Setting
 from lightning_hwtune.forms.study_keys import FILE_KEYS
 
-__all__ = ["ELSEWHERE", "HWTUNE_KEYS", "STUDY_KEYS", "SWEEPER_KEYS", "HwtuneConf", "HwtuneSweeperConf"]
+__all__ = ["ELSEWHERE", "HWTUNE_KEYS", "NOT_IN_HWTUNE", "STUDY_KEYS", "SWEEPER_KEYS", "HwtuneConf", "HwtuneSweeperConf"]
 
 ELSEWHERE: Mapping[str, str] = {
     "study": "study_name",
@@ -127,6 +127,16 @@ SWEEPER_KEYS: Mapping[str, Setting] = {
     ),
 }
 """The keys of `hydra.sweeper`, which are those of the Optuna sweeper, except those without effect."""
+
+NOT_IN_HWTUNE: Mapping[str, str] = {
+    **{key: f"set `hydra.sweeper.{key}`" for key in SWEEPER_KEYS},
+    **{key: f"set `hydra.sweeper.{name}`" for key, name in ELSEWHERE.items()},
+    "train": "the app itself is the training function",
+    "space": "write the search space as overrides, such as model.lr='interval(1e-4, 1e-1)', or set "
+    "`hydra.sweeper.params`",
+    "executor": "set Hydra's launcher, such as `hydra/launcher=joblib`",
+}
+"""Keys that users look for in `hydra.sweeper.hwtune`, and what to do instead."""
 
 _IGNORED = ("sampler", "search_space")
 

@@ -12,13 +12,13 @@ from typing import Any, Self, final
 from omegaconf import DictConfig
 
 from lightning_hwtune.apps.hydra.directions import directions
-from lightning_hwtune.apps.hydra.node import ELSEWHERE, HWTUNE_KEYS, STUDY_KEYS, SWEEPER_KEYS
+from lightning_hwtune.apps.hydra.node import ELSEWHERE, HWTUNE_KEYS, NOT_IN_HWTUNE, STUDY_KEYS, SWEEPER_KEYS
 from lightning_hwtune.apps.monitors import Monitor
 from lightning_hwtune.apps.trainer_settings import HORIZONS, Horizon
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY
 from lightning_hwtune.core.space import SearchSpace
-from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
 from lightning_hwtune.forms.containers import mapping
 from lightning_hwtune.forms.kinds import optional
 from lightning_hwtune.forms.settings import Setting
@@ -62,11 +62,14 @@ class SweepSettings:
         _read_forms("hydra.sweeper.", data, SWEEPER_KEYS)
         _HWTUNE.read("hydra.sweeper.hwtune", data.get("hwtune"))
         own = data.get("hwtune") or {}
-        refuse_unknown_keys("hydra.sweeper.hwtune.", own, HWTUNE_KEYS)
+        refuse_unknown_keys("hydra.sweeper.hwtune.", own, HWTUNE_KEYS, NOT_IN_HWTUNE)
         _read_forms("hydra.sweeper.hwtune.", own, HWTUNE_KEYS)
-        ignored = [
-            key for key, value in data.items() if key not in {*SWEEPER_KEYS, *_HYDRA} and value not in (None, {}, [])
-        ]
+        others = {key: value for key, value in data.items() if key not in {*SWEEPER_KEYS, *_HYDRA}}
+        ignored = [key for key, value in others.items() if value not in (None, {}, [])]
+        for key in ignored:
+            if key in HWTUNE_KEYS or key in ELSEWHERE:
+                name = ELSEWHERE.get(key, f"hwtune.{key}")
+                raise RenamedArgumentError(f"hydra.sweeper.{key}", f"set `hydra.sweeper.{name}`")
         notes = tuple(f"hydra.sweeper.{key} has no effect here{_INSTEAD.get(key, '')}" for key in ignored)
         return cls(data, own, notes)
 

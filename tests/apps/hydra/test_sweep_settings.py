@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from stored import Stored
 
 from lightning_hwtune.apps.hydra.directions import directions
 from lightning_hwtune.apps.hydra.jobs import monitors_of
+from lightning_hwtune.apps.hydra.node import HWTUNE_KEYS, NOT_IN_HWTUNE, SWEEPER_KEYS
 from lightning_hwtune.apps.hydra.settings import SweepSettings
 from lightning_hwtune.apps.hydra.study_name import default_name, keep_digest, n_trials_begun
 from lightning_hwtune.apps.monitors import Monitor
@@ -24,6 +26,7 @@ from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.engine.check_segment_orders import check_segment_order
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
 from lightning_hwtune.forms.study_keys import FILE_KEYS
+from lightning_hwtune.names.keywords import FILE_KEYWORDS
 from lightning_hwtune.settings import StudySettings
 from lightning_hwtune.study import Study
 
@@ -135,6 +138,54 @@ def test_bad_values_are_refused_with_their_key(changes: dict[str, Any]) -> None:
 def test_another_tools_name_gets_an_answer() -> None:
     with pytest.raises(RenamedArgumentError, match="max_time"):
         SweepSettings.of(node(hwtune={"timeout": 3}))
+
+
+@pytest.mark.parametrize(
+    ("key", "instead"),
+    [
+        ("study", "hydra.sweeper.study_name"),
+        ("study_name", "hydra.sweeper.study_name"),
+        ("project_name", "hydra.sweeper.study_name"),
+        ("max_trials", "hydra.sweeper.n_trials"),
+        ("num_samples", "hydra.sweeper.n_trials"),
+        ("n_jobs", "hydra.sweeper.n_jobs"),
+        ("storage", "hydra.sweeper.storage"),
+        ("parameters", "hydra.sweeper.params"),
+        ("executor", "hydra/launcher"),
+        ("trainable", "the app itself"),
+        ("sampler", "use `searcher`"),
+    ],
+)
+def test_keys_of_hwtune_that_are_set_elsewhere(key: str, instead: str) -> None:
+    with pytest.raises(
+        RenamedArgumentError, match=re.escape(f"unknown argument `hydra.sweeper.hwtune.{key}`")
+    ) as refused:
+        SweepSettings.of(node(hwtune={key: "x"}))
+    assert instead in refused.value.here
+
+
+def test_each_answer_names_a_key_that_exists() -> None:
+    for key in {*FILE_KEYS, *FILE_KEYWORDS} - {*HWTUNE_KEYS}:
+        with pytest.raises(RenamedArgumentError) as refused:
+            SweepSettings.of(node(hwtune={key: "x"}))
+        if ours := re.match(r"use `(\w+)`", refused.value.here):
+            assert ours[1] not in NOT_IN_HWTUNE, key
+        if ours := re.match(r"set `hydra.sweeper.(\w+)`", refused.value.here):
+            assert ours[1] in SWEEPER_KEYS, key
+
+
+@pytest.mark.parametrize(
+    ("key", "instead"),
+    [
+        ("searcher", "hwtune.searcher"),
+        ("max_time", "hwtune.max_time"),
+        ("max_trials", "n_trials"),
+        ("study", "study_name"),
+    ],
+)
+def test_keys_of_hwtune_beside_it_are_refused(key: str, instead: str) -> None:
+    with pytest.raises(RenamedArgumentError, match=f"`hydra.sweeper.{key}`: set `hydra.sweeper.{instead}`"):
+        SweepSettings.of(node(**{key: "1h"}))
 
 
 def test_keys_without_an_effect_are_told_and_do_not_fail() -> None:
