@@ -46,7 +46,7 @@ gpu-check:
 	@gpu-check/run
 
 # the arguments of each benchmark; the order is that of the results page
-BENCHMARKS := import_time reading decisions replay_choose replay replay_fronts searchers deadline noise pasha transfer prior_demo crash faults fuzz hydra_sweep optuna_side_by_side overhead first_study rubberband
+BENCHMARKS := import_time reading decisions replay_choose replay replay_fronts searchers deadline noise scaling pasha transfer prior_demo crash faults fuzz hydra_sweep optuna_side_by_side overhead first_study rubberband
 ARGUMENTS_replay := --rows build/replay
 # a part of the script replay
 SCRIPT_replay_fronts := replay

@@ -1,4 +1,4 @@
-"""The part of `docs/results.md` about single rules: PASHA, the prior, the time of a decision."""
+"""The part of `docs/results.md` about single rules: PASHA, the prior, the time of a decision, the scaling model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.page_parts import shown, table
 
-__all__ = ["decisions_details", "pasha_details", "transfer_details"]
+__all__ = ["decisions_details", "pasha_details", "scaling_details", "transfer_details"]
 
 Document = Mapping[str, Any]
 
@@ -74,6 +74,15 @@ def transfer_details(document: Document) -> list[str]:
         without = ", ".join(f"{shown(value)} {at}" for at, value in document[kind]["hypervolume_without"].items())
         blocks += [f"**{kind}**; without a prior {without.replace('_', ' ')}:", table(head, rows)]
     return blocks
+
+
+def scaling_details(document: Document) -> list[str]:
+    """Returns the errors of each way to predict, for each application and each number of devices."""
+    rows = document.get("parts", [])
+    if not rows:
+        return []
+    said = "Median and 90th percentile of the relative error; the first lines of the script say what each way gets."
+    return [said, table(list(rows[0]), [[_cell(value) for value in row.values()] for row in rows])]
 
 
 def _cell(value: Any) -> str:

@@ -2,7 +2,8 @@
 
 Those of schedulers and searchers are simulated studies on synthetic curves (`lightning_hwtune.simulation.curves`), with
 the real schedulers and searchers; `lightning_hwtune.views.plots` draws the learning curves. Those of orders show the
-orders of `lightning_hwtune.core.ranking` on made-up losses. A seed gives the same picture everywhere.
+orders of `lightning_hwtune.core.ranking` on made-up losses. The scaling model has the points of its page. A seed gives
+the same picture everywhere.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingPoint
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.ranking.fronts import front_ranks
 from lightning_hwtune.core.ranking.rung import RungRanking
@@ -39,12 +41,15 @@ from lightning_hwtune.simulation.curves import SyntheticCurves
 from lightning_hwtune.simulation.executor import simulate
 from lightning_hwtune.views.plots.canvas import DEVICE_COLORS, FAINT, INK, StudyFigure, tidy
 from lightning_hwtune.views.plots.curves import curves_figure
+from lightning_hwtune.views.plots.scaling import scaling_figure
 
 IMAGES = Path(__file__).with_name("images")
 MAX_EPOCHS, N_TRIALS, N_DRAWS, SEED = 27, 45, 60, 8
 SPACE = SearchSpace(lr=Float(1e-4, 1e-1, log=True), dropout=Float(0.0, 0.5))
 OBJECTIVES = Objectives([Metric("error", "min"), TrainSeconds()])
 CURVES = SyntheticCurves(SPACE, MAX_EPOCHS, seed=SEED, crossing=0.4)
+
+PROFILE = [ScalingPoint(*size) for size in ((1, 1, 256, 0.92), (1, 1, 64, 0.25), (4, 1, 256, 0.29), (8, 2, 256, 0.31))]
 
 SCHEDULERS: dict[str, Scheduler] = {
     "asha": ASHA(MAX_EPOCHS),
@@ -73,6 +78,7 @@ def main() -> None:
         save(draws_figure(study(name, ASHA(MAX_EPOCHS), searcher, N_DRAWS)), f"searcher_{name}")
     save(orders_figure(), "orders")
     save(noise_figure(), "soft_ranking")
+    save(scaling_figure(ScalingModel.fit(PROFILE, devices_per_node=4), [1, 2, 4, 8, 16, 32]), "scaling")
 
 
 def study(name: str, scheduler: Scheduler, searcher: Searcher, n_trials: int) -> StudyState:

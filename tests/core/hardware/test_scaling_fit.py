@@ -165,6 +165,18 @@ def test_a_shape_is_learned_from_three_applications_and_used_where_nothing_was_m
     assert abs(learned / true - 1) < abs(plain / true - 1) or abs(plain / true - 1) < 0.05
 
 
+def test_the_noise_of_points_widens_the_interval_and_is_at_least_as_assumed() -> None:
+    calm, noisy = (ScalingModel.fit(profile(VISION), PER_NODE, shape=ScalingShape(noise=n)) for n in (0.02, 0.2))
+    assert (calm.fitted.spread, noisy.fitted.spread) == (0.02, 0.2)
+    assert noisy.predict(4).high / noisy.predict(4).low > calm.predict(4).high / calm.predict(4).low
+    factors = np.exp(0.3 * np.array([1, -1, 1, -1, 1, -1, 1, -1]))
+    points = [dataclasses.replace(p, seconds=p.seconds * f) for p, f in zip(profile(VISION), factors, strict=True)]
+    assert ScalingModel.fit(points, PER_NODE).fitted.spread > 0.15
+    for wrong in (0.0, -0.1, 2.0, math.nan):
+        with pytest.raises(ArgumentError, match="noise"):
+            ScalingShape(noise=wrong)
+
+
 @pytest.mark.parametrize("wrong", [1.6, (1.6,), (1.6, 0.0), (0.5, 1.0), (math.nan, 1.0), ("a", 1.0)])
 def test_an_impossible_shape_is_refused(wrong: Any) -> None:
     with pytest.raises(ArgumentError) as caught:

@@ -55,12 +55,15 @@ def test_a_boundary_that_was_never_measured_is_refused_with_the_probe_to_run(
             question(*size)
         assert probe in str(caught.value)
     assert model.missing_probe(size[0], size[1] or -(-size[0] // PER_NODE)) == probe
+    assert not model.allows(*size)
     assert model.seconds_per_step(1) > 0
 
 
 def test_one_probe_on_two_full_nodes_lifts_the_refusal_of_several_nodes_only() -> None:
     model = ScalingModel.fit([*profile(VISION, local=False, nodes=False), point(VISION, 8, 2, 1024)], PER_NODE)
     assert model.missing_probe(16, 4) is None
+    assert model.allows(16, 4)
+    assert not model.allows(3, 2)
     assert model.predict(16, 4).is_extrapolated
     assert not model.predict(8, 2).is_extrapolated
     with pytest.raises(ArgumentError, match="one probe on one full node"):

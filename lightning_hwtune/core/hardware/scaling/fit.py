@@ -10,7 +10,7 @@ combination of these parts is our own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -22,10 +22,11 @@ from lightning_hwtune.core.hardware.scaling.step_time import FITTED, LOCAL, NODE
 
 __all__ = ["Fitted", "fitted"]
 
-_LEAST_SPREAD = 0.05  # relative noise of a measured step; a few steps on one machine do not show that of other days
+_INSIDE, _WIDTH = 0.8, 1.2816  # the share of normal errors that this many standard deviations hold
 _LEAST_BATCHES = 4  # batches on one device from which a batch that does not fill the device can be seen
 _BETTER = 0.7  # such a batch is assumed only if it reduces the error to this share
 _REWEIGHTED = 20  # passes of the fit of least absolute errors
+_LEAST_ERROR = 0.005  # relative; smaller ones have the weight of this one
 _MOST_STEPS = 100  # of one least-squares fit; measured points need about 20
 _SMALLEST = 1e-9  # the lower bound of seconds, as a share of typical ones: a logarithm needs a positive number
 
@@ -68,9 +69,8 @@ class _Fit:
                 *((p.devices, p.nodes, p.per_device_batch, p.accumulate, p.seconds) for p in points), strict=True
             )
         )
-        pairs = {field.name: getattr(shape, field.name) for field in fields(shape)}
-        self._centre = np.array([pairs[name][0] for name in SHAPE])
-        self._width = np.array([pairs[name][1] for name in SHAPE])
+        self._centre, self._width = np.array([getattr(shape, name) for name in SHAPE]).T
+        self._noise = shape.noise
         self._full_batch, fixed_s, per_sample_s = self._computing()
         typical = float(np.median(self._seconds))
         self._scale = np.array([typical, typical / float(np.median(self._batch)), typical, typical, *([1.0] * 5)])
@@ -103,7 +103,7 @@ class _Fit:
             start[0] = fixed
             start = np.clip(start, low + 1e-6, high)
             found = least_squares(
-                lambda x: self._residuals(self._whole(x), _LEAST_SPREAD),
+                lambda x: self._residuals(self._whole(x), self._noise),
                 start[free],
                 bounds=(low[free], high[free]),
                 loss="soft_l1",
@@ -116,8 +116,8 @@ class _Fit:
         numbers = self._whole(best.x)
         errors = np.abs(self._residuals(numbers, 1.0)[: len(self._seconds)])
         n_left = len(errors) - int(free[:4].sum())
-        spread = 1.4826 * float(np.median(errors)) * np.sqrt(len(errors) / n_left) if n_left > 0 else 0.0
-        spread = max(float(spread), _LEAST_SPREAD)
+        spread = np.quantile(errors, _INSIDE) / _WIDTH * np.sqrt(len(errors) / n_left) if n_left > 0 else 0.0
+        spread = max(float(spread), self._noise)
         return Fitted(self._step_time(numbers), self._covariance(numbers, spread), spread)
 
     def _whole(self, x: Array) -> Array:
@@ -174,6 +174,6 @@ def _affine(batch: Array, seconds: Array, full_batch: float) -> tuple[float, flo
     weights = np.ones_like(seconds)
     for _ in range(_REWEIGHTED):
         found, _ = nnls(columns * weights[:, None], weights)
-        weights = 1 / np.sqrt(np.maximum(np.abs(columns @ found - 1), 0.1 * _LEAST_SPREAD))
+        weights = 1 / np.sqrt(np.maximum(np.abs(columns @ found - 1), _LEAST_ERROR))
     error = float(np.abs(columns @ found - 1).mean())
     return error, full_batch, float(found[0]), float(found[1])

@@ -184,6 +184,14 @@ class ScalingModel:
             return f"one probe on one full node ({self.devices_per_node} devices)"
         return None
 
+    def allows(self, devices: int, nodes: int | None = None, global_batch: int | None = None) -> bool:
+        """Returns whether `seconds_per_step` answers for this size."""
+        try:
+            self._size(devices, nodes, global_batch)
+        except ArgumentError:
+            return False
+        return True
+
     def useful_counts(self, counts: Sequence[int], global_batch: int | None = None) -> tuple[int, ...]:
         """Returns the device counts that share the batch and are faster than every smaller one, ascending.
 

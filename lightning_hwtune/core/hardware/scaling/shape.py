@@ -8,12 +8,12 @@ something else outweigh them; without such points, the standard deviation makes 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, final
 
 import numpy as np
 
-from lightning_hwtune.core.hardware.scaling.step_time import OVERLAP
+from lightning_hwtune.core.hardware.scaling.step_time import OVERLAP, SHAPE
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms.kinds import number
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 __all__ = ["ScalingShape"]
 
-_MEAN, _SPREAD = number(0.0), number(0.0, above=True)
+_MEAN, _SPREAD, _NOISE = number(0.0), number(0.0, above=True), number(0.0, 1.0, above=True)
 _OVERLAP = number(*OVERLAP)
-_LEAST_SPREAD = 0.25  # learned from a few applications, a spread is not reduced below this share of the default one
+_LEAST_SPREAD = 0.5  # learned from a few applications, a spread is not reduced below this share of the default one
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class ScalingShape:
-    """Means and standard deviations, each a pair, of the numbers in `StepTime` that describe a shape.
+    """Means and standard deviations, each a pair, of the numbers in `StepTime` that describe a shape; and the noise.
 
     The defaults say that synchronisation across nodes does not grow, which nothing but measurements can refute.
     `ScalingShape.learned` takes them from models of other applications on the same hardware.
@@ -41,6 +41,7 @@ class ScalingShape:
         crowding: relative growth of synchronisation across nodes per further device on each node.
         third_node: synchronisation on three nodes, as a multiple of that on two.
         per_node: growth of this multiple per node after the third.
+        noise: the relative standard deviation of one point, at least; a few steps on one day do not show all of it.
 
     Examples:
         >>> hwt.ScalingShape(third_node=(0.8, 0.1)).third_node
@@ -52,9 +53,11 @@ class ScalingShape:
     crowding: tuple[float, float] = (0.0, 0.3)
     third_node: tuple[float, float] = (1.0, 0.3)
     per_node: tuple[float, float] = (0.0, 0.05)
+    noise: float = 0.05
 
     def __post_init__(self) -> None:
-        for name in (field.name for field in fields(self)):
+        object.__setattr__(self, "noise", _NOISE.read("noise", self.noise))
+        for name in SHAPE:
             pair = getattr(self, name)
             if not isinstance(pair, tuple | list) or len(pair) != 2:
                 raise ArgumentError(name, pair, "a pair of numbers: the mean and the standard deviation")
@@ -72,9 +75,10 @@ class ScalingShape:
         if len(found) < 3:
             raise ArgumentError("models", len(found), "models of at least three applications on the same hardware")
         default, pairs = cls(), {}
-        for name in (field.name for field in fields(cls)):
+        for name in SHAPE:
             values = np.array([getattr(model.step_time, name) for model in found])
             centre = float(np.median(values))
             spread = 1.4826 * float(np.median(np.abs(values - centre)))
             pairs[name] = (centre, max(spread, _LEAST_SPREAD * getattr(default, name)[1]))
-        return cls(**pairs)
+        noise = float(np.median([model.fitted.spread for model in found]))
+        return cls(**pairs, noise=max(noise, default.noise))
