@@ -1,53 +1,35 @@
-"""How exactly the seconds of a trial are known: the same training takes longer on another day or another machine.
+"""How exactly the seconds of trials are known, and what the true ones may be.
 
-- `spread` is the standard deviation of the logarithm of a segment's seconds. It is estimated from trials with several
-  segments: the pace of a segment relative to that of the segment before it. The median ratio of trials that paused at
-  the same resources is not noise but, for example, a warm-up, and is removed. Ratios beyond three deviations are cut.
-  The prior of 5 %, which counts as `_PRIOR_RATIOS` ratios, is also the lower bound, because differences between
-  machines are not visible in a trial that always trained on the same one.
-- The measured seconds of a trial are denoised with the regression of `core.pace_model` on the logarithm of the pace.
-  The expected logarithm lies between the predicted and the measured one. Both are weighted by the inverse of their
-  variances: that of the residuals, which contains the noise, and that of the noise (the posterior mean of two normal
-  distributions).
+The same training takes longer on another day or another machine. The true paces of all trials have one joint
+distribution: a Gaussian process over configurations and device counts, with an effect of each trial
+(`core.pace_posterior`), given the paces of all segments (`core.segment_paces`). The noise of a segment is independent
+of that of other segments. Small errors in the logarithms of its segments' paces change the logarithm of a trial's
+seconds by their mean, weighted by the seconds of the segments.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 import statistics
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import final
 
 import numpy as np
+import numpy.typing as npt
 
 from lightning_hwtune.core.facts import StudyFacts
-from lightning_hwtune.core.pace_model import PaceModel
-from lightning_hwtune.core.record import Measurement, TrialRecord
+from lightning_hwtune.core.pace_posterior import PacePosterior
+from lightning_hwtune.core.record import Measurement, TrialRecord, TrialState
+from lightning_hwtune.core.searchers.cells import Cells
+from lightning_hwtune.core.searchers.gaussian_process import GaussianProcess
+from lightning_hwtune.core.segment_paces import SegmentPace, segment_paces, spread_of
 
-__all__ = ["LEAST_SPREAD", "LogSeconds", "PaceNoise"]
+__all__ = ["PaceNoise"]
 
-LEAST_SPREAD = 0.05
-"""The spread that is assumed at least."""
+_MOST_FITTED = 300  # the fully trained trials, and the newest others
+_LOG_RANGE = 8  # a process over coordinates from 0 to 1 covers up to 256 devices
 
-_PRIOR_RATIOS = 4
-_MOST_FITTED = 300  # the newest trials
-_MAD = 1.4826  # standard deviation of a normal distribution, in median absolute deviations
-_CUT = 3.0
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class LogSeconds:
-    """What is known about the true seconds of a measurement.
-
-    Attributes:
-        shift: the expected logarithm of the true seconds less that of the measured ones.
-        deviation: the standard deviation of the logarithm of the true seconds.
-    """
-
-    shift: float
-    deviation: float
+Array = npt.NDArray[np.float64]
 
 
 @final
@@ -59,84 +41,62 @@ class PaceNoise:
     """
 
     def __init__(self, state: StudyFacts) -> None:
-        self._parts = _parts(state)
-        self.spread = _spread(self._parts)
-        fitted = [trial for trial in state.searched if trial.last is not None and trial.last.train_s > 0]
-        fitted = fitted[-_MOST_FITTED:]
-        logs = np.array([_log_pace(trial) for trial in fitted])
-        configs = state.spec.space.encode_many([trial.config for trial in fitted])
-        sizes = [[math.log(trial.num_devices), math.log(trial.resource)] for trial in fitted]
-        points = np.column_stack([configs, np.array(sizes).reshape(-1, 2)])
-        residuals = logs - PaceModel(points, logs).log_pace(points)
-        residuals = residuals - residuals.mean() if len(fitted) else residuals
-        self._residuals = dict(zip((trial.trial_id for trial in fitted), residuals.tolist(), strict=True))
-        self._variance = float(np.square(residuals).mean()) if len(fitted) else 0.0
+        self._paces = segment_paces(state)
+        self.spread = spread_of(self._paces)
+        trials = [trial for trial in state.searched if trial.trial_id in self._paces]
+        trials.sort(key=lambda trial: (trial.state is TrialState.COMPLETED, trial.trial_id))
+        cells, keys = Cells(state.spec.space), dict[tuple[int, int], None]()
+        for trial in trials[-_MOST_FITTED:]:
+            keys |= dict.fromkeys((trial.trial_id, work.num_devices) for work in self._paces[trial.trial_id])
+        self._places = {key: place for place, key in enumerate(keys)}
+        rows = [[*cells.row(state.trials[i].config), math.log2(devices) / _LOG_RANGE] for i, devices in keys]
+        logs = [[work.log_pace for work in self._paces[i] if work.num_devices == devices] for i, devices in keys]
+        self._posterior = _posterior(cells, rows, logs, self.spread) if rows else None
 
-    def log_seconds(self, trial: TrialRecord, measurement: Measurement) -> LogSeconds:
-        """Returns what is known about the true seconds of a trial's measurement."""
-        noise = self._noise(trial, measurement) ** 2
-        explained = max(self._variance - noise, 0.0)
-        share = explained / (explained + noise)  # the weight of the measured seconds
-        residual = self._residuals.get(trial.trial_id)
-        if residual is None or len(self._residuals) < 2:
-            return LogSeconds(0.0, math.sqrt(noise))
-        return LogSeconds((share - 1) * residual, math.sqrt(share * noise))
+    def sample(self, measured: Sequence[tuple[TrialRecord, Measurement]], n: int, rng: np.random.Generator) -> Array:
+        """Returns samples of the logarithms of true seconds less those of the measured ones.
 
-    def _noise(self, trial: TrialRecord, measurement: Measurement) -> float:
-        """Returns the standard deviation of the noise in a measurement: less if it has several segments."""
-        parts = self._parts.get(trial.trial_id, [])
-        seconds = [min(part.end_s, measurement.train_s) - part.begin_s for part in parts]
-        seconds = [s for s in seconds if s > 0]
-        return self.spread * (math.hypot(*seconds) / math.fsum(seconds) if seconds else 1.0)
+        Args:
+            measured: trials, each with one of its measurements.
+            n: number of samples.
 
+        Returns:
+            Shape `(n, len(measured))`.
+        """
+        weights, shift, left = (
+            np.zeros((len(self._places), len(measured))),
+            np.zeros(len(measured)),
+            np.zeros(len(measured)),
+        )
+        for column, (trial, measurement) in enumerate(measured):
+            for share, work in self._shares(trial, measurement):
+                place = self._places.get((trial.trial_id, work.num_devices)) if work is not None else None
+                if work is None or place is None:  # nothing is known except the noise
+                    left[column] += share**2
+                else:
+                    weights[place, column] += share
+                    shift[column] -= share * work.log_pace
+        found: Array = shift + self.spread * np.sqrt(left) * rng.standard_normal((n, len(measured)))
+        if self._posterior is not None:
+            found += self._posterior.sample(n, rng) @ weights
+        return found
 
-@dataclass(slots=True)
-class _Part:
-    """The useful work of one segment: from and to which resource, and the trial's seconds there."""
-
-    begin: int
-    end: int
-    begin_s: float
-    end_s: float
-
-    @property
-    def log_pace(self) -> float:
-        return math.log((self.end_s - self.begin_s) / (self.end - self.begin))
-
-
-def _parts(state: StudyFacts) -> dict[int, list[_Part]]:
-    """Returns the useful work of each trial, by segment; what a later segment repeated is left out."""
-    found: dict[int, list[_Part]] = {}
-    for segment in state.segments:
-        parts = found.setdefault(segment.trial_id, [])
-        if parts and segment.resource < parts[-1].end:
-            parts[-1].end, parts[-1].end_s = segment.resource, segment.base_train_s
-        parts[:] = [part for part in parts if part.end > part.begin and part.end_s > part.begin_s]
-        parts.append(_Part(segment.resource, segment.reached, segment.base_train_s, segment.train_s))
-    return {
-        trial_id: [part for part in parts if part.end > part.begin and part.end_s > part.begin_s]
-        for trial_id, parts in found.items()
-    }
+    def _shares(self, trial: TrialRecord, measurement: Measurement) -> list[tuple[float, SegmentPace | None]]:
+        """Returns the segments of a measurement, each with its share of the seconds."""
+        works = self._paces.get(trial.trial_id, [])
+        seconds = [min(work.end_s, measurement.train_s) - work.begin_s for work in works]
+        total_s = math.fsum(s for s in seconds if s > 0)
+        found: list[tuple[float, SegmentPace | None]] = [
+            (s / total_s, work) for s, work in zip(seconds, works, strict=True) if s > 0
+        ]
+        return found or [(1.0, None)]
 
 
-def _spread(parts: dict[int, list[_Part]]) -> float:
-    """Returns the standard deviation of the logarithm of a segment's seconds."""
-    groups: dict[tuple[int, int, int], list[float]] = {}
-    for of_trial in parts.values():
-        for before, after in itertools.pairwise(of_trial):
-            key = (before.begin, before.end, after.end)
-            groups.setdefault(key, []).append(after.log_pace - before.log_pace)
-    ratios = [ratio - statistics.median(group) for group in groups.values() for ratio in group]
-    n = len(ratios) - len(groups)  # a median is estimated in each group
-    if n < 1:
-        return LEAST_SPREAD
-    deviation = _MAD * statistics.median(map(abs, ratios))
-    most = _CUT * deviation if deviation > 0 else math.inf
-    total = math.fsum(min(abs(ratio), most) ** 2 for ratio in ratios) / 2  # a ratio has the noise of two segments
-    return max(math.sqrt((_PRIOR_RATIOS * LEAST_SPREAD**2 + total) / (_PRIOR_RATIOS + n)), LEAST_SPREAD)
-
-
-def _log_pace(trial: TrialRecord) -> float:
-    last = trial.last
-    assert last is not None
-    return math.log(last.train_s / last.resource)
+def _posterior(
+    cells: Cells, rows: Sequence[Sequence[float]], logs: Sequence[Sequence[float]], spread: float
+) -> PacePosterior:
+    """Returns the joint distribution of the true logarithms of paces."""
+    measured = np.array([statistics.fmean(of_place) for of_place in logs])
+    noise = spread**2 / np.array([len(of_place) for of_place in logs])
+    process = GaussianProcess(cells, np.array(rows), measured)
+    return PacePosterior(process.prior_covariance(), measured, noise, spread**2)

@@ -19,6 +19,8 @@ __all__ = ["CERTAIN_FROM", "certainties"]
 CERTAIN_FROM = 0.8
 """A member with a lower probability is on the front within noise only."""
 
+_N_SAMPLES = 1000
+
 
 def certainties(state: StudyFacts, at: str, front: Sequence[Point]) -> list[float] | None:
     """Returns the probability of each member of `front_points(state, at)`.
@@ -46,13 +48,11 @@ def _probabilities(
     known = [point for point, is_one in zip(compared, is_known, strict=True) if is_one]
     place = {point.trial.trial_id: number for number, point in enumerate(known)}
     is_noisy = np.array([item.is_measured for item in objectives])
-    seconds = [noise.log_seconds(point.trial, point.measurement) for point in known]
+    rng = stream(state.spec.seed, "front-confidence", 0)
     found: list[float] = front_probabilities(
         np.where(is_noisy, exact.clip(0.0), losses)[is_known],
         np.array([place[point.trial.trial_id] for point in members]),
         np.array([math.log1p(item.resolution) if item.is_measured else math.nan for item in objectives]),
-        np.array([one.shift for one in seconds]),
-        np.array([one.deviation for one in seconds]),
-        stream(state.spec.seed, "front-confidence", 0),
+        noise.sample([(point.trial, point.measurement) for point in known], _N_SAMPLES, rng),
     ).tolist()
     return found

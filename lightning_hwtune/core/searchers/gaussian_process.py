@@ -51,12 +51,13 @@ class GaussianProcess:
     """A process that was fitted to losses, and may also know where trials are running.
 
     Args:
-        rows: cells of the points, at least one, shape `(n_points, n_parameters)`.
+        rows: cells of the points, at least one, shape `(n_points, n_parameters)`; further columns are numbers.
         losses: their losses, finite, shape `(n_points,)`.
     """
 
     def __init__(self, cells: Cells, rows: Floats, losses: Floats) -> None:
-        self._is_option = np.array([n > 0 for n in cells.n_options.values()])
+        self._is_option = np.zeros(rows.shape[1], dtype=np.bool_)
+        self._is_option[: len(cells.n_options)] = [n > 0 for n in cells.n_options.values()]
         self._low, self._span = float(losses.mean()), float(losses.std()) or 1.0
         self._points, self.losses = self._placed(rows), (losses - self._low) / self._span
         some = np.linspace(0, len(rows) - 1, min(len(rows), _MAX_FITTED)).astype(np.int64)
@@ -82,6 +83,15 @@ class GaussianProcess:
         shared = self._covariance(self._placed(rows))
         left = np.maximum(1 - ((shared @ self._root) ** 2).sum(axis=1), _JITTER)
         return shared @ self._alpha, np.sqrt(left * self._variance)
+
+    def prior_covariance(self) -> Floats:
+        """Returns the covariance of the points before their losses are known, without noise, on the losses' scale."""
+        return self._span**2 * self._variance * self._covariance(self._points)
+
+    @property
+    def noise_variance(self) -> float:
+        """The variance of the noise, on the scale of the losses."""
+        return self._span**2 * self._variance * self._noise
 
     def _solve(self) -> None:
         covariance = self._covariance(self._points)

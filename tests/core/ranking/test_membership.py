@@ -18,7 +18,8 @@ def probabilities(losses, deviations, steps=(EXACT, 0.0), members=None, shifts=N
     chosen = np.arange(len(matrix)) if members is None else np.array(members)
     moved = np.zeros(len(matrix)) if shifts is None else np.array(shifts)
     rng = np.random.default_rng(0)
-    return front_probabilities(matrix, chosen, np.array(steps), moved, np.array(deviations, dtype=float), rng)
+    factors = moved + np.array(deviations, dtype=float) * rng.standard_normal((1000, len(matrix)))
+    return front_probabilities(matrix, chosen, np.array(steps), factors)
 
 
 def test_without_noise_it_is_membership() -> None:
@@ -38,6 +39,12 @@ def test_the_shift_moves_the_seconds() -> None:
     losses, deviations = [[0.1, 10.0], [0.1, 9.0]], [1e-3, 1e-3]
     assert probabilities(losses, deviations).tolist() == [0.0, 1.0]
     assert probabilities(losses, deviations, shifts=[-0.2, 0.0]).tolist() == [1.0, 0.0]
+
+
+def test_noise_that_two_points_share_does_not_change_their_order() -> None:
+    losses = np.array([[0.1, 10.0], [0.1, 11.0]])
+    shared = np.random.default_rng(0).standard_normal((500, 1)) * np.ones(2)
+    assert front_probabilities(losses, np.arange(2), np.array([EXACT, 0.0]), shared).tolist() == [1.0, 0.0]
 
 
 def test_the_best_of_an_exact_objective_is_certain() -> None:

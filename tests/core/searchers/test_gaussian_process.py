@@ -130,3 +130,21 @@ def test_the_expected_improvement_falls_without_end() -> None:
     assert np.isfinite(found).all()
     assert (np.diff(found) < 0.02).all()  # the two formulas meet at 5 deviations
     assert found[-1] < -1000
+
+
+def test_the_covariance_beforehand_is_on_the_scale_of_the_losses() -> None:
+    rows = sampled(12)
+    process, larger = (GaussianProcess(CELLS, rows, scale * wave(rows)) for scale in (1.0, 10.0))
+    lengths = process._weights**-0.5
+    expected = process._variance * np.var(wave(rows)) * plain_covariance(rows, rows, lengths)
+    assert process.prior_covariance() == pytest.approx(expected)
+    assert larger.prior_covariance() == pytest.approx(100 * expected)
+
+
+def test_further_columns_are_numbers() -> None:
+    """A column behind those of the parameters explains losses that the parameters cannot explain."""
+    rows = sampled(20)
+    more = np.column_stack([rows, np.linspace(0, 1, 20)])
+    losses = 5 * more[:, -1]
+    expected, _ = GaussianProcess(CELLS, more[::2], losses[::2]).predict(more[1::2])
+    assert np.corrcoef(expected, losses[1::2])[0, 1] > 0.95
