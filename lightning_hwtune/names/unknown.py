@@ -34,7 +34,7 @@ def refuse_unknown(
             and the nearest one.
     """
     known, elsewhere = list(known), elsewhere or {}
-    places = {name: f"`{name}` of {owner}" for name, owner in (owners or {}).items()} | elsewhere
+    places = {**{name: f"`{name}` of {owner}" for name, owner in (owners or {}).items()}, **elsewhere}
     for name in given:
         if name in elsewhere or (name in places and name not in KEYWORDS):
             raise RenamedArgumentError(f"{where}({name}=...)", f"use {places[name]}")
