@@ -46,7 +46,7 @@ gpu-check:
 	@gpu-check/run
 
 # the arguments of each benchmark; the order is that of the results page
-BENCHMARKS := import_time reading decisions replay_choose replay replay_fronts searchers deadline noise scaling pasha transfer prior_demo crash faults fuzz hydra_sweep optuna_side_by_side overhead first_study rubberband
+BENCHMARKS := import_time reading decisions replay_choose replay replay_fronts searchers deadline noise scaling rubberband allocation pasha transfer prior_demo crash faults fuzz hydra_sweep optuna_side_by_side overhead first_study
 ARGUMENTS_replay := --rows build/replay
 # a part of the script replay
 SCRIPT_replay_fronts := replay
@@ -56,6 +56,7 @@ ARGUMENTS_deadline := --half reporting
 ARGUMENTS_noise := --seeds 20
 ARGUMENTS_pasha := --rows build/pasha
 ARGUMENTS_transfer := --rows build/transfer
+ARGUMENTS_allocation := --rows build/allocation
 ARGUMENTS_replay_choose := --rows build/replay_choose
 ARGUMENTS_crash := --kills 20 --seed 0
 ARGUMENTS_fuzz := --seed 0

@@ -1,81 +1,90 @@
-"""Speeds that others measured: steps per second of six applications on 1 to 64 GPUs, at a fixed global batch.
+"""Speeds of the applications that Pollux measured, by number of GPUs at a fixed global batch; and fitted ones.
 
-Qiao et al., "Pollux: co-adaptive cluster scheduling for goodput-optimized deep learning", OSDI 2021; data of
-github.com/petuum/adaptdl (osdi21-artifact), Apache-2.0, read from `scaling/` of HWTUNE_DATA (default: ../shared/data).
-Nodes have four T4 GPUs. Jobs of more than four GPUs use complete nodes.
+The measurements and their source are those of `benchmarks/scaling.py`. Three global batches of each application are
+used: the smallest, the middle and the largest one of the validation study. A number of GPUs counts if it shares the
+batch and its share was measured; beyond four GPUs, complete nodes are used.
 
-A global batch is divided evenly. What does not fit into a GPU is accumulated: all but the last part of a step are not
-synchronised. Between measured batch sizes per GPU, seconds are interpolated linearly. Nothing is extrapolated: a number
-of GPUs whose part of the batch is below the smallest measured one is left out.
+Fitted speeds come from `ScalingModel`, with the shape learned from the other five applications. Its points are all
+measured batches on one GPU, 2 and 4 GPUs of one node, and one probe: `PROBE` on two complete nodes, or `CHEAP_PROBE` on
+one GPU of each of two nodes. Numbers of GPUs that were in the profile keep their measured speed.
 """
 
 from __future__ import annotations
 
 import functools
-import math
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
-__all__ = ["APPS", "DEVICES_PER_NODE", "SOURCE", "Measured", "measured", "measured_speeds", "scaling_folder"]
+from benchmarks.scaling import PER_NODE, PROBE, SOURCE, Application, applications, folder, learned_shapes
+from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingPoint, ScalingShape
+from lightning_hwtune.core.hardware.scaling.points import accumulation
+from lightning_hwtune.errors import ArgumentError
 
-APPS = ("bert", "cifar10", "deepspeech2", "imagenet", "ncf", "yolov3")
-DEVICES_PER_NODE = 4
-SOURCE = {"source": "github.com/petuum/adaptdl (osdi21-artifact)", "licence": "Apache-2.0"}
-_WHOLE_NODES = ("1", "2", "3", "4", "44", "444", "4444")
+__all__ = [
+    "CHEAP_PROBE",
+    "PER_NODE",
+    "PROBE",
+    "SOURCE",
+    "fitted_speeds",
+    "measured_apps",
+    "measured_speeds",
+    "some_batches",
+]
 
-
-def scaling_folder() -> Path | None:
-    """Returns the folder of the measurements; None if it is not there."""
-    folder = Path(os.environ.get("HWTUNE_DATA", "../shared/data")) / "scaling"
-    return folder if (folder / "pollux_placements.parquet").exists() else None
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What was measured of one application on one number of GPUs, by ascending batch size per GPU."""
-
-    local_batch: Sequence[float]
-    step_s: Sequence[float]
-    sync_s: Sequence[float]
-
-    def seconds(self, batch: float) -> float | None:
-        """Returns the seconds of one step with `batch` samples per GPU; None below the measured batch sizes."""
-        n_parts = max(1, math.ceil(batch / self.local_batch[-1] - 1e-9))
-        if batch / n_parts < self.local_batch[0]:
-            return None
-        step_s, sync_s = (
-            float(np.interp(batch / n_parts, self.local_batch, values)) for values in (self.step_s, self.sync_s)
-        )
-        return (n_parts - 1) * (step_s - sync_s) + step_s
+CHEAP_PROBE = (2, 2)
+_LOCAL = ((1, 1), (2, 1), (4, 1))
 
 
 @functools.cache
-def measured(app: str) -> dict[int, Measured]:
-    """Returns what was measured of an application, by number of GPUs."""
-    folder = scaling_folder()
-    if folder is None:
-        raise SystemExit("the folder scaling is not there: set HWTUNE_DATA")
-    near = pd.read_parquet(folder / "pollux_placements.parquet")
-    far = pd.read_parquet(folder / "pollux_scalability.parquet")
-    near = near[near["placement"].astype(str).isin(_WHOLE_NODES)]
-    far = far[far["num_replicas"] == DEVICES_PER_NODE * far["num_nodes"]]
-    names = ["app", "num_replicas", "local_bsz", "step_time", "sync_time"]
-    rows: Any = pd.concat([near[names], far[names]])
-    rows = rows[rows["app"] == app].sort_values("local_bsz")
+def measured_apps() -> tuple[Application, ...]:
+    """Returns the applications, with the cheap probe among their sizes."""
+    found, placed = applications(folder()), pd.read_parquet(folder() / "pollux_placements.parquet")
+    apart = placed[placed["placement"].astype(str) == "11"].sort_values("local_bsz")
+    for app in found:
+        rows = apart[apart["app"] == app.name]
+        columns = (rows[key].to_numpy(dtype=float) for key in ("local_bsz", "step_time", "sync_time"))
+        dict.__setitem__(app.steps, CHEAP_PROBE, tuple(columns))  # type: ignore[arg-type, index]
+    return tuple(found)
+
+
+@functools.cache
+def _shapes() -> dict[str, ScalingShape]:
+    return learned_shapes(measured_apps())
+
+
+def some_batches(app: Application) -> Sequence[int]:
+    """Returns the smallest, the middle and the largest global batch."""
+    batches = app.global_batches
+    return [batches[0], batches[len(batches) // 2], batches[-1]]
+
+
+def measured_speeds(app: Application, batch: int) -> dict[int, float]:
+    """Returns steps per second by number of GPUs."""
+    sizes = [(devices, nodes) for devices, nodes in app.steps if nodes == -(-devices // PER_NODE)]
+    seconds = {devices: app.measured_s(devices, nodes, batch) for devices, nodes in sorted(sizes)}
+    return {devices: 1 / taken for devices, taken in seconds.items() if taken is not None}
+
+
+def fitted_speeds(app: Application, batch: int, probe: tuple[int, int] = PROBE) -> dict[int, float]:
+    """Returns the speeds that a profile predicts for the numbers of GPUs that were measured.
+
+    Without a measurement of the probe at this batch, only the numbers of the profile have a speed.
+    """
+    measured, profile = measured_speeds(app, batch), app.points([(1, 1)])
+    for devices, nodes in (*_LOCAL, probe):
+        seconds = app.measured_s(devices, nodes, batch)
+        if seconds is not None:
+            parts = accumulation(batch, devices, app.largest_batch)
+            profile.append(ScalingPoint(devices, nodes, batch, seconds, parts))
+    unique = {(point.devices, point.nodes, point.global_batch, point.accumulate): point for point in profile}
+    options = {"shape": _shapes()[app.name], "global_batch": batch, "max_per_device_batch": app.largest_batch}
+    model = ScalingModel.fit(unique.values(), PER_NODE, **options)  # type: ignore[arg-type]
+    known = {devices for devices, nodes in (*_LOCAL, probe) if nodes == -(-devices // PER_NODE)}
     found = {}
-    for count, part in rows.groupby("num_replicas"):
-        columns = (part[name].astype(float).tolist() for name in ("local_bsz", "step_time", "sync_time"))
-        found[int(count)] = Measured(*columns)
+    for devices in measured:
+        try:
+            found[devices] = measured[devices] if devices in known else 1 / model.seconds_per_step(devices)
+        except ArgumentError:  # no probe across nodes at this batch
+            continue
     return found
-
-
-def measured_speeds(app: str, batch: int) -> dict[int, float]:
-    """Returns steps per second by number of GPUs, at a global batch."""
-    seconds = {count: item.seconds(batch / count) for count, item in measured(app).items()}
-    return {count: 1.0 / taken for count, taken in seconds.items() if taken is not None}

@@ -1,10 +1,10 @@
 """RubberBand-style plans on measured speeds, compared with static plans; prints one JSON object.
 
-Jobs are successive halving with one of three ladders. Their speeds are those that Pollux measured on T4 GPUs
-(`benchmarks/measured_speeds.py`): six applications, each with 1, 4 and 16 times the largest batch of one GPU. Nodes are
-those of the measurements, with four T4s, at the price of a g4dn.12xlarge of AWS, billed per second, for at least 60
-seconds. A full training takes 2 or 12 hours on one GPU, and a trial 20 seconds to start. At most 8 or 16 nodes are
-rented, and a launch takes 60 or 300 seconds. A deadline is a multiple of the time of the fastest static plan.
+Jobs are successive halving with one of three ladders. Their speeds are those that Pollux measured on T4 GPUs: six
+applications with three global batches each (`benchmarks/measured_speeds.py`). Nodes are those of the measurements, with
+four T4s, at the price of a g4dn.12xlarge of AWS, billed per second, for at least 60 seconds. A full training takes 2 or
+12 hours on one GPU, and a trial 20 seconds to start. At most 8 or 16 nodes are rented, and a launch takes 60 or 300
+seconds. A deadline is a multiple of the time of the fastest static plan.
 
 A static plan keeps its nodes from the beginning to the end; in each stage, its trials use the number of GPUs with which
 the stage ends first, as in the elastic plan.
@@ -19,10 +19,7 @@ Figures:
 - missed_share: plans made on fitted speeds (below), run on the measured ones: the share that misses its deadline. The
   details say by how much, and the same for plans that were made for 90 % of the deadline.
 
-Fitted speeds are made from the seconds of one GPU at all measured batch sizes, those of 2, 3 and 4 GPUs, and one
-measurement on two complete nodes. With c parts per step and b samples per part and GPU, a step on several nodes takes
-(c - 1) T(b) + (T(b)**1.6 + S**1.6)**(1 / 1.6), where T is the time of one GPU, and S is such that the formula is right
-on two nodes.
+Fitted speeds are made from all batches on one GPU, 2 and 4 GPUs of a node, and one probe on two complete nodes.
 
     python benchmarks/rubberband.py [--small-jobs 200] [--quick]
 """
@@ -47,7 +44,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import lightning_hwtune
 from benchmarks.brute_force_plans import SmallJob, brute_force_usd, small_jobs
-from benchmarks.measured_speeds import APPS, DEVICES_PER_NODE, SOURCE, measured, measured_speeds
+from benchmarks.measured_speeds import PER_NODE, SOURCE, fitted_speeds, measured_apps, measured_speeds, some_batches
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.planning.job import Job, Stage, halving_stages
 from lightning_hwtune.planning.nodes import NodeKind
@@ -55,11 +52,11 @@ from lightning_hwtune.planning.plan import executed
 from lightning_hwtune.planning.rubberband import cheapest_plan
 from lightning_hwtune.planning.static import cheapest_static_plan, fastest_static_plan
 
-MULTIPLES, DEADLINES = (1, 4, 16), (1.2, 1.5, 2.0, 5.0)
+DEADLINES = (1.2, 1.5, 2.0, 5.0)
 LADDERS = ((81, 81, 3), (64, 64, 2), (64, 64, 4))
 FULL_H, LAUNCH_S, MOST = (2.0, 12.0), (60.0, 300.0), (8, 16)
 START_S, USD_PER_HOUR, MINIMUM_S = 20.0, 3.912, 60.0
-MARGIN, POWER, TWO_NODES = 0.9, 1.6, 2 * DEVICES_PER_NODE
+MARGIN = 0.9
 
 
 @dataclass(frozen=True)
@@ -67,45 +64,24 @@ class Instance:
     """A job, once with measured and once with fitted speeds, and its nodes."""
 
     app: str
-    multiple: int
+    batch: int
     job: Job
     fitted: Job
     kind: NodeKind
 
 
-def fitted_speeds(app: str, batch: int) -> dict[int, float]:
-    """Returns the speeds that the formula of the module predicts, for the numbers of GPUs that were measured."""
-    known, alone = measured_speeds(app, batch), measured(app)[1]
-
-    def parts(count: int) -> tuple[int, float]:
-        """Returns the parts of a step, and the seconds of one GPU for a part."""
-        n_parts = max(1, math.ceil(batch / count / alone.local_batch[-1] - 1e-9))
-        return n_parts, float(np.interp(batch / count / n_parts, alone.local_batch, alone.step_s))
-
-    found = {count: speed for count, speed in known.items() if count <= DEVICES_PER_NODE}
-    if TWO_NODES not in known:
-        return found
-    n_parts, part_s = parts(TWO_NODES)
-    last_s = max(1 / known[TWO_NODES] - (n_parts - 1) * part_s, part_s)
-    sync = last_s**POWER - part_s**POWER
-    for count in known:
-        if count > DEVICES_PER_NODE:
-            n_parts, part_s = parts(count)
-            found[count] = 1 / ((n_parts - 1) * part_s + (part_s**POWER + sync) ** (1 / POWER))
-    return found
-
-
 def instances(*, is_quick: bool = False) -> Iterator[Instance]:
     """Yields all jobs."""
-    grid = itertools.product(APPS, MULTIPLES, LADDERS, FULL_H, LAUNCH_S, MOST)
-    for app, multiple, (trials, units, eta), full_h, launch_s, most in grid:
+    pairs = [(app, batch) for app in measured_apps() for batch in some_batches(app)]
+    known = [(app, batch, (measured_speeds(app, batch), fitted_speeds(app, batch))) for app, batch in pairs]
+    grid = itertools.product(known, LADDERS, FULL_H, LAUNCH_S, MOST)
+    for (app, batch, speeds), (trials, units, eta), full_h, launch_s, most in grid:
         if is_quick and (full_h, launch_s, most, trials) != (2.0, 60.0, 8, 81):
             continue
-        batch = multiple * int(measured(app)[1].local_batch[-1])
         stages, unit_s = halving_stages(trials, units, eta=eta), full_h * 3600 / units
-        jobs = [Job(stages, unit_s, speeds(app, batch), START_S) for speeds in (measured_speeds, fitted_speeds)]
-        kind = NodeKind(DEVICES_PER_NODE, most, USD_PER_HOUR, launch_s, MINIMUM_S)
-        yield Instance(app, multiple, jobs[0], jobs[1], kind)
+        jobs = [Job(stages, unit_s, of, START_S) for of in speeds]
+        kind = NodeKind(PER_NODE, most, USD_PER_HOUR, launch_s, MINIMUM_S)
+        yield Instance(app.name, batch, jobs[0], jobs[1], kind)
 
 
 def no_idle_usd(job: Job, kind: NodeKind, deadline_s: float) -> float:
@@ -140,7 +116,7 @@ def row_of(item: Instance, deadline: float) -> dict[str, Any]:
     plan = cheapest_plan(job, kind, deadline_s)
     static = cheapest_static_plan(job, kind, deadline_s)
     return {
-        "app": item.app, "multiple": item.multiple, "trials": job.stages[0].trials, "stages": len(job.stages),
+        "app": item.app, "batch": item.batch, "trials": job.stages[0].trials, "stages": len(job.stages),
         "most": kind.most, "deadline": deadline, "ratio": static.usd / plan.usd,
         "ratio_no_idle": no_idle_usd(job, kind, deadline_s) / plan.usd,
         "overrun": overrun(item, deadline_s, 1.0), "overrun_with_margin": overrun(item, deadline_s, MARGIN),
@@ -174,8 +150,9 @@ def gaps(jobs: Sequence[SmallJob]) -> list[float]:
 
 def plan_ms(repeats: int = 11) -> float:
     """Returns the milliseconds to plan 81 trials in 5 stages, the largest of the medians of the deadlines."""
-    job = Job(halving_stages(81, 81), 120.0, measured_speeds("imagenet", 3200), START_S)
-    kind, medians = NodeKind(DEVICES_PER_NODE, max(MOST), USD_PER_HOUR, max(LAUNCH_S), MINIMUM_S), []
+    [app] = [app for app in measured_apps() if app.name == "imagenet"]
+    job = Job(halving_stages(81, 81), 120.0, measured_speeds(app, 3200), START_S)
+    kind, medians = NodeKind(PER_NODE, max(MOST), USD_PER_HOUR, max(LAUNCH_S), MINIMUM_S), []
     fastest_s = fastest_static_plan(job, kind).seconds
     for deadline in DEADLINES:
         taken = []
@@ -222,7 +199,7 @@ def main() -> None:
     found = list(instances(is_quick=given.quick))
     rows = [row_of(item, deadline) for item in found for deadline in DEADLINES]
     gap = max(gaps(small_jobs(given.small_jobs, 0)))
-    groups = {"deadline": DEADLINES, "app": APPS, "multiple": MULTIPLES, "trials": (81, 64), "most": MOST}
+    groups = {"deadline": DEADLINES, "app": [app.name for app in measured_apps()], "trials": (81, 64), "most": MOST}
     parts = {
         f"{name} {value}": summary(part)
         for name, values in groups.items()
@@ -233,7 +210,8 @@ def main() -> None:
     result = {
         "figures": {key: round(value, 4) for key, value in figures(rows).items()}
         | {"gap_max": gap, "plan_ms": round(plan_ms(), 2)},
-        "jobs": len(found), "small_jobs": given.small_jobs, "parts": parts, "versions": versions, **SOURCE,
+        "jobs": len(found), "small_jobs": given.small_jobs, "parts": parts, "versions": versions,
+        "source": SOURCE, "licence": "Apache-2.0",
     }  # fmt: skip
     print(json.dumps(result, indent=1))
 
