@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+from typing import Any
+
 import pytest
 
+import lightning_hwtune
+from lightning_hwtune import ASHA, TPE, Choice, Float, Metric, Pool, Study
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.forms.calls import OWNERS
 from lightning_hwtune.names import refuse_unknown, refuse_unknown_keys
 from lightning_hwtune.names.keywords import FILE_KEYWORDS, KEYWORDS
 
@@ -38,3 +45,43 @@ def test_unknown_names_get_the_nearest():
         refuse_unknown("Study.run", ["max_trails"], KNOWN)
     with pytest.raises(ArgumentError, match=r"`a\.max_trails` is 3; allowed: the keys .*Did you mean 'max_trials'"):
         refuse_unknown_keys("a.", {"max_trails": 3}, KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("call", "argument", "place"),
+    [
+        (ASHA, "max_trials", "use `max_trials` of study.run(...)"),
+        (ASHA, "sampler", "use `searcher` of Study(...)"),
+        (TPE, "max_epochs", "use `max_epochs` of Study(...)"),
+        (Pool, "max_parallel", "use `max_parallel` of study.run(...)"),
+        (Choice, "gamma", "use `good` of TPE(...): the share of a rung's trials that counts as good"),
+        (Study, "reduction_factor", "use `eta` of ASHA(...): the best 1/eta of the trials at a rung are promoted"),
+        (Study, "eta", "use `eta` of ASHA(...)"),
+        (Study, "devices", "use `devices` of Pool(...)"),
+        (Study.run, "at_most", "use `at_most` of Metric(...)"),
+        (Study.run, "directory", "use Study(..., dir=...)"),
+        (Study.ask, "sampler", "use `searcher` of Study(...)"),
+        (Metric, "log_scale", "use `log` of Float(...): Float(1e-4, 1e-1, log=True)"),
+    ],
+)
+def test_an_argument_of_another_call_is_named_with_that_call(call: Any, argument: str, place: str) -> None:
+    with pytest.raises(RenamedArgumentError) as error:
+        call(**{argument: 1})
+    assert error.value.here == place
+
+
+@pytest.mark.parametrize("call", [ASHA, TPE, Pool, Choice, Float, Metric, Study, Study.run, Study.ask, Study.why])
+def test_no_answer_names_an_argument_that_the_call_does_not_have(call: Any) -> None:
+    known = inspect.signature(call).parameters
+    for name in KEYWORDS.keys() - known.keys():
+        with pytest.raises(RenamedArgumentError) as error:
+            call(**{name: 1})
+        own = re.match(r"use `(\w+)`(?! of)", error.value.here)
+        assert own is None or own[1] in known, (name, error.value.here)
+
+
+def test_the_owners_have_their_arguments() -> None:
+    calls = {"Study(...)": Study, "study.run(...)": Study.run}
+    for argument, owner in OWNERS.items():
+        call = calls.get(owner) or getattr(lightning_hwtune, owner.removesuffix("(...)"))
+        assert argument in inspect.signature(call).parameters

@@ -20,12 +20,28 @@ from lightning_hwtune.forms.settings import Setting, documented
 from lightning_hwtune.forms.table import FORMS
 from lightning_hwtune.names import refuse_unknown
 
-__all__ = ["checked_call", "checked_class"]
+__all__ = ["OWNERS", "checked_call", "checked_class"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C", bound=type)
 _Kind = inspect.Parameter
+
+
+_OWNERS = {
+    **dict.fromkeys(
+        ("space", "objectives", "constraints", "scheduler", "searcher", "pool", "allocation"), "Study(...)"
+    ),
+    **{
+        argument: f"{owner}(...)"
+        for owner in ("Float", "Metric", "Pool", "OptunaSampler", "Evolution", "GP", "TPE", "MedianStopping", "ASHA")
+        for argument in FORMS[owner]
+    },
+    **dict.fromkeys(FORMS["Study"], "Study(...)"),
+    **dict.fromkeys(FORMS["Study.run"], "study.run(...)"),
+}
+OWNERS: Mapping[str, str] = {key: owner for key, owner in _OWNERS.items() if key not in ("options", "type")}
+"""Argument -> the call that users pass it to, for arguments whose name alone says what they mean."""
 
 
 class _Missing:
@@ -132,7 +148,7 @@ def _bound(
         if surplus and not names and _Kind.VAR_POSITIONAL in kinds and not (elsewhere or {}).keys() & surplus:
             here = f"{name} takes its {kinds[_Kind.VAR_POSITIONAL]} one by one, without keywords"
             raise RenamedArgumentError(f"{name}({surplus[0]}=...)", here) from None
-        refuse_unknown(name, surplus, names, elsewhere)
+        refuse_unknown(name, surplus, names, elsewhere, OWNERS)
         by_position = (_Kind.POSITIONAL_ONLY, _Kind.POSITIONAL_OR_KEYWORD)
         positional = [item.name for item in known if item.kind in by_position]
         own = args[len(signature.parameters) - len(known) :]

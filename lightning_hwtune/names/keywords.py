@@ -30,7 +30,7 @@ KEYWORDS: Mapping[str, str] = {
     **dict.fromkeys(("n_trials", "num_samples", "num_trials", "n_iter"), _TRIALS),
     **dict.fromkeys(("timeout", "time_budget_s", "max_time_s", "time_limit"), _TIME),
     **dict.fromkeys(("n_jobs", "workers", "n_workers", "num_workers", "max_concurrent_trials"), _PARALLEL),
-    "executions_per_trial": "each trial trains once; to repeat it with other seeds, add the seed as a parameter",
+    "executions_per_trial": "each trial trains once; study.replicate() repeats the best ones with other seeds",
     "reuse_actors": "not needed: all trials start from one server process that has already imported PyTorch",
     "show_progress_bar": "use `progress`",
     "verbose": "use `progress`: True or False",

@@ -13,7 +13,11 @@ __all__ = ["refuse_unknown", "refuse_unknown_keys", "unknown_attribute"]
 
 
 def refuse_unknown(
-    where: str, given: Iterable[str], known: Iterable[str] = (), elsewhere: Mapping[str, str] | None = None
+    where: str,
+    given: Iterable[str],
+    known: Iterable[str] = (),
+    elsewhere: Mapping[str, str] | None = None,
+    owners: Mapping[str, str] | None = None,
 ) -> None:
     """Raises an error if `given` is not empty; the message has the name to use instead of the first one.
 
@@ -22,19 +26,26 @@ def refuse_unknown(
         given: the unknown names.
         known: names that the call accepts.
         elsewhere: maps names that another call accepts to that call.
+        owners: maps arguments of the package to the call that one expects them in, for arguments that are not in
+            `elsewhere`.
 
     Raises:
         RenamedArgumentError: the message has the name used here or, for a completely unknown name, all accepted names
             and the nearest one.
     """
-    known = list(known)
+    known, elsewhere = list(known), elsewhere or {}
+    places = {**{name: f"`{name}` of {owner}" for name, owner in (owners or {}).items()}, **elsewhere}
     for name in given:
-        if elsewhere and name in elsewhere:
-            raise RenamedArgumentError(f"{where}({name}=...)", f"use {elsewhere[name]}")
+        if name in elsewhere or (name in places and name not in KEYWORDS):
+            raise RenamedArgumentError(f"{where}({name}=...)", f"use {places[name]}")
         if name in KEYWORDS and name not in known:
-            raise RenamedArgumentError(f"{where}({name}=...)", KEYWORDS[name])
-        ours = f"{where} takes {', '.join(known)}" if known else f"{where} takes no arguments"
-        raise RenamedArgumentError(f"{where}({name}=...)", f"{ours}{nearest(name, known)}")
+            answer = KEYWORDS[name]
+            ours = re.match(r"use `(\w+)`(?! of)", answer)
+            if ours and ours[1] not in known and ours[1] in places:  # the answer is about another call
+                answer = f"use {places[ours[1]]}{answer[ours.end() :]}"
+            raise RenamedArgumentError(f"{where}({name}=...)", answer)
+        takes = f"{where} takes {', '.join(known)}" if known else f"{where} takes no arguments"
+        raise RenamedArgumentError(f"{where}({name}=...)", f"{takes}{nearest(name, known)}")
 
 
 def refuse_unknown_keys(
