@@ -11,9 +11,10 @@ import pytest
 import lightning_hwtune
 from lightning_hwtune import ASHA, TPE, Choice, Float, Metric, Pool, Study
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
-from lightning_hwtune.forms.calls import OWNERS
+from lightning_hwtune.forms.owners import OWNERS
 from lightning_hwtune.names import refuse_unknown, refuse_unknown_keys
 from lightning_hwtune.names.keywords import FILE_KEYWORDS, KEYWORDS
+from lightning_hwtune.settings import StudySettings
 
 KNOWN = ("max_trials", "max_time", "mode")
 
@@ -83,5 +84,24 @@ def test_no_answer_names_an_argument_that_the_call_does_not_have(call: Any) -> N
 def test_the_owners_have_their_arguments() -> None:
     calls = {"Study(...)": Study, "study.run(...)": Study.run}
     for argument, owner in OWNERS.items():
-        call = calls.get(owner) or getattr(lightning_hwtune, owner.removesuffix("(...)"))
+        name = owner.partition(" of ")[2]
+        call = calls.get(name) or getattr(lightning_hwtune, name.removesuffix("(...)"))
         assert argument in inspect.signature(call).parameters
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"pool": {"n_trials": 5}}, "pool.n_trials`: use `max_trials` of the study"),
+        ({"pool": {"max_trials": 5}}, "pool.max_trials`: use `max_trials` of the study"),
+        ({"scheduler": {"name": "asha", "max_epochs": 9, "sampler": "tpe"}}, "use `searcher` of the study"),
+        ({"gamma": 0.3}, "`gamma`: use `good` under `searcher`"),
+        ({"at_most": 3}, "use `at_most` of a metric, under `objectives`"),
+        ({"objectives": [{"metric": "e", "mode": "min", "max_trials": 3}]}, "use `max_trials` of the study"),
+        ({"space": {"lr": {"type": "float", "low": 0, "high": 1, "at_most": 3}}}, "use `at_most` of a metric"),
+    ],
+)
+def test_a_key_of_another_part_of_a_study_file_is_named_with_its_place(changes: dict[str, Any], place: str) -> None:
+    space, objectives = {"lr": {"type": "float", "low": 0, "high": 1}}, [{"metric": "e", "mode": "min"}]
+    with pytest.raises(RenamedArgumentError, match=re.escape(place)):
+        StudySettings.from_dict({"study": "x", "train": "m:f", "space": space, "objectives": objectives, **changes})

@@ -16,32 +16,17 @@ from typing import Any, ParamSpec, TypeVar
 
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
 from lightning_hwtune.forms.given import giving
+from lightning_hwtune.forms.owners import OWNERS
 from lightning_hwtune.forms.settings import Setting, documented
 from lightning_hwtune.forms.table import FORMS
 from lightning_hwtune.names import refuse_unknown
 
-__all__ = ["OWNERS", "checked_call", "checked_class"]
+__all__ = ["checked_call", "checked_class"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C", bound=type)
 _Kind = inspect.Parameter
-
-
-_OWNERS = {
-    **dict.fromkeys(
-        ("space", "objectives", "constraints", "scheduler", "searcher", "pool", "allocation"), "Study(...)"
-    ),
-    **{
-        argument: f"{owner}(...)"
-        for owner in ("Float", "Metric", "Pool", "OptunaSampler", "Evolution", "GP", "TPE", "MedianStopping", "ASHA")
-        for argument in FORMS[owner]
-    },
-    **dict.fromkeys(FORMS["Study"], "Study(...)"),
-    **dict.fromkeys(FORMS["Study.run"], "study.run(...)"),
-}
-OWNERS: Mapping[str, str] = {key: owner for key, owner in _OWNERS.items() if key not in ("options", "type")}
-"""Argument -> the call that users pass it to, for arguments whose name alone says what they mean."""
 
 
 class _Missing:

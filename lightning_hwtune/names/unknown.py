@@ -26,7 +26,7 @@ def refuse_unknown(
         given: the unknown names.
         known: names that the call accepts.
         elsewhere: maps names that another call accepts to that call.
-        owners: maps arguments of the package to the call that one expects them in, for arguments that are not in
+        owners: maps arguments of the package to the call that users pass them to, for those that are not in
             `elsewhere`.
 
     Raises:
@@ -34,22 +34,29 @@ def refuse_unknown(
             and the nearest one.
     """
     known, elsewhere = list(known), elsewhere or {}
-    places = {**{name: f"`{name}` of {owner}" for name, owner in (owners or {}).items()}, **elsewhere}
+    places = {**(owners or {}), **elsewhere}
     for name in given:
         if name in elsewhere or (name in places and name not in KEYWORDS):
             raise RenamedArgumentError(f"{where}({name}=...)", f"use {places[name]}")
         if name in KEYWORDS and name not in known:
-            answer = KEYWORDS[name]
-            ours = re.match(r"use `(\w+)`(?! of)", answer)
-            if ours and ours[1] not in known and ours[1] in places:  # the answer is about another call
-                answer = f"use {places[ours[1]]}{answer[ours.end() :]}"
-            raise RenamedArgumentError(f"{where}({name}=...)", answer)
+            raise RenamedArgumentError(f"{where}({name}=...)", _placed(KEYWORDS[name], known, places))
         takes = f"{where} takes {', '.join(known)}" if known else f"{where} takes no arguments"
         raise RenamedArgumentError(f"{where}({name}=...)", f"{takes}{nearest(name, known)}")
 
 
+def _placed(answer: str, known: Iterable[str], places: Mapping[str, str]) -> str:
+    """Returns an answer that says where the name belongs that it gives, if it is not known here."""
+    ours = re.match(r"use `(\w+)`(?! of)", answer)
+    is_elsewhere = ours is not None and ours[1] not in known and ours[1] in places
+    return f"use {places[ours[1]]}{answer[ours.end() :]}" if ours and is_elsewhere else answer
+
+
 def refuse_unknown_keys(
-    where: str, given: Mapping[str, object], known: Iterable[str], elsewhere: Mapping[str, str] | None = None
+    where: str,
+    given: Mapping[str, object],
+    known: Iterable[str],
+    elsewhere: Mapping[str, str] | None = None,
+    places: Mapping[str, str] | None = None,
 ) -> None:
     """Does the same for the keys of a study file or of a node that has the same keys.
 
@@ -58,6 +65,7 @@ def refuse_unknown_keys(
         given: the keys and their values.
         known: the keys that are accepted.
         elsewhere: for each key of study files that is not accepted here, and for other names: what to do instead.
+        places: maps keys to the places where they are set.
 
     Raises:
         RenamedArgumentError: the key is a name from another tool, or is set elsewhere.
@@ -70,7 +78,10 @@ def refuse_unknown_keys(
         answer = elsewhere.get(name) or FILE_KEYWORDS.get(name)
         if answer is not None:
             ours = re.match(r"use `(\w+)`", answer)
-            raise RenamedArgumentError(f"{where}{name}", elsewhere.get(ours[1], answer) if ours else answer)
+            other = elsewhere.get(ours[1]) if ours else None
+            raise RenamedArgumentError(f"{where}{name}", other or _placed(answer, known, places or {}))
+        if places and name in places:
+            raise RenamedArgumentError(f"{where}{name}", f"use {places[name]}")
         close = nearest(name, known).removeprefix("; ")
         hint = close[:1].upper() + close[1:]
         key = name if isinstance(name, str) else shown(name)

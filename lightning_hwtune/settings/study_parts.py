@@ -13,6 +13,7 @@ from lightning_hwtune.core.parameters.form import number_of_text
 from lightning_hwtune.core.searchers import TPE, Grid, Random, Searcher, Sobol
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, nearest
+from lightning_hwtune.forms.owners import FILE_PLACES
 from lightning_hwtune.names import refuse_unknown_keys
 from lightning_hwtune.plugins import Registry
 from lightning_hwtune.searchers.evolution import Evolution
@@ -77,7 +78,7 @@ def _arguments(doc: str) -> Iterator[tuple[str, str]]:
 
 def build(key: str, cls: Callable[..., _T], given: Mapping[str, Any]) -> _T:
     """Creates a part; adds its key to the errors that it raises."""
-    refuse_unknown_keys(f"{key}.", given, options(cls))
+    refuse_unknown_keys(f"{key}.", given, options(cls), places=FILE_PLACES)
     with located(f"{key}."):
         return cls(**given)
 
@@ -117,7 +118,7 @@ def objective(item: object) -> Objective:
         raise RenamedArgumentError("objectives.name", f"write {{metric: {form['name']}, mode: min}}")
     if "measured" in form:
         return _measured(form)
-    refuse_unknown_keys("objectives.", form, METRIC_KEYS)
+    refuse_unknown_keys("objectives.", form, METRIC_KEYS, places=FILE_PLACES)
     missing = [name for name in ("metric", "mode") if name not in form]
     if missing:
         raise ArgumentError("objectives", dict(form), allowed, hint=f"`{missing[0]}` is missing.")
@@ -128,7 +129,7 @@ def objective(item: object) -> Objective:
 
 def _measured(form: Mapping[str, Any]) -> Objective:
     """Reads an objective that the study measures, such as `{measured: train_s, resolution: 0.05}`."""
-    refuse_unknown_keys("objectives.", form, MEASURED_KEYS)
+    refuse_unknown_keys("objectives.", form, MEASURED_KEYS, places=FILE_PLACES)
     name = form["measured"]
     if not isinstance(name, str) or name not in MEASURED:
         raise ArgumentError("objectives.measured", name, f"one of {', '.join(MEASURED)}{nearest(str(name), MEASURED)}")
@@ -142,7 +143,7 @@ def constraint(item: object) -> Constraint:
     form = _check_mapping("constraints", item, allowed)
     if "metric" in form:
         raise RenamedArgumentError("constraints.metric", f"write {{name: {form['metric']}, at_most: ...}}")
-    refuse_unknown_keys("constraints.", form, CONSTRAINT_KEYS)
+    refuse_unknown_keys("constraints.", form, CONSTRAINT_KEYS, places=FILE_PLACES)
     if "name" not in form:
         raise ArgumentError("constraints", dict(form), allowed, hint="`name` is missing.")
     with located("constraints."):

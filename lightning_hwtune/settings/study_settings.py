@@ -24,6 +24,7 @@ from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.payload import ImportedFunction
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import parse_bytes
+from lightning_hwtune.forms.owners import FILE_PLACES
 from lightning_hwtune.forms.run_options import LIMITS, RUN_OPTIONS, RunOptions
 from lightning_hwtune.forms.settings import NEEDED
 from lightning_hwtune.forms.study_keys import FILE_KEYS
@@ -124,7 +125,7 @@ class StudySettings:
         Raises:
             ArgumentError, RenamedArgumentError: as for the class; also if a key is unknown or missing.
         """
-        refuse_unknown_keys("", data, FILE_KEYS)
+        refuse_unknown_keys("", data, FILE_KEYS, places=FILE_PLACES)
         for key, item in FILE_KEYS.items():
             if key not in data and item.default is NEEDED:
                 raise ArgumentError(key, None, f"{item.form.allowed}; every study needs it")

@@ -21,6 +21,7 @@ from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
 from lightning_hwtune.forms.containers import mapping
 from lightning_hwtune.forms.kinds import optional
+from lightning_hwtune.forms.owners import FILE_PLACES
 from lightning_hwtune.forms.settings import Setting
 from lightning_hwtune.names import refuse_unknown_keys
 from lightning_hwtune.settings import StudySettings, plain_data
@@ -62,7 +63,7 @@ class SweepSettings:
         _read_forms("hydra.sweeper.", data, SWEEPER_KEYS)
         _HWTUNE.read("hydra.sweeper.hwtune", data.get("hwtune"))
         own = data.get("hwtune") or {}
-        refuse_unknown_keys("hydra.sweeper.hwtune.", own, HWTUNE_KEYS, NOT_IN_HWTUNE)
+        refuse_unknown_keys("hydra.sweeper.hwtune.", own, HWTUNE_KEYS, NOT_IN_HWTUNE, FILE_PLACES)
         _read_forms("hydra.sweeper.hwtune.", own, HWTUNE_KEYS)
         others = {key: value for key, value in data.items() if key not in {*SWEEPER_KEYS, *_HYDRA}}
         ignored = [key for key, value in others.items() if value not in (None, {}, [])]

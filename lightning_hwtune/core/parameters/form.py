@@ -12,6 +12,7 @@ from lightning_hwtune.core.parameters.choices import ALWAYS_DEVICES, Choice, Num
 from lightning_hwtune.core.parameters.options import all_numbers, plain_option
 from lightning_hwtune.core.parameters.ranges import ABSENT, Float, Int
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.forms.owners import FILE_PLACES
 from lightning_hwtune.names import refuse_unknown_keys
 
 __all__ = ["KINDS", "Parameter", "number_of_text", "parameter_from_dict", "stored_form"]
@@ -67,7 +68,7 @@ def parameter_from_dict(name: str, form: object) -> Parameter:
     given = {key: value for key, value in form.items() if key != "type"}
     if "when" not in optional and form.get("when") is not None:
         raise ArgumentError(f"{name}.when", form["when"], ALWAYS_DEVICES, hint="Leave it out.")
-    refuse_unknown_keys(f"{name}.", form, ("type", *needed, *optional))
+    refuse_unknown_keys(f"{name}.", form, ("type", *needed, *optional), places=FILE_PLACES)
     missing = [key for key in needed if key not in given]
     if missing:
         raise ArgumentError(name, dict(form), f"a mapping with the key {missing[0]!r}")
