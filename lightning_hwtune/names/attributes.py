@@ -26,6 +26,8 @@ _CKPT = "the study keeps the checkpoints: use trial.ckpt_path, or trial.save(sta
 _OBJECTIVE = "use `objectives`, a list: [Metric('val_loss', 'min'), TrainSeconds()]"
 _SCHEDULER = "the schedulers are ASHA, PASHA, Hyperband, SuccessiveHalving, MedianStopping and RunToEnd"
 _SEARCHER = "the searchers are Random, Sobol, Grid, TPE, GP, Evolution, ParetoPrior, and OptunaSampler('CmaEsSampler')"
+_PLOT = "use `plot`: study.plot('front'), study.plot('timeline') or study.plot('curves')"
+_CONSTRAINTS = "the study has the bounds: Study(..., constraints=[Constraint('params', at_most=1e6)])"
 _CALLBACK = "use `RungCallback`; a study attaches it automatically"
 
 ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
@@ -77,9 +79,15 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
             _FRAME,
         ),
         **dict.fromkeys(
-            ("enqueue_trial", "add_trial", "add_trials", "suggest"),
+            ("enqueue_trial", "suggest"),
             "use `enqueue`: study.enqueue({'lr': 1e-3})",
         ),
+        **dict.fromkeys(
+            ("add_trial", "add_trials", "add_result", "add_results"),
+            "use `add` for a result from elsewhere: study.add({'lr': 1e-3}, {'val_loss': 0.5})",
+        ),
+        **dict.fromkeys(("plot_pareto_front", "plot_optimization_history", "visualize"), _PLOT),
+        **dict.fromkeys(("set_constraint", "constraints"), _CONSTRAINTS),
         **dict.fromkeys(
             ("direction", "directions", "metric_names", "set_metric_names", "objectives"),
             "use study.spec.objectives",
@@ -89,7 +97,7 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("space", "search_space", "search_space_summary", "param_space"), "use study.spec.space"),
         **dict.fromkeys(("study_name", "experiment_name", "project_name"), "use `name`"),
         **dict.fromkeys(("user_attrs", "set_user_attr", "system_attrs", "set_system_attr"), _NO_NOTES),
-        "stop": "limits end a study (`max_trials`, `max_time`, `max_cost`), and Ctrl-C interrupts it",
+        "stop": "limits end a study: `max_trials`, `max_time`, `max_cost`, `stop_when`; Ctrl-C interrupts it",
         "report": "report values on the trial: trial.report(1, val_loss=0.5)",
         "save": "not needed: every event is stored at once; Study.load('name') reads the study",
         "resume": "call study.run(...) again: it continues the study",
@@ -135,6 +143,7 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("get_checkpoint", "checkpoint", "restore"), "use `ckpt_path`, or trial.load()"),
         **dict.fromkeys(("get_trial_dir", "logdir", "path"), "use `dir`"),
         **dict.fromkeys(("resources", "devices", "n_devices"), "use `num_devices`"),
+        **dict.fromkeys(("set_constraint", "constraints"), _CONSTRAINTS),
         **dict.fromkeys(("epochs", "max_t", "max_resource"), "use `max_epochs`"),
     },
     "Result": {
@@ -163,8 +172,16 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("Reporter", "log", "init", "session", "get_context"), _REPORT),
         **dict.fromkeys(("checkpoint_dir", "get_checkpoint", "with_checkpointing"), _CKPT),
         **dict.fromkeys(
-            ("StoppingCriterion", "Stopper", "MaximumIterationStopper", "EarlyStoppingStrategy"),
-            "limits end a study: study.run(train, max_trials=20, max_time='1h')",
+            (
+                "StoppingCriterion",
+                "Stopper",
+                "MaximumIterationStopper",
+                "EarlyStoppingStrategy",
+                "MaxTrialsCallback",
+                "Terminator",
+                "terminator",
+            ),
+            "limits end a study: study.run(train, max_trials=20, max_time='1h', stop_when='stalled')",
         ),
         **dict.fromkeys(
             (
@@ -179,6 +196,8 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
             "the parameters are Float, Int, Choice and NumDevices",
         ),
         **dict.fromkeys(("ObjectiveProperties", "OptimizationConfig", "MultiObjective"), _OBJECTIVE),
+        **dict.fromkeys(("visualization", "plot_pareto_front", "plot_optimization_history"), _PLOT),
+        **dict.fromkeys(("create_trial", "FrozenTrial"), "use `add`: study.add({'lr': 1e-3}, {'val_loss': 0.5})"),
         "delete_study": "delete the study's folder, study.dir",
         "copy_study": "copy the study's folder, study.dir",
         **dict.fromkeys(("tune", "run", "optimize", "fmin", "minimize", "search", "run_experiments"), _STUDY),

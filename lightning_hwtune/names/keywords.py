@@ -20,7 +20,7 @@ _LEVELS = "Float has no `step`: use Int(low, high, step=...), or list the values
 _LOW, _HIGH = "use `low`", "use `high`, which is included"
 _LOG = "use `log`: Float(1e-4, 1e-1, log=True)"
 _OPTIONS = "give the options as one list: Choice(['adam', 'sgd'])"
-_NO_DEFAULT = "parameters have no defaults; to try a configuration first, use study.enqueue({...})"
+_FIRST = "use `prior` for the value to try first, and study.enqueue({...}) for a whole configuration"
 _START_UP = "use `random`, the share of random draws, and `min_points`, which the model needs: TPE(random=0.33); "
 _START_UP += "the number of judged trials that the model of GP needs is `start`: GP(start=10)"
 _NO_CALLBACKS = "a study has no callbacks: read study.events() or study.trials() after the run"
@@ -120,12 +120,12 @@ KEYWORDS: Mapping[str, str] = {
     "prior": "for a logarithmic scale use `log=True`; to learn from earlier studies use Study(prior='auto')",
     **dict.fromkeys(("lower", "min", "min_value", "minval", "a"), _LOW),
     **dict.fromkeys(("upper", "max", "max_value", "maxval", "b"), _HIGH),
-    "default": _NO_DEFAULT,
-    "default_value": _NO_DEFAULT,
+    "default": _FIRST,
+    "default_value": _FIRST,
     "choices": _OPTIONS,
     "categories": _OPTIONS,
     "items": _OPTIONS,
-    "weights": "all options are equally likely; for a range of numbers use Int or Float",
+    "weights": "use `prior` for the option to try first; for a range of numbers use Int or Float",
     "parent_name": 'use `when`: Float(0.5, 0.99, when={"optimizer": "sgd"})',
     "parent_values": 'use `when`: Float(0.5, 0.99, when={"optimizer": "sgd"})',
     # searchers
@@ -151,7 +151,7 @@ _FILE_OBJECTIVES = "set the direction with `objectives: [{metric: val_loss, mode
 _FILE_SCHEDULER = "set it under the scheduler: `scheduler: {name: asha, max_epochs: 27}`"
 
 _FILE_SEED = "the study has the seed: `seed: 0`"
-_FILE_FIRST = "parameters have no defaults; to try a configuration first, write `enqueue: [{lr: 0.001}]`"
+_FILE_FIRST = "use `prior` for the value to try first, and `enqueue: [{lr: 0.001}]` for a whole configuration"
 _FILE_STEP = "a float has no step: use `{type: int, low: 8, high: 64, step: 8}` or `{type: choice, options: [...]}`"
 
 FILE_KEYWORDS: Mapping[str, str] = {

@@ -16,7 +16,7 @@ from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.decisions import Done, Pause, Reservation, Resume, Start, Wait
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.record import TrialState
-from lightning_hwtune.core.schedulers import ASHA, RunToEnd
+from lightning_hwtune.core.schedulers import ASHA, PASHA, Hyperband, RunToEnd, SuccessiveHalving
 from lightning_hwtune.core.searchers import Grid
 from lightning_hwtune.core.space import Choice, Float, NumDevices, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
@@ -523,3 +523,68 @@ def test_a_training_that_ended_by_itself_where_it_was_to_pause_is_complete(
     assert isinstance(controller.report(0, 1, {"error": 0.5}, 1.0, 1.0), Pause)
     controller.saved(0, "path", "digest", 1, 1, 1.0, 1.0)
     assert controller.tell(0, 1.0, "done", reached_end=reached_end) is state
+
+
+def _ignores_its_pauses(driver: Driver, trial_id: int) -> None:
+    """Trains a running trial to its end past every pause, and writes the events of release 0.1.0 about it.
+
+    That release took reports after a pause, and told the scheduler nothing of them.
+    """
+    segment, trial, is_paused = driver.state.running[trial_id], driver.state.trials[trial_id], False
+    train_s = segment.train_s
+    for resource in range(segment.reached + 1, driver.controller.race.max_resource + 1):
+        train_s, driver.now = train_s + 1.0, driver.now + 1.0
+        metrics = driver.metrics(dict(trial.config), resource)
+        if not is_paused:
+            is_paused = driver.controller.report(trial_id, resource, metrics, train_s, driver.now).kind == "pause"
+            continue
+        late = ev.Reported(
+            at=driver.now, trial_id=trial_id, segment=segment.number, resource=resource, values=metrics,
+            train_s=train_s, device_s=train_s, level=None, verdict="continue", rule="between-rungs", reason="",
+            target=trial.target,
+        )  # fmt: skip
+        driver.log.append(late)
+        driver.state.apply(late)
+    driver.due.pop(trial_id, None)
+    end = ev.SegmentEnded(
+        at=driver.now, trial_id=trial_id, segment=segment.number, outcome="done", state="completed", error="",
+        world_size=1, wall_s=train_s, device_s=train_s, billed_usd=0.0, next_allocation=segment.allocation,
+    )  # fmt: skip
+    driver.log.append(end)
+    driver.state.apply(end)
+
+
+@pytest.mark.parametrize("ignoring", [{0}, {0, 1, 2}, {1, 3}, set(range(6))], ids=str)
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        ASHA(max_epochs=9, first_rung=1),
+        ASHA(max_epochs=9, first_rung=1, strict=True),
+        ASHA(max_epochs=9, first_rung=1, brackets=2),
+        PASHA(max_epochs=9),
+        SuccessiveHalving(max_epochs=9),
+        Hyperband(max_epochs=9),
+    ],
+    ids=lambda scheduler: type(scheduler).__name__,
+)
+def test_a_study_with_trials_that_trained_on_after_a_pause_continues(scheduler: Any, ignoring: set[int]) -> None:
+    objectives = Objectives([Metric("error", "min")])
+    study = spec(scheduler=scheduler, objectives=objectives, devices=1, space=SearchSpace(lr=Float(1e-4, 1e-1)))
+    order = dict[float, int]()  # the earlier a trial begins the better it is, so later arrivals promote it
+
+    def curve(config: dict[str, Any], epoch: int) -> float:
+        return order.setdefault(config["lr"], len(order)) + 1 / (epoch + 1)
+
+    driver = Driver(study, Limits(max_trials=6), curve)
+    while not isinstance(driver.fill(), Done):
+        [trial_id] = driver.state.running
+        if trial_id in ignoring:
+            _ignores_its_pauses(driver, trial_id)
+        else:
+            driver.step()
+    trials = driver.state.trials
+    assert all(trials[trial_id].state is TrialState.COMPLETED for trial_id in ignoring if trial_id < len(trials))
+    assert max(segment.number for segment in driver.state.segments if segment.trial_id in ignoring) == 1
+    again = Driver(study, Limits(max_trials=8), curve, log=list(driver.log))
+    again.run()
+    assert len(again.state.trials) == 8
