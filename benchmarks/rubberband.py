@@ -45,6 +45,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import lightning_hwtune
 from benchmarks.brute_force_plans import SmallJob, brute_force_usd, small_jobs
 from benchmarks.measured_speeds import PER_NODE, SOURCE, fitted_speeds, measured_apps, measured_speeds, some_batches
+from lightning_hwtune.core.hardware.billing import RULES, BillingRule
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.planning.job import Job, Stage, halving_stages
 from lightning_hwtune.planning.nodes import NodeKind
@@ -55,7 +56,7 @@ from lightning_hwtune.planning.static import cheapest_static_plan, fastest_stati
 DEADLINES = (1.2, 1.5, 2.0, 5.0)
 LADDERS = ((81, 81, 3), (64, 64, 2), (64, 64, 4))
 FULL_H, LAUNCH_S, MOST = (2.0, 12.0), (60.0, 300.0), (8, 16)
-START_S, USD_PER_HOUR, MINIMUM_S = 20.0, 3.912, 60.0
+START_S, USD_PER_HOUR, RULE = 20.0, 3.912, RULES["aws"]
 MARGIN = 0.9
 
 
@@ -80,7 +81,7 @@ def instances(*, is_quick: bool = False) -> Iterator[Instance]:
             continue
         stages, unit_s = halving_stages(trials, units, eta=eta), full_h * 3600 / units
         jobs = [Job(stages, unit_s, of, START_S) for of in speeds]
-        kind = NodeKind(PER_NODE, most, USD_PER_HOUR, launch_s, MINIMUM_S)
+        kind = NodeKind(PER_NODE, most, USD_PER_HOUR, launch_s, RULE)
         yield Instance(app.name, batch, jobs[0], jobs[1], kind)
 
 
@@ -138,7 +139,8 @@ def gaps(jobs: Sequence[SmallJob]) -> list[float]:
     found = []
     for small in jobs:
         job = Job(tuple(itertools.starmap(Stage, small.stages)), small.unit_s, small.speeds, small.start_s)
-        kind = NodeKind(small.devices, small.most, small.usd_per_hour, small.launch_s, small.minimum_s, small.quantum_s)
+        rule = BillingRule(quantum_s=small.quantum_s, minimum_s=small.minimum_s)
+        kind = NodeKind(small.devices, small.most, small.usd_per_hour, small.launch_s, rule)
         least = brute_force_usd(small)
         try:
             planned = cheapest_plan(job, kind, small.deadline_s).usd
@@ -152,7 +154,7 @@ def plan_ms(repeats: int = 11) -> float:
     """Returns the milliseconds to plan 81 trials in 5 stages, the largest of the medians of the deadlines."""
     [app] = [app for app in measured_apps() if app.name == "imagenet"]
     job = Job(halving_stages(81, 81), 120.0, measured_speeds(app, 3200), START_S)
-    kind, medians = NodeKind(PER_NODE, max(MOST), USD_PER_HOUR, max(LAUNCH_S), MINIMUM_S), []
+    kind, medians = NodeKind(PER_NODE, max(MOST), USD_PER_HOUR, max(LAUNCH_S), RULE), []
     fastest_s = fastest_static_plan(job, kind).seconds
     for deadline in DEADLINES:
         taken = []

@@ -218,7 +218,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "devices": integer(1, MAX_DEVICES),
         "most": integer(1, _MAX_NODES),
         "usd_per_hour": number(0, _MAX_PRICE).but("a price from 0 to 1,000,000 in US dollars"),
-        **dict.fromkeys(("launch_s", "minimum_s", "quantum_s"), _DELAY),
+        "launch_s": _DELAY,
     },
     "PoolStudy": {
         "trials": integer(1, _MAX_PLANNED_TRIALS),

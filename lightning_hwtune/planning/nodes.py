@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Self, final
 
 import numpy as np
 import numpy.typing as npt
 
+from lightning_hwtune.core.hardware.billing import EXACT_TIME, BillingRule, bills, rule_of
+from lightning_hwtune.core.hardware.catalogue import InstanceType
 from lightning_hwtune.forms import checked_class
 from lightning_hwtune.planning.job import Job
 
@@ -16,40 +18,44 @@ __all__ = ["Floats", "NodeKind", "StageTimes"]
 
 Floats = npt.NDArray[np.float64]
 
-_ROUNDING = 1e-9  # a time that exceeds a multiple of the quantum by less than this, relative, is that multiple
-
 
 @final
 @checked_class()
 @dataclass(frozen=True, slots=True)
 class NodeKind:
-    """Nodes of one kind.
-
-    A node is billed from its request to its release: bill = price x max(minimum, quantum x ceil(seconds / quantum)).
+    """Nodes of one kind. A node is billed from its request to its release.
 
     Args:
         devices: devices of one node.
         most: how many nodes can be rented at the same time.
         usd_per_hour: price of one node.
         launch_s: seconds from the request of a node until trials can start on it.
-        minimum_s: the shortest time that is billed.
-        quantum_s: billed times are rounded up to multiples of this; 0 for no rounding.
+        rule: how the provider bills the time.
     """
 
     devices: int
     most: int
     usd_per_hour: float
     launch_s: float = 0.0
-    minimum_s: float = 60.0
-    quantum_s: float = 1.0
+    rule: BillingRule = EXACT_TIME
 
-    def bill(self, up_s: Any) -> Any:
-        """Returns the price of one node, or of each of an array of nodes, by the seconds that it was up."""
-        rounded = np.asarray(up_s, dtype=float)
-        if self.quantum_s > 0:
-            quanta = rounded / self.quantum_s
-            rounded = self.quantum_s * np.ceil(quanta - _ROUNDING * np.maximum(1.0, quanta))
-        return self.usd_per_hour / 3600 * np.maximum(self.minimum_s, rounded)
+    @classmethod
+    def of(cls, instance: InstanceType, *, most: int, launch_s: float = 0.0, spot: bool = False) -> Self:
+        """Returns the nodes of an instance type, billed as its provider does.
+
+        Raises:
+            ArgumentError: a number is not allowed, or the price of a spot instance is unknown.
+        """
+        price = instance.price(spot=spot)
+        return cls(instance.pool_devices, most, price, launch_s, rule_of(instance))
+
+    def bill(self, up_s: Floats) -> Floats:
+        """Returns what nodes cost that were up for these seconds."""
+        return bills(self.usd_per_hour, up_s, self.rule)
+
+    def price(self, seconds: Floats) -> Floats:
+        """Returns what these seconds cost, without a minimum and without rounding."""
+        return bills(self.usd_per_hour, seconds)
 
     def slots(self, n_nodes: int, devices: int) -> int:
         """Returns how many trials train at the same time: each inside one node, or on a number of complete nodes."""

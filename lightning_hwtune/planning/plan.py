@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, final
 
+import numpy as np
+
 from lightning_hwtune.planning.job import Job
 from lightning_hwtune.planning.nodes import NodeKind
 
@@ -69,7 +71,7 @@ def executed(policy: str, job: Job, kind: NodeKind, held: Sequence[int], devices
     stages = []
     for stage, n_nodes, n_devices in zip(job.stages, held, devices, strict=True):
         begins_s = now
-        usd += sum(float(kind.bill(now - since)) for since in up[: max(0, len(up) - n_nodes)])
+        usd += _bills(kind, now, up[: max(0, len(up) - n_nodes)])
         up = up[max(0, len(up) - n_nodes) :]
         if len(up) < n_nodes:
             up += [now] * (n_nodes - len(up))
@@ -77,5 +79,10 @@ def executed(policy: str, job: Job, kind: NodeKind, held: Sequence[int], devices
         n_waves = -(-stage.trials // kind.slots(n_nodes, n_devices))
         now += n_waves * job.trial_s(stage, n_devices)
         stages.append(PlannedStage(stage.trials, stage.units, n_nodes, n_devices, begins_s, now))
-    usd += sum(float(kind.bill(now - since)) for since in up)
+    usd += _bills(kind, now, up)
     return Plan(policy, tuple(stages), now, usd)
+
+
+def _bills(kind: NodeKind, now: float, since: Sequence[float]) -> float:
+    """Returns the sum of the bills of nodes that were requested at these times and are released now."""
+    return float(kind.bill(now - np.array(since, dtype=np.float64)).sum())

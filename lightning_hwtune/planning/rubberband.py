@@ -166,10 +166,10 @@ def _best(ways: _Ways, n_nodes: int, kind: NodeKind) -> _Ways:
     the latter can be left out. If all nodes were requested at the beginning in both ways, it suffices to compare time
     and bills.
     """
-    usd_per_s, age_s = kind.usd_per_hour / 3600, ways.age_s
-    least = ways.usd + usd_per_s * (ways.up * age_s).sum(axis=1)
-    most_s = np.maximum(age_s, kind.minimum_s) + kind.quantum_s
-    most = ways.usd + usd_per_s * (ways.up * most_s).sum(axis=1)
+    age_s = ways.age_s
+    least = ways.usd + (ways.up * kind.price(age_s)).sum(axis=1)
+    most_s = np.maximum(age_s, kind.rule.minimum_s) + kind.rule.quantum_s
+    most = ways.usd + (ways.up * kind.price(most_s)).sum(axis=1)
     order = np.lexsort((most, ways.at_s))
     ways, least, most = ways[order], least[order], most[order]
     ways = ways[least < _before(most)]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.brute_force_plans import small_jobs
 from benchmarks.rubberband import gaps
+from lightning_hwtune.core.hardware.billing import RULES, BillingRule, Node, bill
+from lightning_hwtune.core.hardware.catalogue import Catalogue, InstanceType
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.planning.job import Job, Stage, halving_stages
 from lightning_hwtune.planning.nodes import NodeKind, StageTimes
@@ -25,7 +28,8 @@ def job(*stages: tuple[int, float], speeds: dict[int, float] | None = None, star
 
 
 def kind(most: int = 4, launch_s: float = 0.0, minimum_s: float = 0.0, quantum_s: float = 0.0) -> NodeKind:
-    return NodeKind(2, most, HOUR, launch_s, minimum_s, quantum_s)  # one dollar per second
+    rule = BillingRule(quantum_s=quantum_s, minimum_s=minimum_s)
+    return NodeKind(2, most, HOUR, launch_s, rule)  # one dollar per second
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -58,8 +62,23 @@ def test_idle_nodes_are_held_where_the_least_bill_makes_others_more_expensive(
 
 def test_bills_are_rounded_up_to_the_quantum() -> None:
     nodes = kind(minimum_s=60, quantum_s=25)
-    assert [float(nodes.bill(up_s)) for up_s in (0, 10, 60, 61, 75, 76)] == [60, 60, 75, 75, 75, 100]
-    assert float(kind(quantum_s=0.1).bill(0.3)) == pytest.approx(0.3)  # 0.3 / 0.1 is above 3 in floats
+    up_s = [0, 10, 60, 61, 75, 76]
+    assert nodes.bill(np.array(up_s)).tolist() == [60, 60, 75, 75, 75, 100]
+    assert [bill(Node(InstanceType("n", HOUR, 2), 0, s), 0, nodes.rule) for s in up_s] == [60, 60, 75, 75, 75, 100]
+    assert kind(quantum_s=0.1).bill(np.array([0.3])) == pytest.approx(0.3)  # 0.3 / 0.1 is above 3 in floats
+
+
+def test_nodes_of_the_catalogue_are_billed_as_their_provider_does() -> None:
+    nodes = NodeKind.of(Catalogue.builtin()["g4dn.12xlarge"], most=3, launch_s=60)
+    assert (nodes.devices, nodes.most, nodes.usd_per_hour, nodes.rule) == (4, 3, 3.912, RULES["aws"])
+
+
+def test_nodes_below_the_least_billed_time_are_not_judged_by_their_age() -> None:
+    # released at once, one of 11 nodes pays its minimum; 10 nodes are slower, and pay no more than theirs
+    work = Job((Stage(11, 450), Stage(10, 10)), 1.0, {1: 1.0})
+    nodes = NodeKind(1, 11, HOUR, 10.0, BillingRule(minimum_s=1000))
+    plan = cheapest_plan(work, nodes, 925)
+    assert ([stage.nodes for stage in plan.stages], plan.usd) == ([10, 10], 10_000)
 
 
 def test_a_trial_is_inside_a_node_or_on_complete_nodes() -> None:
@@ -85,7 +104,8 @@ def test_successive_halving_has_exact_stages() -> None:
 def test_more_time_or_money_is_never_worse_and_no_static_plan_is_better(seed: int, factor: float) -> None:
     [small] = small_jobs(1, seed)
     work = Job(tuple(Stage(*stage) for stage in small.stages), small.unit_s, small.speeds, small.start_s)
-    nodes = NodeKind(small.devices, small.most, small.usd_per_hour, small.launch_s, small.minimum_s, small.quantum_s)
+    rule = BillingRule(quantum_s=small.quantum_s, minimum_s=small.minimum_s)
+    nodes = NodeKind(small.devices, small.most, small.usd_per_hour, small.launch_s, rule)
     fastest, cheapest = fastest_plan(work, nodes), cheapest_plan(work, nodes)
     deadline_s = factor * fastest.seconds
     plan = cheapest_plan(work, nodes, deadline_s)
@@ -165,8 +185,8 @@ def test_a_stage_without_trials_or_work_is_refused(trials: object, units: object
 
 @pytest.mark.parametrize(
     "change",
-    [{"devices": 0}, {"most": 0}, {"most": 257}, {"usd_per_hour": -1}, {"launch_s": -1}, {"minimum_s": math.nan},
-     {"quantum_s": -1}, {"usd_per_hour": "free"}],
+    [{"devices": 0}, {"most": 0}, {"most": 257}, {"usd_per_hour": -1}, {"launch_s": -1}, {"launch_s": math.nan},
+     {"usd_per_hour": "free"}],
 )  # fmt: skip
 def test_nodes_that_cannot_exist_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(ArgumentError, match=next(iter(change))):

@@ -17,13 +17,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import final
 
+import numpy as np
+import numpy.typing as npt
+
 from lightning_hwtune.core.hardware.catalogue import InstanceType
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.forms import checked_class
 
-__all__ = ["EXACT_TIME", "RULES", "BillingRule", "Node", "affordable_s", "bill", "rule_of", "usd_of"]
+__all__ = ["EXACT_TIME", "RULES", "BillingRule", "Node", "affordable_s", "bill", "bills", "rule_of", "usd_of"]
 
 _HOUR_S = 3600
+_ROUNDING = 1e-9
+
+Floats = npt.NDArray[np.float64]
 
 
 @final
@@ -123,6 +129,19 @@ def bill(node: Node, now: float, rule: BillingRule | None = None) -> float:
     if node.is_lost and node.is_spot and up_s < rule.free_if_lost_within_s:
         return 0.0
     return float(_usd(node.instance.price(spot=node.is_spot), rule.billed_s(up_s)))
+
+
+def bills(usd_per_hour: float, up_s: Floats, rule: BillingRule = EXACT_TIME) -> Floats:
+    """Returns what nodes of one price cost, by the seconds that each was up; in floats, for plans with many bills.
+
+    A time that is above a multiple of the quantum by less than 1e-9 of itself counts as this multiple.
+    """
+    rounded = np.asarray(up_s, dtype=np.float64)
+    if rule.quantum_s > 0:
+        quanta = rounded / rule.quantum_s
+        rounded = rule.quantum_s * np.ceil(quanta - _ROUNDING * np.maximum(1.0, quanta))
+    billed: Floats = usd_per_hour / _HOUR_S * np.maximum(rule.minimum_s, rounded)
+    return billed
 
 
 def affordable_s(instance: InstanceType, usd: float, rule: BillingRule | None = None, *, spot: bool = False) -> float:
