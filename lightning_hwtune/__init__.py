@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lightning_hwtune.core.hardware.catalogue import Catalogue, InstanceType
     from lightning_hwtune.core.hardware.policies import AllocationPolicy, FixedAllocation, SearchedAllocation
     from lightning_hwtune.core.hardware.pool import Pool
-    from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingPoint, ScalingShape
+    from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingPoint, ScalingProfile, ScalingShape
     from lightning_hwtune.core.objective_kinds import Cost, DeviceSeconds, Metric, TrainSeconds
     from lightning_hwtune.core.schedulers import (
         ASHA,
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from lightning_hwtune.searchers.gaussian_process import GP
     from lightning_hwtune.searchers.optuna_sampler import OptunaSampler
     from lightning_hwtune.settings.catalogue_file import read_catalogue
+    from lightning_hwtune.store.profiles import read_profile
     from lightning_hwtune.study import Result, Study
     from lightning_hwtune.training.rung_callback import RungCallback
     from lightning_hwtune.training.trial import Trial
@@ -111,6 +112,7 @@ __all__ = [
     "RungScheduler",
     "ScalingModel",
     "ScalingPoint",
+    "ScalingProfile",
     "ScalingShape",
     "Scheduler",
     "SearchSpace",
@@ -131,6 +133,7 @@ __all__ = [
     "TrialError",
     "__version__",
     "read_catalogue",
+    "read_profile",
     "warm_up",
 ]
 
@@ -144,7 +147,7 @@ _NAMES: dict[str, str] = {
         "core.hardware.catalogue": ("Catalogue", "InstanceType"),
         "core.hardware.policies": ("AllocationPolicy", "FixedAllocation", "SearchedAllocation"),
         "core.hardware.pool": ("Pool",),
-        "core.hardware.scaling": ("ScalingModel", "ScalingPoint", "ScalingShape"),
+        "core.hardware.scaling": ("ScalingModel", "ScalingPoint", "ScalingProfile", "ScalingShape"),
         "core.constraints": ("Constraint",),
         "core.objective_kinds": ("Cost", "DeviceSeconds", "Metric", "TrainSeconds"),
         "core.schedulers": (
@@ -168,6 +171,7 @@ _NAMES: dict[str, str] = {
         "searchers.evolution": ("Evolution",),
         "searchers.optuna_sampler": ("OptunaSampler",),
         "settings.catalogue_file": ("read_catalogue",),
+        "store.profiles": ("read_profile",),
         "study": ("Result", "Study"),
         "training.rung_callback": ("RungCallback",),
         "training.trial": ("Trial",),

@@ -29,6 +29,7 @@ from lightning_hwtune.core.events import Event
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY, AllocationPolicy
 from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.core.hardware.scaling.profile import ScalingProfile
 from lightning_hwtune.core.objectives import Objective, Objectives
 from lightning_hwtune.core.parameters import Parameter
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Scheduler, scheduler_or_horizon
@@ -66,7 +67,7 @@ from lightning_hwtune.settings.finalists import finalists
 from lightning_hwtune.settings.run_rules import limits_of
 from lightning_hwtune.settings.study_parts import FILE_SEARCHERS, named
 from lightning_hwtune.store.files import StudyFiles
-from lightning_hwtune.study_run import Run, TrainFunction, check_training
+from lightning_hwtune.study_run import Run, TrainFunction, check_training, profile_training
 from lightning_hwtune.training.context import require_no_segment
 
 if TYPE_CHECKING:
@@ -268,6 +269,36 @@ class Study:
             ArgumentError: this machine has fewer GPUs than the study was created with.
         """
         return check_training(self._spec, self._files, self._reader, train, preload)
+
+    @checked_call("Study.profile")
+    def profile(
+        self,
+        train: TrainFunction,
+        *,
+        devices: Sequence[int] | None = None,
+        steps: int = 20,
+        global_batch: int | None = None,
+        preload: Sequence[str] = (),
+    ) -> ScalingProfile:
+        """Measures a few warm steps on several numbers of devices, in child processes, and writes `profile.json`.
+
+        Each number of devices is measured at the global batch, and one device also at smaller batches. The first steps
+        of each process do not count. `profile(train).model()` is the `ScalingModel` of the measurements.
+
+        Args:
+            train: the training function, as for `run`. It trains with a Trainer.
+            devices: numbers of devices; default: those that the study may use, or powers of two up to the pool.
+            steps: how many batches to measure each time.
+            global_batch: the batch over all devices; default: that of the study's first configuration.
+            preload: modules that the processes import in advance, as for `run`.
+
+        Raises:
+            MetricError: an objective is not logged.
+            TrialError: the training code failed, or trains without a Trainer.
+            ArgumentError: the devices cannot share the batch, or are not in the pool.
+        """
+        options = {"devices": devices, "steps": steps, "global_batch": global_batch}
+        return profile_training(self._spec, self._files, self._reader, train, preload, **options)
 
     @checked_call(
         "Study.run", elsewhere={name: f"Study(..., {name}=...)" for name in FORMS["Study"]}, options=RUN_OPTIONS

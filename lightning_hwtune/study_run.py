@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from lightning_hwtune.core.decisions import Done
+from lightning_hwtune.core.hardware.scaling.profile import ScalingProfile
 from lightning_hwtune.core.ladder_choice import likely_spec
 from lightning_hwtune.core.replication import Replication
 from lightning_hwtune.core.spec import Limits, StudySpec
@@ -26,6 +27,7 @@ from lightning_hwtune.engine.hang import AUTO
 from lightning_hwtune.engine.local import LocalExecutor
 from lightning_hwtune.engine.loop import Loop
 from lightning_hwtune.engine.payload import Payload, check_function, drop_older, write_payload
+from lightning_hwtune.engine.profiling import run_profile
 from lightning_hwtune.engine.reading import Reader
 from lightning_hwtune.engine.session import Session
 from lightning_hwtune.errors import ArgumentError
@@ -34,13 +36,14 @@ from lightning_hwtune.host.session_signals import Signals, cause_of
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.settings.run_rules import check_run, unjudged_devices
 from lightning_hwtune.store.files import StudyFiles
+from lightning_hwtune.store.profiles import PROFILE, write_profile
 from lightning_hwtune.training.context import require_no_segment
 
 if TYPE_CHECKING:
     from lightning_hwtune.training.trial import Trial
     from lightning_hwtune.views.live import View
 
-__all__ = ["Run", "TrainFunction", "check_training"]
+__all__ = ["Run", "TrainFunction", "check_training", "profile_training"]
 
 TrainFunction = Callable[["Trial"], Any]
 
@@ -215,6 +218,26 @@ def check_training(
         payload = write_payload(train, files.root)
         with contextlib.closing(LocalExecutor(payload.path, preload=preload)) as executor:
             return run_check(likely_spec(spec, Limits()), executor, payload, files.scratch("check"))
+
+
+def profile_training(
+    spec: StudySpec,
+    files: StudyFiles,
+    reader: Reader,
+    train: TrainFunction,
+    preload: Sequence[str],
+    **options: Any,
+) -> ScalingProfile:
+    """Measures a profile without a run; see `Study.profile`. `options` are those of `run_profile`."""
+    check_present(spec.name, spec.pool)
+    check_function(train)
+    with fork_server().run((PRELOAD, *preload)):
+        reader.refuse_foreign(spec)
+        payload = write_payload(train, files.root)
+        with contextlib.closing(LocalExecutor(payload.path, preload=preload)) as executor:
+            found = run_profile(likely_spec(spec, Limits()), executor, files.scratch("profile"), **options)
+    write_profile(files.root / PROFILE, found)
+    return found
 
 
 @contextlib.contextmanager

@@ -37,6 +37,7 @@ from lightning_hwtune.cli.arguments import (
 )
 from lightning_hwtune.cli.instances import instances
 from lightning_hwtune.cli.output import At, Format, flat, output_folder, rows_frame, write, write_frame, writing
+from lightning_hwtune.cli.profile import profile
 from lightning_hwtune.cli.replay import replay
 from lightning_hwtune.cli.replicate import replicate
 from lightning_hwtune.cli.standard_output import standard_output
@@ -406,6 +407,7 @@ def schema() -> None:
 
 
 app.command("cli-tune")(cli_tune)
+app.command()(profile)
 app.command()(replicate)
 app.command()(replay)
 app.command()(instances)

@@ -37,7 +37,7 @@ from lightning_hwtune.errors import MetricError, TrialError
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.training.channel import Note, Probe, Report, SegmentOrder
 
-__all__ = ["Check", "run_check"]
+__all__ = ["Check", "run_check", "succeeded"]
 
 _WORTH_S = 0.02
 
@@ -152,7 +152,7 @@ def _check_one(
 
     def train(order: SegmentOrder, plan: Callable[[Report], bool]) -> CheckSegment:
         found = counted_fit.train(order, lambda chosen: train_segment(executor, chosen, plan, tick, still_s))
-        return _succeeded(spec, order, found)
+        return succeeded(spec, order, found)
 
     may_pause = spec.scheduler.pauses and len(spec.scheduler.levels) > 1
     n_epochs = N_EPOCHS if may_pause else 1
@@ -185,7 +185,7 @@ def _check_one(
     return _ConfigFindings(first, whole, (note,) if note else (), after)
 
 
-def _succeeded(spec: StudySpec, order: SegmentOrder, found: CheckSegment) -> CheckSegment:
+def succeeded(spec: StudySpec, order: SegmentOrder, found: CheckSegment) -> CheckSegment:
     """Returns what was trained.
 
     Raises:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from lightning_hwtune.forms.containers import mapping
+from lightning_hwtune.forms.containers import elements, mapping
 from lightning_hwtune.forms.kinds import (
     Form,
     Refused,
@@ -38,6 +38,7 @@ _MAX_CANDIDATES = 100_000  # more would take minutes per draw
 _MAX_NAME = 500  # characters; names are used as headings of tables and keys of files
 _MAX_PRICE = 1e6  # USD per device-hour
 _MAX_SIMULATED_S = 1e9  # 30 years
+_MAX_STEPS = 900  # of one measurement; the clock of a segment keeps 1000
 _MAX_PLANNED_TRIALS, _MAX_NODES = 1_000_000, 256  # in one stage of a plan
 
 
@@ -61,6 +62,14 @@ def _error(value: Any) -> Any:
             "Then call study.tell(trial)."
         )
     return value
+
+
+def _device_counts(value: Any) -> list[int]:
+    one = integer(1, MAX_DEVICES)
+    found = [one.accept(count) for count in elements("", MAX_DEVICES).accept(value)]
+    if not found or len(set(found)) < len(found):
+        raise Refused("It is empty." if not found else "A number occurs twice.")
+    return found
 
 
 def _name(value: Any) -> str:
@@ -264,6 +273,12 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
     },
     "Study.load": _STORE,
     "Study.check": {"preload": RUN_OPTIONS["preload"].form},
+    "Study.profile": {
+        "devices": optional(Form("list", "different numbers of devices such as [1, 2, 4], or None", _device_counts)),
+        "steps": integer(1, _MAX_STEPS),
+        "global_batch": optional(_POSITIVE),
+        "preload": RUN_OPTIONS["preload"].form,
+    },
     "Study.run": {name: item.form for name, item in RUN_OPTIONS.items()},
     "Study.ask": {name: item.form for name, item in ASK_OPTIONS.items()},
     "Study.replicate": {

@@ -226,9 +226,11 @@ class RungHooks:
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Counts progress."""
-        if self._segment is not None:
-            self._segment.advance(is_training=True)
-            self._segment.clock.step_ended()
+        if (segment := self._segment) is not None:
+            segment.advance(is_training=True)
+            if segment.order.probe_batches is not None:
+                internals.wait_for_device(trainer)  # otherwise the time of a step would be that of its launch
+            segment.clock.step_ended()
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """Resets the sample count for this validation."""

@@ -158,6 +158,9 @@ class Probe:
         startup_s: seconds from the start of the process to the start of training; NaN if unknown.
         imports: the imported modules and the seconds of each, including the imports that it causes.
         libraries: those of the installed modules that a fork server may import in advance, and their seconds.
+        batches_s: the seconds of each training batch with the wait for it, without the first of each epoch.
+        batch_size: samples per batch on one rank; NaN if unknown.
+        accumulate: how many batches make one optimiser step.
     """
 
     logged: tuple[str, ...]
@@ -167,6 +170,9 @@ class Probe:
     startup_s: float = math.nan
     imports: Mapping[str, float] = field(default_factory=dict)
     libraries: Mapping[str, float] = field(default_factory=dict)
+    batches_s: tuple[float, ...] = ()
+    batch_size: float = math.nan
+    accumulate: int = 1
 
 
 @dataclass(frozen=True, slots=True)

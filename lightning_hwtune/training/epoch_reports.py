@@ -202,7 +202,18 @@ class EpochReports:
         epoch_s = segment.clock.epoch_s(*internals.batches_left_out(trainer, self._own_limits))
         gpu_bytes, startup_s = internals.reserved_gpu_bytes(trainer), segment.startup_s
         places = report_places(trainer, segment.order, self._own_limits)
-        return Probe(tuple(sorted(names)), epoch_s, gpu_bytes, places, startup_s, import_times(), library_times())
+        return Probe(
+            tuple(sorted(names)),
+            epoch_s,
+            gpu_bytes,
+            places,
+            startup_s,
+            import_times(),
+            library_times(),
+            segment.clock.batches_s(),
+            internals.samples_per_batch(trainer),
+            int(trainer.accumulate_grad_batches),
+        )
 
 
 def _no_validation(where: str, n_batches: float, every: object) -> MetricError:

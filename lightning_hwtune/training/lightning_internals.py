@@ -45,6 +45,7 @@ __all__ = [
     "trust_checkpoint",
     "trusting",
     "validation_results",
+    "wait_for_device",
 ]
 
 
@@ -281,6 +282,13 @@ def sum_over_ranks(trainer: Any, number: int) -> int:
     total = torch.tensor(number, dtype=torch.int64, device=trainer.strategy.root_device)
     torch.distributed.all_reduce(total)
     return int(total)
+
+
+def wait_for_device(trainer: Any) -> None:
+    """Waits until the GPU has finished what this process has started on it; returns at once on the CPU."""
+    device = trainer.strategy.root_device
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def reserved_gpu_bytes(trainer: Any) -> int:

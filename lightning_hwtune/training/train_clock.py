@@ -233,6 +233,11 @@ class TrainClock:
 
     # ------------------------------------------------------------------ for a check
 
+    def batches_s(self) -> tuple[float, ...]:
+        """Returns the seconds of each training batch with the wait for it, without the first of each epoch."""
+        waits, steps = (self._laps[_TRAINING, part].others for part in _PARTS)
+        return tuple(wait + step for wait, step in zip(waits, steps, strict=False))
+
     def epoch_s(self, n_training: float, n_validation: float) -> float:
         """Returns the seconds of the current epoch if it had this many further batches; NaN if unknown."""
         batch_s = {

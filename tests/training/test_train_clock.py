@@ -50,6 +50,17 @@ def epoch(world: World, clock: TrainClock, *, wait: float = 1, first: float = 2,
     clock.stop()
 
 
+def test_the_seconds_of_batches_leave_out_the_first_of_each_epoch() -> None:
+    world = World()
+    clock = world.clock()
+    assert clock.batches_s() == ()
+    epoch(world, clock, wait=5, first=9, others=2, n=3)
+    assert clock.batches_s() == pytest.approx((2.1, 2.1))
+    epoch(world, clock, wait=5, first=9, others=4, n=1)
+    epoch(world, clock, wait=5, first=9, others=3, n=2)
+    assert clock.batches_s() == pytest.approx((2.1, 2.1, 3.1))
+
+
 def test_imports_count_nowhere_and_compiling_once() -> None:
     for is_resumed, counted in ((False, 7.0), (True, 2.0)):
         world = World()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lightning_hwtune.core.hardware.scaling.model import Prediction, ScalingModel
 from lightning_hwtune.core.hardware.scaling.points import ScalingPoint
+from lightning_hwtune.core.hardware.scaling.profile import ScalingProfile
 from lightning_hwtune.core.hardware.scaling.shape import ScalingShape
 
-__all__ = ["Prediction", "ScalingModel", "ScalingPoint", "ScalingShape"]
+__all__ = ["Prediction", "ScalingModel", "ScalingPoint", "ScalingProfile", "ScalingShape"]
