@@ -53,7 +53,7 @@ def run_profile(
 
     Raises:
         ArgumentError: the devices cannot share the batch, or are not in the pool.
-        MetricError, TrialError: the training code failed, or trains with a loop of its own.
+        MetricError, TrialError: the training code failed, or trains without a Trainer.
     """
     config = check_configs(spec)[0]
     counted_fit, measured, notes, too_large = CountedFit(), list[tuple[ProfileSize, ScalingPoint]](), list[str](), False
