@@ -23,9 +23,11 @@ __all__ = [
     "Dir",
     "FileDir",
     "MaxTrials",
+    "Name",
     "Out",
     "Overrides",
     "Quiet",
+    "Storage",
     "check_overrides",
     "command_line",
     "import_from_here",
@@ -77,6 +79,14 @@ CheckFirst = Annotated[
     typer.Option(
         "--check/--no-check", help=f"{RUN_OPTIONS['check'].summary} Default: as in the study file.", show_default=False
     ),
+]
+Name = Annotated[
+    str | None,
+    typer.Option("--study", help="Name of the study; default: the study that ran last.", show_default=False),
+]
+Storage = Annotated[
+    str | None,
+    typer.Option("--storage", help="SQLAlchemy URL of the log, for studies made with `storage`.", show_default=False),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result, without progress.")]
 

@@ -27,15 +27,18 @@ from lightning_hwtune.cli.arguments import (
     Dir,
     FileDir,
     MaxTrials,
+    Name,
     Out,
     Overrides,
     Quiet,
+    Storage,
     check_overrides,
     command_line,
     import_from_here,
     with_limits,
 )
 from lightning_hwtune.cli.instances import instances
+from lightning_hwtune.cli.ledger import ledger
 from lightning_hwtune.cli.output import At, Format, flat, output_folder, rows_frame, write, write_frame, writing
 from lightning_hwtune.cli.profile import profile
 from lightning_hwtune.cli.replay import replay
@@ -85,14 +88,6 @@ app = typer.Typer(
 
 StudyFile = Annotated[
     Path, typer.Argument(metavar="STUDY.yaml", exists=True, dir_okay=False, help="The study file.", show_default=False)
-]
-Name = Annotated[
-    str | None,
-    typer.Option("--study", help="Name of the study; default: the study that ran last.", show_default=False),
-]
-Storage = Annotated[
-    str | None,
-    typer.Option("--storage", help="SQLAlchemy URL of the log, for studies made with `storage`.", show_default=False),
 ]
 Form = Annotated[Format, typer.Option("--format", help="Output format.")]
 TrialId = Annotated[int, typer.Argument(metavar="TRIAL", help="Number of the trial.", show_default=False)]
@@ -410,6 +405,7 @@ app.command("cli-tune")(cli_tune)
 app.command()(profile)
 app.command()(replicate)
 app.command()(replay)
+app.command()(ledger)
 app.command()(instances)
 app.add_typer(prior.app, name="prior")
 

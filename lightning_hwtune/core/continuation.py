@@ -80,9 +80,18 @@ def kept_objectives(stored: StudySpec, objectives: Objectives, *, is_constrained
 
 
 def kept_pool(stored: StudySpec, pool: Pool | None) -> Pool:
-    """Returns the pool with the stored price and threads if they were not given."""
+    """Returns the pool with the stored price and threads if they were not given.
+
+    The price is that of the stored instance type, if neither a price nor another kind of devices was given.
+    """
     pool = pool or Pool()
-    given = given_settings(pool)
+    given, instance = given_settings(pool), pool.instance
+    if not given & {"instance", "usd_per_device_hour", "accelerator"}:
+        instance = stored.pool.instance
+    if instance is not None:
+        threads = (pool if "threads_per_device" in given else stored.pool).threads_per_device
+        is_whole = pool == Pool(threads_per_device=pool.threads_per_device, instance=pool.instance)
+        return Pool(devices="auto" if is_whole else pool.devices, threads_per_device=threads, instance=instance)
     return dataclasses.replace(pool, **{name: getattr(stored.pool, name) for name in _OF_STUDY if name not in given})
 
 

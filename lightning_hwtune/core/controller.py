@@ -112,9 +112,11 @@ class Controller:
             facts: the further fields of `events.SessionOpened`.
         """
         state, limits = self.state, limits.resolved(self.spec)
-        # by the clock of the dead controller, its segments lasted until its last event
+        # by the clock of the dead controller, its segments and its node lasted until its last event
         left = {trial_id: state.segment_s(segment, state.last_at) for trial_id, segment in state.running.items()}
-        self._write(ev.SessionOpened(at=now, limits=limits.to_dict(), host=host, pid=pid, version=version, **facts))
+        released = [dataclasses.replace(event, at=now) for event in self._releases(state.last_at)]
+        opened = ev.SessionOpened(at=now, limits=limits.to_dict(), host=host, pid=pid, version=version, **facts)
+        self._write(opened, *released, *self._launch(now))
         for trial_id, wall_s in left.items():
             self.tell(
                 trial_id, now, Outcome.INTERRUPTED, error="the process that ran the study has ended", wall_s=wall_s
@@ -138,7 +140,24 @@ class Controller:
 
     def close(self, now: float, state: ev.SessionState, reason: str) -> None:
         """Closes the session, in which no segment is running any more."""
-        self._write(ev.SessionClosed(at=now, state=state, reason=reason, wall_s=self.state.session_s(now)))
+        closed = ev.SessionClosed(at=now, state=state, reason=reason, wall_s=self.state.session_s(now))
+        self._write(*self._releases(now), closed)
+
+    def _launch(self, now: float) -> list[ev.Event]:
+        """Returns the events of a pool with an instance type: it is one node, up from the opening of the session."""
+        instance, number = self.spec.pool.instance, len(self.state.nodes)
+        if instance is None:
+            return []
+        requested = ev.NodeRequested(at=now, node=number, instance=instance.to_dict())
+        return [requested, ev.NodeReady(at=now, node=number)]
+
+    def _releases(self, now: float) -> list[ev.NodeReleased]:
+        """Returns the events that release every node that is up."""
+        clock_s = self.state.clock.at(now)
+        return [
+            ev.NodeReleased(at=now, node=number, up_s=node.up_s(clock_s), billed_usd=node.usd(clock_s))
+            for number, node in self.state.nodes_up.items()
+        ]
 
     def enqueue(self, config: Mapping[str, Any], now: float) -> None:
         """Adds a configuration to be tried before the searcher's.

@@ -30,6 +30,10 @@ __all__ = [
     "DevicesReserved",
     "Event",
     "LadderChosen",
+    "NodeLost",
+    "NodeReady",
+    "NodeReleased",
+    "NodeRequested",
     "Noted",
     "Reported",
     "ResultAdded",
@@ -145,6 +149,50 @@ class LadderChosen(Event):
     n_to_end: int
     facts: Mapping[str, Any]
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRequested(Event):
+    """A machine was launched, which is paid for from now on. Older logs, and pools without an instance type, have none.
+
+    Attributes:
+        node: its number in the study, from 0.
+        instance: its type with its price, as `InstanceType.to_dict` gives it. A newer catalogue changes nothing.
+        is_spot: whether its price is that of a spot node.
+    """
+
+    node: int
+    instance: Mapping[str, Any]
+    is_spot: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeReady(Event):
+    """Segments can start on a node from now on."""
+
+    node: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeReleased(Event):
+    """A node was given back after `up_s` seconds. `billed_usd` is its whole bill; 0 if nothing was trained on it."""
+
+    node: int
+    up_s: float
+    billed_usd: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeLost(Event):
+    """The provider took a node away after `up_s` seconds, or it failed. `billed_usd` is its whole bill."""
+
+    node: int
+    up_s: float
+    billed_usd: float
+    reason: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", storable(self.reason))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,7 +346,7 @@ _TYPES: dict[str, type[Event]] = {
     cls.__name__: cls
     for cls in (
         StudyCreated, SessionOpened, SessionClosed, ConfigEnqueued, ResultAdded, LadderChosen, TrialCreated,
-        DevicesReserved,
+        NodeRequested, NodeReady, NodeReleased, NodeLost, DevicesReserved,
         SegmentStarted, Reported, CheckpointSaved, CheckpointRemoved, SegmentEnded, Noted,
     )
 }  # fmt: skip

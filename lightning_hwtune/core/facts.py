@@ -17,6 +17,8 @@ from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.added_results import added_record, judged_at
 from lightning_hwtune.core.decisions import Reservation, Rule, VerdictKind
 from lightning_hwtune.core.hardware.billing import usd_of
+from lightning_hwtune.core.hardware.catalogue import InstanceType
+from lightning_hwtune.core.hardware.nodes import NodeRecord
 from lightning_hwtune.core.record import Checkpoint, Measurement, Outcome, TrialRecord, TrialState
 from lightning_hwtune.core.schedulers.ladder import Ladder
 from lightning_hwtune.core.searchers.new_configs import config_key
@@ -51,7 +53,9 @@ class StudyFacts:
         slowest_report_s: the longest time between two reports.
         study_id: the permanent id of the study; "" for one of version 0.1.0. session: the number of the newest session;
             None before the first.
-        clock: how long the study has been running. ended_usd: the bill of all segments that have ended.
+        nodes: the machines that were paid for, in order. nodes_up: those that are up, by number.
+        clock: how long the study has been running. ended_usd: the bill of all nodes, and of all segments outside a
+            node, that have ended.
     """
 
     def __init__(self, spec: StudySpec) -> None:
@@ -82,6 +86,8 @@ class StudyFacts:
         self.study_id = ""
         self.session: ev.SessionOpened | None = None
         self.ended_usd = 0.0
+        self.nodes: list[NodeRecord] = []
+        self.nodes_up: dict[int, NodeRecord] = {}
 
     @property
     def ladder(self) -> Ladder:
@@ -156,9 +162,11 @@ class StudyFacts:
         return running_s if segment.ended_at is None else segment.wall_s
 
     def billed_usd(self, now: float) -> float:
-        """The total bill: what ended segments were charged, and what the running ones have cost so far."""
-        running = sum(self.segment_s(segment, now) * segment.num_devices for segment in self.running.values())
-        return self.ended_usd + usd_of(self.spec.pool, running)
+        """The total bill: of nodes, and of segments outside a node; with what those still up have cost so far."""
+        alone = [segment for segment in self.running.values() if segment.node is None]
+        running = sum(self.segment_s(segment, now) * segment.num_devices for segment in alone)
+        up_usd = sum(node.usd(self.clock.at(now)) for node in self.nodes_up.values())
+        return self.ended_usd + usd_of(self.spec.pool, running) + up_usd
 
     def known_checkpoints(self) -> set[str]:
         """Returns the relative paths of all checkpoints that the log has as valid."""
@@ -206,6 +214,22 @@ class StudyFacts:
         self.spec, self.chosen = self.spec.completed(event.settings), event
         for result in self.added:
             result.decided = judged_at(result.target, self.ladder.levels)
+
+    def _node_requested(self, event: ev.NodeRequested) -> None:
+        if event.node != len(self.nodes):
+            raise ValueError(f"node {event.node} was requested, but the next number is {len(self.nodes)}")
+        instance = InstanceType(**event.instance)
+        node = NodeRecord(event.node, instance, event.is_spot, launched_clock_s=self.clock.reached())
+        self.nodes.append(node)
+        self.nodes_up[event.node] = node
+
+    def _node_ready(self, event: ev.NodeReady) -> None:
+        self.nodes_up[event.node].is_ready = True
+
+    def _node_ended(self, event: ev.NodeReleased | ev.NodeLost) -> None:
+        node = self.nodes_up.pop(event.node)
+        node.ended_s, node.billed_usd, node.is_lost = event.up_s, event.billed_usd, isinstance(event, ev.NodeLost)
+        self.ended_usd += event.billed_usd
 
     def _trial_created(self, event: ev.TrialCreated) -> None:
         if event.trial_id != len(self.trials):
@@ -281,7 +305,10 @@ class StudyFacts:
             train_s=start.train_s if start else 0.0,
             rule=event.rule,
             promoted_from=event.promoted_from,
+            node=next((number for number, node in self.nodes_up.items() if node.is_ready), None),
         )
+        if segment.node is not None:
+            self.nodes[segment.node].has_trained = True
         self.segments.append(segment)
         self.running[event.trial_id] = segment
         self.waiting.discard(event.trial_id)
@@ -327,7 +354,8 @@ class StudyFacts:
         trial, segment = self.trials[event.trial_id], self.running.pop(event.trial_id)
         segment.ended_at, segment.outcome, segment.world_size = event.at, event.outcome, event.world_size
         segment.wall_s, segment.billed_usd = event.wall_s, event.billed_usd
-        self.ended_usd += event.billed_usd
+        if segment.node is None:  # the bill of a node includes its segments
+            self.ended_usd += event.billed_usd
         trial.allocation = event.next_allocation
         if event.outcome not in (Outcome.DONE, Outcome.INTERRUPTED):
             trial.error = event.error
@@ -371,6 +399,10 @@ _FOLD: dict[type[ev.Event], Callable[[StudyFacts, Any], None]] = {
     ev.ConfigEnqueued: StudyFacts._config_enqueued,
     ev.ResultAdded: StudyFacts._result_added,
     ev.LadderChosen: StudyFacts._ladder_chosen,
+    ev.NodeRequested: StudyFacts._node_requested,
+    ev.NodeReady: StudyFacts._node_ready,
+    ev.NodeReleased: StudyFacts._node_ended,
+    ev.NodeLost: StudyFacts._node_ended,
     ev.TrialCreated: StudyFacts._trial_created,
     ev.DevicesReserved: StudyFacts._devices_reserved,
     ev.SegmentStarted: StudyFacts._segment_started,

@@ -17,6 +17,7 @@ from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.columns import packed, unpacked
 from lightning_hwtune.core.decisions import Reservation
 from lightning_hwtune.core.facts import StudyFacts
+from lightning_hwtune.core.hardware.nodes import NodeRecord
 from lightning_hwtune.core.record import Checkpoint, Measurement, TrialRecord, TrialState
 from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.core.spec import Limits, StudySpec
@@ -40,6 +41,7 @@ def facts_to_data(facts: StudyFacts) -> dict[str, Any]:
         "added": [_to_row(trial) for trial in facts.added],
         "running": [places[id(segment)] for segment in facts.running.values()],
         "reserved": None if facts.reserved is None else _to_row(facts.reserved),
+        "nodes": [node.to_dict() for node in facts.nodes],
         "notes": [ev.to_dict(note) for note in facts.notes],
         "session": None if facts.session is None else ev.to_dict(facts.session),
         "closed": None if facts.closed is None else ev.to_dict(facts.closed),
@@ -67,6 +69,8 @@ def facts_from_data(spec: StudySpec, data: Mapping[str, Any]) -> StudyFacts:
     running = [facts.segments[place] for place in data["running"]]
     facts.running = {segment.trial_id: segment for segment in running}
     facts.reserved = None if data["reserved"] is None else _from_row(Reservation, data["reserved"])
+    facts.nodes = [NodeRecord.from_dict(node) for node in data["nodes"]]
+    facts.nodes_up = {node.number: node for node in facts.nodes if node.ended_s is None}
     facts.notes = [_event(ev.Noted, note) for note in data["notes"]]
     facts.session = None if data["session"] is None else _event(ev.SessionOpened, data["session"])
     facts.closed = None if data["closed"] is None else _event(ev.SessionClosed, data["closed"])

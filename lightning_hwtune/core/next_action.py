@@ -110,7 +110,11 @@ class NextAction:
             wall_s = state.wall_s(now)
             if wall_s + coming_s >= limits.max_time_s:
                 return Reason(Rule.LIMIT_MAX_TIME, f"{wall_s:.0f} s of {limits.max_time_s:.0f} s are used")
-        if limits.max_cost_usd is not None:
+        if limits.max_cost_usd is not None and self.spec.pool.instance is not None:
+            usd = state.billed_usd(now)
+            if state.billed_usd(now + coming_s) >= limits.max_cost_usd:
+                return Reason(Rule.LIMIT_MAX_COST, f"{usd:.4g} USD of {limits.max_cost_usd:.4g} USD are spent")
+        elif limits.max_cost_usd is not None:
             usd, devices = state.billed_usd(now), state.running[trial_id].num_devices if trial_id is not None else 0
             device_s = self.deadline.committed_s(now, trial_id) + coming_s * devices
             if usd + usd_of(self.spec.pool, device_s) >= limits.max_cost_usd:

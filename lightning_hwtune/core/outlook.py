@@ -25,6 +25,7 @@ from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.likely_values import LikelyValues
 from lightning_hwtune.core.pace import SeenPaces
 from lightning_hwtune.core.record import Outcome
+from lightning_hwtune.core.remaining import Remaining
 from lightning_hwtune.core.searchers import Random
 from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.core.state import StudyState
@@ -91,6 +92,7 @@ class _Run:
         self._coming: list[tuple[float, int, int, bool]] = []  # time, trial, resource of its next report, is its last
         self._created_at: list[float] = []
         self._starting_s = self._device_s = 0.0
+        self._paid_s = Remaining(state).node_s(now)  # for which the node of the pool can be paid
 
     def run(self) -> Outlook:
         for segment in list(self._state.running.values()):
@@ -115,8 +117,8 @@ class _Run:
         if self._n_more == 0 or len(later) < 2:
             return 0.0
         seconds = self._n_more * (later[-1] - later[0]) / (len(later) - 1)
-        if self._limits.max_cost_usd is None:
-            return seconds
+        if self._limits.max_cost_usd is None or self._is_on_node:
+            return min(seconds, max(self._paid_s - (self._now - self._begun), 0.0))
         usd = usd_of(self._state.spec.pool, self._device_s)
         rest_usd = self._limits.max_cost_usd - self._state.billed_usd(self._now)
         return min(seconds, rest_usd * (self._now - self._begun) / usd)
@@ -126,10 +128,17 @@ class _Run:
         limits, past_s = self._limits, -math.inf
         if limits.max_time_s is not None:
             past_s = self._state.wall_s(self._now) - limits.max_time_s
-        if limits.max_cost_usd is not None:
+        if self._is_on_node:
+            past_s = max(past_s, self._now - self._begun - self._paid_s)
+        elif limits.max_cost_usd is not None:
             usd_per_s = usd_of(self._state.spec.pool, max(self._n_busy, 1))
             past_s = max(past_s, (self._state.billed_usd(self._now) - limits.max_cost_usd) / usd_per_s)
         return past_s
+
+    @property
+    def _is_on_node(self) -> bool:
+        """Whether the money is spent on a node that is paid as a whole."""
+        return self._state.spec.pool.instance is not None
 
     def _fill(self) -> None:
         """Starts what the controller chooses, as long as devices are free."""

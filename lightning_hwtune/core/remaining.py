@@ -7,7 +7,7 @@ import statistics
 from typing import final
 
 from lightning_hwtune.core.facts import StudyFacts
-from lightning_hwtune.core.hardware.billing import usd_of
+from lightning_hwtune.core.hardware.billing import affordable_s, usd_of
 from lightning_hwtune.core.pace import SeenPaces
 
 __all__ = ["Remaining", "full_trainings"]
@@ -21,14 +21,28 @@ class Remaining:
         self._facts = facts
 
     def seconds(self, now: float) -> float:
-        """Returns the seconds until the limit of time."""
+        """Returns the seconds until the limit of time, or until the money for the pool's node is spent."""
         limit_s = self._facts.limits.max_time_s
-        return math.inf if limit_s is None else limit_s - self._facts.wall_s(now)
+        left_s = math.inf if limit_s is None else limit_s - self._facts.wall_s(now)
+        return min(left_s, self.node_s(now))
+
+    def node_s(self, now: float) -> float:
+        """Returns the seconds for which the money left pays the pool's node; infinity without one, or without a limit.
+
+        -infinity means that it does not even pay for the shortest time that is billed.
+        """
+        facts, instance, limit_usd = self._facts, self._facts.spec.pool.instance, self._facts.limits.max_cost_usd
+        if instance is None or limit_usd is None:
+            return math.inf
+        up_s = max((node.up_s(facts.clock.at(now)) for node in facts.nodes_up.values()), default=0.0)
+        return affordable_s(instance, limit_usd - facts.ended_usd) - up_s
 
     def device_s(self, now: float) -> float:
-        """Returns the device-seconds that the money left pays for."""
+        """Returns the device-seconds that the money left pays for; infinity on a node, which is paid as a whole."""
         limit_usd, price = self._facts.limits.max_cost_usd, self._usd_per_device_s
-        return math.inf if limit_usd is None or price == 0 else (limit_usd - self._facts.billed_usd(now)) / price
+        if limit_usd is None or price == 0 or self._facts.spec.pool.instance is not None:
+            return math.inf
+        return (limit_usd - self._facts.billed_usd(now)) / price
 
     def pool_s(self, now: float) -> float:
         """Returns the seconds until the first of both limits, with the whole pool in use."""
@@ -36,13 +50,16 @@ class Remaining:
 
     def is_time_first(self, now: float) -> bool:
         """Returns whether the limit of time is reached before the limit of money, with the whole pool in use."""
-        return self.seconds(now) * self._facts.spec.pool.size <= self.device_s(now)
+        seconds = self.seconds(now)
+        return seconds * self._facts.spec.pool.size <= self.device_s(now) and seconds < self.node_s(now)
 
     @property
     def whole_s(self) -> float:
         """The seconds from the beginning of the study to its first limit, with the whole pool in use."""
-        limits, price = self._facts.limits, self._usd_per_device_s
+        limits, price, instance = self._facts.limits, self._usd_per_device_s, self._facts.spec.pool.instance
         seconds = math.inf if limits.max_time_s is None else limits.max_time_s
+        if instance is not None and limits.max_cost_usd is not None:
+            return min(seconds, max(affordable_s(instance, limits.max_cost_usd), 0.0))
         if limits.max_cost_usd is not None and price > 0:
             seconds = min(seconds, limits.max_cost_usd / price / self._facts.spec.pool.size)
         return seconds

@@ -20,6 +20,7 @@ class Segment:
         reported_at: time of its newest report, or of its start. train_s: the trial's training seconds up to then.
         base_train_s, base_device_s: useful work before it, up to the checkpoint it began from.
         has_ended_itself: whether its newest checkpoint is where the training ended by its own rule.
+        node: the number of the node that it runs on; None on a pool without an instance type.
         ended_at: None while it runs. outcome, wall_s: see `events.SegmentEnded`; wall_s is 0 while it runs.
         rule, promoted_from: why it began, and the rung that the trial left; see `events.SegmentStarted`.
     """
@@ -48,6 +49,7 @@ class Segment:
     billed_usd: float = 0.0
     rule: str = ""
     promoted_from: int | None = None
+    node: int | None = None
 
     @property
     def num_devices(self) -> int:

@@ -38,7 +38,7 @@ class StudyState(StudyFacts):
         """Returns a state whose events leave this one as it is; both share what no event changes."""
         other = copy.copy(self)
         mine: dict[int, Any] = {id(trial): trial.copied() for trial in (*self.trials, *self.added)}
-        mine |= {id(item): copy.copy(item) for item in (self.clock, *self.running.values())}
+        mine |= {id(item): copy.copy(item) for item in (self.clock, *self.running.values(), *self.nodes_up.values())}
         mine[id(self.race)] = copy.deepcopy(self.race, {id(self.spec): self.spec})
         for name, value in vars(self).items():  # an object may be in several places, and is one object there, too
             if isinstance(value, list):

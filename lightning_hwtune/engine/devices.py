@@ -48,6 +48,11 @@ def resolve(pool: Pool) -> Pool:
     else:
         there = max(n_cpus() // pool.threads_per_device, 1)
     wanted = there if pool.devices == "auto" else pool.size
+    if pool.instance is not None and wanted > there:
+        name, seen = pool.instance.name, counted(there, f"visible {accelerator} devices")
+        allowed = f"the type of this machine, which has {seen}; the pool on {name!r} needs {wanted}"
+        hint = "A study trains on this machine. Give its type as InstanceType(name, usd_per_hour, ...)."
+        raise ArgumentError("Pool.instance", name, allowed, hint=hint)
     if wanted < 1 or (accelerator == "gpu" and wanted > there):
         allowed = f"at most {there}; this machine has {counted(there, f'visible {accelerator} devices')}"
         raise ArgumentError("Pool.devices", pool.devices, allowed)
@@ -71,10 +76,13 @@ def check_present(study: str, pool: Pool) -> None:
 
 
 def device_mask(pool: Pool, slots: Sequence[int]) -> dict[str, str]:
-    """Returns the environment variables that limit a segment to its devices; empty on the CPU."""
-    if pool.accelerator != "gpu":
+    """Returns the environment variables that limit a segment to its devices; empty on the CPU.
+
+    They are also empty on a host without these GPUs: there a study is only simulated, since `check_present` refuses it.
+    """
+    gpus = visible_gpus() if pool.accelerator == "gpu" else []
+    if max(slots, default=0) >= len(gpus):
         return {}
-    gpus = visible_gpus()
     return {"CUDA_VISIBLE_DEVICES": ",".join(gpus[slot] for slot in slots)}
 
 

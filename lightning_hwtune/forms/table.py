@@ -104,6 +104,12 @@ _BRACKETS = optional(_POSITIVE)
 _RESOLUTION = number(0).but("a number, at least 0: differences below it do not count")
 _RELATIVE = number(0, 1).but("a number from 0 to 1: 0.05 means that differences below 5 % do not count")
 _BOUND = optional(or_text(number())).but("a finite number, or None; of a measured quantity also text such as '2GB'")
+_INSTANCE = Form(
+    "text or mapping",
+    "the name of an instance type, an InstanceType or its arguments as a mapping, or None",
+    lambda value: value,  # the pool reads it
+    schema={"anyOf": [{"type": "string"}, {"type": "object"}, {"type": "null"}]},
+)
 _STORE = {
     "name": text(),
     "dir": path(),
@@ -154,6 +160,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
             "a price from 0 to 1,000,000 in US dollars, or None"
         ),
         "threads_per_device": integer(1, MAX_DEVICES),
+        "instance": _INSTANCE,
     },
     "InstanceType": {
         "name": _NAME,

@@ -14,7 +14,7 @@ from lightning_hwtune.core.decisions import Done
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.outlook import Outlook, cheaply_drawn, outlook
 from lightning_hwtune.core.pace import Pace, SeenPaces
-from lightning_hwtune.core.remaining import full_trainings
+from lightning_hwtune.core.remaining import Remaining, full_trainings
 from lightning_hwtune.core.schedulers import scheduler_from_settings
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.views.amounts import counted, duration
@@ -95,6 +95,8 @@ def _time_limit_s(state: StudyState, now: float) -> float:
 
 def _cost_limit_s(state: StudyState, now: float) -> float:
     """Returns the seconds until the budget is spent, at the study's rate so far; infinity if nothing is spent yet."""
+    if state.spec.pool.instance is not None:
+        return max(Remaining(state).node_s(now), 0.0)
     limit_usd, spent_usd = state.limits.max_cost_usd, state.billed_usd(now)
     if limit_usd is None or spent_usd <= 0:
         return math.inf

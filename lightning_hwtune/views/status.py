@@ -13,6 +13,7 @@ from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.core.schedulers import Scheduler
 from lightning_hwtune.views.front_points import candidates, front_points
 from lightning_hwtune.views.infeasible import least_text
+from lightning_hwtune.views.ledger import idle_and_launch_usd
 from lightning_hwtune.views.replicates import replicate_counts
 from lightning_hwtune.views.tables import PROMOTED, n_retries, rung_words_of
 
@@ -44,6 +45,7 @@ def status_entry(
         time_left_s: forecast of the seconds until the study ends; None if it is not running or that is unknown.
         wall_s: time during which the study was run.
         device_s, cost_usd: the ledger, including start-ups and lost work; `cost_usd` is None without a price.
+        idle_and_launch_usd: only if nodes were paid for: the part of `cost_usd` in which their devices ran no segment.
         useful_device_s, useful_cost_usd: the part of the ledger that led to measurements.
         reserved_devices: devices reserved for a waiting trial that needs more than are free; 0 if no trial waits.
         fully_trained: completed trials.
@@ -82,6 +84,7 @@ def status_entry(
         "useful_device_s": useful_device_s,
         "cost_usd": state.billed_usd(clock) if has_price else None,
         "useful_cost_usd": usd_of(state.spec.pool, useful_device_s) if has_price else None,
+        **({"idle_and_launch_usd": idle_and_launch_usd(state, clock)} if state.nodes else {}),
         "fully_trained": state.n_full,
         "finishers": state.limits.finishers,
         "front_size": len(front_points(state)),

@@ -191,7 +191,8 @@ def _status_rows(entry: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     if entry["time_left_s"] is not None:
         yield "left", f"about {duration(entry['time_left_s'])}"
     if entry["cost_usd"] is not None:
-        yield "cost", f"{money(entry['cost_usd'])} billed, {money(entry['useful_cost_usd'])} useful"
+        idle = f", {money(entry['idle_and_launch_usd'])} idle and launch" if "idle_and_launch_usd" in entry else ""
+        yield "cost", f"{money(entry['cost_usd'])} billed, {money(entry['useful_cost_usd'])} useful{idle}"
     yield "checkpoints", size(entry["checkpoints_bytes"])
 
 

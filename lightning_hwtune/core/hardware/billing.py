@@ -15,16 +15,29 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.core.hardware.catalogue import InstanceType
-from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.forms import checked_class
 
-__all__ = ["EXACT_TIME", "RULES", "BillingRule", "Node", "affordable_s", "bill", "bills", "rule_of", "usd_of"]
+if TYPE_CHECKING:
+    from lightning_hwtune.core.hardware.pool import Pool
+
+__all__ = [
+    "EXACT_TIME",
+    "RULES",
+    "BillingRule",
+    "Node",
+    "affordable_s",
+    "bill",
+    "bills",
+    "rule_of",
+    "usd_of",
+    "usd_per_device_hour",
+]
 
 _HOUR_S = 3600
 _ROUNDING = 1e-9
@@ -168,3 +181,8 @@ def _usd(usd_per_hour: float, seconds: Fraction) -> Fraction:
 def usd_of(pool: Pool, device_s: float) -> float:
     """Returns what `device_s` device-seconds of a pool cost, in US dollars; 0 if the pool has no price."""
     return device_s * ((pool.usd_per_device_hour or 0.0) / 3600.0)
+
+
+def usd_per_device_hour(instance: InstanceType, n_devices: int) -> float:
+    """Returns the price of one of the devices of a machine: each has the same share of the price on demand."""
+    return instance.usd_per_hour / n_devices

@@ -1,13 +1,17 @@
-"""The devices that a study may use, and the price of one of them."""
+"""The devices that a study may use, and what they cost."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
+from lightning_hwtune.core.hardware.billing import usd_per_device_hour
+from lightning_hwtune.core.hardware.catalogue import CPU, Catalogue, InstanceType
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.forms import checked_call
+from lightning_hwtune.forms import FORMS, checked_call
 from lightning_hwtune.forms.given import Given
+from lightning_hwtune.names import refuse_unknown_keys
 
 __all__ = ["Pool"]
 
@@ -20,19 +24,26 @@ class Pool(Given):
     Args:
         accelerator: "cpu", "gpu", or "auto": the visible GPUs if there are any, otherwise this process's CPU cores.
         devices: the number of devices, or "auto" for all of them.
-        usd_per_device_hour: price of one device for one hour in US dollars; None for no price, which rules out `Cost`.
+        usd_per_device_hour: price of one device for one hour in US dollars, paid while it is in use; None for no price,
+            which rules out `Cost`.
         threads_per_device: number of torch threads per rank.
+        instance: the instance type of this host, which gives the accelerator, the devices and the price: a name of the
+            catalogue, an `InstanceType`, or a mapping with its arguments. The whole machine is paid for while a session
+            runs, in use or not.
 
     Examples:
         >>> pool = hwt.Pool("cpu", devices=4, usd_per_device_hour=0.05)
         >>> pool.devices
         4
+        >>> hwt.Pool(instance="g4dn.12xlarge").usd_per_device_hour  # four devices for 3.912 US dollars an hour
+        0.978
     """
 
     accelerator: str
     devices: int | str
     usd_per_device_hour: float | None
     threads_per_device: int
+    instance: InstanceType | None
 
     @checked_call("Pool", prefix="Pool.")
     def __init__(
@@ -41,11 +52,18 @@ class Pool(Given):
         devices: int | str = "auto",
         usd_per_device_hour: float | None = None,
         threads_per_device: int = 1,
+        instance: str | InstanceType | Mapping[str, Any] | None = None,
     ) -> None:
+        found = None if instance is None else _instance(instance)
+        if found is not None:
+            accelerator = _accelerator(found, accelerator)
+            devices = _devices(found, devices, threads_per_device)
+            usd_per_device_hour = _price(found, usd_per_device_hour, threads_per_device)
         object.__setattr__(self, "accelerator", accelerator)
         object.__setattr__(self, "devices", devices)
         object.__setattr__(self, "usd_per_device_hour", usd_per_device_hour)
         object.__setattr__(self, "threads_per_device", threads_per_device)
+        object.__setattr__(self, "instance", found)
 
     @property
     def size(self) -> int:
@@ -67,4 +85,54 @@ class Pool(Given):
             "devices": self.devices,
             "usd_per_device_hour": self.usd_per_device_hour,
             "threads_per_device": self.threads_per_device,
+            **({} if self.instance is None else {"instance": self.instance.to_dict()}),
         }
+
+
+def _instance(given: object) -> InstanceType:
+    """Returns the instance type with this name, or with these arguments as a mapping."""
+    if isinstance(given, InstanceType):
+        return given
+    if isinstance(given, Mapping):
+        refuse_unknown_keys("Pool.instance.", given, InstanceType.__dataclass_fields__)
+        for name in ("name", "usd_per_hour"):
+            if name not in given:
+                raise ArgumentError("Pool.instance", dict(given), f"a mapping with the key {name!r}")
+        try:
+            return InstanceType(**given)
+        except ArgumentError as error:
+            argument = f"Pool.instance.{error.argument.rpartition('.')[2]}"
+            raise ArgumentError(argument, error.received, error.allowed, hint=error.hint) from None
+    if not isinstance(given, str):
+        raise ArgumentError("Pool.instance", given, FORMS["Pool"]["instance"].allowed)
+    return Catalogue.builtin()[given]
+
+
+def _accelerator(instance: InstanceType, given: str) -> str:
+    own = "gpu" if instance.devices else CPU
+    if given not in ("auto", own):
+        allowed = f"{own!r}, or left out, because {instance.name!r} has {instance.accelerator}"
+        raise ArgumentError("Pool.accelerator", given, allowed)
+    return own
+
+
+def _all_devices(instance: InstanceType, threads_per_device: int) -> int:
+    return instance.devices or max(instance.pool_devices // threads_per_device, 1)
+
+
+def _devices(instance: InstanceType, given: int | str, threads_per_device: int) -> int:
+    there = _all_devices(instance, threads_per_device)
+    if not isinstance(given, int):
+        return there
+    if given > there:
+        raise ArgumentError("Pool.devices", given, f"at most {there}, the devices of {instance.name!r}")
+    return given
+
+
+def _price(instance: InstanceType, given: float | None, threads_per_device: int) -> float:
+    own = usd_per_device_hour(instance, _all_devices(instance, threads_per_device))
+    if given not in (None, own):
+        allowed = f"left out, because {instance.name!r} has a price: {instance.usd_per_hour:g} US dollars per hour"
+        hint = "For another price, give `instance` as InstanceType(name, usd_per_hour, ...)."
+        raise ArgumentError("Pool.usd_per_device_hour", given, allowed, hint=hint)
+    return own

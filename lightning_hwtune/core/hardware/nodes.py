@@ -1,0 +1,64 @@
+"""The machines of a study that are paid for as a whole, as recorded in its log."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self, final
+
+from lightning_hwtune.core.hardware.billing import Node, bill
+from lightning_hwtune.core.hardware.catalogue import InstanceType
+
+__all__ = ["NodeRecord"]
+
+
+@final
+@dataclass(slots=True)
+class NodeRecord:
+    """One machine, from its launch to its release. Only `StudyFacts.apply` changes it.
+
+    Attributes:
+        number: its number in the study. is_spot: whether its price is that of a spot node.
+        launched_clock_s: the study's own clock at its launch (`core.study_clock`).
+        is_ready: whether segments can start on it. has_trained: whether one did; otherwise it is not billed, just as a
+            session that trains nothing does not count in the time of a study.
+        ended_s: the seconds for which it was up; None while it is. billed_usd: its bill; 0 while it is up.
+        is_lost: whether it was taken away, or failed.
+    """
+
+    number: int
+    instance: InstanceType
+    is_spot: bool
+    launched_clock_s: float
+    is_ready: bool = False
+    has_trained: bool = False
+    ended_s: float | None = None
+    billed_usd: float = 0.0
+    is_lost: bool = False
+
+    def up_s(self, clock_s: float) -> float:
+        """Returns the seconds for which it has been up, at this time of the study's clock."""
+        return max(clock_s - self.launched_clock_s, 0.0) if self.ended_s is None else self.ended_s
+
+    def usd(self, clock_s: float, *, is_lost: bool = False) -> float:
+        """Returns its bill at this time of the study's clock.
+
+        Args:
+            is_lost: whether it is taken away at this time.
+        """
+        if self.ended_s is not None:
+            return self.billed_usd
+        if not self.has_trained:
+            return 0.0
+        return bill(Node(self.instance, 0.0, self.up_s(clock_s), self.is_spot, is_lost), 0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain data for a cache."""
+        fields = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        return {**fields, "instance": self.instance.to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Returns the record that `to_dict` described."""
+        return cls(**{**data, "instance": InstanceType(**data["instance"])})
