@@ -8,10 +8,10 @@ Theorem: the bills never exceed the budget if the guard is asked at least every 
 node was allowed, and if a node that the guard names is up for at most `save_s` seconds more. Trainings that take longer
 than expected, nodes that never become ready, and nodes that are taken away change nothing.
 
-Proof: once the guard has been asked, the bills of the nodes that are kept, as of `tick_s + save_s` from now, and those of
-the released ones, as of `save_s` from now, are together at most the budget. At the next tick, releasing everything costs
-no more than that: a bill never falls while a node is up, and a lost node costs at most as much. So there is always a set
-of nodes to release after which the same holds. A request is allowed only if it holds with the new node.
+Proof: once the guard has been asked, the bills of the nodes that are kept, as of `tick_s + save_s` from now, and those
+of the released ones, as of `save_s` from now, are together at most the budget. At the next tick, releasing everything
+costs no more than that: a bill never falls while a node is up, and a lost node costs at most as much. So there always
+is a set of nodes to release after which the same holds. A request is allowed only if it holds with the new node.
 
 This is our own construction. Sums are rounded once (`math.fsum`), so they grow with each of their parts.
 """
