@@ -32,7 +32,7 @@ from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.hardware.scaling.profile import ScalingProfile
 from lightning_hwtune.core.objectives import Objective, Objectives
 from lightning_hwtune.core.parameters import Parameter
-from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Scheduler, scheduler_or_horizon
+from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Scheduler, scheduler_or_horizon, with_horizon
 from lightning_hwtune.core.searchers import Searcher, default_searcher
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
@@ -59,7 +59,7 @@ from lightning_hwtune.forms.run_options import (
 )
 from lightning_hwtune.forms.study_keys import FILE_KEYS
 from lightning_hwtune.host.session_signals import Signals
-from lightning_hwtune.names import unknown_attribute
+from lightning_hwtune.names import called, unknown_attribute
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.plugins import Registry
 from lightning_hwtune.searchers.optuna_sampler import form_of
@@ -185,10 +185,13 @@ class Study:
         if not isinstance(space, SearchSpace):
             _require(space, Mapping, "space", "SearchSpace(lr=Float(1e-4, 1e-1, log=True), ...), or a mapping")
             space = SearchSpace(space)
+        horizon = {"max_epochs": max_epochs, "max_steps": max_steps, "max_samples": max_samples}
+        if isinstance(scheduler, str | Mapping):
+            scheduler, horizon = with_horizon(scheduler, horizon)
         scheduler = _part("scheduler", SCHEDULER_REGISTRY, scheduler)
         searcher = _part("searcher", FILE_SEARCHERS, searcher)
         allocation = _part("allocation", POLICY_REGISTRY, allocation)
-        scheduler = scheduler_or_horizon(scheduler, max_epochs, max_steps, max_samples)
+        scheduler = scheduler_or_horizon(scheduler, horizon)
         if form := form_of(searcher):
             raise ArgumentError("searcher", searcher, "a searcher such as Random(), or None", hint=form)
         _require(searcher, Searcher | None, "searcher", "a searcher such as Random(), or None")
@@ -565,6 +568,7 @@ class Study:
         """The study's settings, with all defaults filled in; a ladder left open is chosen when the study begins."""
         return self._reader.completed(self._spec)
 
+    @called("study.front() returns a pandas DataFrame with one row per trial of the front")
     @checked_call("Study.front")
     def front(self, at: str = "full") -> pd.DataFrame:
         """Returns the front: "full" for fully trained trials, "rung" for one per rung, "any" for last measurements.
@@ -582,6 +586,7 @@ class Study:
         paths = [str(path) if path is not None else None for path in found]
         return FrontFrame(with_checkpoints(frame, paths))
 
+    @called("study.trials() returns a pandas DataFrame with one row per trial")
     @checked_call("Study.trials")
     def trials(self) -> pd.DataFrame:
         """Returns one row per trial."""
@@ -688,6 +693,7 @@ class Study:
         draw = {"front": plots.front_figure, "curves": plots.curves_figure, "timeline": plots.timeline_figure}
         return draw[what](self.state())
 
+    @called("study.events() returns the list of all events")
     @checked_call("Study.events")
     def events(self) -> list[Event]:
         """Returns all events in the study's log."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.errors import ArgumentError
@@ -191,9 +191,36 @@ class Done:
     reservation: Reservation | None = None
 
 
+class _Word:
+    """What all verdicts have in common: a verdict equals its word and its class, and is neither true nor false.
+
+    So `verdict != "continue"` and `verdict == Pause` mean what they say, and `if verdict:` is an error.
+    """
+
+    __slots__ = ()
+    kind: ClassVar[VerdictKind]
+    reason: Reason
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, str):
+            return self.kind == other
+        if isinstance(other, type):
+            return isinstance(self, other)
+        return isinstance(other, _Word) and (self.kind, self.reason) == (other.kind, other.reason)
+
+    def __hash__(self) -> int:
+        return hash(self.kind)
+
+    def __bool__(self) -> NoReturn:
+        hint = "Compare its kind: `if trial.report(...).kind != 'continue': trial.save(state); return`."
+        raise ArgumentError(
+            "bool(verdict)", self.kind.value, "a comparison, since a verdict is not true or false", hint=hint
+        )
+
+
 @checked_class()
-@dataclass(frozen=True, slots=True)
-class Continue:
+@dataclass(frozen=True, slots=True, eq=False)
+class Continue(_Word):
     """Continue training on the same devices.
 
     Examples:
@@ -209,8 +236,8 @@ class Continue:
 
 
 @checked_class()
-@dataclass(frozen=True, slots=True)
-class Pause:
+@dataclass(frozen=True, slots=True, eq=False)
+class Pause(_Word):
     """Save a checkpoint and free the devices; the trial may be promoted later.
 
     Examples:
@@ -226,8 +253,8 @@ class Pause:
 
 
 @checked_class()
-@dataclass(frozen=True, slots=True)
-class Stop:
+@dataclass(frozen=True, slots=True, eq=False)
+class Stop(_Word):
     """End the trial for good.
 
     Examples:

@@ -241,7 +241,7 @@ def one_of(*names: str, **renamed: str) -> Form:
 
 
 def path() -> Form:
-    """Text or a path object that is a valid path in a file system."""
+    """Text or a path object that is a valid path in a file system; `~` at its start is the home folder."""
 
     def accept(value: Any) -> str:
         if not isinstance(value, str | os.PathLike):
@@ -255,7 +255,7 @@ def path() -> Form:
             raise Refused
         if len(names) >= _MAX_PATH_BYTES or max(map(len, names.split(b"/"))) > _MAX_NAME_BYTES:
             raise Refused(f"A folder's name has at most {_MAX_NAME_BYTES} bytes.")
-        return str(found)
+        return os.path.expanduser(str(found))
 
     allowed = "a folder: text such as 'hwtune', or a pathlib.Path"
     return Form("text", allowed, accept, schema={"type": "string", "pattern": r"\S"})

@@ -301,7 +301,8 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
     "Study.logs": {"trial_id": _COUNT},
     "Trial.report": {
         "resource": _POSITIVE.but(
-            "a positive integer: the epochs (or steps, samples) trained so far", "After the first epoch report 1."
+            "a positive integer: the epochs (or steps, samples) trained so far",
+            "After the first epoch report 1: trial.report(1, val_loss=0.5).",
         ),
     },
     "Trial.per_device_batch_size": {"global_batch": _POSITIVE},

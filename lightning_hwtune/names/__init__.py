@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lightning_hwtune.names.called import called
 from lightning_hwtune.names.unknown import refuse_unknown, refuse_unknown_keys, unknown_attribute
 
-__all__ = ["refuse_unknown", "refuse_unknown_keys", "unknown_attribute"]
+__all__ = ["called", "refuse_unknown", "refuse_unknown_keys", "unknown_attribute"]

@@ -17,7 +17,7 @@ from lightning_hwtune.core.hardware.allocator import Allocator
 from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY, AllocationPolicy, allocation_for
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Objectives
-from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Scheduler, scheduler_or_horizon
+from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, scheduler_or_horizon, with_horizon
 from lightning_hwtune.core.searchers import Searcher, default_searcher
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
@@ -156,8 +156,7 @@ class StudySettings:
             "space": self._space(),
             "objectives": self._objectives(),
             "constraints": tuple(constraint(item) for item in self.constraints),
-            "scheduler": None if self.scheduler is None else self._scheduler(self.scheduler),
-            **self._horizon(),
+            **self._scheduler_and_horizon(),
             "searcher": None if self.prior is not None else self._searcher(),
             "prior": self.prior,
             "pool": build("pool", Pool, self.pool),
@@ -207,7 +206,7 @@ class StudySettings:
             alone = dataclasses.replace(pool, devices=1)
             policy = built["allocation"] or allocation_for(space)
             pool = dataclasses.replace(pool, devices=max(Allocator(policy, space, alone).counts))
-        scheduler = scheduler_or_horizon(built["scheduler"], **self._horizon())
+        scheduler = scheduler_or_horizon(built["scheduler"], {name: built[name] for name in self._horizon()})
         parts = {
             "space": space,
             "pool": pool,
@@ -224,8 +223,13 @@ class StudySettings:
     def _objectives(self) -> Objectives:
         return Objectives([objective(item) for item in self.objectives])
 
-    def _scheduler(self, form: Mapping[str, Any] | str) -> Scheduler:
-        return named("scheduler", SCHEDULER_REGISTRY, form)
+    def _scheduler_and_horizon(self) -> dict[str, Any]:
+        """Returns the arguments of `Study`; a scheduler takes over a full training that is given next to it."""
+        horizon = self._horizon()
+        if self.scheduler is None:
+            return {"scheduler": None, **horizon}
+        form, left = with_horizon(self.scheduler, horizon)
+        return {"scheduler": named("scheduler", SCHEDULER_REGISTRY, form), **dict.fromkeys(horizon), **left}
 
     def _allocation(self) -> AllocationPolicy | None:
         return None if self.allocation is None else named("allocation", POLICY_REGISTRY, self.allocation)

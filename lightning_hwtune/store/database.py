@@ -48,7 +48,7 @@ def database_url(storage: str | None, path: Path) -> sa.URL:
     if url.get_backend_name() == "sqlite":
         if url.query or url.database in (None, "", ":memory:"):
             raise ArgumentError("storage", storage, "the path of an SQLite file, because a study outlives its process")
-        return url.set(database=os.path.abspath(str(url.database)))
+        return url.set(database=os.path.abspath(os.path.expanduser(str(url.database))))
     return url
 
 

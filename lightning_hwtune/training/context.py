@@ -77,6 +77,7 @@ class ActiveSegment:
         shortens_fits: whether a check also shortens fits that do not report.
         has_shortened: whether such a fit was shortened.
         is_copy: True in a process that user code has forked from the one that trains the segment.
+        is_loop: whether the user's own loop reports, not a callback.
         folders: where user code writes, apart from the trial's folder; an error of a full disk names them.
     """
 
@@ -104,6 +105,7 @@ class ActiveSegment:
     shortens_fits: bool = False
     has_shortened: bool = False
     is_copy: bool = False
+    is_loop: bool = False
     folders: tuple[Path, ...] = ()
     _noted: set[str] = field(default_factory=set)
 

@@ -27,6 +27,7 @@ from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.errors import MetricError, first_line
 from lightning_hwtune.host.arrived_signals import ArrivedSignals
 from lightning_hwtune.host.disk_space import FULL_DISK_ERRORS, full_disks
+from lightning_hwtune.text import counted
 from lightning_hwtune.training.channel import Ended, SegmentOrder
 from lightning_hwtune.training.checkpointing import make_in_trial
 from lightning_hwtune.training.context import ActiveSegment
@@ -76,10 +77,24 @@ def conclude(segment: ActiveSegment, raised: BaseException | str | None) -> Ende
     if error is None and segment.has_pretrained and segment.reporter is None:
         error = MetricError(_ONLY_PRETRAINED)
     if error is None:
+        _note_early_end(segment)
         return segment.ended(Outcome.DONE)
     outcome = Outcome.OUT_OF_MEMORY if isinstance(error, BaseException) and _is_out_of_memory(error) else Outcome.ERROR
     text, whole = _text(error), "" if raised is None else _text(raised)
     return segment.ended(outcome, _naming_full_disks(whole if first_line(text) in whole else text, error, segment))
+
+
+def _note_early_end(segment: ActiveSegment) -> None:
+    """Notes once per study that a loop ended below the horizon although its last report was to continue."""
+    order = segment.order
+    if segment.is_loop and segment.verdict is None and order.resource < segment.resource < order.max_resource:
+        text = (
+            f"the loop ended at {segment.resource} of {counted(order.max_resource, order.unit)} although the verdict "
+            "there was 'continue', so the trial counts as complete. If that is meant, as in early stopping, "
+            "trial.save(state, complete=True) says so; otherwise compare the verdict: "
+            "`if trial.report(...).kind != 'continue'`"
+        )
+        segment.note(text, once_per="study", topic="a loop ended early")
 
 
 def interrupt_in(error: BaseException | None) -> BaseException | None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Unpack, final, overload
 
 from lightning_hwtune.core.decisions import Continue, Pause, Reason, Rule, Stop, Verdict, VerdictKind
 from lightning_hwtune.core.parameters.options import copied, handed_out
-from lightning_hwtune.errors import ArgumentError, OwnedArgumentError, nearest
+from lightning_hwtune.errors import ArgumentError, OwnedArgumentError, RenamedAttributeError, nearest
 from lightning_hwtune.forms import checked_call
 from lightning_hwtune.names import unknown_attribute
 from lightning_hwtune.text import counted
@@ -66,6 +66,8 @@ class Trial:
         segment.clock.mark()  # the training of a loop may begin at the function's start or at the end of `load`
 
     def __getattr__(self, name: str) -> NoReturn:
+        if not name.startswith("_") and (name in self._segment.order.config or name in self._segment.order.absent):
+            raise RenamedAttributeError(f"Trial.{name}", f"use trial[{name!r}]")
         raise unknown_attribute("Trial", name, dir(type(self)))
 
     def __repr__(self) -> str:
@@ -326,6 +328,7 @@ class Trial:
             )  # fmt: skip
         resource = self._checked(resource)
         self._segment.claim(self)
+        self._segment.is_loop = True
         if is_first:
             self._segment.clock.start(at_mark=True)
             if self._segment.order.save_every is not None:

@@ -218,3 +218,42 @@ def test_a_training_function_is_not_called_a_list(tmp_path: Path) -> None:
         ArgumentError, match=r"1 positional argument \(train\)\. Pass the others by keyword: max_trials="
     ):
         _study(tmp_path).run(print, 3)
+
+
+UNCALLED: dict[str, Callable[[hwt.Study], Any]] = {
+    "a loop over trials": lambda study: [trial.value for trial in study.trials],  # type: ignore[attr-defined]
+    "the number of trials": lambda study: len(study.trials),  # type: ignore[arg-type]
+    "a trial by number": lambda study: study.trials[0],  # type: ignore[index]
+    "a column of the front": lambda study: study.front["loss"],  # type: ignore[index]
+    "an event": lambda study: "x" in study.events,  # type: ignore[operator]
+}
+
+
+@pytest.mark.parametrize("name", UNCALLED)
+def test_a_method_that_is_an_attribute_elsewhere_asks_to_be_called(owners: dict[str, Any], name: str) -> None:
+    with pytest.raises(
+        ArgumentError, match=r"`Study\.(trials|front|events)` is 'not called'; allowed: a call: study\."
+    ):
+        UNCALLED[name](owners["Study"])
+    assert inspect.isfunction(hwt.Study.trials)
+    assert list(inspect.signature(owners["Study"].front).parameters) == ["at"]
+
+
+@pytest.mark.parametrize("horizon", [{"max_epochs": 27}, {"max_steps": 500}, {"max_samples": 999}])
+@pytest.mark.parametrize("scheduler", ["asha", {"name": "asha", "eta": 4}, "hyperband", "run_to_end"])
+def test_a_named_scheduler_takes_the_horizon_next_to_it(tmp_path: Path, scheduler: Any, horizon: Any) -> None:
+    found = _study(tmp_path, **{"max_epochs": None, "scheduler": scheduler, **horizon}).spec.scheduler
+    assert found.max_resource == next(iter(horizon.values()))
+    assert found.unit == next(iter(horizon)).removeprefix("max_")
+
+
+def test_two_horizons_are_refused_also_with_a_named_scheduler(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="a scheduler is given"):
+        _study(tmp_path, scheduler={"name": "asha", "max_epochs": 27})
+    with pytest.raises(ArgumentError, match="exactly one"):
+        _study(tmp_path, scheduler="asha", max_steps=3)
+
+
+def test_a_parameter_is_no_attribute_of_a_trial(owners: dict[str, Any]) -> None:
+    with pytest.raises(RenamedAttributeError, match=r"`Trial\.x`: use trial\['x'\]"):
+        _ = owners["Trial"].x

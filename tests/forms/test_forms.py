@@ -18,6 +18,7 @@ import torch
 import lightning_hwtune as hwt
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import FORMS
+from lightning_hwtune.store.database import database_url
 
 NO_INTEGERS = [True, np.True_, "5", 2.5, math.nan, math.inf, decimal.Decimal(5), fractions.Fraction(5), None, [5], b"5",
                10**400, 2**53 + 1, np.array([5]), datetime.timedelta(1), object(), 5j]  # fmt: skip
@@ -129,6 +130,17 @@ def test_a_folder_is_a_path_that_a_file_system_holds(value: Any) -> None:
         with pytest.raises(ArgumentError, match="dir"):
             FORMS[call]["dir"].read("dir", value)
     assert FORMS["Study"]["dir"].read("dir", Path("a/b")) == "a/b"
+
+
+@pytest.mark.parametrize("given", ["~", "~/studies", Path("~/a/b"), "~/studies/../more"])
+def test_a_tilde_is_the_home_folder(given: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path.parent)
+    for call, name in (("Study", "dir"), ("Study.load", "dir"), ("Table", "name")):
+        assert FORMS[call][name].read(name, given) == str(given).replace("~", str(tmp_path))
+    assert database_url("sqlite:///~/studies.db", Path("x")).database == str(tmp_path / "studies.db")
+    study = hwt.Study("s", {"x": hwt.Float(0, 1)}, hwt.Metric("loss", "min"), max_epochs=9, dir="~/in/home")
+    assert study.dir == tmp_path / "in/home/s"
 
 
 # what used to be taken without a word -> the argument that the message names

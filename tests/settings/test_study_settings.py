@@ -109,6 +109,15 @@ def test_a_bare_searcher_is_a_name():
     assert settings(searcher="grid").study_kwargs()["searcher"] == hwt.Grid()
 
 
+@pytest.mark.parametrize("scheduler", ["asha", "pasha", {"name": "asha", "eta": 2}, {"name": "median_stopping"}])
+def test_a_scheduler_takes_the_horizon_next_to_it(scheduler: Any):
+    built = settings(scheduler=scheduler, max_epochs=81)
+    assert built.study_kwargs()["scheduler"].max_resource == 81
+    assert built.spec().scheduler.max_resource == 81
+    with pytest.raises(hwt.ArgumentError, match="max_epochs"):
+        settings(scheduler={"name": "asha", "max_epochs": 27}, max_epochs=81).spec()
+
+
 def test_overrides_and_interpolations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("N_TRIALS", "7")
     text = TEXT.replace("max_trials: 60", "max_trials: ${oc.decode:${oc.env:N_TRIALS}}\nseed: ${max_trials}")

@@ -17,6 +17,7 @@ import torch
 from broken_training import Breaks, TinyNet, fit, loader
 from rank_bench import Bench, Said
 
+from lightning_hwtune.core.decisions import Continue, Pause, Stop
 from lightning_hwtune.training.channel import Note, Report, Saved
 from lightning_hwtune.training.segment_end import log_path
 from lightning_hwtune.training.trial import Trial
@@ -429,6 +430,59 @@ def test_a_loop_beyond_the_horizon_has_a_complete_trial_and_a_note(bench: Bench)
     assert said.ended[0].outcome == "done"
     [note] = said.of(Note)
     assert "`trial.report(...)` is 5; allowed: an integer up to 4" in note.text
+
+
+def _compares(is_over: Callable[[Any], bool]) -> Train:
+    """Returns a loop that saves and returns when the comparison of the verdict says so."""
+
+    def train(trial: Trial) -> None:
+        for epoch in range(1, 5):
+            if is_over(trial.report(epoch, val_error=1.0 / epoch)):
+                trial.save(epoch)
+                return
+
+    return train
+
+
+COMPARISONS: dict[str, Callable[[Any], bool]] = {
+    "kind": lambda verdict: verdict.kind != "continue",
+    "word": lambda verdict: verdict in ("pause", "stop"),
+    "other word": lambda verdict: verdict != "continue",
+    "class": lambda verdict: verdict in (Pause, Stop),
+    "other class": lambda verdict: verdict != Continue,
+    "instance": lambda verdict: not isinstance(verdict, Continue),
+    "match": lambda verdict: {"pause": True, "stop": True}.get(verdict, False),
+}
+
+
+@pytest.mark.parametrize("verdict", ["pause", "stop"])
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_a_verdict_is_compared_as_it_is_written(bench: Bench, name: str, verdict: str) -> None:
+    said = bench.inline(_compares(COMPARISONS[name]), {3: verdict})
+    assert [report.resource for report in said.of(Report)] == [1, 2, 3]
+    assert (said.ended[0].outcome, said.of(Note)) == ("done", [])
+
+
+@pytest.mark.parametrize("is_over", [bool, lambda verdict: not verdict, lambda verdict: verdict and True])
+@pytest.mark.parametrize("script", [{}, {1: "pause"}])
+def test_a_verdict_is_not_true_or_false(bench: Bench, is_over: Any, script: dict[int, str]) -> None:
+    said = bench.inline(_compares(is_over), script)
+    assert said.ended[0].outcome == "error"
+    assert "since a verdict is not true or false" in said.ended[0].error
+
+
+@pytest.mark.parametrize(("end", "is_noted"), [("return", True), ("complete", False), ("raise", False)])
+def test_a_loop_that_ends_early_is_noted_once_per_study(bench: Bench, end: str, is_noted: bool) -> None:
+    def train(trial: Trial) -> None:
+        for epoch in (1, 2):
+            trial.report(epoch, val_error=1.0)
+            trial.save(epoch, complete=end == "complete" and epoch == 2)
+        if end == "raise":
+            error()
+
+    notes = bench.inline(train, {}).of(Note)
+    assert [note.once_per for note in notes] == ["study"] * is_noted
+    assert all("ended at 2 of 4 epochs although the verdict there was 'continue'" in note.text for note in notes)
 
 
 @pytest.mark.parametrize("verdict", ["pause", "stop"])

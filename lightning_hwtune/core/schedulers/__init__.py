@@ -32,6 +32,7 @@ __all__ = [
     "call_text",
     "scheduler_from_settings",
     "scheduler_or_horizon",
+    "with_horizon",
 ]
 
 _HORIZONS = ("max_epochs", "max_steps", "max_samples")
@@ -68,18 +69,28 @@ def call_text(settings: Mapping[str, Any]) -> str:
     return f"{cls.__name__}({', '.join(f'{key}={value!r}' for key, value in given.items())})"
 
 
-def scheduler_or_horizon(
-    scheduler: Scheduler | None, max_epochs: int | None, max_steps: int | None, max_samples: int | None
-) -> Scheduler:
+def with_horizon(
+    described: str | Mapping[str, Any], horizon: Mapping[str, int | None]
+) -> tuple[Mapping[str, Any], dict[str, int | None]]:
+    """Returns a scheduler's name and options with the full training that was given next to them, and what is left.
+
+    Nothing is taken over if the options have their own full training.
+    """
+    options = {"name": described} if isinstance(described, str) else described
+    if any(name in options for name in _HORIZONS):
+        return options, dict(horizon)
+    return {**options, **{name: value for name, value in horizon.items() if value is not None}}, {}
+
+
+def scheduler_or_horizon(scheduler: Scheduler | None, horizon: Mapping[str, int | None]) -> Scheduler:
     """Returns the given scheduler, or an ASHA for the full training that was given instead.
 
     Raises:
         ArgumentError: both are given, or neither, or the scheduler is not one.
     """
-    horizon = dict(zip(_HORIZONS, (max_epochs, max_steps, max_samples), strict=True))
     given = {name: value for name, value in horizon.items() if value is not None}
     if scheduler is None and given:
-        return ASHA(max_epochs, max_steps=max_steps, max_samples=max_samples)
+        return ASHA(given.get("max_epochs"), max_steps=given.get("max_steps"), max_samples=given.get("max_samples"))
     if not isinstance(scheduler, Scheduler):
         hint = "Or give max_epochs=27 instead, which means ASHA(max_epochs=27)."
         raise ArgumentError("scheduler", scheduler, "a scheduler such as ASHA(max_epochs=27)", hint=hint)
