@@ -40,6 +40,7 @@ from lightning_hwtune.cli.arguments import (
 from lightning_hwtune.cli.instances import instances
 from lightning_hwtune.cli.ledger import ledger
 from lightning_hwtune.cli.output import At, Format, flat, output_folder, rows_frame, write, write_frame, writing
+from lightning_hwtune.cli.plan import plan
 from lightning_hwtune.cli.profile import profile
 from lightning_hwtune.cli.replay import replay
 from lightning_hwtune.cli.replicate import replicate
@@ -406,6 +407,7 @@ app.command()(profile)
 app.command()(replicate)
 app.command()(replay)
 app.command()(ledger)
+app.command()(plan)
 app.command()(instances)
 app.add_typer(prior.app, name="prior")
 

@@ -30,7 +30,7 @@ from lightning_hwtune.planning.job import Job, Stage
 from lightning_hwtune.simulation.curves import SyntheticCurves
 from lightning_hwtune.simulation.executor import simulate
 
-__all__ = ["Advice", "PoolStudy", "Prediction", "advise"]
+__all__ = ["Advice", "PoolStudy", "Prediction", "advise", "planned_spec"]
 
 _SPACE = SearchSpace(x=Float(0, 1), y=Float(0, 1))
 _MOST_SHARES = 16  # trials on one device
@@ -128,7 +128,7 @@ class PoolStudy:
         for seed in range(self.first_seed, self.first_seed + self.seeds):
             curves = SyntheticCurves(_SPACE, self.scheduler.max_resource, seed=seed)
             timed = _Curves(curves, self.unit_s / speed, self.variation)
-            spec, limits = _spec(self.scheduler, self.devices, count, seed), Limits(max_trials=self.trials)
+            spec, limits = planned_spec(self.scheduler, self.devices, count, seed), Limits(max_trials=self.trials)
             states.append(simulate(spec, timed, limits, start_s=self.start_s, restore_s=self.restore_s))
         times = [state.last_at for state in states]
         occupied_s = math.fsum(item.wall_s for state in states for item in state.segments) * float(count)
@@ -151,7 +151,7 @@ def advise(study: PoolStudy, speeds: Mapping[Any, float]) -> Advice:
     return Advice(tuple(itertools.starmap(study.predicted, able.items())))
 
 
-def _spec(scheduler: Scheduler, devices: int, count: Fraction, seed: int) -> StudySpec:
+def planned_spec(scheduler: Scheduler, devices: int = 1, count: Fraction = Fraction(1), seed: int = 0) -> StudySpec:
     """Returns the study to simulate. Where trials share devices, each share is a device of the simulation."""
     return StudySpec(
         name="advisor",

@@ -32,7 +32,7 @@ from lightning_hwtune.planning.nodes import Floats, NodeKind, StageTimes
 from lightning_hwtune.planning.plan import Plan, executed
 from lightning_hwtune.views.amounts import duration, money
 
-__all__ = ["cheapest_plan", "fastest_plan"]
+__all__ = ["cheapest_plan", "cost_of_one", "fastest_plan"]
 
 _SLACK = 1e-9  # a deadline that is missed by less than this, relative, is met
 
@@ -109,15 +109,20 @@ def fastest_plan(job: Job, kind: NodeKind, budget_usd: float = math.inf) -> Plan
     ways = _ways(times, kind, math.inf if budget_usd < math.inf else times.least_s + kind.launch_s)
     paid = ways[ways.usd <= budget_usd * (1 + _SLACK)]
     if not len(paid.at_s):
-        alone = dataclasses.replace(job, stages=tuple(dataclasses.replace(stage, trials=1) for stage in job.stages))
         raise ArgumentError(
             "budget",
             money(budget_usd),
             f"at least {money(float(ways.usd.min()))}, the cost of the cheapest plan",
-            hint=f"One trial alone, trained to the end, costs at least {money(cheapest_plan(alone, kind).usd)}. Plan "
+            hint=f"One trial alone, trained to the end, costs at least {money(cost_of_one(job, kind))}. Plan "
             "fewer trials or shorter trainings.",
         )
     return _first(job, kind, times, paid, paid.at_s, paid.usd)
+
+
+def cost_of_one(job: Job, kind: NodeKind) -> float:
+    """Returns the least cost of a single trial of the job, trained to the end."""
+    alone = tuple(dataclasses.replace(stage, trials=1) for stage in job.stages)
+    return cheapest_plan(dataclasses.replace(job, stages=alone), kind).usd
 
 
 def _first(job: Job, kind: NodeKind, times: StageTimes, ways: _Ways, first: Floats, second: Floats) -> Plan:

@@ -1,0 +1,145 @@
+"""`hwtune plan`: the table, its JSON, what is chosen, and what is said if nothing fits."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from lightning_hwtune.cli.commands import app
+
+STUDY_FILE = """\
+study: digits
+train: no_such_module:train
+space: {lr: {type: float, low: 1e-3, high: 1e-1, log: true}}
+objectives: [{metric: error, mode: min}]
+scheduler: {name: successive_halving, max_epochs: 9}
+pool: {accelerator: cpu, devices: 2, usd_per_device_hour: 3.6}
+max_trials: 9
+"""
+RENTED = "--scheduler successive_halving:max_epochs=9 --trials 9 --unit-s 60 --instance rig"
+SPEEDS = "--speeds 1=10,2=19,3=15,4=30,1/2=5.5"
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> str:
+    """A node of two devices for one cent per second, billed exactly."""
+    path = tmp_path / "own.toml"
+    path.write_text('[[instances]]\nname = "rig"\nusd_per_hour = 36\ndevices = 2\n')
+    return f"--catalogue {path} --launch-s 0"
+
+
+def plan(command: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(app, ["plan", *command.split()])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def found(command: str, code: int = 0) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(plan(f"{command} --format json", code).stdout)
+    return document
+
+
+def test_rented_nodes_are_compared_and_the_cheapest_in_time_is_chosen(rig: str) -> None:
+    document = found(f"{RENTED} {rig} {SPEEDS} --deadline 12min --most 6")
+    assert [item["policy"] for item in document["plans"]] == ["static", "rubberband"]
+    static, elastic = document["plans"]
+    assert document["chosen"]["policy"] == "rubberband"
+    assert [item["chosen"] for item in document["plans"]] == [False, True]
+    assert elastic["usd"] < static["usd"]
+    assert max(static["seconds"], elastic["seconds"]) <= document["deadline_s"] == 720
+    assert [stage["trials"] for stage in elastic["stages"]] == [9, 3, 1]
+    assert elastic["usd"] == pytest.approx(
+        sum(stage["nodes"] * (stage["ends_s"] - stage["begins_s"]) for stage in elastic["stages"]) / 100
+    )
+    assert document["notes"] == ["3 devices per trial are not faster than fewer, so no plan uses them"]
+    assert document["relaxed"] == ""
+
+
+def test_without_a_deadline_the_fastest_plan_that_the_budget_pays_is_chosen(rig: str) -> None:
+    free = found(f"{RENTED} {rig} {SPEEDS} --most 6")["chosen"]
+    paid = found(f"{RENTED} {rig} {SPEEDS} --budget 7 --most 6")["chosen"]
+    assert paid["usd"] <= 7 < free["usd"]
+    assert free["seconds"] < paid["seconds"]
+
+
+def test_a_pool_is_simulated_with_each_number_of_devices(rig: str) -> None:
+    command = "--scheduler run_to_end:max_epochs=3 --trials 4 --unit-s 60 --variation 1 --devices 4"
+    document = found(f"{command} {SPEEDS} --usd-per-device-hour 36")
+    seconds = {item["devices"]: item["seconds"] for item in document["plans"]}
+    assert seconds == pytest.approx({"1/2": 180 / 0.55, "1": 180, "2": 2 * 180 / 1.9, "4": 4 * 180 / 3})
+    assert document["chosen"]["devices"] == "1"
+    assert document["chosen"]["usd"] == pytest.approx(4 * 0.01 * 180)
+    assert found(f"{command} {SPEEDS}")["chosen"]["usd"] is None
+    both = found(f"{command} {SPEEDS} --usd-per-device-hour 36 --instance rig {rig} --deadline 1h")
+    assert {item["policy"] for item in both["plans"]} == {"fixed pool", "static", "rubberband"}
+
+
+def test_a_study_file_gives_scheduler_trials_pool_and_limits(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY_FILE)
+    document = found(f"{path} max_time=2h max_cost=100 --unit-s 60 --speeds 1=1,2=1.5")
+    assert (document["deadline_s"], document["budget_usd"]) == (7200, 100)
+    assert [item["devices"] for item in document["plans"]] == ["1", "2"]
+    assert document["plans"][0]["usd"] == pytest.approx(2 * 3.6 * document["plans"][0]["seconds"] / 3600)
+    assert found(f"{path} --unit-s 60 --trials 3 --deadline 1h")["deadline_s"] == 3600
+
+
+@pytest.mark.parametrize(
+    ("limits", "texts"),
+    [
+        ("--deadline 60s", ["The fastest plan (rubberband) takes", "misses the deadline by"]),
+        ("--budget 1", ["The cheapest plan (", "more than the budget", "One trial alone", "costs at least"]),
+        ("--deadline 60s --budget 1", ["misses the deadline by", "more than the budget"]),
+        ("--deadline 5min --budget 6.7", ["Within the deadline, the cheapest", "Within the budget, the fastest"]),
+    ],
+)
+def test_if_no_plan_fits_the_message_says_what_would(rig: str, limits: str, texts: list[str]) -> None:
+    result = plan(f"{RENTED} {rig} {SPEEDS} --most 6 {limits}", 1)
+    assert all(text in result.stderr for text in texts), result.stderr
+    assert "exceeds a limit" in result.stdout
+    document = found(f"{RENTED} {rig} {SPEEDS} --most 6 {limits}", 1)
+    assert document["chosen"] is None
+    assert document["relaxed"] in result.stderr
+    assert not any(item["within_limits"] for item in document["plans"])
+
+
+def test_the_table_marks_the_chosen_plan_and_shows_its_stages(rig: str) -> None:
+    text = plan(f"{RENTED} {rig} {SPEEDS} --deadline 12min --most 6").stdout
+    assert "chosen" in next(line for line in text.splitlines() if line.startswith("rubberband"))
+    assert "stages of the chosen plan" in text
+    assert "3 devices per trial are not faster" in text
+    rows = list(csv.DictReader(io.StringIO(plan(f"{RENTED} {rig} {SPEEDS} --format csv").stdout)))
+    assert [row["policy"] for row in rows] == ["static", "rubberband"]
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("--trials 4 --unit-s 1 --devices 2", "--scheduler"),
+        ("--scheduler asha:max_epochs=9 --unit-s 1 --devices 2", "--trials"),
+        ("--scheduler asha:max_epochs=9 --trials 4 --devices 2", "--unit-s"),
+        ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1", "--devices"),
+        ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 0 --devices 2", "unit_s"),
+        ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --devices 2 --speeds 1", "--speeds"),
+        ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --devices 2 --speeds 1=1,1=2", "each number once"),
+        ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --devices 2 --speeds 2=1", "one device"),
+        ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --devices 2 --speeds 1=1,2=-1", "speeds[2]"),
+        ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --devices 2 --budget 5", "only with a price"),
+        ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --devices 2 --deadline soon", "--deadline"),
+        ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --devices 2 --budget -3", "--budget"),
+        ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --instance no.such", "no.such"),
+        ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --instance g4dn.xlarge --most 999", "most"),
+        ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --instance g4dn.xlarge --launch-s -1", "launch_s"),
+        ("--scheduler ahsa:max_epochs=9 --trials 4 --unit-s 1 --devices 2", "asha"),
+    ],
+)
+def test_wrong_options_are_refused(command: str, text: str) -> None:
+    result = plan(command, 1)
+    assert text in result.stderr
+    assert result.stdout == ""
