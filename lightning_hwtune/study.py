@@ -29,7 +29,8 @@ from lightning_hwtune.core.events import Event
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY, AllocationPolicy
 from lightning_hwtune.core.hardware.pool import Pool
-from lightning_hwtune.core.hardware.scaling.profile import ScalingProfile
+from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingProfile
+from lightning_hwtune.core.measured_scaling import measured_scaling
 from lightning_hwtune.core.objectives import Objective, Objectives
 from lightning_hwtune.core.parameters import Parameter
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Scheduler, scheduler_or_horizon, with_horizon
@@ -302,6 +303,18 @@ class Study:
         """
         options = {"devices": devices, "steps": steps, "global_batch": global_batch}
         return profile_training(self._spec, self._files, self._reader, train, preload, **options)
+
+    def scaling(self) -> ScalingModel:
+        """Returns the scaling model of what the study's own segments have measured, without a profile.
+
+        It is for a configuration that is the mean of the study. Of a study in epochs, a step at the largest batch
+        stands for an epoch; speed-ups are not affected.
+
+        Raises:
+            ArgumentError: the segments do not show how the training scales, e.g. on one number of devices.
+            StudyNotFoundError: the study has not begun.
+        """
+        return measured_scaling(self.state())
 
     @checked_call(
         "Study.run", elsewhere={name: f"Study(..., {name}=...)" for name in FORMS["Study"]}, options=RUN_OPTIONS

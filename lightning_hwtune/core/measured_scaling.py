@@ -1,0 +1,124 @@
+"""The points of a scaling model that the segments of a study have measured.
+
+Configurations differ in more than their devices and batch, so the seconds of two trials cannot be compared directly.
+The logarithm of a segment's seconds per unit of resource is modelled as a sum (a linear mixed model: Henderson, Best
+linear unbiased estimation and prediction under a selection model, 1975): the level of its number of devices and batch,
+a linear effect of the other parameters, an effect of the trial, and noise. So two numbers of devices in one trial count
+most, and where no trial has both, the other parameters are accounted for. The points are the levels, for a
+configuration that is the mean of the study. Levels that are not known well enough relative to the others are left out.
+
+Whether an epoch has many steps or few depends on the data. Of a study in epochs, the points are therefore seconds per
+epoch times the batch divided by the largest one: a step at the largest batch stands for an epoch. Speed-ups are the
+same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_hwtune.core.facts import StudyFacts
+from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingPoint
+from lightning_hwtune.core.record import Unit
+from lightning_hwtune.core.segment_paces import segment_paces, spread_of
+from lightning_hwtune.core.spec import StudySpec
+from lightning_hwtune.errors import ArgumentError
+
+__all__ = ["levels", "measured_scaling", "scaling_points"]
+
+_TRIAL_SPREAD = 0.3  # of the logarithm of a trial's pace that its parameters do not explain
+_SLOPE_SPREAD = 0.7  # of the change of this logarithm per standard deviation of a parameter
+_KNOWN = 0.2  # largest standard deviation of a level relative to the best known one
+_MOST_FITTED = 300  # trials, the newest ones
+
+Array = npt.NDArray[np.float64]
+
+
+def measured_scaling(state: StudyFacts) -> ScalingModel:
+    """Returns the scaling model of what the segments of a study have measured.
+
+    Raises:
+        ArgumentError: the segments do not show how the training scales.
+    """
+    points = scaling_points(state)
+    if len({point.devices for point in points}) < 2:
+        hint = "Measure some steps on several numbers of devices: `study.profile(train)`, or `hwtune profile`."
+        allowed = "a study that has trained comparable configurations on at least two numbers of devices"
+        raise ArgumentError("study", state.spec.name, allowed, hint=hint)
+    return ScalingModel.fit(points, state.spec.pool.size, global_batch=max(point.global_batch for point in points))
+
+
+def scaling_points(state: StudyFacts) -> tuple[ScalingPoint, ...]:
+    """Returns one point for each number of devices and batch whose seconds are known relative to the others."""
+    spec, found = state.spec, segment_paces(state)
+    searched = [trial for trial in state.searched if trial.trial_id in found][-_MOST_FITTED:]
+    rows = [(trial, pace) for trial in searched for pace in found[trial.trial_id]]
+    counts = sorted({pace.num_devices for _, pace in rows})
+    if not rows:
+        return ()
+    cells = [(pace.num_devices, _global_batch(spec, trial.config, pace.num_devices, counts)) for trial, pace in rows]
+    others = np.array([_others(spec, trial.config) for trial, _ in rows]).reshape(len(rows), -1)
+    paces = np.array([pace.log_pace for _, pace in rows])
+    known = levels(cells, others, [trial.trial_id for trial, _ in rows], paces, spread_of(found))
+    largest = max(batch for _, batch in cells)
+    return tuple(
+        ScalingPoint(devices, 1, batch, math.exp(level) * _units(spec, batch, largest))
+        for (devices, batch), level in sorted(known.items())
+        if batch % devices == 0
+    )
+
+
+def levels(
+    cells: Sequence[tuple[int, int]], others: Array, trials: Sequence[int], logs: Array, spread: float
+) -> dict[tuple[int, int], float]:
+    """Returns the levels of the linear mixed model that are known relative to the best known one.
+
+    Args:
+        cells: the number of devices and the batch of each segment.
+        others: the other parameters, one row per segment.
+        trials: the trial of each segment.
+        logs: the logarithm of the seconds per unit of each segment.
+        spread: the standard deviation of the noise.
+    """
+    cell_names, trial_names = list(dict.fromkeys(cells)), list(dict.fromkeys(trials))
+    is_cell = np.array([[cell == name for name in cell_names] for cell in cells], dtype=np.float64)
+    is_trial = np.array([[trial == name for name in trial_names] for trial in trials], dtype=np.float64)
+    deviation = others.std(axis=0)
+    slopes = (others - others.mean(axis=0))[:, deviation > 0] / deviation[deviation > 0]
+    design = np.hstack([is_cell, slopes, is_trial])
+    spreads = [math.inf] * len(cell_names) + [_SLOPE_SPREAD] * slopes.shape[1] + [_TRIAL_SPREAD] * len(trial_names)
+    covariance = np.linalg.pinv(design.T @ design / spread**2 + np.diag(1 / np.square(spreads)), hermitian=True)
+    found = covariance @ (design.T @ logs) / spread**2
+    n = len(cell_names)
+    own = covariance[:n, :n]
+    best = int(np.argmin(np.diag(own)))
+    relative = np.sqrt(np.maximum(np.diag(own) + own[best, best] - 2 * own[best], 0.0))
+    return {name: float(level) for name, level, sd in zip(cell_names, found[:n], relative, strict=True) if sd <= _KNOWN}
+
+
+def _units(spec: StudySpec, batch: int, largest: int) -> float:
+    """Returns how many units of resource a step has; in epochs, as many as one at the largest batch has."""
+    return {Unit.STEPS: 1.0, Unit.SAMPLES: float(batch)}.get(Unit(spec.scheduler.unit), batch / largest)
+
+
+def _batch_keys(spec: StudySpec, config: Mapping[str, Any]) -> list[str]:
+    keys = spec.space.batch_size_keys or [name for name in spec.space if name.rpartition(".")[2] == "batch_size"]
+    return [key for key in keys if type(config.get(key)) is int]
+
+
+def _global_batch(spec: StudySpec, config: Mapping[str, Any], devices: int, counts: Sequence[int]) -> int:
+    """Returns the batch over all devices; without a batch size in the space, one that all device counts share."""
+    keys = _batch_keys(spec, config)
+    if not keys:
+        return math.lcm(*counts)
+    return int(config[keys[0]]) * (devices if spec.batch == "per_device" else 1)
+
+
+def _others(spec: StudySpec, config: Mapping[str, Any]) -> list[float]:
+    """Returns the coordinates of the parameters that are neither the number of devices nor the batch."""
+    left_out = {spec.space.devices_key, *_batch_keys(spec, config)}
+    return [cell for name in spec.space if name not in left_out for cell in spec.space.cells(name, config)]
