@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lightning_hwtune.core.constraints import Constraint
     from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop
     from lightning_hwtune.core.hardware.catalogue import Catalogue, InstanceType
+    from lightning_hwtune.core.hardware.instances import Instance
     from lightning_hwtune.core.hardware.policies import AllocationPolicy, FixedAllocation, SearchedAllocation
     from lightning_hwtune.core.hardware.pool import Pool
     from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingPoint, ScalingProfile, ScalingShape
@@ -87,6 +88,7 @@ __all__ = [
     "History",
     "HwTuneError",
     "Hyperband",
+    "Instance",
     "InstanceType",
     "Int",
     "MedianStopping",
@@ -145,6 +147,7 @@ _NAMES: dict[str, str] = {
         "core.allocation": ("Allocation",),
         "core.decisions": ("Continue", "Pause", "Reason", "Stop"),
         "core.hardware.catalogue": ("Catalogue", "InstanceType"),
+        "core.hardware.instances": ("Instance",),
         "core.hardware.policies": ("AllocationPolicy", "FixedAllocation", "SearchedAllocation"),
         "core.hardware.pool": ("Pool",),
         "core.hardware.scaling": ("ScalingModel", "ScalingPoint", "ScalingProfile", "ScalingShape"),

@@ -65,7 +65,7 @@ from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.plugins import Registry
 from lightning_hwtune.searchers.optuna_sampler import form_of
 from lightning_hwtune.settings.finalists import finalists
-from lightning_hwtune.settings.run_rules import limits_of
+from lightning_hwtune.settings.run_rules import check_instances, limits_of
 from lightning_hwtune.settings.study_parts import FILE_SEARCHERS, named
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.study_run import Run, TrainFunction, check_training, profile_training
@@ -513,6 +513,7 @@ class Study:
         """Opens a session for ask and tell. If this is not allowed, it raises before anything is written."""
         from lightning_hwtune.views.live import open_view
 
+        check_instances(self._spec)
         check_present(self.name, self._spec.pool)
         take_over(self._files.root, self._storage)
         require_no_segment()

@@ -34,7 +34,7 @@ from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.host.exit_message import exit_quickly, print_at_exit
 from lightning_hwtune.host.session_signals import Signals, cause_of
 from lightning_hwtune.names.spelling import spelled
-from lightning_hwtune.settings.run_rules import check_run, unjudged_devices
+from lightning_hwtune.settings.run_rules import check_instances, check_run, unjudged_devices
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.store.profiles import PROFILE, write_profile
 from lightning_hwtune.training.context import require_no_segment
@@ -211,6 +211,7 @@ def check_training(
     spec: StudySpec, files: StudyFiles, reader: Reader, train: TrainFunction, preload: Sequence[str]
 ) -> Check:
     """Checks the training without a run; see `Study.check`."""
+    check_instances(spec)
     check_present(spec.name, spec.pool)
     check_function(train)
     with fork_server().run((PRELOAD, *preload)):
@@ -229,6 +230,7 @@ def profile_training(
     **options: Any,
 ) -> ScalingProfile:
     """Measures a profile without a run; see `Study.profile`. `options` are those of `run_profile`."""
+    check_instances(spec)
     check_present(spec.name, spec.pool)
     check_function(train)
     with fork_server().run((PRELOAD, *preload)):

@@ -96,7 +96,7 @@ def kept_pool(stored: StudySpec, pool: Pool | None) -> Pool:
 
 
 def _kept_parameter(stored: Parameter | None, item: Parameter) -> Parameter:
-    if isinstance(item, Choice) and isinstance(stored, Choice):
+    if isinstance(item, Choice) and isinstance(stored, Choice) and type(item) is type(stored):
         is_same = (item.when, item.prior) == (stored.when, stored.prior)
         is_alike = not item.is_order_given and is_same and item.has_options_of(stored)
         return stored if is_alike else item

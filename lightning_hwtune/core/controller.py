@@ -37,7 +37,6 @@ from lightning_hwtune.core.decisions import (
     Verdict,
     VerdictKind,
 )
-from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.ladder_choice import ladder_choice
 from lightning_hwtune.core.next_action import NextAction
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, TrainSeconds
@@ -307,7 +306,7 @@ class Controller:
         measured = {
             TrainSeconds.name: total_s,
             DeviceSeconds.name: device_s,
-            Cost.name: usd_of(self.spec.pool, device_s),
+            Cost.name: self.spec.usd_of(self.state.trials[segment.trial_id].config, device_s),
         }
         values = {**{key: float(value) for key, value in metrics.items()}, **measured}
         last = self.state.trials[segment.trial_id].last
@@ -474,7 +473,7 @@ class Controller:
                 error=error,
                 wall_s=wall_s,
                 device_s=device_s,
-                billed_usd=usd_of(self.spec.pool, device_s),
+                billed_usd=self.spec.usd_of(trial.config, device_s),
                 world_size=world_size,
                 next_allocation=allocation,
             )

@@ -8,7 +8,7 @@ in `core.state`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -164,9 +164,16 @@ class StudyFacts:
     def billed_usd(self, now: float) -> float:
         """The total bill: of nodes, and of segments outside a node; with what those still up have cost so far."""
         alone = [segment for segment in self.running.values() if segment.node is None]
-        running = sum(self.segment_s(segment, now) * segment.num_devices for segment in alone)
         up_usd = sum(node.usd(self.clock.at(now)) for node in self.nodes_up.values())
-        return self.ended_usd + usd_of(self.spec.pool, running) + up_usd
+        return self.ended_usd + self.running_usd(alone, now) + up_usd
+
+    def running_usd(self, segments: Sequence[Segment], now: float) -> float:
+        """Returns what running segments have cost so far, by their device-seconds."""
+        device_s = [self.segment_s(segment, now) * segment.num_devices for segment in segments]
+        if self.spec.space.instance_key is None:
+            return usd_of(self.spec.pool, sum(device_s))
+        configs = [self.trials[segment.trial_id].config for segment in segments]
+        return sum(map(self.spec.usd_of, configs, device_s))
 
     def known_checkpoints(self) -> set[str]:
         """Returns the relative paths of all checkpoints that the log has as valid."""

@@ -17,7 +17,6 @@ from lightning_hwtune.core.bound_trials import BoundTrials
 from lightning_hwtune.core.deadline import Deadline, Finish
 from lightning_hwtune.core.decisions import Answer, Done, Reason, Reservation, Resume, Rule, Start, Wait
 from lightning_hwtune.core.finishers import Finishers
-from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.interrupted_trials import resume_of
 from lightning_hwtune.core.new_trials import NewTrials
 from lightning_hwtune.core.record import Measurement, TrialRecord, TrialState
@@ -117,7 +116,7 @@ class NextAction:
         elif limits.max_cost_usd is not None:
             usd, devices = state.billed_usd(now), state.running[trial_id].num_devices if trial_id is not None else 0
             device_s = self.deadline.committed_s(now, trial_id) + coming_s * devices
-            if usd + usd_of(self.spec.pool, device_s) >= limits.max_cost_usd:
+            if usd + self.spec.most_usd_of(device_s) >= limits.max_cost_usd:
                 return Reason(Rule.LIMIT_MAX_COST, f"{usd:.4g} USD of {limits.max_cost_usd:.4g} USD are spent")
         return None
 

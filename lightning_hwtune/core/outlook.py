@@ -21,7 +21,6 @@ import numpy as np
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Answer, Continue, Resume, Start, VerdictKind
 from lightning_hwtune.core.early_ends import EarlyEnds
-from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.likely_values import LikelyValues
 from lightning_hwtune.core.pace import SeenPaces
 from lightning_hwtune.core.record import Outcome
@@ -119,7 +118,7 @@ class _Run:
         seconds = self._n_more * (later[-1] - later[0]) / (len(later) - 1)
         if self._limits.max_cost_usd is None or self._is_on_node:
             return min(seconds, max(self._paid_s - (self._now - self._begun), 0.0))
-        usd = usd_of(self._state.spec.pool, self._device_s)
+        usd = self._state.spec.most_usd_of(self._device_s)
         rest_usd = self._limits.max_cost_usd - self._state.billed_usd(self._now)
         return min(seconds, rest_usd * (self._now - self._begun) / usd)
 
@@ -131,7 +130,7 @@ class _Run:
         if self._is_on_node:
             past_s = max(past_s, self._now - self._begun - self._paid_s)
         elif limits.max_cost_usd is not None:
-            usd_per_s = usd_of(self._state.spec.pool, max(self._n_busy, 1))
+            usd_per_s = self._state.spec.most_usd_of(max(self._n_busy, 1))
             past_s = max(past_s, (self._state.billed_usd(self._now) - limits.max_cost_usd) / usd_per_s)
         return past_s
 

@@ -7,7 +7,7 @@ import statistics
 from typing import final
 
 from lightning_hwtune.core.facts import StudyFacts
-from lightning_hwtune.core.hardware.billing import affordable_s, usd_of
+from lightning_hwtune.core.hardware.billing import affordable_s
 from lightning_hwtune.core.pace import SeenPaces
 
 __all__ = ["Remaining", "full_trainings"]
@@ -66,7 +66,7 @@ class Remaining:
 
     @property
     def _usd_per_device_s(self) -> float:
-        return usd_of(self._facts.spec.pool, 1.0)
+        return self._facts.spec.most_usd_of(1.0)
 
 
 def full_trainings(

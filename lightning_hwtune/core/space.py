@@ -25,7 +25,16 @@ import numpy.typing as npt
 from lightning_hwtune.core.batch_rule import BatchRule
 from lightning_hwtune.core.combinations import Combinations
 from lightning_hwtune.core.conditions import Conditions
-from lightning_hwtune.core.parameters import Choice, Float, Int, NumDevices, Parameter, parameter_from_dict, stored_form
+from lightning_hwtune.core.parameters import (
+    Choice,
+    Float,
+    InstanceChoice,
+    Int,
+    NumDevices,
+    Parameter,
+    parameter_from_dict,
+    stored_form,
+)
 from lightning_hwtune.core.space_size import Counts, counts_of
 from lightning_hwtune.errors import ArgumentError, nearest, shown
 from lightning_hwtune.forms import FORMS, checked_call, elements, entries, one_of, reading
@@ -60,7 +69,7 @@ class SearchSpace(Mapping[str, Parameter]):
         {'model.lr': 0.01, 'layers': 2}
     """
 
-    __slots__ = ("_conditions", "_counts", "_devices_key", "_n_combinations", "_params", "_rule")
+    __slots__ = ("_conditions", "_counts", "_devices_key", "_instance_key", "_n_combinations", "_params", "_rule")
 
     @checked_call("SearchSpace")
     def __init__(self, params: Mapping[str, Parameter] | None = None, /, **named: Parameter) -> None:
@@ -88,7 +97,12 @@ class SearchSpace(Mapping[str, Parameter]):
             raise ArgumentError(
                 devices[1], self._params[devices[1]], f"only one NumDevices, and {devices[0]!r} is already one"
             )
+        instances = [name for name, parameter in self._params.items() if isinstance(parameter, InstanceChoice)]
+        if len(instances) > 1:
+            allowed = f"only one Instance, and {instances[0]!r} is already one"
+            raise ArgumentError(instances[1], self._params[instances[1]], allowed)
         self._devices_key = devices[0] if devices else None
+        self._instance_key = instances[0] if instances else None
         batch_sizes = tuple(name for name in self._params if name.rpartition(".")[2] == "batch_size")
         self._rule = BatchRule(devices[0], batch_sizes) if devices and batch_sizes else None
         self._conditions = Conditions.of(self._params)
@@ -128,6 +142,17 @@ class SearchSpace(Mapping[str, Parameter]):
     def devices_key(self) -> str | None:
         """The name of the `NumDevices` parameter; None if there is none."""
         return self._devices_key
+
+    @property
+    def instance_key(self) -> str | None:
+        """The name of the `Instance` parameter; None if there is none."""
+        return self._instance_key
+
+    @property
+    def usd_per_hour(self) -> Mapping[str, float]:
+        """The price of each instance type; empty without an `Instance`."""
+        parameter = self._params[self._instance_key] if self._instance_key is not None else None
+        return parameter.column("usd_per_hour") if isinstance(parameter, InstanceChoice) else {}
 
     @property
     def device_counts(self) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Self, TypeVar, final
 
 from lightning_hwtune.core.hardware.allocator import Allocator
+from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.hardware.policies import (
     POLICY_REGISTRY,
     AllocationPolicy,
@@ -118,7 +119,7 @@ class Limits:
         "auto" is one for a single objective, because its front has one member. For several objectives it is the number
         of trials that a rung promotes (trials / eta, rounded up), but at most four.
         """
-        if self.max_cost_usd is not None and not spec.pool.usd_per_device_hour:
+        if self.max_cost_usd is not None and not spec.most_usd_of(1.0):
             return dataclasses.replace(self, max_cost_usd=None).resolved(spec)
         if self.finishers != AUTO:
             return self
@@ -184,24 +185,51 @@ class StudySpec:
                 hint="Use smaller counts or a larger pool.",
             )
         kinds = {type(item) for item in self.objectives}
-        if self._is_priced and self.pool.usd_per_device_hour is None:
+        if self._is_priced and not self.has_price:
             argument = "objectives" if Cost in kinds else "constraints"
             given, what = (Cost(), "Cost()") if Cost in kinds else (Cost.name, Cost.name)
             raise ArgumentError(argument, given, f"{what} only with a price", hint="Set Pool(usd_per_device_hour=...).")
-        if len(counts) == 1 and len(kinds & {TrainSeconds, DeviceSeconds, Cost}) > 1:
+        if len(counts) == 1 and len(kinds & self._proportional) > 1:
             raise ArgumentError(
                 "objectives",
                 list(self.objectives.names),
                 "only one of TrainSeconds, DeviceSeconds and Cost, because the device count is fixed",
                 hint="With one device count they are multiples of each other: add NumDevices(1, 2) or remove one.",
             )
-        if {DeviceSeconds, Cost} <= kinds:
+        if {DeviceSeconds, Cost} <= kinds and len(set(self.space.usd_per_hour.values())) < 2:
             raise ArgumentError(
                 "objectives",
                 list(self.objectives.names),
                 "DeviceSeconds or Cost, not both",
                 hint="The cost is the device-seconds times a constant price.",
             )
+
+    @property
+    def _proportional(self) -> set[type]:
+        """The measured objectives that are multiples of each other if all trials have the same number of devices."""
+        has_prices = len(set(self.space.usd_per_hour.values())) > 1
+        return {TrainSeconds, DeviceSeconds} if has_prices else {TrainSeconds, DeviceSeconds, Cost}
+
+    @property
+    def has_price(self) -> bool:
+        """Whether the devices have a price: that of the pool, or that of the instance type in each configuration."""
+        return self.pool.usd_per_device_hour is not None or self.space.instance_key is not None
+
+    def usd_of(self, config: Mapping[str, Any], device_s: float) -> float:
+        """Returns what device-seconds of a configuration cost.
+
+        If the pool is not of an instance type, each of its devices stands for a machine of the configuration's type.
+        """
+        return usd_of(self.pool, device_s, self._instance_price(config))
+
+    def most_usd_of(self, device_s: float) -> float:
+        """Returns the most that device-seconds of any configuration cost."""
+        prices = self.space.usd_per_hour if self.pool.instance is None else {}
+        return usd_of(self.pool, device_s, max(prices.values(), default=None))
+
+    def _instance_price(self, config: Mapping[str, Any]) -> float | None:
+        key = self.space.instance_key if self.pool.instance is None else None
+        return None if key is None else self.space.usd_per_hour[config[key]]
 
     @property
     def _is_priced(self) -> bool:

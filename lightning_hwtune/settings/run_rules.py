@@ -11,7 +11,7 @@ from lightning_hwtune.engine.hang import AUTO
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms.run_options import RunOptions
 
-__all__ = ["check_run", "limits_of", "unjudged_devices"]
+__all__ = ["check_instances", "check_run", "limits_of", "unjudged_devices"]
 
 
 def check_run(
@@ -26,6 +26,7 @@ def check_run(
     Raises:
         ArgumentError: the executor cannot train the study's trials, or the cost is limited without a price.
     """
+    check_instances(spec)
     abilities, n_devices = abilities_of_choice(executor), max(spec.allocator.counts)
     if abilities.max_devices is not None and n_devices > abilities.max_devices:
         at_most = "one device" if abilities.max_devices == 1 else f"{abilities.max_devices} devices"
@@ -36,6 +37,24 @@ def check_run(
     if limits.max_cost_usd is not None and not spec.pool.usd_per_device_hour:
         hint = "Without a price the cost is always 0: set `Pool(usd_per_device_hour=...)`."
         raise ArgumentError("max_cost", limits.max_cost_usd, "None, because the pool has no price", hint=hint)
+
+
+def check_instances(spec: StudySpec) -> None:
+    """Refuses instance types in the search space that are not this machine: no executor can train on them.
+
+    Raises:
+        ArgumentError: the space has such a type; the message says which machine the study runs on.
+    """
+    key, here = spec.space.instance_key, spec.pool.instance
+    others = [name for name in spec.space.usd_per_hour if here is None or name != here.name]
+    if key is None or not others:
+        return
+    machine = "whose type is unknown" if here is None else f"a {here.name!r}"
+    hint = (
+        f"The study trains on this machine, {machine}. Simulate the others (`simulation`, or a plan); to train here, "
+        f"give the type of this machine to the pool, and leave {key!r} out."
+    )
+    raise ArgumentError(key, others[0], "the instance type of the pool", hint=hint)
 
 
 def limits_of(options: RunOptions) -> Limits:

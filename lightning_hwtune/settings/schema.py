@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lightning_hwtune.core.constraints import Constraint
+from lightning_hwtune.core.hardware.instances import FILTERS, Instance
 from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, TrainSeconds
@@ -19,6 +20,7 @@ from lightning_hwtune.core.parameters.form import KINDS
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY
 from lightning_hwtune.engine.executors import EXECUTOR_REGISTRY
 from lightning_hwtune.forms import FORMS
+from lightning_hwtune.forms.kinds import text
 from lightning_hwtune.forms.settings import NEEDED, Setting
 from lightning_hwtune.forms.study_keys import FILE_KEYS
 from lightning_hwtune.plugins import Registry
@@ -125,12 +127,22 @@ def _option(key: str, forms: Mapping[str, Any], docs: Mapping[str, str]) -> _Sch
 
 def _parameter(kind: str) -> _Schema:
     """Returns the form of a parameter of this kind."""
+    if kind == "instance":  # its names and conditions are looked up before the parameter is made
+        return _instances()
     cls, (_, needed, optional) = _PARAMETERS[kind], KINDS[kind]
     forms, docs = FORMS[cls.__name__], option_docs(cls)
     properties = {key: _option(key, forms, docs) for key in (*needed, *optional)}
     if kind == "num_devices":  # the constructor takes the counts one by one
         properties["counts"] = _or_interpolation({"type": "array", "minItems": 1, "items": forms["counts"].schema})
     return _object({"type": {"const": kind}, **properties}, ["type", *needed])
+
+
+def _instances() -> _Schema:
+    """Returns the form of a choice of instance types: a list of them, or conditions."""
+    forms = {**FORMS["Catalogue.where"], "prior": text()}
+    docs = option_docs(Instance) | {"options": option_docs(Instance)["instances"]}
+    properties = {key: _option(key, forms, docs) for key in ("options", *FILTERS, "prior")}
+    return _object({"type": {"const": "instance"}, **properties}, ["type"])
 
 
 def _metric() -> _Schema:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self, final
 
 from lightning_hwtune.core.hardware.allocator import Allocator
+from lightning_hwtune.core.hardware.instances import expanded
 from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY, AllocationPolicy, allocation_for
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Objectives
@@ -218,7 +219,7 @@ class StudySettings:
 
     def _space(self) -> SearchSpace:
         with renamed(lambda name: "space" if name == "SearchSpace" else f"space.{name}"):
-            return SearchSpace.from_dict(self.space)
+            return SearchSpace.from_dict({name: _with_facts(name, form) for name, form in self.space.items()})
 
     def _objectives(self) -> Objectives:
         return Objectives([objective(item) for item in self.objectives])
@@ -239,6 +240,11 @@ class StudySettings:
 
     def _searcher(self) -> Searcher:
         return named("searcher", FILE_SEARCHERS, self.searcher)
+
+
+def _with_facts(name: str, form: Any) -> Any:
+    """Returns the form of a parameter; one of instance types gets what the catalogue says about them."""
+    return expanded(name, form) if isinstance(form, Mapping) and form.get("type") == "instance" else form
 
 
 def _split(values: Mapping[str, Any]) -> dict[str, Any]:

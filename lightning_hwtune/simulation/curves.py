@@ -125,8 +125,10 @@ class SyntheticCurves:
         return resource * self.traits(config)[3] / float(num_devices**self.scaling)
 
     def usd_per_s(self, config: Mapping[str, Any], num_devices: int) -> float:
-        """Returns the devices' price."""
-        return num_devices * self.usd_per_device_hour / 3600
+        """Returns the devices' price; that of the configuration's machine if the space has an `Instance`."""
+        key = self.space.instance_key
+        price = self.usd_per_device_hour if key is None else self.space.usd_per_hour[config[key]]
+        return num_devices * price / 3600
 
     def traits(self, config: Mapping[str, Any]) -> tuple[float, float, float, float]:
         """Returns floor, half, power, and the seconds of one unit of resource on one device."""

@@ -264,7 +264,7 @@ def totals(state: StudyFacts, now: float, left_s: float = math.nan) -> str:
         time_s,
         counted(spent, state.ladder.unit) + (f" ({share(spent, full)} of the {full} of full training)" if full else ""),
     ]
-    if state.spec.pool.usd_per_device_hour is not None:
+    if state.spec.has_price:
         parts.append(money(state.billed_usd(now)))
     if n_infeasible := state.n_full - state.n_feasible:
         parts[1] += f" ({n_infeasible} infeasible)"

@@ -8,7 +8,7 @@ from typing import Any
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.hardware.billing import usd_of
 
-__all__ = ["idle_and_launch_usd", "ledger_entry", "ledger_rows"]
+__all__ = ["idle_and_launch_usd", "ledger_entry", "ledger_rows", "useful_usd"]
 
 TRAINING = "training"
 OVERHEAD = "start-ups, saving and lost work"
@@ -25,6 +25,14 @@ def idle_and_launch_usd(state: StudyFacts, now: float) -> float:
     return max(nodes - _segments_usd(state, now, on_nodes=True), 0.0)
 
 
+def useful_usd(state: StudyFacts) -> float:
+    """Returns what the device-seconds cost that led to measurements."""
+    useful = [(trial.config, trial.last.device_s) for trial in state.trials if trial.last is not None]
+    if state.spec.space.instance_key is None:
+        return usd_of(state.spec.pool, sum(device_s for _, device_s in useful))
+    return sum(state.spec.usd_of(config, device_s) for config, device_s in useful)
+
+
 def ledger_entry(state: StudyFacts, now: float) -> dict[str, Any]:
     """Returns the ledger.
 
@@ -39,13 +47,11 @@ def ledger_entry(state: StudyFacts, now: float) -> dict[str, Any]:
             type, whose free devices cost nothing.
         nodes: one mapping per node: its number, its type, whether it is up, its seconds and its bill.
     """
-    pool, training = state.spec.pool, None
     nodes = [_node(state, number, now) for number in range(len(state.nodes))]
     entry = dict.fromkeys(("total_usd", "training_usd", "overhead_usd", "idle_and_launch_usd"))
-    if pool.usd_per_device_hour is not None or nodes:
-        useful_s = sum(trial.last.device_s for trial in state.trials if trial.last is not None)
+    if state.spec.has_price or nodes:
         segments = _segments_usd(state, now, on_nodes=True) + _segments_usd(state, now, on_nodes=False)
-        training, idle = min(usd_of(pool, useful_s), segments), idle_and_launch_usd(state, now)
+        training, idle = min(useful_usd(state), segments), idle_and_launch_usd(state, now)
         overhead = segments - training
         entry = {
             "total_usd": state.billed_usd(now),
@@ -78,5 +84,5 @@ def _node(state: StudyFacts, number: int, now: float) -> dict[str, Any]:
 def _segments_usd(state: StudyFacts, now: float, *, on_nodes: bool) -> float:
     """Returns what the segments on nodes, or those outside of one, have cost by themselves."""
     segments = [segment for segment in state.segments if (segment.node is not None) == on_nodes]
-    running_s = sum(state.segment_s(item, now) * item.num_devices for item in segments if item.ended_at is None)
-    return sum(item.billed_usd for item in segments) + usd_of(state.spec.pool, running_s)
+    running = [item for item in segments if item.ended_at is None]
+    return sum(item.billed_usd for item in segments) + state.running_usd(running, now)

@@ -8,12 +8,11 @@ from typing import Any
 
 from lightning_hwtune.core.events import SessionState
 from lightning_hwtune.core.facts import StudyFacts
-from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.core.schedulers import Scheduler
 from lightning_hwtune.views.front_points import candidates, front_points
 from lightning_hwtune.views.infeasible import least_text
-from lightning_hwtune.views.ledger import idle_and_launch_usd
+from lightning_hwtune.views.ledger import idle_and_launch_usd, useful_usd
 from lightning_hwtune.views.replicates import replicate_counts
 from lightning_hwtune.views.tables import PROMOTED, n_retries, rung_words_of
 
@@ -57,7 +56,7 @@ def status_entry(
             among them. infeasible_least: which has the least violation, and its amount; "" if none is infeasible.
     """
     clock = now if is_driven else state.last_at
-    has_price = state.spec.pool.usd_per_device_hour is not None
+    has_price = state.spec.has_price
     useful_device_s = sum(trial.last.device_s for trial in state.trials if trial.last is not None)
     return {
         "study": state.spec.name,
@@ -83,7 +82,7 @@ def status_entry(
         "device_s": _device_s(state, clock),
         "useful_device_s": useful_device_s,
         "cost_usd": state.billed_usd(clock) if has_price else None,
-        "useful_cost_usd": usd_of(state.spec.pool, useful_device_s) if has_price else None,
+        "useful_cost_usd": useful_usd(state) if has_price else None,
         **({"idle_and_launch_usd": idle_and_launch_usd(state, clock)} if state.nodes else {}),
         "fully_trained": state.n_full,
         "finishers": state.limits.finishers,

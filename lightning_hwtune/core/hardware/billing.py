@@ -178,9 +178,14 @@ def _usd(usd_per_hour: float, seconds: Fraction) -> Fraction:
     return Fraction(usd_per_hour) * seconds / _HOUR_S
 
 
-def usd_of(pool: Pool, device_s: float) -> float:
-    """Returns what `device_s` device-seconds of a pool cost, in US dollars; 0 if the pool has no price."""
-    return device_s * ((pool.usd_per_device_hour or 0.0) / 3600.0)
+def usd_of(pool: Pool, device_s: float, usd_per_hour: float | None = None) -> float:
+    """Returns what `device_s` device-seconds of a pool cost, in US dollars; 0 if the pool has no price.
+
+    Args:
+        usd_per_hour: the price of a device, if it is not that of the pool.
+    """
+    price = pool.usd_per_device_hour if usd_per_hour is None else usd_per_hour
+    return device_s * ((price or 0.0) / 3600.0)
 
 
 def usd_per_device_hour(instance: InstanceType, n_devices: int) -> float:

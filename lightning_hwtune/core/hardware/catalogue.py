@@ -10,14 +10,15 @@ import dataclasses
 import functools
 import importlib.resources
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, final
 
 from lightning_hwtune.errors import ArgumentError, nearest
 from lightning_hwtune.forms import checked_call, checked_class
+from lightning_hwtune.names import refuse_unknown_keys
 
-__all__ = ["COLUMNS", "CPU", "LOCAL_PROVIDER", "Catalogue", "InstanceType"]
+__all__ = ["COLUMNS", "CPU", "LOCAL_PROVIDER", "Catalogue", "InstanceType", "instance_of"]
 
 CPU = "cpu"
 """The accelerator of an instance type that has none: its CPUs are the devices of a pool."""
@@ -201,6 +202,30 @@ def _fits(item: InstanceType, name: str, wanted: str) -> bool:
 def _listed(names: Iterable[str]) -> str:
     found = list(names)
     return ", ".join(map(repr, found[:_MAX_LISTED])) + (", ..." if len(found) > _MAX_LISTED else "")
+
+
+def instance_of(given: object, known: Catalogue, argument: str) -> InstanceType:
+    """Returns the instance type with this name, or with these arguments as a mapping. `argument` is for messages.
+
+    Raises:
+        ArgumentError: the catalogue has no such type, or an argument is not allowed.
+    """
+    if isinstance(given, InstanceType):
+        return given
+    if isinstance(given, Mapping):
+        refuse_unknown_keys(f"{argument}.", given, InstanceType.__dataclass_fields__)
+        for name in ("name", "usd_per_hour"):
+            if name not in given:
+                raise ArgumentError(argument, dict(given), f"a mapping with the key {name!r}")
+        try:
+            return InstanceType(**given)
+        except ArgumentError as error:
+            place = f"{argument}.{error.argument.rpartition('.')[2]}"
+            raise ArgumentError(place, error.received, error.allowed, hint=error.hint) from None
+    if not isinstance(given, str):
+        allowed = "the name of an instance type, an InstanceType, or its arguments as a mapping"
+        raise ArgumentError(argument, given, allowed)
+    return known[given]
 
 
 @functools.cache

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from lightning_hwtune.core.hardware.billing import usd_per_device_hour
-from lightning_hwtune.core.hardware.catalogue import CPU, Catalogue, InstanceType
+from lightning_hwtune.core.hardware.catalogue import CPU, Catalogue, InstanceType, instance_of
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.forms import FORMS, checked_call
+from lightning_hwtune.forms import checked_call
 from lightning_hwtune.forms.given import Given
-from lightning_hwtune.names import refuse_unknown_keys
 
 __all__ = ["Pool"]
 
@@ -54,7 +53,7 @@ class Pool(Given):
         threads_per_device: int = 1,
         instance: str | InstanceType | Mapping[str, Any] | None = None,
     ) -> None:
-        found = None if instance is None else _instance(instance)
+        found = None if instance is None else instance_of(instance, Catalogue.builtin(), "Pool.instance")
         if found is not None:
             accelerator = _accelerator(found, accelerator)
             devices = _devices(found, devices, threads_per_device)
@@ -87,25 +86,6 @@ class Pool(Given):
             "threads_per_device": self.threads_per_device,
             **({} if self.instance is None else {"instance": self.instance.to_dict()}),
         }
-
-
-def _instance(given: object) -> InstanceType:
-    """Returns the instance type with this name, or with these arguments as a mapping."""
-    if isinstance(given, InstanceType):
-        return given
-    if isinstance(given, Mapping):
-        refuse_unknown_keys("Pool.instance.", given, InstanceType.__dataclass_fields__)
-        for name in ("name", "usd_per_hour"):
-            if name not in given:
-                raise ArgumentError("Pool.instance", dict(given), f"a mapping with the key {name!r}")
-        try:
-            return InstanceType(**given)
-        except ArgumentError as error:
-            argument = f"Pool.instance.{error.argument.rpartition('.')[2]}"
-            raise ArgumentError(argument, error.received, error.allowed, hint=error.hint) from None
-    if not isinstance(given, str):
-        raise ArgumentError("Pool.instance", given, FORMS["Pool"]["instance"].allowed)
-    return Catalogue.builtin()[given]
 
 
 def _accelerator(instance: InstanceType, given: str) -> str:

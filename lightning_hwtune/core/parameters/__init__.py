@@ -1,4 +1,4 @@
-"""The four kinds of parameter: a range of floats, a range of integers, a list of options, a number of devices.
+"""The kinds of parameter: ranges of floats and of integers, lists of options and of instance types, device counts.
 
 A parameter maps a share in [0, 1] to one of its values (`quantile`; a uniform share gives the parameter's
 distribution). It also maps a value to its coordinates in the unit cube and back (`encode`, `decode`). Values are always
@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from lightning_hwtune.core.parameters.choices import ALWAYS_DEVICES, Choice, NumDevices, Option
 from lightning_hwtune.core.parameters.form import Parameter, parameter_from_dict, stored_form
+from lightning_hwtune.core.parameters.instances import InstanceChoice
 from lightning_hwtune.core.parameters.ranges import Float, Int
 
 __all__ = [
     "ALWAYS_DEVICES",
     "Choice",
     "Float",
+    "InstanceChoice",
     "Int",
     "NumDevices",
     "Option",

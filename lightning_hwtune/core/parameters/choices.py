@@ -35,7 +35,6 @@ ALWAYS_DEVICES = "no condition, because every trial trains on some number of dev
 _COUNT = FORMS["NumDevices"]["counts"]
 
 
-@final
 @dataclass(frozen=True, slots=True, repr=False, eq=False, init=False)
 class Choice(Given):
     """One of several options, each equally likely.

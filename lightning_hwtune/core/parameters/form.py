@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lightning_hwtune.core.parameters.choices import ALWAYS_DEVICES, Choice, NumDevices
+from lightning_hwtune.core.parameters.instances import InstanceChoice
 from lightning_hwtune.core.parameters.options import all_numbers, plain_option
 from lightning_hwtune.core.parameters.ranges import ABSENT, Float, Int
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
@@ -26,11 +27,18 @@ def _num_devices(counts: object) -> NumDevices:
     return NumDevices(*counts)
 
 
+def _instances(options: object, prior: Any = None) -> InstanceChoice:
+    if not isinstance(options, list | tuple) or not all(isinstance(item, Mapping) for item in options):
+        raise ArgumentError("options", options, "a list of mappings with `name` and `usd_per_hour`")
+    return InstanceChoice(options, prior)
+
+
 KINDS: dict[str, tuple[Callable[..., Parameter], tuple[str, ...], tuple[str, ...]]] = {
     "float": (Float, ("low", "high"), ("log", "when", "prior")),
     "int": (Int, ("low", "high"), ("log", "step", "when", "prior")),
     "choice": (Choice, ("options",), ("ordered", "when", "prior")),
     "num_devices": (_num_devices, ("counts",), ()),
+    "instance": (_instances, ("options",), ("prior",)),
 }
 """Kind -> its constructor, required keys, optional keys."""
 
@@ -72,7 +80,7 @@ def parameter_from_dict(name: str, form: object) -> Parameter:
     missing = [key for key in needed if key not in given]
     if missing:
         raise ArgumentError(name, dict(form), f"a mapping with the key {missing[0]!r}")
-    numbers = ("low", "high", "step", *(["prior"] if build is not Choice else []))
+    numbers = ("low", "high", "step", *(["prior"] if build in (Float, Int) else []))
     try:
         return build(**{key: number_of_text(value) if key in numbers else value for key, value in given.items()})
     except ArgumentError as error:
