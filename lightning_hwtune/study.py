@@ -41,7 +41,7 @@ from lightning_hwtune.engine.check import Check
 from lightning_hwtune.engine.devices import check_present, resolve
 from lightning_hwtune.engine.earlier_studies import auto_prior
 from lightning_hwtune.engine.executors import abilities_of_choice
-from lightning_hwtune.engine.open_sessions import OpenSession, take_over
+from lightning_hwtune.engine.open_sessions import OpenSession, session_of, take_over
 from lightning_hwtune.engine.payload import stored_function
 from lightning_hwtune.engine.reading import Reader
 from lightning_hwtune.engine.replicating import prepared
@@ -80,6 +80,7 @@ if TYPE_CHECKING:
 __all__ = ["Result", "Study"]
 
 _T = TypeVar("_T")
+_FAILED = "study.tell(trial, error='why') for a failure; without an error the study sets the state by itself"
 _VALUES = "trial.report(1, val_loss=0.5), or log it in the validation: study.tell(trial, error) takes no values"
 
 
@@ -534,11 +535,15 @@ class Study:
         asked = self._asked
         return asked if asked is not None and asked.is_open and asked.is_of_this_process else None
 
-    @checked_call("Study.tell", elsewhere=dict.fromkeys(("value", "values", "state"), _VALUES))
+    @checked_call(
+        "Study.tell",
+        elsewhere={**dict.fromkeys(("value", "values"), _VALUES), **dict.fromkeys(("state", "status"), _FAILED)},
+    )
     def tell(self, trial: Trial, error: BaseException | str | None = None) -> str:
         """Ends this segment of the trial after its training is over; returns the trial's new state.
 
-        Metric values are not passed here, because `RungCallback` or `trial.report` has already reported them.
+        Metric values are not passed here, because `RungCallback` or `trial.report` has already reported them. The trial
+        may come from an earlier object of the same study, as after the cell that creates the study was run again.
 
         Args:
             error: the exception that the training raised, or a text that says what went wrong; None if nothing failed.
@@ -547,9 +552,10 @@ class Study:
             ArgumentError: `error` has another type, `ask` did not return this trial, or `tell` was already called for
                 it.
         """
-        asked = self._open_session()
+        asked = self._open_session() or session_of(trial, self, self._files.root, self._storage)
         if asked is None:
             raise ArgumentError("trial", trial, "a trial that ask() returned and that was not passed to tell() before")
+        self._asked = asked
         with Signals():
             return asked.manual.tell(trial, error)
 

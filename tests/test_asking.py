@@ -154,6 +154,38 @@ def test_a_cell_that_is_run_again_takes_over(tmp_path: Path) -> None:
     assert (len(state.trials), state.trials[0].n_retries, state.closed.state) == (3, 0, "finished")
 
 
+@pytest.mark.parametrize("is_alive", [True, False])
+@pytest.mark.parametrize("way", ["constructed", "loaded", "in another notation"])
+def test_tell_continues_where_the_study_was_made_again_during_a_trial(
+    tmp_path: Path, way: str, is_alive: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = small_study(tmp_path)
+    trial = ask(study, max_trials=2)
+    functions.plain(trial)
+    first = study if is_alive else None
+    if way == "loaded":
+        study = hwt.Study.load("study", tmp_path)
+    else:
+        monkeypatch.chdir(tmp_path.parent)
+        study = small_study(tmp_path if way == "constructed" else Path(tmp_path.name))
+    assert study.tell(trial) == "paused"
+    assert ask(study).segment == 1
+    for other in filter(None, [first, small_study(tmp_path, "other")]):
+        with pytest.raises(hwt.ArgumentError, match="`trial` is"):
+            other.tell(trial)
+    study.close()
+    assert len(of_kind(study, ev.SessionOpened)) == 1
+    check_log(asked_to_the_end(small_study(tmp_path)))
+
+
+def test_tell_takes_no_trial_of_another_study(tmp_path: Path) -> None:
+    trial = ask(small_study(tmp_path, "lost"))
+    gc.collect()
+    with pytest.raises(hwt.ArgumentError, match="a trial that ask\\(\\) returned"):
+        small_study(tmp_path, "other").tell(trial)
+    small_study(tmp_path, "lost").close()
+
+
 @pytest.mark.parametrize("way", ["run", "enqueue", "close", "ask of the same object"])
 def test_other_calls_take_over_too(tmp_path: Path, way: str) -> None:
     first = small_study(tmp_path)
@@ -244,11 +276,15 @@ def test_a_value_is_not_told(tmp_path: Path, value: Any) -> None:
     study.close()
 
 
-@pytest.mark.parametrize("name", ["values", "value", "state"])
-def test_other_arguments_of_tell_are_answered_by_name(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("values", r"trial\.report\(1, val_loss"), ("value", r"trial\.report\(1, val_loss"), ("state", r"error='why'"),
+     ("status", r"error='why'")],
+)  # fmt: skip
+def test_other_arguments_of_tell_are_answered_by_name(tmp_path: Path, name: str, said: str) -> None:
     study = small_study(tmp_path)
     trial = ask(study)
-    with pytest.raises(hwt.RenamedArgumentError, match=rf"tell\({name}=.*trial\.report\(1, val_loss"):
+    with pytest.raises(hwt.RenamedArgumentError, match=rf"tell\({name}=.*{said}"):
         study.tell(trial, **{name: 0.5})
     study.close()
 

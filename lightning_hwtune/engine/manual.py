@@ -114,7 +114,7 @@ class Manual:
 
     def tell(self, trial: Trial, error: BaseException | str | None) -> str:
         """Ends the active trial's segment; returns the trial's new state."""
-        if self._active is None or self._active[0] is not trial:
+        if self._active is None or not self.has_asked(trial):
             raise ArgumentError("trial", trial, "the trial that ask() returned last")
         _, segment, channel = self._active
         raised = error if isinstance(error, BaseException) else None
@@ -127,6 +127,10 @@ class Manual:
         self._leave()
         self._loop.ended(segment.order.trial_id, segment.order.segment, ended, channel.world_size)
         return str(self._session.controller.state.trials[segment.order.trial_id].state)
+
+    def has_asked(self, trial: object) -> bool:
+        """Return whether this is the trial that `ask` returned last and for which `tell` was not called."""
+        return self._active is not None and self._active[0] is trial
 
     def _leave(self) -> None:
         self._active = None

@@ -19,7 +19,7 @@ from lightning_hwtune.engine.manual import Manual
 from lightning_hwtune.engine.session import Session
 from lightning_hwtune.host.session_signals import Signals
 
-__all__ = ["OpenSession", "take_over"]
+__all__ = ["OpenSession", "session_of", "take_over"]
 
 _GIVEN_UP = "given up: study.tell was not called, and the study was opened again in this process"
 _open: list[OpenSession] = []
@@ -59,6 +59,10 @@ class OpenSession:
         finally:
             self.session.__exit__(None, None, None)
 
+    def pass_to(self, owner: object) -> None:
+        """Makes another object of the same study the owner."""
+        self._owner = weakref.ref(owner)
+
     @property
     def is_of_this_process(self) -> bool:
         """False in a process that was forked later, because the session belongs to its parent."""
@@ -67,7 +71,23 @@ class OpenSession:
     def is_left(self, folder: Path, storage: str | None) -> bool:
         """Return whether the session is of this study or has no owner left, and no other living thread opened it."""
         is_ours = self._thread is threading.current_thread() or not self._thread.is_alive()
-        return is_ours and (self._owner() is None or self._study == (folder.resolve(), storage))
+        return is_ours and (self._owner() is None or self.is_of(folder, storage))
+
+    def is_of(self, folder: Path, storage: str | None) -> bool:
+        """Return whether the session is of this study."""
+        return self._study == (folder.resolve(), storage)
+
+
+def session_of(trial: object, owner: object, folder: Path, storage: str | None) -> OpenSession | None:
+    """Returns the open session of this study that returned a trial, and makes `owner` its owner; None if there is none.
+
+    Suppose that the notebook cell that creates the study is run again while a trial is open: `tell` continues there.
+    """
+    for found in _open:
+        if found.is_of_this_process and found.is_of(folder, storage) and found.manual.has_asked(trial):
+            found.pass_to(owner)
+            return found
+    return None
 
 
 def take_over(folder: Path, storage: str | None) -> None:

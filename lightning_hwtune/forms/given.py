@@ -55,17 +55,27 @@ class Given:
             object.__setattr__(self, "_given", _names(cls, args, kwargs))
             return self
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Returns what `copy` and `pickle` need: a frozen object with slots cannot be restored in their usual way."""
+        return _restored, (type(self), object.__getstate__(self))
+
 
 def given_settings(part: object) -> frozenset[str]:
-    """Returns the constructor arguments of an object that were given, or that differ from their defaults.
-
-    A copy of an object does not have the names of what was given, but still differs where it differed.
-    """
+    """Returns the constructor arguments of an object that were given, or that differ from their defaults."""
     parameters = inspect.signature(type(part)).parameters
     names: frozenset[str] = getattr(part, "_given", frozenset(parameters))
     defaults = {name: item.default for name, item in parameters.items()}
     changed = {name for name, default in defaults.items() if not _is_default(getattr(part, name, _NOTHING), default)}
     return names | changed
+
+
+def _restored(cls: type, state: Any) -> Any:
+    """Returns an object of this class with these attributes: those of its dict, those of its slots, or both."""
+    self: Any = object.__new__(cls)
+    for attributes in state if isinstance(state, tuple) else (state,):
+        for name, value in (attributes or {}).items():
+            object.__setattr__(self, name, value)
+    return self
 
 
 def _is_default(value: object, default: object) -> bool:

@@ -100,12 +100,8 @@ class Choice(Given):
         return self._hash
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _choice, (
-            self.options,
-            self.ordered,
-            self.when,
-            self.prior,
-        )  # hashes of text differ from process to process
+        # made again, because hashes of text differ from process to process
+        return _choice, (self.options, self.ordered, self.when, self.prior, self._given)
 
     def __repr__(self) -> str:
         tail = "" if self._is_usual_order() else f", ordered={self.ordered}"
@@ -278,8 +274,17 @@ class NumDevices:
         return {"type": "num_devices", "counts": list(self.counts)}
 
 
-def _choice(options: Sequence[Option], ordered: bool, when: When | None = None, prior: Option = None) -> Choice:
-    return Choice(options, ordered=ordered, when=when, prior=prior)
+def _choice(
+    options: Sequence[Option],
+    ordered: bool,
+    when: When | None = None,
+    prior: Option = None,
+    given: frozenset[str] | None = None,
+) -> Choice:
+    made = Choice(options, ordered=ordered, when=when, prior=prior)
+    if given is not None:
+        object.__setattr__(made, "_given", given)
+    return made
 
 
 def _ascending(numbers: Sequence[Option]) -> list[Option]:
