@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,15 +12,13 @@ import typer
 
 from lightning_hwtune.cli.arguments import Overrides, check_overrides, import_from_here
 from lightning_hwtune.cli.output import Format, rows_frame, write
+from lightning_hwtune.cli.plan_output import plan_document, plan_rows, print_plans
 from lightning_hwtune.cli.replay import part
 from lightning_hwtune.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from lightning_hwtune.core.hardware.pool import Pool
     from lightning_hwtune.core.schedulers import Scheduler
-    from lightning_hwtune.planning.comparison import Comparison, Option
     from lightning_hwtune.planning.nodes import NodeKind
 
 __all__ = ["plan"]
@@ -43,8 +42,29 @@ def plan(
         float | None, typer.Option("--unit-s", help="Seconds of one epoch on one device.", show_default=False)
     ] = None,
     speeds: Annotated[
-        str, typer.Option("--speeds", metavar="NUMBER=SPEED,...", help="Speed of a trial by its number of devices.")
-    ] = "1=1",
+        str | None,
+        typer.Option(
+            "--speeds",
+            metavar="NUMBER=SPEED,...",
+            help="Speed of a trial by its number of devices, in any unit; default: one device per trial.",
+            show_default=False,
+        ),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile",
+            metavar="PATH",
+            help="The profile.json of `hwtune profile`, or its folder, in place of --speeds.",
+            show_default=False,
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            "--samples", min=1, help="Samples of one epoch; with --profile, in place of --unit-s.", show_default=False
+        ),
+    ] = None,
     scheduler: Annotated[
         str | None,
         typer.Option("--scheduler", help="NAME:KEY=VALUE,... such as asha:max_epochs=27.", show_default=False),
@@ -92,23 +112,23 @@ def plan(
     of_file = _of_file(study_file, overrides) if study_file is not None else {}
     given = _needed("--scheduler", _scheduler(scheduler) or of_file.get("scheduler"), "e.g. asha:max_epochs=27")
     n_trials = _needed("--trials", trials or of_file.get("trials"), "a positive integer")
-    seconds = _needed("--unit-s", unit_s, "the seconds of one epoch on one device")
     wish = Wish(
         parse_duration("--deadline", deadline) or of_file.get("deadline_s") or math.inf,
         _budget(budget, of_file.get("budget_usd")),
     )
     pool: Pool | None = Pool("cpu", devices, usd_per_device_hour) if devices else of_file.get("pool")
-    if pool is None and instance is None:
+    kind = None if instance is None else _kind(instance, catalogue, most, launch_s, spot=spot)
+    n_devices = max(0 if pool is None else pool.size, 0 if kind is None else kind.devices * kind.most)
+    if n_devices == 0:
         raise ArgumentError("--devices", None, "the devices of a pool, or --instance, the type of rented nodes")
-    by_number, options, notes, alone_usd = _speeds(speeds), [], [], None
+    by_number, one_s, notes = _training(speeds, profile, samples, unit_s, n_devices)
+    options, alone_usd = [], None
     if pool is not None:
-        study = PoolStudy(given, n_trials, pool.size, seconds, start_s, variation=variation)
+        study = PoolStudy(given, n_trials, pool.size, one_s, start_s, variation=variation)
         options += pool_options(advise(study, by_number).predictions, pool)
-    if instance is not None:
-        closed = _with_ladder(given, n_trials)
-        complete = {int(number): speed for number, speed in by_number.items() if "/" not in number}
-        job = Job(expected_stages(closed, n_trials), seconds, complete, start_s)
-        kind = _kind(instance, catalogue, most, launch_s, spot=spot)
+    if kind is not None:
+        complete = {int(number): speed for number, speed in by_number.items() if number >= 1}
+        job = Job(expected_stages(_with_ladder(given, n_trials), n_trials), one_s, complete, start_s)
         options, alone_usd = options + rented_options(job, kind, wish), cost_of_one(job, kind)
         notes += [f"{n} devices per trial are not faster than fewer, so no plan uses them" for n in job.useless]
     if wish.budget_usd < math.inf and all(option.usd is None for option in options):
@@ -117,9 +137,9 @@ def plan(
     found = Comparison(wish, options, alone_usd)
     write(
         form,
-        table=lambda out: _print(out, found, notes),
-        data=lambda: _document(found, notes),
-        frame=lambda: rows_frame(_rows(found)),
+        table=lambda out: print_plans(out, found, notes),
+        data=lambda: plan_document(found, notes),
+        frame=lambda: rows_frame(plan_rows(found)),
     )
     if found.relaxed:
         typer.echo(f"hwtune: no plan is within the limits. {found.relaxed}", err=True)
@@ -181,18 +201,43 @@ def _with_ladder(scheduler: Scheduler, trials: int) -> Scheduler:
     return ladder_of(planned_spec(scheduler), Limits(max_trials=trials)).spec.scheduler
 
 
-def _speeds(text: str) -> dict[str, float]:
+def _training(
+    speeds: str | None, profile: str | None, samples: int | None, unit_s: float | None, most: int
+) -> tuple[Mapping[Any, float], float, list[str]]:
+    """Returns the speeds by number of devices, the seconds of an epoch on one device, and notes."""
+    from lightning_hwtune.planning.profiled import profiled_speeds
+    from lightning_hwtune.store.profiles import read_profile
+
+    allowed = "the seconds of one epoch on one device"
+    if profile is None:
+        if samples is not None:
+            raise ArgumentError("--samples", samples, "None without --profile", hint="Give --unit-s.")
+        return _speeds(speeds or "1=1"), _needed("--unit-s", unit_s, allowed), []
+    if speeds is not None:
+        raise ArgumentError("--speeds", speeds, "None with --profile, which has the speeds")
+    measured = read_profile(profile)
+    found = profiled_speeds(measured, most)
+    if unit_s is None:
+        n_samples = _needed("--samples", samples, f"the samples of one epoch, or --unit-s, {allowed}")
+        unit_s = n_samples / measured.global_batch / found.speeds[1]
+    return found.speeds, unit_s, list(found.notes)
+
+
+def _speeds(text: str) -> dict[Fraction, float]:
     """Returns the speeds in text such as "1=1,2=1.9,1/2=0.55"."""
-    found: dict[str, float] = {}
+    from lightning_hwtune.planning.advisor import device_share
+
+    found: dict[Fraction, float] = {}
     for item in text.split(","):
         number, equals, speed = (word.strip() for word in item.partition("="))
         try:
             value = float(speed)
         except ValueError:
             raise ArgumentError("--speeds", item, _SPEEDS) from None
-        if not equals or number in found:
+        count = device_share(number)
+        if not equals or count in found:
             raise ArgumentError("--speeds", text, f"{_SPEEDS}, each number once")
-        found[number] = value
+        found[count] = value
     return found
 
 
@@ -203,60 +248,3 @@ def _kind(instance: str, catalogue: Path | None, most: int, launch_s: float, *, 
 
     known = Catalogue.builtin() if catalogue is None else read_catalogue(catalogue)
     return NodeKind.of(known[instance], most=most, launch_s=launch_s, spot=spot)
-
-
-def _rows(found: Comparison) -> list[dict[str, Any]]:
-    chosen = found.chosen
-    return [
-        {key: value for key, value in option.to_dict().items() if key != "stages"}
-        | {"within_limits": found.wish.meets(option), "chosen": option is chosen}
-        for option in found.shown
-    ]
-
-
-def _document(found: Comparison, notes: Sequence[str]) -> Mapping[str, Any]:
-    wish, chosen = found.wish, found.chosen
-    return {
-        "deadline_s": None if wish.deadline_s == math.inf else wish.deadline_s,
-        "budget_usd": None if wish.budget_usd == math.inf else wish.budget_usd,
-        "plans": [
-            {**option.to_dict(), "within_limits": wish.meets(option), "chosen": option is chosen}
-            for option in found.shown
-        ],
-        "chosen": None if chosen is None else chosen.to_dict(),
-        "relaxed": found.relaxed,
-        "notes": list(notes),
-    }
-
-
-def _print(out: Console, found: Comparison, notes: Sequence[str]) -> None:
-    from lightning_hwtune.views.terminal import print_frame
-
-    chosen = found.chosen
-    print_frame(out, rows_frame([_row(found, option, chosen) for option in found.shown]), "predicted")
-    if chosen is not None and chosen.nodes:
-        out.print("stages of the chosen plan:", markup=False)
-        print_frame(out, rows_frame([_stage_row(stage) for stage in chosen.to_dict()["stages"]]))
-    for note in notes:
-        out.print(f"note: {note}", markup=False, soft_wrap=True)
-
-
-def _stage_row(stage: Mapping[str, Any]) -> dict[str, Any]:
-    from lightning_hwtune.views.amounts import duration
-
-    times = {name: duration(stage[f"{name}_s"]) for name in ("begins", "ends")}
-    return {**{name: stage[name] for name in ("trials", "units", "nodes", "devices")}, **times}
-
-
-def _row(found: Comparison, option: Option, chosen: Option | None) -> dict[str, Any]:
-    from lightning_hwtune.views.amounts import duration, money
-
-    mark = "chosen" if option is chosen else "" if found.wish.meets(option) else "exceeds a limit"
-    return {
-        "policy": option.policy,
-        "devices per trial": option.devices,
-        "nodes": option.nodes,
-        "time": duration(option.seconds),
-        "cost": "-" if option.usd is None else money(option.usd),
-        "": mark,
-    }

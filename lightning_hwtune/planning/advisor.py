@@ -30,7 +30,7 @@ from lightning_hwtune.planning.job import Job, Stage
 from lightning_hwtune.simulation.curves import SyntheticCurves
 from lightning_hwtune.simulation.executor import simulate
 
-__all__ = ["Advice", "PoolStudy", "Prediction", "advise", "planned_spec"]
+__all__ = ["Advice", "PoolStudy", "Prediction", "advise", "device_share", "planned_spec"]
 
 _SPACE = SearchSpace(x=Float(0, 1), y=Float(0, 1))
 _MOST_SHARES = 16  # trials on one device
@@ -168,7 +168,7 @@ def planned_spec(scheduler: Scheduler, devices: int = 1, count: Fraction = Fract
 def _useful_speeds(speeds: Mapping[Any, float]) -> dict[Fraction, float]:
     """Returns speeds relative to one device, without the numbers of devices that are not faster than smaller ones."""
     with reading("speeds", speeds, "a mapping"):
-        given = {_count(key): value for key, value in entries(speeds).items()}
+        given = {device_share(key): value for key, value in entries(speeds).items()}
     shares = {count: value for count, value in given.items() if count < 1}
     job = Job((Stage(1, 1),), 1.0, {int(count): value for count, value in given.items() if count >= 1})
     one = given[Fraction(1)]
@@ -176,7 +176,7 @@ def _useful_speeds(speeds: Mapping[Any, float]) -> dict[Fraction, float]:
     return shared | {Fraction(count): job.speeds[count] for count in job.counts}
 
 
-def _count(key: Any) -> Fraction:
+def device_share(key: Any) -> Fraction:
     """Returns a number of devices: an integer, or one part of a device, such as 0.5 or "1/3"."""
     try:
         count = Fraction(str(plain(key)))

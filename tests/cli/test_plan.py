@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+import lightning_hwtune as hwt
 from lightning_hwtune.cli.commands import app
 
 STUDY_FILE = """\
@@ -118,6 +119,56 @@ def test_the_table_marks_the_chosen_plan_and_shows_its_stages(rig: str) -> None:
     assert [row["policy"] for row in rows] == ["static", "rubberband"]
 
 
+def profile_file(folder: Path, points: list[tuple[int, int, int, float]], devices_per_node: int = 2) -> str:
+    measured = tuple(hwt.ScalingPoint(*point) for point in points)
+    profile = hwt.ScalingProfile("digits", {"lr": 0.1}, "gpu", devices_per_node, 64, 20, measured)
+    (folder / "profile.json").write_text(json.dumps(profile.to_dict()))
+    return str(folder)
+
+
+def test_a_profile_gives_the_speeds_and_the_seconds_of_an_epoch(tmp_path: Path) -> None:
+    folder = profile_file(tmp_path, [(1, 1, 64, 0.5), (1, 1, 32, 0.3), (2, 1, 64, 0.3)])
+    command = f"--scheduler run_to_end:max_epochs=3 --trials 4 --devices 4 --variation 1 --profile {folder}"
+    document = found(f"{command} --samples 6400")
+    assert {item["devices"]: item["seconds"] for item in document["plans"]} == pytest.approx({"1": 150, "2": 180})
+    [note] = document["notes"]
+    assert note.startswith("4 devices: ")
+    assert "one probe on 2 full nodes (4 devices)" in note
+    assert found(f"{command} --unit-s 10")["plans"][0]["seconds"] == pytest.approx(30)
+
+
+def test_speeds_beyond_the_profile_are_predicted_and_noted(tmp_path: Path) -> None:
+    points = [(1, 1, 64, 0.5), (1, 1, 32, 0.3), (1, 1, 16, 0.2), (2, 1, 64, 0.3), (4, 2, 64, 0.2)]
+    command = f"--scheduler run_to_end:max_epochs=3 --trials 1 --devices 8 --profile {profile_file(tmp_path, points)}"
+    document = found(f"{command} --samples 6400")
+    assert [item["devices"] for item in document["plans"]] == ["1", "2", "4", "8"]
+    assert [note for note in document["notes"] if note.startswith("the speed of 8 devices is extrapolated")]
+
+
+@pytest.mark.parametrize(
+    ("points", "extra", "text"),
+    [
+        ([(2, 1, 64, 0.3), (1, 1, 32, 0.3)], "--samples 64", "one device at the global batch"),
+        ([(1, 1, 64, 0.5)], "", "--samples"),
+        ([(1, 1, 64, 0.5)], "--samples 64 --speeds 1=1", "--speeds"),
+    ],
+)
+def test_a_profile_that_gives_no_speeds_is_refused(
+    points: list[tuple[int, int, int, float]], extra: str, text: str, tmp_path: Path
+) -> None:
+    folder = profile_file(tmp_path, points)
+    command = f"--scheduler asha:max_epochs=9 --trials 4 --devices 2 --profile {folder} {extra}"
+    assert text in plan(command, 1).stderr
+
+
+def test_a_profile_of_one_point_plans_one_device_per_trial(tmp_path: Path) -> None:
+    folder = profile_file(tmp_path, [(1, 1, 64, 0.5)])
+    command = f"--scheduler run_to_end:max_epochs=3 --trials 4 --devices 2 --variation 1 --profile {folder}"
+    document = found(f"{command} --samples 640")
+    assert [item["devices"] for item in document["plans"]] == ["1"]
+    assert "no speed is predicted" in document["notes"][0]
+
+
 @pytest.mark.parametrize(
     ("command", "text"),
     [
@@ -136,6 +187,16 @@ def test_the_table_marks_the_chosen_plan_and_shows_its_stages(rig: str) -> None:
         ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --instance no.such", "no.such"),
         ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --instance g4dn.xlarge --most 999", "most"),
         ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --instance g4dn.xlarge --launch-s -1", "launch_s"),
+        (
+            "--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --instance g4dn.xlarge --speeds 1=1,x=2",
+            "number of",
+        ),
+        (
+            "--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --instance g4dn.xlarge --speeds 1=1,1.5=2",
+            "number of",
+        ),
+        ("--scheduler asha:max_epochs=9 --trials 4 --devices 2 --profile nowhere", "profile"),
+        ("--scheduler asha:max_epochs=9 --trials 4 --devices 2 --samples 100", "--profile"),
         ("--scheduler ahsa:max_epochs=9 --trials 4 --unit-s 1 --devices 2", "asha"),
     ],
 )
