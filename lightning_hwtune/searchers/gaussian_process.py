@@ -9,7 +9,7 @@ the greatest expected improvement: of the best score with one objective, of the 
 - Ament, Daulton, Eriksson, Balandat and Bakshy, "Unexpected improvements to expected improvement for Bayesian
   optimization", NeurIPS 2023: the logarithm of both improvements.
 
-The scores are those that the process of TPE learns from (`improvement.fenced_losses`, chained over the rungs by
+The scores are those that the process of TPE learns from (`fences.fenced_losses`, chained over the rungs by
 `copula.chained`): trials of all rungs count, an exploded loss does little harm, and violators of a constraint come
 behind all feasible trials. A trial that no rung has judged is a pending point: its score is unknown, but draws on
 several devices keep apart. An absent number is in the middle of its range, and an absent unordered choice is one more
@@ -31,13 +31,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 import numpy as np
 import numpy.typing as npt
 
-from lightning_hwtune.core.feasibility import violator_mask
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.searchers import History, Searcher, Sobol
 from lightning_hwtune.core.searchers.cells import Cells
 from lightning_hwtune.core.searchers.copula import chained
 from lightning_hwtune.core.searchers.expert import expert_draw
-from lightning_hwtune.core.searchers.improvement import fenced_losses
+from lightning_hwtune.core.searchers.fences import fenced_losses
 from lightning_hwtune.core.searchers.new_configs import Untried, config_key
 from lightning_hwtune.core.searchers.parzen import evenly, first_by_fronts
 from lightning_hwtune.core.space import SearchSpace
@@ -58,7 +57,6 @@ _MAX_OBJECTIVES = 4  # the number of boxes below a front grows exponentially wit
 _MAX_POINTS, _MAX_FIRST = 200, 100  # points that the model learns from; those of them that are the best ones
 _MAX_FRONT = 50  # points that may be the best or on the front: the model doubts the scores of all of them
 _MAX_PENDING = 50
-_FAR = 20.0  # distances between the lower quartile and the median at which a loss has exploded
 _N_ANYWHERE, _N_NEAR = 256, 256  # candidates drawn from the whole space, and near the best trials
 _N_BEST = 8  # trials near which candidates are drawn
 _N_CLIMBED = 3  # candidates from which the gradient is followed
@@ -217,21 +215,7 @@ def _scores(history: History) -> Floats:
     """Returns the scores of all trials, low is good; NaN for a trial that no rung has judged."""
     trials, objectives = history.results, history.objectives
     rungs = history.memory.rungs(trials, objectives)
-    return chained(rungs, len(trials), len(objectives), lambda losses: fenced_losses(_capped(losses), objectives))
-
-
-def _capped(losses: Floats) -> Floats:
-    """Returns losses without exploded ones: those very far above the better half count as less.
-
-    The fence of `fenced_losses` comes from the quartiles, so it is too high if more than a quarter has exploded.
-    """
-    found, is_violator = losses.copy(), violator_mask(losses)
-    for column in found.T:
-        usual = np.isfinite(column) & ~is_violator
-        quarter, middle = np.quantile(column[usual], [0.25, 0.5]) if usual.any() else (0.0, 0.0)
-        if middle > quarter:
-            column[usual] = np.minimum(column[usual], middle + _FAR * (middle - quarter))
-    return found
+    return chained(rungs, len(trials), len(objectives), lambda losses: fenced_losses(losses, objectives))
 
 
 def _filled(cells: Cells, rows: Floats) -> Floats:

@@ -6,13 +6,9 @@ Of the candidates, the one with the greatest expected improvement is tried.
 
 Losses, not ranks, because close to an optimum ranks say little about where it is. What makes them fit for a process:
 
-- Seconds and US dollars count in their logarithm.
-- A loss beyond Tukey's upper fence (the third quartile and one and a half times the distance of the quartiles) counts
-  as that fence, and so does one that is not finite. So an exploded loss changes little. Violators of a constraint are
-  behind the fence, in the order of their violations.
+- An exploded loss counts as a fence that is not far above the others, and violators are behind it (`fences`).
 - Trials of all rungs count. The losses of a deeper rung get the mean and the spread that its trials had before
   (`copula.chained`).
-
 - A trial that failed before its first result counts as the worst.
 
 The process knows the trials that run, with the loss that it expects from them, so that draws on several devices keep
@@ -32,27 +28,24 @@ from typing import Any, Self, final
 import numpy as np
 import numpy.typing as npt
 
-from lightning_hwtune.core.feasibility import violator_mask
-from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.searchers.base import History
 from lightning_hwtune.core.searchers.cells import Cells
 from lightning_hwtune.core.searchers.copula import chained
+from lightning_hwtune.core.searchers.fences import fenced_losses
 from lightning_hwtune.core.searchers.gaussian_process import GaussianProcess, log_improvement
 from lightning_hwtune.core.searchers.kernels import Kernels
 from lightning_hwtune.core.searchers.new_configs import Untried
 from lightning_hwtune.core.searchers.parzen import ParzenModel, evenly
 from lightning_hwtune.core.streams import stream
 
-__all__ = ["ImprovementModel", "fenced_losses", "one_loss"]
+__all__ = ["ImprovementModel", "one_loss"]
 
 Floats = npt.NDArray[np.float64]
 
 _MAX_POINTS = 100  # of the judged trials; the time of a fit grows with their third power
 _MAX_SILENT = 16  # trials without a result that run, and as many that failed
 _MAX_LISTED = 600  # candidates from a list
-_FENCE = 1.5
 _SUM_SHARE = 0.05  # of the weighted sum in the loss; the rest is the greatest weighted objective
-_LOG_UNITS = ("s", "USD")
 _WIDTHS = np.array([0.2, 0.1, 0.05, 0.02, 0.01])  # of the steps around good trials
 _LATER_WIDTHS, _N_VARIED, _N_VARIANTS = (0.05, 0.02), 8, 4
 
@@ -154,30 +147,6 @@ class ImprovementModel:
             absent = 0.0 if n_options else 0.5  # it may be present in the new configuration
             found[:, place] = np.where(np.isnan(moved), absent, moved)
         return self.cells.near(found)
-
-
-def fenced_losses(losses: Floats, objectives: Objectives) -> Floats:
-    """Returns losses for a process, finite, in the same shape `(n_points, n_objectives)`; see the module."""
-    is_violator = violator_mask(losses)
-    violations = losses[is_violator, 0]
-    found = np.empty_like(losses)
-    for place, objective in enumerate(objectives):
-        column = losses[:, place]
-        is_usual = np.isfinite(column) & ~is_violator
-        usual = column[is_usual]
-        if objective.unit in _LOG_UNITS and (usual > 0).all():
-            usual = np.log(usual)
-        low, quarter, three = np.quantile(usual, [0, 0.25, 0.75]) if len(usual) else (0.0, 0.0, 1.0)
-        fence = three + _FENCE * (three - quarter)
-        found[:, place] = fence
-        found[is_usual, place] = np.minimum(usual, fence)
-        found[is_violator, place] = fence + max(fence - low, 0.0) * _share_below(violations)
-    return found
-
-
-def _share_below(values: Floats) -> Floats:
-    """Returns the share of the values that is below each of them."""
-    return np.searchsorted(np.sort(values), values) / max(len(values), 1)
 
 
 def one_loss(losses: Floats, weights: Floats) -> Floats:
