@@ -51,7 +51,7 @@ ARGUMENTS_replay := --rows build/replay
 # a part of the script replay
 SCRIPT_replay_fronts := replay
 ARGUMENTS_replay_fronts := --fronts reporting --seeds 5 --rows build/replay_fronts
-ARGUMENTS_searchers := --seeds 20
+ARGUMENTS_searchers := --seeds 20 --rows build/searchers
 ARGUMENTS_deadline := --half reporting
 ARGUMENTS_noise := --seeds 20
 ARGUMENTS_pasha := --rows build/pasha

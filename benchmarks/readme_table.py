@@ -26,7 +26,7 @@ Document = Mapping[str, Any]
 
 
 def replaced(text: str, document: Document) -> str:
-    """Returns the text of README.md with the table of these figures; unchanged if an arm is missing in them.
+    """Returns the text of README.md with the table of these figures; unchanged without the default arm.
 
     Raises:
         ValueError: the text lacks one of the two comments.
@@ -44,17 +44,18 @@ def replaced(text: str, document: Document) -> str:
 def block(document: Document) -> str | None:
     """Returns the table, with the row of default settings first, and the tasks on which nothing was chosen."""
     arms = document["arms"]
-    if any(arm not in arms for arm in (DEFAULT, *_CHOSEN)):
+    if DEFAULT not in arms:
         return None
+    chosen = {arm: name for arm, name in _CHOSEN.items() if arm in arms}
     reserved = [name for name in document["curves"] if name != "all"]
     rows = [f"| **default settings** | {_row(arms[DEFAULT])} |"]
-    rows += [f"| chosen settings: {name} | {_row(arms[arm])} |" for arm, name in _CHOSEN.items()]
+    rows += [f"| chosen settings: {name} | {_row(arms[arm])} |" for arm, name in chosen.items()]
     table = "\n".join(["| | sooner | for less money |", "|---|---|---|", *rows])
     tasks = _and([f"`{name}`" for name in reserved])
     of_default = _and([_speed(document["tasks"][name][DEFAULT]["time"]) for name in reserved])
     others = ", ".join(
         f"{name} {_and([_times(document['tasks'][task][arm]['time']) for task in reserved])}"
-        for arm, name in _CHOSEN.items()
+        for arm, name in chosen.items()
     )
     n_others = len(document["tasks"]) - len(reserved)
     return (

@@ -12,7 +12,7 @@ Arms:
 - moasha: ASHA over error, seconds and dollars
 - moasha_tpe: the same with configurations drawn by TPE over fronts, which learns only from this study
 - as_it_comes: a study in which nothing is chosen
-- defaults, defaults_tpe: moasha and moasha_tpe with the defaults of the package: ASHA(), TPE()
+- defaults: the same with the configurations in random order
 - prior_other: moasha with a prior learned from the five tasks of the other network
 - prior_same: moasha with a prior learned from the four other training-set sizes of the same network
 - synetune_shipped, synetune_repaired, neps, optuna_nsga2, optuna_tpe: the peers with their defaults; see
@@ -33,9 +33,12 @@ Peers: the ratio of the hypervolume of moasha_tpe to the peer's at equal virtual
 is a tenth of the time in which the four workers could train all configurations to the end. Per task: the median and
 its interval. We are ahead on a task if the lower end is above 1; ahead of Optuna, if this holds for both samplers.
 Some peers start nothing after three tenths of that time (`until`), and what they would do later is not counted. The
-same ratios are given for moasha, and for the arms with default settings; `tasks_ahead_of_..._by_defaults` is for
-defaults_tpe. `..._as_it_comes` and `ahead_full_...` are the figures of as_it_comes: lower ends of its speed-up in time,
-and the number of tasks on which it is ahead by fully trained configurations.
+same ratios are given for moasha, and for the arms with default settings. `..._as_it_comes` are the lower ends of the
+speed-up in time of as_it_comes. `ahead_partial_...` and `ahead_full_...` are the numbers of tasks on which it is ahead
+by all reports and by fully trained configurations; ahead of Syne Tune, if this holds for both values of eta.
+
+The rows of the peers are kept in `benchmarks/peers/rows/`, with the versions of their packages. Those of the given
+seeds are used, so that only our own arms run. `--peers` runs the peers that are installed, and keeps their rows.
 
 The arms without a prior run again on four tasks of the synthetic generator (`lightning_hwtune.simulation.curves`,
 default parameters, 288 configurations, four devices of which a trial takes 1, 2 or 4). No setting was chosen on these
@@ -48,18 +51,19 @@ is the speed-up of the search, as above. The other is the runtime and money of t
 `choice` has the second reading. It measures the rule of choice rather than the search: the log of ASHA on the error
 alone gives nearly as much.
 
-    python benchmarks/replay.py [--seeds 30] [--tasks cnn-60000 ...] [--arms moasha ...] [--rows FOLDER]
+    python benchmarks/replay.py [--seeds 30] [--tasks cnn-60000 ...] [--arms moasha ...] [--rows FOLDER] [--peers]
     python benchmarks/replay.py --fronts reporting [--seeds 5] [--trials 60]     see `benchmarks/replay_fronts.py`
 
 With --rows every task and arm saves its rows in a folder, and rows that already exist are not computed again, so an
 interrupted run continues. Empty the folder when a rule has changed. The script needs the table: HWTUNE_DATA, or
-../shared/data. The peers need the extra `bench` and `benchmarks/peers/neps.txt`. Arms of peers that are not installed
-are left out and named.
+../shared/data. With --peers it needs the extra `bench` and `benchmarks/peers/neps.txt`. Arms of peers without rows are
+left out and named.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import importlib.util
 import json
 import platform
@@ -73,9 +77,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import lightning_hwtune
-from benchmarks.replay_arms import Problem, from_table, package_of, spec_of, synthetic
-from benchmarks.replay_figures import against_peers, ahead, as_it_comes, choices, curves, figures, summary
-from benchmarks.replay_fronts import HALVES, fronts
+from benchmarks import peer_rows
+from benchmarks.replay_arms import Problem, best_error, from_table, package_of, spec_of, synthetic
+from benchmarks.replay_figures import against_peers, as_it_comes, choices, curves, figures, summary
+from benchmarks.replay_fronts import HALVES, fronts, share_of
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.simulation.accounting import Replay, replay_study
 from lightning_hwtune.simulation.tables import Table
@@ -84,9 +89,11 @@ SETTINGS = json.loads(Path(__file__).with_name("replay_settings.json").read_text
 RESERVED = ("cnn-60000", "rnn-60000")  # no setting was chosen on these tasks
 SHARE = 0.95
 TOLERANCE = 0.01
+_DISTRIBUTIONS = {"syne_tune": "syne-tune", "neps": "neural-pipeline-search"}
 N_SYNTHETIC = 4  # tasks of the generator with its default parameters
 PEERS = ("synetune_shipped", "synetune_repaired", "synetune_repaired_eta", "neps", "optuna_nsga2", "optuna_tpe")
-UNCHOSEN = ("defaults", "defaults_tpe", "as_it_comes")
+UNCHOSEN = ("defaults", "as_it_comes")
+KEPT, KEY = "replay", ("task", "arm", "seed")
 
 
 def main() -> None:
@@ -96,6 +103,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+")
     parser.add_argument("--arms", nargs="+")
     parser.add_argument("--rows", type=Path, help="a folder to keep the rows of each task and arm in")
+    parser.add_argument("--peers", action="store_true", help="run the peers for these seeds, and keep their rows")
     parser.add_argument("--fronts", choices=HALVES, help="judge default settings by the final fronts of this half")
     parser.add_argument("--trials", type=int, help="with --fronts: the trials of a study; default: all configurations")
     arguments = parser.parse_args()
@@ -120,13 +128,19 @@ def replayed_all(arguments: argparse.Namespace) -> dict[str, Any]:
     tasks = arguments.tasks or table.tasks
     wanted = ("random", *(arguments.arms or SETTINGS["arms"]))
     arms = {name: arm for name, arm in SETTINGS["arms"].items() if name in wanted}
-    left_out = {name: package for name, arm in arms.items() if not is_installed(package := package_of(arm))}
-    arms = {name: arm for name, arm in arms.items() if name not in left_out}
-    rows = [row for task in tasks for row in run(from_table(table, task), seeds, arms, arguments.rows)]
+    problems = [from_table(table, task) for task in tasks]
     made_up = [] if arguments.tasks else [synthetic(seed) for seed in range(N_SYNTHETIC)]
-    made_up_rows = [row for problem in made_up for row in run(problem, seeds, on_made_up(arms), arguments.rows)]
+    if arguments.peers:
+        keep_peers(problems, seeds, arms, arguments.rows)
+        keep_peers(made_up, seeds, on_made_up(arms), arguments.rows)
+    rows = [row for each in problems for row in run(each, seeds, own(arms), arguments.rows)]
+    peers = kept_peers(tasks, seeds, arms)
+    made_up_rows = [row for each in made_up for row in run(each, seeds, own(on_made_up(arms)), arguments.rows)]
+    made_up_rows += kept_peers([each.task for each in made_up], seeds, on_made_up(arms))
+    left_out = {name: package_of(arms[name]) for name in arms if name not in {row["arm"] for row in rows + peers}}
     return {
-        **found(rows, tasks),
+        **found(rows + peers, tasks),
+        "peer_versions": peer_versions(peers),
         "synthetic": {"arms": summary(made_up_rows), "curves": curves(made_up_rows)} if made_up_rows else {},
         "left_out": left_out,
         "paper": {"time": 5.8, "usd": 8.8},
@@ -143,7 +157,6 @@ def found(rows: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> dict[str, 
     return {
         "figures": {
             **figures(rows, RESERVED, SETTINGS["ours"], PEERS, place),
-            **{f"{name}_by_defaults": n for name, n in ahead(rows, "defaults_tpe", PEERS, place).items()},
             **as_it_comes(rows, UNCHOSEN[-1], RESERVED, PEERS, place),
         },
         "arms": summary(rows),
@@ -152,6 +165,37 @@ def found(rows: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> dict[str, 
         "choice": choices(rows),
         "curves": {"all": curves(rows), **{task: curves(own) for task, own in by_task.items() if task in RESERVED}},
     }
+
+
+def own(arms: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the arms that are not peers."""
+    return {name: arm for name, arm in arms.items() if "peer" not in arm}
+
+
+def keep_peers(problems: Sequence[Problem], seeds: range, arms: Mapping[str, Any], folder: Path | None) -> None:
+    """Runs the installed peers among these arms, and keeps their rows with the version of the package."""
+    for name, arm in arms.items():
+        if (package := package_of(arm)) and is_installed(package):
+            about = {"about": arm, "version": importlib.metadata.version(_DISTRIBUTIONS.get(package, package))}
+            rows = [{**row, **about} for each in problems for row in run(each, seeds, {name: arm}, folder)]
+            peer_rows.keep(KEPT, rows, KEY)
+
+
+def kept_peers(tasks: Sequence[str], seeds: range, arms: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns the kept rows of the peers among these arms, for these tasks and seeds."""
+    return [
+        row
+        for row in peer_rows.kept(KEPT)
+        if row["task"] in tasks and row["seed"] in seeds and row["about"] == arms.get(row["arm"])
+    ]
+
+
+def peer_versions(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Returns the versions of the packages behind these rows of peers."""
+    found: dict[str, str] = {}
+    for package in dict.fromkeys(package_of(row["about"]) for row in rows):
+        found |= peer_rows.versions((row for row in rows if package_of(row["about"]) == package), str(package))
+    return found
 
 
 def is_installed(package: str | None) -> bool:
@@ -199,7 +243,8 @@ def replayed(problem: Problem, name: str, arm: Mapping[str, Any], seed: int) -> 
         finishers=0 if "peer" in arm else 4,
     )
     study = replay_study(spec_of(problem, arm, seed), problem.curves, limits, problem.yardstick)
-    return {"task": problem.task, "seed": seed, "arm": name, **measured(study, problem.all_s)}
+    row = {"task": problem.task, "seed": seed, "arm": name, **measured(study, problem.all_s)}
+    return row | {"chosen_error": row["chosen"]["least_error"][0] - best_error(problem)}
 
 
 def measured(study: Replay, all_s: float) -> dict[str, Any]:
@@ -214,6 +259,7 @@ def measured(study: Replay, all_s: float) -> dict[str, Any]:
         "total_usd": float(study.usd[-1]),
         "partial_at": [round(study.at(share * all_s), 5) for share in SETTINGS["shares"]],
         "full_at": [round(study.at(share * all_s, kind="full"), 5) for share in SETTINGS["shares"]],
+        "full_share": share_of(study.first(SHARE, kind="full"), all_s),
         "chosen": chosen(study),
     }
 

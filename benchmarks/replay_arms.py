@@ -30,10 +30,11 @@ from lightning_hwtune.simulation.accounting import Yardstick
 from lightning_hwtune.simulation.curves import Curves, SyntheticCurves
 from lightning_hwtune.simulation.tables import Table
 
-__all__ = ["CrossFitted", "Problem", "from_table", "package_of", "spec_of", "synthetic"]
+__all__ = ["CrossFitted", "Problem", "best_error", "from_table", "package_of", "spec_of", "synthetic"]
 
 N_WORKERS = 4
 USD_PER_DEVICE_HOUR = 1.0
+BEST = 0.01  # share of the configurations whose worst final error the chosen one is compared with
 ETA = 3  # default of the peers' rules
 _PACKAGES = {"synetune": "syne_tune", "neps": "neps", "optuna": "optuna"}
 
@@ -92,6 +93,12 @@ def synthetic(seed: int, max_resource: int = 27, **options: float) -> Problem:
     device_s = sum(config["devices"] * curves.elapsed_s(config, max_resource, config["devices"]) for config in configs)
     objectives = Objectives([Metric("error", "min"), TrainSeconds(), Cost()])
     return Problem(f"synthetic-{seed}", space, configs, objectives, curves, yardstick, device_s / N_WORKERS)
+
+
+def best_error(problem: Problem) -> float:
+    """Returns the final error that the best 1 % of the configurations reach."""
+    first = problem.objectives.names[0]
+    return float(np.nanquantile([problem.curves.values(c, problem.last)[first] for c in problem.configs], BEST))
 
 
 def spec_of(problem: Problem, arm: Mapping[str, Any], seed: int) -> StudySpec:

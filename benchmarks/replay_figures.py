@@ -79,10 +79,19 @@ def summary(rows: Rows) -> dict[str, Any]:
             "time": interval(speed_ups(rows, arm, "time_s")),
             "usd": interval(speed_ups(rows, arm, "usd")),
             "arrived": round(statistics.mean(row["time_s"] is not None for row in own), 3),
+            "full_arrived": round(statistics.mean(row.get("full_share") is not None for row in own), 3),
+            "full_time": _median_share([row.get("full_share") for row in own]),
+            "chosen_error": round(statistics.median(row.get("chosen_error", 0.0) for row in own), 4),
             "full_median": round(statistics.median(row["full"] for row in own), 4),
             "full_p10": round(float(np.percentile([row["full"] for row in own], 10)), 4),
         }
     return found
+
+
+def _median_share(shares: Sequence[float | None]) -> float | None:
+    """Returns the median, in which None is later than all others; None if it is the median."""
+    found = float(np.median([np.inf if share is None else share for share in shares]))
+    return round(found, 4) if np.isfinite(found) else None
 
 
 def against_peers(rows: Rows, ours: str, peers: Iterable[str], place: int) -> dict[str, Any]:
@@ -192,10 +201,15 @@ def as_it_comes(rows: Rows, arm: str, reserved: Sequence[str], peers: Sequence[s
     found["time_low_as_it_comes"] = list(own)
     speed = speed_ups(rows, arm, "time_s")
     lows = {name: interval({task: speed[task] for task in tasks})["low"] for name, tasks in found.items()}
-    counts = ahead(rows, arm, peers, place)
-    names = {"optuna": "optuna", "neps": "neps", "synetune": "synetune_repaired"}
-    full = {f"ahead_full_{name}": counts.get(f"tasks_ahead_of_{peer}_full") for name, peer in names.items()}
-    return lows | {name: count for name, count in full.items() if count is not None}
+    ratios = against_peers(rows, arm, peers, place)
+    groups = {"optuna": "optuna", "neps": "neps", "synetune": "synetune_repaired"}
+    counts = {
+        f"ahead_{kind}_{name}": tasks_ahead(ratios, variants, f"{kind}_at")
+        for kind in ("full", "partial")
+        for name, start in groups.items()
+        if (variants := [peer for peer in ratios if peer.startswith(start)])
+    }
+    return lows | counts
 
 
 def ahead(rows: Rows, ours: str, peers: Sequence[str], place: int) -> dict[str, float]:

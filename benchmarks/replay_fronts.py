@@ -30,16 +30,15 @@ from typing import Any
 import numpy as np
 
 from benchmarks.kept_rows import Row, kept_rows
-from benchmarks.replay_arms import Problem, from_table, spec_of, synthetic
+from benchmarks.replay_arms import Problem, best_error, from_table, spec_of, synthetic
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.simulation.accounting import Replay, replay_study
 from lightning_hwtune.simulation.tables import Table
 
-__all__ = ["HALVES", "fronts"]
+__all__ = ["HALVES", "fronts", "share_of"]
 
 HALVES = ("choosing", "reporting")
 SHARE = 0.95
-BEST = 0.01  # share of the table's configurations whose worst final error the chosen one is compared with
 FEW_TRIALS, FEW_EPOCHS, EARLY = 30, 27, 0.1
 N_CHOOSING = 9  # tasks of lcbench-surrogate
 N_SYNTHETIC = 2  # seeds of each kind of synthetic curves
@@ -92,7 +91,7 @@ def _synthetic(half: str, last: int) -> Iterator[Problem]:
 
 def _rows(group: str, problem: Problem, n_seeds: int, n_trials: int | None, folder: Path | None) -> list[Row]:
     most = min(n_trials or len(problem.configs), len(problem.configs))
-    best = float(np.nanquantile(_final_errors(problem), BEST))
+    best = best_error(problem)
     all_s = problem.all_s * most / len(problem.configs)
 
     def find(seed: int) -> Row:
@@ -105,8 +104,8 @@ def _rows(group: str, problem: Problem, n_seeds: int, n_trials: int | None, fold
             "objectives": len(problem.objectives),
             "first_rung": study.state.ladder.levels[0],
             "full": float(study.full[-1]),
-            "partial_s": _share_of(study.first(SHARE), all_s),
-            "full_s": _share_of(study.first(SHARE, kind="full"), all_s),
+            "partial_s": share_of(study.first(SHARE), all_s),
+            "full_s": share_of(study.first(SHARE, kind="full"), all_s),
             "chosen_error": float(errors.min()) - best if len(errors) else None,
         }
 
@@ -132,13 +131,8 @@ def _part(group: str, problem: Problem, n_trials: int) -> str:
     return f"{group}.{problem.task}.{crossing}.{problem.last}.{n_trials}"
 
 
-def _final_errors(problem: Problem) -> list[float]:
-    [first, *_] = problem.objectives
-    values = (problem.curves.values(config, problem.last)[first.name] for config in problem.configs)
-    return list(values)
-
-
-def _share_of(seconds: float, all_s: float) -> float | None:
+def share_of(seconds: float, all_s: float) -> float | None:
+    """Returns seconds as a share of others; None for NaN."""
     return None if np.isnan(seconds) else seconds / all_s
 
 

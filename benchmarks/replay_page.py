@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from benchmarks.page_parts import shown, spread, table
 from lightning_hwtune.views.plots.canvas import DEVICE_COLORS, FAINT, INK, StudyFigure, tidy
 
-__all__ = ["choose_details", "details", "figure"]
+__all__ = ["choose_details", "details", "figure", "fronts_details"]
 
 Document = Mapping[str, Any]
 
@@ -22,7 +22,9 @@ def details(document: Document) -> list[str]:
     blocks = [
         "Speed-up over random full training to 95 % of the partial hypervolume: the median over ten tasks of the "
         "medians over seeds, with a 90 % bootstrap interval over seeds. `full`: hypervolume of the configurations "
-        "trained to the end, when the study is over, as a fraction of that of the table's front. A dash: not run to "
+        "trained to the end, when the study is over, as a fraction of that of the table's front; the time to 95 % of "
+        "it is a share of the time of training all to the end. `error`: the median of the least error of a "
+        "configuration trained to the end, minus the error that the best 1 % of the table reach. A dash: not run to "
         "the end.",
         arms_table(document["arms"], settings["arms"]),
         "![Hypervolume over virtual time](images/replay.png)",
@@ -37,7 +39,7 @@ def details(document: Document) -> list[str]:
             blocks += [text, peers_table(peers, "partial_at")]
             blocks += ["The same for configurations trained to the end only:", peers_table(peers, "full_at")]
     for arm, package in document["left_out"].items():
-        blocks.append(f"`{arm}` was left out: `{package}` is not installed.")
+        blocks.append(f"`{arm}` was left out" + (f": no rows of `{package}` are kept." if package else "."))
     return [*blocks, *claim(document), *synthetic(document)]
 
 
@@ -55,9 +57,12 @@ def arms_table(arms: Document, settings: Document) -> str:
     for name, arm in arms.items():
         is_whole = "until" not in settings.get(name, {})
         cells = [spread(arm["time"]), spread(arm["usd"]), f"{arm['arrived']:.0%}"]
-        cells += [shown(arm["full_median"]), shown(arm["full_p10"])]
-        rows.append([f"`{name}`", *(cells if is_whole else ["-", "-", "-", "-", "-"])])
-    return table(["arm", "time", "money", "arrive", "full, median", "full, 10th percentile"], rows)
+        cells += [
+            shown(arm.get(key)) for key in ("full_time", "full_arrived", "full_median", "full_p10", "chosen_error")
+        ]
+        rows.append([f"`{name}`", *(cells if is_whole else ["-"] * len(cells))])
+    head = ["arm", "time", "money", "arrive", "full: time to 95 %", "full: arrive"]
+    return table([*head, "full, median", "full, 10th percentile", "error"], rows)
 
 
 def tasks_table(document: Document) -> str:
@@ -96,6 +101,21 @@ def claim(document: Document) -> list[str]:
     ]
 
 
+def fronts_details(document: Document) -> list[str]:
+    """Returns the figures of each group of tables."""
+    keys = ("studies", "partial_time", "full_time", "arrive_full", "full_median", "full_p10", "chosen_error_p90")
+    rows = []
+    for name, found in document["groups"].items():
+        cells = [found.get(key, found.get(f"{key}_{name}")) for key in keys]
+        rows.append([name, *map(shown, cells)])
+    return [
+        f"Trials of a study: {document['trials']}. `partial_time` and `full_time` are the median times to 95 % of the "
+        "hypervolume of all reports and of configurations trained to the end, as shares of the time of training all "
+        "to the end; the other figures are described in `benchmarks/replay_fronts.py`.",
+        table(["tables", *keys], rows),
+    ]
+
+
 def choose_details(document: Document) -> list[str]:
     """Returns the candidates for settings, one table per table of curves."""
     blocks = [
@@ -121,7 +141,7 @@ def figure(document: Document) -> Figure:
     drawn = StudyFigure(figsize=(10, 4.2), layout="constrained")
     shares = document["settings"]["shares"]
     for axes, (kind, title) in zip(drawn.subplots(1, 2, sharey=True), _PANELS.items(), strict=True):
-        found_by_arm = {n: found for n, found in document["curves"]["all"].items() if not n.startswith("defaults")}
+        found_by_arm = {n: found for n, found in document["curves"]["all"].items() if n != "defaults"}
         ours = [name for name in found_by_arm if "peer" not in document["settings"]["arms"][name]]
         for name, found in found_by_arm.items():
             until = document["settings"]["arms"][name].get("until", 1.0)

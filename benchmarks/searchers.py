@@ -19,17 +19,20 @@ The figures compare medians over seeds. An interval is a 90 % bootstrap interval
 - hv_20_parameters: the hypervolume after 200 trials with 20 parameters, as a share of that of 1,500 random
   configurations.
 
-The rows of Optuna are kept in `benchmarks/peers/rows/`, with its version. They are used if the seeds are among them;
-`--peers` computes them again. The settings of the default were chosen on other seeds, from 1000.
+The rows of Optuna are kept in `benchmarks/peers/rows/`, with its version. Those of the given seeds are used, and ratios
+compare the seeds that both arms have. `--peers` runs Optuna for the given problems and seeds, and keeps its rows. With
+`--rows` new rows are saved in a folder, and an interrupted run continues. Empty it when a rule has changed. The
+settings of the default were chosen on other seeds, from 1000.
 
     python benchmarks/searchers.py [--seeds 20] [--first-seed 0] [--peers] [--problems branin ...]
-                                   [--further gp evolution ...]
+                                   [--further gp evolution ...] [--rows FOLDER]
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
+import functools
+import importlib.metadata
 import json
 import platform
 import sys
@@ -38,18 +41,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import lightning_hwtune
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks import peer_rows
+from benchmarks.kept_rows import kept_rows
 from benchmarks.search_problems import ASHA_STUDIES, FUNCTIONS, Found, asha_study, function_study
 from lightning_hwtune.core.searchers import Random, Searcher, default_searcher, searcher_from_settings
 
 __all__ = ["figures", "found", "rows_of"]
 
 OWN, PEERS, AT_A_TIME = ("default", "random"), ("optuna_tpe", "optuna_nsga2"), (1, 8)
-KEPT = Path(__file__).parent / "peers" / "rows" / "searchers.json.gz"
+KEPT, KEY = "searchers", ("problem", "arm", "at_a_time", "seed")
 FURTHER: Mapping[str, Mapping[str, str]] = {
     "gp": {"name": "gp"},
     "evolution": {"name": "evolution"},
@@ -69,36 +73,48 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--peers", action="store_true", help="run Optuna again, and keep its rows")
+    parser.add_argument("--peers", action="store_true", help="run Optuna for these seeds, and keep its rows")
     parser.add_argument("--at-a-time", type=int, nargs="+", choices=AT_A_TIME, default=AT_A_TIME)
     parser.add_argument("--problems", nargs="+", choices=problems, default=problems)
     parser.add_argument("--further", nargs="+", choices=list(FURTHER), default=[], help="run these arms, too")
+    parser.add_argument("--rows", type=Path, help="a folder to save new rows in")
     arguments = parser.parse_args()
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
-    rows = rows_of([*OWN, *arguments.further], arguments.problems, seeds, arguments.at_a_time)
-    peers = kept_peers(arguments.problems, seeds, again=arguments.peers)
-    rows += peers["rows"]
-    versions = {"lightning_hwtune": lightning_hwtune.__version__, "numpy": np.__version__, "optuna": peers["optuna"]}
-    versions["python"] = platform.python_version()
+    chosen = arguments.problems, seeds, arguments.at_a_time
+    if arguments.peers:
+        version = {"version": importlib.metadata.version("optuna")}
+        peer_rows.keep(KEPT, [{**row, **version} for row in rows_of(PEERS, *chosen, arguments.rows)], KEY)
+    rows = rows_of([*OWN, *arguments.further], *chosen, arguments.rows)
+    peers = kept_peers(*chosen)
+    rows += peers
+    versions = {"lightning_hwtune": lightning_hwtune.__version__, "numpy": np.__version__}
+    versions |= {**peer_rows.versions(peers, "optuna"), "python": platform.python_version()}
     result = {"figures": figures(rows), "medians": medians(rows), "ratios": ratios(rows), "versions": versions}
     print(json.dumps({**result, "seeds": list(seeds)}, indent=1))
 
 
 def rows_of(
-    arms: Iterable[str], problems: Sequence[str], seeds: Iterable[int], at_a_time: Sequence[int] = AT_A_TIME
+    arms: Iterable[str],
+    problems: Sequence[str],
+    seeds: Iterable[int],
+    at_a_time: Sequence[int] = AT_A_TIME,
+    folder: Path | None = None,
 ) -> list[Row]:
-    """Returns a row for each problem, arm, number of trials at a time, and seed."""
+    """Returns a row for each problem, arm, number of trials at a time, and seed; the folder is that of `kept_rows`."""
     listed = list(seeds)
     rows = []
     for arm in arms:
         for problem in (name for name in problems if _fits(arm, name)):
             for n in at_a_time:
-                for seed in listed:
-                    result = found(problem, searcher(arm, seed), seed, n)
-                    row = {"problem": problem, "arm": arm, "at_a_time": n, "seed": seed}
-                    rows.append({**row, "missing": result.missing, "of_random": result.of_random})
-                print(arm, problem, n, file=sys.stderr, flush=True)
+                about = {"problem": problem, "arm": arm, "at_a_time": n}
+                find = functools.partial(_row, about)
+                rows += kept_rows(folder, f"{arm}.{problem}.{n}", about, listed, find)
     return rows
+
+
+def _row(about: Mapping[str, Any], seed: int) -> Row:
+    result = found(about["problem"], searcher(about["arm"], seed), seed, about["at_a_time"])
+    return {**about, "seed": seed, "missing": result.missing, "of_random": result.of_random}
 
 
 def found(problem: str, chosen: Searcher, seed: int, at_a_time: int) -> Found:
@@ -127,28 +143,21 @@ def searcher(arm: str, seed: int) -> Searcher:
     return OptunaSampling(arm, seed)
 
 
-def kept_peers(problems: Sequence[str], seeds: Iterable[int], *, again: bool) -> dict[str, Any]:
-    """Returns the rows of Optuna for these problems and seeds, and its version; they are kept once computed."""
+def kept_peers(problems: Sequence[str], seeds: Iterable[int], at_a_time: Sequence[int] = AT_A_TIME) -> list[Row]:
+    """Returns the kept rows of Optuna for these problems and seeds."""
     listed = list(seeds)
-    kept = json.loads(gzip.decompress(KEPT.read_bytes())) if KEPT.exists() and not again else {"rows": []}
-    known = {(row["problem"], row["seed"]) for row in kept["rows"]}
-    missing = [problem for problem in problems if any((problem, seed) not in known for seed in listed)]
-    if missing:
-        import optuna
-
-        others = [row for row in kept["rows"] if row["problem"] not in missing]
-        kept = {"optuna": optuna.__version__, "rows": others + rows_of(PEERS, missing, listed)}
-        KEPT.parent.mkdir(parents=True, exist_ok=True)
-        KEPT.write_bytes(gzip.compress(json.dumps(kept).encode(), mtime=0))
-    wanted = [row for row in kept["rows"] if row["problem"] in problems and row["seed"] in listed]
-    return {"optuna": kept["optuna"], "rows": wanted}
+    return [
+        row
+        for row in peer_rows.kept(KEPT)
+        if row["problem"] in problems and row["seed"] in listed and row["at_a_time"] in at_a_time
+    ]
 
 
 def medians(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
     """Returns the median regret or missing hypervolume: "problem, n at a time" -> arm -> median."""
     table: dict[str, dict[str, float]] = {}
     for (problem, arm, at_a_time), values in _by_case(rows, "missing").items():
-        table.setdefault(f"{problem}, {at_a_time} at a time", {})[arm] = float(f"{np.median(values):.3g}")
+        table.setdefault(f"{problem}, {at_a_time} at a time", {})[arm] = float(f"{_median(values):.3g}")
     return table
 
 
@@ -157,8 +166,9 @@ def ratios(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:
     cases = _by_case(rows, "missing")
     table: dict[str, dict[str, dict[str, float]]] = {}
     for (problem, arm, at_a_time), values in cases.items():
-        if arm != "default":
-            ratio = _ratio(cases[problem, "default", at_a_time], values)
+        own = cases[problem, "default", at_a_time]
+        if arm != "default" and own.keys() & values.keys():
+            ratio = _ratio(own, values)
             table.setdefault(f"{problem}, {at_a_time} at a time", {})[arm] = ratio
     return table
 
@@ -175,25 +185,30 @@ def figures(rows: Sequence[Row]) -> dict[str, float]:
     if tpe_8:
         result["worst_vs_optuna_8_at_a_time"] = max(tpe_8)
     shares = _by_case(rows, "of_random").get(("asha_20", "default", 1))
-    return result | ({"hv_20_parameters": round(float(np.median(shares)), 3)} if shares is not None else {})
+    return result | ({"hv_20_parameters": round(_median(shares), 3)} if shares is not None else {})
 
 
-def _by_case(rows: Sequence[Row], column: str) -> dict[tuple[str, str, int], npt.NDArray[np.float64]]:
-    """Returns problem, arm and number at a time -> the values of all seeds, in their order."""
-    found: dict[tuple[str, str, int], list[tuple[int, float]]] = {}
+def _by_case(rows: Sequence[Row], column: str) -> dict[tuple[str, str, int], dict[int, float]]:
+    """Returns problem, arm and number at a time -> seed -> value."""
+    found: dict[tuple[str, str, int], dict[int, float]] = {}
     for row in rows:
         if row[column] is not None:
-            case = row["problem"], row["arm"], row["at_a_time"]
-            found.setdefault(case, []).append((row["seed"], row[column]))
-    return {case: np.array([value for _, value in sorted(pairs)]) for case, pairs in found.items()}
+            found.setdefault((row["problem"], row["arm"], row["at_a_time"]), {})[row["seed"]] = row[column]
+    return found
 
 
-def _ratio(own: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> dict[str, float]:
-    """Returns the ratio of the medians, and the ends of its interval."""
-    picks = np.random.default_rng(0).integers(len(own), size=(_N_RESAMPLED, len(own)))
-    resampled = np.median(own[picks], axis=1) / np.median(others[picks], axis=1)
+def _median(values: Mapping[int, float]) -> float:
+    return float(np.median(list(values.values())))
+
+
+def _ratio(own: Mapping[int, float], others: Mapping[int, float]) -> dict[str, float]:
+    """Returns the ratio of the medians over the seeds that both have, and the ends of its interval."""
+    common = sorted(own.keys() & others.keys())
+    a, b = (np.array([values[seed] for seed in common]) for values in (own, others))
+    picks = np.random.default_rng(0).integers(len(common), size=(_N_RESAMPLED, len(common)))
+    resampled = np.median(a[picks], axis=1) / np.median(b[picks], axis=1)
     low, high = np.quantile(resampled, [0.05, 0.95])
-    median = float(np.median(own) / np.median(others))
+    median = float(np.median(a) / np.median(b))
     return {name: round(float(value), 3) for name, value in (("median", median), ("low", low), ("high", high))}
 
 

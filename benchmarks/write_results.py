@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks import readme_table, replay_page, rules_page, surroundings_page
+from benchmarks import readme_table, replay_page, rules_page, searchers_page, surroundings_page
 from benchmarks.page_parts import shown, table
 
 __all__ = ["page"]
@@ -90,6 +90,9 @@ TARGETS: Mapping[str, str] = {
     "time_low_as_it_comes": ">= 7.5",
     "cnn60000_as_it_comes": ">= 6",
     "rnn60000_as_it_comes": ">= 5",
+    "ahead_partial_optuna": ">= 9",
+    "ahead_partial_neps": ">= 9",
+    "ahead_partial_synetune": ">= 9",
     "ahead_full_optuna": ">= 8",
     "ahead_full_neps": ">= 8",
     "ahead_full_synetune": ">= 8",
@@ -256,7 +259,9 @@ def nothing(document: Document) -> list[str]:
 
 DETAILS: Mapping[str, Callable[[Document], list[str]]] = {
     "replay": replay_page.details,
+    "replay_fronts": replay_page.fronts_details,
     "replay_choose": replay_page.choose_details,
+    "searchers": searchers_page.details,
     "pasha": rules_page.pasha_details,
     "transfer": rules_page.transfer_details,
     "decisions": rules_page.decisions_details,

@@ -46,7 +46,9 @@ def test_only_the_part_between_the_comments_is_replaced() -> None:
     assert readme_table.replaced(found, DOCUMENT) == found
 
 
-def test_a_missing_arm_or_comment_writes_nothing() -> None:
+def test_a_missing_arm_is_left_out_and_without_the_default_nothing_is_written() -> None:
+    fewer = {**DOCUMENT, "arms": {name: found for name, found in ARMS.items() if name != "prior_same"}}
+    assert (readme_table.block(fewer) or "").count("chosen settings:") == 4
     older = {**DOCUMENT, "arms": {name: found for name, found in ARMS.items() if name != "as_it_comes"}}
     assert readme_table.replaced("text", older) == "text"
     with pytest.raises(ValueError, match=r"README\.md lacks"):

@@ -26,6 +26,18 @@ def test_a_figure_stands_beside_its_target_and_is_bold_where_it_misses_it() -> N
     assert page.count("Not run yet.") == len(write_results.TITLES) - len(FOUND)
 
 
+def test_the_searchers_and_the_fronts_have_a_table_for_each_case() -> None:
+    ratio = {"median": 0.5, "low": 0.25, "high": 0.75}
+    searchers = {"medians": {"branin, 1 at a time": {"default": 0.1, "random": 0.2}}, "figures": {}}
+    fronts = {"figures": {}, "trials": 60, "groups": {"taskset": {"studies": 2, "chosen_error_p90_taskset": 0.05}}}
+    page = write_results.page(
+        {"searchers": {**searchers, "ratios": {"branin, 1 at a time": {"random": ratio}}}, "replay_fronts": fronts}
+    )
+    assert "| branin, 1 at a time | 0.1 | 0.2 |" in page
+    assert "| branin, 1 at a time | 0.5 [0.25, 0.75] |" in page
+    assert "| taskset | 2 | - | - | - | - | - | 0.05 |" in page
+
+
 @pytest.mark.parametrize(("value", "expected"), [(1.0, True), (0.5, False), (None, False)])
 def test_a_target_is_met_at_its_bound(value: float | None, expected: bool) -> None:
     assert write_results.is_met(value, ">= 1") is expected

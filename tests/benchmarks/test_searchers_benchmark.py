@@ -91,5 +91,9 @@ def test_figures_compare_medians() -> None:
     assert found["worst_vs_optuna_tpe"] == found["worst_vs_optuna_8_at_a_time"] == pytest.approx(1.2 / 1.7, abs=1e-3)
     assert found["ahead_of_optuna_tpe"] == 2
     assert found["hv_20_parameters"] == 1.01
+    fewer = [row for row in rows if row["arm"] != "optuna_tpe" or row["seed"] in (3, 4)]
+    compared = searchers.ratios(fewer)["branin, 1 at a time"]["optuna_tpe"]["median"]
+    assert compared == pytest.approx(1.35 / 1.85, abs=1e-3)
+    assert "optuna_tpe" not in searchers.ratios([row for row in fewer if row["seed"] < 3 or "opt" in row["arm"]])
     behind = [{**row, "missing": row["missing"] * (4 if row["arm"] == "default" else 1)} for row in rows]
     assert searchers.figures(behind)["worst_vs_random"] > 1
