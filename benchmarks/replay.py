@@ -216,13 +216,14 @@ def run(problem: Problem, seeds: range, arms: Mapping[str, Any], folder: Path | 
     """Returns a row for each seed and arm; those in the folder are read, the others are replayed and saved there."""
     rows = []
     for name, arm in arms.items():
+        chosen = seeds[: arm.get("seeds", len(seeds))]
         path = folder and folder / f"{problem.task}.{name}.json"
         known = _read(path, arm)
-        known |= {seed: replayed(problem, name, arm, seed) for seed in seeds if seed not in known}
+        known |= {seed: replayed(problem, name, arm, seed) for seed in chosen if seed not in known}
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps({"arm": arm, "rows": list(known.values())}))
-        rows += [known[seed] for seed in seeds]
+        rows += [known[seed] for seed in chosen]
         print(f"{problem.task} {name}", file=sys.stderr, flush=True)
     return rows
 

@@ -79,6 +79,7 @@ def summary(rows: Rows) -> dict[str, Any]:
             "time": interval(speed_ups(rows, arm, "time_s")),
             "usd": interval(speed_ups(rows, arm, "usd")),
             "arrived": round(statistics.mean(row["time_s"] is not None for row in own), 3),
+            "seeds": len({row["seed"] for row in own}),
             "full_arrived": round(statistics.mean(row.get("full_share") is not None for row in own), 3),
             "full_time": _median_share([row.get("full_share") for row in own]),
             "chosen_error": round(statistics.median(row.get("chosen_error", 0.0) for row in own), 4),

@@ -56,12 +56,12 @@ def arms_table(arms: Document, settings: Document) -> str:
     rows = []
     for name, arm in arms.items():
         is_whole = "until" not in settings.get(name, {})
-        cells = [spread(arm["time"]), spread(arm["usd"]), f"{arm['arrived']:.0%}"]
+        cells = [shown(arm.get("seeds")), spread(arm["time"]), spread(arm["usd"]), f"{arm['arrived']:.0%}"]
         cells += [
             shown(arm.get(key)) for key in ("full_time", "full_arrived", "full_median", "full_p10", "chosen_error")
         ]
         rows.append([f"`{name}`", *(cells if is_whole else ["-"] * len(cells))])
-    head = ["arm", "time", "money", "arrive", "full: time to 95 %", "full: arrive"]
+    head = ["arm", "seeds", "time", "money", "arrive", "full: time to 95 %", "full: arrive"]
     return table([*head, "full, median", "full, 10th percentile", "error"], rows)
 
 
