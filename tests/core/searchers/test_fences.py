@@ -20,7 +20,7 @@ TIMED = Objectives([Metric("loss", "min"), TrainSeconds(resolution=0), Cost(reso
 
 @pytest.mark.parametrize("n", [12, 40, 200])
 @pytest.mark.parametrize(
-    ("share", "most"), [(0.1, 1.0), (0.26, 2.0), (1 / 3, 2.0), (0.45, 2.0), (0.55, 8.0), (0.7, 8.0)]
+    ("share", "most"), [(0.1, 1.0), (0.26, 2.0), (1 / 3, 2.0), (0.45, 8.0), (0.55, 8.0), (0.6, 8.0)]
 )
 @pytest.mark.parametrize("exploded", ["alike", "spread", "huge"])
 def test_exploded_losses_do_not_hide_the_others_however_many_they_are(
@@ -41,19 +41,19 @@ def test_exploded_losses_do_not_hide_the_others_however_many_they_are(
 def test_each_objective_has_its_own_fence(objectives: Objectives) -> None:
     rng, n = np.random.default_rng(0), len(objectives)
     losses = rng.uniform(1.0, 2.0, (40, n))
-    losses[:15, 0], losses[15:30, 1] = 1e9, 1e30
+    losses[::3, 0], losses[1::3, 1] = 1e9, 1e30
     found = fenced_losses(losses, objectives)
-    assert np.ptp(found[15:, 0]) > 0.2
-    assert np.ptp(found[:15, 1]) > 0.2
+    assert np.ptp(found[1::3, 0]) > 0.2
+    assert np.ptp(found[::3, 1]) > 0.2
     assert np.ptp(found, axis=0).max() < 5
 
 
 @pytest.mark.parametrize("steps", [1, 3, 6])
 def test_losses_that_converge_keep_the_differences_of_the_others(steps: int) -> None:
     rng = np.random.default_rng(steps)
-    losses = np.append(10.0 ** -rng.uniform(1, 1 + steps, 8), rng.uniform(0.2, 1.0, 32))
+    losses = np.append(rng.uniform(0.2, 1.0, 20), 10.0 ** -rng.uniform(1, 1 + steps, 25))
     found = fenced_losses(losses[:, None], LOSS)[:, 0]
-    assert len(np.unique(found)) > 30
+    assert found == pytest.approx(losses, abs=0.2)
 
 
 @pytest.mark.parametrize("values", [[0.3], [0.3] * 5, [0.3, 0.3, 0.3, 0.7], [-1e308, 1e308], [math.nan] * 3, []])
