@@ -8,10 +8,10 @@ smallest loss q0, there are three fences:
     q2 + 4 (q2 - q1)      of the first 15 losses: the same fence for symmetric losses, from their better half alone
     q1 + 20 (q1 - q0)     of the first 15 losses, from their best quarter alone
 
-The first one counts, unless the next one is more than `_FAR` times closer to q1: then so many losses
-exploded that they raised the first one. The second and the third are compared in the same way. They are those of the
-first losses, because the later ones of a study that converges are close together, which does not make the others
-exploded. A quarter without any spread is left out.
+The first one counts, unless the next one is more than `_FAR` times closer to q1: then so many losses exploded that they
+raised the first one. The second and the third are compared in the same way. They are those of the first losses, because
+the later ones of a study that converges are close together, and the others have not exploded. A quarter without any
+spread is left out.
 
 Seconds and US dollars count in their logarithm. Violators of a constraint are behind the fence, in the order of their
 violations.
