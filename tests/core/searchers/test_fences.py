@@ -19,9 +19,7 @@ TIMED = Objectives([Metric("loss", "min"), TrainSeconds(resolution=0), Cost(reso
 
 
 @pytest.mark.parametrize("n", [12, 40, 200])
-@pytest.mark.parametrize(
-    ("share", "most"), [(0.1, 1.0), (0.26, 2.0), (1 / 3, 2.0), (0.45, 8.0), (0.55, 8.0)]
-)
+@pytest.mark.parametrize(("share", "most"), [(0.1, 1.0), (0.26, 2.0), (1 / 3, 2.0), (0.45, 8.0), (0.55, 8.0)])
 @pytest.mark.parametrize("exploded", ["alike", "spread", "huge"])
 def test_exploded_losses_do_not_hide_the_others_however_many_they_are(
     n: int, share: float, most: float, exploded: str
