@@ -152,7 +152,7 @@ class Controller:
 
     def _releases(self, now: float) -> list[ev.NodeReleased]:
         """Returns the events that release every node that is up."""
-        clock_s = self.state.clock.at(now)
+        clock_s = self.state.clock.at(max(now, self.state.last_at))  # a clock that was set back shortens no bill
         return [
             ev.NodeReleased(at=now, node=number, up_s=node.up_s(clock_s), billed_usd=node.usd(clock_s))
             for number, node in self.state.nodes_up.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from lightning_hwtune.core.hardware.billing import Node, bill
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.engine.executors import abilities_of_choice
@@ -37,6 +38,12 @@ def check_run(
     if limits.max_cost_usd is not None and not spec.pool.usd_per_device_hour:
         hint = "Without a price the cost is always 0: set `Pool(usd_per_device_hour=...)`."
         raise ArgumentError("max_cost", limits.max_cost_usd, "None, because the pool has no price", hint=hint)
+    instance = spec.pool.instance
+    if limits.max_cost_usd is not None and instance is not None:
+        least_usd = bill(Node(instance, 0.0), 0.0)
+        if limits.max_cost_usd < least_usd:
+            allowed = f"at least {least_usd:.4g}, the bill of {instance.name!r} for the shortest time that is billed"
+            raise ArgumentError("max_cost", limits.max_cost_usd, allowed)
 
 
 def check_instances(spec: StudySpec) -> None:

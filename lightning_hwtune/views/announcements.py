@@ -94,7 +94,7 @@ def opening(
     objectives = ", ".join(f"{item.name} ({item.mode})" for item in spec.objectives)
     price = f" at {money(spec.pool.usd_per_device_hour)} an hour each" if spec.pool.usd_per_device_hour else ""
     if (instance := spec.pool.instance) is not None:
-        price = f" of one {instance.name} at {money(instance.usd_per_hour)} an hour in all"
+        price = f" on one {instance.name}, at {money(instance.usd_per_hour)} an hour in all"
     pool = f"{counted(spec.pool.size, f'{spec.pool.accelerator} devices')}{price}"
     yield Text(f"objectives: {objectives}; {counted(len(spec.space), 'parameters')}; pool of {pool}")
     if bounds := constraints_text(state):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from study_driver import rebuilt_state, spec
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Resume, Start
+from lightning_hwtune.core.hardware.catalogue import InstanceType
+from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.core.state import StudyState
 
@@ -35,9 +38,10 @@ class Life:
         return sum(step for step in self.steps if step > 0)
 
 
-def live(*lives: Life) -> StudyState:
+def live(*lives: Life, pool: Pool | None = None) -> StudyState:
     """Drives one study through these sessions, at most two trials at a time; returns what its log says."""
     study, log = spec(), []
+    study = study if pool is None else dataclasses.replace(study, pool=pool)
     for life in lives:
         now, controller = life.begins_at, Controller(rebuilt_state(study, log), log.extend)
         if not log:
@@ -90,6 +94,19 @@ def test_time_and_bill_never_exceed_what_each_sessions_clock_adds_up_to(sessions
     assert 0 <= state.wall_s(state.last_at) <= bound_s
     assert 0 <= state.billed_usd(state.last_at) <= bound_s * N_DEVICES * USD_PER_DEVICE_S
     assert all(0 <= segment.wall_s <= bound_s for segment in state.segments)
+
+
+@given(st.lists(LIVES, min_size=1, max_size=4))
+@settings(max_examples=40, deadline=None)
+def test_the_ledger_of_a_machine_is_the_sum_of_its_sessions_bills(sessions: list[Life]) -> None:
+    box = InstanceType("box", 3.6, vcpus=N_DEVICES)
+    state = live(*sessions, pool=Pool(instance=box))
+    now = state.last_at
+    bills = [node.usd(state.clock.at(now)) for node in state.nodes]
+    assert len(bills) == len(sessions)
+    assert state.billed_usd(now) == pytest.approx(sum(bills), rel=1e-12, abs=1e-12)
+    assert sum(bills) <= (sum(life.added_up_s for life in sessions) + 1e-3) * 3.6 / 3600
+    assert sum(bills) == pytest.approx(state.wall_s(now) * 3.6 / 3600, rel=1e-6, abs=1e-6)
 
 
 @given(

@@ -1,4 +1,4 @@
-"""Notes about a whole study that its settings alone give rise to."""
+"""Notes about a whole study, and refusals of runs, that its settings alone give rise to."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from lightning_hwtune.core.parameters import Float, NumDevices
 from lightning_hwtune.core.schedulers import ASHA
 from lightning_hwtune.core.searchers import Random
 from lightning_hwtune.core.space import SearchSpace
-from lightning_hwtune.core.spec import StudySpec
-from lightning_hwtune.settings.run_rules import unjudged_devices
+from lightning_hwtune.core.spec import Limits, StudySpec
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.settings.run_rules import check_run, unjudged_devices
 
 ERROR = Metric("error", "min")
 
@@ -37,3 +38,16 @@ def test_searched_devices_that_nothing_judges_are_noted(
         searcher=Random(), pool=Pool("cpu", devices=4, usd_per_device_hour=1.0),
     )  # fmt: skip
     assert bool(unjudged_devices(spec)) is is_noted
+
+
+@pytest.mark.parametrize(("usd", "is_enough"), [(0.05, False), (0.0651, False), (0.0653, True), (5.0, True)])
+def test_a_budget_below_the_shortest_bill_of_a_machine_is_refused(usd: float, is_enough: bool) -> None:
+    study = StudySpec(
+        "s", SearchSpace(lr=Float(0.0, 1.0)), Objectives([ERROR]), ASHA(max_epochs=4), Random(),
+        Pool(instance="g4dn.12xlarge"),
+    )  # fmt: skip
+    if is_enough:
+        check_run(study, Limits(max_cost_usd=usd), executor="local")
+        return
+    with pytest.raises(ArgumentError, match=r"`max_cost` is .* at least 0.0652, the bill of 'g4dn.12xlarge'"):
+        check_run(study, Limits(max_cost_usd=usd), executor="local")
