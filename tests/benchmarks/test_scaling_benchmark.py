@@ -15,7 +15,7 @@ from benchmarks import scaling
 from benchmarks.rules_page import scaling_details
 from lightning_hwtune.core.hardware.scaling.step_time import StepTime
 
-GROWING = StepTime(0.02, 0.0007, 0.0, 0.02, 0.2, 1.6, 0.0, 0.0, 0.7, 0.02)
+GROWING = StepTime(0.02, 0.0007, 0.0, 0.02, 0.2, 1.6, 0.0, 0.0, 0.0, 0.7, 0.02)
 STEP_TIMES = {
     "audio": GROWING,
     "text": dataclasses.replace(GROWING, fixed_s=0.2, per_sample_s=0.002, node_s=0.8),

@@ -6,15 +6,18 @@ from lightning_hwtune.core.hardware.scaling import ScalingPoint
 from lightning_hwtune.core.hardware.scaling.step_time import StepTime
 
 PER_NODE = 4
-VISION = StepTime(0.02, 0.0007, 0.0, 0.02, 0.15, 1.6, 0.0, 0.0, 1.0, 0.0)
-LANGUAGE = StepTime(0.22, 0.058, 0.0, 0.05, 2.2, 2.0, 0.1, 0.0, 0.8, 0.03)
-LOOKUP = StepTime(0.006, 5e-7, 512.0, 0.006, 0.03, 1.2, 0.0, 0.0, 1.0, 0.0)  # communication takes longer than computing
+VISION = StepTime(0.02, 0.0007, 0.0, 0.02, 0.15, 1.6, 0.0, 0.0, 0.0, 1.0, 0.0)
+LANGUAGE = StepTime(0.22, 0.058, 0.0, 0.05, 2.2, 2.0, 0.05, 0.1, 0.0, 0.8, 0.03)
+LOOKUP = StepTime(
+    0.006, 5e-7, 512.0, 0.006, 0.03, 1.2, 0.0, 0.0, 0.0, 1.0, 0.0
+)  # communication is longer than computing
 BATCH = {VISION: 1024, LANGUAGE: 768, LOOKUP: 8192}
 
 
 def plain_seconds(app: StepTime, devices: int, nodes: int, batch: float, accumulate: int = 1) -> float:
     """Returns the seconds of a step; an independent second form of `StepTime.seconds`."""
     computing = app.fixed_s + app.per_sample_s * (batch if batch > app.full_batch else app.full_batch)
+    computing += computing * app.sharing * (devices - nodes) / devices
     sync = 0.0
     if devices > 1 and nodes == 1:
         sync = app.local_s + app.local_s * app.local_growth * (devices - 2)

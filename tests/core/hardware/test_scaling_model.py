@@ -11,7 +11,7 @@ from scaling_examples import BATCH, LANGUAGE, LOOKUP, PER_NODE, VISION, plain_se
 
 from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingPoint
 from lightning_hwtune.core.hardware.scaling.step_time import StepTime
-from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
 
 
 @functools.cache
@@ -170,3 +170,17 @@ def test_impossible_sizes_are_refused_by_name(size: tuple[Any, ...], name: str) 
     with pytest.raises(ArgumentError) as caught:
         model_of(VISION).seconds_per_step(*size)
     assert caught.value.argument == name
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: ScalingPoint(1, 1, 64, second=1.0), "seconds"),  # type: ignore[call-arg]
+        (lambda: model_of(VISION).predict(1, levels=0.5), "level"),  # type: ignore[call-arg]
+        (lambda: model_of(VISION).seconds_per_step(1, node=1), "nodes"),  # type: ignore[call-arg]
+        (lambda: ScalingModel.fit([], PER_NODE, max_per_device=3), "max_per_device_batch"),  # type: ignore[call-arg]
+    ],
+)
+def test_a_misspelt_argument_gets_the_right_name(call: Any, name: str) -> None:
+    with pytest.raises(RenamedArgumentError, match=name):
+        call()

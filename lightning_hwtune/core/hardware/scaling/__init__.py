@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from lightning_hwtune.core.hardware.scaling.model import Prediction, ScalingModel
+from lightning_hwtune.core.hardware.scaling.model import ScalingModel
 from lightning_hwtune.core.hardware.scaling.points import ScalingPoint
+from lightning_hwtune.core.hardware.scaling.prediction import Prediction
 from lightning_hwtune.core.hardware.scaling.profile import ScalingProfile
 from lightning_hwtune.core.hardware.scaling.shape import ScalingShape
 

@@ -73,29 +73,27 @@ class _Fit:
         self._noise = shape.noise
         self._full_batch, fixed_s, per_sample_s = self._computing()
         typical = float(np.median(self._seconds))
-        self._scale = np.array([typical, typical / float(np.median(self._batch)), typical, typical, *([1.0] * 5)])
-        has_local, has_nodes = bool(self._is_local.any()), bool((self._nodes > 1).any())
-        self._is_free = np.array(
-            [
-                (has_local or name not in LOCAL)
-                and (has_nodes or name not in NODES)
-                and (has_local or has_nodes or name != "overlap")
-                for name in FITTED
-            ]
-        )
+        per_sample = typical / float(np.median(self._batch))
+        self._scale = np.array([typical, per_sample, typical, typical, *([1.0] * len(SHAPE))])
+        self._is_free = np.array([name in self._shown() for name in FITTED])
         self._start = np.array([fixed_s, per_sample_s, 0.0, 0.0, *self._centre]) / self._scale
         self._start[2:4] = np.where(self._is_free[2:4], 0.3, 0.0)
 
-    @property
-    def _is_local(self) -> npt.NDArray[np.bool_]:
-        return np.asarray((self._nodes == 1) & (self._devices > 1))
+    def _shown(self) -> set[str]:
+        """Returns the numbers that the points show something about."""
+        shown = {"fixed_s", "per_sample_s"}
+        if ((self._nodes == 1) & (self._devices > 1)).any():
+            shown |= {*LOCAL, "overlap"}
+        if (self._nodes > 1).any():
+            shown |= {*NODES, "overlap"}
+        return shown | ({"sharing"} if (self._devices > self._nodes).any() else set())
 
     def solved(self) -> Fitted:
         """Returns the solution with the smallest error over several starts."""
         from scipy.optimize import least_squares
 
-        low = np.array([*([_SMALLEST] * 4), OVERLAP[0], 0.0, 0.0, 0.1, 0.0])
-        high = np.array([*([np.inf] * 4), OVERLAP[1], *([np.inf] * 4)])
+        low = np.array([*([_SMALLEST] * 4), OVERLAP[0], 0.0, 0.0, 0.0, 0.1, 0.0])
+        high = np.array([*([np.inf] * 4), OVERLAP[1], *([np.inf] * 5)])
         free = self._is_free
         best = None
         for fixed in (self._start[0], 0.5, _SMALLEST):

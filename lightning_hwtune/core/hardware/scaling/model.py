@@ -19,42 +19,19 @@ from lightning_hwtune.core.hardware.scaling.points import (
     dividing,
     fewest_nodes,
 )
+from lightning_hwtune.core.hardware.scaling.prediction import Prediction, extrapolations
 from lightning_hwtune.core.hardware.scaling.shape import ScalingShape
 from lightning_hwtune.core.hardware.scaling.step_time import FITTED, SHAPE, StepTime
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms import checked_call
 from lightning_hwtune.forms.kinds import LARGEST, integer, number, optional
 from lightning_hwtune.text import counted
 
-__all__ = ["Prediction", "ScalingModel"]
+__all__ = ["ScalingModel"]
 
 _COUNT = integer(1, LARGEST)
 _OPTIONAL = optional(_COUNT)
 _LEVEL = number(0.0, 1.0, above=True, below=True)
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """The predicted seconds of one optimiser step.
-
-    Attributes:
-        seconds: the most likely value.
-        low, high: the ends of the interval in which a measurement is expected.
-        accumulate: the number of accumulation steps. per_device_batch: samples per device and forward pass.
-        extrapolated: how the size lies outside what was measured, one sentence each; empty if it does not.
-    """
-
-    seconds: float
-    low: float
-    high: float
-    accumulate: int
-    per_device_batch: int
-    extrapolated: tuple[str, ...]
-
-    @property
-    def is_extrapolated(self) -> bool:
-        """Whether the size lies outside what was measured."""
-        return bool(self.extrapolated)
 
 
 @final
@@ -89,6 +66,7 @@ class ScalingModel:
     points: tuple[ScalingPoint, ...]
 
     @classmethod
+    @checked_call("ScalingModel.fit")
     def fit(
         cls,
         points: Iterable[ScalingPoint],
@@ -122,6 +100,7 @@ class ScalingModel:
         """The formula with its numbers."""
         return self.fitted.step_time
 
+    @checked_call("ScalingModel.seconds_per_step")
     def seconds_per_step(self, devices: int, nodes: int | None = None, global_batch: int | None = None) -> float:
         """Returns the predicted seconds of one optimiser step.
 
@@ -131,6 +110,7 @@ class ScalingModel:
         """
         return self._seconds(self.step_time, *self._size(devices, nodes, global_batch))
 
+    @checked_call("ScalingModel.speed_up")
     def speed_up(
         self, devices: int, nodes: int | None = None, global_batch: int | None = None, *, reference: int = 1
     ) -> float:
@@ -142,6 +122,7 @@ class ScalingModel:
         slow = self.seconds_per_step(reference, None, global_batch)
         return slow / self.seconds_per_step(devices, nodes, global_batch)
 
+    @checked_call("ScalingModel.predict")
     def predict(
         self, devices: int, nodes: int | None = None, global_batch: int | None = None, *, level: float = 0.8
     ) -> Prediction:
@@ -165,16 +146,20 @@ class ScalingModel:
         variance = float(np.array(slopes) @ np.array(self.fitted.covariance) @ np.array(slopes)) + self.fitted.spread**2
         width = NormalDist().inv_cdf(0.5 + _LEVEL.read("level", level) / 2) * max(variance, 0.0) ** 0.5
         factor = float(np.exp(min(width, 500.0)))
-        return Prediction(seconds, seconds / factor, seconds * factor, size[3], size[2], self._extrapolated(*size))
+        return Prediction(
+            seconds, seconds / factor, seconds * factor, size[3], size[2], extrapolations(self.points, *size[:3])
+        )
 
+    @checked_call("ScalingModel.is_extrapolated")
     def is_extrapolated(self, devices: int, nodes: int | None = None, global_batch: int | None = None) -> bool:
         """Returns whether a size lies outside what was measured.
 
         Raises:
             ArgumentError: as `seconds_per_step`.
         """
-        return bool(self._extrapolated(*self._size(devices, nodes, global_batch)))
+        return bool(extrapolations(self.points, *self._size(devices, nodes, global_batch)[:3]))
 
+    @checked_call("ScalingModel.missing_probe")
     def missing_probe(self, devices: int | None = None, nodes: int = 1) -> str | None:
         """Returns the measurement without which such an allocation is refused; None if it is not refused."""
         if nodes > 1 and not any(point.nodes > 1 for point in self.points):
@@ -192,6 +177,7 @@ class ScalingModel:
             return False
         return True
 
+    @checked_call("ScalingModel.useful_counts")
     def useful_counts(self, counts: Sequence[int], global_batch: int | None = None) -> tuple[int, ...]:
         """Returns the device counts that share the batch and are faster than every smaller one, ascending.
 
@@ -231,21 +217,3 @@ class ScalingModel:
     @staticmethod
     def _seconds(step_time: StepTime, devices: int, nodes: int, per_device_batch: int, accumulate: int) -> float:
         return float(step_time.seconds(devices, nodes, per_device_batch, accumulate))
-
-    def _extrapolated(self, devices: int, nodes: int, per_device_batch: int, accumulate: int) -> tuple[str, ...]:
-        found = []
-        most_nodes = max(point.nodes for point in self.points)
-        if nodes > most_nodes:
-            found.append(f"measured: at most {counted(most_nodes, 'nodes')}")
-        alike = [p for p in self.points if p.nodes > 1] if nodes > 1 else [p for p in self.points if p.nodes == 1]
-        densest = max((p.devices / p.nodes for p in alike), default=0.0)
-        if devices / nodes > densest:
-            where = "per node on several nodes" if nodes > 1 else "of one node"
-            found.append(f"measured: at most {counted(round(densest), 'devices')} {where}")
-        if devices == 1 and not any(point.devices == 1 for point in self.points):
-            found.append("one device alone was not measured")
-        batches = [point.per_device_batch for point in self.points]
-        if not min(batches) <= per_device_batch <= max(batches):
-            measured = f"batches from {min(batches)} to {max(batches)} per device"
-            found.append(f"measured: {measured}, not {per_device_batch}")
-        return tuple(found)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Self, final
 
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms import checked_class
 from lightning_hwtune.forms.kinds import LARGEST, integer, number
 from lightning_hwtune.text import counted
 
@@ -26,6 +27,7 @@ _SECONDS = number(0.0, above=True)
 
 
 @final
+@checked_class(prefix="")
 @dataclass(frozen=True, slots=True)
 class ScalingPoint:
     """The seconds of one optimiser step, measured on an allocation at a global batch.

@@ -10,6 +10,7 @@ from lightning_hwtune.core.hardware.scaling.model import ScalingModel
 from lightning_hwtune.core.hardware.scaling.points import ScalingPoint
 from lightning_hwtune.core.hardware.scaling.shape import ScalingShape
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms import checked_class
 
 __all__ = ["ScalingProfile"]
 
@@ -17,6 +18,7 @@ _FORM = 1
 
 
 @final
+@checked_class(prefix="")
 @dataclass(frozen=True, slots=True)
 class ScalingProfile:
     """What `Study.profile` measured; `profile.json` in the study's folder has the same data.

@@ -15,6 +15,7 @@ import numpy as np
 
 from lightning_hwtune.core.hardware.scaling.step_time import OVERLAP, SHAPE
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.forms import checked_class
 from lightning_hwtune.forms.kinds import number
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _LEAST_SPREAD = 0.5  # learned from a few applications, a spread is not reduced 
 
 
 @final
+@checked_class(prefix="")
 @dataclass(frozen=True, slots=True)
 class ScalingShape:
     """Means and standard deviations, each a pair, of the numbers in `StepTime` that describe a shape; and the noise.
@@ -37,6 +39,7 @@ class ScalingShape:
 
     Attributes:
         overlap: the exponent of the overlap of computing and synchronisation; 1 means none.
+        sharing: relative growth of computing if a node is shared by very many devices; half of it on two devices.
         local_growth: relative growth of synchronisation inside a node per device after the second.
         crowding: relative growth of synchronisation across nodes per further device on each node.
         third_node: synchronisation on three nodes, as a multiple of that on two.
@@ -49,6 +52,7 @@ class ScalingShape:
     """
 
     overlap: tuple[float, float] = (1.6, 0.5)
+    sharing: tuple[float, float] = (0.0, 0.3)
     local_growth: tuple[float, float] = (0.0, 0.3)
     crowding: tuple[float, float] = (0.0, 0.3)
     third_node: tuple[float, float] = (1.0, 0.3)
