@@ -100,6 +100,8 @@ def test_more_devices_than_were_measured_together_are_an_extrapolation() -> None
     model = ScalingModel.fit(points, PER_NODE)
     assert model.predict(4, 1, 2048).extrapolated == ("measured: at most 2 devices of one node",)
     assert model.predict(8, 2, 4096).extrapolated == ("measured: at most 1 device per node on several nodes",)
+    uneven = ScalingModel.fit([*points[:2], point(VISION, 3, 2, 1536)], PER_NODE)
+    assert uneven.predict(8, 2, 4096).extrapolated == ("measured: at most 1.5 devices per node on several nodes",)
     without = ScalingModel.fit([point(VISION, 2, 1, 1024), point(VISION, 4, 1, 1024)], PER_NODE)
     assert without.predict(1, 1, 512).extrapolated == ("one device alone was not measured",)
 

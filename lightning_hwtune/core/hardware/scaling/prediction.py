@@ -32,7 +32,6 @@ class Prediction:
     extrapolated: tuple[str, ...]
 
     @property
-    @checked_call("ScalingModel.is_extrapolated")
     def is_extrapolated(self) -> bool:
         """Whether the size lies outside what was measured."""
         return bool(self.extrapolated)
@@ -48,7 +47,8 @@ def extrapolations(points: Sequence[ScalingPoint], devices: int, nodes: int, per
     densest = max((p.devices / p.nodes for p in alike), default=0.0)
     if devices / nodes > densest:
         where = "per node on several nodes" if nodes > 1 else "of one node"
-        found.append(f"measured: at most {counted(round(densest), 'devices')} {where}")
+        most = counted(int(densest), "devices") if densest.is_integer() else f"{densest:g} devices"
+        found.append(f"measured: at most {most} {where}")
     if devices == 1 and not any(point.devices == 1 for point in points):
         found.append("one device alone was not measured")
     batches = [point.per_device_batch for point in points]
