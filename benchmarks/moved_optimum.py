@@ -2,6 +2,8 @@
 
 Five earlier tasks of 200 random configurations have their best learning rate at 1e-3. That of the new task is lower by
 `decades`. The other parameters agree. Every draw is judged before the next, without a scheduler.
+
+This is a part of `benchmarks/transfer.py`, which runs it and reports its figures. It is not a script.
 """
 
 from __future__ import annotations

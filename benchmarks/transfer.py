@@ -29,7 +29,8 @@ interval is a bootstrap over tasks (90 %). `worst_vs_no_prior` is the least rati
 and of the default, over all tasks, budgets and kinds of priors.
 
 `moved_2_decades_vs_random`: the best error after 60 draws of a prior whose best learning rate is wrong by two decades
-(`benchmarks/moved_optimum.py`), divided by that of random draws; means over the seeds.
+(`benchmarks/moved_optimum.py`), divided by that of random draws; means over the seeds. `moved_2_decades_away`: the
+median distance of draws 90 to 120 from the best learning rate, in decades. The same for one decade.
 
 The curves of lcbench are YAHPO's surrogate of LCBench, predicted and not measured (Apache-2.0). With --rows every task
 and arm saves its rows in a folder, and rows that already exist are not computed again.
@@ -182,8 +183,8 @@ def figures(
         **{f"gain_at_{b}": partial["prior"][f"at_{b}"]["mean_gain"] for b in (5, 10)},
         **{f"full_gain_at_{b}": full["prior"][f"at_{b}"]["mean_gain"] for b in (5, 10)},
         "worst_vs_no_prior": min(item["least"] for split in no_prior.values() for item in split.values()),
-        "moved_2_decades_vs_random": moved["moved_by_2"]["vs_random_at_60"],
-        "moved_2_decades_away": moved["moved_by_2"]["prior"]["decades_away_late"],
+        **{f"moved_{d}_decades_vs_random": moved[f"moved_by_{d}"]["vs_random_at_60"] for d in (1, 2)},
+        **{f"moved_{d}_decades_away": moved[f"moved_by_{d}"]["prior"]["decades_away_late"] for d in (1, 2)},
         **{f"reversed_cost_at_{b}": round(-partial["reversed"][f"at_{b}"]["mean_gain"], 4) for b in (5, 10)},
         **{f"full_reversed_cost_at_{b}": round(-full["reversed"][f"at_{b}"]["mean_gain"], 4) for b in (5, 10)},
         "few_cost_at_5": round(-partial["few"]["at_5"]["mean_gain"], 4),

@@ -22,7 +22,7 @@ __all__ = ["app"]
 
 _USELESS = (
     "the earlier results are too few, or differ too little, to learn from: at the beginning of a study, all draws are "
-    "random"
+    "those of a study without a prior"
 )
 _MAX_CONFIGS = 10_000  # each one is a draw from the prior
 
@@ -148,7 +148,7 @@ def _print(out: Console, found: Mapping[str, Any]) -> None:
         f"learned parameters: {learned}{random}",
         f"model: {found['model']}; {found['uniform_share']:.0%} of the draws are uniform",
         f"weight of the prior, from 0 to 1: {weights}",
-        f"share of the other draws that the study's own trials decide: {found['own_share']:.0%}",
+        f"share of the other draws that come from TPE, which learns from this study alone: {found['own_share']:.0%}",
         *([_USELESS] if found["is_useless"] else []),
     ):
         out.print(line, markup=False, soft_wrap=True)

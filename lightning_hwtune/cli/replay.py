@@ -32,7 +32,8 @@ _ACCOUNTING = (
     "segment is paid."
 )
 _DIGITS = 6
-_PRIOR_OPTIONS = ("resource", "uniform", "batch", "candidates", "guarded")  # the command sets the others
+# the command sets the others
+_PRIOR_OPTIONS = ("resource", "uniform", "batch", "candidates", "guarded", "gaussian", "evidence")
 _MAX_WORKERS = 8192  # maximum number of devices in a pool
 _MAX_TRIALS, _MAX_SEEDS = 1_000_000, 10_000  # more would take days
 

@@ -65,13 +65,13 @@ def _created(fields: Fields) -> Fields:
     return {**fields, "spec": {**spec, "scheduler": added}}
 
 
-def _created_with_tpe(**added: Any) -> Callable[[Fields], Fields]:
-    """Returns the conversion that adds settings of TPE, with the values that mean what it did before it had them."""
+def _created_with(name: str, **added: Any) -> Callable[[Fields], Fields]:
+    """Returns the conversion that adds settings of a searcher, with the values that mean what it did without them."""
 
     def step(fields: Fields) -> Fields:
         spec = fields.get("spec")
         searcher = spec.get("searcher") if isinstance(spec, Mapping) else None
-        if not isinstance(spec, Mapping) or not isinstance(searcher, Mapping) or searcher.get("name") != "tpe":
+        if not isinstance(spec, Mapping) or not isinstance(searcher, Mapping) or searcher.get("name") != name:
             return fields
         return {**fields, "spec": {**spec, "searcher": {**added, **searcher}}}
 
@@ -105,7 +105,13 @@ def _searched(fields: Fields) -> Fields:
 
 _STEPS: Mapping[str, tuple[Callable[[Fields], Fields], ...]] = {
     # 0.1.0 asked the policy again on each reading of the log; 0 devices mean the count in the configuration
-    "StudyCreated": (_created, _unconstrained, _created_with_tpe(estimator="bohb"), _created_with_tpe(gaussian=0.0)),
+    "StudyCreated": (
+        _created,
+        _unconstrained,
+        _created_with("tpe", estimator="bohb"),
+        _created_with("tpe", gaussian=0.0),
+        _created_with("prior", gaussian=0.0, evidence="uniform"),
+    ),
     "SessionOpened": (_opened, _searching, _given),
     "TrialCreated": (_devices_to_allocation("num_devices", "allocation", 0), _searched),
     "SegmentStarted": (_devices_to_allocation("num_devices", "allocation"),),

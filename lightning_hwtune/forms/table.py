@@ -255,6 +255,8 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "batch": integer(1, _MAX_CANDIDATES),
         "candidates": integer(1, _MAX_CANDIDATES),
         "guarded": flag(),
+        "gaussian": number(0, 1).but("a fraction from 0 to 1"),
+        "evidence": one_of("all", "uniform"),
     },
     "ParetoPrior.from_studies": {},
     "ParetoPrior.from_optuna": {},

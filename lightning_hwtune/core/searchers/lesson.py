@@ -19,10 +19,10 @@ from lightning_hwtune.core.searchers.earlier_studies import (
     shared_values,
     usable_rows,
 )
+from lightning_hwtune.core.searchers.evidence import rank_correlation
 from lightning_hwtune.core.searchers.left_out import left_out_predictions
 from lightning_hwtune.core.searchers.new_configs import config_key
 from lightning_hwtune.core.searchers.surrogate import Surrogate, fit_surrogate
-from lightning_hwtune.core.searchers.trust import rank_correlation
 from lightning_hwtune.core.space import Choice, SearchSpace
 
 __all__ = ["USELESS", "Lesson"]

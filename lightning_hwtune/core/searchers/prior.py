@@ -14,12 +14,13 @@ The study's own trials are one more task (`trust.own_ranks_better`). A draw for 
 than the earlier tasks do comes from TPE, the searcher that learns from the study alone. So the share of the study's own
 trials grows by itself, and an optimum that has moved is found.
 
-Trust (`trust`). A fixed share of the draws is uniform, chosen by the number of the draw, whatever has been learned. Two
-of the first four draws are uniform as well. These draws test the prior: tasks that rank them well are picked more
-often. Each objective has a weight w: its score is w times the sample plus sqrt(1 - w^2) times normal noise with the
-sample's spread, so a prior of weight 0 is a random draw. Before there are results, the weight depends on how well the
-tasks predict each other, or how well a single one predicts points that it does not know (`Lesson.belief`). So a prior
-of few configurations stays near uniform, and one without information leaves the draws random.
+Trust (`trust`, `evidence`). A fixed share of the draws is uniform, chosen by the number of the draw, whatever has been
+learned. The second draw is uniform as well. All judged trials test the prior by comparison with uniform ones: tasks
+that rank them well are picked more often. Each objective has a weight. The greatest weight of a metric is the share of
+draws that the tasks may decide. TPE makes the others, as in a study without a prior. Noise hides the other objectives
+as far as they have less weight. Before there are results, the weight depends on how well the tasks predict each other,
+or how well a single one predicts points that it does not know (`Lesson.belief`). So a study with a prior of few
+configurations, or without information, is nearly one without a prior.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ import numpy.typing as npt
 from lightning_hwtune.core.objectives import Objective, Objectives
 from lightning_hwtune.core.ranking.fronts import front_ranks
 from lightning_hwtune.core.ranking.order import total_order
+from lightning_hwtune.core.record import TrialRecord
 from lightning_hwtune.core.searchers.base import History, Searcher
 from lightning_hwtune.core.searchers.earlier_studies import (
     EarlierTask,
@@ -74,7 +76,7 @@ __all__ = ["ParetoPrior"]
 Floats = npt.NDArray[np.float64]
 
 _MAX_TASKS = 10_000
-_EARLY = (1, 3)  # draws that are uniform, so that a misleading prior is found early
+_EARLY = {"all": (1,), "uniform": (1, 3)}  # draws that are uniform, so that a misleading prior is found early
 _SHOWN_DRAWS = 100  # of which `own_share` is the mean
 
 
@@ -86,12 +88,14 @@ class PriorOptions(TypedDict, total=False):
     candidates: int
     guarded: bool
     configs: Sequence[Mapping[str, Any]] | None
+    gaussian: float
+    evidence: str
 
 
 @final
 @dataclass(frozen=True, slots=True, init=False, eq=False, repr=False)
 class ParetoPrior(Searcher):
-    """Draws from the regions in which earlier tasks had their fronts; the more the tasks mislead, the more at random.
+    """Draws from the regions in which earlier tasks had their fronts; the more the tasks mislead, the more like TPE.
 
     Args:
         tasks: at least one; each an `EarlierTask` or its plain form.
@@ -102,6 +106,9 @@ class ParetoPrior(Searcher):
         candidates: the number of random configurations from which a batch chooses.
         guarded: False for full trust in all tasks at all times, for comparisons.
         configs: draw only from this list, each once; None for the whole space.
+        gaussian: the share of the draws by the study's own trials for which a Gaussian process chooses; see `TPE`.
+        evidence: "all" if every judged trial tests the tasks; "uniform" if only uniform draws do and draws without
+            trust are random, as in studies that began before there was a choice.
 
     Examples:
         >>> task = {"name": "earlier", "values": {"lr": [0.1, 0.01]}, "losses": [[0.9], [0.2]]}
@@ -116,6 +123,8 @@ class ParetoPrior(Searcher):
     candidates: int
     guarded: bool
     configs: tuple[Mapping[str, Any], ...] | None
+    gaussian: float
+    evidence: str
     digest: str
     name: ClassVar[str] = "prior"
     uses_expert: ClassVar[bool] = True
@@ -132,6 +141,8 @@ class ParetoPrior(Searcher):
         candidates: int = 512,
         guarded: bool = True,
         configs: Sequence[Mapping[str, Any]] | None = None,
+        gaussian: float = 0.9,
+        evidence: str = "all",
     ) -> None:
         listed = _TASKS.read("ParetoPrior.tasks", tasks)
         if not listed:
@@ -144,6 +155,8 @@ class ParetoPrior(Searcher):
             "candidates": candidates,
             "guarded": guarded,
             "configs": listed_configs("ParetoPrior.configs", configs),
+            "gaussian": gaussian,
+            "evidence": evidence,
         }
         for field, value in fields.items():
             object.__setattr__(self, field, value)
@@ -264,7 +277,7 @@ class ParetoPrior(Searcher):
         if n > USELESS:
             return super(ParetoPrior, self).remark(space)
         known = counted(n, "configurations")
-        return f"the prior knows only {known} in this space, which is too few to learn from, so its draws are random"
+        return f"the prior knows only {known} in this space, which is too few to learn from, so it has no effect"
 
     def check_objectives(self, objectives: Objectives) -> None:
         """Refuses an objective that the tasks lack or have with the opposite direction.
@@ -285,7 +298,10 @@ class ParetoPrior(Searcher):
                 return expected
         guide = self._guide(space, seed, history)
         if guide.is_own(draw, seed):
-            return _own_searcher(self).propose(space, draw, seed, history)
+            own = _own_searcher(self).propose(space, draw, seed, history)
+            if own is not None and untried.may_draw(own):
+                return own
+            return untried.one(stream(seed, "prior-untried", draw))  # the first draws of TPE do not know the others
         first = draw - draw % self.batch
         members = {trial.draw: config_key(trial.config) for trial in history.trials if (trial.draw or 0) >= first}
         others = (n for n in range(first, draw) if n not in members)
@@ -313,12 +329,14 @@ class ParetoPrior(Searcher):
             "batch": self.batch,
             "candidates": self.candidates,
             "guarded": self.guarded,
+            "gaussian": self.gaussian,
+            "evidence": self.evidence,
             **listed,
         }
 
     def is_uniform(self, draw: int, seed: int) -> bool:
         """Returns whether a draw is uniform: two early ones, and others evenly spread from a random start."""
-        if draw in _EARLY and self.uniform > 0:
+        if draw in _EARLY[self.evidence] and self.uniform > 0:
             return True
         start = _share_start(seed)
         return math.floor((draw + 1) * self.uniform + start) > math.floor(draw * self.uniform + start)
@@ -332,7 +350,7 @@ class ParetoPrior(Searcher):
         return self._guide(space, seed, history).weights
 
     def own_share(self, space: SearchSpace, seed: int, history: History) -> float:
-        """Returns the share of the next draws, uniform ones apart, that the study's own trials decide."""
+        """Returns the share of the next draws, uniform ones apart, that come from TPE."""
         guide, draws = self._guide(space, seed, history), range(_SHOWN_DRAWS)
         return sum(guide.is_own(draw, seed) for draw in draws) / len(draws)
 
@@ -356,9 +374,7 @@ class ParetoPrior(Searcher):
         """Returns the first `n` candidates, or a few more, in the order of one sample of their scores."""
         if not candidates:
             return []
-        sample = guide.sample(candidates, rng)
-        noise = sample.std(axis=0) * rng.standard_normal(sample.shape)
-        scores = guide.weights * sample + np.sqrt(1 - guide.weights**2) * noise
+        scores = guide.sample(candidates, rng)
         ranks = front_ranks(scores)
         last = np.sort(ranks)[min(n, len(ranks)) - 1]
         members = np.flatnonzero(ranks <= last)
@@ -369,7 +385,10 @@ class ParetoPrior(Searcher):
             lesson = self.lesson(space, history.objectives)
             if not self.guarded:
                 return Guide.trusting(lesson)
-            return Guide.of(lesson, space, history, lambda t: t.draw is not None and self.is_uniform(t.draw, seed))
+            return Guide.of(lesson, space, history, is_uniform, counts_all=self.evidence == "all")
+
+        def is_uniform(trial: TrialRecord) -> bool:
+            return trial.draw is not None and self.is_uniform(trial.draw, seed)
 
         return history.once(self, judged)
 
@@ -381,11 +400,8 @@ def _lesson(prior: ParetoPrior, space: SearchSpace, names: tuple[str, ...]) -> L
 
 @functools.lru_cache(maxsize=8)
 def _own_searcher(prior: ParetoPrior) -> TPE:
-    """Returns the searcher of the draws that the study's own trials decide; a prior has its own uniform draws.
-
-    The ratio of densities decides, so a study that began before TPE had a Gaussian process continues as it did.
-    """
-    return TPE(random=0.0, configs=prior.configs, gaussian=0.0)
+    """Returns the searcher of the draws that the study's own trials decide; a prior has its own uniform draws."""
+    return TPE(random=0.0, configs=prior.configs, gaussian=prior.gaussian)
 
 
 @functools.lru_cache(maxsize=64)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from lightning_hwtune.core.record import TrialRecord
 from lightning_hwtune.core.searchers.base import History
 from lightning_hwtune.core.searchers.copula import chained_scores
+from lightning_hwtune.core.searchers.evidence import Evidence
 from lightning_hwtune.core.searchers.left_out import left_out_predictions
 from lightning_hwtune.core.searchers.lesson import Lesson
 from lightning_hwtune.core.searchers.trust import (
@@ -30,7 +31,7 @@ Floats = npt.NDArray[np.float64]
 
 _PICKS = 4  # tasks behind one sample: fewer lose what tasks have in common, more lose where they differ
 _LEAST_OWN = 10  # least number of judged trials with which the study's own trials compete
-_MOST_OWN = 256  # only the newest so many of them learn, and as many are tested
+_MOST = 256  # only the newest so many judged trials are compared
 
 
 @final
@@ -53,51 +54,90 @@ class Guide:
 
     Attributes:
         lesson: what the earlier tasks say. weights: the weight of each objective, from 0 to 1.
-        expected: each task's predictions for the tests, shape `(n_tasks, n_tests, n_objectives)`.
-        seen: the actual scores of the tests, shape `(n_tests, n_objectives)`.
+        evidence: the results that test the tasks.
+        expected: each task's predictions for these tests, shape `(n_tasks, n_tests, n_objectives)`.
         duel: what decides whether own trials guide a draw; None while there are too few of them.
+        metrics: the places of the metrics if their weight is the share of draws that the tasks guide; empty if the
+            tasks guide all draws that own trials do not win.
     """
 
     lesson: Lesson
     weights: Floats
+    evidence: Evidence
     expected: Floats
-    seen: Floats
     duel: Duel | None
+    metrics: Sequence[int] = ()
 
     @classmethod
     def trusting(cls, lesson: Lesson) -> Self:
         """Returns a guide with full trust in all tasks, whatever the study shows."""
         n_objectives = lesson.scores.shape[1]
         expected = np.empty((len(lesson.models), 0, n_objectives))
-        return cls(lesson, np.ones(n_objectives), expected, np.empty((0, n_objectives)), None)
+        return cls(lesson, np.ones(n_objectives), Evidence(np.empty((0, n_objectives))), expected, None)
 
     @classmethod
-    def of(cls, lesson: Lesson, space: SearchSpace, history: History, is_test: Callable[[TrialRecord], bool]) -> Self:
-        """Returns a guide that tests the tasks by the judged trials for which `is_test` is true."""
+    def of(
+        cls,
+        lesson: Lesson,
+        space: SearchSpace,
+        history: History,
+        is_uniform: Callable[[TrialRecord], bool],
+        *,
+        counts_all: bool,
+    ) -> Self:
+        """Returns a guide that tests the tasks by the judged trials.
+
+        Args:
+            counts_all: whether all judged trials are evidence, and draws without trust come from the study's own
+                trials; otherwise only uniform draws are evidence, and draws without trust are random.
+        """
         trials, scores = chained_scores(history.results, history.objectives)
-        tests = [place for place, trial in enumerate(trials) if is_test(trial)]
-        expected, seen = lesson.expect_each([trials[place].config for place in tests]), scores[tests]
+        uniform = np.array([is_uniform(trial) for trial in trials], dtype=np.bool_)
+        if counts_all:
+            tests = list(range(len(trials)))[-_MOST:]
+            evidence = Evidence.of_draws(scores[tests], uniform[tests])
+        else:
+            tests = np.flatnonzero(uniform).tolist()
+            evidence = Evidence(scores[tests])
+        expected = lesson.expect_each([trials[place].config for place in tests])
         is_measured = [is_time_or_money(item) for item in history.objectives]
-        weights = weights_of(expected, seen, lesson.belief, is_measured)
-        duel = None
+        weights = weights_of(evidence, expected.mean(axis=0), lesson.belief, is_measured)
+        counted, duel = metric_columns(history.objectives), None
         if len(trials) >= _LEAST_OWN:
-            counted = metric_columns(history.objectives)
-            configs, scores = [trial.config for trial in trials[-_MOST_OWN:]], scores[-_MOST_OWN:]
+            configs, scores = [trial.config for trial in trials[-_MOST:]], scores[-_MOST:]
             own = left_out_predictions(space.encode_many(configs), scores)
             # constant for an objective in which the tasks are not trusted
             earlier = lesson.expect(configs)[0] * (weights > 0)
             duel = Duel(own[:, counted], earlier[:, counted], scores[:, counted])
-        return cls(lesson, weights, expected, seen, duel)
+        return cls(lesson, weights, evidence, expected, duel, counted if counts_all else ())
+
+    @property
+    def share(self) -> float:
+        """The greatest share of draws that the tasks may guide."""
+        return float(self.weights[[*self.metrics]].max()) if self.metrics else 1.0
 
     def is_own(self, draw: int, seed: int) -> bool:
-        """Returns whether the study's own trials guide a draw: they rank a random sample of the trials better."""
+        """Returns whether the study's own trials guide a draw.
+
+        They do where the tasks are not trusted, and where they rank a random sample of the trials better.
+        """
+        if self.metrics and stream(seed, "prior-trust", draw).random() >= self.share:
+            return True
         if self.duel is None:
             return False
         return own_ranks_better(self.duel.own, self.duel.earlier, self.duel.seen, stream(seed, "prior-own", draw))
 
     def sample(self, configs: Sequence[Mapping[str, Any]], rng: np.random.Generator) -> Floats:
-        """Returns the scores of one sample, shape `(n_configs, n_objectives)`; each objective has its own tasks."""
-        n_objectives = len(self.weights)
-        columns = [(self.expected[:, :, [column]], self.seen[:, [column]]) for column in range(n_objectives)]
-        picks = [picked_tasks(*column, _PICKS, rng) for column in columns]
-        return self.lesson.sample(configs, picks, rng)
+        """Returns the scores of one sample, shape `(n_configs, n_objectives)`; each objective has its own tasks.
+
+        Noise with the spread of the sample hides the objectives in which the tasks are not trusted. What `is_own` has
+        counted does not count again: then only the ratios of the metrics' weights do.
+        """
+        places = range(len(self.weights))
+        picks = [picked_tasks(self.evidence, self.expected[:, :, place], place, _PICKS, rng) for place in places]
+        sample, weights = self.lesson.sample(configs, picks, rng), self.weights.copy()
+        if self.metrics:
+            weights[[*self.metrics]] /= self.share or 1.0
+        noise = sample.std(axis=0) * rng.standard_normal(sample.shape)
+        scores: Floats = weights * sample + np.sqrt(1 - weights**2) * noise
+        return scores

@@ -1,15 +1,13 @@
 """How much earlier tasks are trusted, which of them, and when the study's own trials are the better guide.
 
-All three rules compare predictions with the results of uniform draws. A searcher's own draws have a restricted range,
-in which a good model looks bad.
+All three rules compare predictions with results (`evidence`).
 
-Weights. For each objective, r is the rank correlation (Spearman) between the mean prediction of the tasks and the
-results of n draws. It counts as n - 1 observations, because its variance without a relation is 1 / (n - 1). A few draws
-say little about a single objective, so an estimate is shrunk towards that of all objectives of its kind, and that one
-towards a belief b that follows from the tasks themselves (`Lesson.belief`). Metrics are one kind, and measured time and
-money another: every prior predicts seconds well, which says nothing about its errors. With m objectives of a kind,
-pooled = (n0 b + (n - 1) sum(r)) / (n0 + (n - 1) m), estimate = (n1 pooled + (n - 1) r) / (n1 + n - 1). The weight is
-the estimate divided by `_ENOUGH`, clipped to [0, 1].
+Weights. For each objective, r is the rank correlation between the mean prediction of the tasks and the results. It
+counts as k observations (`Evidence.worth`). A few draws say little about a single objective, so an estimate is shrunk
+towards that of all objectives of its kind, and that one towards a belief b that follows from the tasks themselves
+(`Lesson.belief`). Metrics are one kind, and measured time and money another: every prior predicts seconds well, which
+says nothing about its errors. With m objectives of a kind, pooled = (n0 b + k sum(r)) / (n0 + k m),
+estimate = (n1 pooled + k r) / (n1 + k). The weight is the estimate divided by `_ENOUGH`, clipped to [0, 1].
 
 Picks. These follow Feurer, Letham and Bakshy, "Scalable meta-learning for Bayesian optimization using ranking-weighted
 Gaussian process ensembles", 2018 (arXiv 1802.02219): draws are sampled with replacement, and the task with the fewest
@@ -17,45 +15,40 @@ pairs of them in the wrong order is picked. This is repeated for each pick, and 
 that a task ranks as equal counts half.
 
 The study's own trials compete by the same rule, with predictions for each trial that do not know its result. Their
-opponent is what the earlier tasks say together, after their weights. So their share grows with what they predict. Time
-and money do not count here, unless the study has no metric.
+opponent is what the earlier tasks say together, after their weights. So their share grows with what they predict. All
+pairs count here, because both sides have the same range. Time and money do not count, unless the study has no metric.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.core.objectives import Objective, Objectives
+from lightning_hwtune.core.searchers.evidence import Evidence, wrong_pairs
 
-__all__ = ["is_time_or_money", "metric_columns", "own_ranks_better", "picked_tasks", "rank_correlation", "weights_of"]
+__all__ = ["is_time_or_money", "metric_columns", "own_ranks_better", "picked_tasks", "weights_of"]
 
 Floats = npt.NDArray[np.float64]
 
-_N0 = 4  # weight, in draws, of the belief in advance
-_N1 = 8  # the weight, in draws, of all objectives of a kind together for one of them
+_N0 = 4  # weight, in observations, of the belief in advance
+_N1 = 8  # the weight, in observations, of all objectives of a kind together for one of them
 _ENOUGH = 0.1  # estimated rank correlation that gives full weight; a higher value costs good priors too much
 _LEAST = 3  # least number of draws with which tasks are compared
 _PAIRED = 32  # largest number of draws used in a comparison
 
 
-def weights_of(expected: Floats, seen: Floats, belief: Floats, is_measured: Sequence[bool]) -> Floats:
+def weights_of(evidence: Evidence, expected: Floats, belief: Floats, is_measured: Sequence[bool]) -> Floats:
     """Returns the weight of each objective, shape `(n_objectives,)`, from 0 to 1.
 
     Args:
-        expected: each task's predictions for the draws, shape `(n_tasks, n_draws, n_objectives)`.
-        seen: the actual scores of the draws, shape `(n_draws, n_objectives)`.
+        expected: the mean prediction of the tasks for each trial, shape `(n_trials, n_objectives)`.
         belief: the rank correlations expected in advance, shape `(n_objectives,)`.
         is_measured: for each objective, whether it is measured time or money.
     """
-    worth = max(len(seen) - 1, 0)
-    r = np.full(seen.shape[1], math.nan)
-    if worth:
-        columns = zip(expected.mean(axis=0).T, seen.T, strict=True)
-        r = np.array([rank_correlation(first, second) for first, second in columns])
+    r, worth = evidence.correlations(expected), evidence.worth
     estimates = np.empty_like(r)
     for kind in (True, False):
         of_kind = np.array([measured == kind for measured in is_measured])
@@ -64,7 +57,7 @@ def weights_of(expected: Floats, seen: Floats, belief: Floats, is_measured: Sequ
     return weights
 
 
-def _estimates(r: Floats, belief: Floats, worth: int) -> Floats:
+def _estimates(r: Floats, belief: Floats, worth: float) -> Floats:
     """Returns the estimated correlations of objectives of one kind from their observed ones."""
     is_known = ~np.isnan(r)  # a constant is evidence neither for nor against
     pooled = (_N0 * belief + worth * r[is_known].sum()) / (_N0 + worth * is_known.sum())
@@ -72,15 +65,20 @@ def _estimates(r: Floats, belief: Floats, worth: int) -> Floats:
     return estimates
 
 
-def picked_tasks(expected: Floats, seen: Floats, n_picks: int, rng: np.random.Generator) -> list[int]:
-    """Returns `n_picks` tasks, with repetitions; random for fewer than three draws. Arguments as in `weights_of`."""
-    n_tasks, n = len(expected), len(seen)
+def picked_tasks(
+    evidence: Evidence, expected: Floats, column: int, n_picks: int, rng: np.random.Generator
+) -> list[int]:
+    """Returns `n_picks` tasks for one objective, with repetitions; random for fewer than three trials.
+
+    Args:
+        expected: each task's predictions of the objective, shape `(n_tasks, n_trials)`. column: the objective.
+    """
+    n_tasks, n = len(expected), len(evidence)
     if n < _LEAST:
         return [int(task) for task in rng.integers(n_tasks, size=n_picks)]
     picks = []
     for _ in range(n_picks):
-        drawn = rng.integers(n, size=min(n, _PAIRED))
-        wrong = _wrong_pairs(expected[:, drawn], seen[drawn])
+        wrong = evidence.wrong_pairs(expected, rng.integers(n, size=min(n, _PAIRED)), column)
         picks.append(int(rng.choice(np.flatnonzero(wrong == wrong.min()))))
     return picks
 
@@ -94,16 +92,8 @@ def own_ranks_better(own: Floats, earlier: Floats, seen: Floats, rng: np.random.
     if len(seen) < _LEAST:
         return False
     drawn = rng.integers(len(seen), size=min(len(seen), _PAIRED))
-    wrong = _wrong_pairs(np.stack([own, earlier])[:, drawn], seen[drawn])
+    wrong = wrong_pairs(np.stack([own, earlier])[:, drawn], seen[drawn]).sum(axis=(1, 2))
     return bool(wrong[0] < wrong[1])
-
-
-def _wrong_pairs(expected: Floats, seen: Floats) -> Floats:
-    """Returns how many pairs of draws each task orders wrongly, over all objectives; its ties count half."""
-    theirs = np.sign(expected[:, :, None] - expected[:, None, :])
-    truth = np.sign(seen[:, None] - seen[None, :])
-    wrong: Floats = ((1 - theirs * truth) / 2).sum(axis=(1, 2, 3))
-    return wrong
 
 
 def metric_columns(objectives: Objectives) -> list[int]:
@@ -118,13 +108,3 @@ def metric_columns(objectives: Objectives) -> list[int]:
 def is_time_or_money(objective: Objective) -> bool:
     """Returns whether an objective is time or money, measured here or logged as a metric with such a unit."""
     return objective.is_measured or objective.unit in ("s", "USD")
-
-
-def rank_correlation(first: Floats, second: Floats) -> float:
-    """Returns the rank correlation (Spearman) of two arrays of one length; NaN if one of the two is constant."""
-    from scipy.stats import rankdata  # takes most of a second to import, and only priors need it
-
-    a, b = rankdata(first), rankdata(second)
-    a, b = a - a.mean(), b - b.mean()
-    norm = math.sqrt(float((a @ a) * (b @ b)))
-    return float(a @ b) / norm if norm > 0 else math.nan

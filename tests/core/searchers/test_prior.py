@@ -20,17 +20,22 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "schedulers"))
 from started_race import started
 
+from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.continuation import kept_searcher
+from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.record import Measurement, TrialRecord
 from lightning_hwtune.core.schedulers import ASHA, MedianStopping
-from lightning_hwtune.core.searchers import History, ParetoPrior, Random, searcher_from_settings
+from lightning_hwtune.core.searchers import TPE, History, ParetoPrior, Random, Searcher, searcher_from_settings
 from lightning_hwtune.core.searchers.copula import chained_scores, copula_scores, winsor_margin
 from lightning_hwtune.core.searchers.earlier_studies import EarlierTask
+from lightning_hwtune.core.searchers.evidence import Evidence
 from lightning_hwtune.core.searchers.left_out import left_out_predictions
 from lightning_hwtune.core.searchers.lesson import Lesson
 from lightning_hwtune.core.searchers.surrogate import Neighbours, Trees
 from lightning_hwtune.core.searchers.trust import own_ranks_better, picked_tasks, weights_of
 from lightning_hwtune.core.space import Choice, Float, Int, SearchSpace
+from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import ArgumentError, MissingDependencyError
 
@@ -66,7 +71,7 @@ def trials_of(configs: Sequence[dict[str, Any]], draws: Sequence[int], of: Any =
     return trials
 
 
-def study(prior: ParetoPrior, n: int, of: Any = loss, seed: int = 0) -> list[TrialRecord]:
+def study(prior: Searcher, n: int, of: Any = loss, seed: int = 0) -> list[TrialRecord]:
     """The trials of a study in which each draw is measured before the next."""
     trials: list[TrialRecord] = []
     for draw in range(n):
@@ -231,7 +236,7 @@ class TestDraws:
         prior = ParetoPrior([task(n=1)], BOTH, uniform=uniform)
         count = sum(prior.is_uniform(draw, seed) for draw in range(n))
         assert -1 - 1e-9 < count - uniform * n < 3 + 1e-9
-        assert prior.is_uniform(1, seed) == prior.is_uniform(3, seed) == (uniform > 0)
+        assert prior.is_uniform(1, seed) == (uniform > 0)
 
     @pytest.mark.slow
     def test_of_a_reversed_prior_come_from_the_study_itself(self) -> None:
@@ -259,21 +264,52 @@ class TestDraws:
         assert np.median(away[40:]) < 0.4 < np.median(away[:8])
         assert min(away[:45]) < 0.3
 
-    def test_of_its_own_do_not_change_its_trust(self) -> None:
+    def test_of_its_own_are_not_compared_with_each_other(self) -> None:
         prior = ParetoPrior([task()], BOTH)
         own = [draw for draw in range(40) if not prior.is_uniform(draw, 0)]
         configs = [Random().propose(SPACE, draw, 0, EMPTY) or {} for draw in own]
         trials = trials_of(configs, own, lambda config: [-x for x in loss(config)])
         assert prior.trust(SPACE, 0, History(trials, BOTH)).tolist() == [1.0, 1.0]
 
-    @pytest.mark.parametrize("of", [lambda c: [1.0, 1.0], lambda c: [math.nan, math.nan]], ids=["constant", "diverged"])
-    @pytest.mark.slow
-    def test_of_a_prior_that_knows_nothing_are_random(self, of: Any) -> None:
-        for earlier in (task(of=of), task(n=2)):
+    @pytest.mark.parametrize("n_uniform", [1, 2, 4])
+    def test_that_are_worse_than_uniform_ones_end_its_trust(self, n_uniform: int) -> None:
+        """The few uniform trials hardly have a correlation among themselves."""
+        reversed_task = task(of=lambda config: [-x for x in loss(config)])
+        for earlier, weight in ((task(), 1.0), (reversed_task, 0.0)):
             prior = ParetoPrior([earlier], BOTH)
-            shares = SPACE.encode_many(t.config for t in study(prior, 60, lambda config: [1.0, 2.0]))
-            assert stats.kstest(shares[:, 0], "uniform").pvalue > 0.01
+            draws = [draw for draw in range(60) if not prior.is_uniform(draw, 0)][:12]
+            draws += [draw for draw in range(60) if prior.is_uniform(draw, 0)][:n_uniform]
+            drawn = ((draw, prior.propose(SPACE, draw, 0, EMPTY)) for draw in draws)
+            configs = [{"lr": 1e-2, "width": 36} if prior.is_uniform(draw, 0) else config for draw, config in drawn]
+            trust = prior.trust(SPACE, 0, History(trials_of(configs, draws), BOTH))
+            assert trust[0] == pytest.approx(weight, abs=0.5 if n_uniform == 1 else 0.0)
+
+    def test_without_trust_are_those_of_a_study_without_a_prior(self) -> None:
+        reversed_task = task(of=lambda config: [-x for x in loss(config)])
+        prior, trials = ParetoPrior([reversed_task], BOTH), study(Random(), 20)
+        history = History(trials, BOTH)
+        assert prior.trust(SPACE, 0, history).tolist() == [0.0, 0.0]
+        assert prior.own_share(SPACE, 0, history) == 1.0
+        draw = next(draw for draw in range(20, 40) if not prior.is_uniform(draw, 0))
+        expected = TPE(random=0.0).propose(SPACE, draw, 0, History(trials, BOTH))
+        assert prior.propose(SPACE, draw, 0, history) == expected
+
+    @pytest.mark.parametrize("of", [lambda c: [1.0, 1.0], lambda c: [math.nan, math.nan]], ids=["constant", "diverged"])
+    def test_of_a_prior_that_knows_nothing_are_those_without_a_prior(self, of: Any) -> None:
+        for earlier in (task(of=of), task(n=1), task(n=2)):
+            prior = ParetoPrior([earlier], BOTH)
             assert prior.trust(SPACE, 0, EMPTY).tolist() == [0.0, 0.0]
+            assert prior.own_share(SPACE, 0, EMPTY) == 1.0
+            draws = [draw for draw in range(12) if not prior.is_uniform(draw, 0)]
+            drawn = [prior.propose(SPACE, draw, 0, EMPTY) for draw in draws]
+            assert drawn == [Random().propose(SPACE, draw, 0, EMPTY) for draw in draws]
+
+    @pytest.mark.slow
+    def test_of_a_prior_that_knows_nothing_were_random_by_the_earlier_rule(self) -> None:
+        prior = ParetoPrior([task(n=2)], BOTH, evidence="uniform", gaussian=0.0)
+        shares = SPACE.encode_many(t.config for t in study(prior, 60, lambda config: [1.0, 2.0]))
+        assert stats.kstest(shares[:, 0], "uniform").pvalue > 0.01
+        assert prior.is_uniform(3, 0)
 
     @pytest.mark.parametrize("n", [3, 6, 10])
     def test_of_a_prior_of_few_configurations_stay_near_random(self, n: int) -> None:
@@ -299,7 +335,9 @@ BELIEF, METRICS = np.full(3, 0.5), (False, False, False)
 
 
 def weights(expected: Any, seen: Any, *is_measured: bool) -> Any:
-    return weights_of(expected, seen, BELIEF[: seen.shape[1]], is_measured or METRICS[: seen.shape[1]])
+    return weights_of(
+        Evidence(seen), expected.mean(axis=0), BELIEF[: seen.shape[1]], is_measured or METRICS[: seen.shape[1]]
+    )
 
 
 class TestTrust:
@@ -336,8 +374,9 @@ class TestTrust:
         assert weights(*seen_by(5, 1, [-1, -1])).tolist() == [1.0, 1.0]
 
     def test_before_the_first_result_is_what_the_tasks_lead_to_expect(self) -> None:
-        none = np.empty((5, 0, 2)), np.empty((0, 2))
-        assert weights_of(*none, np.array([0.04, 0.0]), [False, False]) == pytest.approx([0.4, 0.0])
+        none = np.empty((0, 2))
+        for evidence in (Evidence(none), Evidence.of_draws(none, np.empty(0, dtype=bool))):
+            assert weights_of(evidence, none, np.array([0.04, 0.0]), [False, False]) == pytest.approx([0.4, 0.0])
 
     def test_goes_to_the_trials_of_the_study_if_they_rank_better(self) -> None:
         rng, seen = np.random.default_rng(0), np.random.default_rng(1).standard_normal((20, 1))
@@ -359,15 +398,67 @@ class TestTrust:
         assert left_out_predictions(points, changed)[0] == pytest.approx(found[0], abs=1e-4)
 
     def test_picks_tasks_that_order_the_draws_as_seen(self) -> None:
-        expected, seen = seen_by(6, 12, [1, 1])
-        expected[1:] = -expected[1:]
-        expected[2] = 0.0
-        assert set(picked_tasks(expected, seen, 40, np.random.default_rng(0))) == {0}
-        assert set(picked_tasks(expected[1:], seen, 40, np.random.default_rng(0))) == {1}  # ignorant, not reversed
+        _, seen = seen_by(6, 12, [1, 1])
+        expected = np.stack([seen, -seen, 0 * seen, -seen])
+        for evidence in (Evidence(seen), Evidence.of_draws(seen, np.arange(12) < 6)):
+            for column in range(2):
+                rng, each = np.random.default_rng(0), expected[:, :, column]
+                assert set(picked_tasks(evidence, each, column, 40, rng)) == {0}
+                assert set(picked_tasks(evidence, each[1:], column, 40, rng)) == {1}  # ignorant, not reversed
 
-    def test_picks_any_task_before_it_has_seen_much(self) -> None:
-        expected, seen = seen_by(6, 2, [1, 1])
-        assert len(set(picked_tasks(expected, seen, 60, np.random.default_rng(0)))) == 6
+    @pytest.mark.parametrize("n", [0, 1, 2])
+    def test_picks_any_task_before_it_has_seen_much(self, n: int) -> None:
+        expected, seen = seen_by(6, n, [1, 1])
+        assert len(set(picked_tasks(Evidence(seen), expected[:, :, 0], 0, 60, np.random.default_rng(0)))) == 6
+
+    def test_picks_any_task_if_nothing_can_be_compared(self) -> None:
+        expected, seen = seen_by(6, 12, [1, 1])
+        evidence = Evidence.of_draws(seen, np.zeros(12, dtype=bool))
+        assert len(set(picked_tasks(evidence, expected[:, :, 0], 0, 60, np.random.default_rng(0)))) == 6
+
+
+class TestEvidence:
+    @given(arrays(np.float64, (7, 2), elements=st.integers(0, 4).map(float)), st.integers(0, 2**7 - 1))
+    @settings(max_examples=40)
+    def test_agrees_with_a_loop_over_pairs(self, seen: np.ndarray[Any, Any], bits: int) -> None:
+        is_uniform = np.array([bool(bits >> place & 1) for place in range(7)])
+        expected = np.random.default_rng(bits).integers(0, 4, size=(7, 2)).astype(float)
+        evidence = Evidence.of_draws(seen, is_uniform)
+        pairs = [(i, j) for i in range(7) for j in range(i) if is_uniform[i] or is_uniform[j]]
+        assert evidence.worth == pytest.approx(2 * len(pairs) / 7)
+        found = evidence.correlations(expected)
+        for column in range(2):
+            signs = [[np.sign(of[i, column] - of[j, column]) for i, j in pairs] for of in (expected, seen)]
+            norm = math.sqrt(np.abs(signs[0]).sum() * np.abs(signs[1]).sum())
+            if norm:
+                assert found[column] == pytest.approx(math.sin(math.pi / 2 * np.dot(*signs) / norm))
+            else:
+                assert math.isnan(found[column])
+
+    @pytest.mark.parametrize("r", [-0.8, -0.3, 0.0, 0.5, 0.9])
+    def test_is_on_the_scale_of_spearmans_correlation(self, r: float) -> None:
+        rng = np.random.default_rng(0)
+        seen = rng.standard_normal((400, 1))
+        expected = r * seen + math.sqrt(1 - r**2) * rng.standard_normal((400, 1))
+        every = Evidence.of_draws(seen, np.ones(400, dtype=bool))
+        assert every.correlations(expected) == pytest.approx(Evidence(seen).correlations(expected), abs=0.04)
+        assert every.worth == Evidence(seen).worth == 399
+
+    def test_of_a_narrow_range_does_not_count_against_a_good_prior(self) -> None:
+        """Its own draws are all good, and their order is chance; the uniform ones are worse, as it expects."""
+        rng = np.random.default_rng(1)
+        seen = np.concatenate([-2 + 0.1 * rng.standard_normal((20, 1)), rng.standard_normal((3, 1))])
+        expected = np.concatenate([-2 - 0.1 * (seen[:20] + 2), [[0.0], [0.1], [-0.1]]])
+        is_uniform = np.arange(23) >= 20
+        assert Evidence.of_draws(seen, is_uniform).correlations(expected)[0] > 0.8
+        assert Evidence.of_draws(seen, ~is_uniform).correlations(expected)[0] < 0.6  # own pairs would count against it
+
+    @pytest.mark.parametrize("is_uniform", [[], [False] * 5, [True]])
+    def test_without_a_pair_is_unknown(self, is_uniform: list[bool]) -> None:
+        seen = np.arange(len(is_uniform), dtype=float)[:, None]
+        evidence = Evidence.of_draws(seen, np.array(is_uniform, dtype=bool))
+        assert evidence.worth == 0
+        assert np.isnan(evidence.correlations(seen)).all()
 
 
 class TestRefusals:
@@ -400,6 +491,8 @@ class TestRefusals:
             ({"batch": 0}, "batch"),
             ({"candidates": True}, "candidates"),
             ({"configs": []}, "configs"),
+            ({"gaussian": 1.5}, "gaussian"),
+            ({"evidence": "some"}, "evidence"),
         ],
     )
     def test_arguments_out_of_range(self, arguments: dict[str, Any], text: str) -> None:
@@ -449,3 +542,24 @@ def test_a_front_member_is_kept_and_others_are_stopped() -> None:
         assert rungs.verdict(9, 0, 1, np.array([9.0, 9.0])).kind == "stop"
     assert keeping.keeping_front() is keeping
     assert ASHA(9).keeping_front().settings() == ASHA(9).settings()
+
+
+@pytest.mark.parametrize("kept", [{}, {"gaussian": 0.5}, {"evidence": "all"}, {"gaussian": 1.0, "evidence": "all"}])
+@pytest.mark.parametrize("form", [1, 5])
+def test_a_study_that_began_with_an_earlier_version_keeps_its_rules(kept: dict[str, Any], form: int) -> None:
+    old = ParetoPrior([task(n=3)], BOTH).settings()
+    stored = {key: value for key, value in old.items() if key not in ("gaussian", "evidence")} | kept
+    data = {"type": "StudyCreated", "form": form, "at": 0.0, "study": "s", "spec": {"searcher": stored}}
+    read = ev.from_dict(data)
+    assert isinstance(read, ev.StudyCreated)
+    assert read.spec["searcher"] == {"gaussian": 0.0, "evidence": "uniform", **stored}
+    assert searcher_from_settings(read.spec["searcher"]).settings() == read.spec["searcher"]
+
+
+@pytest.mark.parametrize("given", [{}, {"evidence": "all"}, {"gaussian": 0.9}, {"gaussian": 0.9, "evidence": "all"}])
+def test_an_unchanged_script_continues_with_the_stored_rules(given: dict[str, Any]) -> None:
+    began = ParetoPrior([task()], BOTH, gaussian=0.0, evidence="uniform")
+    stored = StudySpec("s", SPACE, BOTH, ASHA(max_epochs=9), began, Pool("cpu", 1))
+    kept = kept_searcher(stored, ParetoPrior([task()], BOTH, **given))
+    assert kept == ParetoPrior([task()], BOTH, **({"gaussian": 0.0, "evidence": "uniform"} | given))
+    assert (kept == began) == (not given)
