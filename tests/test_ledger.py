@@ -29,7 +29,7 @@ def study(folder: Path, **settings: object) -> hwt.Study:
 
 def train(trial: hwt.Trial) -> None:
     for epoch in (1, 2):
-        if trial.report(epoch, error=trial["lr"] / epoch):
+        if trial.report(epoch, error=trial["lr"] / epoch).kind != "continue":
             break
 
 
@@ -40,6 +40,7 @@ def hwtune(folder: Path, *words: str) -> str:
 
 
 @pytest.mark.training
+@pytest.mark.slow
 def test_a_study_on_an_instance_type_pays_for_each_session(tmp_path: Path) -> None:
     options = {"executor": "inline", "check": False, "progress": False}
     study(tmp_path, pool=hwt.Pool(instance=BOX)).run(train, max_trials=2, **options)

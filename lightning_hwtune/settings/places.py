@@ -16,6 +16,7 @@ _KEYS: Mapping[str, str] = {
     "grid": "searcher",
     "within": "scheduler.within",
     "Pool.devices": "pool.devices",
+    "Pool.instance": "pool.instance",
 }
 
 

@@ -220,7 +220,7 @@ def instance_of(given: object, known: Catalogue, argument: str) -> InstanceType:
         try:
             return InstanceType(**given)
         except ArgumentError as error:
-            place = f"{argument}.{error.argument.rpartition('.')[2]}"
+            place = f"{argument}: {error.argument.rpartition('.')[2]}"
             raise ArgumentError(place, error.received, error.allowed, hint=error.hint) from None
     if not isinstance(given, str):
         allowed = "the name of an instance type, an InstanceType, or its arguments as a mapping"

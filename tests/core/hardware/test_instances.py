@@ -210,6 +210,25 @@ def test_a_study_file_on_its_own_machine_may_name_it(tmp_path: Path) -> None:
     assert found.pool.usd_per_device_hour == 1.0
 
 
+@pytest.mark.parametrize(
+    ("pool", "words"),
+    [
+        ("{instance: {name: box, usd_per_hour: -1, vcpus: 1}}", ["pool.instance: usd_per_hour", "-1"]),
+        ("{instance: {name: box, vcpus: 1}}", ["pool.instance", "'usd_per_hour'"]),
+        ("{instance: p3.8xlarg}", ["pool.instance", "did you mean 'p3.8xlarge'"]),
+        ("{instance: p3.8xlarge, devices: 9}", ["pool.devices", "at most 4"]),
+        ("{instance: [p3.8xlarge]}", ["pool.instance", "the name of an instance type"]),
+    ],
+)
+def test_a_wrong_pool_of_a_study_file_is_named_by_its_key(pool: str, words: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    text = FILE.format(machine="{type: float, low: 0, high: 1}")
+    path.write_text(text.replace("{accelerator: cpu, devices: 1}", pool))
+    with pytest.raises(ArgumentError) as caught:
+        StudySettings.load(path)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
 def test_the_schema_knows_the_forms() -> None:
     jsonschema = pytest.importorskip("jsonschema")
     schema = study_file_schema()

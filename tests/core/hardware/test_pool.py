@@ -55,7 +55,7 @@ def test_a_pool_without_an_instance_type_is_stored_as_before() -> None:
         ({"instance": ["g4dn.12xlarge"]}, ["Pool.instance"]),
         ({"instance": {"name": "rig", "devices": 2}}, ["Pool.instance", "usd_per_hour"]),
         ({"instance": {"name": "rig", "usd_per_hour": 1, "cards": 2}}, ["Pool.instance.cards"]),
-        ({"instance": {"name": "rig", "usd_per_hour": -1, "devices": 2}}, ["Pool.instance.usd_per_hour", "-1"]),
+        ({"instance": {"name": "rig", "usd_per_hour": -1, "devices": 2}}, ["Pool.instance: usd_per_hour", "-1"]),
         ({"instance": "g4dn.12xlarge", "devices": 5}, ["Pool.devices", "at most 4"]),
         ({"instance": "g4dn.12xlarge", "accelerator": "cpu"}, ["Pool.accelerator", "'gpu'"]),
         ({"instance": "c5.2xlarge", "accelerator": "gpu"}, ["Pool.accelerator", "'cpu'"]),
