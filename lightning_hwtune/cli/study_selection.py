@@ -14,7 +14,7 @@ import typer
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.engine.reading import Reader
 from lightning_hwtune.errors import HwTuneError, StudyNotFoundError
-from lightning_hwtune.store.files import StudyFiles, study_names
+from lightning_hwtune.store.files import StudyFiles, own_folder_hint, study_names
 from lightning_hwtune.store.log import EventLog, stored_names
 from lightning_hwtune.study import Study
 from lightning_hwtune.views.study_location import present
@@ -98,7 +98,9 @@ def newest_first(dir: Path, storage: str | None) -> list[str]:  # noqa: A002
     names = stored_names(storage) if storage is not None else study_names(dir)
     if not names:
         where, option = repr(storage or str(dir)), "--storage" if storage else "--dir"
-        text = f"there is no study in {where}: start one with `hwtune run STUDY.yaml`, or give another {option}"
+        own = "" if storage else own_folder_hint(dir)
+        what = own or f"start one with `hwtune run STUDY.yaml`, or give another {option}"
+        text = f"there is no study in {where}: {what}"
         raise StudyNotFoundError(text)
     return sorted(names, key=lambda name: _last_at(StudyFiles(dir, name), storage), reverse=True)
 

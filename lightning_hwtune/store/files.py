@@ -29,7 +29,7 @@ from lightning_hwtune.store.disk_budget import Victim, candidates, evictions
 if TYPE_CHECKING:
     from lightning_hwtune.core.state import StudyState
 
-__all__ = ["StudyFiles", "make_folder", "study_names", "write_whole"]
+__all__ = ["StudyFiles", "make_folder", "own_folder_hint", "study_names", "write_whole"]
 
 _DATABASE = "study.db"
 _FULL_DISK_S = 5.0
@@ -213,6 +213,13 @@ def write_whole(path: Path, content: str | bytes) -> Path:
             advice = _FULL_ADVICE if error.errno in FULL_DISK_ERRORS else ""
             raise StorageError(f"{str(path)!r} cannot be written: {error}.{advice}", error.errno) from error
         raise
+
+
+def own_folder_hint(dir: Path) -> str:  # noqa: A002 - as in Study
+    """Returns a hint if `dir` is the folder of a study instead of the folder that contains it; empty otherwise."""
+    whole = Path(dir).absolute()
+    is_study = (whole / _DATABASE).is_file() and not study_names(whole)
+    return f"{str(dir)!r} is the study {whole.name!r} itself; `dir` is {str(whole.parent)!r}" if is_study else ""
 
 
 def study_names(dir: Path) -> list[str]:  # noqa: A002 - as in Study

@@ -21,7 +21,7 @@ from lightning_hwtune.core.events import Event, all_from_json, to_dict
 from lightning_hwtune.errors import StorageError, StudyLockedError, StudyNotFoundError, nearest
 from lightning_hwtune.host.deferred_signals import uninterrupted
 from lightning_hwtune.store.database import Database, database_url
-from lightning_hwtune.store.files import StudyFiles, make_folder, study_names
+from lightning_hwtune.store.files import StudyFiles, make_folder, own_folder_hint, study_names
 from lightning_hwtune.store.identity import read_identity
 from lightning_hwtune.store.schema import EVENTS, create_tables, has_tables
 
@@ -257,5 +257,5 @@ def _names_in(database: Database) -> list[str]:
 
 def _not_found(name: str, where: str, known: Sequence[str]) -> StudyNotFoundError:
     others = ", ".join(repr(other) for other in known if other != name)
-    there = f"its studies are {others}" if others else "no studies are there"
+    there = f"its studies are {others}" if others else own_folder_hint(Path(where)) or "no studies are there"
     return StudyNotFoundError(f"no study {name!r} in {where!r}; {there}{nearest(name, known)}")

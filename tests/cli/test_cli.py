@@ -339,6 +339,15 @@ def test_no_study(tmp_path: Path):
     assert "no study in" in told("why", 3, "--dir", tmp_path / "none")
 
 
+@pytest.mark.parametrize("command", ["status", "front", "trials", "best"])
+def test_the_folder_of_a_study_in_place_of_the_one_around_it(folder: Path, command: str):
+    [inside] = [path.parent for path in folder.glob("*/study.db")]
+    said = told(command, "--dir", inside)
+    assert f"is the study {inside.name!r} itself; `dir` is {str(folder)!r}" in said
+    with pytest.raises(hwt.StudyNotFoundError, match="itself; `dir` is"):
+        hwt.Study.load(inside.name, inside)
+
+
 def test_a_storage_of_its_own(tmp_path: Path):
     spec = hwt.Study.load("digits", store(tmp_path / "a", n_trials=1).root.parent).spec
     url = f"sqlite:///{tmp_path}/all.db"

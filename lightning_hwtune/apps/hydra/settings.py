@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -59,10 +60,10 @@ class SweepSettings:
         Raises:
             ArgumentError, RenamedArgumentError: a value is not allowed, or a key of `hwtune` is unknown.
         """
-        data = plain_data(node, "hydra.sweeper")
+        data = _defaults(SWEEPER_KEYS) | plain_data(node, "hydra.sweeper")
         _read_forms("hydra.sweeper.", data, SWEEPER_KEYS)
         _HWTUNE.read("hydra.sweeper.hwtune", data.get("hwtune"))
-        own = data.get("hwtune") or {}
+        own = _defaults(HWTUNE_KEYS) | (data.get("hwtune") or {})
         refuse_unknown_keys("hydra.sweeper.hwtune.", own, HWTUNE_KEYS, NOT_IN_HWTUNE, FILE_PLACES)
         _read_forms("hydra.sweeper.hwtune.", own, HWTUNE_KEYS)
         others = {key: value for key, value in data.items() if key not in {*SWEEPER_KEYS, *_HYDRA}}
@@ -211,6 +212,12 @@ class SweepSettings:
         whole = horizon.scheduler(form, *keys.values())
         _refuse_other_horizon(whole or {}, {"max_epochs": horizon.epochs, "max_steps": horizon.steps}, keys)
         return whole
+
+
+def _defaults(keys: Mapping[str, Setting]) -> dict[str, Any]:
+    """Returns the default of each key: a configuration may delete keys of the node, or set the whole node to null."""
+    found = {name: copy.deepcopy(setting.default) for name, setting in keys.items()}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
 
 def max_steps_key(max_epochs_key: str) -> str:

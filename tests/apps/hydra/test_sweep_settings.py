@@ -135,6 +135,20 @@ def test_bad_values_are_refused_with_their_key(changes: dict[str, Any]) -> None:
         described(changes)
 
 
+@pytest.mark.parametrize("changes", [{"hwtune": None}, {"hwtune": {}}, {"hwtune": {"scheduler": "asha"}}])
+@pytest.mark.parametrize("without", [(), ("n_trials",), ("direction", "n_jobs")])
+def test_a_key_that_is_not_there_has_its_default(changes: dict[str, Any], without: tuple[str, ...]) -> None:
+    config = OmegaConf.create(OmegaConf.to_container(node()))  # as in a configuration that only names the class
+    for key, value in changes.items():
+        config[key] = value
+    for key in without:
+        del config[key]
+    found, usual = SweepSettings.of(config), SweepSettings.of(node())
+    assert (found.modes, found.n_jobs, found.defaults) == (usual.modes, usual.n_jobs, usual.defaults)
+    assert {**found.own, "scheduler": None} == {**usual.own, "scheduler": None}
+    assert found.scheduler(Horizon(epochs=9, steps=None)) == {"name": "asha", "max_epochs": 9}
+
+
 def test_another_tools_name_gets_an_answer() -> None:
     with pytest.raises(RenamedArgumentError, match="max_time"):
         SweepSettings.of(node(hwtune={"timeout": 3}))
