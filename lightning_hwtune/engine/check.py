@@ -25,7 +25,7 @@ from lightning_hwtune.engine.counted_fit import CountedFit
 from lightning_hwtune.engine.executor import Executor, preload_in
 from lightning_hwtune.engine.hang import AUTO
 from lightning_hwtune.engine.payload import Payload
-from lightning_hwtune.engine.report_notes import late_objectives, must_train_on, rung_places
+from lightning_hwtune.engine.report_notes import counts_last, late_objectives, must_train_on, rung_places
 from lightning_hwtune.engine.resume_proof import (
     N_EPOCHS,
     SAVES_NOTHING,
@@ -212,7 +212,7 @@ def _summary(spec: StudySpec, found: Sequence[_ConfigFindings], payload: Payload
     first = found[0]
     reports, saved = first.whole.reports, [item.whole.saved_as for item in found]
     logged = {name for report in reports for name in (report.probe.logged if report.probe else report.metrics)}
-    about_reports = rung_places(reports[0], spec.scheduler)
+    about_reports = rung_places(reports[0], spec.scheduler) + counts_last(reports[-1], spec.objectives)
     if reports[0].probe is not None:
         scheduler = spec.scheduler
         about_reports += late_objectives(reports, spec.objectives.metrics, scheduler.levels, scheduler.unit)

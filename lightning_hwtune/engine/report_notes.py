@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Collection, Sequence
 
+from lightning_hwtune.core.objectives import Metric, Objectives
 from lightning_hwtune.core.record import Unit
 from lightning_hwtune.core.schedulers import Scheduler
+from lightning_hwtune.errors import nearest
 from lightning_hwtune.text import counted
 from lightning_hwtune.training.channel import Report
 
-__all__ = ["late_objectives", "must_train_on", "rung_places"]
+__all__ = ["counts_last", "late_objectives", "must_train_on", "rung_places"]
 
-_EPOCHS = 8  # epochs of two batches to train at most until an objective missing in the first one is logged
+_MOST_EPOCHS = 100  # epochs of two batches to train at most until the first rung, where an objective must be logged
+_MOST_S = 60.0  # the same in seconds
 
 
 def must_train_on(report: Report, wanted: Collection[str], levels: Sequence[int], n_reports: int) -> bool:
     """Return whether a check must train another epoch: an objective is missing, and no rung has needed it yet."""
     is_complete = all(name in report.metrics for name in wanted)
-    return not is_complete and report.resource < levels[0] and n_reports < _EPOCHS
+    is_affordable = n_reports < _MOST_EPOCHS and report.train_s < _MOST_S
+    return not is_complete and report.resource < levels[0] and is_affordable
 
 
 def late_objectives(reports: Sequence[Report], wanted: Collection[str], levels: Sequence[int], unit: str) -> list[str]:
@@ -30,12 +35,30 @@ def late_objectives(reports: Sequence[Report], wanted: Collection[str], levels: 
         rungs = ", ".join(map(str, levels))
         if first is None:
             seen = f"the first {place}" if len(reports) == 1 else f"the first {len(reports)} {place}s"
-            lines.append(f"{name!r} was not logged in {seen}; a trial fails if it is missing at a rung ({rungs})")
+            near = nearest(name, reports[-1].probe.logged if reports[-1].probe else ())
+            text = f"{name!r} was not logged in {seen}; a trial fails if it is missing at a rung ({rungs})"
+            lines.append(text + near)
         elif first > 1:
             lines.append(
                 f"{name!r} is first logged in {place} {first}. Epochs without it are not reported, and a trial fails "
                 f"if it is missing at a rung ({rungs})"
             )
+    return lines
+
+
+def counts_last(report: Report, objectives: Objectives) -> list[str]:
+    """Returns a line for each objective whose best value callbacks of the Trainer follow, but whose last one counts."""
+    monitors = report.probe.monitors if report.probe else ()
+    lines = []
+    for metric in objectives:
+        if isinstance(metric, Metric) and not metric.best:
+            callbacks = list(dict.fromkeys(name for name, monitored in monitors if monitored == metric.name))
+            if callbacks:
+                lines.append(
+                    f"the last {metric.name!r} of a trial counts, although {' and '.join(callbacks)} "
+                    f"follow{'s' if len(callbacks) == 1 else ''} the best one. `Metric({json.dumps(metric.name)}, "
+                    f'"{metric.mode}", best=True)` lets the best one count and keeps its checkpoint'
+                )
     return lines
 
 

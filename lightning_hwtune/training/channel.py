@@ -161,6 +161,7 @@ class Probe:
         batches_s: the seconds of each training batch with the wait for it, without the first of each epoch.
         batch_size: samples per batch on one rank; NaN if unknown.
         accumulate: how many batches make one optimiser step.
+        monitors: each callback that follows the best value of a metric: its class and the metric.
     """
 
     logged: tuple[str, ...]
@@ -173,6 +174,7 @@ class Probe:
     batches_s: tuple[float, ...] = ()
     batch_size: float = math.nan
     accumulate: int = 1
+    monitors: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,7 +213,15 @@ class EpochReports:
             segment.clock.batches_s(),
             internals.samples_per_batch(trainer),
             int(trainer.accumulate_grad_batches),
+            _monitors(trainer),
         )
+
+
+def _monitors(trainer: Any) -> tuple[tuple[str, str], ...]:
+    """Returns the class and the metric of each callback that stops or saves by the best value of a metric."""
+    callbacks = [*trainer.checkpoint_callbacks, *trainer.early_stopping_callbacks]
+    followed = [(type(item).__name__, getattr(item, "monitor", None)) for item in callbacks]
+    return tuple((name, metric) for name, metric in followed if isinstance(metric, str))
 
 
 def _no_validation(where: str, n_batches: float, every: object) -> MetricError:

@@ -115,6 +115,39 @@ def test_a_check_of_lightning_code_trains_two_batches_and_tells_the_names(tmp_pa
         wrong.check(train)
 
 
+class Follower:
+    """Trains a network that logs `loss`, with callbacks that follow its best value."""
+
+    def __call__(self, trial: hwt.Trial) -> None:
+        sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+        from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+        from tiny_training import TinyNet, fit
+
+        class LoggingNet(TinyNet):
+            def validation_step(self, batch: Any, batch_idx: int) -> None:
+                self.log("loss", self.layer(batch).square().mean())
+
+        fit(trial, LoggingNet(), EarlyStopping("loss"), ModelCheckpoint(monitor="loss"), ModelCheckpoint())
+
+
+@pytest.mark.training
+def test_a_metric_that_is_never_logged_is_refused_also_if_the_first_rung_is_late(tmp_path: Path) -> None:
+    scheduler = hwt.ASHA(max_epochs=40, first_rung=12)
+    study = small_study(tmp_path, objectives=[hwt.Metric("los", "min")], scheduler=scheduler)
+    with pytest.raises(hwt.TrialError, match="did you mean 'loss'"):
+        study.check(Follower())
+
+
+@pytest.mark.training
+def test_callbacks_that_follow_the_best_value_are_named_before_the_study(tmp_path: Path) -> None:
+    check = small_study(tmp_path, objectives=[hwt.Metric("loss", "min")]).check(Follower())
+    (note,) = [note for note in check.notes if "the last 'loss'" in note]
+    assert "counts, although ModelCheckpoint and EarlyStopping follow the best one" in note
+    assert 'Metric("loss", "min", best=True)' in note
+    best = small_study(tmp_path, "best", objectives=[hwt.Metric("loss", "min", best=True)]).check(Follower())
+    assert not [note for note in best.notes if "the last 'loss'" in note]
+
+
 @pytest.mark.training
 def test_a_check_says_where_rungs_fall_and_which_objective_comes_late(tmp_path: Path) -> None:
     sys.path.insert(0, str(Path(__file__).parents[1] / "training"))

@@ -13,8 +13,8 @@ from lightning_hwtune.engine.report_notes import late_objectives, must_train_on,
 from lightning_hwtune.training.channel import Probe, Report
 
 
-def _report(resource: int, *names: str, places: ReportPlaces | None = None) -> Report:
-    return Report(resource, dict.fromkeys(names, 1.0), 1.0, Probe(names, 1.0, 0, places))
+def _report(resource: int, *names: str, places: ReportPlaces | None = None, train_s: float = 1.0) -> Report:
+    return Report(resource, dict.fromkeys(names, 1.0), train_s, Probe(names, 1.0, 0, places))
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,8 @@ def test_objectives_that_come_late() -> None:
     (line,) = late_objectives(reports[:1], ("loss", "fid"), (3, 9), "epochs")
     assert line == "'fid' was not logged in the first epoch; a trial fails if it is missing at a rung (3, 9)"
     assert late_objectives(reports, ("loss",), (3, 9), "epochs") == []
+    (line,) = late_objectives(reports, ("los",), (30, 90), "epochs")
+    assert line.endswith("(30, 90); did you mean 'loss'?")
 
 
 def test_a_check_trains_on_until_a_rung_asks_or_it_has_seen_enough() -> None:
@@ -54,4 +56,6 @@ def test_a_check_trains_on_until_a_rung_asks_or_it_has_seen_enough() -> None:
     assert must_train_on(incomplete, ("loss", "fid"), (3, 9), 2)
     assert not must_train_on(complete, ("loss", "fid"), (3, 9), 2)
     assert not must_train_on(incomplete, ("loss", "fid"), (2, 9), 2)
-    assert not must_train_on(incomplete, ("loss", "fid"), (30, 90), 8)
+    assert must_train_on(_report(29, "loss"), ("loss", "fid"), (30, 90), 29)
+    assert not must_train_on(_report(200, "loss"), ("loss", "fid"), (300, 900), 200)
+    assert not must_train_on(_report(2, "loss", train_s=90.0), ("loss", "fid"), (30, 90), 2)
