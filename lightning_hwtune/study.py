@@ -722,9 +722,8 @@ class Study:
     def _trial(self, trial_id: int) -> None:
         n = len(self.state().trials)
         if trial_id >= n:
-            raise ArgumentError(
-                "trial", trial_id, f"a trial from 0 to {n - 1}" if n else "none, because the study has no trials yet"
-            )
+            known = "0, the only trial" if n == 1 else f"a trial from 0 to {n - 1}"
+            raise ArgumentError("trial", trial_id, known if n else "none, because the study has no trials yet")
 
     @checked_call("Study.state")
     def state(self) -> StudyFacts:

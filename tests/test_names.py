@@ -34,7 +34,7 @@ def test_habits_in_python(name: str):
 @pytest.mark.parametrize("name", sorted(FILE_KEYWORDS))
 def test_habits_in_files(name: str):
     with pytest.raises(RenamedArgumentError) as error:
-        refuse_unknown_keys("scheduler.", {name: 3}, ["max_time"])
+        refuse_unknown_keys("scheduler.", {name: 3}, ["within"])
     assert (error.value.given, error.value.here) == (f"scheduler.{name}", FILE_KEYWORDS[name])
     assert "Metric(" not in error.value.here
     assert "Pool(" not in error.value.here
@@ -60,9 +60,12 @@ def test_unknown_names_get_the_nearest():
         (Study, "eta", "use `eta` of ASHA(...)"),
         (Study, "devices", "use `devices` of Pool(...)"),
         (Study.run, "at_most", "use `at_most` of Metric(...)"),
-        (Study.run, "directory", "use Study(..., dir=...)"),
+        (Study.run, "directory", "use `dir` of Study(...)"),
         (Study.ask, "sampler", "use `searcher` of Study(...)"),
         (Metric, "log_scale", "use `log` of Float(...): Float(1e-4, 1e-1, log=True)"),
+        (Float, "logarithmic", "use `log`: Float(1e-4, 1e-1, log=True)"),
+        (Study.run, "n_trials", "use `max_trials`, the total over all runs of the study"),
+        (Study.ask, "num_samples", "use `max_trials`, the total over all runs of the study"),
     ],
 )
 def test_an_argument_of_another_call_is_named_with_that_call(call: Any, argument: str, place: str) -> None:
@@ -105,3 +108,15 @@ def test_a_key_of_another_part_of_a_study_file_is_named_with_its_place(changes: 
     space, objectives = {"lr": {"type": "float", "low": 0, "high": 1}}, [{"metric": "e", "mode": "min"}]
     with pytest.raises(RenamedArgumentError, match=re.escape(place)):
         StudySettings.from_dict({"study": "x", "train": "m:f", "space": space, "objectives": objectives, **changes})
+
+
+def test_an_error_about_arguments_has_one_traceback() -> None:
+    for call, given in (
+        (ASHA, {"max_epoch": 4}),
+        (Study.run, {"n_trials": 4}),
+        (Study.why, {}),
+        (Metric, {"name": "x"}),
+    ):
+        with pytest.raises((RenamedArgumentError, ArgumentError)) as error:
+            call(**given)
+        assert error.value.__context__ is None

@@ -61,9 +61,10 @@ def checked_call(
             def direct(*args: P.args, **kwargs: P.kwargs) -> R:
                 try:
                     return function(*args, **kwargs)
-                except TypeError:
-                    _bound(name, prefix, signature, args, kwargs, elsewhere)  # wrong arguments, or an error in the body
-                    raise
+                except TypeError as error:
+                    raised = error
+                _bound(name, prefix, signature, args, kwargs, elsewhere)  # raises if the arguments are wrong
+                raise raised  # an error in the body
 
             return direct
 
@@ -126,33 +127,34 @@ def _bound(
     try:
         return signature.bind(*args, **kwargs)
     except TypeError as error:
-        known = [item for item in signature.parameters.values() if item.name not in ("self", "cls")]
-        names = [item.name for item in known if item.kind in (_Kind.POSITIONAL_OR_KEYWORD, _Kind.KEYWORD_ONLY)]
-        kinds = {item.kind: item.name for item in known}
-        surplus = [] if _Kind.VAR_KEYWORD in kinds else [key for key in kwargs if key not in names]
-        if surplus and not names and _Kind.VAR_POSITIONAL in kinds and not (elsewhere or {}).keys() & surplus:
-            here = f"{name} takes its {kinds[_Kind.VAR_POSITIONAL]} one by one, without keywords"
-            raise RenamedArgumentError(f"{name}({surplus[0]}=...)", here) from None
-        refuse_unknown(name, surplus, names, elsewhere, OWNERS)
-        by_position = (_Kind.POSITIONAL_ONLY, _Kind.POSITIONAL_OR_KEYWORD)
-        positional = [item.name for item in known if item.kind in by_position]
-        own = args[len(signature.parameters) - len(known) :]
-        if len(own) > len(positional) and not any(item.kind is _Kind.VAR_POSITIONAL for item in known):
-            keyword = [f"{item.name}=..." for item in known if item.kind is _Kind.KEYWORD_ONLY]
-            ending = "" if len(positional) == 1 else "s"
-            allowed = f"{len(positional) or 'no'} positional argument{ending}"
-            allowed += f" ({', '.join(positional)})" if positional else ""
-            hint = f"Pass the others by keyword: {', '.join(keyword)}" if keyword else ""
-            if len(positional) == 1 and _takes_list(signature.parameters[positional[0]]):
-                hint = f"Pass a list: {name}([...])."
-            raise ArgumentError(f"{name}(...)", own, allowed, hint=hint) from None
-        filled = {*positional[: len(own)], *kwargs}
-        for item in known:
-            if item.default is _Kind.empty and item.name in names and item.name not in filled:
-                form = FORMS.get(name, {}).get(item.name)
-                allowed = form.allowed if form else f"a value; {name} takes {', '.join(names)}"
-                raise ArgumentError(f"{prefix}{item.name}", _Missing(), allowed) from None
-        raise ArgumentError(f"{name}(...)", own, f"each argument once ({error})") from None
+        reason = str(error)
+    known = [item for item in signature.parameters.values() if item.name not in ("self", "cls")]
+    names = [item.name for item in known if item.kind in (_Kind.POSITIONAL_OR_KEYWORD, _Kind.KEYWORD_ONLY)]
+    kinds = {item.kind: item.name for item in known}
+    surplus = [] if _Kind.VAR_KEYWORD in kinds else [key for key in kwargs if key not in names]
+    if surplus and not names and _Kind.VAR_POSITIONAL in kinds and not (elsewhere or {}).keys() & surplus:
+        here = f"{name} takes its {kinds[_Kind.VAR_POSITIONAL]} one by one, without keywords"
+        raise RenamedArgumentError(f"{name}({surplus[0]}=...)", here)
+    refuse_unknown(name, surplus, names, elsewhere, OWNERS)
+    by_position = (_Kind.POSITIONAL_ONLY, _Kind.POSITIONAL_OR_KEYWORD)
+    positional = [item.name for item in known if item.kind in by_position]
+    own = args[len(signature.parameters) - len(known) :]
+    if len(own) > len(positional) and not any(item.kind is _Kind.VAR_POSITIONAL for item in known):
+        keyword = [f"{item.name}=..." for item in known if item.kind is _Kind.KEYWORD_ONLY]
+        ending = "" if len(positional) == 1 else "s"
+        allowed = f"{len(positional) or 'no'} positional argument{ending}"
+        allowed += f" ({', '.join(positional)})" if positional else ""
+        hint = f"Pass the others by keyword: {', '.join(keyword)}" if keyword else ""
+        if len(positional) == 1 and _takes_list(signature.parameters[positional[0]]):
+            hint = f"Pass a list: {name}([...])."
+        raise ArgumentError(f"{name}(...)", own, allowed, hint=hint)
+    filled = {*positional[: len(own)], *kwargs}
+    for item in known:
+        if item.default is _Kind.empty and item.name in names and item.name not in filled:
+            form = FORMS.get(name, {}).get(item.name)
+            allowed = form.allowed if form else f"a value; {name} takes {', '.join(names)}"
+            raise ArgumentError(f"{prefix}{item.name}", _Missing(), allowed)
+    raise ArgumentError(f"{name}(...)", own, f"each argument once ({reason})")
 
 
 def _takes_list(parameter: inspect.Parameter) -> bool:

@@ -116,7 +116,7 @@ KEYWORDS: Mapping[str, str] = {
     "step": _LEVELS,
     "q": _LEVELS,
     "sampling": _LOG,
-    "log_scale": _LOG,
+    **dict.fromkeys(("log_scale", "logarithmic", "log_uniform", "loguniform", "use_log"), _LOG),
     "prior": "for a logarithmic scale use `log=True`; to learn from earlier studies use Study(prior='auto')",
     **dict.fromkeys(("lower", "min", "min_value", "minval", "a"), _LOW),
     **dict.fromkeys(("upper", "max", "max_value", "maxval", "b"), _HIGH),
@@ -148,6 +148,7 @@ KEYWORDS: Mapping[str, str] = {
 
 _FILE_POOL = "the pool decides how many trials train at the same time: `pool: {devices: 4}`; `max_parallel` limits it"
 _FILE_OBJECTIVES = "set the direction with `objectives: [{metric: val_loss, mode: min}, train_s]`"
+_FILE_LIST = "use `objectives`, a list: `objectives: [{metric: val_loss, mode: min}, train_s]`"
 _FILE_SCHEDULER = "set it under the scheduler: `scheduler: {name: asha, max_epochs: 27}`"
 
 _FILE_SEED = "the study has the seed: `seed: 0`"
@@ -159,7 +160,9 @@ FILE_KEYWORDS: Mapping[str, str] = {
     **dict.fromkeys(("seed", "random_state", "random_state_seed"), _FILE_SEED),
     **dict.fromkeys(("default", "default_value"), _FILE_FIRST),
     **dict.fromkeys(("step", "q"), _FILE_STEP),
-    **dict.fromkeys(("sampling", "log_scale", "scale"), "use `log: true`"),
+    **dict.fromkeys(
+        ("sampling", "log_scale", "logarithmic", "log_uniform", "loguniform", "use_log", "scale"), "use `log: true`"
+    ),
     **dict.fromkeys(("choices", "categories", "items", "values"), "use `options`"),
     **dict.fromkeys(
         ("n_startup", "n_startup_trials", "n_startup_jobs", "n_initial_points", "num_initial_points"),
@@ -172,21 +175,18 @@ FILE_KEYWORDS: Mapping[str, str] = {
         (
             "direction",
             "directions",
-            "metric",
-            "metrics",
             "mode",
-            "monitor",
-            "objective",
             "minimize",
             "maximize",
             "goal",
-            "objective_name",
-            "objectives_spec",
-            "optimization_config",
             "mode_list",
             "metric_goal",
         ),
         _FILE_OBJECTIVES,
+    ),
+    **dict.fromkeys(
+        ("metric", "metrics", "monitor", "objective", "objective_name", "objectives_spec", "optimization_config"),
+        _FILE_LIST,
     ),
     **dict.fromkeys(("eta", "first_rung", "brackets"), _FILE_SCHEDULER),
     **dict.fromkeys(

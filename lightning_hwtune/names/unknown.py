@@ -33,22 +33,24 @@ def refuse_unknown(
         RenamedArgumentError: the message has the name used here or, for a completely unknown name, all accepted names
             and the nearest one.
     """
-    known, elsewhere = list(known), elsewhere or {}
-    places = {**(owners or {}), **elsewhere}
+    known, elsewhere, owners = list(known), elsewhere or {}, owners or {}
     for name in given:
-        if name in elsewhere or (name in places and name not in KEYWORDS):
-            raise RenamedArgumentError(f"{where}({name}=...)", f"use {places[name]}")
+        place = elsewhere.get(name) or (owners.get(name) if name not in KEYWORDS else None)
+        if place is not None:
+            raise RenamedArgumentError(f"{where}({name}=...)", f"use {place}")
         if name in KEYWORDS and name not in known:
-            raise RenamedArgumentError(f"{where}({name}=...)", _placed(KEYWORDS[name], known, places))
+            raise RenamedArgumentError(f"{where}({name}=...)", _placed(KEYWORDS[name], known, {**elsewhere, **owners}))
         takes = f"{where} takes {', '.join(known)}" if known else f"{where} takes no arguments"
         raise RenamedArgumentError(f"{where}({name}=...)", f"{takes}{nearest(name, known)}")
 
 
 def _placed(answer: str, known: Iterable[str], places: Mapping[str, str]) -> str:
-    """Returns an answer that says where the name belongs that it gives, if it is not known here."""
-    ours = re.match(r"use `(\w+)`(?! of)", answer)
-    is_elsewhere = ours is not None and ours[1] not in known and ours[1] in places
-    return f"use {places[ours[1]]}{answer[ours.end() :]}" if ours and is_elsewhere else answer
+    """Returns an answer that names the call or the part of its argument only if that is another one than this."""
+    found = re.match(r"use `(\w+)`( of [\w.]+(\(\.\.\.\))?)?", answer)
+    if found is None or found[1] not in {*known, *places}:
+        return answer
+    place = f"`{found[1]}`" if found[1] in known else places[found[1]]
+    return f"use {place}{answer[found.end() :]}"
 
 
 def refuse_unknown_keys(
