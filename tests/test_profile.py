@@ -37,6 +37,12 @@ def accumulating(trial: hwt.Trial) -> None:
     trial.fit(DigitsMLP(lr=trial["lr"]), data, accumulate_grad_batches=2)
 
 
+def with_little_memory(trial: hwt.Trial) -> None:
+    if trial.per_device_batch_size(trial["batch_size"]) > 33:
+        raise MemoryError("unable to allocate 3.00 TiB")
+    train(trial)
+
+
 def of_one_batch(trial: hwt.Trial) -> None:
     from datamodules import DigitsDataModule
     from models import DigitsMLP
@@ -65,6 +71,16 @@ def test_accumulated_batches_are_one_step(tmp_path: Path) -> None:
     found = study.profile(accumulating, devices=[1], global_batch=66, steps=4)
     assert {(point.accumulate, point.global_batch) for point in found.points} == {(2, 66), (2, 32)}
     assert found.global_batch == 66
+
+
+@pytest.mark.slow
+def test_a_batch_that_runs_out_of_memory_is_noted_and_accumulated_by_the_model(tmp_path: Path) -> None:
+    found = small_study(tmp_path, space=SPACE, objectives=METRICS).profile(with_little_memory, global_batch=66, steps=3)
+    assert {(point.devices, point.global_batch) for point in found.points} == {(1, 33), (2, 66)}
+    assert (found.max_per_device_batch, found.global_batch) == (33, 66)
+    assert found.notes == ("not measured on 1 device: it ran out of memory",)
+    points = (*found.points, hwt.ScalingPoint(1, 1, 11, 1e-3))
+    assert hwt.ScalingModel.fit(points, 2, global_batch=66, max_per_device_batch=33).predict(1).accumulate == 2
 
 
 @pytest.mark.parametrize(

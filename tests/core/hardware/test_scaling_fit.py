@@ -128,6 +128,8 @@ def test_points_that_cannot_determine_a_model_are_refused(points: list[ScalingPo
         ((1, 1, 64, -1.0), "seconds"),
         ((1, 1, 64, math.nan), "seconds"),
         ((1, 1, 64, math.inf), "seconds"),
+        ((1, 1, 64, 1e300), "seconds"),
+        ((1, 1, 64, 1e-300), "seconds"),
         ((True, 1, 64, 1.0), "devices"),
         ((1, 1, 64, "fast"), "seconds"),
         ((1, 1, 64, 1.0, 0), "accumulate"),

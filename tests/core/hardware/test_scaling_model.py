@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from scaling_examples import BATCH, LANGUAGE, LOOKUP, PER_NODE, VISION, plain_seconds, point, profile
 
-from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingPoint
+from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingPoint, ScalingShape
 from lightning_hwtune.core.hardware.scaling.step_time import StepTime
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
 
@@ -186,3 +186,44 @@ def test_impossible_sizes_are_refused_by_name(size: tuple[Any, ...], name: str) 
 def test_a_misspelt_argument_gets_the_right_name(call: Any, name: str) -> None:
     with pytest.raises(RenamedArgumentError, match=name):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda model: model.useful_counts([]), "counts"),
+        (lambda model: model.useful_counts([0, 1]), "counts"),
+        (lambda model: model.useful_counts([1.5]), "counts"),
+        (lambda model: model.useful_counts("12"), "counts"),
+        (lambda model: model.useful_counts(3), "counts"),
+        (lambda model: model.missing_probe(nodes=-1), "nodes"),
+        (lambda model: model.missing_probe(0.5), "devices"),
+        (lambda model: ScalingModel.fit(None, PER_NODE), "points"),
+        (lambda model: ScalingModel.fit([{"devices": 1}], PER_NODE), "points"),
+        (lambda model: ScalingModel.fit(model.points[0], PER_NODE), "points"),
+        (lambda model: ScalingModel.fit(model.points, 0), "devices_per_node"),
+        (lambda model: ScalingModel.fit(model.points, PER_NODE, shape=3), "shape"),
+        (lambda model: ScalingModel.fit(model.points, PER_NODE, max_per_device_batch=0), "max_per_device_batch"),
+        (lambda model: ScalingModel.fit(model.points, PER_NODE, global_batch="64"), "global_batch"),
+        (lambda model: ScalingShape.learned([model, model, 3]), "models"),
+        (lambda model: ScalingShape.learned(3), "models"),
+    ],
+)
+def test_values_of_a_wrong_kind_are_refused_by_name(call: Any, name: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        call(model_of(VISION))
+    assert caught.value.argument == name
+
+
+def test_the_missing_probe_of_a_number_of_devices_is_that_of_its_nodes() -> None:
+    model = ScalingModel.fit(profile(VISION, nodes=False), PER_NODE)
+    assert model.missing_probe() is model.missing_probe(4) is None
+    assert model.missing_probe(5) == model.missing_probe(nodes=2) == "one probe on 2 full nodes (8 devices)"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "least"), [((1.0, 1.0, 1.0), 0.9), ((1.0, 2.0, 4.0), 0.24), ((1.0, 0.3, 0.1), 3.9)]
+)
+def test_flat_falling_and_superlinear_throughput(seconds: tuple[float, ...], least: float) -> None:
+    points = [ScalingPoint(devices, 1, 64, s) for devices, s in zip((1, 2, 4), seconds, strict=True)]
+    assert least < ScalingModel.fit(points, PER_NODE).speed_up(4) < least + 0.2  # at most linear

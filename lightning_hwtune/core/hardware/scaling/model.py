@@ -90,6 +90,8 @@ class ScalingModel:
             ArgumentError: a point does not fit its nodes or occurs twice, or the points cannot determine a model.
         """
         devices_per_node = _COUNT.read("devices_per_node", devices_per_node)
+        if not isinstance(shape, ScalingShape | None):
+            raise ArgumentError("shape", shape, "a ScalingShape, or None")
         found = checked_points(points, devices_per_node)
         batch = _OPTIONAL.read("global_batch", global_batch) or found[-1].global_batch
         limit = _OPTIONAL.read("max_per_device_batch", max_per_device_batch)
@@ -160,12 +162,18 @@ class ScalingModel:
         return bool(extrapolations(self.points, *self._size(devices, nodes, global_batch)[:3]))
 
     @checked_call("ScalingModel.missing_probe")
-    def missing_probe(self, devices: int | None = None, nodes: int = 1) -> str | None:
-        """Returns the measurement without which such an allocation is refused; None if it is not refused."""
+    def missing_probe(self, devices: int | None = None, nodes: int | None = None) -> str | None:
+        """Returns the measurement without which an allocation is refused; None if it is not refused.
+
+        Args:
+            devices: the number of devices; None for a full node.
+            nodes: the number of nodes; None for as few as hold the devices.
+        """
+        devices = _OPTIONAL.read("devices", devices) or self.devices_per_node
+        nodes = _OPTIONAL.read("nodes", nodes) or fewest_nodes(devices, self.devices_per_node)
         if nodes > 1 and not any(point.nodes > 1 for point in self.points):
             return f"one probe on 2 full nodes ({2 * self.devices_per_node} devices)"
-        is_local = nodes == 1 and (devices is None or devices > 1) and self.devices_per_node > 1
-        if is_local and not any(point.nodes == 1 and point.devices > 1 for point in self.points):
+        if nodes == 1 and devices > 1 and not any(point.nodes == 1 and point.devices > 1 for point in self.points):
             return f"one probe on one full node ({self.devices_per_node} devices)"
         return None
 

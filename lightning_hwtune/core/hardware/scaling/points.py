@@ -9,6 +9,7 @@ from typing import Any, Self, final
 
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import checked_class
+from lightning_hwtune.forms.containers import elements
 from lightning_hwtune.forms.kinds import LARGEST, integer, number
 from lightning_hwtune.text import counted
 
@@ -23,7 +24,9 @@ __all__ = [
 ]
 
 _COUNT = integer(1, LARGEST)
-_SECONDS = number(0.0, above=True)
+_SECONDS = number(1e-9, 1e9).but("seconds from 1e-9 to 1e9")
+_POINTS = elements("a list of ScalingPoint", 100_000)
+_COUNTS = elements("a list of device counts such as [1, 2, 4]", 100_000)
 
 
 @final
@@ -89,7 +92,11 @@ def checked_points(points: Iterable[ScalingPoint], devices_per_node: int) -> tup
     Raises:
         ArgumentError: a point does not fit its nodes or occurs twice, or the points cannot determine a model.
     """
-    found = tuple(sorted(points, key=lambda point: (point.nodes, point.devices, point.global_batch, point.accumulate)))
+    listed = _POINTS.read("points", points)
+    for point in listed:
+        if not isinstance(point, ScalingPoint):
+            raise ArgumentError("points", point, "a list of ScalingPoint")
+    found = tuple(sorted(listed, key=lambda point: (point.nodes, point.devices, point.global_batch, point.accumulate)))
     for point in found:
         if point.devices > point.nodes * devices_per_node:
             allowed = f"at most {point.nodes * devices_per_node} for {counted(point.nodes, 'nodes')}"
@@ -168,11 +175,14 @@ def dividing(global_batch: int, counts: Sequence[int]) -> tuple[int, ...]:
     """Returns the device counts that can share a global batch, ascending.
 
     Raises:
-        ArgumentError: none can.
+        ArgumentError: none can, or a count is not a positive integer.
     """
-    found = tuple(sorted({count for count in counts if global_batch % count == 0 and global_batch >= count}))
+    listed = sorted({_COUNT.read("counts", count) for count in _COUNTS.read("counts", counts)})
+    if not listed:
+        raise ArgumentError("counts", counts, "at least one number of devices")
+    found = tuple(count for count in listed if global_batch % count == 0 and global_batch >= count)
     if not found:
-        allowed = f"a multiple of one of the device counts {sorted(set(counts))}"
+        allowed = f"a multiple of one of the device counts {listed}"
         hint = "No allowed number of devices can share this batch equally: change the batch or the counts."
         raise ArgumentError("global_batch", global_batch, allowed, hint=hint)
     return found

@@ -16,6 +16,7 @@ import numpy as np
 from lightning_hwtune.core.hardware.scaling.step_time import OVERLAP, SHAPE
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import checked_class
+from lightning_hwtune.forms.containers import elements
 from lightning_hwtune.forms.kinds import number
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = ["ScalingShape"]
 
 _MEAN, _SPREAD, _NOISE = number(0.0), number(0.0, above=True), number(0.0, 1.0, above=True)
 _OVERLAP = number(*OVERLAP)
+_MODELS = elements("a list of ScalingModel", 100_000)
 _LEAST_SPREAD = 0.5  # learned from a few applications, a spread is not reduced below this share of the default one
 
 
@@ -73,11 +75,11 @@ class ScalingShape:
         """Returns the medians over models of other applications, and their robust spread.
 
         Raises:
-            ArgumentError: there are fewer than three models.
+            ArgumentError: there are fewer than three models, or something else is among them.
         """
-        found = list(models)
-        if len(found) < 3:
-            raise ArgumentError("models", len(found), "models of at least three applications on the same hardware")
+        found = _MODELS.read("models", models)
+        if len(found) < 3 or not all(hasattr(model, "step_time") for model in found):
+            raise ArgumentError("models", found, "models of at least three applications on the same hardware")
         default, pairs = cls(), {}
         for name in SHAPE:
             values = np.array([getattr(model.step_time, name) for model in found])
