@@ -61,7 +61,17 @@ def block(document: Document) -> str | None:
     return (
         f"{table}\n\n**No setting was chosen on {tasks}.** There, default settings are {of_default} sooner. The other "
         f"rows use settings that were chosen on the other {n_others} tasks. Their medians on these {len(reserved)} "
-        f"tasks: {others}."
+        f"tasks: {others}.{_older(document)}"
+    )
+
+
+def _older(document: Document) -> str:
+    """Returns the sentence about rows that were measured earlier, if there are any."""
+    if not document.get("older"):
+        return ""
+    return (
+        f" The row of default settings was measured with {document['seeds']} seeds; the others are older than the "
+        f"present default searcher and prior, with {document['older_seeds']} seeds."
     )
 
 

@@ -52,10 +52,12 @@ is the speed-up of the search, as above. The other is the runtime and money of t
 alone gives nearly as much.
 
     python benchmarks/replay.py [--seeds 30] [--tasks cnn-60000 ...] [--arms moasha ...] [--rows FOLDER] [--peers]
+                                [--onto benchmarks/results/replay.json]
     python benchmarks/replay.py --fronts reporting [--seeds 5] [--trials 60]     see `benchmarks/replay_fronts.py`
 
 With --rows every task and arm saves its rows in a folder, and rows that already exist are not computed again, so an
-interrupted run continues. Empty the folder when a rule has changed. The script needs the table: HWTUNE_DATA, or
+interrupted run continues. Empty the folder when a rule has changed. With --onto the figures of the arms that did not
+run are those of an earlier output, and are named in `older`. The script needs the table: HWTUNE_DATA, or
 ../shared/data. With --peers it needs the extra `bench` and `benchmarks/peers/neps.txt`. Arms of peers without rows are
 left out and named.
 """
@@ -104,6 +106,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+")
     parser.add_argument("--rows", type=Path, help="a folder to keep the rows of each task and arm in")
     parser.add_argument("--peers", action="store_true", help="run the peers for these seeds, and keep their rows")
+    parser.add_argument("--onto", type=Path, help="an earlier output, for the figures of the arms that do not run")
     parser.add_argument("--fronts", choices=HALVES, help="judge default settings by the final fronts of this half")
     parser.add_argument("--trials", type=int, help="with --fronts: the trials of a study; default: all configurations")
     arguments = parser.parse_args()
@@ -112,7 +115,29 @@ def main() -> None:
         print(json.dumps({**found, **about(arguments.seeds)}, indent=1))
         return
     warnings.simplefilter("ignore")  # warnings of the peers at every import
-    print(json.dumps({**replayed_all(arguments), **about(arguments.seeds)}, indent=1))
+    result = {**replayed_all(arguments), **about(arguments.seeds)}
+    if arguments.onto:
+        result = onto(json.loads(arguments.onto.read_text()), result)
+    print(json.dumps(result, indent=1))
+
+
+def onto(earlier: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the new figures, and those of an earlier output for the arms that did not run."""
+    older = [arm for arm in SETTINGS["arms"] if arm in earlier["arms"] and arm not in new["arms"]]
+    merged = {**earlier, **new, "older": older, "older_seeds": earlier["seeds"]}
+    merged["figures"] = {**earlier["figures"], **new["figures"]}
+    merged["arms"] = {**_only(earlier["arms"], older), **new["arms"]}
+    for part in ("tasks", "curves"):
+        parts = {**earlier[part], **new[part]}
+        merged[part] = {
+            name: {**_only(earlier[part].get(name, {}), older), **new[part].get(name, {})} for name in parts
+        }
+    merged["peers"] = {**_only(earlier["peers"], older), **{arm: found for arm, found in new["peers"].items() if found}}
+    return {**merged, **{part: earlier[part] for part in ("choice", "synthetic") if "moasha" in older}}
+
+
+def _only(found: Mapping[str, Any], arms: Sequence[str]) -> dict[str, Any]:
+    return {arm: found[arm] for arm in arms if arm in found}
 
 
 def about(seeds: int) -> dict[str, Any]:
@@ -216,14 +241,13 @@ def run(problem: Problem, seeds: range, arms: Mapping[str, Any], folder: Path | 
     """Returns a row for each seed and arm; those in the folder are read, the others are replayed and saved there."""
     rows = []
     for name, arm in arms.items():
-        chosen = seeds[: arm.get("seeds", len(seeds))]
         path = folder and folder / f"{problem.task}.{name}.json"
         known = _read(path, arm)
-        known |= {seed: replayed(problem, name, arm, seed) for seed in chosen if seed not in known}
+        known |= {seed: replayed(problem, name, arm, seed) for seed in seeds if seed not in known}
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps({"arm": arm, "rows": list(known.values())}))
-        rows += [known[seed] for seed in chosen]
+        rows += [known[seed] for seed in seeds]
         print(f"{problem.task} {name}", file=sys.stderr, flush=True)
     return rows
 

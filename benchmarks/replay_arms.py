@@ -7,8 +7,7 @@ An arm is plain data, as in `replay_settings.json`:
   table's configurations in random order.
 - none of these: a study in which nothing is chosen, on the table's configurations.
 - `peer`: instead of all these, a rule of another library. `eta`: its eta (default: `ETA`).
-- `until`: the fraction of the virtual time after which it starts nothing. `seeds`: it takes long, and runs only with so
-  many of the seeds.
+- `until`: the fraction of the virtual time after which it starts nothing.
 """
 
 from __future__ import annotations

@@ -38,6 +38,9 @@ def details(document: Document) -> list[str]:
             text += "interval is not above 1."
             blocks += [text, peers_table(peers, "partial_at")]
             blocks += ["The same for configurations trained to the end only:", peers_table(peers, "full_at")]
+    if document.get("older"):
+        text = ", ".join(f"`{arm}`" for arm in document["older"])
+        blocks.append(f"Measured earlier, with {document['older_seeds']} seeds: {text}.")
     for arm, package in document["left_out"].items():
         blocks.append(f"`{arm}` was left out" + (f": no rows of `{package}` are kept." if package else "."))
     return [*blocks, *claim(document), *synthetic(document)]
@@ -141,7 +144,11 @@ def figure(document: Document) -> Figure:
     drawn = StudyFigure(figsize=(10, 4.2), layout="constrained")
     shares = document["settings"]["shares"]
     for axes, (kind, title) in zip(drawn.subplots(1, 2, sharey=True), _PANELS.items(), strict=True):
-        found_by_arm = {n: found for n, found in document["curves"]["all"].items() if n != "defaults"}
+        found_by_arm = {
+            n: found
+            for n, found in document["curves"]["all"].items()
+            if n != "defaults" and n in document["settings"]["arms"]
+        }
         ours = [name for name in found_by_arm if "peer" not in document["settings"]["arms"][name]]
         for name, found in found_by_arm.items():
             until = document["settings"]["arms"][name].get("until", 1.0)

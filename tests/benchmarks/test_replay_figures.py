@@ -67,6 +67,32 @@ def test_ahead_of_a_peer_is_where_the_lower_end_is_above_it() -> None:
     assert found["tasks_ahead_of_optuna_tpe"] == found["tasks_ahead_of_optuna"] == 0
 
 
+def test_arms_that_did_not_run_keep_their_earlier_figures() -> None:
+    arms = {"random": {"seeds": 30}, "moasha": {"seeds": 30}, "removed": {}, "as_it_comes": {"seeds": 30}}
+    part = {"all": arms, TASK: arms}
+    earlier = {"arms": arms, "tasks": part, "curves": part, "peers": {"moasha": {"neps": {}}}, "seeds": 30}
+    earlier |= {
+        "figures": {"time_low": 4.0, "time_low_as_it_comes": 1.0},
+        "choice": {"median": 1},
+        "synthetic": {"a": 1},
+    }
+    own = {"random": {"seeds": 5}, "as_it_comes": {"seeds": 5}}
+    new = {
+        "arms": own,
+        "tasks": {TASK: own},
+        "curves": {"all": own},
+        "peers": {"moasha": {}, "as_it_comes": {"neps": {}}},
+    }
+    new |= {"figures": {"time_low_as_it_comes": 8.0}, "choice": {}, "synthetic": {}, "seeds": 5}
+    found = replay.onto(earlier, new)
+    assert found["older"] == ["moasha"]
+    assert found["arms"] == found["tasks"][TASK] == {"moasha": {"seeds": 30}, **own}
+    assert found["curves"][TASK] == {"moasha": {"seeds": 30}}
+    assert found["figures"] == {"time_low": 4.0, "time_low_as_it_comes": 8.0}
+    assert found["peers"] == {"moasha": {"neps": {}}, "as_it_comes": {"neps": {}}}
+    assert (found["seeds"], found["older_seeds"], found["choice"]) == (5, 30, {"median": 1})
+
+
 def test_a_hypervolume_of_nothing_has_a_ratio_too() -> None:
     rows = [row(TASK, 0, "moasha", 1.0), row(TASK, 0, "neps", 1.0)]
     ratios = replay_figures.against_peers(rows, "moasha", ["neps"], 0)["neps"]
