@@ -148,6 +148,7 @@ def plan(
 
 def _of_file(path: Path, overrides: Sequence[str] | None) -> dict[str, Any]:
     """Returns what a study file gives: scheduler, trials, pool and limits."""
+    from lightning_hwtune.engine.devices import resolve
     from lightning_hwtune.names.spelling import spell_by
     from lightning_hwtune.settings import StudySettings
     from lightning_hwtune.settings.spelling import FILE_SPELLING
@@ -156,12 +157,12 @@ def _of_file(path: Path, overrides: Sequence[str] | None) -> dict[str, Any]:
     changes = check_overrides(overrides)
     import_from_here()
     settings = StudySettings.load(path, changes)
-    spec = settings.spec()
+    spec, pool = settings.spec(), settings.study_kwargs()["pool"]
     limits = settings.limits().resolved(spec)
     return {
         "scheduler": spec.scheduler,
         "trials": limits.max_trials,
-        "pool": spec.pool,
+        "pool": pool if pool.devices != "auto" else resolve(pool),  # a number may be that of another machine
         "deadline_s": limits.max_time_s,
         "budget_usd": limits.max_cost_usd,
     }

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 import lightning_hwtune as hwt
 from lightning_hwtune.cli.commands import app
+from lightning_hwtune.host.cpus import n_cpus
 
 STUDY_FILE = """\
 study: digits
@@ -89,6 +90,15 @@ def test_a_study_file_gives_scheduler_trials_pool_and_limits(tmp_path: Path) -> 
     assert [item["devices"] for item in document["plans"]] == ["1", "2"]
     assert document["plans"][0]["usd"] == pytest.approx(2 * 3.6 * document["plans"][0]["seconds"] / 3600)
     assert found(f"{path} --unit-s 60 --trials 3 --deadline 1h")["deadline_s"] == 3600
+    elsewhere = found(f"{path} pool.accelerator=gpu pool.devices=64 --unit-s 60 --speeds 1=1,64=20")
+    assert [item["devices"] for item in elsewhere["plans"]] == ["1", "64"]
+
+
+def test_a_pool_without_a_number_is_that_of_this_host(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY_FILE.replace("devices: 2, ", ""))
+    [only] = found(f"{path} --unit-s 60")["plans"]
+    assert only["usd"] == pytest.approx(n_cpus() * 3.6 * only["seconds"] / 3600)
 
 
 @pytest.mark.parametrize(
