@@ -10,9 +10,12 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import re
+import symtable
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.machinery import PathFinder
+from importlib.abc import InspectLoader
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -34,12 +37,16 @@ __all__ = [
 ]
 
 
+_DYNAMIC = re.compile(r"import\s*\(?\s*\*|\bglobal\b|__getattr__|\b(globals|vars|locals|setattr|exec)\(")
+"""Source that may define names which a reader of the source does not see."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImportedFunction:
     """A training function named by its import path, `package.module:function`; imported when it is called.
 
     Raises:
-        ArgumentError: the path has another form, or there is no such module.
+        ArgumentError: the path has another form, or there is no such module, or its source defines no such name.
     """
 
     path: str
@@ -48,9 +55,13 @@ class ImportedFunction:
         module, _, name = self.path.partition(":")
         if not module or not name:
             raise ArgumentError("train", self.path, "an import path such as 'models.digits_study:train'")
-        if not _exists(module):
+        spec = _spec(module)
+        if spec is None:
             allowed = "a module that can be imported from here"
             raise ArgumentError("train", self.path, allowed, hint=f"There is no module {module!r}.")
+        known = _defined(spec)
+        if known is not None and name not in known:
+            raise ArgumentError("train", self.path, f"a function of {module}{nearest(name, known)}")
 
     def __call__(self, trial: Any) -> Any:
         """Imports the function and calls it."""
@@ -167,16 +178,28 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-def _exists(module: str) -> bool:
-    """Return whether a module can be found, without importing it or its packages."""
+def _spec(module: str) -> ModuleSpec | None:
+    """Returns where a module is, without importing it or its packages; None if it cannot be found."""
     found, path = None, None
     parts = module.split(".")
     for depth in range(1, len(parts) + 1):
         found = PathFinder.find_spec(".".join(parts[:depth]), path)
         if found is None:
-            return False
+            return None
         path = found.submodule_search_locations
-    return True
+    return found
+
+
+def _defined(spec: ModuleSpec) -> set[str] | None:
+    """Returns the names that a module's source defines or imports; None if that cannot be known without running it."""
+    try:
+        source = spec.loader.get_source(spec.name) if isinstance(spec.loader, InspectLoader) else None
+        table = symtable.symtable(source, spec.origin or spec.name, "exec") if source else None
+    except (ImportError, SyntaxError, ValueError):
+        return None  # the process that imports it shows the error
+    if table is None or _DYNAMIC.search(source or ""):
+        return None
+    return {name.get_name() for name in table.get_symbols() if name.is_assigned() or name.is_imported()}
 
 
 def _size(value: Any) -> int:

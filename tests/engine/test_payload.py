@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import functools
 import pickle
 import subprocess
@@ -179,7 +180,43 @@ def test_an_import_path_that_leads_nowhere_is_told_at_once(path: str, said: str)
         ImportedFunction(path)
 
 
-def test_a_misspelt_function_is_told_with_the_nearest(tmp_path: Path) -> None:
-    function = ImportedFunction("segment_functions:countin")
+_MODULES = {
+    "plain_names": "import os\nfrom json import loads as train_json\n\nclass Train:\n    inner = 1\n\nother = None\n",
+    "star_names": "from os.path import *\n",
+    "late_names": "def __getattr__(name):\n    return print\n",
+    "made_names": "for name in ('train',):\n    globals()[name] = print\n",
+    "broken_names": "def (:\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("plain_names:Trian", "did you mean 'Train'"),
+        ("plain_names:inner", "a function of plain_names"),
+        ("plain_names:print", "a function of plain_names"),
+        ("plain_names:Train", None),
+        ("plain_names:train_json", None),
+        ("star_names:join", None),
+        ("late_names:anything", None),
+        ("made_names:train", None),
+        ("broken_names:train", None),
+    ],
+)
+def test_a_function_that_the_source_does_not_define_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, said: str | None
+) -> None:
+    for name, source in _MODULES.items():
+        (tmp_path / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ArgumentError, match=said) if said else contextlib.nullcontext():
+        ImportedFunction(path)
+    assert not sys.modules.keys() & _MODULES.keys()
+
+
+def test_a_misspelt_function_is_told_with_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hidden_names.py").write_text("counting = vars()['__name__']\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    function = ImportedFunction("hidden_names:countin")
     with pytest.raises(ArgumentError, match="did you mean 'counting'"):
         function(None)
