@@ -152,14 +152,17 @@ class TrialError(HwTuneError, RuntimeError):
 
 
 class StudyFailedError(TrialError):
-    """`max_failures` trials of study `name` failed. `reason` says which trial to look at. All results are kept."""
+    """`max_failures` trials of study `name` failed. All results are kept.
 
-    def __init__(self, name: str, reason: str) -> None:
-        self.name, self.reason = name, reason
-        super().__init__(f"study {name!r} failed: {reason}")
+    `reason` says which trial to look at, and `cause` is the line that names its error.
+    """
+
+    def __init__(self, name: str, reason: str, cause: str = "") -> None:
+        self.name, self.reason, self.cause = name, reason, cause
+        super().__init__(f"study {name!r} failed: {reason}" + (f". The last error: {cause}" if cause else ""))
 
     def __reduce__(self) -> tuple[object, ...]:
-        return StudyFailedError, (self.name, self.reason)
+        return StudyFailedError, (self.name, self.reason, self.cause)
 
 
 class MissingDependencyError(HwTuneError, ImportError):

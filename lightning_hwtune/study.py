@@ -46,7 +46,13 @@ from lightning_hwtune.engine.payload import stored_function
 from lightning_hwtune.engine.reading import Reader
 from lightning_hwtune.engine.replicating import prepared
 from lightning_hwtune.engine.session import Session
-from lightning_hwtune.errors import ArgumentError, StudyFailedError, StudyMismatchError, StudyNotFoundError
+from lightning_hwtune.errors import (
+    ArgumentError,
+    StudyFailedError,
+    StudyMismatchError,
+    StudyNotFoundError,
+    first_line,
+)
 from lightning_hwtune.forms import FORMS, checked_call, checked_class, parse_bytes
 from lightning_hwtune.forms.given import given_to_call
 from lightning_hwtune.forms.run_options import (
@@ -358,7 +364,8 @@ class Study:
         self._train = run.train
         done = run.drive()
         if done.reason.rule == Rule.MAX_FAILURES:
-            raise StudyFailedError(self.name, spelled(done.reason.text))
+            last = self.state().last_failed
+            raise StudyFailedError(self.name, spelled(done.reason.text), first_line(last.error) if last else "")
 
     @checked_call(
         "Study.replicate",

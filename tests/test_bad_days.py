@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -118,6 +119,35 @@ def test_too_many_failures_end_the_study_and_a_higher_limit_goes_on(tmp_path: Pa
     higher.enqueue(*failed)
     run(higher, functions.plain, max_trials=n_trials + 3 + len(failed))
     assert [trial.config for trial in check_log(higher).trials[n_trials + 3 :]] == failed
+
+
+@pytest.mark.parametrize(
+    ("max_failures", "error", "named"),
+    [
+        (1, ValueError("corrupt record 6001"), "ValueError: corrupt record 6001"),
+        (2, KeyError("age"), "KeyError: 'age'"),
+        (3, RuntimeError("two lines:\nthe second"), "RuntimeError: two lines: the second"),
+        (2, AssertionError(), "AssertionError"),
+    ],
+)
+def test_the_error_of_a_failed_study_names_the_last_error_and_the_setting(
+    tmp_path: Path, max_failures: int, error: Exception, named: str
+) -> None:
+    def train(trial: hwt.Trial) -> None:
+        if trial.id > 0:
+            raise error
+        functions.plain(trial)
+
+    study = small_study(tmp_path, pool=hwt.Pool("cpu", devices=1), max_retries=0, max_failures=max_failures)
+    with pytest.raises(hwt.StudyFailedError) as caught:
+        run(study, train, max_trials=9, executor="inline")
+    place = f"`Study(..., max_failures={2 * max_failures})` continues the study"
+    assert str(caught.value).endswith(f"{place}. The last error: {named}")
+    assert caught.value.cause == named
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (copy.args, copy.cause) == (caught.value.args, named)
+    run(small_study(tmp_path, pool=hwt.Pool("cpu", devices=1), max_retries=0, max_failures=2 * max_failures),
+        functions.plain, max_trials=max_failures + 2, executor="inline")  # fmt: skip
 
 
 def test_metrics_that_are_not_finite_rank_last_and_the_study_goes_on(tmp_path: Path) -> None:

@@ -386,6 +386,12 @@ class StudyFacts:
             trial.error = event.error
             self.n_failed += 1
 
+    @property
+    def last_failed(self) -> TrialRecord | None:
+        """The newest trial that failed; None if none did."""
+        failed = (trial for trial in reversed(self.searched) if trial.state is TrialState.FAILED)
+        return next(failed, None)
+
     def levels_not_reached(self, trial: TrialRecord) -> tuple[int, ...]:
         """Returns the rungs at which a completed trial that ended early by itself is ranked with its last values."""
         if trial.last is None:

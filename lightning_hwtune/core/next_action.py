@@ -19,7 +19,7 @@ from lightning_hwtune.core.decisions import Answer, Done, Reason, Reservation, R
 from lightning_hwtune.core.finishers import Finishers
 from lightning_hwtune.core.interrupted_trials import resume_of
 from lightning_hwtune.core.new_trials import NewTrials
-from lightning_hwtune.core.record import Measurement, TrialRecord, TrialState
+from lightning_hwtune.core.record import Measurement, TrialRecord
 from lightning_hwtune.core.replication import NextReplicate
 from lightning_hwtune.core.schedulers import Promotion, Race
 from lightning_hwtune.core.spec import StudySpec
@@ -99,12 +99,13 @@ class NextAction:
     def limit(self, now: float, trial_id: int | None = None, coming_s: float = 0.0) -> Reason | None:
         """Returns the limit that forbids `coming_s` more seconds of this running trial; None if there is none."""
         limits, state = self.state.limits, self.state
-        if state.n_failed >= self.spec.max_failures:
-            last = max(trial.trial_id for trial in state.searched if trial.state is TrialState.FAILED)
-            text = f"{counted(state.n_failed, 'trials')} failed, and `max_failures` is {self.spec.max_failures}"
-            return Reason(
-                Rule.MAX_FAILURES, f"{text}; `hwtune logs {last}` shows why, and a higher limit continues the study"
-            )
+        most = self.spec.max_failures
+        if state.n_failed >= most:
+            text = f"{counted(state.n_failed, 'trials')} failed, and `max_failures` is {most}"
+            if (last := state.last_failed) is not None:
+                text += f"; `hwtune logs {last.trial_id}` shows why"
+            higher = 2 * max(most, state.n_failed)
+            return Reason(Rule.MAX_FAILURES, f"{text}, and `Study(..., max_failures={higher})` continues the study")
         if limits.max_time_s is not None:
             wall_s = state.wall_s(now)
             if wall_s + coming_s >= limits.max_time_s:

@@ -24,7 +24,7 @@ _NOT_NAMED = {"study", "train", "space", "max_epochs", "max_steps", "max_samples
 SETTINGS = frozenset({*FILE_KEYS, *RUN_OPTIONS} - _NOT_NAMED)
 """The settings that messages may name. Horizons are not included: Lightning's own messages name its `max_epochs`."""
 
-_TOKEN = re.compile(r"`([A-Za-z_]\w*(?:=[^`]+|\([^`]*\))?)`")
+_TOKEN = re.compile(r"`((?:study\.)?[A-Za-z_]\w*(?:=[^`]+|\([^`]*\))?)`")
 _SCHEDULER_NAMES = {cls.__name__: name for name, cls in SCHEDULERS.items()}
 _MEASURED_NAMES = {cls.__name__: cls.name for cls in (TrainSeconds, DeviceSeconds, Cost)}
 _PLAIN = re.compile(r"[\w.:/+-]+|\.\.\.")  # text that needs no quotes in brackets
@@ -69,6 +69,10 @@ class Spelling:
                 return self._name(name)
             case ast.Assign([ast.Name(name)], value) if self._has(name):
                 return self.assign(self._name(name), _text(ast.literal_eval(value)))
+            case ast.Expr(ast.Call(ast.Name("Study"), [ast.Constant(_)], [ast.keyword(str(name), value)])):
+                return self.assign(self._name(name), _text(ast.literal_eval(value))) if self._has(name) else ""
+            case ast.Expr(ast.Call(ast.Attribute(ast.Name("study"), name))) if self._has(name):  # such as study.enqueue
+                return self._name(name)
             case ast.Expr(ast.Call(ast.Name(name), [], [])) if name in _MEASURED_NAMES:
                 return _MEASURED_NAMES[name]
             case ast.Expr(ast.Call(ast.Name(name), positional, keywords)):

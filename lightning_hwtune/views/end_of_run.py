@@ -48,8 +48,11 @@ def print_closing(console: Console, state: StudyFacts, end: SessionClosed, folde
     commands = "   ".join(reading_command(item, folder, storage) for item in words)
     console.print(f"next: {commands}", markup=False, soft_wrap=True)
     if limits := _limits_to_raise(state, end):
-        raised = spelled(" or ".join(f"`{name}`" for name in limits))
-        console.print(f"to continue: run it again with a higher {raised}", markup=False, soft_wrap=True)
+        raised = " or ".join(f"`{name}`" for name in limits)
+        text = f"to continue: run it again with a higher {raised}"
+        if "max_trials" in limits and state.n_failed:
+            text += f"; {_failed_count(state.n_failed)}"
+        console.print(spelled(text), markup=False, soft_wrap=True)
 
 
 def _limits_to_raise(state: StudyFacts, end: SessionClosed) -> list[str]:
@@ -60,6 +63,13 @@ def _limits_to_raise(state: StudyFacts, end: SessionClosed) -> list[str]:
         return [name for name, value in timed.items() if value is not None]
     is_full = limits.max_trials is not None and len(state.searched) >= limits.max_trials and not state.is_replicating
     return ["max_trials"] if end.state == SessionState.FINISHED and is_full else []
+
+
+def _failed_count(n: int) -> str:
+    """Returns that failed trials count in `max_trials`, and how their configurations are tried again."""
+    trials = "1 failed trial counts" if n == 1 else f"{n} failed trials count"
+    configurations = "its configuration" if n == 1 else "their configurations"
+    return f"{trials} in that number, and `study.enqueue(...)` queues {configurations} again"
 
 
 def print_additions(console: Console, state: StudyFacts, name: str) -> None:

@@ -50,6 +50,10 @@ WRITTEN = {
         "pool: {usd_per_device_hour: 2.5}", "'pool={usd_per_device_hour: 2.5}'",
         f"'{OURS}pool={{usd_per_device_hour: 2.5}}'",
     ),
+    "Study(..., max_failures=6)": ("max_failures: 6", "max_failures=6", f"{OURS}max_failures=6"),
+    "Study(..., max_retries=0)": ("max_retries: 0", "max_retries=0", f"{OURS}max_retries=0"),
+    "Study(..., disk_budget='50GB')": ("disk_budget: 50GB", "disk_budget=50GB", f"{OURS}disk_budget=50GB"),
+    "study.enqueue(...)": ("enqueue", "enqueue", f"{OURS}enqueue"),
     "check=False": ("--no-check", "--no-check", f"{OURS}check=false"),
 }  # fmt: skip
 
@@ -77,6 +81,7 @@ def test_what_is_written_can_be_given(setting: str) -> None:
     [
         "`Trainer.fit` stopped: `max_epochs=3` reached", "`if trial.is_paused: return`", "`hwtune logs 3`", "`lr=0.1`",
         "`preload=[`", "`hydra.sweeper.n_trials`", "preload=['x']", "`Trainer(max_time='1h')`", "`pool=Pool()`",
+        "`study.front()`", "`study.run(train)`", "`Study(..., name='x')`", "`Study('points', space)`",
     ],
 )  # fmt: skip
 def test_other_text_stays_as_it_is(text: str) -> None:

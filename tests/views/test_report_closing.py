@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import dataclasses
 import io
 import re
@@ -12,7 +13,10 @@ import pytest
 from paper_study import Script, begin, make_spec, play
 from rich.console import Console
 
+from lightning_hwtune.apps.hydra.settings import HYDRA_SPELLING
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.names.spelling import Spell, spell_by
+from lightning_hwtune.settings.spelling import FILE_SPELLING
 from lightning_hwtune.views.end_of_run import print_closing
 from lightning_hwtune.views.live import LinesView, PanelView
 from lightning_hwtune.views.study_location import reading_command
@@ -54,7 +58,8 @@ def test_every_view_ends_with_the_trials_the_front_and_the_next_command(
     assert lines[6].startswith("probability: how likely the trial is on the front")
     assert lines[7:] == [
         "next: hwtune front --study paper   hwtune why TRIAL --study paper",
-        "to continue: run it again with a higher `max_trials`",
+        "to continue: run it again with a higher `max_trials`; 1 failed trial counts in that number, and "
+        "`study.enqueue(...)` queues its configuration again",
     ]
 
 
@@ -74,7 +79,25 @@ def test_the_last_line_names_the_limit_that_continues_the_study(
 ) -> None:
     paper.state.limits = dataclasses.replace(paper.state.limits, **limits)
     last = shown(paper, closed(state, "")).splitlines()[-1]
-    assert last == f"to continue: run it again with a higher {says}" if says else last.startswith("next: ")
+    assert last.partition(";")[0] == f"to continue: run it again with a higher {says}" if says else "next: " in last
+    assert ("failed" in last) is (says == "`max_trials`")  # only there do failed trials count
+
+
+@pytest.mark.parametrize(("n_failed", "says"), [(0, ""), (1, "1 failed trial counts"), (3, "3 failed trials count")])
+@pytest.mark.parametrize(
+    ("spell", "place"), [(str, "`study.enqueue(...)`"), (FILE_SPELLING, "`enqueue`"),
+                         (HYDRA_SPELLING, "`hydra.sweeper.hwtune.enqueue`")],
+)  # fmt: skip
+def test_failed_trials_count_and_their_configurations_can_be_tried_again(
+    paper: Script, n_failed: int, says: str, spell: Spell, place: str
+) -> None:
+    def last() -> str:
+        spell_by(spell)
+        return shown(paper, closed("finished", "")).splitlines()[-1]
+
+    paper.state.n_failed = n_failed
+    line = contextvars.copy_context().run(last)
+    assert (says in line, place in line) == (True, n_failed > 0)
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ SWEEPER_KEYS: Mapping[str, Setting] = {
         None,
         optional(number(0, 1)),
         "Fraction that may fail of all trials that the study has or may still get (`n_trials`). None: "
-        "`hwtune.max_failures`.",
+        "`hwtune.max_failures`, which also takes precedence if it is given.",
         float | None,
     ),
     "params": Setting(

@@ -141,8 +141,8 @@ class SweepSettings:
                 "dir": self.own["dir"],
                 **judge,
                 **n_jobs,
-                **own,
                 **rated,
+                **own,  # a given `max_failures` takes precedence over the fraction
             }
         )
 

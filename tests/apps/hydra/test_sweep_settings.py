@@ -68,6 +68,11 @@ def test_a_failure_rate_is_a_number_of_failed_trials(rate: float | None, n: int)
     assert study(max_failure_rate=rate, n_trials=20).max_failures == n
 
 
+@pytest.mark.parametrize("rate", [None, 0.0, 1.0])
+def test_a_given_number_of_failed_trials_takes_precedence_over_the_rate(rate: float | None) -> None:
+    assert study(max_failure_rate=rate, hwtune={"max_failures": 6}).max_failures == 6
+
+
 @pytest.mark.parametrize(
     ("rate", "n_trials", "n_begun", "n"),
     [
