@@ -6,6 +6,7 @@ import gc
 import inspect
 import os
 import re
+import signal as signals
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ import lightning.pytorch as L
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent / "training"))
@@ -370,6 +372,92 @@ def test_an_interrupt_that_is_told_is_no_failure(tmp_path: Path) -> None:
     assert study.tell(ask(study), KeyboardInterrupt()) == "waiting"
     assert states(study) == {TrialState.WAITING: 1}
     study.close()
+
+
+# ---------------------------------------------------------------------- how a script ends in the middle
+
+
+def given_up_by(tmp_path: Path, action: Callable[[], None] | None, uncaught: BaseException | None) -> hwt.Study:
+    """Returns a study whose script ended in a fit, by `action`, or in its loop, by an uncaught error."""
+    study = tiny_study(tmp_path, max_retries=0)
+    trial = ask(study, progress=True)
+    if action is not None:
+        with pytest.raises(BaseException):  # noqa: B017 - Lightning makes an exit of some
+            trainer(trial, Breaks("on_train_batch_end", action)).fit(TinyNet(), loader(), loader())
+    for session in list(open_sessions._open):
+        session.close_at_exit(uncaught)
+    return study
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def action() -> None:
+        raise error
+
+    return action
+
+
+@pytest.mark.parametrize(
+    ("action", "uncaught", "signal"),
+    [
+        (raising(KeyboardInterrupt()), None, "Ctrl-C"),  # Lightning catches it and exits
+        (None, KeyboardInterrupt(), "Ctrl-C"),
+        (raising(SIGTERMException()), None, "SIGTERM"),
+    ],
+)
+def test_a_signal_in_a_loop_is_named_with_what_continues_the_study(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], action: Any, uncaught: Any, signal: str
+) -> None:
+    handler = signals.getsignal(signals.SIGINT)
+    try:
+        study = given_up_by(tmp_path, action, uncaught)
+    finally:
+        signals.signal(signals.SIGINT, handler)  # Lightning leaves it ignored
+    out, err = capsys.readouterr()
+    assert f"trial 0 is interrupted: ended by {signal}; it starts again" in out
+    assert f"is interrupted (ended by {signal})" in out
+    assert err.endswith(f"interrupted; what was reported is kept in {study.dir}. {open_sessions._AGAIN}\n")
+    assert (closed := check_log(study).closed) is not None
+    assert (closed.state, closed.reason) == ("interrupted", f"ended by {signal}")
+    assert ask(study).id == 0  # the same script continues it
+    study.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "named"),
+    [
+        (ValueError("my own error"), "ValueError: my own error"),
+        (KeyError("age"), "KeyError: 'age'"),
+        (RuntimeError("one\ntwo"), "RuntimeError: one"),
+        (ZeroDivisionError(), "ZeroDivisionError"),
+    ],
+)
+def test_one_line_follows_the_traceback_of_another_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], error: BaseException, named: str
+) -> None:
+    study = given_up_by(tmp_path, None, error)
+    out, err = capsys.readouterr()
+    assert "interrupted" not in out
+    assert err == f"study {study.name} is interrupted by {named}. To continue, run the same script again.\n"
+    assert of_kind(study, ev.SegmentEnded)[-1].error == f"the loop ended with {named}"
+    assert study.state().closed.reason == named  # type: ignore[union-attr]
+
+
+def test_a_loop_that_just_ends_says_that_tell_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = given_up_by(tmp_path, None, None)
+    out, err = capsys.readouterr()
+    assert "trial 0 is interrupted: study.tell was not called" in out
+    assert (err, study.state().closed.reason) == ("", "closed")  # type: ignore[union-attr]
+
+
+def test_a_study_that_is_closed_because_of_an_interrupt_says_so(tmp_path: Path) -> None:
+    study = tiny_study(tmp_path)
+    trial = ask(study)
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        study.close()
+    assert study.state().trials[trial.id].state is TrialState.WAITING
+    assert study.state().closed.reason == "ended by Ctrl-C"  # type: ignore[union-attr]
 
 
 class Kind(Enum):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import random
@@ -16,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parent))
 import study_functions as functions
@@ -37,9 +39,11 @@ from study_bench import (
 
 import lightning_hwtune as hwt
 from lightning_hwtune.core import events as ev
-from lightning_hwtune.core.record import TrialState
+from lightning_hwtune.core.record import FIRST_ERROR, TrialState
 from lightning_hwtune.engine.local import LocalExecutor
 from lightning_hwtune.errors import StorageError
+from lightning_hwtune.views.status import status_entry
+from lightning_hwtune.views.terminal import status_table
 
 ON_RANKS = hwt.SearchSpace(x=hwt.Float(0.0, 1.0), devices=hwt.NumDevices(1, 2))
 
@@ -119,6 +123,37 @@ def test_too_many_failures_end_the_study_and_a_higher_limit_goes_on(tmp_path: Pa
     higher.enqueue(*failed)
     run(higher, functions.plain, max_trials=n_trials + 3 + len(failed))
     assert [trial.config for trial in check_log(higher).trials[n_trials + 3 :]] == failed
+
+
+@pytest.mark.parametrize(
+    ("error", "named"),
+    [
+        (ValueError("a bug"), "ValueError: a bug"),
+        (KeyError("age"), "KeyError: 'age'"),
+        (AssertionError(), "AssertionError"),
+    ],
+)
+def test_a_trial_that_fails_first_is_said_to_fail_and_to_start_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], error: Exception, named: str
+) -> None:
+    def train(trial: hwt.Trial) -> None:
+        raise error
+
+    study = small_study(tmp_path, pool=hwt.Pool("cpu", devices=1))
+    with pytest.raises(hwt.TrialError, match=f"trial 0 failed before the study's first report.*{named}"):
+        run(study, train, max_trials=2, executor="inline", progress=True)
+    what = f"trial 0 failed before the study's first report: {named}; it starts again when the study is run again"
+    assert what in (out := capsys.readouterr().out)
+    assert "is interrupted" not in out
+    entry = status_entry(study.state(), 0.0, 0, is_driven=False)
+    assert (entry["failed"], entry["failed_first"]) == (0, [0])
+    console = Console(file=io.StringIO(), width=200)
+    console.print(status_table(entry))
+    assert f"trial 0 {FIRST_ERROR}; it starts again when the study is run again" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert named in study.why(0)
+
+    run(study, functions.plain, max_trials=2, executor="inline")
+    assert status_entry(study.state(), 0.0, 0)["failed_first"] == []
 
 
 @pytest.mark.parametrize(

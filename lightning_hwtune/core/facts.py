@@ -19,7 +19,7 @@ from lightning_hwtune.core.decisions import Reservation, Rule, VerdictKind
 from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.hardware.catalogue import InstanceType
 from lightning_hwtune.core.hardware.nodes import NodeRecord
-from lightning_hwtune.core.record import Checkpoint, Measurement, Outcome, TrialRecord, TrialState
+from lightning_hwtune.core.record import FIRST_ERROR, Checkpoint, Measurement, Outcome, TrialRecord, TrialState
 from lightning_hwtune.core.schedulers.ladder import Ladder
 from lightning_hwtune.core.searchers.new_configs import config_key
 from lightning_hwtune.core.segment import Segment
@@ -367,6 +367,8 @@ class StudyFacts:
         if event.outcome not in (Outcome.DONE, Outcome.INTERRUPTED):
             trial.error = event.error
             trial.n_retries += event.outcome != Outcome.OUT_OF_MEMORY
+        elif event.error.startswith(FIRST_ERROR):
+            trial.error = event.error
         trial.move(TrialState(event.state))
         if trial.is_replicate:
             return  # the search sees neither its result nor its failure

@@ -20,7 +20,20 @@ from lightning_hwtune.core.record import TrialRecord
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.text import counted
 
-__all__ = ["Finishers"]
+__all__ = ["Finishers", "finishers_text"]
+
+
+def finishers_text(n_finishers: int, n_first: int, n_trials: int | None) -> str:
+    """Returns until when finishers are trained: "until 2 trials are fully trained, apart from the first 4".
+
+    Args:
+        n_first: the number of first trials, which train to the end in any case and do not count.
+        n_trials: the number of trials of the study, which limits that of finishers; None if it is not limited.
+    """
+    n = n_finishers if n_trials is None else max(min(n_finishers, n_trials - n_first), 1)
+    are = f"{counted(n, 'trials')} {'is' if n == 1 else 'are'} fully trained"
+    apart = f", apart from the first {n_first}" if n_first > 1 else ", apart from the first one" if n_first else ""
+    return f"until {are}{apart}"
 
 
 @final
@@ -85,10 +98,8 @@ class Finishers:
 
     def begin(self, trial: TrialRecord, level: int) -> Resume:
         """Returns the decision to train a trial of this rung to the end."""
-        due, wanted, top = self.n_due(), self._state.limits.n_finishers, self._state.race.max_resource
-        n_first = len(self._state.to_end)
-        apart = f", apart from the first {'trial' if n_first == 1 else 'trials'}" if n_first else ""
-        text = f"{self._place(trial, level)}; number {wanted - due + 1} of {wanted} to be trained to the end{apart}"
+        limits, n_first, top = self._state.limits, len(self._state.to_end), self._state.race.max_resource
+        text = f"{self._place(trial, level)}; {finishers_text(limits.n_finishers, n_first, limits.max_trials)}"
         if trial.last is not None and (infeasible := self._state.spec.objectives.infeasible(trial.last.values)):
             text += f"; {infeasible}"
         return Resume(trial.trial_id, trial.allocation, top, level, Reason(Rule.FINISHER, text))

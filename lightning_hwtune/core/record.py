@@ -71,6 +71,10 @@ class Outcome(enum.StrEnum):
     INTERRUPTED = "interrupted"  # the user, a limit or the end of its controller ended it, not a fault of the trial
 
 
+FIRST_ERROR = "failed before the study's first report"
+"""Begins the error of a segment that ended its study so. It counts as interrupted, since the code will be corrected."""
+
+
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """All objectives of a trial at one resource.

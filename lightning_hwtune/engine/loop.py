@@ -11,7 +11,7 @@ from typing import Any, final
 
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Answer, Done, Resume, Start, VerdictKind
-from lightning_hwtune.core.record import Outcome, TrialState
+from lightning_hwtune.core.record import FIRST_ERROR, Outcome, TrialState
 from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.engine.clock import Clock
 from lightning_hwtune.engine.devices import Slots
@@ -227,7 +227,7 @@ class Loop:
             trial_id,
             self._clock.now(),
             Outcome.INTERRUPTED if is_first else outcome,
-            error=ended.error,
+            error=f"{FIRST_ERROR}:\n{ended.error}" if is_first else ended.error,
             world_size=world_size,
             reached_end=ended.reached_end,
         )
@@ -243,4 +243,4 @@ class Loop:
         return running is not None and running.number == segment
 
 
-_FIRST = "trial {trial_id} failed before the study's first report, so the study ends here: {why}\n\n{error}"
+_FIRST = f"trial {{trial_id}} {FIRST_ERROR}, so the study ends here: {{why}}\n\n{{error}}"

@@ -13,13 +13,12 @@ from lightning_hwtune.engine.inline import DirectChannel
 from lightning_hwtune.engine.loop import Loop
 from lightning_hwtune.engine.session import Session
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.host.session_signals import cause_of
 from lightning_hwtune.training.channel import Ended, SegmentOrder
 from lightning_hwtune.training.context import ActiveSegment, require_no_segment, segment_context
 from lightning_hwtune.training.lightning_classes import adapt_classes
 from lightning_hwtune.training.process.rank_main import own_threads
 from lightning_hwtune.training.repeated_lines import RepeatedLines
-from lightning_hwtune.training.segment_end import conclude, interrupt_in
+from lightning_hwtune.training.segment_end import conclude, interrupt_in, interrupt_text
 from lightning_hwtune.training.trial import Trial
 
 __all__ = ["Manual"]
@@ -123,7 +122,7 @@ class Manual:
         if is_settled or stop is None:
             ended = conclude(segment, error)
         else:
-            ended = Ended(0, Outcome.INTERRUPTED, cause_of(stop) or "ended by SIGTERM", segment.resource, False)
+            ended = Ended(0, Outcome.INTERRUPTED, interrupt_text(stop), segment.resource, False)
         self._leave()
         self._loop.ended(segment.order.trial_id, segment.order.segment, ended, channel.world_size)
         return str(self._session.controller.state.trials[segment.order.trial_id].state)
@@ -136,6 +135,12 @@ class Manual:
         self._active = None
         self._caller.close()
         self._context.close()
+
+    @property
+    def interrupt(self) -> str:
+        """Which signal ended the fit of the active trial, in words; "" if none did."""
+        stop = interrupt_in(self._active[1].failure) if self._active is not None else None
+        return "" if stop is None else interrupt_text(stop)
 
     def close(self, why: str) -> None:
         """Ends the active trial as interrupted, for this reason, if `tell` was not called for it."""

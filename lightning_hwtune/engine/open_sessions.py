@@ -11,17 +11,22 @@ import atexit
 import os
 import sys
 import threading
+import traceback
 import weakref
 from pathlib import Path
 from typing import final
 
 from lightning_hwtune.engine.manual import Manual
 from lightning_hwtune.engine.session import Session
+from lightning_hwtune.errors import first_line
 from lightning_hwtune.host.session_signals import Signals
+from lightning_hwtune.training.segment_end import interrupt_in, interrupt_text
 
 __all__ = ["OpenSession", "session_of", "take_over"]
 
 _GIVEN_UP = "given up: study.tell was not called, and the study was opened again in this process"
+_AGAIN = "To continue, run the same script again."
+_MAX_NAMED = 200
 _open: list[OpenSession] = []
 
 
@@ -48,16 +53,50 @@ class OpenSession:
         self.is_open = True
         _open.append(self)
 
-    def close(self, why: str = "study.tell was not called") -> None:
-        """Ends the session, and a trial without `tell`. Idempotent; no effect in a forked process."""
+    def close(self, why: str = "study.tell was not called", error: BaseException | None = None) -> None:
+        """Ends the session, and a trial without `tell`. Idempotent; no effect in a forked process.
+
+        Args:
+            why: the reason for the trial, unless a signal such as Ctrl-C is the reason.
+            error: the error that ends the loop; by default the one that is being handled.
+        """
         if not self.is_open or not self.is_of_this_process:
             return
+        if signal := self._signal(error or sys.exc_info()[1]):
+            why = signal
+            self.session.interrupt(signal)
         self.is_open = False
         _open.remove(self)
         try:
             self.manual.close(why)
         finally:
             self.session.__exit__(None, None, None)
+
+    def close_at_exit(self, error: BaseException | None) -> None:
+        """Ends the session together with its process, and prints how an interrupted one continues.
+
+        Args:
+            error: the error that ends the process, whose traceback has been printed; None if there is none.
+        """
+        if not self.is_open or not self.is_of_this_process:
+            return
+        text = ""
+        if self._signal(error):
+            text = f"\ninterrupted; what was reported is kept in {self._study[0]}. {_AGAIN}"
+        elif error is not None:
+            named = first_line("".join(traceback.format_exception_only(error)))[:_MAX_NAMED].rstrip(".")
+            text = f"study {self._study[0].name} is interrupted by {named}. {_AGAIN}"
+            self.session.observers.clear()  # several lines would hide the traceback
+            self.session.interrupt(named)
+            self.close(f"the loop ended with {named}", error)
+        self.close(error=error)
+        if text:
+            print(text, file=sys.stderr)  # noqa: T201 - where the interpreter has printed the traceback
+
+    def _signal(self, error: BaseException | None) -> str:
+        """Returns which signal ended the fit of the open trial or caused this error, in words; "" if none did."""
+        stop = interrupt_in(error)
+        return self.manual.interrupt or ("" if stop is None else interrupt_text(stop))
 
     def pass_to(self, owner: object) -> None:
         """Makes another object of the same study the owner."""
@@ -102,6 +141,7 @@ def take_over(folder: Path, storage: str | None) -> None:
 
 @atexit.register
 def _close_all() -> None:
+    error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)  # at a prompt, it may be an older one
     with Signals():
         for found in _open:
-            found.close()
+            found.close_at_exit(error)

@@ -226,6 +226,10 @@ class Session:
         state = _STATES.get(done.reason.rule, ev.SessionState.PAUSED)
         self._end = (state, spelled(done.reason.text))
 
+    def interrupt(self, reason: str) -> None:
+        """Stores that something outside the study ends the session; it is written to the log on exit."""
+        self._end = (ev.SessionState.INTERRUPTED, reason)
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if error is not None:
             is_user = isinstance(error, KeyboardInterrupt | SystemExit)

@@ -27,12 +27,13 @@ from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.errors import MetricError, first_line
 from lightning_hwtune.host.arrived_signals import ArrivedSignals
 from lightning_hwtune.host.disk_space import FULL_DISK_ERRORS, full_disks
+from lightning_hwtune.host.session_signals import cause_of
 from lightning_hwtune.text import counted
 from lightning_hwtune.training.channel import Ended, SegmentOrder
 from lightning_hwtune.training.checkpointing import make_in_trial
 from lightning_hwtune.training.context import ActiveSegment
 
-__all__ = ["conclude", "interrupt_in", "is_sigterm", "log_path", "run_to_end"]
+__all__ = ["conclude", "interrupt_in", "interrupt_text", "is_sigterm", "log_path", "run_to_end"]
 
 _ONLY_PRETRAINED = (
     "no fit reported: the training function has `trial.fit`, or had it when the study was checked, so the fit of "
@@ -103,6 +104,11 @@ def interrupt_in(error: BaseException | None) -> BaseException | None:
         if isinstance(link, KeyboardInterrupt) or is_sigterm(link):
             return link
     return error if isinstance(error, SystemExit) and error.code == _TERMINATED else None
+
+
+def interrupt_text(stop: BaseException) -> str:
+    """Returns what an error from `interrupt_in` says of the signal: "ended by Ctrl-C", "ended by SIGTERM"."""
+    return "ended by SIGTERM" if is_sigterm(stop) else cause_of(stop) or "ended by SIGTERM"
 
 
 def is_sigterm(error: BaseException) -> bool:

@@ -15,7 +15,7 @@ from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.decisions import Rule, VerdictKind
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.pace import Pace
-from lightning_hwtune.core.record import Outcome, TrialState
+from lightning_hwtune.core.record import FIRST_ERROR, Outcome, TrialState
 from lightning_hwtune.core.replication import Replication
 from lightning_hwtune.core.schedulers import call_text, scheduler_from_settings
 from lightning_hwtune.core.searchers import ParetoPrior
@@ -336,6 +336,9 @@ def _ended(state: StudyFacts, event: ev.SegmentEnded) -> Line | None:
     if event.state == TrialState.OUT_OF_MEMORY:
         text = f"{name} runs out of memory on every device count that the search space allows: {error}"
         return Line(text, is_urgent=True)
+    if event.error.startswith(FIRST_ERROR):
+        why = first_line(event.error.removeprefix(f"{FIRST_ERROR}:\n"))
+        return Line(f"{name} {FIRST_ERROR}: {why}; it starts again when the study is run again", is_urgent=True)
     if event.outcome == Outcome.INTERRUPTED:
         return _interrupted(state, event, error)
     if event.outcome != Outcome.DONE:

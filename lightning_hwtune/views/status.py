@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning_hwtune.core.events import SessionState
 from lightning_hwtune.core.facts import StudyFacts
-from lightning_hwtune.core.record import TrialState
+from lightning_hwtune.core.record import FIRST_ERROR, TrialState
 from lightning_hwtune.core.schedulers import Scheduler
 from lightning_hwtune.views.front_points import candidates, front_points
 from lightning_hwtune.views.infeasible import least_text
@@ -39,7 +39,8 @@ def status_entry(
             not count: the first trials, which train to the end without a pause, and finishers.
         resumed_segments: segments that began from a checkpoint.
         max_ranks_seen: the largest number of ranks that a segment had.
-        failed: failed trials.
+        failed: failed trials. failed_first: trials that failed before the study's first report, which ended the study;
+            they do not count as failed, and start again when it is continued.
         retried: segments that were repeated because they ended with an error.
         time_left_s: forecast of the seconds until the study ends; None if it is not running or that is unknown.
         wall_s: time during which the study was run.
@@ -75,6 +76,11 @@ def status_entry(
         "resumed_segments": sum(segment.resource > 0 for segment in state.segments),
         "max_ranks_seen": max((segment.world_size for segment in state.segments), default=0),
         "failed": state.n_failed,
+        "failed_first": [
+            trial.trial_id
+            for trial in state.searched
+            if trial.error.startswith(FIRST_ERROR) and not trial.state.is_final and not trial.measurements
+        ],
         "retried": sum(n_retries(state).values()),
         "checkpoints_bytes": checkpoints_bytes,
         "wall_s": state.wall_s(clock),

@@ -13,6 +13,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from lightning_hwtune.core.finishers import finishers_text
+from lightning_hwtune.core.record import FIRST_ERROR
 from lightning_hwtune.core.schedulers import Scheduler
 from lightning_hwtune.views.amounts import counted, cut, duration, money, number, share, size
 from lightning_hwtune.views.front_confidence import CERTAIN_FROM
@@ -112,12 +114,13 @@ def rung_table(scheduler: Scheduler, n_trials: int, finishers: int = 0, to_end: 
     for name in (forecast["unit"], "trials", "continue"):
         table.add_column(Text(name), justify="right", no_wrap=True)
     for rung, after in itertools.pairwise(forecast["rungs"]):
-        table.add_row(str(rung["rung"]), str(rung["trials"]), str(after["trials"]))
+        taken = f" + {counted(rung['finishers'], 'finishers')}" if rung["finishers"] else ""
+        table.add_row(str(rung["rung"]), str(rung["trials"]), f"{after['trials']}{taken}")
     table.add_row(str(forecast["rungs"][-1]["rung"]), str(forecast["fully_trained"]), "end")
     lines = [_first_trials(forecast)] if forecast["to_end"] else []
-    n_finishers = min(finishers, n_trials - forecast["to_end"])
-    if n_finishers > 0 and len(forecast["rungs"]) > 1:
-        lines.append(_finishers(n_finishers, forecast["to_end"]))
+    if min(finishers, n_trials - forecast["to_end"]) > 0 and len(forecast["rungs"]) > 1:
+        until = finishers_text(finishers, forecast["to_end"], n_trials)
+        lines.append(f"finishers: the best trials that no rung promoted train to the end, {until}")
     return Group(table, *map(Text, [*lines, _total(forecast)]))
 
 
@@ -125,12 +128,6 @@ def _first_trials(forecast: Mapping[str, Any]) -> str:
     n = forecast["to_end"]
     first = "the first trial trains" if n == 1 else f"the first {n} trials train"
     return f"{'every trial trains' if n >= forecast['trials'] else first} to the end without a pause"
-
-
-def _finishers(n: int, n_first: int) -> str:
-    are = f"{counted(n, 'trials')} {'is' if n == 1 else 'are'} fully trained"
-    apart = f", apart from the first {n_first}" if n_first > 1 else ", apart from the first one" if n_first else ""
-    return f"finishers: the best trials that no rung promoted train to the end, until {are}{apart}"
 
 
 def _total(forecast: Mapping[str, Any]) -> str:
@@ -185,7 +182,7 @@ def _status_rows(entry: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     yield "promotions", str(entry["promotions"])
     if entry["ladder"]:
         yield "ladder", entry["ladder"]
-    yield "errors", f"{counted(entry['failed'], 'trials')} failed, {counted(entry['retried'], 'segments')} retried"
+    yield "errors", _errors(entry)
     devices = f"{duration(entry['device_s'])} of device time, {duration(entry['useful_device_s'])} of it useful"
     yield "time", f"{duration(entry['wall_s'])}; {devices}"
     if entry["time_left_s"] is not None:
@@ -194,6 +191,15 @@ def _status_rows(entry: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         idle = f", {money(entry['idle_and_launch_usd'])} idle and launch" if "idle_and_launch_usd" in entry else ""
         yield "cost", f"{money(entry['cost_usd'])} billed, {money(entry['useful_cost_usd'])} useful{idle}"
     yield "checkpoints", size(entry["checkpoints_bytes"])
+
+
+def _errors(entry: Mapping[str, Any]) -> str:
+    failed, retried = counted(entry["failed"], "trials"), counted(entry["retried"], "segments")
+    if first := entry["failed_first"]:
+        names = f"{'trial' if len(first) == 1 else 'trials'} {', '.join(map(str, first))}"
+        start = "it starts again" if len(first) == 1 else "they start again"
+        return f"{names} {FIRST_ERROR}; {start} when the study is run again"
+    return f"{failed} failed, {retried} retried"
 
 
 def _replicates(entry: Mapping[str, Any]) -> str:

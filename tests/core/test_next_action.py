@@ -208,10 +208,10 @@ def check_finisher(state: StudyState, event: ev.SegmentStarted) -> str:
         assert what == "the best compromise"
         losses = [state.spec.objectives.loss(state.trials[i].measurements[-1].values) for i in rung]
         assert event.trial_id == rung[knee(losses)] != rung[0]
-    n_first = len(state.to_end)
-    apart = f", apart from the first trial{'s' if n_first > 1 else ''}" if n_first else ""
-    n_before = sum(i not in state.to_end for i in (*state.full, *state.running))
-    assert rest == f"number {n_before + 1} of {state.limits.n_finishers} to be trained to the end{apart}"
+    n_first, limits = len(state.to_end), state.limits
+    n = min(limits.n_finishers, (limits.max_trials or 1000) - n_first)
+    apart = {0: "", 1: ", apart from the first one"}.get(n_first, f", apart from the first {n_first}")
+    assert rest == f"until {n} trial{' is' if n == 1 else 's are'} fully trained{apart}"  # as the table of rungs says
     return what
 
 

@@ -29,7 +29,7 @@ def test_the_rungs_as_a_table():
         ["─" * len(lines(console)[2])],
         ["1", "60", "20"],
         ["3", "20", "6"],
-        ["9", "6", "2"],
+        ["9", "6", "2", "+", "2", "finishers"],
         ["27", "4", "end"],
     ]
     assert [line.rstrip() for line in lines(console)[7:]] == [
