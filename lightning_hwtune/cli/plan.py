@@ -15,6 +15,7 @@ from lightning_hwtune.cli.output import Format, rows_frame, write
 from lightning_hwtune.cli.plan_output import plan_document, plan_rows, print_plans
 from lightning_hwtune.cli.replay import part
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.text import counted
 
 if TYPE_CHECKING:
     from lightning_hwtune.core.hardware.pool import Pool
@@ -130,7 +131,9 @@ def plan(
         complete = {int(number): speed for number, speed in by_number.items() if number >= 1}
         job = Job(expected_stages(_with_ladder(given, n_trials), n_trials), one_s, complete, start_s)
         options, alone_usd = options + rented_options(job, kind, wish), cost_of_one(job, kind)
-        notes += [f"{n} devices per trial are not faster than fewer, so no plan uses them" for n in job.useless]
+        notes += [
+            f"trials on {counted(n, 'devices')} are not faster than on fewer, so no plan uses them" for n in job.useless
+        ]
     if wish.budget_usd < math.inf and all(option.usd is None for option in options):
         hint = "Add --usd-per-device-hour."
         raise ArgumentError("--budget", wish.budget_usd, "a budget only with a price", hint=hint)

@@ -139,7 +139,7 @@ def _point(size: ProfileSize, found: CheckSegment) -> tuple[ScalingPoint, int]:
     if not n_batches:
         raise TrialError(
             f"an epoch of {dict(size.config)} has too few batches to measure a step: a profile needs at least "
-            f"{1 + probe.accumulate} batches per epoch. Choose a smaller `global_batch`"
+            f"{counted(1 + probe.accumulate, 'batches')} per epoch. Choose a smaller `global_batch`"
         )
     batch = int(probe.batch_size) * size.devices * probe.accumulate
     return ScalingPoint(size.devices, 1, batch, seconds, probe.accumulate), n_batches

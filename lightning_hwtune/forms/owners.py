@@ -1,4 +1,4 @@
-"""Where an argument or a key belongs, for messages about one that stands in the wrong place."""
+"""The call of each argument and the place of each key, for messages about one that stands in the wrong place."""
 
 from __future__ import annotations
 

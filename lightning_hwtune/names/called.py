@@ -1,4 +1,4 @@
-"""Methods that are attributes in other tools: code that forgets to call one is told so, instead of by Python."""
+"""Methods that are attributes in other tools: code that forgets to call one gets an error that says so."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from typing import final
 
 from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingProfile
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.text import counted
 
 __all__ = ["ProfiledSpeeds", "profiled_speeds"]
 
@@ -53,9 +54,9 @@ def _predicted(model: ScalingModel, counts: list[int]) -> tuple[dict[int, float]
         try:
             found = model.predict(count)
         except ArgumentError as error:
-            notes.append(f"{count} devices: {error}")
+            notes.append(f"{counted(count, 'devices')}: {error}")
             continue
         speeds[count] = 1 / found.seconds
         if found.is_extrapolated:
-            notes.append(f"the speed of {count} devices is extrapolated; {', '.join(found.extrapolated)}")
+            notes.append(f"the speed of {counted(count, 'devices')} is extrapolated; {', '.join(found.extrapolated)}")
     return speeds, tuple(notes)

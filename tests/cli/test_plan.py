@@ -59,7 +59,7 @@ def test_rented_nodes_are_compared_and_the_cheapest_in_time_is_chosen(rig: str) 
     assert elastic["usd"] == pytest.approx(
         sum(stage["nodes"] * (stage["ends_s"] - stage["begins_s"]) for stage in elastic["stages"]) / 100
     )
-    assert document["notes"] == ["3 devices per trial are not faster than fewer, so no plan uses them"]
+    assert document["notes"] == ["trials on 3 devices are not faster than on fewer, so no plan uses them"]
     assert document["relaxed"] == ""
 
 
@@ -124,7 +124,7 @@ def test_the_table_marks_the_chosen_plan_and_shows_its_stages(rig: str) -> None:
     text = plan(f"{RENTED} {rig} {SPEEDS} --deadline 12min --most 6").stdout
     assert "chosen" in next(line for line in text.splitlines() if line.startswith("rubberband"))
     assert "stages of the chosen plan" in text
-    assert "3 devices per trial are not faster" in text
+    assert "trials on 3 devices are not faster" in text
     rows = list(csv.DictReader(io.StringIO(plan(f"{RENTED} {rig} {SPEEDS} --format csv").stdout)))
     assert [row["policy"] for row in rows] == ["static", "rubberband"]
 

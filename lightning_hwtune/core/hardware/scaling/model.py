@@ -172,9 +172,9 @@ class ScalingModel:
         devices = _OPTIONAL.read("devices", devices) or self.devices_per_node
         nodes = _OPTIONAL.read("nodes", nodes) or fewest_nodes(devices, self.devices_per_node)
         if nodes > 1 and not any(point.nodes > 1 for point in self.points):
-            return f"one probe on 2 full nodes ({2 * self.devices_per_node} devices)"
+            return f"one probe on 2 full nodes ({counted(2 * self.devices_per_node, 'devices')})"
         if nodes == 1 and devices > 1 and not any(point.nodes == 1 and point.devices > 1 for point in self.points):
-            return f"one probe on one full node ({self.devices_per_node} devices)"
+            return f"one probe on one full node ({counted(self.devices_per_node, 'devices')})"
         return None
 
     def allows(self, devices: int, nodes: int | None = None, global_batch: int | None = None) -> bool:
