@@ -63,7 +63,7 @@ def _grid_table(cells: list[Document]) -> str:
 
 
 def transfer_details(document: Document) -> list[str]:
-    """Returns the gain of each prior over no prior, at each budget and by both kinds of hypervolume."""
+    """Returns the gain of each prior over no prior, the ratio to the default searcher, and moved optima."""
     blocks = ["Gain in hypervolume over the same study without a prior, paired by seed; means over tasks."]
     keys = ("mean_gain", "interval_90", "tasks_worse_by_0.02", "worst")
     for kind in ("partial", "full"):
@@ -73,7 +73,39 @@ def transfer_details(document: Document) -> list[str]:
         rows = [[f"`{arm}`", *(_cell(row[b][key]) for b in budgets for key in keys)] for arm, row in found.items()]
         without = ", ".join(f"{shown(value)} {at}" for at, value in document[kind]["hypervolume_without"].items())
         blocks += [f"**{kind}**; without a prior {without.replace('_', ' ')}:", table(head, rows)]
-    return blocks
+    return [*blocks, *_prior_over_default(document["prior_over_default"]), *_moved(document["moved"])]
+
+
+def _prior_over_default(found: Document) -> list[str]:
+    """Returns the partial hypervolume of the prior divided by that of the default searcher."""
+    budgets = list(next(iter(found.values())))
+    head = ["prior from", *(f"{key} {budget}".replace("_", " ") for budget in budgets for key in ("least", "median"))]
+    rows = [
+        [
+            name,
+            *(
+                cell
+                for b in budgets
+                for cell in (f"{shown(row[b]['least'])} ({row[b]['task']})", shown(row[b]["median"]))
+            ),
+        ]
+        for name, row in found.items()
+    ]
+    about = "Partial hypervolume with the prior, divided by that of the default searcher: over tasks, means over seeds."
+    return [about, table(head, rows)]
+
+
+def _moved(found: Document) -> list[str]:
+    """Returns the best errors on a function whose optimum is not where the earlier tasks had it."""
+    keys = list(next(iter(found.values()))["prior"])
+    head = ["optimum", "searcher", *(key.replace("_", " ") for key in keys)]
+    rows = [
+        [moved.replace("_", " "), f"`{arm}`", *(shown(row[arm][key]) for key in keys)]
+        for moved, row in found.items()
+        for arm in ("prior", "random")
+    ]
+    about = "Best error after so many draws, and the median distance of the last 30 from the best learning rate:"
+    return [about, table(head, rows)]
 
 
 def scaling_details(document: Document) -> list[str]:

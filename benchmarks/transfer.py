@@ -1,6 +1,6 @@
 """What a prior from other tasks gains, and what a misleading prior costs: leave-one-task-out on measured tasks.
 
-    python benchmarks/transfer.py [--seeds 20] [--tasks 17] [--rows FOLDER] > transfer.json
+    python benchmarks/transfer.py [--seeds 20] [--half reporting] [--arms prior reversed] [--rows FOLDER]
 
 Each task of lcbench-surrogate is tuned (val_error, train_s) by ASHA on 4 simulated workers over the table's own
 configurations, with and without a prior learned from the other 16 tasks. Priors are cross-fitted: for each seed, a
@@ -32,6 +32,9 @@ and of the default, over all tasks, budgets and kinds of priors.
 (`benchmarks/moved_optimum.py`), divided by that of random draws; means over the seeds. `moved_2_decades_away`: the
 median distance of draws 90 to 120 from the best learning rate, in decades. The same for one decade.
 
+Settings of the prior are chosen on one half: the first nine tasks of lcbench and the tasks of trimtuner without the two
+largest data sets, with other seeds. `--half reporting` has the other tasks.
+
 The curves of lcbench are YAHPO's surrogate of LCBench, predicted and not measured (Apache-2.0). With --rows every task
 and arm saves its rows in a folder, and rows that already exist are not computed again.
 """
@@ -41,7 +44,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,6 +75,7 @@ TRIMTUNER_ARMS: Mapping[str, Mapping[str, Any]] = {
     "other": {"prior": "other"},
     "same": {"prior": "same"},
 }
+CHOOSING = 9  # the first so many tasks of lcbench
 N_FEW = 15
 N_WORKERS = 4
 SHARED = {"overlap_4": slice(None, 4), "overlap_3": slice(4, None)}  # the hyperparameters that a prior knows
@@ -179,34 +183,47 @@ def figures(
     partial: Mapping[str, Any], full: Mapping[str, Any], no_prior: Mapping[str, Any], moved: Mapping[str, Any]
 ) -> dict[str, float]:
     """Returns the headline numbers of the reports."""
-    return {
-        **{f"gain_at_{b}": partial["prior"][f"at_{b}"]["mean_gain"] for b in (5, 10)},
-        **{f"full_gain_at_{b}": full["prior"][f"at_{b}"]["mean_gain"] for b in (5, 10)},
+    found = {
         "worst_vs_no_prior": min(item["least"] for split in no_prior.values() for item in split.values()),
         **{f"moved_{d}_decades_vs_random": moved[f"moved_by_{d}"]["vs_random_at_60"] for d in (1, 2)},
         **{f"moved_{d}_decades_away": moved[f"moved_by_{d}"]["prior"]["decades_away_late"] for d in (1, 2)},
-        **{f"reversed_cost_at_{b}": round(-partial["reversed"][f"at_{b}"]["mean_gain"], 4) for b in (5, 10)},
-        **{f"full_reversed_cost_at_{b}": round(-full["reversed"][f"at_{b}"]["mean_gain"], 4) for b in (5, 10)},
-        "few_cost_at_5": round(-partial["few"]["at_5"]["mean_gain"], 4),
-        "tasks_worse_at_10": partial["prior"]["at_10"]["tasks_worse_by_0.02"],
     }
+    for name, report in (("", partial), ("full_", full)):
+        found |= {f"{name}gain_at_{b}": report["prior"][f"at_{b}"]["mean_gain"] for b in (5, 10)}
+        if "reversed" in report:
+            found |= {
+                f"{name}reversed_cost_at_{b}": round(-report["reversed"][f"at_{b}"]["mean_gain"], 4) for b in (5, 10)
+            }
+    if "few" in partial:
+        found["few_cost_at_5"] = round(-partial["few"]["at_5"]["mean_gain"], 4)
+    return found | {"tasks_worse_at_10": partial["prior"]["at_10"]["tasks_worse_by_0.02"]}
+
+
+def halved(names: Sequence[str], choosing: Sequence[str], half: str | None) -> list[str]:
+    """Returns the tasks of one half; all for None."""
+    return [name for name in names if half is None or (name in choosing) == (half == "choosing")]
 
 
 def main() -> None:
     """Runs all arms and prints the report as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--tasks", type=int, default=None, help="only the first so many of each table")
+    parser.add_argument("--half", choices=("choosing", "reporting"), help="only the tasks of one half")
+    parser.add_argument(
+        "--arms", nargs="+", choices=ARMS[2:], default=list(ARMS[2:]), help="in addition to none and default"
+    )
     parser.add_argument("--rows", type=Path, help="a folder to keep the rows in")
     options = parser.parse_args()
     table, trimtuner, seeds = Table.load("lcbench-surrogate"), Table.load("trimtuner"), range(options.seeds)
-    tasks, others = list(table.tasks[: options.tasks]), list(trimtuner.tasks[: options.tasks])
+    tasks = halved(table.tasks, table.tasks[:CHOOSING], options.half)
+    others = halved(trimtuner.tasks, [name for name in trimtuner.tasks if not name.endswith("60000")], options.half)
+    arms = [*ARMS[:2], *(arm for arm in ARMS[2:] if arm in {"prior", *options.arms})]
     about = {"budgets": list(BUDGETS), "workers": N_WORKERS, "kinds": list(KINDS)}
-    found: dict[str, list[list[Row]]] = {arm: [] for arm in ARMS}
+    found: dict[str, list[list[Row]]] = {arm: [] for arm in arms}
     for task in tasks:
         curves = table.curves(task)
         yardstick = Yardstick.of(table.chosen(["val_error", "train_s"]), curves.losses[..., _columns(table)])
-        for arm in ARMS:
+        for arm in arms:
             find = partial(shares, arm, table, curves, yardstick)
             found[arm].append(kept_rows(options.rows, f"transfer-{task}-{arm}", about, seeds, find))
     of_trimtuner: dict[str, list[list[Row]]] = {
@@ -221,12 +238,13 @@ def main() -> None:
     draws = {"decades": list(moved_optimum.DECADES), "draws": list(moved_optimum.N_DRAWS)}
     moved = kept_rows(options.rows, "transfer-moved", draws, seeds, moved_optimum.row_of)
     of_moved = moved_optimum.summary(moved)
-    reports = {kind: summary({arm: _array(found[arm], kind) for arm in ARMS}, tasks) for kind in KINDS}
+    reports = {kind: summary({arm: _array(found[arm], kind) for arm in arms}, tasks) for kind in KINDS}
     no_prior = {"lcbench": behind(_array(found["prior"], "partial"), _array(found["default"], "partial"), tasks)}
     for arm in ("other", "same"):
         columns = _array(of_trimtuner[arm], "partial"), _array(of_trimtuner["default"], "partial")
         no_prior[f"trimtuner, {arm}"] = behind(*columns, others)
     settings = {"table": table.name, "source": table.source, "licence": table.licence, "seeds": options.seeds}
+    settings["tasks"] = options.half or "all"
     print(
         json.dumps(
             {

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from benchmarks import moved_optimum, prior_demo, transfer
 from lightning_hwtune.core.searchers import Random
@@ -47,6 +48,24 @@ def test_a_prior_finds_an_optimum_that_has_moved() -> None:
         assert np.median(away[:10]) > 1.5
         assert np.median(away[60:]) < 0.75
     assert np.mean(best) <= 1.5 * np.mean(random_best)
+
+
+def test_figures_are_those_of_the_arms_that_were_run() -> None:
+    none = np.full((2, 2, 3), 0.5)
+    found = transfer.summary({"none": none, "default": none, "prior": none + 0.1}, ["a", "b"])
+    row = {f"{k} {arm}": [0.1, 0.05, 0.4] for k in (0, 1, 2) for arm in ("prior", "random")}
+    no_prior = {"lcbench": transfer.behind(none + 0.1, none, ["a", "b"])}
+    figures = transfer.figures(found, found, no_prior, moved_optimum.summary([row]))
+    assert figures["full_gain_at_5"] == figures["gain_at_10"] == 0.1
+    assert figures["worst_vs_no_prior"] == 1.2
+    assert not [name for name in figures if "reversed" in name or "few" in name]
+
+
+@pytest.mark.parametrize(
+    ("half", "expected"), [("choosing", ["a", "c"]), ("reporting", ["b", "d"]), (None, ["a", "b", "c", "d"])]
+)
+def test_settings_are_chosen_on_other_tasks_than_those_of_the_report(half: str | None, expected: list[str]) -> None:
+    assert transfer.halved(["a", "b", "c", "d"], ["a", "c"], half) == expected
 
 
 def test_a_prior_never_knows_what_it_may_propose() -> None:

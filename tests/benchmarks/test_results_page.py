@@ -38,6 +38,24 @@ def test_the_searchers_and_the_fronts_have_a_table_for_each_case() -> None:
     assert "| taskset | 2 | - | - | - | - | - | 0.05 |" in page
 
 
+def test_a_prior_has_tables_of_gains_ratios_and_moved_optima() -> None:
+    gain = {"mean_gain": 0.04, "interval_90": [0.02, 0.06], "tasks_worse_by_0.02": 1, "worst": -0.03, "by_task": {}}
+    kind = {"hypervolume_without": {"at_5": 0.8}, "prior": {"at_5": gain}}
+    one = {"best_at_60": 0.01, "decades_away_late": 0.2}
+    document = {
+        "figures": {"gain_at_5": 0.04, "moved_1_decades_away": 0.2},
+        "partial": kind,
+        "full": kind,
+        "prior_over_default": {"lcbench": {"at_5": {"least": 0.9, "task": "3945", "median": 1.1}}},
+        "moved": {"moved_by_1": {"prior": one, "random": one | {"best_at_60": 0.03}, "vs_random_at_60": 0.33}},
+    }
+    page = write_results.page({"transfer": document})
+    assert "| `gain_at_5` | **0.04** | >= 0.05 |" in page
+    assert page.count("| `prior` | 0.04 | [0.02, 0.06] | 1 | -0.03 |") == 2
+    assert "| lcbench | 0.9 (3945) | 1.1 |" in page
+    assert "| moved by 1 | `random` | 0.03 | 0.2 |" in page
+
+
 @pytest.mark.parametrize(("value", "expected"), [(1.0, True), (0.5, False), (None, False)])
 def test_a_target_is_met_at_its_bound(value: float | None, expected: bool) -> None:
     assert write_results.is_met(value, ">= 1") is expected
