@@ -36,7 +36,7 @@ from lightning_hwtune.core.state import StudyState
 
 __all__ = ["Deadline", "Finish"]
 
-_MARGIN = 1.1  # a finisher is planned with this multiple of its expected training time, and one more report
+_MARGIN = 1.05  # a finisher is planned with this multiple of its expected training time, and one more report
 _SURE = 1.03  # a trial that needs more of what is left is not planned
 _LATE = 0.95  # a trial loses its clearance for the full training if even this multiple of its time is not left
 _FINISHING_SHARE = 0.6

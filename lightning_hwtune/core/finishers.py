@@ -6,6 +6,7 @@ objectives, on the knee of the deepest rung. When they must begin under a limit 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import final
 
@@ -46,7 +47,13 @@ class Finishers:
     def plan(self, now: float) -> list[Finish]:
         """Returns the finishers for which time and money are kept; see `core.deadline`."""
         due = self.n_due(now)
-        return self._deadline.plan(self._able(), due, now) if due > 0 else []
+        if due <= 0:
+            return []
+        able = self._able()
+        best = self._best(able, now)
+        if best is not None:
+            able = sorted(able, key=lambda pair: pair[0] is not best)
+        return self._deadline.plan(able, due, now)
 
     def is_end_sure(self, now: float) -> bool:
         """Returns whether a trial is fully trained or on the way there; true as well if none is wanted."""
@@ -131,6 +138,27 @@ class Finishers:
     def _able_in_order(self) -> list[tuple[TrialRecord, int]]:
         """Returns the trials that may be trained to the end, with their rungs, in the scheduler's order."""
         return self._admitted([(trial, level) for trial, level in self.unpromoted() if self.may_finish(trial)])
+
+    def _best(self, able: Sequence[tuple[TrialRecord, int]], now: float) -> TrialRecord | None:
+        """Returns the trial of the deepest rung that is best in the first objective, among those that can still end.
+
+        Under a limit it comes before the knee, because there may be time for one finisher only. None with one
+        objective, or if a trial that is trained to the end, or will be, was at least as good at that rung.
+        """
+        if len(self._state.spec.objectives) == 1 or not able or not self._state.has_knee_first:
+            return None
+        deepest = able[0][1]
+        ends = [self._state.trials[i] for i in sorted(self._state.full)]
+        ends += [trial for trial in self._running() if trial.target >= self._state.race.max_resource]
+        open_ones = [trial for trial, level in able if level == deepest and self._deadline.can_end(trial, now)]
+        best = min(open_ones, key=lambda trial: self._first_loss(trial, deepest), default=None)
+        if best is None or any(self._first_loss(end, deepest) <= self._first_loss(best, deepest) for end in ends):
+            return None
+        return best
+
+    def _first_loss(self, trial: TrialRecord, level: int) -> float:
+        found = trial.at(level)
+        return float(self._state.spec.objectives.loss(found.values)[0]) if found is not None else math.inf
 
     def _middle(self, able: Sequence[tuple[TrialRecord, int]]) -> TrialRecord | None:
         """Returns the knee of the deepest rung, which comes first; None with one objective, or if there is none.

@@ -255,3 +255,35 @@ def test_the_number_of_full_trainings_that_fit_is_that_of_the_median_pace(kind: 
     passed = full_trainings(driver.state, driver.now, SeenPaces(driver.state), passed_s=24.5)
     assert passed is not None
     assert passed[0] == (devices * 4 if kind == "time" else n)
+
+
+class Crossed(Driver):
+    """The smaller x, the smaller the first loss and the greater the second one; the knee is in the middle."""
+
+    def epoch(self, trial_id: int) -> None:
+        segment, x = self.state.running[trial_id], self.state.trials[trial_id].config["x"]
+        resource = segment.reached + 1
+        metrics = {"a": x**3, "b": (1.0 - x) ** 3}
+        verdict = self.controller.report(trial_id, resource, metrics, resource - segment.resource, self.now)
+        if verdict.kind == "continue":
+            self.due[trial_id] = self.now + 1.0
+            return
+        if verdict.kind == "pause" or resource >= TOP:
+            self.save(trial_id, resource, resource - segment.resource)
+        self.end(trial_id, "done")
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+@pytest.mark.parametrize("length", [1.4, 1.5])
+def test_with_time_for_one_finisher_it_is_the_best_of_the_first_objective(length: float, seed: int) -> None:
+    space, objectives = SearchSpace(x=Float(0.0, 1.0)), Objectives([Metric("a", "min"), Metric("b", "min")])
+    study = StudySpec("one", space, objectives, ASHA(TOP, first_rung=3), Random(), Pool("cpu", 1), seed=seed)
+    driver = Crossed(study, Limits(max_time_s=length * TOP))
+    driver.run()
+    finishers = [segment for segment in driver.state.segments if segment.rule == "finisher"]
+    assert len(finishers) == 1
+    first, rung = finishers[0], finishers[0].resource
+    before = [s for s in driver.state.segments if s.reached >= rung and s.ended_at <= first.started_at]
+    known = {segment.trial_id: driver.state.trials[segment.trial_id].config["x"] for segment in before}
+    assert len(known) > 1
+    assert known[first.trial_id] == min(known.values())

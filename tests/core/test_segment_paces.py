@@ -75,10 +75,10 @@ def test_one_segment_that_hung_does_not_make_all_seconds_noisy() -> None:
 
 
 def test_segments_on_other_devices_are_not_compared() -> None:
-    """Eight times the devices, and so a shorter time, is not noise."""
+    """Eight times the devices for some trials, and so a shorter time, is not noise."""
     found = state(0.1)
     for segment in found.segments:
-        if segment.number == 2:
+        if segment.number == 2 and segment.trial_id % 2 == 0:
             segment.allocation = Allocation(devices=8)
             segment.train_s = segment.base_train_s + (segment.train_s - segment.base_train_s) / 5
     assert spread_of(segment_paces(found)) < 0.15
