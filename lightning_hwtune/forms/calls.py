@@ -144,6 +144,7 @@ def _bound(
         ending = "" if len(positional) == 1 else "s"
         allowed = f"{len(positional) or 'no'} positional argument{ending}"
         allowed += f" ({', '.join(positional)})" if positional else ""
+        keyword += ["name=value"] if _Kind.VAR_KEYWORD in kinds else []
         hint = f"Pass the others by keyword: {', '.join(keyword)}" if keyword else ""
         if len(positional) == 1 and _takes_list(signature.parameters[positional[0]]):
             hint = f"Pass a list: {name}([...])."
@@ -153,7 +154,7 @@ def _bound(
         if item.default is _Kind.empty and item.name in names and item.name not in filled:
             form = FORMS.get(name, {}).get(item.name)
             allowed = form.allowed if form else f"a value; {name} takes {', '.join(names)}"
-            raise ArgumentError(f"{prefix}{item.name}", _Missing(), allowed)
+            raise ArgumentError(f"{prefix}{item.name}", _Missing(), allowed, hint=form.hint if form else "")
     raise ArgumentError(f"{name}(...)", own, f"each argument once ({reason})")
 
 

@@ -203,7 +203,7 @@ def test_fast_dev_run_is_refused_in_plain_words(owners: dict[str, Any]) -> None:
             r"1 positional argument \(max_epochs\)\. .* by keyword: max_steps=\.\.\., max_samples",
         ),
         (lambda: hwt.TrainSeconds(0.1, 2), r"allowed: 1 positional argument \(resolution\)\.$"),
-        (lambda: hwt.SearchSpace({}, {}), r"1 positional argument \(params\)\.$"),
+        (lambda: hwt.SearchSpace({}, {}), r"1 positional argument \(params\)\. .* by keyword: name=value$"),
     ],
 )
 def test_too_many_positional_arguments_are_answered_with_the_way_to_pass_them(
@@ -252,6 +252,22 @@ def test_two_horizons_are_refused_also_with_a_named_scheduler(tmp_path: Path) ->
         _study(tmp_path, scheduler={"name": "asha", "max_epochs": 27})
     with pytest.raises(ArgumentError, match="exactly one"):
         _study(tmp_path, scheduler="asha", max_steps=3)
+
+
+@pytest.mark.parametrize(
+    ("args", "values", "said"),
+    [
+        ((1, {"loss": 0.5}), {}, "name=value"),
+        ((0.5, 1), {}, "name=value"),
+        ((), {"loss": 0.5}, "trial.report(1, val_loss=0.5)"),
+        (({"loss": 0.5},), {}, "trial.report(1, val_loss=0.5)"),
+        ((0.5,), {"step": 1}, "trial.report(1, val_loss=0.5)"),
+    ],
+)
+def test_a_report_in_the_form_of_another_tool(owners: dict[str, Any], args: Any, values: Any, said: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        owners["Trial"].report(*args, **values)
+    assert said in str(caught.value)
 
 
 def test_a_parameter_is_no_attribute_of_a_trial(owners: dict[str, Any]) -> None:
