@@ -54,6 +54,7 @@ from lightning_hwtune.errors import (
     first_line,
 )
 from lightning_hwtune.forms import FORMS, checked_call, checked_class, parse_bytes
+from lightning_hwtune.forms.containers import mapping
 from lightning_hwtune.forms.given import given_to_call
 from lightning_hwtune.forms.run_options import (
     ASK_OPTIONS,
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
 __all__ = ["Result", "Study"]
 
 _T = TypeVar("_T")
+_NAMED = mapping("a name, or a mapping with a name and options", or_text=True)
 _FAILED = "study.tell(trial, error='why') for a failure; without an error the study sets the state by itself"
 _VALUES = "trial.report(1, val_loss=0.5), or log it in the validation: study.tell(trial, error) takes no values"
 
@@ -195,7 +197,7 @@ class Study:
             space = SearchSpace(space)
         horizon = {"max_epochs": max_epochs, "max_steps": max_steps, "max_samples": max_samples}
         if isinstance(scheduler, str | Mapping):
-            scheduler, horizon = with_horizon(scheduler, horizon)
+            scheduler, horizon = with_horizon(_read_once("scheduler", scheduler), horizon)
         scheduler = _part("scheduler", SCHEDULER_REGISTRY, scheduler)
         searcher = _part("searcher", FILE_SEARCHERS, searcher)
         allocation = _part("allocation", POLICY_REGISTRY, allocation)
@@ -777,7 +779,13 @@ class Study:
 
 def _part(argument: str, registry: Registry[_T], given: _T | str | Mapping[str, Any] | None) -> _T | None:
     """Returns the part that a name, or a mapping with a name and options, describes; anything else unchanged."""
-    return named(argument, registry, given) if isinstance(given, str | Mapping) else given
+    return named(argument, registry, _read_once(argument, given)) if isinstance(given, str | Mapping) else given
+
+
+def _read_once(argument: str, given: str | Mapping[str, Any]) -> str | Mapping[str, Any]:
+    """Returns text, or the entries of a mapping, which may be any object that has no end or fails when it is read."""
+    found: str | Mapping[str, Any] = _NAMED.read(argument, given)
+    return found
 
 
 def _require(value: object, kind: Any, argument: str, wanted: str) -> None:

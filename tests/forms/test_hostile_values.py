@@ -104,6 +104,15 @@ CALLS: dict[str, Callable[[], Any]] = {
         for how in ("iter", "item", "endless")
         for what, call in {
             "space": hwt.SearchSpace,
+            "scheduler": lambda entries: hwt.Study(
+                "s", SPACE, [hwt.Metric("error", "min")], scheduler=entries, max_epochs=9
+            ),
+            "searcher": lambda entries: hwt.Study(
+                "s", SPACE, [hwt.Metric("error", "min")], scheduler=ASHA, searcher=entries
+            ),
+            "allocation": lambda entries: hwt.Study(
+                "s", SPACE, [hwt.Metric("error", "min")], scheduler=ASHA, allocation=entries
+            ),
             "option": lambda entries: hwt.Choice([entries]),
             "configuration": SPACE.validate,
             "listed configuration": lambda entries: hwt.ParetoPrior([TASK], ERROR, configs=[entries]),
