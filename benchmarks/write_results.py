@@ -207,8 +207,9 @@ def page(found: Mapping[str, Document]) -> str:
         "Written by `benchmarks/write_results.py` from the output of the benchmarks. `make bench` runs all of them, "
         "`make bench-NAME` runs one. The first lines of each script say what it measures and how. Targets were set "
         "before the measurements; values that miss their target are bold.",
-        "The figures of `replay`, `replay_choose`, `pasha`, `decisions`, `prior_demo` and `overhead` are "
-        "older than the present default searcher, the chosen ladder and the prior that learns from its own study.",
+        "The figures of `replay` other than those of `as_it_comes`, and those of `replay_choose`, `pasha`, "
+        "`decisions`, `prior_demo` and `overhead`, are older than the present default searcher, the chosen ladder and "
+        "the prior that learns from its own study.",
     ]
     for name, title in TITLES.items():
         blocks += [f"## {title}", f"`benchmarks/{name}.py`" + (f", run by {RUN_BY[name]}" if name in RUN_BY else "")]
