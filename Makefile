@@ -57,6 +57,7 @@ ARGUMENTS_noise := --seeds 20
 ARGUMENTS_pasha := --rows build/pasha
 ARGUMENTS_transfer := --rows build/transfer
 ARGUMENTS_allocation := --rows build/allocation
+ARGUMENTS_elastic := --seeds 2
 ARGUMENTS_replay_choose := --rows build/replay_choose
 ARGUMENTS_crash := --kills 20 --seed 0
 ARGUMENTS_fuzz := --seed 0
