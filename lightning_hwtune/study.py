@@ -605,7 +605,7 @@ class Study:
         No other trial is at least as good as a trial in the front in every objective and better in one. A trial that
         violates a constraint is not in the front; `trials` and `best` show it. The column
         `checkpoint` has the path of the model that was measured. It is None if the trial has no checkpoint or only a
-        different one. The column is hidden when the frame is printed.
+        different one. The printed form leaves out the last columns, and names them.
         """
         from lightning_hwtune.views.front_frame import FrontFrame
         from lightning_hwtune.views.tables import front_frame, with_checkpoints
@@ -637,9 +637,10 @@ class Study:
         The columns `<objective>_mean` and `<objective>_std` (sample standard deviation) are over the complete
         replicates, without the trial itself: it was chosen for its values.
         """
+        from lightning_hwtune.views.front_frame import FrontFrame
         from lightning_hwtune.views.replicates import replicates_frame
 
-        return replicates_frame(self.state())
+        return FrontFrame(replicates_frame(self.state()))
 
     @property
     def best(self) -> Result:

@@ -29,6 +29,9 @@ def print_closing(console: Console, state: StudyFacts, end: SessionClosed, folde
     """
     if end.state in _NO_END or end.reason in _NO_END or not any(trial.measurements for trial in state.trials):
         return
+    if state.is_replicating:  # the front has not changed
+        print_additions(console, state, folder.name)
+        return
     frame = front_frame(state)
     infeasible = infeasible_hint(state)
     if len(frame):

@@ -1,4 +1,4 @@
-"""The front as a data frame whose printed form has the objectives and parameters, but no paths."""
+"""Results as a data frame whose printed form has all objectives and parameters."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pandas as pd
 
 __all__ = ["FrontFrame"]
 
-_PATHS = "checkpoint"
+_LEFT_OUT = ("epochs", "steps", "samples", "probability", "within_noise", "checkpoint")
 
 
 @final
 class FrontFrame(pd.DataFrame):
-    """A front. It prints without its column of paths, which would leave no room for the other columns.
+    """A front, or replicates. Its printed form leaves out some columns, which it names, and hides no other one.
 
     A selection from it is an ordinary data frame.
     """
@@ -23,6 +23,9 @@ class FrontFrame(pd.DataFrame):
         return pd.DataFrame
 
     def __repr__(self) -> str:
-        if _PATHS not in self.columns:
-            return super().__repr__()
-        return f"{self.drop(columns=_PATHS)!r}\n[and the column {_PATHS}]"
+        left_out = [name for name in _LEFT_OUT if name in self.columns]
+        with pd.option_context("display.max_columns", None):
+            text = repr(self.drop(columns=left_out))
+        if not left_out:
+            return text
+        return f"{text}\n[and the {'column' if len(left_out) == 1 else 'columns'} {', '.join(left_out)}]"

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["frame_tables", "print_frame", "print_legend", "rung_table", "status_table"]
 
 _MAX_FAILURE = 60
+_LEAST_SHOWN = 0.01
 _NOISE = (
-    "probability: how likely the trial is on the front, given the noise of measured times; within_noise: yes if that "
-    f"is below {share(CERTAIN_FROM, 1.0)}"
+    "probability: the values as measured put each trial on this front; with the noise of measured times, this is how "
+    f"likely it belongs there; within_noise: yes if that is below {share(CERTAIN_FROM, 1.0)}"
 )
 
 
@@ -99,6 +100,8 @@ def _cell(name: str, value: object, is_number: bool) -> str:
         return "yes" if value else "no"
     if value is None or (isinstance(value, float) and not is_number and math.isnan(value)):
         return ""
+    if name == "probability" and isinstance(value, float) and value < _LEAST_SHOWN:
+        return f"<{_LEAST_SHOWN}"  # it is estimated from a sample
     return cut(number(value), _MAX_FAILURE) if name == "failure" else number(value)
 
 

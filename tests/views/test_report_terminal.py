@@ -65,6 +65,15 @@ def test_a_single_rung_is_a_table_of_one_row(epochs, total):
     assert lines(console)[4].startswith(total)
 
 
+@pytest.mark.parametrize(
+    ("probability", "cell"), [(0.0, "<0.01"), (0.004, "<0.01"), (0.01, "0.01"), (0.94, "0.94"), (1.0, "1")]
+)
+def test_no_member_of_a_front_has_the_probability_zero(probability, cell):
+    console = screen()
+    print_frame(console, pd.DataFrame({"trial": [3], "probability": [probability]}))
+    assert lines(console)[-1].split() == ["3", cell]
+
+
 def test_a_frame_that_is_too_wide_goes_on_below_and_nothing_is_squeezed(paper):
     frame = front_frame(paper.state)
     console = screen(width=50)
