@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -328,7 +329,7 @@ class RungHooks:
         if segment is None or segment.resource <= segment.order.resource:
             return
         meet, broadcast = trainer.strategy.barrier, trainer.strategy.broadcast
-        write, train_s = trainer.save_checkpoint, segment.clock.seconds
+        write, train_s = partial(trainer.save_checkpoint, weights_only=False), segment.clock.seconds
         inside_or_end = {"is_inside": is_inside, "is_end": is_end}
         save_together(segment, segment.resource, train_s, write, meet, broadcast, **inside_or_end)
 

@@ -23,6 +23,7 @@ _LINES = (
     "HPU available:",
     "💡 Tip:",
     "`weights_only` was not set",
+    "`Trainer.fit` stopped",
 )  # not what differs from segment to segment, such as where a checkpoint was restored
 
 

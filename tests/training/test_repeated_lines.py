@@ -39,6 +39,7 @@ def _train(trial: hwt.Trial) -> None:
         ("GPU available: False, used: False", True),
         ("💡 Tip: try this", True),
         ("`weights_only` was not set, defaulting to `False`.", True),
+        ("`Trainer.fit` stopped: `max_epochs=9` reached.", True),
         ("Restored all states from the checkpoint at x.ckpt", False),
         ("a line of the user", False),
     ],
@@ -74,4 +75,5 @@ def test_a_study_in_this_process_shows_lightnings_lines_once(
     shown = {text: n for text, n in counts.items() if text.startswith(("GPU available", "TPU available", "💡 Tip"))}
     assert shown
     assert set(shown.values()) == {1}, shown
+    assert not any("weights_only" in text for text in counts)  # saving says what it needs
     assert not any("from entry point 'hwtune'" in text for text in counts)  # "Adding 1 callbacks ..."
