@@ -6,6 +6,7 @@ Segments that train in the user's process, by `executor="inline"` or ask and tel
 from __future__ import annotations
 
 import logging
+import warnings
 from types import TracebackType
 from typing import final
 
@@ -27,6 +28,10 @@ _LINES = (
 )  # not what differs from segment to segment, such as where a checkpoint was restored
 
 
+_WARNINGS = (r"`isinstance\(treespec, LeafSpec\)` is deprecated",)
+"""Warnings that Lightning's own code causes in every Trainer, and that its users can do nothing about; not shown."""
+
+
 @final
 class RepeatedLines(logging.Filter):
     """A context manager; inside it, each of these lines is shown only once, also over several uses of the object."""
@@ -45,6 +50,8 @@ class RepeatedLines(logging.Filter):
         return is_new
 
     def __enter__(self) -> None:
+        for message in _WARNINGS:
+            warnings.filterwarnings("ignore", message)
         for logger in _loggers():
             logger.addFilter(self)
 

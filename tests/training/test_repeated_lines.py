@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -55,6 +56,18 @@ def test_only_lines_that_say_the_same_for_every_trainer_are_left_out(
         logger.info(line)  # outside a segment
     assert caplog.messages.count(line) == (2 if is_once else 4)
     assert repeated not in logger.filters
+
+
+def test_a_warning_about_lightnings_own_code_is_not_shown() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            with RepeatedLines():
+                warnings.warn(
+                    "`isinstance(treespec, LeafSpec)` is deprecated, in this test", FutureWarning, stacklevel=1
+                )
+                warnings.warn("a warning of the user", stacklevel=1)
+    assert Counter(str(item.message)[:10] for item in caught) == {"a warning ": 3}
 
 
 @pytest.mark.training
