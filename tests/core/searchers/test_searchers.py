@@ -23,7 +23,6 @@ from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.searchers.evolution import Evolution
-from lightning_hwtune.searchers.optuna_sampler import OptunaSampler
 
 OBJECTIVES = Objectives([Metric("acc", "max"), TrainSeconds()])
 EMPTY = History([], OBJECTIVES)
@@ -129,7 +128,7 @@ def test_a_grid_that_is_too_large_is_refused_beforehand() -> None:
     Random().check(space)
 
 
-@pytest.mark.parametrize("searcher", [Random(), Sobol(), Grid(), TPE(), Evolution(), OptunaSampler("TPESampler")])
+@pytest.mark.parametrize("searcher", [Random(), Sobol(), Grid(), TPE(), Evolution()])
 def test_a_space_in_which_no_batch_divides_is_refused_beforehand(searcher: Searcher) -> None:
     space = SearchSpace(batch_size=Choice([3]), devices=NumDevices(2))
 
