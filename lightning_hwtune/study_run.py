@@ -211,14 +211,8 @@ def check_training(
     spec: StudySpec, files: StudyFiles, reader: Reader, train: TrainFunction, preload: Sequence[str]
 ) -> Check:
     """Checks the training without a run; see `Study.check`."""
-    check_instances(spec)
-    check_present(spec.name, spec.pool)
-    check_function(train)
-    with fork_server().run((PRELOAD, *preload)):
-        reader.refuse_foreign(spec)
-        payload = write_payload(train, files.root)
-        with contextlib.closing(LocalExecutor(payload.path, preload=preload)) as executor:
-            return run_check(likely_spec(spec, Limits()), executor, payload, files.scratch("check"))
+    with _outside_a_run(spec, files, reader, train, preload) as (executor, payload):
+        return run_check(likely_spec(spec, Limits()), executor, payload, files.scratch("check"))
 
 
 def profile_training(
@@ -230,14 +224,8 @@ def profile_training(
     **options: Any,
 ) -> ScalingProfile:
     """Measures a profile without a run; see `Study.profile`. `options` are those of `run_profile`."""
-    check_instances(spec)
-    check_present(spec.name, spec.pool)
-    check_function(train)
-    with fork_server().run((PRELOAD, *preload)):
-        reader.refuse_foreign(spec)
-        payload = write_payload(train, files.root)
-        with contextlib.closing(LocalExecutor(payload.path, preload=preload)) as executor:
-            found = run_profile(likely_spec(spec, Limits()), executor, files.scratch("profile"), **options)
+    with _outside_a_run(spec, files, reader, train, preload) as (executor, _):
+        found = run_profile(likely_spec(spec, Limits()), executor, files.scratch("profile"), **options)
     write_profile(files.root / PROFILE, found)
     return found
 
@@ -254,3 +242,18 @@ def _message_at_exit(folder: Path) -> Iterator[None]:
                 stop, f"interrupted; what was reported is kept in {folder}. To continue, run the same command again."
             )
         raise
+
+
+@contextlib.contextmanager
+def _outside_a_run(
+    spec: StudySpec, files: StudyFiles, reader: Reader, train: TrainFunction, preload: Sequence[str]
+) -> Iterator[tuple[LocalExecutor, Payload]]:
+    """Yields an executor for segments that belong to no run, and the training function's file."""
+    check_instances(spec)
+    check_present(spec.name, spec.pool)
+    check_function(train)
+    with fork_server().run((PRELOAD, *preload)):
+        reader.refuse_foreign(spec)
+        payload = write_payload(train, files.root)
+        with contextlib.closing(LocalExecutor(payload.path, preload=preload)) as executor:
+            yield executor, payload

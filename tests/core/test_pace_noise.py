@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from smooth_curves import SPACE, Smooth
 
 from lightning_hwtune.core import pace_noise
 from lightning_hwtune.core.facts import StudyFacts
@@ -16,27 +17,8 @@ from lightning_hwtune.core.pace_noise import PaceNoise
 from lightning_hwtune.core.record import TrialRecord, TrialState
 from lightning_hwtune.core.schedulers import ASHA, Scheduler
 from lightning_hwtune.core.searchers import Random
-from lightning_hwtune.core.space import Float, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.simulation.executor import Speeds, simulate
-
-SPACE = SearchSpace(width=Float(0, 4), lr=Float(0, 1))
-
-
-class Smooth:
-    """The error falls with the width, which the seconds grow with: every trial is on the front."""
-
-    metrics = ("error",)
-    max_resource = 27
-
-    def values(self, config, resource):
-        return {"error": 1 / (1 + config["width"]) + 0.1 / resource}
-
-    def elapsed_s(self, config, resource, num_devices):
-        return resource * math.exp(config["width"]) + (0.5 * math.exp(config["width"]) if resource else 0.0)
-
-    def usd_per_s(self, config, num_devices):
-        return 0.0
 
 
 def state(spread: float, *, n: int = 60, seed: int = 0, scheduler: Scheduler | None = None) -> StudyFacts:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-import math
 
 import numpy as np
 import pytest
+from smooth_curves import SPACE, Smooth
 
 from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.facts import StudyFacts
@@ -15,27 +15,8 @@ from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.schedulers import ASHA, RunToEnd, Scheduler
 from lightning_hwtune.core.searchers import Random
 from lightning_hwtune.core.segment_paces import LEAST_SPREAD, segment_paces, spread_of
-from lightning_hwtune.core.space import Float, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.simulation.executor import Speeds, simulate
-
-SPACE = SearchSpace(width=Float(0, 4), lr=Float(0, 1))
-
-
-class Smooth:
-    """The error falls with the width, which the seconds grow with: every trial is on the front."""
-
-    metrics = ("error",)
-    max_resource = 27
-
-    def values(self, config, resource):
-        return {"error": 1 / (1 + config["width"]) + 0.1 / resource}
-
-    def elapsed_s(self, config, resource, num_devices):
-        return resource * math.exp(config["width"]) + (0.5 * math.exp(config["width"]) if resource else 0.0)
-
-    def usd_per_s(self, config, num_devices):
-        return 0.0
 
 
 def state(
