@@ -205,6 +205,22 @@ def curve(config: Mapping[str, Any], epoch: int) -> float:
     return (1.0 - config["lr"]) ** 3 + 1.0 / epoch if epoch < 100 else float(config["lr"] ** 3)
 
 
+class Crossed(Driver):
+    """The smaller x, the smaller the first loss and the greater the second one; the knee is in the middle."""
+
+    def epoch(self, trial_id: int) -> None:
+        segment, x = self.state.running[trial_id], self.state.trials[trial_id].config["x"]
+        resource = segment.reached + 1
+        metrics = {"a": x**3, "b": (1.0 - x) ** 3}
+        verdict = self.controller.report(trial_id, resource, metrics, resource - segment.resource, self.now)
+        if verdict.kind == "continue":
+            self.due[trial_id] = self.now + 1.0
+            return
+        if verdict.kind == "pause" or resource >= self.state.ladder.top:
+            self.save(trial_id, resource, resource - segment.resource)
+        self.end(trial_id, "done")
+
+
 @pytest.mark.parametrize("n", [6, 9])
 @pytest.mark.parametrize("is_limited", [False, True])
 def test_the_first_finisher_of_several_objectives_is_the_knee(n: int, is_limited: bool) -> None:
@@ -213,21 +229,7 @@ def test_the_first_finisher_of_several_objectives_is_the_knee(n: int, is_limited
     objectives = Objectives([Metric("a", "min"), Metric("b", "min")])
     study = StudySpec("knee", space, objectives, ASHA(max_epochs=9, first_rung=3), Random(), Pool("cpu", 1))
     bound = Limits(max_trials=n, finishers=2, max_time_s=10_000.0 if is_limited else None)
-
-    class Trade(Driver):
-        def epoch(self, trial_id: int) -> None:
-            segment, x = self.state.running[trial_id], self.state.trials[trial_id].config["x"]
-            resource = segment.reached + 1
-            metrics = {"a": x**3, "b": (1.0 - x) ** 3}
-            verdict = self.controller.report(trial_id, resource, metrics, resource - segment.resource, self.now)
-            if verdict.kind == "continue":
-                self.due[trial_id] = self.now + 1.0
-                return
-            if verdict.kind == "pause" or resource >= 9:
-                self.save(trial_id, resource, resource - segment.resource)
-            self.end(trial_id, "done")
-
-    driver = Trade(study, bound)
+    driver = Crossed(study, bound)
     driver.run()
     first = next((segment for segment in driver.state.segments if segment.rule == "finisher"), None)
     full = [driver.state.trials[i].config["x"] for i in driver.state.full]
@@ -255,22 +257,6 @@ def test_the_number_of_full_trainings_that_fit_is_that_of_the_median_pace(kind: 
     passed = full_trainings(driver.state, driver.now, SeenPaces(driver.state), passed_s=24.5)
     assert passed is not None
     assert passed[0] == (devices * 4 if kind == "time" else n)
-
-
-class Crossed(Driver):
-    """The smaller x, the smaller the first loss and the greater the second one; the knee is in the middle."""
-
-    def epoch(self, trial_id: int) -> None:
-        segment, x = self.state.running[trial_id], self.state.trials[trial_id].config["x"]
-        resource = segment.reached + 1
-        metrics = {"a": x**3, "b": (1.0 - x) ** 3}
-        verdict = self.controller.report(trial_id, resource, metrics, resource - segment.resource, self.now)
-        if verdict.kind == "continue":
-            self.due[trial_id] = self.now + 1.0
-            return
-        if verdict.kind == "pause" or resource >= TOP:
-            self.save(trial_id, resource, resource - segment.resource)
-        self.end(trial_id, "done")
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 3])
