@@ -21,6 +21,8 @@ ORDER_VARIABLE = "HWTUNE_SEGMENT"
 
 _GRACE_S = 0.3  # between SIGTERM and SIGKILL
 _LOOK_S = 0.02
+_BEGINS_WITHIN_S = 1.0  # the kernel needs microseconds; a loaded machine may interrupt it there
+_ENV_END = 48  # place in /proc/PID/stat behind the command, see proc(5)
 
 
 def programs_of(orders: Path) -> Iterator[int]:
@@ -33,9 +35,23 @@ def programs_of(orders: Path) -> Iterator[int]:
     with contextlib.suppress(OSError):
         for name in filter(str.isdigit, os.listdir("/proc")):
             with contextlib.suppress(OSError):  # the process has ended, or belongs to another user
-                variables = Path("/proc", name, "environ").read_bytes().split(b"\0")
+                variables = _variables(Path("/proc", name)).split(b"\0")
                 if int(name) != os.getpid() and any(v == mark or v.startswith(mark + b"/") for v in variables):
                     yield int(name)
+
+
+def _variables(process: Path) -> bytes:
+    """Read the variables of a process. A program that has only just begun has none yet, so this waits for them."""
+    give_up_at = time.monotonic() + _BEGINS_WITHIN_S
+    while _begins(process) and time.monotonic() < give_up_at:
+        time.sleep(0.001)
+    return (process / "environ").read_bytes()
+
+
+def _begins(process: Path) -> bool:
+    """Return whether the kernel is still preparing the program of this process: its variables have no place yet."""
+    (process / "exe").readlink()  # fails for a kernel thread and for a process that has ended: they never get one
+    return (process / "stat").read_text().rpartition(")")[2].split()[_ENV_END] == "0"
 
 
 def end_programs_of(orders: Path) -> None:

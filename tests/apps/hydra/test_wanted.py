@@ -164,6 +164,17 @@ def test_a_process_whose_job_begins_after_the_sweep_was_killed_ends(
     assert (done.returncode, done.stdout) == (-signal.SIGKILL, "")
 
 
+def test_a_program_is_found_in_the_moment_in_which_it_begins(order: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller continues as soon as the kernel has taken the program, which then has no variables for a moment."""
+    environment = {**os.environ, ORDER_VARIABLE: str(order)}
+    for _ in range(300):
+        with subprocess.Popen(["sleep", "60"], env=environment) as program:
+            monkeypatch.setattr(os, "listdir", lambda _, pid=program.pid: [str(pid)])  # look at nothing else first
+            found = list(programs_of(order))
+            program.kill()
+        assert found == [program.pid]
+
+
 def test_programs_are_found_by_their_order_and_by_the_folder_of_all_orders(order: Path) -> None:
     other = order.with_name("001_01.order")
     begin = [(name, {**os.environ, ORDER_VARIABLE: str(name)}) for name in (order, other, Path(f"{order.parent}2/a"))]
