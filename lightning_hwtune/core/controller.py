@@ -39,8 +39,9 @@ from lightning_hwtune.core.decisions import (
 )
 from lightning_hwtune.core.ladder_choice import ladder_choice
 from lightning_hwtune.core.next_action import NextAction
-from lightning_hwtune.core.objectives import Cost, DeviceSeconds, TrainSeconds
+from lightning_hwtune.core.objective_kinds import MEASURED, Cost, DeviceSeconds, TrainSeconds
 from lightning_hwtune.core.record import Measurement, Outcome, TrialRecord, TrialState
+from lightning_hwtune.core.reference_count import Basis, Conversion, conversion
 from lightning_hwtune.core.replication import replicate_verdict
 from lightning_hwtune.core.schedulers import Race
 from lightning_hwtune.core.segment import Segment
@@ -263,11 +264,13 @@ class Controller:
         if self.state.is_over(segment):
             reason = Reason(Rule.OVER, f"the verdict for this segment was {segment.verdict} at {segment.reached}")
             return Pause(reason) if segment.verdict == VerdictKind.PAUSE else Stop(reason)
-        measurement = self._measure(segment, resource, metrics, train_s)
+        is_decided = not trial.is_replicate and self._level(trial, resource) is not None
+        used = conversion(self.state, segment, resource, train_s, is_decided=is_decided)
+        measurement = self._measure(segment, resource, metrics, train_s, used)
         if trial.is_replicate:
             level, target = None, trial.target
             verdict: Verdict = replicate_verdict(trial, resource, self.race.ladder)
-        elif violations := self._final_violations(measurement):
+        elif violations := self._final_violations(measurement, used):
             level, verdict, target = self._end_infeasible(trial, resource, violations)
         else:
             loss = self._loss(measurement, metrics)
@@ -291,6 +294,8 @@ class Controller:
                 target=target,
                 rule=str(verdict.reason.rule),
                 reason=verdict.reason.text,
+                reference_factor=used.factor,
+                reference_basis=used.basis,
             )
         )
         return verdict
@@ -300,11 +305,12 @@ class Controller:
             raise IllegalMoveError(f"trial {trial_id} has no running segment")
         return self.state.running[trial_id]
 
-    def _measure(self, segment: Segment, resource: int, metrics: Mapping[str, float], train_s: float) -> Measurement:
-        total_s = segment.base_train_s + train_s
-        device_s = segment.base_device_s + train_s * segment.num_devices
+    def _measure(
+        self, segment: Segment, resource: int, metrics: Mapping[str, float], train_s: float, used: Conversion
+    ) -> Measurement:
+        device_s = used.device_seconds(segment, train_s)
         measured = {
-            TrainSeconds.name: total_s,
+            TrainSeconds.name: used.seconds(segment, train_s),
             DeviceSeconds.name: device_s,
             Cost.name: self.spec.usd_of(self.state.trials[segment.trial_id].config, device_s),
         }
@@ -318,7 +324,7 @@ class Controller:
                 values[name] = max(values[name], last.values[name])  # over all segments
         self.spec.objectives.require(values)  # before anything is written
         kept = {name: values[name] for name in self.spec.objectives.recorded}
-        return Measurement(resource, kept, total_s, device_s)
+        return Measurement(resource, kept, *_really_used(segment, train_s))
 
     def _loss(self, measurement: Measurement, metrics: Mapping[str, float]) -> npt.NDArray[np.float64]:
         """Returns the losses to judge by: those of the best values so far, or NaN if the training has diverged."""
@@ -363,11 +369,12 @@ class Controller:
             verdict = _without_clearance(verdict, trial.target)
         return level, verdict, min(trial.target, level)
 
-    def _final_violations(self, measurement: Measurement) -> list[Violation]:
-        """Returns the violations that end a trial before its full training."""
+    def _final_violations(self, measurement: Measurement, used: Conversion) -> list[Violation]:
+        """Returns the violations that end a trial before its full training. A guess of its seconds ends no trial."""
         if measurement.resource >= self.race.max_resource:
             return []
-        return self.spec.objectives.final_violations(measurement.values)
+        found = self.spec.objectives.final_violations(measurement.values)
+        return [one for one in found if used.basis is not Basis.GUESS or one.name not in MEASURED]
 
     def _end_infeasible(
         self, trial: TrialRecord, resource: int, violations: Sequence[Violation]
@@ -417,6 +424,9 @@ class Controller:
     ) -> None:
         """Records a complete checkpoint of a running trial under this relative path; see `events.CheckpointSaved`."""
         segment = self._running(trial_id)
+        used, (total_s, device_s) = conversion(self.state, segment, resource, train_s), _really_used(segment, train_s)
+        at_reference = used.seconds(segment, train_s), used.device_seconds(segment, train_s)
+        reference_s, reference_device_s = at_reference if at_reference != (total_s, device_s) else (None, None)
         self._write(
             ev.CheckpointSaved(
                 at=now,
@@ -426,10 +436,12 @@ class Controller:
                 digest=digest,
                 n_bytes=n_bytes,
                 resource=resource,
-                train_s=segment.base_train_s + train_s,
-                device_s=segment.base_device_s + train_s * segment.num_devices,
+                train_s=total_s,
+                device_s=device_s,
                 is_inside=is_inside,
                 is_end=is_end,
+                reference_s=reference_s,
+                reference_device_s=reference_device_s,
             )
         )
 
@@ -509,6 +521,11 @@ class Controller:
             for event in events:
                 self.state.apply(event)
             self._observe(events)
+
+
+def _really_used(segment: Segment, train_s: float) -> tuple[float, float]:
+    """Returns the trial's seconds and device-seconds after `train_s` seconds of this segment."""
+    return segment.base_train_s + train_s, segment.base_device_s + train_s * segment.num_devices
 
 
 def _without_clearance(verdict: Pause | Stop, target: int) -> Pause | Stop:

@@ -251,7 +251,15 @@ class SegmentStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported(Event):
-    """A measurement and its verdict, in one event. `level` is the rung decided here; None if nothing was decided."""
+    """A measurement and its verdict, in one event.
+
+    Attributes:
+        values: of the objectives and constraints; seconds and cost are at the trial's reference count of devices.
+        train_s, device_s: what the trial has really used.
+        level: the rung decided here; None if nothing was decided.
+        reference_factor: by what the seconds of this segment were multiplied to be seconds at the reference count.
+        reference_basis: the value of a `Basis`, which says where the factor comes from.
+    """
 
     trial_id: int
     segment: int
@@ -264,6 +272,8 @@ class Reported(Event):
     target: int
     rule: str
     reason: str
+    reference_factor: float = 1.0
+    reference_basis: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,6 +282,7 @@ class CheckpointSaved(Event):
 
     `is_inside`: it was saved inside an epoch, at the best report. It has the weights, but no trial resumes from it.
     `is_end`: the training ended there by its own rule, such as early stopping, so the trial is complete.
+    `reference_s`, `reference_device_s`: `train_s` and `device_s` at the reference count; None if they are the same.
     """
 
     trial_id: int
@@ -284,6 +295,8 @@ class CheckpointSaved(Event):
     device_s: float
     is_inside: bool = False
     is_end: bool = False
+    reference_s: float | None = None
+    reference_device_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,8 @@ class StudyFacts:
             without a pause from the beginning.
         chosen: how the ladder was chosen; None if the user gave it, and until it is chosen.
         has_knee_first: whether the knee of a rung is its first finisher; studies of earlier versions do without.
+        has_reference_count: whether measured objectives are given at a trial's first number of devices; in studies of
+            earlier versions, they are those of the devices that it had.
         slowest_s: the longest time that one unit of resource has taken so far, in seconds.
         slowest_report_s: the longest time between two reports.
         study_id: the permanent id of the study; "" for one of version 0.1.0. session: the number of the newest session;
@@ -77,6 +79,7 @@ class StudyFacts:
         self.n_failed = 0
         self.full: set[int] = set()
         self.has_knee_first = False
+        self.has_reference_count = False
         self.to_end: set[int] = set()
         self.chosen: ev.LadderChosen | None = None
         self.slowest_s = 0.0
@@ -196,6 +199,7 @@ class StudyFacts:
     def _study_created(self, event: ev.StudyCreated) -> None:
         self.study_id = event.study_id  # the spec is already known
         self.has_knee_first = event.spec.get("first_finisher") == "knee"
+        self.has_reference_count = event.spec.get("seconds_at") == "first-devices"
 
     def _session_opened(self, event: ev.SessionOpened) -> None:
         self.closed, self.session = None, event
@@ -290,6 +294,7 @@ class StudyFacts:
         if event.segment == 1 and event.target > trial.first_target:
             self.to_end.add(trial.trial_id)
         trial.segment, trial.target, trial.allocation = event.segment, event.target, event.allocation
+        trial.reference_devices = trial.reference_devices or event.allocation.devices
         if trial.best_of:  # a best value whose training was lost does not count for the trial
             trial.measurements = [m for m in trial.measurements if m.resource <= event.resource]
             if trial.best_checkpoint is not None and trial.best_checkpoint.resource > event.resource:
@@ -305,6 +310,8 @@ class StudyFacts:
             started_clock_s=self.clock.reached(),
             base_train_s=start.train_s if start else 0.0,
             base_device_s=start.device_s if start else 0.0,
+            base_reference_s=start.reference_s if start else 0.0,
+            base_reference_device_s=start.reference_device_s if start else 0.0,
             reached=event.resource,
             epoch_s=last.train_s / last.resource if last else self.slowest_s,
             report_s=trial.report_s or self.slowest_report_s,
@@ -328,6 +335,7 @@ class StudyFacts:
         segment.epoch_s = (event.train_s - segment.base_train_s) / max(segment.epochs, 1)
         segment.report_s, segment.train_s = event.train_s - segment.train_s, event.train_s
         segment.reported_at, trial.target = event.at, event.target
+        segment.reference_factor, segment.reference_basis = event.reference_factor, event.reference_basis
         if not trial.is_replicate:
             self.slowest_s = max(self.slowest_s, segment.epoch_s)
             self.slowest_report_s = max(self.slowest_report_s, segment.report_s)
@@ -340,7 +348,10 @@ class StudyFacts:
 
     def _checkpoint_saved(self, event: ev.CheckpointSaved) -> None:
         trial = self.trials[event.trial_id]
-        saved = Checkpoint(event.path, event.digest, event.n_bytes, event.resource, event.train_s, event.device_s)
+        reference_s = event.train_s if event.reference_s is None else event.reference_s
+        reference_device_s = event.device_s if event.reference_device_s is None else event.reference_device_s
+        work = (event.resource, event.train_s, event.device_s, reference_s, reference_device_s)
+        saved = Checkpoint(event.path, event.digest, event.n_bytes, *work)
         if trial.best_of and trial.best_at(event.resource) == event.resource:
             trial.best_checkpoint = saved
         if not event.is_inside:

@@ -24,11 +24,11 @@ import numpy.typing as npt
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingPoint
 from lightning_hwtune.core.record import Unit
-from lightning_hwtune.core.segment_paces import segment_paces, spread_of
+from lightning_hwtune.core.segment_paces import NOTHING_COMING, Coming, segment_paces, spread_of
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["levels", "measured_scaling", "scaling_points"]
+__all__ = ["levels", "measured_scaling", "relative_speed", "scaling_points"]
 
 _TRIAL_SPREAD = 0.3  # of the logarithm of a trial's pace that its parameters do not explain
 _SLOPE_SPREAD = 0.7  # of the change of this logarithm per standard deviation of a parameter
@@ -38,13 +38,16 @@ _MOST_FITTED = 300  # trials, the newest ones
 Array = npt.NDArray[np.float64]
 
 
-def measured_scaling(state: StudyFacts) -> ScalingModel:
+def measured_scaling(state: StudyFacts, coming: Coming = NOTHING_COMING) -> ScalingModel:
     """Returns the scaling model of what the segments of a study have measured.
+
+    Args:
+        coming: reports that the state does not have yet; see `segment_paces`.
 
     Raises:
         ArgumentError: the segments do not show how the training scales.
     """
-    points = scaling_points(state)
+    points = scaling_points(state, coming)
     if len({point.devices for point in points}) < 2:
         hint = "Measure some steps on several numbers of devices: `study.profile(train)`, or `hwtune profile`."
         allowed = "a study that has trained comparable configurations on at least two numbers of devices"
@@ -52,9 +55,28 @@ def measured_scaling(state: StudyFacts) -> ScalingModel:
     return ScalingModel.fit(points, state.spec.pool.size, global_batch=max(point.global_batch for point in points))
 
 
-def scaling_points(state: StudyFacts) -> tuple[ScalingPoint, ...]:
+def relative_speed(
+    state: StudyFacts, config: Mapping[str, Any], devices: int, reference: int, coming: Coming = NOTHING_COMING
+) -> tuple[float, bool]:
+    """Returns how many times faster a configuration trains on `devices` than on `reference` devices.
+
+    Returns:
+        The speed-up, and whether the model extrapolates for one of both counts.
+
+    Raises:
+        ArgumentError: the segments do not show how the training scales, or not up to such counts.
+    """
+    spec, model = state.spec, measured_scaling(state, coming)
+    counts = [point.devices for point in model.points]
+    batches = {count: _global_batch(spec, config, count, counts) for count in (devices, reference)}
+    steps = {count: model.predict(count, None, batch) for count, batch in batches.items()}
+    paces = {count: step.seconds / _units(spec, batches[count], 1) for count, step in steps.items()}
+    return paces[reference] / paces[devices], any(step.is_extrapolated for step in steps.values())
+
+
+def scaling_points(state: StudyFacts, coming: Coming = NOTHING_COMING) -> tuple[ScalingPoint, ...]:
     """Returns one point for each number of devices and batch whose seconds are known relative to the others."""
-    spec, found = state.spec, segment_paces(state)
+    spec, found = state.spec, segment_paces(state, coming)
     searched = [trial for trial in state.searched if trial.trial_id in found][-_MOST_FITTED:]
     rows = [(trial, pace) for trial in searched for pace in found[trial.trial_id]]
     counts = sorted({pace.num_devices for _, pace in rows})
@@ -114,7 +136,7 @@ def _global_batch(spec: StudySpec, config: Mapping[str, Any], devices: int, coun
     """Returns the batch over all devices; without a batch size in the space, one that all device counts share."""
     keys = _batch_keys(spec, config)
     if not keys:
-        return math.lcm(*counts)
+        return math.lcm(*spec.allocator.counts, *counts)
     return int(config[keys[0]]) * (devices if spec.batch == "per_device" else 1)
 
 

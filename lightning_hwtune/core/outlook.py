@@ -77,6 +77,7 @@ class _Run:
         self._state = cheaply_drawn(state.copied())
         self._limits, most = state.limits, len(state.searched) + _MOST_NEW
         self._n_more = 0 if state.is_replicating else max((state.limits.max_trials or 0) - most, 0)
+        self._state.has_reference_count = False  # a forecast counts real seconds, and fits no model
         # a step is a whole rung here, and limits of time and cost end a study at any report
         self._state.limits = dataclasses.replace(
             state.limits, max_time_s=None, max_cost_usd=None, max_trials=min(state.limits.max_trials or most, most)

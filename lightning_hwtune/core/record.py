@@ -81,8 +81,9 @@ class Measurement:
 
     Attributes:
         resource: the total resource used (in epochs by default), counted from the trial's beginning.
-        values: objective name -> value in the user's direction; may be NaN or infinite.
-        train_s: the total training seconds of useful work (see `TrainSeconds`).
+        values: objective name -> value in the user's direction; may be NaN or infinite. Seconds and cost are at the
+            trial's reference count of devices (`core.reference_count`).
+        train_s: the total training seconds of useful work (see `TrainSeconds`), on the devices that the trial had.
         device_s: the same times the number of devices.
     """
 
@@ -101,6 +102,7 @@ class Checkpoint:
         digest: the hexadecimal BLAKE2b-256 digest of the file.
         n_bytes: the size of the file.
         resource, train_s, device_s: what the trial had consumed when the file was saved.
+        reference_s, reference_device_s: the seconds at the trial's reference count of devices.
     """
 
     path: str
@@ -109,6 +111,8 @@ class Checkpoint:
     resource: int
     train_s: float
     device_s: float
+    reference_s: float
+    reference_device_s: float
 
 
 @dataclass(slots=True)
@@ -129,6 +133,8 @@ class TrialRecord:
         draw: the number of the searcher's draw that gave its configuration; None if the user enqueued it.
         n_retries: number of segments that failed or were lost and were repeated; interrupted ones do not count.
         replicate_of: the trial that it repeats with another seed; None for a trial of the search.
+        reference_devices: the number of devices of its first segment; 0 before that. Its measured objectives are given
+            at this count.
     """
 
     trial_id: int
@@ -153,6 +159,7 @@ class TrialRecord:
     note: str = ""
     known_from: dict[int, int] = field(default_factory=dict)
     replicate_of: int | None = None
+    reference_devices: int = 0
 
     @property
     def is_replicate(self) -> bool:

@@ -19,6 +19,8 @@ class Segment:
         epoch_s: seconds per unit of resource. report_s: seconds from one report to the next.
         reported_at: time of its newest report, or of its start. train_s: the trial's training seconds up to then.
         base_train_s, base_device_s: useful work before it, up to the checkpoint it began from.
+        base_reference_s, base_reference_device_s: the same at the trial's reference count of devices.
+        reference_factor, reference_basis: of its newest report; see `events.Reported`.
         has_ended_itself: whether its newest checkpoint is where the training ended by its own rule.
         node: the number of the node that it runs on; None on a pool without an instance type.
         ended_at: None while it runs. outcome, wall_s: see `events.SegmentEnded`; wall_s is 0 while it runs.
@@ -50,6 +52,10 @@ class Segment:
     rule: str = ""
     promoted_from: int | None = None
     node: int | None = None
+    base_reference_s: float = 0.0
+    base_reference_device_s: float = 0.0
+    reference_factor: float = 1.0
+    reference_basis: str = ""
 
     @property
     def num_devices(self) -> int:

@@ -25,7 +25,12 @@ from typing import final
 
 from lightning_hwtune.core.facts import StudyFacts
 
-__all__ = ["LEAST_SPREAD", "SegmentPace", "segment_paces", "spread_of"]
+__all__ = ["LEAST_SPREAD", "NOTHING_COMING", "Coming", "SegmentPace", "segment_paces", "spread_of"]
+
+Coming = Mapping[int, tuple[int, float]]
+"""Trial id -> resource and training seconds of a report that a state does not have yet."""
+
+NOTHING_COMING: Coming = {}
 
 LEAST_SPREAD = 0.05
 """The spread that is assumed at least."""
@@ -76,8 +81,12 @@ class SegmentPace:
         return math.log((self.end_s - self.first_s) / (self.end - self.first))
 
 
-def segment_paces(state: StudyFacts) -> Mapping[int, Sequence[SegmentPace]]:
-    """Returns the useful work of each trial that has some, by segment; what a later segment repeated is left out."""
+def segment_paces(state: StudyFacts, coming: Coming = NOTHING_COMING) -> Mapping[int, Sequence[SegmentPace]]:
+    """Returns the useful work of each trial that has some, by segment; what a later segment repeated is left out.
+
+    Args:
+        coming: reports of running segments that the state does not have yet.
+    """
     works: dict[int, list[SegmentPace]] = {}
     for segment in state.segments:
         before = works.setdefault(segment.trial_id, [])
@@ -85,6 +94,8 @@ def segment_paces(state: StudyFacts) -> Mapping[int, Sequence[SegmentPace]]:
             before[-1] = dataclasses.replace(before[-1], end=segment.resource, end_s=segment.base_train_s)
         before[:] = [work for work in before if _is_useful(work)]
         begin, end, begin_s, end_s = segment.resource, segment.reached, segment.base_train_s, segment.train_s
+        if segment.ended_at is None and segment.trial_id in coming:
+            end, end_s = coming[segment.trial_id]
         before.append(SegmentPace(segment.num_devices, begin, end, begin_s, end_s, end, end_s))
     found = {
         trial_id: [_with_first(state, trial_id, work) for work in of_trial if _is_useful(work)]

@@ -103,6 +103,16 @@ def _searched(fields: Fields) -> Fields:
     return {"replicate_of": None, **fields}
 
 
+def _at_reference(fields: Fields) -> Fields:
+    """Adds the conversion to the reference count: before it, the seconds of a report were those of its devices."""
+    return {"reference_factor": 1.0, "reference_basis": "", **fields}
+
+
+def _saved_at_reference(fields: Fields) -> Fields:
+    """Adds the seconds at the reference count: before them, they were those that the trial had used."""
+    return {"reference_s": None, "reference_device_s": None, **fields}
+
+
 _STEPS: Mapping[str, tuple[Callable[[Fields], Fields], ...]] = {
     # 0.1.0 asked the policy again on each reading of the log; 0 devices mean the count in the configuration
     "StudyCreated": (
@@ -115,6 +125,8 @@ _STEPS: Mapping[str, tuple[Callable[[Fields], Fields], ...]] = {
     "SessionOpened": (_opened, _searching, _given),
     "TrialCreated": (_devices_to_allocation("num_devices", "allocation", 0), _searched),
     "SegmentStarted": (_devices_to_allocation("num_devices", "allocation"),),
+    "Reported": (_at_reference,),
+    "CheckpointSaved": (_saved_at_reference,),
     "SegmentEnded": (_ended,),
 }
 """Event -> the conversions from form 1 to 2, from 2 to 3, and so on."""

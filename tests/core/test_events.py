@@ -37,6 +37,7 @@ plain = st.recursive(
 allocations = st.builds(Allocation, st.integers(0, 64), st.integers(0, 4), texts(5))
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "float": numbers,
+    "float | None": st.none() | numbers,
     "bool": st.booleans(),
     "int": st.integers(0, 2**60),
     "int | None": st.none() | st.integers(0, 2**60),

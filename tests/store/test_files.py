@@ -29,7 +29,7 @@ def saved(files: StudyFiles, trial_id: int, segment: int, content: bytes = b"wei
     path = files.trial_dir(trial_id) / "checkpoints" / f"segment_{segment:02d}_epochs_3.ckpt"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    return Checkpoint(files.relative(path), digest(path), len(content), 3, 1.0, 1.0)
+    return Checkpoint(files.relative(path), digest(path), len(content), 3, *[1.0] * 4)
 
 
 @pytest.mark.parametrize("name", ["demo", "résumé 2", "a.b", "_x", "lr=0.1", "c++", "7", "x" * 200])
