@@ -39,9 +39,9 @@ from lightning_hwtune.core.decisions import (
 )
 from lightning_hwtune.core.ladder_choice import ladder_choice
 from lightning_hwtune.core.next_action import NextAction
-from lightning_hwtune.core.objective_kinds import MEASURED, Cost, DeviceSeconds, TrainSeconds
+from lightning_hwtune.core.objective_kinds import Cost, DeviceSeconds, TrainSeconds
 from lightning_hwtune.core.record import Measurement, Outcome, TrialRecord, TrialState
-from lightning_hwtune.core.reference_count import Basis, Conversion, conversion
+from lightning_hwtune.core.reference_count import CONVERTED, Basis, Conversion, conversion
 from lightning_hwtune.core.replication import replicate_verdict
 from lightning_hwtune.core.schedulers import Race
 from lightning_hwtune.core.segment import Segment
@@ -374,7 +374,7 @@ class Controller:
         if measurement.resource >= self.race.max_resource:
             return []
         found = self.spec.objectives.final_violations(measurement.values)
-        return [one for one in found if used.basis is not Basis.GUESS or one.name not in MEASURED]
+        return [one for one in found if used.basis is not Basis.GUESS or one.name not in CONVERTED]
 
     def _end_infeasible(
         self, trial: TrialRecord, resource: int, violations: Sequence[Violation]

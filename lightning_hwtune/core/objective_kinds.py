@@ -1,6 +1,7 @@
 """The kinds of objectives: a metric that the training code logs, or a quantity that this package measures.
 
-Each has a name, a direction and a unit. `TrainSeconds`, `DeviceSeconds` and `Cost` accumulate over a trial's segments.
+Each has a name, a direction and a unit. `TrainSeconds`, `DeviceSeconds` and `Cost` accumulate over a trial's segments. If
+the number of devices changes between segments, they are given at that of the first segment (`core.reference_count`).
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ class TrainSeconds(Given):
 @checked_class()
 @dataclass(frozen=True, slots=True)
 class DeviceSeconds(Given):
-    """Training seconds times the number of devices used, summed over segments; minimised.
+    """Training seconds times the number of devices, summed over segments; minimised.
 
     Args:
         resolution: relative width of the cells in which values are ties, e.g. 0.05 for 5 %; 0 to compare exact values.

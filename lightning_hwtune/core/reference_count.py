@@ -27,11 +27,14 @@ from typing import final
 
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.measured_scaling import relative_speed
-from lightning_hwtune.core.objective_kinds import MEASURED
+from lightning_hwtune.core.objective_kinds import Cost, DeviceSeconds, TrainSeconds
 from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["Basis", "Conversion", "conversion"]
+__all__ = ["CONVERTED", "Basis", "Conversion", "conversion"]
+
+CONVERTED = (TrainSeconds.name, DeviceSeconds.name, Cost.name)
+"""The values that are given at the reference count."""
 
 
 class Basis(enum.StrEnum):
@@ -79,7 +82,7 @@ def conversion(
     """
     trial = state.trials[segment.trial_id]
     reference = trial.reference_devices
-    is_measured = state.has_reference_count and any(name in MEASURED for name in state.spec.objectives.recorded)
+    is_measured = state.has_reference_count and any(name in CONVERTED for name in state.spec.objectives.recorded)
     if segment.num_devices == reference or not is_measured:
         return Conversion(1.0, segment.num_devices)
     if segment.reference_basis and not is_decided:

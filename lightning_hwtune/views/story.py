@@ -18,6 +18,7 @@ from lightning_hwtune.views.amounts import amount, config_text, counted, duratio
 from lightning_hwtune.views.best_epochs import better_before
 from lightning_hwtune.views.front_points import candidates, ended_early
 from lightning_hwtune.views.infeasible import infeasible_text
+from lightning_hwtune.views.reference import report_reference_text
 from lightning_hwtune.views.replicates import replicates_text
 
 __all__ = ["repeated_text", "values_text", "why"]
@@ -92,11 +93,13 @@ def _quiet_reports(state: StudyFacts, reports: Sequence[Any]) -> str:
     first, last = reports[0], reports[-1]
     unit = state.ladder.unit.removesuffix("s")
     verb = "trained again" if last.rule == Rule.REPEATED else "trained"
+    reference = report_reference_text(state, last)
     if first is last:
-        return f"{unit} {last.resource} {verb}: {values_text(state.spec.objectives, last.values)} [{last.rule}]"
+        values = values_text(state.spec.objectives, last.values)
+        return f"{unit} {last.resource} {verb}: {values}{reference} [{last.rule}]"
     pairs = [(item, first.values[item.name], last.values[item.name]) for item in state.spec.objectives]
     changes = ", ".join(f"{item.name} {amount(a, '')} to {amount(b, _unit(item))}" for item, a, b in pairs)
-    return f"{unit}s {first.resource} to {last.resource} {verb}: {changes} [{last.rule}]"
+    return f"{unit}s {first.resource} to {last.resource} {verb}: {changes}{reference} [{last.rule}]"
 
 
 def _created(state: StudyFacts, event: ev.TrialCreated) -> str:
@@ -128,7 +131,7 @@ def _started(state: StudyFacts, event: ev.SegmentStarted) -> str:
 
 
 def _reported(state: StudyFacts, event: ev.Reported) -> str:
-    values = values_text(state.spec.objectives, event.values)
+    values = values_text(state.spec.objectives, event.values) + report_reference_text(state, event)
     where = f" at rung {event.level}" if event.level is not None and event.resource >= event.level else ""
     if event.verdict == VerdictKind.CONTINUE:
         verdict = f"continues{where}"

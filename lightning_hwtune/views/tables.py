@@ -17,6 +17,7 @@ from lightning_hwtune.errors import first_line
 from lightning_hwtune.views.front_confidence import CERTAIN_FROM, certainties
 from lightning_hwtune.views.front_points import Point, candidates, ended_early, front_points, non_dominated
 from lightning_hwtune.views.infeasible import constraint_keys, infeasible_text, least_violating
+from lightning_hwtune.views.reference import References
 from lightning_hwtune.views.replicates import replicate_summary
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ __all__ = [
 
 BAD_ENDS = (Outcome.ERROR, Outcome.LOST, Outcome.OUT_OF_MEMORY)
 _EARLY = "ended early"
+_SECONDS_AT = "seconds_at"
 PROMOTED = "promoted"
 """The word for a trial that a rung promoted, at once or later."""
 
@@ -53,7 +55,8 @@ def front_entries(state: StudyFacts, at: str = "full") -> list[dict[str, Any]]:
     has another checkpoint. With a measured objective, `probability` says how likely the member is on the front in spite
     of the noise of measured times, and `within_noise` marks a member that is not certain (`views.front_confidence`).
     If the study has replicates, `replicates` has those of the member (None for none): `complete`, `failed`, `open`, and
-    the objectives' `mean` and `std`.
+    the objectives' `mean` and `std`. If a trial of the study has changed its devices, `reference` says at which number
+    of devices the seconds of the member are given (`views.reference`); None for the number that it trained on.
 
     Args:
         at: "full": fully trained trials. "rung": one front per rung level, highest first, with the key `rung`. "any":
@@ -63,14 +66,15 @@ def front_entries(state: StudyFacts, at: str = "full") -> list[dict[str, Any]]:
         ArgumentError: `at` has another value.
     """
     points = front_points(state, at)
-    entries = [_front_entry(state, point, at) for point in points]
+    references = References(state)
+    entries = [_front_entry(state, point, at, references) for point in points]
     probabilities = certainties(state, at, points)
     for entry, probability in zip(entries, probabilities or (), strict=False):
         entry |= {"probability": probability, "within_noise": probability < CERTAIN_FROM}
     return entries
 
 
-def _front_entry(state: StudyFacts, point: Point, at: str) -> dict[str, Any]:
+def _front_entry(state: StudyFacts, point: Point, at: str, references: References) -> dict[str, Any]:
     trial, measurement, unit = point.trial, point.measurement, state.ladder.unit
     entry: dict[str, Any] = {
         "trial_id": trial.trial_id,
@@ -78,6 +82,7 @@ def _front_entry(state: StudyFacts, point: Point, at: str) -> dict[str, Any]:
         "devices": trial.num_devices,
         "objectives": {name: measurement.values[name] for name in state.spec.objectives.names},
         **constraint_keys(state, measurement),
+        **references.keys(trial, measurement.resource),
         **({"replicates": replicate_summary(state, trial.trial_id)} if state.replicates else {}),
         unit: measurement.resource,
         "checkpoint": _checkpoint(point),
@@ -113,20 +118,21 @@ def best_entry(state: StudyFacts) -> dict[str, Any] | None:
     points = candidates(state, "full")
     front = non_dominated(state, points)
     best = front[0] if front else least_violating(state, points)
-    return _front_entry(state, best, "full") if best is not None else None
+    return point_entry(state, best) if best is not None else None
 
 
 def point_entry(state: StudyFacts, point: Point) -> dict[str, Any]:
     """Returns a fully trained point as in `front_entries`."""
-    return _front_entry(state, point, "full")
+    return _front_entry(state, point, "full", References(state))
 
 
 def front_frame(state: StudyFacts, at: str = "full") -> pd.DataFrame:
     """Returns the front: trial, objectives, parameters, devices, epochs (or the study's unit), checkpoint.
 
     With at="rung" the first column is `rung`; with at="any" there is a column `partial`. With a measured objective, the
-    columns `probability` and `within_noise` come before the checkpoint. See `front_entries`. The column of the device
-    parameter is `devices`. A parameter with the name of another column is called `config.<name>`.
+    columns `probability` and `within_noise` come before the checkpoint, and `seconds_at` if a trial of the study has
+    changed its devices: the number of devices at which its seconds are given, and why. See `front_entries`. The column
+    of the device parameter is `devices`. A parameter with the name of another column is called `config.<name>`.
 
     Raises:
         ArgumentError: `at` has another value.
@@ -156,13 +162,17 @@ def _frame(state: StudyFacts, entries: Sequence[Mapping[str, Any]], at: str) -> 
     unit, first = state.ladder.unit, ["rung"] if at == "rung" else []
     is_noisy = any(item.is_measured for item in state.spec.objectives)
     confidence = ["probability", "within_noise"] if is_noisy else []
+    references = References(state)
     keys, rest = [*first, "trial"], ["devices", unit, *(["partial"] if at == "any" else []), *confidence]
+    rest += [_SECONDS_AT] if references.are_any else []
     columns = [*keys, *_values(state, [*keys, *rest], {}, {}), *rest, "checkpoint"]
     rows = []
     for entry in entries:
         values = _values(state, [*keys, *rest], entry, entry["config"])
-        rows.append({**entry, "trial": entry["trial_id"], **values})
+        seconds_at = references.text(state.trials[entry["trial_id"]], entry[unit]) or None
+        rows.append({**entry, "trial": entry["trial_id"], **values, _SECONDS_AT: seconds_at})
     frame = pd.DataFrame([{name: row.get(name) for name in columns} for row in rows], columns=columns)
+    frame = _with_none(frame, rows, rest[-1:] if references.are_any else [])
     return with_checkpoints(_with_options(state, frame, rows), [row["checkpoint"] for row in rows])
 
 
@@ -216,7 +226,8 @@ def _constraint_names(state: StudyFacts) -> list[str]:
     return [item.name for item in objectives.constraints if item.name not in objectives.names]
 
 
-_TRIAL_COLUMNS = ("trial", "state", "devices", "segments", "infeasible", "rungs", "replicate_of", "retries", "failure")
+_TRIAL_COLUMNS = ("trial", "state", "devices", "segments", "infeasible", "rungs", "replicate_of", "retries", "failure",
+                  _SECONDS_AT)  # fmt: skip
 
 
 def trial_entries(state: StudyFacts) -> list[dict[str, Any]]:
@@ -225,9 +236,9 @@ def trial_entries(state: StudyFacts) -> list[dict[str, Any]]:
     The key for the resource of that measurement is the study's unit: `epochs`, `steps` or `samples`. `checkpoint` is
     the newest checkpoint, from which the trial would resume; it may be older than the measurement. `ended_early`:
     whether the trial's own code, such as an EarlyStopping, ended the training before the horizon. `replicate_of`: the
-    trial that it repeats with another seed; None for a trial of the search.
+    trial that it repeats with another seed; None for a trial of the search. `reference`: see `front_entries`.
     """
-    retries, words = n_retries(state), rung_words_of(state)
+    retries, words, references = n_retries(state), rung_words_of(state), References(state)
     return [
         {
             "trial_id": trial.trial_id,
@@ -240,6 +251,7 @@ def trial_entries(state: StudyFacts) -> list[dict[str, Any]]:
                 name: trial.last.values[name] if trial.last else None for name in state.spec.objectives.names
             },
             **constraint_keys(state, trial.last),
+            **references.keys(trial),
             "config": dict(trial.config),
             "bracket": trial.bracket,
             "rungs": {str(level): word for level, word in words[trial.trial_id].items()},
@@ -257,23 +269,34 @@ def trials_frame(state: StudyFacts) -> pd.DataFrame:
     """Returns one row per trial: state, epochs, devices, segments, objectives, parameters, rungs, retries, failure.
 
     A study with constraints also has the columns of their values, and `infeasible`: the violated bounds, with amounts.
-    A study with replicates has the column `replicate_of`; it is empty for a trial of the search.
+    A study with replicates has the column `replicate_of`; it is empty for a trial of the search. If a trial has changed
+    its devices, there is the column `seconds_at`: the number of devices at which its seconds are given, and why.
     """
     import pandas as pd
 
-    unit, fixed = state.ladder.unit, _fixed(state)
+    unit, fixed, references = state.ladder.unit, _fixed(state), References(state)
     rows = []
     for entry in trial_entries(state):
         row = {"trial": entry["trial_id"], **{key: entry[key] for key in fixed[1:]}}
         row |= _values(state, row, entry, entry["config"])
         row["rungs"] = _rungs_text(entry, unit)
         row["infeasible"] = infeasible_text(state, state.trials[entry["trial_id"]])
+        row[_SECONDS_AT] = references.text(state.trials[entry["trial_id"]]) or None
         rows.append(row | {key: entry[key] for key in ("retries", "failure", "replicate_of")})
     infeasible = ["infeasible"] if state.spec.objectives.is_constrained else []
     replicate_of = ["replicate_of"] if state.replicates else []
-    columns = [*fixed, *_values(state, fixed, {}, {}), *infeasible, "rungs", *replicate_of, "retries", "failure"]
+    seconds_at = [_SECONDS_AT] if references.are_any else []
+    named = [*fixed, *_values(state, fixed, {}, {}), *infeasible, *seconds_at]
+    columns = [*named, "rungs", *replicate_of, "retries", "failure"]
     frame = _with_options(state, pd.DataFrame(rows, columns=columns), rows)
-    return frame.assign(**{name: pd.Series([row[name] for row in rows], dtype=object) for name in replicate_of})
+    return _with_none(frame, rows, [*replicate_of, *seconds_at])
+
+
+def _with_none(frame: pd.DataFrame, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> pd.DataFrame:
+    """Returns the frame with None in these columns where there is nothing, which pandas would make NaN."""
+    import pandas as pd
+
+    return frame.assign(**{name: pd.Series([row[name] for row in rows], frame.index, dtype=object) for name in names})
 
 
 def _fixed(state: StudyFacts) -> tuple[str, ...]:
