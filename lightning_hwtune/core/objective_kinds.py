@@ -1,7 +1,7 @@
 """The kinds of objectives: a metric that the training code logs, or a quantity that this package measures.
 
-Each has a name, a direction and a unit. `TrainSeconds`, `DeviceSeconds` and `Cost` accumulate over a trial's segments. If
-the number of devices changes between segments, they are given at that of the first segment (`core.reference_count`).
+Each has a name, a direction and a unit. `TrainSeconds`, `DeviceSeconds` and `Cost` accumulate over a trial's segments.
+If the number of devices changes between segments, they are given at that of the first one (`core.reference_count`).
 """
 
 from __future__ import annotations
