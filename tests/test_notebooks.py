@@ -24,6 +24,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LIMIT_S = 200
 # what a notebook has shown by its end
 SHOWN = {
+    "deadline_and_budget": "in half an hour: ",
     "existing_trainer": "Result(trial_id=",
     "first_study": "fully trained",
     "prior_from_earlier_study": "weight of the prior, from 0 to 1",
