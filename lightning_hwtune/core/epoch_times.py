@@ -1,6 +1,7 @@
 """The seconds of every trial's epochs, divided into those that are first in a segment and the others.
 
-Libraries and caches warm up in the first epoch of a segment, so it says less about the pace than the others.
+Libraries and caches warm up in the first epoch of a segment, so it says less about the pace than the others. If the
+number of a trial's devices has changed, its pace is that of the segments with the number that it has now.
 """
 
 from __future__ import annotations
@@ -22,13 +23,39 @@ _LEAST_SHARE = 0.5  # least share of a first epoch that is not warm-up
 
 
 @final
+class _Epochs:
+    """The epochs of one trial on one number of devices.
+
+    Attributes:
+        firsts_s: seconds per unit of resource up to the first report of each segment.
+        others_s, n_others: seconds and resource after these reports.
+    """
+
+    def __init__(self) -> None:
+        self.firsts_s: list[float] = []
+        self.others_s, self.n_others = 0.0, 0
+
+    def warm_ups_s(self) -> list[float]:
+        """Returns the seconds by which first epochs exceeded the others; empty without others."""
+        if self.n_others == 0:
+            return []
+        return [first_s - self.others_s / self.n_others for first_s in self.firsts_s]
+
+    def epoch_s(self, warm_up_s: float) -> float:
+        """Returns the seconds of one unit of resource."""
+        if self.n_others > 0:
+            return self.others_s / self.n_others
+        mean_s = statistics.fmean(self.firsts_s)
+        return max(mean_s - warm_up_s, _LEAST_SHARE * mean_s)
+
+
+@final
 class TrialEpochs:
     """The epochs of one trial."""
 
     def __init__(self, trial: TrialRecord, segments: list[Segment]) -> None:
         self._trial = trial
-        self._firsts_s: list[float] = []  # seconds per unit of resource up to the first report of a segment
-        self._others_s, self._n_others = 0.0, 0
+        self._on: dict[int, _Epochs] = {}  # by number of devices, that of the newest report last
         for segment in segments:
             self._split(segment)
 
@@ -40,25 +67,28 @@ class TrialEpochs:
             return
         first, last = reports[0], reports[-1]
         base_s, base = (segment.base_train_s, segment.resource) if segment.resource else (0.0, 0)
-        self._firsts_s.append((first.train_s - base_s) / (first.resource - base))
-        self._others_s += last.train_s - first.train_s
-        self._n_others += last.resource - first.resource
+        epochs = self._on[segment.num_devices] = self._on.pop(segment.num_devices, _Epochs())
+        epochs.firsts_s.append((first.train_s - base_s) / (first.resource - base))
+        epochs.others_s += last.train_s - first.train_s
+        epochs.n_others += last.resource - first.resource
 
     def warm_ups_s(self) -> list[float]:
         """Returns the seconds by which first epochs exceeded the others; empty if the trial has no others."""
-        if self._n_others == 0:
-            return []
-        return [first_s - self._others_s / self._n_others for first_s in self._firsts_s]
+        return [seconds for epochs in self._on.values() for seconds in epochs.warm_ups_s()]
 
-    def epoch_s(self, warm_up_s: float) -> float:
-        """Returns the seconds of one unit of resource; NaN without a report."""
-        if self._n_others > 0:
-            return self._others_s / self._n_others
+    def epoch_s(self, warm_up_s: float, num_devices: int | None = None) -> float:
+        """Returns the seconds of one unit of resource; NaN without a report.
+
+        Args:
+            warm_up_s: by which a first epoch takes longer.
+            num_devices: None for the devices that the trial has now. Without a report on so many devices, it is the
+                pace on those of the newest report.
+        """
         last = self._trial.last
-        if not self._firsts_s:  # a report whose segment is unknown, as in a damaged or very old log
+        if not self._on:  # a report whose segment is unknown, as in a damaged or very old log
             return last.train_s / last.resource if last is not None else float("nan")
-        mean_s = statistics.fmean(self._firsts_s)
-        return max(mean_s - warm_up_s, _LEAST_SHARE * mean_s)
+        wanted = self._trial.num_devices if num_devices is None else num_devices
+        return self._on.get(wanted, next(reversed(self._on.values()))).epoch_s(warm_up_s)
 
 
 @final

@@ -3,7 +3,8 @@
 A segment of n epochs (or steps, or samples) takes `startup + n * epoch` seconds.
 
 - `epoch` of a trial is the mean over its epochs without the first one of each segment, in which libraries and caches
-  warm up. If a trial has only first epochs, it is their mean less `warm_up`, but at least half of their mean.
+  warm up. If its number of devices has changed, only segments with the present number count. If a trial has only
+  first epochs, it is their mean less `warm_up`, but at least half of their mean.
   `warm_up` is the median, over all other segments, of the time by which their first epoch exceeded their trial's
   `epoch`.
 - `startup` is the median of `wall - n * epoch` over the ended segments with this device count, so it contains the
@@ -28,7 +29,7 @@ from typing import final
 
 import numpy as np
 
-from lightning_hwtune.core.epoch_times import EpochTimes
+from lightning_hwtune.core.epoch_times import EpochTimes, TrialEpochs
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.pace_model import Array, PaceModel
 from lightning_hwtune.core.record import TrialRecord
@@ -80,7 +81,7 @@ class SeenPaces:
             warm_ups.append(checked.warm_up_s)
         warm_up_s = max(statistics.median(warm_ups), 0.0) if warm_ups else 0.0
         self.epochs_s = {trial_id: part.epoch_s(warm_up_s) for trial_id, part in parts.items()}
-        self._startups_s = self._all_startups_s()
+        self._startups_s = self._all_startups_s(parts, warm_up_s)
         # answers for the state as it is now
         self._donors: dict[int, Sequence[tuple[int | None, float]]] = {}
         self._fitted: dict[int, list[tuple[float, tuple[int | None, float]]]] = {}
@@ -171,10 +172,9 @@ class SeenPaces:
             known = [*known, self._checked.startup_s]
         return statistics.median_low(known) if known else 0.0
 
-    def _all_startups_s(self) -> list[tuple[int, bool, float]]:
+    def _all_startups_s(self, parts: Mapping[int, TrialEpochs], warm_up_s: float) -> list[tuple[int, bool, float]]:
         """Returns the device count of each ended segment, whether it was resumed, and its seconds outside training."""
-        return [
-            (s.num_devices, s.resource > 0, max(s.wall_s - s.epochs * self.epochs_s[s.trial_id], 0.0))
-            for s in self._state.segments
-            if s.ended_at is not None and s.epochs > 0 and s.trial_id in self.epochs_s
-        ]
+        ended = [s for s in self._state.segments if s.ended_at is not None and s.epochs > 0 and s.trial_id in parts]
+        epochs_s = [s.epochs * parts[s.trial_id].epoch_s(warm_up_s, s.num_devices) for s in ended]
+        pairs = zip(ended, epochs_s, strict=True)
+        return [(s.num_devices, s.resource > 0, max(s.wall_s - train_s, 0.0)) for s, train_s in pairs]

@@ -13,11 +13,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from study_driver import spec
+from test_reference_count import Moving, is_moved, trained
 
 from lightning_hwtune.core import pace
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Resume, Start
-from lightning_hwtune.core.epoch_times import EpochTimes
+from lightning_hwtune.core.epoch_times import EpochTimes, TrialEpochs
 from lightning_hwtune.core.pace import Pace, SeenPaces
 from lightning_hwtune.core.pace_model import PaceModel
 from lightning_hwtune.core.record import TrialRecord
@@ -25,6 +26,12 @@ from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.core.state import StudyState
 
 EPOCH_S, WARM_UP_S, STARTUP_S = 2.0, 0.5, 3.0
+
+
+@pytest.fixture(scope="module")
+def moved() -> Moving:
+    """Some trials move from one device to two after their first rung."""
+    return trained(12, range(12), moves_from=2)
 
 
 def controller() -> Controller:
@@ -176,3 +183,22 @@ def test_the_model_is_fitted_when_a_pace_is_drawn_and_only_once(monkeypatch: pyt
     for _ in range(2):
         seen.draw(made.state.trials[0], np.random.default_rng(0))
     assert fitted == [len(seen.epochs_s)]
+
+
+def test_after_a_move_the_pace_is_that_of_the_present_devices(moved: Moving) -> None:
+    """They are 1.6 times as fast as one device. Start-ups take no time here, whatever the devices."""
+    seen = SeenPaces(moved.state)
+    counts = {1: 0, 2: 0}
+    for trial in moved.state.trials:
+        counts[trial.num_devices] += 1
+        expected = moved.pace_s(trial.trial_id) / moved.speed_ups[trial.num_devices]
+        assert seen.epochs_s[trial.trial_id] == pytest.approx(expected)
+    assert min(counts.values()) > 1
+    for devices in (1, 2):
+        assert seen.startup_s(devices) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_before_its_first_report_there_the_pace_is_that_of_the_devices_before(moved: Moving) -> None:
+    trial = next(trial for trial in moved.state.trials if is_moved(moved, trial.trial_id)).copied()
+    segments = [s for s in moved.state.segments if s.trial_id == trial.trial_id and s.num_devices == 1]
+    assert TrialEpochs(trial, segments).epoch_s(0.0) == pytest.approx(moved.pace_s(trial.trial_id))
