@@ -405,6 +405,23 @@ def test_max_cost_bounds_the_ledger(tmp_path: Path) -> None:
     assert trained(study) == before
 
 
+def test_a_training_that_does_not_report_is_ended_before_the_budget_is_exceeded(tmp_path: Path) -> None:
+    pool = hwt.Pool("cpu", devices=1, usd_per_device_hour=3600.0)  # a dollar a second
+    study = small_study(tmp_path, pool=pool, scheduler=hwt.RunToEnd(max_epochs=3))
+    run(study, functions.held, max_cost=3.5)  # the second epoch never ends
+    state = check_log(study)
+    assert state.closed is not None
+    assert (state.closed.state, "USD" in state.closed.reason) == ("paused", True)
+    assert state.billed_usd(state.last_at) <= 3.5
+    [segment] = of_kind(study, ev.SegmentEnded)
+    assert segment.outcome == "interrupted"
+    assert "USD of 3.5 USD are spent" in segment.error
+    assert (0, 3) not in trained(study)
+    (study.dir / "release").touch()
+    run(study, functions.held, max_cost=60.0, max_trials=1)  # with more money, it continues
+    assert check_log(study).n_full == 1
+
+
 def test_finishers_are_trained_to_the_end(tmp_path: Path) -> None:
     study = run(small_study(tmp_path), functions.plain, max_trials=5, finishers=0)
     n_full = study.state().n_full

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.added_results import checked_result, is_same_result
 from lightning_hwtune.core.allocation import Allocation
+from lightning_hwtune.core.budget import Budget
 from lightning_hwtune.core.constraints import Violation, violation_text
 from lightning_hwtune.core.decisions import (
     Answer,
@@ -82,6 +83,11 @@ class Controller:
     def spec(self) -> StudySpec:
         """What the study is."""
         return self.state.spec
+
+    @property
+    def budget(self) -> Budget:
+        """The guard of the study's budget."""
+        return self._next_action.deadline.budget
 
     @property
     def race(self) -> Race:
@@ -278,7 +284,7 @@ class Controller:
             verdict = verdict if level is None else self._with_violations(verdict, measurement)
         if isinstance(verdict, Continue) and not is_inside:
             coming_s = measurement.train_s - segment.train_s
-            limit = self._interrupt or self._next_action.limit(now, trial_id, coming_s)
+            limit = self._interrupt or self._next_action.limit(now, trial_id, coming_s) or self._unpaid(trial_id, now)
             verdict = verdict if limit is None else Pause(limit)
         self._write(
             ev.Reported(
@@ -299,6 +305,17 @@ class Controller:
             )
         )
         return verdict
+
+    def _unpaid(self, trial_id: int, now: float) -> Reason | None:
+        """Returns why a running trial must pause although its next report may fit the budget; None if it need not."""
+        return self._next_action.budget_reason(now) if self.budget.must_pause(trial_id, now) else None
+
+    def end_unpaid(self, now: float) -> list[tuple[int, str]]:
+        """Returns the running trials whose segments must be ended now, each with the reason; see `core.budget`."""
+        named = self.budget.to_end(now)
+        for trial_id in named:
+            self.budget.ends(trial_id, now)
+        return [(trial_id, self._next_action.budget_reason(now).text) for trial_id in named]
 
     def _running(self, trial_id: int) -> Segment:
         if trial_id not in self.state.running:

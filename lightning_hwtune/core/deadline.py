@@ -26,6 +26,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import final
 
+from lightning_hwtune.core.budget import Budget
 from lightning_hwtune.core.decisions import Resume, Start
 from lightning_hwtune.core.epoch_times import EpochTimes
 from lightning_hwtune.core.pace import SeenPaces
@@ -73,7 +74,7 @@ class Deadline:
 
     def __init__(self, state: StudyState) -> None:
         self._state, self._times = state, EpochTimes()
-        self.left = Remaining(state)
+        self.left, self.budget = Remaining(state), Budget(state)
         self._known: SeenPaces | None = None
 
     def changed(self) -> None:
@@ -163,7 +164,13 @@ class Deadline:
         if report_s >= self.left.seconds(now):
             return False
         left = self.left.device_s(now)
-        return left == math.inf or report_s * candidate.num_devices + self.committed_s(now) < left
+        if left < math.inf and report_s * candidate.num_devices + self.committed_s(now) >= left:
+            return False
+        return self.pays(candidate, now)
+
+    def pays(self, candidate: Start | Resume, now: float) -> bool:
+        """Returns whether the guard of the budget allows a candidate to begin."""
+        return self.budget.allows(candidate, self.report_s(candidate), now)
 
     def can_end(self, trial: TrialRecord, now: float) -> bool:
         """Returns whether a trial can be expected to be fully trained within the limits."""

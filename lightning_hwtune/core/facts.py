@@ -51,6 +51,7 @@ class StudyFacts:
         has_knee_first: whether the knee of a rung is its first finisher; studies of earlier versions do without.
         has_reference_count: whether measured objectives are given at a trial's first number of devices; in studies of
             earlier versions, they are those of the devices that it had.
+        has_guard: whether a guard keeps the bill within the limit of money; studies of earlier versions do without.
         slowest_s: the longest time that one unit of resource has taken so far, in seconds.
         slowest_report_s: the longest time between two reports.
         study_id: the permanent id of the study; "" for one of version 0.1.0. session: the number of the newest session;
@@ -78,7 +79,7 @@ class StudyFacts:
         self.skipped: set[int] = set()
         self.n_failed = 0
         self.full: set[int] = set()
-        self.has_knee_first = False
+        self.has_knee_first = self.has_guard = False
         self.has_reference_count = False
         self.to_end: set[int] = set()
         self.chosen: ev.LadderChosen | None = None
@@ -199,6 +200,7 @@ class StudyFacts:
     def _study_created(self, event: ev.StudyCreated) -> None:
         self.study_id = event.study_id  # the spec is already known
         self.has_knee_first = event.spec.get("first_finisher") == "knee"
+        self.has_guard = event.spec.get("budget") == "guard"
         self.has_reference_count = event.spec.get("seconds_at") == "first-devices"
 
     def _session_opened(self, event: ev.SessionOpened) -> None:

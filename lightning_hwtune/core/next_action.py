@@ -84,6 +84,8 @@ class NextAction:
             candidate, reserved = self._in_time(reserved, plan, now)
         else:
             candidate = reserved or self._next()
+        if candidate is not None and not self.deadline.pays(candidate, now):
+            candidate = None
         kept = self.state.reserved if reserved is not None else None
         if candidate is None:
             return dataclasses.replace(self._idle(self._nothing_left(now)), reservation=None)
@@ -120,6 +122,12 @@ class NextAction:
             if usd + self.spec.most_usd_of(device_s) >= limits.max_cost_usd:
                 return Reason(Rule.LIMIT_MAX_COST, f"{usd:.4g} USD of {limits.max_cost_usd:.4g} USD are spent")
         return None
+
+    def budget_reason(self, now: float) -> Reason:
+        """Returns the limit of money as the reason to end or to pause what runs."""
+        usd, most_usd = self.state.billed_usd(now), self.state.limits.max_cost_usd
+        text = f"{usd:.4g} USD of {most_usd:.4g} USD are spent; the rest is kept to end what runs"
+        return Reason(Rule.LIMIT_MAX_COST, text)
 
     def _pace(self, candidate: Start | Resume) -> float:
         """Returns a candidate's seconds per unit of resource: its own pace, or else the slowest seen.

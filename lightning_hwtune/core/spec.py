@@ -271,6 +271,7 @@ class StudySpec:
             "max_retries": self.max_retries,
             "max_failures": self.max_failures,
             "first_finisher": "knee",
+            "budget": "guard",
             "seconds_at": "first-devices",
         }
 

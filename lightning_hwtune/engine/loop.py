@@ -13,6 +13,7 @@ from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Answer, Done, Resume, Start, VerdictKind
 from lightning_hwtune.core.record import FIRST_ERROR, Outcome, TrialState
 from lightning_hwtune.core.segment import Segment
+from lightning_hwtune.engine.budget_looks import BudgetLooks
 from lightning_hwtune.engine.clock import Clock
 from lightning_hwtune.engine.devices import Slots
 from lightning_hwtune.engine.executor import Executor
@@ -27,6 +28,8 @@ from lightning_hwtune.training.trial_fit import COUNTED_FIT
 __all__ = ["Loop"]
 
 _TICK_S = 1.0
+_LATE_S = 0.25  # how much later than planned the loop looks at a budget; more once that has happened
+_END_S = 1.0  # how long the end of a segment takes, from the decision to its entry in the log
 _PATIENCE_S = 1.0  # how long an interrupted study waits for reports that are about to come
 
 
@@ -40,6 +43,8 @@ class Loop:
             redraws the live view, and raises if the study's folder is gone.
         save_every: extra checkpoints, see `SegmentOrder`.
         is_first_error_fatal: an error before the study's first report ends `run`; otherwise it counts like any other.
+        wait_s: the longest time for which it waits without a look at the study.
+        late_s, end_s: see the constants. Both are 0 on a virtual clock.
     """
 
     def __init__(
@@ -52,11 +57,15 @@ class Loop:
         tick: Callable[[], None] = lambda: None,
         save_every: int | None = None,
         is_first_error_fatal: bool = True,
+        wait_s: float = _TICK_S,
+        late_s: float = _LATE_S,
+        end_s: float = _END_S,
     ) -> None:
         self._controller, self._executor, self._clock, self._files = controller, executor, clock, files
         self._tick, self._save_every, self._is_first_error_fatal = tick, save_every, is_first_error_fatal
         self._slots = Slots(controller.spec.pool.size)
         self._fatal: TrialError | None = None
+        self._looks = BudgetLooks(controller, executor, wait_s=wait_s, late_s=late_s, end_s=end_s)
 
     def run(self) -> Done:
         """Runs until the controller is done; returns its last answer.
@@ -65,12 +74,13 @@ class Loop:
             TrialError: the training code failed before the study's first report.
         """
         while True:
+            self._looks.look(self._clock.now())
             answer = self.step()
             if isinstance(answer, Done):
                 return answer
             if isinstance(answer, Start | Resume):
                 continue
-            self._executor.wait(self, _TICK_S)
+            self._executor.wait(self, self._looks.wait_s(self._clock.now()))
             self._tick()
             if self._fatal is not None:
                 raise self._fatal

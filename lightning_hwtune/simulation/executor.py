@@ -94,7 +94,7 @@ class _Run:
 
 @final
 class SimulatedExecutor:
-    """Trains segments by curves. `wait` jumps to the next news, however far away, so its timeout is not used.
+    """Trains segments by curves. `wait` jumps to the next news.
 
     Args:
         curves: the learning curves.
@@ -103,6 +103,7 @@ class SimulatedExecutor:
         restore_s: additional seconds before a segment that resumes from a checkpoint.
         failures: the random losses of segments; None for no losses.
         speeds: the random speeds of segments; None if they are as fast as the curves say.
+        has_timeouts: whether `wait` jumps no further than its timeout.
     """
 
     abilities: ClassVar[Abilities] = Abilities(trains_here=False)
@@ -116,6 +117,7 @@ class SimulatedExecutor:
         restore_s: float = 0.0,
         failures: Failures | None = None,
         speeds: Speeds | None = None,
+        has_timeouts: bool = False,
     ) -> None:
         forms = FORMS["SimulatedExecutor"]
         self._curves, self._clock, self._failures, self._speeds = curves, clock, failures, speeds
@@ -123,7 +125,7 @@ class SimulatedExecutor:
         self._restore_s: float = forms["restore_s"].read("restore_s", restore_s)
         self._queue: list[tuple[float, int, int, _Run]] = []
         self._runs: dict[int, _Run] = {}
-        self._count = itertools.count()
+        self._count, self._has_timeouts = itertools.count(), has_timeouts
 
     def start(self, order: SegmentOrder) -> None:
         """Starts a segment at the clock's time."""
@@ -138,10 +140,16 @@ class SimulatedExecutor:
 
     def wait(self, sink: Sink, timeout_s: float) -> None:
         """Moves the clock to the next news and delivers it; returns at once if no segment is running."""
+        give_up_at = self._clock.now() + timeout_s if self._has_timeouts else math.inf
         while self._queue:
-            at, _, turn, run = heapq.heappop(self._queue)
+            at, _, turn, run = self._queue[0]
             if run.turn != turn or self._runs.get(run.order.trial_id) is not run:
+                heapq.heappop(self._queue)
                 continue
+            if at > give_up_at:
+                self._clock.advance_to(give_up_at)
+                return
+            heapq.heappop(self._queue)
             self._clock.advance_to(at)
             if run.end is None and at >= run.lost_at:
                 run.end = (Outcome.LOST, "simulated failure")
@@ -226,8 +234,13 @@ def simulate(
     controller = Controller(StudyState(spec), sink)
     controller.create(clock.now())
     controller.open(limits, clock.now(), "simulation", 0, "simulation")
-    executor = SimulatedExecutor(curves, clock, start_s=start_s, restore_s=restore_s, failures=failures, speeds=speeds)
-    done = Loop(controller, executor, clock, NoFolder(), is_first_error_fatal=False).run()
+    executor = SimulatedExecutor(
+        curves, clock, start_s=start_s, restore_s=restore_s, failures=failures, speeds=speeds, has_timeouts=True
+    )
+    loop = Loop(
+        controller, executor, clock, NoFolder(), is_first_error_fatal=False, wait_s=math.inf, late_s=0.0, end_s=0.0
+    )
+    done = loop.run()
     controller.close(clock.now(), ev.SessionState.FINISHED, done.reason.text)
     return controller.state
 

@@ -1,0 +1,57 @@
+"""The looks of a loop at the budget of its study: when the next one is due, and which segments it ends.
+
+The guard of a budget (`core.budget`) is right as long as it is asked often enough. So the loop waits for news no longer
+than the guard can do without it, and the guard keeps back money for the largest delay that the loop has had so far.
+An executor that trains in this process cannot be asked while a segment trains: there, a trial pauses at a report.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+from lightning_hwtune.core.controller import Controller
+from lightning_hwtune.core.record import Outcome
+from lightning_hwtune.engine.executor import Executor, abilities_of
+
+__all__ = ["BudgetLooks"]
+
+_LEAST_S = 0.001  # between two looks, so that a virtual clock advances
+
+
+@final
+class BudgetLooks:
+    """Ends the segments of one loop that the budget does not pay for any more.
+
+    Args:
+        wait_s: the longest time without a look.
+        late_s: how much later than planned a look may come.
+        end_s: how long the end of a segment takes.
+    """
+
+    def __init__(
+        self, controller: Controller, executor: Executor, *, wait_s: float, late_s: float, end_s: float
+    ) -> None:
+        self._controller, self._executor, self._wait_s = controller, executor, wait_s
+        self._is_possible = not abilities_of(executor).trains_here
+        self._due_at = math.inf
+        if self._is_possible:
+            controller.budget.tick_s, controller.budget.save_s = max(late_s, _LEAST_S), end_s
+
+    def look(self, now: float) -> None:
+        """Ends the segments that the guard names."""
+        if not self._is_possible:
+            return
+        budget = self._controller.budget
+        budget.tick_s = max(budget.tick_s, now - self._due_at)
+        for trial_id, why in self._controller.end_unpaid(now):
+            self._executor.end(trial_id, Outcome.INTERRUPTED, why)
+        self._due_at = now
+
+    def wait_s(self, now: float) -> float:
+        """Returns how long the loop may wait for news."""
+        if not self._is_possible:
+            return self._wait_s
+        seconds = min(self._controller.budget.look_s(now), self._wait_s)
+        self._due_at = now + seconds
+        return seconds
