@@ -15,9 +15,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lightning_hwtune.core.hardware.catalogue import Catalogue
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingPoint
-from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
+from lightning_hwtune.core.objectives import Cost, Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.ranking.fronts import front_ranks
 from lightning_hwtune.core.ranking.rung import RungRanking
 from lightning_hwtune.core.ranking.soft_ranking import CrissCross, orders_agree
@@ -39,6 +40,7 @@ from lightning_hwtune.core.streams import stream
 from lightning_hwtune.simulation.accounting import point
 from lightning_hwtune.simulation.curves import SyntheticCurves
 from lightning_hwtune.simulation.executor import simulate
+from lightning_hwtune.views.plots import ledger_figure
 from lightning_hwtune.views.plots.canvas import DEVICE_COLORS, FAINT, INK, StudyFigure, tidy
 from lightning_hwtune.views.plots.curves import curves_figure
 from lightning_hwtune.views.plots.scaling import scaling_figure
@@ -78,6 +80,7 @@ def main() -> None:
         save(draws_figure(study(name, ASHA(MAX_EPOCHS), searcher, N_DRAWS)), f"searcher_{name}")
     save(orders_figure(), "orders")
     save(noise_figure(), "soft_ranking")
+    save(ledger_figure(priced_study()), "ledger")
     save(scaling_figure(ScalingModel.fit(PROFILE, devices_per_node=4), [1, 2, 4, 8, 16, 32]), "scaling")
 
 
@@ -85,6 +88,15 @@ def study(name: str, scheduler: Scheduler, searcher: Searcher, n_trials: int) ->
     """Returns a finished study of four workers."""
     spec = StudySpec(name, SPACE, OBJECTIVES, scheduler, searcher, Pool("cpu", 4), seed=SEED)
     return simulate(spec, CURVES, Limits(max_trials=n_trials))
+
+
+def priced_study() -> StudyState:
+    """Returns a finished study on one machine with four GPUs, in which starting a segment takes a while."""
+    pool = Pool(instance=Catalogue.builtin()["g4dn.12xlarge"])
+    objectives = Objectives([Metric("error", "min"), Cost()])
+    spec = StudySpec("digits", SPACE, objectives, ASHA(MAX_EPOCHS), Random(), pool, seed=SEED)
+    curves = SyntheticCurves(SPACE, MAX_EPOCHS, seed=SEED, crossing=0.4, unit_s=60.0)
+    return simulate(spec, curves, Limits(max_trials=N_TRIALS, max_cost_usd=3.0), start_s=40.0, restore_s=10.0)
 
 
 def draws_figure(state: StudyState) -> Figure:

@@ -713,15 +713,14 @@ class Study:
 
     @checked_call("Study.plot")
     def plot(self, what: str = "front") -> Figure:
-        """Returns a figure: the "front", the learning "curves" by rung, or the "timeline" of the devices.
+        """Returns a figure: the "front", the learning "curves" by rung, the "timeline" of the devices, or the "ledger".
 
         Raises:
             ArgumentError: `what` is not one of these names.
         """
-        from lightning_hwtune.views import plots
+        from lightning_hwtune.views.plots import FIGURES
 
-        draw = {"front": plots.front_figure, "curves": plots.curves_figure, "timeline": plots.timeline_figure}
-        return draw[what](self.state())
+        return FIGURES[what](self.state())
 
     @called("study.events() returns the list of all events")
     @checked_call("Study.events")

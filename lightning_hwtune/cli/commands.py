@@ -368,10 +368,12 @@ def plot(
     study: Name = None,
     storage: Storage = None,
 ) -> None:
-    """Draw the front, the timeline of the devices and the learning curves."""
+    """Draw the front, the timeline of the devices, the learning curves and, with a price, what was spent."""
     chosen = _choose(dir, study, storage)
     folder = out or output_folder(chosen.study.dir, f"{chosen.study.name}-figures")
-    front_output.write_figures(chosen, folder, ("front", "timeline", "curves"))
+    state = chosen.study.state()
+    priced = ("ledger",) if state.spec.has_price or state.nodes else ()
+    front_output.write_figures(chosen, folder, ("front", "timeline", "curves", *priced))
 
 
 @app.command()

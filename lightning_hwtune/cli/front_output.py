@@ -91,12 +91,11 @@ def write_figures(chosen: StoredStudy, folder: Path, kinds: Sequence[str], *, on
     """Draws figures and prints their paths. With `only_missing`, a complete set is not drawn again."""
     paths = {kind: folder / f"{kind}.png" for kind in kinds}
     if not (only_missing and all(path.exists() for path in paths.values())):
-        from lightning_hwtune.views import plots
+        from lightning_hwtune.views.plots import FIGURES
 
-        draw = {"front": plots.front_figure, "timeline": plots.timeline_figure, "curves": plots.curves_figure}
         state = chosen.study.state()
         with writing(folder):
             for kind, path in paths.items():
-                draw[kind](state).savefig(path, dpi=150)
+                FIGURES[kind](state).savefig(path, dpi=150)
     for kind, path in paths.items():
         console().print(f"{kind}: {short_path(path)}", markup=False, soft_wrap=True)

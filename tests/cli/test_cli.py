@@ -216,7 +216,7 @@ def test_logs_of_a_trial_that_has_just_begun(tmp_path: Path):
 
 def test_plot(folder: Path, tmp_path: Path):
     out = hwtune("plot", "--dir", folder, "--out", tmp_path / "new/pictures").stdout
-    for kind in ("front", "timeline", "curves"):
+    for kind in ("front", "timeline", "curves", "ledger"):
         path = tmp_path / "new/pictures" / f"{kind}.png"
         assert path.read_bytes().startswith(b"\x89PNG")
         assert f"{kind}: {path}" in out

@@ -7,6 +7,7 @@ import functools
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.facts_data import facts_from_data, facts_to_data
 from lightning_hwtune.core.hardware.billing import Node, bill
 from lightning_hwtune.core.hardware.catalogue import InstanceType
+from lightning_hwtune.core.hardware.nodes import NodeRecord
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Cost, Metric, Objectives
 from lightning_hwtune.core.outlook import outlook
@@ -28,7 +30,9 @@ from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.simulation.curves import SyntheticCurves
 from lightning_hwtune.simulation.executor import simulate
+from lightning_hwtune.views.amounts import money
 from lightning_hwtune.views.ledger import ledger_entry, ledger_rows
+from lightning_hwtune.views.plots import ledger_figure
 from lightning_hwtune.views.status import status_entry
 
 SPACE = SearchSpace(lr=Float(1e-4, 1e-1, log=True))
@@ -216,3 +220,48 @@ def test_a_lost_node_is_billed_as_its_event_says() -> None:
 def test_a_log_with_a_node_out_of_turn_is_damaged(event: ev.Event) -> None:
     with pytest.raises((ValueError, KeyError)):
         folded(spec(), log_of(BOX)[:3]).apply(event)
+
+
+# ------------------------------------------------------------------------------ the picture
+
+
+def areas(state: StudyState) -> dict[str, Any]:
+    figure = ledger_figure(state)
+    [axes] = figure.axes
+    return {
+        "legend": [text.get_text() for text in figure.legends[0].get_texts()],
+        "total": float(axes.lines[0].get_ydata()[-1]),
+        "rises": bool((np.diff(axes.lines[0].get_ydata()) >= 0).all()),
+        "title": axes.get_title(loc="left"),
+    }
+
+
+def test_the_picture_of_a_ledger_ends_at_the_bill_and_never_falls() -> None:
+    state, _ = simulated(spec(), max_trials=6)
+    entry, found = ledger_entry(state, state.last_at), areas(state)
+    assert found["total"] == pytest.approx(entry["total_usd"])
+    assert found["rises"]
+    assert found["title"] == f"s: {money(entry['total_usd'])}"
+    overhead = f"start-ups, saving and lost work {money(entry['overhead_usd'])}"
+    assert found["legend"] == [
+        f"segments: training {money(entry['training_usd'])}, {overhead}",
+        f"idle and launch {money(entry['idle_and_launch_usd'])}",
+    ]
+
+
+def test_the_picture_without_nodes_has_the_limit_instead_of_an_idle_part() -> None:
+    pool = Pool("cpu", 2, usd_per_device_hour=36.0)
+    state, _ = simulated(dataclasses.replace(spec(), pool=pool), max_trials=6, max_cost_usd=50.0)
+    entry, found = ledger_entry(state, state.last_at), areas(state)
+    assert found["total"] == pytest.approx(entry["total_usd"])
+    assert found["legend"][1:] == ["max_cost"]
+    assert ledger_figure(state).axes[0].lines[1].get_ydata()[0] == 50.0
+
+
+def test_the_bill_of_a_node_at_an_earlier_time_keeps_its_minimum() -> None:
+    node = NodeRecord(0, AWS, is_spot=False, launched_clock_s=10.0, has_trained=True)
+    per_s = AWS.usd_per_hour / 3600
+    assert [node.usd_until(at) for at in (5.0, 10.0)] == [0.0, 0.0]
+    assert [node.usd_until(at) for at in (11.0, 100.0)] == pytest.approx([60 * per_s, 90 * per_s])
+    node.ended_s, node.billed_usd = 50.0, 60 * per_s
+    assert node.usd_until(1000.0) == node.billed_usd

@@ -8,7 +8,7 @@ from matplotlib.patches import Rectangle
 from paper_study import begin, make_spec
 
 from lightning_hwtune.core.objectives import Metric, Objectives
-from lightning_hwtune.views.plots import curves_figure, front_figure, timeline_figure
+from lightning_hwtune.views.plots import FIGURES, curves_figure, front_figure, timeline_figure
 from lightning_hwtune.views.plots.canvas import fit_scale, vicinity
 from lightning_hwtune.views.plots.timeline import _runs, _without_gaps
 
@@ -130,13 +130,13 @@ def test_learning_curves(paper):
     assert curves_figure(paper.state, "train_s").axes[0].get_ylabel() == "train_s, lower is better"
 
 
-@pytest.mark.parametrize("draw", [front_figure, timeline_figure, curves_figure])
+@pytest.mark.parametrize("draw", FIGURES.values())
 def test_figures_of_a_study_that_has_just_begun_are_pictures_too(empty, draw):
     picture = draw(empty.state)._repr_png_()
     assert picture.startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("draw", [front_figure, timeline_figure, curves_figure])
+@pytest.mark.parametrize("draw", FIGURES.values())
 def test_figures_can_be_rendered(paper, draw):
     assert draw(paper.state)._repr_png_().startswith(b"\x89PNG")
 

@@ -53,6 +53,14 @@ class NodeRecord:
             return 0.0
         return bill(Node(self.instance, 0.0, self.up_s(clock_s), self.is_spot, is_lost), 0.0)
 
+    def usd_until(self, clock_s: float) -> float:
+        """Returns what had been billed for it at this time of the study's clock, which may be long ago."""
+        if self.ended_s is not None and clock_s >= self.launched_clock_s + self.ended_s:
+            return self.billed_usd
+        if not self.has_trained or clock_s <= self.launched_clock_s:
+            return 0.0
+        return bill(Node(self.instance, 0.0, clock_s - self.launched_clock_s, self.is_spot), 0.0)
+
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for a cache."""
         fields = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}

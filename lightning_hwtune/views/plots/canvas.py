@@ -23,6 +23,7 @@ __all__ = [
     "axis_label",
     "fit_scale",
     "tidy",
+    "time_unit",
     "vicinity",
 ]
 
@@ -32,6 +33,7 @@ DEVICE_MARKERS = ("o", "s", "^", "D", "v", "P")
 FAINT, INK = "#B8B8B8", "#333333"
 _LOG_RATIO = 10.0
 _MARGIN = 0.08
+_TIME_UNITS = (("s", 1.0, 300.0), ("min", 60.0, 18_000.0), ("h", 3600.0, math.inf))
 
 
 @final
@@ -89,6 +91,11 @@ def vicinity(main: Sequence[float], rest: Sequence[float]) -> tuple[float, float
     reach = max(np.ptp(inner), np.ptp(whole) / 7)
     low, high = float(inner.min() - reach), float(inner.max() + reach)
     return (10**low, 10**high) if is_positive else (low, high)
+
+
+def time_unit(length_s: float) -> tuple[str, float]:
+    """Returns the unit for an axis of this length, and its seconds."""
+    return next((name, one) for name, one, limit in _TIME_UNITS if length_s < limit)
 
 
 def tidy(axes: Axes) -> None:

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch, Rectangle
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.views.amounts import counted, share
-from lightning_hwtune.views.plots.canvas import DEVICE_COLORS, INK, StudyFigure
+from lightning_hwtune.views.plots.canvas import DEVICE_COLORS, INK, StudyFigure, time_unit
 from lightning_hwtune.views.tables import BAD_ENDS
 
 __all__ = ["timeline_figure"]
@@ -25,7 +25,6 @@ Span: TypeAlias = tuple[float, float]
 _HEIGHT = 0.84
 _FAILED = DEVICE_COLORS[1]
 _GAP_SHARE = 0.05
-_UNITS = (("s", 1.0, 300.0), ("min", 60.0, 18_000.0), ("h", 3600.0, float("inf")))
 
 
 def timeline_figure(state: StudyFacts, now: float | None = None) -> Figure:
@@ -39,7 +38,7 @@ def timeline_figure(state: StudyFacts, now: float | None = None) -> Figure:
     until = state.last_at if now is None else now
     bars, cuts = _without_gaps([_span(state, segment, until) for segment in state.segments])
     length = max((end for _, end in bars), default=1.0) or 1.0
-    unit, unit_s = next((name, one) for name, one, limit in _UNITS if length < limit)
+    unit, unit_s = time_unit(length)
     bars = [(start / unit_s, end / unit_s) for start, end in bars]
     n_rows, shades = state.spec.pool.size, _shades(state)
     figure = StudyFigure(figsize=(11, 1.8 + 0.6 * min(n_rows, 16)), layout="constrained")
