@@ -128,6 +128,8 @@ class RungRanking:
 
     def first_open(self, k: int, exclude: Container[int] = ()) -> int | None:
         """Returns the best open finite trial among the first `k`, leaving out `exclude`; None if there is none."""
+        if not self._open or k < 1:
+            return None
         best = self._feasible.first_open(k, exclude)
         return self._violating.first_open(k - self._n_feasible, exclude) if best is None else best
 

@@ -31,6 +31,7 @@ _MOST = 1e150  # a scaled loss; products and sums of two such numbers are finite
 _FIRST_CAPACITY = 32
 
 Matrix = npt.NDArray[np.float64]
+Vector = npt.NDArray[np.float64]
 
 
 @final
@@ -46,6 +47,17 @@ class Scale:
     low: tuple[float, ...]
     high: tuple[float, ...]
     far: tuple[float, ...]
+    _half_low: Vector = field(init=False, repr=False, compare=False)
+    _divisor: Vector = field(init=False, repr=False, compare=False)
+    _far: Vector = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # halves, as the difference of two finite numbers may be infinite
+        half_low = 0.5 * np.array(self.low)
+        half_span = 0.5 * np.array(self.high) - half_low
+        object.__setattr__(self, "_half_low", half_low)
+        object.__setattr__(self, "_divisor", np.where(half_span > 0, half_span, 0.5))
+        object.__setattr__(self, "_far", np.array(self.far))
 
     @classmethod
     def of(cls, losses: Matrix) -> Scale:
@@ -57,16 +69,18 @@ class Scale:
 
         An objective with one value on the scale keeps its differences.
         """
-        # halves, as the difference of two finite numbers may be infinite
-        half_low = 0.5 * np.asarray(self.low)
-        half_span = 0.5 * np.asarray(self.high) - half_low
         with np.errstate(over="ignore"):
-            unit = (0.5 * losses - half_low) / np.where(half_span > 0, half_span, 0.5)
-        return np.asarray(unit.clip(0.0, _MOST))
+            unit = (0.5 * losses - self._half_low) / self._divisor
+        np.maximum(unit, 0.0, out=unit)
+        return np.asarray(np.minimum(unit, _MOST, out=unit))
 
     def exploded(self, losses: Matrix) -> npt.NDArray[np.bool_]:
         """Returns whether each row has an exploded loss, shape `(n_points,)`."""
-        return np.asarray((losses > self.far).any(axis=1))
+        return np.asarray((losses > self._far).any(axis=1))
+
+    def is_any_exploded(self, losses: Matrix) -> bool:
+        """Returns whether any row has an exploded loss."""
+        return bool((losses > self._far).any())
 
 
 @final
@@ -81,17 +95,16 @@ class _State:
     """
 
     scale: Scale
-    n: int = 0
-    floor: list[float] = field(default_factory=list)
-    n_below: list[int] = field(default_factory=list)
-    n_beyond: list[int] = field(default_factory=list)
+    n: int
+    floor: list[float]
+    n_below: list[int]
+    n_beyond: list[int]
 
     @classmethod
     def of(cls, losses: Matrix) -> _State:
         """Returns the state of finite losses, shape `(n_points, n_objectives)`."""
         rows = _without_the_worst(losses)
-        state = cls(Scale((), (), ()), len(rows))
-        far = []
+        far, floor, n_below, n_beyond = list[float](), list[float](), list[int](), list[int]()
         for column in np.sort(rows, axis=0).T:
             half = _half(len(column))
             away = 0.5 * column - 0.5 * column[0]
@@ -102,14 +115,14 @@ class _State:
             if not start:
                 start = min(int(np.count_nonzero(away == 0)), len(column) - 1)
             far.append(float(column[end]))
-            state.floor.append(float(column[start]))
-            state.n_below.append(int(np.searchsorted(column, column[start])))
-            state.n_beyond.append(len(column) - int(np.searchsorted(column, column[end], side="right")))
+            floor.append(float(column[start]))
+            n_below.append(int(np.searchsorted(column, column[start])))
+            n_beyond.append(len(column) - int(np.searchsorted(column, column[end], side="right")))
         kept = rows[(rows <= far).all(axis=1)]
         if not len(kept):  # several objectives exploded, each in other trials
-            kept, state.n_beyond = rows, [state.n + 1] * len(far)
-        state.scale = Scale(tuple(kept.min(axis=0).tolist()), tuple(kept.max(axis=0).tolist()), tuple(far))
-        return state
+            kept, n_beyond = rows, [len(rows) + 1] * len(far)
+        scale = Scale(tuple(kept.min(axis=0).tolist()), tuple(kept.max(axis=0).tolist()), tuple(far))
+        return cls(scale, len(rows), floor, n_below, n_beyond)
 
     def is_unchanged_by(self, loss: Loss) -> bool:
         """Returns whether the scale is certainly the same with one more trial; quick."""
@@ -138,24 +151,37 @@ class GrowingScale:
         self._losses = np.empty((_FIRST_CAPACITY, n_objectives))
         self._n = 0
         self._state: _State | None = None
+        self._foreseen: tuple[tuple[float, ...], _State] | None = None
 
     def add(self, loss: Loss) -> Scale:
         """Adds a trial with finite losses and returns the scale."""
+        state = self._state_with(loss)
+        self._foreseen = None
         if self._n == len(self._losses):
             self._losses = np.concatenate([self._losses, np.empty_like(self._losses)])
         self._losses[self._n] = loss
         self._n += 1
-        if self._state is not None and self._state.is_unchanged_by(loss):
-            self._state.count(loss)
-        else:
-            self._state = _State.of(self._losses[: self._n])
-        return self._state.scale
+        if state is self._state:
+            state.count(loss)
+        self._state = state
+        return state.scale
 
     def with_one_more(self, loss: Loss) -> Scale:
-        """Returns the scale that there would be after `add`; has no effect."""
-        if self._state is not None and self._state.is_unchanged_by(loss):
-            return self._state.scale
-        return Scale.of(np.concatenate([self._losses[: self._n], [loss]]))
+        """Returns the scale that there would be after `add`; has no visible effect."""
+        return self._state_with(loss).scale
+
+    def _state_with(self, loss: Loss) -> _State:
+        """Returns the state with one more trial, or the present one if that has the same scale.
+
+        It is kept for the next call, as a trial is usually added right after a question about it.
+        """
+        key = tuple(loss)
+        if self._foreseen is None or self._foreseen[0] != key:
+            if self._state is not None and self._state.is_unchanged_by(loss):
+                self._foreseen = key, self._state
+            else:
+                self._foreseen = key, _State.of(np.concatenate([self._losses[: self._n], [loss]]))
+        return self._foreseen[1]
 
 
 def _half(n: int) -> int:

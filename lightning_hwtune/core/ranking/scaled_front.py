@@ -24,9 +24,9 @@ def scaled_front(strategy: type[FrontOrder], ids: Ids, losses: Points, scale: Sc
         ids: distinct, in any order, shape `(n,)`.
         losses: finite, where no member dominates another, shape `(n, n_objectives)`.
     """
-    exploded = scale.exploded(losses)
-    if not exploded.any():
+    if not scale.is_any_exploded(losses):
         return strategy(ids, scale.unit(losses))
+    exploded = scale.exploded(losses)
     return _ExplodedLast(strategy(ids[~exploded], scale.unit(losses[~exploded])), ids, exploded)
 
 
