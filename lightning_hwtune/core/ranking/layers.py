@@ -121,9 +121,13 @@ class Layers(FrontSets):
         """Returns the `members` that this front would have after such an `insert`."""
         if front == len(self._rows):
             return np.array([trial_id]), np.array([loss])
-        ids, losses = self.members(front)
-        is_staying = (losses < loss).any(axis=1) | (losses == loss).all(axis=1)
-        return np.append(ids[is_staying], trial_id), np.concatenate([losses[is_staying], [loss]])
+        rows, point = self._rows[front], np.array(loss)[:, None]
+        points = self._points(rows)
+        is_staying = ~_in_all(points >= point)
+        if not is_staying.all():
+            is_staying |= _in_all(points == point)
+        staying = np.concatenate([points[:, is_staying], point], axis=1)
+        return np.concatenate([self._ids[rows[is_staying]], [trial_id]]), staying.T
 
     def is_open(self, front: int) -> npt.NDArray[np.bool_]:
         """Returns whether each member of a front is open, shape `(n,)`."""

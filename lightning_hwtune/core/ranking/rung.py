@@ -93,8 +93,9 @@ class RungRanking:
         if not _is_finite(vector):
             insort(self._not_finite, trial_id)
             return
-        self._n_feasible += not is_violator(vector)
-        self._group(vector).insert(trial_id, vector)
+        group = self._group(vector)
+        self._n_feasible += group is self._feasible
+        group.insert(trial_id, vector)
         self._open.add(trial_id)
 
     def shut(self, trial_id: int) -> None:

@@ -16,6 +16,7 @@ A very small loss is never left out: it is a good trial.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import le
 from typing import final
 
 import numpy as np
@@ -86,25 +87,19 @@ class Scale:
 @final
 @dataclass(slots=True)
 class _State:
-    """A scale, and what shows that a further trial does not change it.
+    """A scale, and for how many further trials it is known to stay the same if their losses are inside it.
 
-    Attributes:
-        n: the number of trials in which gaps are looked for.
-        floor: per objective, a loss below which no gap was looked for. n_below: how many losses are below it.
-        n_beyond: per objective, how many losses have exploded.
+    A further trial shifts the place from which gaps are looked for, so a gap in the better half might begin to count.
     """
 
     scale: Scale
-    n: int
-    floor: list[float]
-    n_below: list[int]
-    n_beyond: list[int]
+    n_more: int
 
     @classmethod
     def of(cls, losses: Matrix) -> _State:
         """Returns the state of finite losses, shape `(n_points, n_objectives)`."""
         rows = _without_the_worst(losses)
-        far, floor, n_below, n_beyond = list[float](), list[float](), list[int](), list[int]()
+        far, n_more = list[float](), len(rows)
         for column in np.sort(rows, axis=0).T:
             half = _half(len(column))
             away = 0.5 * column - 0.5 * column[0]
@@ -115,32 +110,21 @@ class _State:
             if not start:
                 start = min(int(np.count_nonzero(away == 0)), len(column) - 1)
             far.append(float(column[end]))
-            floor.append(float(column[start]))
-            n_below.append(int(np.searchsorted(column, column[start])))
-            n_beyond.append(len(column) - int(np.searchsorted(column, column[end], side="right")))
+            # even if all further trials are below `column[start]`, it stays in the better half
+            n_more = min(n_more, len(column) - 2 * int(np.searchsorted(column, column[start])))
+            n_tame = int(np.searchsorted(column, column[end], side="right"))
+            if _half(len(column) + 1) > n_tame:  # one more trial moves the gap into the better half
+                n_more = 0
         kept = rows[(rows <= far).all(axis=1)]
         if not len(kept):  # several objectives exploded, each in other trials
-            kept, n_beyond = rows, [len(rows) + 1] * len(far)
-        scale = Scale(tuple(kept.min(axis=0).tolist()), tuple(kept.max(axis=0).tolist()), tuple(far))
-        return cls(scale, len(rows), floor, n_below, n_beyond)
+            kept, n_more = rows, 0
+        return cls(Scale(tuple(kept.min(axis=0).tolist()), tuple(kept.max(axis=0).tolist()), tuple(far)), n_more)
 
     def is_unchanged_by(self, loss: Loss) -> bool:
         """Returns whether the scale is certainly the same with one more trial; quick."""
-        half = _half(self.n + 1)
-        if tuple(loss) == self.scale.high:  # it may be the worst in every objective
+        if self.n_more < 1 or tuple(loss) == self.scale.high:  # it may be the worst in every objective
             return False
-        for x, low, high, floor, below, beyond in zip(
-            loss, self.scale.low, self.scale.high, self.floor, self.n_below, self.n_beyond, strict=True
-        ):
-            if not low <= x <= high or below + (x < floor) > half or half > self.n - beyond:
-                return False
-        return True
-
-    def count(self, loss: Loss) -> None:
-        """Counts a trial that does not change the scale."""
-        self.n += 1
-        for index, (x, floor) in enumerate(zip(loss, self.floor, strict=True)):
-            self.n_below[index] += x < floor
+        return all(map(le, self.scale.low, loss)) and all(map(le, loss, self.scale.high))
 
 
 @final
@@ -162,7 +146,7 @@ class GrowingScale:
         self._losses[self._n] = loss
         self._n += 1
         if state is self._state:
-            state.count(loss)
+            state.n_more -= 1
         self._state = state
         return state.scale
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from typing import NamedTuple, final
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +22,9 @@ from lightning_hwtune.core.ranking.front_sets import FrontSets, Loss, Members
 __all__ = ["Staircases"]
 
 
-class _Run(NamedTuple):
-    """Neighbours on a staircase, or all of it. The fields are arrays, so that numpy copies them fast."""
-
-    firsts: array[float]
-    seconds: array[float]  # negated, so that they rise as well
-    ids: array[int]
-    is_open: array[int]
+_Run = tuple["array[float]", "array[float]", "array[int]", "array[int]"]
+"""Neighbours on a staircase, or all of it: their first losses, their second losses, negated so that they rise as well,
+their ids, and whether they are open. These are arrays, so that numpy copies them fast."""
 
 
 @final
@@ -41,29 +37,28 @@ class Staircases(FrontSets):
 
     def insert(self, trial_id: int, loss: Loss, front: int) -> range:
         """Adds a new, open trial to its `front_of(loss)`; returns the fronts whose members changed."""
-        start = front
-        x, y = loss[0], -loss[1]
-        run, n_open = _Run(array("d", [x]), array("d", [y]), array("q", [trial_id]), array("b", [1])), 1
+        start, (x, y) = front, (loss[0], -loss[1])
+        run: _Run = array("d", [x]), array("d", [y]), array("q", [trial_id]), array("b", [1])
+        n_run, n_open = 1, 1
         at, end = self._pushed_out(front, x, y)
         while front < len(self._stairs):
             xs, ys, ids, is_open = self._stairs[front]
-            out = _Run(xs[at:end], ys[at:end], ids[at:end], is_open[at:end])
+            n_out = end - at
+            out = (xs[at:end], ys[at:end], ids[at:end], is_open[at:end]) if n_out else None
             xs[at:end], ys[at:end], ids[at:end], is_open[at:end] = run
-            n_out_open = sum(out.is_open)
-            self._sizes[front] += len(run.ids) - len(out.ids)
-            self._n_open[front] += n_open - n_out_open
-            if not out.ids:
+            self._sizes[front] += n_run - n_out
+            if out is None:
+                self._n_open[front] += n_open
                 return range(start, front + 1)
-            run, n_open = out, n_out_open
+            n_out_open = sum(out[3]) if self._n_open[front] else 0
+            self._n_open[front] += n_open - n_out_open
+            run, n_run, n_open = out, n_out, n_out_open
             front += 1
             if front < len(self._stairs):
-                next_front = self._stairs[front]
-                at, end = (
-                    bisect_left(next_front.firsts, run.firsts[0]),
-                    bisect_right(next_front.seconds, run.seconds[-1]),
-                )
+                firsts, seconds, _, _ = self._stairs[front]
+                at, end = bisect_left(firsts, run[0][0]), bisect_right(seconds, run[1][-1])
         self._stairs.append(run)
-        self._sizes.append(len(run.ids))
+        self._sizes.append(n_run)
         self._n_open.append(n_open)
         return range(start, front + 1)
 
@@ -71,7 +66,7 @@ class Staircases(FrontSets):
         """Returns the run of this front, as (from, to), that a new member dominates; its duplicates stay."""
         if front == len(self._stairs):
             return 0, 0
-        xs, ys = self._stairs[front].firsts, self._stairs[front].seconds
+        xs, ys, _, _ = self._stairs[front]
         at = bisect_left(xs, x)
         if at < len(xs) and xs[at] == x and ys[at] == y:
             at = bisect_right(xs, x, at)
@@ -80,8 +75,8 @@ class Staircases(FrontSets):
     def close(self, trial_id: int, loss: Loss) -> None:
         """Marks an open trial with this loss as no longer open."""
         front = self.front_of(loss)
-        stairs = self._stairs[front]
-        stairs.is_open[stairs.ids.index(trial_id, bisect_left(stairs.firsts, loss[0]))] = 0
+        firsts, _, ids, is_open = self._stairs[front]
+        is_open[ids.index(trial_id, bisect_left(firsts, loss[0]))] = 0
         self._n_open[front] -= 1
 
     def front_of(self, loss: Loss) -> int:
@@ -90,13 +85,9 @@ class Staircases(FrontSets):
         low, high = 0, len(self._stairs)
         while low < high:
             middle = (low + high) // 2
-            stairs = self._stairs[middle]
-            before = bisect_right(stairs.firsts, x) - 1
-            if (
-                before >= 0
-                and stairs.seconds[before] >= y
-                and (stairs.firsts[before] != x or stairs.seconds[before] != y)
-            ):
+            firsts, seconds, _, _ = self._stairs[middle]
+            before = bisect_right(firsts, x) - 1
+            if before >= 0 and seconds[before] >= y and (firsts[before] != x or seconds[before] != y):
                 low = middle + 1
             else:
                 high = middle
@@ -104,9 +95,11 @@ class Staircases(FrontSets):
 
     def members(self, front: int) -> Members:
         """Returns a front's trial ids, shape `(n,)`, and their losses, shape `(n, 2)`."""
-        stairs = self._stairs[front]
-        # copies, as an array that numpy views cannot grow
-        return np.array(stairs.ids), np.stack([np.array(stairs.firsts), -np.array(stairs.seconds)]).T
+        firsts, seconds, ids, _ = self._stairs[front]
+        losses = np.empty((2, len(ids)))
+        losses[0] = firsts
+        np.negative(seconds, out=losses[1])
+        return np.array(ids), losses.T  # copies, as an array that numpy views cannot grow
 
     def members_with(self, trial_id: int, loss: Loss, front: int) -> Members:
         """Returns the `members` that this front would have after such an `insert`."""
@@ -121,4 +114,4 @@ class Staircases(FrontSets):
 
     def is_open(self, front: int) -> npt.NDArray[np.bool_]:
         """Returns whether each member of a front is open, shape `(n,)`."""
-        return np.array(self._stairs[front].is_open, dtype=np.bool_)
+        return np.array(self._stairs[front][3], dtype=np.bool_)
