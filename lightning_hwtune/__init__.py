@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lightning_hwtune.core.hardware.pool import Pool
     from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingPoint, ScalingProfile, ScalingShape
     from lightning_hwtune.core.objective_kinds import Cost, DeviceSeconds, Metric, TrainSeconds
+    from lightning_hwtune.core.parameters.trainer_choices import Accumulation, Precision, Strategy
     from lightning_hwtune.core.schedulers import (
         ASHA,
         PASHA,
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ASHA",
     "Abilities",
+    "Accumulation",
     "Allocation",
     "AllocationPolicy",
     "ArgumentError",
@@ -102,6 +104,7 @@ __all__ = [
     "ParetoPrior",
     "Pause",
     "Pool",
+    "Precision",
     "Promotion",
     "Race",
     "Random",
@@ -123,6 +126,7 @@ __all__ = [
     "Sobol",
     "Stop",
     "StorageError",
+    "Strategy",
     "Study",
     "StudyFailedError",
     "StudyLockedError",
@@ -166,6 +170,7 @@ _NAMES: dict[str, str] = {
             "SuccessiveHalving",
         ),
         "core.searchers": ("TPE", "Grid", "History", "ParetoPrior", "Random", "Searcher", "Sobol"),
+        "core.parameters.trainer_choices": ("Accumulation", "Precision", "Strategy"),
         "core.space": ("Choice", "Float", "Int", "NumDevices", "SearchSpace"),
         "searchers.gaussian_process": ("GP",),
         "engine.executor": ("Abilities", "Executor"),

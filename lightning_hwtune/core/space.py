@@ -32,6 +32,7 @@ from lightning_hwtune.core.parameters import (
     Int,
     NumDevices,
     Parameter,
+    TrainerChoice,
     parameter_from_dict,
     stored_form,
 )
@@ -69,7 +70,16 @@ class SearchSpace(Mapping[str, Parameter]):
         {'model.lr': 0.01, 'layers': 2}
     """
 
-    __slots__ = ("_conditions", "_counts", "_devices_key", "_instance_key", "_n_combinations", "_params", "_rule")
+    __slots__ = (
+        "_conditions",
+        "_counts",
+        "_devices_key",
+        "_instance_key",
+        "_n_combinations",
+        "_params",
+        "_rule",
+        "_trainer_keys",
+    )
 
     @checked_call("SearchSpace")
     def __init__(self, params: Mapping[str, Parameter] | None = None, /, **named: Parameter) -> None:
@@ -101,6 +111,7 @@ class SearchSpace(Mapping[str, Parameter]):
         if len(instances) > 1:
             allowed = f"only one Instance, and {instances[0]!r} is already one"
             raise ArgumentError(instances[1], self._params[instances[1]], allowed)
+        self._trainer_keys = _trainer_keys(self._params)
         self._devices_key = devices[0] if devices else None
         self._instance_key = instances[0] if instances else None
         batch_sizes = tuple(name for name in self._params if name.rpartition(".")[2] == "batch_size")
@@ -147,6 +158,15 @@ class SearchSpace(Mapping[str, Parameter]):
     def instance_key(self) -> str | None:
         """The name of the `Instance` parameter; None if there is none."""
         return self._instance_key
+
+    @property
+    def trainer_keys(self) -> Mapping[str, str]:
+        """The parameters that are arguments of the Trainer: name of the argument -> name of the parameter."""
+        return self._trainer_keys
+
+    def trainer_arguments(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the arguments of the Trainer that a configuration decides."""
+        return {argument: config[name] for argument, name in self._trainer_keys.items() if name in config}
 
     @property
     def usd_per_hour(self) -> Mapping[str, float]:
@@ -459,6 +479,16 @@ class SearchSpace(Mapping[str, Parameter]):
 
 def _name_of(name: object) -> str:
     found: str = FORMS["SearchSpace"]["name"].read("SearchSpace", name)
+    return found
+
+
+def _trainer_keys(params: Mapping[str, Parameter]) -> dict[str, str]:
+    """Returns the parameters that are arguments of the Trainer, and refuses two for the same argument."""
+    found: dict[str, str] = {}
+    for name, parameter in params.items():
+        if isinstance(parameter, TrainerChoice) and (first := found.setdefault(parameter.argument, name)) != name:
+            allowed = f"only one {type(parameter).__name__}, and {first!r} is already one"
+            raise ArgumentError(name, parameter, allowed)
     return found
 
 

@@ -25,6 +25,7 @@ from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Objectives, Tr
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Race, Scheduler, scheduler_from_settings
 from lightning_hwtune.core.searchers import SEARCHER_REGISTRY, Searcher, searcher_from_settings
 from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.core.trainer_choices import check_trainer_choices
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, StorageError
 from lightning_hwtune.forms import FORMS
 from lightning_hwtune.forms.run_options import LIMITS
@@ -184,6 +185,7 @@ class StudySpec:
                 f"counts up to {self.pool.size}, the number of {self.pool.accelerator} devices in the pool",
                 hint="Use smaller counts or a larger pool.",
             )
+        check_trainer_choices(self.space, self.pool.accelerator, counts, batch=self.batch)
         kinds = {type(item) for item in self.objectives}
         if self._is_priced and not self.has_price:
             argument = "objectives" if Cost in kinds else "constraints"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_hwtune.core.spec import StudySpec
+from lightning_hwtune.core.trainer_choices import trainer_arguments
 from lightning_hwtune.engine.devices import device_mask
 from lightning_hwtune.training.channel import SegmentOrder
 
@@ -53,5 +54,6 @@ def segment_order(
         batch=spec.batch,
         env=device_mask(spec.pool, slots),
         absent=spec.space.absent(config),
+        trainer=trainer_arguments(spec.space, config, len(slots)),
         **special,
     )

@@ -15,7 +15,7 @@ from lightning_hwtune.core.hardware.instances import FILTERS, Instance
 from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, TrainSeconds
-from lightning_hwtune.core.parameters import Choice, Float, Int, NumDevices
+from lightning_hwtune.core.parameters import Accumulation, Choice, Float, Int, NumDevices, Precision, Strategy
 from lightning_hwtune.core.parameters.form import KINDS
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY
 from lightning_hwtune.engine.executors import EXECUTOR_REGISTRY
@@ -36,7 +36,13 @@ from lightning_hwtune.settings.study_parts import (
 __all__ = ["study_file_schema"]
 
 _Schema = dict[str, Any]
-_PARAMETERS: Mapping[str, type] = {"float": Float, "int": Int, "choice": Choice, "num_devices": NumDevices}
+_PARAMETERS: Mapping[str, type] = {
+    "float": Float,
+    "int": Int,
+    "choice": Choice,
+    "num_devices": NumDevices,
+    **{cls.kind: cls for cls in (Strategy, Precision, Accumulation)},
+}
 _LISTS: Mapping[str, _Schema] = {"options": {"type": "array", "minItems": 1}}
 _NUMBERS = ("low", "high", "step", "prior", "at_most", "at_least")  # also as text: YAML 1.1 reads 1e-4 as text
 _IMPORT_PATH = "[.:]"  # what a name does not have
@@ -130,7 +136,7 @@ def _parameter(kind: str) -> _Schema:
     if kind == "instance":  # its names and conditions are looked up before the parameter is made
         return _instances()
     cls, (_, needed, optional) = _PARAMETERS[kind], KINDS[kind]
-    forms, docs = FORMS[cls.__name__], option_docs(cls)
+    forms, docs = FORMS.get(cls.__name__, {"when": FORMS["Choice"]["when"]}), option_docs(cls)
     properties = {key: _option(key, forms, docs) for key in (*needed, *optional)}
     if kind == "num_devices":  # the constructor takes the counts one by one
         properties["counts"] = _or_interpolation({"type": "array", "minItems": 1, "items": forms["counts"].schema})

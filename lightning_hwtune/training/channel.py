@@ -66,6 +66,7 @@ class SegmentOrder:
         only_marked_fits: only a fit whose Trainer has the callback is the trial's; see `training.trial_fit`.
         absent: parameters of the space that the configuration does not have -> why, in words.
         measured: names of the quantities that every rank measures itself and adds to the metrics; see `quantities`.
+        trainer: arguments of the Trainer that the search space decides, such as `strategy`.
         is_replicate: whether the trial repeats another one with its own seed, which replaces that of an app.
     """
 
@@ -96,6 +97,7 @@ class SegmentOrder:
     absent: Mapping[str, str] = field(default_factory=dict)
     measured: tuple[str, ...] = ()
     is_replicate: bool = False
+    trainer: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from lightning_hwtune.training.process_group import group_size
 __all__ = [
     "OwnLimits",
     "adds_epochs",
+    "argument_of",
     "batch_size",
     "batches_left_out",
     "batches_per_epoch",
@@ -59,6 +60,12 @@ def class_tree(obj: Any) -> str:
 def trusting(function: Any) -> dict[str, bool]:
     """Returns the keyword that makes Lightning load our checkpoint completely; empty in versions without it."""
     return {"weights_only": False} if "weights_only" in inspect.signature(function).parameters else {}
+
+
+def argument_of(trainer: Any, name: str) -> Any:
+    """Returns the precision or the accumulation of a Trainer; None for an argument that it does not keep."""
+    value = getattr(trainer, name, None)
+    return value if isinstance(value, str | int) else None
 
 
 def preload_checkpoint(trainer: Any, path: str) -> None:

@@ -12,6 +12,7 @@ from lightning_hwtune.core.record import Unit
 from lightning_hwtune.errors import ArgumentError, CheckpointError
 from lightning_hwtune.text import counted
 from lightning_hwtune.training.context import ActiveSegment
+from lightning_hwtune.training.lightning_internals import argument_of
 
 __all__ = ["check_resumed", "check_trainer", "note_foreign_checkpoints"]
 
@@ -33,12 +34,22 @@ def check_trainer(trainer: Any, segment: ActiveSegment) -> None:
             hint="Create it in the loop or in the training function.",
         )  # fmt: skip
     _check_horizon(trainer, segment)
+    _check_arguments(trainer, segment)
     every = trainer.check_val_every_n_epoch if order.unit == Unit.EPOCHS else None
     missed = [level for level in order.levels if every and level % every]
     if missed and trainer.enable_validation:
         raise ArgumentError(
             "Trainer(check_val_every_n_epoch=...)", every, f"a divisor of every rung; {missed} are not multiples of it"
         )
+
+
+def _check_arguments(trainer: Any, segment: ActiveSegment) -> None:
+    """Refuses a Trainer without an argument that the search space decides: the parameter would have no effect."""
+    for name, value in segment.order.trainer.items():
+        found = argument_of(trainer, name)
+        if found is not None and found != value:
+            hint = "Use `trial.fit` or `trial.trainer`, which pass it on, or give your Trainer the parameter's value."
+            raise ArgumentError(f"Trainer({name}=...)", found, f"{value!r}, which the search space decides", hint=hint)
 
 
 def _check_horizon(trainer: Any, segment: ActiveSegment) -> None:

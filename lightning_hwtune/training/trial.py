@@ -168,7 +168,7 @@ class Trial:
 
     @checked_call("Trial.per_device_batch_size")
     def per_device_batch_size(self, global_batch: int) -> int:
-        """Returns the batch size for the loader of each device.
+        """Returns the batch size for the loader of each device; an `Accumulation` in the space divides it further.
 
         Args:
             global_batch: samples per step over all devices. With `batch="per_device"` it is returned unchanged.
@@ -178,9 +178,15 @@ class Trial:
         """
         if self._segment.order.batch == "per_device":
             return global_batch
-        share, rest = divmod(global_batch, self.num_devices)
+        n_batches = int(self._segment.order.trainer.get("accumulate_grad_batches", 1))
+        share, rest = divmod(global_batch, self.num_devices * n_batches)
         if rest or share < 1:
             allowed = f"a positive multiple of {self.num_devices}, the number of devices"
+            if n_batches > 1:
+                total = self.num_devices * n_batches
+                allowed = (
+                    f"a positive multiple of {total}: {self.num_devices} devices x {n_batches} accumulated batches"
+                )
             raise ArgumentError("global_batch", global_batch, allowed)
         return share
 
@@ -268,9 +274,11 @@ class Trial:
 
     def _trainer(self, tree: str, given: Mapping[str, Any]) -> Any:
         kwargs = dict(given)
-        passed = [name for name in OWNED if name in kwargs]
+        order = self._segment.order
+        owned = (*OWNED, *order.trainer)
+        passed = [name for name in owned if name in kwargs]
         if passed:
-            raise OwnedArgumentError(passed, OWNED)
+            raise OwnedArgumentError(passed, owned)
         if kwargs.get("fast_dev_run"):
             hint = "The check of a new study already trains a few batches first; study.check(train) does only that."
             raise ArgumentError("fast_dev_run", kwargs["fast_dev_run"], "False in a study", hint=hint)
@@ -278,7 +286,7 @@ class Trial:
             from lightning_hwtune.training import pytorch_lightning_tree as classes
         else:
             from lightning_hwtune.training import lightning_tree as classes  # type: ignore[no-redef]
-        order, callbacks = self._segment.order, _as_list(kwargs.pop("callbacks", None))
+        callbacks = _as_list(kwargs.pop("callbacks", None))
         settings = {
             # if Lightning's entry point adds another one, only this one acts
             "callbacks": [*callbacks, classes.RungCallback()],
@@ -288,6 +296,7 @@ class Trial:
             "enable_checkpointing": any(map(_is_checkpoint_callback, callbacks)),
             "default_root_dir": str(self.dir),
             "strategy": "auto" if order.num_devices == 1 else "ddp",
+            **order.trainer,
             **kwargs,
         }
         if settings["logger"] is True:

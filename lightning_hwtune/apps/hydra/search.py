@@ -210,7 +210,7 @@ def _with_prior(name: str, parameter: Parameter, tags: Sequence[str]) -> Paramet
         raise ArgumentError(name, list(tags), 'one tag such as "prior=3e-4", with one value')
     try:
         if isinstance(parameter, Choice):
-            return Choice(parameter.options, ordered=parameter.ordered, when=parameter.when, prior=values[0])
+            return parameter.replaced(parameter.when, values[0])
         return dataclasses.replace(parameter, prior=values[0]) if isinstance(parameter, Float | Int) else parameter
     except ArgumentError as error:
         raise ArgumentError(f"{name}: prior", error.received, error.allowed, hint=error.hint) from None
@@ -275,7 +275,7 @@ def _decide_fixed(search: Search, parser: OverridesParser) -> None:
 
 def _with_condition(parameter: Parameter, when: Mapping[str, Any] | None) -> Parameter:
     if isinstance(parameter, Choice):
-        return Choice(parameter.options, ordered=parameter.ordered, when=when, prior=parameter.prior)
+        return parameter.replaced(when, parameter.prior)
     return dataclasses.replace(parameter, when=when) if isinstance(parameter, Float | Int) else parameter
 
 

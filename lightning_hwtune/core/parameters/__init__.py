@@ -1,4 +1,4 @@
-"""The kinds of parameter: ranges of floats and of integers, lists of options and of instance types, device counts.
+"""The kinds of parameter: ranges, lists of options and of instance types, device counts, and how a Trainer trains.
 
 A parameter maps a share in [0, 1] to one of its values (`quantile`; a uniform share gives the parameter's
 distribution). It also maps a value to its coordinates in the unit cube and back (`encode`, `decode`). Values are always
@@ -11,9 +11,11 @@ from lightning_hwtune.core.parameters.choices import ALWAYS_DEVICES, Choice, Num
 from lightning_hwtune.core.parameters.form import Parameter, parameter_from_dict, stored_form
 from lightning_hwtune.core.parameters.instances import InstanceChoice
 from lightning_hwtune.core.parameters.ranges import Float, Int
+from lightning_hwtune.core.parameters.trainer_choices import Accumulation, Precision, Strategy, TrainerChoice
 
 __all__ = [
     "ALWAYS_DEVICES",
+    "Accumulation",
     "Choice",
     "Float",
     "InstanceChoice",
@@ -21,6 +23,9 @@ __all__ = [
     "NumDevices",
     "Option",
     "Parameter",
+    "Precision",
+    "Strategy",
+    "TrainerChoice",
     "parameter_from_dict",
     "stored_form",
 ]

@@ -170,6 +170,10 @@ class Choice(Given):
         """Whether `ordered` was given."""
         return "ordered" in self._given
 
+    def replaced(self, when: Mapping[str, Any] | None, prior: Option) -> Choice:
+        """Returns the same choice with another condition and another expected option."""
+        return Choice(self.options, ordered=self.ordered, when=when, prior=prior)
+
     def has_options_of(self, other: Choice) -> bool:
         """Return whether both have the same options; numbers may be listed in any order."""
         first, second = (

@@ -12,6 +12,7 @@ from lightning_hwtune.core.parameters.choices import ALWAYS_DEVICES, Choice, Num
 from lightning_hwtune.core.parameters.instances import InstanceChoice
 from lightning_hwtune.core.parameters.options import all_numbers, plain_option
 from lightning_hwtune.core.parameters.ranges import ABSENT, Float, Int
+from lightning_hwtune.core.parameters.trainer_choices import Accumulation, Precision, Strategy
 from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
 from lightning_hwtune.forms.owners import FILE_PLACES
 from lightning_hwtune.names import refuse_unknown_keys
@@ -39,6 +40,7 @@ KINDS: dict[str, tuple[Callable[..., Parameter], tuple[str, ...], tuple[str, ...
     "choice": (Choice, ("options",), ("ordered", "when", "prior")),
     "num_devices": (_num_devices, ("counts",), ()),
     "instance": (_instances, ("options",), ("prior",)),
+    **{cls.kind: (cls.of, ("options",), ("when", "prior")) for cls in (Strategy, Precision, Accumulation)},
 }
 """Kind -> its constructor, required keys, optional keys."""
 
