@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lightning_hwtune.core.hardware.policies import AllocationPolicy, FixedAllocation, SearchedAllocation
     from lightning_hwtune.core.hardware.pool import Pool
     from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingPoint, ScalingProfile, ScalingShape
-    from lightning_hwtune.core.objective_kinds import Cost, DeviceSeconds, Metric, TrainSeconds
+    from lightning_hwtune.core.objective_kinds import Cost, DeviceSeconds, Energy, Metric, PeakMemory, TrainSeconds
     from lightning_hwtune.core.parameters.trainer_choices import Accumulation, Precision, Strategy
     from lightning_hwtune.core.schedulers import (
         ASHA,
@@ -81,6 +81,7 @@ __all__ = [
     "Continue",
     "Cost",
     "DeviceSeconds",
+    "Energy",
     "Evolution",
     "Executor",
     "FixedAllocation",
@@ -103,6 +104,7 @@ __all__ = [
     "PASHA",
     "ParetoPrior",
     "Pause",
+    "PeakMemory",
     "Pool",
     "Precision",
     "Promotion",
@@ -156,7 +158,7 @@ _NAMES: dict[str, str] = {
         "core.hardware.pool": ("Pool",),
         "core.hardware.scaling": ("ScalingModel", "ScalingPoint", "ScalingProfile", "ScalingShape"),
         "core.constraints": ("Constraint",),
-        "core.objective_kinds": ("Cost", "DeviceSeconds", "Metric", "TrainSeconds"),
+        "core.objective_kinds": ("Cost", "DeviceSeconds", "Energy", "Metric", "PeakMemory", "TrainSeconds"),
         "core.schedulers": (
             "ASHA",
             "PASHA",

@@ -41,6 +41,7 @@ from lightning_hwtune.engine.check import Check
 from lightning_hwtune.engine.devices import check_present, resolve
 from lightning_hwtune.engine.earlier_studies import auto_prior
 from lightning_hwtune.engine.executors import abilities_of_choice
+from lightning_hwtune.engine.meters import check_meters
 from lightning_hwtune.engine.open_sessions import OpenSession, session_of, take_over
 from lightning_hwtune.engine.payload import stored_function
 from lightning_hwtune.engine.reading import Reader
@@ -525,6 +526,7 @@ class Study:
 
         check_instances(self._spec)
         check_present(self.name, self._spec.pool)
+        check_meters(self._spec.objectives, self._spec.pool)
         take_over(self._files.root, self._storage)
         require_no_segment()
         session = Session(self._spec, self._files, limits, given=given, storage=self._storage)

@@ -26,6 +26,7 @@ from lightning_hwtune.engine.fork_server import PRELOAD, fork_server
 from lightning_hwtune.engine.hang import AUTO
 from lightning_hwtune.engine.local import LocalExecutor
 from lightning_hwtune.engine.loop import Loop
+from lightning_hwtune.engine.meters import check_meters
 from lightning_hwtune.engine.payload import Payload, check_function, drop_older, write_payload
 from lightning_hwtune.engine.profiling import run_profile
 from lightning_hwtune.engine.reading import Reader
@@ -81,6 +82,7 @@ class Run:
             raise ArgumentError("max_trials", None, allowed, hint="For example max_trials=20.")
         check_run(self.spec, limits, executor=self.executor, hang_timeout=self.hang_timeout)
         check_present(self.spec.name, self.spec.pool)
+        check_meters(self.spec.objectives, self.spec.pool)
         if isinstance(self.executor, str):
             check_function(self.train)
 
@@ -251,6 +253,7 @@ def _outside_a_run(
     """Yields an executor for segments that belong to no run, and the training function's file."""
     check_instances(spec)
     check_present(spec.name, spec.pool)
+    check_meters(spec.objectives, spec.pool)
     check_function(train)
     with fork_server().run((PRELOAD, *preload)):
         reader.refuse_foreign(spec)

@@ -12,12 +12,25 @@ from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import checked_class, entries, parse_bytes, parse_duration
 from lightning_hwtune.forms.given import Given
 
-__all__ = ["MEASURED_IN_TRAINING", "MEASURED_QUANTITIES", "Constraint", "Violation", "check_bounds", "violation_text"]
+__all__ = [
+    "ADDED_UP",
+    "MEASURED_IN_TRAINING",
+    "MEASURED_QUANTITIES",
+    "Constraint",
+    "Violation",
+    "check_bounds",
+    "violation_text",
+]
 
-MEASURED_IN_TRAINING = ("peak_memory",)
+MEASURED_IN_TRAINING = ("peak_memory", "energy_j")
 """Quantities that the process of a training measures; all other measured ones follow from its seconds."""
 
-MEASURED_QUANTITIES: Mapping[str, str] = {"train_s": "s", "device_s": "s", "cost_usd": "USD", "peak_memory": "B"}
+ADDED_UP = ("energy_j",)
+"""Those among them that are 0 when a segment begins, and are added up. Of the others, the largest value counts."""
+
+MEASURED_QUANTITIES: Mapping[str, str] = {
+    "train_s": "s", "device_s": "s", "cost_usd": "USD", "peak_memory": "B", "energy_j": "J",
+}  # fmt: skip
 """Quantity that the study measures itself -> unit. They only grow while a trial trains."""
 
 _ALSO_KNOWN_AS = {"usd": "cost_usd"}
@@ -37,8 +50,8 @@ class Constraint(Given):
 
     Args:
         name: a value that the training logs under this name, or one that the study measures: "train_s" and "device_s"
-            (seconds), "cost_usd" or "usd" (the useful cost, see `Cost`), and "peak_memory" (bytes of host memory of the
-            trial's processes, without those of its data loaders).
+            (seconds), "cost_usd" or "usd" (the useful cost, see `Cost`), "energy_j" (joules, see `Energy`), and
+            "peak_memory" (bytes of host memory of the trial's processes, without those of its data loaders).
         at_most, at_least: the bounds, inclusive. Those of measured quantities may be text such as "10min" or "2GB".
         changes: whether a logged value may change during training. False: it is constant, as the number of parameters
             is. A trial that violates the bound ends at its first report. True: the bound is final only at the end of a

@@ -24,7 +24,7 @@ from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.added_results import checked_result, is_same_result
 from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.budget import Budget
-from lightning_hwtune.core.constraints import Violation, violation_text
+from lightning_hwtune.core.constraints import ADDED_UP, Violation, violation_text
 from lightning_hwtune.core.decisions import (
     Answer,
     Continue,
@@ -337,11 +337,19 @@ class Controller:
             if last is not None and metric.name in values:
                 values[metric.name] = metric.better(last.values[metric.name], values[metric.name])
         for name in self.spec.objectives.measured_in_training:
-            if last is not None and name in values and math.isfinite(last.values[name]):
+            if name in values and name in ADDED_UP:
+                values[name] = values[name] * used.per_device_second(segment) + self._at_begin(segment, name)
+            elif last is not None and name in values and math.isfinite(last.values[name]):
                 values[name] = max(values[name], last.values[name])  # over all segments
         self.spec.objectives.require(values)  # before anything is written
         kept = {name: values[name] for name in self.spec.objectives.recorded}
         return Measurement(resource, kept, *_really_used(segment, train_s))
+
+    def _at_begin(self, segment: Segment, name: str) -> float:
+        """Returns the value of a trial's report at the checkpoint from which a segment began, or of the one before."""
+        reports = self.state.trials[segment.trial_id].measurements
+        before = [report.values[name] for report in reports if report.resource <= segment.resource]
+        return before[-1] if before else 0.0
 
     def _loss(self, measurement: Measurement, metrics: Mapping[str, float]) -> npt.NDArray[np.float64]:
         """Returns the losses to judge by: those of the best values so far, or NaN if the training has diverged."""

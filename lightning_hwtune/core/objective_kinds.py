@@ -17,11 +17,14 @@ from lightning_hwtune.forms import checked_class, entries, reading
 from lightning_hwtune.forms.given import Given
 
 __all__ = [
+    "MEASURED",
     "RESOLUTION",
     "Cost",
     "DeviceSeconds",
+    "Energy",
     "Metric",
     "Objective",
+    "PeakMemory",
     "TrainSeconds",
     "changed_settings",
     "objective_from_data",
@@ -68,10 +71,11 @@ class Metric(Given):
     at_most: float | None = None
     at_least: float | None = None
     is_measured: ClassVar[bool] = False
+    is_noisy: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_bounds("Metric", self.at_most, self.at_least)
-        if self.name in MEASURED:
+        if self.name in MEASURED and MEASURED[self.name] not in _ADDED:
             raise ArgumentError(
                 "Metric.name",
                 self.name,
@@ -106,6 +110,7 @@ class TrainSeconds(Given):
     mode: ClassVar[str] = "min"
     unit: ClassVar[str] = "s"
     is_measured: ClassVar[bool] = True
+    is_noisy: ClassVar[bool] = True
 
 
 @checked_class()
@@ -126,6 +131,7 @@ class DeviceSeconds(Given):
     mode: ClassVar[str] = "min"
     unit: ClassVar[str] = "s"
     is_measured: ClassVar[bool] = True
+    is_noisy: ClassVar[bool] = True
 
 
 @checked_class()
@@ -146,12 +152,66 @@ class Cost(Given):
     mode: ClassVar[str] = "min"
     unit: ClassVar[str] = "USD"
     is_measured: ClassVar[bool] = True
+    is_noisy: ClassVar[bool] = True
 
 
-Objective = Metric | TrainSeconds | DeviceSeconds | Cost
-MEASURED: dict[str, type[TrainSeconds] | type[DeviceSeconds] | type[Cost]] = {
-    cls.name: cls for cls in (TrainSeconds, DeviceSeconds, Cost)
+@checked_class()
+@dataclass(frozen=True, slots=True)
+class Energy(Given):
+    """Energy of the training, in joules, from the start of training to the report; minimised.
+
+    On GPUs it is what NVML counts for the devices of the trial, and needs the extra `energy`. On CPUs it is the energy
+    of the processor packages and their memory (RAPL), multiplied by the trial's share of the CPU time of the host. It
+    accumulates over a trial's segments. A study on a machine without such a meter does not start.
+
+    Args:
+        resolution: relative width of the cells in which values are ties, e.g. 0.05 for 5 %; 0 to compare exact values.
+
+    Examples:
+        >>> hwt.Energy().name, hwt.Energy().unit
+        ('energy_j', 'J')
+    """
+
+    resolution: float = RESOLUTION
+    name: ClassVar[str] = "energy_j"
+    mode: ClassVar[str] = "min"
+    unit: ClassVar[str] = "J"
+    is_measured: ClassVar[bool] = True
+    is_noisy: ClassVar[bool] = True
+
+
+@checked_class()
+@dataclass(frozen=True, slots=True)
+class PeakMemory(Given):
+    """Most host memory that was resident in the trial's processes, in bytes, over all segments; minimised.
+
+    Processes of data loaders and the memory of GPUs are not included.
+
+    Args:
+        resolution: relative width of the cells in which values are ties, e.g. 0.05 for 5 %; 0 to compare exact values.
+
+    Examples:
+        >>> hwt.PeakMemory().name, hwt.PeakMemory().unit
+        ('peak_memory', 'B')
+    """
+
+    resolution: float = RESOLUTION
+    name: ClassVar[str] = "peak_memory"
+    mode: ClassVar[str] = "min"
+    unit: ClassVar[str] = "B"
+    is_measured: ClassVar[bool] = True
+    is_noisy: ClassVar[bool] = False
+
+
+Measured = TrainSeconds | DeviceSeconds | Cost | Energy | PeakMemory
+Objective = Metric | Measured
+MEASURED: Mapping[str, type[Measured]] = {
+    cls.name: cls for cls in (TrainSeconds, DeviceSeconds, Cost, Energy, PeakMemory)
 }
+"""Name -> objective that the study measures itself."""
+
+_ADDED = (Energy, PeakMemory)
+"""Kinds whose name a `Metric` may have, too: earlier studies may have logged such a value. Their data are marked."""
 
 _UNSTORED: Mapping[str, Any] = {
     "across_ranks": "mean",
@@ -173,13 +233,14 @@ def objective_from_data(form: object) -> Objective:
         raise ArgumentError("objectives", form, "mappings such as {'name': 'val_loss', 'mode': 'min'}")
     with reading("objectives", form, "mappings such as {'name': 'val_loss', 'mode': 'min'}"):
         given = {str(key): value for key, value in entries(form).items()}
-    name = given.get("name")
-    if isinstance(name, str) and name in MEASURED:
-        return MEASURED[name](given.get("resolution", _UNSTORED["resolution"]))
+    kind, is_marked = MEASURED.get(str(given.get("name"))), given.pop("measured", False)
+    if kind is not None and (is_marked or kind not in _ADDED):
+        return kind(given.get("resolution", _UNSTORED["resolution"]))
     return Metric(**{**_UNSTORED, **given})
 
 
 def changed_settings(item: Objective) -> dict[str, Any]:
     """Returns the settings of an objective that the log does not leave out."""
     settings = {name: getattr(item, name, left_out) for name, left_out in _UNSTORED.items()}
-    return {name: value for name, value in settings.items() if value != _UNSTORED[name]}
+    changed = {name: value for name, value in settings.items() if value != _UNSTORED[name]}
+    return changed | ({"measured": True} if isinstance(item, _ADDED) else {})

@@ -19,11 +19,14 @@ import numpy.typing as npt
 from lightning_hwtune.core.constraints import MEASURED_IN_TRAINING, Constraint, Violation, violation_text
 from lightning_hwtune.core.feasibility import LARGEST_LOSS, place_of
 from lightning_hwtune.core.objective_kinds import (
+    MEASURED,
     RESOLUTION,
     Cost,
     DeviceSeconds,
+    Energy,
     Metric,
     Objective,
+    PeakMemory,
     TrainSeconds,
     changed_settings,
     objective_from_data,
@@ -32,7 +35,17 @@ from lightning_hwtune.core.resolution import rounded
 from lightning_hwtune.errors import ArgumentError, MetricError, nearest
 from lightning_hwtune.forms import checked_call, elements
 
-__all__ = ["RESOLUTION", "Cost", "DeviceSeconds", "Metric", "Objective", "Objectives", "TrainSeconds"]
+__all__ = [
+    "RESOLUTION",
+    "Cost",
+    "DeviceSeconds",
+    "Energy",
+    "Metric",
+    "Objective",
+    "Objectives",
+    "PeakMemory",
+    "TrainSeconds",
+]
 
 _MAX_OBJECTIVES = 1000  # with more, practically every trial is on the front
 _LIST = elements("a list such as [Metric('val_loss', 'min'), TrainSeconds()]", _MAX_OBJECTIVES)
@@ -54,19 +67,19 @@ class Objectives(Sequence[Objective]):
     def __init__(
         self, items: Iterable[Objective] | Objective, constraints: Iterable[Constraint] | Constraint = ()
     ) -> None:
-        given = [items] if isinstance(items, Metric | TrainSeconds | DeviceSeconds | Cost) else items
+        given = [items] if isinstance(items, Objective) else items
         listed = list(given) if isinstance(given, Objectives) else _LIST.read("objectives", given)
         for item in listed:
             if isinstance(item, Constraint):
                 raise ArgumentError(
                     "objectives", item, "objectives only", hint=f"Give it as a constraint: constraints=[{item!r}]."
                 )
-            if not isinstance(item, Metric | TrainSeconds | DeviceSeconds | Cost):
+            if not isinstance(item, Objective):
                 wanted = f"Metric({item!r}, 'min'), Metric({item!r}, 'max')" if isinstance(item, str) else "Metric(...)"
                 raise ArgumentError(
                     "objectives",
                     item,
-                    f"{wanted}, TrainSeconds(), DeviceSeconds() or Cost()",
+                    ", ".join([wanted, *(f"{cls.__name__}()" for cls in MEASURED.values())]),
                     hint="An objective needs a direction.",
                 )
         if not listed:
@@ -151,7 +164,8 @@ class Objectives(Sequence[Objective]):
     @property
     def measured_in_training(self) -> tuple[str, ...]:
         """The names of quantities that the process of a training measures and reports with the metrics."""
-        return tuple(item.name for item in self._constraints if item.name in MEASURED_IN_TRAINING)
+        measured = [*(item for item in self._items if item.is_measured), *self._constraints]
+        return tuple(dict.fromkeys(item.name for item in measured if item.name in MEASURED_IN_TRAINING))
 
     @property
     def across_ranks(self) -> dict[str, str]:

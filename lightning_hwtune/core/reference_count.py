@@ -9,13 +9,13 @@ keeps it, so a later model never changes a recorded value.
 
 Which numbers are at the reference count, and which are real:
 
-| at the reference count                                           | real                                              |
-|------------------------------------------------------------------|---------------------------------------------------|
-| `Measurement.values`: `train_s`, `device_s`, `cost_usd`          | `Measurement.train_s`, `Measurement.device_s`     |
-| what uses these values: rungs, fronts, bounds, searchers, priors | paces, forecasts, the limits of time and money    |
-| from later studies, tables, plots of objectives, exported values | the ledger, bills, nodes, the timeline of devices |
+- At the reference count: `train_s`, `device_s`, `cost_usd` and `energy_j` in `Measurement.values`, and all that uses
+  these values: rungs, fronts, bounds, searchers, priors from earlier studies, tables, plots of objectives, exports.
+- Real: `Measurement.train_s` and `device_s`, and all that counts what was used: paces, forecasts, the limits of time
+  and money, the ledger, bills, nodes, the timeline of devices.
 
-As long as a trial has not changed its count, both are exactly the same numbers.
+Energy is converted like device-seconds, so devices are assumed to need the same power on both counts. The peak of the
+memory is not converted. As long as a trial has not changed its count, both are exactly the same numbers.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from typing import final
 
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.measured_scaling import relative_speed
-from lightning_hwtune.core.objective_kinds import Cost, DeviceSeconds, TrainSeconds
+from lightning_hwtune.core.objective_kinds import Cost, DeviceSeconds, Energy, TrainSeconds
 from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.errors import ArgumentError
 
 __all__ = ["CONVERTED", "Basis", "Conversion", "conversion"]
 
-CONVERTED = (TrainSeconds.name, DeviceSeconds.name, Cost.name)
+CONVERTED = (TrainSeconds.name, DeviceSeconds.name, Cost.name, Energy.name)
 """The values that are given at the reference count."""
 
 
@@ -60,6 +60,10 @@ class Conversion:
     factor: float
     devices: int
     basis: Basis = Basis.NONE
+
+    def per_device_second(self, segment: Segment) -> float:
+        """Returns device-seconds at the reference count per device-second of a segment; energy is assumed to agree."""
+        return self.factor * self.devices / segment.num_devices
 
     def seconds(self, segment: Segment, train_s: float) -> float:
         """Returns the trial's training seconds after `train_s` seconds of this segment."""

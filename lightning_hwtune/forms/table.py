@@ -152,7 +152,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "at_least": _BOUND,
         "changes": flag(),
     },
-    **{key: {"resolution": _RELATIVE} for key in ("TrainSeconds", "DeviceSeconds", "Cost")},
+    **{key: {"resolution": _RELATIVE} for key in ("TrainSeconds", "DeviceSeconds", "Cost", "Energy", "PeakMemory")},
     "Pool": {
         "accelerator": replace(_ACCELERATOR, accept=_accelerator),
         "devices": _DEVICES,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, final
 
 from lightning_hwtune.core.hardware.pool import Pool
-from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, TrainSeconds
+from lightning_hwtune.core.objective_kinds import MEASURED, Metric
 from lightning_hwtune.core.schedulers import SCHEDULERS
 from lightning_hwtune.forms.run_options import LIMITS, RUN_OPTIONS
 from lightning_hwtune.forms.study_keys import FILE_KEYS
@@ -26,7 +26,7 @@ SETTINGS = frozenset({*FILE_KEYS, *RUN_OPTIONS} - _NOT_NAMED)
 
 _TOKEN = re.compile(r"`((?:study\.)?[A-Za-z_]\w*(?:=[^`]+|\([^`]*\))?)`")
 _SCHEDULER_NAMES = {cls.__name__: name for name, cls in SCHEDULERS.items()}
-_MEASURED_NAMES = {cls.__name__: cls.name for cls in (TrainSeconds, DeviceSeconds, Cost)}
+_MEASURED_NAMES = {cls.__name__: name for name, cls in MEASURED.items()}
 _PLAIN = re.compile(r"[\w.:/+-]+|\.\.\.")  # text that needs no quotes in brackets
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from lightning_hwtune.core.constraints import Constraint
-from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, Objective, TrainSeconds
+from lightning_hwtune.core.objective_kinds import MEASURED, Metric, Objective
 from lightning_hwtune.core.parameters.form import number_of_text
 from lightning_hwtune.core.searchers import TPE, Grid, Random, Searcher, Sobol
 from lightning_hwtune.core.space import SearchSpace
@@ -43,9 +43,6 @@ SEARCHERS: Mapping[str, type[Searcher]] = {
 """Name in study files -> class."""
 
 FILE_SEARCHERS = Registry[Searcher]("searcher", "hwtune.searchers", Searcher, SEARCHERS)
-
-MEASURED: Mapping[str, Callable[..., Objective]] = {cls.name: cls for cls in (TrainSeconds, DeviceSeconds, Cost)}
-"""Word in study files -> objective that the study measures itself."""
 
 MEASURED_KEYS = ("measured", "resolution")
 METRIC_KEYS = ("metric", "mode", "unit", "across_ranks", "best", "resolution", "at_most", "at_least")

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.constraints import ADDED_UP
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import VerdictKind
 from lightning_hwtune.core.record import Outcome
@@ -190,6 +191,9 @@ class SimulatedExecutor:
         train_s = self._trained_s(run, run.resource)
         values = self._curves.values(order.config, run.resource)
         metrics = {name: values[name] for name in (*order.metrics, *order.measured)}
+        if order.resource > 0:
+            begun = self._curves.values(order.config, order.resource)
+            metrics |= {name: values[name] - begun[name] for name in order.measured if name in ADDED_UP}
         verdict = sink.reported(order.trial_id, order.segment, Report(run.resource, metrics, train_s))
         is_horizon = run.resource >= order.max_resource
         is_due = order.save_every is not None and run.resource % order.save_every == 0

@@ -19,6 +19,7 @@ from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.errors import StudyLockedError, TrialError
 from lightning_hwtune.host.memory import forget_peak
 from lightning_hwtune.training.channel import Channel, Ended, Message, Note, SegmentOrder, VerdictMessage
+from lightning_hwtune.training.energy import EnergyMeter, energy_meter
 from lightning_hwtune.training.import_times import measured, process_age_s
 from lightning_hwtune.training.launchers import give_back_launchers, take_launchers
 from lightning_hwtune.training.train_clock import TrainClock
@@ -85,6 +86,7 @@ class ActiveSegment:
     channel: Channel
     rank: int
     clock: TrainClock = field(init=False)
+    energy: EnergyMeter | None = field(init=False)
     reporter: object | None = None
     verdict: VerdictMessage | None = None
     resource: int = 0
@@ -112,7 +114,8 @@ class ActiveSegment:
     def __post_init__(self) -> None:
         self.resource = self.saved_at = self.order.resource
         is_resumed, tunes = self.order.checkpoint is not None, self.order.accelerator != "cpu"
-        self.clock = TrainClock(is_resumed=is_resumed, tunes=tunes)
+        self.energy = energy_meter(self.order)
+        self.clock = TrainClock(is_resumed=is_resumed, tunes=tunes, meter=self.energy)
 
     @property
     def startup_s(self) -> float:
@@ -152,6 +155,8 @@ class ActiveSegment:
     def advance(self, *, is_training: bool = False) -> None:
         """Counts one step of progress; `is_training` for a training batch or a report."""
         self.progress += 1
+        if self.energy is not None:
+            self.energy.sample()
         self.has_trained = self.has_trained or is_training
 
     def require_this_process(self) -> None:

@@ -33,7 +33,7 @@ class Answer:
 
 def combined_values(segment: ActiveSegment, logged: RankValues) -> CombinedValues:
     """Returns the combined values of all ranks. All ranks must call it, even those that logged nothing."""
-    if own := own_quantities(segment.order.measured):
+    if own := own_quantities(segment):
         logged = dataclasses.replace(logged, shares={**logged.shares, **own})
     with segment.clock.paused():  # the ranks wait for the slowest here
         combined = combine(gather(logged), segment.order.across_ranks)

@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, final
 
+from lightning_hwtune.training.energy import EnergyMeter
 from lightning_hwtune.training.import_times import compile_s, import_s
 
 __all__ = ["TrainClock"]
@@ -84,6 +85,7 @@ class TrainClock:
         now: the seconds of a monotonic clock.
         imports: the seconds that this thread has spent on imports so far.
         compiling: the seconds that compilation has taken so far.
+        meter: counts energy while the clock runs; None for no meter.
     """
 
     def __init__(
@@ -94,8 +96,9 @@ class TrainClock:
         now: Callable[[], float] = time.perf_counter,
         imports: Callable[[], float] = import_s,
         compiling: Callable[[], float] = compile_s,
+        meter: EnergyMeter | None = None,
     ) -> None:
-        self._is_resumed, self._tunes = is_resumed, tunes
+        self._is_resumed, self._tunes, self._meter = is_resumed, tunes, meter
         self._now, self._imports, self._compiling = now, imports, compiling
         self._total_s = self._returned_s = self._epoch_at = 0.0
         self._since: float | None = None
@@ -111,6 +114,8 @@ class TrainClock:
     def start(self, *, at_mark: bool = False) -> None:
         """Starts the clock, now or at the time of the last `mark`; no effect if it is running."""
         if self._since is None:
+            if self._meter is not None:
+                self._meter.start()
             self._since, self._left_out_at = self._mark if at_mark else (self._now(), self._left_out())
         if self._started_at is None:
             self._started_at = self._since
@@ -127,6 +132,8 @@ class TrainClock:
     def stop(self) -> None:
         """Stops the clock; no effect if it is stopped."""
         self._total_s, self._since = self._elapsed(), None
+        if self._meter is not None:
+            self._meter.stop()
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -25,9 +25,9 @@ _N_SAMPLES = 1000
 def certainties(state: StudyFacts, at: str, front: Sequence[Point]) -> list[float] | None:
     """Returns the probability of each member of `front_points(state, at)`.
 
-    Returns None if the study has no measured objective, hence no such noise.
+    Returns None if no objective depends on measured times, hence no such noise.
     """
-    if not any(item.is_measured for item in state.spec.objectives):
+    if not any(item.is_noisy for item in state.spec.objectives):
         return None
     noise, found = PaceNoise(state), dict[int, float]()
     for level in dict.fromkeys(point.rung for point in front):
@@ -47,12 +47,12 @@ def _probabilities(
     is_known = np.isfinite(losses).all(axis=1) & ~violator_mask(losses)
     known = [point for point, is_one in zip(compared, is_known, strict=True) if is_one]
     place = {point.trial.trial_id: number for number, point in enumerate(known)}
-    is_noisy = np.array([item.is_measured for item in objectives])
+    is_noisy = np.array([item.is_noisy for item in objectives])
     rng = stream(state.spec.seed, "front-confidence", 0)
     found: list[float] = front_probabilities(
         np.where(is_noisy, exact.clip(0.0), losses)[is_known],
         np.array([place[point.trial.trial_id] for point in members]),
-        np.array([math.log1p(item.resolution) if item.is_measured else math.nan for item in objectives]),
+        np.array([math.log1p(item.resolution) if item.is_noisy else math.nan for item in objectives]),
         noise.sample([(point.trial, point.measurement) for point in known], _N_SAMPLES, rng),
     ).tolist()
     return found

@@ -11,7 +11,7 @@ import numpy as np
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.decisions import Rule, VerdictKind
 from lightning_hwtune.core.facts import StudyFacts
-from lightning_hwtune.core.objectives import Objective, Objectives
+from lightning_hwtune.core.objectives import Objective, Objectives, PeakMemory
 from lightning_hwtune.core.record import Outcome, TrialRecord, TrialState
 from lightning_hwtune.errors import first_line
 from lightning_hwtune.views.amounts import amount, config_text, counted, duration, size
@@ -57,8 +57,8 @@ def repeated_text(state: StudyFacts, trial: TrialRecord) -> str:
 
 
 def _unit(item: Objective) -> str:
-    """Returns the unit of an objective; empty for measured objectives, whose names contain it."""
-    return "" if item.is_measured else item.unit
+    """Returns the unit of an objective; empty for measured objectives whose names contain it."""
+    return "" if item.is_measured and item.name != PeakMemory.name else item.unit
 
 
 def _head(state: StudyFacts, trial: TrialRecord) -> list[str]:

@@ -160,7 +160,7 @@ def _frame(state: StudyFacts, entries: Sequence[Mapping[str, Any]], at: str) -> 
     import pandas as pd
 
     unit, first = state.ladder.unit, ["rung"] if at == "rung" else []
-    is_noisy = any(item.is_measured for item in state.spec.objectives)
+    is_noisy = any(item.is_noisy for item in state.spec.objectives)
     confidence = ["probability", "within_noise"] if is_noisy else []
     references = References(state)
     keys, rest = [*first, "trial"], ["devices", unit, *(["partial"] if at == "any" else []), *confidence]

@@ -99,7 +99,7 @@ class Ending:
             probe = Probe(tuple(values), math.nan, startup_s=segment.startup_s)
             if not all(map(math.isfinite, values.values())):
                 segment.note(_NOT_FINITE.format(values=dict(values)), once_per="study", topic="returned in the check")
-        own = {name: share.value for name, share in own_quantities(segment.order.measured).items()}
+        own = {name: share.value for name, share in own_quantities(segment).items()}
         segment.channel.report(Report(segment.resource, {**values, **own}, segment.clock.seconds, probe))
 
     def _give_up(self, segment: ActiveSegment, error: Exception) -> None:
