@@ -37,7 +37,7 @@ def test_large_networks_end_at_their_first_report_and_small_ones_train(tmp_path:
     study = small_study(
         tmp_path,
         space=SPACE,
-        objectives=[hwt.Metric("val_error", "min", at_most=0.9), hwt.TrainSeconds()],
+        objectives=[hwt.Metric("val_error", "min", at_most=0.9), hwt.TrainSeconds(), hwt.PeakMemory()],
         constraints=[hwt.Constraint("params", at_most=LIMIT), hwt.Constraint("peak_memory", at_most="64GB")],
         scheduler=hwt.ASHA(max_epochs=3, first_rung=2),
         max_failures=1,

@@ -338,18 +338,12 @@ class Controller:
                 values[metric.name] = metric.better(last.values[metric.name], values[metric.name])
         for name in self.spec.objectives.measured_in_training:
             if name in values and name in ADDED_UP:
-                values[name] = values[name] * used.per_device_second(segment) + self._at_begin(segment, name)
+                values[name] = values[name] * used.per_device_second(segment) + self.state.value_at_begin(segment, name)
             elif last is not None and name in values and math.isfinite(last.values[name]):
                 values[name] = max(values[name], last.values[name])  # over all segments
         self.spec.objectives.require(values)  # before anything is written
         kept = {name: values[name] for name in self.spec.objectives.recorded}
         return Measurement(resource, kept, *_really_used(segment, train_s))
-
-    def _at_begin(self, segment: Segment, name: str) -> float:
-        """Returns the value of a trial's report at the checkpoint from which a segment began, or of the one before."""
-        reports = self.state.trials[segment.trial_id].measurements
-        before = [report.values[name] for report in reports if report.resource <= segment.resource]
-        return before[-1] if before else 0.0
 
     def _loss(self, measurement: Measurement, metrics: Mapping[str, float]) -> npt.NDArray[np.float64]:
         """Returns the losses to judge by: those of the best values so far, or NaN if the training has diverged."""

@@ -165,6 +165,12 @@ class StudyFacts:
         running_s = max(self.clock.at(now) - segment.started_clock_s, 0.0)
         return running_s if segment.ended_at is None else segment.wall_s
 
+    def value_at_begin(self, segment: Segment, name: str) -> float:
+        """Returns the value of the trial's newest report up to where a segment began; 0 if there is none."""
+        reports = self.trials[segment.trial_id].measurements
+        before = [report.values[name] for report in reports if report.resource <= segment.resource]
+        return before[-1] if before else 0.0
+
     def billed_usd(self, now: float) -> float:
         """The total bill: of nodes, and of segments outside a node; with what those still up have cost so far."""
         alone = [segment for segment in self.running.values() if segment.node is None]

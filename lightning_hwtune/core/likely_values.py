@@ -27,10 +27,11 @@ __all__ = ["LikelyValues"]
 
 @final
 class LikelyValues:
-    """Draws values of the metrics from those that a state has at each level."""
+    """Draws values of what trainings report from those that a state has at each level."""
 
     def __init__(self, state: StudyFacts, rng: np.random.Generator) -> None:
-        self._names, self._rng = state.spec.objectives.metrics, rng
+        objectives = state.spec.objectives
+        self._names, self._rng = (*objectives.metrics, *objectives.measured_in_training), rng
         self._known: dict[int, dict[int, Mapping[str, float]]] = {}
         for level in state.ladder.levels:
             at = {trial.trial_id: _first_from(trial, level) for trial in state.searched}
@@ -39,7 +40,7 @@ class LikelyValues:
         self._sorted: dict[tuple[int, str], list[float]] = {}
 
     def draw(self, level: int, like: int | None = None) -> Mapping[str, float]:
-        """Returns a value for each metric.
+        """Returns a value for each metric and each quantity that trainings measure, over the whole trial.
 
         Args:
             like: a known trial that the drawn one resembles; ignored if that trial has not reached this level.

@@ -18,6 +18,7 @@ from typing import final
 
 import numpy as np
 
+from lightning_hwtune.core.constraints import ADDED_UP
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Answer, Continue, Resume, Start, VerdictKind
 from lightning_hwtune.core.early_ends import EarlyEnds
@@ -169,7 +170,10 @@ class _Run:
         segment, self._n_busy = self._state.running[trial_id], self._state.spec.pool.size - self._free
         train_s = (resource - segment.resource) * self._trial_epoch_s(segment)
         level = next((level for level in self._state.ladder.levels if level >= resource), resource)
-        values = self._values.draw(level, self._like.get(trial_id))
+        values = dict(self._values.draw(level, self._like.get(trial_id)))
+        for name in ADDED_UP:
+            if name in values:
+                values[name] -= self._state.value_at_begin(segment, name)
         verdict = self._controller.report(trial_id, resource, values, train_s, self._now)
         if isinstance(verdict, Continue) and not is_last:
             self._schedule(segment, self._now)
