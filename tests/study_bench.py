@@ -21,7 +21,7 @@ import lightning_hwtune as hwt
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.core.state import StudyState
-from lightning_hwtune.store.checkpoints import digest
+from lightning_hwtune.host.file_trees import digest_of as digest
 
 REPOSITORY = Path(__file__).parents[1]
 LIMIT_S = 120.0

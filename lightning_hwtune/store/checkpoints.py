@@ -1,5 +1,7 @@
 """Checkpoint files: whether a file is the one in the log, and which files the log does not have.
 
+A sharded checkpoint is a folder; it counts like a file.
+
 Files are written and deleted in an order that survives a kill at any moment. To save, the training writes a `.part`
 file, flushes it and renames it; then `CheckpointSaved` is added to the log. To delete, `CheckpointRemoved` is added to
 the log; then the file is deleted. So every file that the log lists exists. A kill can only leave a file that the log
@@ -8,34 +10,31 @@ does not list, and `stray` finds it. Files of a trial or segment that the log ne
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from lightning_hwtune.core.record import Checkpoint
 from lightning_hwtune.errors import CheckpointError
+from lightning_hwtune.host.file_trees import digest_of, size_of
 
-__all__ = ["digest", "left_by", "named", "stray", "verify"]
+__all__ = ["CHECKPOINTS", "left_by", "named", "stray", "verify"]
+
+CHECKPOINTS = "checkpoints"
+"""The folder inside a trial's folder that has its checkpoints."""
 
 _OURS = re.compile(r"segment_(\d+)_[a-z]+_\d+\.(ckpt|part)")  # a user's own files in the folder are left alone
 
 
-def digest(path: Path) -> str:
-    """Returns the hexadecimal BLAKE2b-256 digest of a file, which is read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
-
-
 def verify(path: Path, checkpoint: Checkpoint) -> Path:
-    """Returns `path` if the file has the size and the digest that the log has for it.
+    """Returns `path` if the file, or the folder with its files, has the size and the digest that the log has for it.
 
     Raises:
         CheckpointError: the file is missing, cannot be read, or differs in size or digest.
     """
     try:
-        n_bytes = path.stat().st_size
-        found = digest(path) if n_bytes == checkpoint.n_bytes else ""
+        n_bytes = size_of(path)
+        found = digest_of(path) if n_bytes == checkpoint.n_bytes else ""
     except OSError as error:
         raise CheckpointError(f"the checkpoint {checkpoint.path!r} cannot be read: {error}") from error
     if n_bytes != checkpoint.n_bytes:
@@ -51,7 +50,7 @@ def verify(path: Path, checkpoint: Checkpoint) -> Path:
 
 def left_by(root: Path) -> Iterator[tuple[int, int, Path]]:
     """Yields (trial, segment, path) of the checkpoints and unfinished files in a folder, for trials of any study."""
-    for path in sorted(root.glob("trials/*/checkpoints/*")):
+    for path in sorted(root.glob(f"trials/*/{CHECKPOINTS}/*")):
         trial_id, match = named(path.parents[1]), _OURS.fullmatch(path.name)
         if trial_id is not None and match is not None:
             yield trial_id, int(match[1]), path

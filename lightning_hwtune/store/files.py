@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, final
 from lightning_hwtune.core.record import Checkpoint
 from lightning_hwtune.errors import ArgumentError, CheckpointError, StorageError
 from lightning_hwtune.host.disk_space import FULL_DISK_ERRORS
-from lightning_hwtune.store.checkpoints import stray, verify
+from lightning_hwtune.host.file_trees import remove
+from lightning_hwtune.store.checkpoints import CHECKPOINTS, stray, verify
 from lightning_hwtune.store.disk_budget import Victim, candidates, evictions
 
 if TYPE_CHECKING:
@@ -94,13 +95,13 @@ class StudyFiles:
         return self.root / "scratch" / purpose
 
     def present(self, relative: str | None) -> Path | None:
-        """Returns the absolute path for a path in the log; None if there is no path, or no such file in this folder.
+        """Returns the absolute path for a path in the log; None if there is no path, or no such file or folder here.
 
         Raises:
             CheckpointError: the path is outside the study's folder.
         """
         path = self.path(relative) if relative else None
-        return path if path is not None and path.is_file() else None
+        return path if path is not None and path.exists() else None
 
     def path(self, relative: str) -> Path:
         """Returns the absolute path for a path in the log.
@@ -138,8 +139,10 @@ class StudyFiles:
         If it cannot be deleted now, it becomes a stray file, and the next `sweep` tries again.
         """
         path = self.path(relative)
+        if path.is_dir() and path.parent.name != CHECKPOINTS:  # no damaged log makes us delete another folder
+            return False
         try:
-            path.unlink(missing_ok=True)
+            remove(path)
         except OSError:
             return False
         return True

@@ -27,7 +27,7 @@ from lightning_hwtune.engine.executors import EXECUTOR_REGISTRY, create_executor
 from lightning_hwtune.engine.loop import Loop
 from lightning_hwtune.engine.payload import write_payload
 from lightning_hwtune.errors import HwTuneError
-from lightning_hwtune.store.checkpoints import digest
+from lightning_hwtune.host.file_trees import digest_of as digest
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.testing.demand import demand
 from lightning_hwtune.testing.executor_bench import MAX_EPOCHS, Bench, Recorder, study_of

@@ -1,23 +1,23 @@
-"""Writes checkpoint files so that each is either complete or does not exist.
+"""Writes checkpoints so that each is either complete or does not exist.
 
-A checkpoint is written under a temporary name in its folder, flushed to the disk, and renamed. No name is used twice,
-so a checkpoint that the log lists is never overwritten. If writing fails, the existing files are unchanged.
+A checkpoint is a file, or a folder with one file per rank if the strategy shards it. It is written under a temporary
+name, flushed to the disk, and renamed. No name is used twice, so a checkpoint that the log lists is never overwritten.
+If writing fails, the existing checkpoints are unchanged.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from lightning_hwtune.errors import CheckpointError
+from lightning_hwtune.host.file_trees import digest_of, flush, remove, size_of
 from lightning_hwtune.training.channel import Saved
 from lightning_hwtune.training.context import ActiveSegment
 
-__all__ = ["Writer", "checkpoint_path", "digest_of", "make_in_trial", "save_file", "save_together"]
+__all__ = ["Writer", "checkpoint_path", "make_in_trial", "save_file", "save_together"]
 
-_CHUNK_BYTES = 1 << 20
 _DISK_SIGNS = ("PytorchStreamWriter", "inline_container", "write failed", "iostream error")  # in errors of torch
 
 Writer = Callable[[Path], None]
@@ -40,15 +40,6 @@ def make_in_trial(folder: Path, trial_dir: Path) -> None:
     """
     for each in (trial_dir.parent, trial_dir, folder):
         each.mkdir(exist_ok=True)
-
-
-def digest_of(path: Path) -> str:
-    """Returns the hexadecimal BLAKE2b-256 of a file; reads the file in chunks."""
-    digest = hashlib.blake2b(digest_size=32)
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def save_file(
@@ -77,15 +68,16 @@ def save_file(
         _write_into_folder(write, part)
         _settle(part, path)
     except (OSError, RuntimeError) as error:
-        part.unlink(missing_ok=True)
+        remove(part)
         if not _is_about_the_disk(error):
             raise
         raise CheckpointError(_failure(path, error)) from error
     segment.advance()
     if not is_inside:
         segment.saved_at = resource
-    size = path.stat().st_size
-    segment.send(Saved(str(path), digest_of(path), size, resource, train_s, segment.weights, is_inside, is_end))
+    segment.send(
+        Saved(str(path), digest_of(path), size_of(path), resource, train_s, segment.weights, is_inside, is_end)
+    )
 
 
 def save_together(
@@ -99,10 +91,12 @@ def save_together(
     is_inside: bool = False,
     is_end: bool = False,
 ) -> None:
-    """Does the same as `save_file` for all ranks: `write` is collective, only rank 0 writes, and it ends in a barrier.
+    """Does the same as `save_file` for all ranks: `write` is collective, and it ends in a barrier.
+
+    Only rank 0 writes, or every rank writes its shard into one folder. In either case rank 0 moves it to its final path.
 
     Raises:
-        CheckpointError: writing failed on rank 0; raised on every rank.
+        CheckpointError: writing failed on rank 0, raised on every rank; or the shard of this rank could not be written.
     """
 
     def write_or_meet(part: Path) -> None:
@@ -119,12 +113,21 @@ def save_together(
         except CheckpointError as error:
             failure = str(error)
     else:
-        write(checkpoint_path(segment, resource).with_suffix(".part"))
+        _write_shard(write, checkpoint_path(segment, resource))
     failure = broadcast(failure)
     if failure:
         raise CheckpointError(failure)
     if not is_inside:
         segment.saved_at = resource
+
+
+def _write_shard(write: Writer, path: Path) -> None:
+    try:
+        write(path.with_suffix(".part"))
+    except (OSError, RuntimeError) as error:
+        if not _is_about_the_disk(error):
+            raise
+        raise CheckpointError(_failure(path, error)) from error
 
 
 def _write_into_folder(write: Writer, part: Path) -> None:
@@ -133,9 +136,10 @@ def _write_into_folder(write: Writer, part: Path) -> None:
 
 
 def _settle(part: Path, path: Path) -> None:
-    """Flushes a finished file to the disk and renames it, so that the file and its name survive a power failure."""
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
+    """Flushes what is finished to the disk and renames it, so that it and its name survive a power failure."""
+    flush(part)
+    if path.is_dir():  # the same state, saved again; a folder cannot be replaced by a rename
+        remove(path)
     part.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:

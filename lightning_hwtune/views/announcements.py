@@ -155,7 +155,7 @@ def _is_chosen_now(state: StudyFacts) -> bool:
 def _missing_checkpoints(state: StudyFacts, folder: Path) -> Iterator[Text]:
     """Yields a note if the folder lacks checkpoints, as after a move to another folder with the log in a database."""
     paths = state.known_checkpoints()
-    missing = sum(not (folder / path).is_file() for path in paths)
+    missing = sum(not (folder / path).exists() for path in paths)
     if missing:
         n_all = counted(len(paths), "checkpoints")
         yield Text(

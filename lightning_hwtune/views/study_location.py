@@ -16,7 +16,7 @@ _DIR = Path(FILE_KEYS["dir"].default)
 def present(folder: Path, checkpoint: str | None) -> Path | None:
     """Returns the path of a checkpoint that the log lists; None if there is none, or no such file in this folder."""
     path = None if checkpoint is None else folder / checkpoint
-    return path if path is not None and path.is_file() else None
+    return path if path is not None and path.exists() else None
 
 
 def short_path(path: Path) -> Path:

@@ -15,7 +15,7 @@ from lightning_hwtune.core.searchers import Random
 from lightning_hwtune.core.space import Float, NumDevices, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.session import Session
-from lightning_hwtune.store.checkpoints import digest
+from lightning_hwtune.host.file_trees import digest_of as digest
 from lightning_hwtune.store.files import StudyFiles
 
 CHECKPOINT = b"weights"

@@ -19,7 +19,7 @@ from lightning_hwtune.core.space import Float, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import CheckpointError
-from lightning_hwtune.store.checkpoints import digest
+from lightning_hwtune.host.file_trees import digest_of as digest
 from lightning_hwtune.store.disk_budget import Standing, candidates
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.store.log import EventLog

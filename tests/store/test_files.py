@@ -20,7 +20,7 @@ from lightning_hwtune.core.space import Float, SearchSpace
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import ArgumentError, CheckpointError, StorageError
-from lightning_hwtune.store.checkpoints import digest
+from lightning_hwtune.host.file_trees import digest_of as digest
 from lightning_hwtune.store.files import StudyFiles, make_folder, study_names
 
 

@@ -19,9 +19,9 @@ from digits_training import DigitsData, DigitsNet, train_plainly
 from rank_bench import Bench, ScriptedChannel, differences
 
 from lightning_hwtune.errors import StudyLockedError
+from lightning_hwtune.host.file_trees import digest_of
 from lightning_hwtune.training import rng
 from lightning_hwtune.training.channel import Saved, Started, VerdictMessage
-from lightning_hwtune.training.checkpointing import digest_of
 from lightning_hwtune.training.context import current_segment, segment_context
 from lightning_hwtune.training.process.rendezvous import adopt_environment, rank_environment, scrub_environment
 from lightning_hwtune.training.segment_end import log_path
