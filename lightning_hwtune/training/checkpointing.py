@@ -93,7 +93,7 @@ def save_together(
 ) -> None:
     """Does the same as `save_file` for all ranks: `write` is collective, and it ends in a barrier.
 
-    Only rank 0 writes, or every rank writes its shard into one folder. In either case rank 0 moves it to its final path.
+    Only rank 0 writes, or every rank writes its shard into one folder. In either case rank 0 moves it to its path.
 
     Raises:
         CheckpointError: writing failed on rank 0, raised on every rank; or the shard of this rank could not be written.
