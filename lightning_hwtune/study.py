@@ -367,8 +367,10 @@ class Study:
         self._train = run.train
         done = run.drive()
         if done.reason.rule == Rule.MAX_FAILURES:
-            last = self.state().last_failed
-            raise StudyFailedError(self.name, spelled(done.reason.text), first_line(last.error) if last else "")
+            from lightning_hwtune.views.study_location import located
+
+            last, why = self.state().last_failed, located(spelled(done.reason.text), self.dir, self._storage)
+            raise StudyFailedError(self.name, why, first_line(last.error) if last else "")
 
     @checked_call(
         "Study.replicate",
@@ -703,9 +705,10 @@ class Study:
     def why(self, trial_id: int) -> str:
         """Returns the history of a trial: each decision with its rule and its numbers."""
         from lightning_hwtune.views.story import why
+        from lightning_hwtune.views.study_location import located
 
         self._trial(trial_id)
-        return why(self.state(), self._reader.events(trial_id), trial_id)
+        return located(why(self.state(), self._reader.events(trial_id), trial_id), self.dir, self._storage)
 
     @checked_call("Study.logs")
     def logs(self, trial_id: int) -> Path:

@@ -7,9 +7,11 @@ is skipped there. Without it, such a test fails.
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,9 @@ from hypothesis import settings
 
 # a shell that starts the tests in the background has them, and every process they start, ignore Ctrl-C
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# as in an activated environment, which the commands in messages depend on
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 # no time limit for a single example: a loaded machine must not turn a property into a failure
 settings.register_profile("hwtune", deadline=None)

@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -103,8 +104,11 @@ def test_too_many_failures_end_the_study_and_a_higher_limit_goes_on(tmp_path: Pa
     study = small_study(tmp_path, max_retries=0, max_failures=2)
     study.enqueue({"x": 0.2})
     run(study, functions.plain, max_trials=1)
-    with pytest.raises(hwt.StudyFailedError, match=r"`max_failures` is 2; `hwtune logs \d+` shows why"):
+    with pytest.raises(hwt.StudyFailedError, match=r"`max_failures` is 2; `hwtune logs .*` shows why") as failed_with:
         run(study, functions.breaking_all_but_first, max_trials=20)
+    command = shlex.split(str(failed_with.value).split("`")[3])  # from here, in another folder than the default one
+    printed = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "Traceback" in printed.stdout
     state = check_log(study)
     assert state.closed is not None
     assert state.closed.state == "failed"

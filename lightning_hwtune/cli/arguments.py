@@ -16,6 +16,7 @@ import typer
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms.run_options import LIMITS, RUN_OPTIONS
 from lightning_hwtune.forms.study_keys import FILE_KEYS
+from lightning_hwtune.host.own_command import own_command
 
 __all__ = [
     "DIR",
@@ -159,4 +160,4 @@ def import_from_here() -> None:
 def command_line(words: Iterable[str], options: Mapping[str, Any]) -> str:
     """Returns a command line of `hwtune` with the options that were given."""
     given = [(f"--{key.replace('_', '-')}", str(value)) for key, value in options.items() if value is not None]
-    return shlex.join(["hwtune", *words, *(word for pair in given for word in pair)])
+    return f"{own_command()} {shlex.join([*words, *(word for pair in given for word in pair)])}"

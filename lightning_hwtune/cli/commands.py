@@ -259,6 +259,7 @@ def status(
     from lightning_hwtune.cli.study_selection import newest_first, study_entries
     from lightning_hwtune.views.status import status_entry
     from lightning_hwtune.views.studies import studies_frame
+    from lightning_hwtune.views.study_location import located
 
     if study is None and len(names := newest_first(dir, storage)) > 1:
         studies = study_entries(dir, names, storage)
@@ -269,6 +270,7 @@ def status(
     now, is_driven = max(driven_at or 0.0, state.last_at), driven_at is not None
     left_s = chosen.left_s(now) if is_driven and state.closed is None else math.nan
     entry = status_entry(state, now, chosen.checkpoints_bytes(), is_driven=is_driven, left_s=left_s)
+    entry["reason"] = located(entry["reason"], chosen.study.dir, storage)
 
     def table(out: Console) -> None:
         from lightning_hwtune.views.terminal import status_table

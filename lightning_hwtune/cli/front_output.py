@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_hwtune.cli.output import Format, console, write_frame, writing
-from lightning_hwtune.views.study_location import short_path
+from lightning_hwtune.views.study_location import reading_command, short_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,8 @@ def show_front(chosen: StoredStudy, form: Format = Format.TABLE, at: str = "full
     from lightning_hwtune.views.tables import front_entries, front_frame
 
     name, state = chosen.study.name, chosen.study.state()
-    hint = "; `hwtune front --at any` compares the measurements so far" if at == "full" else ""
+    command = reading_command("front --at any", chosen.study.dir, chosen.storage)
+    hint = f"; `{command}` compares the measurements so far" if at == "full" else ""
     infeasible = infeasible_hint(state, at)
     hint += f". {infeasible}" if infeasible else ""
     write_frame(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import final
@@ -33,6 +33,7 @@ from lightning_hwtune.views.announcements import (
 from lightning_hwtune.views.end_of_run import print_closing
 from lightning_hwtune.views.forecast import Countdown, checked_pace
 from lightning_hwtune.views.panel import panel
+from lightning_hwtune.views.study_location import located
 
 __all__ = ["LinesView", "PanelView", "QuietView", "View", "open_view"]
 
@@ -143,6 +144,11 @@ class _PrintingView(View):
         self._printer.print(checked(self._state, check))
         self._countdown.checked = checked_pace(check)
 
+    def _lines(self, events: Sequence[Event]) -> Iterator[Line]:
+        """Yields the lines about events, with commands that find the study."""
+        for line in announce(self._state, events):
+            yield Line(located(line.text, self._folder, self._storage), line.is_urgent)
+
 
 @final
 class LinesView(_PrintingView):
@@ -154,7 +160,7 @@ class LinesView(_PrintingView):
 
     def on_events(self, events: Sequence[Event]) -> None:
         """Prints a line for each notable event, and the front at the end."""
-        for line in announce(self._state, events):
+        for line in self._lines(events):
             self._say(line, events[-1].at)
         self._printer.print_end(self._state, events, self._folder, self._storage)
         if math.isinf(self._next_at) and any(isinstance(event, SegmentEnded) for event in events):
@@ -193,7 +199,7 @@ class PanelView(_PrintingView):
 
     def on_events(self, events: Sequence[Event]) -> None:
         """Prints urgent lines, and draws the panel if it is due."""
-        urgent = [line for line in announce(self._state, events) if line.is_urgent]
+        urgent = [line for line in self._lines(events) if line.is_urgent]
         self._printer.print(Text(cut(line.text, 400)) for line in urgent)
         if not self._printer.print_end(self._state, events, self._folder, self._storage):
             self.tick(events[-1].at)

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from pathlib import Path
 
 from lightning_hwtune.forms.study_keys import FILE_KEYS
+from lightning_hwtune.host.own_command import own_command
 
-__all__ = ["present", "reading_command", "short_path"]
+__all__ = ["STUDY_COMMANDS", "located", "present", "reading_command", "short_path"]
+
+STUDY_COMMANDS = (
+    "best", "export", "front", "ledger", "logs", "plot", "replicate", "rungs", "status", "trials", "why",
+)  # fmt: skip
+"""The commands about a stored study that messages may name."""
 
 _DIR = Path(FILE_KEYS["dir"].default)
+_NAMED = re.compile(rf"`hwtune ((?:{'|'.join(STUDY_COMMANDS)})\b[^`]*)`")
 
 
 def present(folder: Path, checkpoint: str | None) -> Path | None:
@@ -34,10 +42,18 @@ def reading_command(words: str, folder: Path, storage: str | None) -> str:
     """
     from lightning_hwtune.store.database import database_url
 
-    options = ["--study", folder.name]
+    options = [folder.name] if words.startswith("replicate") else ["--study", folder.name]
     parent = short_path(folder.parent)
     if parent != _DIR:
         options += ["--dir", str(parent)]
     if storage is not None:
         options += ["--storage", database_url(storage, folder).render_as_string()]
-    return f"hwtune {words} {shlex.join(options)}"
+    return f"{own_command()} {words} {shlex.join(options)}"
+
+
+def located(text: str, folder: Path, storage: str | None) -> str:
+    """Returns a message about the study in `folder`, with its commands about a study as `reading_command` writes them.
+
+    The log and the core do not know where a study is: they write "`hwtune logs 3`".
+    """
+    return _NAMED.sub(lambda found: f"`{reading_command(found[1], folder, storage)}`", text)

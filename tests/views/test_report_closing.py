@@ -18,8 +18,8 @@ from lightning_hwtune.core import events as ev
 from lightning_hwtune.names.spelling import Spell, spell_by
 from lightning_hwtune.settings.spelling import FILE_SPELLING
 from lightning_hwtune.views.end_of_run import print_closing
-from lightning_hwtune.views.live import LinesView, PanelView
-from lightning_hwtune.views.study_location import reading_command
+from lightning_hwtune.views.live import LinesView, PanelView, open_view
+from lightning_hwtune.views.study_location import located, reading_command
 
 
 def closed(state: str, reason: str) -> ev.SessionClosed:
@@ -139,5 +139,29 @@ def test_a_command_can_be_given_where_it_is_shown(tmp_path: Path, monkeypatch: p
     assert reading_command("front", tmp_path / "hwtune" / "a", None) == "hwtune front --study a"
     assert reading_command("front", tmp_path / "b" / "a", None) == "hwtune front --study a --dir b"
     assert reading_command("front", Path("/else/a"), None) == "hwtune front --study a --dir /else"
+    assert reading_command("replicate 4", tmp_path / "b" / "a", None) == "hwtune replicate 4 a --dir b"
     stored = reading_command("front", Path("hwtune/a"), "postgresql://me:secret@host/studies")
     assert re.fullmatch(r"hwtune front --study a --storage '?postgresql://me:\*\*\*@host/studies'?", stored)
+
+
+@pytest.mark.parametrize("folder", ["hwtune/a", "b/a", "my studies/a study", "/else/a"])
+@pytest.mark.parametrize("words", ["logs 3", "why 3", "front --at any", "status", "replicate"])
+def test_commands_in_messages_find_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = located(f"2 trials failed; `hwtune {words}` shows why, and `lr=1` helps", Path(folder), None)
+    assert text == f"2 trials failed; `{reading_command(words, Path(folder), None)}` shows why, and `lr=1` helps"
+    assert ("--dir" in text) is (folder != "hwtune/a")
+
+
+@pytest.mark.parametrize("text", ["`hwtune run STUDY.yaml`", "`hwtune instances`", "hwtune logs 3", "`hwtune.logs 3`"])
+def test_other_commands_and_other_texts_are_kept(text: str) -> None:
+    assert located(text, Path("b/a"), None) == text
+
+
+def test_the_end_of_a_failed_study_names_a_command_that_finds_it(paper: Script) -> None:
+    console = Console(file=io.StringIO(), width=80, force_terminal=False)
+    view = open_view(paper.state, Path("else/paper"), console=console)
+    view.on_events([closed("failed", "3 trials failed; `hwtune logs 2` shows why")])
+    assert "`hwtune logs 2 --study paper --dir else` shows why" in console.file.getvalue()  # type: ignore[attr-defined]
