@@ -509,20 +509,21 @@ class Study:
         earlier run of a notebook cell) has an open trial, that trial is abandoned.
 
         Args:
-            options: the limits of the study, and whether it prints; `forms.run_options.AskOptions` lists them.
+            options: the limits of the study, how often it saves, and whether it prints;
+                `forms.run_options.AskOptions` lists them.
 
         Raises:
             ArgumentError: `tell` was not called for the last trial.
             StudyLockedError: another process or thread is running the study, or this process is training another study.
         """
         with Signals():
-            asked = self._open_session() or self._opened(Limits.of(options), given_to_call(), options["progress"])
+            asked = self._open_session() or self._opened(Limits.of(options), given_to_call(), options)
             trial = asked.manual.ask()
             if trial is None:
                 asked.close()
             return trial
 
-    def _opened(self, limits: Limits, given: frozenset[str], progress: bool) -> OpenSession:
+    def _opened(self, limits: Limits, given: frozenset[str], options: AskOptions) -> OpenSession:
         """Opens a session for ask and tell. If this is not allowed, it raises before anything is written."""
         from lightning_hwtune.views.live import open_view
 
@@ -532,9 +533,9 @@ class Study:
         take_over(self._files.root, self._storage)
         require_no_segment()
         session = Session(self._spec, self._files, limits, given=given, storage=self._storage)
-        asked = self._asked = OpenSession(self, self._files.root, self._storage, session)
+        asked = self._asked = OpenSession(self, self._files.root, self._storage, session, options["save_every"])
         state, root = session.controller.state, self._files.root
-        view = open_view(state, root, self._storage, enabled=progress, owns_screen=False)
+        view = open_view(state, root, self._storage, enabled=options["progress"], owns_screen=False)
         asked.manual.watch(lambda: view.tick(session.clock.now()))
         session.controller.choose_ladder(session.clock.now(), n_at_once=1)
         answer = session.controller.ask(session.clock.now(), self._spec.pool.size)

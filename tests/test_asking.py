@@ -31,6 +31,7 @@ import lightning_hwtune as hwt
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.engine import open_sessions
+from lightning_hwtune.forms.run_options import ASK_OPTIONS
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +127,26 @@ def test_ask_takes_finishers(tmp_path: Path, finishers: int) -> None:
     study = asked_to_the_end(small_study(tmp_path), max_trials=5, finishers=finishers)
     assert study.state().limits.finishers == finishers
     assert study.state().n_full == max(finishers, 1 if finishers else 0)
+
+
+@pytest.mark.parametrize(("save_every", "saved"), [(None, 0), (1, 2), (2, 2), (3, 0)])
+def test_ask_takes_save_every_as_the_message_about_an_interruption_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], save_every: int | None, saved: int
+) -> None:
+    study = tiny_study(tmp_path, scheduler=hwt.RunToEnd(4))
+    trial = ask(study, save_every=save_every, progress=True)
+    with pytest.raises(SystemExit):
+        trainer(trial, Breaks("on_train_batch_end", raising(KeyboardInterrupt()), epoch=3)).fit(
+            TinyNet(), loader(), loader()
+        )
+    study.tell(trial, KeyboardInterrupt())
+    study.close()
+    signals.signal(signals.SIGINT, signals.default_int_handler)  # Lightning leaves it ignored
+    checkpoint = study.state().trials[0].checkpoint
+    assert (checkpoint.resource if checkpoint else 0) == saved
+    out = capsys.readouterr().out
+    assert ("trained again. `save_every=1` saves each epoch" in out) is (saved < 2)
+    assert set(re.findall(r"`(\w+)=", out)) <= {*ASK_OPTIONS}  # a message names only what `ask` takes
 
 
 @pytest.mark.parametrize("name", ["n_trials", "timeout", "max_tirals", "direction"])

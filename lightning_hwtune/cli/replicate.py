@@ -109,8 +109,11 @@ def _of_file(path: Path, overrides: Sequence[str], **given: str | None) -> tuple
 
 def _stored(name: str, overrides: Sequence[str], **place: str | None) -> Any:
     from lightning_hwtune.errors import ArgumentError
+    from lightning_hwtune.names.spelling import spell_by
+    from lightning_hwtune.settings.spelling import REPLICATE_SPELLING
     from lightning_hwtune.study import Study
 
+    spell_by(REPLICATE_SPELLING)
     if overrides:
         raise ArgumentError("KEY=VALUE", overrides[0], "changes to a study file", hint=f"{name!r} is not a file.")
     if name.endswith((".yaml", ".yml")):

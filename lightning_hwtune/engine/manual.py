@@ -50,9 +50,13 @@ class _Caller:
 
 @final
 class Manual:
-    """Hands out the segments of one session and takes back their results."""
+    """Hands out the segments of one session and takes back their results.
 
-    def __init__(self, session: Session) -> None:
+    Args:
+        save_every: extra checkpoints, see `SegmentOrder`.
+    """
+
+    def __init__(self, session: Session, save_every: int | None = None) -> None:
         if max(session.controller.spec.allocator.counts) > 1:
             raise ArgumentError(
                 session.controller.spec.space.devices_key or "devices",
@@ -65,7 +69,7 @@ class Manual:
         self._watch: Callable[[], None] = lambda: None
         self._loop = Loop(
             session.controller, self._caller, session.clock, session.files,
-            tick=lambda: self._watch(), is_first_error_fatal=False,
+            tick=lambda: self._watch(), save_every=save_every, is_first_error_fatal=False,
         )  # fmt: skip
         self._active: tuple[Trial, ActiveSegment, DirectChannel] | None = None
         self._context = contextlib.ExitStack()

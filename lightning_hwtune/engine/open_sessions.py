@@ -39,14 +39,17 @@ class OpenSession:
         folder: the study's folder.
         storage: the study's storage.
         session: the session, which is entered here.
+        save_every: extra checkpoints, see `SegmentOrder`.
     """
 
-    def __init__(self, owner: object, folder: Path, storage: str | None, session: Session) -> None:
+    def __init__(
+        self, owner: object, folder: Path, storage: str | None, session: Session, save_every: int | None = None
+    ) -> None:
         self._owner, self._study = weakref.ref(owner), (folder.resolve(), storage)
         self._thread, self._pid = threading.current_thread(), os.getpid()
         self.session = session.__enter__()
         try:
-            self.manual = Manual(session)
+            self.manual = Manual(session, save_every)
         except BaseException:
             session.__exit__(*sys.exc_info())
             raise

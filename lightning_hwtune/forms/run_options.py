@@ -191,6 +191,7 @@ class AskOptions(TypedDict, total=False):
 
     max_trials: _MaxTrials
     finishers: _Finishers
+    save_every: _SaveEvery
     progress: _Progress
 
 

@@ -15,10 +15,10 @@ from typing import Any, final
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objective_kinds import MEASURED, Metric
 from lightning_hwtune.core.schedulers import SCHEDULERS
-from lightning_hwtune.forms.run_options import LIMITS, RUN_OPTIONS
+from lightning_hwtune.forms.run_options import LIMITS, REPLICATE_OPTIONS, RUN_OPTIONS
 from lightning_hwtune.forms.study_keys import FILE_KEYS
 
-__all__ = ["CLI_TUNE_SPELLING", "FILE_SPELLING", "SETTINGS", "Spelling", "as_override"]
+__all__ = ["CLI_TUNE_SPELLING", "FILE_SPELLING", "REPLICATE_SPELLING", "SETTINGS", "Spelling", "as_override"]
 
 _NOT_NAMED = {"study", "train", "space", "max_epochs", "max_steps", "max_samples", "seed", "dir"}
 SETTINGS = frozenset({*FILE_KEYS, *RUN_OPTIONS} - _NOT_NAMED)
@@ -118,6 +118,19 @@ CLI_TUNE_SPELLING = Spelling(
     absent=("progress",),
 )
 """For `cli-tune`: its options, and changes to the study, which come after the configuration."""
+
+
+def _as_option(name: str, value: str) -> str:
+    return f"{name} {shlex.quote(value)}" if name.startswith("-") else f"study.replicate(..., {name}={value})"
+
+
+REPLICATE_SPELLING = Spelling(
+    _as_option,
+    names={name: f"--{name.replace('_', '-')}" for name in REPLICATE_OPTIONS if name in LIMITS},
+    whole={"progress=False": "--quiet", "hang_timeout=None": "study.replicate(..., hang_timeout=None)"},
+    absent={*SETTINGS} - {*REPLICATE_OPTIONS},
+)
+"""For `replicate` with a stored study, which has the options of Python only where the command has none."""
 
 
 def _text(value: Any) -> str:

@@ -105,7 +105,7 @@ def _quiet_reports(state: StudyFacts, reports: Sequence[Any]) -> str:
 def _created(state: StudyFacts, event: ev.TrialCreated) -> str:
     bracket = f", bracket {event.bracket}" if event.bracket else ""
     to = state.ladder.top if event.trial_id in state.to_end else event.target
-    return f"created: {event.reason}; seed {event.seed}{bracket}, trains to {_resource(state, to)}"
+    return f"created: {event.reason}; seed {event.seed}{bracket}; {_allowed(state, to)}"
 
 
 def _waits(state: StudyFacts, event: ev.DevicesReserved) -> str:
@@ -117,7 +117,7 @@ def _started(state: StudyFacts, event: ev.SegmentStarted) -> str:
     slots = ", ".join(str(slot) for slot in event.slots)
     begun = f"from the checkpoint of {_resource(state, event.resource)}" if event.checkpoint else "from scratch"
     text = f"segment {event.segment} on {counted(event.allocation.devices, 'devices')} ({slots}), {begun}"
-    text += f", to {_resource(state, event.target)}"
+    text += f"; {_allowed(state, event.target)}"
     if event.segment == 1:
         return text
     rung = event.promoted_from
@@ -186,6 +186,13 @@ def _resource(state: StudyFacts, resource: int) -> str:
     return f"{state.ladder.unit.removesuffix('s')} {resource}"
 
 
+def _allowed(state: StudyFacts, target: int) -> str:
+    """Returns how far a trial may train; at a rung, a decision may let it continue, or may end it before."""
+    if target >= state.ladder.top:
+        return f"may train to the end, {_resource(state, target)}"
+    return f"may train to {_resource(state, target)} before the next decision"
+
+
 def _end(state: StudyFacts, trial: TrialRecord) -> str:
     """Returns a sentence about the trial's current state."""
     if trial.is_replicate and trial.state in (TrialState.COMPLETED, TrialState.PAUSED, TrialState.WAITING):
@@ -212,10 +219,10 @@ def _next(state: StudyFacts, trial: TrialRecord) -> str:
         violated = infeasible_text(state, trial)
         return f"It was stopped for good. It is infeasible: {violated}." if violated else "It was stopped for good."
     if trial.state is TrialState.RUNNING:
-        return f"It is training to {_resource(state, trial.target)}."
+        return f"It is training, and {_allowed(state, trial.target)}."
     if trial.trial_id in state.waiting:
         again = repeated_text(state, trial)
-        return f"It waits for devices to train to {_resource(state, trial.target)}{f'; {again}' if again else ''}."
+        return f"It waits for devices, and {_allowed(state, trial.target)}{f'; {again}' if again else ''}."
     if state.closed is not None and state.closed.state == ev.SessionState.FINISHED:
         return "It was not promoted before the study ended. With more trials, the study may still promote it."
     return "It continues if a rung promotes it, or as a finisher."

@@ -16,7 +16,7 @@ from lightning_hwtune.forms.study_keys import FILE_KEYS
 from lightning_hwtune.names.spelling import spell_by, spelled
 from lightning_hwtune.settings import parse_overrides
 from lightning_hwtune.settings.overrides import apply_overrides
-from lightning_hwtune.settings.spelling import CLI_TUNE_SPELLING, FILE_SPELLING, SETTINGS
+from lightning_hwtune.settings.spelling import CLI_TUNE_SPELLING, FILE_SPELLING, REPLICATE_SPELLING, SETTINGS
 
 OURS = "hydra.sweeper.hwtune."
 WRITTEN = {
@@ -86,6 +86,18 @@ def test_what_is_written_can_be_given(setting: str) -> None:
 )  # fmt: skip
 def test_other_text_stays_as_it_is(text: str) -> None:
     assert {spell(text) for spell in (FILE_SPELLING, CLI_TUNE_SPELLING, HYDRA_SPELLING)} == {text}
+
+
+@pytest.mark.parametrize(
+    ("setting", "written"),
+    [
+        ("save_every=1", "study.replicate(..., save_every=1)"), ("progress=False", "--quiet"),
+        ("hang_timeout=None", "study.replicate(..., hang_timeout=None)"), ("max_time=60", "--max-time 60"),
+        ("max_cost", "--max-cost"), ("max_trials", "max_trials"), ("check=False", "check=False"),
+    ],
+)  # fmt: skip
+def test_the_replicates_of_a_stored_study_have_fewer_settings(setting: str, written: str) -> None:
+    assert REPLICATE_SPELLING(f"see `{setting}`") == f"see `{written}`"
 
 
 def test_every_setting_is_one_of_the_study() -> None:

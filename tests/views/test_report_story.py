@@ -17,21 +17,21 @@ def test_the_story_of_a_trial_that_was_promoted_failed_and_completed(paper):
         "trial 1 is completed: 9 of 9 epochs, 3 segments, 1 device",
         "  lr=0.02, devices=1",
         "",
-        "    +0 s  created: draw 1 of the random searcher; seed 7, trains to epoch 1",
-        "    +0 s  segment 1 on 1 device (1), from scratch, to epoch 1",
+        "    +0 s  created: draw 1 of the random searcher; seed 7; may train to epoch 1 before the next decision",
+        "    +0 s  segment 1 on 1 device (1), from scratch; may train to epoch 1 before the next decision",
         "  +1.2 s  epoch 1: error 0.4, train_s 1, cost_usd 0.001; paused at rung 1: rank 1 of 2 at rung 1; none "
         "continues yet [promotion]",
         "  +1.2 s  checkpoint of epoch 1 saved, 2 MB: trials/001/1.ckpt",
         "  +1.3 s  segment 1 ended after 1.3 s on 1 rank: done; the trial is paused",
-        "    +3 s  segment 2 on 1 device (0), from the checkpoint of epoch 1, to epoch 3; promoted from rung 1: "
-        "rank 1 of 3 at rung 1; the first continues [promotion]",
+        "    +3 s  segment 2 on 1 device (0), from the checkpoint of epoch 1; may train to epoch 3 before the "
+        "next decision; promoted from rung 1: rank 1 of 3 at rung 1; the first continues [promotion]",
         "    +4 s  epoch 2 trained: error 0.35, train_s 2, cost_usd 0.002 [between-rungs]",
         "    +5 s  epoch 3: error 0.3, train_s 3, cost_usd 0.003; continues at rung 3: rank 1 of 1 at rung 3; "
         "none continues yet [promotion]",
         "    +6 s  epoch 4 trained: error 0.28, train_s 4, cost_usd 0.004 [between-rungs]",
         "    +7 s  segment 2 ended after 4 s on 1 rank: error, ValueError: boom; the trial is paused",
-        "    +7 s  segment 3 on 1 device (0), from the checkpoint of epoch 1, to epoch 9; continues: its training "
-        "to epoch 9 was interrupted [unfinished]",
+        "    +7 s  segment 3 on 1 device (0), from the checkpoint of epoch 1; may train to the end, epoch 9; "
+        "continues: its training to epoch 9 was interrupted [unfinished]",
         "  +7.1 s  note: min_epochs=5 was lifted",
         "    +8 s  epoch 2 trained: error 0.36, train_s 2, cost_usd 0.002 [between-rungs]",
         "    +9 s  epoch 3 trained again: error 0.34, train_s 3, cost_usd 0.003 [repeated]",
@@ -76,7 +76,7 @@ def test_a_paused_trial_of_a_finished_study_and_of_one_that_goes_on(paper, empty
     )
     empty.create(0.0, 0, 0.01, 1)
     empty.start(0.0, 0, [0])
-    assert story(empty, 0)[-1] == "It is training to epoch 1."
+    assert story(empty, 0)[-1] == "It is training, and may train to epoch 1 before the next decision."
     empty.report(1.0, 0, 1, 0.5, 1.0, level=1, verdict="pause")
     empty.save(1.0, 0, 1, 1.0)
     empty.end(1.0, 0, "paused", 1.0, outcome="interrupted", error="the process that ran the study has ended")
@@ -103,7 +103,7 @@ def test_a_waiting_trial_and_more_devices_after_running_out_of_memory(empty):
     )  # fmt: skip
     empty.add(ended)
     lines = story(empty, 0)
-    assert lines[-1] == "It waits for devices to train to epoch 1."
+    assert lines[-1] == "It waits for devices, and may train to epoch 1 before the next decision."
     assert lines[-3].endswith("out-of-memory, CUDA out of memory; the trial is waiting, with 2 devices next")
 
 
@@ -128,12 +128,14 @@ def test_a_trial_for_which_devices_are_drained_says_so(paper):
     )
 
 
-@pytest.mark.parametrize(("to", "says"), [(1, "trains to epoch 1"), (9, "trains to epoch 9")])
+@pytest.mark.parametrize(
+    ("to", "says"), [(1, "may train to epoch 1 before the next decision"), (9, "may train to the end, epoch 9")]
+)
 def test_a_first_trial_trains_to_the_end_from_its_beginning(empty, to, says):
     empty.create(0.0, 0, 0.01, 1)
     empty.start(0.0, 0, [0], target=to)
     [created] = [line for line in story(empty, 0) if "created: " in line]
-    assert created.endswith(f"seed 7, {says}")
+    assert created.endswith(f"seed 7; {says}")
 
 
 def test_an_interrupted_trial_says_what_it_trains_again(empty):
@@ -144,4 +146,26 @@ def test_an_interrupted_trial_says_what_it_trains_again(empty):
         if epoch == 3:
             empty.save(3.0, 0, 3, 3.0)
     empty.end(5.0, 0, "paused", 5.0, outcome="interrupted", error="ended by SIGTERM")
-    assert story(empty, 0)[-1] == "It waits for devices to train to epoch 9; epochs 4 to 5 are trained again."
+    assert story(empty, 0)[-1] == (
+        "It waits for devices, and may train to the end, epoch 9; epochs 4 to 5 are trained again."
+    )
+
+
+@pytest.mark.parametrize(
+    ("reached", "target", "says"),
+    [(0, 1, "epoch 1 before the next decision"), (1, 3, "epoch 3 before the next decision"),
+     (3, 9, "the end, epoch 9"), (0, 9, "the end, epoch 9")],
+)  # fmt: skip
+def test_what_a_running_trial_may_do_is_true_after_each_decision(empty, reached, target, says):
+    """A trial that a rung lets continue trains further than it was allowed to at first."""
+    empty.create(0.0, 0, 0.01, 1)
+    empty.start(0.0, 0, [0], target=target if reached == 0 else 1)
+    for epoch in range(1, reached + 1):
+        level = epoch if epoch in (1, 3) else None
+        empty.report(float(epoch), 0, epoch, 0.5, float(epoch), level=level, target=3 if epoch < 3 else 9)
+    lines = story(empty, 0)
+    assert lines[-1] == f"It is training, and may train to {says}."
+    if reached:
+        assert next(line for line in lines if "created: " in line).endswith(
+            "may train to epoch 1 before the next decision"
+        )
