@@ -16,23 +16,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingPoint
-from lightning_hwtune.core.record import Unit
-from lightning_hwtune.core.segment_paces import NOTHING_COMING, Coming, segment_paces, spread_of
+from lightning_hwtune.core.record import TrialRecord, Unit
+from lightning_hwtune.core.segment_paces import NOTHING_COMING, Coming, SegmentPace, segment_paces, spread_of
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["levels", "measured_scaling", "relative_speed", "scaling_points"]
+__all__ = ["levels", "likely_speed", "measured_scaling", "relative_speed", "scaling_points"]
 
 _TRIAL_SPREAD = 0.3  # of the logarithm of a trial's pace that its parameters do not explain
 _SLOPE_SPREAD = 0.7  # of the change of this logarithm per standard deviation of a parameter
 _KNOWN = 0.2  # largest standard deviation of a level relative to the best known one
+_SPEED_SPREAD = 0.5  # of the logarithm of a speed-up that nothing has shown, around that of perfect scaling
 _MOST_FITTED = 300  # trials, the newest ones
 
 Array = npt.NDArray[np.float64]
@@ -74,24 +76,70 @@ def relative_speed(
     return paces[reference] / paces[devices], any(step.is_extrapolated for step in steps.values())
 
 
+def likely_speed(state: StudyFacts, devices: int, reference: int, coming: Coming = NOTHING_COMING) -> float:
+    """Returns a guess of how many times faster a trial trains on `devices` than on `reference` devices.
+
+    Before anything is measured, the guess is that the device-seconds are the same on both. It moves towards what the
+    segments show, as far as they show it: the logarithm of the speed-up has a normal prior with this mean, and the
+    difference of the levels of both counts in the mixed model is a measurement of it.
+    """
+    expected, seen = math.log(devices / reference), _Seen.of(state, coming)
+    counts = [(pace.num_devices, 0) for _, pace in seen.rows]
+    if not {(devices, 0), (reference, 0)} <= set(counts):
+        return devices / reference
+    names, found, covariance = _estimates(counts, seen.others(with_batch=True), seen.trials, seen.logs, seen.spread)
+    new, old = names.index((devices, 0)), names.index((reference, 0))
+    variance = float(covariance[new, new] + covariance[old, old] - 2 * covariance[new, old])
+    weight = _SPEED_SPREAD**2 / (_SPEED_SPREAD**2 + max(variance, 0.0))
+    return math.exp(expected + weight * (float(found[old] - found[new]) - expected))
+
+
 def scaling_points(state: StudyFacts, coming: Coming = NOTHING_COMING) -> tuple[ScalingPoint, ...]:
     """Returns one point for each number of devices and batch whose seconds are known relative to the others."""
-    spec, found = state.spec, segment_paces(state, coming)
-    searched = [trial for trial in state.searched if trial.trial_id in found][-_MOST_FITTED:]
-    rows = [(trial, pace) for trial in searched for pace in found[trial.trial_id]]
-    counts = sorted({pace.num_devices for _, pace in rows})
-    if not rows:
+    spec, seen = state.spec, _Seen.of(state, coming)
+    if not seen.rows:
         return ()
-    cells = [(pace.num_devices, _global_batch(spec, trial.config, pace.num_devices, counts)) for trial, pace in rows]
-    others = np.array([_others(spec, trial.config) for trial, _ in rows]).reshape(len(rows), -1)
-    paces = np.array([pace.log_pace for _, pace in rows])
-    known = levels(cells, others, [trial.trial_id for trial, _ in rows], paces, spread_of(found))
+    counts = sorted({pace.num_devices for _, pace in seen.rows})
+    cells = [
+        (pace.num_devices, _global_batch(spec, trial.config, pace.num_devices, counts)) for trial, pace in seen.rows
+    ]
+    known = levels(cells, seen.others(), seen.trials, seen.logs, seen.spread)
     largest = max(batch for _, batch in cells)
     return tuple(
         ScalingPoint(devices, 1, batch, math.exp(level) * _units(spec, batch, largest))
         for (devices, batch), level in sorted(known.items())
         if batch % devices == 0
     )
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The paces of the newest trials; one row per segment."""
+
+    spec: StudySpec
+    rows: Sequence[tuple[TrialRecord, SegmentPace]]
+    spread: float
+
+    @classmethod
+    def of(cls, state: StudyFacts, coming: Coming) -> _Seen:
+        found = segment_paces(state, coming)
+        searched = [trial for trial in state.searched if trial.trial_id in found][-_MOST_FITTED:]
+        rows = [(trial, pace) for trial in searched for pace in found[trial.trial_id]]
+        return cls(state.spec, rows, spread_of(found))
+
+    @property
+    def trials(self) -> list[int]:
+        return [trial.trial_id for trial, _ in self.rows]
+
+    @property
+    def logs(self) -> Array:
+        return np.array([pace.log_pace for _, pace in self.rows])
+
+    def others(self, *, with_batch: bool = False) -> Array:
+        """Returns the coordinates of the other parameters of each row."""
+        found = [_others(self.spec, trial.config, with_batch=with_batch) for trial, _ in self.rows]
+        return np.array(found).reshape(len(self.rows), -1)
 
 
 def levels(
@@ -106,6 +154,16 @@ def levels(
         logs: the logarithm of the seconds per unit of each segment.
         spread: the standard deviation of the noise.
     """
+    names, found, own = _estimates(cells, others, trials, logs, spread)
+    best = int(np.argmin(np.diag(own)))
+    relative = np.sqrt(np.maximum(np.diag(own) + own[best, best] - 2 * own[best], 0.0))
+    return {name: float(level) for name, level, sd in zip(names, found, relative, strict=True) if sd <= _KNOWN}
+
+
+def _estimates(
+    cells: Sequence[tuple[int, int]], others: Array, trials: Sequence[int], logs: Array, spread: float
+) -> tuple[list[tuple[int, int]], Array, Array]:
+    """Returns the cells of the linear mixed model, their levels, and the covariance of these levels."""
     cell_names, trial_names = list(dict.fromkeys(cells)), list(dict.fromkeys(trials))
     is_cell = np.array([[cell == name for name in cell_names] for cell in cells], dtype=np.float64)
     is_trial = np.array([[trial == name for name in trial_names] for trial in trials], dtype=np.float64)
@@ -116,10 +174,7 @@ def levels(
     covariance = np.linalg.pinv(design.T @ design / spread**2 + np.diag(1 / np.square(spreads)), hermitian=True)
     found = covariance @ (design.T @ logs) / spread**2
     n = len(cell_names)
-    own = covariance[:n, :n]
-    best = int(np.argmin(np.diag(own)))
-    relative = np.sqrt(np.maximum(np.diag(own) + own[best, best] - 2 * own[best], 0.0))
-    return {name: float(level) for name, level, sd in zip(cell_names, found[:n], relative, strict=True) if sd <= _KNOWN}
+    return cell_names, found[:n], covariance[:n, :n]
 
 
 def _units(spec: StudySpec, batch: int, largest: int) -> float:
@@ -140,7 +195,7 @@ def _global_batch(spec: StudySpec, config: Mapping[str, Any], devices: int, coun
     return int(config[keys[0]]) * (devices if spec.batch == "per_device" else 1)
 
 
-def _others(spec: StudySpec, config: Mapping[str, Any]) -> list[float]:
-    """Returns the coordinates of the parameters that are neither the number of devices nor the batch."""
-    left_out = {spec.space.devices_key, *_batch_keys(spec, config)}
+def _others(spec: StudySpec, config: Mapping[str, Any], *, with_batch: bool) -> list[float]:
+    """Returns the coordinates of the parameters that are not the number of devices and, by default, not the batch."""
+    left_out = {spec.space.devices_key, *([] if with_batch else _batch_keys(spec, config))}
     return [cell for name in spec.space if name not in left_out for cell in spec.space.cells(name, config)]

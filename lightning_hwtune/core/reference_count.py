@@ -3,9 +3,9 @@
 The reference count of a trial is the number of devices of its first segment. Seconds of segments with another count are
 multiplied by `s(g) / s(g0)`: how many times faster the trial trains on g devices than on the reference count g0. The
 speed-up s is that of the scaling model of the study's own segments (`core.measured_scaling`), the report itself
-included, for the trial's batch size. If the segments do not show it, device-seconds are assumed to be the same on both
-counts, which is a guess. The factor is found at the first report of a segment and wherever a rung is decided. The log
-keeps it, so a later model never changes a recorded value.
+included, for the trial's batch size. If the segments do not show it well enough, it is a guess: as far as nothing is
+known, device-seconds are assumed to be the same on both counts. The factor is found at the first report of a segment
+and wherever a rung is decided. The log keeps it, so a later model never changes a recorded value.
 
 Which numbers are at the reference count, and which are real:
 
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import final
 
 from lightning_hwtune.core.facts import StudyFacts
-from lightning_hwtune.core.measured_scaling import relative_speed
+from lightning_hwtune.core.measured_scaling import likely_speed, relative_speed
 from lightning_hwtune.core.objective_kinds import Cost, DeviceSeconds, Energy, TrainSeconds
 from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.errors import ArgumentError
@@ -97,5 +97,5 @@ def conversion(
     except ArgumentError:
         factor = math.nan
     if not (math.isfinite(factor) and factor > 0):
-        return Conversion(segment.num_devices / reference, reference, Basis.GUESS)
+        return Conversion(likely_speed(state, segment.num_devices, reference, coming), reference, Basis.GUESS)
     return Conversion(factor, reference, Basis.EXTRAPOLATED if is_extrapolated else Basis.MODEL)

@@ -16,9 +16,9 @@ from lightning_hwtune.text import counted
 __all__ = ["References", "report_reference_text"]
 
 _SOURCES = {
-    Basis.MODEL: "by the model",
-    Basis.EXTRAPOLATED: "extrapolated by the model",
-    Basis.GUESS: "a guess, since no other trial shows it",
+    Basis.MODEL: " by the model",
+    Basis.EXTRAPOLATED: ", extrapolated by the model",
+    Basis.GUESS: ", a guess: too few trials show it",
 }
 
 
@@ -95,7 +95,7 @@ def report_reference_text(state: StudyFacts, event: ev.Reported) -> str:
 def _text(reference: int, measured_on: list[int], factors: list[float], basis: str) -> str:
     where = f"measured on {_listed([str(count) for count in measured_on])}"
     speed_ups = f"speed-up{'s' if len(factors) > 1 else ''} {_listed([f'{factor:.3g}' for factor in factors])}"
-    return f"{counted(reference, 'devices')} ({where}, {speed_ups} {_SOURCES[Basis(basis)]})"
+    return f"{counted(reference, 'devices')} ({where}, {speed_ups}{_SOURCES[Basis(basis)]})"
 
 
 def _listed(items: list[str]) -> str:

@@ -257,3 +257,16 @@ def test_a_rebuilt_controller_finds_the_same_factors() -> None:
     report = whole.log[cut]
     assert isinstance(report, ev.Reported)
     assert (segment.reference_factor, segment.reference_basis) == (report.reference_factor, report.reference_basis)
+
+
+def test_a_guess_moves_to_what_the_trials_show() -> None:
+    """On CPUs, two ranks may be slower than one: perfect scaling would put every moved trial last."""
+    driver = Moving(study(), Limits(14))
+    driver.speed_ups, driver.moves = {1: 1.0, 2: 0.7}, range(1, 14, 2)
+    driver.run()
+    moved = {report.trial_id: report for report in driver.reports() if report.reference_basis}
+    factors = [moved[trial_id].reference_factor for trial_id in sorted(moved)]
+    assert len(factors) > 4
+    assert moved[1].reference_basis == Basis.GUESS
+    assert 2.0 >= factors[0] > factors[-1]
+    assert factors[-1] == pytest.approx(0.7, rel=0.35)
