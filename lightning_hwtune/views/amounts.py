@@ -6,9 +6,10 @@ import json
 import math
 from collections.abc import Mapping
 
+from lightning_hwtune.core.objectives import Objective, PeakMemory
 from lightning_hwtune.text import counted
 
-__all__ = ["amount", "config_text", "counted", "cut", "duration", "money", "number", "share", "size"]
+__all__ = ["amount", "config_text", "counted", "cut", "duration", "money", "number", "share", "size", "unit_of"]
 
 _BYTES = ("bytes", "kB", "MB", "GB", "TB")
 
@@ -20,6 +21,11 @@ def number(value: object) -> str:
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False)
     return "" if value is None else str(value)
+
+
+def unit_of(item: Objective) -> str:
+    """Returns the unit of an objective; empty for measured objectives whose names contain it."""
+    return "" if item.is_measured and not isinstance(item, PeakMemory) else item.unit
 
 
 def amount(value: float, unit: str) -> str:

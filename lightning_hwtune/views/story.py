@@ -11,10 +11,10 @@ import numpy as np
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.decisions import Rule, VerdictKind
 from lightning_hwtune.core.facts import StudyFacts
-from lightning_hwtune.core.objectives import Objective, Objectives, PeakMemory
+from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.record import Outcome, TrialRecord, TrialState
 from lightning_hwtune.errors import first_line
-from lightning_hwtune.views.amounts import amount, config_text, counted, duration, size
+from lightning_hwtune.views.amounts import amount, config_text, counted, duration, size, unit_of
 from lightning_hwtune.views.best_epochs import better_before
 from lightning_hwtune.views.front_points import candidates, ended_early
 from lightning_hwtune.views.infeasible import infeasible_text
@@ -42,7 +42,7 @@ def why(state: StudyFacts, events: Iterable[ev.Event], trial_id: int) -> str:
 
 def values_text(objectives: Objectives, values: Mapping[str, float]) -> str:
     """Returns "val_error 0.031, train_s 12.4", with the values of constraints last."""
-    shown = [f"{item.name} {amount(values[item.name], _unit(item))}" for item in objectives]
+    shown = [f"{item.name} {amount(values[item.name], unit_of(item))}" for item in objectives]
     others = [item for item in objectives.constraints if item.name not in objectives.names and item.name in values]
     return ", ".join([*shown, *(f"{item.name} {amount(values[item.name], '')}" for item in others)])
 
@@ -54,11 +54,6 @@ def repeated_text(state: StudyFacts, trial: TrialRecord) -> str:
         return ""
     verb = "is" if trial.resource == saved + 1 else "are"
     return f"{state.ladder.unit.span(saved, trial.resource)} {verb} trained again"
-
-
-def _unit(item: Objective) -> str:
-    """Returns the unit of an objective; empty for measured objectives whose names contain it."""
-    return "" if item.is_measured and item.name != PeakMemory.name else item.unit
 
 
 def _head(state: StudyFacts, trial: TrialRecord) -> list[str]:
@@ -98,7 +93,7 @@ def _quiet_reports(state: StudyFacts, reports: Sequence[Any]) -> str:
         values = values_text(state.spec.objectives, last.values)
         return f"{unit} {last.resource} {verb}: {values}{reference} [{last.rule}]"
     pairs = [(item, first.values[item.name], last.values[item.name]) for item in state.spec.objectives]
-    changes = ", ".join(f"{item.name} {amount(a, '')} to {amount(b, _unit(item))}" for item, a, b in pairs)
+    changes = ", ".join(f"{item.name} {amount(a, '')} to {amount(b, unit_of(item))}" for item, a, b in pairs)
     return f"{unit}s {first.resource} to {last.resource} {verb}: {changes}{reference} [{last.rule}]"
 
 

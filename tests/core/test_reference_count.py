@@ -17,6 +17,7 @@ from study_driver import Driver, rebuilt_state, spec
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.constraints import Constraint
+from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Done, Resume, Start
 from lightning_hwtune.core.hardware.policies import AllocationPolicy
 from lightning_hwtune.core.hardware.pool import Pool
@@ -25,7 +26,6 @@ from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.core.reference_count import Basis
 from lightning_hwtune.core.space import Float, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
-from lightning_hwtune.core.state import StudyState
 
 MEASURED = (TrainSeconds(), DeviceSeconds())
 PAID = (Constraint("cost_usd", at_most=1e6),)
@@ -249,14 +249,19 @@ def test_a_report_in_the_first_form_has_nothing_converted() -> None:
     assert ev.from_dict(old) == report
 
 
-def test_a_rebuilt_controller_finds_the_same_factors() -> None:
+@pytest.mark.parametrize("number", [0, 3, -1])
+def test_a_controller_that_was_rebuilt_finds_the_same_factor(number: int) -> None:
     whole = trained(15, range(0, 15, 2))
-    cut = next(n for n, event in enumerate(whole.log) if isinstance(event, ev.Reported) and event.reference_basis)
-    state: StudyState = rebuilt_state(whole.controller.spec, whole.log[: cut + 1])
-    segment = next(s for s in state.running.values() if s.reference_basis)
+    reports = [n for n, event in enumerate(whole.log) if isinstance(event, ev.Reported) and event.reference_basis]
+    cut = reports[number]
     report = whole.log[cut]
     assert isinstance(report, ev.Reported)
-    assert (segment.reference_factor, segment.reference_basis) == (report.reference_factor, report.reference_basis)
+    again = rebuilt_state(whole.controller.spec, whole.log[:cut])
+    segment, written = again.running[report.trial_id], list[ev.Event]()
+    metrics = {"error": report.values["error"]}
+    train_s = (report.resource - segment.resource) * whole.pace_s(report.trial_id) / whole.speed_ups[2]
+    Controller(again, written.extend).report(report.trial_id, report.resource, metrics, train_s, report.at)
+    assert written == [report]
 
 
 def test_a_guess_moves_to_what_the_trials_show() -> None:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from lightning_hwtune.core.objectives import Objective
+from lightning_hwtune.views.amounts import unit_of
 
 __all__ = [
     "DEVICE_COLORS",
@@ -48,7 +49,7 @@ class StudyFigure(Figure):
 
 def axis_label(objective: Objective) -> str:
     """Returns the name, the unit (unless the name contains it) and the direction."""
-    unit = f" [{objective.unit}]" if objective.unit and not objective.is_measured else ""
+    unit = f" [{unit_of(objective)}]" if unit_of(objective) else ""
     return f"{objective.name}{unit}, {'lower' if objective.mode == 'min' else 'higher'} is better"
 
 
