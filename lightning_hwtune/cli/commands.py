@@ -126,17 +126,31 @@ def run(
     dir: FileDir = None,  # noqa: A002 - the option's name
     check: CheckFirst = None,
     quiet: Quiet = False,
+    plan_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan",
+            metavar="plan.json",
+            help="Run by this plan of `hwtune plan --output`: its devices per trial, its trials and its limits.",
+            show_default=False,
+        ),
+    ] = None,
     *,
     limits: Mapping[str, Any],
 ) -> None:
     """Run or continue the study in a file, then show its front."""
-    from lightning_hwtune.cli.study_run import run_and_show
+    from lightning_hwtune.cli.study_run import keep_plan, planned, run_and_show
     from lightning_hwtune.study import Study
 
     settings = _load(study_file, overrides, dir=dir, check=check, **limits)
+    if plan_file is not None:
+        changes = planned(plan_file, settings, [*(overrides or ()), *(name for name in limits if limits[name])])
+        settings = _load(study_file, [*(overrides or ()), *changes], dir=dir, check=check, **limits)
     with settings.located(study_file):
         study, options = Study(**settings.given_study_kwargs()), settings.run_kwargs()
-    again = command_line(["run", str(study_file), *(overrides or ())], {"dir": dir, **limits})
+    if plan_file is not None:
+        keep_plan(plan_file, study)
+    again = command_line(["run", str(study_file), *(overrides or ())], {"dir": dir, "plan": plan_file, **limits})
     failed = run_and_show(study, settings, options, again, quiet=quiet)
     if failed is not None:
         raise failed

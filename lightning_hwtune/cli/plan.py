@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lightning_hwtune.cli.arguments import Overrides, check_overrides, import_from_here
-from lightning_hwtune.cli.output import Format, rows_frame, write
-from lightning_hwtune.cli.plan_output import plan_document, plan_rows, print_plans
+from lightning_hwtune.cli.arguments import DIR, Dir, Overrides, check_overrides, import_from_here
+from lightning_hwtune.cli.output import Format, rows_frame, write, write_frame
+from lightning_hwtune.cli.plan_output import plan_document, plan_rows, print_plans, shown_row
 from lightning_hwtune.cli.replay import part
-from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.errors import ArgumentError, StorageError
 from lightning_hwtune.text import counted
+from lightning_hwtune.views.study_location import short_path
 
 if TYPE_CHECKING:
     from lightning_hwtune.core.hardware.pool import Pool
     from lightning_hwtune.core.schedulers import Scheduler
+    from lightning_hwtune.planning.comparison import Comparison, Option
     from lightning_hwtune.planning.nodes import NodeKind
 
 __all__ = ["plan"]
@@ -96,19 +98,64 @@ def plan(
         Path | None,
         typer.Option("--catalogue", help="A CSV or TOML file with your own instance types.", show_default=False),
     ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            "--policy",
+            help="Choose the best plan of this policy: pool, static, rubberband or seer; default: the best of all.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            metavar="plan.json",
+            help="Write the chosen plan to a file, for `hwtune run --plan`.",
+            show_default=False,
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="plan.png", help="Draw the devices of each plan over time.", show_default=False),
+    ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            "--compare",
+            metavar="STUDY",
+            help="Show what was predicted for this study, and what it took. Only --dir and --format go with it.",
+            show_default=False,
+        ),
+    ] = None,
+    dir: Dir = DIR,  # noqa: A002
     form: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.TABLE,
 ) -> None:
     """Compare allocations of devices before a study: predicted time and cost of each, the best one marked.
 
     A fixed pool (--devices, or that of the study file) is simulated with each number of devices per trial. Rented nodes
-    (--instance) are planned as a cluster of fixed size, and as one that changes from stage to stage.
+    (--instance) are planned as a cluster of fixed size, and as one that changes from stage to stage. With a deadline
+    and a budget, a SEER-style plan says how many trials they allow.
     """
+    if compare is not None:
+        _compare(compare, dir, form)
+        return
     from lightning_hwtune.core.hardware.pool import Pool
     from lightning_hwtune.forms import parse_duration
     from lightning_hwtune.planning.advisor import PoolStudy, advise
-    from lightning_hwtune.planning.comparison import Comparison, Wish, expected_stages, pool_options, rented_options
+    from lightning_hwtune.planning.comparison import Comparison, Wish
     from lightning_hwtune.planning.job import Job
+    from lightning_hwtune.planning.options import (
+        expected_stages,
+        pool_options,
+        rented_options,
+        seer_options,
+        with_spread,
+    )
+    from lightning_hwtune.planning.plan_file import PlanFile, write_plan
     from lightning_hwtune.planning.rubberband import cost_of_one
+    from lightning_hwtune.planning.seer import Halving
+    from lightning_hwtune.views.amounts import duration
 
     of_file = _of_file(study_file, overrides) if study_file is not None else {}
     given = _needed("--scheduler", _scheduler(scheduler) or of_file.get("scheduler"), "e.g. asha:max_epochs=27")
@@ -126,27 +173,83 @@ def plan(
     options, alone_usd = [], None
     if pool is not None:
         study = PoolStudy(given, n_trials, pool.size, one_s, start_s, variation=variation)
-        options += pool_options(advise(study, by_number).predictions, pool)
+        options += pool_options(advise(study, by_number).predictions, pool, n_trials)
     if kind is not None:
         complete = {int(number): speed for number, speed in by_number.items() if number >= 1}
-        job = Job(expected_stages(_with_ladder(given, n_trials), n_trials), one_s, complete, start_s)
-        options, alone_usd = options + rented_options(job, kind, wish), cost_of_one(job, kind)
+        with_ladder = _with_ladder(given, n_trials)
+        job = Job(expected_stages(with_ladder, n_trials), one_s, complete, start_s)
+        halving = Halving(with_ladder.levels, with_ladder.ladder.eta, one_s, complete, start_s)
+        rented = [*rented_options(job, kind, wish), *seer_options(halving, kind, wish)]
+        options += [with_spread(option, halving, kind, variation=variation) for option in rented]
+        alone_usd = cost_of_one(job, kind)
         notes += [
             f"trials on {counted(n, 'devices')} are not faster than on fewer, so no plan uses them" for n in job.useless
         ]
     if wish.budget_usd < math.inf and all(option.usd is None for option in options):
         hint = "Add --usd-per-device-hour."
         raise ArgumentError("--budget", wish.budget_usd, "a budget only with a price", hint=hint)
-    found = Comparison(wish, options, alone_usd)
+    found = Comparison(wish, options, alone_usd, _policy(policy, options))
+    if found.chosen is not None and (late := found.chosen.late_by_s(wish)) > 0:
+        notes.append(
+            f"the chosen plan misses the deadline by up to {duration(late)} if trials take up to {variation:g} times "
+            "the usual time; an earlier --deadline leaves room for that"
+        )
     write(
         form,
         table=lambda out: print_plans(out, found, notes),
         data=lambda: plan_document(found, notes),
         frame=lambda: rows_frame(plan_rows(found)),
     )
+    if plot is not None:
+        _draw(found, plot)
+    if output is not None and found.chosen is not None:
+        planned = PlanFile.of(found.chosen, wish, given, instance=instance)
+        write_plan(output, planned)
+        typer.echo(f"plan: {short_path(output)}", err=True)
     if found.relaxed:
         typer.echo(f"hwtune: no plan is within the limits. {found.relaxed}", err=True)
         raise typer.Exit(1)
+
+
+def _policy(given: str | None, options: Sequence[Option]) -> str | None:
+    """Returns the policy whose best option is to be chosen; None for any."""
+    if given is None:
+        return None
+    name = {"pool": "fixed pool"}.get(given, given)
+    known = list(dict.fromkeys(option.policy for option in options))
+    if name not in known:
+        hint = "A SEER-style plan needs --instance, --deadline and --budget, and enough of them for one trial."
+        raise ArgumentError("--policy", given, " or ".join(known).replace("fixed pool", "pool"), hint=hint)
+    return name
+
+
+def _draw(found: Comparison, path: Path) -> None:
+    from lightning_hwtune.planning.figure import plan_figure
+
+    try:
+        plan_figure(found).savefig(path, dpi=150)
+    except ValueError:
+        hint = "Matplotlib draws, for example, .png, .svg and .pdf."
+        raise ArgumentError("--plot", str(path), "the name of an image file", hint=hint) from None
+    except OSError as error:
+        raise StorageError(f"cannot write {str(path)!r}: {error}", error.errno) from error
+    typer.echo(f"figure: {short_path(path)}", err=True)
+
+
+def _compare(name: str, folder: Path, form: Format) -> None:
+    """Shows what was predicted for a study that ran by a plan, and what it took."""
+    from lightning_hwtune.cli.study_selection import choose
+    from lightning_hwtune.planning.plan_file import PLAN, compared, read_plan
+
+    chosen = choose(folder, name, None)
+    rows = compared(read_plan(chosen.study.dir / PLAN), chosen.state())
+    write_frame(
+        form,
+        frame=lambda: rows_frame([shown_row(row) for row in rows] if form is Format.TABLE else rows),
+        data=lambda: rows,
+        title=f"plan of {chosen.study.name}",
+        empty="",
+    )
 
 
 def _of_file(path: Path, overrides: Sequence[str] | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from lightning_hwtune.planning.comparison import Comparison, Option
 
-__all__ = ["plan_document", "plan_rows", "print_plans"]
+__all__ = ["plan_document", "plan_rows", "print_plans", "shown_row"]
 
 
 def plan_rows(found: Comparison) -> list[dict[str, Any]]:
@@ -55,6 +55,23 @@ def print_plans(out: Console, found: Comparison, notes: Sequence[str]) -> None:
         out.print(f"note: {note}", markup=False, soft_wrap=True)
 
 
+def shown_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a row of predicted and actual amounts as text, with "-" for what is unknown."""
+    from lightning_hwtune.views.amounts import duration, money
+
+    write = {"seconds": duration, "usd": money}.get(row["unit"], lambda value: f"{value:g}")
+    between = "-" if row["least"] is None else f"{write(row['least'])} to {write(row['most'])}"
+    amounts = {name: "-" if row[name] is None else write(row[name]) for name in ("predicted", "actual")}
+    ratio = "-" if row["ratio"] is None else f"{row['ratio']:.2f}"
+    return {
+        "": row["name"],
+        "predicted": amounts["predicted"],
+        "range": between,
+        "actual": amounts["actual"],
+        "actual / predicted": ratio,
+    }
+
+
 def _stage_row(stage: Mapping[str, Any]) -> dict[str, Any]:
     from lightning_hwtune.views.amounts import duration
 
@@ -62,15 +79,23 @@ def _stage_row(stage: Mapping[str, Any]) -> dict[str, Any]:
     return {**{name: stage[name] for name in ("trials", "units", "nodes", "devices")}, **times}
 
 
+def _range(middle_s: float, least_s: float, most_s: float) -> str:
+    """Returns the range of a time relative to the predicted one: "-6 % to +33 %"."""
+    return " to ".join(f"{100 * (bound_s / middle_s - 1):+.0f} %" for bound_s in (least_s, most_s))
+
+
 def _row(found: Comparison, option: Option, chosen: Option | None) -> dict[str, Any]:
     from lightning_hwtune.views.amounts import duration, money
 
     mark = "chosen" if option is chosen else "" if found.wish.meets(option) else "exceeds a limit"
+    between = option.spread
     return {
         "policy": option.policy,
+        "trials": option.trials,
         "devices per trial": option.devices,
         "nodes": option.nodes,
         "time": duration(option.seconds),
+        "range": "-" if between is None else _range(option.seconds, between.least_s, between.most_s),
         "cost": "-" if option.usd is None else money(option.usd),
         "": mark,
     }

@@ -18,7 +18,30 @@ if TYPE_CHECKING:
     from lightning_hwtune.settings import StudySettings
     from lightning_hwtune.study import Study
 
-__all__ = ["continued_by", "run_and_show"]
+__all__ = ["continued_by", "keep_plan", "planned", "run_and_show"]
+
+
+def planned(path: Path, settings: StudySettings, given: Sequence[str]) -> list[str]:
+    """Returns the changes to a study file with which the study runs by a plan.
+
+    Args:
+        given: the changes and limits that the user gave.
+
+    Raises:
+        ArgumentError: there is no such plan, or it was made for other devices or another scheduler.
+    """
+    from lightning_hwtune.planning.plan_file import read_plan
+    from lightning_hwtune.study import Study
+
+    found = read_plan(path)
+    return found.overrides(Study(**settings.given_study_kwargs()).spec, given)
+
+
+def keep_plan(path: Path, study: Study) -> None:
+    """Copies a plan to the folder of the study that runs by it, where `hwtune plan --compare` finds it."""
+    from lightning_hwtune.planning.plan_file import PLAN, read_plan, write_plan
+
+    write_plan(study.dir / PLAN, read_plan(path))
 
 
 def run_and_show(

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
-from lightning_hwtune.core.hardware.billing import usd_of
-from lightning_hwtune.core.hardware.pool import Pool
-from lightning_hwtune.core.schedulers import Scheduler
-from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.planning.advisor import Prediction
-from lightning_hwtune.planning.job import Job, Stage
-from lightning_hwtune.planning.nodes import NodeKind
 from lightning_hwtune.planning.plan import Plan
-from lightning_hwtune.planning.rubberband import cheapest_plan, fastest_plan
-from lightning_hwtune.planning.static import static_plans
+from lightning_hwtune.planning.spread import Spread
+from lightning_hwtune.text import counted
 from lightning_hwtune.views.amounts import duration, money
 
-__all__ = ["Comparison", "Option", "Wish", "expected_stages", "pool_options", "rented_options"]
+__all__ = ["SEER", "Comparison", "Option", "Wish"]
+
+SEER = "seer"
+"""The policy that chooses the number of trials itself."""
 
 _SLACK = 1e-9  # a limit that is exceeded by less than this, relative, is met
 
@@ -30,15 +28,28 @@ class Option:
     """One way to run a study.
 
     Attributes:
-        policy: "fixed pool", "static" or "rubberband".
+        policy: "fixed pool", "static", "rubberband" or "seer".
         seconds: predicted seconds of the whole study. usd: predicted cost; None without a price.
         source: the plan or the prediction.
+        trials: how many trials begin.
+        held: devices of the pool, or of one rented node.
+        spread: the range of time and cost, where trials differ in speed; None if it was not computed.
     """
 
     policy: str
     seconds: float
     usd: float | None
     source: Plan | Prediction
+    trials: int
+    held: int
+    spread: Spread | None = None
+
+    @property
+    def devices_over_time(self) -> list[tuple[float, float, int]]:
+        """Begin, end and number of the devices that are paid, one entry per stage; one entry for a pool."""
+        if isinstance(self.source, Prediction):
+            return [(0.0, self.seconds, self.held)]
+        return [(stage.begins_s, stage.ends_s, stage.nodes * self.held) for stage in self.source.stages]
 
     @property
     def devices(self) -> str:
@@ -52,13 +63,19 @@ class Option:
         """Nodes of each stage; empty for a pool."""
         return "" if isinstance(self.source, Prediction) else ", ".join(str(s.nodes) for s in self.source.stages)
 
+    def late_by_s(self, wish: Wish) -> float:
+        """Returns by how much it misses the deadline at most, where trials differ in speed; 0 if it does not."""
+        most_s = self.seconds if self.spread is None else self.spread.most_s
+        return max(most_s - wish.deadline_s, 0.0)
+
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data."""
-        found: dict[str, Any] = {"policy": self.policy, "devices": self.devices, "nodes": self.nodes}
-        found |= {"seconds": self.seconds, "usd": self.usd}
+        found: dict[str, Any] = {"policy": self.policy, "trials": self.trials, "devices": self.devices}
+        found |= {"nodes": self.nodes, "seconds": self.seconds, "usd": self.usd}
+        if self.spread is not None:
+            found |= dataclasses.asdict(self.spread)
         if isinstance(self.source, Prediction):
-            spread = {"least_s": self.source.least_s, "most_s": self.source.most_s, "used": self.source.used}
-            return {**found, **spread}
+            return {**found, "used": self.source.used}
         return {**found, "stages": self.source.to_dict()["stages"]}
 
 
@@ -126,50 +143,6 @@ def _text(option: Option) -> str:
     return f"({option.policy}) takes {duration(option.seconds)}{costs}"
 
 
-def pool_options(predictions: Iterable[Prediction], pool: Pool) -> list[Option]:
-    """Returns an option for each number of devices per trial in a fixed pool, which is paid from beginning to end."""
-
-    def usd(found: Prediction) -> float | None:
-        return None if pool.usd_per_device_hour is None else usd_of(pool, pool.size * found.seconds)
-
-    return [Option("fixed pool", found.seconds, usd(found), found) for found in predictions]
-
-
-def rented_options(job: Job, kind: NodeKind, wish: Wish) -> list[Option]:
-    """Returns every static plan, and the elastic plans that could be best or come closest."""
-    asked: tuple[Callable[[], Plan], ...] = (
-        lambda: cheapest_plan(job, kind, wish.deadline_s),
-        lambda: fastest_plan(job, kind, wish.budget_usd),
-        lambda: fastest_plan(job, kind),
-        lambda: cheapest_plan(job, kind),
-    )
-    elastic = [plan for ask in asked if (plan := _or_none(ask)) is not None]
-    return [_option(plan) for plan in (*static_plans(job, kind), *elastic)]
-
-
-def _or_none(ask: Callable[[], Plan]) -> Plan | None:
-    """Returns the plan; None if the limit cannot be met."""
-    try:
-        return ask()
-    except ArgumentError:
-        return None
-
-
-def _option(plan: Plan) -> Option:
-    return Option(plan.policy, plan.seconds, plan.usd, plan)
-
-
-def expected_stages(scheduler: Scheduler, trials: int) -> tuple[Stage, ...]:
-    """Returns how many trials are expected to train to each rung, as stages that follow each other.
-
-    Successive halving trains exactly like this. For an asynchronous scheduler, which begins each stage before the last
-    trial of the one before has ended, the stages are an approximation.
-    """
-    expected = scheduler.expected(trials)
-    levels = [0, *(level for level, _ in expected)]
-    return tuple(Stage(n, level - below) for (level, n), below in zip(expected, levels, strict=False) if n > 0)
-
-
 @final
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -177,11 +150,13 @@ class Comparison:
 
     Attributes:
         alone_usd: the least cost of a single trial, trained to the end; None if it is unknown.
+        policy: the policy whose best option is chosen; None for any.
     """
 
     wish: Wish
     options: Sequence[Option]
     alone_usd: float | None = None
+    policy: str | None = None
 
     @property
     def shown(self) -> list[Option]:
@@ -193,15 +168,28 @@ class Comparison:
 
     @property
     def chosen(self) -> Option | None:
-        """The best option within the limits; None if there is none."""
-        return self.wish.best(self.shown)
+        """The best option within the limits; None if there is none.
+
+        A SEER-style plan has another number of trials, so it is chosen only if its policy is given.
+        """
+        if self.policy is None:
+            return self.wish.best(self._with_all_trials)
+        return self.wish.best(option for option in self.shown if option.policy == self.policy)
+
+    @property
+    def _with_all_trials(self) -> list[Option]:
+        return [option for option in self.shown if option.policy != SEER]
 
     @property
     def relaxed(self) -> str:
         """What would make a plan possible; empty if there is one."""
         if self.chosen is not None:
             return ""
-        text = self.wish.relaxed(self.options)
+        text = self.wish.relaxed([option for option in self.options if option.policy != SEER])
         if self.alone_usd is not None and self.alone_usd > self.wish.budget_usd:
             text += f" One trial alone, trained to the end, costs at least {money(self.alone_usd)}."
+        if fewer := [option for option in self.shown if option.policy == SEER]:
+            text += (
+                f" With {counted(fewer[0].trials, 'trials')}, a SEER-style plan is within the limits (--policy seer)."
+            )
         return text

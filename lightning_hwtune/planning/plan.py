@@ -58,18 +58,26 @@ class Plan:
         return asdict(self)
 
 
-def executed(policy: str, job: Job, kind: NodeKind, held: Sequence[int], devices: Sequence[int]) -> Plan:
+def executed(
+    policy: str,
+    job: Job,
+    kind: NodeKind,
+    held: Sequence[int],
+    devices: Sequence[int],
+    taken_s: Sequence[float] | None = None,
+) -> Plan:
     """Returns what happens when a job runs with these nodes and devices per stage, and its bill.
 
     The same accounting predicts a plan and measures what it takes on other speeds than it was made for.
 
     Args:
         held: the nodes of each stage. devices: the devices per trial of each stage.
+        taken_s: the seconds of each stage, without launches; None for those of equal trials at the speeds of the job.
     """
     now, usd = 0.0, 0.0
     up: list[float] = []  # when each node that is up was requested, the oldest first
     stages = []
-    for stage, n_nodes, n_devices in zip(job.stages, held, devices, strict=True):
+    for number, (stage, n_nodes, n_devices) in enumerate(zip(job.stages, held, devices, strict=True)):
         begins_s = now
         usd += _bills(kind, now, up[: max(0, len(up) - n_nodes)])
         up = up[max(0, len(up) - n_nodes) :]
@@ -77,7 +85,7 @@ def executed(policy: str, job: Job, kind: NodeKind, held: Sequence[int], devices
             up += [now] * (n_nodes - len(up))
             now += kind.launch_s
         n_waves = -(-stage.trials // kind.slots(n_nodes, n_devices))
-        now += n_waves * job.trial_s(stage, n_devices)
+        now += n_waves * job.trial_s(stage, n_devices) if taken_s is None else taken_s[number]
         stages.append(PlannedStage(stage.trials, stage.units, n_nodes, n_devices, begins_s, now))
     usd += _bills(kind, now, up)
     return Plan(policy, tuple(stages), now, usd)

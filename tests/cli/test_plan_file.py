@@ -1,0 +1,182 @@
+"""The chosen plan as a file: `hwtune plan --output`, `hwtune run --plan`, `hwtune plan --compare`; and its picture."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from lightning_hwtune.cli.commands import app
+
+REPOSITORY = Path(__file__).parents[2]
+STUDY_FILE = """\
+study: toy
+train: toy_functions:train
+space: {x: {type: float, low: 0, high: 1}}
+objectives: [{metric: error, mode: min}]
+scheduler: {name: successive_halving, max_epochs: 9}
+pool: {accelerator: cpu, devices: 2, usd_per_device_hour: 3.6}
+max_trials: 9
+check: false
+"""
+FUNCTIONS = """\
+def train(trial):
+    for epoch in range((trial.load() or 0) + 1, trial.max_epochs + 1):
+        if trial.report(epoch, error=trial["x"]).kind != "continue":
+            trial.save(epoch)
+            return
+"""
+RENTED = (
+    "--scheduler successive_halving:max_epochs=9 --trials 9 --unit-s 60 --instance g4dn.12xlarge --speeds 1=1,2=1.9"
+)
+POOL = "--unit-s 1 --speeds 1=1,2=1.9"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "study.yaml").write_text(STUDY_FILE)
+    (tmp_path / "toy_functions.py").write_text(FUNCTIONS)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def hwtune(command: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(app, command.split())
+    assert result.exit_code == code, result.output
+    return result
+
+
+def planned(folder: Path, command: str = f"study.yaml {POOL}") -> dict[str, Any]:
+    hwtune(f"plan {command} --output plan.json")
+    found: dict[str, Any] = json.loads((folder / "plan.json").read_text())
+    return found
+
+
+@pytest.mark.training
+def test_a_study_runs_by_a_plan_and_is_compared_with_it(folder: Path) -> None:
+    assert planned(folder, "study.yaml --unit-s 1 --trials 4 --deadline 10min")["trials"] == 4
+    plan = json.loads((folder / "plan.json").read_text())
+    words = [sys.executable, "-m", "lightning_hwtune", "run", "study.yaml", "--plan", "plan.json"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    subprocess.run(words, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
+    rows = {row["name"]: row for row in json.loads(hwtune("plan --compare toy --format json").stdout)}
+    assert (rows["trials"]["predicted"], rows["trials"]["actual"]) == (4, 4)
+    assert (rows["devices per segment"]["predicted"], rows["devices per segment"]["actual"]) == (1, 1)
+    assert rows["time"]["predicted"] == plan["seconds"]
+    assert rows["time"]["ratio"] == pytest.approx(rows["time"]["actual"] / plan["seconds"])
+    assert rows["cost"]["actual"] > 0
+    text = hwtune("plan --compare toy").stdout
+    assert "devices per segment" in text
+
+
+@pytest.mark.parametrize("policy", ["pool", "static", "rubberband", "seer"])
+def test_the_file_has_the_plan_of_the_policy(folder: Path, policy: str) -> None:
+    command = f"{RENTED} --devices 2 --usd-per-device-hour 1 --deadline 2h --budget 30 --policy {policy}"
+    plan = planned(folder, command)
+    assert plan["policy"] == {"pool": "fixed pool"}.get(policy, policy)
+    assert (plan["deadline_s"], plan["budget_usd"]) == (7200, 30)
+    assert (plan["instance"] is None) == (policy == "pool")
+    assert (plan["stages"] == []) == (policy == "pool")
+    assert plan["least_s"] <= plan["most_s"]
+
+
+def test_a_deadline_and_a_budget_decide_how_many_trials_a_seer_style_plan_begins(folder: Path) -> None:
+    found = [planned(folder, f"{RENTED} --deadline 2h --budget {usd} --policy seer") for usd in (10, 20, 40)]
+    assert [plan["usd"] <= limit for plan, limit in zip(found, (10, 20, 40), strict=True)] == [True] * 3
+    trials = [plan["trials"] for plan in found]
+    assert trials == sorted(set(trials))
+    assert trials[0] > 9
+
+
+@pytest.mark.parametrize(
+    ("limits", "allowed"),
+    [("--policy seer", "static or rubberband"), ("--policy asha --devices 2", "pool or static or rubberband")],
+)
+def test_a_policy_without_a_plan_is_refused_with_those_that_have_one(folder: Path, limits: str, allowed: str) -> None:
+    assert allowed in hwtune(f"plan {RENTED} {limits}", 1).stderr
+
+
+@pytest.mark.parametrize("name", ["plan.png", "plan.svg"])
+def test_the_picture_is_drawn(folder: Path, name: str) -> None:
+    hwtune(f"plan {RENTED} --devices 4 --deadline 2h --budget 30 --plot {name}")
+    assert (folder / name).stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("plan.txt", "the name of an image file"), ("no/such/plan.png", "cannot write")]
+)
+def test_a_picture_that_cannot_be_written_is_refused(folder: Path, name: str, text: str) -> None:
+    assert text in hwtune(f"plan study.yaml {POOL} --plot {name}", 1).stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "changes", "text"),
+    [
+        (RENTED, "", "a plan (rubberband) for nodes of type g4dn.12xlarge"),
+        (f"{RENTED} --deadline 2h --budget 30 --policy seer", "", "a plan (seer) for nodes of type g4dn.12xlarge"),
+        (f"study.yaml {POOL} --devices 8", "", "a plan for a pool of 8 devices"),
+        (f"study.yaml {POOL}", "scheduler.max_epochs=27", "a plan for the scheduler of the study"),
+        (f"study.yaml {POOL}", "+space.n={type:num_devices,counts:[1,2]}", "a space without NumDevices"),
+        ("study.yaml --unit-s 1 --speeds 1=1,1/2=0.99", "", "complete devices per trial"),
+    ],
+)
+def test_a_plan_for_another_study_is_refused(folder: Path, command: str, changes: str, text: str) -> None:
+    planned(folder, command)
+    assert text in hwtune(f"run study.yaml {changes} --plan plan.json", 1).stderr
+    assert not (folder / "hwtune").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("{", "is not the file of a plan"),
+        ("[]", "is not the file of a plan"),
+        ('{"form": 2}', "its form is 2 instead of 1"),
+        ('{"form": 1}', "is not the file of a plan"),
+        ({"trials": 0}, "must be positive integers"),
+        ({"trials": "9"}, "must be positive integers"),
+        ({"devices": "many"}, "many"),
+        ({"devices": 2}, "its devices must be text"),
+        ({"seconds": "soon"}, "must be numbers"),
+        ({"deadline_s": -1}, "must be numbers"),
+    ],
+)
+def test_a_damaged_plan_is_refused(folder: Path, content: str | dict[str, Any], text: str) -> None:
+    plan = planned(folder)
+    (folder / "plan.json").write_text(content if isinstance(content, str) else json.dumps(plan | content))
+    assert text in hwtune("run study.yaml --plan plan.json", 1).stderr
+
+
+def test_without_a_plan_the_message_says_how_to_make_one(folder: Path) -> None:
+    assert "--output plan.json" in hwtune("run study.yaml --plan plan.json", 1).stderr
+
+
+def test_limits_of_the_user_win_over_those_of_the_plan(folder: Path) -> None:
+    from lightning_hwtune.planning.plan_file import read_plan
+    from lightning_hwtune.settings import StudySettings
+
+    planned(folder, f"study.yaml {POOL} --deadline 10min --budget 5")
+    plan, spec = read_plan(folder / "plan.json"), StudySettings.load(folder / "study.yaml", []).spec()
+    assert "++max_time=600.0" in plan.overrides(spec, [])
+    assert not any("max_time" in text for text in plan.overrides(spec, ["max_time=20min"]))
+    assert not any("max_time" in text for text in plan.overrides(spec, ["max_time"]))
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_the_study_gets_trials_and_devices_of_the_plan(folder: Path, devices: int) -> None:
+    from lightning_hwtune.core.hardware.policies import FixedAllocation
+    from lightning_hwtune.planning.plan_file import read_plan
+    from lightning_hwtune.settings import StudySettings
+
+    plan = planned(folder, f"study.yaml {POOL} --trials 5") | {"devices": str(devices)}
+    (folder / "plan.json").write_text(json.dumps(plan))
+    changes = read_plan(folder / "plan.json").overrides(StudySettings.load(folder / "study.yaml", []).spec(), [])
+    settings = StudySettings.load(folder / "study.yaml", changes)
+    assert settings.limits().max_trials == 5
+    assert settings.spec().allocation == FixedAllocation(devices)
