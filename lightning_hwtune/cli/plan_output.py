@@ -59,7 +59,9 @@ def shown_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a row of predicted and actual amounts as text, with "-" for what is unknown."""
     from lightning_hwtune.views.amounts import duration, money
 
-    write = {"seconds": duration, "usd": money}.get(row["unit"], lambda value: f"{value:g}")
+    def write(value: float) -> str:
+        return duration(value) if row["unit"] == "seconds" else money(value) if row["unit"] == "usd" else f"{value:g}"
+
     between = "-" if row["least"] is None else f"{write(row['least'])} to {write(row['most'])}"
     amounts = {name: "-" if row[name] is None else write(row[name]) for name in ("predicted", "actual")}
     ratio = "-" if row["ratio"] is None else f"{row['ratio']:.2f}"
