@@ -39,6 +39,7 @@ from lightning_hwtune.core.decisions import (
     VerdictKind,
 )
 from lightning_hwtune.core.ladder_choice import ladder_choice
+from lightning_hwtune.core.last_moment import last_moment_s, without_report
 from lightning_hwtune.core.next_action import NextAction
 from lightning_hwtune.core.objective_kinds import Cost, DeviceSeconds, TrainSeconds
 from lightning_hwtune.core.record import Measurement, Outcome, TrialRecord, TrialState
@@ -316,6 +317,18 @@ class Controller:
         for trial_id in named:
             self.budget.ends(trial_id, now)
         return [(trial_id, self._next_action.budget_reason(now).text) for trial_id in named]
+
+    def late_s(self, now: float) -> float:
+        """Returns the seconds until `end_late` names segments; infinity if it never does in the present state."""
+        return last_moment_s(self.state, now)
+
+    def end_late(self, now: float) -> list[tuple[int, str]]:
+        """Returns the running trials whose segments a limit of time ends now, each with the reason."""
+        if self.late_s(now) > 0.0:
+            return []
+        used = f"{self.state.wall_s(now):.0f} s of {self.state.limits.max_time_s:.0f} s are used"
+        text = f"{used}, and this segment has not reported since it began; it loses its unfinished epoch"
+        return [(trial_id, text) for trial_id in without_report(self.state)]
 
     def _running(self, trial_id: int) -> Segment:
         if trial_id not in self.state.running:

@@ -2,7 +2,8 @@
 
 A study without these limits has no deadline, and every answer here is that everything fits. With one:
 
-- No segment begins whose next report would come too late.
+- No segment begins whose next report would come too late. One that has not reported when the time is over ends there;
+  see `core.last_moment`.
 - Finishers begin at the last moment. The best open trials that can still be trained to the end are planned: as many as
   are due and can run side by side, with at most `_FINISHING_SHARE` of all the time or money, but at least one. Other
   work may begin as long as the planned trials can still end afterwards. This is backfilling as in EASY (Lifka, "The
@@ -161,6 +162,7 @@ class Deadline:
         if not self._state.limits.is_timed:
             return True
         report_s = self.report_s(candidate) * (_UNKNOWN if isinstance(candidate, Start) else 1.0)
+        report_s += self.left.rounding_s  # a segment without a known pace must not begin when nothing is left
         if report_s >= self.left.seconds(now):
             return False
         left = self.left.device_s(now)

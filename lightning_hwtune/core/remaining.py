@@ -12,6 +12,8 @@ from lightning_hwtune.core.pace import SeenPaces
 
 __all__ = ["Remaining", "full_trainings"]
 
+_ROUNDING = 1e-9  # of the whole time of a study
+
 
 @final
 class Remaining:
@@ -63,6 +65,11 @@ class Remaining:
         if limits.max_cost_usd is not None and price > 0:
             seconds = min(seconds, limits.max_cost_usd / price / self._facts.spec.pool.size)
         return seconds
+
+    @property
+    def rounding_s(self) -> float:
+        """The seconds that count as none, because sums of times are rounded; 0 without a limit."""
+        return _ROUNDING * self.whole_s if self.whole_s < math.inf else 0.0
 
     @property
     def _usd_per_device_s(self) -> float:

@@ -1,7 +1,8 @@
-"""The looks of a loop at the budget of its study: when the next one is due, and which segments it ends.
+"""The looks of a loop at the limits of its study: when the next one is due, and which segments it ends.
 
 The guard of a budget (`core.budget`) is right as long as it is asked often enough. So the loop waits for news no longer
 than the guard can do without it, and the guard keeps back money for the largest delay that the loop has had so far.
+At a limit of time, it ends the segments that have not reported (`core.last_moment`).
 An executor that trains in this process cannot be asked while a segment trains: there, a trial pauses at a report.
 """
 
@@ -21,7 +22,7 @@ _LEAST_S = 0.001  # between two looks, so that a virtual clock advances
 
 @final
 class BudgetLooks:
-    """Ends the segments of one loop that the budget does not pay for any more.
+    """Ends the segments of one loop that the limits leave no time or money for.
 
     Args:
         wait_s: the longest time without a look.
@@ -34,7 +35,7 @@ class BudgetLooks:
     ) -> None:
         self._controller, self._executor, self._wait_s = controller, executor, wait_s
         self._is_possible = not abilities_of(executor).trains_here
-        self._due_at = math.inf
+        self._due_at, self._ended = math.inf, set[tuple[int, int]]()
         if self._is_possible:
             controller.budget.tick_s, controller.budget.save_s = max(late_s, _LEAST_S), end_s
 
@@ -46,6 +47,11 @@ class BudgetLooks:
         budget.tick_s = max(budget.tick_s, now - self._due_at)
         for trial_id, why in self._controller.end_unpaid(now):
             self._executor.end(trial_id, Outcome.INTERRUPTED, why)
+        for trial_id, why in self._controller.end_late(now):
+            key = trial_id, self._controller.state.running[trial_id].number
+            if key not in self._ended:
+                self._ended.add(key)
+                self._executor.end(trial_id, Outcome.INTERRUPTED, why)
         self._due_at = now
 
     def wait_s(self, now: float) -> float:
@@ -53,5 +59,8 @@ class BudgetLooks:
         if not self._is_possible:
             return self._wait_s
         seconds = min(self._controller.budget.look_s(now), self._wait_s)
+        late_s = self._controller.late_s(now)
+        if late_s > 0.0:  # otherwise the segments are ending
+            seconds = min(seconds, late_s)
         self._due_at = now + seconds
         return seconds

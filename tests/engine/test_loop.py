@@ -19,7 +19,7 @@ from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.core.schedulers import ASHA, RunToEnd, Scheduler
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.core.state import StudyState
-from lightning_hwtune.engine.executor import Sink
+from lightning_hwtune.engine.executor import Abilities, Sink
 from lightning_hwtune.engine.loop import Loop
 from lightning_hwtune.errors import TrialError
 from lightning_hwtune.store.files import StudyFiles
@@ -40,9 +40,12 @@ class Clock:
 class Scripted:
     """Keeps the orders; `wait` plays the next line of a script."""
 
+    abilities = Abilities(trains_here=False)
+
     def __init__(self) -> None:
         self.orders: list[SegmentOrder] = []
         self.script: list[Any] = []
+        self.ends: list[tuple[int, str, str]] = []
         self.is_closed = False
 
     def start(self, order: SegmentOrder) -> None:
@@ -52,7 +55,7 @@ class Scripted:
         self.script.pop(0)(sink)
 
     def end(self, trial_id: int, outcome: str, why: str) -> None:
-        raise NotImplementedError
+        self.ends.append((trial_id, outcome, why))
 
     def close(self) -> None:
         self.is_closed = True
@@ -330,3 +333,22 @@ def test_an_interrupt_waits_a_limited_time(tmp_path: Path) -> None:
     bench.executor.script = [wait] * 99
     bench.loop.pause_soon("ended by Ctrl-C")
     assert n_waits == 2  # one second
+
+
+def test_a_limit_ends_segments_that_have_not_reported_once_each_and_their_trials_can_continue(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, max_time_s=0.5)
+    bench.begin(2)
+
+    def nothing(sink: Sink) -> None:
+        bench.clock.time += 0.2
+
+    def ended(sink: Sink) -> None:
+        for trial_id, outcome, why in bench.executor.ends:
+            sink.ended(trial_id, 1, Ended(0, outcome, why, 0, reached_end=False), 1)
+
+    bench.executor.script = [nothing] * 5 + [ended]  # this executor needs some time to end them
+    done = bench.loop.run()
+    assert done.reason.rule == "limit:max_time"
+    assert [end[:2] for end in bench.executor.ends] == [(0, "interrupted"), (1, "interrupted")]
+    assert all("has not reported since it began" in why for _, _, why in bench.executor.ends)
+    assert [trial.state for trial in bench.state.trials] == [TrialState.WAITING] * 2
