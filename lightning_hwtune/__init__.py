@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop
     from lightning_hwtune.core.hardware.catalogue import Catalogue, InstanceType
     from lightning_hwtune.core.hardware.instances import Instance
-    from lightning_hwtune.core.hardware.policies import AllocationPolicy, FixedAllocation, SearchedAllocation
+    from lightning_hwtune.core.hardware.moment import ExpectedPace, Moment
+    from lightning_hwtune.core.hardware.policies import DoublingAllocation, FixedAllocation, SearchedAllocation
+    from lightning_hwtune.core.hardware.policy import AllocationPolicy
     from lightning_hwtune.core.hardware.pool import Pool
     from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingPoint, ScalingProfile, ScalingShape
     from lightning_hwtune.core.objective_kinds import Cost, DeviceSeconds, Energy, Metric, PeakMemory, TrainSeconds
@@ -81,9 +83,11 @@ __all__ = [
     "Continue",
     "Cost",
     "DeviceSeconds",
+    "DoublingAllocation",
     "Energy",
     "Evolution",
     "Executor",
+    "ExpectedPace",
     "FixedAllocation",
     "Float",
     "GP",
@@ -97,6 +101,7 @@ __all__ = [
     "MedianStopping",
     "Metric",
     "MetricError",
+    "Moment",
     "MissingDependencyError",
     "NumDevices",
     "OptunaSampler",
@@ -154,7 +159,9 @@ _NAMES: dict[str, str] = {
         "core.decisions": ("Continue", "Pause", "Reason", "Stop"),
         "core.hardware.catalogue": ("Catalogue", "InstanceType"),
         "core.hardware.instances": ("Instance",),
-        "core.hardware.policies": ("AllocationPolicy", "FixedAllocation", "SearchedAllocation"),
+        "core.hardware.moment": ("ExpectedPace", "Moment"),
+        "core.hardware.policies": ("DoublingAllocation", "FixedAllocation", "SearchedAllocation"),
+        "core.hardware.policy": ("AllocationPolicy",),
         "core.hardware.pool": ("Pool",),
         "core.hardware.scaling": ("ScalingModel", "ScalingPoint", "ScalingProfile", "ScalingShape"),
         "core.constraints": ("Constraint",),

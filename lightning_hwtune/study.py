@@ -27,7 +27,8 @@ from lightning_hwtune.core.continuation import (
 from lightning_hwtune.core.decisions import Done, Rule
 from lightning_hwtune.core.events import Event
 from lightning_hwtune.core.facts import StudyFacts
-from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY, AllocationPolicy
+from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY
+from lightning_hwtune.core.hardware.policy import AllocationPolicy
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingProfile
 from lightning_hwtune.core.measured_scaling import measured_scaling

@@ -50,6 +50,7 @@ from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import IllegalMoveError
+from lightning_hwtune.text import counted
 
 __all__ = ["Controller", "Sink"]
 
@@ -283,7 +284,10 @@ class Controller:
             loss = self._loss(measurement, metrics)
             level, verdict, target = self._judge(trial, measurement, loss, now, is_inside=is_inside)
             verdict = verdict if level is None else self._with_violations(verdict, measurement)
+        next_allocation = None
         if isinstance(verdict, Continue) and not is_inside:
+            if level is not None:
+                verdict, next_allocation = self._with_devices(trial, measurement, verdict, target, now)
             coming_s = measurement.train_s - segment.train_s
             limit = self._interrupt or self._next_action.limit(now, trial_id, coming_s) or self._unpaid(trial_id, now)
             verdict = verdict if limit is None else Pause(limit)
@@ -303,9 +307,22 @@ class Controller:
                 reason=verdict.reason.text,
                 reference_factor=used.factor,
                 reference_basis=used.basis,
+                next_allocation=next_allocation,
             )
         )
         return verdict
+
+    def _with_devices(
+        self, trial: TrialRecord, measurement: Measurement, verdict: Continue, target: int, now: float
+    ) -> tuple[Verdict, Allocation | None]:
+        """Returns the verdict of a rung once the policy was asked for devices, and those to which the trial moves."""
+        reason = verdict.reason
+        devices = self._next_action.next_allocation(trial, measurement, target, reason.rule, now)
+        if devices is None:
+            return verdict, None
+        text = f"{reason.text}; it pauses to continue on {counted(devices.devices, 'devices')}"
+        text += f" instead of {trial.num_devices}"
+        return Pause(Reason(Rule.DEVICES, text, reason.standing)), devices
 
     def _unpaid(self, trial_id: int, now: float) -> Reason | None:
         """Returns why a running trial must pause although its next report may fit the budget; None if it need not."""
@@ -529,6 +546,7 @@ class Controller:
     ) -> tuple[TrialState, str, Allocation]:
         """Returns the trial's next state, the error to keep, and the allocation of its next segment."""
         allocation, back = trial.allocation, TrialState.PAUSED if trial.checkpoint else TrialState.WAITING
+        allocation = segment.moves_to or allocation
         is_full = trial.resource >= self.race.max_resource
         if segment.verdict == VerdictKind.STOP and not is_full:
             return TrialState.STOPPED, error, allocation
@@ -540,7 +558,9 @@ class Controller:
             wanted = ", ".join(self.spec.objectives.metrics) or "an epoch"
             return TrialState.FAILED, error or f"the training ended without reporting {wanted}", allocation
         if outcome == Outcome.OUT_OF_MEMORY:
-            larger = self._policy.larger(trial.config, allocation)
+            larger = self._policy.larger(trial.config, trial.allocation)
+            if larger is not None and allocation.devices > larger.devices:
+                larger = allocation
             if larger is None or larger.devices > self.spec.pool.size:
                 return TrialState.OUT_OF_MEMORY, error, allocation
             return back, error, larger

@@ -21,6 +21,7 @@ With a limit on money, the time left is that for which the whole pool can be pai
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Iterable, Sequence
@@ -29,7 +30,9 @@ from typing import final
 
 from lightning_hwtune.core.budget import Budget
 from lightning_hwtune.core.decisions import Resume, Start
+from lightning_hwtune.core.device_speeds import DeviceSpeeds
 from lightning_hwtune.core.epoch_times import EpochTimes
+from lightning_hwtune.core.hardware.moment import ExpectedPace
 from lightning_hwtune.core.pace import SeenPaces
 from lightning_hwtune.core.record import Measurement, TrialRecord
 from lightning_hwtune.core.remaining import Remaining
@@ -75,12 +78,31 @@ class Deadline:
 
     def __init__(self, state: StudyState) -> None:
         self._state, self._times = state, EpochTimes()
-        self.left, self.budget = Remaining(state), Budget(state)
+        self.left, self.budget, self._speeds = Remaining(state), Budget(state), DeviceSpeeds(state)
         self._known: SeenPaces | None = None
 
     def changed(self) -> None:
         """Drops what is cached about the state. Call it before the state changes."""
         self._known = None
+
+    def expected_pace(self, trial: TrialRecord, devices: int, report: Measurement | None = None) -> ExpectedPace:
+        """Returns how fast a trial is expected to train on a number of devices.
+
+        Args:
+            report: of its running segment, which is not in the state yet.
+        """
+        start_s = self.paces.startup_s(devices, is_resumed=True)
+        own = self.paces.own_epochs_s(trial.trial_id)
+        segment = self._state.running.get(trial.trial_id)
+        if report is not None and segment is not None and segment.num_devices not in own:
+            n_units = max(report.resource - segment.resource, 1)
+            own[segment.num_devices] = (report.train_s - segment.base_train_s) / n_units
+        if devices in own:
+            return ExpectedPace(own[devices], True, start_s)
+        newest = next(reversed(own), trial.num_devices)
+        unit_s = own[newest] if own else self.paces.expected_epoch_s(trial)
+        speed, is_measured = self._speeds.relative(trial.config, devices, newest)
+        return ExpectedPace(unit_s / speed, is_measured and bool(own), start_s)
 
     @property
     def paces(self) -> SeenPaces:
@@ -94,8 +116,8 @@ class Deadline:
     def report_s(self, candidate: Start | Resume) -> float:
         """Returns the expected seconds until a candidate's next report, its start-up included; 0 if unknown."""
         trial = self._trial(candidate)
-        own_s = trial.report_s if isinstance(candidate, Resume) else 0.0
-        return self._startup_s(trial) + (own_s or self.paces.expected_epoch_s(trial) * self._first_report())
+        own_s = trial.report_s * self._slower(trial) if isinstance(candidate, Resume) else 0.0
+        return self._startup_s(trial) + (own_s or self._epoch_s(trial) * self._first_report())
 
     def duration_s(self, candidate: Start | Resume) -> float:
         """Returns the expected seconds until a candidate reaches its target, its start-up included; 0 if unknown."""
@@ -103,14 +125,27 @@ class Deadline:
 
     def _trial(self, candidate: Start | Resume) -> TrialRecord:
         """Returns the record of a candidate; a new trial gets one that has no number yet."""
-        if isinstance(candidate, Resume):
-            return self._state.trials[candidate.trial_id]
         allocation, target = candidate.allocation, candidate.target
+        if isinstance(candidate, Resume):
+            trial = self._state.trials[candidate.trial_id]
+            return trial if trial.allocation == allocation else dataclasses.replace(trial, allocation=allocation)
         return TrialRecord(-1, candidate.config, 0, candidate.bracket, target, 0.0, allocation=allocation)
 
     def _climb_s(self, trial: TrialRecord, level: int) -> float:
         begun = trial.checkpoint.resource if trial.checkpoint is not None else 0
-        return self._startup_s(trial) + max(level - begun, 0) * self.paces.expected_epoch_s(trial)
+        return self._startup_s(trial) + max(level - begun, 0) * self._epoch_s(trial)
+
+    def _epoch_s(self, trial: TrialRecord) -> float:
+        """Returns the expected seconds of one unit of resource on the trial's devices; 0 if unknown."""
+        if trial.measurements and self._state.spec.allocator.is_elastic:
+            return self.expected_pace(trial, trial.num_devices).unit_s
+        return self.paces.expected_epoch_s(trial)
+
+    def _slower(self, trial: TrialRecord) -> float:
+        """Returns how many times longer a report takes on the trial's devices than on those of its newest report."""
+        own = self.paces.own_epochs_s(trial.trial_id) if self._state.spec.allocator.is_elastic else {}
+        newest = next(reversed(own), trial.num_devices)
+        return self._epoch_s(trial) / own[newest] if newest != trial.num_devices and own[newest] > 0 else 1.0
 
     def _startup_s(self, trial: TrialRecord) -> float:
         return self.paces.startup_s(trial.num_devices, is_resumed=trial.checkpoint is not None)
@@ -129,7 +164,7 @@ class Deadline:
         startup_s = 0.0
         if segment.reached == segment.resource:
             startup_s = self.paces.startup_s(segment.num_devices, is_resumed=segment.resource > 0)
-        epoch_s = self.paces.expected_epoch_s(trial)
+        epoch_s = self._epoch_s(trial)
         if not trial.measurements:
             epoch_s = self._most_s(epoch_s)
         rest_s = startup_s + max(resource - segment.reached, 0) * epoch_s

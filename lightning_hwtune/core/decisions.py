@@ -6,6 +6,7 @@ report() -> Continue | Pause | Stop
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, ClassVar, NoReturn
 from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import checked_class
+from lightning_hwtune.text import counted
 
 __all__ = [
     "Answer",
@@ -76,6 +78,7 @@ class Rule(enum.StrEnum):
     CONSTRAINT = "constraint"
     INTERRUPTED = "interrupted"
     REPLICATE = "replicate"
+    DEVICES = "devices"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +175,11 @@ class Resume:
     def num_devices(self) -> int:
         """The number of devices that the trial needs."""
         return self.allocation.devices
+
+    def on(self, allocation: Allocation) -> Resume:
+        """Returns the same decision on other devices, with their number in its reason."""
+        text = f"{self.reason.text}; on {counted(allocation.devices, 'devices')} instead of {self.num_devices}"
+        return dataclasses.replace(self, allocation=allocation, reason=dataclasses.replace(self.reason, text=text))
 
 
 @dataclass(frozen=True, slots=True)

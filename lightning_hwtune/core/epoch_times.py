@@ -72,6 +72,11 @@ class TrialEpochs:
         epochs.others_s += last.train_s - first.train_s
         epochs.n_others += last.resource - first.resource
 
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """The numbers of devices that it has reported on, that of the newest report last."""
+        return tuple(self._on)
+
     def warm_ups_s(self) -> list[float]:
         """Returns the seconds by which first epochs exceeded the others; empty if the trial has no others."""
         return [seconds for epochs in self._on.values() for seconds in epochs.warm_ups_s()]

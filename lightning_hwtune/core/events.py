@@ -259,6 +259,7 @@ class Reported(Event):
         level: the rung decided here; None if nothing was decided.
         reference_factor: by what the seconds of this segment were multiplied to be seconds at the reference count.
         reference_basis: the value of a `Basis`, which says where the factor comes from.
+        next_allocation: the devices to which a pause moves the trial; None if it keeps its devices.
     """
 
     trial_id: int
@@ -274,6 +275,7 @@ class Reported(Event):
     reason: str
     reference_factor: float = 1.0
     reference_basis: str = ""
+    next_allocation: Allocation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

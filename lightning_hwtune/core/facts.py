@@ -54,6 +54,7 @@ class StudyFacts:
         has_guard: whether a guard keeps the bill within the limit of money; studies of earlier versions do without.
         slowest_s: the longest time that one unit of resource has taken so far, in seconds.
         slowest_report_s: the longest time between two reports.
+        n_repeated: the number of reports of work that was repeated.
         study_id: the permanent id of the study; "" for one of version 0.1.0. session: the number of the newest session;
             None before the first.
         nodes: the machines that were paid for, in order. nodes_up: those that are up, by number.
@@ -85,6 +86,7 @@ class StudyFacts:
         self.chosen: ev.LadderChosen | None = None
         self.slowest_s = 0.0
         self.slowest_report_s = 0.0
+        self.n_repeated = 0
         self.clock = StudyClock()
         self.closed: ev.SessionClosed | None = None
         self.study_id = ""
@@ -302,6 +304,7 @@ class StudyFacts:
         if event.segment == 1 and event.target > trial.first_target:
             self.to_end.add(trial.trial_id)
         trial.segment, trial.target, trial.allocation = event.segment, event.target, event.allocation
+        trial.segment_devices = event.allocation.devices
         trial.reference_devices = trial.reference_devices or event.allocation.devices
         if trial.best_of:  # a best value whose training was lost does not count for the trial
             trial.measurements = [m for m in trial.measurements if m.resource <= event.resource]
@@ -338,11 +341,13 @@ class StudyFacts:
     def _reported(self, event: ev.Reported) -> None:
         trial, segment = self.trials[event.trial_id], self.running[event.trial_id]
         self.spec.objectives.require(event.values)
+        self.n_repeated += event.resource <= trial.resource
         trial.add(Measurement(event.resource, event.values, event.train_s, event.device_s))
         segment.reached, segment.verdict = max(segment.reached, event.resource), event.verdict
         segment.epoch_s = (event.train_s - segment.base_train_s) / max(segment.epochs, 1)
         segment.report_s, segment.train_s = event.train_s - segment.train_s, event.train_s
         segment.reported_at, trial.target = event.at, event.target
+        segment.next_allocation = event.next_allocation
         segment.reference_factor, segment.reference_basis = event.reference_factor, event.reference_basis
         if not trial.is_replicate:
             self.slowest_s = max(self.slowest_s, segment.epoch_s)
@@ -378,6 +383,7 @@ class StudyFacts:
 
     def _segment_ended(self, event: ev.SegmentEnded) -> None:
         trial, segment = self.trials[event.trial_id], self.running.pop(event.trial_id)
+        segment.ended_number = len(self.segments) - len(self.running)
         segment.ended_at, segment.outcome, segment.world_size = event.at, event.outcome, event.world_size
         segment.wall_s, segment.billed_usd = event.wall_s, event.billed_usd
         if segment.node is None:  # the bill of a node includes its segments

@@ -28,8 +28,8 @@ __all__ = ["facts_from_data", "facts_to_data"]
 _T = TypeVar("_T")
 _SETS = ("waiting", "topics", "skipped", "full", "to_end")
 _PLAIN = (
-    "study_id", "enqueued", "next_draw", "n_failed", "slowest_s", "slowest_report_s", "ended_usd", "has_knee_first",
-    "has_reference_count", "has_guard",
+    "study_id", "enqueued", "next_draw", "n_failed", "slowest_s", "slowest_report_s", "n_repeated", "ended_usd",
+    "has_knee_first", "has_reference_count", "has_guard",
 )  # fmt: skip
 
 
@@ -132,7 +132,7 @@ def _measurements(rows: list[list[Any]]) -> list[Measurement]:
 
 
 _TO_PLAIN: Mapping[str, Callable[[Any], Any]] = {
-    "allocation": _to_row,
+    **dict.fromkeys(("allocation", "next_allocation"), _to_row),
     "checkpoint": _to_row,
     "best_checkpoint": _to_row,
     "measurements": lambda measurements: list(map(list, map(_columns(Measurement)[0], measurements))),
@@ -140,7 +140,7 @@ _TO_PLAIN: Mapping[str, Callable[[Any], Any]] = {
     "state": str,
 }
 _FROM_PLAIN: Mapping[str, Callable[[Any], Any]] = {
-    "allocation": lambda row: _allocation(*row),
+    **dict.fromkeys(("allocation", "next_allocation"), lambda row: _allocation(*row)),
     "checkpoint": lambda row: Checkpoint(*row),
     "best_checkpoint": lambda row: Checkpoint(*row),
     "measurements": _measurements,

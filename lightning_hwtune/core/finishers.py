@@ -99,7 +99,7 @@ class Finishers:
         covered = {trial.num_devices for trial in ends}
         uncovered = {trial.num_devices for trial, _ in able} - covered
         pick = able[0]
-        if uncovered and due <= len(uncovered):
+        if uncovered and not self._state.spec.allocator.is_elastic and due <= len(uncovered):
             pick = next(pair for pair in able if pair[0].num_devices in uncovered)
         return self.begin(*pick)
 

@@ -25,11 +25,12 @@ import numpy.typing as npt
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingPoint
 from lightning_hwtune.core.record import TrialRecord, Unit
+from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.core.segment_paces import NOTHING_COMING, Coming, SegmentPace, segment_paces, spread_of
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["levels", "likely_speed", "measured_scaling", "relative_speed", "scaling_points"]
+__all__ = ["levels", "likely_speed", "measured_scaling", "relative_speed", "scaling_points", "speed_by"]
 
 _TRIAL_SPREAD = 0.3  # of the logarithm of a trial's pace that its parameters do not explain
 _SLOPE_SPREAD = 0.7  # of the change of this logarithm per standard deviation of a parameter
@@ -40,16 +41,19 @@ _MOST_FITTED = 300  # trials, the newest ones
 Array = npt.NDArray[np.float64]
 
 
-def measured_scaling(state: StudyFacts, coming: Coming = NOTHING_COMING) -> ScalingModel:
+def measured_scaling(
+    state: StudyFacts, coming: Coming = NOTHING_COMING, segments: Sequence[Segment] | None = None
+) -> ScalingModel:
     """Returns the scaling model of what the segments of a study have measured.
 
     Args:
         coming: reports that the state does not have yet; see `segment_paces`.
+        segments: those to use; None for all.
 
     Raises:
         ArgumentError: the segments do not show how the training scales.
     """
-    points = scaling_points(state, coming)
+    points = scaling_points(state, coming, segments)
     if len({point.devices for point in points}) < 2:
         hint = "Measure some steps on several numbers of devices: `study.profile(train)`, or `hwtune profile`."
         allowed = "a study that has trained comparable configurations on at least two numbers of devices"
@@ -68,7 +72,13 @@ def relative_speed(
     Raises:
         ArgumentError: the segments do not show how the training scales, or not up to such counts.
     """
-    spec, model = state.spec, measured_scaling(state, coming)
+    return speed_by(measured_scaling(state, coming), state.spec, config, devices, reference)
+
+
+def speed_by(
+    model: ScalingModel, spec: StudySpec, config: Mapping[str, Any], devices: int, reference: int
+) -> tuple[float, bool]:
+    """Returns what `relative_speed` does, by a model that is known already."""
     counts = [point.devices for point in model.points]
     batches = {count: _global_batch(spec, config, count, counts) for count in (devices, reference)}
     steps = {count: model.predict(count, None, batch) for count, batch in batches.items()}
@@ -94,9 +104,11 @@ def likely_speed(state: StudyFacts, devices: int, reference: int, coming: Coming
     return math.exp(expected + weight * (float(found[old] - found[new]) - expected))
 
 
-def scaling_points(state: StudyFacts, coming: Coming = NOTHING_COMING) -> tuple[ScalingPoint, ...]:
+def scaling_points(
+    state: StudyFacts, coming: Coming = NOTHING_COMING, segments: Sequence[Segment] | None = None
+) -> tuple[ScalingPoint, ...]:
     """Returns one point for each number of devices and batch whose seconds are known relative to the others."""
-    spec, seen = state.spec, _Seen.of(state, coming)
+    spec, seen = state.spec, _Seen.of(state, coming, segments)
     if not seen.rows:
         return ()
     counts = sorted({pace.num_devices for _, pace in seen.rows})
@@ -122,8 +134,8 @@ class _Seen:
     spread: float
 
     @classmethod
-    def of(cls, state: StudyFacts, coming: Coming) -> _Seen:
-        found = segment_paces(state, coming)
+    def of(cls, state: StudyFacts, coming: Coming, segments: Sequence[Segment] | None = None) -> _Seen:
+        found = segment_paces(state, coming, segments)
         searched = [trial for trial in state.searched if trial.trial_id in found][-_MOST_FITTED:]
         rows = [(trial, pace) for trial in searched for pace in found[trial.trial_id]]
         return cls(state.spec, rows, spread_of(found))

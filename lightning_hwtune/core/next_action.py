@@ -13,11 +13,13 @@ import math
 from collections.abc import Container, Iterator, Sequence
 from typing import final
 
+from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.bound_trials import BoundTrials
 from lightning_hwtune.core.deadline import Deadline, Finish
 from lightning_hwtune.core.decisions import Answer, Done, Reason, Reservation, Resume, Rule, Start, Wait
 from lightning_hwtune.core.finishers import Finishers
 from lightning_hwtune.core.interrupted_trials import resume_of
+from lightning_hwtune.core.moments import Moments
 from lightning_hwtune.core.new_trials import NewTrials
 from lightning_hwtune.core.record import Measurement, TrialRecord
 from lightning_hwtune.core.replication import NextReplicate
@@ -39,6 +41,7 @@ class NextAction:
         self.state, self._bound = state, BoundTrials(state)
         self.deadline = Deadline(state)
         self.finishers, self.new_trials = Finishers(state, self.deadline), NewTrials(state)
+        self._moments = Moments(state, self.deadline)
         self._next_replicate = NextReplicate(state, self.deadline)
 
     @property
@@ -78,12 +81,16 @@ class NextAction:
             return Wait(Reason(Rule.NO_FREE_DEVICES, text), reservation=self.state.reserved)
         if self.state.is_replicating:
             return self._next_replicate.ask(now, free)
+        free -= self._kept_devices()
+        if free < 1:
+            text = "the devices that are free are kept for a trial that is pausing to continue on more of them"
+            return Wait(Reason(Rule.DEVICES, text), reservation=self.state.reserved)
         reserved, plan = self._reserved(), list[Finish]()
         if self.state.limits.is_timed:
             plan = self.finishers.plan(now)
             candidate, reserved = self._in_time(reserved, plan, now)
         else:
-            candidate = reserved or self._next()
+            candidate = reserved or self._next(now)
         if candidate is not None and not self.deadline.pays(candidate, now):
             candidate = None
         kept = self.state.reserved if reserved is not None else None
@@ -97,6 +104,22 @@ class NextAction:
             text = f"trial {candidate.trial_id} needs {counted(candidate.num_devices, 'devices')} (free: {free})"
             return Wait(Reason(Rule.RESERVATION, text), candidate.num_devices, reservation)
         return dataclasses.replace(candidate, reservation=kept)
+
+    def next_allocation(
+        self, trial: TrialRecord, report: Measurement, target: int, rule: str, now: float
+    ) -> Allocation | None:
+        """Returns the devices to which a running trial moves at a rung; None if it keeps its devices.
+
+        Args:
+            report: the report with which it passes the rung, which is not in the state yet.
+        """
+        answer = self._moments.at_rung(trial, report, target, rule, now)
+        return None if answer == trial.allocation else answer
+
+    def _kept_devices(self) -> int:
+        """Returns how many free devices are kept for running trials that are pausing to continue on more devices."""
+        moves = [(segment, segment.moves_to) for segment in self.state.running.values()]
+        return sum(max(to.devices - segment.num_devices, 0) for segment, to in moves if to is not None)
 
     def limit(self, now: float, trial_id: int | None = None, coming_s: float = 0.0) -> Reason | None:
         """Returns the limit that forbids `coming_s` more seconds of this running trial; None if there is none."""
@@ -135,7 +158,9 @@ class NextAction:
         The slowest one is safe here: a filler that takes longer than expected delays the trial that it overtakes.
         """
         last = self.state.trials[candidate.trial_id].last if isinstance(candidate, Resume) else None
-        return last.train_s / last.resource if last is not None else self.state.slowest_s
+        if last is None or candidate.num_devices != self.state.trials[candidate.trial_id].num_devices:
+            return self.state.slowest_s
+        return last.train_s / last.resource
 
     def _filler(self, reserved: Start | Resume, plan: Sequence[Finish], free: int, now: float) -> Start | Resume | None:
         """Returns work for the draining devices that should finish before `reserved` can start; None if there is none.
@@ -145,10 +170,15 @@ class NextAction:
         span_s = self.state.drain_s(reserved.num_devices - free, now)
         large = {trial.trial_id for trial in self.state.trials if trial.num_devices > free}
         for option in (
-            self._promotion(BoundTrials(self.state, large | {reserved.trial_id})),
+            self._promotion(now, BoundTrials(self.state, large | {reserved.trial_id})),
             self.new_trials.fitting(reserved, free),
         ):
-            if option is not None and self._duration(option) <= span_s and self._may_begin(option, plan, now):
+            if (
+                option is not None
+                and option.num_devices <= free
+                and self._duration(option) <= span_s
+                and self._may_begin(option, plan, now)
+            ):
                 return option
         return None
 
@@ -170,7 +200,7 @@ class NextAction:
         return f"{counted(n, 'segments')} {'is' if n == 1 else 'are'}"
 
     def _nothing_left(self, now: float) -> Reason:
-        if self.state.limits.is_timed and self._next() is not None:
+        if self.state.limits.is_timed and self._next(now) is not None:
             return self._limit_reached(now)
         trials = counted(len(self.state.searched), "trials")
         text = f"{trials}, {self.state.n_full} fully trained, nothing left to promote"
@@ -221,11 +251,11 @@ class NextAction:
         if not plan:
             return None, None
         if self.new_trials.next() is None and self.deadline.has_room(plan, now):  # the last moment has not come yet
-            chosen = self.finishers.next()
+            chosen = self._finisher(now)
             if chosen is None or self.deadline.ends(chosen, now):
                 return chosen, None
         item = max(plan, key=lambda item: item.planned_s)  # the most urgent one
-        return self.finishers.begin(item.trial, item.level), None
+        return self._moments.allocated(self.finishers.begin(item.trial, item.level), now), None
 
     def _may_begin(self, candidate: Start | Resume, plan: Sequence[Finish], now: float) -> bool:
         """Returns whether the next report of a candidate comes in time, and the planned trials can still end."""
@@ -257,11 +287,11 @@ class NextAction:
         explores = new is not None and self.deadline.explores(new, now, is_end_sure=is_end_sure)
         if new is not None and explores and not is_end_sure:  # before promotions of trials that cannot end
             yield new
-        while len(tried) < _LOOK_AHEAD and (found := self._promotion(BoundTrials(self.state, tried))) is not None:
+        while len(tried) < _LOOK_AHEAD and (found := self._promotion(now, BoundTrials(self.state, tried))) is not None:
             yield found
             tried.add(found.trial_id)
         if new is None:
-            if (closing := self._closing()) is not None:
+            if (closing := self._closing(now)) is not None:
                 yield closing
             return
         if explores:
@@ -271,24 +301,25 @@ class NextAction:
             if self.finishers.may_finish(trial):
                 target = self.race.ladder.above(max(level, trial.resource))  # in brackets, it may be beyond its level
                 text = f"rung {level} did not promote it, but the time left is too short for a new trial"
-                yield Resume(trial.trial_id, trial.allocation, target, level, Reason(Rule.SURVIVOR, text))
+                found = Resume(trial.trial_id, trial.allocation, target, level, Reason(Rule.SURVIVOR, text))
+                yield self._moments.allocated(found, now)
         if self.deadline.reaches(new, now):
             yield new
 
-    def _next(self) -> Start | Resume | None:
+    def _next(self, now: float) -> Start | Resume | None:
         return (
             self._unfinished()
-            or self._promotion()
+            or self._promotion(now)
             or self.new_trials.next()
-            or self._closing()
-            or self.finishers.next()
+            or self._closing(now)
+            or self._finisher(now)
         )
 
     def _still_due(self, reserved: Resume) -> bool:
         """Returns whether the trial that waits for devices is still the right one to start."""
         if reserved.trial_id in self._bound:
             return False
-        if reserved.promoted_from is None:
+        if reserved.promoted_from is None:  # it was interrupted, or moves to other devices
             return reserved.trial_id in self.state.waiting
         if reserved.reason.rule == Rule.FINISHER:
             return self.finishers.n_due() > 0
@@ -306,18 +337,23 @@ class NextAction:
         for trial_id in sorted(self.state.waiting):
             yield resume_of(self.state.trials[trial_id], self.race.unit)
 
-    def _promotion(self, exclude: Container[int] | None = None) -> Resume | None:
-        return self._promoted(self.race.promotable(exclude=self._bound if exclude is None else exclude))
+    def _promotion(self, now: float, exclude: Container[int] | None = None) -> Resume | None:
+        return self._promoted(self.race.promotable(exclude=self._bound if exclude is None else exclude), now)
 
-    def _closing(self) -> Resume | None:
+    def _closing(self, now: float) -> Resume | None:
         """Returns a promotion from a rung that would otherwise wait forever, as no further trial can begin."""
-        return self._promoted(self.race.closing(exclude=self._bound))
+        return self._promoted(self.race.closing(exclude=self._bound), now)
 
-    def _promoted(self, promotion: Promotion | None) -> Resume | None:
+    def _promoted(self, promotion: Promotion | None, now: float) -> Resume | None:
         if promotion is None:
             return None
         trial = self.state.trials[promotion.trial_id]
-        return Resume(trial.trial_id, trial.allocation, promotion.target, promotion.level, promotion.reason)
+        found = Resume(trial.trial_id, trial.allocation, promotion.target, promotion.level, promotion.reason)
+        return self._moments.allocated(found, now)
+
+    def _finisher(self, now: float) -> Resume | None:
+        found = self.finishers.next()
+        return None if found is None else self._moments.allocated(found, now)
 
 
 def _reservation_of(candidate: Start | Resume) -> Reservation:

@@ -80,6 +80,7 @@ class SeenPaces:
         if checked is not None:
             warm_ups.append(checked.warm_up_s)
         warm_up_s = max(statistics.median(warm_ups), 0.0) if warm_ups else 0.0
+        self._parts, self._warm_up_s = parts, warm_up_s
         self.epochs_s = {trial_id: part.epoch_s(warm_up_s) for trial_id, part in parts.items()}
         self._startups_s = self._all_startups_s(parts, warm_up_s)
         # answers for the state as it is now
@@ -89,6 +90,11 @@ class SeenPaces:
 
     def __bool__(self) -> bool:
         return bool(self.epochs_s) or self._checked is not None
+
+    def own_epochs_s(self, trial_id: int) -> dict[int, float]:
+        """Returns the seconds of one unit of a trial by number of devices, that of its newest report last."""
+        part = self._parts.get(trial_id)
+        return {} if part is None else {count: part.epoch_s(self._warm_up_s, count) for count in part.counts}
 
     def donors(self, num_devices: int) -> Sequence[tuple[int | None, float]]:
         """Returns the trials that a new one may resemble, with their paces; None stands for the check."""

@@ -133,6 +133,7 @@ class TrialRecord:
         draw: the number of the searcher's draw that gave its configuration; None if the user enqueued it.
         n_retries: number of segments that failed or were lost and were repeated; interrupted ones do not count.
         replicate_of: the trial that it repeats with another seed; None for a trial of the search.
+        segment_devices: the number of devices of its newest segment; 0 before the first.
         reference_devices: the number of devices of its first segment; 0 before that. Its measured objectives are given
             at this count.
     """
@@ -160,6 +161,7 @@ class TrialRecord:
     known_from: dict[int, int] = field(default_factory=dict)
     replicate_of: int | None = None
     reference_devices: int = 0
+    segment_devices: int = 0
 
     @property
     def is_replicate(self) -> bool:
@@ -173,7 +175,7 @@ class TrialRecord:
 
     @property
     def num_devices(self) -> int:
-        """The number of devices of its newest segment, or of its next one."""
+        """The number of devices of its newest segment or, if it has moved to others since, of its next one."""
         return self.allocation.devices
 
     @property

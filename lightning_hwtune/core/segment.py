@@ -23,6 +23,8 @@ class Segment:
         reference_factor, reference_basis: of its newest report; see `events.Reported`.
         has_ended_itself: whether its newest checkpoint is where the training ended by its own rule.
         node: the number of the node that it runs on; None on a pool without an instance type.
+        next_allocation: the devices to which its newest report moves the trial; None if the trial keeps its devices.
+        ended_number: its place in the order in which segments have ended, from 1; 0 while it runs.
         ended_at: None while it runs. outcome, wall_s: see `events.SegmentEnded`; wall_s is 0 while it runs.
         rule, promoted_from: why it began, and the rung that the trial left; see `events.SegmentStarted`.
     """
@@ -52,6 +54,8 @@ class Segment:
     rule: str = ""
     promoted_from: int | None = None
     node: int | None = None
+    next_allocation: Allocation | None = None
+    ended_number: int = 0
     base_reference_s: float = 0.0
     base_reference_device_s: float = 0.0
     reference_factor: float = 1.0
@@ -61,6 +65,11 @@ class Segment:
     def num_devices(self) -> int:
         """The number of its devices."""
         return self.allocation.devices
+
+    @property
+    def moves_to(self) -> Allocation | None:
+        """The devices on which its trial continues once this segment has paused; None if it does not move."""
+        return self.next_allocation if self.verdict == "pause" else None
 
     @property
     def epochs(self) -> int:

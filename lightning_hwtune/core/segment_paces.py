@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import final
 
 from lightning_hwtune.core.facts import StudyFacts
+from lightning_hwtune.core.segment import Segment
 
 __all__ = ["LEAST_SPREAD", "NOTHING_COMING", "Coming", "SegmentPace", "segment_paces", "spread_of"]
 
@@ -81,14 +82,17 @@ class SegmentPace:
         return math.log((self.end_s - self.first_s) / (self.end - self.first))
 
 
-def segment_paces(state: StudyFacts, coming: Coming = NOTHING_COMING) -> Mapping[int, Sequence[SegmentPace]]:
+def segment_paces(
+    state: StudyFacts, coming: Coming = NOTHING_COMING, segments: Sequence[Segment] | None = None
+) -> Mapping[int, Sequence[SegmentPace]]:
     """Returns the useful work of each trial that has some, by segment; what a later segment repeated is left out.
 
     Args:
         coming: reports of running segments that the state does not have yet.
+        segments: those to use, in order of their start; None for all.
     """
     works: dict[int, list[SegmentPace]] = {}
-    for segment in state.segments:
+    for segment in state.segments if segments is None else segments:
         before = works.setdefault(segment.trial_id, [])
         if before and segment.resource < before[-1].end:
             before[-1] = dataclasses.replace(before[-1], end=segment.resource, end_s=segment.base_train_s)

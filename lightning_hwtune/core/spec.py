@@ -14,12 +14,8 @@ from typing import Any, Self, TypeVar, final
 
 from lightning_hwtune.core.hardware.allocator import Allocator
 from lightning_hwtune.core.hardware.billing import usd_of
-from lightning_hwtune.core.hardware.policies import (
-    POLICY_REGISTRY,
-    AllocationPolicy,
-    allocation_for,
-    policy_from_settings,
-)
+from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY, allocation_for, policy_from_settings
+from lightning_hwtune.core.hardware.policy import AllocationPolicy
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Objectives, TrainSeconds
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Race, Scheduler, scheduler_from_settings
@@ -186,6 +182,11 @@ class StudySpec:
                 hint="Use smaller counts or a larger pool.",
             )
         check_trainer_choices(self.space, self.pool.accelerator, counts, batch=self.batch)
+        if self.allocator.is_elastic and self.batch != "global":
+            hint = (
+                "A policy that changes the devices of a trial keeps its global batch size, so that only time changes."
+            )
+            raise ArgumentError("batch", self.batch, f"'global' with {type(self.allocator.policy).__name__}", hint=hint)
         kinds = {type(item) for item in self.objectives}
         if self._is_priced and not self.has_price:
             argument = "objectives" if Cost in kinds else "constraints"

@@ -108,6 +108,11 @@ def _at_reference(fields: Fields) -> Fields:
     return {"reference_factor": 1.0, "reference_basis": "", **fields}
 
 
+def _unmoved(fields: Fields) -> Fields:
+    """Adds to which devices a report moves its trial: before that, no report did."""
+    return {"next_allocation": None, **fields}
+
+
 def _saved_at_reference(fields: Fields) -> Fields:
     """Adds the seconds at the reference count: before them, they were those that the trial had used."""
     return {"reference_s": None, "reference_device_s": None, **fields}
@@ -125,7 +130,7 @@ _STEPS: Mapping[str, tuple[Callable[[Fields], Fields], ...]] = {
     "SessionOpened": (_opened, _searching, _given),
     "TrialCreated": (_devices_to_allocation("num_devices", "allocation", 0), _searched),
     "SegmentStarted": (_devices_to_allocation("num_devices", "allocation"),),
-    "Reported": (_at_reference,),
+    "Reported": (_at_reference, _unmoved),
     "CheckpointSaved": (_saved_at_reference,),
     "SegmentEnded": (_ended,),
 }

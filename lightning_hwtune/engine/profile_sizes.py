@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, final
 
-from lightning_hwtune.core.hardware.policies import divides
+from lightning_hwtune.core.hardware.policy import divides
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.text import counted

@@ -15,7 +15,8 @@ from typing import Any, Self, final
 
 from lightning_hwtune.core.hardware.allocator import Allocator
 from lightning_hwtune.core.hardware.instances import expanded
-from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY, AllocationPolicy, allocation_for
+from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY, allocation_for
+from lightning_hwtune.core.hardware.policy import AllocationPolicy
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, scheduler_or_horizon, with_horizon

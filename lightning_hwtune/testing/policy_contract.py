@@ -13,7 +13,8 @@ from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.decisions import Done
 from lightning_hwtune.core.hardware.allocator import Allocator
-from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY, AllocationPolicy, divides
+from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY
+from lightning_hwtune.core.hardware.policy import AllocationPolicy, divides
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, Objectives
 from lightning_hwtune.core.parameters import Parameter

@@ -19,7 +19,7 @@ from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.constraints import Constraint
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Done, Resume, Start
-from lightning_hwtune.core.hardware.policies import AllocationPolicy
+from lightning_hwtune.core.hardware.policy import AllocationPolicy
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import DeviceSeconds, Metric, Objective, Objectives, TrainSeconds
 from lightning_hwtune.core.record import Outcome

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from lightning_hwtune.core.allocation import LOCAL, Allocation
-from lightning_hwtune.core.hardware.policies import AllocationPolicy
+from lightning_hwtune.core.hardware.moment import Moment
+from lightning_hwtune.core.hardware.policy import AllocationPolicy, divides
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
@@ -27,6 +28,11 @@ class Allocator:
     pool: Pool
 
     @property
+    def is_elastic(self) -> bool:
+        """Whether the policy can change the devices of a trial at its promotions and rungs."""
+        return type(self.policy).next is not AllocationPolicy.next
+
+    @property
     def counts(self) -> tuple[int, ...]:
         """Every number of devices that can occur, ascending.
 
@@ -38,6 +44,11 @@ class Allocator:
         is_rising = isinstance(counts, tuple | list) and all(type(count) is int and count > 0 for count in counts)
         if not is_rising or not counts or list(counts) != sorted(set(counts)):
             self._refuse("counts", counts, "positive integers, ascending, at least one")
+        if key is not None and self.is_elastic:
+            hint = (
+                f"The parameter {key!r} is the number of devices in all segments of a trial: leave out one of the two."
+            )
+            raise ArgumentError("allocation", self.policy, f"a space without {key!r}", hint=hint)
         if key is not None and tuple(counts) != self.space.device_counts:
             hint = f"The parameter {key!r} is the number of devices: leave out one of the two."
             raise ArgumentError("allocation", self.policy, f"a policy with the counts of {key!r}", hint=hint)
@@ -82,6 +93,24 @@ class Allocator:
         self._check("larger", answer)
         if answer.devices <= allocation.devices:
             self._refuse("larger", answer, f"more than {counted(allocation.devices, 'devices')}, or None")
+        return answer
+
+    def dividing(self, config: Mapping[str, Any]) -> tuple[int, ...]:
+        """Returns the policy's counts that divide the batch sizes of a configuration, ascending."""
+        return tuple(count for count in self.counts if divides(self.space, config, count))
+
+    def next(self, moment: Moment) -> Allocation:
+        """Returns the devices on which a trial continues.
+
+        Raises:
+            ArgumentError: the policy's answer is not allowed.
+        """
+        answer = self.policy.next(moment)
+        if answer == moment.allocation:
+            return answer
+        self._check("next", answer)
+        if answer.devices not in moment.counts:
+            self._refuse("next", answer, f"an Allocation with one of moment.counts, {list(moment.counts)}")
         return answer
 
     def _check(self, method: str, answer: Allocation) -> None:

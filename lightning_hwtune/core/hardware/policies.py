@@ -1,84 +1,34 @@
-"""Allocation policies, which choose the devices of a trial's segments.
+"""The allocation policies that come with the package, and how a policy is found by its name.
 
-Two come with the package: the number of devices is fixed for the whole study, or it is a parameter of the search space.
+The number of devices is fixed for the whole study, or it is a parameter of the search space, or it grows at the rungs.
 A trial that ran out of memory moves to the next larger count that is allowed. A fixed count has no larger one.
 """
 
 from __future__ import annotations
 
-import abc
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 from lightning_hwtune.core.allocation import Allocation
+from lightning_hwtune.core.hardware.moment import Moment
+from lightning_hwtune.core.hardware.policy import AllocationPolicy
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.forms import FORMS
-from lightning_hwtune.forms.given import Given
-from lightning_hwtune.plugins import Registry, init_arguments
+from lightning_hwtune.forms import FORMS, checked_class
+from lightning_hwtune.plugins import Registry
 
 __all__ = [
     "POLICIES",
     "POLICY_REGISTRY",
-    "AllocationPolicy",
+    "DoublingAllocation",
     "FixedAllocation",
     "SearchedAllocation",
     "allocation_for",
-    "divides",
     "policy_from_settings",
 ]
-
-
-class AllocationPolicy(Given, abc.ABC):
-    """Chooses the devices for a configuration.
-
-    A subclass has only settings: each argument of its constructor, as plain data, in an attribute of the same name.
-    Answers depend only on these settings and on the arguments. The log keeps each answer. In the log, a class that is
-    not part of this package is named by its import path.
-
-    Examples:
-        >>> class WholePool(hwt.AllocationPolicy):
-        ...     def counts(self, space, pool):
-        ...         return (pool.devices,)
-        ...     def first(self, space, pool, config):
-        ...         return hwt.Allocation(pool.devices)
-        >>> WholePool().counts(hwt.SearchSpace(lr=hwt.Float(0, 1)), hwt.Pool("cpu", 4))
-        (4,)
-    """
-
-    __slots__ = ()
-    name: ClassVar[str] = "policy"
-
-    @abc.abstractmethod
-    def counts(self, space: SearchSpace, pool: Pool) -> tuple[int, ...]:
-        """Returns every number of devices that can occur, ascending. All of them must fit into the pool.
-
-        Raises:
-            ArgumentError: the policy does not suit this space; the message says why.
-        """
-
-    @abc.abstractmethod
-    def first(self, space: SearchSpace, pool: Pool, config: Mapping[str, Any]) -> Allocation:
-        """Returns the allocation of a new trial. A `NumDevices` in the space must be the number of devices."""
-
-    def larger(
-        self, space: SearchSpace, pool: Pool, config: Mapping[str, Any], allocation: Allocation
-    ) -> Allocation | None:
-        """Returns where a trial continues that ran out of memory; None if there is no larger allocation.
-
-        By default that is the next larger count that divides the configuration's batch sizes.
-        """
-        for count in self.counts(space, pool):
-            if count > allocation.devices and divides(space, config, count):
-                return dataclasses.replace(allocation, devices=count)
-        return None
-
-    def settings(self) -> dict[str, Any]:
-        """Returns plain data for the log: `name` and the constructor arguments that rebuild the policy."""
-        return {"name": self.name, **init_arguments(self)}
 
 
 @final
@@ -141,7 +91,60 @@ class SearchedAllocation(AllocationPolicy):
         return Allocation(int(config[str(space.devices_key)]))
 
 
-POLICIES: Mapping[str, type[AllocationPolicy]] = {cls.name: cls for cls in (FixedAllocation, SearchedAllocation)}
+@final
+@checked_class()
+@dataclass(frozen=True, slots=True)
+class DoublingAllocation(AllocationPolicy):
+    """The devices of a trial double at each rung that it reaches: 1, 2, 4 and so on.
+
+    This is RASDA: Aach, Sarma, Neukirchen, Riedel and Lintermann, "Resource-adaptive successive doubling for
+    hyperparameter optimization with large datasets on high-performance computing systems", 2024 (arXiv 2412.02729).
+    Unlike theirs, the global batch size stays, so a trial gets only numbers of devices that divide its batch sizes.
+    There is no doubling at the full training, and never more devices than in the pool.
+
+    Args:
+        devices: the number of devices of a new trial.
+        max_devices: the most devices of one trial; None for the whole pool.
+        factor: by which the number grows at a rung.
+
+    Examples:
+        >>> space, pool = hwt.SearchSpace(lr=hwt.Float(0, 1)), hwt.Pool("cpu", 8)
+        >>> hwt.DoublingAllocation(max_devices=4).counts(space, pool)
+        (1, 2, 4)
+    """
+
+    name: ClassVar[str] = "doubling"
+    devices: int = 1
+    max_devices: int | None = None
+    factor: int = 2
+
+    def __post_init__(self) -> None:
+        if self.max_devices is not None and self.max_devices < self.devices:
+            allowed = f"at least {self.devices}, the number of devices of a new trial, or None"
+            raise ArgumentError("DoublingAllocation.max_devices", self.max_devices, allowed)
+
+    def counts(self, space: SearchSpace, pool: Pool) -> tuple[int, ...]:
+        """Returns the number of devices of a new trial, and all to which it can grow."""
+        most = pool.size if self.max_devices is None else min(pool.size, self.max_devices)
+        found = [self.devices]
+        while found[-1] * self.factor <= most:
+            found.append(found[-1] * self.factor)
+        return tuple(found)
+
+    def first(self, space: SearchSpace, pool: Pool, config: Mapping[str, Any]) -> Allocation:
+        """Returns the allocation of a new trial."""
+        return Allocation(self.devices)
+
+    def next(self, moment: Moment) -> Allocation:
+        """Returns the devices that the rungs reached so far give the trial; never fewer than it has."""
+        wanted = self.devices * self.factor**moment.n_rungs
+        grown = max((count for count in moment.counts if count <= wanted), default=self.devices)
+        return dataclasses.replace(moment.allocation, devices=max(grown, moment.allocation.devices))
+
+
+POLICIES: Mapping[str, type[AllocationPolicy]] = {
+    cls.name: cls for cls in (FixedAllocation, SearchedAllocation, DoublingAllocation)
+}
 """Name in study files and in the log -> policy class."""
 
 POLICY_REGISTRY = Registry[AllocationPolicy](
@@ -162,14 +165,3 @@ def policy_from_settings(settings: Mapping[str, Any]) -> AllocationPolicy:
         ArgumentError: the name is unknown, or a setting is not allowed.
     """
     return POLICY_REGISTRY.rebuilt(settings)
-
-
-def divides(space: SearchSpace, config: Mapping[str, Any], count: int) -> bool:
-    """Returns whether the batch sizes of a configuration can be shared by `count` devices.
-
-    Without a `NumDevices`, the batch sizes are the parameters called `batch_size` (or `something.batch_size`).
-    """
-    if space.devices_key is not None:
-        return space.allows({**config, space.devices_key: count})
-    sizes = (config[name] for name in space if name in config and name.rpartition(".")[2] == "batch_size")
-    return all(size % count == 0 for size in sizes if isinstance(size, int))

@@ -1,0 +1,87 @@
+"""What an allocation policy is: it chooses the devices of a trial's segments."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from lightning_hwtune.core.allocation import Allocation
+from lightning_hwtune.core.hardware.moment import Moment
+from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.forms.given import Given
+from lightning_hwtune.plugins import init_arguments
+
+__all__ = ["AllocationPolicy", "divides"]
+
+
+class AllocationPolicy(Given, abc.ABC):
+    """Chooses the devices for a configuration.
+
+    A subclass has only settings: each argument of its constructor, as plain data, in an attribute of the same name.
+    Answers depend only on these settings and on the arguments. The log keeps each answer. In the log, a class that is
+    not part of this package is named by its import path.
+
+    Examples:
+        >>> class WholePool(hwt.AllocationPolicy):
+        ...     def counts(self, space, pool):
+        ...         return (pool.devices,)
+        ...     def first(self, space, pool, config):
+        ...         return hwt.Allocation(pool.devices)
+        >>> WholePool().counts(hwt.SearchSpace(lr=hwt.Float(0, 1)), hwt.Pool("cpu", 4))
+        (4,)
+    """
+
+    __slots__ = ()
+    name: ClassVar[str] = "policy"
+
+    @abc.abstractmethod
+    def counts(self, space: SearchSpace, pool: Pool) -> tuple[int, ...]:
+        """Returns every number of devices that can occur, ascending. All of them must fit into the pool.
+
+        Raises:
+            ArgumentError: the policy does not suit this space; the message says why.
+        """
+
+    @abc.abstractmethod
+    def first(self, space: SearchSpace, pool: Pool, config: Mapping[str, Any]) -> Allocation:
+        """Returns the allocation of a new trial. A `NumDevices` in the space must be the number of devices."""
+
+    def larger(
+        self, space: SearchSpace, pool: Pool, config: Mapping[str, Any], allocation: Allocation
+    ) -> Allocation | None:
+        """Returns where a trial continues that ran out of memory; None if there is no larger allocation.
+
+        By default that is the next larger count that divides the configuration's batch sizes.
+        """
+        for count in self.counts(space, pool):
+            if count > allocation.devices and divides(space, config, count):
+                return dataclasses.replace(allocation, devices=count)
+        return None
+
+    def next(self, moment: Moment) -> Allocation:
+        """Returns the devices on which a trial continues when it is promoted, finishes or passes a rung.
+
+        A policy with this method changes devices while a study runs. By default, a trial keeps its devices. A trial
+        that is running and gets others pauses, and continues on them before other work begins. If they are not free,
+        devices are drained for it. The global batch size stays, so the answer must be one of `moment.counts`, or the
+        present devices.
+        """
+        return moment.allocation
+
+    def settings(self) -> dict[str, Any]:
+        """Returns plain data for the log: `name` and the constructor arguments that rebuild the policy."""
+        return {"name": self.name, **init_arguments(self)}
+
+
+def divides(space: SearchSpace, config: Mapping[str, Any], count: int) -> bool:
+    """Returns whether the batch sizes of a configuration can be shared by `count` devices.
+
+    Without a `NumDevices`, the batch sizes are the parameters called `batch_size` (or `something.batch_size`).
+    """
+    if space.devices_key is not None:
+        return space.allows({**config, space.devices_key: count})
+    sizes = (config[name] for name in space if name in config and name.rpartition(".")[2] == "batch_size")
+    return all(size % count == 0 for size in sizes if isinstance(size, int))
