@@ -106,6 +106,7 @@ class Result:
             the file is not in the study's folder (any more).
         infeasible: which constraints it violates and by how much; empty for a feasible trial.
         reason: why `Study.recommend` chose it; empty otherwise.
+        seconds_at: if its devices changed, the number of devices at which its seconds are given, and why; else empty.
 
     Examples:
         >>> best = hwt.Result(7, {"lr": 0.01}, 1, {"val_loss": 0.5}, epochs=27, checkpoint=None)
@@ -121,6 +122,7 @@ class Result:
     checkpoint: Path | None
     infeasible: str = ""
     reason: str = ""
+    seconds_at: str = ""
 
     def __getattr__(self, name: str) -> NoReturn:
         raise unknown_attribute("Result", name, self.__slots__)
@@ -691,6 +693,7 @@ class Study:
 
     def _result(self, state: StudyFacts, entry: Mapping[str, Any]) -> Result:
         from lightning_hwtune.views.infeasible import infeasible_text
+        from lightning_hwtune.views.reference import References
 
         trial = state.trials[entry["trial_id"]]
         return Result(
@@ -701,6 +704,7 @@ class Study:
             trial.resource,
             self._files.present(entry["checkpoint"]),
             infeasible_text(state, trial),
+            seconds_at=References(state).text(trial),
         )
 
     @checked_call("Study.why")

@@ -27,6 +27,7 @@ from lightning_hwtune.views.forecast import PaceFacts, checked_pace, full_traini
 from lightning_hwtune.views.front_points import ended_early
 from lightning_hwtune.views.infeasible import constraints_text, infeasible_text
 from lightning_hwtune.views.ladder import ladder_of
+from lightning_hwtune.views.reference import References, report_reference_text
 from lightning_hwtune.views.replicates import replicate_counts
 from lightning_hwtune.views.status import n_epochs_full, n_epochs_spent, rung_forecast
 from lightning_hwtune.views.story import repeated_text, values_text
@@ -317,7 +318,8 @@ def _reported(state: StudyFacts, event: ev.Reported) -> Line | None:
         verdict = f"is stopped at rung {event.level}"
     else:
         return None
-    return Line(f"trial {event.trial_id} {verdict}: {values_text(state.spec.objectives, event.values)}; {event.reason}")
+    values = values_text(state.spec.objectives, event.values) + report_reference_text(state, event)
+    return Line(f"trial {event.trial_id} {verdict}: {values}; {event.reason}")
 
 
 def _ended(state: StudyFacts, event: ev.SegmentEnded) -> Line | None:
@@ -328,6 +330,8 @@ def _ended(state: StudyFacts, event: ev.SegmentEnded) -> Line | None:
         values = f", {values_text(state.spec.objectives, last.values)}" if last else ""
         reached = _resource(state, last.resource) if last else "its end"
         early = f" of {full}, where its own code ended the training" if ended_early(trial, full) else ""
+        if trial.num_devices != trial.reference_devices and (seconds_at := References(state).text(trial)):
+            values += f"; seconds at {seconds_at}"
         violated = infeasible_text(state, trial)
         values += f"; infeasible: {violated}" if violated else ""
         return Line(f"{name} is complete at {reached}{early}{values}", is_urgent=True)

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
 from test_reference_count import Moving, study, trained
 
 from lightning_hwtune.core.objectives import Cost
+from lightning_hwtune.views.announcements import announce
 from lightning_hwtune.views.export import front_text, trials_text
 from lightning_hwtune.views.reference import References
 from lightning_hwtune.views.story import why
@@ -75,3 +76,12 @@ def test_a_study_whose_trials_kept_their_devices_shows_nothing_new() -> None:
     assert "seconds_at" not in front_frame(kept.state)
     assert all("reference" not in entry for entry in [*trial_entries(kept.state), *front_entries(kept.state)])
     assert "reference" not in front_text(kept.state)
+
+
+def test_the_lines_of_a_run_say_it_too(moved: Moving) -> None:
+    lines = [line.text for line in announce(moved.state, moved.log)]
+    paused = next(line for line in lines if line.startswith("trial 1 pauses at epoch 3"))
+    assert "; seconds at 1 device (measured on 2, speed-up 1.6 by the model); " in paused
+    complete = next(line for line in lines if line.startswith("trial 1 is complete"))
+    assert f"; seconds at {MODEL}" in complete
+    assert all("seconds at" not in line for line in lines if line.startswith("trial 7 "))
