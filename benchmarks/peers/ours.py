@@ -34,22 +34,24 @@ def run(workload: Workload, *, asha_type: str = "promotion") -> dict[str, Any]:
         seed=workload.seed,
     )
     study.enqueue(*workload.configs())
+
+    # inside this function, so that it arrives by value, like a function of the script that a user starts. Otherwise each
+    # segment of `ours_stopping` would import this module and what it needs to run a study.
+    def train(trial: hwt.Trial) -> None:
+        from benchmarks.peers.training import EpochClock, model_and_data
+
+        model, data = model_and_data(trial.config)
+        trial.fit(model, data, logger=False, callbacks=[EpochClock(Workload.current())])
+
     # no finishers, because the peers do not train further trials to the end
     study.run(
-        _train,
+        train,
         max_trials=workload.n_trials,
         finishers=0,
         progress=False,
         preload=("benchmarks.peers.training",),
     )
     return device_times(study.spec, study.events(), began_at).to_dict()
-
-
-def _train(trial: hwt.Trial) -> None:
-    from benchmarks.peers.training import EpochClock, model_and_data
-
-    model, data = model_and_data(trial.config)
-    trial.fit(model, data, logger=False, callbacks=[EpochClock(Workload.current())])
 
 
 if __name__ == "__main__":
