@@ -34,5 +34,5 @@ if __name__ == "__main__":
         pool=hwt.Pool("cpu", devices=2),
     )
     study.run(train, max_trials=20, check="--unchecked" not in sys.argv)
-    print(study.best().config)
+    print(study.best.config)
     print_first_value(min(m.at for m in study.events() if type(m).__name__ == "Reported"))
