@@ -35,8 +35,8 @@ def run(workload: Workload, *, asha_type: str = "promotion") -> dict[str, Any]:
     )
     study.enqueue(*workload.configs())
 
-    # inside this function, so that it arrives by value, like a function of the script that a user starts. Otherwise each
-    # segment of `ours_stopping` would import this module and what it needs to run a study.
+    # inside this function, so that it arrives by value, like a function of the script that a user starts; otherwise
+    # each segment of `ours_stopping` would import this module and what it needs to run a study
     def train(trial: hwt.Trial) -> None:
         from benchmarks.peers.training import EpochClock, model_and_data
 

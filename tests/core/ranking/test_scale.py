@@ -130,3 +130,19 @@ def test_many_poor_trials_are_no_reason_to_call_the_good_ones_exploded() -> None
 def test_scale_survives_huge_and_constant_objectives() -> None:
     losses = np.array([[-1.7e308, 3.0, 1.0], [1.7e308, 3.0, 0.0]])
     assert Scale.of(losses).unit(losses).tolist() == [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+
+
+def test_a_question_about_another_trial_does_not_change_the_scale() -> None:
+    growing, losses = GrowingScale(2), [[0.3, 3.0], [0.1, 7.0], [0.2, 5.0]]
+    for n, loss in enumerate(losses, 1):
+        growing.with_one_more([9.0, 0.5])
+        growing.with_one_more([0.25, 4.0])
+        assert growing.add(loss) == Scale.of(np.array(losses[:n]))
+
+
+def test_a_list_that_its_owner_changes_after_the_question_counts_as_another_trial() -> None:
+    growing, loss = GrowingScale(2), [0.3, 3.0]
+    growing.add([0.1, 7.0])
+    growing.with_one_more(loss)
+    loss[:] = [0.5, 1.0]
+    assert growing.add(loss) == Scale.of(np.array([[0.1, 7.0], [0.5, 1.0]]))
