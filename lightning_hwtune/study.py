@@ -541,7 +541,7 @@ class Study:
         view = open_view(state, root, self._storage, enabled=options["progress"], owns_screen=False)
         asked.manual.watch(lambda: view.tick(session.clock.now()))
         session.controller.choose_ladder(session.clock.now(), n_at_once=1)
-        answer = session.controller.ask(session.clock.now(), self._spec.pool.size)
+        answer = session.controller.ask(session.clock.now(), session.controller.state.places)
         view.header(None, is_checked=False, is_over=isinstance(answer, Done))
         session.observers.append(view.on_events)
         session.observers.append(lambda events: view.tick(events[-1].at))  # no loop calls `tick` here

@@ -118,7 +118,7 @@ class Run:
         ):
             if payload is not None:
                 drop_older(payload)
-            answer = session.controller.ask(session.clock.now(), self.spec.pool.size)
+            answer = session.controller.ask(session.clock.now(), session.controller.state.places)
             if isinstance(answer, Done):  # nothing is left to do, so nothing is checked either
                 with self._view(session) as view:
                     view.header(payload, is_checked=False, is_over=True)
@@ -153,7 +153,7 @@ class Run:
         setup = RunSetup(
             train=self.train,
             pool=self.spec.pool,
-            n_ranks=(self.limits.max_parallel or self.spec.pool.size) * max(self.spec.allocator.counts),
+            n_ranks=(self.limits.max_parallel or self.spec.pool.places) * max(self.spec.allocator.counts),
             payload=payload.path if payload is not None else None,
             preload=tuple(self.preload),
             hang_timeout=self.hang_timeout,

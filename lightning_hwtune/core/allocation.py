@@ -15,10 +15,11 @@ LOCAL = "local"
 @final
 @dataclass(frozen=True, slots=True, order=True)
 class Allocation:
-    """A number of devices of one instance type.
+    """A number of devices of one instance type, or a share of one device.
 
     Attributes:
         devices: the total number of devices. nodes: the number of nodes. instance: the name of the instance type.
+        per_device: how many segments share each of the devices; 1 if the segment has them to itself.
 
     Examples:
         >>> hwt.Allocation(8, nodes=2, instance="g5.48xlarge")
@@ -28,10 +29,17 @@ class Allocation:
     devices: int
     nodes: int = 1
     instance: str = LOCAL
+    per_device: int = 1
+
+    @property
+    def share(self) -> float:
+        """The devices, each counted by the part that belongs to the segment: 0.5 for half a device."""
+        return self.devices / self.per_device
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for the log."""
-        return {"instance": self.instance, "devices": self.devices, "nodes": self.nodes}
+        packed = {} if self.per_device == 1 else {"per_device": self.per_device}
+        return {"instance": self.instance, "devices": self.devices, "nodes": self.nodes, **packed}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -41,8 +49,11 @@ class Allocation:
             ValueError: the data has another form.
         """
         instance, devices, nodes = data.get("instance"), data.get("devices"), data.get("nodes")
-        if len(data) == 3 and isinstance(instance, str) and _is_count(devices) and _is_count(nodes):
-            return cls(devices, nodes, instance)
+        per_device = data.get("per_device", 1)
+        is_known = data.keys() <= {"instance", "devices", "nodes", "per_device"}
+        is_packed = _is_count(per_device) and per_device > 0
+        if is_known and isinstance(instance, str) and _is_count(devices) and _is_count(nodes) and is_packed:
+            return cls(devices, nodes, instance, per_device)
         raise ValueError(f"{dict(data)} is not an allocation")
 
 

@@ -60,7 +60,7 @@ class Budget:
             on = prices.index(max(prices)) if prices else None
             return guard.allows(held, clock_s, on=on, expected_s=expected_s)
         config = candidate.config if isinstance(candidate, Start) else self._state.trials[candidate.trial_id].config
-        new = Node(self._devices(config, candidate.num_devices), clock_s)
+        new = Node(self._devices(config, candidate.num_devices / self._state.per_device), clock_s)
         return guard.allows(held, clock_s, new=new, expected_s=expected_s)
 
     def to_end(self, now: float) -> list[int]:
@@ -115,7 +115,7 @@ class Budget:
             found.append((Held(node, _ranks_on(here, ranks)), here))
         for segment in state.running.values():
             if segment.node is None:
-                devices = self._devices(state.trials[segment.trial_id].config, segment.num_devices)
+                devices = self._devices(state.trials[segment.trial_id].config, segment.share)
                 node = Node(devices, segment.started_clock_s, self._end_of(segment, now))
                 found.append((Held(node, _ranks_on([segment], ranks)), [segment]))
         return found
@@ -125,7 +125,7 @@ class Budget:
         ends_at = self._ends_at.get(_key(segment))
         return ends_at if ends_at is not None and ends_at > self._state.clock.at(now) else None
 
-    def _devices(self, config: Mapping[str, Any], n_devices: int) -> InstanceType:
+    def _devices(self, config: Mapping[str, Any], n_devices: float) -> InstanceType:
         return _priced(self._state.spec.usd_of(config, _HOUR_S * n_devices))
 
 

@@ -227,7 +227,7 @@ class Controller:
                 at=now,
                 trial_id=decision.trial_id,
                 segment=number,
-                allocation=decision.allocation,
+                allocation=dataclasses.replace(decision.allocation, per_device=self.state.per_device),
                 slots=list(slots),
                 checkpoint=checkpoint.path if checkpoint else None,
                 resource=checkpoint.resource if checkpoint else 0,
@@ -523,7 +523,7 @@ class Controller:
             outcome = Outcome.DONE  # the process died only after its work was done
         is_paused = segment.verdict == VerdictKind.PAUSE and not reached_end
         state, error, allocation = self._outcome(trial, segment, outcome, error, is_paused=is_paused)
-        device_s = wall_s * segment.num_devices
+        device_s = wall_s * segment.share
         self._write(
             ev.SegmentEnded(
                 at=now,
@@ -557,6 +557,9 @@ class Controller:
                 return TrialState.COMPLETED, error, allocation
             wanted = ", ".join(self.spec.objectives.metrics) or "an epoch"
             return TrialState.FAILED, error or f"the training ended without reporting {wanted}", allocation
+        if outcome == Outcome.OUT_OF_MEMORY and segment.allocation.per_device > 1:
+            fewer = min(self.state.per_device, segment.allocation.per_device - 1)
+            return back, error, dataclasses.replace(allocation, per_device=fewer)
         if outcome == Outcome.OUT_OF_MEMORY:
             larger = self._policy.larger(trial.config, trial.allocation)
             if larger is not None and allocation.devices > larger.devices:
@@ -577,7 +580,7 @@ class Controller:
 
 def _really_used(segment: Segment, train_s: float) -> tuple[float, float]:
     """Returns the trial's seconds and device-seconds after `train_s` seconds of this segment."""
-    return segment.base_train_s + train_s, segment.base_device_s + train_s * segment.num_devices
+    return segment.base_train_s + train_s, segment.base_device_s + train_s * segment.share
 
 
 def _without_clearance(verdict: Pause | Stop, target: int) -> Pause | Stop:

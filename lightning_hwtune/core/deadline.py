@@ -189,7 +189,7 @@ class Deadline:
             resource = segment.reached + step
             if trial.target >= top and self.can_end(trial, now):
                 resource = top
-            total += self._busy_s(segment, resource, now) * segment.num_devices
+            total += self._busy_s(segment, resource, now) * segment.share
         return total
 
     def fits(self, candidate: Start | Resume, now: float) -> bool:
@@ -201,7 +201,10 @@ class Deadline:
         if report_s >= self.left.seconds(now):
             return False
         left = self.left.device_s(now)
-        if left < math.inf and report_s * candidate.num_devices + self.committed_s(now) >= left:
+        if (
+            left < math.inf
+            and report_s * candidate.num_devices / self._state.per_device + self.committed_s(now) >= left
+        ):
             return False
         return self.pays(candidate, now)
 
@@ -224,7 +227,9 @@ class Deadline:
         )
 
     def _is_left(self, seconds: float, num_devices: int, now: float) -> bool:
-        return seconds < self.left.seconds(now) and seconds * num_devices < self.left.device_s(now)
+        return seconds < self.left.seconds(now) and seconds * num_devices / self._state.per_device < self.left.device_s(
+            now
+        )
 
     def _to_go_s(self, trial: TrialRecord, report: Measurement, level: int) -> float:
         """Returns the seconds from a report that is not in the state yet up to a level."""
@@ -274,7 +279,7 @@ class Deadline:
             able: open trials with their rungs, best first.
             n_due: how many are due.
         """
-        free, found = self._state.spec.pool.size, list[Finish]()
+        free, found = self._state.places, list[Finish]()
         for segment in self._state.running.values():
             if self._state.trials[segment.trial_id].target >= self._state.race.max_resource:
                 free -= segment.num_devices
@@ -287,7 +292,7 @@ class Deadline:
                 break
             if trial.num_devices > free:
                 continue
-            device_s = item.planned_s * trial.num_devices
+            device_s = item.planned_s * trial.num_devices / self._state.per_device
             if found and device_s > rest:
                 continue
             found.append(item)
@@ -318,7 +323,7 @@ class Deadline:
             return False
         share = (sum(startup_s + top * seconds <= room_s for seconds in known) + 1) / (len(known) + 2)
         each_s = startup_s + self._first_report() * statistics.median(known)
-        n_more = (self.left.pool_s(now) - room_s) * self._state.spec.pool.size / max(each_s, 1e-9)
+        n_more = (self.left.pool_s(now) - room_s) * self._state.places / max(each_s, 1e-9)
         return n_more * math.log(1.0 - share) <= math.log(_RISK)
 
     def has_room(
@@ -354,7 +359,8 @@ class Deadline:
         left = self.left.device_s(now)
         if left < math.inf:
             spent = sum(seconds * devices for seconds, devices in busy)
-            if spent + sum(item.planned_s * item.num_devices for item in plan) > left:
+            spent += sum(item.planned_s * item.num_devices for item in plan)
+            if spent / self._state.per_device > left:
                 return False
         left_s = self.left.seconds(now)
         return left_s == math.inf or self._has_devices(plan, busy, left_s)
@@ -365,6 +371,6 @@ class Deadline:
         for item in sorted(plan, key=lambda item: -item.planned_s):
             needed += item.num_devices
             taken = sum(devices for seconds, devices in busy if seconds > left_s - item.planned_s)
-            if taken + needed > self._state.spec.pool.size:
+            if taken + needed > self._state.places:
                 return False
         return True

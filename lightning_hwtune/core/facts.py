@@ -52,6 +52,7 @@ class StudyFacts:
         has_reference_count: whether measured objectives are given at a trial's first number of devices; in studies of
             earlier versions, they are those of the devices that it had.
         has_guard: whether a guard keeps the bill within the limit of money; studies of earlier versions do without.
+        most_per_device: how many segments may share a device since one of them ran out of memory; None if none did.
         slowest_s: the longest time that one unit of resource has taken so far, in seconds.
         slowest_report_s: the longest time between two reports.
         n_repeated: the number of reports of work that was repeated.
@@ -84,6 +85,7 @@ class StudyFacts:
         self.has_reference_count = False
         self.to_end: set[int] = set()
         self.chosen: ev.LadderChosen | None = None
+        self.most_per_device: int | None = None
         self.slowest_s = 0.0
         self.slowest_report_s = 0.0
         self.n_repeated = 0
@@ -94,6 +96,16 @@ class StudyFacts:
         self.ended_usd = 0.0
         self.nodes: list[NodeRecord] = []
         self.nodes_up: dict[int, NodeRecord] = {}
+
+    @property
+    def per_device(self) -> int:
+        """How many segments share a device from now on: as in the pool, or fewer after one ran out of memory."""
+        return min(self.spec.pool.per_device, self.most_per_device or self.spec.pool.per_device)
+
+    @property
+    def places(self) -> int:
+        """How many segments of one device the pool has room for."""
+        return self.spec.pool.size * self.per_device
 
     @property
     def ladder(self) -> Ladder:
@@ -181,7 +193,7 @@ class StudyFacts:
 
     def running_usd(self, segments: Sequence[Segment], now: float) -> float:
         """Returns what running segments have cost so far, by their device-seconds."""
-        device_s = [self.segment_s(segment, now) * segment.num_devices for segment in segments]
+        device_s = [self.segment_s(segment, now) * segment.share for segment in segments]
         if self.spec.space.instance_key is None:
             return usd_of(self.spec.pool, sum(device_s))
         configs = [self.trials[segment.trial_id].config for segment in segments]
@@ -389,6 +401,8 @@ class StudyFacts:
         if segment.node is None:  # the bill of a node includes its segments
             self.ended_usd += event.billed_usd
         trial.allocation = event.next_allocation
+        if event.outcome == Outcome.OUT_OF_MEMORY and event.next_allocation.per_device < segment.allocation.per_device:
+            self.most_per_device = min(self.per_device, event.next_allocation.per_device)
         if event.outcome not in (Outcome.DONE, Outcome.INTERRUPTED):
             trial.error = event.error
             trial.n_retries += event.outcome != Outcome.OUT_OF_MEMORY

@@ -29,7 +29,7 @@ _T = TypeVar("_T")
 _SETS = ("waiting", "topics", "skipped", "full", "to_end")
 _PLAIN = (
     "study_id", "enqueued", "next_draw", "n_failed", "slowest_s", "slowest_report_s", "n_repeated", "ended_usd",
-    "has_knee_first", "has_reference_count", "has_guard",
+    "has_knee_first", "has_reference_count", "has_guard", "most_per_device",
 )  # fmt: skip
 
 
@@ -91,8 +91,8 @@ def facts_from_data(spec: StudySpec, data: Mapping[str, Any]) -> StudyFacts:
 
 
 @functools.cache
-def _allocation(devices: int, nodes: int, instance: str) -> Allocation:
-    return Allocation(devices, nodes, instance)
+def _allocation(devices: int, nodes: int, instance: str, per_device: int) -> Allocation:
+    return Allocation(devices, nodes, instance, per_device)
 
 
 def _event(kind: type[_T], data: Mapping[str, Any]) -> _T:

@@ -84,7 +84,7 @@ class LadderChoice:
 
 def ladder_facts(spec: StudySpec, limits: Limits, start_up: float = 0.0, n_at_once: int | None = None) -> LadderFacts:
     """Returns what is known about a study before its first trial."""
-    fitting = max(spec.pool.size // min(spec.allocator.counts), 1)
+    fitting = max(spec.pool.places // min(spec.allocator.counts), 1)
     n_at_once = n_at_once or min(fitting, limits.max_parallel or fitting)
     return LadderFacts(spec.scheduler.max_resource, limits.max_trials, n_at_once, start_up)
 

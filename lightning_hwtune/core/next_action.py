@@ -114,7 +114,8 @@ class NextAction:
             report: the report with which it passes the rung, which is not in the state yet.
         """
         answer = self._moments.at_rung(trial, report, target, rule, now)
-        return None if answer == trial.allocation else answer
+        same = dataclasses.replace(answer, per_device=trial.allocation.per_device)  # a policy does not choose the share
+        return None if same == trial.allocation else answer
 
     def _kept_devices(self) -> int:
         """Returns how many free devices are kept for running trials that are pausing to continue on more devices."""
@@ -140,7 +141,7 @@ class NextAction:
             if state.billed_usd(now + coming_s) >= limits.max_cost_usd:
                 return Reason(Rule.LIMIT_MAX_COST, f"{usd:.4g} USD of {limits.max_cost_usd:.4g} USD are spent")
         elif limits.max_cost_usd is not None:
-            usd, devices = state.billed_usd(now), state.running[trial_id].num_devices if trial_id is not None else 0
+            usd, devices = state.billed_usd(now), state.running[trial_id].share if trial_id is not None else 0
             device_s = self.deadline.committed_s(now, trial_id) + coming_s * devices
             if usd + self.spec.most_usd_of(device_s) >= limits.max_cost_usd:
                 return Reason(Rule.LIMIT_MAX_COST, f"{usd:.4g} USD of {limits.max_cost_usd:.4g} USD are spent")

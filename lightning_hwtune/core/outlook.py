@@ -89,7 +89,7 @@ class _Run:
         self._values, self._ends = LikelyValues(state, self._rng), EarlyEnds(state, self._rng)
         self._epoch_s = dict(paces.epochs_s)
         self._like: dict[int, int | None] = {}  # new trial -> the trial that it resembles
-        self._free, self._n_busy = state.spec.pool.size, 0
+        self._free, self._n_busy = state.places, 0
         self._coming: list[tuple[float, int, int, bool]] = []  # time, trial, resource of its next report, is its last
         self._created_at: list[float] = []
         self._starting_s = self._device_s = 0.0
@@ -148,7 +148,7 @@ class _Run:
             self._created_at += [self._now] * isinstance(answer, Start)
             startup_s = self._paces.startup_s(segment.num_devices)
             self._free -= segment.num_devices
-            self._starting_s += startup_s * segment.num_devices
+            self._starting_s += startup_s * segment.share
             self._schedule(segment, self._now + startup_s)
 
     def _answer(self) -> Answer:
@@ -167,7 +167,7 @@ class _Run:
 
     def _step(self) -> None:
         self._now, trial_id, resource, is_last = heapq.heappop(self._coming)
-        segment, self._n_busy = self._state.running[trial_id], self._state.spec.pool.size - self._free
+        segment, self._n_busy = self._state.running[trial_id], self._state.places - self._free
         train_s = (resource - segment.resource) * self._trial_epoch_s(segment)
         level = next((level for level in self._state.ladder.levels if level >= resource), resource)
         values = dict(self._values.draw(level, self._like.get(trial_id)))
@@ -182,7 +182,7 @@ class _Run:
             self._controller.saved(trial_id, f"{trial_id}-{segment.number}", "", 0, resource, train_s, self._now)
         self._controller.tell(trial_id, self._now, Outcome.DONE)
         self._free += segment.num_devices
-        self._device_s += (self._now - max(segment.started_at, self._begun)) * segment.num_devices
+        self._device_s += (self._now - max(segment.started_at, self._begun)) * segment.share
 
     def _trial_epoch_s(self, segment: Segment) -> float:
         """Returns a trial's own pace; for a new trial, a likely one, with the trial that it then resembles."""

@@ -179,6 +179,11 @@ class TrialRecord:
         return self.allocation.devices
 
     @property
+    def share(self) -> float:
+        """The devices of its newest allocation, each counted by the part that belongs to the trial."""
+        return self.allocation.share
+
+    @property
     def last(self) -> Measurement | None:
         """The measurement at the highest resource, or None."""
         return self.measurements[-1] if self.measurements else None

@@ -53,17 +53,17 @@ class Conversion:
 
     Attributes:
         factor: seconds at the reference count per second of the segment.
-        devices: the reference count.
+        devices: the reference count; of a segment with a share of a device, this share.
         basis: where the factor comes from.
     """
 
     factor: float
-    devices: int
+    devices: float
     basis: Basis = Basis.NONE
 
     def per_device_second(self, segment: Segment) -> float:
         """Returns device-seconds at the reference count per device-second of a segment; energy is assumed to agree."""
-        return self.factor * self.devices / segment.num_devices
+        return self.factor * self.devices / segment.share
 
     def seconds(self, segment: Segment, train_s: float) -> float:
         """Returns the trial's training seconds after `train_s` seconds of this segment."""
@@ -88,7 +88,7 @@ def conversion(
     reference = trial.reference_devices
     is_measured = state.has_reference_count and any(name in CONVERTED for name in state.spec.objectives.recorded)
     if segment.num_devices == reference or not is_measured:
-        return Conversion(1.0, segment.num_devices)
+        return Conversion(1.0, segment.share)
     if segment.reference_basis and not is_decided:
         return Conversion(segment.reference_factor, reference, Basis(segment.reference_basis))
     coming = {segment.trial_id: (resource, segment.base_train_s + train_s)}

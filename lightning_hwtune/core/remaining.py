@@ -87,12 +87,12 @@ def full_trainings(
     Args:
         passed_s: seconds that count for the limit of time, but are not in the log yet.
     """
-    left, size, num_devices = Remaining(facts), facts.spec.pool.size, min(facts.spec.allocator.counts)
+    left, num_devices = Remaining(facts), min(facts.spec.allocator.counts)
     known = [seconds for _, seconds in paces.donors(num_devices) if 0.0 < seconds < math.inf] if paces else []
     if not known or not facts.limits.is_timed:
         return None
     seconds = paces.startup_s(num_devices) + facts.ladder.top * statistics.median(known)
     left_s = max(left.seconds(now) - passed_s, 0.0)
-    by_time = left_s // seconds * (size // num_devices) if math.isfinite(left_s) else math.inf
-    by_money = max(left.device_s(now), 0.0) / (seconds * num_devices)
+    by_time = left_s // seconds * (facts.places // num_devices) if math.isfinite(left_s) else math.inf
+    by_money = max(left.device_s(now), 0.0) / (seconds * num_devices / facts.per_device)
     return math.floor(min(by_time, by_money)), seconds

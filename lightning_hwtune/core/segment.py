@@ -72,6 +72,11 @@ class Segment:
         return self.next_allocation if self.verdict == "pause" else None
 
     @property
+    def share(self) -> float:
+        """Its devices, each counted by the part that belongs to it: 0.5 for half a device."""
+        return self.allocation.share
+
+    @property
     def epochs(self) -> int:
         """The resource that it trained, counting only what it reported."""
         return max(self.reached - self.resource, 0)

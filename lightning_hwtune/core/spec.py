@@ -17,7 +17,7 @@ from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY, allocation_for, policy_from_settings
 from lightning_hwtune.core.hardware.policy import AllocationPolicy
 from lightning_hwtune.core.hardware.pool import Pool
-from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Objectives, TrainSeconds
+from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Energy, Objectives, TrainSeconds
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Race, Scheduler, scheduler_from_settings
 from lightning_hwtune.core.searchers import SEARCHER_REGISTRY, Searcher, searcher_from_settings
 from lightning_hwtune.core.space import SearchSpace
@@ -181,6 +181,14 @@ class StudySpec:
                 f"counts up to {self.pool.size}, the number of {self.pool.accelerator} devices in the pool",
                 hint="Use smaller counts or a larger pool.",
             )
+        if self.pool.per_device > 1 and max(counts) > 1:
+            hint = "A trial on several devices has them to itself. Leave `per_device` out, or use one device per trial."
+            raise ArgumentError(
+                "Pool.per_device", self.pool.per_device, "1, because trials may have several devices", hint=hint
+            )
+        if self.pool.per_device > 1 and Energy.name in self.objectives.recorded:
+            hint = "A meter counts the whole device. Leave out Energy(), or `per_device`."
+            raise ArgumentError("Pool.per_device", self.pool.per_device, "1, because the energy is measured", hint=hint)
         check_trainer_choices(self.space, self.pool.accelerator, counts, batch=self.batch)
         if self.allocator.is_elastic and self.batch != "global":
             hint = (

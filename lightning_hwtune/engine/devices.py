@@ -10,6 +10,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import final
 
@@ -88,23 +89,33 @@ def device_mask(pool: Pool, slots: Sequence[int]) -> dict[str, str]:
 
 @final
 class Slots:
-    """The pool's device numbers, each either free or held by one segment."""
+    """The pool's device numbers, and which part of each device is taken by segments."""
 
     def __init__(self, size: int) -> None:
-        self._free = set(range(size))
+        self._taken = [Fraction(0)] * size
         self.size = size
 
-    @property
-    def n_free(self) -> int:
-        """The number of free devices."""
-        return len(self._free)
+    def n_free(self, per_device: int = 1) -> int:
+        """Returns how many more segments of one device fit, if each takes one part of `per_device` equal parts."""
+        return sum((1 - taken) * per_device // 1 for taken in self._taken)
 
-    def take(self, n: int) -> tuple[int, ...]:
-        """Takes the `n` lowest free numbers. The caller must check that at least `n` are free."""
-        taken = tuple(sorted(self._free)[:n])
-        self._free.difference_update(taken)
-        return taken
+    def take(self, n: int, per_device: int = 1) -> tuple[int, ...]:
+        """Takes one part of `n` devices: of those with the least taken, then of the lowest numbers.
 
-    def give_back(self, slots: Iterable[int]) -> None:
-        """Frees these numbers."""
-        self._free.update(slots)
+        The caller must check that at least `n` are free.
+        """
+        part = Fraction(1, per_device)
+        fitting = [number for number, taken in enumerate(self._taken) if taken + part <= 1]
+        found = tuple(sorted(sorted(fitting, key=lambda number: self._taken[number])[:n]))
+        self.hold(found, per_device)
+        return found
+
+    def hold(self, slots: Iterable[int], per_device: int = 1) -> None:
+        """Takes one part of each of these devices."""
+        for number in slots:
+            self._taken[number] += Fraction(1, per_device)
+
+    def give_back(self, slots: Iterable[int], per_device: int = 1) -> None:
+        """Frees one part of each of these devices."""
+        for number in slots:
+            self._taken[number] -= Fraction(1, per_device)

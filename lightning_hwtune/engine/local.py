@@ -92,7 +92,7 @@ class LocalExecutor:
         """Returns the executor of a run, with a spare rank per device that it uses."""
         if setup.payload is None:
             raise ArgumentError("payload", None, "the file with the training function")
-        n_spares = min(setup.n_ranks, setup.pool.size, _MAX_SPARES)
+        n_spares = min(setup.n_ranks, setup.pool.places, _MAX_SPARES)
         return cls(setup.payload, preload=setup.preload, hang_timeout_s=setup.hang_timeout, n_spares=n_spares)
 
     # ------------------------------------------------------------------ start

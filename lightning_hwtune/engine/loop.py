@@ -115,7 +115,7 @@ class Loop:
         """Asks the controller once and starts the segment that it decides on, if any; returns its answer."""
         now = self._clock.now()
         self._controller.choose_ladder(now)
-        answer = self._controller.ask(now, self._slots.n_free)
+        answer = self._controller.ask(now, self._slots.n_free(self._controller.state.per_device))
         self._controller.reserve(answer, now)
         if isinstance(answer, Start | Resume):
             self._begin(answer)
@@ -126,7 +126,7 @@ class Loop:
         if isinstance(decision, Resume):
             self._vouch(decision.trial_id)
             self._forget_best(decision.trial_id)
-        slots = self._slots.take(decision.num_devices)
+        slots = self._slots.take(decision.num_devices, self._controller.state.per_device)
         segment = self._controller.begin(decision, slots, self._clock.now())
         self._executor.start(self._order(segment))
 
@@ -158,6 +158,7 @@ class Loop:
             config=self._config(trial.config, segment.num_devices),
             seed=trial.seed,
             slots=segment.slots,
+            per_device=segment.allocation.per_device,
             folder=folder,
             resource=segment.resource,
             checkpoint=str(checkpoint) if checkpoint else None,
@@ -230,7 +231,8 @@ class Loop:
             return
         ended = storable_message(ended)
         controller, outcome = self._controller, ended.outcome
-        self._slots.give_back(controller.state.running[trial_id].slots)
+        segment_ended = controller.state.running[trial_id]
+        self._slots.give_back(segment_ended.slots, segment_ended.allocation.per_device)
         nothing_yet = self._is_first_error_fatal and not any(trial.measurements for trial in controller.state.trials)
         is_first = outcome == Outcome.ERROR and nothing_yet
         state = controller.tell(

@@ -52,4 +52,4 @@ def _answer(state: StudyState, limits: Limits, wanted: Replication | None, now: 
     controller = Controller(state, lambda events: None)
     replication = wanted.to_dict() if wanted is not None else {}
     controller.open(limits, now, host="", pid=0, version="", replication=replication, study_id=state.study_id)
-    return controller.ask(now, state.spec.pool.size)
+    return controller.ask(now, state.places)

@@ -25,14 +25,17 @@ def segment_order(
     folder: Path,
     resource: int,
     checkpoint: str | None,
+    per_device: int | None = None,
     **special: Any,
 ) -> SegmentOrder:
     """Returns the order for one segment of a trial; see `SegmentOrder` for the arguments.
 
     Args:
         folder: the trial's folder.
+        per_device: how many segments share the device; None for as many as the pool says.
         special: fields of the order that only some segments have.
     """
+    shared_by = spec.pool.per_device if per_device is None else per_device
     return SegmentOrder(
         study=spec.name,
         trial_id=trial_id,
@@ -42,7 +45,8 @@ def segment_order(
         num_devices=len(slots),
         slots=slots,
         accelerator=spec.pool.accelerator,
-        threads_per_device=spec.pool.threads_per_device,
+        threads_per_device=spec.pool.threads(shared_by),
+        per_device=shared_by,
         trial_dir=str(folder),
         resource=resource,
         checkpoint=checkpoint,

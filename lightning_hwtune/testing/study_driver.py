@@ -16,6 +16,7 @@ from lightning_hwtune.core.decisions import Done, Resume, Start, VerdictKind, Wa
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.engine.devices import Slots
 
 __all__ = ["Curve", "Driver", "rebuilt_state", "snapshot"]
 
@@ -53,7 +54,13 @@ class Driver:
 
     @property
     def free(self) -> int:
-        return self.controller.spec.pool.size - sum(s.num_devices for s in self.state.running.values())
+        return self._slots().n_free(self.state.per_device)
+
+    def _slots(self) -> Slots:
+        slots = Slots(self.controller.spec.pool.size)
+        for segment in self.state.running.values():
+            slots.hold(segment.slots, segment.allocation.per_device)
+        return slots
 
     def fill(self) -> Wait | Done:
         while True:
@@ -64,8 +71,7 @@ class Driver:
             self.begin(answer)
 
     def begin(self, decision: Start | Resume) -> None:
-        used = {slot for s in self.state.running.values() for slot in s.slots}
-        slots = [slot for slot in range(self.controller.spec.pool.size) if slot not in used][: decision.num_devices]
+        slots = self._slots().take(decision.num_devices, self.state.per_device)
         segment = self.controller.begin(decision, slots, self.now)
         self.due[decision.trial_id] = self.now + self.epoch_s(segment.num_devices)
 

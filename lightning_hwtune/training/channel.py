@@ -66,6 +66,7 @@ class SegmentOrder:
         only_marked_fits: only a fit whose Trainer has the callback is the trial's; see `training.trial_fit`.
         absent: parameters of the space that the configuration does not have -> why, in words.
         measured: names of the quantities that every rank measures itself and adds to the metrics; see `quantities`.
+        per_device: how many segments share the device; each may use its part of the memory of a GPU.
         trainer: arguments of the Trainer that the search space decides, such as `strategy`.
         is_replicate: whether the trial repeats another one with its own seed, which replaces that of an app.
     """
@@ -98,6 +99,7 @@ class SegmentOrder:
     measured: tuple[str, ...] = ()
     is_replicate: bool = False
     trainer: Mapping[str, Any] = field(default_factory=dict)
+    per_device: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,23 @@ import json
 import math
 from collections.abc import Mapping
 
+from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.objectives import Objective, PeakMemory
 from lightning_hwtune.text import counted
 
-__all__ = ["amount", "config_text", "counted", "cut", "duration", "money", "number", "share", "size", "unit_of"]
+__all__ = [
+    "amount",
+    "config_text",
+    "counted",
+    "cut",
+    "devices_text",
+    "duration",
+    "money",
+    "number",
+    "share",
+    "size",
+    "unit_of",
+]
 
 _BYTES = ("bytes", "kB", "MB", "GB", "TB")
 
@@ -49,6 +62,13 @@ def duration(seconds: float) -> str:
         return f"{minutes // 60} h {minutes % 60:02d} min"
     hours = minutes // 60
     return f"{hours // 24} d {hours % 24:02d} h"
+
+
+def devices_text(allocation: Allocation) -> str:
+    """Returns "2 devices", or "1/2 of a device" for a segment that shares its device."""
+    if allocation.per_device > 1:
+        return f"1/{allocation.per_device} of a device"
+    return counted(allocation.devices, "devices")
 
 
 def size(n_bytes: float) -> str:

@@ -22,7 +22,7 @@ from lightning_hwtune.core.searchers import ParetoPrior
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import first_line
 from lightning_hwtune.names.spelling import spelled
-from lightning_hwtune.views.amounts import config_text, counted, duration, money, share, size
+from lightning_hwtune.views.amounts import config_text, counted, devices_text, duration, money, share, size
 from lightning_hwtune.views.forecast import PaceFacts, checked_pace, full_trainings_text, start_ups, time_left_s
 from lightning_hwtune.views.front_points import ended_early
 from lightning_hwtune.views.infeasible import constraints_text, infeasible_text
@@ -96,7 +96,8 @@ def opening(
     price = f" at {money(spec.pool.usd_per_device_hour)} an hour each" if spec.pool.usd_per_device_hour else ""
     if (instance := spec.pool.instance) is not None:
         price = f" on one {instance.name}, at {money(instance.usd_per_hour)} an hour in all"
-    pool = f"{counted(spec.pool.size, f'{spec.pool.accelerator} devices')}{price}"
+    packed = f", each shared by {counted(state.per_device, 'trials')}" if state.per_device > 1 else ""
+    pool = f"{counted(spec.pool.size, f'{spec.pool.accelerator} devices')}{price}{packed}"
     yield Text(f"objectives: {objectives}; {counted(len(spec.space), 'parameters')}; pool of {pool}")
     if bounds := constraints_text(state):
         yield Text(f"constraints: {bounds}")
@@ -296,7 +297,7 @@ def announce(state: StudyFacts, events: Sequence[ev.Event]) -> Iterator[Line]:
 
 
 def _started(state: StudyFacts, event: ev.SegmentStarted, created: ev.TrialCreated | None) -> Line:
-    devices = counted(event.allocation.devices, "devices")
+    devices = devices_text(event.allocation)
     if created is not None and created.replicate_of is not None:
         return Line(f"trial {event.trial_id} starts on {devices}: {created.reason}")
     if created is not None:
@@ -347,7 +348,7 @@ def _ended(state: StudyFacts, event: ev.SegmentEnded) -> Line | None:
         return _interrupted(state, event, error)
     if event.outcome != Outcome.DONE:
         is_moved = event.outcome == Outcome.OUT_OF_MEMORY
-        more = f" on {counted(event.next_allocation.devices, 'devices')}" if is_moved else ""
+        more = f" on {devices_text(event.next_allocation)}" if is_moved else ""
         return Line(f"{name} will be retried{more}: {error or event.outcome}", is_urgent=True)
     return None
 

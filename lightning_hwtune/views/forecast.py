@@ -84,7 +84,7 @@ def full_trainings_text(state: StudyFacts, checked: Pace | None = None, check_s:
 
 
 def _is_done(state: StudyState, now: float) -> bool:
-    answer = Controller(cheaply_drawn(state), lambda events: None).ask(now, state.spec.pool.size)
+    answer = Controller(cheaply_drawn(state), lambda events: None).ask(now, state.places)
     return isinstance(answer, Done)
 
 

@@ -125,7 +125,7 @@ def _reason(state: StudyFacts, is_driven: bool) -> str:
 
 def _device_s(state: StudyFacts, now: float) -> float:
     """Returns the device-seconds of the ledger: ended segments as billed, running ones until now."""
-    return sum(segment.num_devices * state.segment_s(segment, now) for segment in state.segments)
+    return sum(segment.share * state.segment_s(segment, now) for segment in state.segments)
 
 
 def n_epochs_spent(state: StudyFacts) -> int:

@@ -14,7 +14,7 @@ from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.record import Outcome, TrialRecord, TrialState
 from lightning_hwtune.errors import first_line
-from lightning_hwtune.views.amounts import amount, config_text, counted, duration, size, unit_of
+from lightning_hwtune.views.amounts import amount, config_text, counted, devices_text, duration, size, unit_of
 from lightning_hwtune.views.best_epochs import better_before
 from lightning_hwtune.views.front_points import candidates, ended_early
 from lightning_hwtune.views.infeasible import infeasible_text
@@ -111,7 +111,7 @@ def _waits(state: StudyFacts, event: ev.DevicesReserved) -> str:
 def _started(state: StudyFacts, event: ev.SegmentStarted) -> str:
     slots = ", ".join(str(slot) for slot in event.slots)
     begun = f"from the checkpoint of {_resource(state, event.resource)}" if event.checkpoint else "from scratch"
-    text = f"segment {event.segment} on {counted(event.allocation.devices, 'devices')} ({slots}), {begun}"
+    text = f"segment {event.segment} on {devices_text(event.allocation)} ({slots}), {begun}"
     text += f"; {_allowed(state, event.target)}"
     if event.segment == 1:
         return text
@@ -153,7 +153,7 @@ def _ended(state: StudyFacts, event: ev.SegmentEnded) -> str:
     text += f", {error}" if error else ""
     ending = TrialState(event.state)
     is_moved = event.outcome == Outcome.OUT_OF_MEMORY
-    more = f", with {counted(event.next_allocation.devices, 'devices')} next" if is_moved else ""
+    more = f", with {devices_text(event.next_allocation)} next" if is_moved else ""
     trial, full = state.trials[event.trial_id], state.ladder.top
     if ending is TrialState.COMPLETED and ended_early(trial, full):
         early = f"its own code, such as EarlyStopping, ended the training at {trial.resource} of {full}"

@@ -87,15 +87,15 @@ def test_a_segment_sees_its_own_gpus_and_no_others(gpus: pytest.MonkeyPatch) -> 
 def test_slots_are_held_once_and_come_back(counts: list[int]) -> None:
     slots, held = Slots(8), []
     for n in counts:
-        if n > slots.n_free:
+        if n > slots.n_free():
             slots.give_back(held.pop(0))
             continue
         held.append(slots.take(n))
         taken = [slot for group in held for slot in group]
         assert len(held[-1]) == n
-        assert len(taken) == len(set(taken)) == 8 - slots.n_free
+        assert len(taken) == len(set(taken)) == 8 - slots.n_free()
         assert set(taken) <= set(range(8))
     for group in held:
         slots.give_back(group)
-    assert slots.n_free == 8
+    assert slots.n_free() == 8
     assert slots.take(8) == tuple(range(8))

@@ -29,6 +29,9 @@ class Pool(Given):
         instance: the instance type of this host, which gives the accelerator, the devices and the price: a name of the
             catalogue, an `InstanceType`, or a mapping with its arguments. The whole machine is paid for while a session
             runs, in use or not.
+        per_device: how many trials train on each device at the same time, each with its share of the device's threads
+            or GPU memory. More than 1 is only for studies whose trials have one device. It falls when a trial runs
+            out of memory.
 
     Examples:
         >>> pool = hwt.Pool("cpu", devices=4, usd_per_device_hour=0.05)
@@ -43,6 +46,7 @@ class Pool(Given):
     usd_per_device_hour: float | None
     threads_per_device: int
     instance: InstanceType | None
+    per_device: int
 
     @checked_call("Pool", prefix="Pool.")
     def __init__(
@@ -52,6 +56,7 @@ class Pool(Given):
         usd_per_device_hour: float | None = None,
         threads_per_device: int = 1,
         instance: str | InstanceType | Mapping[str, Any] | None = None,
+        per_device: int = 1,
     ) -> None:
         found = None if instance is None else instance_of(instance, Catalogue.builtin(), "Pool.instance")
         if found is not None:
@@ -63,6 +68,7 @@ class Pool(Given):
         object.__setattr__(self, "usd_per_device_hour", usd_per_device_hour)
         object.__setattr__(self, "threads_per_device", threads_per_device)
         object.__setattr__(self, "instance", found)
+        object.__setattr__(self, "per_device", per_device)
 
     @property
     def size(self) -> int:
@@ -77,6 +83,15 @@ class Pool(Given):
             )
         return self.devices
 
+    @property
+    def places(self) -> int:
+        """How many segments of one device can train at the same time; see `size`."""
+        return self.size * self.per_device
+
+    def threads(self, per_device: int) -> int:
+        """Returns the number of torch threads of a rank on a device that so many segments share."""
+        return max(self.threads_per_device // per_device, 1)
+
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for the log."""
         return {
@@ -85,6 +100,7 @@ class Pool(Given):
             "usd_per_device_hour": self.usd_per_device_hour,
             "threads_per_device": self.threads_per_device,
             **({} if self.instance is None else {"instance": self.instance.to_dict()}),
+            **({} if self.per_device == 1 else {"per_device": self.per_device}),
         }
 
 

@@ -39,9 +39,11 @@ from lightning_hwtune.training.segment_end import is_sigterm, log_path, run_to_e
 from lightning_hwtune.training.trial import Trial
 from lightning_hwtune.training.trial_fit import calls_fit
 
-__all__ = ["become_independent", "own_threads", "run_rank", "run_segment"]
+__all__ = ["become_independent", "memory_share", "own_threads", "run_rank", "run_segment"]
 
 _BEAT_S = 1.0
+
+_MARGIN = 0.1  # of a GPU's memory, for the contexts of its processes
 
 
 def run_rank(channel: PipeChannel, listener: int | None) -> None:
@@ -168,6 +170,20 @@ def _run_id(order: SegmentOrder) -> str:
 # ---------------------------------------------------------------------- around user code
 
 
+def memory_share(order: SegmentOrder) -> float:
+    """Returns the part of a GPU's memory that a segment may use: all of it, or its share less a margin."""
+    return 1.0 if order.per_device == 1 else (1.0 - _MARGIN) / order.per_device
+
+
+def _cap_gpu_memory(order: SegmentOrder, part: float) -> None:
+    """Limits the memory of a segment that shares its GPU, so that it cannot take that of its neighbours."""
+    if order.accelerator == "gpu" and order.per_device > 1:
+        import torch
+
+        for device in range(order.num_devices):
+            torch.cuda.set_per_process_memory_fraction(part, device)
+
+
 @contextlib.contextmanager
 def own_threads(order: SegmentOrder) -> Iterator[None]:
     """Makes torch use the pool's number of threads per device inside the block, so that times are comparable."""
@@ -175,9 +191,11 @@ def own_threads(order: SegmentOrder) -> Iterator[None]:
 
     before = torch.get_num_threads()
     torch.set_num_threads(order.threads_per_device)
+    _cap_gpu_memory(order, memory_share(order))
     try:
         yield
     finally:
+        _cap_gpu_memory(order, 1.0)
         torch.set_num_threads(before)
 
 

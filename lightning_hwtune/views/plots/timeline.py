@@ -46,11 +46,11 @@ def timeline_figure(state: StudyFacts, now: float | None = None) -> Figure:
     axes.set_xlim(0, length / unit_s)
     axes.set_ylim(n_rows - 0.5, -0.5)
     edge = min(0.6, 60 / max(len(bars), 1))
-    for segment, bar in zip(state.segments, bars, strict=True):
-        _draw(axes, segment, bar, shades, length / unit_s, edge)
+    for segment, bar, lane in zip(state.segments, bars, _lanes(state.segments, bars), strict=True):
+        _draw(axes, segment, bar, lane, shades, length / unit_s, edge)
     for cut in cuts:
         axes.axvline(cut / unit_s, color=INK, linestyle="--", linewidth=0.9)
-    busy = sum((end - start) * segment.num_devices for segment, (start, end) in zip(state.segments, bars, strict=True))
+    busy = sum((end - start) * segment.share for segment, (start, end) in zip(state.segments, bars, strict=True))
     text = f"{counted(len(state.searched), 'trials')} in {counted(len(state.segments), 'segments')}"
     text += f", devices busy {share(busy * unit_s, length * n_rows)} of the time"
     axes.set_title(f"{state.spec.name}: {text}", loc="left", fontsize="medium")
@@ -100,12 +100,16 @@ def _shade(segment: Segment, shades: Mapping[int, str]) -> str:
     return shades[max(level for level in shades if level <= segment.resource)]
 
 
-def _draw(axes: Axes, segment: Segment, bar: Span, shades: Mapping[int, str], length: float, edge: float) -> None:
+def _draw(
+    axes: Axes, segment: Segment, bar: Span, lane: int, shades: Mapping[int, str], length: float, edge: float
+) -> None:
     """Draws one rectangle per device, or one rectangle for all devices that are next to each other."""
     start, end = bar
     color, is_bad = _shade(segment, shades), segment.outcome in BAD_ENDS
     for low, n in _runs(segment.slots):
-        box = Rectangle((start, low - _HEIGHT / 2), end - start, n - 1 + _HEIGHT, facecolor=color, linewidth=edge)
+        height = (n - 1 + _HEIGHT) / segment.allocation.per_device
+        top = low - _HEIGHT / 2 + lane * height  # the axis of the devices points down
+        box = Rectangle((start, top), end - start, height, facecolor=color, linewidth=edge)
         box.set_edgecolor(_FAILED if is_bad else "white")
         box.set_hatch("////" if is_bad else "")
         box.set_alpha(0.6 if segment.ended_at is None else None)
@@ -115,7 +119,7 @@ def _draw(axes: Axes, segment: Segment, bar: Span, shades: Mapping[int, str], le
             ink = "white" if sum(to_rgb(color)) < 1.5 else INK
             axes.text(
                 (start + end) / 2,
-                low + (n - 1) / 2,
+                top + height / 2,
                 label,
                 ha="center",
                 va="center",
@@ -123,6 +127,18 @@ def _draw(axes: Axes, segment: Segment, bar: Span, shades: Mapping[int, str], le
                 color=ink,
                 clip_on=True,
             )
+
+
+def _lanes(segments: Sequence[Segment], bars: Sequence[Span]) -> list[int]:
+    """Returns the part of its device in which each segment is drawn: the lowest that is free when it begins."""
+    ends: dict[tuple[int, int], float] = {}
+    found = []
+    for segment, (start, end) in zip(segments, bars, strict=True):
+        device, parts = segment.slots[0] if segment.slots else 0, range(segment.allocation.per_device)
+        lane = next((part for part in parts if ends.get((device, part), start) <= start), 0)
+        ends[device, lane] = end
+        found.append(lane)
+    return found
 
 
 def _runs(slots: Sequence[int]) -> list[tuple[int, int]]:
