@@ -23,7 +23,7 @@ from lightning_hwtune.core.schedulers import ASHA
 from lightning_hwtune.core.searchers import Random
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.devices import Slots
-from lightning_hwtune.testing.study_driver import Driver, default_curve, rebuilt_state, snapshot
+from lightning_hwtune.testing.study_driver import Driver, rebuilt_state, snapshot
 from lightning_hwtune.training.channel import SegmentOrder
 from lightning_hwtune.training.process.rank_main import memory_share
 
@@ -41,7 +41,7 @@ def spec(devices: int = 1, per_device: int = 2, **changes: Any) -> StudySpec:
 
 
 def driver(study: StudySpec, **limits: Any) -> Driver:
-    return Driver(study, default_curve, Limits(**({"max_trials": 9} | limits)).resolved(study))
+    return Driver(study, Limits(**({"max_trials": 9} | limits)).resolved(study))
 
 
 def held(found: Driver) -> dict[int, Fraction]:
@@ -98,7 +98,8 @@ def test_a_packed_trial_without_memory_continues_with_fewer_per_device(per_devic
     for number in range(n_errors):
         study.fill()
         current = study.state.per_device
-        newest = max(study.state.running.values(), key=lambda s: (-s.allocation.per_device, s.trial_id))
+        newest = max(study.state.running.values(), key=lambda segment: segment.trial_id)
+        assert newest.allocation.per_device == current
         _out_of_memory(study, newest.trial_id)
         assert study.state.per_device == current - 1 == per_device - number - 1
         assert not study.state.trials[newest.trial_id].state.is_final
@@ -106,6 +107,8 @@ def test_a_packed_trial_without_memory_continues_with_fewer_per_device(per_devic
             study.state.spec, [ev.from_dict(json.loads(json.dumps(ev.to_dict(e)))) for e in study.log]
         )
         assert rebuilt.per_device == study.state.per_device
+        for trial_id in list(study.state.running):  # the others keep their part until they end
+            study.end(trial_id, Outcome.INTERRUPTED)
     while not isinstance(study.fill(), Done):
         study.step()
         assert all(part <= 1 for part in held(study).values())
