@@ -227,9 +227,8 @@ class Deadline:
         )
 
     def _is_left(self, seconds: float, num_devices: int, now: float) -> bool:
-        return seconds < self.left.seconds(now) and seconds * num_devices / self._state.per_device < self.left.device_s(
-            now
-        )
+        device_s = seconds * num_devices / self._state.per_device
+        return seconds < self.left.seconds(now) and device_s < self.left.device_s(now)
 
     def _to_go_s(self, trial: TrialRecord, report: Measurement, level: int) -> float:
         """Returns the seconds from a report that is not in the state yet up to a level."""

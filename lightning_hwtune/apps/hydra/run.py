@@ -294,7 +294,7 @@ def _refuse_shadow_copies(environ: Mapping[str, str]) -> None:
 
 def _header(sweep: _Sweep) -> list[str]:
     study, given, spec = sweep.study, sweep.given, sweep.study.spec
-    total, idle = sweep.settings.run["max_trials"] or 0, spec.pool.size - (given.n_jobs or spec.pool.size)
+    total, idle = sweep.settings.run["max_trials"] or 0, spec.pool.places - (given.n_jobs or spec.pool.places)
     try:
         state = study.state()
         exist = len(state.searched)
