@@ -311,7 +311,7 @@ def _header(sweep: _Sweep) -> list[str]:
         if not sweep.is_checked:
             lines.append(f"the app is not checked beforehand; it must return {sweep.app.ending.wanted}")
     if idle > 0 and max(spec.allocator.counts) == 1:
-        lines.append(f"n_jobs={given.n_jobs} leaves {idle} of {spec.pool.size} devices idle")
+        lines.append(f"n_jobs={given.n_jobs} leaves {idle} of {spec.pool.places} devices idle")
     if not is_ours(sweep.config):
         name = launcher_name(sweep.config)
         lines.append(f"{name} runs batches: trials train to their next rung together, on one device each")
