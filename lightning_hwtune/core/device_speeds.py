@@ -12,13 +12,12 @@ from collections.abc import Mapping
 from typing import Any, final
 
 from lightning_hwtune.core.hardware.scaling import ScalingModel
-from lightning_hwtune.core.measured_scaling import measured_scaling, speed_by
+from lightning_hwtune.core.measured_scaling import guessed_speed, measured_scaling, speed_by
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import ArgumentError
 
 __all__ = ["DeviceSpeeds"]
 
-_GUESS = 0.8
 _FEW = 10
 
 
@@ -42,7 +41,7 @@ class DeviceSpeeds:
                 pass
             else:
                 return speed, not is_extrapolated
-        return float((devices / reference) ** _GUESS), False
+        return guessed_speed(devices, reference), False
 
     def _model(self) -> ScalingModel | None:
         state = self._state

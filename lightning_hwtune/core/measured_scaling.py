@@ -30,12 +30,21 @@ from lightning_hwtune.core.segment_paces import NOTHING_COMING, Coming, SegmentP
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["levels", "likely_speed", "measured_scaling", "relative_speed", "scaling_points", "speed_by"]
+__all__ = [
+    "guessed_speed",
+    "levels",
+    "likely_speed",
+    "measured_scaling",
+    "relative_speed",
+    "scaling_points",
+    "speed_by",
+]
 
 _TRIAL_SPREAD = 0.3  # of the logarithm of a trial's pace that its parameters do not explain
 _SLOPE_SPREAD = 0.7  # of the change of this logarithm per standard deviation of a parameter
 _KNOWN = 0.2  # largest standard deviation of a level relative to the best known one
-_SPEED_SPREAD = 0.5  # of the logarithm of a speed-up that nothing has shown, around that of perfect scaling
+_GUESS = 0.8  # without measurements, the exponent of the number of devices in the speed-up
+_SPEED_SPREAD = 0.5  # of the logarithm of a speed-up that nothing has shown, around the guess
 _MOST_FITTED = 300  # trials, the newest ones
 
 Array = npt.NDArray[np.float64]
@@ -53,12 +62,16 @@ def measured_scaling(
     Raises:
         ArgumentError: the segments do not show how the training scales.
     """
-    points = scaling_points(state, coming, segments)
+    return _fitted(state.spec, scaling_points(state, coming, segments))
+
+
+def _fitted(spec: StudySpec, points: Sequence[ScalingPoint]) -> ScalingModel:
+    """Returns the model of these points; raises as `measured_scaling`."""
     if len({point.devices for point in points}) < 2:
         hint = "Measure some steps on several numbers of devices: `study.profile(train)`, or `hwtune profile`."
         allowed = "a study that has trained comparable configurations on at least two numbers of devices"
-        raise ArgumentError("study", state.spec.name, allowed, hint=hint)
-    return ScalingModel.fit(points, state.spec.pool.size, global_batch=max(point.global_batch for point in points))
+        raise ArgumentError("study", spec.name, allowed, hint=hint)
+    return ScalingModel.fit(points, spec.pool.size, global_batch=max(point.global_batch for point in points))
 
 
 def relative_speed(
@@ -66,13 +79,21 @@ def relative_speed(
 ) -> tuple[float, bool]:
     """Returns how many times faster a configuration trains on `devices` than on `reference` devices.
 
+    If both sizes are points of the scaling model, it is the ratio of these points. Otherwise the model is fitted.
+
     Returns:
         The speed-up, and whether the model extrapolates for one of both counts.
 
     Raises:
         ArgumentError: the segments do not show how the training scales, or not up to such counts.
     """
-    return speed_by(measured_scaling(state, coming), state.spec, config, devices, reference)
+    spec, points = state.spec, scaling_points(state, coming)
+    counts = [point.devices for point in points]
+    measured = {(point.devices, point.global_batch): point.seconds for point in points}
+    old, new = ((count, _global_batch(spec, config, count, counts)) for count in (reference, devices))
+    if old in measured and new in measured:
+        return measured[old] / _units(spec, old[1], 1) / (measured[new] / _units(spec, new[1], 1)), False
+    return speed_by(_fitted(spec, points), spec, config, devices, reference)
 
 
 def speed_by(
@@ -86,17 +107,22 @@ def speed_by(
     return paces[reference] / paces[devices], any(step.is_extrapolated for step in steps.values())
 
 
+def guessed_speed(devices: int, reference: int) -> float:
+    """Returns how many times faster a trial trains on `devices` than on `reference` devices, if nothing shows it."""
+    return float((devices / reference) ** _GUESS)
+
+
 def likely_speed(state: StudyFacts, devices: int, reference: int, coming: Coming = NOTHING_COMING) -> float:
     """Returns a guess of how many times faster a trial trains on `devices` than on `reference` devices.
 
-    Before anything is measured, the guess is that the device-seconds are the same on both. It moves towards what the
-    segments show, as far as they show it: the logarithm of the speed-up has a normal prior with this mean, and the
-    difference of the levels of both counts in the mixed model is a measurement of it.
+    Before anything is measured, it is `guessed_speed`. It moves towards what the segments show, as far as they show it:
+    the logarithm of the speed-up has a normal prior with this mean, and the difference of the levels of both counts in
+    the mixed model is a measurement of it.
     """
-    expected, seen = math.log(devices / reference), _Seen.of(state, coming)
+    expected, seen = math.log(guessed_speed(devices, reference)), _Seen.of(state, coming)
     counts = [(pace.num_devices, 0) for _, pace in seen.rows]
     if not {(devices, 0), (reference, 0)} <= set(counts):
-        return devices / reference
+        return guessed_speed(devices, reference)
     names, found, covariance = _estimates(counts, seen.others(with_batch=True), seen.trials, seen.logs, seen.spread)
     new, old = names.index((devices, 0)), names.index((reference, 0))
     variance = float(covariance[new, new] + covariance[old, old] - 2 * covariance[new, old])

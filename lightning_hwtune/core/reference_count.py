@@ -3,9 +3,9 @@
 The reference count of a trial is the number of devices of its first segment. Seconds of segments with another count are
 multiplied by `s(g) / s(g0)`: how many times faster the trial trains on g devices than on the reference count g0. The
 speed-up s is that of the scaling model of the study's own segments (`core.measured_scaling`), the report itself
-included, for the trial's batch size. If the segments do not show it well enough, it is a guess: as far as nothing is
-known, device-seconds are assumed to be the same on both counts. The factor is found at the first report of a segment
-and wherever a rung is decided. The log keeps it, so a later model never changes a recorded value.
+included, for the trial's batch size. If the segments do not show it well enough, it is a guess: the number of devices
+to the power of 0.8, as far as nothing is known. The factor is found at the first report of a segment and wherever a
+rung is decided. The log keeps it, so a later model never changes a recorded value.
 
 Which numbers are at the reference count, and which are real:
 

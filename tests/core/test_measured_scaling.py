@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.facts import StudyFacts
+from lightning_hwtune.core.hardware.policies import DoublingAllocation
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.measured_scaling import levels, measured_scaling, scaling_points
-from lightning_hwtune.core.objectives import Metric, Objectives
+from lightning_hwtune.core.objectives import DeviceSeconds, Metric, Objectives, TrainSeconds
+from lightning_hwtune.core.reference_count import Basis
 from lightning_hwtune.core.schedulers import ASHA
 from lightning_hwtune.core.searchers import Random
 from lightning_hwtune.core.space import Choice, Float, NumDevices, SearchSpace
@@ -127,3 +130,28 @@ def test_levels_that_are_not_known_relative_to_the_others_are_left_out() -> None
     cells = [(1, 64)] * 6 + [(2, 64)]
     found = levels(cells, np.zeros((7, 0)), list(range(7)), np.zeros(7), 0.05)
     assert set(found) == {(1, 64)}
+
+
+@pytest.mark.parametrize(("unit", "spread"), [("epochs", 0.0), ("steps", 0.03), ("samples", 0.0)])
+def test_trials_whose_devices_double_have_the_seconds_of_those_that_keep_one(unit: str, spread: float) -> None:
+    """The law is known: the rungs compare the seconds on one device, whatever the trials have got."""
+    log: list[ev.Event] = []
+    curves = Nets(unit)
+    spec = StudySpec(
+        "s",
+        SearchSpace(width=Float(-1, 1), batch_size=BATCHES),
+        Objectives([Metric("error", "min"), TrainSeconds(), DeviceSeconds()]),
+        ASHA(**{f"max_{unit}": 9}, first_rung=1),
+        Random(),
+        Pool("cpu", 4),
+        allocation=DoublingAllocation(),
+    )
+    found = simulate(spec, curves, Limits(14), speeds=Speeds(spread, 0), sink=log.extend)
+    moved = [event for event in log if isinstance(event, ev.Reported) and event.reference_basis == Basis.MODEL]
+    assert len({event.trial_id for event in moved}) > 3
+    assert {event.segment for event in moved} >= {2, 3}
+    for event in moved:
+        alone_s = curves.elapsed_s(found.trials[event.trial_id].config, event.resource, 1)
+        if event.segment == 2 or spread > 0:  # a third segment may begin after one that was extrapolated
+            assert event.values["train_s"] == pytest.approx(alone_s, rel=0.01 + 6 * spread)
+        assert event.values["device_s"] == pytest.approx(event.values["train_s"])

@@ -34,7 +34,7 @@ def test_the_story_of_a_trial_says_where_its_seconds_were_measured(moved: Moving
 
 def test_a_guess_is_called_a_guess() -> None:
     alone = trained(1, (0,))
-    text = "1 device (measured on 2, speed-up 2, a guess: too few trials show it)"
+    text = "1 device (measured on 2, speed-up 1.74, a guess: too few trials show it)"
     assert f"seconds at {text}" in why(alone.state, alone.log, 0)
     assert front_frame(alone.state)["seconds_at"].tolist() == [text]
     assert front_entries(alone.state)[0]["reference"]["basis"] == "guess"
