@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lightning_hwtune.core.constraints import Constraint
     from lightning_hwtune.core.decisions import Continue, Pause, Reason, Stop
     from lightning_hwtune.core.hardware.catalogue import Catalogue, InstanceType
+    from lightning_hwtune.core.hardware.deadline_policy import DeadlineAllocation
     from lightning_hwtune.core.hardware.instances import Instance
     from lightning_hwtune.core.hardware.moment import ExpectedPace, Moment
     from lightning_hwtune.core.hardware.policies import DoublingAllocation, FixedAllocation, SearchedAllocation
@@ -82,6 +83,7 @@ __all__ = [
     "Constraint",
     "Continue",
     "Cost",
+    "DeadlineAllocation",
     "DeviceSeconds",
     "DoublingAllocation",
     "Energy",
@@ -160,6 +162,7 @@ _NAMES: dict[str, str] = {
         "core.hardware.catalogue": ("Catalogue", "InstanceType"),
         "core.hardware.instances": ("Instance",),
         "core.hardware.moment": ("ExpectedPace", "Moment"),
+        "core.hardware.deadline_policy": ("DeadlineAllocation",),
         "core.hardware.policies": ("DoublingAllocation", "FixedAllocation", "SearchedAllocation"),
         "core.hardware.policy": ("AllocationPolicy",),
         "core.hardware.pool": ("Pool",),

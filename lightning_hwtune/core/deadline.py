@@ -59,17 +59,14 @@ class Finish:
     Attributes:
         level: the rung in which it waits.
         least_s: the seconds that it needs. planned_s: the seconds that are kept for it.
+        num_devices: the number of devices that it needs.
     """
 
     trial: TrialRecord
     level: int
     least_s: float
     planned_s: float
-
-    @property
-    def num_devices(self) -> int:
-        """The number of devices that it needs."""
-        return self.trial.num_devices
+    num_devices: int
 
 
 @final
@@ -265,11 +262,29 @@ class Deadline:
 
     # ------------------------------------------------------------------ finishers
 
-    def finish(self, trial: TrialRecord, level: int) -> Finish:
-        """Returns what it takes to train an open trial to the end."""
-        least_s = self._climb_s(trial, self._state.race.max_resource)
-        startup_s, report_s = self._startup_s(trial), trial.report_s
-        return Finish(trial, level, least_s, startup_s + (least_s - startup_s) * _MARGIN + report_s)
+    def finish(self, trial: TrialRecord, level: int, now: float) -> Finish:
+        """Returns what it takes to train an open trial to the end, on its devices.
+
+        If the allocation policy chooses devices for a deadline, they are the fewest with which it can end.
+        """
+        options = [self._finish_on(trial, level, trial.num_devices)]
+        if self._state.spec.allocator.is_for_deadlines:
+            larger = (n for n in self._state.spec.allocator.dividing(trial.config) if n > trial.num_devices)
+            options += [self._finish_on(trial, level, count) for count in larger]
+        return next((item for item in options if self._can_finish(item, now)), options[0])
+
+    def _finish_on(self, trial: TrialRecord, level: int, devices: int) -> Finish:
+        least_s, startup_s = self._climb_s(trial, self._state.race.max_resource), self._startup_s(trial)
+        if devices != trial.num_devices:
+            trained = trial.checkpoint.resource if trial.checkpoint is not None else 0
+            pace = self.expected_pace(trial, devices)
+            startup_s = pace.start_s
+            least_s = startup_s + (self._state.race.max_resource - trained) * pace.unit_s
+        planned_s = startup_s + (least_s - startup_s) * _MARGIN + trial.report_s
+        return Finish(trial, level, least_s, planned_s, devices)
+
+    def _can_finish(self, item: Finish, now: float) -> bool:
+        return self._is_left(_SURE * item.least_s, item.num_devices, now)
 
     def plan(self, able: Iterable[tuple[TrialRecord, int]], n_due: int, now: float) -> list[Finish]:
         """Returns the trials to finish, in the order given: those that can end, side by side, with their share.
@@ -283,19 +298,18 @@ class Deadline:
             if self._state.trials[segment.trial_id].target >= self._state.race.max_resource:
                 free -= segment.num_devices
         rest = _FINISHING_SHARE * self.left.whole_s * self._state.spec.pool.size
-        items = [self.finish(trial, level) for trial, level in able]
-        items = [item for item in items if self._is_left(_SURE * item.least_s, item.num_devices, now)]
+        items = [self.finish(trial, level, now) for trial, level in able]
+        items = [item for item in items if self._can_finish(item, now)]
         for item in self._not_too_early(items, now):
-            trial = item.trial
             if len(found) >= n_due:
                 break
-            if trial.num_devices > free:
+            if item.num_devices > free:
                 continue
-            device_s = item.planned_s * trial.num_devices / self._state.per_device
+            device_s = item.planned_s * item.num_devices / self._state.per_device
             if found and device_s > rest:
                 continue
             found.append(item)
-            free, rest = free - trial.num_devices, rest - device_s
+            free, rest = free - item.num_devices, rest - device_s
         return found
 
     def _not_too_early(self, items: list[Finish], now: float) -> list[Finish]:

@@ -188,6 +188,9 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         for name in ("quantum_s", "minimum_s", "free_if_lost_within_s")
     },
     "FixedAllocation": {"devices": integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}")},
+    "DeadlineAllocation": {
+        "max_devices": optional(integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}")),
+    },
     "DoublingAllocation": {
         "devices": integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}"),
         "max_devices": optional(integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}")),

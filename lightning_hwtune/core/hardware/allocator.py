@@ -33,6 +33,11 @@ class Allocator:
         return type(self.policy).next is not AllocationPolicy.next
 
     @property
+    def is_for_deadlines(self) -> bool:
+        """Whether the policy gives a finisher the devices with which it can end within the limits."""
+        return self.policy.is_for_deadlines
+
+    @property
     def counts(self) -> tuple[int, ...]:
         """Every number of devices that can occur, ascending.
 

@@ -1,7 +1,8 @@
 """The allocation policies that come with the package, and how a policy is found by its name.
 
-The number of devices is fixed for the whole study, or it is a parameter of the search space, or it grows at the rungs.
-A trial that ran out of memory moves to the next larger count that is allowed. A fixed count has no larger one.
+The number of devices is fixed for the whole study, or it is a parameter of the search space, or it grows at the rungs,
+or it follows from a deadline. A trial that ran out of memory moves to the next larger count that is allowed. A fixed
+count has no larger one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 from lightning_hwtune.core.allocation import Allocation
+from lightning_hwtune.core.hardware.deadline_policy import DeadlineAllocation
 from lightning_hwtune.core.hardware.moment import Moment
 from lightning_hwtune.core.hardware.policy import AllocationPolicy
 from lightning_hwtune.core.hardware.pool import Pool
@@ -143,7 +145,7 @@ class DoublingAllocation(AllocationPolicy):
 
 
 POLICIES: Mapping[str, type[AllocationPolicy]] = {
-    cls.name: cls for cls in (FixedAllocation, SearchedAllocation, DoublingAllocation)
+    cls.name: cls for cls in (FixedAllocation, SearchedAllocation, DoublingAllocation, DeadlineAllocation)
 }
 """Name in study files and in the log -> policy class."""
 

@@ -36,6 +36,8 @@ class AllocationPolicy(Given, abc.ABC):
 
     __slots__ = ()
     name: ClassVar[str] = "policy"
+    is_for_deadlines: ClassVar[bool] = False
+    """Whether `next` gives a finisher the fewest devices with which it can end within the limits of time and cost."""
 
     @abc.abstractmethod
     def counts(self, space: SearchSpace, pool: Pool) -> tuple[int, ...]:
