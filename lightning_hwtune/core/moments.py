@@ -28,6 +28,11 @@ class Moments:
     def __init__(self, state: StudyState, deadline: Deadline) -> None:
         self._state, self._deadline, self._policy = state, deadline, state.spec.allocator
 
+    @property
+    def is_elastic(self) -> bool:
+        """Whether the policy can change the devices of a trial."""
+        return self._policy.is_elastic
+
     def allocated(self, resume: Resume, now: float) -> Resume:
         """Returns the decision with the devices that the policy gives the trial for it.
 

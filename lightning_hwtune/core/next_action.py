@@ -91,8 +91,7 @@ class NextAction:
             candidate, reserved = self._in_time(reserved, plan, now)
         else:
             candidate = reserved or self._next(now)
-        if candidate is not None and not self.deadline.pays(candidate, now):
-            candidate = None
+        candidate = None if candidate is None else self._payable(candidate, free, now)
         kept = self.state.reserved if reserved is not None else None
         if candidate is None:
             return dataclasses.replace(self._idle(self._nothing_left(now)), reservation=None)
@@ -121,6 +120,23 @@ class NextAction:
         """Returns how many free devices are kept for running trials that are pausing to continue on more devices."""
         moves = [(segment, segment.moves_to) for segment in self.state.running.values()]
         return sum(max(to.devices - segment.num_devices, 0) for segment, to in moves if to is not None)
+
+    def _options(self, candidate: Start | Resume) -> list[Start | Resume]:
+        """Returns a candidate and, if it would get more devices than it had, the same work on those that it had."""
+        had = self.state.trials[candidate.trial_id].segment_devices if isinstance(candidate, Resume) else 0
+        if not isinstance(candidate, Resume) or not 0 < had < candidate.num_devices or not self._moments.is_elastic:
+            return [candidate]
+        return [candidate, candidate.on(dataclasses.replace(candidate.allocation, devices=had))]
+
+    def _payable(self, candidate: Start | Resume, free: int, now: float) -> Start | Resume | None:
+        """Returns the option of a candidate that the budget allows; None if there is none.
+
+        Under a limit, a finisher does not wait for more devices, since it begins at the last moment.
+        """
+        payable = [option for option in self._options(candidate) if self.deadline.pays(option, now)]
+        if self.state.limits.is_timed and candidate.reason.rule == Rule.FINISHER:
+            payable.sort(key=lambda option: option.num_devices > free)
+        return payable[0] if payable else None
 
     def limit(self, now: float, trial_id: int | None = None, coming_s: float = 0.0) -> Reason | None:
         """Returns the limit that forbids `coming_s` more seconds of this running trial; None if there is none."""
@@ -247,8 +263,9 @@ class NextAction:
         if reserved is not None and self._may_begin(reserved, plan, now):
             return reserved, reserved
         for candidate in self._ordinary(plan, now):
-            if self._may_begin(candidate, plan, now):
-                return candidate, None
+            for option in self._options(candidate):
+                if self._may_begin(option, plan, now):
+                    return option, None
         if not plan:
             return None, None
         if self.new_trials.next() is None and self.deadline.has_room(plan, now):  # the last moment has not come yet

@@ -49,8 +49,8 @@ def check_policy(policy: AllocationPolicy, space: SearchSpace | Mapping[str, Par
 
     Its settings can be restored from the log. An answer depends only on the settings and the arguments, also for a
     policy rebuilt from its settings, and asking has no effects. Each answer is one of the policy's counts, fits into
-    the pool and divides the configuration's batch sizes. `larger` rises and ends. A study that is killed and rebuilt
-    gives its trials the same devices as one that is not.
+    the pool and divides the configuration's batch sizes. `larger` rises and ends. `next` is asked in simulated studies.
+    A study that is killed and rebuilt gives its trials the same devices as one that is not.
 
     Args:
         policy: the policy, with the settings to check.
@@ -116,7 +116,7 @@ def killed_study_allocates_alike(policy: AllocationPolicy, space: SearchSpace, p
         return abs(float(space.encode(config)[0]) - 0.4) + 1.0 / epoch
 
     unkilled = Driver(_study(policy, space, pool), limits, curve)
-    _run(unkilled)
+    _kept("Each answer of `next` is one of the moment's counts, or the present devices.", lambda: _run(unkilled))
     ends = [place for place, event in enumerate(unkilled.log) if isinstance(event, ev.SegmentEnded)]
     for after in ends[1:10:3]:
         resumed = Driver(

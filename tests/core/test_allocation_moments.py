@@ -328,3 +328,44 @@ def test_a_searched_number_of_devices_is_refused_with_a_policy_that_changes_it(p
 def test_wrong_settings_of_doubling_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError):
         hwt.DoublingAllocation(**wrong)
+
+
+def promoted(**limit: float) -> Driver:
+    """A study with one trial that was promoted to four devices, trained for 3 s on one of five devices."""
+    made = study(ASHA(max_epochs=9, first_rung=3, eta=3, type="stopping"), Steps(4), 5)
+    driver = Driver(made, Limits(max_trials=1, **limit))
+    driver.fill()
+    for _ in range(3):
+        driver.step()
+    assert driver.state.trials[0].allocation == hwt.Allocation(4)
+    return driver
+
+
+@pytest.mark.parametrize(
+    ("limit", "devices"),
+    [
+        ({}, 4),
+        ({"max_cost_usd": 1.0}, 4),
+        ({"max_time_s": 1000.0}, 4),
+        # 1.8 device-seconds are left; a report takes 1.0 on one device, 1.3 on four, and half as much is kept back
+        ({"max_cost_usd": 0.0048}, 1),
+        ({"max_time_s": 3.8}, 4),  # a report takes 0.3 s on four devices, and 1 s on one
+    ],
+)
+def test_a_trial_keeps_its_devices_if_more_of_them_cannot_be_paid(limit: dict[str, float], devices: int) -> None:
+    driver = promoted(**limit)
+    answer = driver.controller.ask(driver.now, driver.free)
+    assert isinstance(answer, Resume)
+    assert answer.num_devices == devices
+    driver.begin(answer)
+    assert used(driver) == devices
+
+
+def test_under_a_limit_a_finisher_does_not_wait_for_more_devices() -> None:
+    driver = promoted(max_time_s=1000.0)
+    action = driver.controller._next_action
+    finisher = Resume(0, hwt.Allocation(4), 9, 3, hwt.Reason(Rule.FINISHER, "first"))
+    for free, devices in ((5, 4), (4, 4), (3, 1), (1, 1)):
+        option = action._payable(finisher, free, driver.now)
+        assert option is not None
+        assert option.num_devices == devices

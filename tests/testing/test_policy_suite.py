@@ -65,6 +65,14 @@ class Staying(ByX):
         return None
 
 
+class Hastening(Doubling):
+    """The fastest number of devices for each stretch, as far as it is free."""
+
+    def next(self, moment: hwt.Moment) -> hwt.Allocation:
+        able = [count for count in moment.counts if count <= moment.free]
+        return hwt.Allocation(min(able or [moment.allocation.devices], key=moment.seconds))
+
+
 @pytest.mark.parametrize(
     ("policy", "space"),
     [
@@ -78,6 +86,10 @@ class Staying(ByX):
         (Doubling(), SPACE),
         (Doubling(), hwt.SearchSpace(batch_size=hwt.Int(4, 64))),
         (Staying(), SEARCHED),
+        (hwt.DoublingAllocation(), SPACE),
+        (hwt.DoublingAllocation(2, factor=2), hwt.SearchSpace(batch_size=hwt.Choice([16, 32]))),
+        (Hastening(), SPACE),
+        (Hastening(), hwt.SearchSpace(batch_size=hwt.Int(4, 64))),
     ],
     ids=repr,
 )
@@ -123,6 +135,20 @@ class Writing(ByX):
         return hwt.Allocation(1)
 
 
+class Drifting(Doubling):
+    """Its answers depend on how often it was asked."""
+
+    number: ClassVar[Any] = itertools.count()
+
+    def next(self, moment: hwt.Moment) -> hwt.Allocation:
+        return hwt.Allocation((1, 2, 4)[next(self.number) % 3])
+
+
+class Beyond(Doubling):
+    def next(self, moment: hwt.Moment) -> hwt.Allocation:
+        return hwt.Allocation(8)
+
+
 class Uneven(ByX):
     def first(self, space: Any, pool: Any, config: Any) -> Any:
         return hwt.Allocation(2)
@@ -144,6 +170,8 @@ class Keeping(ByX):
     ("policy", "rule"),
     [
         (Asked(), "The same question has the same answer"),
+        (Drifting(), "A killed study that continues from its log gives its trials the same devices"),
+        (Beyond(), r"(?s)one of the moment's counts.*Beyond.next.*its counts"),
         (Outside(), r"(?s)one of the policy's counts.*Outside.first.*its counts \[1, 2\]"),
         (Number(), r"(?s)one of the policy's counts.*Allocation\(2\)"),
         (TwoNodes(), "on one node of this host"),
