@@ -8,7 +8,7 @@ PEERS := $(VENV)/.peers-installed
 ONE_THREAD := OMP_NUM_THREADS=1
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-fast lint docs bench gpu-check
+.PHONY: help setup demo test test-fast lint docs bench gpu-check gpu-check-packing
 
 help:
 	@echo "make setup      create $(VENV) and install everything that development needs"
@@ -19,6 +19,7 @@ help:
 	@echo "make docs       build the user's guide into build/site"
 	@echo "make bench      install the peers, run all benchmarks (hours) and write docs/results.md; make bench-NAME runs one"
 	@echo "make gpu-check  check the toolkit on this machine's GPU, in at most 4 minutes (gpu-check/README.md)"
+	@echo "make gpu-check-packing  check several trials on one GPU, meters and strategies, in at most 3 minutes"
 
 setup: $(INSTALLED)
 
@@ -44,6 +45,9 @@ docs: $(INSTALLED)
 # does not need setup: it also runs on a bare machine with one GPU and no network
 gpu-check:
 	@gpu-check/run
+
+gpu-check-packing:
+	@gpu-check/run --packing
 
 # the arguments of each benchmark; the order is that of the results page
 BENCHMARKS := import_time reading decisions replay_choose replay replay_fronts searchers deadline noise scaling rubberband allocation elastic pasha transfer prior_demo crash faults fuzz hydra_sweep optuna_side_by_side overhead first_study

@@ -4,6 +4,7 @@
     python benchmarks/gpu_check.py                       # all checks
     python benchmarks/gpu_check.py --only bit_equality   # one of them
     python benchmarks/gpu_check.py --accelerator cpu     # a rehearsal of those that need no GPU
+    make gpu-check-packing                               # those of `--packing`: meters, packing, profile, strategy
 
 Prints one line per check on standard error as soon as the check ends, and one JSON object on standard output. Each
 check has its own time limit. Its line is written at once to `gpu_check.jsonl` in the folder `--out`, so a run that is
@@ -65,6 +66,7 @@ def main() -> int:
     """Run the checks, or one part of them; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--accelerator", choices=["gpu", "cpu"], default="gpu")
+    parser.add_argument("--packing", action="store_true", help="check meters, packing, profile and strategy instead")
     parser.add_argument("--only", metavar="CHECKS", help="run these checks in this process, separated by commas")
     parser.add_argument("--out", metavar="FOLDER", type=Path, default=ROOT / "build", help="where gpu_check.jsonl goes")
     parser.add_argument("--study", metavar="FOLDER", type=Path, help=argparse.SUPPRESS)
@@ -82,16 +84,17 @@ def main() -> int:
         return 0
     if arguments.only is not None:
         return _work(arguments.only.split(","), accelerator)
-    return _run_all(accelerator, arguments.out)
+    return _run_all(accelerator, arguments.out, is_packing=arguments.packing)
 
 
 def _work(names: Sequence[str], accelerator: str) -> int:
     """Run checks one after another in this process; print one JSON line per check."""
-    from benchmarks.gpu.checks import CHECKS
+    from benchmarks.gpu import checks, packing
 
-    unknown = [name for name in names if name not in CHECKS]
+    known = {**checks.CHECKS, **packing.CHECKS}
+    unknown = [name for name in names if name not in known]
     if unknown:
-        print(f"no check is called {unknown[0]!r}; there are: {', '.join(CHECKS)}", file=sys.stderr)
+        print(f"no check is called {unknown[0]!r}; there are: {', '.join(known)}", file=sys.stderr)
         return 2
     passed = True
     for name in names:
@@ -99,7 +102,7 @@ def _work(names: Sequence[str], accelerator: str) -> int:
         line: dict[str, Any] = {"check": name}
         try:
             with tempfile.TemporaryDirectory(prefix="hwtune-gpu-", ignore_cleanup_errors=True) as folder:
-                line |= {"ok": True, "seen": CHECKS[name][0](accelerator, Path(folder))}
+                line |= {"ok": True, "seen": known[name][0](accelerator, Path(folder))}
         except Exception:
             line |= {"ok": False, "error": traceback.format_exc()[-1500:]}
         os.environ.clear()
@@ -109,8 +112,10 @@ def _work(names: Sequence[str], accelerator: str) -> int:
     return 0 if passed else 1
 
 
-def _run_all(accelerator: str, out: Path) -> int:
-    from benchmarks.gpu.checks import CHECKS, NEEDS_GPU
+def _run_all(accelerator: str, out: Path, *, is_packing: bool = False) -> int:
+    from benchmarks.gpu import checks, packing
+
+    chosen, limit_all_s = (packing.CHECKS, packing.LIMIT_S) if is_packing else (checks.CHECKS, LIMIT_S)
 
     began = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
@@ -122,10 +127,12 @@ def _run_all(accelerator: str, out: Path) -> int:
             print(f"the GPU cannot be used: {error}", file=sys.stderr)
             print(json.dumps({"ran": False, "reason": f"the GPU cannot be used: {error}"}))
             return 1
-    limits = {name: limit_s for name, (_, limit_s) in CHECKS.items() if accelerator == "gpu" or name not in NEEDS_GPU}
+    limits = {
+        name: limit_s for name, (_, limit_s) in chosen.items() if accelerator == "gpu" or name not in checks.NEEDS_GPU
+    }
     lines = []
-    with (out / "gpu_check.jsonl").open("w") as file:
-        for line in _lines(limits, accelerator, began + LIMIT_S):
+    with (out / ("gpu_check_packing.jsonl" if is_packing else "gpu_check.jsonl")).open("w") as file:
+        for line in _lines(limits, accelerator, began + limit_all_s):
             file.write(json.dumps(line) + "\n")
             file.flush()
             lines.append(line)

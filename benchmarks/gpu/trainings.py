@@ -19,7 +19,7 @@ from benchmarks.gpu import device
 from datamodules import DigitsDataModule
 from models import DigitsConvNet
 
-__all__ = ["Net", "facts_of", "look", "out_of_memory", "precise", "take_memory", "train_digits"]
+__all__ = ["Net", "facts_of", "look", "out_of_memory", "packed", "precise", "strategy", "take_memory", "train_digits"]
 
 _HOARD_BYTES = 2 << 30
 
@@ -87,6 +87,18 @@ def train_digits(trial: hwt.Trial) -> None:
 
     model = DigitsConvNet(lr=trial["lr"], width=trial["width"])
     trial.fit(model, DigitsDataModule(batch_size=64), callbacks=[FirstBatch()])
+
+
+def packed(trial: hwt.Trial) -> None:
+    """Train the small `Net` as it is."""
+    trial.fit(Net(lr=trial["lr"]), DigitsDataModule(batch_size=64))
+
+
+def strategy(trial: hwt.Trial) -> None:
+    """Train `Net` with the searched strategy and precision; write what the Trainer has."""
+    trainer = trial.fit(Net(lr=trial["lr"]), DigitsDataModule(batch_size=64))
+    name = type(trainer.strategy).__name__
+    write_facts(trial, asked=trial["strategy"], strategy=name, precision=str(trainer.precision))
 
 
 def precise(trial: hwt.Trial) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import gpu_check
-from benchmarks.gpu import device
+from benchmarks.gpu import device, packing
 from benchmarks.gpu.checks import CHECKS, NEEDS_GPU, bit_equality, fork_server_before_cuda
 
 SCRIPT = Path(gpu_check.__file__)
@@ -24,8 +24,9 @@ def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environ})
 
 
-def test_a_machine_without_a_gpu_is_no_failure() -> None:
-    done = run(CUDA_VISIBLE_DEVICES="")
+@pytest.mark.parametrize("arguments", [(), ("--packing",)])
+def test_a_machine_without_a_gpu_is_no_failure(arguments: tuple[str, ...]) -> None:
+    done = run(*arguments, CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 0
     assert json.loads(done.stdout)["ran"] is False
     assert "no GPU is visible" in done.stderr
@@ -70,6 +71,20 @@ def test_memory_counts_as_given_back_once_it_is(reads: list[int], excess: int) -
 def test_the_limits_leave_room_for_every_check() -> None:
     assert set(CHECKS) == set(gpu_check.CLAIMS) > NEEDS_GPU
     assert all(5 <= limit_s <= 90 for _, limit_s in CHECKS.values())
+    assert set(packing.CHECKS) == set(packing.CLAIMS)
+    assert packing.LIMIT_S < 180 - 10
+
+
+@pytest.mark.training
+@pytest.mark.parametrize("name", ["strategy_on_one_device", "energy_and_memory"])
+def test_checks_of_meters_and_strategies_pass_on_the_cpu(name: str, tmp_path: Path) -> None:
+    assert packing.CHECKS[name][0]("cpu", tmp_path)
+
+
+@pytest.mark.training
+def test_packing_is_counted_on_the_cpu(tmp_path: Path) -> None:
+    seen = packing.packed_throughput("cpu", tmp_path, counts=(1, 2), n_trials=2)
+    assert seen["compared_with_one"]["1"] == 1.0
 
 
 @pytest.mark.training
