@@ -42,6 +42,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import lightning_hwtune
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.hardware.policy import AllocationPolicy
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, Objective, Objectives, TrainSeconds
 from lightning_hwtune.core.ranking.hypervolume import hypervolume
@@ -138,12 +139,13 @@ class Problem:
             return max(1.0 - float(unit.min()), 0.0) if len(unit) else 0.0
         return hypervolume(unit, np.ones(len(low)))
 
-    def spec(self, devices: int) -> StudySpec:
-        """Returns the study of plain or deadline-aware ASHA."""
+    def spec(self, devices: int, policy: AllocationPolicy | None = None) -> StudySpec:
+        """Returns the study of plain or deadline-aware ASHA, by default with one device per trial."""
         return StudySpec(
             name="deadline", space=self.space, objectives=self.objectives,
             scheduler=ASHA(self.curves.max_resource, first_rung=1, brackets=1),
             searcher=Listed(self.configs), pool=Pool("cpu", devices, PRICE), seed=self.seed,
+            allocation=policy,
         )  # fmt: skip
 
 
@@ -189,7 +191,14 @@ class Seen:
         return [(trial, resource, error) for at, trial, resource, error in self.reports if at <= seconds]
 
 
-def simulated(problem: Problem, curves: Curves, devices: int, limits: Limits, until_s: float) -> tuple[Seen, Any]:
+def simulated(
+    problem: Problem,
+    curves: Curves,
+    devices: int,
+    limits: Limits,
+    until_s: float,
+    policy: AllocationPolicy | None = None,
+) -> tuple[Seen, Any]:
     """Returns what a study has seen, and its final state (None if it was cut off at `until_s`)."""
     reports, created = list[tuple[float, int, int, float]](), list[Mapping[str, Any]]()
 
@@ -204,7 +213,7 @@ def simulated(problem: Problem, curves: Curves, devices: int, limits: Limits, un
 
     start_s, state = START_SHARE * problem.full_s, None
     with contextlib.suppress(_Over):
-        state = simulate(problem.spec(devices), curves, limits, start_s=start_s, restore_s=start_s, sink=sink)
+        state = simulate(problem.spec(devices, policy), curves, limits, start_s=start_s, restore_s=start_s, sink=sink)
     return Seen(created, reports), state
 
 

@@ -1,7 +1,7 @@
 """Studies with a deadline and a budget: SEER-style plans, fixed successive halving, and ASHA; prints one JSON object.
 
 Curves are those of the table lcbench-surrogate (52 epochs, rungs 1, 3, 9, 27 and 52, validation error), in a random
-order of configurations per seed. Deadlines are 0.25, 0.5, 1 and 2 times a full training: the median seconds of the
+order of configurations per seed. Deadlines are 0.25, 0.5, 1, 1.5 and 2 times a full training: the median seconds of the
 table's configurations on one device. Speed-ups are measured ones (`benchmarks/measured_speeds.py`): bert, deepspeech2
 and imagenet at the middle batch. Each start takes 1 % of a full training. The same money for all: 8 devices until the
 deadline. A fixed pool has 8 devices and is paid from beginning to end. Elastic devices are rented one by one, without a
@@ -12,7 +12,8 @@ delay, at most 64 at a time, and each is paid until the stage has no more work f
 - seer: `seer_plan`, asked again after each stage with the mean pace of the trials that continue, and what is left.
   Everything ends when the money is spent.
 - In these two, a stage ends at the latest after LAG times its planned time, without the trials that are late.
-- asha, deadline_asha: ASHA on the fixed pool with one device per trial, without and with the deadline as `max_time`.
+- asha: ASHA on the fixed pool with one device per trial, as if there were no deadline.
+- deadline_asha: the same with the deadline as `max_time` and `DeadlineAllocation`, which chooses devices at promotions.
 
 The regret of a study is (best - least) / (median - least): its best error of any report by the deadline, and the least
 and the median error of all fully trained configurations.
@@ -20,6 +21,8 @@ and the median error of all fully trained configurations.
 Figures, over tasks, seeds, speed-ups and deadlines:
 - seer_vs_sha, seer_vs_asha, deadline_asha_vs_asha: mean regret of the second divided by that of the first.
 - deadline_asha_tight: the last of these at a deadline of 0.25.
+- none_at_1_5, none_at_1: the share of deadline_asha's studies without a fully trained model at deadlines of at least
+  1.5, and at 1. The cells have those of plain ASHA, too (`none_asha`).
 - budget_exceeded: the share of SEER-style studies that cost more than the budget, where each segment takes a random
   multiple of its time (log-normal, 0.1), and one in fifty three times as long.
 The output has a 90 % interval for each ratio, from a bootstrap over tasks.
@@ -49,13 +52,15 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import lightning_hwtune
 from benchmarks.deadline import N_CHOOSING, PRICE, START_SHARE, Problem, problems, simulated
 from benchmarks.measured_speeds import measured_apps, measured_speeds
+from lightning_hwtune.core.hardware.deadline_policy import DeadlineAllocation
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.planning.nodes import NodeKind, StageTimes
 from lightning_hwtune.planning.seer import Halving, seer_plan
+from lightning_hwtune.simulation.curves import Curves
 
-DEADLINES, SPEEDS = (0.25, 0.5, 1.0, 2.0), ("bert", "deepspeech2", "imagenet")
+DEADLINES, SPEEDS = (0.25, 0.5, 1.0, 1.5, 2.0), ("bert", "deepspeech2", "imagenet")
 POOL, MOST, FIRST, ETA = 8, 64, 1, 3
 LAG, MARGIN = 1.5, 1.0
 NOISE, STRAGGLERS, SLOWER = 0.1, 0.02, 3.0
@@ -187,11 +192,31 @@ def _takes_s(study: Halving, kind: NodeKind, trials: int, up_to: int) -> float:
     return float(StageTimes(study.job(trials, up_to), kind).seconds[:, POOL - 1].sum())
 
 
-def run_asha(problem: Problem, deadline_s: float, *, knows: bool) -> float:
-    """Returns the best error of ASHA by the deadline, with or without knowing it."""
-    limits = Limits(max_time_s=deadline_s) if knows else Limits()
-    seen, _ = simulated(problem, problem.curves, POOL, limits, deadline_s)
-    return min((error for *_, error in seen.until(deadline_s)), default=np.inf)
+class FasterOnMore:
+    """Curves whose trials are faster on more devices, by measured factors."""
+
+    def __init__(self, curves: Curves, speeds: Mapping[int, float]) -> None:
+        self._curves, self._speeds = curves, speeds
+        self.metrics, self.max_resource = curves.metrics, curves.max_resource
+        self.values, self.usd_per_s = curves.values, curves.usd_per_s
+
+    def elapsed_s(self, config: Mapping[str, Any], resource: int, num_devices: int) -> float:
+        """Returns the seconds of training from scratch."""
+        return self._curves.elapsed_s(config, resource, 1) / self._speeds[num_devices]
+
+
+def run_asha(problem: Problem, deadline_s: float, speeds: Mapping[int, float] | None = None) -> tuple[float, bool]:
+    """Returns the best error of ASHA by the deadline, and whether it has no full training then.
+
+    Args:
+        speeds: None for plain ASHA; otherwise it knows the deadline and chooses devices.
+    """
+    limits = Limits() if speeds is None else Limits(max_time_s=deadline_s)
+    curves = problem.curves if speeds is None else FasterOnMore(problem.curves, speeds)
+    policy = None if speeds is None else DeadlineAllocation()
+    seen, _ = simulated(problem, curves, POOL, limits, deadline_s, policy)
+    reports, top = seen.until(deadline_s), problem.curves.max_resource
+    return min((error for *_, error in reports), default=np.inf), all(resource < top for _, resource, _ in reports)
 
 
 def rows_of(problem: Problem, deadlines: Sequence[float], lag: float, margin: float) -> Iterator[dict[str, Any]]:
@@ -206,12 +231,15 @@ def rows_of(problem: Problem, deadlines: Sequence[float], lag: float, margin: fl
 
     for deadline in deadlines:
         deadline_s = deadline * problem.full_s
-        asha = {name: regret(run_asha(problem, deadline_s, knows=name != "asha")) for name in ("asha", "deadline_asha")}
+        plain, is_none_plain = run_asha(problem, deadline_s)
         for name in SPEEDS:
             app = apps[name]
             speeds = measured_speeds(app, app.global_batches[len(app.global_batches) // 2])
             relative = {count: speed / speeds[1] for count, speed in speeds.items()}
             world = world_of(problem, relative)
+            timed, is_none = run_asha(problem, deadline_s, relative)
+            asha = {"asha": regret(plain), "deadline_asha": regret(timed)}
+            asha |= {"none_asha": is_none_plain, "none": is_none}
             best, _ = run_seer(problem, world, deadline_s, lag, margin)
             _, noisy = run_seer(problem, world_of(problem, relative, is_noisy=True), deadline_s, lag, margin)
             yield {
@@ -231,7 +259,7 @@ RATIOS = {
     "seer_vs_asha": ("asha", "seer"),
     "deadline_asha_vs_asha": ("asha", "deadline_asha"),
 }
-METHODS = ("seer", "sha", "asha", "deadline_asha")
+METHODS = ("seer", "sha", "asha", "deadline_asha", "none_asha", "none")
 
 
 def figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -239,6 +267,11 @@ def figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     tight = [row for row in rows if row["deadline"] <= 0.25]
     found = {name: ratio(rows, *pair) for name, pair in RATIOS.items()}
     found["deadline_asha_tight"] = ratio(tight, *RATIOS["deadline_asha_vs_asha"]) if tight else float("nan")
+    for name, part in (
+        ("none_at_1_5", [row["none"] for row in rows if row["deadline"] >= 1.5]),
+        ("none_at_1", [row["none"] for row in rows if row["deadline"] == 1.0]),
+    ):
+        found[name] = float(np.mean(part)) if part else float("nan")
     found["budget_exceeded"] = float(np.mean([row["spent_noisy"] > 1 + 1e-9 for row in rows]))
     return {name: round(value, 4) for name, value in found.items()}
 
@@ -253,7 +286,7 @@ def intervals(rows: Sequence[Mapping[str, Any]], draws: int = 1000) -> dict[str,
 
 
 def cells(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the mean regrets of each deadline, and of each speed-up there."""
+    """Returns the means of each deadline, and of each speed-up there: regrets, and shares without a full training."""
     found = []
     for deadline in sorted({row["deadline"] for row in rows}):
         for name in ("all", *SPEEDS):

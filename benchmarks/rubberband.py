@@ -118,7 +118,7 @@ def row_of(item: Instance, deadline: float) -> dict[str, Any]:
     static = cheapest_static_plan(job, kind, deadline_s)
     return {
         "app": item.app, "batch": item.batch, "trials": job.stages[0].trials, "stages": len(job.stages),
-        "most": kind.most, "deadline": deadline, "ratio": static.usd / plan.usd,
+        "most": kind.most, "launch_s": kind.launch_s, "deadline": deadline, "ratio": static.usd / plan.usd,
         "ratio_no_idle": no_idle_usd(job, kind, deadline_s) / plan.usd,
         "overrun": overrun(item, deadline_s, 1.0), "overrun_with_margin": overrun(item, deadline_s, MARGIN),
     }  # fmt: skip
@@ -202,12 +202,16 @@ def main() -> None:
     rows = [row_of(item, deadline) for item in found for deadline in DEADLINES]
     gap = max(gaps(small_jobs(given.small_jobs, 0)))
     groups = {"deadline": DEADLINES, "app": [app.name for app in measured_apps()], "trials": (81, 64), "most": MOST}
+    groups["launch_s"] = LAUNCH_S
     parts = {
         f"{name} {value}": summary(part)
         for name, values in groups.items()
         for value in values
         if (part := [row for row in rows if row[name] == value])
     }
+    for deadline, launch_s in itertools.product(DEADLINES, LAUNCH_S):
+        part = [row for row in rows if (row["deadline"], row["launch_s"]) == (deadline, launch_s)]
+        parts |= {f"deadline {deadline}, launch_s {launch_s}": summary(part)} if part else {}
     versions = {"lightning_hwtune": lightning_hwtune.__version__, "python": platform.python_version()}
     result = {
         "figures": {key: round(value, 4) for key, value in figures(rows).items()}
