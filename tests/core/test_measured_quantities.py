@@ -116,6 +116,6 @@ def test_both_come_back_from_the_log_and_so_does_a_metric_of_the_same_name() -> 
     assert measured.across_ranks["energy_j"] == "sum"
 
 
-def test_both_are_known_to_be_no_metric() -> None:
+def test_neither_of_them_is_a_metric() -> None:
     assert metric_columns(Objectives([ERROR, Energy(), PeakMemory()])) == [0]
     assert [item.is_noisy for item in (ERROR, Energy(), PeakMemory(), TrainSeconds())] == [False, True, False, True]
