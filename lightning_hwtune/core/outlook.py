@@ -1,9 +1,10 @@
 """The remaining time of a study: its own decisions, run forward on a copy of its state.
 
-Nothing is trained. Segments take the time given by `core.pace` and show values drawn by `core.likely_values`. Rungs,
-promotions, reservations, finishers and limits come from the controller itself, so the forecast needs no formula for
-them. Trials end early by themselves as often, from one level to the next, as those seen so far. If there are many new
-trials, only the first hundred are run forward, and the others take as long as the second half of these. A run
+Nothing is trained. Segments take the time given by `core.pace` and show values drawn by `core.likely_values`. New
+trials of a searcher that learns are better than known ones, so they are promoted more often (`core.learning_gain`).
+Rungs, promotions, reservations, finishers and limits come from the controller itself, so the forecast needs no formula
+for them. Trials end early by themselves as often, from one level to the next, as those seen so far. If there are many
+new trials, only the first hundred are run forward, and the others take as long as the second half of these. A run
 therefore takes about a tenth of a second, and a few tenths after 10,000 trials, because its state is a copy.
 """
 
@@ -22,6 +23,7 @@ from lightning_hwtune.core.constraints import ADDED_UP
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Answer, Continue, Resume, Start, VerdictKind
 from lightning_hwtune.core.early_ends import EarlyEnds
+from lightning_hwtune.core.learning_gain import LearningGain
 from lightning_hwtune.core.likely_values import LikelyValues
 from lightning_hwtune.core.pace import SeenPaces
 from lightning_hwtune.core.record import Outcome
@@ -87,6 +89,7 @@ class _Run:
         self._now, self._begun, self._paces = now, now, paces
         self._rng = np.random.default_rng(seed)
         self._values, self._ends = LikelyValues(state, self._rng), EarlyEnds(state, self._rng)
+        self._gain = LearningGain(state, state.limits.max_trials or most)
         self._epoch_s = dict(paces.epochs_s)
         self._like: dict[int, int | None] = {}  # new trial -> the trial that it resembles
         self._free, self._n_busy = state.places, 0
@@ -170,7 +173,7 @@ class _Run:
         segment, self._n_busy = self._state.running[trial_id], self._state.places - self._free
         train_s = (resource - segment.resource) * self._trial_epoch_s(segment)
         level = next((level for level in self._state.ladder.levels if level >= resource), resource)
-        values = dict(self._values.draw(level, self._like.get(trial_id)))
+        values = dict(self._values.draw(level, self._like.get(trial_id), self._gain.rank_factor(trial_id)))
         for name in ADDED_UP:
             if name in values:
                 values[name] -= self._state.value_at_begin(segment, name)
