@@ -353,7 +353,7 @@ class NextAction:
     def _all_unfinished(self) -> Iterator[Resume]:
         """Yields trials that may continue but have no segment: interrupted, to be retried, or paused by a limit."""
         for trial_id in sorted(self.state.waiting):
-            yield resume_of(self.state.trials[trial_id], self.race.unit)
+            yield resume_of(self.state.trials[trial_id], self.race.unit, is_elastic=self._moments.is_elastic)
 
     def _promotion(self, now: float, exclude: Container[int] | None = None) -> Resume | None:
         return self._promoted(self.race.promotable(exclude=self._bound if exclude is None else exclude), now)
