@@ -28,6 +28,7 @@ from lightning_hwtune.core.state import StudyState
 __all__ = ["Budget", "ranks_of"]
 
 _HOUR_S = 3600.0
+_ROUNDED = 1.0 - 1e-9  # the ledger adds bills one by one, and each sum is rounded
 _NO_RANKS: Mapping[int, int] = MappingProxyType({})
 
 
@@ -76,8 +77,8 @@ class Budget:
         segment = self._state.running[trial_id]
         self._ends_at.setdefault(_key(segment), self._state.clock.at(now) + self.save_s)
 
-    def look_s(self, now: float) -> float:
-        """Returns for how many seconds `to_end` need not be called; infinity without a limit of money."""
+    def spare_s(self, now: float) -> float:
+        """Returns for how many seconds, in addition to a tick, `to_end` need not be called; or infinity."""
         guard = self._guard
         if guard is None:
             return math.inf
@@ -89,14 +90,14 @@ class Budget:
         if usd_per_s == 0:
             return math.inf
         quantum_s = max((rule_of(node.instance).quantum_s for node in kept), default=0.0)
-        return max(left_usd / usd_per_s - quantum_s, self.tick_s)
+        return max(left_usd / usd_per_s - quantum_s, 0.0)
 
     @property
     def _guard(self) -> Guard | None:
         most_usd = self._state.limits.max_cost_usd
         if most_usd is None or not self._state.has_guard:
             return None
-        return Guard(most_usd - self._state.ended_usd, self.tick_s, self.save_s)
+        return Guard(most_usd * _ROUNDED - self._state.ended_usd, self.tick_s, self.save_s)
 
     def _named(self, now: float, ahead_s: float) -> list[int]:
         guard = self._guard

@@ -17,7 +17,7 @@ from lightning_hwtune.engine.executor import Executor, abilities_of
 
 __all__ = ["BudgetLooks"]
 
-_LEAST_S = 0.001  # between two looks, so that a virtual clock advances
+_LEAST_S = 0.001  # the shortest wait, so that a virtual clock advances
 
 
 @final
@@ -26,7 +26,7 @@ class BudgetLooks:
 
     Args:
         wait_s: the longest time without a look.
-        late_s: how much later than planned a look may come.
+        late_s: how much later than planned a look may come. A tick is this and the shortest wait, which is as long.
         end_s: how long the end of a segment takes.
     """
 
@@ -36,15 +36,16 @@ class BudgetLooks:
         self._controller, self._executor, self._wait_s = controller, executor, wait_s
         self._is_possible = not abilities_of(executor).trains_here
         self._due_at, self._ended = math.inf, set[tuple[int, int]]()
+        self._least_s = max(late_s, _LEAST_S)
         if self._is_possible:
-            controller.budget.tick_s, controller.budget.save_s = max(late_s, _LEAST_S), end_s
+            controller.budget.tick_s, controller.budget.save_s = self._least_s + late_s, end_s
 
     def look(self, now: float) -> None:
         """Ends the segments that the guard names."""
         if not self._is_possible:
             return
         budget = self._controller.budget
-        budget.tick_s = max(budget.tick_s, now - self._due_at)
+        budget.tick_s = max(budget.tick_s, self._least_s + (now - self._due_at))  # the shortest wait, and its delay
         for trial_id, why in self._controller.end_unpaid(now):
             self._executor.end(trial_id, Outcome.INTERRUPTED, why)
         for trial_id, why in self._controller.end_late(now):
@@ -58,7 +59,7 @@ class BudgetLooks:
         """Returns how long the loop may wait for news."""
         if not self._is_possible:
             return self._wait_s
-        seconds = min(self._controller.budget.look_s(now), self._wait_s)
+        seconds = min(self._controller.budget.spare_s(now) + self._least_s, self._wait_s)
         late_s = self._controller.late_s(now)
         if late_s > 0.0:  # otherwise the segments are ending
             seconds = min(seconds, late_s)

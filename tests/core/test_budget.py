@@ -106,7 +106,7 @@ def test_without_a_limit_of_money_no_look_is_due(limits: Limits, is_endless: boo
     controller.open(limits, 0.0, "host", 1, "0")
     controller.begin(controller.ask(0.0, 3), (0,), 0.0)  # type: ignore[arg-type]
     n_devices = state.running[0].num_devices
-    assert controller.budget.look_s(10.0) == (float("inf") if is_endless else 100.0 / n_devices - 10.0)
+    assert controller.budget.spare_s(10.0) == pytest.approx(float("inf") if is_endless else 100.0 / n_devices - 10.0)
     assert controller.end_unpaid(10.0) == []
 
 
