@@ -23,7 +23,7 @@ class Allocation:
 
     Examples:
         >>> hwt.Allocation(8, nodes=2, instance="g5.48xlarge")
-        Allocation(devices=8, nodes=2, instance='g5.48xlarge')
+        Allocation(devices=8, nodes=2, instance='g5.48xlarge', per_device=1)
     """
 
     devices: int

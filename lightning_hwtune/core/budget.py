@@ -46,6 +46,11 @@ class Budget:
         self.tick_s = self.save_s = 0.0
         self._ends_at: dict[tuple[int, int], float] = {}  # what `to_end` has named, and when it ends at the latest
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit of money that the guard keeps."""
+        return self._guard is not None
+
     def allows(self, candidate: Start | Resume, expected_s: float, now: float) -> bool:
         """Returns whether a segment may begin.
 

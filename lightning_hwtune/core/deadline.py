@@ -207,7 +207,7 @@ class Deadline:
 
     def pays(self, candidate: Start | Resume, now: float) -> bool:
         """Returns whether the guard of the budget allows a candidate to begin."""
-        return self.budget.allows(candidate, self.report_s(candidate), now)
+        return not self.budget.is_limited or self.budget.allows(candidate, self.report_s(candidate), now)
 
     def can_end(self, trial: TrialRecord, now: float) -> bool:
         """Returns whether a trial can be expected to be fully trained within the limits."""

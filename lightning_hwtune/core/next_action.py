@@ -131,11 +131,13 @@ class NextAction:
     def _payable(self, candidate: Start | Resume, free: int, now: float) -> Start | Resume | None:
         """Returns the option of a candidate that the budget allows; None if there is none.
 
-        Under a limit, a finisher does not wait for more devices, since it begins at the last moment.
+        Under a limit, a finisher begins at the last moment. So it does not wait for more devices if it can end in time
+        on those that it had.
         """
         payable = [option for option in self._options(candidate) if self.deadline.pays(option, now)]
         if self.state.limits.is_timed and candidate.reason.rule == Rule.FINISHER:
-            payable.sort(key=lambda option: option.num_devices > free)
+            at_once = [option for option in payable if option.num_devices <= free and self.deadline.ends(option, now)]
+            payable = at_once or payable
         return payable[0] if payable else None
 
     def limit(self, now: float, trial_id: int | None = None, coming_s: float = 0.0) -> Reason | None:

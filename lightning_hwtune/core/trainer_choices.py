@@ -9,6 +9,7 @@ from lightning_hwtune.core.parameters import Accumulation, Choice, Int, TrainerC
 from lightning_hwtune.core.parameters.trainer_choices import on_devices
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.text import counted
 
 __all__ = ["check_trainer_choices", "trainer_arguments"]
 
@@ -50,7 +51,7 @@ def _check_batches(space: SearchSpace, name: str, parameter: Accumulation, count
                 for option in parameter.options:
                     parts = count * int(str(option))
                     if size % parts:
-                        allowed = f"multiples of {parts}: {count} devices x {option} batches of {name!r}"
+                        allowed = f"multiples of {parts}: {counted(count, 'devices')} x {option} ({name!r})"
                         hint = "Batch sizes are global. Leave out sizes or numbers, or use batch='per_device'."
                         raise ArgumentError(key, size, allowed, hint=hint)
 

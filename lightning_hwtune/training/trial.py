@@ -184,9 +184,8 @@ class Trial:
             allowed = f"a positive multiple of {self.num_devices}, the number of devices"
             if n_batches > 1:
                 total = self.num_devices * n_batches
-                allowed = (
-                    f"a positive multiple of {total}: {self.num_devices} devices x {n_batches} accumulated batches"
-                )
+                devices, batches = counted(self.num_devices, "devices"), counted(n_batches, "accumulated batches")
+                allowed = f"a positive multiple of {total}: {devices} x {batches}"
             raise ArgumentError("global_batch", global_batch, allowed)
         return share
 

@@ -19,7 +19,7 @@ NAMED = re.compile(r"`hwtune ([a-z][^`]+)`")
 
 
 def named() -> list[tuple[str, str]]:
-    """Return each command in a string of the package that is no docstring, with the name of its module."""
+    """Return each command in a string of the package, except docstrings, with the name of its module."""
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         tree = ast.parse(path.read_text())

@@ -23,6 +23,7 @@ from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.decisions import Start, Stop
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.record import TrialState
+from lightning_hwtune.core.reference_count import Conversion
 from lightning_hwtune.core.schedulers import (
     ASHA,
     PASHA,
@@ -379,7 +380,9 @@ def _train_on_as_version_0_1_did(driver: Driver, trial_id: int) -> None:
     for resource in range(1, state.race.max_resource + 1):
         trial, segment = state.trials[trial_id], state.running[trial_id]
         error = driver.curve(dict(trial.config), resource)
-        measurement = driver.controller._measure(segment, resource, {"error": error}, float(resource))
+        measurement = driver.controller._measure(
+            segment, resource, {"error": error}, float(resource), Conversion(1.0, 1)
+        )
         loss = state.spec.objectives.loss(measurement.values)
         level, verdict, target = driver.controller._judge(trial, measurement, loss, driver.now, is_inside=False)
         write(
