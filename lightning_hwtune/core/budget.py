@@ -69,6 +69,26 @@ class Budget:
         new = Node(self._devices(config, candidate.num_devices / self._state.per_device), clock_s)
         return guard.allows(held, clock_s, new=new, expected_s=expected_s)
 
+    def allows_node(self, instance: InstanceType, expected_s: float, now: float, *, is_spot: bool) -> bool:
+        """Returns whether a node may be requested.
+
+        Args:
+            expected_s: the expected seconds until the first report on it, its launch included.
+        """
+        guard, clock_s = self._guard, self._state.clock.at(now)
+        held = [item for item, _ in self._held(now)]
+        new = Node(instance, clock_s, is_spot=is_spot)
+        return guard is None or guard.allows(held, clock_s, new=new, expected_s=expected_s)
+
+    def to_release(self, now: float) -> list[int]:
+        """Returns the numbers of the rented nodes to release now, idle ones first; see `to_end`."""
+        guard, rented = self._guard, [number for number, node in self._state.nodes_up.items() if node.rented_as]
+        if guard is None or not rented:
+            return []
+        held = [item for item, _ in self._held(now, ranks_of(self._state))]
+        numbers = list(self._state.nodes_up)
+        return [numbers[place] for place in guard.to_release(held, self._state.clock.at(now)) if place < len(numbers)]
+
     def to_end(self, now: float) -> list[int]:
         """Returns the running trials whose segments must end now, the worst first; empty if another tick can pass."""
         return self._named(now, 0.0)
@@ -115,8 +135,8 @@ class Budget:
     def _held(self, now: float, ranks: Mapping[int, int] = _NO_RANKS) -> list[tuple[Held, list[Segment]]]:
         """Returns everything that is up, as the guard sees it, each with its segments."""
         state, found = self._state, list[tuple[Held, list[Segment]]]()
-        for number, record in state.nodes_up.items():
-            here = [segment for segment in state.running.values() if segment.node == number]
+        for record in state.nodes_up.values():
+            here = state.on_node(record) if record.is_ready else []
             node = Node(record.instance, record.launched_clock_s, is_spot=record.is_spot)
             found.append((Held(node, _ranks_on(here, ranks)), here))
         for segment in state.running.values():

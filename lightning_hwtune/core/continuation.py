@@ -26,11 +26,8 @@ __all__ = ["kept_allocation", "kept_objectives", "kept_pool", "kept_scheduler", 
 
 T = TypeVar("T")
 _HORIZONS = ("max_epochs", "max_steps", "max_samples")
-_OF_STUDY = (
-    "usd_per_device_hour",
-    "threads_per_device",
-    "per_device",
-)  # the other settings of a pool belong to the host
+_OF_STUDY = ("usd_per_device_hour", "threads_per_device", "per_device")  # the others belong to the host
+_OF_NODES = ("spot", "nodes")
 
 
 def kept_scheduler(stored: StudySpec, scheduler: Scheduler, *, is_chosen: bool) -> Scheduler:
@@ -96,11 +93,14 @@ def kept_pool(stored: StudySpec, pool: Pool | None) -> Pool:
     if instance is not None:
         threads = (pool if "threads_per_device" in given else stored.pool).threads_per_device
         packed = (pool if "per_device" in given else stored.pool).per_device
+        own = {name: getattr(pool, name) for name in _OF_NODES} if pool.instance is not None else {}
         is_whole = pool == Pool(
-            threads_per_device=pool.threads_per_device, instance=pool.instance, per_device=pool.per_device
+            threads_per_device=pool.threads_per_device, instance=pool.instance, per_device=pool.per_device, **own
         )
+        is_own = "instance" in given
+        more = {name: getattr(pool if is_own or name in given else stored.pool, name) for name in _OF_NODES}
         devices = "auto" if is_whole else pool.devices
-        return Pool(devices=devices, threads_per_device=threads, instance=instance, per_device=packed)
+        return Pool(devices=devices, threads_per_device=threads, instance=instance, per_device=packed, **more)
     return dataclasses.replace(pool, **{name: getattr(stored.pool, name) for name in _OF_STUDY if name not in given})
 
 

@@ -38,6 +38,8 @@ from lightning_hwtune.core.decisions import (
     Verdict,
     VerdictKind,
 )
+from lightning_hwtune.core.hardware.catalogue import InstanceType
+from lightning_hwtune.core.hardware.placement import on_nodes
 from lightning_hwtune.core.ladder_choice import ladder_choice
 from lightning_hwtune.core.last_moment import last_moment_s, without_report
 from lightning_hwtune.core.next_action import NextAction
@@ -113,10 +115,13 @@ class Controller:
         """Writes the study's first event."""
         self._write(ev.StudyCreated(at=now, study=self.spec.name, spec=self.spec.to_dict(), study_id=study_id))
 
-    def open(self, limits: Limits, now: float, host: str, pid: int, version: str, **facts: Any) -> None:
+    def open(
+        self, limits: Limits, now: float, host: str, pid: int, version: str, *, rents: bool = False, **facts: Any
+    ) -> None:
         """Opens a session with these limits; segments left behind by a dead controller end as interrupted.
 
         Args:
+            rents: whether nodes are rented in this session, so that it has none at its beginning.
             facts: the further fields of `events.SessionOpened`.
         """
         state, limits = self.state, limits.resolved(self.spec)
@@ -124,7 +129,7 @@ class Controller:
         left = {trial_id: state.segment_s(segment, state.last_at) for trial_id, segment in state.running.items()}
         released = [dataclasses.replace(event, at=now) for event in self._releases(state.last_at)]
         opened = ev.SessionOpened(at=now, limits=limits.to_dict(), host=host, pid=pid, version=version, **facts)
-        self._write(opened, *released, *self._launch(now))
+        self._write(opened, *released, *([] if rents else self._launch(now)))
         for trial_id, wall_s in left.items():
             self.tell(
                 trial_id, now, Outcome.INTERRUPTED, error="the process that ran the study has ended", wall_s=wall_s
@@ -156,7 +161,7 @@ class Controller:
         instance, number = self.spec.pool.instance, len(self.state.nodes)
         if instance is None:
             return []
-        requested = ev.NodeRequested(at=now, node=number, instance=instance.to_dict())
+        requested = ev.NodeRequested(at=now, node=number, instance=instance.to_dict(), is_spot=self.spec.pool.spot)
         return [requested, ev.NodeReady(at=now, node=number)]
 
     def _releases(self, now: float) -> list[ev.NodeReleased]:
@@ -166,6 +171,31 @@ class Controller:
             ev.NodeReleased(at=now, node=number, up_s=node.up_s(clock_s), billed_usd=node.usd(clock_s))
             for number, node in self.state.nodes_up.items()
         ]
+
+    def rent(self, rented_as: str, instance: InstanceType, now: float, *, is_spot: bool) -> int:
+        """Records that a provider launched a node, under its id; returns the number of the node."""
+        number = len(self.state.nodes)
+        kind = instance.to_dict()
+        self._write(ev.NodeRequested(at=now, node=number, instance=kind, is_spot=is_spot, rented_as=rented_as))
+        return number
+
+    def node_ready(self, number: int, now: float) -> None:
+        """Records that segments can start on a node."""
+        self._write(ev.NodeReady(at=now, node=number))
+
+    def node_released(self, number: int, now: float) -> None:
+        """Records that a node was given back. The segments on it are still to be ended."""
+        self._write(*(event for event in self._releases(now) if event.node == number))
+
+    def node_lost(self, number: int, reason: str, now: float) -> None:
+        """Records that a node was taken away, or failed. The segments on it are still to be ended."""
+        node, clock_s = self.state.nodes_up[number], self.state.clock.at(max(now, self.state.last_at))
+        usd = node.usd(clock_s, is_lost=True)
+        self._write(ev.NodeLost(at=now, node=number, up_s=node.up_s(clock_s), billed_usd=usd, reason=reason))
+
+    def demand(self, now: float) -> int:
+        """Returns the number of devices that the work takes which would begin now if they were free."""
+        return self._next_action.demand(now)
 
     def enqueue(self, config: Mapping[str, Any], now: float) -> None:
         """Adds a configuration to be tried before the searcher's.
@@ -227,7 +257,9 @@ class Controller:
                 at=now,
                 trial_id=decision.trial_id,
                 segment=number,
-                allocation=dataclasses.replace(decision.allocation, per_device=self.state.per_device),
+                allocation=dataclasses.replace(
+                    on_nodes(decision.allocation, self.spec.pool), per_device=self.state.per_device
+                ),
                 slots=list(slots),
                 checkpoint=checkpoint.path if checkpoint else None,
                 resource=checkpoint.resource if checkpoint else 0,

@@ -293,7 +293,7 @@ class Deadline:
             able: open trials with their rungs, best first.
             n_due: how many are due.
         """
-        free, found = self._state.places, list[Finish]()
+        free, found = self._state.capacity, list[Finish]()
         for segment in self._state.running.values():
             if self._state.trials[segment.trial_id].target >= self._state.race.max_resource:
                 free -= segment.num_devices
@@ -384,6 +384,6 @@ class Deadline:
         for item in sorted(plan, key=lambda item: -item.planned_s):
             needed += item.num_devices
             taken = sum(devices for seconds, devices in busy if seconds > left_s - item.planned_s)
-            if taken + needed > self._state.places:
+            if taken + needed > self._state.capacity:
                 return False
         return True

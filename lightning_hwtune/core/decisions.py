@@ -79,6 +79,7 @@ class Rule(enum.StrEnum):
     INTERRUPTED = "interrupted"
     REPLICATE = "replicate"
     DEVICES = "devices"
+    NO_NODES = "no-nodes"
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,11 +159,14 @@ class NodeRequested(Event):
         node: its number in the study, from 0.
         instance: its type with its price, as `InstanceType.to_dict` gives it. A newer catalogue changes nothing.
         is_spot: whether its price is that of a spot node.
+        rented_as: the provider's id of the node, which is billed from now on in any case; empty for the machine of a
+            session, which costs nothing if the session trains nothing.
     """
 
     node: int
     instance: Mapping[str, Any]
     is_spot: bool = False
+    rented_as: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +178,7 @@ class NodeReady(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReleased(Event):
-    """A node was given back after `up_s` seconds. `billed_usd` is its whole bill; 0 if nothing was trained on it."""
+    """A node was given back after `up_s` seconds. `billed_usd` is its whole bill."""
 
     node: int
     up_s: float

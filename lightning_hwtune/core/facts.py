@@ -15,10 +15,12 @@ import numpy as np
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.added_results import added_record, judged_at
+from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.decisions import Reservation, Rule, VerdictKind
 from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.hardware.catalogue import InstanceType
 from lightning_hwtune.core.hardware.nodes import NodeRecord
+from lightning_hwtune.core.hardware.placement import free_place, placed
 from lightning_hwtune.core.record import FIRST_ERROR, Checkpoint, Measurement, Outcome, TrialRecord, TrialState
 from lightning_hwtune.core.schedulers.ladder import Ladder
 from lightning_hwtune.core.searchers.new_configs import config_key
@@ -59,6 +61,7 @@ class StudyFacts:
         study_id: the permanent id of the study; "" for one of version 0.1.0. session: the number of the newest session;
             None before the first.
         nodes: the machines that were paid for, in order. nodes_up: those that are up, by number.
+        is_renting: whether the newest session rents nodes, so that its capacity is that of the nodes that are ready.
         clock: how long the study has been running. ended_usd: the bill of all nodes, and of all segments outside a
             node, that have ended.
     """
@@ -96,6 +99,7 @@ class StudyFacts:
         self.ended_usd = 0.0
         self.nodes: list[NodeRecord] = []
         self.nodes_up: dict[int, NodeRecord] = {}
+        self.is_renting = False
 
     @property
     def per_device(self) -> int:
@@ -199,6 +203,42 @@ class StudyFacts:
         configs = [self.trials[segment.trial_id].config for segment in segments]
         return sum(map(self.spec.usd_of, configs, device_s))
 
+    def nodes_of(self, slots: Sequence[int]) -> list[NodeRecord]:
+        """Returns the ready nodes with these slots; without rented nodes, the machine of the session, if it is paid."""
+        ready = [node for node in self.nodes_up.values() if node.is_ready]
+        if not self.is_renting:
+            return ready[:1]
+        places = {slot // self.spec.pool.node_size for slot in slots}
+        return [node for node in ready if node.place in places]
+
+    @property
+    def capacity(self) -> int:
+        """The `places` of the pool or, if nodes are rented, of those that are up, launching ones included."""
+        n_up = len(self.nodes_up) if self.is_renting else 0
+        return n_up * self.spec.pool.node_size if n_up else self.places
+
+    def on_node(self, node: NodeRecord) -> list[Segment]:
+        """Returns the running segments on a node that is up."""
+        return [segment for segment in self.running.values() if node in self.nodes_of(segment.slots)]
+
+    def free_slots(self) -> dict[int, list[int]]:
+        """Returns the free slots of each rented node that is ready, by its place."""
+        size, taken = self.spec.pool.node_size, {slot for s in self.running.values() for slot in s.slots}
+        places = sorted(node.place for node in self.nodes_up.values() if node.is_ready)
+        return {p: [slot for slot in range(p * size, (p + 1) * size) if slot not in taken] for p in places}
+
+    def place_for(self, n_devices: int, free: Mapping[int, Sequence[int]] | None = None) -> tuple[int, ...] | None:
+        """Returns the slots on rented nodes for a segment; None if it fits nowhere.
+
+        Args:
+            free: the free slots by place; None for those that are free now.
+        """
+        return placed(n_devices, self.free_slots() if free is None else free, self.spec.pool.node_size)
+
+    def has_place(self, n_devices: int, n_free: int) -> bool:
+        """Returns whether a segment fits into `n_free` free devices, on rented nodes inside one or on complete ones."""
+        return n_devices <= n_free and (not self.is_renting or self.place_for(n_devices) is not None)
+
     def known_checkpoints(self) -> set[str]:
         """Returns the relative paths of all checkpoints that the log has as valid."""
         return {checkpoint.path for trial in self.trials for checkpoint in trial.checkpoints}
@@ -224,7 +264,7 @@ class StudyFacts:
         self.has_reference_count = event.spec.get("seconds_at") == "first-devices"
 
     def _session_opened(self, event: ev.SessionOpened) -> None:
-        self.closed, self.session = None, event
+        self.closed, self.session, self.is_renting = None, event, False
         self.limits = Limits(**event.limits).resolved(self.spec)
         if not event.replication:
             self.search_limits = self.limits
@@ -253,11 +293,14 @@ class StudyFacts:
             raise ValueError(f"node {event.node} was requested, but the next number is {len(self.nodes)}")
         instance = InstanceType(**event.instance)
         node = NodeRecord(event.node, instance, event.is_spot, launched_clock_s=self.clock.reached())
+        node.rented_as, node.place = event.rented_as, free_place([up.place for up in self.nodes_up.values()])
+        self.is_renting = self.is_renting or bool(event.rented_as)
         self.nodes.append(node)
         self.nodes_up[event.node] = node
 
     def _node_ready(self, event: ev.NodeReady) -> None:
-        self.nodes_up[event.node].is_ready = True
+        node = self.nodes_up[event.node]
+        node.is_ready, node.idle_clock_s = True, self.clock.reached()
 
     def _node_ended(self, event: ev.NodeReleased | ev.NodeLost) -> None:
         node = self.nodes_up.pop(event.node)
@@ -316,6 +359,8 @@ class StudyFacts:
         if event.segment == 1 and event.target > trial.first_target:
             self.to_end.add(trial.trial_id)
         trial.segment, trial.target, trial.allocation = event.segment, event.target, event.allocation
+        if self.spec.pool.nodes > 1:  # the next segment may be on other nodes
+            trial.allocation = Allocation(event.allocation.devices)
         trial.segment_devices = event.allocation.devices
         trial.reference_devices = trial.reference_devices or event.allocation.devices
         if trial.best_of:  # a best value whose training was lost does not count for the trial
@@ -342,10 +387,10 @@ class StudyFacts:
             train_s=start.train_s if start else 0.0,
             rule=event.rule,
             promoted_from=event.promoted_from,
-            node=next((number for number, node in self.nodes_up.items() if node.is_ready), None),
+            node=next((node.number for node in self.nodes_of(event.slots)), None),
         )
-        if segment.node is not None:
-            self.nodes[segment.node].has_trained = True
+        for node in self.nodes_of(event.slots):
+            node.has_trained = True
         self.segments.append(segment)
         self.running[event.trial_id] = segment
         self.waiting.discard(event.trial_id)
@@ -400,6 +445,8 @@ class StudyFacts:
         segment.wall_s, segment.billed_usd = event.wall_s, event.billed_usd
         if segment.node is None:  # the bill of a node includes its segments
             self.ended_usd += event.billed_usd
+        for node in self.nodes_of(segment.slots):
+            node.idle_clock_s = self.clock.reached()
         trial.allocation = event.next_allocation
         if event.outcome == Outcome.OUT_OF_MEMORY and event.next_allocation.per_device < segment.allocation.per_device:
             self.most_per_device = min(self.per_device, event.next_allocation.per_device)

@@ -29,7 +29,7 @@ _T = TypeVar("_T")
 _SETS = ("waiting", "topics", "skipped", "full", "to_end")
 _PLAIN = (
     "study_id", "enqueued", "next_draw", "n_failed", "slowest_s", "slowest_report_s", "n_repeated", "ended_usd",
-    "has_knee_first", "has_reference_count", "has_guard", "most_per_device",
+    "has_knee_first", "has_reference_count", "has_guard", "most_per_device", "is_renting",
 )  # fmt: skip
 
 

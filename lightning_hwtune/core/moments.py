@@ -78,7 +78,7 @@ class Moments:
             space=state.spec.space,
             pool=state.spec.pool,
             counts=counts,
-            free=state.spec.pool.size - sum(others),
+            free=state.capacity - sum(others),
             paces=_Paces(
                 tuple(sorted({*counts, trial.num_devices})),
                 lambda count: self._deadline.expected_pace(trial, count, report),

@@ -85,17 +85,11 @@ class NextAction:
         if free < 1:
             text = "the devices that are free are kept for a trial that is pausing to continue on more of them"
             return Wait(Reason(Rule.DEVICES, text), reservation=self.state.reserved)
-        reserved, plan = self._reserved(), list[Finish]()
-        if self.state.limits.is_timed:
-            plan = self.finishers.plan(now)
-            candidate, reserved = self._in_time(reserved, plan, now)
-        else:
-            candidate = reserved or self._next(now)
-        candidate = None if candidate is None else self._payable(candidate, free, now)
+        candidate, reserved, plan = self._candidate(free, now)
         kept = self.state.reserved if reserved is not None else None
         if candidate is None:
             return dataclasses.replace(self._idle(self._nothing_left(now)), reservation=None)
-        if candidate.num_devices > free:
+        if not self.state.has_place(candidate.num_devices, free):
             reservation = _reservation_of(candidate)
             filler = self._filler(candidate, plan, free, now)
             if filler is not None:
@@ -103,6 +97,36 @@ class NextAction:
             text = f"trial {candidate.trial_id} needs {counted(candidate.num_devices, 'devices')} (free: {free})"
             return Wait(Reason(Rule.RESERVATION, text), candidate.num_devices, reservation)
         return dataclasses.replace(candidate, reservation=kept)
+
+    def _candidate(self, free: int, now: float) -> tuple[Start | Resume | None, Start | Resume | None, list[Finish]]:
+        """Returns what begins next, the reserved candidate if it is kept, and the planned finishers."""
+        reserved, plan = self._reserved(), list[Finish]()
+        if self.state.limits.is_timed:
+            plan = self.finishers.plan(now)
+            candidate, reserved = self._in_time(reserved, plan, now)
+        else:
+            candidate = reserved or self._next(now)
+        candidate = None if candidate is None else self._payable(candidate, free, now)
+        return candidate, reserved, plan
+
+    def demand(self, now: float) -> int:
+        """Returns the number of devices of the work that would begin if enough were free; 0 if there is none.
+
+        A promotion counts alone, because further ones depend on it. New trials count up to `max_trials`.
+        """
+        limits, n_running = self.state.limits, len(self.state.running)
+        n_most = math.inf if limits.max_parallel is None else limits.max_parallel - n_running
+        if self.limit(now) is not None or n_most <= 0:
+            return 0
+        if self.state.is_replicating:
+            answer = self._next_replicate.ask(now, self.spec.pool.size)
+            return answer.num_devices if isinstance(answer, Start | Resume) else 0
+        candidate, _, _ = self._candidate(self.spec.pool.size, now)
+        if candidate is None:
+            return 0
+        n_new = math.inf if limits.max_trials is None else limits.max_trials - len(self.state.searched)
+        n_trials = min(n_new if isinstance(candidate, Start) else 1, n_most)
+        return int(min(n_trials * candidate.num_devices, self.spec.pool.size))
 
     def next_allocation(
         self, trial: TrialRecord, report: Measurement, target: int, rule: str, now: float
@@ -136,8 +160,8 @@ class NextAction:
         """
         payable = [option for option in self._options(candidate) if self.deadline.pays(option, now)]
         if self.state.limits.is_timed and candidate.reason.rule == Rule.FINISHER:
-            at_once = [option for option in payable if option.num_devices <= free and self.deadline.ends(option, now)]
-            payable = at_once or payable
+            able = (option for option in payable if self.deadline.ends(option, now))
+            payable = [option for option in able if self.state.has_place(option.num_devices, free)] or payable
         return payable[0] if payable else None
 
     def limit(self, now: float, trial_id: int | None = None, coming_s: float = 0.0) -> Reason | None:
@@ -186,8 +210,8 @@ class NextAction:
 
         Backfilling as in EASY: Lifka, "The ANL/IBM SP scheduling system", 1995.
         """
-        span_s = self.state.drain_s(reserved.num_devices - free, now)
-        large = {trial.trial_id for trial in self.state.trials if trial.num_devices > free}
+        span_s = self.state.drain_s(reserved.num_devices, free, now)
+        large = {trial.trial_id for trial in self.state.trials if not self.state.has_place(trial.num_devices, free)}
         for option in (
             self._promotion(now, BoundTrials(self.state, large | {reserved.trial_id})),
             self.new_trials.fitting(reserved, free),

@@ -78,6 +78,7 @@ class _Run:
 
     def __init__(self, state: StudyState, now: float, paces: SeenPaces, seed: int) -> None:
         self._state = cheaply_drawn(state.copied())
+        self._state.is_renting = False  # a forecast has the whole pool
         self._limits, most = state.limits, len(state.searched) + _MOST_NEW
         self._n_more = 0 if state.is_replicating else max((state.limits.max_trials or 0) - most, 0)
         self._state.has_reference_count = False  # a forecast counts real seconds, and fits no model

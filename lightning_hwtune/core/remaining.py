@@ -36,8 +36,11 @@ class Remaining:
         facts, instance, limit_usd = self._facts, self._facts.spec.pool.instance, self._facts.limits.max_cost_usd
         if instance is None or limit_usd is None:
             return math.inf
+        if facts.spec.pool.nodes > 1:  # all nodes that are up together, by their time
+            n_up = max(len(facts.nodes_up), 1)
+            return (limit_usd - facts.billed_usd(now)) / (n_up * instance.price(spot=facts.spec.pool.spot) / 3600)
         up_s = max((node.up_s(facts.clock.at(now)) for node in facts.nodes_up.values()), default=0.0)
-        return affordable_s(instance, limit_usd - facts.ended_usd) - up_s
+        return affordable_s(instance, limit_usd - facts.ended_usd, spot=facts.spec.pool.spot) - up_s
 
     def device_s(self, now: float) -> float:
         """Returns the device-seconds that the money left pays for; infinity on a node, which is paid as a whole."""
@@ -61,7 +64,9 @@ class Remaining:
         limits, price, instance = self._facts.limits, self._usd_per_device_s, self._facts.spec.pool.instance
         seconds = math.inf if limits.max_time_s is None else limits.max_time_s
         if instance is not None and limits.max_cost_usd is not None:
-            return min(seconds, max(affordable_s(instance, limits.max_cost_usd), 0.0))
+            pool = self._facts.spec.pool
+            most_s = affordable_s(instance, limits.max_cost_usd / pool.nodes, spot=pool.spot)
+            return min(seconds, max(most_s, 0.0))
         if limits.max_cost_usd is not None and price > 0:
             seconds = min(seconds, limits.max_cost_usd / price / self._facts.spec.pool.size)
         return seconds

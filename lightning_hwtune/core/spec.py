@@ -195,6 +195,14 @@ class StudySpec:
                 "A policy that changes the devices of a trial keeps its global batch size, so that only time changes."
             )
             raise ArgumentError("batch", self.batch, f"'global' with {type(self.allocator.policy).__name__}", hint=hint)
+        size = self.pool.node_size
+        if split := [count for count in counts if count > size and count % size]:
+            raise ArgumentError(
+                self.space.devices_key or "devices",
+                counts,
+                f"counts up to {size}, the devices of a node, and multiples of it",
+                hint=f"A trial trains inside one node, or on complete nodes; leave out {split[0]}.",
+            )
         kinds = {type(item) for item in self.objectives}
         if self._is_priced and not self.has_price:
             argument = "objectives" if Cost in kinds else "constraints"

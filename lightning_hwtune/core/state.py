@@ -57,15 +57,21 @@ class StudyState(StudyFacts):
             self.race = self.spec.race()
         write_after(self, event, self.race)
 
-    def drain_s(self, n_devices: int, now: float) -> float:
-        """Seconds until the running segments have freed `n_devices`, if each trains to its current target."""
+    def drain_s(self, n_devices: int, n_free: int, now: float) -> float:
+        """Seconds until `n_devices` are free for one segment, if each running one trains to its current target.
+
+        Args:
+            n_free: the number of devices that are free now.
+        """
         left = sorted(
-            (max((self.trials[i].target - s.reached) * s.epoch_s - (now - s.reported_at), 0.0), s.num_devices)
+            (max((self.trials[i].target - s.reached) * s.epoch_s - (now - s.reported_at), 0.0), s.num_devices, s.slots)
             for i, s in self.running.items()
         )
-        for seconds, devices in left:
-            n_devices -= devices
-            if n_devices <= 0:
+        free, size = self.free_slots() if self.is_renting else {}, self.spec.pool.node_size
+        for seconds, devices, slots in left:
+            n_free += devices
+            free = {p: sorted([*own, *(slot for slot in slots if slot // size == p)]) for p, own in free.items()}
+            if n_free >= n_devices and (not self.is_renting or self.place_for(n_devices, free) is not None):
                 return seconds
         return 0.0
 

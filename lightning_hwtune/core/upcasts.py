@@ -118,6 +118,11 @@ def _saved_at_reference(fields: Fields) -> Fields:
     return {"reference_s": None, "reference_device_s": None, **fields}
 
 
+def _own_machine(fields: Fields) -> Fields:
+    """Adds the provider's id of a node: before nodes were rented, each was the machine of a session."""
+    return {"rented_as": "", **fields}
+
+
 _STEPS: Mapping[str, tuple[Callable[[Fields], Fields], ...]] = {
     # 0.1.0 asked the policy again on each reading of the log; 0 devices mean the count in the configuration
     "StudyCreated": (
@@ -129,6 +134,7 @@ _STEPS: Mapping[str, tuple[Callable[[Fields], Fields], ...]] = {
     ),
     "SessionOpened": (_opened, _searching, _given),
     "TrialCreated": (_devices_to_allocation("num_devices", "allocation", 0), _searched),
+    "NodeRequested": (_own_machine,),
     "SegmentStarted": (_devices_to_allocation("num_devices", "allocation"),),
     "Reported": (_at_reference, _unmoved),
     "CheckpointSaved": (_saved_at_reference,),

@@ -42,6 +42,9 @@ def resolve(pool: Pool) -> Pool:
     Raises:
         ArgumentError: the pool asks for more devices than this host has.
     """
+    if pool.nodes > 1:
+        hint = "A study trains on this machine. Several nodes can be simulated: `simulate(spec, curves, cloud=...)`."
+        raise ArgumentError("Pool.nodes", pool.nodes, "1, this machine", hint=hint)
     gpus = visible_gpus() if pool.accelerator in ("auto", "gpu") else []
     accelerator = "gpu" if pool.accelerator == "gpu" or gpus else "cpu"
     if accelerator == "gpu":

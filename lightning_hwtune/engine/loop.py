@@ -18,6 +18,8 @@ from lightning_hwtune.engine.clock import Clock
 from lightning_hwtune.engine.devices import Slots
 from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.engine.folder import Folder
+from lightning_hwtune.engine.provider import Provider
+from lightning_hwtune.engine.rented_nodes import RentedNodes
 from lightning_hwtune.engine.segment_orders import segment_order
 from lightning_hwtune.errors import CheckpointError, TrialError, first_line
 from lightning_hwtune.names.spelling import spelled
@@ -43,6 +45,7 @@ class Loop:
             redraws the live view, and raises if the study's folder is gone.
         save_every: extra checkpoints, see `SegmentOrder`.
         is_first_error_fatal: an error before the study's first report ends `run`; otherwise it counts like any other.
+        provider: rents the nodes on which segments train; None: they train on this host.
         wait_s: the longest time for which it waits without a look at the study.
         late_s, end_s: see the constants. Both are 0 on a virtual clock.
     """
@@ -57,6 +60,7 @@ class Loop:
         tick: Callable[[], None] = lambda: None,
         save_every: int | None = None,
         is_first_error_fatal: bool = True,
+        provider: Provider | None = None,
         wait_s: float = _TICK_S,
         late_s: float = _LATE_S,
         end_s: float = _END_S,
@@ -66,6 +70,7 @@ class Loop:
         self._slots = Slots(controller.spec.pool.size)
         self._fatal: TrialError | None = None
         self._looks = BudgetLooks(controller, executor, wait_s=wait_s, late_s=late_s, end_s=end_s)
+        self._nodes = None if provider is None else RentedNodes(controller, executor, provider)
 
     def run(self) -> Done:
         """Runs until the controller is done; returns its last answer.
@@ -74,16 +79,24 @@ class Loop:
             TrialError: the training code failed before the study's first report.
         """
         while True:
+            if self._nodes is not None:
+                self._nodes.look(self._clock.now())
             self._looks.look(self._clock.now())
             answer = self.step()
+            if self._nodes is not None:
+                answer = self._nodes.adjust(answer, self._clock.now())
             if isinstance(answer, Done):
                 return answer
             if isinstance(answer, Start | Resume):
                 continue
-            self._executor.wait(self, self._looks.wait_s(self._clock.now()))
+            self._executor.wait(self, self._wait_s(self._clock.now()))
             self._tick()
             if self._fatal is not None:
                 raise self._fatal
+
+    def _wait_s(self, now: float) -> float:
+        seconds = self._looks.wait_s(now)
+        return seconds if self._nodes is None else min(seconds, self._nodes.wait_s(now))
 
     def pause_soon(self, why: str) -> None:
         """Lets trials pause that would otherwise train epochs again, if their next report is due in about a second.
@@ -110,23 +123,35 @@ class Loop:
         now = self._clock.now()
         for trial_id in list(self._controller.state.running):
             self._controller.tell(trial_id, now, Outcome.INTERRUPTED, error=why)
+        if self._nodes is not None:
+            self._nodes.release_all(now)
 
     def step(self) -> Answer:
         """Asks the controller once and starts the segment that it decides on, if any; returns its answer."""
         now = self._clock.now()
         self._controller.choose_ladder(now)
-        answer = self._controller.ask(now, self._slots.n_free(self._controller.state.per_device))
+        answer = self._controller.ask(now, self._n_free())
         self._controller.reserve(answer, now)
         if isinstance(answer, Start | Resume):
             self._begin(answer)
         return answer
+
+    def _n_free(self) -> int:
+        if self._nodes is not None:
+            return self._nodes.n_free
+        return self._slots.n_free(self._controller.state.per_device)
+
+    def _take(self, n_devices: int) -> tuple[int, ...]:
+        if self._nodes is not None:
+            return self._nodes.place(n_devices)
+        return self._slots.take(n_devices, self._controller.state.per_device)
 
     def _begin(self, decision: Start | Resume) -> None:
         self._tick()
         if isinstance(decision, Resume):
             self._vouch(decision.trial_id)
             self._forget_best(decision.trial_id)
-        slots = self._slots.take(decision.num_devices, self._controller.state.per_device)
+        slots = self._take(decision.num_devices)
         segment = self._controller.begin(decision, slots, self._clock.now())
         self._executor.start(self._order(segment))
 
@@ -182,6 +207,8 @@ class Loop:
         self._tick()
         if not self._is_current(trial_id, segment):
             return VerdictMessage(VerdictKind.STOP, "this segment has already ended")
+        if self._nodes is not None:
+            self._nodes.reported()
         verdict = self._controller.report(
             trial_id, report.resource, report.metrics, report.train_s, self._clock.now(), is_inside=report.is_inside
         )
@@ -232,7 +259,8 @@ class Loop:
         ended = storable_message(ended)
         controller, outcome = self._controller, ended.outcome
         segment_ended = controller.state.running[trial_id]
-        self._slots.give_back(segment_ended.slots, segment_ended.allocation.per_device)
+        if self._nodes is None:  # on rented nodes, the state says which devices are free
+            self._slots.give_back(segment_ended.slots, segment_ended.allocation.per_device)
         nothing_yet = self._is_first_error_fatal and not any(trial.measurements for trial in controller.state.trials)
         is_first = outcome == Outcome.ERROR and nothing_yet
         state = controller.tell(

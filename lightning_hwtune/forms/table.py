@@ -162,6 +162,8 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "threads_per_device": integer(1, MAX_DEVICES),
         "instance": _INSTANCE,
         "per_device": integer(1, 64).but("how many trials share one device, from 1 to 64"),
+        "spot": flag(),
+        "nodes": integer(1, MAX_DEVICES),
     },
     "InstanceType": {
         "name": _NAME,
@@ -258,6 +260,18 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
     "SimulatedExecutor": {"start_s": _DELAY, "restore_s": _DELAY},
     "Failures": {"mean_s": number(0, _MAX_SIMULATED_S, above=True).but("a number of seconds above 0 and at most 1e9")},
     "Speeds": {"spread": number(0, 10).but("the standard deviation of a logarithm, from 0 to 10")},
+    "Cloud": {
+        "launch_s": _DELAY,
+        "launch_spread": number(0, 10).but("the standard deviation of a logarithm, from 0 to 10"),
+        "lost_after_s": optional(number(0, _MAX_SIMULATED_S, above=True)).but(
+            "a number of seconds above 0 and at most 1e9, or None"
+        ),
+        "never_share": number(0, 1).but("a fraction from 0 to 1"),
+        "straggler_share": number(0, 1).but("a fraction from 0 to 1"),
+        "straggler_factor": number(1, 1e6).but("a factor of at least 1"),
+        "timeout_s": number(0, _MAX_SIMULATED_S, above=True).but("a number of seconds above 0 and at most 1e9"),
+        "seed": integer(0, 2**64 - 1).but("an integer from 0 to 2**64 - 1"),
+    },
     "EarlierTask": {"name": text()},
     "ParetoPrior": {
         "uniform": _SHARE,

@@ -17,6 +17,8 @@ _KEYS: Mapping[str, str] = {
     "within": "scheduler.within",
     "Pool.devices": "pool.devices",
     "Pool.instance": "pool.instance",
+    "Pool.spot": "pool.spot",
+    "Pool.nodes": "pool.nodes",
 }
 
 

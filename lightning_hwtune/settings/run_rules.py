@@ -40,7 +40,7 @@ def check_run(
         raise ArgumentError("max_cost", limits.max_cost_usd, "None, because the pool has no price", hint=hint)
     instance = spec.pool.instance
     if limits.max_cost_usd is not None and instance is not None:
-        least_usd = bill(Node(instance, 0.0), 0.0)
+        least_usd = bill(Node(instance, 0.0, is_spot=spec.pool.spot), 0.0)
         if limits.max_cost_usd < least_usd:
             allowed = f"at least {least_usd:.4g}, the bill of {instance.name!r} for the shortest time that is billed"
             raise ArgumentError("max_cost", limits.max_cost_usd, allowed)

@@ -33,6 +33,7 @@ from lightning_hwtune.engine.loop import Loop
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import FORMS
 from lightning_hwtune.simulation.curves import Curves
+from lightning_hwtune.simulation.provider import Cloud, SimulatedProvider
 from lightning_hwtune.training.channel import Ended, Report, Saved, SegmentOrder
 
 __all__ = ["Failures", "SimulatedExecutor", "Speeds", "simulate"]
@@ -95,7 +96,7 @@ class _Run:
 
 @final
 class SimulatedExecutor:
-    """Trains segments by curves. `wait` jumps to the next news.
+    """Trains segments by curves. `wait` jumps to the next news, and does nothing if no segment is running.
 
     Args:
         curves: the learning curves.
@@ -105,6 +106,7 @@ class SimulatedExecutor:
         failures: the random losses of segments; None for no losses.
         speeds: the random speeds of segments; None if they are as fast as the curves say.
         has_timeouts: whether `wait` jumps no further than its timeout.
+        slowness: returns by which further factor a segment takes longer.
     """
 
     abilities: ClassVar[Abilities] = Abilities(trains_here=False)
@@ -119,6 +121,7 @@ class SimulatedExecutor:
         failures: Failures | None = None,
         speeds: Speeds | None = None,
         has_timeouts: bool = False,
+        slowness: Callable[[SegmentOrder], float] = lambda order: 1.0,
     ) -> None:
         forms = FORMS["SimulatedExecutor"]
         self._curves, self._clock, self._failures, self._speeds = curves, clock, failures, speeds
@@ -126,7 +129,7 @@ class SimulatedExecutor:
         self._restore_s: float = forms["restore_s"].read("restore_s", restore_s)
         self._queue: list[tuple[float, int, int, _Run]] = []
         self._runs: dict[int, _Run] = {}
-        self._count, self._has_timeouts = itertools.count(), has_timeouts
+        self._count, self._has_timeouts, self._slowness = itertools.count(), has_timeouts, slowness
 
     def start(self, order: SegmentOrder) -> None:
         """Starts a segment at the clock's time."""
@@ -134,13 +137,13 @@ class SimulatedExecutor:
         base_s = self._curves.elapsed_s(order.config, order.resource, order.num_devices)
         lost_at = now + self._failures.after_s(order) if self._failures is not None else math.inf
         delay_s = self._start_s + (self._restore_s if order.checkpoint is not None else 0.0)
-        factor = self._speeds.factor(order) if self._speeds is not None else 1.0
+        factor = self._slowness(order) * (self._speeds.factor(order) if self._speeds is not None else 1.0)
         run = _Run(order, now + delay_s, lost_at, base_s, order.resource, factor)
         self._runs[order.trial_id] = run
         self._schedule_next(run)
 
     def wait(self, sink: Sink, timeout_s: float) -> None:
-        """Moves the clock to the next news and delivers it; returns at once if no segment is running."""
+        """Moves the clock to the next news and delivers it, or by the timeout; see the class."""
         give_up_at = self._clock.now() + timeout_s if self._has_timeouts else math.inf
         while self._queue:
             at, _, turn, run = self._queue[0]
@@ -159,6 +162,8 @@ class SimulatedExecutor:
             else:
                 self._report(sink, run)
             return
+        if give_up_at < math.inf:
+            self._clock.advance_to(give_up_at)
 
     def end(self, trial_id: int, outcome: Outcome, why: str) -> None:
         """Ends a running segment at the clock's time; `sink.ended` follows from `wait`."""
@@ -223,11 +228,13 @@ def simulate(
     restore_s: float = 0.0,
     failures: Failures | None = None,
     speeds: Speeds | None = None,
+    cloud: Cloud | None = None,
     sink: Callable[[Sequence[ev.Event]], None] = _forget,
 ) -> StudyState:
     """Runs a whole study on a virtual clock that starts at 0; returns its final state.
 
     Args:
+        cloud: the provider that rents the nodes of the pool; None: the pool is there from the beginning to the end.
         sink: receives every event, as a store would. For example, a list's `extend` collects the log.
 
     Raises:
@@ -237,13 +244,21 @@ def simulate(
     clock = VirtualClock()
     controller = Controller(StudyState(spec), sink)
     controller.create(clock.now())
-    controller.open(limits, clock.now(), "simulation", 0, "simulation")
+    controller.open(limits, clock.now(), "simulation", 0, "simulation", rents=cloud is not None)
+    provider = None if cloud is None else SimulatedProvider(cloud, clock)
+
+    def slowness(order: SegmentOrder) -> float:
+        nodes = controller.state.nodes_of(order.slots)
+        return 1.0 if provider is None else max((provider.factor(node.rented_as) for node in nodes), default=1.0)
+
     executor = SimulatedExecutor(
-        curves, clock, start_s=start_s, restore_s=restore_s, failures=failures, speeds=speeds, has_timeouts=True
-    )
+        curves, clock, start_s=start_s, restore_s=restore_s, failures=failures, speeds=speeds, has_timeouts=True,
+        slowness=slowness,
+    )  # fmt: skip
     loop = Loop(
-        controller, executor, clock, NoFolder(), is_first_error_fatal=False, wait_s=math.inf, late_s=0.0, end_s=0.0
-    )
+        controller, executor, clock, NoFolder(), is_first_error_fatal=False, provider=provider, wait_s=math.inf,
+        late_s=0.0, end_s=0.0,
+    )  # fmt: skip
     done = loop.run()
     controller.close(clock.now(), ev.SessionState.FINISHED, done.reason.text)
     return controller.state

@@ -188,6 +188,6 @@ def usd_of(pool: Pool, device_s: float, usd_per_hour: float | None = None) -> fl
     return device_s * ((price or 0.0) / 3600.0)
 
 
-def usd_per_device_hour(instance: InstanceType, n_devices: int) -> float:
-    """Returns the price of one of the devices of a machine: each has the same share of the price on demand."""
-    return instance.usd_per_hour / n_devices
+def usd_per_device_hour(instance: InstanceType, n_devices: int, *, spot: bool = False) -> float:
+    """Returns the price of one of the devices of a machine: each has the same share of the price."""
+    return instance.price(spot=spot) / n_devices

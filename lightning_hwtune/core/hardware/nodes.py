@@ -19,10 +19,12 @@ class NodeRecord:
     """One machine, from its launch to its release. Only `StudyFacts.apply` changes it.
 
     Attributes:
-        number: its number in the study. is_spot: whether its price is that of a spot node.
+        number: its number in the study. place: its place in the pool, see `placement`.
+        is_spot: whether its price is that of a spot node. rented_as: see `events.NodeRequested`.
         launched_clock_s: the study's own clock at its launch (`core.study_clock`).
-        is_ready: whether segments can start on it. has_trained: whether one did; otherwise it is not billed, just as a
-            session that trains nothing does not count in the time of a study.
+        is_ready: whether segments can start on it. has_trained: whether one did; otherwise the machine of a session is
+            not billed, just as a session that trains nothing does not count in the time of a study.
+        idle_clock_s: the study's own clock when it became ready, or when its last segment ended.
         ended_s: the seconds for which it was up; None while it is. billed_usd: its bill; 0 while it is up.
         is_lost: whether it was taken away, or failed.
     """
@@ -36,6 +38,9 @@ class NodeRecord:
     ended_s: float | None = None
     billed_usd: float = 0.0
     is_lost: bool = False
+    rented_as: str = ""
+    place: int = 0
+    idle_clock_s: float = 0.0
 
     def up_s(self, clock_s: float) -> float:
         """Returns the seconds for which it has been up, at this time of the study's clock."""
@@ -49,7 +54,7 @@ class NodeRecord:
         """
         if self.ended_s is not None:
             return self.billed_usd
-        if not self.has_trained:
+        if not self.has_trained and not self.rented_as:
             return 0.0
         return bill(Node(self.instance, 0.0, self.up_s(clock_s), self.is_spot, is_lost), 0.0)
 

@@ -32,6 +32,9 @@ class Pool(Given):
         per_device: how many trials train on each device at the same time, each with its share of the device's threads
             or GPU memory. More than 1 is only for studies whose trials have one device. It falls when a trial runs
             out of memory.
+        spot: whether the machines are spot instances, with the spot price of the type.
+        nodes: how many machines of the type can be rented at the same time, each with `devices`. A study that trains on
+            this host has one.
 
     Examples:
         >>> pool = hwt.Pool("cpu", devices=4, usd_per_device_hour=0.05)
@@ -47,6 +50,8 @@ class Pool(Given):
     threads_per_device: int
     instance: InstanceType | None
     per_device: int
+    spot: bool
+    nodes: int
 
     @checked_call("Pool", prefix="Pool.")
     def __init__(
@@ -57,25 +62,45 @@ class Pool(Given):
         threads_per_device: int = 1,
         instance: str | InstanceType | Mapping[str, Any] | None = None,
         per_device: int = 1,
+        spot: bool = False,
+        nodes: int = 1,
     ) -> None:
         found = None if instance is None else instance_of(instance, Catalogue.builtin(), "Pool.instance")
         if found is not None:
             accelerator = _accelerator(found, accelerator)
             devices = _devices(found, devices, threads_per_device)
-            usd_per_device_hour = _price(found, usd_per_device_hour, threads_per_device)
+            usd_per_device_hour = _price(found, usd_per_device_hour, threads_per_device, spot=spot)
+        for name, value, default in (("spot", spot, False), ("nodes", nodes, 1)):
+            if found is None and value != default:
+                hint = f"For example Pool(instance='g4dn.12xlarge', {name}={value!r})."
+                raise ArgumentError(f"Pool.{name}", value, f"{default!r} without an instance type", hint=hint)
+        if nodes > 1 and per_device > 1:
+            hint = "A trial on rented nodes has its devices to itself. Leave `per_device` out, or use one node."
+            raise ArgumentError("Pool.per_device", per_device, "1, because the pool has several nodes", hint=hint)
         object.__setattr__(self, "accelerator", accelerator)
         object.__setattr__(self, "devices", devices)
         object.__setattr__(self, "usd_per_device_hour", usd_per_device_hour)
         object.__setattr__(self, "threads_per_device", threads_per_device)
         object.__setattr__(self, "instance", found)
         object.__setattr__(self, "per_device", per_device)
+        object.__setattr__(self, "spot", spot)
+        object.__setattr__(self, "nodes", nodes)
 
     @property
     def size(self) -> int:
-        """The number of devices.
+        """The number of devices, of all nodes together.
 
         Raises:
             ArgumentError: the pool is still "auto"; the engine resolves it on the host where the study runs.
+        """
+        return self.node_size * self.nodes
+
+    @property
+    def node_size(self) -> int:
+        """The number of devices of each node.
+
+        Raises:
+            ArgumentError: as for `size`.
         """
         if not isinstance(self.devices, int):
             raise ArgumentError(
@@ -101,6 +126,8 @@ class Pool(Given):
             "threads_per_device": self.threads_per_device,
             **({} if self.instance is None else {"instance": self.instance.to_dict()}),
             **({} if self.per_device == 1 else {"per_device": self.per_device}),
+            **({"spot": True} if self.spot else {}),
+            **({"nodes": self.nodes} if self.nodes > 1 else {}),
         }
 
 
@@ -125,10 +152,10 @@ def _devices(instance: InstanceType, given: int | str, threads_per_device: int) 
     return given
 
 
-def _price(instance: InstanceType, given: float | None, threads_per_device: int) -> float:
-    own = usd_per_device_hour(instance, _all_devices(instance, threads_per_device))
+def _price(instance: InstanceType, given: float | None, threads_per_device: int, *, spot: bool) -> float:
+    own = usd_per_device_hour(instance, _all_devices(instance, threads_per_device), spot=spot)
     if given not in (None, own):
-        allowed = f"left out, because {instance.name!r} has a price: {instance.usd_per_hour:g} US dollars per hour"
+        allowed = f"left out, because {instance.name!r} has a price: {instance.price(spot=spot):g} US dollars per hour"
         hint = "For another price, give `instance` as InstanceType(name, usd_per_hour, ...)."
         raise ArgumentError("Pool.usd_per_device_hour", given, allowed, hint=hint)
     return own

@@ -114,3 +114,61 @@ def test_another_price_of_an_instance_type_is_a_difference_of_a_study_about_cost
     assert stored(Pool(instance=BOX)).differences(stored(other)) == {"pool.usd_per_device_hour": (0.9, 1.0)}
     assert stored(Pool(instance=BOX)).differences(stored(Pool("cpu", 4, 0.9))) == {}
     assert StudySpec.from_dict(stored(other).to_dict()) == stored(other)
+
+
+SPOT = InstanceType("spot", 8.0, devices=4, provider="aws", usd_per_hour_spot=2.0)
+
+
+def test_a_spot_pool_has_the_spot_price() -> None:
+    pool = Pool(instance=SPOT, spot=True)
+    assert (pool.usd_per_device_hour, Pool(instance=SPOT).usd_per_device_hour) == (0.5, 2.0)
+    assert Pool(**pool.to_dict()) == pool != Pool(instance=SPOT)
+    assert "spot" not in Pool(instance=SPOT).to_dict()
+
+
+def test_a_pool_of_several_nodes_has_the_devices_of_all() -> None:
+    pool = Pool(instance=SPOT, nodes=3, devices=2)
+    assert (pool.size, pool.node_size) == (6, 2)
+    assert Pool(**pool.to_dict()) == pool
+    with pytest.raises(ArgumentError, match=r"Pool.nodes.*1, this machine"):
+        resolve(pool)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"spot": True}, "without an instance type"),
+        ({"nodes": 2}, "without an instance type"),
+        ({"instance": BOX, "spot": True}, r"spot price of 'box' is unknown"),
+        ({"instance": BOX, "nodes": 0}, "Pool.nodes"),
+        ({"instance": SPOT, "spot": True, "usd_per_device_hour": 2.0}, "2 US dollars per hour"),
+        ({"instance": SPOT, "nodes": 2, "per_device": 2}, r"Pool.per_device.*1, because the pool has several nodes"),
+    ],
+)
+def test_a_spot_pool_and_nodes_need_a_type_that_offers_them(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        Pool(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, Pool(instance=SPOT, spot=True, nodes=2)),
+        (Pool(devices=1), Pool(instance=SPOT, spot=True, nodes=2, devices=1)),
+        (Pool(instance=BOX), Pool(instance=BOX)),
+        (Pool(instance=SPOT, nodes=4), Pool(instance=SPOT, nodes=4)),
+    ],
+)
+def test_a_continued_study_keeps_its_spot_nodes_unless_another_type_is_given(
+    given: Pool | None, expected: Pool
+) -> None:
+    assert kept_pool(stored(Pool(instance=SPOT, spot=True, nodes=2)), given) == expected
+
+
+def test_trials_can_share_the_devices_of_one_spot_node_and_a_continued_study_keeps_both() -> None:
+    pool = Pool(instance=SPOT, spot=True, per_device=2)
+    assert (pool.size, pool.places) == (4, 8)
+    assert kept_pool(stored(pool), None) == Pool(**pool.to_dict()) == pool
+    assert kept_pool(stored(pool), Pool(per_device=1)) == Pool(instance=SPOT, spot=True)
+    with pytest.raises(ArgumentError, match="several nodes"):
+        kept_pool(stored(pool), Pool(nodes=2, instance=SPOT))

@@ -1,0 +1,45 @@
+"""Where a segment goes among the nodes of a study: inside one node, or on complete nodes.
+
+Device numbers ("slots") are those of the pool: a node with `size` devices in place 2 has the numbers from 2 x size. A
+node takes the lowest place that is free. A segment goes to the node with the fewest free devices that suffice (best
+fit), so that complete nodes stay free for large segments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from lightning_hwtune.core.allocation import Allocation
+from lightning_hwtune.core.hardware.pool import Pool
+
+__all__ = ["free_place", "on_nodes", "placed"]
+
+
+def placed(n_devices: int, free: Mapping[int, Sequence[int]], size: int) -> tuple[int, ...] | None:
+    """Returns the slots of a segment with `n_devices`; None if it fits nowhere.
+
+    Args:
+        free: the free slots of each node, ascending, by its place.
+        size: the number of devices of each node.
+    """
+    if n_devices <= size:
+        fitting = [(len(slots), place) for place, slots in free.items() if len(slots) >= n_devices]
+        return tuple(free[min(fitting)[1]][:n_devices]) if fitting else None
+    complete = sorted(place for place, slots in free.items() if len(slots) == size)
+    n_nodes = n_devices // size
+    if n_devices % size or len(complete) < n_nodes:
+        return None
+    return tuple(slot for place in complete[:n_nodes] for slot in free[place])
+
+
+def on_nodes(allocation: Allocation, pool: Pool) -> Allocation:
+    """Returns an allocation with the nodes that it takes: one, or as many complete ones as it needs."""
+    if pool.nodes == 1 or pool.instance is None:
+        return allocation
+    n_nodes = max(allocation.devices // pool.node_size, 1)
+    return Allocation(allocation.devices, nodes=n_nodes, instance=pool.instance.name)
+
+
+def free_place(taken: Sequence[int]) -> int:
+    """Returns the lowest place that is not taken."""
+    return next(place for place in range(len(taken) + 1) if place not in taken)

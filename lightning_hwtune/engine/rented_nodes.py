@@ -1,0 +1,178 @@
+"""The rented nodes of a running study: when one is requested, when it is released, and what follows from its loss.
+
+- A node is requested while work waits for which the nodes that are up, launching ones included, have no devices. The
+  pool limits their number, and the guard of the budget must allow the request.
+- A node that is not ready in time is released, billed by the rule of its provider, and replaced. After `_MOST_FAILED`
+  such nodes in a row, or `_MOST_LOST` lost ones without any report, no further one is requested; a study without a
+  ready node then ends.
+- The segments of a lost or released node are interrupted. Their trials continue elsewhere from their last checkpoints.
+- An idle node is kept for as long as the launch of a new one takes: then waiting has cost as much as a launch does, so
+  the sum is at most twice what it would be if the future were known (the rule of ski rental). It is also kept while
+  devices are drained for a large trial.
+
+All of this is written to the log, in which capacity is the sum over the nodes that are ready.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+from lightning_hwtune.core.controller import Controller
+from lightning_hwtune.core.decisions import Answer, Done, Reason, Rule, Wait
+from lightning_hwtune.core.hardware.nodes import NodeRecord
+from lightning_hwtune.core.record import Outcome
+from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.engine.executor import Executor
+from lightning_hwtune.engine.provider import Provider
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.text import counted
+
+__all__ = ["RentedNodes"]
+
+_MOST_FAILED = 3
+_MOST_LOST = 20
+_LEAST_S = 0.001  # between two looks, so that a virtual clock advances
+
+
+@final
+class RentedNodes:
+    """Rents the nodes of one loop. The session of the controller was opened with `rents=True`.
+
+    Raises:
+        ArgumentError: the pool has no instance type, or several trials share its devices.
+    """
+
+    def __init__(self, controller: Controller, executor: Executor, provider: Provider) -> None:
+        if controller.spec.pool.instance is None:
+            allowed = "a pool with an instance type, whose nodes can be rented"
+            raise ArgumentError("pool", controller.spec.pool, allowed, hint="For example Pool(instance='g5.xlarge').")
+        if controller.spec.pool.per_device > 1:
+            hint = "A trial on rented nodes has its devices to itself. Leave `per_device` out."
+            given = controller.spec.pool.per_device
+            raise ArgumentError("Pool.per_device", given, "1, because the nodes are rented", hint=hint)
+        self._controller, self._executor, self._provider = controller, executor, provider
+        self._instance = controller.spec.pool.instance
+        self._n_failed = self._n_lost = 0  # nodes that were not ready in time, in a row; lost ones without a report
+
+    @property
+    def _state(self) -> StudyState:
+        return self._controller.state
+
+    @property
+    def n_free(self) -> int:
+        """The number of free devices on nodes that are ready."""
+        return sum(map(len, self._state.free_slots().values())) if self._state.is_renting else 0
+
+    def reported(self) -> None:
+        """Records that a segment has reported."""
+        self._n_lost = 0
+
+    def place(self, n_devices: int) -> tuple[int, ...]:
+        """Returns the slots of a new segment, for which there is a place."""
+        return self._state.place_for(n_devices) or ()
+
+    def look(self, now: float) -> None:
+        """Records what has happened to the nodes, and releases those that the budget or their time does not allow."""
+        numbers = {node.rented_as: number for number, node in self._state.nodes_up.items()}
+        for change in self._provider.poll():
+            number = numbers.get(change.rented_as)
+            if number is None:
+                continue
+            if change.lost:
+                self._n_lost += 1
+                self._end(number, f"its node was lost: {change.lost}", now, lost=change.lost)
+            else:
+                self._controller.node_ready(number, now)
+                self._n_failed = 0
+        for number in self._controller.budget.to_release(now):
+            self._end(number, "its node was released, since the budget does not pay for it any more", now)
+        for node in list(self._state.nodes_up.values()):
+            if not node.is_ready and self._age_s(node, now) >= self._provider.timeout_s:
+                self._n_failed += 1
+                text = f"node {node.number} was not ready after {self._age_s(node, now):.0f} s, and was released"
+                self._controller.note(None, text, now)
+                self._end(node.number, text, now)
+
+    def adjust(self, answer: Answer, now: float) -> Answer:
+        """Requests and releases nodes after an answer of the controller; returns the answer that follows.
+
+        That is the same one, or `Done` if nothing runs and no node can be requested for what waits.
+        """
+        if isinstance(answer, Done):
+            self.release_all(now)
+        if not isinstance(answer, Wait):
+            return answer
+        wanted = self._controller.demand(now)
+        reason = self._request(wanted, now)
+        for node in list(self._state.nodes_up.values()):
+            if self._idle_left_s(node, now) <= 0:
+                self._end(node.number, "", now)
+        if self._state.running or any(not node.is_ready for node in self._state.nodes_up.values()):
+            return answer
+        if reason is None and not wanted:
+            answer = self._controller.ask(now, self._controller.spec.pool.node_size)  # nothing is left to do
+        if reason is not None:
+            answer = Done(reason, self._state.reserved)
+        if isinstance(answer, Done):
+            self.release_all(now)
+        return answer
+
+    def wait_s(self, now: float) -> float:
+        """Returns how long the loop may wait for news."""
+        left = [self._provider.poll_s()]
+        for node in self._state.nodes_up.values():
+            left.append(self._idle_left_s(node, now))
+            if not node.is_ready:
+                left.append(self._provider.timeout_s - self._age_s(node, now))
+        return max(min(left), _LEAST_S)
+
+    def release_all(self, now: float) -> None:
+        """Releases every node."""
+        for number in list(self._state.nodes_up):
+            self._end(number, "the session ends", now)
+
+    def _request(self, wanted: int, now: float) -> Reason | None:
+        """Requests nodes for that many devices; returns why none was requested, None if it was or need not be."""
+        pool, waits = self._controller.spec.pool, self._state.reserved is not None
+        while len(self._state.nodes_up) < pool.nodes:
+            coming = [node for node in self._state.nodes_up.values() if not node.is_ready]
+            if wanted <= (len(coming) * pool.node_size) + (self.n_free if waits else 0):
+                return None
+            if self._n_failed >= _MOST_FAILED:
+                text = (
+                    f"{counted(self._n_failed, 'nodes')} in a row were not ready within {self._provider.timeout_s:g} s"
+                )
+                return Reason(Rule.NO_NODES, text)
+            if self._n_lost >= _MOST_LOST:
+                text = f"{counted(self._n_lost, 'nodes')} in a row were lost before a trial could report"
+                return Reason(Rule.NO_NODES, text)
+            expected_s = self._provider.launch_s + self._state.slowest_report_s
+            if not self._controller.budget.allows_node(self._instance, expected_s, now, is_spot=pool.spot):
+                most_usd = self._state.limits.max_cost_usd or math.inf
+                text = f"what is left of {most_usd:.4g} USD does not pay for another node and its launch"
+                return Reason(Rule.LIMIT_MAX_COST, text)
+            rented_as = self._provider.request(self._instance, is_spot=pool.spot)
+            self._controller.rent(rented_as, self._instance, now, is_spot=pool.spot)
+        return None
+
+    def _end(self, number: int, why: str, now: float, *, lost: str = "") -> None:
+        """Ends a node: its bill is written first, then its segments are interrupted."""
+        node = self._state.nodes_up[number]
+        segments = self._state.on_node(node) if node.is_ready else []
+        if lost:
+            self._controller.node_lost(number, lost, now)
+        else:
+            self._controller.node_released(number, now)
+        self._provider.release(node.rented_as)
+        for segment in segments:
+            self._executor.end(segment.trial_id, Outcome.INTERRUPTED, why)
+
+    def _age_s(self, node: NodeRecord, now: float) -> float:
+        return node.up_s(self._state.clock.at(now))
+
+    def _idle_left_s(self, node: NodeRecord, now: float) -> float:
+        """Returns for how many seconds a node is still kept although it is idle; infinity if it is not."""
+        if not node.is_ready or self._state.reserved is not None or self._state.on_node(node):
+            return math.inf
+        return self._provider.launch_s - (self._state.clock.at(now) - node.idle_clock_s)
