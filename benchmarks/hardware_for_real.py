@@ -6,9 +6,9 @@
 Trains a convolutional net of width 128 on scikit-learn's digits, on up to two CPU ranks. Prints one JSON object.
 
 1. A calibration trains four short trials on one rank each, two at a time, and two on two ranks. It gives the seconds of
-   an epoch, the speed on two ranks and the start-up time of a segment after the first ones. From these, the advisor predicts how long a study of eight
-   trials takes with one and with two ranks per trial. Then both studies run. Their trials differ in the learning rate
-   only, so they are equally fast (`variation=1`).
+   an epoch, the speed on two ranks and the start-up time of a segment after the first ones. From these, the advisor
+   predicts how long a study of eight trials takes with one and with two ranks per trial. Then both studies run. Their
+   trials differ in the learning rate only, so they are equally fast (`variation=1`).
 2. A study with `DeadlineAllocation` has a deadline and a budget, on a machine that is paid as a whole. Its full
    training takes longer than the deadline on one rank.
 
