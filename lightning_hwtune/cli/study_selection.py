@@ -99,7 +99,7 @@ def newest_first(dir: Path, storage: str | None) -> list[str]:  # noqa: A002
     if not names:
         where, option = repr(storage or str(dir)), "--storage" if storage else "--dir"
         own = "" if storage else own_folder_hint(dir)
-        what = own or f"start one with `hwtune run STUDY.yaml`, or give another {option}"
+        what = own or f"run your script or `hwtune run STUDY.yaml` to start one, or give another {option}"
         text = f"there is no study in {where}: {what}"
         raise StudyNotFoundError(text)
     return sorted(names, key=lambda name: _last_at(StudyFiles(dir, name), storage), reverse=True)

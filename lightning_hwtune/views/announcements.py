@@ -302,8 +302,8 @@ def _started(state: StudyFacts, event: ev.SegmentStarted, created: ev.TrialCreat
         return Line(f"trial {event.trial_id} starts on {devices}: {created.reason}")
     if created is not None:
         return Line(f"trial {event.trial_id} starts on {devices}: {config_text(created.config)}")
-    begun = f"at {_resource(state, event.resource)}" if event.checkpoint else "from scratch"
-    return Line(f"trial {event.trial_id} resumes {begun} on {devices}: {event.reason}")
+    begun = f"resumes at {_resource(state, event.resource)}" if event.checkpoint else "starts again from scratch"
+    return Line(f"trial {event.trial_id} {begun} on {devices}: {event.reason}")
 
 
 def _reported(state: StudyFacts, event: ev.Reported) -> Line | None:

@@ -117,7 +117,7 @@ def test_the_lines_of_the_paper_study():
         "        16 s  trial 1 is complete at epoch 9, error 0.2, train_s 9, cost_usd 0.009",
         "        16 s  trial 3 starts on 2 devices: lr=0.04, devices=2",
         "        17 s  trial 3 will be retried: ValueError: boom",
-        "        17 s  trial 3 resumes from scratch on 2 devices: its training to epoch 1 was interrupted",
+        "        17 s  trial 3 starts again from scratch on 2 devices: its training to epoch 1 was interrupted",
         "        18 s  trial 3 failed: killed by signal 9",
         "        20 s  study paper is finished (4 trials): 4 of 4 trials · 2 fully trained · 20 s · 22 epochs "
         "(61 % of the 36 of full training) · 0.025 USD · 1 failed",
