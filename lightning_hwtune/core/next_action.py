@@ -218,7 +218,7 @@ class NextAction:
         ):
             if (
                 option is not None
-                and option.num_devices <= free
+                and self.state.has_place(option.num_devices, free)
                 and self._duration(option) <= span_s
                 and self._may_begin(option, plan, now)
             ):
