@@ -58,6 +58,18 @@ def test_a_learning_searcher_gets_better_from_trial_to_trial(n_known: int) -> No
     assert gain.rank_factor(99) > 0.0  # more trials than were expected
 
 
+def test_several_objectives_share_the_gain() -> None:
+    """As many known trials are within reach by all of three independent objectives as by a single one."""
+    state, n_trials = StudyState(study(TPE())), 20
+    one = LearningGain(state, n_trials)
+    state.spec = spec(searcher=TPE(), objectives=Objectives([Metric(name, "min") for name in "abc"]))
+    three = LearningGain(state, n_trials)
+    places = np.random.default_rng(0).random((100_000, 3))  # of the known trials, from the best one
+    for trial_id in (0, 10, 19):
+        beaten = [bool(row) for row in (places < three.rank_factor(trial_id)).all(axis=1)]
+        assert np.mean(beaten) == pytest.approx(one.rank_factor(trial_id), abs=0.01)
+
+
 @pytest.mark.parametrize(("mode", "place"), [("min", 0.25), ("max", 0.75)])
 @pytest.mark.parametrize("n_known", [0, 12])
 def test_draws_are_as_much_nearer_to_the_best_value(mode: str, place: float, n_known: int) -> None:
