@@ -293,23 +293,22 @@ class Deadline:
             able: open trials with their rungs, best first.
             n_due: how many are due.
         """
-        free, found = self._state.capacity, list[Finish]()
-        for segment in self._state.running.values():
-            if self._state.trials[segment.trial_id].target >= self._state.race.max_resource:
-                free -= segment.num_devices
+        top, found = self._state.race.max_resource, list[Finish]()
+        busy = [s.num_devices for s in self._state.running.values() if self._state.trials[s.trial_id].target >= top]
         rest = _FINISHING_SHARE * self.left.whole_s * self._state.spec.pool.size
         items = [self.finish(trial, level, now) for trial, level in able]
         items = [item for item in items if self._can_finish(item, now)]
         for item in self._not_too_early(items, now):
             if len(found) >= n_due:
                 break
-            if item.num_devices > free:
+            if not self._state.has_places([*busy, item.num_devices]):
                 continue
             device_s = item.planned_s * item.num_devices / self._state.per_device
             if found and device_s > rest:
                 continue
             found.append(item)
-            free, rest = free - item.num_devices, rest - device_s
+            busy.append(item.num_devices)
+            rest -= device_s
         return found
 
     def _not_too_early(self, items: list[Finish], now: float) -> list[Finish]:
@@ -380,10 +379,10 @@ class Deadline:
 
     def _has_devices(self, plan: Sequence[Finish], busy: Sequence[tuple[float, int]], left_s: float) -> bool:
         """Returns whether enough devices are free at the last moment of each planned trial."""
-        needed = 0
+        needed = list[int]()
         for item in sorted(plan, key=lambda item: -item.planned_s):
-            needed += item.num_devices
-            taken = sum(devices for seconds, devices in busy if seconds > left_s - item.planned_s)
-            if taken + needed > self._state.capacity:
+            needed.append(item.num_devices)
+            taken = [devices for seconds, devices in busy if seconds > left_s - item.planned_s]
+            if not self._state.has_places([*taken, *needed]):
                 return False
         return True

@@ -20,7 +20,7 @@ from lightning_hwtune.core.decisions import Reservation, Rule, VerdictKind
 from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.hardware.catalogue import InstanceType
 from lightning_hwtune.core.hardware.nodes import NodeRecord
-from lightning_hwtune.core.hardware.placement import free_place, placed
+from lightning_hwtune.core.hardware.placement import free_place, placed, side_by_side
 from lightning_hwtune.core.record import FIRST_ERROR, Checkpoint, Measurement, Outcome, TrialRecord, TrialState
 from lightning_hwtune.core.schedulers.ladder import Ladder
 from lightning_hwtune.core.searchers.new_configs import config_key
@@ -238,6 +238,13 @@ class StudyFacts:
     def has_place(self, n_devices: int, n_free: int) -> bool:
         """Returns whether a segment fits into `n_free` free devices, on rented nodes inside one or on complete ones."""
         return n_devices <= n_free and (not self.is_renting or self.place_for(n_devices) is not None)
+
+    def has_places(self, counts: Sequence[int]) -> bool:
+        """Returns whether segments with these numbers of devices can run side by side when nothing else runs."""
+        if sum(counts) > self.capacity:
+            return False
+        size = self.spec.pool.node_size
+        return not self.is_renting or side_by_side(counts, self.capacity // size, size)
 
     def known_checkpoints(self) -> set[str]:
         """Returns the relative paths of all checkpoints that the log has as valid."""

@@ -119,8 +119,7 @@ class NextAction:
         if self.limit(now) is not None or n_most <= 0:
             return 0
         if self.state.is_replicating:
-            answer = self._next_replicate.ask(now, self.spec.pool.size)
-            return answer.num_devices if isinstance(answer, Start | Resume) else 0
+            return self._next_replicate.demand(now)
         candidate, _, _ = self._candidate(self.spec.pool.size, now)
         if candidate is None:
             return 0

@@ -113,14 +113,18 @@ class NextReplicate:
         session = state.session
         assert session is not None
         wanted = Replication.from_dict(session.replication)
-        due = list(self._due(wanted))
-        for origin, item in due:
-            if item.num_devices <= free and self._ends(origin, item, now):
+        due = [item for _, item in self._due(wanted)]
+        able = self._able(wanted, now)
+        for item in able:
+            if state.has_place(item.num_devices, free):
                 return replace(item, reservation=kept)
         n_running = len(state.running)
         if n_running:
             text = f"{counted(n_running, 'replicates')} {'is' if n_running == 1 else 'are'} running"
             return Wait(Reason(Rule.REPLICATE, text), reservation=kept)
+        if able and state.is_renting:
+            text = f"a replicate needs {counted(able[0].num_devices, 'devices')} (free: {free})"
+            return Wait(Reason(Rule.REPLICATE, text), able[0].num_devices, kept)
         if due:
             rule = Rule.LIMIT_MAX_TIME if self._deadline.left.is_time_first(now) else Rule.LIMIT_MAX_COST
             n = f"{counted(len(due), 'replicates')} {'is' if len(due) == 1 else 'are'}"
@@ -135,6 +139,17 @@ class NextReplicate:
         return Done(
             Reason(Rule.REPLICATE, f"{replicates} of {counted(len(wanted.trials), 'trials')} trained{lost}"), kept
         )
+
+    def demand(self, now: float) -> int:
+        """Returns the number of devices of the replicate that would begin if enough were free; 0 if there is none."""
+        session = self._state.session
+        assert session is not None
+        able = self._able(Replication.from_dict(session.replication), now)
+        return able[0].num_devices if able else 0
+
+    def _able(self, wanted: Replication, now: float) -> list[Start | Resume]:
+        """Returns the replicates that may begin a segment now and can be expected to end within the limits."""
+        return [item for origin, item in self._due(wanted) if self._ends(origin, item, now)]
 
     def _due(self, wanted: Replication) -> Iterator[tuple[int, Start | Resume]]:
         """Yields the replicates that may begin a segment now, in order, each after the trial that it repeats."""

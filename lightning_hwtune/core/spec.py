@@ -26,6 +26,7 @@ from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, Storage
 from lightning_hwtune.forms import FORMS
 from lightning_hwtune.forms.run_options import LIMITS
 from lightning_hwtune.forms.study_keys import FILE_KEYS
+from lightning_hwtune.text import counted
 
 __all__ = ["AUTO", "Limits", "StudySpec"]
 
@@ -208,13 +209,16 @@ class StudySpec:
             argument = "objectives" if Cost in kinds else "constraints"
             given, what = (Cost(), "Cost()") if Cost in kinds else (Cost.name, Cost.name)
             raise ArgumentError(argument, given, f"{what} only with a price", hint="Set Pool(usd_per_device_hour=...).")
-        if len(counts) == 1 and len(kinds & self._proportional) > 1:
-            raise ArgumentError(
-                "objectives",
-                list(self.objectives.names),
-                "only one of TrainSeconds, DeviceSeconds and Cost, because the device count is fixed",
-                hint="With one device count they are multiples of each other: add NumDevices(1, 2) or remove one.",
+        if len(first := self.allocator.first_counts) == 1 and len(kinds & self._proportional) > 1:
+            why, hint = (
+                "the device count is fixed",
+                "With one device count they are multiples of each other: add NumDevices(1, 2) or remove one.",
             )
+            if len(counts) > 1:
+                why = f"every trial begins on {counted(first[0], 'devices')}"
+                hint = "They are given at the first number of devices, so they are multiples of each other: remove one."
+            allowed = f"only one of TrainSeconds, DeviceSeconds and Cost, because {why}"
+            raise ArgumentError("objectives", list(self.objectives.names), allowed, hint=hint)
         if {DeviceSeconds, Cost} <= kinds and len(set(self.space.usd_per_hour.values())) < 2:
             raise ArgumentError(
                 "objectives",

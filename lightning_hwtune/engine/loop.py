@@ -13,11 +13,11 @@ from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Answer, Done, Resume, Start, VerdictKind
 from lightning_hwtune.core.record import FIRST_ERROR, Outcome, TrialState
 from lightning_hwtune.core.segment import Segment
-from lightning_hwtune.engine.budget_looks import BudgetLooks
 from lightning_hwtune.engine.clock import Clock
 from lightning_hwtune.engine.devices import Slots
 from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.engine.folder import Folder
+from lightning_hwtune.engine.limit_looks import LimitLooks
 from lightning_hwtune.engine.provider import Provider
 from lightning_hwtune.engine.rented_nodes import RentedNodes
 from lightning_hwtune.engine.segment_orders import segment_order
@@ -67,10 +67,10 @@ class Loop:
     ) -> None:
         self._controller, self._executor, self._clock, self._files = controller, executor, clock, files
         self._tick, self._save_every, self._is_first_error_fatal = tick, save_every, is_first_error_fatal
-        self._slots = Slots(controller.spec.pool.size)
         self._fatal: TrialError | None = None
-        self._looks = BudgetLooks(controller, executor, wait_s=wait_s, late_s=late_s, end_s=end_s)
+        self._looks = LimitLooks(controller, executor, wait_s=wait_s, late_s=late_s, end_s=end_s)
         self._nodes = None if provider is None else RentedNodes(controller, executor, provider)
+        self._slots = self._nodes or Slots(controller.spec.pool.size)
 
     def run(self) -> Done:
         """Runs until the controller is done; returns its last answer.
@@ -130,28 +130,18 @@ class Loop:
         """Asks the controller once and starts the segment that it decides on, if any; returns its answer."""
         now = self._clock.now()
         self._controller.choose_ladder(now)
-        answer = self._controller.ask(now, self._n_free())
+        answer = self._controller.ask(now, self._slots.n_free(self._controller.state.per_device))
         self._controller.reserve(answer, now)
         if isinstance(answer, Start | Resume):
             self._begin(answer)
         return answer
-
-    def _n_free(self) -> int:
-        if self._nodes is not None:
-            return self._nodes.n_free
-        return self._slots.n_free(self._controller.state.per_device)
-
-    def _take(self, n_devices: int) -> tuple[int, ...]:
-        if self._nodes is not None:
-            return self._nodes.place(n_devices)
-        return self._slots.take(n_devices, self._controller.state.per_device)
 
     def _begin(self, decision: Start | Resume) -> None:
         self._tick()
         if isinstance(decision, Resume):
             self._vouch(decision.trial_id)
             self._forget_best(decision.trial_id)
-        slots = self._take(decision.num_devices)
+        slots = self._slots.take(decision.num_devices, self._controller.state.per_device)
         segment = self._controller.begin(decision, slots, self._clock.now())
         self._executor.start(self._order(segment))
 
@@ -259,8 +249,7 @@ class Loop:
         ended = storable_message(ended)
         controller, outcome = self._controller, ended.outcome
         segment_ended = controller.state.running[trial_id]
-        if self._nodes is None:  # on rented nodes, the state says which devices are free
-            self._slots.give_back(segment_ended.slots, segment_ended.allocation.per_device)
+        self._slots.give_back(segment_ended.slots, segment_ended.allocation.per_device)
         nothing_yet = self._is_first_error_fatal and not any(trial.measurements for trial in controller.state.trials)
         is_first = outcome == Outcome.ERROR and nothing_yet
         state = controller.tell(

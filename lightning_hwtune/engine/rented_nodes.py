@@ -16,6 +16,7 @@ All of this is written to the log, in which capacity is the sum over the nodes t
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import final
 
 from lightning_hwtune.core.controller import Controller
@@ -59,18 +60,20 @@ class RentedNodes:
     def _state(self) -> StudyState:
         return self._controller.state
 
-    @property
-    def n_free(self) -> int:
-        """The number of free devices on nodes that are ready."""
+    def n_free(self, per_device: int = 1) -> int:
+        """Returns the number of free devices on nodes that are ready."""
         return sum(map(len, self._state.free_slots().values())) if self._state.is_renting else 0
 
     def reported(self) -> None:
         """Records that a segment has reported."""
         self._n_lost = 0
 
-    def place(self, n_devices: int) -> tuple[int, ...]:
-        """Returns the slots of a new segment, for which there is a place."""
-        return self._state.place_for(n_devices) or ()
+    def take(self, n: int, per_device: int = 1) -> tuple[int, ...]:
+        """Returns the slots of a new segment, for which there is a place. The state then says that they are taken."""
+        return self._state.place_for(n) or ()
+
+    def give_back(self, slots: Iterable[int], per_device: int = 1) -> None:
+        """Does nothing: the state says which devices are free."""
 
     def look(self, now: float) -> None:
         """Records what has happened to the nodes, and releases those that the budget or their time does not allow."""
@@ -137,7 +140,7 @@ class RentedNodes:
         pool, waits = self._controller.spec.pool, self._state.reserved is not None
         while len(self._state.nodes_up) < pool.nodes:
             coming = [node for node in self._state.nodes_up.values() if not node.is_ready]
-            if wanted <= (len(coming) * pool.node_size) + (self.n_free if waits else 0):
+            if wanted <= (len(coming) * pool.node_size) + (self.n_free() if waits else 0):
                 return None
             if self._n_failed >= _MOST_FAILED:
                 text = (

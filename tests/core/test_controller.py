@@ -14,6 +14,7 @@ from study_driver import Driver, default_curve, rebuilt_state, snapshot, space, 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.decisions import Done, Pause, Reservation, Resume, Start, Wait
+from lightning_hwtune.core.hardware.policies import DoublingAllocation
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.core.schedulers import ASHA, PASHA, Hyperband, RunToEnd, SuccessiveHalving
@@ -414,6 +415,14 @@ def test_a_lost_checkpoint_restarts_from_scratch_and_says_so() -> None:
         (
             {"space": SearchSpace(x=Choice([1])), "objectives": Objectives([TrainSeconds(), Cost()])},
             "device count is fixed",
+        ),
+        (
+            {
+                "space": SearchSpace(lr=Float(0, 1)),
+                "objectives": Objectives([TrainSeconds(), DeviceSeconds()]),
+                "allocation": DoublingAllocation(),
+            },
+            "every trial begins on 1 device",
         ),
         ({"objectives": Objectives([DeviceSeconds(), Cost()])}, "not both"),
         ({"batch": "local"}, "per_device"),

@@ -14,15 +14,17 @@ from hypothesis import strategies as st
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.controller import Controller
+from lightning_hwtune.core.deadline import Deadline
 from lightning_hwtune.core.hardware.billing import Node, bill
 from lightning_hwtune.core.hardware.catalogue import InstanceType
 from lightning_hwtune.core.hardware.deadline_policy import DeadlineAllocation
-from lightning_hwtune.core.hardware.placement import placed
+from lightning_hwtune.core.hardware.placement import placed, side_by_side
 from lightning_hwtune.core.hardware.policies import DoublingAllocation
 from lightning_hwtune.core.hardware.policy import AllocationPolicy
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, Objectives
 from lightning_hwtune.core.record import Outcome
+from lightning_hwtune.core.replication import Replication
 from lightning_hwtune.core.schedulers import ASHA, RunToEnd
 from lightning_hwtune.core.searchers import Random
 from lightning_hwtune.core.space import Float, NumDevices, SearchSpace
@@ -35,7 +37,7 @@ from lightning_hwtune.engine.loop import Loop
 from lightning_hwtune.engine.provider import LocalProvider, NodeChange, Provider
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.simulation.curves import SyntheticCurves
-from lightning_hwtune.simulation.executor import Speeds, simulate
+from lightning_hwtune.simulation.executor import SimulatedExecutor, Speeds, simulate
 from lightning_hwtune.simulation.provider import Cloud, SimulatedProvider
 from lightning_hwtune.training.channel import Ended, Report, Saved, SegmentOrder
 
@@ -105,6 +107,22 @@ def test_the_fullest_node_that_suffices_is_filled_first() -> None:
     assert placed(3, free, 4) == (8, 9, 10)
     assert placed(4, free, 4) == (0, 1, 2, 3)
     assert placed(8, free, 4) is None
+
+
+@pytest.mark.parametrize(
+    ("counts", "fits"),
+    [
+        ([], True),
+        ([3, 3], True),
+        ([3, 3, 2], False),
+        ([1, 4, 2], True),
+        ([4, 2, 2], True),
+        ([1, 8], False),
+        ([8], True),
+    ],
+)
+def test_segments_run_side_by_side_if_no_node_is_split(counts: list[int], fits: bool) -> None:
+    assert side_by_side(counts, 2, 4) is fits
 
 
 def test_a_count_that_splits_a_node_is_refused() -> None:
@@ -186,6 +204,41 @@ def test_a_study_rents_what_it_needs_and_gives_everything_back(counts: tuple[int
     assert first.at >= 20.0, "nothing begins before a node is ready"
     [requested, *_] = of(log, ev.NodeRequested)
     assert (requested.at, requested.rented_as) == (0.0, "node-0")
+
+
+def test_a_replicate_waits_until_one_node_has_its_devices() -> None:
+    study = spec(2, 3, nodes=2, instance=dataclasses.replace(BOX, vcpus=4), scheduler=RunToEnd(9))
+    log: list[ev.Event] = []
+    clock, sink = VirtualClock(), log.extend
+    controller = Controller(StudyState(study), sink)
+    controller.create(0.0)
+    cloud = SimulatedProvider(Cloud(launch_s=5.0), clock)
+    executor = SimulatedExecutor(SyntheticCurves(study.space, 9), clock, has_timeouts=True)
+    loop = Loop(controller, executor, clock, NoFolder(), provider=cloud, wait_s=math.inf, late_s=0.0, end_s=0.0)
+    wanted: dict[str, Any] = {}
+    for _ in range(2):
+        controller.open(Limits(max_trials=6), clock.now(), "host", 0, "0", rents=True, replication=wanted)
+        done = loop.run()
+        controller.close(clock.now(), ev.SessionState.FINISHED, done.reason.text)
+        wanted = Replication.checked(controller.state, sorted(controller.state.full), 2).to_dict()
+    check(study, log)
+    replicates = controller.state.replicates
+    assert len(replicates) == 12
+    assert {trial.num_devices for trial in replicates} == {2, 3}
+    assert all(trial.resource == 9 for trial in replicates)
+
+
+def test_finishers_are_planned_only_side_by_side() -> None:
+    study = spec(3, nodes=2, instance=dataclasses.replace(BOX, vcpus=8), scheduler=ASHA(9))
+    _, log = simulated(study, Cloud(launch_s=5.0), max_trials=12, max_time_s=400.0, finishers=6)
+    state, most = StudyState(study), 0
+    for event in log:
+        if state.clock.is_open and state.capacity == 16:
+            deadline = Deadline(state)
+            able = [(trial, trial.resource) for trial in state.searched if trial.checkpoint is not None]
+            most = max(most, len(deadline.plan(able, 6, event.at)))
+        state.apply(event)
+    assert most == 4, "16 devices have room for five segments of three, but each of the two nodes only for two"
 
 
 def test_no_more_nodes_are_requested_than_trials_need() -> None:

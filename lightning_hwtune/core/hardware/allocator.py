@@ -44,11 +44,8 @@ class Allocator:
         Raises:
             ArgumentError: the policy does not suit the space, or its answer is not a list of counts in the pool.
         """
-        counts = self.policy.counts(self.space, self.pool)
+        counts = self._rising("counts", self.policy.counts(self.space, self.pool))
         key = self.space.devices_key
-        is_rising = isinstance(counts, tuple | list) and all(type(count) is int and count > 0 for count in counts)
-        if not is_rising or not counts or list(counts) != sorted(set(counts)):
-            self._refuse("counts", counts, "positive integers, ascending, at least one")
         if key is not None and self.is_elastic:
             hint = (
                 f"The parameter {key!r} is the number of devices in all segments of a trial: leave out one of the two."
@@ -57,7 +54,19 @@ class Allocator:
         if key is not None and tuple(counts) != self.space.device_counts:
             hint = f"The parameter {key!r} is the number of devices: leave out one of the two."
             raise ArgumentError("allocation", self.policy, f"a policy with the counts of {key!r}", hint=hint)
-        return tuple(counts)
+        return counts
+
+    @property
+    def first_counts(self) -> tuple[int, ...]:
+        """The numbers of devices that a new trial can get, ascending; some of `counts`.
+
+        Raises:
+            ArgumentError: the policy's answer is not a list of its counts.
+        """
+        found = self._rising("first_counts", self.policy.first_counts(self.space, self.pool))
+        if not set(found) <= set(self.counts):
+            self._refuse("first_counts", found, f"some of its counts {list(self.counts)}")
+        return found
 
     def check(self) -> None:
         """Asks the policy for one drawn configuration, so that an error in it is found before the study begins.
@@ -82,6 +91,8 @@ class Allocator:
         """
         answer, key = self.policy.first(self.space, self.pool, config), self.space.devices_key
         self._check("first", answer)
+        if answer.devices not in self.first_counts:
+            self._refuse("first", answer, f"an Allocation with one of its first_counts {list(self.first_counts)}")
         if key is not None and answer.devices != config[key]:
             self._refuse("first", answer, f"{counted(config[key], 'devices')}, the value of {key!r} in {dict(config)}")
         return answer
@@ -117,6 +128,12 @@ class Allocator:
         if answer.devices not in moment.counts:
             self._refuse("next", answer, f"an Allocation with one of moment.counts, {list(moment.counts)}")
         return answer
+
+    def _rising(self, method: str, counts: tuple[int, ...]) -> tuple[int, ...]:
+        is_list = isinstance(counts, tuple | list) and all(type(count) is int and count > 0 for count in counts)
+        if not is_list or not counts or list(counts) != sorted(set(counts)):
+            self._refuse(method, counts, "positive integers, ascending, at least one")
+        return tuple(counts)
 
     def _check(self, method: str, answer: Allocation) -> None:
         if not isinstance(answer, Allocation) or (answer.instance, answer.nodes) != (LOCAL, 1):

@@ -63,6 +63,10 @@ class DeadlineAllocation(AllocationPolicy):
         most = self.max_devices or pool.size
         return tuple(2**power for power in range(most.bit_length()) if 2**power <= most)
 
+    def first_counts(self, space: SearchSpace, pool: Pool) -> tuple[int, ...]:
+        """Returns one."""
+        return (1,)
+
     def first(self, space: SearchSpace, pool: Pool, config: Mapping[str, Any]) -> Allocation:
         """Returns one device."""
         return Allocation(1)

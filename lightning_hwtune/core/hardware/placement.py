@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.hardware.pool import Pool
 
-__all__ = ["free_place", "on_nodes", "placed"]
+__all__ = ["free_place", "on_nodes", "placed", "side_by_side"]
 
 
 def placed(n_devices: int, free: Mapping[int, Sequence[int]], size: int) -> tuple[int, ...] | None:
@@ -30,6 +30,20 @@ def placed(n_devices: int, free: Mapping[int, Sequence[int]], size: int) -> tupl
     if n_devices % size or len(complete) < n_nodes:
         return None
     return tuple(slot for place in complete[:n_nodes] for slot in free[place])
+
+
+def side_by_side(counts: Sequence[int], n_nodes: int, size: int) -> bool:
+    """Returns whether segments with these numbers of devices can be placed on empty nodes at the same time.
+
+    They are placed by size, the largest first.
+    """
+    free = {place: list(range(place * size, (place + 1) * size)) for place in range(n_nodes)}
+    for count in sorted(counts, reverse=True):
+        slots = placed(count, free, size)
+        if slots is None:
+            return False
+        free = {place: [slot for slot in own if slot not in slots] for place, own in free.items()}
+    return True
 
 
 def on_nodes(allocation: Allocation, pool: Pool) -> Allocation:

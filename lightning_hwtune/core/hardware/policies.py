@@ -133,6 +133,10 @@ class DoublingAllocation(AllocationPolicy):
             found.append(found[-1] * self.factor)
         return tuple(found)
 
+    def first_counts(self, space: SearchSpace, pool: Pool) -> tuple[int, ...]:
+        """Returns the number of devices of a new trial."""
+        return (self.devices,)
+
     def first(self, space: SearchSpace, pool: Pool, config: Mapping[str, Any]) -> Allocation:
         """Returns the allocation of a new trial."""
         return Allocation(self.devices)

@@ -47,6 +47,10 @@ class AllocationPolicy(Given, abc.ABC):
             ArgumentError: the policy does not suit this space; the message says why.
         """
 
+    def first_counts(self, space: SearchSpace, pool: Pool) -> tuple[int, ...]:
+        """Returns the numbers of devices that a new trial can get, ascending; by default, all that can occur."""
+        return self.counts(space, pool)
+
     @abc.abstractmethod
     def first(self, space: SearchSpace, pool: Pool, config: Mapping[str, Any]) -> Allocation:
         """Returns the allocation of a new trial. A `NumDevices` in the space must be the number of devices."""

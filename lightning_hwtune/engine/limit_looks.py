@@ -15,13 +15,13 @@ from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.engine.executor import Executor, abilities_of
 
-__all__ = ["BudgetLooks"]
+__all__ = ["LimitLooks"]
 
 _LEAST_S = 0.001  # the shortest wait, so that a virtual clock advances
 
 
 @final
-class BudgetLooks:
+class LimitLooks:
     """Ends the segments of one loop that the limits leave no time or money for.
 
     Args:
