@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamodules import DigitsDataModule, TextDataModule
+from lightning_hwtune.training.channel import RankPlace
 from lightning_hwtune.training.process.rendezvous import rank_environment
 from models import CharTransformer, DigitsConvNet, DigitsMLP, ResNet18
 
@@ -234,7 +235,7 @@ def unequal_halves() -> tuple[L.LightningModule, L.LightningDataModule]:
 
 def validate_on_rank(rank: int, folder: Path) -> None:
     """Validates as one of two ranks; the group meets in a file, so that no port has to be guessed."""
-    os.environ.update(rank_environment(rank, 2, port=1, run_id="validation"))
+    os.environ.update(rank_environment(RankPlace(rank, 2, port=1), "validation"))
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=2)
     trainer = L.Trainer(devices=2, strategy="ddp", **QUIET)
     (metrics,) = trainer.validate(*unequal_halves(), verbose=False)

@@ -18,8 +18,9 @@ from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.host.cpus import n_cpus
 from lightning_hwtune.text import counted
+from lightning_hwtune.training.channel import SegmentOrder
 
-__all__ = ["Slots", "check_present", "device_mask", "n_device_files", "resolve", "visible_gpus"]
+__all__ = ["Slots", "check_present", "device_mask", "masked", "n_device_files", "resolve", "visible_gpus"]
 
 
 def visible_gpus() -> list[str]:
@@ -79,12 +80,21 @@ def check_present(study: str, pool: Pool) -> None:
         raise ArgumentError("pool", pool, error.allowed, hint=hint) from None
 
 
-def device_mask(pool: Pool, slots: Sequence[int]) -> dict[str, str]:
-    """Returns the environment variables that limit a segment to its devices; empty on the CPU.
+def masked(order: SegmentOrder, node_rank: int = 0) -> SegmentOrder:
+    """Returns the order with the mask of its devices on this host, the one that trains the segment.
 
-    They are also empty on a host without these GPUs: there a study is only simulated, since `check_present` refuses it.
+    Args:
+        node_rank: which of the segment's nodes this host is.
     """
-    gpus = visible_gpus() if pool.accelerator == "gpu" else []
+    return dataclasses.replace(order, env={**order.env, **device_mask(order.accelerator, order.local_slots(node_rank))})
+
+
+def device_mask(accelerator: str, slots: Sequence[int]) -> dict[str, str]:
+    """Returns the environment variables that limit a segment to its devices on this host; empty on the CPU.
+
+    They are also empty on a host without these GPUs.
+    """
+    gpus = visible_gpus() if accelerator == "gpu" else []
     if max(slots, default=0) >= len(gpus):
         return {}
     return {"CUDA_VISIBLE_DEVICES": ",".join(gpus[slot] for slot in slots)}

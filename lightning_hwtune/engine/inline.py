@@ -13,6 +13,7 @@ from typing import Any, ClassVar, final
 
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.record import Outcome
+from lightning_hwtune.engine.devices import masked
 from lightning_hwtune.engine.executor import Abilities, Sink
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.host.session_signals import ENDING
@@ -100,7 +101,7 @@ class InlineExecutor:
         before = _interrupt_handler()
         try:
             with self._repeated:
-                return run_segment(self._train, order, channel)
+                return run_segment(self._train, masked(order), channel)
         except SystemExit as error:  # Lightning's reaction to Ctrl-C, which leaves SIGINT ignored
             if before is not None and signal.getsignal(signal.SIGINT) is not before:
                 raise KeyboardInterrupt from error

@@ -29,7 +29,7 @@ from lightning_hwtune.engine.rank_process import Rank
 from lightning_hwtune.errors import ArgumentError, TrialError
 from lightning_hwtune.host.deferred_signals import uninterrupted
 from lightning_hwtune.names.spelling import spelled
-from lightning_hwtune.training.channel import Beat, Ended, Message, Note, Report, Saved, SegmentOrder, Started
+from lightning_hwtune.training.channel import LOOPBACK, Beat, Ended, Message, Note, Report, Saved, SegmentOrder, Started
 
 __all__ = ["LocalExecutor"]
 
@@ -53,6 +53,7 @@ class LocalExecutor:
         hang_timeout_s: also end a group that is alive but makes no progress; see `engine.hang.HangLimit`.
         preload: further modules for the fork server to import once; they must not run tensor operations at import.
         n_spares: how many ranks the fork server keeps ready for the next segments.
+        address: of this host, at which ranks on other nodes reach it.
         least_free_bytes: no rank is kept ready while less memory is free.
     """
 
@@ -74,9 +75,10 @@ class LocalExecutor:
         hang_timeout_s: float | str | None = None,
         preload: Sequence[str] = (),
         n_spares: int = 0,
+        address: str = LOOPBACK,
         least_free_bytes: int = _LEAST_FREE_BYTES,
     ) -> None:
-        self._payload, self._heartbeat_s, self._start_s = payload, heartbeat_s, start_s
+        self._payload, self._heartbeat_s, self._start_s, self._address = payload, heartbeat_s, start_s, address
         self._hang = HangLimit(hang_timeout_s)
         self._preload = tuple(preload)
         self._libraries: tuple[str, ...] = ()
@@ -97,10 +99,20 @@ class LocalExecutor:
 
     # ------------------------------------------------------------------ start
 
-    def start(self, order: SegmentOrder) -> None:
-        """Starts a segment with one process per rank: at once, or in `wait` as soon as the fork server is ready."""
-        self._groups[order.trial_id] = Group(order)
+    def start(self, order: SegmentOrder, node_rank: int = 0, meeting: tuple[str, int] | None = None) -> None:
+        """Starts a segment with one process per rank: at once, or in `wait` as soon as the fork server is ready.
+
+        Args:
+            node_rank: which of the segment's nodes this host is; only its ranks are started.
+            meeting: address and port of the store, on a host that does not have the first rank.
+        """
+        self._groups[order.trial_id] = Group(order, node_rank, meeting, self._address)
         self._begin()
+
+    def meeting(self, trial_id: int) -> tuple[str, int] | None:
+        """Returns address and port of a running segment's store; None as long as its ranks are not started."""
+        group = self._groups.get(trial_id)
+        return None if group is None or not group.ranks else group.meeting
 
     def preload(self, libraries: Sequence[str]) -> None:
         """Makes the fork server import further modules; if one of them hangs or kills it, all of them are dropped."""
@@ -231,7 +243,7 @@ class LocalExecutor:
             group.deadline = now + (_GRACE_S if is_clean else _ECHO_GRACE_S)
         if group.deadline is not None and now >= group.deadline:
             group.kill()
-        for index, rank in enumerate(group.ranks):
+        for index, rank in enumerate(group.ranks, group.first_rank):
             if rank.is_abandoned or (not rank.is_gone and rank.is_overdue(_END_S)):
                 self._server.give_up(group.generation)  # its guard ends everything and closes all status pipes
             elif group.verdict is None and (why := self._silence(group, index, now)):
@@ -240,7 +252,7 @@ class LocalExecutor:
 
     def _silence(self, group: Group, index: int, now: float) -> str:
         """Returns what a rank has not done for too long; an empty string if it is not silent."""
-        rank, trial_id = group.ranks[index], group.order.trial_id
+        rank, trial_id = group.ranks[index - group.first_rank], group.order.trial_id
         if rank.is_gone or rank.ended is not None:
             return ""
         limit_s = self._heartbeat_s if rank.is_started else self._start_s

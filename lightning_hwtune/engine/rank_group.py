@@ -1,4 +1,4 @@
-"""The ranks of one segment, as the engine sees them: processes that start and end together, and how they ended."""
+"""The ranks of one segment on this host, as the engine sees them: they start and end together, and how they ended."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import final
 
 from lightning_hwtune.core.record import Outcome
+from lightning_hwtune.engine.devices import masked
 from lightning_hwtune.engine.fork_server import ForkServer
 from lightning_hwtune.engine.rank_process import Rank
 from lightning_hwtune.host.import_path import import_path, working_folder
-from lightning_hwtune.training.channel import Ended, RankTask, SegmentOrder
+from lightning_hwtune.training.channel import LOOPBACK, Ended, RankPlace, RankTask, SegmentOrder
 from lightning_hwtune.training.process.rendezvous import open_port
 
-__all__ = ["ABANDONED", "Group", "summary"]
+__all__ = ["ABANDONED", "Group", "is_echo", "summary"]
 
 ABANDONED = (Outcome.INTERRUPTED, "the fork server, which had started the ranks, was killed")
 """Outcome and cause of a segment whose fork server has ended, which is not an error of the trial."""
@@ -29,15 +30,21 @@ _ECHOES = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by pee
 @final
 @dataclass(slots=True)
 class Group:
-    """The ranks of one segment; empty while the segment waits for the fork server.
+    """The ranks of one segment on this host; empty while the segment waits for the fork server.
 
     Attributes:
+        node_rank: which of the segment's nodes this host is.
+        meeting: address and port of the store of all ranks; None until the first rank's host has opened the port.
+        address: of this host, for the ranks on other nodes.
         generation: the generation of the server that started the ranks.
         deadline: when the remaining ranks are killed.
         verdict: outcome and cause, set if the engine itself ended the group.
     """
 
     order: SegmentOrder
+    node_rank: int = 0
+    meeting: tuple[str, int] | None = None
+    address: str = LOOPBACK
     ranks: list[Rank] = field(default_factory=list)
     generation: int = 0
     world_size: int = 0
@@ -45,27 +52,35 @@ class Group:
     verdict: tuple[Outcome, str] | None = None
 
     def start(self, server: ForkServer, payload: Path) -> None:
-        """Requests all ranks from the server.
+        """Requests all ranks of this host from the server.
 
         Raises:
             ConnectionError: the server has ended; ranks that it started before that end by themselves.
         """
         self.generation = server.generation
-        listener = open_port() if self.order.num_devices > 1 else None
+        order, listener = masked(self.order, self.node_rank), None
+        if self.order.num_devices > 1 and self.meeting is None:
+            listener = open_port(self.address if self.order.num_nodes > 1 else LOOPBACK)
+            self.meeting = listener.getsockname()[:2]
+        address, port = self.meeting or (LOOPBACK, 0)
         try:
-            for index in range(self.order.num_devices):
-                port = 0 if listener is None else listener.getsockname()[1]
+            for index in range(order.local_devices):
                 hosted = None if listener is None or index > 0 else listener.fileno()
-                self._start_rank(server, self._task(index, port, payload, server.folder), hosted)
+                place = RankPlace(self.first_rank + index, order.num_devices, order.num_nodes, address, port)
+                self._start_rank(server, self._task(order, place, payload, server.folder), hosted)
         finally:
             if listener is not None:
                 listener.close()
 
-    def _task(self, index: int, port: int, payload: Path, socket_dir: str) -> RankTask:
+    @property
+    def first_rank(self) -> int:
+        """The lowest rank on this host."""
+        return self.node_rank * self.order.local_devices
+
+    def _task(self, order: SegmentOrder, place: RankPlace, payload: Path, socket_dir: str) -> RankTask:
         return RankTask(
-            order=self.order,
-            rank=index,
-            port=port,
+            order=order,
+            place=place,
             payload=str(payload),
             sys_path=tuple(import_path()),
             argv=tuple(sys.argv),
@@ -105,16 +120,16 @@ def summary(group: Group) -> Ended:
     for word in errors:
         if word.outcome == Outcome.OUT_OF_MEMORY:
             return word
-    roots = [word for word in errors if not _is_echo(word.error)]
+    roots = [word for word in errors if not is_echo(word.error)]
     if roots:
         return roots[0]
-    for index, rank in enumerate(group.ranks):
+    for index, rank in enumerate(group.ranks, group.first_rank):
         if rank.ended is None:
             return Ended(index, Outcome.LOST, _death(index, rank), 0, False)
     return (errors or [word for word in words if word is not None])[0]
 
 
-def _is_echo(error: str) -> bool:
+def is_echo(error: str) -> bool:
     """Return whether an error only says that another rank is gone."""
     last = error.rstrip().rsplit("\n", 1)[-1]
     return any(sign in last for sign in _ECHOES)

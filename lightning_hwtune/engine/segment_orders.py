@@ -8,7 +8,6 @@ from typing import Any
 
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.core.trainer_choices import trainer_arguments
-from lightning_hwtune.engine.devices import device_mask
 from lightning_hwtune.training.channel import SegmentOrder
 
 __all__ = ["segment_order"]
@@ -56,7 +55,6 @@ def segment_order(
         metrics=spec.objectives.metrics,
         across_ranks=spec.objectives.across_ranks,
         batch=spec.batch,
-        env=device_mask(spec.pool, slots),
         absent=spec.space.absent(config),
         trainer=trainer_arguments(spec.space, config, len(slots)),
         **special,

@@ -18,12 +18,15 @@ from lightning_hwtune.core.report_places import ReportPlaces
 from lightning_hwtune.text import storable
 
 __all__ = [
+    "LOOPBACK",
     "Beat",
     "Channel",
     "Ended",
     "Message",
+    "NodePart",
     "Note",
     "Probe",
+    "RankPlace",
     "RankTask",
     "Report",
     "Saved",
@@ -32,6 +35,17 @@ __all__ = [
     "VerdictMessage",
     "storable_message",
 ]
+
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class NodePart:
+    """The devices of a segment on one node: the node's name, and the numbers of the devices there."""
+
+    node: str
+    slots: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +83,7 @@ class SegmentOrder:
         per_device: how many segments share the device; each may use its part of the memory of a GPU.
         trainer: arguments of the Trainer that the search space decides, such as `strategy`.
         is_replicate: whether the trial repeats another one with its own seed, which replaces that of an app.
+        nodes: the nodes that train the segment, each with the same number of devices; empty: the host of the study.
     """
 
     study: str
@@ -100,6 +115,53 @@ class SegmentOrder:
     is_replicate: bool = False
     trainer: Mapping[str, Any] = field(default_factory=dict)
     per_device: int = 1
+    nodes: tuple[NodePart, ...] = ()
+
+    @property
+    def num_nodes(self) -> int:
+        """The number of nodes."""
+        return max(len(self.nodes), 1)
+
+    @property
+    def local_devices(self) -> int:
+        """The number of devices, and of ranks, on each node."""
+        return self.num_devices // self.num_nodes
+
+    def local_slots(self, node_rank: int = 0) -> tuple[int, ...]:
+        """Returns the numbers of the devices on one of the nodes, as that node counts them."""
+        return self.nodes[node_rank].slots if self.nodes else self.slots
+
+
+@dataclass(frozen=True, slots=True)
+class RankPlace:
+    """Where a rank is in its group, and where the group meets. All nodes have the same number of ranks.
+
+    Attributes:
+        rank: its number in the group.
+        world_size: the number of ranks. num_nodes: the number of nodes that they are on.
+        address, port: of the group's store; port 0 for a group of one.
+    """
+
+    rank: int
+    world_size: int
+    num_nodes: int = 1
+    address: str = LOOPBACK
+    port: int = 0
+
+    @property
+    def local_world_size(self) -> int:
+        """The number of ranks on its node."""
+        return self.world_size // self.num_nodes
+
+    @property
+    def local_rank(self) -> int:
+        """Its number on its node."""
+        return self.rank % self.local_world_size
+
+    @property
+    def node_rank(self) -> int:
+        """The number of its node in the group."""
+        return self.rank // self.local_world_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +170,7 @@ class RankTask:
 
     Attributes:
         order: the segment.
-        rank: the number of this rank in the segment.
-        port: the port of the group's store on the loopback interface; 0 for a group of one.
+        place: where this rank is in the segment's group.
         payload: path of the cloudpickle file with the training function.
         sys_path: the controller's current import path.
         argv: the controller's current arguments.
@@ -119,8 +180,7 @@ class RankTask:
     """
 
     order: SegmentOrder
-    rank: int
-    port: int
+    place: RankPlace
     payload: str
     sys_path: tuple[str, ...]
     argv: tuple[str, ...]

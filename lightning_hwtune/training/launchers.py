@@ -53,9 +53,9 @@ def _launch_in(segment: ActiveSegment, launch: Callable[..., Any], *, starts_all
     def launch_here(self: Any, function: Callable[..., Any], *args: Any, trainer: Any = None, **kwargs: Any) -> Any:
         strategy = getattr(self, "_strategy", None) or getattr(trainer, "strategy", None)
         n_processes = getattr(strategy, "num_processes", None) or getattr(self, "num_processes", 1)
-        if n_processes != segment.order.num_devices:
+        if n_processes != segment.order.local_devices:
             raise ArgumentError(
-                "devices", n_processes, f"{segment.order.num_devices}, the number of devices of this segment",
+                "devices", n_processes, f"{segment.order.local_devices}, the number of devices of this segment",
                 hint=segment.hints.devices,
             )  # fmt: skip
         if starts_all:

@@ -302,7 +302,7 @@ class Trial:
             settings["logger"] = classes.TrialCSVLogger(str(self.dir), name=None, version="")
         return classes.Trainer(
             max_epochs=self.max_epochs, max_steps=order.max_resource if order.unit == "steps" else -1,
-            devices=order.num_devices, accelerator=order.accelerator, **settings,
+            devices=order.local_devices, num_nodes=order.num_nodes, accelerator=order.accelerator, **settings,
         )  # fmt: skip
 
     # ------------------------------------------------------------------ loops that report by hand

@@ -21,7 +21,7 @@ from rank_bench import Bench, ScriptedChannel, differences
 from lightning_hwtune.errors import StudyLockedError
 from lightning_hwtune.host.file_trees import digest_of
 from lightning_hwtune.training import rng
-from lightning_hwtune.training.channel import Saved, Started, VerdictMessage
+from lightning_hwtune.training.channel import RankPlace, Saved, Started, VerdictMessage
 from lightning_hwtune.training.context import current_segment, segment_context
 from lightning_hwtune.training.process.rendezvous import adopt_environment, rank_environment, scrub_environment
 from lightning_hwtune.training.segment_end import log_path
@@ -173,9 +173,9 @@ def test_the_engines_environment_replaces_what_was_inherited_and_nothing_else() 
 
 
 def test_only_a_real_group_uses_the_hosted_store() -> None:
-    assert rank_environment(1, 2, 4711, "run")["TORCHELASTIC_USE_AGENT_STORE"] == "True"
-    assert rank_environment(0, 1, 0, "run")["TORCHELASTIC_USE_AGENT_STORE"] == "False"
-    assert {rank_environment(r, 2, 4711, "run")["MASTER_PORT"] for r in (0, 1)} == {"4711"}
+    assert rank_environment(RankPlace(1, 2, port=4711), "run")["TORCHELASTIC_USE_AGENT_STORE"] == "True"
+    assert rank_environment(RankPlace(0, 1), "run")["TORCHELASTIC_USE_AGENT_STORE"] == "False"
+    assert {rank_environment(RankPlace(r, 2, port=4711), "run")["MASTER_PORT"] for r in (0, 1)} == {"4711"}
 
 
 def _draws() -> list[Any]:

@@ -164,7 +164,7 @@ class Batches:
 
     def start(self, order: SegmentOrder) -> None:
         """Adds a segment to the next batch. The launcher decides which device it gets."""
-        self._waiting.append(replace(order, env={}))
+        self._waiting.append(order)
 
     def wait(self, sink: Sink, timeout_s: float) -> None:
         """Launches the waiting segments, or delivers the messages of a finished batch."""

@@ -20,7 +20,7 @@ from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.host.forks import quieten_forks
 from lightning_hwtune.host.periodic_thread import repeated
 from lightning_hwtune.host.process_family import adopt_orphans, die_with_parent
-from lightning_hwtune.training.channel import Beat, Channel, Ended, Note, RankTask, SegmentOrder, Started
+from lightning_hwtune.training.channel import Beat, Channel, Ended, Note, RankPlace, RankTask, SegmentOrder, Started
 from lightning_hwtune.training.context import current_segment, segment_context
 from lightning_hwtune.training.import_times import measured
 from lightning_hwtune.training.lightning_classes import adapt_classes
@@ -56,7 +56,7 @@ def run_rank(channel: PipeChannel, listener: int | None) -> None:
     SIGTERM ends the process by the same signal, even if Lightning has caught it. No last message is sent then.
     """
     task: RankTask = channel.receive()
-    order, rank = task.order, task.rank
+    order, rank = task.order, task.place.rank
     try:
         _adopt_place(task)
         output = LogOutput(log_path(order, rank), Path(order.trial_dir))
@@ -148,16 +148,16 @@ def _beating(channel: Channel, rank: int) -> contextlib.AbstractContextManager[N
 
 def _prepare(task: RankTask, listener: int | None) -> Callable[[Trial], Any]:
     """Sets up this process as one rank; returns the training function."""
-    order, rank = task.order, task.rank
+    order, place = task.order, task.place
     scrub_environment(os.environ)
     os.environ.update(order.env)  # before torch reads the device mask
     from lightning_utilities.core.rank_zero import rank_zero_only
 
-    os.environ.update(rank_environment(rank, order.num_devices, task.port, _run_id(order)))
+    os.environ.update(rank_environment(place, _run_id(order)))
     if listener is not None:
-        host_store(listener, task.port)
+        host_store(listener, place.port, place.address)
     # the server imported Lightning, which set the server's rank here
-    rank_zero_only.rank = rank  # type: ignore[attr-defined]
+    rank_zero_only.rank = place.rank  # type: ignore[attr-defined]
     with open(task.payload, "rb") as file:
         train: Callable[[Trial], Any] = load_with_script_names(file)
     return train
@@ -180,7 +180,7 @@ def _cap_gpu_memory(order: SegmentOrder, part: float) -> None:
     if order.accelerator == "gpu" and order.per_device > 1:
         import torch
 
-        for device in range(order.num_devices):
+        for device in range(order.local_devices):
             torch.cuda.set_per_process_memory_fraction(part, device)
 
 
@@ -202,7 +202,7 @@ def own_threads(order: SegmentOrder) -> Iterator[None]:
 @contextlib.contextmanager
 def _environment(order: SegmentOrder) -> Iterator[None]:
     """Sets the order's environment variables; restores them and those of the seeding afterwards."""
-    alone = rank_environment(0, 1, 0, _run_id(order)) if order.num_devices == 1 else {}
+    alone = rank_environment(RankPlace(0, 1), _run_id(order)) if order.num_devices == 1 else {}
     names = {*order.env, *alone, "PL_GLOBAL_SEED", "PL_SEED_WORKERS"}
     before = {name: os.environ.get(name) for name in names}
     os.environ.update({**alone, **order.env})

@@ -1,9 +1,9 @@
-"""How the ranks of one segment find each other on one host.
+"""How the ranks of one segment find each other, on one host or on several.
 
 Every rank gets the environment variables that torchelastic would set, so Lightning uses plain `ddp` and starts no
-processes. The engine opens the store's port. The kernel chooses the port, and it is on the loopback interface only. The
-engine passes the listening socket to rank 0, which hosts the store. So no port is guessed, and none can be reached over
-a network.
+processes. The process that starts rank 0 opens the store's port, and the kernel chooses its number. The listening
+socket is passed to rank 0, which hosts the store. So no port is guessed. If all ranks are on one host, the port is on
+the loopback interface and cannot be reached over a network.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable, Mapping, MutableMapping
 
+from lightning_hwtune.training.channel import LOOPBACK, RankPlace
+
 __all__ = ["adopt_environment", "host_store", "open_port", "rank_environment", "scrub_environment"]
 
-_LOOPBACK = "127.0.0.1"
 _RANK_VARIABLES = frozenset({
     "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE", "NODE_RANK",
     "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED", "PL_SEED_WORKERS",
@@ -24,9 +25,9 @@ _RANK_PREFIXES = ("TORCHELASTIC_", "ROLE_", "SLURM_NTASKS", "SLURM_TASKS", "SLUR
 _store: object | None = None  # rank 0's store lives as long as its process
 
 
-def open_port() -> socket.socket:
-    """Returns a socket that listens on a free port of the loopback, for the store of one group of ranks."""
-    return socket.create_server((_LOOPBACK, 0))
+def open_port(address: str = LOOPBACK) -> socket.socket:
+    """Returns a socket that listens on a free port of this address, for the store of one group of ranks."""
+    return socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
 
 
 def adopt_environment(environ: MutableMapping[str, str], inherited: Iterable[str], present: Mapping[str, str]) -> None:
@@ -48,36 +49,35 @@ def scrub_environment(environ: MutableMapping[str, str]) -> None:
         del environ[name]
 
 
-def rank_environment(rank: int, world_size: int, port: int, run_id: str) -> Mapping[str, str]:
-    """Returns the environment variables of one rank of a group on this host.
+def rank_environment(place: RankPlace, run_id: str) -> Mapping[str, str]:
+    """Returns the environment variables of one rank of a group.
 
     A group of one also needs them: with them Lightning refuses a Trainer of more devices, which would otherwise run the
     whole script again as its second rank. The port of such a group is 0, which means any free port.
     """
     variables: dict[str, object] = {
-        "RANK": rank, "LOCAL_RANK": rank, "ROLE_RANK": rank, "GROUP_RANK": 0,
-        "WORLD_SIZE": world_size, "LOCAL_WORLD_SIZE": world_size, "ROLE_WORLD_SIZE": world_size, "GROUP_WORLD_SIZE": 1,
-        "MASTER_ADDR": _LOOPBACK, "MASTER_PORT": port,
+        "RANK": place.rank, "LOCAL_RANK": place.local_rank, "ROLE_RANK": place.rank, "GROUP_RANK": place.node_rank,
+        "WORLD_SIZE": place.world_size, "LOCAL_WORLD_SIZE": place.local_world_size,
+        "ROLE_WORLD_SIZE": place.world_size, "GROUP_WORLD_SIZE": place.num_nodes,
+        "MASTER_ADDR": place.address, "MASTER_PORT": place.port,
         "TORCHELASTIC_RUN_ID": run_id, "TORCHELASTIC_RESTART_COUNT": 0, "TORCHELASTIC_MAX_RESTARTS": 0,
-        "TORCHELASTIC_USE_AGENT_STORE": world_size > 1,
+        "TORCHELASTIC_USE_AGENT_STORE": place.world_size > 1,
     }  # fmt: skip
-    # all ranks are on one host, so gloo need not look up the host's name
-    if any(name == "lo" for _, name in socket.if_nameindex()):
+    # where all ranks are on one host, gloo need not look up the host's name
+    if place.address == LOOPBACK and any(name == "lo" for _, name in socket.if_nameindex()):
         variables["GLOO_SOCKET_IFNAME"] = "lo"
     return {name: str(value) for name, value in variables.items()}
 
 
-def host_store(listener: int, port: int) -> None:
+def host_store(listener: int, port: int, address: str = LOOPBACK) -> None:
     """Hosts a group's store in this process, for as long as the process lives.
 
     Args:
         listener: descriptor of the socket that `open_port` returned; the store closes it.
-        port: the port of that socket.
+        port, address: those of that socket.
     """
     global _store
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     # without libuv: its store accepts an open socket only in torch 2.8 or later
-    _store = TCPStore(
-        _LOOPBACK, port, is_master=True, wait_for_workers=False, master_listen_fd=listener, use_libuv=False
-    )
+    _store = TCPStore(address, port, is_master=True, wait_for_workers=False, master_listen_fd=listener, use_libuv=False)
