@@ -20,7 +20,7 @@ from lightning_hwtune.core.replication import Replication
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.check import Check, run_check
 from lightning_hwtune.engine.devices import check_present
-from lightning_hwtune.engine.executor import Abilities, Executor, RunSetup
+from lightning_hwtune.engine.executor import Abilities, Executor, RunSetup, provider_of
 from lightning_hwtune.engine.executors import EXECUTOR_REGISTRY, abilities_of_choice, create_executor
 from lightning_hwtune.engine.fork_server import PRELOAD, fork_server
 from lightning_hwtune.engine.hang import AUTO
@@ -81,8 +81,9 @@ class Run:
             allowed = "at least one of the limits `max_trials`, `max_time` and `max_cost`"
             raise ArgumentError("max_trials", None, allowed, hint="For example max_trials=20.")
         check_run(self.spec, limits, executor=self.executor, hang_timeout=self.hang_timeout)
-        check_present(self.spec.name, self.spec.pool)
-        check_meters(self.spec.objectives, self.spec.pool)
+        if not self._abilities.provides_nodes:  # otherwise each node is checked when it joins
+            check_present(self.spec.name, self.spec.pool)
+            check_meters(self.spec.objectives, self.spec.pool)
         if isinstance(self.executor, str):
             check_function(self.train)
 
@@ -114,6 +115,7 @@ class Run:
                 given=None if self.replication else self.given,
                 storage=self.storage,
                 replication=self.replication,
+                rents=self._abilities.provides_nodes,
             ) as session,
         ):
             if payload is not None:
@@ -155,6 +157,7 @@ class Run:
             pool=self.spec.pool,
             n_ranks=(self.limits.max_parallel or self.spec.pool.places) * max(self.spec.allocator.counts),
             payload=payload.path if payload is not None else None,
+            folder=self.files.root,
             preload=tuple(self.preload),
             hang_timeout=self.hang_timeout,
         )
@@ -168,7 +171,10 @@ class Run:
                 session.tick()
                 view.tick(session.clock.now())
 
-            loop = Loop(session.controller, executor, session.clock, self.files, tick=tick, save_every=self.save_every)
+            loop = Loop(
+                session.controller, executor, session.clock, self.files, tick=tick, save_every=self.save_every,
+                provider=provider_of(executor),
+            )  # fmt: skip
             try:
                 with signals.acting():
                     is_checked = self._is_checked(session)

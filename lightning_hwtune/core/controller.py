@@ -54,7 +54,10 @@ from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import IllegalMoveError
 from lightning_hwtune.text import counted
 
-__all__ = ["Controller", "Sink"]
+__all__ = ["MOST_LOST_NODES", "Controller", "Sink"]
+
+MOST_LOST_NODES = 4
+"""How many nodes in a row one trial may lose without new work. It probably ends them, for example by their memory."""
 
 Sink = Callable[[Sequence[ev.Event]], None]
 
@@ -549,9 +552,9 @@ class Controller:
         """
         segment, trial = self._running(trial_id), self.state.trials[trial_id]
         wall_s = self.state.segment_s(segment, now) if wall_s is None else wall_s
-        if segment.has_ended_itself and outcome in (Outcome.LOST, Outcome.INTERRUPTED):
+        if segment.has_ended_itself and outcome in (Outcome.LOST, Outcome.NODE_LOST, Outcome.INTERRUPTED):
             outcome, reached_end = Outcome.DONE, True  # nothing is left to train
-        elif outcome == Outcome.LOST and _is_settled(trial, segment, self.race.max_resource):
+        elif outcome in (Outcome.LOST, Outcome.NODE_LOST) and _is_settled(trial, segment, self.race.max_resource):
             outcome = Outcome.DONE  # the process died only after its work was done
         is_paused = segment.verdict == VerdictKind.PAUSE and not reached_end
         state, error, allocation = self._outcome(trial, segment, outcome, error, is_paused=is_paused)
@@ -584,6 +587,12 @@ class Controller:
             return TrialState.STOPPED, error, allocation
         if outcome == Outcome.INTERRUPTED or (outcome == Outcome.DONE and is_paused):
             return back, error, allocation
+        if outcome == Outcome.NODE_LOST:
+            n_lost = trial.n_lost_nodes + 1
+            if n_lost < MOST_LOST_NODES:
+                return back, error, allocation
+            text = f"{counted(n_lost, 'nodes')} in a row were lost while they trained this trial, without new work"
+            return TrialState.FAILED, f"{text}: {error}", allocation
         if outcome == Outcome.DONE:
             if is_full or segment.reached > segment.resource:
                 return TrialState.COMPLETED, error, allocation

@@ -406,6 +406,7 @@ class StudyFacts:
         trial, segment = self.trials[event.trial_id], self.running[event.trial_id]
         self.spec.objectives.require(event.values)
         self.n_repeated += event.resource <= trial.resource
+        trial.n_lost_nodes = trial.n_lost_nodes if event.resource <= trial.resource else 0
         trial.add(Measurement(event.resource, event.values, event.train_s, event.device_s))
         segment.reached, segment.verdict = max(segment.reached, event.resource), event.verdict
         segment.epoch_s = (event.train_s - segment.base_train_s) / max(segment.epochs, 1)
@@ -457,7 +458,8 @@ class StudyFacts:
         trial.allocation = event.next_allocation
         if event.outcome == Outcome.OUT_OF_MEMORY and event.next_allocation.per_device < segment.allocation.per_device:
             self.most_per_device = min(self.per_device, event.next_allocation.per_device)
-        if event.outcome not in (Outcome.DONE, Outcome.INTERRUPTED):
+        trial.n_lost_nodes += event.outcome == Outcome.NODE_LOST
+        if event.outcome not in (Outcome.DONE, Outcome.INTERRUPTED, Outcome.NODE_LOST):
             trial.error = event.error
             trial.n_retries += event.outcome != Outcome.OUT_OF_MEMORY
         elif event.error.startswith(FIRST_ERROR):

@@ -68,6 +68,7 @@ class Outcome(enum.StrEnum):
     ERROR = "error"  # its training function raised an error
     OUT_OF_MEMORY = "out-of-memory"  # the same, because its devices ran out of memory
     LOST = "lost"  # its process was killed, or hung
+    NODE_LOST = "node-lost"  # its node was lost; not a fault of the trial, unless that happens again and again
     INTERRUPTED = "interrupted"  # the user, a limit or the end of its controller ended it, not a fault of the trial
 
 
@@ -132,6 +133,7 @@ class TrialRecord:
         has_diverged: whether a rung has seen a loss that is not finite.
         draw: the number of the searcher's draw that gave its configuration; None if the user enqueued it.
         n_retries: number of segments that failed or were lost and were repeated; interrupted ones do not count.
+        n_lost_nodes: how many of its segments in a row have lost their node before a report of new work.
         replicate_of: the trial that it repeats with another seed; None for a trial of the search.
         segment_devices: the number of devices of its newest segment; 0 before the first.
         reference_devices: the number of devices of its first segment; 0 before that. Its measured objectives are given
@@ -162,6 +164,7 @@ class TrialRecord:
     replicate_of: int | None = None
     reference_devices: int = 0
     segment_devices: int = 0
+    n_lost_nodes: int = 0
 
     @property
     def is_replicate(self) -> bool:

@@ -19,6 +19,7 @@ __all__ = ["AUTO_STILL_S", "CheckSegment", "Plan", "train_segment"]
 
 AUTO_STILL_S = 600.0
 _LOOK_S = 2.0
+_NOT_ITS_FAULT = (Outcome.INTERRUPTED, Outcome.NODE_LOST)
 _BEATS_BYTES = 1 << 16  # more than the heartbeats of a rank write in that time
 
 Plan = Callable[[Report], bool]
@@ -91,7 +92,7 @@ def train_segment(
     while found.end is None:
         executor.wait(found, 1.0)
         tick()
-        if found.end is not None and found.end.outcome == Outcome.INTERRUPTED:  # the fork server was killed: retry
+        if found.end is not None and found.end.outcome in _NOT_ITS_FAULT:  # the fork server or a node ended: retry
             found = CheckSegment(plan)
             executor.start(order)
         still = watch.seconds(len(found.reports), pids_of(executor))

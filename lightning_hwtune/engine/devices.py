@@ -40,12 +40,13 @@ def n_device_files(folder: Path) -> int:
 def resolve(pool: Pool) -> Pool:
     """Returns the pool with its accelerator and its number of devices resolved for this host.
 
+    The nodes of a pool with several are not this host, so nothing is left to resolve.
+
     Raises:
         ArgumentError: the pool asks for more devices than this host has.
     """
     if pool.nodes > 1:
-        hint = "A study trains on this machine. Several nodes can be simulated: `simulate(spec, curves, cloud=...)`."
-        raise ArgumentError("Pool.nodes", pool.nodes, "1, this machine", hint=hint)
+        return pool
     gpus = visible_gpus() if pool.accelerator in ("auto", "gpu") else []
     accelerator = "gpu" if pool.accelerator == "gpu" or gpus else "cpu"
     if accelerator == "gpu":
@@ -65,11 +66,15 @@ def resolve(pool: Pool) -> Pool:
 
 
 def check_present(study: str, pool: Pool) -> None:
-    """Refuses the pool of a study if this host has fewer devices than the pool.
+    """Refuses the pool of a study that is to train on this host, if the host has fewer devices than the pool.
 
     Raises:
-        ArgumentError: the study was stored on a host with more devices, or fewer are visible than at its creation.
+        ArgumentError: the study was stored on a host with more devices, or fewer are visible than at its creation; or
+            the pool has several nodes.
     """
+    if pool.nodes > 1:
+        hint = "To train on several nodes, run the study with executor='agents'. Or simulate it: `simulation.simulate`."
+        raise ArgumentError("Pool.nodes", pool.nodes, "1, this machine", hint=hint)
     try:
         resolve(pool)
     except ArgumentError as error:

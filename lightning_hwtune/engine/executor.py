@@ -15,11 +15,12 @@ from typing import Any, Protocol, final, runtime_checkable
 
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.record import Outcome
+from lightning_hwtune.engine.provider import Provider
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import checked_class
 from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage
 
-__all__ = ["Abilities", "Executor", "RunSetup", "Sink", "abilities_of", "pids_of", "preload_in"]
+__all__ = ["Abilities", "Executor", "RunSetup", "Sink", "abilities_of", "pids_of", "preload_in", "provider_of"]
 
 
 @final
@@ -37,6 +38,8 @@ class Abilities:
             `probe_batches`. They must not change the process that the user works in, and `end` must end them.
         limits_hangs: whether it ends segments that make no progress, as the option `hang_timeout` asks for.
         needs_payload: whether it needs the training function as a file; see `RunSetup.payload`.
+        provides_nodes: whether it trains on nodes that join and leave, instead of on this host. It then has the
+            attribute `provider`, an `engine.provider.Provider`, and each order names its nodes.
         uses_fork_server: whether its segments start from the fork server, which then starts before anything else. Such
             an executor has the method `preload`, which makes the server import modules that each segment would import.
 
@@ -55,6 +58,7 @@ class Abilities:
     can_check: bool = False
     limits_hangs: bool = False
     needs_payload: bool = False
+    provides_nodes: bool = False
     uses_fork_server: bool = False
 
 
@@ -68,6 +72,7 @@ class RunSetup:
         pool: the devices of the study.
         n_ranks: the largest number of ranks that train at the same time.
         payload: the file with the cloudpickled training function; None unless the executor needs one.
+        folder: the study's folder; None if it has none.
         preload, hang_timeout: the options of the run; see `Study.run`.
     """
 
@@ -75,6 +80,7 @@ class RunSetup:
     pool: Pool
     n_ranks: int
     payload: Path | None = None
+    folder: Path | None = None
     preload: tuple[str, ...] = ()
     hang_timeout: float | str | None = None
 
@@ -145,6 +151,11 @@ def abilities_of(executor: object) -> Abilities:
         allowed = "a class attribute such as Abilities(can_check=True)"
         raise ArgumentError(f"{name}.abilities", abilities, allowed)
     return abilities
+
+
+def provider_of(executor: Executor) -> Provider | None:
+    """Returns what provides the nodes of an executor; None if it trains on this host."""
+    return getattr(executor, "provider", None) if abilities_of(executor).provides_nodes else None
 
 
 def pids_of(executor: Executor) -> list[int]:

@@ -183,6 +183,7 @@ class Loop:
             only_marked_fits=COUNTED_FIT in self._controller.state.topics,
             measured=spec.objectives.measured_in_training,
             is_replicate=trial.is_replicate,
+            nodes=() if self._nodes is None else self._nodes.parts(segment.slots),
         )
 
     def _config(self, config: Mapping[str, Any], num_devices: int) -> dict[str, Any]:

@@ -38,12 +38,18 @@ class Provider(Protocol):
 
     Attributes:
         launch_s: the expected seconds from a request until the node is ready. An idle node is kept for as long, since
-            a new one would take that time.
-        timeout_s: a node that is not ready after these seconds is released, and another one is requested.
+            a new one would take that time, unless `idle_s` says otherwise.
+        idle_s: for how many seconds an idle node is kept.
+        timeout_s: a node that is not ready after these seconds is released, and another one is requested. If work
+            waits for so long because no node is available, and nothing runs, the session ends.
     """
 
     launch_s: float
+    idle_s: float
     timeout_s: float
+
+    def is_available(self) -> bool:
+        """Returns whether a node can be requested now."""
 
     def request(self, instance: InstanceType, *, is_spot: bool) -> str:
         """Begins to launch a node of this type; returns its id at once."""
@@ -71,12 +77,16 @@ class LocalProvider:
         [NodeChange(rented_as='this host', lost='')]
     """
 
-    launch_s = 0.0
+    launch_s = idle_s = 0.0
     timeout_s = math.inf
     _ID = "this host"
 
     def __init__(self) -> None:
         self._is_up, self._news = False, list[NodeChange]()
+
+    def is_available(self) -> bool:
+        """Returns whether this host is not up."""
+        return not self._is_up
 
     def request(self, instance: InstanceType, *, is_spot: bool) -> str:
         """Returns the id of this host.

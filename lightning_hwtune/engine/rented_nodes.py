@@ -5,10 +5,12 @@
 - A node that is not ready in time is released, billed by the rule of its provider, and replaced. After `_MOST_FAILED`
   such nodes in a row, or `_MOST_LOST` lost ones without any report, no further one is requested; a study without a
   ready node then ends.
-- The segments of a lost or released node are interrupted. Their trials continue elsewhere from their last checkpoints.
+- The segments of a lost or released node are ended. Their trials continue elsewhere from their last checkpoints, and
+  that does not count as a retry. A trial that loses one node after another fails, unless these are spot nodes.
 - An idle node is kept for as long as the launch of a new one takes: then waiting has cost as much as a launch does, so
   the sum is at most twice what it would be if the future were known (the rule of ski rental). It is also kept while
-  devices are drained for a large trial.
+  devices are drained for a large trial. A provider may set another time.
+- A provider that has no node to offer is asked again later. If nothing runs meanwhile, this has a limit, too.
 
 All of this is written to the log, in which capacity is the sum over the nodes that are ready.
 """
@@ -16,7 +18,7 @@ All of this is written to the log, in which capacity is the sum over the nodes t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import final
 
 from lightning_hwtune.core.controller import Controller
@@ -28,6 +30,7 @@ from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.engine.provider import Provider
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.text import counted
+from lightning_hwtune.training.channel import NodePart
 
 __all__ = ["RentedNodes"]
 
@@ -54,6 +57,7 @@ class RentedNodes:
             raise ArgumentError("Pool.per_device", given, "1, because the nodes are rented", hint=hint)
         self._controller, self._executor, self._provider = controller, executor, provider
         self._instance = controller.spec.pool.instance
+        self._short_since: float | None = None  # since when work has waited for a node that is not available
         self._n_failed = self._n_lost = 0  # nodes that were not ready in time, in a row; lost ones without a report
 
     @property
@@ -74,6 +78,14 @@ class RentedNodes:
 
     def give_back(self, slots: Iterable[int], per_device: int = 1) -> None:
         """Does nothing: the state says which devices are free."""
+
+    def parts(self, slots: Sequence[int]) -> tuple[NodePart, ...]:
+        """Returns the nodes of these slots, and the numbers that the devices have there."""
+        size, nodes = self._controller.spec.pool.node_size, self._state.nodes_of(slots)
+        return tuple(
+            NodePart(node.rented_as, tuple(slot % size for slot in slots if slot // size == node.place))
+            for node in sorted(nodes, key=lambda node: node.place)
+        )
 
     def look(self, now: float) -> None:
         """Records what has happened to the nodes, and releases those that the budget or their time does not allow."""
@@ -112,7 +124,14 @@ class RentedNodes:
             if self._idle_left_s(node, now) <= 0:
                 self._end(node.number, "", now)
         if self._state.running or any(not node.is_ready for node in self._state.nodes_up.values()):
+            self._short_since = None if self._short_since is None else now
             return answer
+        if self._short_since is not None and now - self._short_since >= self._provider.timeout_s:
+            devices = counted(self._controller.spec.pool.node_size, "free devices")
+            text = (
+                f"no node with {devices} joined for {self._provider.timeout_s:g} s, and the work that is left needs one"
+            )
+            reason = Reason(Rule.NO_NODES, text)
         if reason is None and not wanted:
             answer = self._controller.ask(now, self._controller.spec.pool.node_size)  # nothing is left to do
         if reason is not None:
@@ -137,10 +156,14 @@ class RentedNodes:
 
     def _request(self, wanted: int, now: float) -> Reason | None:
         """Requests nodes for that many devices; returns why none was requested, None if it was or need not be."""
-        pool, waits = self._controller.spec.pool, self._state.reserved is not None
+        pool, waits, since = self._controller.spec.pool, self._state.reserved is not None, self._short_since
+        self._short_since = None
         while len(self._state.nodes_up) < pool.nodes:
             coming = [node for node in self._state.nodes_up.values() if not node.is_ready]
             if wanted <= (len(coming) * pool.node_size) + (self.n_free() if waits else 0):
+                return None
+            if not self._provider.is_available():
+                self._short_since = now if since is None else since
                 return None
             if self._n_failed >= _MOST_FAILED:
                 text = (
@@ -168,8 +191,9 @@ class RentedNodes:
         else:
             self._controller.node_released(number, now)
         self._provider.release(node.rented_as)
+        outcome = Outcome.NODE_LOST if lost and not node.is_spot else Outcome.INTERRUPTED
         for segment in segments:
-            self._executor.end(segment.trial_id, Outcome.INTERRUPTED, why)
+            self._executor.end(segment.trial_id, outcome, why)
 
     def _age_s(self, node: NodeRecord, now: float) -> float:
         return node.up_s(self._state.clock.at(now))
@@ -178,4 +202,4 @@ class RentedNodes:
         """Returns for how many seconds a node is still kept although it is idle; infinity if it is not."""
         if not node.is_ready or self._state.reserved is not None or self._state.on_node(node):
             return math.inf
-        return self._provider.launch_s - (self._state.clock.at(now) - node.idle_clock_s)
+        return self._provider.idle_s - (self._state.clock.at(now) - node.idle_clock_s)

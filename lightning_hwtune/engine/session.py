@@ -80,6 +80,7 @@ class Session:
         given: the names of the limits that the user gave. The others are the defaults with which the study began. None:
             all were given.
         replication: what is trained again in this session, which then does not search.
+        rents: whether nodes join and leave in this session, so that it has none at its beginning.
         observers: called with events that are stored in the log and applied to the state.
     """
 
@@ -94,13 +95,14 @@ class Session:
         given: Set[str] | None = None,
         storage: str | None = None,
         replication: Replication | None = None,
+        rents: bool = False,
         observers: Sequence[Observer] = (),
         clock: Clock | None = None,
     ) -> None:
         self.clock = clock or RealClock()
         self.files, self.observers = files, list(observers)
         self._spec, self._limits, self._given, self._storage = spec, limits, given, storage
-        self._replication = replication
+        self._replication, self._rents = replication, rents
         self._end: tuple[ev.SessionState, str] | None = None
         self._renewed_at, self._study_id = 0.0, ""
 
@@ -143,7 +145,7 @@ class Session:
         facts["given"] = self._given_names(self.controller.state)
         if self._replication is not None:
             facts["replication"] = self._replication.to_dict()
-        self.controller.open(limits, now, socket.gethostname(), os.getpid(), __version__, **facts)
+        self.controller.open(limits, now, socket.gethostname(), os.getpid(), __version__, rents=self._rents, **facts)
         if text := self._spec.searcher.remark(self._spec.space):
             self.controller.note_once(text, "searcher", now)
         if rebuilt is None and earlier is not None:

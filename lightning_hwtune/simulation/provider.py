@@ -54,10 +54,14 @@ class SimulatedProvider:
 
     def __init__(self, cloud: Cloud, clock: VirtualClock) -> None:
         self._cloud, self._clock = cloud, clock
-        self.launch_s, self.timeout_s = cloud.launch_s, cloud.timeout_s
+        self.launch_s, self.idle_s, self.timeout_s = cloud.launch_s, cloud.launch_s, cloud.timeout_s
         self._factors: dict[str, float] = {}  # of the nodes that are up
         self._coming: list[tuple[float, int, NodeChange]] = []
         self._n_requests = 0
+
+    def is_available(self) -> bool:
+        """Returns True: a cloud takes any request."""
+        return True
 
     def request(self, instance: InstanceType, *, is_spot: bool) -> str:
         """Draws what will happen to a new node; returns its id."""

@@ -344,7 +344,7 @@ def _ended(state: StudyFacts, event: ev.SegmentEnded) -> Line | None:
     if event.error.startswith(FIRST_ERROR):
         why = first_line(event.error.removeprefix(f"{FIRST_ERROR}:\n"))
         return Line(f"{name} {FIRST_ERROR}: {why}; it starts again when the study is run again", is_urgent=True)
-    if event.outcome == Outcome.INTERRUPTED:
+    if event.outcome in (Outcome.INTERRUPTED, Outcome.NODE_LOST):
         return _interrupted(state, event, error)
     if event.outcome != Outcome.DONE:
         is_moved = event.outcome == Outcome.OUT_OF_MEMORY

@@ -13,6 +13,7 @@ from study_driver import Driver, default_curve, rebuilt_state, snapshot, space, 
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.allocation import Allocation
+from lightning_hwtune.core.controller import MOST_LOST_NODES
 from lightning_hwtune.core.decisions import Done, Pause, Reservation, Resume, Start, Wait
 from lightning_hwtune.core.hardware.policies import DoublingAllocation
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, Objectives, TrainSeconds
@@ -219,6 +220,27 @@ def test_an_error_is_retried_from_the_checkpoint_then_fails() -> None:
     assert trial.state is TrialState.FAILED
     assert trial.error == "boom again"
     assert driver.state.n_failed == 1
+
+
+@pytest.mark.parametrize("reports_between", [False, True])
+def test_a_lost_node_is_no_retry_but_a_trial_that_ends_its_nodes_fails(reports_between: bool) -> None:
+    driver = Driver(spec(max_retries=0), Limits(max_trials=1))
+    for n in range(1, MOST_LOST_NODES + 1):
+        driver.fill()
+        if reports_between and n == 2:  # new work, so neither this node nor the one before it counts
+            driver.controller.report(0, 1, {"error": 1.0}, 1.0, driver.now)
+            driver.save(0, 1, 1.0)
+        driver.end(0, "node-lost", "node a gave no heartbeat")
+    trial = driver.state.trials[0]
+    assert trial.n_retries == 0
+    if reports_between:
+        assert (trial.state, trial.n_lost_nodes) == (TrialState.PAUSED, MOST_LOST_NODES - 2)
+    else:
+        assert (trial.state, trial.n_lost_nodes) == (TrialState.FAILED, MOST_LOST_NODES)
+        assert trial.error == "4 nodes in a row were lost while they trained this trial, without new work: " + (
+            "node a gave no heartbeat"
+        )
+    assert snapshot(rebuilt_state(driver.state.spec, driver.log)) == snapshot(driver.state)
 
 
 def test_too_many_failures_end_the_study() -> None:

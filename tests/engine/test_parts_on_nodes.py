@@ -56,7 +56,8 @@ def test_ranks_on_two_nodes_train_together(bench: Bench) -> None:
         assert time.monotonic() < deadline
     assert [sink.ends[0].outcome for sink in sinks] == ["done", "done"], sinks[0].ends[0].error
     assert (sinks[0].reports, sinks[1].reports) == ({0: [1]}, {})  # only rank 0 reports
-    places, weights = zip(*((Path(order.trial_dir) / f"place_{rank}").read_text().split("\n") for rank in (0, 1)))
+    left = [(Path(order.trial_dir) / f"place_{rank}").read_text().split("\n") for rank in (0, 1)]
+    places, weights = zip(*left, strict=True)
     assert places == ("0 0 2 1 0 2 2 1 2", "1 0 2 1 1 2 2 1 2")
     assert weights[0] == weights[1]
     assert {path.name for path in (Path(order.trial_dir) / "logs").iterdir()} >= {"segment_01_rank_0.log"}

@@ -364,11 +364,51 @@ def test_rented_nodes_never_exceed_the_budget(
 # ---------------------------------------------------------------------- any interleaving, with a real loop's delays
 
 
+class Joined(SimulatedProvider):
+    """A provider whose nodes join by themselves: `n_there` of them, which are kept when they are idle."""
+
+    def __init__(self, clock: VirtualClock, n_there: int) -> None:
+        super().__init__(Cloud(launch_s=0.0, timeout_s=60.0), clock)
+        self.n_left, self.idle_s = n_there, math.inf
+
+    def is_available(self) -> bool:
+        return self.n_left > 0
+
+    def request(self, instance: InstanceType, *, is_spot: bool) -> str:
+        self.n_left -= 1
+        return super().request(instance, is_spot=is_spot)
+
+
+@pytest.mark.parametrize(
+    ("counts", "n_there", "rule"), [((1,), 1, "limit:max_trials"), ((1,), 0, "no-nodes"), ((2,), 1, "no-nodes")]
+)
+def test_work_waits_for_nodes_that_join_and_the_session_ends_if_none_does(
+    counts: tuple[int, ...], n_there: int, rule: str
+) -> None:
+    study = dataclasses.replace(spec(*counts), pool=Pool("cpu", 1, nodes=2))
+    clock, log = VirtualClock(), list[ev.Event]()
+    controller = Controller(StudyState(study), log.extend)
+    controller.create(0.0)
+    controller.open(Limits(max_trials=4), 0.0, "host", 1, "0", rents=True)
+    curves = SyntheticCurves(study.space, study.scheduler.max_resource)
+    executor = SimulatedExecutor(curves, clock, has_timeouts=True)
+    done = Loop(
+        controller, executor, clock, NoFolder(), provider=Joined(clock, n_there), is_first_error_fatal=False
+    ).run()
+    assert done.reason.rule == rule
+    assert len(of(log, ev.NodeRequested)) == n_there  # none is requested that is not there, and none is released idle
+    if n_there < max(counts):
+        assert 60.0 <= clock.now() < 70.0
+        assert "no node with 1 free device joined for 60 s" in done.reason.text
+    controller.close(clock.now(), ev.SessionState.PAUSED, "")
+    check(study, log)
+
+
 class Scripted:
     """An executor and a provider in which Hypothesis decides what happens next, and when."""
 
     abilities: ClassVar[Abilities] = Abilities(trains_here=False)
-    launch_s, timeout_s, late_s, end_s = 2.0, 20.0, 0.5, 1.0
+    launch_s, idle_s, timeout_s, late_s, end_s = 2.0, 2.0, 20.0, 0.5, 1.0
 
     def __init__(self, data: st.DataObject, clock: VirtualClock, usd: float) -> None:
         self.data, self.clock, self.usd, self.n_left = data, clock, usd, 60
@@ -381,6 +421,9 @@ class Scripted:
         self.controller: Controller | None = None
 
     # ---- provider
+
+    def is_available(self) -> bool:
+        return True
 
     def request(self, instance: InstanceType, *, is_spot: bool) -> str:
         rented_as = f"n{len(self.controller.state.nodes)}"  # type: ignore[union-attr]

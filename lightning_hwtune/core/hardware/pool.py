@@ -12,13 +12,16 @@ from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import checked_call
 from lightning_hwtune.forms.given import Given
 
-__all__ = ["Pool"]
+__all__ = ["NODE", "Pool"]
+
+NODE = "node"
+"""The name of the instance type of nodes whose user gave no type."""
 
 
 @final
 @dataclass(frozen=True, slots=True, init=False)
 class Pool(Given):
-    """Devices of one kind on this host.
+    """Devices of one kind on this host, or on several nodes.
 
     Args:
         accelerator: "cpu", "gpu", or "auto": the visible GPUs if there are any, otherwise this process's CPU cores.
@@ -33,8 +36,9 @@ class Pool(Given):
             or GPU memory. More than 1 is only for studies whose trials have one device. It falls when a trial runs
             out of memory.
         spot: whether the machines are spot instances, with the spot price of the type.
-        nodes: how many machines of the type can be rented at the same time, each with `devices`. A study that trains on
-            this host has one.
+        nodes: how many machines there can be at the same time, each with `devices`. Without an instance type, they need
+            `accelerator` and `devices`; a price is then that of the whole machine, in use or not. A study that trains
+            on this host has one.
 
     Examples:
         >>> pool = hwt.Pool("cpu", devices=4, usd_per_device_hour=0.05)
@@ -66,14 +70,16 @@ class Pool(Given):
         nodes: int = 1,
     ) -> None:
         found = None if instance is None else instance_of(instance, Catalogue.builtin(), "Pool.instance")
+        if found is None and nodes > 1:
+            found = _node_type(accelerator, devices, usd_per_device_hour, threads_per_device)
+            usd_per_device_hour = None
         if found is not None:
             accelerator = _accelerator(found, accelerator)
             devices = _devices(found, devices, threads_per_device)
             usd_per_device_hour = _price(found, usd_per_device_hour, threads_per_device, spot=spot)
-        for name, value, default in (("spot", spot, False), ("nodes", nodes, 1)):
-            if found is None and value != default:
-                hint = f"For example Pool(instance='g4dn.12xlarge', {name}={value!r})."
-                raise ArgumentError(f"Pool.{name}", value, f"{default!r} without an instance type", hint=hint)
+        if spot and instance is None:
+            hint = "For example Pool(instance='g4dn.12xlarge', spot=True)."
+            raise ArgumentError("Pool.spot", spot, "False without an instance type", hint=hint)
         if nodes > 1 and per_device > 1:
             hint = "A trial on rented nodes has its devices to itself. Leave `per_device` out, or use one node."
             raise ArgumentError("Pool.per_device", per_device, "1, because the pool has several nodes", hint=hint)
@@ -129,6 +135,21 @@ class Pool(Given):
             **({"spot": True} if self.spot else {}),
             **({"nodes": self.nodes} if self.nodes > 1 else {}),
         }
+
+
+def _node_type(accelerator: str, devices: int | str, usd_per_device_hour: float | None, threads: int) -> InstanceType:
+    """Returns the type of the machines of a pool whose user gave no type."""
+    hint = "For example Pool('gpu', devices=8, nodes=2)."
+    if accelerator == "auto":
+        allowed = "'cpu' or 'gpu', because the nodes of a pool are not this machine"
+        raise ArgumentError("Pool.accelerator", accelerator, allowed, hint=hint)
+    if not isinstance(devices, int):
+        allowed = "the number of devices of each node, because the nodes of a pool are not this machine"
+        raise ArgumentError("Pool.devices", devices, allowed, hint=hint)
+    usd_per_hour = (usd_per_device_hour or 0.0) * devices
+    if accelerator == CPU:
+        return InstanceType(NODE, usd_per_hour, vcpus=devices * threads)
+    return InstanceType(NODE, usd_per_hour, devices=devices)
 
 
 def _accelerator(instance: InstanceType, given: str) -> str:

@@ -15,7 +15,7 @@ from lightning_hwtune.core.schedulers import ASHA
 from lightning_hwtune.core.searchers import Random
 from lightning_hwtune.core.space import Float, SearchSpace
 from lightning_hwtune.core.spec import StudySpec
-from lightning_hwtune.engine.devices import resolve
+from lightning_hwtune.engine.devices import check_present, resolve
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.host.cpus import n_cpus
 
@@ -130,15 +130,27 @@ def test_a_pool_of_several_nodes_has_the_devices_of_all() -> None:
     pool = Pool(instance=SPOT, nodes=3, devices=2)
     assert (pool.size, pool.node_size) == (6, 2)
     assert Pool(**pool.to_dict()) == pool
-    with pytest.raises(ArgumentError, match=r"Pool.nodes.*1, this machine"):
-        resolve(pool)
+    assert resolve(pool) == pool
+    with pytest.raises(ArgumentError, match=r"Pool.nodes.*1, this machine.*executor='agents'"):
+        check_present("study", pool)
+
+
+@pytest.mark.parametrize(("usd", "usd_of_node"), [(None, 0.0), (0.1, 0.3)])
+def test_nodes_without_an_instance_type_are_a_type_of_their_own(usd: float | None, usd_of_node: float) -> None:
+    pool = Pool("cpu", 3, usd, nodes=2, threads_per_device=2)
+    assert (pool.size, pool.node_size, pool.usd_per_device_hour) == (6, 3, pytest.approx(usd or 0.0))
+    assert (pool.instance.name, pool.instance.vcpus) == ("node", 6)
+    assert pool.instance.usd_per_hour == pytest.approx(usd_of_node)
+    assert Pool(**pool.to_dict()) == pool == kept_pool(stored(pool), pool) == kept_pool(stored(pool), None)
+    assert Pool("gpu", 8, nodes=2).instance == InstanceType("node", 0.0, devices=8)
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"spot": True}, "without an instance type"),
-        ({"nodes": 2}, "without an instance type"),
+        ({"nodes": 2}, r"Pool.accelerator.*'cpu' or 'gpu'"),
+        ({"nodes": 2, "accelerator": "gpu"}, r"Pool.devices.*number of devices of each node"),
         ({"instance": BOX, "spot": True}, r"spot price of 'box' is unknown"),
         ({"instance": BOX, "nodes": 0}, "Pool.nodes"),
         ({"instance": SPOT, "spot": True, "usd_per_device_hour": 2.0}, "2 US dollars per hour"),
