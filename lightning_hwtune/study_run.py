@@ -144,6 +144,7 @@ class Run:
         from lightning_hwtune.views.live import open_view
 
         view = open_view(session.controller.state, self.files.root, self.storage, enabled=self.progress)
+        session.say = lambda text: view.line(text, session.clock.now())
         try:
             yield view
         finally:

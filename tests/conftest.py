@@ -14,10 +14,11 @@ import subprocess
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import settings
+from postgres_server import PostgresServer, postgres_programs
 
 # a shell that starts the tests in the background has them, and every process they start, ignore Ctrl-C
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -45,6 +46,24 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("this user may not mount file systems")
     yield folder
     subprocess.run(["umount", folder], check=True)
+
+
+def _absent(what: str, why: str) -> NoReturn:
+    """Skip the test, or let it fail if `HWTUNE_MUST_RUN` names what it lacks."""
+    if what in os.environ.get("HWTUNE_MUST_RUN", "").split():
+        pytest.fail(f"HWTUNE_MUST_RUN names {what}, but {why}")
+    pytest.skip(why)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A running PostgreSQL server. A test that stops it starts it again."""
+    if importlib.util.find_spec("psycopg") is None:
+        _absent("postgresql", "psycopg is not installed")
+    if postgres_programs() is None:
+        _absent("postgresql", "there is no initdb: install Debian's package postgresql")
+    with PostgresServer() as server:
+        yield server
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

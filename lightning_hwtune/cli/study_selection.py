@@ -15,7 +15,8 @@ from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.engine.reading import Reader
 from lightning_hwtune.errors import HwTuneError, StudyNotFoundError
 from lightning_hwtune.store.files import StudyFiles, own_folder_hint, study_names
-from lightning_hwtune.store.log import EventLog, stored_names
+from lightning_hwtune.store.log import EventLog
+from lightning_hwtune.store.stored_names import stored_names
 from lightning_hwtune.study import Study
 from lightning_hwtune.views.study_location import present
 

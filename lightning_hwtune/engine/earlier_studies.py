@@ -24,7 +24,7 @@ from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.engine.reading import Reader
 from lightning_hwtune.errors import ArgumentError, HwTuneError
 from lightning_hwtune.store.files import StudyFiles, study_names
-from lightning_hwtune.store.log import stored_names
+from lightning_hwtune.store.stored_names import stored_names
 
 __all__ = ["FinishedStudy", "auto_prior", "finished_studies"]
 

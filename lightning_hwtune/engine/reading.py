@@ -107,8 +107,7 @@ class Reader:
             StudyNotFoundError: there is no such study.
         """
         with self.open() as log:
-            lease = Lease(log)
-            return lease.beat() if lease.is_held(time.time()) else None
+            return Lease(log).beat(time.time())
 
     def state(self, spec: StudySpec | None = None) -> StudyFacts | None:
         """Returns the facts that the log describes; see `engine.fold.Fold`. The caller must not change them.

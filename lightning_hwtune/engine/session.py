@@ -10,7 +10,6 @@ import contextlib
 import errno
 import os
 import socket
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from types import TracebackType
@@ -26,12 +25,14 @@ from lightning_hwtune.core.spec import AUTO, Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.clock import Clock, RealClock
 from lightning_hwtune.engine.fold import rebuilt_state
+from lightning_hwtune.engine.outage import Outage, append_patiently
 from lightning_hwtune.errors import ArgumentError, StorageError, StudyNotFoundError, first_line
 from lightning_hwtune.forms.run_options import LIMITS
 from lightning_hwtune.host.deferred_signals import uninterrupted
 from lightning_hwtune.host.session_signals import cause_of
 from lightning_hwtune.names.spelling import spelled
-from lightning_hwtune.store.database import database_url
+from lightning_hwtune.store.database_errors import LOST_CONNECTION
+from lightning_hwtune.store.database_url import database_url
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.store.identity import (
     has_trials,
@@ -47,7 +48,6 @@ __all__ = ["Observer", "Session", "refuse_lost_log"]
 
 Observer = Callable[[Sequence[ev.Event]], None]
 _RENEW_S = 5.0
-_FULL_DISK_S = 5.0  # how long an append waits for free space
 _STATES: Mapping[str, ev.SessionState] = {
     Rule.LIMIT_MAX_TRIALS: ev.SessionState.FINISHED,
     Rule.STALLED: ev.SessionState.FINISHED,
@@ -103,6 +103,8 @@ class Session:
         self.files, self.observers = files, list(observers)
         self._spec, self._limits, self._given, self._storage = spec, limits, given, storage
         self._replication, self._rents = replication, rents
+        self.say: Callable[[str], None] = lambda text: warnings.warn(text, stacklevel=2)
+        self._outage = Outage(lambda text: self.say(text))
         self._end: tuple[ev.SessionState, str] | None = None
         self._renewed_at, self._study_id = 0.0, ""
 
@@ -191,25 +193,16 @@ class Session:
             observer(events)
 
     def _append(self, events: Sequence[ev.Event]) -> None:
-        """Appends events; on a full disk it waits a few seconds, because a failed checkpoint soon frees its space."""
-        give_up_at = self.clock.now() + _FULL_DISK_S
-        while True:
-            try:
-                self._log.append(events)
-            except StorageError as error:
-                if error.errno != errno.ENOSPC or self.clock.now() > give_up_at:
-                    raise
-                time.sleep(0.05)
-            else:
-                return
+        append_patiently(self._log, events, self._outage)
 
     def tick(self) -> None:
         """Renews the lease when it is due.
 
-        A full disk is not an error here. The renewal is retried later, and a holder that is alive keeps its lease.
+        A full disk or a server that is away is not an error here. The renewal is retried later, while the trainings
+        continue, and a holder that is alive keeps its lease.
 
         Raises:
-            StorageError: the study's folder or its log is not where it was.
+            StorageError: the study's folder or its log is not where it was, or the server was away for too long.
         """
         require_in_place(self.files.root, self._study_id)
         self._log.database.require_in_place()
@@ -219,8 +212,12 @@ class Session:
         try:
             self._lease.renew(now)
         except StorageError as error:
-            if error.errno != errno.ENOSPC:
+            if error.errno == LOST_CONNECTION:
+                self._outage.seen(error)
+            elif error.errno != errno.ENOSPC:
                 raise
+        else:
+            self._outage.over()
         self._renewed_at = now
 
     def finish(self, done: Done) -> None:

@@ -13,20 +13,26 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-__all__ = ["uninterrupted"]
+__all__ = ["is_signal_deferred", "uninterrupted"]
 
 _is_inside = False  # whether the main thread is inside such a block
+_is_late = False  # whether a signal has arrived inside it
+
+
+def is_signal_deferred() -> bool:
+    """Return whether a signal waits for the end of the present block, so that a long wait inside it should end."""
+    return _is_inside and _is_late and threading.current_thread() is threading.main_thread()
 
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
     """Defers these signals to the end of the block, even if it raises. Only in the main thread, which handles them."""
-    global _is_inside
+    global _is_inside, _is_late
     if _is_inside or threading.current_thread() is not threading.main_thread():
         yield
         return
     with _deferred(signal.SIGHUP), _deferred(signal.SIGTERM), _deferred(signal.SIGINT):
-        _is_inside = True
+        _is_inside, _is_late = True, False
         try:
             yield
         finally:
@@ -37,11 +43,17 @@ def uninterrupted() -> Iterator[None]:
 def _deferred(number: signal.Signals) -> Iterator[None]:
     """Defers one signal. Each has its own block, so the others are restored even if a handler raises at the end."""
     handler, late = signal.getsignal(number), list[FrameType | None]()
+
+    def defer(_: int, frame: FrameType | None) -> None:
+        global _is_late
+        _is_late = True
+        late.append(frame)
+
     if not callable(handler):  # the signal is ignored, or ends the process at once
         yield
         return
     try:
-        signal.signal(number, lambda _, frame: late.append(frame))
+        signal.signal(number, defer)
         yield
     finally:
         signal.signal(number, handler)

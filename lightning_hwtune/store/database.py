@@ -1,4 +1,4 @@
-"""One connection to the database with the logs and leases, and the meaning of its errors.
+"""One connection to the database with the logs and leases.
 
 SQLite runs in WAL mode with `synchronous=NORMAL`: a commit passes its pages to the kernel before it returns, so a
 killed process loses nothing that was acknowledged. The pages reach the disk at checkpoints of the WAL. So a power cut
@@ -9,10 +9,9 @@ for the disk.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self, final
@@ -22,34 +21,28 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.pool import NullPool
 
-from lightning_hwtune.errors import ArgumentError, MissingDependencyError, StorageError, StudyLockedError
+from lightning_hwtune.errors import StorageError, StudyLockedError
 from lightning_hwtune.host.deferred_signals import uninterrupted
+from lightning_hwtune.store.database_errors import BUSY_S, explained_error, missing_driver
+from lightning_hwtune.store.database_url import shown_url
 from lightning_hwtune.store.read_only import Source, read_only_source
 
-__all__ = ["Database", "database_url"]
+__all__ = ["Database"]
 
-_BUSY_S = 10.0  # a commit locks the file for well under a millisecond; only a stopped process locks it for this long
 _WAL_ATTEMPTS = 20
-
-
-def database_url(storage: str | None, path: Path) -> sa.URL:
-    """Returns the location of a study's log: `storage`, or the SQLite file at `path`.
-
-    Raises:
-        ArgumentError: `storage` is not an SQLAlchemy URL, or names a database that does not outlive the process.
-    """
-    if storage is None:
-        return sa.URL.create("sqlite", database=str(path))
-    allowed = "an SQLAlchemy URL such as 'sqlite:////data/studies.db' or 'postgresql://host/name', or None"
-    try:
-        url = sa.make_url(storage)
-    except exc.ArgumentError as error:
-        raise ArgumentError("storage", storage, allowed) from error
-    if url.get_backend_name() == "sqlite":
-        if url.query or url.database in (None, "", ":memory:"):
-            raise ArgumentError("storage", storage, "the path of an SQLite file, because a study outlives its process")
-        return url.set(database=os.path.abspath(os.path.expanduser(str(url.database))))
-    return url
+_CLIENT = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds
+}
+"""Parameters of libpq, so that a server that vanishes without a word is noticed within half a minute, not hours."""
+_CLIENTS: Mapping[str, Mapping[str, int | None]] = {
+    # poolers such as PgBouncer mix prepared statements up
+    "postgresql+psycopg": {**_CLIENT, "prepare_threshold": None},
+    "postgresql+psycopg2": _CLIENT,
+}
 
 
 @final
@@ -65,8 +58,9 @@ class Database:
     """
 
     def __init__(self, url: sa.URL, *, is_writable: bool, durable: bool = False) -> None:
-        self.is_sqlite = url.get_backend_name() == "sqlite"
-        self.name = str(url.database) if self.is_sqlite else url.render_as_string(hide_password=True)
+        self._url, backend = url, url.get_backend_name()
+        self.is_sqlite, self.is_postgres = backend == "sqlite", backend == "postgresql"
+        self.name = str(url.database) if self.is_sqlite else shown_url(url)
         self._is_writable, self._durable = is_writable, durable
         self._source: Source | None = None
         self._engine = self._create_engine(url)
@@ -100,12 +94,14 @@ class Database:
     def _create_engine(self, url: sa.URL) -> sa.Engine:
         if self.is_sqlite:
             return sa.create_engine("sqlite://", creator=self._connect, poolclass=NullPool)
+        client = _CLIENTS.get(url.drivername, {})
+        chosen = {name: value for name, value in client.items() if name not in url.query}
         try:
-            return sa.create_engine(url, poolclass=NullPool)
-        except (exc.NoSuchModuleError, ModuleNotFoundError) as error:
-            raise MissingDependencyError(
-                f"the storage {self.name!r} needs a database driver that is not installed ({error})"
-            ) from error
+            engine = sa.create_engine(url, poolclass=NullPool, connect_args=chosen)
+            is_read_only = self.is_postgres and not self._is_writable
+            return engine.execution_options(postgresql_readonly=True) if is_read_only else engine
+        except (exc.NoSuchModuleError, ImportError) as error:
+            raise missing_driver(url, self.name, error) from error
 
     def _connect(self) -> sqlite3.Connection:
         mode = "rwc" if self._is_writable else "rw"  # rw: the last connection to close can then remove the WAL
@@ -113,7 +109,7 @@ class Database:
         connection = sqlite3.connect(
             self._source.uri if self._source is not None else f"file:{quote(os.fsencode(self.name))}?mode={mode}",
             uri=True,
-            timeout=_BUSY_S,
+            timeout=BUSY_S,
             isolation_level=None,
             check_same_thread=False,
         )
@@ -169,7 +165,7 @@ class Database:
         except exc.IntegrityError as error:
             raise StudyLockedError(f"another process writes to this study in {self.name!r}") from error
         except exc.DBAPIError as error:
-            raise _explain(self.name, error.orig) from error
+            raise explained_error(self._url, self.name, error) from error
 
     def close(self) -> None:
         """Closes the connection. Idempotent."""
@@ -183,27 +179,3 @@ class Database:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
-
-
-_LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-_MEANINGS = {
-    sqlite3.SQLITE_FULL: "the disk is full. No result is lost: free some space and run the same command again",
-    sqlite3.SQLITE_IOERR: "the disk rejects the write: it is full, over a quota, or failing. No result is lost: "
-    "free some space and run the same command again",
-    sqlite3.SQLITE_NOTADB: "the file is not an SQLite database, so it is not a study: give another folder or name",
-    sqlite3.SQLITE_CORRUPT: "the database is damaged: restore it from a copy",
-    sqlite3.SQLITE_READONLY: "this user may not write the file",
-    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened: does its folder exist, and may this user write there?",
-    sqlite3.SQLITE_PERM: "this user may not access the file",
-}
-
-
-def _explain(name: str, error: BaseException | None) -> StorageError | StudyLockedError:
-    """Returns our error for an error of the driver. Its `errno` is ENOSPC if the disk is full."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the error's family
-    if code in _LOCKED:
-        return StudyLockedError(
-            f"another process has kept {name!r} locked for {_BUSY_S:g} s: wait for it, or end it ({error})"
-        )
-    meaning = _MEANINGS.get(code, "the database raised an error")
-    return StorageError(f"{name!r}: {meaning} ({error})", errno.ENOSPC if code == sqlite3.SQLITE_FULL else None)

@@ -5,6 +5,9 @@ seen to be dead. A holder whose process cannot be checked (on another host or in
 its heartbeat is older than `expires_s`. A holder that is seen to be alive keeps it, however old its heartbeat: it may
 be stopped in a debugger, or be training a long epoch between ask and tell. The log itself refuses writes of a holder
 that lost its lease without noticing.
+
+On a server, heartbeats are in the time of the server, so that a host with a wrong clock neither loses its lease nor
+takes another one. In an SQLite file, they are in the time of the holder's host.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from lightning_hwtune.store.schema import LEASES
 
 __all__ = ["Lease"]
 
+_SERVER_TIME = sa.select(sa.extract("epoch", sa.func.clock_timestamp()))
 _left_behind: set[str] = set()  # tokens of leases that this process has released but could not delete
 
 
@@ -49,20 +53,21 @@ class Lease:
         self._mine = sa.and_(LEASES.c.study == self._key, LEASES.c.token == self._token)
 
     def acquire(self, now: float) -> Self:
-        """Acquires the lease at `now` seconds since the Unix epoch; returns itself.
+        """Acquires the lease at `now` seconds since the Unix epoch by this host's clock; returns itself.
 
         Raises:
             StudyLockedError: another process is running the study.
         """
-        row = {
+        row: dict[str, Any] = {
             "study": self._key,
             "token": self._token,
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "birth": birth_of(os.getpid()),
-            "beat": now,
         }
         with self._database.writing() as connection:
+            now = self._time(connection, now)
+            row["beat"] = now
             held = self._held(connection)
             if held is None:
                 connection.execute(LEASES.insert(), row)
@@ -74,17 +79,29 @@ class Lease:
                 raise StudyLockedError(f"study {self._study!r}: another process started it at the same moment")
         return self
 
-    def beat(self) -> float | None:
-        """Returns the time of the last heartbeat, by the holder's clock; None if no process has the lease."""
+    def _time(self, connection: sa.Connection, now: float) -> float:
+        """Returns the time of heartbeats; `now` is the time of this host."""
+        if not self._database.is_postgres:
+            return now
+        return float(connection.execute(_SERVER_TIME).scalar_one())
+
+    def beat(self, now: float) -> float | None:
+        """Returns the time of the last heartbeat, by the holder's clock; None if no process is running the study.
+
+        On a server, the holder's clock is taken to be that of this host if it runs here, and that of the server if it
+        runs elsewhere. Readers may call this too.
+        """
         with self._database.reading() as connection:
             held = self._held(connection)
-        return None if held is None else float(held.beat)
+            time = self._time(connection, now)
+        if held is None or self._is_free(held, time):
+            return None
+        is_here = is_alive(held.pid, held.birth) is not None
+        return float(held.beat) + (now - time if is_here else 0.0)
 
     def is_held(self, now: float) -> bool:
         """Return whether some process is running the study. Readers may call this too."""
-        with self._database.reading() as connection:
-            held = self._held(connection)
-        return held is not None and not self._is_free(held, now)
+        return self.beat(now) is not None
 
     def _held(self, connection: sa.Connection) -> sa.Row[Any] | None:
         return connection.execute(sa.select(LEASES).where(LEASES.c.study == self._key)).one_or_none()
@@ -98,7 +115,7 @@ class Lease:
         return not lives
 
     def _held_by(self, held: sa.Row[Any], now: float) -> str:
-        is_here = held.birth == birth_of(os.getpid()) != ""
+        is_here = held.pid == os.getpid() and held.birth == birth_of(os.getpid()) != ""
         who = "this process" if is_here else f"process {held.pid} on {held.host}"
         here = "wait until its study.run() has ended, or call study.close() in the thread that called study.ask()"
         remedy = here if is_here else "wait until it has ended, or end it"
@@ -114,7 +131,8 @@ class Lease:
             StudyLockedError: another process has taken over the lease, so this one must stop.
         """
         with self._database.writing() as connection:
-            if connection.execute(LEASES.update().where(self._mine), {"beat": now}).rowcount == 0:
+            beat = self._time(connection, now)
+            if connection.execute(LEASES.update().where(self._mine), {"beat": beat}).rowcount == 0:
                 raise StudyLockedError(f"study {self._study!r}: another process has taken it over, so this one stops.")
 
     def release(self) -> None:

@@ -10,22 +10,25 @@ An append of one event costs about 0.1 ms on SQLite, however long the log is.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, final
+from typing import Any, Self, final
 
 import sqlalchemy as sa
 
 from lightning_hwtune.core.events import Event, all_from_json, to_dict
-from lightning_hwtune.errors import StorageError, StudyLockedError, StudyNotFoundError, nearest
+from lightning_hwtune.errors import StorageError, StudyLockedError
 from lightning_hwtune.host.deferred_signals import uninterrupted
-from lightning_hwtune.store.database import Database, database_url
-from lightning_hwtune.store.files import StudyFiles, make_folder, own_folder_hint, study_names
+from lightning_hwtune.store.database import Database
+from lightning_hwtune.store.database_errors import LOST_CONNECTION
+from lightning_hwtune.store.database_url import database_url
+from lightning_hwtune.store.files import StudyFiles, make_folder, study_names
 from lightning_hwtune.store.identity import read_identity
 from lightning_hwtune.store.schema import EVENTS, create_tables, has_tables
+from lightning_hwtune.store.stored_names import name_with, names_in, not_found
 
-__all__ = ["EventLog", "stored_names"]
+__all__ = ["EventLog"]
 
 _CHUNK = 1000  # maximum number of events read at once; a writer may write between chunks
 
@@ -49,8 +52,6 @@ _OF_TRIAL = (
     .where(EVENTS.c.study == sa.bindparam("study"), EVENTS.c.body.contains(sa.bindparam("text")))
     .order_by(EVENTS.c.seq)
 )
-_WITH_ID = sa.select(EVENTS.c.study).where(EVENTS.c.body.contains(sa.bindparam("study_id"))).limit(1)
-_NAMES = sa.select(EVENTS.c.study).distinct().order_by(EVENTS.c.study)
 
 
 @final
@@ -66,6 +67,7 @@ class EventLog:
     def __init__(self, study: str, database: Database) -> None:
         self.study, self.key, self.database = study, study, database
         self._seen: int | None = None  # number of the newest event read or written; None = not read yet
+        self._unsure: list[str] | None = None  # what was being written when the connection was lost
 
     @classmethod
     def open(cls, files: StudyFiles, *, storage: str | None = None, create: bool, durable: bool = False) -> EventLog:
@@ -87,7 +89,7 @@ class EventLog:
         url = database_url(storage, files.database_path)
         path = Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
         if path is not None and not create and not path.is_file():
-            raise _not_found(files.name, str(files.root.parent), study_names(files.root.parent))
+            raise not_found(files.name, str(files.root.parent), study_names(files.root.parent))
         if path is not None and create:
             make_folder(path.parent)
         database = Database(url, is_writable=create, durable=durable)
@@ -108,8 +110,8 @@ class EventLog:
         if create or is_ready:
             self.key = self._stored_as(root, is_own=is_own)
         if not create and (not is_ready or self.count() == 0):
-            known = _names_in(self.database) if is_ready else []
-            raise _not_found(self.study, self.database.name, known)
+            known = names_in(self.database) if is_ready else []
+            raise not_found(self.study, self.database.name, known)
 
     def _stored_as(self, root: Path, *, is_own: bool) -> str:
         """Returns the name under which this folder's study is stored: its own name, unless the folder was renamed.
@@ -119,11 +121,11 @@ class EventLog:
         """
         if self.count() > 0:
             return self.study
-        names = _names_in(self.database)
+        names = names_in(self.database)
         if is_own and len(names) == 1:
             return names[0]
         found = read_identity(root) if names else None
-        if found is not None and (name := _name_with(self.database, found.study_id)) is not None:
+        if found is not None and (name := name_with(self.database, found.study_id)) is not None:
             return name
         if is_own and names:
             listed = ", ".join(map(repr, names))
@@ -136,24 +138,56 @@ class EventLog:
     def append(self, events: Sequence[Event]) -> None:
         """Writes all of these events or none. Once this returns, they survive a kill of the process.
 
+        If the connection is lost, the events may or may not be written, because the answer of the server was lost, too.
+        The next call with the same events finds out: it writes them only if they are missing.
+
         Raises:
             StudyLockedError: another process has written events that this one has not read.
-            StorageError: the disk is full, or the database refused the write.
+            StorageError: the disk is full, or the database refused the write; the `errno` of a lost connection is
+                `store.database_errors.LOST_CONNECTION`.
         """
         if not events:
             return
         before = self.count() if self._seen is None else self._seen
-        rows = [
-            {"study": self.key, "seq": seq, "body": json.dumps(to_dict(event))}
-            for seq, event in enumerate(events, before + 1)
-        ]
+        bodies = [json.dumps(to_dict(event)) for event in events]
+        rows = [{"study": self.key, "seq": seq, "body": body} for seq, body in enumerate(bodies, before + 1)]
         with uninterrupted():
-            try:
-                with self.database.writing() as connection:
-                    connection.execute(_INSERT, rows)
-            except StudyLockedError as error:
-                raise StudyLockedError(f"study {self.study!r}: {error}, so this one stops.") from error
-            self._seen = before + len(rows)
+            if not self._is_written(before, bodies):
+                self._insert(before, rows)
+            self._seen, self._unsure = before + len(rows), None
+
+    def _insert(self, before: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        bodies = [row["body"] for row in rows]
+        try:
+            with self.database.writing() as connection:
+                connection.execute(_INSERT, rows)
+        except StudyLockedError as error:
+            # after a lost connection, the server may complete the first attempt while the second one waits for it
+            if self._unsure is None or not self._is_written(before, bodies):
+                raise self._overtaken(str(error)) from error
+        except StorageError as error:
+            if error.errno == LOST_CONNECTION:
+                self._unsure = bodies
+            raise
+
+    def _is_written(self, before: int, bodies: Sequence[str]) -> bool:
+        """Return whether the log has these events after number `before`, from an attempt whose answer was lost."""
+        if self._unsure is None:
+            return False
+        with self.database.reading() as connection:
+            rows = connection.execute(_READ.limit(None), {"study": self.key, "after": before}).all()
+        found = [row.body for row in rows]
+        if found and found == self._unsure != bodies:
+            raise StorageError(
+                f"study {self.study!r}: the connection to {self.database.name!r} was lost while events were written, "
+                "and they were written after all. Run the same command again, which reads them"
+            )
+        if found and found != bodies:
+            raise self._overtaken(f"another process writes to this study in {self.database.name!r}")
+        return bool(found)
+
+    def _overtaken(self, why: str) -> StudyLockedError:
+        return StudyLockedError(f"study {self.study!r}: {why}, so this one stops.")
 
     def read(self, after: int = 0) -> Iterator[tuple[int, Event]]:
         """Yields (number, event) for all events after number `after`, in order.
@@ -229,33 +263,3 @@ class EventLog:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
-
-
-def stored_names(storage: str) -> list[str]:
-    """Returns the names of the studies in a database, sorted; empty if it does not exist.
-
-    Raises:
-        ArgumentError, StorageError: `storage` is not a URL; the database is not ours.
-    """
-    url = database_url(storage, Path())
-    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).is_file():
-        return []
-    with Database(url, is_writable=False) as database:
-        return _names_in(database) if has_tables(database) else []
-
-
-def _name_with(database: Database, study_id: str) -> str | None:
-    """Returns the name under which the study with this id is stored, None if there is none."""
-    with database.reading() as connection:
-        return connection.execute(_WITH_ID, {"study_id": study_id}).scalars().first()
-
-
-def _names_in(database: Database) -> list[str]:
-    with database.reading() as connection:
-        return list(connection.execute(_NAMES).scalars())
-
-
-def _not_found(name: str, where: str, known: Sequence[str]) -> StudyNotFoundError:
-    others = ", ".join(repr(other) for other in known if other != name)
-    there = f"its studies are {others}" if others else own_folder_hint(Path(where)) or "no studies are there"
-    return StudyNotFoundError(f"no study {name!r} in {where!r}; {there}{nearest(name, known)}")

@@ -15,6 +15,9 @@ __all__ = ["EVENTS", "LEASES", "VERSION", "create_tables", "has_tables"]
 VERSION = 1
 """Version of the tables below. A change to them increments it and adds the migration from the previous version."""
 
+_CREATION = 0x6877_7475_6E65
+"""The number of the lock under which tables are created on a server, unique to this package ("hwtune" in ASCII)."""
+
 _METADATA = sa.MetaData()
 _SCHEMA = sa.Table(
     "hwtune_schema",
@@ -66,8 +69,10 @@ def has_tables(database: Database) -> bool:
 
 
 def create_tables(database: Database) -> None:
-    """Creates the missing tables, in one transaction."""
+    """Creates the missing tables, in one transaction. Several processes may do so at the same time."""
     with database.writing() as connection:
+        if database.is_postgres:  # SQLite has locked the whole file
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATION)))
         _METADATA.create_all(connection)
         if _version(connection) is None:
             connection.execute(_SCHEMA.insert(), {"version": VERSION})

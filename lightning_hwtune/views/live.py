@@ -71,6 +71,10 @@ class View(abc.ABC):
         """Is called from time to time."""
 
     @abc.abstractmethod
+    def line(self, text: str, now: float) -> None:
+        """Shows a line about the session that is not in the log."""
+
+    @abc.abstractmethod
     def close(self, now: float) -> None:
         """Removes the view from the screen. Afterwards only the end of the session is printed."""
 
@@ -120,6 +124,9 @@ class QuietView(View):
     def tick(self, now: float) -> None:
         """Does nothing."""
 
+    def line(self, text: str, now: float) -> None:
+        """Prints nothing."""
+
     def close(self, now: float) -> None:
         """Does nothing."""
 
@@ -166,6 +173,10 @@ class LinesView(_PrintingView):
         if math.isinf(self._next_at) and any(isinstance(event, SegmentEnded) for event in events):
             self._next_at = events[-1].at
 
+    def line(self, text: str, now: float) -> None:
+        """Prints the line, like one about an event."""
+        self._say(Line(text), now)
+
     def _say(self, line: Line, at: float) -> None:
         self._printer.print([Text(f"{duration(self._state.wall_s(at)):>12}  {line.text}")])
 
@@ -210,6 +221,10 @@ class PanelView(_PrintingView):
             return
         self._drawn_at = now
         self._printer.attempt(lambda: self._draw(now))
+
+    def line(self, text: str, now: float) -> None:
+        """Prints the line above the panel."""
+        self._printer.print([Text(cut(text, 400))])
 
     def _draw(self, now: float) -> None:
         if self._live is None:

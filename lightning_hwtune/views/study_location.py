@@ -40,7 +40,7 @@ def reading_command(words: str, folder: Path, storage: str | None) -> str:
         words: the command and its arguments.
         storage: URL of the study's log; a password in it is hidden.
     """
-    from lightning_hwtune.store.database import database_url
+    from lightning_hwtune.store.database_url import database_url
 
     options = [folder.name] if words.startswith("replicate") else ["--study", folder.name]
     parent = short_path(folder.parent)

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from lightning_hwtune.host.deferred_signals import uninterrupted
+from lightning_hwtune.host.deferred_signals import is_signal_deferred, uninterrupted
 
 
 def ctrl_c() -> None:
@@ -112,3 +112,21 @@ def test_other_threads_may_use_it() -> None:
     thread.start()
     thread.join()
     assert done == ["thread"]
+
+
+def test_a_long_wait_inside_can_see_that_a_signal_is_deferred() -> None:
+    seen = []
+
+    def work() -> None:
+        with uninterrupted():
+            seen.append(is_signal_deferred())
+            with uninterrupted():
+                ctrl_c()
+                seen.append(is_signal_deferred())
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    with uninterrupted():
+        seen.append(is_signal_deferred())
+    assert seen == [False, True, False]
+    assert not is_signal_deferred()

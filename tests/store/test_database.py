@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lightning_hwtune.errors import ArgumentError, MissingDependencyError, StorageError, StudyLockedError
-from lightning_hwtune.store import database
-from lightning_hwtune.store.database import Database, database_url
+from lightning_hwtune.store import database, database_errors
+from lightning_hwtune.store.database import Database
+from lightning_hwtune.store.database_url import database_url
 
 
 def opened(path: Path, *, is_writable: bool = True, durable: bool = False) -> Database:
@@ -83,7 +84,8 @@ def test_a_reader_creates_no_file(tmp_path: Path) -> None:
 def test_a_second_writer_is_refused_while_the_database_is_locked(
     numbers: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "_BUSY_S", 0.0)
+    monkeypatch.setattr(database, "BUSY_S", 0.0)
+    monkeypatch.setattr(database_errors, "BUSY_S", 0.0)
     with opened(Path(numbers.name)) as second:
         with numbers.writing() as connection:
             connection.exec_driver_sql("INSERT INTO numbers VALUES (1)")

@@ -20,7 +20,8 @@ from lightning_hwtune.errors import (
     StudyNotFoundError,
 )
 from lightning_hwtune.store.files import StudyFiles
-from lightning_hwtune.store.log import EventLog, stored_names
+from lightning_hwtune.store.log import EventLog
+from lightning_hwtune.store.stored_names import stored_names
 
 REPORTED = Reported(
     at=12.5,
