@@ -708,6 +708,30 @@ class Study:
             seconds_at=References(state).text(trial),
         )
 
+    @called("study.importance() returns a pandas DataFrame with one row per objective and parameter")
+    @checked_call("Study.importance")
+    def importance(self, objective: str | None = None, at: int | None = None) -> pd.DataFrame:
+        """Returns how much each parameter matters for each objective, the most important first.
+
+        `importance` is the share of the variance of the objective over the search space that depends on the parameter,
+        alone or together with others; `alone` is the part without interactions. `low` and `high` are the ends of an
+        interval of 80 %. `explained` is the share of the variance of trials left out that the model predicts: below
+        0.3, do not rely on the numbers. Without enough trials, there are no rows. It needs scikit-learn:
+        `pip install 'lightning_hwtune[importance]'`.
+
+        Args:
+            objective: the name of an objective; None for all.
+            at: the level of the rung whose values are compared; None for the one that the most trials have reached.
+                Trials that an earlier rung stopped have no value there.
+
+        Raises:
+            ArgumentError: there is no such objective or rung.
+            MissingDependencyError: scikit-learn is not installed.
+        """
+        from lightning_hwtune.views.effects.importance import importance_entries, importance_frame
+
+        return importance_frame(importance_entries(self.state(), objective, at))
+
     @checked_call("Study.why")
     def why(self, trial_id: int) -> str:
         """Returns the history of a trial: each decision with its rule and its numbers."""

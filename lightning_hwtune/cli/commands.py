@@ -37,6 +37,7 @@ from lightning_hwtune.cli.arguments import (
     import_from_here,
     with_limits,
 )
+from lightning_hwtune.cli.importance import importance
 from lightning_hwtune.cli.instances import instances
 from lightning_hwtune.cli.ledger import ledger
 from lightning_hwtune.cli.output import At, Format, flat, output_folder, rows_frame, write, write_frame, writing
@@ -425,6 +426,7 @@ app.command()(profile)
 app.command()(replicate)
 app.command()(replay)
 app.command()(ledger)
+app.command()(importance)
 app.command()(plan)
 app.command()(instances)
 app.add_typer(prior.app, name="prior")

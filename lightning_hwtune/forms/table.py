@@ -321,6 +321,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
     "Study.tell": {"error": optional(Form("error", "the exception that ended the segment, or its message", _error))},
     "Study.front": {"at": one_of("full", "rung", "any")},
     "Study.recommend": {},
+    "Study.importance": {"objective": optional(text("the name of an objective")), "at": optional(_POSITIVE)},
     "Study.plot": {"what": one_of("front", "curves", "timeline", "ledger")},
     "Study.why": {"trial_id": _COUNT},
     "Study.logs": {"trial_id": _COUNT},

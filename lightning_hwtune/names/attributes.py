@@ -27,6 +27,7 @@ _OBJECTIVE = "use `objectives`, a list: [Metric('val_loss', 'min'), TrainSeconds
 _SCHEDULER = "the schedulers are ASHA, PASHA, Hyperband, SuccessiveHalving, MedianStopping and RunToEnd"
 _SEARCHER = "the searchers are Random, Sobol, Grid, TPE, GP, Evolution, ParetoPrior, and OptunaSampler('CmaEsSampler')"
 _PLOT = "use `plot`: study.plot('front'), study.plot('timeline') or study.plot('curves')"
+_IMPORTANCE = "use `importance()`, a pandas DataFrame with one row per objective and parameter"
 _CONSTRAINTS = "the study has the bounds: Study(..., constraints=[Constraint('params', at_most=1e6)])"
 _CALLBACK = "use `RungCallback`; a study attaches it automatically"
 
@@ -87,6 +88,7 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
             "use `add` for a result from elsewhere: study.add({'lr': 1e-3}, {'val_loss': 0.5})",
         ),
         **dict.fromkeys(("plot_pareto_front", "plot_optimization_history", "visualize"), _PLOT),
+        **dict.fromkeys(("get_param_importances", "param_importances", "feature_importances"), _IMPORTANCE),
         **dict.fromkeys(("set_constraint", "constraints"), _CONSTRAINTS),
         **dict.fromkeys(
             ("direction", "directions", "metric_names", "set_metric_names", "objectives"),

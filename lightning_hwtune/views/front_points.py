@@ -20,7 +20,7 @@ from lightning_hwtune.core.ranking.fronts import non_dominated_mask
 from lightning_hwtune.core.record import Measurement, TrialRecord, TrialState
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["Point", "candidates", "ended_early", "front_points", "non_dominated", "rung_points"]
+__all__ = ["Point", "candidates", "ended_early", "front_points", "measured_at", "non_dominated", "rung_points"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,13 @@ def candidates(state: StudyFacts, at: str) -> list[Point]:
 def rung_points(state: StudyFacts, level: int) -> list[Point]:
     """Returns all trials compared at a rung level, with their measurements there, by trial id; for all brackets."""
     return [
-        Point(trial, _measured_at(trial, level), level)
+        Point(trial, measured_at(trial, level), level)
         for trial in state.searched
         if level in trial.decided and trial.measurements
     ]
 
 
-def _measured_at(trial: TrialRecord, level: int) -> Measurement:
+def measured_at(trial: TrialRecord, level: int) -> Measurement:
     """Returns the first measurement at or past the level; the last one if the trial's own code ended it before."""
     return next((m for m in trial.measurements if m.resource >= level), trial.measurements[-1])
 

@@ -131,8 +131,11 @@ def needs_trees(n_combinations: int | None) -> bool:
     return n_combinations is None or n_combinations > SMALL_GRID
 
 
-def require_scikit_learn() -> None:
+def require_scikit_learn(what: str = "a prior on continuous parameters", extra: str = "prior") -> None:
     """Does nothing if scikit-learn can be imported.
+
+    Args:
+        what: what needs it. extra: the extra of this package to install.
 
     Raises:
         MissingDependencyError: it cannot be imported; the message names the extra to install.
@@ -140,6 +143,4 @@ def require_scikit_learn() -> None:
     try:
         import sklearn.ensemble  # noqa: F401
     except ImportError as error:
-        raise MissingDependencyError(
-            "a prior on continuous parameters needs scikit-learn: pip install 'lightning_hwtune[prior]'"
-        ) from error
+        raise MissingDependencyError(f"{what} needs scikit-learn: pip install 'lightning_hwtune[{extra}]'") from error
