@@ -11,12 +11,15 @@ import time
 from pathlib import Path
 
 from lightning_hwtune.core.events import Noted
-from lightning_hwtune.errors import StorageError, StudyLockedError
+from lightning_hwtune.errors import HwTuneError, StorageError, StudyLockedError
+from lightning_hwtune.store.database import Database
+from lightning_hwtune.store.database_url import database_url
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.store.lease import Lease
 from lightning_hwtune.store.log import EventLog
 
 _REPOSITORY = Path(__file__).parents[2]
+_STORAGE = "HWTUNE_TEST_STORAGE"
 
 
 def note(text: str) -> Noted:
@@ -27,14 +30,29 @@ def files(folder: Path) -> StudyFiles:
     return StudyFiles(folder, "study")
 
 
-def start(role: str, folder: Path, argument: str = "") -> subprocess.Popen[str]:
+def execute(folder: Path, storage: str | None, *statements: str) -> list[tuple[object, ...]]:
+    """Executes SQL in the database of a log, behind the back of its writer; returns the rows of all statements."""
+    rows: list[tuple[object, ...]] = []
+    with Database(database_url(storage, files(folder).database_path), is_writable=True) as database:
+        for statement in statements:
+            with database.writing() as connection:
+                result = connection.exec_driver_sql(statement)
+                rows += [tuple(row) for row in result] if result.returns_rows else []
+    return rows
+
+
+def opened(folder: Path) -> EventLog:
+    return EventLog.open(files(folder), storage=os.environ.get(_STORAGE), create=True)
+
+
+def start(role: str, folder: Path, argument: str = "", storage: str | None = None) -> subprocess.Popen[str]:
     """Starts a process in a role; its standard output is a pipe."""
     return subprocess.Popen(
         [sys.executable, __file__, role, str(folder), argument],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(_REPOSITORY)},
+        env={**os.environ, "PYTHONPATH": str(_REPOSITORY)} | ({} if storage is None else {_STORAGE: storage}),
     )
 
 
@@ -63,7 +81,7 @@ def say(text: object) -> None:
 
 def append_for_ever(folder: Path, argument: str) -> None:
     """Takes the lease and appends notes "<argument>:<n>" in batches of 1 to 3; says each one after its append."""
-    with EventLog.open(files(folder), create=True) as log, Lease(log).acquire(time.time()):
+    with opened(folder) as log, Lease(log).acquire(time.time()):
         list(log.read())
         n = 0
         while True:
@@ -75,17 +93,18 @@ def append_for_ever(folder: Path, argument: str) -> None:
 
 def hold_lease(folder: Path, argument: str) -> None:
     """Takes the lease, says so, and keeps it until a line arrives."""
-    with EventLog.open(files(folder), create=True) as log, Lease(log).acquire(time.time()):
+    with opened(folder) as log, Lease(log).acquire(time.time()):
         say("held")
         sys.stdin.readline()
     say("released")
 
 
 def race(folder: Path, argument: str) -> None:
-    """At each line that arrives, opens the store and tries for the lease; lets go of it at the next line."""
+    """At each line (folder, storage), opens the store and tries for the lease; lets go of it at the next line."""
     say("ready")
     for line in sys.stdin:
-        with EventLog.open(files(folder / line.strip()), create=True) as log:
+        name, _, storage = line.strip().partition(" ")
+        with EventLog.open(files(folder / name), storage=storage or None, create=True) as log:
             try:
                 with Lease(log).acquire(time.time()):
                     say("won")
@@ -95,6 +114,18 @@ def race(folder: Path, argument: str) -> None:
                 say(f"lost: {error}")
                 sys.stdin.readline()
                 say("done")
+
+
+def begin(folder: Path, argument: str) -> None:
+    """At each line with a storage, opens a study called `argument` there and appends an event; says how that ended."""
+    say("ready")
+    for line in sys.stdin:
+        try:
+            with EventLog.open(StudyFiles(folder, argument), storage=line.strip(), create=True) as log:
+                log.append([note(argument)])
+            say("begun")
+        except HwTuneError as error:
+            say(f"failed: {error}")
 
 
 def append_interrupted(folder: Path, argument: str) -> None:
@@ -110,7 +141,7 @@ def append_interrupted(folder: Path, argument: str) -> None:
     signal.signal(signal.SIGINT, interrupt)
     say("ready")
     kept = []
-    with EventLog.open(files(folder), create=True) as log:
+    with opened(folder) as log:
         for n in range(int(argument)):
             try:
                 is_armed = True
@@ -128,7 +159,7 @@ def append_interrupted(folder: Path, argument: str) -> None:
 def fill_the_disk(folder: Path, argument: str) -> None:
     """Appends under a limit on the size of files until the disk refuses, then lifts it and appends once more."""
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with EventLog.open(files(folder), create=True) as log:
+    with opened(folder) as log:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(argument), hard))
         n = 0
         try:
@@ -147,6 +178,7 @@ if __name__ == "__main__":
         "append": append_for_ever,
         "hold": hold_lease,
         "race": race,
+        "begin": begin,
         "interrupt": append_interrupted,
         "fill": fill_the_disk,
     }

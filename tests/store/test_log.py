@@ -3,13 +3,11 @@ from __future__ import annotations
 import random
 import shutil
 import signal
-import sqlite3
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from store_processes import files, line_of, note, rest_of, start
+from store_processes import execute, files, line_of, note, rest_of, start
 
 from lightning_hwtune.core.events import Noted, Reported, StudyCreated
 from lightning_hwtune.errors import (
@@ -39,22 +37,11 @@ REPORTED = Reported(
 )
 
 
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[EventLog]:
-    with EventLog.open(files(tmp_path), create=True) as log:
-        yield log
-
-
 def texts(log: EventLog, after: int = 0) -> list[str]:
     return [event.text for _, event in log.read(after) if isinstance(event, Noted)]
 
 
-def sql(path: Path, *statements: str) -> list[tuple[object, ...]]:
-    connection = sqlite3.connect(path)
-    with connection:
-        rows = [row for statement in statements for row in connection.execute(statement)]
-    connection.close()
-    return rows
+on_sqlite = pytest.mark.parametrize("storage", [None])
 
 
 # ---------------------------------------------------------------- append and read
@@ -74,12 +61,12 @@ def test_events_come_back_as_they_were(log: EventLog) -> None:
     assert repr(third) == repr(REPORTED)  # NaN does not equal itself
 
 
-def test_numbers_are_gapless_across_openings(tmp_path: Path) -> None:
+def test_numbers_are_gapless_across_openings(tmp_path: Path, storage: str | None) -> None:
     for n in range(3):
-        with EventLog.open(files(tmp_path), create=True) as log:
+        with EventLog.open(files(tmp_path), storage=storage, create=True) as log:
             log.append([note(f"{n}a"), note(f"{n}b")])
             log.append([])
-    with EventLog.open(files(tmp_path), create=False) as log:
+    with EventLog.open(files(tmp_path), storage=storage, create=False) as log:
         assert [seq for seq, _ in log.read()] == [1, 2, 3, 4, 5, 6]
         assert texts(log, after=4) == ["2a", "2b"]
         assert texts(log, after=6) == texts(log, after=99) == []
@@ -92,13 +79,13 @@ def test_reading_behind_the_end_leaves_no_gap(log: EventLog) -> None:
     assert [seq for seq, _ in log.read()] == [1]
 
 
-def test_reading_a_part_does_not_move_the_end(log: EventLog, tmp_path: Path) -> None:
+def test_reading_a_part_does_not_move_the_end(log: EventLog, tmp_path: Path, storage: str | None) -> None:
     log.append([note("a"), note("b"), note("c")])
     for _, event in log.read():
         if event == note("b"):
             break
     log.append([note("d")])
-    with EventLog.open(files(tmp_path), create=True) as second:
+    with EventLog.open(files(tmp_path), storage=storage, create=True) as second:
         assert texts(second, after=4) == []
         second.append([note("e")])
     assert texts(log) == ["a", "b", "c", "d", "e"]
@@ -113,13 +100,13 @@ def test_a_batch_is_all_or_nothing(log: EventLog) -> None:
     assert texts(log) == ["before", "after"]
 
 
-def test_a_batch_that_collides_half_way_leaves_nothing(log: EventLog, tmp_path: Path) -> None:
+def test_a_batch_that_collides_half_way_leaves_nothing(log: EventLog, tmp_path: Path, storage: str | None) -> None:
     log.append([note("before")])
     body = '{"type": "Noted", "at": 0, "trial_id": null, "text": "theirs"}'
-    sql(files(tmp_path).database_path, f"INSERT INTO hwtune_events VALUES ('study', 3, '{body}')")
+    execute(tmp_path, storage, f"INSERT INTO hwtune_events VALUES ('study', 3, '{body}')")
     with pytest.raises(StudyLockedError):
         log.append([note("2"), note("3")])
-    assert sql(files(tmp_path).database_path, "SELECT seq FROM hwtune_events") == [(1,), (3,)]
+    assert execute(tmp_path, storage, "SELECT seq FROM hwtune_events ORDER BY seq") == [(1,), (3,)]
 
 
 def test_more_events_than_one_chunk(log: EventLog) -> None:
@@ -137,8 +124,11 @@ def test_sqlite_is_in_wal_mode_and_durable_waits_for_the_disk(tmp_path: Path) ->
 # ---------------------------------------------------------------- several processes
 
 
-def test_a_writer_that_has_not_seen_everything_is_refused(tmp_path: Path) -> None:
-    with EventLog.open(files(tmp_path), create=True) as first, EventLog.open(files(tmp_path), create=True) as second:
+def test_a_writer_that_has_not_seen_everything_is_refused(tmp_path: Path, storage: str | None) -> None:
+    with (
+        EventLog.open(files(tmp_path), storage=storage, create=True) as first,
+        EventLog.open(files(tmp_path), storage=storage, create=True) as second,
+    ):
         first.append([note("1")])
         assert texts(second) == ["1"]
         second.append([note("2")])
@@ -151,11 +141,11 @@ def test_a_writer_that_has_not_seen_everything_is_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_reading_while_another_process_writes(tmp_path: Path) -> None:
-    writer = start("append", tmp_path, "w")
+def test_reading_while_another_process_writes(tmp_path: Path, storage: str | None) -> None:
+    writer = start("append", tmp_path, "w", storage)
     try:
         line_of(writer)
-        with EventLog.open(files(tmp_path), create=False) as log:
+        with EventLog.open(files(tmp_path), storage=storage, create=False) as log:
             acknowledged: list[str] = []
             for _ in range(50):
                 acknowledged += line_of(writer).split()
@@ -168,25 +158,25 @@ def test_reading_while_another_process_writes(tmp_path: Path) -> None:
         writer.communicate()
 
 
-def test_a_reader_writes_nothing(tmp_path: Path) -> None:
-    with EventLog.open(files(tmp_path), create=True) as log:
+def test_a_reader_writes_nothing(tmp_path: Path, storage: str | None) -> None:
+    with EventLog.open(files(tmp_path), storage=storage, create=True) as log:
         log.append([note("a")])
-    with EventLog.open(files(tmp_path), create=False) as reader, pytest.raises(StorageError):
+    with EventLog.open(files(tmp_path), storage=storage, create=False) as reader, pytest.raises(StorageError):
         reader.append([note("b")])
 
 
 @pytest.mark.slow
-def test_a_killed_writer_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
+def test_a_killed_writer_loses_nothing_it_acknowledged(tmp_path: Path, storage: str | None) -> None:
     rng = random.Random(0)
     acknowledged: list[str] = []
     for life in range(5):
-        writer = start("append", tmp_path, str(life))
+        writer = start("append", tmp_path, str(life), storage)
         acknowledged += line_of(writer).split()
         time.sleep(rng.uniform(0.0, 0.1))
         writer.kill()
         complete, _, _ = rest_of(writer).rpartition("\n")
         acknowledged += complete.split()
-    with EventLog.open(files(tmp_path), create=False) as log:
+    with EventLog.open(files(tmp_path), storage=storage, create=False) as log:
         stored = texts(log)
     assert len(acknowledged) > 100
     assert len(set(stored)) == len(stored)
@@ -197,16 +187,16 @@ def test_a_killed_writer_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
         assert mine == [f"{life}:{n}" for n in range(len(mine))]
 
 
-def test_an_interrupt_at_any_moment_leaves_log_and_writer_of_one_mind(tmp_path: Path) -> None:
+def test_an_interrupt_at_any_moment_leaves_log_and_writer_of_one_mind(tmp_path: Path, storage: str | None) -> None:
     rng = random.Random(0)
-    writer = start("interrupt", tmp_path, "1500")
+    writer = start("interrupt", tmp_path, "1500", storage)
     assert line_of(writer) == "ready"
     while writer.poll() is None:
         writer.send_signal(signal.SIGINT)
         time.sleep(rng.uniform(1e-4, 2e-3))
     assert writer.returncode == 0
     kept = rest_of(writer).split()
-    with EventLog.open(files(tmp_path), create=False) as log:
+    with EventLog.open(files(tmp_path), storage=storage, create=False) as log:
         *stored, last = texts(log)
     assert last == "end"
     assert 10 < len(kept) < 1490
@@ -231,6 +221,7 @@ def test_a_full_disk_is_named_and_nothing_acknowledged_is_lost(tmp_path: Path) -
         assert [text.partition(":")[0] for text in texts(log)] == [*map(str, range(int(n))), "after"]
 
 
+@on_sqlite
 def test_a_database_at_its_limit_of_pages(log: EventLog) -> None:
     with log.database.reading() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count=8")
@@ -254,7 +245,7 @@ def test_a_file_that_is_no_database(tmp_path: Path, create: bool) -> None:
 def test_a_database_of_somebody_else_is_left_as_it_was(tmp_path: Path, create: bool) -> None:
     files(tmp_path).create()
     path = files(tmp_path).database_path
-    sql(path, "CREATE TABLE cats (name TEXT)", "INSERT INTO cats VALUES ('Mia')")
+    execute(tmp_path, None, "CREATE TABLE cats (name TEXT)", "INSERT INTO cats VALUES ('Mia')")
     content = path.read_bytes()
     with pytest.raises(StorageError, match=r"not one of ours.*cats"):
         EventLog.open(files(tmp_path), create=create)
@@ -262,42 +253,41 @@ def test_a_database_of_somebody_else_is_left_as_it_was(tmp_path: Path, create: b
 
 
 @pytest.mark.parametrize("create", [True, False])
-def test_a_store_from_the_future(tmp_path: Path, create: bool) -> None:
-    with EventLog.open(files(tmp_path), create=True) as log:
+def test_a_store_from_the_future(tmp_path: Path, create: bool, storage: str | None) -> None:
+    with EventLog.open(files(tmp_path), storage=storage, create=True) as log:
         log.append([note("a")])
-    sql(files(tmp_path).database_path, "UPDATE hwtune_schema SET version = 99")
+    execute(tmp_path, storage, "UPDATE hwtune_schema SET version = 99")
     with pytest.raises(StorageError, match=r"newer lightning_hwtune \(schema 99; this one knows up to 1\)"):
-        EventLog.open(files(tmp_path), create=create)
+        EventLog.open(files(tmp_path), storage=storage, create=create)
 
 
-def test_an_event_from_the_future(log: EventLog, tmp_path: Path) -> None:
+def test_an_event_from_the_future(log: EventLog, tmp_path: Path, storage: str | None) -> None:
     log.append([note("a")])
-    sql(files(tmp_path).database_path, """UPDATE hwtune_events SET body = '{"type": "TrialSplit", "at": 0}'""")
+    execute(tmp_path, storage, """UPDATE hwtune_events SET body = '{"type": "TrialSplit", "at": 0}'""")
     with pytest.raises(StorageError, match="TrialSplit"):
         list(log.read())
 
 
-def test_a_missing_event_is_told(log: EventLog, tmp_path: Path) -> None:
+def test_a_missing_event_is_told(log: EventLog, tmp_path: Path, storage: str | None) -> None:
     log.append([note("a"), note("b"), note("c")])
-    sql(files(tmp_path).database_path, "DELETE FROM hwtune_events WHERE seq = 2")
+    execute(tmp_path, storage, "DELETE FROM hwtune_events WHERE seq = 2")
     with pytest.raises(StorageError, match="event 2 of study 'study' is missing"):
         list(log.read())
 
 
 @pytest.mark.parametrize("lost", [None, "hwtune_schema", "hwtune_events", "hwtune_leases"])
-def test_a_half_made_store_is_completed(tmp_path: Path, lost: str | None) -> None:
+def test_a_half_made_store_is_completed(tmp_path: Path, lost: str | None, storage: str | None) -> None:
     files(tmp_path).create()
-    path = files(tmp_path).database_path
-    path.touch()
+    files(tmp_path).database_path.touch()
     if lost is not None:
-        EventLog.open(files(tmp_path), create=True).close()
-        sql(path, f"DROP TABLE {lost}")
+        EventLog.open(files(tmp_path), storage=storage, create=True).close()
+        execute(tmp_path, storage, f"DROP TABLE {lost}")
     with pytest.raises(StudyNotFoundError):
-        EventLog.open(files(tmp_path), create=False)
-    with EventLog.open(files(tmp_path), create=True) as log:
+        EventLog.open(files(tmp_path), storage=storage, create=False)
+    with EventLog.open(files(tmp_path), storage=storage, create=True) as log:
         log.append([note("a")])
         assert texts(log) == ["a"]
-    assert sql(path, "SELECT version FROM hwtune_schema") == [(1,)]
+    assert execute(tmp_path, storage, "SELECT version FROM hwtune_schema") == [(1,)]
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
@@ -340,10 +330,10 @@ def test_a_study_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["digits", "faces"]
 
 
-def test_a_study_without_events_has_not_begun(tmp_path: Path) -> None:
-    EventLog.open(files(tmp_path), create=True).close()
+def test_a_study_without_events_has_not_begun(tmp_path: Path, storage: str | None) -> None:
+    EventLog.open(files(tmp_path), storage=storage, create=True).close()
     with pytest.raises(StudyNotFoundError):
-        EventLog.open(files(tmp_path), create=False)
+        EventLog.open(files(tmp_path), storage=storage, create=False)
 
 
 def test_several_studies_in_one_database(tmp_path: Path) -> None:
