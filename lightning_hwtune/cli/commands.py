@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextvars
 import dataclasses
 import io
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,8 +54,8 @@ from lightning_hwtune.views.study_location import short_path
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lightning_hwtune.cli.study_selection import StoredStudy
     from lightning_hwtune.settings import StudySettings
+    from lightning_hwtune.stored_study import StoredStudy
 
 __all__ = ["app", "main"]
 
@@ -271,21 +270,14 @@ def status(
     form: Form = Format.TABLE,
 ) -> None:
     """Show the progress of a study, or list the studies if there are several and --study is not given."""
-    from lightning_hwtune.cli.study_selection import newest_first, study_entries
-    from lightning_hwtune.views.status import status_entry
+    from lightning_hwtune.stored_study import newest_first, study_entries
     from lightning_hwtune.views.studies import studies_frame
-    from lightning_hwtune.views.study_location import located
 
     if study is None and len(names := newest_first(dir, storage)) > 1:
         studies = study_entries(dir, names, storage)
         write_frame(form, frame=lambda: studies_frame(studies), data=lambda: studies, title="", empty="")
         return
-    chosen = _choose(dir, study, storage)
-    state, driven_at = chosen.state(), chosen.driven_at()
-    now, is_driven = max(driven_at or 0.0, state.last_at), driven_at is not None
-    left_s = chosen.left_s(now) if is_driven and state.closed is None else math.nan
-    entry = status_entry(state, now, chosen.checkpoints_bytes(), is_driven=is_driven, left_s=left_s)
-    entry["reason"] = located(entry["reason"], chosen.study.dir, storage)
+    entry = _choose(dir, study, storage).status()
 
     def table(out: Console) -> None:
         from lightning_hwtune.views.terminal import status_table
@@ -309,14 +301,14 @@ def trials(
 ) -> None:
     """List all trials, and the results that were added from elsewhere."""
     from lightning_hwtune.views.added import added_frame, added_title
-    from lightning_hwtune.views.tables import shown_trials, trial_entries, trials_frame
+    from lightning_hwtune.views.tables import shown_trials, trials_frame
 
     chosen = _choose(dir, study, storage)
-    state = chosen.study.state()
+    state = chosen.state()
     write_frame(
         form,
         frame=lambda: shown_trials(state) if form is Format.TABLE else trials_frame(state),
-        data=lambda: front_output.with_absolute_paths(chosen, trial_entries(state)),
+        data=chosen.trials,
         title=f"trials of {chosen.study.name}",
         empty=f"study {chosen.study.name} has no trials yet",
     )

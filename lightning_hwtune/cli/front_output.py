@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lightning_hwtune.cli.output import Format, console, write_frame, writing
 from lightning_hwtune.views.study_location import reading_command, short_path
@@ -12,9 +12,9 @@ from lightning_hwtune.views.study_location import reading_command, short_path
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lightning_hwtune.cli.study_selection import StoredStudy
+    from lightning_hwtune.stored_study import StoredStudy
 
-__all__ = ["show_best", "show_front", "with_absolute_paths", "write_figures"]
+__all__ = ["show_best", "show_front", "write_figures"]
 
 
 def show_front(chosen: StoredStudy, form: Format = Format.TABLE, at: str = "full") -> None:
@@ -26,9 +26,9 @@ def show_front(chosen: StoredStudy, form: Format = Format.TABLE, at: str = "full
     from lightning_hwtune.views.end_of_run import front_title, print_additions
     from lightning_hwtune.views.front_points import front_points
     from lightning_hwtune.views.infeasible import infeasible_hint
-    from lightning_hwtune.views.tables import front_entries, front_frame
+    from lightning_hwtune.views.tables import front_frame
 
-    name, state = chosen.study.name, chosen.study.state()
+    name, state = chosen.study.name, chosen.state()
     command = reading_command("front --at any", chosen.study.dir, chosen.storage)
     hint = f"; `{command}` compares the measurements so far" if at == "full" else ""
     infeasible = infeasible_hint(state, at)
@@ -36,7 +36,7 @@ def show_front(chosen: StoredStudy, form: Format = Format.TABLE, at: str = "full
     write_frame(
         form,
         frame=lambda: _located_frame(chosen, front_frame(state, at), form),
-        data=lambda: with_absolute_paths(chosen, front_entries(state, at)),
+        data=lambda: chosen.front(at),
         title=front_title(name, at),
         empty=f"the front of {name} is still empty{hint}",
     )
@@ -63,7 +63,7 @@ def show_best(chosen: StoredStudy, form: Format) -> None:
     write_frame(
         form,
         frame=lambda: _located_frame(chosen, best_frame(state), form),
-        data=lambda: with_absolute_paths(chosen, best_entries(state))[0],
+        data=lambda: chosen.with_absolute_paths(best_entries(state))[0],
         title=f"best of {study.name} in {study.spec.objectives.names[0]}{violated}",
         empty="",
     )
@@ -80,12 +80,6 @@ def _located_frame(chosen: StoredStudy, frame: pd.DataFrame, form: Format) -> pd
     paths = [chosen.located(path) for path in frame["checkpoint"]]
     shown = [path if path is None or form is not Format.TABLE else short_path(path) for path in paths]
     return with_checkpoints(frame, [str(path) if path is not None else None for path in shown])
-
-
-def with_absolute_paths(chosen: StoredStudy, entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the entries with absolute paths of checkpoints."""
-    paths = [chosen.located(entry["checkpoint"]) for entry in entries]
-    return [{**entry, "checkpoint": str(path) if path else None} for entry, path in zip(entries, paths, strict=True)]
 
 
 def write_figures(chosen: StoredStudy, folder: Path, kinds: Sequence[str], *, only_missing: bool = False) -> None:

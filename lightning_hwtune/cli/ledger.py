@@ -23,12 +23,9 @@ def ledger(
 ) -> None:
     """Show what a study has spent: training, start-ups and lost work, idle devices, and the bill of each node."""
     from lightning_hwtune.cli.study_selection import choose
-    from lightning_hwtune.views.ledger import ledger_entry, ledger_rows
+    from lightning_hwtune.views.ledger import ledger_rows
 
-    chosen = choose(dir, study, storage)
-    state, driven_at = chosen.state(), chosen.driven_at()
-    now = state.last_at if driven_at is None else max(driven_at, state.last_at)
-    entry = ledger_entry(state, now)
+    entry = choose(dir, study, storage).ledger()
 
     def table(out: Console) -> None:
         from lightning_hwtune.views.terminal import print_frame

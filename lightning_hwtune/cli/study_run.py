@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from lightning_hwtune.cli import front_output
-from lightning_hwtune.cli.study_selection import StoredStudy
 from lightning_hwtune.errors import StudyFailedError, StudyNotFoundError
+from lightning_hwtune.stored_study import StoredStudy
 from lightning_hwtune.views.study_location import short_path
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import typer
 
-from lightning_hwtune.cli.study_selection import StoredStudy
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.errors import StorageError
+from lightning_hwtune.stored_study import StoredStudy
 from lightning_hwtune.views.study_location import short_path
 
 __all__ = ["print_logs"]

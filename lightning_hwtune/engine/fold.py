@@ -71,6 +71,11 @@ class Fold:
         self._newest: tuple[int, str] | None = None
         self._n_cached = 0
 
+    @property
+    def number(self) -> int:
+        """The number of the newest event that was applied; 0 before the first."""
+        return self._newest[0] if self._newest is not None else 0
+
     @classmethod
     def from_cache(cls, log: EventLog, cache: FactsCache, spec: StudySpec | None = None) -> Fold | None:
         """Returns a fold that begins with the cached facts; None if there are none that follow from this log."""

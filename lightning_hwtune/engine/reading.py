@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import time
 from collections.abc import Iterator
 from typing import final
@@ -157,6 +158,31 @@ class Reader:
         except Exception:  # a race of a user may raise anything; the whole log says which event is damaged
             with self.open() as log:
                 return rebuilt_state(log, spec)
+
+    @property
+    def number(self) -> int:
+        """The number of the newest event that `state` has applied; 0 before its first call."""
+        return self._fold.number if self._fold is not None else 0
+
+    def newest(self) -> int:
+        """Returns the number of the newest event in the log, without reading any.
+
+        Raises:
+            StudyNotFoundError: there is no such study.
+        """
+        with self.open() as log:
+            return log.count()
+
+    def trials_after(self, number: int) -> set[int]:
+        """Returns the trials with an event after this number, among the events that `state` has applied.
+
+        Raises:
+            StudyNotFoundError: there is no such study.
+        """
+        with self.open() as log:
+            later = itertools.takewhile(lambda item: item[0] <= self.number, log.read(number))
+            found = {getattr(event, "trial_id", None) for _, event in later}
+        return {trial_id for trial_id in found if trial_id is not None}
 
     def events(self, trial_id: int | None = None) -> list[ev.Event]:
         """Returns the events of one trial, or all events of the log.

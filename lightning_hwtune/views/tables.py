@@ -6,12 +6,13 @@ Records contain values in the user's own directions. A value that is not finite 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightning_hwtune.core.decisions import Rule, VerdictKind
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.record import Outcome, TrialRecord, TrialState
+from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.core.space import Choice
 from lightning_hwtune.errors import first_line
 from lightning_hwtune.views.front_confidence import CERTAIN_FROM, certainties
@@ -230,15 +231,17 @@ _TRIAL_COLUMNS = ("trial", "state", "devices", "segments", "infeasible", "rungs"
                   _SECONDS_AT)  # fmt: skip
 
 
-def trial_entries(state: StudyFacts) -> list[dict[str, Any]]:
-    """Returns every trial as plain data; `objectives` are from its last measurement, `rungs` has the verdicts.
+def trial_entries(state: StudyFacts, trial_ids: Collection[int] | None = None) -> list[dict[str, Any]]:
+    """Returns every trial, or those with these ids, as plain data.
 
-    The key for the resource of that measurement is the study's unit: `epochs`, `steps` or `samples`. `checkpoint` is
-    the newest checkpoint, from which the trial would resume; it may be older than the measurement. `ended_early`:
-    whether the trial's own code, such as an EarlyStopping, ended the training before the horizon. `replicate_of`: the
-    trial that it repeats with another seed; None for a trial of the search. `reference`: see `front_entries`.
+    `objectives` are from its last measurement, and `rungs` has the verdicts. The key for the resource of that
+    measurement is the study's unit: `epochs`, `steps` or `samples`. `checkpoint` is the newest checkpoint, from which
+    the trial would resume; it may be older than the measurement. `ended_early`: whether the trial's own code, such as
+    an EarlyStopping, ended the training before the horizon. `replicate_of`: the trial that it repeats with another
+    seed; None for a trial of the search. `reference`: see `front_entries`.
     """
-    retries, words, references = n_retries(state), rung_words_of(state), References(state)
+    trials, segments = _chosen(state, trial_ids)
+    retries, words, references = n_retries(state, segments), _words(state, trials, segments), References(state)
     return [
         {
             "trial_id": trial.trial_id,
@@ -261,8 +264,16 @@ def trial_entries(state: StudyFacts) -> list[dict[str, Any]]:
             "replicate_of": trial.replicate_of,
             "checkpoint": trial.checkpoint.path if trial.checkpoint else None,
         }
-        for trial in state.trials
+        for trial in trials
     ]
+
+
+def _chosen(state: StudyFacts, trial_ids: Collection[int] | None) -> tuple[list[TrialRecord], list[Segment]]:
+    """Returns the trials with these ids, by id, and their segments; None for all."""
+    if trial_ids is None:
+        return state.trials, state.segments
+    ids = frozenset(trial_ids)
+    return [state.trials[index] for index in sorted(ids)], [item for item in state.segments if item.trial_id in ids]
 
 
 def trials_frame(state: StudyFacts) -> pd.DataFrame:
@@ -347,14 +358,20 @@ def rung_words(
 
 def rung_words_of(state: StudyFacts) -> list[dict[int, str]]:
     """Returns `rung_words` of every trial, by trial id."""
+    return list(_words(state, state.trials, state.segments).values())
+
+
+def _words(state: StudyFacts, trials: Iterable[TrialRecord], segments: Iterable[Segment]) -> dict[int, dict[int, str]]:
+    """Returns `rung_words` of these trials, by trial id, from their segments."""
     left: dict[int, dict[int, str]] = {}
-    for segment in state.segments:
+    for segment in segments:
         if segment.promoted_from is not None and segment.rule in (Rule.FINISHER, Rule.SURVIVOR):
             left.setdefault(segment.trial_id, {})[segment.promoted_from] = segment.rule
-    return [
-        rung_words(trial, state.ladder.top, is_first=trial.trial_id in state.to_end, left=left.get(trial.trial_id))
-        for trial in state.trials
-    ]
+    top, first = state.ladder.top, state.to_end
+    return {
+        trial.trial_id: rung_words(trial, top, is_first=trial.trial_id in first, left=left.get(trial.trial_id))
+        for trial in trials
+    }
 
 
 def _rungs_text(entry: Mapping[str, Any], unit: str) -> str:
@@ -363,10 +380,14 @@ def _rungs_text(entry: Mapping[str, Any], unit: str) -> str:
     return ", ".join([*parts, *([f"ended by its own code at {entry[unit]}"] if entry["ended_early"] else [])])
 
 
-def n_retries(state: StudyFacts) -> dict[int, int]:
-    """Returns, by trial id, how many segments were or will be repeated because they ended with an error."""
+def n_retries(state: StudyFacts, segments: Iterable[Segment] | None = None) -> dict[int, int]:
+    """Returns, by trial id, how many segments were or will be repeated because they ended with an error.
+
+    Args:
+        segments: the segments of the trials in question; None for all.
+    """
     counts: dict[int, int] = {}
-    for segment in state.segments:
+    for segment in state.segments if segments is None else segments:
         trial = state.trials[segment.trial_id]
         is_last_word = segment.number == trial.segment and trial.state.is_final
         if segment.outcome in BAD_ENDS and not is_last_word:

@@ -532,7 +532,7 @@ RAISES = ["raise KeyboardInterrupt", "signal.raise_signal(signal.SIGINT)", "rais
 @pytest.mark.parametrize("raises", RAISES)
 @pytest.mark.parametrize(
     ("place", "words"),
-    [("lightning_hwtune.cli.study_selection.newest_first", ["status"]), ("typer.echo", ["--version"])],
+    [("lightning_hwtune.stored_study.newest_first", ["status"]), ("typer.echo", ["--version"])],
     ids=["command", "options"],
 )
 def test_ctrl_c_inside_a_command_ends_it_with_one_line(raises: str, place: str, words: list[str]) -> None:
