@@ -111,6 +111,13 @@ class StoredStudy:
 
         return self.with_absolute_paths(front_entries(self.state(), at))
 
+    def why(self, trial_id: int) -> str:
+        """Returns the history of a trial, as `Study.why` does."""
+        from lightning_hwtune.views.story import why
+
+        text = why(self.state(), self.reader.events(trial_id), trial_id)
+        return located(text, self.study.dir, self.storage)
+
     def ledger(self) -> dict[str, Any]:
         """Returns what the study has spent, as in `views.ledger.ledger_entry`."""
         from lightning_hwtune.views.ledger import ledger_entry

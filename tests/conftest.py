@@ -30,7 +30,14 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 settings.register_profile("hwtune", deadline=None)
 settings.load_profile("hwtune")
 
-_EXTRAS = {"cli": "jsonargparse", "examples": "torchvision", "gp": "botorch", "prior": "sklearn", "tables": "pyarrow"}
+_EXTRAS = {
+    "cli": "jsonargparse",
+    "examples": "torchvision",
+    "gp": "botorch",
+    "prior": "sklearn",
+    "serve": "uvicorn",
+    "tables": "pyarrow",
+}
 _MODULES = {*_EXTRAS.values(), "mkdocs", "mlflow", "nbclient", "nbformat", "tensorboard"}
 _LACKS = re.compile(
     r"No module named '?(\w+)|`Import (\w+)` failed|optional dependency '(\w+)'|pip install 'lightning_hwtune\[(\w+)\]'"

@@ -44,6 +44,7 @@ from lightning_hwtune.cli.plan import plan
 from lightning_hwtune.cli.profile import profile
 from lightning_hwtune.cli.replay import replay
 from lightning_hwtune.cli.replicate import replicate
+from lightning_hwtune.cli.serve import serve
 from lightning_hwtune.cli.standard_output import standard_output
 from lightning_hwtune.cli.tune_command import cli_tune
 from lightning_hwtune.errors import ArgumentError, HwTuneError
@@ -417,6 +418,7 @@ app.command("cli-tune")(cli_tune)
 app.command()(profile)
 app.command()(replicate)
 app.command()(replay)
+app.command()(serve)
 app.command()(ledger)
 app.command()(importance)
 app.command()(plan)

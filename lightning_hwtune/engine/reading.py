@@ -11,6 +11,7 @@ import gc
 import itertools
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import final
 
 from lightning_hwtune.core import events as ev
@@ -158,6 +159,11 @@ class Reader:
         except Exception:  # a race of a user may raise anything; the whole log says which event is damaged
             with self.open() as log:
                 return rebuilt_state(log, spec)
+
+    @property
+    def database_path(self) -> Path:
+        """The study's own file, which has the log unless the study has a storage."""
+        return self._files.database_path
 
     @property
     def number(self) -> int:

@@ -1,0 +1,132 @@
+"use strict";
+// The front: two objectives, the best trade-offs as a staircase, the recommended trial, and the front as a table.
+
+hw.views.front = {
+  title: "Front",
+  mount(root, study) {
+    const axes = study.axes, names = axes.map((axis) => axis.name);
+    const chosen = {
+      x: names.includes(hw.params.x) ? hw.params.x : names[1] ?? names[0],
+      y: names.includes(hw.params.y) ? hw.params.y : names[0],
+      all: hw.params.all === "1",
+    };
+    const choose = (change) => { Object.assign(chosen, change); update(); };
+    const controls = hw.el("div", {class: "controls"},
+      hw.select("up", names, chosen.y, (y) => choose({y})),
+      hw.select("across", names, chosen.x, (x) => choose({x})),
+      hw.checkbox("show partly trained trials far away", chosen.all, (all) => choose({all})));
+    const place = hw.el("div", {class: "chart"}), legend = hw.el("div"), note = hw.el("p", {class: "note"}), list = hw.el("div");
+    const advice = hw.el("p", {id: "advice"});
+    root.replaceChildren(controls, place, legend, note, hw.el("h2", {}, "The front"), advice, list);
+
+    function update() {
+      const x = axes.find((axis) => axis.name === chosen.x), y = axes.find((axis) => axis.name === chosen.y);
+      drawFront(place, legend, note, hw.study, x, y, chosen.all);
+      const {front, recommended} = hw.study.front;
+      advice.replaceChildren(...(recommended
+        ? ["Recommended: trial ", hw.trialLink(recommended.trial_id), `, because ${recommended.reason}.`]
+        : ["No trial is fully trained yet."]));
+      list.replaceChildren(front.length ? hw.table(frontColumns(hw.study), front,
+        {caption: "The front", member: (entry) => recommended && entry.trial_id === recommended.trial_id}) : "");
+    }
+    update();
+    return {update};
+  },
+};
+
+function frontColumns(study) {
+  const {about, front} = study;
+  const columns = [{name: "trial", value: (entry) => entry.trial_id, link: (entry) => hw.trialLink(entry.trial_id)}];
+  for (const {name} of about.objectives) columns.push({name, value: (entry) => entry.objectives[name]});
+  if (front.front.some((entry) => "probability" in entry)) {
+    columns.push({name: "probability", title: "how likely it is on the front in spite of the noise of measured times",
+      value: (entry) => entry.probability, text: (entry) => `${Math.round(entry.probability * 100)} %`});
+  }
+  columns.push({name: "devices", value: (entry) => entry.devices});
+  for (const name of about.parameters.filter((name) => name !== about.devices_key)) {
+    columns.push({name, value: (entry) => entry.config[name]});
+  }
+  return columns;
+}
+
+function drawFront(place, legend, note, study, x, y, isWide) {
+  const colors = hw.colors(), {members, front} = study;
+  const has = (trial) => trial.replicate_of === null && Number.isFinite(x.value(trial)) && Number.isFinite(y.value(trial));
+  const shown = study.trials.filter(has);
+  const full = shown.filter((trial) => study.isFull(trial)), feasible = full.filter((trial) => !study.isInfeasible(trial));
+  const partial = shown.filter((trial) => !study.isFull(trial));
+  const base = full.length < 2 || isWide ? shown : full;
+  if (!base.length) {
+    place.replaceChildren(hw.el("p", {class: "empty"}, "No trial has reported values yet."));
+    legend.replaceChildren();
+    note.textContent = "";
+    return;
+  }
+  const scales = [x, y].map((axis) => {
+    const values = base.map(axis.value), type = hw.isLog(values) ? "log" : "linear";
+    let [low, high] = d3.extent(values);
+    const gap = type === "log" ? (high / low) ** 0.12 : (high - low || Math.abs(high) || 1) * (isWide ? 0.06 : 0.25);
+    [low, high] = type === "log" ? [low / gap, high * gap] : [low - gap, high + gap];
+    if (type === "linear" && values.every((value) => value >= 0)) low = Math.max(low, 0);
+    return {type, domain: [low, high]};
+  });
+  const inside = (trial) => [x, y].every((axis, index) => axis.value(trial) >= scales[index].domain[0] && axis.value(trial) <= scales[index].domain[1]);
+  const near = partial.filter(inside), counts = d3.sort(new Set(full.map((trial) => trial.devices)));
+  const color = (trial) => colors.devices[counts.indexOf(trial.devices) % colors.devices.length];
+  const symbol = (trial) => hw.symbols[counts.indexOf(trial.devices) % hw.symbols.length];
+  const on = full.filter((trial) => members.has(trial.trial_id)), off = feasible.filter((trial) => !members.has(trial.trial_id));
+  const bad = full.filter((trial) => study.isInfeasible(trial)), advised = on.filter((trial) => trial.trial_id === front.recommended?.trial_id);
+  const stairs = staircase(feasible, x, y), channels = {x: x.value, y: y.value};
+  const title = (trial) => [`trial ${trial.trial_id}: ${trial.state}, ${trial.resource} of ${hw.counted(study.about.levels.at(-1), study.about.unit)}`,
+    ...study.objectives.map((item) => `${item.name} ${hw.number(trial.objectives[item.name])}`),
+    hw.counted(trial.devices, "devices"), "", hw.configText(trial.config)].join("\n");
+  const bounds = (axis, mark, option) => [axis.at_most, axis.at_least]
+    .filter((bound) => bound !== null && bound !== undefined).map((bound) => mark([bound], {[option]: (value) => value, strokeDasharray: "4 3", strokeOpacity: 0.6}));
+  const node = hw.draw(place, `${y.name} over ${x.name}: ${hw.counted(on.length, "trials")} on the front`, (width) => {
+    const height = Math.max(300, Math.min(560, width * 0.56)), at = scales.map((scale, index) =>
+      (scale.type === "log" ? d3.scaleLog() : d3.scaleLinear()).domain(scale.domain).range(index ? [height, 0] : [0, width]));
+    const where = (trial) => [at[0](x.value(trial)), at[1](y.value(trial))];
+    const faint = hw.thinned(near, where), hollow = hw.thinned(off, where, 3);
+    return {
+      height, grid: true, insetTop: 6,
+      x: {...scales[0], label: `${hw.label(x)}, ${hw.better(x)} →`, tickFormat: scales[0].type === "log" ? "~g" : undefined},
+      y: {...scales[1], label: `↑ ${hw.label(y)}, ${hw.better(y)}`, tickFormat: scales[1].type === "log" ? "~g" : undefined},
+      marks: [
+        Plot.dot(faint, {...channels, r: 2.2, fill: colors.faint, fillOpacity: 0.7}),
+        ...bounds(x, Plot.ruleX, "x"), ...bounds(y, Plot.ruleY, "y"),
+        Plot.line(stairs, {...channels, curve: "step-after", stroke: colors.ink, strokeOpacity: 0.55, strokeWidth: 1.3}),
+        Plot.dot(bad, {...channels, symbol: "times", stroke: colors.ink, strokeOpacity: 0.7, r: 4}),
+        Plot.dot(hollow, {...channels, r: 4.5, symbol, stroke: color, strokeOpacity: 0.75, strokeWidth: 1.4}),
+        Plot.dot(on, {...channels, r: 6.5, symbol, fill: color, stroke: colors.ink, fillOpacity: (trial) => members.get(trial.trial_id).within_noise ? 0.35 : 1}),
+        Plot.dot(advised, {...channels, r: 12, stroke: colors.ink, strokeWidth: 1.6}),
+        Plot.text(on.length <= 40 ? on : advised, {...channels, text: (trial) => String(trial.trial_id), dx: 11, dy: -11, textAnchor: "start", fill: colors.ink, stroke: hw.isDark() ? "#0f1318" : "#ffffff", strokeWidth: 4}),
+        Plot.tip([...faint, ...hollow, ...bad, ...on], Plot.pointer({...channels, title, maxRadius: 25, fontSize: 12, lineWidth: 28})),
+      ],
+    };
+  });
+  node.classList.add("clickable");
+  node.addEventListener("click", () => { if (node.value) hw.go({view: "trial", trial: node.value.trial_id}); });
+  legend.replaceChildren(hw.legend([
+    ...counts.map((count, index) => ({symbol: hw.symbols[index % 6], fill: colors.devices[index % 6], stroke: colors.ink, text: `front, ${hw.counted(count, "devices")}`})),
+    ...(off.length ? [{stroke: colors.devices[0], text: "fully trained, not on the front"}] : []),
+    ...(on.some((trial) => members.get(trial.trial_id).within_noise) ? [{fill: colors.faint, stroke: colors.ink, text: "pale: on the front within noise only"}] : []),
+    ...(bad.length ? [{symbol: "times", stroke: colors.ink, text: "violates a bound"}] : []),
+    ...(near.length ? [{fill: colors.faint, text: "partly trained"}] : []),
+    ...(advised.length ? [{stroke: colors.ink, text: "ring: recommended"}] : []),
+  ]));
+  const far = partial.length - near.length;
+  note.textContent = `${hw.counted(on.length, "trials")} on the front of ${hw.counted(full.length, "fully trained trials")}` +
+    (far ? `; ${hw.counted(far, "partly trained trials")} outside of the picture` : "") +
+    (study.objectives.length > 2 ? `; the line joins the best trade-offs of ${x.name} and ${y.name} alone` : "") + ". Click a point to see its trial.";
+}
+
+// The best trade-offs of two quantities, best across first.
+function staircase(trials, x, y) {
+  const loss = (axis, trial) => axis.mode === "min" ? axis.value(trial) : -axis.value(trial);
+  let best = Infinity;
+  return d3.sort(trials, (trial) => loss(x, trial), (trial) => loss(y, trial)).filter((trial) => {
+    const isBetter = loss(y, trial) < best;
+    best = Math.min(best, loss(y, trial));
+    return isBetter;
+  });
+}

@@ -1,0 +1,30 @@
+"use strict";
+// Numbers and words as people read them. A cell's full value is in its title.
+
+hw.number = (value) => {
+  if (value === null || value === undefined) return "";
+  if (typeof value !== "number") return typeof value === "object" ? JSON.stringify(value) : String(value);
+  if (Number.isInteger(value) && Math.abs(value) < 1e15) return String(value);
+  const size = Math.abs(value);
+  return size !== 0 && (size < 1e-3 || size >= 1e6) ? value.toExponential(3) : String(Number(value.toPrecision(4)));
+};
+
+hw.duration = (seconds) => {
+  if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return "?";
+  if (seconds < 10) return `${Number(seconds.toPrecision(2))} s`;
+  if (seconds < 60) return `${Math.round(seconds)} s`;
+  const minutes = Math.floor(seconds / 60), two = (value) => String(value).padStart(2, "0");
+  if (minutes < 60) return `${minutes} min ${two(Math.floor(seconds % 60))} s`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 24) return `${hours} h ${two(minutes % 60)} min`;
+  return `${Math.floor(hours / 24)} d ${two(hours % 24)} h`;
+};
+
+hw.counted = (count, words) => `${count} ${count === 1 ? words.replace(/s$/, "") : words}`;
+hw.dollars = (usd) => usd === null || usd === undefined ? "" : `$${usd < 1 ? Number(usd.toPrecision(3)) : usd.toFixed(2)}`;
+hw.label = (item) => `${item.name}${item.unit ? ` [${item.unit}]` : ""}`;
+hw.better = (item) => `${item.mode === "min" ? "lower" : "higher"} is better`;
+hw.configText = (config) => Object.entries(config).map(([name, value]) => `${name} ${hw.number(value)}`).join("\n");
+
+// The unit of an axis of seconds.
+hw.timeUnit = (seconds) => seconds > 18000 ? ["h", 3600] : seconds > 300 ? ["min", 60] : ["s", 1];

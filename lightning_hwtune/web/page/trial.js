@@ -1,0 +1,78 @@
+"use strict";
+// One trial: what became of it and why, its learning curve, and its configuration.
+
+hw.views.trial = {
+  title: null,
+  needs: ["curves"],
+  mount(root, study) {
+    const id = Number(hw.params.trial);
+    if (!study.trials[id]) {
+      root.replaceChildren(hw.el("p", {class: "problem"}, `There is no trial ${hw.params.trial}. Trials have the numbers 0 to ${study.trials.length - 1}.`));
+      return {update: () => { if (hw.study.trials[id]) hw.show(); }};
+    }
+    const names = study.objectives.map((item) => item.name);
+    let chosen = names.includes(hw.params.y) ? hw.params.y : names[0], seen = null, story = null;
+    const title = hw.el("h2", {id: "trial"}), facts = hw.el("div"), curve = hw.el("div", {class: "chart"});
+    const log = hw.el("div", {id: "story"}, hw.el("p", {class: "empty"}, "Loading the story …"));
+    const step = (change, text) => hw.el("a", {href: hw.address({view: "trial", trial: id + change}), hidden: !study.trials[id + change]}, text);
+    root.replaceChildren(
+      hw.el("div", {class: "controls"}, step(-1, "← previous"), step(1, "next →"), hw.select("curve", names, chosen, (name) => { chosen = name; drawCurve(); })),
+      title, hw.el("div", {class: "grid"}, hw.el("div", {}, curve), facts), hw.el("h3", {}, "What happened, and why"), log);
+
+    function drawCurve() {
+      const trial = hw.study.trials[id], item = study.objectives.find(({name}) => name === chosen);
+      const row = hw.study.curves.get(id), place = 2 + names.indexOf(chosen), colors = hw.colors();
+      if (!row) return curve.replaceChildren(hw.el("p", {class: "empty"}, "It has not reported yet."));
+      const points = d3.zip(row[1], row[place]).filter(([, value]) => Number.isFinite(value));
+      const levels = hw.study.about.levels.filter((level) => level <= Math.max(trial.target, trial.resource));
+      hw.draw(curve, `${chosen} of trial ${id}`, () => ({
+        height: 280, grid: true,
+        x: {label: `${hw.study.about.unit} →`, domain: [0, Math.max(trial.target, trial.resource)]},
+        y: {label: `↑ ${hw.label(item)}, ${hw.better(item)}`, type: hw.isLog(points.map(([, value]) => value)) ? "log" : "linear", tickFormat: "~g"},
+        marks: [
+          Plot.ruleX(levels, {stroke: colors.line, strokeWidth: 1.5}),
+          Plot.text(levels, {x: (level) => level, text: (level) => `rung ${level}`, frameAnchor: "top", dy: -8, fontSize: 10, fill: colors.faint}),
+          Plot.line(points, {x: "0", y: "1", stroke: colors.devices[0], strokeWidth: 1.6}),
+          Plot.dot(points, {x: "0", y: "1", r: points.length > 60 ? 1.5 : 3, fill: colors.devices[0]}),
+          Plot.tip(points, Plot.pointerX({x: "0", y: "1", title: ([at, value]) => `${study.about.unit.replace(/s$/, "")} ${at}: ${hw.number(value)}`, fontSize: 12})),
+        ],
+      }));
+    }
+
+    function update() {
+      const trial = hw.study.trials[id], {about} = hw.study, text = JSON.stringify(trial);
+      if (text === seen) return;
+      seen = text;
+      const member = hw.study.members.has(id) ? ", on the front" : "";
+      title.textContent = `Trial ${id}: ${trial.state}${member}`;
+      const pairs = [
+        ...study.objectives.map((item) => [hw.label(item), trial.objectives[item.name]]),
+        [about.unit, `${trial.resource} of ${about.levels.at(-1)}`], ["devices", trial.devices], ["segments", trial.segments],
+        ...Object.entries(trial.config).filter(([name]) => name !== about.devices_key),
+        ...Object.entries(trial.infeasible ?? {}).map(([name, by]) => [`${name} violates its bound by`, by]),
+        ...(trial.replicate_of === null ? [] : [["repeats trial", trial.replicate_of]]),
+        ...(trial.failure ? [["failure", trial.failure]] : []),
+      ];
+      facts.replaceChildren(hw.el("dl", {}, pairs.flatMap(([name, value]) => [hw.el("dt", {}, name),
+        hw.el("dd", {title: typeof value === "number" ? String(value) : null, "data-fact": name}, hw.number(value))])));
+      drawCurve();
+      hw.source.trial(id).then((found) => { if (found) showStory(log, found); }, (error) => log.replaceChildren(hw.el("p", {class: "problem"}, error.message)));
+    }
+    update();
+    return {update, redraw: drawCurve};
+  },
+};
+
+// The text of `hwtune why`: two lines about the trial, a line per event with its time, and what follows from them.
+function showStory(place, {entry, story}) {
+  const lines = story.split("\n").slice(2), events = [], rest = [];
+  for (const line of lines) {
+    const found = /^ {2,}(\+.*?) {2}(\S.*)$/.exec(line);
+    if (found) events.push([found[1], found[2]]);
+    else if (line.trim()) rest.push(line.trim());
+  }
+  place.replaceChildren(
+    hw.el("ol", {class: "story"}, events.map(([time, text]) => hw.el("li", {}, hw.el("time", {}, time), hw.el("span", {}, text)))),
+    ...rest.map((line) => hw.el("p", {}, line)),
+    ...(entry?.checkpoint ? [hw.el("p", {class: "note"}, "checkpoint: ", hw.el("code", {}, entry.checkpoint))] : []));
+}

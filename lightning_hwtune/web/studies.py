@@ -1,0 +1,116 @@
+"""The studies that a server shows: all of a folder or a database, each watched while a page of it is open."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from pathlib import Path
+from typing import Any, final
+
+from lightning_hwtune.errors import HwTuneError
+from lightning_hwtune.stored_study import StoredStudy, newest_first, study_entries
+from lightning_hwtune.web.watched import Position, Watched
+
+__all__ = ["Studies", "Watcher"]
+
+_INTERVAL_S = 0.4
+_LINGER_S = 20.0  # a study without a page is watched for so long, since a page may be reloaded
+
+
+@final
+class Watcher:
+    """One watched study, read in a thread so that the server can answer meanwhile."""
+
+    def __init__(self, chosen: StoredStudy) -> None:
+        self.watched = Watched(chosen)
+        self.n_pages = 0
+        self.error = ""
+        self._lock = threading.Lock()
+        self._changed = asyncio.Condition()
+        self._wanted_until = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    async def ask(self, method: Any, *arguments: Any) -> Any:
+        """Returns the answer of a method of `watched`, in a thread."""
+        return await asyncio.to_thread(self._locked, method, *arguments)
+
+    def _locked(self, method: Any, *arguments: Any) -> Any:
+        with self._lock:
+            return method(*arguments)
+
+    def want(self) -> None:
+        """Keeps the study watched for some time from now."""
+        self._wanted_until = time.monotonic() + _LINGER_S
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._watch())
+
+    async def changed(self, timeout_s: float) -> None:
+        """Waits until there is something new, or for this time."""
+        async with self._changed:
+            try:
+                await asyncio.wait_for(self._changed.wait(), timeout_s)
+            except TimeoutError:
+                return
+
+    async def message(self, position: Position) -> str | None:
+        """Returns what a page at this position lacks; see `Watched.message`."""
+        found: str | None = await self.ask(self.watched.message, position)
+        return found
+
+    async def _watch(self) -> None:
+        while self.n_pages or time.monotonic() < self._wanted_until:
+            before = self.error
+            try:
+                is_new = await self.ask(self.watched.refresh)
+                self.error = ""
+            except HwTuneError as error:
+                is_new, self.error = False, str(error)
+            if is_new or self.error != before:
+                async with self._changed:
+                    self._changed.notify_all()
+            await asyncio.sleep(_INTERVAL_S)
+
+
+@final
+class Studies:
+    """The studies of a folder, or of the database `storage`. `only`: the name of the one to show; None for all."""
+
+    def __init__(self, dir: Path, storage: str | None, only: str | None = None) -> None:  # noqa: A002
+        self._dir, self._storage, self._only = dir, storage, only
+        self._watchers: dict[str, Watcher] = {}
+        self._lock = asyncio.Lock()
+
+    def names(self) -> list[str]:
+        """Returns their names, the one that ran last first.
+
+        Raises:
+            StudyNotFoundError: there is none.
+        """
+        return [self._only] if self._only is not None else newest_first(self._dir, self._storage)
+
+    def check(self, name: str) -> None:
+        """Checks that a study can be shown.
+
+        Raises:
+            StudyNotFoundError: there is no such study.
+        """
+        StoredStudy.load(name, self._dir, self._storage)
+
+    def entries(self) -> list[dict[str, Any]]:
+        """Returns one line per study, as `hwtune status --format json` does with several studies."""
+        return study_entries(self._dir, self.names(), self._storage)
+
+    async def watcher(self, name: str) -> Watcher:
+        """Returns the watcher of a study, which is watched from now on.
+
+        Raises:
+            StudyNotFoundError: there is no such study.
+        """
+        async with self._lock:
+            if name not in self._watchers:
+                chosen = await asyncio.to_thread(StoredStudy.load, name, self._dir, self._storage)
+                self._watchers[name] = Watcher(chosen)
+            found = self._watchers[name]
+        found.want()
+        return found
