@@ -37,6 +37,7 @@ class Cells:
         self.space = space
         self.n_options = {name: _n_options(parameter) for name, parameter in space.items()}
         self.n_values = {name: parameter.n_values for name, parameter in space.items()}
+        self._listed: tuple[Sequence[Mapping[str, Any]], dict[int, list[float]]] = (), {}
 
     def row(self, config: Mapping[str, Any]) -> list[float]:
         """Returns the cells of a valid configuration."""
@@ -52,6 +53,16 @@ class Cells:
     def rows(self, configs: Sequence[Mapping[str, Any]]) -> Floats:
         """Returns the cells of valid configurations, shape `(n_configs, n_parameters)`."""
         return np.array([self.row(config) for config in configs], dtype=np.float64).reshape(-1, len(self.space))
+
+    def rows_at(self, listed: Sequence[Mapping[str, Any]], places: Sequence[int]) -> Floats:
+        """Returns the cells of some configurations of a list, given by their places; remembered for the last list."""
+        if self._listed[0] is not listed:
+            self._listed = listed, {}
+        known = self._listed[1]
+        for place in places:
+            if place not in known:
+                known[place] = self.row(listed[place])
+        return np.array([known[place] for place in places], dtype=np.float64).reshape(-1, len(self.space))
 
     def snapped(self, rows: Floats) -> Floats:
         """Returns rows in which each coordinate of a countable parameter is that of its nearest value."""

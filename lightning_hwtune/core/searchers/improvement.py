@@ -28,6 +28,7 @@ from typing import Any, Self, final
 import numpy as np
 import numpy.typing as npt
 
+from lightning_hwtune.core.parameters.options import copied
 from lightning_hwtune.core.searchers.base import History
 from lightning_hwtune.core.searchers.cells import Cells
 from lightning_hwtune.core.searchers.copula import chained
@@ -93,8 +94,11 @@ class ImprovementModel:
                 good trials. A list gives up to `_MAX_LISTED`.
         """
         if untried.listed is not None:
-            rest = untried.some(rng, _MAX_LISTED)
-            return rest[int(self._improvement(self.cells.rows(rest)).argmax())] if rest else None
+            places = untried.some_places(rng, _MAX_LISTED)
+            if not places:
+                return None
+            gains = self._improvement(self.cells.rows_at(untried.listed, places))
+            return copied(untried.listed[places[int(gains.argmax())]])
         rows = self._candidates(n, rng)
         gains = self._improvement(self.cells.active(rows))
         for width in _LATER_WIDTHS:

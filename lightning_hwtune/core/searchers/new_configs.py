@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self, final
 
 import numpy as np
@@ -95,6 +95,7 @@ class Untried:
     Attributes:
         listed: the configurations to draw from; None for the whole space. cumulative: their cumulative weights.
         tried: keys of those that already have a trial; empty if nothing is ever used up.
+        keys: place in the list -> key, as far as they are known.
         is_given: whether the user gave the list; otherwise it is the whole of a small finite space.
     """
 
@@ -102,6 +103,7 @@ class Untried:
     listed: Sequence[Mapping[str, Any]] | None
     cumulative: npt.NDArray[np.float64]
     tried: frozenset[str]
+    keys: dict[int, str] = field(default_factory=dict, compare=False)
     is_given: bool = False
 
     @classmethod
@@ -117,13 +119,14 @@ class Untried:
         Args:
             memory: that of a history whose trials begin with these; None to compute everything.
         """
+        memory = memory or Memory()
         if configs is None and not is_small(space):
-            tried = (memory or Memory()).keys(trials) if space.is_conditional else frozenset()
+            tried = memory.keys(trials) if space.is_conditional else frozenset()
             return cls(space, None, np.empty(0), tried)
-        tried = (memory or Memory()).keys(trials)
-        if configs is not None:
-            return cls(space, configs, np.arange(1.0, len(configs) + 1), tried, is_given=True)
-        return cls(space, *_grid(space), tried)
+        is_given = configs is not None
+        listed, cumulative = (configs, np.arange(1.0, len(configs) + 1)) if configs is not None else _grid(space)
+        keys = memory.kept(listed, dict[int, str])
+        return cls(space, listed, cumulative, memory.keys(trials), keys, is_given)
 
     def one(self, rng: np.random.Generator) -> dict[str, Any] | None:
         """Returns one configuration drawn at random; None if nothing is left."""
@@ -134,17 +137,29 @@ class Untried:
         """Returns up to `n` configurations drawn at random; distinct and perhaps fewer if they come from a list."""
         if self.listed is None:
             return [self._sample(rng) for _ in range(n)]
+        return [copied(self.listed[place]) for place in self.some_places(rng, n)]
+
+    def some_places(self, rng: np.random.Generator, n: int) -> list[int]:
+        """Returns the places in the list of the configurations that `some` returns."""
+        listed = self.listed or ()
         weights = np.diff(self.cumulative, prepend=0.0)
-        if len(self.listed) <= max(16 * n, 4 * len(self.tried)) or len(self.listed) <= 1024:
+        if len(listed) <= max(16 * n, 4 * len(self.tried)) or len(listed) <= 1024:
             waits = rng.standard_exponential(len(self._left)) / weights[self._left]
-            return [copied(self.listed[int(i)]) for i in self._left[np.argsort(waits, kind="stable")[:n]]]
+            places: list[int] = self._left[np.argsort(waits, kind="stable")[:n]].tolist()
+            return places
         return self._by_rejection(rng, n)
 
     @functools.cached_property
     def _left(self) -> npt.NDArray[np.int64]:
         """Returns the indices of the listed configurations that were not tried."""
-        listed = self.listed or ()
-        return np.array([i for i, c in enumerate(listed) if config_key(c) not in self.tried], dtype=np.int64)
+        places = range(len(self.listed or ()))
+        return np.array([place for place in places if self._key(place) not in self.tried], dtype=np.int64)
+
+    def _key(self, place: int) -> str:
+        """Returns the key of a listed configuration."""
+        if place not in self.keys:
+            self.keys[place] = config_key((self.listed or ())[place])
+        return self.keys[place]
 
     def _sample(self, rng: np.random.Generator) -> dict[str, Any]:
         """Returns a configuration of the space that has no trial yet."""
@@ -161,17 +176,15 @@ class Untried:
             return False
         return not self.tried or config_key(config) not in self.tried
 
-    def _by_rejection(self, rng: np.random.Generator, n: int) -> list[dict[str, Any]]:
-        """Returns the same as `some`, for a list much longer than `n` and `tried`: repeats draws until they are new."""
-        assert self.listed is not None
-        found: dict[str, dict[str, Any]] = {}
+    def _by_rejection(self, rng: np.random.Generator, n: int) -> list[int]:
+        """Returns `some_places` for a list much longer than `n` and `tried`: repeats draws until they are new."""
+        found: dict[int, None] = {}
         while len(found) < n:
             place = int(np.searchsorted(self.cumulative, rng.random() * self.cumulative[-1], side="right"))
-            config = copied(self.listed[min(place, len(self.listed) - 1)])
-            key = config_key(config)
-            if key not in self.tried:
-                found.setdefault(key, config)
-        return list(found.values())
+            place = min(place, len(self.cumulative) - 1)
+            if self._key(place) not in self.tried:
+                found[place] = None
+        return list(found)
 
 
 @functools.lru_cache(maxsize=2)

@@ -10,6 +10,7 @@ from typing import Any, Self, final
 import numpy as np
 import numpy.typing as npt
 
+from lightning_hwtune.core.parameters.options import copied
 from lightning_hwtune.core.ranking.fronts import non_dominated_mask
 from lightning_hwtune.core.ranking.hypervolume import hypervolume
 from lightning_hwtune.core.searchers.base import History
@@ -66,8 +67,11 @@ class ParzenModel:
                     return config
         if untried.listed is None:
             return untried.one(rng)
-        rest = untried.some(rng, n)
-        return rest[int(self._ratios(self.cells.rows(rest), is_joint=is_joint).argmax())] if rest else None
+        places = untried.some_places(rng, n)
+        if not places:
+            return None
+        ratios = self._ratios(self.cells.rows_at(untried.listed, places), is_joint=is_joint)
+        return copied(untried.listed[places[int(ratios.argmax())]])
 
     def _drawn(self, n: int, rng: np.random.Generator, *, is_joint: bool) -> Floats:
         """Returns rows drawn from l, by l / g, the greatest first."""

@@ -289,7 +289,7 @@ class ParetoPrior(Searcher):
 
     def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
         """Returns draw number `draw` after these trials; None once a list or a small finite space is exhausted."""
-        untried = Untried.of(space, self.configs, history.trials)
+        untried = Untried.of(space, self.configs, history.trials, history.memory)
         if self.is_uniform(draw, seed):
             return untried.one(stream(seed, "prior-uniform", draw))
         if self.configs is None:
@@ -309,7 +309,7 @@ class ParetoPrior(Searcher):
         taken = set(members.values())
         before = [trial for trial in history.trials if trial.draw is None or trial.draw < first]
         rng = stream(seed, "prior-batch", first)
-        candidates = Untried.of(space, self.configs, before).some(rng, self.candidates)
+        candidates = Untried.of(space, self.configs, before, history.memory).some(rng, self.candidates)
         for config in self._by_fronts(candidates, guide, rng, pending + len(taken) + 1):
             if config_key(config) in taken:
                 continue

@@ -14,6 +14,7 @@ from scipy.integrate import trapezoid
 
 from lightning_hwtune.core.searchers.cells import Cells
 from lightning_hwtune.core.searchers.kernels import Kernels
+from lightning_hwtune.core.searchers.new_configs import Untried
 from lightning_hwtune.core.searchers.reference_kernels import ReferenceKernels
 from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, SearchSpace
 
@@ -123,3 +124,19 @@ def test_densities_of_a_space_with_conditions_sum_to_one(seed: int, n: int) -> N
     integral = sum(trapezoid(np.exp(kernels.log_density(rows)), GRID) for rows in (a, c_p, c_q))
     [b] = np.exp(kernels.log_density(cells.rows([{"kind": "b"}])))
     assert integral + b == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("n", [3, 40, 1500])
+def test_listed_configurations_are_drawn_by_place_and_encoded_once(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = np.random.default_rng(0)
+    listed, other = ([CONDITIONAL.sample(drawn) for _ in range(n)] for _ in range(2))
+    cells, seen, row = Cells(CONDITIONAL), list[object](), Cells.row
+    monkeypatch.setattr(Cells, "row", lambda self, config: seen.append(config) or row(self, config))
+    untried = Untried.of(CONDITIONAL, listed, [])
+    places = untried.some_places(np.random.default_rng(1), 20)
+    assert [listed[place] for place in places] == untried.some(np.random.default_rng(1), 20)
+    assert len(set(places)) == min(n, 20)
+    for configs in (listed, listed, other):
+        expected = np.array([row(cells, configs[place]) for place in places])
+        assert cells.rows_at(configs, places) == pytest.approx(expected, nan_ok=True)
+    assert len(seen) == 2 * len(places)
