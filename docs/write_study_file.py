@@ -13,6 +13,7 @@ from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.schedulers import SCHEDULERS
 from lightning_hwtune.forms.settings import NEEDED
 from lightning_hwtune.forms.study_keys import FILE_KEYS
+from lightning_hwtune.planning.advised_policy import AdvisedAllocation
 from lightning_hwtune.settings.study_parts import SEARCHERS, option_docs, options
 
 PAGE = Path(__file__).with_name("study-file.md")
@@ -62,7 +63,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "keys": key_table,
     **{
         name: lambda cls=cls: option_table(cls)
-        for name, cls in {**SCHEDULERS, **SEARCHERS, **POLICIES}.items()
+        for name, cls in {**SCHEDULERS, **SEARCHERS, **POLICIES, "advised": AdvisedAllocation}.items()
         if options(cls)
     },
     "pool": lambda: option_table(Pool),

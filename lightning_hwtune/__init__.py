@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lightning_hwtune.core.hardware.catalogue import Catalogue, InstanceType
     from lightning_hwtune.core.hardware.deadline_policy import DeadlineAllocation
     from lightning_hwtune.core.hardware.instances import Instance
-    from lightning_hwtune.core.hardware.moment import ExpectedPace, Moment
+    from lightning_hwtune.core.hardware.moment import ExpectedPace, ExpectedSpeed, Moment
     from lightning_hwtune.core.hardware.policies import DoublingAllocation, FixedAllocation, SearchedAllocation
     from lightning_hwtune.core.hardware.policy import AllocationPolicy
     from lightning_hwtune.core.hardware.pool import Pool
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         StudyNotFoundError,
         TrialError,
     )
+    from lightning_hwtune.planning.advised_policy import AdvisedAllocation
     from lightning_hwtune.searchers.evolution import Evolution
     from lightning_hwtune.searchers.gaussian_process import GP
     from lightning_hwtune.searchers.optuna_sampler import OptunaSampler
@@ -74,6 +75,7 @@ __all__ = [
     "ASHA",
     "Abilities",
     "Accumulation",
+    "AdvisedAllocation",
     "Allocation",
     "AllocationPolicy",
     "ArgumentError",
@@ -90,6 +92,7 @@ __all__ = [
     "Evolution",
     "Executor",
     "ExpectedPace",
+    "ExpectedSpeed",
     "FixedAllocation",
     "Float",
     "GP",
@@ -161,7 +164,7 @@ _NAMES: dict[str, str] = {
         "core.decisions": ("Continue", "Pause", "Reason", "Stop"),
         "core.hardware.catalogue": ("Catalogue", "InstanceType"),
         "core.hardware.instances": ("Instance",),
-        "core.hardware.moment": ("ExpectedPace", "Moment"),
+        "core.hardware.moment": ("ExpectedPace", "ExpectedSpeed", "Moment"),
         "core.hardware.deadline_policy": ("DeadlineAllocation",),
         "core.hardware.policies": ("DoublingAllocation", "FixedAllocation", "SearchedAllocation"),
         "core.hardware.policy": ("AllocationPolicy",),
@@ -188,6 +191,7 @@ _NAMES: dict[str, str] = {
         "engine.executor": ("Abilities", "Executor"),
         "engine.warm_up": ("warm_up",),
         "errors": tuple(name for name in __all__ if name.endswith("Error")),
+        "planning.advised_policy": ("AdvisedAllocation",),
         "searchers.evolution": ("Evolution",),
         "searchers.optuna_sampler": ("OptunaSampler",),
         "settings.catalogue_file": ("read_catalogue",),

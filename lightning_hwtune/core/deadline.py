@@ -24,15 +24,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 from lightning_hwtune.core.budget import Budget
 from lightning_hwtune.core.decisions import Resume, Start
 from lightning_hwtune.core.device_speeds import DeviceSpeeds
 from lightning_hwtune.core.epoch_times import EpochTimes
-from lightning_hwtune.core.hardware.moment import ExpectedPace
+from lightning_hwtune.core.hardware.moment import ExpectedPace, ExpectedSpeed
 from lightning_hwtune.core.pace import SeenPaces
 from lightning_hwtune.core.record import Measurement, TrialRecord
 from lightning_hwtune.core.remaining import Remaining
@@ -100,6 +100,10 @@ class Deadline:
         unit_s = own[newest] if own else self.paces.expected_epoch_s(trial)
         speed, is_measured = self._speeds.relative(trial.config, devices, newest)
         return ExpectedPace(unit_s / speed, is_measured and bool(own), start_s)
+
+    def expected_speed(self, config: Mapping[str, Any], devices: int, reference: int) -> ExpectedSpeed:
+        """Returns how many times faster than on `reference` devices a configuration is expected to train."""
+        return ExpectedSpeed(*self._speeds.relative(config, devices, reference))
 
     @property
     def paces(self) -> SeenPaces:

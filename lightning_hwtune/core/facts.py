@@ -369,7 +369,8 @@ class StudyFacts:
         if self.spec.pool.nodes > 1:  # the next segment may be on other nodes
             trial.allocation = Allocation(event.allocation.devices)
         trial.segment_devices = event.allocation.devices
-        trial.reference_devices = trial.reference_devices or event.allocation.devices
+        reference = self.spec.allocator.policy.reference
+        trial.reference_devices = trial.reference_devices or reference or event.allocation.devices
         if trial.best_of:  # a best value whose training was lost does not count for the trial
             trial.measurements = [m for m in trial.measurements if m.resource <= event.resource]
             if trial.best_checkpoint is not None and trial.best_checkpoint.resource > event.resource:

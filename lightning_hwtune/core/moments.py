@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import final
+from typing import Any, TypeVar, final
 
 from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.deadline import Deadline
-from lightning_hwtune.core.decisions import Resume
-from lightning_hwtune.core.hardware.moment import ExpectedPace, Moment
+from lightning_hwtune.core.decisions import Resume, Rule
+from lightning_hwtune.core.hardware.moment import Moment
 from lightning_hwtune.core.record import Measurement, TrialRecord
+from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY
 from lightning_hwtune.core.state import StudyState
 
 __all__ = ["Moments"]
@@ -46,6 +47,13 @@ class Moments:
         answer = self._policy.next(moment)
         return resume if answer == resume.allocation else resume.on(answer)
 
+    def begin(self, config: Mapping[str, Any], first: Allocation, target: int) -> Allocation:
+        """Returns the devices of a new trial, as of the newest event."""
+        if not self._policy.begins_by_moment:
+            return first
+        trial = TrialRecord(-1, config, 0, 0, target, 0.0, allocation=first)
+        return self._policy.begin(self._moment(trial, 0, target, Rule.NEW, self._state.last_at))
+
     def at_rung(self, trial: TrialRecord, report: Measurement, target: int, rule: str, now: float) -> Allocation:
         """Returns the devices on which a running trial continues from a rung, whose report is not in the state yet."""
         if not self._policy.is_elastic:
@@ -62,7 +70,9 @@ class Moments:
         report: Measurement | None = None,
     ) -> Moment:
         state, left, most = self._state, self._deadline.left, self._state.limits
-        others = [segment.num_devices for i, segment in state.running.items() if i != trial.trial_id]
+        running = [segment for i, segment in state.running.items() if i != trial.trial_id]
+        others = [segment.num_devices for segment in running]
+        waiting = [state.trials[i].num_devices for i in sorted(state.waiting - {trial.trial_id})]
         counts = self._policy.dividing(trial.config)
         n_begun = len(state.searched)
         return Moment(
@@ -79,32 +89,39 @@ class Moments:
             pool=state.spec.pool,
             counts=counts,
             free=state.capacity - sum(others),
-            paces=_Paces(
+            paces=_ByCount(
                 tuple(sorted({*counts, trial.num_devices})),
                 lambda count: self._deadline.expected_pace(trial, count, report),
             ),
+            speeds=_ByCount(counts, lambda count: self._deadline.expected_speed(trial.config, count, counts[0])),
+            scheduler=SCHEDULER_REGISTRY.stored(state.spec.scheduler),
             left_s=left.seconds(now),
             left_usd=math.inf if most.max_cost_usd is None else most.max_cost_usd - state.billed_usd(now),
             left_device_s=left.device_s(now),
             n_running=len(others),
-            n_waiting=len(state.waiting - {trial.trial_id}),
+            n_waiting=len(waiting),
+            others=(*((segment.moves_to or segment.allocation).devices for segment in running), *waiting),
+            n_begun=n_begun,
             n_new=None if most.max_trials is None else max(most.max_trials - n_begun, 0),
         )
 
 
+T = TypeVar("T")
+
+
 @final
-class _Paces(Mapping[int, ExpectedPace]):
-    """The paces of a trial by number of devices, each computed when it is first looked up."""
+class _ByCount(Mapping[int, T]):
+    """What is expected by number of devices, each computed when it is first looked up."""
 
-    def __init__(self, counts: tuple[int, ...], pace: Callable[[int], ExpectedPace]) -> None:
-        self._counts, self._pace = counts, pace
-        self._known: dict[int, ExpectedPace] = {}
+    def __init__(self, counts: tuple[int, ...], expected: Callable[[int], T]) -> None:
+        self._counts, self._expected = counts, expected
+        self._known: dict[int, T] = {}
 
-    def __getitem__(self, count: int) -> ExpectedPace:
+    def __getitem__(self, count: int) -> T:
         if count not in self._counts:
             raise KeyError(count)
         if count not in self._known:
-            self._known[count] = self._pace(count)
+            self._known[count] = self._expected(count)
         return self._known[count]
 
     def __iter__(self) -> Iterator[int]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, final
 
 from lightning_hwtune.core.decisions import Reason, Resume, Rule, Start
+from lightning_hwtune.core.moments import Moments
 from lightning_hwtune.core.searchers import History
 from lightning_hwtune.core.searchers.memory import Memory
 from lightning_hwtune.core.stall import Stall
@@ -21,8 +22,8 @@ _LOOK_AHEAD = 8  # number of draws searched for a small trial while devices drai
 class NewTrials:
     """The new trials of one study, from its current state. It only keeps what it has computed."""
 
-    def __init__(self, state: StudyState) -> None:
-        self._state, self._policy = state, state.spec.allocator
+    def __init__(self, state: StudyState, moments: Moments) -> None:
+        self._state, self._policy, self._moments = state, state.spec.allocator, moments
         self._known: History | None = None  # cached history of the current state
         self._configs: dict[int, Mapping[str, Any] | None] = {}  # cached draws of the current state
         self._memory, self._stall = Memory(), Stall(state)
@@ -68,7 +69,7 @@ class NewTrials:
         return Start(
             trial_id=len(self._state.trials),
             config=config,
-            allocation=self._policy.first(config),
+            allocation=self._moments.begin(config, self._policy.first(config), target),
             bracket=bracket,
             target=target,
             seed=int(stream(spec.seed, "trial", number).integers(2**31 - 1)),

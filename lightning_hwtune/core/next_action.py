@@ -40,8 +40,8 @@ class NextAction:
     def __init__(self, state: StudyState) -> None:
         self.state, self._bound = state, BoundTrials(state)
         self.deadline = Deadline(state)
-        self.finishers, self.new_trials = Finishers(state, self.deadline), NewTrials(state)
         self._moments = Moments(state, self.deadline)
+        self.finishers, self.new_trials = Finishers(state, self.deadline), NewTrials(state, self._moments)
         self._next_replicate = NextReplicate(state, self.deadline)
 
     @property

@@ -136,8 +136,8 @@ class TrialRecord:
         n_lost_nodes: how many of its segments in a row have lost their node before a report of new work.
         replicate_of: the trial that it repeats with another seed; None for a trial of the search.
         segment_devices: the number of devices of its newest segment; 0 before the first.
-        reference_devices: the number of devices of its first segment; 0 before that. Its measured objectives are given
-            at this count.
+        reference_devices: the number of devices of its first segment, or the `reference` of the policy; 0 before that.
+            Its measured objectives are given at this count.
     """
 
     trial_id: int

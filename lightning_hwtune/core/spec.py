@@ -209,14 +209,14 @@ class StudySpec:
             argument = "objectives" if Cost in kinds else "constraints"
             given, what = (Cost(), "Cost()") if Cost in kinds else (Cost.name, Cost.name)
             raise ArgumentError(argument, given, f"{what} only with a price", hint="Set Pool(usd_per_device_hour=...).")
-        if len(first := self.allocator.first_counts) == 1 and len(kinds & self._proportional) > 1:
+        if len(given_at := self.allocator.reference_counts) == 1 and len(kinds & self._proportional) > 1:
             why, hint = (
                 "the device count is fixed",
                 "With one device count they are multiples of each other: add NumDevices(1, 2) or remove one.",
             )
             if len(counts) > 1:
-                why = f"every trial begins on {counted(first[0], 'devices')}"
-                hint = "They are given at the first number of devices, so they are multiples of each other: remove one."
+                why = f"all of them are given at {counted(given_at[0], 'devices')}"
+                hint = "With one reference count they are multiples of each other: remove one."
             allowed = f"only one of TrainSeconds, DeviceSeconds and Cost, because {why}"
             raise ArgumentError("objectives", list(self.objectives.names), allowed, hint=hint)
         if {DeviceSeconds, Cost} <= kinds and len(set(self.space.usd_per_hour.values())) < 2:

@@ -193,6 +193,9 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
     "DeadlineAllocation": {
         "max_devices": optional(integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}")),
     },
+    "AdvisedAllocation": {
+        "max_devices": optional(integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}, or None")),
+    },
     "DoublingAllocation": {
         "devices": integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}"),
         "max_devices": optional(integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}")),

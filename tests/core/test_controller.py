@@ -444,7 +444,7 @@ def test_a_lost_checkpoint_restarts_from_scratch_and_says_so() -> None:
                 "objectives": Objectives([TrainSeconds(), DeviceSeconds()]),
                 "allocation": DoublingAllocation(),
             },
-            "every trial begins on 1 device",
+            "all of them are given at 1 device",
         ),
         ({"objectives": Objectives([DeviceSeconds(), Cost()])}, "not both"),
         ({"batch": "local"}, "per_device"),

@@ -86,6 +86,8 @@ class Hastening(Doubling):
         (Doubling(), SPACE),
         (Doubling(), hwt.SearchSpace(batch_size=hwt.Int(4, 64))),
         (Staying(), SEARCHED),
+        (hwt.AdvisedAllocation(), SPACE),
+        (hwt.AdvisedAllocation(2), hwt.SearchSpace(batch_size=hwt.Choice([16, 32]))),
         (hwt.DoublingAllocation(), SPACE),
         (hwt.DoublingAllocation(2, factor=2), hwt.SearchSpace(batch_size=hwt.Choice([16, 32]))),
         (Hastening(), SPACE),

@@ -29,8 +29,13 @@ class Allocator:
 
     @property
     def is_elastic(self) -> bool:
-        """Whether the policy can change the devices of a trial at its promotions and rungs."""
-        return type(self.policy).next is not AllocationPolicy.next
+        """Whether the policy chooses devices by the state of the study, when a trial begins or continues."""
+        return self.begins_by_moment or type(self.policy).next is not AllocationPolicy.next
+
+    @property
+    def begins_by_moment(self) -> bool:
+        """Whether the policy chooses the devices of a new trial by the state of the study."""
+        return type(self.policy).begin is not AllocationPolicy.begin
 
     @property
     def is_for_deadlines(self) -> bool:
@@ -67,6 +72,13 @@ class Allocator:
         if not set(found) <= set(self.counts):
             self._refuse("first_counts", found, f"some of its counts {list(self.counts)}")
         return found
+
+    @property
+    def reference_counts(self) -> tuple[int, ...]:
+        """The numbers of devices at which the seconds of a trial can be given."""
+        if self.policy.reference is not None:
+            return (self.policy.reference,)
+        return self.counts if self.begins_by_moment else self.first_counts
 
     def check(self) -> None:
         """Asks the policy for one drawn configuration, so that an error in it is found before the study begins.
@@ -115,18 +127,28 @@ class Allocator:
         """Returns the policy's counts that divide the batch sizes of a configuration, ascending."""
         return tuple(count for count in self.counts if divides(self.space, config, count))
 
+    def begin(self, moment: Moment) -> Allocation:
+        """Returns the devices of a new trial, by the state of the study.
+
+        Raises:
+            ArgumentError: the policy's answer is not allowed.
+        """
+        return self._of_moment("begin", self.policy.begin(moment), moment)
+
     def next(self, moment: Moment) -> Allocation:
         """Returns the devices on which a trial continues.
 
         Raises:
             ArgumentError: the policy's answer is not allowed.
         """
-        answer = self.policy.next(moment)
+        return self._of_moment("next", self.policy.next(moment), moment)
+
+    def _of_moment(self, method: str, answer: Allocation, moment: Moment) -> Allocation:
         if answer == moment.allocation:
             return answer
-        self._check("next", answer)
+        self._check(method, answer)
         if answer.devices not in moment.counts:
-            self._refuse("next", answer, f"an Allocation with one of moment.counts, {list(moment.counts)}")
+            self._refuse(method, answer, f"an Allocation with one of moment.counts, {list(moment.counts)}")
         return answer
 
     def _rising(self, method: str, counts: tuple[int, ...]) -> tuple[int, ...]:

@@ -15,10 +15,9 @@ from typing import Any, ClassVar, final
 
 from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.hardware.moment import Moment
-from lightning_hwtune.core.hardware.policy import AllocationPolicy
+from lightning_hwtune.core.hardware.policy import AllocationPolicy, powers_of_two
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.space import SearchSpace
-from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import checked_class
 
 __all__ = ["DeadlineAllocation"]
@@ -57,11 +56,7 @@ class DeadlineAllocation(AllocationPolicy):
         Raises:
             ArgumentError: `max_devices` is more than the pool has.
         """
-        if self.max_devices is not None and self.max_devices > pool.size:
-            allowed = f"at most {pool.size}, the number of devices in the pool, or None"
-            raise ArgumentError("DeadlineAllocation.max_devices", self.max_devices, allowed)
-        most = self.max_devices or pool.size
-        return tuple(2**power for power in range(most.bit_length()) if 2**power <= most)
+        return powers_of_two(self, self.max_devices, pool)
 
     def first_counts(self, space: SearchSpace, pool: Pool) -> tuple[int, ...]:
         """Returns one."""

@@ -7,14 +7,14 @@ log asks with the same moment, and a policy whose answers depend only on the mom
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, final
 
 from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.space import SearchSpace
 
-__all__ = ["ExpectedPace", "Moment"]
+__all__ = ["ExpectedPace", "ExpectedSpeed", "Moment"]
 
 
 @final
@@ -39,15 +39,33 @@ class ExpectedPace:
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class ExpectedSpeed:
+    """How many times faster a trial trains on a number of devices than on the smallest one of `Moment.counts`.
+
+    Attributes:
+        factor: the speed-up.
+        is_measured: whether the scaling model of the study supports it within its measurements.
+
+    Examples:
+        >>> hwt.ExpectedSpeed(1.8, is_measured=True).factor
+        1.8
+    """
+
+    factor: float
+    is_measured: bool
+
+
+@final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """A trial is about to continue: it is promoted, it finishes, or it passes a rung while it runs.
+    """A new trial is about to begin, or a trial to continue: it is promoted, finishes, or passes a rung while it runs.
 
     Attributes:
         trial_id: the number of the trial. config: its configuration.
         allocation: the devices of its newest segment, or those that it has moved to since. A policy that returns them
-            changes nothing.
-        first: the devices of its first segment.
+            changes nothing. For a new trial, what the policy's `first` returns.
+        first: the devices at which its seconds are given: those of its first segment, or the policy's `reference`.
         resource: up to which it has trained. target: up to which it trains now.
         levels: the rungs, ascending; the last one is the full training.
         rule: why it continues, e.g. "promotion", "front" or "finisher"; see `decisions.Rule`.
@@ -57,12 +75,18 @@ class Moment:
         free: the number of devices that it can have without waiting, its present ones included.
         paces: number of devices -> how fast the trial is expected to train, for all `counts` and the present devices. A
             pace is computed when it is looked up.
-        left_s: seconds until the limit of time; infinity without one.
+        speeds: number of devices -> how much faster than on the smallest of `counts`, by the whole study; computed when
+            it is looked up.
+        scheduler: the settings of the scheduler, as in the log.
+        left_s: seconds until the limit of time; infinity without one. This and the money left of a new trial are as of
+            the newest event.
         left_usd: money until the limit of cost; infinity without one.
         left_device_s: device-seconds that this money pays for; infinity without a limit, and on a pool that is paid as
             a whole.
         n_running: how many other trials are running.
         n_waiting: how many other trials wait for devices.
+        others: how many devices each of these other trials has, or waits for, or moves to.
+        n_begun: how many trials of the search have begun.
         n_new: how many new trials may still begin; None without a limit.
 
     Examples:
@@ -96,6 +120,10 @@ class Moment:
     n_running: int
     n_waiting: int
     n_new: int | None
+    n_begun: int = 0
+    others: tuple[int, ...] = ()
+    speeds: Mapping[int, ExpectedSpeed] = field(default_factory=dict)
+    scheduler: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def n_rungs(self) -> int:

@@ -1,8 +1,8 @@
 """The allocation policies that come with the package, and how a policy is found by its name.
 
 The number of devices is fixed for the whole study, or it is a parameter of the search space, or it grows at the rungs,
-or it follows from a deadline. A trial that ran out of memory moves to the next larger count that is allowed. A fixed
-count has no larger one.
+or it follows from a deadline, or from a simulation of the study (`planning.advised_policy`). A trial that ran out of
+memory moves to the next larger count that is allowed. A fixed count has no larger one.
 """
 
 from __future__ import annotations
@@ -154,8 +154,9 @@ POLICIES: Mapping[str, type[AllocationPolicy]] = {
 """Name in study files and in the log -> policy class."""
 
 POLICY_REGISTRY = Registry[AllocationPolicy](
-    "policy", "hwtune.policies", AllocationPolicy, POLICIES, argument="allocation"
-)
+    "policy", "hwtune.policies", AllocationPolicy, POLICIES, argument="allocation",
+    other_rooms={"advised": "lightning_hwtune.planning.advised_policy:AdvisedAllocation"},
+)  # fmt: skip
 """The classes above, those of installed entry points, and any class with an import path."""
 
 

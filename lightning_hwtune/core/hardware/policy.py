@@ -11,10 +11,11 @@ from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.hardware.moment import Moment
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms.given import Given
 from lightning_hwtune.plugins import init_arguments
 
-__all__ = ["AllocationPolicy", "divides"]
+__all__ = ["AllocationPolicy", "divides", "powers_of_two"]
 
 
 class AllocationPolicy(Given, abc.ABC):
@@ -39,6 +40,9 @@ class AllocationPolicy(Given, abc.ABC):
     is_for_deadlines: ClassVar[bool] = False
     """Whether `next` gives a finisher the fewest devices with which it can end within the limits of time and cost."""
 
+    reference: ClassVar[int | None] = None
+    """The number of devices at which seconds are given; None for that of the trial's first segment."""
+
     @abc.abstractmethod
     def counts(self, space: SearchSpace, pool: Pool) -> tuple[int, ...]:
         """Returns every number of devices that can occur, ascending. All of them must fit into the pool.
@@ -54,6 +58,14 @@ class AllocationPolicy(Given, abc.ABC):
     @abc.abstractmethod
     def first(self, space: SearchSpace, pool: Pool, config: Mapping[str, Any]) -> Allocation:
         """Returns the allocation of a new trial. A `NumDevices` in the space must be the number of devices."""
+
+    def begin(self, moment: Moment) -> Allocation:
+        """Returns the devices of a new trial while a study runs; by default, those of `first`.
+
+        The answer must be one of `moment.counts`. A policy with this method should have a `reference`, so that a rung
+        does not rank on how many devices a trial happened to begin.
+        """
+        return moment.allocation
 
     def larger(
         self, space: SearchSpace, pool: Pool, config: Mapping[str, Any], allocation: Allocation
@@ -80,6 +92,18 @@ class AllocationPolicy(Given, abc.ABC):
     def settings(self) -> dict[str, Any]:
         """Returns plain data for the log: `name` and the constructor arguments that rebuild the policy."""
         return {"name": self.name, **init_arguments(self)}
+
+
+def powers_of_two(policy: AllocationPolicy, most: int | None, pool: Pool) -> tuple[int, ...]:
+    """Returns the powers of two up to `max_devices` of a policy; None stands for the whole pool.
+
+    Raises:
+        ArgumentError: it is more than the pool has.
+    """
+    if most is not None and most > pool.size:
+        allowed = f"at most {pool.size}, the number of devices in the pool, or None"
+        raise ArgumentError(f"{type(policy).__name__}.max_devices", most, allowed)
+    return tuple(2**power for power in range((most or pool.size).bit_length()) if 2**power <= (most or pool.size))
 
 
 def divides(space: SearchSpace, config: Mapping[str, Any], count: int) -> bool:
