@@ -20,7 +20,7 @@ from lightning_hwtune.core.replication import Replication
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.check import Check, run_check
 from lightning_hwtune.engine.devices import check_present
-from lightning_hwtune.engine.executor import Abilities, Executor, RunSetup, provider_of
+from lightning_hwtune.engine.executor import Abilities, Executor, RunSetup, await_imports, provider_of
 from lightning_hwtune.engine.executors import EXECUTOR_REGISTRY, abilities_of_choice, create_executor
 from lightning_hwtune.engine.fork_server import PRELOAD, fork_server
 from lightning_hwtune.engine.hang import AUTO
@@ -179,9 +179,13 @@ class Run:
             try:
                 with signals.acting():
                     is_checked = self._is_checked(session)
-                    view.header(payload, is_checked=is_checked)
+                    waits = not is_checked and self._abilities.uses_fork_server and bool(session.controller.state.trials)
+                    view.header(payload, is_checked=is_checked, is_importing=waits)
                     if is_checked:
                         self._check(session, view, executor, payload)
+                    elif waits:  # so that the forecast and the first segments do not include the imports
+                        await_imports(executor, session.tick)
+                        view.imported(session.clock.now())
                     session.observers.append(view.on_events)
                     if text := unjudged_devices(self.spec):
                         session.controller.note_once(spelled(text), "unjudged devices", session.clock.now())

@@ -168,6 +168,24 @@ def test_a_run_with_nothing_left_to_do_leaves_no_process(tmp_path: Path, server:
     assert not runs(server)
 
 
+def test_the_forecast_and_the_segments_of_a_study_that_continues_begin_after_the_imports(
+    tmp_path: Path, server: ForkServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "slow_to_import.py").write_text("import time\ntime.sleep(1.5)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    run(small_study(tmp_path), functions.plain, max_trials=2, finishers=0, executor="inline")
+    began = time.time()
+    study = run(
+        small_study(tmp_path), functions.plain, max_trials=3, finishers=0, preload=["slow_to_import"], progress=True
+    )
+    first, *_ = [segment for segment in study.state().segments if segment.started_at > began]
+    assert first.started_at - began >= 1.5
+    lines = capsys.readouterr().out.splitlines()
+    imports = lines.index("importing the training's libraries before the first trial; usually some seconds ...")
+    assert lines[imports + 1].startswith("forecast: about ")
+    assert " trial 2 starts " in lines[imports + 2]
+
+
 def request_rank(server: ForkServer) -> None:
     """Requests a rank whose engine is gone, so that it ends at once."""
     (reader, writer), (ours, theirs) = os.pipe(), multiprocessing.Pipe()

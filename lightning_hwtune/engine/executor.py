@@ -20,7 +20,17 @@ from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import checked_class
 from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage
 
-__all__ = ["Abilities", "Executor", "RunSetup", "Sink", "abilities_of", "pids_of", "preload_in", "provider_of"]
+__all__ = [
+    "Abilities",
+    "Executor",
+    "RunSetup",
+    "Sink",
+    "abilities_of",
+    "await_imports",
+    "pids_of",
+    "preload_in",
+    "provider_of",
+]
 
 
 @final
@@ -168,3 +178,10 @@ def preload_in(executor: Executor, libraries: Sequence[str]) -> None:
     preload: Callable[[Sequence[str]], None] | None = getattr(executor, "preload", None)
     if preload is not None and abilities_of(executor).uses_fork_server:
         preload(libraries)
+
+
+def await_imports(executor: Executor, tick: Callable[[], None]) -> None:
+    """Waits until the fork server of an executor, if it uses one, has imported what its first ranks need."""
+    wait: Callable[[Callable[[], None]], None] | None = getattr(executor, "await_imports", None)
+    if wait is not None and abilities_of(executor).uses_fork_server:
+        wait(tick)

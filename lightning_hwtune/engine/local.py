@@ -15,7 +15,7 @@ load this process's `__main__`.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing import connection as mp
 from pathlib import Path
 from typing import Any, ClassVar, Self, final
@@ -38,6 +38,7 @@ _GRACE_S = 10.0  # time for the other ranks to end by themselves after the first
 _ECHO_GRACE_S = 1.0  # the same after an error: with gloo a dead rank fails its group in less than a tenth of this
 _END_S = 10.0  # time for the end of a killed rank to be reported; after that the server counts as dead
 _LEAST_FREE_BYTES = 1 << 30
+_TICK_S = 0.5  # between two calls of `tick` while the fork server imports
 _MAX_SPARES = 8  # each takes some megabytes; on a larger pool, segments rarely start at the same time
 _MAX_SERVER_DEATHS = 3  # in a row, without a report between them
 
@@ -120,18 +121,37 @@ class LocalExecutor:
         if self._libraries:
             self._server.require((PRELOAD, *self._preload, *self._libraries))
 
-    def _begin(self) -> None:
-        """Starts the ranks of groups that have none yet, if the fork server is ready.
+    def await_imports(self, tick: Callable[[], None]) -> None:
+        """Returns as soon as the fork server can start ranks; calls `tick` meanwhile.
+
+        Raises:
+            TrialError: the server does not become ready.
+        """
+        while not self._is_server_ready():
+            mp.wait(self._server.waitable, _TICK_S)
+            tick()
+
+    def _is_server_ready(self) -> bool:
+        """Returns whether the fork server has its imports; starts it if it has ended.
 
         Raises:
             TrialError: the server does not become ready: it takes too long, or it dies repeatedly.
         """
-        waiting = [group for group in self._groups.values() if not group.ranks and group.verdict is None]
-        if not waiting:
-            return
         self._server.require((PRELOAD, *self._preload, *self._libraries))
         if not self._server.is_ready:
             self._check_server()
+        return self._server.is_ready
+
+    def _begin(self) -> None:
+        """Starts the ranks of groups that have none yet, if the fork server is ready.
+
+        Raises:
+            TrialError: the server does not become ready.
+        """
+        waiting = [group for group in self._groups.values() if not group.ranks and group.verdict is None]
+        if not waiting:
+            return
+        if not self._is_server_ready():
             return
         for group in waiting:
             with uninterrupted():  # defer signals, so that every started process is recorded

@@ -33,9 +33,21 @@ from lightning_hwtune.views.status import n_epochs_full, n_epochs_spent, rung_fo
 from lightning_hwtune.views.story import repeated_text, values_text
 from lightning_hwtune.views.terminal import rung_table
 
-__all__ = ["CHECKING", "CheckFacts", "Line", "PayloadFacts", "announce", "checked", "opening", "totals"]
+__all__ = [
+    "CHECKING",
+    "IMPORTING",
+    "CheckFacts",
+    "Line",
+    "PayloadFacts",
+    "announce",
+    "checked",
+    "forecast",
+    "opening",
+    "totals",
+]
 
 CHECKING = Text("checking the training function on shortened epochs, in separate processes; usually 10 to 30 s ...")
+IMPORTING = Text("importing the training's libraries before the first trial; usually some seconds ...")
 _HEAVY_BYTES = 10_000_000
 _SLOW_IMPORT_S = 0.2
 _MAX_IMPORTS = 4
@@ -112,12 +124,7 @@ def opening(
     if not is_checked and not state.is_replicating:  # otherwise it is printed after the check
         yield from _about_ladder(state)
     yield from _missing_checkpoints(state, folder)
-    if state.trials:  # a new study gets its forecast from its check
-        forecast = list(_forecast(state))
-        yield from forecast
-        if forecast and payload is not None:
-            yield Text("the first segments wait until the training's libraries are imported again: some seconds")
-    elif not is_checked:
+    if not is_checked and not state.trials:
         yield Text("no check and no forecast before the first trial; the time left is printed once a segment has ended")
     if payload is not None and payload.n_bytes > _HEAVY_BYTES:
         largest = f", most of it `{payload.largest[0]}` ({size(payload.largest[1])})" if payload.largest else ""
@@ -191,28 +198,28 @@ def checked(state: StudyState, check: CheckFacts) -> Iterator[RenderableType]:
     if _is_chosen_now(state):  # otherwise the rungs were printed before the check
         yield from _rungs(state)
     yield from _about_ladder(state)
-    yield from _forecast(state, checked_pace(check), check.wall_s)
+    yield from forecast(state, checked_pace(check), check.wall_s)
     yield from _slow_start(state, check)
     for note in check.notes:
         yield Text(f"note: {note}")
 
 
-def _forecast(state: StudyState, pace: Pace | None = None, check_s: float = 0.0) -> Iterator[Text]:
+def forecast(state: StudyState, pace: Pace | None = None, passed_s: float = 0.0) -> Iterator[Text]:
     """Yields how long the rest of the study and the whole study will take; nothing if that is unknown.
 
     Args:
         pace: as measured by a check that has just ended; None: as measured by the study itself.
-        check_s: the seconds that the check took. They are part of the study's time.
+        passed_s: the seconds since the newest event, which a check or imports took. They are part of the study's time.
     """
-    spent_s = state.wall_s(state.last_at) + check_s
+    spent_s = state.wall_s(state.last_at) + passed_s
     left_s = time_left_s(state, state.last_at, pace)
     if state.limits.max_time_s is not None:
         left_s = min(left_s, max(state.limits.max_time_s - spent_s, 0.0))
     if left_s > 0:
-        with_check = " with the check" if check_s else ""
+        with_check = " with the check" if pace is not None else ""
         whole = f"{duration(spent_s + left_s)} in all{with_check}"
         yield Text(f"forecast: about {duration(left_s)} left on this pool, start-ups of segments included; {whole}")
-    if text := full_trainings_text(state, pace, check_s):
+    if text := full_trainings_text(state, pace, passed_s):
         yield Text(text)
 
 

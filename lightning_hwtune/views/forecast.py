@@ -69,13 +69,13 @@ def time_left_s(state: StudyState, now: float, checked: Pace | None = None) -> f
     return left_s if math.isfinite(left_s) else math.nan
 
 
-def full_trainings_text(state: StudyFacts, checked: Pace | None = None, check_s: float = 0.0) -> str:
+def full_trainings_text(state: StudyFacts, checked: Pace | None = None, passed_s: float = 0.0) -> str:
     """Returns how many models can be fully trained within the limits of time and money; empty if that is unknown.
 
     Args:
-        check_s: the seconds that a check took, which count for the limit of time.
+        passed_s: seconds that count for the limit of time, but are not in the log yet.
     """
-    found = full_trainings(state, state.last_at, SeenPaces(state, checked), passed_s=check_s)
+    found = full_trainings(state, state.last_at, SeenPaces(state, checked), passed_s=passed_s)
     if found is None:
         return ""
     n, seconds = found

@@ -22,11 +22,13 @@ from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.views.amounts import cut, duration
 from lightning_hwtune.views.announcements import (
     CHECKING,
+    IMPORTING,
     CheckFacts,
     Line,
     PayloadFacts,
     announce,
     checked,
+    forecast,
     opening,
     totals,
 )
@@ -45,14 +47,21 @@ class View(abc.ABC):
     """Shows the progress of a study."""
 
     @abc.abstractmethod
-    def header(self, payload: PayloadFacts | None, *, is_checked: bool, is_over: bool = False) -> None:
+    def header(
+        self, payload: PayloadFacts | None, *, is_checked: bool, is_over: bool = False, is_importing: bool = False
+    ) -> None:
         """Shows the plan of the study, before anything trains.
 
         Args:
             payload: the training function as a file, if there is one.
             is_checked: whether a check comes first.
             is_over: whether nothing is left to train.
+            is_importing: whether the first trials wait for imports; `imported` is called after them.
         """
+
+    @abc.abstractmethod
+    def imported(self, now: float) -> None:
+        """Shows how long the study will take, after the imports for which its first trials waited."""
 
     @abc.abstractmethod
     def checking(self) -> None:
@@ -109,7 +118,12 @@ def open_view(
 class QuietView(View):
     """Prints nothing."""
 
-    def header(self, payload: PayloadFacts | None, *, is_checked: bool, is_over: bool = False) -> None:
+    def header(
+        self, payload: PayloadFacts | None, *, is_checked: bool, is_over: bool = False, is_importing: bool = False
+    ) -> None:
+        """Prints nothing."""
+
+    def imported(self, now: float) -> None:
         """Prints nothing."""
 
     def checking(self) -> None:
@@ -138,9 +152,18 @@ class _PrintingView(View):
         self._state, self._folder, self._storage, self._printer = state, folder, storage, _Printer(console)
         self._countdown = Countdown(state)
 
-    def header(self, payload: PayloadFacts | None, *, is_checked: bool, is_over: bool = False) -> None:
-        """Prints folder, objectives, limits and rungs."""
-        self._printer.print(opening(self._state, self._folder, payload, is_checked=is_checked, is_over=is_over))
+    def header(
+        self, payload: PayloadFacts | None, *, is_checked: bool, is_over: bool = False, is_importing: bool = False
+    ) -> None:
+        """Prints folder, objectives, limits, rungs, and how long a study that continues will take if it is known now."""
+        lines = opening(self._state, self._folder, payload, is_checked=is_checked, is_over=is_over)
+        self._printer.print(lines)
+        if not is_over and not is_checked:
+            self._printer.print([IMPORTING] if is_importing else forecast(self._state))
+
+    def imported(self, now: float) -> None:
+        """Prints how long the study will take."""
+        self._printer.print(forecast(self._state, passed_s=max(now - self._state.last_at, 0.0)))
 
     def checking(self) -> None:
         """Prints that a check runs first."""

@@ -389,24 +389,34 @@ def test_a_signal_that_ends_the_process_while_something_is_printed_still_ends_it
         LinesView(empty.state, FOLDER, console).header(None, is_checked=False)
 
 
-def test_a_study_that_continues_says_why_nothing_trains_at_first_and_one_that_asks_says_what_is_missing(empty):
-    payload = SimpleNamespace(n_bytes=10, largest=None)
+def test_a_study_that_continues_forecasts_after_its_imports_and_one_that_asks_says_what_is_missing(empty):
     played, continued = play(), begin(make_spec(), max_trials=8)
     for event in played.log[2:-1]:
         continued.state.apply(event)
 
-    def header(state, payload, is_checked=True):
+    def lines(state, *, imports_s=None, is_checked=False):
         console = screen(is_terminal=False)
-        LinesView(state, FOLDER, console).header(payload, is_checked=is_checked)
-        return console.file.getvalue()
+        view = LinesView(state, FOLDER, console)
+        view.header(None, is_checked=is_checked, is_importing=imports_s is not None)
+        n_lines = len(console.file.getvalue().splitlines())
+        if imports_s is not None:
+            view.imported(state.last_at + imports_s)
+        found = console.file.getvalue().splitlines()
+        return found[n_lines - 1], found[n_lines:]
 
-    waits, unknown = (
-        "wait until the training's libraries are imported again",
-        "no check and no forecast before the first",
-    )
-    assert [waits in header(state, payload) for state in (continued.state, empty.state)] == [True, False]
-    assert [unknown in header(empty.state, None, is_checked) for is_checked in (False, True)] == [True, False]
-    assert not any(text in header(continued.state, None, False) for text in (waits, unknown))
+    unknown = "no check and no forecast before the first trial"
+    assert [lines(empty.state, is_checked=is_checked)[0].startswith(unknown) for is_checked in (False, True)] == [1, 0]
+    now, [] = lines(continued.state)
+    assert re.match(r"forecast: about \d+ s left on this pool", now)
+    waiting, [later] = lines(continued.state, imports_s=100.0)
+    assert waiting == "importing the training's libraries before the first trial; usually some seconds ..."
+
+    def seconds(text):
+        left, number, unit = re.fullmatch(r".* about (.*) left on .*; (\d+) (s|min .*) in all", text).groups()
+        return left, float(number) * (1 if unit == "s" else 60)
+
+    assert seconds(later)[0] == seconds(now)[0]  # the imports are over, so what is left is the same
+    assert seconds(later)[1] - seconds(now)[1] == pytest.approx(100.0, abs=60.0)  # but the whole study takes longer
 
 
 @pytest.mark.parametrize(
