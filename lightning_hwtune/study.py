@@ -538,7 +538,7 @@ class Study:
         session = Session(self._spec, self._files, limits, given=given, storage=self._storage)
         asked = self._asked = OpenSession(self, self._files.root, self._storage, session, options["save_every"])
         state, root = session.controller.state, self._files.root
-        view = open_view(state, root, self._storage, enabled=options["progress"], owns_screen=False)
+        view = open_view(state, root, self._storage, enabled=options["progress"], owns_screen=False, is_asked=True)
         session.say = lambda text: view.line(text, session.clock.now())
         asked.manual.watch(lambda: view.tick(session.clock.now()))
         session.controller.choose_ladder(session.clock.now(), n_at_once=1)

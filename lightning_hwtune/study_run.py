@@ -38,6 +38,7 @@ from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.settings.run_rules import check_instances, check_run, unjudged_devices
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.store.profiles import PROFILE, write_profile
+from lightning_hwtune.text import interrupted_text
 from lightning_hwtune.training.context import require_no_segment
 
 if TYPE_CHECKING:
@@ -179,7 +180,9 @@ class Run:
             try:
                 with signals.acting():
                     is_checked = self._is_checked(session)
-                    waits = not is_checked and self._abilities.uses_fork_server and bool(session.controller.state.trials)
+                    waits = (
+                        not is_checked and self._abilities.uses_fork_server and bool(session.controller.state.trials)
+                    )
                     view.header(payload, is_checked=is_checked, is_importing=waits)
                     if is_checked:
                         self._check(session, view, executor, payload)
@@ -251,9 +254,7 @@ def _message_at_exit(folder: Path) -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit) as stop:
         exit_quickly()
         if isinstance(stop, KeyboardInterrupt):
-            print_at_exit(
-                stop, f"interrupted; what was reported is kept in {folder}. To continue, run the same command again."
-            )
+            print_at_exit(stop, f"{interrupted_text(folder)}.")
         raise
 
 

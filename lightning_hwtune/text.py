@@ -8,10 +8,23 @@ from typing import Any
 
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["MAX_TEXT", "check_text", "counted", "is_line", "is_name", "storable", "storable_data"]
+__all__ = [
+    "MAX_TEXT",
+    "TO_CONTINUE",
+    "check_text",
+    "counted",
+    "interrupted_text",
+    "is_line",
+    "is_name",
+    "storable",
+    "storable_data",
+]
 
 MAX_TEXT = 20_000
 """Maximum number of characters kept of an error or a note; a deep traceback has a few thousand."""
+
+TO_CONTINUE = "To continue, run the study again"
+"""What every interface says of a study that can continue; the same script, command or notebook cell runs it again."""
 
 _KEPT = frozenset("\n\t")
 # controls and halves of surrogate pairs are not text; marks that reverse the text around them hide what it says
@@ -23,6 +36,11 @@ _REVERSING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 def counted(n: int | str, plural: str) -> str:
     """Returns "1 epoch" or "3 epochs": the number, or its text, with its noun, which is given in the plural."""
     return f"{n} {_singular(plural) if str(n) == '1' else plural}"
+
+
+def interrupted_text(folder: object) -> str:
+    """Returns what is printed after Ctrl-C, in every interface: where the results are, and what continues the study."""
+    return f"interrupted; what was reported is kept in {folder}. {TO_CONTINUE}"
 
 
 def storable(text: str, max_chars: int | None = MAX_TEXT) -> str:

@@ -79,7 +79,7 @@ def test_the_lines_are_those_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixt
     assert lines[end + 1].rstrip() == "front of asked, fully trained trials"
     assert lines[-2].startswith("next: hwtune front --study asked --dir ")
     assert others[-2] == lines[-2].replace("--study asked", "--study run")
-    assert lines[-1] == others[-1] == "to continue: run it again with a higher `max_trials`"
+    assert lines[-1] == others[-1] == "To continue, run the study again with a higher `max_trials`"
 
 
 def test_what_is_left_is_printed_after_the_first_trial_and_when_a_study_goes_on(
@@ -111,7 +111,7 @@ def test_reruns_of_a_finished_script_add_no_time_and_show_no_plan(
     assert study.state().wall_s(study.state().last_at) == wall_s
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.startswith("study ")] == [f"study study in {study.dir}"] * 2 * n_reruns
-    for start in ("to continue: ", "front of study, "):
+    for start in ("To continue, ", "front of study, "):
         assert sum(line.startswith(start) for line in lines) == 2 * n_reruns
     plan = ("objectives:", "limits:", "rungs of", "ladder:", "finishers:", "forecast:", "no check", "at least", "note:")
     assert not [line for line in lines if line.startswith(plan) or "about" in line]
@@ -434,9 +434,9 @@ def test_a_signal_in_a_loop_is_named_with_what_continues_the_study(
     finally:
         signals.signal(signals.SIGINT, handler)  # Lightning leaves it ignored
     out, err = capsys.readouterr()
-    assert f"trial 0 is interrupted: ended by {signal}; it starts again" in out
+    assert f"trial 0 is interrupted: ended by {signal}; it will start from scratch" in out
     assert f"is interrupted (ended by {signal})" in out
-    assert err.endswith(f"interrupted; what was reported is kept in {study.dir}. {open_sessions._AGAIN}\n")
+    assert err.endswith(f"interrupted; what was reported is kept in {study.dir}. To continue, run the study again.\n")
     assert (closed := check_log(study).closed) is not None
     assert (closed.state, closed.reason) == ("interrupted", f"ended by {signal}")
     assert ask(study).id == 0  # the same script continues it
@@ -458,7 +458,7 @@ def test_one_line_follows_the_traceback_of_another_error(
     study = given_up_by(tmp_path, None, error)
     out, err = capsys.readouterr()
     assert "interrupted" not in out
-    assert err == f"study {study.name} is interrupted by {named}. To continue, run the same script again.\n"
+    assert err == f"study {study.name} is interrupted by {named}. To continue, run the study again.\n"
     assert of_kind(study, ev.SegmentEnded)[-1].error == f"the loop ended with {named}"
     assert study.state().closed.reason == named  # type: ignore[union-attr]
 

@@ -450,7 +450,7 @@ def test_a_script_that_ctrl_c_ends_says_how_to_go_on(tmp_path: Path) -> None:
                 break
         _, errors = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGINT  # 130 in a shell
-    assert errors.endswith("hwtune/held. To continue, run the same command again.\n")
+    assert errors.endswith("hwtune/held. To continue, run the study again.\n")
     assert "Traceback" not in errors
     assert "never printed" not in errors
     closed = hwt.Study.load("held", tmp_path / "hwtune").state().closed
@@ -484,7 +484,7 @@ def test_a_signal_acts_while_the_fork_server_imports(
         output, _ = process.communicate(timeout=60)
     assert process.returncode == status
     assert "Traceback" not in output
-    assert ("To continue, run the same command again" in output) == (number is signal.SIGINT)
+    assert ("To continue, run the study again" in output) == (number is signal.SIGINT)
     check_gone(children)
     closed = hwt.Study.load("held", tmp_path / "hwtune").state().closed
     assert closed is not None

@@ -68,7 +68,7 @@ def replicate(
         begun = _stored(study, overrides, dir=dir, storage=storage)
     given = {"seeds": seeds, "dir": dir, "storage": storage, **limits}
     again = command_line(["replicate", study, *map(str, numbers), *overrides], given)
-    with continued_by(again):
+    with continued_by(begun.dir, again):
         begun.replicate(numbers or None, **options)
     if is_quiet:
         state = begun.state()

@@ -12,6 +12,7 @@ import typer
 from lightning_hwtune.cli import front_output
 from lightning_hwtune.errors import StudyFailedError, StudyNotFoundError
 from lightning_hwtune.stored_study import StoredStudy
+from lightning_hwtune.text import interrupted_text
 from lightning_hwtune.views.study_location import short_path
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def run_and_show(
         study.enqueue(*settings.enqueue)
     n_before, failed = _n_segments(study), None
     try:
-        with continued_by(again):
+        with continued_by(study.dir, again):
             study.run(**options, progress=not quiet)
     except StudyFailedError as error:
         failed = error
@@ -82,7 +83,7 @@ def run_and_show(
 
 
 @contextlib.contextmanager
-def continued_by(again: str) -> Iterator[None]:
+def continued_by(folder: Path, again: str) -> Iterator[None]:
     """Ends the command after a signal, and prints the command line that continues the study.
 
     Raises:
@@ -91,7 +92,7 @@ def continued_by(again: str) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
-        typer.echo(f"\nhwtune: interrupted; what was reported is kept. To continue:\n  {again}", err=True)
+        typer.echo(f"\n{interrupted_text(short_path(folder))}:\n  {again}", err=True)
         raise typer.Exit(130 if isinstance(stop, KeyboardInterrupt) else _status(stop)) from None
 
 

@@ -25,16 +25,15 @@ __all__ = ["Finishers", "finishers_text"]
 
 
 def finishers_text(n_finishers: int, n_first: int, n_trials: int | None) -> str:
-    """Returns until when finishers are trained: "until 2 trials are fully trained, apart from the first 4".
+    """Returns until when finishers are trained: "until 2 trials in addition to the first 4 are fully trained".
 
     Args:
         n_first: the number of first trials, which train to the end in any case and do not count.
         n_trials: the number of trials of the study, which limits that of finishers; None if it is not limited.
     """
     n = n_finishers if n_trials is None else max(min(n_finishers, n_trials - n_first), 1)
-    are = f"{counted(n, 'trials')} {'is' if n == 1 else 'are'} fully trained"
-    apart = f", apart from the first {n_first}" if n_first > 1 else ", apart from the first one" if n_first else ""
-    return f"until {are}{apart}"
+    more = f" in addition to the first {n_first if n_first > 1 else 'one'}" if n_first else ""
+    return f"until {counted(n, 'trials')}{more} {'is' if n == 1 else 'are'} fully trained"
 
 
 @final
@@ -115,7 +114,7 @@ class Finishers:
         """Returns the place of a finisher among the trials of its rung that were not promoted."""
         rung = [other for other, at in self.unpromoted() if at == level and other.bracket == trial.bracket]
         open_ones = [other for other in rung if self.may_finish(other)]
-        whose = f"of those that rung {level} did not promote"
+        whose = f"of the trials that rung {level} did not promote"
         if trial is open_ones[0]:
             return f"first {whose}"
         if trial is self._middle(self._able_in_order()):

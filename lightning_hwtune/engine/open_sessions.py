@@ -8,6 +8,7 @@ object opens another one.
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import sys
 import threading
@@ -20,12 +21,12 @@ from lightning_hwtune.engine.manual import Manual
 from lightning_hwtune.engine.session import Session
 from lightning_hwtune.errors import first_line
 from lightning_hwtune.host.session_signals import Signals
+from lightning_hwtune.text import TO_CONTINUE, interrupted_text
 from lightning_hwtune.training.segment_end import interrupt_in, interrupt_text
 
 __all__ = ["OpenSession", "session_of", "take_over"]
 
 _GIVEN_UP = "given up: study.tell was not called, and the study was opened again in this process"
-_AGAIN = "To continue, run the same script again."
 _MAX_NAMED = 200
 _open: list[OpenSession] = []
 
@@ -85,15 +86,16 @@ class OpenSession:
             return
         text = ""
         if self._signal(error):
-            text = f"\ninterrupted; what was reported is kept in {self._study[0]}. {_AGAIN}"
+            text = f"\n{interrupted_text(self._study[0])}."
         elif error is not None:
             named = first_line("".join(traceback.format_exception_only(error)))[:_MAX_NAMED].rstrip(".")
-            text = f"study {self._study[0].name} is interrupted by {named}. {_AGAIN}"
+            text = f"study {self._study[0].name} is interrupted by {named}. {TO_CONTINUE}."
             self.session.observers.clear()  # several lines would hide the traceback
             self.session.interrupt(named)
             self.close(f"the loop ended with {named}", error)
         self.close(error=error)
         if text:
+            gc.freeze()  # the interpreter then exits without a garbage collection; see `host.exit_message`
             print(text, file=sys.stderr)  # noqa: T201 - where the interpreter has printed the traceback
 
     def _signal(self, error: BaseException | None) -> str:

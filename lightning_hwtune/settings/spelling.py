@@ -84,7 +84,7 @@ class Spelling:
                     return self.assign(self._name("pool"), _text(given))
                 if name == Metric.__name__:
                     given = dict(zip(("metric", "mode"), map(ast.literal_eval, positional), strict=False)) | given
-                    return self.assign(self._name("objectives"), _text([given]))
+                    return f"{_text(given)}` in `{self._name('objectives')}"  # which may have other entries
         return ""
 
     def _has(self, name: str) -> bool:

@@ -150,15 +150,22 @@ def _show(segment: ActiveSegment, raised: BaseException | str | None) -> None:
             segment.note(f"an error after the complete training did not change the result: {what}")
         return
     parts = []
+    is_check = segment.order.probe_batches is not None
     if segment.skipped:
-        parts.append(f"your code's {segment.skipped} was skipped, because the segment was already paused or stopped")
+        step = _STEPS.get(segment.skipped, segment.skipped)
+        who = "the check skips" if is_check else "trials that pause or stop skip"
+        same = ", and so do trials that pause or stop" if is_check else ""
+        parts.append(f"{who} the {step} that follows the training{same}. It runs after a full training")
     if what:
-        parts.append(f"an error after the segment was paused or stopped did not change the result: {what}")
+        who = "the check had paused the training" if is_check else "the segment was paused or stopped"
+        same = ". The same holds for trials that pause or stop" if is_check else ""
+        parts.append(f"an error after {who} did not change the result: {what}{same}")
     if parts:
-        is_check = segment.order.probe_batches is not None
-        where, too = ("in the check, ", "it is the same in trials that pause or stop") if is_check else ("", "")
-        text = where + "; ".join([*parts, *filter(None, [too, segment.hints.after_a_pause])])
+        text = ". ".join([*parts, *filter(None, [segment.hints.after_a_pause])])
         segment.note(text, once_per="study", topic=_AFTER)
+
+
+_STEPS = {"validate": "validation", "predict": "prediction"}  # stages of Lightning, as nouns
 
 
 _AFTER = "after a pause or stop"

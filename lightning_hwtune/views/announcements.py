@@ -29,12 +29,13 @@ from lightning_hwtune.views.infeasible import constraints_text, infeasible_text
 from lightning_hwtune.views.ladder import ladder_of
 from lightning_hwtune.views.reference import References, report_reference_text
 from lightning_hwtune.views.replicates import replicate_counts
-from lightning_hwtune.views.status import n_epochs_full, n_epochs_spent, rung_forecast
+from lightning_hwtune.views.status import n_epochs_full, n_epochs_repeated, n_epochs_spent, rung_forecast
 from lightning_hwtune.views.story import repeated_text, values_text
 from lightning_hwtune.views.terminal import rung_table
 
 __all__ = [
     "CHECKING",
+    "CHECKING_AGAIN",
     "IMPORTING",
     "CheckFacts",
     "Line",
@@ -47,6 +48,9 @@ __all__ = [
 ]
 
 CHECKING = Text("checking the training function on shortened epochs, in separate processes; usually 10 to 30 s ...")
+CHECKING_AGAIN = Text(
+    "no trial has reported yet, so the training function is checked again, which also gives the forecast ..."
+)
 IMPORTING = Text("importing the training's libraries before the first trial; usually some seconds ...")
 _HEAVY_BYTES = 10_000_000
 _SLOW_IMPORT_S = 0.2
@@ -260,7 +264,8 @@ def totals(state: StudyFacts, now: float, left_s: float = math.nan) -> str:
     """Returns the study in one line: trials, fully trained ones, time, time left if known, epochs, cost, failures."""
     limits = state.limits
     n_begun, most = len(state.searched), limits.max_trials
-    spent = n_epochs_spent(state)
+    spent, repeated = n_epochs_spent(state), n_epochs_repeated(state)
+    again = f", {repeated} repeated" if repeated else ""
     full = n_epochs_full(state) if limits.max_trials is not None else 0
     time_s = duration(state.wall_s(now))
     if limits.max_time_s is not None:
@@ -271,7 +276,9 @@ def totals(state: StudyFacts, now: float, left_s: float = math.nan) -> str:
         counted(n_begun, "trials") if most is None else f"{n_begun} of {counted(most, 'trials')}",
         f"{state.n_full} fully trained",
         time_s,
-        counted(spent, state.ladder.unit) + (f" ({share(spent, full)} of the {full} of full training)" if full else ""),
+        counted(spent, state.ladder.unit)
+        + again
+        + (f" ({share(spent - repeated, full)} of the {full} of full training)" if full else ""),
     ]
     if state.spec.has_price:
         parts.append(money(state.billed_usd(now)))
@@ -291,12 +298,20 @@ def _replicates(state: StudyFacts) -> str:
     return f"{complete} complete{failed}, {counts['replicates_to_go']} to go"
 
 
-def announce(state: StudyFacts, events: Sequence[ev.Event]) -> Iterator[Line]:
-    """Yields the lines for events that were written together. They are already part of `state`."""
+def announce(state: StudyFacts, events: Sequence[ev.Event], *, is_asked: bool = False) -> Iterator[Line]:
+    """Yields the lines for events that were written together. They are already part of `state`.
+
+    Args:
+        is_asked: whether the user's own loop asks for the trials; then the lines advise arguments of `study.ask`.
+    """
     created = {event.trial_id: event for event in events if isinstance(event, ev.TrialCreated)}
     for event in events:
         if isinstance(event, ev.SegmentStarted):
             yield _started(state, event, created.get(event.trial_id))
+        elif isinstance(event, ev.SegmentEnded):
+            line = _ended(state, event, is_asked=is_asked)
+            if line is not None:
+                yield line
         elif type(event) in _TELL:
             line = _TELL[type(event)](state, event)
             if line is not None:
@@ -330,7 +345,7 @@ def _reported(state: StudyFacts, event: ev.Reported) -> Line | None:
     return Line(f"trial {event.trial_id} {verdict}: {values}; {event.reason}")
 
 
-def _ended(state: StudyFacts, event: ev.SegmentEnded) -> Line | None:
+def _ended(state: StudyFacts, event: ev.SegmentEnded, *, is_asked: bool) -> Line | None:
     name, error = f"trial {event.trial_id}", first_line(event.error)
     if event.state == TrialState.COMPLETED:
         trial, full = state.trials[event.trial_id], state.ladder.top
@@ -352,7 +367,7 @@ def _ended(state: StudyFacts, event: ev.SegmentEnded) -> Line | None:
         why = first_line(event.error.removeprefix(f"{FIRST_ERROR}:\n"))
         return Line(f"{name} {FIRST_ERROR}: {why}; it starts again when the study is run again", is_urgent=True)
     if event.outcome in (Outcome.INTERRUPTED, Outcome.NODE_LOST):
-        return _interrupted(state, event, error)
+        return _interrupted(state, event, error, is_asked=is_asked)
     if event.outcome != Outcome.DONE:
         is_moved = event.outcome == Outcome.OUT_OF_MEMORY
         more = f" on {devices_text(event.next_allocation)}" if is_moved else ""
@@ -360,15 +375,15 @@ def _ended(state: StudyFacts, event: ev.SegmentEnded) -> Line | None:
     return None
 
 
-def _interrupted(state: StudyFacts, event: ev.SegmentEnded, error: str) -> Line:
+def _interrupted(state: StudyFacts, event: ev.SegmentEnded, error: str, *, is_asked: bool) -> Line:
     """Returns a line about where an interrupted trial continues, and what it trains again."""
     trial = state.trials[event.trial_id]
     why = f": {error}" if error else ""
-    place = f"continues from {_resource(state, trial.checkpoint.resource)}" if trial.checkpoint else "starts again"
+    place = f"continue from {_resource(state, trial.checkpoint.resource)}" if trial.checkpoint else "start from scratch"
     again = repeated_text(state, trial)
-    hint = spelled("`save_every=1` saves each epoch") if again else ""
-    more = f"; {again}. {hint}" if again else ""
-    return Line(f"trial {trial.trial_id} is interrupted{why}; it {place}{more}", is_urgent=bool(again))
+    saves = "`study.ask(save_every=1)`" if is_asked else spelled("`save_every=1`")
+    more = f"; {again}. {saves} saves each epoch" if again else ""
+    return Line(f"trial {trial.trial_id} is interrupted{why}; it will {place}{more}", is_urgent=bool(again))
 
 
 def _removed(state: StudyFacts, event: ev.CheckpointRemoved) -> Line | None:
@@ -386,7 +401,6 @@ def _closed(state: StudyFacts, event: ev.SessionClosed) -> Line:
 
 _TELL: Mapping[type[ev.Event], Callable[[StudyFacts, Any], Line | None]] = {
     ev.Reported: _reported,
-    ev.SegmentEnded: _ended,
     ev.CheckpointRemoved: _removed,
     ev.Noted: _noted,
     ev.SessionClosed: _closed,

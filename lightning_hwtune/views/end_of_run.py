@@ -9,6 +9,7 @@ from rich.console import Console
 from lightning_hwtune.core.events import SessionClosed, SessionState
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.names.spelling import spelled
+from lightning_hwtune.text import TO_CONTINUE
 from lightning_hwtune.views.added import added_hint
 from lightning_hwtune.views.best_epochs import best_hint
 from lightning_hwtune.views.infeasible import infeasible_hint
@@ -52,7 +53,7 @@ def print_closing(console: Console, state: StudyFacts, end: SessionClosed, folde
     console.print(f"next: {commands}", markup=False, soft_wrap=True)
     if limits := _limits_to_raise(state, end):
         raised = " or ".join(f"`{name}`" for name in limits)
-        text = f"to continue: run it again with a higher {raised}"
+        text = f"{TO_CONTINUE} with a higher {raised}"
         if "max_trials" in limits and state.n_failed:
             text += f"; {_failed_count(state.n_failed)}"
         console.print(spelled(text), markup=False, soft_wrap=True)

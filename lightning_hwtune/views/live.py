@@ -22,6 +22,7 @@ from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.views.amounts import cut, duration
 from lightning_hwtune.views.announcements import (
     CHECKING,
+    CHECKING_AGAIN,
     IMPORTING,
     CheckFacts,
     Line,
@@ -95,6 +96,7 @@ def open_view(
     *,
     enabled: bool = True,
     owns_screen: bool = True,
+    is_asked: bool = False,
     console: Console | None = None,
 ) -> View:
     """Returns the view for the output: a panel on a terminal, otherwise lines; one that prints nothing if not enabled.
@@ -103,6 +105,7 @@ def open_view(
         folder: the folder of the study's files, which is printed first.
         storage: URL of the study's log, if it is elsewhere.
         owns_screen: False if other code prints as well, which a panel would disturb.
+        is_asked: whether the user's own loop asks for the trials.
     """
     if not enabled:
         return QuietView()
@@ -111,7 +114,7 @@ def open_view(
     # with FORCE_COLOR, rich treats any file as a terminal
     if owns_screen and console.is_terminal and not console.is_dumb_terminal and console.file.isatty():
         return PanelView(state, folder, console, storage)
-    return LinesView(state, folder, console, storage)
+    return LinesView(state, folder, console, storage, is_asked=is_asked)
 
 
 @final
@@ -148,14 +151,23 @@ class QuietView(View):
 class _PrintingView(View):
     """Prints what comes before the trials as plain lines."""
 
-    def __init__(self, state: StudyState, folder: Path, console: Console, storage: str | None = None) -> None:
+    def __init__(
+        self,
+        state: StudyState,
+        folder: Path,
+        console: Console,
+        storage: str | None = None,
+        *,
+        is_asked: bool = False,
+    ) -> None:
+        self._is_asked = is_asked
         self._state, self._folder, self._storage, self._printer = state, folder, storage, _Printer(console)
         self._countdown = Countdown(state)
 
     def header(
         self, payload: PayloadFacts | None, *, is_checked: bool, is_over: bool = False, is_importing: bool = False
     ) -> None:
-        """Prints folder, objectives, limits, rungs, and how long a study that continues will take if it is known now."""
+        """Prints folder, objectives, limits and rungs, and the forecast of a study that continues, if it is known."""
         lines = opening(self._state, self._folder, payload, is_checked=is_checked, is_over=is_over)
         self._printer.print(lines)
         if not is_over and not is_checked:
@@ -167,7 +179,7 @@ class _PrintingView(View):
 
     def checking(self) -> None:
         """Prints that a check runs first."""
-        self._printer.print([CHECKING])
+        self._printer.print([CHECKING_AGAIN if self._state.trials else CHECKING])
 
     def checked(self, check: CheckFacts) -> None:
         """Prints the results of the check."""
@@ -176,7 +188,7 @@ class _PrintingView(View):
 
     def _lines(self, events: Sequence[Event]) -> Iterator[Line]:
         """Yields the lines about events, with commands that find the study."""
-        for line in announce(self._state, events):
+        for line in announce(self._state, events, is_asked=self._is_asked):
             yield Line(located(line.text, self._folder, self._storage), line.is_urgent)
 
 
@@ -184,8 +196,16 @@ class _PrintingView(View):
 class LinesView(_PrintingView):
     """Prints one line per notable event, with the study's time before it."""
 
-    def __init__(self, state: StudyState, folder: Path, console: Console, storage: str | None = None) -> None:
-        super().__init__(state, folder, console, storage)
+    def __init__(
+        self,
+        state: StudyState,
+        folder: Path,
+        console: Console,
+        storage: str | None = None,
+        *,
+        is_asked: bool = False,
+    ) -> None:
+        super().__init__(state, folder, console, storage, is_asked=is_asked)
         self._next_at = math.inf  # time of the next line with the time left; none before a segment has ended
 
     def on_events(self, events: Sequence[Event]) -> None:

@@ -16,7 +16,15 @@ from lightning_hwtune.views.ledger import idle_and_launch_usd, useful_usd
 from lightning_hwtune.views.replicates import replicate_counts
 from lightning_hwtune.views.tables import PROMOTED, n_retries, rung_words_of
 
-__all__ = ["n_epochs_full", "n_epochs_spent", "n_promotions", "rung_forecast", "status_entry", "study_state"]
+__all__ = [
+    "n_epochs_full",
+    "n_epochs_repeated",
+    "n_epochs_spent",
+    "n_promotions",
+    "rung_forecast",
+    "status_entry",
+    "study_state",
+]
 
 
 def status_entry(
@@ -34,6 +42,7 @@ def status_entry(
         state: "running", or how its last session ended ("finished", "paused", "interrupted", "failed").
         ladder: how the first rung and the first trials were chosen; "" if the user gave the ladder.
         epochs_spent: number of epochs (or steps, or samples: `unit`) that were trained, including repeated work.
+        epochs_repeated: how many of these were trained again, because an interruption or an error had lost them.
         epochs_full: number that full training of all trials takes: of `max_trials`, or of the existing ones without it.
         promotions: how often a rung promoted a trial, at once or later. Trials that pass a rung without a decision do
             not count: the first trials, which train to the end without a pause, and finishers.
@@ -69,6 +78,7 @@ def status_entry(
         "trials_by_state": {name.value: sum(trial.state is name for trial in state.searched) for name in TrialState},
         "unit": state.ladder.unit,
         "epochs_spent": n_epochs_spent(state),
+        "epochs_repeated": n_epochs_repeated(state),
         "epochs_full": n_epochs_full(state),
         "segments": len(state.segments),
         "running_segments": len(state.running),
@@ -131,6 +141,15 @@ def _device_s(state: StudyFacts, now: float) -> float:
 def n_epochs_spent(state: StudyFacts) -> int:
     """Returns how many epochs (or steps, or samples) the search has trained, including repeated work."""
     return sum(segment.epochs for segment in state.segments if not state.trials[segment.trial_id].is_replicate)
+
+
+def n_epochs_repeated(state: StudyFacts) -> int:
+    """Returns how many of these epochs were trained again, because an interruption or an error had lost them."""
+    reached: dict[int, int] = {}
+    for segment in state.segments:
+        reached[segment.trial_id] = max(reached.get(segment.trial_id, 0), segment.reached)
+    new = sum(count for trial_id, count in reached.items() if not state.trials[trial_id].is_replicate)
+    return n_epochs_spent(state) - new
 
 
 def n_epochs_full(state: StudyFacts) -> int:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
 
 from rich import box
-from rich.console import Console, Group
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -23,7 +26,7 @@ from lightning_hwtune.views.status import rung_forecast
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["frame_tables", "print_frame", "print_legend", "rung_table", "status_table"]
+__all__ = ["Trimmed", "frame_tables", "print_frame", "print_legend", "rung_table", "status_table"]
 
 _MAX_FAILURE = 60
 _LEAST_SHOWN = 0.01
@@ -31,6 +34,20 @@ _NOISE = (
     "probability: the values as measured put each trial on this front; with the noise of measured times, this is how "
     f"likely it belongs there; within_noise: yes if that is below {share(CERTAIN_FROM, 1.0)}"
 )
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """A table whose lines have no blanks at their end, in a file or a terminal."""
+
+    table: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in console.render_lines(self.table, options, pad=False):
+            kept = "".join(segment.text for segment in line).rstrip()
+            yield from Segment.adjust_line_length(line, cell_len(kept), pad=False)
+            yield Segment.line()
 
 
 def print_frame(console: Console, frame: pd.DataFrame, title: str = "") -> None:
@@ -43,7 +60,7 @@ def print_frame(console: Console, frame: pd.DataFrame, title: str = "") -> None:
         if not console.is_terminal:
             console.width = max(width, _wanted(console, _table(frame, list(frame.columns), title)))
         for i, table in enumerate(frame_tables(frame, console, title)):
-            console.print(*[""] * bool(i), table, sep="\n")
+            console.print(*[""] * bool(i), Trimmed(table), sep="\n")
     finally:
         console.width = width
 
@@ -124,7 +141,7 @@ def rung_table(scheduler: Scheduler, n_trials: int, finishers: int = 0, to_end: 
     if min(finishers, n_trials - forecast["to_end"]) > 0 and len(forecast["rungs"]) > 1:
         until = finishers_text(finishers, forecast["to_end"], n_trials)
         lines.append(f"finishers: the best trials that no rung promoted train to the end, {until}")
-    return Group(table, *map(Text, [*lines, _total(forecast)]))
+    return Group(Trimmed(table), *map(Text, [*lines, _total(forecast)]))
 
 
 def _first_trials(forecast: Mapping[str, Any]) -> str:
@@ -137,8 +154,8 @@ def _total(forecast: Mapping[str, Any]) -> str:
     full = forecast["epochs_full"]
     epochs = f"{forecast['bound']} {counted(forecast['epochs'], forecast['unit'])}".lstrip()
     return (
-        f"{epochs} unless trials end early, {share(forecast['epochs'], full)} of the {full} of "
-        f"full training; {forecast['fully_trained']} fully trained"
+        f"expected: {counted(forecast['fully_trained'], 'fully trained trials')} and {epochs}, "
+        f"{share(forecast['epochs'], full)} of the {full} of full training; less if trials end early"
     )
 
 
@@ -172,8 +189,10 @@ def _status_rows(entry: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         yield "added", f"{counted(entry['added_results'], 'results')} from elsewhere, from which the searcher learns"
     if "replicates" in entry:
         yield "replicates", _replicates(entry)
-    spent, full = entry["epochs_spent"], entry["epochs_full"]
-    yield entry["unit"], f"{spent}, {share(spent, full)} of the {full} of full training" if full else "0"
+    spent, full, repeated = entry["epochs_spent"], entry["epochs_full"], entry["epochs_repeated"]
+    again = f", {repeated} repeated" if repeated else ""
+    part = f", {share(spent - repeated, full)} of the {full} of full training" if full else ""
+    yield entry["unit"], f"{spent}{again}{part}"
     yield (
         "segments",
         f"{entry['segments']}, {entry['running_segments']} running, {entry['resumed_segments']} resumed from a "

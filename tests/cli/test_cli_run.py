@@ -129,7 +129,7 @@ def test_runs_a_file_and_does_nothing_the_second_time(folder: Path):
     quiet = hwtune(folder, "run", "study.yaml", "--quiet")
     shown_last = second[second.index("front of toy") :]
     assert "next: hwtune front --study toy   hwtune why TRIAL --study toy\n" in shown_last
-    advice = ("next: ", "to continue: ")
+    advice = ("next: ", "To continue, ")
     assert quiet == "".join(line for line in shown_last.splitlines(keepends=True) if not line.startswith(advice))
     assert not study.state().enqueued
 

@@ -197,7 +197,7 @@ def check_finisher(state: StudyState, event: ev.SegmentStarted) -> str:
     """Checks the reason of a finisher against the state in which it begins; returns its place in words."""
     bound = {trial.trial_id for trial in state.trials if trial.state is TrialState.RUNNING or trial.state.is_final}
     rung = [i for i, level in state.race.finishers() if level == event.promoted_from and i not in bound]
-    what, _, rest = event.reason.partition(f" of those that rung {event.promoted_from} did not promote; ")
+    what, _, rest = event.reason.partition(f" of the trials that rung {event.promoted_from} did not promote; ")
     alike = [i for i in rung if state.trials[i].num_devices == event.allocation.devices]
     if what == "first":
         assert event.trial_id == rung[0]
@@ -210,8 +210,9 @@ def check_finisher(state: StudyState, event: ev.SegmentStarted) -> str:
         assert event.trial_id == rung[knee(losses)] != rung[0]
     n_first, limits = len(state.to_end), state.limits
     n = min(limits.n_finishers, (limits.max_trials or 1000) - n_first)
-    apart = {0: "", 1: ", apart from the first one"}.get(n_first, f", apart from the first {n_first}")
-    assert rest == f"until {n} trial{' is' if n == 1 else 's are'} fully trained{apart}"  # as the table of rungs says
+    more = {0: "", 1: " in addition to the first one"}.get(n_first, f" in addition to the first {n_first}")
+    trials, are = ("1 trial", "is") if n == 1 else (f"{n} trials", "are")
+    assert rest == f"until {trials}{more} {are} fully trained"  # as the table of rungs says
     return what
 
 

@@ -156,7 +156,9 @@ def test_after_a_pause_a_second_fit_is_skipped_and_a_test_runs(bench: Bench) -> 
     assert said.ended[0].outcome == "done"
     assert [report.resource for report in said.of(Report)] == [1]
     [note] = said.of(Note)
-    assert note.text.startswith("your code's fit was skipped, because the segment was already paused or stopped")
+    assert note.text.startswith(
+        "trials that pause or stop skip the fit that follows the training. It runs after a full"
+    )
 
 
 def test_early_stopping_of_the_users_own_ends_the_trial(bench: Bench) -> None:

@@ -125,9 +125,22 @@ def test_a_note_about_the_end_of_a_checks_segment_says_that_it_is_from_the_check
 ) -> None:
     said = bench.inline(train, {1: "pause"}, **({"probe_batches": 2} if is_check else {}))
     [note] = said.of(Note)
-    assert note.text.startswith("in the check, ") is is_check
-    assert ("it is the same in trials that pause or stop" in note.text) is is_check
-    assert ("was skipped" in note.text) or ("did not change the result" in note.text)
+    says = {
+        (_predict, False): "trials that pause or stop skip the prediction that follows the training. It runs after",
+        (_predict, True): "the check skips the prediction that follows the training, and so do trials that pause",
+        (
+            _test,
+            True,
+        ): "the check skips the test that follows the training, and so do trials that pause or stop. It runs",
+        (
+            _validate_again,
+            True,
+        ): "the check skips the validation that follows the training, and so do trials that pause",
+        (_raise, False): "an error after the segment was paused or stopped did not change the result: ValueError: ",
+        (_raise, True): "an error after the check had paused the training did not change the result: ValueError: ",
+    }
+    assert note.text.startswith(says.get((train, is_check), "trials that pause or stop skip the "))
+    assert ("The same holds for trials that pause or stop" in note.text) is (train is _raise and is_check)
 
 
 @pytest.mark.parametrize("train", NEEDS_A_RESULT[:4])

@@ -142,7 +142,7 @@ def play() -> Script:
     s.start(7.0, 1, [0], rule="unfinished", reason="its training to epoch 9 was interrupted")
     s.start(
         7.0, 0, [1], target=9, promoted_from=1, rule="finisher",
-        reason="first of those that rung 1 did not promote; number 1 of 2 to be trained to the end",
+        reason="first of the trials that rung 1 did not promote; number 1 of 2 to be trained to the end",
     )  # fmt: skip
     s.add(ev.Noted(at=7.1, trial_id=1, text="min_epochs=5 was lifted"))
     repeated = {"rule": "repeated", "reason": "rung 3 was already decided: continue"}

@@ -58,7 +58,7 @@ def test_every_view_ends_with_the_trials_the_front_and_the_next_command(
     assert lines[6].startswith("probability: the values as measured put each trial on this front; with the noise")
     assert lines[7:] == [
         "next: hwtune front --study paper   hwtune why TRIAL --study paper",
-        "to continue: run it again with a higher `max_trials`; 1 failed trial counts in that number, and "
+        "To continue, run the study again with a higher `max_trials`; 1 failed trial counts in that number, and "
         "`study.enqueue(...)` queues its configuration again",
     ]
 
@@ -79,7 +79,9 @@ def test_the_last_line_names_the_limit_that_continues_the_study(
 ) -> None:
     paper.state.limits = dataclasses.replace(paper.state.limits, **limits)
     last = shown(paper, closed(state, "")).splitlines()[-1]
-    assert last.partition(";")[0] == f"to continue: run it again with a higher {says}" if says else "next: " in last
+    assert (
+        last.partition(";")[0] == f"To continue, run the study again with a higher {says}" if says else "next: " in last
+    )
     assert ("failed" in last) is (says == "`max_trials`")  # only there do failed trials count
 
 

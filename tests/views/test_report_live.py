@@ -21,6 +21,8 @@ from lightning_hwtune.core.space import Float, SearchSpace
 from lightning_hwtune.views.announcements import announce, checked, totals
 from lightning_hwtune.views.forecast import Countdown, checked_pace, time_left_s
 from lightning_hwtune.views.live import LinesView, PanelView, QuietView, open_view
+from lightning_hwtune.views.status import status_entry
+from lightning_hwtune.views.terminal import status_table
 
 FOLDER = Path("hwtune/paper")
 _FEW = (
@@ -110,7 +112,7 @@ def test_the_lines_of_the_paper_study():
         "none continues yet",
         "         7 s  trial 1 will be retried: ValueError: boom",
         "         7 s  trial 1 resumes at epoch 1 on 1 device: its training to epoch 9 was interrupted",
-        "         7 s  trial 0 resumes at epoch 1 on 1 device: first of those that rung 1 did not promote; "
+        "         7 s  trial 0 resumes at epoch 1 on 1 device: first of the trials that rung 1 did not promote; "
         "number 1 of 2 to be trained to the end",
         "       7.1 s  trial 1: min_epochs=5 was lifted",
         "        11 s  trial 0 is complete at epoch 9, error 0.25, train_s 5, cost_usd 0.005",
@@ -119,8 +121,8 @@ def test_the_lines_of_the_paper_study():
         "        17 s  trial 3 will be retried: ValueError: boom",
         "        17 s  trial 3 starts again from scratch on 2 devices: its training to epoch 1 was interrupted",
         "        18 s  trial 3 failed: killed by signal 9",
-        "        20 s  study paper is finished (4 trials): 4 of 4 trials · 2 fully trained · 20 s · 22 epochs "
-        "(61 % of the 36 of full training) · 0.025 USD · 1 failed",
+        "        20 s  study paper is finished (4 trials): 4 of 4 trials · 2 fully trained · 20 s · 22 epochs, "
+        "3 repeated (53 % of the 36 of full training) · 0.025 USD · 1 failed",
     ]
 
 
@@ -148,7 +150,10 @@ def test_before_anything_trains_the_folder_the_limits_and_the_rungs_are_told(emp
     assert text[2] == "limits: 4 trials (0 begun, 4 to go)"
     # 4 + 1 x 2, and two finishers: one from 3 to 9, one from 1 to 9
     assert text[9].startswith("finishers: the best trials that no rung promoted train to the end, until 2 trials are")
-    assert text[10] == "at least 20 epochs unless trials end early, 56 % of the 36 of full training; 2 fully trained"
+    assert text[10] == (
+        "expected: 2 fully trained trials and at least 20 epochs, 56 % of the 36 of full training; less if trials end "
+        "early"
+    )
     assert text[11].startswith("the training function carries 2 GB, most of it `frame` (2 GB)")
     assert text[12] == "checked in 3.1 s: logs error, loss, 2 s an epoch on 1 device, checkpoints of 400 kB"
     assert text[13] == _FEW
@@ -295,7 +300,7 @@ def test_the_panel_shows_totals_running_segments_and_the_front(paper):
     view.tick(23.0)
     view.close(23.0)
     rows = [line.rstrip() for line in plain(console.file.getvalue()).splitlines()]
-    assert re.match(r"5 of 4 trials · 2 fully trained · 20 s so far, [^·]* · 22 epochs \(49 ", rows[1])
+    assert re.match(r"5 of 4 trials · 2 fully trained · 20 s so far, [^·]* · 22 epochs, 3 repea", rows[1])
     assert rows[2].split() == [
         "trial",
         "devices",
@@ -420,7 +425,7 @@ def test_a_study_that_continues_forecasts_after_its_imports_and_one_that_asks_sa
 
 
 @pytest.mark.parametrize(
-    ("max_trials", "shown"), [(4, "(61 % of the 36 of"), (8, "(31 % of the 72 of"), (None, "epochs · ")]
+    ("max_trials", "shown"), [(4, "(53 % of the 36 of"), (8, "(26 % of the 72 of"), (None, "repeated · ")]
 )
 def test_the_share_of_full_training_has_a_base_that_does_not_move(max_trials, shown):
     played, limited = play(), begin(make_spec(), max_trials=max_trials, max_time_s=60.0)
@@ -490,12 +495,12 @@ def test_a_study_with_nothing_left_to_do_prints_its_folder_and_no_plan(view_of, 
 @pytest.mark.parametrize(
     ("saved", "reached", "says", "is_urgent"),
     [
-        (0, 0, "starts again", False),
-        (0, 1, "starts again; epoch 1 is trained again. `save_every=1` saves each epoch", True),
-        (0, 4, "starts again; epochs 1 to 4 are trained again. `save_every=1` saves each epoch", True),
-        (3, 3, "continues from epoch 3", False),
-        (3, 4, "continues from epoch 3; epoch 4 is trained again. `save_every=1` saves each epoch", True),
-        (3, 7, "continues from epoch 3; epochs 4 to 7 are trained again. `save_every=1` saves each epoch", True),
+        (0, 0, "start from scratch", False),
+        (0, 1, "start from scratch; epoch 1 is trained again. `save_every=1` saves each epoch", True),
+        (0, 4, "start from scratch; epochs 1 to 4 are trained again. `save_every=1` saves each epoch", True),
+        (3, 3, "continue from epoch 3", False),
+        (3, 4, "continue from epoch 3; epoch 4 is trained again. `save_every=1` saves each epoch", True),
+        (3, 7, "continue from epoch 3; epochs 4 to 7 are trained again. `save_every=1` saves each epoch", True),
     ],
 )
 def test_an_interrupted_trial_says_what_is_trained_again(empty, saved, reached, says, is_urgent):
@@ -508,8 +513,47 @@ def test_an_interrupted_trial_says_what_is_trained_again(empty, saved, reached, 
     state = "paused" if saved else "waiting"
     empty.end(9.0, 0, state, 9.0, outcome="interrupted", error="ended by Ctrl-C")
     [line] = announce(empty.state, [empty.log[-1]])
-    assert line.text == f"trial 0 is interrupted: ended by Ctrl-C; it {says}"
+    assert line.text == f"trial 0 is interrupted: ended by Ctrl-C; it will {says}"
     assert line.is_urgent is is_urgent
+
+
+def test_ask_and_tell_is_advised_to_save_by_an_argument_of_ask(empty):
+    empty.create(0.0, 0, 0.01, 1)
+    empty.start(0.0, 0, [0], target=9)
+    empty.report(1.0, 0, 1, 0.5, 1.0, target=9)
+    empty.end(9.0, 0, "waiting", 9.0, outcome="interrupted", error="ended by Ctrl-C")
+    console = screen(is_terminal=False)
+    open_view(empty.state, FOLDER, console=console, owns_screen=False, is_asked=True).on_events([empty.log[-1]])
+    line = console.file.getvalue()
+    assert "it will start from scratch; epoch 1 is trained again. `study.ask(save_every=1)` saves each epoch" in line
+
+
+def test_epochs_that_are_trained_again_are_named_and_no_part_of_full_training():
+    script = begin(make_spec(), max_trials=1)
+    script.create(0.0, 0, 0.01, 1)
+    for reached in (4, 9):  # interrupted after 4 epochs, without a checkpoint
+        script.start(0.0, 0, [0], target=9)
+        for epoch in range(1, reached + 1):
+            script.report(float(epoch), 0, epoch, 0.5, float(epoch), target=9)
+        done = reached == 9
+        script.end(9.0, 0, "completed" if done else "waiting", 9.0, outcome="done" if done else "interrupted")
+    assert " · 13 epochs, 4 repeated (100 % of the 9 of full training)" in totals(script.state, 9.0)
+    entry = status_entry(script.state, 9.0, 0, is_driven=False)
+    assert (entry["epochs_spent"], entry["epochs_repeated"]) == (13, 4)
+    console = screen(is_terminal=False)
+    console.print(status_table(entry))
+    assert "13, 4 repeated, 100 % of the 9 of full training" in console.file.getvalue()
+
+
+def test_a_second_check_says_why_it_is_made(empty):
+    console = screen(is_terminal=False)
+    view = LinesView(empty.state, FOLDER, console)
+    view.checking()
+    empty.create(0.0, 0, 0.01, 1)  # interrupted before its first report
+    view.checking()
+    first, second = console.file.getvalue().splitlines()
+    assert first.startswith("checking the training function on shortened epochs")
+    assert second.startswith("no trial has reported yet, so the training function is checked again")
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ def test_the_status_of_the_paper_study(paper):
         },
         "unit": "epochs",
         "epochs_spent": 1 + 1 + 1 + 3 + 8 + 8,  # of trial 1, epochs 2 to 4 were trained twice
+        "epochs_repeated": 3,
         "epochs_full": 4 * 9,
         "segments": 8,
         "running_segments": 0,

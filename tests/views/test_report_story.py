@@ -55,7 +55,7 @@ def test_superseded_checkpoints_are_not_mentioned_but_lost_ones_are(paper):
 def test_a_finisher_is_told_as_one(paper):
     [line] = [line for line in story(paper, 0) if "segment 2 on" in line]
     assert (
-        "; finishes: first of those that rung 1 did not promote; number 1 of 2 to be trained to the end [finisher]"
+        "; finishes: first of the trials that rung 1 did not promote; number 1 of 2 to be trained to the end [finisher]"
         in line
     )
 

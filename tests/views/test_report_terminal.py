@@ -22,7 +22,7 @@ def lines(console):
 
 
 def test_the_rungs_as_a_table():
-    console = screen()
+    console = screen(width=200)
     console.print(rung_table(ASHA(max_epochs=27), 60, 4))
     assert [line.split() for line in lines(console)[1:7]] == [
         ["epochs", "trials", "continue"],
@@ -34,16 +34,22 @@ def test_the_rungs_as_a_table():
     ]
     assert [line.rstrip() for line in lines(console)[7:]] == [
         "finishers: the best trials that no rung promoted train to the end, until 4 trials are fully trained",
-        "at least 208 epochs unless trials end early, 13 % of the 1620 of full training; 4 fully trained",
+        "expected: 4 fully trained trials and at least 208 epochs, 13 % of the 1620 of full training; less if trials "
+        "end early",
     ]
 
 
 @pytest.mark.parametrize(
     ("n_trials", "finishers", "to_end", "says"),
     [
-        (8, 3, 4, ["the first 4 trials train to the end", "until 3 trials are fully trained, apart from the first 4"]),
-        (9, 1, 1, ["the first trial trains to the end", "until 1 trial is fully trained, apart from the first one"]),
-        (5, 3, 4, ["the first 4 trials train to the end", "until 1 trial is fully trained, apart from the first 4"]),
+        (
+            8,
+            3,
+            4,
+            ["the first 4 trials train to the end", "until 3 trials in addition to the first 4 are fully trained"],
+        ),
+        (9, 1, 1, ["the first trial trains to the end", "until 1 trial in addition to the first one is fully trained"]),
+        (5, 3, 4, ["the first 4 trials train to the end", "until 1 trial in addition to the first 4 is fully trained"]),
         (4, 3, 4, ["every trial trains to the end without a pause"]),
         (3, 1, 4, ["every trial trains to the end without a pause"]),
         (9, 0, 0, []),
@@ -57,12 +63,12 @@ def test_the_lines_below_the_rungs_name_numbers_that_are_sure(n_trials, finisher
     assert "of full training" in total
 
 
-@pytest.mark.parametrize(("epochs", "total"), [(2, "10 epochs unless"), (1, "5 epochs unless")])
+@pytest.mark.parametrize(("epochs", "total"), [(2, "10 epochs"), (1, "5 epochs")])
 def test_a_single_rung_is_a_table_of_one_row(epochs, total):
     console = screen()
     console.print(rung_table(RunToEnd(max_epochs=epochs), 5, 4))
     assert lines(console)[3].split() == [str(epochs), "5", "end"]
-    assert lines(console)[4].startswith(total)
+    assert lines(console)[4].startswith(f"expected: 5 fully trained trials and {total}, 100 % of")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +142,7 @@ def test_status_in_words(paper):
         ["state", "finished: 4 trials"],
         ["trials", "4 of 4 begun, 0 to go (1 paused, 2 completed, 1 failed)"],
         ["front", "2 points; 2 fully trained"],
-        ["epochs", "22, 61 % of the 36 of full training"],
+        ["epochs", "22, 3 repeated, 53 % of the 36 of full training"],
         ["segments", "8, 0 running, 3 resumed from a checkpoint, on up to 2 ranks"],
         ["promotions", "2"],
         ["errors", "1 trial failed, 2 segments retried"],
@@ -161,3 +167,17 @@ def test_failures_are_cut_and_paths_are_folded():
     text = console.file.getvalue()
     assert "x" * 59 + "…" in text
     assert path in "".join(line[5:].strip() for line in lines(console))
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_no_line_of_a_table_ends_with_blanks(is_terminal):
+    console = Console(file=io.StringIO(), width=200, force_terminal=is_terminal, color_system=None)
+    frame = pd.DataFrame(
+        {"trial": [3, 12], "lr": [0.1, 0.001], "within_noise": [True, False], "checkpoint": ["a", "ü中" * 5]}
+    )
+    print_frame(console, frame, "a title")
+    console.print(rung_table(ASHA(max_epochs=27), 60, 4))
+    shown = console.file.getvalue().splitlines()
+    assert [line for line in shown if line != line.rstrip()] == []
+    assert "a title" in shown[0]
+    assert any(line.endswith("ü中" * 5) for line in shown)

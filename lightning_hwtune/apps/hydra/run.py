@@ -52,7 +52,7 @@ from lightning_hwtune.names.spelling import spell_by, spelled
 from lightning_hwtune.settings import StudySettings
 from lightning_hwtune.store.files import write_whole
 from lightning_hwtune.study import Study
-from lightning_hwtune.text import counted
+from lightning_hwtune.text import counted, interrupted_text
 from lightning_hwtune.views.study_location import short_path
 
 __all__ = ["run_sweep"]
@@ -260,7 +260,7 @@ def _run(sweep: _Sweep, executor: str | Batches) -> None:
     except StudyFailedError as error:  # the results of the other trials are written nevertheless
         failed = error
     except (KeyboardInterrupt, SystemExit) as stop:
-        log.info("interrupted; what was reported is kept. To continue, run the same command again.")
+        log.info(f"{interrupted_text(short_path(sweep.study.dir))}: the same command continues it.")
         sys.exit(130 if isinstance(stop, KeyboardInterrupt) else stop.code)
     log.info(f"results: {short_path(write_results(sweep.study.state(), sweep.study.dir, sweep.sweep_dir))}")
     if failed is not None:

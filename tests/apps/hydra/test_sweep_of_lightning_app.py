@@ -57,7 +57,7 @@ def test_each_way_to_misbehave_is_told_and_the_sweep_goes_on(tmp_path: Path) -> 
     }.items():
         assert words in told[fault].error, fault
     assert any("min_epochs=2 of the Trainer has no effect" in note.text for note in state.notes)
-    assert any("your code's test was skipped" in note.text for note in state.notes)
+    assert any("skips the test that follows the training, and so do trials" in note.text for note in state.notes)
     assert sum("`hydra.sweeper.hwtune.disk_budget` does not count" in note.text for note in state.notes) == 1
 
     folders = {path.name: path for path in (tmp_path / "out").iterdir() if path.is_dir()}
@@ -111,7 +111,7 @@ def test_a_sweep_is_interrupted_killed_and_continued_by_the_same_command(tmp_pat
         wait_for_events("s", tmp_path, 4, process)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
-    assert "To continue, run the same command again" in (tmp_path / "output.txt").read_text()
+    assert "To continue, run the study again: the same command continues it." in (tmp_path / "output.txt").read_text()
     with begin(LIGHTNING, command, tmp_path) as process:
         wait_for_events("s", tmp_path, 6, process)
         process.kill()
