@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
+from table_files import write_table
+
 from benchmarks import moved_optimum, prior_demo, transfer
-from lightning_hwtune.core.searchers import Random
+from lightning_hwtune.core.searchers import TPE, ParetoPrior, Random
+from lightning_hwtune.simulation.tables import Table
 
 
 def test_a_gain_is_the_difference_of_the_same_seed() -> None:
@@ -73,6 +81,30 @@ def test_a_prior_never_knows_what_it_may_propose() -> None:
     assert sorted(drawn + known) == list(range(11))
     assert transfer.halves(11, seed=3) == (drawn, known)
     assert transfer.halves(11, seed=4) != (drawn, known)
+
+
+def test_arms_of_trimtuner_draw_from_one_half_and_know_the_other_one_of_other_tasks(tmp_path: Path) -> None:
+    named = {"a": ["cnn-1", "cnn-2"], "b": ["rnn-1"]}
+    folder = write_table(
+        tmp_path / "small",
+        curves=lambda frame: pd.concat(
+            [frame[frame.task == old].assign(task=new) for old, names in named.items() for new in names]
+        ),
+    )
+    table = Table.load(folder)
+    drawn, known = transfer.halves(4, seed=1)
+    default, other, same = (transfer.trimtuner_searcher(arm, table, "cnn-2", 1) for arm in transfer.TRIMTUNER_ARMS)
+    assert isinstance(default, TPE)
+    assert isinstance(other, ParetoPrior)
+    assert isinstance(same, ParetoPrior)
+    for searcher in (default, other, same):
+        assert [dict(config) for config in searcher.configs or ()] == [table.configs[row] for row in drawn]
+    for searcher, tasks in ((other, ["small/rnn-1"]), (same, ["small/cnn-1"])):
+        assert [task.name for task in searcher.tasks] == tasks
+        assert searcher.tasks[0].values["lr"] == [table.configs[row]["lr"] for row in known]
+        assert searcher.tasks[0].values["flavor"] == [table.configs[row]["flavor"] for row in known]
+    row = transfer.trimtuner_shares("other", table, "cnn-2", 1)
+    assert all(0 < share <= 1 for share in row["partial"])
 
 
 def test_epochs_count_until_the_first_studys_hypervolume() -> None:
